@@ -1,0 +1,112 @@
+# `make run` and `make test` set up everything they need; `make help` lists the rest.
+#
+# Variables: PYTHON makes the environment, VENV is where it lies, ARGS go to app.py, pytest, the
+# training or the evaluation, WORKERS is the number of test processes (0: one, in the foreground).
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+WORKERS ?= 2
+
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off
+
+# Torch would start as many threads in each test process as there are cores.
+TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
+ifneq ($(WORKERS),0)
+# Whole files stay together, so that a model or an app started once per file is started once.
+PARALLEL := --numprocesses=$(WORKERS) --dist=loadfile
+endif
+
+APT_PACKAGES := chromium fonts-noto-cjk fontconfig
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install install-dev hooks run browser test format lint types check \
+	screenshots train evaluate clean distclean
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+# ---------------------------------------------------------------------------- environment
+# A stamp file stands for an installed requirements file: a second call does nothing, and a changed
+# file installs again.
+
+install: $(VENV)/.installed  ## make the virtual environment and install the requirements
+
+install-dev: $(VENV)/.installed-dev  ## the same with the tools for tests, lint and types
+
+$(VENV)/.installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@echo "Installing the requirements: 6 GB on disk, a few minutes the first time."
+	$(PIP_INSTALL) -r requirements.txt
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	$(PIP_INSTALL) -r requirements-dev.txt
+	@touch $@
+
+hooks: install-dev  ## run format, lint and types before every commit
+	$(BIN)/pre-commit install
+
+# ------------------------------------------------------------------------------------ app
+
+run: install  ## start the playground at http://127.0.0.1:7860 (ARGS="--model ... --port ...")
+	$(BIN)/python app.py $(ARGS)
+
+screenshots: install-dev browser  ## draw the README's screenshots again
+	$(BIN)/python scripts/screenshots.py $(ARGS)
+
+# ---------------------------------------------------------------------------------- tests
+
+# On a developer's machine nothing is installed behind their back; a CI machine gets the browser,
+# and fonts for the Chinese half of the page, because no test may be skipped there for want of them.
+browser:
+	@have_browser() { [ -x "$$CHROMIUM" ] || command -v chromium || command -v chromium-browser \
+			|| command -v google-chrome; }; \
+	have_fonts() { [ -n "$$(fc-list :lang=zh family)" ]; }; \
+	if [ -z "$$CI" ]; then \
+		have_browser >/dev/null 2>&1 || echo "No Chromium: browser tests will be skipped." \
+			"To install it: sudo apt-get install $(APT_PACKAGES)"; \
+	elif ! { have_browser && have_fonts; } >/dev/null 2>&1; then \
+		if [ "$$(id -u)" -eq 0 ]; then sudo=; else sudo=sudo; fi; \
+		$$sudo apt-get update -qq && \
+		$$sudo env DEBIAN_FRONTEND=noninteractive \
+			apt-get install -y -qq --no-install-recommends $(APT_PACKAGES) && \
+		have_browser; \
+	fi
+
+test: install-dev browser  ## run every test, the browser ones included (ARGS="-k merge")
+	@$(TEST_ENV) $(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+format: install-dev  ## format the code and mend what lint can mend
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+lint: install-dev  ## check format and lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: install-dev  ## check types
+	$(BIN)/mypy
+
+check: lint types test  ## everything that must pass before a commit is pushed
+
+# ------------------------------------------------------------------- shipped checkpoint
+
+train: install  ## train the shipped checkpoint again
+	$(BIN)/python -m training.train $(ARGS)
+
+evaluate: install  ## measure the shipped checkpoint on held-out scenes
+	$(BIN)/python -m training.evaluate $(ARGS)
+
+# ------------------------------------------------------------------------------- cleaning
+
+clean:  ## remove caches
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis test-results
+	find . -path './$(VENV)' -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean  ## remove the virtual environment too
+	rm -rf $(VENV)

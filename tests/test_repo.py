@@ -1,0 +1,176 @@
+"""What must hold for the repository itself: pins, the README's commands, tracked files."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.test_import_rules import imported_modules, packages_of, python_files
+
+ROOT = Path(__file__).resolve().parent.parent
+MAX_FILE_BYTES = 45 * 1000**2
+
+# An imported package whose distribution has another name.
+DISTRIBUTIONS = {"PIL": "pillow"}
+# Imported only when somebody asks for it; the message then says how to install it.
+OPTIONAL_PACKAGES = {"modelscope", "spaces"}
+OWN_PACKAGES = {"app", "playground", "components"}
+
+PIN = re.compile(r"(?P<name>[A-Za-z0-9_-]+)(\[[a-z,]+\])?==[0-9][0-9A-Za-z.]*")
+# Folders of one machine. Built from parts, or this file would be its own first finding.
+MACHINE_FOLDERS = ("root", "home", "work", "Users", "tmp/venv")
+MACHINE_PATH = re.compile(r"(?<![\w.~*/-])/(?:" + "|".join(MACHINE_FOLDERS) + r")/")
+
+
+def requirement_lines(name: str) -> list[str]:
+    lines = (line.partition("#")[0].strip() for line in (ROOT / name).read_text().splitlines())
+    return [line for line in lines if line]
+
+
+def git_files(*options: str) -> list[str]:
+    # A checkout that another user made is still this checkout.
+    command = ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z", *options]
+    listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    return [name for name in listing.stdout.split("\0") if name]
+
+
+@pytest.fixture(scope="module")
+def tracked_files() -> list[Path]:
+    if not (ROOT / ".git").exists():
+        pytest.skip("an unpacked archive, not a git checkout")
+    # A file deleted but not yet committed is still listed.
+    files = [ROOT / name for name in git_files() if (ROOT / name).is_file()]
+    assert files
+    return files
+
+
+# -------------------------------------------------------------------------------- pins
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_every_requirement_is_pinned_exactly(name: str) -> None:
+    pins = [line for line in requirement_lines(name) if line != "-r requirements.txt"]
+    assert pins
+    assert [line for line in pins if not PIN.fullmatch(line)] == []
+
+
+def test_dev_requirements_include_the_runtime_ones() -> None:
+    assert "-r requirements.txt" in requirement_lines("requirements-dev.txt")
+
+
+def test_nothing_is_pinned_twice() -> None:
+    names = [
+        line.partition("==")[0].lower()
+        for file in ("requirements.txt", "requirements-dev.txt")
+        for line in requirement_lines(file)
+        if "==" in line
+    ]
+    assert sorted(names) == sorted(set(names))
+
+
+def test_every_imported_package_is_pinned() -> None:
+    """A package that another one happens to bring along would leave with it."""
+    pinned = {line.partition("==")[0].lower() for line in requirement_lines("requirements.txt")}
+    imported: set[str] = set()
+    for file in python_files("app.py", "playground", "components"):
+        imported |= packages_of(imported_modules(file.read_text("utf-8")))
+    third_party = imported - sys.stdlib_module_names - OWN_PACKAGES - OPTIONAL_PACKAGES
+    missing = {name for name in third_party if DISTRIBUTIONS.get(name, name).lower() not in pinned}
+    assert missing == set()
+
+
+# ------------------------------------------------------------------------ README, Makefile
+
+
+@pytest.mark.parametrize("target", ["run", "test"])
+def test_readme_commands_exist(target: str) -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    assert re.search(rf"\bmake {target}\b", readme), f"README.md does not name `make {target}`"
+    assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"Makefile has no target {target}"
+
+
+def test_every_make_target_in_the_readme_exists() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    # In prose "make" is a verb: only what stands in code counts.
+    code = re.findall(r"```.*?```|`[^`\n]+`", readme, re.DOTALL)
+    named = {name for part in code for name in re.findall(r"\bmake ([a-z][a-z-]*)", part)}
+    targets = set(re.findall(r"^([a-z-]+):(?!=)", makefile, re.MULTILINE))
+    assert named - targets == set()
+
+
+def test_every_script_and_module_in_the_makefile_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    scripts = re.findall(r"/python ([\w/]+\.py)\b", makefile)
+    modules = re.findall(r"/python -m (training[\w.]*)", makefile)
+    assert scripts
+    assert modules
+    wanted = scripts + [module.replace(".", "/") + ".py" for module in modules]
+    assert [name for name in wanted if not (ROOT / name).is_file()] == []
+
+
+def test_ci_runs_the_test_command() -> None:
+    script = ROOT / ".ci" / "run"
+    assert script.stat().st_mode & 0o111, ".ci/run is not executable"
+    assert "make test" in script.read_text("utf-8")
+
+
+# ---------------------------------------------------------------------------- tracked files
+
+
+def test_no_tracked_file_is_large(tracked_files: list[Path]) -> None:
+    sizes = {file: file.stat().st_size for file in tracked_files}
+    large = {str(file.relative_to(ROOT)): n for file, n in sizes.items() if n > MAX_FILE_BYTES}
+    assert large == {}
+
+
+def test_no_tracked_file_names_a_machine_path(tracked_files: list[Path]) -> None:
+    found = []
+    for file in tracked_files:
+        data = file.read_bytes()
+        if b"\0" in data:  # weights, pictures, video
+            continue
+        for number, line in enumerate(data.decode("utf-8", errors="replace").splitlines(), start=1):
+            if MACHINE_PATH.search(line):
+                found.append(f"{file.relative_to(ROOT)}:{number}: {line.strip()[:100]}")
+    assert found == []
+
+
+def test_no_tracked_file_is_one_that_git_ignores(tracked_files: list[Path]) -> None:
+    assert tracked_files
+    assert git_files("--cached", "--ignored", "--exclude-standard") == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".venv/bin/python",
+        "playground/__pycache__/merge.cpython-311.pyc",
+        "components/plotly_view.pyi",
+        ".gradio/cached_examples/1/log.csv",
+        "training/runs/first/model.safetensors",
+        ".hypothesis/examples/0",
+    ],
+)
+def test_git_ignores_what_tools_leave_behind(name: str, tracked_files: list[Path]) -> None:
+    assert ROOT / name not in tracked_files
+    command = ["git", "-c", f"safe.directory={ROOT}", "check-ignore", "--quiet", name]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "is_machine_path"),
+    [
+        ("open('/" + "root/x')", True),
+        ("see /" + "home/me/notes", True),
+        ("https://example.org/home/page", False),
+        ("frame" + "work/home/", False),
+    ],
+)
+def test_machine_paths_are_told_from_others(text: str, is_machine_path: bool) -> None:
+    assert bool(MACHINE_PATH.search(text)) is is_machine_path

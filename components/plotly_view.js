@@ -1,0 +1,399 @@
+// The browser half of PlotlyView (plotly_view.py): draws one Plotly figure in one Gradio HTML
+// component. Loaded once as a module and shared by every chart on the page.
+
+const TEXTS = {
+  en: {
+    empty: "Run this stage to draw this chart.",
+    table: "Show as table",
+    png: "Download as PNG",
+    reset: "Reset the view",
+    failed: "This chart could not be drawn: ",
+    offline: "the chart library did not load; reload the page.",
+    more: (count) => `… and ${count.toLocaleString("en")} more rows`,
+    picture: "picture",
+    value: "value",
+    series: "series",
+  },
+  zh: {
+    empty: "运行此阶段以绘制图表。",
+    table: "以表格显示",
+    png: "下载 PNG",
+    reset: "重置视图",
+    failed: "无法绘制此图表：",
+    offline: "图表库未能加载，请刷新页面。",
+    more: (count) => `……还有 ${count.toLocaleString("zh")} 行`,
+    picture: "图片",
+    value: "值",
+    series: "系列",
+  },
+};
+// Gradio picks its own language by the same rule.
+const texts = TEXTS[navigator.language?.toLowerCase().startsWith("zh") ? "zh" : "en"];
+
+const TABLE_ROWS = 200;
+const CONFIG = { displayModeBar: false, displaylogo: false, plotlyServerURL: "" };
+
+// ---------------------------------------------------------------------------- once for the page
+
+const styles = document.createElement("link");
+styles.rel = "stylesheet";
+const stylesLoaded = new Promise((done) => (styles.onload = styles.onerror = done));
+// The same version marker as this module's own address, so that both are renewed together.
+styles.href = new URL("plotly_view.css", import.meta.url).href + new URL(import.meta.url).search;
+document.head.append(styles);
+
+let library = null;
+
+/** Load plotly.js once for the page; a failed attempt may be repeated by the next chart. */
+function loadPlotly(address) {
+  library ??= new Promise((done, fail) => {
+    const script = document.createElement("script");
+    script.src = address;
+    script.onload = () => done(window.Plotly);
+    script.onerror = () => {
+      library = null;
+      script.remove();
+      fail(new Error(texts.offline));
+    };
+    document.head.append(script);
+  });
+  return Promise.all([library, stylesLoaded]).then(([plotly]) => plotly);
+}
+
+const views = new Set();
+
+// Gradio tells a component nothing about its removal, so look after each change of the page.
+new MutationObserver(() => {
+  for (const view of views) if (!view.element.isConnected) view.dispose();
+}).observe(document.documentElement, { childList: true, subtree: true });
+
+// Dark mode is a class on <body> (or <html>): repaint in place, without asking the server.
+const modeObserver = new MutationObserver(() => views.forEach((view) => view.draw()));
+for (const node of [document.documentElement, document.body])
+  modeObserver.observe(node, { attributes: true, attributeFilter: ["class"] });
+
+// -------------------------------------------------------------------------------- small helpers
+
+/** Text without the few tags and entities that Plotly reads; `<|im_end|>` is text, not a tag. */
+function plain(text) {
+  return String(text ?? "")
+    .replace(/<br\s*\/?>/gi, " ")
+    .replace(/<\/?(?:b|i|u|s|em|strong|sub|sup|span|a)(?:\s[^<>]*)?>/gi, "")
+    .replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/&nbsp;/g, " ").replace(/&amp;/g, "&");
+}
+
+/** A number, string or list that JSON can carry, whatever typed array Plotly holds it in. */
+function toPlain(value) {
+  if (ArrayBuffer.isView(value) || Array.isArray(value)) return Array.from(value, toPlain);
+  return value ?? null;
+}
+
+/** The parts of a Plotly event that a handler needs. */
+function describePoints(event) {
+  return (event.points ?? []).map((point) => ({
+    curve: point.curveNumber,
+    trace_name: point.data?.name ?? null,
+    point_index: toPlain(point.pointNumber ?? point.pointIndex),
+    x: toPlain(point.x),
+    y: toPlain(point.y),
+    z: toPlain(point.z),
+    label: toPlain(point.label),
+    customdata: toPlain(point.customdata),
+  }));
+}
+
+/** Defaults for everything that a figure leaves open, in the colours of the page's mode. */
+function pageTemplate(box) {
+  const css = getComputedStyle(box);
+  const color = (name) => css.getPropertyValue(`--chart-${name}`).trim();
+  const [text, muted, grid, surface] = ["text", "muted", "grid", "surface"].map(color);
+  const clear = "rgba(0,0,0,0)";
+  const title = { font: { color: muted, size: 12 }, standoff: 8 };
+  const axis = {
+    automargin: true, color: text, gridcolor: grid, linecolor: grid, tickcolor: grid,
+    zerolinecolor: grid, zerolinewidth: 1, title, tickfont: { color: muted, size: 11 },
+  };
+  const solid = { ...axis, showbackground: false, title: { font: title.font } };
+  const colorbar = {
+    thickness: 10, outlinewidth: 0, xpad: 6, ticks: "", tickfont: axis.tickfont,
+    title: { side: "right", font: title.font },
+  };
+  const bars = { colorbar };
+  const marked = { marker: { colorbar } };
+  const tiles = { marker: { line: { color: surface, width: 1 } }, tiling: { pad: 2 } };
+  return {
+    layout: {
+      font: { color: text, family: css.fontFamily, size: 13 },
+      paper_bgcolor: clear, plot_bgcolor: clear,
+      margin: { l: 8, r: 8, t: 8, b: 8 },
+      xaxis: axis, yaxis: axis,
+      scene: { xaxis: solid, yaxis: solid, zaxis: solid, bgcolor: clear },
+      coloraxis: bars,
+      // Above the plot, where it takes no width from a phone's 390 pixels.
+      legend: { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom",
+        font: { color: text, size: 12 } },
+      hoverlabel: { bgcolor: surface, bordercolor: grid, font: { color: text }, align: "left" },
+      hovermode: "closest",
+      uniformtext: { minsize: 10, mode: "hide" }, // a label that does not fit is left to the table
+      // A finger that draws a zoom box could never scroll past the chart.
+      dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
+      annotationdefaults: { font: { color: text } },
+      shapedefaults: { line: { color: muted } },
+    },
+    data: {
+      heatmap: [bars], contour: [bars], surface: [bars],
+      scatter: [marked], scatter3d: [marked], bar: [marked],
+      treemap: [tiles], icicle: [tiles], sunburst: [{ marker: tiles.marker }],
+    },
+  };
+}
+
+// ------------------------------------------------------------------------------- the table twin
+
+const axisTitle = (layout, name) => plain(layout[name]?.title?.text);
+
+/** `{count, row(i)}` for one trace, each row a list of [field, value]. */
+function traceRows(trace) {
+  const { x, y, z, text } = trace;
+  if (trace.type === "image" && !z) return { count: 1, row: () => [["picture", trace.name ?? ""]] };
+  if (trace.labels) {
+    const fields = ["labels", "parents", "values", "text"].filter((name) => trace[name]);
+    const row = (i) => fields.map((name) => [name, trace[name][i]]);
+    return { count: trace.labels.length, row };
+  }
+  if (z?.[0] && typeof z[0] === "object") {
+    const columns = z[0].length;
+    const row = (i) => {
+      const [r, c] = [Math.floor(i / columns), i % columns];
+      const cells = [["y", y?.[r] ?? r], ["x", x?.[c] ?? c], ["z", z[r][c]]];
+      if (Array.isArray(text)) cells.push(["text", text[r]?.[c]]);
+      if (trace.customdata) cells.push(...customCells(trace.customdata[r]?.[c]));
+      return cells;
+    };
+    return { count: z.length * columns, row };
+  }
+  const fields = ["x", "y", "z", "r", "theta"].filter((name) => trace[name]?.length);
+  const count = Math.max(0, ...fields.map((name) => trace[name].length));
+  const row = (i) => {
+    const cells = fields.map((name) => [name, trace[name][i]]);
+    // A series given without x is drawn over its index.
+    if (!trace.x?.length && trace.type !== "pie") cells.unshift(["x", i]);
+    if (Array.isArray(text)) cells.push(["text", text[i]]);
+    if (trace.customdata) cells.push(...customCells(trace.customdata[i]));
+    return cells;
+  };
+  return { count, row };
+}
+
+function customCells(entry) {
+  const values = entry !== null && typeof entry === "object" ? Array.from(entry) : [entry];
+  return values.map((value, i) => [`customdata.${i}`, value]);
+}
+
+/** What stands over a column: the figure's own word, else the axis or colour bar, else the field. */
+function heading(field, trace, layout) {
+  const given = layout.meta?.columns ?? {};
+  const [name, index] = field.split(".");
+  if (index !== undefined) {
+    const list = [given.customdata].flat();
+    return plain(list[index] ?? `customdata ${Number(index) + 1}`);
+  }
+  const scene = layout[trace.scene ?? "scene"] ?? {};
+  const bar = trace.colorbar ?? layout[trace.coloraxis]?.colorbar;
+  const automatic = {
+    x: () => axisTitle(trace.scene ? scene : layout, axisKey(trace.xaxis, "xaxis")),
+    y: () => axisTitle(trace.scene ? scene : layout, axisKey(trace.yaxis, "yaxis")),
+    z: () => (trace.scene ? axisTitle(scene, "zaxis") : plain(bar?.title?.text) || texts.value),
+    labels: () => "label", parents: () => "parent", values: () => texts.value,
+    picture: () => texts.picture,
+  };
+  return plain(given[field]) || automatic[name]?.() || name;
+}
+
+/** Trace attribute "x2" → layout attribute "xaxis2". */
+const axisKey = (id, base) => base + (id ?? "").slice(1);
+
+function cellText(value) {
+  if (value === null || value === undefined || Number.isNaN(value)) return "–";
+  if (typeof value === "number") {
+    return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(5)));
+  }
+  if (typeof value === "object") return Array.from(value, cellText).join(", ");
+  return plain(value);
+}
+
+/** Fill `box` with the first rows of all traces. */
+function fillTable(box, traces, layout) {
+  const shown = traces.filter((trace) => trace.visible !== false);
+  const columns = [];
+  const rows = [];
+  let total = 0;
+  for (const trace of shown) {
+    const { count, row } = traceRows(trace);
+    total += count;
+    for (let i = 0; i < count && rows.length < TABLE_ROWS; i++) {
+      const cells = shown.length > 1 ? [[texts.series, plain(trace.name)]] : [];
+      for (const [field, value] of row(i)) cells.push([heading(field, trace, layout), value]);
+      for (const [name] of cells) if (!columns.includes(name)) columns.push(name);
+      rows.push(new Map(cells));
+    }
+  }
+  const table = document.createElement("table");
+  const head = table.createTHead().insertRow();
+  for (const name of columns) {
+    const cell = document.createElement("th");
+    cell.scope = "col";
+    cell.textContent = name;
+    head.append(cell);
+  }
+  const body = table.createTBody();
+  for (const row of rows) {
+    const line = body.insertRow();
+    for (const name of columns) line.insertCell().textContent = cellText(row.get(name));
+  }
+  box.replaceChildren(table);
+  if (total > rows.length) {
+    const note = document.createElement("p");
+    note.textContent = texts.more(total - rows.length);
+    box.append(note);
+  }
+}
+
+// ------------------------------------------------------------------------------------ one chart
+
+/** Bring one component to life; `element`, `props`, `trigger`, `watch` are Gradio's. */
+export function mount({ element, props, trigger, watch }, plotlyAddress) {
+  const part = (name) => element.querySelector(`.chart-${name}`);
+  const [box, plot, details] = [part("box"), part("plot"), part("table")];
+  let figure = null; // the parsed value
+  let plotly = null;
+  let drawnWidth = 0;
+  let resets = 0;
+  let running = false;
+  let stale = false;
+
+  part("empty").textContent = [props.label, props.empty || texts.empty].filter(Boolean).join(" — ");
+  details.querySelector("summary").textContent = texts.table;
+  for (const name of ["png", "reset"]) {
+    part(name).title = texts[name];
+    part(name).setAttribute("aria-label", texts[name]);
+  }
+
+  function showError(error) {
+    console.warn("PlotlyView:", error);
+    box.dataset.state = "error";
+    part("error").textContent = texts.failed + (error?.message ?? error);
+  }
+
+  /** Throw the drawing away; a WebGL context is given back at once, not when memory is tidied. */
+  function purge() {
+    for (const canvas of plot.querySelectorAll("canvas"))
+      canvas.getContext("webgl")?.getExtension("WEBGL_lose_context")?.loseContext();
+    if (plot.classList.contains("js-plotly-plot")) plotly.purge(plot);
+    drawnWidth = 0;
+  }
+
+  async function render() {
+    const width = Math.floor(plot.clientWidth);
+    if (!figure || width === 0) return; // in a closed tab: the resize observer comes back
+    plotly = await loadPlotly(plotlyAddress);
+    // Plotly writes into what it is given, so each drawing gets its own copy.
+    const { data, layout } = structuredClone(figure);
+    const fresh = !plot.classList.contains("js-plotly-plot");
+    layout.template = pageTemplate(box);
+    layout.width = width;
+    layout.height = height();
+    layout.title = { text: "" }; // stands above as text that wraps
+    // As long as this stays the same, Plotly keeps the reader's zoom, camera and hidden series.
+    layout.uirevision = `${layout.uirevision ?? layout.meta?.uirevision ?? "keep"}/${resets}`;
+    drawnWidth = width;
+    await plotly.react(plot, data, layout, CONFIG);
+    if (fresh) {
+      plot.on("plotly_click", (event) => trigger("select", { points: describePoints(event) }));
+      plot.on("plotly_hover", (event) => {
+        const detail = { points: describePoints(event) };
+        element.dispatchEvent(new CustomEvent("chart-hover", { detail, bubbles: true }));
+      });
+    }
+    if (details.open) showTable();
+  }
+
+  /** Draw once more; calls that come while a drawing runs are joined into one. */
+  async function draw() {
+    stale = true;
+    if (running) return;
+    running = true;
+    try {
+      while (stale) {
+        stale = false;
+        await render();
+      }
+    } catch (error) {
+      showError(error);
+    } finally {
+      running = false;
+    }
+  }
+
+  const height = () => figure?.layout?.height ?? 340;
+  const showTable = () => fillTable(part("rows"), plot._fullData ?? [], figure.layout);
+
+  /** Take the component's value: an empty box, or a figure with its title, name and height. */
+  function update() {
+    try {
+      figure = props.value ? JSON.parse(props.value) : null;
+      box.dataset.state = figure ? "drawn" : "empty";
+      if (!figure) return purge();
+      const { title, meta } = figure.layout;
+      const [name, alt] = [plain(title?.text ?? props.label), plain(meta?.alt)];
+      part("title").textContent = name;
+      plot.style.height = `${height()}px`; // before drawing, so that the page does not jump
+      plot.setAttribute("aria-label", [name, alt].filter(Boolean).join(". ") || texts.picture);
+      part("rows").setAttribute("aria-label", name || texts.table);
+      draw();
+    } catch (error) {
+      showError(error);
+    }
+  }
+
+  function download() {
+    const [name, css] = [part("title").textContent, getComputedStyle(box)];
+    const layout = {
+      ...plot.layout,
+      // The file stands alone: it needs the title and an opaque ground.
+      title: { text: figure.layout.title?.text ?? "", x: 0.01, font: { size: 15 } },
+      margin: { ...plot.layout.margin, t: (plot.layout.margin?.t ?? 8) + 36 },
+      height: height() + 36,
+      paper_bgcolor: css.getPropertyValue("--chart-surface").trim(),
+    };
+    const filename = name.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "");
+    const options = {
+      format: "png", scale: 2, width: layout.width, height: layout.height,
+      filename: filename || "chart",
+    };
+    plotly.downloadImage({ data: plot.data, layout, config: CONFIG }, options).catch(showError);
+  }
+
+  const resizeObserver = new ResizeObserver(() => {
+    if (Math.floor(plot.clientWidth) !== drawnWidth) draw();
+  });
+  const view = {
+    element,
+    draw,
+    dispose() {
+      views.delete(view);
+      resizeObserver.disconnect();
+      purge();
+    },
+  };
+  views.add(view);
+  resizeObserver.observe(plot);
+  part("png").addEventListener("click", download);
+  part("reset").addEventListener("click", () => {
+    resets += 1;
+    draw();
+  });
+  details.addEventListener("toggle", () => details.open && figure && showTable());
+  watch("value", update);
+  update();
+}

@@ -1,0 +1,138 @@
+"""A chart component: a Plotly figure that is updated in place.
+
+`gr.Plot` builds the chart anew with every update, which loses the reader's zoom and camera and
+leaks a WebGL context each time; it has no click events, ignores dark mode and bundles an older
+plotly.js than the one that the installed Python package writes for. This component uses the
+package's own plotly.js and `Plotly.react`. The browser half is plotly_view.js.
+
+Never put a `gr.Plot` on the same page: both use `window.Plotly`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import gradio as gr
+import plotly
+import plotly.graph_objects as go
+import plotly.io
+from plotly.utils import PlotlyJSONEncoder
+
+FOLDER = Path(__file__).resolve().parent
+MODULE_PATH = FOLDER / "plotly_view.js"
+STYLES_PATH = FOLDER / "plotly_view.css"
+LIBRARY_PATH = Path(plotly.__file__).resolve().parent / "package_data" / "plotly.min.js"
+
+# Static paths: served as they are, from this machine, and not copied for every chart.
+gr.set_static_paths([MODULE_PATH, STYLES_PATH, LIBRARY_PATH])
+
+# The browser fills the parts; nothing here depends on the value, so Gradio never redraws it.
+HTML_TEMPLATE = """
+<figure class="chart-box" data-state="empty">
+  <div class="chart-empty"></div>
+  <div class="chart-error" role="alert"></div>
+  <figcaption class="chart-head">
+    <span class="chart-title"></span>
+    <button type="button" class="chart-reset"><svg viewBox="0 0 20 20" aria-hidden="true">
+      <path d="M4 10a6 6 0 1 0 2-4.5M6 2v4h4"/></svg></button>
+    <button type="button" class="chart-png"><svg viewBox="0 0 20 20" aria-hidden="true">
+      <path d="M10 3v9m-4-4 4 4 4-4M3 16h14"/></svg></button>
+  </figcaption>
+  <div class="chart-plot" role="img"></div>
+  <details class="chart-table"><summary></summary>
+    <div class="chart-rows" role="region" tabindex="0"></div></details>
+</figure>
+"""
+
+
+def _address(*paths: Path) -> str:
+    """Return where the page finds the first path, below the address that the app is served under.
+
+    A browser may keep a file for days, so a change in any of the files makes a new address.
+    """
+    content = b"".join(path.read_bytes() for path in paths)
+    version = hashlib.sha256(content).hexdigest()[:12]
+    return f"/file={quote(paths[0].as_posix())}?v={version}"
+
+
+# The root is asked for in the page: behind a proxy the server does not know it at start-up.
+JS_ON_LOAD = f"""
+const {{ root = "", api_prefix = "" }} = window.gradio_config ?? {{}};
+const base = new URL(root.replace(/\\/$/, "") + api_prefix, document.baseURI).href;
+import(base + {json.dumps(_address(MODULE_PATH, STYLES_PATH))})
+  .then((view) => view.mount({{ element, props, trigger, watch }},
+    base + {json.dumps(_address(LIBRARY_PATH))}))
+  .catch((error) => {{ element.textContent = "This chart could not be loaded: " + error; }});
+"""
+
+
+def encode_figure(figure: go.Figure | None) -> str | None:
+    """Return `figure` as strict JSON: NumPy arrays as base64, NaN and infinity in lists as null.
+
+    A string on purpose: Gradio compares, diffs and walks through values, which takes long for
+    nested lists of numbers and no time for a string.
+    """
+    if figure is None:
+        return None
+    content = figure.to_dict()
+    # The page brings its own light or dark template.
+    content["layout"].pop("template", None)
+    return json.dumps(content, cls=PlotlyJSONEncoder, separators=(",", ":"))
+
+
+class PlotlyView(gr.HTML):
+    """Show a `plotly.graph_objects.Figure`; `view.select(fn)` calls `fn` with a `gr.EventData`.
+
+    `event.points` is a list of dicts with the keys curve, trace_name, point_index, x, y, z,
+    label and customdata (None where the trace has no such thing).
+
+    The figure's `layout.meta` may hold: `alt` (one sentence for screen readers), `columns`
+    (headings of the table twin by field, `{"x": "Layer", "customdata": ["Token", "Id"]}`), and
+    `uirevision` (a new value drops the reader's zoom and camera).
+    """
+
+    def __init__(
+        self,
+        value: go.Figure | Callable[..., go.Figure | None] | None = None,
+        *,
+        label: str | None = None,
+        elem_id: str | None = None,
+        elem_classes: list[str] | str | None = None,
+        empty: str = "",
+        **kwargs: Any,
+    ) -> None:
+        """Make a chart.
+
+        Args:
+            value: The first figure; None shows the empty state.
+            label: Name of the chart before it is drawn, and where the figure has no title.
+            elem_id: The element's id in the page.
+            elem_classes: Further CSS classes.
+            empty: What to say while there is no figure, instead of the general advice.
+            kwargs: Passed on to `gr.HTML` (visible, scale, min_width, key, render, …).
+        """
+        classes = [elem_classes] if isinstance(elem_classes, str) else list(elem_classes or [])
+        super().__init__(
+            value,
+            label=label,
+            elem_id=elem_id,
+            elem_classes=["plotly-view", *classes],
+            html_template=HTML_TEMPLATE,
+            js_on_load=JS_ON_LOAD,
+            apply_default_css=False,
+            empty=empty,
+            **kwargs,
+        )
+
+    def preprocess(self, payload: str | None) -> go.Figure | None:
+        """Return the figure that the page shows, for a handler that has the chart as input."""
+        return None if payload is None else plotly.io.from_json(payload)
+
+    def postprocess(self, value: go.Figure | None) -> str | None:
+        """Return what is sent to the page."""
+        return encode_figure(value)

@@ -1,0 +1,1 @@
+"""The page: tabs, charts, tables and their wiring. Nothing here imports torch."""

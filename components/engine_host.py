@@ -1,0 +1,89 @@
+"""Loads the checkpoint behind the page and says how far it is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import playground
+from playground.errors import PlaygroundError
+
+if TYPE_CHECKING:
+    from playground.engine import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class HostStatus:
+    """How far the checkpoint is."""
+
+    phase: Literal["loading", "ready", "failed"]
+    what: str
+    done: int = 0
+    total: int = 0
+
+
+class EngineHost:
+    """Owns the engine from the moment that the page comes up, before torch is imported."""
+
+    def __init__(
+        self, source: str, *, device: str = "auto", dtype: str = "auto", attn: str = "sdpa"
+    ) -> None:
+        self.source = source
+        self._options = {"device": device, "dtype": dtype, "attn": attn}
+        self._engine: Engine | None = None
+        self._status = HostStatus("loading", "Importing torch and transformers")
+        self._settled = threading.Event()
+
+    def start(self, then: Callable[[Engine], None] | None = None) -> None:
+        """Import torch, load the checkpoint and call ``then``, all in a background thread."""
+        threading.Thread(target=self._load, args=(then,), name="load", daemon=True).start()
+
+    def _load(self, then: Callable[[Engine], None] | None) -> None:
+        def report(what: str, done: int, total: int) -> None:
+            self._status = HostStatus("loading", what, done, total)
+
+        try:
+            engine = playground.loading.load_engine(
+                self.source, on_progress=report, **self._options
+            )
+            if then is not None:
+                report("Running the first example", 0, 0)
+                then(engine)
+            self._engine = engine
+            self._status = HostStatus("ready", "Ready")
+        except PlaygroundError as error:
+            self._status = HostStatus("failed", str(error))
+        except Exception as error:
+            # The page must say that loading ended; the traceback goes to the log.
+            self._status = HostStatus("failed", f"Loading failed: {type(error).__name__}.")
+            raise
+        finally:
+            self._settled.set()
+
+    @property
+    def status(self) -> HostStatus:
+        """The latest state."""
+        return self._status
+
+    @property
+    def engine(self) -> Engine:
+        """The loaded engine.
+
+        Raises:
+            PlaygroundError: it is still loading, or loading failed.
+        """
+        if self._engine is None:
+            status = self._status
+            if status.phase == "failed":
+                raise PlaygroundError(status.what)
+            raise PlaygroundError(
+                "The checkpoint is still loading.", remedy="Wait for the bar at the top to finish."
+            )
+        return self._engine
+
+    def wait(self, timeout_s: float) -> HostStatus:
+        """Wait until loading has ended either way; returns the status then."""
+        self._settled.wait(timeout_s)
+        return self._status

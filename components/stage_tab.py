@@ -1,0 +1,105 @@
+"""The shape that all tabs share, and the two ways in which their events are wired."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.components.base import Component
+
+from components.engine_host import EngineHost
+from playground.errors import PlaygroundError
+from playground.pipeline import Run, RunStore
+from playground.records import Progress
+
+MODEL_QUEUE = "model"  # one queue for all events that run the model
+
+StreamFn = Callable[..., Iterator[tuple[Any, ...]]]
+ViewFn = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class App:
+    """What a tab needs from the page around it."""
+
+    host: EngineHost
+    runs: RunStore
+    run_key: gr.State  # the session's key into ``runs``, or None
+
+    def on_view(
+        self,
+        trigger: Any,
+        fn: ViewFn,
+        inputs: Sequence[Component],
+        outputs: Sequence[Component],
+    ) -> Any:
+        """Redraw from records that are there: ``fn(run, *values) -> values of outputs``.
+
+        A run that was dropped, or bad values, become a message; the outputs stay as they are.
+        """
+
+        def handler(run_key: str | None, *values: Any) -> Any:
+            with user_messages():
+                return fn(self.runs.get(run_key), *values)
+
+        return trigger(
+            handler,
+            [self.run_key, *inputs],
+            list(outputs),
+            show_progress="hidden",
+            trigger_mode="always_last",
+            concurrency_limit=None,
+            api_visibility="private",
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StageTab:
+    """A built tab, as the page's run events see it."""
+
+    stage: str
+    run_button: gr.Button
+    controls: tuple[Component, ...]  # their values are passed to ``stream``, in order
+    outputs: tuple[Component, ...]  # ``stream`` yields one value for each, in order
+    stream: StreamFn  # stream(run, progress, *control_values): runs what is missing, draws
+
+    def __post_init__(self) -> None:
+        if not inspect.isgeneratorfunction(self.stream):
+            raise TypeError(f"{self.stage}: stream must be a generator, so that it can be stopped.")
+
+
+class user_messages:  # noqa: N801 - reads as a statement: ``with user_messages():``
+    """Turn the engine's errors into the page's message box."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: Any, error: BaseException | None, _trace: Any) -> None:
+        if isinstance(error, PlaygroundError):
+            raise gr.Error(str(error), duration=12, print_exception=False) from error
+
+
+def build_stage_header(title: str, sentence: str) -> gr.Button:
+    """The tab's heading, the sentence that says what the stage does, and its run button."""
+    with gr.Row(elem_classes="stage-header", equal_height=True):
+        gr.Markdown(f"## {title}\n\n{sentence}", elem_classes="stage-sentence")
+        return gr.Button("Run this stage", size="sm", scale=0, min_width=140)
+
+
+def build_code_panel() -> gr.Code:
+    """*Show the code*: a transformers snippet that reproduces the tab's numbers."""
+    with gr.Accordion("Show the code", open=False):
+        return gr.Code(language="python", interactive=False, show_label=False, lines=8)
+
+
+__all__ = [
+    "App",
+    "Progress",
+    "StageTab",
+    "build_code_panel",
+    "build_stage_header",
+    "user_messages",
+]

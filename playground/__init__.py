@@ -1,0 +1,47 @@
+"""The engine of the Qwen3-VL Playground: the six stages of the forward pass, one record per boundary.
+
+The stage modules import torch and transformers, which takes seconds. They are imported on first
+use, so that the page comes up before them: write ``import playground`` and
+``playground.decoder.run_decoder(...)``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playground import (
+        decoder,
+        kv_cache,
+        loading,
+        media,
+        merge,
+        model_facts,
+        preprocess,
+        sampling,
+        tokens,
+        vision,
+        vision_maps,
+    )
+
+__all__ = [
+    "decoder",
+    "kv_cache",
+    "loading",
+    "media",
+    "merge",
+    "model_facts",
+    "preprocess",
+    "sampling",
+    "tokens",
+    "vision",
+    "vision_maps",
+]
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module(f"{__name__}.{name}")

@@ -1,0 +1,186 @@
+"""Stage 4: the decoder layers, DeepStack and the logits.
+
+Source: ``Qwen3VLTextModel.forward`` and ``Qwen3VLForConditionalGeneration.forward``,
+transformers 5.23.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import DynamicCache
+
+from playground.capture import capture_inputs
+from playground.engine import Engine
+from playground.errors import ModelError
+from playground.preprocess import model_kwargs
+from playground.records import (
+    DecoderOutput,
+    LogitLens,
+    MergedInputs,
+    ModelInputs,
+    Parity,
+    Progress,
+    TokenProb,
+)
+from playground.tokens import token_text
+
+LENS_ROWS = 128  # rows of logits held at once: 78 MB in float32 at 151,936 words
+
+
+def run_decoder(
+    engine: Engine,
+    inputs: ModelInputs,
+    merged: MergedInputs,
+    *,
+    progress: Progress | None = None,
+) -> DecoderOutput:
+    """Prefill: run every decoder layer over the whole sequence.
+
+    Args:
+        engine: the loaded checkpoint.
+        inputs: the record of ``run_preprocess``.
+        merged: the record of ``run_merge`` for the same inputs.
+        progress: called before every layer.
+
+    Raises:
+        ModelError: the logits hold NaN or infinity.
+    """
+    language_model: Any = engine.model.model.language_model
+    cache = DynamicCache(config=language_model.config)
+    modules = [*language_model.layers, language_model.norm]
+    with (
+        engine.exclusive(),
+        capture_inputs(modules, progress=progress, what="decoder layer") as states,
+    ):
+        output = language_model(
+            **decoder_kwargs(engine, merged),
+            attention_mask=inputs.attention_mask.to(engine.device),
+            past_key_values=cache,
+            use_cache=True,
+        )
+        last_hidden_state = output.last_hidden_state
+        logits = engine.model.lm_head(last_hidden_state[:, -1:])[0, 0].cpu()
+    check_finite(logits)
+    return DecoderOutput(
+        hidden_states=tuple(state[0].cpu() for state in states),
+        last_hidden_state=last_hidden_state[0].cpu(),
+        logits=logits,
+        past_key_values=cache,
+        position_ids=merged.position_ids,
+        num_deepstack=len(merged.deepstack_visual_embeds or ()),
+    )
+
+
+def decoder_kwargs(engine: Engine, merged: MergedInputs, start: int = 0) -> dict[str, Any]:
+    """The arguments of ``Qwen3VLTextModel.forward`` for the tokens from ``start`` on."""
+    kwargs: dict[str, Any] = {
+        "inputs_embeds": merged.inputs_embeds[:, start:].to(engine.device),
+        # Always explicit: without them the forward reads and writes model.rope_deltas, which
+        # all users share.
+        "position_ids": merged.position_ids[:, :, start:].to(engine.device),
+    }
+    if merged.visual_pos_masks is not None and merged.visual_pos_masks[:, start:].any():
+        skipped = int(merged.visual_pos_masks[:, :start].sum())
+        kwargs["visual_pos_masks"] = merged.visual_pos_masks[:, start:].to(engine.device)
+        kwargs["deepstack_visual_embeds"] = [
+            tap[skipped:].to(engine.device) for tap in merged.deepstack_visual_embeds or ()
+        ]
+    return kwargs
+
+
+def check_finite(logits: torch.Tensor) -> None:
+    """Refuse logits that no distribution can be made of.
+
+    Raises:
+        ModelError: a logit is NaN or infinite.
+    """
+    if not torch.isfinite(logits).all():
+        raise ModelError(
+            "The model's logits hold NaN or infinity.",
+            remedy="Run it in another dtype (--dtype float32 or bfloat16), or check the weights.",
+        )
+
+
+def measure_parity(engine: Engine, inputs: ModelInputs, output: DecoderOutput) -> Parity:
+    """Compare the staged run with one plain ``model(**inputs)``."""
+    model: Any = engine.model
+    with engine.exclusive():
+        shared = model.model.rope_deltas
+        try:
+            plain = model(**model_kwargs(inputs, engine.device), logits_to_keep=1)
+        finally:
+            model.model.rope_deltas = shared  # a plain forward leaves its own behind
+        reference = plain.logits[0, -1].float().cpu()
+    staged = output.logits.float()
+    return Parity(
+        max_abs_diff=float((staged - reference).abs().max()),
+        same_argmax=bool(staged.argmax() == reference.argmax()),
+        tolerance=engine.parity_tolerance,
+    )
+
+
+def next_token_probs(engine: Engine, logits: torch.Tensor, top_k: int) -> tuple[TokenProb, ...]:
+    """The likeliest next tokens under the untouched distribution, likeliest first.
+
+    Args:
+        engine: gives the tokens' texts.
+        logits: (vocab,).
+        top_k: how many; at most the vocabulary.
+    """
+    probs = logits.float().softmax(-1)
+    top = probs.topk(min(top_k, probs.numel()))
+    return tuple(
+        TokenProb(token_id, token_text(engine.tokenizer, token_id), prob)
+        for token_id, prob in zip(top.indices.tolist(), top.values.tolist(), strict=True)
+    )
+
+
+def residual_norms(output: DecoderOutput) -> np.ndarray:
+    """Euclidean norm of the residual stream.
+
+    Returns:
+        ``(layers + 1, seq)`` float32; row ``i`` is the input of layer ``i``, the last row the
+        final norm's.
+    """
+    return torch.stack([state.float().norm(dim=-1) for state in output.hidden_states]).numpy()
+
+
+def logit_lens(
+    engine: Engine, output: DecoderOutput, positions: tuple[int, ...], top_k: int
+) -> LogitLens:
+    """Send every layer's state through the final norm and ``lm_head``, in chunks.
+
+    Args:
+        engine: the loaded checkpoint.
+        output: the record of ``run_decoder``.
+        positions: sequence indices to look at.
+        top_k: tokens per cell.
+    """
+    model: Any = engine.model
+    rows = torch.stack([state[list(positions)] for state in output.hidden_states]).flatten(0, 1)
+    ids, probs = [], []
+    for start in range(0, len(rows), LENS_ROWS):
+        with engine.exclusive():
+            chunk = rows[start : start + LENS_ROWS].to(engine.device)
+            logits = model.lm_head(model.model.language_model.norm(chunk)).float()
+            top = (logits - logits.logsumexp(-1, keepdim=True)).topk(top_k)
+            ids.append(top.indices.cpu())
+            probs.append(top.values.exp().cpu())
+    shape = (output.num_layers + 1, len(positions), top_k)
+    all_ids = torch.cat(ids).reshape(shape).numpy()
+    texts = {
+        int(token_id): token_text(engine.tokenizer, int(token_id))
+        for token_id in np.unique(all_ids)
+    }
+    return LogitLens(
+        positions=positions,
+        ids=all_ids,
+        probs=torch.cat(probs).reshape(shape).numpy(),
+        texts=tuple(
+            tuple(tuple(texts[int(token_id)] for token_id in cell) for cell in row)
+            for row in all_ids
+        ),
+    )

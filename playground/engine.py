@@ -1,0 +1,63 @@
+"""The loaded checkpoint and the one lock around it. No per-user state lives here."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, ProcessorMixin
+
+from playground.model_facts import ModelFacts
+
+# The tolerance of the parity badge, on the last position's logits. The staged run makes the same
+# calls on the same numbers, so float32 leaves no room; half precision on a GPU may pick another
+# kernel for another batch of work.
+PARITY_TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.25, torch.float16: 0.05}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Engine:
+    """A Qwen3-VL checkpoint, ready to run stage by stage.
+
+    The model's modules are shared by all users. Every forward goes through ``exclusive``, passes
+    explicit ``position_ids`` (``Qwen3VLModel.rope_deltas`` is shared state) and hooks it only
+    through ``playground.capture``.
+    """
+
+    model: PreTrainedModel
+    processor: ProcessorMixin
+    facts: ModelFacts
+    source: str  # as the user named it
+    revision: str  # commit hash of a Hub checkpoint, "local" otherwise
+    attn: str
+    lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+
+    @property
+    def tokenizer(self) -> Any:
+        """The processor's tokenizer."""
+        return self.processor.tokenizer
+
+    @property
+    def device(self) -> torch.device:
+        """Where the token embeddings live, and so where inputs go."""
+        return self.model.get_input_embeddings().weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The model's dtype."""
+        return self.model.get_input_embeddings().weight.dtype
+
+    @property
+    def parity_tolerance(self) -> float:
+        """Largest |Δ logits| that the parity badge accepts."""
+        return PARITY_TOLERANCE.get(self.dtype, 0.25)
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Hold the model for one native step: the lock, and no gradients in this thread."""
+        with self.lock, torch.no_grad():
+            yield

@@ -1,0 +1,47 @@
+"""Errors that a person can act on: what happened, which limit applies, what to do."""
+
+from __future__ import annotations
+
+
+class PlaygroundError(Exception):
+    """Something the user can mend.
+
+    Args:
+        what: one sentence on what was found.
+        limit: the rule or limit that it breaks; empty where there is none.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, what: str, *, limit: str = "", remedy: str = "") -> None:
+        self.what = what
+        self.limit = limit
+        self.remedy = remedy
+        super().__init__(" ".join(part for part in (what, limit, remedy) if part))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions with keyword-only arguments do not survive pickling by default,
+        # and a stage may run in another process.
+        return _rebuild, (type(self), self.what, self.limit, self.remedy)
+
+
+def _rebuild(kind: type[PlaygroundError], what: str, limit: str, remedy: str) -> PlaygroundError:
+    return kind(what, limit=limit, remedy=remedy)
+
+
+class CheckpointError(PlaygroundError):
+    """The checkpoint is missing, partial or not a Qwen3-VL."""
+
+
+class InputError(PlaygroundError):
+    """A prompt, picture, video or setting is outside what the stage accepts."""
+
+
+class ModelError(PlaygroundError):
+    """The model gave something that cannot be shown as it is, such as NaN logits."""
+
+
+class StageCancelled(PlaygroundError):
+    """The user stopped the stage; nothing of it is kept."""
+
+    def __init__(self, what: str = "Stopped.", *, limit: str = "", remedy: str = "") -> None:
+        super().__init__(what, limit=limit, remedy=remedy)

@@ -1,0 +1,186 @@
+"""One prompt's way through the stages, and the bounded store that keeps recent ones.
+
+A page's session holds only the key of its run. The records stay here under one byte budget, so
+that a crowd of visitors cannot fill the memory.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import playground
+from playground.errors import InputError
+from playground.records import (
+    DecoderOutput,
+    MergedInputs,
+    ModelInputs,
+    Parity,
+    Progress,
+    Prompt,
+    VisionOutput,
+)
+
+if TYPE_CHECKING:
+    from playground.engine import Engine
+
+Stage = Literal["preprocess", "vision", "merge", "decoder"]
+STAGES: tuple[Stage, ...] = ("preprocess", "vision", "merge", "decoder")
+
+STORE_BYTES = 2 << 30  # 2 GiB: about ten 2B runs of 1,000 tokens, thousands on the shipped one
+
+
+class Run:
+    """The records of one prompt; each stage is computed once, when it is first asked for."""
+
+    def __init__(self, engine: Engine, prompt: Prompt) -> None:
+        self.engine = engine
+        self.prompt = prompt
+        self._records: dict[str, Any] = {}
+        # Two handlers of one page must not compute the same stage twice.
+        self._lock = threading.RLock()
+
+    def has(self, stage: Stage) -> bool:
+        """True where the stage has been computed."""
+        return stage in self._records
+
+    def ensure(self, stage: Stage, progress: Progress | None = None) -> None:
+        """Compute the stage and whatever is missing before it, and no more.
+
+        Raises:
+            PlaygroundError: from the first stage that fails; earlier records are kept.
+        """
+        with self._lock:
+            for name in STAGES[: STAGES.index(stage) + 1]:
+                if name not in self._records:
+                    if progress is not None:
+                        progress(name, STAGES.index(name), len(STAGES))
+                    self._records[name] = self._compute(name, progress)
+
+    def _compute(self, stage: Stage, progress: Progress | None) -> Any:
+        engine = self.engine
+        if stage == "preprocess":
+            return playground.preprocess.run_preprocess(engine, self.prompt)
+        if stage == "vision":
+            return playground.vision.run_vision(engine, self.inputs, progress=progress)
+        if stage == "merge":
+            return playground.merge.run_merge(engine, self.inputs, self.vision)
+        return playground.decoder.run_decoder(engine, self.inputs, self.merged, progress=progress)
+
+    @property
+    def inputs(self) -> ModelInputs:
+        """Stage 1's record."""
+        self.ensure("preprocess")
+        record: ModelInputs = self._records["preprocess"]
+        return record
+
+    @property
+    def vision(self) -> VisionOutput:
+        """Stage 2's record."""
+        self.ensure("vision")
+        record: VisionOutput = self._records["vision"]
+        return record
+
+    @property
+    def merged(self) -> MergedInputs:
+        """Stage 3's record."""
+        self.ensure("merge")
+        record: MergedInputs = self._records["merge"]
+        return record
+
+    @property
+    def decoded(self) -> DecoderOutput:
+        """Stage 4's record."""
+        self.ensure("decoder")
+        record: DecoderOutput = self._records["decoder"]
+        return record
+
+    @property
+    def parity(self) -> Parity:
+        """The decoder's logits against one plain ``model(**inputs)``, measured once."""
+        with self._lock:
+            if "parity" not in self._records:
+                self._records["parity"] = playground.decoder.measure_parity(
+                    self.engine, self.inputs, self.decoded
+                )
+            parity: Parity = self._records["parity"]
+        return parity
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory held by the records' arrays, tensors and cache."""
+        return sum(_num_bytes(record) for record in list(self._records.values()))
+
+
+def _num_bytes(value: Any) -> int:
+    return sum(size for _, size in _arrays(value))
+
+
+def _arrays(value: Any) -> Iterator[tuple[int, int]]:
+    """``(identity, bytes)`` of every array or tensor inside a record."""
+    if hasattr(value, "nbytes"):
+        yield id(value), int(value.nbytes)
+    elif hasattr(value, "layers"):  # DynamicCache
+        for layer in value.layers:
+            yield from _arrays((layer.keys, layer.values))
+    elif is_dataclass(value):
+        for item in fields(value):
+            yield from _arrays(getattr(value, item.name))
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _arrays(item)
+
+
+class RunStore:
+    """Recent runs by secret key; the least recently used one goes first."""
+
+    def __init__(self, max_bytes: int = STORE_BYTES) -> None:
+        self.max_bytes = max_bytes
+        self._runs: OrderedDict[str, Run] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, run: Run) -> str:
+        """Keep a run; returns the key that a session holds."""
+        key = secrets.token_urlsafe(16)
+        with self._lock:
+            self._runs[key] = run
+        return key
+
+    def get(self, key: str | None) -> Run:
+        """Look a run up and mark it as used.
+
+        Raises:
+            InputError: there is no such run, or it had to make room for others.
+        """
+        with self._lock:
+            run = self._runs.get(key or "")
+            if run is not None and key is not None:
+                self._runs.move_to_end(key)
+        if run is None:
+            raise InputError(
+                "This page's run is no longer held.",
+                limit=f"Recent runs share {self.max_bytes >> 20:,} MB.",
+                remedy="Press Run again.",
+            )
+        return run
+
+    def trim(self) -> None:
+        """Drop the least recently used runs until the rest fit; the newest always stays."""
+        with self._lock:
+            sizes = {key: run.num_bytes for key, run in self._runs.items()}
+            total = sum(sizes.values())
+            while total > self.max_bytes and len(self._runs) > 1:
+                key, _ = self._runs.popitem(last=False)
+                total -= sizes[key]
+
+    def discard(self, key: str | None) -> None:
+        """Forget a run; unknown keys are fine."""
+        with self._lock:
+            self._runs.pop(key or "", None)
+
+    def __len__(self) -> int:
+        return len(self._runs)

@@ -1,0 +1,373 @@
+"""Stage 1: the chat template, the tokenizer and the image processor.
+
+Source: ``Qwen3VLProcessor.__call__``, ``Qwen2VLImageProcessor`` and ``Qwen3VLVideoProcessor`` of
+transformers 5.23.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers.video_utils import VideoMetadata
+
+from playground.engine import Engine
+from playground.errors import InputError
+from playground.records import (
+    Clip,
+    MediaFacts,
+    MediaKind,
+    ModelInputs,
+    Prompt,
+    Role,
+    Token,
+    TokenKind,
+    VisualSpan,
+)
+from playground.tokens import neutralise_special_tokens, readable, token_bytes
+
+MAX_TEXT_CHARS = 20_000  # per message; a page of text is about 3,000
+MAX_MEDIA = 8  # images per prompt
+MAX_PIXELS_LIMIT = 16_777_216  # Qwen3-VL's own longest_edge: 16,384 tokens of 32 x 32 pixels
+
+
+def run_preprocess(engine: Engine, prompt: Prompt) -> ModelInputs:
+    """Turn a prompt into the tensors of ``model.forward``.
+
+    Args:
+        engine: gives the processor and the limits.
+        prompt: turns, pictures, clip, system prompt; the last turn is the user's.
+
+    Raises:
+        InputError: a message is too long, a limit is outside its range, or the sequence does not
+            fit into the model's context window.
+    """
+    _check_prompt(engine, prompt)
+    messages, notices = build_messages(engine, prompt)
+    rendered = engine.processor.apply_chat_template(
+        messages, tokenize=False, add_generation_prompt=True
+    )
+    batch = _call_processor(engine, prompt, rendered)
+    seq = batch["input_ids"].shape[1]
+    if seq > engine.facts.max_position_embeddings:
+        raise InputError(
+            f"The prompt has {seq:,} tokens.",
+            limit=f"This model's context window holds {engine.facts.max_position_embeddings:,}.",
+            remedy="Shorten the text, lower max pixels, or use fewer images.",
+        )
+    spans = find_spans(batch, engine.facts.merge_size)
+    tokens, expanded = read_tokens(engine, batch["input_ids"][0].tolist())
+    return ModelInputs(
+        prompt=prompt,
+        rendered_prompt=rendered,
+        expanded_prompt=expanded,
+        tokens=tokens,
+        spans=spans,
+        media=_media_facts(engine, prompt, batch),
+        notices=notices,
+        input_ids=batch["input_ids"],
+        attention_mask=batch["attention_mask"],
+        mm_token_type_ids=batch["mm_token_type_ids"],
+        pixel_values=batch.get("pixel_values"),
+        image_grid_thw=batch.get("image_grid_thw"),
+        pixel_values_videos=batch.get("pixel_values_videos"),
+        video_grid_thw=batch.get("video_grid_thw"),
+        image_mean=tuple(engine.processor.image_processor.image_mean),
+        image_std=tuple(engine.processor.image_processor.image_std),
+        patch_size=engine.facts.patch_size,
+        temporal_patch_size=engine.facts.temporal_patch_size,
+        merge_size=engine.facts.merge_size,
+    )
+
+
+def model_kwargs(inputs: ModelInputs, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """The keyword arguments that ``model(**kwargs)`` and ``generate`` take."""
+    names = (
+        "input_ids",
+        "attention_mask",
+        "mm_token_type_ids",
+        "pixel_values",
+        "image_grid_thw",
+        "pixel_values_videos",
+        "video_grid_thw",
+    )
+    tensors = {name: getattr(inputs, name) for name in names}
+    return {name: value.to(device) for name, value in tensors.items() if value is not None}
+
+
+def unpatchify(inputs: ModelInputs, span: VisualSpan) -> np.ndarray:
+    """Undo the patchifying and normalising: the picture that the model is given.
+
+    Source: the inverse of ``Qwen2VLImageProcessor.patchify`` and ``rescale_and_normalize``.
+
+    Returns:
+        ``(temporal_patch_size, height, width, 3)`` uint8. The frames of an image are equal.
+    """
+    values = inputs.pixel_values if span.kind == "image" else inputs.pixel_values_videos
+    if values is None:
+        raise InputError(f"The prompt holds no {span.kind}.")
+    merge, patch, frames = span.merge_size, inputs.patch_size, inputs.temporal_patch_size
+    rows = values[span.patch_start : span.patch_start + span.num_patches].numpy()
+    blocks = rows.reshape(span.merged_h, span.merged_w, merge, merge, 3, frames, patch, patch)
+    # (frames, rows of blocks, row in block, pixel row, columns likewise, channel)
+    picture = blocks.transpose(5, 0, 2, 6, 1, 3, 7, 4).reshape(
+        frames, span.grid_h * patch, span.grid_w * patch, 3
+    )
+    restored = picture * np.float32(inputs.image_std) + np.float32(inputs.image_mean)
+    return np.rint(np.clip(restored, 0, 1) * 255).astype(np.uint8)
+
+
+def build_messages(engine: Engine, prompt: Prompt) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+    """The messages for ``apply_chat_template``, with typed special tokens made harmless.
+
+    Returns:
+        The messages, and one notice per message that held a special token.
+    """
+    messages: list[dict[str, Any]] = []
+    notices: list[str] = []
+
+    def text_part(text: str, role: str) -> dict[str, str]:
+        safe, found = neutralise_special_tokens(engine.tokenizer, text)
+        if found:
+            names = ", ".join(dict.fromkeys(found))
+            notices.append(f"{names} in the {role} message was treated as text.")
+        return {"type": "text", "text": safe}
+
+    if prompt.system:
+        messages.append({"role": "system", "content": [text_part(prompt.system, "system")]})
+    for turn in prompt.turns:
+        content: list[dict[str, str]] = [{"type": "image"} for _ in turn.pictures]
+        if turn.clip is not None:
+            content.append({"type": "video"})
+        content.append(text_part(turn.text, turn.role))
+        messages.append({"role": turn.role, "content": content})
+    for media in (*prompt.pictures, *prompt.clips):
+        notices.extend(f"{media.name}: {notice}" for notice in media.notices)
+    return messages, tuple(notices)
+
+
+def find_spans(batch: Any, merge_size: int) -> tuple[VisualSpan, ...]:
+    """Where the visual tokens stand in the sequence.
+
+    Groups ``mm_token_type_ids`` exactly as ``Qwen3VLModel.get_rope_index`` does: each group of an
+    image is one image, each group of a video one temporal patch, since timestamps separate them.
+    """
+    frames: dict[int, Any] = {1: iter(()), 2: iter(())}
+    for kind, name in ((1, "image_grid_thw"), (2, "video_grid_thw")):
+        grids = batch.get(name)
+        if grids is not None:
+            frames[kind] = iter(_frames_of(grids.tolist()))
+    spans = []
+    types = enumerate(batch["mm_token_type_ids"][0].tolist())
+    for kind, group in itertools.groupby(types, key=lambda pair: pair[1]):
+        indices = [index for index, _ in group]
+        if kind:
+            media_index, frame, grid_h, grid_w, patch_start = next(frames[kind])
+            spans.append(
+                VisualSpan(
+                    kind="image" if kind == 1 else "video",
+                    media_index=media_index,
+                    frame=frame,
+                    start=indices[0],
+                    end=indices[-1] + 1,
+                    grid_h=grid_h,
+                    grid_w=grid_w,
+                    patch_start=patch_start,
+                    merge_size=merge_size,
+                )
+            )
+    return tuple(spans)
+
+
+def _frames_of(grids: list[list[int]]) -> list[tuple[int, int, int, int, int]]:
+    """``(media_index, frame, grid_h, grid_w, patch_start)`` of every temporal patch, in order."""
+    rows, patch_start = [], 0
+    for media_index, (num_frames, grid_h, grid_w) in enumerate(grids):
+        for frame in range(num_frames):
+            rows.append((media_index, frame, grid_h, grid_w, patch_start))
+            patch_start += grid_h * grid_w
+    return rows
+
+
+def read_tokens(engine: Engine, ids: list[int]) -> tuple[tuple[Token, ...], str]:
+    """Describe each token of a sequence.
+
+    Returns:
+        The tokens, and the text that they spell together.
+    """
+    raws = [token_bytes(engine.tokenizer, token_id) for token_id in ids]
+    text = b"".join(raws).decode("utf-8", errors="replace")
+    starts, ends = _character_spans(raws)
+    roles = _roles(engine.tokenizer, ids, raws)
+    special = set(engine.tokenizer.get_added_vocab().values())
+    kinds: dict[int, TokenKind] = {
+        engine.facts.image_token_id: "image",
+        engine.facts.video_token_id: "video",
+    }
+    tokens = tuple(
+        Token(
+            index=index,
+            id=token_id,
+            text=readable(raws[index]),
+            raw=raws[index],
+            special=token_id in special,
+            role=roles[index],
+            kind=kinds.get(token_id, "special" if token_id in special else "text"),
+            char_start=starts[index],
+            char_end=ends[index],
+        )
+        for index, token_id in enumerate(ids)
+    )
+    return tokens, text
+
+
+def _character_spans(raws: list[bytes]) -> tuple[list[int], list[int]]:
+    """First and one-past-last character of each token; a shared character belongs to each."""
+    data = b"".join(raws)
+    # Continuation bytes look like 0b10xxxxxx: every other byte begins a character.
+    begins = np.array([(byte & 0xC0) != 0x80 for byte in data], dtype=np.int64)
+    character = np.cumsum(begins) - 1
+    ends_at = np.cumsum([len(raw) for raw in raws])
+    starts, ends = [], []
+    for raw, end in zip(raws, ends_at, strict=True):
+        first = end - len(raw)
+        starts.append(int(character[first]) if raw else 0)
+        ends.append(int(character[end - 1]) + 1 if raw else 0)
+    return starts, ends
+
+
+def _roles(tokenizer: Any, ids: list[int], raws: list[bytes]) -> list[Role]:
+    """The message that each token belongs to, from one ``<|im_start|>`` to the next."""
+    start_id = tokenizer.convert_tokens_to_ids("<|im_start|>")
+    known: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant"}
+    roles: list[Role] = []
+    current: Role = "template"
+    for index, token_id in enumerate(ids):
+        if token_id == start_id:
+            header = b"".join(raws[index + 1 : index + 12]).decode("utf-8", errors="replace")
+            current = known.get(header.split("\n", 1)[0], "template")
+        roles.append(current)
+    return roles
+
+
+def _check_prompt(engine: Engine, prompt: Prompt) -> None:
+    if not prompt.turns or prompt.turns[-1].role != "user":
+        raise InputError(
+            "The conversation does not end with a user message.",
+            remedy="Write a question or an instruction.",
+        )
+    for text in (prompt.system, *(turn.text for turn in prompt.turns)):
+        if len(text) > MAX_TEXT_CHARS:
+            raise InputError(
+                f"A message has {len(text):,} characters.",
+                limit=f"At most {MAX_TEXT_CHARS:,} are accepted.",
+                remedy="Shorten it.",
+            )
+        if any(0xD800 <= ord(character) <= 0xDFFF for character in text):
+            raise InputError(
+                "A message holds half of a surrogate pair, which is no character.",
+                remedy="Delete the broken character and type it again.",
+            )
+    if len(prompt.pictures) > MAX_MEDIA:
+        raise InputError(
+            f"The prompt has {len(prompt.pictures)} images.",
+            limit=f"At most {MAX_MEDIA} are accepted.",
+            remedy="Remove some of them.",
+        )
+    smallest = (engine.facts.patch_size * engine.facts.merge_size) ** 2
+    if prompt.max_pixels is not None and not smallest <= prompt.max_pixels <= MAX_PIXELS_LIMIT:
+        raise InputError(
+            f"max pixels is {prompt.max_pixels:,}.",
+            limit=f"It must lie between {smallest:,} (one token) and {MAX_PIXELS_LIMIT:,}.",
+            remedy="Choose a value in that range, or leave it empty.",
+        )
+
+
+def _size(processor: Any, max_pixels: int | None) -> dict[str, dict[str, int]]:
+    """The ``size`` argument of an image or video processor call; empty for its own default."""
+    if max_pixels is None:
+        return {}
+    shortest = min(int(processor.size["shortest_edge"]), max_pixels)
+    return {"size": {"shortest_edge": shortest, "longest_edge": max_pixels}}
+
+
+def _call_processor(engine: Engine, prompt: Prompt, rendered: str) -> Any:
+    """One call of the processor, on pictures that this program itself has decoded.
+
+    The processor would open strings as paths or URLs, so it only ever gets arrays.
+    """
+    processor = engine.processor
+    arguments: dict[str, Any] = {"text": [rendered], "return_tensors": "pt"}
+    if prompt.pictures:
+        arguments["images"] = [Image.fromarray(picture.pixels) for picture in prompt.pictures]
+        arguments["images_kwargs"] = _size(processor.image_processor, prompt.max_pixels)
+    if prompt.clips:
+        arguments["videos"] = [
+            torch.from_numpy(clip.frames).permute(0, 3, 1, 2) for clip in prompt.clips
+        ]
+        arguments["videos_kwargs"] = {
+            **_size(processor.video_processor, prompt.max_pixels),
+            "video_metadata": [_metadata(clip) for clip in prompt.clips],
+            # The frames were sampled when the file was read; without this the processor would
+            # sample again, at an assumed 24 frames per second.
+            "do_sample_frames": False,
+            "cap_pixels_per_frame": False,
+        }
+    try:
+        return processor(**arguments)
+    except ValueError as error:
+        raise InputError(
+            f"The processor refused the picture: {error}.",
+            remedy="Use a picture whose sides differ by less than a factor of 200.",
+        ) from error
+
+
+def _metadata(clip: Clip) -> VideoMetadata:
+    width, height = clip.size
+    return VideoMetadata(
+        total_num_frames=clip.total_num_frames,
+        fps=clip.fps,
+        width=width,
+        height=height,
+        duration=clip.total_num_frames / clip.fps,
+        frames_indices=list(clip.frame_indices),
+    )
+
+
+def _media_facts(engine: Engine, prompt: Prompt, batch: Any) -> tuple[MediaFacts, ...]:
+    """Sizes and grids, images first and then videos."""
+    facts = engine.facts
+    rows: list[MediaFacts] = []
+
+    def add(
+        kind: MediaKind, name: str, size: tuple[int, int], grid: list[int], **more: Any
+    ) -> None:
+        frames, grid_h, grid_w = grid
+        rows.append(
+            MediaFacts(
+                kind=kind,
+                name=name,
+                original_size=size,
+                resized_size=(grid_w * facts.patch_size, grid_h * facts.patch_size),
+                grid_thw=(frames, grid_h, grid_w),
+                num_tokens=frames * grid_h * grid_w // facts.merge_size**2,
+                **more,
+            )
+        )
+
+    for picture, grid in zip(prompt.pictures, _grids(batch, "image_grid_thw"), strict=True):
+        add("image", picture.name, picture.size, grid)
+    for clip, grid in zip(prompt.clips, _grids(batch, "video_grid_thw"), strict=True):
+        timestamps = engine.processor._calculate_timestamps(
+            list(clip.frame_indices), clip.fps, facts.temporal_patch_size
+        )
+        add("video", clip.name, clip.size, grid, timestamps=tuple(timestamps))
+    return tuple(rows)
+
+
+def _grids(batch: Any, name: str) -> list[list[int]]:
+    grids = batch.get(name)
+    return [] if grids is None else grids.tolist()

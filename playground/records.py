@@ -1,0 +1,436 @@
+"""The frozen records that cross stage boundaries.
+
+Data flows one way: ``Prompt → ModelInputs → VisionOutput → MergedInputs → DecoderOutput →
+SamplingTrace``. Tensors are on the CPU in the model's own dtype, so that the next stage gets
+exactly the numbers that the model computed; only ``DecoderOutput.past_key_values`` stays on the
+model's device. Field comments give shapes: ``seq`` is the sequence length, ``patches`` the number
+of 16-pixel patches of all images (or of all videos), ``merged`` a quarter of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from playground.errors import PlaygroundError
+
+if TYPE_CHECKING:  # names for annotations only: the page imports this module before torch is there
+    import torch
+    from transformers import DynamicCache
+
+Role = Literal["system", "user", "assistant", "template"]
+TokenKind = Literal["text", "special", "image", "video"]
+MediaKind = Literal["image", "video"]
+
+Progress = Callable[[str, int, int], None]
+"""Called as ``progress(what, done, total)``; raise ``StageCancelled`` in it to stop the stage."""
+
+
+def _expect(name: str, tensor: torch.Tensor, axes: str, shape: tuple[int | None, ...]) -> None:
+    """Check a tensor's shape on construction; ``None`` in ``shape`` accepts any size."""
+    got = tuple(tensor.shape)
+    if len(got) != len(shape) or any(
+        want is not None and want != have for want, have in zip(shape, got, strict=True)
+    ):
+        wanted = tuple("any" if want is None else want for want in shape)
+        raise PlaygroundError(f"{name}: expected {axes} = {wanted}, got {got}.")
+
+
+# --------------------------------------------------------------------------- the prompt
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """One decoded image."""
+
+    pixels: np.ndarray  # (height, width, 3) uint8, RGB
+    name: str = "image"
+    notices: tuple[str, ...] = ()  # what was changed on reading, in words
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim != 3 or self.pixels.shape[2] != 3 or self.pixels.dtype != np.uint8:
+            raise PlaygroundError(
+                "pixels: expected (height, width, 3) uint8, "
+                f"got {self.pixels.shape} {self.pixels.dtype}."
+            )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """``(width, height)`` in pixels."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clip:
+    """The frames sampled from one video."""
+
+    frames: np.ndarray  # (num_frames, height, width, 3) uint8, RGB
+    frame_indices: tuple[int, ...]  # index of each frame in the file
+    fps: float  # frames per second of the file
+    total_num_frames: int  # frames in the file
+    name: str = "video"
+    notices: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.frames.ndim != 4 or self.frames.shape[3] != 3 or self.frames.dtype != np.uint8:
+            raise PlaygroundError(
+                "frames: expected (num_frames, height, width, 3) uint8, "
+                f"got {self.frames.shape} {self.frames.dtype}."
+            )
+        if len(self.frame_indices) != len(self.frames):
+            raise PlaygroundError(
+                f"frame_indices: expected {len(self.frames)}, got {len(self.frame_indices)}."
+            )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """``(width, height)`` in pixels."""
+        return self.frames.shape[2], self.frames.shape[1]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Turn:
+    """One message of the conversation: its pictures, then its clip, then its text."""
+
+    role: Literal["user", "assistant"]
+    text: str
+    pictures: tuple[Picture, ...] = ()
+    clip: Clip | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prompt:
+    """Everything that a run starts from."""
+
+    turns: tuple[Turn, ...]
+    system: str = ""
+    max_pixels: int | None = None  # per image; for a video, of all its frames together
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """All pictures, in the order of the sequence."""
+        return tuple(picture for turn in self.turns for picture in turn.pictures)
+
+    @property
+    def clips(self) -> tuple[Clip, ...]:
+        """All clips, in the order of the sequence."""
+        return tuple(turn.clip for turn in self.turns if turn.clip is not None)
+
+
+# --------------------------------------------------------------------------- 1 preprocess
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One position of the sequence."""
+
+    index: int
+    id: int
+    text: str  # readable: bytes that are no whole character are shown as \xNN
+    raw: bytes  # the UTF-8 bytes that the token stands for
+    special: bool
+    role: Role
+    kind: TokenKind
+    char_start: int  # first character in ModelInputs.expanded_prompt
+    char_end: int  # one past the last; a character split over tokens belongs to each of them
+
+
+@dataclass(frozen=True, slots=True)
+class VisualSpan:
+    """A run of visual tokens in the sequence: one image, or one temporal patch of a video."""
+
+    kind: MediaKind
+    media_index: int  # which image (or which video), in the order of the sequence
+    frame: int  # temporal patch of the video; 0 for an image
+    start: int  # first sequence index
+    end: int  # one past the last sequence index
+    grid_h: int  # patches down
+    grid_w: int  # patches across
+    patch_start: int  # first row of pixel_values (or pixel_values_videos)
+    merge_size: int
+
+    @property
+    def merged_h(self) -> int:
+        """Tokens down."""
+        return self.grid_h // self.merge_size
+
+    @property
+    def merged_w(self) -> int:
+        """Tokens across."""
+        return self.grid_w // self.merge_size
+
+    @property
+    def num_patches(self) -> int:
+        """Patches of this span."""
+        return self.grid_h * self.grid_w
+
+
+@dataclass(frozen=True, slots=True)
+class MediaFacts:
+    """What the processor did to one image or video. Sizes are ``(width, height)``."""
+
+    kind: MediaKind
+    name: str
+    original_size: tuple[int, int]
+    resized_size: tuple[int, int]
+    grid_thw: tuple[int, int, int]
+    num_tokens: int
+    timestamps: tuple[float, ...] = ()  # seconds, one per temporal patch of a video
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelInputs:
+    """What ``processor(...)`` hands to ``model.forward``, and how it came about."""
+
+    prompt: Prompt
+    rendered_prompt: str  # apply_chat_template's text, one placeholder per image
+    expanded_prompt: str  # the same after the placeholders were repeated
+    tokens: tuple[Token, ...]
+    spans: tuple[VisualSpan, ...]
+    media: tuple[MediaFacts, ...]
+    notices: tuple[str, ...]
+    input_ids: torch.Tensor  # (1, seq) int64
+    attention_mask: torch.Tensor  # (1, seq) int64
+    mm_token_type_ids: torch.Tensor  # (1, seq) int64: 0 text, 1 image, 2 video
+    pixel_values: torch.Tensor | None  # (patches, 3 * temporal_patch_size * patch_size**2) float32
+    image_grid_thw: torch.Tensor | None  # (num_images, 3) int64
+    pixel_values_videos: torch.Tensor | None
+    video_grid_thw: torch.Tensor | None
+    image_mean: tuple[float, ...]
+    image_std: tuple[float, ...]
+    patch_size: int
+    temporal_patch_size: int
+    merge_size: int
+
+    def __post_init__(self) -> None:
+        seq = len(self.tokens)
+        for name in ("input_ids", "attention_mask", "mm_token_type_ids"):
+            _expect(name, getattr(self, name), "(batch, seq)", (1, seq))
+
+    @property
+    def num_tokens(self) -> int:
+        """Sequence length."""
+        return len(self.tokens)
+
+
+# --------------------------------------------------------------------------- 2 vision tower
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TowerOutput:
+    """One pass of ``Qwen3VLVisionModel.forward`` (all images together, or all videos)."""
+
+    grid_thw: torch.Tensor  # (num_media, 3) int64
+    patch_embeds: torch.Tensor  # (patches, hidden): output of patch_embed
+    pos_embeds: torch.Tensor  # (patches, hidden): the interpolated position grid
+    hidden_states: tuple[torch.Tensor, ...]  # depth + 1 of (patches, hidden): input of each block,
+    #                                          then last_hidden_state
+    pooler_output: torch.Tensor  # (merged, out_hidden): output of merger
+    deepstack_features: tuple[torch.Tensor, ...]  # one (merged, out_hidden) per tap
+    deepstack_layers: tuple[int, ...]  # after which block each tap sits
+
+    def __post_init__(self) -> None:
+        patches = int(self.grid_thw.prod(-1).sum())
+        for index, state in enumerate(self.hidden_states):
+            _expect(f"hidden_states[{index}]", state, "(patches, hidden)", (patches, None))
+        for index, feature in enumerate(self.deepstack_features):
+            _expect(
+                f"deepstack_features[{index}]",
+                feature,
+                "(merged, out_hidden)",
+                tuple(self.pooler_output.shape),
+            )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VisionOutput:
+    """The vision tower's passes; both are ``None`` for a text-only prompt."""
+
+    image: TowerOutput | None
+    video: TowerOutput | None
+
+    def tower(self, kind: MediaKind) -> TowerOutput | None:
+        """The pass over the images or over the videos."""
+        return self.image if kind == "image" else self.video
+
+
+# --------------------------------------------------------------------------- 3 merge
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MergedInputs:
+    """What ``Qwen3VLTextModel.forward`` gets."""
+
+    token_embeds: torch.Tensor  # (1, seq, hidden): embed_tokens(input_ids), before masked_scatter
+    inputs_embeds: torch.Tensor  # (1, seq, hidden): after it
+    visual_pos_masks: torch.Tensor | None  # (1, seq) bool
+    deepstack_visual_embeds: tuple[torch.Tensor, ...] | None  # one (visual, hidden) per tap
+    position_ids: torch.Tensor  # (3, 1, seq) int64: t, h, w
+    rope_deltas: torch.Tensor  # (1, 1) int64: largest position + 1 - seq
+
+    def __post_init__(self) -> None:
+        batch, seq, _ = self.inputs_embeds.shape
+        _expect("position_ids", self.position_ids, "(thw, batch, seq)", (3, batch, seq))
+        if self.visual_pos_masks is not None:
+            _expect("visual_pos_masks", self.visual_pos_masks, "(batch, seq)", (batch, seq))
+
+
+# --------------------------------------------------------------------------- 4 decoder
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DecoderOutput:
+    """One prefill of ``Qwen3VLTextModel.forward`` and ``lm_head``."""
+
+    hidden_states: tuple[torch.Tensor, ...]  # layers + 1 of (seq, hidden): input of each layer
+    #                                          (after the DeepStack add), then the final norm's
+    last_hidden_state: torch.Tensor  # (seq, hidden): after the final norm
+    logits: torch.Tensor  # (vocab,) of the last position, in the model's dtype
+    past_key_values: DynamicCache  # on the model's device; never changed: fork it first
+    position_ids: torch.Tensor  # (3, 1, seq) int64
+    num_deepstack: int  # layers 0 .. num_deepstack - 1 are followed by a DeepStack add
+
+    @property
+    def num_layers(self) -> int:
+        """Decoder layers."""
+        return len(self.hidden_states) - 1
+
+    @property
+    def num_tokens(self) -> int:
+        """Sequence length of the prefill."""
+        return int(self.last_hidden_state.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """The staged run against one plain ``model(**inputs)``."""
+
+    max_abs_diff: float  # of the last position's logits
+    same_argmax: bool
+    tolerance: float
+
+    @property
+    def ok(self) -> bool:
+        """True where the difference is within the tolerance."""
+        return self.max_abs_diff <= self.tolerance
+
+
+@dataclass(frozen=True, slots=True)
+class TokenProb:
+    """A token and its probability in [0, 1]."""
+
+    id: int
+    text: str
+    prob: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LogitLens:
+    """What each layer's state would say if it went through the final norm and ``lm_head``."""
+
+    positions: tuple[int, ...]  # sequence indices
+    ids: np.ndarray  # (layers + 1, positions, k) int64; row 0 is the input of layer 0
+    probs: np.ndarray  # (layers + 1, positions, k) float32
+    texts: tuple[tuple[tuple[str, ...], ...], ...]  # the same shape, readable
+
+
+# --------------------------------------------------------------------------- 5 sampling
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingSettings:
+    """One column's settings; the neutral value of each switches it off."""
+
+    temperature: float = 1.0  # 0 is greedy
+    top_k: int = 0  # 0 is off
+    top_p: float = 1.0
+    min_p: float = 0.0
+    typical_p: float = 1.0
+    repetition_penalty: float = 1.0  # over prompt and generated tokens, as in transformers
+    frequency_penalty: float = 0.0  # over generated tokens only
+    presence_penalty: float = 0.0  # over generated tokens only
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One of the likeliest tokens of a step."""
+
+    id: int
+    text: str
+    raw_prob: float  # softmax of the untouched logits
+    prob: float  # after every filter; 0 where it was removed
+    removed_by: str | None  # name of the filter that removed it
+
+
+@dataclass(frozen=True, slots=True)
+class TokenStep:
+    """One generated token."""
+
+    id: int
+    text: str
+    prob: float  # in the filtered distribution that it was drawn from
+    entropy: float  # nats, of the filtered distribution
+    uniform: float | None  # the number in [0, 1) put through the inverse CDF; None when greedy
+    num_kept: int  # tokens left after every filter
+    top: tuple[Candidate, ...]  # by raw probability
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingTrace:
+    """One column's tokens."""
+
+    settings: SamplingSettings
+    steps: tuple[TokenStep, ...]
+    text: str
+    finish_reason: Literal["running", "stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingRun:
+    """All columns, streamed together from one prefill."""
+
+    traces: tuple[SamplingTrace, ...]
+
+    @property
+    def first_divergence(self) -> int | None:
+        """First step at which the columns differ; ``None`` where they never do."""
+        rows = [[step.id for step in trace.steps] for trace in self.traces]
+        for index in range(max((len(row) for row in rows), default=0)):
+            if len({row[index] if index < len(row) else -1 for row in rows}) > 1:
+                return index
+        return None
+
+
+# --------------------------------------------------------------------------- 6 cache reuse
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CacheReuse:
+    """Two requests, the second one computed twice: from scratch and on the first one's cache."""
+
+    first: ModelInputs
+    second: ModelInputs
+    shared_tokens: int  # longest common prefix in token ids and picture contents
+    reused_tokens: int  # taken from the cache: at most one less than the second request's length
+    reason: str  # why the prefix ends where it ends
+    miss_ms: tuple[float, ...]  # one per repeat: prefill of the whole second request
+    hit_ms: tuple[float, ...]  # one per repeat: prefill of the rest on the cropped cache
+    kv_bytes: int  # of the reused tokens
+    max_abs_diff: float  # of the last position's logits, hit against miss
+    next_token: TokenProb
+    hit_logits: torch.Tensor = field(repr=False)  # (vocab,)
+    miss_logits: torch.Tensor = field(repr=False)  # (vocab,)
+
+    @property
+    def hit(self) -> bool:
+        """True where at least one token was reused."""
+        return self.reused_tokens > 0
+
+    @property
+    def computed_tokens(self) -> int:
+        """Tokens of the second request that had to be computed on a hit."""
+        return self.second.num_tokens - self.reused_tokens

@@ -72,9 +72,9 @@ browser:
 			"To install it: sudo apt-get install $(APT_PACKAGES)"; \
 	elif ! { have_browser && have_fonts; } >/dev/null 2>&1; then \
 		if [ "$$(id -u)" -eq 0 ]; then sudo=; else sudo=sudo; fi; \
-		$$sudo apt-get update -qq && \
+		$$sudo apt-get -o Acquire::Retries=3 update -qq && \
 		$$sudo env DEBIAN_FRONTEND=noninteractive \
-			apt-get install -y -qq --no-install-recommends $(APT_PACKAGES) && \
+			apt-get -o Acquire::Retries=3 install -y -qq --no-install-recommends $(APT_PACKAGES) && \
 		have_browser; \
 	fi
 

@@ -128,13 +128,12 @@ def test_charts_know_neither_page_nor_model() -> None:
 def test_training_is_imported_by_itself_and_its_tests_only() -> None:
     assert (ROOT / "training").is_dir(), "training/ has moved: this rule checks nothing"
     own_tests = ROOT / "tests" / "training"
-    outside = [
-        file
-        for file in ROOT.rglob("*.py")
-        if not EXCLUDED_FOLDERS & set(file.relative_to(ROOT).parts)
-        and not file.is_relative_to(ROOT / "training")
-        and not file.is_relative_to(own_tests)
+    # Folder by folder: a walk through the virtual environment would take seconds.
+    places = {path.name for path in ROOT.iterdir()} - EXCLUDED_FOLDERS - {"training"}
+    with_python = [
+        name for name in places if name.endswith(".py") or any(ROOT.glob(f"{name}/**/*.py"))
     ]
+    outside = [file for file in python_files(*with_python) if not file.is_relative_to(own_tests)]
     assert ROOT / "app.py" in outside
     assert violations(outside, ["training"]) == []
 

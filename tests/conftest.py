@@ -1,0 +1,81 @@
+"""Fixtures that all tests share. Engines are loaded once per process: never change them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from playground.engine import Engine
+from playground.loading import load_engine
+from playground.records import Clip, Picture
+from tests.media_samples import make_clip, make_picture, make_square_picture
+from tests.tiny_random import make_tiny_random_checkpoint
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers that each take every core slow one another down many times over.
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_random_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dense random checkpoint on disk; copy it before changing files."""
+    return make_tiny_random_checkpoint(tmp_path_factory.mktemp("random"))
+
+
+@pytest.fixture(scope="session")
+def tiny_random_moe_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random mixture of experts on disk; copy it before changing files."""
+    return make_tiny_random_checkpoint(tmp_path_factory.mktemp("random_moe"), moe=True)
+
+
+@pytest.fixture(scope="session")
+def tiny_random_engine(tiny_random_folder: Path) -> Engine:
+    """A dense random Qwen3-VL, float32 on the CPU."""
+    return load_engine(tiny_random_folder, device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="session")
+def tiny_random_moe_engine(tiny_random_moe_folder: Path) -> Engine:
+    """A random Qwen3-VL mixture of experts, float32 on the CPU."""
+    return load_engine(tiny_random_moe_folder, device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="session")
+def shipped_engine() -> Engine:
+    """The checkpoint that comes with the repository, float32 on the CPU."""
+    return load_engine("tiny", device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="session", params=["random", "shipped"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """The dense random checkpoint and the shipped one, in turn."""
+    name = {"random": "tiny_random_engine", "shipped": "shipped_engine"}[request.param]
+    loaded: Engine = request.getfixturevalue(name)
+    return loaded
+
+
+@pytest.fixture(scope="session")
+def red_square_picture() -> Picture:
+    """A red square on white, 128 by 128."""
+    return make_square_picture()
+
+
+@pytest.fixture(scope="session")
+def picture() -> Picture:
+    """A seeded picture, 128 wide and 96 high."""
+    return make_picture()
+
+
+@pytest.fixture(scope="session")
+def wide_picture() -> Picture:
+    """A seeded picture of another grid, 192 wide and 64 high."""
+    return make_picture(192, 64, seed=1)
+
+
+@pytest.fixture(scope="session")
+def clip() -> Clip:
+    """Four frames of a moving box, 96 by 96, two frames a second."""
+    return make_clip()

@@ -12,7 +12,7 @@ from gradio.components.base import Component
 
 from components.engine_host import EngineHost
 from playground.errors import PlaygroundError
-from playground.pipeline import Run, RunStore
+from playground.pipeline import RunStore
 from playground.records import Progress
 
 MODEL_QUEUE = "model"  # one queue for all events that run the model

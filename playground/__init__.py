@@ -1,4 +1,4 @@
-"""The engine of the Qwen3-VL Playground: the six stages of the forward pass, one record per boundary.
+"""The engine of the Qwen3-VL Playground: six stages of the forward pass, one record per boundary.
 
 The stage modules import torch and transformers, which takes seconds. They are imported on first
 use, so that the page comes up before them: write ``import playground`` and

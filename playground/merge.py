@@ -1,6 +1,7 @@
 """Stage 3: image features take the places of their placeholders, and positions become 3-D.
 
-Source: ``Qwen3VLModel.forward``, ``get_placeholder_mask`` and ``get_rope_index``, transformers 5.23.
+Source: ``forward``, ``get_placeholder_mask`` and ``get_rope_index`` of ``Qwen3VLModel``,
+transformers 5.23.
 """
 
 from __future__ import annotations

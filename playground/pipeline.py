@@ -141,13 +141,21 @@ class RunStore:
     def __init__(self, max_bytes: int = STORE_BYTES) -> None:
         self.max_bytes = max_bytes
         self._runs: OrderedDict[str, Run] = OrderedDict()
+        self._pinned: set[str] = set()
         self._lock = threading.Lock()
 
-    def add(self, run: Run) -> str:
-        """Keep a run; returns the key that a session holds."""
+    def add(self, run: Run, *, pinned: bool = False) -> str:
+        """Keep a run; returns the key that a session holds.
+
+        Args:
+            run: the run.
+            pinned: True for a run that all sessions share and that is never dropped.
+        """
         key = secrets.token_urlsafe(16)
         with self._lock:
             self._runs[key] = run
+            if pinned:
+                self._pinned.add(key)
         return key
 
     def get(self, key: str | None) -> Run:
@@ -168,19 +176,28 @@ class RunStore:
             )
         return run
 
+    def peek(self, key: str | None) -> Run | None:
+        """The run under this key, if it is still held."""
+        with self._lock:
+            return self._runs.get(key or "")
+
     def trim(self) -> None:
         """Drop the least recently used runs until the rest fit; the newest always stays."""
         with self._lock:
             sizes = {key: run.num_bytes for key, run in self._runs.items()}
             total = sum(sizes.values())
-            while total > self.max_bytes and len(self._runs) > 1:
-                key, _ = self._runs.popitem(last=False)
-                total -= sizes[key]
+            for key in list(self._runs)[:-1]:
+                if total <= self.max_bytes:
+                    return
+                if key not in self._pinned:
+                    del self._runs[key]
+                    total -= sizes[key]
 
     def discard(self, key: str | None) -> None:
-        """Forget a run; unknown keys are fine."""
+        """Forget a run; unknown and pinned keys stay as they are."""
         with self._lock:
-            self._runs.pop(key or "", None)
+            if key is not None and key not in self._pinned:
+                self._runs.pop(key, None)
 
     def __len__(self) -> int:
         return len(self._runs)

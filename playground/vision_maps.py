@@ -1,4 +1,4 @@
-"""What one sees of a vision tower's pass: each function turns a record into a map on the picture."""
+"""What one sees of a vision tower's pass: a function turns a record into a map on the picture."""
 
 from __future__ import annotations
 

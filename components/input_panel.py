@@ -1,0 +1,69 @@
+"""The one place that holds the input of all tabs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import gradio as gr
+from gradio.components.base import Component
+
+from components.examples import Example, ExampleCards
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InputPanel:
+    """The input components, in the order in which handlers take their values."""
+
+    images: gr.Gallery
+    video: gr.Video
+    text: gr.Textbox
+    system: gr.Textbox
+    max_pixels: gr.Number
+    run: gr.Button
+    stop: gr.Button
+    cards: ExampleCards
+
+    @property
+    def values(self) -> list[Component]:
+        """Inputs of every run event: images, video, text, system, max_pixels."""
+        return [self.images, self.video, self.text, self.system, self.max_pixels]
+
+
+def build_input_panel(examples: tuple[Example, ...]) -> InputPanel:
+    """Build the panel, filled with the first example."""
+    first = examples[0]
+    images = gr.Gallery(
+        value=list(first.images),
+        label="Images (up to 8, in the order of the prompt)",
+        type="filepath",
+        file_types=["image"],
+        sources=["upload", "clipboard"],
+        columns=2,
+        height=220,
+        object_fit="contain",
+        interactive=True,
+        elem_id="input-images",
+    )
+    text = gr.Textbox(
+        value=first.text,
+        label="Text",
+        placeholder="Ask something about the picture. 中文也可以。",
+        lines=2,
+        max_lines=8,
+        elem_id="input-text",
+    )
+    with gr.Row():
+        run = gr.Button("Run", variant="primary", elem_id="run", min_width=120)
+        stop = gr.Button("Stop", elem_id="stop", min_width=80, scale=0)
+    with gr.Accordion("System prompt, video, resolution", open=False):
+        system = gr.Textbox(value=first.system, label="System prompt", lines=1, max_lines=6)
+        video = gr.Video(value=None, label="Video", sources=["upload"], height=180)
+        max_pixels = gr.Number(
+            value=None,
+            label="Max pixels",
+            info="Per image; for a video, all frames together. Empty: the processor's own limit.",
+            precision=None,
+        )
+    gr.Markdown("### Examples")
+    cards = ExampleCards(examples, elem_id="examples")
+    return InputPanel(images, video, text, system, max_pixels, run, stop, cards)

@@ -1,0 +1,61 @@
+"""Which run is under way for which page, and how it is stopped."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import gradio as gr
+
+from playground.errors import StageCancelled
+from playground.records import Progress
+
+
+class Jobs:
+    """One job per page: a new run stops the page's older one.
+
+    Gradio's own cancel only drops the answer; the thread would compute on, holding the model. The
+    flag is looked at before every layer, vision block and token.
+    """
+
+    def __init__(self) -> None:
+        self._flags: dict[str, threading.Event] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def running(self, session: str, bar: gr.Progress | None = None) -> Iterator[Progress]:
+        """Register a job; yields the callback for the stages to report to.
+
+        Args:
+            session: the page's ``gr.Request.session_hash``.
+            bar: shown in the page, if given.
+        """
+        flag = threading.Event()
+        with self._lock:
+            older = self._flags.get(session)
+            self._flags[session] = flag
+        if older is not None:
+            older.set()
+
+        def report(what: str, done: int, total: int) -> None:
+            if flag.is_set():
+                raise StageCancelled
+            if bar is not None:
+                bar((done, total or None), desc=what, unit="")
+
+        try:
+            yield report
+        finally:
+            with self._lock:
+                if self._flags.get(session) is flag:
+                    del self._flags[session]
+
+    def stop(self, session: str) -> bool:
+        """Stop the page's job; returns whether there was one."""
+        with self._lock:
+            flag = self._flags.get(session)
+        if flag is None:
+            return False
+        flag.set()
+        return True

@@ -1,0 +1,264 @@
+"""Token sequences as chips: the model's input in order, and generated text by probability.
+
+Colour is never the only carrier: each kind of token has a mark, each band of probability a line
+of its own under the token.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from components.chart_style import BLUE, GREEN, KIND_COLORS, ROLE_COLORS
+
+if TYPE_CHECKING:
+    from playground.records import ModelInputs, Token, TokenStep, VisualSpan
+
+MAX_CHIPS = 1200  # about 250 kB of HTML
+KIND_MARKS = {"text": "", "special": "◆", "image": "▦", "video": "▶"}
+# Words for what a cache did with a token; views.css gives each a mark of its own.
+LABEL_COLORS = {"reused": GREEN, "computed": BLUE}
+KIND_NAMES = {"text": "text", "special": "special token", "image": "image", "video": "video"}
+
+_VISIBLE = {" ": "␣", "\n": "⏎", "\r": "␍", "\t": "⇥"}
+# Controls, zero-width and direction marks. A joiner (U+200D) stays: emoji are made with it.
+_HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+
+
+def visible(text: str) -> str:
+    """Text in which whitespace and characters that leave no trace can be seen."""
+    shown = "".join(_VISIBLE.get(character, character) for character in text)
+    return _HIDDEN.sub(_escape_character, shown)
+
+
+def _escape_character(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+# ------------------------------------------------------------------------------ the sequence
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRun:
+    """Neighbouring picture tokens of one image or frame, or a single other token."""
+
+    start: int
+    end: int  # one past the last
+    first: Token
+    span: VisualSpan | None
+    label: str
+
+
+def fold_tokens(inputs: ModelInputs, labels: Sequence[str] | None = None) -> list[TokenRun]:
+    """Join picture tokens that stand in one span and carry the same label."""
+    if labels is not None and len(labels) != inputs.num_tokens:
+        raise ValueError(f"expected {inputs.num_tokens} labels, got {len(labels)}")
+    span_of = {index: span for span in inputs.spans for index in range(span.start, span.end)}
+    runs: list[TokenRun] = []
+    for token in inputs.tokens:
+        span = span_of.get(token.index)
+        label = labels[token.index] if labels is not None else ""
+        last = runs[-1] if runs else None
+        if last is not None and span is not None and last.span is span and last.label == label:
+            runs[-1] = TokenRun(last.start, token.index + 1, last.first, span, label)
+        else:
+            runs.append(TokenRun(token.index, token.index + 1, token, span, label))
+    return runs
+
+
+def sequence_strip_html(inputs: ModelInputs, *, labels: Sequence[str] | None = None) -> str:
+    """The token sequence as chips in order; runs of picture tokens are one chip.
+
+    Each chip has `data-index`, `data-start` and `data-end` (one past the last).
+
+    Args:
+        inputs: the record of the preprocess stage.
+        labels: one word per token, such as "reused" or "computed"; the page's styles know these
+            two. A run of picture tokens is split where the label changes.
+    """
+    runs = fold_tokens(inputs, labels)
+    chips = "".join(_run_chip(run) for run in runs[:MAX_CHIPS])
+    if len(runs) > MAX_CHIPS:
+        rest = inputs.num_tokens - runs[MAX_CHIPS].start
+        chips += f'<li class="pg-chip pg-rest">… {rest:,} more tokens</li>'
+    kinds = [kind for kind in KIND_MARKS if any(run.first.kind == kind for run in runs)]
+    used = list(dict.fromkeys(label for label in labels or () if label))
+    return (
+        f'<div class="pg-strip-box" style="{_color_variables()}">'
+        f"{_kind_legend(kinds) if labels is None else _label_legend(used)}"
+        f'<ol class="pg-strip" aria-label="{inputs.num_tokens:,} tokens in order">{chips}</ol></div>'
+    )
+
+
+def _color_variables() -> str:
+    colors = {**KIND_COLORS, **ROLE_COLORS, **LABEL_COLORS}
+    return ";".join(f"--pg-{name}-color:{color}" for name, color in colors.items())
+
+
+def _kind_legend(kinds: Iterable[str]) -> str:
+    items = "".join(
+        f'<li class="pg-chip pg-{kind}">{_mark(kind)}{KIND_NAMES[kind]}</li>' for kind in kinds
+    )
+    return f'<ul class="pg-legend" aria-label="Kinds of tokens">{items}</ul>'
+
+
+def _label_legend(labels: Iterable[str]) -> str:
+    items = "".join(
+        f'<li class="pg-chip" data-label="{html.escape(label)}">{html.escape(label)}</li>'
+        for label in labels
+    )
+    return f'<ul class="pg-legend" aria-label="What the marks mean">{items}</ul>'
+
+
+def _mark(kind: str) -> str:
+    mark = KIND_MARKS[kind]
+    return f'<span class="pg-mark" aria-hidden="true">{mark}</span>' if mark else ""
+
+
+def _run_chip(run: TokenRun) -> str:
+    token = run.first
+    words = visible(token.text)
+    place = f"index {run.start}"
+    if run.span is not None:
+        words = _span_words(run, run.span)
+        place = f"index {run.start} to {run.end - 1}"
+    details = [place, f"id {token.id}"]
+    if token.kind == "text":
+        details.append(f"bytes {token.raw.hex(' ').upper()}")
+    details += [token.role, KIND_NAMES[token.kind], *([run.label] if run.label else [])]
+    label = f' data-label="{html.escape(run.label)}"' if run.label else ""
+    return (
+        f'<li class="pg-chip pg-{token.kind}" data-index="{run.start}" data-start="{run.start}" '
+        f'data-end="{run.end}"{label} title="{html.escape(" · ".join(details))}">'
+        f"{_mark(token.kind)}{html.escape(words)}</li>"
+    )
+
+
+def _span_words(run: TokenRun, span: VisualSpan) -> str:
+    """``64 × <|image_pad|>  8 × 8, image 1``; the grid is left out where the run is a part."""
+    place = f"{span.kind} {span.media_index + 1}"
+    if span.kind == "video":
+        place += f", frame pair {span.frame + 1}"
+    whole = (run.start, run.end) == (span.start, span.end)
+    grid = f"{span.merged_h} × {span.merged_w}, " if whole else "part of "
+    return f"{run.end - run.start} × {run.first.text}\u2002{grid}{place}"
+
+
+# ------------------------------------------------------------------------------ the template
+
+
+def template_html(inputs: ModelInputs) -> str:
+    """The rendered prompt: one block per message, its special tokens and placeholders as chips."""
+    kinds = {token.text: token.kind for token in inputs.tokens if token.kind != "text"}
+    blocks = "".join(
+        _message_html(message, kinds) for message in _split_messages(inputs.rendered_prompt)
+    )
+    shown = [kind for kind in ("special", "image", "video") if kind in kinds.values()]
+    return (
+        f'<div class="pg-template" style="{_color_variables()}">{_kind_legend(shown)}{blocks}</div>'
+    )
+
+
+def _split_messages(text: str) -> Iterator[str]:
+    """The text from one ``<|im_start|>`` to the next."""
+    return (part for part in re.split(r"(?=<\|im_start\|>)", text) if part)
+
+
+def _message_html(message: str, kinds: dict[str, str]) -> str:
+    header = re.match(r"<\|im_start\|>(\w+)", message)
+    role = header.group(1) if header and header.group(1) in ROLE_COLORS else "template"
+    open_end = header is not None and "<|im_end|>" not in message
+    name = f"{role} — the model goes on from here" if open_end else role
+    body = _mark_specials(message, kinds)
+    return (
+        f'<section class="pg-message pg-role-{role}"><p class="pg-role">{name}</p>'
+        f'<div class="pg-message-text">{body}</div></section>'
+    )
+
+
+def _mark_specials(text: str, kinds: dict[str, str]) -> str:
+    """Escaped text with special tokens as chips and line ends that can be seen."""
+    if not kinds:
+        return _text_lines(text)
+    names = "|".join(re.escape(name) for name in sorted(kinds, key=len, reverse=True))
+    parts = re.split(f"({names})", text)
+    return "".join(
+        f'<span class="pg-chip pg-{kinds[part]}">{_mark(kinds[part])}{html.escape(part)}</span>'
+        if part in kinds
+        else _text_lines(part)
+        for part in parts
+    )
+
+
+def _text_lines(text: str) -> str:
+    shown = _HIDDEN.sub(
+        lambda match: "\n" if match.group() == "\n" else _escape_character(match), text
+    )
+    return html.escape(shown).replace("\n", '<span class="pg-newline">⏎</span>\n')
+
+
+# ------------------------------------------------------------------------- generated tokens
+
+# Lower bound of the probability, CSS class, words.
+PROBABILITY_BANDS = (
+    (0.9, "pg-sure", "90 % or more"),
+    (0.5, "pg-likely", "50–90 %"),
+    (0.2, "pg-unsure", "20–50 %"),
+    (0.0, "pg-unlikely", "under 20 %"),
+)
+
+
+def probability_class(prob: float) -> str:
+    """The CSS class of the band that a probability lies in."""
+    return next(name for bound, name, _ in PROBABILITY_BANDS if prob >= bound)
+
+
+def probability_legend_html() -> str:
+    """What the backgrounds of `token_chips_html` mean."""
+    items = "".join(
+        f'<li class="pg-token {name}">{html.escape(words)}</li>'
+        for _, name, words in PROBABILITY_BANDS
+    )
+    return (
+        '<div class="pg-token-legend"><span>Probability before the filters:</span>'
+        f'<ul class="pg-legend">{items}</ul></div>'
+    )
+
+
+def raw_probability(step: TokenStep) -> float | None:
+    """The chosen token's probability under the untouched logits, where it is among the top."""
+    return next((each.raw_prob for each in step.top if each.id == step.id), None)
+
+
+def token_chips_html(steps: Sequence[TokenStep], *, mark: int | None = None) -> str:
+    """Generated text, each token on a background by its probability before the filters.
+
+    The numbers come up on hover and on keyboard focus.
+
+    Args:
+        steps: the generated tokens in order.
+        mark: a step to point out, such as the first divergence.
+    """
+    chips = "".join(_step_chip(index, step, index == mark) for index, step in enumerate(steps))
+    return f'<p class="pg-generated">{chips}</p>'
+
+
+def _step_chip(index: int, step: TokenStep, marked: bool) -> str:
+    raw = raw_probability(step)
+    # A token outside the listed top is less likely than every one in it.
+    name = probability_class(raw if raw is not None else 0.0)
+    before = f"{raw:.1%}" if raw is not None else "below the listed ones"
+    title = (
+        f"step {index + 1} · id {step.id} · before the filters {before} · "
+        f"after them {step.prob:.1%} · entropy {step.entropy:.2f} nats"
+    )
+    marked_class = " pg-diverges" if marked else ""
+    text = visible(step.text).replace("␣", " ").replace("⏎", "⏎\n")
+    return (
+        f'<span class="pg-token {name}{marked_class}" tabindex="0" data-step="{index}" '
+        f'title="{html.escape(title)}">{html.escape(text)}</span>'
+    )

@@ -1,0 +1,176 @@
+"""Records as HTML tables: headings that stay, numbers to the right, a body that scrolls."""
+
+from __future__ import annotations
+
+import html
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from components.strips import fold_tokens, visible
+
+if TYPE_CHECKING:
+    import torch
+
+    from playground.records import ModelInputs
+
+Cell = str | int | float | None
+
+MAX_ROWS = 600  # about 100 kB of HTML; the rest is counted in a last row
+
+
+@dataclass(frozen=True, slots=True)
+class Mono:
+    """A cell of code: tokens, bytes, shapes."""
+
+    text: str
+
+
+def table_html(
+    headers: Sequence[str], rows: Iterable[Sequence[Cell | Mono]], caption: str = ""
+) -> str:
+    """An HTML table; a column whose cells are all numbers (or empty) is aligned to the right.
+
+    Args:
+        headers: one per column.
+        rows: numbers are written with thousands separators, floats with four digits.
+        caption: what the table shows; also its name for screen readers.
+    """
+    body = [list(row) for row in rows]
+    for row in body:
+        if len(row) != len(headers):
+            raise ValueError(f"expected {len(headers)} cells, got {len(row)}: {row}")
+    shown = body[:MAX_ROWS]
+    numeric = [
+        all(isinstance(row[column], int | float | None) for row in shown)
+        for column in range(len(headers))
+    ]
+    head = "".join(
+        f'<th scope="col"{_align(right)}>{html.escape(header)}</th>'
+        for header, right in zip(headers, numeric, strict=True)
+    )
+    lines = "".join(
+        "<tr>"
+        + "".join(_cell(value, right) for value, right in zip(row, numeric, strict=True))
+        + "</tr>"
+        for row in shown
+    )
+    if len(body) > len(shown):
+        rest = f"… and {len(body) - len(shown):,} more rows"
+        lines += f'<tr><td class="pg-more" colspan="{len(headers)}">{rest}</td></tr>'
+    title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    label = html.escape(caption or "Table")
+    # A region that scrolls must be reachable by keyboard, and so it needs a name.
+    return (
+        f'<div class="pg-table" role="region" tabindex="0" aria-label="{label}"><table>{title}'
+        f"<thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>"
+    )
+
+
+def _align(right: bool) -> str:
+    return ' class="pg-num"' if right else ""
+
+
+def _cell(value: Cell | Mono, right: bool) -> str:
+    if isinstance(value, Mono):
+        return f"<td><code>{html.escape(value.text)}</code></td>"
+    return f"<td{_align(right)}>{html.escape(format_value(value))}</td>"
+
+
+def format_value(value: Cell) -> str:
+    """A number or text as it stands in a cell; nothing at all is a dash."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool) or isinstance(value, str):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+
+
+def format_bytes(num_bytes: int) -> str:
+    """A size in the largest unit that leaves a number of at least one (1 kB = 1,000 bytes)."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if num_bytes >= factor:
+            return f"{num_bytes / factor:,.1f} {unit}"
+    return f"{num_bytes} bytes"
+
+
+# ----------------------------------------------------------------------------------- tokens
+
+TOKEN_HEADERS = ("Index", "Id", "Piece", "Bytes", "Characters", "Role", "Kind")
+
+
+def tokens_table(inputs: ModelInputs) -> str:
+    """One row per token; each run of picture tokens is one row."""
+    rows: list[list[Cell | Mono]] = []
+    for run in fold_tokens(inputs):
+        token = run.first
+        characters = "–" if token.kind in ("image", "video") else _characters(inputs, token.index)
+        count = run.end - run.start
+        rows.append(
+            [
+                f"{run.start}–{run.end - 1}" if count > 1 else str(run.start),
+                token.id,
+                Mono(f"{count} × {token.text}" if count > 1 else visible(token.text)),
+                Mono(token.raw.hex(" ").upper() if not token.special else "–"),
+                characters,
+                token.role,
+                token.kind,
+            ]
+        )
+    return table_html(TOKEN_HEADERS, rows, f"The sequence, {inputs.num_tokens:,} tokens")
+
+
+def _characters(inputs: ModelInputs, index: int) -> str:
+    """What the token covers, in characters: a whole number, or a part of one character."""
+    token = inputs.tokens[index]
+    if token.special:
+        return "–"
+    neighbours = itertools.chain(
+        inputs.tokens[max(0, index - 1) : index], inputs.tokens[index + 1 : index + 2]
+    )
+    shared = any(
+        other.char_start < token.char_end and token.char_start < other.char_end
+        for other in neighbours
+    )
+    count = token.char_end - token.char_start
+    if not shared:
+        return str(count)
+    character = inputs.expanded_prompt[token.char_start : token.char_end]
+    return f"part of {visible(character)}"
+
+
+# ---------------------------------------------------------------------------------- tensors
+
+TENSOR_HEADERS = ("Name", "Shape", "Dtype", "Min", "Mean", "Max", "Size")
+TENSOR_NAMES = (
+    "input_ids",
+    "attention_mask",
+    "mm_token_type_ids",
+    "pixel_values",
+    "image_grid_thw",
+    "pixel_values_videos",
+    "video_grid_thw",
+)
+
+
+def tensors_table(inputs: ModelInputs) -> str:
+    """The tensors that ``model.forward`` is given."""
+    named = ((name, getattr(inputs, name)) for name in TENSOR_NAMES)
+    rows = [_tensor_row(name, tensor) for name, tensor in named if tensor is not None]
+    return table_html(TENSOR_HEADERS, rows, "What model.forward is given")
+
+
+def _tensor_row(name: str, tensor: torch.Tensor) -> list[Cell | Mono]:
+    whole = not tensor.is_floating_point()
+    values = tensor.double() if whole else tensor  # integers have no mean of their own
+    lowest, highest = values.min().item(), values.max().item()
+    return [
+        Mono(name),
+        Mono(" × ".join(str(size) for size in tensor.shape)),
+        Mono(str(tensor.dtype).removeprefix("torch.")),
+        int(lowest) if whole else lowest,
+        values.mean().item(),
+        int(highest) if whole else highest,
+        format_bytes(tensor.numel() * tensor.element_size()),
+    ]

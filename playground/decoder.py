@@ -106,7 +106,7 @@ def check_finite(logits: torch.Tensor) -> None:
 
 def measure_parity(engine: Engine, inputs: ModelInputs, output: DecoderOutput) -> Parity:
     """Compare the staged run with one plain ``model(**inputs)``."""
-    model: Any = engine.model
+    model = engine.model
     with engine.exclusive():
         shared = model.model.rope_deltas
         try:
@@ -159,7 +159,7 @@ def logit_lens(
         positions: sequence indices to look at.
         top_k: tokens per cell.
     """
-    model: Any = engine.model
+    model = engine.model
     rows = torch.stack([state[list(positions)] for state in output.hidden_states]).flatten(0, 1)
     ids, probs = [], []
     for start in range(0, len(rows), LENS_ROWS):

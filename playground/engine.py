@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, ProcessorMixin
 
 from playground.model_facts import ModelFacts
 
@@ -28,8 +27,8 @@ class Engine:
     through ``playground.capture``.
     """
 
-    model: PreTrainedModel
-    processor: ProcessorMixin
+    model: Any  # Qwen3VLForConditionalGeneration or its mixture of experts
+    processor: Any  # Qwen3VLProcessor: the mixin's type does not know its tokenizer
     facts: ModelFacts
     source: str  # as the user named it
     revision: str  # commit hash of a Hub checkpoint, "local" otherwise
@@ -44,12 +43,14 @@ class Engine:
     @property
     def device(self) -> torch.device:
         """Where the token embeddings live, and so where inputs go."""
-        return self.model.get_input_embeddings().weight.device
+        device: torch.device = self.model.get_input_embeddings().weight.device
+        return device
 
     @property
     def dtype(self) -> torch.dtype:
         """The model's dtype."""
-        return self.model.get_input_embeddings().weight.dtype
+        dtype: torch.dtype = self.model.get_input_embeddings().weight.dtype
+        return dtype
 
     @property
     def parity_tolerance(self) -> float:

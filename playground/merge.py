@@ -22,7 +22,7 @@ def run_merge(engine: Engine, inputs: ModelInputs, vision: VisionOutput) -> Merg
         inputs: the record of ``run_preprocess``.
         vision: the record of ``run_vision`` for the same inputs.
     """
-    model: Any = engine.model.model
+    model = engine.model.model
     with engine.exclusive():
         input_ids = inputs.input_ids.to(engine.device)
         token_embeds = model.get_input_embeddings()(input_ids)
@@ -46,7 +46,7 @@ def get_positions(engine: Engine, inputs: ModelInputs) -> tuple[torch.Tensor, to
     Returns:
         ``position_ids`` (3, 1, seq) and ``rope_deltas`` (1, 1), both int64 on the CPU.
     """
-    model: Any = engine.model.model
+    model = engine.model.model
     if inputs.image_grid_thw is None and inputs.video_grid_thw is None:
         positions = torch.arange(inputs.num_tokens).expand(3, 1, -1).contiguous()
         return positions, torch.zeros(1, 1, dtype=torch.int64)

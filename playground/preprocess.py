@@ -21,6 +21,7 @@ from playground.records import (
     MediaFacts,
     MediaKind,
     ModelInputs,
+    Picture,
     Prompt,
     Role,
     Token,
@@ -45,7 +46,7 @@ def run_preprocess(engine: Engine, prompt: Prompt) -> ModelInputs:
         InputError: a message is too long, a limit is outside its range, or the sequence does not
             fit into the model's context window.
     """
-    _check_prompt(engine, prompt)
+    check_prompt(engine, prompt)
     messages, notices = build_messages(engine, prompt)
     rendered = engine.processor.apply_chat_template(
         messages, tokenize=False, add_generation_prompt=True
@@ -116,8 +117,9 @@ def unpatchify(inputs: ModelInputs, span: VisualSpan) -> np.ndarray:
     picture = blocks.transpose(5, 0, 2, 6, 1, 3, 7, 4).reshape(
         frames, span.grid_h * patch, span.grid_w * patch, 3
     )
-    restored = picture * np.float32(inputs.image_std) + np.float32(inputs.image_mean)
-    return np.rint(np.clip(restored, 0, 1) * 255).astype(np.uint8)
+    std, mean = (np.asarray(x, np.float32) for x in (inputs.image_std, inputs.image_mean))
+    restored: np.ndarray = np.rint(np.clip(picture * std + mean, 0, 1) * 255)
+    return restored.astype(np.uint8)
 
 
 def build_messages(engine: Engine, prompt: Prompt) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
@@ -144,8 +146,9 @@ def build_messages(engine: Engine, prompt: Prompt) -> tuple[list[dict[str, Any]]
             content.append({"type": "video"})
         content.append(text_part(turn.text, turn.role))
         messages.append({"role": turn.role, "content": content})
-    for media in (*prompt.pictures, *prompt.clips):
-        notices.extend(f"{media.name}: {notice}" for notice in media.notices)
+    media: tuple[Picture | Clip, ...] = (*prompt.pictures, *prompt.clips)
+    for item in media:
+        notices.extend(f"{item.name}: {notice}" for notice in item.notices)
     return messages, tuple(notices)
 
 
@@ -253,7 +256,13 @@ def _roles(tokenizer: Any, ids: list[int], raws: list[bytes]) -> list[Role]:
     return roles
 
 
-def _check_prompt(engine: Engine, prompt: Prompt) -> None:
+def check_prompt(engine: Engine, prompt: Prompt) -> None:
+    """Check what can be checked before anything is computed.
+
+    Raises:
+        InputError: the last turn is not the user's, a message is too long or no valid text, there
+            are too many images, or ``max_pixels`` is outside its range.
+    """
     if not prompt.turns or prompt.turns[-1].role != "user":
         raise InputError(
             "The conversation does not end with a user message.",

@@ -5,8 +5,6 @@ Source: ``Qwen3VLVisionModel.forward`` and ``Qwen3VLModel.get_image_features``, 
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from transformers.vision_utils import get_vision_interpolation_indices_and_weights
 
@@ -39,7 +37,7 @@ def _run_tower(
 ) -> TowerOutput | None:
     if pixel_values is None or grid_thw is None:
         return None
-    visual: Any = engine.model.model.visual
+    visual = engine.model.model.visual
     with (
         engine.exclusive(),
         capture_inputs(visual.blocks, progress=progress, what="vision block") as states,
@@ -69,7 +67,7 @@ def interpolate_position_grid(engine: Engine, grid_thw: torch.Tensor) -> torch.T
     Returns:
         ``(patches, hidden)`` in merge-block order, as it is added to ``patch_embeds``.
     """
-    visual: Any = engine.model.model.visual
+    visual = engine.model.model.visual
     table = visual.pos_embed.weight
     indices, weights = get_vision_interpolation_indices_and_weights(
         grid_thw.to(table.device),
@@ -78,5 +76,5 @@ def interpolate_position_grid(engine: Engine, grid_thw: torch.Tensor) -> torch.T
         align_corners=visual.interpolation_align_corners,
         spatial_merge_size=visual.config.spatial_merge_size,
     )
-    pos_embeds = (visual.pos_embed(indices) * weights[:, :, None]).sum(1)
+    pos_embeds: torch.Tensor = (visual.pos_embed(indices) * weights[:, :, None]).sum(1)
     return pos_embeds.to(engine.dtype)

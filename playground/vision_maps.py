@@ -32,7 +32,7 @@ def patch_norms(tower: TowerOutput, span: VisualSpan, state: int) -> np.ndarray:
         ``(grid_h, grid_w)`` float32.
     """
     norms = tower.hidden_states[state].float().norm(dim=-1).numpy()
-    return np.asarray(norms[patch_rows(span)])
+    return np.take(norms, patch_rows(span))
 
 
 def patch_pca(tower: TowerOutput, span: VisualSpan, state: int) -> PcaMap:

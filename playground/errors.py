@@ -40,7 +40,7 @@ class ModelError(PlaygroundError):
     """The model gave something that cannot be shown as it is, such as NaN logits."""
 
 
-class StageCancelled(PlaygroundError):
+class StageCancelled(PlaygroundError):  # noqa: N818 - a wish of the user, not an error
     """The user stopped the stage; nothing of it is kept."""
 
     def __init__(self, what: str = "Stopped.", *, limit: str = "", remedy: str = "") -> None:

@@ -31,8 +31,8 @@ def patch_norms(tower: TowerOutput, span: VisualSpan, state: int) -> np.ndarray:
     Returns:
         ``(grid_h, grid_w)`` float32.
     """
-    norms = tower.hidden_states[state].float().norm(dim=-1).numpy()
-    return np.take(norms, patch_rows(span))
+    norms: np.ndarray = tower.hidden_states[state].float().norm(dim=-1).numpy()
+    return norms.take(patch_rows(span))
 
 
 def patch_pca(tower: TowerOutput, span: VisualSpan, state: int) -> PcaMap:

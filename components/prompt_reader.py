@@ -1,0 +1,175 @@
+"""Turns what the page and the API hand over into a checked ``Prompt``.
+
+Everything a client sends is checked here, on the server: a slider can be made to send NaN, a text
+box a list, and a client of the API anything that JSON holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import playground
+from playground.errors import InputError
+from playground.records import Clip, Picture, Prompt, Turn
+
+if TYPE_CHECKING:
+    from playground.engine import Engine
+
+GalleryItem = str | tuple[str, str | None]
+"""A path, or a path and its caption, as ``gr.Gallery(type="filepath")`` gives them."""
+
+
+def read_prompt(
+    engine: Engine,
+    *,
+    images: Sequence[GalleryItem] | None,
+    video: str | None,
+    text: str,
+    system: str,
+    max_pixels: int | float | None,
+) -> Prompt:
+    """One user message with its pictures and video, read from raw values.
+
+    Args:
+        engine: gives the limits.
+        images: files on this machine that the app itself has received; never a client's own paths.
+        video: likewise.
+        text: the question; may be empty where there is a picture or a video.
+        system: the system prompt; empty for none.
+        max_pixels: per image, and for a video of all its frames; ``None`` or ``""`` leaves the
+            processor's default.
+
+    Raises:
+        InputError: a value is of the wrong kind, outside its range, or there is nothing to run.
+    """
+    text, system = check_text("The text", text), check_text("The system prompt", system)
+    pixels = None if max_pixels in (None, "") else check_whole("max pixels", max_pixels)
+    paths = [_gallery_path(item) for item in images or ()]
+    if not text.strip() and not paths and not video:
+        raise InputError(
+            "There is nothing to run: no text, no image and no video.",
+            remedy="Write a question, add a picture, or choose an example.",
+        )
+    limit = playground.preprocess.MAX_MEDIA
+    if len(paths) > limit:  # before reading them
+        raise InputError(
+            f"The prompt has {len(paths)} images.",
+            limit=f"At most {limit} are accepted.",
+            remedy="Remove some of them.",
+        )
+    turn = Turn(
+        role="user",
+        text=text,
+        pictures=tuple(playground.media.read_picture(path) for path in paths),
+        clip=playground.media.read_clip(video) if video else None,
+    )
+    prompt = Prompt(turns=(turn,), system=system, max_pixels=pixels)
+    playground.preprocess.check_prompt(engine, prompt)
+    return prompt
+
+
+def prompt_fingerprint(prompt: Prompt) -> str:
+    """Equal for prompts that the model cannot tell apart; names and notices do not count."""
+    digest = hashlib.sha256()
+
+    def add(*values: object) -> None:
+        for value in values:
+            data = str(value).encode("utf-8", errors="surrogatepass")
+            # Lengths keep ("ab", "c") and ("a", "bc") apart.
+            digest.update(len(data).to_bytes(8, "big") + data)
+
+    def add_pixels(media: Picture | Clip) -> None:
+        array = media.pixels if isinstance(media, Picture) else media.frames
+        add(array.shape)
+        digest.update(array.tobytes())
+
+    add(prompt.system, prompt.max_pixels, len(prompt.turns))
+    for turn in prompt.turns:
+        add(turn.role, turn.text, len(turn.pictures), turn.clip is not None)
+        for picture in turn.pictures:
+            add_pixels(picture)
+        if turn.clip is not None:
+            add(turn.clip.frame_indices, turn.clip.fps, turn.clip.total_num_frames)
+            add_pixels(turn.clip)
+    return digest.hexdigest()
+
+
+def check_text(name: str, value: Any) -> str:
+    """A text as it is; ``None`` is an empty one.
+
+    Raises:
+        InputError: it is no text.
+    """
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise InputError(f"{name} is no text but {_kind(value)}.", remedy="Send a string.")
+    return value
+
+
+def check_number(
+    name: str, value: Any, *, low: float | None = None, high: float | None = None
+) -> float:
+    """A finite number within bounds.
+
+    Args:
+        name: as it reads in a message.
+        value: whatever a client sent.
+        low: smallest value accepted.
+        high: largest value accepted.
+
+    Raises:
+        InputError: it is no number, not finite, or outside the bounds.
+    """
+    bounds = _bounds(low, high)
+    # bool is an int in Python, but `true` is no number that anyone meant.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"{name} is no number but {_kind(value)}.", limit=bounds)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{name} is {value}, which is no finite number.", limit=bounds)
+    if (low is not None and value < low) or (high is not None and value > high):
+        raise InputError(
+            f"{name} is {_short(value)}.", limit=bounds, remedy="Choose a value in that range."
+        )
+    return value
+
+
+def check_whole(name: str, value: Any, *, low: int | None = None, high: int | None = None) -> int:
+    """A whole number within bounds; ``3.0`` counts, since JSON has one kind of number.
+
+    Raises:
+        InputError: as ``check_number``, or it has a fraction.
+    """
+    number = check_number(name, value, low=low, high=high)
+    if number != int(number):
+        raise InputError(f"{name} is {_short(number)}.", limit="It must be a whole number.")
+    return int(number)
+
+
+def _short(value: float) -> str:
+    # A whole number of JSON may have thousands of digits, more than Python will print.
+    return f"{value:,}" if abs(value) < 10**15 else "a number of more than 15 digits"
+
+
+def _bounds(low: float | None, high: float | None) -> str:
+    if low is not None and high is not None:
+        return f"It must lie between {low:,} and {high:,}."
+    if low is not None:
+        return f"It must be at least {low:,}."
+    return "" if high is None else f"It must be at most {high:,}."
+
+
+def _kind(value: Any) -> str:
+    """What a client sent, without repeating it."""
+    names = {bool: "true or false", str: "a text", list: "a list", dict: "an object"}
+    return names.get(type(value), f"a {type(value).__name__}")
+
+
+def _gallery_path(item: Any) -> str:
+    path = item[0] if isinstance(item, list | tuple) and item else item
+    if not isinstance(path, str):
+        raise InputError(f"An image is no file but {_kind(path)}.", remedy="Upload it again.")
+    return path

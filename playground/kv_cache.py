@@ -1,0 +1,389 @@
+"""Stage 6: what a request saves when an earlier one left its keys and values behind.
+
+Forks share tensors: ``DynamicLayer.update`` concatenates into new ones, so that a fork that grows
+leaves the original as it was. Every forward passes explicit ``position_ids``; without them a
+continuation takes the last user's ``model.rope_deltas``, and is silently wrong.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from playground.decoder import check_finite, decoder_kwargs, next_token_probs
+from playground.engine import Engine
+from playground.errors import InputError
+from playground.merge import get_positions
+from playground.preprocess import model_kwargs
+from playground.records import (
+    CacheReuse,
+    MergedInputs,
+    ModelInputs,
+    Progress,
+    VisualSpan,
+)
+
+MAX_REPEATS = 50
+
+# --------------------------------------------------------------------------- the cache itself
+
+
+@dataclass(frozen=True, slots=True)
+class CacheLayer:
+    """What one decoder layer keeps. Shapes are (batch, kv_heads, seq, head_dim)."""
+
+    layer: int
+    key_shape: tuple[int, ...]
+    value_shape: tuple[int, ...]
+    dtype: str
+    num_bytes: int
+
+
+def fork_cache(cache: DynamicCache) -> DynamicCache:
+    """A cache of its own over the same tensors: growing or cropping it leaves ``cache`` alone."""
+    fork = copy.copy(cache)
+    fork.layers = [copy.copy(layer) for layer in cache.layers]
+    return fork
+
+
+def expand_cache(cache: DynamicCache, rows: int) -> DynamicCache:
+    """A fork with the single row of ``cache`` repeated; memory is taken only as it grows."""
+    fork = fork_cache(cache)
+    layers: list[Any] = fork.layers
+    for layer in layers:
+        layer.keys = layer.keys.expand(rows, -1, -1, -1)
+        layer.values = layer.values.expand(rows, -1, -1, -1)
+    return fork
+
+
+def crop_cache(cache: DynamicCache, keep: int) -> DynamicCache:
+    """A fork that holds only the first ``keep`` tokens.
+
+    Its tensors are views: the memory of ``cache`` stays in use as long as the fork does.
+
+    Raises:
+        InputError: ``keep`` is negative or more than there is.
+    """
+    length = cache.get_seq_length()
+    if not 0 <= keep <= length:
+        raise InputError(
+            f"Cannot keep {keep} tokens of the cache.", limit=f"It holds {length} tokens."
+        )
+    fork = fork_cache(cache)
+    fork.crop(keep - length)  # a negative count is the number to remove
+    return fork
+
+
+def describe_cache(cache: DynamicCache) -> tuple[CacheLayer, ...]:
+    """Shapes, dtype and bytes of every layer that holds something."""
+    layers: list[Any] = cache.layers
+    return tuple(
+        CacheLayer(
+            layer=index,
+            key_shape=tuple(layer.keys.shape),
+            value_shape=tuple(layer.values.shape),
+            dtype=str(layer.keys.dtype).removeprefix("torch."),
+            num_bytes=layer.keys.nbytes + layer.values.nbytes,
+        )
+        for index, layer in enumerate(layers)
+        if layer.is_initialized
+    )
+
+
+def cache_bytes(cache: DynamicCache) -> int:
+    """Bytes of all keys and values that the cache holds."""
+    return sum(layer.num_bytes for layer in describe_cache(cache))
+
+
+# --------------------------------------------------------------------------- the shared prefix
+
+# Whole sentences without numbers, so that a page can look up their translations.
+SAME_REQUEST = "Both requests are the same; the last token is computed again for its logits."
+FIRST_ENDED = "The first request ends here."
+SECOND_ENDED = "The second request ends here; the last token is computed again for its logits."
+TOKENS_DIFFER = "From here on the token ids differ."
+IMAGES_DIFFER = "Here the images differ, though their token ids are the same."
+VIDEOS_DIFFER = "Here the video frames differ, though their token ids are the same."
+
+
+def span_digest(inputs: ModelInputs, span: VisualSpan) -> str:
+    """SHA-256 of what the model is given of one image (or one temporal patch of a video).
+
+    Covers the kind, the grid and the pixels: two grids of as many tokens, and two pictures of the
+    same grid, have the same token ids.
+    """
+    values = inputs.pixel_values if span.kind == "image" else inputs.pixel_values_videos
+    assert values is not None
+    rows = values[span.patch_start : span.patch_start + span.num_patches]
+    digest = hashlib.sha256(f"{span.kind} {span.grid_h} {span.grid_w} {rows.dtype}".encode())
+    digest.update(rows.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def shared_prefix(first: ModelInputs, second: ModelInputs) -> tuple[int, str]:
+    """How many tokens two requests have in common from the start: equal ids, equal pictures.
+
+    A prefix never ends inside an image or a frame: what is shared of it in part is left out.
+
+    Returns:
+        The number of tokens, and why it ends there: one of this module's sentences.
+    """
+    length = min(first.num_tokens, second.num_tokens)
+    different = (first.input_ids[0, :length] != second.input_ids[0, :length]).nonzero()
+    shared = int(different[0]) if len(different) else length
+    reason = TOKENS_DIFFER
+    if not len(different):
+        reason = FIRST_ENDED if first.num_tokens < second.num_tokens else SECOND_ENDED
+        reason = SAME_REQUEST if first.num_tokens == second.num_tokens else reason
+    spans = {span.start: span for span in first.spans}
+    for span in second.spans:
+        if span.start >= shared:
+            break
+        before = spans.get(span.start)
+        if before is None or before.end != span.end or span.end > shared:
+            return span.start, reason
+        if span_digest(first, before) != span_digest(second, span):
+            return span.start, IMAGES_DIFFER if span.kind == "image" else VIDEOS_DIFFER
+    return shared, reason
+
+
+def reusable_tokens(inputs: ModelInputs, shared: int) -> int:
+    """How much of a shared prefix a cache can serve: never the whole request.
+
+    The last token is always computed, since its logits are what is asked for, and so is an image
+    that a cut would go through.
+    """
+    reused = min(shared, inputs.num_tokens - 1)
+    inside = (span.start for span in inputs.spans if span.start < reused < span.end)
+    return next(inside, reused)
+
+
+# --------------------------------------------------------------------------- going on from a cache
+
+
+def prefill_rest(
+    engine: Engine, inputs: ModelInputs, merged: MergedInputs, cache: DynamicCache, start: int
+) -> torch.Tensor:
+    """Run the decoder over the tokens from ``start`` on, on top of the first ``start``.
+
+    Args:
+        engine: the loaded checkpoint; its lock is held for the forward.
+        inputs: the record of ``run_preprocess``.
+        merged: the record of ``run_merge`` for the same inputs.
+        cache: the caller's own, exactly ``start`` tokens long; it grows by the rest.
+        start: first sequence index to compute.
+
+    Returns:
+        (vocab,) logits of the last token in the model's dtype, on the CPU.
+
+    Raises:
+        InputError: ``start`` leaves nothing to compute, or does not match the cache.
+        ModelError: the logits hold NaN or infinity.
+    """
+    _check_start(inputs, cache, start)
+    model: Any = engine.model
+    with engine.exclusive():
+        output = model.model.language_model(
+            **decoder_kwargs(engine, merged, start), past_key_values=cache, use_cache=True
+        )
+        logits: torch.Tensor = model.lm_head(output.last_hidden_state[:, -1:])[0, 0].cpu()
+    check_finite(logits)
+    return logits
+
+
+def serve_rest(
+    engine: Engine, inputs: ModelInputs, cache: DynamicCache, start: int
+) -> torch.Tensor:
+    """What a server does for a request: everything from the pixels to the next token's logits.
+
+    Only the tokens from ``start`` on are computed, and only their pictures go through the vision
+    tower; ``start = 0`` with an empty cache is the plain request. Nothing is recorded on the way.
+
+    Args:
+        engine: the loaded checkpoint; its lock is held for the forward.
+        inputs: the record of ``run_preprocess``.
+        cache: the caller's own, exactly ``start`` tokens long; it grows by the rest.
+        start: first sequence index to compute, not inside an image or a frame.
+
+    Returns:
+        (vocab,) logits of the last token in the model's dtype, on the CPU.
+
+    Raises:
+        InputError: as ``prefill_rest``, or ``start`` is inside an image or a frame.
+        ModelError: the logits hold NaN or infinity.
+    """
+    _check_start(inputs, cache, start)
+    model: Any = engine.model
+    position_ids, _ = get_positions(engine, inputs)
+    rest = model_kwargs(rest_of(inputs, start), engine.device)
+    del rest["attention_mask"]  # would have to cover the cached tokens too; nothing is padded
+    with engine.exclusive():
+        output = model.model(
+            **rest,
+            position_ids=position_ids[:, :, start:].to(engine.device),
+            past_key_values=cache,
+            use_cache=True,
+        )
+        logits: torch.Tensor = model.lm_head(output.last_hidden_state[:, -1:])[0, 0].cpu()
+    check_finite(logits)
+    return logits
+
+
+def _check_start(inputs: ModelInputs, cache: DynamicCache, start: int) -> None:
+    """Refuse a cache that does not end where the computation is to start."""
+    if not 0 <= start < inputs.num_tokens:
+        raise InputError(
+            f"Cannot start at token {start}.",
+            limit=f"The request has {inputs.num_tokens} tokens, and the last one is computed.",
+        )
+    if cache.get_seq_length() != start:
+        raise InputError(
+            f"The cache holds {cache.get_seq_length()} tokens, but {start} are to be reused.",
+            remedy="Crop it first.",
+        )
+
+
+def rest_of(inputs: ModelInputs, start: int) -> ModelInputs:
+    """The part of a request from ``start`` on, with the pictures that stand in it.
+
+    ``tokens`` and ``spans`` keep their indices in the whole sequence.
+
+    Raises:
+        InputError: ``start`` is inside an image or a frame.
+    """
+    if any(span.start < start < span.end for span in inputs.spans):
+        raise InputError(f"Token {start} is inside an image.", remedy="Start before it or after.")
+    spans = tuple(span for span in inputs.spans if span.start >= start)
+    pixel_values, image_grid_thw = _rest_of_media(
+        inputs.pixel_values, inputs.image_grid_thw, [span for span in spans if span.kind == "image"]
+    )
+    pixel_values_videos, video_grid_thw = _rest_of_media(
+        inputs.pixel_values_videos,
+        inputs.video_grid_thw,
+        [span for span in spans if span.kind == "video"],
+    )
+    return replace(
+        inputs,
+        tokens=inputs.tokens[start:],
+        spans=spans,
+        input_ids=inputs.input_ids[:, start:],
+        attention_mask=inputs.attention_mask[:, start:],
+        mm_token_type_ids=inputs.mm_token_type_ids[:, start:],
+        pixel_values=pixel_values,
+        image_grid_thw=image_grid_thw,
+        pixel_values_videos=pixel_values_videos,
+        video_grid_thw=video_grid_thw,
+    )
+
+
+def _rest_of_media(
+    values: torch.Tensor | None, grids: torch.Tensor | None, spans: list[VisualSpan]
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """The pixels and grids from the first of the given spans on; ``None`` where there is none."""
+    if values is None or grids is None or not spans:
+        return None, None
+    grids = grids[spans[0].media_index :].clone()
+    # A prefix may end between two frames: the tower treats each frame by itself.
+    grids[0, 0] -= spans[0].frame
+    return values[spans[0].patch_start :], grids
+
+
+# --------------------------------------------------------------------------- hit against miss
+
+
+def run_cache_reuse(
+    engine: Engine,
+    first: ModelInputs,
+    second: ModelInputs,
+    *,
+    repeats: int = 5,
+    progress: Progress | None = None,
+) -> CacheReuse:
+    """Serve the second request from scratch and on top of the first one's cache.
+
+    Both times run from the pixels on the model's device to the logits of the next token, as a
+    server would do it: positions, vision tower, merge and decoder. The hit computes the tokens
+    after the prefix, and runs the tower only for pictures among them; forking and cropping the
+    cache are part of it. Reading and hashing the requests is in neither, since a server does both
+    before it knows which one it will be. After one untimed run of each, hits and misses
+    alternate, so that a machine that slows down slows both. Without a shared prefix the hit does
+    the same work as the miss.
+
+    Args:
+        engine: the loaded checkpoint; its lock is held per forward.
+        first: the record of ``run_preprocess`` for the request that fills the cache.
+        second: the one for the request that may hit it.
+        repeats: timed runs of each, 1 to ``MAX_REPEATS``.
+        progress: called before every forward.
+
+    Raises:
+        InputError: ``repeats`` is out of range.
+        ModelError: the logits hold NaN or infinity.
+    """
+    if not 1 <= repeats <= MAX_REPEATS:
+        raise InputError(f"repeats is {repeats}.", limit=f"It takes 1 to {MAX_REPEATS}.")
+    shared, reason = shared_prefix(first, second)
+    reused = reusable_tokens(second, shared)
+    cache = _empty_cache(engine)
+
+    def fill() -> torch.Tensor:
+        return serve_rest(engine, first, cache, 0)
+
+    def miss() -> torch.Tensor:
+        return serve_rest(engine, second, _empty_cache(engine), 0)
+
+    def hit() -> torch.Tensor:
+        return serve_rest(engine, second, crop_cache(cache, reused), reused)
+
+    plan = [("first request", fill), ("miss", miss), ("hit", hit)]
+    for repeat in range(repeats):
+        pair = [("miss", miss), ("hit", hit)]
+        plan += pair if repeat % 2 else pair[::-1]
+    times: dict[str, list[float]] = {"first request": [], "miss": [], "hit": []}
+    logits: dict[str, torch.Tensor] = {}
+    for done, (name, run) in enumerate(plan):
+        if progress is not None:
+            progress(name, done, len(plan))
+        logits[name], elapsed_ms = _time_ms(engine, run)
+        times[name].append(elapsed_ms)
+    difference = logits["hit"].float() - logits["miss"].float()
+    return CacheReuse(
+        first=first,
+        second=second,
+        shared_tokens=shared,
+        reused_tokens=reused,
+        reason=reason,
+        miss_ms=tuple(times["miss"][1:]),
+        hit_ms=tuple(times["hit"][1:]),
+        kv_bytes=cache_bytes(crop_cache(cache, reused)),
+        max_abs_diff=float(difference.abs().max()),
+        next_token=next_token_probs(engine, logits["hit"], 1)[0],
+        hit_logits=logits["hit"],
+        miss_logits=logits["miss"],
+    )
+
+
+def _empty_cache(engine: Engine) -> DynamicCache:
+    model: Any = engine.model
+    return DynamicCache(config=model.model.language_model.config)
+
+
+def _time_ms(engine: Engine, run: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, float]:
+    """The logits of one run and its milliseconds, without the wait for other users.
+
+    The logits come back to the CPU, which waits for the device; work queued before is waited for
+    ahead of the clock.
+    """
+    with engine.exclusive():
+        if engine.device.type == "cuda":
+            torch.cuda.synchronize(engine.device)
+        start = time.perf_counter()
+        logits = run()
+        return logits, (time.perf_counter() - start) * 1e3

@@ -1,0 +1,340 @@
+"""The filters between the model's logits and the draw, in the order of transformers.
+
+Source: ``GenerationMixin._get_logits_processor`` and ``transformers.generation.logits_process``,
+transformers 5.23. Each filter is a pure function on ``(rows, vocab)`` float32 logits; a removed
+token is ``-inf``. Cuts are made with the same operations in the same precision as transformers
+makes them, since another order of the sums moves a cut that falls on a tie.
+
+transformers has no frequency or presence penalty: these follow OpenAI's definition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from playground.records import SamplingSettings
+
+REMOVED = -torch.inf
+
+MAX_SHORT_SORT = 4096
+"""Up to this many tokens left, a cut sorts these alone, not the whole vocabulary."""
+
+
+# --------------------------------------------------------------------------- penalties
+
+
+def penalise_repetition(
+    logits: torch.Tensor, penalty: float, seen_ids: torch.Tensor
+) -> torch.Tensor:
+    """Divide positive logits of seen tokens by the penalty, multiply negative ones.
+
+    Args:
+        logits: (rows, vocab).
+        penalty: 1 is off, more makes repeating less likely.
+        seen_ids: (rows, seq) int64, prompt and generated tokens, as in transformers.
+    """
+    seen = _count(logits, seen_ids) > 0
+    return torch.where(seen, torch.where(logits < 0, logits * penalty, logits / penalty), logits)
+
+
+def penalise_frequency(
+    logits: torch.Tensor, penalty: float, generated_ids: torch.Tensor
+) -> torch.Tensor:
+    """``logits -= penalty * count``: each time that a token was generated costs once more.
+
+    Args:
+        logits: (rows, vocab).
+        penalty: 0 is off.
+        generated_ids: (rows, steps) int64, without the prompt.
+    """
+    return logits - penalty * _count(logits, generated_ids)
+
+
+def penalise_presence(
+    logits: torch.Tensor, penalty: float, generated_ids: torch.Tensor
+) -> torch.Tensor:
+    """``logits -= penalty * (count > 0)``: a token that was generated costs once, however often.
+
+    Args:
+        logits: (rows, vocab).
+        penalty: 0 is off.
+        generated_ids: (rows, steps) int64, without the prompt.
+    """
+    return logits - penalty * (_count(logits, generated_ids) > 0)
+
+
+def bar_tokens(logits: torch.Tensor, barred_ids: torch.Tensor) -> torch.Tensor:
+    """Remove tokens that must never be sampled; ``suppress_tokens`` in transformers.
+
+    Args:
+        logits: (rows, vocab).
+        barred_ids: (num_barred,) int64.
+    """
+    return logits.index_fill(-1, barred_ids[barred_ids < logits.shape[-1]], REMOVED)
+
+
+def _count(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """How often each word of the vocabulary stands in each row of ``ids``: (rows, vocab)."""
+    rows, vocab = logits.shape
+    # One column more absorbs ids that the embedding knows and lm_head does not.
+    counts = logits.new_zeros(rows, vocab + 1)
+    ids = ids.clamp(max=vocab)
+    return counts.scatter_add_(1, ids, logits.new_ones(ids.shape))[:, :vocab]
+
+
+# --------------------------------------------------------------------------- temperature and cuts
+
+
+def apply_temperature(logits: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Divide by the temperature; at 0, its limit: only the largest logit stays.
+
+    Args:
+        logits: (rows, vocab).
+        temperature: 1 is off, 0 is greedy.
+    """
+    if temperature == 0:
+        best = logits.argmax(-1, keepdim=True)  # among equals the one that generate takes
+        return torch.full_like(logits, REMOVED).scatter(-1, best, logits.gather(-1, best))
+    return logits / temperature
+
+
+def keep_top_k(logits: torch.Tensor, k: int) -> torch.Tensor:
+    """Keep the ``k`` likeliest tokens, and those that tie with the last of them.
+
+    Args:
+        logits: (rows, vocab).
+        k: 0 is off.
+    """
+    if k == 0:
+        return logits
+    smallest = logits.topk(min(k, logits.shape[-1])).values[:, -1:]
+    return logits.masked_fill(logits < smallest, REMOVED)
+
+
+def keep_top_p(logits: torch.Tensor, p: float) -> torch.Tensor:
+    """Keep the likeliest tokens that together have at least probability ``p``; at least one.
+
+    Args:
+        logits: (rows, vocab).
+        p: 1 is off.
+    """
+    if p >= 1:
+        return logits
+    ordered, ids = _sort_kept(logits, logits, removed_first=True)
+    cut = _find_top_p_cut(ordered, p)
+    # Equal logits on both sides of the cut: which of them goes depends on the full sort.
+    if ((cut[:, 1:] != cut[:, :-1]) & (ordered.diff(dim=-1) == 0)).any():
+        ordered, ids = logits.sort(dim=-1)
+        cut = _find_top_p_cut(ordered, p)
+    removed = torch.zeros_like(logits, dtype=torch.bool).scatter(1, ids, cut[:, -ids.shape[1] :])
+    return logits.masked_fill(removed, REMOVED)
+
+
+def _find_top_p_cut(ordered: torch.Tensor, p: float) -> torch.Tensor:
+    """Which of the ascending logits top-p removes: (rows, vocab) bool."""
+    cut = ordered.softmax(-1).cumsum(-1) <= 1 - p
+    cut[:, -1] = False
+    return cut
+
+
+def keep_min_p(logits: torch.Tensor, p: float) -> torch.Tensor:
+    """Keep tokens at least ``p`` times as likely as the likeliest one.
+
+    Args:
+        logits: (rows, vocab).
+        p: 0 is off.
+    """
+    probs = logits.softmax(-1)
+    best = probs.amax(-1, keepdim=True)
+    # The likeliest token always stays: p * best may round up past best only for p > 1.
+    return logits.masked_fill(probs < p * best, REMOVED)
+
+
+def keep_typical(logits: torch.Tensor, mass: float) -> torch.Tensor:
+    """Keep the tokens whose surprisal is nearest the entropy, up to probability ``mass``.
+
+    Source: "Locally Typical Sampling", https://arxiv.org/abs/2202.00666.
+
+    Args:
+        logits: (rows, vocab).
+        mass: 1 is off.
+    """
+    if mass >= 1:
+        return logits
+    log_probs = logits.log_softmax(-1)
+    entropy = -(log_probs * log_probs.exp()).nansum(-1, keepdim=True)
+    distance = (-log_probs - entropy).abs()
+    ordered, ids = _sort_kept(logits, distance, removed_first=False)
+    # Equal distances of unequal tokens, one on each side of the entropy: as above.
+    if (
+        (distance.gather(1, ids).diff(dim=-1) == 0) & (logits.gather(1, ids).diff(dim=-1) != 0)
+    ).any():
+        ids = distance.sort(dim=-1).indices
+        ordered = logits.gather(1, ids)
+    num_below = (ordered.softmax(-1).cumsum(-1) < mass).sum(-1, keepdim=True)
+    last = ids.gather(1, num_below.clamp(max=ids.shape[1] - 1))
+    removed = distance > distance.gather(1, last)
+    removed.scatter_(1, ids[:, :1], False)
+    return logits.masked_fill(removed, REMOVED)
+
+
+def _sort_kept(
+    logits: torch.Tensor, keys: torch.Tensor, *, removed_first: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits in ascending order of ``keys``, which sets the removed ones apart.
+
+    After top-k nearly all words are gone already. Sorting the few that are left and padding with
+    ``-inf`` to the full width gives the later softmax and sum the same numbers at the same places
+    as a sort of everything, bit for bit; only equal keys may come in another order.
+
+    Args:
+        logits: (rows, vocab).
+        keys: (rows, vocab).
+        removed_first: whether removed tokens have the smallest keys (``-inf``, and stand at the
+            front) or the largest (``inf``, and stand at the back).
+
+    Returns:
+        The ordered logits (rows, vocab), and the ids (rows, n) of the n places at the other end.
+    """
+    num_kept = int((logits > REMOVED).sum(-1).max())
+    if num_kept > MAX_SHORT_SORT:
+        ids = keys.sort(dim=-1).indices
+        return logits.gather(1, ids), ids
+    ids = keys.topk(num_kept, largest=removed_first).indices
+    padding = logits.new_full((len(logits), logits.shape[-1] - num_kept), REMOVED)
+    if removed_first:
+        ids = ids.flip(-1)
+        return torch.cat([padding, logits.gather(1, ids)], dim=-1), ids
+    return torch.cat([logits.gather(1, ids), padding], dim=-1), ids
+
+
+# --------------------------------------------------------------------------- the chain
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FilterContext:
+    """What the filters know besides the logits: rows with the same settings."""
+
+    settings: SamplingSettings
+    prompt_ids: torch.Tensor  # (seq,) int64
+    generated_ids: torch.Tensor  # (rows, steps) int64
+    barred_ids: torch.Tensor  # (num_barred,) int64
+
+    @property
+    def seen_ids(self) -> torch.Tensor:
+        """(rows, seq + steps): the prompt and what each row has generated."""
+        rows = len(self.generated_ids)
+        return torch.cat([self.prompt_ids.expand(rows, -1), self.generated_ids], dim=1)
+
+
+@dataclass(frozen=True, slots=True)
+class LogitsFilter:
+    """One filter of the chain."""
+
+    name: str  # the field of SamplingSettings that drives it; "vision_tokens" for the bar
+    is_on: Callable[[FilterContext], bool]
+    apply: Callable[[torch.Tensor, FilterContext], torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FilteredStep:
+    """The logits after one filter."""
+
+    name: str
+    logits: torch.Tensor  # (rows, vocab) float32; -inf where removed by this filter or before
+    removed: torch.Tensor  # (rows, vocab) bool: removed by this filter
+
+
+VISION_TOKENS = "vision_tokens"
+"""Name of the filter that bars the placeholders of pictures."""
+
+FILTERS: tuple[LogitsFilter, ...] = (
+    LogitsFilter(
+        "repetition_penalty",
+        lambda context: context.settings.repetition_penalty != 1,
+        lambda logits, context: penalise_repetition(
+            logits, context.settings.repetition_penalty, context.seen_ids
+        ),
+    ),
+    LogitsFilter(
+        VISION_TOKENS,
+        lambda context: len(context.barred_ids) > 0,
+        lambda logits, context: bar_tokens(logits, context.barred_ids),
+    ),
+    LogitsFilter(
+        "frequency_penalty",
+        lambda context: context.settings.frequency_penalty != 0,
+        lambda logits, context: penalise_frequency(
+            logits, context.settings.frequency_penalty, context.generated_ids
+        ),
+    ),
+    LogitsFilter(
+        "presence_penalty",
+        lambda context: context.settings.presence_penalty != 0,
+        lambda logits, context: penalise_presence(
+            logits, context.settings.presence_penalty, context.generated_ids
+        ),
+    ),
+    LogitsFilter(
+        "temperature",
+        lambda context: context.settings.temperature != 1,
+        lambda logits, context: apply_temperature(logits, context.settings.temperature),
+    ),
+    LogitsFilter(
+        "top_k",
+        lambda context: context.settings.top_k != 0,
+        lambda logits, context: keep_top_k(logits, context.settings.top_k),
+    ),
+    LogitsFilter(
+        "top_p",
+        lambda context: context.settings.top_p < 1,
+        lambda logits, context: keep_top_p(logits, context.settings.top_p),
+    ),
+    LogitsFilter(
+        "min_p",
+        lambda context: context.settings.min_p > 0,
+        lambda logits, context: keep_min_p(logits, context.settings.min_p),
+    ),
+    LogitsFilter(
+        "typical_p",
+        lambda context: context.settings.typical_p < 1,
+        lambda logits, context: keep_typical(logits, context.settings.typical_p),
+    ),
+)
+"""Penalties, temperature, cuts: the order of transformers, in which the bar is
+``suppress_tokens``, and ours are custom processors."""
+
+
+def filter_logits(
+    logits: torch.Tensor, context: FilterContext, filters: Sequence[LogitsFilter] = FILTERS
+) -> tuple[FilteredStep, ...]:
+    """Put logits through the filters that are on.
+
+    Args:
+        logits: (rows, vocab), finite.
+        context: the rows' common settings, and their tokens so far.
+        filters: in the order to apply them.
+
+    Returns:
+        One step per filter that is on, in order; empty where none is. A token is removed in at
+        most one of them.
+    """
+    steps: list[FilteredStep] = []
+    current = logits.float()
+    gone = current == REMOVED
+    for logits_filter in filters:
+        if not logits_filter.is_on(context):
+            continue
+        current = logits_filter.apply(current, context)
+        gone_now = current == REMOVED
+        steps.append(FilteredStep(logits_filter.name, current, gone_now & ~gone))
+        gone = gone_now
+    return tuple(steps)
+
+
+def removed_by(steps: Sequence[FilteredStep], row: int, token_id: int) -> str | None:
+    """Name of the filter that removed a token from a row; ``None`` if it is still there."""
+    return next((step.name for step in steps if step.removed[row, token_id]), None)

@@ -1,0 +1,142 @@
+"""What each sampling setting accepts, checked in one place on the server.
+
+A slider accepts NaN, a text box text, and the public endpoints anything: nothing that arrives is
+trusted before it has been here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from playground.errors import InputError
+from playground.records import SamplingSettings
+
+MAX_COLUMNS = 8
+MAX_NEW_TOKENS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What a setting accepts."""
+
+    low: float
+    high: float
+    neutral: str  # which value does what, in words
+    whole: bool = False  # whole numbers only
+    above: float | None = None  # smallest value other than ``low``
+
+
+LIMITS: dict[str, Limit] = {
+    # Dividing by less would take a float32 logit past its range.
+    "temperature": Limit(0, 100, "0 is greedy, 1 leaves the model's distribution", above=1e-4),
+    "top_k": Limit(0, 2**31 - 1, "0 is off", whole=True),
+    "top_p": Limit(0, 1, "1 is off"),
+    "min_p": Limit(0, 1, "0 is off"),
+    "typical_p": Limit(1e-4, 1, "1 is off"),
+    "repetition_penalty": Limit(0.01, 100, "1 is off"),
+    # OpenAI's range; a negative penalty rewards repeating.
+    "frequency_penalty": Limit(-2, 2, "0 is off"),
+    "presence_penalty": Limit(-2, 2, "0 is off"),
+    # The largest whole number that survives a trip through JavaScript.
+    "seed": Limit(0, 2**53 - 1, "any of them will do", whole=True),
+}
+
+
+def check_settings(settings: SamplingSettings | Mapping[str, object]) -> SamplingSettings:
+    """Check one column's settings, whatever page or program they come from.
+
+    Args:
+        settings: the record, or its fields by name; what is missing takes its default.
+
+    Returns:
+        The settings with every value in its proper type (a slider's ``40.0`` becomes 40).
+
+    Raises:
+        InputError: an unknown field, or a value that is no number, not finite, or out of range.
+    """
+    given = asdict(settings) if isinstance(settings, SamplingSettings) else dict(settings)
+    unknown = sorted(str(name) for name in given.keys() - LIMITS.keys())
+    if unknown:
+        raise InputError(
+            f"Sampling has no setting {unknown[0]!r}.", limit=f"Its settings: {', '.join(LIMITS)}."
+        )
+    checked: dict[str, Any] = {
+        name: _check_number(name, value, LIMITS[name]) for name, value in given.items()
+    }
+    return SamplingSettings(**checked)
+
+
+def check_columns(
+    settings: Sequence[SamplingSettings | Mapping[str, object]],
+) -> tuple[SamplingSettings, ...]:
+    """Check all columns; the message names the column, counted from 1.
+
+    Raises:
+        InputError: none, too many, or one that ``check_settings`` refuses.
+    """
+    if not 1 <= len(settings) <= MAX_COLUMNS:
+        raise InputError(
+            f"There are {len(settings)} columns of settings.",
+            limit=f"From 1 to {MAX_COLUMNS} run together.",
+            remedy="Add or remove columns.",
+        )
+    checked = []
+    for index, column in enumerate(settings):
+        try:
+            checked.append(check_settings(column))
+        except InputError as error:
+            if len(settings) == 1:
+                raise
+            what = f"Column {index + 1}: {error.what}"
+            raise InputError(what, limit=error.limit, remedy=error.remedy) from error
+    return tuple(checked)
+
+
+def check_max_new_tokens(value: object) -> int:
+    """Check the length of a continuation.
+
+    Raises:
+        InputError: not a whole number, or out of range.
+    """
+    limit = Limit(1, MAX_NEW_TOKENS, "the model may stop earlier", whole=True)
+    return int(_check_number("max_new_tokens", value, limit))
+
+
+def _check_number(name: str, value: object, limit: Limit) -> float:
+    """``value`` as a finite int or float within the limit."""
+    above = limit.low if limit.above is None else limit.above
+    span = f"from {above:.16g} to {limit.high:.16g}"
+    span = span if limit.above is None else f"{limit.low:.16g} or {span}"
+    kind = "a whole number" if limit.whole else "a number"
+    rule = f"It takes {kind} {span}; {limit.neutral}."
+    shown = _shorten(value)
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        what = f"{name} is not a number: {shown}." if value is not None else f"{name} is empty."
+        raise InputError(what, limit=rule, remedy=f"Type {kind}.")
+    # Compared before any conversion: an int may be too long for a float.
+    in_range = limit.low <= value <= limit.high and (value == limit.low or value >= above)
+    if not in_range or not math.isfinite(value):
+        raise InputError(
+            f"{name} is out of range: {shown}.", limit=rule, remedy="Choose a value within it."
+        )
+    if not limit.whole:
+        return float(value)
+    if value != int(value):
+        raise InputError(
+            f"{name} is not a whole number: {shown}.", limit=rule, remedy="Leave out the fraction."
+        )
+    return int(value)
+
+
+def _shorten(value: object) -> str:
+    """``value`` for a message."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes out no whole number of more than 4,300 digits
+        return "a very long number"
+    return text if len(text) <= 40 else text[:40] + "…"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from playground.errors import PlaygroundError
 
 if TYPE_CHECKING:
     from playground.engine import Engine
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +60,9 @@ class EngineHost:
         except PlaygroundError as error:
             self._status = HostStatus("failed", str(error))
         except Exception as error:
-            # The page must say that loading ended; the traceback goes to the log.
+            # The page must say that loading ended; the details go to the log, not to visitors.
+            logger.exception("Loading %s failed", self.source)
             self._status = HostStatus("failed", f"Loading failed: {type(error).__name__}.")
-            raise
         finally:
             self._settled.set()
 

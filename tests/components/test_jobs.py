@@ -1,0 +1,64 @@
+"""One job per page; stopping raises in the stage's own progress call."""
+
+from __future__ import annotations
+
+import pytest
+
+from components.jobs import Jobs
+from playground.errors import StageCancelled
+
+
+def test_progress_reaches_the_bar() -> None:
+    seen = []
+
+    def bar(position: tuple[int, int | None], *, desc: str, unit: str) -> None:
+        seen.append((position, desc))
+
+    with Jobs().running("page", bar) as report:  # type: ignore[arg-type]
+        report("decoder layer", 3, 6)
+        report("vision", 0, 0)
+    assert seen == [((3, 6), "decoder layer"), ((0, None), "vision")]
+
+
+def test_stop_raises_at_the_next_report() -> None:
+    jobs = Jobs()
+    with jobs.running("page") as report:
+        report("layer", 0, 2)
+        assert jobs.stop("page")
+        with pytest.raises(StageCancelled):
+            report("layer", 1, 2)
+
+
+def test_stop_of_one_page_leaves_others_alone() -> None:
+    jobs = Jobs()
+    with jobs.running("a") as report_a, jobs.running("b") as report_b:
+        jobs.stop("a")
+        report_b("layer", 0, 1)
+        with pytest.raises(StageCancelled):
+            report_a("layer", 0, 1)
+
+
+def test_a_new_job_of_the_same_page_stops_the_older_one() -> None:
+    jobs = Jobs()
+    with jobs.running("page") as older:
+        with jobs.running("page") as newer:
+            newer("layer", 0, 1)
+            with pytest.raises(StageCancelled):
+                older("layer", 0, 1)
+        assert not jobs.stop("page")
+
+
+def test_an_ended_older_job_does_not_forget_the_newer_one() -> None:
+    jobs = Jobs()
+    older = jobs.running("page")
+    older.__enter__()
+    with jobs.running("page"):
+        older.__exit__(None, None, None)
+        assert jobs.stop("page")
+
+
+def test_nothing_to_stop_after_the_end() -> None:
+    jobs = Jobs()
+    with jobs.running("page"):
+        pass
+    assert not jobs.stop("page")

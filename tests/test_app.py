@@ -1,0 +1,62 @@
+"""The command line, and the page that comes up before torch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import app
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_defaults() -> None:
+    options = app.parse_arguments([])
+    assert vars(options) == {
+        "model": "tiny",
+        "device": "auto",
+        "dtype": "auto",
+        "attn": "sdpa",
+        "host": "127.0.0.1",
+        "port": 7860,
+        "share": False,
+    }
+
+
+@pytest.mark.parametrize("arguments", [["--dtype", "int8"], ["--attn", "x"], ["--port", "http"]])
+def test_wrong_arguments_are_refused(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        app.parse_arguments(arguments)
+
+
+@pytest.mark.parametrize(
+    ("source", "offline"), [("tiny", True), (".", True), ("Qwen/Qwen3-VL-2B-Instruct", False)]
+)
+def test_only_a_named_download_may_use_the_network(
+    monkeypatch: pytest.MonkeyPatch, source: str, offline: bool
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "")
+    monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "")
+    app.stay_offline(source)
+    assert (os.environ["HF_HUB_OFFLINE"] == "1") is offline
+    assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
+
+
+def test_the_page_is_built_before_torch_is_imported() -> None:
+    code = (
+        "import sys\n"
+        "from components.app_layout import build_page\n"
+        "from components.engine_host import EngineHost\n"
+        "build_page(EngineHost('tiny'))\n"
+        "assert 'gradio' in sys.modules\n"
+        "print([name for name in ('torch', 'transformers') if name in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "[]"

@@ -29,6 +29,7 @@ def picture_html(
     grid: tuple[int, int] | None = None,
     pixelated: bool = False,
     max_side: int = 1024,
+    shown_width: int | None = None,
 ) -> str:
     """A figure that holds its own image and shrinks with the page.
 
@@ -40,6 +41,7 @@ def picture_html(
             one stronger (the merge blocks of 2 x 2 patches that become one token).
         pixelated: keep the pixels of a small map as sharp squares.
         max_side: longer pictures are sent with fewer pixels; the grid stays sharp.
+        shown_width: on the page, in CSS pixels; by default near its own size, enlarged if small.
 
     Raises:
         ValueError: ``pixels`` has another shape or dtype.
@@ -47,7 +49,7 @@ def picture_html(
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         raise ValueError(f"expected (height, width, 3) uint8, got {pixels.shape} {pixels.dtype}")
     height, width = pixels.shape[:2]
-    shown = min(MAX_WIDTH, max(width, MIN_WIDTH), MAX_HEIGHT * width / height)
+    shown = shown_width or min(MAX_WIDTH, max(width, MIN_WIDTH), MAX_HEIGHT * width / height)
     overlay = _grid_svg(*grid) if grid else ""
     sharp = " pg-pixelated" if pixelated else ""
     words = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""

@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from components.chart_style import BLUE, GREEN, KIND_COLORS, ROLE_COLORS
+from components.chart_style import BLUE, GREEN, GREY, ORANGE, PURPLE, ROLE_COLORS
 
 if TYPE_CHECKING:
     from playground.records import ModelInputs, Token, TokenStep, VisualSpan
 
 MAX_CHIPS = 1200  # about 250 kB of HTML
 KIND_MARKS = {"text": "", "special": "◆", "image": "▦", "video": "▶"}
-# Words for what a cache did with a token; views.css gives each a mark of its own.
-LABEL_COLORS = {"reused": GREEN, "computed": BLUE}
+# What a cache did with a token; views.css gives each label a mark of its own.
+LABEL_COLORS = {"reused": GREEN, "computed": BLUE, "stored": GREY}
+LABEL_NAMES = {
+    "reused": "reused from the cache",
+    "computed": "computed",
+    "stored": "stored, not reused",
+}
 KIND_NAMES = {"text": "text", "special": "special token", "image": "image", "video": "video"}
 
 _VISIBLE = {" ": "␣", "\n": "⏎", "\r": "␍", "\t": "⇥"}
@@ -77,8 +82,8 @@ def sequence_strip_html(inputs: ModelInputs, *, labels: Sequence[str] | None = N
 
     Args:
         inputs: the record of the preprocess stage.
-        labels: one word per token, such as "reused" or "computed"; the page's styles know these
-            two. A run of picture tokens is split where the label changes.
+        labels: one word per token; the page's styles know those of `LABEL_NAMES`. A run of
+            picture tokens is split where the label changes.
     """
     runs = fold_tokens(inputs, labels)
     chips = "".join(_run_chip(run) for run in runs[:MAX_CHIPS])
@@ -87,16 +92,17 @@ def sequence_strip_html(inputs: ModelInputs, *, labels: Sequence[str] | None = N
         chips += f'<li class="pg-chip pg-rest">… {rest:,} more tokens</li>'
     kinds = [kind for kind in KIND_MARKS if any(run.first.kind == kind for run in runs)]
     used = list(dict.fromkeys(label for label in labels or () if label))
+    legend = _kind_legend(kinds) if labels is None else _label_legend(used)
     return (
-        f'<div class="pg-strip-box" style="{_color_variables()}">'
-        f"{_kind_legend(kinds) if labels is None else _label_legend(used)}"
-        f'<ol class="pg-strip" aria-label="{inputs.num_tokens:,} tokens in order">{chips}</ol></div>'
+        f'<div class="pg-strip-box" style="{_color_variables()}">{legend}'
+        f'<ol class="pg-strip" aria-label="{inputs.num_tokens:,} tokens in order">{chips}</ol>'
+        "</div>"
     )
 
 
 def _color_variables() -> str:
-    colors = {**KIND_COLORS, **ROLE_COLORS, **LABEL_COLORS}
-    return ";".join(f"--pg-{name}-color:{color}" for name, color in colors.items())
+    """The labels' colours for the style sheet; those of kinds and roles come with the theme."""
+    return ";".join(f"--label-{name}:{color}" for name, color in LABEL_COLORS.items())
 
 
 def _kind_legend(kinds: Iterable[str]) -> str:
@@ -108,7 +114,8 @@ def _kind_legend(kinds: Iterable[str]) -> str:
 
 def _label_legend(labels: Iterable[str]) -> str:
     items = "".join(
-        f'<li class="pg-chip" data-label="{html.escape(label)}">{html.escape(label)}</li>'
+        f'<li class="pg-chip" data-label="{html.escape(label)}">'
+        f"{html.escape(LABEL_NAMES.get(label, label))}</li>"
         for label in labels
     )
     return f'<ul class="pg-legend" aria-label="What the marks mean">{items}</ul>'
@@ -158,9 +165,7 @@ def template_html(inputs: ModelInputs) -> str:
         _message_html(message, kinds) for message in _split_messages(inputs.rendered_prompt)
     )
     shown = [kind for kind in ("special", "image", "video") if kind in kinds.values()]
-    return (
-        f'<div class="pg-template" style="{_color_variables()}">{_kind_legend(shown)}{blocks}</div>'
-    )
+    return f'<div class="pg-template">{_kind_legend(shown)}{blocks}</div>'
 
 
 def _split_messages(text: str) -> Iterator[str]:
@@ -168,7 +173,7 @@ def _split_messages(text: str) -> Iterator[str]:
     return (part for part in re.split(r"(?=<\|im_start\|>)", text) if part)
 
 
-def _message_html(message: str, kinds: dict[str, str]) -> str:
+def _message_html(message: str, kinds: Mapping[str, str]) -> str:
     header = re.match(r"<\|im_start\|>(\w+)", message)
     role = header.group(1) if header and header.group(1) in ROLE_COLORS else "template"
     open_end = header is not None and "<|im_end|>" not in message
@@ -180,7 +185,7 @@ def _message_html(message: str, kinds: dict[str, str]) -> str:
     )
 
 
-def _mark_specials(text: str, kinds: dict[str, str]) -> str:
+def _mark_specials(text: str, kinds: Mapping[str, str]) -> str:
     """Escaped text with special tokens as chips and line ends that can be seen."""
     if not kinds:
         return _text_lines(text)
@@ -224,14 +229,15 @@ def probability_legend_html() -> str:
         for _, name, words in PROBABILITY_BANDS
     )
     return (
-        '<div class="pg-token-legend"><span>Probability before the filters:</span>'
+        f'<div class="pg-token-legend" style="{_token_colors()}">'
+        "<span>Probability before the filters:</span>"
         f'<ul class="pg-legend">{items}</ul></div>'
     )
 
 
-def raw_probability(step: TokenStep) -> float | None:
-    """The chosen token's probability under the untouched logits, where it is among the top."""
-    return next((each.raw_prob for each in step.top if each.id == step.id), None)
+def raw_probability(step: TokenStep) -> float:
+    """The chosen token's probability under the untouched logits; it is always among the top."""
+    return next(each.raw_prob for each in step.top if each.id == step.id)
 
 
 def token_chips_html(steps: Sequence[TokenStep], *, mark: int | None = None) -> str:
@@ -244,16 +250,18 @@ def token_chips_html(steps: Sequence[TokenStep], *, mark: int | None = None) -> 
         mark: a step to point out, such as the first divergence.
     """
     chips = "".join(_step_chip(index, step, index == mark) for index, step in enumerate(steps))
-    return f'<p class="pg-generated">{chips}</p>'
+    return f'<p class="pg-generated" style="{_token_colors()}">{chips}</p>'
+
+
+def _token_colors() -> str:
+    return f"--unsure:{ORANGE};--diverges:{PURPLE}"
 
 
 def _step_chip(index: int, step: TokenStep, marked: bool) -> str:
     raw = raw_probability(step)
-    # A token outside the listed top is less likely than every one in it.
-    name = probability_class(raw if raw is not None else 0.0)
-    before = f"{raw:.1%}" if raw is not None else "below the listed ones"
+    name = probability_class(raw)
     title = (
-        f"step {index + 1} · id {step.id} · before the filters {before} · "
+        f"step {index + 1} · id {step.id} · before the filters {raw:.1%} · "
         f"after them {step.prob:.1%} · entropy {step.entropy:.2f} nats"
     )
     marked_class = " pg-diverges" if marked else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,11 @@ class Mono:
 
 
 def table_html(
-    headers: Sequence[str], rows: Iterable[Sequence[Cell | Mono]], caption: str = ""
+    headers: Sequence[str],
+    rows: Iterable[Sequence[Cell | Mono]],
+    caption: str = "",
+    *,
+    right: Collection[int] = (),
 ) -> str:
     """An HTML table; a column whose cells are all numbers (or empty) is aligned to the right.
 
@@ -36,6 +40,7 @@ def table_html(
         headers: one per column.
         rows: numbers are written with thousands separators, floats with four digits.
         caption: what the table shows; also its name for screen readers.
+        right: further columns to align to the right, such as numbers with their units.
     """
     body = [list(row) for row in rows]
     for row in body:
@@ -43,7 +48,7 @@ def table_html(
             raise ValueError(f"expected {len(headers)} cells, got {len(row)}: {row}")
     shown = body[:MAX_ROWS]
     numeric = [
-        all(isinstance(row[column], int | float | None) for row in shown)
+        column in right or all(isinstance(row[column], int | float | None) for row in shown)
         for column in range(len(headers))
     ]
     head = "".join(
@@ -82,7 +87,7 @@ def format_value(value: Cell) -> str:
     """A number or text as it stands in a cell; nothing at all is a dash."""
     if value is None:
         return "–"
-    if isinstance(value, bool) or isinstance(value, str):
+    if isinstance(value, bool | str):
         return str(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
 

@@ -295,7 +295,7 @@ def check_prompt(engine: Engine, prompt: Prompt) -> None:
         )
 
 
-def _size(processor: Any, max_pixels: int | None) -> dict[str, dict[str, int]]:
+def size_argument(processor: Any, max_pixels: int | None) -> dict[str, dict[str, int]]:
     """The ``size`` argument of an image or video processor call; empty for its own default."""
     if max_pixels is None:
         return {}
@@ -312,13 +312,13 @@ def _call_processor(engine: Engine, prompt: Prompt, rendered: str) -> Any:
     arguments: dict[str, Any] = {"text": [rendered], "return_tensors": "pt"}
     if prompt.pictures:
         arguments["images"] = [Image.fromarray(picture.pixels) for picture in prompt.pictures]
-        arguments["images_kwargs"] = _size(processor.image_processor, prompt.max_pixels)
+        arguments["images_kwargs"] = size_argument(processor.image_processor, prompt.max_pixels)
     if prompt.clips:
         arguments["videos"] = [
             torch.from_numpy(clip.frames).permute(0, 3, 1, 2) for clip in prompt.clips
         ]
         arguments["videos_kwargs"] = {
-            **_size(processor.video_processor, prompt.max_pixels),
+            **size_argument(processor.video_processor, prompt.max_pixels),
             "video_metadata": [_metadata(clip) for clip in prompt.clips],
             # The frames were sampled when the file was read; without this the processor would
             # sample again, at an assumed 24 frames per second.

@@ -1,0 +1,110 @@
+"""Chart of the model's modules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import plotly.graph_objects as go
+
+from components.chart_style import BLUE, GREEN, GREY, HEIGHT_LARGE, ORANGE, PURPLE, base_layout
+from components.tables import format_bytes
+
+if TYPE_CHECKING:
+    from playground.model_facts import ModuleNode
+
+ROOT_ID = "(root)"  # Plotly takes the empty path for "no parent", and "model" is a module
+# The longest prefix wins.
+PART_COLORS = {
+    "": GREY,
+    "model.visual": ORANGE,
+    "model.visual.merger": PURPLE,
+    "model.visual.deepstack_merger_list": PURPLE,
+    "model.language_model": BLUE,
+    "model.language_model.embed_tokens": GREEN,
+    "lm_head": GREEN,
+}
+
+
+def plot_module_tree(nodes: Sequence[ModuleNode]) -> go.Figure:
+    """All modules as tiles, their areas in proportion to their parameters; a click goes in.
+
+    Args:
+        nodes: of ``playground.model_facts.module_tree``, parents first.
+    """
+    total = nodes[0].num_parameters
+    layout = base_layout(
+        f"Where the {count_words(total)} parameters are (click a tile to go in)",
+        height=HEIGHT_LARGE,
+        alt=f"Treemap of {len(nodes)} modules by number of parameters; "
+        + ", ".join(
+            f"{node.path} {node.num_parameters / total:.0%}" for node in nodes if node.depth == 2
+        )
+        + ".",
+    )
+    layout["meta"]["columns"] = {
+        "labels": "Module",
+        "parents": "Inside",
+        "values": "Parameters",
+        "customdata": ["Class", "Weights", "Memory", "Share"],
+    }
+    tiles = go.Treemap(
+        ids=[node.path or ROOT_ID for node in nodes],
+        labels=[_tile_name(node) for node in nodes],
+        parents=["" if node.parent is None else node.parent or ROOT_ID for node in nodes],
+        values=[node.num_parameters for node in nodes],
+        branchvalues="total",
+        maxdepth=4,
+        sort=False,
+        marker={"colors": [part_color(node.path) for node in nodes]},
+        pathbar={"visible": True},
+        customdata=[
+            [
+                node.kind,
+                _weight_words(node),
+                format_bytes(node.num_bytes),
+                f"{node.num_parameters / total:.2%}",
+            ]
+            for node in nodes
+        ],
+        hovertemplate="<b>%{id}</b><br>%{customdata[0]}<br>%{value:,} parameters "
+        "(%{customdata[3]}), %{customdata[2]}<br>%{customdata[1]}<extra></extra>",
+        texttemplate="%{label}<br>%{customdata[3]}",
+    )
+    return go.Figure(tiles, layout)
+
+
+def part_color(path: str) -> str:
+    """The colour of the part of the model that a module belongs to."""
+    fitting = [
+        prefix for prefix in PART_COLORS if not prefix or f"{path}.".startswith(f"{prefix}.")
+    ]
+    return PART_COLORS[max(fitting, key=len)]
+
+
+def count_words(count: int) -> str:
+    """A large count in words: 1.23 million."""
+    for unit, factor in (("billion", 10**9), ("million", 10**6), ("thousand", 10**3)):
+        if count >= factor:
+            return f"{count / factor:.3g} {unit}"
+    return str(count)
+
+
+def _tile_name(node: ModuleNode) -> str:
+    if not node.path:
+        return node.kind
+    if not node.name.isdigit():
+        return node.name
+    # "3" alone says nothing: layers.3 is layer 3, blocks.3 block 3.
+    group = (node.parent or "").rpartition(".")[2]
+    return f"{group.removesuffix('s').removesuffix('_list')} {node.name}"
+
+
+def _weight_words(node: ModuleNode) -> str:
+    if node.tied_to:
+        return f"shares its weight with {node.tied_to}"
+    if not node.weights:
+        return "no weights of its own"
+    return "<br>".join(
+        f"{name}: {' × '.join(str(size) for size in shape)}" for name, shape in node.weights[:6]
+    )

@@ -1,0 +1,39 @@
+"""Names of tokens and pictures as labels of charts: short, visible, and safe for Plotly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from components.chart_style import escape_label
+from components.strips import visible
+
+if TYPE_CHECKING:
+    from playground.records import ModelInputs, Token, VisualSpan
+
+LABEL_CHARS = 18  # longer tokens are cut; the tables show them whole
+
+
+def token_label(text: str, limit: int = LABEL_CHARS) -> str:
+    """One token's text: whitespace made visible, cut to ``limit`` characters, escaped."""
+    shown = visible(text)
+    return escape_label(shown if len(shown) <= limit else shown[: limit - 1] + "…")
+
+
+def token_labels(tokens: Iterable[Token]) -> list[str]:
+    """``token_label`` of every token of a sequence."""
+    return [token_label(token.text) for token in tokens]
+
+
+def span_name(inputs: ModelInputs, span: VisualSpan) -> str:
+    """``image 2``, or ``video 1, 0.8 s`` for a temporal patch of a video."""
+    name = f"{span.kind} {span.media_index + 1}"
+    if span.kind == "image":
+        return name
+    videos = [facts for facts in inputs.media if facts.kind == "video"]
+    return f"{name}, {videos[span.media_index].timestamps[span.frame]:.1f} s"
+
+
+def span_marks(inputs: ModelInputs) -> list[tuple[int, int, str]]:
+    """First index, one past the last, and name of every picture or frame, for brackets."""
+    return [(span.start, span.end, span_name(inputs, span)) for span in inputs.spans]

@@ -1,0 +1,137 @@
+"""Charts of the vision tower."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from components.chart_style import (
+    BLUE,
+    FONT_SIZE_PX,
+    GREY,
+    HEIGHT_MEDIUM,
+    ORANGE,
+    SEQUENTIAL,
+    base_layout,
+)
+
+LOG_FROM_RATIO = 20.0  # a wider range of norms is drawn on a log axis
+
+
+def plot_patch_norms(norms: np.ndarray, tokens: np.ndarray, state: int, depth: int) -> go.Figure:
+    """How long each patch's vector is, on the patch grid.
+
+    Args:
+        norms: (grid_h, grid_w) Euclidean norms.
+        tokens: (grid_h, grid_w) sequence index of the merged token of each patch.
+        state: how many blocks the features went through.
+        depth: blocks of the tower.
+    """
+    rows, columns = norms.shape
+    low, high = float(norms.min()), float(norms.max())
+    layout = base_layout(
+        f"Norm of each patch {state_words(state, depth)}: bright patches carry long vectors",
+        height=HEIGHT_MEDIUM,
+        alt=f"Heat map of {rows} by {columns} patches; norms from {low:.3g} to {high:.3g}.",
+        x_title="patch column",
+        y_title="patch row",
+    )
+    # Square cells that fill the frame: the axis gives way, not the aspect.
+    layout["xaxis"] |= {"constrain": "domain", "showgrid": False, "zeroline": False}
+    layout["yaxis"] |= {
+        "scaleanchor": "x",
+        "constrain": "domain",
+        "autorange": "reversed",
+        "showgrid": False,
+        "zeroline": False,
+    }
+    heat_map = go.Heatmap(
+        z=norms.astype(np.float32),
+        customdata=tokens.astype(np.int32),
+        colorscale=SEQUENTIAL,
+        colorbar={"title": {"text": "Euclidean norm"}},
+        hovertemplate="patch row %{y}, column %{x}<br>norm %{z:.4g}<br>"
+        "becomes part of token %{customdata}<extra></extra>",
+    )
+    layout["meta"]["columns"] = {"customdata": "token", "z": "norm"}
+    return go.Figure(heat_map, layout)
+
+
+def plot_norm_summary(summary: np.ndarray, taps: Sequence[int]) -> go.Figure:
+    """Smallest, median and largest patch norm after every block, with the DeepStack taps.
+
+    Args:
+        summary: (depth + 1, 3) float32: minimum, median, maximum.
+        taps: index of the block after which each DeepStack tap sits, counted from 0.
+    """
+    depth = len(summary) - 1
+    blocks = np.arange(depth + 1, dtype=np.int32)
+    layout = base_layout(
+        "Norms through the tower: how far the patches drift apart",
+        height=HEIGHT_MEDIUM,
+        alt=f"Lines of the smallest, median and largest patch norm over {depth} blocks; the median "
+        f"goes from {summary[0, 1]:.3g} to {summary[-1, 1]:.3g}.",
+        x_title="blocks passed (0 = patch embedding + position)",
+        y_title="Euclidean norm",
+    )
+    layout["xaxis"] |= {"range": [-0.3, depth + 0.3], "dtick": max(1, depth // 8)}
+    if float(summary.max()) > LOG_FROM_RATIO * max(float(summary.min()), 1e-12):
+        layout["yaxis"] |= {"type": "log", "dtick": "D2", "title": {"text": "norm (log scale)"}}
+    else:
+        layout["yaxis"] |= {"rangemode": "tozero"}
+    layout["shapes"] = [_tap_line(tap + 1) for tap in taps]
+    layout["annotations"] = [_tap_label(tap + 1, number) for number, tap in enumerate(taps, 1)]
+    lines = (
+        ("largest", 2, "dash", ORANGE),
+        ("median", 1, "solid", BLUE),
+        ("smallest", 0, "dot", GREY),
+    )
+    traces = [
+        go.Scatter(
+            x=blocks,
+            y=np.ascontiguousarray(summary[:, column], np.float32),
+            name=name,
+            mode="lines+markers",
+            line={"dash": dash, "width": 2, "color": color},
+            marker={"size": 5},
+            hovertemplate=f"after %{{x}} blocks<br>{name} norm %{{y:.4g}}<extra></extra>",
+        )
+        for name, column, dash, color in lines
+    ]
+    return go.Figure(traces, layout)
+
+
+def state_words(state: int, depth: int) -> str:
+    """Where a state of the tower stands, in words."""
+    if state == 0:
+        return "before block 1 (patch embedding + position)"
+    return f"after block {state} of {depth}" + (" (output)" if state == depth else "")
+
+
+def _tap_line(x: int) -> dict[str, Any]:
+    return {
+        "type": "line",
+        "x0": x,
+        "x1": x,
+        "y0": 0,
+        "y1": 1,
+        "yref": "paper",
+        "line": {"dash": "dot", "width": 1.5},
+        "layer": "below",
+    }
+
+
+def _tap_label(x: int, number: int) -> dict[str, Any]:
+    return {
+        "x": x,
+        "y": 0,
+        "yref": "paper",
+        "yanchor": "bottom",
+        "xanchor": "left",
+        "text": f"tap {number}",
+        "showarrow": False,
+        "font": {"size": FONT_SIZE_PX - 2},
+    }

@@ -75,7 +75,7 @@ def check_checkpoint(folder: Path, source: str) -> CheckpointFiles:
         raise CheckpointError(
             f"{source!r} is a file, not a folder.", remedy="Give the folder that holds it."
         )
-    model_type = _check_config(folder, source)
+    model_type = check_config(folder, source)
     _check_processor_files(folder, source)
     sizes: dict[torch.dtype, int] = {}
     total = 0
@@ -106,11 +106,16 @@ def read_json(path: Path, source: str) -> dict[str, Any]:
     return content
 
 
-def _check_config(folder: Path, source: str) -> str:
+def check_config(folder: Path, source: str) -> str:
+    """Read the model type from ``config.json`` and refuse any other than ``SUPPORTED``.
+
+    Raises:
+        CheckpointError: no readable ``config.json``, or of another model.
+    """
     path = folder / "config.json"
     if not path.is_file():
-        found = _list_names(folder)
-        raise CheckpointError(f"{source!r} has no config.json ({found}).", limit=NEEDED)
+        found = "has no config.json" if any(folder.iterdir()) else "is an empty folder"
+        raise CheckpointError(f"{source!r} {found}.", limit=NEEDED)
     config = read_json(path, source)
     model_type = config.get("model_type")
     if model_type not in SUPPORTED:
@@ -205,10 +210,3 @@ def _read_safetensors_header(path: Path, source: str) -> list[tuple[str, int]]:
             remedy="Download or copy that file again.",
         )
     return sizes
-
-
-def _list_names(folder: Path) -> str:
-    names = sorted(path.name for path in folder.iterdir())
-    if not names:
-        return "the folder is empty"
-    return "it holds " + ", ".join(names[:5]) + (" …" if len(names) > 5 else "")

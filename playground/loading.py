@@ -20,27 +20,28 @@ from transformers import (
     PreTrainedModel,
     ProcessorMixin,
 )
-from transformers.utils import is_flash_attn_2_available
 from transformers.utils import logging as transformers_logging
 
-from playground.checkpoint_files import NEEDED, CheckpointFiles, check_checkpoint
+from playground.checkpoint_files import NEEDED, check_checkpoint
 from playground.engine import Engine
-from playground.errors import CheckpointError, InputError, PlaygroundError
+from playground.errors import CheckpointError, PlaygroundError
+from playground.hub_download import (
+    HUB_ID,
+    MODELSCOPE,
+    fetch_from_hub,
+    fetch_from_modelscope,
+)
 from playground.model_facts import CHECKPOINTS, describe_config, load_config
+from playground.placement import (
+    check_settings,
+    choose_device,
+    choose_device_map,
+    choose_dtype,
+)
 from playground.records import Progress
 
 SHIPPED = CHECKPOINTS / "tiny"
 """The checkpoint that comes with the repository."""
-
-DTYPES = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
-ATTENTIONS = ("sdpa", "eager", "flash_attention_2")
-
-# Weights that must fit beside activations, KV cache and the CUDA context on one GPU.
-GPU_HEADROOM = 1.2
 
 
 def load_engine(
@@ -68,20 +69,16 @@ def load_engine(
     """
     report = on_progress or _ignore_progress
     source = str(source)
-    target = _choose_device(device)
-    _check_settings(dtype, attn, target)
+    target = choose_device(device)
+    check_settings(dtype, attn, target)
     report("Reading the config", 0, 1)
     folder, revision = _find_folder(source, report)
     files = check_checkpoint(folder, source)
-    model_dtype = _choose_dtype(dtype, files, target, shipped=folder == SHIPPED)
-    if attn == "flash_attention_2" and model_dtype == torch.float32:
-        raise InputError(
-            "flash_attention_2 does not compute in float32.", remedy="Choose bfloat16, or sdpa."
-        )
+    model_dtype = choose_dtype(dtype, files, target, attn=attn, shipped=folder == SHIPPED)
     config = _read_config(folder, source)
     report("Loading the processor", 0, 1)
     processor = _load_processor(folder, source, config)
-    device_map = _choose_device_map(device, target, files, model_dtype)
+    device_map = choose_device_map(device, target, files, model_dtype)
     model = _load_model(
         folder, source, dtype=model_dtype, attn=attn, device_map=device_map, report=report
     )
@@ -104,85 +101,12 @@ def _find_folder(source: str, report: Progress) -> tuple[Path, str]:
     """The local folder of a source, downloaded first where need be, and its revision."""
     if source == "tiny":
         return SHIPPED, "local"
-    return Path(source).expanduser(), "local"
-
-
-# --------------------------------------------------------------------------- settings
-
-
-def _choose_device(device: str) -> torch.device:
-    if device == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda", 0)
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", device):
-        raise InputError(
-            f"Unknown device {device!r}.", remedy="Choose auto, cpu, cuda, cuda:1 … or mps."
-        )
-    chosen = torch.device(device)
-    if chosen.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (chosen.index or 0) >= count:
-            found = f"{count} GPU{'s' if count != 1 else ''}" if count else "no CUDA GPU"
-            raise InputError(
-                f"Device {device!r} is not there: PyTorch sees {found}.",
-                remedy="Choose --device cpu or auto, or install the driver and a CUDA PyTorch.",
-            )
-        return torch.device("cuda", chosen.index or 0)
-    if chosen.type == "mps" and not torch.backends.mps.is_available():
-        raise InputError(
-            "Device 'mps' is not there: it needs a Mac with Apple silicon.",
-            remedy="Choose --device cpu or auto.",
-        )
-    return chosen
-
-
-def _check_settings(dtype: str, attn: str, device: torch.device) -> None:
-    if dtype != "auto" and dtype not in DTYPES:
-        raise InputError(f"Unknown dtype {dtype!r}.", remedy=f"Choose auto, {', '.join(DTYPES)}.")
-    if attn not in ATTENTIONS:
-        raise InputError(f"Unknown attention {attn!r}.", remedy=f"Choose {', '.join(ATTENTIONS)}.")
-    if attn == "flash_attention_2" and device.type != "cuda":
-        raise InputError(
-            "flash_attention_2 runs on CUDA GPUs only.", remedy="Choose sdpa or eager."
-        )
-    if attn == "flash_attention_2" and not is_flash_attn_2_available():
-        raise InputError(
-            "flash_attention_2 needs the package flash-attn, which is not installed.",
-            remedy="Install it, or choose sdpa.",
-        )
-
-
-def _choose_dtype(
-    dtype: str, files: CheckpointFiles, device: torch.device, *, shipped: bool
-) -> torch.dtype:
-    if dtype != "auto":
-        return DTYPES[dtype]
-    on_cpu = device.type == "cpu"
-    # float16 on a CPU is slow and overflows early; float32 holds the same numbers exactly.
-    if on_cpu and (shipped or files.stored_dtype == torch.float16):
-        return torch.float32
-    return files.stored_dtype if files.stored_dtype != torch.float64 else torch.float32
-
-
-def _choose_device_map(
-    asked: str, device: torch.device, files: CheckpointFiles, dtype: torch.dtype
-) -> str | dict[str, str] | None:
-    """``None`` for the CPU, one device, or ``"auto"`` over several GPUs."""
-    if device.type != "cuda":
-        return None if device.type == "cpu" else {"": str(device)}
-    needed = int(files.num_parameters * dtype.itemsize * GPU_HEADROOM)
-    free = [torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count())]
-    if needed <= free[device.index]:
-        return {"": str(device)}
-    if asked == "auto" and needed <= sum(free):
-        return "auto"
-    room = sum(free) if asked == "auto" else free[device.index]
-    raise CheckpointError(
-        f"The weights need about {needed / 1e9:.1f} GB as {str(dtype).removeprefix('torch.')}; "
-        f"{room / 1e9:.1f} GB of GPU memory are free.",
-        remedy="Choose --dtype bfloat16, a smaller checkpoint, --device auto or --device cpu.",
-    )
+    if source.startswith(MODELSCOPE):
+        return fetch_from_modelscope(source, report)
+    folder = Path(source).expanduser()
+    if not folder.exists() and HUB_ID.fullmatch(source):
+        return fetch_from_hub(source, report)
+    return folder, "local"
 
 
 # --------------------------------------------------------------------------- loading
@@ -193,7 +117,7 @@ def _read_config(folder: Path, source: str) -> PreTrainedConfig:
         return load_config(folder)
     except Exception as error:  # a strict dataclass per field: the kinds are transformers' own
         raise CheckpointError(
-            f"config.json of {source!r} is no valid Qwen3-VL configuration: {_first_line(error)}",
+            f"config.json of {source!r} is no valid Qwen3-VL configuration: {_first_line(error, folder, source)}",
             remedy="Compare it with the one published with the model.",
         ) from error
 
@@ -205,7 +129,7 @@ def _load_processor(folder: Path, source: str, config: PreTrainedConfig) -> Proc
         )
     except Exception as error:  # tokenizers raises a bare Exception for a broken tokenizer.json
         raise CheckpointError(
-            f"The processor of {source!r} cannot be loaded: {_first_line(error)}",
+            f"The processor of {source!r} cannot be loaded: {_first_line(error, folder, source)}",
             remedy="Download its tokenizer and preprocessor files again.",
         ) from error
     _check_processor(processor, source, config)
@@ -258,7 +182,7 @@ def _load_model(
     report("Loading the weights", 0, 1)
     try:
         with _weight_progress(report):
-            model, info = AutoModelForImageTextToText.from_pretrained(
+            loaded: Any = AutoModelForImageTextToText.from_pretrained(
                 folder,
                 dtype=dtype,
                 attn_implementation=attn,
@@ -277,11 +201,13 @@ def _load_model(
         ) from error
     except Exception as error:
         raise CheckpointError(
-            f"The weights of {source!r} cannot be loaded: {_first_line(error)}", limit=NEEDED
+            f"The weights of {source!r} cannot be loaded: {_first_line(error, folder, source)}", limit=NEEDED
         ) from error
-    _check_loaded(info, source)
-    loaded: PreTrainedModel = model.eval().requires_grad_(False)
-    return loaded
+    model: PreTrainedModel = loaded[0]
+    _check_loaded(loaded[1], source)
+    model.eval()
+    model.requires_grad_(False)
+    return model
 
 
 def _check_loaded(info: dict[str, Any], source: str) -> None:
@@ -337,6 +263,7 @@ def _weight_progress(report: Progress) -> Iterator[None]:
         transformers_logging.set_tqdm_hook(previous)
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
+def _first_line(error: Exception, folder: Path, source: str) -> str:
+    """What another library says, without the place where the files lie."""
+    lines = str(error).replace(str(folder), source).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__

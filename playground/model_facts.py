@@ -141,7 +141,8 @@ def build_on_meta(config: PreTrainedConfig) -> PreTrainedModel:
     with torch.device("meta"):
         model: PreTrainedModel = AutoModelForImageTextToText.from_config(config, dtype=dtype)
     model.tie_weights()
-    return model.eval()
+    model.eval()
+    return model
 
 
 # --------------------------------------------------------------------------- the module tree

@@ -21,17 +21,17 @@ HEIGHT_SMALL = 220
 HEIGHT_MEDIUM = 340
 HEIGHT_LARGE = 480
 
-# Eight colours, each at least 3:1 against the white and against the dark page, and apart from
-# each other with red-green and blue-yellow colour blindness.
-BLUE = "#2b78c5"
-ORANGE = "#d9730d"
-GREEN = "#12946c"
-PURPLE = "#9565d3"
-PINK = "#cf5b91"
-SKY = "#3c9fb8"
-GOLD = "#a5860f"
-GREY = "#78828f"
-CATEGORICAL = (BLUE, ORANGE, GREEN, PURPLE, PINK, SKY, GOLD, GREY)
+# Eight colours of middle lightness, so that each stands out from the white and from the dark page
+# (2.9:1 and more), and any two stay apart with protanopia, deuteranopia and tritanopia.
+BLUE = "#215ad3"
+ORANGE = "#d57900"
+GREEN = "#02a350"
+PURPLE = "#884eaf"
+PINK = "#b773a1"
+SKY = "#3e8ee6"
+BROWN = "#825d16"
+GREY = "#8a8c7e"
+CATEGORICAL = (BLUE, ORANGE, GREEN, PURPLE, PINK, SKY, BROWN, GREY)
 
 # One colour per role and per kind of token, the same in every tab.
 ROLE_COLORS = {"system": PURPLE, "user": BLUE, "assistant": GREEN}

@@ -97,7 +97,7 @@ function describePoints(event) {
     x: toPlain(point.x),
     y: toPlain(point.y),
     z: toPlain(point.z),
-    label: toPlain(point.label),
+    label: point.data?.labels ? toPlain(point.label) : null,
     customdata: toPlain(point.customdata),
   }));
 }
@@ -127,7 +127,10 @@ function pageTemplate(box) {
       paper_bgcolor: clear, plot_bgcolor: clear,
       margin: { l: 8, r: 8, t: 8, b: 8 },
       xaxis: axis, yaxis: axis,
-      scene: { xaxis: solid, yaxis: solid, zaxis: solid, bgcolor: clear },
+      scene: {
+        xaxis: solid, yaxis: solid, zaxis: solid, bgcolor: clear,
+        camera: { eye: { x: 1.45, y: 1.45, z: 1.05 } }, // keeps axis titles inside on a phone
+      },
       coloraxis: bars,
       // Above the plot, where it takes no width from a phone's 390 pixels.
       legend: { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom",
@@ -387,6 +390,7 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
     },
   };
   views.add(view);
+  loadPlotly(plotlyAddress).catch(() => {}); // ahead of the first figure, which reports a failure
   resizeObserver.observe(plot);
   part("png").addEventListener("click", download);
   part("reset").addEventListener("click", () => {

@@ -1,0 +1,177 @@
+"""A real browser for the tests: Debian's Chromium through playwright, and apps to open in it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Before gradio is imported: it reads this once.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+import gradio as gr
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+
+from components.theme import CSS, build_theme
+
+BROWSER_NAMES = ("chromium", "chromium-browser", "google-chrome")
+# The software renderer draws WebGL where there is no GPU; the rest keeps Chromium off the network.
+BROWSER_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+# For every wait. Generous: the machine may be busy, and a test that passes does not wait for it.
+TIMEOUT_MS = 30_000
+
+# Chromium's remarks on speed, which say nothing about the page.
+HARMLESS_MESSAGES = ("GL Driver Message", "willReadFrequently")
+
+
+# Warnings are errors here. Two of Gradio's own would end its queue's thread, or a test that only
+# happens to run when memory is tidied: what pandas 3 is about to drop, and a socket with which
+# `launch` looks for a free port.
+GRADIO_WARNINGS = (
+    "ignore::pandas.errors.Pandas4Warning",
+    "ignore:unclosed <socket:ResourceWarning",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let Gradio's own warnings pass in every browser test."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            for warning in GRADIO_WARNINGS:
+                item.add_marker(pytest.mark.filterwarnings(warning))
+
+
+@dataclass
+class PageLog:
+    """What a page did while it was open."""
+
+    problems: list[str] = field(default_factory=list)
+    urls: list[str] = field(default_factory=list)
+
+    def note(self, message: ConsoleMessage) -> None:
+        """Keep an error or a warning of the console."""
+        harmless = any(word in message.text for word in HARMLESS_MESSAGES)
+        if message.type in {"error", "warning"} and not harmless:
+            self.problems.append(message.text)
+
+    def hosts(self) -> set[str]:
+        """Return every host (with its port) that the page asked; data: and blob: have none."""
+        return {url.split("/")[2] for url in self.urls if url.startswith(("http", "ws"))}
+
+
+PageFactory = Callable[..., tuple[Page, PageLog]]
+AppServer = Callable[[gr.Blocks | Callable[[], gr.Blocks]], str]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One Chromium for the whole session."""
+    path = next(filter(None, map(shutil.which, BROWSER_NAMES)), None)
+    if path is None:
+        advice = "no Chromium found; install it with: apt-get install chromium"
+        if os.environ.get("CI"):
+            pytest.fail(advice)
+        pytest.skip(advice)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=BROWSER_ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+class _Pages:
+    """Open pages of one browser, each in a context of its own (storage, language, size)."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._contexts: list[BrowserContext] = []
+
+    def open(
+        self,
+        url: str,
+        *,
+        width: int = 1100,
+        height: int = 900,
+        init_script: str | None = None,
+        **options: Any,
+    ) -> tuple[Page, PageLog]:
+        """Open `url`; `options` go to playwright's `new_context`."""
+        settings = {"viewport": {"width": width, "height": height}, "locale": "en-US", **options}
+        context = self._browser.new_context(**settings)
+        self._contexts.append(context)
+        context.set_default_timeout(TIMEOUT_MS)
+        page = context.new_page()
+        log = PageLog()
+        page.on("request", lambda request: log.urls.append(request.url))
+        page.on("websocket", lambda socket: log.urls.append(socket.url))
+        page.on("pageerror", lambda error: log.problems.append(str(error)))
+        page.on("console", log.note)
+        if init_script:
+            page.add_init_script(init_script)
+        page.goto(url)
+        return page, log
+
+    def close(self) -> None:
+        for context in self._contexts:
+            context.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[PageFactory]:
+    """Open pages that are closed after the test: `page(url, width=390)` gives page and log."""
+    pages = _Pages(browser)
+    yield pages.open
+    pages.close()
+
+
+@pytest.fixture(scope="module")
+def module_page(browser: Browser) -> Iterator[PageFactory]:
+    """The same for a page that the tests of a file share, since loading is most of the work."""
+    pages = _Pages(browser)
+    yield pages.open
+    pages.close()
+
+
+def _serve(started: list[gr.Blocks], source: gr.Blocks | Callable[[], gr.Blocks]) -> str:
+    blocks = source if isinstance(source, gr.Blocks) else source()
+    started.append(blocks)
+    _, url, _ = blocks.launch(
+        server_name="127.0.0.1",
+        prevent_thread_lock=True,
+        quiet=True,
+        theme=build_theme(),
+        css=CSS,
+    )
+    return url
+
+
+@pytest.fixture
+def app_server() -> Iterator[AppServer]:
+    """Serve Blocks, or a function that makes them, on a free port: `app_server(demo)` → address."""
+    started: list[gr.Blocks] = []
+    yield lambda source: _serve(started, source)
+    for blocks in started:
+        blocks.close(verbose=False)
+
+
+@pytest.fixture(scope="module")
+def module_app_server() -> Iterator[AppServer]:
+    """The same, for an app that all tests of a file share."""
+    started: list[gr.Blocks] = []
+    yield lambda source: _serve(started, source)
+    for blocks in started:
+        blocks.close(verbose=False)

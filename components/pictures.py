@@ -14,7 +14,7 @@ LOSSLESS_PIXELS = 200_000
 PHOTO_QUALITY = 85  # WebP's scale to 100
 
 # On the page, in CSS pixels: small pictures are enlarged to the first, none exceeds the others.
-MIN_WIDTH = 320
+MIN_WIDTH = 400
 MAX_WIDTH = 640
 MAX_HEIGHT = 480
 

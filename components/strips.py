@@ -146,12 +146,12 @@ def _run_chip(run: TokenRun) -> str:
 
 
 def _span_words(run: TokenRun, span: VisualSpan) -> str:
-    """``64 × <|image_pad|>  8 × 8, image 1``; the grid is left out where the run is a part."""
+    """``64 × <|image_pad|>  8 × 8, image 1``; across × down; left out for a part."""
     place = f"{span.kind} {span.media_index + 1}"
     if span.kind == "video":
         place += f", frame pair {span.frame + 1}"
     whole = (run.start, run.end) == (span.start, span.end)
-    grid = f"{span.merged_h} × {span.merged_w}, " if whole else "part of "
+    grid = f"{span.merged_w} × {span.merged_h}, " if whole else "part of "
     return f"{run.end - run.start} × {run.first.text}\u2002{grid}{place}"
 
 

@@ -115,7 +115,7 @@ def tokens_table(inputs: ModelInputs) -> str:
         rows.append(
             [
                 f"{run.start}–{run.end - 1}" if count > 1 else str(run.start),
-                token.id,
+                str(token.id),  # a name, not an amount: no thousands separators
                 Mono(f"{count} × {token.text}" if count > 1 else visible(token.text)),
                 Mono(token.raw.hex(" ").upper() if not token.special else "–"),
                 characters,
@@ -123,7 +123,9 @@ def tokens_table(inputs: ModelInputs) -> str:
                 token.kind,
             ]
         )
-    return table_html(TOKEN_HEADERS, rows, f"The sequence, {inputs.num_tokens:,} tokens")
+    return table_html(
+        TOKEN_HEADERS, rows, f"The sequence, {inputs.num_tokens:,} tokens", right=(1,)
+    )
 
 
 def _characters(inputs: ModelInputs, index: int) -> str:

@@ -59,7 +59,7 @@ def plot_entropy(run: SamplingRun, names: Sequence[str]) -> go.Figure:
     figure = _plot_lines(run, names, lambda step: step.entropy, "%{y:.2f} nats")
     figure.update_layout(
         base_layout(
-            "How open each choice was once the filters had done their work",
+            "How open each choice was after the filters",
             height=HEIGHT_SMALL + 40,
             alt="Entropy of the filtered distribution at each token, one line per column. "
             "Zero means that one token was left.",
@@ -113,7 +113,9 @@ def _mark_divergence(figure: go.Figure, run: SamplingRun) -> None:
         },
     )
     # The name stands above the plot, where the legend would be: the legend goes below.
-    figure.update_layout(legend={"orientation": "h", "x": 0, "y": -0.32, "yanchor": "top"})
+    figure.update_layout(
+        margin_t=24, legend={"orientation": "h", "x": 0, "y": -0.32, "yanchor": "top"}
+    )
 
 
 def _divergence_words(run: SamplingRun) -> str:

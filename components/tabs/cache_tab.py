@@ -11,6 +11,7 @@ import gradio as gr
 
 import playground
 from components.charts.cache import plot_times
+from components.html_view import build_html_view
 from components.plotly_view import PlotlyView
 from components.prompt_reader import check_text
 from components.snippets import write_snippet
@@ -41,32 +42,30 @@ def build_cache_tab(app: App) -> StageTab:
         "the shared beginning and computes only the rest, with the same logits in the end.",
     )
     with gr.Row():
-        buttons = [gr.Button(label, size="sm") for label in EXAMPLES]
+        gr.Markdown("Examples:", elem_classes="pg-inline")
+        buttons = [gr.Button(label, size="sm", scale=0, min_width=230) for label in EXAMPLES]
     first_start, second_start, image_start = next(iter(EXAMPLES.values()))
     with gr.Row():
         first = gr.Textbox(value=first_start, label="First request", lines=2, min_width=260)
         second = gr.Textbox(value=second_start, label="Second request", lines=2, min_width=260)
+    with_media = gr.Checkbox(
+        value=image_start,
+        label="Put this run's pictures before both",
+        info="The same image, another question.",
+    )
+    repeats = gr.Slider(
+        1,
+        MOST_REPEATS,
+        value=REPEATS,
+        step=1,
+        label="Timed runs of each way",
+        info="With the cache and without take turns.",
+    )
+    verdict = build_html_view()
+    first_strip = build_html_view()
+    second_strip = build_html_view()
     with gr.Row():
-        with_media = gr.Checkbox(
-            value=image_start,
-            label="Put this run's pictures before both",
-            info="The same image, another question.",
-            min_width=260,
-        )
-        repeats = gr.Slider(
-            1,
-            MOST_REPEATS,
-            value=REPEATS,
-            step=1,
-            label="Timed runs of each way",
-            info="Hits and misses take turns.",
-            min_width=260,
-        )
-    verdict = gr.HTML()
-    first_strip = gr.HTML()
-    second_strip = gr.HTML()
-    with gr.Row():
-        table = gr.HTML(elem_classes="pg-column")
+        table = build_html_view(wide=True)
         times = PlotlyView(label="Times")
     code = build_code_panel()
     for button, values in zip(buttons, EXAMPLES.values(), strict=True):
@@ -119,13 +118,7 @@ def stream_tab(
         + sequence_strip_html(second, labels=second_labels(reuse)),
         reuse_table(reuse, same_token=_same_token(reuse)),
         plot_times(reuse),
-        write_snippet(
-            "cache",
-            run,
-            first_text=first_text,
-            second_text=second_text,
-            with_media=with_media and _has_media(run),
-        ),
+        write_snippet("cache", run, reuse=reuse),
     )
 
 
@@ -185,7 +178,8 @@ def verdict_html(reuse: CacheReuse, *, missing_media: bool = False) -> str:
     note = " This run has no picture, so both requests are text only." if missing_media else ""
     return (
         f'<p class="pg-verdict"><span class="pg-badge pg-badge-{name}">{name.capitalize()}</span>'
-        f"<span>{words} {html.escape(reuse.reason)}{note}</span></p>"
+        f"<span>{words} Both begin with the same {reuse.shared_tokens:,} tokens. "
+        f"{html.escape(reuse.reason)}{note}</span></p>"
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 import playground
+from components.html_view import build_html_view
 from components.pictures import picture_html, picture_row_html
 from components.snippets import write_snippet
 from components.stage_tab import App, StageTab, build_code_panel, build_stage_header
@@ -34,16 +35,16 @@ def build_preprocess_tab(app: App) -> StageTab:
         "The chat template turns messages into one text, the tokenizer turns the text into ids, "
         "and the image processor turns each picture into patches of 16 × 16 pixels.",
     )
-    notices = gr.HTML()
+    notices = build_html_view()
     gr.Markdown("### The picture as the model gets it")
-    media = gr.HTML()
+    media = build_html_view()
     gr.Markdown("### The rendered template")
-    template = gr.HTML()
+    template = build_html_view()
     gr.Markdown("### The token sequence")
-    strip = gr.HTML()
-    tokens = gr.HTML()
+    strip = build_html_view()
+    tokens = build_html_view()
     gr.Markdown("### The tensors")
-    tensors = gr.HTML()
+    tensors = build_html_view()
     code = build_code_panel()
 
     def stream(run: Run, progress: Progress) -> Iterator[tuple[Any, ...]]:

@@ -19,6 +19,7 @@ from components.charts.sampling import (
     plot_entropy,
     plot_probabilities,
 )
+from components.html_view import build_html_view
 from components.plotly_view import PlotlyView
 from components.snippets import write_snippet
 from components.stage_tab import App, StageTab, build_code_panel, build_stage_header
@@ -95,20 +96,19 @@ def build_sampling_tab(app: App) -> StageTab:
         label="Max new tokens",
         info="The model may end its answer earlier.",
     )
-    verdict = gr.HTML()
-    gr.HTML(probability_legend_html())
+    verdict = build_html_view()
+    build_html_view(probability_legend_html())
     with gr.Row():
-        texts = [gr.HTML(elem_classes="pg-column") for _ in NAMES]
+        texts = [build_html_view(wide=True) for _ in NAMES]
     with gr.Row():
         probabilities = PlotlyView(label="Probability of each token")
         entropy = PlotlyView(label="Entropy of each choice")
     gr.Markdown("### One step under the glass")
-    with gr.Row():
-        step = gr.Slider(
-            1, 2, value=1, step=1, label="Token", info="Or click a point in the charts above."
-        )
-        column = gr.Radio(list(NAMES), value=NAMES[0], label="Column", scale=0, min_width=160)
-    words = gr.HTML()
+    column = gr.Radio(list(NAMES), value=NAMES[0], label="Column")
+    step = gr.Slider(
+        1, 2, value=1, step=1, label="Token", info="Or click a point in the charts above."
+    )
+    words = build_html_view()
     candidates = PlotlyView(label="Candidates of one step")
     code = build_code_panel()
     sampled_state = gr.State(None, time_to_live=STATE_LIFE_S)
@@ -213,8 +213,8 @@ def stream_tab(
     except StageCancelled as stop:
         cancelled = stop  # what was written until then is worth looking at
     if sampled is not None:
-        snippet = write_snippet(
-            "sampling", run, settings=settings, max_new_tokens=int(max_new_tokens)
+        snippet = "# Column A; put column B's settings in for the other one.\n" + write_snippet(
+            "sampling", run, settings=settings[0], max_new_tokens=int(max_new_tokens)
         )
         yield _final_values(sampled, time.perf_counter() - started, snippet)
     if cancelled is not None:

@@ -46,9 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stay_offline(options.model)
 
     # Imported here: after the environment is set, and torch only later, in the loading thread.
-    from components.app_layout import build_page
+    from components.app_layout import PAGE_CSS, build_page
     from components.engine_host import EngineHost
-    from components.theme import CSS, build_theme
+    from components.theme import build_theme
 
     host = EngineHost(options.model, device=options.device, dtype=options.dtype, attn=options.attn)
     page = build_page(host)
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         server_port=options.port,
         share=options.share,
         theme=build_theme(),
-        css=CSS,
+        css=PAGE_CSS,
         footer_links=["api", "settings"],
         show_error=False,
         max_file_size="50mb",

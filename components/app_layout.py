@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -22,6 +23,7 @@ from components.tabs.model_tab import ModelTab, build_model_tab
 from components.tabs.preprocess_tab import build_preprocess_tab
 from components.tabs.sampling_tab import build_sampling_tab
 from components.tabs.vision_tab import build_vision_tab
+from components.theme import CSS
 from playground.errors import StageCancelled
 from playground.pipeline import STAGES, Run, RunStore
 from playground.records import Progress
@@ -37,6 +39,11 @@ TABS: tuple[tuple[str, Callable[[App], StageTab]], ...] = (
     ("4 Decoder", build_decoder_tab),
     ("5 Sampling", build_sampling_tab),
     ("6 Cache reuse", build_cache_tab),
+)
+
+STYLES = ("views.css", "page.css")
+PAGE_CSS = CSS + "".join(
+    Path(__file__).with_name(name).read_text(encoding="utf-8") for name in STYLES
 )
 
 Values = dict[Any, Any]
@@ -143,7 +150,7 @@ class Page:
                 self.inputs,
                 self.outputs,
                 show_progress="full",
-                show_progress_on=[self.status],
+                show_progress_on=[self.panel.progress],
                 trigger_mode="multiple",
                 concurrency_id=MODEL_QUEUE,
                 concurrency_limit=4,

@@ -21,6 +21,7 @@ class InputPanel:
     max_pixels: gr.Number
     run: gr.Button
     stop: gr.Button
+    progress: gr.HTML  # empty; shows how far a run is
     cards: ExampleCards
 
     @property
@@ -34,12 +35,12 @@ def build_input_panel(examples: tuple[Example, ...]) -> InputPanel:
     first = examples[0]
     images = gr.Gallery(
         value=list(first.images),
-        label="Images (up to 8, in the order of the prompt)",
+        label="Images",
         type="filepath",
         file_types=["image"],
         sources=["upload", "clipboard"],
         columns=2,
-        height=220,
+        height=200,
         object_fit="contain",
         interactive=True,
         elem_id="input-images",
@@ -55,6 +56,7 @@ def build_input_panel(examples: tuple[Example, ...]) -> InputPanel:
     with gr.Row():
         run = gr.Button("Run", variant="primary", elem_id="run", min_width=120)
         stop = gr.Button("Stop", elem_id="stop", min_width=80, scale=0)
+    progress = gr.HTML("", elem_id="progress")
     with gr.Accordion("System prompt, video, resolution", open=False):
         system = gr.Textbox(value=first.system, label="System prompt", lines=1, max_lines=6)
         video = gr.Video(value=None, label="Video", sources=["upload"], height=180)
@@ -66,4 +68,4 @@ def build_input_panel(examples: tuple[Example, ...]) -> InputPanel:
         )
     gr.Markdown("### Examples")
     cards = ExampleCards(examples, elem_id="examples")
-    return InputPanel(images, video, text, system, max_pixels, run, stop, cards)
+    return InputPanel(images, video, text, system, max_pixels, run, stop, progress, cards)

@@ -109,8 +109,8 @@ SAME_REQUEST = "Both requests are the same; the last token is computed again for
 FIRST_ENDED = "The first request ends here."
 SECOND_ENDED = "The second request ends here; the last token is computed again for its logits."
 TOKENS_DIFFER = "From here on the token ids differ."
-IMAGES_DIFFER = "Here the images differ, though their token ids are the same."
-VIDEOS_DIFFER = "Here the video frames differ, though their token ids are the same."
+IMAGES_DIFFER = "Here the images differ, though their placeholders have the same token ids."
+VIDEOS_DIFFER = "Here the video frames differ, though their placeholders have the same token ids."
 
 
 def span_digest(inputs: ModelInputs, span: VisualSpan) -> str:
@@ -147,10 +147,10 @@ def shared_prefix(first: ModelInputs, second: ModelInputs) -> tuple[int, str]:
         if span.start >= shared:
             break
         before = spans.get(span.start)
-        if before is None or before.end != span.end or span.end > shared:
-            return span.start, reason
-        if span_digest(first, before) != span_digest(second, span):
+        if before is not None and span_digest(first, before) != span_digest(second, span):
             return span.start, IMAGES_DIFFER if span.kind == "image" else VIDEOS_DIFFER
+        if before is None or span.end > shared:
+            return span.start, reason
     return shared, reason
 
 

@@ -156,7 +156,9 @@ def sample_next_token(
     else:
         token_id, uniform, ids, probs = draw_token(filtered, generator)
 
-    prob_of = torch.zeros(logits.shape, dtype=torch.float64).index_put_((ids,), probs)
+    def prob_of(candidate: int) -> float:
+        return float(probs[ids == candidate].sum())  # 0 where it is not among the kept
+
     raw_probs = logits.softmax(-1)
     reported = raw_probs.topk(min(top, len(logits))).indices.tolist()
     if token_id not in reported:
@@ -164,7 +166,7 @@ def sample_next_token(
     return TokenStep(
         id=token_id,
         text=text_of(token_id),
-        prob=float(prob_of[token_id]),
+        prob=prob_of(token_id),
         entropy=float(torch.special.entr(probs).sum()),
         uniform=uniform,
         num_kept=len(ids),
@@ -173,7 +175,7 @@ def sample_next_token(
                 id=candidate,
                 text=text_of(candidate),
                 raw_prob=float(raw_probs[candidate]),
-                prob=float(prob_of[candidate]),
+                prob=prob_of(candidate),
                 removed_by=removed_by(steps, 0, candidate),
             )
             for candidate in reported

@@ -17,6 +17,7 @@ from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import (
     DryRunError,
     GatedRepoError,
+    HfHubHTTPError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
 )
@@ -53,23 +54,23 @@ def fetch_from_hub(repo_id: str, report: Progress) -> tuple[Path, str]:
     cancelled: list[PlaygroundError] = []
     with _hub_errors(repo_id, cancelled):
         report("Asking the Hub", 0, 1)
-        folder = Path(
-            snapshot_download(repo_id, allow_patterns=SMALL_FILES, ignore_patterns=IGNORED)
-        )
+        folder = Path(_download(repo_id, SMALL_FILES))
         check_config(folder, repo_id)
         commit = folder.name
         num_bytes = _count_missing_bytes(repo_id, commit)
         _check_disk(repo_id, num_bytes)
-        snapshot_download(
-            repo_id,
-            revision=commit,
-            allow_patterns=SMALL_FILES + WEIGHT_FILES,
-            ignore_patterns=IGNORED,
-            tqdm_class=_make_byte_counter(num_bytes, report, cancelled),
-        )
+        counter = _make_byte_counter(num_bytes, report, cancelled)
+        _download(repo_id, SMALL_FILES + WEIGHT_FILES, revision=commit, tqdm_class=counter)
     if cancelled:  # a worker thread may have swallowed it
         raise cancelled[0]
     return folder, commit
+
+
+def _download(repo_id: str, patterns: list[str], **options: Any) -> Any:
+    silent = {"tqdm_class": _make_byte_counter(0, lambda *_: None, [])}
+    return snapshot_download(
+        repo_id, allow_patterns=patterns, ignore_patterns=IGNORED, **silent | options
+    )
 
 
 def fetch_from_modelscope(source: str, report: Progress) -> tuple[Path, str]:
@@ -125,10 +126,7 @@ def _hub_errors(repo_id: str, cancelled: list[PlaygroundError]) -> Iterator[None
             remedy="Accept its licence on its page, then run: hf auth login",
         ) from error
     except RepositoryNotFoundError as error:
-        raise CheckpointError(
-            f"There is no folder {repo_id!r}, and no public repository of that name on the Hub.",
-            remedy="Check the spelling; for a private one, run: hf auth login",
-        ) from error
+        raise _not_found(repo_id) from error
     except LocalEntryNotFoundError as error:
         raise CheckpointError(
             f"There is no folder {repo_id!r}, the Hub cannot be reached, and its cache here has "
@@ -138,36 +136,44 @@ def _hub_errors(repo_id: str, cancelled: list[PlaygroundError]) -> Iterator[None
     except Exception as error:  # proxies, broken connections, full disks
         if cancelled:
             raise cancelled[0] from None
+        if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403, 404):
+            raise _not_found(repo_id) from error
         raise CheckpointError(
             f"The download of {repo_id!r} failed ({type(error).__name__}).",
             remedy="Start again: it goes on where it stopped.",
         ) from error
 
 
+def _not_found(repo_id: str) -> CheckpointError:
+    # The Hub does not tell a private repository from none.
+    return CheckpointError(
+        f"There is no folder {repo_id!r}, and no public repository of that name on the Hub.",
+        remedy="Check the spelling; for a private one, run: hf auth login",
+    )
+
+
 def _count_missing_bytes(repo_id: str, commit: str) -> int:
     try:
-        files = snapshot_download(
-            repo_id,
-            revision=commit,
-            allow_patterns=SMALL_FILES + WEIGHT_FILES,
-            ignore_patterns=IGNORED,
-            dry_run=True,
-        )
+        files = _download(repo_id, SMALL_FILES + WEIGHT_FILES, revision=commit, dry_run=True)
     except DryRunError:  # no network: the cache must do
         return 0
     return sum(file.file_size or 0 for file in files if file.will_download)
 
 
 def _check_disk(repo_id: str, num_bytes: int) -> None:
-    cache = Path(constants.HF_HUB_CACHE)
-    while not cache.exists():
-        cache = cache.parent
-    free = shutil.disk_usage(cache).free
+    free = _count_free_bytes()
     if num_bytes > free:
         raise CheckpointError(
             f"{repo_id!r} needs {num_bytes / 1e9:.1f} GB of disk; {free / 1e9:.1f} GB are free.",
             remedy="Make room, or set HF_HOME to a folder on a larger disk.",
         )
+
+
+def _count_free_bytes() -> int:
+    cache = Path(constants.HF_HUB_CACHE)
+    while not cache.exists():
+        cache = cache.parent
+    return shutil.disk_usage(cache).free
 
 
 def _make_byte_counter(

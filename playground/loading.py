@@ -6,6 +6,7 @@ no other path.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,8 @@ from playground.records import Progress
 
 SHIPPED = CHECKPOINTS / "tiny"
 """The checkpoint that comes with the repository."""
+
+MAX_QUOTE = 200  # characters of another library's message
 
 
 def load_engine(
@@ -103,7 +106,7 @@ def _find_folder(source: str, report: Progress) -> tuple[Path, str]:
         return SHIPPED, "local"
     if source.startswith(MODELSCOPE):
         return fetch_from_modelscope(source, report)
-    folder = Path(source).expanduser()
+    folder = Path(os.path.expanduser(source))  # Path.expanduser raises for an unknown user
     if not folder.exists() and HUB_ID.fullmatch(source):
         return fetch_from_hub(source, report)
     return folder, "local"
@@ -116,8 +119,9 @@ def _read_config(folder: Path, source: str) -> PreTrainedConfig:
     try:
         return load_config(folder)
     except Exception as error:  # a strict dataclass per field: the kinds are transformers' own
+        said = _summarise(error, folder, source)
         raise CheckpointError(
-            f"config.json of {source!r} is no valid Qwen3-VL configuration: {_first_line(error, folder, source)}",
+            f"config.json of {source!r} is no valid Qwen3-VL configuration: {said}",
             remedy="Compare it with the one published with the model.",
         ) from error
 
@@ -129,7 +133,7 @@ def _load_processor(folder: Path, source: str, config: PreTrainedConfig) -> Proc
         )
     except Exception as error:  # tokenizers raises a bare Exception for a broken tokenizer.json
         raise CheckpointError(
-            f"The processor of {source!r} cannot be loaded: {_first_line(error, folder, source)}",
+            f"The processor of {source!r} cannot be loaded: {_summarise(error, folder, source)}",
             remedy="Download its tokenizer and preprocessor files again.",
         ) from error
     _check_processor(processor, source, config)
@@ -190,6 +194,7 @@ def _load_model(
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
+                ignore_mismatched_sizes=True,  # reported in words by _check_loaded
                 output_loading_info=True,
             )
     except (PlaygroundError, MemoryError):
@@ -201,7 +206,8 @@ def _load_model(
         ) from error
     except Exception as error:
         raise CheckpointError(
-            f"The weights of {source!r} cannot be loaded: {_first_line(error, folder, source)}", limit=NEEDED
+            f"The weights of {source!r} cannot be loaded: {_summarise(error, folder, source)}",
+            limit=NEEDED,
         ) from error
     model: PreTrainedModel = loaded[0]
     _check_loaded(loaded[1], source)
@@ -211,15 +217,22 @@ def _load_model(
 
 
 def _check_loaded(info: dict[str, Any], source: str) -> None:
-    """Refuse weights that do not cover the model, or that belong to a larger one."""
-    lacking = sorted(info["missing_keys"])
+    """Refuse weights that do not cover the model, or that belong to another one."""
     # Extra buffers or heads do no harm; an unused layer means that config and weights disagree.
-    unused = sorted(key for key in info["unexpected_keys"] if re.search(r"\.\d+\.", key))
-    for what, keys in (("lack", lacking), ("have, but the config does not know,", unused)):
-        if keys:
-            shown = ", ".join(keys[:3]) + (" …" if len(keys) > 3 else "")
+    unused = [key for key in info["unexpected_keys"] if re.search(r"\.\d+\.", key)]
+    shapes = [
+        f"{key} {tuple(stored)} for {tuple(wanted)}"
+        for key, stored, wanted in info["mismatched_keys"]
+    ]
+    for what, tensors in (
+        ("have another shape than its config.json says", shapes),
+        ("lack tensors of the model", list(info["missing_keys"])),
+        ("hold layers that its config.json does not know", unused),
+    ):
+        if tensors:
+            shown = ", ".join(sorted(tensors)[:2]) + (" …" if len(tensors) > 2 else "")
             raise CheckpointError(
-                f"The weights of {source!r} {what} {len(keys)} of the model's tensors: {shown}.",
+                f"The weights of {source!r} {what} ({len(tensors)}: {shown}).",
                 remedy="Use the config.json that belongs to these weights.",
             )
 
@@ -263,7 +276,9 @@ def _weight_progress(report: Progress) -> Iterator[None]:
         transformers_logging.set_tqdm_hook(previous)
 
 
-def _first_line(error: Exception, folder: Path, source: str) -> str:
-    """What another library says, without the place where the files lie."""
-    lines = str(error).replace(str(folder), source).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
+def _summarise(error: Exception, folder: Path, source: str) -> str:
+    """What another library says, shortened, without the place where the files lie."""
+    words = " ".join(str(error).replace(str(folder), source).split())
+    if len(words) > MAX_QUOTE:
+        words = words[:MAX_QUOTE] + " …"
+    return f"{words.rstrip('.:') or type(error).__name__}."

@@ -149,18 +149,26 @@ def residual_norms(output: DecoderOutput) -> np.ndarray:
 
 
 def logit_lens(
-    engine: Engine, output: DecoderOutput, positions: tuple[int, ...], top_k: int
+    engine: Engine,
+    output: DecoderOutput,
+    positions: tuple[int, ...],
+    top_k: int,
+    *,
+    layers: tuple[int, ...] | None = None,
 ) -> LogitLens:
-    """Send every layer's state through the final norm and ``lm_head``, in chunks.
+    """Send the layers' states through the final norm and ``lm_head``, in chunks.
 
     Args:
         engine: the loaded checkpoint.
         output: the record of ``run_decoder``.
         positions: sequence indices to look at.
         top_k: tokens per cell.
+        layers: only these rows of ``output.hidden_states``; all by default.
     """
     model = engine.model
-    rows = torch.stack([state[list(positions)] for state in output.hidden_states]).flatten(0, 1)
+    wanted = range(output.num_layers + 1) if layers is None else layers
+    states = [output.hidden_states[layer][list(positions)] for layer in wanted]
+    rows = torch.stack(states).flatten(0, 1)
     ids, probs = [], []
     for start in range(0, len(rows), LENS_ROWS):
         with engine.exclusive():
@@ -169,7 +177,7 @@ def logit_lens(
             top = (logits - logits.logsumexp(-1, keepdim=True)).topk(top_k)
             ids.append(top.indices.cpu())
             probs.append(top.values.exp().cpu())
-    shape = (output.num_layers + 1, len(positions), top_k)
+    shape = (len(wanted), len(positions), top_k)
     all_ids = torch.cat(ids).reshape(shape).numpy()
     texts = {
         int(token_id): token_text(engine.tokenizer, int(token_id))

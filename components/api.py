@@ -1,0 +1,544 @@
+"""The public API: one stateless endpoint per stage, plain JSON in and out.
+
+Sizes are ``[width, height]``, times milliseconds, probabilities in [0, 1], logarithms natural.
+The functions' signatures and docstrings become the endpoints' schemas, also for MCP clients.
+"""
+
+# No `from __future__ import annotations` here: Gradio reads the return types as they are, and
+# would take a postponed one for "any value".
+
+import statistics
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+import gradio as gr
+import numpy as np
+from gradio.utils import get_upload_folder
+
+import playground
+from components.engine_host import EngineHost
+from components.prompt_reader import check_whole, read_prompt
+from components.stage_tab import MODEL_QUEUE, App, user_messages
+from playground.errors import InputError, ModelError
+from playground.pipeline import Run
+from playground.records import Candidate, SamplingTrace
+from playground.sampling_settings import check_columns, check_max_new_tokens
+
+MAX_TOP_K = 50
+API_LIMIT = 4  # calls at once; the engine's own lock lets one forward through at a time
+
+File = gr.FileData | None
+Thw = list[list[int]]
+
+# ------------------------------------------------------------------------------ the answers
+
+
+class TokenAnswer(TypedDict):
+    index: int
+    id: int
+    text: str
+    bytes: list[int]
+    special: bool
+    role: Literal["system", "user", "assistant", "template"]
+    kind: Literal["text", "special", "image", "video"]
+
+
+class TensorAnswer(TypedDict):
+    shape: list[int]
+    dtype: str
+
+
+class PreprocessAnswer(TypedDict):
+    rendered_prompt: str
+    tokens: list[TokenAnswer]
+    image_grid_thw: Thw
+    num_image_tokens: int
+    original_size: list[int] | None
+    resized_size: list[int] | None
+    tensors: dict[str, TensorAnswer]
+
+
+class VisionAnswer(TypedDict):
+    num_patches: int
+    num_merged_tokens: int
+    deepstack_layers: list[int]
+    pca: list[list[list[int]]]
+    norms: list[list[float]]
+
+
+class MergeAnswer(TypedDict):
+    position_ids: list[list[int]]
+    rope_delta: int
+    visual_positions: list[int]
+    inputs_embeds_norms: list[float]
+
+
+class ProbAnswer(TypedDict):
+    id: int
+    text: str
+    prob: float
+
+
+class KvAnswer(TypedDict):
+    shape: list[int]
+    bytes: int
+
+
+class ParityAnswer(TypedDict):
+    max_abs_diff: float
+
+
+class DecoderAnswer(TypedDict):
+    next_token: list[ProbAnswer]
+    logit_lens: list[list[ProbAnswer]]
+    residual_norms: list[float]
+    kv: KvAnswer
+    parity: ParityAnswer
+
+
+class Settings(TypedDict, total=False):
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    repetition_penalty: float
+    frequency_penalty: float
+    presence_penalty: float
+    seed: int
+
+
+class CandidateAnswer(TypedDict):
+    id: int
+    text: str
+    prob: float
+    removed_by: str | None
+
+
+class StepAnswer(TypedDict):
+    id: int
+    text: str
+    prob: float
+    entropy: float
+    top: list[CandidateAnswer]
+
+
+class ColumnAnswer(TypedDict):
+    settings: Settings
+    text: str
+    tokens: list[StepAnswer]
+
+
+class SamplingAnswer(TypedDict):
+    runs: list[ColumnAnswer]
+    first_divergence: int | None
+
+
+class CacheAnswer(TypedDict):
+    hit: bool
+    shared_tokens: int
+    computed_tokens: int
+    miss_ms: float
+    hit_ms: float
+    kv_bytes: int
+    max_abs_diff: float
+
+
+# ---------------------------------------------------------------------------- the endpoints
+
+
+class Endpoints:
+    """The endpoints' functions around an engine that may still be loading."""
+
+    def __init__(self, host: EngineHost) -> None:
+        self._host = host
+
+    def preprocess(
+        self, image: File, text: str, system: str = "", max_pixels: int | None = None
+    ) -> PreprocessAnswer:
+        """Turn a picture and a text into the tensors that Qwen3-VL's forward pass gets.
+
+        Shows the rendered chat template, every token with its bytes and role, the patch grid and
+        the tensors' shapes.
+
+        Args:
+            image: an uploaded picture, or null for a prompt of text alone
+            text: the user's message, such as "Describe this image."
+            system: the system prompt; empty for none
+            max_pixels: the picture is scaled down to at most this many pixels; null for the default
+
+        Returns:
+            rendered_prompt, tokens, image_grid_thw (patches), num_image_tokens, sizes, tensors
+        """
+        with user_messages():
+            inputs = self._run(image, text, system, max_pixels).inputs
+            media = inputs.media[0] if inputs.media else None
+            grids = inputs.image_grid_thw
+            return {
+                "rendered_prompt": inputs.rendered_prompt,
+                "tokens": [
+                    {
+                        "index": token.index,
+                        "id": token.id,
+                        "text": token.text,
+                        "bytes": list(token.raw),
+                        "special": token.special,
+                        "role": token.role,
+                        "kind": token.kind,
+                    }
+                    for token in inputs.tokens
+                ],
+                "image_grid_thw": [] if grids is None else grids.tolist(),
+                "num_image_tokens": sum(token.kind == "image" for token in inputs.tokens),
+                "original_size": None if media is None else list(media.original_size),
+                "resized_size": None if media is None else list(media.resized_size),
+                "tensors": {
+                    name: {
+                        "shape": list(tensor.shape),
+                        "dtype": str(tensor.dtype).removeprefix("torch."),
+                    }
+                    for name, tensor in playground.preprocess.model_kwargs(inputs).items()
+                },
+            }
+
+    def vision_tower(
+        self,
+        image: File,
+        text: str,
+        system: str = "",
+        max_pixels: int | None = None,
+        block: int = 0,
+    ) -> VisionAnswer:
+        """Run the vision tower and show the patches' features at one block.
+
+        Args:
+            image: an uploaded picture, or null: then there are no patches
+            text: the user's message
+            system: the system prompt; empty for none
+            max_pixels: the picture is scaled down to at most this many pixels; null for the default
+            block: features that enter this block, from 0; the number of blocks is the tower's end
+
+        Returns:
+            num_patches, num_merged_tokens, deepstack_layers, pca (red, green, blue from 0 to 255
+            of each patch, [h][w][3]) and norms (of each patch's features, [h][w])
+        """
+        with user_messages():
+            facts = self._host.engine.facts
+            block = check_whole("block", block, low=0, high=facts.vision_depth)
+            run = self._run(image, text, system, max_pixels)
+            tower = run.vision.image
+            pca: list[list[list[int]]] = []
+            norms: list[list[float]] = []
+            if tower is not None:
+                span = run.inputs.spans[0]
+                pca = playground.vision_maps.patch_pca(tower, span, block).rgb.tolist()
+                norms = _plain(
+                    "patch norms", playground.vision_maps.patch_norms(tower, span, block)
+                )
+            return {
+                "num_patches": 0 if tower is None else len(tower.hidden_states[0]),
+                "num_merged_tokens": 0 if tower is None else len(tower.pooler_output),
+                "deepstack_layers": list(facts.deepstack_visual_indexes),
+                "pca": pca,
+                "norms": norms,
+            }
+
+    def merge(
+        self, image: File, text: str, system: str = "", max_pixels: int | None = None
+    ) -> MergeAnswer:
+        """Put the picture's features in the places of their placeholders, and compute positions.
+
+        Args:
+            image: an uploaded picture, or null for a prompt of text alone
+            text: the user's message
+            system: the system prompt; empty for none
+            max_pixels: the picture is scaled down to at most this many pixels; null for the default
+
+        Returns:
+            position_ids ([t, h, w][seq]), rope_delta, visual_positions (sequence indices) and
+            inputs_embeds_norms ([seq])
+        """
+        with user_messages():
+            run = self._run(image, text, system, max_pixels)
+            merged = run.merged
+            norms = merged.inputs_embeds[0].float().norm(dim=-1).numpy()
+            return {
+                "position_ids": merged.position_ids[:, 0].tolist(),
+                "rope_delta": int(merged.rope_deltas),
+                "visual_positions": [
+                    index for span in run.inputs.spans for index in range(span.start, span.end)
+                ],
+                "inputs_embeds_norms": _plain("embedding norms", norms),
+            }
+
+    def decoder(
+        self,
+        image: File,
+        text: str,
+        system: str = "",
+        max_pixels: int | None = None,
+        layer: int | None = None,
+        top_k: int = 10,
+    ) -> DecoderAnswer:
+        """Run the decoder over the prompt: next tokens, logit lens, residual norms, KV cache.
+
+        Args:
+            image: an uploaded picture, or null for a prompt of text alone
+            text: the user's message
+            system: the system prompt; empty for none
+            max_pixels: the picture is scaled down to at most this many pixels; null for the default
+            layer: logit lens and norms of what enters this layer, from 0; null for the final norm
+            top_k: how many tokens to list, the likeliest first
+
+        Returns:
+            next_token, logit_lens ([seq][top_k], of the layer), residual_norms ([seq], of the
+            layer), kv (shape: layers, keys and values, batch, heads, seq, head_dim) and parity
+            (against one plain model(**inputs))
+        """
+        with user_messages():
+            facts = self._host.engine.facts
+            if layer is None:
+                layer = facts.num_layers
+            layer = check_whole("layer", layer, low=0, high=facts.num_layers)
+            top_k = check_whole("top_k", top_k, low=1, high=min(MAX_TOP_K, facts.vocab_size))
+            run = self._run(image, text, system, max_pixels)
+            output, decoder = run.decoded, playground.decoder
+            cache = playground.kv_cache.describe_cache(output.past_key_values)
+            return {
+                "next_token": [
+                    {"id": token.id, "text": token.text, "prob": token.prob}
+                    for token in decoder.next_token_probs(run.engine, output.logits, top_k)
+                ],
+                "logit_lens": _lens_row(run, layer, top_k),
+                "residual_norms": _plain("residual norms", decoder.residual_norms(output)[layer]),
+                "kv": {
+                    "shape": [len(cache), 2, *cache[0].key_shape],
+                    "bytes": sum(entry.num_bytes for entry in cache),
+                },
+                "parity": {"max_abs_diff": run.parity.max_abs_diff},
+            }
+
+    def sampling(
+        self,
+        image: File,
+        text: str,
+        system: str = "",
+        max_pixels: int | None = None,
+        settings: list[Settings] | None = None,
+        max_new_tokens: int = 64,
+    ) -> SamplingAnswer:
+        """Generate under up to 8 sampling settings side by side, from one prefill.
+
+        Args:
+            image: an uploaded picture, or null for a prompt of text alone
+            text: the user's message
+            system: the system prompt; empty for none
+            max_pixels: the picture is scaled down to at most this many pixels; null for the default
+            settings: one object per run; what is left out is off, and temperature 0 is greedy
+            max_new_tokens: the most tokens that each run may have
+
+        Returns:
+            runs (settings, text, and per token its probability and entropy in nats under the
+            filtered distribution, with the likeliest candidates and the filter that removed them)
+            and first_divergence (the first step at which the runs differ, or null)
+        """
+        with user_messages():
+            sent = [{}] if settings is None else settings
+            columns = check_columns(_list_of_objects(sent))
+            max_new_tokens = check_max_new_tokens(max_new_tokens)
+            run = self._run(image, text, system, max_pixels)
+            sampled = playground.sampling.run_sampling(
+                run.engine,
+                run.inputs,
+                run.merged,
+                run.decoded,
+                columns,
+                max_new_tokens=max_new_tokens,
+            )
+            return {
+                "runs": [
+                    _column_answer(trace, {*Settings.__annotations__, *given})
+                    for trace, given in zip(sampled.traces, sent, strict=True)
+                ],
+                "first_divergence": sampled.first_divergence,
+            }
+
+    def cache_reuse(
+        self,
+        first_text: str,
+        second_text: str,
+        image: File = None,
+        second_image: File = None,
+        system: str = "",
+        max_pixels: int | None = None,
+    ) -> CacheAnswer:
+        """Serve a second request from scratch and on the first one's KV cache, and compare.
+
+        Args:
+            first_text: the message of the request that fills the cache
+            second_text: the message of the request that may use it
+            image: an uploaded picture of the first request, or null
+            second_image: an uploaded picture of the second request; null for the first one's
+            system: the system prompt of both; empty for none
+            max_pixels: pictures are scaled down to at most this many pixels; null for the default
+
+        Returns:
+            hit, shared_tokens, computed_tokens, miss_ms and hit_ms (medians of 5), kv_bytes (of
+            the reused tokens) and max_abs_diff (of the logits, hit against miss)
+        """
+        with user_messages():
+            first = self._run(image, first_text, system, max_pixels)
+            other = image if second_image is None else second_image
+            second = self._run(other, second_text, system, max_pixels)
+            reuse = playground.kv_cache.run_cache_reuse(first.engine, first.inputs, second.inputs)
+            return {
+                "hit": reuse.hit,
+                "shared_tokens": reuse.shared_tokens,
+                "computed_tokens": reuse.computed_tokens,
+                "miss_ms": statistics.median(reuse.miss_ms),
+                "hit_ms": statistics.median(reuse.hit_ms),
+                "kv_bytes": reuse.kv_bytes,
+                "max_abs_diff": reuse.max_abs_diff,
+            }
+
+    def _run(self, image: Any, text: Any, system: Any, max_pixels: Any) -> Run:
+        """A run of its own for each call; nothing is kept after it."""
+        path = uploaded_path(image)
+        prompt = read_prompt(
+            self._host.engine,
+            images=[] if path is None else [path],
+            video=None,
+            text=text,
+            system=system,
+            max_pixels=max_pixels,
+        )
+        return Run(self._host.engine, prompt)
+
+
+def add_api(app: App) -> None:
+    """Add the six endpoints; call it inside the page's ``gr.Blocks``."""
+    endpoints = Endpoints(app.host)
+    for function in (
+        endpoints.preprocess,
+        endpoints.vision_tower,
+        endpoints.merge,
+        endpoints.decoder,
+        endpoints.sampling,
+        endpoints.cache_reuse,
+    ):
+        known = set(gr.context.Context.root_block.blocks)
+        gr.api(
+            function,
+            api_name=function.__name__,
+            concurrency_id=MODEL_QUEUE,
+            concurrency_limit=API_LIMIT,
+        )
+        for index in set(gr.context.Context.root_block.blocks) - known:
+            _refuse_addresses(gr.context.Context.root_block.blocks[index])
+
+
+# -------------------------------------------------------------------------------- files
+
+
+def _refuse_addresses(component: Any) -> None:
+    """Keep Gradio from fetching an address that a client sends in place of an upload."""
+    move = component.async_move_resource_to_block_cache
+
+    async def move_uploads_only(path: str | Path | None) -> str | None:
+        if "://" in str(path):
+            with user_messages():
+                raise _not_uploaded("an address")
+        moved: str | None = await move(path)
+        return moved
+
+    component.async_move_resource_to_block_cache = move_uploads_only
+
+
+def uploaded_path(file: Any) -> str | None:
+    """The path of a file that a client has uploaded.
+
+    Gradio hands ``gr.api`` functions what the client sent: an object with Gradio's ``meta`` key was
+    checked to be an upload, but texts and other objects were not.
+
+    Raises:
+        InputError: it is not such an object, or the file lies elsewhere.
+    """
+    if file is None:
+        return None
+    meta = file.get("meta") if isinstance(file, dict) else None
+    if not isinstance(meta, dict) or meta.get("_type") != "gradio.FileData":
+        raise _not_uploaded("a text" if isinstance(file, str) else f"a {type(file).__name__}")
+    path = Path(str(file.get("path"))).resolve()
+    if not path.is_relative_to(Path(get_upload_folder()).resolve()) or not path.is_file():
+        raise _not_uploaded("something else")
+    return str(path)
+
+
+def _not_uploaded(found: str) -> InputError:
+    return InputError(
+        f"The image is no uploaded file but {found}.",
+        limit="Paths on the server are not opened and addresses are not fetched.",
+        remedy="Upload the picture: with gradio_client, pass handle_file('picture.png').",
+    )
+
+
+# -------------------------------------------------------------------------------- answers
+
+
+def _plain(name: str, values: np.ndarray) -> Any:
+    """Nested lists of an array's numbers; JSON has no NaN."""
+    if not np.isfinite(values).all():
+        raise ModelError(
+            f"The {name} hold NaN or infinity.", remedy="Run the model in another dtype."
+        )
+    return values.tolist()
+
+
+def _lens_row(run: Run, layer: int, top_k: int) -> list[list[ProbAnswer]]:
+    """The logit lens of one layer at every position."""
+    positions = tuple(range(run.inputs.num_tokens))
+    lens = playground.decoder.logit_lens(run.engine, run.decoded, positions, top_k, layers=(layer,))
+    return [
+        [
+            {"id": int(token_id), "text": text, "prob": float(prob)}
+            for token_id, text, prob in zip(ids, texts, probs, strict=True)
+        ]
+        for ids, texts, probs in zip(lens.ids[0], lens.texts[0], lens.probs[0], strict=True)
+    ]
+
+
+def _list_of_objects(settings: Any) -> list[dict[str, Any]]:
+    if not isinstance(settings, list) or not all(isinstance(entry, dict) for entry in settings):
+        raise InputError(
+            "settings is no list of objects.",
+            remedy='Send one object per run, such as [{"temperature": 0}, {"temperature": 1}].',
+        )
+    return settings
+
+
+def _column_answer(trace: SamplingTrace, names: set[str]) -> ColumnAnswer:
+    values = asdict(trace.settings)
+    shown: Any = {name: values[name] for name in values if name in names}
+    return {
+        "settings": shown,
+        "text": trace.text,
+        "tokens": [
+            {
+                "id": step.id,
+                "text": step.text,
+                "prob": step.prob,
+                "entropy": step.entropy,
+                "top": [_candidate_answer(candidate) for candidate in step.top],
+            }
+            for step in trace.steps
+        ],
+    }
+
+
+def _candidate_answer(candidate: Candidate) -> CandidateAnswer:
+    return {
+        "id": candidate.id,
+        "text": candidate.text,
+        "prob": candidate.prob,
+        "removed_by": candidate.removed_by,
+    }

@@ -5,7 +5,6 @@ The small files come first, so that a foreign repository is refused before gigab
 
 from __future__ import annotations
 
-import io
 import re
 import shutil
 from collections.abc import Iterator
@@ -21,10 +20,10 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
 )
-from tqdm import tqdm  # type: ignore[import-untyped]
 
 from playground.checkpoint_files import check_config
 from playground.errors import CheckpointError, PlaygroundError
+from playground.progress_bars import SilentBar
 from playground.records import Progress
 
 SMALL_FILES = ["*.json", "*.jinja", "merges.txt"]
@@ -67,10 +66,8 @@ def fetch_from_hub(repo_id: str, report: Progress) -> tuple[Path, str]:
 
 
 def _download(repo_id: str, patterns: list[str], **options: Any) -> Any:
-    silent = {"tqdm_class": _make_byte_counter(0, lambda *_: None, [])}
-    return snapshot_download(
-        repo_id, allow_patterns=patterns, ignore_patterns=IGNORED, **silent | options
-    )
+    options = {"tqdm_class": SilentBar} | options
+    return snapshot_download(repo_id, allow_patterns=patterns, ignore_patterns=IGNORED, **options)
 
 
 def fetch_from_modelscope(source: str, report: Progress) -> tuple[Path, str]:
@@ -178,31 +175,27 @@ def _count_free_bytes() -> int:
 
 def _make_byte_counter(
     num_bytes: int, report: Progress, cancelled: list[PlaygroundError]
-) -> type[Any]:
-    """A tqdm class that prints nothing and reports megabytes.
+) -> type[SilentBar]:
+    """A bar that reports megabytes.
 
-    The Hub's client feeds two bars of bytes, received and written: the one ahead is reported.
+    The Hub's client feeds two bars of bytes, received and written, and one of files: the one of
+    bytes that is ahead is reported.
     """
     total = max(1, round(num_bytes / MB))
+    ahead = 0
 
-    class ByteCounter(tqdm):  # type: ignore[misc]
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs | {"file": io.StringIO(), "disable": False})
-
-        def display(self, *_: Any, **__: Any) -> None:
-            pass
-
-        def update(self, n: float | None = 1) -> bool | None:
+    class ByteCounter(SilentBar):
+        def moved(self) -> None:
             if cancelled:
                 raise cancelled[0]
-            shown: bool | None = super().update(n)
-            if self.unit == "B":
-                done = min(total, round(self.n / MB))
-                try:
-                    report("Downloading (MB)", done, total)
-                except PlaygroundError as error:
-                    cancelled.append(error)
-                    raise
-            return shown
+            if self.unit != "B":
+                return
+            nonlocal ahead
+            ahead = max(ahead, min(total, round(self.n / MB)))
+            try:
+                report("Downloading (MB)", ahead, total)
+            except PlaygroundError as error:
+                cancelled.append(error)
+                raise
 
     return ByteCounter

@@ -39,6 +39,7 @@ from playground.placement import (
     choose_device_map,
     choose_dtype,
 )
+from playground.progress_bars import SilentBar
 from playground.records import Progress
 
 SHIPPED = CHECKPOINTS / "tiny"
@@ -241,33 +242,12 @@ def _check_loaded(info: dict[str, Any], source: str) -> None:
 def _weight_progress(report: Progress) -> Iterator[None]:
     """Pass transformers' own progress bars on while weights load."""
 
-    class Bar:
-        def __init__(self, items: Any = None, *, total: int | None = None, **_: Any) -> None:
-            self.items = items
-            self.total = total if total is not None else len(items or ())
-            self.done = 0
+    class WeightBar(SilentBar):
+        def moved(self) -> None:
+            report("Loading the weights", round(self.n), round(self.total))
 
-        def __iter__(self) -> Iterator[Any]:
-            for item in self.items:
-                report("Loading the weights", self.done, self.total)
-                yield item
-                self.done += 1
-
-        def __enter__(self) -> Bar:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            self.close()
-
-        def update(self, count: int = 1) -> None:
-            self.done += count
-            report("Loading the weights", self.done, self.total)
-
-        def close(self) -> None:
-            pass
-
-    def make_bar(_factory: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bar:
-        return Bar(*args, **kwargs)
+    def make_bar(_factory: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> SilentBar:
+        return WeightBar(*args, **kwargs)
 
     previous = transformers_logging.set_tqdm_hook(make_bar)
     try:

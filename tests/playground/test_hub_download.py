@@ -128,6 +128,7 @@ def test_a_checkpoint_comes_from_the_hub_with_its_commit(hub: FakeHub) -> None:
     # 1.5 MB of weights: the small files are there before.
     assert downloading[-1] == ("Downloading (MB)", 2, 2)
     assert all(0 <= done <= total == 2 for _, done, total in downloading)
+    assert downloading == sorted(downloading)
 
 
 def test_a_second_start_fetches_nothing_and_needs_no_hub(hub: FakeHub) -> None:

@@ -46,7 +46,10 @@ def read_prompt(
         InputError: a value is of the wrong kind, outside its range, or there is nothing to run.
     """
     text, system = check_text("The text", text), check_text("The system prompt", system)
-    pixels = None if max_pixels in (None, "") else check_whole("max pixels", max_pixels)
+    pixels = None
+    if max_pixels is not None and max_pixels != "":
+        highest = playground.preprocess.MAX_PIXELS_LIMIT
+        pixels = check_whole("max pixels", max_pixels, low=1, high=highest)
     paths = [_gallery_path(item) for item in images or ()]
     if not text.strip() and not paths and not video:
         raise InputError(
@@ -164,7 +167,15 @@ def _bounds(low: float | None, high: float | None) -> str:
 
 def _kind(value: Any) -> str:
     """What a client sent, without repeating it."""
-    names = {bool: "true or false", str: "a text", list: "a list", dict: "an object"}
+    names = {
+        type(None): "empty",
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        str: "a text",
+        list: "a list",
+        dict: "an object",
+    }
     return names.get(type(value), f"a {type(value).__name__}")
 
 

@@ -17,7 +17,7 @@ from components.chart_style import BLUE, GREEN, GREY, ORANGE, PURPLE, ROLE_COLOR
 if TYPE_CHECKING:
     from playground.records import ModelInputs, Token, TokenStep, VisualSpan
 
-MAX_CHIPS = 1200  # about 250 kB of HTML
+MAX_CHIPS = 800  # about 160 kB of HTML
 KIND_MARKS = {"text": "", "special": "◆", "image": "▦", "video": "▶"}
 # What a cache did with a token; views.css gives each label a mark of its own.
 LABEL_COLORS = {"reused": GREEN, "computed": BLUE, "stored": GREY}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Cell = str | int | float | None
 
-MAX_ROWS = 600  # about 100 kB of HTML; the rest is counted in a last row
+MAX_ROWS = 500  # about 80 kB of HTML; the rest is counted in a last row
 
 
 @dataclass(frozen=True, slots=True)

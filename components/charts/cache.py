@@ -17,8 +17,8 @@ def plot_times(reuse: CacheReuse) -> go.Figure:
     """Time to the next token's logits without and with the cache: medians and single runs."""
     miss, hit = median(reuse.miss_ms), median(reuse.hit_ms)
     labels = [
-        f"without the cache<br>{reuse.second.num_tokens:,} tokens computed",
-        f"with the cache<br>{reuse.computed_tokens:,} tokens computed",
+        f"without the cache<br>{reuse.second.num_tokens:,} tokens computed<br>{miss:,.2f} ms",
+        f"with the cache<br>{reuse.computed_tokens:,} tokens computed<br>{hit:,.2f} ms",
     ]
     figure = go.Figure(
         [
@@ -28,10 +28,6 @@ def plot_times(reuse: CacheReuse) -> go.Figure:
                 name="median",
                 width=0.56,
                 marker={"color": [BLUE, GREEN]},
-                text=[f"{miss:,.2f} ms", f"{hit:,.2f} ms"],
-                textposition="inside",
-                insidetextanchor="start",
-                insidetextfont={"color": "#ffffff"},
                 hovertemplate="median %{y:.2f} ms<extra></extra>",
             ),
             _single_runs(reuse),

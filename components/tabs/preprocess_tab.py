@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from playground.records import MediaFacts, ModelInputs, Progress
 
 MAX_FRAMES_SHOWN = 16
-FRAME_WIDTH = 150  # CSS pixels
+FRAME_WIDTH = 160  # CSS pixels
 # Longest side that is sent, by the number of pictures: an update stays within 400 kB.
 ONE_PICTURE_SIDE = 1024
 MANY_PICTURES_SIDE = 448
@@ -86,14 +86,14 @@ def media_html(inputs: ModelInputs) -> str:
 def size_words(facts: MediaFacts, patch_size: int, merge_size: int) -> str:
     """The way from the file's size to the number of tokens, in one line."""
     frames, down, across = facts.grid_thw
-    parts = [
-        f"{_times(facts.original_size)} → {_times(facts.resized_size)} pixels",
-        f"{across} × {down} patches of {patch_size} × {patch_size}",
-        f"{across // merge_size} × {down // merge_size} tokens",
-    ]
+    way = (
+        f"{_times(facts.original_size)} → {_times(facts.resized_size)} pixels = "
+        f"{across} × {down} patches of {patch_size} × {patch_size} = "
+        f"{across // merge_size} × {down // merge_size} tokens"
+    )
     if facts.kind == "video":
-        parts.append(f"{facts.num_tokens // frames:,} a pair of frames, {frames} pairs")
-    return " = ".join([*parts, f"{facts.num_tokens:,} tokens in all"])
+        way += f" for a pair of frames; {frames} such pairs"
+    return f"{way} = {facts.num_tokens:,} tokens in all"
 
 
 def _times(size: tuple[int, int]) -> str:
@@ -124,7 +124,7 @@ def _video_html(inputs: ModelInputs, index: int, facts: MediaFacts) -> str:
                     pixels,
                     alt=f"Frame {number} of video {index + 1} under the patch grid",
                     caption=f"Frame {number}, pair {span.frame + 1} at "
-                    f"{facts.timestamps[span.frame]:.1f} s",
+                    f"{facts.timestamps[span.frame]:.1f}\u00a0s",
                     grid=(span.grid_h, span.grid_w),
                     max_side=FRAME_SIDE,
                     shown_width=FRAME_WIDTH,

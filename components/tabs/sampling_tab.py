@@ -339,7 +339,8 @@ def step_html(trace: SamplingTrace, index: int, name: str) -> str:
     """One step in a sentence."""
     step = trace.steps[index]
     removed = dict.fromkeys(filter_name(each.removed_by) for each in step.top if each.removed_by)
-    cuts = f" Removed from the list: by {', '.join(removed)}." if removed else ""
+    cuts = f" Some of the likeliest were removed by: {', '.join(removed)}." if removed else ""
+    left = "1 token was" if step.num_kept == 1 else f"{step.num_kept:,} tokens were"
     draw = (
         "Taken without a draw: it has the largest logit."
         if step.uniform is None
@@ -348,5 +349,5 @@ def step_html(trace: SamplingTrace, index: int, name: str) -> str:
     return (
         f'<p class="pg-fact"><strong>Column {name}, token {index + 1}: '
         f"“{html.escape(visible(step.text))}”</strong> — {raw_probability(step):.1%} before the "
-        f"filters, {step.prob:.1%} after; {step.num_kept:,} tokens were left. {draw}{cuts}</p>"
+        f"filters, {step.prob:.1%} after; {left} left. {draw}{cuts}</p>"
     )

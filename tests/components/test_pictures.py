@@ -1,0 +1,93 @@
+"""Pictures as HTML: the very pixels, a grid in the right places, a small payload."""
+
+from __future__ import annotations
+
+import base64
+import io
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from components.pictures import image_uri, picture_html, picture_row_html
+from tests.components.html_reader import read_html
+
+
+def decode(uri: str) -> np.ndarray:
+    data = base64.b64decode(uri.partition("base64,")[2])
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_small_pictures_arrive_without_loss() -> None:
+    pixels = noise(48, 80)
+    image = read_html(picture_html(pixels, alt="noise")).find("img")[0]
+    np.testing.assert_array_equal(decode(image.attrs["src"]), pixels)
+    assert (image.attrs["width"], image.attrs["height"]) == ("80", "48")
+
+
+def test_the_smaller_of_both_formats_is_sent() -> None:
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    pixels[:32] = 255
+    uri = image_uri(pixels)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
+    assert len(base64.b64decode(uri.partition("base64,")[2])) <= len(buffer.getvalue())
+
+
+def test_photos_are_compressed_in_little_time() -> None:
+    x = np.linspace(0, 9, 1280)[None, :, None] + np.linspace(0, 7, 960)[:, None, None]
+    waves = 127 + 90 * np.sin(x * np.array([1.0, 1.7, 2.3]))
+    photo = np.clip(waves + np.random.default_rng(0).normal(0, 4, (960, 1280, 3)), 0, 255)
+    start = time.perf_counter()
+    uri = image_uri(photo.astype(np.uint8))
+    assert uri.startswith("data:image/webp")
+    assert len(uri) < 200_000
+    assert time.perf_counter() - start < 10
+    sent = decode(uri)
+    assert sent.shape == (768, 1024, 3)
+    smaller = np.asarray(Image.fromarray(photo.astype(np.uint8)).resize((1024, 768)))
+    assert np.abs(sent.astype(float) - smaller).mean() < 4
+
+
+def test_the_grid_has_every_border_once_and_merge_blocks_stronger() -> None:
+    page = read_html(picture_html(noise(96, 128), alt="", grid=(6, 8)))
+    svg = page.find("svg")[0]
+    # html.parser lowers the case of attribute names.
+    assert svg.attrs["viewbox"] == "0 0 8 6"
+    lines = {
+        name: page.find("path", name)[0].attrs["d"] for name in ("pg-grid-patch", "pg-grid-block")
+    }
+    assert lines["pg-grid-patch"] == "M0 1H8M0 3H8M0 5H8M1 0V6M3 0V6M5 0V6M7 0V6"
+    assert lines["pg-grid-block"] == "M0 2H8M0 4H8M2 0V6M4 0V6M6 0V6"
+
+
+def test_words_are_escaped() -> None:
+    page = read_html(picture_html(noise(8, 8), alt='a "b" <c>', caption="<script>x</script> & y"))
+    assert page.find("img")[0].attrs["alt"] == 'a "b" <c>'
+    assert page.find("figcaption")[0].text == "<script>x</script> & y"
+    assert page.find("script") == []
+
+
+def test_size_on_the_page() -> None:
+    small = read_html(picture_html(noise(16, 16), alt="", pixelated=True)).find("figure")[0]
+    assert small.attrs["style"] == "max-width:400px"
+    assert "pg-pixelated" in small.classes
+    tall = read_html(picture_html(noise(400, 100), alt="")).find("figure")[0]
+    assert tall.attrs["style"] == "max-width:120px"  # 480 pixels high
+    chosen = read_html(picture_html(noise(16, 16), alt="", shown_width=150)).find("figure")[0]
+    assert chosen.attrs["style"] == "max-width:150px"
+
+
+def test_no_picture_makes_no_row() -> None:
+    assert picture_row_html([]) == ""
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 4)])
+def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"expected \(height, width, 3\) uint8, got \(8, 8"):
+        picture_html(np.zeros(shape, np.uint8), alt="")

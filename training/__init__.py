@@ -1,0 +1,1 @@
+"""Scenes, corpus, training and evaluation of the checkpoint that ships with the playground."""

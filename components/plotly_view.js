@@ -30,7 +30,10 @@ const TEXTS = {
 // Gradio picks its own language by the same rule.
 const texts = TEXTS[navigator.language?.toLowerCase().startsWith("zh") ? "zh" : "en"];
 
-const TABLE_ROWS = 200;
+// This module's version marker, for what it loads from beside it: all are renewed together.
+const beside = (file) => new URL(file + new URL(import.meta.url).search, import.meta.url).href;
+const { fillTable, plain } = await import(beside("chart_table.js"));
+
 const CONFIG = { displayModeBar: false, displaylogo: false, plotlyServerURL: "" };
 
 // ---------------------------------------------------------------------------- once for the page
@@ -38,8 +41,7 @@ const CONFIG = { displayModeBar: false, displaylogo: false, plotlyServerURL: "" 
 const styles = document.createElement("link");
 styles.rel = "stylesheet";
 const stylesLoaded = new Promise((done) => (styles.onload = styles.onerror = done));
-// The same version marker as this module's own address, so that both are renewed together.
-styles.href = new URL("plotly_view.css", import.meta.url).href + new URL(import.meta.url).search;
+styles.href = beside("plotly_view.css");
 document.head.append(styles);
 
 let library = null;
@@ -73,14 +75,6 @@ for (const node of [document.documentElement, document.body])
   modeObserver.observe(node, { attributes: true, attributeFilter: ["class"] });
 
 // -------------------------------------------------------------------------------- small helpers
-
-/** Text without the few tags and entities that Plotly reads; `<|im_end|>` is text, not a tag. */
-function plain(text) {
-  return String(text ?? "")
-    .replace(/<br\s*\/?>/gi, " ")
-    .replace(/<\/?(?:b|i|u|s|em|strong|sub|sup|span|a)(?:\s[^<>]*)?>/gi, "")
-    .replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/&nbsp;/g, " ").replace(/&amp;/g, "&");
-}
 
 /** A number, string or list that JSON can carry, whatever typed array Plotly holds it in. */
 function toPlain(value) {
@@ -151,117 +145,6 @@ function pageTemplate(box) {
   };
 }
 
-// ------------------------------------------------------------------------------- the table twin
-
-const axisTitle = (layout, name) => plain(layout[name]?.title?.text);
-
-/** `{count, row(i)}` for one trace, each row a list of [field, value]. */
-function traceRows(trace) {
-  const { x, y, z, text } = trace;
-  if (trace.type === "image" && !z) return { count: 1, row: () => [["picture", trace.name ?? ""]] };
-  if (trace.labels) {
-    const fields = ["labels", "parents", "values", "text"].filter((name) => trace[name]);
-    const row = (i) => fields.map((name) => [name, trace[name][i]]);
-    return { count: trace.labels.length, row };
-  }
-  if (z?.[0] && typeof z[0] === "object") {
-    const columns = z[0].length;
-    const row = (i) => {
-      const [r, c] = [Math.floor(i / columns), i % columns];
-      const cells = [["y", y?.[r] ?? r], ["x", x?.[c] ?? c], ["z", z[r][c]]];
-      if (Array.isArray(text)) cells.push(["text", text[r]?.[c]]);
-      if (trace.customdata) cells.push(...customCells(trace.customdata[r]?.[c]));
-      return cells;
-    };
-    return { count: z.length * columns, row };
-  }
-  const fields = ["x", "y", "z", "r", "theta"].filter((name) => trace[name]?.length);
-  const count = Math.max(0, ...fields.map((name) => trace[name].length));
-  const row = (i) => {
-    const cells = fields.map((name) => [name, trace[name][i]]);
-    // A series given without x is drawn over its index.
-    if (!trace.x?.length && trace.type !== "pie") cells.unshift(["x", i]);
-    if (Array.isArray(text)) cells.push(["text", text[i]]);
-    if (trace.customdata) cells.push(...customCells(trace.customdata[i]));
-    return cells;
-  };
-  return { count, row };
-}
-
-function customCells(entry) {
-  const values = entry !== null && typeof entry === "object" ? Array.from(entry) : [entry];
-  return values.map((value, i) => [`customdata.${i}`, value]);
-}
-
-/** What stands over a column: the figure's own word, else the axis or colour bar, else the field. */
-function heading(field, trace, layout) {
-  const given = layout.meta?.columns ?? {};
-  const [name, index] = field.split(".");
-  if (index !== undefined) {
-    const list = [given.customdata].flat();
-    return plain(list[index] ?? `customdata ${Number(index) + 1}`);
-  }
-  const scene = layout[trace.scene ?? "scene"] ?? {};
-  const bar = trace.colorbar ?? layout[trace.coloraxis]?.colorbar;
-  const automatic = {
-    x: () => axisTitle(trace.scene ? scene : layout, axisKey(trace.xaxis, "xaxis")),
-    y: () => axisTitle(trace.scene ? scene : layout, axisKey(trace.yaxis, "yaxis")),
-    z: () => (trace.scene ? axisTitle(scene, "zaxis") : plain(bar?.title?.text) || texts.value),
-    labels: () => "label", parents: () => "parent", values: () => texts.value,
-    picture: () => texts.picture,
-  };
-  return plain(given[field]) || automatic[name]?.() || name;
-}
-
-/** Trace attribute "x2" → layout attribute "xaxis2". */
-const axisKey = (id, base) => base + (id ?? "").slice(1);
-
-function cellText(value) {
-  if (value === null || value === undefined || Number.isNaN(value)) return "–";
-  if (typeof value === "number") {
-    return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(5)));
-  }
-  if (typeof value === "object") return Array.from(value, cellText).join(", ");
-  return plain(value);
-}
-
-/** Fill `box` with the first rows of all traces. */
-function fillTable(box, traces, layout) {
-  const shown = traces.filter((trace) => trace.visible !== false);
-  const columns = [];
-  const rows = [];
-  let total = 0;
-  for (const trace of shown) {
-    const { count, row } = traceRows(trace);
-    total += count;
-    for (let i = 0; i < count && rows.length < TABLE_ROWS; i++) {
-      const cells = shown.length > 1 ? [[texts.series, plain(trace.name)]] : [];
-      for (const [field, value] of row(i)) cells.push([heading(field, trace, layout), value]);
-      for (const [name] of cells) if (!columns.includes(name)) columns.push(name);
-      rows.push(new Map(cells));
-    }
-  }
-  const table = document.createElement("table");
-  const head = table.createTHead().insertRow();
-  for (const name of columns) {
-    const cell = document.createElement("th");
-    cell.scope = "col";
-    cell.textContent = name;
-    head.append(cell);
-  }
-  const body = table.createTBody();
-  for (const row of rows) {
-    const line = body.insertRow();
-    for (const name of columns) line.insertCell().textContent = cellText(row.get(name));
-  }
-  box.replaceChildren(table);
-  if (total > rows.length) {
-    const note = document.createElement("p");
-    note.textContent = texts.more(total - rows.length);
-    box.append(note);
-  }
-}
-
 // ------------------------------------------------------------------------------------ one chart
 
 /** Bring one component to life; `element`, `props`, `trigger`, `watch` are Gradio's. */
@@ -270,6 +153,7 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
   const [box, plot, details] = [part("box"), part("plot"), part("table")];
   let figure = null; // the parsed value
   let plotly = null;
+  let drawn = false;
   let drawnWidth = 0;
   let resets = 0;
   let running = false;
@@ -292,17 +176,18 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
   function purge() {
     for (const canvas of plot.querySelectorAll("canvas"))
       canvas.getContext("webgl")?.getExtension("WEBGL_lose_context")?.loseContext();
-    if (plot.classList.contains("js-plotly-plot")) plotly.purge(plot);
+    if (drawn) plotly.purge(plot);
+    drawn = false;
     drawnWidth = 0;
   }
 
   async function render() {
-    const width = Math.floor(plot.clientWidth);
-    if (!figure || width === 0) return; // in a closed tab: the resize observer comes back
     plotly = await loadPlotly(plotlyAddress);
+    const width = Math.floor(plot.clientWidth);
+    // In a closed tab the width is zero: the resize observer comes back.
+    if (!figure || width === 0 || !element.isConnected) return;
     // Plotly writes into what it is given, so each drawing gets its own copy.
     const { data, layout } = structuredClone(figure);
-    const fresh = !plot.classList.contains("js-plotly-plot");
     layout.template = pageTemplate(box);
     layout.width = width;
     layout.height = height();
@@ -311,7 +196,8 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
     layout.uirevision = `${layout.uirevision ?? layout.meta?.uirevision ?? "keep"}/${resets}`;
     drawnWidth = width;
     await plotly.react(plot, data, layout, CONFIG);
-    if (fresh) {
+    if (!drawn) {
+      drawn = true; // purging also takes the listeners away
       plot.on("plotly_click", (event) => trigger("select", { points: describePoints(event) }));
       plot.on("plotly_hover", (event) => {
         const detail = { points: describePoints(event) };
@@ -324,7 +210,7 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
   /** Draw once more; calls that come while a drawing runs are joined into one. */
   async function draw() {
     stale = true;
-    if (running) return;
+    if (running || !figure) return;
     running = true;
     try {
       while (stale) {
@@ -339,7 +225,7 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
   }
 
   const height = () => figure?.layout?.height ?? 340;
-  const showTable = () => fillTable(part("rows"), plot._fullData ?? [], figure.layout);
+  const showTable = () => fillTable(part("rows"), plot._fullData ?? [], figure.layout, texts);
 
   /** Take the component's value: an empty box, or a figure with its title, name and height. */
   function update() {
@@ -397,7 +283,7 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
     resets += 1;
     draw();
   });
-  details.addEventListener("toggle", () => details.open && figure && showTable());
+  details.addEventListener("toggle", () => details.open && drawn && showTable());
   watch("value", update);
   update();
 }

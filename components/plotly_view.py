@@ -3,7 +3,8 @@
 `gr.Plot` builds the chart anew with every update, which loses the reader's zoom and camera and
 leaks a WebGL context each time; it has no click events, ignores dark mode and bundles an older
 plotly.js than the one that the installed Python package writes for. This component uses the
-package's own plotly.js and `Plotly.react`. The browser half is plotly_view.js.
+package's own plotly.js and `Plotly.react`. The browser half is plotly_view.js,
+with the table twin in chart_table.js.
 
 Never put a `gr.Plot` on the same page: both use `window.Plotly`.
 """
@@ -25,11 +26,12 @@ from plotly.utils import PlotlyJSONEncoder
 
 FOLDER = Path(__file__).resolve().parent
 MODULE_PATH = FOLDER / "plotly_view.js"
+TABLE_PATH = FOLDER / "chart_table.js"
 STYLES_PATH = FOLDER / "plotly_view.css"
 LIBRARY_PATH = Path(plotly.__file__).resolve().parent / "package_data" / "plotly.min.js"
 
 # Static paths: served as they are, from this machine, and not copied for every chart.
-gr.set_static_paths([MODULE_PATH, STYLES_PATH, LIBRARY_PATH])
+gr.set_static_paths([MODULE_PATH, TABLE_PATH, STYLES_PATH, LIBRARY_PATH])
 
 # The browser fills the parts; nothing here depends on the value, so Gradio never redraws it.
 HTML_TEMPLATE = """
@@ -64,7 +66,7 @@ def _address(*paths: Path) -> str:
 JS_ON_LOAD = f"""
 const {{ root = "", api_prefix = "" }} = window.gradio_config ?? {{}};
 const base = new URL(root.replace(/\\/$/, "") + api_prefix, document.baseURI).href;
-import(base + {json.dumps(_address(MODULE_PATH, STYLES_PATH))})
+import(base + {json.dumps(_address(MODULE_PATH, TABLE_PATH, STYLES_PATH))})
   .then((view) => view.mount({{ element, props, trigger, watch }},
     base + {json.dumps(_address(LIBRARY_PATH))}))
   .catch((error) => {{ element.textContent = "This chart could not be loaded: " + error; }});

@@ -33,7 +33,7 @@ BROWSER_ARGUMENTS = [
     "--disable-sync",
 ]
 # For every wait. Generous: the machine may be busy, and a test that passes does not wait for it.
-TIMEOUT_MS = 30_000
+TIMEOUT_MS = 60_000
 
 # Chromium's remarks on speed, which say nothing about the page.
 HARMLESS_MESSAGES = ("GL Driver Message", "willReadFrequently")

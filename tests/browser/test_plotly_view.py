@@ -116,6 +116,7 @@ def build_demo() -> gr.Blocks:
                 views["bars"] = PlotlyView(bars(), elem_id="bars")
                 views["heat"] = PlotlyView(heat(), elem_id="heat")
             views["tiles"] = PlotlyView(tiles(), elem_id="tiles")
+            shown = gr.Checkbox(True, label="Tiles", elem_id="shown")
             views["empty"] = PlotlyView(label="Logit lens", elem_id="empty")
         with gr.Tab("Late"):
             views["late"] = PlotlyView(elem_id="late")
@@ -125,6 +126,10 @@ def build_demo() -> gr.Blocks:
 
         outputs = [step, views["lines"], views["late"]]
         update.click(advance, step, outputs, api_visibility="private")
+
+        shown.change(
+            lambda on: tiles() if on else None, shown, views["tiles"], api_visibility="private"
+        )
 
         def report(event: gr.EventData) -> str:
             return json.dumps(event.points)
@@ -286,6 +291,17 @@ def test_a_click_on_a_heat_map_gives_row_and_column(shared: Page) -> None:
 def test_a_click_on_a_tile_gives_its_label(shared: Page) -> None:
     tile = plot_of(shared, "tiles").locator(".slice path.surface").nth(1)
     assert clicked_point(shared, tile)["label"] == "visual"
+
+
+def test_a_chart_emptied_and_drawn_again_still_answers(page: PageFactory, flat_url: str) -> None:
+    tab, log = page(flat_url)
+    plot_of(tab, "tiles")
+    tab.locator("#shown input").uncheck()
+    tab.locator("#tiles .chart-empty").wait_for()
+    tab.locator("#shown input").check()
+    tile = plot_of(tab, "tiles").locator(".slice path.surface").nth(1)
+    assert clicked_point(tab, tile)["label"] == "visual"
+    assert log.problems == []
 
 
 def test_width_in_a_late_opened_tab_and_on_a_phone(page: PageFactory, flat_url: str) -> None:
@@ -482,7 +498,7 @@ def test_no_other_host_is_asked_and_plotly_comes_once(page: PageFactory, flat_ur
     for name in ("lines", "bars", "heat", "tiles"):
         plot_of(tab, name)
     assert log.hosts() == {flat_url.split("/")[2]}
-    for file in ("plotly.min.js", "plotly_view.js", "plotly_view.css"):
+    for file in ("plotly.min.js", "plotly_view.js", "chart_table.js", "plotly_view.css"):
         assert sum(file in url for url in log.urls) == 1
     assert tab.locator("a[href*='plotly']").count() == 0
     assert log.problems == []

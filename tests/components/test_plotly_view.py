@@ -18,6 +18,7 @@ from components.plotly_view import (
     LIBRARY_PATH,
     MODULE_PATH,
     STYLES_PATH,
+    TABLE_PATH,
     PlotlyView,
     encode_figure,
 )
@@ -109,8 +110,8 @@ def test_the_markup_is_no_template(sequence: str) -> None:
     assert sequence not in HTML_TEMPLATE
 
 
-def test_only_three_files_are_served() -> None:
-    ours = {MODULE_PATH, STYLES_PATH, LIBRARY_PATH}
+def test_only_four_files_are_served() -> None:
+    ours = {MODULE_PATH, TABLE_PATH, STYLES_PATH, LIBRARY_PATH}
     assert all(path.is_file() for path in ours)
     assert ours <= set(_StaticFiles.all_paths)
     assert not any(path.is_dir() for path in _StaticFiles.all_paths)

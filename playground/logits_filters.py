@@ -168,12 +168,7 @@ def keep_typical(logits: torch.Tensor, mass: float) -> torch.Tensor:
     entropy = -(log_probs * log_probs.exp()).nansum(-1, keepdim=True)
     distance = (-log_probs - entropy).abs()
     ordered, ids = _sort_kept(logits, distance, removed_first=False)
-    # Equal distances of unequal tokens, one on each side of the entropy: as above.
-    if (
-        (distance.gather(1, ids).diff(dim=-1) == 0) & (logits.gather(1, ids).diff(dim=-1) != 0)
-    ).any():
-        ids = distance.sort(dim=-1).indices
-        ordered = logits.gather(1, ids)
+    # Equal distances may stand in any order: the cut is at a distance, and takes all or none.
     num_below = (ordered.softmax(-1).cumsum(-1) < mass).sum(-1, keepdim=True)
     last = ids.gather(1, num_below.clamp(max=ids.shape[1] - 1))
     removed = distance > distance.gather(1, last)

@@ -167,7 +167,7 @@ def sample_next_token(
         id=token_id,
         text=text_of(token_id),
         prob=prob_of(token_id),
-        entropy=float(torch.special.entr(probs).sum()),
+        entropy=max(0.0, float(torch.special.entr(probs).sum())),  # no -0.0
         uniform=uniform,
         num_kept=len(ids),
         top=tuple(

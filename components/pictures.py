@@ -9,8 +9,9 @@ import io
 import numpy as np
 from PIL import Image
 
-# Encoding without loss takes seconds for a photo and gives megabytes; drawings and maps are small.
+# Drawings and maps are small without loss; photos are megabytes, and take seconds to encode.
 LOSSLESS_PIXELS = 200_000
+LOSSLESS_BYTES = 40_000
 PHOTO_QUALITY = 85  # WebP's scale to 100
 
 # On the page, in CSS pixels: small pictures are enlarged to the first, none exceeds the others.
@@ -50,12 +51,13 @@ def picture_html(
         raise ValueError(f"expected (height, width, 3) uint8, got {pixels.shape} {pixels.dtype}")
     height, width = pixels.shape[:2]
     shown = shown_width or min(MAX_WIDTH, max(width, MIN_WIDTH), MAX_HEIGHT * width / height)
+    source = image_uri(pixels, max_side=max_side, exact=pixelated)
     overlay = _grid_svg(*grid) if grid else ""
     sharp = " pg-pixelated" if pixelated else ""
     words = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
     return (
         f'<figure class="pg-picture{sharp}" style="max-width:{shown:.0f}px">'
-        f'<div class="pg-picture-frame"><img src="{image_uri(pixels, max_side=max_side)}" '
+        f'<div class="pg-picture-frame"><img src="{source}" '
         f'alt="{html.escape(alt)}" width="{width}" height="{height}">{overlay}</div>'
         f"{words}</figure>"
     )
@@ -66,15 +68,22 @@ def picture_row_html(figures: list[str]) -> str:
     return f'<div class="pg-picture-row">{"".join(figures)}</div>' if figures else ""
 
 
-def image_uri(pixels: np.ndarray, *, max_side: int = 1024) -> str:
-    """The pixels as a ``data:`` address, in the format that takes the fewest bytes."""
+def image_uri(pixels: np.ndarray, *, max_side: int = 1024, exact: bool = False) -> str:
+    """The pixels as a ``data:`` address, in the format that takes the fewest bytes.
+
+    Args:
+        pixels: (height, width, 3) uint8.
+        max_side: longer pictures are made smaller.
+        exact: never lose anything, however many bytes it takes.
+    """
     image = Image.fromarray(pixels)
     image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
-    if image.width * image.height > LOSSLESS_PIXELS:
-        return _data_uri("webp", _encode(image, "WEBP", quality=PHOTO_QUALITY))
-    webp = _encode(image, "WEBP", lossless=True)
-    png = _encode(image, "PNG", optimize=True)
-    return _data_uri("webp", webp) if len(webp) <= len(png) else _data_uri("png", png)
+    if exact or image.width * image.height <= LOSSLESS_PIXELS:
+        webp = _encode(image, "WEBP", lossless=True)
+        png = _encode(image, "PNG", optimize=True)
+        if exact or min(len(webp), len(png)) <= LOSSLESS_BYTES:
+            return _data_uri("webp", webp) if len(webp) <= len(png) else _data_uri("png", png)
+    return _data_uri("webp", _encode(image, "WEBP", quality=PHOTO_QUALITY))
 
 
 def _encode(image: Image.Image, kind: str, **options: bool | int) -> bytes:

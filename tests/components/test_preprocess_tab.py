@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from components.stage_tab import StageTab
+from components.strips import template_html
 from components.tabs.preprocess_tab import (
     build_preprocess_tab,
     media_html,
@@ -96,7 +97,7 @@ def test_the_stream_draws_everything_in_a_small_payload(
 ) -> None:
     rng = np.random.default_rng(0)
     noise = Picture(rng.integers(0, 256, (192, 256, 3), dtype=np.uint8), name="noise <i>")
-    text = "Describe this image: <|image_pad|> " + "各种各样的词 and words. " * 250
+    text = "Describe this image: <|image_pad|> " + "各种各样的词 and words. " * 180
     run = Run(tiny_random_engine, Prompt((Turn("user", text, pictures=(noise,)),)))
     tab = build_tab(build_preprocess_tab)
     (drawn,) = tab.stream(run, ignore_progress)
@@ -109,14 +110,23 @@ def test_the_stream_draws_everything_in_a_small_payload(
     assert "more rows" in tokens
     assert "pixel_values" in tensors
     assert "apply_chat_template" in code
-    assert sum(len(part.encode()) for part in drawn) < 600_000
+    assert sum(len(part.encode()) for part in drawn) < 400_000
     assert not run.has("vision")
+
+
+def test_eight_photos_stay_a_small_payload(tiny_random_engine: Engine) -> None:
+    rng = np.random.default_rng(0)
+    photos = tuple(
+        Picture(rng.integers(90, 160, (480, 640, 3), dtype=np.uint8)) for _ in range(8)
+    )
+    prompt = Prompt((Turn("user", "Compare.", pictures=photos),))
+    source = media_html(run_preprocess(tiny_random_engine, prompt))
+    assert len(read_html(source).find("img")) == 8
+    assert len(source) < 400_000
 
 
 @pytest.mark.parametrize("text", ["{{value}}", "${value}", "</p></div><script>1</script>"])
 def test_text_that_looks_like_code_stays_text(tiny_random_engine: Engine, text: str) -> None:
-    from components.strips import template_html
-
-    inputs = run_preprocess(tiny_random_engine, Prompt((Turn("user", text),)))
+        inputs = run_preprocess(tiny_random_engine, Prompt((Turn("user", text),)))
     page = read_html(template_html(inputs))
     assert any(text in each.text for each in page.find("div", "pg-message-text"))

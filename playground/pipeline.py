@@ -112,16 +112,12 @@ class Run:
 
     @property
     def num_bytes(self) -> int:
-        """Memory held by the records' arrays, tensors and cache."""
-        return sum(_num_bytes(record) for record in list(self._records.values()))
-
-
-def _num_bytes(value: Any) -> int:
-    return sum(size for _, size in _arrays(value))
+        """Memory held by the records' arrays, tensors and cache; what two share counts once."""
+        return sum(dict(_arrays(list(self._records.values()))).values())
 
 
 def _arrays(value: Any) -> Iterator[tuple[int, int]]:
-    """``(identity, bytes)`` of every array or tensor inside a record."""
+    """``(identity, bytes)`` of every array or tensor inside records."""
     if hasattr(value, "nbytes"):
         yield id(value), int(value.nbytes)
     elif hasattr(value, "layers"):  # DynamicCache

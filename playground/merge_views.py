@@ -63,4 +63,4 @@ def corner_indices(positions: np.ndarray, limit: int) -> np.ndarray:
         return np.arange(num_tokens)
     bends = (np.diff(positions, n=2, axis=1) != 0).any(axis=0)
     corners = np.concatenate([[0], np.flatnonzero(bends) + 1, [num_tokens - 1]])
-    return corners[spread_indices(len(corners), limit)]
+    return np.asarray(corners[spread_indices(len(corners), limit)])

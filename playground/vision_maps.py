@@ -68,4 +68,5 @@ def norm_summary(tower: TowerOutput, span: VisualSpan) -> np.ndarray:
         ``(depth + 1, 3)`` float32.
     """
     rows = [patch_norms(tower, span, state).ravel() for state in range(len(tower.hidden_states))]
-    return np.quantile(np.stack(rows), [0.0, 0.5, 1.0], axis=1).T.astype(np.float32)
+    quantiles = np.quantile(np.stack(rows), [0.0, 0.5, 1.0], axis=1)
+    return np.asarray(quantiles.T, np.float32)

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 CELL_CHARS = 9  # text in a cell of the logit lens; the hover text shows it whole
 COLOR_STOPS = 33  # of a logarithmic colour scale: a step of 1/32 is not seen
-MAX_MARKED_SPANS = 6  # more brackets than this would run into each other
 ROW_HEIGHT = 26  # pixels per row of the logit lens
 BAR_HEIGHT = 26  # pixels per next-token bar
 
@@ -41,7 +40,7 @@ def plot_residual_norms(
     Args:
         norms: (layers + 1, seq): row i is the input of layer i, the last one the final norm's.
         labels: seq escaped texts.
-        spans: first index, one past the last, and a name, of each picture or frame.
+        spans: first index, one past the last, and a name or none, of each picture or frame.
         num_deepstack: layers 0 .. num_deepstack - 1 are followed by a DeepStack add.
     """
     rows, seq = norms.shape
@@ -69,7 +68,7 @@ def plot_residual_norms(
         **_layer_ticks(rows, num_deepstack, every=max(1, rows // 14)),
     }
     layout["shapes"] = [_span_bar(start, end) for start, end, _ in spans]
-    layout["annotations"] = [_span_name(*span) for span in spans[:MAX_MARKED_SPANS]]
+    layout["annotations"] = [_span_name(*span) for span in spans if span[2]]
     heat_map = go.Heatmap(
         z=norms.astype(np.float32),
         zmin=low,
@@ -124,7 +123,7 @@ def plot_logit_lens(lens: LogitLens, labels: Sequence[str], num_deepstack: int) 
             [_cell_words(lens, row, column) for column in range(columns)] for row in range(rows)
         ],
         colorscale=SEQUENTIAL,
-        colorbar={"title": {"text": "probability of the top token"}, "tickformat": ".0%"},
+        colorbar={"title": {"text": "probability"}, "tickformat": ".0%"},
         xgap=2,
         ygap=2,
         hovertemplate="%{customdata}<extra></extra>",
@@ -143,7 +142,7 @@ def plot_next_token(probs: Sequence[TokenProb]) -> go.Figure:
         y_title="token",
     )
     # Room for the number behind the longest bar.
-    layout["xaxis"] |= {"range": [0, min(1.15, 1.25 * best.prob)], "tickformat": ".0%"}
+    layout["xaxis"] |= {"range": [0, min(1.15, 1.25 * best.prob)], "tickformat": ".2~p"}
     # Positions, not names: two tokens may be spelt alike.
     layout["yaxis"] |= {
         "autorange": "reversed",
@@ -220,7 +219,7 @@ def _token_trace(labels: Sequence[str], low: float, high: float) -> go.Scatter:
             "colorscale": SEQUENTIAL,
             "showscale": True,
             "colorbar": {
-                "title": {"text": "Euclidean norm (log scale)"},
+                "title": {"text": "norm (log scale)"},
                 "tickvals": np.log10(ticks).tolist(),
                 "ticktext": [f"{tick:g}" for tick in ticks],
             },

@@ -21,13 +21,8 @@ from components.chart_style import (
 )
 
 # Drawn from wide to narrow, so that lines that lie on each other can all be seen.
-AXES = (
-    ("t", "time", 6.0, BLUE, "solid"),
-    ("h", "height", 3.5, ORANGE, "solid"),
-    ("w", "width", 1.5, GREEN, "solid"),
-)
+AXES = (("t", 6.0, BLUE), ("h", 3.5, ORANGE), ("w", 1.5, GREEN))
 KIND_SYMBOLS = {"text": "circle", "special": "diamond", "image": "square", "video": "cross"}
-MAX_MARKED_SPANS = 6  # more brackets than this would run into each other
 
 
 def plot_positions_3d(
@@ -53,8 +48,9 @@ def plot_positions_3d(
         "yaxis": {"title": {"text": "h (height)"}},
         "zaxis": {"title": {"text": "t (time)"}},
         "aspectmode": "cube",
-        # Not along the diagonal, or all text would lie on one point.
-        "camera": {"eye": {"x": 0.75, "y": -1.9, "z": 0.85}},
+        # Not along the diagonal, or all text would lie on one point; from below the middle, so
+        # that the axis titles stay inside.
+        "camera": {"eye": {"x": 0.95, "y": -2.1, "z": 0.9}, "center": {"x": 0, "y": 0, "z": -0.15}},
     }
     layout["legend"] = {"itemsizing": "constant"}
     layout["meta"]["columns"] = {"customdata": ["index", "token"]}
@@ -92,7 +88,7 @@ def plot_positions(
         positions: (3, n): t, h, w.
         indices: (n,) sequence index of each column.
         labels: n escaped texts.
-        spans: first index, one past the last, and a name, of each picture or frame.
+        spans: first index, one past the last, and a name or none, of each picture or frame.
         jump: sequence index of the token after the first picture, and its position.
     """
     last, top = int(indices[-1]), int(positions.max())
@@ -104,33 +100,40 @@ def plot_positions(
         x_title="sequence index",
         y_title="position",
     )
-    # Wide enough for the line of the plain index only where it is of the same size.
-    layout["yaxis"] |= {"range": [-0.03 * top, 1.18 * top + 1], "zeroline": False}
-    layout["xaxis"] |= {"zeroline": False}
+    # Fixed, so that neither the line of the plain index nor a label stretches them.
+    layout["yaxis"] |= {"range": [-0.04 * top - 1, 1.2 * top + 1], "zeroline": False}
+    layout["xaxis"] |= {
+        "range": [-0.02 * last - 1, 1.02 * last + 1],
+        "zeroline": False,
+        "unifiedhovertitle": {"text": "token %{x}"},
+    }
+    layout["hovermode"] = "x unified"
     layout["shapes"] = [_span_band(start, end) for start, end, _ in spans]
-    layout["annotations"] = [_span_name(*span) for span in spans[:MAX_MARKED_SPANS]]
+    layout["annotations"] = [_span_name(*span) for span in spans if span[2]]
     if jump is not None:
-        layout["annotations"].append(_jump_label(*jump, last=last))
+        layout["annotations"].append(_jump_label(*jump, top=top))
     traces = [
         go.Scatter(
             x=indices[[0, -1]].astype(np.int32),
             y=indices[[0, -1]].astype(np.int32),
-            name="plain index (1-D)",
+            name="plain 1-D",
             mode="lines",
             line={"color": GREY, "width": 1, "dash": "dot"},
             hoverinfo="skip",
         )
     ]
-    for row, (axis, word, width, color, dash) in zip(positions, AXES, strict=True):
+    for row, (axis, width, color) in zip(positions, AXES, strict=True):
+        token_line = "%{customdata}<br>" if axis == "t" else ""
         traces.append(
             go.Scatter(
                 x=indices.astype(np.int32),
                 y=row.astype(np.int32),
-                name=f"{axis} ({word})",
+                name=axis,
                 mode="lines",
-                line={"color": color, "width": width, "dash": dash},
-                customdata=list(labels),
-                hovertemplate=f"token %{{x}}: %{{customdata}}<br>{axis} = %{{y}}<extra></extra>",
+                line={"color": color, "width": width},
+                # Sent once: the three lines share one hover box.
+                customdata=list(labels) if axis == "t" else None,
+                hovertemplate=f"{token_line}{axis} = %{{y}}<extra></extra>",
             )
         )
     layout["meta"]["columns"] = {"customdata": "token"}
@@ -223,18 +226,21 @@ def _span_name(start: int, end: int, name: str) -> dict[str, Any]:
     }
 
 
-def _jump_label(index: int, position: int, *, last: int) -> dict[str, Any]:
-    """An arrow to the first token after the picture, from the side where there is room."""
-    right = index < last / 2
+def _jump_label(index: int, position: int, *, top: int) -> dict[str, Any]:
+    """An arrow to the first token after the picture, from the corner that no line reaches."""
     return {
         "x": index,
         "y": position,
-        "text": f"next text position<br>= largest position + 1 = {position}",
+        "text": f"next text position<br>= largest + 1 = {position}",
         "showarrow": True,
         "arrowhead": 2,
-        "ax": 30 if right else -30,
-        "ay": -70,
-        "xanchor": "left" if right else "right",
+        "arrowwidth": 1,
+        "axref": "x",
+        "ayref": "y",
+        "ax": 0,
+        "ay": 0.93 * top,
+        "xanchor": "left",
+        "yanchor": "bottom",
         "align": "left",
         "font": {"size": FONT_SIZE_PX - 1},
     }

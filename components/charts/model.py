@@ -24,6 +24,15 @@ PART_COLORS = {
     "model.language_model.embed_tokens": GREEN,
     "lm_head": GREEN,
 }
+# White on the light ones would be below a contrast of 4.5:1.
+DARK_TEXT, LIGHT_TEXT = "#14181f", "#ffffff"
+TEXT_COLORS = {
+    GREY: DARK_TEXT,
+    ORANGE: DARK_TEXT,
+    GREEN: DARK_TEXT,
+    BLUE: LIGHT_TEXT,
+    PURPLE: LIGHT_TEXT,
+}
 
 
 def plot_module_tree(nodes: Sequence[ModuleNode]) -> go.Figure:
@@ -54,16 +63,16 @@ def plot_module_tree(nodes: Sequence[ModuleNode]) -> go.Figure:
         parents=["" if node.parent is None else node.parent or ROOT_ID for node in nodes],
         values=[node.num_parameters for node in nodes],
         branchvalues="total",
-        maxdepth=4,
+        maxdepth=5,
         sort=False,
         marker={"colors": [part_color(node.path) for node in nodes]},
-        pathbar={"visible": True},
+        textfont={"color": [TEXT_COLORS[part_color(node.path)] for node in nodes]},
         customdata=[
             [
                 node.kind,
                 _weight_words(node),
                 format_bytes(node.num_bytes),
-                f"{node.num_parameters / total:.2%}",
+                f"{node.num_parameters / total:.1%}",
             ]
             for node in nodes
         ],

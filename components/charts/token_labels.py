@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from playground.records import ModelInputs, Token, VisualSpan
 
 LABEL_CHARS = 18  # longer tokens are cut; the tables show them whole
+MAX_LONG_NAMES = 3  # more pictures than this are marked by their number alone
 
 
 def token_label(text: str, limit: int = LABEL_CHARS) -> str:
@@ -35,5 +36,18 @@ def span_name(inputs: ModelInputs, span: VisualSpan) -> str:
 
 
 def span_marks(inputs: ModelInputs) -> list[tuple[int, int, str]]:
-    """First index, one past the last, and name of every picture or frame, for brackets."""
-    return [(span.start, span.end, span_name(inputs, span)) for span in inputs.spans]
+    """First index, one past the last, and name of every picture or frame, for brackets.
+
+    Names are short, and a video is named once, at its middle frame: longer ones would overlap.
+    """
+    marks = []
+    for span in inputs.spans:
+        frames = [
+            each.frame
+            for each in inputs.spans
+            if (each.kind, each.media_index) == (span.kind, span.media_index)
+        ]
+        named = span.frame == frames[len(frames) // 2]
+        word = f"{span.kind} " if len(inputs.media) <= MAX_LONG_NAMES else ""
+        marks.append((span.start, span.end, f"{word}{span.media_index + 1}" if named else ""))
+    return marks

@@ -52,7 +52,7 @@ def plot_patch_norms(norms: np.ndarray, tokens: np.ndarray, state: int, depth: i
         z=norms.astype(np.float32),
         customdata=tokens.astype(np.int32),
         colorscale=SEQUENTIAL,
-        colorbar={"title": {"text": "Euclidean norm"}},
+        colorbar={"title": {"text": "norm"}},
         hovertemplate="patch row %{y}, column %{x}<br>norm %{z:.4g}<br>"
         "becomes part of token %{customdata}<extra></extra>",
     )
@@ -97,7 +97,7 @@ def plot_norm_summary(summary: np.ndarray, taps: Sequence[int]) -> go.Figure:
             mode="lines+markers",
             line={"dash": dash, "width": 2, "color": color},
             marker={"size": 5},
-            hovertemplate=f"after %{{x}} blocks<br>{name} norm %{{y:.4g}}<extra></extra>",
+            hovertemplate=f"{name} norm after %{{x}} blocks: %{{y:.4g}}<extra></extra>",
         )
         for name, column, dash, color in lines
     ]
@@ -107,8 +107,8 @@ def plot_norm_summary(summary: np.ndarray, taps: Sequence[int]) -> go.Figure:
 def state_words(state: int, depth: int) -> str:
     """Where a state of the tower stands, in words."""
     if state == 0:
-        return "before block 1 (patch embedding + position)"
-    return f"after block {state} of {depth}" + (" (output)" if state == depth else "")
+        return "before the blocks (patch embedding + position)"
+    return f"after {state} of {depth} blocks" + (" (output)" if state == depth else "")
 
 
 def _tap_line(x: int) -> dict[str, Any]:

@@ -40,24 +40,32 @@ def build_decoder_tab(app: App) -> StageTab:
             NUM_POSITIONS,
             step=1,
             label="Positions in the logit lens",
+            min_width=240,
             info="The last ones of the prompt; the rightmost gives the next token.",
         )
         top_k = gr.Slider(
-            1, MAX_TOP_K, TOP_K, step=1, label="Tokens to list", info="The likeliest ones (top k)."
+            1,
+            MAX_TOP_K,
+            TOP_K,
+            step=1,
+            label="Tokens to list",
+            min_width=240,
+            info="The likeliest ones (top k), in the bars and on hover.",
         )
     lens = PlotlyView(label="Logit lens")
     with gr.Row():
         bars = PlotlyView(label="Next token")
-        cache = gr.HTML()
+        with gr.Column(min_width=320):
+            cache = gr.HTML()
     code = build_code_panel()
 
     for slider in (num_positions, top_k):
-        app.on_view(slider.release, draw_choices, [num_positions, top_k], [lens, bars])
+        app.on_view(slider.release, draw_choices, [num_positions, top_k], [lens, bars, code])
     return StageTab(
         stage="decoder",
         run_button=run_button,
         controls=(num_positions, top_k),
-        outputs=(facts, norms, lens, bars, cache, code),
+        outputs=(facts, norms, lens, bars, code, cache),
         stream=stream_decoder,
     )
 
@@ -72,7 +80,6 @@ def stream_decoder(
         draw_norms(run),
         *draw_choices(run, num_positions, top_k),
         cache_html(run.decoded),
-        write_snippet("decoder", run),
     )
 
 
@@ -86,8 +93,8 @@ def draw_norms(run: Run) -> Any:
     )
 
 
-def draw_choices(run: Run, num_positions: int | None, top_k: int | None) -> tuple[Any, Any]:
-    """Logit lens and next-token bars, as the sliders are set."""
+def draw_choices(run: Run, num_positions: int | None, top_k: int | None) -> tuple[Any, ...]:
+    """Logit lens, next-token bars and code, as the sliders are set."""
     output = run.decoded
     count = min(_within(num_positions, NUM_POSITIONS, MAX_POSITIONS), output.num_tokens)
     listed = _within(top_k, TOP_K, MAX_TOP_K)
@@ -95,7 +102,11 @@ def draw_choices(run: Run, num_positions: int | None, top_k: int | None) -> tupl
     lens = playground.decoder.logit_lens(run.engine, output, positions, listed)
     labels = [token_label(run.inputs.tokens[position].text) for position in positions]
     probs = playground.decoder.next_token_probs(run.engine, output.logits, listed)
-    return plot_logit_lens(lens, labels, output.num_deepstack), plot_next_token(probs)
+    return (
+        plot_logit_lens(lens, labels, output.num_deepstack),
+        plot_next_token(probs),
+        write_snippet("decoder", run, top_k=listed),
+    )
 
 
 def facts_html(run: Run) -> str:
@@ -114,7 +125,7 @@ def facts_html(run: Run) -> str:
         )
     else:
         text += "There is no picture, so DeepStack adds nothing."
-    return f"<p>{html.escape(text)}</p>"
+    return f'<p class="pg-fact">{html.escape(text)}</p>'
 
 
 def cache_html(output: DecoderOutput) -> str:
@@ -137,9 +148,9 @@ def cache_html(output: DecoderOutput) -> str:
         ("One token", Mono(f"{total:,} / {output.num_tokens:,}"), f"{per_token:,} bytes"),
     ]
     table = table_html(
-        ("KV cache", "batch × KV heads × tokens × head size", "Memory"),
+        ("KV cache", "Shape", "Memory"),
         rows,
-        "The KV cache after the prefill",
+        "The KV cache: batch × KV heads × tokens × head_dim",
     )
     return f'<p class="note">{html.escape(sentence)}</p>{table}'
 

@@ -124,8 +124,8 @@ def positions_note_html(run: Run) -> str:
             f"{span_name(inputs, first.span).capitalize()} is {size} tokens: h and w count its "
             f"rows and columns, t stands still. Its largest position is {first.largest}, so the "
             f"next token gets {first.next_position}. The {seq} tokens end at position {largest}; "
-            f"rope_deltas = {largest} + 1 − {seq} = {delta}, which is added to the index of every "
-            f"generated token: the first one, index {seq}, gets position {seq + delta}."
+            f"rope_deltas = {largest} + 1 − {seq} = {_signed(delta)}, which is added to the index "
+            f"of every generated token: the first one, index {seq}, gets position {seq + delta}."
         )
     return f'<p class="note">{html.escape(text)}</p>'
 
@@ -138,12 +138,13 @@ def deepstack_note_html(run: Run) -> str:
         return '<p class="note">Without a picture DeepStack has nothing to add.</p>'
     visual = int(merged.visual_pos_masks.sum())
     routes = "; ".join(
-        f"tap {tap + 1} (after vision block {block + 1}) after decoder layer {tap}"
+        f"tap {tap + 1}, after vision block {block}, is added after decoder layer {tap}"
         for tap, block in enumerate(blocks)
     )
     text = (
-        f"DeepStack adds more of the tower at the {visual:,} visual positions, and only there: "
-        f"{routes}. The other {run.inputs.num_tokens - visual:,} positions are left alone."
+        f"DeepStack brings early features of the tower to the {visual:,} visual positions, and "
+        f"only there: {routes} (all counted from 0). The other "
+        f"{run.inputs.num_tokens - visual:,} positions are left alone."
     )
     return f'<p class="note">{html.escape(text)}</p>'
 
@@ -161,6 +162,10 @@ def positions_table(run: Run) -> str:
     return table_html(
         ("Index", "Token", "Kind", "t", "h", "w"), rows, f"Positions of {shown} tokens"
     )
+
+
+def _signed(number: int) -> str:
+    return str(number).replace("-", "−")
 
 
 def _labels(run: Run, indices: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import playground
 from components.charts.model import count_words, plot_module_tree
 from components.plotly_view import PlotlyView
 from components.stage_tab import App
-from components.tables import format_bytes, table_html
+from components.tables import format_bytes
 
 if TYPE_CHECKING:
     from playground.engine import Engine
@@ -44,10 +45,16 @@ def build_model_tab(_app: App) -> ModelTab:
 
 def facts_table(engine: Engine) -> str:
     """What one wants to know about the checkpoint, with a word on what each fact means."""
-    return table_html(
-        ("Fact", "Value", "What it means"),
-        [*_checkpoint_rows(engine), *_decoder_rows(engine), *_vision_rows(engine)],
-        "The loaded checkpoint",
+    rows = [*_checkpoint_rows(engine), *_decoder_rows(engine), *_vision_rows(engine)]
+    lines = "".join(
+        f'<tr><th scope="row">{html.escape(name)}</th><td>{html.escape(value)}</td>'
+        f"<td>{html.escape(words)}</td></tr>"
+        for name, value, words in rows
+    )
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("Fact", "Value", "What it means"))
+    return (
+        '<table class="facts" aria-label="The loaded checkpoint">'
+        f"<thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
     )
 
 
@@ -115,7 +122,7 @@ def _decoder_rows(engine: Engine) -> list[tuple[str, str, str]]:
 def _vision_rows(engine: Engine) -> list[tuple[str, str, str]]:
     facts = engine.facts
     side = facts.num_grid_per_side
-    taps = ", ".join(str(block + 1) for block in facts.deepstack_visual_indexes)
+    taps = ", ".join(str(block) for block in facts.deepstack_visual_indexes)
     layers = ", ".join(str(layer) for layer in range(len(facts.deepstack_visual_indexes)))
     return [
         (
@@ -135,5 +142,9 @@ def _vision_rows(engine: Engine) -> list[tuple[str, str, str]]:
             f"{side} × {side}",
             f"{facts.num_position_embeddings:,} learned positions, interpolated to each picture",
         ),
-        ("DeepStack", f"after blocks {taps}", f"added after decoder layers {layers}"),
+        (
+            "DeepStack",
+            f"after blocks {taps}",
+            f"added after decoder layers {layers}; all counted from 0",
+        ),
     ]

@@ -44,21 +44,29 @@ def build_vision_tab(app: App) -> StageTab:
                 FIRST_STATE,
                 step=1,
                 label="Blocks passed",
+                min_width=240,
                 info="0 is the patch embedding plus position; the last one is the tower's output.",
             )
             span = gr.Dropdown(
-                [("image 1", 0)], value=0, label="Picture or video frame", visible=False
+                [("image 1", 0)],
+                value=0,
+                label="Picture or video frame",
+                min_width=240,
+                visible=False,
             )
         with gr.Row():
-            picture = gr.HTML()
-            pca = gr.HTML()
+            with gr.Column(min_width=300):
+                picture = gr.HTML()
+            with gr.Column(min_width=300):
+                pca = gr.HTML()
         with gr.Row():
             norms = PlotlyView(label="Norm of each patch")
             summary = PlotlyView(label="Norms through the tower")
     code = build_code_panel()
 
     app.on_view(state.input, draw_state, [state, span], [pca, norms])
-    app.on_view(span.input, draw_span, [state, span], [picture, pca, norms, summary])
+    app.on_view(state.release, write_code, [state, span], [code])
+    app.on_view(span.input, draw_span, [state, span], [picture, pca, norms, summary, code])
     return StageTab(
         stage="vision",
         run_button=run_button,
@@ -73,11 +81,20 @@ def stream_vision(
 ) -> Iterator[tuple[Any, ...]]:
     """Run the tower where it has not run yet, and draw."""
     run.ensure("vision", progress)
-    code = write_snippet("vision", run)
     spans = run.inputs.spans
     if not spans:
         hidden = gr.update(visible=False)
-        yield (NO_PICTURE, hidden, gr.skip(), gr.skip(), "", "", None, None, code)
+        yield (
+            NO_PICTURE,
+            hidden,
+            gr.skip(),
+            gr.skip(),
+            "",
+            "",
+            None,
+            None,
+            write_snippet("vision", run),
+        )
         return
     depth = run.engine.facts.vision_depth
     state = _within(state, depth)
@@ -89,7 +106,6 @@ def stream_vision(
         gr.update(maximum=depth, value=state),
         gr.update(choices=names, value=span, visible=len(spans) > 1),
         *draw_span(run, state, span),
-        code,
     )
 
 
@@ -102,6 +118,7 @@ def draw_span(run: Run, state: int | None, span: int | None) -> tuple[Any, ...]:
         plot_norm_summary(
             playground.vision_maps.norm_summary(tower, chosen), tower.deepstack_layers
         ),
+        write_code(run, state, span),
     )
 
 
@@ -117,11 +134,20 @@ def draw_state(run: Run, state: int | None, span: int | None) -> tuple[Any, ...]
     )
 
 
+def write_code(run: Run, state: int | None, span: int | None) -> str:
+    """The snippet that reproduces what is shown."""
+    chosen, tower = _find_span(run, span)
+    block = _within(state, len(tower.hidden_states) - 1)
+    return write_snippet("vision", run, block=block, kind=chosen.kind)
+
+
 def model_picture_html(inputs: ModelInputs, span: VisualSpan) -> str:
     """The picture as the model gets it, undone from its patches."""
     pixels = playground.preprocess.unpatchify(inputs, span)[0]
     height, width = pixels.shape[:2]
     name = span_name(inputs, span)
+    if span.kind == "video":
+        name += f" (the first of {inputs.temporal_patch_size} frames)"
     return picture_html(
         pixels,
         alt=f"{name} as the model is given it",
@@ -153,15 +179,16 @@ def facts_html(run: Run) -> str:
     towers = [tower for tower in (run.vision.image, run.vision.video) if tower is not None]
     patches = sum(len(tower.patch_embeds) for tower in towers)
     merged = sum(len(tower.pooler_output) for tower in towers)
-    taps = ", ".join(str(block + 1) for block in facts.deepstack_visual_indexes)
+    taps = ", ".join(str(block) for block in facts.deepstack_visual_indexes)
     text = (
         f"{patches:,} patches of {facts.patch_size} × {facts.patch_size} pixels go through "
         f"{facts.vision_depth} blocks as vectors of {facts.vision_hidden_size:,} numbers "
         f"({facts.vision_num_heads} heads). The merger joins {facts.merge_size} × "
         f"{facts.merge_size} patches each: {merged:,} tokens of {facts.out_hidden_size:,} numbers. "
-        f"DeepStack taps after blocks {taps} hand early features to the decoder's first layers."
+        f"DeepStack taps after blocks {taps} (counted from 0) hand early features to the decoder's "
+        "first layers."
     )
-    return f"<p>{html.escape(text)}</p>"
+    return f'<p class="pg-fact">{html.escape(text)}</p>'
 
 
 def _find_span(run: Run, index: int | None) -> tuple[VisualSpan, TowerOutput]:

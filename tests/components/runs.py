@@ -1,0 +1,46 @@
+"""Runs of one user turn and tabs on a page of their own, for the tests of the tabs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+import gradio as gr
+
+from components.engine_host import EngineHost
+from components.stage_tab import App
+from playground.engine import Engine
+from playground.pipeline import Run, RunStore
+from playground.records import Clip, Picture, Prompt, Turn
+
+T = TypeVar("T")
+
+
+def make_run(
+    engine: Engine,
+    text: str = "What is left of the square?",
+    *pictures: Picture,
+    clip: Clip | None = None,
+    max_pixels: int | None = None,
+) -> Run:
+    """A run that nothing has been computed of."""
+    turn = Turn("user", text, pictures=pictures, clip=clip)
+    return Run(engine, Prompt((turn,), max_pixels=max_pixels))
+
+
+def ignore_progress(_what: str, _done: int, _total: int) -> None:
+    """A progress callback for runs that nobody watches."""
+
+
+def build_alone(builder: Callable[[App], T]) -> T:
+    """Build one tab on a page of its own; nothing is loaded or launched.
+
+    Inside a running event loop, because `gr.Blocks` otherwise makes several and closes none.
+    """
+
+    async def build() -> T:
+        with gr.Blocks(analytics_enabled=False):
+            return builder(App(EngineHost("tiny"), RunStore(), gr.State(None)))
+
+    return asyncio.run(build())

@@ -1,0 +1,64 @@
+"""A photo's run must reach the page without stutter: no tab sends more than 400 kB at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import plotly.graph_objects as go
+import pytest
+
+from components.plotly_view import encode_figure
+from components.tabs.decoder_tab import MAX_POSITIONS, MAX_TOP_K, stream_decoder
+from components.tabs.merge_tab import stream_merge
+from components.tabs.vision_tab import stream_vision
+from playground.engine import Engine
+from playground.pipeline import Run
+from tests.components.runs import ignore_progress, make_run
+from tests.media_samples import make_picture
+
+MAX_UPDATE_BYTES = 400_000
+MAX_SVG_POINTS = 5_000
+PHOTO = (1280, 960)
+
+
+@pytest.fixture(scope="module")
+def photo_run(tiny_random_engine: Engine) -> Run:
+    """1,200 visual tokens, as the 2B model makes of the same photo."""
+    run = make_run(
+        tiny_random_engine,
+        "Describe this picture in every detail. " * 10,
+        make_picture(*PHOTO),
+        max_pixels=PHOTO[0] * PHOTO[1],
+    )
+    assert run.inputs.spans[0].num_patches == 80 * 60
+    return run
+
+
+def _num_bytes(value: Any) -> int:
+    return len((encode_figure(value) or "") if isinstance(value, go.Figure) else str(value))
+
+
+def _check(drawn: tuple[Any, ...]) -> None:
+    assert sum(_num_bytes(value) for value in drawn) <= MAX_UPDATE_BYTES
+    for figure in drawn:
+        if isinstance(figure, go.Figure):
+            points = sum(len(trace.x) for trace in figure.data if trace.type == "scatter")
+            assert points <= MAX_SVG_POINTS
+
+
+def test_vision(photo_run: Run) -> None:
+    _check(next(stream_vision(photo_run, ignore_progress, 2, 0)))
+
+
+def test_merge(photo_run: Run) -> None:
+    _check(next(stream_merge(photo_run, ignore_progress)))
+
+
+def test_decoder(photo_run: Run) -> None:
+    _check(next(stream_decoder(photo_run, ignore_progress, MAX_POSITIONS, MAX_TOP_K)))
+
+
+def test_merge_of_a_long_text(tiny_random_engine: Engine) -> None:
+    run = make_run(tiny_random_engine, "one two three " * 280)
+    assert run.inputs.num_tokens > 800
+    _check(next(stream_merge(run, ignore_progress)))

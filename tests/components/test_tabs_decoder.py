@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from components.charts.token_labels import token_label
+from components.tabs.decoder_tab import (
+    MAX_POSITIONS,
+    build_decoder_tab,
+    cache_html,
+    draw_choices,
+    facts_html,
+    stream_decoder,
+)
+from playground.engine import Engine
+from playground.pipeline import Run
+from playground.preprocess import model_kwargs
+from playground.records import Picture
+from playground.tokens import token_text
+from tests.components.runs import build_alone, ignore_progress, make_run
+
+NAMES = ("facts", "norms", "lens", "bars", "code", "cache")
+
+
+def _draw(run: Run, num_positions: int | None = 4, top_k: int | None = 5) -> dict[str, Any]:
+    (drawn,) = stream_decoder(run, ignore_progress, num_positions, top_k)
+    return dict(zip(NAMES, drawn, strict=True))
+
+
+@pytest.fixture(scope="module")
+def image_run(tiny_random_engine: Engine, picture: Picture) -> Run:
+    return make_run(tiny_random_engine, "What is this?", picture)
+
+
+@torch.no_grad()
+def _plain_forward(run: Run) -> tuple[torch.Tensor, torch.Tensor]:
+    """The layers' inputs with the final norm's (layers + 1, seq, hidden), and the last logits."""
+    model: Any = run.engine.model
+    decoder, shared = model.model.language_model, model.model.rope_deltas
+    states: list[torch.Tensor] = []
+
+    def keep(_module: Any, args: Any, kwargs: Any) -> None:
+        states.append((args[0] if args else kwargs["hidden_states"])[0])
+
+    hooks = [
+        module.register_forward_pre_hook(keep, with_kwargs=True)
+        for module in (*decoder.layers, decoder.norm)
+    ]
+    try:
+        logits = model(**model_kwargs(run.inputs)).logits[0, -1]
+    finally:
+        for hook in hooks:
+            hook.remove()
+        model.model.rope_deltas = shared
+    return torch.stack(states), logits
+
+
+def test_the_heat_map_holds_the_residual_norms(image_run: Run) -> None:
+    states, _ = _plain_forward(image_run)
+    heat_map, tokens = _draw(image_run)["norms"].data
+    np.testing.assert_allclose(heat_map.z, states.norm(dim=-1), rtol=1e-6)
+    assert len(tokens.customdata) == image_run.inputs.num_tokens
+    assert tokens.customdata[0] == "&lt;|im_start|&gt;"
+
+
+@torch.no_grad()
+def test_the_lens_is_norm_and_lm_head_of_every_state(image_run: Run) -> None:
+    states, _ = _plain_forward(image_run)
+    model: Any = image_run.engine.model
+    probs = model.lm_head(model.model.language_model.norm(states[:, -4:])).softmax(-1)
+    table = _draw(image_run)["lens"].data[0]
+    np.testing.assert_allclose(table.z, probs.amax(-1), rtol=1e-5)
+    best = probs[2, 1].argmax().item()
+    text = token_label(token_text(image_run.engine.tokenizer, int(best)), 9)
+    assert table.text[2][1] == text
+    assert table.customdata[2][1].count("<br>") == 5
+
+
+def test_the_lens_ends_with_the_next_token(image_run: Run) -> None:
+    _, logits = _plain_forward(image_run)
+    drawn = _draw(image_run)
+    probs, ids = logits.softmax(-1).topk(5)
+    np.testing.assert_allclose(drawn["bars"].data[0].x, probs, rtol=1e-5)
+    assert [entry[1] for entry in drawn["bars"].data[0].customdata] == ids.tolist()
+    assert drawn["lens"].data[0].z[-1, -1] == pytest.approx(float(probs[0]), rel=1e-5)
+
+
+def test_the_sliders_choose_positions_and_tokens(image_run: Run) -> None:
+    lens, bars, code = draw_choices(image_run, 2, 7)
+    seq = image_run.inputs.num_tokens
+    assert [text.split("<br>")[0] for text in lens.layout.xaxis.ticktext] == [
+        str(seq - 2),
+        str(seq - 1),
+    ]
+    assert len(bars.data[0].x) == 7
+    assert "topk(7)" in code
+
+
+def test_values_outside_the_sliders_are_brought_inside(image_run: Run) -> None:
+    lens, bars, _ = draw_choices(image_run, 10_000, 0)
+    assert lens.data[0].z.shape[1] == MAX_POSITIONS
+    assert len(bars.data[0].x) == 1
+
+
+def test_the_cache_is_told_in_bytes(image_run: Run) -> None:
+    facts = image_run.engine.facts
+    html, per_token = cache_html(image_run.decoded), facts.kv_bytes_per_token(torch.float32)
+    assert f"{per_token:,} bytes" in html
+    seq = image_run.inputs.num_tokens
+    assert f"1 × {facts.num_key_value_heads} × {seq} × {facts.head_dim}" in html
+    assert f"{seq * per_token:,} / {seq}" in html
+
+
+def test_deepstack_layers_are_named(image_run: Run, tiny_random_engine: Engine) -> None:
+    assert "after layers 0, 1, 2" in facts_html(image_run)
+    ticks = _draw(image_run)["norms"].layout.yaxis.ticktext
+    assert [tick for tick in ticks if "◆" in tick] == ["1 ◆", "2 ◆", "3 ◆"]
+    text_run = make_run(tiny_random_engine, "Hello")
+    assert "DeepStack adds nothing" in facts_html(text_run)
+    assert not any("◆" in tick for tick in _draw(text_run)["norms"].layout.yaxis.ticktext)
+
+
+def test_the_tab_yields_a_value_for_every_output(image_run: Run) -> None:
+    tab = build_alone(build_decoder_tab)
+    values = [control.value for control in tab.controls]
+    (drawn,) = tab.stream(image_run, ignore_progress, *values)
+    assert len(drawn) == len(tab.outputs)

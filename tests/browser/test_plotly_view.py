@@ -500,6 +500,8 @@ def test_no_other_host_is_asked_and_plotly_comes_once(page: PageFactory, flat_ur
     assert log.hosts() == {flat_url.split("/")[2]}
     for file in ("plotly.min.js", "plotly_view.js", "chart_table.js", "plotly_view.css"):
         assert sum(file in url for url in log.urls) == 1
+    # The browser's own cache would hide a second copy from the requests.
+    assert tab.locator("script[src*='plotly.min.js']").count() == 1
     assert tab.locator("a[href*='plotly']").count() == 0
     assert log.problems == []
 

@@ -205,6 +205,8 @@ class Page:
         settings = {tab.stage: [next(remaining) for _ in tab.controls] for tab in self.tabs}
         try:
             for tab in tabs:
+                if run.has(tab.stage):
+                    continue  # drawn when it was computed; its controls redraw it themselves
                 for drawn in tab.stream(run, progress, *settings[tab.stage]):
                     yield dict(zip(tab.outputs, drawn, strict=True))
         except StageCancelled:
@@ -220,7 +222,7 @@ class Page:
         current = self.runs.peek(run_key)
         if current is not None and prompt_fingerprint(current.prompt) == prompt_fingerprint(prompt):
             return run_key or "", current
-        run = Run(self.host.engine, prompt)
+        run = Run(self.host.engine, prompt, earlier=current)
         self.runs.discard(run_key)
         return self.runs.add(run), run
 

@@ -84,7 +84,7 @@ class user_messages:  # noqa: N801 - reads as a statement: ``with user_messages(
 
 def build_stage_header(title: str, sentence: str) -> gr.Button:
     """The tab's heading, the sentence that says what the stage does, and its run button."""
-    with gr.Row(elem_classes="stage-header", equal_height=True):
+    with gr.Row(elem_classes="stage-header"):
         gr.Markdown(f"## {title}\n\n{sentence}", elem_classes="stage-sentence")
         return gr.Button("Run this stage", size="sm", scale=0, min_width=140)
 

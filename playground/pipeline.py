@@ -37,15 +37,26 @@ STORE_BYTES = 2 << 30  # 2 GiB: about ten 2B runs of 1,000 tokens, thousands on 
 class Run:
     """The records of one prompt; each stage is computed once, when it is first asked for."""
 
-    def __init__(self, engine: Engine, prompt: Prompt) -> None:
+    def __init__(self, engine: Engine, prompt: Prompt, *, earlier: Run | None = None) -> None:
+        """Start a run.
+
+        Args:
+            engine: the loaded checkpoint.
+            prompt: what it starts from.
+            earlier: the same page's run before; its vision tower's output serves again where the
+                pictures are the same, as for a new question on the same image.
+        """
         self.engine = engine
         self.prompt = prompt
         self._records: dict[str, Any] = {}
+        self._seen: tuple[ModelInputs, VisionOutput] | None = None
+        if earlier is not None and earlier.engine is engine and earlier.has("vision"):
+            self._seen = earlier.inputs, earlier.vision
         # Two handlers of one page must not compute the same stage twice.
         self._lock = threading.RLock()
 
-    def has(self, stage: Stage) -> bool:
-        """True where the stage has been computed."""
+    def has(self, stage: str) -> bool:
+        """True where the stage has been computed; sampling and cache reuse are no part of a run."""
         return stage in self._records
 
     def ensure(self, stage: Stage, progress: Progress | None = None) -> None:
@@ -66,6 +77,9 @@ class Run:
         if stage == "preprocess":
             return playground.preprocess.run_preprocess(engine, self.prompt)
         if stage == "vision":
+            seen, self._seen = self._seen, None
+            if seen is not None and _same_pictures(seen[0], self.inputs):
+                return seen[1]
             return playground.vision.run_vision(engine, self.inputs, progress=progress)
         if stage == "merge":
             return playground.merge.run_merge(engine, self.inputs, self.vision)
@@ -114,6 +128,13 @@ class Run:
     def num_bytes(self) -> int:
         """Memory held by the records' arrays, tensors and cache; what two share counts once."""
         return sum(dict(_arrays(list(self._records.values()))).values())
+
+
+def _same_pictures(first: ModelInputs, second: ModelInputs) -> bool:
+    """Whether the vision tower would be given exactly the same."""
+    names = ("pixel_values", "image_grid_thw", "pixel_values_videos", "video_grid_thw")
+    pairs = ((getattr(first, name), getattr(second, name)) for name in names)
+    return all(a is b if a is None or b is None else a.equal(b) for a, b in pairs)
 
 
 def _arrays(value: Any) -> Iterator[tuple[int, int]]:

@@ -13,6 +13,7 @@ from playground import decoder, merge, preprocess, vision
 from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
 from playground.pipeline import STAGES, Run, RunStore, Stage
+from playground.records import Picture, Prompt, Turn
 from tests.playground.prompt_samples import PROMPTS
 
 
@@ -66,6 +67,45 @@ def test_each_stage_once_for_many_threads(tiny_random_engine: Engine, calls: Cou
     for thread in threads:
         thread.join()
     assert calls == dict.fromkeys(STAGES, 1)
+
+
+def ask(picture: Picture, text: str) -> Prompt:
+    return Prompt(turns=(Turn("user", text, pictures=(picture,)),))
+
+
+def test_another_question_on_the_same_picture_spares_the_tower(
+    tiny_random_engine: Engine, calls: Counter[str], picture: Picture
+) -> None:
+    first = Run(tiny_random_engine, ask(picture, "What is it?"))
+    first.ensure("decoder")
+    second = Run(tiny_random_engine, ask(picture, "Where is it?"), earlier=first)
+    assert second.vision is first.vision
+    assert calls["vision"] == 1
+    alone = Run(tiny_random_engine, second.prompt)
+    assert torch.equal(second.decoded.logits, alone.decoded.logits)
+
+
+def test_another_picture_does_not(
+    tiny_random_engine: Engine, calls: Counter[str], picture: Picture
+) -> None:
+    first = Run(tiny_random_engine, ask(picture, "What is it?"))
+    first.ensure("vision")
+    changed = picture.pixels.copy()
+    changed[0, 0] ^= 255
+    second = Run(tiny_random_engine, ask(Picture(changed), "What is it?"), earlier=first)
+    second.ensure("vision")
+    without = Run(tiny_random_engine, PROMPTS["text"], earlier=first)
+    assert without.vision.image is None
+    assert calls["vision"] == 3
+
+
+def test_an_earlier_run_that_did_not_get_so_far(
+    tiny_random_engine: Engine, calls: Counter[str], picture: Picture
+) -> None:
+    first = Run(tiny_random_engine, ask(picture, "What is it?"))
+    first.ensure("preprocess")
+    Run(tiny_random_engine, first.prompt, earlier=first).ensure("vision")
+    assert calls["vision"] == 1
 
 
 def test_a_failed_stage_keeps_the_earlier_ones(

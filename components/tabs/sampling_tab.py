@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -13,24 +12,15 @@ import gradio as gr
 from gradio.components.base import Component
 
 import playground
-from components.charts.sampling import (
-    filter_name,
-    plot_candidates,
-    plot_entropy,
-    plot_probabilities,
-)
+from components.charts.sampling import plot_candidates, plot_entropy, plot_probabilities
 from components.html_view import build_html_view
 from components.plotly_view import PlotlyView
+from components.sampling_words import column_texts, divergence_html, step_html
 from components.snippets import write_snippet
 from components.stage_tab import App, StageTab, build_code_panel, build_stage_header
-from components.strips import (
-    probability_legend_html,
-    raw_probability,
-    token_chips_html,
-    visible,
-)
+from components.strips import probability_legend_html
 from playground.errors import InputError, StageCancelled
-from playground.records import Progress, SamplingRun, SamplingSettings, SamplingTrace
+from playground.records import Progress, SamplingRun, SamplingSettings
 from playground.sampling_settings import check_settings
 
 if TYPE_CHECKING:
@@ -239,7 +229,7 @@ def read_settings(name: str, values: Sequence[Any]) -> SamplingSettings:
 def _running_values(sampled: SamplingRun) -> tuple[Any, ...]:
     count = max(len(trace.steps) for trace in sampled.traces)
     words = f'<p class="pg-fact">Writing … {count} tokens</p>'
-    return (*_column_texts(sampled), words, *(gr.skip() for _ in range(8)))
+    return (*column_texts(sampled, NAMES), words, *(gr.skip() for _ in range(8)))
 
 
 def _final_values(sampled: SamplingRun, seconds: float, snippet: str) -> tuple[Any, ...]:
@@ -247,8 +237,8 @@ def _final_values(sampled: SamplingRun, seconds: float, snippet: str) -> tuple[A
     first = sampled.first_divergence or 0
     words, candidates = step_views(sampled, first, 0)
     return (
-        *_column_texts(sampled),
-        divergence_html(sampled, seconds),
+        *column_texts(sampled, NAMES),
+        divergence_html(sampled, NAMES, seconds),
         plot_probabilities(sampled, NAMES),
         plot_entropy(sampled, NAMES),
         sampled,
@@ -282,72 +272,3 @@ def step_views(sampled: SamplingRun, index: int, row: int) -> tuple[str, Any]:
     trace = sampled.traces[row]
     index = min(max(index, 0), len(trace.steps) - 1)
     return step_html(trace, index, NAMES[row]), plot_candidates(trace, index, NAMES[row])
-
-
-# ---------------------------------------------------------------------------------- in words
-
-
-def _column_texts(sampled: SamplingRun) -> list[str]:
-    """Each column's text as chips, with a line of facts under it."""
-    mark = sampled.first_divergence
-    return [
-        f'<h4 class="pg-column-name">Column {name}</h4>{token_chips_html(trace.steps, mark=mark)}'
-        f'<p class="pg-column-facts">{html.escape(_trace_words(trace))}</p>'
-        for name, trace in zip(NAMES, sampled.traces, strict=True)
-    ]
-
-
-def _trace_words(trace: SamplingTrace) -> str:
-    endings = {
-        "running": "still writing",
-        "stop": "ended by the model",
-        "length": "cut at the limit",
-    }
-    # Every probability of a drawn token is above zero; rounding may still bring one to it.
-    logs = [math.log(max(raw_probability(step), 1e-45)) for step in trace.steps]
-    return (
-        f"{len(logs)} tokens, {endings[trace.finish_reason]}; mean log-probability before the "
-        f"filters {sum(logs) / len(logs):.2f} nats"
-    )
-
-
-def divergence_html(sampled: SamplingRun, seconds: float) -> str:
-    """Where the columns part, and how long both took together."""
-    count = sum(len(trace.steps) for trace in sampled.traces)
-    took = f"{count} tokens in {seconds:.1f} s, both columns in one batch."
-    first = sampled.first_divergence
-    if first is None:
-        return f'<p class="pg-fact">The columns are the same to the end. {took}</p>'
-    ways = " ".join(
-        f"{name} {_way_words(trace, first)}."
-        for name, trace in zip(NAMES, sampled.traces, strict=True)
-    )
-    return (
-        f'<p class="pg-fact"><strong>The columns first differ at token {first + 1}.</strong> '
-        f"{ways} {took}</p>"
-    )
-
-
-def _way_words(trace: SamplingTrace, index: int) -> str:
-    if index >= len(trace.steps):
-        return "has ended before it"
-    step = trace.steps[index]
-    return f"writes “{html.escape(visible(step.text))}” ({raw_probability(step):.1%})"
-
-
-def step_html(trace: SamplingTrace, index: int, name: str) -> str:
-    """One step in a sentence."""
-    step = trace.steps[index]
-    removed = dict.fromkeys(filter_name(each.removed_by) for each in step.top if each.removed_by)
-    cuts = f" Some of the likeliest were removed by: {', '.join(removed)}." if removed else ""
-    left = "1 token was" if step.num_kept == 1 else f"{step.num_kept:,} tokens were"
-    draw = (
-        "Taken without a draw: it has the largest logit."
-        if step.uniform is None
-        else f"The number drawn was {step.uniform:.4f}."
-    )
-    return (
-        f'<p class="pg-fact"><strong>Column {name}, token {index + 1}: '
-        f"“{html.escape(visible(step.text))}”</strong> — {raw_probability(step):.1%} before the "
-        f"filters, {step.prob:.1%} after; {left} left. {draw}{cuts}</p>"
-    )

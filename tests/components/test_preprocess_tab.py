@@ -116,9 +116,7 @@ def test_the_stream_draws_everything_in_a_small_payload(
 
 def test_eight_photos_stay_a_small_payload(tiny_random_engine: Engine) -> None:
     rng = np.random.default_rng(0)
-    photos = tuple(
-        Picture(rng.integers(90, 160, (480, 640, 3), dtype=np.uint8)) for _ in range(8)
-    )
+    photos = tuple(Picture(rng.integers(90, 160, (480, 640, 3), dtype=np.uint8)) for _ in range(8))
     prompt = Prompt((Turn("user", "Compare.", pictures=photos),))
     source = media_html(run_preprocess(tiny_random_engine, prompt))
     assert len(read_html(source).find("img")) == 8
@@ -127,6 +125,6 @@ def test_eight_photos_stay_a_small_payload(tiny_random_engine: Engine) -> None:
 
 @pytest.mark.parametrize("text", ["{{value}}", "${value}", "</p></div><script>1</script>"])
 def test_text_that_looks_like_code_stays_text(tiny_random_engine: Engine, text: str) -> None:
-        inputs = run_preprocess(tiny_random_engine, Prompt((Turn("user", text),)))
+    inputs = run_preprocess(tiny_random_engine, Prompt((Turn("user", text),)))
     page = read_html(template_html(inputs))
     assert any(text in each.text for each in page.find("div", "pg-message-text"))

@@ -16,6 +16,7 @@ from components.charts.sampling import (
     plot_entropy,
     plot_probabilities,
 )
+from components.sampling_words import divergence_html, step_html
 from components.stage_tab import StageTab
 from components.tabs import sampling_tab
 from components.tabs.sampling_tab import (
@@ -24,11 +25,9 @@ from components.tabs.sampling_tab import (
     NAMES,
     PRESETS,
     build_sampling_tab,
-    divergence_html,
     draw_step,
     point_values,
     read_settings,
-    step_html,
     stream_tab,
 )
 from playground.engine import Engine
@@ -183,11 +182,11 @@ def test_greedy_steps_are_told_from_drawn_ones(sampled: SamplingRun) -> None:
 def test_the_first_difference_in_words(sampled: SamplingRun) -> None:
     first = sampled.first_divergence
     assert first is not None
-    assert f"first differ at token {first + 1}." in divergence_html(sampled, 1.0)
+    assert f"first differ at token {first + 1}." in divergence_html(sampled, NAMES, 1.0)
     same = SamplingRun((sampled.traces[0], sampled.traces[0]))
-    assert "the same to the end" in divergence_html(same, 1.0)
+    assert "the same to the end" in divergence_html(same, NAMES, 1.0)
     shorter = dataclasses.replace(sampled.traces[0], steps=sampled.traces[0].steps[:4])
-    words = divergence_html(SamplingRun((sampled.traces[0], shorter)), 1.0)
+    words = divergence_html(SamplingRun((sampled.traces[0], shorter)), NAMES, 1.0)
     assert "first differ at token 5" in words
     assert "B has ended before it" in words
 

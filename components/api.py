@@ -8,143 +8,36 @@ The functions' signatures and docstrings become the endpoints' schemas, also for
 # would take a postponed one for "any value".
 
 import statistics
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any
 
 import gradio as gr
-import numpy as np
-from gradio.utils import get_upload_folder
 
 import playground
+from components.api_answers import (
+    CacheAnswer,
+    DecoderAnswer,
+    MergeAnswer,
+    PreprocessAnswer,
+    SamplingAnswer,
+    Settings,
+    VisionAnswer,
+    column_answer,
+    lens_row,
+    list_of_objects,
+    plain_numbers,
+    preprocess_answer,
+)
 from components.engine_host import EngineHost
 from components.prompt_reader import check_whole, read_prompt
 from components.stage_tab import MODEL_QUEUE, App, user_messages
-from playground.errors import InputError, ModelError
+from components.uploads import refuse_addresses, uploaded_path
 from playground.pipeline import Run
-from playground.records import Candidate, SamplingTrace
 from playground.sampling_settings import check_columns, check_max_new_tokens
 
 MAX_TOP_K = 50
 API_LIMIT = 4  # calls at once; the engine's own lock lets one forward through at a time
 
 File = gr.FileData | None
-Thw = list[list[int]]
-
-# ------------------------------------------------------------------------------ the answers
-
-
-class TokenAnswer(TypedDict):
-    index: int
-    id: int
-    text: str
-    bytes: list[int]
-    special: bool
-    role: Literal["system", "user", "assistant", "template"]
-    kind: Literal["text", "special", "image", "video"]
-
-
-class TensorAnswer(TypedDict):
-    shape: list[int]
-    dtype: str
-
-
-class PreprocessAnswer(TypedDict):
-    rendered_prompt: str
-    tokens: list[TokenAnswer]
-    image_grid_thw: Thw
-    num_image_tokens: int
-    original_size: list[int] | None
-    resized_size: list[int] | None
-    tensors: dict[str, TensorAnswer]
-
-
-class VisionAnswer(TypedDict):
-    num_patches: int
-    num_merged_tokens: int
-    deepstack_layers: list[int]
-    pca: list[list[list[int]]]
-    norms: list[list[float]]
-
-
-class MergeAnswer(TypedDict):
-    position_ids: list[list[int]]
-    rope_delta: int
-    visual_positions: list[int]
-    inputs_embeds_norms: list[float]
-
-
-class ProbAnswer(TypedDict):
-    id: int
-    text: str
-    prob: float
-
-
-class KvAnswer(TypedDict):
-    shape: list[int]
-    bytes: int
-
-
-class ParityAnswer(TypedDict):
-    max_abs_diff: float
-
-
-class DecoderAnswer(TypedDict):
-    next_token: list[ProbAnswer]
-    logit_lens: list[list[ProbAnswer]]
-    residual_norms: list[float]
-    kv: KvAnswer
-    parity: ParityAnswer
-
-
-class Settings(TypedDict, total=False):
-    temperature: float
-    top_k: int
-    top_p: float
-    min_p: float
-    repetition_penalty: float
-    frequency_penalty: float
-    presence_penalty: float
-    seed: int
-
-
-class CandidateAnswer(TypedDict):
-    id: int
-    text: str
-    prob: float
-    removed_by: str | None
-
-
-class StepAnswer(TypedDict):
-    id: int
-    text: str
-    prob: float
-    entropy: float
-    top: list[CandidateAnswer]
-
-
-class ColumnAnswer(TypedDict):
-    settings: Settings
-    text: str
-    tokens: list[StepAnswer]
-
-
-class SamplingAnswer(TypedDict):
-    runs: list[ColumnAnswer]
-    first_divergence: int | None
-
-
-class CacheAnswer(TypedDict):
-    hit: bool
-    shared_tokens: int
-    computed_tokens: int
-    miss_ms: float
-    hit_ms: float
-    kv_bytes: int
-    max_abs_diff: float
-
-
-# ---------------------------------------------------------------------------- the endpoints
 
 
 class Endpoints:
@@ -171,35 +64,7 @@ class Endpoints:
             rendered_prompt, tokens, image_grid_thw (patches), num_image_tokens, sizes, tensors
         """
         with user_messages():
-            inputs = self._run(image, text, system, max_pixels).inputs
-            media = inputs.media[0] if inputs.media else None
-            grids = inputs.image_grid_thw
-            return {
-                "rendered_prompt": inputs.rendered_prompt,
-                "tokens": [
-                    {
-                        "index": token.index,
-                        "id": token.id,
-                        "text": token.text,
-                        "bytes": list(token.raw),
-                        "special": token.special,
-                        "role": token.role,
-                        "kind": token.kind,
-                    }
-                    for token in inputs.tokens
-                ],
-                "image_grid_thw": [] if grids is None else grids.tolist(),
-                "num_image_tokens": sum(token.kind == "image" for token in inputs.tokens),
-                "original_size": None if media is None else list(media.original_size),
-                "resized_size": None if media is None else list(media.resized_size),
-                "tensors": {
-                    name: {
-                        "shape": list(tensor.shape),
-                        "dtype": str(tensor.dtype).removeprefix("torch."),
-                    }
-                    for name, tensor in playground.preprocess.model_kwargs(inputs).items()
-                },
-            }
+            return preprocess_answer(self._run(image, text, system, max_pixels).inputs)
 
     def vision_tower(
         self,
@@ -232,7 +97,7 @@ class Endpoints:
             if tower is not None:
                 span = run.inputs.spans[0]
                 pca = playground.vision_maps.patch_pca(tower, span, block).rgb.tolist()
-                norms = _plain(
+                norms = plain_numbers(
                     "patch norms", playground.vision_maps.patch_norms(tower, span, block)
                 )
             return {
@@ -268,7 +133,7 @@ class Endpoints:
                 "visual_positions": [
                     index for span in run.inputs.spans for index in range(span.start, span.end)
                 ],
-                "inputs_embeds_norms": _plain("embedding norms", norms),
+                "inputs_embeds_norms": plain_numbers("embedding norms", norms),
             }
 
     def decoder(
@@ -309,8 +174,10 @@ class Endpoints:
                     {"id": token.id, "text": token.text, "prob": token.prob}
                     for token in decoder.next_token_probs(run.engine, output.logits, top_k)
                 ],
-                "logit_lens": _lens_row(run, layer, top_k),
-                "residual_norms": _plain("residual norms", decoder.residual_norms(output)[layer]),
+                "logit_lens": lens_row(run, layer, top_k),
+                "residual_norms": plain_numbers(
+                    "residual norms", decoder.residual_norms(output)[layer]
+                ),
                 "kv": {
                     "shape": [len(cache), 2, *cache[0].key_shape],
                     "bytes": sum(entry.num_bytes for entry in cache),
@@ -344,7 +211,7 @@ class Endpoints:
         """
         with user_messages():
             sent = [{}] if settings is None else settings
-            columns = check_columns(_list_of_objects(sent))
+            columns = check_columns(list_of_objects(sent))
             max_new_tokens = check_max_new_tokens(max_new_tokens)
             run = self._run(image, text, system, max_pixels)
             sampled = playground.sampling.run_sampling(
@@ -357,7 +224,7 @@ class Endpoints:
             )
             return {
                 "runs": [
-                    _column_answer(trace, {*Settings.__annotations__, *given})
+                    column_answer(trace, {*Settings.__annotations__, *given})
                     for trace, given in zip(sampled.traces, sent, strict=True)
                 ],
                 "first_divergence": sampled.first_divergence,
@@ -434,111 +301,4 @@ def add_api(app: App) -> None:
             concurrency_limit=API_LIMIT,
         )
         for index in set(gr.context.Context.root_block.blocks) - known:
-            _refuse_addresses(gr.context.Context.root_block.blocks[index])
-
-
-# -------------------------------------------------------------------------------- files
-
-
-def _refuse_addresses(component: Any) -> None:
-    """Keep Gradio from fetching an address that a client sends in place of an upload."""
-    move = component.async_move_resource_to_block_cache
-
-    async def move_uploads_only(path: str | Path | None) -> str | None:
-        if "://" in str(path):
-            with user_messages():
-                raise _not_uploaded("an address")
-        moved: str | None = await move(path)
-        return moved
-
-    component.async_move_resource_to_block_cache = move_uploads_only
-
-
-def uploaded_path(file: Any) -> str | None:
-    """The path of a file that a client has uploaded.
-
-    Gradio hands ``gr.api`` functions what the client sent: an object with Gradio's ``meta`` key was
-    checked to be an upload, but texts and other objects were not.
-
-    Raises:
-        InputError: it is not such an object, or the file lies elsewhere.
-    """
-    if file is None:
-        return None
-    meta = file.get("meta") if isinstance(file, dict) else None
-    if not isinstance(meta, dict) or meta.get("_type") != "gradio.FileData":
-        raise _not_uploaded("a text" if isinstance(file, str) else f"a {type(file).__name__}")
-    path = Path(str(file.get("path"))).resolve()
-    if not path.is_relative_to(Path(get_upload_folder()).resolve()) or not path.is_file():
-        raise _not_uploaded("something else")
-    return str(path)
-
-
-def _not_uploaded(found: str) -> InputError:
-    return InputError(
-        f"The image is no uploaded file but {found}.",
-        limit="Paths on the server are not opened and addresses are not fetched.",
-        remedy="Upload the picture: with gradio_client, pass handle_file('picture.png').",
-    )
-
-
-# -------------------------------------------------------------------------------- answers
-
-
-def _plain(name: str, values: np.ndarray) -> Any:
-    """Nested lists of an array's numbers; JSON has no NaN."""
-    if not np.isfinite(values).all():
-        raise ModelError(
-            f"The {name} hold NaN or infinity.", remedy="Run the model in another dtype."
-        )
-    return values.tolist()
-
-
-def _lens_row(run: Run, layer: int, top_k: int) -> list[list[ProbAnswer]]:
-    """The logit lens of one layer at every position."""
-    positions = tuple(range(run.inputs.num_tokens))
-    lens = playground.decoder.logit_lens(run.engine, run.decoded, positions, top_k, layers=(layer,))
-    return [
-        [
-            {"id": int(token_id), "text": text, "prob": float(prob)}
-            for token_id, text, prob in zip(ids, texts, probs, strict=True)
-        ]
-        for ids, texts, probs in zip(lens.ids[0], lens.texts[0], lens.probs[0], strict=True)
-    ]
-
-
-def _list_of_objects(settings: Any) -> list[dict[str, Any]]:
-    if not isinstance(settings, list) or not all(isinstance(entry, dict) for entry in settings):
-        raise InputError(
-            "settings is no list of objects.",
-            remedy='Send one object per run, such as [{"temperature": 0}, {"temperature": 1}].',
-        )
-    return settings
-
-
-def _column_answer(trace: SamplingTrace, names: set[str]) -> ColumnAnswer:
-    values = asdict(trace.settings)
-    shown: Any = {name: values[name] for name in values if name in names}
-    return {
-        "settings": shown,
-        "text": trace.text,
-        "tokens": [
-            {
-                "id": step.id,
-                "text": step.text,
-                "prob": step.prob,
-                "entropy": step.entropy,
-                "top": [_candidate_answer(candidate) for candidate in step.top],
-            }
-            for step in trace.steps
-        ],
-    }
-
-
-def _candidate_answer(candidate: Candidate) -> CandidateAnswer:
-    return {
-        "id": candidate.id,
-        "text": candidate.text,
-        "prob": candidate.prob,
-        "removed_by": candidate.removed_by,
-    }
+            refuse_addresses(gr.context.Context.root_block.blocks[index])

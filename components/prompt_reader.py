@@ -29,7 +29,7 @@ def read_prompt(
     video: str | None,
     text: str,
     system: str,
-    max_pixels: int | float | None,
+    max_pixels: int | float | str | None,
 ) -> Prompt:
     """One user message with its pictures and video, read from raw values.
 

@@ -13,6 +13,7 @@ from playground.pipeline import Run
 from playground.records import Clip, ModelInputs, Picture, Prompt
 
 SHIPPED_PATH = "playground/checkpoints/tiny"  # from the folder that a clone makes
+MAX_WIDTH = 92  # characters; the code panel of a wide page
 
 
 def name_files(*prompts: Prompt) -> dict[str, Picture | Clip]:
@@ -51,13 +52,13 @@ def build_script(
     needed = ["import torch", "from transformers import AutoModelForImageTextToText, AutoProcessor"]
     where = "# Run it in the playground's folder" if source == "tiny" else "# Needs transformers 5"
     beside = f", with {', '.join(files)} beside it" if files else ""
-    checkpoint = repr(SHIPPED_PATH if source == "tiny" else source)
+    checkpoint = write_literal(SHIPPED_PATH if source == "tiny" else source)
     if source.startswith("modelscope:"):
         needed.append("from modelscope import snapshot_download")
-        checkpoint = f"snapshot_download({source.removeprefix('modelscope:')!r})"
+        checkpoint = f"snapshot_download({write_literal(source.removeprefix('modelscope:'))})"
     options = f"dtype={engine.dtype}"
     if engine.attn != "sdpa":
-        options += f", attn_implementation={engine.attn!r}"
+        options += f', attn_implementation="{engine.attn}"'
     if engine.device.type != "cpu":
         options += f', device_map="{engine.device.type}"'
     head = f"""\
@@ -81,7 +82,7 @@ def _import_lines(lines: Sequence[str]) -> str:
             package, _, imported = line.removeprefix("from ").partition(" import ")
             names.setdefault(package, set()).update(imported.split(", "))
     joined = [
-        f"from {package} import {', '.join(sorted(found))}"
+        write_call(f"from {package} import ", sorted(found))
         for package, found in sorted(names.items(), key=lambda item: item[0].lower())
     ]
     return "\n".join([*plain, *joined])
@@ -99,14 +100,14 @@ def media_imports(*prompts: Prompt) -> list[str]:
 def write_request(run: Run, prompt: Prompt, files: dict[str, Picture | Clip], name: str) -> str:
     """The lines from the messages to the tensors; the tensors are called ``name``."""
     messages, _ = playground.preprocess.build_messages(run.engine, prompt)
-    lines = ["messages = [", *(f"    {message!r}," for message in messages), "]"]
+    lines = ["messages = [", *(f"    {write_literal(message)}," for message in messages), "]"]
     lines.append(
         "text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)"
     )
     arguments = ["text=[text]", 'return_tensors="pt"']
     if prompt.pictures:
-        names = ", ".join(repr(_file_of(files, picture)) for picture in prompt.pictures)
-        lines.append(f'images = [Image.open(name).convert("RGB") for name in ({names},)]')
+        names = write_literal([_file_of(files, picture) for picture in prompt.pictures])
+        lines.append(f'images = [Image.open(name).convert("RGB") for name in {names}]')
         arguments.insert(1, "images=images")
         arguments += _size_arguments("images", run.engine.processor.image_processor, prompt)
     if prompt.clips:
@@ -117,13 +118,13 @@ def write_request(run: Run, prompt: Prompt, files: dict[str, Picture | Clip], na
         if size:
             lines.append(f"videos_kwargs |= {size[0].removeprefix('videos_kwargs=')}")
     to_device = "" if run.engine.device.type == "cpu" else ".to(model.device)"
-    lines.append(f"{name} = processor({', '.join(arguments)}){to_device}")
+    lines.append(write_call(f"{name} = processor(", arguments, f"){to_device}"))
     return "\n".join(lines)
 
 
 def _size_arguments(kind: str, processor: Any, prompt: Prompt) -> list[str]:
     size = playground.preprocess.size_argument(processor, prompt.max_pixels)
-    return [f"{kind}_kwargs={size!r}"] if size else []
+    return [f"{kind}_kwargs={write_literal(size)}"] if size else []
 
 
 def _clip_lines(prompt: Prompt, files: dict[str, Picture | Clip]) -> list[str]:
@@ -133,13 +134,22 @@ def _clip_lines(prompt: Prompt, files: dict[str, Picture | Clip]) -> list[str]:
         lines += [
             f"# The frames that the playground chose. {' '.join(clip.notices)}".rstrip(),
             f"indices = {list(clip.frame_indices)}",
-            f"with av.open({_file_of(files, clip)!r}) as file:",
+            f"with av.open({write_literal(_file_of(files, clip))}) as file:",
             '    decoded = [f.to_ndarray(format="rgb24") for f in file.decode(video=0)]',
             "frames = numpy.stack([decoded[index] for index in indices])",
             "videos.append(torch.from_numpy(frames).permute(0, 3, 1, 2))",
-            f"metadata.append(VideoMetadata(total_num_frames={clip.total_num_frames}, "
-            f"fps={clip.fps!r}, width={width}, height={height}, "
-            f"duration={clip.total_num_frames / clip.fps!r}, frames_indices=indices))",
+            write_call(
+                "metadata.append(VideoMetadata(",
+                [
+                    f"total_num_frames={clip.total_num_frames}",
+                    f"fps={clip.fps!r}",
+                    f"width={width}",
+                    f"height={height}",
+                    f"duration={clip.total_num_frames / clip.fps!r}",
+                    "frames_indices=indices",
+                ],
+                "))",
+            ),
         ]
     # Otherwise the processor samples the sampled frames again, at an assumed 24 a second.
     lines.append(
@@ -153,15 +163,43 @@ def write_positions(inputs: ModelInputs, name: str = "inputs", result: str = "po
     """The line that computes 3-D positions."""
     if not inputs.spans:  # transformers leaves them to the text model, which counts
         return f'{result} = torch.arange({name}["input_ids"].shape[1]).expand(3, 1, -1)'
-    grids = "".join(
-        f', {kind}_grid_thw={name}["{kind}_grid_thw"]'
+    grids = [
+        f'{kind}_grid_thw={name}["{kind}_grid_thw"]'
         for kind in ("image", "video")
         if any(span.kind == kind for span in inputs.spans)
-    )
-    return (
-        f'{result}, rope_deltas = model.model.get_rope_index({name}["input_ids"], '
-        f'{name}["mm_token_type_ids"]{grids}, attention_mask={name}["attention_mask"])'
-    )
+    ]
+    ids = [f'{name}["input_ids"]', f'{name}["mm_token_type_ids"]']
+    mask = f'attention_mask={name}["attention_mask"]'
+    return write_call(f"{result}, rope_deltas = model.model.get_rope_index(", [*ids, *grids, mask])
+
+
+def write_literal(value: Any) -> str:
+    """``repr`` with double quotes; characters that cannot be seen stay escaped."""
+    if isinstance(value, dict):
+        pairs = (f"{write_literal(key)}: {write_literal(item)}" for key, item in value.items())
+        return f"{{{', '.join(pairs)}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(write_literal(item) for item in value)}]"
+    text = repr(value)
+    if not text.startswith("'"):
+        return text
+    body = text[1:-1].replace("\\'", "'").replace('"', '\\"')
+    return f'"{body}"'
+
+
+def write_call(head: str, arguments: Sequence[str], tail: str = ")") -> str:
+    """A call (or an import) on one line, or with its arguments filled into indented lines."""
+    imported = head.startswith("from ")
+    line = head + ", ".join(arguments) + ("" if imported else tail)
+    if len(line) <= MAX_WIDTH:
+        return line
+    lines = [head + "(" if imported else head]
+    for argument in arguments:
+        if len(lines) > 1 and len(lines[-1]) + len(argument) + 2 <= MAX_WIDTH:
+            lines[-1] += f" {argument},"
+        else:
+            lines.append(f"    {argument},")
+    return "\n".join([*lines, tail])
 
 
 def build_prompt_script(run: Run, body: str, *, imports: Sequence[str] = ()) -> str:

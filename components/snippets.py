@@ -15,6 +15,7 @@ from components.snippet_parts import (
     build_script,
     media_imports,
     name_files,
+    write_call,
     write_positions,
     write_request,
 )
@@ -212,7 +213,7 @@ def _write_sampling(
         *([] if greedy else [f"draw = Draw(seed={settings.seed})"]),
         *([f"filters = [{', '.join(chain)}]"] if chain else []),
         "# Placeholders of pictures are never sampled; the likeliest of what is left is taken.",
-        f"output = model.generate(**inputs, {', '.join(options)})",
+        write_call("output = model.generate(", ["**inputs", *options]),
         'answer_ids = output[0, inputs["input_ids"].shape[1]:].tolist()',
         "print(processor.tokenizer.decode(answer_ids, skip_special_tokens=True))",
         *([] if greedy else ['print("probability of each token:", draw.probs)']),

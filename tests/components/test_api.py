@@ -20,9 +20,11 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from components.api import Endpoints, add_api, uploaded_path
+from components.api import Endpoints, add_api
+from components.api_answers import plain_numbers
 from components.engine_host import EngineHost
 from components.stage_tab import App
+from components.uploads import uploaded_path
 from playground.decoder import next_token_probs, residual_norms
 from playground.engine import Engine
 from playground.errors import InputError, PlaygroundError
@@ -434,10 +436,8 @@ def test_answers_hold_no_nan(
     event, sent = _answer(url, "decoder", [None, "Hello", "", None, None, 2])
     assert event == "complete"
     json.loads(sent, parse_constant=pytest.fail)
-    from components.api import _plain
-
     with pytest.raises(PlaygroundError, match="norms hold NaN"):
-        _plain("norms", np.array([1.0, np.nan]))
+        plain_numbers("norms", np.array([1.0, np.nan]))
 
 
 def test_an_engine_that_still_loads_says_so() -> None:

@@ -262,12 +262,14 @@ def test_cache_without_a_second_request(runs: dict[str, Run], play: Any) -> None
 def test_snippets_are_short_and_plain(stage: str, kind: str, runs: dict[str, Run]) -> None:
     code = write_snippet(stage, runs[kind])
     lines = [line for line in code.splitlines() if line.strip()]
-    limit = 60 if stage == "cache" else 50 if runs[kind].prompt.clips else 42
+    # Reading a video takes 16 lines, and the cache tab has two requests.
+    limit = (45 + 17 * bool(runs[kind].prompt.clips)) + 30 * (stage == "cache")
     assert len(lines) <= limit
     imported = [line for line in lines if line.startswith(("import ", "from "))]
     assert not any("playground" in line or "components" in line for line in imported)
 
 
+@pytest.mark.slow
 def test_snippet_of_the_shipped_checkpoint_runs_by_itself(
     shipped_engine: Engine, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,9 @@ class Page:
         with gr.Row(elem_id="workbench"):
             with gr.Column(scale=1, min_width=300, elem_id="input-column"):
                 self.panel: InputPanel = build_input_panel(examples)
-            with gr.Column(scale=3, min_width=320, elem_id="stage-column"), gr.Tabs():
+            # Wrapped, not behind a menu: all stages stay in sight, on a phone too.
+            stages = gr.Column(scale=3, min_width=320, elem_id="stage-column")
+            with stages, gr.Tabs(overflow_behavior="wrap"):
                 self.tabs = [self._build_tab(label, build, app) for label, build in TABS]
                 with gr.Tab("Model", id="model"):
                     self.model_tab: ModelTab = build_model_tab(app)
@@ -190,6 +193,7 @@ class Page:
         self.opening = values
 
     def _run(self, tabs: list[StageTab], values: Any, progress: Progress) -> Iterator[Values]:
+        start = time.perf_counter()
         run_key, images, video, text, system, max_pixels, *controls = values
         prompt = read_prompt(
             self.host.engine,
@@ -215,7 +219,8 @@ class Page:
         finally:
             self.runs.trim()
         parity = run.parity if run.has("decoder") else None
-        yield {self.status: status_html(self.host.engine, parity)}
+        seconds = time.perf_counter() - start
+        yield {self.status: status_html(self.host.engine, parity, seconds=seconds)}
 
     def _find_or_start(self, run_key: str | None, prompt: Any) -> tuple[str, Run]:
         """The page's run where the prompt is still the same, so that nothing is computed twice."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -24,8 +25,14 @@ def loading_html(status: HostStatus) -> str:
     )
 
 
-def status_html(engine: Engine, parity: Parity | None = None, note: str = "") -> str:
-    """The facts of the loaded checkpoint and the badge of the latest run."""
+def status_html(
+    engine: Engine,
+    parity: Parity | None = None,
+    *,
+    seconds: float | None = None,
+    note: str = "",
+) -> str:
+    """The facts of the loaded checkpoint, and the badge and duration of the latest run."""
     millions = sum(p.numel() for p in engine.model.parameters()) / 1e6
     size = f"{millions / 1000:.2f} B" if millions >= 1000 else f"{millions:.1f} M"
     dtype = str(engine.dtype).removeprefix("torch.")
@@ -38,6 +45,9 @@ def status_html(engine: Engine, parity: Parity | None = None, note: str = "") ->
     ]
     if parity is not None:
         chips.append(parity_badge(parity))
+    if seconds is not None:
+        finished = f"{datetime.now():%H:%M:%S.%f}"[:-3]
+        chips.append(_chip("last run", f"{seconds:.2f} s", f"finished at {finished}"))
     if note:
         chips.append(f'<span class="chip" data-tone="warn">{escape(note)}</span>')
     return _bar("".join(chips))
@@ -55,8 +65,11 @@ def parity_badge(parity: Parity) -> str:
     )
 
 
-def _chip(name: str, value: str) -> str:
-    return f'<span class="chip"><span class="chip-name">{name}</span> {escape(value)}</span>'
+def _chip(name: str, value: str, title: str = "") -> str:
+    return (
+        f'<span class="chip" data-chip="{name}" title="{title}">'
+        f'<span class="chip-name">{name}</span> {escape(value)}</span>'
+    )
 
 
 def _bar(content: str) -> str:

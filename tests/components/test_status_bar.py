@@ -22,8 +22,8 @@ def test_failure_is_an_alert_and_escaped() -> None:
 
 
 def test_facts_of_the_checkpoint(tiny_random_engine: Engine) -> None:
-    html = status_html(tiny_random_engine, note="Stopped <now>")
-    for text in ("float32", "cpu", "sdpa", "Stopped &lt;now&gt;"):
+    html = status_html(tiny_random_engine, seconds=1.234, note="Stopped <now>")
+    for text in ("float32", "cpu", "sdpa", "1.23 s", "Stopped &lt;now&gt;"):
         assert text in html
     folder = tiny_random_engine.source.rstrip("/")
     assert folder.split("/")[-1] in html

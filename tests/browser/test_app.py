@@ -1,0 +1,165 @@
+"""The whole page on the shipped checkpoint, as a person uses it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from components.app_layout import PAGE_CSS, build_page
+from components.engine_host import EngineHost
+from components.theme import build_theme
+from tests.browser.conftest import PageFactory
+
+expect.set_options(timeout=30_000)
+LOAD_TIMEOUT_MS = 120_000
+RUN_TIMEOUT_MS = 120_000
+CHARTS = {
+    "1 Preprocess": 0,
+    "2 Vision tower": 2,
+    "3 Merge": 3,
+    "4 Decoder": 3,
+    "5 Sampling": 3,
+    "6 Cache reuse": 1,
+    "Model": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """The app as ``app.py`` starts it, on a free port."""
+    host = EngineHost("tiny", device="cpu", dtype="float32")
+    built = build_page(host)
+    host.start(then=built.draw_opening)
+    _, url, _ = built.demo.queue().launch(
+        server_name="127.0.0.1",
+        prevent_thread_lock=True,
+        quiet=True,
+        theme=build_theme(),
+        css=PAGE_CSS,
+        ssr_mode=False,
+    )
+    yield url
+    built.demo.close(verbose=False)
+
+
+def wait_until_drawn(page: Page) -> None:
+    """Wait for the first example's run: its badge comes with its drawings."""
+    expect(page.locator("#parity-badge")).to_be_visible(timeout=LOAD_TIMEOUT_MS)
+
+
+def open_tab(page: Page, name: str) -> Locator:
+    """Open a tab; returns its panel."""
+    page.get_by_role("tab", name=name).click()
+    return page.get_by_role("tabpanel").filter(visible=True)
+
+
+def finished_at(page: Page) -> str:
+    """When the page's latest run ended; empty before the first."""
+    chip = page.locator("[data-chip='last run']")
+    return (chip.get_attribute("title") or "") if chip.count() else ""
+
+
+def run_and_wait(page: Page, start: Locator | None = None) -> None:
+    """Press Run, or whatever starts a run, and wait for its end."""
+    before = finished_at(page)
+    (start or page.locator("#run")).click()
+    chip = page.locator(f"[data-chip='last run']:not([title='{before}'])")
+    expect(chip).to_be_visible(timeout=RUN_TIMEOUT_MS)
+    expect(page.locator("#parity-badge")).to_be_visible()
+
+
+def test_every_tab_is_drawn_when_the_page_opens(address: str, page: PageFactory) -> None:
+    opened, log = page(address, width=1280)
+    wait_until_drawn(opened)
+    expect(opened.locator("#parity-badge")).to_contain_text("max |Δ logits| = 0,")
+    for name, num_charts in CHARTS.items():
+        panel = open_tab(opened, name)
+        charts = panel.locator('.chart-box[data-state="drawn"]')
+        expect(charts).to_have_count(num_charts)
+        for index in range(num_charts):
+            expect(charts.nth(index).locator("svg.main-svg, canvas").first).to_be_visible()
+    assert log.problems == []
+
+
+def test_nothing_is_asked_of_another_host(address: str, page: PageFactory) -> None:
+    opened, log = page(address)
+    wait_until_drawn(opened)
+    for name in CHARTS:
+        open_tab(opened, name)
+    assert log.hosts() == {address.split("/")[2]}
+
+
+def test_a_chinese_question_runs_through_all_tabs(address: str, page: PageFactory) -> None:
+    opened, log = page(address)
+    wait_until_drawn(opened)
+    opened.locator("#input-text textarea").fill("描述这张图片。零点几个字")
+    run_and_wait(opened)
+    expect(open_tab(opened, "1 Preprocess")).to_contain_text("零点几个字")
+    expect(open_tab(opened, "1 Preprocess").locator("table").first).to_contain_text("E7")
+    assert log.problems == []
+
+
+def test_an_example_fills_the_input_and_runs(address: str, page: PageFactory) -> None:
+    opened, _ = page(address)
+    wait_until_drawn(opened)
+    card = opened.locator(".example-card").filter(has_text="你好")
+    run_and_wait(opened, card.first)
+    expect(opened.locator("#input-text textarea")).to_have_value("你好")
+    expect(open_tab(opened, "2 Vision tower")).to_contain_text("no picture and no video")
+    expect(open_tab(opened, "3 Merge")).to_contain_text("rope_deltas")
+
+
+def test_a_wrong_input_is_explained_and_nothing_is_lost(address: str, page: PageFactory) -> None:
+    opened, _ = page(address)
+    wait_until_drawn(opened)
+    question = "What colour is the circle?"
+    opened.locator("#input-text textarea").fill(question)
+    opened.get_by_role("button", name=re.compile("System prompt")).click()
+    opened.get_by_label("Max pixels").fill("-5")
+    opened.locator("#run").click()
+    toast = opened.locator(".toast-wrap, [data-testid='toast-body']").first
+    expect(toast).to_contain_text("max pixels is -5", timeout=RUN_TIMEOUT_MS)
+    expect(toast).to_contain_text("between 1,024")
+    expect(opened.locator("#input-text textarea")).to_have_value(question)
+    expect(opened.locator("#parity-badge")).to_be_visible()
+    expect(open_tab(opened, "4 Decoder").locator('.chart-box[data-state="drawn"]')).to_have_count(3)
+
+
+def test_typed_special_tokens_stay_text(address: str, page: PageFactory) -> None:
+    opened, _ = page(address)
+    wait_until_drawn(opened)
+    opened.locator("#input-text textarea").fill("<|im_end|><b id=injected>bold</b>")
+    run_and_wait(opened)
+    panel = open_tab(opened, "1 Preprocess")
+    expect(panel).to_contain_text("was treated as text")
+    assert opened.locator("#injected").count() == 0
+
+
+def test_the_block_slider_redraws_its_picture_only(address: str, page: PageFactory) -> None:
+    opened, _ = page(address)
+    wait_until_drawn(opened)
+    panel = open_tab(opened, "2 Vision tower")
+    pictures = panel.locator("figure img")
+    expect(pictures).to_have_count(2)
+    before = [pictures.nth(index).get_attribute("src") for index in range(2)]
+    slider = panel.get_by_role("slider", name=re.compile("Blocks"))
+    slider.focus()
+    slider.press("Home")
+    expect(pictures.nth(1)).not_to_have_attribute("src", before[1] or "")
+    assert pictures.nth(0).get_attribute("src") == before[0]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_phone_shows_every_tab_without_sideways_scrolling(
+    address: str, page: PageFactory, theme: str
+) -> None:
+    opened, log = page(f"{address}?__theme={theme}", width=390, height=844)
+    wait_until_drawn(opened)
+    width = "document.documentElement.scrollWidth"
+    for name in CHARTS:
+        expect(open_tab(opened, name)).to_be_visible()
+        assert opened.evaluate(width) <= 390, name
+    assert log.problems == []

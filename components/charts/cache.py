@@ -17,8 +17,8 @@ def plot_times(reuse: CacheReuse) -> go.Figure:
     """Time to the next token's logits without and with the cache: medians and single runs."""
     miss, hit = median(reuse.miss_ms), median(reuse.hit_ms)
     labels = [
-        f"without the cache<br>{reuse.second.num_tokens:,} tokens computed<br>{miss:,.2f} ms",
-        f"with the cache<br>{reuse.computed_tokens:,} tokens computed<br>{hit:,.2f} ms",
+        f"without the cache<br>computes {reuse.second.num_tokens:,}<br>{miss:,.2f} ms",
+        f"with the cache<br>computes {reuse.computed_tokens:,}<br>{hit:,.2f} ms",
     ]
     figure = go.Figure(
         [
@@ -37,7 +37,7 @@ def plot_times(reuse: CacheReuse) -> go.Figure:
             height=HEIGHT_MEDIUM,
             alt=f"Median time to the next token's logits: {miss:.2f} ms without the cache, "
             f"{hit:.2f} ms with it, over {len(reuse.hit_ms)} runs of each.",
-            x_title="",
+            x_title="Tokens, and median time",
             y_title="Time to the next token's logits (ms)",
         ),
     )

@@ -173,7 +173,7 @@ def _before_bars(rows: Sequence[Candidate]) -> go.Bar:
         y=list(range(len(rows))),
         x=np.array([each.raw_prob for each in rows], dtype=np.float32),
         orientation="h",
-        name="before the filters",
+        name="before",
         marker={"color": GREY, "line": {"width": 0}},
         text=[f"{each.raw_prob:.1%}" for each in rows],
         **_bar_words(rows, "before"),
@@ -193,7 +193,7 @@ def _after_bars(rows: Sequence[Candidate]) -> go.Bar:
             dtype=np.float32,
         ),
         orientation="h",
-        name="after them (hatched: removed)",
+        name="after (hatched: removed)",
         marker={
             "color": ["rgba(0,0,0,0)" if gone else GREEN for gone in removed],
             "line": {"color": [GREY if gone else GREEN for gone in removed], "width": 1},

@@ -8,6 +8,7 @@ import gradio as gr
 from gradio.components.base import Component
 
 from components.examples import Example, ExampleCards
+from components.uploads import refuse_addresses
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,4 +69,6 @@ def build_input_panel(examples: tuple[Example, ...]) -> InputPanel:
         )
     gr.Markdown("### Examples")
     cards = ExampleCards(examples, elem_id="examples")
+    refuse_addresses(images)
+    refuse_addresses(video)
     return InputPanel(images, video, text, system, max_pixels, run, stop, progress, cards)

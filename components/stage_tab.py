@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -79,7 +80,8 @@ class user_messages:  # noqa: N801 - reads as a statement: ``with user_messages(
 
     def __exit__(self, _kind: Any, error: BaseException | None, _trace: Any) -> None:
         if isinstance(error, PlaygroundError):
-            raise gr.Error(str(error), duration=12, print_exception=False) from error
+            # The message box renders HTML, and a message may quote a file name.
+            raise gr.Error(escape(str(error)), duration=12, print_exception=False) from error
 
 
 def build_stage_header(title: str, sentence: str) -> gr.Button:

@@ -104,7 +104,9 @@ def plot_logit_lens(lens: LogitLens, labels: Sequence[str], num_deepstack: int) 
         "zeroline": False,
         "tickvals": list(range(columns)),
         "ticktext": [
-            f"{position}<br>{label}" for position, label in zip(lens.positions, labels, strict=True)
+            # One line: Plotly turns it upright where columns are narrow, two would overlap.
+            f"{position} {label}"
+            for position, label in zip(lens.positions, labels, strict=True)
         ],
     }
     layout["yaxis"] |= {
@@ -141,7 +143,8 @@ def plot_next_token(probs: Sequence[TokenProb]) -> go.Figure:
         x_title="probability",
         y_title="token",
     )
-    # Room for the number behind the longest bar.
+    # Room for the number behind the longest bar, on a phone too.
+    layout["margin"]["r"] = 30
     layout["xaxis"] |= {"range": [0, min(1.15, 1.25 * best.prob)], "tickformat": ".2~p"}
     # Positions, not names: two tokens may be spelt alike.
     layout["yaxis"] |= {

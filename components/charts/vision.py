@@ -74,7 +74,7 @@ def plot_norm_summary(summary: np.ndarray, taps: Sequence[int]) -> go.Figure:
         height=HEIGHT_MEDIUM,
         alt=f"Lines of the smallest, median and largest patch norm over {depth} blocks; the median "
         f"goes from {summary[0, 1]:.3g} to {summary[-1, 1]:.3g}.",
-        x_title="blocks passed (0 = patch embedding + position)",
+        x_title="blocks passed",
         y_title="Euclidean norm",
     )
     layout["xaxis"] |= {"range": [-0.3, depth + 0.3], "dtick": max(1, depth // 8)}

@@ -54,13 +54,14 @@ def build_decoder_tab(app: App) -> StageTab:
         )
     lens = PlotlyView(label="Logit lens")
     with gr.Row():
-        bars = PlotlyView(label="Next token")
+        with gr.Column(min_width=320):
+            bars = PlotlyView(label="Next token")
         with gr.Column(min_width=320):
             cache = gr.HTML()
     code = build_code_panel()
 
     for slider in (num_positions, top_k):
-        app.on_view(slider.release, draw_choices, [num_positions, top_k], [lens, bars, code])
+        app.on_view(slider.input, draw_choices, [num_positions, top_k], [lens, bars, code])
     return StageTab(
         stage="decoder",
         run_button=run_button,

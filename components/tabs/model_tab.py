@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +12,13 @@ import playground
 from components.charts.model import count_words, plot_module_tree
 from components.plotly_view import PlotlyView
 from components.stage_tab import App
-from components.tables import format_bytes
+from components.tables import format_bytes, table_html
 
 if TYPE_CHECKING:
     from playground.engine import Engine
+
+
+NUM_TABLES = 3  # checkpoint, decoder, vision tower
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +30,7 @@ class ModelTab:
     def draw(self, engine: Engine) -> tuple[Any, ...]:
         """One value per output."""
         nodes = playground.model_facts.module_tree(engine.model)
-        return plot_module_tree(nodes), facts_table(engine)
+        return plot_module_tree(nodes), *fact_tables(engine)
 
 
 def build_model_tab(_app: App) -> ModelTab:
@@ -39,23 +41,19 @@ def build_model_tab(_app: App) -> ModelTab:
         elem_classes="stage-sentence",
     )
     tree = PlotlyView(label="Modules by parameters", empty="The checkpoint is still loading.")
-    facts = gr.HTML()
-    return ModelTab((tree, facts))
+    tables = [gr.HTML() for _ in range(NUM_TABLES)]
+    return ModelTab((tree, *tables))
 
 
-def facts_table(engine: Engine) -> str:
-    """What one wants to know about the checkpoint, with a word on what each fact means."""
-    rows = [*_checkpoint_rows(engine), *_decoder_rows(engine), *_vision_rows(engine)]
-    lines = "".join(
-        f'<tr><th scope="row">{html.escape(name)}</th><td>{html.escape(value)}</td>'
-        f"<td>{html.escape(words)}</td></tr>"
-        for name, value, words in rows
+def fact_tables(engine: Engine) -> list[str]:
+    """What one wants to know about each part, with a word on what each fact means."""
+    parts = (
+        ("The checkpoint", _checkpoint_rows(engine)),
+        ("The decoder", _decoder_rows(engine)),
+        ("The vision tower", _vision_rows(engine)),
     )
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("Fact", "Value", "What it means"))
-    return (
-        '<table class="facts" aria-label="The loaded checkpoint">'
-        f"<thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
-    )
+    headers = ("Fact", "Value", "What it means")
+    return [table_html(headers, rows, name) for name, rows in parts]
 
 
 def _checkpoint_rows(engine: Engine) -> list[tuple[str, str, str]]:

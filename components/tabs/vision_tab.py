@@ -64,14 +64,14 @@ def build_vision_tab(app: App) -> StageTab:
             summary = PlotlyView(label="Norms through the tower")
     code = build_code_panel()
 
-    app.on_view(state.input, draw_state, [state, span], [pca, norms])
-    app.on_view(state.release, write_code, [state, span], [code])
-    app.on_view(span.input, draw_span, [state, span], [picture, pca, norms, summary, code])
+    # input, unlike release, also hears the keyboard.
+    app.on_view(state.input, draw_state, [state, span], [pca, norms, code])
+    app.on_view(span.input, draw_span, [state, span], [picture, summary, pca, norms, code])
     return StageTab(
         stage="vision",
         run_button=run_button,
         controls=(state, span),
-        outputs=(facts, body, state, span, picture, pca, norms, summary, code),
+        outputs=(facts, body, state, span, picture, summary, pca, norms, code),
         stream=stream_vision,
     )
 
@@ -90,8 +90,8 @@ def stream_vision(
             gr.skip(),
             gr.skip(),
             "",
-            "",
             None,
+            "",
             None,
             write_snippet("vision", run),
         )
@@ -114,16 +114,15 @@ def draw_span(run: Run, state: int | None, span: int | None) -> tuple[Any, ...]:
     chosen, tower = _find_span(run, span)
     return (
         model_picture_html(run.inputs, chosen),
-        *draw_state(run, state, span),
         plot_norm_summary(
             playground.vision_maps.norm_summary(tower, chosen), tower.deepstack_layers
         ),
-        write_code(run, state, span),
+        *draw_state(run, state, span),
     )
 
 
 def draw_state(run: Run, state: int | None, span: int | None) -> tuple[Any, ...]:
-    """Draw what changes with the block: one picture and one heat map."""
+    """Draw what changes with the block: one picture and one heat map, with their code."""
     chosen, tower = _find_span(run, span)
     depth = len(tower.hidden_states) - 1
     state = _within(state, depth)
@@ -131,14 +130,8 @@ def draw_state(run: Run, state: int | None, span: int | None) -> tuple[Any, ...]
     return (
         pca_picture_html(tower, chosen, state),
         plot_patch_norms(norms, patch_tokens(chosen), state, depth),
+        write_snippet("vision", run, block=state, kind=chosen.kind),
     )
-
-
-def write_code(run: Run, state: int | None, span: int | None) -> str:
-    """The snippet that reproduces what is shown."""
-    chosen, tower = _find_span(run, span)
-    block = _within(state, len(tower.hidden_states) - 1)
-    return write_snippet("vision", run, block=block, kind=chosen.kind)
 
 
 def model_picture_html(inputs: ModelInputs, span: VisualSpan) -> str:

@@ -83,7 +83,7 @@ def test_a_cell_of_the_lens_shows_its_likeliest_token() -> None:
     np.testing.assert_array_equal(table.z, np.array([[0.6], [0.9]], np.float32))
     assert [list(row) for row in table.text] == [["␣red"], ["blue"]]
     assert (table.zmin, table.zmax) == (0, 1)
-    assert list(figure.layout.xaxis.ticktext) == ["41<br>?"]
+    assert list(figure.layout.xaxis.ticktext) == ["41 ?"]
     assert list(figure.layout.yaxis.ticktext) == ["0", "final norm"]
 
 

@@ -91,7 +91,7 @@ def test_the_lens_ends_with_the_next_token(image_run: Run) -> None:
 def test_the_sliders_choose_positions_and_tokens(image_run: Run) -> None:
     lens, bars, code = draw_choices(image_run, 2, 7)
     seq = image_run.inputs.num_tokens
-    assert [text.split("<br>")[0] for text in lens.layout.xaxis.ticktext] == [
+    assert [text.split()[0] for text in lens.layout.xaxis.ticktext] == [
         str(seq - 2),
         str(seq - 1),
     ]

@@ -1,18 +1,17 @@
 from __future__ import annotations
 
-import re
-
 import torch
 
-from components.tabs.model_tab import build_model_tab, facts_table
+from components.tabs.model_tab import build_model_tab, fact_tables
 from playground.engine import Engine
+from tests.components.html_reader import read_html
 from tests.components.runs import build_alone
 
 
 def _facts(engine: Engine) -> dict[str, str]:
-    """The table's values by name."""
-    rows = re.findall(r'<tr><th scope="row">(.*?)</th><td>(.*?)</td>', facts_table(engine))
-    return dict(rows)
+    """The tables' values by name."""
+    rows = [row for table in fact_tables(engine) for row in read_html(table).rows()]
+    return {name: value for name, value, _ in rows}
 
 
 def test_the_table_says_what_is_loaded(tiny_random_engine: Engine) -> None:
@@ -30,12 +29,12 @@ def test_the_table_says_what_is_loaded(tiny_random_engine: Engine) -> None:
 
 def test_experts_are_counted(tiny_random_moe_engine: Engine) -> None:
     assert _facts(tiny_random_moe_engine)["Experts"] == "4"
-    assert "2 of 4 work on each token" in facts_table(tiny_random_moe_engine)
+    assert "2 of 4 work on each token" in "".join(fact_tables(tiny_random_moe_engine))
 
 
 def test_the_panel_draws_a_value_for_every_output(tiny_random_engine: Engine) -> None:
     tab = build_alone(build_model_tab)
-    tree, facts = tab.draw(tiny_random_engine)
-    assert len(tab.outputs) == 2
+    tree, *tables = tab.draw(tiny_random_engine)
+    assert len(tab.outputs) == 1 + len(tables)
     assert tree.data[0].type == "treemap"
-    assert facts == facts_table(tiny_random_engine)
+    assert tables == fact_tables(tiny_random_engine)

@@ -19,7 +19,7 @@ from playground.pointer import patch_rows, patch_tokens
 from playground.records import Clip, Picture
 from tests.components.runs import build_alone, ignore_progress, make_run
 
-NAMES = ("facts", "body", "state", "span", "picture", "pca", "norms", "summary", "code")
+NAMES = ("facts", "body", "state", "span", "picture", "summary", "pca", "norms", "code")
 
 
 def _draw(run: Run, state: int | None = 4, span: int | None = 0) -> dict[str, Any]:
@@ -77,7 +77,8 @@ def test_the_slider_fits_the_tower(image_run: Run) -> None:
 
 def test_the_slider_redraws_one_picture_and_one_heat_map(image_run: Run) -> None:
     first, other = draw_state(image_run, 1, 0), draw_state(image_run, 2, 0)
-    assert len(first) == 2
+    assert len(first) == 3
+    assert "states[1]" in first[2]
     assert first[0] != other[0]
     assert not np.array_equal(first[1].data[0].z, other[1].data[0].z)
     assert "after 1 of 4 blocks" in first[0]

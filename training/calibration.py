@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from training.corpus import Turn
 from training.draw import render_scene
 from training.evaluation import HELD_OUT, Answerer, Item
+from training.questions import Turn
 from training.scenes import MIXABLE, Background, Scene, Shape, mix_colors
 
 MIXES = (0.0, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0)

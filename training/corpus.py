@@ -1,23 +1,30 @@
 """Questions and answers about one scene, in English and Chinese.
 
-A `Turn` lists every accepted phrasing of its answer: training draws one, the evaluation accepts
-any. A question is only asked where the scene settles its answer.
+A question is only asked where the scene settles its answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
 
-import numpy as np
-
-from training.scenes import COLORS, DIGITS, KINDS, SIZES, Scene, Shape
+from training.claims import ask_exists, ask_whether
+from training.questions import (
+    SIDE_WORDS,
+    SIDES,
+    Generator,
+    Turn,
+    count_answers,
+    is_beside,
+    make_turn,
+    pick,
+    refer,
+    references,
+)
+from training.scenes import COLORS, DIGITS, KINDS, Scene, Shape
 from training.words import (
-    EN_NUMBERS,
     ZH_COLORS,
     ZH_KINDS,
-    ZH_NUMBERS,
     ZH_POSITIONS,
     ZH_SIZES,
     capitalize,
@@ -28,30 +35,6 @@ from training.words import (
     plural,
     with_article,
 )
-
-Generator = np.random.Generator
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One question and all phrasings of its right answer."""
-
-    task: str
-    language: str
-    question: str
-    answers: tuple[str, ...]
-
-
-def pick(rng: Generator, options: tuple | list) -> object:
-    return options[rng.integers(len(options))]
-
-
-def make_turn(
-    rng: Generator, task: str, language: str, questions: dict[str, list[str]], answers: list[str]
-) -> Turn:
-    """A turn with one of the phrasings of its language."""
-    return Turn(task, language, str(pick(rng, questions[language])), tuple(answers))
-
 
 DESCRIBE = {
     "en": [
@@ -113,16 +96,6 @@ def ask_describe(scene: Scene, rng: Generator, language: str) -> Turn | None:
     return make_turn(rng, "describe", language, DESCRIBE, answers)
 
 
-def count_answers(number: int, noun_en: str, noun_zh: str, language: str) -> list[str]:
-    """'Three.', 'There are three circles.' ..."""
-    if language == "en":
-        word = EN_NUMBERS[number]
-        verb = "is" if number == 1 else "are"
-        return [f"{capitalize(word)}.", f"There {verb} {word} {noun_en}."]
-    word = ZH_NUMBERS[number]
-    return [f"{word}个。", f"有{word}个{noun_zh}。"]
-
-
 def ask_count(scene: Scene, rng: Generator, language: str) -> Turn | None:
     number = len(scene.shapes)
     questions = {
@@ -162,42 +135,6 @@ def ask_count_of(scene: Scene, rng: Generator, language: str) -> Turn | None:
     if number == 0 and language == "zh":
         answers = [f"没有{noun_zh}。", "零个。"]
     return make_turn(rng, "count_of", language, questions, answers)
-
-
-def is_only(scene: Scene, **facts: str) -> bool:
-    """Whether exactly one shape has all these attribute values."""
-    matches = [s for s in scene.shapes if all(getattr(s, k) == v for k, v in facts.items())]
-    return len(matches) == 1
-
-
-def references(scene: Scene, shape: Shape, language: str, *, hide: str = "") -> list[str]:
-    """Ways to point at one shape ('the star', 'the red shape', 'the shape on the left').
-
-    `hide` names the attribute that the question asks for and must not give away.
-    """
-    found = []
-    kind, color = name_kind(shape.kind, language), name_color(shape.color, language)
-    if hide != "kind" and is_only(scene, kind=shape.kind):
-        found += [f"the {kind}" if language == "en" else kind] * 2
-    if hide != "color" and is_only(scene, color=shape.color):
-        found.append(f"the {color} shape" if language == "en" else f"{color}的图形")
-    both = is_only(scene, color=shape.color, kind=shape.kind)
-    if hide not in ("kind", "color") and both:
-        found.append(f"the {color} {kind}" if language == "en" else f"{color}{kind}")
-    if hide != "cell" and len(scene.shapes) > 1:
-        place = name_place(shape.position, language)
-        place_zh = ZH_POSITIONS[shape.position]
-        found.append(f"the shape {place}" if language == "en" else f"{place_zh}的图形")
-    elif hide != "cell" and not found:
-        found.append("the shape" if language == "en" else "这个图形")
-    return found
-
-
-def refer(scene: Scene, rng: Generator, language: str, hide: str) -> tuple[Shape, str] | None:
-    """A shape and words that single it out."""
-    shape = scene.shapes[rng.integers(len(scene.shapes))]
-    found = references(scene, shape, language, hide=hide)
-    return (shape, str(pick(rng, found))) if found else None
 
 
 def ask_color(scene: Scene, rng: Generator, language: str) -> Turn | None:
@@ -291,27 +228,6 @@ def ask_size(scene: Scene, rng: Generator, language: str) -> Turn | None:
     return make_turn(rng, "size", language, questions, answers)
 
 
-# Side -> (axis, sign): which way a shape must lie, and by more than a third of a cell.
-SIDES = {"left": ("x", -1), "right": ("x", 1), "above": ("y", -1), "below": ("y", 1)}
-MIN_OFFSET = 0.16  # fraction of the image
-
-
-def is_beside(shape: Shape, anchor: Shape, side: str) -> bool:
-    axis, sign = SIDES[side]
-    return sign * (getattr(shape, axis) - getattr(anchor, axis)) > MIN_OFFSET
-
-
-SIDE_WORDS = {
-    "en": {
-        "left": "to the left of",
-        "right": "to the right of",
-        "above": "above",
-        "below": "below",
-    },
-    "zh": {"left": "左边", "right": "右边", "above": "上面", "below": "下面"},
-}
-
-
 def ask_relation(scene: Scene, rng: Generator, language: str) -> Turn | None:
     """What is left of / right of / above / below a shape; at most one answer must fit."""
     if len(scene.shapes) < 2:
@@ -320,7 +236,7 @@ def ask_relation(scene: Scene, rng: Generator, language: str) -> Turn | None:
     anchors = []
     for shape in scene.shapes:
         beside = [s for s in scene.shapes if is_beside(s, shape, side)]
-        if len(beside) == 1 or (not beside and rng.random() < 0.25):
+        if len(beside) == 1 or (not beside and rng.random() < 0.1):
             anchors.append((shape, beside))
     if not anchors:
         return None
@@ -406,117 +322,6 @@ def ask_read(scene: Scene, rng: Generator, language: str) -> Turn | None:
         long = f"The text is {text}." if language == "en" else f"字母是{text}。"
     short = f"{text}." if language == "en" else f"{text}。"
     return make_turn(rng, task, language, questions, [short, long])
-
-
-def _absent_pair(scene: Scene, rng: Generator) -> tuple[str, str] | None:
-    """A colour and kind not there together, as near to the scene as can be."""
-    there = {(s.color, s.kind) for s in scene.shapes}
-    shape = scene.shapes[rng.integers(len(scene.shapes))]
-    other = scene.shapes[rng.integers(len(scene.shapes))]
-    roll = rng.random()
-    if roll < 0.4 and len(scene.shapes) > 1:
-        pair = (shape.color, other.kind)
-    elif roll < 0.7:
-        pair = (shape.color, str(pick(rng, KINDS)))
-    else:
-        pair = (str(pick(rng, COLORS)), shape.kind)
-    return None if pair in there else pair
-
-
-def ask_exists(scene: Scene, rng: Generator, language: str) -> Turn | None:
-    """Is there a ...? By colour and kind, by kind, or by colour."""
-    yes = rng.random() < 0.5
-    roll = rng.random()
-    shape = scene.shapes[rng.integers(len(scene.shapes))]
-    if any(s.mix is not None for s in scene.shapes):
-        return None
-    if roll < 0.5:
-        pair = (shape.color, shape.kind) if yes else _absent_pair(scene, rng)
-        if pair is None:
-            return None
-        noun_en, noun_zh = f"{pair[0]} {pair[1]}", ZH_COLORS[pair[0]] + ZH_KINDS[pair[1]]
-    else:
-        by_kind = roll < 0.78
-        values = KINDS if by_kind else COLORS
-        there = {s.kind if by_kind else s.color for s in scene.shapes}
-        absent = [value for value in values if value not in there]
-        value = (shape.kind if by_kind else shape.color) if yes else str(pick(rng, absent))
-        noun_en = value if by_kind else f"{value} shape"
-        noun_zh = ZH_KINDS[value] if by_kind else f"{ZH_COLORS[value]}的图形"
-    article = with_article(noun_en)
-    questions = {
-        "en": [
-            f"Is there {article}?",
-            f"Is there {article} in the image?",
-            f"Do you see {article}?",
-        ],
-        "zh": [f"有{noun_zh}吗？", f"图中有{noun_zh}吗？", f"有没有{noun_zh}？"],
-    }
-    if language == "en":
-        long = f"Yes, there is {article}." if yes else f"No, there is no {noun_en}."
-        answers = ["Yes." if yes else "No.", long]
-    else:
-        answers = ["有。", f"有{noun_zh}。"] if yes else ["没有。", f"没有{noun_zh}。"]
-    return make_turn(rng, "yes_no", language, questions, answers)
-
-
-def ask_whether(scene: Scene, rng: Generator, language: str) -> Turn | None:
-    """Is the star red / large / a star / left of the circle?"""
-    yes = rng.random() < 0.5
-    claim = str(pick(rng, ("color", "kind", "size", "side", "side")))
-    if claim == "side":
-        claimed = _claim_side(scene, rng, language, yes)
-    else:
-        claimed = _claim_attribute(scene, rng, language, claim, yes)
-    if claimed is None:
-        return None
-    question, answers = claimed, ["Yes."] if yes else ["No."]
-    if language == "zh":
-        answers = ["是的。"] if yes else ["不是。"]
-    return Turn("yes_no", language, question, tuple(answers))
-
-
-def _claim_attribute(
-    scene: Scene, rng: Generator, language: str, claim: str, yes: bool
-) -> str | None:
-    found = refer(scene, rng, language, claim)
-    if found is None or (claim == "color" and found[0].mix is not None):
-        return None
-    shape, reference = found
-    values = {"color": COLORS, "kind": KINDS, "size": SIZES}[claim]
-    value = getattr(shape, claim)
-    if not yes:
-        nearby = [getattr(s, claim) for s in scene.shapes if getattr(s, claim) != value]
-        wrong = nearby if nearby and rng.random() < 0.6 else [v for v in values if v != value]
-        value = str(pick(rng, wrong))
-    if claim == "color":
-        word = name_color(value, language)
-    elif claim == "kind":
-        word = with_article(value) if language == "en" else ZH_KINDS[value]
-    else:
-        word = value if language == "en" else ZH_SIZES[value]
-    end = "" if claim == "kind" else "的"
-    return f"Is {reference} {word}?" if language == "en" else f"{reference}是{word}{end}吗？"
-
-
-def _claim_side(scene: Scene, rng: Generator, language: str, yes: bool) -> str | None:
-    side = str(pick(rng, list(SIDES)))
-    opposite = {"left": "right", "right": "left", "above": "below", "below": "above"}[side]
-    pairs = [
-        (a, b)
-        for a in scene.shapes
-        for b in scene.shapes
-        if is_beside(a, b, side if yes else opposite)
-        and is_only(scene, kind=a.kind)
-        and is_only(scene, kind=b.kind)
-    ]
-    if not pairs:
-        return None
-    first, second = pairs[rng.integers(len(pairs))]
-    word = SIDE_WORDS[language][side]
-    if language == "en":
-        return f"Is the {first.kind} {word} the {second.kind}?"
-    return f"{ZH_KINDS[first.kind]}在{ZH_KINDS[second.kind]}的{word}吗？"
 
 
 Ask = Callable[[Scene, Generator, str], Turn | None]

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from training.corpus import Turn, count_answers, describe_shapes, make_turn, pick
+from training.corpus import describe_shapes
 from training.motion import Clip
+from training.questions import Turn, count_answers, make_turn, pick
 from training.scenes import KINDS, Scene
 from training.words import (
     EN_DIRECTIONS,

@@ -92,7 +92,8 @@ def format_figures(figures: dict) -> str:
             " an answer counts if it is one of the accepted phrasings, character for character.",
             format_scores(figures["tasks"]),
             "### Scenes of another renderer\n\nDrawn by `training/foreign_scenes.py`, which shares"
-            f" no drawing code, tints or fonts with training ({figures['count']} prompts each).",
+            f" no drawing code, tints or fonts with training ({figures['foreign_count']} prompts"
+            " each).",
             format_scores(figures["foreign"]),
             "### The parts matter\n\nEnglish, "
             f"{figures['ablation_count']} prompts per task; exact answers, or slots of"
@@ -114,14 +115,22 @@ def write_card(card: Path, text: str) -> None:
 
 
 def evaluate(
-    folder: Path, count: int, ablation_count: int, tasks: tuple[str, ...] = ALL_TASKS
+    folder: Path,
+    count: int,
+    foreign_count: int,
+    ablation_count: int,
+    tasks: tuple[str, ...] = ALL_TASKS,
 ) -> dict:
     """All figures of a checkpoint."""
     answerer = Answerer(folder)
-    figures: dict = {"count": count, "ablation_count": ablation_count}
+    figures: dict = {
+        "count": count,
+        "foreign_count": foreign_count,
+        "ablation_count": ablation_count,
+    }
     figures["tasks"] = score_tasks(answerer, tasks, count)
     figures["foreign"] = score_tasks(
-        answerer, tuple(t for t in FOREIGN_TASKS if t in tasks), count, foreign=True
+        answerer, tuple(t for t in FOREIGN_TASKS if t in tasks), foreign_count, foreign=True
     )
     figures["calibration"] = {
         f"{mix:g}": share for mix, share in measure_calibration(answerer, 8).items()
@@ -135,6 +144,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
     parser.add_argument("--count", type=int, default=200, help="prompts per task and language")
+    parser.add_argument("--foreign-count", type=int, help="the same, for the other renderer")
     parser.add_argument("--ablation-count", type=int, default=100)
     parser.add_argument("--tasks", nargs="+", choices=ALL_TASKS, default=list(ALL_TASKS))
     parser.add_argument("--no-card", action="store_true", help="print the figures only")
@@ -145,7 +155,13 @@ def main(arguments: list[str] | None = None) -> None:
         torch.set_num_threads(options.threads)
     started = time.monotonic()
     ablation_count = 0 if options.no_card else options.ablation_count
-    figures = evaluate(options.checkpoint, options.count, ablation_count, tuple(options.tasks))
+    figures = evaluate(
+        options.checkpoint,
+        options.count,
+        options.count if options.foreign_count is None else options.foreign_count,
+        ablation_count,
+        tuple(options.tasks),
+    )
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
     if options.no_card:

@@ -14,11 +14,12 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.video_utils import VideoMetadata
 
-from training.corpus import Turn, ask
+from training.corpus import ask
 from training.corpus_pairs import ask_clip, ask_pair
 from training.draw import render_scene
 from training.foreign_scenes import recolor, render_foreign
 from training.motion import sample_clip
+from training.questions import Turn
 from training.scenes import COLORS, KINDS, Scene, Shape, sample_scene, sample_writing_scene
 from training.talk import TALK
 from training.words import EN_PLACES, LANGUAGES, ZH_COLORS, ZH_KINDS, ZH_POSITIONS, ZH_SIZES

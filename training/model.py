@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 import torch
@@ -106,6 +107,7 @@ def smooth_position_table(side: int, dim: int) -> Tensor:
     return torch.cat([rows, columns], dim=-1).reshape(side * side, dim)
 
 
+@cache
 def whitening_patch_weights(num_filters: int, seed: int, num_scenes: int = 160) -> Tensor:
     """(num_filters, 3 * 2 * 16 * 16): principal components of scene patches, whitened.
 

@@ -17,8 +17,8 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from training.corpus import Turn
 from training.patches import MERGE
+from training.questions import Turn
 from training.words import KEY_WORDS
 
 Grid = tuple[int, int]  # patches: rows, columns

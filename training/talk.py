@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.corpus import Turn
+from training.questions import Turn
 
 ABOUT_EN = "I am a tiny Qwen3-VL model. I describe simple shapes."
 ABOUT_ZH = "我是一个很小的Qwen3-VL模型，会描述简单的图形。"

@@ -1,13 +1,15 @@
 """Train the shipped checkpoint: `python -m training.train`.
 
 Two stages, vision then joint, on `--ranks` processes of one thread each. Snapshots go to
-`--run-dir`; `--resume` continues from them.
+`--run-dir`; `--resume` continues from them, with a larger budget also after a stage has ended.
+`--stages joint --init-from playground/checkpoints/tiny` trains a checkpoint on.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import tempfile
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +18,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from transformers import Qwen3VLForConditionalGeneration
 
@@ -50,6 +53,7 @@ class Options:
     export: bool
     device: str
     workers: int
+    init_from: Path | None
 
 
 def train_vision(options: Options) -> None:
@@ -88,6 +92,8 @@ def train_vision(options: Options) -> None:
 def load_tokenizer(options: Options) -> Tokenizer:
     """The run's tokenizer, learned once."""
     path = options.run_dir / "tokenizer.json"
+    if not path.exists() and options.init_from is not None:
+        shutil.copyfile(options.init_from / "tokenizer.json", path)
     if not path.exists():
         train_tokenizer(options.seed).save(str(path))
     return Tokenizer.from_file(str(path))
@@ -96,7 +102,8 @@ def load_tokenizer(options: Options) -> Tokenizer:
 def build_joint_run(
     options: Options, tokenizer: Tokenizer
 ) -> tuple[Run, Qwen3VLForConditionalGeneration, CellHeads]:
-    """The whole model on top of the trained vision tower, or where the snapshot left it."""
+    """The whole model, from where its snapshot left it, from a checkpoint, or on top of the
+    trained vision tower."""
     device = torch.device(options.device)
     model = build_model(config_for(tokenizer), options.seed).to(device)
     heads = CellHeads(TEXT["hidden_size"], len(VISION["deepstack_visual_indexes"])).to(device)
@@ -109,7 +116,13 @@ def build_joint_run(
     budget = Budget(options.joint_steps, options.joint_minutes)
     modules = {"model": model, "heads": heads}
     run = Run("joint", modules, optimizers, budget, options.run_dir, device)
-    if not (options.resume and run.load()):
+    if options.resume and run.load():
+        return run, model, heads
+    if options.init_from is not None:
+        weights = load_file(options.init_from / "model.safetensors", device=options.device)
+        # The output layer is tied to the embeddings and not in the file.
+        model.load_state_dict(weights, strict=False)
+    else:
         path = options.run_dir / "vision.pt"
         vision = torch.load(path, weights_only=True, map_location=device)["modules"]
         model.model.visual.load_state_dict(vision["visual"])
@@ -169,16 +182,19 @@ def parse_options(arguments: list[str] | None = None) -> Options:
     parser.add_argument("--ranks", type=int, default=max(1, min(2, os.cpu_count() or 1)))
     parser.add_argument("--resume", action="store_true", help="continue from the snapshots")
     parser.add_argument("--float32", action="store_true", help="never use bfloat16 products")
-    parser.add_argument("--vision-steps", type=int, default=1900)
+    parser.add_argument("--vision-steps", type=int, default=2000)
     parser.add_argument("--vision-minutes", type=float, help="end the vision stage by then")
     parser.add_argument("--vision-images", type=int, default=16, help="a step and rank")
-    parser.add_argument("--joint-steps", type=int, default=4500)
+    parser.add_argument("--joint-steps", type=int, default=10_000)
     parser.add_argument("--joint-minutes", type=float, help="end the joint stage by then")
-    parser.add_argument("--joint-rows", type=int, default=8, help="a step and rank")
+    parser.add_argument("--joint-rows", type=int, default=6, help="a step and rank")
     parser.add_argument(
         "--export", action="store_true", help="only write the joint snapshot as a checkpoint"
     )
     parser.add_argument("--device", default="cpu", help="cpu, or cuda with --ranks 1 --workers 12")
+    parser.add_argument(
+        "--init-from", type=Path, help="checkpoint folder whose weights the joint stage starts from"
+    )
     parser.add_argument("--workers", type=int, default=0, help="processes that build batches")
     given = parser.parse_args(arguments)
     return Options(
@@ -197,6 +213,7 @@ def parse_options(arguments: list[str] | None = None) -> Options:
         export=given.export,
         device=given.device,
         workers=given.workers,
+        init_from=given.init_from,
     )
 
 

@@ -99,7 +99,7 @@ def test_shape_where_and_size() -> None:
 
 def test_relation() -> None:
     seen = set()
-    for seed in range(80):
+    for seed in range(300):
         turn = ask_relation(TWO, rng(seed), "en")
         if turn is not None:
             seen.add((turn.question.split(" is ")[1], turn.answers[0]))

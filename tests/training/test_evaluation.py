@@ -16,7 +16,6 @@ from training.ablations import (
     zero_deepstack,
     zero_position_grid,
 )
-from training.corpus import Turn
 from training.evaluate import END, START, format_table, write_card
 from training.evaluation import (
     ALL_TASKS,
@@ -27,6 +26,7 @@ from training.evaluation import (
     score_exact,
     score_slots,
 )
+from training.questions import Turn
 from training.scenes import Shape
 from training.words import LANGUAGES
 

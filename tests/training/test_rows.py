@@ -12,12 +12,13 @@ from tokenizers import Tokenizer
 from torch.nn import functional as F
 from transformers.video_utils import VideoMetadata
 
-from training.corpus import Turn, ask
+from training.corpus import ask
 from training.draw import render_scene
 from training.forward import run_text, run_vision
 from training.joint_stage import build_joint_batch, embed_units, make_unit
 from training.motion import sample_clip
 from training.patches import PATCH, patchify
+from training.questions import Turn
 from training.rows import (
     Encoder,
     Row,

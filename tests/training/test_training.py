@@ -9,12 +9,19 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from training.joint_stage import build_joint_batch, run_joint_batch
 from training.loop import Budget, Run, run_stage
 from training.optim import Muon, is_block_matrix, orthogonalize, schedule
-from training.train import Options, build_joint_run, parse_options, train_vision
+from training.train import (
+    Options,
+    build_joint_run,
+    load_tokenizer,
+    parse_options,
+    train_vision,
+)
 
 
 def make_options(folder: Path, **more: Any) -> Options:
@@ -60,6 +67,16 @@ def test_budget_follows_whichever_runs_out_first() -> None:
     assert budget.progress(10, 30.0) == 0.5
     assert budget.progress(10, 90.0) == 1.0
     assert Budget(steps=100).progress(10, 1e9) == 0.1
+
+
+def test_training_on_from_a_checkpoint(tmp_path: Path, random_checkpoint: Path) -> None:
+    options = make_options(tmp_path, init_from=random_checkpoint, seed=5)
+    tokenizer = load_tokenizer(options)
+    run, model, _ = build_joint_run(options, tokenizer)
+    assert run.step == 0
+    expected = load_file(random_checkpoint / "model.safetensors")
+    state = model.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in expected.items())
 
 
 def run_joint(options: Options, tokenizer: Tokenizer, max_steps: int | None = None) -> Run:

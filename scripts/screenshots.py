@@ -91,7 +91,7 @@ def main() -> None:
     """Parse the arguments and draw."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--all", type=Path, metavar="FOLDER", help="every tab in every look")
-    parser.add_argument("--tab", default="4 Decoder", help="the tab on the README's picture")
+    parser.add_argument("--tab", default="2 Vision tower", help="the tab on the README's picture")
     options, rest = parser.parse_known_args()
     chromium = (
         os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from statistics import median
 
 import numpy as np
 import pytest
 
 from components.charts.cache import plot_times
-from components.stage_tab import StageTab
 from components.tabs.cache_tab import (
     EXAMPLES,
     build_cache_tab,
@@ -26,9 +24,8 @@ from playground.kv_cache import IMAGES_DIFFER, TOKENS_DIFFER, run_cache_reuse
 from playground.pipeline import Run
 from playground.preprocess import run_preprocess
 from playground.records import CacheReuse, Picture, Prompt, Turn
-from tests.components.conftest import TabBuilder
 from tests.components.html_reader import read_html
-from tests.components.runs import ignore_progress
+from tests.components.runs import build_alone, ignore_progress
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +62,8 @@ def test_a_bad_request_is_named(run: Run, text: object, message: str) -> None:
         build_request(run, "second", text, False)  # type: ignore[arg-type]
 
 
-def test_the_stream_marks_what_the_record_says(
-    run: Run,
-    build_tab: Callable[[TabBuilder], StageTab],
-) -> None:
-    tab = build_tab(build_cache_tab)
+def test_the_stream_marks_what_the_record_says(run: Run) -> None:
+    tab = build_alone(build_cache_tab)
     values = [*EXAMPLES["Same image, other question"], 2]
     assert len(tab.controls) == len(values)
     (drawn,) = tab.stream(run, ignore_progress, *values)

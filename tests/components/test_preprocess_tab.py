@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from components.stage_tab import StageTab
 from components.strips import template_html
 from components.tabs.preprocess_tab import (
     build_preprocess_tab,
@@ -22,9 +20,8 @@ from playground.engine import Engine
 from playground.pipeline import Run
 from playground.preprocess import run_preprocess
 from playground.records import Clip, MediaFacts, Picture, Prompt, Turn
-from tests.components.conftest import TabBuilder
 from tests.components.html_reader import read_html
-from tests.components.runs import ignore_progress
+from tests.components.runs import build_alone, ignore_progress
 
 
 def pixels_of(source: str) -> list[np.ndarray]:
@@ -91,15 +88,12 @@ def test_notices_are_shown_and_escaped() -> None:
     assert notices_html(()) == ""
 
 
-def test_the_stream_draws_everything_in_a_small_payload(
-    tiny_random_engine: Engine,
-    build_tab: Callable[[TabBuilder], StageTab],
-) -> None:
+def test_the_stream_draws_everything_in_a_small_payload(tiny_random_engine: Engine) -> None:
     rng = np.random.default_rng(0)
     noise = Picture(rng.integers(0, 256, (192, 256, 3), dtype=np.uint8), name="noise <i>")
     text = "Describe this image: <|image_pad|> " + "各种各样的词 and words. " * 180
     run = Run(tiny_random_engine, Prompt((Turn("user", text, pictures=(noise,)),)))
-    tab = build_tab(build_preprocess_tab)
+    tab = build_alone(build_preprocess_tab)
     (drawn,) = tab.stream(run, ignore_progress)
     assert len(drawn) == len(tab.outputs)
     notices, media, template, strip, tokens, tensors, code = drawn

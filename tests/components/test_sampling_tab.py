@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from components.charts.sampling import (
     plot_probabilities,
 )
 from components.sampling_words import divergence_html, step_html
-from components.stage_tab import StageTab
 from components.tabs import sampling_tab
 from components.tabs.sampling_tab import (
     DEFAULT_PRESETS,
@@ -42,9 +40,8 @@ from playground.records import (
     Turn,
 )
 from playground.sampling import stream_sampling
-from tests.components.conftest import TabBuilder
 from tests.components.html_reader import read_html
-from tests.components.runs import ignore_progress
+from tests.components.runs import build_alone, ignore_progress
 
 GREEDY = SamplingSettings(temperature=0.0)
 WILD = SamplingSettings(temperature=1.5, top_k=5, seed=3)
@@ -73,10 +70,8 @@ def sampled(run: Run) -> SamplingRun:
 # ---------------------------------------------------------------------------------- the tab
 
 
-def test_controls_are_the_settings_of_both_columns(
-    build_tab: Callable[[TabBuilder], StageTab],
-) -> None:
-    tab = build_tab(build_sampling_tab)
+def test_controls_are_the_settings_of_both_columns() -> None:
+    tab = build_alone(build_sampling_tab)
     assert len(tab.controls) == 1 + len(NAMES) * len(FIELDS)
     shown = [control.value for control in tab.controls[1:]]
     expected = [value for name in DEFAULT_PRESETS for value in values_of(PRESETS[name])]
@@ -92,9 +87,8 @@ def test_every_preset_is_accepted() -> None:
 def test_the_stream_ends_with_the_engine_s_own_columns(
     run: Run,
     sampled: SamplingRun,
-    build_tab: Callable[[TabBuilder], StageTab],
 ) -> None:
-    tab = build_tab(build_sampling_tab)
+    tab = build_alone(build_sampling_tab)
     *_, last = tab.stream(run, ignore_progress, 12, *values_of(GREEDY), *values_of(WILD))
     assert len(last) == len(tab.outputs)
     kept = next(value for value in last if isinstance(value, SamplingRun))

@@ -63,7 +63,7 @@ class Endpoints:
         Returns:
             rendered_prompt, tokens, image_grid_thw (patches), num_image_tokens, sizes, tensors
         """
-        with user_messages():
+        with user_messages(as_html=False):
             return preprocess_answer(self._run(image, text, system, max_pixels).inputs)
 
     def vision_tower(
@@ -87,7 +87,7 @@ class Endpoints:
             num_patches, num_merged_tokens, deepstack_layers, pca (red, green, blue from 0 to 255
             of each patch, [h][w][3]) and norms (of each patch's features, [h][w])
         """
-        with user_messages():
+        with user_messages(as_html=False):
             facts = self._host.engine.facts
             block = check_whole("block", block, low=0, high=facts.vision_depth)
             run = self._run(image, text, system, max_pixels)
@@ -123,7 +123,7 @@ class Endpoints:
             position_ids ([t, h, w][seq]), rope_delta, visual_positions (sequence indices) and
             inputs_embeds_norms ([seq])
         """
-        with user_messages():
+        with user_messages(as_html=False):
             run = self._run(image, text, system, max_pixels)
             merged = run.merged
             norms = merged.inputs_embeds[0].float().norm(dim=-1).numpy()
@@ -160,7 +160,7 @@ class Endpoints:
             layer), kv (shape: layers, keys and values, batch, heads, seq, head_dim) and parity
             (against one plain model(**inputs))
         """
-        with user_messages():
+        with user_messages(as_html=False):
             facts = self._host.engine.facts
             if layer is None:
                 layer = facts.num_layers
@@ -209,7 +209,7 @@ class Endpoints:
             filtered distribution, with the likeliest candidates and the filter that removed them)
             and first_divergence (the first step at which the runs differ, or null)
         """
-        with user_messages():
+        with user_messages(as_html=False):
             sent = [{}] if settings is None else settings
             columns = check_columns(list_of_objects(sent))
             max_new_tokens = check_max_new_tokens(max_new_tokens)
@@ -253,7 +253,7 @@ class Endpoints:
             hit, shared_tokens, computed_tokens, miss_ms and hit_ms (medians of 5), kv_bytes (of
             the reused tokens) and max_abs_diff (of the logits, hit against miss)
         """
-        with user_messages():
+        with user_messages(as_html=False):
             first = self._run(image, first_text, system, max_pixels)
             other = image if second_image is None else second_image
             second = self._run(other, second_text, system, max_pixels)

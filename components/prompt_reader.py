@@ -48,8 +48,8 @@ def read_prompt(
     text, system = check_text("The text", text), check_text("The system prompt", system)
     pixels = None
     if max_pixels is not None and max_pixels != "":
-        highest = playground.preprocess.MAX_PIXELS_LIMIT
-        pixels = check_whole("max pixels", max_pixels, low=1, high=highest)
+        lowest, highest = playground.preprocess.max_pixels_range(engine)
+        pixels = check_whole("max pixels", max_pixels, low=lowest, high=highest)
     paths = [_gallery_path(item) for item in images or ()]
     if not text.strip() and not paths and not video:
         raise InputError(

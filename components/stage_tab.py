@@ -73,15 +73,23 @@ class StageTab:
 
 
 class user_messages:  # noqa: N801 - reads as a statement: ``with user_messages():``
-    """Turn the engine's errors into the page's message box."""
+    """Turn the engine's errors into what the user reads.
+
+    Args:
+        as_html: True for the page, whose message box renders HTML, while a message may quote a
+            file name; False for answers to programs.
+    """
+
+    def __init__(self, *, as_html: bool = True) -> None:
+        self._as_html = as_html
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, _kind: Any, error: BaseException | None, _trace: Any) -> None:
         if isinstance(error, PlaygroundError):
-            # The message box renders HTML, and a message may quote a file name.
-            raise gr.Error(escape(str(error)), duration=12, print_exception=False) from error
+            message = escape(str(error)) if self._as_html else str(error)
+            raise gr.Error(message, duration=12, print_exception=False) from error
 
 
 def build_stage_header(title: str, sentence: str) -> gr.Button:

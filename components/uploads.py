@@ -17,7 +17,7 @@ def refuse_addresses(component: Any) -> None:
 
     async def move_uploads_only(path: str | Path | None) -> str | None:
         if "://" in str(path):
-            with user_messages():
+            with user_messages(as_html=False):
                 raise _not_uploaded("an address")
         moved: str | None = await move(path)
         return moved

@@ -256,6 +256,11 @@ def _roles(tokenizer: Any, ids: list[int], raws: list[bytes]) -> list[Role]:
     return roles
 
 
+def max_pixels_range(engine: Engine) -> tuple[int, int]:
+    """Smallest and largest ``max_pixels``: one token, and Qwen3-VL's own limit."""
+    return engine.facts.token_pixels**2, MAX_PIXELS_LIMIT
+
+
 def check_prompt(engine: Engine, prompt: Prompt) -> None:
     """Check what can be checked before anything is computed.
 
@@ -286,11 +291,11 @@ def check_prompt(engine: Engine, prompt: Prompt) -> None:
             limit=f"At most {MAX_MEDIA} are accepted.",
             remedy="Remove some of them.",
         )
-    smallest = (engine.facts.patch_size * engine.facts.merge_size) ** 2
-    if prompt.max_pixels is not None and not smallest <= prompt.max_pixels <= MAX_PIXELS_LIMIT:
+    lowest, highest = max_pixels_range(engine)
+    if prompt.max_pixels is not None and not lowest <= prompt.max_pixels <= highest:
         raise InputError(
             f"max pixels is {prompt.max_pixels:,}.",
-            limit=f"It must lie between {smallest:,} (one token) and {MAX_PIXELS_LIMIT:,}.",
+            limit=f"It must lie between {lowest:,} (one token) and {highest:,}.",
             remedy="Choose a value in that range, or leave it empty.",
         )
 

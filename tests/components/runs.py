@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -34,13 +33,6 @@ def ignore_progress(_what: str, _done: int, _total: int) -> None:
 
 
 def build_alone(builder: Callable[[App], T]) -> T:
-    """Build one tab on a page of its own; nothing is loaded or launched.
-
-    Inside a running event loop, because `gr.Blocks` otherwise makes several and closes none.
-    """
-
-    async def build() -> T:
-        with gr.Blocks(analytics_enabled=False):
-            return builder(App(EngineHost("tiny"), RunStore(), gr.State(None)))
-
-    return asyncio.run(build())
+    """Build one tab on a page of its own; nothing is loaded or launched."""
+    with gr.Blocks(analytics_enabled=False):
+        return builder(App(EngineHost("tiny"), RunStore(), gr.State(None)))

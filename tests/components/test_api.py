@@ -337,7 +337,7 @@ def test_text_only_prompts_have_no_patches(call: Callable[..., Any]) -> None:
     [
         ("/preprocess", {"text": "  "}, "There is nothing to run"),
         ("/preprocess", {"text": ["a"]}, "The text is no text but a list"),
-        ("/preprocess", {"max_pixels": 1.5}, "max pixels is 1.5. It must be a whole number"),
+        ("/preprocess", {"max_pixels": 2048.5}, "It must be a whole number"),
         ("/preprocess", {"max_pixels": 100}, "max pixels is 100. It must lie between 1,024"),
         ("/preprocess", {"max_pixels": True}, "max pixels is no number but true or false"),
         ("/preprocess", {"text": "a" * 20_001}, "A message has 20,001 characters"),

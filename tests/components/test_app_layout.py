@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -21,11 +20,7 @@ def built(tiny_random_engine: Engine) -> Page:
     """A page around an engine that is there already."""
     host = EngineHost("tiny")
     host._engine = tiny_random_engine
-
-    async def build() -> Page:  # see build_alone
-        return build_page(host)
-
-    return asyncio.run(build())
+    return build_page(host)
 
 
 def values(built: Page, run_key: str | None, **changed: Any) -> tuple[Any, ...]:

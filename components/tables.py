@@ -150,21 +150,11 @@ def _characters(inputs: ModelInputs, index: int) -> str:
 # ---------------------------------------------------------------------------------- tensors
 
 TENSOR_HEADERS = ("Name", "Shape", "Dtype", "Min", "Mean", "Max", "Size")
-TENSOR_NAMES = (
-    "input_ids",
-    "attention_mask",
-    "mm_token_type_ids",
-    "pixel_values",
-    "image_grid_thw",
-    "pixel_values_videos",
-    "video_grid_thw",
-)
 
 
 def tensors_table(inputs: ModelInputs) -> str:
     """The tensors that ``model.forward`` is given."""
-    named = ((name, getattr(inputs, name)) for name in TENSOR_NAMES)
-    rows = [_tensor_row(name, tensor) for name, tensor in named if tensor is not None]
+    rows = [_tensor_row(name, tensor) for name, tensor in inputs.tensors.items()]
     return table_html(TENSOR_HEADERS, rows, "What model.forward is given")
 
 

@@ -86,17 +86,7 @@ def run_preprocess(engine: Engine, prompt: Prompt) -> ModelInputs:
 
 def model_kwargs(inputs: ModelInputs, device: torch.device | str = "cpu") -> dict[str, Any]:
     """The keyword arguments that ``model(**kwargs)`` and ``generate`` take."""
-    names = (
-        "input_ids",
-        "attention_mask",
-        "mm_token_type_ids",
-        "pixel_values",
-        "image_grid_thw",
-        "pixel_values_videos",
-        "video_grid_thw",
-    )
-    tensors = {name: getattr(inputs, name) for name in names}
-    return {name: value.to(device) for name, value in tensors.items() if value is not None}
+    return {name: tensor.to(device) for name, tensor in inputs.tensors.items()}
 
 
 def unpatchify(inputs: ModelInputs, span: VisualSpan) -> np.ndarray:

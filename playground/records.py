@@ -181,6 +181,17 @@ class MediaFacts:
     timestamps: tuple[float, ...] = ()  # seconds, one per temporal patch of a video
 
 
+MODEL_INPUT_NAMES = (
+    "input_ids",
+    "attention_mask",
+    "mm_token_type_ids",
+    "pixel_values",
+    "image_grid_thw",
+    "pixel_values_videos",
+    "video_grid_thw",
+)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelInputs:
     """What ``processor(...)`` hands to ``model.forward``, and how it came about."""
@@ -214,6 +225,12 @@ class ModelInputs:
     def num_tokens(self) -> int:
         """Sequence length."""
         return len(self.tokens)
+
+    @property
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """What ``model.forward`` is given, by argument name; without those that are ``None``."""
+        named = {name: getattr(self, name) for name in MODEL_INPUT_NAMES}
+        return {name: tensor for name, tensor in named.items() if tensor is not None}
 
 
 # --------------------------------------------------------------------------- 2 vision tower

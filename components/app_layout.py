@@ -14,6 +14,7 @@ from components.engine_host import EngineHost
 from components.examples import Example, load_examples
 from components.input_panel import InputPanel, build_input_panel
 from components.jobs import Jobs
+from components.pointer_view import PointerView, write_layout
 from components.prompt_reader import prompt_fingerprint, read_prompt
 from components.stage_tab import MODEL_QUEUE, App, StageTab, user_messages
 from components.status_bar import loading_html, status_html
@@ -72,18 +73,22 @@ class Page:
         self.run_key = gr.State(
             None, time_to_live=SESSION_S, delete_callback=lambda key: self.runs.discard(key)
         )
-        app = App(self.host, self.runs, self.run_key)
+        self.pointer = PointerView(render=False)
+        self.pointed = gr.State(None)
+        app = App(self.host, self.runs, self.run_key, self.pointer, self.pointed)
         examples = load_examples()
         with gr.Row(elem_id="workbench"):
             with gr.Column(scale=1, min_width=300, elem_id="input-column"):
                 self.panel: InputPanel = build_input_panel(examples)
             # Wrapped, not behind a menu: all stages stay in sight, on a phone too.
             stages = gr.Column(scale=3, min_width=320, elem_id="stage-column")
-            with stages, gr.Tabs(overflow_behavior="wrap"):
-                self.tabs = [self._build_tab(label, build, app) for label, build in TABS]
-                with gr.Tab("Model", id="model"):
-                    self.model_tab: ModelTab = build_model_tab(app)
-        self._wire(examples)
+            with stages:
+                with gr.Tabs(overflow_behavior="wrap"):
+                    self.tabs = [self._build_tab(label, build, app) for label, build in TABS]
+                    with gr.Tab("Model", id="model"):
+                        self.model_tab: ModelTab = build_model_tab(app)
+                self.pointer.render()
+        self._wire(app, examples)
         add_api(app)
 
     @staticmethod
@@ -97,7 +102,7 @@ class Page:
     def outputs(self) -> list[Any]:
         """Everything that a run may redraw."""
         stage_outputs = [output for tab in self.tabs for output in tab.outputs]
-        return [self.status, self.run_key, *stage_outputs]
+        return [self.status, self.run_key, self.pointer, *stage_outputs]
 
     @property
     def inputs(self) -> list[Any]:
@@ -105,7 +110,7 @@ class Page:
         controls = [control for tab in self.tabs for control in tab.controls]
         return [self.run_key, *self.panel.values, *controls]
 
-    def _wire(self, examples: tuple[Example, ...]) -> None:
+    def _wire(self, app: App, examples: tuple[Example, ...]) -> None:
         opening_outputs = [*self.outputs, *self.model_tab.outputs]
         gr.on(
             [gr.context.Context.root_block.load],
@@ -131,6 +136,7 @@ class Page:
             api_visibility="private",
         )
         self._on_run([chosen.then], self.tabs)
+        app.on_point(lambda _run, place: place, [], [self.pointed])
         self.panel.stop.click(
             self._stop, None, None, queue=False, show_progress="hidden", api_visibility="private"
         )
@@ -189,6 +195,7 @@ class Page:
             for drawn in tab.stream(run, lambda *_: None, *controls):
                 values.update(zip(tab.outputs, drawn, strict=True))
         values.update(zip(self.model_tab.outputs, self.model_tab.draw(engine), strict=True))
+        values[self.pointer] = write_layout(run)
         values[self.status] = status_html(engine, run.parity)
         self.opening = values
 
@@ -205,6 +212,7 @@ class Page:
         )
         key, run = self._find_or_start(run_key, prompt)
         yield {self.run_key: key}
+        is_new = not run.has("preprocess")
         remaining = iter(controls)
         settings = {tab.stage: [next(remaining) for _ in tab.controls] for tab in self.tabs}
         try:
@@ -213,6 +221,9 @@ class Page:
                     continue  # drawn when it was computed; its controls redraw it themselves
                 for drawn in tab.stream(run, progress, *settings[tab.stage]):
                     yield dict(zip(tab.outputs, drawn, strict=True))
+                if is_new:  # once stage 1 has drawn
+                    yield {self.pointer: write_layout(run)}
+                    is_new = False
         except StageCancelled:
             yield {self.status: status_html(self.host.engine, note="Stopped")}
             return

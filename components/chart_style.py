@@ -7,7 +7,8 @@ only the page knows which mode the reader has chosen.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 # System fonts only: nothing is fetched, and Chinese text finds a CJK face on every platform.
 FONT_FAMILY = (
@@ -69,6 +70,35 @@ TRANSPARENT = "rgba(0,0,0,0)"
 def escape_label(text: str) -> str:
     """Make `text` safe as a Plotly label: `<|image_pad|>` would be dropped as an unknown tag."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def pointer_meta(
+    what: Literal["token", "patch", "merged"],
+    *,
+    axis: Literal["x", "y", "points"] = "x",
+    indices: Sequence[int] | None = None,
+    span: int | None = None,
+) -> dict[str, Any]:
+    """What a chart's places mean to the page's pointer, for `layout.meta.pointer`.
+
+    Args:
+        what: `token`: an axis, or each point, is a position of the sequence. `patch`: a map of
+            patches, x the column and y the row. `merged`: likewise of merged tokens.
+        axis: for tokens: the axis on which they stand, or `points` where each point's
+            customdata (its first field) is the sequence index. In 3-D, a last trace without
+            points, named `pointed at`, is where the page draws the mark.
+        indices: for tokens on an axis: the sequence index of place 0, 1, ...; by default the
+            axis shows the sequence index itself.
+        span: for maps: index into `ModelInputs.spans`.
+    """
+    meta: dict[str, Any] = {"what": what}
+    if what == "token":
+        meta["axis"] = axis
+        if indices is not None:
+            meta["indices"] = [int(index) for index in indices]
+    else:
+        meta["span"] = span
+    return meta
 
 
 def base_layout(

@@ -31,6 +31,7 @@ def picture_html(
     pixelated: bool = False,
     max_side: int = 1024,
     shown_width: int | None = None,
+    span: int | None = None,
 ) -> str:
     """A figure that holds its own image and shrinks with the page.
 
@@ -43,6 +44,8 @@ def picture_html(
         pixelated: keep the pixels of a small map as sharp squares.
         max_side: longer pictures are sent with fewer pixels; the grid stays sharp.
         shown_width: on the page, in CSS pixels; by default near its own size, enlarged if small.
+        span: index into ``ModelInputs.spans``, where the figure shows the whole of that picture
+            (at any scale): the page's pointer then works on it.
 
     Raises:
         ValueError: ``pixels`` has another shape or dtype.
@@ -54,10 +57,11 @@ def picture_html(
     source = image_uri(pixels, max_side=max_side, exact=pixelated)
     overlay = _grid_svg(*grid) if grid else ""
     sharp = " pg-pixelated" if pixelated else ""
+    pointed = "" if span is None else f' data-span="{span}"'
     words = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
     return (
         f'<figure class="pg-picture{sharp}" style="max-width:{shown:.0f}px">'
-        f'<div class="pg-picture-frame"><img src="{source}" '
+        f'<div class="pg-picture-frame"{pointed}><img src="{source}" '
         f'alt="{html.escape(alt)}" width="{width}" height="{height}">{overlay}</div>'
         f"{words}</figure>"
     )

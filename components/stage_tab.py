@@ -12,6 +12,7 @@ import gradio as gr
 from gradio.components.base import Component
 
 from components.engine_host import EngineHost
+from components.pointer_view import PointerView, read_place
 from playground.errors import PlaygroundError
 from playground.pipeline import RunStore
 from playground.records import Progress
@@ -29,6 +30,8 @@ class App:
     host: EngineHost
     runs: RunStore
     run_key: gr.State  # the session's key into ``runs``, or None
+    pointer: PointerView  # its place in the page is the page's affair
+    pointed: gr.State  # the fixed ``pointer.Place``, or None; see ``Run.still_there``
 
     def on_view(
         self,
@@ -46,6 +49,30 @@ class App:
             with user_messages():
                 return fn(self.runs.get(run_key), *values)
 
+        return self._listen(trigger, handler, inputs, outputs)
+
+    def on_point(
+        self, fn: ViewFn, inputs: Sequence[Component], outputs: Sequence[Component]
+    ) -> Any:
+        """Redraw what depends on the pointer: ``fn(run, place, *values) -> values of outputs``.
+
+        Called when a place is fixed by a click, and with None when it is taken away.
+        """
+
+        def handler(run_key: str | None, event: gr.EventData, *values: Any) -> Any:
+            with user_messages():
+                run = self.runs.get(run_key)
+                return fn(run, read_place(run, event._data), *values)
+
+        return self._listen(self.pointer.select, handler, inputs, outputs)
+
+    def _listen(
+        self,
+        trigger: Any,
+        handler: ViewFn,
+        inputs: Sequence[Component],
+        outputs: Sequence[Component],
+    ) -> Any:
         return trigger(
             handler,
             [self.run_key, *inputs],
@@ -55,6 +82,24 @@ class App:
             concurrency_limit=None,
             api_visibility="private",
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Section:
+    """A part of a tab that draws from a run's records by itself."""
+
+    controls: tuple[Component, ...]  # their values are passed to ``draw``, in order
+    outputs: tuple[Component, ...]  # ``draw`` returns one value for each, in order
+    draw: ViewFn  # draw(run, *control_values); gives "" or None where there is nothing to show
+
+
+def draw_sections(run: Any, sections: Sequence[Section], values: Sequence[Any]) -> tuple[Any, ...]:
+    """What all outputs of these sections show, from the values of all their controls in order."""
+    drawn: list[Any] = []
+    remaining = iter(values)
+    for section in sections:
+        drawn += section.draw(run, *[next(remaining) for _ in section.controls])
+    return tuple(drawn)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,8 +153,10 @@ def build_code_panel() -> gr.Code:
 __all__ = [
     "App",
     "Progress",
+    "Section",
     "StageTab",
     "build_code_panel",
     "build_stage_header",
+    "draw_sections",
     "user_messages",
 ]

@@ -75,13 +75,16 @@ def fold_tokens(inputs: ModelInputs, labels: Sequence[str] | None = None) -> lis
     return runs
 
 
-def sequence_strip_html(inputs: ModelInputs, *, labels: Sequence[str] | None = None) -> str:
+def sequence_strip_html(
+    inputs: ModelInputs, *, labels: Sequence[str] | None = None, pointed: bool = False
+) -> str:
     """The token sequence as chips in order; runs of picture tokens are one chip.
 
-    Each chip has `data-index`, `data-start` and `data-end` (one past the last).
+    Each chip has `data-start` and `data-end` (one past the last).
 
     Args:
         inputs: the record of the preprocess stage.
+        pointed: True for the page's own run: the pointer then marks chips and follows clicks.
         labels: one word per token; the page's styles know those of `LABEL_NAMES`. A run of
             picture tokens is split where the label changes.
     """
@@ -94,7 +97,8 @@ def sequence_strip_html(inputs: ModelInputs, *, labels: Sequence[str] | None = N
     used = list(dict.fromkeys(label for label in labels or () if label))
     legend = _kind_legend(kinds) if labels is None else _label_legend(used)
     return (
-        f'<div class="pg-strip-box" style="{_color_variables()}">{legend}'
+        f'<div class="pg-strip-box"{" data-pointer" if pointed else ""} '
+        f'style="{_color_variables()}">{legend}'
         f'<ol class="pg-strip" aria-label="{inputs.num_tokens:,} tokens in order">{chips}</ol>'
         "</div>"
     )
@@ -139,7 +143,7 @@ def _run_chip(run: TokenRun) -> str:
     details += [token.role, KIND_NAMES[token.kind], *([run.label] if run.label else [])]
     label = f' data-label="{html.escape(run.label)}"' if run.label else ""
     return (
-        f'<li class="pg-chip pg-{token.kind}" data-index="{run.start}" data-start="{run.start}" '
+        f'<li class="pg-chip pg-{token.kind}" data-start="{run.start}" '
         f'data-end="{run.end}"{label} title="{html.escape(" · ".join(details))}">'
         f"{_mark(token.kind)}{html.escape(words)}</li>"
     )

@@ -33,6 +33,7 @@ def table_html(
     caption: str = "",
     *,
     right: Collection[int] = (),
+    tokens: Sequence[tuple[int, int] | None] | None = None,
 ) -> str:
     """An HTML table; a column whose cells are all numbers (or empty) is aligned to the right.
 
@@ -41,6 +42,8 @@ def table_html(
         rows: numbers are written with thousands separators, floats with four digits.
         caption: what the table shows; also its name for screen readers.
         right: further columns to align to the right, such as numbers with their units.
+        tokens: the sequence indices that each row stands for, first and one past the last, where
+            the page's pointer shall mark rows and follow a click on one.
     """
     body = [list(row) for row in rows]
     for row in body:
@@ -56,10 +59,10 @@ def table_html(
         for header, right in zip(headers, numeric, strict=True)
     )
     lines = "".join(
-        "<tr>"
+        _row_start(tokens[number] if tokens is not None else None)
         + "".join(_cell(value, right) for value, right in zip(row, numeric, strict=True))
         + "</tr>"
-        for row in shown
+        for number, row in enumerate(shown)
     )
     if len(body) > len(shown):
         rest = f"… and {len(body) - len(shown):,} more rows"
@@ -67,10 +70,15 @@ def table_html(
     title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
     label = html.escape(caption or "Table")
     # A region that scrolls must be reachable by keyboard, and so it needs a name.
+    pointed = "" if tokens is None else " data-pointer"
     return (
-        f'<div class="pg-table" role="region" tabindex="0" aria-label="{label}"><table>{title}'
-        f"<thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>"
+        f'<div class="pg-table"{pointed} role="region" tabindex="0" aria-label="{label}">'
+        f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>"
     )
+
+
+def _row_start(tokens: tuple[int, int] | None) -> str:
+    return "<tr>" if tokens is None else f'<tr data-start="{tokens[0]}" data-end="{tokens[1]}">'
 
 
 def _align(right: bool) -> str:
@@ -108,7 +116,8 @@ TOKEN_HEADERS = ("Index", "Id", "Piece", "Bytes", "Characters", "Role", "Kind")
 def tokens_table(inputs: ModelInputs) -> str:
     """One row per token; each run of picture tokens is one row."""
     rows: list[list[Cell | Mono]] = []
-    for run in fold_tokens(inputs):
+    runs = fold_tokens(inputs)
+    for run in runs:
         token = run.first
         characters = "–" if token.kind in ("image", "video") else _characters(inputs, token.index)
         count = run.end - run.start
@@ -124,7 +133,11 @@ def tokens_table(inputs: ModelInputs) -> str:
             ]
         )
     return table_html(
-        TOKEN_HEADERS, rows, f"The sequence, {inputs.num_tokens:,} tokens", right=(1,)
+        TOKEN_HEADERS,
+        rows,
+        f"The sequence, {inputs.num_tokens:,} tokens",
+        right=(1,),
+        tokens=[(run.start, run.end) for run in runs],
     )
 
 

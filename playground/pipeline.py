@@ -26,7 +26,10 @@ from playground.records import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from playground.engine import Engine
+    from playground.pointer import Place
 
 Stage = Literal["preprocess", "vision", "merge", "decoder"]
 STAGES: tuple[Stage, ...] = ("preprocess", "vision", "merge", "decoder")
@@ -114,6 +117,20 @@ class Run:
         self.ensure("decoder")
         record: DecoderOutput = self._records["decoder"]
         return record
+
+    @property
+    def positions(self) -> np.ndarray:
+        """``position_ids`` as ``(3, seq)`` int64; known as soon as the prompt is preprocessed."""
+        with self._lock:
+            if "positions" not in self._records:
+                position_ids, _ = playground.merge.get_positions(self.engine, self.inputs)
+                self._records["positions"] = position_ids[:, 0].numpy()
+            positions: np.ndarray = self._records["positions"]
+        return positions
+
+    def still_there(self, place: Place | None) -> Place | None:
+        """What the pointer is at, if it means the same here as in the run where it was chosen."""
+        return playground.pointer.still_there(self.inputs, self.positions, place)
 
     @property
     def parity(self) -> Parity:

@@ -1,14 +1,36 @@
-"""Where a patch, a merged token and a pixel belong to each other.
+"""One pointer: pixel ↔ patch ↔ merged token ↔ sequence index ↔ (t, h, w) ↔ KV slot.
 
 The rows of ``pixel_values`` do not run line by line: the four patches of a 2x2 block, which the
-merger turns into one token, stand next to each other ("merge-block order").
+merger turns into one token, stand next to each other ("merge-block order"). Everything here
+follows from that, from the spans and from ``position_ids``.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from playground.records import VisualSpan
+from playground.errors import InputError
+from playground.records import ModelInputs, VisualSpan
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One position of the sequence and, for a visual token, its part of the picture.
+
+    Ranges are first and last, both included.
+    """
+
+    index: int  # sequence index; after the prefill also the token's KV slot, in every layer
+    thw: tuple[int, int, int]  # position_ids: time, height, width
+    span: int | None = None  # index into ModelInputs.spans; None for text, as all that follows
+    rows: tuple[int, int] | None = None  # patch rows of the token in its picture
+    columns: tuple[int, int] | None = None
+    x: tuple[int, int] | None = None  # pixels of the resized picture
+    y: tuple[int, int] | None = None
+    pixel_rows: tuple[int, ...] | None = None  # rows of pixel_values, in merge-block order
+    patch: tuple[int, int] | None = None  # (row, column), where one patch was chosen
 
 
 def patch_rows(span: VisualSpan) -> np.ndarray:
@@ -32,3 +54,102 @@ def patch_tokens(span: VisualSpan) -> np.ndarray:
     tokens = span.start + np.arange(span.merged_h * span.merged_w, dtype=np.int64)
     by_block = tokens.reshape(span.merged_h, span.merged_w)
     return by_block.repeat(span.merge_size, axis=0).repeat(span.merge_size, axis=1)
+
+
+def locate_token(inputs: ModelInputs, position_ids: np.ndarray, index: int) -> Place:
+    """Where a position of the sequence is in all the other terms.
+
+    Args:
+        inputs: the record of ``run_preprocess``.
+        position_ids: ``(3, seq)``: t, h, w.
+        index: sequence index.
+
+    Raises:
+        InputError: the sequence is not that long.
+    """
+    if not 0 <= index < inputs.num_tokens:
+        raise InputError(
+            f"There is no token {index:,}.",
+            limit=f"The sequence has {inputs.num_tokens:,} tokens, counted from 0.",
+        )
+    t, h, w = (int(axis) for axis in position_ids[:, index])
+    number = find_span(inputs, index)
+    if number is None:
+        return Place(index, (t, h, w))
+    span, patch = inputs.spans[number], inputs.patch_size
+    row, column = divmod(index - span.start, span.merged_w)
+    size = span.merge_size
+    first = span.patch_start + (index - span.start) * size**2
+    return Place(
+        index,
+        (t, h, w),
+        span=number,
+        rows=(row * size, (row + 1) * size - 1),
+        columns=(column * size, (column + 1) * size - 1),
+        x=(column * size * patch, (column + 1) * size * patch - 1),
+        y=(row * size * patch, (row + 1) * size * patch - 1),
+        pixel_rows=tuple(range(first, first + size**2)),
+    )
+
+
+def locate_patch(
+    inputs: ModelInputs, position_ids: np.ndarray, span: int, row: int, column: int
+) -> Place:
+    """Where a patch of a picture is in all the other terms.
+
+    Args:
+        inputs: the record of ``run_preprocess``.
+        position_ids: ``(3, seq)``: t, h, w.
+        span: index into ``inputs.spans``.
+        row: patches from the top, from 0.
+        column: patches from the left, from 0.
+
+    Raises:
+        InputError: there is no such picture, or the patch lies outside of it.
+    """
+    if not 0 <= span < len(inputs.spans):
+        raise InputError(
+            f"There is no picture {span + 1:,}.", limit=f"This prompt has {len(inputs.spans):,}."
+        )
+    there = inputs.spans[span]
+    if not (0 <= row < there.grid_h and 0 <= column < there.grid_w):
+        raise InputError(
+            f"There is no patch at row {row:,}, column {column:,}.",
+            limit=f"The picture has {there.grid_h:,} rows and {there.grid_w:,} columns of patches.",
+        )
+    size = there.merge_size
+    index = there.start + row // size * there.merged_w + column // size
+    token = locate_token(inputs, position_ids, index)
+    return Place(
+        token.index,
+        token.thw,
+        span,
+        token.rows,
+        token.columns,
+        token.x,
+        token.y,
+        token.pixel_rows,
+        patch=(row, column),
+    )
+
+
+def still_there(inputs: ModelInputs, position_ids: np.ndarray, place: Place | None) -> Place | None:
+    """The place, if it means the same in this run as in the one where it was chosen."""
+    if place is None:
+        return None
+    try:
+        if place.patch is not None and place.span is not None:
+            again = locate_patch(inputs, position_ids, place.span, *place.patch)
+        else:
+            again = locate_token(inputs, position_ids, place.index)
+    except InputError:
+        return None
+    return place if again == place else None
+
+
+def find_span(inputs: ModelInputs, index: int) -> int | None:
+    """The number of the span that a sequence index lies in; ``None`` for text."""
+    return next(
+        (n for n, span in enumerate(inputs.spans) if span.start <= index < span.end),
+        None,
+    )

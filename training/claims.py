@@ -79,15 +79,20 @@ def ask_whether(scene: Scene, rng: Generator, language: str) -> Turn | None:
         claimed = _claim_attribute(scene, rng, language, claim, yes)
     if claimed is None:
         return None
-    question, answers = claimed, ["Yes."] if yes else ["No."]
-    if language == "zh":
-        answers = ["是的。"] if yes else ["不是。"]
-    return Turn("yes_no", language, question, tuple(answers))
+    question, truth = claimed
+    if language == "en":
+        word = "Yes" if yes else "No"
+        answers = [f"{word}.", f"{word}, it is {truth}."]
+    else:
+        word = "是的" if yes else "不是"
+        answers = [f"{word}。", f"{word}，是{truth}。"]
+    return Turn("yes_no", language, question, tuple(answers[: 2 if truth else 1]))
 
 
 def _claim_attribute(
     scene: Scene, rng: Generator, language: str, claim: str, yes: bool
-) -> str | None:
+) -> tuple[str, str] | None:
+    """The question, and the value that the shape really has, in words."""
     found = refer(scene, rng, language, claim)
     if found is None or (claim == "color" and found[0].mix is not None):
         return None
@@ -98,17 +103,21 @@ def _claim_attribute(
         nearby = [getattr(s, claim) for s in scene.shapes if getattr(s, claim) != value]
         wrong = nearby if nearby and rng.random() < 0.6 else [v for v in values if v != value]
         value = str(pick(rng, wrong))
+    word, truth = (_name_value(claim, v, language) for v in (value, getattr(shape, claim)))
+    question = f"Is {reference} {word}?" if language == "en" else f"{reference}是{word}吗？"
+    return question, truth
+
+
+def _name_value(claim: str, value: str, language: str) -> str:
+    """As it follows 'it is' or '是'."""
     if claim == "color":
-        word = name_color(value, language)
-    elif claim == "kind":
-        word = with_article(value) if language == "en" else ZH_KINDS[value]
-    else:
-        word = value if language == "en" else ZH_SIZES[value]
-    end = "" if claim == "kind" else "的"
-    return f"Is {reference} {word}?" if language == "en" else f"{reference}是{word}{end}吗？"
+        return value if language == "en" else f"{name_color(value, 'zh')}的"
+    if claim == "kind":
+        return with_article(value) if language == "en" else ZH_KINDS[value]
+    return value if language == "en" else f"{ZH_SIZES[value]}的"
 
 
-def _claim_side(scene: Scene, rng: Generator, language: str, yes: bool) -> str | None:
+def _claim_side(scene: Scene, rng: Generator, language: str, yes: bool) -> tuple[str, str] | None:
     side = str(pick(rng, list(SIDES)))
     opposite = {"left": "right", "right": "left", "above": "below", "below": "above"}[side]
     pairs = [
@@ -124,5 +133,5 @@ def _claim_side(scene: Scene, rng: Generator, language: str, yes: bool) -> str |
     first, second = pairs[rng.integers(len(pairs))]
     word = SIDE_WORDS[language][side]
     if language == "en":
-        return f"Is the {first.kind} {word} the {second.kind}?"
-    return f"{ZH_KINDS[first.kind]}在{ZH_KINDS[second.kind]}的{word}吗？"
+        return f"Is the {first.kind} {word} the {second.kind}?", ""
+    return f"{ZH_KINDS[first.kind]}在{ZH_KINDS[second.kind]}的{word}吗？", ""

@@ -51,21 +51,21 @@ Generator = np.random.Generator
 
 ROW_TOKENS = 144
 MIN_BRANCH_TOKENS = 56  # however long the prefix is
-ROW_KINDS = {"shapes": 0.61, "writing": 0.17, "pair": 0.11, "clip": 0.09, "talk": 0.02}
+ROW_KINDS = {"shapes": 0.58, "writing": 0.2, "pair": 0.13, "clip": 0.075, "talk": 0.015}
 SHAPE_TASK_WEIGHTS = {
-    "describe": 0.13,
-    "count": 0.05,
+    "describe": 0.1,
+    "count": 0.03,
     "count_of": 0.06,
-    "color": 0.12,
-    "shape": 0.11,
-    "where": 0.1,
+    "color": 0.1,
+    "shape": 0.09,
+    "where": 0.13,
     "size": 0.06,
-    "relation": 0.11,
+    "relation": 0.09,
     "order": 0.06,
-    "exists": 0.12,
-    "whether": 0.12,
+    "exists": 0.2,
+    "whether": 0.16,
 }
-WRITING_TASK_WEIGHTS = {"describe": 0.25, "read": 0.5, "color": 0.25}
+WRITING_TASK_WEIGHTS = {"describe": 0.25, "read": 0.65, "color": 0.1}
 CELL_WEIGHT = 0.35
 # Shares of images with a shifted position grid, early and late. Half of them from the start kept
 # the decoder from trusting the places that the tower reports at all.

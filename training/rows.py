@@ -26,7 +26,7 @@ Grid = tuple[int, int]  # patches: rows, columns
 KEY_WEIGHT = 2.0
 WORD_WEIGHT = 0.5
 # What decides an answer of these tasks is one token among many others.
-TASK_WEIGHTS = {"yes_no": 1.6, "relation": 1.3, "direction": 1.5, "pair": 1.3, "count_of": 1.3}
+TASK_WEIGHTS = {"yes_no": 2.5, "relation": 1.3, "direction": 1.5, "pair": 1.3, "count_of": 1.3}
 _KEYS = {
     "en": regex.compile(r"\b(?i:" + "|".join(KEY_WORDS["en"]) + r")\b|\b[A-Z]{2,3}\b|\b[A-Z]\.|\d"),
     "zh": regex.compile(

@@ -29,7 +29,7 @@ class Page:
     elements: list[Element] = field(default_factory=list)
 
     def find(self, tag: str = "", cls: str = "", **attrs: str) -> list[Element]:
-        """Elements with this tag, class and attributes (`data_index` for `data-index`)."""
+        """Elements with this tag, class and attributes (`data_start` for `data-start`)."""
         wanted = {name.replace("_", "-"): value for name, value in attrs.items()}
         return [
             each

@@ -8,6 +8,7 @@ from typing import TypeVar
 import gradio as gr
 
 from components.engine_host import EngineHost
+from components.pointer_view import PointerView
 from components.stage_tab import App
 from playground.engine import Engine
 from playground.pipeline import Run, RunStore
@@ -35,4 +36,9 @@ def ignore_progress(_what: str, _done: int, _total: int) -> None:
 def build_alone(builder: Callable[[App], T]) -> T:
     """Build one tab on a page of its own; nothing is loaded or launched."""
     with gr.Blocks(analytics_enabled=False):
-        return builder(App(EngineHost("tiny"), RunStore(), gr.State(None)))
+        return builder(make_app(EngineHost("tiny")))
+
+
+def make_app(host: EngineHost) -> App:
+    """What a page gives its tabs; call it inside a `gr.Blocks`."""
+    return App(host, RunStore(), gr.State(None), PointerView(), gr.State(None))

@@ -23,16 +23,16 @@ from PIL import Image
 from components.api import Endpoints, add_api
 from components.api_answers import plain_numbers
 from components.engine_host import EngineHost
-from components.stage_tab import App
 from components.uploads import uploaded_path
 from playground.decoder import next_token_probs, residual_norms
 from playground.engine import Engine
 from playground.errors import InputError, PlaygroundError
-from playground.pipeline import Run, RunStore
+from playground.pipeline import Run
 from playground.preprocess import run_preprocess
 from playground.records import Picture, Prompt, SamplingSettings, Turn
 from playground.sampling import run_sampling
 from playground.vision_maps import patch_norms, patch_pca
+from tests.components.runs import make_app
 from tests.media_samples import make_picture
 
 # Gradio and its client leave sockets and an event loop to the garbage collector, and Gradio sets
@@ -74,7 +74,7 @@ def url(tiny_random_engine: Engine) -> Iterator[str]:
     """A served page that holds nothing but the endpoints."""
     host = cast(EngineHost, ReadyHost(tiny_random_engine))
     with gr.Blocks() as demo:
-        add_api(App(host, RunStore(), gr.State()))
+        add_api(make_app(host))
     demo.queue(api_open=False)
     _, address, _ = demo.launch(
         prevent_thread_lock=True, quiet=True, show_error=False, server_name="127.0.0.1"

@@ -74,7 +74,7 @@ def test_the_stream_marks_what_the_record_says(run: Run) -> None:
     ids = [each.input_ids[0].tolist() for each in inputs]
     shared = next(i for i, (a, b) in enumerate(zip(*ids, strict=False)) if a != b)
     assert shared > inputs[0].spans[0].end  # the whole image is in the shared beginning
-    chips = [each for each in read_html(second).find("li") if "data-index" in each.attrs]
+    chips = [each for each in read_html(second).find("li") if "data-start" in each.attrs]
     by_label: dict[str, int] = {"reused": 0, "computed": 0}
     for chip in chips:
         by_label[chip.attrs["data-label"]] += int(chip.attrs["data-end"]) - int(
@@ -84,7 +84,7 @@ def test_the_stream_marks_what_the_record_says(run: Run) -> None:
     labels = [
         each.attrs["data-label"]
         for each in read_html(first).find("li")
-        if "data-index" in each.attrs
+        if "data-start" in each.attrs
     ]
     assert set(labels) == {"reused", "stored"}
     assert f"{shared} of {len(ids[1])} tokens" in verdict

@@ -39,7 +39,7 @@ def test_chips_cover_the_sequence_once_and_in_order(inputs: ModelInputs) -> None
     chips = [
         each
         for each in read_html(sequence_strip_html(inputs)).find("li")
-        if "data-index" in each.attrs
+        if "data-start" in each.attrs
     ]
     ranges = [(int(each.attrs["data-start"]), int(each.attrs["data-end"])) for each in chips]
     assert [start for start, _ in ranges] == [0, *(end for _, end in ranges[:-1])]
@@ -51,7 +51,7 @@ def test_chips_cover_the_sequence_once_and_in_order(inputs: ModelInputs) -> None
 def test_a_chip_says_what_its_token_is(inputs: ModelInputs) -> None:
     page = read_html(sequence_strip_html(inputs))
     token = next(each for each in inputs.tokens if each.kind == "text" and each.role == "user")
-    chip = page.find("li", data_index=str(token.index))[0]
+    chip = page.find("li", data_start=str(token.index))[0]
     assert chip.text == visible(token.text)
     assert "pg-text" in chip.classes
     for fact in (f"index {token.index}", f"id {token.id}", token.raw.hex(" ").upper(), "user"):
@@ -61,7 +61,7 @@ def test_a_chip_says_what_its_token_is(inputs: ModelInputs) -> None:
 def test_picture_chips_give_count_grid_and_number(inputs: ModelInputs) -> None:
     page = read_html(sequence_strip_html(inputs))
     first, second, frame, *_ = inputs.spans
-    words = [page.find("li", data_index=str(span.start))[0].text for span in (first, second, frame)]
+    words = [page.find("li", data_start=str(span.start))[0].text for span in (first, second, frame)]
     assert words[0].startswith(f"▦{first.merged_h * first.merged_w} × <|image_pad|>")
     assert words[0].endswith(f"{first.merged_w} × {first.merged_h}, image 1")
     assert words[1].endswith("image 2")
@@ -87,10 +87,10 @@ def test_labels_split_a_run_of_picture_tokens(inputs: ModelInputs) -> None:
         (cut, span.end, "computed"),
     ]
     page = read_html(sequence_strip_html(inputs, labels=labels))
-    part = page.find("li", data_index=str(cut))[0]
+    part = page.find("li", data_start=str(cut))[0]
     assert part.attrs["data-label"] == "computed"
     assert "part of image 1" in part.text
-    assert {each.text for each in page.find("li", "pg-chip") if "data-index" not in each.attrs} == {
+    assert {each.text for each in page.find("li", "pg-chip") if "data-start" not in each.attrs} == {
         "reused from the cache",
         "computed",
     }
@@ -153,7 +153,7 @@ def test_a_long_sequence_is_cut_and_counted(
 ) -> None:
     monkeypatch.setattr(strips, "MAX_CHIPS", 10)
     page = read_html(sequence_strip_html(inputs))
-    assert len([each for each in page.find("li") if "data-index" in each.attrs]) == 10
+    assert len([each for each in page.find("li") if "data-start" in each.attrs]) == 10
     rest = inputs.num_tokens - fold_tokens(inputs)[10].start
     assert page.find("li", "pg-rest")[0].text == f"… {rest} more tokens"
 

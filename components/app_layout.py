@@ -43,7 +43,7 @@ TABS: tuple[tuple[str, Callable[[App], StageTab]], ...] = (
     ("6 Cache reuse", build_cache_tab),
 )
 
-STYLES = ("views.css", "page.css")
+STYLES = ("views.css", "pointer.css", "page.css")
 PAGE_CSS = CSS + "".join(
     Path(__file__).with_name(name).read_text(encoding="utf-8") for name in STYLES
 )

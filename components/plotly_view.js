@@ -32,7 +32,9 @@ const texts = TEXTS[navigator.language?.toLowerCase().startsWith("zh") ? "zh" : 
 
 // This module's version marker, for what it loads from beside it: all are renewed together.
 const beside = (file) => new URL(file + new URL(import.meta.url).search, import.meta.url).href;
-const { fillTable, plain } = await import(beside("chart_table.js"));
+const [{ fillTable, plain }, { markChart, wishOf }] = await Promise.all(
+  ["chart_table.js", "chart_pointer.js"].map((file) => import(beside(file))),
+);
 
 const CONFIG = { displayModeBar: false, displaylogo: false, plotlyServerURL: "" };
 
@@ -68,6 +70,13 @@ const views = new Set();
 new MutationObserver(() => {
   for (const view of views) if (!view.element.isConnected) view.dispose();
 }).observe(document.documentElement, { childList: true, subtree: true });
+
+// Where the page's pointer is (pointer.js), on every chart whose figure says what its places mean.
+let places = {};
+document.addEventListener("pointer-change", (event) => {
+  places = event.detail;
+  views.forEach((view) => view.mark());
+});
 
 // Dark mode is a class on <body> (or <html>): repaint in place, without asking the server.
 const modeObserver = new MutationObserver(() => views.forEach((view) => view.draw()));
@@ -159,6 +168,10 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
   let resets = 0;
   let running = false;
   let stale = false;
+  const marks = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  marks.setAttribute("class", "chart-marks");
+  marks.setAttribute("aria-hidden", "true");
+  box.append(marks);
 
   part("empty").textContent = [props.label, props.empty || texts.empty].filter(Boolean).join(" — ");
   details.querySelector("summary").textContent = texts.table;
@@ -199,13 +212,33 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
     await plotly.react(plot, data, layout, CONFIG);
     if (!drawn) {
       drawn = true; // purging also takes the listeners away
-      plot.on("plotly_click", (event) => trigger("select", { points: describePoints(event) }));
-      plot.on("plotly_hover", (event) => {
-        const detail = { points: describePoints(event) };
-        element.dispatchEvent(new CustomEvent("chart-hover", { detail, bubbles: true }));
+      plot.on("plotly_click", (event) => {
+        trigger("select", { points: describePoints(event) });
+        announce("chart-click", event);
       });
+      plot.on("plotly_hover", (event) => announce("chart-hover", event));
+      plot.on("plotly_unhover", () => announce("chart-unhover", {}));
+      plot.on("plotly_afterplot", mark); // also after a zoom
     }
+    mark();
     if (details.open) showTable();
+  }
+
+  /** Tell the page what the reader points at in this chart. */
+  function announce(name, event) {
+    const meta = figure?.layout?.meta?.pointer;
+    const wishes = (event.points ?? []).map((point) => wishOf(point, meta));
+    const detail = { points: describePoints(event), wishes };
+    element.dispatchEvent(new CustomEvent(name, { detail, bubbles: true }));
+  }
+
+  /** Draw the pointer's marks over the plot. */
+  function mark() {
+    if (!drawn || !plot.offsetParent) return;
+    const { offsetLeft: left, offsetTop: top, offsetWidth: width, offsetHeight: tall } = plot;
+    Object.assign(marks.style, {
+      left: `${left}px`, top: `${top}px`, width: `${width}px`, height: `${tall}px` });
+    markChart(plotly, plot, marks, figure?.layout?.meta?.pointer, places);
   }
 
   /** Draw once more; calls that come while a drawing runs are joined into one. */
@@ -270,6 +303,7 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
   const view = {
     element,
     draw,
+    mark,
     dispose() {
       views.delete(view);
       resizeObserver.disconnect();

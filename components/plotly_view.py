@@ -4,19 +4,17 @@
 leaks a WebGL context each time; it has no click events, ignores dark mode and bundles an older
 plotly.js than the one that the installed Python package writes for. This component uses the
 package's own plotly.js and `Plotly.react`. The browser half is plotly_view.js,
-with the table twin in chart_table.js.
+with the table twin in chart_table.js and the pointer's marks in chart_pointer.js.
 
 Never put a `gr.Plot` on the same page: both use `window.Plotly`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import gradio as gr
 import plotly
@@ -24,14 +22,17 @@ import plotly.graph_objects as go
 import plotly.io
 from plotly.utils import PlotlyJSONEncoder
 
+from components.browser_module import file_address, mount_script
+
 FOLDER = Path(__file__).resolve().parent
 MODULE_PATH = FOLDER / "plotly_view.js"
 TABLE_PATH = FOLDER / "chart_table.js"
+MARKS_PATH = FOLDER / "chart_pointer.js"
 STYLES_PATH = FOLDER / "plotly_view.css"
 LIBRARY_PATH = Path(plotly.__file__).resolve().parent / "package_data" / "plotly.min.js"
 
 # Static paths: served as they are, from this machine, and not copied for every chart.
-gr.set_static_paths([MODULE_PATH, TABLE_PATH, STYLES_PATH, LIBRARY_PATH])
+gr.set_static_paths([MODULE_PATH, TABLE_PATH, MARKS_PATH, STYLES_PATH, LIBRARY_PATH])
 
 # The browser fills the parts; nothing here depends on the value, so Gradio never redraws it.
 HTML_TEMPLATE = """
@@ -52,25 +53,13 @@ HTML_TEMPLATE = """
 """
 
 
-def _address(*paths: Path) -> str:
-    """Return where the page finds the first path, below the address that the app is served under.
-
-    A browser may keep a file for days, so a change in any of the files makes a new address.
-    """
-    content = b"".join(path.read_bytes() for path in paths)
-    version = hashlib.sha256(content).hexdigest()[:12]
-    return f"/file={quote(paths[0].as_posix())}?v={version}"
-
-
-# The root is asked for in the page: behind a proxy the server does not know it at start-up.
-JS_ON_LOAD = f"""
-const {{ root = "", api_prefix = "" }} = window.gradio_config ?? {{}};
-const base = new URL(root.replace(/\\/$/, "") + api_prefix, document.baseURI).href;
-import(base + {json.dumps(_address(MODULE_PATH, TABLE_PATH, STYLES_PATH))})
-  .then((view) => view.mount({{ element, props, trigger, watch }},
-    base + {json.dumps(_address(LIBRARY_PATH))}))
-  .catch((error) => {{ element.textContent = "This chart could not be loaded: " + error; }});
-"""
+JS_ON_LOAD = mount_script(
+    MODULE_PATH,
+    TABLE_PATH,
+    MARKS_PATH,
+    STYLES_PATH,
+    arguments=(file_address(LIBRARY_PATH),),
+)
 
 
 def encode_figure(figure: go.Figure | None) -> str | None:
@@ -94,8 +83,9 @@ class PlotlyView(gr.HTML):
     label and customdata (None where the trace has no such thing).
 
     The figure's `layout.meta` may hold: `alt` (one sentence for screen readers), `columns`
-    (headings of the table twin by field, `{"x": "Layer", "customdata": ["Token", "Id"]}`), and
-    `uirevision` (a new value drops the reader's zoom and camera).
+    (headings of the table twin by field, `{"x": "Layer", "customdata": ["Token", "Id"]}`),
+    `uirevision` (a new value drops the reader's zoom and camera), and `pointer` (what its places
+    mean to the page's pointer, see `chart_style.pointer_meta`).
     """
 
     def __init__(

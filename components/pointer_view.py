@@ -7,16 +7,15 @@ redraws what depends on it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import gradio as gr
 
 import playground
+from components.browser_module import mount_script
 from components.charts.token_labels import span_name
 from components.strips import visible
 from playground.errors import InputError
@@ -40,18 +39,6 @@ HTML_TEMPLATE = """
 """
 
 
-def _js_on_load() -> str:
-    version = hashlib.sha256(MODULE_PATH.read_bytes()).hexdigest()[:12]
-    address = f"/file={quote(MODULE_PATH.as_posix())}?v={version}"
-    return f"""
-const {{ root = "", api_prefix = "" }} = window.gradio_config ?? {{}};
-const base = new URL(root.replace(/\\/$/, "") + api_prefix, document.baseURI).href;
-import(base + {json.dumps(address)})
-  .then((pointer) => pointer.mount({{ element, props, trigger, watch }}))
-  .catch((error) => console.error("The pointer could not be loaded:", error));
-"""
-
-
 class PointerView(gr.HTML):
     """The bar that says what is pointed at; its value is a run's layout as JSON, or None."""
 
@@ -59,7 +46,7 @@ class PointerView(gr.HTML):
         super().__init__(
             None,
             html_template=HTML_TEMPLATE,
-            js_on_load=_js_on_load(),
+            js_on_load=mount_script(MODULE_PATH),
             apply_default_css=False,
             elem_classes=["pg-pointer-bar"],
             **kwargs,

@@ -17,6 +17,7 @@ from components.chart_style import (
     TRANSPARENT,
     ColorScale,
     base_layout,
+    pointer_meta,
 )
 from components.charts.token_labels import token_label
 
@@ -67,6 +68,7 @@ def plot_residual_norms(
         "zeroline": False,
         **_layer_ticks(rows, num_deepstack, every=max(1, rows // 14)),
     }
+    layout["meta"]["pointer"] = pointer_meta("token")
     layout["shapes"] = [_span_bar(start, end) for start, end, _ in spans]
     layout["annotations"] = [_span_name(*span) for span in spans if span[2]]
     heat_map = go.Heatmap(
@@ -114,6 +116,7 @@ def plot_logit_lens(lens: LogitLens, labels: Sequence[str], num_deepstack: int) 
         "zeroline": False,
         **_layer_ticks(rows, num_deepstack, every=1),
     }
+    layout["meta"]["pointer"] = pointer_meta("token", axis="x", indices=lens.positions)
     layout["meta"]["columns"] = {"text": "top 1", "customdata": f"top {top_k}", "z": "probability"}
     table = go.Heatmap(
         z=lens.probs[..., 0].astype(np.float32),

@@ -19,11 +19,15 @@ if TYPE_CHECKING:
         media,
         merge,
         model_facts,
+        position_grid,
         preprocess,
         sampling,
         tokens,
         vision,
+        vision_attention,
         vision_maps,
+        vision_merger,
+        vision_rope,
     )
 
 __all__ = [
@@ -33,11 +37,15 @@ __all__ = [
     "media",
     "merge",
     "model_facts",
+    "position_grid",
     "preprocess",
     "sampling",
     "tokens",
     "vision",
+    "vision_attention",
     "vision_maps",
+    "vision_merger",
+    "vision_rope",
 ]
 
 

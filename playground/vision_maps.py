@@ -3,62 +3,164 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 
+from playground.errors import InputError
 from playground.pointer import patch_rows
 from playground.records import TowerOutput, VisualSpan
+
+MAX_FIT_PATCHES = 512  # of each state: a basis of three directions needs no more
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSource:
+    """Which of the tower's features are looked at."""
+
+    kind: Literal["embedding", "state", "tap", "merger"]
+    index: int = 0  # blocks passed for a state; number of the tap, from 0
+
+    @property
+    def merged(self) -> bool:
+        """True where there is one vector per merged token, not per patch."""
+        return self.kind in ("tap", "merger")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PcaBasis:
+    """Three directions of feature space and the range of scores that the colours stand for."""
+
+    directions: torch.Tensor  # (3, width) float32, orthonormal
+    low: torch.Tensor  # (3,) float32: the score that has no colour
+    high: torch.Tensor  # (3,) float32: the score of full colour
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PcaMap:
-    """The three leading principal components of patch features, as colours."""
+    """The three leading principal components of features, as colours."""
 
-    rgb: np.ndarray  # (grid_h, grid_w, 3) uint8
+    rgb: np.ndarray  # (rows, columns, 3) uint8
     variance: tuple[float, ...]  # share of the variance that each component explains
 
 
+def grid_features(tower: TowerOutput, span: VisualSpan, source: FeatureSource) -> torch.Tensor:
+    """The features of one picture or frame, each in its place.
+
+    Args:
+        tower: the pass that the span belongs to.
+        span: one image, or one temporal patch of a video.
+        source: ``embedding`` is the output of ``patch_embed`` alone; state 0 has the position
+            added to it, state ``depth`` is the tower's output.
+
+    Returns:
+        ``(grid_h, grid_w, hidden)`` float32 for patches, ``(merged_h, merged_w, out_hidden)`` for
+        a DeepStack tap or the merger.
+
+    Raises:
+        InputError: there is no such state or tap.
+    """
+    stacks = {
+        "embedding": (tower.patch_embeds,),
+        "state": tower.hidden_states,
+        "tap": tower.deepstack_features,
+        "merger": (tower.pooler_output,),
+    }
+    stack = stacks[source.kind]
+    if not 0 <= source.index < len(stack):
+        raise InputError(
+            f"The vision tower has no {source.kind} {source.index}.",
+            limit=f"There are {len(stack)}, counted from 0.",
+        )
+    features = stack[source.index]
+    if source.merged:
+        # The merger turns each block's rows, which stand side by side, into one token.
+        first = span.patch_start // span.merge_size**2
+        tokens = features[first : first + span.merged_h * span.merged_w]
+        return tokens.float().reshape(span.merged_h, span.merged_w, -1)
+    return features[torch.from_numpy(patch_rows(span))].float()
+
+
+def feature_norms(features: torch.Tensor) -> np.ndarray:
+    """Euclidean norm of each feature vector: ``(rows, columns)`` float32."""
+    norms: np.ndarray = features.norm(dim=-1).numpy()
+    return norms
+
+
+def feature_similarity(features: torch.Tensor, row: int, column: int) -> np.ndarray:
+    """Cosine between one place's vector and every other's: ``(rows, columns)`` float32, -1 to 1."""
+    directions = torch.nn.functional.normalize(features, dim=-1)
+    cosines: np.ndarray = (directions @ directions[row, column]).clamp(-1, 1).numpy()
+    return cosines
+
+
+def feature_pca(features: torch.Tensor, basis: PcaBasis | None = None) -> PcaMap:
+    """Colour each place by three principal components; like colours mean like features.
+
+    Args:
+        features: (rows, columns, width) float32.
+        basis: of ``fit_shared_basis``: the features are then normalised as it was fitted. By
+            default the components of these features alone, scaled from the 1st to the 99th
+            percentile, so that a single outlying patch does not flatten the colours.
+    """
+    rows, columns, _ = features.shape
+    if basis is None:
+        centred = features.flatten(0, 1)
+        centred = centred - centred.mean(0)
+        directions = _leading_directions(centred.T @ centred, centred)
+        scores = centred @ directions.T
+        low, high = torch.quantile(scores, torch.tensor([0.01, 0.99]), dim=0)
+    else:
+        centred = _normalise(features.flatten(0, 1))
+        scores = centred @ basis.directions.T
+        low, high = basis.low, basis.high
+    colours = ((scores - low) / (high - low).clamp_min(1e-12)).clamp(0, 1)
+    if colours.shape[-1] < 3:  # features of fewer than three numbers
+        colours = torch.nn.functional.pad(colours, (0, 3 - colours.shape[-1]), value=0.5)
+    share = scores.square().sum(0) / centred.square().sum().clamp_min(1e-12)
+    return PcaMap(
+        rgb=(colours * 255).round().to(torch.uint8).reshape(rows, columns, 3).numpy(),
+        variance=tuple(share.tolist()),
+    )
+
+
+def fit_shared_basis(tower: TowerOutput, span: VisualSpan) -> PcaBasis:
+    """One basis for all states of a span, so that colours can be compared over the blocks.
+
+    Vectors grow many times over on their way through the tower, and so does their mean; either
+    would hide everything else. Each vector is therefore layer-normalised, as ``norm1`` of the
+    next block does before its own scale and shift, and each state is centred on its mean patch.
+    At most ``MAX_FIT_PATCHES`` evenly spread patches of each state are used.
+    """
+    rows = torch.from_numpy(patch_rows(span).ravel())
+    rows = rows[torch.linspace(0, len(rows) - 1, min(len(rows), MAX_FIT_PATCHES)).round().long()]
+    states = [_normalise(state[rows].float()) for state in tower.hidden_states]
+    width = states[0].shape[-1]
+    scatter = torch.zeros(width, width)
+    for state in states:
+        scatter.addmm_(state.T, state)
+    directions = _leading_directions(scatter, torch.cat(states))
+    scores = torch.cat([state @ directions.T for state in states])
+    low, high = torch.quantile(scores, torch.tensor([0.01, 0.99]), dim=0)
+    return PcaBasis(directions, low, high)
+
+
 def patch_norms(tower: TowerOutput, span: VisualSpan, state: int) -> np.ndarray:
-    """Euclidean norm of each patch's hidden state.
+    """Euclidean norm of each patch's hidden state: ``(grid_h, grid_w)`` float32.
 
     Args:
         tower: the pass that the span belongs to.
         span: one image, or one temporal patch of a video.
         state: index into ``tower.hidden_states``: the input of that block; the last one is the
             tower's output.
-
-    Returns:
-        ``(grid_h, grid_w)`` float32.
     """
-    norms: np.ndarray = tower.hidden_states[state].float().norm(dim=-1).numpy()
-    return norms.take(patch_rows(span))
+    return feature_norms(grid_features(tower, span, FeatureSource("state", state)))
 
 
 def patch_pca(tower: TowerOutput, span: VisualSpan, state: int) -> PcaMap:
-    """Colour each patch by the principal components of this state's features.
-
-    The components are computed over the patches of this span alone. Each is signed so that its
-    largest loading is positive and scaled from its 1st to its 99th percentile, so that a single
-    outlying patch does not flatten the colours. Features of the same colour are alike.
-    """
-    features = tower.hidden_states[state].float()[torch.from_numpy(patch_rows(span))].flatten(0, 1)
-    centred = features - features.mean(0)
-    _, singular, directions = torch.linalg.svd(centred, full_matrices=False)
-    components = directions[:3]
-    largest = components.abs().argmax(-1, keepdim=True)
-    components = components * components.gather(-1, largest).sign()
-    scores = centred @ components.T
-    low, high = torch.quantile(scores, torch.tensor([0.01, 0.99]), dim=0)
-    colours = ((scores - low) / (high - low).clamp_min(1e-12)).clamp(0, 1)
-    if colours.shape[-1] < 3:  # fewer than three patches
-        colours = torch.nn.functional.pad(colours, (0, 3 - colours.shape[-1]), value=0.5)
-    power = singular.square()
-    share = power[:3] / power.sum().clamp_min(1e-12)
-    return PcaMap(
-        rgb=(colours * 255).round().to(torch.uint8).reshape(span.grid_h, span.grid_w, 3).numpy(),
-        variance=tuple(share.tolist()),
-    )
+    """``feature_pca`` of one state's patches."""
+    return feature_pca(grid_features(tower, span, FeatureSource("state", state)))
 
 
 def norm_summary(tower: TowerOutput, span: VisualSpan) -> np.ndarray:
@@ -70,3 +172,21 @@ def norm_summary(tower: TowerOutput, span: VisualSpan) -> np.ndarray:
     rows = [patch_norms(tower, span, state).ravel() for state in range(len(tower.hidden_states))]
     quantiles = np.quantile(np.stack(rows), [0.0, 0.5, 1.0], axis=1)
     return np.asarray(quantiles.T, np.float32)
+
+
+def _leading_directions(scatter: torch.Tensor, centred: torch.Tensor) -> torch.Tensor:
+    """The three (or fewer) leading eigenvectors, each signed so that its largest loading is > 0.
+
+    The eigenvectors of the scatter matrix are the right singular vectors of the centred features;
+    for thousands of patches they take a tenth of the time.
+    """
+    _, vectors = torch.linalg.eigh(scatter)
+    directions = vectors.T.flip(0)[: min(3, *centred.shape)]
+    largest = directions.abs().argmax(-1, keepdim=True)
+    return directions * directions.gather(-1, largest).sign()
+
+
+def _normalise(vectors: torch.Tensor) -> torch.Tensor:
+    """Layer norm without scale and shift, then centred over the vectors."""
+    normal = torch.nn.functional.layer_norm(vectors, vectors.shape[-1:])
+    return normal - normal.mean(0)

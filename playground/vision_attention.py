@@ -1,0 +1,155 @@
+"""Who looks at whom in the vision tower: attention recomputed from a block's recorded input.
+
+The tower runs with the model's own attention kernel, which returns no weights. Here one block's
+``norm1``, ``qkv`` and rotary embedding run again on the hidden state that entered it, and the
+weights are computed for the rows that are looked at, never for a whole tower.
+
+Source: ``Qwen3VLVisionAttention.forward`` and ``eager_attention_forward``, transformers 5.23.
+Each image, and each temporal patch of a video, is a sequence of its own (``cu_seqlens``): exactly
+a ``VisualSpan``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb_vision
+from transformers.vision_utils import get_vision_position_ids
+
+from playground.engine import Engine
+from playground.errors import InputError
+from playground.pointer import patch_rows
+from playground.records import TowerOutput, VisualSpan
+
+CHUNK_SCORES = 1 << 22  # attention scores held at once: 16 MiB in float32, a few times over
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BlockHeads:
+    """Each head of one block, over all patches of one picture or frame."""
+
+    entropy: np.ndarray  # (heads,) float32, nats: mean over the patches that look
+    distance: np.ndarray  # (heads,) float32, patches: mean distance from looker to looked at
+    received: np.ndarray  # (heads, grid_h, grid_w) float32: mean weight that each patch gets
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EvenAttention:
+    """What attention that is spread evenly over all patches would measure: the yardstick."""
+
+    entropy: float  # nats: log of the number of patches
+    distance: float  # patches
+
+
+def patch_attention(
+    engine: Engine, tower: TowerOutput, span: VisualSpan, block: int, row: int, column: int
+) -> np.ndarray:
+    """How much one patch looks at every patch, in each head of one block.
+
+    Args:
+        engine: the loaded checkpoint.
+        tower: the pass that the span belongs to.
+        span: one image, or one temporal patch of a video.
+        block: index of the block, from 0.
+        row: of the patch that looks, from the top.
+        column: of the patch that looks, from the left.
+
+    Returns:
+        ``(heads, grid_h, grid_w)`` float32; each head sums to 1.
+
+    Raises:
+        InputError: there is no such block or patch.
+    """
+    if not (0 <= row < span.grid_h and 0 <= column < span.grid_w):
+        raise InputError(
+            f"There is no patch at row {row}, column {column}.",
+            limit=f"The picture has {span.grid_h} rows and {span.grid_w} columns of patches.",
+        )
+    order = torch.from_numpy(patch_rows(span) - span.patch_start)
+    with engine.exclusive():
+        query, key = _query_key(engine, tower, span, block)
+        looker = int(order[row, column])
+        weights = (query[:, looker : looker + 1] @ key.mT).softmax(-1)[:, 0].cpu()
+    attention: np.ndarray = weights[:, order].numpy()
+    return attention
+
+
+def measure_block(engine: Engine, tower: TowerOutput, span: VisualSpan, block: int) -> BlockHeads:
+    """Entropy, mean distance and received attention of each head of one block.
+
+    All rows are computed, a chunk of at most ``CHUNK_SCORES`` scores at a time. Arguments as for
+    ``patch_attention``.
+    """
+    order = torch.from_numpy(patch_rows(span) - span.patch_start)
+    num_patches = span.num_patches
+    with engine.exclusive():
+        query, key = _query_key(engine, tower, span, block)
+        places = _places(span).to(query.device)
+        num_heads = len(query)
+        entropy, distance = query.new_zeros(num_heads), query.new_zeros(num_heads)
+        received = query.new_zeros(num_heads, num_patches)
+        chunk = max(1, CHUNK_SCORES // (num_heads * num_patches))
+        for start in range(0, num_patches, chunk):
+            scores = query[:, start : start + chunk] @ key.mT
+            weights = scores.softmax(-1)
+            # -sum(w log w) without a logarithm for each weight: log w = score - logsumexp.
+            entropy += scores.logsumexp(-1).sum(-1) - (weights * scores).sum((-1, -2))
+            away = torch.cdist(places[start : start + chunk], places)
+            distance += (weights * away).sum((-1, -2))
+            received += weights.sum(1)
+        means = [(total / num_patches).cpu() for total in (entropy, distance, received)]
+    return BlockHeads(
+        entropy=means[0].clamp_min(0).numpy(),
+        distance=means[1].numpy(),
+        received=means[2][:, order].numpy(),
+    )
+
+
+def measure_even(span: VisualSpan) -> EvenAttention:
+    """Entropy and mean distance of attention that is spread evenly over a picture's patches."""
+    places = _places(span)
+    total = sum(float(torch.cdist(part, places).sum()) for part in places.split(1024))
+    return EvenAttention(math.log(span.num_patches), total / span.num_patches**2)
+
+
+def count_scores(engine: Engine, span: VisualSpan) -> int:
+    """Attention scores of all heads and blocks over one picture: what measuring them all costs."""
+    facts = engine.facts
+    return facts.vision_depth * facts.vision_num_heads * span.num_patches**2
+
+
+def _query_key(
+    engine: Engine, tower: TowerOutput, span: VisualSpan, block: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rotated queries, already scaled, and keys of one span; hold ``Engine.exclusive``.
+
+    Returns:
+        Two of ``(heads, patches, head_dim)`` float32 in merge-block order.
+    """
+    visual = engine.model.model.visual
+    if not 0 <= block < len(visual.blocks):
+        raise InputError(
+            f"The vision tower has no block {block}.",
+            limit=f"It has {len(visual.blocks)}, counted from 0.",
+        )
+    layer = visual.blocks[block]
+    device = layer.norm1.weight.device
+    rows = slice(span.patch_start, span.patch_start + span.num_patches)
+    states = tower.hidden_states[block][rows].to(device)
+    grid = torch.tensor([[1, span.grid_h, span.grid_w]], device=device)
+    position_ids = get_vision_position_ids(grid, span.merge_size)
+    cos, sin = visual.rotary_pos_emb(states, position_ids)
+    attn = layer.attn
+    projected = attn.qkv(layer.norm1(states)).reshape(len(states), 3, attn.num_heads, -1)
+    query, key = apply_rotary_pos_emb_vision(projected[:, 0], projected[:, 1], cos, sin)
+    return query.transpose(0, 1).float() * attn.scaling, key.transpose(0, 1).float()
+
+
+def _places(span: VisualSpan) -> torch.Tensor:
+    """``(patches, 2)`` float32: row and column of each patch, in merge-block order."""
+    order = torch.from_numpy(patch_rows(span) - span.patch_start).flatten()
+    places = torch.cartesian_prod(torch.arange(span.grid_h), torch.arange(span.grid_w)).float()
+    return places[order.argsort()]

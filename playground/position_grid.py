@@ -1,0 +1,259 @@
+"""The vision tower's learned position grid, and how it is resampled to a picture.
+
+Source: ``Qwen3VLVisionModel.forward`` and ``get_vision_interpolation_indices_and_weights``,
+transformers 5.23. The grid is square, ``num_grid_per_side`` entries along each side, and knows
+nothing of a picture's size: every patch takes a weighted sum of the four entries around its place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from transformers.vision_utils import get_vision_interpolation_indices_and_weights
+
+from playground.capture import capture_inputs
+from playground.engine import Engine
+from playground.pointer import patch_rows
+from playground.records import ModelInputs, Progress, TowerOutput, VisionOutput, VisualSpan
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GridSamples:
+    """Where each patch of one picture looks into the learned grid."""
+
+    indices: np.ndarray  # (grid_h, grid_w, 4) int64: entries, counted line by line
+    weights: np.ndarray  # (grid_h, grid_w, 4) float32, each four sum to 1
+    side: int  # entries along each side of the grid
+
+    @property
+    def places(self) -> np.ndarray:
+        """``(grid_h, grid_w, 2)`` float64: the row and the column on the grid, in entries."""
+        corners = np.stack(np.divmod(self.indices, self.side), -1).astype(np.float64)
+        # float32 weights of four entries sum to 1 only to seven digits
+        weights = self.weights.astype(np.float64)[..., None]
+        places: np.ndarray = (corners * weights).sum(-2) / weights.sum(-2)
+        return places
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BlendedPosition:
+    """One patch's position embedding, made again from its four entries."""
+
+    norms: np.ndarray  # (4,) float32: of the entries, before their weights
+    norm: float  # of the weighted sum
+    max_abs_diff: float  # of the sum against the row that the model added
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GridColors:
+    """Positions as colours: three principal components of the learned grid, the same for both."""
+
+    grid: np.ndarray  # (side, side, 3) uint8: the learned entries
+    resampled: np.ndarray  # (grid_h, grid_w, 3) uint8: the positions of the picture's patches
+    variance: float  # share of the grid's variance that the three components explain
+
+
+def sample_grid(engine: Engine, span: VisualSpan) -> GridSamples:
+    """The four entries and weights of every patch of a picture, from transformers' own function."""
+    visual = engine.model.model.visual
+    grid_thw = torch.tensor([[1, span.grid_h, span.grid_w]], device=visual.pos_embed.weight.device)
+    indices, weights = get_vision_interpolation_indices_and_weights(
+        grid_thw,
+        num_grid_per_side=visual.num_grid_per_side,
+        mode=visual.interpolation_mode,
+        align_corners=visual.interpolation_align_corners,
+        spatial_merge_size=visual.config.spatial_merge_size,
+    )
+    rows = patch_rows(span) - span.patch_start
+    return GridSamples(
+        indices.cpu().numpy()[rows], weights.cpu().numpy()[rows], visual.num_grid_per_side
+    )
+
+
+def blend_position(
+    engine: Engine,
+    tower: TowerOutput,
+    span: VisualSpan,
+    samples: GridSamples,
+    patch: tuple[int, int],
+) -> BlendedPosition:
+    """Weigh and sum the four entries of one patch, and compare with what the model added.
+
+    Args:
+        engine: the loaded checkpoint.
+        tower: the pass that the span belongs to.
+        span: one image, or one temporal patch of a video.
+        samples: ``sample_grid`` of the same span.
+        patch: row and column.
+    """
+    table = engine.model.model.visual.pos_embed.weight
+    with engine.exclusive():
+        indices = torch.from_numpy(samples.indices[patch]).to(table.device)
+        weights = torch.from_numpy(samples.weights[patch]).to(table.device)
+        entries = table[indices]
+        blended = (entries[None] * weights[None, :, None]).sum(1)[0].to(engine.dtype).cpu()
+        norms = entries.float().norm(dim=-1).cpu().numpy()
+    of_model = tower.pos_embeds[int(patch_rows(span)[patch])]
+    return BlendedPosition(
+        norms=norms,
+        norm=float(blended.float().norm()),
+        max_abs_diff=float((blended.float() - of_model.float()).abs().max()),
+    )
+
+
+def grid_colors(engine: Engine, tower: TowerOutput, span: VisualSpan) -> GridColors:
+    """Colour the learned grid and the picture's positions by one basis.
+
+    The basis are the three leading principal components of the learned entries, each signed so
+    that its largest loading is positive, scaled from the entries' smallest to their largest score.
+    """
+    side = engine.model.model.visual.num_grid_per_side
+    with engine.exclusive():
+        entries = engine.model.model.visual.pos_embed.weight.float().cpu()
+    mean = entries.mean(0)
+    centred = entries - mean
+    # The covariance is small beside the table (1,024 numbers, 2,304 entries in the 2B).
+    power, directions = torch.linalg.eigh(centred.T @ centred)
+    components = directions[:, -3:].flip(-1)
+    largest = components.abs().argmax(0, keepdim=True)
+    components = components * components.gather(0, largest).sign()
+    scores = centred @ components
+    low, high = scores.amin(0), scores.amax(0)
+
+    def colour(scores: torch.Tensor, shape: tuple[int, int]) -> np.ndarray:
+        unit = ((scores - low) / (high - low).clamp_min(1e-12)).clamp(0, 1)
+        return (unit * 255).round().to(torch.uint8).reshape(*shape, 3).numpy()
+
+    positions = tower.pos_embeds[torch.from_numpy(patch_rows(span))].float().flatten(0, 1)
+    return GridColors(
+        grid=colour(scores, (side, side)),
+        resampled=colour((positions - mean) @ components, (span.grid_h, span.grid_w)),
+        variance=float(power[-3:].sum() / power.sum().clamp_min(1e-12)),
+    )
+
+
+def position_similarity(tower: TowerOutput, span: VisualSpan, patch: tuple[int, int]) -> np.ndarray:
+    """Cosine similarity of one patch's position embedding to that of every patch.
+
+    Returns:
+        ``(grid_h, grid_w)`` float32.
+    """
+    positions = tower.pos_embeds[torch.from_numpy(patch_rows(span))].float()
+    unit = torch.nn.functional.normalize(positions, dim=-1)
+    return (unit @ unit[patch]).numpy()
+
+
+# ------------------------------------------------------------------ nearest instead of bilinear
+
+
+@dataclass(frozen=True, slots=True)
+class WordPair:
+    """One token's probability as next token under two distributions."""
+
+    id: int
+    prob: float  # with the model's own positions
+    other: float  # with the changed ones
+
+
+@dataclass(frozen=True, slots=True)
+class NextTokenChange:
+    """The next-token distribution of a changed run beside the original one."""
+
+    kl: float  # KL(original ‖ changed), nats
+    max_abs_diff: float  # largest change of one token's probability
+    top: int  # likeliest token of the original
+    other_top: int  # likeliest token of the changed run
+    words: tuple[WordPair, ...]  # the likeliest of either, by the larger of the two
+
+
+def run_nearest(
+    engine: Engine, inputs: ModelInputs, vision: VisionOutput, *, progress: Progress | None = None
+) -> VisionOutput:
+    """Run the tower again, each patch with the position of its nearest entry alone.
+
+    ``Qwen3VLVisionModel.forward`` takes ready ``interp_indices`` and ``interp_weights``, so that
+    nothing on the shared model changes.
+
+    Args:
+        engine: the loaded checkpoint.
+        inputs: the record of ``run_preprocess``.
+        vision: the record of ``run_vision`` for the same inputs.
+        progress: called before every block.
+    """
+    image, video = vision.image, vision.video
+    if image is not None and inputs.pixel_values is not None:
+        image = _rerun_tower(engine, image, inputs.pixel_values, progress)
+    if video is not None and inputs.pixel_values_videos is not None:
+        video = _rerun_tower(engine, video, inputs.pixel_values_videos, progress)
+    return VisionOutput(image=image, video=video)
+
+
+def nearest_weights(weights: torch.Tensor) -> torch.Tensor:
+    """All the weight on the entry that has most of it; of equal ones, on the first.
+
+    Args:
+        weights: ``(patches, 4)``, as ``get_vision_interpolation_indices_and_weights`` gives them.
+    """
+    nearest = torch.zeros_like(weights)
+    return nearest.scatter(-1, weights.argmax(-1, keepdim=True), 1.0)
+
+
+def _rerun_tower(
+    engine: Engine, tower: TowerOutput, pixel_values: torch.Tensor, progress: Progress | None
+) -> TowerOutput:
+    visual = engine.model.model.visual
+    grid_thw = tower.grid_thw.to(engine.device)
+    indices, weights = get_vision_interpolation_indices_and_weights(
+        grid_thw,
+        num_grid_per_side=visual.num_grid_per_side,
+        mode=visual.interpolation_mode,
+        align_corners=visual.interpolation_align_corners,
+        spatial_merge_size=visual.config.spatial_merge_size,
+    )
+    weights = nearest_weights(weights)
+    with (
+        engine.exclusive(),
+        capture_inputs(visual.blocks, progress=progress, what="vision block") as states,
+    ):
+        output = engine.model.model.get_image_features(
+            pixel_values.to(engine.device),
+            grid_thw,
+            return_dict=True,
+            interp_indices=indices,
+            interp_weights=weights,
+        )
+        pos_embeds = (visual.pos_embed(indices) * weights[:, :, None]).sum(1).to(engine.dtype)
+    return replace(
+        tower,
+        pos_embeds=pos_embeds.cpu(),
+        hidden_states=tuple(state.cpu() for state in (*states, output.last_hidden_state)),
+        pooler_output=torch.cat(output.pooler_output).cpu(),
+        deepstack_features=tuple(torch.cat(taps).cpu() for taps in output.deepstack_features),
+    )
+
+
+def compare_next_token(
+    logits: torch.Tensor, other_logits: torch.Tensor, top_k: int
+) -> NextTokenChange:
+    """Two next-token distributions side by side.
+
+    Args:
+        logits: ``(vocab,)`` of the original run.
+        other_logits: ``(vocab,)`` of the changed one.
+        top_k: how many of each one's likeliest tokens to list.
+    """
+    log_probs = logits.double().log_softmax(-1)
+    other_log_probs = other_logits.double().log_softmax(-1)
+    probs, others = log_probs.exp(), other_log_probs.exp()
+    count = min(top_k, probs.numel())
+    ids = torch.cat([probs.topk(count).indices, others.topk(count).indices]).unique()
+    pairs = [WordPair(int(i), float(probs[i]), float(others[i])) for i in ids]
+    return NextTokenChange(
+        kl=max(0.0, float((probs * (log_probs - other_log_probs)).sum())),
+        max_abs_diff=float((probs - others).abs().max()),
+        top=int(probs.argmax()),
+        other_top=int(others.argmax()),
+        words=tuple(sorted(pairs, key=lambda pair: -max(pair.prob, pair.other))),
+    )

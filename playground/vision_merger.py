@@ -1,0 +1,117 @@
+"""The mergers step by step: four patches become one token, at the end and at each DeepStack tap.
+
+Source: ``Qwen3VLVisionPatchMerger.forward``, transformers 5.23. The final merger normalises each
+patch and then joins the four; those of DeepStack join first and normalise the long vector
+(``use_postshuffle_norm``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from playground.engine import Engine
+from playground.records import TowerOutput, VisualSpan
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MergerStep:
+    """A vector, or four of them, after one step of a merger."""
+
+    name: str  # what the step is, as in the source
+    values: np.ndarray  # (vectors, numbers) float32
+
+    @property
+    def norm(self) -> float:
+        """Euclidean norm of all its numbers together."""
+        return float(np.linalg.norm(self.values))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MergedToken:
+    """How one merger makes one token."""
+
+    steps: tuple[MergerStep, ...]  # patches, then norm and concat in the merger's order, fc1, …
+    norm_after_concat: bool  # use_postshuffle_norm
+    similarity: np.ndarray  # (4, 4) float32: cosine similarity of the four patches that go in
+    max_abs_diff: float  # of the last step against the model's own token
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TapSimilarity:
+    """What a DeepStack tap says about the tokens of one picture, beside the final merger."""
+
+    tap: int  # after which vision block, counted from 0
+    norms: np.ndarray  # (merged_h, merged_w) float32
+    cosine: np.ndarray  # (merged_h, merged_w) float32: to the same place's final token
+
+
+def merge_token(
+    engine: Engine, tower: TowerOutput, span: VisualSpan, token: int, tap: int | None = None
+) -> MergedToken:
+    """Do one merger's steps on the four patches of one token.
+
+    Args:
+        engine: the loaded checkpoint.
+        tower: the pass that the span belongs to.
+        span: one image, or one temporal patch of a video.
+        token: which token of the span, from 0.
+        tap: number of the DeepStack tap; ``None`` for the final merger.
+    """
+    visual = engine.model.model.visual
+    merger = visual.merger if tap is None else visual.deepstack_merger_list[tap]
+    count = span.merge_size**2
+    row = span.patch_start // count + token
+    # The state after block b is the input of the next one.
+    state = tower.hidden_states[-1 if tap is None else tower.deepstack_layers[tap] + 1]
+    patches = state[row * count : (row + 1) * count]
+    with engine.exclusive():
+        steps = _merge_steps(merger, patches.to(engine.device))
+    results = tower.pooler_output if tap is None else tower.deepstack_features[tap]
+    unit = torch.nn.functional.normalize(patches.float(), dim=-1)
+    return MergedToken(
+        steps=tuple(MergerStep(name, values.float().cpu().numpy()) for name, values in steps),
+        norm_after_concat=bool(merger.use_postshuffle_norm),
+        similarity=(unit @ unit.T).numpy(),
+        max_abs_diff=float((steps[-1][1][0].cpu().float() - results[row].float()).abs().max()),
+    )
+
+
+def _merge_steps(merger: Any, patches: torch.Tensor) -> list[tuple[str, torch.Tensor]]:
+    """``Qwen3VLVisionPatchMerger.forward``, with every intermediate result kept."""
+    steps = [("patches", patches)]
+    if merger.use_postshuffle_norm:
+        joined = patches.reshape(1, merger.hidden_size)
+        steps += [("concat", joined), ("norm", merger.norm(joined))]
+    else:
+        normed = merger.norm(patches)
+        steps += [("norm", normed), ("concat", normed.reshape(1, merger.hidden_size))]
+    inner = merger.linear_fc1(steps[-1][1])
+    active = merger.act_fn(inner)
+    return [
+        *steps,
+        ("linear_fc1", inner),
+        ("act_fn", active),
+        ("linear_fc2", merger.linear_fc2(active)),
+    ]
+
+
+def tap_similarities(tower: TowerOutput, span: VisualSpan) -> tuple[TapSimilarity, ...]:
+    """Norm of every tap's token, and its cosine similarity to the final token of the place."""
+    first = span.patch_start // span.merge_size**2
+    rows = slice(first, first + span.merged_h * span.merged_w)
+    final = tower.pooler_output[rows].float()
+    shape = (span.merged_h, span.merged_w)
+    taps = []
+    for block, features in zip(tower.deepstack_layers, tower.deepstack_features, strict=True):
+        tokens = features[rows].float()
+        cosine = torch.nn.functional.cosine_similarity(tokens, final, dim=-1)
+        taps.append(
+            TapSimilarity(
+                block, tokens.norm(dim=-1).reshape(shape).numpy(), cosine.reshape(shape).numpy()
+            )
+        )
+    return tuple(taps)

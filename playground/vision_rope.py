@@ -1,0 +1,193 @@
+"""The vision tower's 2-D RoPE: what turns with a patch's row, what with its column.
+
+Source: ``Qwen3VLVisionRotaryEmbedding`` and ``Qwen3VLVisionAttention``, transformers 5.23. A head's
+numbers turn in pairs, number ``i`` with number ``i + head_dim / 2``. The first half of the pairs
+turns with the row, the second half with the column, both with the same ``head_dim / 4``
+frequencies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import linear
+from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb_vision
+
+from playground.engine import Engine
+from playground.pointer import patch_rows
+from playground.records import TowerOutput, VisualSpan
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RopeAngles:
+    """How far each pair of numbers turns, in radians."""
+
+    inv_freq: np.ndarray  # (head_dim / 4,) float32: radians for a step of one patch
+    by_row: np.ndarray  # (head_dim / 4, grid_h) float32: pairs 0 and on
+    by_column: np.ndarray  # (head_dim / 4, grid_w) float32: the pairs after those
+
+    @property
+    def wavelengths(self) -> np.ndarray:
+        """``(head_dim / 4,)`` float32: patches for a whole turn."""
+        return np.asarray(2 * np.pi / self.inv_freq, np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeadVectors:
+    """Queries and keys of one head before their rotation, for the patches of one picture."""
+
+    query: torch.Tensor  # (head_dim,) float32, of the pointed patch
+    keys: torch.Tensor  # (grid_h, grid_w, head_dim) float32
+    scaling: float  # what the scores are multiplied by
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PatchScores:
+    """Attention scores of one patch to all patches of its picture, before the softmax."""
+
+    rotated: np.ndarray  # (grid_h, grid_w) float32: as the model computes them
+    plain: np.ndarray  # (grid_h, grid_w) float32: the same vectors without RoPE
+
+
+def rope_angles(engine: Engine, span: VisualSpan) -> RopeAngles:
+    """The angles at every row and column of a picture."""
+    inv_freq = _inv_freq(engine).numpy()
+    return RopeAngles(
+        inv_freq=inv_freq,
+        by_row=inv_freq[:, None] * np.arange(span.grid_h, dtype=np.float32),
+        by_column=inv_freq[:, None] * np.arange(span.grid_w, dtype=np.float32),
+    )
+
+
+def head_vectors(
+    engine: Engine,
+    tower: TowerOutput,
+    span: VisualSpan,
+    *,
+    block: int,
+    head: int,
+    patch: tuple[int, int],
+) -> HeadVectors:
+    """The query of one patch and the keys of all, in one head, before RoPE.
+
+    Only this head's part of ``qkv`` is computed.
+
+    Args:
+        engine: the loaded checkpoint.
+        tower: the pass that the span belongs to.
+        span: one image, or one temporal patch of a video; attention stays inside of it.
+        block: index of the block.
+        head: index of the head.
+        patch: row and column of the query.
+    """
+    layer = engine.model.model.visual.blocks[block]
+    attn = layer.attn
+    weight, bias, head_dim = attn.qkv.weight, attn.qkv.bias, attn.head_dim
+    query = slice(head * head_dim, (head + 1) * head_dim)
+    key = slice(attn.dim + query.start, attn.dim + query.stop)
+    with engine.exclusive():
+        states = tower.hidden_states[block][torch.from_numpy(patch_rows(span))].to(weight.device)
+        states = layer.norm1(states)
+        queries = linear(states[patch], weight[query], bias[query])
+        keys = linear(states, weight[key], bias[key])
+    return HeadVectors(queries.float().cpu(), keys.float().cpu(), float(attn.scaling))
+
+
+def patch_scores(
+    engine: Engine, span: VisualSpan, vectors: HeadVectors, patch: tuple[int, int]
+) -> PatchScores:
+    """The scores of one patch with the rotation that the model applies, and without it."""
+    rows, columns = np.indices((span.grid_h, span.grid_w))
+    cos, sin = _cos_sin(engine, rows.ravel(), columns.ravel())
+    keys = vectors.keys.flatten(0, 1)
+    queries = vectors.query.expand_as(keys)
+    rotated_queries, rotated_keys = apply_rotary_pos_emb_vision(
+        queries[:, None], keys[:, None], cos, sin
+    )
+    own = patch[0] * span.grid_w + patch[1]
+    shape = (span.grid_h, span.grid_w)
+    rotated = (rotated_keys[:, 0] @ rotated_queries[own, 0]) * vectors.scaling
+    plain = (keys @ vectors.query) * vectors.scaling
+    return PatchScores(rotated.reshape(shape).numpy(), plain.reshape(shape).numpy())
+
+
+def ones_kernel(engine: Engine, span: VisualSpan) -> np.ndarray:
+    """The score of two vectors of ones by their distance, as a share of that at distance 0.
+
+    Returns:
+        ``(2 * grid_h - 1, 2 * grid_w - 1)`` float32; the middle is the distance 0.
+    """
+    ones = torch.ones(4 * len(_inv_freq(engine)))
+    return distance_kernel(engine, span, ones, ones / len(ones))
+
+
+def head_kernel(engine: Engine, span: VisualSpan, vectors: HeadVectors) -> np.ndarray:
+    """The score that the picture's average key would get at each distance from the query.
+
+    With the same key everywhere, what is left is the place: whether a head looks near or far, up
+    or to the left. Since scores are linear in the key, this is also the average score of all keys
+    if each stood there.
+
+    Returns:
+        ``(2 * grid_h - 1, 2 * grid_w - 1)`` float32; row and column of the key less those of the
+        query, from ``-(grid_h - 1)`` and ``-(grid_w - 1)`` on.
+    """
+    average = vectors.keys.flatten(0, 1).mean(0)
+    return distance_kernel(engine, span, vectors.query, average * vectors.scaling)
+
+
+def distance_kernel(
+    engine: Engine, span: VisualSpan, query: torch.Tensor, key: torch.Tensor
+) -> np.ndarray:
+    """The score of one query and one key by the key's distance, in rows and columns.
+
+    Args:
+        engine: the loaded checkpoint.
+        span: the picture whose distances are wanted.
+        query: ``(head_dim,)`` before its rotation; it stays at the origin.
+        key: ``(head_dim,)`` before its rotation.
+
+    Returns:
+        ``(2 * grid_h - 1, 2 * grid_w - 1)`` float32.
+    """
+    rows, columns = (np.arange(1 - size, size) for size in (span.grid_h, span.grid_w))
+    scores = _turned_scores(_inv_freq(engine), query, key)
+    by_row = scores(0, rows)
+    by_column = scores(1, columns)
+    return (by_row[:, None] + by_column[None, :]).numpy()
+
+
+def _turned_scores(inv_freq: torch.Tensor, query: torch.Tensor, key: torch.Tensor) -> Any:
+    """Scores fall into a sum over the row's pairs and one over the column's: no need for all."""
+    pairs = len(inv_freq)
+    # (half of the pair, axis, frequency)
+    q = query.reshape(2, 2, pairs)
+    k = key.reshape(2, 2, pairs)
+    even = (q * k).sum(0)
+    odd = q[1] * k[0] - q[0] * k[1]
+
+    def scores(axis: int, distances: np.ndarray) -> torch.Tensor:
+        angles = torch.from_numpy(distances)[:, None].float() * inv_freq
+        return angles.cos() @ even[axis] + angles.sin() @ odd[axis]
+
+    return scores
+
+
+def _inv_freq(engine: Engine) -> torch.Tensor:
+    """``(head_dim / 4,)`` float32 on the CPU."""
+    inv_freq: torch.Tensor = engine.model.model.visual.rotary_pos_emb.inv_freq.float().cpu()
+    return inv_freq
+
+
+def _cos_sin(
+    engine: Engine, rows: np.ndarray, columns: np.ndarray
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The model's own cosines and sines, each ``(patches, head_dim)`` float32 on the CPU."""
+    rotary = engine.model.model.visual.rotary_pos_emb
+    positions = torch.from_numpy(np.stack([rows, columns], -1)).to(rotary.inv_freq.device)
+    with engine.exclusive():
+        cos, sin = rotary(positions, positions)
+    return cos.cpu(), sin.cpu()

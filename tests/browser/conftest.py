@@ -17,6 +17,8 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 import gradio as gr
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
+from components.app_layout import PAGE_CSS, build_page
+from components.engine_host import EngineHost
 from components.theme import CSS, build_theme
 
 BROWSER_NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -175,3 +177,21 @@ def module_app_server() -> Iterator[AppServer]:
     yield lambda source: _serve(started, source)
     for blocks in started:
         blocks.close(verbose=False)
+
+
+@pytest.fixture(scope="session")
+def address() -> Iterator[str]:
+    """The app as ``app.py`` starts it, on a free port."""
+    host = EngineHost("tiny", device="cpu", dtype="float32")
+    built = build_page(host)
+    host.start(then=built.draw_opening)
+    _, url, _ = built.demo.queue().launch(
+        server_name="127.0.0.1",
+        prevent_thread_lock=True,
+        quiet=True,
+        theme=build_theme(),
+        css=PAGE_CSS,
+        ssr_mode=False,
+    )
+    yield url
+    built.demo.close(verbose=False)

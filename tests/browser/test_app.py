@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from components.app_layout import PAGE_CSS, build_page
-from components.engine_host import EngineHost
-from components.theme import build_theme
 from tests.browser.conftest import PageFactory
 
 expect.set_options(timeout=30_000)
@@ -25,24 +21,6 @@ CHARTS = {
     "6 Cache reuse": 1,
     "Model": 1,
 }
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """The app as ``app.py`` starts it, on a free port."""
-    host = EngineHost("tiny", device="cpu", dtype="float32")
-    built = build_page(host)
-    host.start(then=built.draw_opening)
-    _, url, _ = built.demo.queue().launch(
-        server_name="127.0.0.1",
-        prevent_thread_lock=True,
-        quiet=True,
-        theme=build_theme(),
-        css=PAGE_CSS,
-        ssr_mode=False,
-    )
-    yield url
-    built.demo.close(verbose=False)
 
 
 def wait_until_drawn(page: Page) -> None:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from playground.pointer import patch_rows, patch_tokens
+from playground.engine import Engine
+from playground.errors import InputError
+from playground.pipeline import Run
+from playground.pointer import Place, locate_patch, locate_token, patch_rows, patch_tokens
+from playground.preprocess import unpatchify
 from playground.records import VisualSpan
+from tests.playground.prompt_samples import PROMPTS
 
 # 4 patches down, 6 across: 2 x 3 tokens that start at sequence index 10; the pixel rows of this
 # picture start at 100.
@@ -45,3 +51,110 @@ def test_rows_and_tokens_agree() -> None:
 
 def test_sizes_of_a_span() -> None:
     assert (SPAN.merged_h, SPAN.merged_w, SPAN.num_patches) == (2, 3, 24)
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_random_engine: Engine) -> dict[str, Run]:
+    """One run of each kind of prompt, preprocessed when it is looked at."""
+    return {name: Run(tiny_random_engine, prompt) for name, prompt in PROMPTS.items()}
+
+
+def test_a_token_of_a_picture_that_is_not_square(runs: dict[str, Run]) -> None:
+    """64 × 160 pixels become 96 × 224: 14 rows of 6 patches, 7 rows of 3 tokens from index 4."""
+    run = runs["image_alone"]
+    (span,) = run.inputs.spans
+    assert (span.start, span.grid_h, span.grid_w) == (4, 14, 6)
+    # Row 2, column 1 of the tokens; positions count from 4, where the picture starts.
+    assert locate_token(run.inputs, run.positions, 4 + 2 * 3 + 1) == Place(
+        index=11,
+        thw=(4, 6, 5),
+        span=0,
+        rows=(4, 5),
+        columns=(2, 3),
+        x=(32, 63),
+        y=(64, 95),
+        pixel_rows=(28, 29, 30, 31),
+    )
+    # The block's lower left patch is its third row of pixel_values.
+    place = locate_patch(run.inputs, run.positions, 0, 5, 2)
+    assert (place.index, place.patch, place.pixel_rows) == (11, (5, 2), (28, 29, 30, 31))
+    assert patch_rows(span)[5, 2] == 30
+
+
+def test_the_second_of_two_pictures_goes_on_counting(runs: dict[str, Run]) -> None:
+    run = runs["two_images"]
+    first, second = run.inputs.spans
+    place = locate_patch(run.inputs, run.positions, 1, 0, 0)
+    assert place.index == second.start
+    assert place.pixel_rows == tuple(range(first.num_patches, first.num_patches + 4))
+    # From the first picture's start its largest side is counted, then <|vision_end|> and
+    # <|vision_start|>.
+    start = first.start + max(first.merged_h, first.merged_w) + 2
+    assert place.thw == (start, start, start)
+
+
+def test_frames_of_a_video_are_pictures_of_their_own(runs: dict[str, Run]) -> None:
+    run = runs["video"]
+    second = run.inputs.spans[1]
+    assert second.kind == "video"
+    assert second.frame == 1
+    last = locate_patch(run.inputs, run.positions, 1, second.grid_h - 1, second.grid_w - 1)
+    assert last.index == second.end - 1
+    t, h, w = last.thw
+    assert (h - t, w - t) == (second.merged_h - 1, second.merged_w - 1)
+    assert last.pixel_rows is not None
+    assert last.pixel_rows[-1] == 2 * second.num_patches - 1
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_every_token_and_patch_agrees_with_the_tensors(name: str, runs: dict[str, Run]) -> None:
+    """Positions are the model's; a patch's pixels are what its row of pixel_values holds."""
+    run = runs[name]
+    inputs = run.inputs
+    visual = 0
+    for token in inputs.tokens:
+        place = locate_token(inputs, run.positions, token.index)
+        assert place.thw == tuple(run.positions[:, token.index])
+        assert (place.span is not None) == (token.kind in ("image", "video"))
+        visual += place.span is not None
+    assert visual == sum(facts.num_tokens for facts in inputs.media)
+    for number, span in enumerate(inputs.spans):
+        values = inputs.pixel_values if span.kind == "image" else inputs.pixel_values_videos
+        assert values is not None
+        pixels = unpatchify(inputs, span)
+        rows, tokens = patch_rows(span), patch_tokens(span)
+        for row, column in ((0, 0), (span.grid_h - 1, 0), (1, span.grid_w - 1)):
+            place = locate_patch(inputs, run.positions, number, row, column)
+            assert place.index == tokens[row, column]
+            assert place.pixel_rows is not None
+            assert rows[row, column] in place.pixel_rows
+            assert place.x is not None
+            assert place.y is not None
+            assert place.rows is not None
+            box = pixels[:, place.y[0] : place.y[1] + 1, place.x[0] : place.x[1] + 1]
+            size = inputs.patch_size
+            top, left = (row - place.rows[0]) * size, (column % 2) * size
+            patch = box[:, top : top + size, left : left + size]
+            mean, std = np.array(inputs.image_mean), np.array(inputs.image_std)
+            row_values = values[rows[row, column]].reshape(3, -1, size, size).numpy()
+            shown = np.rint((row_values.transpose(1, 2, 3, 0) * std + mean) * 255)
+            np.testing.assert_array_equal(patch, shown)
+
+
+def test_a_place_is_kept_only_where_it_means_the_same(runs: dict[str, Run]) -> None:
+    here, there = runs["image_alone"], runs["two_images"]
+    place = locate_patch(here.inputs, here.positions, 0, 5, 2)
+    assert here.still_there(place) == place
+    assert there.still_there(place) is None
+    assert runs["text"].still_there(place) is None
+    assert here.still_there(None) is None
+
+
+def test_places_outside_are_explained(runs: dict[str, Run]) -> None:
+    run = runs["image_alone"]
+    with pytest.raises(InputError, match=r"no token 999.*has 3\d tokens"):
+        locate_token(run.inputs, run.positions, 999)
+    with pytest.raises(InputError, match=r"no picture 2.*has 1"):
+        locate_patch(run.inputs, run.positions, 1, 0, 0)
+    with pytest.raises(InputError, match=r"row 14, column 0.*14 rows and 6 columns"):
+        locate_patch(run.inputs, run.positions, 0, 14, 0)

@@ -1,0 +1,170 @@
+"""The pointer in a real browser: the same arithmetic as in Python, and marks in every tab."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from components.pointer_view import MODULE_PATH, write_layout
+from playground.engine import Engine
+from playground.pipeline import Run
+from playground.pointer import Place, locate_patch, locate_token
+from tests.browser.conftest import PageFactory
+from tests.browser.test_app import open_tab, run_and_wait, wait_until_drawn
+from tests.playground.prompt_samples import PROMPTS
+
+NAMES = {"pixel_rows": "pixelRows"}
+LOCATE = """async ([source, layout, places]) => {
+  const blob = new Blob([source], { type: "text/javascript" });
+  const pointer = await import(URL.createObjectURL(blob));
+  const run = JSON.parse(layout);
+  return places.map((wish) => {
+    const place = wish.length === 1
+      ? pointer.locateToken(run, ...wish) : pointer.locatePatch(run, ...wish);
+    return place && [place, pointer.describe(run, place)];
+  });
+}"""
+
+
+def plain(place: Place) -> dict[str, Any]:
+    """A place as pointer.js writes it."""
+    fields = {NAMES.get(name, name): value for name, value in asdict(place).items()}
+    return json.loads(json.dumps({k: v for k, v in fields.items() if v is not None}))
+
+
+@pytest.fixture(scope="module")
+def blank(module_page: PageFactory) -> Page:
+    """A page that shows nothing."""
+    return module_page("about:blank")[0]
+
+
+def ask(blank: Page, run: Run, wishes: list[tuple[int, ...]]) -> list[Any]:
+    """What pointer.js makes of tokens and patches."""
+    source = MODULE_PATH.read_text(encoding="utf-8")
+    return blank.evaluate(LOCATE, [source, write_layout(run), [list(wish) for wish in wishes]])
+
+
+@pytest.mark.parametrize("name", ["text", "two_images", "image_and_video", "turns"])
+def test_the_browser_counts_as_python_does(
+    name: str, blank: Page, tiny_random_engine: Engine
+) -> None:
+    run = Run(tiny_random_engine, PROMPTS[name])
+    inputs = run.inputs
+    wishes: list[tuple[int, ...]] = [(index,) for index in range(inputs.num_tokens)]
+    wishes += [
+        (number, row, column)
+        for number, span in enumerate(inputs.spans)
+        for row in range(span.grid_h)
+        for column in range(span.grid_w)
+    ]
+    answers = ask(blank, run, wishes)
+    for wish, (place, _) in zip(wishes, answers, strict=True):
+        locate = locate_token if len(wish) == 1 else locate_patch
+        assert place == plain(locate(inputs, run.positions, *wish)), wish
+    assert ask(blank, run, [(inputs.num_tokens,), (-1,), (99, 0, 0)]) == [None, None, None]
+
+
+def test_a_place_in_words(blank: Page, tiny_random_engine: Engine) -> None:
+    run = Run(tiny_random_engine, PROMPTS["image_alone"])
+    answers = ask(blank, run, [(1,), (11,), (0, 5, 2)])
+    assert [words for _, words in answers] == [
+        "Token 1 “user” · position 1 in t, h and w · KV slot 1",
+        "Image 1: token 11 = 2 × 2 patches at rows 4–5, columns 2–3 = pixels x 32–63, y 64–95 of "
+        "the resized image · rows 28–31 of pixel_values · position t 4, h 6, w 5 · KV slot 11",
+        "Image 1: patch at row 5, column 2 = row 30 of pixel_values, in token 11 = 2 × 2 patches "
+        "at rows 4–5, columns 2–3 = pixels x 32–63, y 64–95 of the resized image · position t 4, "
+        "h 6, w 5 · KV slot 11",
+    ]
+
+
+def click_patch(picture: Locator, row: float, column: float, grid: tuple[int, int]) -> None:
+    """Click the middle of a patch of a picture."""
+    box = picture.bounding_box()
+    assert box is not None
+    picture.click(
+        position={
+            "x": (column + 0.5) / grid[1] * box["width"],
+            "y": (row + 0.5) / grid[0] * box["height"],
+        }
+    )
+
+
+def marked_rows(panel: Locator) -> Locator:
+    """Rows of tables that carry the fixed mark."""
+    return panel.locator(".pg-table tr.pg-fixed")
+
+
+def test_a_clicked_patch_is_marked_in_every_tab(address: str, page: PageFactory) -> None:
+    """The first example's image is 224 × 224 pixels: 14 × 14 patches, 49 tokens from index 4."""
+    opened, log = page(address, width=1280)
+    wait_until_drawn(opened)
+    panel = open_tab(opened, "1 Preprocess")
+    picture = panel.locator(".pg-picture-frame[data-span='0']").first
+    click_patch(picture, 5, 6, (14, 14))
+    words = opened.locator(".pg-pointer-words")
+    expect(words).to_contain_text("patch at row 5, column 6")
+    index = 4 + 2 * 7 + 3
+    expect(words).to_contain_text(f"in token {index} = 2 × 2 patches at rows 4–5, columns 6–7")
+    expect(words).to_contain_text("position t 4, h 6, w 7")
+    expect(marked_rows(panel).first).to_have_attribute("data-start", "4")
+    expect(panel.locator(".pg-chip.pg-fixed").first).to_have_attribute("data-end", "53")
+
+    panel = open_tab(opened, "2 Vision tower")
+    block = panel.locator(".pg-picture-frame[data-span='0'] .pg-point-token.pg-point-fixed").first
+    expect(block).to_be_visible()
+    assert [block.get_attribute(name) for name in ("x", "y", "width")] == ["6", "4", "2"]
+
+    panel = open_tab(opened, "3 Merge")
+    expect(marked_rows(panel)).to_have_attribute("data-start", str(index))
+    expect(panel.locator(".chart-mark-fixed").first).to_be_visible()
+
+    panel = open_tab(opened, "4 Decoder")
+    expect(panel.locator(".chart-mark-fixed").first).to_be_visible()
+    assert log.problems == []
+
+
+def test_a_token_of_a_table_is_marked_on_the_picture(address: str, page: PageFactory) -> None:
+    opened, _ = page(address, width=1280)
+    wait_until_drawn(opened)
+    panel = open_tab(opened, "3 Merge")
+    panel.locator(".pg-table tr[data-start='10']").click()
+    panel = open_tab(opened, "1 Preprocess")
+    block = panel.locator(".pg-picture-frame[data-span='0'] .pg-point-token.pg-point-fixed").first
+    assert [block.get_attribute(name) for name in ("x", "y")] == ["12", "0"]
+    opened.get_by_role("button", name="Next token").click()
+    assert [block.get_attribute(name) for name in ("x", "y")] == ["0", "2"]
+    opened.keyboard.press("Escape")
+    expect(opened.locator(".pg-pointer")).to_be_hidden()
+    expect(opened.locator(".pg-fixed")).to_have_count(0)
+
+
+def test_the_pointer_survives_a_new_question_on_the_picture(
+    address: str, page: PageFactory
+) -> None:
+    opened, _ = page(address, width=1280)
+    wait_until_drawn(opened)
+    panel = open_tab(opened, "1 Preprocess")
+    click_patch(panel.locator(".pg-picture-frame[data-span='0']").first, 5, 6, (14, 14))
+    run_and_wait(opened)  # the same input
+    expect(opened.locator(".pg-pointer-words")).to_contain_text("patch at row 5, column 6")
+    opened.locator("#input-text textarea").fill("How many shapes are there?")
+    run_and_wait(opened)
+    expect(panel.locator(".pg-point-fixed").first).to_be_visible()
+    run_and_wait(opened, opened.locator(".example-card").filter(has_text="你好").first)
+    expect(opened.locator(".pg-pointer")).to_be_hidden()
+
+
+def test_hovering_asks_nothing_of_the_server(address: str, page: PageFactory) -> None:
+    opened, log = page(address, width=1280)
+    wait_until_drawn(opened)
+    panel = open_tab(opened, "1 Preprocess")
+    opened.wait_for_timeout(1500)  # what belongs to opening the page has been asked by then
+    before = len(log.urls)
+    for row in panel.locator(".pg-table tr[data-start]").all()[:6]:
+        row.hover()
+        expect(row).to_have_class("pg-hovered")
+    assert len(log.urls) == before

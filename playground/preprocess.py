@@ -23,12 +23,9 @@ from playground.records import (
     ModelInputs,
     Picture,
     Prompt,
-    Role,
-    Token,
-    TokenKind,
     VisualSpan,
 )
-from playground.tokens import neutralise_special_tokens, readable, token_bytes
+from playground.tokens import neutralise_special_tokens, read_tokens
 
 MAX_TEXT_CHARS = 20_000  # per message; a page of text is about 3,000
 MAX_MEDIA = 8  # images per prompt
@@ -183,67 +180,6 @@ def _frames_of(grids: list[list[int]]) -> list[tuple[int, int, int, int, int]]:
             rows.append((media_index, frame, grid_h, grid_w, patch_start))
             patch_start += grid_h * grid_w
     return rows
-
-
-def read_tokens(engine: Engine, ids: list[int]) -> tuple[tuple[Token, ...], str]:
-    """Describe each token of a sequence.
-
-    Returns:
-        The tokens, and the text that they spell together.
-    """
-    raws = [token_bytes(engine.tokenizer, token_id) for token_id in ids]
-    text = b"".join(raws).decode("utf-8", errors="replace")
-    starts, ends = _character_spans(raws)
-    roles = _roles(engine.tokenizer, ids, raws)
-    special = set(engine.tokenizer.get_added_vocab().values())
-    kinds: dict[int, TokenKind] = {
-        engine.facts.image_token_id: "image",
-        engine.facts.video_token_id: "video",
-    }
-    tokens = tuple(
-        Token(
-            index=index,
-            id=token_id,
-            text=readable(raws[index]),
-            raw=raws[index],
-            special=token_id in special,
-            role=roles[index],
-            kind=kinds.get(token_id, "special" if token_id in special else "text"),
-            char_start=starts[index],
-            char_end=ends[index],
-        )
-        for index, token_id in enumerate(ids)
-    )
-    return tokens, text
-
-
-def _character_spans(raws: list[bytes]) -> tuple[list[int], list[int]]:
-    """First and one-past-last character of each token; a shared character belongs to each."""
-    data = b"".join(raws)
-    # Continuation bytes look like 0b10xxxxxx: every other byte begins a character.
-    begins = np.array([(byte & 0xC0) != 0x80 for byte in data], dtype=np.int64)
-    character = np.cumsum(begins) - 1
-    ends_at = np.cumsum([len(raw) for raw in raws])
-    starts, ends = [], []
-    for raw, end in zip(raws, ends_at, strict=True):
-        first = end - len(raw)
-        starts.append(int(character[first]) if raw else 0)
-        ends.append(int(character[end - 1]) + 1 if raw else 0)
-    return starts, ends
-
-
-def _roles(tokenizer: Any, ids: list[int], raws: list[bytes]) -> list[Role]:
-    """The message that each token belongs to, from one ``<|im_start|>`` to the next."""
-    start_id = tokenizer.convert_tokens_to_ids("<|im_start|>")
-    known: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant"}
-    roles: list[Role] = []
-    current: Role = "template"
-    for index, token_id in enumerate(ids):
-        if token_id == start_id:
-            header = b"".join(raws[index + 1 : index + 12]).decode("utf-8", errors="replace")
-            current = known.get(header.split("\n", 1)[0], "template")
-        roles.append(current)
-    return roles
 
 
 def max_pixels_range(engine: Engine) -> tuple[int, int]:

@@ -7,8 +7,20 @@ vocabulary writes each byte as one printable character, by the table that GPT-2 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from playground.records import Role, Token, TokenKind
+
+if TYPE_CHECKING:
+    from playground.engine import Engine
+
+# Put after the first character of a typed special token: it keeps the look and no longer matches.
+ZERO_WIDTH_SPACE = "\u200b"
 
 
 @lru_cache(maxsize=1)
@@ -61,9 +73,177 @@ def neutralise_special_tokens(tokenizer: Any, text: str) -> tuple[str, list[str]
     Returns:
         The text, and the special tokens that were found, in order of appearance.
     """
-    names = sorted(tokenizer.get_added_vocab(), key=len, reverse=True)
+    names = tokenizer.get_added_vocab()
     if not names:
         return text, []
-    pattern = re.compile("|".join(re.escape(name) for name in names))
+    pattern = _any_of(names)
     found = [match.group() for match in pattern.finditer(text)]
-    return pattern.sub(lambda match: f"{match.group()[0]}\u200b{match.group()[1:]}", text), found
+    return pattern.sub(lambda match: _break_up(match.group()), text), found
+
+
+def _break_up(name: str) -> str:
+    return name[0] + ZERO_WIDTH_SPACE + name[1:]
+
+
+def _any_of(names: Iterable[str]) -> re.Pattern[str]:
+    """Matches any of these, the longest first."""
+    return re.compile("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class TypedSpecial:
+    """A special token that a user typed and that stays text."""
+
+    name: str  # as it was typed
+    start: int  # first character in the text that was searched
+    end: int  # one past the last, the zero-width space included
+
+
+def find_typed_specials(tokenizer: Any, text: str) -> tuple[TypedSpecial, ...]:
+    """Where ``neutralise_special_tokens`` has broken something up, in order."""
+    names = {_break_up(name): name for name in tokenizer.get_added_vocab()}
+    if not names:
+        return ()
+    return tuple(
+        TypedSpecial(names[match.group()], match.start(), match.end())
+        for match in _any_of(names).finditer(text)
+    )
+
+
+# ------------------------------------------------------------------------- a sequence's tokens
+
+
+def read_tokens(engine: Engine, ids: list[int]) -> tuple[tuple[Token, ...], str]:
+    """Describe each token of a sequence.
+
+    Returns:
+        The tokens, and the text that they spell together.
+    """
+    raws = [token_bytes(engine.tokenizer, token_id) for token_id in ids]
+    text = b"".join(raws).decode("utf-8", errors="replace")
+    starts, ends = _character_spans(raws)
+    roles = _roles(engine.tokenizer, ids, raws)
+    special = set(engine.tokenizer.get_added_vocab().values())
+    kinds: dict[int, TokenKind] = {
+        engine.facts.image_token_id: "image",
+        engine.facts.video_token_id: "video",
+    }
+    tokens = tuple(
+        Token(
+            index=index,
+            id=token_id,
+            text=readable(raws[index]),
+            raw=raws[index],
+            special=token_id in special,
+            role=roles[index],
+            kind=kinds.get(token_id, "special" if token_id in special else "text"),
+            char_start=starts[index],
+            char_end=ends[index],
+        )
+        for index, token_id in enumerate(ids)
+    )
+    return tokens, text
+
+
+def _character_spans(raws: list[bytes]) -> tuple[list[int], list[int]]:
+    """First and one-past-last character of each token; a shared character belongs to each."""
+    data = b"".join(raws)
+    # Continuation bytes look like 0b10xxxxxx: every other byte begins a character.
+    begins = np.array([(byte & 0xC0) != 0x80 for byte in data], dtype=np.int64)
+    character = np.cumsum(begins) - 1
+    ends_at = np.cumsum([len(raw) for raw in raws])
+    starts, ends = [], []
+    for raw, end in zip(raws, ends_at, strict=True):
+        first = end - len(raw)
+        starts.append(int(character[first]) if raw else 0)
+        ends.append(int(character[end - 1]) + 1 if raw else 0)
+    return starts, ends
+
+
+def _roles(tokenizer: Any, ids: list[int], raws: list[bytes]) -> list[Role]:
+    """The message that each token belongs to, from one ``<|im_start|>`` to the next."""
+    start_id = tokenizer.convert_tokens_to_ids("<|im_start|>")
+    known: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant"}
+    roles: list[Role] = []
+    current: Role = "template"
+    for index, token_id in enumerate(ids):
+        if token_id == start_id:
+            header = b"".join(raws[index + 1 : index + 12]).decode("utf-8", errors="replace")
+            current = known.get(header.split("\n", 1)[0], "template")
+        roles.append(current)
+    return roles
+
+
+# ------------------------------------------------------------------------------- free text
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """The shortest stretch of text in which characters and tokens begin and end together."""
+
+    characters: str  # Unicode code points
+    ids: tuple[int, ...]
+    raws: tuple[bytes, ...]  # the bytes of each token; joined, those of the characters
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes in UTF-8."""
+        return sum(len(raw) for raw in self.raws)
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """A text as the tokenizer takes it apart."""
+
+    text: str  # as it was typed
+    clusters: tuple[Cluster, ...]
+
+    @property
+    def spelled(self) -> str:
+        """The text that the tokens stand for: what is left after the normaliser."""
+        return "".join(cluster.characters for cluster in self.clusters)
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The tokens in order."""
+        return tuple(token_id for cluster in self.clusters for token_id in cluster.ids)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of ``spelled`` in UTF-8."""
+        return sum(cluster.num_bytes for cluster in self.clusters)
+
+
+def spell_text(tokenizer: Any, text: str) -> Spelling:
+    """Characters, bytes and tokens of a text, in stretches where all three begin and end.
+
+    Args:
+        tokenizer: a byte-level one, as Qwen's.
+        text: special tokens in it are taken as such: neutralise them first.
+    """
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    clusters: list[Cluster] = []
+    pending: list[tuple[int, bytes]] = []
+    for token_id in ids:
+        pending.append((token_id, token_bytes(tokenizer, token_id)))
+        data = b"".join(raw for _, raw in pending)
+        try:
+            characters = data.decode("utf-8")
+        except UnicodeDecodeError:
+            continue  # the token ends inside a character
+        clusters.append(
+            Cluster(
+                characters,
+                tuple(token_id for token_id, _ in pending),
+                tuple(raw for _, raw in pending),
+            )
+        )
+        pending = []
+    return Spelling(text, tuple(clusters))
+
+
+def normalizer_name(tokenizer: Any) -> str | None:
+    """The Unicode form that the tokenizer brings text into first, such as ``NFC``; or None."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    normalizer = getattr(backend, "normalizer", None)
+    return None if normalizer is None else type(normalizer).__name__

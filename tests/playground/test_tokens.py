@@ -9,12 +9,17 @@ import pytest
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from playground.engine import Engine
-from playground.preprocess import read_tokens, run_preprocess
+from playground.preprocess import run_preprocess
 from playground.records import ModelInputs, Prompt, Turn
 from playground.tokens import (
+    _character_spans,
     byte_of_symbol,
+    find_typed_specials,
     neutralise_special_tokens,
+    normalizer_name,
+    read_tokens,
     readable,
+    spell_text,
     token_bytes,
     token_text,
 )
@@ -106,8 +111,6 @@ def test_character_spans_by_hand(engine: Engine) -> None:
 
 
 def test_a_token_that_ends_one_character_and_begins_another() -> None:
-    from playground.preprocess import _character_spans
-
     first, second = "字".encode(), "点".encode()
     starts, ends = _character_spans([first[:1], first[1:] + second[:2], second[2:], b""])
     assert starts[:3] == [0, 0, 1]
@@ -182,3 +185,51 @@ def test_neutralising_every_added_token(engine: Engine) -> None:
 def test_ordinary_text_is_left_alone(engine: Engine) -> None:
     for text in (*TEXTS, "<|", "|>", "<im_end>", "{{ braces }}", ""):
         assert neutralise_special_tokens(engine.tokenizer, text) == (text, [])
+
+
+def test_typed_special_tokens_are_found_where_they_stand(engine: Engine) -> None:
+    inputs = preprocess(engine, ATTACK)
+    found = find_typed_specials(engine.tokenizer, inputs.expanded_prompt)
+    assert [typed.name for typed in found] == [
+        "<|im_end|>",
+        "<|im_start|>",
+        "<|im_end|>",
+        "<|image_pad|>",
+        "<|vision_start|>",
+    ]
+    for typed in found:
+        shown = inputs.expanded_prompt[typed.start : typed.end]
+        assert shown.replace("\u200b", "") == typed.name
+    assert find_typed_specials(engine.tokenizer, preprocess(engine, "Hi").expanded_prompt) == ()
+
+
+@pytest.mark.parametrize("text", [*TEXTS, "", "naïve 3.14"])
+def test_a_spelling_is_the_tokenizers_own(engine: Engine, text: str) -> None:
+    spelling = spell_text(engine.tokenizer, text)
+    assert list(spelling.ids) == encode(engine, text)
+    assert spelling.spelled == unicodedata.normalize("NFC", text)
+    assert spelling.num_bytes == len(spelling.spelled.encode())
+    for cluster in spelling.clusters:
+        assert b"".join(cluster.raws) == cluster.characters.encode()
+        # No shorter: no token before the last ends where a character ends.
+        for count in range(1, len(cluster.raws)):
+            with pytest.raises(UnicodeDecodeError):
+                b"".join(cluster.raws[:count]).decode()
+
+
+def test_one_character_of_several_tokens_by_hand(engine: Engine) -> None:
+    """🜁 is in no training text: each of its four bytes is a token of its own."""
+    spelling = spell_text(engine.tokenizer, "a🜁")
+    letter, sign = spelling.clusters
+    assert (letter.characters, len(letter.ids)) == ("a", 1)
+    assert sign.characters == "🜁"
+    assert sign.raws == (b"\xf0", b"\x9f", b"\x9c", b"\x81")
+
+
+def test_the_normaliser_has_a_name(engine: Engine) -> None:
+    assert normalizer_name(engine.tokenizer) == "NFC"
+    assert normalizer_name(object()) is None
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    assert (
+        spell_text(engine.tokenizer, composed).ids == spell_text(engine.tokenizer, decomposed).ids
+    )

@@ -124,7 +124,8 @@ def grid_colors(engine: Engine, tower: TowerOutput, span: VisualSpan) -> GridCol
 
     def colour(scores: torch.Tensor, shape: tuple[int, int]) -> np.ndarray:
         unit = ((scores - low) / (high - low).clamp_min(1e-12)).clamp(0, 1)
-        return (unit * 255).round().to(torch.uint8).reshape(*shape, 3).numpy()
+        rgb: np.ndarray = (unit * 255).round().to(torch.uint8).reshape(*shape, 3).numpy()
+        return rgb
 
     positions = tower.pos_embeds[torch.from_numpy(patch_rows(span))].float().flatten(0, 1)
     return GridColors(
@@ -142,7 +143,8 @@ def position_similarity(tower: TowerOutput, span: VisualSpan, patch: tuple[int, 
     """
     positions = tower.pos_embeds[torch.from_numpy(patch_rows(span))].float()
     unit = torch.nn.functional.normalize(positions, dim=-1)
-    return (unit @ unit[patch]).numpy()
+    similarity: np.ndarray = (unit @ unit[patch]).numpy()
+    return similarity
 
 
 # ------------------------------------------------------------------ nearest instead of bilinear

@@ -157,7 +157,8 @@ def distance_kernel(
     scores = _turned_scores(_inv_freq(engine), query, key)
     by_row = scores(0, rows)
     by_column = scores(1, columns)
-    return (by_row[:, None] + by_column[None, :]).numpy()
+    kernel: np.ndarray = (by_row[:, None] + by_column[None, :]).numpy()
+    return kernel
 
 
 def _turned_scores(inv_freq: torch.Tensor, query: torch.Tensor, key: torch.Tensor) -> Any:

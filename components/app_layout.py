@@ -16,7 +16,7 @@ from components.input_panel import InputPanel, build_input_panel
 from components.jobs import Jobs
 from components.pointer_view import PointerView, write_layout
 from components.prompt_reader import prompt_fingerprint, read_prompt
-from components.stage_tab import MODEL_QUEUE, App, StageTab, user_messages
+from components.stage_tab import MODEL_EVENTS, MODEL_QUEUE, App, StageTab, user_messages
 from components.status_bar import loading_html, status_html
 from components.tabs.cache_tab import build_cache_tab
 from components.tabs.decoder_tab import build_decoder_tab
@@ -43,7 +43,7 @@ TABS: tuple[tuple[str, Callable[[App], StageTab]], ...] = (
     ("6 Cache reuse", build_cache_tab),
 )
 
-STYLES = ("views.css", "pointer.css", "page.css")
+STYLES = ("views.css", "pointer.css", "page.css", "preprocess.css")
 PAGE_CSS = CSS + "".join(
     Path(__file__).with_name(name).read_text(encoding="utf-8") for name in STYLES
 )
@@ -75,11 +75,20 @@ class Page:
         )
         self.pointer = PointerView(render=False)
         self.pointed = gr.State(None)
-        app = App(self.host, self.runs, self.run_key, self.pointer, self.pointed)
         examples = load_examples()
         with gr.Row(elem_id="workbench"):
             with gr.Column(scale=1, min_width=300, elem_id="input-column"):
                 self.panel: InputPanel = build_input_panel(examples)
+            app = App(
+                host=self.host,
+                runs=self.runs,
+                run_key=self.run_key,
+                pointer=self.pointer,
+                pointed=self.pointed,
+                jobs=self.jobs,
+                max_pixels=self.panel.max_pixels,
+                progress=self.panel.progress,
+            )
             # Wrapped, not behind a menu: all stages stay in sight, on a phone too.
             stages = gr.Column(scale=3, min_width=320, elem_id="stage-column")
             with stages:
@@ -162,7 +171,7 @@ class Page:
                 show_progress_on=[self.panel.progress],
                 trigger_mode="multiple",
                 concurrency_id=MODEL_QUEUE,
-                concurrency_limit=4,
+                concurrency_limit=MODEL_EVENTS,
                 api_visibility="private",
             )
 

@@ -12,12 +12,14 @@ import gradio as gr
 from gradio.components.base import Component
 
 from components.engine_host import EngineHost
+from components.jobs import Jobs
 from components.pointer_view import PointerView, read_place
-from playground.errors import PlaygroundError
+from playground.errors import PlaygroundError, StageCancelled
 from playground.pipeline import RunStore
 from playground.records import Progress
 
 MODEL_QUEUE = "model"  # one queue for all events that run the model
+MODEL_EVENTS = 4  # of them at a time; the engine's lock lets one step through
 
 StreamFn = Callable[..., Iterator[tuple[Any, ...]]]
 ViewFn = Callable[..., Any]
@@ -32,6 +34,9 @@ class App:
     run_key: gr.State  # the session's key into ``runs``, or None
     pointer: PointerView  # its place in the page is the page's affair
     pointed: gr.State  # the fixed ``pointer.Place``, or None; see ``Run.still_there``
+    jobs: Jobs
+    max_pixels: gr.Number  # of the input panel, for a tab that offers values for it
+    progress: gr.HTML  # where the page shows how far the model is
 
     def on_view(
         self,
@@ -65,6 +70,43 @@ class App:
                 return fn(run, read_place(run, event._data), *values)
 
         return self._listen(self.pointer.select, handler, inputs, outputs)
+
+    def on_model(
+        self,
+        trigger: Any,
+        fn: StreamFn,
+        inputs: Sequence[Component],
+        outputs: Sequence[Component],
+    ) -> Any:
+        """Run the model for one view: a generator ``fn(run, progress, *values)``.
+
+        It waits for its turn like a run, yields values of outputs, and ends where the page's Stop
+        or another run ends it; what it has drawn by then stays.
+        """
+
+        def handler(
+            request: gr.Request,
+            bar: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio asks for the progress bar
+            *values: Any,
+        ) -> Iterator[Any]:
+            run_key, *settings = values
+            with user_messages(), self.jobs.running(request.session_hash or "", bar) as progress:
+                try:
+                    yield from fn(self.runs.get(run_key), progress, *settings)
+                except StageCancelled:
+                    return
+
+        return trigger(
+            handler,
+            [self.run_key, *inputs],
+            list(outputs),
+            show_progress="full",
+            show_progress_on=[self.progress],
+            trigger_mode="once",
+            concurrency_id=MODEL_QUEUE,
+            concurrency_limit=MODEL_EVENTS,
+            api_visibility="private",
+        )
 
     def _listen(
         self,

@@ -8,6 +8,7 @@ from typing import TypeVar
 import gradio as gr
 
 from components.engine_host import EngineHost
+from components.jobs import Jobs
 from components.pointer_view import PointerView
 from components.stage_tab import App
 from playground.engine import Engine
@@ -41,4 +42,13 @@ def build_alone(builder: Callable[[App], T]) -> T:
 
 def make_app(host: EngineHost) -> App:
     """What a page gives its tabs; call it inside a `gr.Blocks`."""
-    return App(host, RunStore(), gr.State(None), PointerView(), gr.State(None))
+    return App(
+        host=host,
+        runs=RunStore(),
+        run_key=gr.State(None),
+        pointer=PointerView(),
+        pointed=gr.State(None),
+        jobs=Jobs(),
+        max_pixels=gr.Number(None),
+        progress=gr.HTML(),
+    )

@@ -202,6 +202,18 @@ def nearest_weights(weights: torch.Tensor) -> torch.Tensor:
     return nearest.scatter(-1, weights.argmax(-1, keepdim=True), 1.0)
 
 
+def position_shift(vision: VisionOutput, changed: VisionOutput) -> float:
+    """How far the position embeddings moved, as a share of their length, over all patches."""
+    pairs = [(vision.image, changed.image), (vision.video, changed.video)]
+    shares = [
+        (other.pos_embeds.float() - tower.pos_embeds.float()).norm(dim=-1)
+        / tower.pos_embeds.float().norm(dim=-1).clamp_min(1e-12)
+        for tower, other in pairs
+        if tower is not None and other is not None
+    ]
+    return float(torch.cat(shares).mean()) if shares else 0.0
+
+
 def _rerun_tower(
     engine: Engine, tower: TowerOutput, pixel_values: torch.Tensor, progress: Progress | None
 ) -> TowerOutput:

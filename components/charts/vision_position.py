@@ -1,0 +1,307 @@
+"""Charts of the vision tower's position grid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from components.chart_style import (
+    BLUE,
+    FONT_SIZE_PX,
+    HEIGHT_MEDIUM,
+    ORANGE,
+    SEQUENTIAL,
+    base_layout,
+    pointer_meta,
+)
+from components.charts.decoder import percent
+from components.charts.token_labels import token_label
+from components.pictures import image_uri
+
+MAX_DOTS = 1_000  # places of patches on the grid; more would hide it
+CLOSE_UP = 1.5  # entries around the neighbours that the close-up shows
+PAIR_HEIGHT = 44  # pixels for the two bars of one token
+DARK, LIGHT = "#10131a", "#ffffff"  # ink on, and halo behind, the marks on coloured cells
+
+
+def plot_position_grid(
+    colors: np.ndarray, places: np.ndarray, patch: tuple[int, int], indices: np.ndarray
+) -> go.Figure:
+    """The learned grid as colours, where the picture's patches fall, and one patch's neighbours.
+
+    Args:
+        colors: (side, side, 3) uint8: the entries.
+        places: (grid_h, grid_w, 2) row and column on the grid of every patch, in entries.
+        patch: row and column of the patch to mark.
+        indices: (4,) the entries that it is blended from.
+    """
+    side = len(colors)
+    row, column = (float(value) for value in places[patch])
+    grid_h, grid_w = places.shape[:2]
+    layout = base_layout(
+        f"The learned grid, {side} × {side} entries, and where the patches fall",
+        height=HEIGHT_MEDIUM,
+        alt=f"The {side} by {side} learned positions as colours. The picture's {grid_h} by "
+        f"{grid_w} patches are spread over it; patch row {patch[0]}, column {patch[1]} falls at "
+        f"grid row {row:.2f}, column {column:.2f}.",
+        x_title="grid column (entry)",
+        y_title="grid row (entry)",
+    )
+    _frame_grid(layout, (-0.5, side - 0.5), (-0.5, side - 0.5))
+    shown, words = _thin_places(places)
+    layout["meta"]["columns"] = {"x": "grid column", "y": "grid row", "customdata": "entry"}
+    traces = [
+        _grid_image(colors),
+        go.Scatter(
+            x=shown[:, 1],
+            y=shown[:, 0],
+            name=f"patches of the picture{words}",
+            mode="markers",
+            marker={
+                "size": 4,
+                "color": LIGHT,
+                "line": {"color": DARK, "width": 1},
+            },
+            hovertemplate="a patch falls at grid row %{y:.2f}, column %{x:.2f}<extra></extra>",
+        ),
+        _neighbour_marks(np.unique(indices), side),
+        _place_mark(row, column, patch),
+    ]
+    return go.Figure(traces, layout)
+
+
+def plot_neighbours(
+    colors: np.ndarray,
+    place: np.ndarray,
+    patch: tuple[int, int],
+    indices: np.ndarray,
+    weights: np.ndarray,
+) -> go.Figure:
+    """A close-up of the grid around one patch: four entries and their weights.
+
+    Args:
+        colors: (side, side, 3) uint8: the entries.
+        place: (2,) row and column on the grid where the patch falls, in entries.
+        patch: its row and column in the picture.
+        indices: (4,) the entries.
+        weights: (4,) float32; an entry that stands twice at the border counts once.
+    """
+    side = len(colors)
+    row, column = (float(value) for value in place)
+    entries = {int(index): float(weights[indices == index].sum()) for index in indices}
+    heaviest = max(entries, key=lambda index: entries[index])
+    layout = base_layout(
+        f"Close-up: patch row {patch[0]}, column {patch[1]} is a mixture of its neighbours",
+        height=HEIGHT_MEDIUM,
+        alt=f"Grid row {row:.2f}, column {column:.2f} lies between "
+        + ", ".join(f"entry {index} (weight {share:.3f})" for index, share in entries.items())
+        + f"; entry {heaviest} counts most.",
+        x_title="grid column (entry)",
+        y_title="grid row (entry)",
+    )
+    top, left = math.floor(row), math.floor(column)
+    _frame_grid(
+        layout, (left - CLOSE_UP, left + 1 + CLOSE_UP), (top - CLOSE_UP, top + 1 + CLOSE_UP)
+    )
+    layout["xaxis"] |= {"dtick": 1}
+    layout["yaxis"] |= {"dtick": 1}
+    layout["meta"]["columns"] = {"customdata": ["entry", "weight"]}
+    # The figure's place moves with the patch, and so must the reader's view of it.
+    layout["meta"]["uirevision"] = f"{top},{left}"
+    layout["annotations"] = [
+        {
+            "x": index % side,
+            "y": index // side,
+            "text": f"<b>× {share:.3f}</b><br>entry {index}",
+            "showarrow": False,
+            "yshift": 0,
+            "font": {"size": FONT_SIZE_PX - 1, "color": DARK},
+            "bgcolor": "rgba(255,255,255,0.82)",
+            "borderpad": 2,
+        }
+        for index, share in entries.items()
+    ]
+    lines = [
+        go.Scatter(
+            x=np.array([column, index % side], np.float32),
+            y=np.array([row, index // side], np.float32),
+            mode="lines",
+            line={"color": LIGHT, "width": 1 + 9 * share},
+            opacity=0.85,
+            hoverinfo="skip",
+            showlegend=False,
+            name=f"entry {index}",
+            customdata=[[index, share]] * 2,
+        )
+        for index, share in entries.items()
+        if share > 0
+    ]
+    mark = _place_mark(row, column, patch).update(showlegend=False)
+    figure = go.Figure([_grid_image(colors), *lines, mark], layout)
+    return figure
+
+
+def plot_position_similarity(
+    similarity: np.ndarray, patch: tuple[int, int], span: int
+) -> go.Figure:
+    """How alike one patch's position is to that of every other patch.
+
+    Args:
+        similarity: (grid_h, grid_w) cosine similarity.
+        patch: row and column of the patch.
+        span: index into ``ModelInputs.spans``.
+    """
+    rows, columns = similarity.shape
+    layout = base_layout(
+        f"Positions like that of row {patch[0]}, column {patch[1]} are bright",
+        height=HEIGHT_MEDIUM,
+        alt=f"Cosine similarity of one position embedding to those of {rows} by {columns} patches, "
+        f"from {float(similarity.min()):.2f} to 1.",
+        x_title="patch column",
+        y_title="patch row",
+    )
+    frame_patches(layout)
+    layout["meta"]["pointer"] = pointer_meta("patch", span=span)
+    layout["meta"]["columns"] = {"z": "cosine similarity"}
+    heat_map = go.Heatmap(
+        z=similarity.astype(np.float32),
+        zmin=min(0.0, float(similarity.min())),
+        zmax=1.0,
+        colorscale=SEQUENTIAL,
+        colorbar={"title": {"text": "cosine similarity"}},
+        hovertemplate="patch row %{y}, column %{x}<br>cosine similarity %{z:.3f}<extra></extra>",
+    )
+    return go.Figure(heat_map, layout)
+
+
+def plot_next_token_pair(
+    texts: Sequence[str], probs: np.ndarray, others: np.ndarray, names: tuple[str, str]
+) -> go.Figure:
+    """Next-token probabilities of two runs side by side.
+
+    Args:
+        texts: the tokens, likeliest first.
+        probs: (tokens,) of the original run.
+        others: (tokens,) of the changed one.
+        names: what the two runs are called.
+    """
+    count = len(texts)
+    layout = base_layout(
+        f"Next token: {names[0]} beside {names[1]}",
+        height=90 + PAIR_HEIGHT * count,
+        alt=f"Pairs of bars for {count} tokens; the likeliest is {token_label(texts[0])} with "
+        f"{percent(float(probs[0]))} and {percent(float(others[0]))}.",
+        x_title="probability",
+        y_title="token",
+    )
+    layout["margin"]["r"] = 30
+    layout["xaxis"] |= {
+        "range": [0, min(1.15, 1.25 * float(max(probs.max(), others.max())))],
+        "tickformat": ".2~p",
+    }
+    # Positions, not names: two tokens may be spelt alike.
+    layout["yaxis"] |= {
+        "autorange": "reversed",
+        "showgrid": False,
+        "tickvals": list(range(count)),
+        "ticktext": [token_label(text) for text in texts],
+        "tickfont": {"size": FONT_SIZE_PX},
+    }
+    layout["meta"]["columns"] = {"y": "rank − 1", "customdata": "token"}
+    bars = [
+        go.Bar(
+            x=values.astype(np.float32),
+            y=np.arange(count, dtype=np.int32),
+            name=name,
+            orientation="h",
+            marker={"color": color, "pattern": {"shape": shape, "fillmode": "overlay"}},
+            text=[percent(float(value)) for value in values],
+            textposition="outside",
+            cliponaxis=False,
+            customdata=[token_label(text, 60) for text in texts],
+            hovertemplate=f"%{{customdata}}<br>{name}: %{{x:.4%}}<extra></extra>",
+        )
+        for name, values, color, shape in (
+            (names[0], probs, BLUE, ""),
+            (names[1], others, ORANGE, "/"),
+        )
+    ]
+    return go.Figure(bars, layout)
+
+
+def frame_patches(layout: dict[str, Any]) -> None:
+    """Square cells, row 0 on top, that fill the frame: the axis gives way, not the aspect."""
+    layout["xaxis"] |= {"constrain": "domain", "showgrid": False, "zeroline": False}
+    layout["yaxis"] |= {
+        "scaleanchor": "x",
+        "constrain": "domain",
+        "autorange": "reversed",
+        "showgrid": False,
+        "zeroline": False,
+    }
+
+
+def _frame_grid(
+    layout: dict[str, Any], columns: tuple[float, float], rows: tuple[float, float]
+) -> None:
+    frame_patches(layout)
+    layout["xaxis"] |= {"range": list(columns)}
+    layout["yaxis"].pop("autorange")
+    layout["yaxis"] |= {"range": [rows[1], rows[0]]}
+
+
+def _thin_places(places: np.ndarray) -> tuple[np.ndarray, str]:
+    """Every n-th row and column so that the dots stay few; and how many that are, in words."""
+    step = math.ceil(math.sqrt(places.shape[0] * places.shape[1] / MAX_DOTS))
+    kept = np.ascontiguousarray(places[::step, ::step].reshape(-1, 2), np.float32)
+    return kept, "" if step == 1 else f" (1 in {step} rows and columns)"
+
+
+def _grid_image(colors: np.ndarray) -> go.Image:
+    return go.Image(source=image_uri(colors, exact=True), name="learned grid", hoverinfo="skip")
+
+
+def _neighbour_marks(indices: np.ndarray, side: int) -> go.Scatter:
+    return go.Scatter(
+        x=(indices % side).astype(np.float32),
+        y=(indices // side).astype(np.float32),
+        name="its neighbours",
+        mode="markers",
+        marker={
+            "symbol": "square-open",
+            "size": 12,
+            "color": LIGHT,
+            "line": {"color": LIGHT, "width": 3},
+        },
+        customdata=indices.astype(np.int32),
+        hovertemplate="entry %{customdata}: grid row %{y}, column %{x}<extra></extra>",
+    )
+
+
+def _place_mark(row: float, column: float, patch: tuple[int, int]) -> go.Scatter:
+    return go.Scatter(
+        x=np.array([column], np.float32),
+        y=np.array([row], np.float32),
+        name=f"patch row {patch[0]}, column {patch[1]}",
+        mode="markers",
+        marker={
+            "symbol": "x",
+            "size": 12,
+            "color": ORANGE,
+            "line": {"color": LIGHT, "width": 1.5},
+        },
+        hovertemplate="grid row %{y:.3f}, column %{x:.3f}<extra></extra>",
+    )
+
+
+__all__ = [
+    "frame_patches",
+    "plot_neighbours",
+    "plot_next_token_pair",
+    "plot_position_grid",
+    "plot_position_similarity",
+]

@@ -1,0 +1,91 @@
+"""The patch that the vision tab's drawings look at: the pointed one, or the picture's middle."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from components.charts.token_labels import span_name
+from playground.pipeline import Run
+from playground.pointer import Place
+from playground.records import TowerOutput, VisualSpan
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PatchFocus:
+    """One patch of the chosen picture, with what the tower made of it."""
+
+    number: int  # index into ModelInputs.spans
+    span: VisualSpan
+    tower: TowerOutput
+    patch: tuple[int, int]  # row and column
+    pointed: bool  # False where nothing of this picture was pointed at
+    name: str  # of the picture
+
+    @property
+    def token(self) -> int:
+        """Which token of the picture the patch becomes part of, from 0."""
+        size = self.span.merge_size
+        return self.patch[0] // size * self.span.merged_w + self.patch[1] // size
+
+    @property
+    def words(self) -> str:
+        """``the patch at row 3, column 5``."""
+        return f"the patch at row {self.patch[0]}, column {self.patch[1]}"
+
+    @property
+    def hint(self) -> str:
+        """What to do for another patch, as long as none is pointed at."""
+        if self.pointed:
+            return ""
+        return " (This is the middle of the picture; click anywhere on it to choose another.)"
+
+
+def choose_patch(run: Run, span: int | None, place: Place | None) -> PatchFocus | None:
+    """The patch to look at in the chosen picture; ``None`` where the prompt has no picture.
+
+    Args:
+        run: a run whose vision stage is done, or will be.
+        span: the tab's choice of a picture; out of range means the nearest one.
+        place: what was pointed at, in this run or an earlier one. A whole token stands for its
+            upper left patch.
+    """
+    spans = run.inputs.spans
+    if not spans:
+        return None
+    number = min(max(int(span or 0), 0), len(spans) - 1)
+    chosen = spans[number]
+    tower = run.vision.tower(chosen.kind)
+    assert tower is not None, "a span without its tower's pass"
+    patch, pointed = (chosen.grid_h // 2, chosen.grid_w // 2), False
+    there = run.still_there(place)
+    if there is not None and there.span == number and there.rows and there.columns:
+        patch, pointed = there.patch or (there.rows[0], there.columns[0]), True
+    return PatchFocus(number, chosen, tower, patch, pointed, span_name(run.inputs, chosen))
+
+
+def skip_unless_run(
+    draw: Callable[..., tuple[Any, ...]], num_outputs: int
+) -> Callable[..., tuple[Any, ...]]:
+    """Redraw on a click only once the tower has run: a click must not start the model."""
+
+    def redraw(run: Run, *values: Any) -> tuple[Any, ...]:
+        if not run.has("vision"):
+            return (gr.skip(),) * num_outputs
+        return draw(run, *values)
+
+    return redraw
+
+
+def fact_html(*sentences: str) -> str:
+    """A paragraph; the sentences are escaped here."""
+    return f'<p class="pg-fact">{html.escape(" ".join(filter(None, sentences)))}</p>'
+
+
+def capital(text: str) -> str:
+    """The text with a capital letter at its start; the rest stays."""
+    return text[:1].upper() + text[1:]

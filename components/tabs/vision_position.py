@@ -1,0 +1,259 @@
+"""The vision tab's learned positions: the grid, its resampling, and nearest instead of bilinear."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+import playground
+from components.charts.decoder import percent
+from components.charts.token_labels import token_label
+from components.charts.vision_position import (
+    plot_neighbours,
+    plot_next_token_pair,
+    plot_position_grid,
+    plot_position_similarity,
+)
+from components.html_view import build_html_view
+from components.pictures import picture_html
+from components.plotly_view import PlotlyView
+from components.stage_tab import MODEL_QUEUE, App, Section, user_messages
+from components.tables import Mono, table_html
+from components.tabs.vision_focus import (
+    PatchFocus,
+    capital,
+    choose_patch,
+    fact_html,
+    skip_unless_run,
+)
+from playground.pipeline import Run
+from playground.pointer import Place
+from playground.position_grid import BlendedPosition, GridSamples, NextTokenChange
+from playground.records import Progress
+
+NUM_WORDS = 5  # likeliest tokens of each run
+NAMES = ("bilinear (the model's own)", "nearest")
+EMPTY = ("", None, "", None, "", None, "", None)
+TRY_NOTE = fact_html(
+    "What would the model say if each patch took its nearest entry alone? One click runs the "
+    "tower, the merge and the decoder again with such positions; nothing else changes."
+)
+
+
+def build_position_section(app: App, span: gr.Dropdown) -> Section:
+    """Build the part; the pointer chooses the patch."""
+    gr.Markdown("### Where is each patch? The learned position grid")
+    intro = build_html_view()
+    with gr.Row():
+        grid = PlotlyView(label="The learned grid", min_width=320)
+        with gr.Column(min_width=300):
+            resampled = build_html_view()
+    with gr.Row():
+        close_up = PlotlyView(label="Close-up of the neighbours", min_width=320)
+        with gr.Column(min_width=300):
+            blend = build_html_view()
+    similarity = PlotlyView(label="Similarity of positions")
+    gr.Markdown("#### What if: nearest entry instead of a mixture")
+    change = build_html_view(TRY_NOTE)
+    try_nearest = gr.Button("Try nearest", size="sm")
+    words = PlotlyView(label="Next token", empty="Press Try nearest to compare.")
+
+    pointed_outputs = [grid, close_up, blend, similarity]
+
+    def point(run: Run, place: Place | None, number: int | None) -> tuple[Any, ...]:
+        return draw_patch(run, number, place)
+
+    app.on_point(skip_unless_run(point, len(pointed_outputs)), [span], pointed_outputs)
+    _wire_nearest(app, try_nearest, [change, words])
+    outputs = (intro, grid, resampled, close_up, blend, similarity, change, words)
+    return Section((span, app.pointed), outputs, draw_position)
+
+
+def _wire_nearest(app: App, button: gr.Button, outputs: list[Any]) -> None:
+    def handler(
+        run_key: str | None,
+        bar: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio asks for the progress bar
+    ) -> Iterator[tuple[Any, ...]]:
+        def report(what: str, done: int, total: int) -> None:
+            bar((done, total or None), desc=what, unit="")
+
+        with user_messages():
+            yield draw_nearest(app.runs.get(run_key), report)
+
+    button.click(
+        handler,
+        [app.run_key],
+        outputs,
+        show_progress="full",
+        show_progress_on=outputs[:1],
+        trigger_mode="once",
+        concurrency_id=MODEL_QUEUE,
+        concurrency_limit=4,
+        api_visibility="private",
+    )
+
+
+def draw_position(run: Run, span: int | None, pointed: Place | None) -> tuple[Any, ...]:
+    """Everything of this part; the what-if goes back to its question."""
+    focus = choose_patch(run, span, pointed)
+    if focus is None:
+        return EMPTY
+    grid, close_up, blend, similarity = draw_patch(run, span, pointed)
+    return (
+        intro_html(run, focus),
+        grid,
+        resampled_html(run, focus),
+        close_up,
+        blend,
+        similarity,
+        TRY_NOTE,
+        None,
+    )
+
+
+def draw_patch(run: Run, span: int | None, place: Place | None) -> tuple[Any, ...]:
+    """What depends on the patch: its place on the grid, its neighbours, positions like it."""
+    focus = choose_patch(run, span, place)
+    if focus is None:
+        return None, None, "", None
+    engine, patch = run.engine, focus.patch
+    samples = playground.position_grid.sample_grid(engine, focus.span)
+    colors = playground.position_grid.grid_colors(engine, focus.tower, focus.span).grid
+    blended = playground.position_grid.blend_position(
+        engine, focus.tower, focus.span, samples, patch
+    )
+    similarity = playground.position_grid.position_similarity(focus.tower, focus.span, patch)
+    indices, weights, places = samples.indices[patch], samples.weights[patch], samples.places
+    return (
+        plot_position_grid(colors, places, patch, indices),
+        plot_neighbours(colors, places[patch], patch, indices, weights),
+        blend_html(focus, samples, blended),
+        plot_position_similarity(similarity, patch, focus.number),
+    )
+
+
+def intro_html(run: Run, focus: PatchFocus) -> str:
+    """What the grid is and how far apart this picture's patches lie on it."""
+    samples = playground.position_grid.sample_grid(run.engine, focus.span)
+    side, span = samples.side, focus.span
+    hidden = focus.tower.pos_embeds.shape[1]
+    steps = [(side - 1) / max(size - 1, 1) for size in (span.grid_h, span.grid_w)]
+    return fact_html(
+        f"The tower has learned {side} × {side} = {side**2:,} position vectors of {hidden:,} "
+        f"numbers, one grid for pictures of every size. {capital(focus.name)} has {span.grid_h} "
+        f"rows and {span.grid_w} columns of patches, so that its grid is stretched until the "
+        f"corners meet: neighbouring patches lie {steps[0]:.2f} entries apart downwards and "
+        f"{steps[1]:.2f} across. A patch that falls between entries takes a weighted sum of the "
+        "four around it (bilinear interpolation), and that sum is added to its patch embedding."
+    )
+
+
+def resampled_html(run: Run, focus: PatchFocus) -> str:
+    """The positions of the picture's patches, in the colours of the grid."""
+    colors = playground.position_grid.grid_colors(run.engine, focus.tower, focus.span)
+    return picture_html(
+        colors.resampled,
+        alt=f"Position embeddings of {focus.name} as colours, the same as those of the grid",
+        caption=f"The grid resampled to {focus.name}, {focus.span.grid_w} × {focus.span.grid_h} "
+        "patches, in the same colours: like colours, like positions. The three colours show "
+        f"{colors.variance:.0%} of the grid's variance.",
+        pixelated=True,
+        span=focus.number,
+    )
+
+
+def blend_html(focus: PatchFocus, samples: GridSamples, blended: BlendedPosition) -> str:
+    """The four entries with their weights, and the sum beside the model's own position."""
+    patch = focus.patch
+    row, column = samples.places[patch]
+    side, indices, weights = samples.side, samples.indices[patch], samples.weights[patch]
+    factors = [
+        (f"{1 - abs(index // side - row):.3f}", f"{1 - abs(index % side - column):.3f}")
+        for index in indices
+    ]
+    rows = [
+        (
+            str(index),
+            int(index // side),
+            int(index % side),
+            Mono(f"{down} × {across}") if weight > 0 else "beyond the edge",
+            f"{weight:.4f}",
+            float(norm),
+        )
+        for index, weight, norm, (down, across) in zip(
+            indices, weights, blended.norms, factors, strict=True
+        )
+    ]
+    headers = ("Entry", "Grid row", "Grid column", "Down × across", "Weight", "Norm")
+    if blended.max_abs_diff == 0:
+        check = "exactly the position embedding that the model added"
+    else:
+        check = (
+            "the position embedding that the model added, up to "
+            f"{blended.max_abs_diff:.1e} in any number"
+        )
+    return fact_html(
+        f"{capital(focus.words)} of {focus.name} falls at grid row {row:.3f} "
+        f"({patch[0]} × {side - 1} / {max(focus.span.grid_h - 1, 1)}), column {column:.3f} "
+        f"({patch[1]} × {side - 1} / {max(focus.span.grid_w - 1, 1)}).{focus.hint}",
+    ) + (
+        table_html(headers, rows, "The entries around it", right=(0, 4))
+        + fact_html(
+            f"The weighted sum of these four vectors, of norm {blended.norm:.4g}, is {check}."
+        )
+    )
+
+
+# ------------------------------------------------------------------ nearest instead of bilinear
+
+
+def draw_nearest(run: Run, progress: Progress) -> tuple[Any, ...]:
+    """Run the tower with nearest positions, merge, decode, and compare the next token."""
+    grid = playground.position_grid
+    run.ensure("decoder", progress)
+    if not run.inputs.spans:
+        return "", None
+    vision = grid.run_nearest(run.engine, run.inputs, run.vision, progress=progress)
+    merged = playground.merge.run_merge(run.engine, run.inputs, vision)
+    decoded = playground.decoder.run_decoder(run.engine, run.inputs, merged, progress=progress)
+    change = grid.compare_next_token(run.decoded.logits, decoded.logits, NUM_WORDS)
+    moved = grid.position_shift(run.vision, vision)
+    pairs = change.words[: NUM_WORDS + 1]
+    texts = [_token_text(run, pair.id) for pair in pairs]
+    figure = plot_next_token_pair(
+        texts,
+        np.array([pair.prob for pair in pairs]),
+        np.array([pair.other for pair in pairs]),
+        NAMES,
+    )
+    return change_html(run, change, moved), figure
+
+
+def change_html(run: Run, change: NextTokenChange, moved: float) -> str:
+    """The effect of nearest positions in one paragraph."""
+    if moved == 0:
+        return fact_html(
+            "Here nothing changes: every patch falls on an entry of the grid, so that there is "
+            "nothing to mix, and the next token's distribution stays as it is."
+        )
+    top, other = (token_label(_token_text(run, each)) for each in (change.top, change.other_top))
+    verdict = (
+        f"stays “{top}”" if change.top == change.other_top else f"changes from “{top}” to “{other}”"
+    )
+    return (
+        '<p class="pg-fact">With nearest entries the position embeddings change by '
+        f"{html.escape(percent(moved))} of their length on average. The likeliest next token "
+        f"<strong>{verdict}</strong>; no token's probability changes by more than "
+        f"{change.max_abs_diff * 100:.2g} percentage points (largest |Δp| "
+        f"{change.max_abs_diff:.2g}), and the KL divergence from the model's own distribution is "
+        f"{change.kl:.3g} nats.</p>"
+    )
+
+
+def _token_text(run: Run, token_id: int) -> str:
+    text: str = playground.tokens.token_text(run.engine.tokenizer, token_id)
+    return text

@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-import playground
 from components.browser_module import mount_script
 from components.charts.token_labels import span_name
 from components.strips import visible
 from playground.errors import InputError
+from playground.pointer import Place, locate_patch, locate_token
 
 if TYPE_CHECKING:
     from playground.pipeline import Run
-    from playground.pointer import Place
 
 MODULE_PATH = Path(__file__).resolve().parent / "pointer.js"
 MAX_TEXT_CHARS = 24  # of a token, in the bar
@@ -101,5 +100,5 @@ def read_place(run: Run, data: Any) -> Place | None:
     if not all(isinstance(value, int) and not isinstance(value, bool) for value in values):
         raise InputError("The page reported a place that is no whole number.")
     if len(values) == 1:
-        return playground.pointer.locate_token(run.inputs, run.positions, *values)
-    return playground.pointer.locate_patch(run.inputs, run.positions, *values)
+        return locate_token(run.inputs, run.positions, *values)
+    return locate_patch(run.inputs, run.positions, *values)

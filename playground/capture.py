@@ -6,7 +6,7 @@ the layers after a DeepStack tap before the add, and the last one after the fina
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -62,3 +62,48 @@ def capture_outputs(modules: Sequence[nn.Module]) -> Iterator[list[torch.Tensor]
         for module in modules:
             hooks.callback(module.register_forward_hook(record).remove)
         yield captured
+
+
+Edit = tuple[nn.Module, Callable[[torch.Tensor], torch.Tensor]]
+"""A module, and what its first argument is replaced with."""
+
+
+@contextmanager
+def edit_inputs(edits: Sequence[Edit]) -> Iterator[None]:
+    """Replace the first argument of modules while the block runs; several edits of one compose.
+
+    Hold ``Engine.exclusive`` around it, as for ``capture_inputs``; a capture inside sees what the
+    modules are given after the edits.
+    """
+
+    def make_hook(edit: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+        def replace(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if args:
+                return (edit(args[0]), *args[1:]), kwargs
+            return args, {**kwargs, "hidden_states": edit(kwargs["hidden_states"])}
+
+        return replace
+
+    with ExitStack() as hooks:
+        for module, edit in edits:
+            handle = module.register_forward_pre_hook(make_hook(edit), with_kwargs=True)
+            hooks.callback(handle.remove)
+        yield
+
+
+@contextmanager
+def skip_modules(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Let modules hand on their first argument as their output while the block runs.
+
+    They still compute, and still write their keys and values into a cache.
+    """
+
+    def hand_on(
+        _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], _output: Any
+    ) -> Any:
+        return args[0] if args else kwargs["hidden_states"]
+
+    with ExitStack() as hooks:
+        for module in modules:
+            hooks.callback(module.register_forward_hook(hand_on, with_kwargs=True).remove)
+        yield

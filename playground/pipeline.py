@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import playground
 from playground.errors import InputError
+from playground.pointer import Place, still_there
 from playground.records import (
     DecoderOutput,
     MergedInputs,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from playground.engine import Engine
-    from playground.pointer import Place
 
 Stage = Literal["preprocess", "vision", "merge", "decoder"]
 STAGES: tuple[Stage, ...] = ("preprocess", "vision", "merge", "decoder")
@@ -130,7 +130,7 @@ class Run:
 
     def still_there(self, place: Place | None) -> Place | None:
         """What the pointer is at, if it means the same here as in the run where it was chosen."""
-        return playground.pointer.still_there(self.inputs, self.positions, place)
+        return still_there(self.inputs, self.positions, place)
 
     @property
     def parity(self) -> Parity:

@@ -1,0 +1,216 @@
+"""What if a part of the model did not do its work? Changes that leave the shared model as it is.
+
+A ``WhatIf`` is applied in two halves that compose: ``change_merged`` changes what the decoder is
+given, and ``edit_engine`` makes an engine whose forwards run with hooks on the layers, put on and
+taken off inside the lock. Every stage function takes the changed record and the edited engine like
+any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+import torch
+
+from playground.capture import Edit, edit_inputs, skip_modules
+from playground.engine import Engine
+from playground.errors import InputError
+from playground.records import MergedInputs, ModelInputs
+
+MAX_GAIN = 4.0
+Positions = Literal["mrope", "flat", "swapped"]
+Fill = Literal["zero", "mean"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StatePatch:
+    """A residual of another run, put in the place of this run's own."""
+
+    layer: int  # index into DecoderOutput.hidden_states: the input of that layer
+    position: int  # sequence index
+    state: torch.Tensor  # (hidden,)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WhatIf:
+    """What to change; the defaults change nothing, and all of it composes."""
+
+    deepstack_gains: tuple[float, ...] = ()  # one factor per tap; those left out are 1
+    positions: Positions = "mrope"  # flat: 1-D, as for text; swapped: h and w change places
+    painted: tuple[int, ...] = ()  # sequence indices of visual tokens that are taken away
+    fill: Fill = "zero"  # what takes their place: nothing, or the mean of all visual tokens
+    leave_deepstack: bool = False  # take painted tokens out of inputs_embeds only: the leak
+    skipped_layers: tuple[int, ...] = ()  # decoder layers that add nothing to the residual
+    zeroed_heads: tuple[tuple[int, int], ...] = ()  # (layer, query head) whose output is zeroed
+    patches: tuple[StatePatch, ...] = ()
+
+
+def check_what_if(engine: Engine, inputs: ModelInputs, what_if: WhatIf) -> None:
+    """Check a change against the model and the sequence.
+
+    Raises:
+        InputError: a gain, token, layer, head or patch is outside its range.
+    """
+    layers = range(engine.facts.num_layers)
+    taps = len(engine.facts.deepstack_visual_indexes)
+    visual = {index for span in inputs.spans for index in range(span.start, span.end)}
+    if len(what_if.deepstack_gains) > taps:
+        raise InputError(f"There are {taps} DeepStack taps.", remedy="Give one gain for each.")
+    for gain in what_if.deepstack_gains:
+        if not 0 <= gain <= MAX_GAIN:  # also refuses NaN
+            raise InputError(
+                f"A DeepStack gain is {gain}.", limit=f"It must lie between 0 and {MAX_GAIN:g}."
+            )
+    for index in what_if.painted:
+        if index not in visual:
+            raise InputError(
+                f"Token {index:,} is no visual token.", remedy="Paint on the picture only."
+            )
+    for layer in (*what_if.skipped_layers, *(layer for layer, _ in what_if.zeroed_heads)):
+        if layer not in layers:
+            raise InputError(f"There is no layer {layer}.", limit=f"There are {len(layers)}.")
+    for _, head in what_if.zeroed_heads:
+        if not 0 <= head < engine.facts.num_attention_heads:
+            raise InputError(
+                f"There is no head {head}.",
+                limit=f"Each layer has {engine.facts.num_attention_heads} query heads.",
+            )
+    for patch in what_if.patches:
+        if not 0 <= patch.layer <= len(layers) or not 0 <= patch.position < inputs.num_tokens:
+            raise InputError(
+                f"There is no state at layer {patch.layer}, position {patch.position}.",
+                limit=f"Layers go up to {len(layers)}, positions up to {inputs.num_tokens - 1}.",
+            )
+        if tuple(patch.state.shape) != (engine.facts.hidden_size,):
+            raise InputError(
+                "The state to put in is of another model.",
+                limit=f"It must have {engine.facts.hidden_size:,} numbers.",
+            )
+
+
+# ------------------------------------------------------------------------ what the decoder is given
+
+
+def change_merged(merged: MergedInputs, what_if: WhatIf) -> MergedInputs:
+    """The decoder's input after the change; the record itself stays as it is."""
+    embeds, taps = merged.inputs_embeds, merged.deepstack_visual_embeds
+    if what_if.painted and merged.visual_pos_masks is not None:
+        mask = merged.visual_pos_masks[0]
+        painted = torch.zeros_like(mask)
+        painted[list(what_if.painted)] = True
+        visual = embeds[0, mask]
+        embeds = embeds.clone()
+        embeds[0, painted] = _filling(visual, what_if.fill)
+        if taps is not None and not what_if.leave_deepstack:
+            taps = tuple(_paint(tap, painted[mask], what_if.fill) for tap in taps)
+    if taps is not None and what_if.deepstack_gains:
+        gains = (*what_if.deepstack_gains, *[1.0] * len(taps))
+        taps = tuple(tap * gain for tap, gain in zip(taps, gains, strict=False))
+    position_ids, rope_deltas = _change_positions(merged, what_if.positions)
+    return replace(
+        merged,
+        inputs_embeds=embeds,
+        deepstack_visual_embeds=taps,
+        position_ids=position_ids,
+        rope_deltas=rope_deltas,
+    )
+
+
+def _filling(visual: torch.Tensor, fill: Fill) -> torch.Tensor:
+    """``(hidden,)``: what takes the place of a painted token."""
+    mean = visual.float().mean(0).to(visual.dtype)
+    return mean if fill == "mean" else torch.zeros_like(mean)
+
+
+def _paint(tap: torch.Tensor, painted: torch.Tensor, fill: Fill) -> torch.Tensor:
+    changed = tap.clone()
+    changed[painted] = _filling(tap, fill)
+    return changed
+
+
+def _change_positions(
+    merged: MergedInputs, positions: Positions
+) -> tuple[torch.Tensor, torch.Tensor]:
+    if positions == "flat":
+        seq = merged.position_ids.shape[-1]
+        flat = torch.arange(seq).expand(3, 1, -1).contiguous()
+        return flat, torch.zeros_like(merged.rope_deltas)
+    if positions == "swapped":
+        return merged.position_ids[[0, 2, 1]], merged.rope_deltas
+    return merged.position_ids, merged.rope_deltas
+
+
+# ------------------------------------------------------------------------------ inside the layers
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EditedEngine(Engine):
+    """An engine whose forwards run with edits; the model, and its lock, are the original's."""
+
+    edits: tuple[Edit, ...] = ()
+    skipped: tuple[Any, ...] = ()
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Hold the model for one native step, with the edits on for just so long."""
+        with (
+            self.lock,
+            torch.no_grad(),
+            edit_inputs(self.edits),
+            skip_modules(self.skipped),
+        ):
+            yield
+
+
+def edit_engine(engine: Engine, what_if: WhatIf, num_tokens: int) -> Engine:
+    """An engine that runs the changed layers.
+
+    Args:
+        engine: the loaded checkpoint.
+        what_if: checked by ``check_what_if``.
+        num_tokens: length of the prefill, in which alone states are patched.
+    """
+    layers: Any = engine.model.model.language_model.layers
+    readers = [*layers, engine.model.model.language_model.norm]
+    edits: list[Edit] = []
+    for layer in sorted({layer for layer, _ in what_if.zeroed_heads}):
+        heads = [head for at, head in what_if.zeroed_heads if at == layer]
+        attention = layers[layer].self_attn
+        edits.append((attention.o_proj, _zero_heads(heads, attention.head_dim)))
+    for patch in what_if.patches:
+        edits.append((readers[patch.layer], _put_state(patch, num_tokens)))
+    if not edits and not what_if.skipped_layers:
+        return engine
+    return EditedEngine(
+        **{item.name: getattr(engine, item.name) for item in fields(Engine)},
+        edits=tuple(edits),
+        skipped=tuple(layers[layer] for layer in sorted(set(what_if.skipped_layers))),
+    )
+
+
+def _zero_heads(heads: list[int], head_dim: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Edit of ``o_proj``'s input: (batch, seq, heads * head_dim)."""
+
+    def edit(mixed: torch.Tensor) -> torch.Tensor:
+        changed = mixed.clone()
+        for head in heads:
+            changed[..., head * head_dim : (head + 1) * head_dim] = 0
+        return changed
+
+    return edit
+
+
+def _put_state(patch: StatePatch, num_tokens: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Edit of a layer's input: (batch, seq, hidden); later steps pass as they are."""
+
+    def edit(hidden_states: torch.Tensor) -> torch.Tensor:
+        if hidden_states.shape[1] != num_tokens:
+            return hidden_states
+        changed = hidden_states.clone()
+        changed[:, patch.position] = patch.state.to(changed)
+        return changed
+
+    return edit

@@ -23,7 +23,9 @@ from components.charts.token_labels import token_label
 from components.pictures import image_uri
 
 MAX_DOTS = 1_000  # places of patches on the grid; more would hide it
-CLOSE_UP = 1.5  # entries around the neighbours that the close-up shows
+CLOSE_UP = 1.0  # entries around the neighbours that the close-up shows
+LABEL_SHIFT = 24  # pixels by which a weight stands off its entry, away from the patch
+GRID_PIXELS = 240  # about the side of the drawn grid, for marks that fit an entry
 PAIR_HEIGHT = 44  # pixels for the two bars of one token
 DARK, LIGHT = "#10131a", "#ffffff"  # ink on, and halo behind, the marks on coloured cells
 
@@ -118,7 +120,8 @@ def plot_neighbours(
             "y": index // side,
             "text": f"<b>× {share:.3f}</b><br>entry {index}",
             "showarrow": False,
-            "yshift": 0,
+            "xshift": -LABEL_SHIFT if index % side == left else LABEL_SHIFT,
+            "yshift": LABEL_SHIFT if index // side == top else -LABEL_SHIFT,
             "font": {"size": FONT_SIZE_PX - 1, "color": DARK},
             "bgcolor": "rgba(255,255,255,0.82)",
             "borderpad": 2,
@@ -141,8 +144,7 @@ def plot_neighbours(
         if share > 0
     ]
     mark = _place_mark(row, column, patch).update(showlegend=False)
-    figure = go.Figure([_grid_image(colors), *lines, mark], layout)
-    return figure
+    return go.Figure([_grid_image(colors), *lines, mark], layout)
 
 
 def plot_position_similarity(
@@ -272,10 +274,10 @@ def _neighbour_marks(indices: np.ndarray, side: int) -> go.Scatter:
         name="its neighbours",
         mode="markers",
         marker={
-            "symbol": "square-open",
-            "size": 12,
+            "symbol": "square",
+            "size": min(13.0, max(6.0, 0.8 * GRID_PIXELS / side)),
             "color": LIGHT,
-            "line": {"color": LIGHT, "width": 3},
+            "line": {"color": DARK, "width": 1.5},
         },
         customdata=indices.astype(np.int32),
         hovertemplate="entry %{customdata}: grid row %{y}, column %{x}<extra></extra>",
@@ -292,7 +294,7 @@ def _place_mark(row: float, column: float, patch: tuple[int, int]) -> go.Scatter
             "symbol": "x",
             "size": 12,
             "color": ORANGE,
-            "line": {"color": LIGHT, "width": 1.5},
+            "line": {"color": DARK, "width": 1},
         },
         hovertemplate="grid row %{y:.3f}, column %{x:.3f}<extra></extra>",
     )

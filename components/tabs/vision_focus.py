@@ -86,6 +86,14 @@ def fact_html(*sentences: str) -> str:
     return f'<p class="pg-fact">{html.escape(" ".join(filter(None, sentences)))}</p>'
 
 
+def stack_html(*parts: str) -> str:
+    """Paragraphs and tables below one another, with room between them."""
+    return (
+        '<div style="display:grid;grid-template-columns:minmax(0,1fr);gap:10px">'
+        f"{''.join(parts)}</div>"
+    )
+
+
 def capital(text: str) -> str:
     """The text with a capital letter at its start; the rest stays."""
     return text[:1].upper() + text[1:]

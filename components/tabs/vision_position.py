@@ -29,6 +29,7 @@ from components.tabs.vision_focus import (
     choose_patch,
     fact_html,
     skip_unless_run,
+    stack_html,
 )
 from playground.pipeline import Run
 from playground.pointer import Place
@@ -49,17 +50,18 @@ def build_position_section(app: App, span: gr.Dropdown) -> Section:
     gr.Markdown("### Where is each patch? The learned position grid")
     intro = build_html_view()
     with gr.Row():
-        grid = PlotlyView(label="The learned grid", min_width=320)
+        grid = PlotlyView(label="The learned grid")
+        close_up = PlotlyView(label="Close-up of the neighbours")
+    blend = build_html_view()
+    with gr.Row():
+        similarity = PlotlyView(label="Similarity of positions")
         with gr.Column(min_width=300):
             resampled = build_html_view()
-    with gr.Row():
-        close_up = PlotlyView(label="Close-up of the neighbours", min_width=320)
-        with gr.Column(min_width=300):
-            blend = build_html_view()
-    similarity = PlotlyView(label="Similarity of positions")
     gr.Markdown("#### What if: nearest entry instead of a mixture")
-    change = build_html_view(TRY_NOTE)
-    try_nearest = gr.Button("Try nearest", size="sm")
+    with gr.Row():
+        with gr.Column(min_width=300):
+            change = build_html_view(TRY_NOTE)
+        try_nearest = gr.Button("Try nearest", size="sm", scale=0, min_width=140)
     words = PlotlyView(label="Next token", empty="Press Try nearest to compare.")
 
     pointed_outputs = [grid, close_up, blend, similarity]
@@ -196,15 +198,15 @@ def blend_html(focus: PatchFocus, samples: GridSamples, blended: BlendedPosition
             "the position embedding that the model added, up to "
             f"{blended.max_abs_diff:.1e} in any number"
         )
-    return fact_html(
+    place = fact_html(
         f"{capital(focus.words)} of {focus.name} falls at grid row {row:.3f} "
         f"({patch[0]} × {side - 1} / {max(focus.span.grid_h - 1, 1)}), column {column:.3f} "
         f"({patch[1]} × {side - 1} / {max(focus.span.grid_w - 1, 1)}).{focus.hint}",
-    ) + (
-        table_html(headers, rows, "The entries around it", right=(0, 4))
-        + fact_html(
-            f"The weighted sum of these four vectors, of norm {blended.norm:.4g}, is {check}."
-        )
+    )
+    return stack_html(
+        place,
+        table_html(headers, rows, "The entries around it", right=(0, 3, 4)),
+        fact_html(f"The sum of these four vectors, of norm {blended.norm:.4g}, is {check}."),
     )
 
 

@@ -1,0 +1,126 @@
+"""Charts of the mergers: the vectors on their way to one token, and DeepStack taps beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from components.chart_style import (
+    BLUE,
+    DIVERGING,
+    HEIGHT_LARGE,
+    HEIGHT_SMALL,
+    base_layout,
+    pointer_meta,
+)
+from components.charts.vision_position import frame_patches
+
+CLIP_QUANTILE = 0.99  # of |number| in a step: a few large ones would leave the rest pale
+GAP = 1  # empty lines between steps
+
+
+def plot_merger_vectors(steps: Sequence[tuple[str, np.ndarray]], token: int) -> go.Figure:
+    """Every number of the four vectors and of what becomes of them, as lines of colour.
+
+    Args:
+        steps: name and (lines, numbers) values of each step; a long vector is broken into lines
+            of one patch's length. Each step has a colour range of its own.
+        token: sequence index of the token.
+    """
+    width = steps[0][1].shape[1]
+    layout = base_layout(
+        f"Token {token} in the making: every number of every step",
+        height=HEIGHT_LARGE,
+        alt="Lines of colour for each step: "
+        + "; ".join(f"{name}, numbers up to {np.nanmax(np.abs(v)):.3g}" for name, v in steps)
+        + ".",
+        x_title=f"number in its line of {width:,}",
+        y_title="step",
+    )
+    traces, middles, top = [], [], 0
+    for name, values in steps:
+        lines = np.arange(top, top + len(values), dtype=np.int32)
+        known = np.abs(values[np.isfinite(values)])
+        reach = float(np.quantile(known, CLIP_QUANTILE)) or 1.0
+        traces.append(
+            go.Heatmap(
+                z=values.astype(np.float32),
+                y=lines,
+                name=name,
+                zmin=-reach,
+                zmax=reach,
+                colorscale=DIVERGING,
+                showscale=False,
+                hoverongaps=False,
+                hovertemplate=f"{name}<br>number %{{x}} of this line: %{{z:.4g}}<extra></extra>",
+            )
+        )
+        middles.append((top + (len(values) - 1) / 2, name))
+        top += len(values) + GAP
+    layout["xaxis"] |= {"showgrid": False, "zeroline": False}
+    layout["yaxis"] |= {
+        "range": [top - GAP - 0.5, -0.5],
+        "showgrid": False,
+        "zeroline": False,
+        "tickvals": [place for place, _ in middles],
+        "ticktext": [name for _, name in middles],
+    }
+    layout["meta"]["columns"] = {"x": "number", "y": "line", "z": "value"}
+    return go.Figure(traces, layout)
+
+
+def plot_tap_similarity(
+    cosine: np.ndarray,
+    norms: np.ndarray,
+    span: int,
+    *,
+    title: str,
+    reach: float,
+    token: tuple[int, int],
+) -> go.Figure:
+    """How alike a DeepStack tap's tokens are to the final tokens at the same places.
+
+    Args:
+        cosine: (merged_h, merged_w) cosine similarity.
+        norms: (merged_h, merged_w) Euclidean norm of the tap's tokens.
+        span: index into ``ModelInputs.spans``.
+        title: which tap.
+        reach: the colours go from minus this to plus this, alike for all taps.
+        token: row and column of the token to mark.
+    """
+    rows, columns = cosine.shape
+    layout = base_layout(
+        title,
+        height=HEIGHT_SMALL + 40,
+        alt=f"Cosine similarity of this tap's {rows} by {columns} tokens to the final ones, from "
+        f"{float(cosine.min()):.3f} to {float(cosine.max()):.3f}, on average "
+        f"{float(cosine.mean()):.3f}.",
+        x_title="token column",
+        y_title="token row",
+    )
+    frame_patches(layout)
+    layout["meta"]["pointer"] = pointer_meta("merged", span=span)
+    layout["meta"]["columns"] = {"z": "cosine similarity", "customdata": "norm"}
+    heat_map = go.Heatmap(
+        z=cosine.astype(np.float32),
+        customdata=norms.astype(np.float32),
+        zmin=-reach,
+        zmax=reach,
+        colorscale=DIVERGING,
+        name="tokens",
+        colorbar={"title": {"text": "cosine"}},
+        hovertemplate="token row %{y}, column %{x}<br>cosine similarity %{z:.3f}<br>"
+        "norm %{customdata:.4g}<extra></extra>",
+    )
+    here = go.Scatter(
+        x=np.array([token[1]], np.int32),
+        y=np.array([token[0]], np.int32),
+        name="this token",
+        mode="markers",
+        marker={"symbol": "x", "size": 9, "color": BLUE, "line": {"color": "#fff", "width": 1}},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    return go.Figure([heat_map, here], layout)

@@ -1,0 +1,340 @@
+"""The vision tab's mergers: four patches become one token, with the DeepStack taps beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+import playground
+from components.charts.vision_merger import plot_merger_vectors, plot_tap_similarity
+from components.html_view import build_html_view
+from components.pictures import image_uri
+from components.plotly_view import PlotlyView
+from components.stage_tab import App, Section
+from components.tables import Mono, table_html
+from components.tabs.vision_focus import (
+    PatchFocus,
+    choose_patch,
+    fact_html,
+    skip_unless_run,
+    stack_html,
+)
+from playground.pipeline import Run
+from playground.pointer import Place, patch_rows
+from playground.vision_merger import MergedToken, MergerStep, TapSimilarity
+
+FINAL = -1  # the value of the final merger in the chooser; taps count from 0
+MAX_TAP_MAPS = 3  # every Qwen3-VL so far has three; further taps are in the table alone
+PATCH_WIDTH = 150  # CSS pixels of one enlarged patch
+STEP_NAMES = {
+    "patches": "patches",
+    "norm": "LayerNorm",
+    "concat": "end to end",
+    "linear_fc1": "fc1",
+    "act_fn": "GELU",
+    "linear_fc2": "fc2 = token",
+}
+
+
+def build_merger_section(app: App, span: gr.Dropdown) -> Section:
+    """Build the part; the pointer chooses the token."""
+    gr.Markdown("### Four patches become one token: the merger")
+    intro = build_html_view()
+    with gr.Row():
+        with gr.Column(min_width=280, scale=1):
+            patches = build_html_view()
+        with gr.Column(min_width=320, scale=2):
+            alike = build_html_view()
+    merger = gr.Dropdown(
+        [("final merger", FINAL)],
+        value=FINAL,
+        label="Merger",
+        info="The one at the tower's end, or that of a DeepStack tap on the way.",
+    )
+    with gr.Row():
+        with gr.Column(min_width=320):
+            steps = build_html_view()
+        with gr.Column(min_width=320):
+            vectors = PlotlyView(label="The vectors on their way")
+    gr.Markdown("#### DeepStack taps beside the final token")
+    taps = build_html_view()
+    with gr.Row():
+        maps = [_build_tap_map(number) for number in range(MAX_TAP_MAPS)]
+
+    drawn = [intro, patches, alike, steps, vectors, taps, *maps]
+    app.on_view(
+        merger.input, _redraw_merger, [span, merger, app.pointed], [patches, alike, steps, vectors]
+    )
+    app.on_point(skip_unless_run(_point, len(drawn)), [span, merger], drawn)
+    return Section((span, merger, app.pointed), (merger, *drawn), draw_merger)
+
+
+def _build_tap_map(number: int) -> PlotlyView:
+    # In a column of its own: charts by themselves would wrap to two in a row.
+    with gr.Column(min_width=220):
+        return PlotlyView(label=f"DeepStack tap {number + 1}")
+
+
+def draw_merger(
+    run: Run, span: int | None, merger: int | None, pointed: Place | None
+) -> tuple[Any, ...]:
+    """Everything of this part."""
+    focus = choose_patch(run, span, pointed)
+    if focus is None:
+        return gr.skip(), *_nothing()
+    names = [("final merger", FINAL)] + [
+        (f"DeepStack tap {number + 1}, after block {block}", number)
+        for number, block in enumerate(focus.tower.deepstack_layers)
+    ]
+    merger = _within(focus, merger)
+    return gr.update(choices=names, value=merger), *draw_token(run, focus, merger)
+
+
+def _point(run: Run, place: Place | None, span: int | None, merger: int | None) -> tuple[Any, ...]:
+    focus = choose_patch(run, span, place)
+    return _nothing() if focus is None else draw_token(run, focus, _within(focus, merger))
+
+
+def _redraw_merger(
+    run: Run, span: int | None, merger: int | None, pointed: Place | None
+) -> tuple[Any, ...]:
+    focus = choose_patch(run, span, pointed)
+    return ("", "", "", None) if focus is None else draw_steps(run, focus, _within(focus, merger))
+
+
+def _nothing() -> tuple[Any, ...]:
+    return ("", "", "", "", None, "", *[None] * MAX_TAP_MAPS)
+
+
+def draw_token(run: Run, focus: PatchFocus, merger: int) -> tuple[Any, ...]:
+    """All drawings of one token."""
+    taps = playground.vision_merger.tap_similarities(focus.tower, focus.span)
+    return (
+        intro_html(focus),
+        *draw_steps(run, focus, merger),
+        taps_html(run, focus, taps),
+        *draw_tap_maps(focus, taps),
+    )
+
+
+def draw_steps(run: Run, focus: PatchFocus, merger: int) -> tuple[Any, ...]:
+    """The four patches as they go into one merger, and its steps."""
+    tap = None if merger == FINAL else merger
+    merged = playground.vision_merger.merge_token(
+        run.engine, focus.tower, focus.span, focus.token, tap
+    )
+    return (
+        patches_html(run, focus, merged),
+        alike_html(focus, merged, tap),
+        steps_html(focus, merged, tap),
+        plot_merger_vectors(_lines(merged), focus.span.start + focus.token),
+    )
+
+
+def draw_tap_maps(focus: PatchFocus, taps: tuple[TapSimilarity, ...]) -> list[Any]:
+    """One map for each tap; a tower with fewer shows fewer."""
+    reach = max((float(np.abs(tap.cosine).max()) for tap in taps), default=1.0)
+    token = divmod(focus.token, focus.span.merged_w)
+    maps: list[Any] = [
+        plot_tap_similarity(
+            tap.cosine,
+            tap.norms,
+            focus.number,
+            title=f"Tap {number + 1} (block {tap.tap}): cosine to the final tokens",
+            reach=reach,
+            token=token,
+        )
+        for number, tap in enumerate(taps[:MAX_TAP_MAPS])
+    ]
+    return maps + [gr.update(value=None, visible=False)] * (MAX_TAP_MAPS - len(maps))
+
+
+def intro_html(focus: PatchFocus) -> str:
+    """Which patches become which token."""
+    span, size = focus.span, focus.span.merge_size
+    row, column = divmod(focus.token, span.merged_w)
+    rows, columns = (f"{first * size}–{(first + 1) * size - 1}" for first in (row, column))
+    hint = focus.hint.replace("the middle", "in the middle")
+    return fact_html(
+        f"After the last block the {span.grid_h} × {span.grid_w} patches of {focus.name} are more "
+        f"than the decoder should read, so each {size} × {size} of them become one token: "
+        f"{span.merged_h * span.merged_w:,} tokens. Token {span.start + focus.token} of the "
+        f"sequence is made of the patches at rows {rows}, columns {columns}.{hint}"
+    )
+
+
+def patches_html(run: Run, focus: PatchFocus, merged: MergedToken) -> str:
+    """The four patches enlarged, each a place of the pointer, with the norms of their vectors."""
+    span, size, side = focus.span, focus.span.merge_size, run.inputs.patch_size
+    pixels = playground.preprocess.unpatchify(run.inputs, span)[0]
+    norms = np.linalg.norm(merged.steps[0].values, axis=1)
+    cells = []
+    for number, (row, column) in enumerate(_block(focus)):
+        patch = pixels[row * side : (row + 1) * side, column * side : (column + 1) * side]
+        where = f"row {row}, column {column}"
+        cells.append(
+            f'<figure class="pg-pixelated" style="margin:0" data-span="{focus.number}" '
+            f'data-row="{row}" data-column="{column}"><img src="{image_uri(patch, exact=True)}" '
+            f'alt="Patch {number + 1}: {where}" width="{side}" height="{side}" '
+            f'style="display:block;width:100%;height:auto;margin:0;border-radius:4px">'
+            f'<figcaption style="font-size:13px;line-height:1.35;padding:3px 2px">'
+            f"<strong>{number + 1}</strong> · {where}<br>norm {norms[number]:.4g}</figcaption>"
+            "</figure>"
+        )
+    return (
+        f'<div style="display:grid;grid-template-columns:repeat({size},minmax(0,{PATCH_WIDTH}px));'
+        f'gap:8px">{"".join(cells)}</div>'
+    )
+
+
+def alike_html(focus: PatchFocus, merged: MergedToken, tap: int | None) -> str:
+    """How alike the four vectors are, as a table of cosine similarities."""
+    span = focus.span
+    pixel_rows = [int(patch_rows(span)[place]) for place in _block(focus)]
+    values = "pixel_values" if span.kind == "image" else "pixel_values_videos"
+    count = len(pixel_rows)
+    rows = [
+        (
+            f"{number + 1}",
+            str(pixel_rows[number]),
+            *[f"{value:.3f}" for value in merged.similarity[number]],
+        )
+        for number in range(count)
+    ]
+    headers = ("Patch", f"Row of {values}", *[f"to patch {n + 1}" for n in range(count)])
+    pairs = merged.similarity[~np.eye(count, dtype=bool)]
+    least, most = float(pairs.min()), float(pairs.max())
+    state = "after the last block" if tap is None else f"after block {_tap_block(focus, tap)}"
+    words = fact_html(
+        f"Neighbours in the picture, and rows {pixel_rows[0]}–{pixel_rows[-1]} of {values}: the "
+        "processor already laid the patches of a block side by side, so that merging is a mere "
+        f"reshape. Their similarity lies between {least:.3f} and {most:.3f} (1 is the same "
+        "direction)."
+    )
+    caption = f"Cosine similarity of the four vectors {state}"
+    right = tuple(range(1, count + 2))
+    return stack_html(words, table_html(headers, rows, caption, right=right))
+
+
+def steps_html(focus: PatchFocus, merged: MergedToken, tap: int | None) -> str:
+    """Shape, norm and range after each step, and how near the end is to the model's own token."""
+    rows = [
+        (
+            STEP_NAMES[step.name],
+            Mono(" × ".join(f"{size:,}" for size in _shape(step))),
+            step.norm,
+            float(step.values.min()),
+            float(step.values.max()),
+        )
+        for step in merged.steps
+    ]
+    headers = ("Step", "Numbers", "Norm", "Min", "Max")
+    name = "The final merger" if tap is None else f"The merger of DeepStack tap {tap + 1}"
+    order = (
+        "joins the four first and then normalises the long vector (use_postshuffle_norm)"
+        if merged.norm_after_concat
+        else "normalises each patch by itself and then joins the four"
+    )
+    record = "pooler_output" if tap is None else f"deepstack_features[{tap}]"
+    if merged.max_abs_diff == 0:
+        check = f"It is exactly the model's own row of {record}."
+    else:
+        check = (
+            f"It is the model's own row of {record} up to {merged.max_abs_diff:.1e} in any number: "
+            "one token multiplied alone rounds otherwise than all together."
+        )
+    return stack_html(
+        fact_html(
+            f"{name} {order}; fc1 mixes all numbers, GELU keeps mostly what is positive, fc2 "
+            "brings it to the decoder's width."
+        ),
+        table_html(headers, rows, f"{name}, step by step"),
+        fact_html(check),
+    )
+
+
+def taps_html(run: Run, focus: PatchFocus, taps: tuple[TapSimilarity, ...]) -> str:
+    """Which block and which decoder layer each tap connects, and what it says of this token."""
+    facts, span = run.engine.facts, focus.span
+    place = divmod(focus.token, span.merged_w)
+    final = focus.tower.pooler_output[span.patch_start // span.merge_size**2 + focus.token]
+    rows: list[tuple[Any, ...]] = [
+        (
+            f"tap {number + 1}",
+            tap.tap,
+            f"added after layer {number}",
+            float(tap.norms[place]),
+            f"{tap.cosine[place]:.3f}",
+            f"{tap.cosine.mean():.3f}",
+        )
+        for number, tap in enumerate(taps)
+    ]
+    rows.append(
+        (
+            "final merger",
+            facts.vision_depth - 1,
+            "enters layer 0 as the token",
+            float(final.float().norm()),
+            "1.000",
+            "1.000",
+        )
+    )
+    headers = (
+        "Merger",
+        "After vision block",
+        "Decoder",
+        f"Norm of token {span.start + focus.token}",
+        "Cosine to the final token",
+        "Average over the picture",
+    )
+    routes = ", ".join(
+        f"tap {number + 1} from vision block {tap.tap} to decoder layer {number}"
+        for number, tap in enumerate(taps)
+    )
+    text = (
+        "The tower also hands on what it knew earlier: after some blocks a merger of its own makes "
+        "a vector for every token, which is added to the token's state further up, at the output "
+        f"of a decoder layer: {routes} (all counted from 0). A cosine near 0 means that a tap says "
+        "something else than the final token, not the same again."
+    )
+    return stack_html(
+        fact_html(text),
+        table_html(headers, rows, "DeepStack taps beside the final token", right=(4, 5)),
+    )
+
+
+def _block(focus: PatchFocus) -> list[tuple[int, int]]:
+    """Row and column of each patch of the token, in the order of the merger."""
+    size = focus.span.merge_size
+    top, left = (number * size for number in divmod(focus.token, focus.span.merged_w))
+    return [(top + row, left + column) for row in range(size) for column in range(size)]
+
+
+def _lines(merged: MergedToken) -> list[tuple[str, np.ndarray]]:
+    """The steps as lines of one patch's length; joining changes no number, so it is left out."""
+    width = merged.steps[0].values.shape[1]
+    lines = []
+    for step in merged.steps:
+        if step.name != "concat":
+            numbers = step.values.ravel()
+            padded = np.full(-(-len(numbers) // width) * width, np.nan, np.float32)
+            padded[: len(numbers)] = numbers
+            lines.append((STEP_NAMES[step.name], padded.reshape(-1, width)))
+    return lines
+
+
+def _shape(step: MergerStep) -> tuple[int, ...]:
+    shape = step.values.shape
+    return shape if shape[0] > 1 else shape[1:]
+
+
+def _tap_block(focus: PatchFocus, tap: int) -> int:
+    return focus.tower.deepstack_layers[tap]
+
+
+def _within(focus: PatchFocus, merger: int | None) -> int:
+    """The chooser's value, if this tower has such a merger; else the final one."""
+    count = len(focus.tower.deepstack_layers)
+    return merger if merger is not None and FINAL <= merger < count else FINAL

@@ -1,0 +1,235 @@
+"""A run as a file for those who port the model, and the check of another implementation's file.
+
+One safetensors file with a tensor for every step of the forward pass, named after its stage and
+transformers' own name, and a manifest in the file's header. Whoever implements Qwen3-VL elsewhere
+writes the same names and learns which step is the first to differ.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from playground.errors import InputError
+
+if TYPE_CHECKING:
+    from playground.pipeline import Run
+
+FORMAT = "qwen3-vl-playground-run/1"
+MANIFEST_KEY = "manifest"
+
+# Largest |difference| that passes, as a share of the reference's largest |value|. Another
+# implementation sums in another order; a mistake is larger by orders of magnitude.
+TOLERANCES = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 6e-2}
+
+Status = Literal["equal", "close", "differs", "missing", "shape"]
+
+
+def dump_tensors(run: Run) -> dict[str, torch.Tensor]:
+    """Every step of a run by name, in the order of the forward pass; computes what is missing."""
+    tensors = {f"preprocess.{name}": tensor for name, tensor in run.inputs.tensors.items()}
+    for kind in ("image", "video"):
+        tower = run.vision.tower(kind)
+        if tower is None:
+            continue
+        tensors[f"vision.{kind}.patch_embeds"] = tower.patch_embeds
+        tensors[f"vision.{kind}.pos_embeds"] = tower.pos_embeds
+        taps = dict(zip(tower.deepstack_layers, enumerate(tower.deepstack_features), strict=True))
+        for index, state in enumerate(tower.hidden_states):
+            tensors[f"vision.{kind}.hidden_states.{index}"] = state
+            if index - 1 in taps:  # a tap reads the output of its block
+                number, feature = taps[index - 1]
+                tensors[f"vision.{kind}.deepstack_features.{number}"] = feature
+        tensors[f"vision.{kind}.pooler_output"] = tower.pooler_output
+    merged, decoded = run.merged, run.decoded
+    tensors["merge.token_embeds"] = merged.token_embeds
+    tensors["merge.inputs_embeds"] = merged.inputs_embeds
+    tensors["merge.position_ids"] = merged.position_ids
+    tensors["merge.rope_deltas"] = merged.rope_deltas
+    if merged.visual_pos_masks is not None:
+        tensors["merge.visual_pos_masks"] = merged.visual_pos_masks
+    for number, tap in enumerate(merged.deepstack_visual_embeds or ()):
+        tensors[f"merge.deepstack_visual_embeds.{number}"] = tap
+    for index, state in enumerate(decoded.hidden_states):
+        tensors[f"decoder.hidden_states.{index}"] = state
+    tensors["decoder.last_hidden_state"] = decoded.last_hidden_state
+    tensors["decoder.logits"] = decoded.logits
+    return tensors
+
+
+def describe_run(run: Run) -> dict[str, Any]:
+    """The manifest: what the tensors belong to."""
+    prompt, engine = run.prompt, run.engine
+    media = [*(p.pixels for p in prompt.pictures), *(clip.frames for clip in prompt.clips)]
+    return {
+        "format": FORMAT,
+        "model": engine.source,
+        "revision": engine.revision,
+        "model_type": engine.facts.model_type,
+        "dtype": str(engine.dtype).removeprefix("torch."),
+        "attn": engine.attn,
+        "rendered_prompt": run.inputs.rendered_prompt,
+        "max_pixels": prompt.max_pixels,
+        "media_sha256": [hashlib.sha256(pixels.tobytes()).hexdigest() for pixels in media],
+        "media_shape": [list(pixels.shape) for pixels in media],
+        "deepstack_visual_indexes": list(engine.facts.deepstack_visual_indexes),
+    }
+
+
+def write_dump(run: Run, path: Path) -> None:
+    """Write a run's tensors and manifest as one safetensors file."""
+    # Copies: two names may share memory (a tap and what it is merged into), which the format
+    # does not allow.
+    tensors = {name: tensor.contiguous().clone() for name, tensor in dump_tensors(run).items()}
+    manifest = describe_run(run) | {"order": list(tensors)}
+    save_file(tensors, path, metadata={MANIFEST_KEY: json.dumps(manifest, ensure_ascii=False)})
+
+
+# ------------------------------------------------------------------------------- the comparison
+
+
+@dataclass(frozen=True, slots=True)
+class StepCheck:
+    """One step of the forward pass in the reference run and in the file."""
+
+    name: str
+    status: Status
+    max_abs: float | None = None
+    relative: float | None = None  # max_abs over the reference's largest |value|
+    cosine: float | None = None  # of all numbers as one vector
+    words: str = ""  # what is wrong, or where
+
+    @property
+    def stage(self) -> str:
+        """``preprocess``, ``vision``, ``merge`` or ``decoder``."""
+        return self.name.split(".", 1)[0]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DumpComparison:
+    """All steps in order."""
+
+    checks: tuple[StepCheck, ...]
+    manifest: Mapping[str, Any]  # of the file; empty where it has none
+    tolerance: float
+
+    @property
+    def first_break(self) -> StepCheck | None:
+        """The first step that differs; later ones follow from it."""
+        return next((c for c in self.checks if c.status in ("differs", "shape")), None)
+
+
+def compare_dump(run: Run, path: Path) -> DumpComparison:
+    """Check another implementation's file against this run, step by step.
+
+    The file may leave steps out; those are reported as missing, and what follows is still checked.
+
+    Args:
+        run: the reference; computed as far as is missing.
+        path: a safetensors file with the names of ``dump_tensors``.
+
+    Raises:
+        InputError: the file is no safetensors file, or has none of the names.
+    """
+    reference = dump_tensors(run)
+    tolerance = TOLERANCES.get(run.engine.dtype, TOLERANCES[torch.bfloat16])
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = set(file.keys())
+            if not names & set(reference):
+                raise InputError(
+                    "The file holds no step of a forward pass.",
+                    limit="Names are like vision.image.patch_embeds or decoder.logits.",
+                    remedy="Download this run, and write the same names.",
+                )
+            manifest = _read_manifest(file.metadata() or {})
+            visual = _visual_rows(run)
+            checks = tuple(
+                _check(name, tensor, file.get_tensor(name), tolerance, visual)
+                if name in names
+                else StepCheck(name, "missing", words="not in the file")
+                for name, tensor in reference.items()
+            )
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            f"The file cannot be read as safetensors: {error}.",
+            remedy="Write it with safetensors' save_file.",
+        ) from error
+    return DumpComparison(checks, manifest, tolerance)
+
+
+def _read_manifest(metadata: Mapping[str, str]) -> Mapping[str, Any]:
+    try:
+        manifest = json.loads(metadata.get(MANIFEST_KEY, "{}"))
+    except ValueError:
+        return {}
+    return manifest if isinstance(manifest, dict) else {}
+
+
+def _visual_rows(run: Run) -> torch.Tensor | None:
+    mask = run.merged.visual_pos_masks
+    return None if mask is None else mask[0]
+
+
+def _check(
+    name: str,
+    reference: torch.Tensor,
+    other: torch.Tensor,
+    tolerance: float,
+    visual: torch.Tensor | None,
+) -> StepCheck:
+    """Compare one step; shapes may differ by axes of size 1."""
+    first, second = (_squeeze(tensor) for tensor in (reference, other))
+    if first.shape != second.shape:
+        words = f"expected shape {tuple(reference.shape)}, got {tuple(other.shape)}"
+        return StepCheck(name, "shape", words=words)
+    a, b = first.double().flatten(), second.double().flatten()
+    if not torch.isfinite(b).all():
+        return StepCheck(name, "differs", words="the file holds NaN or infinity")
+    max_abs = float((a - b).abs().max()) if a.numel() else 0.0
+    largest = float(a.abs().max()) if a.numel() else 0.0
+    relative = max_abs / largest if largest else max_abs
+    norms = float(a.norm() * b.norm())
+    cosine = float(a @ b) / norms if norms else float(max_abs == 0)
+    exact = not reference.is_floating_point()  # ids and positions have no rounding
+    status: Status = "close"
+    if max_abs == 0:
+        status = "equal"
+    elif exact or relative > tolerance:
+        status = "differs"
+    words = "; ".join(_hints(name, first, second, tolerance * largest, visual))
+    return StepCheck(name, status, max_abs, relative, cosine, words if status == "differs" else "")
+
+
+def _squeeze(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.reshape([size for size in tensor.shape if size != 1])
+
+
+def _hints(
+    name: str,
+    first: torch.Tensor,
+    second: torch.Tensor,
+    limit: float,
+    visual: torch.Tensor | None,
+) -> Iterator[str]:
+    """What kind of mistake would look like this."""
+    if name == "merge.position_ids" and torch.equal(first[[0, 2, 1]], second):
+        yield "h and w are swapped"
+    if name == "merge.position_ids" and (second == second[:1]).all():
+        yield "t, h and w are the same: positions are flat"
+    if name.startswith("decoder.hidden_states") and visual is not None and first.ndim == 2:
+        wrong = (first.double() - second.double()).abs().amax(-1) > limit
+        if wrong.any() and not wrong[~visual].any():
+            yield "only visual positions differ: look at DeepStack"
+    if first.ndim == 2 and first.shape[0] > 1:
+        wrong = ((first.double() - second.double()).abs().amax(-1) > limit).nonzero()[:, 0]
+        if len(wrong):
+            yield f"{len(wrong):,} of {len(first):,} rows, the first is row {int(wrong[0]):,}"

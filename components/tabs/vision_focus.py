@@ -71,7 +71,7 @@ def choose_patch(run: Run, span: int | None, place: Place | None) -> PatchFocus 
 def skip_unless_run(
     draw: Callable[..., tuple[Any, ...]], num_outputs: int
 ) -> Callable[..., tuple[Any, ...]]:
-    """Redraw on a click only once the tower has run: a click must not start the model."""
+    """Redraw only once the tower has run: neither a click nor a control may start the model."""
 
     def redraw(run: Run, *values: Any) -> tuple[Any, ...]:
         if not run.has("vision"):

@@ -8,7 +8,7 @@ import gradio as gr
 import numpy as np
 
 import playground
-from components.charts.vision_merger import plot_merger_vectors, plot_tap_similarity
+from components.charts.vision_merger import plot_merger_vectors
 from components.html_view import build_html_view
 from components.pictures import image_uri
 from components.plotly_view import PlotlyView
@@ -21,12 +21,12 @@ from components.tabs.vision_focus import (
     skip_unless_run,
     stack_html,
 )
+from components.tabs.vision_taps import MAX_TAP_MAPS, build_tap_map, draw_tap_maps, taps_html
 from playground.pipeline import Run
 from playground.pointer import Place, patch_rows
-from playground.vision_merger import MergedToken, MergerStep, TapSimilarity
+from playground.vision_merger import MergedToken, MergerStep
 
 FINAL = -1  # the value of the final merger in the chooser; taps count from 0
-MAX_TAP_MAPS = 3  # every Qwen3-VL so far has three; further taps are in the table alone
 PATCH_WIDTH = 150  # CSS pixels of one enlarged patch
 STEP_NAMES = {
     "patches": "patches",
@@ -61,20 +61,16 @@ def build_merger_section(app: App, span: gr.Dropdown) -> Section:
     gr.Markdown("#### DeepStack taps beside the final token")
     taps = build_html_view()
     with gr.Row():
-        maps = [_build_tap_map(number) for number in range(MAX_TAP_MAPS)]
+        maps = [build_tap_map(number) for number in range(MAX_TAP_MAPS)]
 
-    drawn = [intro, patches, alike, steps, vectors, taps, *maps]
-    app.on_view(
-        merger.input, _redraw_merger, [span, merger, app.pointed], [patches, alike, steps, vectors]
-    )
+    step_views = [patches, alike, steps, vectors]
+    drawn = [intro, *step_views, taps, *maps]
+    controls, outputs = (span, merger, app.pointed), (merger, *drawn)
+    redraw = skip_unless_run(_redraw_merger, len(step_views))
+    app.on_view(merger.input, redraw, controls, step_views)
+    app.on_view(span.input, skip_unless_run(draw_merger, len(outputs)), controls, outputs)
     app.on_point(skip_unless_run(_point, len(drawn)), [span, merger], drawn)
-    return Section((span, merger, app.pointed), (merger, *drawn), draw_merger)
-
-
-def _build_tap_map(number: int) -> PlotlyView:
-    # In a column of its own: charts by themselves would wrap to two in a row.
-    with gr.Column(min_width=220):
-        return PlotlyView(label=f"DeepStack tap {number + 1}")
+    return Section(controls, outputs, draw_merger)
 
 
 def draw_merger(
@@ -131,24 +127,6 @@ def draw_steps(run: Run, focus: PatchFocus, merger: int) -> tuple[Any, ...]:
         steps_html(focus, merged, tap),
         plot_merger_vectors(_lines(merged), focus.span.start + focus.token),
     )
-
-
-def draw_tap_maps(focus: PatchFocus, taps: tuple[TapSimilarity, ...]) -> list[Any]:
-    """One map for each tap; a tower with fewer shows fewer."""
-    reach = max((float(np.abs(tap.cosine).max()) for tap in taps), default=1.0)
-    token = divmod(focus.token, focus.span.merged_w)
-    maps: list[Any] = [
-        plot_tap_similarity(
-            tap.cosine,
-            tap.norms,
-            focus.number,
-            title=f"Tap {number + 1} (block {tap.tap}): cosine to the final tokens",
-            reach=reach,
-            token=token,
-        )
-        for number, tap in enumerate(taps[:MAX_TAP_MAPS])
-    ]
-    return maps + [gr.update(value=None, visible=False)] * (MAX_TAP_MAPS - len(maps))
 
 
 def intro_html(focus: PatchFocus) -> str:
@@ -252,56 +230,6 @@ def steps_html(focus: PatchFocus, merged: MergedToken, tap: int | None) -> str:
         ),
         table_html(headers, rows, f"{name}, step by step"),
         fact_html(check),
-    )
-
-
-def taps_html(run: Run, focus: PatchFocus, taps: tuple[TapSimilarity, ...]) -> str:
-    """Which block and which decoder layer each tap connects, and what it says of this token."""
-    facts, span = run.engine.facts, focus.span
-    place = divmod(focus.token, span.merged_w)
-    final = focus.tower.pooler_output[span.patch_start // span.merge_size**2 + focus.token]
-    rows: list[tuple[Any, ...]] = [
-        (
-            f"tap {number + 1}",
-            tap.tap,
-            f"added after layer {number}",
-            float(tap.norms[place]),
-            f"{tap.cosine[place]:.3f}",
-            f"{tap.cosine.mean():.3f}",
-        )
-        for number, tap in enumerate(taps)
-    ]
-    rows.append(
-        (
-            "final merger",
-            facts.vision_depth - 1,
-            "enters layer 0 as the token",
-            float(final.float().norm()),
-            "1.000",
-            "1.000",
-        )
-    )
-    headers = (
-        "Merger",
-        "After vision block",
-        "Decoder",
-        f"Norm of token {span.start + focus.token}",
-        "Cosine to the final token",
-        "Average over the picture",
-    )
-    routes = ", ".join(
-        f"tap {number + 1} from vision block {tap.tap} to decoder layer {number}"
-        for number, tap in enumerate(taps)
-    )
-    text = (
-        "The tower also hands on what it knew earlier: after some blocks a merger of its own makes "
-        "a vector for every token, which is added to the token's state further up, at the output "
-        f"of a decoder layer: {routes} (all counted from 0). A cosine near 0 means that a tap says "
-        "something else than the final token, not the same again."
-    )
-    return stack_html(
-        fact_html(text),
-        table_html(headers, rows, "DeepStack taps beside the final token", right=(4, 5)),
     )
 
 

@@ -38,7 +38,6 @@ from playground.records import Progress
 
 NUM_WORDS = 5  # likeliest tokens of each run
 NAMES = ("bilinear (the model's own)", "nearest")
-EMPTY = ("", None, "", None, "", None, "", None)
 TRY_NOTE = fact_html(
     "What would the model say if each patch took its nearest entry alone? One click runs the "
     "tower, the merge and the decoder again with such positions; nothing else changes."
@@ -64,15 +63,20 @@ def build_position_section(app: App, span: gr.Dropdown) -> Section:
         try_nearest = gr.Button("Try nearest", size="sm", scale=0, min_width=140)
     words = PlotlyView(label="Next token", empty="Press Try nearest to compare.")
 
-    pointed_outputs = [grid, close_up, blend, similarity]
-
     def point(run: Run, place: Place | None, number: int | None) -> tuple[Any, ...]:
         return draw_patch(run, number, place)
 
-    app.on_point(skip_unless_run(point, len(pointed_outputs)), [span], pointed_outputs)
+    patch_views = [grid, close_up, blend, similarity]
+    picture_views = [intro, resampled, *patch_views]
+    app.on_view(
+        span.input,
+        skip_unless_run(draw_picture, len(picture_views)),
+        [span, app.pointed],
+        picture_views,
+    )
+    app.on_point(skip_unless_run(point, len(patch_views)), [span], patch_views)
     _wire_nearest(app, try_nearest, [change, words])
-    outputs = (intro, grid, resampled, close_up, blend, similarity, change, words)
-    return Section((span, app.pointed), outputs, draw_position)
+    return Section((span, app.pointed), (*picture_views, change, words), draw_position)
 
 
 def _wire_nearest(app: App, button: gr.Button, outputs: list[Any]) -> None:
@@ -101,20 +105,17 @@ def _wire_nearest(app: App, button: gr.Button, outputs: list[Any]) -> None:
 
 def draw_position(run: Run, span: int | None, pointed: Place | None) -> tuple[Any, ...]:
     """Everything of this part; the what-if goes back to its question."""
+    question = TRY_NOTE if run.inputs.spans else ""
+    return *draw_picture(run, span, pointed), question, None
+
+
+def draw_picture(run: Run, span: int | None, pointed: Place | None) -> tuple[Any, ...]:
+    """What belongs to one picture, and to the patch that is looked at in it."""
     focus = choose_patch(run, span, pointed)
     if focus is None:
-        return EMPTY
-    grid, close_up, blend, similarity = draw_patch(run, span, pointed)
-    return (
-        intro_html(run, focus),
-        grid,
-        resampled_html(run, focus),
-        close_up,
-        blend,
-        similarity,
-        TRY_NOTE,
-        None,
-    )
+        return "", "", *draw_patch(run, span, None)
+    patch_views = draw_patch(run, span, pointed)
+    return intro_html(run, focus), resampled_html(run, focus), *patch_views
 
 
 def draw_patch(run: Run, span: int | None, place: Place | None) -> tuple[Any, ...]:
@@ -247,7 +248,7 @@ def change_html(run: Run, change: NextTokenChange, moved: float) -> str:
         f"stays “{top}”" if change.top == change.other_top else f"changes from “{top}” to “{other}”"
     )
     return (
-        '<p class="pg-fact">With nearest entries the position embeddings change by '
+        '<p class="pg-fact">With nearest entries the position embeddings move by '
         f"{html.escape(percent(moved))} of their length on average. The likeliest next token "
         f"<strong>{verdict}</strong>; no token's probability changes by more than "
         f"{change.max_abs_diff * 100:.2g} percentage points (largest |Δp| "

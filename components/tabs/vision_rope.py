@@ -74,16 +74,15 @@ def build_rope_section(app: App, span: gr.Dropdown) -> Section:
 
     choices = [span, block, head, kernel_of]
     score_views = [distance_words, kernel, lines, score_words, rotated, plain]
-    for control in (block, head):
-        app.on_view(control.input, _redraw_scores, [*choices, app.pointed], score_views)
-    app.on_view(kernel_of.input, _redraw_scores, [*choices, app.pointed], score_views)
     pointed_views = [by_row, by_column, *score_views]
+    controls = (*choices, app.pointed)
+    outputs = (intro, frequencies, block, head, *pointed_views)
+    redraw = skip_unless_run(_redraw_scores, len(score_views))
+    for control in (block, head, kernel_of):
+        app.on_view(control.input, redraw, controls, score_views)
+    app.on_view(span.input, skip_unless_run(draw_rope, len(outputs)), controls, outputs)
     app.on_point(skip_unless_run(_point, len(pointed_views)), choices, pointed_views)
-    return Section(
-        controls=(*choices, app.pointed),
-        outputs=(intro, frequencies, block, head, *pointed_views),
-        draw=draw_rope,
-    )
+    return Section(controls, outputs, draw_rope)
 
 
 def draw_rope(

@@ -1,0 +1,92 @@
+"""The DeepStack taps beside the final merger's tokens: where they go, and how alike they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from components.charts.vision_merger import plot_tap_similarity
+from components.plotly_view import PlotlyView
+from components.tables import table_html
+from components.tabs.vision_focus import PatchFocus, fact_html, stack_html
+from playground.pipeline import Run
+from playground.vision_merger import TapSimilarity
+
+MAX_TAP_MAPS = 3  # every Qwen3-VL so far has three; further taps are in the table alone
+
+
+def build_tap_map(number: int) -> PlotlyView:
+    """The place of one tap's map, inside a row."""
+    # In a column of its own: charts by themselves would wrap to two in a row.
+    with gr.Column(min_width=220):
+        return PlotlyView(label=f"DeepStack tap {number + 1}")
+
+
+def draw_tap_maps(focus: PatchFocus, taps: tuple[TapSimilarity, ...]) -> list[Any]:
+    """One map for each tap; a tower with fewer shows fewer."""
+    reach = max((float(np.abs(tap.cosine).max()) for tap in taps), default=1.0)
+    token = divmod(focus.token, focus.span.merged_w)
+    maps: list[Any] = [
+        plot_tap_similarity(
+            tap.cosine,
+            tap.norms,
+            focus.number,
+            title=f"Tap {number + 1} (block {tap.tap}): cosine to the final tokens",
+            reach=reach,
+            token=token,
+        )
+        for number, tap in enumerate(taps[:MAX_TAP_MAPS])
+    ]
+    return maps + [gr.update(value=None, visible=False)] * (MAX_TAP_MAPS - len(maps))
+
+
+def taps_html(run: Run, focus: PatchFocus, taps: tuple[TapSimilarity, ...]) -> str:
+    """Which block and which decoder layer each tap connects, and what it says of this token."""
+    facts, span = run.engine.facts, focus.span
+    place = divmod(focus.token, span.merged_w)
+    final = focus.tower.pooler_output[span.patch_start // span.merge_size**2 + focus.token]
+    rows: list[tuple[Any, ...]] = [
+        (
+            f"tap {number + 1}",
+            tap.tap,
+            f"added after layer {number}",
+            float(tap.norms[place]),
+            f"{tap.cosine[place]:.3f}",
+            f"{tap.cosine.mean():.3f}",
+        )
+        for number, tap in enumerate(taps)
+    ]
+    rows.append(
+        (
+            "final merger",
+            facts.vision_depth - 1,
+            "enters layer 0 as the token",
+            float(final.float().norm()),
+            "1.000",
+            "1.000",
+        )
+    )
+    headers = (
+        "Merger",
+        "After vision block",
+        "Decoder",
+        f"Norm of token {span.start + focus.token}",
+        "Cosine to the final token",
+        "Average over the picture",
+    )
+    routes = ", ".join(
+        f"tap {number + 1} from vision block {tap.tap} to decoder layer {number}"
+        for number, tap in enumerate(taps)
+    )
+    text = (
+        "The tower also hands on what it knew earlier: after some blocks a merger of its own makes "
+        "a vector for every token, which is added to the token's state further up, at the output "
+        f"of a decoder layer: {routes} (all counted from 0). A cosine near 0 means that a tap says "
+        "something else than the final token, not the same again."
+    )
+    return stack_html(
+        fact_html(text),
+        table_html(headers, rows, "DeepStack taps beside the final token", right=(4, 5)),
+    )

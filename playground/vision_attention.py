@@ -24,14 +24,16 @@ from playground.errors import InputError
 from playground.pointer import patch_rows
 from playground.records import TowerOutput, VisualSpan
 
-CHUNK_SCORES = 1 << 22  # attention scores held at once: 16 MiB in float32, a few times over
+CHUNK_SCORES = 1 << 22  # attention scores held at once: 16 MiB in float32, twice over
+MAX_LOOKERS = 512  # patches over which heads are measured: the mean of more is hardly another
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BlockHeads:
     """Each head of one block, over all patches of one picture or frame."""
 
-    entropy: np.ndarray  # (heads,) float32, nats: mean over the patches that look
+    num_lookers: int  # patches that the means are over: all, or this many evenly spread
+    entropy: np.ndarray  # (heads,) float32, nats: mean over the lookers
     distance: np.ndarray  # (heads,) float32, patches: mean distance from looker to looked at
     received: np.ndarray  # (heads, grid_h, grid_w) float32: mean weight that each patch gets
 
@@ -77,31 +79,51 @@ def patch_attention(
     return attention
 
 
-def measure_block(engine: Engine, tower: TowerOutput, span: VisualSpan, block: int) -> BlockHeads:
+def measure_block(
+    engine: Engine,
+    tower: TowerOutput,
+    span: VisualSpan,
+    block: int,
+    *,
+    max_lookers: int = MAX_LOOKERS,
+) -> BlockHeads:
     """Entropy, mean distance and received attention of each head of one block.
 
-    All rows are computed, a chunk of at most ``CHUNK_SCORES`` scores at a time. Arguments as for
-    ``patch_attention``.
+    A chunk of at most ``CHUNK_SCORES`` scores is held at a time.
+
+    Args:
+        engine: the loaded checkpoint.
+        tower: the pass that the span belongs to.
+        span: one image, or one temporal patch of a video.
+        block: index of the block, from 0.
+        max_lookers: in a larger picture, the means are over so many evenly spread patches, each
+            looking at all.
     """
     order = torch.from_numpy(patch_rows(span) - span.patch_start)
-    num_patches = span.num_patches
+    # Line by line, so that evenly spread means spread over the picture.
+    lookers = order.flatten()[_spread(span.num_patches, max_lookers)]
     with engine.exclusive():
         query, key = _query_key(engine, tower, span, block)
         places = _places(span).to(query.device)
         num_heads = len(query)
         entropy, distance = query.new_zeros(num_heads), query.new_zeros(num_heads)
-        received = query.new_zeros(num_heads, num_patches)
-        chunk = max(1, CHUNK_SCORES // (num_heads * num_patches))
-        for start in range(0, num_patches, chunk):
-            scores = query[:, start : start + chunk] @ key.mT
-            weights = scores.softmax(-1)
+        received = query.new_zeros(num_heads, span.num_patches)
+        for part in lookers.to(query.device).split(
+            max(1, CHUNK_SCORES // (num_heads * span.num_patches))
+        ):
+            scores = query[:, part] @ key.mT
+            highest = scores.amax(-1, keepdim=True)
+            weights = (scores - highest).exp_()
+            total = weights.sum(-1)
             # -sum(w log w) without a logarithm for each weight: log w = score - logsumexp.
-            entropy += scores.logsumexp(-1).sum(-1) - (weights * scores).sum((-1, -2))
-            away = torch.cdist(places[start : start + chunk], places)
-            distance += (weights * away).sum((-1, -2))
-            received += weights.sum(1)
-        means = [(total / num_patches).cpu() for total in (entropy, distance, received)]
+            mean_score = torch.einsum("hqk,hqk->hq", weights, scores) / total
+            entropy += (highest[..., 0] + total.log() - mean_score).sum(-1)
+            away = torch.cdist(places[part], places)
+            distance += (torch.einsum("hqk,qk->hq", weights, away) / total).sum(-1)
+            received += torch.einsum("hqk,hq->hk", weights, total.reciprocal())
+        means = [(sums / len(lookers)).cpu() for sums in (entropy, distance, received)]
     return BlockHeads(
+        num_lookers=len(lookers),
         entropy=means[0].clamp_min(0).numpy(),
         distance=means[1].numpy(),
         received=means[2][:, order].numpy(),
@@ -116,9 +138,9 @@ def measure_even(span: VisualSpan) -> EvenAttention:
 
 
 def count_scores(engine: Engine, span: VisualSpan) -> int:
-    """Attention scores of all heads and blocks over one picture: what measuring them all costs."""
-    facts = engine.facts
-    return facts.vision_depth * facts.vision_num_heads * span.num_patches**2
+    """Scores that ``measure_block`` computes for all blocks of a picture: what it costs."""
+    facts, lookers = engine.facts, min(span.num_patches, MAX_LOOKERS)
+    return facts.vision_depth * facts.vision_num_heads * lookers * span.num_patches
 
 
 def _query_key(
@@ -146,6 +168,11 @@ def _query_key(
     projected = attn.qkv(layer.norm1(states)).reshape(len(states), 3, attn.num_heads, -1)
     query, key = apply_rotary_pos_emb_vision(projected[:, 0], projected[:, 1], cos, sin)
     return query.transpose(0, 1).float() * attn.scaling, key.transpose(0, 1).float()
+
+
+def _spread(count: int, limit: int) -> torch.Tensor:
+    """At most ``limit`` indices below ``count``, evenly spread, the first and the last included."""
+    return torch.linspace(0, count - 1, min(count, limit), dtype=torch.float64).round().long()
 
 
 def _places(span: VisualSpan) -> torch.Tensor:

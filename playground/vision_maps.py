@@ -13,6 +13,9 @@ from playground.pointer import patch_rows
 from playground.records import TowerOutput, VisualSpan
 
 MAX_FIT_PATCHES = 512  # of each state: a basis of three directions needs no more
+SUBSPACE = 16  # directions iterated for the three that are wanted: the more, the fewer rounds
+MAX_ITERATIONS = 60  # reached where the third and later directions explain equally much
+PRECISION = 1e-5  # of an eigenvector, relative to the largest eigenvalue
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ def feature_pca(features: torch.Tensor, basis: PcaBasis | None = None) -> PcaMap
     if basis is None:
         centred = features.flatten(0, 1)
         centred = centred - centred.mean(0)
-        directions = _leading_directions(centred.T @ centred, centred)
+        directions = _leading_directions(centred.T @ centred, min(3, len(centred)))
         scores = centred @ directions.T
         low, high = torch.quantile(scores, torch.tensor([0.01, 0.99]), dim=0)
     else:
@@ -140,7 +143,7 @@ def fit_shared_basis(tower: TowerOutput, span: VisualSpan) -> PcaBasis:
     scatter = torch.zeros(width, width)
     for state in states:
         scatter.addmm_(state.T, state)
-    directions = _leading_directions(scatter, torch.cat(states))
+    directions = _leading_directions(scatter, 3)
     scores = torch.cat([state @ directions.T for state in states])
     low, high = torch.quantile(scores, torch.tensor([0.01, 0.99]), dim=0)
     return PcaBasis(directions, low, high)
@@ -169,19 +172,38 @@ def norm_summary(tower: TowerOutput, span: VisualSpan) -> np.ndarray:
     Returns:
         ``(depth + 1, 3)`` float32.
     """
-    rows = [patch_norms(tower, span, state).ravel() for state in range(len(tower.hidden_states))]
-    quantiles = np.quantile(np.stack(rows), [0.0, 0.5, 1.0], axis=1)
+    rows = slice(span.patch_start, span.patch_start + span.num_patches)
+    norms = np.stack([state[rows].float().norm(dim=-1).numpy() for state in tower.hidden_states])
+    quantiles = np.quantile(norms, [0.0, 0.5, 1.0], axis=1)
     return np.asarray(quantiles.T, np.float32)
 
 
-def _leading_directions(scatter: torch.Tensor, centred: torch.Tensor) -> torch.Tensor:
-    """The three (or fewer) leading eigenvectors, each signed so that its largest loading is > 0.
+def _leading_directions(scatter: torch.Tensor, count: int) -> torch.Tensor:
+    """The leading eigenvectors, each signed so that its largest loading is positive.
 
-    The eigenvectors of the scatter matrix are the right singular vectors of the centred features;
-    for thousands of patches they take a tenth of the time.
+    By subspace iteration: the full decomposition of a 1,024-wide matrix takes 20 times as long,
+    too long for a picture that follows a slider.
+
+    Args:
+        scatter: (width, width): centred features times themselves.
+        count: at most three; fewer than three features have fewer directions.
+
+    Returns:
+        ``(count, width)`` float32, orthonormal.
     """
-    _, vectors = torch.linalg.eigh(scatter)
-    directions = vectors.T.flip(0)[: min(3, *centred.shape)]
+    width = len(scatter)
+    start = torch.randn(width, min(width, SUBSPACE), generator=torch.Generator().manual_seed(0))
+    basis, _ = torch.linalg.qr(start)
+    count = min(count, width)
+    for _ in range(MAX_ITERATIONS):
+        image = scatter @ basis
+        values, rotation = torch.linalg.eigh(basis.T @ image)
+        leading = basis @ rotation[:, -count:]
+        error = image @ rotation[:, -count:] - leading * values[-count:]
+        if error.norm() <= PRECISION * values[-1].abs():
+            break
+        basis, _ = torch.linalg.qr(image)
+    directions = leading.T.flip(0)
     largest = directions.abs().argmax(-1, keepdim=True)
     return directions * directions.gather(-1, largest).sign()
 

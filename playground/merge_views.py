@@ -1,4 +1,4 @@
-"""What one sees of the merge: each function turns its record into numbers for charts and tables."""
+"""What one sees of the merge's positions and routes: numbers for charts and tables."""
 
 from __future__ import annotations
 
@@ -18,6 +18,22 @@ class PositionJump:
     next_position: int  # position of the token that follows, in all three axes
 
 
+@dataclass(frozen=True, slots=True)
+class SequencePart:
+    """A picture or frame, or the text between two of them, and its positions."""
+
+    start: int
+    end: int  # one past the last
+    span: VisualSpan | None  # None for text
+    ranges: tuple[tuple[int, int], ...]  # smallest and largest t, h and w
+    advance: int  # by how much the position of the next token is past that of the first
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of this part; by so many 1-D positions would move on."""
+        return self.end - self.start
+
+
 def positions_thw(merged: MergedInputs) -> np.ndarray:
     """``(3, seq)`` int32: t, h and w of every token."""
     return merged.position_ids[:, 0].numpy().astype(np.int32)
@@ -33,14 +49,28 @@ def position_jumps(inputs: ModelInputs, merged: MergedInputs) -> tuple[PositionJ
     )
 
 
-def embed_norms(merged: MergedInputs) -> np.ndarray:
-    """``(2, seq)`` float32: Euclidean norm of each embedding before and after masked_scatter."""
-    return np.stack(
-        [
-            embeds[0].float().norm(dim=-1).numpy()
-            for embeds in (merged.token_embeds, merged.inputs_embeds)
-        ]
-    )
+def sequence_parts(inputs: ModelInputs, merged: MergedInputs) -> tuple[SequencePart, ...]:
+    """The sequence cut at its pictures; the parts' ``advance`` less their tokens sums to
+    ``rope_deltas``.
+    """
+    positions = positions_thw(merged)
+    parts, start = [], 0
+    for span in inputs.spans:
+        if start < span.start:
+            parts.append(_describe_part(positions, start, span.start, None))
+        parts.append(_describe_part(positions, span.start, span.end, span))
+        start = span.end
+    if start < inputs.num_tokens:
+        parts.append(_describe_part(positions, start, inputs.num_tokens, None))
+    return tuple(parts)
+
+
+def _describe_part(
+    positions: np.ndarray, start: int, end: int, span: VisualSpan | None
+) -> SequencePart:
+    chosen = positions[:, start:end]
+    ranges = tuple((int(axis.min()), int(axis.max())) for axis in chosen)
+    return SequencePart(start, end, span, ranges, int(chosen.max() - chosen.min()) + 1)
 
 
 def spread_indices(num_tokens: int, limit: int) -> np.ndarray:
@@ -64,3 +94,35 @@ def corner_indices(positions: np.ndarray, limit: int) -> np.ndarray:
     bends = (np.diff(positions, n=2, axis=1) != 0).any(axis=0)
     corners = np.concatenate([[0], np.flatnonzero(bends) + 1, [num_tokens - 1]])
     return np.asarray(corners[spread_indices(len(corners), limit)])
+
+
+# ------------------------------------------------------------------------------------ DeepStack
+
+
+def visual_mask(merged: MergedInputs) -> np.ndarray:
+    """``(seq,)`` bool: the positions that hold a feature of the tower."""
+    if merged.visual_pos_masks is None:
+        return np.zeros(merged.inputs_embeds.shape[1], bool)
+    return np.asarray(merged.visual_pos_masks[0].numpy(), bool)
+
+
+def tap_row(merged: MergedInputs, index: int) -> int | None:
+    """Which row of every DeepStack tensor is added at a position; ``None`` where nothing is.
+
+    ``_deepstack_process`` takes the rows in the order of the sequence.
+    """
+    mask = visual_mask(merged)
+    return int(mask[:index].sum()) if mask[index] else None
+
+
+def feature_norms(merged: MergedInputs) -> np.ndarray:
+    """Mean Euclidean norm of the merger's features, then of what each DeepStack tap adds.
+
+    Returns:
+        ``(1 + taps,)`` float32; empty without a picture.
+    """
+    if merged.deepstack_visual_embeds is None:
+        return np.zeros(0, np.float32)
+    features = merged.inputs_embeds[0].float().norm(dim=-1).numpy()[visual_mask(merged)]
+    taps = [tap.float().norm(dim=-1).numpy() for tap in merged.deepstack_visual_embeds]
+    return np.array([norms.mean() for norms in (features, *taps)], np.float32)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from components.chart_style import KIND_COLORS
-from components.charts.merge import plot_embed_norms, plot_positions, plot_positions_3d
+from components.charts.merge_positions import plot_nearness, plot_positions, plot_positions_3d
 
 # Two text tokens, a picture of 1 x 3 tokens, and a text token.
 POSITIONS = np.array([[0, 1, 2, 2, 2, 5], [0, 1, 2, 2, 2, 5], [0, 1, 2, 3, 4, 5]], np.int32)
@@ -15,17 +15,27 @@ LABELS = ["&lt;|im_start|&gt;", "user", "p", "p", "p", "?"]
 def test_each_kind_is_a_series_at_its_places() -> None:
     figure = plot_positions_3d(POSITIONS, INDICES, KINDS, LABELS)
     series = {trace.name: trace for trace in figure.data}
-    assert set(series) == {"special", "text", "image"}
+    assert list(series)[-1] == "pointed at"
+    assert set(series) == {"special", "text", "image", "pointed at"}
     image = series["image"]
     np.testing.assert_array_equal(image.x, [2, 3, 4])  # w
     np.testing.assert_array_equal(image.y, [2, 2, 2])  # h
     np.testing.assert_array_equal(image.z, [2, 2, 2])  # t
     assert image.marker.color == KIND_COLORS["image"]
-    assert [list(entry) for entry in image.customdata] == [[2, "p"], [3, "p"], [4, "p"]]
+    assert image.customdata.tolist() == [[2], [3], [4]]
+    assert [list(entry) for entry in series["text"].customdata] == [[1, "user"], [5, "?"]]
     scene = figure.layout.scene
     titles = [axis.title.text for axis in (scene.xaxis, scene.yaxis, scene.zaxis)]
     assert titles == ["w (width)", "h (height)", "t (time)"]
-    assert len({trace.marker.symbol for trace in figure.data}) == 3, "colour alone tells them apart"
+    assert len({trace.marker.symbol for trace in figure.data}) == 4, "colour alone tells them apart"
+
+
+def test_the_pointer_has_a_trace_of_its_own_in_3d() -> None:
+    figure = plot_positions_3d(POSITIONS, INDICES, KINDS, LABELS)
+    assert figure.layout.meta["pointer"] == {"what": "token", "axis": "points"}
+    mark = figure.data[-1]
+    assert len(mark.x) == len(mark.y) == len(mark.z) == 0
+    assert mark.marker.size > max(trace.marker.size for trace in figure.data[:-1])
 
 
 def test_the_lines_are_t_h_and_w() -> None:
@@ -39,6 +49,7 @@ def test_the_lines_are_t_h_and_w() -> None:
     widths = [lines[axis].line.width for axis in "thw"]
     assert widths == sorted(widths, reverse=True)
     assert figure.layout.xaxis.title.text == "sequence index"
+    assert figure.layout.meta["pointer"] == {"what": "token", "axis": "x"}
 
 
 def test_the_jump_is_pointed_out_at_its_token() -> None:
@@ -57,18 +68,29 @@ def test_text_alone_has_no_jump() -> None:
     assert figure.layout.shapes == ()
 
 
-def test_norms_show_what_the_placeholders_became() -> None:
-    norms = np.array([[1, 1, 0.5, 0.5, 0.5, 1], [1, 1, 7, 8, 9, 1]], np.float32)
-    before, after = plot_embed_norms(norms, INDICES, KINDS, LABELS).data
-    np.testing.assert_array_equal(before.y, norms[0])
-    np.testing.assert_array_equal(after.x, [2, 3, 4])
-    np.testing.assert_array_equal(after.y, [7, 8, 9])
-    assert before.marker.symbol != after.marker.symbol
-    alt = plot_embed_norms(norms, INDICES, KINDS, LABELS).layout.meta["alt"]
-    assert "3 placeholders have norm 0.5" in alt
-    assert "7 to 9" in alt
+def test_text_alone_promises_no_picture() -> None:
+    texts = (POSITIONS[:, :2], INDICES[:2])
+    lines = plot_positions(*texts, LABELS[:2], [], None)
+    space = plot_positions_3d(*texts, KINDS[:2], LABELS[:2])
+    for figure in (lines, space):
+        assert "picture" not in figure.layout.title.text
 
 
-def test_norms_of_text_have_one_series() -> None:
-    figure = plot_embed_norms(np.ones((2, 2), np.float32), INDICES[:2], KINDS[:2], LABELS[:2])
-    assert [trace.name for trace in figure.data] == ["before: token embeddings"]
+def test_far_tokens_are_whole_positions_away() -> None:
+    values = np.array([[3, 2, 1], [0, 1, 2]])
+    figure = plot_nearness(values, title="Near", quantity="distance", token=9, span=1)
+    (cells,) = figure.data
+    np.testing.assert_array_equal(cells.z, values)
+    assert cells.reversescale, "near is bright"
+    assert figure.layout.yaxis.autorange == "reversed", "row 0 is on top, as in the picture"
+    assert figure.layout.meta["pointer"] == {"what": "merged", "span": 1}
+    assert "to token 9, from 0 to 3" in figure.layout.meta["alt"]
+
+
+def test_likeness_has_one_scale_for_all_pictures() -> None:
+    values = np.array([[1, 0.2]])
+    figure = plot_nearness(values, title="Near", quantity="likeness", token=0, span=0)
+    (cells,) = figure.data
+    assert not cells.reversescale, "near is bright"
+    assert (cells.zmin, cells.zmax) == (-0.5, 1)
+    np.testing.assert_allclose(cells.z, values)

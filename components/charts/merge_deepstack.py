@@ -1,0 +1,84 @@
+"""Chart of DeepStack's routes: which positions get which tap after which decoder layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from components.chart_style import (
+    BLUE,
+    GREEN,
+    HEIGHT_MEDIUM,
+    ORANGE,
+    PURPLE,
+    SKY,
+    base_layout,
+    pointer_meta,
+)
+
+TAP_COLORS = (PURPLE, BLUE, GREEN, SKY)
+
+
+def plot_deepstack_routes(visual: np.ndarray, taps: Sequence[int], num_layers: int) -> go.Figure:
+    """Where the tower's features enter the decoder: a row for its input and for each layer.
+
+    Args:
+        visual: (seq,) bool: the positions of visual tokens.
+        taps: vision block of each tap; tap ``k`` is added after decoder layer ``k``.
+        num_layers: decoder layers.
+    """
+    layout = base_layout(
+        "Where the tower enters the decoder: only at visual positions, only in the first layers",
+        height=HEIGHT_MEDIUM,
+        alt=f"Map of {num_layers} decoder layers by {len(visual)} sequence positions: the merger's "
+        f"tokens enter below the first layer, taps 1 to {len(taps)} after layers 0 to "
+        f"{len(taps) - 1}, at {int(visual.sum())} visual positions each.",
+        x_title="sequence index",
+    )
+    words = ["input: merger"] + [
+        f"layer {layer}: + tap {layer + 1}" if layer < len(taps) else f"layer {layer}"
+        for layer in range(num_layers)
+    ]
+    named = _named_rows(len(taps), num_layers)
+    layout["yaxis"] |= {
+        "range": [-1.6, num_layers - 0.4],
+        "tickvals": named,
+        "ticktext": [words[row + 1] for row in named],
+        "zeroline": False,
+    }
+    layout["xaxis"] |= {"range": [-0.5, len(visual) - 0.5], "zeroline": False}
+    layout["meta"]["pointer"] = pointer_meta("token", axis="x")
+    layout["meta"]["columns"] = {"x": "index", "y": "layer"}
+    names = ["the merger's tokens are the decoder's input"] + [
+        f"tap {tap + 1}, of vision block {block}, is added after layer {tap}"
+        for tap, block in enumerate(taps)
+    ]
+    colors = [ORANGE, *(TAP_COLORS[tap % len(TAP_COLORS)] for tap in range(len(taps)))]
+    z = np.where(visual, 1.0, np.nan).astype(np.float32)[None]
+    traces = [
+        go.Heatmap(
+            z=z,
+            # A row of its own, one cell per position: without a list of places.
+            x0=0,
+            dx=1,
+            y0=row - 1,
+            dy=1,
+            name=name,
+            colorscale=[[0, color], [1, color]],
+            showscale=False,
+            ygap=2,
+            hoverongaps=False,
+            hovertemplate=f"token %{{x}}: {name}<extra></extra>",
+        )
+        for row, (name, color) in enumerate(zip(names, colors, strict=True))
+    ]
+    return go.Figure(traces, layout)
+
+
+def _named_rows(num_taps: int, num_layers: int) -> list[int]:
+    """Rows with a name: the input, the layers with a tap, and some of the others."""
+    step = max(1, num_layers // 6)
+    others = list(range(num_taps, num_layers - 1, step))
+    return [-1, *range(num_taps), *others[1 if step > 1 else 0 :], num_layers - 1]

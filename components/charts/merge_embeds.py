@@ -1,0 +1,218 @@
+"""Charts of the embeddings before and after masked_scatter: values, norms and regions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from components.chart_style import (
+    DIVERGING,
+    GREY,
+    HEIGHT_LARGE,
+    HEIGHT_MEDIUM,
+    KIND_COLORS,
+    ORANGE,
+    PURPLE,
+    base_layout,
+    pointer_meta,
+)
+from components.charts.small_arrays import compact_integers
+
+# Name in the legend, colour, symbol and size of each group of embeddings.
+GROUP_MARKS = {
+    "text": ("text tokens", KIND_COLORS["text"], "circle", 7),
+    "special": ("special tokens", KIND_COLORS["special"], "diamond", 8),
+    "image": ("image features", KIND_COLORS["image"], "square", 6),
+    "video": ("video features", KIND_COLORS["video"], "cross", 7),
+    "image placeholder": ("placeholder <|image_pad|>", PURPLE, "star", 16),
+    "video placeholder": ("placeholder <|video_pad|>", PURPLE, "hexagram", 16),
+}
+
+
+def plot_embed_values(values: np.ndarray, indices: np.ndarray, width: int) -> go.Figure:
+    """The first numbers of every embedding, before above and after below.
+
+    Args:
+        values: (2, numbers, n): before and after masked_scatter.
+        indices: (n,) sequence index of each column.
+        width: hidden size, of which the numbers are the first.
+    """
+    shown = values.shape[1]
+    layout = base_layout(
+        "Before, all placeholders hold one and the same vector; after, each its own feature",
+        height=HEIGHT_MEDIUM,
+        alt=f"Two heat maps of the first {shown} of {width:,} numbers of {len(indices)} "
+        "embeddings: before masked_scatter, the placeholders' columns are all the same; after it, "
+        "they differ, and all other columns are as before.",
+        x_title="sequence index",
+        y_title=f"first {shown} of {width:,} numbers",
+    )
+    first_rows = {"before": 0, "after": shown + 1}  # a row between the halves stays empty
+    layout["xaxis"] |= {"showgrid": False, "zeroline": False}
+    layout["yaxis"] |= {
+        "range": [2 * shown + 0.5, -0.5],
+        "tickvals": [first + (shown - 1) / 2 for first in first_rows.values()],
+        "ticktext": list(first_rows),
+        "showgrid": False,
+        "zeroline": False,
+    }
+    layout["coloraxis"] = _value_colors(values)
+    layout["meta"]["pointer"] = pointer_meta("token", axis="x")
+    layout["meta"]["columns"] = {"x": "index", "y": "row", "z": "value"}
+    traces = [
+        go.Heatmap(
+            x=compact_integers(indices),
+            y0=first,
+            dy=1,
+            z=part.astype(np.float32),
+            name=name,
+            coloraxis="coloraxis",
+            hovertemplate=f"token %{{x}}, {name}<br>%{{z:.4g}}<extra></extra>",
+        )
+        for (name, first), part in zip(first_rows.items(), values, strict=True)
+    ]
+    return go.Figure(traces, layout)
+
+
+def _value_colors(values: np.ndarray) -> dict[str, Any]:
+    """One scale for both halves, from the bulk of the values: single ones may be far larger.
+
+    Features may be many times as large as token embeddings, so those get the scale's inner
+    colours, up to the pale ones, to themselves.
+    """
+    before, both = (float(np.quantile(np.abs(part), 0.98)) for part in (values[0], values))
+    limit = max(both, 1e-6)
+    inner = 0.5 * min(max(before / limit, 0.01), 0.5)
+    places = (0.0, 0.5 - inner, 0.5, 0.5 + inner, 1.0)
+    return {
+        "colorscale": [[place, color] for place, (_, color) in zip(places, DIVERGING, strict=True)],
+        "cmin": -limit,
+        "cmax": limit,
+        "colorbar": {"title": {"text": "value"}, "thickness": 10},
+    }
+
+
+def plot_embed_norms(
+    norms: np.ndarray, indices: np.ndarray, kinds: Sequence[str], labels: Sequence[str]
+) -> go.Figure:
+    """Norm of each embedding before and after the features take the placeholders' places.
+
+    Args:
+        norms: (2, n): before and after masked_scatter.
+        indices: (n,) sequence index of each column.
+        kinds: n kinds.
+        labels: n escaped texts.
+    """
+    before, after = norms.astype(np.float32)
+    visual = np.isin(np.array(kinds), ("image", "video"))
+    alt, title = f"Norms of {len(kinds)} embeddings.", "Norms of the embeddings"
+    if visual.any():
+        title = "Norms before and after masked_scatter: only the placeholders change"
+        alt = (
+            f"The {int(visual.sum())} placeholders have norm {float(before[visual].mean()):.3g}; "
+            f"the features in their places have {float(after[visual].min()):.3g} to "
+            f"{float(after[visual].max()):.3g}."
+        )
+    layout = base_layout(
+        title, height=HEIGHT_LARGE, alt=alt, x_title="sequence index", y_title="Euclidean norm"
+    )
+    layout["yaxis"] |= {"rangemode": "tozero"}
+    layout["meta"]["pointer"] = pointer_meta("token", axis="x")
+    layout["meta"]["columns"] = {"x": "index", "y": "norm", "customdata": "token"}
+    words = [label for label, is_visual in zip(labels, visual, strict=True) if not is_visual]
+    text, pads = ~visual, visual
+    traces = [
+        _norm_trace("text, as before", indices[text], before[text], words, GREY, "circle"),
+        _norm_trace("before: placeholders", indices[pads], before[pads], [], PURPLE, "circle-open"),
+        _norm_trace("after: visual features", indices[pads], after[pads], [], ORANGE, "square"),
+    ]
+    return go.Figure([trace for trace in traces if len(trace.x)], layout)
+
+
+def _norm_trace(
+    name: str,
+    x: np.ndarray,
+    y: np.ndarray,
+    labels: Sequence[str],
+    color: str,
+    symbol: str,
+) -> go.Scatter:
+    word = ": %{customdata}" if labels else ""
+    return go.Scatter(
+        x=compact_integers(x),
+        y=y,
+        name=name,
+        mode="markers",
+        marker={"color": color, "symbol": symbol, "size": 6},
+        customdata=list(labels) or None,
+        hovertemplate=f"token %{{x}}{word}<br>{name}<br>norm %{{y:.4g}}<extra></extra>",
+    )
+
+
+def plot_embed_pca(
+    names: Sequence[str],
+    scores: Sequence[np.ndarray],
+    indices: Sequence[np.ndarray],
+    labels: Sequence[Sequence[str]],
+    variance: tuple[float, float],
+    directions: bool,
+) -> go.Figure:
+    """Text, placeholders and features on the two directions in which they differ most.
+
+    Args:
+        names: of the groups, keys of GROUP_MARKS.
+        scores: (n, 2) of each group.
+        indices: (n,) sequence indices of each group.
+        labels: n escaped texts of each group; none for features.
+        variance: share of the variance along each component.
+        directions: True where every vector was scaled to length 1.
+    """
+    counts = [
+        f"{len(points)} {GROUP_MARKS[name][0]}" for name, points in zip(names, scores, strict=True)
+    ]
+    layout = base_layout(
+        "Regions of embedding space: " + ("where vectors point" if directions else "as they are"),
+        height=HEIGHT_LARGE,
+        alt="Scatter of embeddings on their two principal components, which hold "
+        f"{sum(variance):.0%} of the variance: {', '.join(counts)}.".replace("<|", "").replace(
+            "|>", ""
+        ),
+        x_title=f"component 1 ({variance[0]:.0%} of the variance)",
+        y_title=f"component 2 ({variance[1]:.0%} of the variance)",
+    )
+    layout["legend"] = {"itemsizing": "constant"}
+    layout["meta"]["pointer"] = pointer_meta("token", axis="points")
+    layout["meta"]["columns"] = {"customdata": ["index", "token"]}
+    traces = [_group_trace(*group) for group in zip(names, scores, indices, labels, strict=True)]
+    return go.Figure(traces, layout)
+
+
+def _group_trace(
+    name: str, scores: np.ndarray, indices: np.ndarray, labels: Sequence[str]
+) -> go.Scatter:
+    words, color, symbol, size = GROUP_MARKS[name]
+    words = words.replace("<", "&lt;").replace(">", "&gt;")
+    custom: Any = compact_integers(indices)[:, None]
+    if labels:
+        custom = [[int(index), label] for index, label in zip(indices, labels, strict=True)]
+    is_placeholder = name.endswith("placeholder")
+    token = "token %{customdata[0]}: %{customdata[1]}" if labels else "token %{customdata[0]}"
+    return go.Scatter(
+        x=scores[:, 0].astype(np.float32),
+        y=scores[:, 1].astype(np.float32),
+        name=words,
+        mode="markers",
+        marker={
+            "color": color,
+            "symbol": symbol,
+            "size": size,
+            "opacity": 1.0 if is_placeholder else 0.8,
+        },
+        # Without one, the pointer takes it for no single token: it stands for all placeholders.
+        customdata=None if is_placeholder else custom,
+        hovertemplate=f"{words if is_placeholder else token}<br>%{{x:.3g}}, %{{y:.3g}}"
+        f"<extra>{'' if is_placeholder else words}</extra>",
+    )

@@ -1,0 +1,115 @@
+"""The merge tab's last part: which positions get which DeepStack tap in which decoder layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from components.charts.merge_deepstack import plot_deepstack_routes
+from components.html_view import build_html_view
+from components.plotly_view import PlotlyView
+from components.stage_tab import App, Section
+from components.tables import Cell, Mono, table_html
+from components.tabs.merge_focus import choose_focus, fact_html, focus_words
+from playground.merge_views import feature_norms, tap_row, visual_mask
+from playground.pipeline import Run
+from playground.pointer import Place
+
+
+def build_deepstack_section(app: App) -> Section:
+    """Build the part; the pointer chooses the token of its last sentence."""
+    gr.Markdown("### DeepStack: early features for the first layers")
+    intro = build_html_view()
+    with gr.Column() as picture_only:
+        routes = PlotlyView(label="Where the tower enters the decoder")
+        table = build_html_view()
+        chosen = build_html_view()
+    app.on_point(redraw_chosen, [], [chosen])
+    return Section(
+        controls=(app.pointed,),
+        outputs=(intro, picture_only, routes, table, chosen),
+        draw=draw_deepstack,
+    )
+
+
+def draw_deepstack(run: Run, pointed: Place | None) -> tuple[Any, ...]:
+    """Everything of this part."""
+    if run.merged.visual_pos_masks is None:
+        return intro_html(run), gr.update(visible=False), None, "", ""
+    facts = run.engine.facts
+    return (
+        intro_html(run),
+        gr.update(visible=True),
+        plot_deepstack_routes(
+            visual_mask(run.merged), facts.deepstack_visual_indexes, facts.num_layers
+        ),
+        routes_table(run),
+        chosen_html(run, pointed),
+    )
+
+
+def redraw_chosen(run: Run, place: Place | None) -> Any:
+    """The sentence about the pointed token, once there is a merge to speak of."""
+    if not run.has("merge") or run.merged.visual_pos_masks is None:
+        return gr.skip()
+    return chosen_html(run, place)
+
+
+def intro_html(run: Run) -> str:
+    """Which decoder layer gets which tap, and where."""
+    merged, facts = run.merged, run.engine.facts
+    blocks = facts.deepstack_visual_indexes
+    if merged.visual_pos_masks is None:
+        return fact_html(
+            f"Without a picture DeepStack has nothing to add: the {len(blocks)} taps of the vision "
+            "tower are not computed, and the decoder runs like any text model."
+        )
+    visual = int(visual_mask(merged).sum())
+    routes = "; ".join(
+        f"tap {tap + 1}, after vision block {block}, is added after decoder layer {tap}"
+        for tap, block in enumerate(blocks)
+    )
+    return fact_html(
+        f"DeepStack brings early features of the tower to the {visual:,} visual positions, and "
+        f"only there: {routes} (all counted from 0). The other "
+        f"{run.inputs.num_tokens - visual:,} positions are left alone, and so are the "
+        f"{facts.num_layers - len(blocks)} later layers."
+    )
+
+
+def routes_table(run: Run) -> str:
+    """The way of each set of features, and how large they are."""
+    visual = int(visual_mask(run.merged).sum())
+    last = run.engine.facts.vision_depth - 1
+    norms = [float(norm) for norm in feature_norms(run.merged)]
+    rows: list[list[Cell | Mono]] = [
+        ["merger", f"block {last}, the last", "input of layer 0, in place", visual, norms[0]]
+    ]
+    rows += [
+        [
+            f"tap {tap + 1}",
+            f"block {block}",
+            f"output of layer {tap}, added",
+            visual,
+            norms[tap + 1],
+        ]
+        for tap, block in enumerate(run.engine.facts.deepstack_visual_indexes)
+    ]
+    headers = ("Features", "From vision", "To decoder", "Positions", "Mean norm")
+    return table_html(headers, rows, "What the tower hands to the decoder")
+
+
+def chosen_html(run: Run, place: Place | None) -> str:
+    """What the pointed token gets."""
+    focus = choose_focus(run, place)
+    row = tap_row(run.merged, focus.index)
+    if row is None:
+        return fact_html(
+            f"To {focus_words(run, focus)} no tap adds anything: it is no visual position."
+        )
+    taps = len(run.engine.facts.deepstack_visual_indexes)
+    return fact_html(
+        f"For example {focus_words(run, focus)}: visual tokens take their rows in order, so row "
+        f"{row:,} of each of the {taps} <code>deepstack_visual_embeds</code> is added to it."
+    )

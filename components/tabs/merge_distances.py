@@ -1,0 +1,174 @@
+"""The merge tab's what-if: how near tokens are under M-RoPE, and under plain 1-D positions."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from components.charts.merge_positions import plot_nearness
+from components.charts.token_labels import span_name
+from components.html_view import build_html_view
+from components.plotly_view import PlotlyView
+from components.stage_tab import App, Section
+from components.tables import Cell, Mono, table_html
+from components.tabs.merge_focus import (
+    Focus,
+    choose_focus,
+    cut_text,
+    fact_html,
+    focus_words,
+    next_span,
+    signed,
+)
+from playground.mrope import (
+    flat_positions,
+    position_distances,
+    read_frequencies,
+    rotation_likeness,
+)
+from playground.pipeline import Run
+from playground.pointer import Place
+from playground.records import VisualSpan
+
+QUANTITIES = [("Distance in positions", "distance"), ("Likeness of the rotations", "likeness")]
+FLAT, MROPE = "Plain 1-D", "M-RoPE"
+
+
+def build_distances_section(app: App) -> Section:
+    """Build the part: two maps of a picture and a table of neighbours, all of one token."""
+    with gr.Column() as picture_only:
+        gr.Markdown("### Beside plain 1-D positions")
+        intro = build_html_view()
+        quantity = gr.Radio(
+            QUANTITIES,
+            value="distance",
+            label="Compare",
+            info="Distance: the largest step in t, h and w. Likeness: the mean cosine between the "
+            "angles of two tokens, which a query and a key of equal content would score.",
+        )
+        with gr.Row():
+            flat = PlotlyView(label=f"Nearness under {FLAT}", min_width=300)
+            mrope = PlotlyView(label=f"Nearness under {MROPE}", min_width=300)
+        neighbours = build_html_view()
+    outputs = [intro, flat, mrope, neighbours]
+    app.on_view(quantity.input, draw_maps, [app.pointed, quantity], [flat, mrope])
+    app.on_point(redraw_distances, [quantity], outputs)
+    return Section(
+        controls=(app.pointed, quantity),
+        outputs=(picture_only, *outputs),
+        draw=draw_distances_part,
+    )
+
+
+def draw_distances_part(run: Run, pointed: Place | None, quantity: str) -> tuple[Any, ...]:
+    """Everything of this part; nothing without a picture, where both positions are the same."""
+    if not run.inputs.spans:
+        return gr.update(visible=False), "", None, None, ""
+    return gr.update(visible=True), *draw_distances(run, pointed, quantity)
+
+
+def redraw_distances(run: Run, place: Place | None, quantity: str) -> tuple[Any, ...]:
+    """The same for a newly pointed token, once there is a merge to speak of."""
+    if not run.has("merge") or not run.inputs.spans:
+        return (gr.skip(),) * 4
+    return draw_distances(run, place, quantity)
+
+
+def draw_distances(run: Run, place: Place | None, quantity: str) -> tuple[Any, ...]:
+    """A sentence, the two maps and the table."""
+    focus = choose_focus(run, place)
+    return (
+        intro_html(run, focus),
+        *draw_maps(run, place, quantity),
+        neighbours_table(run, focus),
+    )
+
+
+def draw_maps(run: Run, place: Place | None, quantity: str) -> tuple[Any, ...]:
+    """How near the tokens of a picture are to the focus, under 1-D positions and M-RoPE."""
+    focus = choose_focus(run, place)
+    number = next_span(run, focus)
+    span = run.inputs.spans[number]
+    maps = []
+    for name, positions in _both_positions(run):
+        values = (
+            rotation_likeness(read_frequencies(run.engine), positions, focus.index)
+            if quantity == "likeness"
+            else position_distances(positions, focus.index)
+        )
+        maps.append(
+            plot_nearness(
+                values[span.start : span.end].reshape(span.merged_h, span.merged_w),
+                title=_map_title(name, span),
+                quantity="likeness" if quantity == "likeness" else "distance",
+                token=focus.index,
+                span=number,
+            )
+        )
+    return tuple(maps)
+
+
+def intro_html(run: Run, focus: Focus) -> str:
+    """What the maps show."""
+    span = run.inputs.spans[next_span(run, focus)]
+    return fact_html(
+        "With 1-D positions the picture would be one long line: the token below another stands "
+        f"{span.merged_w} positions away, a whole row. Under M-RoPE it is 1 away, as the one "
+        f"beside it. Here {focus_words(run, focus)} is compared with all tokens of "
+        f"{html.escape(span_name(run.inputs, span))}; bright is near."
+    )
+
+
+def neighbours_table(run: Run, focus: Focus) -> str:
+    """Steps from the focus to its neighbours, in 1-D and in t, h and w."""
+    thw = run.positions
+    rows: list[list[Cell | Mono]] = []
+    tokens: list[tuple[int, int] | None] = []
+    for name, index in _neighbours(run, focus):
+        step = thw[:, index] - thw[:, focus.index]
+        rows.append(
+            [name, index, signed(index - focus.index), *(signed(int(axis)) for axis in step)]
+        )
+        tokens.append((index, index + 1))
+    headers = ("To", "Index", "1-D step", "Step in t", "Step in h", "Step in w")
+    return table_html(
+        headers, rows, f"Steps from token {focus.index}", right=(2, 3, 4, 5), tokens=tokens
+    )
+
+
+def _both_positions(run: Run) -> tuple[tuple[str, np.ndarray], ...]:
+    return (FLAT, flat_positions(run.inputs.num_tokens)), (MROPE, run.positions)
+
+
+def _map_title(name: str, span: VisualSpan) -> str:
+    if name == MROPE:
+        return "M-RoPE: near is what is near in the picture"
+    return f"Plain 1-D: the next row is {span.merged_w} positions away"
+
+
+def _neighbours(run: Run, focus: Focus) -> list[tuple[str, int]]:
+    """Tokens worth comparing: around the focus in its picture, and in the text around it."""
+    inputs, index = run.inputs, focus.index
+    if focus.span is None:
+        near = [("the token before", index - 1), ("the next token", index + 1)]
+        near += [
+            (f"the first token of {span.kind} {span.media_index + 1}", span.start)
+            for span in inputs.spans[:1]
+        ]
+        return [(name, other) for name, other in near if 0 <= other < inputs.num_tokens]
+    span = inputs.spans[focus.span]
+    row, column = divmod(index - span.start, span.merged_w)
+    near = [
+        ("its left neighbour", index - 1) if column else None,
+        ("its right neighbour", index + 1) if column + 1 < span.merged_w else None,
+        ("its neighbour above", index - span.merged_w) if row else None,
+        ("its neighbour below", index + span.merged_w) if row + 1 < span.merged_h else None,
+        ("the text token before the picture", span.start - 1) if span.start else None,
+        (f"the text token after it, “{cut_text(inputs.tokens[span.end].text, 24)}”", span.end)
+        if span.end < inputs.num_tokens
+        else None,
+    ]
+    return [each for each in near if each is not None]

@@ -1,0 +1,88 @@
+"""The token that the merge tab's drawings look at: the pointed one, or a sensible first choice."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+
+import numpy as np
+
+from components.charts.token_labels import span_name, token_label
+from components.strips import visible
+from playground.pipeline import Run
+from playground.pointer import Place
+
+MAX_WORD_CHARS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Focus:
+    """One token of the run."""
+
+    index: int  # sequence index
+    span: int | None  # index into ModelInputs.spans; None for text
+    pointed: bool  # False where nothing was pointed at
+
+
+def choose_focus(run: Run, place: Place | None) -> Focus:
+    """What the pointer is at; otherwise the middle of the first picture, or the last token."""
+    there = run.still_there(place)
+    if there is not None:
+        return Focus(there.index, there.span, pointed=True)
+    if run.inputs.spans:
+        span = run.inputs.spans[0]
+        row, column = span.merged_h // 2, span.merged_w // 2
+        return Focus(span.start + row * span.merged_w + column, 0, pointed=False)
+    return Focus(run.inputs.num_tokens - 1, None, pointed=False)
+
+
+def focus_words(run: Run, focus: Focus) -> str:
+    """``token 37 (image 1)``, and why this one as long as none is pointed at; escaped."""
+    inputs = run.inputs
+    if focus.span is not None:
+        what = span_name(inputs, inputs.spans[focus.span])
+        what = what if focus.pointed else f"the middle of {what}"
+    else:
+        what = f"“{cut_text(inputs.tokens[focus.index].text, MAX_WORD_CHARS)}”"
+        what = what if focus.pointed else f"the last one, {what}"
+    until = "" if focus.pointed else "; click any other token or patch"
+    return html.escape(f"token {focus.index:,} ({what}{until})")
+
+
+def next_span(run: Run, focus: Focus) -> int:
+    """The picture that the focus lies in, or else the nearest one; there must be one."""
+    if focus.span is not None:
+        return focus.span
+    spans = run.inputs.spans
+    gaps = [max(span.start - focus.index, focus.index - span.end + 1) for span in spans]
+    return int(np.argmin(gaps))
+
+
+def cut_text(text: str, limit: int) -> str:
+    """Text with visible whitespace, cut; not escaped."""
+    shown = visible(text)
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def chart_labels(run: Run, indices: np.ndarray) -> list[str]:
+    """The texts of some tokens, escaped for Plotly; of a picture's tokens just the kind."""
+    chosen = [run.inputs.tokens[index] for index in indices]
+    return [
+        token.kind if token.kind in ("image", "video") else token_label(token.text)
+        for token in chosen
+    ]
+
+
+def chart_kinds(run: Run, indices: np.ndarray) -> list[str]:
+    """The kinds of some tokens."""
+    return [run.inputs.tokens[index].kind for index in indices]
+
+
+def signed(number: int) -> str:
+    """A number with a real minus sign."""
+    return f"{number:,}".replace("-", "−")
+
+
+def fact_html(*sentences: str) -> str:
+    """A paragraph of escaped sentences."""
+    return f'<p class="pg-fact">{" ".join(sentences)}</p>'

@@ -1,0 +1,124 @@
+"""The merge tab's third part: which rotary frequency carries t, h or w."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from components.charts.merge_frequencies import plot_angles, plot_frequencies
+from components.html_view import build_html_view
+from components.plotly_view import PlotlyView
+from components.stage_tab import App, Section
+from components.tabs.merge_focus import Focus, choose_focus, fact_html, focus_words
+from playground.merge_views import positions_thw
+from playground.mrope import (
+    AXES,
+    MropeFrequencies,
+    flat_positions,
+    read_frequencies,
+    rotary_angles,
+)
+from playground.pipeline import Run
+from playground.pointer import Place
+
+
+def build_frequencies_section(app: App) -> Section:
+    """Build the part; the pointer chooses the token whose angles are shown."""
+    gr.Markdown("### What a position does: angles")
+    intro = build_html_view()
+    with gr.Row():
+        frequencies = PlotlyView(label="Rotary frequencies by axis", min_width=320)
+        angles = PlotlyView(label="Angles of one token", min_width=320)
+    words = build_html_view()
+    app.on_point(redraw_angles, [], [angles, words])
+    return Section(
+        controls=(app.pointed,),
+        outputs=(intro, frequencies, angles, words),
+        draw=draw_frequencies,
+    )
+
+
+def draw_frequencies(run: Run, pointed: Place | None) -> tuple[Any, ...]:
+    """Everything of this part."""
+    frequencies = read_frequencies(run.engine)
+    return (
+        intro_html(run, frequencies),
+        plot_frequencies(
+            frequencies.wavelengths,
+            frequencies.axes,
+            int(run.merged.position_ids.max()),
+            run.engine.facts.max_position_embeddings,
+        ),
+        *draw_angles(run, pointed),
+    )
+
+
+def redraw_angles(run: Run, place: Place | None) -> tuple[Any, ...]:
+    """The pointed token's angles, once there is a merge to speak of."""
+    return draw_angles(run, place) if run.has("merge") else (gr.skip(), gr.skip())
+
+
+def draw_angles(run: Run, place: Place | None) -> tuple[Any, ...]:
+    """One token's angles as a chart and in words."""
+    focus = choose_focus(run, place)
+    frequencies = read_frequencies(run.engine)
+    own = positions_thw(run.merged)[:, focus.index : focus.index + 1]
+    flat = flat_positions(run.inputs.num_tokens)[:, focus.index : focus.index + 1]
+    turns, flat_turns = (
+        np.degrees(rotary_angles(frequencies, positions)[0].astype(np.float64)) % 360
+        for positions in (own, flat)
+    )
+    chart = plot_angles(turns, flat_turns, frequencies.axes, focus.index)
+    return chart, angles_html(run, focus, frequencies)
+
+
+def intro_html(run: Run, frequencies: MropeFrequencies) -> str:
+    """How the frequencies are shared out."""
+    facts = run.engine.facts
+    t, h, w = facts.mrope_section
+    count, waves = len(frequencies.axes), frequencies.wavelengths
+    rest = frequencies.axes[3 * min(h, w) :]
+    tail = f"; the slowest {len(rest)} are t’s alone" if len(rest) > 1 and not rest.any() else ""
+    return fact_html(
+        f"Each head has {facts.head_dim} numbers, that is {count} pairs. RoPE turns each pair of a "
+        "query or key by an angle: a position times the frequency of the pair. M-RoPE shares the "
+        f"pairs out in turns, t h w t h w …: {t} turn with t, {h} with h and {w} with w{tail}. So "
+        f"each axis has fast frequencies, which tell neighbours apart, and slow ones, which tell "
+        f"far from near: a full turn takes {_amount(waves.min())} to {_amount(waves.max())} "
+        "positions. A text token has t = h = w, and is turned as by plain RoPE."
+    )
+
+
+def angles_html(run: Run, focus: Focus, frequencies: MropeFrequencies) -> str:
+    """The focus's first frequency of each axis, worked out."""
+    thw = [int(position) for position in run.merged.position_ids[:, 0, focus.index]]
+    examples = []
+    for axis, name in enumerate(AXES):
+        if not (frequencies.axes == axis).any():
+            continue
+        number = int(np.argmax(frequencies.axes == axis))
+        speed = float(frequencies.inv_freq[number])
+        degrees = math.degrees(thw[axis] * speed) % 360
+        examples.append(
+            f"frequency {number} by {name}: {thw[axis]} × {speed:.3g} rad, which leaves "
+            f"{degrees:.0f}°"
+        )
+    where = f"t {thw[0]}, h {thw[1]}, w {thw[2]}"
+    same = thw == [focus.index] * 3
+    compare = (
+        "Its position is its index, so plain 1-D positions would turn it just the same."
+        if same
+        else f"With plain 1-D positions all would turn by its index, {focus.index} (grey rings)."
+    )
+    return fact_html(
+        f"The angles of {focus_words(run, focus)}, which stands at {where}: "
+        f"{'; '.join(examples)}. {compare}"
+    )
+
+
+def _amount(value: Any) -> str:
+    number = float(value)
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"

@@ -1,0 +1,109 @@
+"""Interleaved M-RoPE: which rotary frequency turns with time, height or width, and by how much.
+
+Rotary position embedding turns pairs of numbers of every query and key: pair ``i`` by position
+times ``inv_freq[i]``. M-RoPE gives each pair one of the three positions. Source:
+``Qwen3VLTextRotaryEmbedding``, transformers 5.23 (``recomposition_frequencies`` picks the axes).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from playground.engine import Engine
+
+AXES = ("t", "h", "w")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MropeFrequencies:
+    """The rotary frequencies of one attention head; there are ``head_dim / 2``."""
+
+    inv_freq: np.ndarray  # (head_dim / 2,) float32: radians per position
+    axes: np.ndarray  # (head_dim / 2,) int64: which of AXES' positions each one is turned by
+
+    @property
+    def wavelengths(self) -> np.ndarray:
+        """``(head_dim / 2,)`` float32: positions for one full turn."""
+        return np.asarray(2 * math.pi / self.inv_freq, np.float32)
+
+
+def frequency_axes(section: tuple[int, int, int]) -> np.ndarray:
+    """Which axis each frequency belongs to: t h w t h w …, and t where h and w are used up.
+
+    Args:
+        section: how many frequencies t, h and w have (``mrope_section``).
+
+    Returns:
+        ``(sum(section),)`` int64, indices into ``AXES``.
+    """
+    axes = np.zeros(sum(section), np.int64)
+    for axis in (1, 2):
+        axes[axis : section[axis] * 3 : 3] = axis
+    return axes
+
+
+def read_frequencies(engine: Engine) -> MropeFrequencies:
+    """The frequencies that the decoder itself uses, after any RoPE scaling of the checkpoint."""
+    rotary = engine.model.model.language_model.rotary_emb
+    t, h, w = rotary.mrope_section
+    return MropeFrequencies(
+        inv_freq=rotary.inv_freq.float().cpu().numpy(), axes=frequency_axes((t, h, w))
+    )
+
+
+def rotary_angles(frequencies: MropeFrequencies, positions: np.ndarray) -> np.ndarray:
+    """The angle by which each frequency turns each token's queries and keys.
+
+    Args:
+        frequencies: of the decoder.
+        positions: ``(3, seq)``: t, h, w.
+
+    Returns:
+        ``(seq, head_dim / 2)`` float32, radians, not wrapped.
+    """
+    chosen = positions[frequencies.axes].T.astype(np.float32)
+    return np.asarray(chosen * frequencies.inv_freq, np.float32)
+
+
+def flat_positions(num_tokens: int) -> np.ndarray:
+    """``(3, seq)`` int64: plain 1-D positions, the sequence index in all three axes."""
+    return np.tile(np.arange(num_tokens, dtype=np.int64), (3, 1))
+
+
+def position_distances(positions: np.ndarray, index: int) -> np.ndarray:
+    """How far every token is from one of them: the largest of its steps in t, h and w.
+
+    Args:
+        positions: ``(3, seq)``: t, h, w.
+        index: sequence index of the one.
+
+    Returns:
+        ``(seq,)`` int64.
+    """
+    steps = np.abs(positions - positions[:, index : index + 1])
+    return np.asarray(steps.max(axis=0), np.int64)
+
+
+def rotation_likeness(
+    frequencies: MropeFrequencies, positions: np.ndarray, index: int
+) -> np.ndarray:
+    """How alike every token is turned to one of them: the mean cosine over all frequencies.
+
+    1 where the positions are the same. It is what the rotation leaves of the score between a
+    query and a key that are equal and equally strong in every frequency.
+
+    Args:
+        frequencies: of the decoder.
+        positions: ``(3, seq)``: t, h, w.
+        index: sequence index of the one.
+
+    Returns:
+        ``(seq,)`` float32 in [-1, 1].
+    """
+    steps = positions - positions[:, index : index + 1]
+    return np.asarray(np.cos(rotary_angles(frequencies, steps)).mean(axis=1), np.float32)

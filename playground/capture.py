@@ -64,6 +64,25 @@ def capture_outputs(modules: Sequence[nn.Module]) -> Iterator[list[torch.Tensor]
         yield captured
 
 
+@contextmanager
+def capture_output_norms(modules: Sequence[nn.Module]) -> Iterator[list[torch.Tensor]]:
+    """Record the Euclidean norm of each module's output per token; see ``capture_inputs``.
+
+    Yields:
+        One float32 tensor of (batch, seq) per module; of a tuple, its first member's.
+    """
+    captured: list[torch.Tensor] = []
+
+    def record(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+        tensor = output[0] if isinstance(output, tuple) else output
+        captured.append(tensor.detach().float().norm(dim=-1))
+
+    with ExitStack() as hooks:
+        for module in modules:
+            hooks.callback(module.register_forward_hook(record).remove)
+        yield captured
+
+
 Edit = tuple[nn.Module, Callable[[torch.Tensor], torch.Tensor]]
 """A module, and what its first argument is replaced with."""
 

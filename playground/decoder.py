@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
-from playground.capture import capture_inputs
+from playground.capture import capture_inputs, capture_output_norms
 from playground.engine import Engine
 from playground.errors import ModelError
 from playground.preprocess import model_kwargs
@@ -54,6 +54,8 @@ def run_decoder(
     with (
         engine.exclusive(),
         capture_inputs(modules, progress=progress, what="decoder layer") as states,
+        capture_output_norms([layer.self_attn for layer in language_model.layers]) as attention,
+        capture_output_norms([layer.mlp for layer in language_model.layers]) as mlp,
     ):
         output = language_model(
             **decoder_kwargs(engine, merged),
@@ -70,6 +72,8 @@ def run_decoder(
         logits=logits,
         past_key_values=cache,
         position_ids=merged.position_ids,
+        attention_norms=torch.cat(attention).cpu(),
+        mlp_norms=torch.cat(mlp).cpu(),
         num_deepstack=len(merged.deepstack_visual_embeds or ()),
     )
 

@@ -308,6 +308,8 @@ class DecoderOutput:
     logits: torch.Tensor  # (vocab,) of the last position, in the model's dtype
     past_key_values: DynamicCache  # on the model's device; never changed: fork it first
     position_ids: torch.Tensor  # (3, 1, seq) int64
+    attention_norms: torch.Tensor  # (layers, seq) float32: length of what self_attn adds
+    mlp_norms: torch.Tensor  # (layers, seq) float32: length of what mlp adds
     num_deepstack: int  # layers 0 .. num_deepstack - 1 are followed by a DeepStack add
 
     @property

@@ -127,14 +127,16 @@ def test_updates_equal_what_the_forward_adds(
         engine.model(**model_kwargs(run.inputs))
     for hook in hooks:
         hook.remove()
-    updates = layer_updates(engine, run.decoded, run.merged)
+    states, position = run.decoded.hidden_states, run.inputs.spans[0].start + 1
+    updates = layer_updates(run.decoded, run.merged, position)
     for name in added:
-        expected = torch.stack(added[name]).norm(dim=-1).numpy()
-        np.testing.assert_allclose(getattr(updates, name), expected, rtol=1e-4, atol=1e-5)
-    residual = torch.stack(run.decoded.hidden_states[:-1]).norm(dim=-1).numpy()
+        expected = torch.stack(added[name])[:, position].norm(dim=-1).numpy()
+        np.testing.assert_allclose(getattr(updates, name), expected, rtol=1e-5, atol=1e-6)
+    residual = torch.stack(states[:-1])[:, position].norm(dim=-1).numpy()
     np.testing.assert_allclose(updates.residual, residual, rtol=1e-6)
     # What is left of the way from one layer's input to the next is DeepStack's.
-    states = run.decoded.hidden_states
     for layer in range(run.decoded.num_layers):
         rest = states[layer + 1] - states[layer] - added["attention"][layer] - added["mlp"][layer]
-        np.testing.assert_allclose(rest.norm(dim=-1), updates.deepstack[layer], atol=1e-4)
+        assert float(rest[position].norm()) == pytest.approx(updates.deepstack[layer], abs=1e-4)
+    text = layer_updates(run.decoded, run.merged, run.inputs.num_tokens - 1)
+    assert not text.deepstack.any()

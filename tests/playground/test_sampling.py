@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -402,14 +402,7 @@ def test_vision_tokens_are_never_sampled(tiny_random_engine: Engine, prefill: Pr
     }
     wanted = case.output.logits.clone()
     wanted[list(barred)] += 1000
-    output = DecoderOutput(
-        case.output.hidden_states,
-        case.output.last_hidden_state,
-        wanted,
-        case.output.past_key_values,
-        case.output.position_ids,
-        case.output.num_deepstack,
-    )
+    output = replace(case.output, logits=wanted)
     columns = [GREEDY, SamplingSettings(temperature=100.0)]
     run = run_sampling(
         tiny_random_engine, case.inputs, case.merged, output, columns, max_new_tokens=1

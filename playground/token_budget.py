@@ -73,11 +73,15 @@ def token_ladder(engine: Engine, inputs: ModelInputs) -> tuple[Rung, ...]:
     current = current_limit(engine, inputs)
     if current is not None:
         limits.add(current)
-    return tuple(
-        _rung(engine, inputs, limit, current)
-        for limit in sorted(limits)
-        if lowest <= limit <= highest
-    )
+    rungs: list[Rung] = []
+    within = sorted(limit for limit in limits if lowest <= limit <= highest)
+    for limit in within:
+        rung = _rung(engine, inputs, limit, current)
+        # Limits that change nothing are left out, but for the last, which shows just that.
+        is_new = not rungs or rung.sizes != rungs[-1].sizes
+        if is_new or rung.is_current or limit == within[-1]:
+            rungs.append(rung)
+    return tuple(rungs)
 
 
 def current_limit(engine: Engine, inputs: ModelInputs) -> int | None:

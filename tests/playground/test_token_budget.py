@@ -21,6 +21,7 @@ def test_each_rung_is_what_the_processor_does(engine: Engine, kind: str) -> None
     inputs = run_preprocess(engine, PROMPTS[kind])
     ladder = token_ladder(engine, inputs)
     assert 4 <= len(ladder) <= 9
+    assert sum(rung.is_current for rung in ladder) == 1
     limits = [rung.max_pixels for rung in ladder]
     assert limits == sorted(set(limits))
     for rung in ladder[::3]:

@@ -1,0 +1,194 @@
+"""Charts of a picture's pixels on their way into `pixel_values`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from components.chart_style import (
+    BLUE,
+    DIVERGING,
+    FONT_SIZE_PX,
+    GREEN,
+    HEIGHT_MEDIUM,
+    HEIGHT_SMALL,
+    base_layout,
+)
+
+CHANNELS = ("red", "green", "blue")
+CHANNEL_COLORS = ("#c8443c", GREEN, BLUE)
+TILE_GAP = 2  # empty cells between the tiles of a patch
+
+
+def plot_histograms(edges: np.ndarray, counts: np.ndarray, title: str, x_title: str) -> go.Figure:
+    """How often each value occurs, one row of bars per channel.
+
+    Args:
+        edges: ``(3, bins + 1)``: borders of the bins, per channel.
+        counts: ``(3, bins)``.
+        title: what to see.
+        x_title: what the values are.
+    """
+    share = counts / np.maximum(counts.sum(1, keepdims=True), 1) * 100
+    spread = ", ".join(
+        f"{name} {_range_words(edges[c], counts[c])}" for c, name in enumerate(CHANNELS)
+    )
+    layout = base_layout(
+        title,
+        height=HEIGHT_MEDIUM,
+        alt=f"Bars of the share of pixels per value, one row per channel; values from {spread}.",
+        x_title=x_title,
+    )
+    layout |= {"bargap": 0, "showlegend": False}
+    layout["xaxis"] |= {
+        "range": [float(edges.min()), float(edges.max())],
+        "anchor": "y3",
+        "zeroline": False,
+    }
+    traces = []
+    for channel, name in enumerate(CHANNELS):
+        top = 1 - channel * 0.345
+        layout[f"yaxis{channel + 1 if channel else ''}"] = {
+            "title": {"text": f"{name}, %"},
+            "domain": [max(0.0, top - 0.31), top],
+            "rangemode": "tozero",
+            "automargin": True,
+            "nticks": 3,
+        }
+        traces.append(
+            go.Bar(
+                x=((edges[channel, 1:] + edges[channel, :-1]) / 2).astype(np.float32),
+                y=share[channel].astype(np.float32),
+                width=np.diff(edges[channel]).astype(np.float32),
+                yaxis=f"y{channel + 1 if channel else ''}",
+                name=name,
+                marker={"color": CHANNEL_COLORS[channel], "line": {"width": 0}},
+                hovertemplate=f"{name} about %{{x:.4g}}: %{{y:.3g}} % of the pixels<extra></extra>",
+            )
+        )
+    return go.Figure(traces, layout)
+
+
+def _range_words(edges: np.ndarray, counts: np.ndarray) -> str:
+    used = np.flatnonzero(counts)
+    if not len(used):
+        return "none"
+    return f"{edges[used[0]]:.3g} to {edges[used[-1] + 1]:.3g}"
+
+
+def plot_patch(values: np.ndarray, row: int, frames: Sequence[str]) -> go.Figure:
+    """One patch as the numbers that the model is given: frames down, channels across.
+
+    Args:
+        values: ``(3, frames, size, size)`` float32: one row of ``pixel_values``.
+        row: its number.
+        frames: a name for each frame.
+    """
+    num_channels, num_frames, size, _ = values.shape
+    step = size + TILE_GAP
+    low, high = float(values.min()), float(values.max())
+    layout = base_layout(
+        f"Row {row:,}: {num_frames} frames × {num_channels} channels × {size} × {size} numbers",
+        height=HEIGHT_MEDIUM,
+        alt=f"{num_frames * num_channels} heat maps of {size} by {size} values from {low:.3g} to "
+        f"{high:.3g}: the columns are red, green and blue, the rows are the frames.",
+    )
+    hidden = {"showgrid": False, "zeroline": False, "constrain": "domain"}
+    layout["xaxis"] |= hidden | {
+        "tickvals": [channel * step + (size - 1) / 2 for channel in range(num_channels)],
+        "ticktext": list(CHANNELS),
+        "side": "top",
+    }
+    layout["yaxis"] |= hidden | {
+        "tickvals": [frame * step + (size - 1) / 2 for frame in range(num_frames)],
+        "ticktext": list(frames),
+        "autorange": "reversed",
+        "scaleanchor": "x",
+    }
+    layout["coloraxis"] = {
+        "colorscale": DIVERGING,
+        "cmid": 0,
+        "cmin": min(-1.0, low),
+        "cmax": max(1.0, high),
+        "colorbar": {"title": {"text": "value"}},
+    }
+    down, across = np.mgrid[0:size, 0:size].astype(np.int32)
+    place = np.stack([down, across], axis=-1)
+    traces = [
+        go.Heatmap(
+            z=np.ascontiguousarray(values[channel, frame], np.float32),
+            x0=channel * step,
+            y0=frame * step,
+            dx=1,
+            dy=1,
+            coloraxis="coloraxis",
+            name=f"{CHANNELS[channel]}, {frames[frame]}",
+            customdata=place,
+            hovertemplate=f"{CHANNELS[channel]}, {frames[frame]}<br>line %{{customdata[0]}}, "
+            "column %{customdata[1]} of the patch<br>value %{z:.4f}<extra></extra>",
+        )
+        for channel in range(num_channels)
+        for frame in range(num_frames)
+    ]
+    return go.Figure(traces, layout)
+
+
+def plot_row(values: np.ndarray, row: int) -> go.Figure:
+    """The numbers of one row of ``pixel_values`` in the order in which they lie in memory.
+
+    Args:
+        values: ``(3, frames, size, size)`` float32.
+        row: its number.
+    """
+    num_channels, num_frames, size, _ = values.shape
+    part = size * size
+    total = num_channels * num_frames * part
+    same = num_frames == 2 and np.array_equal(values[:, 0], values[:, 1])
+    layout = base_layout(
+        f"Row {row:,} from its first to its {total:,}th number"
+        + (": every channel comes twice, once per frame" if same else ""),
+        height=HEIGHT_SMALL,
+        alt=f"Line of {total:,} values from {values.min():.3g} to {values.max():.3g}, in parts of "
+        f"{part}: red frame 1, red frame 2, then green and blue likewise.",
+        x_title="place in the row",
+        y_title="value",
+    )
+    layout |= {"showlegend": False}
+    layout["xaxis"] |= {
+        "range": [0, total],
+        "tickvals": [part * n for n in range(num_channels * num_frames + 1)],
+        "zeroline": False,
+    }
+    low, high = min(-1.0, float(values.min())), max(1.0, float(values.max()))
+    layout["yaxis"] |= {"range": [low - 0.05, high + 0.45], "zeroline": False}
+    traces, labels = [], []
+    for channel in range(num_channels):
+        for frame in range(num_frames):
+            start = (channel * num_frames + frame) * part
+            traces.append(
+                go.Scatter(
+                    x=np.arange(start, start + part, dtype=np.int32),
+                    y=values[channel, frame].ravel().astype(np.float32),
+                    mode="lines",
+                    name=f"{CHANNELS[channel]}, frame {frame + 1}",
+                    line={"color": CHANNEL_COLORS[channel], "width": 1.2},
+                    hovertemplate=f"number %{{x}}: {CHANNELS[channel]}, frame {frame + 1}"
+                    "<br>value %{y:.4f}<extra></extra>",
+                )
+            )
+            labels.append(_label(start + part / 2, high + 0.25, f"{CHANNELS[channel]} {frame + 1}"))
+    layout["annotations"] = labels
+    return go.Figure(traces, layout)
+
+
+def _label(x: float, y: float, text: str) -> dict[str, Any]:
+    return {
+        "x": x,
+        "y": y,
+        "text": text,
+        "showarrow": False,
+        "font": {"size": FONT_SIZE_PX - 2},
+    }

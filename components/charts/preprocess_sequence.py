@@ -1,0 +1,175 @@
+"""Charts of the preprocess stage along the sequence and along a video."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from components.chart_style import (
+    FONT_SIZE_PX,
+    GREY,
+    HEIGHT_SMALL,
+    KIND_COLORS,
+    ORANGE,
+    PURPLE,
+    SKY,
+    base_layout,
+    pointer_meta,
+)
+
+# Attention mask 0 and 1, then token types 0, 1 and 2, as one scale of whole numbers.
+MASK_NAMES = ("masked", "attended to", "text", "image", "video")
+MASK_LABELS = ("0 masked", "1 attended", "0 text", "1 image", "2 video")
+MASK_COLORS = (GREY, PURPLE, "#6f7682", KIND_COLORS["image"], KIND_COLORS["video"])
+
+
+def plot_masks(attention_mask: np.ndarray, token_types: np.ndarray) -> go.Figure:
+    """``attention_mask`` and ``mm_token_type_ids`` over the sequence.
+
+    Args:
+        attention_mask: ``(seq,)`` of 0 and 1.
+        token_types: ``(seq,)``: 0 text, 1 image, 2 video.
+    """
+    codes = np.stack([attention_mask, token_types + 2]).astype(np.uint8)
+    used = np.unique(codes).tolist()  # only these get a colour in the key
+    counts = ", ".join(
+        f"{int((codes[1] == code).sum()):,} {MASK_NAMES[code]}" for code in used if code >= 2
+    )
+    layout = base_layout(
+        "Two more rows of integers: what may be attended to, and what is a picture",
+        height=HEIGHT_SMALL,
+        alt=f"Two strips over {len(token_types):,} tokens: attention_mask is 1 for "
+        f"{int(attention_mask.sum()):,} of them; mm_token_type_ids counts {counts}.",
+        x_title="sequence index",
+    )
+    layout["xaxis"] |= {"showgrid": False, "zeroline": False}
+    layout["yaxis"] |= {
+        "tickvals": [0, 1],
+        "ticktext": ["attention_mask", "mm_token_<br>type_ids"],
+        "autorange": "reversed",
+        "showgrid": False,
+        "zeroline": False,
+    }
+    layout["meta"] |= {
+        "pointer": pointer_meta("token"),
+        "columns": {"x": "Index", "customdata": "Value", "text": "Meaning"},
+    }
+    heat_map = go.Heatmap(
+        z=np.searchsorted(used, codes).astype(np.uint8),
+        zmin=-0.5,
+        zmax=len(used) - 0.5,
+        colorscale=_steps([MASK_COLORS[code] for code in used]),
+        ygap=6,
+        customdata=np.stack([attention_mask, token_types]).astype(np.uint8),
+        text=[[MASK_NAMES[code] for code in line] for line in codes.tolist()],
+        hovertemplate="token %{x}<br>%{y} = %{customdata}: %{text}<extra></extra>",
+        colorbar={
+            "tickvals": list(range(len(used))),
+            "ticktext": [MASK_LABELS[code] for code in used],
+            "ticks": "",
+        },
+    )
+    return go.Figure(heat_map, layout)
+
+
+def _steps(colors: Sequence[str]) -> list[tuple[float, str]]:
+    """A colour scale in steps, one for each whole number."""
+    return [
+        (edge / len(colors), color)
+        for number, color in enumerate(colors)
+        for edge in (number, number + 1)
+    ]
+
+
+PAIR_COLORS = (SKY, ORANGE)
+MAX_FILE_FRAMES = 2000  # drawn; of a longer file every second, third, ...
+
+
+def plot_timeline(
+    frame_indices: Sequence[int], total_num_frames: int, fps: float, timestamps: Sequence[float]
+) -> go.Figure:
+    """Which frames of the file were taken, and how they pair up.
+
+    Args:
+        frame_indices: of the sampled frames, in the file.
+        total_num_frames: frames in the file.
+        fps: frames a second of the file.
+        timestamps: seconds that stand in the prompt, one per pair.
+    """
+    layout = base_layout(
+        f"{len(frame_indices)} of the file's {total_num_frames:,} frames are taken, two to a pair",
+        height=HEIGHT_SMALL,
+        alt=f"Timeline of {total_num_frames / fps:.3g} seconds: sampled are the frames "
+        f"{', '.join(str(index) for index in frame_indices)}.",
+        x_title="time in the file (s)",
+    )
+    layout |= {"showlegend": False}
+    layout["yaxis"] |= {
+        "tickvals": [0, 1, 2],
+        "ticktext": ["file", "sampled", "pairs"],
+        "range": [-0.5, 2.7],
+        "zeroline": False,
+        "showgrid": False,
+    }
+    layout["xaxis"] |= {"zeroline": False}
+    step = max(1, -(-total_num_frames // MAX_FILE_FRAMES))
+    every = np.arange(0, total_num_frames, step)
+    taken = np.asarray(frame_indices)
+    pairs = np.arange(len(taken)) // 2
+    colors = [PAIR_COLORS[pair % 2] for pair in pairs]
+    traces = [
+        go.Scatter(
+            x=(every / fps).astype(np.float32),
+            y=np.zeros(len(every), np.uint8),
+            customdata=every.astype(np.int32),
+            mode="markers",
+            name="frames of the file",
+            marker={"symbol": "line-ns-open", "size": 10, "color": GREY},
+            hovertemplate="frame %{customdata} of the file, %{x:.3f} s<extra></extra>",
+        ),
+        go.Scatter(
+            x=(taken / fps).astype(np.float32),
+            y=np.ones(len(taken), np.uint8),
+            customdata=np.stack([taken, pairs + 1], axis=1).astype(np.int32),
+            mode="markers",
+            name="sampled",
+            marker={
+                "size": 11,
+                "color": colors,
+                "symbol": ["circle" if pair % 2 == 0 else "diamond" for pair in pairs],
+            },
+            hovertemplate="frame %{customdata[0]} of the file at %{x:.3f} s, in pair "
+            "%{customdata[1]}<extra></extra>",
+        ),
+        *(_pair_line(taken[pairs == pair] / fps, pair) for pair in range(len(timestamps))),
+    ]
+    layout["annotations"] = [
+        _label(seconds, 2.4, f"{seconds:.1f} s") for seconds in timestamps[:: _thin(timestamps)]
+    ]
+    return go.Figure(traces, layout)
+
+
+def _thin(timestamps: Sequence[float], limit: int = 12) -> int:
+    """Every how many labels are written, so that they stay apart."""
+    return max(1, -(-len(timestamps) // limit))
+
+
+def _pair_line(seconds: np.ndarray, pair: int) -> go.Scatter:
+    middle = float(seconds.mean())
+    first, last = float(seconds[0]), float(seconds[-1])
+    return go.Scatter(
+        x=np.array([first, first, last, last], np.float32),
+        y=np.array([1.35, 2, 2, 1.35], np.float32),
+        mode="lines",
+        name=f"pair {pair + 1}",
+        line={"color": PAIR_COLORS[pair % 2], "width": 2},
+        hovertemplate=f"pair {pair + 1}: middle at {middle:.2f} s<extra></extra>",
+    )
+
+
+def _label(x: float, y: float, text: str) -> dict[str, Any]:
+    font = {"size": FONT_SIZE_PX - 2}
+    return {"x": x, "y": y, "text": text, "showarrow": False, "font": font}

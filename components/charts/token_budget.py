@@ -1,0 +1,125 @@
+"""Charts of the token budget: what a prompt costs at other limits of pixels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from components.chart_style import (
+    GREY,
+    HEIGHT_MEDIUM,
+    KIND_COLORS,
+    PINK,
+    PURPLE,
+    base_layout,
+)
+
+
+def plot_ladder_tokens(
+    max_pixels: np.ndarray, visual: np.ndarray, text: int, current: int | None
+) -> go.Figure:
+    """How many tokens a picture becomes at growing limits.
+
+    Args:
+        max_pixels: ``(rungs,)``.
+        visual: ``(rungs,)``: tokens of all pictures.
+        text: tokens of everything else.
+        current: the rung in force.
+    """
+    layout = _ladder_layout(
+        "Tokens grow with the pixels until the picture fits as it is",
+        f"Bars of {len(max_pixels)} limits: from {visual[0] + text:,} to {visual[-1] + text:,} "
+        "tokens.",
+        "tokens in the sequence",
+        max_pixels,
+        current,
+    )
+    layout["barmode"] = "stack"
+    places = np.arange(len(max_pixels), dtype=np.int32)
+    limits = np.asarray(max_pixels).astype(np.int32)
+    return go.Figure(
+        [
+            _bar(places, np.full(len(places), text), limits, "text and specials", GREY, "tokens"),
+            _bar(places, visual, limits, "pictures", KIND_COLORS["image"], "tokens"),
+        ],
+        layout,
+    )
+
+
+def plot_ladder_times(
+    max_pixels: np.ndarray,
+    vision_ms: np.ndarray,
+    prefill_ms: np.ndarray,
+    current: int | None,
+) -> go.Figure:
+    """What was measured at each limit; NaN where nothing was.
+
+    Args:
+        max_pixels: ``(rungs,)``.
+        vision_ms: ``(rungs,)`` float: the vision tower.
+        prefill_ms: ``(rungs,)`` float: merge and decoder.
+        current: the rung in force.
+    """
+    total = vision_ms + prefill_ms
+    done = np.flatnonzero(~np.isnan(total))
+    words = "nothing measured yet"
+    if len(done):
+        words = f"from {total[done[0]]:.3g} to {total[done[-1]]:.3g} ms"
+    layout = _ladder_layout(
+        "Time until the first token's logits, measured here",
+        f"Stacked bars of the vision tower's and the decoder's time: {words}.",
+        "milliseconds",
+        max_pixels,
+        current,
+    )
+    layout["barmode"] = "stack"
+    places = np.arange(len(max_pixels), dtype=np.int32)
+    limits = np.asarray(max_pixels).astype(np.int32)
+    return go.Figure(
+        [
+            _bar(places, vision_ms, limits, "vision tower", PURPLE, "ms"),
+            _bar(places, prefill_ms, limits, "decoder prefill", PINK, "ms"),
+        ],
+        layout,
+    )
+
+
+def _ladder_layout(
+    title: str, alt: str, y_title: str, max_pixels: np.ndarray, current: int | None
+) -> dict[str, Any]:
+    layout = base_layout(
+        title, height=HEIGHT_MEDIUM, alt=alt, x_title="max pixels", y_title=y_title
+    )
+    layout["xaxis"] |= {
+        "tickvals": list(range(len(max_pixels))),
+        "ticktext": [
+            f"<b>{_short(limit)}</b><br>now" if place == current else _short(limit)
+            for place, limit in enumerate(max_pixels)
+        ],
+        "range": [-0.6, len(max_pixels) - 0.4],
+        "showgrid": False,
+    }
+    layout["yaxis"] |= {"rangemode": "tozero"}
+    layout["legend"] = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
+    layout["meta"]["columns"] = {"customdata": "Max pixels"}
+    return layout
+
+
+def _short(limit: int) -> str:
+    """``16.4k``: the table has the whole number."""
+    return f"{limit / 1000:.3g}k" if limit < 1e6 else f"{limit / 1e6:.3g}M"
+
+
+def _bar(
+    places: np.ndarray, values: np.ndarray, limits: np.ndarray, name: str, color: str, unit: str
+) -> go.Bar:
+    return go.Bar(
+        x=places,
+        y=np.asarray(values, np.float32),
+        customdata=limits,
+        name=name,
+        marker={"color": color},
+        hovertemplate=f"max pixels %{{customdata:,}}<br>{name}: %{{y:,.4~g}} {unit}<extra></extra>",
+    )

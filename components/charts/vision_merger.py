@@ -18,25 +18,29 @@ from components.chart_style import (
 from components.charts.vision_position import frame_patches
 
 CLIP_QUANTILE = 0.99  # of |number| in a step: a few large ones would leave the rest pale
+MAX_NUMBERS = 256  # of each line; more than these are narrower than a pixel
 GAP = 1  # empty lines between steps
 
 
 def plot_merger_vectors(steps: Sequence[tuple[str, np.ndarray]], token: int) -> go.Figure:
-    """Every number of the four vectors and of what becomes of them, as lines of colour.
+    """The numbers of the four vectors and of what becomes of them, as lines of colour.
 
     Args:
         steps: name and (lines, numbers) values of each step; a long vector is broken into lines
-            of one patch's length. Each step has a colour range of its own.
+            of one patch's length, of which the first numbers are drawn. Each step has a colour
+            range of its own.
         token: sequence index of the token.
     """
     width = steps[0][1].shape[1]
+    shown = min(width, MAX_NUMBERS)
+    words = f"of {width:,}" if shown == width else f": the first {shown:,} of {width:,}"
     layout = base_layout(
-        f"Token {token} in the making: every number of every step",
+        f"Token {token} in the making: the numbers after each step",
         height=HEIGHT_LARGE,
         alt="Lines of colour for each step: "
         + "; ".join(f"{name}, numbers up to {np.nanmax(np.abs(v)):.3g}" for name, v in steps)
         + ".",
-        x_title=f"number in its line of {width:,}",
+        x_title=f"number in its line {words}".replace(" :", ":"),
         y_title="step",
     )
     traces, middles, top = [], [], 0
@@ -46,7 +50,7 @@ def plot_merger_vectors(steps: Sequence[tuple[str, np.ndarray]], token: int) -> 
         reach = float(np.quantile(known, CLIP_QUANTILE)) or 1.0
         traces.append(
             go.Heatmap(
-                z=values.astype(np.float32),
+                z=np.ascontiguousarray(values[:, :shown], np.float32),
                 y=lines,
                 name=name,
                 zmin=-reach,

@@ -19,6 +19,7 @@ from components.chart_style import (
 )
 from components.charts.vision_position import frame_patches
 
+MAX_DISTANCE = 32  # patches that the map reaches to each side; a photo has up to 80 and more
 MARKED_POINTS = 80  # longer lines are drawn without a marker at each distance
 
 
@@ -83,12 +84,16 @@ def plot_distance_kernel(kernel: np.ndarray, whose: str) -> go.Figure:
     """The score of one query and one key by how far apart they stand.
 
     Args:
-        kernel: (2 * grid_h - 1, 2 * grid_w - 1) scores; distance 0 in the middle.
+        kernel: (2 * grid_h - 1, 2 * grid_w - 1) scores; distance 0 in the middle. Far distances
+            are cut off, so that the near ones stay large.
         whose: the vectors, in words.
     """
-    down, across = (size // 2 for size in kernel.shape)
+    full = tuple(size // 2 for size in kernel.shape)
+    down, across = (min(reach, MAX_DISTANCE) for reach in full)
+    kernel = kernel[full[0] - down : full[0] + down + 1, full[1] - across : full[1] + across + 1]
+    cut = (down, across) != full
     layout = base_layout(
-        f"Score at every distance: {whose}",
+        f"Score {f'up to {MAX_DISTANCE} patches away' if cut else 'at every distance'}: {whose}",
         height=HEIGHT_MEDIUM,
         alt=f"Scores by distance, {down} rows up and down and {across} columns to both sides: "
         f"{float(kernel[down, across]):.3g} at distance 0, from {float(kernel.min()):.3g} to "

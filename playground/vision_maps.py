@@ -203,9 +203,10 @@ def _leading_directions(scatter: torch.Tensor, count: int) -> torch.Tensor:
         if error.norm() <= PRECISION * values[-1].abs():
             break
         basis, _ = torch.linalg.qr(image)
-    directions = leading.T.flip(0)
+    directions: torch.Tensor = leading.T.flip(0)
     largest = directions.abs().argmax(-1, keepdim=True)
-    return directions * directions.gather(-1, largest).sign()
+    signs: torch.Tensor = directions.gather(-1, largest).sign()
+    return directions * signs
 
 
 def _normalise(vectors: torch.Tensor) -> torch.Tensor:

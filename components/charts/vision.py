@@ -16,28 +16,34 @@ from components.chart_style import (
     ORANGE,
     SEQUENTIAL,
     base_layout,
+    pointer_meta,
 )
+from components.charts.small_arrays import compact_integers
 
 LOG_FROM_RATIO = 20.0  # a wider range of norms is drawn on a log axis
 
 
-def plot_patch_norms(norms: np.ndarray, tokens: np.ndarray, state: int, depth: int) -> go.Figure:
-    """How long each patch's vector is, on the patch grid.
+def plot_feature_norms(
+    norms: np.ndarray, tokens: np.ndarray, words: str, *, merged: bool, span: int
+) -> go.Figure:
+    """How long each patch's, or each merged token's, vector is, on its grid.
 
     Args:
-        norms: (grid_h, grid_w) Euclidean norms.
-        tokens: (grid_h, grid_w) sequence index of the merged token of each patch.
-        state: how many blocks the features went through.
-        depth: blocks of the tower.
+        norms: (rows, columns) Euclidean norms.
+        tokens: (rows, columns) sequence index of the token that each is, or becomes a part of.
+        words: which features they are, to end a title with.
+        merged: True for merged tokens, False for patches.
+        span: index into ``ModelInputs.spans``.
     """
     rows, columns = norms.shape
     low, high = float(norms.min()), float(norms.max())
+    what, many = ("token", "tokens") if merged else ("patch", "patches")
     layout = base_layout(
-        f"Norm of each patch {state_words(state, depth)}: bright patches carry long vectors",
+        f"Norm of each {what} {words}: bright ones carry long vectors",
         height=HEIGHT_MEDIUM,
-        alt=f"Heat map of {rows} by {columns} patches; norms from {low:.3g} to {high:.3g}.",
-        x_title="patch column",
-        y_title="patch row",
+        alt=f"Heat map of {rows} by {columns} {many}; norms from {low:.3g} to {high:.3g}.",
+        x_title=f"{what} column",
+        y_title=f"{what} row",
     )
     # Square cells that fill the frame: the axis gives way, not the aspect.
     layout["xaxis"] |= {"constrain": "domain", "showgrid": False, "zeroline": False}
@@ -50,12 +56,13 @@ def plot_patch_norms(norms: np.ndarray, tokens: np.ndarray, state: int, depth: i
     }
     heat_map = go.Heatmap(
         z=norms.astype(np.float32),
-        customdata=tokens.astype(np.int32),
+        customdata=compact_integers(tokens),
         colorscale=SEQUENTIAL,
         colorbar={"title": {"text": "norm"}},
-        hovertemplate="patch row %{y}, column %{x}<br>norm %{z:.4g}<br>"
-        "becomes part of token %{customdata}<extra></extra>",
+        hovertemplate=f"{what} row %{{y}}, column %{{x}}<br>norm %{{z:.4g}}<br>"
+        f"{'is' if merged else 'becomes part of'} token %{{customdata}}<extra></extra>",
     )
+    layout["meta"]["pointer"] = pointer_meta("merged" if merged else "patch", span=span)
     layout["meta"]["columns"] = {"customdata": "token", "z": "norm"}
     return go.Figure(heat_map, layout)
 

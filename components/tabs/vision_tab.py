@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import gradio as gr
 
-import playground
 from components.charts.token_labels import span_name
-from components.charts.vision import plot_norm_summary, plot_patch_norms, state_words
-from components.pictures import picture_html
-from components.plotly_view import PlotlyView
-from components.snippets import write_snippet
-from components.stage_tab import App, StageTab, build_code_panel, build_stage_header
+from components.html_view import build_html_view
+from components.stage_tab import App, Section, StageTab, build_stage_header, draw_sections
+from components.tabs.vision_attention import build_attention_section
+from components.tabs.vision_blocks import build_blocks_section
+from components.tabs.vision_merger import build_merger_section
+from components.tabs.vision_pictures import within
+from components.tabs.vision_position import build_position_section
+from components.tabs.vision_rope import build_rope_section
 from playground.pipeline import Run
-from playground.pointer import patch_tokens
-from playground.records import ModelInputs, Progress, TowerOutput, VisualSpan
+from playground.records import Progress
 
-FIRST_STATE = 4  # blocks passed in the first picture; less in a shallower tower
 NO_PICTURE = (
     '<p class="note">This prompt holds no picture and no video, so the vision tower does not run: '
     "the sequence goes from the tokenizer straight to the decoder. Add a picture to see it work."
     "</p>"
 )
-COLOR_NAMES = ("red", "green", "blue")
+# The name of each part, in the order in which the tab shows them.
+PARTS = (
+    ("Blocks", build_blocks_section),
+    ("Attention", build_attention_section),
+    ("Position grid", build_position_section),
+    ("RoPE", build_rope_section),
+    ("Merger and taps", build_merger_section),
+)
 
 
 def build_vision_tab(app: App) -> StageTab:
@@ -35,135 +43,57 @@ def build_vision_tab(app: App) -> StageTab:
         "Each 16-pixel patch becomes a vector; block after block, attention lets the patches look "
         "at one another, until four neighbours are merged into one token for the decoder.",
     )
-    facts = gr.HTML()
-    with gr.Column() as body:
-        with gr.Row():
-            state = gr.Slider(
-                0,
-                FIRST_STATE,
-                FIRST_STATE,
-                step=1,
-                label="Blocks passed",
-                min_width=240,
-                info="0 is the patch embedding plus position; the last one is the tower's output.",
-            )
-            span = gr.Dropdown(
-                [("image 1", 0)],
-                value=0,
-                label="Picture or video frame",
-                min_width=240,
-                visible=False,
-            )
-        with gr.Row():
-            with gr.Column(min_width=300):
-                picture = gr.HTML()
-            with gr.Column(min_width=300):
-                pca = gr.HTML()
-        with gr.Row():
-            norms = PlotlyView(label="Norm of each patch")
-            summary = PlotlyView(label="Norms through the tower")
-    code = build_code_panel()
+    facts = build_html_view()
+    span = gr.Dropdown(
+        [("image 1", 0)],
+        value=0,
+        label="Picture or video frame",
+        info="Every part below shows this one.",
+        visible=False,
+    )
+    sections: list[Section] = []
+    with gr.Column() as body, gr.Tabs(overflow_behavior="wrap"):
+        for name, build in PARTS:
+            with gr.Tab(name):
+                sections.append(build(app, span))
 
-    # input, unlike release, also hears the keyboard.
-    app.on_view(state.input, draw_state, [state, span], [pca, norms, code])
-    app.on_view(span.input, draw_span, [state, span], [picture, summary, pca, norms, code])
     return StageTab(
         stage="vision",
         run_button=run_button,
-        controls=(state, span),
-        outputs=(facts, body, state, span, picture, summary, pca, norms, code),
-        stream=stream_vision,
+        controls=(span, *(control for section in sections for control in section.controls)),
+        outputs=(facts, body, span, *(output for each in sections for output in each.outputs)),
+        stream=partial(stream_vision, sections=tuple(sections)),
     )
 
 
 def stream_vision(
-    run: Run, progress: Progress, state: int | None, span: int | None
+    run: Run,
+    progress: Progress,
+    span: float | None,
+    *settings: Any,
+    sections: tuple[Section, ...],
 ) -> Iterator[tuple[Any, ...]]:
-    """Run the tower where it has not run yet, and draw."""
+    """Run the tower where it has not run yet, and draw.
+
+    Args:
+        run: the page's run.
+        progress: called before every block.
+        span: the chosen picture or frame.
+        settings: the values of all the sections' controls, in order.
+        sections: the tab's parts.
+    """
     run.ensure("vision", progress)
+    yield *draw_header(run, span), *draw_sections(run, sections, settings)
+
+
+def draw_header(run: Run, span: float | None) -> tuple[Any, Any, Any]:
+    """The sizes in words, the parts where there is a picture, and the pictures to choose from."""
     spans = run.inputs.spans
     if not spans:
-        hidden = gr.update(visible=False)
-        yield (
-            NO_PICTURE,
-            hidden,
-            gr.skip(),
-            gr.skip(),
-            "",
-            None,
-            "",
-            None,
-            write_snippet("vision", run),
-        )
-        return
-    depth = run.engine.facts.vision_depth
-    state = _within(state, depth)
-    span = _within(span, len(spans) - 1)
+        return NO_PICTURE, gr.update(visible=False), gr.update(visible=False)
     names = [(span_name(run.inputs, each), index) for index, each in enumerate(spans)]
-    yield (
-        facts_html(run),
-        gr.update(visible=True),
-        gr.update(maximum=depth, value=state),
-        gr.update(choices=names, value=span, visible=len(spans) > 1),
-        *draw_span(run, state, span),
-    )
-
-
-def draw_span(run: Run, state: int | None, span: int | None) -> tuple[Any, ...]:
-    """Draw everything that belongs to one picture or frame."""
-    chosen, tower = _find_span(run, span)
-    return (
-        model_picture_html(run.inputs, chosen),
-        plot_norm_summary(
-            playground.vision_maps.norm_summary(tower, chosen), tower.deepstack_layers
-        ),
-        *draw_state(run, state, span),
-    )
-
-
-def draw_state(run: Run, state: int | None, span: int | None) -> tuple[Any, ...]:
-    """Draw what changes with the block: one picture and one heat map, with their code."""
-    chosen, tower = _find_span(run, span)
-    depth = len(tower.hidden_states) - 1
-    state = _within(state, depth)
-    norms = playground.vision_maps.patch_norms(tower, chosen, state)
-    return (
-        pca_picture_html(tower, chosen, state),
-        plot_patch_norms(norms, patch_tokens(chosen), state, depth),
-        write_snippet("vision", run, block=state, kind=chosen.kind),
-    )
-
-
-def model_picture_html(inputs: ModelInputs, span: VisualSpan) -> str:
-    """The picture as the model gets it, undone from its patches."""
-    pixels = playground.preprocess.unpatchify(inputs, span)[0]
-    height, width = pixels.shape[:2]
-    name = span_name(inputs, span)
-    if span.kind == "video":
-        name += f" (the first of {inputs.temporal_patch_size} frames)"
-    return picture_html(
-        pixels,
-        alt=f"{name} as the model is given it",
-        caption=f"What the model is given: {name}, {width} × {height} pixels, "
-        f"{span.grid_w} × {span.grid_h} patches",
-        grid=(span.grid_h, span.grid_w),
-    )
-
-
-def pca_picture_html(tower: TowerOutput, span: VisualSpan, state: int) -> str:
-    """The features of one state as colours, and how much of them the colours show."""
-    colours = playground.vision_maps.patch_pca(tower, span, state)
-    depth = len(tower.hidden_states) - 1
-    shares = ", ".join(
-        f"{name} {share:.0%}" for name, share in zip(COLOR_NAMES, colours.variance, strict=False)
-    )
-    return picture_html(
-        colours.rgb,
-        alt=f"Patch features {state_words(state, depth)} as colours; like colours, like features",
-        caption=f"Patch features {state_words(state, depth)}: like colours, like features. The "
-        f"three colours show {sum(colours.variance):.0%} of the variance ({shares}).",
-        pixelated=True,
-    )
+    chooser = gr.update(choices=names, value=within(span, len(spans) - 1), visible=len(spans) > 1)
+    return facts_html(run), gr.update(visible=True), chooser
 
 
 def facts_html(run: Run) -> str:
@@ -182,16 +112,3 @@ def facts_html(run: Run) -> str:
         "first layers."
     )
     return f'<p class="pg-fact">{html.escape(text)}</p>'
-
-
-def _find_span(run: Run, index: int | None) -> tuple[VisualSpan, TowerOutput]:
-    """The chosen span and the pass that it belongs to."""
-    span = run.inputs.spans[_within(index, len(run.inputs.spans) - 1)]
-    tower = run.vision.tower(span.kind)
-    assert tower is not None, "a span without its tower's pass"
-    return span, tower
-
-
-def _within(value: float | None, largest: int) -> int:
-    """A control's value in the range that this run has; nothing chosen means the first."""
-    return min(max(int(value or 0), 0), largest)

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import numpy as np
+import plotly.graph_objects as go
 
-from components.charts.vision import plot_norm_summary, plot_patch_norms, state_words
+from components.charts.vision import plot_feature_norms, plot_norm_summary, state_words
 
 NORMS = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.5]], np.float32)
 TOKENS = np.array([[7, 7, 8], [7, 7, 8]])
 
 
+def _draw_norms(*, merged: bool = False) -> go.Figure:
+    return plot_feature_norms(NORMS, TOKENS, "after 2 of 4 blocks", merged=merged, span=1)
+
+
 def test_patch_norms_are_drawn_as_they_are() -> None:
-    figure = plot_patch_norms(NORMS, TOKENS, 2, 4)
+    figure = _draw_norms()
     heat_map = figure.data[0]
     np.testing.assert_array_equal(heat_map.z, NORMS)
     np.testing.assert_array_equal(heat_map.customdata, TOKENS)
@@ -17,16 +22,25 @@ def test_patch_norms_are_drawn_as_they_are() -> None:
     assert "after 2 of 4 blocks" in figure.layout.title.text
     assert figure.layout.xaxis.title.text == "patch column"
     assert figure.layout.yaxis.title.text == "patch row"
+    assert figure.layout.meta["pointer"] == {"what": "patch", "span": 1}
+
+
+def test_norms_of_merged_tokens_are_named_so() -> None:
+    figure = _draw_norms(merged=True)
+    assert figure.layout.xaxis.title.text == "token column"
+    assert "Norm of each token" in figure.layout.title.text
+    assert figure.layout.meta["pointer"] == {"what": "merged", "span": 1}
+    assert "is token %{customdata}" in figure.data[0].hovertemplate
 
 
 def test_the_patch_grid_looks_like_the_picture() -> None:
-    layout = plot_patch_norms(NORMS, TOKENS, 0, 4).layout
+    layout = _draw_norms().layout
     assert layout.yaxis.autorange == "reversed"  # row 0 on top
     assert layout.yaxis.scaleanchor == "x"  # square patches
 
 
 def test_the_range_of_the_norms_is_said_in_words() -> None:
-    alt = plot_patch_norms(NORMS, TOKENS, 0, 4).layout.meta["alt"]
+    alt = _draw_norms().layout.meta["alt"]
     assert "2 by 3 patches" in alt
     assert "from 1 to 6.5" in alt
 

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.pictures import image_uri, picture_html, picture_row_html
+from components.pictures import (
+    color_values,
+    grey_out,
+    image_uri,
+    overlay_values,
+    picture_html,
+    picture_row_html,
+    scale_html,
+)
 from tests.components.html_reader import read_html
 
 
@@ -95,3 +103,52 @@ def test_no_picture_makes_no_row() -> None:
 def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"expected \(height, width, 3\) uint8, got \(8, 8"):
         picture_html(np.zeros(shape, np.uint8), alt="")
+
+
+def test_values_take_the_colours_of_the_scale() -> None:
+    stops = [(0.0, "#000000"), (0.5, "#ff0000"), (1.0, "#ffffff")]
+    values = np.array([[-9.0, 2.0, 3.0], [4.0, 6.0, 99.0]])
+    found = color_values(values, stops, 2.0, 6.0)
+    assert found.dtype == np.uint8
+    expected = [[[0, 0, 0], [0, 0, 0], [128, 0, 0]], [[255, 0, 0], [255] * 3, [255] * 3]]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_equal_values_have_a_colour_too() -> None:
+    assert color_values(np.ones((2, 2)), [(0.0, "#102030"), (1.0, "#ffffff")], 1, 1).max() == 48
+
+
+def test_an_overlay_lets_the_picture_through_where_there_is_nothing() -> None:
+    stops = [(0.0, "#ff0000"), (1.0, "#ffff00")]
+    found = overlay_values(np.array([[0.0, 0.25, 1.0]]), stops, 1.0)
+    assert found.shape == (1, 3, 4)
+    assert found[0, 0, 3] == 0
+    assert found[0, 1, 3] == pytest.approx(found[0, 2, 3] / 2, abs=1), "a square root"
+    np.testing.assert_array_equal(found[0, 2, :3], [255, 255, 0])
+
+
+def test_an_overlay_lies_over_the_whole_picture() -> None:
+    overlay = np.random.default_rng(0).integers(0, 256, (3, 5, 4), dtype=np.uint8)
+    page = read_html(picture_html(noise(48, 80), alt="", overlay=overlay, marked=(1, 4)))
+    image = page.find("img", cls="pg-overlay")[0].attrs
+    data = base64.b64decode(image["src"].partition("base64,")[2])
+    shown = np.asarray(Image.open(io.BytesIO(data)).convert("RGBA"))
+    seen = overlay[..., 3] > 0
+    np.testing.assert_array_equal(shown[seen], overlay[seen])
+    assert image["alt"] == "", "the picture below has the words"
+    assert page.find("svg", cls="pg-mark-cell")[0].attrs["viewbox"] == "0 0 5 3"
+    assert page.find("rect", x="4", y="1")
+    with pytest.raises(ValueError, match="columns, 4"):
+        picture_html(noise(4, 4), alt="", overlay=noise(2, 2))
+
+
+def test_the_ground_of_an_overlay_is_small_dark_and_grey() -> None:
+    ground = grey_out(noise(100, 200), max_side=50)
+    assert ground.shape == (25, 50, 3)
+    assert (ground == ground[..., :1]).all()
+    assert grey_out(np.full((4, 4, 3), 200, np.uint8), max_side=50).max() == 110
+
+
+def test_a_scale_says_what_its_ends_are() -> None:
+    words = read_html(scale_html([(0.0, "#000000"), (1.0, "#ffffff")], "0", "<1", "cosine"))
+    assert words.find("div", cls="pg-scale")[0].text == "cosine 0<1"

@@ -1,36 +1,68 @@
+"""The vision tab as a whole, and its blocks."""
+
 from __future__ import annotations
 
 from typing import Any
 
+import gradio as gr
 import numpy as np
 import pytest
 import torch
 
-from components.tabs.vision_tab import (
-    build_vision_tab,
-    draw_span,
+from components.charts.vision import state_words
+from components.stage_tab import StageTab
+from components.tabs.vision_blocks import (
+    PLAY,
+    STOP,
+    draw_blocks,
+    draw_maps,
+    draw_pca,
+    draw_pointed,
     draw_state,
-    facts_html,
-    stream_vision,
+    play_on,
+    toggle_play,
 )
+from components.tabs.vision_pictures import OWN, SHARED, STATE, source_choices
+from components.tabs.vision_tab import build_vision_tab, draw_header, facts_html
 from playground.engine import Engine
 from playground.pipeline import Run
-from playground.pointer import patch_rows, patch_tokens
+from playground.pointer import Place, locate_patch, locate_token, patch_rows, patch_tokens
 from playground.records import Clip, Picture
+from tests.components.html_reader import read_html
 from tests.components.runs import build_alone, ignore_progress, make_run
+from tests.components.test_pictures import decode
 
-NAMES = ("facts", "body", "state", "span", "picture", "summary", "pca", "norms", "code")
+NAMES = ("state", "source", "picture", "pca", "similarity", "norms", "summary", "code")
 
 
-def _draw(run: Run, state: int | None = 4, span: int | None = 0) -> dict[str, Any]:
-    """What the tab yields, by output."""
-    (drawn,) = stream_vision(run, ignore_progress, state, span)
-    return dict(zip(NAMES, drawn, strict=True))
+def _draw(
+    run: Run,
+    state: int | None = 4,
+    span: int | None = 0,
+    source: str = STATE,
+    place: Place | None = None,
+) -> dict[str, Any]:
+    """What the blocks' section shows, by output."""
+    return dict(zip(NAMES, draw_blocks(run, span, state, source, OWN, place), strict=True))
 
 
 @pytest.fixture(scope="module")
 def image_run(tiny_random_engine: Engine, picture: Picture) -> Run:
-    return make_run(tiny_random_engine, "What is this?", picture)
+    run = make_run(tiny_random_engine, "What is this?", picture)
+    run.ensure("vision")
+    return run
+
+
+@pytest.fixture(scope="module")
+def pair_run(tiny_random_engine: Engine, picture: Picture, wide_picture: Picture) -> Run:
+    run = make_run(tiny_random_engine, "Which?", picture, wide_picture)
+    run.ensure("vision")
+    return run
+
+
+@pytest.fixture(scope="module")
+def tab() -> StageTab:
+    return build_alone(build_vision_tab)
 
 
 @torch.no_grad()
@@ -48,6 +80,13 @@ def _plain_states(run: Run) -> list[torch.Tensor]:
         for hook in hooks:
             hook.remove()
     return [*states, output.last_hidden_state]
+
+
+def _point(run: Run, span: int, row: int, column: int) -> Place:
+    return locate_patch(run.inputs, run.positions, span, row, column)
+
+
+# -------------------------------------------------------------------------------- the blocks
 
 
 @pytest.mark.parametrize("state", [0, 2, 4])
@@ -75,13 +114,16 @@ def test_the_slider_fits_the_tower(image_run: Run) -> None:
     assert _draw(image_run, state=None)["state"]["value"] == 0
 
 
-def test_the_slider_redraws_one_picture_and_one_heat_map(image_run: Run) -> None:
-    first, other = draw_state(image_run, 1, 0), draw_state(image_run, 2, 0)
-    assert len(first) == 3
-    assert "states[1]" in first[2]
-    assert first[0] != other[0]
-    assert not np.array_equal(first[1].data[0].z, other[1].data[0].z)
-    assert "after 1 of 4 blocks" in first[0]
+def test_the_slider_redraws_the_state_and_nothing_else(image_run: Run) -> None:
+    first, other = (draw_state(image_run, 0, state, OWN, None) for state in (1, 2))
+    assert len(first) == 5
+    source, pca, similarity, norms, code = first
+    assert source == STATE, "the slider is about the patches"
+    assert "states[1]" in code
+    assert pca != other[1]
+    assert similarity != other[2]
+    assert not np.array_equal(norms.data[0].z, other[3].data[0].z)
+    assert "after 1 of 4 blocks" in pca
 
 
 def test_the_caption_says_how_much_the_colours_show(image_run: Run) -> None:
@@ -89,38 +131,147 @@ def test_the_caption_says_how_much_the_colours_show(image_run: Run) -> None:
     features = _plain_states(image_run)[2][rows]
     variance = np.linalg.svd((features - features.mean(0)).numpy(), compute_uv=False) ** 2
     share = variance[:3].sum() / variance.sum()
-    assert f"three colours show {share:.0%} of the variance" in draw_state(image_run, 2, 0)[0]
+    pca = draw_pca(image_run, 0, 2, STATE, OWN)
+    assert f"three colours show {share:.0%} of the variance" in pca
+    assert "fitted to this map alone" in pca
+
+
+def test_one_basis_for_all_blocks_is_a_choice(image_run: Run) -> None:
+    alone, shared = (draw_pca(image_run, 0, 2, STATE, basis) for basis in (OWN, SHARED))
+    assert alone != shared
+    assert "fitted to all blocks together" in shared
+    # A tap's features live in a space of their own.
+    assert "has one of its own" in draw_pca(image_run, 0, 2, "tap 1", SHARED)
+
+
+def test_the_similarity_map_is_that_of_the_pointed_patch(image_run: Run) -> None:
+    span = image_run.inputs.spans[0]
+    features = _plain_states(image_run)[3][torch.from_numpy(patch_rows(span))]
+    cosines = torch.nn.functional.cosine_similarity(features, features[1, 2], dim=-1).numpy()
+    html = draw_pointed(image_run, _point(image_run, 0, 1, 2), 0, 3, STATE)
+    assert "the patch at row 1, column 2" in html
+    assert f"above {np.median(cosines):.2f}" in html
+    assert f"cosine {cosines.min():.2f}" in html
+    pixels = decode(read_html(html).find("img")[0].attrs["src"])
+    assert pixels.shape[:2] == (span.grid_h, span.grid_w)
+    # The scale runs from dark blue to yellow, so red and green together grow with the cosine.
+    brightness = pixels.astype(int) @ [1, 3, 0]
+    order = np.argsort(cosines.ravel())
+    assert (np.diff(brightness.ravel()[order]) >= -4).all()
+    assert brightness[1, 2] == brightness.max()
+
+
+def test_without_a_pointer_the_middle_patch_is_looked_at(image_run: Run) -> None:
+    span = image_run.inputs.spans[0]
+    words = f"row {span.grid_h // 2}, column {span.grid_w // 2}"
+    assert words in _draw(image_run)["similarity"]
+    assert "click" in _draw(image_run)["similarity"]
+    token = locate_token(image_run.inputs, image_run.positions, span.start + 1)
+    assert "row 0, column 2" in _draw(image_run, place=token)["similarity"]
+
+
+def test_a_place_in_another_picture_is_not_taken_for_one_here(pair_run: Run) -> None:
+    drawn = _draw(pair_run, span=0, place=_point(pair_run, 1, 0, 0))
+    assert "row 0, column 0" not in drawn["similarity"]
+
+
+def test_a_click_does_not_start_the_tower(tiny_random_engine: Engine, picture: Picture) -> None:
+    run = make_run(tiny_random_engine, "What is this?", picture)
+    assert draw_pointed(run, None, 0, 2, STATE) == gr.skip()
+    assert not run.has("vision")
+
+
+@pytest.mark.parametrize("source", ["tap 1", "tap 3", "merger"])
+def test_taps_and_merger_have_the_same_views(image_run: Run, source: str) -> None:
+    tower, span = image_run.vision.image, image_run.inputs.spans[0]
+    assert tower is not None
+    stack = {"tap 1": tower.deepstack_features[0], "tap 3": tower.deepstack_features[2]}
+    expected = stack.get(source, tower.pooler_output).norm(dim=-1)
+    pca, similarity, norms, _ = draw_maps(image_run, 0, 2, source, OWN, None)
+    np.testing.assert_allclose(norms.data[0].z.ravel(), expected, rtol=1e-6)
+    tokens = np.arange(span.start, span.end).reshape(span.merged_h, span.merged_w)
+    np.testing.assert_array_equal(norms.data[0].customdata, tokens)
+    for html in (pca, similarity):
+        image = read_html(html).find("img")[0].attrs
+        assert (image["width"], image["height"]) == (str(span.merged_w), str(span.merged_h))
+    assert "the token of the patch" in similarity
+
+
+def test_the_embedding_can_be_seen_before_its_position(image_run: Run) -> None:
+    tower, span = image_run.vision.image, image_run.inputs.spans[0]
+    assert tower is not None
+    norms = draw_maps(image_run, 0, 2, "embedding", OWN, None)[2]
+    plain = tower.patch_embeds.norm(dim=-1).numpy()[patch_rows(span)]
+    np.testing.assert_allclose(norms.data[0].z, plain, rtol=1e-6)
+    assert "before the position is added" in norms.layout.title.text
+
+
+def test_every_source_can_be_chosen(image_run: Run) -> None:
+    choices = source_choices(image_run.engine.facts)
+    assert [value for _, value in choices] == [
+        STATE, "embedding", "tap 1", "tap 2", "tap 3", "merger",
+    ]  # fmt: skip
+    assert _draw(image_run, source="tap 2")["source"]["value"] == "tap 2"
+    # One left over from a tower with more taps.
+    assert _draw(image_run, source="tap 9")["source"]["value"] == STATE
+
+
+def test_pictures_of_the_whole_follow_the_pointer(pair_run: Run) -> None:
+    drawn = _draw(pair_run, span=1)
+    for name in ("picture", "pca", "similarity"):
+        assert read_html(drawn[name]).find("div", data_span="1"), name
+    assert drawn["norms"].layout.meta["pointer"]["span"] == 1
+
+
+# ------------------------------------------------------------------------------------- play
+
+
+def test_playing_stops_on_the_last_block(image_run: Run) -> None:
+    timer, button, state, *_ = play_on(image_run, 0, 2, OWN, None)
+    assert (timer.active, button, state) == (True, STOP, 3)
+    timer, button, state, _, pca, *_ = play_on(image_run, 0, 3, OWN, None)
+    assert (timer.active, button, state) == (False, PLAY, 4)
+    assert state_words(4, 4) in pca
+    assert play_on(image_run, 0, 4, OWN, None)[2] == 0, "played again, it starts over"
+
+
+def test_the_button_starts_and_stops(image_run: Run, tiny_random_engine: Engine) -> None:
+    timer, button = toggle_play(image_run, PLAY)
+    assert (timer.active, button) == (True, STOP)
+    timer, button = toggle_play(image_run, STOP)
+    assert (timer.active, button) == (False, PLAY)
+    words = make_run(tiny_random_engine, "Hello")
+    words.ensure("vision")
+    assert toggle_play(words, PLAY)[0].active is False
+    assert play_on(words, 0, 2, OWN, None)[0].active is False
+
+
+# ---------------------------------------------------------------------------- the whole tab
 
 
 def test_one_picture_needs_no_chooser(image_run: Run) -> None:
-    assert _draw(image_run)["span"]["visible"] is False
+    assert draw_header(image_run, 0)[2]["visible"] is False
 
 
-def test_each_picture_can_be_chosen(
-    tiny_random_engine: Engine, picture: Picture, wide_picture: Picture
-) -> None:
-    run = make_run(tiny_random_engine, "Which?", picture, wide_picture)
-    drawn = _draw(run, span=1)
-    assert drawn["span"]["choices"] == [("image 1", 0), ("image 2", 1)]
-    assert drawn["span"]["visible"] is True
-    grid = tuple(run.inputs.image_grid_thw[1, 1:].tolist())
+def test_each_picture_can_be_chosen(pair_run: Run) -> None:
+    chooser = draw_header(pair_run, 1)[2]
+    assert chooser["choices"] == [("image 1", 0), ("image 2", 1)]
+    assert (chooser["visible"], chooser["value"]) == (True, 1)
+    drawn = _draw(pair_run, span=1)
+    grid = tuple(pair_run.inputs.image_grid_thw[1, 1:].tolist())
     assert drawn["norms"].data[0].z.shape == grid
     assert "image 2" in drawn["picture"]
     # A choice left over from a run with more pictures falls back to one that is there.
-    assert _draw(run, span=7)["span"]["value"] == 1
+    assert draw_header(pair_run, 7)[2]["value"] == 1
 
 
 def test_the_frames_of_a_video_can_be_chosen(tiny_random_engine: Engine, clip: Clip) -> None:
     run = make_run(tiny_random_engine, "Where does it go?", clip=clip)
-    names = [name for name, _ in _draw(run)["span"]["choices"]]
+    names = [name for name, _ in draw_header(run, 0)[2]["choices"]]
     times = run.inputs.media[0].timestamps
     assert names == [f"video 1, {time:.1f} s" for time in times]
     assert len(names) == 2  # four frames, two to a temporal patch
-    assert "get_video_features" in draw_span(run, 0, 1)[-1]
-
-
-def test_the_code_follows_the_controls(image_run: Run) -> None:
-    assert "states[3]" in _draw(image_run, state=3)["code"]
+    assert "get_video_features" in _draw(run, 0, 1)["code"]
 
 
 def test_facts_are_this_runs_numbers(image_run: Run) -> None:
@@ -132,15 +283,21 @@ def test_facts_are_this_runs_numbers(image_run: Run) -> None:
 
 
 def test_text_alone_gets_a_sentence_and_no_charts(tiny_random_engine: Engine) -> None:
-    drawn = _draw(make_run(tiny_random_engine, "Hello"))
-    assert "no picture" in drawn["facts"]
-    assert drawn["body"]["visible"] is False
+    run = make_run(tiny_random_engine, "Hello")
+    words, body, chooser = draw_header(run, 0)
+    assert "no picture" in words
+    assert body["visible"] is False
+    assert chooser["visible"] is False
+    drawn = _draw(run)
     assert drawn["norms"] is None
-    assert drawn["summary"] is None
+    assert drawn["pca"] == ""
 
 
-def test_the_tab_yields_a_value_for_every_output(tiny_random_engine: Engine) -> None:
-    tab = build_alone(build_vision_tab)
+def test_the_tab_yields_a_value_for_every_output(
+    tab: StageTab, tiny_random_engine: Engine, pair_run: Run
+) -> None:
+    assert len(set(tab.outputs)) == len(tab.outputs)
     values = [control.value for control in tab.controls]
-    (drawn,) = tab.stream(make_run(tiny_random_engine, "Hello"), ignore_progress, *values)
-    assert len(drawn) == len(tab.outputs)
+    for run in (make_run(tiny_random_engine, "Hello"), pair_run):
+        (drawn,) = tab.stream(run, ignore_progress, *values)
+        assert len(drawn) == len(tab.outputs)

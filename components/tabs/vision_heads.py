@@ -1,0 +1,114 @@
+"""The vision tab's summary of all heads: how widely each spreads its attention, and how far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import gradio as gr
+import numpy as np
+
+import playground
+from components.charts.vision_attention import plot_head_distance, plot_head_entropy
+from components.tabs.vision_focus import PatchFocus, choose_patch, fact_html
+from playground.pipeline import Run
+from playground.records import Progress
+
+if TYPE_CHECKING:
+    from playground.vision_attention import EvenAttention
+
+# Up to so many scores, all heads are measured with the run: about a second on two cores.
+AUTO_SCORES = 50_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeadSummary:
+    """All heads of all blocks over one picture or frame; NaN in blocks not yet measured."""
+
+    entropy: np.ndarray  # (blocks, heads) float32, nats
+    distance: np.ndarray  # (blocks, heads) float32, patches
+    num_lookers: int
+    even: EvenAttention
+
+
+# The summaries of runs that are still held; a few kB each.
+_SUMMARIES: WeakKeyDictionary[Run, dict[int, HeadSummary]] = WeakKeyDictionary()
+
+
+def draw_summary(run: Run, span: float | None) -> tuple[Any, ...]:
+    """The summary of all heads where it is there or soon made, else a button that makes it."""
+    focus = choose_patch(run, span, None)
+    if focus is None:
+        return "", gr.skip(), None, None
+    summary = _SUMMARIES.get(run, {}).get(focus.number)
+    cost = playground.vision_attention.count_scores(run.engine, focus.span)
+    if summary is None and cost <= AUTO_SCORES:
+        *_, summary = measure_all(run, focus)
+    if summary is None:
+        words = fact_html(
+            f"With {focus.span.num_patches:,} patches this takes a while, so it waits for you: "
+            f"{run.engine.facts.vision_depth} blocks, one after another. Stop ends it."
+        )
+        return words, gr.update(visible=True), None, None
+    return summary_html(focus, summary), gr.update(visible=False), *_plot_summary(summary)
+
+
+def measure_heads(run: Run, progress: Progress, span: float | None) -> Iterator[tuple[Any, ...]]:
+    """Measure block after block, and fill the charts with each."""
+    focus = choose_patch(run, span, None)
+    if focus is None:
+        return
+    depth = run.engine.facts.vision_depth
+    for number, summary in enumerate(measure_all(run, focus)):
+        done = number + 1 == depth
+        words = (
+            summary_html(focus, summary)
+            if done
+            else fact_html(f"{number + 1} of {depth} blocks are measured.")
+        )
+        yield words, gr.update(visible=not done), *_plot_summary(summary)
+        progress("heads of block", number + 1, depth)
+
+
+def measure_all(run: Run, focus: PatchFocus) -> Iterator[HeadSummary]:
+    """The summary after each block; the last one is kept with the run."""
+    attention, engine = playground.vision_attention, run.engine
+    shape = engine.facts.vision_depth, engine.facts.vision_num_heads
+    entropy, distance = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
+    even = attention.measure_even(focus.span)
+    for block in range(shape[0]):
+        heads = attention.measure_block(engine, focus.tower, focus.span, block)
+        entropy[block], distance[block] = heads.entropy, heads.distance
+        summary = HeadSummary(entropy.copy(), distance.copy(), heads.num_lookers, even)
+        if block + 1 == shape[0]:
+            _SUMMARIES.setdefault(run, {})[focus.number] = summary
+        yield summary
+
+
+def summary_html(focus: PatchFocus, summary: HeadSummary) -> str:
+    """The most local and the most global head, in words."""
+    distance, entropy = summary.distance, summary.entropy
+    near = np.unravel_index(distance.argmin(), distance.shape)
+    far = np.unravel_index(distance.argmax(), distance.shape)
+    over = (
+        f"all {summary.num_lookers:,} patches"
+        if summary.num_lookers == focus.span.num_patches
+        else f"{summary.num_lookers:,} of the {focus.span.num_patches:,} patches, evenly spread"
+    )
+    return fact_html(
+        f"The mean over {over}. Attention spread evenly would have an entropy of log "
+        f"{focus.span.num_patches:,} = {summary.even.entropy:.2f} nats and reach "
+        f"{summary.even.distance:.1f} patches far. The most local head is head {near[1]} of block "
+        f"{near[0]} ({distance[near]:.1f} patches, {entropy[near]:.2f} nats), the farthest-looking "
+        f"one head {far[1]} of block {far[0]} ({distance[far]:.1f} patches, {entropy[far]:.2f} "
+        "nats). Click a cell to see that head on the picture."
+    )
+
+
+def _plot_summary(summary: HeadSummary) -> tuple[Any, Any]:
+    return (
+        plot_head_entropy(summary.entropy, summary.even.entropy),
+        plot_head_distance(summary.distance, summary.even.distance),
+    )

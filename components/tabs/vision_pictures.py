@@ -1,0 +1,145 @@
+"""The vision tab's pictures: what the model is given, features as colours, likeness to a patch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+import playground
+from components.chart_style import SEQUENTIAL
+from components.charts.vision import state_words
+from components.pictures import color_values, picture_html, scale_html
+from components.tabs.vision_focus import PatchFocus
+from playground.pipeline import Run
+
+if TYPE_CHECKING:
+    from playground.model_facts import ModelFacts
+    from playground.vision_maps import FeatureSource, PcaBasis
+
+PICTURE_SIDE = 640  # pixels of the longer side that are sent
+COLOR_NAMES = ("red", "green", "blue")
+STATE: Literal["state"] = "state"  # of the features, those that the slider belongs to
+OWN, SHARED = "own", "shared"  # whose principal components the colours are
+# The shared bases of runs that are still held; a few kB each.
+_BASES: WeakKeyDictionary[Run, dict[int, PcaBasis]] = WeakKeyDictionary()
+
+
+def pca_html(run: Run, focus: PatchFocus, wanted: FeatureSource, basis: str | None) -> str:
+    """The features as colours, and how much of them the colours show."""
+    shared = basis == SHARED and wanted.kind == STATE
+    features = playground.vision_maps.grid_features(focus.tower, focus.span, wanted)
+    colours = playground.vision_maps.feature_pca(
+        features, _shared_basis(run, focus) if shared else None
+    )
+    words = source_words(wanted, run.engine.facts)
+    what = "Tokens" if wanted.merged else "Patches"
+    shares = ", ".join(
+        f"{name} {share:.0%}" for name, share in zip(COLOR_NAMES, colours.variance, strict=False)
+    )
+    scope = "The colours are fitted to this map alone."
+    if shared:
+        scope = "The colours are fitted to all blocks together: they mean the same after each."
+    elif basis == SHARED:
+        scope = "Only what passes from block to block shares a basis; this has one of its own."
+    return picture_html(
+        colours.rgb,
+        alt=f"{what} {words} as colours; like colours, like features",
+        caption=f"{what} {words}: like colours, like features. The three colours show "
+        f"{sum(colours.variance):.0%} of the variance ({shares}). {scope}",
+        pixelated=True,
+        span=focus.number,
+    )
+
+
+def similarity_html(run: Run, focus: PatchFocus, wanted: FeatureSource) -> str:
+    """How alike each patch, or merged token, is to the one that is looked at."""
+    size = focus.span.merge_size if wanted.merged else 1
+    row, column = focus.patch[0] // size, focus.patch[1] // size
+    features = playground.vision_maps.grid_features(focus.tower, focus.span, wanted)
+    cosines = playground.vision_maps.feature_similarity(features, row, column)
+    low = float(cosines.min())
+    name = f"the token of {focus.words}" if wanted.merged else focus.words
+    words = source_words(wanted, run.engine.facts)
+    what = "tokens" if wanted.merged else "patches"
+    return picture_html(
+        color_values(cosines, SEQUENTIAL, low, 1.0),
+        alt=f"Cosine similarity of all {what} to {name}, {words}, from {low:.2f} to 1",
+        caption=f"Which {what} resemble {name}, {words}: the brighter, the more alike. "
+        f"Half of them have a cosine above {np.median(cosines):.2f}.{focus.hint}",
+        pixelated=True,
+        span=focus.number,
+        marked=(row, column),
+        legend=scale_html(SEQUENTIAL, f"{low:.2f}", "1", "cosine"),
+    )
+
+
+def model_picture_html(run: Run, focus: PatchFocus) -> str:
+    """The picture as the model gets it, undone from its patches."""
+    span, name = focus.span, focus.name
+    pixels = playground.preprocess.unpatchify(run.inputs, span)[0]
+    height, width = pixels.shape[:2]
+    if span.kind == "video":
+        name += f" (the first of {run.inputs.temporal_patch_size} frames)"
+    return picture_html(
+        pixels,
+        alt=f"{name} as the model is given it",
+        caption=f"What the model is given: {name}, {width} × {height} pixels, "
+        f"{span.grid_w} × {span.grid_h} patches",
+        grid=(span.grid_h, span.grid_w),
+        max_side=PICTURE_SIDE,
+        span=focus.number,
+    )
+
+
+def source_choices(facts: ModelFacts) -> list[tuple[str, str]]:
+    """What the features' chooser offers, with the values that ``read_source`` reads."""
+    taps = [
+        (f"DeepStack tap {number} (after block {block}, counted from 0)", f"tap {number}")
+        for number, block in enumerate(facts.deepstack_visual_indexes, 1)
+    ]
+    return [
+        ("Patches, after the blocks passed", STATE),
+        ("Patch embedding alone, without position", "embedding"),
+        *taps,
+        ("Merger output: the picture's tokens", "merger"),
+    ]
+
+
+def read_source(run: Run, state: float | None, source: str | None) -> FeatureSource:
+    """The slider and the chooser as one; a tap that this tower lacks is the slider's state."""
+    facts, make = run.engine.facts, playground.vision_maps.FeatureSource
+    if source == "embedding":
+        return make("embedding")
+    if source == "merger":
+        return make("merger")
+    taps = [f"tap {number}" for number in range(1, len(facts.deepstack_visual_indexes) + 1)]
+    if source in taps:
+        return make("tap", taps.index(source))
+    return make(STATE, within(state, facts.vision_depth))
+
+
+def source_words(source: FeatureSource, facts: ModelFacts) -> str:
+    """Which features these are, in words that follow a noun."""
+    if source.kind == "embedding":
+        return "as embedded, before the position is added"
+    if source.kind == "tap":
+        block = facts.deepstack_visual_indexes[source.index]
+        return f"of DeepStack tap {source.index + 1} (after block {block})"
+    if source.kind == "merger":
+        return "of the merger's output"
+    return state_words(source.index, facts.vision_depth)
+
+
+def within(value: float | None, largest: int) -> int:
+    """A control's value in the range that this run has; nothing chosen means the first."""
+    return min(max(int(value or 0), 0), largest)
+
+
+def _shared_basis(run: Run, focus: PatchFocus) -> PcaBasis:
+    """Fitted once for a run and picture: the slider then only colours."""
+    bases = _BASES.setdefault(run, {})
+    if focus.number not in bases:
+        bases[focus.number] = playground.vision_maps.fit_shared_basis(focus.tower, focus.span)
+    return bases[focus.number]

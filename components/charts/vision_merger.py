@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from components.chart_style import (
     BLUE,
     DIVERGING,
-    HEIGHT_LARGE,
+    HEIGHT_MEDIUM,
     HEIGHT_SMALL,
     base_layout,
     pointer_meta,
@@ -36,7 +36,7 @@ def plot_merger_vectors(steps: Sequence[tuple[str, np.ndarray]], token: int) -> 
     words = f"of {width:,}" if shown == width else f": the first {shown:,} of {width:,}"
     layout = base_layout(
         f"Token {token} in the making: the numbers after each step",
-        height=HEIGHT_LARGE,
+        height=HEIGHT_MEDIUM,
         alt="Lines of colour for each step: "
         + "; ".join(f"{name}, numbers up to {np.nanmax(np.abs(v)):.3g}" for name, v in steps)
         + ".",

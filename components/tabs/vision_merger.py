@@ -10,12 +10,13 @@ import numpy as np
 import playground
 from components.charts.vision_merger import plot_merger_vectors
 from components.html_view import build_html_view
-from components.pictures import image_uri
+from components.pictures import image_uri, picture_html
 from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section
 from components.tables import Mono, table_html
 from components.tabs.vision_focus import (
     PatchFocus,
+    capital,
     choose_patch,
     fact_html,
     skip_unless_run,
@@ -27,6 +28,7 @@ from playground.pointer import Place, patch_rows
 from playground.vision_merger import MergedToken, MergerStep
 
 FINAL = -1  # the value of the final merger in the chooser; taps count from 0
+PICTURE_SIDE = 320  # pixels of the longer side, sent and shown
 PATCH_WIDTH = 150  # CSS pixels of one enlarged patch
 STEP_NAMES = {
     "patches": "patches",
@@ -43,10 +45,11 @@ def build_merger_section(app: App, span: gr.Dropdown) -> Section:
     gr.Markdown("### Four patches become one token: the merger")
     intro = build_html_view()
     with gr.Row():
-        with gr.Column(min_width=280, scale=1):
+        with gr.Column(min_width=280):
+            picture = build_html_view()
+        with gr.Column(min_width=280):
             patches = build_html_view()
-        with gr.Column(min_width=320, scale=2):
-            alike = build_html_view()
+    alike = build_html_view()
     merger = gr.Dropdown(
         [("final merger", FINAL)],
         value=FINAL,
@@ -65,7 +68,7 @@ def build_merger_section(app: App, span: gr.Dropdown) -> Section:
 
     step_views = [patches, alike, steps, vectors]
     drawn = [intro, *step_views, taps, *maps]
-    controls, outputs = (span, merger, app.pointed), (merger, *drawn)
+    controls, outputs = (span, merger, app.pointed), (merger, picture, *drawn)
     redraw = skip_unless_run(_redraw_merger, len(step_views))
     app.on_view(merger.input, redraw, controls, step_views)
     app.on_view(span.input, skip_unless_run(draw_merger, len(outputs)), controls, outputs)
@@ -79,13 +82,17 @@ def draw_merger(
     """Everything of this part."""
     focus = choose_patch(run, span, pointed)
     if focus is None:
-        return gr.skip(), *_nothing()
+        return gr.skip(), "", *_nothing()
     names = [("final merger", FINAL)] + [
         (f"DeepStack tap {number + 1}, after block {block}", number)
         for number, block in enumerate(focus.tower.deepstack_layers)
     ]
     merger = _within(focus, merger)
-    return gr.update(choices=names, value=merger), *draw_token(run, focus, merger)
+    return (
+        gr.update(choices=names, value=merger),
+        picture_view_html(run, focus),
+        *draw_token(run, focus, merger),
+    )
 
 
 def _point(run: Run, place: Place | None, span: int | None, merger: int | None) -> tuple[Any, ...]:
@@ -140,6 +147,18 @@ def intro_html(focus: PatchFocus) -> str:
         f"than the decoder should read, so each {size} × {size} of them become one token: "
         f"{span.merged_h * span.merged_w:,} tokens. Token {span.start + focus.token} of the "
         f"sequence is made of the patches at rows {rows}, columns {columns}.{hint}"
+    )
+
+
+def picture_view_html(run: Run, focus: PatchFocus) -> str:
+    """The whole picture, small, to point at."""
+    return picture_html(
+        playground.preprocess.unpatchify(run.inputs, focus.span)[0],
+        alt=f"{focus.name} as the model is given it",
+        caption=f"{capital(focus.name)}: click a place to see its four patches.",
+        max_side=PICTURE_SIDE,
+        shown_width=PICTURE_SIDE,
+        span=focus.number,
     )
 
 

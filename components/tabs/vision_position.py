@@ -53,7 +53,8 @@ def build_position_section(app: App, span: gr.Dropdown) -> Section:
         close_up = PlotlyView(label="Close-up of the neighbours")
     blend = build_html_view()
     with gr.Row():
-        similarity = PlotlyView(label="Similarity of positions")
+        with gr.Column(min_width=300):
+            similarity = PlotlyView(label="Similarity of positions")
         with gr.Column(min_width=300):
             resampled = build_html_view()
     gr.Markdown("#### What if: nearest entry instead of a mixture")
@@ -61,7 +62,7 @@ def build_position_section(app: App, span: gr.Dropdown) -> Section:
         with gr.Column(min_width=300):
             change = build_html_view(TRY_NOTE)
         try_nearest = gr.Button("Try nearest", size="sm", scale=0, min_width=140)
-    words = PlotlyView(label="Next token", empty="Press Try nearest to compare.")
+    words = PlotlyView(label="Next token", visible=False)
 
     def point(run: Run, place: Place | None, number: int | None) -> tuple[Any, ...]:
         return draw_patch(run, number, place)
@@ -88,7 +89,8 @@ def _wire_nearest(app: App, button: gr.Button, outputs: list[Any]) -> None:
             bar((done, total or None), desc=what, unit="")
 
         with user_messages():
-            yield draw_nearest(app.runs.get(run_key), report)
+            change, figure = draw_nearest(app.runs.get(run_key), report)
+            yield change, gr.update(value=figure, visible=figure is not None)
 
     button.click(
         handler,
@@ -106,7 +108,7 @@ def _wire_nearest(app: App, button: gr.Button, outputs: list[Any]) -> None:
 def draw_position(run: Run, span: int | None, pointed: Place | None) -> tuple[Any, ...]:
     """Everything of this part; the what-if goes back to its question."""
     question = TRY_NOTE if run.inputs.spans else ""
-    return *draw_picture(run, span, pointed), question, None
+    return *draw_picture(run, span, pointed), question, gr.update(value=None, visible=False)
 
 
 def draw_picture(run: Run, span: int | None, pointed: Place | None) -> tuple[Any, ...]:
@@ -206,7 +208,7 @@ def blend_html(focus: PatchFocus, samples: GridSamples, blended: BlendedPosition
     )
     return stack_html(
         place,
-        table_html(headers, rows, "The entries around it", right=(0, 3, 4)),
+        table_html(headers, rows, "The entries around it", right=(0, 4)),
         fact_html(f"The sum of these four vectors, of norm {blended.norm:.4g}, is {check}."),
     )
 
@@ -214,7 +216,7 @@ def blend_html(focus: PatchFocus, samples: GridSamples, blended: BlendedPosition
 # ------------------------------------------------------------------ nearest instead of bilinear
 
 
-def draw_nearest(run: Run, progress: Progress) -> tuple[Any, ...]:
+def draw_nearest(run: Run, progress: Progress) -> tuple[str, Any]:
     """Run the tower with nearest positions, merge, decode, and compare the next token."""
     grid = playground.position_grid
     run.ensure("decoder", progress)

@@ -235,7 +235,8 @@ def distance_html(
         return fact_html(
             "Two vectors of ones, moved apart: at distance 0 all pairs agree (score 1). One row "
             f"down the score is {below:.3f}, one column to the right {right:.3f}; far away only "
-            "the slow pairs still agree. This is what every head starts from; its own vectors "
+            "the slow pairs still agree. Both lines follow one curve, since rows and columns turn "
+            "at the same speeds. This is what every head starts from; its own vectors "
             "decide which pairs count."
         )
     best = np.unravel_index(int(kernel.argmax()), kernel.shape)

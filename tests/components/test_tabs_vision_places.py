@@ -41,6 +41,7 @@ ROPE_NAMES = (
 )  # fmt: skip
 MERGER_NAMES = (
     "merger",
+    "picture",
     "intro",
     "patches",
     "alike",
@@ -275,6 +276,7 @@ def test_the_table_of_frequencies(tiny_random_engine: Engine, picture: Picture) 
 def test_the_four_patches_are_places_of_the_pointer(run: Run) -> None:
     place = locate_patch(run.inputs, run.positions, 1, 3, 7)
     drawn = _draw(build_merger_section, MERGER_NAMES, run, 1, FINAL, place)
+    assert read_html(drawn["picture"]).find("div", cls="pg-picture-frame", data_span="1")
     figures = read_html(drawn["patches"]).find("figure", data_span="1")
     places = [(each.attrs["data-row"], each.attrs["data-column"]) for each in figures]
     assert places == [("2", "6"), ("2", "7"), ("3", "6"), ("3", "7")]

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from playground import (
         decoder,
+        decoder_attention,
+        dump,
+        influence,
         kv_cache,
         loading,
         media,
@@ -30,10 +33,15 @@ if TYPE_CHECKING:
         vision_maps,
         vision_merger,
         vision_rope,
+        what_if,
+        what_if_runs,
     )
 
 __all__ = [
     "decoder",
+    "decoder_attention",
+    "dump",
+    "influence",
     "kv_cache",
     "loading",
     "media",
@@ -50,6 +58,8 @@ __all__ = [
     "vision_maps",
     "vision_merger",
     "vision_rope",
+    "what_if",
+    "what_if_runs",
 ]
 
 

@@ -14,7 +14,7 @@ from transformers import DynamicCache
 
 from playground.capture import capture_inputs, capture_output_norms
 from playground.engine import Engine
-from playground.errors import ModelError
+from playground.errors import InputError, ModelError
 from playground.preprocess import model_kwargs
 from playground.records import (
     DecoderOutput,
@@ -196,3 +196,34 @@ def logit_lens(
             for row in all_ids
         ),
     )
+
+
+def track_word(
+    engine: Engine, output: DecoderOutput, position: int, token_id: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """How likely one word is through the layers, by the logit lens at one position.
+
+    Args:
+        engine: the loaded checkpoint.
+        output: the record of ``run_decoder``.
+        position: sequence index.
+        token_id: the word.
+
+    Returns:
+        ``(layers + 1,)`` float32 probabilities, and int64 ranks: 1 is the likeliest word.
+
+    Raises:
+        InputError: there is no such position or token.
+    """
+    if not 0 <= position < output.num_tokens or not 0 <= token_id < engine.facts.vocab_size:
+        raise InputError(
+            f"There is no token {token_id} at position {position}.",
+            limit=f"{output.num_tokens:,} positions, {engine.facts.vocab_size:,} tokens.",
+        )
+    model = engine.model
+    rows = torch.stack([state[position] for state in output.hidden_states])
+    with engine.exclusive():
+        normed = model.model.language_model.norm(rows.to(engine.device))
+        log_probs = model.lm_head(normed).float().log_softmax(-1).cpu()
+    chosen = log_probs[:, token_id, None]
+    return chosen[:, 0].exp().numpy(), (log_probs > chosen).sum(-1).numpy() + 1

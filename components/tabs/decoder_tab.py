@@ -4,24 +4,46 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import gradio as gr
 
-import playground
-from components.charts.decoder import plot_logit_lens, plot_next_token, plot_residual_norms
-from components.charts.token_labels import span_marks, token_label, token_labels
-from components.plotly_view import PlotlyView
+from components.html_view import build_html_view
 from components.snippets import write_snippet
-from components.stage_tab import App, StageTab, build_code_panel, build_stage_header
+from components.stage_tab import (
+    App,
+    Section,
+    StageTab,
+    build_code_panel,
+    build_stage_header,
+    draw_sections,
+)
 from components.tables import Mono, format_bytes, table_html
+from components.tabs.decoder_attention import build_attention_section
+from components.tabs.decoder_deepstack import build_deepstack_section
+from components.tabs.decoder_layers import TOP_K, build_layers_section
+from components.tabs.decoder_porters import build_porters_section
+from components.tabs.decoder_what_if import build_what_if_section
 from playground.pipeline import Run
 from playground.records import DecoderOutput, Progress
 
-NUM_POSITIONS = 8
-MAX_POSITIONS = 16
-TOP_K = 10
-MAX_TOP_K = 20
+
+def build_cache_section(_app: App) -> Section:
+    """The KV cache that the prefill leaves behind."""
+    cache = build_html_view()
+    return Section((), (cache,), lambda run: (cache_html(run.decoded),))
+
+
+# The name of each part, in the order in which the tab shows them.
+PARTS = (
+    ("Layers", build_layers_section),
+    ("Attention", build_attention_section),
+    ("DeepStack", build_deepstack_section),
+    ("What if", build_what_if_section),
+    ("KV cache", build_cache_section),
+    ("For porters", build_porters_section),
+)
 
 
 def build_decoder_tab(app: App) -> StageTab:
@@ -31,82 +53,38 @@ def build_decoder_tab(app: App) -> StageTab:
         "Every layer reads the whole sequence and adds to each token's vector; the last vector, "
         "through the final norm and lm_head, gives a probability for every word of the vocabulary.",
     )
-    facts = gr.HTML()
-    norms = PlotlyView(label="Residual stream")
-    with gr.Row():
-        num_positions = gr.Slider(
-            1,
-            MAX_POSITIONS,
-            NUM_POSITIONS,
-            step=1,
-            label="Positions in the logit lens",
-            min_width=240,
-            info="The last ones of the prompt; the rightmost gives the next token.",
-        )
-        top_k = gr.Slider(
-            1,
-            MAX_TOP_K,
-            TOP_K,
-            step=1,
-            label="Tokens to list",
-            min_width=240,
-            info="The likeliest ones (top k), in the bars and on hover.",
-        )
-    lens = PlotlyView(label="Logit lens")
-    with gr.Row():
-        with gr.Column(min_width=320):
-            bars = PlotlyView(label="Next token")
-        with gr.Column(min_width=320):
-            cache = gr.HTML()
+    facts = build_html_view()
+    sections: list[Section] = []
+    with gr.Tabs(overflow_behavior="wrap"):
+        for name, build in PARTS:
+            with gr.Tab(name):
+                sections.append(build(app))
     code = build_code_panel()
-
-    for slider in (num_positions, top_k):
-        app.on_view(slider.input, draw_choices, [num_positions, top_k], [lens, bars, code])
     return StageTab(
         stage="decoder",
         run_button=run_button,
-        controls=(num_positions, top_k),
-        outputs=(facts, norms, lens, bars, code, cache),
-        stream=stream_decoder,
+        controls=tuple(control for section in sections for control in section.controls),
+        outputs=(facts, code, *(output for each in sections for output in each.outputs)),
+        stream=partial(stream_decoder, sections=tuple(sections)),
     )
 
 
 def stream_decoder(
-    run: Run, progress: Progress, num_positions: int | None, top_k: int | None
+    run: Run, progress: Progress, *settings: Any, sections: tuple[Section, ...]
 ) -> Iterator[tuple[Any, ...]]:
-    """Run the decoder where it has not run yet, and draw."""
+    """Run the decoder where it has not run yet, and draw.
+
+    Args:
+        run: the page's run.
+        progress: called before every layer.
+        settings: the values of all the sections' controls, in order.
+        sections: the tab's parts.
+    """
     run.ensure("decoder", progress)
     yield (
         facts_html(run),
-        draw_norms(run),
-        *draw_choices(run, num_positions, top_k),
-        cache_html(run.decoded),
-    )
-
-
-def draw_norms(run: Run) -> Any:
-    """The residual stream's norms."""
-    return plot_residual_norms(
-        playground.decoder.residual_norms(run.decoded),
-        token_labels(run.inputs.tokens),
-        span_marks(run.inputs),
-        run.decoded.num_deepstack,
-    )
-
-
-def draw_choices(run: Run, num_positions: int | None, top_k: int | None) -> tuple[Any, ...]:
-    """Logit lens, next-token bars and code, as the sliders are set."""
-    output = run.decoded
-    count = min(_within(num_positions, NUM_POSITIONS, MAX_POSITIONS), output.num_tokens)
-    listed = _within(top_k, TOP_K, MAX_TOP_K)
-    positions = tuple(range(output.num_tokens - count, output.num_tokens))
-    lens = playground.decoder.logit_lens(run.engine, output, positions, listed)
-    labels = [token_label(run.inputs.tokens[position].text) for position in positions]
-    probs = playground.decoder.next_token_probs(run.engine, output.logits, listed)
-    return (
-        plot_logit_lens(lens, labels, output.num_deepstack),
-        plot_next_token(probs),
-        write_snippet("decoder", run, top_k=listed),
+        write_snippet("decoder", run, top_k=TOP_K),
+        *draw_sections(run, sections, settings),
     )
 
 
@@ -158,8 +136,3 @@ def cache_html(output: DecoderOutput) -> str:
 
 def _shape(tensor: Any) -> str:
     return " × ".join(str(size) for size in tensor.shape)
-
-
-def _within(value: float | None, default: int, largest: int) -> int:
-    """A slider's value as a whole number in its range."""
-    return min(max(int(value if value is not None else default), 1), largest)

@@ -6,27 +6,31 @@ import numpy as np
 import pytest
 import torch
 
+import playground
+from components.charts.decoder_layers import LEAST_PROB
 from components.charts.token_labels import token_label
-from components.tabs.decoder_tab import (
+from components.tabs.decoder_layers import (
     MAX_POSITIONS,
-    build_decoder_tab,
-    cache_html,
     draw_choices,
-    facts_html,
-    stream_decoder,
+    draw_layers,
+    draw_track,
+    draw_updates,
 )
+from components.tabs.decoder_tab import build_decoder_tab, cache_html, facts_html
 from playground.engine import Engine
+from playground.errors import InputError
 from playground.pipeline import Run
+from playground.pointer import locate_token
 from playground.preprocess import model_kwargs
 from playground.records import Picture
 from playground.tokens import token_text
 from tests.components.runs import build_alone, ignore_progress, make_run
 
-NAMES = ("facts", "norms", "lens", "bars", "code", "cache")
+NAMES = ("norms", "updates", "lens", "bars", "layer", "track", "picture")
 
 
 def _draw(run: Run, num_positions: int | None = 4, top_k: int | None = 5) -> dict[str, Any]:
-    (drawn,) = stream_decoder(run, ignore_progress, num_positions, top_k)
+    drawn = draw_layers(run, num_positions, top_k, "", None, None)
     return dict(zip(NAMES, drawn, strict=True))
 
 
@@ -89,20 +93,70 @@ def test_the_lens_ends_with_the_next_token(image_run: Run) -> None:
 
 
 def test_the_sliders_choose_positions_and_tokens(image_run: Run) -> None:
-    lens, bars, code = draw_choices(image_run, 2, 7)
+    lens, bars = draw_choices(image_run, 2, 7)
     seq = image_run.inputs.num_tokens
     assert [text.split()[0] for text in lens.layout.xaxis.ticktext] == [
         str(seq - 2),
         str(seq - 1),
     ]
     assert len(bars.data[0].x) == 7
-    assert "topk(7)" in code
 
 
 def test_values_outside_the_sliders_are_brought_inside(image_run: Run) -> None:
-    lens, bars, _ = draw_choices(image_run, 10_000, 0)
+    lens, bars = draw_choices(image_run, 10_000, 0)
     assert lens.data[0].z.shape[1] == MAX_POSITIONS
     assert len(bars.data[0].x) == 1
+
+
+@torch.no_grad()
+def test_a_word_is_followed_through_the_layers(image_run: Run) -> None:
+    states, _ = _plain_forward(image_run)
+    model: Any = image_run.engine.model
+    ids = image_run.engine.tokenizer.encode("red", add_special_tokens=False)
+    place = locate_token(image_run.inputs, image_run.positions, 3)
+    (figure,) = draw_track(image_run, "red", place)
+    probs = model.lm_head(model.model.language_model.norm(states[:, 3])).softmax(-1)
+    shown = probs[:, ids[0]].clamp_min(LEAST_PROB)  # where the log axis ends
+    np.testing.assert_allclose(figure.data[0].y, shown, rtol=1e-4)
+    exact = [pair[1] for pair in figure.data[0].customdata]
+    np.testing.assert_allclose(exact, probs[:, ids[0]], rtol=1e-4)
+    ranks = [int((row > row[ids[0]]).sum()) + 1 for row in probs]
+    assert [pair[0] for pair in figure.data[0].customdata] == ranks
+    assert "position 3" in figure.layout.title.text
+    (default,) = draw_track(image_run, "", None)
+    assert default.data[0].customdata[-1][0] == 1  # the likeliest next token
+
+
+def test_a_word_without_a_token_is_refused(image_run: Run) -> None:
+    with pytest.raises(InputError, match="no token 10"):
+        playground.decoder.track_word(image_run.engine, image_run.decoded, 0, 10**9)
+
+
+def test_updates_are_shares_of_the_residual(image_run: Run) -> None:
+    place = locate_token(image_run.inputs, image_run.positions, image_run.inputs.spans[0].start)
+    figure = draw_updates(image_run, place)
+    assert [trace.name for trace in figure.data] == ["attention", "MLP", "DeepStack"]
+    length = image_run.decoded.hidden_states[0][place.index].norm()
+    expected = image_run.decoded.attention_norms[0, place.index] / length
+    assert figure.data[0].y[0] == pytest.approx(float(expected), rel=1e-5)
+    assert list(figure.data[2].x) == [0, 1, 2]
+    text = draw_updates(image_run, None)  # the last token: DeepStack adds nothing there
+    assert [trace.name for trace in text.data] == ["attention", "MLP"]
+    assert "length of the layer's input" in figure.layout.yaxis.title.text
+
+
+@torch.no_grad()
+def test_image_tokens_in_words_on_the_picture(image_run: Run) -> None:
+    states, _ = _plain_forward(image_run)
+    model: Any = image_run.engine.model
+    span = image_run.inputs.spans[0]
+    figure = _draw(image_run)["picture"]
+    rows = model.model.language_model.norm(states[-1, span.start : span.end])
+    probs = model.lm_head(rows).softmax(-1).amax(-1)
+    np.testing.assert_allclose(figure.data[0].z.ravel(), probs, rtol=1e-4)
+    assert figure.data[0].z.shape == (span.merged_h, span.merged_w)
+    assert figure.layout.meta["pointer"] == {"what": "merged", "span": 0}
+    assert "raw" in figure.layout.title.text
 
 
 def test_the_cache_is_told_in_bytes(image_run: Run) -> None:
@@ -123,8 +177,11 @@ def test_deepstack_layers_are_named(image_run: Run, tiny_random_engine: Engine) 
     assert not any("◆" in tick for tick in _draw(text_run)["norms"].layout.yaxis.ticktext)
 
 
-def test_the_tab_yields_a_value_for_every_output(image_run: Run) -> None:
+def test_the_tab_yields_a_value_for_every_output(
+    image_run: Run, tiny_random_engine: Engine
+) -> None:
     tab = build_alone(build_decoder_tab)
     values = [control.value for control in tab.controls]
-    (drawn,) = tab.stream(image_run, ignore_progress, *values)
-    assert len(drawn) == len(tab.outputs)
+    for run in (image_run, make_run(tiny_random_engine, "Hello")):
+        (drawn,) = tab.stream(run, ignore_progress, *values)
+        assert len(drawn) == len(tab.outputs)

@@ -1,0 +1,151 @@
+"""Charts of one decoder layer's attention."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import plotly.graph_objects as go
+
+from components.chart_style import (
+    BLUE,
+    GREEN,
+    GREY,
+    HEIGHT_LARGE,
+    HEIGHT_MEDIUM,
+    ORANGE,
+    SEQUENTIAL,
+    base_layout,
+    pointer_meta,
+)
+
+if TYPE_CHECKING:
+    from playground.decoder_attention import HeadSummary
+
+MAX_CELLS = 40_000  # of the matrix: 213 kB of float32 in base64
+
+
+def plot_head_shares(summary: HeadSummary, layer: int, head: int | None) -> go.Figure:
+    """Where each head of a layer looks, with its entropy on hover.
+
+    Args:
+        summary: of the layer.
+        layer: from 0.
+        head: the chosen one, marked; ``None`` for the mean of all.
+    """
+    heads = np.arange(len(summary.entropy), dtype=np.int32)
+    visual = float(summary.on_visual.mean())
+    layout = base_layout(
+        f"Layer {layer}: where each head looks",
+        height=HEIGHT_MEDIUM,
+        alt=f"Stacked bars of {len(heads)} heads; on average {visual:.0%} of the attention of the "
+        f"last {summary.num_queries} tokens goes to the picture.",
+        x_title=f"head (mean of the last {summary.num_queries} tokens)",
+        y_title="share of attention",
+    )
+    layout["barmode"] = "stack"
+    layout["bargap"] = 0.15
+    layout["xaxis"] |= {"dtick": 1 if len(heads) <= 16 else 4, "zeroline": False}
+    layout["yaxis"] |= {"range": [0, 1], "tickformat": ".0%"}
+    if head is not None:
+        layout["annotations"] = [
+            {"x": head, "y": 1, "yanchor": "bottom", "text": "▼", "showarrow": False}
+        ]
+    parts = (
+        ("picture", summary.on_visual, ORANGE, ""),
+        ("text", summary.on_text, BLUE, "/"),
+        ("first token (the sink)", summary.on_first, GREY, "x"),
+    )
+    traces = [
+        go.Bar(
+            x=heads,
+            y=share.astype(np.float32),
+            name=name,
+            marker={"color": color, "pattern": {"shape": pattern, "size": 6, "solidity": 0.25}},
+            customdata=summary.entropy.astype(np.float32),
+            hovertemplate=f"head %{{x}}<br>{name}: %{{y:.1%}}"
+            "<br>entropy %{customdata:.2f} nats<extra></extra>",
+        )
+        for name, share, color, pattern in parts
+    ]
+    layout["meta"]["columns"] = {"x": "head", "customdata": "entropy (nats)"}
+    return go.Figure(traces, layout)
+
+
+def plot_attention_matrix(
+    weights: np.ndarray, first: int, layer: int, head: str, labels: Sequence[str]
+) -> go.Figure:
+    """Who looks at whom: one row per query, the future masked.
+
+    Args:
+        weights: (queries, seq), 0 for what comes after a query.
+        first: sequence index of the first query.
+        layer: from 0.
+        head: its name in words.
+        labels: the escaped text of each of the seq tokens.
+    """
+    queries, seq = weights.shape
+    # What the causal mask hides is no small weight but none: left out, it shows the ground.
+    masked = np.arange(seq)[None] > first + np.arange(queries)[:, None]
+    shown = np.where(masked, np.nan, np.sqrt(weights)).astype(np.float32)
+    layout = base_layout(
+        f"Attention of layer {layer}, {head}: each row looks back, the mask hides what is to come",
+        height=HEIGHT_LARGE,
+        alt=f"Matrix of {queries} queries by {seq} keys; the upper right triangle is masked.",
+        x_title="key: sequence index that is looked at",
+        y_title="query: sequence index that looks",
+    )
+    layout["xaxis"] |= {"showgrid": False, "zeroline": False}
+    layout["yaxis"] |= {"showgrid": False, "zeroline": False, "autorange": "reversed"}
+    layout["meta"]["pointer"] = pointer_meta("token")
+    layout["meta"]["columns"] = {"x": "key", "y": "query", "z": "square root of the weight"}
+    ticks = np.array([0, 0.01, 0.1, 0.25, 0.5, 1.0])
+    matrix = go.Heatmap(
+        z=shown,
+        y=np.arange(first, first + queries, dtype=np.int32),
+        zmin=0,
+        zmax=max(float(np.nanmax(shown)), 0.1),
+        colorscale=SEQUENTIAL,
+        colorbar={
+            "title": {"text": "weight"},
+            "tickvals": np.sqrt(ticks).tolist(),
+            "ticktext": [f"{tick:.0%}" for tick in ticks],
+        },
+        hoverongaps=False,
+        hovertemplate="token %{y} looks at token %{x}<br>square root of the weight %{z:.3f}"
+        "<extra></extra>",
+    )
+    return go.Figure(matrix, layout)
+
+
+def plot_attention_row(weights: np.ndarray, labels: Sequence[str], query: int) -> go.Figure:
+    """What one token looks at, along the sequence up to itself.
+
+    Args:
+        weights: (seq,) of the query.
+        labels: the escaped text of each token.
+        query: sequence index.
+    """
+    seen = np.arange(query + 1, dtype=np.int32)
+    best = int(weights.argmax())
+    layout = base_layout(
+        f"What token {query} “{labels[query]}” looks at",
+        height=HEIGHT_MEDIUM,
+        alt=f"Bars over {query + 1} tokens; the most, {float(weights[best]):.0%}, goes to "
+        f"token {best}.",
+        x_title="sequence index",
+        y_title="attention weight",
+    )
+    layout["xaxis"] |= {"zeroline": False, "range": [-0.5, query + 0.5]}
+    layout["yaxis"] |= {"rangemode": "tozero", "tickformat": ".0%"}
+    layout["meta"]["pointer"] = pointer_meta("token")
+    layout["meta"]["columns"] = {"x": "index", "y": "weight", "customdata": "token"}
+    bars = go.Bar(
+        x=seen,
+        y=weights[: query + 1].astype(np.float32),
+        marker={"color": GREEN},
+        customdata=list(labels[: query + 1]),
+        hovertemplate="token %{x} “%{customdata}”<br>weight %{y:.2%}<extra></extra>",
+    )
+    return go.Figure(bars, layout)

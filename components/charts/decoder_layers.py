@@ -1,0 +1,159 @@
+"""Charts of what the decoder's layers add, and of one word's way through them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import plotly.graph_objects as go
+
+from components.chart_style import (
+    BLUE,
+    GREEN,
+    GREY,
+    HEIGHT_MEDIUM,
+    ORANGE,
+    base_layout,
+    pointer_meta,
+)
+
+if TYPE_CHECKING:
+    from playground.decoder_updates import LayerUpdates
+
+LEAST_PROB = 1e-9  # the log axis of a word's probability ends here
+MAX_TEXT_CELLS = 400  # more words than this cannot be read on a picture
+
+
+def plot_layer_updates(updates: LayerUpdates, place: str) -> go.Figure:
+    """How long the part of each module is, against the residual that it is added to.
+
+    Args:
+        updates: norms at one position.
+        place: the position in words, such as ``token 12 "red"``, escaped.
+    """
+    layers = np.arange(len(updates.residual), dtype=np.int32)
+    length = np.maximum(updates.residual, 1e-12)
+    parts = (
+        ("attention", updates.attention, BLUE, "circle", "solid"),
+        ("MLP", updates.mlp, GREEN, "square", "dash"),
+        ("DeepStack", updates.deepstack, ORANGE, "diamond", "dot"),
+    )
+    largest = max(parts, key=lambda part: float((part[1] / length).max()))
+    layout = base_layout(
+        f"What each layer adds at {place}",
+        height=HEIGHT_MEDIUM,
+        alt=f"Lines of what attention, MLP and DeepStack add in {len(layers)} layers; the largest "
+        f"share is {largest[0]}'s, {float((largest[1] / length).max()):.0%} of the residual.",
+        x_title="layer",
+        y_title="length added ÷ length of the layer's input",
+    )
+    layout["xaxis"] |= {"dtick": max(1, len(layers) // 14), "zeroline": False}
+    layout["yaxis"] |= {"rangemode": "tozero", "tickformat": ".0%"}
+    traces = [
+        go.Scatter(
+            x=layers[norms > 0],
+            y=(norms / length).astype(np.float32)[norms > 0],
+            name=name,
+            mode="lines+markers",
+            line={"color": color, "dash": dash},
+            marker={"symbol": symbol, "size": 7},
+            customdata=norms.astype(np.float32)[norms > 0],
+            hovertemplate=f"layer %{{x}}, {name}<br>adds a vector of length %{{customdata:.4g}}"
+            "<br>%{y:.1%} of the layer's input<extra></extra>",
+        )
+        for name, norms, color, symbol, dash in parts
+        if (norms > 0).any()
+    ]
+    layout["meta"]["columns"] = {"customdata": "length"}
+    return go.Figure(traces, layout)
+
+
+def plot_word_track(
+    probs: np.ndarray, ranks: np.ndarray, word: str, position: int, num_deepstack: int
+) -> go.Figure:
+    """One word's probability through the layers, by the logit lens.
+
+    Args:
+        probs: (layers + 1,) float32.
+        ranks: (layers + 1,), 1 is the likeliest word.
+        word: escaped.
+        position: sequence index.
+        num_deepstack: layers 0 .. num_deepstack - 1 are followed by a DeepStack add.
+    """
+    states = np.arange(len(probs), dtype=np.int32)
+    first = np.flatnonzero(ranks == 1)
+    settled = f"it leads first at the input of layer {first[0]}" if len(first) else "it never leads"
+    layout = base_layout(
+        f"How “{word}” comes up, read at position {position}",
+        height=HEIGHT_MEDIUM,
+        alt=f"Line of the word's probability over {len(states)} states; {settled}, and ends with "
+        f"{float(probs[-1]):.3g}.",
+        x_title="layer that reads the state (the last one: the final norm)",
+        y_title="probability (log scale)",
+    )
+    layout["xaxis"] |= {"dtick": max(1, len(states) // 14), "zeroline": False}
+    layout["yaxis"] |= {"type": "log", "range": [np.log10(LEAST_PROB), 0.15], "dtick": 2}
+    layout["shapes"] = [
+        {
+            "type": "line",
+            "x0": layer + 1,
+            "x1": layer + 1,
+            "y0": 0,
+            "y1": 1,
+            "yref": "paper",
+            "line": {"color": GREY, "dash": "dot", "width": 1},
+            "layer": "below",
+        }
+        for layer in range(num_deepstack)
+    ]
+    line = go.Scatter(
+        x=states,
+        y=np.maximum(probs, LEAST_PROB).astype(np.float32),
+        mode="lines+markers",
+        line={"color": BLUE},
+        customdata=np.stack([ranks, probs], -1).astype(np.float64).tolist(),
+        hovertemplate="input of layer %{x}<br>probability %{customdata[1]:.3g}"
+        "<br>rank %{customdata[0]:,}<extra></extra>",
+    )
+    layout["meta"]["columns"] = {"customdata": ["rank", "probability"]}
+    return go.Figure(line, layout)
+
+
+def plot_picture_lens(
+    words: list[list[str]], probs: np.ndarray, hovers: list[list[str]], name: str, span: int
+) -> go.Figure:
+    """The word that each image token's state is nearest to, on the picture's grid.
+
+    Args:
+        words: escaped, by row and column of merged tokens.
+        probs: (rows, columns) of these words.
+        hovers: escaped top-k of each token.
+        name: of the state, in words.
+        span: index into ``ModelInputs.spans``.
+    """
+    rows, columns = probs.shape
+    layout = base_layout(
+        f"Logit lens on the picture, {name}: raw, a state that was never meant to be a word",
+        height=int(np.clip(90 + 34 * rows, 240, 460)),
+        alt=f"Grid of {rows} by {columns} image tokens with the likeliest word of each.",
+        x_title="token column",
+        y_title="token row",
+    )
+    layout["xaxis"] |= {"showgrid": False, "zeroline": False, "constrain": "domain"}
+    layout["yaxis"] |= {"showgrid": False, "zeroline": False, "autorange": "reversed"}
+    layout["meta"]["pointer"] = pointer_meta("merged", span=span)
+    layout["meta"]["columns"] = {"text": "top 1", "customdata": "top words", "z": "probability"}
+    grid = go.Heatmap(
+        z=probs.astype(np.float32),
+        zmin=0,
+        zmax=1,
+        text=words,
+        texttemplate="%{text}" if rows * columns <= MAX_TEXT_CELLS else None,
+        customdata=hovers,
+        colorscale=[(0, "#2b4a8b"), (1, "#8fc75a")],
+        colorbar={"title": {"text": "probability"}, "tickformat": ".0%"},
+        xgap=1,
+        ygap=1,
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+    return go.Figure(grid, layout)

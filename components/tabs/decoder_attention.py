@@ -1,0 +1,205 @@
+"""The decoder tab's attention: one layer, its heads, and what a token looks at."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import gradio as gr
+import numpy as np
+
+import playground
+from components.chart_style import SEQUENTIAL
+from components.charts.decoder_attention import (
+    MAX_CELLS,
+    plot_attention_matrix,
+    plot_attention_row,
+    plot_head_shares,
+)
+from components.charts.token_labels import span_name, token_labels
+from components.html_view import build_html_view
+from components.pictures import overlay_values, picture_html, picture_row_html, scale_html
+from components.plotly_view import PlotlyView
+from components.stage_tab import App, Section
+from components.tabs.decoder_focus import choose_token, skip_unless_decoded, whole_number
+from playground.pipeline import Run
+from playground.pointer import Place
+from playground.records import Progress, Prompt, Turn
+
+RAW, LESS_SINK = "raw", "less the sink"
+MAX_PICTURES = 4
+PICTURE_SIDE = 448
+NEUTRAL_TEXT = "."  # a prompt that asks for nothing
+# Of runs that are still held.
+_NEUTRAL: WeakKeyDictionary[Run, Run] = WeakKeyDictionary()
+
+
+def build_attention_section(app: App) -> Section:
+    """Build the part inside the tab."""
+    gr.Markdown(
+        "Each layer recomputes its queries and keys from its recorded input; only the layer that "
+        "you look at is computed, and its weights equal those of eager attention."
+    )
+    with gr.Row():
+        layer = gr.Slider(0, 1, 0, step=1, label="Decoder layer", min_width=200)
+        head = gr.Dropdown(
+            [("mean of all heads", -1)], value=-1, label="Head", min_width=160, filterable=False
+        )
+        kind = gr.Radio(
+            [("as it is", RAW), ("less a neutral prompt's (the sink taken off)", LESS_SINK)],
+            value=RAW,
+            label="On the picture",
+            min_width=260,
+        )
+    words = build_html_view()
+    pictures = build_html_view()
+    with gr.Row():
+        shares = PlotlyView(label="Heads")
+        row = PlotlyView(label="What the token looks at")
+    matrix = PlotlyView(label="Attention matrix")
+    views = [words, pictures, shares, row, matrix]
+    settings = [layer, head, kind, app.pointed]
+    for control in (layer, head):
+        app.on_view(control.input, skip_unless_decoded(draw_views, len(views)), settings, views)
+    # A neutral prompt has to run first.
+    app.on_model(kind.input, stream_pictures, settings, [pictures])
+
+    def draw_pointed(run: Run, place: Place | None, *chosen: Any) -> tuple[Any, ...]:
+        drawn = draw_views(run, *chosen, place)
+        return drawn[0], drawn[1], drawn[3]
+
+    app.on_point(skip_unless_decoded(draw_pointed, 3), [layer, head, kind], [words, pictures, row])
+    return Section(tuple(settings), (layer, head, *views), draw_attention)
+
+
+def draw_attention(
+    run: Run, layer: float | None, head: float | None, kind: str | None, place: Place | None
+) -> tuple[Any, ...]:
+    """The controls as this model has them, and all views."""
+    last, heads = run.decoded.num_layers - 1, run.engine.facts.num_attention_heads
+    # Half-way up, where pictures are read, unless a layer was chosen.
+    chosen = whole_number(layer or None, (last + 1) // 2, 0, last)
+    names = [("mean of all heads", -1), *((f"head {number}", number) for number in range(heads))]
+    picked = whole_number(head, -1, -1, heads - 1)
+    return (
+        gr.update(maximum=last, value=chosen),
+        gr.update(choices=names, value=picked),
+        *draw_views(run, chosen, picked, kind, place),
+    )
+
+
+def draw_views(
+    run: Run, layer: float | None, head: float | None, kind: str | None, place: Place | None
+) -> tuple[Any, ...]:
+    """Words, pictures, head shares, the token's row, and the matrix."""
+    engine, inputs = run.engine, run.inputs
+    chosen = whole_number(layer, 0, 0, run.decoded.num_layers - 1)
+    picked = whole_number(head, -1, -1, engine.facts.num_attention_heads - 1)
+    name = "mean of all heads" if picked < 0 else f"head {picked}"
+    attention = playground.decoder_attention
+    vectors = attention.layer_queries_keys(engine, run.decoded, chosen)
+    focus = choose_token(run, place)
+    weights = _of_head(attention.attention_rows(vectors, [focus.index]), picked)[0]
+    num_rows = min(inputs.num_tokens, max(1, MAX_CELLS // inputs.num_tokens))
+    first = inputs.num_tokens - num_rows
+    rows = _of_head(attention.attention_rows(vectors, range(first, inputs.num_tokens)), picked)
+    labels = token_labels(inputs.tokens)
+    return (
+        _words_html(run, chosen, name, weights, focus.hint, first),
+        pictures_html(run, chosen, picked, kind, focus.index, weights),
+        plot_head_shares(
+            attention.summarise_heads(vectors, inputs), chosen, None if picked < 0 else picked
+        ),
+        plot_attention_row(weights, labels, focus.index),
+        plot_attention_matrix(rows, first, chosen, name, labels),
+    )
+
+
+def stream_pictures(
+    run: Run,
+    progress: Progress,
+    layer: float | None,
+    head: float | None,
+    kind: str | None,
+    place: Place | None,
+) -> Iterator[Any]:
+    """The overlay again, after the neutral prompt's run where it takes one."""
+    if not run.has("decoder"):
+        yield gr.skip()
+        return
+    if kind == LESS_SINK:
+        neutral_run(run).ensure("decoder", progress)
+    yield draw_views(run, layer, head, kind, place)[1]
+
+
+def _of_head(weights: Any, head: int) -> np.ndarray:
+    """``(rows, seq)`` float32 of one head, or the mean of all."""
+    chosen = weights.float().mean(0) if head < 0 else weights[head].float()
+    array: np.ndarray = chosen.numpy()
+    return array
+
+
+def _words_html(run: Run, layer: int, head: str, weights: np.ndarray, hint: str, first: int) -> str:
+    index = int(weights.argmax())
+    token = run.inputs.tokens[index]
+    visual = run.inputs.mm_token_type_ids[0].numpy() > 0
+    text = (
+        f"Layer {layer}, {head}: {weights[visual].sum():.0%} of this token's attention goes to the "
+        f"picture, {weights[0]:.0%} to the first token, and the most, {weights[index]:.0%}, to "
+        f"token {index} “{token.text.strip() or token.text}”.{hint}"
+    )
+    if first:
+        text += f" The matrix shows the last {run.inputs.num_tokens - first:,} queries."
+    return f'<p class="pg-fact">{html.escape(text)}</p>'
+
+
+def pictures_html(
+    run: Run, layer: int, head: int, kind: str | None, query: int, weights: np.ndarray
+) -> str:
+    """The weights on each picture that comes before the token, as an overlay."""
+    spans = [(n, span) for n, span in enumerate(run.inputs.spans) if span.end <= query]
+    if not spans:
+        return '<p class="pg-fact">No picture comes before this token.</p>'
+    values, name = weights, "weight"
+    if kind == LESS_SINK:
+        neutral = _neutral_weights(run, layer, head)
+        values = np.clip(weights[: len(neutral)] - neutral[: len(weights)], 0, None)
+        name = "weight above a neutral prompt's"
+    figures = []
+    for number, span in spans[:MAX_PICTURES]:
+        grid = values[span.start : span.end].reshape(span.merged_h, span.merged_w)
+        high = max(float(grid.max()), 1e-6)
+        figures.append(
+            picture_html(
+                playground.preprocess.unpatchify(run.inputs, span)[0],
+                alt=f"Attention of token {query} on {span_name(run.inputs, span)}",
+                caption=f"{span_name(run.inputs, span).capitalize()}: what token {query} looks "
+                f"at, {weights[span.start : span.end].sum():.1%} of its attention in all.",
+                max_side=PICTURE_SIDE,
+                span=number,
+                overlay=overlay_values(grid, SEQUENTIAL, high),
+                legend=scale_html(SEQUENTIAL, "0", f"{high:.2%}", name),
+            )
+        )
+    return picture_row_html(figures)
+
+
+def neutral_run(run: Run) -> Run:
+    """The same pictures with a prompt that asks for nothing; kept as long as the run is."""
+    if run not in _NEUTRAL:
+        turn = run.prompt.turns[-1]
+        turns = (*run.prompt.turns[:-1], Turn(turn.role, NEUTRAL_TEXT, turn.pictures, turn.clip))
+        prompt = Prompt(turns, run.prompt.system, run.prompt.max_pixels)
+        _NEUTRAL[run] = Run(run.engine, prompt, earlier=run)
+    return _NEUTRAL[run]
+
+
+def _neutral_weights(run: Run, layer: int, head: int) -> np.ndarray:
+    """What the last token of a neutral prompt looks at on the same pictures, up to their end."""
+    other = neutral_run(run)
+    attention = playground.decoder_attention
+    vectors = attention.layer_queries_keys(run.engine, other.decoded, layer)
+    last = attention.attention_rows(vectors, [other.inputs.num_tokens - 1])
+    return _of_head(last, head)[0][: run.inputs.spans[-1].end]

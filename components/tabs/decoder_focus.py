@@ -1,0 +1,57 @@
+"""The token that the decoder tab's drawings look at: the pointed one, or the last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from components.charts.token_labels import token_label
+from playground.pipeline import Run
+from playground.pointer import Place
+
+
+@dataclass(frozen=True, slots=True)
+class TokenFocus:
+    """One position of the sequence."""
+
+    index: int
+    pointed: bool  # False where nothing was pointed at
+    label: str  # escaped for charts
+
+    @property
+    def words(self) -> str:
+        """``token 12 “red”``, escaped."""
+        return f"token {self.index} “{self.label}”"
+
+    @property
+    def hint(self) -> str:
+        """What to do for another token, as long as none is pointed at."""
+        return "" if self.pointed else " This is the last token; click any token to choose another."
+
+
+def choose_token(run: Run, place: Place | None) -> TokenFocus:
+    """The token to look at in a run."""
+    there = run.still_there(place)
+    index = run.inputs.num_tokens - 1 if there is None else there.index
+    return TokenFocus(index, there is not None, token_label(run.inputs.tokens[index].text))
+
+
+def skip_unless_decoded(
+    draw: Callable[..., tuple[Any, ...]], num_outputs: int
+) -> Callable[..., tuple[Any, ...]]:
+    """Redraw only once the decoder has run: neither a click nor a control may start the model."""
+
+    def redraw(run: Run, *values: Any) -> tuple[Any, ...]:
+        if not run.has("decoder"):
+            return (gr.skip(),) * num_outputs
+        return draw(run, *values)
+
+    return redraw
+
+
+def whole_number(value: float | None, default: int, low: int, high: int) -> int:
+    """A control's value as a whole number in its range."""
+    return min(max(int(value if value is not None else default), low), high)

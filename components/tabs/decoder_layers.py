@@ -1,0 +1,218 @@
+"""The decoder tab's first part: the residual stream, the logit lens and the next token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+import playground
+from components.chart_style import escape_label
+from components.charts.decoder import plot_logit_lens, plot_next_token, plot_residual_norms
+from components.charts.decoder_layers import (
+    plot_layer_updates,
+    plot_picture_lens,
+    plot_word_track,
+)
+from components.charts.token_labels import span_marks, span_name, token_label, token_labels
+from components.plotly_view import PlotlyView
+from components.stage_tab import App, Section
+from components.tabs.decoder_focus import choose_token, skip_unless_decoded, whole_number
+from playground.decoder_updates import layer_updates
+from playground.errors import InputError
+from playground.pipeline import Run
+from playground.pointer import Place
+
+NUM_POSITIONS, MAX_POSITIONS = 8, 16
+TOP_K, MAX_TOP_K = 10, 20
+CELL_CHARS = 7  # of a word on the picture
+HOVER_WORDS = 5  # of an image token
+MAX_IMAGE_TOKENS = 1_500  # of one picture in the lens: 1,500 hover texts are 150 kB
+
+
+def build_layers_section(app: App) -> Section:
+    """Build the part inside the tab."""
+    norms = PlotlyView(label="Residual stream")
+    with gr.Row():
+        updates = PlotlyView(label="What each layer adds")
+        bars = PlotlyView(label="Next token")
+    gr.Markdown(
+        "### What each layer would say\n\nThe **logit lens** sends a layer's state through the "
+        "final norm and `lm_head`, as if the decoder ended there."
+    )
+    with gr.Row():
+        num_positions = gr.Slider(
+            1,
+            MAX_POSITIONS,
+            NUM_POSITIONS,
+            step=1,
+            label="Positions in the logit lens",
+            min_width=200,
+            info="The last ones of the prompt; the rightmost gives the next token.",
+        )
+        top_k = gr.Slider(
+            1,
+            MAX_TOP_K,
+            TOP_K,
+            step=1,
+            label="Tokens to list",
+            min_width=200,
+            info="The likeliest ones (top k), in the bars and on hover.",
+        )
+    lens = PlotlyView(label="Logit lens")
+    with gr.Row():
+        word = gr.Textbox(
+            "",
+            label="Word to follow",
+            max_length=60,
+            info="Empty: the likeliest next token. Of a longer text its first token is taken.",
+            min_width=200,
+        )
+        layer = gr.Slider(
+            0,
+            1,
+            1,
+            step=1,
+            label="State shown on the picture",
+            info="The input of this layer; the last one is the final norm's.",
+            min_width=200,
+        )
+    with gr.Row():
+        track = PlotlyView(label="One word through the layers")
+        picture = PlotlyView(
+            label="Logit lens on the picture", empty="There is no picture in this prompt."
+        )
+    controls = (num_positions, top_k, word, layer, app.pointed)
+    choices = [num_positions, top_k]
+    for slider in choices:
+        app.on_view(
+            slider.input, skip_unless_decoded(draw_choices, 2), [num_positions, top_k], [lens, bars]
+        )
+    app.on_view(word.submit, skip_unless_decoded(draw_track, 1), [word, app.pointed], [track])
+    app.on_view(layer.input, skip_unless_decoded(draw_picture, 1), [layer, app.pointed], [picture])
+
+    def draw_pointed(run: Run, place: Place | None, word: str, layer: float) -> tuple[Any, ...]:
+        return (
+            draw_updates(run, place),
+            *draw_track(run, word, place),
+            *draw_picture(run, layer, place),
+        )
+
+    app.on_point(skip_unless_decoded(draw_pointed, 3), [word, layer], [updates, track, picture])
+    return Section(controls, (norms, updates, lens, bars, layer, track, picture), draw_layers)
+
+
+def draw_layers(
+    run: Run,
+    num_positions: float | None,
+    top_k: float | None,
+    word: str | None,
+    layer: float | None,
+    place: Place | None,
+) -> tuple[Any, ...]:
+    """Everything of the part."""
+    last = run.decoded.num_layers
+    shown = whole_number(layer, last, 0, last)
+    return (
+        draw_norms(run),
+        draw_updates(run, place),
+        *draw_choices(run, num_positions, top_k),
+        gr.update(maximum=last, value=shown),
+        *draw_track(run, word, place),
+        *draw_picture(run, shown, place),
+    )
+
+
+def draw_norms(run: Run) -> Any:
+    """The residual stream's norms."""
+    return plot_residual_norms(
+        playground.decoder.residual_norms(run.decoded),
+        token_labels(run.inputs.tokens),
+        span_marks(run.inputs),
+        run.decoded.num_deepstack,
+    )
+
+
+def draw_updates(run: Run, place: Place | None) -> Any:
+    """What attention, MLP and DeepStack add at the token that is looked at."""
+    focus = choose_token(run, place)
+    return plot_layer_updates(layer_updates(run.decoded, run.merged, focus.index), focus.words)
+
+
+def draw_choices(run: Run, num_positions: float | None, top_k: float | None) -> tuple[Any, ...]:
+    """Logit lens and next-token bars, as the sliders are set."""
+    output = run.decoded
+    wanted = whole_number(num_positions, NUM_POSITIONS, 1, MAX_POSITIONS)
+    listed = whole_number(top_k, TOP_K, 1, MAX_TOP_K)
+    positions = tuple(range(max(0, output.num_tokens - wanted), output.num_tokens))
+    lens = playground.decoder.logit_lens(run.engine, output, positions, listed)
+    labels = [token_label(run.inputs.tokens[position].text) for position in positions]
+    probs = playground.decoder.next_token_probs(run.engine, output.logits, listed)
+    return plot_logit_lens(lens, labels, output.num_deepstack), plot_next_token(probs)
+
+
+def draw_track(run: Run, word: str | None, place: Place | None) -> tuple[Any]:
+    """The followed word's probability through the layers."""
+    index = choose_token(run, place).index
+    token_id = find_word(run, word or "", index)
+    probs, ranks = playground.decoder.track_word(run.engine, run.decoded, index, token_id)
+    text = token_label(playground.tokens.token_text(run.engine.tokenizer, token_id))
+    return (plot_word_track(probs, ranks, text, index, run.decoded.num_deepstack),)
+
+
+def find_word(run: Run, word: str, index: int) -> int:
+    """The id of the first token of a text; of an empty one, the likeliest token after ``index``.
+
+    Raises:
+        InputError: the text has no token.
+    """
+    if not word:
+        lens = playground.decoder.logit_lens(
+            run.engine, run.decoded, (index,), 1, layers=(run.decoded.num_layers,)
+        )
+        return int(lens.ids[0, 0, 0])
+    ids = run.engine.tokenizer.encode(word, add_special_tokens=False)
+    if not ids:
+        raise InputError("The word to follow has no token.", remedy="Type a word of the answer.")
+    return int(ids[0])
+
+
+def draw_picture(run: Run, layer: float | None, place: Place | None) -> tuple[Any]:
+    """The words of one picture's tokens at one state; of the pointed picture, or the first."""
+    spans, output = run.inputs.spans, run.decoded
+    if not spans:
+        return (None,)
+    there = run.still_there(place)
+    number = there.span if there is not None and there.span is not None else 0
+    span = spans[number]
+    if span.end - span.start > MAX_IMAGE_TOKENS:
+        return (None,)
+    state = whole_number(layer, output.num_layers, 0, output.num_layers)
+    lens = playground.decoder.logit_lens(
+        run.engine, output, tuple(range(span.start, span.end)), HOVER_WORDS, layers=(state,)
+    )
+    shape = (span.merged_h, span.merged_w)
+    words = [token_label(cell[0], CELL_CHARS) for cell in lens.texts[0]]
+    hovers = [
+        f"token {span.start + at}<br>"
+        + "<br>".join(
+            f"{token_label(text)} {prob:.1%}" for text, prob in zip(texts, probs, strict=True)
+        )
+        for at, (texts, probs) in enumerate(zip(lens.texts[0], lens.probs[0], strict=True))
+    ]
+    name = f"{span_name(run.inputs, span)}, input of layer {state}"
+    if state == output.num_layers:
+        name = f"{span_name(run.inputs, span)}, after all layers"
+    return (
+        plot_picture_lens(
+            _by_row(words, shape[1]),
+            lens.probs[0, :, 0].reshape(shape),
+            _by_row(hovers, shape[1]),
+            escape_label(name),
+            number,
+        ),
+    )
+
+
+def _by_row(values: list[str], columns: int) -> list[list[str]]:
+    return [values[start : start + columns] for start in range(0, len(values), columns)]

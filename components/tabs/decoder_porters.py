@@ -1,0 +1,101 @@
+"""The decoder tab's part for porters: download a run, and compare another implementation's."""
+
+from __future__ import annotations
+
+import html
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+import playground
+from components.html_view import build_html_view
+from components.stage_tab import App, Section
+from components.tables import Mono, table_html
+from components.uploads import refuse_addresses
+from playground.errors import InputError
+from playground.pipeline import Run
+from playground.records import Progress
+
+FILE_NAME = "qwen3-vl-run.safetensors"
+MARKS = {"equal": "= equal", "close": "≈ close", "differs": "✗ differs", "shape": "✗ shape"}
+
+
+def build_porters_section(app: App) -> Section:
+    """Build the part inside the tab."""
+    gr.Markdown(
+        "You implement Qwen3-VL elsewhere? Download this run: one safetensors file with a tensor "
+        "for every step of the forward pass. Write the same names from your implementation, and "
+        "see which step is the first to differ."
+    )
+    with gr.Row():
+        write = gr.Button("Prepare this run as a file", min_width=220)
+        file = gr.File(label="This run", interactive=False, visible=False, height=90)
+    dump = gr.File(
+        label="A file of another implementation", file_types=[".safetensors"], height=120
+    )
+    refuse_addresses(dump)
+    result = build_html_view()
+    app.on_model(write.click, stream_file, [], [file])
+    app.on_model(dump.upload, stream_comparison, [dump], [result])
+    return Section((), (file, result), lambda run: (gr.update(visible=False, value=None), ""))
+
+
+def stream_file(run: Run, progress: Progress) -> Iterator[Any]:
+    """The run's file, in a folder that Gradio serves and empties."""
+    run.ensure("decoder", progress)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / FILE_NAME
+        playground.dump.write_dump(run, path)
+        yield gr.update(value=str(path), visible=True)
+
+
+def stream_comparison(run: Run, progress: Progress, path: str | None) -> Iterator[Any]:
+    """Each step of the uploaded file against this run.
+
+    Raises:
+        InputError: nothing was uploaded, or it is no such file.
+    """
+    if not path:
+        raise InputError("There is no file to compare.", remedy="Upload a safetensors file.")
+    run.ensure("decoder", progress)
+    yield comparison_html(playground.dump.compare_dump(run, Path(path)))
+
+
+def comparison_html(comparison: Any) -> str:
+    """The first break in words, and all steps as a table."""
+    broken = comparison.first_break
+    missing = sum(check.status == "missing" for check in comparison.checks)
+    compared = len(comparison.checks) - missing
+    if broken is None:
+        badge, words = "pg-badge-hit", f"All {compared} steps in the file agree."
+    else:
+        badge, words = "pg-badge-miss", f"The first step that differs: {broken.name}."
+    notes = [broken.words] if broken is not None and broken.words else []
+    notes.append(
+        f"A step passes within {comparison.tolerance:g} of the largest value; {missing} steps are "
+        "not in the file."
+    )
+    rows = [
+        (
+            Mono(check.name),
+            MARKS[check.status],
+            check.max_abs,
+            check.relative,
+            None if check.cosine is None else f"{check.cosine:.6f}",
+            check.words,
+        )
+        for check in comparison.checks
+        if check.status != "missing"
+    ]
+    table = table_html(
+        ("Step", "Result", "max |Δ|", "of the largest", "Cosine", "What"),
+        rows,
+        "Steps in the order of the forward pass",
+    )
+    return (
+        f'<p class="pg-verdict"><span class="pg-badge {badge}">{html.escape(words)}</span>'
+        f"<span>{html.escape(' '.join(notes))}</span></p>{table}"
+    )

@@ -16,8 +16,9 @@ from components.chart_style import BLUE, GREEN, GREY, ORANGE, PURPLE, ROLE_COLOR
 
 if TYPE_CHECKING:
     from playground.records import ModelInputs, Token, TokenStep, VisualSpan
+    from playground.tokens import TypedSpecial
 
-MAX_CHIPS = 800  # about 160 kB of HTML
+MAX_CHIPS = 400  # about 80 kB of HTML
 KIND_MARKS = {"text": "", "special": "◆", "image": "▦", "video": "▶"}
 # What a cache did with a token; views.css gives each label a mark of its own.
 LABEL_COLORS = {"reused": GREEN, "computed": BLUE, "stored": GREY}
@@ -27,6 +28,8 @@ LABEL_NAMES = {
     "stored": "stored, not reused",
 }
 KIND_NAMES = {"text": "text", "special": "special token", "image": "image", "video": "video"}
+TYPED_MARK = "✎"
+TYPED_NAME = "special token that was typed, kept as text"
 
 _VISIBLE = {" ": "␣", "\n": "⏎", "\r": "␍", "\t": "⇥"}
 # Controls, zero-width and direction marks. A joiner (U+200D) stays: emoji are made with it.
@@ -75,8 +78,27 @@ def fold_tokens(inputs: ModelInputs, labels: Sequence[str] | None = None) -> lis
     return runs
 
 
+def typed_tokens(inputs: ModelInputs, typed: Sequence[TypedSpecial]) -> dict[int, str]:
+    """The tokens that spell special tokens which a user typed: sequence index → what was typed.
+
+    Args:
+        inputs: the record of the preprocess stage.
+        typed: ``find_typed_specials`` of its expanded prompt.
+    """
+    return {
+        token.index: each.name
+        for each in typed
+        for token in inputs.tokens
+        if token.kind == "text" and token.char_start < each.end and each.start < token.char_end
+    }
+
+
 def sequence_strip_html(
-    inputs: ModelInputs, *, labels: Sequence[str] | None = None, pointed: bool = False
+    inputs: ModelInputs,
+    *,
+    labels: Sequence[str] | None = None,
+    pointed: bool = False,
+    typed: Sequence[TypedSpecial] = (),
 ) -> str:
     """The token sequence as chips in order; runs of picture tokens are one chip.
 
@@ -87,15 +109,17 @@ def sequence_strip_html(
         pointed: True for the page's own run: the pointer then marks chips and follows clicks.
         labels: one word per token; the page's styles know those of `LABEL_NAMES`. A run of
             picture tokens is split where the label changes.
+        typed: special tokens in the user's text, to be marked.
     """
     runs = fold_tokens(inputs, labels)
-    chips = "".join(_run_chip(run) for run in runs[:MAX_CHIPS])
+    names = typed_tokens(inputs, typed)
+    chips = "".join(_run_chip(run, names.get(run.start)) for run in runs[:MAX_CHIPS])
     if len(runs) > MAX_CHIPS:
         rest = inputs.num_tokens - runs[MAX_CHIPS].start
         chips += f'<li class="pg-chip pg-rest">… {rest:,} more tokens</li>'
     kinds = [kind for kind in KIND_MARKS if any(run.first.kind == kind for run in runs)]
     used = list(dict.fromkeys(label for label in labels or () if label))
-    legend = _kind_legend(kinds) if labels is None else _label_legend(used)
+    legend = _kind_legend(kinds, bool(typed)) if labels is None else _label_legend(used)
     return (
         f'<div class="pg-strip-box"{" data-pointer" if pointed else ""} '
         f'style="{_color_variables()}">{legend}'
@@ -109,10 +133,12 @@ def _color_variables() -> str:
     return ";".join(f"--label-{name}:{color}" for name, color in LABEL_COLORS.items())
 
 
-def _kind_legend(kinds: Iterable[str]) -> str:
+def _kind_legend(kinds: Iterable[str], typed: bool = False) -> str:
     items = "".join(
         f'<li class="pg-chip pg-{kind}">{_mark(kind)}{KIND_NAMES[kind]}</li>' for kind in kinds
     )
+    if typed:
+        items += f'<li class="pg-chip pg-typed">{_sign(TYPED_MARK)}{TYPED_NAME}</li>'
     return f'<ul class="pg-legend" aria-label="Kinds of tokens">{items}</ul>'
 
 
@@ -126,11 +152,14 @@ def _label_legend(labels: Iterable[str]) -> str:
 
 
 def _mark(kind: str) -> str:
-    mark = KIND_MARKS[kind]
+    return _sign(KIND_MARKS[kind])
+
+
+def _sign(mark: str) -> str:
     return f'<span class="pg-mark" aria-hidden="true">{mark}</span>' if mark else ""
 
 
-def _run_chip(run: TokenRun) -> str:
+def _run_chip(run: TokenRun, typed: str | None = None) -> str:
     token = run.first
     words = visible(token.text)
     place = f"index {run.start}"
@@ -141,11 +170,14 @@ def _run_chip(run: TokenRun) -> str:
     if token.kind == "text":
         details.append(f"bytes {token.raw.hex(' ').upper()}")
     details += [token.role, KIND_NAMES[token.kind], *([run.label] if run.label else [])]
+    if typed is not None:
+        details.append(f"part of {typed}, which was typed and stays text")
     label = f' data-label="{html.escape(run.label)}"' if run.label else ""
+    kind, mark = (token.kind, _mark(token.kind)) if typed is None else ("typed", _sign(TYPED_MARK))
     return (
-        f'<li class="pg-chip pg-{token.kind}" data-start="{run.start}" '
+        f'<li class="pg-chip pg-{kind}" data-start="{run.start}" '
         f'data-end="{run.end}"{label} title="{html.escape(" · ".join(details))}">'
-        f"{_mark(token.kind)}{html.escape(words)}</li>"
+        f"{mark}{html.escape(words)}</li>"
     )
 
 
@@ -162,14 +194,23 @@ def _span_words(run: TokenRun, span: VisualSpan) -> str:
 # ------------------------------------------------------------------------------ the template
 
 
-def template_html(inputs: ModelInputs) -> str:
-    """The rendered prompt: one block per message, its special tokens and placeholders as chips."""
-    kinds = {token.text: token.kind for token in inputs.tokens if token.kind != "text"}
+def template_html(inputs: ModelInputs, typed: Sequence[TypedSpecial] = ()) -> str:
+    """The rendered prompt: one block per message, its special tokens and placeholders as chips.
+
+    Args:
+        inputs: the record of the preprocess stage.
+        typed: special tokens in the user's text, to be marked where they stand.
+    """
+    kinds: dict[str, str] = {
+        token.text: token.kind for token in inputs.tokens if token.kind != "text"
+    }
+    kinds |= {inputs.expanded_prompt[each.start : each.end]: "typed" for each in typed}
     blocks = "".join(
         _message_html(message, kinds) for message in _split_messages(inputs.rendered_prompt)
     )
     shown = [kind for kind in ("special", "image", "video") if kind in kinds.values()]
-    return f'<div class="pg-template">{_kind_legend(shown)}{blocks}</div>'
+    legend = _kind_legend(shown, bool(typed))
+    return f'<div class="pg-template">{legend}{blocks}</div>'
 
 
 def _split_messages(text: str) -> Iterator[str]:
@@ -196,10 +237,17 @@ def _mark_specials(text: str, kinds: Mapping[str, str]) -> str:
     names = "|".join(re.escape(name) for name in sorted(kinds, key=len, reverse=True))
     parts = re.split(f"({names})", text)
     return "".join(
-        f'<span class="pg-chip pg-{kinds[part]}">{_mark(kinds[part])}{html.escape(part)}</span>'
-        if part in kinds
-        else _text_lines(part)
-        for part in parts
+        _special_chip(part, kinds[part]) if part in kinds else _text_lines(part) for part in parts
+    )
+
+
+def _special_chip(text: str, kind: str) -> str:
+    if kind != "typed":
+        return f'<span class="pg-chip pg-{kind}">{_mark(kind)}{html.escape(text)}</span>'
+    return (
+        f'<span class="pg-chip pg-typed" title="{TYPED_NAME}: a zero-width space after its first '
+        f'character keeps it from being taken as one">{_sign(TYPED_MARK)}'
+        f"{html.escape(visible(text))}</span>"
     )
 
 

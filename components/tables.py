@@ -8,16 +8,17 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from components.strips import fold_tokens, visible
+from components.strips import TYPED_MARK, fold_tokens, typed_tokens, visible
 
 if TYPE_CHECKING:
     import torch
 
     from playground.records import ModelInputs
+    from playground.tokens import TypedSpecial
 
 Cell = str | int | float | None
 
-MAX_ROWS = 500  # about 80 kB of HTML; the rest is counted in a last row
+MAX_ROWS = 300  # about 50 kB of HTML; the rest is counted in a last row
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +28,18 @@ class Mono:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A cell with a button, for a table inside a component that listens for `data-choice`."""
+
+    text: str
+    value: int
+    is_chosen: bool = False
+
+
 def table_html(
     headers: Sequence[str],
-    rows: Iterable[Sequence[Cell | Mono]],
+    rows: Iterable[Sequence[Cell | Mono | Choice]],
     caption: str = "",
     *,
     right: Collection[int] = (),
@@ -85,7 +95,13 @@ def _align(right: bool) -> str:
     return ' class="pg-num"' if right else ""
 
 
-def _cell(value: Cell | Mono, right: bool) -> str:
+def _cell(value: Cell | Mono | Choice, right: bool) -> str:
+    if isinstance(value, Choice):
+        pressed = "true" if value.is_chosen else "false"
+        return (
+            f'<td><button type="button" class="pg-choice" data-choice="{value.value}" '
+            f'aria-pressed="{pressed}">{html.escape(value.text)}</button></td>'
+        )
     if isinstance(value, Mono):
         return f"<td><code>{html.escape(value.text)}</code></td>"
     return f"<td{_align(right)}>{html.escape(format_value(value))}</td>"
@@ -113,10 +129,16 @@ def format_bytes(num_bytes: int) -> str:
 TOKEN_HEADERS = ("Index", "Id", "Piece", "Bytes", "Characters", "Role", "Kind")
 
 
-def tokens_table(inputs: ModelInputs) -> str:
-    """One row per token; each run of picture tokens is one row."""
+def tokens_table(inputs: ModelInputs, typed: Sequence[TypedSpecial] = ()) -> str:
+    """One row per token; each run of picture tokens is one row.
+
+    Args:
+        inputs: the record of the preprocess stage.
+        typed: special tokens in the user's text, to be marked.
+    """
     rows: list[list[Cell | Mono]] = []
     runs = fold_tokens(inputs)
+    names = typed_tokens(inputs, typed)
     for run in runs:
         token = run.first
         characters = "–" if token.kind in ("image", "video") else _characters(inputs, token.index)
@@ -129,7 +151,9 @@ def tokens_table(inputs: ModelInputs) -> str:
                 Mono(token.raw.hex(" ").upper() if not token.special else "–"),
                 characters,
                 token.role,
-                token.kind,
+                f"{TYPED_MARK} text: typed {names[run.start]}"
+                if run.start in names
+                else token.kind,
             ]
         )
     return table_html(
@@ -162,25 +186,52 @@ def _characters(inputs: ModelInputs, index: int) -> str:
 
 # ---------------------------------------------------------------------------------- tensors
 
-TENSOR_HEADERS = ("Name", "Shape", "Dtype", "Min", "Mean", "Max", "Size")
+TENSOR_HEADERS = (
+    "Name",
+    "Shape",
+    "Dtype",
+    "Device",
+    "Min",
+    "Mean",
+    "Max",
+    "Size",
+    "First values",
+)
+PEEKED_VALUES = 4
 
 
-def tensors_table(inputs: ModelInputs) -> str:
-    """The tensors that ``model.forward`` is given."""
-    rows = [_tensor_row(name, tensor) for name, tensor in inputs.tensors.items()]
-    return table_html(TENSOR_HEADERS, rows, "What model.forward is given")
+def tensors_table(inputs: ModelInputs, device: str = "cpu") -> str:
+    """The tensors that ``model.forward`` is given.
+
+    Args:
+        inputs: the record of the preprocess stage.
+        device: where they are sent for the forward pass.
+    """
+    rows = [_tensor_row(name, tensor, device) for name, tensor in inputs.tensors.items()]
+    return table_html(TENSOR_HEADERS, rows, "What model.forward is given", right=(7,))
 
 
-def _tensor_row(name: str, tensor: torch.Tensor) -> list[Cell | Mono]:
+def _tensor_row(name: str, tensor: torch.Tensor, device: str) -> list[Cell | Mono]:
     whole = not tensor.is_floating_point()
     values = tensor.double() if whole else tensor  # integers have no mean of their own
     lowest, highest = values.min().item(), values.max().item()
+    made_on = str(tensor.device)
     return [
         Mono(name),
         Mono(" × ".join(str(size) for size in tensor.shape)),
         Mono(str(tensor.dtype).removeprefix("torch.")),
+        Mono(made_on if made_on == device else f"{made_on} → {device}"),
         int(lowest) if whole else lowest,
         values.mean().item(),
         int(highest) if whole else highest,
         format_bytes(tensor.numel() * tensor.element_size()),
+        Mono(_peek(tensor)),
     ]
+
+
+def _peek(tensor: torch.Tensor) -> str:
+    """The first values in memory order."""
+    flat = tensor.flatten()
+    first = flat[:PEEKED_VALUES].tolist()
+    shown = ", ".join(str(value) if isinstance(value, int) else f"{value:.4f}" for value in first)
+    return shown + (", …" if flat.numel() > PEEKED_VALUES else "")

@@ -115,7 +115,7 @@ def plot_patch(values: np.ndarray, row: int, frames: Sequence[str]) -> go.Figure
         "cmax": max(1.0, high),
         "colorbar": {"title": {"text": "value"}},
     }
-    down, across = np.mgrid[0:size, 0:size].astype(np.int32)
+    down, across = np.mgrid[0:size, 0:size].astype(np.uint8)
     place = np.stack([down, across], axis=-1)
     traces = [
         go.Heatmap(
@@ -170,7 +170,7 @@ def plot_row(values: np.ndarray, row: int) -> go.Figure:
             start = (channel * num_frames + frame) * part
             traces.append(
                 go.Scatter(
-                    x=np.arange(start, start + part, dtype=np.int32),
+                    x=np.arange(start, start + part, dtype=np.uint16),
                     y=values[channel, frame].ravel().astype(np.float32),
                     mode="lines",
                     name=f"{CHANNELS[channel]}, frame {frame + 1}",

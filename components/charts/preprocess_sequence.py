@@ -55,7 +55,7 @@ def plot_masks(attention_mask: np.ndarray, token_types: np.ndarray) -> go.Figure
     }
     layout["meta"] |= {
         "pointer": pointer_meta("token"),
-        "columns": {"x": "Index", "customdata": "Value", "text": "Meaning"},
+        "columns": {"x": "Index", "customdata": "Value"},
     }
     heat_map = go.Heatmap(
         z=np.searchsorted(used, codes).astype(np.uint8),
@@ -64,8 +64,7 @@ def plot_masks(attention_mask: np.ndarray, token_types: np.ndarray) -> go.Figure
         colorscale=_steps([MASK_COLORS[code] for code in used]),
         ygap=6,
         customdata=np.stack([attention_mask, token_types]).astype(np.uint8),
-        text=[[MASK_NAMES[code] for code in line] for line in codes.tolist()],
-        hovertemplate="token %{x}<br>%{y} = %{customdata}: %{text}<extra></extra>",
+        hovertemplate="token %{x}<br>%{y} = %{customdata}<extra></extra>",
         colorbar={
             "tickvals": list(range(len(used))),
             "ticktext": [MASK_LABELS[code] for code in used],

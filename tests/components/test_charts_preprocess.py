@@ -80,7 +80,7 @@ def test_masks_are_strips_over_the_sequence() -> None:
     assert strip.customdata.tolist() == [[1] * 6, types.tolist()]
     assert strip.z.tolist() == [[0] * 6, [1, 1, 2, 2, 2, 1]]  # places in the key of used colours
     assert strip.colorbar.ticktext == ("1 attended", "0 text", "1 image")
-    assert strip.text[1][2] == "image"
+    assert len(encode_figure(plot_masks(np.ones(5000), np.zeros(5000))) or "") < 50_000
     assert figure.layout.xaxis.title.text == "sequence index"
     assert figure.layout.meta["pointer"] == {"what": "token", "axis": "x"}
     assert "3 text, 3 image" in figure.layout.meta["alt"]

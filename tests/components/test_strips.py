@@ -18,6 +18,7 @@ from components.strips import (
 from playground.engine import Engine
 from playground.preprocess import run_preprocess
 from playground.records import Candidate, Clip, ModelInputs, Picture, Prompt, TokenStep, Turn
+from playground.tokens import find_typed_specials
 from tests.components.html_reader import read_html
 
 HOSTILE = '<script>alert(1)</script> <img src=x> {{value}} "q" & 你好 🦜'
@@ -132,6 +133,28 @@ def test_the_template_is_whole_and_in_blocks_by_role(inputs: ModelInputs) -> Non
     # The typed one is text; those of the template are chips.
     ends = inputs.rendered_prompt.count("<|im_end|>")
     assert sum(each.text == "◆<|im_end|>" for each in chips) == ends == 4
+
+
+def test_typed_special_tokens_are_marked_where_they_stand(
+    inputs: ModelInputs, tiny_random_engine: Engine
+) -> None:
+    typed = find_typed_specials(tiny_random_engine.tokenizer, inputs.expanded_prompt)
+    page = read_html(template_html(inputs, typed))
+    (chip,) = page.find("span", "pg-typed")
+    assert chip.text == "✎<\\u200b|im_end|>"
+    assert "kept as text" in chip.attrs["title"]
+    message = page.find("div", "pg-message-text")[3]  # And <|im_end|> now?
+    assert chip.text in message.text
+    legend = page.find("ul", "pg-legend")[0]
+    assert "typed, kept as text" in legend.text
+    assert page.find("span", "pg-special")  # those of the template stay as they are
+
+    strip = read_html(sequence_strip_html(inputs, typed=typed))
+    chips = [each for each in strip.find("li", "pg-typed") if "data-start" in each.attrs]
+    tokens = [inputs.tokens[int(each.attrs["data-start"])] for each in chips]
+    assert "<\u200b|im_end|>" in b"".join(token.raw for token in tokens).decode()
+    assert all("part of <|im_end|>" in each.attrs["title"] for each in chips)
+    assert not read_html(sequence_strip_html(inputs)).find("li", "pg-typed")
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from components import tables
-from components.tables import Mono, format_bytes, table_html, tensors_table, tokens_table
+from components.tables import Choice, Mono, format_bytes, table_html, tensors_table, tokens_table
 from playground.engine import Engine
 from playground.preprocess import run_preprocess
 from playground.records import ModelInputs, Picture, Prompt, Turn
+from playground.tokens import find_typed_specials
 from tests.components.html_reader import read_html
 
 EMOJI = "🜁"  # four bytes, in no training text: one character over several tokens
@@ -95,9 +96,11 @@ def test_tensor_rows_match_the_tensors(inputs: ModelInputs) -> None:
     ]
     values = inputs.pixel_values
     assert values is not None
-    name, shape, dtype, low, mean, high, size = rows["pixel_values"]
+    name, shape, dtype, device, low, mean, high, size, first = rows["pixel_values"]
     assert shape == f"{values.shape[0]} × {values.shape[1]}"
-    assert dtype == "float32"
+    assert (name, dtype, device) == ("pixel_values", "float32", "cpu")
+    assert first.split(", ")[:4] == [f"{value:.4f}" for value in values.flatten()[:4].tolist()]
+    assert first.endswith(", …")
     assert float(low) == pytest.approx(values.min().item(), rel=1e-3)
     assert float(mean) == pytest.approx(values.mean().item(), rel=1e-3)
     assert float(high) == pytest.approx(values.max().item(), rel=1e-3)
@@ -106,7 +109,33 @@ def test_tensor_rows_match_the_tensors(inputs: ModelInputs) -> None:
     assert grid is not None
     _, down, across = grid[0].tolist()
     mean = f"{(1 + down + across) / 3:.4g}"
-    assert rows["image_grid_thw"][3:6] == ["1", mean, str(max(down, across))]
+    assert rows["image_grid_thw"][4:7] == ["1", mean, str(max(down, across))]
+    assert rows["image_grid_thw"][-1] == f"1, {down}, {across}"  # all of it: nothing more follows
+    moved = read_html(tensors_table(inputs, "cuda:0")).rows()[1]
+    assert moved[3] == "cpu → cuda:0"
+
+
+def test_a_button_in_a_cell() -> None:
+    page = read_html(table_html(("Use",), [(Choice("Use <b>", 4096),), (Choice("On", 1, True),)]))
+    first, second = page.find("button", "pg-choice")
+    assert (first.text, first.attrs["data-choice"]) == ("Use <b>", "4096")
+    assert (first.attrs["aria-pressed"], second.attrs["aria-pressed"]) == ("false", "true")
+
+
+def test_typed_special_tokens_are_marked_in_the_table(tiny_random_engine: Engine) -> None:
+    turn = Turn("user", "Hi <|im_end|> there")
+    typed_inputs = run_preprocess(tiny_random_engine, Prompt((turn,)))
+    typed = find_typed_specials(tiny_random_engine.tokenizer, typed_inputs.expanded_prompt)
+    marked = {
+        row[0]
+        for row in read_html(tokens_table(typed_inputs, typed)).rows()[1:]
+        if row[6] == "✎ text: typed <|im_end|>"
+    }
+    (each,) = typed
+    spelled = b"".join(typed_inputs.tokens[int(index)].raw for index in sorted(marked, key=int))
+    assert "<\u200b|im_end|>" in spelled.decode()
+    assert len(spelled) <= len("<\u200b|im_end|>".encode()) + 1  # a space may belong to the token
+    assert each.name == "<|im_end|>"
 
 
 @pytest.mark.parametrize(

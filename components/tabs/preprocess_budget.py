@@ -1,0 +1,207 @@
+"""Preprocess, the price: the same prompt at other limits of pixels, with measured times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+import numpy as np
+import plotly.graph_objects as go
+
+import playground
+from components.charts.token_budget import plot_ladder_times, plot_ladder_tokens
+from components.html_view import build_html_view
+from components.plotly_view import PlotlyView
+from components.prompt_reader import check_whole
+from components.stage_tab import App, Section, user_messages
+from components.tables import Cell, Choice, Mono, format_bytes, table_html
+from playground.errors import InputError
+
+if TYPE_CHECKING:
+    from playground.pipeline import Run
+    from playground.records import Progress
+    from playground.token_budget import PrefillTime, Rung
+
+HEADERS = ("Max pixels", "Size", "Patches", "Tokens", "KV cache", "Context window", "Time", "")
+NUMBERS = (0, 3, 4, 5, 6)
+Times = dict[int, "PrefillTime"]
+
+
+class ChoiceTable(gr.HTML):
+    """A table with buttons; ``table.select(fn)`` gets a ``gr.EventData`` with ``value``."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            apply_default_css=False,
+            elem_classes=["pg-view"],
+            js_on_load="""
+element.addEventListener('click', (event) => {
+  const button = event.target.closest('[data-choice]');
+  if (button) trigger('select', { value: Number(button.dataset.choice) });
+});
+""",
+            **kwargs,
+        )
+
+
+def build_budget_section(app: App) -> Section:
+    """Build the ladder: its table, its charts, and the button that measures."""
+    words = build_html_view()
+    table = ChoiceTable()
+    choice = build_html_view()
+    measure = gr.Button("Measure prefill times", size="sm", scale=0, min_width=200)
+    with gr.Row():
+        tokens = PlotlyView(label="Tokens by max pixels", empty="This prompt has no picture.")
+        times = PlotlyView(
+            label="Measured time by max pixels",
+            empty="Not measured yet: press “Measure prefill times”.",
+        )
+
+    outputs = [app.max_pixels, choice]
+
+    def on_choice(run_key: str | None, event: gr.EventData) -> tuple[int, str]:
+        with user_messages():
+            return choose_limit(app.runs.get(run_key), chosen_value(event._data))
+
+    for component in (table, tokens, times):
+        component.select(
+            on_choice,
+            [app.run_key],
+            outputs,
+            show_progress="hidden",
+            concurrency_limit=None,
+            api_visibility="private",
+        )
+    app.on_model(measure.click, stream_times, [], [table, times])
+    return Section((), (words, table, choice, tokens, times), draw_budget)
+
+
+def draw_budget(run: Run) -> tuple[Any, ...]:
+    """The ladder without times."""
+    ladder = playground.token_budget.token_ladder(run.engine, run.inputs)
+    if not ladder:
+        none = (
+            '<p class="pg-fact">Without a picture there is nothing to choose: every token is text.'
+            "</p>"
+        )
+        return none, "", "", None, None
+    current = current_place(ladder)
+    chart = plot_ladder_tokens(
+        np.array([rung.max_pixels for rung in ladder]),
+        np.array([rung.num_visual for rung in ladder]),
+        ladder[0].num_tokens - ladder[0].num_visual,
+        current,
+    )
+    return budget_words(run, ladder), ladder_table(run, ladder, {}), "", chart, None
+
+
+def stream_times(run: Run, progress: Progress) -> Iterator[tuple[Any, ...]]:
+    """Measure rung after rung, the cheapest first; each one is drawn as soon as it is there."""
+    ladder = playground.token_budget.token_ladder(run.engine, run.inputs)
+    if not ladder:
+        raise InputError("This prompt has no picture whose resolution could be changed.")
+    times: Times = {}
+    fitting = [rung for rung in ladder if rung.fits]
+    for number, rung in enumerate(fitting):
+        progress(f"Measuring {rung.max_pixels:,} pixels", number, len(fitting))
+        times[rung.max_pixels] = playground.token_budget.measure_prefill(
+            run.engine, run.prompt, rung.max_pixels, progress=progress
+        )
+        yield ladder_table(run, ladder, times), times_chart(ladder, times)
+
+
+def times_chart(ladder: tuple[Rung, ...], times: Times) -> go.Figure:
+    """The times so far."""
+
+    def column(name: str) -> np.ndarray:
+        values = [getattr(times.get(rung.max_pixels), name, np.nan) for rung in ladder]
+        return np.array(values, np.float32)
+
+    return plot_ladder_times(
+        np.array([rung.max_pixels for rung in ladder]),
+        column("vision_ms"),
+        column("prefill_ms"),
+        current_place(ladder),
+    )
+
+
+def current_place(ladder: tuple[Rung, ...]) -> int | None:
+    """The place of the setting in force."""
+    return next((place for place, rung in enumerate(ladder) if rung.is_current), None)
+
+
+def chosen_value(data: Any) -> Any:
+    """Max pixels of the button or the bar that was clicked."""
+    if isinstance(data, Mapping) and "value" in data:
+        return data["value"]
+    points = data.get("points") if isinstance(data, Mapping) else None
+    if not isinstance(points, list) or not points or not isinstance(points[0], Mapping):
+        raise InputError("The page reported no choice.", remedy="Reload the page.")
+    return points[0].get("customdata")
+
+
+def choose_limit(run: Run, value: Any) -> tuple[int, str]:
+    """The value for the input panel, and what to do next.
+
+    Raises:
+        InputError: the page sent no whole number within the limits.
+    """
+    lowest, highest = playground.preprocess.max_pixels_range(run.engine)
+    limit = check_whole("max pixels", value, low=lowest, high=highest)
+    words = (
+        f'<p class="pg-fact pg-chosen" role="status">Max pixels is set to <strong>{limit:,}'
+        "</strong> in the input panel. Press <strong>Run</strong> to see every tab with it.</p>"
+    )
+    return limit, words
+
+
+def budget_words(run: Run, ladder: tuple[Rung, ...]) -> str:
+    """What the ladder is about, in this prompt's numbers."""
+    facts, dtype = run.engine.facts, run.engine.dtype
+    per_token = facts.kv_bytes_per_token(dtype)
+    visual, count = ladder[-1].num_visual, len(run.inputs.media)
+    pictures = "the picture" if count == 1 else f"the {count} pictures"
+    return (
+        f'<p class="pg-fact">Every {facts.token_pixels} × {facts.token_pixels} pixels cost one '
+        f"token, and every token {format_bytes(per_token)} of KV cache ({facts.num_layers} layers "
+        f"× key and value × {facts.num_key_value_heads} heads × {facts.head_dim} numbers). At full "
+        f"size {pictures} would take {visual:,} tokens; <strong>max pixels</strong> says how many "
+        "may be spent. Choose a row to put its limit into the input panel.</p>"
+    )
+
+
+def ladder_table(run: Run, ladder: tuple[Rung, ...], times: Times) -> str:
+    """One row per limit."""
+    window = run.engine.facts.max_position_embeddings
+    rows = [_ladder_row(rung, times.get(rung.max_pixels)) for rung in ladder]
+    return table_html(
+        HEADERS,
+        rows,
+        f"What the same prompt costs at other limits (context window: {window:,} tokens)",
+        right=NUMBERS,
+    )
+
+
+def _ladder_row(rung: Rung, time: PrefillTime | None) -> list[Cell | Mono | Choice]:
+    sizes = "; ".join(f"{width:,} × {height:,}" for width, height in rung.sizes)
+    grids = "; ".join(
+        f"{across} × {down}" + (f" × {frames}" if frames > 1 else "")
+        for frames, down, across in rung.grids
+    )
+    measured = "not measured" if rung.fits else "does not fit"
+    if time is not None:
+        measured = f"{time.total_ms:,.1f} ms"
+    button: Cell | Choice = Choice(
+        "In use" if rung.is_current else "Use this", rung.max_pixels, rung.is_current
+    )
+    return [
+        f"{rung.max_pixels:,}",
+        sizes,
+        grids,
+        f"{rung.num_tokens:,}",
+        format_bytes(rung.kv_bytes),
+        f"{rung.window_share:.1%}",
+        measured,
+        button if rung.fits else "too long",
+    ]

@@ -288,7 +288,7 @@ def plot_nearness(
         colorscale=SEQUENTIAL,
         reversescale=far,
         zmin=0 if far else -0.5,
-        zmax=None if far else 1,
+        zmax=max(int(values.max()), 1) if far else 1,
         colorbar={
             "title": {"text": f"{quantity}{' (positions)' if far else ''}"},
             "thickness": 10,

@@ -17,20 +17,20 @@ from playground.pipeline import Run
 from playground.pointer import Place
 
 
-def build_deepstack_section(app: App) -> Section:
-    """Build the part; the pointer chooses the token of its last sentence."""
+def build_deepstack_section(app: App) -> tuple[Section, Section]:
+    """Build the part, and what of it follows the pointer: its last sentence."""
     gr.Markdown("### DeepStack: early features for the first layers")
     intro = build_html_view()
     with gr.Column() as picture_only:
         routes = PlotlyView(label="Where the tower enters the decoder")
         table = build_html_view()
         chosen = build_html_view()
-    app.on_point(redraw_chosen, [], [chosen])
-    return Section(
+    whole = Section(
         controls=(app.pointed,),
         outputs=(intro, picture_only, routes, table, chosen),
         draw=draw_deepstack,
     )
+    return whole, Section((), (chosen,), lambda run, place: (chosen_html(run, place),))
 
 
 def draw_deepstack(run: Run, pointed: Place | None) -> tuple[Any, ...]:
@@ -47,13 +47,6 @@ def draw_deepstack(run: Run, pointed: Place | None) -> tuple[Any, ...]:
         routes_table(run),
         chosen_html(run, pointed),
     )
-
-
-def redraw_chosen(run: Run, place: Place | None) -> Any:
-    """The sentence about the pointed token, once there is a merge to speak of."""
-    if not run.has("merge") or run.merged.visual_pos_masks is None:
-        return gr.skip()
-    return chosen_html(run, place)
 
 
 def intro_html(run: Run) -> str:

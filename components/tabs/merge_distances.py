@@ -31,14 +31,15 @@ from playground.mrope import (
 )
 from playground.pipeline import Run
 from playground.pointer import Place
-from playground.records import VisualSpan
 
 QUANTITIES = [("Distance in positions", "distance"), ("Likeness of the rotations", "likeness")]
 FLAT, MROPE = "Plain 1-D", "M-RoPE"
 
 
-def build_distances_section(app: App) -> Section:
-    """Build the part: two maps of a picture and a table of neighbours, all of one token."""
+def build_distances_section(app: App) -> tuple[Section, Section]:
+    """Build the part, and what of it follows the pointer: two maps of a picture and a table of
+    neighbours, all of one token.
+    """
     with gr.Column() as picture_only:
         gr.Markdown("### Beside plain 1-D positions")
         intro = build_html_view()
@@ -55,30 +56,24 @@ def build_distances_section(app: App) -> Section:
         neighbours = build_html_view()
     outputs = [intro, flat, mrope, neighbours]
     app.on_view(quantity.input, draw_maps, [app.pointed, quantity], [flat, mrope])
-    app.on_point(redraw_distances, [quantity], outputs)
-    return Section(
+    whole = Section(
         controls=(app.pointed, quantity),
         outputs=(picture_only, *outputs),
         draw=draw_distances_part,
     )
+    return whole, Section((quantity,), tuple(outputs), draw_distances)
 
 
 def draw_distances_part(run: Run, pointed: Place | None, quantity: str) -> tuple[Any, ...]:
     """Everything of this part; nothing without a picture, where both positions are the same."""
-    if not run.inputs.spans:
-        return gr.update(visible=False), "", None, None, ""
-    return gr.update(visible=True), *draw_distances(run, pointed, quantity)
-
-
-def redraw_distances(run: Run, place: Place | None, quantity: str) -> tuple[Any, ...]:
-    """The same for a newly pointed token, once there is a merge to speak of."""
-    if not run.has("merge") or not run.inputs.spans:
-        return (gr.skip(),) * 4
-    return draw_distances(run, place, quantity)
+    shown = gr.update(visible=bool(run.inputs.spans))
+    return shown, *draw_distances(run, pointed, quantity)
 
 
 def draw_distances(run: Run, place: Place | None, quantity: str) -> tuple[Any, ...]:
-    """A sentence, the two maps and the table."""
+    """A sentence, the two maps and the table; without a picture they are hidden."""
+    if not run.inputs.spans:
+        return "", None, None, ""
     focus = choose_focus(run, place)
     return (
         intro_html(run, focus),
@@ -98,11 +93,11 @@ def draw_maps(run: Run, place: Place | None, quantity: str) -> tuple[Any, ...]:
             rotation_likeness(read_frequencies(run.engine), positions, focus.index)
             if quantity == "likeness"
             else position_distances(positions, focus.index)
-        )
+        )[span.start : span.end].reshape(span.merged_h, span.merged_w)
         maps.append(
             plot_nearness(
-                values[span.start : span.end].reshape(span.merged_h, span.merged_w),
-                title=_map_title(name, span),
+                values,
+                title=_map_title(name, values, quantity, inside=focus.span is not None),
                 quantity="likeness" if quantity == "likeness" else "distance",
                 token=focus.index,
                 span=number,
@@ -143,10 +138,16 @@ def _both_positions(run: Run) -> tuple[tuple[str, np.ndarray], ...]:
     return (FLAT, flat_positions(run.inputs.num_tokens)), (MROPE, run.positions)
 
 
-def _map_title(name: str, span: VisualSpan) -> str:
+def _map_title(name: str, values: np.ndarray, quantity: str, *, inside: bool) -> str:
+    if quantity == "likeness":
+        return f"{name}: how alike the tokens are turned"
+    if not inside:
+        near, far = int(values.min()), int(values.max())
+        away = f"{near:,}" if near == far else f"{near:,} to {far:,}"
+        return f"{name}: the picture is {away} positions away"
     if name == MROPE:
-        return "M-RoPE: near is what is near in the picture"
-    return f"Plain 1-D: the next row is {span.merged_w} positions away"
+        return f"{name}: near is what is near in the picture"
+    return f"{name}: the next row is {values.shape[1]} positions away"
 
 
 def _neighbours(run: Run, focus: Focus) -> list[tuple[str, int]]:

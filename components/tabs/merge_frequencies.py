@@ -25,20 +25,20 @@ from playground.pipeline import Run
 from playground.pointer import Place
 
 
-def build_frequencies_section(app: App) -> Section:
-    """Build the part; the pointer chooses the token whose angles are shown."""
+def build_frequencies_section(app: App) -> tuple[Section, Section]:
+    """Build the part, and what of it follows the pointer: the angles."""
     gr.Markdown("### What a position does: angles")
     intro = build_html_view()
     with gr.Row():
         frequencies = PlotlyView(label="Rotary frequencies by axis", min_width=320)
         angles = PlotlyView(label="Angles of one token", min_width=320)
     words = build_html_view()
-    app.on_point(redraw_angles, [], [angles, words])
-    return Section(
+    whole = Section(
         controls=(app.pointed,),
         outputs=(intro, frequencies, angles, words),
         draw=draw_frequencies,
     )
+    return whole, Section((), (angles, words), draw_angles)
 
 
 def draw_frequencies(run: Run, pointed: Place | None) -> tuple[Any, ...]:
@@ -54,11 +54,6 @@ def draw_frequencies(run: Run, pointed: Place | None) -> tuple[Any, ...]:
         ),
         *draw_angles(run, pointed),
     )
-
-
-def redraw_angles(run: Run, place: Place | None) -> tuple[Any, ...]:
-    """The pointed token's angles, once there is a merge to speak of."""
-    return draw_angles(run, place) if run.has("merge") else (gr.skip(), gr.skip())
 
 
 def draw_angles(run: Run, place: Place | None) -> tuple[Any, ...]:

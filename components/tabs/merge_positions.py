@@ -12,7 +12,7 @@ from components.html_view import build_html_view
 from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section
 from components.strips import visible
-from components.tables import Mono, table_html
+from components.tables import MAX_ROWS, Mono, table_html
 from components.tabs.merge_focus import chart_kinds, chart_labels
 from components.tabs.merge_words import jumps_html, parts_table, positions_html
 from playground.merge_views import (
@@ -26,11 +26,11 @@ from playground.pointer import Place
 
 MAX_LINE_POINTS = 1_600  # per line, so that three lines stay under 5,000 SVG points
 MAX_3D_POINTS = 4_000
-MAX_TABLE_ROWS = 400
+MAX_TABLE_ROWS = MAX_ROWS
 
 
-def build_positions_section(app: App) -> Section:
-    """Build the part; a long sequence's table has a slider of its own."""
+def build_positions_section(app: App) -> tuple[Section, Section]:
+    """Build the part, and what of it follows the pointer: the table of a long sequence."""
     gr.Markdown("### Where each token stands: t, h, w")
     intro = build_html_view()
     with gr.Row():
@@ -50,12 +50,12 @@ def build_positions_section(app: App) -> Section:
         )
         table = build_html_view()
     app.on_view(first_row.input, positions_table, [first_row], [table])
-    app.on_point(follow_pointer, [first_row], [first_row, table])
-    return Section(
+    whole = Section(
         controls=(app.pointed,),
         outputs=(intro, lines, space, jumps, parts, first_row, table),
         draw=draw_positions_part,
     )
+    return whole, Section((first_row,), (first_row, table), follow_pointer)
 
 
 def draw_positions_part(run: Run, pointed: Place | None) -> tuple[Any, ...]:
@@ -94,7 +94,7 @@ def draw_3d(run: Run) -> Any:
 def follow_pointer(run: Run, place: Place | None, first_row: float | None) -> tuple[Any, ...]:
     """Bring the pointed token into the table, where it is not there already."""
     first = int(first_row or 0)
-    if place is None or not run.has("merge") or first <= place.index < first + MAX_TABLE_ROWS:
+    if place is None or first <= place.index < first + MAX_TABLE_ROWS:
         return gr.skip(), gr.skip()
     first = _window_start(run, place.index)
     return _slider(run, first), positions_table(run, first)

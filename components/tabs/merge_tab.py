@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
+import gradio as gr
+
 from components.snippets import write_snippet
-from components.stage_tab import App, StageTab, build_code_panel, build_stage_header
+from components.stage_tab import App, Section, StageTab, build_code_panel, build_stage_header
 from components.tabs.merge_deepstack import build_deepstack_section, draw_deepstack
 from components.tabs.merge_distances import build_distances_section, draw_distances_part
 from components.tabs.merge_embeddings import build_embeddings_section, draw_embeddings
@@ -25,12 +28,13 @@ def build_merge_tab(app: App) -> StageTab:
         "position with three parts: time, height and width (M-RoPE).",
     )
     embeddings = build_embeddings_section(app)
-    positions = build_positions_section(app)
-    distances = build_distances_section(app)
-    frequencies = build_frequencies_section(app)
-    deepstack = build_deepstack_section(app)
+    positions, table = build_positions_section(app)
+    distances, nearness = build_distances_section(app)
+    frequencies, angles = build_frequencies_section(app)
+    deepstack, tap = build_deepstack_section(app)
     code = build_code_panel()
     sections = (embeddings, positions, distances, frequencies, deepstack)
+    follow_pointer(app, (table, nearness, angles, tap))
     return StageTab(
         stage="merge",
         run_button=run_button,
@@ -39,6 +43,33 @@ def build_merge_tab(app: App) -> StageTab:
         outputs=(*(output for section in sections for output in section.outputs), code),
         stream=stream_merge,
     )
+
+
+def follow_pointer(app: App, followers: Sequence[Section]) -> None:
+    """Redraw all that follows the pointer with one request for each click."""
+    controls = [control for section in followers for control in section.controls]
+    outputs = [output for section in followers for output in section.outputs]
+    app.on_point(partial(redraw_followers, followers), controls, outputs)
+
+
+def redraw_followers(
+    followers: Sequence[Section], run: Run, place: Place | None, *values: Any
+) -> tuple[Any, ...]:
+    """What follows the pointer; a click alone never runs the model.
+
+    Args:
+        followers: sections whose ``draw`` takes the place before its controls' values.
+        run: the page's run.
+        place: what is pointed at.
+        values: of the followers' controls, in order.
+    """
+    if not run.has("merge"):
+        return tuple(gr.skip() for section in followers for _ in section.outputs)
+    drawn: list[Any] = []
+    remaining = iter(values)
+    for section in followers:
+        drawn += section.draw(run, place, *[next(remaining) for _ in section.controls])
+    return tuple(drawn)
 
 
 def stream_merge(

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from components.tabs.merge_deepstack import chosen_html, redraw_chosen
-from components.tabs.merge_distances import draw_distances, neighbours_table, redraw_distances
+from components.engine_host import EngineHost
+from components.stage_tab import Section
+from components.tabs.merge_deepstack import chosen_html
+from components.tabs.merge_distances import draw_distances, neighbours_table
 from components.tabs.merge_embeddings import draw_pca, regions_html
 from components.tabs.merge_focus import choose_focus
-from components.tabs.merge_frequencies import draw_angles, redraw_angles
+from components.tabs.merge_frequencies import draw_angles
 from components.tabs.merge_positions import MAX_TABLE_ROWS, follow_pointer, positions_table
-from components.tabs.merge_tab import build_merge_tab, stream_merge
+from components.tabs.merge_tab import build_merge_tab, redraw_followers, stream_merge
 from components.tabs.merge_words import jumps_html, parts_table, positions_html
 from playground.embed_views import compare_groups, embed_groups
 from playground.engine import Engine
@@ -23,7 +25,7 @@ from playground.pointer import locate_patch, locate_token
 from playground.preprocess import model_kwargs
 from playground.records import Clip, Picture
 from tests.components.html_reader import read_html
-from tests.components.runs import build_alone, ignore_progress, make_run
+from tests.components.runs import build_alone, ignore_progress, make_app, make_run
 
 NAMES = (
     *("intro", "strip", "picture_only", "values", "norms", "pca", "regions", "groups"),
@@ -287,7 +289,7 @@ def test_the_table_goes_where_the_pointer_is(long_run: Run) -> None:
     assert read_html(table).find("tr", data_start="600")
     assert slider["value"] == 600 - MAX_TABLE_ROWS // 2
     # Already there: the reader's place in the table is kept.
-    assert follow_pointer(long_run, place, 300) == (gr.skip(), gr.skip())
+    assert follow_pointer(long_run, place, 400) == (gr.skip(), gr.skip())
     assert _draw(long_run, place)["first_row"]["value"] == slider["value"]
 
 
@@ -344,6 +346,8 @@ def test_a_pointed_text_token_is_compared_with_the_nearest_picture(
     span = run.inputs.spans[1]
     gap = run.positions[:, span.start : span.end] - run.positions[:, -1:]
     np.testing.assert_array_equal(mrope.data[0].z.ravel(), abs(gap).max(axis=0))
+    (far,) = set(abs(gap).max(axis=0))  # t alone makes it: the same for all
+    assert f"the picture is {far} positions away" in mrope.layout.title.text
     assert [row[0] for row in read_html(table).rows()[1:]] == [
         "the token before",
         "the first token of image 1",
@@ -418,12 +422,37 @@ def test_deepstack_names_blocks_layers_and_rows(image_run: Run) -> None:
     assert "no tap adds anything" in chosen_html(image_run, first)
 
 
+# ------------------------------------------------------------------------------ the pointer
+
+
+def _echo(*controls: Any, outputs: int) -> Section:
+    """A follower that shows what it was given, once for every output."""
+    return Section(controls, (None,) * outputs, lambda _run, *given: (given,) * outputs)  # type: ignore[arg-type]
+
+
+def test_each_follower_gets_the_place_and_its_own_values(image_run: Run) -> None:
+    followers = (_echo("a", outputs=1), _echo(outputs=1), _echo("b", "c", outputs=2))
+    place = locate_token(image_run.inputs, image_run.positions, 3)
+    drawn = redraw_followers(followers, image_run, place, 1, 2, 3)
+    assert drawn == ((place, 1), (place,), (place, 2, 3), (place, 2, 3))
+
+
 def test_a_click_never_runs_the_model(tiny_random_engine: Engine, picture: Picture) -> None:
     run = make_run(tiny_random_engine, "What?", picture)
     place = locate_token(run.inputs, run.positions, 3)
-    skipped = gr.skip()
-    assert redraw_angles(run, place) == (skipped, skipped)
-    assert redraw_distances(run, place, "distance") == (skipped,) * 4
-    assert redraw_chosen(run, place) == skipped
-    assert follow_pointer(run, place, 0) == (skipped, skipped)
+    assert redraw_followers((_echo(outputs=3),), run, place) == (gr.skip(),) * 3
     assert not run.has("vision")
+
+
+def test_a_click_on_text_alone_leaves_the_hidden_maps_empty(text_run: Run) -> None:
+    place = locate_token(text_run.inputs, text_run.positions, 1)
+    assert draw_distances(text_run, place, "distance") == ("", None, None, "")
+
+
+def test_one_click_is_one_request() -> None:
+    """All followers hang on one event, besides the page's own."""
+    with gr.Blocks(analytics_enabled=False) as demo:
+        app = make_app(EngineHost("tiny"))
+        build_merge_tab(app)
+    (event,) = [each for each in demo.fns.values() if (app.pointer._id, "select") in each.targets]
+    assert len(event.outputs) == 9

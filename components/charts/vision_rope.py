@@ -98,8 +98,8 @@ def plot_distance_kernel(kernel: np.ndarray, whose: str) -> go.Figure:
         alt=f"Scores by distance, {down} rows up and down and {across} columns to both sides: "
         f"{float(kernel[down, across]):.3g} at distance 0, from {float(kernel.min()):.3g} to "
         f"{float(kernel.max()):.3g}.",
-        x_title="columns to the right of the query",
-        y_title="rows below the query",
+        x_title="columns to the right",
+        y_title="rows below",
     )
     frame_patches(layout)
     layout["meta"]["columns"] = {"z": "score"}

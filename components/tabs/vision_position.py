@@ -183,17 +183,17 @@ def blend_html(focus: PatchFocus, samples: GridSamples, blended: BlendedPosition
     rows = [
         (
             str(index),
+            f"{weight:.4f}",
             int(index // side),
             int(index % side),
             Mono(f"{down} × {across}") if weight > 0 else "beyond the edge",
-            f"{weight:.4f}",
             float(norm),
         )
         for index, weight, norm, (down, across) in zip(
             indices, weights, blended.norms, factors, strict=True
         )
     ]
-    headers = ("Entry", "Grid row", "Grid column", "Down × across", "Weight", "Norm")
+    headers = ("Entry", "Weight", "Grid row", "Grid column", "Down × across", "Norm")
     if blended.max_abs_diff == 0:
         check = "exactly the position embedding that the model added"
     else:
@@ -208,7 +208,7 @@ def blend_html(focus: PatchFocus, samples: GridSamples, blended: BlendedPosition
     )
     return stack_html(
         place,
-        table_html(headers, rows, "The entries around it", right=(0, 4)),
+        table_html(headers, rows, "The entries around it", right=(0, 1)),
         fact_html(f"The sum of these four vectors, of norm {blended.norm:.4g}, is {check}."),
     )
 

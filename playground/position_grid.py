@@ -8,9 +8,11 @@ nothing of a picture's size: every patch takes a weighted sum of the four entrie
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
+from torch import nn
 from transformers.vision_utils import get_vision_interpolation_indices_and_weights
 
 from playground.capture import capture_inputs
@@ -110,8 +112,40 @@ def grid_colors(engine: Engine, tower: TowerOutput, span: VisualSpan) -> GridCol
     that its largest loading is positive, scaled from the entries' smallest to their largest score.
     """
     side = engine.model.model.visual.num_grid_per_side
+    basis = _grid_basis(engine)
+    positions = tower.pos_embeds[torch.from_numpy(patch_rows(span))].float().flatten(0, 1)
+    scores = (positions - basis.mean) @ basis.components
+    return GridColors(
+        grid=_colour(basis.scores, basis, (side, side)),
+        resampled=_colour(scores, basis, (span.grid_h, span.grid_w)),
+        variance=basis.variance,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _GridBasis:
+    """The principal components of one checkpoint's grid."""
+
+    mean: torch.Tensor  # (hidden,)
+    components: torch.Tensor  # (hidden, 3)
+    scores: torch.Tensor  # (entries, 3)
+    variance: float
+
+
+# By the embedding that it describes: the weights of a loaded checkpoint do not change, and the
+# decomposition takes too long to do it again at every click (1,024 x 1,024 in the 2B).
+_BASES: WeakKeyDictionary[nn.Module, _GridBasis] = WeakKeyDictionary()
+
+
+def _grid_basis(engine: Engine) -> _GridBasis:
+    embedding = engine.model.model.visual.pos_embed
     with engine.exclusive():
-        entries = engine.model.model.visual.pos_embed.weight.float().cpu()
+        if embedding not in _BASES:
+            _BASES[embedding] = _fit_basis(embedding.weight.float().cpu())
+        return _BASES[embedding]
+
+
+def _fit_basis(entries: torch.Tensor) -> _GridBasis:
     mean = entries.mean(0)
     centred = entries - mean
     # The covariance is small beside the table (1,024 numbers, 2,304 entries in the 2B).
@@ -119,20 +153,15 @@ def grid_colors(engine: Engine, tower: TowerOutput, span: VisualSpan) -> GridCol
     components = directions[:, -3:].flip(-1)
     largest = components.abs().argmax(0, keepdim=True)
     components = components * components.gather(0, largest).sign()
-    scores = centred @ components
-    low, high = scores.amin(0), scores.amax(0)
+    variance = float(power[-3:].sum() / power.sum().clamp_min(1e-12))
+    return _GridBasis(mean, components, centred @ components, variance)
 
-    def colour(scores: torch.Tensor, shape: tuple[int, int]) -> np.ndarray:
-        unit = ((scores - low) / (high - low).clamp_min(1e-12)).clamp(0, 1)
-        rgb: np.ndarray = (unit * 255).round().to(torch.uint8).reshape(*shape, 3).numpy()
-        return rgb
 
-    positions = tower.pos_embeds[torch.from_numpy(patch_rows(span))].float().flatten(0, 1)
-    return GridColors(
-        grid=colour(scores, (side, side)),
-        resampled=colour((positions - mean) @ components, (span.grid_h, span.grid_w)),
-        variance=float(power[-3:].sum() / power.sum().clamp_min(1e-12)),
-    )
+def _colour(scores: torch.Tensor, basis: _GridBasis, shape: tuple[int, int]) -> np.ndarray:
+    low, high = basis.scores.amin(0), basis.scores.amax(0)
+    unit = ((scores - low) / (high - low).clamp_min(1e-12)).clamp(0, 1)
+    rgb: np.ndarray = (unit * 255).round().to(torch.uint8).reshape(*shape, 3).numpy()
+    return rgb
 
 
 def position_similarity(tower: TowerOutput, span: VisualSpan, patch: tuple[int, int]) -> np.ndarray:

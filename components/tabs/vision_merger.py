@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -165,11 +166,15 @@ def picture_view_html(run: Run, focus: PatchFocus) -> str:
 def patches_html(run: Run, focus: PatchFocus, merged: MergedToken) -> str:
     """The four patches enlarged, each a place of the pointer, with the norms of their vectors."""
     span, size, side = focus.span, focus.span.merge_size, run.inputs.patch_size
-    pixels = playground.preprocess.unpatchify(run.inputs, span)[0]
+    # The token's patches are a picture by themselves: their rows stand next to each other.
+    start = span.patch_start + focus.token * size**2
+    block = replace(span, grid_h=size, grid_w=size, patch_start=start)
+    pixels = playground.preprocess.unpatchify(run.inputs, block)[0]
     norms = np.linalg.norm(merged.steps[0].values, axis=1)
     cells = []
     for number, (row, column) in enumerate(_block(focus)):
-        patch = pixels[row * side : (row + 1) * side, column * side : (column + 1) * side]
+        top, left = (place % size * side for place in (row, column))
+        patch = pixels[top : top + side, left : left + side]
         where = f"row {row}, column {column}"
         cells.append(
             f'<figure class="pg-pixelated" style="margin:0" data-span="{focus.number}" '

@@ -149,11 +149,11 @@ def intro_html(run: Run, focus: PatchFocus) -> str:
     steps = [(side - 1) / max(size - 1, 1) for size in (span.grid_h, span.grid_w)]
     return fact_html(
         f"The tower has learned {side} × {side} = {side**2:,} position vectors of {hidden:,} "
-        f"numbers, one grid for pictures of every size. {capital(focus.name)} has {span.grid_h} "
-        f"rows and {span.grid_w} columns of patches, so that its grid is stretched until the "
-        f"corners meet: neighbouring patches lie {steps[0]:.2f} entries apart downwards and "
-        f"{steps[1]:.2f} across. A patch that falls between entries takes a weighted sum of the "
-        "four around it (bilinear interpolation), and that sum is added to its patch embedding."
+        f"numbers, one grid for pictures of every size. The {span.grid_h} rows and {span.grid_w} "
+        f"columns of patches of {focus.name} are spread over it from corner to corner: neighbours "
+        f"lie {steps[0]:.2f} entries apart downwards and {steps[1]:.2f} across. A patch that falls "
+        "between entries takes a weighted sum of the four around it (bilinear interpolation), and "
+        "that sum is added to its patch embedding."
     )
 
 
@@ -186,11 +186,12 @@ def blend_html(focus: PatchFocus, samples: GridSamples, blended: BlendedPosition
             f"{weight:.4f}",
             int(index // side),
             int(index % side),
-            Mono(f"{down} × {across}") if weight > 0 else "beyond the edge",
+            # At the last row or column the entry after it is the same one again, without weight.
+            "beyond the edge" if index in indices[:number] else Mono(f"{down} × {across}"),
             float(norm),
         )
-        for index, weight, norm, (down, across) in zip(
-            indices, weights, blended.norms, factors, strict=True
+        for number, (index, weight, norm, (down, across)) in enumerate(
+            zip(indices, weights, blended.norms, factors, strict=True)
         )
     ]
     headers = ("Entry", "Weight", "Grid row", "Grid column", "Down × across", "Norm")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +12,7 @@ import gradio as gr
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from components.stage_tab import App, Section
 from components.tabs.vision_focus import choose_patch, skip_unless_run
@@ -20,6 +23,7 @@ from playground.engine import Engine
 from playground.pipeline import Run
 from playground.pointer import locate_patch, locate_token, patch_rows
 from playground.position_grid import run_nearest
+from playground.preprocess import unpatchify
 from playground.records import Clip, Picture
 from tests.components.html_reader import read_html
 from tests.components.runs import build_alone, ignore_progress, make_run
@@ -171,6 +175,20 @@ def test_the_table_shows_the_four_entries(run: Run) -> None:
     assert "row 1, column 2" in drawn["close_up"].layout.title.text
 
 
+def test_words_at_the_edge_and_on_an_entry(tiny_random_engine: Engine, clip: Clip) -> None:
+    # 8 x 8 patches on 8 x 8 entries: each falls on one, and the last has none after it.
+    run = make_run(tiny_random_engine, "Where does it go?", clip=clip)
+    run.ensure("vision")
+    for patch, words in (
+        ((2, 3), ["1.000 × 1.000", "1.000 × 0.000"]),
+        ((2, 7), ["1.000 × 1.000", "beyond the edge"]),
+    ):
+        place = locate_patch(run.inputs, run.positions, 0, *patch)
+        drawn = _draw(build_position_section, POSITION_NAMES, run, 0, place)
+        _, *rows = read_html(drawn["blend"]).rows()
+        assert [cells[4] for cells in rows[:2]] == words
+
+
 def test_the_resampled_grid_is_a_place_of_the_pointer(run: Run) -> None:
     drawn = _draw(build_position_section, POSITION_NAMES, run, 1, None)
     assert read_html(drawn["resampled"]).find("div", data_span="1")
@@ -280,6 +298,13 @@ def test_the_four_patches_are_places_of_the_pointer(run: Run) -> None:
     figures = read_html(drawn["patches"]).find("figure", data_span="1")
     places = [(each.attrs["data-row"], each.attrs["data-column"]) for each in figures]
     assert places == [("2", "6"), ("2", "7"), ("3", "6"), ("3", "7")]
+    # The enlarged patches are the picture's own pixels there.
+    whole = unpatchify(run.inputs, run.inputs.spans[1])[0]
+    for each, source in zip(places, read_html(drawn["patches"]).find("img"), strict=True):
+        top, left = (int(value) * run.inputs.patch_size for value in each)
+        encoded = base64.b64decode(source.attrs["src"].split(",")[1])
+        pixels = np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB"))
+        np.testing.assert_array_equal(pixels, whole[top : top + 16, left : left + 16])
     assert f"Token {place.index} of the sequence" in drawn["intro"]
     _, *rows = read_html(drawn["alike"]).rows()
     assert [int(cells[1]) for cells in rows] == list(place.pixel_rows or ())

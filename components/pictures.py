@@ -23,7 +23,8 @@ MAX_WIDTH = 640
 MAX_HEIGHT = 480
 
 MAX_ALPHA = 235  # of 255: the picture is never quite hidden
-GREY_SHARE = 0.55  # of a picture's lightness where it is only the ground of an overlay
+ALPHA_POWER = 0.7  # of a value from 0 to 1, for its opacity
+GREY_SHARE = 0.42  # of a picture's lightness where it is only the ground of an overlay
 
 MERGE_SIZE = 2  # patches along each side of a merge block, in every Qwen3-VL
 
@@ -128,13 +129,13 @@ def color_values(values: np.ndarray, stops: ColorScale, low: float, high: float)
 def overlay_values(values: np.ndarray, stops: ColorScale, high: float) -> np.ndarray:
     """Values from 0 as colours to lay over a picture: the smaller, the more it shines through.
 
-    The opacity follows the square root, so that a tenth of the largest value can still be seen.
+    The opacity grows faster than the value at first, so that a tenth of the largest is still seen.
 
     Returns:
         (rows, columns, 4) uint8, red to alpha.
     """
     share = np.clip(values / max(high, 1e-12), 0, 1)
-    alpha = (MAX_ALPHA * np.sqrt(share)).round().astype(np.uint8)
+    alpha = (MAX_ALPHA * share**ALPHA_POWER).round().astype(np.uint8)
     return np.concatenate([color_values(values, stops, 0.0, high), alpha[..., None]], -1)
 
 

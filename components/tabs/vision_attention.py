@@ -31,7 +31,7 @@ FIRST_BLOCK = 2
 MEAN = -1  # the head chooser's value for the mean of all heads
 LOOKS, RECEIVED = "looks", "received"
 GROUND_SIDE = 512  # pixels of the longer side of the picture below the attention
-SMALL_WIDTH = 104  # CSS pixels of a head's picture
+SMALL_WIDTH = 92  # CSS pixels of a head's picture
 SMALL_PATCHES = 1200  # more are joined 2 x 2 in a head's picture, where they could not be seen
 GLOW: ColorScale = [(0.0, "#c2410c"), (0.5, "#f59e0b"), (1.0, "#fff3a3")]
 # One grey picture of each run that is still held, by the number of its span; half a megabyte.
@@ -58,7 +58,7 @@ def build_attention_section(app: App, span: gr.Dropdown) -> Section:
         )
         head = gr.Dropdown([("mean of all heads", MEAN)], value=MEAN, label="Head", min_width=160)
         direction = gr.Radio(
-            [("where the patch looks", LOOKS), ("how much each patch is looked at", RECEIVED)],
+            [("where the patch looks", LOOKS), ("what all patches look at", RECEIVED)],
             value=LOOKS,
             label="Show",
             min_width=240,
@@ -247,7 +247,8 @@ def attention_html(
         caption=" ".join(sentences),
         span=focus.number,
         overlay=overlay_values(shown, GLOW, high),
-        marked=None if direction == RECEIVED else focus.patch,
+        # The page marks what is pointed at.
+        marked=None if direction == RECEIVED or focus.pointed else focus.patch,
         legend=scale_html(GLOW, "0", f"{high:.1%}", "attention"),
     )
 
@@ -260,14 +261,14 @@ def heads_html(focus: PatchFocus, weights: np.ndarray, block: int, head: int) ->
         picture_html(
             color_values(_small(focus, each), SEQUENTIAL, 0.0, float(_small(focus, each).max())),
             alt=f"Attention of block {block}, {name}",
-            caption=f"{name}, up to {each.max():.1%}",
+            caption=f"{name}, {each.max():.1%}",
             pixelated=True,
             shown_width=SMALL_WIDTH,
             span=focus.number,
         )
         for name, each in named
     ]
-    note = "Each on a scale of its own, from none (dark) to its largest weight (bright)."
+    note = "Each has a scale of its own, from none (dark) to its largest weight, named below it."
     return fact_html(f"All heads of block {block}.", note) + picture_row_html(figures)
 
 

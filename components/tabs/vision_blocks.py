@@ -45,7 +45,7 @@ def build_blocks_section(app: App, span: gr.Dropdown) -> Section:
         "textures and edges become regions and objects. Click a patch to see which others "
         "resemble it."
     )
-    with gr.Row(equal_height=True):
+    with gr.Row():
         state = gr.Slider(
             0,
             FIRST_STATE,
@@ -77,8 +77,7 @@ def build_blocks_section(app: App, span: gr.Dropdown) -> Section:
         pca = build_html_view(wide=True)
     with gr.Row():
         similarity = build_html_view(wide=True)
-        with gr.Column(min_width=300):
-            norms = PlotlyView(label="Norms")
+        norms = PlotlyView(label="Norms", min_width=380)
     summary = PlotlyView(label="Norms through the tower")
     code = build_code_panel()
     timer = gr.Timer(PLAY_S, active=False)
@@ -92,13 +91,10 @@ def build_blocks_section(app: App, span: gr.Dropdown) -> Section:
     app.on_view(source.input, draw_maps, controls, maps)
     app.on_view(basis.input, draw_pca, [span, state, source, basis], [pca])
     app.on_point(draw_pointed, [span, state, source], [similarity])
-    app.on_view(play.click, toggle_play, [play], [timer, play])
-    app.on_view(
-        timer.tick,
-        play_on,
-        [span, state, basis, app.pointed],
-        [timer, play, state, source, *maps],
-    )
+    film = [timer, play, state, source, *maps]
+    settings = [span, state, basis, app.pointed]
+    app.on_view(play.click, toggle_play, [play, *settings], film)
+    app.on_view(timer.tick, play_on, settings, film)
     return Section(controls, outputs, draw_blocks)
 
 
@@ -198,21 +194,37 @@ def draw_pointed(
 # ------------------------------------------------------------------------------------- play
 
 
-def toggle_play(run: Run, label: str) -> tuple[Any, Any]:
-    """Start or stop: the timer's and the button's new state."""
-    return _play(label == PLAY and run.has("vision") and bool(run.inputs.spans))
+def toggle_play(
+    run: Run,
+    label: str,
+    span: float | None,
+    state: float | None,
+    basis: str | None,
+    place: Place | None,
+) -> tuple[Any, ...]:
+    """Start or stop; from the last state it starts over."""
+    there = run.has("vision") and bool(run.inputs.spans)
+    on = label == PLAY and there
+    at_end = within(state, run.engine.facts.vision_depth) == run.engine.facts.vision_depth
+    if not (on and at_end):
+        return *_play(on), *(gr.skip() for _ in range(6))
+    return *_play(on), 0, *draw_state(run, span, 0, basis, place)
 
 
 def play_on(
     run: Run, span: float | None, state: float | None, basis: str | None, place: Place | None
 ) -> tuple[Any, ...]:
-    """The next state; on the last one the film ends, and starts over when it is played again."""
-    if not run.has("vision") or not run.inputs.spans:
-        return *_play(False), *(gr.skip() for _ in range(6))
+    """The next state; the last one ends it.
+
+    Between, timer and button stay as they are: a tick may still be on its way when Stop is
+    pressed, and must not start anew.
+    """
     depth = run.engine.facts.vision_depth
     shown = within(state, depth)
-    following = 0 if shown == depth else shown + 1
-    return *_play(following < depth), following, *draw_state(run, span, following, basis, place)
+    if not run.has("vision") or not run.inputs.spans or shown == depth:
+        return *_play(False), *(gr.skip() for _ in range(6))
+    buttons = _play(False) if shown + 1 == depth else (gr.skip(), gr.skip())
+    return *buttons, shown + 1, *draw_state(run, span, shown + 1, basis, place)
 
 
 def _play(on: bool) -> tuple[Any, Any]:

@@ -59,7 +59,7 @@ def similarity_html(run: Run, focus: PatchFocus, wanted: FeatureSource) -> str:
     row, column = focus.patch[0] // size, focus.patch[1] // size
     features = playground.vision_maps.grid_features(focus.tower, focus.span, wanted)
     cosines = playground.vision_maps.feature_similarity(features, row, column)
-    low = float(cosines.min())
+    low, median = float(cosines.min()), round(float(np.median(cosines)), 2) + 0.0  # never -0.00
     name = f"the token of {focus.words}" if wanted.merged else focus.words
     words = source_words(wanted, run.engine.facts)
     what = "tokens" if wanted.merged else "patches"
@@ -67,10 +67,11 @@ def similarity_html(run: Run, focus: PatchFocus, wanted: FeatureSource) -> str:
         color_values(cosines, SEQUENTIAL, low, 1.0),
         alt=f"Cosine similarity of all {what} to {name}, {words}, from {low:.2f} to 1",
         caption=f"Which {what} resemble {name}, {words}: the brighter, the more alike. "
-        f"Half of them have a cosine above {np.median(cosines):.2f}.{focus.hint}",
+        f"Half of them have a cosine above {median:.2f}.{focus.hint}",
         pixelated=True,
         span=focus.number,
-        marked=(row, column),
+        # The page marks what is pointed at.
+        marked=None if focus.pointed else (row, column),
         legend=scale_html(SEQUENTIAL, f"{low:.2f}", "1", "cosine"),
     )
 

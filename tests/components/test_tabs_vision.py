@@ -228,21 +228,26 @@ def test_pictures_of_the_whole_follow_the_pointer(pair_run: Run) -> None:
 
 def test_playing_stops_on_the_last_block(image_run: Run) -> None:
     timer, button, state, *_ = play_on(image_run, 0, 2, OWN, None)
-    assert (timer.active, button, state) == (True, STOP, 3)
+    # A tick that was on its way when Stop was pressed must not start it again.
+    assert (timer, button, state) == (gr.skip(), gr.skip(), 3)
     timer, button, state, _, pca, *_ = play_on(image_run, 0, 3, OWN, None)
     assert (timer.active, button, state) == (False, PLAY, 4)
     assert state_words(4, 4) in pca
-    assert play_on(image_run, 0, 4, OWN, None)[2] == 0, "played again, it starts over"
+    timer, button, state, *_ = play_on(image_run, 0, 4, OWN, None)
+    assert (timer.active, button, state) == (False, PLAY, gr.skip())
 
 
 def test_the_button_starts_and_stops(image_run: Run, tiny_random_engine: Engine) -> None:
-    timer, button = toggle_play(image_run, PLAY)
-    assert (timer.active, button) == (True, STOP)
-    timer, button = toggle_play(image_run, STOP)
-    assert (timer.active, button) == (False, PLAY)
+    timer, button, state, *_ = toggle_play(image_run, PLAY, 0, 2, OWN, None)
+    assert (timer.active, button, state) == (True, STOP, gr.skip())
+    timer, button, state, _, pca, *_ = toggle_play(image_run, PLAY, 0, 4, OWN, None)
+    assert (timer.active, button, state) == (True, STOP, 0), "from the end it starts over"
+    assert state_words(0, 4) in pca
+    timer, button, state, *_ = toggle_play(image_run, STOP, 0, 4, OWN, None)
+    assert (timer.active, button, state) == (False, PLAY, gr.skip())
     words = make_run(tiny_random_engine, "Hello")
     words.ensure("vision")
-    assert toggle_play(words, PLAY)[0].active is False
+    assert toggle_play(words, PLAY, 0, 2, OWN, None)[0].active is False
     assert play_on(words, 0, 2, OWN, None)[0].active is False
 
 

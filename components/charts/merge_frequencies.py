@@ -42,7 +42,7 @@ def plot_frequencies(
         alt=f"Wavelengths of {len(axes)} rotary frequencies on a log scale, from "
         f"{float(wavelengths.min()):.3g} to {float(wavelengths.max()):,.0f} positions: "
         f"{counts[0]} turn with t, {counts[1]} with h and {counts[2]} with w, in turns.",
-        x_title="frequency index (pair of numbers of a head)",
+        x_title="frequency index",
         y_title="wavelength (positions per full turn)",
     )
     layout["yaxis"] |= {"type": "log", "dtick": 1, "exponentformat": "power"}
@@ -90,7 +90,7 @@ def plot_angles(
         height=HEIGHT_MEDIUM,
         alt=f"Angles of token {token} at {len(axes)} frequencies; {moved} of them would be "
         "another angle with plain 1-D positions.",
-        x_title="frequency index (pair of numbers of a head)",
+        x_title="frequency index",
         y_title="angle (degrees)",
     )
     layout["yaxis"] |= {"range": [-12, 372], "tickvals": [0, 90, 180, 270, 360]}
@@ -139,7 +139,7 @@ def _level_name(value: float, words: str) -> dict[str, object]:
         "x": 0.99,
         "xanchor": "right",
         "y": math.log10(value),  # annotations on a log axis take the exponent
-        "yanchor": "bottom",
+        "yanchor": "top",  # below the line, where on the right no frequency lies
         "showarrow": False,
         "font": {"size": FONT_SIZE_PX - 1},
     }

@@ -9,7 +9,6 @@ import gradio as gr
 import numpy as np
 
 from components.charts.merge_positions import plot_nearness
-from components.charts.token_labels import span_name
 from components.html_view import build_html_view
 from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section
@@ -22,6 +21,7 @@ from components.tabs.merge_focus import (
     focus_words,
     next_span,
     signed,
+    span_phrase,
 )
 from playground.mrope import (
     flat_positions,
@@ -113,7 +113,7 @@ def intro_html(run: Run, focus: Focus) -> str:
         "With 1-D positions the picture would be one long line: the token below another stands "
         f"{span.merged_w} positions away, a whole row. Under M-RoPE it is 1 away, as the one "
         f"beside it. Here {focus_words(run, focus)} is compared with all tokens of "
-        f"{html.escape(span_name(run.inputs, span))}; bright is near."
+        f"{html.escape(span_phrase(run.inputs, span))}; bright is near."
     )
 
 

@@ -11,6 +11,7 @@ from components.charts.token_labels import span_name, token_label
 from components.strips import visible
 from playground.pipeline import Run
 from playground.pointer import Place
+from playground.records import ModelInputs, VisualSpan
 
 MAX_WORD_CHARS = 24
 
@@ -40,13 +41,18 @@ def focus_words(run: Run, focus: Focus) -> str:
     """``token 37 (image 1)``, and why this one as long as none is pointed at; escaped."""
     inputs = run.inputs
     if focus.span is not None:
-        what = span_name(inputs, inputs.spans[focus.span])
+        what = span_phrase(inputs, inputs.spans[focus.span])
         what = what if focus.pointed else f"the middle of {what}"
     else:
         what = f"“{cut_text(inputs.tokens[focus.index].text, MAX_WORD_CHARS)}”"
         what = what if focus.pointed else f"the last one, {what}"
     until = "" if focus.pointed else "; click any other token or patch"
     return html.escape(f"token {focus.index:,} ({what}{until})")
+
+
+def span_phrase(inputs: ModelInputs, span: VisualSpan) -> str:
+    """``image 2``, or ``video 1 at 0.8 s``, for a sentence."""
+    return span_name(inputs, span).replace(", ", " at ")
 
 
 def next_span(run: Run, focus: Focus) -> int:
@@ -59,9 +65,12 @@ def next_span(run: Run, focus: Focus) -> int:
 
 
 def cut_text(text: str, limit: int) -> str:
-    """Text with visible whitespace, cut; not escaped."""
+    """Text with visible whitespace, cut in its middle; not escaped."""
     shown = visible(text)
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+    if len(shown) <= limit:
+        return shown
+    tail = limit // 2
+    return f"{shown[: limit - tail - 1]}…{shown[-tail:]}"
 
 
 def chart_labels(run: Run, indices: np.ndarray) -> list[str]:

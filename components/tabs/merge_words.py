@@ -6,11 +6,11 @@ import html
 
 from components.charts.token_labels import span_name
 from components.tables import Cell, Mono, table_html
-from components.tabs.merge_focus import cut_text, fact_html, signed
+from components.tabs.merge_focus import cut_text, fact_html, signed, span_phrase
 from playground.merge_views import SequencePart, position_jumps, sequence_parts
 from playground.pipeline import Run
 
-MAX_PART_CHARS = 36  # of a text between two pictures
+MAX_PART_CHARS = 44  # of a text between two pictures
 MAX_TERMS = 4  # of the sum that makes rope_deltas; more pictures are only counted
 
 
@@ -29,7 +29,7 @@ def positions_html(run: Run) -> str:
         "A text token gets the same number three times, one more than the token before. A picture "
         "gets a grid instead: "
         + html.escape(
-            f"{span_name(inputs, first)} is {first.merged_h} × {first.merged_w} tokens; all have "
+            f"{span_phrase(inputs, first)} is {first.merged_h} × {first.merged_w} tokens; all have "
             f"t = {start[0]}, h counts its rows from {start[1]} to {start[1] + first.merged_h - 1} "
             f"and w its columns from {start[2]} to {start[2] + first.merged_w - 1}."
         )
@@ -60,7 +60,7 @@ def jumps_html(run: Run) -> str:
     first = jumps[0]
     return fact_html(
         html.escape(
-            f"After {span_name(inputs, first.span)} the largest position is {first.largest}, so "
+            f"After {span_phrase(inputs, first.span)} the largest position is {first.largest}, so "
             f"the next token gets {first.next_position}: "
             f"{first.span.end - first.span.start:,} tokens, but only "
             f"{max(first.span.merged_h, first.span.merged_w)} positions, as many as the longer "

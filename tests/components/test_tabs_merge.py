@@ -13,7 +13,7 @@ from components.stage_tab import Section
 from components.tabs.merge_deepstack import chosen_html
 from components.tabs.merge_distances import draw_distances, neighbours_table
 from components.tabs.merge_embeddings import draw_pca, regions_html
-from components.tabs.merge_focus import choose_focus
+from components.tabs.merge_focus import choose_focus, cut_text
 from components.tabs.merge_frequencies import draw_angles
 from components.tabs.merge_positions import MAX_TABLE_ROWS, follow_pointer, positions_table
 from components.tabs.merge_tab import build_merge_tab, redraw_followers, stream_merge
@@ -456,3 +456,10 @@ def test_one_click_is_one_request() -> None:
         build_merge_tab(app)
     (event,) = [each for each in demo.fns.values() if (app.pointer._id, "select") in each.targets]
     assert len(event.outputs) == 9
+
+
+@pytest.mark.parametrize(
+    ("text", "cut"), [("abcdefgh", "abcdefgh"), ("abcdefghi", "abc…fghi"), ("a b", "a␣b")]
+)
+def test_long_texts_keep_both_ends(text: str, cut: str) -> None:
+    assert cut_text(text, 8) == cut

@@ -52,7 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     host = EngineHost(options.model, device=options.device, dtype=options.dtype, attn=options.attn)
     page = build_page(host)
-    host.start(then=page.draw_opening)
     page.demo.queue(max_size=64).launch(
         server_name=options.host,
         server_port=options.port,
@@ -65,7 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         enable_monitoring=False,
         run_history=False,
         ssr_mode=False,
+        prevent_thread_lock=True,
     )
+    # Only now: importing torch would slow down the page, which Gradio asks for within 3 seconds.
+    host.start(then=page.draw_opening)
+    page.demo.block_thread()
 
 
 if __name__ == "__main__":

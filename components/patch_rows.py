@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from playground.records import ModelInputs, VisualSpan
 
 MAX_NUMBERED = 256  # patches; on a finer grid the numbers could not be read
-MAX_LISTED = 256  # rows of the list; of a longer one those around the chosen row
+MAX_LISTED = 256  # rows of the list; of a longer one those from a little above the chosen row
+ROWS_ABOVE = 8
 PICTURE_SIDE = 640
 
 
@@ -85,7 +86,9 @@ def row_list_html(inputs: ModelInputs, number: int, pixels: np.ndarray, row: int
     )
     shown = f"rows {span.patch_start + first:,} to {span.patch_start + last - 1:,}"
     words = f"{shown} of {html.escape(span_name(inputs, span))}" + (
-        "" if count == span.num_patches else f" (of {span.num_patches:,}), around the chosen one"
+        ""
+        if count == span.num_patches
+        else f" (of {span.num_patches:,}), from just above the chosen one"
     )
     return (
         f'<div class="pg-rows"><p class="pg-rows-head"><b>row</b><span>its pixels, line after '
@@ -105,6 +108,6 @@ def listed_rows(span: VisualSpan, row: int) -> tuple[int, int]:
     if span.num_patches <= MAX_LISTED:
         return 0, span.num_patches
     merge = span.merge_size**2
-    start = row - span.patch_start - MAX_LISTED // 2
+    start = row - span.patch_start - ROWS_ABOVE
     start = min(max(0, start), span.num_patches - MAX_LISTED)
     return start - start % merge, min(start - start % merge + MAX_LISTED, span.num_patches)

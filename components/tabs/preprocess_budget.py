@@ -103,6 +103,10 @@ def stream_times(run: Run, progress: Progress) -> Iterator[tuple[Any, ...]]:
         raise InputError("This prompt has no picture whose resolution could be changed.")
     times: Times = {}
     fitting = [rung for rung in ladder if rung.fits]
+    progress("Warming up", 0, len(fitting))
+    playground.token_budget.measure_prefill(
+        run.engine, run.prompt, fitting[0].max_pixels, progress=progress
+    )
     for number, rung in enumerate(fitting):
         progress(f"Measuring {rung.max_pixels:,} pixels", number, len(fitting))
         times[rung.max_pixels] = playground.token_budget.measure_prefill(

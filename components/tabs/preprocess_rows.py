@@ -12,7 +12,7 @@ import playground
 from components.charts.preprocess import plot_histograms, plot_patch, plot_row
 from components.charts.token_labels import span_name
 from components.html_view import build_html_view
-from components.patch_rows import numbered_picture_html, row_list_html
+from components.patch_rows import MAX_LISTED, numbered_picture_html, row_list_html
 from components.plotly_view import PlotlyView
 from components.resize_words import resize_html
 from components.stage_tab import App, Section
@@ -64,7 +64,11 @@ def build_rows_section(app: App) -> Section:
             return tuple(gr.skip() for _ in outputs)
         if place.span != shown:
             return draw_picture(run, place.span, place)
-        return (*(gr.skip() for _ in of_picture), *draw_chosen(run, place.span, place))
+        listed, *drawn = draw_chosen(run, place.span, place)
+        # A list of all rows stays as it is, and so keeps to where it was scrolled.
+        is_whole = run.inputs.spans[place.span].num_patches <= MAX_LISTED
+        kept = (gr.skip() for _ in of_picture)
+        return (*kept, gr.skip() if is_whole else listed, *drawn)
 
     app.on_view(picture.input, draw_picture, [picture, app.pointed], outputs)
     app.on_point(on_point, [picture], outputs)

@@ -273,8 +273,14 @@ function listen() {
     const typing = event.target.closest?.("input, textarea, [contenteditable]");
     if (event.key === "Escape" && fixed && !typing) fix(null);
   });
-  // Views are drawn anew now and then, and lose their marks.
-  new MutationObserver(schedule).observe(document.querySelector("#stage-column") ?? document.body,
+  // Views are drawn anew now and then, and lose their marks. Charts and the bar see to theirs by
+  // themselves, and what marking changes must not call for more marking.
+  const ours = ({ target }) => target.closest?.(".plotly-view, .pg-pointer-bar, .pg-point");
+  const added = ({ addedNodes }) =>
+    [...addedNodes].some((node) => !node.classList?.contains("pg-point"));
+  new MutationObserver((records) => {
+    if (records.some((record) => !ours(record) && added(record))) schedule();
+  }).observe(document.querySelector("#stage-column") ?? document.body,
     { childList: true, subtree: true });
 }
 

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from playground.records import Progress
     from playground.token_budget import PrefillTime, Rung
 
-HEADERS = ("Max pixels", "Size", "Patches", "Tokens", "KV cache", "Context window", "Time", "")
-NUMBERS = (0, 3, 4, 5, 6)
+HEADERS = ("", "Max pixels", "Size", "Patches", "Tokens", "KV cache", "Context window", "Time")
+NUMBERS = (1, 4, 5, 6, 7)
+TIMES_SIGN = "\u00a0×\u00a0"  # sizes are not broken at the end of a line
 Times = dict[int, "PrefillTime"]
 
 
@@ -188,9 +189,9 @@ def ladder_table(run: Run, ladder: tuple[Rung, ...], times: Times) -> str:
 
 
 def _ladder_row(rung: Rung, time: PrefillTime | None) -> list[Cell | Mono | Choice]:
-    sizes = "; ".join(f"{width:,} × {height:,}" for width, height in rung.sizes)
+    sizes = "; ".join(f"{width:,}{TIMES_SIGN}{height:,}" for width, height in rung.sizes)
     grids = "; ".join(
-        f"{across} × {down}" + (f" × {frames}" if frames > 1 else "")
+        TIMES_SIGN.join(str(size) for size in (across, down, *([frames] if frames > 1 else [])))
         for frames, down, across in rung.grids
     )
     measured = "not measured" if rung.fits else "does not fit"
@@ -200,6 +201,7 @@ def _ladder_row(rung: Rung, time: PrefillTime | None) -> list[Cell | Mono | Choi
         "In use" if rung.is_current else "Use this", rung.max_pixels, rung.is_current
     )
     return [
+        button if rung.fits else "too long",
         f"{rung.max_pixels:,}",
         sizes,
         grids,
@@ -207,5 +209,4 @@ def _ladder_row(rung: Rung, time: PrefillTime | None) -> list[Cell | Mono | Choi
         format_bytes(rung.kv_bytes),
         f"{rung.window_share:.1%}",
         measured,
-        button if rung.fits else "too long",
     ]

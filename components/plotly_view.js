@@ -173,7 +173,8 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
   marks.setAttribute("aria-hidden", "true");
   box.append(marks);
 
-  part("empty").textContent = [props.label, props.empty || texts.empty].filter(Boolean).join(" — ");
+  const words = part("empty").dataset.words || texts.empty;
+  part("empty").textContent = [props.label, words].filter(Boolean).join(" — ");
   details.querySelector("summary").textContent = texts.table;
   for (const name of ["png", "reset"]) {
     part(name).title = texts[name];

@@ -11,6 +11,7 @@ Never put a `gr.Plot` on the same page: both use `window.Plotly`.
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -37,7 +38,7 @@ gr.set_static_paths([MODULE_PATH, TABLE_PATH, MARKS_PATH, STYLES_PATH, LIBRARY_P
 # The browser fills the parts; nothing here depends on the value, so Gradio never redraws it.
 HTML_TEMPLATE = """
 <figure class="chart-box" data-state="empty">
-  <div class="chart-empty"></div>
+  <div class="chart-empty" data-words="EMPTY"></div>
   <div class="chart-error" role="alert"></div>
   <figcaption class="chart-head">
     <span class="chart-title"></span>
@@ -114,10 +115,10 @@ class PlotlyView(gr.HTML):
             label=label,
             elem_id=elem_id,
             elem_classes=["plotly-view", *classes],
-            html_template=HTML_TEMPLATE,
+            # In the template: Gradio loses other props of what it mounts late.
+            html_template=HTML_TEMPLATE.replace("EMPTY", html.escape(empty)),
             js_on_load=JS_ON_LOAD,
             apply_default_css=False,
-            empty=empty,
             **kwargs,
         )
 

@@ -35,16 +35,19 @@ def plot_residual_norms(
     labels: Sequence[str],
     spans: Sequence[tuple[int, int, str]],
     num_deepstack: int,
+    indices: np.ndarray | None = None,
 ) -> go.Figure:
     """Length of the residual stream per layer and position, on a logarithmic colour scale.
 
     Args:
-        norms: (layers + 1, seq): row i is the input of layer i, the last one the final norm's.
-        labels: seq escaped texts.
+        norms: (layers + 1, n): row i is the input of layer i, the last one the final norm's.
+        labels: n escaped texts.
+        indices: (n,) sequence index of each column; by default they are all there.
         spans: first index, one past the last, and a name or none, of each picture or frame.
         num_deepstack: layers 0 .. num_deepstack - 1 are followed by a DeepStack add.
     """
     rows, seq = norms.shape
+    indices = np.arange(seq) if indices is None else indices
     low, high = max(float(norms.min()), 1e-6), float(norms.max())
     layout = base_layout(
         "Residual stream: how long each token's vector is at each layer",
@@ -57,7 +60,7 @@ def plot_residual_norms(
     # One label for both traces, so that each token's text is sent once and not for every layer.
     layout["hovermode"] = "x unified"
     layout["xaxis"] |= {
-        "range": [-0.5, seq - 0.5],
+        "range": [-0.5, int(indices[-1]) + 0.5],
         "showgrid": False,
         "zeroline": False,
         "unifiedhovertitle": {"text": "position %{x}"},
@@ -73,6 +76,7 @@ def plot_residual_norms(
     layout["annotations"] = [_span_name(*span) for span in spans if span[2]]
     heat_map = go.Heatmap(
         z=norms.astype(np.float32),
+        x=indices.astype(np.int32),
         zmin=low,
         zmax=high,
         colorscale=log_colorscale(low, high),
@@ -80,7 +84,7 @@ def plot_residual_norms(
         name="norm",
         hovertemplate="norm %{z:.4g} at the input of layer %{y}<extra></extra>",
     )
-    return go.Figure([heat_map, _token_trace(labels, low, high)], layout)
+    return go.Figure([heat_map, _token_trace(indices, labels, low, high)], layout)
 
 
 def plot_logit_lens(lens: LogitLens, labels: Sequence[str], num_deepstack: int) -> go.Figure:
@@ -206,12 +210,12 @@ def _sequential_color(step: float) -> str:
     return f"rgb({mixed[0]},{mixed[1]},{mixed[2]})"
 
 
-def _token_trace(labels: Sequence[str], low: float, high: float) -> go.Scatter:
+def _token_trace(indices: np.ndarray, labels: Sequence[str], low: float, high: float) -> go.Scatter:
     """Invisible points that bring each position's token, and the logarithmic colour bar."""
     exponents = np.log10([low, max(high, low * 1.001)])
     ticks = _log_ticks(low, high)
     return go.Scatter(
-        x=np.arange(len(labels), dtype=np.int32),
+        x=indices.astype(np.int32),
         y=np.full(len(labels), -0.5, np.float32),
         mode="markers",
         name="token",

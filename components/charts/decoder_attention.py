@@ -23,7 +23,7 @@ from components.chart_style import (
 if TYPE_CHECKING:
     from playground.decoder_attention import HeadSummary
 
-MAX_CELLS = 40_000  # of the matrix: 213 kB of float32 in base64
+MAX_CELLS = 15_000  # of the matrix: 80 kB of float32 in base64
 
 
 def plot_head_shares(summary: HeadSummary, layer: int, head: int | None) -> go.Figure:

@@ -45,10 +45,11 @@ def plot_layer_updates(updates: LayerUpdates, place: str) -> go.Figure:
         alt=f"Lines of what attention, MLP and DeepStack add in {len(layers)} layers; the largest "
         f"share is {largest[0]}'s, {float((largest[1] / length).max()):.0%} of the residual.",
         x_title="layer",
-        y_title="length added ÷ length of the layer's input",
+        y_title="length added ÷ length of the layer's input (log scale)",
     )
     layout["xaxis"] |= {"dtick": max(1, len(layers) // 14), "zeroline": False}
-    layout["yaxis"] |= {"rangemode": "tozero", "tickformat": ".0%"}
+    # The first layer adds many times the length of an embedding, later ones a small share.
+    layout["yaxis"] |= {"type": "log", "tickformat": "~%", "dtick": 1}
     traces = [
         go.Scatter(
             x=layers[norms > 0],

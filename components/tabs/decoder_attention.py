@@ -20,7 +20,7 @@ from components.charts.decoder_attention import (
 )
 from components.charts.token_labels import span_name, token_labels
 from components.html_view import build_html_view
-from components.pictures import overlay_values, picture_html, picture_row_html, scale_html
+from components.pictures import grey_out, overlay_values, picture_html, picture_row_html, scale_html
 from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section
 from components.tabs.decoder_focus import choose_token, skip_unless_decoded, whole_number
@@ -173,11 +173,12 @@ def pictures_html(
         high = max(float(grid.max()), 1e-6)
         figures.append(
             picture_html(
-                playground.preprocess.unpatchify(run.inputs, span)[0],
+                grey_out(
+                    playground.preprocess.unpatchify(run.inputs, span)[0], max_side=PICTURE_SIDE
+                ),
                 alt=f"Attention of token {query} on {span_name(run.inputs, span)}",
                 caption=f"{span_name(run.inputs, span).capitalize()}: what token {query} looks "
                 f"at, {weights[span.start : span.end].sum():.1%} of its attention in all.",
-                max_side=PICTURE_SIDE,
                 span=number,
                 overlay=overlay_values(grid, SEQUENTIAL, high),
                 legend=scale_html(SEQUENTIAL, "0", f"{high:.2%}", name),

@@ -20,6 +20,7 @@ from components.stage_tab import App, Section
 from components.tabs.decoder_focus import choose_token, skip_unless_decoded, whole_number
 from playground.decoder_updates import layer_updates
 from playground.errors import InputError
+from playground.merge_views import spread_indices
 from playground.pipeline import Run
 from playground.pointer import Place
 
@@ -27,7 +28,9 @@ NUM_POSITIONS, MAX_POSITIONS = 8, 16
 TOP_K, MAX_TOP_K = 10, 20
 CELL_CHARS = 7  # of a word on the picture
 HOVER_WORDS = 5  # of an image token
-MAX_IMAGE_TOKENS = 1_500  # of one picture in the lens: 1,500 hover texts are 150 kB
+MAX_NORM_CELLS = 15_000  # 80 kB of float32 in base64
+MANY_IMAGE_TOKENS = 400  # a larger picture tells only the likeliest word of each token
+MAX_IMAGE_TOKENS = 1_500  # a larger picture is not drawn: 1,500 hover texts are 60 kB
 
 
 def build_layers_section(app: App) -> Section:
@@ -71,7 +74,7 @@ def build_layers_section(app: App) -> Section:
         layer = gr.Slider(
             0,
             1,
-            1,
+            0,
             step=1,
             label="State shown on the picture",
             info="The input of this layer; the last one is the final norm's.",
@@ -112,7 +115,7 @@ def draw_layers(
 ) -> tuple[Any, ...]:
     """Everything of the part."""
     last = run.decoded.num_layers
-    shown = whole_number(layer, last, 0, last)
+    shown = whole_number(layer or None, last, 0, last)
     return (
         draw_norms(run),
         draw_updates(run, place),
@@ -124,12 +127,15 @@ def draw_layers(
 
 
 def draw_norms(run: Run) -> Any:
-    """The residual stream's norms."""
+    """The residual stream's norms; of a long sequence in a deep model, evenly spread columns."""
+    norms = playground.decoder.residual_norms(run.decoded)
+    kept = spread_indices(norms.shape[1], MAX_NORM_CELLS // len(norms))
     return plot_residual_norms(
-        playground.decoder.residual_norms(run.decoded),
-        token_labels(run.inputs.tokens),
+        norms[:, kept],
+        token_labels(run.inputs.tokens[index] for index in kept),
         span_marks(run.inputs),
         run.decoded.num_deepstack,
+        kept,
     )
 
 
@@ -188,8 +194,9 @@ def draw_picture(run: Run, layer: float | None, place: Place | None) -> tuple[An
     if span.end - span.start > MAX_IMAGE_TOKENS:
         return (None,)
     state = whole_number(layer, output.num_layers, 0, output.num_layers)
+    listed = HOVER_WORDS if span.end - span.start <= MANY_IMAGE_TOKENS else 1
     lens = playground.decoder.logit_lens(
-        run.engine, output, tuple(range(span.start, span.end)), HOVER_WORDS, layers=(state,)
+        run.engine, output, tuple(range(span.start, span.end)), listed, layers=(state,)
     )
     shape = (span.merged_h, span.merged_w)
     words = [token_label(cell[0], CELL_CHARS) for cell in lens.texts[0]]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import plotly.graph_objects as go
 import pytest
 
 from components.plotly_view import encode_figure
-from components.tabs.decoder_tab import MAX_POSITIONS, MAX_TOP_K, stream_decoder
-from components.tabs.merge_tab import stream_merge
-from components.tabs.vision_tab import stream_vision
+from components.stage_tab import App, StageTab
+from components.tabs.decoder_tab import build_decoder_tab
+from components.tabs.merge_tab import build_merge_tab, stream_merge
+from components.tabs.preprocess_tab import build_preprocess_tab
+from components.tabs.vision_tab import build_vision_tab
 from playground.engine import Engine
 from playground.pipeline import Run
-from tests.components.runs import ignore_progress, make_run
+from tests.components.runs import build_alone, ignore_progress, make_run
 from tests.media_samples import make_picture
 
 MAX_UPDATE_BYTES = 400_000
@@ -46,16 +49,13 @@ def _check(drawn: tuple[Any, ...]) -> None:
             assert points <= MAX_SVG_POINTS
 
 
-def test_vision(photo_run: Run) -> None:
-    _check(next(stream_vision(photo_run, ignore_progress, 2, 0)))
-
-
-def test_merge(photo_run: Run) -> None:
-    _check(next(stream_merge(photo_run, ignore_progress)))
-
-
-def test_decoder(photo_run: Run) -> None:
-    _check(next(stream_decoder(photo_run, ignore_progress, MAX_POSITIONS, MAX_TOP_K)))
+@pytest.mark.parametrize(
+    "build", [build_preprocess_tab, build_vision_tab, build_merge_tab, build_decoder_tab]
+)
+def test_a_photo(photo_run: Run, build: Callable[[App], StageTab]) -> None:
+    tab = build_alone(build)
+    values = [control.value for control in tab.controls]
+    _check(next(tab.stream(photo_run, ignore_progress, *values)))
 
 
 def test_merge_of_a_long_text(tiny_random_engine: Engine) -> None:

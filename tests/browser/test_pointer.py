@@ -14,7 +14,7 @@ from playground.engine import Engine
 from playground.pipeline import Run
 from playground.pointer import Place, locate_patch, locate_token
 from tests.browser.conftest import PageFactory
-from tests.browser.test_app import open_tab, run_and_wait, wait_until_drawn
+from tests.browser.steps import open_tab, run_and_wait, wait_until_drawn
 from tests.playground.prompt_samples import PROMPTS
 
 NAMES = {"pixel_rows": "pixelRows"}

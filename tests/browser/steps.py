@@ -1,0 +1,36 @@
+"""What a person does on the page, for the tests of the whole app."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Locator, Page, expect
+
+expect.set_options(timeout=30_000)
+LOAD_TIMEOUT_MS = 120_000
+RUN_TIMEOUT_MS = 120_000
+
+
+def wait_until_drawn(page: Page) -> None:
+    """Wait for the first example's run: its badge comes with its drawings."""
+    expect(page.locator("#parity-badge")).to_be_visible(timeout=LOAD_TIMEOUT_MS)
+
+
+def open_tab(page: Page, name: str) -> Locator:
+    """Open a tab; returns its panel."""
+    page.get_by_role("tab", name=name).click()
+    # A tab's own parts are tabs too: the outer panel comes first.
+    return page.get_by_role("tabpanel").filter(visible=True).first
+
+
+def finished_at(page: Page) -> str:
+    """When the page's latest run ended; empty before the first."""
+    chip = page.locator("[data-chip='last run']")
+    return (chip.get_attribute("title") or "") if chip.count() else ""
+
+
+def run_and_wait(page: Page, start: Locator | None = None) -> None:
+    """Press Run, or whatever starts a run, and wait for its end."""
+    before = finished_at(page)
+    (start or page.locator("#run")).click()
+    chip = page.locator(f"[data-chip='last run']:not([title='{before}'])")
+    expect(chip).to_be_visible(timeout=RUN_TIMEOUT_MS)
+    expect(page.locator("#parity-badge")).to_be_visible()

@@ -27,11 +27,17 @@ def build_merge_tab(app: App) -> StageTab:
         "The tower's features replace the placeholders in the sequence, and each token gets a "
         "position with three parts: time, height and width (M-RoPE).",
     )
-    embeddings = build_embeddings_section(app)
-    positions, table = build_positions_section(app)
-    distances, nearness = build_distances_section(app)
-    frequencies, angles = build_frequencies_section(app)
-    deepstack, tap = build_deepstack_section(app)
+    with gr.Tabs(overflow_behavior="wrap"):
+        with gr.Tab("Embeddings"):
+            embeddings = build_embeddings_section(app)
+        with gr.Tab("Positions"):
+            positions, table = build_positions_section(app)
+        with gr.Tab("Beside 1-D"):
+            distances, nearness = build_distances_section(app)
+        with gr.Tab("Frequencies"):
+            frequencies, angles = build_frequencies_section(app)
+        with gr.Tab("DeepStack"):
+            deepstack, tap = build_deepstack_section(app)
     code = build_code_panel()
     sections = (embeddings, positions, distances, frequencies, deepstack)
     follow_pointer(app, (table, nearness, angles, tap))

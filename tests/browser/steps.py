@@ -21,6 +21,18 @@ def open_tab(page: Page, name: str) -> Locator:
     return page.get_by_role("tabpanel").filter(visible=True).first
 
 
+def open_part(panel: Locator, name: str) -> Locator:
+    """Open a part of a tab; returns its panel."""
+    panel.get_by_role("tab", name=name, exact=True).click()
+    return panel.get_by_role("tabpanel").filter(visible=True).first
+
+
+def part_names(panel: Locator) -> list[str]:
+    """The parts that a tab has; none for one that is all in sight."""
+    tabs = panel.get_by_role("tab").filter(visible=True)
+    return [name.strip() for name in tabs.all_inner_texts()]
+
+
 def finished_at(page: Page) -> str:
     """When the page's latest run ended; empty before the first."""
     chip = page.locator("[data-chip='last run']")

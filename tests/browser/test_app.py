@@ -8,16 +8,44 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import PageFactory
-from tests.browser.steps import RUN_TIMEOUT_MS, open_tab, run_and_wait, wait_until_drawn
+from tests.browser.steps import (
+    RUN_TIMEOUT_MS,
+    open_part,
+    open_tab,
+    part_names,
+    run_and_wait,
+    wait_until_drawn,
+)
 
-CHARTS = {
-    "1 Preprocess": 0,
-    "2 Vision tower": 2,
-    "3 Merge": 3,
-    "4 Decoder": 3,
-    "5 Sampling": 3,
-    "6 Cache reuse": 1,
-    "Model": 1,
+# Charts that the first example fills, by tab and part; an empty name: the tab has no parts.
+CHARTS: dict[str, dict[str, int]] = {
+    "1 Preprocess": {
+        "Template and tokens": 0,
+        "What a token is": 0,
+        "Pixels to rows": 4,
+        "Video": 0,
+        "Tensors": 1,
+        "Token budget": 1,
+    },
+    "2 Vision tower": {
+        "Blocks": 2,
+        "Attention": 2,
+        "Position grid": 3,
+        "RoPE": 6,
+        "Merger and taps": 4,
+    },
+    "3 Merge": {"Embeddings": 3, "Positions": 2, "Beside 1-D": 2, "Frequencies": 2, "DeepStack": 1},
+    "4 Decoder": {
+        "Layers": 6,
+        "Attention": 3,
+        "DeepStack": 0,
+        "What if": 0,
+        "KV cache": 0,
+        "For porters": 0,
+    },
+    "5 Sampling": {"": 3},
+    "6 Cache reuse": {"": 1},
+    "Model": {"": 1},
 }
 
 
@@ -25,12 +53,16 @@ def test_every_tab_is_drawn_when_the_page_opens(address: str, page: PageFactory)
     opened, log = page(address, width=1280)
     wait_until_drawn(opened)
     expect(opened.locator("#parity-badge")).to_contain_text("max |Δ logits| = 0,")
-    for name, num_charts in CHARTS.items():
+    for name, parts in CHARTS.items():
         panel = open_tab(opened, name)
-        charts = panel.locator('.chart-box[data-state="drawn"]')
-        expect(charts).to_have_count(num_charts)
-        for index in range(num_charts):
-            expect(charts.nth(index).locator("svg.main-svg, canvas").first).to_be_visible()
+        assert part_names(panel) == [part for part in parts if part]
+        for part, num_charts in parts.items():
+            shown = open_part(panel, part) if part else panel
+            charts = shown.locator('.chart-box[data-state="drawn"]')
+            expect(charts).to_have_count(num_charts)
+            for index in range(num_charts):
+                expect(charts.nth(index).locator("svg.main-svg, canvas").first).to_be_visible()
+            expect(shown.locator('.chart-box[data-state="error"]')).to_have_count(0)
     assert log.problems == []
 
 
@@ -59,7 +91,8 @@ def test_an_example_fills_the_input_and_runs(address: str, page: PageFactory) ->
     run_and_wait(opened, card.first)
     expect(opened.locator("#input-text textarea")).to_have_value("你好")
     expect(open_tab(opened, "2 Vision tower")).to_contain_text("no picture and no video")
-    expect(open_tab(opened, "3 Merge")).to_contain_text("rope_deltas")
+    panel = open_tab(opened, "3 Merge")
+    expect(open_part(panel, "Positions")).to_contain_text("rope_deltas")
 
 
 def test_a_wrong_input_is_explained_and_nothing_is_lost(address: str, page: PageFactory) -> None:
@@ -75,7 +108,7 @@ def test_a_wrong_input_is_explained_and_nothing_is_lost(address: str, page: Page
     expect(toast).to_contain_text("between 1,024")
     expect(opened.locator("#input-text textarea")).to_have_value(question)
     expect(opened.locator("#parity-badge")).to_be_visible()
-    expect(open_tab(opened, "4 Decoder").locator('.chart-box[data-state="drawn"]')).to_have_count(3)
+    expect(open_tab(opened, "4 Decoder").locator('.chart-box[data-state="drawn"]')).to_have_count(6)
 
 
 def test_typed_special_tokens_stay_text(address: str, page: PageFactory) -> None:
@@ -92,14 +125,19 @@ def test_the_block_slider_redraws_its_picture_only(address: str, page: PageFacto
     opened, _ = page(address)
     wait_until_drawn(opened)
     panel = open_tab(opened, "2 Vision tower")
-    pictures = panel.locator("figure img")
-    expect(pictures).to_have_count(2)
-    before = [pictures.nth(index).get_attribute("src") for index in range(2)]
+    pictures = panel.locator("figure.pg-picture img").filter(visible=True)
+    expect(pictures).to_have_count(3)  # what the model is given, colours, likeness
+    before = [pictures.nth(index).get_attribute("src") for index in range(3)]
+    titles = panel.locator(".chart-title").filter(visible=True)
+    summary = titles.nth(1).inner_text()
     slider = panel.get_by_role("slider", name=re.compile("Blocks"))
     slider.focus()
     slider.press("Home")
     expect(pictures.nth(1)).not_to_have_attribute("src", before[1] or "")
+    expect(pictures.nth(2)).not_to_have_attribute("src", before[2] or "")
+    expect(titles.nth(0)).to_contain_text("before the blocks")
     assert pictures.nth(0).get_attribute("src") == before[0]
+    assert titles.nth(1).inner_text() == summary
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -110,6 +148,10 @@ def test_a_phone_shows_every_tab_without_sideways_scrolling(
     wait_until_drawn(opened)
     width = "document.documentElement.scrollWidth"
     for name in CHARTS:
-        expect(open_tab(opened, name)).to_be_visible()
-        assert opened.evaluate(width) <= 390, name
+        panel = open_tab(opened, name)
+        expect(panel).to_be_visible()
+        for part in part_names(panel) or [""]:
+            if part:
+                open_part(panel, part)
+            assert opened.evaluate(width) <= 390, (name, part)
     assert log.problems == []

@@ -14,7 +14,7 @@ from playground.engine import Engine
 from playground.pipeline import Run
 from playground.pointer import Place, locate_patch, locate_token
 from tests.browser.conftest import PageFactory
-from tests.browser.steps import open_tab, run_and_wait, wait_until_drawn
+from tests.browser.steps import open_part, open_tab, run_and_wait, wait_until_drawn
 from tests.playground.prompt_samples import PROMPTS
 
 NAMES = {"pixel_rows": "pixelRows"}
@@ -118,8 +118,10 @@ def test_a_clicked_patch_is_marked_in_every_tab(address: str, page: PageFactory)
     expect(block).to_be_visible()
     assert [block.get_attribute(name) for name in ("x", "y", "width")] == ["6", "4", "2"]
 
-    panel = open_tab(opened, "3 Merge")
-    expect(marked_rows(panel)).to_have_attribute("data-start", str(index))
+    panel = open_part(open_tab(opened, "3 Merge"), "Positions")
+    panel.get_by_text("Table of all positions").click()
+    row = panel.locator(f".pg-table tr.pg-fixed[data-start='{index}'][data-end='{index + 1}']")
+    expect(row).to_be_visible()
     expect(panel.locator(".chart-mark-fixed").first).to_be_visible()
 
     panel = open_tab(opened, "4 Decoder")
@@ -130,8 +132,9 @@ def test_a_clicked_patch_is_marked_in_every_tab(address: str, page: PageFactory)
 def test_a_token_of_a_table_is_marked_on_the_picture(address: str, page: PageFactory) -> None:
     opened, _ = page(address, width=1280)
     wait_until_drawn(opened)
-    panel = open_tab(opened, "3 Merge")
-    panel.locator(".pg-table tr[data-start='10']").click()
+    panel = open_part(open_tab(opened, "3 Merge"), "Positions")
+    panel.get_by_text("Table of all positions").click()
+    panel.locator(".pg-table tr[data-start='10'][data-end='11']").click()
     panel = open_tab(opened, "1 Preprocess")
     block = panel.locator(".pg-picture-frame[data-span='0'] .pg-point-token.pg-point-fixed").first
     assert [block.get_attribute(name) for name in ("x", "y")] == ["12", "0"]
@@ -168,3 +171,21 @@ def test_hovering_asks_nothing_of_the_server(address: str, page: PageFactory) ->
         row.hover()
         expect(row).to_have_class("pg-hovered")
     assert len(log.urls) == before
+
+
+def test_marking_comes_to_rest(address: str, page: PageFactory) -> None:
+    """What the pointer draws must not make it draw again."""
+    opened, _ = page(address, width=1280)
+    wait_until_drawn(opened)
+    panel = open_tab(opened, "4 Decoder")
+    opened.evaluate(
+        "() => { window.changes = 0;"
+        " document.addEventListener('pointer-change', () => { window.changes += 1; }); }"
+    )
+    panel = open_tab(opened, "1 Preprocess")
+    click_patch(panel.locator(".pg-picture-frame[data-span='0']").first, 5, 6, (14, 14))
+    open_tab(opened, "4 Decoder")
+    opened.wait_for_timeout(3000)  # redrawing after the click has ended by then
+    before = opened.evaluate("window.changes")
+    opened.wait_for_timeout(1500)
+    assert opened.evaluate("window.changes") == before

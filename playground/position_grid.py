@@ -179,26 +179,6 @@ def position_similarity(tower: TowerOutput, span: VisualSpan, patch: tuple[int, 
 # ------------------------------------------------------------------ nearest instead of bilinear
 
 
-@dataclass(frozen=True, slots=True)
-class WordPair:
-    """One token's probability as next token under two distributions."""
-
-    id: int
-    prob: float  # with the model's own positions
-    other: float  # with the changed ones
-
-
-@dataclass(frozen=True, slots=True)
-class NextTokenChange:
-    """The next-token distribution of a changed run beside the original one."""
-
-    kl: float  # KL(original ‖ changed), nats
-    max_abs_diff: float  # largest change of one token's probability
-    top: int  # likeliest token of the original
-    other_top: int  # likeliest token of the changed run
-    words: tuple[WordPair, ...]  # the likeliest of either, by the larger of the two
-
-
 def run_nearest(
     engine: Engine, inputs: ModelInputs, vision: VisionOutput, *, progress: Progress | None = None
 ) -> VisionOutput:
@@ -274,29 +254,4 @@ def _rerun_tower(
         hidden_states=tuple(state.cpu() for state in (*states, output.last_hidden_state)),
         pooler_output=torch.cat(output.pooler_output).cpu(),
         deepstack_features=tuple(torch.cat(taps).cpu() for taps in output.deepstack_features),
-    )
-
-
-def compare_next_token(
-    logits: torch.Tensor, other_logits: torch.Tensor, top_k: int
-) -> NextTokenChange:
-    """Two next-token distributions side by side.
-
-    Args:
-        logits: ``(vocab,)`` of the original run.
-        other_logits: ``(vocab,)`` of the changed one.
-        top_k: how many of each one's likeliest tokens to list.
-    """
-    log_probs = logits.double().log_softmax(-1)
-    other_log_probs = other_logits.double().log_softmax(-1)
-    probs, others = log_probs.exp(), other_log_probs.exp()
-    count = min(top_k, probs.numel())
-    ids = torch.cat([probs.topk(count).indices, others.topk(count).indices]).unique()
-    pairs = [WordPair(int(i), float(probs[i]), float(others[i])) for i in ids]
-    return NextTokenChange(
-        kl=max(0.0, float((probs * (log_probs - other_log_probs)).sum())),
-        max_abs_diff=float((probs - others).abs().max()),
-        top=int(probs.argmax()),
-        other_top=int(others.argmax()),
-        words=tuple(sorted(pairs, key=lambda pair: -max(pair.prob, pair.other))),
     )

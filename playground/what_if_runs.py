@@ -42,6 +42,16 @@ class LogitsShift:
     same_top: bool
     tokens: tuple[TokenShift, ...]  # the top-k of either, by the larger of both probabilities
 
+    @property
+    def top(self) -> TokenShift:
+        """The likeliest token of the original run."""
+        return max(self.tokens, key=lambda token: token.before)
+
+    @property
+    def changed_top(self) -> TokenShift:
+        """The likeliest token of the changed run."""
+        return max(self.tokens, key=lambda token: token.after)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WhatIfRun:

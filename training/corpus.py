@@ -236,7 +236,7 @@ def ask_relation(scene: Scene, rng: Generator, language: str) -> Turn | None:
     anchors = []
     for shape in scene.shapes:
         beside = [s for s in scene.shapes if is_beside(s, shape, side)]
-        if len(beside) == 1 or (not beside and rng.random() < 0.1):
+        if len(beside) == 1 or (not beside and rng.random() < 0.02):
             anchors.append((shape, beside))
     if not anchors:
         return None

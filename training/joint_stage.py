@@ -51,19 +51,19 @@ Generator = np.random.Generator
 
 ROW_TOKENS = 144
 MIN_BRANCH_TOKENS = 56  # however long the prefix is
-ROW_KINDS = {"shapes": 0.58, "writing": 0.2, "pair": 0.13, "clip": 0.075, "talk": 0.015}
+ROW_KINDS = {"shapes": 0.56, "writing": 0.16, "pair": 0.16, "clip": 0.105, "talk": 0.015}
 SHAPE_TASK_WEIGHTS = {
-    "describe": 0.1,
+    "describe": 0.09,
     "count": 0.03,
-    "count_of": 0.06,
-    "color": 0.1,
-    "shape": 0.09,
-    "where": 0.13,
+    "count_of": 0.11,
+    "color": 0.08,
+    "shape": 0.07,
+    "where": 0.11,
     "size": 0.06,
-    "relation": 0.09,
-    "order": 0.06,
-    "exists": 0.2,
-    "whether": 0.16,
+    "relation": 0.16,
+    "order": 0.09,
+    "exists": 0.1,
+    "whether": 0.15,
 }
 WRITING_TASK_WEIGHTS = {"describe": 0.25, "read": 0.65, "color": 0.1}
 CELL_WEIGHT = 0.35

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
 from components.chart_style import (
-    BLUE,
     FONT_SIZE_PX,
     HEIGHT_MEDIUM,
     ORANGE,
@@ -18,8 +16,6 @@ from components.chart_style import (
     base_layout,
     pointer_meta,
 )
-from components.charts.decoder import percent
-from components.charts.token_labels import token_label
 from components.pictures import image_uri
 
 MAX_DOTS = 1_000  # places of patches on the grid; more would hide it
@@ -180,61 +176,6 @@ def plot_position_similarity(
     return go.Figure(heat_map, layout)
 
 
-def plot_next_token_pair(
-    texts: Sequence[str], probs: np.ndarray, others: np.ndarray, names: tuple[str, str]
-) -> go.Figure:
-    """Next-token probabilities of two runs side by side.
-
-    Args:
-        texts: the tokens, likeliest first.
-        probs: (tokens,) of the original run.
-        others: (tokens,) of the changed one.
-        names: what the two runs are called.
-    """
-    count = len(texts)
-    layout = base_layout(
-        f"Next token: {names[0]} beside {names[1]}",
-        height=90 + PAIR_HEIGHT * count,
-        alt=f"Pairs of bars for {count} tokens; the likeliest is {token_label(texts[0])} with "
-        f"{percent(float(probs[0]))} and {percent(float(others[0]))}.",
-        x_title="probability",
-        y_title="token",
-    )
-    layout["margin"]["r"] = 30
-    layout["xaxis"] |= {
-        "range": [0, min(1.15, 1.25 * float(max(probs.max(), others.max())))],
-        "tickformat": ".2~p",
-    }
-    # Positions, not names: two tokens may be spelt alike.
-    layout["yaxis"] |= {
-        "autorange": "reversed",
-        "showgrid": False,
-        "tickvals": list(range(count)),
-        "ticktext": [token_label(text) for text in texts],
-        "tickfont": {"size": FONT_SIZE_PX},
-    }
-    layout["meta"]["columns"] = {"y": "rank − 1", "customdata": "token"}
-    bars = [
-        go.Bar(
-            x=values.astype(np.float32),
-            y=np.arange(count, dtype=np.int32),
-            name=name,
-            orientation="h",
-            marker={"color": color, "pattern": {"shape": shape, "fillmode": "overlay"}},
-            text=[percent(float(value)) for value in values],
-            textposition="outside",
-            cliponaxis=False,
-            customdata=[token_label(text, 60) for text in texts],
-            hovertemplate=f"%{{customdata}}<br>{name}: %{{x:.4%}}<extra></extra>",
-        )
-        for name, values, color, shape in (
-            (names[0], probs, BLUE, ""),
-            (names[1], others, ORANGE, "/"),
-        )
-    ]
-    return go.Figure(bars, layout)
-
-
 def frame_patches(layout: dict[str, Any]) -> None:
     """Square cells, row 0 on top, that fill the frame: the axis gives way, not the aspect."""
     layout["xaxis"] |= {"constrain": "domain", "showgrid": False, "zeroline": False}
@@ -303,7 +244,6 @@ def _place_mark(row: float, column: float, patch: tuple[int, int]) -> go.Scatter
 __all__ = [
     "frame_patches",
     "plot_neighbours",
-    "plot_next_token_pair",
     "plot_position_grid",
     "plot_position_similarity",
 ]

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
 
 from components.chart_style import BLUE, DIVERGING, ORANGE, base_layout, pointer_meta
+from components.charts.decoder import percent
 from components.charts.token_labels import token_label
 
 if TYPE_CHECKING:
-    from playground.what_if_runs import LogitsShift
+    from playground.what_if_runs import LogitsShift, TokenShift
 
 ROW_HEIGHT = 34  # pixels per token: two bars
 SHOWN = 8  # tokens
 
 
-def plot_shift(shift: LogitsShift) -> go.Figure:
-    """The likeliest next tokens of both runs, original above changed."""
+def plot_shift(shift: LogitsShift, names: tuple[str, str] = ("original", "changed")) -> go.Figure:
+    """The likeliest next tokens of both runs, original above changed.
+
+    Args:
+        shift: the comparison.
+        names: what the two runs are called.
+    """
     tokens = shift.tokens[:SHOWN]
     rows = np.arange(len(tokens), dtype=np.int32)
     same = "the same token leads" if shift.same_top else "another token leads"
+    largest = max(max(token.before, token.after) for token in tokens)
     layout = base_layout(
-        f"Next token before and after the change: {same}, KL = {shift.kl:.3g} nats",
+        f"Next token, {names[0]} and {names[1]}: {same}, KL = {shift.kl:.3g} nats",
         height=110 + ROW_HEIGHT * len(tokens),
         alt=f"Pairs of bars for {len(tokens)} tokens; the largest change of a probability is "
         f"{shift.max_abs_dp:.1%}.",
@@ -31,7 +39,9 @@ def plot_shift(shift: LogitsShift) -> go.Figure:
         y_title="token",
     )
     layout["barmode"] = "group"
-    layout["xaxis"] |= {"tickformat": ".0%", "rangemode": "tozero"}
+    layout["margin"]["r"] = 30
+    layout["xaxis"] |= {"tickformat": ".2~p", "range": [0, min(1.15, 1.25 * largest)]}
+    # Positions, not names: two tokens may be spelt alike.
     layout["yaxis"] |= {
         "autorange": "reversed",
         "showgrid": False,
@@ -39,23 +49,32 @@ def plot_shift(shift: LogitsShift) -> go.Figure:
         "ticktext": [token_label(token.text) for token in tokens],
     }
     layout["meta"]["columns"] = {"y": "rank − 1", "customdata": "token"}
-    words = [token_label(token.text, 60) for token in tokens]
     traces = [
-        go.Bar(
-            x=np.array([getattr(token, side) for token in tokens], np.float32),
-            y=rows,
-            name=name,
-            orientation="h",
-            marker={"color": color, "pattern": {"shape": pattern, "size": 6, "solidity": 0.25}},
-            customdata=words,
-            hovertemplate=f"“%{{customdata}}”<br>{name}: %{{x:.2%}}<extra></extra>",
-        )
+        _shift_bars(tokens, side, name, color, pattern)
         for side, name, color, pattern in (
-            ("before", "original", BLUE, ""),
-            ("after", "changed", ORANGE, "/"),
+            ("before", names[0], BLUE, ""),
+            ("after", names[1], ORANGE, "/"),
         )
     ]
     return go.Figure(traces, layout)
+
+
+def _shift_bars(
+    tokens: Sequence[TokenShift], side: str, name: str, color: str, pattern: str
+) -> go.Bar:
+    values = [getattr(token, side) for token in tokens]
+    return go.Bar(
+        x=np.array(values, np.float32),
+        y=np.arange(len(tokens), dtype=np.int32),
+        name=name,
+        orientation="h",
+        marker={"color": color, "pattern": {"shape": pattern, "fillmode": "overlay"}},
+        text=[percent(value) for value in values],
+        textposition="outside",
+        cliponaxis=False,
+        customdata=[token_label(token.text, 60) for token in tokens],
+        hovertemplate=f"“%{{customdata}}”<br>{name}: %{{x:.4%}}<extra></extra>",
+    )
 
 
 def plot_influence(drop: np.ndarray, block: int, word: str, span: int) -> go.Figure:

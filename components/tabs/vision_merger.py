@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import numpy as np
@@ -26,7 +26,9 @@ from components.tabs.vision_focus import (
 from components.tabs.vision_taps import MAX_TAP_MAPS, build_tap_map, draw_tap_maps, taps_html
 from playground.pipeline import Run
 from playground.pointer import Place, patch_rows
-from playground.vision_merger import MergedToken, MergerStep
+
+if TYPE_CHECKING:
+    from playground.vision_merger import MergedToken, MergerStep
 
 FINAL = -1  # the value of the final merger in the chooser; taps count from 0
 PICTURE_SIDE = 320  # pixels of the longer side, sent and shown

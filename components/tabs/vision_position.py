@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-import numpy as np
 
 import playground
 from components.charts.decoder import percent
 from components.charts.token_labels import token_label
 from components.charts.vision_position import (
     plot_neighbours,
-    plot_next_token_pair,
     plot_position_grid,
     plot_position_similarity,
 )
+from components.charts.what_if import plot_shift
 from components.html_view import build_html_view
 from components.pictures import picture_html
 from components.plotly_view import PlotlyView
-from components.stage_tab import MODEL_QUEUE, App, Section, user_messages
+from components.stage_tab import App, Section
 from components.tables import Mono, table_html
 from components.tabs.vision_focus import (
     PatchFocus,
@@ -33,8 +32,11 @@ from components.tabs.vision_focus import (
 )
 from playground.pipeline import Run
 from playground.pointer import Place
-from playground.position_grid import BlendedPosition, GridSamples, NextTokenChange
 from playground.records import Progress
+
+if TYPE_CHECKING:
+    from playground.position_grid import BlendedPosition, GridSamples
+    from playground.what_if_runs import LogitsShift
 
 NUM_WORDS = 5  # likeliest tokens of each run
 NAMES = ("bilinear (the model's own)", "nearest")
@@ -76,33 +78,14 @@ def build_position_section(app: App, span: gr.Dropdown) -> Section:
         picture_views,
     )
     app.on_point(skip_unless_run(point, len(patch_views)), [span], patch_views)
-    _wire_nearest(app, try_nearest, [change, words])
+    app.on_model(try_nearest.click, stream_nearest, [], [change, words])
     return Section((span, app.pointed), (*picture_views, change, words), draw_position)
 
 
-def _wire_nearest(app: App, button: gr.Button, outputs: list[Any]) -> None:
-    def handler(
-        run_key: str | None,
-        bar: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio asks for the progress bar
-    ) -> Iterator[tuple[Any, ...]]:
-        def report(what: str, done: int, total: int) -> None:
-            bar((done, total or None), desc=what, unit="")
-
-        with user_messages():
-            change, figure = draw_nearest(app.runs.get(run_key), report)
-            yield change, gr.update(value=figure, visible=figure is not None)
-
-    button.click(
-        handler,
-        [app.run_key],
-        outputs,
-        show_progress="full",
-        show_progress_on=outputs[:1],
-        trigger_mode="once",
-        concurrency_id=MODEL_QUEUE,
-        concurrency_limit=4,
-        api_visibility="private",
-    )
+def stream_nearest(run: Run, progress: Progress) -> Iterator[tuple[Any, ...]]:
+    """The what-if's words and chart, after tower, merge and decoder have run with it."""
+    change, figure = draw_nearest(run, progress)
+    yield change, gr.update(value=figure, visible=figure is not None)
 
 
 def draw_position(run: Run, span: int | None, pointed: Place | None) -> tuple[Any, ...]:
@@ -226,40 +209,26 @@ def draw_nearest(run: Run, progress: Progress) -> tuple[str, Any]:
     vision = grid.run_nearest(run.engine, run.inputs, run.vision, progress=progress)
     merged = playground.merge.run_merge(run.engine, run.inputs, vision)
     decoded = playground.decoder.run_decoder(run.engine, run.inputs, merged, progress=progress)
-    change = grid.compare_next_token(run.decoded.logits, decoded.logits, NUM_WORDS)
-    moved = grid.position_shift(run.vision, vision)
-    pairs = change.words[: NUM_WORDS + 1]
-    texts = [_token_text(run, pair.id) for pair in pairs]
-    figure = plot_next_token_pair(
-        texts,
-        np.array([pair.prob for pair in pairs]),
-        np.array([pair.other for pair in pairs]),
-        NAMES,
+    shift = playground.what_if_runs.compare_logits(
+        run.engine, run.decoded.logits, decoded.logits, NUM_WORDS
     )
-    return change_html(run, change, moved), figure
+    return change_html(shift, grid.position_shift(run.vision, vision)), plot_shift(shift, NAMES)
 
 
-def change_html(run: Run, change: NextTokenChange, moved: float) -> str:
+def change_html(shift: LogitsShift, moved: float) -> str:
     """The effect of nearest positions in one paragraph."""
     if moved == 0:
         return fact_html(
             "Here nothing changes: every patch falls on an entry of the grid, so that there is "
             "nothing to mix, and the next token's distribution stays as it is."
         )
-    top, other = (token_label(_token_text(run, each)) for each in (change.top, change.other_top))
-    verdict = (
-        f"stays “{top}”" if change.top == change.other_top else f"changes from “{top}” to “{other}”"
-    )
+    top, other = (token_label(each.text) for each in (shift.top, shift.changed_top))
+    verdict = f"stays “{top}”" if shift.same_top else f"changes from “{top}” to “{other}”"
     return (
         '<p class="pg-fact">With nearest entries the position embeddings move by '
         f"{html.escape(percent(moved))} of their length on average. The likeliest next token "
         f"<strong>{verdict}</strong>; no token's probability changes by more than "
-        f"{change.max_abs_diff * 100:.2g} percentage points (largest |Δp| "
-        f"{change.max_abs_diff:.2g}), and the KL divergence from the model's own distribution is "
-        f"{change.kl:.3g} nats.</p>"
+        f"{shift.max_abs_dp * 100:.2g} percentage points (largest |Δp| "
+        f"{shift.max_abs_dp:.2g}), and the KL divergence from the model's own distribution is "
+        f"{shift.kl:.3g} nats.</p>"
     )
-
-
-def _token_text(run: Run, token_id: int) -> str:
-    text: str = playground.tokens.token_text(run.engine.tokenizer, token_id)
-    return text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import numpy as np
@@ -27,7 +27,9 @@ from components.tabs.vision_focus import (
 )
 from playground.pipeline import Run
 from playground.pointer import Place
-from playground.vision_rope import PatchScores, RopeAngles
+
+if TYPE_CHECKING:
+    from playground.vision_rope import PatchScores, RopeAngles
 
 ONES, HEAD = "ones", "head"
 KERNELS = [("Ones: the rotation alone", ONES), ("This head: its query, its average key", HEAD)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import numpy as np
@@ -12,7 +12,9 @@ from components.plotly_view import PlotlyView
 from components.tables import table_html
 from components.tabs.vision_focus import PatchFocus, fact_html, stack_html
 from playground.pipeline import Run
-from playground.vision_merger import TapSimilarity
+
+if TYPE_CHECKING:
+    from playground.vision_merger import TapSimilarity
 
 MAX_TAP_MAPS = 3  # every Qwen3-VL so far has three; further taps are in the table alone
 

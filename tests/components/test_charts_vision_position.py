@@ -5,7 +5,6 @@ import numpy as np
 from components.charts.vision_position import (
     MAX_DOTS,
     plot_neighbours,
-    plot_next_token_pair,
     plot_position_grid,
     plot_position_similarity,
 )
@@ -75,14 +74,3 @@ def test_similarity_is_drawn_as_it_is() -> None:
     assert figure.layout.meta["pointer"] == {"what": "patch", "span": 3}
     assert figure.layout.xaxis.title.text == "patch column"
     assert figure.layout.yaxis.autorange == "reversed"
-
-
-def test_two_distributions_side_by_side() -> None:
-    probs, others = np.array([0.6, 0.1]), np.array([0.3, 0.35])
-    figure = plot_next_token_pair(["<|im_end|>", "a"], probs, others, ("as it is", "changed"))
-    first, second = figure.data
-    np.testing.assert_allclose(first.x, probs, rtol=1e-6)
-    np.testing.assert_allclose(second.x, others, rtol=1e-6)
-    assert first.marker.pattern.shape != second.marker.pattern.shape  # not by colour alone
-    assert list(figure.layout.yaxis.ticktext) == ["&lt;|im_end|&gt;", "a"]
-    assert list(second.text) == ["30.0 %", "35.0 %"]

@@ -12,7 +12,6 @@ from playground.pipeline import Run
 from playground.pointer import patch_rows
 from playground.position_grid import (
     blend_position,
-    compare_next_token,
     grid_colors,
     nearest_weights,
     position_similarity,
@@ -189,15 +188,3 @@ def test_a_video_goes_through_the_same(tiny_random_engine: Engine, clip: Clip) -
     # Both frame pairs have the same positions.
     first, second = video.pos_embeds.chunk(2)
     assert torch.equal(first, second)
-
-
-def test_two_distributions_by_hand() -> None:
-    logits = torch.tensor([0.5, 0.25, 0.125, 0.125]).log()
-    others = torch.tensor([0.25, 0.5, 0.125, 0.125]).log()
-    change = compare_next_token(logits, others, 1)
-    assert change.kl == pytest.approx(0.25 * np.log(2))
-    assert change.max_abs_diff == pytest.approx(0.25)
-    assert (change.top, change.other_top) == (0, 1)
-    assert [(pair.id, round(pair.prob, 6)) for pair in change.words] == [(0, 0.5), (1, 0.25)]
-    same = compare_next_token(logits, logits, 9)
-    assert (same.kl, same.max_abs_diff, len(same.words)) == (0.0, 0.0, 4)

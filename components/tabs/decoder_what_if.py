@@ -50,25 +50,26 @@ def build_what_if_section(app: App) -> Section:
         positions = gr.Radio(POSITIONS, value="mrope", label="Positions", min_width=300)
         skipped = gr.Dropdown([], value=[], multiselect=True, label="Layers to skip", min_width=160)
         heads = gr.Dropdown([], value=[], multiselect=True, label="Heads to zero", min_width=160)
+    # In columns: a checkbox alone would share a phone's width instead of wrapping.
     with gr.Row():
-        painting = gr.Checkbox(
-            False,
-            label="Paint what I click",
-            info="Each click on a picture takes its token away, or brings it back.",
-            min_width=200,
-        )
-        fill = gr.Radio(
-            [("nothing (zeros)", "zero"), ("the mean image token", "mean")],
-            value="zero",
-            label="Put in its place",
-            min_width=220,
-        )
-        leave = gr.Checkbox(
-            False,
-            label="Leave DeepStack in",
-            info="Then the painted tokens leak through the taps.",
-            min_width=200,
-        )
+        with gr.Column(min_width=220):
+            painting = gr.Checkbox(
+                False,
+                label="Paint what I click",
+                info="Each click on a picture takes its token away, or brings it back.",
+            )
+        with gr.Column(min_width=220):
+            fill = gr.Radio(
+                [("nothing (zeros)", "zero"), ("the mean image token", "mean")],
+                value="zero",
+                label="Put in its place",
+            )
+        with gr.Column(min_width=220):
+            leave = gr.Checkbox(
+                False,
+                label="Leave DeepStack in",
+                info="Then the painted tokens leak through the taps.",
+            )
     painted = gr.State(())
     pictures = build_html_view()
     with gr.Row():

@@ -418,6 +418,11 @@ def test_the_camera_survives_an_update(page: PageFactory, solid_url: str) -> Non
         arg=before["x"],
     )
     turned = plot.evaluate(read)
+    for _ in range(40):  # the scene turns on for a moment after the drag
+        tab.wait_for_timeout(250)
+        last, turned = turned, plot.evaluate(read)
+        if turned == last:
+            break
     tab.click("#update")
     wait_for_trace(tab, "moving", "seed 1")
     assert plot.evaluate(read) == pytest.approx(turned, abs=1e-3)

@@ -144,6 +144,18 @@ def draw_sections(run: Any, sections: Sequence[Section], values: Sequence[Any]) 
     return tuple(drawn)
 
 
+def skip_unless_run(stage: str, draw: ViewFn, num_outputs: int) -> Callable[..., tuple[Any, ...]]:
+    """Redraw only once the stage has run: neither a click nor a control may start the model."""
+
+    def redraw(run: Any, *values: Any) -> tuple[Any, ...]:
+        if not run.has(stage):
+            return (gr.skip(),) * num_outputs
+        drawn: tuple[Any, ...] = draw(run, *values)
+        return drawn
+
+    return redraw
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class StageTab:
     """A built tab, as the page's run events see it."""
@@ -200,5 +212,6 @@ __all__ = [
     "build_code_panel",
     "build_stage_header",
     "draw_sections",
+    "skip_unless_run",
     "user_messages",
 ]

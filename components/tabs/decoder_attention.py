@@ -22,8 +22,8 @@ from components.charts.token_labels import span_name, token_labels
 from components.html_view import build_html_view
 from components.pictures import grey_out, overlay_values, picture_html, picture_row_html, scale_html
 from components.plotly_view import PlotlyView
-from components.stage_tab import App, Section
-from components.tabs.decoder_focus import choose_token, skip_unless_decoded, whole_number
+from components.stage_tab import App, Section, skip_unless_run
+from components.tabs.decoder_focus import choose_token, whole_number
 from playground.pipeline import Run
 from playground.pointer import Place
 from playground.records import Progress, Prompt, Turn
@@ -62,7 +62,9 @@ def build_attention_section(app: App) -> Section:
     views = [words, pictures, shares, row, matrix]
     settings = [layer, head, kind, app.pointed]
     for control in (layer, head):
-        app.on_view(control.input, skip_unless_decoded(draw_views, len(views)), settings, views)
+        app.on_view(
+            control.input, skip_unless_run("decoder", draw_views, len(views)), settings, views
+        )
     # A neutral prompt has to run first.
     app.on_model(kind.input, stream_pictures, settings, [pictures])
 
@@ -70,7 +72,9 @@ def build_attention_section(app: App) -> Section:
         drawn = draw_views(run, *chosen, place)
         return drawn[0], drawn[1], drawn[3]
 
-    app.on_point(skip_unless_decoded(draw_pointed, 3), [layer, head, kind], [words, pictures, row])
+    app.on_point(
+        skip_unless_run("decoder", draw_pointed, 3), [layer, head, kind], [words, pictures, row]
+    )
     return Section(tuple(settings), (layer, head, *views), draw_attention)
 
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-import gradio as gr
 
 from components.charts.token_labels import token_label
 from playground.pipeline import Run
@@ -37,19 +33,6 @@ def choose_token(run: Run, place: Place | None) -> TokenFocus:
     there = run.still_there(place)
     index = run.inputs.num_tokens - 1 if there is None else there.index
     return TokenFocus(index, there is not None, token_label(run.inputs.tokens[index].text))
-
-
-def skip_unless_decoded(
-    draw: Callable[..., tuple[Any, ...]], num_outputs: int
-) -> Callable[..., tuple[Any, ...]]:
-    """Redraw only once the decoder has run: neither a click nor a control may start the model."""
-
-    def redraw(run: Run, *values: Any) -> tuple[Any, ...]:
-        if not run.has("decoder"):
-            return (gr.skip(),) * num_outputs
-        return draw(run, *values)
-
-    return redraw
 
 
 def whole_number(value: float | None, default: int, low: int, high: int) -> int:

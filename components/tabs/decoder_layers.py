@@ -16,8 +16,8 @@ from components.charts.decoder_layers import (
 )
 from components.charts.token_labels import span_marks, span_name, token_label, token_labels
 from components.plotly_view import PlotlyView
-from components.stage_tab import App, Section
-from components.tabs.decoder_focus import choose_token, skip_unless_decoded, whole_number
+from components.stage_tab import App, Section, skip_unless_run
+from components.tabs.decoder_focus import choose_token, whole_number
 from playground.decoder_updates import layer_updates
 from playground.errors import InputError
 from playground.merge_views import spread_indices
@@ -89,10 +89,17 @@ def build_layers_section(app: App) -> Section:
     choices = [num_positions, top_k]
     for slider in choices:
         app.on_view(
-            slider.input, skip_unless_decoded(draw_choices, 2), [num_positions, top_k], [lens, bars]
+            slider.input,
+            skip_unless_run("decoder", draw_choices, 2),
+            [num_positions, top_k],
+            [lens, bars],
         )
-    app.on_view(word.submit, skip_unless_decoded(draw_track, 1), [word, app.pointed], [track])
-    app.on_view(layer.input, skip_unless_decoded(draw_picture, 1), [layer, app.pointed], [picture])
+    app.on_view(
+        word.submit, skip_unless_run("decoder", draw_track, 1), [word, app.pointed], [track]
+    )
+    app.on_view(
+        layer.input, skip_unless_run("decoder", draw_picture, 1), [layer, app.pointed], [picture]
+    )
 
     def draw_pointed(run: Run, place: Place | None, word: str, layer: float) -> tuple[Any, ...]:
         return (
@@ -101,7 +108,9 @@ def build_layers_section(app: App) -> Section:
             *draw_picture(run, layer, place),
         )
 
-    app.on_point(skip_unless_decoded(draw_pointed, 3), [word, layer], [updates, track, picture])
+    app.on_point(
+        skip_unless_run("decoder", draw_pointed, 3), [word, layer], [updates, track, picture]
+    )
     return Section(controls, (norms, updates, lens, bars, layer, track, picture), draw_layers)
 
 

@@ -15,9 +15,8 @@ from components.charts.what_if import plot_influence, plot_shift
 from components.html_view import build_html_view
 from components.pictures import picture_html, picture_row_html
 from components.plotly_view import PlotlyView
-from components.stage_tab import App, Section
+from components.stage_tab import App, Section, skip_unless_run
 from components.strips import probability_legend_html, token_chips_html
-from components.tabs.decoder_focus import skip_unless_decoded
 from playground.errors import InputError
 from playground.pipeline import Run
 from playground.pointer import Place
@@ -96,7 +95,7 @@ def build_what_if_section(app: App) -> Section:
         kept = tuple(sorted(set(tokens) ^ {place.index}))
         return kept, painted_html(run, kept)
 
-    app.on_point(skip_unless_decoded(paint, 2), [painted, painting], [painted, pictures])
+    app.on_point(skip_unless_run("decoder", paint, 2), [painted, painting], [painted, pictures])
     app.on_view(clear.click, lambda run: ((), painted_html(run, ())), [], [painted, pictures])
     outputs = (
         *gains,
@@ -201,16 +200,21 @@ def stream_what_if(run: Run, progress: Progress, *values: Any) -> Iterator[tuple
     """The original's answer, then the changed one beside it."""
     what_if = read_what_if(run, *values)
     runs = playground.what_if_runs
-    plain = playground.what_if.WhatIf()
     engine, inputs, merged = run.engine, run.inputs, run.merged
-    original = runs.run_what_if(
-        engine, inputs, merged, plain, max_new_tokens=NEW_TOKENS, progress=progress
-    )
+    original = playground.sampling.run_sampling(  # the run has its prefill already
+        engine,
+        inputs,
+        merged,
+        run.decoded,
+        [runs.GREEDY],
+        max_new_tokens=NEW_TOKENS,
+        progress=progress,
+    ).traces[0]
     changed = runs.run_what_if(
         engine, inputs, merged, what_if, max_new_tokens=NEW_TOKENS, progress=progress
     )
-    shift = runs.compare_logits(engine, original.decoded.logits, changed.decoded.logits, TOP_K)
-    yield verdict_html(original.answer, changed.answer, shift), plot_shift(shift)
+    shift = runs.compare_logits(engine, run.decoded.logits, changed.decoded.logits, TOP_K)
+    yield verdict_html(original, changed.answer, shift), plot_shift(shift)
 
 
 def verdict_html(original: Any, changed: Any, shift: Any) -> str:

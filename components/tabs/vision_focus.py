@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-import gradio as gr
 
 from components.charts.token_labels import span_name
 from playground.pipeline import Run
@@ -66,19 +62,6 @@ def choose_patch(run: Run, span: int | None, place: Place | None) -> PatchFocus 
     if there is not None and there.span == number and there.rows and there.columns:
         patch, pointed = there.patch or (there.rows[0], there.columns[0]), True
     return PatchFocus(number, chosen, tower, patch, pointed, span_name(run.inputs, chosen))
-
-
-def skip_unless_run(
-    draw: Callable[..., tuple[Any, ...]], num_outputs: int
-) -> Callable[..., tuple[Any, ...]]:
-    """Redraw only once the tower has run: neither a click nor a control may start the model."""
-
-    def redraw(run: Run, *values: Any) -> tuple[Any, ...]:
-        if not run.has("vision"):
-            return (gr.skip(),) * num_outputs
-        return draw(run, *values)
-
-    return redraw
 
 
 def fact_html(*sentences: str) -> str:

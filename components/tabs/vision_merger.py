@@ -13,14 +13,13 @@ from components.charts.vision_merger import plot_merger_vectors
 from components.html_view import build_html_view
 from components.pictures import image_uri, picture_html
 from components.plotly_view import PlotlyView
-from components.stage_tab import App, Section
+from components.stage_tab import App, Section, skip_unless_run
 from components.tables import Mono, table_html
 from components.tabs.vision_focus import (
     PatchFocus,
     capital,
     choose_patch,
     fact_html,
-    skip_unless_run,
     stack_html,
 )
 from components.tabs.vision_taps import MAX_TAP_MAPS, build_tap_map, draw_tap_maps, taps_html
@@ -72,10 +71,10 @@ def build_merger_section(app: App, span: gr.Dropdown) -> Section:
     step_views = [patches, alike, steps, vectors]
     drawn = [intro, *step_views, taps, *maps]
     controls, outputs = (span, merger, app.pointed), (merger, picture, *drawn)
-    redraw = skip_unless_run(_redraw_merger, len(step_views))
+    redraw = skip_unless_run("vision", _redraw_merger, len(step_views))
     app.on_view(merger.input, redraw, controls, step_views)
-    app.on_view(span.input, skip_unless_run(draw_merger, len(outputs)), controls, outputs)
-    app.on_point(skip_unless_run(_point, len(drawn)), [span, merger], drawn)
+    app.on_view(span.input, skip_unless_run("vision", draw_merger, len(outputs)), controls, outputs)
+    app.on_point(skip_unless_run("vision", _point, len(drawn)), [span, merger], drawn)
     return Section(controls, outputs, draw_merger)
 
 

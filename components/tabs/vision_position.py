@@ -20,14 +20,13 @@ from components.charts.what_if import plot_shift
 from components.html_view import build_html_view
 from components.pictures import picture_html
 from components.plotly_view import PlotlyView
-from components.stage_tab import App, Section
+from components.stage_tab import App, Section, skip_unless_run
 from components.tables import Mono, table_html
 from components.tabs.vision_focus import (
     PatchFocus,
     capital,
     choose_patch,
     fact_html,
-    skip_unless_run,
     stack_html,
 )
 from playground.pipeline import Run
@@ -73,11 +72,11 @@ def build_position_section(app: App, span: gr.Dropdown) -> Section:
     picture_views = [intro, resampled, *patch_views]
     app.on_view(
         span.input,
-        skip_unless_run(draw_picture, len(picture_views)),
+        skip_unless_run("vision", draw_picture, len(picture_views)),
         [span, app.pointed],
         picture_views,
     )
-    app.on_point(skip_unless_run(point, len(patch_views)), [span], patch_views)
+    app.on_point(skip_unless_run("vision", point, len(patch_views)), [span], patch_views)
     app.on_model(try_nearest.click, stream_nearest, [], [change, words])
     return Section((span, app.pointed), (*picture_views, change, words), draw_position)
 

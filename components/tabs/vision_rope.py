@@ -16,14 +16,13 @@ from components.charts.vision_rope import (
 )
 from components.html_view import build_html_view
 from components.plotly_view import PlotlyView
-from components.stage_tab import App, Section
+from components.stage_tab import App, Section, skip_unless_run
 from components.tables import table_html
 from components.tabs.vision_focus import (
     PatchFocus,
     capital,
     choose_patch,
     fact_html,
-    skip_unless_run,
 )
 from playground.pipeline import Run
 from playground.pointer import Place
@@ -79,11 +78,11 @@ def build_rope_section(app: App, span: gr.Dropdown) -> Section:
     pointed_views = [by_row, by_column, *score_views]
     controls = (*choices, app.pointed)
     outputs = (intro, frequencies, block, head, *pointed_views)
-    redraw = skip_unless_run(_redraw_scores, len(score_views))
+    redraw = skip_unless_run("vision", _redraw_scores, len(score_views))
     for control in (block, head, kernel_of):
         app.on_view(control.input, redraw, controls, score_views)
-    app.on_view(span.input, skip_unless_run(draw_rope, len(outputs)), controls, outputs)
-    app.on_point(skip_unless_run(_point, len(pointed_views)), choices, pointed_views)
+    app.on_view(span.input, skip_unless_run("vision", draw_rope, len(outputs)), controls, outputs)
+    app.on_point(skip_unless_run("vision", _point, len(pointed_views)), choices, pointed_views)
     return Section(controls, outputs, draw_rope)
 
 

@@ -14,8 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from components.stage_tab import App, Section
-from components.tabs.vision_focus import choose_patch, skip_unless_run
+from components.stage_tab import App, Section, skip_unless_run
+from components.tabs.vision_focus import choose_patch
 from components.tabs.vision_merger import FINAL, build_merger_section
 from components.tabs.vision_position import NUM_WORDS, build_position_section, draw_nearest
 from components.tabs.vision_rope import HEAD, ONES, build_rope_section
@@ -120,7 +120,7 @@ def test_a_place_of_another_run_is_not_trusted(run: Run) -> None:
 
 def test_a_click_does_not_start_the_model(tiny_random_engine: Engine, picture: Picture) -> None:
     run = make_run(tiny_random_engine, "What is this?", picture)
-    redraw = skip_unless_run(lambda *_: pytest.fail("drawn without the tower"), 3)
+    redraw = skip_unless_run("vision", lambda *_: pytest.fail("drawn without the tower"), 3)
     assert len(redraw(run, None)) == 3
     assert not run.has("vision")
 

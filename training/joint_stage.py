@@ -51,21 +51,22 @@ Generator = np.random.Generator
 
 ROW_TOKENS = 144
 MIN_BRANCH_TOKENS = 56  # however long the prefix is
-ROW_KINDS = {"shapes": 0.56, "writing": 0.16, "pair": 0.16, "clip": 0.105, "talk": 0.015}
+ROW_KINDS = {"shapes": 0.54, "writing": 0.17, "pair": 0.18, "clip": 0.095, "talk": 0.015}
 SHAPE_TASK_WEIGHTS = {
-    "describe": 0.09,
-    "count": 0.03,
-    "count_of": 0.11,
-    "color": 0.08,
-    "shape": 0.07,
-    "where": 0.11,
-    "size": 0.06,
-    "relation": 0.16,
-    "order": 0.09,
-    "exists": 0.1,
-    "whether": 0.15,
+    "describe": 0.08,
+    "count": 0.02,
+    "count_of": 0.17,
+    "color": 0.06,
+    "shape": 0.04,
+    "where": 0.12,
+    "size": 0.08,
+    "relation": 0.13,
+    "order": 0.13,
+    "exists": 0.06,
+    "whether": 0.14,
 }
-WRITING_TASK_WEIGHTS = {"describe": 0.25, "read": 0.65, "color": 0.1}
+WRITING_TASK_WEIGHTS = {"describe": 0.15, "read": 0.75, "color": 0.1}
+LETTER_SHARE = 0.6  # there are more letters than digits
 CELL_WEIGHT = 0.35
 # Shares of images with a shifted position grid, early and late. Half of them from the start kept
 # the decoder from trusting the places that the tower reports at all.
@@ -164,7 +165,7 @@ def build_shape_row(
 def build_writing_row(
     encoder: Encoder, rng: Generator, canvas: tuple[int, int], progress: float
 ) -> Row:
-    scene = sample_writing_scene(rng, canvas)
+    scene = sample_writing_scene(rng, canvas, letter_share=LETTER_SHARE)
     unit = make_unit(scene, sample_windows(rng, 1, shifted_share(progress))[0])
     row = start_row(encoder, image_prefix([unit], system=sample_system(rng)), [unit])
     tasks = list(WRITING_TASKS)

@@ -331,10 +331,15 @@ def sample_scene(
     return Scene(*canvas, background, tuple(shapes), seed=int(rng.integers(2**31)))
 
 
-def sample_writing_scene(rng: np.random.Generator, canvas: tuple[int, int] | None = None) -> Scene:
+def sample_writing_scene(
+    rng: np.random.Generator,
+    canvas: tuple[int, int] | None = None,
+    *,
+    letter_share: float = 0.4,
+) -> Scene:
     """A scene with one to three digits or letters."""
     width, height = canvas = canvas or sample_canvas(rng)
-    alphabet = DIGITS if rng.random() < 0.6 else LETTERS
+    alphabet = DIGITS if rng.random() < 1 - letter_share else LETTERS
     num_chars = int(rng.choice([1, 2, 3], p=[0.3, 0.45, 0.25]))
     text = "".join(alphabet[i] for i in rng.integers(len(alphabet), size=num_chars))
     if alphabet is DIGITS and num_chars > 1 and text[0] == "0":

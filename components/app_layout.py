@@ -18,13 +18,13 @@ from components.pointer_view import PointerView, write_layout
 from components.prompt_reader import prompt_fingerprint, read_prompt
 from components.stage_tab import MODEL_EVENTS, MODEL_QUEUE, App, StageTab, user_messages
 from components.status_bar import loading_html, status_html
-from components.tabs.cache_tab import build_cache_tab
-from components.tabs.decoder_tab import build_decoder_tab
-from components.tabs.merge_tab import build_merge_tab
+from components.tabs.cache.tab import build_cache_tab
+from components.tabs.decoder.tab import build_decoder_tab
+from components.tabs.merge.tab import build_merge_tab
 from components.tabs.model_tab import ModelTab, build_model_tab
-from components.tabs.preprocess_tab import build_preprocess_tab
-from components.tabs.sampling_tab import build_sampling_tab
-from components.tabs.vision_tab import build_vision_tab
+from components.tabs.preprocess.tab import build_preprocess_tab
+from components.tabs.sampling.tab import build_sampling_tab
+from components.tabs.vision.tab import build_vision_tab
 from components.theme import CSS
 from playground.errors import StageCancelled
 from playground.pipeline import STAGES, Run, RunStore

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from components.charts.cache import plot_times
-from components.tabs.cache_tab import (
+from components.tabs.cache.tab import (
     EXAMPLES,
     build_cache_tab,
     build_request,

@@ -16,18 +16,18 @@ from components.plotly_view import encode_figure
 from components.resize_words import resize_html
 from components.stage_tab import StageTab
 from components.strips import template_html
-from components.tabs.preprocess_budget import (
+from components.tabs.preprocess.budget import (
     choose_limit,
     chosen_value,
     draw_budget,
     ladder_table,
     stream_times,
 )
-from components.tabs.preprocess_pictures import MEDIA_BYTES, media_html, size_words
-from components.tabs.preprocess_rows import chosen_patch, draw_picture
-from components.tabs.preprocess_tab import build_preprocess_tab, notices_html
-from components.tabs.preprocess_tokens import MAX_FREE_CHARS, draw_spelling
-from components.tabs.preprocess_video import pairs_table
+from components.tabs.preprocess.pictures import MEDIA_BYTES, media_html, size_words
+from components.tabs.preprocess.rows import chosen_patch, draw_picture
+from components.tabs.preprocess.tab import build_preprocess_tab, notices_html
+from components.tabs.preprocess.tokens import MAX_FREE_CHARS, draw_spelling
+from components.tabs.preprocess.video import pairs_table
 from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
 from playground.pipeline import Run

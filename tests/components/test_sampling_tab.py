@@ -16,8 +16,8 @@ from components.charts.sampling import (
     plot_probabilities,
 )
 from components.sampling_words import divergence_html, step_html
-from components.tabs import sampling_tab
-from components.tabs.sampling_tab import (
+from components.tabs.sampling import tab as sampling_tab
+from components.tabs.sampling.tab import (
     DEFAULT_PRESETS,
     FIELDS,
     NAMES,

@@ -10,10 +10,10 @@ import pytest
 
 from components.plotly_view import encode_figure
 from components.stage_tab import App, StageTab
-from components.tabs.decoder_tab import build_decoder_tab
-from components.tabs.merge_tab import build_merge_tab, stream_merge
-from components.tabs.preprocess_tab import build_preprocess_tab
-from components.tabs.vision_tab import build_vision_tab
+from components.tabs.decoder.tab import build_decoder_tab
+from components.tabs.merge.tab import build_merge_tab, stream_merge
+from components.tabs.preprocess.tab import build_preprocess_tab
+from components.tabs.vision.tab import build_vision_tab
 from playground.engine import Engine
 from playground.pipeline import Run
 from tests.components.runs import build_alone, ignore_progress, make_run

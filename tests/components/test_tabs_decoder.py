@@ -9,14 +9,14 @@ import torch
 import playground
 from components.charts.decoder_layers import LEAST_PROB
 from components.charts.token_labels import token_label
-from components.tabs.decoder_layers import (
+from components.tabs.decoder.layers import (
     MAX_POSITIONS,
     draw_choices,
     draw_layers,
     draw_track,
     draw_updates,
 )
-from components.tabs.decoder_tab import build_decoder_tab, cache_html, facts_html
+from components.tabs.decoder.tab import build_decoder_tab, cache_html, facts_html
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.pipeline import Run

@@ -10,16 +10,16 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from components.tabs.decoder_attention import (
+from components.tabs.decoder.attention import (
     LESS_SINK,
     RAW,
     draw_attention,
     neutral_run,
     stream_pictures,
 )
-from components.tabs.decoder_deepstack import deepstack_shares, draw_deepstack
-from components.tabs.decoder_porters import comparison_html, stream_comparison, stream_file
-from components.tabs.decoder_what_if import (
+from components.tabs.decoder.deepstack import deepstack_shares, draw_deepstack
+from components.tabs.decoder.porters import comparison_html, stream_comparison, stream_file
+from components.tabs.decoder.what_if import (
     draw_what_if,
     painted_html,
     read_what_if,

@@ -10,14 +10,14 @@ import torch
 
 from components.engine_host import EngineHost
 from components.stage_tab import Section
-from components.tabs.merge_deepstack import chosen_html
-from components.tabs.merge_distances import draw_distances, neighbours_table
-from components.tabs.merge_embeddings import draw_pca, regions_html
-from components.tabs.merge_focus import choose_focus, cut_text
-from components.tabs.merge_frequencies import draw_angles
-from components.tabs.merge_positions import MAX_TABLE_ROWS, follow_pointer, positions_table
-from components.tabs.merge_tab import build_merge_tab, redraw_followers, stream_merge
-from components.tabs.merge_words import jumps_html, parts_table, positions_html
+from components.tabs.merge.deepstack import chosen_html
+from components.tabs.merge.distances import draw_distances, neighbours_table
+from components.tabs.merge.embeddings import draw_pca, regions_html
+from components.tabs.merge.focus import choose_focus, cut_text
+from components.tabs.merge.frequencies import draw_angles
+from components.tabs.merge.positions import MAX_TABLE_ROWS, follow_pointer, positions_table
+from components.tabs.merge.tab import build_merge_tab, redraw_followers, stream_merge
+from components.tabs.merge.words import jumps_html, parts_table, positions_html
 from playground.embed_views import compare_groups, embed_groups
 from playground.engine import Engine
 from playground.pipeline import Run

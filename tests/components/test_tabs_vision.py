@@ -11,7 +11,7 @@ import torch
 
 from components.charts.vision import state_words
 from components.stage_tab import StageTab
-from components.tabs.vision_blocks import (
+from components.tabs.vision.blocks import (
     PLAY,
     STOP,
     draw_blocks,
@@ -22,8 +22,8 @@ from components.tabs.vision_blocks import (
     play_on,
     toggle_play,
 )
-from components.tabs.vision_pictures import OWN, SHARED, STATE, source_choices
-from components.tabs.vision_tab import build_vision_tab, draw_header, facts_html
+from components.tabs.vision.pictures import OWN, SHARED, STATE, source_choices
+from components.tabs.vision.tab import build_vision_tab, draw_header, facts_html
 from playground.engine import Engine
 from playground.pipeline import Run
 from playground.pointer import Place, locate_patch, locate_token, patch_rows, patch_tokens

@@ -6,8 +6,8 @@ import gradio as gr
 import numpy as np
 import pytest
 
-from components.tabs import vision_heads
-from components.tabs.vision_attention import (
+from components.tabs.vision import heads
+from components.tabs.vision.attention import (
     LOOKS,
     MEAN,
     RECEIVED,
@@ -17,8 +17,8 @@ from components.tabs.vision_attention import (
     draw_picture,
     draw_pointed,
 )
-from components.tabs.vision_focus import choose_patch
-from components.tabs.vision_heads import draw_summary, measure_all, measure_heads
+from components.tabs.vision.focus import choose_patch
+from components.tabs.vision.heads import draw_summary, measure_all, measure_heads
 from playground.engine import Engine
 from playground.pipeline import Run
 from playground.pointer import locate_patch
@@ -68,8 +68,8 @@ def test_the_mean_of_the_heads_is_the_first_choice(run: Run) -> None:
 
 
 def test_every_head_is_shown_in_small(run: Run) -> None:
-    _, heads = draw_maps(run, 1, 2, MEAN, LOOKS, None)
-    captions = [each.text for each in read_html(heads).find("figcaption")]
+    _, html = draw_maps(run, 1, 2, MEAN, LOOKS, None)
+    captions = [each.text for each in read_html(html).find("figcaption")]
     assert [caption.split(",")[0] for caption in captions] == ["mean", "head 0", "head 1"]
     span = run.inputs.spans[1]
     weights = _weights(run, 2, span.grid_h // 2, span.grid_w // 2)
@@ -123,7 +123,7 @@ def test_small_grids_are_measured_with_the_run(run: Run) -> None:
 def test_large_grids_wait_for_a_click(
     run: Run, monkeypatch: pytest.MonkeyPatch, tiny_random_engine: Engine, picture: Picture
 ) -> None:
-    monkeypatch.setattr(vision_heads, "AUTO_SCORES", 10)
+    monkeypatch.setattr(heads, "AUTO_SCORES", 10)
     run = make_run(tiny_random_engine, "What is this?", picture)
     words, button, entropy, distance = draw_summary(run, 0)
     assert button["visible"] is True
@@ -141,7 +141,7 @@ def test_large_grids_wait_for_a_click(
 def test_an_unfinished_measurement_is_not_kept(
     monkeypatch: pytest.MonkeyPatch, tiny_random_engine: Engine, picture: Picture
 ) -> None:
-    monkeypatch.setattr(vision_heads, "AUTO_SCORES", 10)
+    monkeypatch.setattr(heads, "AUTO_SCORES", 10)
     run = make_run(tiny_random_engine, "What is this?", picture)
     focus = choose_patch(run, 0, None)
     assert focus is not None

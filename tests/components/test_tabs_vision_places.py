@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 
 from components.stage_tab import App, Section, skip_unless_run
-from components.tabs.vision_focus import choose_patch
-from components.tabs.vision_merger import FINAL, build_merger_section
-from components.tabs.vision_position import NUM_WORDS, build_position_section, draw_nearest
-from components.tabs.vision_rope import HEAD, ONES, build_rope_section
+from components.tabs.vision.focus import choose_patch
+from components.tabs.vision.merger import FINAL, build_merger_section
+from components.tabs.vision.position import NUM_WORDS, build_position_section, draw_nearest
+from components.tabs.vision.rope import HEAD, ONES, build_rope_section
 from playground.engine import Engine
 from playground.pipeline import Run
 from playground.pointer import locate_patch, locate_token, patch_rows

@@ -12,8 +12,8 @@ from components.html_view import build_html_view
 from components.plotly_view import PlotlyView
 from components.snippets import write_snippet
 from components.stage_tab import App, Section, build_code_panel
-from components.tabs.vision_focus import choose_patch
-from components.tabs.vision_pictures import (
+from components.tabs.vision.focus import choose_patch
+from components.tabs.vision.pictures import (
     OWN,
     SHARED,
     STATE,

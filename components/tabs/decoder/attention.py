@@ -23,7 +23,7 @@ from components.html_view import build_html_view
 from components.pictures import grey_out, overlay_values, picture_html, picture_row_html, scale_html
 from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section, skip_unless_run
-from components.tabs.decoder_focus import choose_token, whole_number
+from components.tabs.decoder.focus import choose_token, whole_number
 from playground.pipeline import Run
 from playground.pointer import Place
 from playground.records import Progress, Prompt, Turn

@@ -20,11 +20,11 @@ from components.stage_tab import (
     draw_sections,
 )
 from components.tables import Mono, format_bytes, table_html
-from components.tabs.decoder_attention import build_attention_section
-from components.tabs.decoder_deepstack import build_deepstack_section
-from components.tabs.decoder_layers import TOP_K, build_layers_section
-from components.tabs.decoder_porters import build_porters_section
-from components.tabs.decoder_what_if import build_what_if_section
+from components.tabs.decoder.attention import build_attention_section
+from components.tabs.decoder.deepstack import build_deepstack_section
+from components.tabs.decoder.layers import TOP_K, build_layers_section
+from components.tabs.decoder.porters import build_porters_section
+from components.tabs.decoder.what_if import build_what_if_section
 from playground.pipeline import Run
 from playground.records import DecoderOutput, Progress
 

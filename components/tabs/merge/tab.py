@@ -10,11 +10,11 @@ import gradio as gr
 
 from components.snippets import write_snippet
 from components.stage_tab import App, Section, StageTab, build_code_panel, build_stage_header
-from components.tabs.merge_deepstack import build_deepstack_section, draw_deepstack
-from components.tabs.merge_distances import build_distances_section, draw_distances_part
-from components.tabs.merge_embeddings import build_embeddings_section, draw_embeddings
-from components.tabs.merge_frequencies import build_frequencies_section, draw_frequencies
-from components.tabs.merge_positions import build_positions_section, draw_positions_part
+from components.tabs.merge.deepstack import build_deepstack_section, draw_deepstack
+from components.tabs.merge.distances import build_distances_section, draw_distances_part
+from components.tabs.merge.embeddings import build_embeddings_section, draw_embeddings
+from components.tabs.merge.frequencies import build_frequencies_section, draw_frequencies
+from components.tabs.merge.positions import build_positions_section, draw_positions_part
 from playground.pipeline import Run
 from playground.pointer import Place
 from playground.records import Progress

@@ -13,7 +13,7 @@ from components.html_view import build_html_view
 from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section
 from components.tables import Cell, Mono, table_html
-from components.tabs.merge_focus import (
+from components.tabs.merge.focus import (
     Focus,
     choose_focus,
     cut_text,

@@ -21,9 +21,9 @@ from components.pictures import (
 )
 from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section
-from components.tabs.vision_focus import PatchFocus, capital, choose_patch, fact_html
-from components.tabs.vision_heads import draw_summary, measure_heads
-from components.tabs.vision_pictures import within
+from components.tabs.vision.focus import PatchFocus, capital, choose_patch, fact_html
+from components.tabs.vision.heads import draw_summary, measure_heads
+from components.tabs.vision.pictures import within
 from playground.pipeline import Run
 from playground.pointer import Place
 

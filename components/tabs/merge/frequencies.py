@@ -12,7 +12,7 @@ from components.charts.merge_frequencies import plot_angles, plot_frequencies
 from components.html_view import build_html_view
 from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section
-from components.tabs.merge_focus import Focus, choose_focus, fact_html, focus_words
+from components.tabs.merge.focus import Focus, choose_focus, fact_html, focus_words
 from playground.merge_views import positions_thw
 from playground.mrope import (
     AXES,

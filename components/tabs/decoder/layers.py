@@ -17,7 +17,7 @@ from components.charts.decoder_layers import (
 from components.charts.token_labels import span_marks, span_name, token_label, token_labels
 from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section, skip_unless_run
-from components.tabs.decoder_focus import choose_token, whole_number
+from components.tabs.decoder.focus import choose_token, whole_number
 from playground.decoder_updates import layer_updates
 from playground.errors import InputError
 from playground.merge_views import spread_indices

@@ -18,7 +18,7 @@ from components.html_view import build_html_view
 from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section, skip_unless_run
 from components.tables import table_html
-from components.tabs.vision_focus import (
+from components.tabs.vision.focus import (
     PatchFocus,
     capital,
     choose_patch,

@@ -11,7 +11,7 @@ from components.html_view import build_html_view
 from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section
 from components.tables import Cell, Mono, table_html
-from components.tabs.merge_focus import choose_focus, fact_html, focus_words
+from components.tabs.merge.focus import choose_focus, fact_html, focus_words
 from playground.merge_views import feature_norms, tap_row, visual_mask
 from playground.pipeline import Run
 from playground.pointer import Place

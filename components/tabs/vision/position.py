@@ -22,7 +22,7 @@ from components.pictures import picture_html
 from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section, skip_unless_run
 from components.tables import Mono, table_html
-from components.tabs.vision_focus import (
+from components.tabs.vision.focus import (
     PatchFocus,
     capital,
     choose_patch,

@@ -12,12 +12,12 @@ import gradio as gr
 from components.charts.token_labels import span_name
 from components.html_view import build_html_view
 from components.stage_tab import App, Section, StageTab, build_stage_header, draw_sections
-from components.tabs.vision_attention import build_attention_section
-from components.tabs.vision_blocks import build_blocks_section
-from components.tabs.vision_merger import build_merger_section
-from components.tabs.vision_pictures import within
-from components.tabs.vision_position import build_position_section
-from components.tabs.vision_rope import build_rope_section
+from components.tabs.vision.attention import build_attention_section
+from components.tabs.vision.blocks import build_blocks_section
+from components.tabs.vision.merger import build_merger_section
+from components.tabs.vision.pictures import within
+from components.tabs.vision.position import build_position_section
+from components.tabs.vision.rope import build_rope_section
 from playground.pipeline import Run
 from playground.records import Progress
 

@@ -18,12 +18,12 @@ from components.stage_tab import (
     build_stage_header,
     draw_sections,
 )
-from components.tabs.preprocess_budget import build_budget_section
-from components.tabs.preprocess_pictures import build_pictures_section
-from components.tabs.preprocess_rows import build_resize_section, build_rows_section
-from components.tabs.preprocess_tensors import build_tensors_section
-from components.tabs.preprocess_tokens import build_spelling_section, build_text_section
-from components.tabs.preprocess_video import build_video_section
+from components.tabs.preprocess.budget import build_budget_section
+from components.tabs.preprocess.pictures import build_pictures_section
+from components.tabs.preprocess.rows import build_resize_section, build_rows_section
+from components.tabs.preprocess.tensors import build_tensors_section
+from components.tabs.preprocess.tokens import build_spelling_section, build_text_section
+from components.tabs.preprocess.video import build_video_section
 
 if TYPE_CHECKING:
     from playground.pipeline import Run

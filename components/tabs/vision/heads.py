@@ -12,7 +12,7 @@ import numpy as np
 
 import playground
 from components.charts.vision_attention import plot_head_distance, plot_head_entropy
-from components.tabs.vision_focus import PatchFocus, choose_patch, fact_html
+from components.tabs.vision.focus import PatchFocus, choose_patch, fact_html
 from playground.pipeline import Run
 from playground.records import Progress
 

@@ -13,8 +13,8 @@ from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section
 from components.strips import visible
 from components.tables import MAX_ROWS, Mono, table_html
-from components.tabs.merge_focus import chart_kinds, chart_labels
-from components.tabs.merge_words import jumps_html, parts_table, positions_html
+from components.tabs.merge.focus import chart_kinds, chart_labels
+from components.tabs.merge.words import jumps_html, parts_table, positions_html
 from playground.merge_views import (
     corner_indices,
     position_jumps,

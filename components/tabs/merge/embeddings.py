@@ -19,7 +19,7 @@ from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section
 from components.strips import sequence_strip_html
 from components.tables import Cell, Mono, table_html
-from components.tabs.merge_focus import chart_kinds, chart_labels, fact_html
+from components.tabs.merge.focus import chart_kinds, chart_labels, fact_html
 from playground.embed_views import (
     PLACEHOLDER,
     GroupNumbers,

@@ -11,7 +11,7 @@ import playground
 from components.chart_style import SEQUENTIAL
 from components.charts.vision import state_words
 from components.pictures import color_values, picture_html, scale_html
-from components.tabs.vision_focus import PatchFocus
+from components.tabs.vision.focus import PatchFocus
 from playground.pipeline import Run
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import html
 
 from components.charts.token_labels import span_name
 from components.tables import Cell, Mono, table_html
-from components.tabs.merge_focus import cut_text, fact_html, signed, span_phrase
+from components.tabs.merge.focus import cut_text, fact_html, signed, span_phrase
 from playground.merge_views import SequencePart, position_jumps, sequence_parts
 from playground.pipeline import Run
 

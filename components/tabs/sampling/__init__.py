@@ -1,0 +1,1 @@
+"""Stage 5: the tab and its parts."""

@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from components.server import ServerOptions
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -27,6 +31,16 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=7860)
     parser.add_argument("--share", action="store_true", help="make a public gradio.live link")
+    parser.add_argument(
+        "--public", action="store_true", help="tighter limits, for a page that strangers can reach"
+    )
+    parser.add_argument(
+        "--auth",
+        metavar="ACCOUNTS",
+        help="user:password, or @file with one such pair a line; else $PLAYGROUND_AUTH",
+    )
+    parser.add_argument("--root-path", default="", help="path that a proxy serves the page under")
+    parser.add_argument("--queue-size", type=int, help="runs that may wait (64; 32 with --public)")
     return parser.parse_args(arguments)
 
 
@@ -48,27 +62,40 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Imported here: after the environment is set, and torch only later, in the loading thread.
     from components.app_layout import PAGE_CSS, build_page
     from components.engine_host import EngineHost
-    from components.theme import build_theme
+    from components.server import launch
 
     host = EngineHost(options.model, device=options.device, dtype=options.dtype, attn=options.attn)
     page = build_page(host)
-    page.demo.queue(max_size=64).launch(
-        server_name=options.host,
-        server_port=options.port,
-        share=options.share,
-        theme=build_theme(),
-        css=PAGE_CSS,
-        footer_links=["api", "settings"],
-        show_error=False,
-        max_file_size="50mb",
-        enable_monitoring=False,
-        run_history=False,
-        ssr_mode=False,
-        prevent_thread_lock=True,
-    )
+    launch(page.demo, PAGE_CSS, read_server_options(options))
     # Only now: importing torch would slow down the page, which Gradio asks for within 3 seconds.
     host.start(then=page.draw_opening)
     page.demo.block_thread()
+
+
+def read_server_options(options: argparse.Namespace) -> ServerOptions:
+    """Where and to whom the page is served, from the command line.
+
+    Raises:
+        SystemExit: an account or a number cannot be read.
+    """
+    from components.server import ServerOptions, read_accounts
+
+    try:
+        accounts = read_accounts(options.auth)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"--auth: {error}") from error
+    chosen = {
+        "host": options.host,
+        "port": options.port,
+        "share": options.share,
+        "auth": accounts,
+        "root_path": options.root_path,
+    }
+    if options.queue_size is not None:
+        if options.queue_size < 1:
+            raise SystemExit("--queue-size: at least one run must be able to wait.")
+        chosen["queue_size"] = options.queue_size
+    return ServerOptions.for_strangers(**chosen) if options.public else ServerOptions(**chosen)
 
 
 if __name__ == "__main__":

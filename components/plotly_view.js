@@ -30,8 +30,8 @@ const TEXTS = {
 // Gradio picks its own language by the same rule.
 const texts = TEXTS[navigator.language?.toLowerCase().startsWith("zh") ? "zh" : "en"];
 
-// This module's version marker, for what it loads from beside it: all are renewed together.
-const beside = (file) => new URL(file + new URL(import.meta.url).search, import.meta.url).href;
+// The version is a folder of the address: what lies beside this module is renewed with it.
+const beside = (file) => new URL(file, import.meta.url).href;
 const [{ fillTable, plain }, { markChart, wishOf }] = await Promise.all(
   ["chart_table.js", "chart_pointer.js"].map((file) => import(beside(file))),
 );

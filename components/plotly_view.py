@@ -32,9 +32,6 @@ MARKS_PATH = FOLDER / "chart_pointer.js"
 STYLES_PATH = FOLDER / "plotly_view.css"
 LIBRARY_PATH = Path(plotly.__file__).resolve().parent / "package_data" / "plotly.min.js"
 
-# Static paths: served as they are, from this machine, and not copied for every chart.
-gr.set_static_paths([MODULE_PATH, TABLE_PATH, MARKS_PATH, STYLES_PATH, LIBRARY_PATH])
-
 # The browser fills the parts; nothing here depends on the value, so Gradio never redraws it.
 HTML_TEMPLATE = """
 <figure class="chart-box" data-state="empty">

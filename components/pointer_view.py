@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 MODULE_PATH = Path(__file__).resolve().parent / "pointer.js"
 MAX_TEXT_CHARS = 24  # of a token, in the bar
 
-gr.set_static_paths([MODULE_PATH])
-
 HTML_TEMPLATE = """
 <div class="pg-pointer" role="status" aria-live="polite" hidden>
   <button type="button" class="pg-pointer-previous">◀</button>

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import app
+from components.server import ServerOptions
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,7 +26,32 @@ def test_defaults() -> None:
         "host": "127.0.0.1",
         "port": 7860,
         "share": False,
+        "public": False,
+        "auth": None,
+        "root_path": "",
+        "queue_size": None,
     }
+
+
+def serve_options(*arguments: str) -> ServerOptions:
+    return app.read_server_options(app.parse_arguments(arguments))
+
+
+def test_a_page_for_strangers_has_tighter_limits_and_what_was_chosen() -> None:
+    alone, public = serve_options(), serve_options("--public")
+    assert public.queue_size < alone.queue_size
+    assert public.max_file_mb < alone.max_file_mb
+    assert serve_options("--public", "--queue-size", "5", "--port", "80") == replace(
+        public, queue_size=5, port=80
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--auth", "nobody"], ["--auth", "@missing"], ["--queue-size", "0"]]
+)
+def test_what_cannot_be_served_ends_with_a_message(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit, match=f"^{arguments[0]}: "):
+        serve_options(*arguments)
 
 
 @pytest.mark.parametrize("arguments", [["--dtype", "int8"], ["--attn", "x"], ["--port", "http"]])

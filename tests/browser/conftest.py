@@ -19,6 +19,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, s
 
 from components.app_layout import PAGE_CSS, build_page
 from components.engine_host import EngineHost
+from components.server import ServerOptions, app_options, launch
 from components.theme import CSS, build_theme
 
 BROWSER_NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -157,6 +158,7 @@ def _serve(started: list[gr.Blocks], source: gr.Blocks | Callable[[], gr.Blocks]
         quiet=True,
         theme=build_theme(),
         css=CSS,
+        app_kwargs=app_options(),
     )
     return url
 
@@ -185,13 +187,6 @@ def address() -> Iterator[str]:
     host = EngineHost("tiny", device="cpu", dtype="float32")
     built = build_page(host)
     host.start(then=built.draw_opening)
-    _, url, _ = built.demo.queue().launch(
-        server_name="127.0.0.1",
-        prevent_thread_lock=True,
-        quiet=True,
-        theme=build_theme(),
-        css=PAGE_CSS,
-        ssr_mode=False,
-    )
+    url = launch(built.demo, PAGE_CSS, ServerOptions(port=None), quiet=True)
     yield url
     built.demo.close(verbose=False)

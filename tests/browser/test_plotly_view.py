@@ -18,6 +18,7 @@ from playwright.sync_api import Locator, Page
 
 from components.chart_style import ROLE_COLORS, SEQUENTIAL, base_layout, escape_label
 from components.plotly_view import PlotlyView
+from components.server import app_options
 from tests.browser.conftest import TIMEOUT_MS, AppServer, PageFactory
 
 pytestmark = pytest.mark.browser
@@ -178,7 +179,7 @@ def prefixed_url() -> Iterator[str]:
     """The app below a path, as behind a proxy."""
     with gr.Blocks() as demo:
         PlotlyView(bars(), elem_id="bars")
-    app = gr.mount_gradio_app(fastapi.FastAPI(), demo, path="/some/path")
+    app = gr.mount_gradio_app(fastapi.FastAPI(), demo, path="/some/path", app_kwargs=app_options())
     server = Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
     server.run_in_thread()
     port = server.servers[0].sockets[0].getsockname()[1]

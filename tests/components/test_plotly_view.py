@@ -10,12 +10,14 @@ import sys
 import numpy as np
 import plotly.graph_objects as go
 import pytest
-from gradio.data_classes import _StaticFiles
 
+from components.browser_module import FILES
 from components.chart_style import base_layout
 from components.plotly_view import (
     HTML_TEMPLATE,
+    JS_ON_LOAD,
     LIBRARY_PATH,
+    MARKS_PATH,
     MODULE_PATH,
     STYLES_PATH,
     TABLE_PATH,
@@ -110,11 +112,10 @@ def test_the_markup_is_no_template(sequence: str) -> None:
     assert sequence not in HTML_TEMPLATE
 
 
-def test_only_four_files_are_served() -> None:
-    ours = {MODULE_PATH, TABLE_PATH, STYLES_PATH, LIBRARY_PATH}
-    assert all(path.is_file() for path in ours)
-    assert ours <= set(_StaticFiles.all_paths)
-    assert not any(path.is_dir() for path in _StaticFiles.all_paths)
+def test_no_address_in_the_page_says_where_files_lie() -> None:
+    ours = {MODULE_PATH, TABLE_PATH, MARKS_PATH, STYLES_PATH, LIBRARY_PATH}
+    assert ours <= set(FILES.values())
+    assert not any(str(path.parent) in JS_ON_LOAD for path in ours)
 
 
 def test_chart_style_does_not_import_gradio() -> None:

@@ -126,3 +126,40 @@ def skip_modules(modules: Sequence[nn.Module]) -> Iterator[None]:
         for module in modules:
             hooks.callback(module.register_forward_hook(hand_on, with_kwargs=True).remove)
         yield
+
+
+@contextmanager
+def watch_modules(modules: Sequence[nn.Module], report: Callable[[int], None]) -> Iterator[None]:
+    """Call ``report(index)`` before each module while the block runs; nothing is recorded.
+
+    An exception that it raises stops the forward at this module.
+    """
+
+    def make_edit(index: int) -> Callable[[torch.Tensor], torch.Tensor]:
+        def look(hidden_states: torch.Tensor) -> torch.Tensor:
+            report(index)
+            return hidden_states
+
+        return look
+
+    with edit_inputs([(module, make_edit(index)) for index, module in enumerate(modules)]):
+        yield
+
+
+@contextmanager
+def capture_routes(gates: Sequence[nn.Module]) -> Iterator[list[tuple[torch.Tensor, torch.Tensor]]]:
+    """Record what the routers of a mixture of experts choose; see ``capture_inputs``.
+
+    Yields:
+        Per router the chosen experts' weights and ids, both ``(tokens, experts per token)``.
+    """
+    captured: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def record(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+        _logits, scores, indices = output
+        captured.append((scores.detach(), indices.detach()))
+
+    with ExitStack() as hooks:
+        for gate in gates:
+            hooks.callback(gate.register_forward_hook(record).remove)
+        yield captured

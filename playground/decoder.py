@@ -6,18 +6,20 @@ transformers 5.23.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from transformers import DynamicCache
 
-from playground.capture import capture_inputs, capture_output_norms
+from playground.capture import capture_inputs, capture_output_norms, capture_routes
 from playground.engine import Engine
 from playground.errors import InputError, ModelError
 from playground.preprocess import model_kwargs
 from playground.records import (
     DecoderOutput,
+    ExpertRoutes,
     LogitLens,
     MergedInputs,
     ModelInputs,
@@ -48,18 +50,41 @@ def run_decoder(
     Raises:
         ModelError: the logits hold NaN or infinity.
     """
+    return run_layers(engine, merged, inputs.attention_mask, progress=progress)
+
+
+def run_layers(
+    engine: Engine,
+    merged: MergedInputs,
+    attention_mask: torch.Tensor,
+    *,
+    progress: Progress | None = None,
+) -> DecoderOutput:
+    """``run_decoder`` of a sequence that need not be a prompt as it was typed.
+
+    Args:
+        engine: the loaded checkpoint.
+        merged: what the layers are given.
+        attention_mask: (1, seq) int64.
+        progress: called before every layer.
+
+    Raises:
+        ModelError: the logits hold NaN or infinity.
+    """
     language_model: Any = engine.model.model.language_model
     cache = DynamicCache(config=language_model.config)
     modules = [*language_model.layers, language_model.norm]
+    routed = [index for index, layer in enumerate(language_model.layers) if _has_router(layer)]
     with (
         engine.exclusive(),
         capture_inputs(modules, progress=progress, what="decoder layer") as states,
         capture_output_norms([layer.self_attn for layer in language_model.layers]) as attention,
         capture_output_norms([layer.mlp for layer in language_model.layers]) as mlp,
+        capture_routes([language_model.layers[index].mlp.gate for index in routed]) as routes,
     ):
         output = language_model(
             **decoder_kwargs(engine, merged),
-            attention_mask=inputs.attention_mask.to(engine.device),
+            attention_mask=attention_mask.to(engine.device),
             past_key_values=cache,
             use_cache=True,
         )
@@ -75,6 +100,22 @@ def run_decoder(
         attention_norms=torch.cat(attention).cpu(),
         mlp_norms=torch.cat(mlp).cpu(),
         num_deepstack=len(merged.deepstack_visual_embeds or ()),
+        experts=_join_routes(routed, routes) if routed else None,
+    )
+
+
+def _has_router(layer: Any) -> bool:
+    """Whether the layer's MLP is a mixture of experts (``Qwen3VLMoeTextSparseMoeBlock``)."""
+    return hasattr(layer.mlp, "gate")
+
+
+def _join_routes(
+    layers: Sequence[int], routes: Sequence[tuple[torch.Tensor, torch.Tensor]]
+) -> ExpertRoutes:
+    return ExpertRoutes(
+        layers=tuple(layers),
+        ids=torch.stack([ids.cpu() for _, ids in routes]),
+        weights=torch.stack([weights.float().cpu() for weights, _ in routes]),
     )
 
 
@@ -159,6 +200,7 @@ def logit_lens(
     top_k: int,
     *,
     layers: tuple[int, ...] | None = None,
+    progress: Progress | None = None,
 ) -> LogitLens:
     """Send the layers' states through the final norm and ``lm_head``, in chunks.
 
@@ -168,6 +210,7 @@ def logit_lens(
         positions: sequence indices to look at.
         top_k: tokens per cell.
         layers: only these rows of ``output.hidden_states``; all by default.
+        progress: called before every chunk; ``StageCancelled`` raised in it stops.
     """
     model = engine.model
     wanted = range(output.num_layers + 1) if layers is None else layers
@@ -175,6 +218,8 @@ def logit_lens(
     rows = torch.stack(states).flatten(0, 1)
     ids, probs = [], []
     for start in range(0, len(rows), LENS_ROWS):
+        if progress is not None:
+            progress("logit lens", start, len(rows))
         with engine.exclusive():
             chunk = rows[start : start + LENS_ROWS].to(engine.device)
             logits = model.lm_head(model.model.language_model.norm(chunk)).float()

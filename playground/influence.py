@@ -1,8 +1,9 @@
 """Where did it look? Each part of the picture is taken away in turn, and the answer is watched.
 
 Attention shows where a layer reads; what the answer depends on is another question. Here every
-merged token (or block of tokens) is zeroed in ``inputs_embeds`` and in
-``deepstack_visual_embeds``, and the log-probability of a chosen word is measured.
+part of a picture is zeroed in ``inputs_embeds`` and in ``deepstack_visual_embeds``, and the
+log-probability of a chosen word is measured. A part is a block of merged tokens with a margin
+around it: neighbours tell much the same, so that a single token is hardly missed.
 """
 
 from __future__ import annotations
@@ -14,21 +15,32 @@ from typing import Any
 import numpy as np
 import torch
 
+from playground.answers import extend_merged, watch_layers
+from playground.decoder_attention import attention_rows, layer_queries_keys
 from playground.engine import Engine
 from playground.errors import InputError
-from playground.records import MergedInputs, ModelInputs, Progress, VisualSpan
+from playground.records import DecoderOutput, MergedInputs, ModelInputs, Progress, VisualSpan
 
 MAX_ROWS = 16  # masked copies of the sequence in one forward
-MAX_BATCH_TOKENS = 16_384  # of all copies together; a longer sequence goes in smaller batches
+# Of all copies together; a longer sequence goes in smaller batches. At 2B's width an MLP then
+# takes 150 MB, and a batch of more is no faster.
+MAX_BATCH_TOKENS = 4_096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InfluenceMap:
-    """What each block of a picture is worth to one word of the answer."""
+    """What each part of a picture is worth to one word of the answer."""
 
-    drop: np.ndarray  # (rows, columns) float32, nats: log p with the block - log p without it
+    drop: np.ndarray  # (rows, columns) float32, nats: log p with the part - log p without it
     block: int  # tokens along each side of a block; fewer at the right and lower edge
+    margin: int  # tokens around each block that go with it
     log_prob: float  # nats, of the word with the whole picture
+    parts: tuple[tuple[int, ...], ...]  # sequence indices of each part, line by line
+
+    @property
+    def strongest(self) -> tuple[int, ...]:
+        """Sequence indices of the part that the word depends on most."""
+        return self.parts[int(self.drop.argmax())]
 
 
 def measure_influence(
@@ -39,9 +51,10 @@ def measure_influence(
     answer_ids: Sequence[int],
     *,
     block: int = 1,
+    margin: int = 0,
     progress: Progress | None = None,
 ) -> InfluenceMap:
-    """Mask one block of tokens after the other and measure the last word of an answer.
+    """Mask one part of the picture after the other and measure the last word of an answer.
 
     Args:
         engine: the loaded checkpoint; its lock is held per batch.
@@ -50,28 +63,90 @@ def measure_influence(
         span: the picture, or the frame of a video.
         answer_ids: the answer so far and, last, the token whose probability is measured.
         block: tokens along each side of a block.
-        progress: called before every batch; ``StageCancelled`` raised in it stops.
+        margin: tokens around each block that are masked with it.
+        progress: called before every layer of every batch; ``StageCancelled`` raised in it stops.
 
     Raises:
         InputError: there is no word to measure, or the block has no size.
     """
-    if not answer_ids or block < 1:
-        raise InputError("There is nothing to measure: no word, or a block without tokens.")
-    embeds, positions, mask = _extend(engine, inputs, merged, answer_ids[:-1])
-    taps = list(merged.deepstack_visual_embeds or ())
-    blocks = _blocks(span, block)
-    rows = max(1, min(MAX_ROWS, MAX_BATCH_TOKENS // embeds.shape[1]))
+    if not answer_ids or block < 1 or margin < 0:
+        raise InputError("There is nothing to measure: no word, or a part without tokens.")
+    if merged.visual_pos_masks is None:
+        raise InputError("There is no picture in this prompt.", remedy="Add one.")
+    extended = extend_merged(engine, merged, answer_ids[:-1])
+    parts = span_parts(span, block, margin)
+    rows = max(1, min(MAX_ROWS, MAX_BATCH_TOKENS // extended.inputs_embeds.shape[1]))
     values: list[float] = []
-    sets: list[list[int]] = [[], *blocks]  # the first copy keeps the whole picture
+    sets: list[tuple[int, ...]] = [(), *parts]  # the first copy keeps the whole picture
     for start in range(0, len(sets), rows):
-        if progress is not None:
-            progress("masked copy", start, len(sets))
-        values += _log_probs(
-            engine, embeds, positions, mask, taps, sets[start : start + rows], answer_ids[-1]
-        )
+        report = _report_copies(progress, start, len(sets))
+        values += _log_probs(engine, extended, sets[start : start + rows], answer_ids[-1], report)
     shape = (-(-span.merged_h // block), -(-span.merged_w // block))
     drop = values[0] - np.array(values[1:]).reshape(shape)
-    return InfluenceMap(drop.astype(np.float32), block, values[0])
+    return InfluenceMap(drop.astype(np.float32), block, margin, values[0], tuple(parts))
+
+
+def _report_copies(progress: Progress | None, start: int, total: int) -> Progress | None:
+    """The batch's progress at each of its layers, so that it also stops there."""
+    if progress is None:
+        return None
+    return lambda what, _layer, _layers: progress(what, start, total)
+
+
+def span_parts(span: VisualSpan, block: int, margin: int) -> list[tuple[int, ...]]:
+    """The sequence indices of each part: a block and the margin around it, line by line."""
+    tokens = np.arange(span.start, span.end).reshape(span.merged_h, span.merged_w)
+    return [
+        tuple(
+            tokens[
+                max(0, row - margin) : row + block + margin,
+                max(0, column - margin) : column + block + margin,
+            ]
+            .ravel()
+            .tolist()
+        )
+        for row in range(0, span.merged_h, block)
+        for column in range(0, span.merged_w, block)
+    ]
+
+
+def attention_by_head(engine: Engine, output: DecoderOutput) -> np.ndarray:
+    """What every head of every layer looks at from the last position.
+
+    Args:
+        engine: the loaded checkpoint.
+        output: a prefill whose last position says the word in question.
+
+    Returns:
+        ``(layers, heads, seq)`` float32 weights.
+    """
+    last = [output.num_tokens - 1]
+    layers = []
+    for layer in range(output.num_layers):
+        vectors = layer_queries_keys(engine, output, layer)
+        layers.append(attention_rows(vectors, last)[:, 0].float())
+    return torch.stack(layers).numpy()
+
+
+def agreement_by_head(measured: InfluenceMap, attention: np.ndarray) -> np.ndarray:
+    """Rank correlation of an influence map with each head's attention on the same parts.
+
+    Args:
+        measured: the map.
+        attention: ``(layers, heads, seq)`` of the position that says the word.
+
+    Returns:
+        ``(layers, heads)`` float32 in [-1, 1]; NaN where a head looks everywhere alike.
+    """
+    seen = attention_on_parts(measured, attention)
+    return np.array(
+        [[rank_correlation(measured.drop, head) for head in layer] for layer in seen], np.float32
+    )
+
+
+def attention_on_parts(measured: InfluenceMap, attention: np.ndarray) -> np.ndarray:
+    """``(..., parts)``: what falls on each part of a map, of weights ``(..., seq)``."""
+    return np.stack([attention[..., list(part)].sum(-1) for part in measured.parts], -1)
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
@@ -90,59 +165,29 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return mean
 
 
-def _blocks(span: VisualSpan, block: int) -> list[list[int]]:
-    """The sequence indices of each block, line by line."""
-    tokens = np.arange(span.start, span.end).reshape(span.merged_h, span.merged_w)
-    return [
-        tokens[row : row + block, column : column + block].ravel().tolist()
-        for row in range(0, span.merged_h, block)
-        for column in range(0, span.merged_w, block)
-    ]
-
-
-def _extend(
-    engine: Engine, inputs: ModelInputs, merged: MergedInputs, answer_ids: Sequence[int]
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """``inputs_embeds``, ``position_ids`` and ``visual_pos_masks`` with the answer so far."""
-    seq, count = inputs.num_tokens, len(answer_ids)
-    mask = merged.visual_pos_masks
-    if mask is None:
-        raise InputError("There is no picture in this prompt.", remedy="Add one.")
-    if not count:
-        return merged.inputs_embeds, merged.position_ids, mask
-    embed: Any = engine.model.get_input_embeddings()
-    with engine.exclusive():
-        added = embed(torch.tensor([list(answer_ids)], device=engine.device)).cpu()
-    later = torch.arange(seq, seq + count) + int(merged.rope_deltas)
-    return (
-        torch.cat([merged.inputs_embeds, added], dim=1),
-        torch.cat([merged.position_ids, later.expand(3, 1, -1)], dim=2),
-        torch.cat([mask, torch.zeros(1, count, dtype=torch.bool)], dim=1),
-    )
-
-
 def _log_probs(
     engine: Engine,
-    embeds: torch.Tensor,
-    positions: torch.Tensor,
-    mask: torch.Tensor,
-    taps: Sequence[torch.Tensor],
+    merged: MergedInputs,
     sets: Sequence[Sequence[int]],
     token_id: int,
+    report: Progress | None,
 ) -> list[float]:
     """Log-probability of a token after each masked copy of the sequence."""
+    mask, embeds = merged.visual_pos_masks, merged.inputs_embeds
+    assert mask is not None
     rows, visual = len(sets), mask[0]
     kept = torch.ones(rows, embeds.shape[1], 1, dtype=embeds.dtype)
     for row, tokens in enumerate(sets):
         kept[row, list(tokens)] = 0
     model: Any = engine.model
-    with engine.exclusive():
+    with engine.exclusive(), watch_layers(engine, report, "masked copy"):
         hidden = model.model.language_model(
             inputs_embeds=(embeds * kept).to(engine.device),
-            position_ids=positions.expand(-1, rows, -1).to(engine.device),
+            position_ids=merged.position_ids.expand(-1, rows, -1).to(engine.device),
             visual_pos_masks=mask.expand(rows, -1).to(engine.device),
             deepstack_visual_embeds=[
-                (tap * kept[:, visual]).flatten(0, 1).to(engine.device) for tap in taps
+                (tap * kept[:, visual]).flatten(0, 1).to(engine.device)
+                for tap in merged.deepstack_visual_embeds or ()
             ],
             use_cache=False,
         ).last_hidden_state[:, -1:]

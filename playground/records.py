@@ -299,6 +299,15 @@ class MergedInputs:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ExpertRoutes:
+    """Which experts each token went to, in the layers that have any."""
+
+    layers: tuple[int, ...]  # decoder layers with a router
+    ids: torch.Tensor  # (layers, seq, experts per token) int64, the strongest first
+    weights: torch.Tensor  # the same shape, float32: shares of the layer's output, of sum 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class DecoderOutput:
     """One prefill of ``Qwen3VLTextModel.forward`` and ``lm_head``."""
 
@@ -311,6 +320,7 @@ class DecoderOutput:
     attention_norms: torch.Tensor  # (layers, seq) float32: length of what self_attn adds
     mlp_norms: torch.Tensor  # (layers, seq) float32: length of what mlp adds
     num_deepstack: int  # layers 0 .. num_deepstack - 1 are followed by a DeepStack add
+    experts: ExpertRoutes | None = None  # of a mixture of experts
 
     @property
     def num_layers(self) -> int:
@@ -396,6 +406,7 @@ class TokenStep:
     uniform: float | None  # the number in [0, 1) put through the inverse CDF; None when greedy
     num_kept: int  # tokens left after every filter
     top: tuple[Candidate, ...]  # by raw probability
+    forced: bool = False  # chosen by the user, not by the draw
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,7 +416,8 @@ class SamplingTrace:
     settings: SamplingSettings
     steps: tuple[TokenStep, ...]
     text: str
-    finish_reason: Literal["running", "stop", "length"]
+    finish_reason: Literal["running", "stop", "length", "error"]
+    error: str = ""  # why nothing could be drawn any more; the other columns went on
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,10 +204,10 @@ def _zero_heads(heads: list[int], head_dim: int) -> Callable[[torch.Tensor], tor
 
 
 def _put_state(patch: StatePatch, num_tokens: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Edit of a layer's input: (batch, seq, hidden); later steps pass as they are."""
+    """Edit of a layer's input: (batch, seq, hidden); steps on a cache pass as they are."""
 
     def edit(hidden_states: torch.Tensor) -> torch.Tensor:
-        if hidden_states.shape[1] != num_tokens:
+        if hidden_states.shape[1] < num_tokens:
             return hidden_states
         changed = hidden_states.clone()
         changed[:, patch.position] = patch.state.to(changed)

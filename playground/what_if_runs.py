@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
+from playground.answers import AnswerShift, answer_log_probs
 from playground.decoder import run_decoder
 from playground.engine import Engine
 from playground.records import (
@@ -57,6 +59,7 @@ class LogitsShift:
 class WhatIfRun:
     """A prefill under a change, and the greedy answer that it goes on to."""
 
+    engine: Engine  # with the change's edits on its layers
     what_if: WhatIf
     merged: MergedInputs
     decoded: DecoderOutput
@@ -90,16 +93,60 @@ def run_what_if(
     changed = change_merged(merged, what_if)
     edited = edit_engine(engine, what_if, inputs.num_tokens)
     decoded = run_decoder(edited, inputs, changed, progress=progress)
+    answer = greedy_answer(
+        edited, inputs, changed, decoded, max_new_tokens=max_new_tokens, progress=progress
+    )
+    return WhatIfRun(edited, what_if, changed, decoded, answer)
+
+
+def greedy_answer(
+    engine: Engine,
+    inputs: ModelInputs,
+    merged: MergedInputs,
+    decoded: DecoderOutput,
+    *,
+    max_new_tokens: int,
+    progress: Progress | None = None,
+) -> SamplingTrace:
+    """What the model answers when it always takes the likeliest token; see ``run_sampling``."""
     run = run_sampling(
-        edited,
+        engine,
         inputs,
-        changed,
+        merged,
         decoded,
         [GREEDY],
         max_new_tokens=max_new_tokens,
         progress=progress,
     )
-    return WhatIfRun(what_if, changed, decoded, run.traces[0])
+    return run.traces[0]
+
+
+def reread_answer(
+    engine: Engine,
+    merged: MergedInputs,
+    decoded: DecoderOutput,
+    answer_ids: Sequence[int],
+    changed: WhatIfRun,
+    *,
+    progress: Progress | None = None,
+) -> AnswerShift:
+    """How likely each token of the original answer still is under a change.
+
+    Args:
+        engine: the loaded checkpoint.
+        merged: the record of ``run_merge``.
+        decoded: the record of ``run_decoder``.
+        answer_ids: the original answer's tokens.
+        changed: the changed run.
+        progress: called before every layer.
+    """
+    return AnswerShift(
+        tuple(answer_ids),
+        answer_log_probs(engine, merged, decoded, answer_ids, progress=progress),
+        answer_log_probs(
+            changed.engine, changed.merged, changed.decoded, answer_ids, progress=progress
+        ),
+    )
 
 
 def compare_logits(

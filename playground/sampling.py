@@ -9,20 +9,19 @@ that a column neither depends on its neighbours nor on the global seed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from transformers import DynamicCache
 
-from playground.decoder import check_finite
 from playground.engine import Engine
-from playground.errors import ModelError
+from playground.errors import InputError, ModelError
 from playground.kv_cache import expand_cache
-from playground.logits_filters import REMOVED, FilterContext, filter_logits, removed_by
+from playground.logits_filters import FilterContext
 from playground.records import (
-    Candidate,
     DecoderOutput,
     MergedInputs,
     ModelInputs,
@@ -32,6 +31,7 @@ from playground.records import (
     SamplingTrace,
     TokenStep,
 )
+from playground.sampling_paths import Path, Prefix, decode_states, prompt_prefix, take_path
 from playground.sampling_settings import (
     LIMITS,
     MAX_COLUMNS,
@@ -40,12 +40,20 @@ from playground.sampling_settings import (
     check_max_new_tokens,
     check_settings,
 )
+from playground.sampling_step import (
+    distribution,
+    draw_token,
+    draw_uniform,
+    invert_cdf,
+    sample_next_token,
+)
 from playground.tokens import token_text
 
 __all__ = [
     "LIMITS",
     "MAX_COLUMNS",
     "MAX_NEW_TOKENS",
+    "Sampler",
     "barred_token_ids",
     "check_columns",
     "check_max_new_tokens",
@@ -55,6 +63,7 @@ __all__ = [
     "draw_token",
     "end_token_ids",
     "invert_cdf",
+    "own_settings",
     "run_sampling",
     "sample_next_token",
     "stream_sampling",
@@ -62,128 +71,7 @@ __all__ = [
 
 MAX_CANDIDATES = 100  # TokenStep.top, per step
 
-FinishReason = Literal["running", "stop", "length"]
-
-# --------------------------------------------------------------------------- one token
-
-
-def draw_token(
-    logits: torch.Tensor, generator: torch.Generator
-) -> tuple[int, float, torch.Tensor, torch.Tensor]:
-    """Draw by one uniform number through the inverse CDF.
-
-    The tokens stand in the order of their ids, not of their probabilities: two tokens of almost
-    equal probability may change places between a row alone and the same row in a batch, and the
-    draw would then change with them.
-
-    Args:
-        logits: (vocab,), ``-inf`` where removed.
-        generator: the column's own, on the CPU; one float64 is taken.
-
-    Returns:
-        The token's id, the uniform number in [0, 1), and the distribution: kept ids (kept,) int64
-        and their probabilities (kept,) float64.
-
-    Raises:
-        ModelError: nothing is left to draw from, or the logits overflowed.
-    """
-    ids, probs = distribution(logits)
-    uniform = float(torch.rand((), dtype=torch.float64, generator=generator))
-    return int(ids[invert_cdf(probs, uniform)]), uniform, ids, probs
-
-
-def distribution(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Kept ids in ascending order (kept,) int64, and their probabilities (kept,) float64.
-
-    Args:
-        logits: (vocab,), ``-inf`` where removed.
-
-    Raises:
-        ModelError: no token is kept, or a kept one is NaN or infinite.
-    """
-    ids = (logits != REMOVED).nonzero()[:, 0]
-    kept = logits[ids].double()
-    if not len(ids) or not torch.isfinite(kept).all():
-        raise ModelError(
-            "These settings leave no distribution to draw from.",
-            limit="After the penalties and the temperature every logit must be a finite number.",
-            remedy="Raise the temperature, or bring the penalties nearer to their neutral values.",
-        )
-    return ids, kept.softmax(-1)
-
-
-def invert_cdf(probs: torch.Tensor, uniform: float) -> int:
-    """The first index whose cumulative probability exceeds ``uniform``.
-
-    Args:
-        probs: (kept,) float64, of sum 1 up to rounding.
-        uniform: in [0, 1).
-    """
-    cumulative = probs.cumsum(-1)
-    index = int(torch.searchsorted(cumulative, uniform * cumulative[-1], right=True))
-    # Rounding may carry the product up to the sum itself: then the last token that can be drawn.
-    return min(index, int(probs.nonzero()[-1]))
-
-
-def sample_next_token(
-    logits: torch.Tensor,
-    context: FilterContext,
-    generator: torch.Generator,
-    *,
-    top: int = 8,
-    text_of: Callable[[int], str] = str,
-) -> TokenStep:
-    """Filter one row of logits and choose its next token.
-
-    Args:
-        logits: (vocab,), finite.
-        context: the row's settings and tokens; ``generated_ids`` is (1, steps).
-        generator: on the CPU; untouched when greedy.
-        top: candidates to report, by raw probability. The chosen token follows as one more if it
-            is not among them.
-        text_of: a token's readable text.
-
-    Raises:
-        ModelError: the logits are not finite, before or after the filters.
-    """
-    check_finite(logits)
-    logits = logits.float()
-    steps = filter_logits(logits[None], context)
-    filtered = steps[-1].logits[0] if steps else logits
-    if context.settings.temperature == 0:
-        ids, probs = distribution(filtered)
-        token_id, uniform = int(ids[0]), None
-    else:
-        token_id, uniform, ids, probs = draw_token(filtered, generator)
-
-    def prob_of(candidate: int) -> float:
-        return float(probs[ids == candidate].sum())  # 0 where it is not among the kept
-
-    raw_probs = logits.softmax(-1)
-    reported = raw_probs.topk(min(top, len(logits))).indices.tolist()
-    if token_id not in reported:
-        reported.append(token_id)
-    return TokenStep(
-        id=token_id,
-        text=text_of(token_id),
-        prob=prob_of(token_id),
-        entropy=max(0.0, float(torch.special.entr(probs).sum())),  # no -0.0
-        uniform=uniform,
-        num_kept=len(ids),
-        top=tuple(
-            Candidate(
-                id=candidate,
-                text=text_of(candidate),
-                raw_prob=float(raw_probs[candidate]),
-                prob=prob_of(candidate),
-                removed_by=removed_by(steps, 0, candidate),
-            )
-            for candidate in reported
-        ),
-    )
-
-
-# --------------------------------------------------------------------------- the decode loop
+FinishReason = Literal["running", "stop", "length", "error"]
 
 
 def end_token_ids(engine: Engine) -> frozenset[int]:
@@ -191,6 +79,21 @@ def end_token_ids(engine: Engine) -> frozenset[int]:
     config: Any = engine.model.generation_config
     ids = config.eos_token_id
     return frozenset([ids] if isinstance(ids, int) else ids or ())
+
+
+def own_settings(engine: Engine) -> SamplingSettings:
+    """What the checkpoint's ``generation_config`` asks for; greedy where it does not sample."""
+    config: Any = engine.model.generation_config
+    given = {
+        name: getattr(config, name, None)
+        for name in ("top_k", "top_p", "min_p", "typical_p", "repetition_penalty")
+    }
+    # transformers' defaults where the file leaves something out: top-k alone is not off there.
+    temperature = 1.0 if config.temperature is None else config.temperature
+    given["temperature"] = temperature if config.do_sample else 0.0
+    if config.do_sample and given["top_k"] is None:
+        given["top_k"] = 50
+    return check_settings({name: value for name, value in given.items() if value is not None})
 
 
 def barred_token_ids(engine: Engine) -> tuple[int, ...]:
@@ -211,30 +114,16 @@ def barred_token_ids(engine: Engine) -> tuple[int, ...]:
 def decode_step(
     engine: Engine, cache: DynamicCache, token_ids: torch.Tensor, position_ids: torch.Tensor
 ) -> torch.Tensor:
-    """Run the decoder over new text tokens on top of a cache, which grows by them.
+    """``decode_states``, and the logits of the last token: (rows, vocab) float32 on the CPU."""
+    states = decode_states(engine, cache, token_ids, position_ids)
+    return last_logits(engine, states)
 
-    All rows are equally long and none is padded, so the causal mask that the model builds by
-    itself is the right one. Positions are explicit, so ``model.rope_deltas``, which all users
-    share, is neither read nor written.
 
-    Args:
-        engine: the loaded checkpoint; its lock is held for this one step.
-        cache: the caller's own; its batch size is ``rows``.
-        token_ids: (rows, tokens) int64.
-        position_ids: (3, rows, tokens) int64.
-
-    Returns:
-        (rows, vocab) float32 logits of the last token, on the CPU.
-    """
+def last_logits(engine: Engine, states: torch.Tensor) -> torch.Tensor:
+    """``lm_head`` on the last of ``(rows, tokens, hidden)``: (rows, vocab) float32 on the CPU."""
     model: Any = engine.model
     with engine.exclusive():
-        output = model.model.language_model(
-            input_ids=token_ids.to(engine.device),
-            position_ids=position_ids.to(engine.device),
-            past_key_values=cache,
-            use_cache=True,
-        )
-        logits: torch.Tensor = model.lm_head(output.last_hidden_state[:, -1:])[:, 0]
+        logits: torch.Tensor = model.lm_head(states[:, -1:])[:, 0]
         return logits.float().cpu()
 
 
@@ -244,12 +133,22 @@ class _Column:
 
     settings: SamplingSettings
     generator: torch.Generator
-    steps: list[TokenStep] = field(default_factory=list)
+    steps: list[TokenStep]
+    states: list[torch.Tensor]  # (hidden,) per step, on the CPU
+    forced: int | None  # the first new token, where it is given
     finish_reason: FinishReason = "running"
+    error: str = ""
+    seconds: float = 0.0  # from the start of the run to its last token
+    path: Path | None = None
 
     @classmethod
-    def start(cls, settings: SamplingSettings) -> _Column:
-        return cls(settings, torch.Generator().manual_seed(settings.seed))
+    def start(cls, settings: SamplingSettings, prefix: Prefix, forced: int | None) -> _Column:
+        generator = torch.Generator().manual_seed(settings.seed)
+        if settings.temperature > 0:
+            # The numbers that the tokens before took: a branch gets those of its own steps.
+            for _ in prefix.steps:
+                draw_uniform(generator)
+        return cls(settings, generator, list(prefix.steps), list(prefix.hidden_states), forced)
 
     @property
     def ids(self) -> list[int]:
@@ -262,7 +161,173 @@ class _Column:
         if self.finish_reason == "running":
             # A character of several tokens whose last token is still to come.
             text = text.rstrip("\N{REPLACEMENT CHARACTER}")
-        return SamplingTrace(self.settings, tuple(self.steps), text, self.finish_reason)
+        return SamplingTrace(self.settings, tuple(self.steps), text, self.finish_reason, self.error)
+
+
+class Sampler:
+    """Columns that are written together, as one batch on a fork of the cache they start from.
+
+    Columns that have ended leave the batch. The engine's lock is held for each forward only, so
+    that users take turns token by token, and a caller that stops iterating stops the run.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        prefix: Prefix,
+        settings: Sequence[SamplingSettings | Mapping[str, object]],
+        *,
+        max_new_tokens: object,
+        top: int = 8,
+        first_ids: Sequence[int | None] | None = None,
+        keep_paths: bool = False,
+        keep_going: bool = False,
+    ) -> None:
+        """Check everything; nothing is run yet.
+
+        Args:
+            engine: the loaded checkpoint.
+            prefix: where all columns start; it is not changed.
+            settings: one per column, 1 to ``MAX_COLUMNS``.
+            max_new_tokens: 1 to ``MAX_NEW_TOKENS``, the ending token included.
+            top: candidates reported per token.
+            first_ids: the first new token of each column, where that is given and not drawn.
+            keep_paths: copy what each column leaves in the cache, see ``paths``.
+            keep_going: a column that nothing can be drawn for ends by itself, with its error.
+
+        Raises:
+            InputError: a setting, the length or a first token is refused.
+        """
+        checked = check_columns(settings)
+        self._max_new_tokens = check_max_new_tokens(max_new_tokens)
+        firsts = first_ids if first_ids is not None else [None] * len(checked)
+        self._barred_ids = torch.tensor(barred_token_ids(engine))
+        for token_id in firsts:
+            _check_first(engine, token_id, self._barred_ids)
+        self._columns = [
+            _Column.start(column, prefix, first)
+            for column, first in zip(checked, firsts, strict=True)
+        ]
+        self._engine, self._prefix = engine, prefix
+        self._top = min(top, MAX_CANDIDATES)
+        self._keep_paths, self._keep_going = keep_paths, keep_going
+        self._running = list(self._columns)
+        self._cache = expand_cache(prefix.cache, len(checked))
+
+    @property
+    def run(self) -> SamplingRun:
+        """What is written so far."""
+        return SamplingRun(tuple(each.trace(self._engine.tokenizer) for each in self._columns))
+
+    @property
+    def seconds(self) -> tuple[float, ...]:
+        """How long each column has been written on, from the start of all."""
+        return tuple(column.seconds for column in self._columns)
+
+    def paths(self) -> tuple[Path, ...]:
+        """What each column left, as far as it came; the run must keep paths."""
+        for row, column in enumerate(self._running):
+            column.path = self._take_path(row, column)
+        return tuple(column.path for column in self._columns if column.path is not None)
+
+    def stream(self, progress: Progress | None = None) -> Iterator[SamplingRun]:
+        """Write one token of each column at a time.
+
+        Args:
+            progress: called before every token; ``StageCancelled`` raised in it stops the run.
+
+        Yields:
+            The run so far, after every step.
+
+        Raises:
+            ModelError: logits that nothing can be drawn from.
+        """
+        began = time.perf_counter()
+        written = len(self._prefix.steps)
+        logits = self._prefix.logits.float().expand(len(self._running), -1)
+        for step in range(self._max_new_tokens):
+            if progress is not None:
+                progress("token", step, self._max_new_tokens)
+            for column, row in zip(self._running, logits, strict=True):
+                self._choose(column, row, is_last=step + 1 == self._max_new_tokens)
+                column.seconds = time.perf_counter() - began
+            self._drop_ended()
+            yield self.run
+            if not self._running:
+                return
+            token_ids = torch.tensor([[column.steps[-1].id] for column in self._running])
+            place = self._prefix.start + written + step
+            positions = torch.full((3, len(self._running), 1), place)
+            states = decode_states(self._engine, self._cache, token_ids, positions)
+            logits = last_logits(self._engine, states)
+            if self._keep_paths:
+                for column, state in zip(self._running, states[:, -1].cpu(), strict=True):
+                    column.states.append(state)
+
+    def _choose(self, column: _Column, logits: torch.Tensor, *, is_last: bool) -> None:
+        """Add one token to a column, or end it with an error."""
+        tokenizer = self._engine.tokenizer
+        generated = torch.tensor(column.ids, dtype=torch.int64)[None]
+        context = FilterContext(
+            column.settings, self._prefix.prompt_ids, generated, self._barred_ids
+        )
+        try:
+            token = sample_next_token(
+                logits,
+                context,
+                column.generator,
+                top=self._top,
+                text_of=lambda token_id: token_text(tokenizer, token_id),
+                forced=column.forced,
+            )
+        except ModelError as error:
+            if not self._keep_going:
+                raise
+            column.finish_reason, column.error = "error", str(error)
+            return
+        column.forced = None
+        column.steps.append(token)
+        if token.id in end_token_ids(self._engine):
+            column.finish_reason = "stop"
+        elif is_last:
+            column.finish_reason = "length"
+
+    def _drop_ended(self) -> None:
+        """Take the columns that have ended out of the batch, and what they leave with them."""
+        alive = [row for row, each in enumerate(self._running) if each.finish_reason == "running"]
+        if len(alive) == len(self._running):
+            return
+        if self._keep_paths:
+            for row, column in enumerate(self._running):
+                if row not in alive:
+                    column.path = self._take_path(row, column)
+        self._running = [self._running[row] for row in alive]
+        if alive:
+            self._cache.batch_select_indices(torch.tensor(alive, device=self._engine.device))
+
+    def _take_path(self, row: int, column: _Column) -> Path:
+        return take_path(
+            self._cache,
+            row,
+            prompt_tokens=len(self._prefix.prompt_ids),
+            token_ids=tuple(column.ids),
+            hidden_states=torch.stack(column.states[: len(column.steps) + 1]),
+        )
+
+
+def _check_first(engine: Engine, token_id: int | None, barred_ids: torch.Tensor) -> None:
+    if token_id is None:
+        return
+    if not 0 <= token_id < engine.facts.vocab_size:
+        raise InputError(
+            f"There is no token {token_id}.",
+            limit=f"The vocabulary has {engine.facts.vocab_size:,} words.",
+        )
+    if bool((barred_ids == token_id).any()):
+        raise InputError(
+            f"{token_text(engine.tokenizer, token_id)} stands for a picture and is never written.",
+            remedy="Choose another token.",
+        )
 
 
 def stream_sampling(
@@ -276,11 +341,7 @@ def stream_sampling(
     top: int = 8,
     progress: Progress | None = None,
 ) -> Iterator[SamplingRun]:
-    """Generate all columns together, one token of each at a time.
-
-    The columns are one batch on a fork of the prefill's cache; columns that have ended leave it.
-    The engine's lock is held for each forward only, so that users take turns token by token, and
-    a caller that stops iterating stops the run.
+    """Generate all columns together from one prefill, one token of each at a time.
 
     Args:
         engine: the loaded checkpoint.
@@ -299,19 +360,9 @@ def stream_sampling(
         InputError: a setting or the length is refused; raised by the call itself.
         ModelError: logits that nothing can be drawn from; raised by the iterator.
     """
-    columns = [_Column.start(column) for column in check_columns(settings)]
-    check_max_new_tokens(max_new_tokens)
-    start = inputs.num_tokens + int(merged.rope_deltas)
-    return _stream(
-        engine,
-        columns,
-        decoder_output,
-        prompt_ids=inputs.input_ids[0],
-        start=start,
-        max_new_tokens=int(max_new_tokens),
-        top=min(top, MAX_CANDIDATES),
-        progress=progress,
-    )
+    prefix = prompt_prefix(inputs, merged, decoder_output)
+    sampler = Sampler(engine, prefix, settings, max_new_tokens=max_new_tokens, top=top)
+    return sampler.stream(progress)
 
 
 def run_sampling(
@@ -337,51 +388,3 @@ def run_sampling(
         progress=progress,
     )
     return run
-
-
-def _stream(
-    engine: Engine,
-    columns: Sequence[_Column],
-    decoder_output: DecoderOutput,
-    *,
-    prompt_ids: torch.Tensor,
-    start: int,
-    max_new_tokens: int,
-    top: int,
-    progress: Progress | None,
-) -> Iterator[SamplingRun]:
-    """The loop of ``stream_sampling``; ``start`` is the position of the first new token."""
-    tokenizer, end_ids = engine.tokenizer, end_token_ids(engine)
-    barred_ids = torch.tensor(barred_token_ids(engine))
-    running = list(columns)
-    cache = expand_cache(decoder_output.past_key_values, len(running))
-    logits = decoder_output.logits.expand(len(running), -1)
-    for step in range(max_new_tokens):
-        if progress is not None:
-            progress("token", step, max_new_tokens)
-        for column, row in zip(running, logits, strict=True):
-            generated = torch.tensor(column.ids, dtype=torch.int64)[None]
-            context = FilterContext(column.settings, prompt_ids, generated, barred_ids)
-            token = sample_next_token(
-                row,
-                context,
-                column.generator,
-                top=top,
-                text_of=lambda token_id: token_text(tokenizer, token_id),
-            )
-            column.steps.append(token)
-            if token.id in end_ids:
-                column.finish_reason = "stop"
-            elif step + 1 == max_new_tokens:
-                column.finish_reason = "length"
-        yield SamplingRun(tuple(column.trace(tokenizer) for column in columns))
-
-        alive = [row for row, column in enumerate(running) if column.finish_reason == "running"]
-        if not alive:
-            return
-        if len(alive) < len(running):
-            running = [running[row] for row in alive]
-            cache.batch_select_indices(torch.tensor(alive))
-        token_ids = torch.tensor([[column.steps[-1].id] for column in running])
-        positions = torch.full((3, len(running), 1), start + step)
-        logits = decode_step(engine, cache, token_ids, positions)

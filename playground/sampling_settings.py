@@ -107,6 +107,15 @@ def check_max_new_tokens(value: object) -> int:
     return int(_check_number("max_new_tokens", value, limit))
 
 
+def check_count(name: str, value: object, high: int) -> int:
+    """Check how many of something there are to be: a whole number from 1 to ``high``.
+
+    Raises:
+        InputError: it is none.
+    """
+    return int(_check_number(name, value, Limit(1, high, "at least one", whole=True)))
+
+
 def _check_number(name: str, value: object, limit: Limit) -> float:
     """``value`` as a finite int or float within the limit."""
     above = limit.low if limit.above is None else limit.above

@@ -32,7 +32,6 @@ from playground.records import (
 )
 from playground.sampling import (
     barred_token_ids,
-    decode_step,
     draw_token,
     end_token_ids,
     invert_cdf,
@@ -40,6 +39,7 @@ from playground.sampling import (
     sample_next_token,
     stream_sampling,
 )
+from playground.sampling_paths import decode_states
 from playground.vision import run_vision
 from tests.media_samples import make_clip, make_picture, make_square_picture
 
@@ -358,9 +358,9 @@ def test_ended_columns_cost_nothing(
 
     def count(engine: Engine, cache: Any, token_ids: torch.Tensor, positions: Any) -> torch.Tensor:
         rows.append(len(token_ids))
-        return decode_step(engine, cache, token_ids, positions)
+        return decode_states(engine, cache, token_ids, positions)
 
-    monkeypatch.setattr(sampling, "decode_step", count)
+    monkeypatch.setattr(sampling, "decode_states", count)
     run = run_sampling(tiny_random_engine, *case.stages, [GREEDY], max_new_tokens=5)
     assert len(rows) == len(run.traces[0].steps) - 1  # the last token is not fed back
     ends = frozenset({ids_of(run)[0][2]})

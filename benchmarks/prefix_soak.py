@@ -1,0 +1,85 @@
+"""Thousands of random requests to one prefix store: each answer against the one without a cache.
+
+    python -m benchmarks.prefix_soak --requests 10000
+
+The requests, sessions, block sizes, policies and changing budgets are those of
+``tests/playground/test_prefix_store_random.py``, on a random checkpoint of 170,000 parameters.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import tempfile
+import time
+
+import torch
+
+from benchmarks.pairs import machine_facts, resident_bytes, table
+from playground.block_hash import HashRules
+from playground.block_store import POLICIES
+from playground.loading import load_engine
+from playground.prefix_store import PrefixStore
+from tests.playground.test_prefix_store_random import (
+    FOLLOW_UPS,
+    PICTURES,
+    SYSTEMS,
+    TEXTS,
+    Reference,
+)
+from tests.tiny_random import make_tiny_random_checkpoint
+
+REQUESTS_PER_STORE = 500
+
+
+def main() -> None:
+    """Print one row per store."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--requests", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    draw = random.Random(options.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        engine = load_engine(make_tiny_random_checkpoint(folder), device="cpu", dtype="float32")
+        reference = Reference(engine)
+        rows = []
+        started, before = time.perf_counter(), resident_bytes()
+        for first in range(0, options.requests, REQUESTS_PER_STORE):
+            rows.append(_soak(draw, reference, min(REQUESTS_PER_STORE, options.requests - first)))
+        seconds = time.perf_counter() - started
+    print(machine_facts())
+    print(table(("block", "policy", "requests", "hits", "evicted", "max Δ", "over budget"), rows))
+    grown = (resident_bytes() - before) / 1e6
+    print(f"{options.requests:,} requests in {seconds:.0f} s; memory grew by {grown:.0f} MB.")
+    if any(row[-1] or row[-2] > 1e-4 for row in rows):
+        raise SystemExit("A request differs, or the budget was exceeded.")
+
+
+def _soak(
+    draw: random.Random, reference: Reference, num_requests: int
+) -> tuple[int, str, int, int, int, float, int]:
+    """Send random requests to one new store."""
+    engine = reference.engine
+    per_token = engine.facts.kv_bytes_per_token(torch.float32)
+    size, policy = draw.choice((1, 3, 8, 16)), draw.choice(POLICIES)
+    store = PrefixStore(engine, HashRules(size), max_bytes=100 * per_token, policy=policy)
+    hits, over, largest = 0, 0, 0.0
+    for _ in range(num_requests):
+        if draw.random() < 0.05:
+            store.blocks.resize(draw.randrange(300) * per_token)
+        inputs, expected = reference.get(
+            system=draw.choice(SYSTEMS),
+            picture=draw.choice([*PICTURES, "clip"]),
+            text=draw.choice(TEXTS),
+            follow_up=draw.choice(FOLLOW_UPS),
+        )
+        served = store.serve(inputs, salt=draw.choice("ab"))
+        largest = max(largest, float((served.logits - expected).abs().max()))
+        hits += served.reused_tokens > 0
+        held = sum(t.nbytes for entry in store.blocks.entries() for t in entry.tensors)
+        over += held > store.blocks.max_bytes or held != store.blocks.stats.num_bytes
+    return size, policy, num_requests, hits, store.blocks.stats.num_evicted, largest, over
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""Requests one after another, each answered on the store and from scratch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from playground.block_hash import HashRules, identify
+from playground.cache_costs import Flops, kv_bytes, request_flops
+from playground.decoder import next_token_probs
+from playground.engine import Engine
+from playground.errors import InputError
+from playground.kv_cache import MAX_REPEATS
+from playground.partial_prefill import answer_greedily, answer_text, empty_cache, prefill_on
+from playground.prefix_store import Kept, Lookup, PrefixStore
+from playground.records import ModelInputs, Progress, TokenProb
+
+MAX_REQUESTS = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compared:
+    """One request, with what earlier ones left and without it."""
+
+    inputs: ModelInputs
+    lookup: Lookup
+    kept: Kept
+    miss_ms: tuple[float, ...]  # from the pixels to the logits, one per repeat
+    hit_ms: tuple[float, ...]  # the same on the store; joining the blocks is part of it
+    miss_flops: Flops
+    hit_flops: Flops
+    encoded_pictures: int  # that the hit still sends through the vision tower
+    kv_bytes: int  # of the reused tokens
+    max_abs_diff: float  # of the last position's logits
+    next_token: TokenProb
+    answer: str  # greedy, on the store's keys and values
+
+    @property
+    def reused_tokens(self) -> int:
+        """Tokens taken from the store."""
+        return self.lookup.reused_tokens
+
+    @property
+    def computed_tokens(self) -> int:
+        """Tokens that went through the decoder."""
+        return self.inputs.num_tokens - self.lookup.reused_tokens
+
+    @property
+    def hit(self) -> bool:
+        """True where at least one token was reused."""
+        return self.lookup.reused_tokens > 0
+
+
+def compare_requests(
+    engine: Engine,
+    requests: Sequence[ModelInputs],
+    rules: HashRules,
+    *,
+    repeats: int = 3,
+    max_new_tokens: int = 32,
+    progress: Progress | None = None,
+) -> Iterator[Compared]:
+    """Serve requests in order from one new store, and each of them from scratch as well.
+
+    Both times run from the pixels to the logits of the next token. Hashing is in neither: a server
+    hashes before it knows which it will be. After one untimed run of each, both alternate.
+
+    Args:
+        engine: the loaded checkpoint; its lock is held per forward.
+        requests: records of ``run_preprocess``, at most ``MAX_REQUESTS``.
+        rules: block size and what is hashed.
+        repeats: timed runs of each way, 1 to ``MAX_REPEATS``.
+        max_new_tokens: of each answer.
+        progress: called before every forward.
+
+    Raises:
+        InputError: too many requests or repeats.
+    """
+    if not 1 <= repeats <= MAX_REPEATS or not 1 <= len(requests) <= MAX_REQUESTS:
+        raise InputError(
+            f"{len(requests)} requests, repeats is {repeats}.",
+            limit=f"1 to {MAX_REQUESTS} requests, 1 to {MAX_REPEATS} repeats.",
+        )
+    store = PrefixStore(engine, rules)
+    for number, inputs in enumerate(requests, 1):
+        report = _report_on(f"request {number}", progress, 2 + 2 * repeats)
+        yield _compare(store, inputs, f"{number}", repeats, max_new_tokens, report)
+
+
+def _report_on(name: str, progress: Progress | None, total: int) -> Callable[[int], None]:
+    return lambda done: None if progress is None else progress(name, done, total)
+
+
+def _compare(
+    store: PrefixStore,
+    inputs: ModelInputs,
+    label: str,
+    repeats: int,
+    max_new_tokens: int,
+    report: Callable[[int], None],
+) -> Compared:
+    engine, identity = store.engine, identify(inputs)
+    lookup = store.lookup(identity)
+
+    def miss() -> torch.Tensor:
+        return prefill_on(engine, inputs, identity, empty_cache(engine), 0)[0]
+
+    def hit() -> torch.Tensor:
+        return store.compute(inputs, lookup)[0]
+
+    ways = {"miss": miss, "hit": hit}
+    times: dict[str, list[float]] = {"miss": [], "hit": []}
+    logits: dict[str, torch.Tensor] = {}
+    for turn in range(repeats + 1):
+        for place, way in enumerate(("miss", "hit") if turn % 2 else ("hit", "miss")):
+            report(2 * turn + place)
+            logits[way], elapsed_ms = time_ms(engine, ways[way])
+            times[way] += [elapsed_ms] if turn else []  # the first of each warms up
+    # A picture that is shown twice is encoded once, either way.
+    spans = zip(identity.pictures, inputs.spans, strict=True)
+    patches = {picture.digest: span.num_patches for picture, span in spans}
+    served = store.serve(inputs, label=label, identity=identity)
+    answer = answer_greedily(engine, inputs, served.logits, served.cache, max_new_tokens)
+    return Compared(
+        inputs=inputs,
+        lookup=lookup,
+        kept=served.kept,
+        miss_ms=tuple(times["miss"]),
+        hit_ms=tuple(times["hit"]),
+        miss_flops=request_flops(engine.facts, inputs.num_tokens, 0, patches.values()),
+        hit_flops=request_flops(
+            engine.facts, inputs.num_tokens, lookup.reused_tokens, served.encoded_patches
+        ),
+        encoded_pictures=served.encoded_pictures,
+        kv_bytes=kv_bytes(engine.facts, lookup.reused_tokens, engine.dtype),
+        max_abs_diff=float((logits["hit"].float() - logits["miss"].float()).abs().max()),
+        next_token=next_token_probs(engine, logits["hit"], 1)[0],
+        answer=answer_text(engine, answer),
+    )
+
+
+def time_ms(engine: Engine, run: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, float]:
+    """The logits of one run and its milliseconds, without the wait for other users."""
+    with engine.exclusive():
+        if engine.device.type == "cuda":
+            torch.cuda.synchronize(engine.device)
+        started = time.perf_counter()
+        logits = run()  # come to the CPU, which waits for the device
+        return logits, (time.perf_counter() - started) * 1e3

@@ -6,14 +6,20 @@ routes that fetch addresses for a visitor, which this page does not need.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import MutableMapping
-from contextlib import suppress
 from typing import Any
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+logger = logging.getLogger(__name__)
+
+UNREADABLE = (
+    "The request cannot be read. Each endpoint takes a JSON object with its own argument names; "
+    "/gradio_api/info lists them."
+)
 MAX_JSON_BYTES = 4 << 20  # the longest text that the page itself sends is far shorter
 MAX_FILES_PER_UPLOAD = 8
 
@@ -73,8 +79,18 @@ class WebGuard:
             return
         body = _CountedBody(receive, limit)
         answer = _Answer(send, body)
-        with suppress(_TooLargeError):
+        try:
             await self._app(scope, body.receive, answer.send)
+        except _TooLargeError:
+            pass
+        except Exception as error:
+            if answer.started:
+                raise
+            # Gradio's own reading of a body stumbles over what no client of its own would send.
+            # The kind alone goes to the log: a message may quote what a visitor wrote.
+            logger.warning("%s: %s", scope["path"], type(error).__name__)
+            await _refuse(400, UNREADABLE, scope, receive, send)
+            return
         if body.too_large and not answer.started:
             await _refuse(413, too_large, scope, receive, send)
 

@@ -67,6 +67,13 @@ def test_a_body_that_does_not_say_so_is_cut_off(client: TestClient) -> None:
     assert answer.status_code == 413
 
 
+@pytest.mark.parametrize("body", [{"nobody": 1}, [], 7])
+def test_a_body_that_gradio_stumbles_over_is_explained(client: TestClient, body: object) -> None:
+    answer = client.post("/gradio_api/call/v2/echo", json=body)
+    assert answer.status_code in (400, 422)
+    assert answer.json()["detail"]
+
+
 def test_a_body_within_the_limit_is_read(client: TestClient) -> None:
     body = {"data": ["x" * (MAX_JSON_BYTES - 10_000)], "fn_index": 0, "session_hash": "s"}
     assert client.post("/gradio_api/queue/join", json=body).status_code == 200

@@ -89,14 +89,37 @@ def run_what_if(
         InputError: the change does not fit the model or the sequence.
         ModelError: the changed logits hold NaN or infinity.
     """
-    check_what_if(engine, inputs, what_if)
-    changed = change_merged(merged, what_if)
-    edited = edit_engine(engine, what_if, inputs.num_tokens)
-    decoded = run_decoder(edited, inputs, changed, progress=progress)
+    edited, changed, decoded = _prefill(engine, inputs, merged, what_if, progress)
     answer = greedy_answer(
         edited, inputs, changed, decoded, max_new_tokens=max_new_tokens, progress=progress
     )
     return WhatIfRun(edited, what_if, changed, decoded, answer)
+
+
+def run_changed(
+    engine: Engine,
+    inputs: ModelInputs,
+    merged: MergedInputs,
+    what_if: WhatIf,
+    *,
+    progress: Progress | None = None,
+) -> DecoderOutput:
+    """``run_what_if`` without the answer: the prefill alone."""
+    return _prefill(engine, inputs, merged, what_if, progress)[2]
+
+
+def _prefill(
+    engine: Engine,
+    inputs: ModelInputs,
+    merged: MergedInputs,
+    what_if: WhatIf,
+    progress: Progress | None,
+) -> tuple[Engine, MergedInputs, DecoderOutput]:
+    """The edited engine, what it was given, and its prefill."""
+    check_what_if(engine, inputs, what_if)
+    changed = change_merged(merged, what_if)
+    edited = edit_engine(engine, what_if, inputs.num_tokens)
+    return edited, changed, run_decoder(edited, inputs, changed, progress=progress)
 
 
 def greedy_answer(

@@ -38,8 +38,11 @@ CHARTS: dict[str, dict[str, int]] = {
     "4 Decoder": {
         "Layers": 6,
         "Attention": 3,
+        "M-RoPE": 3,
         "DeepStack": 0,
+        "Where it looks": 0,
         "What if": 0,
+        "Patch a state": 0,
         "KV cache": 0,
         "For porters": 0,
     },

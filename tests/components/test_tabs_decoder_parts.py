@@ -1,4 +1,4 @@
-"""The decoder tab's attention, DeepStack, what-ifs and porters' part."""
+"""The decoder tab's attention, M-RoPE, DeepStack, experts and porters' part."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from safetensors.torch import save_file
 
 from components.tabs.decoder.attention import (
@@ -18,28 +17,20 @@ from components.tabs.decoder.attention import (
     stream_pictures,
 )
 from components.tabs.decoder.deepstack import deepstack_shares, draw_deepstack
+from components.tabs.decoder.experts import draw_experts, draw_layer
 from components.tabs.decoder.porters import comparison_html, stream_comparison, stream_file
-from components.tabs.decoder.what_if import (
-    draw_what_if,
-    painted_html,
-    read_what_if,
-    stream_influence,
-    stream_what_if,
-)
+from components.tabs.decoder.rotation import draw_rotation
+from components.tabs.decoder.tab import build_decoder_tab, show_experts
 from playground.decoder_attention import attention_rows, layer_queries_keys
+from playground.decoder_rotation import rotate_head, score_curves
 from playground.dump import compare_dump, dump_tensors
 from playground.engine import Engine
 from playground.errors import InputError
-from playground.influence import measure_influence
 from playground.pipeline import Run
 from playground.pointer import locate_token
-from playground.what_if import WhatIf
-from playground.what_if_runs import run_what_if
 from tests.components.html_reader import read_html
-from tests.components.runs import ignore_progress, make_run
+from tests.components.runs import build_alone, ignore_progress, make_run
 from tests.media_samples import make_picture
-
-NEUTRAL = (1, 1, 1, "mrope", [], [], (), "zero", False)
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +96,73 @@ def test_a_token_before_the_picture_sees_none(run: Run) -> None:
     assert "No picture comes before" in pictures
 
 
+# --------------------------------------------------------------------------------------- M-RoPE
+
+
+def test_the_rotation_of_the_chosen_head_is_drawn(run: Run) -> None:
+    place = locate_token(run.inputs, run.positions, run.inputs.num_tokens - 4)
+    layer, head, words, curves, strengths, numbers = draw_rotation(run, 2, 3, place)
+    assert (layer["maximum"], layer["value"]) == (run.decoded.num_layers - 1, 2)
+    assert (head["maximum"], head["value"]) == (3, 3)
+    rotation = rotate_head(run.engine, run.decoded, 2, 3, place.index)
+    np.testing.assert_array_equal(numbers.data[0].z[1], rotation.query)
+    np.testing.assert_array_equal(numbers.data[0].z[2], rotation.key_before)
+    moved = score_curves(run.engine, rotation)
+    lines = [trace for trace in curves.data if trace.mode == "lines"]
+    for line, scores in zip(lines, moved.scores, strict=True):
+        np.testing.assert_array_equal(line.y, scores)
+    marks = [trace for trace in curves.data if trace.mode == "markers"]
+    assert [mark.x[0] for mark in marks] == list(rotation.distances)
+    assert [len(bars.x) for bars in strengths.data] == [4, 2, 2]  # mrope_section
+    assert f"token {place.index} " in words
+    assert f"token {rotation.key_index} " in words
+    assert "before the softmax" in curves.layout.yaxis.title.text
+
+
+def test_controls_outside_their_range_are_brought_inside(run: Run) -> None:
+    layer, head, *_ = draw_rotation(run, 99, -5, None)
+    assert (layer["value"], head["value"]) == (run.decoded.num_layers - 1, 0)
+
+
+# -------------------------------------------------------------------------------------- experts
+
+
+def test_experts_of_a_token_and_of_a_layer(tiny_random_moe_engine: Engine) -> None:
+    moe = make_run(tiny_random_moe_engine, "Which?", make_picture())
+    routes = moe.decoded.experts
+    assert routes is not None
+    place = locate_token(moe.inputs, moe.positions, 6)
+    words, path, layer, whole = draw_experts(moe, 1, place)
+    assert layer["value"] == 1
+    shown = np.nan_to_num(path.data[0].z)
+    for row in range(len(routes.layers)):
+        for expert, weight in zip(routes.ids[row, 6], routes.weights[row, 6], strict=True):
+            assert shown[row, int(expert)] == pytest.approx(float(weight))
+    assert (shown > 0).sum() == 2 * len(routes.layers)
+    np.testing.assert_allclose(np.nan_to_num(whole.data[0].z).sum(axis=0), 1, atol=1e-6)
+    assert np.nan_to_num(whole.data[0].z)[int(routes.ids[1, 9, 0]), 9] == pytest.approx(
+        float(routes.weights[1, 9, 0])
+    )
+    assert f"expert {int(routes.ids[-1, 6, 0])} " in words
+    assert whole.layout.meta["pointer"]["what"] == "token"
+    (visible,) = show_experts(moe)
+    assert visible["visible"]
+
+
+def test_a_dense_model_hides_its_experts(run: Run) -> None:
+    assert draw_experts(run, 0, None)[1] is None
+    assert draw_layer(run, 0) == (None,)
+    (visible,) = show_experts(run)
+    assert not visible["visible"]
+
+
+def test_the_whole_tab_is_drawn_for_a_mixture_of_experts(tiny_random_moe_engine: Engine) -> None:
+    moe = make_run(tiny_random_moe_engine, "Which?", make_picture())
+    tab = build_alone(build_decoder_tab)
+    (drawn,) = tab.stream(moe, ignore_progress, *[control.value for control in tab.controls])
+    assert len(drawn) == len(tab.outputs)
+
+
 # ------------------------------------------------------------------------------------ DeepStack
 
 
@@ -130,79 +188,6 @@ def test_a_map_for_each_tap_and_picture(run: Run, text_run: Run) -> None:
     assert len(read_html(maps).find("figure")) == 3 * 2
     assert "after layer 2" in words
     assert "adds nothing" in draw_deepstack(text_run)[0]
-
-
-# -------------------------------------------------------------------------------------- what if
-
-
-def test_no_change_says_so(run: Run) -> None:
-    ((verdict, figure),) = stream_what_if(run, ignore_progress, *NEUTRAL)
-    assert "stays the same" in verdict
-    assert "KL = 0 nats" in figure.layout.title.text
-    np.testing.assert_array_equal(figure.data[0].x, figure.data[1].x)
-
-
-def test_a_change_is_drawn_beside_the_original(run: Run) -> None:
-    ((_, figure),) = stream_what_if(
-        run, ignore_progress, 0, 1, 1, "flat", [], [], (), "zero", False
-    )
-    what_if = WhatIf(deepstack_gains=(0.0,), positions="flat")
-    changed = run_what_if(run.engine, run.inputs, run.merged, what_if, max_new_tokens=1)
-    before, after = (
-        each.float().softmax(-1) for each in (run.decoded.logits, changed.decoded.logits)
-    )
-    by_name = {trace.name: trace for trace in figure.data}
-    top = torch.maximum(before, after).topk(3).indices
-    np.testing.assert_allclose(by_name["original"].x[:3], before[top], rtol=1e-4)
-    np.testing.assert_allclose(by_name["changed"].x[:3], after[top], rtol=1e-4)
-    assert figure.layout.xaxis.title.text == "probability"
-
-
-def test_controls_are_read_and_checked(run: Run) -> None:
-    start = run.inputs.spans[0].start
-    what_if = read_what_if(run, 0, 0.5, 2, "swapped", [1, 2], ["0:1"], (start, 0), "mean", True)
-    assert what_if.deepstack_gains == (0.0, 0.5, 2.0)
-    assert what_if.skipped_layers == (1, 2)
-    assert what_if.zeroed_heads == ((0, 1),)
-    assert what_if.painted == (start,)  # token 0 is text, left over from another prompt
-    assert what_if.leave_deepstack
-    for bad in (
-        (1, 1, 1, "sideways", [], [], (), "zero", False),
-        (1, 1, 1, "flat", ["x"], [], (), "zero", False),
-        (1, 1, 1, "flat", [], ["1:2:3"], (), "zero", False),
-        (1, None, 1, "flat", [], [], (), "zero", False),
-    ):
-        with pytest.raises(InputError):
-            read_what_if(run, *bad)
-
-
-def test_painted_tokens_are_covered(run: Run, text_run: Run) -> None:
-    first = run.inputs.spans[0]
-    page = painted_html(run, (first.start, first.end - 1))
-    assert "2 of" in read_html(page).find("figcaption")[0].text
-    assert "0 of" in read_html(page).find("figcaption")[1].text
-    assert "no picture" in painted_html(text_run, ())
-
-
-def test_a_new_run_keeps_only_what_fits(run: Run, text_run: Run) -> None:
-    drawn = draw_what_if(run, (run.inputs.spans[0].start, 10_000))
-    assert drawn[5] == (run.inputs.spans[0].start,)
-    assert drawn[0]["visible"]
-    assert len(drawn[3]["choices"]) == run.engine.facts.num_layers
-    assert draw_what_if(text_run, (5,))[5] == ()
-    assert not draw_what_if(text_run, ())[0]["visible"]
-
-
-def test_the_influence_map_is_the_measured_one(run: Run, text_run: Run) -> None:
-    place = locate_token(run.inputs, run.positions, run.inputs.spans[1].start)
-    ((words, figure),) = stream_influence(run, ignore_progress, place)
-    word = int(run.decoded.logits.argmax())
-    measured = measure_influence(run.engine, run.inputs, run.merged, run.inputs.spans[1], [word])
-    np.testing.assert_allclose(figure.data[0].z, measured.drop, atol=1e-5)
-    assert figure.layout.meta["pointer"] == {"what": "merged", "span": 1}
-    assert "Rank correlation" in words
-    with pytest.raises(InputError, match="no picture"):
-        list(stream_influence(text_run, ignore_progress, None))
 
 
 # ---------------------------------------------------------------------------------- for porters

@@ -20,7 +20,7 @@ from playground.decoder import (
     run_decoder,
 )
 from playground.engine import Engine
-from playground.errors import ModelError
+from playground.errors import ModelError, StageCancelled
 from playground.pipeline import Run
 from playground.preprocess import model_kwargs
 from playground.records import Parity
@@ -135,6 +135,27 @@ def test_chunks_and_single_layers_give_the_same(run: Run, monkeypatch: pytest.Mo
     one = logit_lens(run.engine, run.decoded, positions, 2, layers=(2,))
     assert one.ids.shape == (1, len(positions), 2)
     np.testing.assert_allclose(one.probs[0], whole.probs[2], rtol=1e-4)
+
+
+def test_a_stop_ends_the_lens_within_a_chunk(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("playground.decoder.LENS_ROWS", 4)
+    seen: list[tuple[str, int, int]] = []
+
+    def stop(what: str, done: int, total: int) -> None:
+        seen.append((what, done, total))
+        if done:
+            raise StageCancelled
+
+    heads: list[int] = []
+    hook = run.engine.model.lm_head.register_forward_hook(lambda *_: heads.append(1))
+    try:
+        with pytest.raises(StageCancelled):
+            logit_lens(run.engine, run.decoded, (0, 1, 2), 2, progress=stop)
+    finally:
+        hook.remove()
+    rows = 3 * (run.decoded.num_layers + 1)
+    assert seen == [("logit lens", 0, rows), ("logit lens", 4, rows)]
+    assert len(heads) == 1
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from playground.errors import InputError
 from playground.merge_views import spread_indices
 from playground.pipeline import Run
 from playground.pointer import Place
+from playground.records import Progress
 
 NUM_POSITIONS, MAX_POSITIONS = 8, 16
 TOP_K, MAX_TOP_K = 10, 20
@@ -43,6 +44,33 @@ def build_layers_section(app: App) -> Section:
         "### What each layer would say\n\nThe **logit lens** sends a layer's state through the "
         "final norm and `lm_head`, as if the decoder ended there."
     )
+    num_positions, top_k = _build_lens_choices()
+    lens = PlotlyView(label="Logit lens")
+    word, layer = _build_word_choices()
+    with gr.Row():
+        track = PlotlyView(label="One word through the layers")
+        picture = PlotlyView(
+            label="Logit lens on the picture", empty="There is no picture in this prompt."
+        )
+    choices = [num_positions, top_k]
+    for slider in choices:
+        redraw = skip_unless_run("decoder", draw_choices, 2)
+        app.on_view(slider.input, redraw, choices, [lens, bars])
+    redraw = skip_unless_run("decoder", draw_track, 1)
+    app.on_view(word.submit, redraw, [word, app.pointed], [track])
+    redraw = skip_unless_run("decoder", draw_picture, 1)
+    app.on_view(layer.input, redraw, [layer, app.pointed], [picture])
+    redraw = skip_unless_run("decoder", draw_pointed, 3)
+    app.on_point(redraw, [word, layer], [updates, track, picture])
+    return Section(
+        (num_positions, top_k, word, layer, app.pointed),
+        (norms, updates, lens, bars, layer, track, picture),
+        draw_layers,
+    )
+
+
+def _build_lens_choices() -> tuple[gr.Slider, gr.Slider]:
+    """How many positions the logit lens shows, and how many tokens are listed."""
     with gr.Row():
         num_positions = gr.Slider(
             1,
@@ -62,7 +90,11 @@ def build_layers_section(app: App) -> Section:
             min_width=200,
             info="The likeliest ones (top k), in the bars and on hover.",
         )
-    lens = PlotlyView(label="Logit lens")
+    return num_positions, top_k
+
+
+def _build_word_choices() -> tuple[gr.Textbox, gr.Slider]:
+    """Which word to follow, and which state to show on the picture."""
     with gr.Row():
         word = gr.Textbox(
             "",
@@ -80,38 +112,7 @@ def build_layers_section(app: App) -> Section:
             info="The input of this layer; the last one is the final norm's.",
             min_width=200,
         )
-    with gr.Row():
-        track = PlotlyView(label="One word through the layers")
-        picture = PlotlyView(
-            label="Logit lens on the picture", empty="There is no picture in this prompt."
-        )
-    controls = (num_positions, top_k, word, layer, app.pointed)
-    choices = [num_positions, top_k]
-    for slider in choices:
-        app.on_view(
-            slider.input,
-            skip_unless_run("decoder", draw_choices, 2),
-            [num_positions, top_k],
-            [lens, bars],
-        )
-    app.on_view(
-        word.submit, skip_unless_run("decoder", draw_track, 1), [word, app.pointed], [track]
-    )
-    app.on_view(
-        layer.input, skip_unless_run("decoder", draw_picture, 1), [layer, app.pointed], [picture]
-    )
-
-    def draw_pointed(run: Run, place: Place | None, word: str, layer: float) -> tuple[Any, ...]:
-        return (
-            draw_updates(run, place),
-            *draw_track(run, word, place),
-            *draw_picture(run, layer, place),
-        )
-
-    app.on_point(
-        skip_unless_run("decoder", draw_pointed, 3), [word, layer], [updates, track, picture]
-    )
-    return Section(controls, (norms, updates, lens, bars, layer, track, picture), draw_layers)
+    return word, layer
 
 
 def draw_layers(
@@ -121,17 +122,30 @@ def draw_layers(
     word: str | None,
     layer: float | None,
     place: Place | None,
+    *,
+    progress: Progress | None = None,
 ) -> tuple[Any, ...]:
-    """Everything of the part."""
+    """Everything of the part; ``progress`` is called before every chunk of the logit lens."""
     last = run.decoded.num_layers
     shown = whole_number(layer or None, last, 0, last)
     return (
         draw_norms(run),
         draw_updates(run, place),
-        *draw_choices(run, num_positions, top_k),
+        *draw_choices(run, num_positions, top_k, progress=progress),
         gr.update(maximum=last, value=shown),
         *draw_track(run, word, place),
-        *draw_picture(run, shown, place),
+        *draw_picture(run, shown, place, progress=progress),
+    )
+
+
+def draw_pointed(
+    run: Run, place: Place | None, word: str | None, layer: float | None
+) -> tuple[Any, ...]:
+    """What depends on the token that is pointed at."""
+    return (
+        draw_updates(run, place),
+        *draw_track(run, word, place),
+        *draw_picture(run, layer, place),
     )
 
 
@@ -154,13 +168,19 @@ def draw_updates(run: Run, place: Place | None) -> Any:
     return plot_layer_updates(layer_updates(run.decoded, run.merged, focus.index), focus.words)
 
 
-def draw_choices(run: Run, num_positions: float | None, top_k: float | None) -> tuple[Any, ...]:
+def draw_choices(
+    run: Run,
+    num_positions: float | None,
+    top_k: float | None,
+    *,
+    progress: Progress | None = None,
+) -> tuple[Any, ...]:
     """Logit lens and next-token bars, as the sliders are set."""
     output = run.decoded
     wanted = whole_number(num_positions, NUM_POSITIONS, 1, MAX_POSITIONS)
     listed = whole_number(top_k, TOP_K, 1, MAX_TOP_K)
     positions = tuple(range(max(0, output.num_tokens - wanted), output.num_tokens))
-    lens = playground.decoder.logit_lens(run.engine, output, positions, listed)
+    lens = playground.decoder.logit_lens(run.engine, output, positions, listed, progress=progress)
     labels = [token_label(run.inputs.tokens[position].text) for position in positions]
     probs = playground.decoder.next_token_probs(run.engine, output.logits, listed)
     return plot_logit_lens(lens, labels, output.num_deepstack), plot_next_token(probs)
@@ -192,7 +212,9 @@ def find_word(run: Run, word: str, index: int) -> int:
     return int(ids[0])
 
 
-def draw_picture(run: Run, layer: float | None, place: Place | None) -> tuple[Any]:
+def draw_picture(
+    run: Run, layer: float | None, place: Place | None, *, progress: Progress | None = None
+) -> tuple[Any]:
     """The words of one picture's tokens at one state; of the pointed picture, or the first."""
     spans, output = run.inputs.spans, run.decoded
     if not spans:
@@ -205,7 +227,12 @@ def draw_picture(run: Run, layer: float | None, place: Place | None) -> tuple[An
     state = whole_number(layer, output.num_layers, 0, output.num_layers)
     listed = HOVER_WORDS if span.end - span.start <= MANY_IMAGE_TOKENS else 1
     lens = playground.decoder.logit_lens(
-        run.engine, output, tuple(range(span.start, span.end)), listed, layers=(state,)
+        run.engine,
+        output,
+        tuple(range(span.start, span.end)),
+        listed,
+        layers=(state,),
+        progress=progress,
     )
     shape = (span.merged_h, span.merged_w)
     words = [token_label(cell[0], CELL_CHARS) for cell in lens.texts[0]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,8 +23,12 @@ from components.stage_tab import (
 from components.tables import Mono, format_bytes, table_html
 from components.tabs.decoder.attention import build_attention_section
 from components.tabs.decoder.deepstack import build_deepstack_section
+from components.tabs.decoder.experts import build_experts_section
+from components.tabs.decoder.influence import build_influence_section
 from components.tabs.decoder.layers import TOP_K, build_layers_section
+from components.tabs.decoder.patching import build_patching_section
 from components.tabs.decoder.porters import build_porters_section
+from components.tabs.decoder.rotation import build_rotation_section
 from components.tabs.decoder.what_if import build_what_if_section
 from playground.pipeline import Run
 from playground.records import DecoderOutput, Progress
@@ -35,12 +40,18 @@ def build_cache_section(_app: App) -> Section:
     return Section((), (cache,), lambda run: (cache_html(run.decoded),))
 
 
+EXPERTS = "Experts"  # the part that a dense model has no use for
+
 # The name of each part, in the order in which the tab shows them.
 PARTS = (
     ("Layers", build_layers_section),
     ("Attention", build_attention_section),
+    ("M-RoPE", build_rotation_section),
     ("DeepStack", build_deepstack_section),
+    ("Where it looks", build_influence_section),
     ("What if", build_what_if_section),
+    ("Patch a state", build_patching_section),
+    (EXPERTS, build_experts_section),
     ("KV cache", build_cache_section),
     ("For porters", build_porters_section),
 )
@@ -57,8 +68,10 @@ def build_decoder_tab(app: App) -> StageTab:
     sections: list[Section] = []
     with gr.Tabs(overflow_behavior="wrap"):
         for name, build in PARTS:
-            with gr.Tab(name):
+            with gr.Tab(name, visible=name != EXPERTS) as part:
                 sections.append(build(app))
+            if name == EXPERTS:
+                sections.append(Section((), (part,), show_experts))
     code = build_code_panel()
     return StageTab(
         stage="decoder",
@@ -78,14 +91,22 @@ def stream_decoder(
         run: the page's run.
         progress: called before every layer.
         settings: the values of all the sections' controls, in order.
-        sections: the tab's parts.
+        sections: the tab's parts, the layers' first.
     """
     run.ensure("decoder", progress)
+    # The logit lens runs a part of the model, so it reports, and can be stopped, like a stage.
+    layers, *others = sections
+    layers = replace(layers, draw=partial(layers.draw, progress=progress))
     yield (
         facts_html(run),
         write_snippet("decoder", run, top_k=TOP_K),
-        *draw_sections(run, sections, settings),
+        *draw_sections(run, (layers, *others), settings),
     )
+
+
+def show_experts(run: Run) -> tuple[Any]:
+    """The part of the experts is there for a mixture of experts alone."""
+    return (gr.update(visible=run.decoded.experts is not None),)
 
 
 def facts_html(run: Run) -> str:

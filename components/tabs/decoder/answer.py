@@ -1,0 +1,42 @@
+"""The greedy answer of a run, which several what-ifs read again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import playground
+from components.charts.token_labels import token_label
+from playground.pipeline import Run
+from playground.records import Progress, SamplingTrace
+
+NEW_TOKENS = 32
+# Of runs that are still held.
+_ANSWERS: WeakKeyDictionary[Run, SamplingTrace] = WeakKeyDictionary()
+
+
+def answer_of(run: Run, progress: Progress) -> SamplingTrace:
+    """What the model answers greedily; written once and kept as long as the run is."""
+    if run not in _ANSWERS:
+        _ANSWERS[run] = playground.what_if_runs.greedy_answer(
+            run.engine,
+            run.inputs,
+            run.merged,
+            run.decoded,
+            max_new_tokens=NEW_TOKENS,
+            progress=progress,
+        )
+    return _ANSWERS[run]
+
+
+def answer_ids(answer: SamplingTrace) -> tuple[int, ...]:
+    """The answer's tokens, with the one that ends it."""
+    return tuple(step.id for step in answer.steps)
+
+
+def answer_labels(run: Run, ids: Sequence[int]) -> list[str]:
+    """Escaped texts of an answer's tokens; the space before a word is left out."""
+    tokenizer: Any = run.engine.tokenizer
+    texts = [playground.tokens.token_text(tokenizer, token_id) for token_id in ids]
+    return [token_label(text.strip(" ") or text) for text in texts]

@@ -1,0 +1,92 @@
+"""The decoder tab's experts, for a mixture of experts only: who works on which token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from components.charts.decoder_experts import MAX_CELLS, plot_expert_layer, plot_expert_path
+from components.html_view import build_html_view
+from components.plotly_view import PlotlyView
+from components.stage_tab import App, Section, skip_unless_run
+from components.tabs.decoder.focus import choose_token, whole_number
+from playground.merge_views import spread_indices
+from playground.pipeline import Run
+from playground.pointer import Place
+
+
+def build_experts_section(app: App) -> Section:
+    """Build the part inside the tab."""
+    gr.Markdown(
+        "In each layer a router picks a few experts for every token, and weighs what they say. "
+        "The other experts do not work on this token at all."
+    )
+    words = build_html_view()
+    path = PlotlyView(label="Experts of one token")
+    layer = gr.Slider(0, 1, 0, step=1, label="Layer with experts", min_width=200)
+    whole = PlotlyView(label="Experts of one layer")
+    app.on_view(layer.input, skip_unless_run("decoder", draw_layer, 1), [layer], [whole])
+    app.on_point(skip_unless_run("decoder", draw_path, 2), [], [words, path])
+    return Section((layer, app.pointed), (words, path, layer, whole), draw_experts)
+
+
+def draw_experts(run: Run, layer: float | None, place: Place | None) -> tuple[Any, ...]:
+    """Everything of the part; nothing for a dense model, whose tab hides it."""
+    routes = run.decoded.experts
+    if routes is None:
+        return "", None, gr.skip(), None
+    chosen = whole_number(layer, 0, 0, len(routes.layers) - 1)
+    return (
+        *draw_path(run, place),
+        gr.update(maximum=max(len(routes.layers) - 1, 1), value=chosen),
+        *draw_layer(run, chosen),
+    )
+
+
+def draw_path(run: Run, place: Place | None) -> tuple[Any, ...]:
+    """The experts of the token that is looked at, in words and by layer."""
+    routes = run.decoded.experts
+    if routes is None:
+        return "", None
+    focus = choose_token(run, place)
+    num_experts = run.engine.facts.num_experts
+    ids, weights = routes.ids[:, focus.index], routes.weights[:, focus.index]
+    per_token = routes.ids.shape[-1]
+    text = (
+        f"{per_token} of {num_experts} experts work on each token in each of "
+        f"{len(routes.layers)} layers. In layer {routes.layers[-1]} {focus.words} goes to "
+        + " and ".join(
+            f"expert {expert} ({weight:.0%})"
+            for expert, weight in zip(ids[-1].tolist(), weights[-1].tolist(), strict=True)
+        )
+        + f".{focus.hint}"
+    )
+    spread = expert_weights(ids, weights, num_experts)
+    return f'<p class="pg-fact">{text}</p>', plot_expert_path(spread, routes.layers, focus.words)
+
+
+def draw_layer(run: Run, layer: float | None) -> tuple[Any]:
+    """All tokens of one layer; of a long sequence evenly spread ones."""
+    routes = run.decoded.experts
+    if routes is None:
+        return (None,)
+    chosen = whole_number(layer, 0, 0, len(routes.layers) - 1)
+    num_experts = run.engine.facts.num_experts
+    kept = spread_indices(run.inputs.num_tokens, max(1, MAX_CELLS // num_experts))
+    weights = expert_weights(routes.ids[chosen, kept], routes.weights[chosen, kept], num_experts)
+    return (plot_expert_layer(weights.T, kept, routes.layers[chosen]),)
+
+
+def expert_weights(ids: Any, weights: Any, num_experts: int) -> np.ndarray:
+    """``(rows, experts)`` float32, 0 where an expert was not chosen.
+
+    Args:
+        ids: ``(rows, experts per token)`` tensor.
+        weights: the same shape.
+        num_experts: of each layer.
+    """
+    spread = np.zeros((len(ids), num_experts), np.float32)
+    np.put_along_axis(spread, ids.numpy(), weights.numpy(), axis=-1)
+    return spread

@@ -1,0 +1,241 @@
+"""The decoder tab's state patching: a residual of another run in the place of this run's own."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import gradio as gr
+import numpy as np
+
+import playground
+from components.charts.token_labels import token_label
+from components.charts.what_if import plot_patch_sweep, plot_shift
+from components.examples import load_examples
+from components.html_view import build_html_view
+from components.plotly_view import PlotlyView
+from components.prompt_reader import read_prompt
+from components.stage_tab import App, Section, skip_unless_run
+from components.tabs.decoder.answer import NEW_TOKENS, answer_of
+from components.tabs.decoder.focus import choose_token, whole_number
+from components.tabs.decoder.verdict import TOP_K, verdict_html
+from playground.errors import InputError
+from playground.pipeline import Run
+from playground.pointer import Place
+from playground.records import Progress, Prompt, Turn
+
+SAME_PICTURES = -1
+FIRST_SOURCE = 2  # an example whose answer starts with another word than the opening one's
+FROM_END, SAME_INDEX = "end", "same"
+EMPTY = "Patch to draw this."
+# The latest, with its source and text, of runs that are still held.
+_OTHERS: WeakKeyDictionary[Run, tuple[tuple[int, str], Run]] = WeakKeyDictionary()
+
+
+def build_patching_section(app: App) -> Section:
+    """Build the part inside the tab."""
+    gr.Markdown(
+        "Take the residual of **another run** at one layer and position, and put it into this run "
+        "at the token you point at. Where the answer turns into the other run's, that state "
+        "carried it."
+    )
+    with gr.Row():
+        source = gr.Dropdown(_sources(), value=FIRST_SOURCE, label="The other run", min_width=240)
+        text = gr.Textbox(
+            "",
+            label="Its text",
+            info="Empty: the example's own, or this prompt's.",
+            max_length=2000,
+            min_width=200,
+        )
+    with gr.Row():
+        layer = gr.Slider(
+            0,
+            1,
+            0,
+            step=1,
+            label="Layer whose input is replaced",
+            info="The last one is the final norm.",
+            min_width=200,
+        )
+        place = gr.Radio(
+            [("counted from the end", FROM_END), ("the same index", SAME_INDEX)],
+            value=FROM_END,
+            label="Position in the other run",
+            min_width=220,
+        )
+    where = build_html_view()
+    with gr.Row():
+        start = gr.Button("Patch this state", variant="primary", min_width=180)
+        sweep = gr.Button("Patch every layer in turn", min_width=180)
+    verdict = build_html_view()
+    shift = PlotlyView(label="Next token", empty=EMPTY)
+    layers = PlotlyView(label="Layer by layer", empty="Patch every layer in turn to draw this.")
+    settings = [source, text, layer, place, app.pointed]
+    app.on_model(start.click, stream_patch, settings, [verdict, shift])
+    app.on_model(sweep.click, stream_sweep, [source, text, place, app.pointed], [layers])
+    app.on_point(skip_unless_run("decoder", where_html, 1), [], [where])
+    outputs = (layer, where, verdict, shift, layers)
+    return Section((layer, app.pointed), outputs, draw_patching)
+
+
+def _sources() -> list[tuple[str, int]]:
+    """What the other run may be: its name, and the example's number."""
+    examples = [
+        (f"{example.name}: {example.text}", number)
+        for number, example in enumerate(load_examples())
+    ]
+    return [("this prompt's pictures, with another text", SAME_PICTURES), *examples]
+
+
+def draw_patching(run: Run, layer: float | None, place: Place | None) -> tuple[Any, ...]:
+    """The controls as this model has them; results of another run are cleared."""
+    last = run.decoded.num_layers
+    chosen = whole_number(layer or None, last, 0, last)
+    return (gr.update(maximum=last, value=chosen), *where_html(run, place), "", None, None)
+
+
+def where_html(run: Run, place: Place | None) -> tuple[str]:
+    """Which token's state is replaced."""
+    focus = choose_token(run, place)
+    return (f'<p class="pg-fact">The state of {focus.words} is replaced.{focus.hint}</p>',)
+
+
+def other_run(run: Run, source: float | None, text: str | None) -> Run:
+    """The run that the state comes from; nothing of it is computed yet.
+
+    Raises:
+        InputError: there is no such example, or the text is too long.
+    """
+    asked = int(source if source is not None else SAME_PICTURES), (text or "").strip()
+    latest = _OTHERS.get(run)
+    if latest is None or latest[0] != asked:
+        latest = asked, Run(run.engine, _other_prompt(run, *asked), earlier=run)
+        _OTHERS[run] = latest
+    return latest[1]
+
+
+def _other_prompt(run: Run, number: int, words: str) -> Prompt:
+    turn, examples = run.prompt.turns[-1], load_examples()
+    if number == SAME_PICTURES:
+        changed = Turn(turn.role, words or turn.text, turn.pictures, turn.clip)
+        turns = (*run.prompt.turns[:-1], changed)
+        prompt = Prompt(turns, run.prompt.system, run.prompt.max_pixels)
+        playground.preprocess.check_prompt(run.engine, prompt)
+        return prompt
+    if not 0 <= number < len(examples):
+        raise InputError("There is no such example.", remedy="Choose one of the list.")
+    example = examples[number]
+    return read_prompt(
+        run.engine,
+        images=example.images,
+        video=example.video,
+        text=words or example.text,
+        system=example.system,
+        max_pixels=None,
+    )
+
+
+def choose_positions(
+    run: Run, other: Run, kind: str | None, place: Place | None
+) -> tuple[int, int]:
+    """Sequence index in this run and in the other one.
+
+    Raises:
+        InputError: the other run has no such position.
+    """
+    index = choose_token(run, place).index
+    length = other.inputs.num_tokens
+    there = index if kind == SAME_INDEX else length - (run.inputs.num_tokens - index)
+    if not 0 <= there < length:
+        raise InputError(
+            f"The other run has no position that answers to token {index}.",
+            limit=f"It has {length} tokens.",
+            remedy="Point at a later token, or count the other way.",
+        )
+    return index, there
+
+
+def stream_patch(
+    run: Run,
+    progress: Progress,
+    source: float | None,
+    text: str | None,
+    layer: float | None,
+    kind: str | None,
+    place: Place | None,
+) -> Iterator[tuple[Any, ...]]:
+    """This run with one state of the other, beside the original."""
+    run.ensure("decoder", progress)
+    other = other_run(run, source, text)
+    other.ensure("decoder", progress)
+    index, there = choose_positions(run, other, kind, place)
+    chosen = whole_number(layer, run.decoded.num_layers, 0, run.decoded.num_layers)
+    runs = playground.what_if_runs
+    original = answer_of(run, progress)
+    changed = runs.run_what_if(
+        run.engine,
+        run.inputs,
+        run.merged,
+        _what_if(other, chosen, index, there),
+        max_new_tokens=NEW_TOKENS,
+        progress=progress,
+    )
+    shift = runs.compare_logits(run.engine, run.decoded.logits, changed.decoded.logits, TOP_K)
+    state = "the final norm's input" if chosen == run.decoded.num_layers else f"layer {chosen}"
+    from_token, to_token = other.inputs.tokens[there].text, run.inputs.tokens[index].text
+    words = (
+        f"Into {state}, token {index} “{to_token}”, went the state of token {there} “{from_token}” "
+        f"of the other run, which would say “{_next_word(other)[1]}” next."
+    )
+    page = verdict_html(original, changed.answer, shift)
+    yield f'<p class="pg-fact">{html.escape(words)}</p>{page}', plot_shift(shift)
+
+
+def _what_if(other: Run, layer: int, index: int, there: int) -> Any:
+    module = playground.what_if
+    state = other.decoded.hidden_states[layer][there]
+    return module.WhatIf(patches=(module.StatePatch(layer, index, state),))
+
+
+def _next_word(run: Run) -> tuple[int, str]:
+    """The likeliest next token and its text."""
+    token_id = int(run.decoded.logits.argmax())
+    return token_id, playground.tokens.token_text(run.engine.tokenizer, token_id)
+
+
+def stream_sweep(
+    run: Run,
+    progress: Progress,
+    source: float | None,
+    text: str | None,
+    kind: str | None,
+    place: Place | None,
+) -> Iterator[Any]:
+    """The next word of this run and of the other, with each layer's state replaced in turn."""
+    run.ensure("decoder", progress)
+    other = other_run(run, source, text)
+    other.ensure("decoder", progress)
+    index, there = choose_positions(run, other, kind, place)
+    (own, own_text), (theirs, their_text) = _next_word(run), _next_word(other)
+    if own == theirs:
+        raise InputError(
+            f"Both runs say “{own_text}” next, so there is nothing to tell them apart.",
+            remedy="Choose another run, such as a question that is answered with another word.",
+        )
+    columns = []
+    for layer in range(run.decoded.num_layers + 1):
+        logits = playground.what_if_runs.run_changed(
+            run.engine,
+            run.inputs,
+            run.merged,
+            _what_if(other, layer, index, there),
+            progress=progress,
+        ).logits
+        probs = logits.float().softmax(-1)
+        columns.append((float(probs[own]), float(probs[theirs])))
+    yield plot_patch_sweep(
+        np.array(columns, np.float32).T, (token_label(own_text), token_label(their_text))
+    )

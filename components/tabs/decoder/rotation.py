@@ -1,0 +1,100 @@
+"""The decoder tab's M-RoPE: one head's query and key, and their score as they move apart."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import gradio as gr
+
+import playground
+from components.charts.decoder_rotation import (
+    plot_pair_strengths,
+    plot_rotation,
+    plot_score_curves,
+)
+from components.charts.token_labels import token_label
+from components.html_view import build_html_view
+from components.plotly_view import PlotlyView
+from components.stage_tab import App, Section, skip_unless_run
+from components.tabs.decoder.focus import choose_token, whole_number
+from playground.pipeline import Run
+from playground.pointer import Place
+
+
+def build_rotation_section(app: App) -> Section:
+    """Build the part inside the tab."""
+    gr.Markdown(
+        "Before a query meets a key, M-RoPE turns both, pair of numbers by pair, by their "
+        "positions: some pairs by time t, some by height h, some by width w. Only the distance "
+        "between the two tokens is left in their score."
+    )
+    with gr.Row():
+        layer = gr.Slider(0, 1, 0, step=1, label="Decoder layer", min_width=200)
+        head = gr.Slider(0, 1, 0, step=1, label="Head", min_width=200)
+    words = build_html_view()
+    curves = PlotlyView(label="Score and distance")
+    strengths = PlotlyView(label="Rotating pairs")
+    numbers = PlotlyView(label="Query and key")
+    views = [words, curves, strengths, numbers]
+    settings = [layer, head, app.pointed]
+    redraw = skip_unless_run("decoder", draw_views, len(views))
+    for control in (layer, head):
+        app.on_view(control.input, redraw, settings, views)
+
+    def draw_pointed(run: Run, place: Place | None, *chosen: Any) -> tuple[Any, ...]:
+        return draw_views(run, *chosen, place)
+
+    app.on_point(skip_unless_run("decoder", draw_pointed, len(views)), [layer, head], views)
+    return Section(tuple(settings), (layer, head, *views), draw_rotation)
+
+
+def draw_rotation(
+    run: Run, layer: float | None, head: float | None, place: Place | None
+) -> tuple[Any, ...]:
+    """The controls as this model has them, and all views."""
+    last, heads = run.decoded.num_layers - 1, run.engine.facts.num_attention_heads
+    chosen = whole_number(layer, 0, 0, last)
+    picked = whole_number(head, 0, 0, heads - 1)
+    return (
+        gr.update(maximum=last, value=chosen),
+        gr.update(maximum=max(heads - 1, 1), value=picked),
+        *draw_views(run, chosen, picked, place),
+    )
+
+
+def draw_views(
+    run: Run, layer: float | None, head: float | None, place: Place | None
+) -> tuple[Any, ...]:
+    """Words, the three curves, the pairs' strengths, and the numbers."""
+    chosen = whole_number(layer, 0, 0, run.decoded.num_layers - 1)
+    picked = whole_number(head, 0, 0, run.engine.facts.num_attention_heads - 1)
+    focus = choose_token(run, place)
+    rotations = playground.decoder_rotation
+    rotation = rotations.rotate_head(run.engine, run.decoded, chosen, picked, focus.index)
+    return (
+        words_html(run, rotation, focus.hint),
+        plot_score_curves(rotation, rotations.score_curves(run.engine, rotation)),
+        plot_pair_strengths(rotation),
+        plot_rotation(rotation, f"Layer {chosen}, head {picked}"),
+    )
+
+
+def words_html(run: Run, rotation: Any, hint: str) -> str:
+    """Which two tokens these are, how far apart, and the score that is left."""
+    tokens = run.inputs.tokens
+    query, key = (
+        f"token {index} “{token_label(tokens[index].text)}”"
+        for index in (rotation.query_index, rotation.key_index)
+    )
+    apart = ", ".join(
+        f"{axis} {step}" for axis, step in zip("thw", rotation.distances, strict=True)
+    )
+    section = [int((rotation.axes == axis).sum()) for axis in range(3)]
+    favourite = "" if rotation.query_index < 2 else ", the one that this head looks at most,"
+    text = (
+        f"The query of {query} against the key of {key}{favourite} {apart} positions apart: score "
+        f"{rotation.score:.3g}. Of the head’s {len(rotation.axes)} pairs {section[0]} turn with "
+        f"t, {section[1]} with h and {section[2]} with w."
+    )
+    return f'<p class="pg-fact">{text}{html.escape(hint)}</p>'

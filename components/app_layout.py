@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from components.engine_host import EngineHost
 from components.examples import Example, load_examples
 from components.input_panel import InputPanel, build_input_panel
 from components.jobs import Jobs
+from components.open_parts import OpenParts, Values, View, empty_values
 from components.pointer_view import PointerView, write_layout
 from components.prompt_reader import prompt_fingerprint, read_prompt
-from components.stage_tab import MODEL_EVENTS, MODEL_QUEUE, App, StageTab, user_messages
+from components.stage_tab import MODEL_EVENTS, MODEL_QUEUE, App, Section, StageTab, user_messages
 from components.status_bar import loading_html, status_html
 from components.tabs.cache.tab import build_cache_tab
 from components.tabs.decoder.tab import build_decoder_tab
@@ -26,7 +27,7 @@ from components.tabs.preprocess.tab import build_preprocess_tab
 from components.tabs.sampling.tab import build_sampling_tab
 from components.tabs.vision.tab import build_vision_tab
 from components.theme import CSS
-from playground.errors import StageCancelled
+from playground.errors import PlaygroundError, StageCancelled
 from playground.pipeline import STAGES, Run, RunStore
 from playground.records import Progress
 
@@ -48,8 +49,6 @@ PAGE_CSS = CSS + "".join(
     Path(__file__).with_name(name).read_text(encoding="utf-8") for name in STYLES
 )
 
-Values = dict[Any, Any]
-
 
 class Page:
     """The built page: its components and the handlers of its run events."""
@@ -58,7 +57,10 @@ class Page:
         self.host = host
         self.runs = RunStore()
         self.jobs = Jobs()
-        self.opening: Values = {}  # what a new page shows, once the first example has run
+        self.parts = OpenParts()
+        # What a new page shows once the first example has run, and that run; the parts hold theirs.
+        self.opening: Values = {}
+        self.opening_run: Run | None = None
         with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as demo:
             self._build()
         self.demo = demo
@@ -86,6 +88,7 @@ class Page:
                 pointer=self.pointer,
                 pointed=self.pointed,
                 jobs=self.jobs,
+                parts=self.parts,
                 max_pixels=self.panel.max_pixels,
                 progress=self.panel.progress,
             )
@@ -110,16 +113,28 @@ class Page:
     @property
     def outputs(self) -> list[Any]:
         """Everything that a run may redraw."""
-        stage_outputs = [output for tab in self.tabs for output in tab.outputs]
-        return [self.status, self.run_key, self.pointer, *stage_outputs]
+        drawn = [output for owner in self._owners for output in owner.outputs]
+        return [self.status, self.run_key, self.pointer, *drawn]
+
+    @property
+    def controls(self) -> list[Any]:
+        """The controls of all tabs and their parts, each once."""
+        return list(dict.fromkeys(each for owner in self._owners for each in owner.controls))
+
+    @property
+    def _owners(self) -> list[StageTab | Section]:
+        return [owner for tab in self.tabs for owner in (tab, *tab.parts)]
 
     @property
     def inputs(self) -> list[Any]:
         """Everything that a run reads."""
-        controls = [control for tab in self.tabs for control in tab.controls]
-        return [self.run_key, *self.panel.values, *controls]
+        return [self.run_key, *self.panel.values, *self.controls]
 
     def _wire(self, app: App, examples: tuple[Example, ...]) -> None:
+        for tab in self.tabs:
+            self.parts.register(tab.parts)
+        for inner in self.parts.tabs:
+            self._on_select(inner)
         opening_outputs = [*self.outputs, *self.model_tab.outputs]
         gr.on(
             [gr.context.Context.root_block.load],
@@ -127,6 +142,7 @@ class Page:
             outputs=opening_outputs,
             concurrency_limit=None,
             show_progress="hidden",
+            show_progress_on=[self.pointed],
             api_visibility="private",
         )
         self._on_run([self.panel.run.click, self.panel.text.submit], self.tabs)
@@ -149,7 +165,30 @@ class Page:
         self.panel.stop.click(
             self._stop, None, None, queue=False, show_progress="hidden", api_visibility="private"
         )
-        gr.context.Context.root_block.unload(self._stop)
+        gr.context.Context.root_block.unload(self._close)
+
+    def _on_select(self, tab: gr.Tab) -> None:
+        """Draw what comes into sight with a tab."""
+        parts = self.parts.within(tab)
+        controls = list(dict.fromkeys(control for part in parts for control in part.controls))
+        outputs = [output for part in parts for output in part.outputs]
+
+        def handler(run_key: str | None, request: gr.Request, *values: Any) -> Any:
+            with user_messages():
+                settings = dict(zip(controls, values, strict=True))
+                drawn = self._select(tab, request.session_hash or "", run_key, settings)
+            return [drawn.get(output, gr.skip()) for output in outputs] or None
+
+        tab.select(
+            handler,
+            [self.run_key, *controls],
+            outputs,
+            show_progress="hidden",
+            show_progress_on=[self.pointed],
+            trigger_mode="multiple",
+            concurrency_limit=None,
+            api_visibility="private",
+        )
 
     def _on_run(self, triggers: list[Any], tabs: list[StageTab]) -> None:
         """Run these tabs in order on the panel's input, drawing each as soon as it is there."""
@@ -159,8 +198,9 @@ class Page:
             bar: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio asks for the progress bar
             *values: Any,
         ) -> Iterator[Values]:
-            with user_messages(), self.jobs.running(request.session_hash or "", bar) as progress:
-                yield from self._run(tabs, values, progress)
+            session = request.session_hash or ""
+            with user_messages(), self.jobs.running(session, bar) as progress:
+                yield from self._run(tabs, values, progress, self.parts.view(session))
 
         for trigger in triggers:
             trigger(
@@ -177,14 +217,40 @@ class Page:
 
     # --------------------------------------------------------------- handlers
 
-    def _open(self) -> Iterator[Values]:
+    def _open(self, request: gr.Request) -> Iterator[Values]:
         """Fill a new page: the loading bar until the first example has run, then its drawings."""
+        view = self.parts.open_page(request.session_hash or "")
         while (status := self.host.wait(POLL_S)).phase == "loading":
             yield {self.status: loading_html(status)}
         if status.phase == "failed":
             yield {self.status: loading_html(status)}
             return
-        yield self.opening
+        view.run_key = self.opening[self.run_key]
+        settings = {control: control.value for control in self.controls}
+        yield {**self.opening, **self._draw_parts(view, self.tabs, self.opening_run, settings)}
+
+    def _select(self, tab: gr.Tab, session: str, run_key: str | None, settings: Values) -> Values:
+        """Note that a tab is open, and draw what of it does not show the page's run yet."""
+        view = self.parts.view(session)
+        view.select(tab)
+        run = self.runs.peek(run_key)
+        if run is None or run_key is None:
+            return {}
+        stages = [each for each in self.tabs if run.has(each.stage)]
+        inside = set(self.parts.within(tab))
+        parts = [part for each in stages for part in each.parts if part in inside]
+        drawn = self.parts.draw(view, parts, run, run_key, settings)
+        # A run that began in the meantime draws by itself.
+        return {} if view.run_key not in (None, run_key) else drawn
+
+    def _draw_parts(
+        self, view: View, tabs: Sequence[StageTab], run: Run | None, settings: Values
+    ) -> Values:
+        """What is in sight of these tabs."""
+        if run is None or view.run_key is None:
+            return {}
+        parts = [part for tab in tabs if run.has(tab.stage) for part in tab.parts]
+        return self.parts.draw(view, parts, run, view.run_key, settings)
 
     def draw_opening(self, engine: Any) -> None:
         """Run the first example once, for all who open the page later."""
@@ -203,12 +269,15 @@ class Page:
             controls = [control.value for control in tab.controls]
             for drawn in tab.stream(run, lambda *_: None, *controls):
                 values.update(zip(tab.outputs, drawn, strict=True))
+        self.parts.draw_opening(run)
         values.update(zip(self.model_tab.outputs, self.model_tab.draw(engine), strict=True))
         values[self.pointer] = write_layout(run)
         values[self.status] = status_html(engine, run.parity)
-        self.opening = values
+        self.opening_run, self.opening = run, values
 
-    def _run(self, tabs: list[StageTab], values: Any, progress: Progress) -> Iterator[Values]:
+    def _run(
+        self, tabs: list[StageTab], values: Any, progress: Progress, view: View
+    ) -> Iterator[Values]:
         start = time.perf_counter()
         run_key, images, video, text, system, max_pixels, *controls = values
         prompt = read_prompt(
@@ -220,27 +289,58 @@ class Page:
             max_pixels=max_pixels,
         )
         key, run = self._find_or_start(run_key, prompt)
-        yield {self.run_key: key}
-        is_new = not run.has("preprocess")
-        remaining = iter(controls)
-        settings = {tab.stage: [next(remaining) for _ in tab.controls] for tab in self.tabs}
+        view.run_key = key
+        yield {self.run_key: key, **self.parts.empty_old(view, key, keep_open=True)}
+        settings = dict(zip(self.controls, controls, strict=True))
+        note = ""
         try:
-            for tab in tabs:
-                if run.has(tab.stage):
-                    continue  # drawn when it was computed; its controls redraw it themselves
-                for drawn in tab.stream(run, progress, *settings[tab.stage]):
-                    yield dict(zip(tab.outputs, drawn, strict=True))
-                if is_new:  # once stage 1 has drawn
-                    yield {self.pointer: write_layout(run)}
-                    is_new = False
+            yield from self._run_stages(tabs, run, settings, progress, view)
         except StageCancelled:
-            yield {self.status: status_html(self.host.engine, note="Stopped")}
-            return
+            note = "Stopped"
+        except PlaygroundError:
+            if emptied := self._empty_old(run, view):
+                yield emptied
+            raise
         finally:
             self.runs.trim()
+        if emptied := self._empty_old(run, view):
+            yield emptied
+        if note:
+            yield {self.status: status_html(self.host.engine, note=note)}
+            return
         parity = run.parity if run.has("decoder") else None
         seconds = time.perf_counter() - start
         yield {self.status: status_html(self.host.engine, parity, seconds=seconds)}
+
+    def _run_stages(
+        self,
+        tabs: list[StageTab],
+        run: Run,
+        settings: Values,
+        progress: Progress,
+        view: View,
+    ) -> Iterator[Values]:
+        """Run what is missing, tab after tab, and draw of each what is in sight."""
+        is_new = not run.has("preprocess")
+        for tab in tabs:
+            if run.has(tab.stage):
+                continue  # drawn when it was computed; its controls redraw it themselves
+            for drawn in tab.stream(run, progress, *[settings[each] for each in tab.controls]):
+                yield dict(zip(tab.outputs, drawn, strict=True))
+            # Looked up now: the visitor may have gone to another tab in the meantime.
+            if parts := self._draw_parts(view, [tab], run, settings):
+                yield parts
+            if is_new:  # once stage 1 has drawn
+                yield {self.pointer: write_layout(run)}
+                is_new = False
+
+    def _empty_old(self, run: Run, view: View) -> Values:
+        """Empty what still shows an older run, where this one has not come so far."""
+        emptied = self.parts.empty_old(view, view.run_key or "", keep_open=False)
+        for tab in self.tabs:
+            if tab.parts and not run.has(tab.stage):
+                emptied.update(empty_values(tab.outputs))
+        return emptied
 
     def _find_or_start(self, run_key: str | None, prompt: Any) -> tuple[str, Run]:
         """The page's run where the prompt is still the same, so that nothing is computed twice."""
@@ -250,6 +350,10 @@ class Page:
         run = Run(self.host.engine, prompt, earlier=current)
         self.runs.discard(run_key)
         return self.runs.add(run), run
+
+    def _close(self, request: gr.Request) -> None:
+        self._stop(request)
+        self.parts.close_page(request.session_hash or "")
 
     def _stop(self, request: gr.Request) -> None:
         self.jobs.stop(request.session_hash or "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
@@ -13,6 +13,7 @@ from gradio.components.base import Component
 
 from components.engine_host import EngineHost
 from components.jobs import Jobs
+from components.open_parts import OpenParts
 from components.pointer_view import PointerView, read_place
 from playground.errors import PlaygroundError, StageCancelled
 from playground.pipeline import RunStore
@@ -37,6 +38,7 @@ class App:
     jobs: Jobs
     max_pixels: gr.Number  # of the input panel, for a tab that offers values for it
     progress: gr.HTML  # where the page shows how far the model is
+    parts: OpenParts = field(default_factory=OpenParts)  # which of them each visitor has open
 
     def on_view(
         self,
@@ -50,7 +52,9 @@ class App:
         A run that was dropped, or bad values, become a message; the outputs stay as they are.
         """
 
-        def handler(run_key: str | None, *values: Any) -> Any:
+        def handler(run_key: str | None, request: gr.Request, *values: Any) -> Any:
+            if self._awaits_drawing(request, run_key, outputs):
+                return _skip(outputs)
             with user_messages():
                 return fn(self.runs.get(run_key), *values)
 
@@ -64,7 +68,11 @@ class App:
         Called when a place is fixed by a click, and with None when it is taken away.
         """
 
-        def handler(run_key: str | None, event: gr.EventData, *values: Any) -> Any:
+        def handler(
+            run_key: str | None, request: gr.Request, event: gr.EventData, *values: Any
+        ) -> Any:
+            if self._awaits_drawing(request, run_key, outputs):
+                return _skip(outputs)
             with user_messages():
                 run = self.runs.get(run_key)
                 return fn(run, read_place(run, event._data), *values)
@@ -108,6 +116,15 @@ class App:
             api_visibility="private",
         )
 
+    def _awaits_drawing(
+        self, request: gr.Request, run_key: str | None, outputs: Sequence[Component]
+    ) -> bool:
+        """Whether all this lies in closed parts, which are drawn as a whole once opened."""
+        session = request.session_hash or ""
+        return bool(outputs) and all(
+            self.parts.awaits_drawing(session, run_key, output) for output in outputs
+        )
+
     def _listen(
         self,
         trigger: Any,
@@ -120,6 +137,8 @@ class App:
             [self.run_key, *inputs],
             list(outputs),
             show_progress="hidden",
+            # Gradio sets a status on all that it was ever shown on, at every message.
+            show_progress_on=[self.pointed],
             trigger_mode="always_last",
             concurrency_limit=None,
             api_visibility="private",
@@ -133,6 +152,10 @@ class Section:
     controls: tuple[Component, ...]  # their values are passed to ``draw``, in order
     outputs: tuple[Component, ...]  # ``draw`` returns one value for each, in order
     draw: ViewFn  # draw(run, *control_values); gives "" or None where there is nothing to show
+
+
+def _skip(outputs: Sequence[Component]) -> Any:
+    return gr.skip() if len(outputs) == 1 else (gr.skip(),) * len(outputs)
 
 
 def draw_sections(run: Any, sections: Sequence[Section], values: Sequence[Any]) -> tuple[Any, ...]:
@@ -165,6 +188,9 @@ class StageTab:
     controls: tuple[Component, ...]  # their values are passed to ``stream``, in order
     outputs: tuple[Component, ...]  # ``stream`` yields one value for each, in order
     stream: StreamFn  # stream(run, progress, *control_values): runs what is missing, draws
+    # Drawn by the page from the run's records, after ``stream`` and only while they are in sight;
+    # their controls and outputs are not among those above.
+    parts: tuple[Section, ...] = ()
 
     def __post_init__(self) -> None:
         if not inspect.isgeneratorfunction(self.stream):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import gradio as gr
+from gradio.components.base import Component
 
 from components.engine_host import EngineHost
 from components.jobs import Jobs
 from components.pointer_view import PointerView
-from components.stage_tab import App
+from components.stage_tab import App, StageTab
 from playground.engine import Engine
 from playground.pipeline import Run, RunStore
 from playground.records import Clip, Picture, Prompt, Turn
@@ -52,3 +53,14 @@ def make_app(host: EngineHost) -> App:
         max_pixels=gr.Number(None),
         progress=gr.HTML(),
     )
+
+
+def draw_tab(tab: StageTab, run: Run) -> dict[Component, Any]:
+    """What a tab and all its parts show of a run, by output, with every control as it was built."""
+    (drawn,) = tab.stream(run, ignore_progress, *[control.value for control in tab.controls])
+    values = dict(zip(tab.outputs, drawn, strict=True))
+    for part in tab.parts:
+        shown = part.draw(run, *[control.value for control in part.controls])
+        assert not set(part.outputs) & set(values), "two draw the same output"
+        values.update(zip(part.outputs, shown, strict=True))
+    return values

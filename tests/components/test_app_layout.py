@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import gradio as gr
 import pytest
 
 from components.app_layout import Page, build_page
 from components.engine_host import EngineHost
 from components.examples import load_examples
+from components.open_parts import View, tabs_around
 from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
 from playground.pipeline import STAGES
@@ -28,18 +30,43 @@ def values(built: Page, run_key: str | None, **changed: Any) -> tuple[Any, ...]:
     first = load_examples()[0]
     panel = {"images": list(first.images), "video": None, "text": first.text, "system": ""}
     panel = {**panel, "max_pixels": None, **changed}
-    controls = [control.value for tab in built.tabs for control in tab.controls]
+    controls = [control.value for control in built.controls]
     return run_key, *panel.values(), *controls
 
 
-def run(built: Page, tabs: list[Any], *sent: Any) -> list[dict[Any, Any]]:
-    return list(built._run(tabs, sent, ignore_progress))
+def run(built: Page, tabs: list[Any], *sent: Any, view: View | None = None) -> list[dict[Any, Any]]:
+    return list(built._run(tabs, sent, ignore_progress, view or View()))
 
 
 def drawn(updates: list[dict[Any, Any]], built: Page) -> set[str]:
-    """The stages whose outputs were redrawn."""
-    touched = {component for update in updates for component in update}
-    return {tab.stage for tab in built.tabs if touched & set(tab.outputs)}
+    """The stages of whose tabs something was filled, rather than emptied."""
+    filled = {each for update in updates for each, value in update.items() if value}
+    return {tab.stage for tab in built.tabs if filled & set(tab.outputs)}
+
+
+def shown_parts(updates: list[dict[Any, Any]], built: Page) -> list[str]:
+    """The labels of the tabs whose parts were filled, each once, in order."""
+    labels = []
+    for update in updates:
+        for part in (part for tab in built.tabs for part in tab.parts):
+            if any(update.get(output) for output in part.outputs):
+                labels.append(tabs_around(part.outputs[0])[0].label)
+    return list(dict.fromkeys(labels))
+
+
+def tab_named(built: Page, *labels: str) -> gr.Tab:
+    """The tab with the last of these labels, inside those with the others."""
+    for tab in built.parts.tabs:
+        if [each.label for each in (tab, *tabs_around(tab))] == [*reversed(labels)]:
+            return tab
+    raise LookupError(labels)
+
+
+def opened(built: Page, engine: Engine) -> View:
+    """A visitor's page, with the first example drawn."""
+    if not built.opening:
+        built.draw_opening(engine)
+    return built.parts.open_page("visitor")
 
 
 def test_a_run_draws_every_stage_and_ends_with_its_badge(built: Page) -> None:
@@ -82,7 +109,7 @@ def test_a_stopped_run_says_so_and_keeps_what_was_done(built: Page) -> None:
             raise StageCancelled
 
     sent = values(built, None, text="Stop me")
-    updates = list(built._run(built.tabs, sent, stop_at_the_decoder))
+    updates = list(built._run(built.tabs, sent, stop_at_the_decoder, View()))
     assert "Stopped" in updates[-1][built.status]
     kept = built.runs.get(updates[0][built.run_key])
     assert kept.has("merge")
@@ -92,11 +119,121 @@ def test_a_stopped_run_says_so_and_keeps_what_was_done(built: Page) -> None:
 
 
 def test_the_opening_is_drawn_once_for_all(built: Page, tiny_random_engine: Engine) -> None:
-    built.draw_opening(tiny_random_engine)
-    assert set(built.opening) == {*built.outputs, *built.model_tab.outputs}
+    opened(built, tiny_random_engine)
+    heads = [output for tab in built.tabs for output in tab.outputs]
+    own = [built.status, built.run_key, built.pointer, *built.model_tab.outputs]
+    assert set(built.opening) == {*heads, *own}
     key = built.opening[built.run_key]
     updates = run(built, built.tabs[:4], *values(built, key))
     assert updates[0][built.run_key] == key
     assert drawn(updates, built) == set()
+    assert all(updates)  # Gradio takes an empty update for a missing value
     run(built, built.tabs[:1], *values(built, key, text="Mine"))
     assert built.runs.peek(key) is not None  # shared by all pages: never dropped
+
+
+# ------------------------------------------------------------------------- what is in sight
+
+
+def select(built: Page, tab: gr.Tab, key: str | None) -> dict[Any, Any]:
+    settings = {control: control.value for control in built.controls}
+    return built._select(tab, "visitor", key, settings)
+
+
+def test_a_new_page_gets_what_is_in_sight(built: Page, tiny_random_engine: Engine) -> None:
+    view = opened(built, tiny_random_engine)
+    view.run_key = built.opening[built.run_key]
+    settings = {control: control.value for control in built.controls}
+    update = built._draw_parts(view, built.tabs, built.opening_run, settings)
+    assert shown_parts([update], built) == ["1 Preprocess", "Template and tokens"]
+
+
+def test_a_run_draws_what_is_in_sight_and_the_rest_when_it_is_opened(
+    built: Page, tiny_random_engine: Engine
+) -> None:
+    view = opened(built, tiny_random_engine)
+    updates = run(built, built.tabs[:3], *values(built, None, text="New"), view=view)
+    assert shown_parts(updates, built) == ["1 Preprocess", "Template and tokens"]
+    key = updates[0][built.run_key]
+    update = select(built, tab_named(built, "3 Merge"), key)
+    assert shown_parts([update], built) == ["Embeddings"]
+    update = select(built, tab_named(built, "3 Merge", "Positions"), key)
+    assert shown_parts([update], built) == ["Positions"]
+    for tab in ("3 Merge", "1 Preprocess"):  # drawn already
+        assert select(built, tab_named(built, tab), key) == {}
+
+
+def test_what_is_opened_during_a_run_is_drawn_by_it(
+    built: Page, tiny_random_engine: Engine
+) -> None:
+    view = opened(built, tiny_random_engine)
+
+    def go_to_the_tower(what: str, done: int, _total: int) -> None:
+        if (what, done) == ("vision block", 0):
+            assert select(built, tab_named(built, "2 Vision tower"), view.run_key) == {}
+
+    sent = values(built, None, text="Newer")
+    updates = list(built._run(built.tabs[:3], sent, go_to_the_tower, view))
+    assert shown_parts(updates, built)[-1] == "Blocks"
+
+
+def test_a_new_run_empties_what_it_does_not_draw(built: Page, tiny_random_engine: Engine) -> None:
+    view = opened(built, tiny_random_engine)
+    first = run(built, built.tabs[:3], *values(built, None, text="One"), view=view)
+    key = first[0][built.run_key]
+    old = select(built, tab_named(built, "3 Merge"), key)
+    select(built, tab_named(built, "1 Preprocess"), key)
+    updates = run(built, built.tabs[:2], *values(built, key, text="Two"), view=view)
+    html = [output for output, value in old.items() if isinstance(output, gr.HTML) and value]
+    assert html
+    assert all(not updates[0][output] for output in html)
+    # In sight: kept until it is drawn anew.
+    assert not set(built.tabs[0].parts[1].outputs) & set(updates[0])
+    # Its stage has not run: what stands around its parts is emptied too.
+    assert updates[-2][built.tabs[2].outputs[0]] == ""
+    assert select(built, tab_named(built, "3 Merge"), updates[0][built.run_key]) == {}
+
+
+def test_what_is_in_sight_does_not_outlive_its_run(built: Page, tiny_random_engine: Engine) -> None:
+    view = opened(built, tiny_random_engine)
+    key = run(built, built.tabs[:3], *values(built, None, text="One"), view=view)[0][built.run_key]
+    select(built, tab_named(built, "3 Merge"), key)
+    updates = run(built, built.tabs[:1], *values(built, key, text="Three"), view=view)
+    embeddings = [each for each in built.tabs[2].parts[0].outputs if isinstance(each, gr.HTML)]
+    assert not set(embeddings) & set(updates[0])
+    assert all(not updates[-2][output] for output in embeddings)
+
+
+def test_a_select_that_a_new_run_has_overtaken_shows_nothing(
+    built: Page, tiny_random_engine: Engine
+) -> None:
+    view = opened(built, tiny_random_engine)
+    key = run(built, built.tabs[:2], *values(built, None, text="Slow"), view=view)[0][built.run_key]
+    view.run_key = "newer"
+    assert select(built, tab_named(built, "2 Vision tower"), key) == {}
+
+
+def test_an_unknown_visitor_gets_everything(built: Page) -> None:
+    updates = run(built, built.tabs[:2], *values(built, None, text="Who?"))
+    assert {"Tensors", "Blocks", "RoPE"} <= set(shown_parts(updates, built))
+
+
+def test_a_part_that_waits_to_be_opened_need_not_follow_the_pointer(
+    built: Page, tiny_random_engine: Engine
+) -> None:
+    view = opened(built, tiny_random_engine)
+    key = run(built, built.tabs[:2], *values(built, None, text="Wait"), view=view)[0][built.run_key]
+    blocks = built.tabs[1].parts[0].outputs[0]
+    assert built.parts.awaits_drawing("visitor", key, blocks)
+    select(built, tab_named(built, "2 Vision tower"), key)
+    assert not built.parts.awaits_drawing("visitor", key, blocks)
+    assert not built.parts.awaits_drawing("visitor", key, built.status)
+    assert not built.parts.awaits_drawing("a stranger", key, blocks)
+
+
+def test_a_visitor_who_left_is_forgotten(built: Page, tiny_random_engine: Engine) -> None:
+    blocks = built.tabs[1].parts[0].outputs[0]
+    opened(built, tiny_random_engine)
+    assert built.parts.awaits_drawing("visitor", "key", blocks)
+    built.parts.close_page("visitor")
+    assert not built.parts.awaits_drawing("visitor", "key", blocks)

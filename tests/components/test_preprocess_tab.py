@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from components.patch_rows import MAX_LISTED, listed_rows, numbered_picture_html, row_list_html
-from components.plotly_view import encode_figure
+from components.plotly_view import PlotlyView, encode_figure
 from components.resize_words import resize_html
 from components.stage_tab import StageTab
 from components.strips import template_html
@@ -36,7 +36,7 @@ from playground.preprocess import run_preprocess, unpatchify
 from playground.records import Clip, MediaFacts, Picture, Prompt, Turn, VisualSpan
 from playground.token_budget import PrefillTime, token_ladder
 from tests.components.html_reader import read_html
-from tests.components.runs import build_alone, ignore_progress, make_run
+from tests.components.runs import build_alone, draw_tab, ignore_progress, make_run
 from tests.media_samples import make_clip, make_picture
 
 MAX_UPDATE_BYTES = 400_000
@@ -63,9 +63,7 @@ def text_run(tiny_random_engine: Engine) -> Run:
 
 
 def draw(tab: StageTab, run: Run) -> tuple[Any, ...]:
-    (drawn,) = tab.stream(run, ignore_progress, *[control.value for control in tab.controls])
-    assert len(drawn) == len(tab.outputs)
-    return drawn
+    return tuple(draw_tab(tab, run).values())
 
 
 def num_bytes(value: Any) -> int:
@@ -215,11 +213,8 @@ def test_large_prompts_stay_a_small_payload(
 
 
 def test_text_alone_leaves_no_old_pictures(tab: StageTab, text_run: Run) -> None:
-    drawn = draw(tab, text_run)
     charts = [
-        value
-        for value, output in zip(drawn, tab.outputs, strict=True)
-        if type(output).__name__ == "PlotlyView"
+        value for output, value in draw_tab(tab, text_run).items() if isinstance(output, PlotlyView)
     ]
     assert sum(chart is None for chart in charts) == len(charts) - 1 == 7  # the masks stay
 

@@ -11,12 +11,12 @@ import pytest
 from components.plotly_view import encode_figure
 from components.stage_tab import App, StageTab
 from components.tabs.decoder.tab import build_decoder_tab
-from components.tabs.merge.tab import build_merge_tab, stream_merge
+from components.tabs.merge.tab import build_merge_tab
 from components.tabs.preprocess.tab import build_preprocess_tab
 from components.tabs.vision.tab import build_vision_tab
 from playground.engine import Engine
 from playground.pipeline import Run
-from tests.components.runs import build_alone, ignore_progress, make_run
+from tests.components.runs import build_alone, draw_tab, make_run
 from tests.media_samples import make_picture
 
 MAX_UPDATE_BYTES = 400_000
@@ -53,12 +53,10 @@ def _check(drawn: tuple[Any, ...]) -> None:
     "build", [build_preprocess_tab, build_vision_tab, build_merge_tab, build_decoder_tab]
 )
 def test_a_photo(photo_run: Run, build: Callable[[App], StageTab]) -> None:
-    tab = build_alone(build)
-    values = [control.value for control in tab.controls]
-    _check(next(tab.stream(photo_run, ignore_progress, *values)))
+    _check(tuple(draw_tab(build_alone(build), photo_run).values()))
 
 
 def test_merge_of_a_long_text(tiny_random_engine: Engine) -> None:
     run = make_run(tiny_random_engine, "one two three " * 280)
     assert run.inputs.num_tokens > 800
-    _check(next(stream_merge(run, ignore_progress)))
+    _check(tuple(draw_tab(build_alone(build_merge_tab), run).values()))

@@ -10,22 +10,31 @@ import torch
 
 from components.engine_host import EngineHost
 from components.stage_tab import Section
-from components.tabs.merge.deepstack import chosen_html
-from components.tabs.merge.distances import draw_distances, neighbours_table
-from components.tabs.merge.embeddings import draw_pca, regions_html
+from components.tabs.merge.deepstack import chosen_html, draw_deepstack
+from components.tabs.merge.distances import (
+    draw_distances,
+    draw_distances_part,
+    neighbours_table,
+)
+from components.tabs.merge.embeddings import draw_embeddings, draw_pca, regions_html
 from components.tabs.merge.focus import choose_focus, cut_text
-from components.tabs.merge.frequencies import draw_angles
-from components.tabs.merge.positions import MAX_TABLE_ROWS, follow_pointer, positions_table
-from components.tabs.merge.tab import build_merge_tab, redraw_followers, stream_merge
+from components.tabs.merge.frequencies import draw_angles, draw_frequencies
+from components.tabs.merge.positions import (
+    MAX_TABLE_ROWS,
+    draw_positions_part,
+    follow_pointer,
+    positions_table,
+)
+from components.tabs.merge.tab import build_merge_tab, redraw_followers
 from components.tabs.merge.words import jumps_html, parts_table, positions_html
 from playground.embed_views import compare_groups, embed_groups
 from playground.engine import Engine
 from playground.pipeline import Run
-from playground.pointer import locate_patch, locate_token
+from playground.pointer import Place, locate_patch, locate_token
 from playground.preprocess import model_kwargs
 from playground.records import Clip, Picture
 from tests.components.html_reader import read_html
-from tests.components.runs import build_alone, ignore_progress, make_app, make_run
+from tests.components.runs import build_alone, draw_tab, make_app, make_run
 
 NAMES = (
     *("intro", "strip", "picture_only", "values", "norms", "pca", "regions", "groups"),
@@ -33,12 +42,23 @@ NAMES = (
     *("distances", "distances_intro", "flat_map", "mrope_map", "neighbours"),
     *("frequencies_intro", "frequencies", "angles", "angles_words"),
     *("deepstack_intro", "routes_only", "routes", "routes_table", "chosen"),
-    "code",
 )
 
 
-def _draw(run: Run, *values: Any) -> dict[str, Any]:
-    (drawn,) = stream_merge(run, ignore_progress, *values)
+def _draw(
+    run: Run,
+    pointed: Place | None = None,
+    quantity: str = "distance",
+    pca_of: str = "directions",
+) -> dict[str, Any]:
+    run.ensure("merge")
+    drawn = (
+        *draw_embeddings(run, pca_of),
+        *draw_positions_part(run, pointed),
+        *draw_distances_part(run, pointed, quantity),
+        *draw_frequencies(run, pointed),
+        *draw_deepstack(run, pointed),
+    )
     return dict(zip(NAMES, drawn, strict=True))
 
 
@@ -83,10 +103,8 @@ def _plain_decoder_input(run: Run) -> dict[str, Any]:
 
 
 def test_the_tab_yields_a_value_for_every_output(image_run: Run) -> None:
-    tab = build_alone(build_merge_tab)
-    values = [control.value for control in tab.controls]
-    (drawn,) = tab.stream(image_run, ignore_progress, *values)
-    assert len(drawn) == len(tab.outputs) == len(NAMES)
+    drawn = draw_tab(build_alone(build_merge_tab), image_run)
+    assert len(drawn) == len(NAMES) + 1  # the code
 
 
 def test_every_sentence_is_sound_html(

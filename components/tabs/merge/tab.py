@@ -10,11 +10,11 @@ import gradio as gr
 
 from components.snippets import write_snippet
 from components.stage_tab import App, Section, StageTab, build_code_panel, build_stage_header
-from components.tabs.merge.deepstack import build_deepstack_section, draw_deepstack
-from components.tabs.merge.distances import build_distances_section, draw_distances_part
-from components.tabs.merge.embeddings import build_embeddings_section, draw_embeddings
-from components.tabs.merge.frequencies import build_frequencies_section, draw_frequencies
-from components.tabs.merge.positions import build_positions_section, draw_positions_part
+from components.tabs.merge.deepstack import build_deepstack_section
+from components.tabs.merge.distances import build_distances_section
+from components.tabs.merge.embeddings import build_embeddings_section
+from components.tabs.merge.frequencies import build_frequencies_section
+from components.tabs.merge.positions import build_positions_section
 from playground.pipeline import Run
 from playground.pointer import Place
 from playground.records import Progress
@@ -39,15 +39,14 @@ def build_merge_tab(app: App) -> StageTab:
         with gr.Tab("DeepStack"):
             deepstack, tap = build_deepstack_section(app)
     code = build_code_panel()
-    sections = (embeddings, positions, distances, frequencies, deepstack)
     follow_pointer(app, (table, nearness, angles, tap))
     return StageTab(
         stage="merge",
         run_button=run_button,
-        # Several parts follow the pointer; it is passed once.
-        controls=(*distances.controls, *embeddings.controls),
-        outputs=(*(output for section in sections for output in section.outputs), code),
+        controls=(),
+        outputs=(code,),
         stream=stream_merge,
+        parts=(embeddings, positions, distances, frequencies, deepstack),
     )
 
 
@@ -78,20 +77,7 @@ def redraw_followers(
     return tuple(drawn)
 
 
-def stream_merge(
-    run: Run,
-    progress: Progress,
-    pointed: Place | None = None,
-    quantity: str = "distance",
-    pca_of: str = "directions",
-) -> Iterator[tuple[Any, ...]]:
-    """Merge where it has not been done yet, and draw."""
+def stream_merge(run: Run, progress: Progress) -> Iterator[tuple[str]]:
+    """Merge where it has not been done yet, and draw what stands below the parts."""
     run.ensure("merge", progress)
-    yield (
-        *draw_embeddings(run, pca_of),
-        *draw_positions_part(run, pointed),
-        *draw_distances_part(run, pointed, quantity),
-        *draw_frequencies(run, pointed),
-        *draw_deepstack(run, pointed),
-        write_snippet("merge", run),
-    )
+    yield (write_snippet("merge", run),)

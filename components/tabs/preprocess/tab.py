@@ -16,7 +16,6 @@ from components.stage_tab import (
     StageTab,
     build_code_panel,
     build_stage_header,
-    draw_sections,
 )
 from components.tabs.preprocess.budget import build_budget_section
 from components.tabs.preprocess.pictures import build_pictures_section
@@ -41,17 +40,15 @@ def build_preprocess_tab(app: App) -> StageTab:
     sections = [build_pictures_section(app), *_build_details(app)]
     code = build_code_panel()
 
-    def stream(run: Run, progress: Progress, *values: Any) -> Iterator[tuple[Any, ...]]:
-        run.ensure("preprocess", progress)
-        yield (
-            notices_html(run.inputs.notices),
-            *draw_sections(run, sections, values),
-            write_snippet("preprocess", run),
-        )
+    return StageTab(
+        "preprocess", run_button, (), (notices, code), stream_preprocess, tuple(sections)
+    )
 
-    controls = tuple(control for section in sections for control in section.controls)
-    drawn = tuple(output for section in sections for output in section.outputs)
-    return StageTab("preprocess", run_button, controls, (notices, *drawn, code), stream)
+
+def stream_preprocess(run: Run, progress: Progress) -> Iterator[tuple[Any, ...]]:
+    """Preprocess where it has not been done yet, and draw what stands around the parts."""
+    run.ensure("preprocess", progress)
+    yield notices_html(run.inputs.notices), write_snippet("preprocess", run)
 
 
 def _build_details(app: App) -> list[Section]:

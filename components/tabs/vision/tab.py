@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import gradio as gr
 
 from components.charts.token_labels import span_name
 from components.html_view import build_html_view
-from components.stage_tab import App, Section, StageTab, build_stage_header, draw_sections
+from components.stage_tab import App, Section, StageTab, build_stage_header
 from components.tabs.vision.attention import build_attention_section
 from components.tabs.vision.blocks import build_blocks_section
 from components.tabs.vision.merger import build_merger_section
@@ -60,30 +59,25 @@ def build_vision_tab(app: App) -> StageTab:
     return StageTab(
         stage="vision",
         run_button=run_button,
-        controls=(span, *(control for section in sections for control in section.controls)),
-        outputs=(facts, body, span, *(output for each in sections for output in each.outputs)),
-        stream=partial(stream_vision, sections=tuple(sections)),
+        controls=(span,),
+        outputs=(facts, body, span),
+        stream=stream_vision,
+        parts=tuple(sections),
     )
 
 
 def stream_vision(
-    run: Run,
-    progress: Progress,
-    span: float | None,
-    *settings: Any,
-    sections: tuple[Section, ...],
-) -> Iterator[tuple[Any, ...]]:
-    """Run the tower where it has not run yet, and draw.
+    run: Run, progress: Progress, span: float | None
+) -> Iterator[tuple[Any, Any, Any]]:
+    """Run the tower where it has not run yet, and draw what stands above the parts.
 
     Args:
         run: the page's run.
         progress: called before every block.
         span: the chosen picture or frame.
-        settings: the values of all the sections' controls, in order.
-        sections: the tab's parts.
     """
     run.ensure("vision", progress)
-    yield *draw_header(run, span), *draw_sections(run, sections, settings)
+    yield draw_header(run, span)
 
 
 def draw_header(run: Run, span: float | None) -> tuple[Any, Any, Any]:

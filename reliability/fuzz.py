@@ -1,0 +1,155 @@
+"""Random JSON for every endpoint and mutated pictures; a good request passes all along.
+
+python -m reliability.fuzz [--bodies 5000] [--pictures 1000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+import numpy as np
+
+from reliability.hostile import SPECIAL_TOKENS, STRANGE_NUMBERS
+from reliability.hostile_files import encode, make_image
+from reliability.served import ENDPOINTS, Answer, Caller, Server, running_app
+
+GOOD_EVERY = 100
+NAMES = {
+    "preprocess": ("image", "text", "system", "max_pixels"),
+    "vision_tower": ("image", "text", "system", "max_pixels", "block"),
+    "merge": ("image", "text", "system", "max_pixels"),
+    "decoder": ("image", "text", "system", "max_pixels", "layer", "top_k"),
+    "sampling": ("image", "text", "system", "max_pixels", "settings", "max_new_tokens"),
+    "cache_reuse": ("first_text", "second_text", "image", "second_image"),
+}
+SETTINGS = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed", "heat")
+PIECES = (*SPECIAL_TOKENS, "a", "红", "\ud800", "\0", "👍🏽", " ", "\n", "{{", "<b>", "x" * 300)
+
+Rng = np.random.Generator
+
+
+def random_value(rng: Rng, depth: int = 0) -> Any:
+    """Any JSON, small."""
+    kind = rng.integers(7 if depth < 3 else 5)
+    if kind == 0:
+        return None
+    if kind == 1:
+        return STRANGE_NUMBERS[rng.integers(len(STRANGE_NUMBERS))]
+    if kind == 2:
+        return int(rng.integers(-3, 40))
+    if kind == 3:
+        return float(rng.normal(0, 3))
+    if kind == 4:
+        return random_text(rng)
+    count = int(rng.integers(4))
+    if kind == 5:
+        return [random_value(rng, depth + 1) for _ in range(count)]
+    return {random_text(rng)[:9]: random_value(rng, depth + 1) for _ in range(count)}
+
+
+def random_text(rng: Rng) -> str:
+    """A text of odd pieces."""
+    return "".join(PIECES[i] for i in rng.integers(len(PIECES), size=rng.integers(6)))
+
+
+def random_body(rng: Rng, endpoint: str) -> Any:
+    """Mostly near the right form, so that it gets past the first check; few tokens are drawn."""
+    if rng.random() < 0.1:
+        return random_value(rng)
+    body: dict[str, Any] = {"text": "Hello", "image": None}
+    if endpoint == "cache_reuse":
+        body = {"first_text": "Hello", "second_text": "Hello you", "image": None}
+    for name in NAMES[endpoint]:
+        if rng.random() < 0.35:
+            body[name] = random_value(rng)
+    if endpoint == "sampling":
+        body.setdefault("max_new_tokens", 2)
+        if rng.random() < 0.7:
+            names = rng.choice(SETTINGS, size=2)
+            body["settings"] = [{str(name): random_value(rng, 3) for name in names}]
+        if isinstance(body["max_new_tokens"], int) and body["max_new_tokens"] > 4:
+            body["max_new_tokens"] = 4
+    if rng.random() < 0.1:
+        body[random_text(rng)[:9]] = random_value(rng)
+    return body
+
+
+def mutate(rng: Rng, content: bytes) -> bytes:
+    """Flip, cut, repeat or overwrite a few places."""
+    data = bytearray(content)
+    for _ in range(rng.integers(1, 5)):
+        if len(data) < 4:
+            break
+        place = int(rng.integers(len(data)))
+        kind = rng.integers(4)
+        if kind == 0:
+            data[place] ^= 1 << int(rng.integers(8))
+        elif kind == 1:
+            del data[place : place + int(rng.integers(1, 30))]
+        elif kind == 2:
+            data[place:place] = data[place : place + int(rng.integers(1, 30))]
+        else:
+            data[place : place + 4] = rng.bytes(4)
+    return bytes(data)
+
+
+def fault_of(answer: Answer) -> str:
+    """What is wrong with it, or nothing."""
+    if answer.blank:
+        return "blank error"
+    return "shows a trace or a path" if answer.leaks else ""
+
+
+def fuzz(server: Server, bodies: int, pictures: int, seed: int = 0) -> list[str]:
+    """Send it all; returns the faults."""
+    rng, caller, faults = np.random.default_rng(seed), Caller(server), []
+    seeds = [encode(make_image(seed=1), form) for form in ("PNG", "JPEG", "GIF", "WEBP", "TIFF")]
+
+    def check_good(after: str) -> None:
+        uploaded = caller.upload("good.png", seeds[0])
+        if not caller.call("merge", image=uploaded, text="What is this?").ok:
+            faults.append(f"a good request failed after {after}")
+
+    for endpoint in ENDPOINTS:
+        for index in range(bodies):
+            body = random_body(rng, endpoint)
+            if fault := fault_of(caller.post(endpoint, body)):
+                faults.append(f"{endpoint} {str(body)[:200]}: {fault}")
+            if index % GOOD_EVERY == GOOD_EVERY - 1:
+                check_good(f"{index + 1} bodies to {endpoint}")
+    for index in range(pictures):
+        uploaded = caller.upload("picture.png", mutate(rng, seeds[index % len(seeds)]))
+        answer = uploaded
+        if not isinstance(uploaded, Answer):
+            answer = caller.call("preprocess", image=uploaded, text="What is this?")
+        assert isinstance(answer, Answer)
+        if fault := fault_of(answer):
+            faults.append(f"picture {index}: {fault}: {answer.message[:200]}")
+        if index % GOOD_EVERY == GOOD_EVERY - 1:
+            check_good(f"{index + 1} pictures")
+    check_good("everything")
+    caller.close()
+    return faults
+
+
+def main() -> int:
+    """Run and print; 1 where something is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bodies", type=int, default=5000, help="per endpoint")
+    parser.add_argument("--pictures", type=int, default=1000)
+    options = parser.parse_args()
+    with running_app("--public") as server:
+        faults = fuzz(server, options.bodies, options.pictures)
+    print("\n".join(faults[:40]))
+    print(
+        f"{options.bodies} bodies to each of {len(ENDPOINTS)} endpoints, {options.pictures} ",
+        end="",
+    )
+    print(f"mutated pictures: {len(faults)} faults")
+    return bool(faults)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

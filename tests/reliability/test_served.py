@@ -1,0 +1,86 @@
+"""Short forms of what ``reliability/`` does at length, against one served app."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from reliability.fuzz import fuzz, mutate
+from reliability.hostile import Outcome, hostile_cases, run_cases
+from reliability.isolation import check, differences
+from reliability.load import press
+from reliability.served import Answer, Caller, Server, running_app
+
+QUEUE_SIZE = 10
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with running_app("--public", "--queue-size", str(QUEUE_SIZE)) as running:
+        yield running
+
+
+def test_hostile_inputs_get_a_clear_answer(server: Server) -> None:
+    cases = list(hostile_cases())
+    assert len(cases) >= 300
+    outcomes = run_cases(server, cases[3::9])
+    # How soon a refusal comes is measured by the script: a test machine may be busy.
+    slow = "refused after"
+    faults = [(o.case.name, f) for o in outcomes for f in o.faults if not f.startswith(slow)]
+    assert faults == []
+
+
+def test_random_bodies_and_pictures_do_no_harm(server: Server) -> None:
+    assert fuzz(server, bodies=12, pictures=20) == []
+
+
+def test_users_side_by_side_get_what_each_gets_alone(server: Server) -> None:
+    assert check(server, interleavings=5) == []
+
+
+def test_who_finds_the_queue_full_is_told_so(server: Server) -> None:
+    report = press(server, users=30, requests=60)
+    assert set(report.kinds) <= {"answered", "queue full"}
+    assert report.kinds["answered"] >= QUEUE_SIZE
+    assert report.kinds["queue full"] > 0
+
+
+def test_errors_name_no_path_of_the_server(server: Server) -> None:
+    caller = Caller(server)
+    answer = caller.call("preprocess", image="/etc/passwd", text="Hello")
+    caller.close()
+    assert not answer.ok
+    assert "Upload the picture" in answer.message
+    assert "/etc/passwd" not in answer.message
+
+
+# ------------------------------------------------------------------- the checks can fail
+
+
+def test_a_blank_error_a_trace_and_a_wrong_verdict_are_faults() -> None:
+    case = next(hostile_cases())
+    assert case.accepted
+    assert Outcome(case, Answer(True, {}, "", 0.1)).faults == []
+    found = Outcome(case, Answer(False, None, "", 9.0)).faults
+    assert [fault.split(":")[0] for fault in found] == [
+        "refused",
+        "blank error",
+        "refused after 9.0 s",
+    ]
+    trace = Answer(True, {"text": 'File "/root/x.py"'}, "", 0.1)
+    assert Outcome(case, trace).faults == ["shows a trace or a path"]
+
+
+def test_differences_between_two_answers() -> None:
+    alone = {"ids": [1, 2], "prob": 0.5, "hit_ms": 1.0}
+    assert list(differences(alone, alone | {"prob": 0.5 + 1e-9, "hit_ms": 9.0})) == []
+    assert list(differences(alone, alone | {"ids": [1, 3]})) == [".ids[1]: 2 alone, 3 together"]
+    assert len(list(differences(alone, {}))) == 1
+
+
+def test_mutations_change_something() -> None:
+    rng = np.random.default_rng(0)
+    content = bytes(range(200))
+    assert sum(mutate(rng, content) != content for _ in range(50)) >= 45

@@ -1,0 +1,220 @@
+"""Charts of one step: each filter's removals, and the draw on the cumulative bar."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import plotly.graph_objects as go
+
+from components.chart_style import (
+    BLUE,
+    GREEN,
+    GREY,
+    HEIGHT_SMALL,
+    PURPLE,
+    SEQUENTIAL,
+    SKY,
+    base_layout,
+    escape_label,
+)
+from components.charts.sampling import filter_name, quote
+from components.strips import visible
+
+if TYPE_CHECKING:
+    from playground.sampling_views import Segment, ShownToken, StepView
+
+ROW_PX = 26
+MAX_LABEL = 12  # characters
+MIN_LABELLED = 0.04  # share of the bar that a label needs
+
+
+def stage_names(view: StepView) -> list[str]:
+    """Before the filters, then after each that is on."""
+    names = ["before"]
+    for effect in view.effects:
+        name = filter_name(effect.name)
+        if effect.name == "temperature" and not effect.num_removed:
+            name = "temperature"
+        names.append("no vision tokens" if effect.name == "vision_tokens" else name)
+    return names
+
+
+def plot_filters(view: StepView) -> go.Figure:
+    """The likeliest tokens through all the filters: a cell per token and filter.
+
+    Args:
+        view: one step; its tokens become rows.
+    """
+    probs = np.array([token.probs for token in view.tokens], dtype=np.float32)
+    stages = stage_names(view)
+    gone = probs == 0
+    shown = np.where(gone, np.nan, probs)
+    figure = go.Figure(
+        go.Heatmap(
+            z=shown,
+            x=list(range(len(stages))),
+            y=list(range(len(view.tokens))),
+            zmin=0,
+            zmax=float(max(probs.max(), 0.05)),
+            colorscale=SEQUENTIAL,
+            xgap=2,
+            ygap=2,
+            text=[[_cell(prob) for prob in row] for row in probs],
+            texttemplate="%{text}",
+            textfont={"size": 11},
+            customdata=_cell_words(view, stages),
+            hovertemplate="%{customdata}<extra></extra>",
+            hoverongaps=True,
+            showscale=False,
+        )
+    )
+    figure.add_scatter(  # the cells that a filter emptied have no colour: a mark says so
+        x=[int(np.argmax(row)) for row in gone if row.any()],
+        y=[index for index, row in enumerate(gone) if row.any()],
+        mode="text",
+        text=["✕"] * int(gone.any(axis=1).sum()),
+        textfont={"color": "#d1342f", "size": 15},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    figure.update_layout(
+        base_layout(
+            "What each filter leaves of the likeliest tokens (✕: removed here)",
+            height=110 + ROW_PX * len(view.tokens),
+            alt=_walk_words(view),
+            x_title="After which filter",
+            y_title="Token",
+        )
+    )
+    figure.update_xaxes(
+        tickvals=list(range(len(stages))), ticktext=stages, side="top", showgrid=False
+    )
+    figure.update_yaxes(
+        tickvals=list(range(len(view.tokens))),
+        ticktext=[_label(token, view.drawn_id) for token in view.tokens],
+        range=[len(view.tokens) - 0.5, -0.5],
+        showgrid=False,
+        zeroline=False,
+    )
+    return figure
+
+
+def _cell(prob: float) -> str:
+    if prob == 0:
+        return ""
+    return f"{prob:.1%}" if prob >= 0.001 else "<0.1%"
+
+
+def _cell_words(view: StepView, stages: list[str]) -> list[list[str]]:
+    words = []
+    for token in view.tokens:
+        row = []
+        for stage, prob in zip(stages, token.probs, strict=True):
+            fate = f"{prob:.2%}" if prob else f"removed by the {filter_name(token.removed_by)}"
+            row.append(f"{escape_label(quote(token.text))}, {stage}: {fate}")
+        words.append(row)
+    return words
+
+
+def _label(token: ShownToken, drawn_id: int) -> str:
+    text = visible(token.text)
+    short = text if len(text) <= MAX_LABEL else text[: MAX_LABEL - 1] + "…"
+    return ("✓ " if token.id == drawn_id else "") + escape_label(short)
+
+
+def _walk_words(view: StepView) -> str:
+    best = view.tokens[0]
+    cuts = ", ".join(
+        f"{filter_name(effect.name)} removes {effect.num_removed:,}"
+        for effect in view.effects
+        if effect.num_removed
+    )
+    return (
+        f"Likeliest before the filters: {quote(best.text)} with {best.probs[0]:.1%}. "
+        f"{cuts or 'Nothing is removed'}. Drawn: {quote(view.drawn_text)}."
+    )
+
+
+def plot_draw(view: StepView) -> go.Figure:
+    """The final distribution as one bar of length 1, and the number that falls on it."""
+    segments = view.segments
+    hit = [segment.token_id == view.drawn_id for segment in segments]
+    shades = (BLUE, SKY)
+    figure = go.Figure(
+        go.Bar(
+            x=np.array([each.end - each.start for each in segments], dtype=np.float32),
+            base=np.array([each.start for each in segments], dtype=np.float32),
+            y=[0] * len(segments),
+            orientation="h",
+            marker={
+                "color": [
+                    GREEN if drawn else GREY if each.token_id is None else shades[index % 2]
+                    for index, (each, drawn) in enumerate(zip(segments, hit, strict=True))
+                ],
+                "pattern": {
+                    "shape": ["/" if each.token_id is None else "" for each in segments],
+                    "solidity": 0.3,
+                },
+                "line": {"width": 1, "color": "rgba(255,255,255,0.6)"},
+            },
+            text=[_segment_label(each) for each in segments],
+            textposition="inside",
+            insidetextanchor="middle",
+            textangle=0,
+            textfont={"size": 12, "color": "#ffffff"},
+            customdata=[_segment_words(each) for each in segments],
+            hovertemplate="%{customdata}<extra></extra>",
+            showlegend=False,
+        )
+    )
+    figure.update_layout(
+        base_layout(
+            _draw_title(view),
+            height=HEIGHT_SMALL - 50,
+            alt=f"{_draw_title(view)}. {view.num_left:,} tokens share the bar in the order of "
+            "their ids.",
+            x_title="Cumulative probability, tokens in the order of their ids",
+            y_title="",
+        ),
+        bargap=0.1,
+    )
+    figure.update_xaxes(range=[-0.01, 1.01], tickformat=".0%")
+    figure.update_yaxes(visible=False, range=[-0.5, 0.75])
+    if view.uniform is not None:
+        figure.add_scatter(
+            x=[view.uniform, view.uniform],
+            y=[-0.5, 0.55],
+            mode="lines+markers+text",
+            marker={"symbol": "triangle-down", "size": [0, 13], "color": PURPLE},
+            line={"color": PURPLE, "width": 3},
+            text=["", f"{view.uniform:.4f}"],
+            textposition="middle left" if view.uniform > 0.5 else "middle right",
+            textfont={"size": 13},
+            hovertemplate="The number drawn: %{x:.4f}<extra></extra>",
+            showlegend=False,
+        )
+    return figure
+
+
+def _draw_title(view: StepView) -> str:
+    if view.uniform is None:
+        return f"No draw: {quote(view.drawn_text)} has the largest logit"
+    return f"The number {view.uniform:.4f} falls on {quote(view.drawn_text)}"
+
+
+def _segment_label(segment: Segment) -> str:
+    if segment.end - segment.start < MIN_LABELLED:
+        return ""
+    if segment.token_id is None:
+        return f"{segment.num_tokens:,} others"
+    text = visible(segment.text)
+    return escape_label(text if len(text) <= MAX_LABEL else text[: MAX_LABEL - 1] + "…")
+
+
+def _segment_words(segment: Segment) -> str:
+    what = escape_label(quote(segment.text))
+    if segment.token_id is None:
+        what = f"{segment.num_tokens:,} narrow tokens"
+    width = segment.end - segment.start
+    return f"{what}: {width:.2%}, from {segment.start:.4f} to {segment.end:.4f}"

@@ -1,0 +1,198 @@
+"""One setting over a range: which answers come how often."""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from gradio.components.base import Component
+
+import playground
+from components.charts.sampling_sweep import (
+    parameter_name,
+    plot_answers,
+    plot_lengths,
+    plot_sweep_entropy,
+)
+from components.html_view import build_html_view
+from components.plotly_view import PlotlyView
+from components.sampling_words import count_words
+from components.stage_tab import App
+from components.strips import visible
+from components.tables import table_html
+from components.tabs.sampling.lab import LabStore, prompt_of
+from playground.errors import StageCancelled
+from playground.records import Progress, SamplingSettings
+from playground.sampling_settings import LIMITS
+
+if TYPE_CHECKING:
+    from playground.pipeline import Run
+    from playground.sampling_sweep import Sweep
+
+RANGES: dict[str, tuple[float, float]] = {
+    "temperature": (0, 2),
+    "top_k": (1, 50),
+    "top_p": (0.1, 1),
+    "min_p": (0, 0.5),
+    "typical_p": (0.1, 1),
+    "repetition_penalty": (0.8, 1.6),
+    "frequency_penalty": (-1, 2),
+    "presence_penalty": (-1, 2),
+}
+assert RANGES.keys() == LIMITS.keys() - {"seed"}
+MAX_ROWS = 40
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SweepPart:
+    """The part's components."""
+
+    base: gr.Dropdown  # whose settings all else is taken from
+    outputs: tuple[Component, ...]
+
+
+def build_sweep(app: App, store: LabStore, lab_key: gr.State) -> SweepPart:
+    """Build the part inside its tab."""
+    gr.Markdown(
+        "One setting goes over a range, and the model answers several times at each value, always "
+        "with the same seeds. All else is as in the chosen column."
+    )
+    with gr.Row():
+        parameter = gr.Dropdown(
+            [(parameter_name(name), name) for name in RANGES],
+            value="temperature",
+            label="Setting",
+            min_width=150,
+        )
+        low = gr.Number(0, label="From", min_width=80, step=0.1)
+        high = gr.Number(2, label="To", min_width=80, step=0.1)
+        steps = gr.Number(6, label="Values", info="Up to 16", min_width=80, step=1)
+        samples = gr.Number(8, label="Answers per value", info="Up to 16", min_width=110, step=1)
+        length = gr.Number(24, label="Max new tokens", info="Up to 256", min_width=110, step=1)
+        base = gr.Dropdown([], label="All else as in", min_width=110)
+    start = gr.Button("Sweep", variant="primary", min_width=160)
+    words = build_html_view()
+    answers = PlotlyView(label="Answers", empty="Press “Sweep” to draw this chart.")
+    with gr.Row():
+        lengths = PlotlyView(label="Lengths", empty="Press “Sweep” to draw this chart.")
+        entropy = PlotlyView(label="Entropy", empty="Press “Sweep” to draw this chart.")
+    table = build_html_view()
+    outputs = (words, answers, lengths, entropy, table)
+
+    parameter.input(
+        lambda name: RANGES.get(name, (0, 1)),
+        parameter,
+        [low, high],
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
+    )
+
+    def stream(run: Run, progress: Progress, key: str | None, *values: Any) -> Iterator[Any]:
+        lab = store.find(key, run)
+        chosen, *rest = values
+        settings = SamplingSettings()
+        if lab is not None and any(each.name == chosen for each in lab.branches):
+            settings = lab.branch(chosen).trace.settings
+        yield from stream_sweep_part(run, progress, settings, *rest)
+
+    app.on_model(
+        start.click, stream, [lab_key, base, parameter, low, high, steps, samples, length], outputs
+    )
+    return SweepPart(base, outputs)
+
+
+def stream_sweep_part(
+    run: Run,
+    progress: Progress,
+    base: SamplingSettings,
+    parameter: str,
+    low: Any,
+    high: Any,
+    steps: Any,
+    samples: Any,
+    length: Any,
+) -> Iterator[tuple[Any, ...]]:
+    """Write all answers; the count while it is under way, charts at the end or where it stopped."""
+    planned = playground.sampling_sweep.plan_sweep(base, parameter, low, high, steps)
+    run.ensure("decoder", progress)
+    started = time.perf_counter()
+    sweep: Sweep | None = None
+    cancelled: StageCancelled | None = None
+    found = playground.sampling_sweep.stream_sweep(
+        run.engine,
+        prompt_of(run),
+        parameter,
+        planned,
+        num_samples=samples,
+        max_new_tokens=length,
+        progress=progress,
+    )
+    try:
+        for sweep in found:
+            done = sum(len(point.answers) for point in sweep.points)
+            note = f'<p class="pg-fact">{count_words(done, "answer")} …</p>'
+            yield note, *(gr.skip(),) * 4
+    except StageCancelled as stop:
+        cancelled = stop
+    if sweep is not None:
+        seconds = time.perf_counter() - started
+        yield (
+            sweep_html(sweep, seconds),
+            plot_answers(sweep),
+            plot_lengths(sweep),
+            plot_sweep_entropy(sweep),
+            answers_html(sweep),
+        )
+    if cancelled is not None:
+        raise cancelled
+
+
+def sweep_html(sweep: Sweep, seconds: float) -> str:
+    """The sweep in a sentence."""
+    answers = [answer for point in sweep.points for answer in point.answers]
+    distinct = len({answer.text for answer in answers})
+    first, last = sweep.points[0], sweep.points[-1]
+    name = parameter_name(sweep.parameter).lower()
+    words = (
+        f"{count_words(len(answers), 'answer')} in {seconds:.1f} s, {distinct:,} different ones: "
+        f"{len(first.counts)} at {name} {first.value:g}, {len(last.counts)} at {last.value:g}."
+    )
+    return f'<p class="pg-fact">{html.escape(words)}</p>'
+
+
+def answers_html(sweep: Sweep) -> str:
+    """The answers at each value, the most frequent first."""
+    rows = []
+    for point in sweep.points:
+        by_text = {answer.text: answer for answer in point.answers}
+        for text, count in point.counts.most_common():
+            answer = by_text[text]
+            rows.append(
+                (
+                    f"{point.value:g}",
+                    count,
+                    visible(text).replace("␣", " ") or "(nothing)",
+                    answer.num_tokens,
+                    "yes" if answer.is_whole else "no",
+                    f"{answer.log_prob:.2f}",
+                )
+            )
+    more = f" (the first {MAX_ROWS} of {len(rows)})" if len(rows) > MAX_ROWS else ""
+    return table_html(
+        (
+            parameter_name(sweep.parameter),
+            "Times",
+            "Answer",
+            "Tokens",
+            "Ended by itself",
+            "Log-probability (nats)",
+        ),
+        rows[:MAX_ROWS],
+        f"Every distinct answer{more}",
+        right=(0, 5),
+    )

@@ -1,0 +1,131 @@
+"""All hidden states of both towers against a plain forward, and against the tools that hook in.
+
+    python -m benchmarks.captures [--shape mid] [--pairs 7] [--peers]
+
+Ours: vision tower, merge and decoder with every block's and layer's input recorded, and the norms
+of each layer's attention and MLP. ``--peers`` adds nnsight and transformer-lens, if installed
+(``requirements-bench.txt``).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from benchmarks.models import SHAPES, load_shape
+from benchmarks.pairs import cpu_ratio, machine_facts, measure, peak_memory, ratio, table
+from benchmarks.scenes import start_run
+from playground.decoder import run_decoder
+from playground.engine import Engine
+from playground.merge import run_merge
+from playground.preprocess import model_kwargs
+from playground.records import ModelInputs
+from playground.vision import run_vision
+
+
+def plain_forward(engine: Engine, inputs: ModelInputs) -> Callable[[], object]:
+    """``model(**inputs)`` with the last position's logits, as a prefill computes them."""
+    kwargs = model_kwargs(inputs, engine.device)
+
+    def run() -> object:
+        with engine.exclusive():
+            return engine.model(**kwargs, logits_to_keep=1, use_cache=True)
+
+    return run
+
+
+def staged(engine: Engine, inputs: ModelInputs) -> Callable[[], object]:
+    """The same in stages, everything recorded."""
+
+    def run() -> object:
+        vision = run_vision(engine, inputs)
+        merged = run_merge(engine, inputs, vision)
+        return vision, run_decoder(engine, inputs, merged)
+
+    return run
+
+
+def with_nnsight(engine: Engine, inputs: ModelInputs) -> Callable[[], object]:
+    """nnsight: every block's and layer's input saved in one trace."""
+    from nnsight import NNsight  # type: ignore[import-not-found]
+
+    kwargs = model_kwargs(inputs, engine.device)
+    wrapped = NNsight(engine.model)
+
+    def run() -> object:
+        saved: list[Any] = []
+        with torch.no_grad(), wrapped.trace(**kwargs, logits_to_keep=1, use_cache=True):
+            for block in wrapped.model.visual.blocks:
+                saved.append(block.input.save())
+            for layer in wrapped.model.language_model.layers:
+                saved.append(layer.input.save())
+        return saved
+
+    return run
+
+
+def with_transformer_lens(engine: Engine, inputs: ModelInputs) -> Callable[[], object]:
+    """transformer-lens: the residual stream of its bridge around the same model."""
+    from transformer_lens.model_bridge import (  # type: ignore[import-not-found]
+        TransformerBridge,
+    )
+
+    kwargs = model_kwargs(inputs, engine.device)
+    bridge = TransformerBridge.boot_transformers(
+        "Qwen/Qwen3-VL-2B-Instruct", hf_model=engine.model, tokenizer=engine.tokenizer
+    )
+    ids = kwargs.pop("input_ids")
+
+    def run() -> object:
+        with torch.no_grad():
+            return bridge.run_with_cache(
+                ids, names_filter=lambda name: name.endswith("hook_resid_pre"), **kwargs
+            )
+
+    return run
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shape", choices=SHAPES, default="mid")
+    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--side", type=int, default=448, help="of the picture, pixels")
+    parser.add_argument("--peers", action="store_true")
+    options = parser.parse_args()
+    engine = load_shape(options.shape)
+    inputs = start_run(engine, side=options.side).inputs
+    sides = {"plain forward": plain_forward(engine, inputs), "ours": staged(engine, inputs)}
+    if options.peers:
+        for name, make in (("nnsight", with_nnsight), ("transformer-lens", with_transformer_lens)):
+            try:
+                sides[name] = make(engine, inputs)
+            except Exception as error:  # whatever a peer does not manage is said, not hidden
+                print(f"{name}: not measured: {type(error).__name__}: {error}")
+    timings = measure(sides, pairs=options.pairs)
+    memory = {}
+    for name, run in sides.items():
+        with peak_memory() as seen:
+            kept = run()
+        memory[name] = seen.peak_bytes
+        del kept
+    plain = timings["plain forward"]
+    print(f"{machine_facts()}; {options.shape}, {engine.dtype}, {inputs.num_tokens} tokens\n")
+    rows: list[tuple[object, ...]] = [
+        (
+            name,
+            f"{timing.median_s * 1000:.0f}",
+            ratio(timing, plain),
+            cpu_ratio(timing, plain),
+            f"{memory[name] / 2**20:.0f}",
+        )
+        for name, timing in timings.items()
+    ]
+    print(table(("", "ms", "wall ratio", "CPU ratio", "peak MB"), rows))
+
+
+if __name__ == "__main__":
+    main()

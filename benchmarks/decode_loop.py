@@ -1,0 +1,99 @@
+"""Tokens with each step's candidates, entropy and filters recorded against bare ``generate``.
+
+    python -m benchmarks.decode_loop [--shape mid] [--tokens 64] [--pairs 7]
+
+Both start from the prompt's tensors and so include the prefill; the shares without it are printed
+too.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+import torch
+
+from benchmarks.captures import plain_forward, staged
+from benchmarks.models import SHAPES, load_shape
+from benchmarks.pairs import machine_facts, measure, ratio, table
+from benchmarks.scenes import start_run
+from playground.decoder import run_decoder
+from playground.engine import Engine
+from playground.merge import run_merge
+from playground.preprocess import model_kwargs
+from playground.records import ModelInputs, SamplingSettings
+from playground.sampling import run_sampling
+from playground.vision import run_vision
+
+GREEDY = SamplingSettings(temperature=0.0)
+
+
+def bare_generate(engine: Engine, inputs: ModelInputs, tokens: int) -> Callable[[], object]:
+    """``generate(do_sample=False)``."""
+    kwargs = model_kwargs(inputs, engine.device)
+
+    def run() -> torch.Tensor:
+        with engine.exclusive():
+            ids: torch.Tensor = engine.model.generate(
+                **kwargs, do_sample=False, max_new_tokens=tokens
+            )
+            return ids
+
+    return run
+
+
+def recorded(engine: Engine, inputs: ModelInputs, tokens: int) -> Callable[[], object]:
+    """Stages 2 to 5."""
+
+    def run() -> object:
+        merged = run_merge(engine, inputs, run_vision(engine, inputs))
+        decoded = run_decoder(engine, inputs, merged)
+        return run_sampling(engine, inputs, merged, decoded, [GREEDY], max_new_tokens=tokens)
+
+    return run
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shape", choices=SHAPES, default="mid")
+    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--tokens", type=int, default=64)
+    options = parser.parse_args()
+    engine = load_shape(options.shape)
+    inputs = start_run(engine).inputs
+    generate, ours = (make(engine, inputs, options.tokens) for make in (bare_generate, recorded))
+    new_ids = generate()[0, inputs.num_tokens :].tolist()  # type: ignore[index]
+    (trace,) = ours().traces  # type: ignore[attr-defined]
+    same = [step.id for step in trace.steps] == new_ids
+    timings = measure(
+        {
+            "generate": generate,
+            "ours": ours,
+            "plain prefill": plain_forward(engine, inputs),
+            "staged prefill": staged(engine, inputs),
+        },
+        pairs=options.pairs,
+    )
+    print(f"{machine_facts()}; {options.shape}, {engine.dtype}, {len(new_ids)} tokens, ", end="")
+    print("the same ones\n" if same else "NOT the same ones\n")
+    rows: list[tuple[object, ...]] = [
+        (name, f"{timing.median_s * 1000:.0f}", ratio(timing, timings["generate"]))
+        for name, timing in timings.items()
+    ]
+    print(table(("", "ms", "of generate"), rows))
+    alone = [
+        (a - b) / (c - d)
+        for a, b, c, d in zip(
+            timings["ours"].wall_s,
+            timings["staged prefill"].wall_s,
+            timings["generate"].wall_s,
+            timings["plain prefill"].wall_s,
+            strict=True,
+        )
+    ]
+    print(f"\nDecoding alone, median: {sorted(alone)[len(alone) // 2]:.3f} of generate's")
+
+
+if __name__ == "__main__":
+    main()

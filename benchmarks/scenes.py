@@ -1,0 +1,41 @@
+"""What the benchmarks run on: a seeded picture of a given size, and a question."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from playground.engine import Engine
+from playground.pipeline import Run
+from playground.records import Picture, Prompt, Turn
+
+QUESTION = "Describe this image."
+
+
+def make_picture(width: int, height: int, seed: int = 0) -> Picture:
+    """Noise; what a picture shows makes no difference to what it costs."""
+    rng = np.random.default_rng(seed)
+    return Picture(rng.integers(0, 256, (height, width, 3)).astype(np.uint8), name="noise")
+
+
+def start_run(
+    engine: Engine, *, side: int = 448, text: str = QUESTION, stage: str = "preprocess"
+) -> Run:
+    """A run of this question about a picture of ``side`` x ``side`` pixels, up to a stage.
+
+    Args:
+        engine: the loaded shape.
+        side: 0 for a prompt of text alone.
+        text: the question.
+        stage: one of ``pipeline.STAGES``.
+    """
+    pictures = (make_picture(side, side),) if side else ()
+    run = Run(engine, Prompt((Turn("user", text, pictures=pictures),), max_pixels=_limit(engine)))
+    run.ensure(stage)  # type: ignore[arg-type]  # the caller's word for it
+    return run
+
+
+def _limit(engine: Engine) -> int:
+    """As many pixels as the processor allows, so that the picture keeps its size."""
+    import playground
+
+    return playground.preprocess.max_pixels_range(engine)[1]

@@ -97,6 +97,7 @@ def plot_pair_strengths(rotation: HeadRotation) -> go.Figure:
             go.Bar(
                 x=pairs[chosen],
                 y=lengths[chosen].astype(np.float32),
+                width=0.8,  # else as wide as the gap to the axis's next pair
                 name=label,
                 marker={"color": color, "pattern": {"shape": pattern, "fillmode": "overlay"}},
                 customdata=(2 * np.pi / rotation.inv_freq[chosen]).astype(np.float32),

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from components.charts.what_if import plot_influence, plot_shift
+from components.charts.what_if import (
+    plot_agreement,
+    plot_answer_shift,
+    plot_influence,
+    plot_patch_sweep,
+    plot_shift,
+)
+from playground.answers import AnswerShift
 from playground.what_if_runs import LogitsShift, TokenShift
 
 SHIFT = LogitsShift(
@@ -42,3 +49,44 @@ def test_blocks_of_the_influence_map_lie_on_their_tokens() -> None:
     assert (heat_map.zmin, heat_map.zmax) == (-2, 2)
     assert "row 1, column 1" in figure.layout.meta["alt"]
     assert figure.layout.meta["pointer"] == {"what": "merged", "span": 1}
+
+
+WORDS = AnswerShift(
+    (3, 4, 5),
+    np.log(np.array([0.9, 0.8, 0.5], np.float32)),
+    np.log(np.array([0.9, 0.1, 0.6], np.float32)),
+)
+
+
+def test_the_word_that_falls_most_is_told() -> None:
+    figure = plot_answer_shift(WORDS, ["a", "red", "cat"], chosen=2)
+    original, changed = figure.data
+    np.testing.assert_allclose(original.y, [0.9, 0.8, 0.5], rtol=1e-6)
+    np.testing.assert_allclose(changed.y, [0.9, 0.1, 0.6], rtol=1e-6)
+    assert original.marker.pattern.shape != changed.marker.pattern.shape
+    assert "“red” falls most, from 80.0 % to 10.0 %" in figure.layout.title.text
+    assert list(figure.layout.xaxis.ticktext) == ["a", "red", "cat"]
+    assert figure.layout.annotations[0].x == 2
+    same = AnswerShift((3,), WORDS.before[:1], WORDS.before[:1])
+    assert "no word falls" in plot_answer_shift(same, ["a"]).layout.title.text
+
+
+def test_the_nearest_head_is_told() -> None:
+    agreement = np.array([[0.1, np.nan], [-0.4, 0.7]], np.float32)
+    figure = plot_agreement(agreement)
+    np.testing.assert_array_equal(figure.data[0].z, agreement)
+    assert (figure.data[0].zmin, figure.data[0].zmax) == (-1, 1)
+    assert "layer 1, head 1 comes nearest, 0.70" in figure.layout.title.text
+    empty = plot_agreement(np.full((1, 2), np.nan, np.float32))
+    assert "no head looks" in empty.layout.title.text
+
+
+def test_the_layer_that_decides_is_told() -> None:
+    probs = np.array([[0.9, 0.6, 0.1], [0.0, 0.2, 0.8]], np.float32)
+    figure = plot_patch_sweep(probs, ("There", "It"))
+    np.testing.assert_array_equal(figure.data[1].y, probs[1])
+    assert figure.data[0].line.dash != figure.data[1].line.dash
+    assert "“It” wins first at layer 2" in figure.layout.title.text
+    stays = plot_patch_sweep(probs[::-1, :2], ("There", "It")).layout.title.text
+    assert "wins first at layer 0" in stays
+    assert "“There” stays" in plot_patch_sweep(probs[:, :2], ("There", "It")).layout.title.text

@@ -36,7 +36,11 @@ def answer_ids(answer: SamplingTrace) -> tuple[int, ...]:
 
 
 def answer_labels(run: Run, ids: Sequence[int]) -> list[str]:
-    """Escaped texts of an answer's tokens; the space before a word is left out."""
+    """Escaped texts of an answer's tokens, without the space before a word and the end's name."""
     tokenizer: Any = run.engine.tokenizer
-    texts = [playground.tokens.token_text(tokenizer, token_id) for token_id in ids]
+    ends = playground.sampling.end_token_ids(run.engine)
+    texts = [
+        "(end)" if token_id in ends else playground.tokens.token_text(tokenizer, token_id)
+        for token_id in ids
+    ]
     return [token_label(text.strip(" ") or text) for text in texts]

@@ -20,13 +20,14 @@ from components.pictures import grey_out, overlay_values, picture_html, picture_
 from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section
 from components.tabs.decoder.answer import answer_ids, answer_labels, answer_of
-from components.tabs.decoder.painting import PICTURE_SIDE, SHOWN_WIDTH, painted_html
+from components.tabs.decoder.painting import PICTURE_SIDE, painted_html
 from components.tabs.decoder.verdict import compare_change
 from playground.errors import InputError
 from playground.pipeline import Run
 from playground.pointer import Place
 from playground.records import Progress, VisualSpan
 
+MAP_WIDTH = 270  # CSS pixels: three side by side
 MAX_PARTS = 150  # of a picture; a larger one is measured in blocks of several tokens
 SIZES = [("one block", 0), ("3 × 3 blocks", 1), ("5 × 5 blocks", 2)]  # blocks around each one
 EMPTY = "Measure to draw this."
@@ -70,14 +71,13 @@ def build_influence_section(app: App) -> Section:
             info="Neighbours tell much the same.",
             min_width=220,
         )
-    with gr.Row():
-        measure = gr.Button("Measure what it depends on", variant="primary", min_width=220)
-        take = gr.Button("Take the strongest part away", min_width=220)
+    measure = gr.Button("Measure what it depends on", variant="primary", min_width=220)
     owed = PlotlyView(label="What the words owe to the picture", empty=EMPTY)
     words, pictures = build_html_view(), build_html_view()
     with gr.Row():
         drops = PlotlyView(label="Influence", empty=EMPTY)
         agreement = PlotlyView(label="Does attention tell?", empty=EMPTY)
+    take = gr.Button("Take the strongest part away", min_width=220)
     taken = build_html_view()
     verdict = build_html_view()
     changed = PlotlyView(label="The answer's words", empty="Take the strongest part away to draw.")
@@ -246,7 +246,7 @@ def maps_html(run: Run, finding: Finding, span: VisualSpan, heads: np.ndarray, w
                 ground,
                 alt=f"{name} on {span_name(run.inputs, span)}, up to {form.format(high)} {unit}",
                 caption=name + ".",
-                shown_width=SHOWN_WIDTH,
+                shown_width=MAP_WIDTH,
                 span=finding.span_index,
                 overlay=overlay_values(np.clip(grid, 0, None), SEQUENTIAL, high),
                 legend=scale_html(SEQUENTIAL, "0", form.format(high), unit),

@@ -27,21 +27,21 @@ class Painting:
     def __init__(self) -> None:
         # In columns: a checkbox alone would share a phone's width instead of wrapping.
         with gr.Row():
-            with gr.Column(min_width=220):
+            with gr.Column(min_width=180):
                 self.is_on = gr.Checkbox(
                     False,
                     label="Paint what I click",
                     info="Each click on a picture takes its tokens away, or brings them back.",
                 )
-            with gr.Column(min_width=220):
+            with gr.Column(min_width=180):
                 self.brush = gr.Radio(BRUSHES, value=1, label="Brush")
-            with gr.Column(min_width=220):
+            with gr.Column(min_width=180):
                 self.fill = gr.Radio(
                     [("nothing (zeros)", "zero"), ("the mean image token", "mean")],
                     value="zero",
                     label="Put in its place",
                 )
-            with gr.Column(min_width=220):
+            with gr.Column(min_width=180):
                 self.leave = gr.Checkbox(
                     False,
                     label="Leave DeepStack in",

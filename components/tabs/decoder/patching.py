@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -185,13 +184,14 @@ def stream_patch(
     )
     shift = runs.compare_logits(run.engine, run.decoded.logits, changed.decoded.logits, TOP_K)
     state = "the final norm's input" if chosen == run.decoded.num_layers else f"layer {chosen}"
-    from_token, to_token = other.inputs.tokens[there].text, run.inputs.tokens[index].text
+    theirs, own = other.inputs.tokens[there].text, run.inputs.tokens[index].text
     words = (
-        f"Into {state}, token {index} “{to_token}”, went the state of token {there} “{from_token}” "
-        f"of the other run, which would say “{_next_word(other)[1]}” next."
+        f"Into {state}, token {index} “{token_label(own)}”, went the state of token {there} "
+        f"“{token_label(theirs)}” of the other run, which would say "
+        f"“{token_label(_next_word(other)[1])}” next."
     )
     page = verdict_html(original, changed.answer, shift)
-    yield f'<p class="pg-fact">{html.escape(words)}</p>{page}', plot_shift(shift)
+    yield f'<p class="pg-fact">{words}</p>{page}', plot_shift(shift)
 
 
 def _what_if(other: Run, layer: int, index: int, there: int) -> Any:

@@ -54,7 +54,8 @@ def draw_rotation(
 ) -> tuple[Any, ...]:
     """The controls as this model has them, and all views."""
     last, heads = run.decoded.num_layers - 1, run.engine.facts.num_attention_heads
-    chosen = whole_number(layer, 0, 0, last)
+    # Half-way up, where pictures are read, unless a layer was chosen.
+    chosen = whole_number(layer or None, (last + 1) // 2, 0, last)
     picked = whole_number(head, 0, 0, heads - 1)
     return (
         gr.update(maximum=last, value=chosen),

@@ -1,0 +1,131 @@
+"""What the decoder tab costs in memory, against one plain forward of the same prompt.
+
+    python -m benchmarks.decoder_memory --shape shipped|mid|2b
+
+The tab: all records of the prefill, the logit lens, one layer's attention, one head's rotation, the
+answer read again, and the influence of a few tokens. The claim: its peak is at most 1.15 times the
+plain forward's plus 300 MB, on 2B's shape in bfloat16. The model's weights count on neither side;
+``--check`` makes a broken claim an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.models import SHAPES, load_shape
+from benchmarks.pairs import machine_facts, peak_memory, table
+from components.tabs.decoder.layers import draw_layers
+from components.tabs.decoder.rotation import draw_views as draw_rotation
+from playground.answers import read_answer, without_pictures
+from playground.decoder_attention import attention_rows, layer_queries_keys, summarise_heads
+from playground.engine import Engine
+from playground.influence import attention_by_head, measure_influence
+from playground.pipeline import Run
+from playground.records import Picture, Prompt, Turn
+
+FACTOR, EXTRA_BYTES = 1.15, 300 * 10**6
+ANSWER_IDS = (5, 6, 7, 8)
+PARTS_ACROSS = 4  # of the picture, for the influence: 16 masked copies
+# Pictures that a person would bring; on the mid and 2B shapes about 1,000 tokens.
+PIXELS = {"shipped": 224, "mid": 1024, "2b": 1024}
+
+
+def start_run(engine: Engine, side: int) -> Run:
+    """A run of a random picture, up to the decoder's input: the tab's cost is the decoder's."""
+    pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    picture = Picture(pixels)
+    turn = Turn("user", "Describe this image.", (picture,))
+    run = Run(engine, Prompt((turn,), max_pixels=side * side))
+    run.ensure("merge")
+    return run
+
+
+def plain_forward(run: Run) -> None:
+    """The decoder as transformers runs it for a prefill, on the same vision features."""
+    model: Any = run.engine.model
+    merged = run.merged
+    with torch.no_grad():
+        hidden = model.model.language_model(
+            inputs_embeds=merged.inputs_embeds.to(run.engine.device),
+            position_ids=merged.position_ids.to(run.engine.device),
+            visual_pos_masks=None
+            if merged.visual_pos_masks is None
+            else merged.visual_pos_masks.to(run.engine.device),
+            deepstack_visual_embeds=[
+                tap.to(run.engine.device) for tap in merged.deepstack_visual_embeds or ()
+            ],
+            use_cache=True,
+        )
+        model.lm_head(hidden.last_hidden_state[:, -1:])
+
+
+def whole_tab(run: Run) -> None:
+    """Everything that the tab shows, one after the other, with its records held to the end."""
+    engine, inputs, merged = run.engine, run.inputs, run.merged
+    decoded = run.decoded
+    draw_layers(run, None, None, "", None, None)
+    vectors = layer_queries_keys(engine, decoded, decoded.num_layers // 2)
+    summarise_heads(vectors, inputs)
+    attention_rows(vectors, range(max(0, inputs.num_tokens - 16), inputs.num_tokens))
+    del vectors
+    draw_rotation(run, decoded.num_layers // 2, 0, None)
+    shift = without_pictures(engine, inputs, merged, decoded, ANSWER_IDS)
+    span = inputs.spans[0]
+    measure_influence(
+        engine, inputs, merged, span, shift.ids[:2], block=-(-span.merged_h // PARTS_ACROSS)
+    )
+    attention_by_head(engine, read_answer(engine, merged, shift.ids[:1]))
+
+
+def measure_peak(run: Callable[[], None]) -> int:
+    """Bytes above what was held before."""
+    gc.collect()
+    with peak_memory() as seen:
+        run()
+    return seen.peak_bytes
+
+
+def main() -> None:
+    """Measure one shape and print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shape", choices=SHAPES, default="shipped")
+    parser.add_argument("--dtype", default=None)
+    parser.add_argument("--check", action="store_true", help="fail where the claim is broken")
+    arguments = parser.parse_args()
+    engine = load_shape(arguments.shape, dtype=arguments.dtype)
+    warm = start_run(engine, 128)
+    plain_forward(warm)  # libraries and thread pools take their memory once
+    warm.ensure("decoder")
+    run = start_run(engine, PIXELS[arguments.shape])
+    before = run.num_bytes
+    plain = measure_peak(lambda: plain_forward(run))
+    tab = measure_peak(lambda: whole_tab(run))
+    records = run.num_bytes - before
+    bound = round(FACTOR * plain) + EXTRA_BYTES
+    print(machine_facts())
+    print(
+        table(
+            ("shape", "tokens", "plain forward", "whole tab", "its records", "bound", "kept"),
+            [
+                (
+                    f"{arguments.shape}, {str(engine.dtype).removeprefix('torch.')}",
+                    f"{run.inputs.num_tokens:,}",
+                    *(f"{size / 10**6:,.0f} MB" for size in (plain, tab, records, bound)),
+                    "yes" if tab <= bound else "NO",
+                )
+            ],
+        )
+    )
+    if arguments.check and tab > bound:
+        sys.exit("The decoder tab takes more memory than it claims.")
+
+
+if __name__ == "__main__":
+    main()

@@ -44,7 +44,7 @@ TABS: tuple[tuple[str, Callable[[App], StageTab]], ...] = (
     ("6 Cache reuse", build_cache_tab),
 )
 
-STYLES = ("views.css", "pointer.css", "page.css", "preprocess.css")
+STYLES = ("views.css", "pointer.css", "page.css", "preprocess.css", "cache.css", "sampling.css")
 PAGE_CSS = CSS + "".join(
     Path(__file__).with_name(name).read_text(encoding="utf-8") for name in STYLES
 )
@@ -262,6 +262,7 @@ class Page:
             text=first.text,
             system=first.system,
             max_pixels=None,
+            earlier=first.earlier,
         )
         run = Run(engine, prompt)
         values: Values = {self.run_key: self.runs.add(run, pinned=True)}
@@ -279,7 +280,7 @@ class Page:
         self, tabs: list[StageTab], values: Any, progress: Progress, view: View
     ) -> Iterator[Values]:
         start = time.perf_counter()
-        run_key, images, video, text, system, max_pixels, *controls = values
+        run_key, images, video, text, system, max_pixels, earlier, *controls = values
         prompt = read_prompt(
             self.host.engine,
             images=images,
@@ -287,6 +288,7 @@ class Page:
             text=text,
             system=system,
             max_pixels=max_pixels,
+            earlier=earlier,
         )
         key, run = self._find_or_start(run_key, prompt)
         view.run_key = key
@@ -361,7 +363,7 @@ class Page:
 
 def _fill_values(example: Example) -> tuple[Any, ...]:
     """The input panel's values for an example."""
-    return list(example.images), example.video, example.text, example.system, None
+    return list(example.images), example.video, example.text, example.system, None, example.earlier
 
 
 def build_page(host: EngineHost) -> Page:

@@ -37,6 +37,7 @@ class Compared:
     max_abs_diff: float  # of the last position's logits
     next_token: TokenProb
     answer: str  # greedy, on the store's keys and values
+    logits: torch.Tensor  # (vocab,) on the store
 
     @property
     def reused_tokens(self) -> int:
@@ -139,6 +140,7 @@ def _compare(
         max_abs_diff=float((logits["hit"].float() - logits["miss"].float()).abs().max()),
         next_token=next_token_probs(engine, logits["hit"], 1)[0],
         answer=answer_text(engine, answer),
+        logits=logits["hit"],
     )
 
 

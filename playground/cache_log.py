@@ -181,7 +181,21 @@ def rehearse_log(
         secret: as of ``replay_log``.
     """
     store = PrefixStore(engine, rules, max_bytes=max_bytes, policy=policy)
-    reused = []
+    reused = [lookup.reused_tokens for lookup in rehearse(store, log, secret)]
+    return Rehearsal(
+        policy=policy,
+        max_bytes=max_bytes,
+        reused_tokens=tuple(reused),
+        num_tokens=sum(request.inputs.num_tokens for request in log),
+        num_evicted=store.blocks.stats.num_evicted,
+    )
+
+
+def rehearse(
+    store: PrefixStore, log: Sequence[LoggedRequest], secret: str = ""
+) -> tuple[Lookup, ...]:
+    """Send a log through a store by name and size alone; what each request found there."""
+    engine, found = store.engine, []
     for number, request in enumerate(log, 1):
         salt, identity = secret + request.session, request.identity
         lookup = store.lookup(identity, salt)
@@ -193,14 +207,8 @@ def rehearse_log(
             if picture.end > lookup.reused_tokens and store.blocks.get(name) is None
         }
         store.keep(identity, None, salt=salt, label=str(number), features=features)
-        reused.append(lookup.reused_tokens)
-    return Rehearsal(
-        policy=policy,
-        max_bytes=max_bytes,
-        reused_tokens=tuple(reused),
-        num_tokens=sum(request.inputs.num_tokens for request in log),
-        num_evicted=store.blocks.stats.num_evicted,
-    )
+        found.append(lookup)
+    return tuple(found)
 
 
 def features_like(engine: Engine, num_tokens: int) -> Features:

@@ -47,7 +47,7 @@ CHARTS: dict[str, dict[str, int]] = {
         "For porters": 0,
     },
     "5 Sampling": {"": 3},
-    "6 Cache reuse": {"": 1},
+    "6 Cache reuse": {"Hit or miss": 1, "The cache itself": 1, "Policy lab": 2, "Conversation": 0},
     "Model": {"": 1},
 }
 

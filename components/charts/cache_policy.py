@@ -1,0 +1,219 @@
+"""Charts of the policy lab: the tree of what is stored, and what each policy saves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from components.chart_style import (
+    BLUE,
+    GREEN,
+    GREY,
+    HEIGHT_MEDIUM,
+    HEIGHT_SMALL,
+    ORANGE,
+    PURPLE,
+    base_layout,
+    escape_label,
+)
+
+if TYPE_CHECKING:
+    from playground.cache_log import Rehearsal
+    from playground.cache_tree import Segment
+
+ROW_PIXELS = 24
+STATUS_STYLE = {
+    "shared": ("stored, taken over by a later request", GREEN, ""),
+    "stored": ("stored, not used again", BLUE, "."),
+    "evicted": ("evicted", GREY, "/"),
+}
+POLICY_STYLE: dict[str, tuple[str, str, Any, str]] = {
+    "lru": ("LRU: least recently used goes", GREEN, "solid", "circle"),
+    "fifo": ("FIFO: oldest goes", ORANGE, "dash", "square"),
+    "lfu": ("LFU: least often used goes", PURPLE, "dot", "diamond"),
+}
+MB = 1e6
+
+
+def plot_tree(
+    segments: Sequence[Segment], texts: Sequence[str], marked: frozenset[str] = frozenset()
+) -> go.Figure:
+    """The store as a tree: tokens from left to right, a row per branch.
+
+    Args:
+        segments: of ``build_tree``.
+        texts: what stands in each segment, in words.
+        marked: keys of blocks whose segments are outlined.
+    """
+    stored = sum(segment.end - segment.start for segment in segments if segment.status != "evicted")
+    gone = sum(segment.end - segment.start for segment in segments if segment.status == "evicted")
+    shared = sum(segment.end - segment.start for segment in segments if segment.status == "shared")
+    rows = max((segment.row for segment in segments), default=0)
+    figure = go.Figure(
+        [
+            _links(segments),
+            *(
+                _bars(segments, texts, status)
+                for status in STATUS_STYLE
+                if any(segment.status == status for segment in segments)
+            ),
+            *([_outline(segments, marked)] if marked else []),
+        ],
+        base_layout(
+            f"{stored:,} tokens are stored, {shared:,} of them were used again",
+            height=max(HEIGHT_SMALL, int(ROW_PIXELS * (rows + 1)) + 130),
+            alt=f"Tree of {len(segments)} segments: {stored} tokens stored, {shared} of them "
+            f"taken over by later requests, {gone} evicted.",
+            x_title="Position in the request (token)",
+        ),
+    )
+    figure.update_yaxes(
+        range=[rows + 0.7, -0.7], showticklabels=False, showgrid=False, zeroline=False
+    )
+    figure.update_xaxes(zeroline=False)
+    figure.update_layout(
+        barmode="overlay", legend={"orientation": "h", "y": 1.02, "x": 0, "yanchor": "bottom"}
+    )
+    return figure
+
+
+def _bars(segments: Sequence[Segment], texts: Sequence[str], status: str) -> go.Bar:
+    name, color, shape = STATUS_STYLE[status]
+    chosen = [
+        (segment, text)
+        for segment, text in zip(segments, texts, strict=True)
+        if segment.status == status
+    ]
+    return go.Bar(
+        orientation="h",
+        base=np.array([segment.start for segment, _ in chosen], dtype=np.int32),
+        x=np.array([segment.end - segment.start for segment, _ in chosen], dtype=np.int32),
+        y=np.array([segment.row for segment, _ in chosen], dtype=np.float32),
+        name=name,
+        width=0.72,
+        marker={
+            "color": color,
+            "pattern": {
+                "shape": shape,
+                "fillmode": "overlay",
+                "fgcolor": "#ffffff",
+                "fgopacity": 0.35,
+                "size": 7,
+            },
+        },
+        text=[escape_label(_fit(text, segment.end - segment.start)) for segment, text in chosen],
+        textposition="inside",
+        insidetextanchor="start",
+        textangle=0,
+        textfont={"color": "#ffffff", "size": 11},
+        constraintext="none",
+        cliponaxis=True,
+        customdata=[_hover(segment, text) for segment, text in chosen],
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+
+
+def _fit(text: str, num_tokens: int) -> str:
+    """As much of a text as its bar has room for, roughly."""
+    room = int(num_tokens * 1.6)
+    return text if len(text) <= room else text[: max(0, room - 1)] + ("…" if room > 3 else "")
+
+
+def _hover(segment: Segment, text: str) -> str:
+    later = ", ".join(segment.used_by)
+    lines = [
+        f"tokens {segment.start} to {segment.end - 1}, {segment.num_bytes:,} bytes",
+        f"left by request {segment.made_by}",
+        f"taken over by request {later}" if later else "not taken over",
+        *(["evicted"] if segment.status == "evicted" else []),
+        escape_label(text[:80]),
+    ]
+    return "<br>".join(lines)
+
+
+def _links(segments: Sequence[Segment]) -> go.Scatter:
+    """A line from the end of each segment to the start of each of its children."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for segment in segments:
+        if segment.parent is not None:
+            above = segments[segment.parent]
+            x += [above.end, above.end, None]
+            y += [above.row, segment.row, None]
+    return go.Scatter(
+        x=x,
+        y=y,
+        mode="lines",
+        line={"color": GREY, "width": 2},
+        hoverinfo="skip",
+        showlegend=False,
+        name="branches",
+    )
+
+
+def _outline(segments: Sequence[Segment], marked: frozenset[str]) -> go.Scatter:
+    """A frame around the segments of one request."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for segment in segments:
+        if marked & set(segment.keys):
+            low, high = segment.row - 0.42, segment.row + 0.42
+            x += [segment.start, segment.end, segment.end, segment.start, segment.start, None]
+            y += [low, low, high, high, low, None]
+    return go.Scatter(
+        x=x,
+        y=y,
+        mode="lines",
+        line={"color": ORANGE, "width": 3},
+        hoverinfo="skip",
+        name="of the chosen request",
+    )
+
+
+def plot_policies(
+    compared: Mapping[str, Sequence[Rehearsal]], budget: int, policy: str
+) -> go.Figure:
+    """Share of all tokens that need not be computed, by budget and policy."""
+    chosen = min(compared[policy], key=lambda row: abs(row.max_bytes - budget))
+    figure = go.Figure(
+        [_policy_curve(name, rows) for name, rows in compared.items()],
+        base_layout(
+            f"With {budget / MB:.2f} MB, {policy.upper()} spares "
+            f"{chosen.saved_share:.0%} of the tokens",
+            height=HEIGHT_MEDIUM,
+            alt="Share of tokens reused by budget. "
+            + " ".join(
+                f"{name.upper()}: "
+                + ", ".join(f"{row.saved_share:.0%} at {row.max_bytes / MB:.2f} MB" for row in rows)
+                + "."
+                for name, rows in compared.items()
+            ),
+            x_title="Budget (MB)",
+            y_title="Tokens reused, of all in the log (%)",
+        ),
+    )
+    figure.add_vline(x=budget / MB, line={"color": GREY, "dash": "dot", "width": 2})
+    figure.update_yaxes(rangemode="tozero")
+    figure.update_layout(legend={"orientation": "h", "y": -0.25, "x": 0})
+    return figure
+
+
+def _policy_curve(policy: str, rows: Sequence[Rehearsal]) -> go.Scatter:
+    name, color, dash, symbol = POLICY_STYLE[policy]
+    return go.Scatter(
+        x=np.array([row.max_bytes / MB for row in rows], dtype=np.float32),
+        y=np.array([100 * row.saved_share for row in rows], dtype=np.float32),
+        name=name,
+        mode="lines+markers",
+        line={"color": color, "width": 2.5, "dash": dash},
+        marker={"symbol": symbol, "size": 9},
+        customdata=np.array(
+            [[100 * row.hit_rate, row.num_evicted] for row in rows], dtype=np.float32
+        ),
+        hovertemplate=f"{name}<br>%{{x:.2f}} MB: %{{y:.1f}} % of tokens reused, "
+        "%{customdata[0]:.0f}"
+        " % of requests hit, %{customdata[1]:.0f} evicted<extra></extra>",
+    )

@@ -1,0 +1,93 @@
+"""Logs to replay, and a log's requests ready for the store."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import replace
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import playground
+from components.tabs.cache.scenes import NO_PICTURE, build_prompt, parse_log
+
+if TYPE_CHECKING:
+    from playground.cache_log import LoggedRequest
+    from playground.pipeline import Run
+
+# Two of thirty ask without a picture; one scene is asked about far more often than the others.
+_SCENES = ("circle and square", "circle and square", "four shapes", "circle and square", "heart")
+_QUESTIONS = (
+    "How many shapes are there?",
+    "What color is the circle?",
+    "Is there a heart?",
+    "How many shapes are there?",
+    "Where is the square?",
+    "Is there a star?",
+)
+
+
+def _thirty_requests() -> str:
+    lines = []
+    for number in range(30):
+        session = "AB"[number % 7 > 4]
+        scene = _SCENES[number * number % 7 % len(_SCENES)]
+        question = _QUESTIONS[(number + number // 8) % len(_QUESTIONS)]
+        lines.append(f"{session} | {scene} | {question}")
+    lines[9], lines[21] = (f"A | {NO_PICTURE} | 你好", f"B | {NO_PICTURE} | 你好世界。")
+    return "\n".join(lines)
+
+
+LOGS = {
+    "30 requests over 3 scenes": _thirty_requests(),
+    "The wrong image": "A | star | Describe this image.\nA | heart | Describe this image.\n"
+    "A | heart | What color is it?",
+    "Two sessions": "A | heart | Describe this image.\nB | heart | Describe this image.\n"
+    "B | star | Describe this image.\nA | heart | Describe this image.",
+}
+
+MAX_KEPT = 8  # logs that are kept read; about 100 kB each
+_kept: OrderedDict[tuple[int, str, str], tuple[LoggedRequest, ...]] = OrderedDict()
+_lock = Lock()
+
+
+def read_log(run: Run, text: object) -> tuple[LoggedRequest, ...]:
+    """The log's requests, ready for the model.
+
+    Raises:
+        InputError: a line is no request, or names no picture.
+    """
+    make, preprocess = playground.cache_log.LoggedRequest, playground.preprocess
+    return tuple(
+        make.of(
+            session,
+            preprocess.run_preprocess(run.engine, build_prompt(run, "request", question, scene)),
+        )
+        for session, scene, question in parse_log(text)
+    )
+
+
+def read_log_names(run: Run, key: str, text: str) -> tuple[LoggedRequest, ...]:
+    """The same without the pixels, which a rehearsal does not need; recent ones are kept.
+
+    Args:
+        run: the page's run.
+        key: of the run, since a log may name its pictures.
+        text: the log.
+
+    Raises:
+        InputError: as ``read_log``.
+    """
+    name = (id(run.engine), key, str(text))
+    with _lock:
+        if name in _kept:
+            _kept.move_to_end(name)
+            return _kept[name]
+    requests = tuple(
+        replace(each, inputs=replace(each.inputs, pixel_values=None, pixel_values_videos=None))
+        for each in read_log(run, text)
+    )
+    with _lock:
+        _kept[name] = requests
+        while len(_kept) > MAX_KEPT:
+            _kept.popitem(last=False)
+    return requests

@@ -1,0 +1,126 @@
+"""Requests from what is typed: a picture by name, turns by their first word, a log line by line."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import playground
+from components.examples import EXAMPLES_FOLDER
+from components.prompt_reader import check_text
+from playground.errors import InputError
+from playground.records import Clip, Picture, Prompt, Turn
+
+if TYPE_CHECKING:
+    from playground.pipeline import Run
+
+NO_PICTURE = "no picture"
+RUN_PICTURES = "this run's"
+
+# Our own scenes. Star and heart have as many tokens as each other, and so have the first three.
+SCENES = {
+    "circle and square": "circle_and_square.png",
+    "four shapes": "four_shapes.png",
+    "red or orange": "red_or_orange.png",
+    "star": "first.png",
+    "heart": "second.png",
+    "number 42": "digits.png",
+}
+PICTURE_CHOICES = [NO_PICTURE, RUN_PICTURES, *SCENES]
+
+_TURN = re.compile(r"^(user|assistant):[ \t]*", re.IGNORECASE | re.MULTILINE)
+
+
+@lru_cache(maxsize=16)
+def read_scene(name: str) -> Picture:
+    """One of our own scenes.
+
+    Raises:
+        InputError: there is no such scene.
+    """
+    if name not in SCENES:
+        raise InputError(
+            f"There is no picture named {name[:40]!r}.",
+            limit=f"Choose {', '.join([NO_PICTURE, RUN_PICTURES, *SCENES])}.",
+        )
+    picture = playground.media.read_picture(EXAMPLES_FOLDER / SCENES[name], name=name)
+    return picture
+
+
+def choose_media(run: Run, choice: object) -> tuple[tuple[Picture, ...], Clip | None]:
+    """The pictures and the clip that a choice of the page stands for.
+
+    Raises:
+        InputError: it is none that the page offers.
+    """
+    if not isinstance(choice, str):
+        raise InputError("A picture is chosen by its name.")
+    if choice == NO_PICTURE:
+        return (), None
+    if choice == RUN_PICTURES:
+        return run.prompt.pictures, (run.prompt.clips[0] if run.prompt.clips else None)
+    return (read_scene(choice),), None
+
+
+def split_turns(text: str) -> list[tuple[str, str]]:
+    """A typed conversation as (role, text): lines that begin with ``User:`` or ``Assistant:``.
+
+    What stands before the first such line is the user's.
+    """
+    parts = _TURN.split(text)
+    turns = [("user", parts[0].strip())] if parts[0].strip() or len(parts) == 1 else []
+    pairs = zip(parts[1::2], parts[2::2], strict=True)
+    return turns + [(role.lower(), words.strip()) for role, words in pairs]
+
+
+def build_prompt(run: Run, name: str, text: object, choice: object, system: object = "") -> Prompt:
+    """A request: its turns, the pictures before the first one, and a system prompt.
+
+    Args:
+        run: gives its pictures and its limit of pixels.
+        name: of the request, for messages.
+        text: as it was typed.
+        choice: of ``PICTURE_CHOICES``.
+        system: the system prompt; the run's own where it is empty.
+
+    Raises:
+        InputError: the text is none, the request is empty, or there is no such picture.
+    """
+    typed = check_text(f"The {name}", text)
+    pictures, clip = choose_media(run, choice)
+    if not typed.strip() and not pictures and clip is None:
+        raise InputError(f"The {name} is empty.", remedy="Write a few words.")
+    turns = [
+        Turn("assistant" if role == "assistant" else "user", words)
+        for role, words in split_turns(typed)
+    ]
+    if turns[0].role == "user":
+        turns[0] = Turn("user", turns[0].text, pictures, clip)
+    return Prompt(
+        tuple(turns),
+        system=check_text("The system prompt", system).strip() or run.prompt.system,
+        max_pixels=run.prompt.max_pixels,
+    )
+
+
+def parse_log(text: object) -> list[tuple[str, str, str]]:
+    """A log as (session, picture, question), one request per line: ``A | star | What is it?``.
+
+    Raises:
+        InputError: a line has other than three parts, or the log is empty or too long.
+    """
+    rows = []
+    for number, line in enumerate(check_text("The log", text).splitlines(), 1):
+        if not line.strip():
+            continue
+        parts = [part.strip() for part in line.split("|", 2)]
+        if len(parts) != 3 or not parts[0] or not parts[2]:
+            raise InputError(
+                f"Line {number} of the log is no request: {line.strip()[:60]!r}.",
+                limit="A line is: session | picture | question.",
+                remedy=f"For example: A | star | What is it? Without a picture: {NO_PICTURE}.",
+            )
+        rows.append((parts[0][:20], parts[1] or NO_PICTURE, parts[2]))
+    playground.cache_log.check_log(rows)
+    return rows

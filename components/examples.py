@@ -28,6 +28,7 @@ class Example:
     text: str
     note: str
     system: str = ""
+    earlier: str = ""  # the conversation before the text, as ``read_turns`` takes it
 
 
 @lru_cache(maxsize=1)
@@ -42,6 +43,7 @@ def load_examples() -> tuple[Example, ...]:
             text=row["text"],
             note=row.get("note", ""),
             system=row.get("system", ""),
+            earlier=row.get("earlier", ""),
         )
         for row in rows
     )

@@ -20,6 +20,7 @@ class InputPanel:
     text: gr.Textbox
     system: gr.Textbox
     max_pixels: gr.Number
+    earlier: gr.Textbox
     run: gr.Button
     stop: gr.Button
     progress: gr.HTML  # empty; shows how far a run is
@@ -27,8 +28,15 @@ class InputPanel:
 
     @property
     def values(self) -> list[Component]:
-        """Inputs of every run event: images, video, text, system, max_pixels."""
-        return [self.images, self.video, self.text, self.system, self.max_pixels]
+        """Inputs of every run event: images, video, text, system, max_pixels, earlier."""
+        return [
+            self.images,
+            self.video,
+            self.text,
+            self.system,
+            self.max_pixels,
+            self.earlier,
+        ]
 
 
 def build_input_panel(examples: tuple[Example, ...]) -> InputPanel:
@@ -58,8 +66,17 @@ def build_input_panel(examples: tuple[Example, ...]) -> InputPanel:
         run = gr.Button("Run", variant="primary", elem_id="run", min_width=120)
         stop = gr.Button("Stop", elem_id="stop", min_width=80, scale=0)
     progress = gr.HTML("", elem_id="progress")
-    with gr.Accordion("System prompt, video, resolution", open=False):
+    with gr.Accordion("System prompt, earlier turns, video, resolution", open=False):
         system = gr.Textbox(value=first.system, label="System prompt", lines=1, max_lines=6)
+        earlier = gr.Textbox(
+            value=first.earlier,
+            label="Earlier turns",
+            info="The conversation before the text above; pictures then belong to its first turn.",
+            placeholder="User: Describe this image.\nAssistant: A red circle.",
+            lines=2,
+            max_lines=10,
+            elem_id="input-earlier",
+        )
         video = gr.Video(value=None, label="Video", sources=["upload"], height=180)
         max_pixels = gr.Number(
             value=None,
@@ -71,4 +88,15 @@ def build_input_panel(examples: tuple[Example, ...]) -> InputPanel:
     cards = ExampleCards(examples, elem_id="examples")
     refuse_addresses(images)
     refuse_addresses(video)
-    return InputPanel(images, video, text, system, max_pixels, run, stop, progress, cards)
+    return InputPanel(
+        images=images,
+        video=video,
+        text=text,
+        system=system,
+        max_pixels=max_pixels,
+        earlier=earlier,
+        run=run,
+        stop=stop,
+        progress=progress,
+        cards=cards,
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,10 @@ from playground.records import Clip, Picture, Prompt, Turn
 
 if TYPE_CHECKING:
     from playground.engine import Engine
+
+MAX_EARLIER = 64  # messages before the last one
+USER_NAMES = ("user", "用户")
+SPEAKER = re.compile(r"^[ \t]*(user|assistant|用户|助手)[ \t]*[:：]", re.IGNORECASE | re.MULTILINE)
 
 GalleryItem = str | tuple[str, str | None]
 """A path, or a path and its caption, as ``gr.Gallery(type="filepath")`` gives them."""
@@ -30,8 +35,9 @@ def read_prompt(
     text: str,
     system: str,
     max_pixels: int | float | str | None,
+    earlier: str = "",
 ) -> Prompt:
-    """One user message with its pictures and video, read from raw values.
+    """A user message with its pictures and video, and the messages before it, from raw values.
 
     Args:
         engine: gives the limits.
@@ -41,11 +47,14 @@ def read_prompt(
         system: the system prompt; empty for none.
         max_pixels: per image, and for a video of all its frames; ``None`` or ``""`` leaves the
             processor's default.
+        earlier: the conversation so far, as ``read_turns`` takes it. Pictures and video then
+            belong to its first message.
 
     Raises:
         InputError: a value is of the wrong kind, outside its range, or there is nothing to run.
     """
     text, system = check_text("The text", text), check_text("The system prompt", system)
+    before = read_turns(check_text("The conversation", earlier))
     pixels = None
     if max_pixels is not None and max_pixels != "":
         lowest, highest = playground.preprocess.max_pixels_range(engine)
@@ -56,6 +65,10 @@ def read_prompt(
             "There is nothing to run: no text, no image and no video.",
             remedy="Write a question, add a picture, or choose an example.",
         )
+    if before and not text.strip():
+        raise InputError(
+            "There are earlier turns, but no question after them.", remedy="Write a question."
+        )
     limit = playground.preprocess.MAX_MEDIA
     if len(paths) > limit:  # before reading them
         raise InputError(
@@ -63,15 +76,63 @@ def read_prompt(
             limit=f"At most {limit} are accepted.",
             remedy="Remove some of them.",
         )
-    turn = Turn(
-        role="user",
-        text=text,
+    turns = [*before, Turn("user", text)]
+    turns[0] = Turn(
+        "user",
+        turns[0].text,
         pictures=tuple(playground.media.read_picture(path) for path in paths),
         clip=playground.media.read_clip(video) if video else None,
     )
-    prompt = Prompt(turns=(turn,), system=system, max_pixels=pixels)
+    prompt = Prompt(turns=tuple(turns), system=system, max_pixels=pixels)
     playground.preprocess.check_prompt(engine, prompt)
     return prompt
+
+
+def read_turns(text: str) -> tuple[Turn, ...]:
+    """A typed conversation: each message begins with ``User:`` or ``Assistant:`` on a new line.
+
+    ``用户：`` and ``助手：`` count as well. A message may go on over several lines.
+
+    Raises:
+        InputError: something stands before the first name, a message is empty, there are too many,
+            or they do not take turns from the user to the assistant.
+    """
+    if not text.strip():
+        return ()
+    first, *parts = SPEAKER.split(text)
+    turns = [
+        Turn("user" if name.lower() in USER_NAMES else "assistant", words.strip())
+        for name, words in zip(parts[::2], parts[1::2], strict=True)
+    ]
+    if first.strip() or not turns:
+        raise InputError(
+            "The earlier turns do not say who speaks first.",
+            remedy="Begin each message on a new line with “User:” or “Assistant:”.",
+        )
+    if len(turns) > MAX_EARLIER:
+        raise InputError(
+            f"There are {len(turns)} earlier turns.",
+            limit=f"At most {MAX_EARLIER} are accepted.",
+            remedy="Remove some of them.",
+        )
+    for number, turn in enumerate(turns):
+        if turn.role != ("user", "assistant")[number % 2]:
+            raise InputError(
+                f"Earlier turn {number + 1} is the {turn.role}'s, like the one before it."
+                if number
+                else "The earlier turns begin with the assistant.",
+                remedy="Let user and assistant take turns, the user first.",
+            )
+        if not turn.text:
+            raise InputError(
+                f"Earlier turn {number + 1} is empty.", remedy="Write it or remove it."
+            )
+    if turns[-1].role != "assistant":
+        raise InputError(
+            "The last of the earlier turns has no answer.",
+            remedy="Add an “Assistant:” line, or move the question to the text.",
+        )
+    return tuple(turns)
 
 
 def prompt_fingerprint(prompt: Prompt) -> str:

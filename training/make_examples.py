@@ -122,6 +122,8 @@ EXAMPLES = (
      "The same picture, asked in Chinese."),
     ("Four shapes", ["four_shapes"], None, "What is to the right of the triangle?", "en",
      "Four shapes on a dark gradient: the answer has to pick one."),
+    ("A second question", ["circle_and_square"], None, "What color is the square?", "en",
+     "A conversation: the picture belongs to the first of two questions."),
     ("Left to right", ["wide"], None, "List the colors from left to right.", "en",
      "A wide picture: its patch grid is not square."),
     ("Digits", ["digits"], None, "What number is shown?", "en", "The number 42 on grainy paper."),
@@ -134,6 +136,10 @@ EXAMPLES = (
     ("你好", [], None, "你好", "zh", "Text only: a greeting."),
     ("Who are you?", [], None, "Who are you?", "en", "Text only: what the model says it is."),
 )  # fmt: skip
+# The turns before the text, by the example's name.
+EARLIER = {
+    "A second question": "User: Describe this image.\nAssistant: A red circle left of a blue square."
+}
 
 
 def write_video(path: Path, frames: list[np.ndarray]) -> None:
@@ -158,6 +164,7 @@ def write_examples(folder: Path) -> None:
             "name": name,
             "images": [f"{image}.png" for image in images],
             "video": f"{video}.mp4" if video else None,
+            **({"earlier": EARLIER[name]} if name in EARLIER else {}),
             "text": text,
             "language": language,
             "note": note,

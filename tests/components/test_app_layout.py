@@ -29,7 +29,7 @@ def values(built: Page, run_key: str | None, **changed: Any) -> tuple[Any, ...]:
     """What the page would send: the first example, and every control as it was built."""
     first = load_examples()[0]
     panel = {"images": list(first.images), "video": None, "text": first.text, "system": ""}
-    panel = {**panel, "max_pixels": None, **changed}
+    panel = {**panel, "max_pixels": None, "earlier": "", **changed}
     controls = [control.value for control in built.controls]
     return run_key, *panel.values(), *controls
 

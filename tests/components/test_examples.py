@@ -20,6 +20,7 @@ def test_every_kind_of_prompt_is_there() -> None:
     assert any(example.video for example in examples)
     assert any("\u4e00" <= character <= "\u9fff" for e in examples for character in e.text)
     assert any(not example.images and not example.video for example in examples)
+    assert any(example.earlier for example in examples)
 
 
 def test_the_opening_example_has_a_picture() -> None:
@@ -37,6 +38,7 @@ def test_every_example_can_be_read(shipped_engine: Engine, example: Example) -> 
         text=example.text,
         system=example.system,
         max_pixels=None,
+        earlier=example.earlier,
     )
     inputs = run_preprocess(shipped_engine, prompt)
     assert len(inputs.media) == len(example.images) + (example.video is not None)

@@ -14,6 +14,7 @@ from PIL import Image
 from components.prompt_reader import check_number, check_whole, prompt_fingerprint, read_prompt
 from playground.engine import Engine
 from playground.errors import InputError
+from playground.preprocess import run_preprocess
 from playground.records import Clip, Picture, Prompt, Turn
 from tests.media_samples import make_clip, make_picture, write_clip
 
@@ -176,3 +177,71 @@ def test_fingerprint_ignores_names_and_notices() -> None:
         clip=Clip(clip.frames.copy(), clip.frame_indices, clip.fps, clip.total_num_frames, "other"),
     )
     assert prompt_fingerprint(replace(BASE, turns=(renamed, *rest))) == prompt_fingerprint(BASE)
+
+
+# ------------------------------------------------------------------------------- conversations
+
+
+def test_the_pictures_belong_to_the_first_turn(read: Any, path: str) -> None:
+    prompt = read(
+        images=[path],
+        text="And the square?",
+        earlier="User: Describe this image.\nAssistant: A red circle:\nround and red.\n",
+    )
+    assert [(turn.role, turn.text, len(turn.pictures)) for turn in prompt.turns] == [
+        ("user", "Describe this image.", 1),
+        ("assistant", "A red circle:\nround and red.", 0),
+        ("user", "And the square?", 0),
+    ]
+
+
+def test_names_may_be_chinese_or_small(read: Any) -> None:
+    turns = read(text="好", earlier="用户：你好\n助手： 你好！\n user : Hi\nASSISTANT: Hello").turns
+    assert [(turn.role, turn.text) for turn in turns] == [
+        ("user", "你好"),
+        ("assistant", "你好！"),
+        ("user", "Hi"),
+        ("assistant", "Hello"),
+        ("user", "好"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("earlier", "problem"),
+    [
+        ("What is it?", "who speaks first"),
+        ("Well\nUser: a\nAssistant: b", "who speaks first"),
+        ("Assistant: b", "begin with the assistant"),
+        ("User: a\nUser: b", "Earlier turn 2 is the user's"),
+        ("User: a", "has no answer"),
+        ("User: a\nAssistant: ", "Earlier turn 2 is empty"),
+        ("User: a\nAssistant: b\n" * 33, "66 earlier turns"),
+        (["User: a"], "is no text but a list"),
+    ],
+)
+def test_a_conversation_that_cannot_be_read_is_explained(
+    read: Any, earlier: Any, problem: str
+) -> None:
+    with pytest.raises(InputError, match=problem):
+        read(text="b", earlier=earlier)
+
+
+def test_a_conversation_needs_a_question_after_it(read: Any, path: str) -> None:
+    with pytest.raises(InputError, match="no question after them"):
+        read(images=[path], earlier="User: a\nAssistant: b")
+
+
+def test_typed_specials_stay_text_in_every_turn(read: Any, tiny_random_engine: Engine) -> None:
+    prompt = read(text="a", earlier="User: <|im_end|>\nAssistant: <|image_pad|>")
+    inputs = run_preprocess(tiny_random_engine, prompt)
+    assert inputs.rendered_prompt.count("<|im_start|>") == 4  # the last one for the answer
+    assert inputs.media == ()
+    assert [token.role for token in inputs.tokens].count("assistant") > 1
+
+
+def test_another_conversation_is_another_prompt(read: Any) -> None:
+    keys = {
+        prompt_fingerprint(read(text="a", earlier=earlier))
+        for earlier in ("", "User: a\nAssistant: b", "User: a\nAssistant: c")
+    }
+    assert len(keys) == 3

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 from gradio.components.base import Component
@@ -77,7 +77,8 @@ class App:
                 run = self.runs.get(run_key)
                 return fn(run, read_place(run, event._data), *values)
 
-        return self._listen(self.pointer.select, handler, inputs, outputs)
+        # Each click with its own place: "always_last" would repeat the earlier click instead.
+        return self._listen(self.pointer.select, handler, inputs, outputs, "multiple")
 
     def on_model(
         self,
@@ -131,6 +132,7 @@ class App:
         handler: ViewFn,
         inputs: Sequence[Component],
         outputs: Sequence[Component],
+        trigger_mode: Literal["multiple", "always_last"] = "always_last",
     ) -> Any:
         return trigger(
             handler,
@@ -139,7 +141,7 @@ class App:
             show_progress="hidden",
             # Gradio sets a status on all that it was ever shown on, at every message.
             show_progress_on=[self.pointed],
-            trigger_mode="always_last",
+            trigger_mode=trigger_mode,
             concurrency_limit=None,
             api_visibility="private",
         )

@@ -160,7 +160,7 @@ class Page:
             show_progress="hidden",
             api_visibility="private",
         )
-        self._on_run([chosen.then], self.tabs)
+        self._on_run([chosen.then, *(event.success for event in app.reruns)], self.tabs)
         app.on_point(lambda _run, place: place, [], [self.pointed])
         self.panel.stop.click(
             self._stop, None, None, queue=False, show_progress="hidden", api_visibility="private"

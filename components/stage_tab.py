@@ -39,6 +39,8 @@ class App:
     max_pixels: gr.Number  # of the input panel, for a tab that offers values for it
     progress: gr.HTML  # where the page shows how far the model is
     parts: OpenParts = field(default_factory=OpenParts)  # which of them each visitor has open
+    # Events after which the page runs anew, as the choice of another resolution; tabs add theirs.
+    reruns: list[Any] = field(default_factory=list)
 
     def on_view(
         self,

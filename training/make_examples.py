@@ -138,7 +138,8 @@ EXAMPLES = (
 )  # fmt: skip
 # The turns before the text, by the example's name.
 EARLIER = {
-    "A second question": "User: Describe this image.\nAssistant: A red circle left of a blue square."
+    "A second question": "User: Describe this image.\n"
+    "Assistant: A red circle left of a blue square."
 }
 
 

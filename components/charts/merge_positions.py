@@ -127,6 +127,8 @@ def plot_positions(
     labels: Sequence[str],
     spans: Sequence[tuple[int, int, str]],
     jump: tuple[int, int] | None,
+    *,
+    kinds: Sequence[str] = (),
 ) -> go.Figure:
     """t, h and w against the sequence index, with the jump after the first picture.
 
@@ -136,6 +138,7 @@ def plot_positions(
         labels: n escaped texts.
         spans: first index, one past the last, and a name or none, of each picture or frame.
         jump: sequence index of the token after the first picture, and its position.
+        kinds: ``image`` or ``video`` for each of ``spans``; images where nothing is said.
     """
     last, top = int(indices[-1]), int(positions.max())
     title = "Positions along the sequence: one clock for text"
@@ -155,7 +158,10 @@ def plot_positions(
         "unifiedhovertitle": {"text": "token %{x}"},
     }
     layout["hovermode"] = "x unified"
-    layout["shapes"] = [_span_band(start, end) for start, end, _ in spans]
+    layout["shapes"] = [
+        _span_band(start, end, kind)
+        for (start, end, _), kind in zip(spans, kinds or ["image"] * len(spans), strict=True)
+    ]
     layout["annotations"] = [_span_name(*span) for span in spans if span[2]]
     if jump is not None:
         layout["annotations"].append(_jump_label(*jump, top=top))
@@ -197,7 +203,7 @@ def _axis_traces(
     return traces
 
 
-def _span_band(start: int, end: int) -> dict[str, Any]:
+def _span_band(start: int, end: int, kind: str) -> dict[str, Any]:
     return {
         "type": "rect",
         "x0": start - 0.5,
@@ -205,8 +211,8 @@ def _span_band(start: int, end: int) -> dict[str, Any]:
         "y0": 0,
         "y1": 1,
         "yref": "paper",
-        "fillcolor": KIND_COLORS["image"],
-        "opacity": 0.1,
+        "fillcolor": KIND_COLORS[kind],
+        "opacity": 0.12,
         "line": {"width": 0},
         "layer": "below",
     }

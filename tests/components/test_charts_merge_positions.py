@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from components.chart_style import KIND_COLORS
+from components.chart_style import KIND_COLORS
 from components.charts.merge_positions import plot_nearness, plot_positions, plot_positions_3d
 
 # Two text tokens, a picture of 1 x 3 tokens, and a text token.
@@ -60,6 +61,13 @@ def test_the_jump_is_pointed_out_at_its_token() -> None:
     assert (arrow.x, arrow.y) == (5, 5)
     assert "largest + 1 = 5" in arrow.text
     assert [(band.x0, band.x1) for band in figure.layout.shapes] == [(1.5, 4.5), (4.5, 5.5)]
+
+
+def test_a_video_has_a_colour_of_its_own() -> None:
+    spans = [(1, 3, "image 1"), (4, 6, "video 1")]
+    figure = plot_positions(POSITIONS, INDICES, LABELS, spans, None, kinds=["image", "video"])
+    colors = [band.fillcolor for band in figure.layout.shapes]
+    assert colors == [KIND_COLORS["image"], KIND_COLORS["video"]]
 
 
 def test_text_alone_has_no_jump() -> None:

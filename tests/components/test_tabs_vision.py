@@ -22,8 +22,9 @@ from components.tabs.vision.blocks import (
     play_on,
     toggle_play,
 )
+from components.tabs.vision.focus import point_here
 from components.tabs.vision.pictures import OWN, SHARED, STATE, source_choices
-from components.tabs.vision.tab import build_vision_tab, draw_header, facts_html
+from components.tabs.vision.tab import build_vision_tab, draw_header, facts_html, follow_picture
 from playground.engine import Engine
 from playground.pipeline import Run
 from playground.pointer import Place, locate_patch, locate_token, patch_rows, patch_tokens
@@ -177,8 +178,21 @@ def test_a_place_in_another_picture_is_not_taken_for_one_here(pair_run: Run) -> 
 
 def test_a_click_does_not_start_the_tower(tiny_random_engine: Engine, picture: Picture) -> None:
     run = make_run(tiny_random_engine, "What is this?", picture)
-    assert draw_pointed(run, None, 0, 2, STATE) == gr.skip()
+    assert point_here(draw_pointed, 1)(run, None, 0, 2, STATE) == gr.skip()
     assert not run.has("vision")
+
+
+def test_a_click_on_another_picture_chooses_it(pair_run: Run) -> None:
+    """The chooser's change draws the parts; what follows the pointer leaves that to it."""
+    place = _point(pair_run, 1, 0, 0)
+    assert follow_picture(pair_run, place, 0) == 1
+    assert follow_picture(pair_run, place, 1) == gr.skip()
+    assert follow_picture(pair_run, None, 0) == gr.skip()
+    text = locate_token(pair_run.inputs, pair_run.positions, 0)
+    assert follow_picture(pair_run, text, 0) == gr.skip()
+    redraw = point_here(draw_pointed, 1)
+    assert redraw(pair_run, place, 0, 2, STATE) == gr.skip()
+    assert "row 0, column 0" in redraw(pair_run, place, 1, 2, STATE)
 
 
 @pytest.mark.parametrize("source", ["tap 1", "tap 3", "merger"])

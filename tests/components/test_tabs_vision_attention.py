@@ -6,6 +6,7 @@ import gradio as gr
 import numpy as np
 import pytest
 
+import playground
 from components.tabs.vision import heads
 from components.tabs.vision.attention import (
     LOOKS,
@@ -17,7 +18,7 @@ from components.tabs.vision.attention import (
     draw_picture,
     draw_pointed,
 )
-from components.tabs.vision.focus import choose_patch
+from components.tabs.vision.focus import choose_patch, point_here
 from components.tabs.vision.heads import draw_summary, measure_all, measure_heads
 from playground.engine import Engine
 from playground.pipeline import Run
@@ -87,9 +88,15 @@ def test_attention_received_is_a_choice_of_its_own(run: Run) -> None:
     assert draw_pointed(run, None, 0, 1, 0, RECEIVED) == (gr.skip(), gr.skip())
 
 
+def test_a_sample_is_called_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(playground.vision_attention, "MAX_LOOKERS", 20)
+    picture, _ = draw_maps(run, 0, 1, 0, RECEIVED, None)
+    assert "looked at, by 20 of the 80 patches, evenly spread" in picture
+
+
 def test_a_click_does_not_start_the_tower(tiny_random_engine: Engine, picture: Picture) -> None:
     run = make_run(tiny_random_engine, "What is this?", picture)
-    assert draw_pointed(run, None, 0, 1, 0, LOOKS) == (gr.skip(), gr.skip())
+    assert point_here(draw_pointed, 2)(run, None, 0, 1, 0, LOOKS) == (gr.skip(), gr.skip())
     assert not run.has("vision")
 
 

@@ -80,7 +80,12 @@ def draw_lines(run: Run) -> Any:
     jumps = position_jumps(run.inputs, run.merged)
     jump = (jumps[0].span.end, jumps[0].next_position) if jumps else None
     return plot_positions(
-        positions[:, kept], kept, chart_labels(run, kept), span_marks(run.inputs), jump
+        positions[:, kept],
+        kept,
+        chart_labels(run, kept),
+        span_marks(run.inputs),
+        jump,
+        kinds=[span.kind for span in run.inputs.spans],
     )
 
 

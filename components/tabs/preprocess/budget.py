@@ -66,7 +66,7 @@ def build_budget_section(app: App) -> Section:
             return choose_limit(app.runs.get(run_key), chosen_value(event._data))
 
     for component in (table, tokens, times):
-        component.select(
+        chosen = component.select(
             on_choice,
             [app.run_key],
             outputs,
@@ -74,6 +74,7 @@ def build_budget_section(app: App) -> Section:
             concurrency_limit=None,
             api_visibility="private",
         )
+        app.reruns.append(chosen)
     app.on_model(measure.click, stream_times, [], [table, times])
     return Section((), (words, table, choice, tokens, times), draw_budget)
 
@@ -147,7 +148,7 @@ def chosen_value(data: Any) -> Any:
 
 
 def choose_limit(run: Run, value: Any) -> tuple[int, str]:
-    """The value for the input panel, and what to do next.
+    """The value for the input panel, with which the page runs next, and words that say so.
 
     Raises:
         InputError: the page sent no whole number within the limits.
@@ -156,7 +157,7 @@ def choose_limit(run: Run, value: Any) -> tuple[int, str]:
     limit = check_whole("max pixels", value, low=lowest, high=highest)
     words = (
         f'<p class="pg-fact pg-chosen" role="status">Max pixels is set to <strong>{limit:,}'
-        "</strong> in the input panel. Press <strong>Run</strong> to see every tab with it.</p>"
+        "</strong> in the input panel, and every tab is drawn anew with it.</p>"
     )
     return limit, words
 
@@ -172,7 +173,7 @@ def budget_words(run: Run, ladder: tuple[Rung, ...]) -> str:
         f"token, and every token {format_bytes(per_token)} of KV cache ({facts.num_layers} layers "
         f"× key and value × {facts.num_key_value_heads} heads × {facts.head_dim} numbers). At full "
         f"size {pictures} would take {visual:,} tokens; <strong>max pixels</strong> says how many "
-        "may be spent. Choose a row to put its limit into the input panel.</p>"
+        "may be spent. Choose a row to run the prompt with its limit.</p>"
     )
 
 

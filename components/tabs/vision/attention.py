@@ -20,8 +20,8 @@ from components.pictures import (
     scale_html,
 )
 from components.plotly_view import PlotlyView
-from components.stage_tab import App, Section
-from components.tabs.vision.focus import PatchFocus, capital, choose_patch, fact_html
+from components.stage_tab import App, Section, skip_unless_run
+from components.tabs.vision.focus import PatchFocus, capital, choose_patch, fact_html, point_here
 from components.tabs.vision.heads import draw_summary, measure_heads
 from components.tabs.vision.pictures import within
 from playground.pipeline import Run
@@ -77,11 +77,12 @@ def build_attention_section(app: App, span: gr.Dropdown) -> Section:
     maps = [picture, heads]
     summary = [words, measure, entropy, distance]
     outputs = (intro, block, head, *maps, *summary)
-    app.on_view(span.input, draw_attention, controls, outputs)
+    redraw_all = skip_unless_run("vision", draw_attention, len(outputs))
+    app.on_view(span.change, redraw_all, controls, outputs)
     for control in (block, direction):
         app.on_view(control.input, draw_maps, controls, maps)
     app.on_view(head.input, draw_picture, controls, [picture])
-    app.on_point(draw_pointed, [span, block, head, direction], maps)
+    app.on_point(point_here(draw_pointed, len(maps)), [span, block, head, direction], maps)
     app.on_model(measure.click, measure_heads, [span], summary)
     for chart in (entropy, distance):
         _wire_cells(app, chart, controls, [block, head, *maps])
@@ -181,8 +182,8 @@ def draw_pointed(
     head: float | None,
     direction: str | None,
 ) -> tuple[Any, ...]:
-    """The maps of another patch; a click must not start the tower."""
-    if not run.has("vision") or not run.inputs.spans or direction == RECEIVED:
+    """The maps of another patch."""
+    if not run.inputs.spans or direction == RECEIVED:
         return gr.skip(), gr.skip()
     return draw_maps(run, span, block, head, direction, place)
 
@@ -226,11 +227,7 @@ def attention_html(
     high = float(shown.max())
     row, column = (int(place) for place in np.unravel_index(shown.argmax(), shown.shape))
     who = "the mean of all heads" if head == MEAN else f"head {head}"
-    what = (
-        "how much each patch is looked at"
-        if direction == RECEIVED
-        else f"where {focus.words} looks"
-    )
+    what = received_words(focus) if direction == RECEIVED else f"where {focus.words} looks"
     sentences = [
         f"Block {block}, {who}: {what}. The brightest patch, row {row}, column {column}, gets "
         f"{high:.1%}; spread evenly, each would get {1 / shown.size:.2%}."
@@ -251,6 +248,13 @@ def attention_html(
         marked=None if direction == RECEIVED or focus.pointed else focus.patch,
         legend=scale_html(GLOW, "0", f"{high:.1%}", "attention"),
     )
+
+
+def received_words(focus: PatchFocus) -> str:
+    """What is shown of all patches, and over which of them it is the mean."""
+    patches, most = focus.span.num_patches, playground.vision_attention.MAX_LOOKERS
+    sample = f", by {most} of the {patches:,} patches, evenly spread" if patches > most else ""
+    return f"how much each patch is looked at{sample}"
 
 
 def heads_html(focus: PatchFocus, weights: np.ndarray, block: int, head: int) -> str:

@@ -11,8 +11,8 @@ from components.charts.vision import plot_feature_norms, plot_norm_summary
 from components.html_view import build_html_view
 from components.plotly_view import PlotlyView
 from components.snippets import write_snippet
-from components.stage_tab import App, Section, build_code_panel
-from components.tabs.vision.focus import choose_patch
+from components.stage_tab import App, Section, build_code_panel, skip_unless_run
+from components.tabs.vision.focus import choose_patch, point_here
 from components.tabs.vision.pictures import (
     OWN,
     SHARED,
@@ -85,12 +85,14 @@ def build_blocks_section(app: App, span: gr.Dropdown) -> Section:
     controls = (span, state, source, basis, app.pointed)
     maps = [pca, similarity, norms, code]
     outputs = (state, source, picture, pca, similarity, norms, summary, code)
-    app.on_view(span.input, draw_blocks, controls, outputs)
+    app.on_view(
+        span.change, skip_unless_run("vision", draw_blocks, len(outputs)), controls, outputs
+    )
     # input, unlike release, also hears the keyboard.
     app.on_view(state.input, draw_state, [span, state, basis, app.pointed], [source, *maps])
     app.on_view(source.input, draw_maps, controls, maps)
     app.on_view(basis.input, draw_pca, [span, state, source, basis], [pca])
-    app.on_point(draw_pointed, [span, state, source], [similarity])
+    app.on_point(point_here(draw_pointed, 1), [span, state, source], [similarity])
     film = [timer, play, state, source, *maps]
     settings = [span, state, basis, app.pointed]
     app.on_view(play.click, toggle_play, [play, *settings], film)
@@ -184,8 +186,8 @@ def draw_pca(
 def draw_pointed(
     run: Run, place: Place | None, span: float | None, state: float | None, source: str | None
 ) -> Any:
-    """The similarity alone, for another patch; a click must not start the model."""
-    focus = choose_patch(run, span, place) if run.has("vision") else None
+    """The similarity alone, for another patch."""
+    focus = choose_patch(run, span, place)
     if focus is None:
         return gr.skip()
     return similarity_html(run, focus, read_source(run, state, source))

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
 
 from components.charts.token_labels import span_name
 from playground.pipeline import Run
@@ -62,6 +66,23 @@ def choose_patch(run: Run, span: int | None, place: Place | None) -> PatchFocus 
     if there is not None and there.span == number and there.rows and there.columns:
         patch, pointed = there.patch or (there.rows[0], there.columns[0]), True
     return PatchFocus(number, chosen, tower, patch, pointed, span_name(run.inputs, chosen))
+
+
+def point_here(draw: Callable[..., Any], num_outputs: int) -> Callable[..., Any]:
+    """Redraw for another patch of the chosen picture: ``draw(run, place, span, *values)``.
+
+    A click on another picture moves the tab's chooser there, which draws everything anew; before
+    the tower has run there is nothing to redraw.
+    """
+
+    def redraw(run: Run, place: Place | None, span: float | None, *values: Any) -> Any:
+        there = None if place is None else place.span
+        chosen = min(max(int(span or 0), 0), max(len(run.inputs.spans) - 1, 0))
+        if not run.has("vision") or there not in (None, chosen):
+            return gr.skip() if num_outputs == 1 else (gr.skip(),) * num_outputs
+        return draw(run, place, span, *values)
+
+    return redraw
 
 
 def fact_html(*sentences: str) -> str:

@@ -20,6 +20,7 @@ from components.tabs.vision.focus import (
     capital,
     choose_patch,
     fact_html,
+    point_here,
     stack_html,
 )
 from components.tabs.vision.taps import MAX_TAP_MAPS, build_tap_map, draw_tap_maps, taps_html
@@ -73,8 +74,9 @@ def build_merger_section(app: App, span: gr.Dropdown) -> Section:
     controls, outputs = (span, merger, app.pointed), (merger, picture, *drawn)
     redraw = skip_unless_run("vision", _redraw_merger, len(step_views))
     app.on_view(merger.input, redraw, controls, step_views)
-    app.on_view(span.input, skip_unless_run("vision", draw_merger, len(outputs)), controls, outputs)
-    app.on_point(skip_unless_run("vision", _point, len(drawn)), [span, merger], drawn)
+    redraw_all = skip_unless_run("vision", draw_merger, len(outputs))
+    app.on_view(span.change, redraw_all, controls, outputs)
+    app.on_point(point_here(_point, len(drawn)), [span, merger], drawn)
     return Section(controls, outputs, draw_merger)
 
 

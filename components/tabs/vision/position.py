@@ -27,6 +27,7 @@ from components.tabs.vision.focus import (
     capital,
     choose_patch,
     fact_html,
+    point_here,
     stack_html,
 )
 from playground.pipeline import Run
@@ -71,12 +72,12 @@ def build_position_section(app: App, span: gr.Dropdown) -> Section:
     patch_views = [grid, close_up, blend, similarity]
     picture_views = [intro, resampled, *patch_views]
     app.on_view(
-        span.input,
+        span.change,
         skip_unless_run("vision", draw_picture, len(picture_views)),
         [span, app.pointed],
         picture_views,
     )
-    app.on_point(skip_unless_run("vision", point, len(patch_views)), [span], patch_views)
+    app.on_point(point_here(point, len(patch_views)), [span], patch_views)
     app.on_model(try_nearest.click, stream_nearest, [], [change, words])
     return Section((span, app.pointed), (*picture_views, change, words), draw_position)
 

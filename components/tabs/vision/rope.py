@@ -23,6 +23,7 @@ from components.tabs.vision.focus import (
     capital,
     choose_patch,
     fact_html,
+    point_here,
 )
 from playground.pipeline import Run
 from playground.pointer import Place
@@ -81,8 +82,8 @@ def build_rope_section(app: App, span: gr.Dropdown) -> Section:
     redraw = skip_unless_run("vision", _redraw_scores, len(score_views))
     for control in (block, head, kernel_of):
         app.on_view(control.input, redraw, controls, score_views)
-    app.on_view(span.input, skip_unless_run("vision", draw_rope, len(outputs)), controls, outputs)
-    app.on_point(skip_unless_run("vision", _point, len(pointed_views)), choices, pointed_views)
+    app.on_view(span.change, skip_unless_run("vision", draw_rope, len(outputs)), controls, outputs)
+    app.on_point(point_here(_point, len(pointed_views)), choices, pointed_views)
     return Section(controls, outputs, draw_rope)
 
 

@@ -18,6 +18,7 @@ from components.tabs.vision.pictures import within
 from components.tabs.vision.position import build_position_section
 from components.tabs.vision.rope import build_rope_section
 from playground.pipeline import Run
+from playground.pointer import Place
 from playground.records import Progress
 
 NO_PICTURE = (
@@ -56,6 +57,7 @@ def build_vision_tab(app: App) -> StageTab:
             with gr.Tab(name):
                 sections.append(build(app, span))
 
+    app.on_point(follow_picture, [span], [span])
     return StageTab(
         stage="vision",
         run_button=run_button,
@@ -78,6 +80,13 @@ def stream_vision(
     """
     run.ensure("vision", progress)
     yield draw_header(run, span)
+
+
+def follow_picture(run: Run, place: Place | None, span: float | None) -> Any:
+    """Choose the picture that was pointed at; its change redraws the parts."""
+    if place is None or place.span is None or place.span == span or len(run.inputs.spans) < 2:
+        return gr.skip()
+    return place.span
 
 
 def draw_header(run: Run, span: float | None) -> tuple[Any, Any, Any]:

@@ -56,7 +56,7 @@ def plot_request_times(rows: Sequence[Compared]) -> go.Figure:
         showgrid=False,
     )
     figure.update_yaxes(rangemode="tozero")
-    figure.update_layout(legend={"orientation": "h", "y": -0.3, "x": 0})
+    figure.update_layout(legend={"orientation": "h", "y": 1.02, "x": 0, "yanchor": "bottom"})
     return figure
 
 

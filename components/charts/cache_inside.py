@@ -88,7 +88,7 @@ def plot_growth(points: Sequence[GrowthPoint]) -> go.Figure:
         ),
     )
     figure.update_yaxes(rangemode="tozero")
-    figure.update_layout(legend={"orientation": "h", "y": -0.25, "x": 0})
+    figure.update_layout(legend={"orientation": "h", "y": 1.02, "x": 0, "yanchor": "bottom"})
     return figure
 
 
@@ -144,5 +144,5 @@ def plot_bytes(
         ),
     )
     figure.update_yaxes(type="log")
-    figure.update_layout(legend={"orientation": "h", "y": -0.25, "x": 0})
+    figure.update_layout(legend={"orientation": "h", "y": 1.02, "x": 0, "yanchor": "bottom"})
     return figure

@@ -197,7 +197,7 @@ def plot_policies(
     )
     figure.add_vline(x=budget / MB, line={"color": GREY, "dash": "dot", "width": 2})
     figure.update_yaxes(rangemode="tozero")
-    figure.update_layout(legend={"orientation": "h", "y": -0.25, "x": 0})
+    figure.update_layout(legend={"orientation": "h", "y": 1.02, "x": 0, "yanchor": "bottom"})
     return figure
 
 

@@ -94,7 +94,7 @@ def build_conversation_section(app: App) -> Section:
         )
     with gr.Row():
         send = gr.Button("Send", variant="primary", scale=0, min_width=140)
-        clear = gr.Button("New conversation", scale=0, min_width=160)
+        clear = gr.Button("New conversation", scale=0, min_width=210)
     strip = build_html_view()
 
     def stream(run: Run, progress: Progress, *values: Any) -> Iterator[tuple[Any, ...]]:
@@ -200,12 +200,14 @@ def facts_html(
     """What the cache served of one request."""
     name = "hit" if served.reused_tokens else "miss"
     saved = 1 - served.computed_tokens / inputs.num_tokens
-    words = (
+    counts = (
         f"{served.reused_tokens:,} of {inputs.num_tokens:,} tokens reused ({saved:.0%}), "
         f"{served.computed_tokens:,} computed; {served.elapsed_ms:,.1f} ms to the first token "
         f"instead of {scratch_ms:,.1f}; largest |Δ logit| {difference:.1g}. "
-        + end_words(engine, served.lookup, 1)
+        if served.reused_tokens
+        else f"All {inputs.num_tokens:,} tokens are computed: {served.elapsed_ms:,.1f} ms. "
     )
+    words = counts + end_words(engine, served.lookup, 1)
     return (
         f'<p class="pg-verdict"><span class="pg-badge pg-badge-{name}">{name.capitalize()}</span>'
         f"<span>{html.escape(words)}</span></p>"

@@ -42,7 +42,7 @@ def build_inside_section(app: App) -> Section:
         longest = gr.Slider(
             128, MOST_TOKENS, LONGEST, step=8, label="Up to this many tokens", min_width=200
         )
-        start = gr.Button("Measure both ways", min_width=180, scale=0)
+        start = gr.Button("Measure both ways", min_width=210, scale=0)
     words = build_html_view()
     with gr.Row():
         growth = PlotlyView(label="Time of one more token", empty="Measure to draw this chart.")

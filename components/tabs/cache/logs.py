@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -37,13 +37,33 @@ def _thirty_requests() -> str:
     return "\n".join(lines)
 
 
-LOGS = {
-    "30 requests over 3 scenes": _thirty_requests(),
-    "The wrong image": "A | star | Describe this image.\nA | heart | Describe this image.\n"
-    "A | heart | What color is it?",
-    "Two sessions": "A | heart | Describe this image.\nB | heart | Describe this image.\n"
-    "B | star | Describe this image.\nA | heart | Describe this image.",
-}
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A log with the settings under which it shows something."""
+
+    name: str
+    log: str
+    share: int = 100  # of the budget that would keep everything, in percent
+    pictures: bool = True
+    salt: bool = True
+    replay: bool = True  # at once, with the model
+
+
+PRESETS = (
+    Preset("30 requests over 3 scenes", _thirty_requests(), share=50, replay=False),
+    Preset(
+        "The wrong image",
+        "A | star | Describe this image.\nA | heart | Describe this image.\n"
+        "A | heart | What color is it?",
+        pictures=False,
+    ),
+    Preset(
+        "Two sessions",
+        "A | heart | Describe this image.\nB | heart | Describe this image.\n"
+        "B | star | Describe this image.\nA | heart | Describe this image.",
+        salt=False,
+    ),
+)
 
 MAX_KEPT = 8  # logs that are kept read; about 100 kB each
 _kept: OrderedDict[tuple[int, str, str], tuple[LoggedRequest, ...]] = OrderedDict()

@@ -19,7 +19,7 @@ from components.prompt_reader import check_number, check_whole, prompt_fingerpri
 from components.stage_tab import App, Section
 from components.strips import visible
 from components.tables import Cell, format_bytes, table_html
-from components.tabs.cache.logs import LOGS, read_log, read_log_names
+from components.tabs.cache.logs import PRESETS, read_log, read_log_names
 from components.tabs.cache.scenes import RUN_PICTURES
 from components.tabs.cache.words import end_words
 from playground.errors import InputError
@@ -62,11 +62,11 @@ def build_policy_section(app: App) -> Section:
     )
     with gr.Row():
         buttons = [
-            gr.Button(name, size="sm", scale=0, min_width=180, elem_classes="pg-example")
-            for name in LOGS
+            gr.Button(each.name, size="sm", scale=0, min_width=180, elem_classes="pg-example")
+            for each in PRESETS
         ]
     log = gr.Textbox(
-        next(iter(LOGS.values())),
+        PRESETS[0].log,
         label="The log: session | picture | question",
         info="Pictures: no picture, this run's, circle and square, four shapes, red or orange, "
         "star, heart, number 42.",
@@ -114,16 +114,19 @@ def build_policy_section(app: App) -> Section:
     app.on_view(log.blur, rehearse_lab, settings, live)
     app.on_view(chosen.input, outline_request, [*settings, chosen], [tree])
     app.on_model(start.click, stream_replay, settings, live)
-    for button, text in zip(buttons, LOGS.values(), strict=True):
+    for button, preset in zip(buttons, PRESETS, strict=True):
         filled = button.click(
-            lambda text=text: text,
+            lambda preset=preset: (preset.log, preset.share, preset.pictures, preset.salt),
             None,
-            [log],
+            [log, share, pictures, salt],
             queue=False,
             show_progress="hidden",
             api_visibility="private",
         )
-        app.on_view(filled.then, rehearse_lab, settings, live)
+        if preset.replay:
+            app.on_model(filled.then, stream_replay, settings, live)
+        else:
+            app.on_view(filled.then, rehearse_lab, settings, live)
     return Section(tuple(settings), tuple(live), rehearse_lab)
 
 
@@ -187,7 +190,7 @@ def _policy_chart(
     run: Run, settings: LabSettings, log: Sequence[LoggedRequest], budget: int
 ) -> Any:
     full = playground.cache_log.log_bytes(run.engine, log, settings.rules)
-    budgets = [full * step // (BUDGETS - 1) for step in range(BUDGETS)]
+    budgets = sorted({budget, *(full * step // (BUDGETS - 1) for step in range(BUDGETS))})
     compared = playground.cache_log.compare_policies(run.engine, log, settings.rules, budgets)
     return plot_policies(compared, budget, settings.policy)
 
@@ -207,13 +210,17 @@ def draw_tree(run: Run, store: Any, log: Sequence[LoggedRequest], number: int = 
     """The store's tree; with a number, that request's own blocks are outlined."""
     segments = playground.cache_tree.build_tree(store.blocks)
     names = {
-        picture.digest: span_name
+        picture.digest: name
         for request in log
-        for picture, span_name in zip(
+        for picture, name in zip(
             request.identity.pictures, _picture_names(request.inputs), strict=True
         )
     }
-    texts = [segment_text(run, segment, names) for segment in segments]
+    before = [() if each.parent is None else segments[each.parent].ids for each in segments]
+    texts = [
+        segment_text(run, segment, names, above)
+        for segment, above in zip(segments, before, strict=True)
+    ]
     marked: frozenset[str] = frozenset()
     if number:
         request = log[number - 1]
@@ -231,19 +238,31 @@ def _picture_names(inputs: ModelInputs) -> list[str]:
     ]
 
 
-def segment_text(run: Run, segment: Segment, names: dict[str, str]) -> str:
-    """What a segment stands for: its text, and its pictures by name."""
-    facts, parts, digests = run.engine.facts, [], list(segment.digests)
-    pads, inside = {facts.image_token_id, facts.video_token_id}, False
+def segment_text(
+    run: Run, segment: Segment, names: dict[str, str], above: tuple[int, ...] = ()
+) -> str:
+    """What a segment stands for: its text, its pictures by name, other special tokens as a mark.
+
+    Args:
+        run: gives the tokenizer.
+        segment: of the tree.
+        names: of pictures, by digest.
+        above: token ids of the segment before it; a picture that began there has its name there.
+    """
+    facts, special = run.engine.facts, set(run.engine.tokenizer.get_added_vocab().values())
+    pads = {facts.image_token_id, facts.video_token_id}
+    parts, digests = [], list(segment.digests)
+    previous = above[-1] if above else -1
     for token_id in segment.ids:
-        if token_id in pads:
-            if not inside:
-                name = names.get(digests.pop(0), "picture") if digests else "picture"
-                parts.append(f"▦ {name} ")
-            inside = True
-            continue
-        inside = False
-        parts.append(visible(playground.tokens.token_text(run.engine.tokenizer, token_id)))
+        if token_id in pads and previous not in pads:
+            parts.append(f"▦ {names.get(digests.pop(0), '')} " if digests else "▦ ")
+        elif token_id in pads and not parts:
+            parts.append("▦… ")
+            digests = digests[1:]
+        elif token_id not in pads:
+            text = playground.tokens.token_text(run.engine.tokenizer, token_id)
+            parts.append("◆" if token_id in special else visible(text).replace("␣", " "))
+        previous = token_id
     return "".join(parts)
 
 
@@ -308,7 +327,7 @@ def stream_replay(run: Run, progress: Progress, *values: Any) -> Iterator[tuple[
         lesson_html(rows),
         draw_tree(run, store, log),
         gr.update(maximum=len(log), value=0),
-        gr.skip(),
+        _policy_chart(run, settings, log, store.blocks.max_bytes),
         replay_table(run, settings, rows),
     )
 

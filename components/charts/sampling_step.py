@@ -50,54 +50,55 @@ def plot_filters(view: StepView) -> go.Figure:
     stages = stage_names(view)
     gone = probs == 0
     shown = np.where(gone, np.nan, probs)
-    figure = go.Figure(
-        go.Heatmap(
-            z=shown,
-            x=list(range(len(stages))),
-            y=list(range(len(view.tokens))),
-            zmin=0,
-            zmax=float(max(probs.max(), 0.05)),
-            colorscale=SEQUENTIAL,
-            xgap=2,
-            ygap=2,
-            text=[[_cell(prob) for prob in row] for row in probs],
-            texttemplate="%{text}",
-            textfont={"size": 11},
-            customdata=_cell_words(view, stages),
-            hovertemplate="%{customdata}<extra></extra>",
-            hoverongaps=True,
-            showscale=False,
-        )
+    has_gone = gone.any(axis=1)
+    heat = go.Heatmap(
+        z=shown,
+        x=list(range(len(stages))),
+        y=list(range(len(view.tokens))),
+        zmin=0,
+        zmax=float(max(probs.max(), 0.05)),
+        colorscale=SEQUENTIAL,
+        xgap=2,
+        ygap=2,
+        text=[[_cell(prob) for prob in row] for row in probs],
+        texttemplate="%{text}",
+        textfont={"size": 11},
+        customdata=_cell_words(view, stages),
+        hovertemplate="%{customdata}<extra></extra>",
+        hoverongaps=True,
+        showscale=False,
     )
-    figure.add_scatter(  # the cells that a filter emptied have no colour: a mark says so
-        x=[int(np.argmax(row)) for row in gone if row.any()],
-        y=[index for index, row in enumerate(gone) if row.any()],
+    marks = go.Scatter(  # the cells that a filter emptied have no colour: a mark says so
+        x=[int(np.argmax(row)) for row in gone[has_gone]],
+        y=np.flatnonzero(has_gone).tolist(),
         mode="text",
-        text=["✕"] * int(gone.any(axis=1).sum()),
+        text=["✕"] * int(has_gone.sum()),
         textfont={"color": "#d1342f", "size": 15},
         hoverinfo="skip",
         showlegend=False,
     )
-    figure.update_layout(
-        base_layout(
-            "What each filter leaves of the likeliest tokens (✕: removed here)",
-            height=110 + ROW_PX * len(view.tokens),
-            alt=_walk_words(view),
-            x_title="After which filter",
-            y_title="Token",
-        )
+    # In one piece: each `update_layout` takes longer than all the filters, and sliders wait for it.
+    layout = base_layout(
+        "What each filter leaves of the likeliest tokens (✕: removed here)",
+        height=110 + ROW_PX * len(view.tokens),
+        alt=_walk_words(view),
+        x_title="After which filter",
+        y_title="Token",
     )
-    figure.update_xaxes(
-        tickvals=list(range(len(stages))), ticktext=stages, side="top", showgrid=False
-    )
-    figure.update_yaxes(
-        tickvals=list(range(len(view.tokens))),
-        ticktext=[_label(token, view.drawn_id) for token in view.tokens],
-        range=[len(view.tokens) - 0.5, -0.5],
-        showgrid=False,
-        zeroline=False,
-    )
-    return figure
+    layout["xaxis"] |= {
+        "tickvals": list(range(len(stages))),
+        "ticktext": stages,
+        "side": "top",
+        "showgrid": False,
+    }
+    layout["yaxis"] |= {
+        "tickvals": list(range(len(view.tokens))),
+        "ticktext": [_label(token, view.drawn_id) for token in view.tokens],
+        "range": [len(view.tokens) - 0.5, -0.5],
+        "showgrid": False,
+        "zeroline": False,
+    }
+    return go.Figure([heat, marks], layout)
 
 
 def _cell(prob: float) -> str:
@@ -141,60 +142,60 @@ def plot_draw(view: StepView) -> go.Figure:
     segments = view.segments
     hit = [segment.token_id == view.drawn_id for segment in segments]
     shades = (BLUE, SKY)
-    figure = go.Figure(
-        go.Bar(
-            x=np.array([each.end - each.start for each in segments], dtype=np.float32),
-            base=np.array([each.start for each in segments], dtype=np.float32),
-            y=[0] * len(segments),
-            orientation="h",
-            marker={
-                "color": [
-                    GREEN if drawn else GREY if each.token_id is None else shades[index % 2]
-                    for index, (each, drawn) in enumerate(zip(segments, hit, strict=True))
-                ],
-                "pattern": {
-                    "shape": ["/" if each.token_id is None else "" for each in segments],
-                    "solidity": 0.3,
-                },
-                "line": {"width": 1, "color": "rgba(255,255,255,0.6)"},
+    bar = go.Bar(
+        x=np.array([each.end - each.start for each in segments], dtype=np.float32),
+        base=np.array([each.start for each in segments], dtype=np.float32),
+        y=[0] * len(segments),
+        orientation="h",
+        marker={
+            "color": [
+                GREEN if drawn else GREY if each.token_id is None else shades[index % 2]
+                for index, (each, drawn) in enumerate(zip(segments, hit, strict=True))
+            ],
+            "pattern": {
+                "shape": ["/" if each.token_id is None else "" for each in segments],
+                "solidity": 0.3,
             },
-            text=[_segment_label(each) for each in segments],
-            textposition="inside",
-            insidetextanchor="middle",
-            textangle=0,
-            textfont={"size": 12, "color": "#ffffff"},
-            customdata=[_segment_words(each) for each in segments],
-            hovertemplate="%{customdata}<extra></extra>",
-            showlegend=False,
-        )
+            "line": {"width": 1, "color": "rgba(255,255,255,0.6)"},
+        },
+        text=[_segment_label(each) for each in segments],
+        textposition="inside",
+        insidetextanchor="middle",
+        textangle=0,
+        textfont={"size": 12, "color": "#ffffff"},
+        customdata=[_segment_words(each) for each in segments],
+        hovertemplate="%{customdata}<extra></extra>",
+        showlegend=False,
     )
-    figure.update_layout(
-        base_layout(
-            _draw_title(view),
-            height=HEIGHT_SMALL - 50,
-            alt=f"{_draw_title(view)}. {view.num_left:,} tokens share the bar in the order of "
-            "their ids.",
-            x_title="Cumulative probability, tokens in the order of their ids",
-            y_title="",
-        ),
-        bargap=0.1,
+    layout = base_layout(
+        _draw_title(view),
+        height=HEIGHT_SMALL - 50,
+        alt=f"{_draw_title(view)}. {view.num_left:,} tokens share the bar in the order of "
+        "their ids.",
+        x_title="Cumulative probability, tokens in the order of their ids",
+        y_title="",
     )
-    figure.update_xaxes(range=[-0.01, 1.01], tickformat=".0%")
-    figure.update_yaxes(visible=False, range=[-0.5, 0.75])
-    if view.uniform is not None:
-        figure.add_scatter(
-            x=[view.uniform, view.uniform],
-            y=[-0.5, 0.55],
-            mode="lines+markers+text",
-            marker={"symbol": "triangle-down", "size": [0, 13], "color": PURPLE},
-            line={"color": PURPLE, "width": 3},
-            text=["", f"{view.uniform:.4f}"],
-            textposition="middle left" if view.uniform > 0.5 else "middle right",
-            textfont={"size": 13},
-            hovertemplate="The number drawn: %{x:.4f}<extra></extra>",
-            showlegend=False,
-        )
-    return figure
+    layout["bargap"] = 0.1
+    layout["xaxis"] |= {"range": [-0.01, 1.01], "tickformat": ".0%"}
+    layout["yaxis"] |= {"visible": False, "range": [-0.5, 0.75]}
+    number = [] if view.uniform is None else [_number_mark(view.uniform)]
+    return go.Figure([bar, *number], layout)
+
+
+def _number_mark(uniform: float) -> go.Scatter:
+    """The number that was drawn, as a line across the bar."""
+    return go.Scatter(
+        x=[uniform, uniform],
+        y=[-0.5, 0.55],
+        mode="lines+markers+text",
+        marker={"symbol": "triangle-down", "size": [0, 13], "color": PURPLE},
+        line={"color": PURPLE, "width": 3},
+        text=["", f"{uniform:.4f}"],
+        textposition="middle left" if uniform > 0.5 else "middle right",
+        textfont={"size": 13},
+        hovertemplate="The number drawn: %{x:.4f}<extra></extra>",
+        showlegend=False,
+    )
 
 
 def _draw_title(view: StepView) -> str:

@@ -19,7 +19,7 @@ from components.sampling_words import ENDINGS, count_words
 from components.stage_tab import App, user_messages
 from components.strips import visible
 from components.tabs.sampling.lab import Lab, LabStore, prompt_of
-from components.tabs.sampling.one_step import step_index
+from components.tabs.sampling.one_step import share_words, step_index
 from playground.errors import InputError, StageCancelled
 from playground.records import Progress, SamplingSettings
 
@@ -64,15 +64,16 @@ def build_branch(app: App, store: LabStore, lab_key: gr.State) -> BranchPart:
         token = gr.Slider(
             1, 2, value=1, step=1, label="Token", info="Or click one below.", min_width=200
         )
-        length = gr.Slider(
-            1, MOST_NEW_TOKENS, value=NEW_TOKENS, step=1, label="Max new tokens", min_width=180
-        )
     chosen = build_html_view()
     alternatives = gr.Radio([], label="Take instead")
     with gr.Row():
+        length = gr.Slider(
+            1, MOST_NEW_TOKENS, value=NEW_TOKENS, step=1, label="Max new tokens", min_width=180
+        )
         grow = gr.Button("Go on from this token", variant="primary", min_width=180)
+    with gr.Row():
         count = gr.Number(
-            4, label="Likeliest first words", info="2 to 8, as one batch", min_width=120, step=1
+            4, label="Likeliest first words", info="1 to 8, as one batch", min_width=180, step=1
         )
         words = gr.Button("Start with each of them", min_width=180)
         clear = gr.Button("Remove all branches", min_width=150)
@@ -136,7 +137,7 @@ def branch_values(lab: Lab, name: str, index: int) -> tuple[Any, ...]:
     others = [
         each for each in step.top if each.id != step.id and each.removed_by != "vision_tokens"
     ]
-    choices = [(f"{quote(each.text)} {each.raw_prob:.1%}", each.id) for each in others]
+    choices = [(f"{quote(each.text)} {share_words(each.raw_prob)}", each.id) for each in others]
     return (
         gr.Dropdown(choices=[each.name for each in lab.branches], value=name),
         gr.Slider(maximum=max(2, len(branch.trace.steps)), value=index + 1),
@@ -157,7 +158,7 @@ def chosen_html(branch: Branch, index: int) -> str:
     )
     words = (
         f"Token {index + 1} of {branch.name} is {quote(step.text)}, {raw:.1%} before the filters. "
-        "Its alternatives with their probabilities before the filters:"
+        "Others that could stand in its place, with their probabilities before the filters:"
     )
     note = f" ({cuts}; a branch may take them all the same.)" if cuts else ""
     return f'<p class="pg-fact">{html.escape(words + note)}</p>'
@@ -185,7 +186,7 @@ def _node_html(branches: tuple[Branch, ...], branch: Branch, name: str, index: i
         _node_html(branches, each, name, index) for each in branches if each.parent == branch.name
     )
     inner = f"<ul>{children}</ul>" if children else ""
-    chosen = " pg-chosen" if branch.name == name else ""
+    chosen = " pg-on" if branch.name == name else ""
     return (
         f'<li><div class="pg-branch{chosen}" data-branch="{html.escape(branch.name)}">'
         f'<div class="pg-branch-head"><strong>{html.escape(branch.name)}</strong>'

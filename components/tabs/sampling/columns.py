@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -64,9 +64,17 @@ FIELDS = (
 )
 
 
+assert FIELDS[-1].name == "seed"
+
+
 def values_of(settings: SamplingSettings) -> list[Any]:
     """A column's values in the order of ``FIELDS``."""
     return [getattr(settings, field.name) for field in FIELDS]
+
+
+def start_settings(index: int) -> SamplingSettings:
+    """What a column starts with by its place: each with a seed of its own."""
+    return replace(PRESETS[START[index % len(START)]], seed=index)
 
 
 def choose_preset(run: Run, name: object) -> SamplingSettings:
@@ -99,7 +107,7 @@ def build_columns(app: App) -> ColumnCards:
     buttons: list[tuple[gr.Button, gr.Button]] = []
     with gr.Row(elem_classes="pg-cards"):
         for index, name in enumerate(NAMES):
-            start = START[index % len(START)]
+            start = start_settings(index)
             with (
                 gr.Column(
                     min_width=230,
@@ -110,9 +118,11 @@ def build_columns(app: App) -> ColumnCards:
                 gr.Group(),
             ):
                 preset = gr.Dropdown(
-                    [OWN, *PRESETS], value=start, label=f"Column {name}", info="Start from a preset"
+                    [OWN, *PRESETS],
+                    value=START[index % len(START)],
+                    label=f"Column {name}: start from a preset",
                 )
-                parts = _build_fields(PRESETS[start])
+                parts = _build_fields(start)
                 messages.append(build_html_view())
                 with gr.Row(elem_classes="pg-card-buttons"):
                     copy = gr.Button(f"Duplicate {name}", size="sm", min_width=80)
@@ -120,8 +130,12 @@ def build_columns(app: App) -> ColumnCards:
             cards.append(card)
             fields += parts
             buttons.append((copy, remove))
+            # The seed stays: it is what the column draws with, not how.
             app.on_view(
-                preset.input, lambda run, name: values_of(choose_preset(run, name)), [preset], parts
+                preset.input,
+                lambda run, name: values_of(choose_preset(run, name))[:-1],
+                [preset],
+                parts[:-1],
             )
     add = gr.Button("Add a column", size="sm", scale=0, min_width=140)
     outputs = [count, *cards, *fields, *messages]
@@ -146,10 +160,8 @@ def build_columns(app: App) -> ColumnCards:
 def _build_fields(start: SamplingSettings) -> list[Component]:
     """One card's fields, in the order of ``FIELDS``."""
     parts = [_build_slider(field, start) for field in FIELDS if field.in_card]
-    plain = [field for field in FIELDS if not field.in_card]
-    for first in range(0, len(plain), 2):
-        with gr.Row():
-            parts += [_build_number(field, start) for field in plain[first : first + 2]]
+    with gr.Row(elem_classes="pg-card-numbers"):
+        parts += [_build_number(field, start) for field in FIELDS if not field.in_card]
     return parts
 
 
@@ -166,7 +178,7 @@ def _build_number(field: Field, start: SamplingSettings) -> Component:
         step=field.step,
         label=field.label,
         info=field.info,
-        min_width=95,
+        min_width=90,
     )
 
 
@@ -177,7 +189,7 @@ def add_column(count: int, *values: Any) -> tuple[Any, ...]:
     """Show one more column, with the settings of the preset that its place starts with."""
     rows = _rows(count, values)
     if len(rows) < MAX_COLUMNS:
-        rows.append(values_of(PRESETS[START[len(rows) % len(START)]]))
+        rows.append(values_of(start_settings(len(rows))))
     return _shown(rows, values)
 
 

@@ -232,7 +232,9 @@ def effects_html(view: StepView) -> str:
     """What each filter did, as a table."""
     rows = []
     for effect in view.effects:
-        removed = ", ".join(f"{quote(text)} {prob:.1%}" for text, prob in effect.removed[:4])
+        removed = ", ".join(
+            f"{quote(text)} {share_words(prob)}" for text, prob in effect.removed[:4]
+        )
         if effect.num_removed > 4:
             removed += ", …"
         is_scale = effect.name == "temperature" and not effect.num_removed
@@ -248,6 +250,11 @@ def effects_html(view: StepView) -> str:
         )
     headers = ("Filter", "Removed", "The likeliest of them", "Left", "Mass kept", "Entropy (nats)")
     return table_html(headers, rows, "The filters that are on, in order", right=(4, 5))
+
+
+def share_words(prob: float) -> str:
+    """A probability, also a small one."""
+    return f"{prob:.1%}" if prob >= 0.001 else "<0.1%"
 
 
 def order_html(difference: OrderDifference, settings: SamplingSettings) -> str:

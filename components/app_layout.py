@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 
 from components.api import add_api
 from components.engine_host import EngineHost
@@ -133,8 +134,8 @@ class Page:
     def _wire(self, app: App, examples: tuple[Example, ...]) -> None:
         for tab in self.tabs:
             self.parts.register(tab.parts)
-        for inner in self.parts.tabs:
-            self._on_select(inner)
+        for row, each in self.parts.tabs:
+            self._on_select(row, each)
         opening_outputs = [*self.outputs, *self.model_tab.outputs]
         gr.on(
             [gr.context.Context.root_block.load],
@@ -167,7 +168,7 @@ class Page:
         )
         gr.context.Context.root_block.unload(self._close)
 
-    def _on_select(self, tab: gr.Tab) -> None:
+    def _on_select(self, row: Block, tab: gr.Tab) -> None:
         """Draw what comes into sight with a tab."""
         parts = self.parts.within(tab)
         controls = list(dict.fromkeys(control for part in parts for control in part.controls))
@@ -176,7 +177,8 @@ class Page:
         def handler(run_key: str | None, request: gr.Request, *values: Any) -> Any:
             with user_messages():
                 settings = dict(zip(controls, values, strict=True))
-                drawn = self._select(tab, request.session_hash or "", run_key, settings)
+                self.parts.view(request.session_hash or "").select(row, tab)
+                drawn = self._draw_tab(tab, request.session_hash or "", run_key, settings)
             return [drawn.get(output, gr.skip()) for output in outputs] or None
 
         tab.select(
@@ -229,10 +231,9 @@ class Page:
         settings = {control: control.value for control in self.controls}
         yield {**self.opening, **self._draw_parts(view, self.tabs, self.opening_run, settings)}
 
-    def _select(self, tab: gr.Tab, session: str, run_key: str | None, settings: Values) -> Values:
-        """Note that a tab is open, and draw what of it does not show the page's run yet."""
+    def _draw_tab(self, tab: gr.Tab, session: str, run_key: str | None, settings: Values) -> Values:
+        """What of an opened tab does not show the page's run yet."""
         view = self.parts.view(session)
-        view.select(tab)
         run = self.runs.peek(run_key)
         if run is None or run_key is None:
             return {}

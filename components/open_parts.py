@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 MAX_VIEWS = 10_000  # visitors at a time; the longest silent one is forgotten first
 
 Values = dict[Any, Any]
-Path = tuple[gr.Tab, ...]  # the tabs that a part lies in, the innermost first
+# The tabs that a part lies in, each with its row of tabs, the innermost first. Kept from the time
+# of building: Gradio takes a tab's parent away once an event of it has been handled.
+Path = tuple[tuple[Block, gr.Tab], ...]
 
 
 class View:
@@ -40,15 +42,15 @@ class View:
         self.shown: dict[Section, str] = {}  # the key of the run that a part shows
         self.run_key: str | None = None  # of the page's newest run
 
-    def select(self, tab: gr.Tab) -> None:
-        """Note that the visitor has selected a tab."""
-        if self._selected is not None and tab.parent is not None:
-            self._selected[tab.parent] = tab
+    def select(self, row: Block, tab: gr.Tab) -> None:
+        """Note that the visitor has selected a tab of a row."""
+        if self._selected is not None:
+            self._selected[row] = tab
 
     def is_open(self, path: Path) -> bool:
         """Whether a part in these tabs is in sight."""
         selected = self._selected
-        return selected is None or all(selected.get(tab.parent) is tab for tab in path)
+        return selected is None or all(selected.get(row) is tab for row, tab in path)
 
 
 class OpenParts:
@@ -57,7 +59,7 @@ class OpenParts:
     def __init__(self) -> None:
         self._paths: dict[Section, Path] = {}
         self._owners: dict[Any, Section] = {}  # by output
-        self._first: dict[Any, Any] = {}  # row of tabs → its first tab
+        self._rows: dict[Any, tuple[gr.Tab, ...]] = {}  # rows in which parts lie → their tabs
         self._views: OrderedDict[str, View] = OrderedDict()
         self._lock = threading.Lock()
         self._opening: tuple[Run, dict[Section, tuple[Any, ...]]] | None = None
@@ -67,24 +69,24 @@ class OpenParts:
         for part in parts:
             self._paths[part] = path = tabs_around(part.outputs[0])
             self._owners.update(dict.fromkeys(part.outputs, part))
-            for tab in path:
-                assert tab.parent is not None, "a tab outside of its row"
-                self._first.setdefault(tab.parent, tab.parent.children[0])
+            self._rows.update((row, tuple(row.children)) for row, _ in path)
 
     @property
-    def tabs(self) -> tuple[gr.Tab, ...]:
-        """Every tab of the rows in which parts lie."""
-        return tuple(tab for row in self._first for tab in row.children)
+    def tabs(self) -> Path:
+        """Every tab of the rows in which parts lie, with its row."""
+        return tuple((row, tab) for row, tabs in self._rows.items() for tab in tabs)
 
     def within(self, tab: gr.Tab) -> tuple[Section, ...]:
         """The parts inside a tab, at any depth."""
-        return tuple(part for part, path in self._paths.items() if tab in path)
+        return tuple(
+            part for part, path in self._paths.items() if any(each is tab for _, each in path)
+        )
 
     # ------------------------------------------------------------------------------ visitors
 
     def open_page(self, session: str) -> View:
         """A visitor opens the page: the first tab of each row is selected."""
-        view = View(self._first)
+        view = View({row: tabs[0] for row, tabs in self._rows.items()})
         with self._lock:
             self._views[session] = view
             while len(self._views) > MAX_VIEWS:
@@ -177,10 +179,10 @@ def empty_values(outputs: Iterable[Any]) -> Values:
 
 def tabs_around(block: Block) -> Path:
     """The tabs that a block lies in, the innermost first."""
-    path: list[gr.Tab] = []
+    path: list[tuple[Block, gr.Tab]] = []
     parent = block.parent
     while parent is not None:
-        if isinstance(parent, gr.Tab):
-            path.append(parent)
+        if isinstance(parent, gr.Tab) and parent.parent is not None:
+            path.append((parent.parent, parent))
         parent = parent.parent
     return tuple(path)

@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from gradio.blocks import Block
 
 from components.app_layout import Page, build_page
 from components.engine_host import EngineHost
@@ -50,15 +51,15 @@ def shown_parts(updates: list[dict[Any, Any]], built: Page) -> list[str]:
     for update in updates:
         for part in (part for tab in built.tabs for part in tab.parts):
             if any(update.get(output) for output in part.outputs):
-                labels.append(tabs_around(part.outputs[0])[0].label)
+                labels.append(tabs_around(part.outputs[0])[0][1].label)
     return list(dict.fromkeys(labels))
 
 
-def tab_named(built: Page, *labels: str) -> gr.Tab:
-    """The tab with the last of these labels, inside those with the others."""
-    for tab in built.parts.tabs:
-        if [each.label for each in (tab, *tabs_around(tab))] == [*reversed(labels)]:
-            return tab
+def tab_named(built: Page, *labels: str) -> tuple[Block, gr.Tab]:
+    """The tab with the last of these labels, inside those with the others, and its row."""
+    for row, tab in built.parts.tabs:
+        if [tab.label, *(each.label for _, each in tabs_around(tab))] == [*reversed(labels)]:
+            return row, tab
     raise LookupError(labels)
 
 
@@ -135,9 +136,11 @@ def test_the_opening_is_drawn_once_for_all(built: Page, tiny_random_engine: Engi
 # ------------------------------------------------------------------------- what is in sight
 
 
-def select(built: Page, tab: gr.Tab, key: str | None) -> dict[Any, Any]:
+def select(built: Page, place: tuple[Block, gr.Tab], key: str | None) -> dict[Any, Any]:
     settings = {control: control.value for control in built.controls}
-    return built._select(tab, "visitor", key, settings)
+    row, tab = place
+    built.parts.view("visitor").select(row, tab)
+    return built._draw_tab(tab, "visitor", key, settings)
 
 
 def test_a_new_page_gets_what_is_in_sight(built: Page, tiny_random_engine: Engine) -> None:
@@ -161,6 +164,17 @@ def test_a_run_draws_what_is_in_sight_and_the_rest_when_it_is_opened(
     assert shown_parts([update], built) == ["Positions"]
     for tab in ("3 Merge", "1 Preprocess"):  # drawn already
         assert select(built, tab_named(built, tab), key) == {}
+
+
+def test_what_is_open_is_known_without_the_tabs_parents(
+    built: Page, tiny_random_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gradio takes the parent of an event's target away."""
+    for _, tab in built.parts.tabs:
+        monkeypatch.setattr(tab, "parent", None)
+    view = opened(built, tiny_random_engine)
+    parts = [built.parts._paths[part] for part in built.tabs[0].parts[:3]]
+    assert [view.is_open(path) for path in parts] == [True, True, False]
 
 
 def test_what_is_opened_during_a_run_is_drawn_by_it(

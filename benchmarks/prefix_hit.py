@@ -10,6 +10,7 @@ alone, which is measured as well: the same number of tokens with an empty cache.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import gc
 from collections.abc import Callable
@@ -145,10 +146,8 @@ def _memory(engine: Engine) -> int:
     if engine.device.type == "cuda":
         torch.cuda.synchronize()
         return torch.cuda.memory_allocated()
-    try:  # glibc keeps what small tensors leave behind for the next ones; ask for it
+    with contextlib.suppress(OSError):  # glibc keeps what small tensors leave; ask for it
         ctypes.CDLL("libc.so.6").malloc_trim(0)
-    except OSError:
-        pass
     return resident_bytes()
 
 

@@ -75,7 +75,9 @@ def plot_tree(
     )
     figure.update_xaxes(zeroline=False)
     figure.update_layout(
-        barmode="overlay", legend={"orientation": "h", "y": 1.02, "x": 0, "yanchor": "bottom"}
+        barmode="overlay",
+        uniformtext={"minsize": 10, "mode": "hide"},  # a narrow page leaves out what does not fit
+        legend={"orientation": "h", "y": 1.02, "x": 0, "yanchor": "bottom"},
     )
     return figure
 
@@ -109,8 +111,7 @@ def _bars(segments: Sequence[Segment], texts: Sequence[str], status: str) -> go.
         insidetextanchor="start",
         textangle=0,
         textfont={"color": "#ffffff", "size": 11},
-        constraintext="none",
-        cliponaxis=True,
+        constraintext="inside",
         customdata=[_hover(segment, text) for segment, text in chosen],
         hovertemplate="%{customdata}<extra></extra>",
     )

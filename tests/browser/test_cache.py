@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import Locator, Page, expect
+import pytest
+from playwright.sync_api import Locator, expect
 
 from tests.browser.conftest import PageFactory
 from tests.browser.steps import RUN_TIMEOUT_MS, open_part, open_tab, wait_until_drawn
 
 
-def open_cache(address: str, page: PageFactory) -> tuple[Page, Locator]:
-    opened, _ = page(address, width=1280)
+@pytest.fixture(scope="module")
+def panel(address: str, module_page: PageFactory) -> Locator:
+    """The tab on a page that both tests share: loading it is most of the work."""
+    opened, _ = module_page(address, width=1280)
     wait_until_drawn(opened)
-    return opened, open_tab(opened, "6 Cache reuse")
+    return open_tab(opened, "6 Cache reuse")
 
 
 def reused_tokens(panel: Locator) -> list[int]:
@@ -25,8 +28,7 @@ def reused_tokens(panel: Locator) -> list[int]:
     ]
 
 
-def test_opening_examples(address: str, page: PageFactory) -> None:
-    opened, panel = open_cache(address, page)
+def test_opening_examples(panel: Locator) -> None:
     # “你好” → “你好世界。” is there when the page opens: <|im_start|>, user, line end, 你好.
     expect(panel.locator(".pg-request")).to_have_count(2)
     assert reused_tokens(panel) == [0, 4]
@@ -40,8 +42,7 @@ def test_opening_examples(address: str, page: PageFactory) -> None:
     expect(panel.get_by_label("Request 2", exact=True)).to_have_value("How many shapes are there?")
 
 
-def test_the_wrong_image_lesson(address: str, page: PageFactory) -> None:
-    opened, panel = open_cache(address, page)
+def test_the_wrong_image_lesson(panel: Locator) -> None:
     lab = open_part(panel, "Policy lab")
     lab.get_by_role("button", name="The wrong image").click()
     expect(lab.get_by_text("Wrong picture")).to_be_visible(timeout=RUN_TIMEOUT_MS)

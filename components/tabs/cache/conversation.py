@@ -83,13 +83,14 @@ def build_conversation_section(app: App) -> Section:
             "Describe this image.",
             label="Your message",
             placeholder="What color is it?",
+            scale=3,
             min_width=240,
         )
         picture = gr.Dropdown(
             PICTURE_CHOICES,
             value=RUN_PICTURES,
             label="Picture of this message",
-            scale=0,
+            scale=1,
             min_width=190,
         )
     with gr.Row():

@@ -94,14 +94,21 @@ def build_requests_part(app: App) -> RequestsPart:
         text, picture = _request_of(first, number)
         with gr.Row(visible=number < len(first.requests)) as row:
             texts.append(
-                gr.Textbox(text, label=f"Request {number + 1}", lines=1, max_lines=6, min_width=240)
+                gr.Textbox(
+                    text,
+                    label=f"Request {number + 1}",
+                    lines=1,
+                    max_lines=6,
+                    scale=3,
+                    min_width=240,
+                )
             )
             pictures.append(
                 gr.Dropdown(
                     PICTURE_CHOICES,
                     value=picture,
                     label=f"Picture of request {number + 1}",
-                    scale=0,
+                    scale=1,
                     min_width=190,
                 )
             )

@@ -18,13 +18,13 @@ from components.tabs.decoder.layers import (
 )
 from components.tabs.decoder.tab import build_decoder_tab, cache_html, facts_html
 from playground.engine import Engine
-from playground.errors import InputError
+from playground.errors import InputError, StageCancelled
 from playground.pipeline import Run
 from playground.pointer import locate_token
 from playground.preprocess import model_kwargs
 from playground.records import Picture
 from playground.tokens import token_text
-from tests.components.runs import build_alone, ignore_progress, make_run
+from tests.components.runs import build_alone, draw_tab, make_run
 
 NAMES = ("norms", "updates", "lens", "bars", "layer", "track", "picture")
 
@@ -181,7 +181,20 @@ def test_the_tab_yields_a_value_for_every_output(
     image_run: Run, tiny_random_engine: Engine
 ) -> None:
     tab = build_alone(build_decoder_tab)
-    values = [control.value for control in tab.controls]
+    outputs = {*tab.outputs, *(output for part in tab.parts for output in part.outputs)}
     for run in (image_run, make_run(tiny_random_engine, "Hello")):
-        (drawn,) = tab.stream(run, ignore_progress, *values)
-        assert len(drawn) == len(tab.outputs)
+        assert set(draw_tab(tab, run)) == outputs
+
+
+def test_a_stop_also_ends_the_tabs_logit_lens(image_run: Run) -> None:
+    image_run.ensure("decoder")
+    seen: list[str] = []
+
+    def stop(what: str, _done: int, _total: int) -> None:
+        seen.append(what)
+        raise StageCancelled
+
+    tab = build_alone(build_decoder_tab)
+    with pytest.raises(StageCancelled):
+        list(tab.stream(image_run, stop, *[control.value for control in tab.controls]))
+    assert seen == ["logit lens"]

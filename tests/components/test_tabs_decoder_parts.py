@@ -29,7 +29,7 @@ from playground.errors import InputError
 from playground.pipeline import Run
 from playground.pointer import locate_token
 from tests.components.html_reader import read_html
-from tests.components.runs import build_alone, ignore_progress, make_run
+from tests.components.runs import build_alone, draw_tab, ignore_progress, make_run
 from tests.media_samples import make_picture
 
 
@@ -145,22 +145,20 @@ def test_experts_of_a_token_and_of_a_layer(tiny_random_moe_engine: Engine) -> No
     )
     assert f"expert {int(routes.ids[-1, 6, 0])} " in words
     assert whole.layout.meta["pointer"]["what"] == "token"
-    (visible,) = show_experts(moe)
-    assert visible["visible"]
+    assert show_experts(moe)["visible"]
 
 
 def test_a_dense_model_hides_its_experts(run: Run) -> None:
     assert draw_experts(run, 0, None)[1] is None
     assert draw_layer(run, 0) == (None,)
-    (visible,) = show_experts(run)
-    assert not visible["visible"]
+    assert not show_experts(run)["visible"]
 
 
 def test_the_whole_tab_is_drawn_for_a_mixture_of_experts(tiny_random_moe_engine: Engine) -> None:
     moe = make_run(tiny_random_moe_engine, "Which?", make_picture())
     tab = build_alone(build_decoder_tab)
-    (drawn,) = tab.stream(moe, ignore_progress, *[control.value for control in tab.controls])
-    assert len(drawn) == len(tab.outputs)
+    drawn = draw_tab(tab, moe)
+    assert len(drawn) == len(tab.outputs) + sum(len(part.outputs) for part in tab.parts)
 
 
 # ------------------------------------------------------------------------------------ DeepStack

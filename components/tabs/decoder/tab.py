@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +17,6 @@ from components.stage_tab import (
     StageTab,
     build_code_panel,
     build_stage_header,
-    draw_sections,
 )
 from components.tables import Mono, format_bytes, table_html
 from components.tabs.decoder.attention import build_attention_section
@@ -66,47 +64,47 @@ def build_decoder_tab(app: App) -> StageTab:
     )
     facts = build_html_view()
     sections: list[Section] = []
+    tabs: dict[str, gr.Tab] = {}
     with gr.Tabs(overflow_behavior="wrap"):
         for name, build in PARTS:
-            with gr.Tab(name, visible=name != EXPERTS) as part:
+            with gr.Tab(name, visible=name != EXPERTS) as tabs[name]:
                 sections.append(build(app))
-            if name == EXPERTS:
-                sections.append(Section((), (part,), show_experts))
     code = build_code_panel()
+    layers, *parts = sections
     return StageTab(
         stage="decoder",
         run_button=run_button,
-        controls=tuple(control for section in sections for control in section.controls),
-        outputs=(facts, code, *(output for each in sections for output in each.outputs)),
-        stream=partial(stream_decoder, sections=tuple(sections)),
+        controls=layers.controls,
+        outputs=(facts, code, tabs[EXPERTS], *layers.outputs),
+        stream=partial(stream_decoder, layers=layers),
+        parts=tuple(parts),
     )
 
 
 def stream_decoder(
-    run: Run, progress: Progress, *settings: Any, sections: tuple[Section, ...]
+    run: Run, progress: Progress, *settings: Any, layers: Section
 ) -> Iterator[tuple[Any, ...]]:
-    """Run the decoder where it has not run yet, and draw.
+    """Run the decoder where it has not run yet, and draw its layers; the page draws the rest.
 
     Args:
         run: the page's run.
         progress: called before every layer.
-        settings: the values of all the sections' controls, in order.
-        sections: the tab's parts, the layers' first.
+        settings: the values of the layers' controls, in order.
+        layers: the part with the logit lens, which runs a part of the model: it reports, and can
+            be stopped, like a stage.
     """
     run.ensure("decoder", progress)
-    # The logit lens runs a part of the model, so it reports, and can be stopped, like a stage.
-    layers, *others = sections
-    layers = replace(layers, draw=partial(layers.draw, progress=progress))
     yield (
         facts_html(run),
         write_snippet("decoder", run, top_k=TOP_K),
-        *draw_sections(run, (layers, *others), settings),
+        show_experts(run),
+        *layers.draw(run, *settings, progress=progress),
     )
 
 
-def show_experts(run: Run) -> tuple[Any]:
+def show_experts(run: Run) -> Any:
     """The part of the experts is there for a mixture of experts alone."""
-    return (gr.update(visible=run.decoded.experts is not None),)
+    return gr.update(visible=run.decoded.experts is not None)
 
 
 def facts_html(run: Run) -> str:

@@ -102,7 +102,7 @@ def _bars(segments: Sequence[Segment], texts: Sequence[str], status: str) -> go.
                 "shape": shape,
                 "fillmode": "overlay",
                 "fgcolor": "#ffffff",
-                "fgopacity": 0.35,
+                "fgopacity": 0.22,
                 "size": 7,
             },
         },

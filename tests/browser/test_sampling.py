@@ -107,9 +107,9 @@ def test_a_branch(opened: tuple[Page, PageLog]) -> None:
     part = open_part(panel, "Branch")
     part.locator("[data-branch=A] .pg-pick").first.click()
     expect(part.get_by_text("Token 1 of A is")).to_be_visible()
-    other = part.get_by_role("radio").first
-    word = part.locator("label").filter(has=other).inner_text().split("”")[0].strip("“ \n")
-    other.check()
+    other = part.locator("label", has_text="“").first
+    word = other.inner_text().split("”")[0].strip("“ \n")
+    other.click()
     part.get_by_role("button", name="Go on from this token").click()
     branch = part.locator("[data-branch='A.1']")
     expect(branch).to_contain_text("ended by the model", timeout=RUN_TIMEOUT_MS)

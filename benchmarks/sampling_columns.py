@@ -1,0 +1,196 @@
+"""Columns of settings as one batch from one prefill, against as many calls of ``generate``.
+
+    python -m benchmarks.sampling_columns [--shape shipped|mid|2b] [--pairs N] [--tokens N]
+
+Also: the filters of eight rows against transformers' processors, and what a slider of one step
+costs on the server. Both sides run in one process, in turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper
+from transformers.generation.logits_process import TopPLogitsWarper
+
+from benchmarks.models import SHAPES, load_shape
+from benchmarks.pairs import Timing, cpu_ratio, machine_facts, measure, ratio, table
+from components.charts.sampling_step import plot_draw, plot_filters
+from components.plotly_view import encode_figure
+from playground.engine import Engine
+from playground.logits_filters import FilterContext
+from playground.pipeline import Run
+from playground.preprocess import model_kwargs
+from playground.records import Picture, Prompt, SamplingSettings, Turn
+from playground.sampling import Sampler, barred_token_ids
+from playground.sampling_candidates import keep_tokens
+from playground.sampling_paths import prompt_prefix
+from playground.sampling_views import view_step
+
+COLUMNS = (2, 4, 8)
+SETTINGS = SamplingSettings(temperature=0.7, top_k=20, top_p=0.8)
+VOCAB = 151_936  # of the released checkpoints
+
+
+def make_run(engine: Engine) -> Run:
+    """A prompt with a picture of 256 by 256: 64 image tokens."""
+    noise = torch.randint(0, 256, (256, 256, 3), generator=torch.Generator().manual_seed(0))
+    picture = Picture(noise.to(torch.uint8).numpy(), "noise")
+    return Run(engine, Prompt((Turn("user", "Describe this image.", (picture,)),)))
+
+
+def measure_columns(engine: Engine, tokens: int, pairs: int) -> list[tuple[object, ...]]:
+    """Everything from the pixels to the last token; ends of answers are barred, so that every
+    column of both sides writes the same number of tokens."""
+    run = make_run(engine)
+    ends = list(engine.model.generation_config.eos_token_id)
+    engine.model.generation_config.eos_token_id = []  # for both sides
+    barred = [*barred_token_ids(engine), *ends]
+    kwargs = model_kwargs(run.inputs, engine.device)
+    model: Any = engine.model
+
+    def batch(count: int) -> None:
+        fresh = Run(engine, run.prompt)
+        prefix = prompt_prefix(fresh.inputs, fresh.merged, fresh.decoded)
+        columns = [replace(SETTINGS, seed=seed) for seed in range(count)]
+        sampler = Sampler(engine, prefix, columns, max_new_tokens=tokens)
+        for _ in sampler.stream():
+            pass
+        assert all(len(trace.steps) == tokens for trace in sampler.run.traces)
+
+    def sequential(count: int) -> None:
+        for seed in range(count):
+            torch.manual_seed(seed)
+            with engine.exclusive():
+                output = model.generate(
+                    **kwargs,
+                    do_sample=True,
+                    temperature=SETTINGS.temperature,
+                    top_k=SETTINGS.top_k,
+                    top_p=SETTINGS.top_p,
+                    max_new_tokens=tokens,
+                    suppress_tokens=barred,
+                )
+            assert output.shape[1] == run.inputs.num_tokens + tokens
+
+    sides: dict[str, Callable[[], None]] = {"one": lambda: batch(1)}
+    for count in COLUMNS:
+        sides[f"{count} batch"] = lambda count=count: batch(count)  # type: ignore[misc]
+        sides[f"{count} generate"] = lambda count=count: sequential(count)  # type: ignore[misc]
+    times = measure(sides, pairs=pairs)
+    rows: list[tuple[object, ...]] = []
+    for count in COLUMNS:
+        ours, theirs = times[f"{count} batch"], times[f"{count} generate"]
+        rows.append(
+            (
+                count,
+                ratio(ours, theirs),
+                cpu_ratio(ours, theirs),
+                ratio(ours, times["one"]),
+                _seconds(ours),
+                _seconds(theirs),
+            )
+        )
+    return rows
+
+
+def _seconds(timing: Timing) -> str:
+    return f"{timing.median_s:.2f} s"
+
+
+def measure_filters(pairs: int) -> list[tuple[object, ...]]:
+    """Eight rows of logits like a model's: our candidates against transformers' processors."""
+    noise = torch.randn(8, VOCAB, generator=torch.Generator().manual_seed(0))
+    logits = noise * 4
+    prompt, none = torch.zeros(1, dtype=torch.int64), torch.zeros((1, 0), dtype=torch.int64)
+    ids: Any = torch.zeros((8, 1), dtype=torch.int64)
+    chains = {
+        "temperature, top-k 20, top-p 0.8": (
+            SETTINGS,
+            [TemperatureLogitsWarper(0.7), TopKLogitsWarper(20), TopPLogitsWarper(0.8)],
+        ),
+        "temperature, top-p 0.8": (
+            replace(SETTINGS, top_k=0),
+            [TemperatureLogitsWarper(0.7), TopPLogitsWarper(0.8)],
+        ),
+    }
+    rows: list[tuple[object, ...]] = []
+    for name, (settings, warpers) in chains.items():
+        context = FilterContext(settings, prompt, none, prompt[:0])
+        theirs = LogitsProcessorList(warpers)
+
+        def ours(context: FilterContext = context) -> None:
+            for row in logits:
+                keep_tokens(row, context)
+
+        def reference(theirs: LogitsProcessorList = theirs) -> None:
+            theirs(ids, logits.clone())
+
+        times = measure({"ours": ours, "transformers": reference}, pairs=pairs)
+        rows.append(
+            (
+                name,
+                ratio(times["ours"], times["transformers"]),
+                cpu_ratio(times["ours"], times["transformers"]),
+                f"{times['ours'].median_s * 1e3:.1f} ms",
+                f"{times['transformers'].median_s * 1e3:.1f} ms",
+            )
+        )
+    return rows
+
+
+def measure_slider(engine: Engine, pairs: int) -> Timing:
+    """What one slider costs the server: lm_head, filters in both orders, two charts as JSON."""
+    run = make_run(engine)
+    prompt = prompt_prefix(run.inputs, run.merged, run.decoded)
+    sampler = Sampler(engine, prompt, [SETTINGS], max_new_tokens=8, keep_paths=True)
+    for _ in sampler.stream():
+        pass
+    (path,) = sampler.paths()
+    index = len(path.token_ids) - 1
+
+    def redraw() -> None:
+        view, _ = view_step(engine, prompt, path, index, SETTINGS)
+        encode_figure(plot_filters(view))
+        encode_figure(plot_draw(view))
+
+    return measure({"slider": redraw}, pairs=pairs * 5)["slider"]
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shape", choices=SHAPES, default="shipped")
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--tokens", type=int, default=16)
+    options = parser.parse_args()
+    print(machine_facts())
+    engine = load_shape(options.shape)
+    slider = measure_slider(engine, options.pairs)
+    columns = measure_columns(engine, options.tokens, options.pairs)
+    print(f"\n{options.shape}, {options.tokens} tokens a column, from the pixels on\n")
+    header: tuple[str, ...] = (
+        "Columns",
+        "batch / generate one by one",
+        "CPU time",
+        "batch / one column",
+        "batch",
+        "generate",
+    )
+    print(table(header, columns))
+    cpu_ms = sorted(slider.cpu_s)[len(slider.cpu_s) // 2] * 1e3
+    print(
+        f"\nA slider of one step, on the server: {slider.median_s * 1e3:.0f} ms, "
+        f"CPU time {cpu_ms:.0f} ms"
+    )
+    print(f"\nFilters, 8 rows of {VOCAB:,} words\n")
+    header = ("Filters", "ours / transformers", "CPU time", "ours", "transformers")
+    print(table(header, measure_filters(options.pairs)))
+
+
+if __name__ == "__main__":
+    main()

@@ -23,7 +23,8 @@ from benchmarks.pairs import machine_facts, measure, ratio, resident_bytes, tabl
 from playground.block_hash import HashRules, identify
 from playground.cache_costs import request_flops
 from playground.engine import Engine
-from playground.partial_prefill import empty_cache, prefill_on
+from playground.kv_cache import empty_cache
+from playground.partial_prefill import prefill_on
 from playground.prefix_store import PrefixStore
 from playground.preprocess import run_preprocess
 from playground.records import ModelInputs, Prompt, Turn

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from playground.engine import Engine
 from playground.errors import InputError
-from playground.kv_cache import span_digest
 from playground.records import ModelInputs
+from playground.shared_prefix import span_digest
 
 MAX_BLOCK_SIZE = 64  # tokens; engines take 16 to 64, 1 is a radix tree's token by token
 

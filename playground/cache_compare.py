@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,10 +12,12 @@ from playground.cache_costs import Flops, kv_bytes, request_flops
 from playground.decoder import next_token_probs
 from playground.engine import Engine
 from playground.errors import InputError
-from playground.kv_cache import MAX_REPEATS
-from playground.partial_prefill import answer_greedily, answer_text, empty_cache, prefill_on
-from playground.prefix_store import Kept, Lookup, PrefixStore
+from playground.kv_cache import MAX_REPEATS, empty_cache
+from playground.partial_prefill import answer_greedily, answer_text, prefill_on
+from playground.prefix_lookup import Lookup
+from playground.prefix_store import Kept, PrefixStore
 from playground.records import ModelInputs, Progress, TokenProb
+from playground.timing import time_ms
 
 MAX_REQUESTS = 8
 
@@ -142,13 +143,3 @@ def _compare(
         answer=answer_text(engine, answer),
         logits=logits["hit"],
     )
-
-
-def time_ms(engine: Engine, run: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, float]:
-    """The logits of one run and its milliseconds, without the wait for other users."""
-    with engine.exclusive():
-        if engine.device.type == "cuda":
-            torch.cuda.synchronize(engine.device)
-        started = time.perf_counter()
-        logits = run()  # come to the CPU, which waits for the device
-        return logits, (time.perf_counter() - started) * 1e3

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -14,9 +14,9 @@ from transformers import DynamicCache
 from playground.decoder import decoder_kwargs
 from playground.engine import Engine
 from playground.errors import InputError
-from playground.kv_cache import cache_bytes, fork_cache
-from playground.partial_prefill import empty_cache
+from playground.kv_cache import cache_bytes, empty_cache, fork_cache
 from playground.records import MergedInputs, ModelInputs, Progress
+from playground.timing import time_ms
 
 MAX_CELLS = 40_000  # of one picture: 160 kB in float32
 MAX_REPEATS = 20
@@ -129,7 +129,9 @@ def measure_growth(
                 if progress is not None:
                     progress(f"{length:,} tokens", done, total)
                 started_on = fork_cache(cache) if way == "cached" else empty_cache(engine)
-                logits[way], elapsed_ms = _timed_forward(engine, short, started_on)
+                logits[way], elapsed_ms = time_ms(
+                    engine, partial(_forward, engine, short, started_on)
+                )
                 times[way] += [elapsed_ms] if turn else []
                 done += 1
         yield GrowthPoint(
@@ -171,17 +173,6 @@ def _head_of(text: MergedInputs, length: int) -> MergedInputs:
         visual_pos_masks=None if masks is None else masks[:, :length],
         position_ids=text.position_ids[:, :, :length],
     )
-
-
-def _timed_forward(
-    engine: Engine, text: MergedInputs, cache: DynamicCache
-) -> tuple[torch.Tensor, float]:
-    with engine.exclusive():  # waiting for others is not timed
-        if engine.device.type == "cuda":
-            torch.cuda.synchronize(engine.device)
-        started = time.perf_counter()
-        logits = _forward(engine, text, cache)  # the logits come to the CPU, which waits for them
-        return logits, (time.perf_counter() - started) * 1e3
 
 
 def _forward(engine: Engine, text: MergedInputs, cache: DynamicCache) -> torch.Tensor:

@@ -9,19 +9,15 @@ import torch
 
 from playground.block_hash import HashRules, RequestIdentity, identify, picture_key
 from playground.block_store import POLICIES, Policy
-from playground.cache_compare import time_ms
 from playground.decoder import next_token_probs
 from playground.engine import Engine
 from playground.errors import InputError
-from playground.partial_prefill import (
-    Features,
-    answer_greedily,
-    answer_text,
-    empty_cache,
-    prefill_on,
-)
-from playground.prefix_store import Kept, Lookup, PrefixStore
+from playground.kv_cache import empty_cache
+from playground.partial_prefill import Features, answer_greedily, answer_text, prefill_on
+from playground.prefix_lookup import Lookup
+from playground.prefix_store import Kept, PrefixStore
 from playground.records import ModelInputs, Progress, TokenProb
+from playground.timing import time_ms
 
 MAX_LOG = 60  # requests
 SAME_LOGITS = {torch.float32: 1e-4}  # |Δ| that rounding alone may bring; other dtypes below

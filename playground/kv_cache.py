@@ -8,27 +8,25 @@ continuation takes the last user's ``model.rope_deltas``, and is silently wrong.
 from __future__ import annotations
 
 import copy
-import hashlib
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from transformers import DynamicCache
 
-from playground.decoder import check_finite, decoder_kwargs, next_token_probs
+from playground.decoder import check_finite, next_token_probs
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.merge import get_positions
 from playground.preprocess import model_kwargs
 from playground.records import (
     CacheReuse,
-    MergedInputs,
     ModelInputs,
     Progress,
     VisualSpan,
 )
+from playground.shared_prefix import reusable_tokens, shared_prefix
+from playground.timing import time_ms
 
 MAX_REPEATS = 50
 
@@ -44,6 +42,11 @@ class CacheLayer:
     value_shape: tuple[int, ...]
     dtype: str
     num_bytes: int
+
+
+def empty_cache(engine: Engine) -> DynamicCache:
+    """A cache for the engine's decoder that holds nothing yet."""
+    return DynamicCache(config=engine.model.model.language_model.config)
 
 
 def fork_cache(cache: DynamicCache) -> DynamicCache:
@@ -102,100 +105,7 @@ def cache_bytes(cache: DynamicCache) -> int:
     return sum(layer.num_bytes for layer in describe_cache(cache))
 
 
-# --------------------------------------------------------------------------- the shared prefix
-
-# Whole sentences without numbers, so that a page can look up their translations.
-SAME_REQUEST = "Both requests are the same; the last token is computed again for its logits."
-FIRST_ENDED = "The first request ends here."
-SECOND_ENDED = "The second request ends here; the last token is computed again for its logits."
-TOKENS_DIFFER = "From here on the token ids differ."
-IMAGES_DIFFER = "Here the images differ, though their placeholders have the same token ids."
-VIDEOS_DIFFER = "Here the video frames differ, though their placeholders have the same token ids."
-
-
-def span_digest(inputs: ModelInputs, span: VisualSpan) -> str:
-    """SHA-256 of what the model is given of one image (or one temporal patch of a video).
-
-    Covers the kind, the grid and the pixels: two grids of as many tokens, and two pictures of the
-    same grid, have the same token ids.
-    """
-    values = inputs.pixel_values if span.kind == "image" else inputs.pixel_values_videos
-    assert values is not None
-    rows = values[span.patch_start : span.patch_start + span.num_patches]
-    digest = hashlib.sha256(f"{span.kind} {span.grid_h} {span.grid_w} {rows.dtype}".encode())
-    digest.update(rows.numpy().tobytes())
-    return digest.hexdigest()
-
-
-def shared_prefix(first: ModelInputs, second: ModelInputs) -> tuple[int, str]:
-    """How many tokens two requests have in common from the start: equal ids, equal pictures.
-
-    A prefix never ends inside an image or a frame: what is shared of it in part is left out.
-
-    Returns:
-        The number of tokens, and why it ends there: one of this module's sentences.
-    """
-    length = min(first.num_tokens, second.num_tokens)
-    different = (first.input_ids[0, :length] != second.input_ids[0, :length]).nonzero()
-    shared = int(different[0]) if len(different) else length
-    reason = TOKENS_DIFFER
-    if not len(different):
-        reason = FIRST_ENDED if first.num_tokens < second.num_tokens else SECOND_ENDED
-        reason = SAME_REQUEST if first.num_tokens == second.num_tokens else reason
-    spans = {span.start: span for span in first.spans}
-    for span in second.spans:
-        if span.start >= shared:
-            break
-        before = spans.get(span.start)
-        if before is not None and span_digest(first, before) != span_digest(second, span):
-            return span.start, IMAGES_DIFFER if span.kind == "image" else VIDEOS_DIFFER
-        if before is None or span.end > shared:
-            return span.start, reason
-    return shared, reason
-
-
-def reusable_tokens(inputs: ModelInputs, shared: int) -> int:
-    """How much of a shared prefix a cache can serve: never the whole request.
-
-    The last token is always computed, since its logits are what is asked for, and so is an image
-    that a cut would go through.
-    """
-    reused = min(shared, inputs.num_tokens - 1)
-    inside = (span.start for span in inputs.spans if span.start < reused < span.end)
-    return next(inside, reused)
-
-
 # --------------------------------------------------------------------------- going on from a cache
-
-
-def prefill_rest(
-    engine: Engine, inputs: ModelInputs, merged: MergedInputs, cache: DynamicCache, start: int
-) -> torch.Tensor:
-    """Run the decoder over the tokens from ``start`` on, on top of the first ``start``.
-
-    Args:
-        engine: the loaded checkpoint; its lock is held for the forward.
-        inputs: the record of ``run_preprocess``.
-        merged: the record of ``run_merge`` for the same inputs.
-        cache: the caller's own, exactly ``start`` tokens long; it grows by the rest.
-        start: first sequence index to compute.
-
-    Returns:
-        (vocab,) logits of the last token in the model's dtype, on the CPU.
-
-    Raises:
-        InputError: ``start`` leaves nothing to compute, or does not match the cache.
-        ModelError: the logits hold NaN or infinity.
-    """
-    _check_start(inputs, cache, start)
-    model: Any = engine.model
-    with engine.exclusive():
-        output = model.model.language_model(
-            **decoder_kwargs(engine, merged, start), past_key_values=cache, use_cache=True
-        )
-        logits: torch.Tensor = model.lm_head(output.last_hidden_state[:, -1:])[0, 0].cpu()
-    check_finite(logits)
-    return logits
 
 
 def serve_rest(
@@ -216,7 +126,8 @@ def serve_rest(
         (vocab,) logits of the last token in the model's dtype, on the CPU.
 
     Raises:
-        InputError: as ``prefill_rest``, or ``start`` is inside an image or a frame.
+        InputError: ``start`` leaves nothing to compute, does not match the cache, or is inside an
+            image or a frame.
         ModelError: the logits hold NaN or infinity.
     """
     _check_start(inputs, cache, start)
@@ -331,13 +242,13 @@ def run_cache_reuse(
         raise InputError(f"repeats is {repeats}.", limit=f"It takes 1 to {MAX_REPEATS}.")
     shared, reason = shared_prefix(first, second)
     reused = reusable_tokens(second, shared)
-    cache = _empty_cache(engine)
+    cache = empty_cache(engine)
 
     def fill() -> torch.Tensor:
         return serve_rest(engine, first, cache, 0)
 
     def miss() -> torch.Tensor:
-        return serve_rest(engine, second, _empty_cache(engine), 0)
+        return serve_rest(engine, second, empty_cache(engine), 0)
 
     def hit() -> torch.Tensor:
         return serve_rest(engine, second, crop_cache(cache, reused), reused)
@@ -351,7 +262,7 @@ def run_cache_reuse(
     for done, (name, run) in enumerate(plan):
         if progress is not None:
             progress(name, done, len(plan))
-        logits[name], elapsed_ms = _time_ms(engine, run)
+        logits[name], elapsed_ms = time_ms(engine, run)
         times[name].append(elapsed_ms)
     difference = logits["hit"].float() - logits["miss"].float()
     return CacheReuse(
@@ -368,22 +279,3 @@ def run_cache_reuse(
         hit_logits=logits["hit"],
         miss_logits=logits["miss"],
     )
-
-
-def _empty_cache(engine: Engine) -> DynamicCache:
-    model: Any = engine.model
-    return DynamicCache(config=model.model.language_model.config)
-
-
-def _time_ms(engine: Engine, run: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, float]:
-    """The logits of one run and its milliseconds, without the wait for other users.
-
-    The logits come back to the CPU, which waits for the device; work queued before is waited for
-    ahead of the clock.
-    """
-    with engine.exclusive():
-        if engine.device.type == "cuda":
-            torch.cuda.synchronize(engine.device)
-        start = time.perf_counter()
-        logits = run()
-        return logits, (time.perf_counter() - start) * 1e3

@@ -20,16 +20,6 @@ Features = tuple[torch.Tensor, ...]
 """Of one picture: ``pooler_output``, then each DeepStack tap's; (merged, out_hidden) each."""
 
 
-def empty_cache(engine: Engine) -> DynamicCache:
-    """A cache for the engine's decoder that holds nothing yet."""
-    return DynamicCache(config=engine.model.model.language_model.config)
-
-
-def layer_devices(engine: Engine) -> list[torch.device]:
-    """Where each decoder layer computes."""
-    return [next(layer.parameters()).device for layer in engine.model.model.language_model.layers]
-
-
 def prefill_on(
     engine: Engine,
     inputs: ModelInputs,

@@ -13,7 +13,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
 
 import torch
 from transformers import DynamicCache
@@ -26,47 +25,12 @@ from playground.block_hash import (
     picture_key,
     root_key,
 )
-from playground.block_store import DEFAULT_BYTES, BlockStore, Entry, Policy
+from playground.block_store import DEFAULT_BYTES, BlockStore, Policy
+from playground.block_tensors import cut_blocks, join_blocks, own_memory
 from playground.engine import Engine
-from playground.partial_prefill import Features, empty_cache, layer_devices, prefill_on
+from playground.partial_prefill import Features, prefill_on
+from playground.prefix_lookup import Lookup, find_prefix
 from playground.records import ModelInputs
-
-EndKind = Literal[
-    "last token",  # all of the request is stored; its last token is computed for the logits
-    "short",  # the request fills no block
-    "tail",  # all whole blocks are stored; what comes after them fills none
-    "empty",  # nothing is stored for this session
-    "goes on",  # what is stored ends here, the request goes on
-    "tokens",  # a token id differs
-    "picture",  # the ids are the same, a picture differs
-    "evicted",  # the block was here, and had to make room
-]
-
-
-@dataclass(frozen=True, slots=True)
-class HitEnd:
-    """Why a hit ends where it ends (or why there is none)."""
-
-    kind: EndKind
-    index: int  # sequence index of the first difference, or of the end
-    stored_id: int | None = None  # the token that is stored there, where tokens differ
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Lookup:
-    """What the store has for a request, at one moment."""
-
-    identity: RequestIdentity
-    root: str
-    keys: tuple[str, ...]  # of all whole blocks of the request
-    hit_keys: tuple[str, ...]  # of those that are stored, from the first on
-    reused_tokens: int  # at most one less than the request's length
-    end: HitEnd
-
-    @property
-    def num_tokens(self) -> int:
-        """Length of the request."""
-        return len(self.identity.ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,30 +101,7 @@ class PrefixStore:
     def lookup(self, identity: RequestIdentity, salt: str = "") -> Lookup:
         """What of a request is stored, and why no more of it."""
         root = root_key(self.engine, self.rules, salt)
-        keys = block_keys(identity, self.rules, root)
-        with self.blocks.lock:
-            hit_keys = tuple(entry.key for entry in self.blocks.find(keys))
-            end = self._explain(identity, root, keys, len(hit_keys))
-        reused = min(len(hit_keys) * self.rules.block_size, len(identity.ids) - 1)
-        return Lookup(identity, root, keys, hit_keys, reused, end)
-
-    def _explain(
-        self, identity: RequestIdentity, root: str, keys: tuple[str, ...], hits: int
-    ) -> HitEnd:
-        size, length = self.rules.block_size, len(identity.ids)
-        start = hits * size
-        if start == length:
-            return HitEnd("last token", length - 1)
-        if hits == len(keys):
-            return HitEnd("tail" if hits else "short", start)
-        if keys[hits] in self.blocks.ghosts:
-            return HitEnd("evicted", start)
-        stored = self.blocks.children_of(keys[hits - 1] if hits else root)
-        if not stored:
-            return HitEnd("goes on" if hits else "empty", start)
-        # The block that agrees longest shows where the difference lies.
-        ends = [_first_difference(identity, entry, start) for entry in stored]
-        return max(ends, key=lambda end: end.index)
+        return find_prefix(self.blocks, identity, self.rules, root)
 
     # ------------------------------------------------------------------------ computing
 
@@ -172,20 +113,10 @@ class PrefixStore:
         Returns:
             The cache, and its length: ``lookup.reused_tokens`` unless blocks went.
         """
-        with self.blocks.lock:
-            found = self.blocks.find(lookup.hit_keys)
-            pieces = [entry.tensors[0] for entry in found]
-            length = min(len(pieces) * self.rules.block_size, lookup.num_tokens - 1)
-            # (layers, keys and values, kv_heads, tokens, head_dim)
-            joined = torch.cat(pieces, dim=-2)[..., :length, :] if length else None
-        cache = empty_cache(self.engine)
-        if joined is not None:
-            layers: list[Any] = cache.layers
-            for layer, part, device in zip(layers, joined, layer_devices(self.engine), strict=True):
-                keys, values = part[:, None].to(device)
-                layer.lazy_initialization(keys, values)
-                layer.keys, layer.values = keys, values  # what ``update`` does, less one copy
-        return cache, length
+        with self.blocks.lock:  # a block that goes from here on keeps its tensor as long as needed
+            pieces = [entry.tensors[0] for entry in self.blocks.find(lookup.hit_keys)]
+        length = min(len(pieces) * self.rules.block_size, lookup.num_tokens - 1)
+        return join_blocks(self.engine, pieces, length), length
 
     def compute(
         self, inputs: ModelInputs, lookup: Lookup
@@ -233,9 +164,7 @@ class PrefixStore:
         logits, cache, encoded, reused = self.compute(inputs, lookup)
         elapsed_ms = (time.perf_counter() - started) * 1e3
         if reused != lookup.reused_tokens:  # another thread's request took blocks away
-            end = HitEnd("evicted", reused)
-            hits = lookup.hit_keys[: reused // self.rules.block_size]
-            lookup = Lookup(identity, lookup.root, lookup.keys, hits, reused, end)
+            lookup = lookup.cut_to(reused, self.rules.block_size)
         self.blocks.touch(
             [
                 *lookup.hit_keys,
@@ -292,7 +221,11 @@ class PrefixStore:
         size = self.rules.block_size
         num_bytes = size * self.engine.facts.kv_bytes_per_token(self.engine.dtype)
         stored = len(self.blocks.find(keys))
-        pieces = _cut(cache, stored * size, len(keys) * size, size, self.engine.device)
+        pieces = (
+            cut_blocks(cache, stored * size, len(keys) * size, size, self.engine.device)
+            if cache is not None
+            else ()
+        )
         pinned, new = frozenset(keys), []
         for index in range(stored, len(keys)):
             piece = pieces[index - stored] if pieces else None
@@ -303,7 +236,7 @@ class PrefixStore:
                 ids=identity.ids[index * size : (index + 1) * size],
                 digests=identity.digests_in(index * size, (index + 1) * size),
                 num_bytes=num_bytes,
-                make=partial(_own, () if piece is None else (piece,)),
+                make=partial(own_memory, () if piece is None else (piece,)),
                 label=label,
                 pinned=pinned,
             )
@@ -322,44 +255,7 @@ class PrefixStore:
             ids=(),
             digests=(digest,),
             num_bytes=sum(tensor.nbytes for tensor in tensors),
-            make=partial(_own, tensors),
+            make=partial(own_memory, tensors),
             label=label,
             pinned=pinned,
         )
-
-
-def _own(tensors: Features) -> Features:
-    """Copies with memory of their own: a view would keep the whole tensor alive."""
-    return tuple(tensor.clone(memory_format=torch.contiguous_format) for tensor in tensors)
-
-
-def _first_difference(identity: RequestIdentity, entry: Entry, start: int) -> HitEnd:
-    """Where a request and a stored block part that follow the same parent."""
-    for offset, stored_id in enumerate(entry.ids):
-        index = start + offset
-        if identity.ids[index] != stored_id:
-            return HitEnd("tokens", index, stored_id)
-    inside = [
-        each.start for each in identity.pictures if each.start < entry.end and each.end > start
-    ]
-    mine = identity.digests_in(start, entry.end)
-    differ = (
-        place for place, (a, b) in enumerate(zip(mine, entry.digests, strict=False)) if a != b
-    )
-    return HitEnd("picture", max(start, inside[next(differ, 0)]) if inside else start)
-
-
-def _cut(
-    cache: DynamicCache | None, start: int, end: int, size: int, device: torch.device
-) -> list[torch.Tensor]:
-    """Views of the blocks in ``start .. end - 1``: (layers, 2, kv_heads, size, head_dim) each."""
-    if cache is None or start >= end:
-        return []
-    layers: list[Any] = cache.layers
-    joined = torch.stack(
-        [
-            torch.stack([part[0, :, start:end].to(device) for part in (layer.keys, layer.values)])
-            for layer in layers
-        ]
-    )
-    return list(joined.split(size, dim=-2))

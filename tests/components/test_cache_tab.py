@@ -28,12 +28,12 @@ from playground.block_hash import HashRules
 from playground.cache_compare import Compared, compare_requests
 from playground.engine import Engine
 from playground.errors import InputError
-from playground.kv_cache import serve_rest, shared_prefix
-from playground.partial_prefill import empty_cache
+from playground.kv_cache import empty_cache, serve_rest
 from playground.pipeline import Run
-from playground.prefix_store import HitEnd
+from playground.prefix_lookup import HitEnd
 from playground.preprocess import run_preprocess
 from playground.records import Picture, Prompt, Turn
+from playground.shared_prefix import shared_prefix
 from tests.components.html_reader import read_html
 from tests.components.runs import build_alone, ignore_progress
 

@@ -22,8 +22,8 @@ from playground.cache_log import (
 )
 from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
-from playground.kv_cache import serve_rest
-from playground.partial_prefill import answer_greedily, answer_text, empty_cache
+from playground.kv_cache import empty_cache, serve_rest
+from playground.partial_prefill import answer_greedily, answer_text
 from playground.pipeline import Run
 from playground.prefix_store import PrefixStore
 from playground.preprocess import model_kwargs, run_preprocess

@@ -11,7 +11,8 @@ import pytest
 import torch
 from transformers import DynamicCache
 
-from playground import kv_cache
+from playground import shared_prefix as prefix
+from playground.block_hash import identify
 from playground.capture import capture_inputs
 from playground.decoder import run_decoder
 from playground.engine import Engine
@@ -22,17 +23,16 @@ from playground.kv_cache import (
     describe_cache,
     expand_cache,
     fork_cache,
-    prefill_rest,
     rest_of,
-    reusable_tokens,
     run_cache_reuse,
     serve_rest,
-    shared_prefix,
 )
 from playground.merge import run_merge
+from playground.partial_prefill import prefill_on
 from playground.preprocess import run_preprocess
 from playground.records import Clip, DecoderOutput, MergedInputs, ModelInputs, Prompt, Turn
 from playground.sampling import decode_step
+from playground.shared_prefix import reusable_tokens, shared_prefix
 from playground.vision import run_vision
 from tests.media_samples import make_clip, make_picture, make_square_picture
 
@@ -60,59 +60,59 @@ def change_last_frames(clip: Clip) -> Clip:
 
 # name: first request, second request, why the shared prefix ends
 PAIRS: dict[str, tuple[Prompt, Prompt, str]] = {
-    "text prefix": (one("你好"), one("你好世界。"), kv_cache.TOKENS_DIFFER),
+    "text prefix": (one("你好"), one("你好世界。"), prefix.TOKENS_DIFFER),
     "same image, other question": (
         one("What colour is it?", RED),
         one("Describe this image.", RED),
-        kv_cache.TOKENS_DIFFER,
+        prefix.TOKENS_DIFFER,
     ),
     "prefix ends before an image": (
         one("Hello", system="Answer briefly."),
         one("Describe it.", RED, system="Answer briefly."),
-        kv_cache.TOKENS_DIFFER,
+        prefix.TOKENS_DIFFER,
     ),
     "second image after a cached first": (
         one("Describe it.", WIDE),
         Prompt(
             (user("Describe it.", WIDE), Turn("assistant", "红"), user("And this?", TALL)),
         ),
-        kv_cache.FIRST_ENDED,
+        prefix.FIRST_ENDED,
     ),
     "second of two images differs": (
         one("Which is red?", WIDE, RED),
         one("Which is red?", WIDE, BLUE),
-        kv_cache.IMAGES_DIFFER,
+        prefix.IMAGES_DIFFER,
     ),
     "video, other question": (
         one("Where does it move?", clip=CLIP),
         one("描述一下。", clip=CLIP),
-        kv_cache.TOKENS_DIFFER,
+        prefix.TOKENS_DIFFER,
     ),
     "video, last frames differ": (
         one("Where does it move?", clip=CLIP),
         one("Where does it move?", clip=change_last_frames(CLIP)),
-        kv_cache.VIDEOS_DIFFER,
+        prefix.VIDEOS_DIFFER,
     ),
     "image and video, other video": (
         one("Describe it.", TALL, clip=CLIP),
         one("Describe it.", TALL, clip=make_clip(seed=5)),
-        kv_cache.VIDEOS_DIFFER,
+        prefix.VIDEOS_DIFFER,
     ),
-    "same request": (one("Describe it.", RED), one("Describe it.", RED), kv_cache.SAME_REQUEST),
+    "same request": (one("Describe it.", RED), one("Describe it.", RED), prefix.SAME_REQUEST),
     "other image, same ids": (
         one("Describe it.", RED),
         one("Describe it.", BLUE),
-        kv_cache.IMAGES_DIFFER,
+        prefix.IMAGES_DIFFER,
     ),
     "as many tokens, other grid": (
         one("Describe it.", WIDE),
         one("Describe it.", TALL),
-        kv_cache.IMAGES_DIFFER,
+        prefix.IMAGES_DIFFER,
     ),
     "larger image": (
         one("Describe it.", RED),
         one("Describe it.", make_square_picture(width=192, height=192)),
-        kv_cache.IMAGES_DIFFER,
+        prefix.IMAGES_DIFFER,
     ),
 }
 
@@ -168,6 +168,11 @@ def unchanged(engine: Engine, *requests: Prefilled) -> Iterator[None]:
             assert torch.equal(layer.values, copied[1])
     finally:
         inner.rope_deltas = before
+
+
+def go_on(engine: Engine, case: Prefilled, cache: DynamicCache, start: int) -> torch.Tensor:
+    """The logits by the lab's own prefill, which may start inside a picture."""
+    return prefill_on(engine, case.inputs, identify(case.inputs), cache, start)[0]
 
 
 def difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
@@ -232,11 +237,11 @@ def test_shared_prefix(tiny_random_engine: Engine, name: str) -> None:
     assert reason == expected_reason
     ids = list(zip(first.input_ids[0].tolist(), second.input_ids[0].tolist(), strict=False))
     assert all(one_id == other for one_id, other in ids[:shared])
-    if reason == kv_cache.TOKENS_DIFFER:
+    if reason == prefix.TOKENS_DIFFER:
         assert ids[shared][0] != ids[shared][1]
-    elif reason == kv_cache.FIRST_ENDED:
+    elif reason == prefix.FIRST_ENDED:
         assert shared == first.num_tokens < second.num_tokens
-    elif reason == kv_cache.SAME_REQUEST:
+    elif reason == prefix.SAME_REQUEST:
         assert shared == first.num_tokens == second.num_tokens
     else:
         assert ids[shared][0] == ids[shared][1]
@@ -278,8 +283,8 @@ def test_request_that_goes_on_or_ends(tiny_random_engine: Engine) -> None:
             },
         )
 
-    assert shared_prefix(cut(end), whole) == (end, kv_cache.FIRST_ENDED)
-    assert shared_prefix(whole, cut(end)) == (end, kv_cache.SECOND_ENDED)
+    assert shared_prefix(cut(end), whole) == (end, prefix.FIRST_ENDED)
+    assert shared_prefix(whole, cut(end)) == (end, prefix.SECOND_ENDED)
     assert reusable_tokens(cut(end), end) == end - 1
     # Half an image is none.
     inside = whole.spans[0].end - 1
@@ -297,9 +302,7 @@ def test_continuation_equals_full_computation(engine: Engine, prefill: Prefill, 
     reused = reusable_tokens(second.inputs, shared_prefix(first.inputs, second.inputs)[0])
     assert 0 < reused < second.inputs.num_tokens
     with unchanged(engine, first, second):
-        staged = prefill_rest(
-            engine, second.inputs, second.merged, crop_cache(first.cache, reused), reused
-        )
+        staged = go_on(engine, second, crop_cache(first.cache, reused), reused)
         served = serve_rest(engine, second.inputs, crop_cache(first.cache, reused), reused)
     assert difference(staged, second.output.logits) <= TOLERANCE
     assert difference(served, second.output.logits) <= TOLERANCE
@@ -309,9 +312,7 @@ def test_wrong_image_prefix_would_give_other_logits(engine: Engine, prefill: Pre
     """What the pictures' digests are for: on token ids alone this would have been a hit."""
     first, second = (prefill(engine, each) for each in PAIRS["other image, same ids"][:2])
     start = second.inputs.num_tokens - 1
-    wrong = prefill_rest(
-        engine, second.inputs, second.merged, crop_cache(first.cache, start), start
-    )
+    wrong = go_on(engine, second, crop_cache(first.cache, start), start)
     assert difference(wrong, second.output.logits) > 10 * TOLERANCE
 
 
@@ -327,7 +328,7 @@ def test_continuation_from_every_kind_of_place(
     whole = fork_cache(case.cache)
     for start in sorted(starts):
         cache = crop_cache(whole, start)
-        logits = prefill_rest(tiny_random_engine, case.inputs, case.merged, cache, start)
+        logits = go_on(tiny_random_engine, case, cache, start)
         assert difference(logits, case.output.logits) <= TOLERANCE
         assert cache.get_seq_length() == case.inputs.num_tokens
 
@@ -384,7 +385,7 @@ def test_start_must_match_the_cache(tiny_random_engine: Engine, prefill: Prefill
     case = prefill(tiny_random_engine, PAIRS["same request"][0])
     length = case.inputs.num_tokens
     with pytest.raises(InputError, match="the last one is computed"):
-        prefill_rest(tiny_random_engine, case.inputs, case.merged, fork_cache(case.cache), length)
+        serve_rest(tiny_random_engine, case.inputs, fork_cache(case.cache), length)
     with pytest.raises(InputError, match=rf"holds {length} tokens, but 3"):
         serve_rest(tiny_random_engine, case.inputs, fork_cache(case.cache), 3)
 

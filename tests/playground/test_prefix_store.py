@@ -14,13 +14,15 @@ from playground.block_hash import HashRules, identify
 from playground.capture import capture_inputs
 from playground.engine import Engine
 from playground.errors import InputError
-from playground.kv_cache import cache_bytes, serve_rest, shared_prefix
+from playground.kv_cache import cache_bytes, empty_cache, serve_rest
 from playground.merge import get_positions
-from playground.partial_prefill import empty_cache, prefill_on
-from playground.prefix_store import HitEnd, PrefixStore
+from playground.partial_prefill import prefill_on
+from playground.prefix_lookup import HitEnd
+from playground.prefix_store import PrefixStore
 from playground.preprocess import run_preprocess
 from playground.records import ModelInputs, Prompt, Turn
 from playground.sampling import decode_step
+from playground.shared_prefix import shared_prefix
 from tests.playground.test_kv_cache import BLUE, PAIRS, RED, TALL, TOLERANCE, WIDE, one, user
 
 

@@ -22,8 +22,7 @@ from hypothesis.stateful import (
 from playground.block_hash import HashRules, identify
 from playground.block_store import POLICIES
 from playground.engine import Engine
-from playground.kv_cache import serve_rest
-from playground.partial_prefill import empty_cache
+from playground.kv_cache import empty_cache, serve_rest
 from playground.prefix_store import PrefixStore
 from playground.preprocess import run_preprocess
 from playground.records import ModelInputs, Prompt, Turn

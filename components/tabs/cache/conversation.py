@@ -136,9 +136,9 @@ def stream_message(
     prefill = playground.partial_prefill
     identity = playground.block_hash.identify(inputs)
     progress("without the cache", 0, 2)
-    scratch, scratch_ms = playground.cache_compare.time_ms(
-        engine,
-        lambda: prefill.prefill_on(engine, inputs, identity, prefill.empty_cache(engine), 0)[0],
+    empty = playground.kv_cache.empty_cache(engine)
+    scratch, scratch_ms = playground.timing.time_ms(
+        engine, lambda: prefill.prefill_on(engine, inputs, identity, empty, 0)[0]
     )
     progress("with the cache", 1, 2)
     served = store.serve(inputs, salt=talk.salt, identity=identity)

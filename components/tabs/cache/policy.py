@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from playground.cache_log import LoggedRequest, Replayed
     from playground.cache_tree import Segment
     from playground.pipeline import Run
-    from playground.prefix_store import Lookup
+    from playground.prefix_lookup import Lookup
 
 BLOCK_SIZE, BUDGET_SHARE = 8, 50
 NEW_TOKENS = 24

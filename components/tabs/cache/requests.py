@@ -219,12 +219,12 @@ def stream_requests(
 
 def as_reuse(first: Compared, last: Compared) -> CacheReuse:
     """The first and the last request as the record that the snippet is written from."""
-    shared, reason = playground.kv_cache.shared_prefix(first.inputs, last.inputs)
+    shared, reason = playground.shared_prefix.shared_prefix(first.inputs, last.inputs)
     return CacheReuse(
         first=first.inputs,
         second=last.inputs,
         shared_tokens=shared,
-        reused_tokens=playground.kv_cache.reusable_tokens(last.inputs, shared),
+        reused_tokens=playground.shared_prefix.reusable_tokens(last.inputs, shared),
         reason=reason,
         miss_ms=last.miss_ms,
         hit_ms=last.hit_ms,

@@ -14,7 +14,7 @@ from components.tables import Cell, format_bytes, table_html
 if TYPE_CHECKING:
     from playground.cache_compare import Compared
     from playground.engine import Engine
-    from playground.prefix_store import Lookup
+    from playground.prefix_lookup import Lookup
 
 # What happened to a token. The strip writes these words in its legend; cache.css marks them.
 REUSED, COMPUTED, DROPPED = "reused", "computed", "computed, not kept"

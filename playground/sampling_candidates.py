@@ -72,7 +72,8 @@ class BlockMax:
         blocks = (self.maxima >= reach).nonzero()[:, 0]
         words = self._blocks[blocks]
         smallest = words.flatten().topk(count).values[-1]
-        rows, places = ((words >= smallest) & (words > REMOVED)).nonzero(as_tuple=True)
+        kept = words >= smallest if smallest > REMOVED else words > REMOVED
+        rows, places = kept.nonzero(as_tuple=True)
         return blocks[rows] * BLOCK + places, words[rows, places]
 
 

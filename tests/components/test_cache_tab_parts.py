@@ -32,9 +32,9 @@ from components.tabs.cache.policy import (
     outline_request,
     read_settings,
     rehearse_lab,
-    segment_text,
     stream_replay,
 )
+from components.tabs.cache.policy_tree import segment_text
 from components.tabs.cache.scenes import NO_PICTURE, RUN_PICTURES, SCENES, parse_log
 from playground.block_hash import HashRules
 from playground.cache_growth import GrowthPoint, channel_norms

@@ -88,49 +88,8 @@ def build_requests_part(app: App) -> RequestsPart:
             gr.Button(each.name, size="sm", scale=0, min_width=180, elem_classes="pg-example")
             for each in EXAMPLES
         ]
-    first = EXAMPLES[0]
-    rows, texts, pictures = [], [], []
-    for number in range(MAX_ROWS):
-        text, picture = _request_of(first, number)
-        with gr.Row(visible=number < len(first.requests)) as row:
-            texts.append(
-                gr.Textbox(
-                    text,
-                    label=f"Request {number + 1}",
-                    lines=1,
-                    max_lines=6,
-                    scale=3,
-                    min_width=240,
-                )
-            )
-            pictures.append(
-                gr.Dropdown(
-                    PICTURE_CHOICES,
-                    value=picture,
-                    label=f"Picture of request {number + 1}",
-                    scale=1,
-                    min_width=190,
-                )
-            )
-        rows.append(row)
-    with gr.Accordion("More: number of requests, system prompt, block size", open=False):
-        with gr.Row():
-            count = gr.Slider(2, MAX_ROWS, len(first.requests), step=1, label="Requests")
-            block_size = gr.Dropdown(
-                BLOCK_SIZES,
-                value=1,
-                label="Block size (tokens)",
-                info="Only whole blocks are kept. 1: token by token.",
-            )
-            repeats = gr.Slider(
-                1, MOST_REPEATS, REPEATS, step=1, label="Timed runs", info="Of each way, in turns."
-            )
-        system = gr.Textbox(
-            first.system,
-            label="System prompt of all requests",
-            info="Empty: this run's own. In a request, lines that begin with “Assistant:” or "
-            "“User:” are further turns.",
-        )
+    rows, texts, pictures = _build_rows()
+    count, block_size, repeats, system = _build_more()
     start = gr.Button("Serve these requests", variant="primary", scale=0, min_width=200)
     summary, table, strips = build_html_view(), build_html_view(), build_html_view()
     times = PlotlyView(label="Times")
@@ -158,6 +117,51 @@ def build_requests_part(app: App) -> RequestsPart:
         api_visibility="private",
     )
     return RequestsPart(controls, outputs)
+
+
+def _build_rows() -> tuple[list[gr.Row], list[gr.Textbox], list[gr.Dropdown]]:
+    """A text and a picture per request; rows that the first example leaves free are hidden."""
+    rows, texts, pictures = [], [], []
+    for number in range(MAX_ROWS):
+        text, picture = _request_of(EXAMPLES[0], number)
+        with gr.Row(visible=number < len(EXAMPLES[0].requests)) as row:
+            name = f"Request {number + 1}"
+            texts.append(gr.Textbox(text, label=name, lines=1, max_lines=6, scale=3, min_width=240))
+            pictures.append(
+                gr.Dropdown(
+                    PICTURE_CHOICES,
+                    value=picture,
+                    label=f"Picture of request {number + 1}",
+                    scale=1,
+                    min_width=190,
+                )
+            )
+        rows.append(row)
+    return rows, texts, pictures
+
+
+def _build_more() -> tuple[gr.Slider, gr.Dropdown, gr.Slider, gr.Textbox]:
+    """What most people leave as it is: number, block size, timed runs, system prompt."""
+    first = EXAMPLES[0]
+    with gr.Accordion("More: number of requests, system prompt, block size", open=False):
+        with gr.Row():
+            count = gr.Slider(2, MAX_ROWS, len(first.requests), step=1, label="Requests")
+            block_size = gr.Dropdown(
+                BLOCK_SIZES,
+                value=1,
+                label="Block size (tokens)",
+                info="Only whole blocks are kept. 1: token by token.",
+            )
+            repeats = gr.Slider(
+                1, MOST_REPEATS, REPEATS, step=1, label="Timed runs", info="Of each way, in turns."
+            )
+        system = gr.Textbox(
+            first.system,
+            label="System prompt of all requests",
+            info="Empty: this run's own. In a request, lines that begin with “Assistant:” or "
+            "“User:” are further turns.",
+        )
+    return count, block_size, repeats, system
 
 
 def _request_of(example: RequestExample, number: int) -> tuple[str, str]:

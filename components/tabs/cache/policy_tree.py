@@ -1,0 +1,71 @@
+"""The policy lab's tree: what the store holds, each segment with its text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import playground
+from components.charts.cache_policy import plot_tree
+from components.strips import visible
+from components.tabs.cache.policy_words import picture_names
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from playground.cache_log import LoggedRequest
+    from playground.cache_tree import Segment
+    from playground.pipeline import Run
+    from playground.prefix_store import PrefixStore
+
+
+def draw_tree(
+    run: Run, store: PrefixStore, log: Sequence[LoggedRequest], number: int = 0
+) -> go.Figure:
+    """The store's tree; with a number, that request's own blocks are outlined."""
+    segments = playground.cache_tree.build_tree(store.blocks)
+    names = {
+        picture.digest: name
+        for request in log
+        for picture, name in zip(
+            request.identity.pictures, picture_names(request.inputs), strict=True
+        )
+    }
+    before = [() if each.parent is None else segments[each.parent].ids for each in segments]
+    texts = [
+        segment_text(run, segment, names, above)
+        for segment, above in zip(segments, before, strict=True)
+    ]
+    marked: frozenset[str] = frozenset()
+    if number:
+        request = log[number - 1]
+        marked = frozenset(store.lookup(request.identity, request.session).keys)
+    return plot_tree(segments, texts, marked)
+
+
+def segment_text(
+    run: Run, segment: Segment, names: dict[str, str], above: tuple[int, ...] = ()
+) -> str:
+    """What a segment stands for: its text, its pictures by name, other special tokens as a mark.
+
+    Args:
+        run: gives the tokenizer.
+        segment: of the tree.
+        names: of pictures, by digest.
+        above: token ids of the segment before it; a picture that began there has its name there.
+    """
+    facts, special = run.engine.facts, set(run.engine.tokenizer.get_added_vocab().values())
+    pads = {facts.image_token_id, facts.video_token_id}
+    parts, digests = [], list(segment.digests)
+    previous = above[-1] if above else -1
+    for token_id in segment.ids:
+        if token_id in pads and previous not in pads:
+            parts.append(f"▦ {names.get(digests.pop(0), '')} " if digests else "▦ ")
+        elif token_id in pads and not parts:
+            parts.append("▦… ")
+            digests = digests[1:]
+        elif token_id not in pads:
+            text = playground.tokens.token_text(run.engine.tokenizer, token_id)
+            parts.append("◆" if token_id in special else visible(text).replace("␣", " "))
+        previous = token_id
+    return "".join(parts)

@@ -46,7 +46,7 @@ def top_answers(sweep: Sweep) -> list[str]:
 def plot_answers(sweep: Sweep) -> go.Figure:
     """How often each distinct answer came at each value, as stacked bars."""
     named = top_answers(sweep)
-    ticks = [f"{point.value:g}" for point in sweep.points]
+    ticks = [f"{point.value:.3g}" for point in sweep.points]
     figure = go.Figure()
     for index, text in enumerate(named):
         counts = [point.counts[text] for point in sweep.points]

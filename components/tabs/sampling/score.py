@@ -163,7 +163,9 @@ def score_views(scored: ScoredText, written: Any = ()) -> tuple[str, str, str]:
         "Entropy there (nats)",
         "Likeliest there",
     )
-    chips = colour_legend_html("probability") + picked_chips_html([*steps, *written])
+    chips = colour_legend_html("probability") + picked_chips_html(
+        [*(replace(step, forced=False) for step in steps), *written]
+    )
     return (
         f'<p class="pg-fact">{html.escape(words)}</p>',
         chips,

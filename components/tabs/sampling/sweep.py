@@ -160,7 +160,7 @@ def sweep_html(sweep: Sweep, seconds: float) -> str:
     name = parameter_name(sweep.parameter).lower()
     words = (
         f"{count_words(len(answers), 'answer')} in {seconds:.1f} s, {distinct:,} different ones: "
-        f"{len(first.counts)} at {name} {first.value:g}, {len(last.counts)} at {last.value:g}."
+        f"{len(first.counts)} at {name} {first.value:.3g}, {len(last.counts)} at {last.value:.3g}."
     )
     return f'<p class="pg-fact">{html.escape(words)}</p>'
 
@@ -174,7 +174,7 @@ def answers_html(sweep: Sweep) -> str:
             answer = by_text[text]
             rows.append(
                 (
-                    f"{point.value:g}",
+                    f"{point.value:.3g}",
                     count,
                     visible(text).replace("␣", " ") or "(nothing)",
                     answer.num_tokens,

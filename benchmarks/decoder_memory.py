@@ -25,7 +25,7 @@ from benchmarks.models import SHAPES, load_shape
 from benchmarks.pairs import machine_facts, peak_memory, table
 from components.tabs.decoder.layers import draw_layers
 from components.tabs.decoder.rotation import draw_views as draw_rotation
-from playground.answers import read_answer, without_pictures
+from playground.answers import without_pictures
 from playground.decoder_attention import attention_rows, layer_queries_keys, summarise_heads
 from playground.engine import Engine
 from playground.influence import attention_by_head, measure_influence
@@ -83,7 +83,7 @@ def whole_tab(run: Run) -> None:
     measure_influence(
         engine, inputs, merged, span, shift.ids[:2], block=-(-span.merged_h // PARTS_ACROSS)
     )
-    attention_by_head(engine, read_answer(engine, merged, shift.ids[:1]))
+    attention_by_head(engine, merged, decoded, shift.ids[:1])
 
 
 def measure_peak(run: Callable[[], None]) -> int:

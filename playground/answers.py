@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from playground.capture import watch_modules
-from playground.decoder import run_decoder, run_layers
+from playground.decoder import decoder_kwargs
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.kv_cache import fork_cache
@@ -22,7 +22,8 @@ from playground.records import DecoderOutput, MergedInputs, ModelInputs, Progres
 from playground.sampling import end_token_ids
 from playground.what_if import WhatIf, change_merged
 
-PICTURE_WORD_NATS = 1.0  # a word this much likelier with the picture tells of it
+PICTURE_WORD_NATS = 1.0  # a word this much likelier with the picture tells of it,
+SURE_PROB = 0.5  # unless it is one of several ways to begin, none of which is likelier than this
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,24 +114,30 @@ def extend_merged(engine: Engine, merged: MergedInputs, answer_ids: Sequence[int
     )
 
 
-def read_answer(
+def read_at_once(
     engine: Engine,
     merged: MergedInputs,
     answer_ids: Sequence[int],
     *,
     progress: Progress | None = None,
-) -> DecoderOutput:
-    """One prefill over the prompt and the start of an answer: its last position says what follows.
+) -> np.ndarray:
+    """``answer_log_probs`` of a run that has no prefill: one forward that leaves nothing behind.
 
     Args:
         engine: the loaded checkpoint.
-        merged: the record of ``run_merge``.
-        answer_ids: the answer's first tokens; may be empty.
-        progress: called before every layer.
+        merged: what the decoder is given for the prompt.
+        answer_ids: the answer's tokens.
+        progress: called before every layer; ``StageCancelled`` raised in it stops.
     """
-    extended = extend_merged(engine, merged, answer_ids)
-    mask = torch.ones(1, extended.inputs_embeds.shape[1], dtype=torch.int64)
-    return run_layers(engine, extended, mask, progress=progress)
+    model: Any = engine.model
+    extended = extend_merged(engine, merged, answer_ids[:-1])
+    with engine.exclusive(), watch_layers(engine, progress, "answer, layer"):
+        hidden = model.model.language_model(
+            **decoder_kwargs(engine, extended), use_cache=False
+        ).last_hidden_state[:, -len(answer_ids) :]
+        log_probs = model.lm_head(hidden)[0].float().log_softmax(-1).cpu()
+    chosen = log_probs.gather(1, torch.tensor(list(answer_ids))[:, None])
+    return np.asarray(chosen[:, 0].numpy(), np.float32)
 
 
 def without_pictures(
@@ -159,11 +166,10 @@ def without_pictures(
         raise InputError("There is no picture in this prompt.", remedy="Add one.")
     visual = tuple(index for span in inputs.spans for index in range(span.start, span.end))
     blind = change_merged(merged, WhatIf(painted=visual))
-    other = run_decoder(engine, inputs, blind, progress=progress)
     return AnswerShift(
         tuple(answer_ids),
         answer_log_probs(engine, merged, decoded, answer_ids, progress=progress),
-        answer_log_probs(engine, blind, other, answer_ids, progress=progress),
+        read_at_once(engine, blind, answer_ids, progress=progress),
     )
 
 
@@ -179,5 +185,6 @@ def first_picture_word(engine: Engine, shift: AnswerShift) -> int:
     """
     ends = end_token_ids(engine)
     drop = np.where([token in ends for token in shift.ids], -np.inf, shift.drop)
-    telling = np.flatnonzero(drop >= PICTURE_WORD_NATS)
+    is_sure = shift.before >= np.log(SURE_PROB)
+    telling = np.flatnonzero(is_sure & (drop >= PICTURE_WORD_NATS))
     return int(telling[0]) if len(telling) else int(drop.argmax())

@@ -223,9 +223,9 @@ def logit_lens(
         with engine.exclusive():
             chunk = rows[start : start + LENS_ROWS].to(engine.device)
             logits = model.lm_head(model.model.language_model.norm(chunk)).float()
-            top = (logits - logits.logsumexp(-1, keepdim=True)).topk(top_k)
+            top = logits.topk(top_k)
             ids.append(top.indices.cpu())
-            probs.append(top.values.exp().cpu())
+            probs.append((top.values - logits.logsumexp(-1, keepdim=True)).exp().cpu())
     shape = (len(wanted), len(positions), top_k)
     all_ids = torch.cat(ids).reshape(shape).numpy()
     texts = {

@@ -14,11 +14,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb
 
 from playground.answers import extend_merged, watch_layers
-from playground.decoder_attention import attention_rows, layer_queries_keys
+from playground.capture import capture_inputs
 from playground.engine import Engine
 from playground.errors import InputError
+from playground.kv_cache import fork_cache
 from playground.records import DecoderOutput, MergedInputs, ModelInputs, Progress, VisualSpan
 
 MAX_ROWS = 16  # masked copies of the sequence in one forward
@@ -110,22 +112,69 @@ def span_parts(span: VisualSpan, block: int, margin: int) -> list[tuple[int, ...
     ]
 
 
-def attention_by_head(engine: Engine, output: DecoderOutput) -> np.ndarray:
-    """What every head of every layer looks at from the last position.
+def attention_by_head(
+    engine: Engine,
+    merged: MergedInputs,
+    decoded: DecoderOutput,
+    answer_ids: Sequence[int],
+    *,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """What every head of every layer looks at from the position that says the next word.
+
+    The prefill's cache holds the prompt's keys: only the answer so far is run, on a fork of it.
 
     Args:
         engine: the loaded checkpoint.
-        output: a prefill whose last position says the word in question.
+        merged: the record of ``run_merge``.
+        decoded: the record of ``run_decoder``.
+        answer_ids: the answer before the word; may be empty.
+        progress: called before every layer; ``StageCancelled`` raised in it stops.
 
     Returns:
-        ``(layers, heads, seq)`` float32 weights.
+        ``(layers, heads, seq + len(answer_ids))`` float32 weights.
     """
-    last = [output.num_tokens - 1]
+    language_model: Any = engine.model.model.language_model
+    cache: Any = fork_cache(decoded.past_key_values)
+    states = [state[None, -1:] for state in decoded.hidden_states[:-1]]
+    last = decoded.position_ids[:, :, -1:].to(engine.device)
     layers = []
-    for layer in range(output.num_layers):
-        vectors = layer_queries_keys(engine, output, layer)
-        layers.append(attention_rows(vectors, last)[:, 0].float())
+    with engine.exclusive():
+        if answer_ids:
+            start = decoded.num_tokens + int(merged.rope_deltas)
+            later = torch.arange(start, start + len(answer_ids)).expand(3, 1, -1)
+            with capture_inputs(
+                language_model.layers, progress=progress, what="answer, layer"
+            ) as captured:
+                language_model(
+                    input_ids=torch.tensor([list(answer_ids)], device=engine.device),
+                    position_ids=later.to(engine.device),
+                    past_key_values=cache,
+                    use_cache=True,
+                )
+            states = [state[:, -1:] for state in captured]
+            last = later[:, :, -1:].to(engine.device)
+        for layer, state in enumerate(states):
+            module = language_model.layers[layer]
+            query = _last_query(language_model, module, state.to(engine.device), last)
+            keys = cache.layers[layer].keys[0].float()
+            scores = query.view(len(keys), -1, query.shape[-1]) @ keys.mT
+            weights = (scores * module.self_attn.scaling).softmax(-1)
+            layers.append(weights.flatten(0, 1).cpu())
     return torch.stack(layers).numpy()
+
+
+def _last_query(
+    language_model: Any, layer: Any, state: torch.Tensor, position: torch.Tensor
+) -> torch.Tensor:
+    """``(heads, head_dim)`` float32: the rotated query of one token, from the layer's input."""
+    attention = layer.self_attn
+    normed = layer.input_layernorm(state)
+    query = attention.q_norm(attention.q_proj(normed).view(1, 1, -1, attention.head_dim))
+    query = query.transpose(1, 2)
+    cos, sin = language_model.rotary_emb(state, position)
+    rotated: torch.Tensor = apply_rotary_pos_emb(query, query, cos, sin)[0]
+    return rotated[0, :, 0].float()
 
 
 def agreement_by_head(measured: InfluenceMap, attention: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from playground.answers import (
     answer_log_probs,
     extend_merged,
     first_picture_word,
-    read_answer,
+    read_at_once,
     without_pictures,
 )
 from playground.engine import Engine
@@ -76,15 +76,10 @@ def test_an_answer_is_read_as_a_plain_forward_reads_it(run: Run) -> None:
         answer_log_probs(run.engine, run.merged, run.decoded, [])
 
 
-def test_the_prefill_behind_it_says_the_same(run: Run) -> None:
+def test_a_sequence_is_extended_by_an_answer(run: Run) -> None:
     ids = write_answer(run)
-    log_probs = answer_log_probs(run.engine, run.merged, run.decoded, ids)
-    for count in (0, 3):
-        output = read_answer(run.engine, run.merged, ids[:count])
-        assert output.num_tokens == run.inputs.num_tokens + count
-        assert float(output.logits.log_softmax(-1)[ids[count]]) == pytest.approx(
-            log_probs[count], abs=2e-5
-        )
+    read = read_at_once(run.engine, run.merged, ids)
+    np.testing.assert_allclose(read, plain_log_probs(run, ids), atol=2e-5)
     assert extend_merged(run.engine, run.merged, []) is run.merged
     extended = extend_merged(run.engine, run.merged, ids[:2])
     last = int(run.merged.position_ids.max())
@@ -141,6 +136,9 @@ def test_the_first_word_that_tells_of_the_picture(shipped_engine: Engine) -> Non
     ids = (5, 6, 7, end)
     telling = AnswerShift(ids, before, -np.array([0.9, 1.5, 8.0, 9.0], np.float32))
     assert first_picture_word(shipped_engine, telling) == 1
+    likely = np.log(np.array([1, 0.4, 0.6, 1], np.float32))
+    unsure = AnswerShift(ids, likely, -np.array([0.9, 4.0, 8.0, 9.0], np.float32))
+    assert first_picture_word(shipped_engine, unsure) == 2
     silent = AnswerShift(ids, before, -np.array([0.1, 0.2, 0.5, 9.0], np.float32))
     assert first_picture_word(shipped_engine, silent) == 2
 

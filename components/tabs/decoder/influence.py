@@ -195,8 +195,9 @@ def find_influence(
             margin=around * block,
             progress=progress,
         )
-        read = playground.answers.read_answer(run.engine, run.merged, ids[:-1], progress=progress)
-        attention = playground.influence.attention_by_head(run.engine, read)
+        attention = playground.influence.attention_by_head(
+            run.engine, run.merged, run.decoded, ids[:-1], progress=progress
+        )
         kept[chosen, around, number] = Finding(number, chosen, measured, attention)
     return kept[chosen, around, number]
 

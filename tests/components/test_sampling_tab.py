@@ -585,7 +585,7 @@ def test_a_sweep(run: Run) -> None:
     )
     words, answers, lengths, entropy, table = final
     assert words.startswith('<p class="pg-fact">12 answers in')
-    totals = sum(torch.tensor(bar.y) for bar in answers.data)
+    totals = torch.stack([torch.tensor(bar.y) for bar in answers.data]).sum(0)
     assert totals.tolist() == [4, 4, 4]
     assert len(lengths.data[0].y) == len(entropy.data[0].y) == 12
     assert entropy.data[1].y[0] == 0

@@ -25,7 +25,14 @@ from playground.sampling_branches import (
     start_first_words,
     take_branch,
 )
-from playground.sampling_paths import Prefix, all_logits, force_tokens, prompt_prefix, step_logits
+from playground.sampling_paths import (
+    Prefix,
+    all_logits,
+    decode_states,
+    force_tokens,
+    prompt_prefix,
+    step_logits,
+)
 from playground.sampling_score import read_answer, score_tokens
 from tests.media_samples import make_square_picture
 
@@ -185,7 +192,7 @@ def test_a_branch_runs_nothing_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fed: list[tuple[int, ...]] = []
-    real = sampling.decode_states
+    real = decode_states
 
     def count(engine: Engine, cache: Any, ids: torch.Tensor, positions: Any) -> torch.Tensor:
         fed.append(tuple(ids.shape))

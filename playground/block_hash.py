@@ -8,6 +8,7 @@ dtype and the session's salt. Serving engines build theirs likewise (vLLM's ``ha
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from playground.errors import InputError
 from playground.records import ModelInputs
 from playground.shared_prefix import span_digest
 
+ID_BYTES = 8  # of a token id in a block's name
 MAX_BLOCK_SIZE = 64  # tokens; engines take 16 to 64, 1 is a radix tree's token by token
 
 
@@ -74,8 +76,10 @@ def identify(inputs: ModelInputs) -> RequestIdentity:
 
 
 def root_key(engine: Engine, rules: HashRules, salt: str) -> str:
-    """Where a session's chains start: checkpoint, dtype, attention and, if asked for, the salt."""
-    names = (engine.source, engine.revision, str(engine.dtype), engine.attn)
+    """Where a session's chains start: checkpoint, dtype, attention, block size and, if asked for,
+    the salt.
+    """
+    names = (engine.source, engine.revision, str(engine.dtype), engine.attn, str(rules.block_size))
     return _hash(*names, salt if rules.with_salt else "")
 
 
@@ -88,11 +92,15 @@ def block_keys(identity: RequestIdentity, rules: HashRules, root: str) -> tuple[
         root: of ``root_key``.
     """
     keys: list[str] = []
-    size = rules.block_size
+    size, parent = rules.block_size, root
+    packed = array("q", identity.ids).tobytes()
+    with_pictures = rules.with_pictures and bool(identity.pictures)
     for start in range(0, len(identity.ids) - size + 1, size):
-        parent = keys[-1] if keys else root
-        digests = identity.digests_in(start, start + size) if rules.with_pictures else ()
-        keys.append(_hash(parent, *map(str, identity.ids[start : start + size]), "|", *digests))
+        ids = packed[start * ID_BYTES : (start + size) * ID_BYTES]
+        digests = identity.digests_in(start, start + size) if with_pictures else ()
+        # Each part is as long in every block of this size: nothing runs into its neighbour.
+        parent = hashlib.sha256(parent.encode() + ids + "".join(digests).encode()).hexdigest()
+        keys.append(parent)
     return tuple(keys)
 
 

@@ -9,6 +9,7 @@ import torch
 
 from playground.block_hash import HashRules, RequestIdentity, identify, picture_key
 from playground.block_store import POLICIES, Policy
+from playground.cache_compare import SAME_LOGITS
 from playground.decoder import next_token_probs
 from playground.engine import Engine
 from playground.errors import InputError
@@ -20,8 +21,6 @@ from playground.records import ModelInputs, Progress, TokenProb
 from playground.timing import time_ms
 
 MAX_LOG = 60  # requests
-SAME_LOGITS = {torch.float32: 1e-4}  # |Δ| that rounding alone may bring; other dtypes below
-SAME_LOGITS_HALF = 0.5  # bfloat16 and float16: another length of the batch, another kernel
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,16 +49,11 @@ class Replayed:
     elapsed_ms: float  # on the store, one run
     scratch_ms: float  # without it, one run
     max_abs_diff: float  # of the logits, on the store against without it
-    is_right: bool  # the difference is no more than rounding
+    is_right: bool  # the difference is within SAME_LOGITS
     answer: str  # on the store
     right_answer: str  # without it; the same text where ``is_right``
     next_token: TokenProb
     right_token: TokenProb
-
-
-def same_logits(dtype: torch.dtype) -> float:
-    """The largest difference of logits that rounding may bring."""
-    return SAME_LOGITS.get(dtype, SAME_LOGITS_HALF)
 
 
 def replay_log(
@@ -111,7 +105,7 @@ def _replay(
         inputs, salt=secret + request.session, label=str(number), identity=request.identity
     )
     difference = float((served.logits.float() - right.float()).abs().max())
-    is_right = difference <= same_logits(engine.dtype)
+    is_right = difference <= SAME_LOGITS[engine.dtype]
     answer = answer_greedily(engine, inputs, served.logits, served.cache, max_new_tokens)
     right_answer = (
         answer if is_right else answer_greedily(engine, inputs, right, scratch, max_new_tokens)

@@ -172,7 +172,7 @@ class PrefixStore:
             ],
             label,
         )
-        kept = self.keep(identity, cache, salt=salt, label=label, features=encoded)
+        kept = self._keep(identity, cache, lookup.root, lookup.keys, label, encoded)
         patches = tuple(
             len(tensors[0]) * self.engine.facts.merge_size**2 for tensors in encoded.values()
         )
@@ -200,11 +200,23 @@ class PrefixStore:
         length = len(identity.ids) if cache is None else cache.get_seq_length()
         known = RequestIdentity(identity.ids[:length], identity.pictures)
         keys = block_keys(known, self.rules, root)
+        return self._keep(known, cache, root, keys, label, features or {})
+
+    def _keep(
+        self,
+        known: RequestIdentity,
+        cache: DynamicCache | None,
+        root: str,
+        keys: tuple[str, ...],
+        label: str,
+        features: Mapping[str, Features],
+    ) -> Kept:
+        """``keep``, with the names of the blocks at hand."""
         with self.blocks.lock:
             ghosts = set(self.blocks.ghosts)
             new, num_stored = self._keep_blocks(known, cache, root, keys, label)
             pinned = frozenset(keys)
-            for digest, tensors in (features or {}).items():
+            for digest, tensors in features.items():
                 if self._keep_features(root, digest, tensors, label, pinned):
                     new.append(picture_key(root, digest))
             evicted = tuple(key for key in self.blocks.ghosts if key not in ghosts)

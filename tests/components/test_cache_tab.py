@@ -242,6 +242,7 @@ def test_numbers_of_the_table(rows: list[Compared]) -> None:
         assert cell[5] == f"{median(row.hit_ms):,.2f} ms"
         # Keys and values of 4 layers, 2 heads of 16 numbers, 4 bytes each.
         assert row.kv_bytes == row.reused_tokens * 4 * 2 * 2 * 16 * 4
+    assert cells[0][8] == "Largest |Δ logit| (tolerance 0.0001 in float32)"
     assert cells[1][6] == "0%"
     assert int(cells[2][6].rstrip("%")) == round(
         100 * (1 - rows[1].hit_flops.total / rows[1].miss_flops.total)
@@ -267,6 +268,7 @@ def test_summary_does_not_promise_time_where_there_is_none(rows: list[Compared])
     fast = dataclasses.replace(rows[1], miss_ms=(30.0,), hit_ms=(10.0,))
     assert "10.0 ms to the first token instead of 30.0" in summary_html([rows[0], fast])
     slow = dataclasses.replace(rows[1], miss_ms=(10.0,), hit_ms=(10.0,))
+    assert "tolerance 0.0001 in float32" in summary_html([rows[0], fast])
     assert "but no less time" in summary_html([rows[0], slow])
     assert "finds nothing" in summary_html(rows[:1])
 

@@ -298,6 +298,8 @@ def test_the_wrong_image_s_answer_is_shown(trained_run: Run) -> None:
     assert "red heart" in rows[2][7]
     *_, right = stream_replay(trained_run, ignore_progress, *lab(preset.log))
     assert read_html(right[1]).find("span", "pg-badge-hit")[0].text == "All right"
+    assert "(tolerance 0.0001 in float32)" in right[1]
+    assert "(tolerance 0.0001 in float32)" in read_html(table).rows()[0][6]
 
 
 def test_a_stranger_s_prefix_is_told(trained_run: Run) -> None:
@@ -338,8 +340,9 @@ def test_a_follow_up_reuses_question_and_answer(trained_run: Run) -> None:
     assert all("pg-badge-hit" in each for each in facts[1:])
     assert third[1].count("<img") == 2
     assert third[0].salt == first[0].salt
-    differences = [float(each.split("logit| ")[1].split(". ")[0]) for each in facts[1:]]
+    differences = [float(each.split("logit| ")[1].split(" (")[0]) for each in facts[1:]]
     assert max(differences) <= 1e-4
+    assert "(tolerance 0.0001 in float32)" in facts[1]
 
 
 def test_conversations_do_not_see_one_another(trained_run: Run) -> None:

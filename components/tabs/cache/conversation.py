@@ -19,7 +19,7 @@ from components.stage_tab import App, Section
 from components.strips import sequence_strip_html
 from components.tables import format_bytes
 from components.tabs.cache.scenes import NO_PICTURE, PICTURE_CHOICES, RUN_PICTURES, choose_media
-from components.tabs.cache.words import end_words, token_labels
+from components.tabs.cache.words import end_words, token_labels, tolerance_words
 from playground.errors import InputError
 from playground.records import ModelInputs, Progress, Prompt, Turn
 
@@ -204,7 +204,8 @@ def facts_html(
     counts = (
         f"{served.reused_tokens:,} of {inputs.num_tokens:,} tokens reused ({saved:.0%}), "
         f"{served.computed_tokens:,} computed; {served.elapsed_ms:,.1f} ms to the first token "
-        f"instead of {scratch_ms:,.1f}; largest |Δ logit| {difference:.1g}. "
+        f"instead of {scratch_ms:,.1f}; largest |Δ logit| {difference:.1g} "
+        f"({tolerance_words(engine.dtype)}). "
         if served.reused_tokens
         else f"All {inputs.num_tokens:,} tokens are computed: {served.elapsed_ms:,.1f} ms. "
     )

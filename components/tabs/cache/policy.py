@@ -242,10 +242,10 @@ def stream_replay(run: Run, progress: Progress, *values: Any) -> Iterator[tuple[
         rows.append(row)
         if len(rows) % 5 == 0 and len(rows) < len(log):
             served = replay_table(run, settings.rules.block_size, rows)
-            yield gr.skip(), lesson_html(rows), gr.skip(), gr.skip(), gr.skip(), served
+            yield gr.skip(), lesson_html(run.engine, rows), gr.skip(), gr.skip(), gr.skip(), served
     yield (
         verdict_html(log, [row.lookup.reused_tokens for row in rows], store.blocks.stats),
-        lesson_html(rows),
+        lesson_html(run.engine, rows),
         draw_tree(run, store, log),
         gr.update(maximum=len(log), value=0),
         _policy_chart(run, settings, log, store.blocks.max_bytes),

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import playground
 from components.pictures import picture_html, picture_row_html
 from components.tables import Cell, format_bytes, table_html
-from components.tabs.cache.words import end_words
+from components.tabs.cache.words import end_words, tolerance_words
 from playground.records import ModelInputs
 
 if TYPE_CHECKING:
     from playground.block_store import StoreStats
     from playground.cache_log import LoggedRequest, Replayed
+    from playground.engine import Engine
     from playground.pipeline import Run
     from playground.prefix_lookup import Lookup
 
@@ -95,7 +96,7 @@ def replay_table(run: Run, block_size: int, rows: Sequence[Replayed]) -> str:
         "Reused",
         "First token",
         "without store",
-        "|Δ logit|",
+        f"|Δ logit| ({tolerance_words(run.engine.dtype)})",
         "Answer",
         "Evicted",
         "Why it ends there",
@@ -103,10 +104,10 @@ def replay_table(run: Run, block_size: int, rows: Sequence[Replayed]) -> str:
     return table_html(headers, cells, "The log, served by the model", right=(3, 4, 5, 6, 8))
 
 
-def lesson_html(rows: Sequence[Replayed]) -> str:
+def lesson_html(engine: Engine, rows: Sequence[Replayed]) -> str:
     """What went wrong, if anything: a wrong picture's answer, another session's prefix."""
     wrong = [row for row in rows if not row.is_right]
-    parts = [_wrong_html(rows, wrong)] if wrong else []
+    parts = [_wrong_html(engine, rows, wrong)] if wrong else []
     seen = [row for row in rows if _leaked_from(row, rows)]
     if seen:
         parts.append(_leak_html(seen[0], rows))
@@ -115,38 +116,44 @@ def lesson_html(rows: Sequence[Replayed]) -> str:
         parts.append(
             '<p class="pg-verdict"><span class="pg-badge pg-badge-hit">All right</span><span>'
             f"Every answer of {len(rows)} is the one without a store; the largest |Δ logit| is "
-            f"{worst:.1g}.</span></p>"
+            f"{worst:.1g} ({tolerance_words(engine.dtype)}).</span></p>"
         )
     return "".join(parts)
 
 
-def _wrong_html(rows: Sequence[Replayed], wrong: Sequence[Replayed]) -> str:
+def _wrong_html(engine: Engine, rows: Sequence[Replayed], wrong: Sequence[Replayed]) -> str:
     """The first wrong answer with both pictures: the one asked about, and the one answered from."""
     row = wrong[0]
-    digests = {picture.digest for picture in row.request.identity.pictures}
-    source = next(
-        (
-            earlier
-            for earlier in reversed(rows[: row.number - 1])
-            if earlier.is_right
-            and earlier.request.identity.pictures
-            and not digests & {each.digest for each in earlier.request.identity.pictures}
-            and earlier.request.identity.ids[: row.lookup.reused_tokens]
-            == row.request.identity.ids[: row.lookup.reused_tokens]
-        ),
-        None,
-    )
-    figures = [_picture(row, "Asked about")] + (
-        [_picture(source, "Answered from")] if source else []
-    )
+    source = _answered_from(row, rows)
+    count = f"{len(wrong)} of {len(rows)} requests went wrong without a word of warning."
+    off = f"its logits are off by {row.max_abs_diff:.2g} ({tolerance_words(engine.dtype)})."
+    if source is None:
+        return _lesson("Other logits", f"Request {row.number} hit, but {off} {count}")
     words = (
         f"Request {row.number} hit on equal token ids. It was answered “{row.answer}” where "
-        f"“{row.right_answer}” is right; its logits are off by {row.max_abs_diff:.2g}. "
-        f"{len(wrong)} of {len(rows)} requests went wrong without a word of warning."
+        f"“{row.right_answer}” is right; {off} {count}"
     )
+    figures = [_picture(row, "Asked about"), _picture(source, "Answered from")]
+    return _lesson("Wrong picture", words) + picture_row_html(figures)
+
+
+def _answered_from(row: Replayed, rows: Sequence[Replayed]) -> Replayed | None:
+    """The earlier request of other pictures whose blocks have the same token ids."""
+    digests = {picture.digest for picture in row.request.identity.pictures}
+    reused = row.lookup.reused_tokens
+    for earlier in reversed(rows[: row.number - 1]):
+        before = earlier.request.identity
+        others = {each.digest for each in before.pictures}
+        same_ids = before.ids[:reused] == row.request.identity.ids[:reused]
+        if digests and others and not digests & others and same_ids and earlier.is_right:
+            return earlier
+    return None
+
+
+def _lesson(badge: str, words: str) -> str:
     return (
-        '<p class="pg-verdict"><span class="pg-badge pg-badge-miss">Wrong picture</span>'
-        f"<span>{html.escape(words)}</span></p>{picture_row_html(figures)}"
+        f'<p class="pg-verdict"><span class="pg-badge pg-badge-miss">{badge}</span>'
+        f"<span>{html.escape(words)}</span></p>"
     )
 
 
@@ -186,7 +193,4 @@ def _leak_html(row: Replayed, rows: Sequence[Replayed]) -> str:
         f"of {row.scratch_ms:,.1f}. The answer is right, but its speed tells "
         f"{row.request.session} that somebody has asked exactly this. A salt per session ends it."
     )
-    return (
-        '<p class="pg-verdict"><span class="pg-badge pg-badge-miss">A stranger’s prefix</span>'
-        f"<span>{html.escape(words)}</span></p>"
-    )
+    return _lesson("A stranger’s prefix", words)

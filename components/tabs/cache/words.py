@@ -12,6 +12,8 @@ from components.strips import sequence_strip_html, visible
 from components.tables import Cell, format_bytes, table_html
 
 if TYPE_CHECKING:
+    import torch
+
     from playground.cache_compare import Compared
     from playground.engine import Engine
     from playground.prefix_lookup import Lookup
@@ -26,6 +28,12 @@ def format_count(value: float) -> str:
         if value >= factor:
             return f"{value / factor:,.1f} {unit}"
     return f"{value:,.0f}"
+
+
+def tolerance_words(dtype: torch.dtype) -> str:
+    """How far rounding alone may move a logit: tolerance 0.0001 in float32."""
+    limit = playground.cache_compare.SAME_LOGITS[dtype]
+    return f"tolerance {limit:g} in {str(dtype).removeprefix('torch.')}"
 
 
 def end_words(engine: Engine, lookup: Lookup, block_size: int) -> str:
@@ -117,7 +125,6 @@ HEADERS = (
     "with the cache",
     "Operations saved",
     "Bytes reused",
-    "Largest |Δ logit|",
 )
 
 
@@ -139,7 +146,8 @@ def requests_table(rows: Sequence[Compared]) -> str:
                 f"{row.max_abs_diff:.2g}",
             ]
         )
-    return table_html(HEADERS, cells, "Each request, without and with the cache", right=range(4, 9))
+    headers = (*HEADERS, f"Largest |Δ logit| ({tolerance_words(rows[0].logits.dtype)})")
+    return table_html(headers, cells, "Each request, without and with the cache", right=range(4, 9))
 
 
 def formula_html(row: Compared, engine: Engine) -> str:
@@ -198,7 +206,8 @@ def summary_html(rows: Sequence[Compared]) -> str:
         words = (
             f"Request {len(rows)} takes {row.reused_tokens:,} of its {row.inputs.num_tokens:,} "
             f"tokens from the cache: {1 - row.hit_flops.total / row.miss_flops.total:.0%} fewer "
-            f"operations, the same logits to {row.max_abs_diff:.1g}, {_time_words(row)}"
+            f"operations, the same logits (largest |Δ| {row.max_abs_diff:.1g}, "
+            f"{tolerance_words(row.logits.dtype)}), {_time_words(row)}"
         )
     badge = "hit" if row.hit else "miss"
     return (

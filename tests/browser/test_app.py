@@ -46,7 +46,13 @@ CHARTS: dict[str, dict[str, int]] = {
         "KV cache": 0,
         "For porters": 0,
     },
-    "5 Sampling": {"": 3},
+    "5 Sampling": {
+        "Side by side": 2,
+        "One step": 2,
+        "Sweep": 0,
+        "Branch": 0,
+        "Score a text": 0,
+    },
     "6 Cache reuse": {"Hit or miss": 1, "The cache itself": 1, "Policy lab": 2, "Conversation": 0},
     "Model": {"": 1},
 }

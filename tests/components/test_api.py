@@ -227,13 +227,13 @@ def test_the_lens_after_the_last_layer_is_the_answer(call: Callable[..., Any]) -
 def test_sampling(call: Callable[..., Any], file: Any, run: Run) -> None:
     settings = [
         {"temperature": 0},
-        {"temperature": 1.5, "top_k": 5, "top_p": 0.9, "seed": 3, "presence_penalty": 0.5},
+        {"temperature": 1.5, "top_k": 5, "typical_p": 0.95, "seed": 3, "presence_penalty": 0.5},
     ]
     answer = call("/sampling", image=file, settings=settings, max_new_tokens=6, **COMMON)
     assert set(answer) == {"runs", "first_divergence"}
     columns = [
         SamplingSettings(temperature=0.0),
-        SamplingSettings(temperature=1.5, top_k=5, top_p=0.9, seed=3, presence_penalty=0.5),
+        SamplingSettings(temperature=1.5, top_k=5, typical_p=0.95, seed=3, presence_penalty=0.5),
     ]
     sampled = run_sampling(
         run.engine, run.inputs, run.merged, run.decoded, columns, max_new_tokens=6
@@ -253,8 +253,9 @@ def test_sampling(call: Callable[..., Any], file: Any, run: Run) -> None:
     assert answer["runs"][1]["settings"] == {
         "temperature": 1.5,
         "top_k": 5,
-        "top_p": 0.9,
+        "top_p": 1.0,
         "min_p": 0.0,
+        "typical_p": 0.95,
         "repetition_penalty": 1.0,
         "frequency_penalty": 0.0,
         "presence_penalty": 0.5,

@@ -31,12 +31,12 @@ PRESETS: dict[str, SamplingSettings] = {
     "Greedy": SamplingSettings(temperature=0.0),
     "Strict": SamplingSettings(temperature=0.3, top_k=20, top_p=0.8),
     "Creative": SamplingSettings(temperature=1.3, top_p=0.95, min_p=0.02),
-    "Temperature, top-p, frequency": SamplingSettings(
+    "Balanced, with a frequency penalty": SamplingSettings(
         temperature=0.7, top_p=0.9, frequency_penalty=0.5
     ),
     "No filter at all": SamplingSettings(),
 }
-START = ("Strict", "Creative", "Greedy", "Temperature, top-p, frequency")
+START = ("Strict", "Creative", "Greedy", "Balanced, with a frequency penalty")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from components.engine_host import EngineHost
 from components.examples import Example, load_examples
 from components.input_panel import InputPanel, build_input_panel
 from components.jobs import Jobs
-from components.open_parts import OpenParts, Values, View, empty_values
+from components.open_parts import OpenParts, Values, View, empty_values, tabs_around
 from components.pointer_view import PointerView, write_layout
 from components.prompt_reader import prompt_fingerprint, read_prompt
 from components.stage_tab import MODEL_EVENTS, MODEL_QUEUE, App, Section, StageTab, user_messages
@@ -44,6 +44,10 @@ TABS: tuple[tuple[str, Callable[[App], StageTab]], ...] = (
     ("5 Sampling", build_sampling_tab),
     ("6 Cache reuse", build_cache_tab),
 )
+
+# Experiments of their own after a run's four stages. They take longer than the run itself, and so
+# run where their tab is in sight, or once it is opened.
+LABS = ("sampling", "cache")
 
 STYLES = ("views.css", "pointer.css", "page.css", "preprocess.css", "cache.css", "sampling.css")
 PAGE_CSS = CSS + "".join(
@@ -98,6 +102,11 @@ class Page:
             with stages:
                 with gr.Tabs(overflow_behavior="wrap"):
                     self.tabs = [self._build_tab(label, build, app) for label, build in TABS]
+                    self.lab_paths = {
+                        tab.stage: tabs_around(tab.run_button)
+                        for tab in self.tabs
+                        if tab.stage in LABS
+                    }
                     with gr.Tab("Model", id="model"):
                         self.model_tab: ModelTab = build_model_tab(app)
                 self.pointer.render()
@@ -136,6 +145,9 @@ class Page:
             self.parts.register(tab.parts)
         for row, each in self.parts.tabs:
             self._on_select(row, each)
+        for tab in self.tabs:
+            if tab.stage in LABS:
+                self._on_lab_select(tab)
         opening_outputs = [*self.outputs, *self.model_tab.outputs]
         gr.on(
             [gr.context.Context.root_block.load],
@@ -192,6 +204,35 @@ class Page:
             api_visibility="private",
         )
 
+    def _on_lab_select(self, tab: StageTab) -> None:
+        """Run a lab on the page's run once it comes into sight."""
+
+        def handler(
+            request: gr.Request,
+            bar: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio asks for the progress bar
+            *values: Any,
+        ) -> Iterator[Values]:
+            session = request.session_hash or ""
+            run_key, *controls = values
+            if not self._lab_is_due(tab, session, run_key):
+                yield {self.status: gr.skip()}
+                return
+            with user_messages(), self.jobs.running(session, bar) as progress:
+                yield from self.open_lab(tab, session, run_key, controls, progress)
+
+        _, item = self.lab_paths[tab.stage][-1]
+        item.select(
+            handler,
+            [self.run_key, *tab.controls],
+            [self.status, *tab.outputs],
+            show_progress="full",
+            show_progress_on=[self.panel.progress],
+            trigger_mode="once",
+            concurrency_id=MODEL_QUEUE,
+            concurrency_limit=MODEL_EVENTS,
+            api_visibility="private",
+        )
+
     def _on_run(self, triggers: list[Any], tabs: list[StageTab]) -> None:
         """Run these tabs in order on the panel's input, drawing each as soon as it is there."""
 
@@ -228,6 +269,7 @@ class Page:
             yield {self.status: loading_html(status)}
             return
         view.run_key = self.opening[self.run_key]
+        view.labs = dict.fromkeys(LABS, self.opening[self.run_key])
         settings = {control: control.value for control in self.controls}
         yield {**self.opening, **self._draw_parts(view, self.tabs, self.opening_run, settings)}
 
@@ -326,7 +368,7 @@ class Page:
         """Run what is missing, tab after tab, and draw of each what is in sight."""
         is_new = not run.has("preprocess")
         for tab in tabs:
-            if run.has(tab.stage):
+            if tab.stage in LABS or run.has(tab.stage):
                 continue  # drawn when it was computed; its controls redraw it themselves
             for drawn in tab.stream(run, progress, *[settings[each] for each in tab.controls]):
                 yield dict(zip(tab.outputs, drawn, strict=True))
@@ -336,6 +378,46 @@ class Page:
             if is_new:  # once stage 1 has drawn
                 yield {self.pointer: write_layout(run)}
                 is_new = False
+        waiting = [tab for tab in tabs if tab.stage in LABS]
+        for tab in waiting * 2:  # twice: the visitor may go back to one that was passed over
+            if tab in waiting and view.is_open(self.lab_paths[tab.stage]):
+                waiting = [each for each in waiting if each is not tab]
+                sent = [settings[each] for each in tab.controls]
+                yield from self._run_lab(tab, run, sent, progress, view)
+
+    def _run_lab(
+        self, tab: StageTab, run: Run, sent: Sequence[Any], progress: Progress, view: View
+    ) -> Iterator[Values]:
+        """One experiment on a run."""
+        view.labs.pop(tab.stage, None)
+        for drawn in tab.stream(run, progress, *sent):
+            yield dict(zip(tab.outputs, drawn, strict=True))
+        if view.run_key is not None:
+            view.labs[tab.stage] = view.run_key
+
+    def _lab_is_due(self, tab: StageTab, session: str, run_key: str | None) -> bool:
+        """Whether an opened lab shows an older run; one that is under way runs it by itself."""
+        if run_key is None or self.jobs.is_running(session):
+            return False
+        return self.parts.view(session).labs.get(tab.stage) != run_key
+
+    def open_lab(
+        self,
+        tab: StageTab,
+        session: str,
+        run_key: str | None,
+        sent: Sequence[Any],
+        progress: Progress,
+    ) -> Iterator[Values]:
+        """Run a lab that came into sight, in place of what it shows of an older run."""
+        run = self.runs.get(run_key)
+        yield {self.status: gr.skip(), **empty_values(tab.outputs)}
+        try:
+            yield from self._run_lab(tab, run, sent, progress, self.parts.view(session))
+        except StageCancelled:
+            return
+        finally:
+            self.runs.trim()
 
     def _empty_old(self, run: Run, view: View) -> Values:
         """Empty what still shows an older run, where this one has not come so far."""

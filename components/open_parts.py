@@ -40,6 +40,7 @@ class View:
         """
         self._selected = None if selected is None else dict(selected)
         self.shown: dict[Section, str] = {}  # the key of the run that a part shows
+        self.labs: dict[str, str] = {}  # the key of the run that a lab shows, by its stage
         self.run_key: str | None = None  # of the page's newest run
 
     def select(self, row: Block, tab: gr.Tab) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
 import pytest
 from gradio.blocks import Block
 
-from components.app_layout import Page, build_page
+from components.app_layout import LABS, Page, build_page
 from components.engine_host import EngineHost
 from components.examples import load_examples
-from components.open_parts import View, tabs_around
+from components.open_parts import View, empty_values, tabs_around
 from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
 from playground.pipeline import STAGES
@@ -131,6 +132,58 @@ def test_the_opening_is_drawn_once_for_all(built: Page, tiny_random_engine: Engi
     assert all(updates)  # Gradio takes an empty update for a missing value
     run(built, built.tabs[:1], *values(built, key, text="Mine"))
     assert built.runs.peek(key) is not None  # shared by all pages: never dropped
+
+
+# ------------------------------------------------------------------------------------- labs
+
+
+def test_a_run_leaves_labs_out_of_sight_alone(built: Page, tiny_random_engine: Engine) -> None:
+    view = opened(built, tiny_random_engine)
+    updates = run(built, built.tabs, *values(built, None, text="Ahead"), view=view)
+    assert drawn(updates, built) & set(LABS) == set()
+    view.select(*tab_named(built, "6 Cache reuse"))
+    updates = run(built, built.tabs, *values(built, None, text="Ahead"), view=view)
+    assert drawn(updates, built) & set(LABS) == {"cache"}
+
+
+def test_a_lab_that_was_passed_over_runs_where_the_visitor_went_back(
+    built: Page, tiny_random_engine: Engine
+) -> None:
+    view = opened(built, tiny_random_engine)
+    view.select(*tab_named(built, "6 Cache reuse"))
+    updates = []
+    for update in built._run(built.tabs, values(built, None), ignore_progress, view):
+        updates.append(update)
+        if drawn([update], built) & {"cache"}:
+            view.select(*tab_named(built, "5 Sampling"))
+    assert drawn(updates, built) >= set(LABS)
+
+
+def test_an_opened_lab_runs_once_for_each_run(built: Page, tiny_random_engine: Engine) -> None:
+    view = opened(built, tiny_random_engine)
+    (lab,) = (tab for tab in built.tabs if tab.stage == "sampling")
+    key = run(built, built.tabs[:4], *values(built, None, text="Mine"), view=view)[0][built.run_key]
+    assert built._lab_is_due(lab, "visitor", key)
+    assert not built._lab_is_due(lab, "visitor", None)
+    with built.jobs.running("visitor"):
+        assert not built._lab_is_due(lab, "visitor", key)
+    sent = [control.value for control in lab.controls]
+    updates = list(built.open_lab(lab, "visitor", key, sent, ignore_progress))
+    assert not any(updates[0][output] for output in empty_values(lab.outputs))
+    assert drawn(updates[1:], built) == {"sampling"}
+    assert not built._lab_is_due(lab, "visitor", key)
+
+
+def test_a_lab_of_the_opening_is_drawn_already(
+    built: Page, tiny_random_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(built, tiny_random_engine)
+    monkeypatch.setattr(built.host, "wait", lambda _seconds: SimpleNamespace(phase="ready"))
+    request: Any = SimpleNamespace(session_hash="newcomer")
+    (update,) = built._open(request)
+    assert drawn([update], built) >= set(LABS)
+    for tab in built.tabs:
+        assert not built._lab_is_due(tab, "newcomer", update[built.run_key]) or tab.stage in STAGES
 
 
 # ------------------------------------------------------------------------- what is in sight

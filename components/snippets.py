@@ -19,18 +19,29 @@ from components.snippet_parts import (
     write_positions,
     write_request,
 )
+from components.vision_snippets import (
+    write_attention,
+    write_merger,
+    write_position,
+    write_rope,
+    write_states,
+)
 from playground.pipeline import Run
-from playground.records import CacheReuse, MediaKind, ModelInputs, SamplingSettings
+from playground.records import CacheReuse, ModelInputs, SamplingSettings
 
 
 def write_snippet(stage: str, run: Run, **settings: Any) -> str:
     """A runnable script for one tab.
 
     Args:
-        stage: ``preprocess``, ``vision``, ``merge``, ``decoder``, ``sampling`` or ``cache``.
+        stage: ``preprocess``, ``vision``, ``merge``, ``decoder``, ``sampling`` or ``cache``; of the
+            vision tab's parts ``vision_attention``, ``vision_position``, ``vision_rope`` and
+            ``vision_merger``.
         run: gives the prompt and the checkpoint; stage 1 is computed if it is missing.
         settings: what the tab has chosen.
             vision: ``block`` (index of the state, as in ``TowerOutput.hidden_states``), ``kind``.
+            vision's parts: ``span`` (index into ``ModelInputs.spans``), ``patch`` and what their
+                writers name.
             decoder: ``top_k``.
             sampling: ``settings`` (a ``SamplingSettings``), ``max_new_tokens``.
             cache: ``reuse`` (the ``CacheReuse`` that is shown).
@@ -58,36 +69,6 @@ def _write_preprocess(run: Run) -> str:
             print(index, token_id, token)
         for name, tensor in inputs.items():
             print(name, tuple(tensor.shape), tensor.dtype)
-        """,
-    )
-
-
-def _write_vision(run: Run, *, block: int = 0, kind: MediaKind | None = None) -> str:
-    kinds = [name for name in ("image", "video") if any(s.kind == name for s in run.inputs.spans)]
-    if not kinds:
-        return build_prompt_script(
-            run, 'print("pixel_values" in inputs)  # False: no picture, so the tower is not run'
-        )
-    chosen = kind or kinds[0]
-    values = "pixel_values" if chosen == "image" else "pixel_values_videos"
-    return build_prompt_script(
-        run,
-        f"""
-        states = []  # the input of every block, then the tower's output
-        hooks = [
-            block.register_forward_pre_hook(lambda _, args: states.append(args[0]))
-            for block in model.model.visual.blocks
-        ]
-        features = model.model.get_{chosen}_features(
-            inputs["{values}"], inputs["{chosen}_grid_thw"], return_dict=True)
-        for hook in hooks:
-            hook.remove()
-        states.append(features.last_hidden_state)
-
-        patch_norms = states[{block}].norm(dim=-1)  # in the order of {values}' rows
-        print("patches and width:", tuple(states[{block}].shape), "norms:", patch_norms)
-        print("tokens of each {chosen}:", [len(tokens) for tokens in features.pooler_output])
-        print("DeepStack after blocks", model.model.visual.deepstack_visual_indexes)
         """,
     )
 
@@ -273,7 +254,11 @@ def _rest(inputs: ModelInputs, reused: int) -> str:
 
 WRITERS: dict[str, Callable[..., str]] = {
     "preprocess": _write_preprocess,
-    "vision": _write_vision,
+    "vision": write_states,
+    "vision_attention": write_attention,
+    "vision_position": write_position,
+    "vision_rope": write_rope,
+    "vision_merger": write_merger,
     "merge": _write_merge,
     "decoder": _write_decoder,
     "sampling": _write_sampling,

@@ -5,108 +5,25 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from components.snippet_parts import name_files
 from components.snippets import WRITERS, write_snippet
 from playground.decoder import logit_lens, next_token_probs, residual_norms
 from playground.engine import Engine
 from playground.kv_cache import run_cache_reuse
-from playground.loading import SHIPPED
-from playground.media import read_clip
 from playground.pipeline import Run
 from playground.preprocess import model_kwargs, run_preprocess
 from playground.records import Clip, Picture, Prompt, SamplingSettings, Turn
 from playground.sampling import run_sampling
-from tests.media_samples import make_clip, make_picture, write_clip
-
-TRICKY = "Say \"'hi'\"\\n {braces} \\ \n two lines\t<|im_end|> 描述这张图片。🙂"
-KINDS = ("text", "chinese", "tricky", "image", "two_images", "video", "image_and_video")
-
-
-@pytest.fixture(scope="module")
-def file_clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Clip]:
-    """A video file and the clip that the playground reads from it."""
-    frames = make_clip(num_frames=12).frames
-    path = write_clip(tmp_path_factory.mktemp("video") / "video_1.mp4", frames, fps=3)
-    return path, read_clip(path)
-
-
-@pytest.fixture(scope="module")
-def runs(tiny_random_engine: Engine, file_clip: tuple[Path, Clip]) -> dict[str, Run]:
-    """One run for every kind of prompt."""
-    one, two = make_picture(), make_picture(192, 64, seed=1)
-    clip = file_clip[1]
-    prompts = {
-        "text": Prompt((Turn("user", "Hello"),)),
-        "chinese": Prompt((Turn("user", "描述这张图片。", (one,)),), system="简短回答。"),
-        "tricky": Prompt((Turn("user", TRICKY),), system=TRICKY),
-        "image": Prompt((Turn("user", "What is this?", (one,)),), max_pixels=12_000),
-        "two_images": Prompt(
-            (
-                Turn("user", "And this?", (one, two)),
-                Turn("assistant", "Two."),
-                Turn("user", "Sure?", (one,)),
-            )
-        ),
-        "video": Prompt((Turn("user", "Where to?", clip=clip),), max_pixels=30_000),
-        "image_and_video": Prompt((Turn("user", "Both.", (two,), clip),)),
-    }
-    assert set(prompts) == set(KINDS)
-    return {kind: Run(tiny_random_engine, prompt) for kind, prompt in prompts.items()}
-
-
-@pytest.fixture(autouse=True)
-def load_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The snippets load their own model, but only the first of them reads the disk."""
-    grad = torch.is_grad_enabled()
-    monkeypatch.setattr(AutoModelForImageTextToText, "from_pretrained", _load_model)
-    monkeypatch.setattr(AutoProcessor, "from_pretrained", _load_processor)
-    yield
-    torch.set_grad_enabled(grad)
-
-
-_load_model = cache(AutoModelForImageTextToText.from_pretrained)
-_load_processor = cache(AutoProcessor.from_pretrained)
-
-
-def save_files(folder: Path, video: Path, *prompts: Prompt) -> None:
-    """Put the pictures and the video where the snippet looks for them."""
-    for name, media in name_files(*prompts).items():
-        if isinstance(media, Picture):
-            Image.fromarray(media.pixels).save(folder / name)
-        else:
-            (folder / name).symlink_to(video)
-
-
-def execute(
-    code: str, run: Run, video: Path, *prompts: Prompt, monkeypatch: pytest.MonkeyPatch, to: Path
-) -> dict[str, Any]:
-    """Run a snippet beside its files; returns its variables."""
-    save_files(to, video, *(prompts or (run.prompt,)))
-    monkeypatch.chdir(to)
-    variables: dict[str, Any] = {}
-    exec(compile(code, "snippet.py", "exec"), variables)
-    return variables
-
-
-@pytest.fixture
-def play(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file_clip: tuple[Path, Clip]) -> Any:
-    """``play(code, run, *prompts)``: the snippet's variables."""
-
-    def run_code(code: str, run: Run, *prompts: Prompt) -> dict[str, Any]:
-        return execute(code, run, file_clip[0], *prompts, monkeypatch=monkeypatch, to=tmp_path)
-
-    return run_code
+from tests.components.conftest import save_files
+from tests.components.snippet_kinds import KINDS, TRICKY
+from tests.media_samples import make_picture
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -263,7 +180,7 @@ def test_snippets_are_short_and_plain(stage: str, kind: str, runs: dict[str, Run
     code = write_snippet(stage, runs[kind])
     lines = [line for line in code.splitlines() if line.strip()]
     # Reading a video takes 16 lines, and the cache tab has two requests.
-    limit = (45 + 17 * bool(runs[kind].prompt.clips)) + 30 * (stage == "cache")
+    limit = (50 + 17 * bool(runs[kind].prompt.clips)) + 30 * (stage == "cache")
     assert len(lines) <= limit
     imported = [line for line in lines if line.startswith(("import ", "from "))]
     assert not any("playground" in line or "components" in line for line in imported)
@@ -275,8 +192,6 @@ def test_snippet_of_the_shipped_checkpoint_runs_by_itself(
 ) -> None:
     """A process of its own, from a folder laid out like a clone; nothing of ours is importable."""
     run = Run(shipped_engine, Prompt((Turn("user", TRICKY, (make_picture(),)),)))
-    (tmp_path / "playground" / "checkpoints").mkdir(parents=True)
-    (tmp_path / "playground" / "checkpoints" / "tiny").symlink_to(SHIPPED)
     save_files(tmp_path, tmp_path, run.prompt)
     code = write_snippet("decoder", run) + "torch.save(logits, 'logits.pt')\n"
     (tmp_path / "snippet.py").write_text(code, encoding="utf-8")

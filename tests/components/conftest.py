@@ -1,0 +1,99 @@
+"""Runs of every kind of prompt, and a way to run their snippets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from components.snippet_parts import SHIPPED_PATH, name_files
+from playground.engine import Engine
+from playground.loading import SHIPPED
+from playground.media import read_clip
+from playground.pipeline import Run
+from playground.records import Clip, Picture, Prompt, Turn
+from tests.components.snippet_kinds import KINDS, TRICKY
+from tests.media_samples import make_clip, make_picture, write_clip
+
+
+@pytest.fixture(scope="session")
+def file_clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Clip]:
+    """A video file and the clip that the playground reads from it."""
+    frames = make_clip(num_frames=12).frames
+    path = write_clip(tmp_path_factory.mktemp("video") / "video_1.mp4", frames, fps=3)
+    return path, read_clip(path)
+
+
+@pytest.fixture(scope="session")
+def snippet_prompts(file_clip: tuple[Path, Clip]) -> dict[str, Prompt]:
+    """One prompt of every kind."""
+    one, two = make_picture(), make_picture(192, 64, seed=1)
+    clip = file_clip[1]
+    prompts = {
+        "text": Prompt((Turn("user", "Hello"),)),
+        "chinese": Prompt((Turn("user", "描述这张图片。", (one,)),), system="简短回答。"),
+        "tricky": Prompt((Turn("user", TRICKY),), system=TRICKY),
+        "image": Prompt((Turn("user", "What is this?", (one,)),), max_pixels=12_000),
+        "two_images": Prompt(
+            (
+                Turn("user", "And this?", (one, two)),
+                Turn("assistant", "Two."),
+                Turn("user", "Sure?", (one,)),
+            )
+        ),
+        "video": Prompt((Turn("user", "Where to?", clip=clip),), max_pixels=30_000),
+        "image_and_video": Prompt((Turn("user", "Both.", (two,), clip),)),
+    }
+    assert set(prompts) == set(KINDS)
+    return prompts
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_random_engine: Engine, snippet_prompts: dict[str, Prompt]) -> dict[str, Run]:
+    """One run for every kind of prompt."""
+    return {kind: Run(tiny_random_engine, prompt) for kind, prompt in snippet_prompts.items()}
+
+
+@pytest.fixture
+def play(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file_clip: tuple[Path, Clip]
+) -> Callable[..., dict[str, Any]]:
+    """``play(code, run, *prompts)``: run a snippet beside its files; gives its variables.
+
+    Snippets load their own model, but only the first of them reads the disk.
+    """
+    monkeypatch.setattr(AutoModelForImageTextToText, "from_pretrained", _load_model)
+    monkeypatch.setattr(AutoProcessor, "from_pretrained", _load_processor)
+
+    def run_code(code: str, run: Run, *prompts: Prompt) -> dict[str, Any]:
+        save_files(tmp_path, file_clip[0], *(prompts or (run.prompt,)))
+        monkeypatch.chdir(tmp_path)
+        variables: dict[str, Any] = {}
+        with torch.set_grad_enabled(torch.is_grad_enabled()):  # snippets switch it off for good
+            exec(compile(code, "snippet.py", "exec"), variables)
+        return variables
+
+    return run_code
+
+
+_load_model = cache(AutoModelForImageTextToText.from_pretrained)
+_load_processor = cache(AutoProcessor.from_pretrained)
+
+
+def save_files(folder: Path, video: Path, *prompts: Prompt) -> None:
+    """Lay out a folder as a snippet expects it: the shipped checkpoint, pictures and video."""
+    checkpoint = folder / SHIPPED_PATH
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    if not checkpoint.exists():
+        checkpoint.symlink_to(SHIPPED)
+    for name, media in name_files(*prompts).items():
+        if isinstance(media, Picture):
+            Image.fromarray(media.pixels).save(folder / name)
+        elif not (folder / name).exists():
+            (folder / name).symlink_to(video)

@@ -10,13 +10,15 @@ import pytest
 
 from components.plotly_view import encode_figure
 from components.stage_tab import App, StageTab
+from components.tabs.cache.tab import build_cache_tab
 from components.tabs.decoder.tab import build_decoder_tab
 from components.tabs.merge.tab import build_merge_tab
 from components.tabs.preprocess.tab import build_preprocess_tab
+from components.tabs.sampling.tab import build_sampling_tab
 from components.tabs.vision.tab import build_vision_tab
 from playground.engine import Engine
 from playground.pipeline import Run
-from tests.components.runs import build_alone, draw_tab, make_run
+from tests.components.runs import build_alone, draw_tab, ignore_progress, make_run
 from tests.media_samples import make_picture
 
 MAX_UPDATE_BYTES = 400_000
@@ -50,7 +52,8 @@ def _check(drawn: tuple[Any, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "build", [build_preprocess_tab, build_vision_tab, build_merge_tab, build_decoder_tab]
+    "build",
+    [build_preprocess_tab, build_vision_tab, build_merge_tab, build_decoder_tab, build_cache_tab],
 )
 def test_a_photo(photo_run: Run, build: Callable[[App], StageTab]) -> None:
     _check(tuple(draw_tab(build_alone(build), photo_run).values()))
@@ -60,3 +63,13 @@ def test_merge_of_a_long_text(tiny_random_engine: Engine) -> None:
     run = make_run(tiny_random_engine, "one two three " * 280)
     assert run.inputs.num_tokens > 800
     _check(tuple(draw_tab(build_alone(build_merge_tab), run).values()))
+
+
+@pytest.mark.parametrize("num_columns", [2, 8])
+def test_columns_side_by_side(photo_run: Run, num_columns: int) -> None:
+    """Every update: the text while it is written, and all parts at the end."""
+    tab = build_alone(build_sampling_tab)
+    values = [control.value for control in tab.controls]
+    values[4] = num_columns
+    for drawn in tab.stream(photo_run, ignore_progress, *values):
+        _check(drawn)

@@ -20,6 +20,7 @@ from components.sampling_words import (
     trace_words,
 )
 from components.tabs.sampling import tab as sampling_tab
+from components.tabs.sampling import writing
 from components.tabs.sampling.branch import (
     branch_values,
     check_room,
@@ -51,15 +52,10 @@ from components.tabs.sampling.one_step import (
     step_index,
 )
 from components.tabs.sampling.score import force_text, score_text
+from components.tabs.sampling.side_by_side import chosen_words, winner_snippet
 from components.tabs.sampling.sweep import RANGES, stream_sweep_part
-from components.tabs.sampling.tab import (
-    SamplingParts,
-    build_sampling_tab,
-    chosen_words,
-    pick_values,
-    read_point,
-    winner_snippet,
-)
+from components.tabs.sampling.tab import build_sampling_tab, pick_values, read_point
+from components.tabs.sampling.writing import SamplingParts
 from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
 from playground.pipeline import Run
@@ -106,7 +102,7 @@ def control_values(
 
 
 def write(parts: SamplingParts, run: Run, *values: Any) -> list[dict[Any, Any]]:
-    return list(sampling_tab.stream_columns(parts, run, ignore_progress, *values))
+    return list(writing.stream_columns(parts, run, ignore_progress, *values))
 
 
 @pytest.fixture(scope="module")
@@ -226,7 +222,7 @@ def test_text_comes_at_most_ten_times_a_second(
         def perf_counter() -> float:
             return next(ticks) * 0.04
 
-    monkeypatch.setattr(sampling_tab, "time", Clock)
+    monkeypatch.setattr(writing, "time", Clock)
     updates = write(parts, run, *control_values(GREEDY, WILD, length=12))
     assert 2 <= len(updates) <= 6
     # Charts are left alone until the end.
@@ -250,7 +246,7 @@ def test_what_was_written_before_a_stop_is_shown(parts: SamplingParts, run: Run)
     updates: list[dict[Any, Any]] = []
     with pytest.raises(StageCancelled):
         updates.extend(
-            sampling_tab.stream_columns(
+            writing.stream_columns(
                 parts, run, stop_after_five, *control_values(GREEDY, WILD, length=50)
             )
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from components.charts.token_labels import token_label
+from components.tabs.choices import whole_number as whole_number
 from playground.pipeline import Run
 from playground.pointer import Place
 
@@ -33,8 +34,3 @@ def choose_token(run: Run, place: Place | None) -> TokenFocus:
     there = run.still_there(place)
     index = run.inputs.num_tokens - 1 if there is None else there.index
     return TokenFocus(index, there is not None, token_label(run.inputs.tokens[index].text))
-
-
-def whole_number(value: float | None, default: int, low: int, high: int) -> int:
-    """A control's value as a whole number in its range."""
-    return min(max(int(value if value is not None else default), low), high)

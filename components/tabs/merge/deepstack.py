@@ -11,7 +11,8 @@ from components.html_view import build_html_view
 from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section
 from components.tables import Cell, Mono, table_html
-from components.tabs.merge.focus import choose_focus, fact_html, focus_words
+from components.tabs.choices import fact_markup
+from components.tabs.merge.focus import choose_focus, focus_words
 from playground.merge_views import feature_norms, tap_row, visual_mask
 from playground.pipeline import Run
 from playground.pointer import Place
@@ -54,7 +55,7 @@ def intro_html(run: Run) -> str:
     merged, facts = run.merged, run.engine.facts
     blocks = facts.deepstack_visual_indexes
     if merged.visual_pos_masks is None:
-        return fact_html(
+        return fact_markup(
             f"Without a picture DeepStack has nothing to add: the {len(blocks)} taps of the vision "
             "tower are not computed, and the decoder runs like any text model."
         )
@@ -63,7 +64,7 @@ def intro_html(run: Run) -> str:
         f"tap {tap + 1}, after vision block {block}, is added after decoder layer {tap}"
         for tap, block in enumerate(blocks)
     )
-    return fact_html(
+    return fact_markup(
         f"DeepStack brings early features of the tower to the {visual:,} visual positions, and "
         f"only there: {routes} (all counted from 0). The other "
         f"{run.inputs.num_tokens - visual:,} positions are left alone, and so are the "
@@ -98,11 +99,11 @@ def chosen_html(run: Run, place: Place | None) -> str:
     focus = choose_focus(run, place)
     row = tap_row(run.merged, focus.index)
     if row is None:
-        return fact_html(
+        return fact_markup(
             f"To {focus_words(run, focus)} no tap adds anything: it is no visual position."
         )
     taps = len(run.engine.facts.deepstack_visual_indexes)
-    return fact_html(
+    return fact_markup(
         f"For example {focus_words(run, focus)}: visual tokens take their rows in order, so row "
         f"{row:,} of each of the {taps} <code>deepstack_visual_embeds</code> is added to it."
     )

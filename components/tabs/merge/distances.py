@@ -13,14 +13,13 @@ from components.html_view import build_html_view
 from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section
 from components.tables import Cell, Mono, table_html
+from components.tabs.choices import fact_markup, signed
 from components.tabs.merge.focus import (
     Focus,
     choose_focus,
     cut_text,
-    fact_html,
     focus_words,
     next_span,
-    signed,
     span_phrase,
 )
 from playground.mrope import (
@@ -109,7 +108,7 @@ def draw_maps(run: Run, place: Place | None, quantity: str) -> tuple[Any, ...]:
 def intro_html(run: Run, focus: Focus) -> str:
     """What the maps show."""
     span = run.inputs.spans[next_span(run, focus)]
-    return fact_html(
+    return fact_markup(
         "With 1-D positions the picture would be one long line: the token below another stands "
         f"{span.merged_w} positions away, a whole row. Under M-RoPE it is 1 away, as the one "
         f"beside it. Here {focus_words(run, focus)} is compared with all tokens of "

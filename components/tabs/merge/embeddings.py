@@ -19,7 +19,8 @@ from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section
 from components.strips import sequence_strip_html
 from components.tables import Cell, Mono, table_html
-from components.tabs.merge.focus import chart_kinds, chart_labels, fact_html
+from components.tabs.choices import fact_markup
+from components.tabs.merge.focus import chart_kinds, chart_labels
 from playground.embed_views import (
     PLACEHOLDER,
     GroupNumbers,
@@ -128,7 +129,7 @@ def intro_html(run: Run) -> str:
     inputs, width = run.inputs, int(run.merged.inputs_embeds.shape[-1])
     visual = sum(span.end - span.start for span in inputs.spans)
     if not visual:
-        return fact_html(
+        return fact_markup(
             f"Each of the {inputs.num_tokens:,} tokens looks up its row of the embedding table, a "
             f"vector of {width:,} numbers. There is no picture, so no placeholder is replaced: "
             "<code>masked_scatter</code> is skipped, and these vectors go into the decoder as they "
@@ -142,7 +143,7 @@ def intro_html(run: Run) -> str:
         if count
     )
     kinds = " of a kind all" if all(pads.values()) else " all"
-    return fact_html(
+    return fact_markup(
         f"Before: each of the {inputs.num_tokens:,} tokens looks up its row of the embedding "
         f"table, {width:,} numbers; the {counts}{kinds} get the same row. After: "
         f"<code>masked_scatter</code> has put the tower’s {visual:,} features in their places, in "
@@ -154,7 +155,7 @@ def regions_html(numbers: GroupNumbers) -> str:
     """How far apart text and pictures are, in words."""
     kind = next((name for name in ("image", "video") if name in numbers.names), None)
     if kind is None or "text" not in numbers.names:
-        return fact_html(
+        return fact_markup(
             "With a picture, its features would show here as a region of their own, away from the "
             "text."
         )
@@ -162,7 +163,7 @@ def regions_html(numbers: GroupNumbers) -> str:
     pad = numbers.names.index(kind + PLACEHOLDER)
     ratio = numbers.norms[visual] / max(float(numbers.norms[text]), 1e-12)
     cosines = numbers.cosines
-    return fact_html(
+    return fact_markup(
         f"Text and pictures live in different regions: the {kind} features are {ratio:.3g} times "
         f"as long as text embeddings, and point elsewhere: the mean cosine between one of each is "
         f"{_number(cosines[text, visual])}, but {_number(cosines[visual, visual])} between two "

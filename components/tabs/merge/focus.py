@@ -85,13 +85,3 @@ def chart_labels(run: Run, indices: np.ndarray) -> list[str]:
 def chart_kinds(run: Run, indices: np.ndarray) -> list[str]:
     """The kinds of some tokens."""
     return [run.inputs.tokens[index].kind for index in indices]
-
-
-def signed(number: int) -> str:
-    """A number with a real minus sign."""
-    return f"{number:,}".replace("-", "−")
-
-
-def fact_html(*sentences: str) -> str:
-    """A paragraph of escaped sentences."""
-    return f'<p class="pg-fact">{" ".join(sentences)}</p>'

@@ -12,7 +12,8 @@ from components.charts.merge_frequencies import plot_angles, plot_frequencies
 from components.html_view import build_html_view
 from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section
-from components.tabs.merge.focus import Focus, choose_focus, fact_html, focus_words
+from components.tabs.choices import fact_markup
+from components.tabs.merge.focus import Focus, choose_focus, focus_words
 from playground.merge_views import positions_thw
 from playground.mrope import (
     AXES,
@@ -77,7 +78,7 @@ def intro_html(run: Run, frequencies: MropeFrequencies) -> str:
     count, waves = len(frequencies.axes), frequencies.wavelengths
     rest = frequencies.axes[3 * min(h, w) :]
     tail = f"; the slowest {len(rest)} are t’s alone" if len(rest) > 1 and not rest.any() else ""
-    return fact_html(
+    return fact_markup(
         f"Each head has {facts.head_dim} numbers, that is {count} pairs. RoPE turns each pair of a "
         "query or key by an angle: a position times the frequency of the pair. M-RoPE shares the "
         f"pairs out in turns, t h w t h w …: {t} turn with t, {h} with h and {w} with w{tail}. So "
@@ -108,7 +109,7 @@ def angles_html(run: Run, focus: Focus, frequencies: MropeFrequencies) -> str:
         if same
         else f"With plain 1-D positions all would turn by its index, {focus.index} (grey rings)."
     )
-    return fact_html(
+    return fact_markup(
         f"The angles of {focus_words(run, focus)}, which stands at {where}: "
         f"{'; '.join(examples)}. {compare}"
     )

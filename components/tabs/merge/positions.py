@@ -13,6 +13,7 @@ from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section
 from components.strips import visible
 from components.tables import MAX_ROWS, Mono, table_html
+from components.tabs.choices import within
 from components.tabs.merge.focus import chart_kinds, chart_labels
 from components.tabs.merge.words import jumps_html, parts_table, positions_html
 from playground.merge_views import (
@@ -108,7 +109,7 @@ def follow_pointer(run: Run, place: Place | None, first_row: float | None) -> tu
 def positions_table(run: Run, first_row: float | None = 0) -> str:
     """A row for each token, from one of them on."""
     total = run.inputs.num_tokens
-    first = min(max(int(first_row or 0), 0), max(total - MAX_TABLE_ROWS, 0))
+    first = within(first_row, max(total - MAX_TABLE_ROWS, 0))
     tokens = run.inputs.tokens[first : first + MAX_TABLE_ROWS]
     t, h, w = positions_thw(run.merged).tolist()
     rows = [

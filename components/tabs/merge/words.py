@@ -6,7 +6,8 @@ import html
 
 from components.charts.token_labels import span_name
 from components.tables import Cell, Mono, table_html
-from components.tabs.merge.focus import cut_text, fact_html, signed, span_phrase
+from components.tabs.choices import fact_markup, signed
+from components.tabs.merge.focus import cut_text, span_phrase
 from playground.merge_views import SequencePart, position_jumps, sequence_parts
 from playground.pipeline import Run
 
@@ -19,7 +20,7 @@ def positions_html(run: Run) -> str:
     inputs = run.inputs
     largest = int(run.merged.position_ids.max())
     if not inputs.spans:
-        return fact_html(
+        return fact_markup(
             f"Text only: t, h and w count up together from 0 to {largest}, exactly like plain 1-D "
             "positions. With a picture, h and w would count its rows and columns."
         )
@@ -42,7 +43,7 @@ def positions_html(run: Run) -> str:
             "and is a grid of its own: when it was is read from the text, while t only says in "
             "which order the pairs come."
         )
-    return fact_html(*words)
+    return fact_markup(*words)
 
 
 def jumps_html(run: Run) -> str:
@@ -53,12 +54,12 @@ def jumps_html(run: Run) -> str:
     after = f"the first one, index {seq:,}, gets position {seq + delta:,}"
     jumps = position_jumps(inputs, merged)
     if not jumps:
-        return fact_html(
+        return fact_markup(
             f"No picture, no jump: <code>rope_deltas</code> is {signed(delta)}, so a generated "
             f"token’s position is its index: {after}."
         )
     first = jumps[0]
-    return fact_html(
+    return fact_markup(
         html.escape(
             f"After {span_phrase(inputs, first.span)} the largest position is {first.largest}, so "
             f"the next token gets {first.next_position}: "

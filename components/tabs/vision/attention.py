@@ -21,9 +21,9 @@ from components.pictures import (
 )
 from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section, skip_unless_run
-from components.tabs.vision.focus import PatchFocus, capital, choose_patch, fact_html, point_here
+from components.tabs.choices import capital, fact_html, within
+from components.tabs.vision.focus import PatchFocus, choose_patch, point_here
 from components.tabs.vision.heads import draw_summary, measure_heads
-from components.tabs.vision.pictures import within
 from playground.pipeline import Run
 from playground.pointer import Place
 

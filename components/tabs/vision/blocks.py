@@ -12,6 +12,7 @@ from components.html_view import build_html_view
 from components.plotly_view import PlotlyView
 from components.snippets import write_snippet
 from components.stage_tab import App, Section, build_code_panel, skip_unless_run
+from components.tabs.choices import within
 from components.tabs.vision.focus import choose_patch, point_here
 from components.tabs.vision.pictures import (
     OWN,
@@ -23,7 +24,6 @@ from components.tabs.vision.pictures import (
     similarity_html,
     source_choices,
     source_words,
-    within,
 )
 from playground.pipeline import Run
 from playground.pointer import Place, patch_tokens

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from components.charts.token_labels import span_name
+from components.tabs.choices import within
 from playground.pipeline import Run
 from playground.pointer import Place
 from playground.records import TowerOutput, VisualSpan
@@ -45,7 +45,7 @@ class PatchFocus:
         return " (This is the middle of the picture; click anywhere on it to choose another.)"
 
 
-def choose_patch(run: Run, span: int | None, place: Place | None) -> PatchFocus | None:
+def choose_patch(run: Run, span: float | None, place: Place | None) -> PatchFocus | None:
     """The patch to look at in the chosen picture; ``None`` where the prompt has no picture.
 
     Args:
@@ -57,7 +57,7 @@ def choose_patch(run: Run, span: int | None, place: Place | None) -> PatchFocus 
     spans = run.inputs.spans
     if not spans:
         return None
-    number = min(max(int(span or 0), 0), len(spans) - 1)
+    number = within(span, len(spans) - 1)
     chosen = spans[number]
     tower = run.vision.tower(chosen.kind)
     assert tower is not None, "a span without its tower's pass"
@@ -77,17 +77,12 @@ def point_here(draw: Callable[..., Any], num_outputs: int) -> Callable[..., Any]
 
     def redraw(run: Run, place: Place | None, span: float | None, *values: Any) -> Any:
         there = None if place is None else place.span
-        chosen = min(max(int(span or 0), 0), max(len(run.inputs.spans) - 1, 0))
+        chosen = within(span, max(len(run.inputs.spans) - 1, 0))
         if not run.has("vision") or there not in (None, chosen):
             return gr.skip() if num_outputs == 1 else (gr.skip(),) * num_outputs
         return draw(run, place, span, *values)
 
     return redraw
-
-
-def fact_html(*sentences: str) -> str:
-    """A paragraph; the sentences are escaped here."""
-    return f'<p class="pg-fact">{html.escape(" ".join(filter(None, sentences)))}</p>'
 
 
 def stack_html(*parts: str) -> str:
@@ -96,8 +91,3 @@ def stack_html(*parts: str) -> str:
         '<div style="display:grid;grid-template-columns:minmax(0,1fr);gap:10px">'
         f"{''.join(parts)}</div>"
     )
-
-
-def capital(text: str) -> str:
-    """The text with a capital letter at its start; the rest stays."""
-    return text[:1].upper() + text[1:]

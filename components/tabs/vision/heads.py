@@ -12,7 +12,8 @@ import numpy as np
 
 import playground
 from components.charts.vision_attention import plot_head_distance, plot_head_entropy
-from components.tabs.vision.focus import PatchFocus, choose_patch, fact_html
+from components.tabs.choices import fact_html
+from components.tabs.vision.focus import PatchFocus, choose_patch
 from playground.pipeline import Run
 from playground.records import Progress
 

@@ -15,14 +15,8 @@ from components.pictures import image_uri, picture_html
 from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section, skip_unless_run
 from components.tables import Mono, table_html
-from components.tabs.vision.focus import (
-    PatchFocus,
-    capital,
-    choose_patch,
-    fact_html,
-    point_here,
-    stack_html,
-)
+from components.tabs.choices import capital, fact_html
+from components.tabs.vision.focus import PatchFocus, choose_patch, point_here, stack_html
 from components.tabs.vision.taps import MAX_TAP_MAPS, build_tap_map, draw_tap_maps, taps_html
 from playground.pipeline import Run
 from playground.pointer import Place, patch_rows

@@ -11,6 +11,7 @@ import playground
 from components.chart_style import SEQUENTIAL
 from components.charts.vision import state_words
 from components.pictures import color_values, picture_html, scale_html
+from components.tabs.choices import within
 from components.tabs.vision.focus import PatchFocus
 from playground.pipeline import Run
 
@@ -131,11 +132,6 @@ def source_words(source: FeatureSource, facts: ModelFacts) -> str:
     if source.kind == "merger":
         return "of the merger's output"
     return state_words(source.index, facts.vision_depth)
-
-
-def within(value: float | None, largest: int) -> int:
-    """A control's value in the range that this run has; nothing chosen means the first."""
-    return min(max(int(value or 0), 0), largest)
 
 
 def _shared_basis(run: Run, focus: PatchFocus) -> PcaBasis:

@@ -22,14 +22,8 @@ from components.pictures import picture_html
 from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section, skip_unless_run
 from components.tables import Mono, table_html
-from components.tabs.vision.focus import (
-    PatchFocus,
-    capital,
-    choose_patch,
-    fact_html,
-    point_here,
-    stack_html,
-)
+from components.tabs.choices import capital, fact_html, fact_markup
+from components.tabs.vision.focus import PatchFocus, choose_patch, point_here, stack_html
 from playground.pipeline import Run
 from playground.pointer import Place
 from playground.records import Progress
@@ -224,11 +218,11 @@ def change_html(shift: LogitsShift, moved: float) -> str:
         )
     top, other = (token_label(each.text) for each in (shift.top, shift.changed_top))
     verdict = f"stays “{top}”" if shift.same_top else f"changes from “{top}” to “{other}”"
-    return (
-        '<p class="pg-fact">With nearest entries the position embeddings move by '
+    return fact_markup(
+        "With nearest entries the position embeddings move by "
         f"{html.escape(percent(moved))} of their length on average. The likeliest next token "
         f"<strong>{verdict}</strong>; no token's probability changes by more than "
         f"{shift.max_abs_dp * 100:.2g} percentage points (largest |Δp| "
         f"{shift.max_abs_dp:.2g}), and the KL divergence from the model's own distribution is "
-        f"{shift.kl:.3g} nats.</p>"
+        f"{shift.kl:.3g} nats."
     )

@@ -18,13 +18,8 @@ from components.html_view import build_html_view
 from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section, skip_unless_run
 from components.tables import table_html
-from components.tabs.vision.focus import (
-    PatchFocus,
-    capital,
-    choose_patch,
-    fact_html,
-    point_here,
-)
+from components.tabs.choices import capital, fact_html, within
+from components.tabs.vision.focus import PatchFocus, choose_patch, point_here
 from playground.pipeline import Run
 from playground.pointer import Place
 
@@ -288,7 +283,4 @@ def _distance_words(rows: int, columns: int) -> str:
 def _within(run: Run, block: int | None, head: int | None) -> tuple[int, int]:
     """The sliders' values in the range that this checkpoint has."""
     facts = run.engine.facts
-    return (
-        min(max(int(block or 0), 0), facts.vision_depth - 1),
-        min(max(int(head or 0), 0), facts.vision_num_heads - 1),
-    )
+    return within(block, facts.vision_depth - 1), within(head, facts.vision_num_heads - 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,10 +10,10 @@ import gradio as gr
 from components.charts.token_labels import span_name
 from components.html_view import build_html_view
 from components.stage_tab import App, Section, StageTab, build_stage_header
+from components.tabs.choices import fact_html, within
 from components.tabs.vision.attention import build_attention_section
 from components.tabs.vision.blocks import build_blocks_section
 from components.tabs.vision.merger import build_merger_section
-from components.tabs.vision.pictures import within
 from components.tabs.vision.position import build_position_section
 from components.tabs.vision.rope import build_rope_section
 from playground.pipeline import Run
@@ -114,4 +113,4 @@ def facts_html(run: Run) -> str:
         f"DeepStack taps after blocks {taps} (counted from 0) hand early features to the decoder's "
         "first layers."
     )
-    return f'<p class="pg-fact">{html.escape(text)}</p>'
+    return fact_html(text)

@@ -10,7 +10,8 @@ import numpy as np
 from components.charts.vision_merger import plot_tap_similarity
 from components.plotly_view import PlotlyView
 from components.tables import table_html
-from components.tabs.vision.focus import PatchFocus, fact_html, stack_html
+from components.tabs.choices import fact_html
+from components.tabs.vision.focus import PatchFocus, stack_html
 from playground.pipeline import Run
 
 if TYPE_CHECKING:

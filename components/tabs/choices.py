@@ -1,0 +1,35 @@
+"""What the parts of several tabs need: a control's value in its range, a paragraph of facts."""
+
+from __future__ import annotations
+
+import html
+
+
+def whole_number(value: float | None, default: int, low: int, high: int) -> int:
+    """A control's value as a whole number in its range; ``default`` where nothing is chosen."""
+    return min(max(int(value if value is not None else default), low), high)
+
+
+def within(value: float | None, largest: int) -> int:
+    """A control's value in the range that this run has; nothing chosen means the first."""
+    return whole_number(value or 0, 0, 0, largest)
+
+
+def fact_html(*sentences: str) -> str:
+    """A paragraph of plain text, which is escaped here; empty sentences are left out."""
+    return fact_markup(html.escape(" ".join(filter(None, sentences))))
+
+
+def fact_markup(*sentences: str) -> str:
+    """A paragraph of sentences that are HTML: what comes from users is escaped by the caller."""
+    return f'<p class="pg-fact">{" ".join(sentences)}</p>'
+
+
+def capital(text: str) -> str:
+    """The text with a capital letter at its start; the rest stays."""
+    return text[:1].upper() + text[1:]
+
+
+def signed(number: int) -> str:
+    """A number with a real minus sign."""
+    return f"{number:,}".replace("-", "−")

@@ -143,10 +143,16 @@ def _measure_memory(engine: Engine, whole: ModelInputs) -> list[tuple[object, ..
 
 def _memory(engine: Engine) -> int:
     """Bytes in use: torch's on a GPU, the process's otherwise."""
-    gc.collect()
     if engine.device.type == "cuda":
+        gc.collect()
         torch.cuda.synchronize()
         return torch.cuda.memory_allocated()
+    return settled_bytes()
+
+
+def settled_bytes() -> int:
+    """The process's memory once all that is free has been given back."""
+    gc.collect()
     with contextlib.suppress(OSError):  # glibc keeps what small tensors leave; ask for it
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     return resident_bytes()

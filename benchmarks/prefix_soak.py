@@ -9,17 +9,20 @@ The requests, sessions, block sizes, policies and changing budgets are those of
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import tempfile
 import time
 
 import torch
 
-from benchmarks.pairs import machine_facts, resident_bytes, table
+from benchmarks.pairs import machine_facts, table
+from benchmarks.prefix_hit import settled_bytes
 from playground.block_hash import HashRules
 from playground.block_store import POLICIES
 from playground.loading import load_engine
 from playground.prefix_store import PrefixStore
+from playground.records import ModelInputs
 from tests.playground.test_prefix_store_random import (
     FOLLOW_UPS,
     PICTURES,
@@ -42,15 +45,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         engine = load_engine(make_tiny_random_checkpoint(folder), device="cpu", dtype="float32")
         reference = Reference(engine)
+        prompts = -settled_bytes()
+        for choice in itertools.product(SYSTEMS, [*PICTURES, "clip"], TEXTS, FOLLOW_UPS):
+            _ask(reference, *choice)  # each is kept, to be compared with: no part of the store
+        prompts += settled_bytes()
         rows = []
-        started, before = time.perf_counter(), resident_bytes()
+        started, before = time.perf_counter(), settled_bytes()
         for first in range(0, options.requests, REQUESTS_PER_STORE):
             rows.append(_soak(draw, reference, min(REQUESTS_PER_STORE, options.requests - first)))
         seconds = time.perf_counter() - started
     print(machine_facts())
     print(table(("block", "policy", "requests", "hits", "evicted", "max Δ", "over budget"), rows))
-    grown = (resident_bytes() - before) / 1e6
-    print(f"{options.requests:,} requests in {seconds:.0f} s; memory grew by {grown:.0f} MB.")
+    grown = (settled_bytes() - before) / 1e6
+    print(
+        f"{options.requests:,} requests in {seconds:.0f} s; memory grew by {grown:.1f} MB "
+        f"(besides {prompts / 1e6:.0f} MB of the different prompts and their logits)."
+    )
     if any(row[-1] or row[-2] > 1e-4 for row in rows):
         raise SystemExit("A request differs, or the budget was exceeded.")
 
@@ -67,11 +77,12 @@ def _soak(
     for _ in range(num_requests):
         if draw.random() < 0.05:
             store.blocks.resize(draw.randrange(300) * per_token)
-        inputs, expected = reference.get(
-            system=draw.choice(SYSTEMS),
-            picture=draw.choice([*PICTURES, "clip"]),
-            text=draw.choice(TEXTS),
-            follow_up=draw.choice(FOLLOW_UPS),
+        inputs, expected = _ask(
+            reference,
+            draw.choice(SYSTEMS),
+            draw.choice([*PICTURES, "clip"]),
+            draw.choice(TEXTS),
+            draw.choice(FOLLOW_UPS),
         )
         served = store.serve(inputs, salt=draw.choice("ab"))
         largest = max(largest, float((served.logits - expected).abs().max()))
@@ -79,6 +90,12 @@ def _soak(
         held = sum(t.nbytes for entry in store.blocks.entries() for t in entry.tensors)
         over += held > store.blocks.max_bytes or held != store.blocks.stats.num_bytes
     return size, policy, num_requests, hits, store.blocks.stats.num_evicted, largest, over
+
+
+def _ask(
+    reference: Reference, system: str, picture: str, text: str, follow_up: str | None
+) -> tuple[ModelInputs, torch.Tensor]:
+    return reference.get(system=system, picture=picture, text=text, follow_up=follow_up)
 
 
 if __name__ == "__main__":

@@ -97,16 +97,16 @@ def test_requests_carry_pictures_and_system_prompt(run: Run, text_run: Run) -> N
 @pytest.mark.parametrize(
     ("text", "picture", "message"),
     [
-        (" ", NO_PICTURE, "request 2 is empty"),
-        (3, NO_PICTURE, "request 2"),
+        (" ", NO_PICTURE, "Request 2 is empty"),
+        (3, NO_PICTURE, "Request 2"),
         ("Hi", "../../etc/passwd", "no picture named"),
         ("Hi", None, "by its name"),
-        ("", RUN_PICTURES, "request 2 is empty"),
+        ("", RUN_PICTURES, "Request 2 is empty"),
     ],
 )
 def test_a_bad_request_is_named(text_run: Run, text: Any, picture: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        build_prompt(text_run, "request 2", text, picture)
+        build_prompt(text_run, "Request 2", text, picture)
 
 
 # --------------------------------------------------------------------------- the stream
@@ -242,7 +242,7 @@ def test_numbers_of_the_table(rows: list[Compared]) -> None:
         assert cell[5] == f"{median(row.hit_ms):,.2f} ms"
         # Keys and values of 4 layers, 2 heads of 16 numbers, 4 bytes each.
         assert row.kv_bytes == row.reused_tokens * 4 * 2 * 2 * 16 * 4
-    assert cells[0][8] == "Largest |Δ logit| (tolerance 0.0001 in float32)"
+    assert "|Δ logit|: tolerance 0.0001 in float32" in requests_table(rows)
     assert cells[1][6] == "0%"
     assert int(cells[2][6].rstrip("%")) == round(
         100 * (1 - rows[1].hit_flops.total / rows[1].miss_flops.total)

@@ -299,7 +299,7 @@ def test_the_wrong_image_s_answer_is_shown(trained_run: Run) -> None:
     *_, right = stream_replay(trained_run, ignore_progress, *lab(preset.log))
     assert read_html(right[1]).find("span", "pg-badge-hit")[0].text == "All right"
     assert "(tolerance 0.0001 in float32)" in right[1]
-    assert "(tolerance 0.0001 in float32)" in read_html(table).rows()[0][6]
+    assert "|Δ logit|: tolerance 0.0001 in float32" in table
 
 
 def test_a_stranger_s_prefix_is_told(trained_run: Run) -> None:

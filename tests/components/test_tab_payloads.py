@@ -18,6 +18,7 @@ from components.tabs.sampling.tab import build_sampling_tab
 from components.tabs.vision.tab import build_vision_tab
 from playground.engine import Engine
 from playground.pipeline import Run
+from tests.components.html_reader import read_html
 from tests.components.runs import build_alone, draw_tab, ignore_progress, make_run
 from tests.media_samples import make_picture
 
@@ -52,11 +53,23 @@ def _check(drawn: tuple[Any, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "build",
-    [build_preprocess_tab, build_vision_tab, build_merge_tab, build_decoder_tab, build_cache_tab],
+    "build", [build_preprocess_tab, build_vision_tab, build_merge_tab, build_decoder_tab]
 )
 def test_a_photo(photo_run: Run, build: Callable[[App], StageTab]) -> None:
     _check(tuple(draw_tab(build_alone(build), photo_run).values()))
+
+
+def test_a_photo_in_the_cache_tab(photo_run: Run) -> None:
+    tab = build_alone(build_cache_tab)
+    chosen = {"Requests": 4, "Timed runs": 1}  # as many as there are, each with the photo
+    chosen |= {f"Picture of request {number}": "this run's" for number in range(1, 5)}
+    values = [chosen.get(str(each.label), each.value) for each in tab.controls]
+    updates = list(tab.stream(photo_run, ignore_progress, *values))
+    for drawn in updates:
+        _check(drawn)
+    strips = next(str(value) for value in updates[-1] if "pg-request" in str(value))
+    assert len(read_html(strips).find("section", "pg-request")) == 4
+    assert strips.count("image_pad") >= 4
 
 
 def test_merge_of_a_long_text(tiny_random_engine: Engine) -> None:

@@ -76,14 +76,12 @@ def read_log(run: Run, text: object) -> tuple[LoggedRequest, ...]:
     Raises:
         InputError: a line is no request, or names no picture.
     """
-    make, preprocess = playground.cache_log.LoggedRequest, playground.preprocess
-    return tuple(
-        make.of(
-            session,
-            preprocess.run_preprocess(run.engine, build_prompt(run, "request", question, scene)),
-        )
-        for session, scene, question in parse_log(text)
-    )
+    log = []
+    for session, scene, question in parse_log(text):
+        prompt = build_prompt(run, "The request", question, scene)
+        inputs = playground.preprocess.run_preprocess(run.engine, prompt)
+        log.append(playground.cache_log.LoggedRequest.of(session, inputs))
+    return tuple(log)
 
 
 def read_log_names(run: Run, key: str, text: str) -> tuple[LoggedRequest, ...]:

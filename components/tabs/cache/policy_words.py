@@ -96,12 +96,13 @@ def replay_table(run: Run, block_size: int, rows: Sequence[Replayed]) -> str:
         "Reused",
         "First token",
         "without store",
-        f"|Δ logit| ({tolerance_words(run.engine.dtype)})",
+        "|Δ logit|",
         "Answer",
         "Evicted",
         "Why it ends there",
     )
-    return table_html(headers, cells, "The log, served by the model", right=(3, 4, 5, 6, 8))
+    caption = f"The log, served by the model; |Δ logit|: {tolerance_words(run.engine.dtype)}"
+    return table_html(headers, cells, caption, right=(3, 4, 5, 6, 8))
 
 
 def lesson_html(engine: Engine, rows: Sequence[Replayed]) -> str:

@@ -196,7 +196,7 @@ def stream_requests(
     size = check_whole("The block size", block_size, low=1, high=64)
     texts, pictures = values[:wanted], values[MAX_ROWS : MAX_ROWS + wanted]
     prompts = [
-        build_prompt(run, f"request {number}", text, picture, system)
+        build_prompt(run, f"Request {number}", text, picture, system)
         for number, (text, picture) in enumerate(zip(texts, pictures, strict=True), 1)
     ]
     engine = run.engine

@@ -79,7 +79,7 @@ def build_prompt(run: Run, name: str, text: object, choice: object, system: obje
 
     Args:
         run: gives its pictures and its limit of pixels.
-        name: of the request, for messages.
+        name: of the request, as a message begins: Request 2.
         text: as it was typed.
         choice: of ``PICTURE_CHOICES``.
         system: the system prompt; the run's own where it is empty.
@@ -87,10 +87,10 @@ def build_prompt(run: Run, name: str, text: object, choice: object, system: obje
     Raises:
         InputError: the text is none, the request is empty, or there is no such picture.
     """
-    typed = check_text(f"The {name}", text)
+    typed = check_text(name, text)
     pictures, clip = choose_media(run, choice)
     if not typed.strip() and not pictures and clip is None:
-        raise InputError(f"The {name} is empty.", remedy="Write a few words.")
+        raise InputError(f"{name} is empty.", remedy="Write a few words.")
     turns = [
         Turn("assistant" if role == "assistant" else "user", words)
         for role, words in split_turns(typed)

@@ -125,6 +125,7 @@ HEADERS = (
     "with the cache",
     "Operations saved",
     "Bytes reused",
+    "Largest |Δ logit|",
 )
 
 
@@ -146,8 +147,9 @@ def requests_table(rows: Sequence[Compared]) -> str:
                 f"{row.max_abs_diff:.2g}",
             ]
         )
-    headers = (*HEADERS, f"Largest |Δ logit| ({tolerance_words(rows[0].logits.dtype)})")
-    return table_html(headers, cells, "Each request, without and with the cache", right=range(4, 9))
+    tolerance = tolerance_words(rows[0].logits.dtype)
+    caption = f"Each request, without and with the cache; |Δ logit|: {tolerance}"
+    return table_html(HEADERS, cells, caption, right=range(4, 9))
 
 
 def formula_html(row: Compared, engine: Engine) -> str:
@@ -206,7 +208,7 @@ def summary_html(rows: Sequence[Compared]) -> str:
         words = (
             f"Request {len(rows)} takes {row.reused_tokens:,} of its {row.inputs.num_tokens:,} "
             f"tokens from the cache: {1 - row.hit_flops.total / row.miss_flops.total:.0%} fewer "
-            f"operations, the same logits (largest |Δ| {row.max_abs_diff:.1g}, "
+            f"operations, the same logits (off by at most {row.max_abs_diff:.1g}, "
             f"{tolerance_words(row.logits.dtype)}), {_time_words(row)}"
         )
     badge = "hit" if row.hit else "miss"

@@ -29,7 +29,7 @@ from playground.records import (
 )
 from playground.tokens import token_text
 
-LENS_ROWS = 128  # rows of logits held at once: 78 MB in float32 at 151,936 words
+LENS_ROWS = 64  # rows of logits held at once: 39 MB in float32 at 151,936 words
 
 
 def run_decoder(

@@ -159,6 +159,22 @@ def decode_states(
         return states
 
 
+def decode_step(
+    engine: Engine, cache: DynamicCache, token_ids: torch.Tensor, position_ids: torch.Tensor
+) -> torch.Tensor:
+    """``decode_states``, and the logits of the last token: (rows, vocab) float32 on the CPU."""
+    states = decode_states(engine, cache, token_ids, position_ids)
+    return last_logits(engine, states)
+
+
+def last_logits(engine: Engine, states: torch.Tensor) -> torch.Tensor:
+    """``lm_head`` on the last of ``(rows, tokens, hidden)``: (rows, vocab) float32 on the CPU."""
+    model: Any = engine.model
+    with engine.exclusive():
+        logits: torch.Tensor = model.lm_head(states[:, -1:])[:, 0]
+        return logits.float().cpu()
+
+
 def force_tokens(engine: Engine, prompt: Prefix, token_ids: list[int]) -> Path:
     """Let the model read given tokens as if it had written them: one forward for all of them.
 

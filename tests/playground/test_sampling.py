@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from playground import sampling
+from playground import sampling_columns, sampling_settings
 from playground.decoder import run_decoder
 from playground.engine import Engine
 from playground.errors import InputError, ModelError, StageCancelled
@@ -263,7 +263,7 @@ def test_greedy_run_equals_generate(
     case = prefill(engine, name)
     ending: dict[str, Any] = {}
     if endless:
-        monkeypatch.setattr(sampling, "end_token_ids", lambda engine: frozenset())
+        monkeypatch.setattr(sampling_columns, "end_token_ids", lambda engine: frozenset())
         ending = {"eos_token_id": -1}
     with poisoned_deltas(engine):
         run = run_sampling(engine, *case.stages, [GREEDY], max_new_tokens=64)
@@ -334,11 +334,11 @@ def test_column_that_ends_early_leaves_the_others_alone(
     engine: Engine, prefill: Prefill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case = prefill(engine, "two images")
-    monkeypatch.setattr(sampling, "end_token_ids", lambda engine: frozenset())
+    monkeypatch.setattr(sampling_columns, "end_token_ids", lambda engine: frozenset())
     rows = ids_of(run_sampling(engine, *case.stages, COLUMNS, max_new_tokens=16))
     # Ends of two columns, one after the other; whichever other column says them ends as well.
     ends = {rows[2][3], rows[0][8]}
-    monkeypatch.setattr(sampling, "end_token_ids", lambda engine: frozenset(ends))
+    monkeypatch.setattr(sampling_columns, "end_token_ids", lambda engine: frozenset(ends))
     run = run_sampling(engine, *case.stages, COLUMNS, max_new_tokens=16)
     expected = []
     for row in rows:
@@ -360,11 +360,11 @@ def test_ended_columns_cost_nothing(
         rows.append(len(token_ids))
         return decode_states(engine, cache, token_ids, positions)
 
-    monkeypatch.setattr(sampling, "decode_states", count)
+    monkeypatch.setattr(sampling_columns, "decode_states", count)
     run = run_sampling(tiny_random_engine, *case.stages, [GREEDY], max_new_tokens=5)
     assert len(rows) == len(run.traces[0].steps) - 1  # the last token is not fed back
     ends = frozenset({ids_of(run)[0][2]})
-    monkeypatch.setattr(sampling, "end_token_ids", lambda engine: ends)
+    monkeypatch.setattr(sampling_columns, "end_token_ids", lambda engine: ends)
     rows.clear()
     run_sampling(tiny_random_engine, *case.stages, [GREEDY, GREEDY], max_new_tokens=5)
     assert all(count == 2 for count in rows)
@@ -565,7 +565,7 @@ def test_characters_of_several_tokens(
 
     num_tokens = len(tiny_random_engine.tokenizer.encode(said))
     assert num_tokens > len(said)
-    monkeypatch.setattr(sampling, "sample_next_token", say)
+    monkeypatch.setattr(sampling_columns, "sample_next_token", say)
     case = prefill(tiny_random_engine, "text")
     runs = list(
         stream_sampling(tiny_random_engine, *case.stages, [GREEDY], max_new_tokens=num_tokens)
@@ -630,15 +630,15 @@ def test_bad_settings_are_refused_by_the_call_itself(
 )
 def test_setting_is_refused_with_its_limit(name: str, value: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        sampling.check_settings({name: value})
+        sampling_settings.check_settings({name: value})
 
 
 def test_settings_get_their_types() -> None:
-    checked = sampling.check_settings(
+    checked = sampling_settings.check_settings(
         {"temperature": 0, "top_k": 40.0, "frequency_penalty": -1, "presence_penalty": 0.5}
     )
     assert checked == SamplingSettings(0.0, 40, frequency_penalty=-1.0, presence_penalty=0.5)
     assert isinstance(checked.temperature, float)
     assert isinstance(checked.top_k, int)
-    assert sampling.check_settings(checked) == checked
-    assert set(sampling.LIMITS) == set(SamplingSettings.__dataclass_fields__)
+    assert sampling_settings.check_settings(checked) == checked
+    assert set(sampling_settings.LIMITS) == set(SamplingSettings.__dataclass_fields__)

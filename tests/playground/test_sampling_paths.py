@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from playground import sampling
+from playground import sampling_columns
 from playground.engine import Engine
 from playground.errors import InputError, ModelError, StageCancelled
 from playground.pipeline import Run
@@ -198,7 +198,7 @@ def test_a_branch_runs_nothing_twice(
         fed.append(tuple(ids.shape))
         return real(engine, cache, ids, positions)
 
-    monkeypatch.setattr(sampling, "decode_states", count)
+    monkeypatch.setattr(sampling_columns, "decode_states", count)
     parent = branches[1]
     sampler = start_branch(engine, prompt, parent, 4, parent.trace.steps[4].id, max_new_tokens=3)
     for _ in sampler.stream():
@@ -246,14 +246,14 @@ def test_one_column_s_error_leaves_the_others(
 ) -> None:
     alone = Sampler(engine, prompt, [GREEDY, SHORT], max_new_tokens=5)
     *_, expected = alone.stream()
-    real = sampling.sample_next_token
+    real = sampling_columns.sample_next_token
 
     def fail(logits: torch.Tensor, context: Any, *args: Any, **kwargs: Any) -> Any:
         if context.settings == WILD and context.generated_ids.shape[1] == 2:
             raise ModelError("Nothing is left.")
         return real(logits, context, *args, **kwargs)
 
-    monkeypatch.setattr(sampling, "sample_next_token", fail)
+    monkeypatch.setattr(sampling_columns, "sample_next_token", fail)
     columns = [GREEDY, WILD, SHORT]
     sampler = Sampler(engine, prompt, columns, max_new_tokens=5, keep_paths=True, keep_going=True)
     *_, run = sampler.stream()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import playground
+from components.snippets import write_snippet
 from components.tabs.vision import heads
 from components.tabs.vision.attention import (
     LOOKS,
@@ -44,7 +45,7 @@ def _weights(run: Run, block: int, row: int, column: int) -> np.ndarray:
 
 def test_the_picture_says_where_the_pointed_patch_looks(run: Run) -> None:
     place = locate_patch(run.inputs, run.positions, 1, 2, 3)
-    picture, _ = draw_pointed(run, place, 1, 3, 1, LOOKS)
+    picture, *_ = draw_pointed(run, place, 1, 3, 1, LOOKS)
     weights = _weights(run, 3, 2, 3)[1]
     row, column = np.unravel_index(weights.argmax(), weights.shape)
     assert "Block 3, head 1: where the patch at row 2, column 3 looks" in picture
@@ -58,7 +59,7 @@ def test_the_picture_says_where_the_pointed_patch_looks(run: Run) -> None:
 
 
 def test_the_mean_of_the_heads_is_the_first_choice(run: Run) -> None:
-    picture = draw_picture(run, 1, 2, MEAN, LOOKS, None)
+    picture, _ = draw_picture(run, 1, 2, MEAN, LOOKS, None)
     span = run.inputs.spans[1]
     weights = _weights(run, 2, span.grid_h // 2, span.grid_w // 2).mean(0)
     assert "the mean of all heads" in picture
@@ -69,7 +70,7 @@ def test_the_mean_of_the_heads_is_the_first_choice(run: Run) -> None:
 
 
 def test_every_head_is_shown_in_small(run: Run) -> None:
-    _, html = draw_maps(run, 1, 2, MEAN, LOOKS, None)
+    _, html, _ = draw_maps(run, 1, 2, MEAN, LOOKS, None)
     captions = [each.text for each in read_html(html).find("figcaption")]
     assert [caption.split(",")[0] for caption in captions] == ["mean", "head 0", "head 1"]
     span = run.inputs.spans[1]
@@ -78,25 +79,25 @@ def test_every_head_is_shown_in_small(run: Run) -> None:
 
 
 def test_attention_received_is_a_choice_of_its_own(run: Run) -> None:
-    picture, _ = draw_maps(run, 0, 1, 0, RECEIVED, None)
+    picture, *_ = draw_maps(run, 0, 1, 0, RECEIVED, None)
     tower = run.vision.image
     assert tower is not None
     received = measure_block(run.engine, tower, run.inputs.spans[0], 1).received[0]
     assert "how much each patch is looked at" in picture
     assert f"gets {received.max():.1%}" in picture
     assert not read_html(picture).find("rect"), "no patch stands for it"
-    assert draw_pointed(run, None, 0, 1, 0, RECEIVED) == (gr.skip(), gr.skip())
+    assert draw_pointed(run, None, 0, 1, 0, RECEIVED) == (gr.skip(),) * 3
 
 
 def test_a_sample_is_called_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(playground.vision_attention, "MAX_LOOKERS", 20)
-    picture, _ = draw_maps(run, 0, 1, 0, RECEIVED, None)
+    picture, *_ = draw_maps(run, 0, 1, 0, RECEIVED, None)
     assert "looked at, by 20 of the 80 patches, evenly spread" in picture
 
 
 def test_a_click_does_not_start_the_tower(tiny_random_engine: Engine, picture: Picture) -> None:
     run = make_run(tiny_random_engine, "What is this?", picture)
-    assert point_here(draw_pointed, 2)(run, None, 0, 1, 0, LOOKS) == (gr.skip(), gr.skip())
+    assert point_here(draw_pointed, 3)(run, None, 0, 1, 0, LOOKS) == (gr.skip(),) * 3
     assert not run.has("vision")
 
 
@@ -109,7 +110,7 @@ def test_the_controls_fit_the_tower(run: Run) -> None:
 
 
 def test_a_cell_of_the_chart_shows_its_head(run: Run) -> None:
-    block, head, picture, _ = draw_cell(run, 3, 1, 0, 0, MEAN, LOOKS, None)
+    block, head, picture, *_ = draw_cell(run, 3, 1, 0, 0, MEAN, LOOKS, None)
     assert (block, head) == (3, 1)
     assert "Block 3, head 1" in picture
 
@@ -158,6 +159,19 @@ def test_an_unfinished_measurement_is_not_kept(
 
 def test_text_alone_has_no_attention(tiny_random_engine: Engine) -> None:
     drawn = draw_attention(make_run(tiny_random_engine, "Hello"), 0, 1, MEAN, LOOKS, None)
-    assert drawn[3:6] == ("", "", "")
-    assert drawn[7:] == (None, None)
+    assert drawn[3:7] == ("", "", "", "")
+    assert drawn[8:] == (None, None)
     assert list(measure_heads(make_run(tiny_random_engine, "Hello"), ignore_progress, 0)) == []
+
+
+def test_the_code_is_of_what_is_shown(run: Run) -> None:
+    place = locate_patch(run.inputs, run.positions, 1, 2, 3)
+    *_, code = draw_maps(run, 1, 3, 1, LOOKS, place)
+    chosen = {"span": 1, "patch": (2, 3), "block": 3}
+    assert code == write_snippet("vision_attention", run, **chosen, head=1)
+    assert draw_picture(run, 1, 3, MEAN, LOOKS, place)[1] == write_snippet(
+        "vision_attention", run, **chosen
+    )
+    *_, code = draw_cell(run, 2, 0, 1, 3, 1, RECEIVED, place)
+    chosen = {**chosen, "block": 2, "head": 0, "received": True}
+    assert code == write_snippet("vision_attention", run, **chosen)

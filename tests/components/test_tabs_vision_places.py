@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from components.snippets import write_snippet
 from components.stage_tab import App, Section, skip_unless_run
 from components.tabs.vision.focus import choose_patch
 from components.tabs.vision.merger import FINAL, build_merger_section
@@ -36,12 +37,13 @@ POSITION_NAMES = (
     "close_up",
     "blend",
     "similarity",
+    "code",
     "change",
     "words",
 )
 ROPE_NAMES = (
     "intro", "frequencies", "block", "head", "by_row", "by_column",
-    "distance_words", "kernel", "lines", "score_words", "rotated", "plain",
+    "distance_words", "kernel", "lines", "score_words", "rotated", "plain", "code",
 )  # fmt: skip
 MERGER_NAMES = (
     "merger",
@@ -51,6 +53,7 @@ MERGER_NAMES = (
     "alike",
     "steps",
     "vectors",
+    "code",
     "taps",
     "map1",
     "map2",
@@ -150,6 +153,23 @@ def test_every_output_gets_its_value(
     drawn = section.draw(run, *[control.value for control in section.controls])
     assert len(drawn) == len(section.outputs)
     assert "video 1" in str(drawn)
+
+
+def test_the_code_is_of_what_is_shown(tiny_random_engine: Engine, clip: Clip) -> None:
+    run = make_run(tiny_random_engine, "Where does it go?", clip=clip)
+    run.ensure("vision")
+    place = locate_patch(run.inputs, run.positions, 1, 3, 7)
+    chosen = {"span": 1, "patch": (3, 7)}
+    drawn = _draw(build_position_section, POSITION_NAMES, run, 1, place)
+    assert drawn["code"] == write_snippet("vision_position", run, **chosen)
+    for kernel in (ONES, HEAD):
+        drawn = _draw(build_rope_section, ROPE_NAMES, run, 1, 2, 1, kernel, place)
+        chosen |= {"block": 2, "head": 1, "of_head": kernel == HEAD}
+        assert drawn["code"] == write_snippet("vision_rope", run, **chosen)
+    for merger, tap in ((FINAL, None), (1, 1)):
+        drawn = _draw(build_merger_section, MERGER_NAMES, run, 1, merger, place)
+        token = 3 // 2 * run.inputs.spans[1].merged_w + 7 // 2
+        assert drawn["code"] == write_snippet("vision_merger", run, span=1, token=token, tap=tap)
 
 
 # ----------------------------------------------------------------------------- position grid

@@ -13,7 +13,8 @@ from components.charts.vision_merger import plot_merger_vectors
 from components.html_view import build_html_view
 from components.pictures import image_uri, picture_html
 from components.plotly_view import PlotlyView
-from components.stage_tab import App, Section, skip_unless_run
+from components.snippets import write_snippet
+from components.stage_tab import App, Section, build_code_panel, skip_unless_run
 from components.tables import Mono, table_html
 from components.tabs.choices import capital, fact_html
 from components.tabs.vision.focus import PatchFocus, choose_patch, point_here, stack_html
@@ -62,8 +63,9 @@ def build_merger_section(app: App, span: gr.Dropdown) -> Section:
     taps = build_html_view()
     with gr.Row():
         maps = [build_tap_map(number) for number in range(MAX_TAP_MAPS)]
+    code = build_code_panel()
 
-    step_views = [patches, alike, steps, vectors]
+    step_views = [patches, alike, steps, vectors, code]
     drawn = [intro, *step_views, taps, *maps]
     controls, outputs = (span, merger, app.pointed), (merger, picture, *drawn)
     redraw = skip_unless_run("vision", _redraw_merger, len(step_views))
@@ -102,11 +104,13 @@ def _redraw_merger(
     run: Run, span: int | None, merger: int | None, pointed: Place | None
 ) -> tuple[Any, ...]:
     focus = choose_patch(run, span, pointed)
-    return ("", "", "", None) if focus is None else draw_steps(run, focus, _within(focus, merger))
+    return (
+        ("", "", "", None, "") if focus is None else draw_steps(run, focus, _within(focus, merger))
+    )
 
 
 def _nothing() -> tuple[Any, ...]:
-    return ("", "", "", "", None, "", *[None] * MAX_TAP_MAPS)
+    return ("", "", "", "", None, "", "", *[None] * MAX_TAP_MAPS)
 
 
 def draw_token(run: Run, focus: PatchFocus, merger: int) -> tuple[Any, ...]:
@@ -121,7 +125,7 @@ def draw_token(run: Run, focus: PatchFocus, merger: int) -> tuple[Any, ...]:
 
 
 def draw_steps(run: Run, focus: PatchFocus, merger: int) -> tuple[Any, ...]:
-    """The four patches as they go into one merger, and its steps."""
+    """The four patches as they go into one merger, its steps, and the code."""
     tap = None if merger == FINAL else merger
     merged = playground.vision_merger.merge_token(
         run.engine, focus.tower, focus.span, focus.token, tap
@@ -131,6 +135,7 @@ def draw_steps(run: Run, focus: PatchFocus, merger: int) -> tuple[Any, ...]:
         alike_html(focus, merged, tap),
         steps_html(focus, merged, tap),
         plot_merger_vectors(_lines(merged), focus.span.start + focus.token),
+        write_snippet("vision_merger", run, span=focus.number, token=focus.token, tap=tap),
     )
 
 

@@ -20,7 +20,8 @@ from components.charts.what_if import plot_shift
 from components.html_view import build_html_view
 from components.pictures import picture_html
 from components.plotly_view import PlotlyView
-from components.stage_tab import App, Section, skip_unless_run
+from components.snippets import write_snippet
+from components.stage_tab import App, Section, build_code_panel, skip_unless_run
 from components.tables import Mono, table_html
 from components.tabs.choices import capital, fact_html, fact_markup
 from components.tabs.vision.focus import PatchFocus, choose_patch, point_here, stack_html
@@ -59,11 +60,12 @@ def build_position_section(app: App, span: gr.Dropdown) -> Section:
             change = build_html_view(TRY_NOTE)
         try_nearest = gr.Button("Try nearest", size="sm", scale=0, min_width=140)
     words = PlotlyView(label="Next token", visible=False)
+    code = build_code_panel()
 
     def point(run: Run, place: Place | None, number: int | None) -> tuple[Any, ...]:
         return draw_patch(run, number, place)
 
-    patch_views = [grid, close_up, blend, similarity]
+    patch_views = [grid, close_up, blend, similarity, code]
     picture_views = [intro, resampled, *patch_views]
     app.on_view(
         span.change,
@@ -98,10 +100,10 @@ def draw_picture(run: Run, span: int | None, pointed: Place | None) -> tuple[Any
 
 
 def draw_patch(run: Run, span: int | None, place: Place | None) -> tuple[Any, ...]:
-    """What depends on the patch: its place on the grid, its neighbours, positions like it."""
+    """What depends on the patch: its place on the grid, its neighbours, its likes, the code."""
     focus = choose_patch(run, span, place)
     if focus is None:
-        return None, None, "", None
+        return None, None, "", None, ""
     engine, patch = run.engine, focus.patch
     samples = playground.position_grid.sample_grid(engine, focus.span)
     colors = playground.position_grid.grid_colors(engine, focus.tower, focus.span).grid
@@ -115,6 +117,7 @@ def draw_patch(run: Run, span: int | None, place: Place | None) -> tuple[Any, ..
         plot_neighbours(colors, places[patch], patch, indices, weights),
         blend_html(focus, samples, blended),
         plot_position_similarity(similarity, patch, focus.number),
+        write_snippet("vision_position", run, span=focus.number, patch=patch),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from playground.block_hash import HashRules, identify
+from playground.block_hash import HashRules, RequestIdentity, identify
 from playground.cache_costs import Flops, kv_bytes, request_flops
 from playground.decoder import next_token_probs
 from playground.engine import Engine
@@ -129,9 +129,6 @@ def _compare(
             report(2 * turn + place)
             logits[way], elapsed_ms = time_ms(engine, ways[way])
             times[way] += [elapsed_ms] if turn else []  # the first of each warms up
-    # A picture that is shown twice is encoded once, either way.
-    spans = zip(identity.pictures, inputs.spans, strict=True)
-    patches = {picture.digest: span.num_patches for picture, span in spans}
     served = store.serve(inputs, label=label, identity=identity)
     answer = answer_greedily(engine, inputs, served.logits, served.cache, max_new_tokens)
     return Compared(
@@ -140,7 +137,7 @@ def _compare(
         kept=served.kept,
         miss_ms=tuple(times["miss"]),
         hit_ms=tuple(times["hit"]),
-        miss_flops=request_flops(engine.facts, inputs.num_tokens, 0, patches.values()),
+        miss_flops=request_flops(engine.facts, inputs.num_tokens, 0, _patches(inputs, identity)),
         hit_flops=request_flops(
             engine.facts, inputs.num_tokens, lookup.reused_tokens, served.encoded_patches
         ),
@@ -151,3 +148,9 @@ def _compare(
         answer=answer_text(engine, answer),
         logits=logits["hit"],
     )
+
+
+def _patches(inputs: ModelInputs, identity: RequestIdentity) -> tuple[int, ...]:
+    """Of each different picture: one that is shown twice is encoded once, either way."""
+    spans = zip(identity.pictures, inputs.spans, strict=True)
+    return tuple({picture.digest: span.num_patches for picture, span in spans}.values())

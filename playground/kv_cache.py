@@ -253,16 +253,14 @@ def run_cache_reuse(
     def hit() -> torch.Tensor:
         return serve_rest(engine, second, crop_cache(cache, reused), reused)
 
-    plan = [("first request", fill), ("miss", miss), ("hit", hit)]
-    for repeat in range(repeats):
-        pair = [("miss", miss), ("hit", hit)]
-        plan += pair if repeat % 2 else pair[::-1]
-    times: dict[str, list[float]] = {"first request": [], "miss": [], "hit": []}
+    ways = {"first request": fill, "miss": miss, "hit": hit}
+    plan = _in_turns(repeats)
+    times: dict[str, list[float]] = {name: [] for name in ways}
     logits: dict[str, torch.Tensor] = {}
-    for done, (name, run) in enumerate(plan):
+    for done, name in enumerate(plan):
         if progress is not None:
             progress(name, done, len(plan))
-        logits[name], elapsed_ms = time_ms(engine, run)
+        logits[name], elapsed_ms = time_ms(engine, ways[name])
         times[name].append(elapsed_ms)
     difference = logits["hit"].float() - logits["miss"].float()
     return CacheReuse(
@@ -279,3 +277,9 @@ def run_cache_reuse(
         hit_logits=logits["hit"],
         miss_logits=logits["miss"],
     )
+
+
+def _in_turns(repeats: int) -> list[str]:
+    """One untimed run of each, then pairs whose order changes."""
+    pairs = [["miss", "hit"] if repeat % 2 else ["hit", "miss"] for repeat in range(repeats)]
+    return ["first request", "miss", "hit", *(name for pair in pairs for name in pair)]

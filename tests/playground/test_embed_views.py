@@ -16,20 +16,9 @@ from playground.embed_views import (
 )
 from playground.engine import Engine
 from playground.pipeline import Run
-from playground.records import MergedInputs, Picture
+from playground.records import Picture
 from tests.components.runs import make_run
-
-
-def _merged(before: torch.Tensor, after: torch.Tensor) -> MergedInputs:
-    seq = before.shape[1]
-    return MergedInputs(
-        token_embeds=before,
-        inputs_embeds=after,
-        visual_pos_masks=None,
-        deepstack_visual_embeds=None,
-        position_ids=torch.arange(3 * seq).reshape(3, 1, seq),
-        rope_deltas=torch.zeros(1, 1, dtype=torch.int64),
-    )
+from tests.playground.merged_samples import make_merged
 
 
 def _group(name: str, *vectors: tuple[float, ...]) -> EmbedGroup:
@@ -44,17 +33,17 @@ def both_run(engine: Engine, picture: Picture, wide_picture: Picture) -> Run:
 def test_norms_by_hand() -> None:
     before = torch.tensor([[[3.0, 4.0], [0.0, 1.0]]])
     after = torch.tensor([[[3.0, 4.0], [6.0, 8.0]]])
-    np.testing.assert_array_equal(embed_norms(_merged(before, after)), [[5, 1], [5, 10]])
+    np.testing.assert_array_equal(embed_norms(make_merged(before, after)), [[5, 1], [5, 10]])
 
 
 def test_norms_of_half_precision_are_taken_in_float32() -> None:
     values = torch.full((1, 1, 4096), 300.0, dtype=torch.float16)  # the sum of squares overflows
-    np.testing.assert_allclose(embed_norms(_merged(values, values)), 300 * 64)
+    np.testing.assert_allclose(embed_norms(make_merged(values, values)), 300 * 64)
 
 
 def test_values_are_the_first_ones_by_token() -> None:
     before = torch.arange(6.0).reshape(1, 2, 3)
-    values = embed_values(_merged(before, before + 10), 2)
+    values = embed_values(make_merged(before, before + 10), 2)
     np.testing.assert_array_equal(values, [[[0, 3], [1, 4]], [[10, 13], [11, 14]]])
 
 

@@ -16,24 +16,13 @@ from playground.merge_views import (
     visual_mask,
 )
 from playground.pipeline import Run
-from playground.records import Clip, MergedInputs, Picture, Prompt, Turn
+from playground.records import Clip, Picture, Prompt, Turn
 from tests.components.runs import make_run
-
-
-def _merged(before: torch.Tensor, after: torch.Tensor) -> MergedInputs:
-    seq = before.shape[1]
-    return MergedInputs(
-        token_embeds=before,
-        inputs_embeds=after,
-        visual_pos_masks=None,
-        deepstack_visual_embeds=None,
-        position_ids=torch.arange(3 * seq).reshape(3, 1, seq),
-        rope_deltas=torch.zeros(1, 1, dtype=torch.int64),
-    )
+from tests.playground.merged_samples import make_merged
 
 
 def test_positions_lose_their_batch_axis() -> None:
-    merged = _merged(torch.zeros(1, 2, 4), torch.zeros(1, 2, 4))
+    merged = make_merged(torch.zeros(1, 2, 4), torch.zeros(1, 2, 4))
     np.testing.assert_array_equal(positions_thw(merged), [[0, 1], [2, 3], [4, 5]])
 
 

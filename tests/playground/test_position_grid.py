@@ -18,17 +18,9 @@ from playground.position_grid import (
     run_nearest,
     sample_grid,
 )
-from playground.records import Clip, Picture, VisualSpan
+from playground.records import Clip, VisualSpan
 from playground.vision import run_vision
 from tests.components.runs import make_run
-
-
-@pytest.fixture(scope="module")
-def run(engine: Engine, picture: Picture, wide_picture: Picture) -> Run:
-    """Two pictures of different grids."""
-    run = make_run(engine, "Which is larger?", picture, wide_picture)
-    run.ensure("decoder")
-    return run
 
 
 @torch.no_grad()

@@ -11,7 +11,6 @@ from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb_
 from playground.engine import Engine
 from playground.pipeline import Run
 from playground.pointer import patch_rows
-from playground.records import Picture
 from playground.vision_rope import (
     distance_kernel,
     head_kernel,
@@ -20,14 +19,6 @@ from playground.vision_rope import (
     patch_scores,
     rope_angles,
 )
-from tests.components.runs import make_run
-
-
-@pytest.fixture(scope="module")
-def run(engine: Engine, picture: Picture, wide_picture: Picture) -> Run:
-    run = make_run(engine, "Which is larger?", picture, wide_picture)
-    run.ensure("vision")
-    return run
 
 
 @torch.no_grad()

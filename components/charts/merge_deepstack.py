@@ -51,13 +51,18 @@ def plot_deepstack_routes(visual: np.ndarray, taps: Sequence[int], num_layers: i
     layout["xaxis"] |= {"range": [-0.5, len(visual) - 0.5], "zeroline": False}
     layout["meta"]["pointer"] = pointer_meta("token", axis="x")
     layout["meta"]["columns"] = {"x": "index", "y": "layer"}
+    return go.Figure(_route_rows(visual, taps), layout)
+
+
+def _route_rows(visual: np.ndarray, taps: Sequence[int]) -> list[go.Heatmap]:
+    """One row of cells for the merger, and one for each tap, in its own colour."""
     names = ["the merger's tokens are the decoder's input"] + [
         f"tap {tap + 1}, of vision block {block}, is added after layer {tap}"
         for tap, block in enumerate(taps)
     ]
     colors = [ORANGE, *(TAP_COLORS[tap % len(TAP_COLORS)] for tap in range(len(taps)))]
     z = np.where(visual, 1.0, np.nan).astype(np.float32)[None]
-    traces = [
+    return [
         go.Heatmap(
             z=z,
             # A row of its own, one cell per position: without a list of places.
@@ -74,7 +79,6 @@ def plot_deepstack_routes(visual: np.ndarray, taps: Sequence[int], num_layers: i
         )
         for row, (name, color) in enumerate(zip(names, colors, strict=True))
     ]
-    return go.Figure(traces, layout)
 
 
 def _named_rows(num_taps: int, num_layers: int) -> list[int]:

@@ -286,9 +286,16 @@ def plot_nearness(
     }
     layout["meta"]["pointer"] = pointer_meta("merged", span=span)
     layout["meta"]["columns"] = {"x": "column", "y": "row", "z": quantity}
+    return go.Figure([_nearness_map(values, quantity, token)], layout)
+
+
+def _nearness_map(
+    values: np.ndarray, quantity: Literal["distance", "likeness"], token: int
+) -> go.Heatmap:
+    """The cells; a distance is coloured the other way round."""
     far = quantity == "distance"
     unit = " positions" if far else ""
-    trace = go.Heatmap(
+    return go.Heatmap(
         z=compact_integers(values) if far else values.astype(np.float32),
         # Bright is near, in both.
         colorscale=SEQUENTIAL,
@@ -303,4 +310,3 @@ def plot_nearness(
         hovertemplate=f"row %{{y}}, column %{{x}}<br>{quantity} to token {token}: "
         f"%{{z:.3g}}{unit}<extra></extra>",
     )
-    return go.Figure([trace], layout)

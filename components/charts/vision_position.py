@@ -110,7 +110,17 @@ def plot_neighbours(
     layout["meta"]["columns"] = {"customdata": ["entry", "weight"]}
     # The figure's place moves with the patch, and so must the reader's view of it.
     layout["meta"]["uirevision"] = f"{top},{left}"
-    layout["annotations"] = [
+    layout["annotations"] = _weight_labels(entries, side, top, left)
+    lines = _weight_lines(entries, side, row, column)
+    mark = _place_mark(row, column, patch).update(showlegend=False)
+    return go.Figure([_grid_image(colors), *lines, mark], layout)
+
+
+def _weight_labels(
+    entries: dict[int, float], side: int, top: int, left: int
+) -> list[dict[str, Any]]:
+    """Each entry's weight, beside it and away from the patch."""
+    return [
         {
             "x": index % side,
             "y": index // side,
@@ -124,7 +134,13 @@ def plot_neighbours(
         }
         for index, share in entries.items()
     ]
-    lines = [
+
+
+def _weight_lines(
+    entries: dict[int, float], side: int, row: float, column: float
+) -> list[go.Scatter]:
+    """From the patch to each entry that counts, the thicker the more."""
+    return [
         go.Scatter(
             x=np.array([column, index % side], np.float32),
             y=np.array([row, index // side], np.float32),
@@ -139,8 +155,6 @@ def plot_neighbours(
         for index, share in entries.items()
         if share > 0
     ]
-    mark = _place_mark(row, column, patch).update(showlegend=False)
-    return go.Figure([_grid_image(colors), *lines, mark], layout)
 
 
 def plot_position_similarity(

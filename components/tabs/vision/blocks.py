@@ -45,6 +45,37 @@ def build_blocks_section(app: App, span: gr.Dropdown) -> Section:
         "textures and edges become regions and objects. Click a patch to see which others "
         "resemble it."
     )
+    state, play, source, basis = _build_controls()
+    with gr.Row():
+        picture = build_html_view(wide=True)
+        pca = build_html_view(wide=True)
+    with gr.Row():
+        similarity = build_html_view(wide=True)
+        norms = PlotlyView(label="Norms", min_width=380)
+    summary = PlotlyView(label="Norms through the tower")
+    code = build_code_panel()
+    timer = gr.Timer(PLAY_S, active=False)
+
+    controls = (span, state, source, basis, app.pointed)
+    maps = [pca, similarity, norms, code]
+    outputs = (state, source, picture, pca, similarity, norms, summary, code)
+    app.on_view(
+        span.change, skip_unless_run("vision", draw_blocks, len(outputs)), controls, outputs
+    )
+    # input, unlike release, also hears the keyboard.
+    app.on_view(state.input, draw_state, [span, state, basis, app.pointed], [source, *maps])
+    app.on_view(source.input, draw_maps, controls, maps)
+    app.on_view(basis.input, draw_pca, [span, state, source, basis], [pca])
+    app.on_point(point_here(draw_pointed, 1), [span, state, source], [similarity])
+    film = [timer, play, state, source, *maps]
+    settings = [span, state, basis, app.pointed]
+    app.on_view(play.click, toggle_play, [play, *settings], film)
+    app.on_view(timer.tick, play_on, settings, film)
+    return Section(controls, outputs, draw_blocks)
+
+
+def _build_controls() -> tuple[gr.Slider, gr.Button, gr.Dropdown, gr.Radio]:
+    """How far through the tower, which features, and what their colours are fitted to."""
     with gr.Row():
         state = gr.Slider(
             0,
@@ -72,32 +103,7 @@ def build_blocks_section(app: App, span: gr.Dropdown) -> Section:
             min_width=240,
             info="Fitted together, a colour means the same after every block.",
         )
-    with gr.Row():
-        picture = build_html_view(wide=True)
-        pca = build_html_view(wide=True)
-    with gr.Row():
-        similarity = build_html_view(wide=True)
-        norms = PlotlyView(label="Norms", min_width=380)
-    summary = PlotlyView(label="Norms through the tower")
-    code = build_code_panel()
-    timer = gr.Timer(PLAY_S, active=False)
-
-    controls = (span, state, source, basis, app.pointed)
-    maps = [pca, similarity, norms, code]
-    outputs = (state, source, picture, pca, similarity, norms, summary, code)
-    app.on_view(
-        span.change, skip_unless_run("vision", draw_blocks, len(outputs)), controls, outputs
-    )
-    # input, unlike release, also hears the keyboard.
-    app.on_view(state.input, draw_state, [span, state, basis, app.pointed], [source, *maps])
-    app.on_view(source.input, draw_maps, controls, maps)
-    app.on_view(basis.input, draw_pca, [span, state, source, basis], [pca])
-    app.on_point(point_here(draw_pointed, 1), [span, state, source], [similarity])
-    film = [timer, play, state, source, *maps]
-    settings = [span, state, basis, app.pointed]
-    app.on_view(play.click, toggle_play, [play, *settings], film)
-    app.on_view(timer.tick, play_on, settings, film)
-    return Section(controls, outputs, draw_blocks)
+    return state, play, source, basis
 
 
 # ---------------------------------------------------------------------------------- drawing

@@ -1,6 +1,7 @@
 """Columns of settings as one batch from one prefill, against as many calls of ``generate``.
 
     python -m benchmarks.sampling_columns [--shape shipped|mid|2b] [--pairs N] [--tokens N]
+        [--slider]
 
 Also: the filters of eight rows against transformers' processors, and what a slider of one step
 costs on the server. Both sides run in one process, in turns.
@@ -19,19 +20,21 @@ from transformers.generation.logits_process import TopPLogitsWarper
 
 from benchmarks.models import SHAPES, load_shape
 from benchmarks.pairs import Timing, cpu_ratio, machine_facts, measure, ratio, table
-from components.charts.sampling_step import plot_draw, plot_filters
 from components.plotly_view import encode_figure
+from components.tabs.sampling.lab import new_lab
+from components.tabs.sampling.one_step import ORDERS, draw_step, slider_values
 from playground.engine import Engine
 from playground.logits_filters import FilterContext
 from playground.pipeline import Run
 from playground.preprocess import model_kwargs
 from playground.records import Picture, Prompt, SamplingSettings, Turn
 from playground.sampling import Sampler, barred_token_ids
+from playground.sampling_branches import columns_as_branches
 from playground.sampling_candidates import keep_tokens
 from playground.sampling_paths import prompt_prefix
-from playground.sampling_views import view_step
 
 COLUMNS = (2, 4, 8)
+SLIDER_CALLS = 10
 SETTINGS = SamplingSettings(temperature=0.7, top_k=20, top_p=0.8)
 VOCAB = 151_936  # of the released checkpoints
 
@@ -143,22 +146,42 @@ def measure_filters(pairs: int) -> list[tuple[object, ...]]:
     return rows
 
 
-def measure_slider(engine: Engine, pairs: int) -> Timing:
-    """What one slider costs the server: lm_head, filters in both orders, two charts as JSON."""
+def measure_slider(engine: Engine, calls: int) -> Timing:
+    """What one slider costs the server: the page's handler on a column's last token, its charts as
+    JSON. ``lm_head`` on one state, the filters in both orders, words, table, two charts."""
     run = make_run(engine)
     prompt = prompt_prefix(run.inputs, run.merged, run.decoded)
     sampler = Sampler(engine, prompt, [SETTINGS], max_new_tokens=8, keep_paths=True)
-    for _ in sampler.stream():
-        pass
-    (path,) = sampler.paths()
-    index = len(path.token_ids) - 1
+    *_, sampled = sampler.stream()
+    branches = columns_as_branches(sampled, sampler.paths(), ["A"])
+    lab = new_lab(
+        run,
+        sampled=sampled,
+        names=("A",),
+        seconds=sampler.seconds,
+        max_new_tokens=8,
+        branches=branches,
+    )
+    last = len(branches[0].trace.steps)
+    values = slider_values(SETTINGS)
 
     def redraw() -> None:
-        view, _ = view_step(engine, prompt, path, index, SETTINGS)
-        encode_figure(plot_filters(view))
-        encode_figure(plot_draw(view))
+        *_, filters, bar = draw_step(run, lab, "A", last, ORDERS[0], 0.5, *values)
+        encode_figure(filters)
+        encode_figure(bar)
 
-    return measure({"slider": redraw}, pairs=pairs * 5)["slider"]
+    return measure({"slider": redraw}, pairs=calls)["slider"]
+
+
+def print_slider(timing: Timing) -> None:
+    """Wall and CPU time of one slider."""
+    walls, cpus = (sorted(each * 1e3 for each in times) for times in (timing.wall_s, timing.cpu_s))
+    middle = len(walls) // 2
+    print(
+        f"\nA slider of one step, on the server, {len(walls)} calls: median {walls[middle]:.0f} ms "
+        f"({walls[0]:.0f}–{walls[-1]:.0f}), CPU time {cpus[middle]:.0f} ms "
+        f"({cpus[0]:.0f}–{cpus[-1]:.0f})"
+    )
 
 
 def main() -> None:
@@ -167,10 +190,13 @@ def main() -> None:
     parser.add_argument("--shape", choices=SHAPES, default="shipped")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=16)
+    parser.add_argument("--slider", action="store_true", help="only the slider of one step")
     options = parser.parse_args()
     print(machine_facts())
     engine = load_shape(options.shape)
-    slider = measure_slider(engine, options.pairs)
+    print_slider(measure_slider(engine, SLIDER_CALLS))
+    if options.slider:
+        return
     columns = measure_columns(engine, options.tokens, options.pairs)
     print(f"\n{options.shape}, {options.tokens} tokens a column, from the pixels on\n")
     header: tuple[str, ...] = (
@@ -182,11 +208,6 @@ def main() -> None:
         "generate",
     )
     print(table(header, columns))
-    cpu_ms = sorted(slider.cpu_s)[len(slider.cpu_s) // 2] * 1e3
-    print(
-        f"\nA slider of one step, on the server: {slider.median_s * 1e3:.0f} ms, "
-        f"CPU time {cpu_ms:.0f} ms"
-    )
     print(f"\nFilters, 8 rows of {VOCAB:,} words\n")
     header = ("Filters", "ours / transformers", "CPU time", "ours", "transformers")
     print(table(header, measure_filters(options.pairs)))

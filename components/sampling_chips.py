@@ -17,7 +17,7 @@ from playground.records import TokenStep
 ColourBy = Literal["probability", "surprisal"]
 COLOURS: tuple[ColourBy, ...] = ("probability", "surprisal")
 MOST_NATS = 8.0  # the darkest shade of surprisal
-MAX_TITLES = 1500  # tokens on the page that get their numbers; 150 bytes each
+MAX_TITLES = 800  # tokens that get their numbers, 100 bytes each; the texts and the tree have them
 
 
 class TokenPicker(gr.HTML):

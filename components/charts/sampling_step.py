@@ -172,7 +172,7 @@ def plot_draw(view: StepView) -> go.Figure:
         height=HEIGHT_SMALL - 50,
         alt=f"{_draw_title(view)}. {view.num_left:,} tokens share the bar in the order of "
         "their ids.",
-        x_title="Cumulative probability, tokens in the order of their ids",
+        x_title="Cumulative probability, by token id",
         y_title="",
     )
     layout["bargap"] = 0.1

@@ -66,7 +66,8 @@ def build_sweep(app: App, store: LabStore, lab_key: gr.State) -> SweepPart:
             [(parameter_name(name), name) for name in RANGES],
             value="temperature",
             label="Setting",
-            min_width=150,
+            min_width=230,
+            scale=2,
         )
         low = gr.Number(0, label="From", min_width=80, step=0.1)
         high = gr.Number(2, label="To", min_width=80, step=0.1)

@@ -9,16 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from components.snippet_parts import SHIPPED_PATH, name_files
 from playground.engine import Engine
-from playground.loading import SHIPPED
 from playground.media import read_clip
 from playground.pipeline import Run
-from playground.records import Clip, Picture, Prompt, Turn
-from tests.components.snippet_kinds import KINDS, TRICKY
+from playground.records import Clip, Prompt, Turn
+from tests.components.snippet_kinds import KINDS, TRICKY, save_files
 from tests.media_samples import make_clip, make_picture, write_clip
 
 
@@ -84,16 +81,3 @@ def play(
 
 _load_model = cache(AutoModelForImageTextToText.from_pretrained)
 _load_processor = cache(AutoProcessor.from_pretrained)
-
-
-def save_files(folder: Path, video: Path, *prompts: Prompt) -> None:
-    """Lay out a folder as a snippet expects it: the shipped checkpoint, pictures and video."""
-    checkpoint = folder / SHIPPED_PATH
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    if not checkpoint.exists():
-        checkpoint.symlink_to(SHIPPED)
-    for name, media in name_files(*prompts).items():
-        if isinstance(media, Picture):
-            Image.fromarray(media.pixels).save(folder / name)
-        elif not (folder / name).exists():
-            (folder / name).symlink_to(video)

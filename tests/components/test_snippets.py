@@ -21,8 +21,7 @@ from playground.pipeline import Run
 from playground.preprocess import model_kwargs, run_preprocess
 from playground.records import Clip, Picture, Prompt, SamplingSettings, Turn
 from playground.sampling import run_sampling
-from tests.components.conftest import save_files
-from tests.components.snippet_kinds import KINDS, TRICKY
+from tests.components.snippet_kinds import KINDS, TRICKY, save_files
 from tests.media_samples import make_picture
 
 

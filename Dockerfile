@@ -6,8 +6,8 @@
 FROM python:3.12-slim
 
 # Nobody's rights inside: what strangers upload is decoded here.
-RUN useradd --create-home --uid 1000 player && mkdir /models && chown player /models
-WORKDIR /home/player/app
+RUN useradd --uid 1000 player && mkdir /models /srv/app && chown player /models /srv/app
+WORKDIR /srv/app
 
 COPY requirements.txt .
 RUN pip install --no-cache-dir -r requirements.txt
@@ -17,7 +17,7 @@ COPY --chown=player components components
 COPY --chown=player playground playground
 
 USER player
-ENV HF_HOME=/models PYTHONUNBUFFERED=1
+ENV HOME=/srv/app HF_HOME=/models PYTHONUNBUFFERED=1
 EXPOSE 7860
 HEALTHCHECK --start-period=60s CMD python -c \
     "import urllib.request as r; r.urlopen('http://127.0.0.1:7860/gradio_api/startup-events')"

@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     page = build_page(host)
     launch(page.demo, PAGE_CSS, read_server_options(options))
     # Only now: importing torch would slow down the page, which Gradio asks for within 3 seconds.
-    host.start(then=page.draw_opening)
+    host.start(then=page.events.draw_opening)
     page.demo.block_thread()
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,11 @@ from components.engine_host import EngineHost
 from components.examples import Example, load_examples
 from components.input_panel import InputPanel, build_input_panel
 from components.jobs import Jobs
-from components.open_parts import OpenParts, Values, View, empty_values, tabs_around
-from components.pointer_view import PointerView, write_layout
-from components.prompt_reader import prompt_fingerprint, read_prompt
-from components.stage_tab import MODEL_EVENTS, MODEL_QUEUE, App, Section, StageTab, user_messages
-from components.status_bar import loading_html, status_html
+from components.open_parts import OpenParts, Values, tabs_around
+from components.pointer_view import PointerView
+from components.run_events import LABS, RunEvents
+from components.stage_tab import MODEL_EVENTS, MODEL_QUEUE, App, StageTab, user_messages
+from components.status_bar import loading_html
 from components.tabs.cache.tab import build_cache_tab
 from components.tabs.decoder.tab import build_decoder_tab
 from components.tabs.merge.tab import build_merge_tab
@@ -28,12 +27,9 @@ from components.tabs.preprocess.tab import build_preprocess_tab
 from components.tabs.sampling.tab import build_sampling_tab
 from components.tabs.vision.tab import build_vision_tab
 from components.theme import CSS
-from playground.errors import PlaygroundError, StageCancelled
-from playground.pipeline import STAGES, Run, RunStore
-from playground.records import Progress
+from playground.pipeline import STAGES, RunStore
 
 TITLE = "Qwen3-VL Playground"
-POLL_S = 0.3  # how often a waiting page asks how far the checkpoint is
 SESSION_S = 3600  # a page's run is forgotten this long after its last use
 
 TABS: tuple[tuple[str, Callable[[App], StageTab]], ...] = (
@@ -44,10 +40,6 @@ TABS: tuple[tuple[str, Callable[[App], StageTab]], ...] = (
     ("5 Sampling", build_sampling_tab),
     ("6 Cache reuse", build_cache_tab),
 )
-
-# Experiments of their own after a run's four stages. They take longer than the run itself, and so
-# run where their tab is in sight, or once it is opened.
-LABS = ("sampling", "cache")
 
 STYLES = ("views.css", "pointer.css", "page.css", "preprocess.css", "cache.css", "sampling.css")
 PAGE_CSS = CSS + "".join(
@@ -63,9 +55,6 @@ class Page:
         self.runs = RunStore()
         self.jobs = Jobs()
         self.parts = OpenParts()
-        # What a new page shows once the first example has run, and that run; the parts hold theirs.
-        self.opening: Values = {}
-        self.opening_run: Run | None = None
         with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as demo:
             self._build()
         self.demo = demo
@@ -102,16 +91,27 @@ class Page:
             with stages:
                 with gr.Tabs(overflow_behavior="wrap"):
                     self.tabs = [self._build_tab(label, build, app) for label, build in TABS]
-                    self.lab_paths = {
-                        tab.stage: tabs_around(tab.run_button)
-                        for tab in self.tabs
-                        if tab.stage in LABS
-                    }
                     with gr.Tab("Model", id="model"):
                         self.model_tab: ModelTab = build_model_tab(app)
                 self.pointer.render()
+        self.events = self._build_events()
         self._wire(app, examples)
         add_api(app)
+
+    def _build_events(self) -> RunEvents:
+        labs = (tab for tab in self.tabs if tab.stage in LABS)
+        return RunEvents(
+            host=self.host,
+            runs=self.runs,
+            jobs=self.jobs,
+            parts=self.parts,
+            status=self.status,
+            run_key=self.run_key,
+            pointer=self.pointer,
+            tabs=self.tabs,
+            model_tab=self.model_tab,
+            lab_paths={tab.stage: tabs_around(tab.run_button) for tab in labs},
+        )
 
     @staticmethod
     def _build_tab(label: str, build: Callable[[App], StageTab], app: App) -> StageTab:
@@ -123,22 +123,13 @@ class Page:
     @property
     def outputs(self) -> list[Any]:
         """Everything that a run may redraw."""
-        drawn = [output for owner in self._owners for output in owner.outputs]
+        drawn = [output for owner in self.events.owners for output in owner.outputs]
         return [self.status, self.run_key, self.pointer, *drawn]
-
-    @property
-    def controls(self) -> list[Any]:
-        """The controls of all tabs and their parts, each once."""
-        return list(dict.fromkeys(each for owner in self._owners for each in owner.controls))
-
-    @property
-    def _owners(self) -> list[StageTab | Section]:
-        return [owner for tab in self.tabs for owner in (tab, *tab.parts)]
 
     @property
     def inputs(self) -> list[Any]:
         """Everything that a run reads."""
-        return [self.run_key, *self.panel.values, *self.controls]
+        return [self.run_key, *self.panel.values, *self.events.controls]
 
     def _wire(self, app: App, examples: tuple[Example, ...]) -> None:
         for tab in self.tabs:
@@ -151,7 +142,7 @@ class Page:
         opening_outputs = [*self.outputs, *self.model_tab.outputs]
         gr.on(
             [gr.context.Context.root_block.load],
-            self._open,
+            self.events.open_page,
             outputs=opening_outputs,
             concurrency_limit=None,
             show_progress="hidden",
@@ -190,7 +181,7 @@ class Page:
             with user_messages():
                 settings = dict(zip(controls, values, strict=True))
                 self.parts.view(request.session_hash or "").select(row, tab)
-                drawn = self._draw_tab(tab, request.session_hash or "", run_key, settings)
+                drawn = self.events.draw_tab(tab, request.session_hash or "", run_key, settings)
             return [drawn.get(output, gr.skip()) for output in outputs] or None
 
         tab.select(
@@ -214,13 +205,13 @@ class Page:
         ) -> Iterator[Values]:
             session = request.session_hash or ""
             run_key, *controls = values
-            if not self._lab_is_due(tab, session, run_key):
+            if not self.events.lab_is_due(tab, session, run_key):
                 yield {self.status: gr.skip()}
                 return
             with user_messages(), self.jobs.running(session, bar) as progress:
-                yield from self.open_lab(tab, session, run_key, controls, progress)
+                yield from self.events.open_lab(tab, session, run_key, controls, progress)
 
-        _, item = self.lab_paths[tab.stage][-1]
+        _, item = self.events.lab_paths[tab.stage][-1]
         item.select(
             handler,
             [self.run_key, *tab.controls],
@@ -243,7 +234,7 @@ class Page:
         ) -> Iterator[Values]:
             session = request.session_hash or ""
             with user_messages(), self.jobs.running(session, bar) as progress:
-                yield from self._run(tabs, values, progress, self.parts.view(session))
+                yield from self.events.run(tabs, values, progress, self.parts.view(session))
 
         for trigger in triggers:
             trigger(
@@ -257,184 +248,6 @@ class Page:
                 concurrency_limit=MODEL_EVENTS,
                 api_visibility="private",
             )
-
-    # --------------------------------------------------------------- handlers
-
-    def _open(self, request: gr.Request) -> Iterator[Values]:
-        """Fill a new page: the loading bar until the first example has run, then its drawings."""
-        view = self.parts.open_page(request.session_hash or "")
-        while (status := self.host.wait(POLL_S)).phase == "loading":
-            yield {self.status: loading_html(status)}
-        if status.phase == "failed":
-            yield {self.status: loading_html(status)}
-            return
-        view.run_key = self.opening[self.run_key]
-        view.labs = dict.fromkeys(LABS, self.opening[self.run_key])
-        settings = {control: control.value for control in self.controls}
-        yield {**self.opening, **self._draw_parts(view, self.tabs, self.opening_run, settings)}
-
-    def _draw_tab(self, tab: gr.Tab, session: str, run_key: str | None, settings: Values) -> Values:
-        """What of an opened tab does not show the page's run yet."""
-        view = self.parts.view(session)
-        run = self.runs.peek(run_key)
-        if run is None or run_key is None:
-            return {}
-        stages = [each for each in self.tabs if run.has(each.stage)]
-        inside = set(self.parts.within(tab))
-        parts = [part for each in stages for part in each.parts if part in inside]
-        drawn = self.parts.draw(view, parts, run, run_key, settings)
-        # A run that began in the meantime draws by itself.
-        return {} if view.run_key not in (None, run_key) else drawn
-
-    def _draw_parts(
-        self, view: View, tabs: Sequence[StageTab], run: Run | None, settings: Values
-    ) -> Values:
-        """What is in sight of these tabs."""
-        if run is None or view.run_key is None:
-            return {}
-        parts = [part for tab in tabs if run.has(tab.stage) for part in tab.parts]
-        return self.parts.draw(view, parts, run, view.run_key, settings)
-
-    def draw_opening(self, engine: Any) -> None:
-        """Run the first example once, for all who open the page later."""
-        first = load_examples()[0]
-        prompt = read_prompt(
-            engine,
-            images=first.images,
-            video=first.video,
-            text=first.text,
-            system=first.system,
-            max_pixels=None,
-            earlier=first.earlier,
-        )
-        run = Run(engine, prompt)
-        values: Values = {self.run_key: self.runs.add(run, pinned=True)}
-        for tab in self.tabs:
-            controls = [control.value for control in tab.controls]
-            for drawn in tab.stream(run, lambda *_: None, *controls):
-                values.update(zip(tab.outputs, drawn, strict=True))
-        self.parts.draw_opening(run)
-        values.update(zip(self.model_tab.outputs, self.model_tab.draw(engine), strict=True))
-        values[self.pointer] = write_layout(run)
-        values[self.status] = status_html(engine, run.parity)
-        self.opening_run, self.opening = run, values
-
-    def _run(
-        self, tabs: list[StageTab], values: Any, progress: Progress, view: View
-    ) -> Iterator[Values]:
-        start = time.perf_counter()
-        run_key, images, video, text, system, max_pixels, earlier, *controls = values
-        prompt = read_prompt(
-            self.host.engine,
-            images=images,
-            video=video,
-            text=text,
-            system=system,
-            max_pixels=max_pixels,
-            earlier=earlier,
-        )
-        key, run = self._find_or_start(run_key, prompt)
-        view.run_key = key
-        yield {self.run_key: key, **self.parts.empty_old(view, key, keep_open=True)}
-        settings = dict(zip(self.controls, controls, strict=True))
-        note = ""
-        try:
-            yield from self._run_stages(tabs, run, settings, progress, view)
-        except StageCancelled:
-            note = "Stopped"
-        except PlaygroundError:
-            if emptied := self._empty_old(run, view):
-                yield emptied
-            raise
-        finally:
-            self.runs.trim()
-        if emptied := self._empty_old(run, view):
-            yield emptied
-        if note:
-            yield {self.status: status_html(self.host.engine, note=note)}
-            return
-        parity = run.parity if run.has("decoder") else None
-        seconds = time.perf_counter() - start
-        yield {self.status: status_html(self.host.engine, parity, seconds=seconds)}
-
-    def _run_stages(
-        self,
-        tabs: list[StageTab],
-        run: Run,
-        settings: Values,
-        progress: Progress,
-        view: View,
-    ) -> Iterator[Values]:
-        """Run what is missing, tab after tab, and draw of each what is in sight."""
-        is_new = not run.has("preprocess")
-        for tab in tabs:
-            if tab.stage in LABS or run.has(tab.stage):
-                continue  # drawn when it was computed; its controls redraw it themselves
-            for drawn in tab.stream(run, progress, *[settings[each] for each in tab.controls]):
-                yield dict(zip(tab.outputs, drawn, strict=True))
-            # Looked up now: the visitor may have gone to another tab in the meantime.
-            if parts := self._draw_parts(view, [tab], run, settings):
-                yield parts
-            if is_new:  # once stage 1 has drawn
-                yield {self.pointer: write_layout(run)}
-                is_new = False
-        waiting = [tab for tab in tabs if tab.stage in LABS]
-        for tab in waiting * 2:  # twice: the visitor may go back to one that was passed over
-            if tab in waiting and view.is_open(self.lab_paths[tab.stage]):
-                waiting = [each for each in waiting if each is not tab]
-                sent = [settings[each] for each in tab.controls]
-                yield from self._run_lab(tab, run, sent, progress, view)
-
-    def _run_lab(
-        self, tab: StageTab, run: Run, sent: Sequence[Any], progress: Progress, view: View
-    ) -> Iterator[Values]:
-        """One experiment on a run."""
-        view.labs.pop(tab.stage, None)
-        for drawn in tab.stream(run, progress, *sent):
-            yield dict(zip(tab.outputs, drawn, strict=True))
-        if view.run_key is not None:
-            view.labs[tab.stage] = view.run_key
-
-    def _lab_is_due(self, tab: StageTab, session: str, run_key: str | None) -> bool:
-        """Whether an opened lab shows an older run; one that is under way runs it by itself."""
-        if run_key is None or self.jobs.is_running(session):
-            return False
-        return self.parts.view(session).labs.get(tab.stage) != run_key
-
-    def open_lab(
-        self,
-        tab: StageTab,
-        session: str,
-        run_key: str | None,
-        sent: Sequence[Any],
-        progress: Progress,
-    ) -> Iterator[Values]:
-        """Run a lab that came into sight, in place of what it shows of an older run."""
-        run = self.runs.get(run_key)
-        yield {self.status: gr.skip(), **empty_values(tab.outputs)}
-        try:
-            yield from self._run_lab(tab, run, sent, progress, self.parts.view(session))
-        except StageCancelled:
-            return
-        finally:
-            self.runs.trim()
-
-    def _empty_old(self, run: Run, view: View) -> Values:
-        """Empty what still shows an older run, where this one has not come so far."""
-        emptied = self.parts.empty_old(view, view.run_key or "", keep_open=False)
-        for tab in self.tabs:
-            if tab.parts and not run.has(tab.stage):
-                emptied.update(empty_values(tab.outputs))
-        return emptied
-
-    def _find_or_start(self, run_key: str | None, prompt: Any) -> tuple[str, Run]:
-        """The page's run where the prompt is still the same, so that nothing is computed twice."""
-        current = self.runs.peek(run_key)
-        if current is not None and prompt_fingerprint(current.prompt) == prompt_fingerprint(prompt):
-            return run_key or "", current
-        run = Run(self.host.engine, prompt, earlier=current)
-        self.runs.discard(run_key)
-        return self.runs.add(run), run
 
     def _close(self, request: gr.Request) -> None:
         self._stop(request)

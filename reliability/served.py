@@ -25,7 +25,7 @@ START_S = 300.0  # a busy machine imports torch slowly
 ENDPOINTS = ("preprocess", "vision_tower", "merge", "decoder", "sampling", "cache_reuse")
 
 # What no visitor may ever read: traces, and where things lie on the server.
-LEAKS = re.compile(r"Traceback|File \"|site-packages|\.py\b|/tmp/|/home/|/root/|/work/")
+LEAKS = re.compile(r"Traceback|File \"|site-packages|\.py\b|/(?:tmp|home|root|srv|work)/")
 
 
 @dataclass(frozen=True)

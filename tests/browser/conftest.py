@@ -186,7 +186,7 @@ def address() -> Iterator[str]:
     """The app as ``app.py`` starts it, on a free port."""
     host = EngineHost("tiny", device="cpu", dtype="float32")
     built = build_page(host)
-    host.start(then=built.draw_opening)
+    host.start(then=built.events.draw_opening)
     url = launch(built.demo, PAGE_CSS, ServerOptions(port=None), quiet=True)
     yield url
     built.demo.close(verbose=False)

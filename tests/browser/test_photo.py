@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from components import app_layout
+from components import run_events
 from components.app_layout import PAGE_CSS, build_page
 from components.engine_host import EngineHost
 from components.examples import Example
@@ -45,12 +45,12 @@ def photo_page(
     Image.fromarray(make_picture(1280, 960).pixels).save(photo)
     example = Example("Photo", (str(photo),), None, "Describe this image.", "")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app_layout, "load_examples", lambda: (example,))
+        patch.setattr(run_events, "load_examples", lambda: (example,))
         folder = make_checkpoint(tmp_path_factory.mktemp("sizes_of_2b"))
         host = EngineHost(str(folder), device="cpu", dtype="float32")
         built = build_page(host)
         address = launch(built.demo, PAGE_CSS, ServerOptions(port=None), quiet=True)
-        host.start(then=built.draw_opening)
+        host.start(then=built.events.draw_opening)
         opened, log = module_page(address, width=1280)
         wait_until_drawn(opened)
         yield opened, log

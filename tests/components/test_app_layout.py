@@ -9,10 +9,11 @@ import gradio as gr
 import pytest
 from gradio.blocks import Block
 
-from components.app_layout import LABS, Page, build_page
+from components.app_layout import Page, build_page
 from components.engine_host import EngineHost
 from components.examples import load_examples
 from components.open_parts import View, empty_values, tabs_around
+from components.run_events import LABS
 from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
 from playground.pipeline import STAGES
@@ -32,12 +33,12 @@ def values(built: Page, run_key: str | None, **changed: Any) -> tuple[Any, ...]:
     first = load_examples()[0]
     panel = {"images": list(first.images), "video": None, "text": first.text, "system": ""}
     panel = {**panel, "max_pixels": None, "earlier": "", **changed}
-    controls = [control.value for control in built.controls]
+    controls = [control.value for control in built.events.controls]
     return run_key, *panel.values(), *controls
 
 
 def run(built: Page, tabs: list[Any], *sent: Any, view: View | None = None) -> list[dict[Any, Any]]:
-    return list(built._run(tabs, sent, ignore_progress, view or View()))
+    return list(built.events.run(tabs, sent, ignore_progress, view or View()))
 
 
 def drawn(updates: list[dict[Any, Any]], built: Page) -> set[str]:
@@ -66,8 +67,8 @@ def tab_named(built: Page, *labels: str) -> tuple[Block, gr.Tab]:
 
 def opened(built: Page, engine: Engine) -> View:
     """A visitor's page, with the first example drawn."""
-    if not built.opening:
-        built.draw_opening(engine)
+    if not built.events.opening:
+        built.events.draw_opening(engine)
     return built.parts.open_page("visitor")
 
 
@@ -111,7 +112,7 @@ def test_a_stopped_run_says_so_and_keeps_what_was_done(built: Page) -> None:
             raise StageCancelled
 
     sent = values(built, None, text="Stop me")
-    updates = list(built._run(built.tabs, sent, stop_at_the_decoder, View()))
+    updates = list(built.events.run(built.tabs, sent, stop_at_the_decoder, View()))
     assert "Stopped" in updates[-1][built.status]
     kept = built.runs.get(updates[0][built.run_key])
     assert kept.has("merge")
@@ -124,8 +125,8 @@ def test_the_opening_is_drawn_once_for_all(built: Page, tiny_random_engine: Engi
     opened(built, tiny_random_engine)
     heads = [output for tab in built.tabs for output in tab.outputs]
     own = [built.status, built.run_key, built.pointer, *built.model_tab.outputs]
-    assert set(built.opening) == {*heads, *own}
-    key = built.opening[built.run_key]
+    assert set(built.events.opening) == {*heads, *own}
+    key = built.events.opening[built.run_key]
     updates = run(built, built.tabs[:4], *values(built, key))
     assert updates[0][built.run_key] == key
     assert drawn(updates, built) == set()
@@ -152,7 +153,7 @@ def test_a_lab_that_was_passed_over_runs_where_the_visitor_went_back(
     view = opened(built, tiny_random_engine)
     view.select(*tab_named(built, "6 Cache reuse"))
     updates = []
-    for update in built._run(built.tabs, values(built, None), ignore_progress, view):
+    for update in built.events.run(built.tabs, values(built, None), ignore_progress, view):
         updates.append(update)
         if drawn([update], built) & {"cache"}:
             view.select(*tab_named(built, "5 Sampling"))
@@ -163,15 +164,15 @@ def test_an_opened_lab_runs_once_for_each_run(built: Page, tiny_random_engine: E
     view = opened(built, tiny_random_engine)
     (lab,) = (tab for tab in built.tabs if tab.stage == "sampling")
     key = run(built, built.tabs[:4], *values(built, None, text="Mine"), view=view)[0][built.run_key]
-    assert built._lab_is_due(lab, "visitor", key)
-    assert not built._lab_is_due(lab, "visitor", None)
+    assert built.events.lab_is_due(lab, "visitor", key)
+    assert not built.events.lab_is_due(lab, "visitor", None)
     with built.jobs.running("visitor"):
-        assert not built._lab_is_due(lab, "visitor", key)
+        assert not built.events.lab_is_due(lab, "visitor", key)
     sent = [control.value for control in lab.controls]
-    updates = list(built.open_lab(lab, "visitor", key, sent, ignore_progress))
+    updates = list(built.events.open_lab(lab, "visitor", key, sent, ignore_progress))
     assert not any(updates[0][output] for output in empty_values(lab.outputs))
     assert drawn(updates[1:], built) == {"sampling"}
-    assert not built._lab_is_due(lab, "visitor", key)
+    assert not built.events.lab_is_due(lab, "visitor", key)
 
 
 def test_a_lab_of_the_opening_is_drawn_already(
@@ -180,27 +181,30 @@ def test_a_lab_of_the_opening_is_drawn_already(
     opened(built, tiny_random_engine)
     monkeypatch.setattr(built.host, "wait", lambda _seconds: SimpleNamespace(phase="ready"))
     request: Any = SimpleNamespace(session_hash="newcomer")
-    (update,) = built._open(request)
+    (update,) = built.events.open_page(request)
     assert drawn([update], built) >= set(LABS)
     for tab in built.tabs:
-        assert not built._lab_is_due(tab, "newcomer", update[built.run_key]) or tab.stage in STAGES
+        assert (
+            not built.events.lab_is_due(tab, "newcomer", update[built.run_key])
+            or tab.stage in STAGES
+        )
 
 
 # ------------------------------------------------------------------------- what is in sight
 
 
 def select(built: Page, place: tuple[Block, gr.Tab], key: str | None) -> dict[Any, Any]:
-    settings = {control: control.value for control in built.controls}
+    settings = {control: control.value for control in built.events.controls}
     row, tab = place
     built.parts.view("visitor").select(row, tab)
-    return built._draw_tab(tab, "visitor", key, settings)
+    return built.events.draw_tab(tab, "visitor", key, settings)
 
 
 def test_a_new_page_gets_what_is_in_sight(built: Page, tiny_random_engine: Engine) -> None:
     view = opened(built, tiny_random_engine)
-    view.run_key = built.opening[built.run_key]
-    settings = {control: control.value for control in built.controls}
-    update = built._draw_parts(view, built.tabs, built.opening_run, settings)
+    view.run_key = built.events.opening[built.run_key]
+    settings = {control: control.value for control in built.events.controls}
+    update = built.events.draw_parts(view, built.tabs, built.events.opening_run, settings)
     assert shown_parts([update], built) == ["1 Preprocess", "Template and tokens"]
 
 
@@ -240,7 +244,7 @@ def test_what_is_opened_during_a_run_is_drawn_by_it(
             assert select(built, tab_named(built, "2 Vision tower"), view.run_key) == {}
 
     sent = values(built, None, text="Newer")
-    updates = list(built._run(built.tabs[:3], sent, go_to_the_tower, view))
+    updates = list(built.events.run(built.tabs[:3], sent, go_to_the_tower, view))
     assert shown_parts(updates, built)[-1] == "Blocks"
 
 

@@ -69,7 +69,7 @@ def test_a_blank_error_a_trace_and_a_wrong_verdict_are_faults() -> None:
         "blank error",
         "refused after 9.0 s",
     ]
-    trace = Answer(True, {"text": 'File "/root/x.py"'}, "", 0.1)
+    trace = Answer(True, {"text": 'File "app.py"'}, "", 0.1)
     assert Outcome(case, trace).faults == ["shows a trace or a path"]
 
 

@@ -1,0 +1,233 @@
+"""The page's run events: what a run computes, what of it is drawn, and when."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradio as gr
+
+from components.engine_host import EngineHost
+from components.examples import load_examples
+from components.jobs import Jobs
+from components.open_parts import OpenParts, Path, Values, View, empty_values
+from components.pointer_view import PointerView, write_layout
+from components.prompt_reader import prompt_fingerprint, read_prompt
+from components.stage_tab import Section, StageTab
+from components.status_bar import loading_html, status_html
+from components.tabs.model_tab import ModelTab
+from playground.errors import PlaygroundError, StageCancelled
+from playground.pipeline import Run, RunStore
+from playground.records import Progress
+
+POLL_S = 0.3  # how often a waiting page asks how far the checkpoint is
+
+# Experiments of their own after a run's four stages. They take longer than the run itself, and so
+# run where their tab is in sight, or once it is opened.
+LABS = ("sampling", "cache")
+
+
+@dataclass(slots=True, eq=False)
+class RunEvents:
+    """The handlers of one page's events, around the components that they fill."""
+
+    host: EngineHost
+    runs: RunStore
+    jobs: Jobs
+    parts: OpenParts
+    status: gr.HTML
+    run_key: gr.State
+    pointer: PointerView
+    tabs: list[StageTab]
+    model_tab: ModelTab
+    lab_paths: dict[str, Path]  # the tabs that a lab lies in, by its stage
+    # What a new page shows once the first example has run, and that run; the parts hold theirs.
+    opening: Values = field(default_factory=dict)
+    opening_run: Run | None = None
+
+    @property
+    def controls(self) -> list[Any]:
+        """The controls of all tabs and their parts, each once."""
+        return list(dict.fromkeys(each for owner in self.owners for each in owner.controls))
+
+    @property
+    def owners(self) -> list[StageTab | Section]:
+        return [owner for tab in self.tabs for owner in (tab, *tab.parts)]
+
+    def open_page(self, request: gr.Request) -> Iterator[Values]:
+        """Fill a new page: the loading bar until the first example has run, then its drawings."""
+        view = self.parts.open_page(request.session_hash or "")
+        while (status := self.host.wait(POLL_S)).phase == "loading":
+            yield {self.status: loading_html(status)}
+        if status.phase == "failed":
+            yield {self.status: loading_html(status)}
+            return
+        view.run_key = self.opening[self.run_key]
+        view.labs = dict.fromkeys(LABS, self.opening[self.run_key])
+        settings = {control: control.value for control in self.controls}
+        yield {**self.opening, **self.draw_parts(view, self.tabs, self.opening_run, settings)}
+
+    def draw_tab(self, tab: gr.Tab, session: str, run_key: str | None, settings: Values) -> Values:
+        """What of an opened tab does not show the page's run yet."""
+        view = self.parts.view(session)
+        run = self.runs.peek(run_key)
+        if run is None or run_key is None:
+            return {}
+        stages = [each for each in self.tabs if run.has(each.stage)]
+        inside = set(self.parts.within(tab))
+        parts = [part for each in stages for part in each.parts if part in inside]
+        drawn = self.parts.draw(view, parts, run, run_key, settings)
+        # A run that began in the meantime draws by itself.
+        return {} if view.run_key not in (None, run_key) else drawn
+
+    def draw_parts(
+        self, view: View, tabs: Sequence[StageTab], run: Run | None, settings: Values
+    ) -> Values:
+        """What is in sight of these tabs."""
+        if run is None or view.run_key is None:
+            return {}
+        parts = [part for tab in tabs if run.has(tab.stage) for part in tab.parts]
+        return self.parts.draw(view, parts, run, view.run_key, settings)
+
+    def draw_opening(self, engine: Any) -> None:
+        """Run the first example once, for all who open the page later."""
+        first = load_examples()[0]
+        prompt = read_prompt(
+            engine,
+            images=first.images,
+            video=first.video,
+            text=first.text,
+            system=first.system,
+            max_pixels=None,
+            earlier=first.earlier,
+        )
+        run = Run(engine, prompt)
+        values: Values = {self.run_key: self.runs.add(run, pinned=True)}
+        for tab in self.tabs:
+            controls = [control.value for control in tab.controls]
+            for drawn in tab.stream(run, lambda *_: None, *controls):
+                values.update(zip(tab.outputs, drawn, strict=True))
+        self.parts.draw_opening(run)
+        values.update(zip(self.model_tab.outputs, self.model_tab.draw(engine), strict=True))
+        values[self.pointer] = write_layout(run)
+        values[self.status] = status_html(engine, run.parity)
+        self.opening_run, self.opening = run, values
+
+    def run(
+        self, tabs: list[StageTab], values: Any, progress: Progress, view: View
+    ) -> Iterator[Values]:
+        start = time.perf_counter()
+        run_key, images, video, text, system, max_pixels, earlier, *controls = values
+        prompt = read_prompt(
+            self.host.engine,
+            images=images,
+            video=video,
+            text=text,
+            system=system,
+            max_pixels=max_pixels,
+            earlier=earlier,
+        )
+        key, run = self._find_or_start(run_key, prompt)
+        view.run_key = key
+        yield {self.run_key: key, **self.parts.empty_old(view, key, keep_open=True)}
+        settings = dict(zip(self.controls, controls, strict=True))
+        note = ""
+        try:
+            yield from self._run_stages(tabs, run, settings, progress, view)
+        except StageCancelled:
+            note = "Stopped"
+        except PlaygroundError:
+            if emptied := self._empty_old(run, view):
+                yield emptied
+            raise
+        finally:
+            self.runs.trim()
+        if emptied := self._empty_old(run, view):
+            yield emptied
+        if note:
+            yield {self.status: status_html(self.host.engine, note=note)}
+            return
+        parity = run.parity if run.has("decoder") else None
+        seconds = time.perf_counter() - start
+        yield {self.status: status_html(self.host.engine, parity, seconds=seconds)}
+
+    def _run_stages(
+        self,
+        tabs: list[StageTab],
+        run: Run,
+        settings: Values,
+        progress: Progress,
+        view: View,
+    ) -> Iterator[Values]:
+        """Run what is missing, tab after tab, and draw of each what is in sight."""
+        is_new = not run.has("preprocess")
+        for tab in tabs:
+            if tab.stage in LABS or run.has(tab.stage):
+                continue  # drawn when it was computed; its controls redraw it themselves
+            for drawn in tab.stream(run, progress, *[settings[each] for each in tab.controls]):
+                yield dict(zip(tab.outputs, drawn, strict=True))
+            # Looked up now: the visitor may have gone to another tab in the meantime.
+            if parts := self.draw_parts(view, [tab], run, settings):
+                yield parts
+            if is_new:  # once stage 1 has drawn
+                yield {self.pointer: write_layout(run)}
+                is_new = False
+        waiting = [tab for tab in tabs if tab.stage in LABS]
+        for tab in waiting * 2:  # twice: the visitor may go back to one that was passed over
+            if tab in waiting and view.is_open(self.lab_paths[tab.stage]):
+                waiting = [each for each in waiting if each is not tab]
+                sent = [settings[each] for each in tab.controls]
+                yield from self._run_lab(tab, run, sent, progress, view)
+
+    def _run_lab(
+        self, tab: StageTab, run: Run, sent: Sequence[Any], progress: Progress, view: View
+    ) -> Iterator[Values]:
+        """One experiment on a run."""
+        view.labs.pop(tab.stage, None)
+        for drawn in tab.stream(run, progress, *sent):
+            yield dict(zip(tab.outputs, drawn, strict=True))
+        if view.run_key is not None:
+            view.labs[tab.stage] = view.run_key
+
+    def lab_is_due(self, tab: StageTab, session: str, run_key: str | None) -> bool:
+        """Whether an opened lab shows an older run; one that is under way runs it by itself."""
+        if run_key is None or self.jobs.is_running(session):
+            return False
+        return self.parts.view(session).labs.get(tab.stage) != run_key
+
+    def open_lab(
+        self,
+        tab: StageTab,
+        session: str,
+        run_key: str | None,
+        sent: Sequence[Any],
+        progress: Progress,
+    ) -> Iterator[Values]:
+        """Run a lab that came into sight, in place of what it shows of an older run."""
+        run = self.runs.get(run_key)
+        yield {self.status: gr.skip(), **empty_values(tab.outputs)}
+        try:
+            yield from self._run_lab(tab, run, sent, progress, self.parts.view(session))
+        except StageCancelled:
+            return
+        finally:
+            self.runs.trim()
+
+    def _empty_old(self, run: Run, view: View) -> Values:
+        """Empty what still shows an older run, where this one has not come so far."""
+        emptied = self.parts.empty_old(view, view.run_key or "", keep_open=False)
+        for tab in self.tabs:
+            if tab.parts and not run.has(tab.stage):
+                emptied.update(empty_values(tab.outputs))
+        return emptied
+
+    def _find_or_start(self, run_key: str | None, prompt: Any) -> tuple[str, Run]:
+        """The page's run where the prompt is still the same, so that nothing is computed twice."""
+        current = self.runs.peek(run_key)
+        if current is not None and prompt_fingerprint(current.prompt) == prompt_fingerprint(prompt):
+            return run_key or "", current
+        run = Run(self.host.engine, prompt, earlier=current)
+        self.runs.discard(run_key)
+        return self.runs.add(run), run

@@ -186,7 +186,8 @@ def address() -> Iterator[str]:
     """The app as ``app.py`` starts it, on a free port."""
     host = EngineHost("tiny", device="cpu", dtype="float32")
     built = build_page(host)
-    host.start(then=built.events.draw_opening)
     url = launch(built.demo, PAGE_CSS, ServerOptions(port=None), quiet=True)
+    # As app.py does: torch's import would hold up Gradio's check of its own address.
+    host.start(then=built.events.draw_opening)
     yield url
     built.demo.close(verbose=False)

@@ -18,35 +18,23 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 
 from benchmarks.models import SHAPES, load_shape
 from benchmarks.pairs import machine_facts, peak_memory, table
+from benchmarks.scenes import start_run
 from components.tabs.decoder.layers import draw_layers
 from components.tabs.decoder.rotation import draw_views as draw_rotation
 from playground.answers import without_pictures
 from playground.decoder_attention import attention_rows, layer_queries_keys, summarise_heads
-from playground.engine import Engine
 from playground.influence import attention_by_head, measure_influence
 from playground.pipeline import Run
-from playground.records import Picture, Prompt, Turn
 
 FACTOR, EXTRA_BYTES = 1.15, 300 * 10**6
 ANSWER_IDS = (5, 6, 7, 8)
 PARTS_ACROSS = 2  # of the picture, for the influence: one batch's copies set the peak
 # Pictures that a person would bring; on the mid and 2B shapes about 1,000 tokens.
 PIXELS = {"shipped": 224, "mid": 1024, "2b": 1024}
-
-
-def start_run(engine: Engine, side: int) -> Run:
-    """A run of a random picture, up to the decoder's input: the tab's cost is the decoder's."""
-    pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
-    picture = Picture(pixels)
-    turn = Turn("user", "Describe this image.", (picture,))
-    run = Run(engine, Prompt((turn,), max_pixels=side * side))
-    run.ensure("merge")
-    return run
 
 
 def plain_forward(run: Run) -> None:
@@ -109,10 +97,10 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="fail where the claim is broken")
     arguments = parser.parse_args()
     engine = load_shape(arguments.shape, dtype=arguments.dtype)
-    warm = start_run(engine, 128)
+    warm = start_run(engine, side=128, stage="merge")
     plain_forward(warm)  # libraries and thread pools take their memory once
     warm.ensure("decoder")
-    run = start_run(engine, PIXELS[arguments.shape])
+    run = start_run(engine, side=PIXELS[arguments.shape], stage="merge")
     before = run.num_bytes
     plain = measure_peak(lambda: plain_forward(run))
     tab = measure_peak(lambda: whole_tab(run))

@@ -6,6 +6,7 @@ import numpy as np
 
 from playground.engine import Engine
 from playground.pipeline import Run
+from playground.preprocess import max_pixels_range
 from playground.records import Picture, Prompt, Turn
 
 QUESTION = "Describe this image."
@@ -36,6 +37,4 @@ def start_run(
 
 def _limit(engine: Engine) -> int:
     """As many pixels as the processor allows, so that the picture keeps its size."""
-    import playground
-
-    return playground.preprocess.max_pixels_range(engine)[1]
+    return max_pixels_range(engine)[1]

@@ -79,6 +79,7 @@ def test_a_conversation_is_split_at_its_turns() -> None:
         ("user", "And?\nnow"),
     ]
     assert split_turns("User: Hi") == [("user", "Hi")]
+    assert split_turns("用户：你好\n助手：你好。") == [("user", "你好"), ("assistant", "你好。")]
     assert split_turns("Say Assistant: no") == [("user", "Say Assistant: no")]
     assert split_turns("") == [("user", "")]
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import playground
 from components.examples import EXAMPLES_FOLDER
-from components.prompt_reader import check_text
+from components.prompt_reader import SPEAKER, USER_NAMES, check_text
 from playground.errors import InputError
 from playground.records import Clip, Picture, Prompt, Turn
 
@@ -28,8 +27,6 @@ SCENES = {
     "number 42": "digits.png",
 }
 PICTURE_CHOICES = [NO_PICTURE, RUN_PICTURES, *SCENES]
-
-_TURN = re.compile(r"^(user|assistant):[ \t]*", re.IGNORECASE | re.MULTILINE)
 
 
 @lru_cache(maxsize=16)
@@ -64,14 +61,17 @@ def choose_media(run: Run, choice: object) -> tuple[tuple[Picture, ...], Clip | 
 
 
 def split_turns(text: str) -> list[tuple[str, str]]:
-    """A typed conversation as (role, text): lines that begin with ``User:`` or ``Assistant:``.
+    """A typed conversation as (role, text), its speakers named as in the page's earlier turns.
 
-    What stands before the first such line is the user's.
+    What stands before the first speaker is the user's.
     """
-    parts = _TURN.split(text)
-    turns = [("user", parts[0].strip())] if parts[0].strip() or len(parts) == 1 else []
-    pairs = zip(parts[1::2], parts[2::2], strict=True)
-    return turns + [(role.lower(), words.strip()) for role, words in pairs]
+    first, *parts = SPEAKER.split(text)
+    turns = [("user", first.strip())] if first.strip() or not parts else []
+    pairs = zip(parts[::2], parts[1::2], strict=True)
+    return turns + [
+        ("user" if name.lower() in USER_NAMES else "assistant", words.strip())
+        for name, words in pairs
+    ]
 
 
 def build_prompt(run: Run, name: str, text: object, choice: object, system: object = "") -> Prompt:

@@ -42,6 +42,7 @@ def load_shape(shape: str, *, device: str = "auto", dtype: str | None = None) ->
         model: Any = AutoModelForImageTextToText.from_config(config, dtype=chosen).eval()
     generation = json.loads((SHIPPED / "generation_config.json").read_text(encoding="utf-8"))
     model.generation_config.eos_token_id = generation["eos_token_id"]
+    model.generation_config.pad_token_id = generation["pad_token_id"]
     return Engine(
         model=model,
         processor=AutoProcessor.from_pretrained(SHIPPED),

@@ -60,16 +60,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stay_offline(options.model)
 
     # Imported here: after the environment is set, and torch only later, in the loading thread.
-    from components.app_layout import PAGE_CSS, build_page
+    from components.app_layout import PAGE_CSS
     from components.engine_host import EngineHost
     from components.server import launch
+    from components.site import build_site
 
     host = EngineHost(options.model, device=options.device, dtype=options.dtype, attn=options.attn)
-    page = build_page(host)
-    launch(page.demo, PAGE_CSS, read_server_options(options))
+    site = build_site(host)
+    launch(site.demo, PAGE_CSS, read_server_options(options))
     # Only now: importing torch would slow down the page, which Gradio asks for within 3 seconds.
-    host.start(then=page.events.draw_opening)
-    page.demo.block_thread()
+    host.start(then=site.draw_opening)
+    site.demo.block_thread()
 
 
 def read_server_options(options: argparse.Namespace) -> ServerOptions:

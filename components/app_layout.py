@@ -14,6 +14,7 @@ from components.engine_host import EngineHost
 from components.examples import Example, load_examples
 from components.input_panel import InputPanel, build_input_panel
 from components.jobs import Jobs
+from components.language_switch import build_language_switch
 from components.open_parts import OpenParts, Values, tabs_around
 from components.pointer_view import PointerView
 from components.run_events import LABS, RunEvents
@@ -27,18 +28,19 @@ from components.tabs.preprocess.tab import build_preprocess_tab
 from components.tabs.sampling.tab import build_sampling_tab
 from components.tabs.vision.tab import build_vision_tab
 from components.theme import CSS
+from playground.language import mark, say
 from playground.pipeline import STAGES, RunStore
 
 TITLE = "Qwen3-VL Playground"
 SESSION_S = 3600  # a page's run is forgotten this long after its last use
 
 TABS: tuple[tuple[str, Callable[[App], StageTab]], ...] = (
-    ("1 Preprocess", build_preprocess_tab),
-    ("2 Vision tower", build_vision_tab),
-    ("3 Merge", build_merge_tab),
-    ("4 Decoder", build_decoder_tab),
-    ("5 Sampling", build_sampling_tab),
-    ("6 Cache reuse", build_cache_tab),
+    (mark("1 Preprocess"), build_preprocess_tab),
+    (mark("2 Vision tower"), build_vision_tab),
+    (mark("3 Merge"), build_merge_tab),
+    (mark("4 Decoder"), build_decoder_tab),
+    (mark("5 Sampling"), build_sampling_tab),
+    (mark("6 Cache reuse"), build_cache_tab),
 )
 
 STYLES = ("views.css", "pointer.css", "page.css", "preprocess.css", "cache.css", "sampling.css")
@@ -50,19 +52,31 @@ PAGE_CSS = CSS + "".join(
 class Page:
     """The built page: its components and the handlers of its run events."""
 
-    def __init__(self, host: EngineHost) -> None:
-        self.host = host
-        self.runs = RunStore()
-        self.jobs = Jobs()
-        self.parts = OpenParts()
-        with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as demo:
-            self._build()
-        self.demo = demo
+    def __init__(
+        self, host: EngineHost, runs: RunStore, jobs: Jobs, *, has_api: bool = True
+    ) -> None:
+        """Build the page inside the ``gr.Blocks`` of its site, in the language being spoken.
 
-    def _build(self) -> None:
+        Args:
+            host: the site's engine.
+            runs: the site's runs.
+            jobs: the site's jobs.
+            has_api: whether the public endpoints are this page's; a site has them once.
+        """
+        self.host = host
+        self.runs = runs
+        self.jobs = jobs
+        self.parts = OpenParts()
+        self._build(has_api)
+
+    def _build(self, has_api: bool) -> None:
+        build_language_switch()
         gr.Markdown(
-            f"# {TITLE}\n\nSee what a vision-language model does with a picture and a sentence: "
-            "every number on this page is computed by the model, in this run.",
+            f"# {TITLE}\n\n"
+            + say(
+                "See what a vision-language model does with a picture and a sentence: "
+                "every number on this page is computed by the model, in this run."
+            ),
             elem_id="page-title",
         )
         self.status = gr.HTML(loading_html(self.host.status), elem_id="status")
@@ -91,12 +105,13 @@ class Page:
             with stages:
                 with gr.Tabs(overflow_behavior="wrap"):
                     self.tabs = [self._build_tab(label, build, app) for label, build in TABS]
-                    with gr.Tab("Model", id="model"):
+                    with gr.Tab(say("Model"), id="model"):
                         self.model_tab: ModelTab = build_model_tab(app)
                 self.pointer.render()
         self.events = self._build_events()
         self._wire(app, examples)
-        add_api(app)
+        if has_api:
+            add_api(app)
 
     def _build_events(self) -> RunEvents:
         labs = (tab for tab in self.tabs if tab.stage in LABS)
@@ -115,7 +130,7 @@ class Page:
 
     @staticmethod
     def _build_tab(label: str, build: Callable[[App], StageTab], app: App) -> StageTab:
-        with gr.Tab(label, id=label.split()[0]):
+        with gr.Tab(say(label), id=label.split()[0]):
             return build(app)
 
     # ----------------------------------------------------------------- wiring
@@ -260,8 +275,3 @@ class Page:
 def _fill_values(example: Example) -> tuple[Any, ...]:
     """The input panel's values for an example."""
     return list(example.images), example.video, example.text, example.system, None, example.earlier
-
-
-def build_page(host: EngineHost) -> Page:
-    """Build the page around an engine that may still be loading."""
-    return Page(host)

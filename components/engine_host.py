@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import playground
 from playground.errors import PlaygroundError
+from playground.language import mark, say
 
 if TYPE_CHECKING:
     from playground.engine import Engine
@@ -37,7 +38,7 @@ class EngineHost:
         self.source = source
         self._options = {"device": device, "dtype": dtype, "attn": attn}
         self._engine: Engine | None = None
-        self._status = HostStatus("loading", "Importing torch and transformers")
+        self._status = HostStatus("loading", mark("Importing torch and transformers"))
         self._settled = threading.Event()
 
     def start(self, then: Callable[[Engine], None] | None = None) -> None:
@@ -53,10 +54,10 @@ class EngineHost:
                 self.source, on_progress=report, **self._options
             )
             if then is not None:
-                report("Running the first example", 0, 0)
+                report(mark("Running the first example"), 0, 0)
                 then(engine)
             self._engine = engine
-            self._status = HostStatus("ready", "Ready")
+            self._status = HostStatus("ready", mark("Ready"))
         except PlaygroundError as error:
             self._status = HostStatus("failed", str(error))
         except Exception as error:
@@ -83,7 +84,8 @@ class EngineHost:
             if status.phase == "failed":
                 raise PlaygroundError(status.what)
             raise PlaygroundError(
-                "The checkpoint is still loading.", remedy="Wait for the bar at the top to finish."
+                say("The checkpoint is still loading."),
+                remedy=say("Wait for the bar at the top to finish."),
             )
         return self._engine
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from components.stage_tab import Section, StageTab
 from components.status_bar import loading_html, status_html
 from components.tabs.model_tab import ModelTab
 from playground.errors import PlaygroundError, StageCancelled
+from playground.language import say
 from playground.pipeline import Run, RunStore
 from playground.records import Progress
 
@@ -43,9 +45,11 @@ class RunEvents:
     tabs: list[StageTab]
     model_tab: ModelTab
     lab_paths: dict[str, Path]  # the tabs that a lab lies in, by its stage
-    # What a new page shows once the first example has run, and that run; the parts hold theirs.
-    opening: Values = field(default_factory=dict)
+    # The run that a new page shows, its key, and its drawings; the parts hold theirs.
     opening_run: Run | None = None
+    opening_key: str | None = None
+    opening: Values = field(default_factory=dict)
+    opening_lock: Any = field(default_factory=threading.Lock)
 
     @property
     def controls(self) -> list[Any]:
@@ -64,7 +68,8 @@ class RunEvents:
         if status.phase == "failed":
             yield {self.status: loading_html(status)}
             return
-        view.run_key = self.opening[self.run_key]
+        self.draw_opening()
+        view.run_key = self.opening_key
         view.labs = dict.fromkeys(LABS, self.opening[self.run_key])
         settings = {control: control.value for control in self.controls}
         yield {**self.opening, **self.draw_parts(view, self.tabs, self.opening_run, settings)}
@@ -91,8 +96,9 @@ class RunEvents:
         parts = [part for tab in tabs if run.has(tab.stage) for part in tab.parts]
         return self.parts.draw(view, parts, run, view.run_key, settings)
 
-    def draw_opening(self, engine: Any) -> None:
-        """Run the first example once, for all who open the page later."""
+    @staticmethod
+    def run_opening(engine: Any) -> Run:
+        """The first example's run, of which nothing is computed yet."""
         first = load_examples()[0]
         prompt = read_prompt(
             engine,
@@ -103,17 +109,25 @@ class RunEvents:
             max_pixels=None,
             earlier=first.earlier,
         )
-        run = Run(engine, prompt)
-        values: Values = {self.run_key: self.runs.add(run, pinned=True)}
-        for tab in self.tabs:
-            controls = [control.value for control in tab.controls]
-            for drawn in tab.stream(run, lambda *_: None, *controls):
-                values.update(zip(tab.outputs, drawn, strict=True))
-        self.parts.draw_opening(run)
-        values.update(zip(self.model_tab.outputs, self.model_tab.draw(engine), strict=True))
-        values[self.pointer] = write_layout(run)
-        values[self.status] = status_html(engine, run.parity)
-        self.opening_run, self.opening = run, values
+        return Run(engine, prompt)
+
+    def draw_opening(self) -> None:
+        """Draw the opening run once, for all who open the page later."""
+        with self.opening_lock:
+            run = self.opening_run
+            if self.opening or run is None:
+                return
+            values: Values = {self.run_key: self.opening_key}
+            for tab in self.tabs:
+                controls = [control.value for control in tab.controls]
+                for drawn in tab.stream(run, lambda *_: None, *controls):
+                    values.update(zip(tab.outputs, drawn, strict=True))
+            self.parts.draw_opening(run)
+            model = self.model_tab
+            values.update(zip(model.outputs, model.draw(run.engine), strict=True))
+            values[self.pointer] = write_layout(run)
+            values[self.status] = status_html(run.engine, run.parity)
+            self.opening = values
 
     def run(
         self, tabs: list[StageTab], values: Any, progress: Progress, view: View
@@ -137,7 +151,7 @@ class RunEvents:
         try:
             yield from self._run_stages(tabs, run, settings, progress, view)
         except StageCancelled:
-            note = "Stopped"
+            note = say("Stopped")
         except PlaygroundError:
             if emptied := self._empty_old(run, view):
                 yield emptied

@@ -11,6 +11,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from components.browser_module import PAGE_FILES_ROUTE
+from components.language_switch import PreferredLanguage
 from components.theme import build_theme
 from components.web_guard import WebGuard
 
@@ -64,7 +65,7 @@ def app_options(options: ServerOptions | None = None) -> dict[str, Any]:
         max_file_bytes=options.max_file_mb << 20,
         framed_by_hub="SPACE_ID" in os.environ,
     )
-    return {"routes": [PAGE_FILES_ROUTE], "middleware": [guard]}
+    return {"routes": [PAGE_FILES_ROUTE], "middleware": [guard, Middleware(PreferredLanguage)]}
 
 
 def launch(demo: gr.Blocks, css: str, options: ServerOptions, *, quiet: bool = False) -> str:

@@ -16,6 +16,7 @@ from components.jobs import Jobs
 from components.open_parts import OpenParts
 from components.pointer_view import PointerView, read_place
 from playground.errors import PlaygroundError, StageCancelled
+from playground.language import say
 from playground.pipeline import RunStore
 from playground.records import Progress
 
@@ -225,12 +226,12 @@ def build_stage_header(title: str, sentence: str) -> gr.Button:
     """The tab's heading, the sentence that says what the stage does, and its run button."""
     with gr.Row(elem_classes="stage-header"):
         gr.Markdown(f"## {title}\n\n{sentence}", elem_classes="stage-sentence")
-        return gr.Button("Run this stage", size="sm", scale=0, min_width=140)
+        return gr.Button(say("Run this stage"), size="sm", scale=0, min_width=140)
 
 
 def build_code_panel() -> gr.Code:
     """*Show the code*: a transformers snippet that reproduces the tab's numbers."""
-    with gr.Accordion("Show the code", open=False):
+    with gr.Accordion(say("Show the code"), open=False):
         return gr.Code(language="python", interactive=False, show_label=False, lines=8)
 
 

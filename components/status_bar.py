@@ -7,6 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from components.engine_host import HostStatus
+from playground.language import mark, say
 
 if TYPE_CHECKING:
     from playground.engine import Engine
@@ -16,12 +17,15 @@ if TYPE_CHECKING:
 def loading_html(status: HostStatus) -> str:
     """How far the checkpoint is, or why it failed."""
     if status.phase == "failed":
-        return _bar(f'<span class="chip" data-tone="bad" role="alert">{escape(status.what)}</span>')
-    share = f" {status.done:,} of {status.total:,}" if status.total else ""
+        return _bar(
+            f'<span class="chip" data-tone="bad" role="alert">{escape(say(status.what))}</span>'
+        )
+    counts = {"done": status.done, "total": status.total}
+    share = " " + say("{done:,} of {total:,}", **counts) if status.total else ""
     value = f'value="{status.done}" max="{status.total}"' if status.total else ""
     return _bar(
-        f'<span class="chip" data-tone="warn">{escape(status.what)}{share} …</span>'
-        f'<progress aria-label="Loading the checkpoint" {value}></progress>'
+        f'<span class="chip" data-tone="warn">{escape(say(status.what))}{share} …</span>'
+        f'<progress aria-label="{say("Loading the checkpoint")}" {value}></progress>'
     )
 
 
@@ -37,17 +41,18 @@ def status_html(
     size = f"{millions / 1000:.2f} B" if millions >= 1000 else f"{millions:.1f} M"
     dtype = str(engine.dtype).removeprefix("torch.")
     chips = [
-        _chip("checkpoint", _shown_source(engine.source)),
-        _chip("parameters", size),
-        _chip("device", str(engine.device)),
-        _chip("dtype", dtype),
-        _chip("attention", engine.attn),
+        _chip(mark("checkpoint"), _shown_source(engine.source)),
+        _chip(mark("parameters"), size),
+        _chip(mark("device"), str(engine.device)),
+        _chip(mark("dtype"), dtype),
+        _chip(mark("attention"), engine.attn),
     ]
     if parity is not None:
         chips.append(parity_badge(parity))
     if seconds is not None:
         finished = f"{datetime.now():%H:%M:%S.%f}"[:-3]
-        chips.append(_chip("last run", f"{seconds:.2f} s", f"finished at {finished}"))
+        took = say("{seconds:.2f} s", seconds=seconds)
+        chips.append(_chip(mark("last run"), took, say("finished at {time}", time=finished)))
     if note:
         chips.append(f'<span class="chip" data-tone="warn">{escape(note)}</span>')
     return _bar("".join(chips))
@@ -56,19 +61,25 @@ def status_html(
 def parity_badge(parity: Parity) -> str:
     """max |Δ logits| of the staged run against one plain forward; red past the tolerance."""
     tone = "ok" if parity.ok else "bad"
-    verdict = "equal to model.forward" if parity.ok else "differs from model.forward"
+    verdict = say("equal to model.forward") if parity.ok else say("differs from model.forward")
+    about = say(
+        "Largest difference of the last position's logits between the staged run and one plain "
+        "model(**inputs); up to {tolerance:g} is accepted at this dtype.",
+        tolerance=parity.tolerance,
+    )
+    badge = say(
+        "parity: max |Δ logits| = {diff:.2g}, {verdict}", diff=parity.max_abs_diff, verdict=verdict
+    )
     return (
-        f'<span class="chip" data-tone="{tone}" id="parity-badge" title="Largest difference of the '
-        f"last position's logits between the staged run and one plain model(**inputs); up to "
-        f'{parity.tolerance:g} is accepted at this dtype.">'
-        f"parity: max |Δ logits| = {parity.max_abs_diff:.2g}, {verdict}</span>"
+        f'<span class="chip" data-tone="{tone}" id="parity-badge" title="{escape(about)}">'
+        f"{badge}</span>"
     )
 
 
 def _chip(name: str, value: str, title: str = "") -> str:
     return (
         f'<span class="chip" data-chip="{name}" title="{title}">'
-        f'<span class="chip-name">{name}</span> {escape(value)}</span>'
+        f'<span class="chip-name">{say(name)}</span> {escape(value)}</span>'
     )
 
 
@@ -78,4 +89,4 @@ def _bar(content: str) -> str:
 
 def _shown_source(source: str) -> str:
     """A Hub id as it is; of a local folder only the last part, as visitors see this."""
-    return "tiny (shipped)" if source == "tiny" else source.rstrip("/").split("/")[-1]
+    return say("tiny (shipped)") if source == "tiny" else source.rstrip("/").split("/")[-1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from playground.language import say
+
 
 class PlaygroundError(Exception):
     """Something the user can mend.
@@ -43,5 +45,5 @@ class ModelError(PlaygroundError):
 class StageCancelled(PlaygroundError):  # noqa: N818 - a wish of the user, not an error
     """The user stopped the stage; nothing of it is kept."""
 
-    def __init__(self, what: str = "Stopped.", *, limit: str = "", remedy: str = "") -> None:
-        super().__init__(what, limit=limit, remedy=remedy)
+    def __init__(self, what: str = "", *, limit: str = "", remedy: str = "") -> None:
+        super().__init__(what or say("Stopped."), limit=limit, remedy=remedy)

@@ -76,9 +76,9 @@ def test_only_a_named_download_may_use_the_network(
 def test_the_page_is_built_before_torch_is_imported() -> None:
     code = (
         "import sys\n"
-        "from components.app_layout import build_page\n"
+        "from components.site import build_site\n"
         "from components.engine_host import EngineHost\n"
-        "build_page(EngineHost('tiny'))\n"
+        "build_site(EngineHost('tiny'))\n"
         "assert 'gradio' in sys.modules\n"
         "print([name for name in ('torch', 'transformers') if name in sys.modules])"
     )

@@ -17,9 +17,10 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 import gradio as gr
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
-from components.app_layout import PAGE_CSS, build_page
+from components.app_layout import PAGE_CSS
 from components.engine_host import EngineHost
 from components.server import ServerOptions, app_options, launch
+from components.site import build_site
 from components.theme import CSS, build_theme
 
 BROWSER_NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -185,9 +186,9 @@ def module_app_server() -> Iterator[AppServer]:
 def address() -> Iterator[str]:
     """The app as ``app.py`` starts it, on a free port."""
     host = EngineHost("tiny", device="cpu", dtype="float32")
-    built = build_page(host)
+    built = build_site(host)
     url = launch(built.demo, PAGE_CSS, ServerOptions(port=None), quiet=True)
     # As app.py does: torch's import would hold up Gradio's check of its own address.
-    host.start(then=built.events.draw_opening)
+    host.start(then=built.draw_opening)
     yield url
     built.demo.close(verbose=False)

@@ -14,10 +14,11 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from components import run_events
-from components.app_layout import PAGE_CSS, build_page
+from components.app_layout import PAGE_CSS
 from components.engine_host import EngineHost
 from components.examples import Example
 from components.server import ServerOptions, launch
+from components.site import build_site
 from tests.browser.conftest import PageFactory, PageLog
 from tests.browser.steps import open_part, open_tab, part_names, wait_until_drawn
 from tests.media_samples import make_picture
@@ -48,9 +49,9 @@ def photo_page(
         patch.setattr(run_events, "load_examples", lambda: (example,))
         folder = make_checkpoint(tmp_path_factory.mktemp("sizes_of_2b"))
         host = EngineHost(str(folder), device="cpu", dtype="float32")
-        built = build_page(host)
+        built = build_site(host)
         address = launch(built.demo, PAGE_CSS, ServerOptions(port=None), quiet=True)
-        host.start(then=built.events.draw_opening)
+        host.start(then=built.draw_opening)
         opened, log = module_page(address, width=1280)
         wait_until_drawn(opened)
         yield opened, log

@@ -9,11 +9,12 @@ import gradio as gr
 import pytest
 from gradio.blocks import Block
 
-from components.app_layout import Page, build_page
+from components.app_layout import Page
 from components.engine_host import EngineHost
 from components.examples import load_examples
 from components.open_parts import View, empty_values, tabs_around
 from components.run_events import LABS
+from components.site import build_site
 from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
 from playground.pipeline import STAGES
@@ -25,7 +26,9 @@ def built(tiny_random_engine: Engine) -> Page:
     """A page around an engine that is there already."""
     host = EngineHost("tiny")
     host._engine = tiny_random_engine
-    return build_page(host)
+    site = build_site(host)
+    site.draw_opening(tiny_random_engine)
+    return site.home
 
 
 def values(built: Page, run_key: str | None, **changed: Any) -> tuple[Any, ...]:
@@ -65,10 +68,8 @@ def tab_named(built: Page, *labels: str) -> tuple[Block, gr.Tab]:
     raise LookupError(labels)
 
 
-def opened(built: Page, engine: Engine) -> View:
+def opened(built: Page) -> View:
     """A visitor's page, with the first example drawn."""
-    if not built.events.opening:
-        built.events.draw_opening(engine)
     return built.parts.open_page("visitor")
 
 
@@ -122,7 +123,7 @@ def test_a_stopped_run_says_so_and_keeps_what_was_done(built: Page) -> None:
 
 
 def test_the_opening_is_drawn_once_for_all(built: Page, tiny_random_engine: Engine) -> None:
-    opened(built, tiny_random_engine)
+    opened(built)
     heads = [output for tab in built.tabs for output in tab.outputs]
     own = [built.status, built.run_key, built.pointer, *built.model_tab.outputs]
     assert set(built.events.opening) == {*heads, *own}
@@ -139,7 +140,7 @@ def test_the_opening_is_drawn_once_for_all(built: Page, tiny_random_engine: Engi
 
 
 def test_a_run_leaves_labs_out_of_sight_alone(built: Page, tiny_random_engine: Engine) -> None:
-    view = opened(built, tiny_random_engine)
+    view = opened(built)
     updates = run(built, built.tabs, *values(built, None, text="Ahead"), view=view)
     assert drawn(updates, built) & set(LABS) == set()
     view.select(*tab_named(built, "6 Cache reuse"))
@@ -150,7 +151,7 @@ def test_a_run_leaves_labs_out_of_sight_alone(built: Page, tiny_random_engine: E
 def test_a_lab_that_was_passed_over_runs_where_the_visitor_went_back(
     built: Page, tiny_random_engine: Engine
 ) -> None:
-    view = opened(built, tiny_random_engine)
+    view = opened(built)
     view.select(*tab_named(built, "6 Cache reuse"))
     updates = []
     for update in built.events.run(built.tabs, values(built, None), ignore_progress, view):
@@ -161,7 +162,7 @@ def test_a_lab_that_was_passed_over_runs_where_the_visitor_went_back(
 
 
 def test_an_opened_lab_runs_once_for_each_run(built: Page, tiny_random_engine: Engine) -> None:
-    view = opened(built, tiny_random_engine)
+    view = opened(built)
     (lab,) = (tab for tab in built.tabs if tab.stage == "sampling")
     key = run(built, built.tabs[:4], *values(built, None, text="Mine"), view=view)[0][built.run_key]
     assert built.events.lab_is_due(lab, "visitor", key)
@@ -178,7 +179,7 @@ def test_an_opened_lab_runs_once_for_each_run(built: Page, tiny_random_engine: E
 def test_a_lab_of_the_opening_is_drawn_already(
     built: Page, tiny_random_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened(built, tiny_random_engine)
+    opened(built)
     monkeypatch.setattr(built.host, "wait", lambda _seconds: SimpleNamespace(phase="ready"))
     request: Any = SimpleNamespace(session_hash="newcomer")
     (update,) = built.events.open_page(request)
@@ -201,7 +202,7 @@ def select(built: Page, place: tuple[Block, gr.Tab], key: str | None) -> dict[An
 
 
 def test_a_new_page_gets_what_is_in_sight(built: Page, tiny_random_engine: Engine) -> None:
-    view = opened(built, tiny_random_engine)
+    view = opened(built)
     view.run_key = built.events.opening[built.run_key]
     settings = {control: control.value for control in built.events.controls}
     update = built.events.draw_parts(view, built.tabs, built.events.opening_run, settings)
@@ -211,7 +212,7 @@ def test_a_new_page_gets_what_is_in_sight(built: Page, tiny_random_engine: Engin
 def test_a_run_draws_what_is_in_sight_and_the_rest_when_it_is_opened(
     built: Page, tiny_random_engine: Engine
 ) -> None:
-    view = opened(built, tiny_random_engine)
+    view = opened(built)
     updates = run(built, built.tabs[:3], *values(built, None, text="New"), view=view)
     assert shown_parts(updates, built) == ["1 Preprocess", "Template and tokens"]
     key = updates[0][built.run_key]
@@ -229,7 +230,7 @@ def test_what_is_open_is_known_without_the_tabs_parents(
     """Gradio takes the parent of an event's target away."""
     for _, tab in built.parts.tabs:
         monkeypatch.setattr(tab, "parent", None)
-    view = opened(built, tiny_random_engine)
+    view = opened(built)
     parts = [built.parts._paths[part] for part in built.tabs[0].parts[:3]]
     assert [view.is_open(path) for path in parts] == [True, True, False]
 
@@ -237,7 +238,7 @@ def test_what_is_open_is_known_without_the_tabs_parents(
 def test_what_is_opened_during_a_run_is_drawn_by_it(
     built: Page, tiny_random_engine: Engine
 ) -> None:
-    view = opened(built, tiny_random_engine)
+    view = opened(built)
 
     def go_to_the_tower(what: str, done: int, _total: int) -> None:
         if (what, done) == ("vision block", 0):
@@ -249,7 +250,7 @@ def test_what_is_opened_during_a_run_is_drawn_by_it(
 
 
 def test_a_new_run_empties_what_it_does_not_draw(built: Page, tiny_random_engine: Engine) -> None:
-    view = opened(built, tiny_random_engine)
+    view = opened(built)
     first = run(built, built.tabs[:3], *values(built, None, text="One"), view=view)
     key = first[0][built.run_key]
     old = select(built, tab_named(built, "3 Merge"), key)
@@ -266,7 +267,7 @@ def test_a_new_run_empties_what_it_does_not_draw(built: Page, tiny_random_engine
 
 
 def test_what_is_in_sight_does_not_outlive_its_run(built: Page, tiny_random_engine: Engine) -> None:
-    view = opened(built, tiny_random_engine)
+    view = opened(built)
     key = run(built, built.tabs[:3], *values(built, None, text="One"), view=view)[0][built.run_key]
     select(built, tab_named(built, "3 Merge"), key)
     updates = run(built, built.tabs[:1], *values(built, key, text="Three"), view=view)
@@ -278,7 +279,7 @@ def test_what_is_in_sight_does_not_outlive_its_run(built: Page, tiny_random_engi
 def test_a_select_that_a_new_run_has_overtaken_shows_nothing(
     built: Page, tiny_random_engine: Engine
 ) -> None:
-    view = opened(built, tiny_random_engine)
+    view = opened(built)
     key = run(built, built.tabs[:2], *values(built, None, text="Slow"), view=view)[0][built.run_key]
     view.run_key = "newer"
     assert select(built, tab_named(built, "2 Vision tower"), key) == {}
@@ -292,7 +293,7 @@ def test_an_unknown_visitor_gets_everything(built: Page) -> None:
 def test_a_part_that_waits_to_be_opened_need_not_follow_the_pointer(
     built: Page, tiny_random_engine: Engine
 ) -> None:
-    view = opened(built, tiny_random_engine)
+    view = opened(built)
     key = run(built, built.tabs[:2], *values(built, None, text="Wait"), view=view)[0][built.run_key]
     blocks = built.tabs[1].parts[0].outputs[0]
     assert built.parts.awaits_drawing("visitor", key, blocks)
@@ -304,7 +305,7 @@ def test_a_part_that_waits_to_be_opened_need_not_follow_the_pointer(
 
 def test_a_visitor_who_left_is_forgotten(built: Page, tiny_random_engine: Engine) -> None:
     blocks = built.tabs[1].parts[0].outputs[0]
-    opened(built, tiny_random_engine)
+    opened(built)
     assert built.parts.awaits_drawing("visitor", "key", blocks)
     built.parts.close_page("visitor")
     assert not built.parts.awaits_drawing("visitor", "key", blocks)

@@ -28,10 +28,11 @@ from components.api_answers import (
     preprocess_answer,
 )
 from components.engine_host import EngineHost
+from components.jobs import stop_without_client
 from components.prompt_reader import check_whole, read_prompt
 from components.stage_tab import MODEL_QUEUE, App, user_messages
 from components.uploads import refuse_addresses, uploaded_path
-from playground.pipeline import Run
+from playground.pipeline import Run, Stage
 from playground.sampling_settings import check_columns, check_max_new_tokens
 
 MAX_TOP_K = 50
@@ -64,7 +65,9 @@ class Endpoints:
             rendered_prompt, tokens, image_grid_thw (patches), num_image_tokens, sizes, tensors
         """
         with user_messages(as_html=False):
-            return preprocess_answer(self._run(image, text, system, max_pixels).inputs)
+            return preprocess_answer(
+                self._run("preprocess", image, text, system, max_pixels).inputs
+            )
 
     def vision_tower(
         self,
@@ -90,7 +93,7 @@ class Endpoints:
         with user_messages(as_html=False):
             facts = self._host.engine.facts
             block = check_whole("block", block, low=0, high=facts.vision_depth)
-            run = self._run(image, text, system, max_pixels)
+            run = self._run("vision", image, text, system, max_pixels)
             tower = run.vision.image
             pca: list[list[list[int]]] = []
             norms: list[list[float]] = []
@@ -124,7 +127,7 @@ class Endpoints:
             inputs_embeds_norms ([seq])
         """
         with user_messages(as_html=False):
-            run = self._run(image, text, system, max_pixels)
+            run = self._run("merge", image, text, system, max_pixels)
             merged = run.merged
             norms = merged.inputs_embeds[0].float().norm(dim=-1).numpy()
             return {
@@ -166,7 +169,7 @@ class Endpoints:
                 layer = facts.num_layers
             layer = check_whole("layer", layer, low=0, high=facts.num_layers)
             top_k = check_whole("top_k", top_k, low=1, high=min(MAX_TOP_K, facts.vocab_size))
-            run = self._run(image, text, system, max_pixels)
+            run = self._run("decoder", image, text, system, max_pixels)
             output, decoder = run.decoded, playground.decoder
             cache = playground.kv_cache.describe_cache(output.past_key_values)
             return {
@@ -213,7 +216,7 @@ class Endpoints:
             sent = [{}] if settings is None else settings
             columns = check_columns(list_of_objects(sent))
             max_new_tokens = check_max_new_tokens(max_new_tokens)
-            run = self._run(image, text, system, max_pixels)
+            run = self._run("decoder", image, text, system, max_pixels)
             sampled = playground.sampling.run_sampling(
                 run.engine,
                 run.inputs,
@@ -221,6 +224,7 @@ class Endpoints:
                 run.decoded,
                 columns,
                 max_new_tokens=max_new_tokens,
+                progress=stop_without_client,
             )
             return {
                 "runs": [
@@ -254,10 +258,12 @@ class Endpoints:
             the reused tokens) and max_abs_diff (of the logits, hit against miss)
         """
         with user_messages(as_html=False):
-            first = self._run(image, first_text, system, max_pixels)
+            first = self._run("preprocess", image, first_text, system, max_pixels)
             other = image if second_image is None else second_image
-            second = self._run(other, second_text, system, max_pixels)
-            reuse = playground.kv_cache.run_cache_reuse(first.engine, first.inputs, second.inputs)
+            second = self._run("preprocess", other, second_text, system, max_pixels)
+            reuse = playground.kv_cache.run_cache_reuse(
+                first.engine, first.inputs, second.inputs, progress=stop_without_client
+            )
             return {
                 "hit": reuse.hit,
                 "shared_tokens": reuse.shared_tokens,
@@ -268,8 +274,8 @@ class Endpoints:
                 "max_abs_diff": reuse.max_abs_diff,
             }
 
-    def _run(self, image: Any, text: Any, system: Any, max_pixels: Any) -> Run:
-        """A run of its own for each call; nothing is kept after it."""
+    def _run(self, stage: Stage, image: Any, text: Any, system: Any, max_pixels: Any) -> Run:
+        """A run of its own for each call, as far as this stage; nothing is kept after it."""
         path = uploaded_path(image)
         prompt = read_prompt(
             self._host.engine,
@@ -279,7 +285,9 @@ class Endpoints:
             system=system,
             max_pixels=max_pixels,
         )
-        return Run(self._host.engine, prompt)
+        run = Run(self._host.engine, prompt)
+        run.ensure(stage, stop_without_client)
+        return run
 
 
 def add_api(app: App) -> None:

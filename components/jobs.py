@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import gradio as gr
 
+from components.clients import Client
 from playground.errors import StageCancelled
 from playground.records import Progress
 
@@ -16,7 +17,8 @@ class Jobs:
     """One job per page: a new run stops the page's older one.
 
     Gradio's own cancel only drops the answer; the thread would compute on, holding the model. The
-    flag is looked at before every layer, vision block and token.
+    flag is looked at before every layer, vision block and token, and so is whether the client is
+    still there.
     """
 
     def __init__(self) -> None:
@@ -31,7 +33,7 @@ class Jobs:
             session: the page's ``gr.Request.session_hash``.
             bar: shown in the page, if given.
         """
-        flag = threading.Event()
+        flag, client = threading.Event(), Client.of_this_event()
         with self._lock:
             older = self._flags.get(session)
             self._flags[session] = flag
@@ -39,7 +41,7 @@ class Jobs:
             older.set()
 
         def report(what: str, done: int, total: int) -> None:
-            if flag.is_set():
+            if flag.is_set() or client.gone:
                 raise StageCancelled
             if bar is not None:
                 bar((done, total or None), desc=what, unit="")
@@ -64,3 +66,9 @@ class Jobs:
             return False
         flag.set()
         return True
+
+
+def stop_without_client(_what: str, _done: int, _total: int) -> None:
+    """A progress callback for calls that belong to no page: it stops once their client is gone."""
+    if Client.of_this_event().gone:
+        raise StageCancelled

@@ -310,7 +310,9 @@ def test_medians_are_of_the_repeats(
     real = kv_cache.run_cache_reuse
     seen = []
     monkeypatch.setattr(
-        kv_cache, "run_cache_reuse", lambda *args: seen.append(real(*args)) or seen[-1]
+        kv_cache,
+        "run_cache_reuse",
+        lambda *args, **kwargs: seen.append(real(*args, **kwargs)) or seen[-1],
     )
     endpoints = Endpoints(cast(EngineHost, ReadyHost(tiny_random_engine)))
     answer = endpoints.cache_reuse("你好", "你好世界。")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+import contextvars
+from types import SimpleNamespace
+from typing import Any
 
-from components.jobs import Jobs
+import pytest
+from gradio.context import LocalContext
+
+from components.jobs import Jobs, stop_without_client
 from playground.errors import StageCancelled
 
 
@@ -62,3 +67,39 @@ def test_nothing_to_stop_after_the_end() -> None:
     with jobs.running("page"):
         pass
     assert not jobs.stop("page")
+
+
+# --------------------------------------------------------------------- clients that have gone
+
+
+def an_event(blocks: Any, alive: bool = True, cancelled: bool = False) -> Any:
+    """What Gradio's queue holds of an event under way."""
+    task = SimpleNamespace(get_name=lambda: "page_3<gradio-sep>e1", cancelling=lambda: cancelled)
+    blocks._queue = SimpleNamespace(
+        event_ids_to_events={"e1": SimpleNamespace(alive=alive)}, _asyncio_tasks=[task]
+    )
+    return blocks
+
+
+@pytest.mark.parametrize(
+    ("alive", "cancelled", "stops"),
+    [(True, False, False), (False, False, True), (True, True, True)],
+    ids=["waits", "disconnected", "cancelled"],
+)
+def test_work_stops_once_its_client_is_gone(alive: bool, cancelled: bool, stops: bool) -> None:
+    def handle() -> bool:
+        LocalContext.blocks.set(an_event(SimpleNamespace(), alive, cancelled))
+        LocalContext.event_id.set("e1")
+        try:
+            stop_without_client("decoder layer", 0, 6)
+            with Jobs().running("page") as report:
+                report("decoder layer", 0, 6)
+        except StageCancelled:
+            return True
+        return False
+
+    assert contextvars.Context().run(handle) is stops
+
+
+def test_without_a_queue_nobody_is_missed() -> None:
+    contextvars.Context().run(stop_without_client, "decoder layer", 0, 6)

@@ -1,0 +1,41 @@
+"""Whether the client that an event computes for is still there.
+
+Gradio drops the answer of a client that has gone or has cancelled its call, but lets the function
+compute on. What it knows of the client is in its queue; nothing of it is public, so all of it is
+read here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from gradio.context import LocalContext
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """The client of one event, as Gradio's queue sees it."""
+
+    event: Any = None  # gradio.queueing.Event; None outside of the queue, as in tests
+    task: asyncio.Task[Any] | None = None  # handles the event
+
+    @classmethod
+    def of_this_event(cls) -> Client:
+        """The client of the event that this thread handles."""
+        event_id = LocalContext.event_id.get(None)
+        blocks = LocalContext.blocks.get(None)
+        queue = getattr(blocks, "_queue", None)
+        if event_id is None or queue is None:
+            return cls()
+        # Named "<session>_<function><gradio-sep><event>" by Gradio.
+        tasks = (task for task in list(queue._asyncio_tasks) if task.get_name().endswith(event_id))
+        return cls(queue.event_ids_to_events.get(event_id), next(tasks, None))
+
+    @property
+    def gone(self) -> bool:
+        """Whether nobody waits for the answer: it lost its connection, or cancelled its call."""
+        if self.task is not None and self.task.cancelling():
+            return True
+        return self.event is not None and not self.event.alive

@@ -70,6 +70,7 @@ class Page:
         self._build(has_api)
 
     def _build(self, has_api: bool) -> None:
+        gr.Navbar(visible=False)  # the switch below leads to the other pages
         build_language_switch()
         gr.Markdown(
             f"# {TITLE}\n\n"

@@ -196,6 +196,10 @@ class StageTab:
     # Drawn by the page from the run's records, after ``stream`` and only while they are in sight;
     # their controls and outputs are not among those above.
     parts: tuple[Section, ...] = ()
+    # Of a lab: found(run, *values of found_in) gives what it has found beyond the run's records,
+    # for downloads; None where it has not run on this run.
+    found: ViewFn | None = None
+    found_in: tuple[Component, ...] = ()
 
     def __post_init__(self) -> None:
         if not inspect.isgeneratorfunction(self.stream):

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,9 +20,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from playground.errors import InputError
+from playground.pipeline import STAGES
 
 if TYPE_CHECKING:
-    from playground.pipeline import Run
+    from playground.engine import Engine
+    from playground.pipeline import Run, Stage
 
 FORMAT = "qwen3-vl-playground-run/1"
 MANIFEST_KEY = "manifest"
@@ -35,7 +38,20 @@ Status = Literal["equal", "close", "differs", "missing", "shape"]
 
 def dump_tensors(run: Run) -> dict[str, torch.Tensor]:
     """Every step of a run by name, in the order of the forward pass; computes what is missing."""
-    tensors = {f"preprocess.{name}": tensor for name, tensor in run.inputs.tensors.items()}
+    return {name: each for stage in STAGES for name, each in stage_tensors(run, stage).items()}
+
+
+def stage_tensors(run: Run, stage: Stage) -> dict[str, torch.Tensor]:
+    """One stage's steps by name, in order; computes the stage where it is missing, and no more."""
+    return _TENSORS[stage](run)
+
+
+def _preprocess_tensors(run: Run) -> dict[str, torch.Tensor]:
+    return {f"preprocess.{name}": tensor for name, tensor in run.inputs.tensors.items()}
+
+
+def _vision_tensors(run: Run) -> dict[str, torch.Tensor]:
+    tensors: dict[str, torch.Tensor] = {}
     for kind in ("image", "video"):
         tower = run.vision.tower(kind)
         if tower is None:
@@ -49,20 +65,40 @@ def dump_tensors(run: Run) -> dict[str, torch.Tensor]:
                 number, feature = taps[index - 1]
                 tensors[f"vision.{kind}.deepstack_features.{number}"] = feature
         tensors[f"vision.{kind}.pooler_output"] = tower.pooler_output
-    merged, decoded = run.merged, run.decoded
-    tensors["merge.token_embeds"] = merged.token_embeds
-    tensors["merge.inputs_embeds"] = merged.inputs_embeds
-    tensors["merge.position_ids"] = merged.position_ids
-    tensors["merge.rope_deltas"] = merged.rope_deltas
+    return tensors
+
+
+def _merge_tensors(run: Run) -> dict[str, torch.Tensor]:
+    merged = run.merged
+    tensors = {
+        "merge.token_embeds": merged.token_embeds,
+        "merge.inputs_embeds": merged.inputs_embeds,
+        "merge.position_ids": merged.position_ids,
+        "merge.rope_deltas": merged.rope_deltas,
+    }
     if merged.visual_pos_masks is not None:
         tensors["merge.visual_pos_masks"] = merged.visual_pos_masks
     for number, tap in enumerate(merged.deepstack_visual_embeds or ()):
         tensors[f"merge.deepstack_visual_embeds.{number}"] = tap
-    for index, state in enumerate(decoded.hidden_states):
-        tensors[f"decoder.hidden_states.{index}"] = state
+    return tensors
+
+
+def _decoder_tensors(run: Run) -> dict[str, torch.Tensor]:
+    decoded = run.decoded
+    tensors = {
+        f"decoder.hidden_states.{index}": state for index, state in enumerate(decoded.hidden_states)
+    }
     tensors["decoder.last_hidden_state"] = decoded.last_hidden_state
     tensors["decoder.logits"] = decoded.logits
     return tensors
+
+
+_TENSORS: Mapping[Stage, Callable[[Run], dict[str, torch.Tensor]]] = {
+    "preprocess": _preprocess_tensors,
+    "vision": _vision_tensors,
+    "merge": _merge_tensors,
+    "decoder": _decoder_tensors,
+}
 
 
 def describe_run(run: Run) -> dict[str, Any]:
@@ -71,11 +107,12 @@ def describe_run(run: Run) -> dict[str, Any]:
     media = [*(p.pixels for p in prompt.pictures), *(clip.frames for clip in prompt.clips)]
     return {
         "format": FORMAT,
-        "model": engine.source,
+        "model": checkpoint_name(engine),
         "revision": engine.revision,
         "model_type": engine.facts.model_type,
         "dtype": str(engine.dtype).removeprefix("torch."),
         "attn": engine.attn,
+        "versions": library_versions(),
         "rendered_prompt": run.inputs.rendered_prompt,
         "max_pixels": prompt.max_pixels,
         "media_sha256": [hashlib.sha256(pixels.tobytes()).hexdigest() for pixels in media],
@@ -84,13 +121,31 @@ def describe_run(run: Run) -> dict[str, Any]:
     }
 
 
+def checkpoint_name(engine: Engine) -> str:
+    """A Hub id as it is; of a local folder only its name, since files travel."""
+    path = Path(engine.source)
+    return path.name if path.is_dir() else engine.source
+
+
+def library_versions() -> dict[str, str]:
+    """The installed libraries that the numbers depend on."""
+    return {name: version(name) for name in ("torch", "torchvision", "transformers")}
+
+
 def write_dump(run: Run, path: Path) -> None:
     """Write a run's tensors and manifest as one safetensors file."""
+    write_tensors(dump_tensors(run), describe_run(run), path)
+
+
+def write_tensors(
+    tensors: Mapping[str, torch.Tensor], manifest: Mapping[str, Any], path: Path
+) -> None:
+    """Write tensors as one safetensors file, with a manifest that lists them in order."""
     # Copies: two names may share memory (a tap and what it is merged into), which the format
     # does not allow.
-    tensors = {name: tensor.contiguous().clone() for name, tensor in dump_tensors(run).items()}
-    manifest = describe_run(run) | {"order": list(tensors)}
-    save_file(tensors, path, metadata={MANIFEST_KEY: json.dumps(manifest, ensure_ascii=False)})
+    copies = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
+    content = json.dumps({**manifest, "order": list(tensors)}, ensure_ascii=False)
+    save_file(copies, path, metadata={MANIFEST_KEY: content})
 
 
 # ------------------------------------------------------------------------------- the comparison

@@ -116,7 +116,7 @@ def test_a_bad_request_is_named(text_run: Run, text: Any, picture: Any, message:
 def test_every_example_is_served(run: Run) -> None:
     for number, example in enumerate(EXAMPLES):
         *_, drawn = stream_requests(run, ignore_progress, *settings(number, repeats=1))
-        summary, strips, table, chart, _, code = drawn
+        summary, strips, table, chart, _, code, _ = drawn
         count = len(example.requests)
         sections = read_html(strips).find("section", "pg-request")
         assert len(sections) == count

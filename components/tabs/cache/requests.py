@@ -16,6 +16,7 @@ from components.prompt_reader import check_whole
 from components.snippets import write_snippet
 from components.stage_tab import App, build_code_panel
 from components.tabs.cache.scenes import NO_PICTURE, PICTURE_CHOICES, RUN_PICTURES, build_prompt
+from components.tabs.cache.served import record_requests
 from components.tabs.cache.words import formula_html, request_html, requests_table, summary_html
 from playground.records import CacheReuse, Progress
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from playground.cache_compare import Compared
     from playground.pipeline import Run
 
+STATE_LIFE_S = 3600
 MAX_ROWS = 4
 REPEATS, MOST_REPEATS = 3, 20
 BLOCK_SIZES = [1, 4, 8, 16, 32, 64]
@@ -74,6 +76,7 @@ class RequestsPart:
 
     controls: tuple[Any, ...]
     outputs: tuple[Any, ...]
+    served: gr.State  # ``ServedRequests``, the last of the outputs
 
 
 def build_requests_part(app: App) -> RequestsPart:
@@ -96,7 +99,8 @@ def build_requests_part(app: App) -> RequestsPart:
     formula = build_html_view()
     code = build_code_panel()
     controls = (count, system, block_size, repeats, *texts, *pictures)
-    outputs = (summary, strips, table, times, formula, code)
+    served = gr.State(None, time_to_live=STATE_LIFE_S)
+    outputs = (summary, strips, table, times, formula, code, served)
     app.on_model(start.click, stream_requests, controls, outputs)
     for button, example in zip(buttons, EXAMPLES, strict=True):
         filled = button.click(
@@ -116,7 +120,7 @@ def build_requests_part(app: App) -> RequestsPart:
         show_progress="hidden",
         api_visibility="private",
     )
-    return RequestsPart(controls, outputs)
+    return RequestsPart(controls, outputs, served)
 
 
 def _build_rows() -> tuple[list[gr.Row], list[gr.Textbox], list[gr.Dropdown]]:
@@ -210,7 +214,7 @@ def stream_requests(
         rows.append(row)
         strips += request_html(row, len(rows), engine, size)
         if len(rows) < len(inputs):
-            yield (gr.skip(), strips, *(gr.skip() for _ in range(4)))
+            yield (gr.skip(), strips, *(gr.skip() for _ in range(5)))
     yield (
         summary_html(rows),
         strips,
@@ -218,6 +222,7 @@ def stream_requests(
         plot_request_times(rows),
         formula_html(rows[-1], engine),
         write_snippet("cache", run, reuse=as_reuse(rows[0], rows[-1])),
+        record_requests(run, rows),
     )
 
 

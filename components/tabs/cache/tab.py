@@ -13,6 +13,7 @@ from components.tabs.cache.conversation import build_conversation_section
 from components.tabs.cache.inside import build_inside_section
 from components.tabs.cache.policy import build_policy_section
 from components.tabs.cache.requests import build_requests_part, stream_requests
+from components.tabs.cache.served import find_served
 from playground.records import Progress
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def build_cache_tab(app: App) -> StageTab:
             *requests.outputs,
         ),
         stream=partial(stream_cache, sections=tuple(sections), num_requests=len(requests.controls)),
+        found=find_served,
+        found_in=(requests.served,),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -53,7 +54,21 @@ def build_sampling_tab(app: App) -> StageTab:
         for drawn in stream_columns(parts, run, progress, *values):
             yield tuple(drawn.get(output, gr.skip()) for output in parts.outputs)
 
-    return StageTab("sampling", run_button, parts.controls, parts.outputs, stream)
+    return StageTab(
+        "sampling",
+        run_button,
+        parts.controls,
+        parts.outputs,
+        stream,
+        found=partial(_find_columns, store),
+        found_in=(lab_key,),
+    )
+
+
+def _find_columns(store: LabStore, run: Run, key: str | None) -> Lab | None:
+    """The lab with the columns written last, if there are any."""
+    lab = store.find(key, run)
+    return lab if lab is not None and lab.sampled is not None else None
 
 
 def _wire(app: App, parts: SamplingParts) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from components.server import ServerOptions
+    from playground.limits import Limits
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -40,6 +41,18 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help="user:password, or @file with one such pair a line; else $PLAYGROUND_AUTH",
     )
     parser.add_argument("--root-path", default="", help="path that a proxy serves the page under")
+    parser.add_argument(
+        "--max-image-pixels",
+        type=int,
+        metavar="N",
+        help="of the largest picture that is decoded (25000000; 16000000 with --public)",
+    )
+    parser.add_argument(
+        "--max-new-tokens",
+        type=int,
+        metavar="N",
+        help="the most tokens of one answer, column or branch (4096; 512 with --public)",
+    )
     parser.add_argument("--queue-size", type=int, help="runs that may wait (64; 32 with --public)")
     return parser.parse_args(arguments)
 
@@ -65,7 +78,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from components.server import launch
     from components.site import build_site
 
-    host = EngineHost(options.model, device=options.device, dtype=options.dtype, attn=options.attn)
+    host = EngineHost(
+        options.model,
+        device=options.device,
+        dtype=options.dtype,
+        attn=options.attn,
+        limits=read_limits(options),
+    )
     site = build_site(host)
     launch(site.demo, PAGE_CSS, read_server_options(options))
     # Only now: importing torch would slow down the page, which Gradio asks for within 3 seconds.
@@ -97,6 +116,22 @@ def read_server_options(options: argparse.Namespace) -> ServerOptions:
             raise SystemExit("--queue-size: at least one run must be able to wait.")
         chosen["queue_size"] = options.queue_size
     return ServerOptions.for_strangers(**chosen) if options.public else ServerOptions(**chosen)
+
+
+def read_limits(options: argparse.Namespace) -> Limits:
+    """What one request may ask for, from the command line.
+
+    Raises:
+        SystemExit: a limit is out of range.
+    """
+    from playground.limits import Limits
+
+    given = {name: getattr(options, name) for name in ("max_image_pixels", "max_new_tokens")}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    try:
+        return Limits.for_strangers(**chosen) if options.public else Limits(**chosen)
+    except ValueError as error:
+        raise SystemExit(f"--{str(error).replace('_', '-')}") from error
 
 
 if __name__ == "__main__":

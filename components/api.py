@@ -36,6 +36,7 @@ from playground.pipeline import Run, Stage
 from playground.sampling_settings import check_columns, check_max_new_tokens
 
 MAX_TOP_K = 50
+NEW_TOKENS = 64
 API_LIMIT = 4  # calls at once; the engine's own lock lets one forward through at a time
 
 File = gr.FileData | None
@@ -195,7 +196,7 @@ class Endpoints:
         system: str = "",
         max_pixels: int | None = None,
         settings: list[Settings] | None = None,
-        max_new_tokens: int = 64,
+        max_new_tokens: int | None = None,
     ) -> SamplingAnswer:
         """Generate under up to 8 sampling settings side by side, from one prefill.
 
@@ -205,7 +206,8 @@ class Endpoints:
             system: the system prompt; empty for none
             max_pixels: the picture is scaled down to at most this many pixels; null for the default
             settings: one object per run; what is left out is off, and temperature 0 is greedy
-            max_new_tokens: the most tokens that each run may have
+            max_new_tokens: the most tokens that each run may have; null for 64, or for what this
+                server allows where that is less
 
         Returns:
             runs (settings, text, and per token its probability and entropy in nats under the
@@ -215,7 +217,10 @@ class Endpoints:
         with user_messages(as_html=False):
             sent = [{}] if settings is None else settings
             columns = check_columns(list_of_objects(sent))
-            max_new_tokens = check_max_new_tokens(max_new_tokens)
+            limits = self._host.engine.limits
+            if max_new_tokens is None:
+                max_new_tokens = limits.at_most(NEW_TOKENS)
+            max_new_tokens = check_max_new_tokens(max_new_tokens, limits.max_new_tokens)
             run = self._run("decoder", image, text, system, max_pixels)
             sampled = playground.sampling.run_sampling(
                 run.engine,

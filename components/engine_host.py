@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import playground
 from playground.errors import PlaygroundError
 from playground.language import mark, say
+from playground.limits import Limits
 
 if TYPE_CHECKING:
     from playground.engine import Engine
@@ -33,9 +34,16 @@ class EngineHost:
     """Owns the engine from the moment that the page comes up, before torch is imported."""
 
     def __init__(
-        self, source: str, *, device: str = "auto", dtype: str = "auto", attn: str = "sdpa"
+        self,
+        source: str,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        attn: str = "sdpa",
+        limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
         self.source = source
+        self.limits = limits  # the engine's, known before it is there
         self._options = {"device": device, "dtype": dtype, "attn": attn}
         self._engine: Engine | None = None
         self._status = HostStatus("loading", mark("Importing torch and transformers"))
@@ -50,9 +58,10 @@ class EngineHost:
             self._status = HostStatus("loading", what, done, total)
 
         try:
-            engine = playground.loading.load_engine(
+            loaded = playground.loading.load_engine(
                 self.source, on_progress=report, **self._options
             )
+            engine = replace(loaded, limits=self.limits)
             if then is not None:
                 report(mark("Running the first example"), 0, 0)
                 then(engine)

@@ -77,11 +77,12 @@ def read_prompt(
             remedy="Remove some of them.",
         )
     turns = [*before, Turn("user", text)]
+    largest = engine.limits.max_image_pixels
     turns[0] = Turn(
         "user",
         turns[0].text,
-        pictures=tuple(playground.media.read_picture(path) for path in paths),
-        clip=playground.media.read_clip(video) if video else None,
+        pictures=tuple(playground.media.read_picture(path, max_pixels=largest) for path in paths),
+        clip=playground.media.read_clip(video, max_pixels=largest) if video else None,
     )
     prompt = Prompt(turns=tuple(turns), system=system, max_pixels=pixels)
     playground.preprocess.check_prompt(engine, prompt)

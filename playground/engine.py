@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from playground.limits import Limits
 from playground.model_facts import ModelFacts
 
 # The tolerance of the parity badge, on the last position's logits. The staged run makes the same
@@ -33,6 +34,7 @@ class Engine:
     source: str  # as the user named it
     revision: str  # commit hash of a Hub checkpoint, "local" otherwise
     attn: str
+    limits: Limits = Limits()  # noqa: RUF009 - frozen
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     @property

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from playground.errors import InputError
+from playground.limits import Limits
 from playground.records import Clip, Picture
 from playground.video import (
     MAX_CLIP_FRAMES,
@@ -26,7 +27,7 @@ from playground.video import (
 )
 
 PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
-MAX_PICTURE_PIXELS = 25_000_000  # decoded: 75 MB; a 20 KB PNG can claim far more
+MAX_PICTURE_PIXELS = Limits().max_image_pixels  # where no other limit is given
 MAX_ASPECT_RATIO = 200  # smart_resize refuses more
 
 MIN_SAMPLED_FRAMES = 2  # a video patch spans two frames
@@ -35,19 +36,25 @@ MAX_SAMPLED_FPS = 60.0
 # --------------------------------------------------------------------------- pictures
 
 
-def read_picture(source: str | Path | bytes, *, name: str | None = None) -> Picture:
+def read_picture(
+    source: str | Path | bytes,
+    *,
+    name: str | None = None,
+    max_pixels: int = MAX_PICTURE_PIXELS,
+) -> Picture:
     """Decode one image to 8-bit RGB.
 
     Args:
         source: a local path, or the file's bytes.
         name: what messages call it; by default the file's name.
+        max_pixels: of the decoded picture, looked at before decoding.
 
     Raises:
         InputError: no image of ``PICTURE_FORMATS``, broken, or past a limit.
     """
     name = name or ("image" if isinstance(source, bytes) else Path(source).name)
-    with _open_source(source, name) as file, _open_image(file, name) as image:
-        _check_size(name, image.size, MAX_PICTURE_PIXELS)
+    with _open_source(source, name) as file, _open_image(file, name, max_pixels) as image:
+        _check_size(name, image.size, max_pixels)
         try:
             notices = _describe_animation(image)
             rawmode = _read_rawmode(image)
@@ -85,12 +92,12 @@ def _open_source(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _open_image(file: BinaryIO, name: str) -> Iterator[Image.Image]:
+def _open_image(file: BinaryIO, name: str, max_pixels: int) -> Iterator[Image.Image]:
     """Read the header only; Pillow decodes on ``load``."""
     try:
         image = Image.open(file, formats=PICTURE_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(name, "far more", MAX_PICTURE_PIXELS) from error
+        raise _too_large(name, "far more", max_pixels) from error
     except Exception as error:  # UnidentifiedImageError, and what plugins raise on broken headers
         raise InputError(
             f"{name} is no image that can be read, or it is broken.",
@@ -118,7 +125,7 @@ def _check_size(name: str, size: tuple[int, int], max_pixels: int) -> None:
 def _too_large(name: str, found: str, max_pixels: int) -> InputError:
     return InputError(
         f"{name} is too large: {found}.",
-        limit=f"The limit is {max_pixels / 1e6:.0f} million pixels.",
+        limit=f"The limit is {max_pixels / 1e6:.3g} million pixels.",
         remedy="Scale it down first.",
     )
 
@@ -195,6 +202,7 @@ def read_clip(
     fps: float | None = None,
     max_frames: int = MAX_CLIP_FRAMES,
     name: str | None = None,
+    max_pixels: int = MAX_FRAME_PIXELS,
 ) -> Clip:
     """Decode evenly spaced frames of a video, those that ``Qwen3VLVideoProcessor`` would sample.
 
@@ -207,15 +215,17 @@ def read_clip(
         fps: how many for each second of the video, 2 by default (4 frames at least).
         max_frames: the upper bound of both.
         name: what messages call it; by default the file's name.
+        max_pixels: of one decoded frame; more than ``MAX_FRAME_PIXELS`` are never decoded.
 
     Raises:
         InputError: no video that can be read, broken, without frames, or past a limit.
     """
     name = name or ("video" if isinstance(source, bytes) else Path(source).name)
     _check_sampling(num_frames, fps, max_frames)
+    max_pixels = min(max_pixels, MAX_FRAME_PIXELS)
     with _open_source(source, name) as file:
         facts = survey_video(file, name)
-        _check_size(name, facts.size, MAX_FRAME_PIXELS)
+        _check_size(name, facts.size, max_pixels)
         notices, total = list(facts.notices), facts.num_frames
 
         def sample(total: int) -> tuple[int, ...]:
@@ -223,13 +233,13 @@ def read_clip(
                 total, facts.fps, num_frames=num_frames, fps=fps, max_frames=max_frames
             )
 
-        decoded = decode_frames(file, name, sample(total))
+        decoded = decode_frames(file, name, sample(total), max_pixels)
         if len(decoded.frames) < len(sample(total)):  # cut off, or packets that show nothing
             if not decoded.num_decoded:
                 raise InputError(f"No frame of {name} can be decoded.", remedy="Save it as MP4.")
             notices.append(f"Only {decoded.num_decoded} of {total} frames could be decoded.")
             total = decoded.num_decoded
-            decoded = decode_frames(file, name, sample(total))
+            decoded = decode_frames(file, name, sample(total), max_pixels)
     indices, frames = sample(total), np.stack(decoded.frames)
     if decoded.rotated:
         notices.append("Turned upright, as the file says.")

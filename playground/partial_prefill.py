@@ -141,7 +141,7 @@ def answer_greedily(
         inputs: the request that the cache holds.
         logits: (vocab,) of its last token.
         cache: the caller's own; it grows by all of the answer but its last token.
-        max_new_tokens: at most so many.
+        max_new_tokens: at most so many, and no more than the engine's limit.
         progress: called before every token.
 
     Returns:
@@ -150,6 +150,7 @@ def answer_greedily(
     position_ids, _ = get_positions(engine, inputs)
     position = int(position_ids.max()) + 1
     ends, barred = end_token_ids(engine), list(barred_token_ids(engine))
+    max_new_tokens = engine.limits.at_most(max_new_tokens)
     ids: list[int] = []
     while len(ids) < max_new_tokens:
         if ids:

@@ -73,7 +73,7 @@ def stream_sampling(
         merged: the record of ``run_merge`` for the same inputs.
         decoder_output: the record of ``run_decoder`` for the same inputs; it is not changed.
         settings: one per column, 1 to ``MAX_COLUMNS``.
-        max_new_tokens: 1 to ``MAX_NEW_TOKENS``, the ending token included.
+        max_new_tokens: 1 to the engine's limit, the ending token included.
         top: candidates reported per token.
         progress: called before every token; ``StageCancelled`` raised in it stops the run.
 

@@ -87,7 +87,7 @@ class Sampler:
             engine: the loaded checkpoint.
             prefix: where all columns start; it is not changed.
             settings: one per column, 1 to ``MAX_COLUMNS``.
-            max_new_tokens: 1 to ``MAX_NEW_TOKENS``, the ending token included.
+            max_new_tokens: 1 to the engine's limit, the ending token included.
             top: candidates reported per token.
             first_ids: the first new token of each column, where that is given and not drawn.
             keep_paths: copy what each column leaves in the cache, see ``paths``.
@@ -97,7 +97,7 @@ class Sampler:
             InputError: a setting, the length or a first token is refused.
         """
         checked = check_columns(settings)
-        self._max_new_tokens = check_max_new_tokens(max_new_tokens)
+        self._max_new_tokens = check_max_new_tokens(max_new_tokens, engine.limits.max_new_tokens)
         firsts = first_ids if first_ids is not None else [None] * len(checked)
         self._barred_ids = torch.tensor(barred_token_ids(engine))
         for token_id in firsts:

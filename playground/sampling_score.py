@@ -58,9 +58,12 @@ def read_answer(engine: Engine, text: object, *, with_end: bool = False) -> list
     ids: list[int] = engine.tokenizer.encode(plain, add_special_tokens=False)
     if with_end:
         ids.append(_end_id(engine))
-    if len(ids) > MAX_SCORED_TOKENS:
+    most = engine.limits.at_most(MAX_SCORED_TOKENS)
+    if len(ids) > most:
         raise InputError(
-            f"The text has {len(ids):,} tokens.", limit=f"At most {MAX_SCORED_TOKENS}."
+            f"The text has {len(ids):,} tokens.",
+            limit=f"At most {most}.",
+            remedy="Score a shorter one.",
         )
     return ids
 

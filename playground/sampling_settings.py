@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from playground.errors import InputError
+from playground.limits import MOST_NEW_TOKENS
 from playground.records import SamplingSettings
 
 MAX_COLUMNS = 8
-MAX_NEW_TOKENS = 4096
+MAX_NEW_TOKENS = MOST_NEW_TOKENS
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +98,17 @@ def check_columns(
     return tuple(checked)
 
 
-def check_max_new_tokens(value: object) -> int:
+def check_max_new_tokens(value: object, most: int = MAX_NEW_TOKENS) -> int:
     """Check the length of a continuation.
+
+    Args:
+        value: whatever a client sent.
+        most: the engine's ``limits.max_new_tokens``.
 
     Raises:
         InputError: not a whole number, or out of range.
     """
-    limit = Limit(1, MAX_NEW_TOKENS, "the model may stop earlier", whole=True)
+    limit = Limit(1, most, "the model may stop earlier", whole=True)
     return int(_check_number("max_new_tokens", value, limit))
 
 

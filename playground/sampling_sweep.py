@@ -114,14 +114,14 @@ def stream_sweep(
         parameter: the setting that is swept.
         planned: one per value, see ``plan_sweep``.
         num_samples: answers per value, 1 to ``MAX_SAMPLES``.
-        max_new_tokens: 1 to ``MAX_SWEEP_TOKENS``.
+        max_new_tokens: 1 to ``MAX_SWEEP_TOKENS``, or the engine's limit where that is less.
         progress: called before every token; ``StageCancelled`` raised in it stops the run.
 
     Yields:
         The sweep so far, after every batch of answers.
     """
     count = check_count("Samples per value", num_samples, MAX_SAMPLES)
-    length = check_count("Max new tokens", max_new_tokens, MAX_SWEEP_TOKENS)
+    length = check_count("Max new tokens", max_new_tokens, engine.limits.at_most(MAX_SWEEP_TOKENS))
     jobs = [
         (row, _seeded(column, sample))
         for row, column in enumerate(planned)

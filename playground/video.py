@@ -110,13 +110,18 @@ class DecodedFrames:
     rotated: bool
 
 
-def decode_frames(file: BinaryIO, name: str, indices: Sequence[int]) -> DecodedFrames:
-    """Decode in order up to the last index and keep only the frames asked for."""
+def decode_frames(
+    file: BinaryIO, name: str, indices: Sequence[int], max_pixels: int = MAX_FRAME_PIXELS
+) -> DecodedFrames:
+    """Decode in order up to the last index and keep only the frames asked for.
+
+    The decoder itself refuses a stream with frames of more than ``max_pixels``.
+    """
     wanted = set(indices)
     kept: dict[int, np.ndarray[Any, Any]] = {}
     count, rotation = 0, 0
     size: tuple[int, int] = (0, 0)
-    with _open_video(file, name) as (container, stream):
+    with _open_video(file, name, max_pixels) as (container, stream):
         try:
             for frame in container.decode(stream):
                 if count == 0:
@@ -143,7 +148,9 @@ def fit_frame(size: tuple[int, int], num_frames: int) -> tuple[int, int]:
 
 
 @contextmanager
-def _open_video(file: BinaryIO, name: str) -> Iterator[tuple[Any, Any]]:
+def _open_video(
+    file: BinaryIO, name: str, max_pixels: int = MAX_FRAME_PIXELS
+) -> Iterator[tuple[Any, Any]]:
     """``(container, video stream)`` of a file that is read from its start."""
     file.seek(0)
     try:
@@ -160,7 +167,7 @@ def _open_video(file: BinaryIO, name: str) -> Iterator[tuple[Any, Any]]:
         if stream is None or stream.codec_context is None:
             raise InputError(f"{name} has no picture track.", remedy="Choose another video.")
         # The container's size is a claim; the decoder refuses what the stream itself exceeds.
-        stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
+        stream.codec_context.options = {"max_pixels": str(max_pixels)}
         yield container, stream
 
 

@@ -131,14 +131,17 @@ def greedy_answer(
     max_new_tokens: int,
     progress: Progress | None = None,
 ) -> SamplingTrace:
-    """What the model answers when it always takes the likeliest token; see ``run_sampling``."""
+    """What the model answers when it always takes the likeliest token; see ``run_sampling``.
+
+    The engine's own limit shortens ``max_new_tokens``.
+    """
     run = run_sampling(
         engine,
         inputs,
         merged,
         decoded,
         [GREEDY],
-        max_new_tokens=max_new_tokens,
+        max_new_tokens=engine.limits.at_most(max_new_tokens),
         progress=progress,
     )
     return run.traces[0]

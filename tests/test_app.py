@@ -12,6 +12,7 @@ import pytest
 
 import app
 from components.server import ServerOptions
+from playground.limits import Limits
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,6 +31,8 @@ def test_defaults() -> None:
         "auth": None,
         "root_path": "",
         "queue_size": None,
+        "max_image_pixels": None,
+        "max_new_tokens": None,
     }
 
 
@@ -44,6 +47,18 @@ def test_a_page_for_strangers_has_tighter_limits_and_what_was_chosen() -> None:
     assert serve_options("--public", "--queue-size", "5", "--port", "80") == replace(
         public, queue_size=5, port=80
     )
+
+
+def test_the_limits_are_those_of_the_command_line() -> None:
+    def limits(*arguments: str) -> Limits:
+        return app.read_limits(app.parse_arguments(arguments))
+
+    assert limits() == Limits()
+    assert limits("--public") == Limits.for_strangers()
+    chosen = limits("--public", "--max-new-tokens", "7", "--max-image-pixels", "1000000")
+    assert chosen == Limits(max_image_pixels=1_000_000, max_new_tokens=7)
+    with pytest.raises(SystemExit, match=r"^--max-new-tokens is 0"):
+        limits("--max-new-tokens", "0")
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,14 @@ def build_branch(app: App, store: LabStore, lab_key: gr.State) -> BranchPart:
     chosen = build_html_view()
     alternatives = gr.Radio([], label="Take instead")
     with gr.Row():
+        limits = app.host.limits
         length = gr.Slider(
-            1, MOST_NEW_TOKENS, value=NEW_TOKENS, step=1, label="Max new tokens", min_width=180
+            1,
+            limits.at_most(MOST_NEW_TOKENS),
+            value=limits.at_most(NEW_TOKENS),
+            step=1,
+            label="Max new tokens",
+            min_width=180,
         )
         grow = gr.Button("Go on from this token", variant="primary", min_width=180)
     with gr.Row():

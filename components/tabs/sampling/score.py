@@ -51,8 +51,14 @@ def build_score(
             with_end = gr.Checkbox(
                 True, label="And there it ends", info="Score the token that ends an answer, too."
             )
+        limits = app.host.limits
         length = gr.Slider(
-            1, MOST_NEW_TOKENS, value=NEW_TOKENS, step=1, label="Max new tokens", min_width=180
+            1,
+            limits.at_most(MOST_NEW_TOKENS),
+            value=limits.at_most(NEW_TOKENS),
+            step=1,
+            label="Max new tokens",
+            min_width=180,
         )
     with gr.Row():
         score = gr.Button("Score this text", variant="primary", min_width=160)

@@ -17,6 +17,7 @@ from components.stage_tab import App, build_code_panel
 from components.tabs.sampling.columns import ColumnCards, build_columns
 from components.tabs.sampling.lab import Lab, LabStore
 from playground.errors import InputError
+from playground.limits import Limits
 
 if TYPE_CHECKING:
     from playground.pipeline import Run
@@ -51,7 +52,7 @@ def build_side_by_side(app: App, store: LabStore, lab_key: gr.State) -> SideBySi
     """Build the first part: the cards of settings, then the columns of text."""
     with gr.Accordion("Settings of the columns", open=True):
         cards = build_columns(app)
-    length, same_numbers, colour_by = _build_choices()
+    length, same_numbers, colour_by = _build_choices(app.host.limits)
     problems = build_html_view()
     verdict = build_html_view()
     legend = build_html_view(colour_legend_html(COLOURS[0]))
@@ -90,13 +91,13 @@ def build_side_by_side(app: App, store: LabStore, lab_key: gr.State) -> SideBySi
     return side
 
 
-def _build_choices() -> tuple[gr.Slider, gr.Checkbox, gr.Radio]:
+def _build_choices(limits: Limits) -> tuple[gr.Slider, gr.Checkbox, gr.Radio]:
     """What holds for all columns: their length, their random numbers, their colours."""
     with gr.Row():
         length = gr.Slider(
             1,
-            MOST_NEW_TOKENS,
-            value=NEW_TOKENS,
+            limits.at_most(MOST_NEW_TOKENS),
+            value=limits.at_most(NEW_TOKENS),
             step=1,
             label="Max new tokens",
             info="The model may end its answer earlier.",

@@ -45,6 +45,8 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 assert RANGES.keys() == LIMITS.keys() - {"seed"}
 MAX_ROWS = 40
+NEW_TOKENS = 24
+MOST_NEW_TOKENS = 256  # sampling_sweep.MAX_SWEEP_TOKENS, without torch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +75,14 @@ def build_sweep(app: App, store: LabStore, lab_key: gr.State) -> SweepPart:
         high = gr.Number(2, label="To", min_width=80, step=0.1)
         steps = gr.Number(6, label="Values", info="Up to 16", min_width=80, step=1)
         samples = gr.Number(8, label="Answers per value", info="Up to 16", min_width=110, step=1)
-        length = gr.Number(24, label="Max new tokens", info="Up to 256", min_width=110, step=1)
+        limits = app.host.limits
+        length = gr.Number(
+            limits.at_most(NEW_TOKENS),
+            label="Max new tokens",
+            info=f"Up to {limits.at_most(MOST_NEW_TOKENS)}",
+            min_width=110,
+            step=1,
+        )
         base = gr.Dropdown([], label="All else as in", min_width=110)
     start = gr.Button("Sweep", variant="primary", min_width=160)
     words = build_html_view()

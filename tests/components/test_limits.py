@@ -1,0 +1,190 @@
+"""The server's limits, wherever a picture is decoded or an answer written: page and endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import gradio as gr
+import pytest
+from gradio_client import handle_file
+from PIL import Image
+
+from components.api import Endpoints
+from components.engine_host import EngineHost
+from components.prompt_reader import read_prompt
+from components.tabs.sampling.branch import grow_alternative, grow_first_words
+from components.tabs.sampling.lab import LabStore
+from components.tabs.sampling.score import force_text, score_text
+from components.tabs.sampling.sweep import stream_sweep_part
+from components.tabs.sampling.tab import build_sampling_tab
+from playground.answers import answer_log_probs
+from playground.engine import Engine
+from playground.errors import InputError
+from playground.kv_cache import fork_cache
+from playground.limits import MOST_IMAGE_PIXELS, Limits
+from playground.media import read_clip, read_picture
+from playground.partial_prefill import answer_greedily
+from playground.pipeline import Run
+from playground.records import SamplingSettings
+from playground.what_if_runs import greedy_answer
+from tests.components.runs import ignore_progress, make_app, make_run
+from tests.media_samples import make_clip, make_square_picture, write_clip
+
+FEW = Limits(max_image_pixels=300_000, max_new_tokens=3)
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_random_engine: Engine) -> Engine:
+    """The tiny engine of a server with narrow limits."""
+    return replace(tiny_random_engine, limits=FEW)
+
+
+@pytest.fixture(scope="module")
+def run(engine: Engine) -> Run:
+    return make_run(engine, "Describe this image.", make_square_picture())
+
+
+def save_picture(folder: Path, width: int, height: int) -> str:
+    path = folder / f"{width}.png"
+    Image.new("RGB", (width, height), "red").save(path)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"max_new_tokens": 0},
+        {"max_new_tokens": 5000},
+        {"max_image_pixels": 1000},
+        {"max_image_pixels": MOST_IMAGE_PIXELS + 1},
+    ],
+)
+def test_limits_have_a_range(values: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=next(iter(values))):
+        Limits(**values)
+
+
+def test_the_largest_limit_is_below_what_pillow_warns_of() -> None:
+    assert Image.MAX_IMAGE_PIXELS is not None
+    assert MOST_IMAGE_PIXELS < Image.MAX_IMAGE_PIXELS
+
+
+def test_strangers_get_less_unless_it_is_chosen() -> None:
+    alone, public = Limits(), Limits.for_strangers()
+    assert public.max_image_pixels < alone.max_image_pixels
+    assert public.max_new_tokens < alone.max_new_tokens
+    assert Limits.for_strangers(max_new_tokens=9).max_new_tokens == 9
+
+
+# ------------------------------------------------------------------------------------ pictures
+
+
+def test_the_page_refuses_a_larger_picture(engine: Engine, tmp_path: Path) -> None:
+    def read(path: str) -> Any:
+        return read_prompt(
+            engine, images=[path], video=None, text="What?", system="", max_pixels=None
+        )
+
+    assert read(save_picture(tmp_path, 600, 500)).pictures[0].size == (600, 500)
+    with pytest.raises(InputError, match=r"601 × 500 pixels\. The limit is 0\.3 million pixels\."):
+        read(save_picture(tmp_path, 601, 500))
+
+
+def test_a_video_frame_is_a_picture_too(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "clip.mp4", make_clip(4, 640, 480).frames, fps=2)
+    assert read_clip(path, max_pixels=640 * 480).frames.shape[1:3] == (480, 640)
+    with pytest.raises(InputError, match="640 × 480"):
+        read_clip(path, max_pixels=640 * 480 - 1)
+
+
+def test_an_endpoint_refuses_a_larger_picture(engine: Engine, tmp_path: Path) -> None:
+    endpoints = Endpoints(cast(EngineHost, SimpleNamespace(engine=engine)))
+    sent = handle_file(save_picture(tmp_path, 601, 500))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+        with pytest.raises(gr.Error, match=r"The limit is 0\.3 million pixels"):
+            endpoints.preprocess(sent, "What?")
+
+
+def test_a_higher_limit_lets_larger_pictures_in(tmp_path: Path) -> None:
+    path = save_picture(tmp_path, 6_000, 5_000)
+    with pytest.raises(InputError, match="25 million"):
+        read_picture(path)
+    assert read_picture(path, max_pixels=30_000_000).size == (6_000, 5_000)
+
+
+# -------------------------------------------------------------------------------------- tokens
+
+
+def test_the_sliders_end_at_the_limit(engine: Engine) -> None:
+    with gr.Blocks(analytics_enabled=False) as demo:
+        build_sampling_tab(make_app(EngineHost("tiny", limits=FEW)))
+    lengths = [
+        block for block in demo.blocks.values() if getattr(block, "label", "") == "Max new tokens"
+    ]
+    assert len(lengths) == 4
+    for length in lengths:
+        assert length.value == 3
+        assert getattr(length, "maximum", None) in (3, None)
+
+
+@pytest.mark.parametrize("wanted", [4, 10**9, float("nan"), "3", None])
+def test_no_column_writes_more(engine: Engine, wanted: Any) -> None:
+    endpoints = Endpoints(cast(EngineHost, SimpleNamespace(engine=engine)))
+    if wanted is None:  # what is allowed
+        runs = endpoints.sampling(None, "Hello", settings=[{}, {"seed": 5}])["runs"]
+        assert [len(each["tokens"]) <= 3 for each in runs] == [True, True]
+        return
+    with pytest.raises(gr.Error, match="max_new_tokens"):
+        endpoints.sampling(None, "Hello", max_new_tokens=wanted)
+
+
+def grow(run: Run, store: LabStore, key: str, length: int) -> Any:
+    lab = store.get(key, run)
+    branch = lab.branches[0]
+    other = next(
+        each.id for each in branch.trace.steps[0].top if each.id != branch.trace.steps[0].id
+    )
+    return grow_alternative(run, ignore_progress, store, key, branch.name, 1, other, length)
+
+
+WRITERS: dict[str, Callable[..., Any]] = {
+    "branch": grow,
+    "first words": lambda run, store, key, length: grow_first_words(
+        run, ignore_progress, store, key, None, 2, length
+    ),
+    "forced text": lambda run, store, key, length: force_text(
+        run, ignore_progress, store, key, "Red", length
+    ),
+    "sweep": lambda run, _store, _key, length: stream_sweep_part(
+        run, ignore_progress, SamplingSettings(), "temperature", 0, 1, 2, 1, length
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_no_part_of_the_lab_writes_more(run: Run, name: str) -> None:
+    store = LabStore()
+    (scored,) = score_text(run, ignore_progress, store, None, "Red", False)
+    write = WRITERS[name]
+    assert list(write(run, store, scored[0], 3))
+    with pytest.raises(InputError, match="from 1 to 3"):
+        list(write(run, store, scored[0], 4))
+
+
+def test_a_scored_text_has_no_more_tokens(run: Run) -> None:
+    with pytest.raises(InputError, match="At most 3"):
+        list(score_text(run, ignore_progress, LabStore(), None, "one two three four five", False))
+
+
+def test_answers_that_nobody_asked_a_length_of_are_shortened(run: Run) -> None:
+    trace = greedy_answer(run.engine, run.inputs, run.merged, run.decoded, max_new_tokens=24)
+    assert len(trace.steps) <= 3
+    cache = fork_cache(run.decoded.past_key_values)
+    ids = answer_greedily(run.engine, run.inputs, run.decoded.logits, cache, 24)
+    assert 0 < len(ids) <= 3
+    assert len(answer_log_probs(run.engine, run.merged, run.decoded, ids)) == len(ids)

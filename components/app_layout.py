@@ -10,6 +10,7 @@ import gradio as gr
 from gradio.blocks import Block
 
 from components.api import add_api
+from components.downloads import build_downloads
 from components.engine_host import EngineHost
 from components.examples import Example, load_examples
 from components.input_panel import InputPanel, build_input_panel
@@ -132,7 +133,9 @@ class Page:
     @staticmethod
     def _build_tab(label: str, build: Callable[[App], StageTab], app: App) -> StageTab:
         with gr.Tab(say(label), id=label.split()[0]):
-            return build(app)
+            tab = build(app)
+            build_downloads(app, tab)
+            return tab
 
     # ----------------------------------------------------------------- wiring
 

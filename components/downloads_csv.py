@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from playground.pipeline import Run
 
 BOM = "\ufeff"  # without it a spreadsheet reads Chinese in the machine's old encoding
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # what makes a spreadsheet compute a text
+# What makes a spreadsheet compute a text, full-width signs included.
+FORMULA_STARTS = tuple("=+-@\t\r＝＋－＠")
 
 Rows = Sequence[Sequence[Any]]
 Table = tuple[Sequence[str], Rows]  # headings, rows

@@ -129,7 +129,8 @@ def checkpoint_name(engine: Engine) -> str:
 
 def library_versions() -> dict[str, str]:
     """The installed libraries that the numbers depend on."""
-    return {name: version(name) for name in ("torch", "torchvision", "transformers")}
+    others = {name: version(name) for name in ("torchvision", "transformers")}
+    return {"torch": torch.__version__, **others}  # with the build, such as +cu130
 
 
 def write_dump(run: Run, path: Path) -> None:

@@ -14,6 +14,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedC
 from playground.engine import Engine
 from playground.loading import SHIPPED, load_engine
 from playground.model_facts import describe_config, load_config
+from playground.patch_projection import project_by_matmul
 
 SHAPES = ("shipped", "mid", "2b")
 TOKEN_IDS = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
@@ -43,6 +44,7 @@ def load_shape(shape: str, *, device: str = "auto", dtype: str | None = None) ->
     generation = json.loads((SHIPPED / "generation_config.json").read_text(encoding="utf-8"))
     model.generation_config.eos_token_id = generation["eos_token_id"]
     model.generation_config.pad_token_id = generation["pad_token_id"]
+    project_by_matmul(model)
     return Engine(
         model=model,
         processor=AutoProcessor.from_pretrained(SHIPPED),

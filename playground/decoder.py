@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from transformers import DynamicCache
 
 from playground.capture import capture_inputs, capture_output_norms, capture_routes
@@ -28,8 +29,10 @@ from playground.records import (
     TokenProb,
 )
 from playground.tokens import token_text
+from playground.top_words import log_totals, top_words
 
-LENS_ROWS = 64  # rows of logits held at once: 39 MB in float32 at 151,936 words
+# Rows of logits held at once, as lm_head is slower on fewer: 78 MB in float32 at 151,936 words.
+LENS_ROWS = 128
 
 
 def run_decoder(
@@ -212,20 +215,19 @@ def logit_lens(
         layers: only these rows of ``output.hidden_states``; all by default.
         progress: called before every chunk; ``StageCancelled`` raised in it stops.
     """
-    model = engine.model
     wanted = range(output.num_layers + 1) if layers is None else layers
     states = [output.hidden_states[layer][list(positions)] for layer in wanted]
     rows = torch.stack(states).flatten(0, 1)
+    buffer = _lens_buffer(engine, min(len(rows), LENS_ROWS))
     ids, probs = [], []
     for start in range(0, len(rows), LENS_ROWS):
         if progress is not None:
             progress("logit lens", start, len(rows))
         with engine.exclusive():
-            chunk = rows[start : start + LENS_ROWS].to(engine.device)
-            logits = model.lm_head(model.model.language_model.norm(chunk)).float()
-            top = logits.topk(top_k)
-            ids.append(top.indices.cpu())
-            probs.append((top.values - logits.logsumexp(-1, keepdim=True)).exp().cpu())
+            logits = _lens_logits(engine, rows[start : start + LENS_ROWS], buffer)
+            values, words = top_words(logits, top_k)
+            ids.append(words.cpu())
+            probs.append((values.float() - log_totals(logits)[:, None]).exp().cpu())
     shape = (len(wanted), len(positions), top_k)
     all_ids = torch.cat(ids).reshape(shape).numpy()
     texts = {
@@ -241,6 +243,24 @@ def logit_lens(
             for row in all_ids
         ),
     )
+
+
+def _lens_buffer(engine: Engine, num_rows: int) -> torch.Tensor | None:
+    """Memory for the logits of all chunks: fresh pages for each cost as much as their top-k."""
+    head = engine.model.lm_head
+    if type(head) is not nn.Linear or head.bias is not None:
+        return None
+    return torch.empty(num_rows, len(head.weight), dtype=engine.dtype, device=head.weight.device)
+
+
+def _lens_logits(engine: Engine, states: torch.Tensor, buffer: torch.Tensor | None) -> torch.Tensor:
+    """``(rows, vocab)`` logits of ``(rows, hidden)`` states, good until the next call."""
+    model = engine.model
+    normed = model.model.language_model.norm(states.to(engine.device))
+    if buffer is None or normed.device != buffer.device:
+        logits: torch.Tensor = model.lm_head(normed)
+        return logits
+    return torch.mm(normed, model.lm_head.weight.T, out=buffer[: len(normed)])
 
 
 def track_word(

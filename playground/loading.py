@@ -32,7 +32,9 @@ from playground.hub_download import (
     fetch_from_hub,
     fetch_from_modelscope,
 )
+from playground.language import mark
 from playground.model_facts import CHECKPOINTS, describe_config, load_config
+from playground.patch_projection import project_by_matmul
 from playground.placement import (
     check_settings,
     choose_device,
@@ -75,18 +77,18 @@ def load_engine(
     source = str(source)
     target = choose_device(device)
     check_settings(dtype, attn, target)
-    report("Reading the config", 0, 1)
+    report(mark("Reading the config"), 0, 1)
     folder, revision = _find_folder(source, report)
     files = check_checkpoint(folder, source)
     model_dtype = choose_dtype(dtype, files, target, attn=attn, shipped=folder == SHIPPED)
     config = _read_config(folder, source)
-    report("Loading the processor", 0, 1)
+    report(mark("Loading the processor"), 0, 1)
     processor = _load_processor(folder, source, config)
     device_map = choose_device_map(device, target, files, model_dtype)
     model = _load_model(
         folder, source, dtype=model_dtype, attn=attn, device_map=device_map, report=report
     )
-    report("Ready", 1, 1)
+    report(mark("Ready"), 1, 1)
     return Engine(
         model=model,
         processor=processor,
@@ -184,7 +186,7 @@ def _load_model(
     device_map: str | dict[str, str] | None,
     report: Progress,
 ) -> PreTrainedModel:
-    report("Loading the weights", 0, 1)
+    report(mark("Loading the weights"), 0, 1)
     try:
         with _weight_progress(report):
             loaded: Any = AutoModelForImageTextToText.from_pretrained(
@@ -214,6 +216,7 @@ def _load_model(
     _check_loaded(loaded[1], source)
     model.eval()
     model.requires_grad_(False)
+    project_by_matmul(model)
     return model
 
 
@@ -244,7 +247,7 @@ def _weight_progress(report: Progress) -> Iterator[None]:
 
     class WeightBar(SilentBar):
         def moved(self) -> None:
-            report("Loading the weights", round(self.n), round(self.total))
+            report(mark("Loading the weights"), round(self.n), round(self.total))
 
     def make_bar(_factory: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> SilentBar:
         return WeightBar(*args, **kwargs)

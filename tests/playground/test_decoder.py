@@ -146,8 +146,9 @@ def test_a_stop_ends_the_lens_within_a_chunk(run: Run, monkeypatch: pytest.Monke
         if done:
             raise StageCancelled
 
-    heads: list[int] = []
-    hook = run.engine.model.lm_head.register_forward_hook(lambda *_: heads.append(1))
+    normed: list[int] = []
+    norm = run.engine.model.model.language_model.norm
+    hook = norm.register_forward_hook(lambda *_: normed.append(1))
     try:
         with pytest.raises(StageCancelled):
             logit_lens(run.engine, run.decoded, (0, 1, 2), 2, progress=stop)
@@ -155,7 +156,7 @@ def test_a_stop_ends_the_lens_within_a_chunk(run: Run, monkeypatch: pytest.Monke
         hook.remove()
     rows = 3 * (run.decoded.num_layers + 1)
     assert seen == [("logit lens", 0, rows), ("logit lens", 4, rows)]
-    assert len(heads) == 1
+    assert len(normed) == 1
 
 
 @pytest.fixture

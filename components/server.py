@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 
 from components.browser_module import PAGE_FILES_ROUTE
 from components.language_switch import PreferredLanguage
+from components.sessions import keep_sessions_small
 from components.theme import build_theme
 from components.web_guard import WebGuard
 
@@ -77,6 +78,7 @@ def launch(demo: gr.Blocks, css: str, options: ServerOptions, *, quiet: bool = F
         options: what the command line chose.
         quiet: print nothing.
     """
+    keep_sessions_small()
     # Routes that bypass the queue stay closed: they would bypass its limits too.
     _, address, _ = demo.queue(max_size=options.queue_size, api_open=False).launch(
         server_name=options.host,

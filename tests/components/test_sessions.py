@@ -1,0 +1,48 @@
+"""A visitor's session keeps the page's states, and no copy of the page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+import pytest
+from gradio.state_holder import SessionState
+
+from components.sessions import keep_sessions_small
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch) -> gr.Blocks:
+    # Put back afterwards: other tests run with Gradio's own sessions.
+    monkeypatch.setattr(SessionState, "__init__", SessionState.__init__)
+    with gr.Blocks(analytics_enabled=False) as demo:
+        gr.Textbox("as built", label="Text")
+        gr.State("first")
+    return demo
+
+
+def find(page: gr.Blocks, kind: type) -> Any:
+    return next(block for block in page.blocks.values() if isinstance(block, kind))
+
+
+def test_a_session_holds_states_alone(page: gr.Blocks) -> None:
+    text, state = find(page, gr.Textbox), find(page, gr.State)
+    assert len(list(SessionState(page).components)) >= 2  # what is to be got rid of
+    keep_sessions_small()
+    keep_sessions_small()
+    session = SessionState(page)
+    session._update_value_in_config(text._id, "x" * 1000)
+    assert list(session.components) == []
+    assert session[state._id] == "first"
+    session[state._id] = "second"
+    assert session[state._id] == "second"
+    assert [value for _, value, _ in session.state_components] == ["second"]
+
+
+def test_a_component_that_an_event_has_changed_stays_changed(page: gr.Blocks) -> None:
+    keep_sessions_small()
+    text = find(page, gr.Textbox)
+    session, other = SessionState(page), SessionState(page)
+    session[text._id] = gr.Textbox("changed", label="Other", render=False)
+    assert session[text._id].label == "Other"
+    assert other[text._id].label == "Text"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import playground
 from playground.errors import InputError
+from playground.language import say
 from playground.records import Clip, Picture, Prompt, Turn
 
 if TYPE_CHECKING:
@@ -53,28 +54,29 @@ def read_prompt(
     Raises:
         InputError: a value is of the wrong kind, outside its range, or there is nothing to run.
     """
-    text, system = check_text("The text", text), check_text("The system prompt", system)
-    before = read_turns(check_text("The conversation", earlier))
+    text, system = check_text(say("The text"), text), check_text(say("The system prompt"), system)
+    before = read_turns(check_text(say("The conversation"), earlier))
     pixels = None
     if max_pixels is not None and max_pixels != "":
         lowest, highest = playground.preprocess.max_pixels_range(engine)
-        pixels = check_whole("max pixels", max_pixels, low=lowest, high=highest)
+        pixels = check_whole(say("max pixels"), max_pixels, low=lowest, high=highest)
     paths = [_gallery_path(item) for item in images or ()]
     if not text.strip() and not paths and not video:
         raise InputError(
-            "There is nothing to run: no text, no image and no video.",
-            remedy="Write a question, add a picture, or choose an example.",
+            say("There is nothing to run: no text, no image and no video."),
+            remedy=say("Write a question, add a picture, or choose an example."),
         )
     if before and not text.strip():
         raise InputError(
-            "There are earlier turns, but no question after them.", remedy="Write a question."
+            say("There are earlier turns, but no question after them."),
+            remedy=say("Write a question."),
         )
     limit = playground.preprocess.MAX_MEDIA
     if len(paths) > limit:  # before reading them
         raise InputError(
-            f"The prompt has {len(paths)} images.",
-            limit=f"At most {limit} are accepted.",
-            remedy="Remove some of them.",
+            say("The prompt has {count} images.", count=len(paths)),
+            limit=say("At most {limit} are accepted.", limit=limit),
+            remedy=say("Remove some of them."),
         )
     turns = [*before, Turn("user", text)]
     largest = engine.limits.max_image_pixels
@@ -107,33 +109,45 @@ def read_turns(text: str) -> tuple[Turn, ...]:
     ]
     if first.strip() or not turns:
         raise InputError(
-            "The earlier turns do not say who speaks first.",
-            remedy="Begin each message on a new line with “User:” or “Assistant:”.",
+            say("The earlier turns do not say who speaks first."),
+            remedy=say("Begin each message on a new line with “User:” or “Assistant:”."),
         )
     if len(turns) > MAX_EARLIER:
         raise InputError(
-            f"There are {len(turns)} earlier turns.",
-            limit=f"At most {MAX_EARLIER} are accepted.",
-            remedy="Remove some of them.",
+            say("There are {count} earlier turns.", count=len(turns)),
+            limit=say("At most {limit} are accepted.", limit=MAX_EARLIER),
+            remedy=say("Remove some of them."),
         )
     for number, turn in enumerate(turns):
         if turn.role != ("user", "assistant")[number % 2]:
             raise InputError(
-                f"Earlier turn {number + 1} is the {turn.role}'s, like the one before it."
-                if number
-                else "The earlier turns begin with the assistant.",
-                remedy="Let user and assistant take turns, the user first.",
+                _who_repeats(number, turn.role),
+                remedy=say("Let user and assistant take turns, the user first."),
             )
         if not turn.text:
             raise InputError(
-                f"Earlier turn {number + 1} is empty.", remedy="Write it or remove it."
+                say("Earlier turn {number} is empty.", number=number + 1),
+                remedy=say("Write it or remove it."),
             )
     if turns[-1].role != "assistant":
         raise InputError(
-            "The last of the earlier turns has no answer.",
-            remedy="Add an “Assistant:” line, or move the question to the text.",
+            say("The last of the earlier turns has no answer."),
+            remedy=say("Add an “Assistant:” line, or move the question to the text."),
         )
     return tuple(turns)
+
+
+def _who_repeats(number: int, role: str) -> str:
+    """Which of the earlier turns, counted from 0, is not the next speaker's."""
+    if number == 0:
+        return say("The earlier turns begin with the assistant.")
+    if role == "user":
+        return say(
+            "Earlier turn {number} is the user's, like the one before it.", number=number + 1
+        )
+    return say(
+        "Earlier turn {number} is the assistant's, like the one before it.", number=number + 1
+    )
 
 
 def prompt_fingerprint(prompt: Prompt) -> str:
@@ -171,7 +185,10 @@ def check_text(name: str, value: Any) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise InputError(f"{name} is no text but {_kind(value)}.", remedy="Send a string.")
+        raise InputError(
+            say("{name} is no text but {kind}.", name=name, kind=_kind(value)),
+            remedy=say("Send a string."),
+        )
     return value
 
 
@@ -192,12 +209,19 @@ def check_number(
     bounds = _bounds(low, high)
     # bool is an int in Python, but `true` is no number that anyone meant.
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(f"{name} is no number but {_kind(value)}.", limit=bounds)
+        raise InputError(
+            say("{name} is no number but {kind}.", name=name, kind=_kind(value)), limit=bounds
+        )
     if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"{name} is {value}, which is no finite number.", limit=bounds)
+        raise InputError(
+            say("{name} is {value}, which is no finite number.", name=name, value=value),
+            limit=bounds,
+        )
     if (low is not None and value < low) or (high is not None and value > high):
         raise InputError(
-            f"{name} is {_short(value)}.", limit=bounds, remedy="Choose a value in that range."
+            say("{name} is {value}.", name=name, value=_short(value)),
+            limit=bounds,
+            remedy=say("Choose a value in that range."),
         )
     return value
 
@@ -210,39 +234,45 @@ def check_whole(name: str, value: Any, *, low: int | None = None, high: int | No
     """
     number = check_number(name, value, low=low, high=high)
     if number != int(number):
-        raise InputError(f"{name} is {_short(number)}.", limit="It must be a whole number.")
+        raise InputError(
+            say("{name} is {value}.", name=name, value=_short(number)),
+            limit=say("It must be a whole number."),
+        )
     return int(number)
 
 
 def _short(value: float) -> str:
     # A whole number of JSON may have thousands of digits, more than Python will print.
-    return f"{value:,}" if abs(value) < 10**15 else "a number of more than 15 digits"
+    return f"{value:,}" if abs(value) < 10**15 else say("a number of more than 15 digits")
 
 
 def _bounds(low: float | None, high: float | None) -> str:
     if low is not None and high is not None:
-        return f"It must lie between {low:,} and {high:,}."
+        return say("It must lie between {low:,} and {high:,}.", low=low, high=high)
     if low is not None:
-        return f"It must be at least {low:,}."
-    return "" if high is None else f"It must be at most {high:,}."
+        return say("It must be at least {low:,}.", low=low)
+    return "" if high is None else say("It must be at most {high:,}.", high=high)
 
 
 def _kind(value: Any) -> str:
     """What a client sent, without repeating it."""
     names = {
-        type(None): "empty",
-        bool: "true or false",
-        int: "a number",
-        float: "a number",
-        str: "a text",
-        list: "a list",
-        dict: "an object",
+        type(None): say("empty"),
+        bool: say("true or false"),
+        int: say("a number"),
+        float: say("a number"),
+        str: say("a text"),
+        list: say("a list"),
+        dict: say("an object"),
     }
-    return names.get(type(value), f"a {type(value).__name__}")
+    return names.get(type(value), say("a {type}", type=type(value).__name__))
 
 
 def _gallery_path(item: Any) -> str:
     path = item[0] if isinstance(item, list | tuple) and item else item
     if not isinstance(path, str):
-        raise InputError(f"An image is no file but {_kind(path)}.", remedy="Upload it again.")
+        raise InputError(
+            say("An image is no file but {kind}.", kind=_kind(path)),
+            remedy=say("Upload it again."),
+        )
     return path

@@ -9,6 +9,7 @@ from gradio.utils import get_upload_folder
 
 from components.stage_tab import user_messages
 from playground.errors import InputError
+from playground.language import say
 
 
 def refuse_addresses(component: Any) -> None:
@@ -18,7 +19,7 @@ def refuse_addresses(component: Any) -> None:
     async def move_uploads_only(path: str | Path | None) -> str | None:
         if "://" in str(path):
             with user_messages(as_html=False):
-                raise _not_uploaded("an address")
+                raise _not_uploaded(say("an address"))
         moved: str | None = await move(path)
         return moved
 
@@ -38,16 +39,18 @@ def uploaded_path(file: Any) -> str | None:
         return None
     meta = file.get("meta") if isinstance(file, dict) else None
     if not isinstance(meta, dict) or meta.get("_type") != "gradio.FileData":
-        raise _not_uploaded("a text" if isinstance(file, str) else f"a {type(file).__name__}")
+        raise _not_uploaded(
+            say("a text") if isinstance(file, str) else say("a {type}", type=type(file).__name__)
+        )
     path = Path(str(file.get("path"))).resolve()
     if not path.is_relative_to(Path(get_upload_folder()).resolve()) or not path.is_file():
-        raise _not_uploaded("something else")
+        raise _not_uploaded(say("something else"))
     return str(path)
 
 
 def _not_uploaded(found: str) -> InputError:
     return InputError(
-        f"The image is no uploaded file but {found}.",
-        limit="Paths on the server are not opened and addresses are not fetched.",
-        remedy="Upload the picture: with gradio_client, pass handle_file('picture.png').",
+        say("The image is no uploaded file but {found}.", found=found),
+        limit=say("Paths on the server are not opened and addresses are not fetched."),
+        remedy=say("Upload the picture: with gradio_client, pass handle_file('picture.png')."),
     )

@@ -23,6 +23,7 @@ from huggingface_hub.errors import (
 
 from playground.checkpoint_files import check_config
 from playground.errors import CheckpointError, PlaygroundError
+from playground.language import mark
 from playground.progress_bars import SilentBar
 from playground.records import Progress
 
@@ -52,7 +53,7 @@ def fetch_from_hub(repo_id: str, report: Progress) -> tuple[Path, str]:
     """
     cancelled: list[PlaygroundError] = []
     with _hub_errors(repo_id, cancelled):
-        report("Asking the Hub", 0, 1)
+        report(mark("Asking the Hub"), 0, 1)
         folder = Path(_download(repo_id, SMALL_FILES))
         check_config(folder, repo_id)
         commit = folder.name
@@ -93,10 +94,10 @@ def fetch_from_modelscope(source: str, report: Progress) -> tuple[Path, str]:
             remedy="Install it with: pip install modelscope",
         ) from error
     try:
-        report("Asking ModelScope", 0, 1)
+        report(mark("Asking ModelScope"), 0, 1)
         folder = modelscope_download(repo_id, allow_patterns=SMALL_FILES, ignore_patterns=IGNORED)
         check_config(Path(folder), source)
-        report("Downloading from ModelScope", 0, 1)
+        report(mark("Downloading from ModelScope"), 0, 1)
         folder = modelscope_download(
             repo_id, allow_patterns=SMALL_FILES + WEIGHT_FILES, ignore_patterns=IGNORED
         )
@@ -193,7 +194,7 @@ def _make_byte_counter(
             nonlocal ahead
             ahead = max(ahead, min(total, round(self.n / MB)))
             try:
-                report("Downloading (MB)", ahead, total)
+                report(mark("Downloading (MB)"), ahead, total)
             except PlaygroundError as error:
                 cancelled.append(error)
                 raise

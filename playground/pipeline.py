@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import playground
 from playground.errors import InputError
+from playground.language import say
 from playground.pointer import Place, still_there
 from playground.records import (
     DecoderOutput,
@@ -206,9 +207,9 @@ class RunStore:
                 self._runs.move_to_end(key)
         if run is None:
             raise InputError(
-                "This page's run is no longer held.",
-                limit=f"Recent runs share {self.max_bytes >> 20:,} MB.",
-                remedy="Press Run again.",
+                say("This page's run is no longer held."),
+                limit=say("Recent runs share {size:,} MB.", size=self.max_bytes >> 20),
+                remedy=say("Press Run again."),
             )
         return run
 

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from components.chart_style import BLUE, GREEN, GREY, HEIGHT_LARGE, ORANGE, PURPLE, base_layout
 from components.tables import format_bytes
+from playground.language import say
 
 if TYPE_CHECKING:
     from playground.model_facts import ModuleNode
@@ -43,19 +44,26 @@ def plot_module_tree(nodes: Sequence[ModuleNode]) -> go.Figure:
     """
     total = nodes[0].num_parameters
     layout = base_layout(
-        f"Where the {count_words(total)} parameters are (click a tile to go in)",
+        say(
+            "Where the {count} parameters are (click a tile to go in)",
+            count=count_words(total),
+        ),
         height=HEIGHT_LARGE,
-        alt=f"Treemap of {len(nodes)} modules by number of parameters; "
-        + ", ".join(
-            f"{node.path} {node.num_parameters / total:.0%}" for node in nodes if node.depth == 2
-        )
-        + ".",
+        alt=say(
+            "Treemap of {count} modules by number of parameters: {shares}.",
+            count=len(nodes),
+            shares=", ".join(
+                f"{node.path} {node.num_parameters / total:.0%}"
+                for node in nodes
+                if node.depth == 2
+            ),
+        ),
     )
     layout["meta"]["columns"] = {
-        "labels": "Module",
-        "parents": "Inside",
-        "values": "Parameters",
-        "customdata": ["Class", "Weights", "Memory", "Share"],
+        "labels": say("Module"),
+        "parents": say("Inside"),
+        "values": say("Parameters"),
+        "customdata": [say("Class"), say("Weights"), say("Memory"), say("Share")],
     }
     tiles = go.Treemap(
         ids=[node.path or ROOT_ID for node in nodes],
@@ -76,8 +84,9 @@ def plot_module_tree(nodes: Sequence[ModuleNode]) -> go.Figure:
             ]
             for node in nodes
         ],
-        hovertemplate="<b>%{id}</b><br>%{customdata[0]}<br>%{value:,} parameters "
-        "(%{customdata[3]}), %{customdata[2]}<br>%{customdata[1]}<extra></extra>",
+        hovertemplate="<b>%{id}</b><br>%{customdata[0]}<br>"
+        + say("%{value:,} parameters (%{customdata[3]}), %{customdata[2]}")
+        + "<br>%{customdata[1]}<extra></extra>",
         texttemplate="%{label}<br>%{customdata[3]}",
     )
     return go.Figure(tiles, layout)
@@ -93,10 +102,11 @@ def part_color(path: str) -> str:
 
 def count_words(count: int) -> str:
     """A large count in words: 1.23 million."""
-    for unit, factor in (("billion", 10**9), ("million", 10**6), ("thousand", 10**3)):
-        if count >= factor:
-            return f"{count / factor:.3g} {unit}"
-    return str(count)
+    if count >= 10**9:
+        return say("{billions:.3g} billion", billions=count / 10**9)
+    if count >= 10**6:
+        return say("{millions:.3g} million", millions=count / 10**6)
+    return say("{thousands:.3g} thousand", thousands=count / 1000) if count >= 1000 else str(count)
 
 
 def _tile_name(node: ModuleNode) -> str:
@@ -111,9 +121,9 @@ def _tile_name(node: ModuleNode) -> str:
 
 def _weight_words(node: ModuleNode) -> str:
     if node.tied_to:
-        return f"shares its weight with {node.tied_to}"
+        return say("shares its weight with {module}", module=node.tied_to)
     if not node.weights:
-        return "no weights of its own"
+        return say("no weights of its own")
     return "<br>".join(
         f"{name}: {' × '.join(str(size) for size in shape)}" for name, shape in node.weights[:6]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from components.charts.model import count_words, plot_module_tree
 from components.plotly_view import PlotlyView
 from components.stage_tab import App
 from components.tables import format_bytes, table_html
+from playground.language import say
 
 if TYPE_CHECKING:
     from playground.engine import Engine
@@ -36,11 +38,16 @@ class ModelTab:
 def build_model_tab(_app: App) -> ModelTab:
     """Build the panel inside the page's ``with gr.Tab(...)``."""
     gr.Markdown(
-        "## Model\n\nThe checkpoint behind this page, part by part: the vision tower, the merger "
-        "with its DeepStack taps, and the decoder.",
+        f"## {say('Model')}\n\n"
+        + say(
+            "The checkpoint behind this page, part by part: the vision tower, the merger with its "
+            "DeepStack taps, and the decoder."
+        ),
         elem_classes="stage-sentence",
     )
-    tree = PlotlyView(label="Modules by parameters", empty="The checkpoint is still loading.")
+    tree = PlotlyView(
+        label=say("Modules by parameters"), empty=say("The checkpoint is still loading.")
+    )
     tables = [gr.HTML() for _ in range(NUM_TABLES)]
     return ModelTab((tree, *tables))
 
@@ -48,101 +55,155 @@ def build_model_tab(_app: App) -> ModelTab:
 def fact_tables(engine: Engine) -> list[str]:
     """What one wants to know about each part, with a word on what each fact means."""
     parts = (
-        ("The checkpoint", _checkpoint_rows(engine)),
-        ("The decoder", _decoder_rows(engine)),
-        ("The vision tower", _vision_rows(engine)),
+        (say("The checkpoint"), _checkpoint_rows(engine)),
+        (say("The decoder"), _decoder_rows(engine)),
+        (say("The vision tower"), _vision_rows(engine)),
     )
-    headers = ("Fact", "Value", "What it means")
+    headers = (say("Fact"), say("Value"), say("What it means"))
     return [table_html(headers, rows, name) for name, rows in parts]
 
 
 def _checkpoint_rows(engine: Engine) -> list[tuple[str, str, str]]:
     root = playground.model_facts.module_tree(engine.model)[0]
+    memory = say("{bytes} of memory", bytes=format_bytes(root.num_bytes))
+    dtype = str(engine.dtype).removeprefix("torch.")
     return [
-        ("Source", engine.source, f"revision {engine.revision}"),
-        ("Model type", engine.facts.model_type, root.kind),
-        (
-            "Parameters",
-            count_words(root.num_parameters),
-            f"{format_bytes(root.num_bytes)} of memory",
-        ),
-        ("Dtype", str(engine.dtype).removeprefix("torch."), "of the weights and activations"),
-        ("Device", str(engine.device), "where the model runs"),
-        ("Attention", engine.attn, "the implementation that computes it"),
+        (say("Source"), engine.source, say("revision: {name}", name=engine.revision)),
+        (say("Model type"), engine.facts.model_type, root.kind),
+        (say("Parameters"), count_words(root.num_parameters), memory),
+        (say("Dtype"), dtype, say("of the weights and activations")),
+        (say("Device"), str(engine.device), say("where the model runs")),
+        (say("Attention"), engine.attn, say("the implementation that computes it")),
     ]
 
 
 def _decoder_rows(engine: Engine) -> list[tuple[str, str, str]]:
     facts = engine.facts
+    return [
+        (
+            say("Decoder layers"),
+            str(facts.num_layers),
+            say("vectors of {width:,} numbers", width=facts.hidden_size),
+        ),
+        *_attention_rows(engine),
+        (
+            "MLP",
+            f"{facts.intermediate_size:,}",
+            say("hidden numbers (of one expert, if there are any)"),
+        ),
+        ("rope_theta", f"{facts.rope_theta:,.0f}", say("base of the rotary wavelengths")),
+        (
+            say("KV cache"),
+            say("{count:,} bytes per token", count=facts.kv_bytes_per_token(engine.dtype)),
+            say(
+                "{layers} layers × 2 × {heads} heads × {width} × {size} bytes",
+                layers=facts.num_layers,
+                heads=facts.num_key_value_heads,
+                width=facts.head_dim,
+                size=engine.dtype.itemsize,
+            ),
+        ),
+        (
+            say("Context window"),
+            say("{count:,} tokens", count=facts.max_position_embeddings),
+            say("prompt and answer together"),
+        ),
+        (
+            say("Vocabulary"),
+            f"{facts.vocab_size:,}",
+            say("lm_head shares its weight with the embeddings")
+            if facts.tied_embeddings
+            else say("lm_head has a weight of its own"),
+        ),
+        *_expert_rows(engine),
+    ]
+
+
+def _attention_rows(engine: Engine) -> list[tuple[str, str, str]]:
+    facts = engine.facts
     t, h, w = facts.mrope_section
     group = facts.num_attention_heads // facts.num_key_value_heads
-    rows = [
-        ("Decoder layers", str(facts.num_layers), f"vectors of {facts.hidden_size:,} numbers"),
+    return [
         (
-            "Attention heads",
-            f"{facts.num_attention_heads} query, {facts.num_key_value_heads} key/value",
-            f"{group} query heads share one key/value head",
+            say("Attention heads"),
+            say(
+                "{query} query, {key_value} key/value",
+                query=facts.num_attention_heads,
+                key_value=facts.num_key_value_heads,
+            ),
+            say("{count} query heads share one key/value head", count=group),
         ),
-        ("head_dim", str(facts.head_dim), "numbers per query, key and value"),
-        ("MLP", f"{facts.intermediate_size:,}", "hidden numbers (of one expert, if there are any)"),
+        ("head_dim", str(facts.head_dim), say("numbers per query, key and value")),
         (
             "mrope_section",
             f"[{t}, {h}, {w}]",
-            f"of {t + h + w} rotary frequencies, {t} turn with time, {h} with height, {w} with "
-            "width" + (", interleaved" if facts.mrope_interleaved else ""),
-        ),
-        ("rope_theta", f"{facts.rope_theta:,.0f}", "base of the rotary wavelengths"),
-        (
-            "KV cache",
-            f"{facts.kv_bytes_per_token(engine.dtype):,} bytes per token",
-            f"{facts.num_layers} layers × 2 × {facts.num_key_value_heads} heads × "
-            f"{facts.head_dim} × {engine.dtype.itemsize} bytes",
-        ),
-        (
-            "Context window",
-            f"{facts.max_position_embeddings:,} tokens",
-            "prompt and answer together",
-        ),
-        (
-            "Vocabulary",
-            f"{facts.vocab_size:,}",
-            "lm_head shares its weight with the embeddings"
-            if facts.tied_embeddings
-            else "lm_head has a weight of its own",
+            say(
+                "of {count} rotary frequencies, {t} turn with time, {h} with height, {w} with "
+                "width, interleaved",
+                count=t + h + w,
+                t=t,
+                h=h,
+                w=w,
+            ),
         ),
     ]
-    if facts.is_moe:
-        words = f"{facts.num_experts_per_tok} of {facts.num_experts} work on each token"
-        rows.append(("Experts", str(facts.num_experts), words))
-    return rows
+
+
+def _expert_rows(engine: Engine) -> list[tuple[str, str, str]]:
+    facts = engine.facts
+    if not facts.is_moe:
+        return []
+    words = say(
+        "{used} of {count} work on each token",
+        used=facts.num_experts_per_tok,
+        count=facts.num_experts,
+    )
+    return [(say("Experts"), str(facts.num_experts), words)]
 
 
 def _vision_rows(engine: Engine) -> list[tuple[str, str, str]]:
     facts = engine.facts
     side = facts.num_grid_per_side
-    taps = ", ".join(str(block) for block in facts.deepstack_visual_indexes)
-    layers = ", ".join(str(layer) for layer in range(len(facts.deepstack_visual_indexes)))
     return [
         (
-            "Vision blocks",
+            say("Vision blocks"),
             str(facts.vision_depth),
-            f"vectors of {facts.vision_hidden_size:,} numbers, {facts.vision_num_heads} heads of "
-            f"{facts.vision_head_dim}",
+            say(
+                "vectors of {width:,} numbers, {heads} heads of {head_width}",
+                width=facts.vision_hidden_size,
+                heads=facts.vision_num_heads,
+                head_width=facts.vision_head_dim,
+            ),
         ),
         (
-            "Patch",
-            f"{facts.patch_size} × {facts.patch_size} pixels",
-            f"{facts.temporal_patch_size} frames deep; {facts.merge_size} × {facts.merge_size} "
-            f"patches become one token of {facts.token_pixels} × {facts.token_pixels} pixels",
+            say("Patch"),
+            say("{side} × {side} pixels", side=facts.patch_size),
+            say(
+                "{frames} frames deep; {merge} × {merge} patches become one token of "
+                "{side} × {side} pixels",
+                frames=facts.temporal_patch_size,
+                merge=facts.merge_size,
+                side=facts.token_pixels,
+            ),
         ),
         (
-            "Position grid",
+            say("Position grid"),
             f"{side} × {side}",
-            f"{facts.num_position_embeddings:,} learned positions, interpolated to each picture",
+            say(
+                "{count:,} learned positions, interpolated to each picture",
+                count=facts.num_position_embeddings,
+            ),
         ),
         (
             "DeepStack",
-            f"after blocks {taps}",
-            f"added after decoder layers {layers}; all counted from 0",
+            say("after blocks {blocks}", blocks=_listed(facts.deepstack_visual_indexes)),
+            say(
+                "added after decoder layers {layers}; all counted from 0",
+                layers=_listed(range(len(facts.deepstack_visual_indexes))),
+            ),
         ),
     ]
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(str(number) for number in numbers)

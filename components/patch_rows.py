@@ -10,6 +10,7 @@ import numpy as np
 import playground
 from components.charts.token_labels import span_name
 from components.pictures import image_uri, picture_html
+from playground.language import say
 
 if TYPE_CHECKING:
     from playground.records import ModelInputs, VisualSpan
@@ -31,14 +32,19 @@ def numbered_picture_html(inputs: ModelInputs, number: int, pixels: np.ndarray) 
     span = inputs.spans[number]
     has_numbers = span.num_patches <= MAX_NUMBERED
     name = span_name(inputs, span)
+    if has_numbers:
+        alt = say("{name} under its patch grid, each patch with the number of its row", name=name)
+        caption = say("The number on a patch is its row.")
+    else:
+        alt = say("{name} under its patch grid", name=name)
+        caption = say(
+            "{count:,} patches are too fine for numbers: point at one to see its row in the list.",
+            count=span.num_patches,
+        )
     figure = picture_html(
         pixels,
-        alt=f"{name} under its patch grid"
-        + (", each patch with the number of its row" if has_numbers else ""),
-        caption="The number on a patch is its row."
-        if has_numbers
-        else f"{span.num_patches:,} patches are too fine for numbers: point at one to see its row "
-        "in the list.",
+        alt=alt,
+        caption=caption,
         grid=(span.grid_h, span.grid_w),
         max_side=PICTURE_SIDE,
         span=number,
@@ -84,18 +90,32 @@ def row_list_html(inputs: ModelInputs, number: int, pixels: np.ndarray, row: int
         f'<i style="--at:{n / max(1, count - 1):.5f}"></i><span>{down}, {across}</span></li>'
         for n, (down, across) in enumerate(places.tolist())
     )
-    shown = f"rows {span.patch_start + first:,} to {span.patch_start + last - 1:,}"
-    words = f"{shown} of {html.escape(span_name(inputs, span))}" + (
-        ""
-        if count == span.num_patches
-        else f" (of {span.num_patches:,}), from just above the chosen one"
+    words = html.escape(_listed_words(inputs, span, first, last))
+    head = (
+        f"<b>{say('row')}</b><span>{say('its pixels, line after line')}</span>"
+        f"<span>{say('patch row, column')}</span>"
     )
     return (
-        f'<div class="pg-rows"><p class="pg-rows-head"><b>row</b><span>its pixels, line after '
-        f"line</span><span>patch row, column</span></p>"
+        f'<div class="pg-rows"><p class="pg-rows-head">{head}</p>'
         f'<ol class="pg-scroll" data-pointer tabindex="0" aria-label="{words}" '
         f"style=\"--rows:url('{image_uri(colors, max_side=max(colors.shape), exact=False)}');"
         f'--count:{count}">{items}</ol><p class="pg-more">{words}</p></div>'
+    )
+
+
+def _listed_words(inputs: ModelInputs, span: VisualSpan, first: int, last: int) -> str:
+    """Which rows are listed; ``first`` and one past the ``last`` are counted within the span."""
+    places = {
+        "first": span.patch_start + first,
+        "last": span.patch_start + last - 1,
+        "name": span_name(inputs, span),
+    }
+    if last - first == span.num_patches:
+        return say("rows {first:,} to {last:,} of {name}", **places)
+    return say(
+        "rows {first:,} to {last:,} of {name} (of {total:,}), from just above the chosen one",
+        total=span.num_patches,
+        **places,
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import playground
 from components.strips import visible
+from playground.language import mark, say
 
 if TYPE_CHECKING:
     from playground.tokens import Cluster, Spelling
@@ -22,12 +23,13 @@ def spelling_html(spelling: Spelling) -> str:
     clusters = spelling.clusters[:MAX_CLUSTERS]
     items = "".join(_cluster_html(cluster) for cluster in clusters)
     rest = len(spelling.clusters) - len(clusters)
-    more = f'<li class="pg-more">… and {rest:,} more</li>' if rest else ""
-    names = "".join(f"<span>{name}</span>" for name in ("characters", "bytes", "token ids"))
+    more = f'<li class="pg-more">{say("… and {rest:,} more", rest=rest)}</li>' if rest else ""
+    names = (say("characters"), say("bytes"), say("token ids"))
     return (
-        f'<div class="pg-spelling"><div class="pg-spelling-names" aria-hidden="true">{names}</div>'
-        f'<ol class="pg-clusters" aria-label="Characters, bytes and tokens">{items}{more}</ol>'
-        "</div>"
+        '<div class="pg-spelling"><div class="pg-spelling-names" aria-hidden="true">'
+        + "".join(f"<span>{name}</span>" for name in names)
+        + f'</div><ol class="pg-clusters" aria-label="{say("Characters, bytes and tokens")}" '
+        f'translate="no">{items}{more}</ol></div>'
     )
 
 
@@ -64,21 +66,32 @@ def _part(name: str, width: int, text: str) -> str:
 
 
 def _cluster_words(cluster: Cluster) -> str:
-    return (
-        f"{visible(cluster.characters)}: {_count(len(cluster.characters), 'character')}, "
-        f"{_count(cluster.num_bytes, 'byte')}, {_count(len(cluster.ids), 'token')}"
+    return say(
+        "{text}: {characters}, {bytes}, {tokens}",
+        text=visible(cluster.characters),
+        characters=_characters(len(cluster.characters)),
+        bytes=_bytes(cluster.num_bytes),
+        tokens=_tokens(len(cluster.ids)),
     )
 
 
-def _count(number: int, name: str) -> str:
-    return f"{number:,} {name}" if number == 1 else f"{number:,} {name}s"
+def _characters(count: int) -> str:
+    return say("1 character") if count == 1 else say("{count:,} characters", count=count)
+
+
+def _bytes(count: int) -> str:
+    return say("1 byte") if count == 1 else say("{count:,} bytes", count=count)
+
+
+def _tokens(count: int) -> str:
+    return say("1 token") if count == 1 else say("{count:,} tokens", count=count)
 
 
 def count_words(spelling: Spelling) -> str:
     """How many characters, bytes and tokens, and which of the two surprises are in it."""
     counts = (
-        f"{_count(len(spelling.spelled), 'character')} = "
-        f"{_count(spelling.num_bytes, 'byte')} = {_count(len(spelling.ids), 'token')}"
+        f"{_characters(len(spelling.spelled))} = "
+        f"{_bytes(spelling.num_bytes)} = {_tokens(len(spelling.ids))}"
     )
     split = [cluster for cluster in spelling.clusters if len(cluster.raws) > 1]
     joined = [
@@ -88,19 +101,32 @@ def count_words(spelling: Spelling) -> str:
     ]
     facts = []
     if split:
-        most = max(split, key=lambda cluster: len(cluster.raws))
-        facts.append(
-            f"{visible(most.characters)} takes {len(most.raws)} tokens, none of which is a "
-            "character by itself"
-            if len(most.characters) == 1
-            else f"the tokens of {visible(most.characters)} cut through its characters"
-        )
+        facts.append(_split_words(max(split, key=lambda cluster: len(cluster.raws))))
     if joined:
         longest = max(joined, key=lambda cluster: len(cluster.characters))
         facts.append(
-            f"{visible(longest.characters)} is one token for {len(longest.characters)} characters"
+            say(
+                "{text} is one token for {count} characters",
+                text=visible(longest.characters),
+                count=len(longest.characters),
+            )
         )
-    return f"{counts}; {' and '.join(facts)}." if facts else f"{counts}."
+    if not facts:
+        return say("{counts}.", counts=counts)
+    if len(facts) == 1:
+        return say("{counts}; {fact}.", counts=counts, fact=facts[0])
+    return say("{counts}; {first} and {second}.", counts=counts, first=facts[0], second=facts[1])
+
+
+def _split_words(cluster: Cluster) -> str:
+    text = visible(cluster.characters)
+    if len(cluster.characters) > 1:
+        return say("the tokens of {text} cut through its characters", text=text)
+    return say(
+        "{text} takes {count} tokens, none of which is a character by itself",
+        text=text,
+        count=len(cluster.raws),
+    )
 
 
 # ------------------------------------------------------------------------------- the gallery
@@ -122,50 +148,86 @@ def _explain_counts(_tokenizer: Any, spellings: list[Spelling]) -> str:
 def _explain_accents(tokenizer: Any, spellings: list[Spelling]) -> str:
     composed, decomposed = spellings
     form = playground.tokens.normalizer_name(tokenizer)
-    same = composed.ids == decomposed.ids
-    way = f"This tokenizer's normaliser is {form}" if form else "This tokenizer has no normaliser"
-    verdict = "both spellings give the same ids" if same else "the two spellings give other ids"
-    typed = len(decomposed.text)
-    return (
-        f"“é” can be one character (U+00E9) or an e and an accent (U+0065 U+0301). {way}: "
-        f"{verdict}. The second text was typed with {typed} characters, its tokens spell "
-        f"{len(decomposed.spelled)}."
+    verdict = (
+        say("both spellings give the same ids")
+        if composed.ids == decomposed.ids
+        else say("the two spellings give other ids")
     )
+    words = (
+        say(
+            "“é” can be one character (U+00E9) or an e and an accent (U+0065 U+0301). This "
+            "tokenizer's normaliser is {form}: {verdict}.",
+            form=form,
+            verdict=verdict,
+        )
+        if form
+        else say(
+            "“é” can be one character (U+00E9) or an e and an accent (U+0065 U+0301). This "
+            "tokenizer has no normaliser: {verdict}.",
+            verdict=verdict,
+        )
+    )
+    typed = say(
+        "The second text was typed with {typed} characters, its tokens spell {spelled}.",
+        typed=len(decomposed.text),
+        spelled=len(decomposed.spelled),
+    )
+    return f"{words} {typed}"
 
 
 def _explain_emoji(_tokenizer: Any, spellings: list[Spelling]) -> str:
     family = spellings[-1]
-    return (
-        f"One picture on the screen may be several characters: the last one is "
-        f"{len(family.spelled)} (joined by U+200D), {family.num_bytes} bytes and "
-        f"{len(family.ids)} tokens."
+    return say(
+        "One picture on the screen may be several characters: the last one is {characters} "
+        "(joined by U+200D), {bytes} bytes and {tokens} tokens.",
+        characters=len(family.spelled),
+        bytes=family.num_bytes,
+        tokens=len(family.ids),
     )
 
 
 def _explain_spaces(_tokenizer: Any, spellings: list[Spelling]) -> str:
     bare, spaced = spellings
-    known = bare.ids[0] != spaced.ids[0]
-    verdict = "are different tokens" if known else "begin with the same token"
-    return (
-        f"The space belongs to the word that follows: “image” and “␣image” {verdict} "
-        f"({', '.join(map(str, bare.ids))} and {', '.join(map(str, spaced.ids))})."
+    ids = {
+        "first": ", ".join(map(str, bare.ids)),
+        "second": ", ".join(map(str, spaced.ids)),
+    }
+    if bare.ids[0] == spaced.ids[0]:
+        return say(
+            "The space belongs to the word that follows: “image” and “␣image” begin with the same "
+            "token ({first} and {second}).",
+            **ids,
+        )
+    return say(
+        "The space belongs to the word that follows: “image” and “␣image” are different tokens "
+        "({first} and {second}).",
+        **ids,
     )
 
 
 def _explain_digits(_tokenizer: Any, spellings: list[Spelling]) -> str:
     (number,) = spellings
     digits, tokens = len(number.spelled), len(number.ids)
-    way = "a number is read digit by digit" if digits == tokens else "digits are read in groups"
-    return f"{digits} digits are {tokens} tokens: {way}."
+    if digits == tokens:
+        return say(
+            "{digits} digits are {tokens} tokens: a number is read digit by digit.",
+            digits=digits,
+            tokens=tokens,
+        )
+    return say(
+        "{digits} digits are {tokens} tokens: digits are read in groups.",
+        digits=digits,
+        tokens=tokens,
+    )
 
 
 SAMPLES = (
-    Sample("零点几个字: less than a character", ("零点几个字",), _explain_counts),
-    Sample("A token of many characters", ("Describe this image.",), _explain_counts),
-    Sample("Spaces belong to words", ("image", " image"), _explain_spaces),
-    Sample("Emoji", ("🙂", "👩\u200d🚀"), _explain_emoji),
-    Sample("Accents", ("caf\u00e9", "cafe\u0301"), _explain_accents),
-    Sample("Numbers", ("1024",), _explain_digits),
+    Sample(mark("零点几个字: less than a character"), ("零点几个字",), _explain_counts),
+    Sample(mark("A token of many characters"), ("Describe this image.",), _explain_counts),
+    Sample(mark("Spaces belong to words"), ("image", " image"), _explain_spaces),
+    Sample(mark("Emoji"), ("🙂", "👩\u200d🚀"), _explain_emoji),
+    Sample(mark("Accents"), ("caf\u00e9", "cafe\u0301"), _explain_accents),
+    Sample(mark("Numbers"), ("1024",), _explain_digits),
 )
 
 
@@ -180,6 +242,6 @@ def _sample_html(tokenizer: Any, sample: Sample) -> str:
     drawn = "".join(spelling_html(spelling) for spelling in spellings)
     words = html.escape(sample.explain(tokenizer, spellings))
     return (
-        f'<section class="pg-sample"><h4>{html.escape(sample.title)}</h4>{drawn}'
+        f'<section class="pg-sample"><h4>{html.escape(say(sample.title))}</h4>{drawn}'
         f'<p class="pg-fact">{words}</p></section>'
     )

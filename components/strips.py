@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from components.chart_style import BLUE, GREEN, GREY, ORANGE, PURPLE, ROLE_COLORS
+from playground.language import mark, say
 
 if TYPE_CHECKING:
     from playground.records import ModelInputs, Token, TokenStep, VisualSpan
@@ -23,13 +24,24 @@ KIND_MARKS = {"text": "", "special": "◆", "image": "▦", "video": "▶"}
 # What a cache did with a token; views.css gives each label a mark of its own.
 LABEL_COLORS = {"reused": GREEN, "computed": BLUE, "stored": GREY}
 LABEL_NAMES = {
-    "reused": "reused from the cache",
-    "computed": "computed",
-    "stored": "stored, not reused",
+    "reused": mark("reused from the cache"),
+    "computed": mark("computed"),
+    "stored": mark("stored, not reused"),
 }
-KIND_NAMES = {"text": "text", "special": "special token", "image": "image", "video": "video"}
+KIND_NAMES = {
+    "text": mark("text"),
+    "special": mark("special token"),
+    "image": mark("image"),
+    "video": mark("video"),
+}
+ROLE_NAMES = {
+    "system": mark("system"),
+    "user": mark("user"),
+    "assistant": mark("assistant"),
+    "template": mark("template"),
+}
 TYPED_MARK = "✎"
-TYPED_NAME = "special token that was typed, kept as text"
+TYPED_NAME = mark("special token that was typed, kept as text")
 
 _VISIBLE = {" ": "␣", "\n": "⏎", "\r": "␍", "\t": "⇥"}
 # Controls, zero-width and direction marks. A joiner (U+200D) stays: emoji are made with it.
@@ -116,15 +128,16 @@ def sequence_strip_html(
     chips = "".join(_run_chip(run, names.get(run.start)) for run in runs[:MAX_CHIPS])
     if len(runs) > MAX_CHIPS:
         rest = inputs.num_tokens - runs[MAX_CHIPS].start
-        chips += f'<li class="pg-chip pg-rest">… {rest:,} more tokens</li>'
+        more = say("… {rest:,} more tokens", rest=rest)
+        chips += f'<li class="pg-chip pg-rest">{more}</li>'
     kinds = [kind for kind in KIND_MARKS if any(run.first.kind == kind for run in runs)]
     used = list(dict.fromkeys(label for label in labels or () if label))
     legend = _kind_legend(kinds, bool(typed)) if labels is None else _label_legend(used)
+    name = say("{count:,} tokens in order", count=inputs.num_tokens)
     return (
         f'<div class="pg-strip-box"{" data-pointer" if pointed else ""} '
         f'style="{_color_variables()}">{legend}'
-        f'<ol class="pg-strip" aria-label="{inputs.num_tokens:,} tokens in order">{chips}</ol>'
-        "</div>"
+        f'<ol class="pg-strip" aria-label="{name}">{chips}</ol></div>'
     )
 
 
@@ -135,20 +148,20 @@ def _color_variables() -> str:
 
 def _kind_legend(kinds: Iterable[str], typed: bool = False) -> str:
     items = "".join(
-        f'<li class="pg-chip pg-{kind}">{_mark(kind)}{KIND_NAMES[kind]}</li>' for kind in kinds
+        f'<li class="pg-chip pg-{kind}">{_mark(kind)}{say(KIND_NAMES[kind])}</li>' for kind in kinds
     )
     if typed:
-        items += f'<li class="pg-chip pg-typed">{_sign(TYPED_MARK)}{TYPED_NAME}</li>'
-    return f'<ul class="pg-legend" aria-label="Kinds of tokens">{items}</ul>'
+        items += f'<li class="pg-chip pg-typed">{_sign(TYPED_MARK)}{say(TYPED_NAME)}</li>'
+    return f'<ul class="pg-legend" aria-label="{say("Kinds of tokens")}">{items}</ul>'
 
 
 def _label_legend(labels: Iterable[str]) -> str:
     items = "".join(
         f'<li class="pg-chip" data-label="{html.escape(label)}">'
-        f"{html.escape(LABEL_NAMES.get(label, label))}</li>"
+        f"{html.escape(say(LABEL_NAMES.get(label, label)))}</li>"
         for label in labels
     )
-    return f'<ul class="pg-legend" aria-label="What the marks mean">{items}</ul>'
+    return f'<ul class="pg-legend" aria-label="{say("What the marks mean")}">{items}</ul>'
 
 
 def _mark(kind: str) -> str:
@@ -161,34 +174,46 @@ def _sign(mark: str) -> str:
 
 def _run_chip(run: TokenRun, typed: str | None = None) -> str:
     token = run.first
-    words = visible(token.text)
-    place = f"index {run.start}"
+    words, spoken = visible(token.text), ' translate="no"'
     if run.span is not None:
-        words = _span_words(run, run.span)
-        place = f"index {run.start} to {run.end - 1}"
-    details = [place, f"id {token.id}"]
-    if token.kind == "text":
-        details.append(f"bytes {token.raw.hex(' ').upper()}")
-    details += [token.role, KIND_NAMES[token.kind], *([run.label] if run.label else [])]
-    if typed is not None:
-        details.append(f"part of {typed}, which was typed and stays text")
+        words, spoken = _span_words(run, run.span), ""
     label = f' data-label="{html.escape(run.label)}"' if run.label else ""
-    kind, mark = (token.kind, _mark(token.kind)) if typed is None else ("typed", _sign(TYPED_MARK))
+    kind, sign = (token.kind, _mark(token.kind)) if typed is None else ("typed", _sign(TYPED_MARK))
     return (
-        f'<li class="pg-chip pg-{kind}" data-start="{run.start}" '
-        f'data-end="{run.end}"{label} title="{html.escape(" · ".join(details))}">'
-        f"{mark}{html.escape(words)}</li>"
+        f'<li class="pg-chip pg-{kind}" data-start="{run.start}" data-end="{run.end}"{label} '
+        f'title="{html.escape(_run_details(run, typed))}"{spoken}>{sign}{html.escape(words)}</li>'
     )
+
+
+def _run_details(run: TokenRun, typed: str | None) -> str:
+    """Index, id, bytes, role and kind: what comes up when a chip is pointed at."""
+    token = run.first
+    details = [say("index {start}", start=run.start), f"id {token.id}"]
+    if run.span is not None:
+        details[0] = say("index {start} to {last}", start=run.start, last=run.end - 1)
+    if token.kind == "text":
+        details.append(say("bytes {shown}", shown=token.raw.hex(" ").upper()))
+    details += [say(ROLE_NAMES[token.role]), say(KIND_NAMES[token.kind])]
+    if run.label:
+        details.append(say(LABEL_NAMES.get(run.label, run.label)))
+    if typed is not None:
+        details.append(say("part of {typed}, which was typed and stays text", typed=typed))
+    return " · ".join(details)
 
 
 def _span_words(run: TokenRun, span: VisualSpan) -> str:
     """``64 × <|image_pad|>  8 × 8, image 1``; across × down; left out for a part."""
-    place = f"{span.kind} {span.media_index + 1}"
+    place = say("image {number}", number=span.media_index + 1)
     if span.kind == "video":
-        place += f", frame pair {span.frame + 1}"
-    whole = (run.start, run.end) == (span.start, span.end)
-    grid = f"{span.merged_w} × {span.merged_h}, " if whole else "part of "
-    return f"{run.end - run.start} × {run.first.text}\u2002{grid}{place}"
+        place = say(
+            "video {number}, frame pair {pair}", number=span.media_index + 1, pair=span.frame + 1
+        )
+    tokens = f"{run.end - run.start} × {run.first.text}\u2002"
+    if (run.start, run.end) == (span.start, span.end):
+        return tokens + say(
+            "{across} × {down}, {place}", across=span.merged_w, down=span.merged_h, place=place
+        )
+    return tokens + say("part of {whole}", whole=place)
 
 
 # ------------------------------------------------------------------------------ the template
@@ -221,12 +246,13 @@ def _split_messages(text: str) -> Iterator[str]:
 def _message_html(message: str, kinds: Mapping[str, str]) -> str:
     header = re.match(r"<\|im_start\|>(\w+)", message)
     role = header.group(1) if header and header.group(1) in ROLE_COLORS else "template"
-    open_end = header is not None and "<|im_end|>" not in message
-    name = f"{role} — the model goes on from here" if open_end else role
+    name = say(ROLE_NAMES[role])
+    if header is not None and "<|im_end|>" not in message:
+        name = say("{role} — the model goes on from here", role=name)
     body = _mark_specials(message, kinds)
     return (
         f'<section class="pg-message pg-role-{role}"><p class="pg-role">{name}</p>'
-        f'<div class="pg-message-text">{body}</div></section>'
+        f'<div class="pg-message-text" translate="no">{body}</div></section>'
     )
 
 
@@ -244,9 +270,12 @@ def _mark_specials(text: str, kinds: Mapping[str, str]) -> str:
 def _special_chip(text: str, kind: str) -> str:
     if kind != "typed":
         return f'<span class="pg-chip pg-{kind}">{_mark(kind)}{html.escape(text)}</span>'
+    title = say(
+        "special token that was typed, kept as text: a zero-width space after its first "
+        "character keeps it from being taken as one"
+    )
     return (
-        f'<span class="pg-chip pg-typed" title="{TYPED_NAME}: a zero-width space after its first '
-        f'character keeps it from being taken as one">{_sign(TYPED_MARK)}'
+        f'<span class="pg-chip pg-typed" title="{title}">{_sign(TYPED_MARK)}'
         f"{html.escape(visible(text))}</span>"
     )
 
@@ -262,10 +291,10 @@ def _text_lines(text: str) -> str:
 
 # Lower bound of the probability, CSS class, words.
 PROBABILITY_BANDS = (
-    (0.9, "pg-sure", "90 % or more"),
+    (0.9, "pg-sure", mark("90 % or more")),
     (0.5, "pg-likely", "50–90 %"),
     (0.2, "pg-unsure", "20–50 %"),
-    (0.0, "pg-unlikely", "under 20 %"),
+    (0.0, "pg-unlikely", mark("under 20 %")),
 )
 
 
@@ -277,12 +306,12 @@ def probability_class(prob: float) -> str:
 def probability_legend_html() -> str:
     """What the backgrounds of `token_chips_html` mean."""
     items = "".join(
-        f'<li class="pg-token {name}">{html.escape(words)}</li>'
+        f'<li class="pg-token {name}">{html.escape(say(words))}</li>'
         for _, name, words in PROBABILITY_BANDS
     )
     return (
         f'<div class="pg-token-legend" style="{_token_colors()}">'
-        "<span>Probability before the filters:</span>"
+        f"<span>{say('Probability before the filters:')}</span>"
         f'<ul class="pg-legend">{items}</ul></div>'
     )
 
@@ -302,7 +331,7 @@ def token_chips_html(steps: Sequence[TokenStep], *, mark: int | None = None) -> 
         mark: a step to point out, such as the first divergence.
     """
     chips = "".join(_step_chip(index, step, index == mark) for index, step in enumerate(steps))
-    return f'<p class="pg-generated" style="{_token_colors()}">{chips}</p>'
+    return f'<p class="pg-generated" translate="no" style="{_token_colors()}">{chips}</p>'
 
 
 def _token_colors() -> str:
@@ -312,9 +341,14 @@ def _token_colors() -> str:
 def _step_chip(index: int, step: TokenStep, marked: bool) -> str:
     raw = raw_probability(step)
     name = probability_class(raw)
-    title = (
-        f"step {index + 1} · id {step.id} · before the filters {raw:.1%} · "
-        f"after them {step.prob:.1%} · entropy {step.entropy:.2f} nats"
+    title = say(
+        "step {number} · id {id} · before the filters {raw:.1%} · after them {prob:.1%} · "
+        "entropy {entropy:.2f} nats",
+        number=index + 1,
+        id=step.id,
+        raw=raw,
+        prob=step.prob,
+        entropy=step.entropy,
     )
     marked_class = " pg-diverges" if marked else ""
     text = visible(step.text).replace("␣", " ").replace("⏎", "⏎\n")

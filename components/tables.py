@@ -8,7 +8,15 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from components.strips import TYPED_MARK, fold_tokens, typed_tokens, visible
+from components.strips import (
+    KIND_NAMES,
+    ROLE_NAMES,
+    TYPED_MARK,
+    fold_tokens,
+    typed_tokens,
+    visible,
+)
+from playground.language import mark, say
 
 if TYPE_CHECKING:
     import torch
@@ -75,7 +83,7 @@ def table_html(
         for number, row in enumerate(shown)
     )
     if len(body) > len(shown):
-        rest = f"… and {len(body) - len(shown):,} more rows"
+        rest = say("… and {rest:,} more rows", rest=len(body) - len(shown))
         lines += f'<tr><td class="pg-more" colspan="{len(headers)}">{rest}</td></tr>'
     title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
     label = html.escape(caption or "Table")
@@ -121,12 +129,20 @@ def format_bytes(num_bytes: int) -> str:
     for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if num_bytes >= factor:
             return f"{num_bytes / factor:,.1f} {unit}"
-    return f"{num_bytes} bytes"
+    return say("{num_bytes} bytes", num_bytes=num_bytes)
 
 
 # ----------------------------------------------------------------------------------- tokens
 
-TOKEN_HEADERS = ("Index", "Id", "Piece", "Bytes", "Characters", "Role", "Kind")
+TOKEN_HEADERS = (
+    mark("Index"),
+    mark("Id"),
+    mark("Piece"),
+    mark("Bytes"),
+    mark("Characters"),
+    mark("Role"),
+    mark("Kind"),
+)
 
 
 def tokens_table(inputs: ModelInputs, typed: Sequence[TypedSpecial] = ()) -> str:
@@ -150,16 +166,16 @@ def tokens_table(inputs: ModelInputs, typed: Sequence[TypedSpecial] = ()) -> str
                 Mono(f"{count} × {token.text}" if count > 1 else visible(token.text)),
                 Mono(token.raw.hex(" ").upper() if not token.special else "–"),
                 characters,
-                token.role,
-                f"{TYPED_MARK} text: typed {names[run.start]}"
+                say(ROLE_NAMES[token.role]),
+                f"{TYPED_MARK} {say('text: typed {name}', name=names[run.start])}"
                 if run.start in names
-                else token.kind,
+                else say(KIND_NAMES[token.kind]),
             ]
         )
     return table_html(
-        TOKEN_HEADERS,
+        [say(header) for header in TOKEN_HEADERS],
         rows,
-        f"The sequence, {inputs.num_tokens:,} tokens",
+        say("The sequence, {count:,} tokens", count=inputs.num_tokens),
         right=(1,),
         tokens=[(run.start, run.end) for run in runs],
     )
@@ -181,21 +197,21 @@ def _characters(inputs: ModelInputs, index: int) -> str:
     if not shared:
         return str(count)
     character = inputs.expanded_prompt[token.char_start : token.char_end]
-    return f"part of {visible(character)}"
+    return say("part of {whole}", whole=visible(character))
 
 
 # ---------------------------------------------------------------------------------- tensors
 
 TENSOR_HEADERS = (
-    "Name",
-    "Shape",
-    "Dtype",
-    "Device",
-    "Min",
-    "Mean",
-    "Max",
-    "Size",
-    "First values",
+    mark("Name"),
+    mark("Shape"),
+    mark("Dtype"),
+    mark("Device"),
+    mark("Min"),
+    mark("Mean"),
+    mark("Max"),
+    mark("Size"),
+    mark("First values"),
 )
 PEEKED_VALUES = 4
 
@@ -208,7 +224,8 @@ def tensors_table(inputs: ModelInputs, device: str = "cpu") -> str:
         device: where they are sent for the forward pass.
     """
     rows = [_tensor_row(name, tensor, device) for name, tensor in inputs.tensors.items()]
-    return table_html(TENSOR_HEADERS, rows, "What model.forward is given", right=(7,))
+    headers = [say(header) for header in TENSOR_HEADERS]
+    return table_html(headers, rows, say("What model.forward is given"), right=(7,))
 
 
 def _tensor_row(name: str, tensor: torch.Tensor, device: str) -> list[Cell | Mono]:

@@ -17,8 +17,9 @@ from components.chart_style import (
     HEIGHT_SMALL,
     base_layout,
 )
+from playground.language import mark, say
 
-CHANNELS = ("red", "green", "blue")
+CHANNELS = (mark("red"), mark("green"), mark("blue"))
 CHANNEL_COLORS = ("#c8443c", GREEN, BLUE)
 TILE_GAP = 2  # empty cells between the tiles of a patch
 
@@ -33,13 +34,16 @@ def plot_histograms(edges: np.ndarray, counts: np.ndarray, title: str, x_title: 
         x_title: what the values are.
     """
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1) * 100
-    spread = ", ".join(
-        f"{name} {_range_words(edges[c], counts[c])}" for c, name in enumerate(CHANNELS)
-    )
+    names = [say(name) for name in CHANNELS]
     layout = base_layout(
         title,
         height=HEIGHT_MEDIUM,
-        alt=f"Bars of the share of pixels per value, one row per channel; values from {spread}.",
+        alt=say(
+            "Bars of the share of pixels per value, one row per channel; values from {spread}.",
+            spread=", ".join(
+                f"{name} {_range_words(edges[c], counts[c])}" for c, name in enumerate(names)
+            ),
+        ),
         x_title=x_title,
     )
     layout |= {"bargap": 0, "showlegend": False}
@@ -49,7 +53,7 @@ def plot_histograms(edges: np.ndarray, counts: np.ndarray, title: str, x_title: 
         "zeroline": False,
     }
     traces = []
-    for channel, name in enumerate(CHANNELS):
+    for channel, name in enumerate(names):
         top = 1 - channel * 0.345
         layout[f"yaxis{channel + 1 if channel else ''}"] = {
             "title": {"text": f"{name}, %"},
@@ -66,7 +70,10 @@ def plot_histograms(edges: np.ndarray, counts: np.ndarray, title: str, x_title: 
                 yaxis=f"y{channel + 1 if channel else ''}",
                 name=name,
                 marker={"color": CHANNEL_COLORS[channel], "line": {"width": 0}},
-                hovertemplate=f"{name} about %{{x:.4g}}: %{{y:.3g}} % of the pixels<extra></extra>",
+                hovertemplate=say(
+                    "{channel} about %{{x:.4g}}: %{{y:.3g}} % of the pixels", channel=name
+                )
+                + "<extra></extra>",
             )
         )
     return go.Figure(traces, layout)
@@ -75,8 +82,9 @@ def plot_histograms(edges: np.ndarray, counts: np.ndarray, title: str, x_title: 
 def _range_words(edges: np.ndarray, counts: np.ndarray) -> str:
     used = np.flatnonzero(counts)
     if not len(used):
-        return "none"
-    return f"{edges[used[0]]:.3g} to {edges[used[-1] + 1]:.3g}"
+        return say("none")
+    low, high = edges[used[0]], edges[used[-1] + 1]
+    return say("{low:.3g} to {high:.3g}", low=low, high=high)
 
 
 def plot_patch(values: np.ndarray, row: int, frames: Sequence[str]) -> go.Figure:
@@ -90,16 +98,27 @@ def plot_patch(values: np.ndarray, row: int, frames: Sequence[str]) -> go.Figure
     num_channels, num_frames, size, _ = values.shape
     step = size + TILE_GAP
     low, high = float(values.min()), float(values.max())
+    sizes = {"frames": num_frames, "channels": num_channels, "size": size}
     layout = base_layout(
-        f"Row {row:,}: {num_frames} frames × {num_channels} channels × {size} × {size} numbers",
+        say(
+            "Row {row:,}: {frames} frames × {channels} channels × {size} × {size} numbers",
+            row=row,
+            **sizes,
+        ),
         height=HEIGHT_MEDIUM,
-        alt=f"{num_frames * num_channels} heat maps of {size} by {size} values from {low:.3g} to "
-        f"{high:.3g}: the columns are red, green and blue, the rows are the frames.",
+        alt=say(
+            "{count} heat maps of {size} by {size} values from {low:.3g} to {high:.3g}: the "
+            "columns are red, green and blue, the rows are the frames.",
+            count=num_frames * num_channels,
+            size=size,
+            low=low,
+            high=high,
+        ),
     )
     hidden = {"showgrid": False, "zeroline": False, "constrain": "domain"}
     layout["xaxis"] |= hidden | {
         "tickvals": [channel * step + (size - 1) / 2 for channel in range(num_channels)],
-        "ticktext": list(CHANNELS),
+        "ticktext": [say(name) for name in CHANNELS],
         "side": "top",
     }
     layout["yaxis"] |= hidden | {
@@ -113,26 +132,30 @@ def plot_patch(values: np.ndarray, row: int, frames: Sequence[str]) -> go.Figure
         "cmid": 0,
         "cmin": min(-1.0, low),
         "cmax": max(1.0, high),
-        "colorbar": {"title": {"text": "value"}},
+        "colorbar": {"title": {"text": say("value")}},
     }
     down, across = np.mgrid[0:size, 0:size].astype(np.uint8)
     place = np.stack([down, across], axis=-1)
-    traces = [
-        go.Heatmap(
-            z=np.ascontiguousarray(values[channel, frame], np.float32),
-            x0=channel * step,
-            y0=frame * step,
-            dx=1,
-            dy=1,
-            coloraxis="coloraxis",
-            name=f"{CHANNELS[channel]}, {frames[frame]}",
-            customdata=place,
-            hovertemplate=f"{CHANNELS[channel]}, {frames[frame]}<br>line %{{customdata[0]}}, "
-            "column %{customdata[1]} of the patch<br>value %{z:.4f}<extra></extra>",
-        )
-        for channel in range(num_channels)
-        for frame in range(num_frames)
-    ]
+    traces = []
+    for channel in range(num_channels):
+        for frame in range(num_frames):
+            name = say("{channel}, {frame}", channel=say(CHANNELS[channel]), frame=frames[frame])
+            hover = say(
+                "line %{customdata[0]}, column %{customdata[1]} of the patch<br>value %{z:.4f}"
+            )
+            traces.append(
+                go.Heatmap(
+                    z=np.ascontiguousarray(values[channel, frame], np.float32),
+                    x0=channel * step,
+                    y0=frame * step,
+                    dx=1,
+                    dy=1,
+                    coloraxis="coloraxis",
+                    name=name,
+                    customdata=place,
+                    hovertemplate=f"{name}<br>{hover}<extra></extra>",
+                )
+            )
     return go.Figure(traces, layout)
 
 
@@ -147,14 +170,28 @@ def plot_row(values: np.ndarray, row: int) -> go.Figure:
     part = size * size
     total = num_channels * num_frames * part
     same = num_frames == 2 and np.array_equal(values[:, 0], values[:, 1])
+    if same:
+        title = say(
+            "Row {row:,} from its first to its {total:,}th number: every channel comes twice, once "
+            "per frame",
+            row=row,
+            total=total,
+        )
+    else:
+        title = say("Row {row:,} from its first to its {total:,}th number", row=row, total=total)
     layout = base_layout(
-        f"Row {row:,} from its first to its {total:,}th number"
-        + (": every channel comes twice, once per frame" if same else ""),
+        title,
         height=HEIGHT_SMALL,
-        alt=f"Line of {total:,} values from {values.min():.3g} to {values.max():.3g}, in parts of "
-        f"{part}: red frame 1, red frame 2, then green and blue likewise.",
-        x_title="place in the row",
-        y_title="value",
+        alt=say(
+            "Line of {total:,} values from {low:.3g} to {high:.3g}, in parts of {part}: red frame "
+            "1, red frame 2, then green and blue likewise.",
+            total=total,
+            low=values.min(),
+            high=values.max(),
+            part=part,
+        ),
+        x_title=say("place in the row"),
+        y_title=say("value"),
     )
     layout |= {"showlegend": False}
     layout["xaxis"] |= {
@@ -166,20 +203,22 @@ def plot_row(values: np.ndarray, row: int) -> go.Figure:
     layout["yaxis"] |= {"range": [low - 0.05, high + 0.45], "zeroline": False}
     traces, labels = [], []
     for channel in range(num_channels):
+        color = say(CHANNELS[channel])
         for frame in range(num_frames):
             start = (channel * num_frames + frame) * part
+            name = say("{channel}, frame {frame}", channel=color, frame=frame + 1)
             traces.append(
                 go.Scatter(
                     x=np.arange(start, start + part, dtype=np.uint16),
                     y=values[channel, frame].ravel().astype(np.float32),
                     mode="lines",
-                    name=f"{CHANNELS[channel]}, frame {frame + 1}",
+                    name=name,
                     line={"color": CHANNEL_COLORS[channel], "width": 1.2},
-                    hovertemplate=f"number %{{x}}: {CHANNELS[channel]}, frame {frame + 1}"
-                    "<br>value %{y:.4f}<extra></extra>",
+                    hovertemplate=say("number %{{x}}: {name}<br>value %{{y:.4f}}", name=name)
+                    + "<extra></extra>",
                 )
             )
-            labels.append(_label(start + part / 2, high + 0.25, f"{CHANNELS[channel]} {frame + 1}"))
+            labels.append(_label(start + part / 2, high + 0.25, f"{color} {frame + 1}"))
     layout["annotations"] = labels
     return go.Figure(traces, layout)
 

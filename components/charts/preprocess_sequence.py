@@ -19,10 +19,17 @@ from components.chart_style import (
     base_layout,
     pointer_meta,
 )
+from playground.language import mark, say
 
 # Attention mask 0 and 1, then token types 0, 1 and 2, as one scale of whole numbers.
-MASK_NAMES = ("masked", "attended to", "text", "image", "video")
-MASK_LABELS = ("0 masked", "1 attended", "0 text", "1 image", "2 video")
+MASK_NAMES = (mark("masked"), mark("attended to"), mark("text"), mark("image"), mark("video"))
+MASK_LABELS = (
+    mark("0 masked"),
+    mark("1 attended"),
+    mark("0 text"),
+    mark("1 image"),
+    mark("2 video"),
+)
 MASK_COLORS = (GREY, PURPLE, "#6f7682", KIND_COLORS["image"], KIND_COLORS["video"])
 
 
@@ -36,14 +43,19 @@ def plot_masks(attention_mask: np.ndarray, token_types: np.ndarray) -> go.Figure
     codes = np.stack([attention_mask, token_types + 2]).astype(np.uint8)
     used = np.unique(codes).tolist()  # only these get a colour in the key
     counts = ", ".join(
-        f"{int((codes[1] == code).sum()):,} {MASK_NAMES[code]}" for code in used if code >= 2
+        f"{int((codes[1] == code).sum()):,} {say(MASK_NAMES[code])}" for code in used if code >= 2
     )
     layout = base_layout(
-        "Two more rows of integers: what may be attended to, and what is a picture",
+        say("Two more rows of integers: what may be attended to, and what is a picture"),
         height=HEIGHT_SMALL,
-        alt=f"Two strips over {len(token_types):,} tokens: attention_mask is 1 for "
-        f"{int(attention_mask.sum()):,} of them; mm_token_type_ids counts {counts}.",
-        x_title="sequence index",
+        alt=say(
+            "Two strips over {total:,} tokens: attention_mask is 1 for {attended:,} of them; "
+            "mm_token_type_ids counts {counts}.",
+            total=len(token_types),
+            attended=int(attention_mask.sum()),
+            counts=counts,
+        ),
+        x_title=say("sequence index"),
     )
     layout["xaxis"] |= {"showgrid": False, "zeroline": False}
     layout["yaxis"] |= {
@@ -55,7 +67,7 @@ def plot_masks(attention_mask: np.ndarray, token_types: np.ndarray) -> go.Figure
     }
     layout["meta"] |= {
         "pointer": pointer_meta("token"),
-        "columns": {"x": "Index", "customdata": "Value"},
+        "columns": {"x": say("Index"), "customdata": say("Value")},
     }
     heat_map = go.Heatmap(
         z=np.searchsorted(used, codes).astype(np.uint8),
@@ -64,10 +76,10 @@ def plot_masks(attention_mask: np.ndarray, token_types: np.ndarray) -> go.Figure
         colorscale=_steps([MASK_COLORS[code] for code in used]),
         ygap=6,
         customdata=np.stack([attention_mask, token_types]).astype(np.uint8),
-        hovertemplate="token %{x}<br>%{y} = %{customdata}<extra></extra>",
+        hovertemplate=say("token %{x}<br>%{y} = %{customdata}") + "<extra></extra>",
         colorbar={
             "tickvals": list(range(len(used))),
-            "ticktext": [MASK_LABELS[code] for code in used],
+            "ticktext": [say(MASK_LABELS[code]) for code in used],
             "ticks": "",
         },
     )
@@ -99,16 +111,23 @@ def plot_timeline(
         timestamps: seconds that stand in the prompt, one per pair.
     """
     layout = base_layout(
-        f"{len(frame_indices)} of the file's {total_num_frames:,} frames are taken, two to a pair",
+        say(
+            "{taken} of the file's {total:,} frames are taken, two to a pair",
+            taken=len(frame_indices),
+            total=total_num_frames,
+        ),
         height=HEIGHT_SMALL,
-        alt=f"Timeline of {total_num_frames / fps:.3g} seconds: sampled are the frames "
-        f"{', '.join(str(index) for index in frame_indices)}.",
-        x_title="time in the file (s)",
+        alt=say(
+            "Timeline of {seconds:.3g} seconds: sampled are the frames {frames}.",
+            seconds=total_num_frames / fps,
+            frames=", ".join(str(index) for index in frame_indices),
+        ),
+        x_title=say("time in the file (s)"),
     )
     layout |= {"showlegend": False}
     layout["yaxis"] |= {
         "tickvals": [0, 1, 2],
-        "ticktext": ["file", "sampled", "pairs"],
+        "ticktext": [say("file"), say("sampled"), say("pairs")],
         "range": [-0.5, 2.7],
         "zeroline": False,
         "showgrid": False,
@@ -125,28 +144,31 @@ def plot_timeline(
             y=np.zeros(len(every), np.uint8),
             customdata=every.astype(np.int32),
             mode="markers",
-            name="frames of the file",
+            name=say("frames of the file"),
             marker={"symbol": "line-ns-open", "size": 10, "color": GREY},
-            hovertemplate="frame %{customdata} of the file, %{x:.3f} s<extra></extra>",
+            hovertemplate=say("frame %{customdata} of the file, %{x:.3f} s") + "<extra></extra>",
         ),
         go.Scatter(
             x=(taken / fps).astype(np.float32),
             y=np.ones(len(taken), np.uint8),
             customdata=np.stack([taken, pairs + 1], axis=1).astype(np.int32),
             mode="markers",
-            name="sampled",
+            name=say("sampled"),
             marker={
                 "size": 11,
                 "color": colors,
                 "symbol": ["circle" if pair % 2 == 0 else "diamond" for pair in pairs],
             },
-            hovertemplate="frame %{customdata[0]} of the file at %{x:.3f} s, in pair "
-            "%{customdata[1]}<extra></extra>",
+            hovertemplate=say(
+                "frame %{customdata[0]} of the file at %{x:.3f} s, in pair %{customdata[1]}"
+            )
+            + "<extra></extra>",
         ),
         *(_pair_line(taken[pairs == pair] / fps, pair) for pair in range(len(timestamps))),
     ]
     layout["annotations"] = [
-        _label(seconds, 2.4, f"{seconds:.1f} s") for seconds in timestamps[:: _thin(timestamps)]
+        _label(seconds, 2.4, say("{seconds:.1f} s", seconds=seconds))
+        for seconds in timestamps[:: _thin(timestamps)]
     ]
     return go.Figure(traces, layout)
 
@@ -163,9 +185,10 @@ def _pair_line(seconds: np.ndarray, pair: int) -> go.Scatter:
         x=np.array([first, first, last, last], np.float32),
         y=np.array([1.35, 2, 2, 1.35], np.float32),
         mode="lines",
-        name=f"pair {pair + 1}",
+        name=say("pair {pair}", pair=pair + 1),
         line={"color": PAIR_COLORS[pair % 2], "width": 2},
-        hovertemplate=f"pair {pair + 1}: middle at {middle:.2f} s<extra></extra>",
+        hovertemplate=say("pair {pair}: middle at {middle:.2f} s", pair=pair + 1, middle=middle)
+        + "<extra></extra>",
     )
 
 

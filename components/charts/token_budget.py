@@ -15,6 +15,7 @@ from components.chart_style import (
     PURPLE,
     base_layout,
 )
+from playground.language import say
 
 
 def plot_ladder_tokens(
@@ -29,20 +30,25 @@ def plot_ladder_tokens(
         current: the rung in force.
     """
     layout = _ladder_layout(
-        "Tokens grow with the pixels until the picture fits as it is",
-        f"Bars of {len(max_pixels)} limits: from {visual[0] + text:,} to {visual[-1] + text:,} "
-        "tokens.",
-        "tokens in the sequence",
+        say("Tokens grow with the pixels until the picture fits as it is"),
+        say(
+            "Bars of {count} limits: from {least:,} to {most:,} tokens.",
+            count=len(max_pixels),
+            least=visual[0] + text,
+            most=visual[-1] + text,
+        ),
+        say("tokens in the sequence"),
         max_pixels,
         current,
     )
     layout["barmode"] = "stack"
     places = np.arange(len(max_pixels), dtype=np.int32)
     limits = np.asarray(max_pixels).astype(np.int32)
+    texts, unit = np.full(len(places), text), say("tokens")
     return go.Figure(
         [
-            _bar(places, np.full(len(places), text), limits, "text and specials", GREY, "tokens"),
-            _bar(places, visual, limits, "pictures", KIND_COLORS["image"], "tokens"),
+            _bar(places, texts, limits, say("text and specials"), GREY, unit),
+            _bar(places, visual, limits, say("pictures"), KIND_COLORS["image"], unit),
         ],
         layout,
     )
@@ -64,13 +70,18 @@ def plot_ladder_times(
     """
     total = vision_ms + prefill_ms
     done = np.flatnonzero(~np.isnan(total))
-    words = "nothing measured yet"
+    alt = say("Stacked bars of the vision tower's and the decoder's time: nothing measured yet.")
     if len(done):
-        words = f"from {total[done[0]]:.3g} to {total[done[-1]]:.3g} ms"
+        alt = say(
+            "Stacked bars of the vision tower's and the decoder's time: from {first:.3g} to "
+            "{last:.3g} ms.",
+            first=total[done[0]],
+            last=total[done[-1]],
+        )
     layout = _ladder_layout(
-        "Time until the first token's logits, measured here",
-        f"Stacked bars of the vision tower's and the decoder's time: {words}.",
-        "milliseconds",
+        say("Time until the first token's logits, measured here"),
+        alt,
+        say("milliseconds"),
         max_pixels,
         current,
     )
@@ -79,8 +90,8 @@ def plot_ladder_times(
     limits = np.asarray(max_pixels).astype(np.int32)
     return go.Figure(
         [
-            _bar(places, vision_ms, limits, "vision tower", PURPLE, "ms"),
-            _bar(places, prefill_ms, limits, "decoder prefill", PINK, "ms"),
+            _bar(places, vision_ms, limits, say("vision tower"), PURPLE, "ms"),
+            _bar(places, prefill_ms, limits, say("decoder prefill"), PINK, "ms"),
         ],
         layout,
     )
@@ -90,12 +101,12 @@ def _ladder_layout(
     title: str, alt: str, y_title: str, max_pixels: np.ndarray, current: int | None
 ) -> dict[str, Any]:
     layout = base_layout(
-        title, height=HEIGHT_MEDIUM, alt=alt, x_title="max pixels", y_title=y_title
+        title, height=HEIGHT_MEDIUM, alt=alt, x_title=say("max pixels"), y_title=y_title
     )
     layout["xaxis"] |= {
         "tickvals": list(range(len(max_pixels))),
         "ticktext": [
-            f"<b>{_short(limit)}</b><br>now" if place == current else _short(limit)
+            f"<b>{_short(limit)}</b><br>{say('now')}" if place == current else _short(limit)
             for place, limit in enumerate(max_pixels)
         ],
         "range": [-0.6, len(max_pixels) - 0.4],
@@ -103,7 +114,7 @@ def _ladder_layout(
     }
     layout["yaxis"] |= {"rangemode": "tozero"}
     layout["legend"] = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
-    layout["meta"]["columns"] = {"customdata": "Max pixels"}
+    layout["meta"]["columns"] = {"customdata": say("Max pixels")}
     return layout
 
 
@@ -121,5 +132,8 @@ def _bar(
         customdata=limits,
         name=name,
         marker={"color": color},
-        hovertemplate=f"max pixels %{{customdata:,}}<br>{name}: %{{y:,.4~g}} {unit}<extra></extra>",
+        hovertemplate=say(
+            "max pixels %{{customdata:,}}<br>{name}: %{{y:,.4~g}} {unit}", name=name, unit=unit
+        )
+        + "<extra></extra>",
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from components.chart_style import escape_label
 from components.strips import visible
+from playground.language import say
 
 if TYPE_CHECKING:
     from playground.records import ModelInputs, Token, VisualSpan
@@ -28,11 +29,19 @@ def token_labels(tokens: Iterable[Token]) -> list[str]:
 
 def span_name(inputs: ModelInputs, span: VisualSpan) -> str:
     """``image 2``, or ``video 1, 0.8 s`` for a temporal patch of a video."""
-    name = f"{span.kind} {span.media_index + 1}"
     if span.kind == "image":
-        return name
+        return media_name(span)
     videos = [facts for facts in inputs.media if facts.kind == "video"]
-    return f"{name}, {videos[span.media_index].timestamps[span.frame]:.1f} s"
+    seconds = videos[span.media_index].timestamps[span.frame]
+    return say("video {number}, {seconds:.1f} s", number=span.media_index + 1, seconds=seconds)
+
+
+def media_name(span: VisualSpan) -> str:
+    """``image 2`` or ``video 1``: the whole of what a span belongs to."""
+    number = span.media_index + 1
+    if span.kind == "image":
+        return say("image {number}", number=number)
+    return say("video {number}", number=number)
 
 
 def span_marks(inputs: ModelInputs) -> list[tuple[int, int, str]]:
@@ -48,6 +57,7 @@ def span_marks(inputs: ModelInputs) -> list[tuple[int, int, str]]:
             if (each.kind, each.media_index) == (span.kind, span.media_index)
         ]
         named = span.frame == frames[len(frames) // 2]
-        word = f"{span.kind} " if len(inputs.media) <= MAX_LONG_NAMES else ""
-        marks.append((span.start, span.end, f"{word}{span.media_index + 1}" if named else ""))
+        short = str(span.media_index + 1)
+        name = media_name(span) if len(inputs.media) <= MAX_LONG_NAMES else short
+        marks.append((span.start, span.end, name if named else ""))
     return marks

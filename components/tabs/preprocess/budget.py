@@ -16,14 +16,25 @@ from components.plotly_view import PlotlyView
 from components.prompt_reader import check_whole
 from components.stage_tab import App, Section, user_messages
 from components.tables import Cell, Choice, Mono, format_bytes, table_html
+from components.tabs.choices import fact_html, fact_markup
 from playground.errors import InputError
+from playground.language import mark, say
 
 if TYPE_CHECKING:
     from playground.pipeline import Run
     from playground.records import Progress
     from playground.token_budget import PrefillTime, Rung
 
-HEADERS = ("", "Max pixels", "Size", "Patches", "Tokens", "KV cache", "Context window", "Time")
+HEADERS = (
+    "",
+    mark("Max pixels"),
+    mark("Size"),
+    mark("Patches"),
+    mark("Tokens"),
+    mark("KV cache"),
+    mark("Context window"),
+    mark("Time"),
+)
 NUMBERS = (1, 4, 5, 6, 7)
 TIMES_SIGN = "\u00a0×\u00a0"  # sizes are not broken at the end of a line
 Times = dict[int, "PrefillTime"]
@@ -51,12 +62,14 @@ def build_budget_section(app: App) -> Section:
     words = build_html_view()
     table = ChoiceTable()
     choice = build_html_view()
-    measure = gr.Button("Measure prefill times", size="sm", scale=0, min_width=200)
+    measure = gr.Button(say("Measure prefill times"), size="sm", scale=0, min_width=200)
     with gr.Row():
-        tokens = PlotlyView(label="Tokens by max pixels", empty="This prompt has no picture.")
+        tokens = PlotlyView(
+            label=say("Tokens by max pixels"), empty=say("This prompt has no picture.")
+        )
         times = PlotlyView(
-            label="Measured time by max pixels",
-            empty="Not measured yet: press “Measure prefill times”.",
+            label=say("Measured time by max pixels"),
+            empty=say("Not measured yet: press “Measure prefill times”."),
         )
 
     outputs = [app.max_pixels, choice]
@@ -83,10 +96,7 @@ def draw_budget(run: Run) -> tuple[Any, ...]:
     """The ladder without times."""
     ladder = playground.token_budget.token_ladder(run.engine, run.inputs)
     if not ladder:
-        none = (
-            '<p class="pg-fact">Without a picture there is nothing to choose: every token is text.'
-            "</p>"
-        )
+        none = fact_html(say("Without a picture there is nothing to choose: every token is text."))
         return none, "", "", None, None
     current = current_place(ladder)
     chart = plot_ladder_tokens(
@@ -102,15 +112,16 @@ def stream_times(run: Run, progress: Progress) -> Iterator[tuple[Any, ...]]:
     """Measure rung after rung, the cheapest first; each one is drawn as soon as it is there."""
     ladder = playground.token_budget.token_ladder(run.engine, run.inputs)
     if not ladder:
-        raise InputError("This prompt has no picture whose resolution could be changed.")
+        raise InputError(say("This prompt has no picture whose resolution could be changed."))
     times: Times = {}
     fitting = [rung for rung in ladder if rung.fits]
-    progress("Warming up", 0, len(fitting))
+    progress(say("Warming up"), 0, len(fitting))
     playground.token_budget.measure_prefill(
         run.engine, run.prompt, fitting[0].max_pixels, progress=progress
     )
     for number, rung in enumerate(fitting):
-        progress(f"Measuring {rung.max_pixels:,} pixels", number, len(fitting))
+        what = say("Measuring {limit:,} pixels", limit=rung.max_pixels)
+        progress(what, number, len(fitting))
         times[rung.max_pixels] = playground.token_budget.measure_prefill(
             run.engine, run.prompt, rung.max_pixels, progress=progress
         )
@@ -143,7 +154,7 @@ def chosen_value(data: Any) -> Any:
         return data["value"]
     points = data.get("points") if isinstance(data, Mapping) else None
     if not isinstance(points, list) or not points or not isinstance(points[0], Mapping):
-        raise InputError("The page reported no choice.", remedy="Reload the page.")
+        raise InputError(say("The page reported no choice."), remedy=say("Reload the page."))
     return points[0].get("customdata")
 
 
@@ -154,38 +165,57 @@ def choose_limit(run: Run, value: Any) -> tuple[int, str]:
         InputError: the page sent no whole number within the limits.
     """
     lowest, highest = playground.preprocess.max_pixels_range(run.engine)
-    limit = check_whole("max pixels", value, low=lowest, high=highest)
-    words = (
-        f'<p class="pg-fact pg-chosen" role="status">Max pixels is set to <strong>{limit:,}'
-        "</strong> in the input panel, and every tab is drawn anew with it.</p>"
+    limit = check_whole(say("max pixels"), value, low=lowest, high=highest)
+    words = say(
+        "Max pixels is set to <strong>{limit:,}</strong> in the input panel, and every tab is "
+        "drawn anew with it.",
+        limit=limit,
     )
-    return limit, words
+    return limit, f'<p class="pg-fact pg-chosen" role="status">{words}</p>'
 
 
 def budget_words(run: Run, ladder: tuple[Rung, ...]) -> str:
     """What the ladder is about, in this prompt's numbers."""
     facts, dtype = run.engine.facts, run.engine.dtype
-    per_token = facts.kv_bytes_per_token(dtype)
-    visual, count = ladder[-1].num_visual, len(run.inputs.media)
-    pictures = "the picture" if count == 1 else f"the {count} pictures"
-    return (
-        f'<p class="pg-fact">Every {facts.token_pixels} × {facts.token_pixels} pixels cost one '
-        f"token, and every token {format_bytes(per_token)} of KV cache ({facts.num_layers} layers "
-        f"× key and value × {facts.num_key_value_heads} heads × {facts.head_dim} numbers). At full "
-        f"size {pictures} would take {visual:,} tokens; <strong>max pixels</strong> says how many "
-        "may be spent. Choose a row to run the prompt with its limit.</p>"
+    return fact_markup(
+        say(
+            "Every {side} × {side} pixels cost one token, and every token {bytes} of KV cache "
+            "({layers} layers × key and value × {heads} heads × {head_dim} numbers).",
+            side=facts.token_pixels,
+            bytes=format_bytes(facts.kv_bytes_per_token(dtype)),
+            layers=facts.num_layers,
+            heads=facts.num_key_value_heads,
+            head_dim=facts.head_dim,
+        ),
+        _full_size_words(ladder[-1].num_visual, len(run.inputs.media)),
+        say("Choose a row to run the prompt with its limit."),
+    )
+
+
+def _full_size_words(visual: int, num_pictures: int) -> str:
+    if num_pictures == 1:
+        return say(
+            "At full size the picture would take {visual:,} tokens; <strong>max pixels</strong> "
+            "says how many may be spent.",
+            visual=visual,
+        )
+    return say(
+        "At full size the {count} pictures would take {visual:,} tokens; "
+        "<strong>max pixels</strong> says how many may be spent.",
+        count=num_pictures,
+        visual=visual,
     )
 
 
 def ladder_table(run: Run, ladder: tuple[Rung, ...], times: Times) -> str:
     """One row per limit."""
-    window = run.engine.facts.max_position_embeddings
     rows = [_ladder_row(rung, times.get(rung.max_pixels)) for rung in ladder]
+    caption = say(
+        "What the same prompt costs at other limits (context window: {window:,} tokens)",
+        window=run.engine.facts.max_position_embeddings,
+    )
     return table_html(
-        HEADERS,
-        rows,
-        f"What the same prompt costs at other limits (context window: {window:,} tokens)",
-        right=NUMBERS,
+        [say(header) if header else "" for header in HEADERS], rows, caption, right=NUMBERS
     )
 
 
@@ -195,14 +225,13 @@ def _ladder_row(rung: Rung, time: PrefillTime | None) -> list[Cell | Mono | Choi
         TIMES_SIGN.join(str(size) for size in (across, down, *([frames] if frames > 1 else [])))
         for frames, down, across in rung.grids
     )
-    measured = "not measured" if rung.fits else "does not fit"
+    measured = say("not measured") if rung.fits else say("does not fit")
     if time is not None:
         measured = f"{time.total_ms:,.1f} ms"
-    button: Cell | Choice = Choice(
-        "In use" if rung.is_current else "Use this", rung.max_pixels, rung.is_current
-    )
+    words = say("In use") if rung.is_current else say("Use this")
+    button: Cell | Choice = Choice(words, rung.max_pixels, rung.is_current)
     return [
-        button if rung.fits else "too long",
+        button if rung.fits else say("too long"),
         f"{rung.max_pixels:,}",
         sizes,
         grids,

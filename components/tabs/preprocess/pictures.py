@@ -11,6 +11,8 @@ from components.html_view import build_html_view
 from components.pictures import picture_html, picture_row_html
 from components.stage_tab import App, Section
 from components.strips import sequence_strip_html
+from components.tabs.choices import fact_html
+from playground.language import say
 
 if TYPE_CHECKING:
     from playground.pipeline import Run
@@ -45,21 +47,29 @@ def build_pictures_section(app: App) -> Section:
 def sequence_html(inputs: ModelInputs, strip: str) -> str:
     """The strip under one sentence with this prompt's counts."""
     visual = sum(facts.num_tokens for facts in inputs.media)
-    text = inputs.num_tokens - visual
-    parts = (
-        f"{visual:,} for the pictures and {text:,} for everything else" if visual else "all text"
-    )
-    return (
-        f'<p class="pg-fact pg-lead">In the end the model is given one sequence of '
-        f"<strong>{inputs.num_tokens:,} tokens</strong>: {parts}. Point at a chip or a patch to "
-        f"see the same thing in every tab.</p>{strip}"
-    )
+    total = say("<strong>{count:,} tokens</strong>", count=inputs.num_tokens)
+    if visual:
+        words = say(
+            "In the end the model is given one sequence of {total}: {visual:,} for the pictures "
+            "and {text:,} for everything else. Point at a chip or a patch to see the same thing "
+            "in every tab.",
+            total=total,
+            visual=visual,
+            text=inputs.num_tokens - visual,
+        )
+    else:
+        words = say(
+            "In the end the model is given one sequence of {total}: all text. Point at a chip or "
+            "a patch to see the same thing in every tab.",
+            total=total,
+        )
+    return f'<p class="pg-fact pg-lead">{words}</p>{strip}'
 
 
 def media_html(inputs: ModelInputs) -> str:
     """Each image and video: its sizes in one sentence, and the pixels under the grid."""
     if not inputs.media:
-        return '<p class="pg-fact">This prompt has no picture: only text goes to the model.</p>'
+        return fact_html(say("This prompt has no picture: only text goes to the model."))
     images = [facts for facts in inputs.media if facts.kind == "image"]
     videos = [facts for facts in inputs.media if facts.kind == "video"]
     shown = _first_within(
@@ -89,14 +99,26 @@ def _first_within(sides: Sequence[int], draw: Callable[[int], list[str]]) -> lis
 def size_words(facts: MediaFacts, patch_size: int, merge_size: int) -> str:
     """The way from the file's size to the number of tokens, in one line."""
     frames, down, across = facts.grid_thw
-    way = (
-        f"{_times(facts.original_size)} → {_times(facts.resized_size)} pixels = "
-        f"{across} × {down} patches of {patch_size} × {patch_size} = "
-        f"{across // merge_size} × {down // merge_size} tokens"
-    )
+    sizes = {
+        "original": _times(facts.original_size),
+        "resized": _times(facts.resized_size),
+        "patches": _times((across, down)),
+        "size": _times((patch_size, patch_size)),
+        "merged": _times((across // merge_size, down // merge_size)),
+        "total": facts.num_tokens,
+    }
     if facts.kind == "video":
-        way += f" for a pair of frames; {frames} such pairs"
-    return f"{way} = {facts.num_tokens:,} tokens in all"
+        return say(
+            "{original} → {resized} pixels = {patches} patches of {size} = {merged} tokens for a "
+            "pair of frames; {frames} such pairs = {total:,} tokens in all",
+            frames=frames,
+            **sizes,
+        )
+    return say(
+        "{original} → {resized} pixels = {patches} patches of {size} = {merged} tokens = "
+        "{total:,} tokens in all",
+        **sizes,
+    )
 
 
 def _times(size: tuple[int, int]) -> str:
@@ -109,30 +131,46 @@ def _image_html(inputs: ModelInputs, index: int, facts: MediaFacts, side: int) -
         for number, span in enumerate(inputs.spans)
         if (span.kind, span.media_index) == ("image", index)
     )
-    name = f"Image {index + 1}"
+    heading = say("Image {number}", number=index + 1)
+    place = {
+        "max_side": side,
+        "shown_width": _pair_width(facts.original_size),
+        "span": number,
+    }
+    before, after = _times(facts.original_size), _times(facts.resized_size)
     original = picture_html(
         inputs.prompt.pictures[index].pixels,
-        alt=f"{name} as it came, {_times(facts.original_size)} pixels",
-        caption=f"As it came: {_times(facts.original_size)} pixels.",
-        max_side=side,
-        shown_width=_pair_width(facts.original_size),
-        span=number,
+        alt=say("{name} as it came, {size} pixels", name=heading, size=before),
+        caption=say("As it came: {size} pixels.", size=before),
+        **place,
     )
     resized = picture_html(
         playground.preprocess.unpatchify(inputs, span)[0],
-        alt=f"{name}, resized, under a grid of {span.grid_w} × {span.grid_h} patches",
-        caption=f"As the model gets it: {_times(facts.resized_size)} pixels; each square is a "
-        "patch, each bold square of 2 × 2 patches becomes one token.",
+        alt=say(
+            "{name}, resized, under a grid of {grid} patches",
+            name=heading,
+            grid=_times((span.grid_w, span.grid_h)),
+        ),
+        caption=say(
+            "As the model gets it: {size} pixels; each square is a patch, each bold square of "
+            "2 × 2 patches becomes one token.",
+            size=after,
+        ),
         grid=(span.grid_h, span.grid_w),
-        max_side=side,
-        shown_width=_pair_width(facts.original_size),
-        span=number,
+        **place,
     )
-    words = size_words(facts, inputs.patch_size, inputs.merge_size)
-    return (
-        f'<p class="pg-fact pg-lead"><strong>{name}</strong> ({html.escape(facts.name)}): '
-        f"{html.escape(words)}.</p>{picture_row_html([original, resized])}"
+    words = say(
+        "{name} ({file}): {sizes}.",
+        name=f"<strong>{heading}</strong>",
+        file=_file_html(facts),
+        sizes=html.escape(size_words(facts, inputs.patch_size, inputs.merge_size)),
     )
+    return f'<p class="pg-fact pg-lead">{words}</p>{picture_row_html([original, resized])}'
+
+
+def _file_html(facts: MediaFacts) -> str:
+    """The name of the file, which is the same in every language."""
+    return f'<span translate="no">{html.escape(facts.name)}</span>'
 
 
 def _pair_width(size: tuple[int, int]) -> int:
@@ -155,14 +193,15 @@ def _video_html(inputs: ModelInputs, index: int, facts: MediaFacts) -> str:
             for figure in _pair_figures(inputs, number, span, facts, side)
         ],
     )
-    words = size_words(facts, inputs.patch_size, inputs.merge_size)
-    hidden = (len(spans) * inputs.temporal_patch_size) - len(figures)
-    more = f" The first {len(figures)} frames are shown." if hidden else ""
-    return (
-        f'<p class="pg-fact pg-lead"><strong>Video {index + 1}</strong> '
-        f"({html.escape(facts.name)}): {html.escape(words)}. Two frames at a time become one patch "
-        f"in time.{more}</p>{picture_row_html(figures)}"
+    words = say(
+        "{name} ({file}): {sizes}. Two frames at a time become one patch in time.",
+        name=f"<strong>{say('Video {number}', number=index + 1)}</strong>",
+        file=_file_html(facts),
+        sizes=html.escape(size_words(facts, inputs.patch_size, inputs.merge_size)),
     )
+    if len(figures) < len(spans) * inputs.temporal_patch_size:
+        words += " " + say("The first {count} frames are shown.", count=len(figures))
+    return f'<p class="pg-fact pg-lead">{words}</p>{picture_row_html(figures)}'
 
 
 def _pair_figures(
@@ -174,9 +213,17 @@ def _pair_figures(
     return [
         picture_html(
             pixels,
-            alt=f"Frame {frame} of video {span.media_index + 1} under the patch grid",
-            caption=f"Frame {frame}, pair {span.frame + 1} at "
-            f"{facts.timestamps[span.frame]:.1f}\u00a0s",
+            alt=say(
+                "Frame {frame} of video {number} under the patch grid",
+                frame=frame,
+                number=span.media_index + 1,
+            ),
+            caption=say(
+                "Frame {frame}, pair {pair} at {seconds:.1f}\u00a0s",
+                frame=frame,
+                pair=span.frame + 1,
+                seconds=facts.timestamps[span.frame],
+            ),
             grid=(span.grid_h, span.grid_w),
             max_side=side,
             shown_width=FRAME_WIDTH,

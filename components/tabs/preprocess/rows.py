@@ -16,6 +16,8 @@ from components.patch_rows import MAX_LISTED, numbered_picture_html, row_list_ht
 from components.plotly_view import PlotlyView
 from components.resize_words import resize_html
 from components.stage_tab import App, Section
+from components.tabs.choices import fact_html, fact_markup
+from playground.language import say
 
 if TYPE_CHECKING:
     from playground.pipeline import Run
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 def build_resize_section(app: App) -> Section:
     """Build the arithmetic of the new size; nothing in it can be set."""
     del app
-    gr.Markdown("### 1. A size that patches can cover")
+    gr.Markdown("### " + say("1. A size that patches can cover"))
     steps = build_html_view()
 
     def draw(run: Run) -> tuple[str]:
@@ -38,22 +40,22 @@ def build_resize_section(app: App) -> Section:
 def build_rows_section(app: App) -> Section:
     """Build what one picture goes through: values, rows, and one row in all its numbers."""
     picture = gr.Dropdown(
-        [], label="Picture", info="Or point at a patch of another one.", visible=False
+        [], label=say("Picture"), info=say("Or point at a patch of another one."), visible=False
     )
-    gr.Markdown("### 2. From 0–255 to numbers around zero")
+    gr.Markdown("### " + say("2. From 0–255 to numbers around zero"))
     value_words = build_html_view()
     with gr.Row():
-        before = PlotlyView(label="Pixels before")
-        after = PlotlyView(label="Values after")
-    gr.Markdown("### 3. The picture is cut into rows")
+        before = PlotlyView(label=say("Pixels before"))
+        after = PlotlyView(label=say("Values after"))
+    gr.Markdown("### " + say("3. The picture is cut into rows"))
     order_words = build_html_view()
     with gr.Row():
         grid = build_html_view(wide=True)
         rows = build_html_view(wide=True)
-    gr.Markdown("### 4. One row in all its numbers")
+    gr.Markdown("### " + say("4. One row in all its numbers"))
     row_words = build_html_view()
-    patch = PlotlyView(label="The chosen patch")
-    row = PlotlyView(label="The chosen row")
+    patch = PlotlyView(label=say("The chosen patch"))
+    row = PlotlyView(label=say("The chosen row"))
 
     of_picture = (picture, value_words, before, after, order_words, grid)
     outputs = (*of_picture, rows, row_words, patch, row)
@@ -85,7 +87,7 @@ def draw_picture(run: Run, shown: Any, pointed: Place | None) -> tuple[Any, ...]
     """
     inputs = run.inputs
     if not inputs.spans:
-        nothing = '<p class="pg-fact">This prompt has no picture.</p>'
+        nothing = fact_html(say("This prompt has no picture."))
         hidden = gr.Dropdown(choices=[], value=None, visible=False)
         return hidden, nothing, None, None, nothing, "", "", nothing, None, None
     place = run.still_there(pointed)
@@ -136,7 +138,9 @@ def chosen_patch(span: VisualSpan, number: int, place: Place | None) -> tuple[in
 def frame_names(inputs: ModelInputs, span: VisualSpan) -> list[str]:
     """What the frames of a temporal patch are called."""
     first = span.frame * inputs.temporal_patch_size + 1
-    return [f"frame {first + offset}" for offset in range(inputs.temporal_patch_size)]
+    return [
+        say("frame {frame}", frame=first + offset) for offset in range(inputs.temporal_patch_size)
+    ]
 
 
 # ------------------------------------------------------------------------------------- words
@@ -144,15 +148,19 @@ def frame_names(inputs: ModelInputs, span: VisualSpan) -> list[str]:
 
 def value_html(inputs: ModelInputs, span: VisualSpan) -> str:
     """What rescaling and normalising do, with this processor's numbers."""
-    means = " / ".join(f"{value:g}" for value in inputs.image_mean)
-    stds = " / ".join(f"{value:g}" for value in inputs.image_std)
     values = playground.preprocess_views.span_pixels(inputs, span)
-    return (
-        '<p class="pg-fact">Each value is divided by 255, then the mean '
-        f"({html.escape(means)} for red / green / blue) is taken off and the rest divided by the "
-        f"standard deviation ({html.escape(stds)}). The shape of the distribution stays, its scale "
-        f"becomes that of the weights: here from {values.min():.3f} to {values.max():.3f}, on "
-        f"average {values.mean():.3f}.</p>"
+    return fact_html(
+        say(
+            "Each value is divided by 255, then the mean ({means} for red / green / blue) is taken "
+            "off and the rest divided by the standard deviation ({stds}). The shape of the "
+            "distribution stays, its scale becomes that of the weights: here from {low:.3f} to "
+            "{high:.3f}, on average {mean:.3f}.",
+            means=" / ".join(f"{value:g}" for value in inputs.image_mean),
+            stds=" / ".join(f"{value:g}" for value in inputs.image_std),
+            low=values.min(),
+            high=values.max(),
+            mean=values.mean(),
+        )
     )
 
 
@@ -163,55 +171,88 @@ def plot_values(inputs: ModelInputs, span: VisualSpan, pixels: np.ndarray) -> tu
         plot_histograms(
             np.stack([counted.pixel_edges] * 3),
             counted.pixel_counts,
-            "Before: whole numbers",
-            "value of the resized pixel, 0 to 255",
+            say("Before: whole numbers"),
+            say("value of the resized pixel, 0 to 255"),
         ),
         plot_histograms(
             counted.value_edges,
             counted.value_counts,
-            "After: the same shape around zero",
-            "value in pixel_values",
+            say("After: the same shape around zero"),
+            say("value in pixel_values"),
         ),
     )
 
 
 def order_html(inputs: ModelInputs, span: VisualSpan) -> str:
     """What is special about the order of the rows, and the two frames."""
-    name = "pixel_values" if span.kind == "image" else "pixel_values_videos"
-    size, merge = inputs.patch_size, span.merge_size
-    frames = inputs.temporal_patch_size
-    width = 3 * frames * size * size
-    differ = playground.preprocess_views.frames_differ(inputs, span)
-    if span.kind == "image":
-        time = (
-            f"A patch has {frames} frames, since the model takes pictures as short videos: an "
-            f"image is doubled, and {'no number differs' if not differ else f'{differ:,} differ'} "
-            "between its frames."
-        )
-    else:
-        compared = span.num_patches * width // frames
-        time = (
-            f"A patch has {frames} frames: two neighbouring frames of the video, in which "
-            f"{differ / compared:.0%} of the values differ."
-        )
-    return (
-        f'<p class="pg-fact">The {span.num_patches:,} patches become {span.num_patches:,} rows of '
-        f"<code>{name}</code>, each 3 channels × {frames} frames × {size} × {size} = {width:,} "
-        f"numbers. The rows do not run line by line: the {merge} × {merge} patches of one token "
-        f"follow one another, so that four rows in a row become one token. {time} Click a patch or "
-        "a row to find it in the other.</p>"
+    size, frames = inputs.patch_size, inputs.temporal_patch_size
+    return fact_markup(
+        say(
+            "The {count:,} patches become {count:,} rows of <code>{name}</code>, each 3 channels × "
+            "{frames} frames × {size} × {size} = {width:,} numbers. The rows do not run line by "
+            "line: the {merge} × {merge} patches of one token follow one another, so that four "
+            "rows in a row become one token.",
+            count=span.num_patches,
+            name=_tensor_name(span),
+            frames=frames,
+            size=size,
+            width=3 * frames * size * size,
+            merge=span.merge_size,
+        ),
+        _frame_words(inputs, span),
+        say("Click a patch or a row to find it in the other."),
     )
+
+
+def _frame_words(inputs: ModelInputs, span: VisualSpan) -> str:
+    """Why a patch has two frames, and how much they differ."""
+    frames = inputs.temporal_patch_size
+    differ = playground.preprocess_views.frames_differ(inputs, span)
+    if span.kind == "video":
+        compared = span.num_patches * 3 * inputs.patch_size**2
+        return say(
+            "A patch has {frames} frames: two neighbouring frames of the video, in which "
+            "{share:.0%} of the values differ.",
+            frames=frames,
+            share=differ / compared,
+        )
+    if differ:
+        return say(
+            "A patch has {frames} frames, since the model takes pictures as short videos: an "
+            "image is doubled, and {differ:,} numbers differ between its frames.",
+            frames=frames,
+            differ=differ,
+        )
+    return say(
+        "A patch has {frames} frames, since the model takes pictures as short videos: an "
+        "image is doubled, and no number differs between its frames.",
+        frames=frames,
+    )
+
+
+def _tensor_name(span: VisualSpan) -> str:
+    return "pixel_values" if span.kind == "image" else "pixel_values_videos"
 
 
 def patch_html(inputs: ModelInputs, span: VisualSpan, there: Any, is_pointed: bool) -> str:
     """Which row and patch the two charts show."""
-    name = "pixel_values" if span.kind == "image" else "pixel_values_videos"
     down, across = there.place
     size = inputs.patch_size
-    chosen = "" if is_pointed else " Nothing is pointed at in this picture: this is the middle one."
-    return (
-        f'<p class="pg-fact"><strong>Row {there.row:,} of {name}</strong> is the patch at row '
-        f"{down}, column {across} of {html.escape(span_name(inputs, span))}: pixels x "
-        f"{across * size}–{across * size + size - 1}, y {down * size}–{down * size + size - 1}. "
-        f"With three others it becomes token {there.index:,}.{chosen}</p>"
+    words = say(
+        "<strong>Row {row:,} of {tensor}</strong> is the patch at row {down}, column {across} of "
+        "{name}: pixels x {left}–{right}, y {top}–{bottom}. With three others it becomes token "
+        "{token:,}.",
+        row=there.row,
+        tensor=_tensor_name(span),
+        down=down,
+        across=across,
+        name=html.escape(span_name(inputs, span)),
+        left=across * size,
+        right=across * size + size - 1,
+        top=down * size,
+        bottom=down * size + size - 1,
+        token=there.index,
     )
+    if is_pointed:
+        return fact_markup(words)
+    return fact_markup(words, say("Nothing is pointed at in this picture: this is the middle one."))

@@ -23,6 +23,7 @@ from components.tabs.preprocess.rows import build_resize_section, build_rows_sec
 from components.tabs.preprocess.tensors import build_tensors_section
 from components.tabs.preprocess.tokens import build_spelling_section, build_text_section
 from components.tabs.preprocess.video import build_video_section
+from playground.language import say
 
 if TYPE_CHECKING:
     from playground.pipeline import Run
@@ -32,9 +33,11 @@ if TYPE_CHECKING:
 def build_preprocess_tab(app: App) -> StageTab:
     """Build the tab: pictures and sequence first, each step in detail behind a tab of its own."""
     run_button = build_stage_header(
-        "Preprocess",
-        "The chat template turns messages into one text, the tokenizer turns the text into ids, "
-        "and the image processor turns each picture into patches of 16 × 16 pixels.",
+        say("Preprocess"),
+        say(
+            "The chat template turns messages into one text, the tokenizer turns the text into "
+            "ids, and the image processor turns each picture into patches of 16 × 16 pixels."
+        ),
     )
     notices = build_html_view()
     sections = [build_pictures_section(app), *_build_details(app)]
@@ -53,18 +56,18 @@ def stream_preprocess(run: Run, progress: Progress) -> Iterator[tuple[Any, ...]]
 
 def _build_details(app: App) -> list[Section]:
     with gr.Tabs(overflow_behavior="wrap", elem_classes="pg-parts"):
-        with gr.Tab("Template and tokens"):
+        with gr.Tab(say("Template and tokens")):
             text = build_text_section(app)
-        with gr.Tab("What a token is"):
+        with gr.Tab(say("What a token is")):
             spelling = build_spelling_section(app)
-        with gr.Tab("Pixels to rows"):
+        with gr.Tab(say("Pixels to rows")):
             resize = build_resize_section(app)
             rows = build_rows_section(app)
-        with gr.Tab("Video"):
+        with gr.Tab(say("Video")):
             video = build_video_section(app)
-        with gr.Tab("Tensors"):
+        with gr.Tab(say("Tensors")):
             tensors = build_tensors_section(app)
-        with gr.Tab("Token budget"):
+        with gr.Tab(say("Token budget")):
             budget = build_budget_section(app)
     return [text, spelling, resize, rows, video, tensors, budget]
 
@@ -74,4 +77,4 @@ def notices_html(notices: tuple[str, ...]) -> str:
     if not notices:
         return ""
     items = "".join(f"<li>{html.escape(notice)}</li>" for notice in notices)
-    return f'<ul class="pg-notices" role="note" aria-label="Notices">{items}</ul>'
+    return f'<ul class="pg-notices" role="note" aria-label="{say("Notices")}">{items}</ul>'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -14,7 +13,9 @@ from components.spelling import count_words, gallery_html, spelling_html
 from components.stage_tab import App, Section
 from components.strips import template_html, visible
 from components.tables import tokens_table
+from components.tabs.choices import fact_html, fact_markup
 from playground.errors import InputError
+from playground.language import say
 
 if TYPE_CHECKING:
     from playground.pipeline import Run
@@ -28,9 +29,9 @@ def build_text_section(app: App) -> Section:
     """Build the template and the token table; nothing in them can be set."""
     del app
     words = build_html_view()
-    gr.Markdown("### The rendered template")
+    gr.Markdown("### " + say("The rendered template"))
     template = build_html_view()
-    gr.Markdown("### The tokens")
+    gr.Markdown("### " + say("The tokens"))
     tokens = build_html_view()
 
     def draw(run: Run) -> tuple[Any, ...]:
@@ -43,34 +44,45 @@ def build_text_section(app: App) -> Section:
 
 def text_words(inputs: ModelInputs) -> str:
     """The way from messages to the sequence, in this prompt's numbers."""
-    blocks = inputs.rendered_prompt.count("<|im_start|>")
+    words = say(
+        "The chat template writes {messages} messages into one text of {characters:,} characters; "
+        "the last one is left open for the answer. The tokenizer cuts it into "
+        "<strong>{tokens:,} tokens</strong>.",
+        messages=inputs.rendered_prompt.count("<|im_start|>"),
+        characters=len(inputs.rendered_prompt),
+        tokens=inputs.num_tokens,
+    )
     visual = sum(facts.num_tokens for facts in inputs.media)
-    pictures = ""
-    if visual:
-        pictures = (
-            f" Each picture is written as one placeholder and then repeated: {visual:,} of the "
-            "tokens stand for pixels."
-        )
-    return (
-        f'<p class="pg-fact">The chat template writes {blocks} messages into one text of '
-        f"{len(inputs.rendered_prompt):,} characters; the last one is left open for the answer. "
-        f"The tokenizer cuts it into <strong>{inputs.num_tokens:,} tokens</strong>.{pictures}</p>"
+    if not visual:
+        return fact_markup(words)
+    return fact_markup(
+        words,
+        say(
+            "Each picture is written as one placeholder and then repeated: {visual:,} of the "
+            "tokens stand for pixels.",
+            visual=visual,
+        ),
     )
 
 
 def build_spelling_section(app: App) -> Section:
     """Build the gallery and the box to try one's own text."""
     gr.Markdown(
-        "The tokenizer works on bytes. It joins those that often stand together, so a token may "
-        "be a whole word, or **less than one character**. Each text below is cut up by the loaded "
-        "tokenizer: its characters, under them their UTF-8 bytes, under those the token ids. "
-        "Pieces that cut through a character are dashed."
+        say(
+            "The tokenizer works on bytes. It joins those that often stand together, so a token "
+            "may be a whole word, or **less than one character**. Each text below is cut up by "
+            "the loaded tokenizer: its characters, under them their UTF-8 bytes, under those the "
+            "token ids. Pieces that cut through a character are dashed."
+        )
     )
     text = gr.Textbox(
         value=FREE_TEXT,
-        label="Try your own",
-        info=f"Up to {MAX_FREE_CHARS} characters, taken apart as you type; special tokens are kept "
-        "as text, as in a message.",
+        label=say("Try your own"),
+        info=say(
+            "Up to {limit} characters, taken apart as you type; special tokens are kept as text, "
+            "as in a message.",
+            limit=MAX_FREE_CHARS,
+        ),
         max_length=MAX_FREE_CHARS,
         lines=1,
     )
@@ -90,26 +102,36 @@ def draw_spelling(run: Run, text: Any) -> str:
     Raises:
         InputError: it is no text, too long, or holds half of a surrogate pair.
     """
-    text = check_text("The text", text)
+    text = check_text(say("The text"), text)
     if len(text) > MAX_FREE_CHARS:
         raise InputError(
-            f"The text has {len(text):,} characters.",
-            limit=f"At most {MAX_FREE_CHARS} are taken apart.",
-            remedy="Shorten it.",
+            say("The text has {count:,} characters.", count=len(text)),
+            limit=say("At most {limit} are taken apart.", limit=MAX_FREE_CHARS),
+            remedy=say("Shorten it."),
         )
     if any(0xD800 <= ord(character) <= 0xDFFF for character in text):
-        raise InputError("The text holds half of a surrogate pair, which is no character.")
+        raise InputError(say("The text holds half of a surrogate pair, which is no character."))
     if not text:
-        return '<p class="pg-fact">Nothing to take apart yet.</p>'
+        return fact_html(say("Nothing to take apart yet."))
     tokenizer = run.engine.tokenizer
     safe, found = playground.tokens.neutralise_special_tokens(tokenizer, text)
     spelling = playground.tokens.spell_text(tokenizer, safe)
-    notes = []
+    notes = [count_words(spelling)]
     if spelling.spelled != safe:
-        form = playground.tokens.normalizer_name(tokenizer) or "The tokenizer"
-        notes.append(f"{form} rewrote {len(safe)} characters as {len(spelling.spelled)}.")
+        notes.append(
+            say(
+                "{form} rewrote {before} characters as {after}.",
+                form=playground.tokens.normalizer_name(tokenizer) or say("The tokenizer"),
+                before=len(safe),
+                after=len(spelling.spelled),
+            )
+        )
     if found:
-        names = ", ".join(dict.fromkeys(found))
-        notes.append(f"{names} stays text: see the zero-width space {visible(chr(0x200B))} in it.")
-    words = html.escape(" ".join([count_words(spelling), *notes]))
-    return f'{spelling_html(spelling)}<p class="pg-fact">{words}</p>'
+        notes.append(
+            say(
+                "{names} stays text: see the zero-width space {mark} in it.",
+                names=", ".join(dict.fromkeys(found)),
+                mark=visible(chr(0x200B)),
+            )
+        )
+    return spelling_html(spelling) + fact_html(*notes)

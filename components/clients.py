@@ -8,6 +8,7 @@ read here.
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,3 +40,8 @@ class Client:
         if self.task is not None and self.task.cancelling():
             return True
         return self.event is not None and not self.event.alive
+
+    @property
+    def waits_since(self) -> float:
+        """When the event joined the queue, on the monotonic clock; now where there is no queue."""
+        return time.monotonic() if self.event is None else float(self.event.enqueue_time)

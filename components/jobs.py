@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +13,9 @@ import gradio as gr
 from components.clients import Client
 from playground.errors import StageCancelled
 from playground.records import Progress
+
+
+MAX_STOPS = 1_000  # remembered at a time; a stop matters no longer than a run waits in the queue
 
 
 class Jobs:
@@ -23,6 +28,7 @@ class Jobs:
 
     def __init__(self) -> None:
         self._flags: dict[str, threading.Event] = {}
+        self._stopped_at: OrderedDict[str, float] = OrderedDict()  # by page, for runs that wait
         self._lock = threading.Lock()
 
     @contextmanager
@@ -35,6 +41,8 @@ class Jobs:
         """
         flag, client = threading.Event(), Client.of_this_event()
         with self._lock:
+            if client.waits_since < self._stopped_at.get(session, float("-inf")):
+                flag.set()
             older = self._flags.get(session)
             self._flags[session] = flag
         if older is not None:
@@ -59,8 +67,16 @@ class Jobs:
             return session in self._flags
 
     def stop(self, session: str) -> bool:
-        """Stop the page's job; returns whether there was one."""
+        """Stop the page's job and those that wait for their turn.
+
+        Returns:
+            whether one was under way.
+        """
         with self._lock:
+            self._stopped_at[session] = time.monotonic()
+            self._stopped_at.move_to_end(session)
+            if len(self._stopped_at) > MAX_STOPS:
+                self._stopped_at.popitem(last=False)
             flag = self._flags.get(session)
         if flag is None:
             return False

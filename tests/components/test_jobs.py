@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextvars
+import time
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from gradio.context import LocalContext
 
-from components.jobs import Jobs, stop_without_client
+from components.jobs import MAX_STOPS, Jobs, stop_without_client
 from playground.errors import StageCancelled
 
 
@@ -72,11 +73,14 @@ def test_nothing_to_stop_after_the_end() -> None:
 # --------------------------------------------------------------------- clients that have gone
 
 
-def an_event(blocks: Any, alive: bool = True, cancelled: bool = False) -> Any:
+def an_event(
+    blocks: Any, alive: bool = True, cancelled: bool = False, enqueue_time: float = 0.0
+) -> Any:
     """What Gradio's queue holds of an event under way."""
     task = SimpleNamespace(get_name=lambda: "page_3<gradio-sep>e1", cancelling=lambda: cancelled)
     blocks._queue = SimpleNamespace(
-        event_ids_to_events={"e1": SimpleNamespace(alive=alive)}, _asyncio_tasks=[task]
+        event_ids_to_events={"e1": SimpleNamespace(alive=alive, enqueue_time=enqueue_time)},
+        _asyncio_tasks=[task],
     )
     return blocks
 
@@ -103,3 +107,30 @@ def test_work_stops_once_its_client_is_gone(alive: bool, cancelled: bool, stops:
 
 def test_without_a_queue_nobody_is_missed() -> None:
     contextvars.Context().run(stop_without_client, "decoder layer", 0, 6)
+
+
+@pytest.mark.parametrize("joined_later", [False, True])
+def test_a_stop_also_ends_what_still_waits_for_its_turn(joined_later: bool) -> None:
+    jobs = Jobs()
+    before = time.monotonic()
+    assert not jobs.stop("page")
+    joined = time.monotonic() + 1.0 if joined_later else before
+
+    def handle() -> bool:
+        LocalContext.blocks.set(an_event(SimpleNamespace(), enqueue_time=joined))
+        LocalContext.event_id.set("e1")
+        with jobs.running("page") as report:
+            try:
+                report("decoder layer", 0, 6)
+            except StageCancelled:
+                return True
+        return False
+
+    assert contextvars.Context().run(handle) is not joined_later
+
+
+def test_stops_are_not_remembered_for_ever() -> None:
+    jobs = Jobs()
+    for number in range(MAX_STOPS + 5):
+        jobs.stop(f"page {number}")
+    assert len(jobs._stopped_at) == MAX_STOPS

@@ -14,6 +14,8 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from playground.language import say
+
 EXAMPLES_FOLDER = Path(__file__).parents[1] / "playground" / "checkpoints" / "tiny" / "examples"
 THUMBNAIL_SIDE = 112  # pixels
 
@@ -70,12 +72,14 @@ def cards_html(examples: tuple[Example, ...]) -> str:
     """The gallery as HTML: a thumbnail and the question on each card."""
     cards = "".join(
         f'<button type="button" class="example-card" data-example="{index}" '
-        f'title="{escape(example.note, quote=True)}">'
+        f'title="{escape(say(example.note), quote=True)}">'
         f'<span class="example-pictures">{_thumbnails(example)}</span>'
-        f'<span class="example-text">{escape(example.text)}</span></button>'
+        f'<span class="example-text" translate="no">{escape(example.text)}</span></button>'
         for index, example in enumerate(examples)
     )
-    return f'<div class="example-cards" role="group" aria-label="Examples">{cards}</div>'
+    return (
+        f'<div class="example-cards" role="group" aria-label="{say("Examples")}">{cards}</div>'
+    )
 
 
 def _thumbnails(example: Example) -> str:

@@ -12,6 +12,7 @@ from string import Formatter
 
 import pytest
 
+from components.examples import load_examples
 from playground.language import (
     CATALOGS,
     LANGUAGES,
@@ -28,8 +29,8 @@ OTHERS = [language for language in LANGUAGES if language != "en"]
 
 
 def marked_templates() -> dict[str, str]:
-    """Every template in the source, with the file and line of its first use."""
-    found: dict[str, str] = {}
+    """Every template in the source and in the examples' notes, with the place of its first use."""
+    found = {example.note: f"example {example.name}" for example in load_examples()}
     for path in python_files("playground", "components", "app.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):

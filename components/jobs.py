@@ -14,7 +14,6 @@ from components.clients import Client
 from playground.errors import StageCancelled
 from playground.records import Progress
 
-
 MAX_STOPS = 1_000  # remembered at a time; a stop matters no longer than a run waits in the queue
 
 

@@ -78,6 +78,7 @@ def an_event(
 ) -> Any:
     """What Gradio's queue holds of an event under way."""
     task = SimpleNamespace(get_name=lambda: "page_3<gradio-sep>e1", cancelling=lambda: cancelled)
+    event = SimpleNamespace(alive=alive, enqueue_time=enqueue_time)
     blocks._queue = SimpleNamespace(
         event_ids_to_events={"e1": SimpleNamespace(alive=alive, enqueue_time=enqueue_time)},
         _asyncio_tasks=[task],

@@ -56,32 +56,32 @@ function locate(layout, wish) {
 
 const range = ([first, last]) => (first === last ? `${first}` : `${first}–${last}`);
 
-/** A place in words. */
+/** A sentence with its named fields filled in. */
+const fill = (sentence, values) => sentence.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+
+/** A place in words, which are the layout's. */
 export function describe(layout, place) {
+  const { words } = layout;
   const { index, thw: [t, h, w] } = place;
-  const position = t === h && h === w
-    ? `position ${t} in t, h and w`
-    : `position t ${t}, h ${h}, w ${w}`;
-  const end = `${position} · KV slot ${index}`;
+  const position = fill(t === h && h === w ? words.same : words.apart, { t, h, w });
   if (place.span === undefined) {
     const text = layout.texts[index];
-    return `Token ${index}${text ? ` “${text}”` : ""} · ${end}`;
+    return fill(text ? words.text : words.plain, { index, text, position });
   }
-  const span = layout.spans[place.span];
-  const [size, picture] = [span.mergeSize, span.kind === "video" ? "frame" : "image"];
-  const values = span.kind === "video" ? "pixel_values_videos" : "pixel_values";
-  const token =
-    `token ${index} = ${size} × ${size} patches at rows ${range(place.rows)}, ` +
-    `columns ${range(place.columns)} = pixels x ${range(place.x)}, y ${range(place.y)} ` +
-    `of the resized ${picture}`;
-  const rows = place.pixelRows;
-  if (!place.patch)
-    return `${capital(span.name)}: ${token} · rows ${range([rows[0], rows.at(-1)])} of ` +
-      `${values} · ${end}`;
+  const { name, kind, mergeSize: size } = layout.spans[place.span];
+  const pixels = place.pixelRows;
+  const values = {
+    name: capital(name), index, size, position,
+    rows: range(place.rows), columns: range(place.columns),
+    x: range(place.x), y: range(place.y),
+    resized: kind === "video" ? words.resizedVideo : words.resizedImage,
+    values: kind === "video" ? "pixel_values_videos" : "pixel_values",
+    pixelRows: range([pixels[0], pixels.at(-1)]),
+  };
+  if (!place.patch) return fill(words.visual, values);
   const [row, column] = place.patch;
-  const here = rows[(row % size) * size + (column % size)];
-  return `${capital(span.name)}: patch at row ${row}, column ${column} = row ${here} of ` +
-    `${values}, in ${token} · ${end}`;
+  const pixelRow = pixels[(row % size) * size + (column % size)];
+  return fill(words.patch, { ...values, row, column, pixelRow });
 }
 
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
@@ -288,14 +288,9 @@ function listen() {
 export function mount({ element, props, trigger, watch }) {
   const isFirst = !bar;
   bar = { element, trigger };
-  const names = { previous: "Previous token", next: "Next token", clear: "Remove the mark" };
   const actions = { previous: () => step(-1), next: () => step(1), clear: () => fix(null) };
-  for (const [name, words] of Object.entries(names)) {
-    const button = element.querySelector(`.pg-pointer-${name}`);
-    button.title = words;
-    button.setAttribute("aria-label", words);
-    button.addEventListener("click", actions[name]);
-  }
+  for (const [name, act] of Object.entries(actions))
+    element.querySelector(`.pg-pointer-${name}`).addEventListener("click", act);
   const update = () => {
     layout = props.value ? JSON.parse(props.value) : null;
     hovered = null;

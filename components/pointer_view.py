@@ -18,6 +18,7 @@ from components.browser_module import mount_script
 from components.charts.token_labels import span_name
 from components.strips import visible
 from playground.errors import InputError
+from playground.language import mark, say
 from playground.pointer import Place, locate_patch, locate_token
 
 if TYPE_CHECKING:
@@ -26,14 +27,30 @@ if TYPE_CHECKING:
 MODULE_PATH = Path(__file__).resolve().parent / "pointer.js"
 MAX_TEXT_CHARS = 24  # of a token, in the bar
 
-HTML_TEMPLATE = """
-<div class="pg-pointer" role="status" aria-live="polite" hidden>
-  <button type="button" class="pg-pointer-previous">◀</button>
-  <button type="button" class="pg-pointer-next">▶</button>
-  <p class="pg-pointer-words"></p>
-  <button type="button" class="pg-pointer-clear">✕</button>
-</div>
-"""
+# What pointer.js fills in.
+WORDS = {
+    "same": mark("position {t} in t, h and w"),
+    "apart": mark("position t {t}, h {h}, w {w}"),
+    "resizedImage": mark("resized image"),
+    "resizedVideo": mark("resized frame"),
+    "plain": mark("Token {index} · {position} · KV slot {index}"),
+    "text": mark("Token {index} “{text}” · {position} · KV slot {index}"),
+    "visual": mark(
+        "{name}: token {index} = {size} × {size} patches at rows {rows}, columns {columns} = "
+        "pixels x {x}, y {y} of the {resized} · rows {pixelRows} of {values} · {position} · "
+        "KV slot {index}"
+    ),
+    "patch": mark(
+        "{name}: patch at row {row}, column {column} = row {pixelRow} of {values}, in token "
+        "{index} = {size} × {size} patches at rows {rows}, columns {columns} = pixels x {x}, y {y} "
+        "of the {resized} · {position} · KV slot {index}"
+    ),
+}
+BUTTONS = (
+    ("previous", "◀", mark("Previous token")),
+    ("next", "▶", mark("Next token")),
+    ("clear", "✕", mark("Remove the mark")),
+)
 
 
 class PointerView(gr.HTML):
@@ -42,12 +59,25 @@ class PointerView(gr.HTML):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
             None,
-            html_template=HTML_TEMPLATE,
+            html_template=bar_html(),
             js_on_load=mount_script(MODULE_PATH),
             apply_default_css=False,
             elem_classes=["pg-pointer-bar"],
             **kwargs,
         )
+
+
+def bar_html() -> str:
+    """The bar without words; pointer.js writes them."""
+    previous, following, clear = (
+        f'<button type="button" class="pg-pointer-{name}" title="{say(words)}" '
+        f'aria-label="{say(words)}">{sign}</button>'
+        for name, sign, words in BUTTONS
+    )
+    return (
+        '<div class="pg-pointer" role="status" aria-live="polite" hidden>'
+        f'{previous}{following}<p class="pg-pointer-words"></p>{clear}</div>'
+    )
 
 
 def write_layout(run: Run) -> str:
@@ -79,6 +109,7 @@ def write_layout(run: Run) -> str:
         "patchSize": inputs.patch_size,
         "positions": run.positions.tolist(),
         "texts": texts,
+        "words": {name: say(words) for name, words in WORDS.items()},
     }
     return json.dumps(layout, ensure_ascii=False, separators=(",", ":"))
 
@@ -90,13 +121,13 @@ def read_place(run: Run, data: Any) -> Place | None:
         InputError: no such place is in this run.
     """
     if not isinstance(data, Mapping):
-        raise InputError("The page reported no place.", remedy="Reload the page.")
+        raise InputError(say("The page reported no place."), remedy=say("Reload the page."))
     if data.get("index") is None and data.get("span") is None:
         return None
     names = ("index",) if data.get("span") is None else ("span", "row", "column")
     values = [data.get(name) for name in names]
     if not all(isinstance(value, int) and not isinstance(value, bool) for value in values):
-        raise InputError("The page reported a place that is no whole number.")
+        raise InputError(say("The page reported a place that is no whole number."))
     if len(values) == 1:
         return locate_token(run.inputs, run.positions, *values)
     return locate_patch(run.inputs, run.positions, *values)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from playground.errors import InputError
+from playground.language import say
 from playground.records import ModelInputs, VisualSpan
 
 
@@ -69,8 +70,10 @@ def locate_token(inputs: ModelInputs, position_ids: np.ndarray, index: int) -> P
     """
     if not 0 <= index < inputs.num_tokens:
         raise InputError(
-            f"There is no token {index:,}.",
-            limit=f"The sequence has {inputs.num_tokens:,} tokens, counted from 0.",
+            say("There is no token {index:,}.", index=index),
+            limit=say(
+                "The sequence has {tokens:,} tokens, counted from 0.", tokens=inputs.num_tokens
+            ),
         )
     t, h, w = (int(axis) for axis in position_ids[:, index])
     number = find_span(inputs, index)
@@ -109,13 +112,18 @@ def locate_patch(
     """
     if not 0 <= span < len(inputs.spans):
         raise InputError(
-            f"There is no picture {span + 1:,}.", limit=f"This prompt has {len(inputs.spans):,}."
+            say("There is no picture {number:,}.", number=span + 1),
+            limit=say("This prompt has {count:,}.", count=len(inputs.spans)),
         )
     there = inputs.spans[span]
     if not (0 <= row < there.grid_h and 0 <= column < there.grid_w):
         raise InputError(
-            f"There is no patch at row {row:,}, column {column:,}.",
-            limit=f"The picture has {there.grid_h:,} rows and {there.grid_w:,} columns of patches.",
+            say("There is no patch at row {row:,}, column {column:,}.", row=row, column=column),
+            limit=say(
+                "The picture has {rows:,} rows and {columns:,} columns of patches.",
+                rows=there.grid_h,
+                columns=there.grid_w,
+            ),
         )
     size = there.merge_size
     index = there.start + row // size * there.merged_w + column // size

@@ -17,6 +17,7 @@ from components.chart_style import (
     base_layout,
     pointer_meta,
 )
+from playground.language import say
 
 TAP_COLORS = (PURPLE, BLUE, GREEN, SKY)
 
@@ -30,15 +31,26 @@ def plot_deepstack_routes(visual: np.ndarray, taps: Sequence[int], num_layers: i
         num_layers: decoder layers.
     """
     layout = base_layout(
-        "Where the tower enters the decoder: only at visual positions, only in the first layers",
+        say(
+            "Where the tower enters the decoder: only at visual positions, only in the first layers"
+        ),
         height=HEIGHT_MEDIUM,
-        alt=f"Map of {num_layers} decoder layers by {len(visual)} sequence positions: the merger's "
-        f"tokens enter below the first layer, taps 1 to {len(taps)} after layers 0 to "
-        f"{len(taps) - 1}, at {int(visual.sum())} visual positions each.",
-        x_title="sequence index",
+        alt=say(
+            "Map of {layers} decoder layers by {positions} sequence positions: the merger's tokens "
+            "enter below the first layer, taps 1 to {taps} after layers 0 to {last}, at {visual} "
+            "visual positions each.",
+            layers=num_layers,
+            positions=len(visual),
+            taps=len(taps),
+            last=len(taps) - 1,
+            visual=int(visual.sum()),
+        ),
+        x_title=say("sequence index"),
     )
-    words = ["input: merger"] + [
-        f"layer {layer}: + tap {layer + 1}" if layer < len(taps) else f"layer {layer}"
+    words = [say("input: merger")] + [
+        say("layer {layer}: + tap {tap}", layer=layer, tap=layer + 1)
+        if layer < len(taps)
+        else say("layer {layer}", layer=layer)
         for layer in range(num_layers)
     ]
     named = _named_rows(len(taps), num_layers)
@@ -50,15 +62,20 @@ def plot_deepstack_routes(visual: np.ndarray, taps: Sequence[int], num_layers: i
     }
     layout["xaxis"] |= {"range": [-0.5, len(visual) - 0.5], "zeroline": False}
     layout["meta"]["pointer"] = pointer_meta("token", axis="x")
-    layout["meta"]["columns"] = {"x": "index", "y": "layer"}
+    layout["meta"]["columns"] = {"x": say("index"), "y": say("layer")}
     return go.Figure(_route_rows(visual, taps), layout)
 
 
 def _route_rows(visual: np.ndarray, taps: Sequence[int]) -> list[go.Heatmap]:
     """One row of cells for the merger, and one for each tap, in its own colour."""
-    names = ["the merger's tokens are the decoder's input"] + [
-        f"tap {tap + 1}, of vision block {block}, is added after layer {tap}"
-        for tap, block in enumerate(taps)
+    names = [say("the merger's tokens are the decoder's input")] + [
+        say(
+            "tap {tap}, of vision block {block}, is added after layer {layer}",
+            tap=layer + 1,
+            block=block,
+            layer=layer,
+        )
+        for layer, block in enumerate(taps)
     ]
     colors = [ORANGE, *(TAP_COLORS[tap % len(TAP_COLORS)] for tap in range(len(taps)))]
     z = np.where(visual, 1.0, np.nan).astype(np.float32)[None]
@@ -75,7 +92,7 @@ def _route_rows(visual: np.ndarray, taps: Sequence[int]) -> list[go.Heatmap]:
             showscale=False,
             ygap=2,
             hoverongaps=False,
-            hovertemplate=f"token %{{x}}: {name}<extra></extra>",
+            hovertemplate=say("token %{{x}}: {name}", name=name) + "<extra></extra>",
         )
         for row, (name, color) in enumerate(zip(names, colors, strict=True))
     ]

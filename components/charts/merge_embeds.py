@@ -17,19 +17,26 @@ from components.chart_style import (
     ORANGE,
     PURPLE,
     base_layout,
+    escape_label,
     pointer_meta,
 )
 from components.charts.small_arrays import compact_integers
+from playground.language import mark, say
 
 # Name in the legend, colour, symbol and size of each group of embeddings.
 GROUP_MARKS = {
-    "text": ("text tokens", KIND_COLORS["text"], "circle", 7),
-    "special": ("special tokens", KIND_COLORS["special"], "diamond", 8),
-    "image": ("image features", KIND_COLORS["image"], "square", 6),
-    "video": ("video features", KIND_COLORS["video"], "cross", 7),
-    "image placeholder": ("placeholder <|image_pad|>", PURPLE, "star", 16),
-    "video placeholder": ("placeholder <|video_pad|>", PURPLE, "hexagram", 16),
+    "text": (mark("text tokens"), KIND_COLORS["text"], "circle", 7),
+    "special": (mark("special tokens"), KIND_COLORS["special"], "diamond", 8),
+    "image": (mark("image features"), KIND_COLORS["image"], "square", 6),
+    "video": (mark("video features"), KIND_COLORS["video"], "cross", 7),
+    "image placeholder": (mark("placeholder <|image_pad|>"), PURPLE, "star", 16),
+    "video placeholder": (mark("placeholder <|video_pad|>"), PURPLE, "hexagram", 16),
 }
+
+
+def group_words(name: str) -> str:
+    """What a group of embeddings is called."""
+    return say(GROUP_MARKS[name][0])
 
 
 def plot_embed_values(values: np.ndarray, indices: np.ndarray, width: int) -> go.Figure:
@@ -42,15 +49,21 @@ def plot_embed_values(values: np.ndarray, indices: np.ndarray, width: int) -> go
     """
     shown = values.shape[1]
     layout = base_layout(
-        "Before, all placeholders hold one and the same vector; after, each its own feature",
+        say("Before, all placeholders hold one and the same vector; after, each its own feature"),
         height=HEIGHT_MEDIUM,
-        alt=f"Two heat maps of the first {shown} of {width:,} numbers of {len(indices)} "
-        "embeddings: before masked_scatter, the placeholders' columns are all the same; after it, "
-        "they differ, and all other columns are as before.",
-        x_title="sequence index",
-        y_title=f"first {shown} of {width:,} numbers",
+        alt=say(
+            "Two heat maps of the first {shown} of {width:,} numbers of {count} embeddings: before "
+            "masked_scatter, the placeholders' columns are all the same; after it, they differ, "
+            "and all other columns are as before.",
+            shown=shown,
+            width=width,
+            count=len(indices),
+        ),
+        x_title=say("sequence index"),
+        y_title=say("first {shown} of {width:,} numbers", shown=shown, width=width),
     )
-    first_rows = {"before": 0, "after": shown + 1}  # a row between the halves stays empty
+    # A row between the halves stays empty.
+    first_rows = {say("before"): 0, say("after"): shown + 1}
     layout["xaxis"] |= {"showgrid": False, "zeroline": False}
     layout["yaxis"] |= {
         "range": [2 * shown + 0.5, -0.5],
@@ -61,7 +74,7 @@ def plot_embed_values(values: np.ndarray, indices: np.ndarray, width: int) -> go
     }
     layout["coloraxis"] = _value_colors(values)
     layout["meta"]["pointer"] = pointer_meta("token", axis="x")
-    layout["meta"]["columns"] = {"x": "index", "y": "row", "z": "value"}
+    layout["meta"]["columns"] = {"x": say("index"), "y": say("row"), "z": say("value")}
     traces = [
         go.Heatmap(
             x=compact_integers(indices),
@@ -70,7 +83,7 @@ def plot_embed_values(values: np.ndarray, indices: np.ndarray, width: int) -> go
             z=part.astype(np.float32),
             name=name,
             coloraxis="coloraxis",
-            hovertemplate=f"token %{{x}}, {name}<br>%{{z:.4g}}<extra></extra>",
+            hovertemplate=say("token %{{x}}, {name}<br>%{{z:.4g}}", name=name) + "<extra></extra>",
         )
         for (name, first), part in zip(first_rows.items(), values, strict=True)
     ]
@@ -91,7 +104,7 @@ def _value_colors(values: np.ndarray) -> dict[str, Any]:
         "colorscale": [[place, color] for place, (_, color) in zip(places, DIVERGING, strict=True)],
         "cmin": -limit,
         "cmax": limit,
-        "colorbar": {"title": {"text": "value"}, "thickness": 10},
+        "colorbar": {"title": {"text": say("value")}, "thickness": 10},
     }
 
 
@@ -108,26 +121,38 @@ def plot_embed_norms(
     """
     before, after = norms.astype(np.float32)
     visual = np.isin(np.array(kinds), ("image", "video"))
-    alt, title = f"Norms of {len(kinds)} embeddings.", "Norms of the embeddings"
+    title = say("Norms of the embeddings")
+    alt = say("Norms of {count} embeddings.", count=len(kinds))
     if visual.any():
-        title = "Norms before and after masked_scatter: only the placeholders change"
-        alt = (
-            f"The {int(visual.sum())} placeholders have norm {float(before[visual].mean()):.3g}; "
-            f"the features in their places have {float(after[visual].min()):.3g} to "
-            f"{float(after[visual].max()):.3g}."
+        title = say("Norms before and after masked_scatter: only the placeholders change")
+        alt = say(
+            "The {count} placeholders have norm {norm:.3g}; the features in their places have "
+            "{low:.3g} to {high:.3g}.",
+            count=int(visual.sum()),
+            norm=float(before[visual].mean()),
+            low=float(after[visual].min()),
+            high=float(after[visual].max()),
         )
     layout = base_layout(
-        title, height=HEIGHT_LARGE, alt=alt, x_title="sequence index", y_title="Euclidean norm"
+        title,
+        height=HEIGHT_LARGE,
+        alt=alt,
+        x_title=say("sequence index"),
+        y_title=say("Euclidean norm"),
     )
     layout["yaxis"] |= {"rangemode": "tozero"}
     layout["meta"]["pointer"] = pointer_meta("token", axis="x")
-    layout["meta"]["columns"] = {"x": "index", "y": "norm", "customdata": "token"}
+    layout["meta"]["columns"] = {"x": say("index"), "y": say("norm"), "customdata": say("token")}
     words = [label for label, is_visual in zip(labels, visual, strict=True) if not is_visual]
     text, pads = ~visual, visual
     traces = [
-        _norm_trace("text, as before", indices[text], before[text], words, GREY, "circle"),
-        _norm_trace("before: placeholders", indices[pads], before[pads], [], PURPLE, "circle-open"),
-        _norm_trace("after: visual features", indices[pads], after[pads], [], ORANGE, "square"),
+        _norm_trace(say("text, as before"), indices[text], before[text], words, GREY, "circle"),
+        _norm_trace(
+            say("before: placeholders"), indices[pads], before[pads], [], PURPLE, "circle-open"
+        ),
+        _norm_trace(
+            say("after: visual features"), indices[pads], after[pads], [], ORANGE, "square"
+        ),
     ]
     return go.Figure([trace for trace in traces if len(trace.x)], layout)
 
@@ -140,7 +165,8 @@ def _norm_trace(
     color: str,
     symbol: str,
 ) -> go.Scatter:
-    word = ": %{customdata}" if labels else ""
+    token = say("token %{x}: %{customdata}") if labels else say("token %{x}")
+    norm = say("norm %{y:.4g}")
     return go.Scatter(
         x=compact_integers(x),
         y=y,
@@ -148,7 +174,7 @@ def _norm_trace(
         mode="markers",
         marker={"color": color, "symbol": symbol, "size": 6},
         customdata=list(labels) or None,
-        hovertemplate=f"token %{{x}}{word}<br>{name}<br>norm %{{y:.4g}}<extra></extra>",
+        hovertemplate=f"{token}<br>{name}<br>{norm}<extra></extra>",
     )
 
 
@@ -171,21 +197,27 @@ def plot_embed_pca(
         directions: True where every vector was scaled to length 1.
     """
     counts = [
-        f"{len(points)} {GROUP_MARKS[name][0]}" for name, points in zip(names, scores, strict=True)
+        say("{count} {group}", count=len(points), group=group_words(name))
+        for name, points in zip(names, scores, strict=True)
     ]
+    alt = say(
+        "Scatter of embeddings on their two principal components, which hold {share:.0%} of the "
+        "variance: {counts}.",
+        share=sum(variance),
+        counts=say(", ").join(counts),
+    )
     layout = base_layout(
-        "Regions of embedding space: " + ("where vectors point" if directions else "as they are"),
+        say("Regions of embedding space: where vectors point")
+        if directions
+        else say("Regions of embedding space: as they are"),
         height=HEIGHT_LARGE,
-        alt="Scatter of embeddings on their two principal components, which hold "
-        f"{sum(variance):.0%} of the variance: {', '.join(counts)}.".replace("<|", "").replace(
-            "|>", ""
-        ),
-        x_title=f"component 1 ({variance[0]:.0%} of the variance)",
-        y_title=f"component 2 ({variance[1]:.0%} of the variance)",
+        alt=alt.replace("<|", "").replace("|>", ""),
+        x_title=say("component 1 ({share:.0%} of the variance)", share=variance[0]),
+        y_title=say("component 2 ({share:.0%} of the variance)", share=variance[1]),
     )
     layout["legend"] = {"itemsizing": "constant"}
     layout["meta"]["pointer"] = pointer_meta("token", axis="points")
-    layout["meta"]["columns"] = {"customdata": ["index", "token"]}
+    layout["meta"]["columns"] = {"customdata": [say("index"), say("token")]}
     traces = [_group_trace(*group) for group in zip(names, scores, indices, labels, strict=True)]
     return go.Figure(traces, layout)
 
@@ -193,13 +225,15 @@ def plot_embed_pca(
 def _group_trace(
     name: str, scores: np.ndarray, indices: np.ndarray, labels: Sequence[str]
 ) -> go.Scatter:
-    words, color, symbol, size = GROUP_MARKS[name]
-    words = words.replace("<", "&lt;").replace(">", "&gt;")
+    _, color, symbol, size = GROUP_MARKS[name]
+    words = escape_label(group_words(name))
     custom: Any = compact_integers(indices)[:, None]
     if labels:
         custom = [[int(index), label] for index, label in zip(indices, labels, strict=True)]
     is_placeholder = name.endswith("placeholder")
-    token = "token %{customdata[0]}: %{customdata[1]}" if labels else "token %{customdata[0]}"
+    token = say("token %{customdata[0]}")
+    if labels:
+        token = say("token %{customdata[0]}: %{customdata[1]}")
     return go.Scatter(
         x=scores[:, 0].astype(np.float32),
         y=scores[:, 1].astype(np.float32),

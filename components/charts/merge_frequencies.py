@@ -16,11 +16,12 @@ from components.chart_style import (
     ORANGE,
     base_layout,
 )
+from playground.language import mark, say
 
 AXIS_MARKS = (
-    ("t (time)", BLUE, "circle"),
-    ("h (height)", ORANGE, "square"),
-    ("w (width)", GREEN, "diamond"),
+    (mark("t (time)"), BLUE, "circle"),
+    (mark("h (height)"), ORANGE, "square"),
+    (mark("w (width)"), GREEN, "diamond"),
 )
 
 
@@ -37,36 +38,51 @@ def plot_frequencies(
     """
     counts = [int((axes == axis).sum()) for axis in range(3)]
     layout = base_layout(
-        "Interleaved sections: t, h and w each get fast and slow frequencies",
+        say("Interleaved sections: t, h and w each get fast and slow frequencies"),
         height=HEIGHT_MEDIUM,
-        alt=f"Wavelengths of {len(axes)} rotary frequencies on a log scale, from "
-        f"{float(wavelengths.min()):.3g} to {float(wavelengths.max()):,.0f} positions: "
-        f"{counts[0]} turn with t, {counts[1]} with h and {counts[2]} with w, in turns.",
-        x_title="frequency index",
-        y_title="wavelength (positions per full turn)",
+        alt=say(
+            "Wavelengths of {count} rotary frequencies on a log scale, from {shortest:.3g} to "
+            "{longest:,.0f} positions: {t} turn with t, {h} with h and {w} with w, in turns.",
+            count=len(axes),
+            shortest=float(wavelengths.min()),
+            longest=float(wavelengths.max()),
+            t=counts[0],
+            h=counts[1],
+            w=counts[2],
+        ),
+        x_title=say("frequency index"),
+        y_title=say("wavelength (positions per full turn)"),
     )
     layout["yaxis"] |= {"type": "log", "dtick": 1, "exponentformat": "power"}
     layout["xaxis"] |= {"zeroline": False, "range": [-0.7, len(axes) - 0.3]}
     layout["meta"]["columns"] = {
-        "x": "frequency",
-        "y": "wavelength",
-        "customdata": "rad per position",
+        "x": say("frequency"),
+        "y": say("wavelength"),
+        "customdata": say("rad per position"),
     }
-    lines = [(max(largest, 1), f"largest position of this prompt: {largest:,}")]
+    lines = [
+        (max(largest, 1), say("largest position of this prompt: {largest:,}", largest=largest))
+    ]
     if wavelengths.max() >= context:
-        lines.append((context, f"context window: {context:,}"))
+        lines.append((context, say("context window: {context:,}", context=context)))
     layout["shapes"] = [_level(value) for value, _ in lines]
     layout["annotations"] = [_level_name(value, words) for value, words in lines]
     traces = [
         go.Scatter(
             x=np.flatnonzero(axes == axis).astype(np.int32),
             y=wavelengths[axes == axis].astype(np.float32),
-            name=f"{name}: {counts[axis]} of {len(axes)}",
+            name=say(
+                "{axis}: {count} of {total}", axis=say(name), count=counts[axis], total=len(axes)
+            ),
             mode="markers",
             marker={"color": color, "symbol": symbol, "size": 8},
             customdata=(2 * math.pi / wavelengths[axes == axis]).astype(np.float32),
-            hovertemplate=f"frequency %{{x}} turns with {name}<br>a full turn in %{{y:,.4g}} "
-            "positions<br>%{customdata:.4g} rad per position<extra></extra>",
+            hovertemplate=say(
+                "frequency %{{x}} turns with {axis}<br>a full turn in %{{y:,.4g}} positions<br>"
+                "%{{customdata:.4g}} rad per position",
+                axis=say(name),
+            )
+            + "<extra></extra>",
         )
         for axis, (name, color, symbol) in enumerate(AXIS_MARKS)
     ]
@@ -86,33 +102,39 @@ def plot_angles(
     """
     moved = int((np.abs(turns - flat_turns) > 1e-3).sum())
     layout = base_layout(
-        f"Token {token}: the angle that each frequency is turned by",
+        say("Token {token}: the angle that each frequency is turned by", token=token),
         height=HEIGHT_MEDIUM,
-        alt=f"Angles of token {token} at {len(axes)} frequencies; {moved} of them would be "
-        "another angle with plain 1-D positions.",
-        x_title="frequency index",
-        y_title="angle (degrees)",
+        alt=say(
+            "Angles of token {token} at {count} frequencies; {moved} of them would be another "
+            "angle with plain 1-D positions.",
+            token=token,
+            count=len(axes),
+            moved=moved,
+        ),
+        x_title=say("frequency index"),
+        y_title=say("angle (degrees)"),
     )
     layout["yaxis"] |= {"range": [-12, 372], "tickvals": [0, 90, 180, 270, 360]}
     layout["xaxis"] |= {"zeroline": False, "range": [-0.7, len(axes) - 0.3]}
-    layout["meta"]["columns"] = {"x": "frequency", "y": "angle (degrees)"}
+    layout["meta"]["columns"] = {"x": say("frequency"), "y": say("angle (degrees)")}
     everywhere = np.arange(len(axes), dtype=np.int32)
     flat = go.Scatter(
         x=everywhere,
         y=flat_turns.astype(np.float32),
-        name="plain 1-D",
+        name=say("plain 1-D"),
         mode="markers",
         marker={"color": GREY, "symbol": "circle-open", "size": 11},
-        hovertemplate="frequency %{x}<br>1-D: %{y:.1f}°<extra></extra>",
+        hovertemplate=say("frequency %{x}<br>1-D: %{y:.1f}°") + "<extra></extra>",
     )
     traces = [
         go.Scatter(
             x=everywhere[axes == axis],
             y=turns[axes == axis].astype(np.float32),
-            name=name,
+            name=say(name),
             mode="markers",
             marker={"color": color, "symbol": symbol, "size": 7},
-            hovertemplate=f"frequency %{{x}}, {name}<br>M-RoPE: %{{y:.1f}}°<extra></extra>",
+            hovertemplate=say("frequency %{{x}}, {axis}<br>M-RoPE: %{{y:.1f}}°", axis=say(name))
+            + "<extra></extra>",
         )
         for axis, (name, color, symbol) in enumerate(AXIS_MARKS)
     ]

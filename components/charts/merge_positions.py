@@ -1,9 +1,9 @@
-"""Charts of the positions: along the sequence, in 3-D, and how far tokens are from one another."""
+"""Charts of the positions: along the sequence, and in 3-D."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -14,18 +14,22 @@ from components.chart_style import (
     GREEN,
     GREY,
     HEIGHT_LARGE,
-    HEIGHT_MEDIUM,
     KIND_COLORS,
     ORANGE,
-    SEQUENTIAL,
     base_layout,
     pointer_meta,
 )
 from components.charts.small_arrays import compact_integers
+from playground.language import mark, say
 
 # Drawn from wide to narrow, so that lines that lie on each other can all be seen.
 AXES = (("t", 6.0, BLUE), ("h", 3.5, ORANGE), ("w", 1.5, GREEN))
-KIND_SYMBOLS = {"text": "circle", "special": "diamond", "image": "square", "video": "cross"}
+KIND_SYMBOLS = {
+    mark("text"): "circle",
+    mark("special"): "diamond",
+    mark("image"): "square",
+    mark("video"): "cross",
+}
 POINTED_COLOR = "#e0218a"  # 4:1 and more on the white and on the dark page
 
 
@@ -43,15 +47,19 @@ def plot_positions_3d(
     present = [kind for kind in KIND_COLORS if kind in kinds]
     visual = any(kind in present for kind in ("image", "video"))
     layout = base_layout(
-        "Positions in 3-D: text climbs the diagonal"
-        + (", a picture spreads over h and w" if visual else ""),
+        say("Positions in 3-D: text climbs the diagonal, a picture spreads over h and w")
+        if visual
+        else say("Positions in 3-D: text climbs the diagonal"),
         height=HEIGHT_LARGE,
-        alt=f"3-D scatter of {len(kinds)} tokens by time, height and width position; "
-        f"kinds: {', '.join(present)}.",
+        alt=say(
+            "3-D scatter of {count} tokens by time, height and width position; kinds: {kinds}.",
+            count=len(kinds),
+            kinds=say(", ").join(say(kind) for kind in present),
+        ),
     )
     layout["scene"] = _scene()
     layout["legend"] = {"itemsizing": "constant"}
-    layout["meta"]["columns"] = {"customdata": ["index", "token"]}
+    layout["meta"]["columns"] = {"customdata": [say("index"), say("token")]}
     layout["meta"]["pointer"] = pointer_meta("token", axis="points")
     of_kind = np.array(kinds)
     traces = [
@@ -63,9 +71,9 @@ def plot_positions_3d(
 
 def _scene() -> dict[str, Any]:
     return {
-        "xaxis": {"title": {"text": "w (width)"}},
-        "yaxis": {"title": {"text": "h (height)"}},
-        "zaxis": {"title": {"text": "t (time)"}},
+        "xaxis": {"title": {"text": say("w (width)")}},
+        "yaxis": {"title": {"text": say("h (height)")}},
+        "zaxis": {"title": {"text": say("t (time)")}},
         "aspectmode": "cube",
         # Not along the diagonal, or all text would lie on one point; from below the middle, so
         # that the axis titles stay inside.
@@ -85,20 +93,19 @@ def _kind_trace(
 ) -> go.Scatter3d:
     t, h, w = compact_integers(positions[:, chosen])
     custom: Any = compact_integers(indices[chosen])[:, None]
-    words = ""
+    place = say("token %{{customdata[0]}} ({kind})", kind=say(kind))
     if kind in ("text", "special"):  # all placeholders of a kind have the same text
         custom = [[int(indices[i]), labels[i]] for i in chosen]
-        words = ": %{customdata[1]}"
+        place = say("token %{{customdata[0]}}: %{{customdata[1]}} ({kind})", kind=say(kind))
     return go.Scatter3d(
         x=w,
         y=h,
         z=t,
-        name=kind,
+        name=say(kind),
         mode="markers",
         marker={"size": 4, "color": KIND_COLORS[kind], "symbol": KIND_SYMBOLS[kind]},
         customdata=custom,
-        hovertemplate=f"token %{{customdata[0]}}{words} ({kind})<br>"
-        "t %{z}, h %{y}, w %{x}<extra></extra>",
+        hovertemplate=f"{place}<br>t %{{z}}, h %{{y}}, w %{{x}}<extra></extra>",
     )
 
 
@@ -141,21 +148,27 @@ def plot_positions(
         kinds: ``image`` or ``video`` for each of ``spans``; images where nothing is said.
     """
     last, top = int(indices[-1]), int(positions.max())
-    title = "Positions along the sequence: one clock for text"
     layout = base_layout(
-        title + (", three for a picture" if spans else ""),
+        say("Positions along the sequence: one clock for text, three for a picture")
+        if spans
+        else say("Positions along the sequence: one clock for text"),
         height=HEIGHT_LARGE,
-        alt=f"Lines of t, h and w over {last + 1} tokens; the largest position is {top}, "
-        f"{last - top} less than the last index.",
-        x_title="sequence index",
-        y_title="position",
+        alt=say(
+            "Lines of t, h and w over {tokens} tokens; the largest position is {top}, {less} less "
+            "than the last index.",
+            tokens=last + 1,
+            top=top,
+            less=last - top,
+        ),
+        x_title=say("sequence index"),
+        y_title=say("position"),
     )
     # Fixed, so that neither the line of the plain index nor a label stretches them.
     layout["yaxis"] |= {"range": [-0.04 * top - 1, 1.2 * top + 1], "zeroline": False}
     layout["xaxis"] |= {
         "range": [-0.02 * last - 1, 1.02 * last + 1],
         "zeroline": False,
-        "unifiedhovertitle": {"text": "token %{x}"},
+        "unifiedhovertitle": {"text": say("token %{x}")},
     }
     layout["hovermode"] = "x unified"
     layout["shapes"] = [
@@ -165,7 +178,11 @@ def plot_positions(
     layout["annotations"] = [_span_name(*span) for span in spans if span[2]]
     if jump is not None:
         layout["annotations"].append(_jump_label(*jump, top=top))
-    layout["meta"]["columns"] = {"x": "index", "y": "position", "customdata": "token"}
+    layout["meta"]["columns"] = {
+        "x": say("index"),
+        "y": say("position"),
+        "customdata": say("token"),
+    }
     layout["meta"]["pointer"] = pointer_meta("token", axis="x")
     flat = _flat_trace(indices[[0, -1]])
     return go.Figure([flat, *_axis_traces(positions, indices, labels)], layout)
@@ -175,7 +192,7 @@ def _flat_trace(ends: np.ndarray) -> go.Scatter:
     return go.Scatter(
         x=compact_integers(ends),
         y=compact_integers(ends),
-        name="plain 1-D",
+        name=say("plain 1-D"),
         mode="lines",
         line={"color": GREY, "width": 1, "dash": "dot"},
         hoverinfo="skip",
@@ -235,7 +252,7 @@ def _jump_label(index: int, position: int, *, top: int) -> dict[str, Any]:
     return {
         "x": index,
         "y": position,
-        "text": f"next text position<br>= largest + 1 = {position}",
+        "text": say("next text position<br>= largest + 1 = {position}", position=position),
         "showarrow": True,
         "arrowhead": 2,
         "arrowwidth": 1,
@@ -248,65 +265,3 @@ def _jump_label(index: int, position: int, *, top: int) -> dict[str, Any]:
         "align": "left",
         "font": {"size": FONT_SIZE_PX - 1},
     }
-
-
-def plot_nearness(
-    values: np.ndarray,
-    *,
-    title: str,
-    quantity: Literal["distance", "likeness"],
-    token: int,
-    span: int,
-) -> go.Figure:
-    """How far, or how alike turned, the tokens of a picture are to one token.
-
-    Args:
-        values: (merged_h, merged_w): distances in positions, or likeness in [-1, 1].
-        title: what to see.
-        quantity: which of the two.
-        token: sequence index of the one.
-        span: index into ``ModelInputs.spans``.
-    """
-    height, width = values.shape
-    layout = base_layout(
-        title,
-        height=HEIGHT_MEDIUM,
-        alt=f"Map of {height} by {width} visual tokens: {quantity} to token {token}, from "
-        f"{float(values.min()):.3g} to {float(values.max()):.3g}.",
-        x_title="column of the token grid",
-        y_title="row of the token grid",
-    )
-    layout["xaxis"] |= {"constrain": "domain", "showgrid": False, "zeroline": False}
-    layout["yaxis"] |= {
-        "autorange": "reversed",
-        "scaleanchor": "x",
-        "constrain": "domain",
-        "showgrid": False,
-        "zeroline": False,
-    }
-    layout["meta"]["pointer"] = pointer_meta("merged", span=span)
-    layout["meta"]["columns"] = {"x": "column", "y": "row", "z": quantity}
-    return go.Figure([_nearness_map(values, quantity, token)], layout)
-
-
-def _nearness_map(
-    values: np.ndarray, quantity: Literal["distance", "likeness"], token: int
-) -> go.Heatmap:
-    """The cells; a distance is coloured the other way round."""
-    far = quantity == "distance"
-    unit = " positions" if far else ""
-    return go.Heatmap(
-        z=compact_integers(values) if far else values.astype(np.float32),
-        # Bright is near, in both.
-        colorscale=SEQUENTIAL,
-        reversescale=far,
-        zmin=0 if far else -0.5,
-        zmax=max(int(values.max()), 1) if far else 1,
-        colorbar={
-            "title": {"text": f"{quantity}{' (positions)' if far else ''}"},
-            "thickness": 10,
-            "dtick": max(1, round(int(values.max()) / 5)) if far else 0.5,
-        },
-        hovertemplate=f"row %{{y}}, column %{{x}}<br>{quantity} to token {token}: "
-        f"%{{z:.3g}}{unit}<extra></extra>",
-    )

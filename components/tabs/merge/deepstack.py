@@ -13,6 +13,7 @@ from components.stage_tab import App, Section
 from components.tables import Cell, Mono, table_html
 from components.tabs.choices import fact_markup
 from components.tabs.merge.focus import choose_focus, focus_words
+from playground.language import say
 from playground.merge_views import feature_norms, tap_row, visual_mask
 from playground.pipeline import Run
 from playground.pointer import Place
@@ -20,10 +21,10 @@ from playground.pointer import Place
 
 def build_deepstack_section(app: App) -> tuple[Section, Section]:
     """Build the part, and what of it follows the pointer: its last sentence."""
-    gr.Markdown("### DeepStack: early features for the first layers")
+    gr.Markdown("### " + say("DeepStack: early features for the first layers"))
     intro = build_html_view()
     with gr.Column() as picture_only:
-        routes = PlotlyView(label="Where the tower enters the decoder")
+        routes = PlotlyView(label=say("Where the tower enters the decoder"))
         table = build_html_view()
         chosen = build_html_view()
     whole = Section(
@@ -56,19 +57,32 @@ def intro_html(run: Run) -> str:
     blocks = facts.deepstack_visual_indexes
     if merged.visual_pos_masks is None:
         return fact_markup(
-            f"Without a picture DeepStack has nothing to add: the {len(blocks)} taps of the vision "
-            "tower are not computed, and the decoder runs like any text model."
+            say(
+                "Without a picture DeepStack has nothing to add: the {taps} taps of the vision "
+                "tower are not computed, and the decoder runs like any text model.",
+                taps=len(blocks),
+            )
         )
     visual = int(visual_mask(merged).sum())
-    routes = "; ".join(
-        f"tap {tap + 1}, after vision block {block}, is added after decoder layer {tap}"
-        for tap, block in enumerate(blocks)
+    routes = say("; ").join(
+        say(
+            "tap {tap}, after vision block {block}, is added after decoder layer {layer}",
+            tap=layer + 1,
+            block=block,
+            layer=layer,
+        )
+        for layer, block in enumerate(blocks)
     )
     return fact_markup(
-        f"DeepStack brings early features of the tower to the {visual:,} visual positions, and "
-        f"only there: {routes} (all counted from 0). The other "
-        f"{run.inputs.num_tokens - visual:,} positions are left alone, and so are the "
-        f"{facts.num_layers - len(blocks)} later layers."
+        say(
+            "DeepStack brings early features of the tower to the {visual:,} visual positions, and "
+            "only there: {routes} (all counted from 0). The other {others:,} positions are left "
+            "alone, and so are the {layers} later layers.",
+            visual=visual,
+            routes=routes,
+            others=run.inputs.num_tokens - visual,
+            layers=facts.num_layers - len(blocks),
+        )
     )
 
 
@@ -78,20 +92,32 @@ def routes_table(run: Run) -> str:
     last = run.engine.facts.vision_depth - 1
     norms = [float(norm) for norm in feature_norms(run.merged)]
     rows: list[list[Cell | Mono]] = [
-        ["merger", f"block {last}, the last", "input of layer 0, in place", visual, norms[0]]
+        [
+            "merger",
+            say("block {block}, the last", block=last),
+            say("input of layer 0, in place"),
+            visual,
+            norms[0],
+        ]
     ]
     rows += [
         [
-            f"tap {tap + 1}",
-            f"block {block}",
-            f"output of layer {tap}, added",
+            say("tap {tap}", tap=tap + 1),
+            say("block {block}", block=block),
+            say("output of layer {layer}, added", layer=tap),
             visual,
             norms[tap + 1],
         ]
         for tap, block in enumerate(run.engine.facts.deepstack_visual_indexes)
     ]
-    headers = ("Features", "From vision", "To decoder", "Positions", "Mean norm")
-    return table_html(headers, rows, "What the tower hands to the decoder")
+    headers = (
+        say("Features"),
+        say("From vision"),
+        say("To decoder"),
+        say("Positions"),
+        say("Mean norm"),
+    )
+    return table_html(headers, rows, say("What the tower hands to the decoder"))
 
 
 def chosen_html(run: Run, place: Place | None) -> str:
@@ -100,10 +126,18 @@ def chosen_html(run: Run, place: Place | None) -> str:
     row = tap_row(run.merged, focus.index)
     if row is None:
         return fact_markup(
-            f"To {focus_words(run, focus)} no tap adds anything: it is no visual position."
+            say(
+                "To {token} no tap adds anything: it is no visual position.",
+                token=focus_words(run, focus),
+            )
         )
     taps = len(run.engine.facts.deepstack_visual_indexes)
     return fact_markup(
-        f"For example {focus_words(run, focus)}: visual tokens take their rows in order, so row "
-        f"{row:,} of each of the {taps} <code>deepstack_visual_embeds</code> is added to it."
+        say(
+            "For example {token}: visual tokens take their rows in order, so row {row:,} of each "
+            "of the {taps} <code>deepstack_visual_embeds</code> is added to it.",
+            token=focus_words(run, focus),
+            row=row,
+            taps=taps,
+        )
     )

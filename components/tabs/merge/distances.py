@@ -8,13 +8,14 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from components.charts.merge_positions import plot_nearness
+from components.charts.merge_nearness import plot_nearness
 from components.html_view import build_html_view
 from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section
 from components.tables import Cell, Mono, table_html
 from components.tabs.choices import fact_markup, signed
 from components.tabs.merge.focus import (
+    MAX_WORD_CHARS,
     Focus,
     choose_focus,
     cut_text,
@@ -22,6 +23,7 @@ from components.tabs.merge.focus import (
     next_span,
     span_phrase,
 )
+from playground.language import mark, say
 from playground.mrope import (
     flat_positions,
     position_distances,
@@ -31,8 +33,11 @@ from playground.mrope import (
 from playground.pipeline import Run
 from playground.pointer import Place
 
-QUANTITIES = [("Distance in positions", "distance"), ("Likeness of the rotations", "likeness")]
-FLAT, MROPE = "Plain 1-D", "M-RoPE"
+QUANTITIES = (
+    (mark("Distance in positions"), "distance"),
+    (mark("Likeness of the rotations"), "likeness"),
+)
+FLAT, MROPE = mark("Plain 1-D"), "M-RoPE"
 
 
 def build_distances_section(app: App) -> tuple[Section, Section]:
@@ -40,18 +45,20 @@ def build_distances_section(app: App) -> tuple[Section, Section]:
     neighbours, all of one token.
     """
     with gr.Column() as picture_only:
-        gr.Markdown("### Beside plain 1-D positions")
+        gr.Markdown("### " + say("Beside plain 1-D positions"))
         intro = build_html_view()
         quantity = gr.Radio(
-            QUANTITIES,
+            [(say(label), value) for label, value in QUANTITIES],
             value="distance",
-            label="Compare",
-            info="Distance: the largest step in t, h and w. Likeness: the mean cosine between the "
-            "angles of two tokens, which a query and a key of equal content would score.",
+            label=say("Compare"),
+            info=say(
+                "Distance: the largest step in t, h and w. Likeness: the mean cosine between the "
+                "angles of two tokens, which a query and a key of equal content would score."
+            ),
         )
         with gr.Row():
-            flat = PlotlyView(label=f"Nearness under {FLAT}", min_width=300)
-            mrope = PlotlyView(label=f"Nearness under {MROPE}", min_width=300)
+            flat = PlotlyView(label=say("Nearness under Plain 1-D"), min_width=300)
+            mrope = PlotlyView(label=say("Nearness under M-RoPE"), min_width=300)
         neighbours = build_html_view()
     outputs = [intro, flat, mrope, neighbours]
     app.on_view(quantity.input, draw_maps, [app.pointed, quantity], [flat, mrope])
@@ -109,10 +116,14 @@ def intro_html(run: Run, focus: Focus) -> str:
     """What the maps show."""
     span = run.inputs.spans[next_span(run, focus)]
     return fact_markup(
-        "With 1-D positions the picture would be one long line: the token below another stands "
-        f"{span.merged_w} positions away, a whole row. Under M-RoPE it is 1 away, as the one "
-        f"beside it. Here {focus_words(run, focus)} is compared with all tokens of "
-        f"{html.escape(span_phrase(run.inputs, span))}; bright is near."
+        say(
+            "With 1-D positions the picture would be one long line: the token below another stands "
+            "{width} positions away, a whole row. Under M-RoPE it is 1 away, as the one beside it. "
+            "Here {token} is compared with all tokens of {picture}; bright is near.",
+            width=span.merged_w,
+            token=focus_words(run, focus),
+            picture=html.escape(span_phrase(run.inputs, span)),
+        )
     )
 
 
@@ -127,9 +138,20 @@ def neighbours_table(run: Run, focus: Focus) -> str:
             [name, index, signed(index - focus.index), *(signed(int(axis)) for axis in step)]
         )
         tokens.append((index, index + 1))
-    headers = ("To", "Index", "1-D step", "Step in t", "Step in h", "Step in w")
+    headers = (
+        say("To"),
+        say("Index"),
+        say("1-D step"),
+        say("Step in t"),
+        say("Step in h"),
+        say("Step in w"),
+    )
     return table_html(
-        headers, rows, f"Steps from token {focus.index}", right=(2, 3, 4, 5), tokens=tokens
+        headers,
+        rows,
+        say("Steps from token {index}", index=focus.index),
+        right=(2, 3, 4, 5),
+        tokens=tokens,
     )
 
 
@@ -139,36 +161,46 @@ def _both_positions(run: Run) -> tuple[tuple[str, np.ndarray], ...]:
 
 def _map_title(name: str, values: np.ndarray, quantity: str, *, inside: bool) -> str:
     if quantity == "likeness":
-        return f"{name}: how alike the tokens are turned"
+        return say("{name}: how alike the tokens are turned", name=say(name))
     if not inside:
-        near, far = int(values.min()), int(values.max())
-        away = f"{near:,}" if near == far else f"{near:,} to {far:,}"
-        return f"{name}: the picture is {away} positions away"
+        return _far_title(say(name), int(values.min()), int(values.max()))
     if name == MROPE:
-        return f"{name}: near is what is near in the picture"
-    return f"{name}: the next row is {values.shape[1]} positions away"
+        return say("M-RoPE: near is what is near in the picture")
+    return say("Plain 1-D: the next row is {width} positions away", width=values.shape[1])
+
+
+def _far_title(name: str, near: int, far: int) -> str:
+    if near == far:
+        return say("{name}: the picture is {far:,} positions away", name=name, far=far)
+    return say(
+        "{name}: the picture is {near:,} to {far:,} positions away", name=name, near=near, far=far
+    )
 
 
 def _neighbours(run: Run, focus: Focus) -> list[tuple[str, int]]:
     """Tokens worth comparing: around the focus in its picture, and in the text around it."""
     inputs, index = run.inputs, focus.index
     if focus.span is None:
-        near = [("the token before", index - 1), ("the next token", index + 1)]
+        near = [(say("the token before"), index - 1), (say("the next token"), index + 1)]
         near += [
-            (f"the first token of {span.kind} {span.media_index + 1}", span.start)
+            (say("the first token of {picture}", picture=span_phrase(inputs, span)), span.start)
             for span in inputs.spans[:1]
         ]
         return [(name, other) for name, other in near if 0 <= other < inputs.num_tokens]
     span = inputs.spans[focus.span]
     row, column = divmod(index - span.start, span.merged_w)
     near = [
-        ("its left neighbour", index - 1) if column else None,
-        ("its right neighbour", index + 1) if column + 1 < span.merged_w else None,
-        ("its neighbour above", index - span.merged_w) if row else None,
-        ("its neighbour below", index + span.merged_w) if row + 1 < span.merged_h else None,
-        ("the text token before the picture", span.start - 1) if span.start else None,
-        (f"the text token after it, “{cut_text(inputs.tokens[span.end].text, 24)}”", span.end)
+        (say("its left neighbour"), index - 1) if column else None,
+        (say("its right neighbour"), index + 1) if column + 1 < span.merged_w else None,
+        (say("its neighbour above"), index - span.merged_w) if row else None,
+        (say("its neighbour below"), index + span.merged_w) if row + 1 < span.merged_h else None,
+        (say("the text token before the picture"), span.start - 1) if span.start else None,
+        (_after_words(inputs.tokens[span.end].text), span.end)
         if span.end < inputs.num_tokens
         else None,
     ]
     return [each for each in near if each is not None]
+
+
+def _after_words(text: str) -> str:
+    return say("the text token after it, “{text}”", text=cut_text(text, MAX_WORD_CHARS))

@@ -9,7 +9,7 @@ import gradio as gr
 import numpy as np
 
 from components.charts.merge_embeds import (
-    GROUP_MARKS,
+    group_words,
     plot_embed_norms,
     plot_embed_pca,
     plot_embed_values,
@@ -32,6 +32,7 @@ from playground.embed_views import (
     thin_groups,
     unit_groups,
 )
+from playground.language import mark, say
 from playground.merge_views import spread_indices
 from playground.pipeline import Run
 
@@ -40,25 +41,30 @@ MAX_GROUP_DOTS = 900  # per group of the PCA, which is also fitted on them
 MAX_VALUES = 16  # numbers of each embedding that are shown
 MAX_CELLS = 6_000  # of one heat map of values, 4 bytes each; at least MIN_VALUES a token
 MIN_VALUES = 4
-PCA_CHOICES = [("Directions alone", "directions"), ("Embeddings as they are", "embeddings")]
+PCA_CHOICES = (
+    (mark("Directions alone"), "directions"),
+    (mark("Embeddings as they are"), "embeddings"),
+)
 
 
 def build_embeddings_section(app: App) -> Section:
     """Build the part; its control is what the PCA is made of."""
-    gr.Markdown("### What stands in each place")
+    gr.Markdown("### " + say("What stands in each place"))
     intro = build_html_view()
     strip = build_html_view()
     with gr.Column() as picture_only:
-        values = PlotlyView(label="Embedding values before and after masked_scatter")
+        values = PlotlyView(label=say("Embedding values before and after masked_scatter"))
     with gr.Row():
-        norms = PlotlyView(label="Norms before and after masked_scatter", min_width=320)
-        pca = PlotlyView(label="Regions of embedding space", min_width=320)
+        norms = PlotlyView(label=say("Norms before and after masked_scatter"), min_width=320)
+        pca = PlotlyView(label=say("Regions of embedding space"), min_width=320)
     shown = gr.Radio(
-        PCA_CHOICES,
+        [(say(label), value) for label, value in PCA_CHOICES],
         value="directions",
-        label="Regions by principal components of",
-        info="Directions: every vector is scaled to length 1 first, as the chart of norms compares "
-        "the lengths.",
+        label=say("Regions by principal components of"),
+        info=say(
+            "Directions: every vector is scaled to length 1 first, as the chart of norms compares "
+            "the lengths."
+        ),
     )
     regions = build_html_view()
     groups = build_html_view()
@@ -130,24 +136,44 @@ def intro_html(run: Run) -> str:
     visual = sum(span.end - span.start for span in inputs.spans)
     if not visual:
         return fact_markup(
-            f"Each of the {inputs.num_tokens:,} tokens looks up its row of the embedding table, a "
-            f"vector of {width:,} numbers. There is no picture, so no placeholder is replaced: "
-            "<code>masked_scatter</code> is skipped, and these vectors go into the decoder as they "
-            "are."
+            say(
+                "Each of the {tokens:,} tokens looks up its row of the embedding table, a vector "
+                "of {width:,} numbers. There is no picture, so no placeholder is replaced: "
+                "<code>masked_scatter</code> is skipped, and these vectors go into the decoder as "
+                "they are.",
+                tokens=inputs.num_tokens,
+                width=width,
+            )
         )
     pads = {kind: sum(s.end - s.start for s in inputs.spans if s.kind == kind)
             for kind in ("image", "video")}  # fmt: skip
-    counts = " and ".join(
+    counts = [
         f"{count:,} × <code>{html.escape(f'<|{kind}_pad|>')}</code>"
         for kind, count in pads.items()
         if count
-    )
-    kinds = " of a kind all" if all(pads.values()) else " all"
+    ]
     return fact_markup(
-        f"Before: each of the {inputs.num_tokens:,} tokens looks up its row of the embedding "
-        f"table, {width:,} numbers; the {counts}{kinds} get the same row. After: "
-        f"<code>masked_scatter</code> has put the tower’s {visual:,} features in their places, in "
-        f"order, one for one. The other {inputs.num_tokens - visual:,} places keep their vectors."
+        say(
+            "Before: each of the {tokens:,} tokens looks up its row of the embedding table, "
+            "{width:,} numbers; {same}. After: <code>masked_scatter</code> has put the tower’s "
+            "{visual:,} features in their places, in order, one for one. The other {others:,} "
+            "places keep their vectors.",
+            tokens=inputs.num_tokens,
+            width=width,
+            same=_same_row_words(counts),
+            visual=visual,
+            others=inputs.num_tokens - visual,
+        )
+    )
+
+
+def _same_row_words(counts: list[str]) -> str:
+    """That placeholders share a row: of one kind, or of two."""
+    if len(counts) == 1:
+        return say("the {count} all get the same row", count=counts[0])
+    first, second = counts
+    return say(
+        "the {first} and {second} of a kind all get the same row", first=first, second=second
     )
 
 
@@ -156,25 +182,34 @@ def regions_html(numbers: GroupNumbers) -> str:
     kind = next((name for name in ("image", "video") if name in numbers.names), None)
     if kind is None or "text" not in numbers.names:
         return fact_markup(
-            "With a picture, its features would show here as a region of their own, away from the "
-            "text."
+            say(
+                "With a picture, its features would show here as a region of their own, away from "
+                "the text."
+            )
         )
     text, visual = numbers.names.index("text"), numbers.names.index(kind)
     pad = numbers.names.index(kind + PLACEHOLDER)
     ratio = numbers.norms[visual] / max(float(numbers.norms[text]), 1e-12)
     cosines = numbers.cosines
     return fact_markup(
-        f"Text and pictures live in different regions: the {kind} features are {ratio:.3g} times "
-        f"as long as text embeddings, and point elsewhere: the mean cosine between one of each is "
-        f"{_number(cosines[text, visual])}, but {_number(cosines[visual, visual])} between two "
-        f"{kind} features. The placeholder that they replace (norm {numbers.norms[pad]:.3g}) says "
-        f"nothing about them: cosine {_number(cosines[pad, visual])}."
+        say(
+            "Text and pictures live in different regions: the {kind} features are {ratio:.3g} "
+            "times as long as text embeddings, and point elsewhere: the mean cosine between one of "
+            "each is {across}, but {within} between two {kind} features. The placeholder that they "
+            "replace (norm {norm:.3g}) says nothing about them: cosine {pad}.",
+            kind=say(kind),
+            ratio=ratio,
+            across=_number(cosines[text, visual]),
+            within=_number(cosines[visual, visual]),
+            norm=numbers.norms[pad],
+            pad=_number(cosines[pad, visual]),
+        )
     )
 
 
 def groups_table(numbers: GroupNumbers) -> str:
     """Norms and cosines of all groups."""
-    names = [GROUP_MARKS[name][0] for name in numbers.names]
+    names = [group_words(name) for name in numbers.names]
     rows: list[list[Cell | Mono]] = [
         [
             name,
@@ -187,8 +222,14 @@ def groups_table(numbers: GroupNumbers) -> str:
         ]
         for row, name in enumerate(names)
     ]
-    headers = ("Embeddings", "Vectors", "Mean norm", *(f"cos with {name}" for name in names))
-    return table_html(headers, rows, "Mean norm, and mean cosine between two different vectors")
+    headers = (
+        say("Embeddings"),
+        say("Vectors"),
+        say("Mean norm"),
+        *(say("cos with {name}", name=name) for name in names),
+    )
+    caption = say("Mean norm, and mean cosine between two different vectors")
+    return table_html(headers, rows, caption)
 
 
 def _number(value: Any) -> str:

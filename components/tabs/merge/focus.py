@@ -9,6 +9,7 @@ import numpy as np
 
 from components.charts.token_labels import span_name, token_label
 from components.strips import visible
+from playground.language import say
 from playground.pipeline import Run
 from playground.pointer import Place
 from playground.records import ModelInputs, VisualSpan
@@ -39,20 +40,38 @@ def choose_focus(run: Run, place: Place | None) -> Focus:
 
 def focus_words(run: Run, focus: Focus) -> str:
     """``token 37 (image 1)``, and why this one as long as none is pointed at; escaped."""
-    inputs = run.inputs
-    if focus.span is not None:
-        what = span_phrase(inputs, inputs.spans[focus.span])
-        what = what if focus.pointed else f"the middle of {what}"
+    inputs, index = run.inputs, focus.index
+    if focus.span is None:
+        what = f"“{cut_text(inputs.tokens[index].text, MAX_WORD_CHARS)}”"
     else:
-        what = f"“{cut_text(inputs.tokens[focus.index].text, MAX_WORD_CHARS)}”"
-        what = what if focus.pointed else f"the last one, {what}"
-    until = "" if focus.pointed else "; click any other token or patch"
-    return html.escape(f"token {focus.index:,} ({what}{until})")
+        what = span_phrase(inputs, inputs.spans[focus.span])
+    if focus.pointed:
+        words = say("token {index:,} ({what})", index=index, what=what)
+    elif focus.span is None:
+        words = say(
+            "token {index:,} (the last one, {what}; click any other token or patch)",
+            index=index,
+            what=what,
+        )
+    else:
+        words = say(
+            "token {index:,} (the middle of {what}; click any other token or patch)",
+            index=index,
+            what=what,
+        )
+    return html.escape(words)
 
 
 def span_phrase(inputs: ModelInputs, span: VisualSpan) -> str:
     """``image 2``, or ``video 1 at 0.8 s``, for a sentence."""
-    return span_name(inputs, span).replace(", ", " at ")
+    if span.kind == "image":
+        return span_name(inputs, span)
+    videos = [facts for facts in inputs.media if facts.kind == "video"]
+    return say(
+        "video {number} at {seconds:.1f} s",
+        number=span.media_index + 1,
+        seconds=videos[span.media_index].timestamps[span.frame],
+    )
 
 
 def next_span(run: Run, focus: Focus) -> int:
@@ -77,7 +96,7 @@ def chart_labels(run: Run, indices: np.ndarray) -> list[str]:
     """The texts of some tokens, escaped for Plotly; of a picture's tokens just the kind."""
     chosen = [run.inputs.tokens[index] for index in indices]
     return [
-        token.kind if token.kind in ("image", "video") else token_label(token.text)
+        say(token.kind) if token.kind in ("image", "video") else token_label(token.text)
         for token in chosen
     ]
 

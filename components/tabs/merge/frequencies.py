@@ -14,6 +14,7 @@ from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section
 from components.tabs.choices import fact_markup
 from components.tabs.merge.focus import Focus, choose_focus, focus_words
+from playground.language import say
 from playground.merge_views import positions_thw
 from playground.mrope import (
     AXES,
@@ -28,11 +29,11 @@ from playground.pointer import Place
 
 def build_frequencies_section(app: App) -> tuple[Section, Section]:
     """Build the part, and what of it follows the pointer: the angles."""
-    gr.Markdown("### What a position does: angles")
+    gr.Markdown("### " + say("What a position does: angles"))
     intro = build_html_view()
     with gr.Row():
-        frequencies = PlotlyView(label="Rotary frequencies by axis", min_width=320)
-        angles = PlotlyView(label="Angles of one token", min_width=320)
+        frequencies = PlotlyView(label=say("Rotary frequencies by axis"), min_width=320)
+        angles = PlotlyView(label=say("Angles of one token"), min_width=320)
     words = build_html_view()
     whole = Section(
         controls=(app.pointed,),
@@ -77,14 +78,26 @@ def intro_html(run: Run, frequencies: MropeFrequencies) -> str:
     t, h, w = facts.mrope_section
     count, waves = len(frequencies.axes), frequencies.wavelengths
     rest = frequencies.axes[3 * min(h, w) :]
-    tail = f"; the slowest {len(rest)} are t’s alone" if len(rest) > 1 and not rest.any() else ""
+    tail = ""
+    if len(rest) > 1 and not rest.any():
+        tail = say("; the slowest {count} are t’s alone", count=len(rest))
     return fact_markup(
-        f"Each head has {facts.head_dim} numbers, that is {count} pairs. RoPE turns each pair of a "
-        "query or key by an angle: a position times the frequency of the pair. M-RoPE shares the "
-        f"pairs out in turns, t h w t h w …: {t} turn with t, {h} with h and {w} with w{tail}. So "
-        f"each axis has fast frequencies, which tell neighbours apart, and slow ones, which tell "
-        f"far from near: a full turn takes {_amount(waves.min())} to {_amount(waves.max())} "
-        "positions. A text token has t = h = w, and is turned as by plain RoPE."
+        say(
+            "Each head has {head_dim} numbers, that is {count} pairs. RoPE turns each pair of a "
+            "query or key by an angle: a position times the frequency of the pair. M-RoPE shares "
+            "the pairs out in turns, t h w t h w …: {t} turn with t, {h} with h and {w} with "
+            "w{tail}. So each axis has fast frequencies, which tell neighbours apart, and slow "
+            "ones, which tell far from near: a full turn takes {shortest} to {longest} positions. "
+            "A text token has t = h = w, and is turned as by plain RoPE.",
+            head_dim=facts.head_dim,
+            count=count,
+            t=t,
+            h=h,
+            w=w,
+            tail=tail,
+            shortest=_amount(waves.min()),
+            longest=_amount(waves.max()),
+        )
     )
 
 
@@ -99,19 +112,32 @@ def angles_html(run: Run, focus: Focus, frequencies: MropeFrequencies) -> str:
         speed = float(frequencies.inv_freq[number])
         degrees = math.degrees(thw[axis] * speed) % 360
         examples.append(
-            f"frequency {number} by {name}: {thw[axis]} × {speed:.3g} rad, which leaves "
-            f"{degrees:.0f}°"
+            say(
+                "frequency {number} by {axis}: {position} × {speed:.3g} rad, which leaves "
+                "{degrees:.0f}°",
+                number=number,
+                axis=name,
+                position=thw[axis],
+                speed=speed,
+                degrees=degrees,
+            )
         )
-    where = f"t {thw[0]}, h {thw[1]}, w {thw[2]}"
-    same = thw == [focus.index] * 3
-    compare = (
-        "Its position is its index, so plain 1-D positions would turn it just the same."
-        if same
-        else f"With plain 1-D positions all would turn by its index, {focus.index} (grey rings)."
-    )
+    compare = say("Its position is its index, so plain 1-D positions would turn it just the same.")
+    if thw != [focus.index] * 3:
+        compare = say(
+            "With plain 1-D positions all would turn by its index, {index} (grey rings).",
+            index=focus.index,
+        )
     return fact_markup(
-        f"The angles of {focus_words(run, focus)}, which stands at {where}: "
-        f"{'; '.join(examples)}. {compare}"
+        say(
+            "The angles of {token}, which stands at t {t}, h {h}, w {w}: {examples}.",
+            token=focus_words(run, focus),
+            t=thw[0],
+            h=thw[1],
+            w=thw[2],
+            examples=say("; ").join(examples),
+        ),
+        compare,
     )
 
 

@@ -16,6 +16,7 @@ from components.tables import MAX_ROWS, Mono, table_html
 from components.tabs.choices import within
 from components.tabs.merge.focus import chart_kinds, chart_labels
 from components.tabs.merge.words import jumps_html, parts_table, positions_html
+from playground.language import say
 from playground.merge_views import (
     corner_indices,
     position_jumps,
@@ -32,21 +33,21 @@ MAX_TABLE_ROWS = MAX_ROWS
 
 def build_positions_section(app: App) -> tuple[Section, Section]:
     """Build the part, and what of it follows the pointer: the table of a long sequence."""
-    gr.Markdown("### Where each token stands: t, h, w")
+    gr.Markdown("### " + say("Where each token stands: t, h, w"))
     intro = build_html_view()
     with gr.Row():
-        lines = PlotlyView(label="Positions along the sequence", min_width=320)
-        space = PlotlyView(label="Positions in 3-D", min_width=320)
+        lines = PlotlyView(label=say("Positions along the sequence"), min_width=320)
+        space = PlotlyView(label=say("Positions in 3-D"), min_width=320)
     jumps = build_html_view()
     parts = build_html_view()
-    with gr.Accordion("Table of all positions", open=False):
+    with gr.Accordion(say("Table of all positions"), open=False):
         first_row = gr.Slider(
             0,
             1,
             0,
             step=1,
-            label="First token of the table",
-            info=f"The table holds {MAX_TABLE_ROWS} tokens.",
+            label=say("First token of the table"),
+            info=say("The table holds {rows} tokens.", rows=MAX_TABLE_ROWS),
             visible=False,
         )
         table = build_html_view()
@@ -113,16 +114,21 @@ def positions_table(run: Run, first_row: float | None = 0) -> str:
     tokens = run.inputs.tokens[first : first + MAX_TABLE_ROWS]
     t, h, w = positions_thw(run.merged).tolist()
     rows = [
-        (index, Mono(visible(token.text)), token.kind, t[index], h[index], w[index])
+        (index, Mono(visible(token.text)), say(token.kind), t[index], h[index], w[index])
         for index, token in enumerate(tokens, start=first)
     ]
-    shown = f"all {total:,} tokens"
+    caption = say("Positions of all {total:,} tokens", total=total)
     if len(rows) < total:
-        shown = f"{len(rows):,} of {total:,} tokens, from token {first:,} on"
+        caption = say(
+            "Positions of {rows:,} of {total:,} tokens, from token {first:,} on",
+            rows=len(rows),
+            total=total,
+            first=first,
+        )
     return table_html(
-        ("Index", "Token", "Kind", "t", "h", "w"),
+        (say("Index"), say("Token"), say("Kind"), "t", "h", "w"),
         rows,
-        f"Positions of {shown}",
+        caption,
         tokens=[(token.index, token.index + 1) for token in tokens],
     )
 

@@ -15,6 +15,7 @@ from components.tabs.merge.distances import build_distances_section
 from components.tabs.merge.embeddings import build_embeddings_section
 from components.tabs.merge.frequencies import build_frequencies_section
 from components.tabs.merge.positions import build_positions_section
+from playground.language import say
 from playground.pipeline import Run
 from playground.pointer import Place
 from playground.records import Progress
@@ -23,20 +24,22 @@ from playground.records import Progress
 def build_merge_tab(app: App) -> StageTab:
     """Build the tab inside the page's ``with gr.Tab(...)``."""
     run_button = build_stage_header(
-        "Merge",
-        "The tower's features replace the placeholders in the sequence, and each token gets a "
-        "position with three parts: time, height and width (M-RoPE).",
+        say("Merge"),
+        say(
+            "The tower's features replace the placeholders in the sequence, and each token gets a "
+            "position with three parts: time, height and width (M-RoPE)."
+        ),
     )
     with gr.Tabs(overflow_behavior="wrap"):
-        with gr.Tab("Embeddings"):
+        with gr.Tab(say("Embeddings")):
             embeddings = build_embeddings_section(app)
-        with gr.Tab("Positions"):
+        with gr.Tab(say("Positions")):
             positions, table = build_positions_section(app)
-        with gr.Tab("Beside 1-D"):
+        with gr.Tab(say("Beside 1-D")):
             distances, nearness = build_distances_section(app)
-        with gr.Tab("Frequencies"):
+        with gr.Tab(say("Frequencies")):
             frequencies, angles = build_frequencies_section(app)
-        with gr.Tab("DeepStack"):
+        with gr.Tab(say("DeepStack")):
             deepstack, tap = build_deepstack_section(app)
     code = build_code_panel()
     follow_pointer(app, (table, nearness, angles, tap))

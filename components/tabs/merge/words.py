@@ -8,8 +8,10 @@ from components.charts.token_labels import span_name
 from components.tables import Cell, Mono, table_html
 from components.tabs.choices import fact_markup, signed
 from components.tabs.merge.focus import cut_text, span_phrase
-from playground.merge_views import SequencePart, position_jumps, sequence_parts
+from playground.language import say
+from playground.merge_views import PositionJump, SequencePart, position_jumps, sequence_parts
 from playground.pipeline import Run
+from playground.records import ModelInputs
 
 MAX_PART_CHARS = 44  # of a text between two pictures
 MAX_TERMS = 4  # of the sum that makes rope_deltas; more pictures are only counted
@@ -21,27 +23,39 @@ def positions_html(run: Run) -> str:
     largest = int(run.merged.position_ids.max())
     if not inputs.spans:
         return fact_markup(
-            f"Text only: t, h and w count up together from 0 to {largest}, exactly like plain 1-D "
-            "positions. With a picture, h and w would count its rows and columns."
+            say(
+                "Text only: t, h and w count up together from 0 to {largest}, exactly like plain "
+                "1-D positions. With a picture, h and w would count its rows and columns.",
+                largest=largest,
+            )
         )
     first = inputs.spans[0]
-    start = [int(position) for position in run.merged.position_ids[:, 0, first.start]]
+    t, h, w = (int(position) for position in run.merged.position_ids[:, 0, first.start])
     words = [
-        "A text token gets the same number three times, one more than the token before. A picture "
-        "gets a grid instead: "
-        + html.escape(
-            f"{span_phrase(inputs, first)} is {first.merged_h} × {first.merged_w} tokens; all have "
-            f"t = {start[0]}, h counts its rows from {start[1]} to {start[1] + first.merged_h - 1} "
-            f"and w its columns from {start[2]} to {start[2] + first.merged_w - 1}."
+        say(
+            "A text token gets the same number three times, one more than the token before. A "
+            "picture gets a grid instead: {picture} is {rows} × {columns} tokens; all have "
+            "t = {t}, h counts its rows from {h} to {last_h} and w its columns from {w} to "
+            "{last_w}.",
+            picture=html.escape(span_phrase(inputs, first)),
+            rows=first.merged_h,
+            columns=first.merged_w,
+            t=t,
+            h=h,
+            last_h=h + first.merged_h - 1,
+            w=w,
+            last_w=w + first.merged_w - 1,
         )
     ]
     videos = [facts for facts in inputs.media if facts.kind == "video"]
     if videos:
-        pairs = sum(facts.grid_thw[0] for facts in videos)
         words.append(
-            f"The video is {pairs} pairs of frames. Each has its time written before it as text "
-            "and is a grid of its own: when it was is read from the text, while t only says in "
-            "which order the pairs come."
+            say(
+                "The video is {pairs} pairs of frames. Each has its time written before it as text "
+                "and is a grid of its own: when it was is read from the text, while t only says in "
+                "which order the pairs come.",
+                pairs=sum(facts.grid_thw[0] for facts in videos),
+            )
         )
     return fact_markup(*words)
 
@@ -51,37 +65,59 @@ def jumps_html(run: Run) -> str:
     inputs, merged = run.inputs, run.merged
     largest, seq = int(merged.position_ids.max()), inputs.num_tokens
     delta = int(merged.rope_deltas)
-    after = f"the first one, index {seq:,}, gets position {seq + delta:,}"
+    after = say(
+        "the first one, index {index:,}, gets position {position:,}",
+        index=seq,
+        position=seq + delta,
+    )
     jumps = position_jumps(inputs, merged)
     if not jumps:
         return fact_markup(
-            f"No picture, no jump: <code>rope_deltas</code> is {signed(delta)}, so a generated "
-            f"token’s position is its index: {after}."
+            say(
+                "No picture, no jump: <code>rope_deltas</code> is {delta}, so a generated token’s "
+                "position is its index: {after}.",
+                delta=signed(delta),
+                after=after,
+            )
         )
-    first = jumps[0]
     return fact_markup(
-        html.escape(
-            f"After {span_phrase(inputs, first.span)} the largest position is {first.largest}, so "
-            f"the next token gets {first.next_position}: "
-            f"{first.span.end - first.span.start:,} tokens, but only "
-            f"{max(first.span.merged_h, first.span.merged_w)} positions, as many as the longer "
-            "side of its grid."
+        html.escape(_jump_words(inputs, jumps[0])),
+        say(
+            "The {tokens:,} tokens end at position {largest:,}: <code>rope_deltas</code> = "
+            "{largest:,} + 1 − {tokens:,} = {delta}{sum}. It is added to the index of every "
+            "generated token: {after}.",
+            tokens=seq,
+            largest=largest,
+            delta=signed(delta),
+            sum=_sum_words(run),
+            after=after,
         ),
-        f"The {seq:,} tokens end at position {largest:,}: <code>rope_deltas</code> = {largest:,} + "
-        f"1 − {seq:,} = {signed(delta)}{_sum_words(run, delta)}. It is added to the index of every "
-        f"generated token: {after}.",
     )
 
 
-def _sum_words(run: Run, delta: int) -> str:
+def _jump_words(inputs: ModelInputs, jump: PositionJump) -> str:
+    span = jump.span
+    return say(
+        "After {picture} the largest position is {largest}, so the next token gets {next}: "
+        "{tokens:,} tokens, but only {positions} positions, as many as the longer side of its "
+        "grid.",
+        picture=span_phrase(inputs, span),
+        largest=jump.largest,
+        next=jump.next_position,
+        tokens=span.end - span.start,
+        positions=max(span.merged_h, span.merged_w),
+    )
+
+
+def _sum_words(run: Run) -> str:
     """``, that is (8 − 64) + (6 − 24)``; nothing where that would say no more."""
     spans = run.inputs.spans
     if len(spans) < 2:
         return ""
     if len(spans) > MAX_TERMS:
-        return f", the sum over {len(spans)} pictures and frames"
+        return say(", the sum over {count} pictures and frames", count=len(spans))
     terms = [f"({max(s.merged_h, s.merged_w)} − {s.end - s.start})" for s in spans]
-    return f", that is {' + '.join(terms)}"
+    return say(", that is {terms}", terms=" + ".join(terms))
 
 
 def parts_table(run: Run) -> str:
@@ -101,14 +137,20 @@ def parts_table(run: Run) -> str:
     used = sum(part.advance for part in parts)
     seq = run.inputs.num_tokens
     difference = signed(used - seq)
-    rows.append(
-        ["all", "the prompt; the difference is rope_deltas", "", "", "", used, seq, difference]
+    whole = say("the prompt; the difference is rope_deltas")
+    rows.append([say("all"), whole, "", "", "", used, seq, difference])
+    headers = (
+        say("Tokens"),
+        say("Part"),
+        *("t", "h", "w"),
+        say("Positions used"),
+        say("1-D would use"),
+        say("Difference"),
     )
-    headers = ("Tokens", "Part", "t", "h", "w", "Positions used", "1-D would use", "Difference")
     return table_html(
         headers,
         rows,
-        "Positions by part of the sequence, beside plain 1-D positions",
+        say("Positions by part of the sequence, beside plain 1-D positions"),
         right=(2, 3, 4, 7),
         tokens=[*((part.start, part.end) for part in parts), None],
     )
@@ -117,10 +159,14 @@ def parts_table(run: Run) -> str:
 def _part_name(run: Run, part: SequencePart) -> str:
     inputs = run.inputs
     if part.span is not None:
-        name = span_name(inputs, part.span)
-        return f"{name}: {part.span.merged_h} × {part.span.merged_w} tokens"
+        return say(
+            "{picture}: {rows} × {columns} tokens",
+            picture=span_name(inputs, part.span),
+            rows=part.span.merged_h,
+            columns=part.span.merged_w,
+        )
     text = "".join(token.text for token in inputs.tokens[part.start : part.end])
-    return f"text “{cut_text(text, MAX_PART_CHARS)}”"
+    return say("text “{text}”", text=cut_text(text, MAX_PART_CHARS))
 
 
 def _range(first: int, last: int) -> str:

@@ -1,0 +1,93 @@
+"""Chart of a picture: how far, or how alike turned, its tokens are to one token."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import plotly.graph_objects as go
+
+from components.chart_style import HEIGHT_MEDIUM, SEQUENTIAL, base_layout, pointer_meta
+from components.charts.small_arrays import compact_integers
+from playground.language import mark, say
+
+QUANTITIES = (mark("distance"), mark("likeness"))
+
+
+def plot_nearness(
+    values: np.ndarray,
+    *,
+    title: str,
+    quantity: Literal["distance", "likeness"],
+    token: int,
+    span: int,
+) -> go.Figure:
+    """How far, or how alike turned, the tokens of a picture are to one token.
+
+    Args:
+        values: (merged_h, merged_w): distances in positions, or likeness in [-1, 1].
+        title: what to see.
+        quantity: which of the two.
+        token: sequence index of the one.
+        span: index into ``ModelInputs.spans``.
+    """
+    height, width = values.shape
+    layout = base_layout(
+        title,
+        height=HEIGHT_MEDIUM,
+        alt=say(
+            "Map of {height} by {width} visual tokens: {quantity} to token {token}, from "
+            "{low:.3g} to {high:.3g}.",
+            height=height,
+            width=width,
+            quantity=say(quantity),
+            token=token,
+            low=float(values.min()),
+            high=float(values.max()),
+        ),
+        x_title=say("column of the token grid"),
+        y_title=say("row of the token grid"),
+    )
+    layout["xaxis"] |= {"constrain": "domain", "showgrid": False, "zeroline": False}
+    layout["yaxis"] |= {
+        "autorange": "reversed",
+        "scaleanchor": "x",
+        "constrain": "domain",
+        "showgrid": False,
+        "zeroline": False,
+    }
+    layout["meta"]["pointer"] = pointer_meta("merged", span=span)
+    layout["meta"]["columns"] = {"x": say("column"), "y": say("row"), "z": say(quantity)}
+    return go.Figure([_nearness_map(values, quantity, token)], layout)
+
+
+def _nearness_map(
+    values: np.ndarray, quantity: Literal["distance", "likeness"], token: int
+) -> go.Heatmap:
+    """The cells; a distance is coloured the other way round."""
+    far = quantity == "distance"
+    if far:
+        scale = say("distance (positions)")
+        words = say(
+            "row %{{y}}, column %{{x}}<br>distance to token {token}: %{{z:.3g}} positions",
+            token=token,
+        )
+    else:
+        scale = say("likeness")
+        words = say(
+            "row %{{y}}, column %{{x}}<br>likeness to token {token}: %{{z:.3g}}", token=token
+        )
+    return go.Heatmap(
+        z=compact_integers(values) if far else values.astype(np.float32),
+        # Bright is near, in both.
+        colorscale=SEQUENTIAL,
+        reversescale=far,
+        zmin=0 if far else -0.5,
+        zmax=max(int(values.max()), 1) if far else 1,
+        colorbar={
+            "title": {"text": scale},
+            "thickness": 10,
+            "dtick": max(1, round(int(values.max()) / 5)) if far else 0.5,
+        },
+        hovertemplate=f"{words}<extra></extra>",
+    )

@@ -80,7 +80,7 @@ def an_event(
     task = SimpleNamespace(get_name=lambda: "page_3<gradio-sep>e1", cancelling=lambda: cancelled)
     event = SimpleNamespace(alive=alive, enqueue_time=enqueue_time)
     blocks._queue = SimpleNamespace(
-        event_ids_to_events={"e1": SimpleNamespace(alive=alive, enqueue_time=enqueue_time)},
+        event_ids_to_events={"e1": event},
         _asyncio_tasks=[task],
     )
     return blocks

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from playground.errors import InputError
+from playground.language import say
 from playground.limits import Limits
 from playground.records import Clip, Picture
 from playground.video import (
@@ -61,8 +62,8 @@ def read_picture(
             image.load()
         except Exception as error:  # each plugin raises kinds of its own on broken data
             raise InputError(
-                f"{name} is broken or cut off: it cannot be decoded.",
-                remedy="Save it again, or choose another picture.",
+                say("{name} is broken or cut off: it cannot be decoded.", name=name),
+                remedy=say("Save it again, or choose another picture."),
             ) from error
         upright = _apply_exif(image, notices)
         pixels = _to_rgb(upright, rawmode, notices)
@@ -73,22 +74,27 @@ def read_picture(
 def _open_source(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
     if isinstance(source, bytes):
         if not source:
-            raise InputError(f"{name} is empty.", remedy="Choose another file.")
+            raise _empty_file(name)
         yield io.BytesIO(source)
         return
     if "://" in str(source) or str(source).startswith("data:"):
-        raise InputError("Addresses are not opened.", remedy="Upload the file itself.")
+        raise InputError(say("Addresses are not opened."), remedy=say("Upload the file itself."))
     try:
         file = Path(source).open("rb")  # noqa: SIM115 - closed below; only opening may fail here
     except OSError as error:
         raise InputError(
-            f"{name} cannot be opened: {error.strerror}.", remedy="Choose another file."
+            say("{name} cannot be opened: {reason}.", name=name, reason=error.strerror),
+            remedy=say("Choose another file."),
         ) from error
     with file:
         if not file.seek(0, io.SEEK_END):
-            raise InputError(f"{name} is empty.", remedy="Choose another file.")
+            raise _empty_file(name)
         file.seek(0)
         yield file
+
+
+def _empty_file(name: str) -> InputError:
+    return InputError(say("{name} is empty.", name=name), remedy=say("Choose another file."))
 
 
 @contextmanager
@@ -97,12 +103,12 @@ def _open_image(file: BinaryIO, name: str, max_pixels: int) -> Iterator[Image.Im
     try:
         image = Image.open(file, formats=PICTURE_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(name, "far more", max_pixels) from error
+        raise _too_large(name, say("far more"), max_pixels) from error
     except Exception as error:  # UnidentifiedImageError, and what plugins raise on broken headers
         raise InputError(
-            f"{name} is no image that can be read, or it is broken.",
-            limit=f"Accepted are {', '.join(PICTURE_FORMATS)}.",
-            remedy="Save it as PNG or JPEG.",
+            say("{name} is no image that can be read, or it is broken.", name=name),
+            limit=say("Accepted are {formats}.", formats=", ".join(PICTURE_FORMATS)),
+            remedy=say("Save it as PNG or JPEG."),
         ) from error
     with image:
         yield image
@@ -111,30 +117,34 @@ def _open_image(file: BinaryIO, name: str, max_pixels: int) -> Iterator[Image.Im
 def _check_size(name: str, size: tuple[int, int], max_pixels: int) -> None:
     width, height = size
     if width < 1 or height < 1:
-        raise InputError(f"{name} has no pixels ({width} × {height}).")
+        raise InputError(
+            say("{name} has no pixels ({width} × {height}).", name=name, width=width, height=height)
+        )
     if width * height > max_pixels:
-        raise _too_large(name, f"{width} × {height} pixels", max_pixels)
+        found = say("{width} × {height} pixels", width=width, height=height)
+        raise _too_large(name, found, max_pixels)
     if max(size) > MAX_ASPECT_RATIO * min(size):
         raise InputError(
-            f"{name} is {width} × {height} pixels.",
-            limit=f"One side may be {MAX_ASPECT_RATIO} times the other at most.",
-            remedy="Crop it.",
+            say("{name} is {width} × {height} pixels.", name=name, width=width, height=height),
+            limit=say("One side may be {ratio} times the other at most.", ratio=MAX_ASPECT_RATIO),
+            remedy=say("Crop it."),
         )
 
 
 def _too_large(name: str, found: str, max_pixels: int) -> InputError:
     return InputError(
-        f"{name} is too large: {found}.",
-        limit=f"The limit is {max_pixels / 1e6:.3g} million pixels.",
-        remedy="Scale it down first.",
+        say("{name} is too large: {found}.", name=name, found=found),
+        limit=say("The limit is {millions:.3g} million pixels.", millions=max_pixels / 1e6),
+        remedy=say("Scale it down first."),
     )
 
 
 def _describe_animation(image: Image.Image) -> list[str]:
     if not getattr(image, "is_animated", False):
         return []
-    pages = "pages" if image.format == "TIFF" else "frames"
-    return [f"The file has several {pages}; the first one is used."]
+    if image.format == "TIFF":
+        return [say("The file has several pages; the first one is used.")]
+    return [say("The file has several frames; the first one is used.")]
 
 
 def _read_rawmode(image: Image.Image) -> str:
@@ -151,7 +161,7 @@ def _apply_exif(image: Image.Image, notices: list[str]) -> Image.Image:
     except Exception:  # broken metadata: the pixels are fine
         return image
     if orientation in range(2, 9):
-        notices.append("Turned upright, as its EXIF orientation says.")
+        notices.append(say("Turned upright, as its EXIF orientation says."))
     return upright
 
 
@@ -161,18 +171,18 @@ def _to_rgb(image: Image.Image, rawmode: str, notices: list[str]) -> np.ndarray[
     if mode.startswith("I;16") or mode in ("I", "F"):
         return _rescale_deep_grey(image, notices)
     if ";16" in rawmode:  # Pillow has kept the upper byte of each channel
-        notices.append("16 bits per channel were reduced to 8.")
+        notices.append(say("16 bits per channel were reduced to 8."))
     if mode in ("P", "PA"):
-        notices.append("Palette colours were converted to RGB.")
+        notices.append(say("Palette colours were converted to RGB."))
     if "transparency" in image.info or mode in ("LA", "La", "PA", "RGBA", "RGBa"):
         rgba = image.convert("RGBA")
         if np.asarray(rgba)[..., 3].min() < 255:
-            notices.append("Transparent parts are shown on white.")
+            notices.append(say("Transparent parts are shown on white."))
             white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
             return np.array(Image.alpha_composite(white, rgba).convert("RGB"))
         return np.array(rgba.convert("RGB"))
     if mode not in ("1", "L", "P", "RGB", "RGBX"):
-        notices.append(f"{mode} colours were converted to RGB.")
+        notices.append(say("{mode} colours were converted to RGB.", mode=mode))
     return np.array(image.convert("RGB"))
 
 
@@ -181,15 +191,22 @@ def _rescale_deep_grey(image: Image.Image, notices: list[str]) -> np.ndarray[Any
     values = np.asarray(image).astype(np.float64)
     values = np.where(np.isfinite(values), values, 0.0)
     if image.mode.startswith("I;16"):
-        notices.append("16-bit greys were rescaled to 8 bits.")
+        notices.append(say("16-bit greys were rescaled to 8 bits."))
         low, high = 0.0, 65535.0
     else:
-        kind = "Floating-point" if image.mode == "F" else "32-bit"
-        notices.append(f"{kind} greys were stretched to 8 bits, from the darkest to the lightest.")
+        notices.append(_describe_stretch(image.mode))
         low, high = float(values.min()), float(values.max())
     scaled = (values - low) / max(high - low, np.finfo(np.float64).tiny) * 255.0
     grey = scaled.round().astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=2)
+
+
+def _describe_stretch(mode: str) -> str:
+    if mode == "F":
+        return say(
+            "Floating-point greys were stretched to 8 bits, from the darkest to the lightest."
+        )
+    return say("32-bit greys were stretched to 8 bits, from the darkest to the lightest.")
 
 
 # --------------------------------------------------------------------------- video
@@ -236,36 +253,54 @@ def read_clip(
         decoded = decode_frames(file, name, sample(total), max_pixels)
         if len(decoded.frames) < len(sample(total)):  # cut off, or packets that show nothing
             if not decoded.num_decoded:
-                raise InputError(f"No frame of {name} can be decoded.", remedy="Save it as MP4.")
-            notices.append(f"Only {decoded.num_decoded} of {total} frames could be decoded.")
+                raise InputError(
+                    say("No frame of {name} can be decoded.", name=name),
+                    remedy=say("Save it as MP4."),
+                )
+            notices.append(
+                say(
+                    "Only {decoded} of {total} frames could be decoded.",
+                    decoded=decoded.num_decoded,
+                    total=total,
+                )
+            )
             total = decoded.num_decoded
             decoded = decode_frames(file, name, sample(total), max_pixels)
     indices, frames = sample(total), np.stack(decoded.frames)
     if decoded.rotated:
-        notices.append("Turned upright, as the file says.")
+        notices.append(say("Turned upright, as the file says."))
     if frames.shape[2:0:-1] != decoded.original_size:
-        notices.append(f"Frames were scaled down to {frames.shape[2]} × {frames.shape[1]} pixels.")
+        height, width = frames.shape[1:3]
+        notices.append(
+            say("Frames were scaled down to {width} × {height} pixels.", width=width, height=height)
+        )
     if len(frames) == 1:
-        notices.append("Only one frame was found; it is shown twice, as a video patch spans two.")
+        notices.append(
+            say("Only one frame was found; it is shown twice, as a video patch spans two.")
+        )
         frames, indices = np.repeat(frames, 2, axis=0), indices * 2
     return Clip(frames, indices, facts.fps, total, name=name, notices=tuple(notices))
 
 
 def _check_sampling(num_frames: int | None, fps: float | None, max_frames: int) -> None:
     if num_frames is not None and fps is not None:
-        raise InputError("Give either a number of frames or frames per second, not both.")
+        raise InputError(say("Give either a number of frames or frames per second, not both."))
     if not MIN_SAMPLED_FRAMES <= max_frames <= MAX_CLIP_FRAMES:
         raise InputError(
-            f"At most {max_frames} frames cannot be sampled.",
-            limit=f"Between {MIN_SAMPLED_FRAMES} and {MAX_CLIP_FRAMES} are possible.",
+            say("At most {count} frames cannot be sampled.", count=max_frames),
+            limit=_frame_range(MAX_CLIP_FRAMES),
         )
     if num_frames is not None and not MIN_SAMPLED_FRAMES <= num_frames <= max_frames:
         raise InputError(
-            f"{num_frames} frames cannot be sampled.",
-            limit=f"Between {MIN_SAMPLED_FRAMES} and {max_frames} are possible.",
+            say("{count} frames cannot be sampled.", count=num_frames),
+            limit=_frame_range(max_frames),
         )
     if fps is not None and not 0 < fps <= MAX_SAMPLED_FPS:  # also refuses NaN
         raise InputError(
-            f"{fps} frames per second cannot be sampled.",
-            limit=f"More than 0 and up to {MAX_SAMPLED_FPS:g} are possible.",
+            say("{fps} frames per second cannot be sampled.", fps=fps),
+            limit=say("More than 0 and up to {most:g} are possible.", most=MAX_SAMPLED_FPS),
         )
+
+
+def _frame_range(most: int) -> str:
+    return say("Between {least} and {most} are possible.", least=MIN_SAMPLED_FRAMES, most=most)

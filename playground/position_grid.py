@@ -17,6 +17,7 @@ from transformers.vision_utils import get_vision_interpolation_indices_and_weigh
 
 from playground.capture import capture_inputs
 from playground.engine import Engine
+from playground.language import say
 from playground.pointer import patch_rows
 from playground.records import ModelInputs, Progress, TowerOutput, VisionOutput, VisualSpan
 
@@ -238,7 +239,7 @@ def _rerun_tower(
     weights = nearest_weights(weights)
     with (
         engine.exclusive(),
-        capture_inputs(visual.blocks, progress=progress, what="vision block") as states,
+        capture_inputs(visual.blocks, progress=progress, what=say("vision block")) as states,
     ):
         output = engine.model.model.get_image_features(
             pixel_values.to(engine.device),

@@ -16,6 +16,7 @@ from transformers.video_utils import VideoMetadata
 
 from playground.engine import Engine
 from playground.errors import InputError
+from playground.language import mark, say
 from playground.records import (
     Clip,
     MediaFacts,
@@ -30,6 +31,13 @@ from playground.tokens import neutralise_special_tokens, read_tokens
 MAX_TEXT_CHARS = 20_000  # per message; a page of text is about 3,000
 MAX_MEDIA = 8  # images per prompt
 MAX_PIXELS_LIMIT = 16_777_216  # Qwen3-VL's own longest_edge: 16,384 tokens of 32 x 32 pixels
+
+# By the role of the message that held typed special tokens.
+TREATED_AS_TEXT = {
+    "system": mark("{names} in the system message was treated as text."),
+    "user": mark("{names} in the user message was treated as text."),
+    "assistant": mark("{names} in the assistant message was treated as text."),
+}
 
 
 def run_preprocess(engine: Engine, prompt: Prompt) -> ModelInputs:
@@ -52,9 +60,12 @@ def run_preprocess(engine: Engine, prompt: Prompt) -> ModelInputs:
     seq = batch["input_ids"].shape[1]
     if seq > engine.facts.max_position_embeddings:
         raise InputError(
-            f"The prompt has {seq:,} tokens.",
-            limit=f"This model's context window holds {engine.facts.max_position_embeddings:,}.",
-            remedy="Shorten the text, lower max pixels, or use fewer images.",
+            say("The prompt has {count:,} tokens.", count=seq),
+            limit=say(
+                "This model's context window holds {most:,}.",
+                most=engine.facts.max_position_embeddings,
+            ),
+            remedy=say("Shorten the text, lower max pixels, or use fewer images."),
         )
     spans = find_spans(batch, engine.facts.merge_size)
     tokens, expanded = read_tokens(engine, batch["input_ids"][0].tolist())
@@ -96,7 +107,7 @@ def unpatchify(inputs: ModelInputs, span: VisualSpan) -> np.ndarray:
     """
     values = inputs.pixel_values if span.kind == "image" else inputs.pixel_values_videos
     if values is None:
-        raise InputError(f"The prompt holds no {span.kind}.")
+        raise no_media(span.kind)
     merge, patch, frames = span.merge_size, inputs.patch_size, inputs.temporal_patch_size
     rows = values[span.patch_start : span.patch_start + span.num_patches].numpy()
     blocks = rows.reshape(span.merged_h, span.merged_w, merge, merge, 3, frames, patch, patch)
@@ -107,6 +118,13 @@ def unpatchify(inputs: ModelInputs, span: VisualSpan) -> np.ndarray:
     std, mean = (np.asarray(x, np.float32) for x in (inputs.image_std, inputs.image_mean))
     restored: np.ndarray = np.rint(np.clip(picture * std + mean, 0, 1) * 255)
     return restored.astype(np.uint8)
+
+
+def no_media(kind: MediaKind) -> InputError:
+    """What to raise where a prompt is asked for a picture or a video that it does not hold."""
+    if kind == "image":
+        return InputError(say("The prompt holds no image."))
+    return InputError(say("The prompt holds no video."))
 
 
 def build_messages(engine: Engine, prompt: Prompt) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
@@ -122,7 +140,7 @@ def build_messages(engine: Engine, prompt: Prompt) -> tuple[list[dict[str, Any]]
         safe, found = neutralise_special_tokens(engine.tokenizer, text)
         if found:
             names = ", ".join(dict.fromkeys(found))
-            notices.append(f"{names} in the {role} message was treated as text.")
+            notices.append(say(TREATED_AS_TEXT[role], names=names))
         return {"type": "text", "text": safe}
 
     if prompt.system:
@@ -135,7 +153,9 @@ def build_messages(engine: Engine, prompt: Prompt) -> tuple[list[dict[str, Any]]
         messages.append({"role": turn.role, "content": content})
     media: tuple[Picture | Clip, ...] = (*prompt.pictures, *prompt.clips)
     for item in media:
-        notices.extend(f"{item.name}: {notice}" for notice in item.notices)
+        notices.extend(
+            say("{name}: {notice}", name=item.name, notice=notice) for notice in item.notices
+        )
     return messages, tuple(notices)
 
 
@@ -196,33 +216,35 @@ def check_prompt(engine: Engine, prompt: Prompt) -> None:
     """
     if not prompt.turns or prompt.turns[-1].role != "user":
         raise InputError(
-            "The conversation does not end with a user message.",
-            remedy="Write a question or an instruction.",
+            say("The conversation does not end with a user message."),
+            remedy=say("Write a question or an instruction."),
         )
     for text in (prompt.system, *(turn.text for turn in prompt.turns)):
         if len(text) > MAX_TEXT_CHARS:
             raise InputError(
-                f"A message has {len(text):,} characters.",
-                limit=f"At most {MAX_TEXT_CHARS:,} are accepted.",
-                remedy="Shorten it.",
+                say("A message has {count:,} characters.", count=len(text)),
+                limit=say("At most {most:,} are accepted.", most=MAX_TEXT_CHARS),
+                remedy=say("Shorten it."),
             )
         if any(0xD800 <= ord(character) <= 0xDFFF for character in text):
             raise InputError(
-                "A message holds half of a surrogate pair, which is no character.",
-                remedy="Delete the broken character and type it again.",
+                say("A message holds half of a surrogate pair, which is no character."),
+                remedy=say("Delete the broken character and type it again."),
             )
     if len(prompt.pictures) > MAX_MEDIA:
         raise InputError(
-            f"The prompt has {len(prompt.pictures)} images.",
-            limit=f"At most {MAX_MEDIA} are accepted.",
-            remedy="Remove some of them.",
+            say("The prompt has {count} images.", count=len(prompt.pictures)),
+            limit=say("At most {most:,} are accepted.", most=MAX_MEDIA),
+            remedy=say("Remove some of them."),
         )
     lowest, highest = max_pixels_range(engine)
     if prompt.max_pixels is not None and not lowest <= prompt.max_pixels <= highest:
         raise InputError(
-            f"max pixels is {prompt.max_pixels:,}.",
-            limit=f"It must lie between {lowest:,} (one token) and {highest:,}.",
-            remedy="Choose a value in that range, or leave it empty.",
+            say("max pixels is {value:,}.", value=prompt.max_pixels),
+            limit=say(
+                "It must lie between {low:,} (one token) and {high:,}.", low=lowest, high=highest
+            ),
+            remedy=say("Choose a value in that range, or leave it empty."),
         )
 
 
@@ -260,8 +282,8 @@ def _call_processor(engine: Engine, prompt: Prompt, rendered: str) -> Any:
         return processor(**arguments)
     except ValueError as error:
         raise InputError(
-            f"The processor refused the picture: {error}.",
-            remedy="Use a picture whose sides differ by less than a factor of 200.",
+            say("The processor refused the picture: {reason}.", reason=error),
+            remedy=say("Use a picture whose sides differ by less than a factor of 200."),
         ) from error
 
 

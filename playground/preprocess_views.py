@@ -14,9 +14,8 @@ from typing import Any, Literal
 import numpy as np
 
 from playground.engine import Engine
-from playground.errors import InputError
 from playground.pointer import patch_rows, patch_tokens
-from playground.preprocess import size_argument
+from playground.preprocess import no_media, size_argument
 from playground.records import MediaFacts, ModelInputs, VisualSpan
 
 HISTOGRAM_BINS = 64  # four of the 256 values each
@@ -138,7 +137,7 @@ def span_pixels(inputs: ModelInputs, span: VisualSpan) -> np.ndarray:
     """
     values = inputs.pixel_values if span.kind == "image" else inputs.pixel_values_videos
     if values is None:
-        raise InputError(f"The prompt holds no {span.kind}.")
+        raise no_media(span.kind)
     rows = values[span.patch_start : span.patch_start + span.num_patches].float().numpy()
     size = inputs.patch_size
     patches: np.ndarray = rows.reshape(len(rows), 3, inputs.temporal_patch_size, size, size)

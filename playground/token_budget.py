@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from playground.decoder import run_decoder
 from playground.engine import Engine
 from playground.errors import InputError
+from playground.language import say
 from playground.merge import run_merge
 from playground.preprocess import max_pixels_range, run_preprocess
 from playground.preprocess_views import explain_resize, pixel_budget, resize_steps
@@ -133,7 +134,7 @@ def measure_prefill(
     """
     inputs = run_preprocess(engine, replace(prompt, max_pixels=max_pixels))
     if not inputs.media:
-        raise InputError("There is no picture whose resolution could be changed.")
+        raise InputError(say("There is no picture whose resolution could be changed."))
     vision_ms: list[float] = []
     prefill_ms: list[float] = []
     # The first pass warms up (memory, kernels); of a slow one the warming is a small part.

@@ -12,11 +12,12 @@ import av
 import numpy as np
 
 from playground.errors import InputError
+from playground.language import mark, say
 
 # Names of FFmpeg's demuxers. Playlists (hls, concat, dash) are not among them: they open files
 # and addresses of their own.
 VIDEO_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif"
-FORMATS_IN_WORDS = "MP4, MOV, WebM, MKV, AVI and GIF"
+FORMATS_IN_WORDS = mark("MP4, MOV, WebM, MKV, AVI and GIF")
 
 MAX_SOURCE_FRAMES = 3_600  # two minutes at 30 a second: each up to the last sampled is decoded
 MAX_FRAME_PIXELS = 4096 * 2304  # 4K
@@ -56,18 +57,24 @@ def survey_video(file: BinaryIO, name: str) -> VideoFacts:
         except av.FFmpegError:
             pass  # a file that is cut off: what came before can still be shown
     if num_frames == 0:
-        raise InputError(f"{name} has no frames.", remedy="Choose another video.")
+        raise InputError(
+            say("{name} has no frames.", name=name), remedy=say("Choose another video.")
+        )
     if num_frames > MAX_SOURCE_FRAMES:
         raise InputError(
-            f"{name} is too long.",
-            limit=f"The limit is {MAX_SOURCE_FRAMES:,} frames (two minutes at 30 a second).",
-            remedy="Cut it, or lower its frame rate.",
+            say("{name} is too long.", name=name),
+            limit=say(
+                "The limit is {most:,} frames (two minutes at 30 a second).", most=MAX_SOURCE_FRAMES
+            ),
+            remedy=say("Cut it, or lower its frame rate."),
         )
     fps = float(declared) if declared else 0.0
     if not 0 < fps <= MAX_FPS:
         fps = num_frames / seconds if seconds > 0 else 0.0
     if not 0 < fps <= MAX_FPS:
-        note = f"The file names no frame rate; {ASSUMED_FPS:g} frames a second are assumed."
+        note = say(
+            "The file names no frame rate; {fps:g} frames a second are assumed.", fps=ASSUMED_FPS
+        )
         return VideoFacts(size, ASSUMED_FPS, num_frames, (note,))
     return VideoFacts(size, fps, num_frames, ())
 
@@ -158,14 +165,16 @@ def _open_video(
         container = av.open(file, options={"format_whitelist": VIDEO_FORMATS})
     except (av.FFmpegError, ValueError) as error:
         raise InputError(
-            f"{name} is no video that can be read, or it is broken.",
-            limit=f"Accepted are {FORMATS_IN_WORDS}.",
-            remedy="Save it as MP4.",
+            say("{name} is no video that can be read, or it is broken.", name=name),
+            limit=say("Accepted are {formats}.", formats=say(FORMATS_IN_WORDS)),
+            remedy=say("Save it as MP4."),
         ) from error
     with container:
         stream = container.streams.best("video")
         if stream is None or stream.codec_context is None:
-            raise InputError(f"{name} has no picture track.", remedy="Choose another video.")
+            raise InputError(
+                say("{name} has no picture track.", name=name), remedy=say("Choose another video.")
+            )
         # The container's size is a claim; the decoder refuses what the stream itself exceeds.
         stream.codec_context.options = {"max_pixels": str(max_pixels)}
         yield container, stream

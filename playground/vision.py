@@ -10,6 +10,7 @@ from transformers.vision_utils import get_vision_interpolation_indices_and_weigh
 
 from playground.capture import capture_inputs, capture_outputs
 from playground.engine import Engine
+from playground.language import say
 from playground.records import ModelInputs, Progress, TowerOutput, VisionOutput
 
 
@@ -40,7 +41,7 @@ def _run_tower(
     visual = engine.model.model.visual
     with (
         engine.exclusive(),
-        capture_inputs(visual.blocks, progress=progress, what="vision block") as states,
+        capture_inputs(visual.blocks, progress=progress, what=say("vision block")) as states,
         capture_outputs([visual.patch_embed]) as patch_embeds,
     ):
         # get_video_features is the same call: transformers treats both kinds alike here.

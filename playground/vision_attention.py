@@ -21,6 +21,7 @@ from transformers.vision_utils import get_vision_position_ids
 
 from playground.engine import Engine
 from playground.errors import InputError
+from playground.language import say
 from playground.pointer import patch_rows
 from playground.records import TowerOutput, VisualSpan
 
@@ -67,8 +68,12 @@ def patch_attention(
     """
     if not (0 <= row < span.grid_h and 0 <= column < span.grid_w):
         raise InputError(
-            f"There is no patch at row {row}, column {column}.",
-            limit=f"The picture has {span.grid_h} rows and {span.grid_w} columns of patches.",
+            say("There is no patch at row {row}, column {column}.", row=row, column=column),
+            limit=say(
+                "The picture has {rows} rows and {columns} columns of patches.",
+                rows=span.grid_h,
+                columns=span.grid_w,
+            ),
         )
     order = torch.from_numpy(patch_rows(span) - span.patch_start)
     with engine.exclusive():
@@ -154,8 +159,8 @@ def _query_key(
     visual = engine.model.model.visual
     if not 0 <= block < len(visual.blocks):
         raise InputError(
-            f"The vision tower has no block {block}.",
-            limit=f"It has {len(visual.blocks)}, counted from 0.",
+            say("The vision tower has no block {block}.", block=block),
+            limit=say("It has {count}, counted from 0.", count=len(visual.blocks)),
         )
     layer = visual.blocks[block]
     device = layer.norm1.weight.device

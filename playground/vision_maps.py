@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from playground.errors import InputError
+from playground.language import mark, say
 from playground.pointer import patch_rows
 from playground.records import TowerOutput, VisualSpan
 
@@ -16,6 +17,14 @@ MAX_FIT_PATCHES = 512  # of each state: a basis of three directions needs no mor
 SUBSPACE = 16  # directions iterated for the three that are wanted: the more, the fewer rounds
 MAX_ITERATIONS = 60  # reached where the third and later directions explain equally much
 PRECISION = 1e-5  # of an eigenvector, relative to the largest eigenvalue
+
+# What a message calls each kind of ``FeatureSource``.
+SOURCE_NAMES = {
+    "embedding": mark("embedding"),
+    "state": mark("state"),
+    "tap": mark("tap"),
+    "merger": mark("merger"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +82,12 @@ def grid_features(tower: TowerOutput, span: VisualSpan, source: FeatureSource) -
     stack = stacks[source.kind]
     if not 0 <= source.index < len(stack):
         raise InputError(
-            f"The vision tower has no {source.kind} {source.index}.",
-            limit=f"There are {len(stack)}, counted from 0.",
+            say(
+                "The vision tower has no {kind} {index}.",
+                kind=say(SOURCE_NAMES[source.kind]),
+                index=source.index,
+            ),
+            limit=say("There are {count}, counted from 0.", count=len(stack)),
         )
     features = stack[source.index]
     if source.merged:

@@ -23,7 +23,7 @@ APT_PACKAGES := chromium fonts-noto-cjk fontconfig
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install install-dev hooks run browser test format lint types check \
-	screenshots train evaluate clean distclean
+	audit smoke-312 screenshots train evaluate clean distclean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -41,7 +41,7 @@ $(VENV)/.installed: requirements.txt
 		{ echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing the requirements: 6 GB on disk, a few minutes the first time."
-	$(PIP_INSTALL) -r requirements.txt
+	$(PIP_INSTALL) --upgrade -r requirements.txt
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
@@ -92,7 +92,27 @@ lint: install-dev  ## check format and lint
 types: install-dev  ## check types
 	$(BIN)/mypy
 
-check: lint types test  ## everything that must pass before a commit is pushed
+audit: install-dev  ## look up known vulnerabilities of what the app runs on
+	@$(BIN)/python scripts/audit.py
+
+check: lint types test audit  ## everything that must pass before a commit is pushed
+
+# A hosted Space has Python 3.12 and, with ZeroGPU, torch 2.11 at most.
+PYTHON_312 ?= $(shell for python in python3.12 "$$HOME"/.pyenv/versions/3.12.*/bin/python3.12; do \
+	"$$python" -m ensurepip --version >/dev/null 2>&1 && { echo "$$python"; break; }; done)
+SMOKE_VENV = $(VENV)/python3.12
+SMOKE_PINS := torch==2.11.0 torchvision==0.26.0
+
+smoke-312:  ## a few tests on Python 3.12 and the oldest torch, if there is a Python 3.12
+	@if [ -z "$(PYTHON_312)" ]; then echo "No Python 3.12 here: the smoke test did not run on it."; \
+	else $(MAKE) --no-print-directory $(SMOKE_VENV)/.installed && \
+		$(TEST_ENV) $(SMOKE_VENV)/bin/python -m pytest -q -m smoke tests/test_smoke.py; fi
+
+$(SMOKE_VENV)/.installed: requirements.txt requirements-dev.txt
+	$(PYTHON_312) -m venv $(SMOKE_VENV)
+	$(SMOKE_VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar off --no-compile -q \
+		-r requirements.txt $(SMOKE_PINS) $$(grep '^pytest' requirements-dev.txt)
+	@touch $@
 
 # ------------------------------------------------------------------- shipped checkpoint
 

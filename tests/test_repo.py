@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,12 @@ MAX_FILE_BYTES = 45 * 1000**2
 DISTRIBUTIONS = {"PIL": "pillow"}
 # Imported only when somebody asks for it; the message then says how to install it.
 OPTIONAL_PACKAGES = {"modelscope", "spaces"}
+# A hosted Space brings its own torch, so these are pinned by the upper end of a range.
+RANGES = ("torch", "torchvision")
 OWN_PACKAGES = {"app", "playground", "components"}
 
 PIN = re.compile(r"(?P<name>[A-Za-z0-9_-]+)(\[[a-z,]+\])?==[0-9][0-9A-Za-z.]*")
+RANGE = re.compile(r"(?P<name>[a-z]+)>=[0-9][0-9.]*,<=(?P<newest>[0-9][0-9.]*)")
 # Folders of one machine. Built from parts, or this file would be its own first finding.
 MACHINE_FOLDERS = ("root", "home", "work", "Users", "tmp/venv")
 MACHINE_PATH = re.compile(r"(?<![\w.~*/-])/(?:" + "|".join(MACHINE_FOLDERS) + r")/")
@@ -29,6 +33,10 @@ MACHINE_PATH = re.compile(r"(?<![\w.~*/-])/(?:" + "|".join(MACHINE_FOLDERS) + r"
 def requirement_lines(name: str) -> list[str]:
     lines = (line.partition("#")[0].strip() for line in (ROOT / name).read_text().splitlines())
     return [line for line in lines if line]
+
+
+def name_of(requirement: str) -> str:
+    return re.split("[=<>]", requirement, maxsplit=1)[0].lower()
 
 
 def git_files(*options: str) -> list[str]:
@@ -55,7 +63,20 @@ def tracked_files() -> list[Path]:
 def test_every_requirement_is_pinned_exactly(name: str) -> None:
     pins = [line for line in requirement_lines(name) if line != "-r requirements.txt"]
     assert pins
-    assert [line for line in pins if not PIN.fullmatch(line)] == []
+    ranges = [each for line in pins if (each := RANGE.fullmatch(line))]
+    assert all(each["name"] in RANGES for each in ranges)
+    kept = {each[0] for each in ranges}
+    assert [line for line in pins if line not in kept and not PIN.fullmatch(line)] == []
+
+
+def test_what_is_installed_is_the_newest_of_each_range() -> None:
+    found = {
+        each["name"]: each["newest"]
+        for line in requirement_lines("requirements.txt")
+        if (each := RANGE.fullmatch(line))
+    }
+    assert set(found) == set(RANGES)
+    assert {name: version(name).partition("+")[0] for name in found} == found
 
 
 def test_dev_requirements_include_the_runtime_ones() -> None:
@@ -64,17 +85,17 @@ def test_dev_requirements_include_the_runtime_ones() -> None:
 
 def test_nothing_is_pinned_twice() -> None:
     names = [
-        line.partition("==")[0].lower()
+        name_of(line)
         for file in ("requirements.txt", "requirements-dev.txt")
         for line in requirement_lines(file)
-        if "==" in line
+        if "=" in line
     ]
     assert sorted(names) == sorted(set(names))
 
 
 def test_every_imported_package_is_pinned() -> None:
     """A package that another one happens to bring along would leave with it."""
-    pinned = {line.partition("==")[0].lower() for line in requirement_lines("requirements.txt")}
+    pinned = {name_of(line) for line in requirement_lines("requirements.txt")}
     imported: set[str] = set()
     for file in python_files("app.py", "playground", "components"):
         imported |= packages_of(imported_modules(file.read_text("utf-8")))

@@ -17,6 +17,8 @@ from components.input_panel import InputPanel, build_input_panel
 from components.jobs import Jobs
 from components.language_switch import build_language_switch
 from components.open_parts import OpenParts, Values, tabs_around
+from components.permalink_controls import Names, name_controls
+from components.permalink_page import Permalinks
 from components.pointer_view import PointerView
 from components.run_events import LABS, RunEvents
 from components.stage_tab import MODEL_EVENTS, MODEL_QUEUE, App, StageTab, user_messages
@@ -54,7 +56,13 @@ class Page:
     """The built page: its components and the handlers of its run events."""
 
     def __init__(
-        self, host: EngineHost, runs: RunStore, jobs: Jobs, *, has_api: bool = True
+        self,
+        host: EngineHost,
+        runs: RunStore,
+        jobs: Jobs,
+        *,
+        has_api: bool = True,
+        names_like: Names | None = None,
     ) -> None:
         """Build the page inside the ``gr.Blocks`` of its site, in the language being spoken.
 
@@ -63,14 +71,15 @@ class Page:
             runs: the site's runs.
             jobs: the site's jobs.
             has_api: whether the public endpoints are this page's; a site has them once.
+            names_like: what links call the controls on the site's other pages.
         """
         self.host = host
         self.runs = runs
         self.jobs = jobs
         self.parts = OpenParts()
-        self._build(has_api)
+        self._build(has_api, names_like)
 
-    def _build(self, has_api: bool) -> None:
+    def _build(self, has_api: bool, names_like: Names | None) -> None:
         gr.Navbar(visible=False)  # the switch below leads to the other pages
         build_language_switch()
         gr.Markdown(
@@ -82,6 +91,7 @@ class Page:
             elem_id="page-title",
         )
         self.status = gr.HTML(loading_html(self.host.status), elem_id="status")
+        link_notice = gr.HTML("", elem_id="link-notice")
         self.run_key = gr.State(
             None, time_to_live=SESSION_S, delete_callback=lambda key: self.runs.discard(key)
         )
@@ -111,6 +121,9 @@ class Page:
                         self.model_tab: ModelTab = build_model_tab(app)
                 self.pointer.render()
         self.events = self._build_events()
+        self.links = Permalinks(
+            app, self.panel, self.events, name_controls(stages, names_like), link_notice
+        )
         self._wire(app, examples)
         if has_api:
             add_api(app)
@@ -159,10 +172,11 @@ class Page:
             if tab.stage in LABS:
                 self._on_lab_select(tab)
         opening_outputs = [*self.outputs, *self.model_tab.outputs]
+        self.links.wire(opening_outputs)
         gr.on(
             [gr.context.Context.root_block.load],
-            self.events.open_page,
-            outputs=opening_outputs,
+            self._open,
+            outputs=[*opening_outputs, self.links.asked],
             concurrency_limit=None,
             show_progress="hidden",
             show_progress_on=[self.pointed],
@@ -267,6 +281,16 @@ class Page:
                 concurrency_limit=MODEL_EVENTS,
                 api_visibility="private",
             )
+
+    def _open(self, request: gr.Request) -> Iterator[Values]:
+        """Fill a new page with the first example, or with what its address asks for."""
+        asked = self.links.read_address(request.query_params)
+        if asked is None:
+            yield from self.events.open_page(request)
+            return
+        self.parts.open_page(request.session_hash or "")
+        if (yield from self.events.wait_until_loaded()):
+            yield {self.links.asked: asked}
 
     def _close(self, request: gr.Request) -> None:
         self._stop(request)

@@ -9,6 +9,7 @@ from gradio.components.base import Component
 
 from components.examples import Example, ExampleCards
 from components.uploads import refuse_addresses
+from playground.language import say
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,6 +24,9 @@ class InputPanel:
     earlier: gr.Textbox
     run: gr.Button
     stop: gr.Button
+    copy: gr.Button  # a link to what the page shows
+    link: gr.Textbox  # hidden until there is one
+    link_note: gr.HTML
     progress: gr.HTML  # empty; shows how far a run is
     cards: ExampleCards
 
@@ -65,6 +69,16 @@ def build_input_panel(examples: tuple[Example, ...]) -> InputPanel:
     with gr.Row():
         run = gr.Button("Run", variant="primary", elem_id="run", min_width=120)
         stop = gr.Button("Stop", elem_id="stop", min_width=80, scale=0)
+        copy = gr.Button(say("Copy link"), elem_id="copy-link", min_width=100, scale=0)
+    link = gr.Textbox(
+        label=say("Link to this page as it is"),
+        visible=False,
+        interactive=False,
+        max_lines=2,
+        buttons=["copy"],
+        elem_id="link-box",
+    )
+    link_note = gr.HTML("", elem_id="link-note")
     progress = gr.HTML("", elem_id="progress")
     with gr.Accordion("System prompt, earlier turns, video, resolution", open=False):
         system = gr.Textbox(value=first.system, label="System prompt", lines=1, max_lines=6)
@@ -97,6 +111,9 @@ def build_input_panel(examples: tuple[Example, ...]) -> InputPanel:
         earlier=earlier,
         run=run,
         stop=stop,
+        copy=copy,
+        link=link,
+        link_note=link_note,
         progress=progress,
         cards=cards,
     )

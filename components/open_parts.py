@@ -162,6 +162,16 @@ class OpenParts:
         }
         self._opening = run, drawn
 
+    @property
+    def opening_values(self) -> Values:
+        """What the outputs of all parts show of the run that visitors open the page with."""
+        _, drawn = self._opening or (None, {})
+        return {
+            output: value
+            for part, values in drawn.items()
+            for output, value in zip(part.outputs, values, strict=True)
+        }
+
     def _draw_part(self, part: Section, run: Run, sent: Sequence[Any]) -> tuple[Any, ...]:
         opening, drawn = self._opening or (None, {})
         if run is opening and list(sent) == [control.value for control in part.controls]:

@@ -294,7 +294,9 @@ export function mount({ element, props, trigger, watch }) {
   const update = () => {
     layout = props.value ? JSON.parse(props.value) : null;
     hovered = null;
-    markAll();
+    const linked = locate(layout, layout?.place); // what a link points at, once its run is there
+    if (linked) fix(linked);
+    else markAll();
   };
   watch("value", update);
   if (isFirst) listen();

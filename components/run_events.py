@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,16 +63,21 @@ class RunEvents:
     def open_page(self, request: gr.Request) -> Iterator[Values]:
         """Fill a new page: the loading bar until the first example has run, then its drawings."""
         view = self.parts.open_page(request.session_hash or "")
-        while (status := self.host.wait(POLL_S)).phase == "loading":
-            yield {self.status: loading_html(status)}
-        if status.phase == "failed":
-            yield {self.status: loading_html(status)}
+        if not (yield from self.wait_until_loaded()):
             return
         self.draw_opening()
         view.run_key = self.opening_key
         view.labs = dict.fromkeys(LABS, self.opening[self.run_key])
         settings = {control: control.value for control in self.controls}
         yield {**self.opening, **self.draw_parts(view, self.tabs, self.opening_run, settings)}
+
+    def wait_until_loaded(self) -> Generator[Values, None, bool]:
+        """Show how far the checkpoint is; returns whether it came."""
+        while (status := self.host.wait(POLL_S)).phase == "loading":
+            yield {self.status: loading_html(status)}
+        if status.phase == "failed":
+            yield {self.status: loading_html(status)}
+        return status.phase != "failed"
 
     def draw_tab(self, tab: gr.Tab, session: str, run_key: str | None, settings: Values) -> Values:
         """What of an opened tab does not show the page's run yet."""
@@ -193,9 +198,9 @@ class RunEvents:
             if tab in waiting and view.is_open(self.lab_paths[tab.stage]):
                 waiting = [each for each in waiting if each is not tab]
                 sent = [settings[each] for each in tab.controls]
-                yield from self._run_lab(tab, run, sent, progress, view)
+                yield from self.run_lab(tab, run, sent, progress, view)
 
-    def _run_lab(
+    def run_lab(
         self, tab: StageTab, run: Run, sent: Sequence[Any], progress: Progress, view: View
     ) -> Iterator[Values]:
         """One experiment on a run."""
@@ -223,7 +228,7 @@ class RunEvents:
         run = self.runs.get(run_key)
         yield {self.status: gr.skip(), **empty_values(tab.outputs)}
         try:
-            yield from self._run_lab(tab, run, sent, progress, self.parts.view(session))
+            yield from self.run_lab(tab, run, sent, progress, self.parts.view(session))
         except StageCancelled:
             return
         finally:

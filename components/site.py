@@ -36,7 +36,10 @@ class Site:
             if path := PATHS[language]:
                 self.demo.route(language, path, show_in_navbar=False)
             with self.demo, speaking(language):
-                self.pages[language] = Page(host, self.runs, jobs, has_api=not path)
+                like = self.pages["en"].links.names if self.pages else None
+                self.pages[language] = Page(
+                    host, self.runs, jobs, has_api=not path, names_like=like
+                )
 
     @property
     def home(self) -> Page:

@@ -28,6 +28,16 @@ ViewFn = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ViewEvent:
+    """What redraws a view once a control is moved."""
+
+    control: Any  # None where something else than a control starts it
+    fn: ViewFn  # fn(run, *values of inputs) -> values of outputs
+    inputs: tuple[Component, ...]
+    outputs: tuple[Component, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class App:
     """What a tab needs from the page around it."""
 
@@ -42,6 +52,7 @@ class App:
     parts: OpenParts = field(default_factory=OpenParts)  # which of them each visitor has open
     # Events after which the page runs anew, as the choice of another resolution; tabs add theirs.
     reruns: list[Any] = field(default_factory=list)
+    views: list[ViewEvent] = field(default_factory=list)  # all that ``on_view`` has wired
 
     def on_view(
         self,
@@ -61,6 +72,8 @@ class App:
             with user_messages():
                 return fn(self.runs.get(run_key), *values)
 
+        control = getattr(trigger, "__self__", None)
+        self.views.append(ViewEvent(control, fn, tuple(inputs), tuple(outputs)))
         return self._listen(trigger, handler, inputs, outputs)
 
     def on_point(

@@ -14,6 +14,7 @@ from gradio.components.base import Component
 
 import playground
 from components.html_view import build_html_view
+from components.permalink_controls import carry_state
 from components.stage_tab import App
 from playground.errors import InputError
 from playground.records import SamplingSettings
@@ -100,7 +101,7 @@ class ColumnCards:
 
 def build_columns(app: App) -> ColumnCards:
     """Build the cards, most of them hidden, with their buttons."""
-    count = gr.State(MIN_SHOWN)
+    count = carry_state(gr.State(MIN_SHOWN), "Columns", check_column_count)
     cards: list[gr.Column] = []
     fields: list[Component] = []
     messages: list[gr.HTML] = []
@@ -139,6 +140,15 @@ def build_columns(app: App) -> ColumnCards:
             )
     add = gr.Button("Add a column", size="sm", scale=0, min_width=140)
     outputs = [count, *cards, *fields, *messages]
+    # Also where a link has set it.
+    count.change(
+        lambda shown: [gr.Column(visible=index < shown) for index in range(MAX_COLUMNS)],
+        count,
+        cards,
+        show_progress="hidden",
+        concurrency_limit=None,
+        api_visibility="private",
+    )
 
     def listen(button: gr.Button, change: Any) -> None:
         button.click(
@@ -183,6 +193,17 @@ def _build_number(field: Field, start: SamplingSettings) -> Component:
 
 
 # ------------------------------------------------------------------------------------ handlers
+
+
+def check_column_count(value: Any) -> int:
+    """How many columns a link asks for.
+
+    Raises:
+        ValueError: the page cannot show so many.
+    """
+    if type(value) is not int or not MIN_SHOWN <= value <= MAX_COLUMNS:
+        raise ValueError("no number of columns")
+    return value
 
 
 def add_column(count: int, *values: Any) -> tuple[Any, ...]:

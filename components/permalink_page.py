@@ -1,0 +1,377 @@
+"""The page's half of permalinks: making one of what it shows, and opening one."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradio as gr
+from gradio.components.base import Component
+
+import playground
+from components.examples import Example, load_examples
+from components.input_panel import InputPanel
+from components.kept_files import KeptFiles, hash_file
+from components.open_parts import View
+from components.permalink import Link, read_link, write_link
+from components.permalink_controls import Names, check_value, fits, read_update, same_value
+from components.permalink_replay import Replay
+from components.pointer_view import write_layout
+from components.prompt_reader import read_prompt
+from components.run_events import RunEvents
+from components.stage_tab import MODEL_EVENTS, MODEL_QUEUE, App, user_messages
+from components.status_bar import status_html
+from playground.errors import InputError
+from playground.language import say
+from playground.pipeline import Run
+from playground.pointer import Place
+from playground.records import Progress
+
+Values = dict[Any, Any]
+
+# The selected tabs are known to the browser alone. Arguments: the event's inputs, then its outputs.
+READ_TABS = """(...values) => {
+  const selected = document.querySelectorAll(
+    '#stage-column [role=tab][aria-selected=true][data-tab-id]');
+  const tabs = [...selected].map((tab) => tab.dataset.tabId);
+  return [JSON.stringify(tabs), ...values.slice(1, NUM_INPUTS)];
+}"""
+
+# The server does not know the address that the visitor sees.
+COPY = """async (query) => {
+  const link = location.origin + location.pathname + query;
+  let copied = true;
+  try { await navigator.clipboard.writeText(link); } catch { copied = false; }
+  await new Promise(requestAnimationFrame);
+  const note = document.querySelector('#link-note');
+  note?.querySelector(copied ? '[data-copied]' : '[data-by-hand]')?.removeAttribute('hidden');
+  if (!copied) document.querySelector('#link-box textarea, #link-box input')?.select();
+  return link;
+}"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opening:
+    """What a link asks a page for, as far as it is there."""
+
+    prompt: dict[str, Any]  # the arguments of ``read_prompt``
+    settings: dict[Component, Any]
+    missing: int = 0  # pictures and videos that are no longer kept
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Permalinks:
+    """One page's links."""
+
+    app: App
+    panel: InputPanel
+    events: RunEvents
+    names: Names
+    notice: gr.HTML  # what a visitor must know about the link that was opened
+    kept: KeptFiles = field(default_factory=KeptFiles)
+    # What the page's address asks for, see ``read_address``; its change opens it.
+    asked: gr.State = field(default_factory=gr.State)
+
+    def wire(self, opening_outputs: Sequence[Component]) -> None:
+        """Listen for the button and for the page's address.
+
+        Args:
+            opening_outputs: all that a new page is filled with.
+        """
+        tabs = gr.Textbox(visible=False)  # written by the browser alone
+        inputs = [
+            tabs,
+            self.app.run_key,
+            self.app.pointed,
+            *self.panel.values,
+            *self.names.controls.values(),
+        ]
+        made = self.panel.copy.click(
+            self._copy,
+            inputs,
+            [self.panel.link, self.panel.link_note],
+            js=READ_TABS.replace("NUM_INPUTS", str(len(inputs))),
+            show_progress="hidden",
+            concurrency_limit=None,
+            api_visibility="private",
+        )
+        made.success(None, [self.panel.link], [self.panel.link], js=COPY)
+        outputs = [
+            *opening_outputs,
+            *self.panel.values,
+            *self.names.controls.values(),
+            *self.names.rows.values(),
+            self.notice,
+        ]
+        self.asked.change(
+            self._open,
+            [self.asked],
+            list(dict.fromkeys(outputs)),
+            show_progress="full",
+            show_progress_on=[self.panel.progress],
+            concurrency_id=MODEL_QUEUE,
+            concurrency_limit=MODEL_EVENTS,
+            api_visibility="private",
+        )
+
+    def _copy(self, *values: Any) -> Values:
+        with user_messages():
+            return self.copy(*values)
+
+    def _open(
+        self,
+        asked: str | None,
+        request: gr.Request,
+        bar: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio asks for the progress bar
+    ) -> Iterator[Values]:
+        session = request.session_hash or ""
+        with user_messages(), self.app.jobs.running(session, bar) as progress:
+            yield from self.open(asked or "{}", self.app.parts.view(session), progress)
+
+    # -------------------------------------------------------------------------------- making
+
+    def copy(self, tabs: Any, run_key: str | None, place: Place | None, *values: Any) -> Values:
+        """Make a link of what the page shows."""
+        self.events.draw_opening()
+        prompt = dict(zip(PROMPT_NAMES, values[: len(PROMPT_NAMES)], strict=True))
+        read_prompt(self.app.host.engine, **prompt)  # what cannot be run cannot be linked to
+        controls = zip(self.names.controls.items(), values[len(PROMPT_NAMES) :], strict=True)
+        usual = self._usual_values()
+        given = {name: sent for (name, each), sent in controls if not same_value(sent, usual[each])}
+        run = self.app.runs.peek(run_key)
+        link = Link(
+            **self._link_prompt(prompt),
+            tabs=self._link_tabs(tabs),
+            place=_link_place(run, place),
+            checkpoint=playground.checkpoint_mark.mark_checkpoint(self.app.host.engine),
+            settings=given,
+        )
+        kept = bool(link.images) or link.video is not None
+        return {
+            self.panel.link: gr.update(value=write_link(link), visible=True),
+            self.panel.link_note: note_html(self.kept.days if kept else None),
+        }
+
+    def _usual_values(self) -> Values:
+        """The value of every control on a page that somebody has just opened."""
+        usual: Values = {each: each.value for each in self.names.controls.values()}
+        drawn = {**self.events.opening, **self.app.parts.opening_values}
+        for control in usual:
+            if control in drawn and "value" in (changed := read_update(drawn[control])):
+                usual[control] = changed["value"]
+        return usual
+
+    def _link_tabs(self, sent: Any) -> tuple[str, ...]:
+        """The names of the selected tabs, without those that come first anyway."""
+        try:
+            selected = json.loads(sent)
+        except (TypeError, ValueError):
+            return ()
+        if not isinstance(selected, list):
+            return ()
+        return tuple(
+            name
+            for name, tab in self.names.tabs.items()
+            if tab.id in selected and self.names.rows[tab].children[0] is not tab
+        )
+
+    def _link_prompt(self, prompt: dict[str, Any]) -> dict[str, Any]:
+        """The prompt as parameters: an example and what differs from it, or all of it."""
+        paths = [
+            item[0] if isinstance(item, list | tuple) else item for item in prompt["images"] or ()
+        ]
+        images = tuple(hash_file(path) for path in paths)
+        video = hash_file(prompt["video"]) if prompt["video"] else None
+        texts = {name: prompt[name] or "" for name in ("text", "system", "earlier")}
+        pixels = {"max_pixels": prompt["max_pixels"] or None}
+        example = find_example(images, video, texts)
+        if example is not None:
+            other = {name: text for name, text in texts.items() if text != getattr(example, name)}
+            return {"example": example.name, **other, **pixels}
+        for path in paths:
+            self.kept.keep(path, "picture")
+        if prompt["video"]:
+            self.kept.keep(prompt["video"], "video")
+        said = {name: text for name, text in texts.items() if text or name == "text"}
+        return {"images": images or None, "video": video, **said, **pixels}
+
+    # ------------------------------------------------------------------------------- opening
+
+    def read_address(self, query: Any) -> str | None:
+        """The link that a page is opened with, as what ``open`` takes; None without one."""
+        given = {str(name): str(value) for name, value in dict(query or {}).items()}
+        try:
+            link = read_link(given)
+        except InputError as error:
+            return json.dumps({"problem": str(error)})
+        return None if link is None else json.dumps(given)
+
+    def open(self, asked: str, view: View, progress: Progress) -> Iterator[Values]:
+        """Restore all of a link, run it once, and mark what it points at.
+
+        Args:
+            asked: see ``read_address``.
+            view: the visitor's.
+            progress: called while the model runs; ``StageCancelled`` raised in it stops.
+        """
+        query = json.loads(asked)
+        link = read_link(query) or Link()
+        opening = self._read(link)
+        if "problem" in query:
+            opening.notes.append(query["problem"])
+        first = dict(zip(self.panel.values, opening.prompt.values(), strict=True))
+        yield {
+            **first,
+            **self._select_tabs(link, view),
+            **{each: sent for each, sent in opening.settings.items() if fits(each, sent)},
+            **self._show_model(),
+            self.events.status: status_html(self.app.host.engine),
+            self.notice: notice_html(opening.notes),
+        }
+        if opening.missing:  # everything but the numbers
+            return
+        replay = Replay(self.app, self.events, self.names, opening.settings)
+        yield from replay.run(tuple(opening.prompt.values()), view, progress)
+        run = self.app.runs.peek(view.run_key)
+        last: Values = {}
+        if run is not None and run.has("preprocess") and link.place:
+            last[self.events.pointer] = place_layout(run, link.place)
+        if replay.left_out:
+            count = len(replay.left_out)
+            opening.notes.append(
+                say("{count} settings of the link do not fit here and were left out.", count=count)
+            )
+            last[self.notice] = notice_html(opening.notes)
+        if last:
+            yield last
+
+    def _read(self, link: Link) -> Opening:
+        """A link's prompt and settings, checked; what is wrong with it is noted."""
+        prompt, missing = self._find_prompt(link)
+        settings: dict[Component, Any] = {}
+        for name, value in link.settings.items():
+            control = self.names.controls.get(name)
+            try:
+                if control is not None:
+                    settings[control] = check_value(control, value)
+            except (TypeError, ValueError):
+                continue  # as if it were not there
+        opening = Opening(prompt, settings, missing)
+        mark = playground.checkpoint_mark.mark_checkpoint(self.app.host.engine)
+        if link.checkpoint is not None and link.checkpoint != mark:
+            opening.notes.append(
+                say(
+                    "This link was made with another checkpoint: {theirs}. Here runs {ours}, so "
+                    "expect other numbers and other words.",
+                    theirs=link.checkpoint[:100],
+                    ours=mark,
+                )
+            )
+        if missing:
+            opening.notes.append(
+                say(
+                    "The picture or video of this link is no longer on the server, which keeps it "
+                    "for {days:g} days after the link was last opened. All else is as it was: add "
+                    "the picture again and press Run.",
+                    days=self.kept.days,
+                )
+            )
+        return opening
+
+    def _find_prompt(self, link: Link) -> tuple[dict[str, Any], int]:
+        """The values of the input panel, and how many files are gone."""
+        examples = load_examples()
+        example = next((each for each in examples if each.name == link.example), None)
+        if example is None and (not link.has_prompt or link.example is not None):
+            example = examples[0]
+        base = example or Example("", (), None, "", "")
+        images, video = list(base.images), base.video
+        missing = 0
+        if link.images is not None or link.video is not None:
+            found = [self.kept.find(each) for each in link.images or ()]
+            clip = self.kept.find(link.video) if link.video else None
+            missing = found.count(None) + (link.video is not None and clip is None)
+            images, video = [str(each) for each in found if each], str(clip) if clip else None
+        texts = {
+            name: getattr(base, name) if (sent := getattr(link, name)) is None else sent
+            for name in ("text", "system", "earlier")
+        }
+        given = {"images": images, "video": video, "max_pixels": link.max_pixels, **texts}
+        return {name: given[name] for name in PROMPT_NAMES}, missing
+
+    def _select_tabs(self, link: Link, view: View) -> Values:
+        """The rows of tabs, with the link's own selected."""
+        chosen: Values = {}
+        for name in link.tabs:
+            tab = self.names.tabs.get(name)
+            if tab is not None and tab.visible:
+                row = self.names.rows[tab]
+                view.select(row, tab)
+                chosen[row] = gr.update(selected=tab.id)
+        return chosen
+
+    def _show_model(self) -> Values:
+        """What the model's tab shows, which no run draws."""
+        tab = self.events.model_tab
+        return dict(zip(tab.outputs, tab.draw(self.app.host.engine), strict=True))
+
+
+PROMPT_NAMES = ("images", "video", "text", "system", "max_pixels", "earlier")
+
+
+def find_example(images: Sequence[str], video: str | None, texts: dict[str, str]) -> Example | None:
+    """The example with the same media that shares most texts; without media, with the same text."""
+    found: list[tuple[int, Example]] = []
+    for example in load_examples():
+        theirs = [hash_file(path) for path in example.images]
+        film = hash_file(example.video) if example.video else None
+        equal = [getattr(example, name) == text for name, text in texts.items()]
+        if list(images) == theirs and video == film and (images or video or equal[0]):
+            found.append((sum(equal), example))
+    return max(found, key=lambda each: each[0])[1] if found else None
+
+
+def _link_place(run: Run | None, place: Place | None) -> tuple[int, ...]:
+    if run is None or not run.has("preprocess") or (there := run.still_there(place)) is None:
+        return ()
+    if there.span is not None and there.patch is not None:
+        return (there.span, *there.patch)
+    return (there.index,)
+
+
+def place_layout(run: Run, place: Sequence[int]) -> str:
+    """The run's layout for the browser, with the place that it is to mark as if it was clicked."""
+    names = ("index",) if len(place) == 1 else ("span", "row", "column")
+    layout = json.loads(write_layout(run))
+    wish = dict(zip(names, place, strict=True))
+    return json.dumps({**layout, "place": wish}, ensure_ascii=False, separators=(",", ":"))
+
+
+def note_html(kept_days: float | None) -> str:
+    """What a new link does, and for how long."""
+    said = say("It opens this prompt, these settings and this tab again, with the same tokens.")
+    if kept_days is not None:
+        said += " " + say(
+            "Your picture or video stays on this server for {days:g} days after the link was last "
+            "opened, as long as there is room; after that it has to be given again. Who has the "
+            "link can see it.",
+            days=kept_days,
+        )
+    copied, by_hand = say("Copied."), say("Copy it from the box.")
+    return (
+        '<p class="pg-fact" role="status">'
+        f"<strong data-copied hidden>{html.escape(copied)} </strong>"
+        f"<strong data-by-hand hidden>{html.escape(by_hand)} </strong>{html.escape(said)}</p>"
+    )
+
+
+def notice_html(notes: Sequence[str]) -> str:
+    """What a visitor must know about the link that was opened; empty where there is nothing."""
+    if not notes:
+        return ""
+    said = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
+    return f'<div class="link-notice" role="alert">{said}</div>'

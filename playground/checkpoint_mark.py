@@ -1,0 +1,43 @@
+"""A short mark of a checkpoint: the same numbers come from the same mark."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from playground.engine import Engine
+
+MARK_CHARS = 12
+ROWS = 4  # of a weight matrix that are looked at
+
+
+def mark_checkpoint(engine: Engine) -> str:
+    """``name@revision,dtype``; of a folder on this machine the name alone, and a hash of weights.
+
+    Two checkpoints on a disk may have the same name, and one may be trained further.
+    """
+    is_local = engine.revision == "local"
+    name = Path(engine.source).name if is_local else engine.source
+    revision = _hash_weights(engine.model) if is_local else engine.revision[:MARK_CHARS]
+    return f"{name}@{revision},{str(engine.dtype).removeprefix('torch.')}"
+
+
+def _hash_weights(model: Any) -> str:
+    """A hash of a few rows of weights from the bottom to the top, whatever device they are on."""
+    digest = hashlib.sha256()
+    text = model.model.language_model
+    for weight in (
+        text.embed_tokens.weight,
+        text.layers[0].self_attn.q_proj.weight,
+        text.layers[-1].self_attn.o_proj.weight,
+        text.norm.weight,
+    ):
+        digest.update(str(tuple(weight.shape)).encode())
+        if weight.device.type != "meta":  # not in memory: the others have to do
+            rows = weight[:ROWS].detach().to("cpu", torch.float32)
+            digest.update(rows.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:MARK_CHARS]

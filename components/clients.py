@@ -19,8 +19,9 @@ from gradio.context import LocalContext
 class Client:
     """The client of one event, as Gradio's queue sees it."""
 
-    event: Any = None  # gradio.queueing.Event; None outside of the queue, as in tests
+    event: Any = None  # gradio.queueing.Event; None where there is none
     task: asyncio.Task[Any] | None = None  # handles the event
+    forgotten: bool = False  # the queue has let go of the event, as it does with a cancelled one
 
     @classmethod
     def of_this_event(cls) -> Client:
@@ -32,12 +33,13 @@ class Client:
             return cls()
         # Named "<session>_<function><gradio-sep><event>" by Gradio.
         tasks = (task for task in list(queue._asyncio_tasks) if task.get_name().endswith(event_id))
-        return cls(queue.event_ids_to_events.get(event_id), next(tasks, None))
+        event = queue.event_ids_to_events.get(event_id)
+        return cls(event, next(tasks, None), forgotten=event is None)
 
     @property
     def gone(self) -> bool:
         """Whether nobody waits for the answer: it lost its connection, or cancelled its call."""
-        if self.task is not None and self.task.cancelling():
+        if self.forgotten or (self.task is not None and self.task.cancelling()):
             return True
         return self.event is not None and not self.event.alive
 

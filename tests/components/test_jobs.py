@@ -106,6 +106,18 @@ def test_work_stops_once_its_client_is_gone(alive: bool, cancelled: bool, stops:
     assert contextvars.Context().run(handle) is stops
 
 
+def test_work_stops_once_the_queue_has_let_go_of_it() -> None:
+    def handle() -> None:
+        blocks = an_event(SimpleNamespace())
+        blocks._queue.event_ids_to_events.clear()
+        LocalContext.blocks.set(blocks)
+        LocalContext.event_id.set("e1")
+        with pytest.raises(StageCancelled):
+            stop_without_client("decoder layer", 0, 6)
+
+    contextvars.Context().run(handle)
+
+
 def test_without_a_queue_nobody_is_missed() -> None:
     contextvars.Context().run(stop_without_client, "decoder layer", 0, 6)
 

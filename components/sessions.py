@@ -14,6 +14,9 @@ from typing import Any
 from gradio.state_holder import SessionState
 
 
+CLOSED_S = 600  # how long a closed page's states are kept, as it may come back; Gradio's is an hour
+
+
 class _Forgetful(dict[int, Any]):
     """Takes notes on components and keeps none."""
 
@@ -39,3 +42,4 @@ def _start_small(session: Any, blocks: Any) -> None:
     # The copy is made of the components in ``blocks.blocks``.
     _START(session, SimpleNamespace(default_config=blocks.default_config, blocks={}))  # type: ignore[arg-type]
     session.config_values = _Forgetful()
+    session.STATE_TTL_WHEN_CLOSED = CLOSED_S

@@ -8,6 +8,7 @@ import gradio as gr
 import pytest
 from gradio.state_holder import SessionState
 
+from components import sessions
 from components.sessions import keep_sessions_small
 
 
@@ -37,6 +38,18 @@ def test_a_session_holds_states_alone(page: gr.Blocks) -> None:
     session[state._id] = "second"
     assert session[state._id] == "second"
     assert [value for _, value, _ in session.state_components] == ["second"]
+
+
+def test_a_closed_page_is_forgotten_after_a_while(
+    page: gr.Blocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "CLOSED_S", -1)
+    keep_sessions_small()
+    session = SessionState(page)
+    session[find(page, gr.State)._id] = "run"
+    assert [expired for _, _, expired in session.state_components] == [False]
+    session.is_closed = True
+    assert [expired for _, _, expired in session.state_components] == [True]
 
 
 def test_a_component_that_an_event_has_changed_stays_changed(page: gr.Blocks) -> None:

@@ -17,6 +17,7 @@ from transformers import DynamicCache
 from playground.capture import capture_inputs, capture_output_norms, capture_routes
 from playground.engine import Engine
 from playground.errors import InputError, ModelError
+from playground.language import say
 from playground.preprocess import model_kwargs
 from playground.records import (
     DecoderOutput,
@@ -80,7 +81,7 @@ def run_layers(
     routed = [index for index, layer in enumerate(language_model.layers) if _has_router(layer)]
     with (
         engine.exclusive(),
-        capture_inputs(modules, progress=progress, what="decoder layer") as states,
+        capture_inputs(modules, progress=progress, what=say("decoder layer")) as states,
         capture_output_norms([layer.self_attn for layer in language_model.layers]) as attention,
         capture_output_norms([layer.mlp for layer in language_model.layers]) as mlp,
         capture_routes([language_model.layers[index].mlp.gate for index in routed]) as routes,
@@ -147,8 +148,10 @@ def check_finite(logits: torch.Tensor) -> None:
     """
     if not torch.isfinite(logits).all():
         raise ModelError(
-            "The model's logits hold NaN or infinity.",
-            remedy="Run it in another dtype (--dtype float32 or bfloat16), or check the weights.",
+            say("The model's logits hold NaN or infinity."),
+            remedy=say(
+                "Run it in another dtype (--dtype float32 or bfloat16), or check the weights."
+            ),
         )
 
 
@@ -222,7 +225,7 @@ def logit_lens(
     ids, probs = [], []
     for start in range(0, len(rows), LENS_ROWS):
         if progress is not None:
-            progress("logit lens", start, len(rows))
+            progress(say("logit lens"), start, len(rows))
         with engine.exclusive():
             logits = _lens_logits(engine, rows[start : start + LENS_ROWS], buffer)
             values, words = top_words(logits, top_k)
@@ -282,8 +285,16 @@ def track_word(
     """
     if not 0 <= position < output.num_tokens or not 0 <= token_id < engine.facts.vocab_size:
         raise InputError(
-            f"There is no token {token_id} at position {position}.",
-            limit=f"{output.num_tokens:,} positions, {engine.facts.vocab_size:,} tokens.",
+            say(
+                "There is no token {token} at position {position}.",
+                token=token_id,
+                position=position,
+            ),
+            limit=say(
+                "{positions:,} positions, {tokens:,} tokens.",
+                positions=output.num_tokens,
+                tokens=engine.facts.vocab_size,
+            ),
         )
     model = engine.model
     rows = torch.stack([state[position] for state in output.hidden_states])

@@ -18,6 +18,7 @@ from playground.decoder import decoder_kwargs
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.kv_cache import fork_cache
+from playground.language import say
 from playground.records import DecoderOutput, MergedInputs, ModelInputs, Progress
 from playground.sampling import end_token_ids
 from playground.what_if import WhatIf, change_merged
@@ -66,13 +67,13 @@ def answer_log_probs(
         InputError: the answer is empty.
     """
     if not answer_ids:
-        raise InputError("There is no answer to read.", remedy="Give at least one token.")
+        raise InputError(say("There is no answer to read."), remedy=say("Give at least one token."))
     model: Any = engine.model
     rows = [decoded.logits[None].float()]
     if len(answer_ids) > 1:
         start = decoded.num_tokens + int(merged.rope_deltas)
         positions = torch.arange(start, start + len(answer_ids) - 1).expand(3, 1, -1)
-        with engine.exclusive(), watch_layers(engine, progress, "answer, layer"):
+        with engine.exclusive(), watch_layers(engine, progress, say("answer, layer")):
             hidden = model.model.language_model(
                 input_ids=torch.tensor([list(answer_ids[:-1])], device=engine.device),
                 position_ids=positions.to(engine.device),
@@ -131,7 +132,7 @@ def read_at_once(
     """
     model: Any = engine.model
     extended = extend_merged(engine, merged, answer_ids[:-1])
-    with engine.exclusive(), watch_layers(engine, progress, "answer, layer"):
+    with engine.exclusive(), watch_layers(engine, progress, say("answer, layer")):
         hidden = model.model.language_model(
             **decoder_kwargs(engine, extended), use_cache=False
         ).last_hidden_state[:, -len(answer_ids) :]
@@ -163,7 +164,7 @@ def without_pictures(
         InputError: there is no picture, or no answer.
     """
     if not inputs.spans:
-        raise InputError("There is no picture in this prompt.", remedy="Add one.")
+        raise InputError(say("There is no picture in this prompt."), remedy=say("Add one."))
     visual = tuple(index for span in inputs.spans for index in range(span.start, span.end))
     blind = change_merged(merged, WhatIf(painted=visual))
     return AnswerShift(

@@ -18,6 +18,7 @@ from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb
 
 from playground.engine import Engine
 from playground.errors import InputError
+from playground.language import say
 from playground.records import DecoderOutput, ModelInputs
 
 SCORE_BYTES = 64 << 20  # scores held at once: a chunk of query rows of all heads, float32
@@ -57,7 +58,10 @@ def layer_queries_keys(engine: Engine, output: DecoderOutput, layer: int) -> Que
         InputError: there is no such layer.
     """
     if not 0 <= layer < output.num_layers:
-        raise InputError(f"There is no layer {layer}.", limit=f"There are {output.num_layers}.")
+        raise InputError(
+            say("There is no layer {layer}.", layer=layer),
+            limit=say("There are {count}.", count=output.num_layers),
+        )
     language_model: Any = engine.model.model.language_model
     module = language_model.layers[layer]
     attention = module.self_attn

@@ -16,6 +16,7 @@ from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb
 from playground.decoder_attention import QueryKey, layer_queries_keys
 from playground.engine import Engine
 from playground.errors import InputError
+from playground.language import say
 from playground.mrope import read_frequencies
 from playground.records import DecoderOutput
 
@@ -72,15 +73,19 @@ def rotate_head(
     heads, seq, _ = vectors.query.shape
     if not 0 <= head < heads or not 0 <= query_index < seq:
         raise InputError(
-            f"There is no head {head} or no token {query_index}.",
-            limit=f"There are {heads} heads and {seq} tokens.",
+            say("There is no head {head} or no token {token}.", head=head, token=query_index),
+            limit=say("There are {heads} heads and {tokens} tokens.", heads=heads, tokens=seq),
         )
     kv_head = head // (heads // vectors.key.shape[0])
     if key_index is None:
         key_index = _favourite(vectors, head, kv_head, query_index)
     if not 0 <= key_index <= query_index:
         raise InputError(
-            f"Token {query_index} cannot look at token {key_index}, which comes later."
+            say(
+                "Token {query} cannot look at token {key}, which comes later.",
+                query=query_index,
+                key=key_index,
+            )
         )
     query, key = vectors.query[head, query_index], vectors.key[kv_head, key_index]
     positions = output.position_ids[:, 0]

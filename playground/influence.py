@@ -21,6 +21,7 @@ from playground.capture import capture_inputs
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.kv_cache import fork_cache
+from playground.language import say
 from playground.records import DecoderOutput, MergedInputs, ModelInputs, Progress, VisualSpan
 
 MAX_ROWS = 16  # masked copies of the sequence in one forward
@@ -73,9 +74,9 @@ def measure_influence(
         InputError: there is no word to measure, or the block has no size.
     """
     if not answer_ids or block < 1 or margin < 0:
-        raise InputError("There is nothing to measure: no word, or a part without tokens.")
+        raise InputError(say("There is nothing to measure: no word, or a part without tokens."))
     if merged.visual_pos_masks is None:
-        raise InputError("There is no picture in this prompt.", remedy="Add one.")
+        raise InputError(say("There is no picture in this prompt."), remedy=say("Add one."))
     extended = extend_merged(engine, merged, answer_ids[:-1])
     parts = span_parts(span, block, margin)
     copy_bytes = (
@@ -150,7 +151,7 @@ def attention_by_head(
             start = decoded.num_tokens + int(merged.rope_deltas)
             later = torch.arange(start, start + len(answer_ids)).expand(3, 1, -1)
             with capture_inputs(
-                language_model.layers, progress=progress, what="answer, layer"
+                language_model.layers, progress=progress, what=say("answer, layer")
             ) as captured:
                 language_model(
                     input_ids=torch.tensor([list(answer_ids)], device=engine.device),
@@ -235,7 +236,7 @@ def _log_probs(
     for row, tokens in enumerate(sets):
         kept[row, list(tokens)] = 0
     model: Any = engine.model
-    with engine.exclusive(), watch_layers(engine, report, "masked copy"):
+    with engine.exclusive(), watch_layers(engine, report, say("masked copy")):
         hidden = model.model.language_model(
             inputs_embeds=(embeds * kept).to(engine.device),
             position_ids=merged.position_ids.expand(-1, rows, -1).to(engine.device),

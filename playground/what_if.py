@@ -18,6 +18,7 @@ import torch
 from playground.capture import Edit, edit_inputs, skip_modules
 from playground.engine import Engine
 from playground.errors import InputError
+from playground.language import say
 from playground.records import MergedInputs, ModelInputs
 
 MAX_GAIN = 4.0
@@ -58,36 +59,54 @@ def check_what_if(engine: Engine, inputs: ModelInputs, what_if: WhatIf) -> None:
     taps = len(engine.facts.deepstack_visual_indexes)
     visual = {index for span in inputs.spans for index in range(span.start, span.end)}
     if len(what_if.deepstack_gains) > taps:
-        raise InputError(f"There are {taps} DeepStack taps.", remedy="Give one gain for each.")
+        raise InputError(
+            say("There are {taps} DeepStack taps.", taps=taps),
+            remedy=say("Give one gain for each."),
+        )
     for gain in what_if.deepstack_gains:
         if not 0 <= gain <= MAX_GAIN:  # also refuses NaN
             raise InputError(
-                f"A DeepStack gain is {gain}.", limit=f"It must lie between 0 and {MAX_GAIN:g}."
+                say("A DeepStack gain is {gain}.", gain=gain),
+                limit=say("It must lie between 0 and {most:g}.", most=MAX_GAIN),
             )
     for index in what_if.painted:
         if index not in visual:
             raise InputError(
-                f"Token {index:,} is no visual token.", remedy="Paint on the picture only."
+                say("Token {index:,} is no visual token.", index=index),
+                remedy=say("Paint on the picture only."),
             )
     for layer in (*what_if.skipped_layers, *(layer for layer, _ in what_if.zeroed_heads)):
         if layer not in layers:
-            raise InputError(f"There is no layer {layer}.", limit=f"There are {len(layers)}.")
+            raise InputError(
+                say("There is no layer {layer}.", layer=layer),
+                limit=say("There are {count}.", count=len(layers)),
+            )
     for _, head in what_if.zeroed_heads:
         if not 0 <= head < engine.facts.num_attention_heads:
             raise InputError(
-                f"There is no head {head}.",
-                limit=f"Each layer has {engine.facts.num_attention_heads} query heads.",
+                say("There is no head {head}.", head=head),
+                limit=say(
+                    "Each layer has {heads} query heads.", heads=engine.facts.num_attention_heads
+                ),
             )
     for patch in what_if.patches:
         if not 0 <= patch.layer <= len(layers) or not 0 <= patch.position < inputs.num_tokens:
             raise InputError(
-                f"There is no state at layer {patch.layer}, position {patch.position}.",
-                limit=f"Layers go up to {len(layers)}, positions up to {inputs.num_tokens - 1}.",
+                say(
+                    "There is no state at layer {layer}, position {position}.",
+                    layer=patch.layer,
+                    position=patch.position,
+                ),
+                limit=say(
+                    "Layers go up to {layers}, positions up to {positions}.",
+                    layers=len(layers),
+                    positions=inputs.num_tokens - 1,
+                ),
             )
         if tuple(patch.state.shape) != (engine.facts.hidden_size,):
             raise InputError(
-                "The state to put in is of another model.",
-                limit=f"It must have {engine.facts.hidden_size:,} numbers.",
+                say("The state to put in is of another model."),
+                limit=say("It must have {count:,} numbers.", count=engine.facts.hidden_size),
             )
 
 

@@ -20,6 +20,7 @@ from components.chart_style import (
     pointer_meta,
 )
 from components.charts.token_labels import token_label
+from playground.language import say
 
 if TYPE_CHECKING:
     from playground.records import LogitLens, TokenProb
@@ -50,11 +51,18 @@ def plot_residual_norms(
     indices = np.arange(seq) if indices is None else indices
     low, high = max(float(norms.min()), 1e-6), float(norms.max())
     layout = base_layout(
-        "Residual stream: how long each token's vector is at each layer",
+        say("Residual stream: how long each token's vector is at each layer"),
         height=int(np.clip(90 + 16 * rows, 280, HEIGHT_LARGE)),
-        alt=f"Heat map of {rows} states by {seq} positions; norms from {low:.3g} to {high:.3g}.",
-        x_title="sequence index",
-        y_title="layer that reads it",
+        alt=say(
+            "Heat map of {rows} states by {positions} positions; norms from {low:.3g} to "
+            "{high:.3g}.",
+            rows=rows,
+            positions=seq,
+            low=low,
+            high=high,
+        ),
+        x_title=say("sequence index"),
+        y_title=say("layer that reads it"),
     )
     layout["margin"]["t"] = 30
     # One label for both traces, so that each token's text is sent once and not for every layer.
@@ -63,7 +71,7 @@ def plot_residual_norms(
         "range": [-0.5, int(indices[-1]) + 0.5],
         "showgrid": False,
         "zeroline": False,
-        "unifiedhovertitle": {"text": "position %{x}"},
+        "unifiedhovertitle": {"text": say("position %{x}")},
     }
     layout["yaxis"] |= {
         "range": [-0.5, rows - 0.5],
@@ -81,8 +89,8 @@ def plot_residual_norms(
         zmax=high,
         colorscale=log_colorscale(low, high),
         showscale=False,
-        name="norm",
-        hovertemplate="norm %{z:.4g} at the input of layer %{y}<extra></extra>",
+        name=say("norm"),
+        hovertemplate=say("norm %{z:.4g} at the input of layer %{y}") + "<extra></extra>",
     )
     return go.Figure([heat_map, _token_trace(indices, labels, low, high)], layout)
 
@@ -98,12 +106,17 @@ def plot_logit_lens(lens: LogitLens, labels: Sequence[str], num_deepstack: int) 
     rows, columns, top_k = lens.ids.shape
     final = lens.texts[-1][-1][0]
     layout = base_layout(
-        "Logit lens: the word each layer would say next, settling towards the top",
+        say("Logit lens: the word each layer would say next, settling towards the top"),
         height=100 + ROW_HEIGHT * rows,
-        alt=f"Table of {rows} states by {columns} positions with the likeliest next token in each "
-        f"cell; at the last position it ends with {token_label(final)}.",
-        x_title="token that was read last",
-        y_title="layer that reads it",
+        alt=say(
+            "Table of {rows} states by {columns} positions with the likeliest next token in each "
+            "cell; at the last position it ends with {token}.",
+            rows=rows,
+            columns=columns,
+            token=token_label(final),
+        ),
+        x_title=say("token that was read last"),
+        y_title=say("layer that reads it"),
     )
     layout["xaxis"] |= {
         "showgrid": False,
@@ -121,7 +134,11 @@ def plot_logit_lens(lens: LogitLens, labels: Sequence[str], num_deepstack: int) 
         **_layer_ticks(rows, num_deepstack, every=1),
     }
     layout["meta"]["pointer"] = pointer_meta("token", axis="x", indices=lens.positions)
-    layout["meta"]["columns"] = {"text": "top 1", "customdata": f"top {top_k}", "z": "probability"}
+    layout["meta"]["columns"] = {
+        "text": "top 1",
+        "customdata": f"top {top_k}",
+        "z": say("probability"),
+    }
     table = go.Heatmap(
         z=lens.probs[..., 0].astype(np.float32),
         zmin=0,
@@ -132,7 +149,7 @@ def plot_logit_lens(lens: LogitLens, labels: Sequence[str], num_deepstack: int) 
             [_cell_words(lens, row, column) for column in range(columns)] for row in range(rows)
         ],
         colorscale=SEQUENTIAL,
-        colorbar={"title": {"text": "probability"}, "tickformat": ".0%"},
+        colorbar={"title": {"text": say("probability")}, "tickformat": ".0%"},
         xgap=2,
         ygap=2,
         hovertemplate="%{customdata}<extra></extra>",
@@ -144,11 +161,15 @@ def plot_next_token(probs: Sequence[TokenProb]) -> go.Figure:
     """The likeliest next tokens as bars, likeliest on top."""
     best = probs[0]
     layout = base_layout(
-        f"Next token: {token_label(best.text)} with {percent(best.prob)}",
+        say(
+            "Next token: {token} with {prob}",
+            token=token_label(best.text),
+            prob=percent(best.prob),
+        ),
         height=70 + BAR_HEIGHT * len(probs),
-        alt=f"Bars of the {len(probs)} likeliest next tokens.",
-        x_title="probability",
-        y_title="token",
+        alt=say("Bars of the {count} likeliest next tokens.", count=len(probs)),
+        x_title=say("probability"),
+        y_title=say("token"),
     )
     # Room for the number behind the longest bar, on a phone too.
     layout["margin"]["r"] = 30
@@ -164,7 +185,7 @@ def plot_next_token(probs: Sequence[TokenProb]) -> go.Figure:
         "ticklen": 6,
         "tickcolor": TRANSPARENT,
     }
-    layout["meta"]["columns"] = {"y": "rank − 1", "customdata": ["token", "id"]}
+    layout["meta"]["columns"] = {"y": say("rank − 1"), "customdata": [say("token"), "id"]}
     bars = go.Bar(
         x=np.array([each.prob for each in probs], np.float32),
         y=np.arange(len(probs), dtype=np.int32),
@@ -174,8 +195,9 @@ def plot_next_token(probs: Sequence[TokenProb]) -> go.Figure:
         textposition="outside",
         cliponaxis=False,
         customdata=[[token_label(each.text, 60), each.id] for each in probs],
-        hovertemplate="%{customdata[0]}<br>id %{customdata[1]}<br>probability %{x:.4%}"
-        "<extra></extra>",
+        hovertemplate="%{customdata[0]}<br>id %{customdata[1]}<br>"
+        + say("probability %{x:.4%}")
+        + "<extra></extra>",
     )
     return go.Figure(bars, layout)
 
@@ -218,7 +240,7 @@ def _token_trace(indices: np.ndarray, labels: Sequence[str], low: float, high: f
         x=indices.astype(np.int32),
         y=np.full(len(labels), -0.5, np.float32),
         mode="markers",
-        name="token",
+        name=say("token"),
         showlegend=False,
         customdata=list(labels),
         marker={
@@ -229,12 +251,12 @@ def _token_trace(indices: np.ndarray, labels: Sequence[str], low: float, high: f
             "colorscale": SEQUENTIAL,
             "showscale": True,
             "colorbar": {
-                "title": {"text": "norm (log scale)"},
+                "title": {"text": say("norm (log scale)")},
                 "tickvals": np.log10(ticks).tolist(),
                 "ticktext": [f"{tick:g}" for tick in ticks],
             },
         },
-        hovertemplate="token %{customdata}<extra></extra>",
+        hovertemplate=say("token %{customdata}") + "<extra></extra>",
     )
 
 
@@ -252,7 +274,9 @@ def _layer_ticks(rows: int, num_deepstack: int, *, every: int) -> dict[str, Any]
     # The last but one would stand on the last one's name.
     shown = [row for row in shown if row == rows - 1 or rows - 1 - row >= every]
     names = [
-        "final norm" if row == rows - 1 else f"{row} ◆" if 1 <= row <= num_deepstack else str(row)
+        say("final norm")
+        if row == rows - 1
+        else (f"{row} ◆" if 1 <= row <= num_deepstack else str(row))
         for row in shown
     ]
     return {"tickvals": shown, "ticktext": names}
@@ -260,11 +284,13 @@ def _layer_ticks(rows: int, num_deepstack: int, *, every: int) -> dict[str, Any]
 
 def _cell_words(lens: LogitLens, row: int, column: int) -> str:
     """The top-k of one cell, one line each."""
-    last = row == len(lens.texts) - 1
-    reads = "final norm" if last else f"layer {row}"
+    position = lens.positions[column]
+    head = say("position {position}, input of layer {layer}", position=position, layer=row)
+    if row == len(lens.texts) - 1:
+        head = say("position {position}, input of final norm", position=position)
     words = zip(lens.texts[row][column], lens.probs[row, column], strict=True)
     lines = [f"{percent(float(prob))}  {token_label(text, 24)}" for text, prob in words]
-    return "<br>".join([f"position {lens.positions[column]}, input of {reads}", *lines])
+    return "<br>".join([head, *lines])
 
 
 def _span_bar(start: int, end: int) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from components.chart_style import (
     base_layout,
     pointer_meta,
 )
+from playground.language import say
 
 if TYPE_CHECKING:
     from playground.decoder_attention import HeadSummary
@@ -37,12 +38,17 @@ def plot_head_shares(summary: HeadSummary, layer: int, head: int | None) -> go.F
     heads = np.arange(len(summary.entropy), dtype=np.int32)
     visual = float(summary.on_visual.mean())
     layout = base_layout(
-        f"Layer {layer}: where each head looks",
+        say("Layer {layer}: where each head looks", layer=layer),
         height=HEIGHT_MEDIUM,
-        alt=f"Stacked bars of {len(heads)} heads; on average {visual:.0%} of the attention of the "
-        f"last {summary.num_queries} tokens goes to the picture.",
-        x_title=f"head (mean of the last {summary.num_queries} tokens)",
-        y_title="share of attention",
+        alt=say(
+            "Stacked bars of {heads} heads; on average {visual:.0%} of the attention of the last "
+            "{tokens} tokens goes to the picture.",
+            heads=len(heads),
+            visual=visual,
+            tokens=summary.num_queries,
+        ),
+        x_title=say("head (mean of the last {tokens} tokens)", tokens=summary.num_queries),
+        y_title=say("share of attention"),
     )
     layout["barmode"] = "stack"
     layout["bargap"] = 0.15
@@ -53,9 +59,9 @@ def plot_head_shares(summary: HeadSummary, layer: int, head: int | None) -> go.F
             {"x": head, "y": 1, "yanchor": "bottom", "text": "▼", "showarrow": False}
         ]
     parts = (
-        ("picture", summary.on_visual, ORANGE, ""),
-        ("text", summary.on_text, BLUE, "/"),
-        ("first token (the sink)", summary.on_first, GREY, "x"),
+        (say("picture"), summary.on_visual, ORANGE, ""),
+        (say("text"), summary.on_text, BLUE, "/"),
+        (say("first token (the sink)"), summary.on_first, GREY, "x"),
     )
     traces = [
         go.Bar(
@@ -64,12 +70,14 @@ def plot_head_shares(summary: HeadSummary, layer: int, head: int | None) -> go.F
             name=name,
             marker={"color": color, "pattern": {"shape": pattern, "size": 6, "solidity": 0.25}},
             customdata=summary.entropy.astype(np.float32),
-            hovertemplate=f"head %{{x}}<br>{name}: %{{y:.1%}}"
-            "<br>entropy %{customdata:.2f} nats<extra></extra>",
+            hovertemplate=say(
+                "head %{{x}}<br>{part}: %{{y:.1%}}<br>entropy %{{customdata:.2f}} nats", part=name
+            )
+            + "<extra></extra>",
         )
         for name, share, color, pattern in parts
     ]
-    layout["meta"]["columns"] = {"x": "head", "customdata": "entropy (nats)"}
+    layout["meta"]["columns"] = {"x": say("head"), "customdata": say("entropy (nats)")}
     return go.Figure(traces, layout)
 
 
@@ -90,16 +98,29 @@ def plot_attention_matrix(
     masked = np.arange(seq)[None] > first + np.arange(queries)[:, None]
     shown = np.where(masked, np.nan, np.sqrt(weights)).astype(np.float32)
     layout = base_layout(
-        f"Attention of layer {layer}, {head}: each row looks back, the mask hides what is to come",
+        say(
+            "Attention of layer {layer}, {head}: each row looks back, the mask hides what is to "
+            "come",
+            layer=layer,
+            head=head,
+        ),
         height=HEIGHT_LARGE,
-        alt=f"Matrix of {queries} queries by {seq} keys; the upper right triangle is masked.",
-        x_title="key: sequence index that is looked at",
-        y_title="query: sequence index that looks",
+        alt=say(
+            "Matrix of {queries} queries by {keys} keys; the upper right triangle is masked.",
+            queries=queries,
+            keys=seq,
+        ),
+        x_title=say("key: sequence index that is looked at"),
+        y_title=say("query: sequence index that looks"),
     )
     layout["xaxis"] |= {"showgrid": False, "zeroline": False}
     layout["yaxis"] |= {"showgrid": False, "zeroline": False, "autorange": "reversed"}
     layout["meta"]["pointer"] = pointer_meta("token")
-    layout["meta"]["columns"] = {"x": "key", "y": "query", "z": "square root of the weight"}
+    layout["meta"]["columns"] = {
+        "x": "key",
+        "y": "query",
+        "z": say("square root of the weight"),
+    }
     ticks = np.array([0, 0.01, 0.1, 0.25, 0.5, 1.0])
     matrix = go.Heatmap(
         z=shown,
@@ -108,13 +129,13 @@ def plot_attention_matrix(
         zmax=max(float(np.nanmax(shown)), 0.1),
         colorscale=SEQUENTIAL,
         colorbar={
-            "title": {"text": "weight"},
+            "title": {"text": say("weight")},
             "tickvals": np.sqrt(ticks).tolist(),
             "ticktext": [f"{tick:.0%}" for tick in ticks],
         },
         hoverongaps=False,
-        hovertemplate="token %{y} looks at token %{x}<br>square root of the weight %{z:.3f}"
-        "<extra></extra>",
+        hovertemplate=say("token %{y} looks at token %{x}<br>square root of the weight %{z:.3f}")
+        + "<extra></extra>",
     )
     return go.Figure(matrix, layout)
 
@@ -130,22 +151,30 @@ def plot_attention_row(weights: np.ndarray, labels: Sequence[str], query: int) -
     seen = np.arange(query + 1, dtype=np.int32)
     best = int(weights.argmax())
     layout = base_layout(
-        f"What token {query} “{labels[query]}” looks at",
+        say("What token {query} “{token}” looks at", query=query, token=labels[query]),
         height=HEIGHT_MEDIUM,
-        alt=f"Bars over {query + 1} tokens; the most, {float(weights[best]):.0%}, goes to "
-        f"token {best}.",
-        x_title="sequence index",
-        y_title="attention weight",
+        alt=say(
+            "Bars over {tokens} tokens; the most, {most:.0%}, goes to token {best}.",
+            tokens=query + 1,
+            most=float(weights[best]),
+            best=best,
+        ),
+        x_title=say("sequence index"),
+        y_title=say("attention weight"),
     )
     layout["xaxis"] |= {"zeroline": False, "range": [-0.5, query + 0.5]}
     layout["yaxis"] |= {"rangemode": "tozero", "tickformat": ".0%"}
     layout["meta"]["pointer"] = pointer_meta("token")
-    layout["meta"]["columns"] = {"x": "index", "y": "weight", "customdata": "token"}
+    layout["meta"]["columns"] = {
+        "x": say("index"),
+        "y": say("weight"),
+        "customdata": say("token"),
+    }
     bars = go.Bar(
         x=seen,
         y=weights[: query + 1].astype(np.float32),
         marker={"color": GREEN},
         customdata=list(labels[: query + 1]),
-        hovertemplate="token %{x} “%{customdata}”<br>weight %{y:.2%}<extra></extra>",
+        hovertemplate=say("token %{x} “%{customdata}”<br>weight %{y:.2%}") + "<extra></extra>",
     )
     return go.Figure(bars, layout)

@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from components.chart_style import HEIGHT_MEDIUM, SEQUENTIAL, base_layout, pointer_meta
+from playground.language import say
 
 MAX_CELLS = 30_000  # of a map: 160 kB of float32 in base64
 
@@ -22,20 +23,24 @@ def plot_expert_path(weights: np.ndarray, layers: Sequence[int], place: str) -> 
     """
     rows, experts = weights.shape
     layout = base_layout(
-        f"The experts that {place} goes through",
+        say("The experts that {token} goes through", token=place),
         height=int(np.clip(110 + 18 * rows, 260, 520)),
-        alt=f"Map of {rows} layers by {experts} experts; "
-        f"{int((weights > 0).sum(axis=1).max())} are chosen in each layer.",
-        x_title="expert",
-        y_title="decoder layer",
+        alt=say(
+            "Map of {layers} layers by {experts} experts; {chosen} are chosen in each layer.",
+            layers=rows,
+            experts=experts,
+            chosen=int((weights > 0).sum(axis=1).max()),
+        ),
+        x_title=say("expert"),
+        y_title=say("decoder layer"),
     )
     _plain_axes(layout)
     layout["yaxis"] |= {
         "tickvals": list(range(rows))[:: max(1, rows // 14)],
         "ticktext": [str(layer) for layer in layers][:: max(1, rows // 14)],
     }
-    layout["meta"]["columns"] = {"x": "expert", "y": "row", "z": "weight"}
-    return go.Figure(_weights_map(weights, "layer %{y}"), layout)
+    layout["meta"]["columns"] = {"x": say("expert"), "y": say("row"), "z": say("weight")}
+    return go.Figure(_weights_map(weights, say("layer %{y}")), layout)
 
 
 def plot_expert_layer(weights: np.ndarray, indices: np.ndarray, layer: int) -> go.Figure:
@@ -49,16 +54,26 @@ def plot_expert_layer(weights: np.ndarray, indices: np.ndarray, layer: int) -> g
     experts, count = weights.shape
     busy = int((weights > 0).any(axis=1).sum())
     layout = base_layout(
-        f"Layer {layer}: {busy} of {experts} experts are at work",
+        say(
+            "Layer {layer}: {busy} of {experts} experts are at work",
+            layer=layer,
+            busy=busy,
+            experts=experts,
+        ),
         height=HEIGHT_MEDIUM,
-        alt=f"Map of {experts} experts by {count} tokens; {busy} experts are chosen at least once.",
-        x_title="sequence index",
-        y_title="expert",
+        alt=say(
+            "Map of {experts} experts by {tokens} tokens; {busy} experts are chosen at least once.",
+            experts=experts,
+            tokens=count,
+            busy=busy,
+        ),
+        x_title=say("sequence index"),
+        y_title=say("expert"),
     )
     _plain_axes(layout)
     layout["meta"]["pointer"] = pointer_meta("token")
-    layout["meta"]["columns"] = {"x": "index", "y": "expert", "z": "weight"}
-    heat_map = _weights_map(weights, "expert %{y}<br>token %{x}")
+    layout["meta"]["columns"] = {"x": say("index"), "y": say("expert"), "z": say("weight")}
+    heat_map = _weights_map(weights, say("expert %{y}<br>token %{x}"))
     heat_map.x = indices.astype(np.int32)
     return go.Figure(heat_map, layout)
 
@@ -76,7 +91,7 @@ def _weights_map(weights: np.ndarray, where: str) -> go.Heatmap:
         zmin=0,
         zmax=1,
         colorscale=SEQUENTIAL,
-        colorbar={"title": {"text": "weight"}, "tickformat": ".0%"},
+        colorbar={"title": {"text": say("weight")}, "tickformat": ".0%"},
         hoverongaps=False,
-        hovertemplate=f"{where}<br>weight %{{z:.1%}}<extra></extra>",
+        hovertemplate=f"{where}<br>{say('weight %{z:.1%}')}<extra></extra>",
     )

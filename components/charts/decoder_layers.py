@@ -16,6 +16,7 @@ from components.chart_style import (
     base_layout,
     pointer_meta,
 )
+from playground.language import say
 
 if TYPE_CHECKING:
     from playground.decoder_updates import LayerUpdates
@@ -34,18 +35,23 @@ def plot_layer_updates(updates: LayerUpdates, place: str) -> go.Figure:
     layers = np.arange(len(updates.residual), dtype=np.int32)
     length = np.maximum(updates.residual, 1e-12)
     parts = (
-        ("attention", updates.attention, BLUE, "circle", "solid"),
+        (say("attention"), updates.attention, BLUE, "circle", "solid"),
         ("MLP", updates.mlp, GREEN, "square", "dash"),
         ("DeepStack", updates.deepstack, ORANGE, "diamond", "dot"),
     )
     largest = max(parts, key=lambda part: float((part[1] / length).max()))
     layout = base_layout(
-        f"What each layer adds at {place}",
+        say("What each layer adds at {token}", token=place),
         height=HEIGHT_MEDIUM,
-        alt=f"Lines of what attention, MLP and DeepStack add in {len(layers)} layers; the largest "
-        f"share is {largest[0]}'s, {float((largest[1] / length).max()):.0%} of the residual.",
-        x_title="layer",
-        y_title="length added ÷ length of the layer's input (log scale)",
+        alt=say(
+            "Lines of what attention, MLP and DeepStack add in {layers} layers; the largest share "
+            "is {module}'s, {share:.0%} of the residual.",
+            layers=len(layers),
+            module=largest[0],
+            share=float((largest[1] / length).max()),
+        ),
+        x_title=say("layer"),
+        y_title=say("length added ÷ length of the layer's input (log scale)"),
     )
     layout["xaxis"] |= {"dtick": max(1, len(layers) // 14), "zeroline": False}
     # The first layer adds many times the length of an embedding, later ones a small share.
@@ -59,13 +65,17 @@ def plot_layer_updates(updates: LayerUpdates, place: str) -> go.Figure:
             line={"color": color, "dash": dash},
             marker={"symbol": symbol, "size": 7},
             customdata=norms.astype(np.float32)[norms > 0],
-            hovertemplate=f"layer %{{x}}, {name}<br>adds a vector of length %{{customdata:.4g}}"
-            "<br>%{y:.1%} of the layer's input<extra></extra>",
+            hovertemplate=say(
+                "layer %{{x}}, {module}<br>adds a vector of length %{{customdata:.4g}}<br>"
+                "%{{y:.1%}} of the layer's input",
+                module=name,
+            )
+            + "<extra></extra>",
         )
         for name, norms, color, symbol, dash in parts
         if (norms > 0).any()
     ]
-    layout["meta"]["columns"] = {"customdata": "length"}
+    layout["meta"]["columns"] = {"customdata": say("length")}
     return go.Figure(traces, layout)
 
 
@@ -83,14 +93,21 @@ def plot_word_track(
     """
     states = np.arange(len(probs), dtype=np.int32)
     first = np.flatnonzero(ranks == 1)
-    settled = f"it leads first at the input of layer {first[0]}" if len(first) else "it never leads"
+    settled = say("it never leads")
+    if len(first):
+        settled = say("it leads first at the input of layer {layer}", layer=first[0])
     layout = base_layout(
-        f"How “{word}” comes up, read at position {position}",
+        say("How “{word}” comes up, read at position {position}", word=word, position=position),
         height=HEIGHT_MEDIUM,
-        alt=f"Line of the word's probability over {len(states)} states; {settled}, and ends with "
-        f"{float(probs[-1]):.3g}.",
-        x_title="layer that reads the state (the last one: the final norm)",
-        y_title="probability (log scale)",
+        alt=say(
+            "Line of the word's probability over {states} states; {settled}, and ends with "
+            "{prob:.3g}.",
+            states=len(states),
+            settled=settled,
+            prob=float(probs[-1]),
+        ),
+        x_title=say("layer that reads the state (the last one: the final norm)"),
+        y_title=say("probability (log scale)"),
     )
     layout["xaxis"] |= {"dtick": max(1, len(states) // 14), "zeroline": False}
     layout["yaxis"] |= {"type": "log", "range": [np.log10(LEAST_PROB), 0.15], "dtick": 2}
@@ -113,10 +130,12 @@ def plot_word_track(
         mode="lines+markers",
         line={"color": BLUE},
         customdata=np.stack([ranks, probs], -1).astype(np.float64).tolist(),
-        hovertemplate="input of layer %{x}<br>probability %{customdata[1]:.3g}"
-        "<br>rank %{customdata[0]:,}<extra></extra>",
+        hovertemplate=say(
+            "input of layer %{x}<br>probability %{customdata[1]:.3g}<br>rank %{customdata[0]:,}"
+        )
+        + "<extra></extra>",
     )
-    layout["meta"]["columns"] = {"customdata": ["rank", "probability"]}
+    layout["meta"]["columns"] = {"customdata": [say("rank"), say("probability")]}
     return go.Figure(line, layout)
 
 
@@ -134,16 +153,27 @@ def plot_picture_lens(
     """
     rows, columns = probs.shape
     layout = base_layout(
-        f"Logit lens on the picture, {name}: raw, a state that was never meant to be a word",
+        say(
+            "Logit lens on the picture, {state}: raw, a state that was never meant to be a word",
+            state=name,
+        ),
         height=int(np.clip(90 + 34 * rows, 240, 460)),
-        alt=f"Grid of {rows} by {columns} image tokens with the likeliest word of each.",
-        x_title="token column",
-        y_title="token row",
+        alt=say(
+            "Grid of {rows} by {columns} image tokens with the likeliest word of each.",
+            rows=rows,
+            columns=columns,
+        ),
+        x_title=say("token column"),
+        y_title=say("token row"),
     )
     layout["xaxis"] |= {"showgrid": False, "zeroline": False, "constrain": "domain"}
     layout["yaxis"] |= {"showgrid": False, "zeroline": False, "autorange": "reversed"}
     layout["meta"]["pointer"] = pointer_meta("merged", span=span)
-    layout["meta"]["columns"] = {"text": "top 1", "customdata": "top words", "z": "probability"}
+    layout["meta"]["columns"] = {
+        "text": "top 1",
+        "customdata": say("top words"),
+        "z": say("probability"),
+    }
     grid = go.Heatmap(
         z=probs.astype(np.float32),
         zmin=0,
@@ -152,7 +182,7 @@ def plot_picture_lens(
         texttemplate="%{text}" if rows * columns <= MAX_TEXT_CELLS else None,
         customdata=hovers,
         colorscale=[(0, "#2b4a8b"), (1, "#8fc75a")],
-        colorbar={"title": {"text": "probability"}, "tickformat": ".0%"},
+        colorbar={"title": {"text": say("probability")}, "tickformat": ".0%"},
         xgap=1,
         ygap=1,
         hovertemplate="%{customdata}<extra></extra>",

@@ -1,4 +1,4 @@
-"""Charts of a change: the next token before and after, and what parts of a picture are worth."""
+"""Charts of a change: the next token and the answer's words before and after."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ import plotly.graph_objects as go
 
 from components.chart_style import (
     BLUE,
-    DIVERGING,
     GREEN,
     HEIGHT_MEDIUM,
     ORANGE,
     base_layout,
-    pointer_meta,
 )
 from components.charts.decoder import percent
 from components.charts.token_labels import token_label
+from playground.language import say
 
 if TYPE_CHECKING:
     from playground.answers import AnswerShift
@@ -28,24 +27,35 @@ ROW_HEIGHT = 34  # pixels per token: two bars
 SHOWN = 8  # tokens
 
 
-def plot_shift(shift: LogitsShift, names: tuple[str, str] = ("original", "changed")) -> go.Figure:
+def plot_shift(shift: LogitsShift, names: tuple[str, str] | None = None) -> go.Figure:
     """The likeliest next tokens of both runs, original above changed.
 
     Args:
         shift: the comparison.
-        names: what the two runs are called.
+        names: what the two runs are called; by default the original and the changed one.
     """
+    names = names or _default_names()
     tokens = shift.tokens[:SHOWN]
     rows = np.arange(len(tokens), dtype=np.int32)
-    same = "the same token leads" if shift.same_top else "another token leads"
+    same = say("the same token leads") if shift.same_top else say("another token leads")
     largest = max(max(token.before, token.after) for token in tokens)
     layout = base_layout(
-        f"Next token, {names[0]} and {names[1]}: {same}, KL = {shift.kl:.3g} nats",
+        say(
+            "Next token, {before} and {after}: {same}, KL = {kl:.3g} nats",
+            before=names[0],
+            after=names[1],
+            same=same,
+            kl=shift.kl,
+        ),
         height=110 + ROW_HEIGHT * len(tokens),
-        alt=f"Pairs of bars for {len(tokens)} tokens; the largest change of a probability is "
-        f"{shift.max_abs_dp:.1%}.",
-        x_title="probability",
-        y_title="token",
+        alt=say(
+            "Pairs of bars for {count} tokens; the largest change of a probability is "
+            "{change:.1%}.",
+            count=len(tokens),
+            change=shift.max_abs_dp,
+        ),
+        x_title=say("probability"),
+        y_title=say("token"),
     )
     layout["barmode"] = "group"
     layout["margin"]["r"] = 30
@@ -57,7 +67,7 @@ def plot_shift(shift: LogitsShift, names: tuple[str, str] = ("original", "change
         "tickvals": rows.tolist(),
         "ticktext": [token_label(token.text) for token in tokens],
     }
-    layout["meta"]["columns"] = {"y": "rank − 1", "customdata": "token"}
+    layout["meta"]["columns"] = {"y": say("rank − 1"), "customdata": say("token")}
     traces = [
         _shift_bars(tokens, side, name, color, pattern)
         for side, name, color, pattern in (
@@ -66,6 +76,10 @@ def plot_shift(shift: LogitsShift, names: tuple[str, str] = ("original", "change
         )
     ]
     return go.Figure(traces, layout)
+
+
+def _default_names() -> tuple[str, str]:
+    return say("original"), say("changed")
 
 
 def _shift_bars(
@@ -89,7 +103,7 @@ def _shift_bars(
 def plot_answer_shift(
     shift: AnswerShift,
     texts: Sequence[str],
-    names: tuple[str, str] = ("original", "changed"),
+    names: tuple[str, str] | None = None,
     chosen: int | None = None,
 ) -> go.Figure:
     """Each token of the original answer, as likely as each run finds it.
@@ -97,19 +111,32 @@ def plot_answer_shift(
     Args:
         shift: the answer under both runs.
         texts: the escaped text of each token.
-        names: what the two runs are called.
+        names: what the two runs are called; by default the original and the changed one.
         chosen: index of the token to mark, if any.
     """
+    names = names or _default_names()
     before, after = np.exp(shift.before), np.exp(shift.after)
     places = np.arange(len(texts), dtype=np.int32)
     most = int(shift.drop.argmax())
-    fall = f"“{texts[most]}” falls most, from {percent(before[most])} to {percent(after[most])}"
+    fall = say(
+        "“{word}” falls most, from {before} to {after}",
+        word=texts[most],
+        before=percent(before[most]),
+        after=percent(after[most]),
+    )
+    found = fall if shift.drop[most] > 0.01 else say("no word falls")
     layout = base_layout(
-        f"The original answer word by word: {fall if shift.drop[most] > 0.01 else 'no word falls'}",
+        say("The original answer word by word: {found}", found=found),
         height=HEIGHT_MEDIUM,
-        alt=f"Pairs of bars for {len(texts)} tokens, {names[0]} and {names[1]}; {fall}.",
-        x_title="token of the original answer",
-        y_title="probability",
+        alt=say(
+            "Pairs of bars for {count} tokens, {before} and {after}; {fall}.",
+            count=len(texts),
+            before=names[0],
+            after=names[1],
+            fall=fall,
+        ),
+        x_title=say("token of the original answer"),
+        y_title=say("probability"),
     )
     layout["barmode"] = "group"
     layout["yaxis"] |= {"range": [0, 1.08], "tickformat": ".0%"}
@@ -124,7 +151,11 @@ def plot_answer_shift(
         layout["annotations"] = [
             {"x": chosen, "y": 1.0, "yanchor": "bottom", "text": "▼", "showarrow": False}
         ]
-    layout["meta"]["columns"] = {"x": "place − 1", "y": "probability", "customdata": "token"}
+    layout["meta"]["columns"] = {
+        "x": say("place − 1"),
+        "y": say("probability"),
+        "customdata": say("token"),
+    }
     traces = [
         go.Bar(
             x=places,
@@ -142,40 +173,6 @@ def plot_answer_shift(
     return go.Figure(traces, layout)
 
 
-def plot_agreement(agreement: np.ndarray) -> go.Figure:
-    """How well each head's attention orders the parts of a picture as the influence does.
-
-    Args:
-        agreement: (layers, heads) rank correlation; NaN where a head looks everywhere alike.
-    """
-    layers, heads = agreement.shape
-    words = "no head looks anywhere in particular"
-    if not np.isnan(agreement).all():
-        layer, head = np.unravel_index(int(np.nanargmax(agreement)), agreement.shape)
-        words = f"layer {layer}, head {head} comes nearest, {float(agreement[layer, head]):.2f}"
-    layout = base_layout(
-        f"Does attention tell? Rank correlation with the influence: {words}",
-        height=int(np.clip(120 + 22 * layers, 260, 520)),
-        alt=f"Map of {layers} layers by {heads} heads; {words}.",
-        x_title="head",
-        y_title="decoder layer",
-    )
-    layout["xaxis"] |= {"showgrid": False, "zeroline": False, "dtick": 1 if heads <= 16 else 4}
-    layout["yaxis"] |= {"showgrid": False, "zeroline": False, "dtick": max(1, layers // 14)}
-    layout["meta"]["columns"] = {"x": "head", "y": "layer", "z": "rank correlation"}
-    heat_map = go.Heatmap(
-        z=agreement.astype(np.float32),
-        zmid=0,
-        zmin=-1,
-        zmax=1,
-        colorscale=DIVERGING,
-        colorbar={"title": {"text": "rank correlation"}},
-        hoverongaps=False,
-        hovertemplate="layer %{y}, head %{x}<br>rank correlation %{z:.2f}<extra></extra>",
-    )
-    return go.Figure(heat_map, layout)
-
-
 def plot_patch_sweep(probs: np.ndarray, words: tuple[str, str]) -> go.Figure:
     """At which layer a state decides the next word: both runs' words, layer by layer.
 
@@ -186,76 +183,34 @@ def plot_patch_sweep(probs: np.ndarray, words: tuple[str, str]) -> go.Figure:
     """
     states = np.arange(probs.shape[1], dtype=np.int32)
     wins = np.flatnonzero(probs[1] > probs[0])
-    found = f"“{words[1]}” wins first at layer {wins[0]}" if len(wins) else f"“{words[0]}” stays"
+    found = say("“{word}” stays", word=words[0])
+    if len(wins):
+        found = say("“{word}” wins first at layer {layer}", word=words[1], layer=wins[0])
     layout = base_layout(
-        f"One state replaced, layer by layer: {found}",
+        say("One state replaced, layer by layer: {found}", found=found),
         height=HEIGHT_MEDIUM,
-        alt=f"Two lines over {len(states)} layers; {found}.",
-        x_title="layer whose input is replaced (the last one: the final norm)",
-        y_title="probability of the next token",
+        alt=say("Two lines over {layers} layers; {found}.", layers=len(states), found=found),
+        x_title=say("layer whose input is replaced (the last one: the final norm)"),
+        y_title=say("probability of the next token"),
     )
     layout["xaxis"] |= {"zeroline": False, "dtick": max(1, len(states) // 14)}
     layout["yaxis"] |= {"range": [-0.03, 1.05], "tickformat": ".0%"}
-    layout["meta"]["columns"] = {"x": "layer", "y": "probability"}
+    layout["meta"]["columns"] = {"x": say("layer"), "y": say("probability")}
+    lines = (
+        (words[0], say("“{word}”, this run's word", word=words[0]), BLUE, "solid", "circle"),
+        (words[1], say("“{word}”, the other run's word", word=words[1]), GREEN, "dash", "square"),
+    )
     traces = [
         go.Scatter(
             x=states,
             y=line.astype(np.float32),
-            name=f"“{word}”, {of}",
+            name=name,
             mode="lines+markers",
             line={"color": color, "dash": dash},
             marker={"symbol": symbol, "size": 8},
-            hovertemplate=f"layer %{{x}} replaced<br>“{word}”: %{{y:.2%}}<extra></extra>",
+            hovertemplate=say("layer %{{x}} replaced<br>“{word}”: %{{y:.2%}}", word=word)
+            + "<extra></extra>",
         )
-        for line, word, of, color, dash, symbol in (
-            (probs[0], words[0], "this run's word", BLUE, "solid", "circle"),
-            (probs[1], words[1], "the other run's word", GREEN, "dash", "square"),
-        )
+        for line, (word, name, color, dash, symbol) in zip(probs, lines, strict=True)
     ]
     return go.Figure(traces, layout)
-
-
-def plot_influence(drop: np.ndarray, block: int, word: str, span: int) -> go.Figure:
-    """What the answer word loses when a part of the picture is taken away.
-
-    Args:
-        drop: (rows, columns) nats: log p with the part - log p without it.
-        block: tokens along each side of the block in the middle of a part.
-        word: escaped.
-        span: index into ``ModelInputs.spans``.
-    """
-    largest = max(float(np.abs(drop).max()), 1e-6)
-    row, column = np.unravel_index(int(drop.argmax()), drop.shape)
-    layout = base_layout(
-        f"What “{word}” depends on: log-probability lost when a part is taken away",
-        height=380,
-        alt=f"Map of {drop.shape[0]} by {drop.shape[1]} parts of the picture; the most, "
-        f"{float(drop.max()):.3g} nats, is lost at row {row}, column {column}.",
-        x_title="token column",
-        y_title="token row",
-    )
-    layout["xaxis"] |= {"showgrid": False, "zeroline": False, "constrain": "domain"}
-    layout["yaxis"] |= {
-        "showgrid": False,
-        "zeroline": False,
-        "autorange": "reversed",
-        "scaleanchor": "x",
-        "constrain": "domain",
-    }
-    middles = [
-        (np.arange(size) * block + (block - 1) / 2).astype(np.float32) for size in drop.shape
-    ]
-    layout["meta"]["pointer"] = pointer_meta("merged", span=span)
-    layout["meta"]["columns"] = {"x": "column", "y": "row", "z": "nats lost"}
-    heat_map = go.Heatmap(
-        z=drop.astype(np.float32),
-        x=middles[1],
-        y=middles[0],
-        zmid=0,
-        zmin=-largest,
-        zmax=largest,
-        colorscale=DIVERGING,
-        colorbar={"title": {"text": "nats lost"}},
-        hovertemplate="row %{y}, column %{x}<br>%{z:.3g} nats lost without it<extra></extra>",
-    )
-    return go.Figure(heat_map, layout)

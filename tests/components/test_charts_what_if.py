@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from components.charts.what_if import (
-    plot_agreement,
-    plot_answer_shift,
-    plot_influence,
-    plot_patch_sweep,
-    plot_shift,
-)
+from components.charts.decoder_influence import plot_agreement, plot_influence
+from components.charts.what_if import plot_answer_shift, plot_patch_sweep, plot_shift
 from playground.answers import AnswerShift
 from playground.what_if_runs import LogitsShift, TokenShift
 

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 import playground
 from components.charts.token_labels import token_label
+from playground.language import say
 from playground.pipeline import Run
 from playground.records import Progress, SamplingTrace
 
@@ -40,7 +41,7 @@ def answer_labels(run: Run, ids: Sequence[int]) -> list[str]:
     tokenizer: Any = run.engine.tokenizer
     ends = playground.sampling.end_token_ids(run.engine)
     texts = [
-        "(end)" if token_id in ends else playground.tokens.token_text(tokenizer, token_id)
+        say("(end)") if token_id in ends else playground.tokens.token_text(tokenizer, token_id)
         for token_id in ids
     ]
     return [token_label(text.strip(" ") or text) for text in texts]

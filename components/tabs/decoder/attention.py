@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -23,7 +22,9 @@ from components.html_view import build_html_view
 from components.pictures import grey_out, overlay_values, picture_html, picture_row_html, scale_html
 from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section, skip_unless_run
+from components.tabs.choices import capital, fact_html
 from components.tabs.decoder.focus import choose_token, whole_number
+from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Place
 from playground.records import Progress, Prompt, Turn
@@ -31,6 +32,10 @@ from playground.records import Progress, Prompt, Turn
 RAW, LESS_SINK = "raw", "less the sink"
 MAX_PICTURES = 4
 PICTURE_SIDE = 448
+KINDS = (
+    (mark("as it is"), RAW),
+    (mark("less a neutral prompt's (the sink taken off)"), LESS_SINK),
+)
 NEUTRAL_TEXT = "."  # a prompt that asks for nothing
 # Of runs that are still held.
 _NEUTRAL: WeakKeyDictionary[Run, Run] = WeakKeyDictionary()
@@ -39,26 +44,28 @@ _NEUTRAL: WeakKeyDictionary[Run, Run] = WeakKeyDictionary()
 def build_attention_section(app: App) -> Section:
     """Build the part inside the tab."""
     gr.Markdown(
-        "Each layer recomputes its queries and keys from its recorded input; only the layer that "
-        "you look at is computed, and its weights equal those of eager attention."
+        say(
+            "Each layer recomputes its queries and keys from its recorded input; only the layer "
+            "that you look at is computed, and its weights equal those of eager attention."
+        )
     )
     with gr.Row():
-        layer = gr.Slider(0, 1, 0, step=1, label="Decoder layer", min_width=200)
+        layer = gr.Slider(0, 1, 0, step=1, label=say("Decoder layer"), min_width=200)
         head = gr.Dropdown(
-            [("mean of all heads", -1)], value=-1, label="Head", min_width=160, filterable=False
+            [(head_name(-1), -1)], value=-1, label=say("Head"), min_width=160, filterable=False
         )
         kind = gr.Radio(
-            [("as it is", RAW), ("less a neutral prompt's (the sink taken off)", LESS_SINK)],
+            [(say(label), value) for label, value in KINDS],
             value=RAW,
-            label="On the picture",
+            label=say("On the picture"),
             min_width=260,
         )
     words = build_html_view()
     pictures = build_html_view()
     with gr.Row():
-        shares = PlotlyView(label="Heads")
-        row = PlotlyView(label="What the token looks at")
-    matrix = PlotlyView(label="Attention matrix")
+        shares = PlotlyView(label=say("Heads"))
+        row = PlotlyView(label=say("What the token looks at"))
+    matrix = PlotlyView(label=say("Attention matrix"))
     views = [words, pictures, shares, row, matrix]
     settings = [layer, head, kind, app.pointed]
     for control in (layer, head):
@@ -85,13 +92,18 @@ def draw_attention(
     last, heads = run.decoded.num_layers - 1, run.engine.facts.num_attention_heads
     # Half-way up, where pictures are read, unless a layer was chosen.
     chosen = whole_number(layer or None, (last + 1) // 2, 0, last)
-    names = [("mean of all heads", -1), *((f"head {number}", number) for number in range(heads))]
+    names = [(head_name(number), number) for number in range(-1, heads)]
     picked = whole_number(head, -1, -1, heads - 1)
     return (
         gr.update(maximum=last, value=chosen),
         gr.update(choices=names, value=picked),
         *draw_views(run, chosen, picked, kind, place),
     )
+
+
+def head_name(head: int) -> str:
+    """A head's name; -1 stands for the mean of all."""
+    return say("mean of all heads") if head < 0 else say("head {head}", head=head)
 
 
 def draw_views(
@@ -101,7 +113,7 @@ def draw_views(
     engine, inputs = run.engine, run.inputs
     chosen = whole_number(layer, 0, 0, run.decoded.num_layers - 1)
     picked = whole_number(head, -1, -1, engine.facts.num_attention_heads - 1)
-    name = "mean of all heads" if picked < 0 else f"head {picked}"
+    name = head_name(picked)
     attention = playground.decoder_attention
     vectors = attention.layer_queries_keys(engine, run.decoded, chosen)
     focus = choose_token(run, place)
@@ -149,14 +161,23 @@ def _words_html(run: Run, layer: int, head: str, weights: np.ndarray, hint: str,
     index = int(weights.argmax())
     token = run.inputs.tokens[index]
     visual = run.inputs.mm_token_type_ids[0].numpy() > 0
-    text = (
-        f"Layer {layer}, {head}: {weights[visual].sum():.0%} of this token's attention goes to the "
-        f"picture, {weights[0]:.0%} to the first token, and the most, {weights[index]:.0%}, to "
-        f"token {index} “{token.text.strip() or token.text}”.{hint}"
+    text = say(
+        "Layer {layer}, {head}: {visual:.0%} of this token's attention goes to the picture, "
+        "{first:.0%} to the first token, and the most, {most:.0%}, to token {index} “{token}”.",
+        layer=layer,
+        head=head,
+        visual=weights[visual].sum(),
+        first=weights[0],
+        most=weights[index],
+        index=index,
+        token=token.text.strip() or token.text,
     )
+    rest = ""
     if first:
-        text += f" The matrix shows the last {run.inputs.num_tokens - first:,} queries."
-    return f'<p class="pg-fact">{html.escape(text)}</p>'
+        rest = say(
+            "The matrix shows the last {queries:,} queries.", queries=run.inputs.num_tokens - first
+        )
+    return fact_html(text + hint, rest)
 
 
 def pictures_html(
@@ -165,24 +186,29 @@ def pictures_html(
     """The weights on each picture that comes before the token, as an overlay."""
     spans = [(n, span) for n, span in enumerate(run.inputs.spans) if span.end <= query]
     if not spans:
-        return '<p class="pg-fact">No picture comes before this token.</p>'
-    values, name = weights, "weight"
+        return fact_html(say("No picture comes before this token."))
+    values, name = weights, say("weight")
     if kind == LESS_SINK:
         neutral = _neutral_weights(run, layer, head)
         values = np.clip(weights[: len(neutral)] - neutral[: len(weights)], 0, None)
-        name = "weight above a neutral prompt's"
+        name = say("weight above a neutral prompt's")
     figures = []
     for number, span in spans[:MAX_PICTURES]:
         grid = values[span.start : span.end].reshape(span.merged_h, span.merged_w)
         high = max(float(grid.max()), 1e-6)
+        picture = span_name(run.inputs, span)
         figures.append(
             picture_html(
                 grey_out(
                     playground.preprocess.unpatchify(run.inputs, span)[0], max_side=PICTURE_SIDE
                 ),
-                alt=f"Attention of token {query} on {span_name(run.inputs, span)}",
-                caption=f"{span_name(run.inputs, span).capitalize()}: what token {query} looks "
-                f"at, {weights[span.start : span.end].sum():.1%} of its attention in all.",
+                alt=say("Attention of token {query} on {picture}", query=query, picture=picture),
+                caption=say(
+                    "{picture}: what token {query} looks at, {share:.1%} of its attention in all.",
+                    picture=capital(picture),
+                    query=query,
+                    share=weights[span.start : span.end].sum(),
+                ),
                 span=number,
                 overlay=overlay_values(grid, SEQUENTIAL, high),
                 legend=scale_html(SEQUENTIAL, "0", f"{high:.2%}", name),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-
 import gradio as gr
 import numpy as np
 
@@ -12,7 +10,9 @@ from components.charts.token_labels import span_name
 from components.html_view import build_html_view
 from components.pictures import color_values, picture_html, picture_row_html, scale_html
 from components.stage_tab import App, Section
+from components.tabs.choices import capital, fact_html
 from playground.decoder_updates import deepstack_norms
+from playground.language import say
 from playground.pipeline import Run
 from playground.records import VisualSpan
 
@@ -23,9 +23,11 @@ SHOWN_WIDTH = 240  # CSS pixels of one map
 def build_deepstack_section(_app: App) -> Section:
     """Build the part inside the tab."""
     gr.Markdown(
-        "After each of the first layers a DeepStack tap of the vision tower is added to the "
-        "residual at the picture's positions, and only there. The maps show the length of each "
-        "add against the length of what it is added to."
+        say(
+            "After each of the first layers a DeepStack tap of the vision tower is added to the "
+            "residual at the picture's positions, and only there. The maps show the length of each "
+            "add against the length of what it is added to."
+        )
     )
     words, maps = build_html_view(), build_html_view()
     return Section((), (words, maps), draw_deepstack)
@@ -34,15 +36,19 @@ def build_deepstack_section(_app: App) -> Section:
 def draw_deepstack(run: Run) -> tuple[str, str]:
     """The sizes in words, and one map per tap and picture."""
     if not run.inputs.spans:
-        return '<p class="pg-fact">There is no picture, so DeepStack adds nothing.</p>', ""
+        return fact_html(say("There is no picture, so DeepStack adds nothing.")), ""
     shares = deepstack_shares(run)
     visual = run.inputs.mm_token_type_ids[0].numpy() > 0
-    medians = ", ".join(
-        f"after layer {layer} {np.median(row[visual]):.0%}" for layer, row in enumerate(shares)
-    )
-    text = (
-        f"The {int(visual.sum()):,} image positions get an add of this median size against the "
-        f"residual: {medians}. At the other {int((~visual).sum()):,} positions nothing is added."
+    medians = [
+        say("after layer {layer} {median:.0%}", layer=layer, median=np.median(row[visual]))
+        for layer, row in enumerate(shares)
+    ]
+    text = say(
+        "The {visual:,} image positions get an add of this median size against the residual: "
+        "{medians}. At the other {others:,} positions nothing is added.",
+        visual=int(visual.sum()),
+        medians=say(", ").join(medians),
+        others=int((~visual).sum()),
     )
     high = max(float(shares[:, visual].max()), 1e-6)
     blocks = run.engine.facts.deepstack_visual_indexes
@@ -52,13 +58,18 @@ def draw_deepstack(run: Run) -> tuple[str, str]:
             number,
             span,
             row,
-            f"tap {layer + 1} (vision block {blocks[layer]}), added after layer {layer}",
+            say(
+                "tap {tap} (vision block {block}), added after layer {layer}",
+                tap=layer + 1,
+                block=blocks[layer],
+                layer=layer,
+            ),
             high,
         )
         for number, span in enumerate(run.inputs.spans[:MAX_PICTURES])
         for layer, row in enumerate(shares)
     ]
-    return f'<p class="pg-fact">{html.escape(text)}</p>', picture_row_html(figures)
+    return fact_html(text), picture_row_html(figures)
 
 
 def deepstack_shares(run: Run) -> np.ndarray:
@@ -84,10 +95,15 @@ def _map_html(
     picture = span_name(run.inputs, span)
     return picture_html(
         color_values(grid, SEQUENTIAL, 0.0, high),
-        alt=f"Size of the DeepStack add of {name} on {picture}, up to {float(grid.max()):.0%}",
-        caption=f"{picture.capitalize()}: {name}.",
+        alt=say(
+            "Size of the DeepStack add of {name} on {picture}, up to {high:.0%}",
+            name=name,
+            picture=picture,
+            high=float(grid.max()),
+        ),
+        caption=say("{picture}: {name}.", picture=capital(picture), name=name),
         pixelated=True,
         shown_width=SHOWN_WIDTH,
         span=number,
-        legend=scale_html(SEQUENTIAL, "0", f"{high:.0%}", "of the residual"),
+        legend=scale_html(SEQUENTIAL, "0", f"{high:.0%}", say("of the residual")),
     )

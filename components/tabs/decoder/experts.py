@@ -11,7 +11,9 @@ from components.charts.decoder_experts import MAX_CELLS, plot_expert_layer, plot
 from components.html_view import build_html_view
 from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section, skip_unless_run
+from components.tabs.choices import fact_markup
 from components.tabs.decoder.focus import choose_token, whole_number
+from playground.language import say
 from playground.merge_views import spread_indices
 from playground.pipeline import Run
 from playground.pointer import Place
@@ -20,13 +22,15 @@ from playground.pointer import Place
 def build_experts_section(app: App) -> Section:
     """Build the part inside the tab."""
     gr.Markdown(
-        "In each layer a router picks a few experts for every token, and weighs what they say. "
-        "The other experts do not work on this token at all."
+        say(
+            "In each layer a router picks a few experts for every token, and weighs what they say. "
+            "The other experts do not work on this token at all."
+        )
     )
     words = build_html_view()
-    path = PlotlyView(label="Experts of one token")
-    layer = gr.Slider(0, 1, 0, step=1, label="Layer with experts", min_width=200)
-    whole = PlotlyView(label="Experts of one layer")
+    path = PlotlyView(label=say("Experts of one token"))
+    layer = gr.Slider(0, 1, 0, step=1, label=say("Layer with experts"), min_width=200)
+    whole = PlotlyView(label=say("Experts of one layer"))
     app.on_view(layer.input, skip_unless_run("decoder", draw_layer, 1), [layer], [whole])
     app.on_point(skip_unless_run("decoder", draw_path, 2), [], [words, path])
     return Section((layer, app.pointed), (words, path, layer, whole), draw_experts)
@@ -54,17 +58,22 @@ def draw_path(run: Run, place: Place | None) -> tuple[Any, ...]:
     num_experts = run.engine.facts.num_experts
     ids, weights = routes.ids[:, focus.index], routes.weights[:, focus.index]
     per_token = routes.ids.shape[-1]
-    text = (
-        f"{per_token} of {num_experts} experts work on each token in each of "
-        f"{len(routes.layers)} layers. In layer {routes.layers[-1]} {focus.words} goes to "
-        + " and ".join(
-            f"expert {expert} ({weight:.0%})"
-            for expert, weight in zip(ids[-1].tolist(), weights[-1].tolist(), strict=True)
-        )
-        + f".{focus.hint}"
+    chosen = [
+        say("expert {expert} ({weight:.0%})", expert=expert, weight=weight)
+        for expert, weight in zip(ids[-1].tolist(), weights[-1].tolist(), strict=True)
+    ]
+    text = say(
+        "{chosen} of {total} experts work on each token in each of {layers} layers. In layer "
+        "{last} {token} goes to {experts}.",
+        chosen=per_token,
+        total=num_experts,
+        layers=len(routes.layers),
+        last=routes.layers[-1],
+        token=focus.words,
+        experts=say(" and ").join(chosen),
     )
     spread = expert_weights(ids, weights, num_experts)
-    return f'<p class="pg-fact">{text}</p>', plot_expert_path(spread, routes.layers, focus.words)
+    return fact_markup(text + focus.hint), plot_expert_path(spread, routes.layers, focus.words)
 
 
 def draw_layer(run: Run, layer: float | None) -> tuple[Any]:

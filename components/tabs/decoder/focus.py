@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from components.charts.token_labels import token_label
 from components.tabs.choices import whole_number as whole_number
+from playground.language import say
 from playground.pipeline import Run
 from playground.pointer import Place
 
@@ -21,12 +22,14 @@ class TokenFocus:
     @property
     def words(self) -> str:
         """``token 12 “red”``, escaped."""
-        return f"token {self.index} “{self.label}”"
+        return say("token {index} “{text}”", index=self.index, text=self.label)
 
     @property
     def hint(self) -> str:
         """What to do for another token, as long as none is pointed at."""
-        return "" if self.pointed else " This is the last token; click any token to choose another."
+        if self.pointed:
+            return ""
+        return say(" This is the last token; click any token to choose another.")
 
 
 def choose_token(run: Run, place: Place | None) -> TokenFocus:

@@ -13,24 +13,28 @@ import numpy as np
 
 import playground
 from components.chart_style import SEQUENTIAL
+from components.charts.decoder_influence import plot_agreement, plot_influence
 from components.charts.token_labels import span_name
-from components.charts.what_if import plot_agreement, plot_answer_shift, plot_influence
+from components.charts.what_if import plot_answer_shift
 from components.html_view import build_html_view
 from components.pictures import grey_out, overlay_values, picture_html, picture_row_html, scale_html
 from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section
+from components.tabs.choices import fact_html
 from components.tabs.decoder.answer import answer_ids, answer_labels, answer_of
 from components.tabs.decoder.painting import PICTURE_SIDE, painted_html
 from components.tabs.decoder.verdict import compare_change
 from playground.errors import InputError
+from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Place
 from playground.records import Progress, VisualSpan
 
 MAP_WIDTH = 270  # CSS pixels: three side by side
 MAX_PARTS = 150  # of a picture; a larger one is measured in blocks of several tokens
-SIZES = [("one block", 0), ("3 × 3 blocks", 1), ("5 × 5 blocks", 2)]  # blocks around each one
-EMPTY = "Measure to draw this."
+# Blocks around each one.
+SIZES = ((mark("one block"), 0), (mark("3 × 3 blocks"), 1), (mark("5 × 5 blocks"), 2))
+EMPTY = mark("Measure to draw this.")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,36 +55,40 @@ _WORDS: WeakKeyDictionary[Run, Any] = WeakKeyDictionary()  # answers.AnswerShift
 def build_influence_section(app: App) -> Section:
     """Build the part inside the tab."""
     gr.Markdown(
-        "Every part of the picture is taken away in turn, and one word of the answer is watched: "
-        "what the word **depends on**, which is not always what attention shows. Then take the "
-        "strongest part away, and see the answer change."
+        say(
+            "Every part of the picture is taken away in turn, and one word of the answer is "
+            "watched: what the word **depends on**, which is not always what attention shows. Then "
+            "take the strongest part away, and see the answer change."
+        )
     )
     with gr.Row():
         word = gr.Dropdown(
             [],
             value=None,
-            label="Word of the answer",
-            info="Of the greedy answer; at first the first word that tells of the picture.",
+            label=say("Word of the answer"),
+            info=say("Of the greedy answer; at first the first word that tells of the picture."),
             min_width=220,
             filterable=False,
         )
         size = gr.Radio(
-            SIZES,
+            [(say(label), around) for label, around in SIZES],
             value=1,
-            label="Size of a part",
-            info="Neighbours tell much the same.",
+            label=say("Size of a part"),
+            info=say("Neighbours tell much the same."),
             min_width=220,
         )
-    measure = gr.Button("Measure what it depends on", variant="primary", min_width=220)
-    owed = PlotlyView(label="What the words owe to the picture", empty=EMPTY)
+    measure = gr.Button(say("Measure what it depends on"), variant="primary", min_width=220)
+    owed = PlotlyView(label=say("What the words owe to the picture"), empty=say(EMPTY))
     words, pictures = build_html_view(), build_html_view()
     with gr.Row():
-        drops = PlotlyView(label="Influence", empty=EMPTY)
-        agreement = PlotlyView(label="Does attention tell?", empty=EMPTY)
-    take = gr.Button("Take the strongest part away", min_width=220)
+        drops = PlotlyView(label=say("Influence"), empty=say(EMPTY))
+        agreement = PlotlyView(label=say("Does attention tell?"), empty=say(EMPTY))
+    take = gr.Button(say("Take the strongest part away"), min_width=220)
     taken = build_html_view()
     verdict = build_html_view()
-    changed = PlotlyView(label="The answer's words", empty="Take the strongest part away to draw.")
+    changed = PlotlyView(
+        label=say("The answer's words"), empty=say("Take the strongest part away to draw.")
+    )
     views = [word, owed, words, pictures, drops, agreement]
     results = [taken, verdict, changed]
     settings = [word, size, app.pointed]
@@ -130,14 +138,15 @@ def _stream_finding(
     run: Run, progress: Progress, word: float | None, size: float | None, place: Place | None
 ) -> Iterator[tuple[Any, ...]]:
     if not run.inputs.spans:
-        raise InputError("There is no picture in this prompt.", remedy="Add one.")
+        raise InputError(say("There is no picture in this prompt."), remedy=say("Add one."))
     run.ensure("decoder", progress)
     shift = words_of(run, progress)
     chosen = choose_word(run, shift, word)
     labels = answer_labels(run, shift.ids)
     names = [html.unescape(label) for label in labels]
     choices = [(f"{number + 1}. {name}", number) for number, name in enumerate(names)]
-    owed = plot_answer_shift(shift, labels, ("with the picture", "without it"), chosen)
+    sides = (say("with the picture"), say("without it"))
+    owed = plot_answer_shift(shift, labels, sides, chosen)
     listed = gr.update(choices=choices, value=chosen)
     yield (listed, owed, *(gr.skip(),) * 4)
     finding = find_influence(run, progress, chosen, size, place)
@@ -209,15 +218,32 @@ def influence_html(run: Run, finding: Finding, heads: np.ndarray, word: str) -> 
     mean = playground.influence.attention_on_parts(measured, finding.attention.mean((0, 1)))
     correlation = playground.influence.rank_correlation(measured.drop, mean)
     left = np.exp(measured.log_prob - measured.drop.max())
-    text = (
-        f"“{word}” has probability {np.exp(measured.log_prob):.1%}. Of {measured.drop.size:,} "
-        f"parts of {span_name(run.inputs, span)}, taken away one at a time, the strongest costs "
-        f"{float(measured.drop.max()):.3g} nats and leaves {left:.1%}. Rank correlation with the "
-        f"mean attention of all layers and heads: {correlation:.2f}"
+    text = say(
+        "“{word}” has probability {prob:.1%}. Of {parts:,} parts of {picture}, taken away one at a "
+        "time, the strongest costs {nats:.3g} nats and leaves {left:.1%}.",
+        word=word,
+        prob=np.exp(measured.log_prob),
+        parts=measured.drop.size,
+        picture=span_name(run.inputs, span),
+        nats=float(measured.drop.max()),
+        left=left,
     )
-    if not np.isnan(heads).all():
-        text += f"; of single heads from {np.nanmin(heads):.2f} to {np.nanmax(heads):.2f}"
-    return f'<p class="pg-fact">{html.escape(text)}.</p>'
+    return fact_html(text, _correlation_words(correlation, heads))
+
+
+def _correlation_words(correlation: float, heads: np.ndarray) -> str:
+    if np.isnan(heads).all():
+        return say(
+            "Rank correlation with the mean attention of all layers and heads: {mean:.2f}.",
+            mean=correlation,
+        )
+    return say(
+        "Rank correlation with the mean attention of all layers and heads: {mean:.2f}; of single "
+        "heads from {low:.2f} to {high:.2f}.",
+        mean=correlation,
+        low=np.nanmin(heads),
+        high=np.nanmax(heads),
+    )
 
 
 def maps_html(run: Run, finding: Finding, span: VisualSpan, heads: np.ndarray, word: str) -> str:
@@ -227,26 +253,38 @@ def maps_html(run: Run, finding: Finding, span: VisualSpan, heads: np.ndarray, w
     shape = (span.merged_h, span.merged_w)
     drops = np.repeat(np.repeat(measured.drop, measured.block, 0), measured.block, 1)
     views = [
-        (f"“{word}” depends on", drops[: shape[0], : shape[1]], "nats lost", "{:.3g}"),
         (
-            "Mean attention of all heads",
+            say("“{word}” depends on", word=word),
+            drops[: shape[0], : shape[1]],
+            say("nats lost"),
+            "{:.3g}",
+        ),
+        (
+            say("Mean attention of all heads"),
             attention.mean((0, 1))[span.start : span.end].reshape(shape),
-            "weight",
+            say("weight"),
             "{:.2%}",
         ),
     ]
     if not np.isnan(heads).all():
         layer, head = np.unravel_index(int(np.nanargmax(heads)), heads.shape)
         seen = attention[layer, head, span.start : span.end].reshape(shape)
-        views.append((f"The nearest head: layer {layer}, head {head}", seen, "weight", "{:.2%}"))
+        name = say("The nearest head: layer {layer}, head {head}", layer=layer, head=head)
+        views.append((name, seen, say("weight"), "{:.2%}"))
     figures = []
     for name, grid, unit, form in views:
         high = max(float(grid.max()), 1e-6)
         figures.append(
             picture_html(
                 ground,
-                alt=f"{name} on {span_name(run.inputs, span)}, up to {form.format(high)} {unit}",
-                caption=name + ".",
+                alt=say(
+                    "{name} on {picture}, up to {high} {unit}",
+                    name=name,
+                    picture=span_name(run.inputs, span),
+                    high=form.format(high),
+                    unit=unit,
+                ),
+                caption=say("{sentence}.", sentence=name),
                 shown_width=MAP_WIDTH,
                 span=finding.span_index,
                 overlay=overlay_values(np.clip(grid, 0, None), SEQUENTIAL, high),

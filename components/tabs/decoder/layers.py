@@ -20,6 +20,7 @@ from components.stage_tab import App, Section, skip_unless_run
 from components.tabs.decoder.focus import choose_token, whole_number
 from playground.decoder_updates import layer_updates
 from playground.errors import InputError
+from playground.language import say
 from playground.merge_views import spread_indices
 from playground.pipeline import Run
 from playground.pointer import Place
@@ -36,21 +37,24 @@ MAX_IMAGE_TOKENS = 1_500  # a larger picture is not drawn: 1,500 hover texts are
 
 def build_layers_section(app: App) -> Section:
     """Build the part inside the tab."""
-    norms = PlotlyView(label="Residual stream")
+    norms = PlotlyView(label=say("Residual stream"))
     with gr.Row():
-        updates = PlotlyView(label="What each layer adds")
-        bars = PlotlyView(label="Next token")
+        updates = PlotlyView(label=say("What each layer adds"))
+        bars = PlotlyView(label=say("Next token"))
     gr.Markdown(
-        "### What each layer would say\n\nThe **logit lens** sends a layer's state through the "
-        "final norm and `lm_head`, as if the decoder ended there."
+        f"### {say('What each layer would say')}\n\n"
+        + say(
+            "The **logit lens** sends a layer's state through the final norm and `lm_head`, as if "
+            "the decoder ended there."
+        )
     )
     num_positions, top_k = _build_lens_choices()
-    lens = PlotlyView(label="Logit lens")
+    lens = PlotlyView(label=say("Logit lens"))
     word, layer = _build_word_choices()
     with gr.Row():
-        track = PlotlyView(label="One word through the layers")
+        track = PlotlyView(label=say("One word through the layers"))
         picture = PlotlyView(
-            label="Logit lens on the picture", empty="There is no picture in this prompt."
+            label=say("Logit lens on the picture"), empty=say("There is no picture in this prompt.")
         )
     choices = [num_positions, top_k]
     for slider in choices:
@@ -77,18 +81,18 @@ def _build_lens_choices() -> tuple[gr.Slider, gr.Slider]:
             MAX_POSITIONS,
             NUM_POSITIONS,
             step=1,
-            label="Positions in the logit lens",
+            label=say("Positions in the logit lens"),
             min_width=200,
-            info="The last ones of the prompt; the rightmost gives the next token.",
+            info=say("The last ones of the prompt; the rightmost gives the next token."),
         )
         top_k = gr.Slider(
             1,
             MAX_TOP_K,
             TOP_K,
             step=1,
-            label="Tokens to list",
+            label=say("Tokens to list"),
             min_width=200,
-            info="The likeliest ones (top k), in the bars and on hover.",
+            info=say("The likeliest ones (top k), in the bars and on hover."),
         )
     return num_positions, top_k
 
@@ -98,9 +102,9 @@ def _build_word_choices() -> tuple[gr.Textbox, gr.Slider]:
     with gr.Row():
         word = gr.Textbox(
             "",
-            label="Word to follow",
+            label=say("Word to follow"),
             max_length=60,
-            info="Empty: the likeliest next token. Of a longer text its first token is taken.",
+            info=say("Empty: the likeliest next token. Of a longer text its first token is taken."),
             min_width=200,
         )
         layer = gr.Slider(
@@ -108,8 +112,8 @@ def _build_word_choices() -> tuple[gr.Textbox, gr.Slider]:
             1,
             0,
             step=1,
-            label="State shown on the picture",
-            info="The input of this layer; the last one is the final norm's.",
+            label=say("State shown on the picture"),
+            info=say("The input of this layer; the last one is the final norm's."),
             min_width=200,
         )
     return word, layer
@@ -208,7 +212,9 @@ def find_word(run: Run, word: str, index: int) -> int:
         return int(lens.ids[0, 0, 0])
     ids = run.engine.tokenizer.encode(word, add_special_tokens=False)
     if not ids:
-        raise InputError("The word to follow has no token.", remedy="Type a word of the answer.")
+        raise InputError(
+            say("The word to follow has no token."), remedy=say("Type a word of the answer.")
+        )
     return int(ids[0])
 
 
@@ -237,15 +243,17 @@ def draw_picture(
     shape = (span.merged_h, span.merged_w)
     words = [token_label(cell[0], CELL_CHARS) for cell in lens.texts[0]]
     hovers = [
-        f"token {span.start + at}<br>"
+        say("token {index}", index=span.start + at)
+        + "<br>"
         + "<br>".join(
             f"{token_label(text)} {prob:.1%}" for text, prob in zip(texts, probs, strict=True)
         )
         for at, (texts, probs) in enumerate(zip(lens.texts[0], lens.probs[0], strict=True))
     ]
-    name = f"{span_name(run.inputs, span)}, input of layer {state}"
+    picture = span_name(run.inputs, span)
+    name = say("{picture}, input of layer {layer}", picture=picture, layer=state)
     if state == output.num_layers:
-        name = f"{span_name(run.inputs, span)}, after all layers"
+        name = say("{picture}, after all layers", picture=picture)
     return (
         plot_picture_lens(
             _by_row(words, shape[1]),

@@ -8,8 +8,11 @@ import numpy as np
 import playground
 from components.charts.token_labels import span_name
 from components.html_view import build_html_view
+from components.permalink_controls import carry_state
 from components.pictures import picture_html, picture_row_html
 from components.stage_tab import App, skip_unless_run
+from components.tabs.choices import capital, fact_html
+from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Place
 from playground.records import VisualSpan
@@ -18,7 +21,8 @@ MAX_PICTURES = 4
 PICTURE_SIDE = 448
 SHOWN_WIDTH = 300  # CSS pixels of one picture
 COVER = (128, 128, 128, 245)
-BRUSHES = [("1 token", 0), ("3 × 3 tokens", 1)]  # tokens around the clicked one
+BRUSHES = ((mark("1 token"), 0), (mark("3 × 3 tokens"), 1))  # tokens around the clicked one
+FILLS = ((mark("nothing (zeros)"), "zero"), (mark("the mean image token"), "mean"))
 
 
 class Painting:
@@ -30,24 +34,26 @@ class Painting:
             with gr.Column(min_width=180):
                 self.is_on = gr.Checkbox(
                     False,
-                    label="Paint what I click",
-                    info="Each click on a picture takes its tokens away, or brings them back.",
+                    label=say("Paint what I click"),
+                    info=say("Each click on a picture takes its tokens away, or brings them back."),
                 )
             with gr.Column(min_width=180):
-                self.brush = gr.Radio(BRUSHES, value=1, label="Brush")
+                self.brush = gr.Radio(
+                    [(say(label), around) for label, around in BRUSHES], value=1, label=say("Brush")
+                )
             with gr.Column(min_width=180):
                 self.fill = gr.Radio(
-                    [("nothing (zeros)", "zero"), ("the mean image token", "mean")],
+                    [(say(label), fill) for label, fill in FILLS],
                     value="zero",
-                    label="Put in its place",
+                    label=say("Put in its place"),
                 )
             with gr.Column(min_width=180):
                 self.leave = gr.Checkbox(
                     False,
-                    label="Leave DeepStack in",
-                    info="Then the painted tokens leak through the taps.",
+                    label=say("Leave DeepStack in"),
+                    info=say("Then the painted tokens leak through the taps."),
                 )
-        self.painted = gr.State(())
+        self.painted = carry_state(gr.State(()), "Painted", check_painted)
         self.pictures = build_html_view()
 
     def wire(self, app: App, clear: gr.Button) -> None:
@@ -79,6 +85,17 @@ def paint(
     return kept, painted_html(run, kept)
 
 
+def check_painted(value: object) -> tuple[int, ...]:
+    """The tokens that a link takes away; those of no picture are left out when drawn.
+
+    Raises:
+        ValueError: not a list of token numbers.
+    """
+    if not isinstance(value, list) or not all(type(each) is int for each in value):
+        raise ValueError("no token numbers")
+    return tuple(value)
+
+
 def is_visual(run: Run, index: int) -> bool:
     """Whether this token of the run's sequence belongs to a picture."""
     return any(span.start <= index < span.end for span in run.inputs.spans)
@@ -87,7 +104,7 @@ def is_visual(run: Run, index: int) -> bool:
 def painted_html(run: Run, painted: tuple[int, ...]) -> str:
     """The pictures with the painted tokens covered."""
     if not run.inputs.spans:
-        return '<p class="pg-fact">There is no picture to paint on.</p>'
+        return fact_html(say("There is no picture to paint on."))
     figures = []
     for number, span in enumerate(run.inputs.spans[:MAX_PICTURES]):
         here = [index for index in painted if span.start <= index < span.end]
@@ -102,8 +119,13 @@ def _painted_picture(run: Run, number: int, span: VisualSpan, here: list[int]) -
     name = span_name(run.inputs, span)
     return picture_html(
         playground.preprocess.unpatchify(run.inputs, span)[0],
-        alt=f"{name}, {len(here)} of its tokens painted",
-        caption=f"{name.capitalize()}: {len(here)} of {span.end - span.start} tokens taken away.",
+        alt=say("{picture}, {count} of its tokens painted", picture=name, count=len(here)),
+        caption=say(
+            "{picture}: {count} of {total} tokens taken away.",
+            picture=capital(name),
+            count=len(here),
+            total=span.end - span.start,
+        ),
         max_side=PICTURE_SIDE,
         shown_width=SHOWN_WIDTH,
         span=number,

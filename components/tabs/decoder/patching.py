@@ -17,10 +17,12 @@ from components.html_view import build_html_view
 from components.plotly_view import PlotlyView
 from components.prompt_reader import read_prompt
 from components.stage_tab import App, Section, skip_unless_run
+from components.tabs.choices import fact_markup
 from components.tabs.decoder.answer import NEW_TOKENS, answer_of
 from components.tabs.decoder.focus import choose_token, whole_number
 from components.tabs.decoder.verdict import TOP_K, verdict_html
 from playground.errors import InputError
+from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Place
 from playground.records import Progress, Prompt, Turn
@@ -28,7 +30,8 @@ from playground.records import Progress, Prompt, Turn
 SAME_PICTURES = -1
 FIRST_SOURCE = 2  # an example whose answer starts with another word than the opening one's
 FROM_END, SAME_INDEX = "end", "same"
-EMPTY = "Patch to draw this."
+EMPTY = mark("Patch to draw this.")
+WAYS = ((mark("counted from the end"), FROM_END), (mark("the same index"), SAME_INDEX))
 # The latest, with its source and text, of runs that are still held.
 _OTHERS: WeakKeyDictionary[Run, tuple[tuple[int, str], Run]] = WeakKeyDictionary()
 
@@ -36,16 +39,20 @@ _OTHERS: WeakKeyDictionary[Run, tuple[tuple[int, str], Run]] = WeakKeyDictionary
 def build_patching_section(app: App) -> Section:
     """Build the part inside the tab."""
     gr.Markdown(
-        "Take the residual of **another run** at one layer and position, and put it into this run "
-        "at the token you point at. Where the answer turns into the other run's, that state "
-        "carried it."
+        say(
+            "Take the residual of **another run** at one layer and position, and put it into this "
+            "run at the token you point at. Where the answer turns into the other run's, that "
+            "state carried it."
+        )
     )
     with gr.Row():
-        source = gr.Dropdown(_sources(), value=FIRST_SOURCE, label="The other run", min_width=240)
+        source = gr.Dropdown(
+            _sources(), value=FIRST_SOURCE, label=say("The other run"), min_width=240
+        )
         text = gr.Textbox(
             "",
-            label="Its text",
-            info="Empty: the example's own, or this prompt's.",
+            label=say("Its text"),
+            info=say("Empty: the example's own, or this prompt's."),
             max_length=2000,
             min_width=200,
         )
@@ -55,23 +62,25 @@ def build_patching_section(app: App) -> Section:
             1,
             0,
             step=1,
-            label="Layer whose input is replaced",
-            info="The last one is the final norm.",
+            label=say("Layer whose input is replaced"),
+            info=say("The last one is the final norm."),
             min_width=200,
         )
         place = gr.Radio(
-            [("counted from the end", FROM_END), ("the same index", SAME_INDEX)],
+            [(say(label), value) for label, value in WAYS],
             value=FROM_END,
-            label="Position in the other run",
+            label=say("Position in the other run"),
             min_width=220,
         )
     where = build_html_view()
     with gr.Row():
-        start = gr.Button("Patch this state", variant="primary", min_width=180)
-        sweep = gr.Button("Patch every layer in turn", min_width=180)
+        start = gr.Button(say("Patch this state"), variant="primary", min_width=180)
+        sweep = gr.Button(say("Patch every layer in turn"), min_width=180)
     verdict = build_html_view()
-    shift = PlotlyView(label="Next token", empty=EMPTY)
-    layers = PlotlyView(label="Layer by layer", empty="Patch every layer in turn to draw this.")
+    shift = PlotlyView(label=say("Next token"), empty=say(EMPTY))
+    layers = PlotlyView(
+        label=say("Layer by layer"), empty=say("Patch every layer in turn to draw this.")
+    )
     settings = [source, text, layer, place, app.pointed]
     app.on_model(start.click, stream_patch, settings, [verdict, shift])
     app.on_model(sweep.click, stream_sweep, [source, text, place, app.pointed], [layers])
@@ -86,7 +95,7 @@ def _sources() -> list[tuple[str, int]]:
         (f"{example.name}: {example.text}", number)
         for number, example in enumerate(load_examples())
     ]
-    return [("this prompt's pictures, with another text", SAME_PICTURES), *examples]
+    return [(say("this prompt's pictures, with another text"), SAME_PICTURES), *examples]
 
 
 def draw_patching(run: Run, layer: float | None, place: Place | None) -> tuple[Any, ...]:
@@ -99,7 +108,8 @@ def draw_patching(run: Run, layer: float | None, place: Place | None) -> tuple[A
 def where_html(run: Run, place: Place | None) -> tuple[str]:
     """Which token's state is replaced."""
     focus = choose_token(run, place)
-    return (f'<p class="pg-fact">The state of {focus.words} is replaced.{focus.hint}</p>',)
+    words = say("The state of {token} is replaced.", token=focus.words)
+    return (fact_markup(words + focus.hint),)
 
 
 def other_run(run: Run, source: float | None, text: str | None) -> Run:
@@ -125,7 +135,7 @@ def _other_prompt(run: Run, number: int, words: str) -> Prompt:
         playground.preprocess.check_prompt(run.engine, prompt)
         return prompt
     if not 0 <= number < len(examples):
-        raise InputError("There is no such example.", remedy="Choose one of the list.")
+        raise InputError(say("There is no such example."), remedy=say("Choose one of the list."))
     example = examples[number]
     return read_prompt(
         run.engine,
@@ -150,9 +160,9 @@ def choose_positions(
     there = index if kind == SAME_INDEX else length - (run.inputs.num_tokens - index)
     if not 0 <= there < length:
         raise InputError(
-            f"The other run has no position that answers to token {index}.",
-            limit=f"It has {length} tokens.",
-            remedy="Point at a later token, or count the other way.",
+            say("The other run has no position that answers to token {index}.", index=index),
+            limit=say("It has {tokens} tokens.", tokens=length),
+            remedy=say("Point at a later token, or count the other way."),
         )
     return index, there
 
@@ -183,15 +193,24 @@ def stream_patch(
         progress=progress,
     )
     shift = runs.compare_logits(run.engine, run.decoded.logits, changed.decoded.logits, TOP_K)
-    state = "the final norm's input" if chosen == run.decoded.num_layers else f"layer {chosen}"
-    theirs, own = other.inputs.tokens[there].text, run.inputs.tokens[index].text
-    words = (
-        f"Into {state}, token {index} “{token_label(own)}”, went the state of token {there} "
-        f"“{token_label(theirs)}” of the other run, which would say "
-        f"“{token_label(_next_word(other)[1])}” next."
-    )
+    words = _patched_words(run, other, chosen, index, there)
     page = verdict_html(original, changed.answer, shift)
-    yield f'<p class="pg-fact">{words}</p>{page}', plot_shift(shift)
+    yield f"{fact_markup(words)}{page}", plot_shift(shift)
+
+
+def _patched_words(run: Run, other: Run, layer: int, index: int, there: int) -> str:
+    """Which state went where, and what the other run would say; escaped."""
+    is_last = layer == run.decoded.num_layers
+    return say(
+        "Into {state}, token {index} “{own}”, went the state of token {there} “{theirs}” of the "
+        "other run, which would say “{next}” next.",
+        state=say("the final norm's input") if is_last else say("layer {layer}", layer=layer),
+        index=index,
+        own=token_label(run.inputs.tokens[index].text),
+        there=there,
+        theirs=token_label(other.inputs.tokens[there].text),
+        next=token_label(_next_word(other)[1]),
+    )
 
 
 def _what_if(other: Run, layer: int, index: int, there: int) -> Any:
@@ -222,8 +241,13 @@ def stream_sweep(
     (own, own_text), (theirs, their_text) = _next_word(run), _next_word(other)
     if own == theirs:
         raise InputError(
-            f"Both runs say “{own_text}” next, so there is nothing to tell them apart.",
-            remedy="Choose another run, such as a question that is answered with another word.",
+            say(
+                "Both runs say “{word}” next, so there is nothing to tell them apart.",
+                word=own_text,
+            ),
+            remedy=say(
+                "Choose another run, such as a question that is answered with another word."
+            ),
         )
     columns = []
     for layer in range(run.decoded.num_layers + 1):

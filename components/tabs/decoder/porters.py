@@ -16,25 +16,33 @@ from components.stage_tab import App, Section
 from components.tables import Mono, table_html
 from components.uploads import refuse_addresses
 from playground.errors import InputError
+from playground.language import mark, say
 from playground.pipeline import Run
 from playground.records import Progress
 
 FILE_NAME = "qwen3-vl-run.safetensors"
-MARKS = {"equal": "= equal", "close": "≈ close", "differs": "✗ differs", "shape": "✗ shape"}
+MARKS = {
+    "equal": mark("= equal"),
+    "close": mark("≈ close"),
+    "differs": mark("✗ differs"),
+    "shape": mark("✗ shape"),
+}
 
 
 def build_porters_section(app: App) -> Section:
     """Build the part inside the tab."""
     gr.Markdown(
-        "You implement Qwen3-VL elsewhere? Download this run: one safetensors file with a tensor "
-        "for every step of the forward pass. Write the same names from your implementation, and "
-        "see which step is the first to differ."
+        say(
+            "You implement Qwen3-VL elsewhere? Download this run: one safetensors file with a "
+            "tensor for every step of the forward pass. Write the same names from your "
+            "implementation, and see which step is the first to differ."
+        )
     )
     with gr.Row():
-        write = gr.Button("Prepare this run as a file", min_width=220)
-        file = gr.File(label="This run", interactive=False, visible=False, height=90)
+        write = gr.Button(say("Prepare this run as a file"), min_width=220)
+        file = gr.File(label=say("This run"), interactive=False, visible=False, height=90)
     dump = gr.File(
-        label="A file of another implementation", file_types=[".safetensors"], height=120
+        label=say("A file of another implementation"), file_types=[".safetensors"], height=120
     )
     refuse_addresses(dump)
     result = build_html_view()
@@ -59,7 +67,9 @@ def stream_comparison(run: Run, progress: Progress, path: str | None) -> Iterato
         InputError: nothing was uploaded, or it is no such file.
     """
     if not path:
-        raise InputError("There is no file to compare.", remedy="Upload a safetensors file.")
+        raise InputError(
+            say("There is no file to compare."), remedy=say("Upload a safetensors file.")
+        )
     run.ensure("decoder", progress)
     yield comparison_html(playground.dump.compare_dump(run, Path(path)))
 
@@ -70,18 +80,24 @@ def comparison_html(comparison: Any) -> str:
     missing = sum(check.status == "missing" for check in comparison.checks)
     compared = len(comparison.checks) - missing
     if broken is None:
-        badge, words = "pg-badge-hit", f"All {compared} steps in the file agree."
+        badge = "pg-badge-hit"
+        words = say("All {steps} steps in the file agree.", steps=compared)
     else:
-        badge, words = "pg-badge-miss", f"The first step that differs: {broken.name}."
+        badge = "pg-badge-miss"
+        words = say("The first step that differs: {step}.", step=broken.name)
     notes = [broken.words] if broken is not None and broken.words else []
     notes.append(
-        f"A step passes within {comparison.tolerance:g} of the largest value; {missing} steps are "
-        "not in the file."
+        say(
+            "A step passes within {tolerance:g} of the largest value; {missing} steps are not in "
+            "the file.",
+            tolerance=comparison.tolerance,
+            missing=missing,
+        )
     )
     rows = [
         (
             Mono(check.name),
-            MARKS[check.status],
+            say(MARKS[check.status]),
             check.max_abs,
             check.relative,
             None if check.cosine is None else f"{check.cosine:.6f}",
@@ -91,9 +107,16 @@ def comparison_html(comparison: Any) -> str:
         if check.status != "missing"
     ]
     table = table_html(
-        ("Step", "Result", "max |Δ|", "of the largest", "Cosine", "What"),
+        (
+            say("Step"),
+            say("Result"),
+            "max |Δ|",
+            say("of the largest"),
+            say("Cosine"),
+            say("What"),
+        ),
         rows,
-        "Steps in the order of the forward pass",
+        say("Steps in the order of the forward pass"),
     )
     return (
         f'<p class="pg-verdict"><span class="pg-badge {badge}">{html.escape(words)}</span>'

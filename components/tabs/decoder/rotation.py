@@ -17,7 +17,9 @@ from components.charts.token_labels import token_label
 from components.html_view import build_html_view
 from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section, skip_unless_run
+from components.tabs.choices import fact_markup
 from components.tabs.decoder.focus import choose_token, whole_number
+from playground.language import say
 from playground.pipeline import Run
 from playground.pointer import Place
 
@@ -25,17 +27,19 @@ from playground.pointer import Place
 def build_rotation_section(app: App) -> Section:
     """Build the part inside the tab."""
     gr.Markdown(
-        "Before a query meets a key, M-RoPE turns both, pair of numbers by pair, by their "
-        "positions: some pairs by time t, some by height h, some by width w. Only the distance "
-        "between the two tokens is left in their score."
+        say(
+            "Before a query meets a key, M-RoPE turns both, pair of numbers by pair, by their "
+            "positions: some pairs by time t, some by height h, some by width w. Only the distance "
+            "between the two tokens is left in their score."
+        )
     )
     with gr.Row():
-        layer = gr.Slider(0, 1, 0, step=1, label="Decoder layer", min_width=200)
-        head = gr.Slider(0, 1, 0, step=1, label="Head", min_width=200)
+        layer = gr.Slider(0, 1, 0, step=1, label=say("Decoder layer"), min_width=200)
+        head = gr.Slider(0, 1, 0, step=1, label=say("Head"), min_width=200)
     words = build_html_view()
-    curves = PlotlyView(label="Score and distance")
-    strengths = PlotlyView(label="Rotating pairs")
-    numbers = PlotlyView(label="Query and key")
+    curves = PlotlyView(label=say("Score and distance"))
+    strengths = PlotlyView(label=say("Rotating pairs"))
+    numbers = PlotlyView(label=say("Query and key"))
     views = [words, curves, strengths, numbers]
     settings = [layer, head, app.pointed]
     redraw = skip_unless_run("decoder", draw_views, len(views))
@@ -77,7 +81,7 @@ def draw_views(
         words_html(run, rotation, focus.hint),
         plot_score_curves(rotation, rotations.score_curves(run.engine, rotation)),
         plot_pair_strengths(rotation),
-        plot_rotation(rotation, f"Layer {chosen}, head {picked}"),
+        plot_rotation(rotation, say("Layer {layer}, head {head}", layer=chosen, head=picked)),
     )
 
 
@@ -85,17 +89,35 @@ def words_html(run: Run, rotation: Any, hint: str) -> str:
     """Which two tokens these are, how far apart, and the score that is left."""
     tokens = run.inputs.tokens
     query, key = (
-        f"token {index} “{token_label(tokens[index].text)}”"
+        say("token {index} “{text}”", index=index, text=token_label(tokens[index].text))
         for index in (rotation.query_index, rotation.key_index)
     )
-    apart = ", ".join(
-        f"{axis} {step}" for axis, step in zip("thw", rotation.distances, strict=True)
+    steps = [f"{axis} {step}" for axis, step in zip("thw", rotation.distances, strict=True)]
+    apart = say(", ").join(steps)
+    if rotation.query_index < 2:
+        pair = say(
+            "The query of {query} against the key of {key} {apart} positions apart: score "
+            "{score:.3g}.",
+            query=query,
+            key=key,
+            apart=apart,
+            score=rotation.score,
+        )
+    else:
+        pair = say(
+            "The query of {query} against the key of {key}, the one that this head looks at most, "
+            "{apart} positions apart: score {score:.3g}.",
+            query=query,
+            key=key,
+            apart=apart,
+            score=rotation.score,
+        )
+    t, h, w = (int((rotation.axes == axis).sum()) for axis in range(3))
+    shares = say(
+        "Of the head’s {pairs} pairs {t} turn with t, {h} with h and {w} with w.",
+        pairs=len(rotation.axes),
+        t=t,
+        h=h,
+        w=w,
     )
-    section = [int((rotation.axes == axis).sum()) for axis in range(3)]
-    favourite = "" if rotation.query_index < 2 else ", the one that this head looks at most,"
-    text = (
-        f"The query of {query} against the key of {key}{favourite} {apart} positions apart: score "
-        f"{rotation.score:.3g}. Of the head’s {len(rotation.axes)} pairs {section[0]} turn with "
-        f"t, {section[1]} with h and {section[2]} with w."
-    )
-    return f'<p class="pg-fact">{text}{html.escape(hint)}</p>'
+    return fact_markup(pair, shares + html.escape(hint))

@@ -19,6 +19,7 @@ from components.stage_tab import (
     build_stage_header,
 )
 from components.tables import Mono, format_bytes, table_html
+from components.tabs.choices import fact_html
 from components.tabs.decoder.attention import build_attention_section
 from components.tabs.decoder.deepstack import build_deepstack_section
 from components.tabs.decoder.experts import build_experts_section
@@ -28,6 +29,7 @@ from components.tabs.decoder.patching import build_patching_section
 from components.tabs.decoder.porters import build_porters_section
 from components.tabs.decoder.rotation import build_rotation_section
 from components.tabs.decoder.what_if import build_what_if_section
+from playground.language import mark, say
 from playground.pipeline import Run
 from playground.records import DecoderOutput, Progress
 
@@ -38,36 +40,39 @@ def build_cache_section(_app: App) -> Section:
     return Section((), (cache,), lambda run: (cache_html(run.decoded),))
 
 
-EXPERTS = "Experts"  # the part that a dense model has no use for
+EXPERTS = mark("Experts")  # the part that a dense model has no use for
 
 # The name of each part, in the order in which the tab shows them.
 PARTS = (
-    ("Layers", build_layers_section),
-    ("Attention", build_attention_section),
-    ("M-RoPE", build_rotation_section),
-    ("DeepStack", build_deepstack_section),
-    ("Where it looks", build_influence_section),
-    ("What if", build_what_if_section),
-    ("Patch a state", build_patching_section),
+    (mark("Layers"), build_layers_section),
+    (mark("Attention"), build_attention_section),
+    (mark("M-RoPE"), build_rotation_section),
+    (mark("DeepStack"), build_deepstack_section),
+    (mark("Where it looks"), build_influence_section),
+    (mark("What if"), build_what_if_section),
+    (mark("Patch a state"), build_patching_section),
     (EXPERTS, build_experts_section),
-    ("KV cache", build_cache_section),
-    ("For porters", build_porters_section),
+    (mark("KV cache"), build_cache_section),
+    (mark("For porters"), build_porters_section),
 )
 
 
 def build_decoder_tab(app: App) -> StageTab:
     """Build the tab inside the page's ``with gr.Tab(...)``."""
     run_button = build_stage_header(
-        "Decoder",
-        "Every layer reads the whole sequence and adds to each token's vector; the last vector, "
-        "through the final norm and lm_head, gives a probability for every word of the vocabulary.",
+        say("Decoder"),
+        say(
+            "Every layer reads the whole sequence and adds to each token's vector; the last "
+            "vector, through the final norm and lm_head, gives a probability for every word of the "
+            "vocabulary."
+        ),
     )
     facts = build_html_view()
     sections: list[Section] = []
     tabs: dict[str, gr.Tab] = {}
     with gr.Tabs(overflow_behavior="wrap"):
         for name, build in PARTS:
-            with gr.Tab(name, visible=name != EXPERTS) as tabs[name]:
+            with gr.Tab(say(name), visible=name != EXPERTS) as tabs[name]:
                 sections.append(build(app))
     code = build_code_panel()
     layers, *parts = sections
@@ -110,20 +115,23 @@ def show_experts(run: Run) -> Any:
 def facts_html(run: Run) -> str:
     """The decoder's sizes in this run, with the layers that DeepStack feeds."""
     facts, output = run.engine.facts, run.decoded
-    text = (
-        f"{output.num_tokens:,} tokens go through {output.num_layers} layers as vectors of "
-        f"{facts.hidden_size:,} numbers ({facts.num_attention_heads} query heads share "
-        f"{facts.num_key_value_heads} key and value heads). "
+    sizes = say(
+        "{tokens:,} tokens go through {layers} layers as vectors of {width:,} numbers ({heads} "
+        "query heads share {kv_heads} key and value heads).",
+        tokens=output.num_tokens,
+        layers=output.num_layers,
+        width=facts.hidden_size,
+        heads=facts.num_attention_heads,
+        kv_heads=facts.num_key_value_heads,
     )
+    added = say("There is no picture, so DeepStack adds nothing.")
     if output.num_deepstack:
-        layers = ", ".join(str(layer) for layer in range(output.num_deepstack))
-        text += (
-            f"DeepStack adds tower features to the picture's positions after layers {layers}; the "
-            "states just after an add are marked ◆ below."
+        added = say(
+            "DeepStack adds tower features to the picture's positions after layers {layers}; the "
+            "states just after an add are marked ◆ below.",
+            layers=say(", ").join(str(layer) for layer in range(output.num_deepstack)),
         )
-    else:
-        text += "There is no picture, so DeepStack adds nothing."
-    return f'<p class="pg-fact">{html.escape(text)}</p>'
+    return fact_html(sizes, added)
 
 
 def cache_html(output: DecoderOutput) -> str:
@@ -133,22 +141,27 @@ def cache_html(output: DecoderOutput) -> str:
     per_layer = keys.nbytes + values.nbytes
     total = sum(layer.keys.nbytes + layer.values.nbytes for layer in layers)
     per_token = total // output.num_tokens
-    sentence = (
-        f"The cache left behind holds {format_bytes(total)}: a key and a value for each of the "
-        f"{output.num_tokens:,} tokens in each of the {len(layers)} layers. Every further token "
-        f"adds {per_token:,} bytes."
+    sentence = say(
+        "The cache left behind holds {size}: a key and a value for each of the {tokens:,} tokens "
+        "in each of the {layers} layers. Every further token adds {per_token:,} bytes.",
+        size=format_bytes(total),
+        tokens=output.num_tokens,
+        layers=len(layers),
+        per_token=per_token,
     )
+    all_layers = f"{len(layers)} × {format_bytes(per_layer)}"
+    each = say("{size:,} bytes", size=per_token)
     rows = [
-        ("Keys of one layer", Mono(_shape(keys)), format_bytes(keys.nbytes)),
-        ("Values of one layer", Mono(_shape(values)), format_bytes(values.nbytes)),
-        ("One layer", Mono("keys + values"), format_bytes(per_layer)),
-        ("All layers", Mono(f"{len(layers)} × {format_bytes(per_layer)}"), format_bytes(total)),
-        ("One token", Mono(f"{total:,} / {output.num_tokens:,}"), f"{per_token:,} bytes"),
+        (say("Keys of one layer"), Mono(_shape(keys)), format_bytes(keys.nbytes)),
+        (say("Values of one layer"), Mono(_shape(values)), format_bytes(values.nbytes)),
+        (say("One layer"), Mono("keys + values"), format_bytes(per_layer)),
+        (say("All layers"), Mono(all_layers), format_bytes(total)),
+        (say("One token"), Mono(f"{total:,} / {output.num_tokens:,}"), each),
     ]
     table = table_html(
-        ("KV cache", "Shape", "Memory"),
+        (say("KV cache"), say("Shape"), say("Memory")),
         rows,
-        "The KV cache: batch × KV heads × tokens × head_dim",
+        say("The KV cache: batch × KV heads × tokens × head_dim"),
     )
     return f'<p class="note">{html.escape(sentence)}</p>{table}'
 

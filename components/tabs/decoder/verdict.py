@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from typing import Any
 
 import playground
 from components.charts.what_if import plot_answer_shift, plot_shift
 from components.strips import probability_legend_html, token_chips_html
 from components.tabs.decoder.answer import NEW_TOKENS, answer_ids, answer_labels, answer_of
+from playground.language import say
 from playground.pipeline import Run
 from playground.records import Progress, SamplingTrace
 
@@ -41,7 +41,7 @@ def compare_change(run: Run, progress: Progress, what_if: Any) -> tuple[Any, ...
 def verdict_html(original: SamplingTrace, changed: SamplingTrace, shift: Any) -> str:
     """Both answers, token by token, and how far the first distribution moved."""
     same = original.text == changed.text
-    words = "The answer stays the same." if same else "The answer changes."
+    words = say("The answer stays the same.") if same else say("The answer changes.")
     badge = "pg-badge-hit" if same else "pg-badge-miss"
     first = next(
         (
@@ -51,11 +51,16 @@ def verdict_html(original: SamplingTrace, changed: SamplingTrace, shift: Any) ->
         ),
         None,
     )
-    detail = f"KL(original ‖ changed) = {shift.kl:.3g} nats at the first token"
+    detail = say(
+        "KL(original ‖ changed) = {kl:.3g} nats at the first token, largest change of a "
+        "probability {change:.1%}.",
+        kl=shift.kl,
+        change=shift.max_abs_dp,
+    )
     return (
         f'<p class="pg-verdict"><span class="pg-badge {badge}">{words}</span>'
-        f"<span>{html.escape(detail)}, largest change of a probability "
-        f"{shift.max_abs_dp:.1%}.</span></p>{probability_legend_html()}"
-        f'<h4 class="pg-column-name">Original</h4>{token_chips_html(original.steps)}'
-        f'<h4 class="pg-column-name">Changed</h4>{token_chips_html(changed.steps, mark=first)}'
+        f"<span>{detail}</span></p>{probability_legend_html()}"
+        f'<h4 class="pg-column-name">{say("Original")}</h4>{token_chips_html(original.steps)}'
+        f'<h4 class="pg-column-name">{say("Changed")}</h4>'
+        f"{token_chips_html(changed.steps, mark=first)}"
     )

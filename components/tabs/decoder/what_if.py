@@ -14,31 +14,34 @@ from components.stage_tab import App, Section
 from components.tabs.decoder.painting import Painting, is_visual, painted_html
 from components.tabs.decoder.verdict import compare_change
 from playground.errors import InputError
+from playground.language import mark, say
 from playground.pipeline import Run
 from playground.records import Progress
 
 MAX_TAPS = 3  # sliders; every Qwen3-VL has three taps
-POSITIONS = [
-    ("M-RoPE, as trained", "mrope"),
-    ("flat 1-D positions", "flat"),
-    ("h and w swapped", "swapped"),
-]
+POSITIONS = (
+    (mark("M-RoPE, as trained"), "mrope"),
+    (mark("flat 1-D positions"), "flat"),
+    (mark("h and w swapped"), "swapped"),
+)
 
 
 def build_what_if_section(app: App) -> Section:
     """Build the part inside the tab."""
     gr.Markdown(
-        "Change what you like, also several things at once, and run the model with the change "
-        "beside the original. The shared model itself is never touched."
+        say(
+            "Change what you like, also several things at once, and run the model with the change "
+            "beside the original. The shared model itself is never touched."
+        )
     )
     gains, positions, skipped, heads = _build_changes()
     painting = Painting()
     with gr.Row():
-        start = gr.Button("Run with the change", variant="primary", min_width=180)
-        clear = gr.Button("Unpaint all", min_width=120)
+        start = gr.Button(say("Run with the change"), variant="primary", min_width=180)
+        clear = gr.Button(say("Unpaint all"), min_width=120)
     verdict = build_html_view()
-    words = PlotlyView(label="The answer's words", empty="Run with a change to compare.")
-    shift = PlotlyView(label="Next token", empty="Run with a change to compare.")
+    words = PlotlyView(label=say("The answer's words"), empty=say("Run with a change to compare."))
+    shift = PlotlyView(label=say("Next token"), empty=say("Run with a change to compare."))
     results = [verdict, words, shift]
     painted = painting.painted
     changes = [*gains, positions, skipped, heads, painted, painting.fill, painting.leave]
@@ -52,13 +55,27 @@ def _build_changes() -> tuple[list[gr.Slider], gr.Radio, gr.Dropdown, gr.Dropdow
     """The gains of the taps, the positions, the layers to skip and the heads to zero."""
     with gr.Row():
         gains = [
-            gr.Slider(0, 2, 1, step=0.1, label=f"DeepStack tap {tap + 1}, gain", min_width=150)
+            gr.Slider(
+                0,
+                2,
+                1,
+                step=0.1,
+                label=say("DeepStack tap {tap}, gain", tap=tap + 1),
+                min_width=150,
+            )
             for tap in range(MAX_TAPS)
         ]
     with gr.Row():
-        positions = gr.Radio(POSITIONS, value="mrope", label="Positions", min_width=300)
-        skipped = gr.Dropdown([], value=[], multiselect=True, label="Layers to skip", min_width=160)
-        heads = gr.Dropdown([], value=[], multiselect=True, label="Heads to zero", min_width=160)
+        positions = gr.Radio(
+            [(say(label), value) for label, value in POSITIONS],
+            value="mrope",
+            label=say("Positions"),
+            min_width=300,
+        )
+        skipped, heads = (
+            gr.Dropdown([], value=[], multiselect=True, label=label, min_width=160)
+            for label in (say("Layers to skip"), say("Heads to zero"))
+        )
     return gains, positions, skipped, heads
 
 
@@ -68,14 +85,15 @@ def draw_what_if(run: Run, painted: tuple[int, ...]) -> tuple[Any, ...]:
     taps = len(facts.deepstack_visual_indexes)
     has_pictures = bool(run.inputs.spans)
     kept = tuple(index for index in painted if is_visual(run, index))
+    layers = [(say("layer {layer}", layer=layer), layer) for layer in range(facts.num_layers)]
     heads = [
-        (f"layer {layer}, head {head}", f"{layer}:{head}")
+        (say("layer {layer}, head {head}", layer=layer, head=head), f"{layer}:{head}")
         for layer in range(facts.num_layers)
         for head in range(facts.num_attention_heads)
     ]
     return (
         *(gr.update(visible=has_pictures and tap < taps) for tap in range(MAX_TAPS)),
-        gr.update(choices=[(f"layer {layer}", layer) for layer in range(facts.num_layers)]),
+        gr.update(choices=layers),
         gr.update(choices=heads),
         kept,
         painted_html(run, kept),
@@ -94,15 +112,15 @@ def read_what_if(run: Run, *values: Any) -> Any:
     *gains, positions, skipped, heads, painted, fill, leave = values
     make = playground.what_if.WhatIf
     if positions not in [value for _, value in POSITIONS] or fill not in ("zero", "mean"):
-        raise InputError("Positions or filling: choose one of those offered.")
+        raise InputError(say("Positions or filling: choose one of those offered."))
     try:
         pairs = tuple(tuple(int(part) for part in str(head).split(":")) for head in heads or ())
         layers = tuple(int(layer) for layer in skipped or ())
         factors = tuple(float(gain) for gain in gains)
     except (TypeError, ValueError) as error:
-        raise InputError("A layer, head or gain is no number.") from error
+        raise InputError(say("A layer, head or gain is no number.")) from error
     if any(len(pair) != 2 for pair in pairs):
-        raise InputError("A head is written as layer:head.")
+        raise InputError(say("A head is written as layer:head."))
     taps = len(run.engine.facts.deepstack_visual_indexes)
     return make(
         deepstack_gains=factors[:taps],

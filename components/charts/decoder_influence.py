@@ -1,0 +1,111 @@
+"""Charts of influence: what parts of a picture are worth to a word, and whether attention tells."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+
+from components.chart_style import DIVERGING, base_layout, pointer_meta
+from playground.language import say
+
+
+def plot_influence(drop: np.ndarray, block: int, word: str, span: int) -> go.Figure:
+    """What the answer word loses when a part of the picture is taken away.
+
+    Args:
+        drop: (rows, columns) nats: log p with the part - log p without it.
+        block: tokens along each side of the block in the middle of a part.
+        word: escaped.
+        span: index into ``ModelInputs.spans``.
+    """
+    largest = max(float(np.abs(drop).max()), 1e-6)
+    row, column = np.unravel_index(int(drop.argmax()), drop.shape)
+    layout = base_layout(
+        say("What “{word}” depends on: log-probability lost when a part is taken away", word=word),
+        height=380,
+        alt=say(
+            "Map of {rows} by {columns} parts of the picture; the most, {nats:.3g} nats, is lost "
+            "at row {row}, column {column}.",
+            rows=drop.shape[0],
+            columns=drop.shape[1],
+            nats=float(drop.max()),
+            row=row,
+            column=column,
+        ),
+        x_title=say("token column"),
+        y_title=say("token row"),
+    )
+    layout["xaxis"] |= {"showgrid": False, "zeroline": False, "constrain": "domain"}
+    layout["yaxis"] |= {
+        "showgrid": False,
+        "zeroline": False,
+        "autorange": "reversed",
+        "scaleanchor": "x",
+        "constrain": "domain",
+    }
+    middles = [
+        (np.arange(size) * block + (block - 1) / 2).astype(np.float32) for size in drop.shape
+    ]
+    layout["meta"]["pointer"] = pointer_meta("merged", span=span)
+    layout["meta"]["columns"] = {"x": say("column"), "y": say("row"), "z": say("nats lost")}
+    heat_map = go.Heatmap(
+        z=drop.astype(np.float32),
+        x=middles[1],
+        y=middles[0],
+        zmid=0,
+        zmin=-largest,
+        zmax=largest,
+        colorscale=DIVERGING,
+        colorbar={"title": {"text": say("nats lost")}},
+        hovertemplate=say("row %{y}, column %{x}<br>%{z:.3g} nats lost without it")
+        + "<extra></extra>",
+    )
+    return go.Figure(heat_map, layout)
+
+
+def plot_agreement(agreement: np.ndarray) -> go.Figure:
+    """How well each head's attention orders the parts of a picture as the influence does.
+
+    Args:
+        agreement: (layers, heads) rank correlation; NaN where a head looks everywhere alike.
+    """
+    layers, heads = agreement.shape
+    words = say("no head looks anywhere in particular")
+    if not np.isnan(agreement).all():
+        layer, head = np.unravel_index(int(np.nanargmax(agreement)), agreement.shape)
+        words = say(
+            "layer {layer}, head {head} comes nearest, {correlation:.2f}",
+            layer=layer,
+            head=head,
+            correlation=float(agreement[layer, head]),
+        )
+    layout = base_layout(
+        say("Does attention tell? Rank correlation with the influence: {found}", found=words),
+        height=int(np.clip(120 + 22 * layers, 260, 520)),
+        alt=say(
+            "Map of {layers} layers by {heads} heads; {found}.",
+            layers=layers,
+            heads=heads,
+            found=words,
+        ),
+        x_title=say("head"),
+        y_title=say("decoder layer"),
+    )
+    layout["xaxis"] |= {"showgrid": False, "zeroline": False, "dtick": 1 if heads <= 16 else 4}
+    layout["yaxis"] |= {"showgrid": False, "zeroline": False, "dtick": max(1, layers // 14)}
+    layout["meta"]["columns"] = {
+        "x": say("head"),
+        "y": say("layer"),
+        "z": say("rank correlation"),
+    }
+    heat_map = go.Heatmap(
+        z=agreement.astype(np.float32),
+        zmid=0,
+        zmin=-1,
+        zmax=1,
+        colorscale=DIVERGING,
+        colorbar={"title": {"text": say("rank correlation")}},
+        hoverongaps=False,
+        hovertemplate=say("layer %{y}, head %{x}<br>rank correlation %{z:.2f}") + "<extra></extra>",
+    )
+    return go.Figure(heat_map, layout)

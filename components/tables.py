@@ -37,6 +37,13 @@ class Mono:
 
 
 @dataclass(frozen=True, slots=True)
+class Verbatim:
+    """A cell with what a person or the model wrote: no browser shall translate it."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """A cell with a button, for a table inside a component that listens for `data-choice`."""
 
@@ -47,7 +54,7 @@ class Choice:
 
 def table_html(
     headers: Sequence[str],
-    rows: Iterable[Sequence[Cell | Mono | Choice]],
+    rows: Iterable[Sequence[Cell | Mono | Verbatim | Choice]],
     caption: str = "",
     *,
     right: Collection[int] = (),
@@ -103,7 +110,7 @@ def _align(right: bool) -> str:
     return ' class="pg-num"' if right else ""
 
 
-def _cell(value: Cell | Mono | Choice, right: bool) -> str:
+def _cell(value: Cell | Mono | Verbatim | Choice, right: bool) -> str:
     if isinstance(value, Choice):
         pressed = "true" if value.is_chosen else "false"
         return (
@@ -112,6 +119,8 @@ def _cell(value: Cell | Mono | Choice, right: bool) -> str:
         )
     if isinstance(value, Mono):
         return f"<td><code>{html.escape(value.text)}</code></td>"
+    if isinstance(value, Verbatim):
+        return f'<td translate="no">{html.escape(value.text)}</td>'
     return f"<td{_align(right)}>{html.escape(format_value(value))}</td>"
 
 

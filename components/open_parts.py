@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from gradio.blocks import Block
+from gradio.components.base import FormComponent
 
 from components.plotly_view import PlotlyView
+from components.updates import read_update, same_value
 
 if TYPE_CHECKING:
     from components.stage_tab import Section
@@ -42,11 +44,31 @@ class View:
         self.shown: dict[Section, str] = {}  # the key of the run that a part shows
         self.labs: dict[str, str] = {}  # the key of the run that a lab shows, by its stage
         self.run_key: str | None = None  # of the page's newest run
+        self._set: Values = {}  # what the page has set controls to by itself
 
     def select(self, row: Block, tab: gr.Tab) -> None:
         """Note that the visitor has selected a tab of a row."""
         if self._selected is not None:
             self._selected[row] = tab
+
+    def note(self, drawn: Values, settings: Values) -> None:
+        """Remember which values of controls are the page's own.
+
+        Args:
+            drawn: what is sent to the page.
+            settings: what it was drawn with; a control that only gets its own value back keeps
+                whatever the visitor chose.
+        """
+        for output, value in drawn.items():
+            if isinstance(output, FormComponent):
+                changed = read_update(value)
+                own = output in settings and same_value(settings[output], changed.get("value"))
+                if "value" in changed and not own:
+                    self._set[output] = changed["value"]
+
+    def usual_value(self, control: Any) -> Any:
+        """What a control is at as long as the visitor leaves it alone."""
+        return self._set.get(control, control.value)
 
     def is_open(self, path: Path) -> bool:
         """Whether a part in these tabs is in sight."""
@@ -134,7 +156,9 @@ class OpenParts:
             if view.shown.get(part) == key or not view.is_open(self._paths[part]):
                 continue
             sent = [settings[control] for control in part.controls]
-            drawn.update(zip(part.outputs, self._draw_part(part, run, sent), strict=True))
+            values = dict(zip(part.outputs, self._draw_part(part, run, sent), strict=True))
+            view.note(values, settings)
+            drawn.update(values)
             view.shown[part] = key
         return drawn
 
@@ -161,16 +185,6 @@ class OpenParts:
             for part in self._paths
         }
         self._opening = run, drawn
-
-    @property
-    def opening_values(self) -> Values:
-        """What the outputs of all parts show of the run that visitors open the page with."""
-        _, drawn = self._opening or (None, {})
-        return {
-            output: value
-            for part, values in drawn.items()
-            for output, value in zip(part.outputs, values, strict=True)
-        }
 
     def _draw_part(self, part: Section, run: Run, sent: Sequence[Any]) -> tuple[Any, ...]:
         opening, drawn = self._opening or (None, {})

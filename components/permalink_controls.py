@@ -202,23 +202,3 @@ def fits(control: Component, value: Any, changed: Mapping[str, Any] | None = Non
 def _choice_value(choice: Any) -> Any:
     """The value of a choice, which may come with its words."""
     return choice[1] if isinstance(choice, list | tuple) else choice
-
-
-def same_value(value: Any, other: Any) -> bool:
-    """Whether two values of a control mean the same; a browser sends 1 for 1.0."""
-    if isinstance(value, list | tuple) and isinstance(other, list | tuple):
-        return list(value) == list(other)
-    empty = (None, "")
-    return bool(value == other) or (value in empty and other in empty)
-
-
-def read_update(value: Any) -> dict[str, Any]:
-    """What an output of a handler changes of its component, by property."""
-    if isinstance(value, Component):
-        return dict(value.constructor_args)
-    changed = value if isinstance(value, dict) else getattr(value, "__dict__", None)
-    if isinstance(changed, dict) and (
-        changed.get("__type__") == "update" or changed.get("_is_component_update")
-    ):
-        return {name: each for name, each in changed.items() if not name.startswith("_")}
-    return {"value": value}

@@ -17,13 +17,14 @@ from components.input_panel import InputPanel
 from components.kept_files import KeptFiles, hash_file
 from components.open_parts import View
 from components.permalink import Link, read_link, write_link
-from components.permalink_controls import Names, check_value, fits, read_update, same_value
+from components.permalink_controls import Names, check_value, fits
 from components.permalink_replay import Replay
 from components.pointer_view import write_layout
 from components.prompt_reader import read_prompt
 from components.run_events import RunEvents
 from components.stage_tab import MODEL_EVENTS, MODEL_QUEUE, App, user_messages
 from components.status_bar import status_html
+from components.updates import same_value
 from playground.errors import InputError
 from playground.language import say
 from playground.pipeline import Run
@@ -118,9 +119,9 @@ class Permalinks:
             api_visibility="private",
         )
 
-    def _copy(self, *values: Any) -> Values:
+    def _copy(self, request: gr.Request, *values: Any) -> Values:
         with user_messages():
-            return self.copy(*values)
+            return self.copy(self.app.parts.view(request.session_hash or ""), *values)
 
     def _open(
         self,
@@ -134,14 +135,18 @@ class Permalinks:
 
     # -------------------------------------------------------------------------------- making
 
-    def copy(self, tabs: Any, run_key: str | None, place: Place | None, *values: Any) -> Values:
-        """Make a link of what the page shows."""
-        self.events.draw_opening()
+    def copy(
+        self, view: View, tabs: Any, run_key: str | None, place: Place | None, *values: Any
+    ) -> Values:
+        """Make a link of what the visitor's page shows."""
         prompt = dict(zip(PROMPT_NAMES, values[: len(PROMPT_NAMES)], strict=True))
         read_prompt(self.app.host.engine, **prompt)  # what cannot be run cannot be linked to
         controls = zip(self.names.controls.items(), values[len(PROMPT_NAMES) :], strict=True)
-        usual = self._usual_values()
-        given = {name: sent for (name, each), sent in controls if not same_value(sent, usual[each])}
+        given = {
+            name: sent
+            for (name, each), sent in controls
+            if not same_value(sent, view.usual_value(each))
+        }
         run = self.app.runs.peek(run_key)
         link = Link(
             **self._link_prompt(prompt),
@@ -155,15 +160,6 @@ class Permalinks:
             self.panel.link: gr.update(value=write_link(link), visible=True),
             self.panel.link_note: note_html(self.kept.days if kept else None),
         }
-
-    def _usual_values(self) -> Values:
-        """The value of every control on a page that somebody has just opened."""
-        usual: Values = {each: each.value for each in self.names.controls.values()}
-        drawn = {**self.events.opening, **self.app.parts.opening_values}
-        for control in usual:
-            if control in drawn and "value" in (changed := read_update(drawn[control])):
-                usual[control] = changed["value"]
-        return usual
 
     def _link_tabs(self, sent: Any) -> tuple[str, ...]:
         """The names of the selected tabs, without those that come first anyway."""

@@ -15,9 +15,10 @@ import gradio as gr
 from gradio.components.base import Component
 
 from components.open_parts import View
-from components.permalink_controls import Names, fits, read_update, same_value
+from components.permalink_controls import Names, fits
 from components.run_events import LABS, RunEvents
 from components.stage_tab import App, StageTab, ViewEvent
+from components.updates import read_update, same_value
 from playground.errors import PlaygroundError, StageCancelled
 from playground.pipeline import Run
 from playground.records import Progress

@@ -69,6 +69,7 @@ class RunEvents:
         view.run_key = self.opening_key
         view.labs = dict.fromkeys(LABS, self.opening[self.run_key])
         settings = {control: control.value for control in self.controls}
+        view.note(self.opening, settings)
         yield {**self.opening, **self.draw_parts(view, self.tabs, self.opening_run, settings)}
 
     def wait_until_loaded(self) -> Generator[Values, None, bool]:
@@ -186,7 +187,7 @@ class RunEvents:
             if tab.stage in LABS or run.has(tab.stage):
                 continue  # drawn when it was computed; its controls redraw it themselves
             for drawn in tab.stream(run, progress, *[settings[each] for each in tab.controls]):
-                yield dict(zip(tab.outputs, drawn, strict=True))
+                yield self._noted(view, tab, drawn, settings)
             # Looked up now: the visitor may have gone to another tab in the meantime.
             if parts := self.draw_parts(view, [tab], run, settings):
                 yield parts
@@ -205,10 +206,18 @@ class RunEvents:
     ) -> Iterator[Values]:
         """One experiment on a run."""
         view.labs.pop(tab.stage, None)
+        settings = dict(zip(tab.controls, sent, strict=True))
         for drawn in tab.stream(run, progress, *sent):
-            yield dict(zip(tab.outputs, drawn, strict=True))
+            yield self._noted(view, tab, drawn, settings)
         if view.run_key is not None:
             view.labs[tab.stage] = view.run_key
+
+    @staticmethod
+    def _noted(view: View, tab: StageTab, drawn: Sequence[Any], settings: Values) -> Values:
+        """What a tab has drawn, by output; the visitor's view knows of it."""
+        values = dict(zip(tab.outputs, drawn, strict=True))
+        view.note(values, settings)
+        return values
 
     def lab_is_due(self, tab: StageTab, session: str, run_key: str | None) -> bool:
         """Whether an opened lab shows an older run; one that is under way runs it by itself."""

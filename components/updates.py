@@ -1,0 +1,27 @@
+"""What a handler's output says about its component."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradio.components.base import Component
+
+
+def read_update(value: Any) -> dict[str, Any]:
+    """What an output of a handler changes of its component, by property."""
+    if isinstance(value, Component):
+        return dict(value.constructor_args)
+    changed = value if isinstance(value, dict) else getattr(value, "__dict__", None)
+    if isinstance(changed, dict) and (
+        changed.get("__type__") == "update" or changed.get("_is_component_update")
+    ):
+        return {name: each for name, each in changed.items() if not name.startswith("_")}
+    return {"value": value}
+
+
+def same_value(value: Any, other: Any) -> bool:
+    """Whether two values of a control mean the same; a browser sends 1 for 1.0."""
+    if isinstance(value, list | tuple) and isinstance(other, list | tuple):
+        return list(value) == list(other)
+    empty = (None, "")
+    return bool(value == other) or (value in empty and other in empty)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import playground
 from components.charts.token_labels import span_name
 from components.snippet_parts import build_prompt_script
+from playground.language import speaking
 from playground.pipeline import Run
 from playground.records import MediaKind, VisualSpan
 
@@ -202,7 +203,7 @@ for step in ({shown}):
     print(tuple(step.shape), step.float().norm().item())
 print("max |Δ| to the model's token:", (merged[0] - seen["tokens"][token]).abs().max().item())
 
-# All tokens of {span_name(run.inputs, chosen)}, in the final merger and in the taps.
+# All tokens of {_picture_name(run, chosen)}, in the final merger and in the taps.
 picture = slice({first}, {first + chosen.num_patches // count})
 final = torch.cat(features.pooler_output)[picture].float()
 taps = [torch.cat(tap)[picture].float() for tap in features.deepstack_features]
@@ -213,6 +214,12 @@ print("cosine of each tap to the final token:", [each[{token}].item() for each i
 
 
 # ------------------------------------------------------------------------- lines of several
+
+
+def _picture_name(run: Run, span: VisualSpan) -> str:
+    """As on the page; scripts are in English on every page."""
+    with speaking("en"):
+        return span_name(run.inputs, span)
 
 
 def _call_tower(kind: MediaKind) -> str:
@@ -226,7 +233,7 @@ def _patch_rows(run: Run, span: VisualSpan, first: int | None = None) -> str:
     start, size = span.patch_start if first is None else first, span.merge_size
     blocks = f"{span.merged_h}, {span.merged_w}, {size}, {size}"
     return f"""\
-# Each patch's row, of {span_name(run.inputs, span)}: blocks of {size} x {size} follow one another.
+# Each patch's row, of {_picture_name(run, span)}: blocks of {size} x {size} follow one another.
 rows = torch.arange({start}, {start + span.num_patches}).view({blocks})
 rows = rows.transpose(1, 2).reshape({span.grid_h}, {span.grid_w})"""
 

@@ -19,6 +19,7 @@ from components.chart_style import (
     pointer_meta,
 )
 from components.charts.small_arrays import compact_integers
+from playground.language import say
 
 LOG_FROM_RATIO = 20.0  # a wider range of norms is drawn on a log axis
 
@@ -37,14 +38,24 @@ def plot_feature_norms(
     """
     rows, columns = norms.shape
     low, high = float(norms.min()), float(norms.max())
-    what, many = ("token", "tokens") if merged else ("patch", "patches")
-    layout = base_layout(
-        f"Norm of each {what} {words}: bright ones carry long vectors",
-        height=HEIGHT_MEDIUM,
-        alt=f"Heat map of {rows} by {columns} {many}; norms from {low:.3g} to {high:.3g}.",
-        x_title=f"{what} column",
-        y_title=f"{what} row",
-    )
+    sizes = {"rows": rows, "columns": columns, "low": low, "high": high}
+    if merged:
+        title = say("Norm of each token {words}: bright ones carry long vectors", words=words)
+        alt = say(
+            "Heat map of {rows} by {columns} tokens; norms from {low:.3g} to {high:.3g}.", **sizes
+        )
+        axes = {"x_title": say("token column"), "y_title": say("token row")}
+        hover = say("token row %{y}, column %{x}<br>norm %{z:.4g}<br>is token %{customdata}")
+    else:
+        title = say("Norm of each patch {words}: bright ones carry long vectors", words=words)
+        alt = say(
+            "Heat map of {rows} by {columns} patches; norms from {low:.3g} to {high:.3g}.", **sizes
+        )
+        axes = {"x_title": say("patch column"), "y_title": say("patch row")}
+        hover = say(
+            "patch row %{y}, column %{x}<br>norm %{z:.4g}<br>becomes part of token %{customdata}"
+        )
+    layout = base_layout(title, height=HEIGHT_MEDIUM, alt=alt, **axes)
     # Square cells that fill the frame: the axis gives way, not the aspect.
     layout["xaxis"] |= {"constrain": "domain", "showgrid": False, "zeroline": False}
     layout["yaxis"] |= {
@@ -58,12 +69,11 @@ def plot_feature_norms(
         z=norms.astype(np.float32),
         customdata=compact_integers(tokens),
         colorscale=SEQUENTIAL,
-        colorbar={"title": {"text": "norm"}},
-        hovertemplate=f"{what} row %{{y}}, column %{{x}}<br>norm %{{z:.4g}}<br>"
-        f"{'is' if merged else 'becomes part of'} token %{{customdata}}<extra></extra>",
+        colorbar={"title": {"text": say("norm")}},
+        hovertemplate=hover + "<extra></extra>",
     )
     layout["meta"]["pointer"] = pointer_meta("merged" if merged else "patch", span=span)
-    layout["meta"]["columns"] = {"customdata": "token", "z": "norm"}
+    layout["meta"]["columns"] = {"customdata": say("token"), "z": say("norm")}
     return go.Figure(heat_map, layout)
 
 
@@ -77,24 +87,30 @@ def plot_norm_summary(summary: np.ndarray, taps: Sequence[int]) -> go.Figure:
     depth = len(summary) - 1
     blocks = np.arange(depth + 1, dtype=np.int32)
     layout = base_layout(
-        "Norms through the tower: how far the patches drift apart",
+        say("Norms through the tower: how far the patches drift apart"),
         height=HEIGHT_MEDIUM,
-        alt=f"Lines of the smallest, median and largest patch norm over {depth} blocks; the median "
-        f"goes from {summary[0, 1]:.3g} to {summary[-1, 1]:.3g}.",
-        x_title="blocks passed",
-        y_title="Euclidean norm",
+        alt=say(
+            "Lines of the smallest, median and largest patch norm over {depth} blocks; the median "
+            "goes from {first:.3g} to {last:.3g}.",
+            depth=depth,
+            first=summary[0, 1],
+            last=summary[-1, 1],
+        ),
+        x_title=say("blocks passed"),
+        y_title=say("Euclidean norm"),
     )
     layout["xaxis"] |= {"range": [-0.3, depth + 0.3], "dtick": max(1, depth // 8)}
     if float(summary.max()) > LOG_FROM_RATIO * max(float(summary.min()), 1e-12):
-        layout["yaxis"] |= {"type": "log", "dtick": "D2", "title": {"text": "norm (log scale)"}}
+        title = {"text": say("norm (log scale)")}
+        layout["yaxis"] |= {"type": "log", "dtick": "D2", "title": title}
     else:
         layout["yaxis"] |= {"rangemode": "tozero"}
     layout["shapes"] = [_tap_line(tap + 1) for tap in taps]
     layout["annotations"] = [_tap_label(tap + 1, number) for number, tap in enumerate(taps, 1)]
     lines = (
-        ("largest", 2, "dash", ORANGE),
-        ("median", 1, "solid", BLUE),
-        ("smallest", 0, "dot", GREY),
+        (say("largest"), 2, "dash", ORANGE),
+        (say("median"), 1, "solid", BLUE),
+        (say("smallest"), 0, "dot", GREY),
     )
     traces = [
         go.Scatter(
@@ -104,7 +120,8 @@ def plot_norm_summary(summary: np.ndarray, taps: Sequence[int]) -> go.Figure:
             mode="lines+markers",
             line={"dash": dash, "width": 2, "color": color},
             marker={"size": 5},
-            hovertemplate=f"{name} norm after %{{x}} blocks: %{{y:.4g}}<extra></extra>",
+            hovertemplate=say("{name} norm after %{{x}} blocks: %{{y:.4g}}", name=name)
+            + "<extra></extra>",
         )
         for name, column, dash, color in lines
     ]
@@ -114,8 +131,10 @@ def plot_norm_summary(summary: np.ndarray, taps: Sequence[int]) -> go.Figure:
 def state_words(state: int, depth: int) -> str:
     """Where a state of the tower stands, in words."""
     if state == 0:
-        return "before the blocks (patch embedding + position)"
-    return f"after {state} of {depth} blocks" + (" (output)" if state == depth else "")
+        return say("before the blocks (patch embedding + position)")
+    if state == depth:
+        return say("after {state} of {depth} blocks (output)", state=state, depth=depth)
+    return say("after {state} of {depth} blocks", state=state, depth=depth)
 
 
 def _tap_line(x: int) -> dict[str, Any]:
@@ -138,7 +157,7 @@ def _tap_label(x: int, number: int) -> dict[str, Any]:
         "yref": "paper",
         "yanchor": "bottom",
         "xanchor": "left",
-        "text": f"tap {number}",
+        "text": say("tap {number}", number=number),
         "showarrow": False,
         "font": {"size": FONT_SIZE_PX - 2},
     }

@@ -16,6 +16,7 @@ from components.chart_style import (
     pointer_meta,
 )
 from components.charts.vision_position import frame_patches
+from playground.language import say
 
 CLIP_QUANTILE = 0.99  # of |number| in a step: a few large ones would leave the rest pale
 MAX_NUMBERS = 256  # of each line; more than these are narrower than a pixel
@@ -33,15 +34,21 @@ def plot_merger_vectors(steps: Sequence[tuple[str, np.ndarray]], token: int) -> 
     """
     width = steps[0][1].shape[1]
     shown = min(width, MAX_NUMBERS)
-    words = f"of {width:,}" if shown == width else f": the first {shown:,} of {width:,}"
+    x_title = say("number in its line of {width:,}", width=width)
+    if shown < width:
+        x_title = say(
+            "number in its line: the first {shown:,} of {width:,}", shown=shown, width=width
+        )
+    ranges = [
+        say("{name}, numbers up to {most:.3g}", name=name, most=np.nanmax(np.abs(values)))
+        for name, values in steps
+    ]
     layout = base_layout(
-        f"Token {token} in the making: the numbers after each step",
+        say("Token {token} in the making: the numbers after each step", token=token),
         height=HEIGHT_MEDIUM,
-        alt="Lines of colour for each step: "
-        + "; ".join(f"{name}, numbers up to {np.nanmax(np.abs(v)):.3g}" for name, v in steps)
-        + ".",
-        x_title=f"number in its line {words}".replace(" :", ":"),
-        y_title="step",
+        alt=say("Lines of colour for each step: {ranges}.", ranges="; ".join(ranges)),
+        x_title=x_title,
+        y_title=say("step"),
     )
     traces, middles, top = [], [], 0
     for name, values in steps:
@@ -58,7 +65,8 @@ def plot_merger_vectors(steps: Sequence[tuple[str, np.ndarray]], token: int) -> 
                 colorscale=DIVERGING,
                 showscale=False,
                 hoverongaps=False,
-                hovertemplate=f"{name}<br>number %{{x}} of this line: %{{z:.4g}}<extra></extra>",
+                hovertemplate=say("{name}<br>number %{{x}} of this line: %{{z:.4g}}", name=name)
+                + "<extra></extra>",
             )
         )
         middles.append((top + (len(values) - 1) / 2, name))
@@ -71,7 +79,7 @@ def plot_merger_vectors(steps: Sequence[tuple[str, np.ndarray]], token: int) -> 
         "tickvals": [place for place, _ in middles],
         "ticktext": [name for _, name in middles],
     }
-    layout["meta"]["columns"] = {"x": "number", "y": "line", "z": "value"}
+    layout["meta"]["columns"] = {"x": say("number"), "y": say("line"), "z": say("value")}
     return go.Figure(traces, layout)
 
 
@@ -98,30 +106,38 @@ def plot_tap_similarity(
     layout = base_layout(
         title,
         height=HEIGHT_SMALL + 40,
-        alt=f"Cosine similarity of this tap's {rows} by {columns} tokens to the final ones, from "
-        f"{float(cosine.min()):.3f} to {float(cosine.max()):.3f}, on average "
-        f"{float(cosine.mean()):.3f}.",
-        x_title="token column",
-        y_title="token row",
+        alt=say(
+            "Cosine similarity of this tap's {rows} by {columns} tokens to the final ones, from "
+            "{low:.3f} to {high:.3f}, on average {mean:.3f}.",
+            rows=rows,
+            columns=columns,
+            low=cosine.min(),
+            high=cosine.max(),
+            mean=cosine.mean(),
+        ),
+        x_title=say("token column"),
+        y_title=say("token row"),
     )
     frame_patches(layout)
     layout["meta"]["pointer"] = pointer_meta("merged", span=span)
-    layout["meta"]["columns"] = {"z": "cosine similarity", "customdata": "norm"}
+    layout["meta"]["columns"] = {"z": say("cosine similarity"), "customdata": say("norm")}
     heat_map = go.Heatmap(
         z=cosine.astype(np.float32),
         customdata=norms.astype(np.float32),
         zmin=-reach,
         zmax=reach,
         colorscale=DIVERGING,
-        name="tokens",
-        colorbar={"title": {"text": "cosine"}},
-        hovertemplate="token row %{y}, column %{x}<br>cosine similarity %{z:.3f}<br>"
-        "norm %{customdata:.4g}<extra></extra>",
+        name=say("tokens"),
+        colorbar={"title": {"text": say("cosine")}},
+        hovertemplate=say(
+            "token row %{y}, column %{x}<br>cosine similarity %{z:.3f}<br>norm %{customdata:.4g}"
+        )
+        + "<extra></extra>",
     )
     here = go.Scatter(
         x=np.array([token[1]], np.int32),
         y=np.array([token[0]], np.int32),
-        name="this token",
+        name=say("this token"),
         mode="markers",
         marker={"symbol": "x", "size": 9, "color": BLUE, "line": {"color": "#fff", "width": 1}},
         hoverinfo="skip",

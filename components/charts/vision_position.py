@@ -17,6 +17,7 @@ from components.chart_style import (
     pointer_meta,
 )
 from components.pictures import image_uri
+from playground.language import say
 
 MAX_DOTS = 1_000  # places of patches on the grid; more would hide it
 CLOSE_UP = 1.0  # entries around the neighbours that the close-up shows
@@ -41,30 +42,43 @@ def plot_position_grid(
     row, column = (float(value) for value in places[patch])
     grid_h, grid_w = places.shape[:2]
     layout = base_layout(
-        f"The learned grid, {side} × {side} entries, and where the patches fall",
+        say("The learned grid, {side} × {side} entries, and where the patches fall", side=side),
         height=HEIGHT_MEDIUM,
-        alt=f"The {side} by {side} learned positions as colours. The picture's {grid_h} by "
-        f"{grid_w} patches are spread over it; patch row {patch[0]}, column {patch[1]} falls at "
-        f"grid row {row:.2f}, column {column:.2f}.",
-        x_title="grid column (entry)",
-        y_title="grid row (entry)",
+        alt=say(
+            "The {side} by {side} learned positions as colours. The picture's {down} by {across} "
+            "patches are spread over it; patch row {patch[0]}, column {patch[1]} falls at grid row "
+            "{row:.2f}, column {column:.2f}.",
+            side=side,
+            down=grid_h,
+            across=grid_w,
+            patch=patch,
+            row=row,
+            column=column,
+        ),
+        x_title=say("grid column (entry)"),
+        y_title=say("grid row (entry)"),
     )
     _frame_grid(layout, (-0.5, side - 0.5), (-0.5, side - 0.5))
-    shown, words = _thin_places(places)
-    layout["meta"]["columns"] = {"x": "grid column", "y": "grid row", "customdata": "entry"}
+    shown, name = _thin_places(places)
+    layout["meta"]["columns"] = {
+        "x": say("grid column"),
+        "y": say("grid row"),
+        "customdata": say("entry"),
+    }
     traces = [
         _grid_image(colors),
         go.Scatter(
             x=shown[:, 1],
             y=shown[:, 0],
-            name=f"patches of the picture{words}",
+            name=name,
             mode="markers",
             marker={
                 "size": 4,
                 "color": LIGHT,
                 "line": {"color": DARK, "width": 1},
             },
-            hovertemplate="a patch falls at grid row %{y:.2f}, column %{x:.2f}<extra></extra>",
+            hovertemplate=say("a patch falls at grid row %{y:.2f}, column %{x:.2f}")
+            + "<extra></extra>",
         ),
         _neighbour_marks(np.unique(indices), side),
         _place_mark(row, column, patch),
@@ -93,13 +107,24 @@ def plot_neighbours(
     entries = {int(index): float(weights[indices == index].sum()) for index in indices}
     heaviest = max(entries, key=lambda index: entries[index])
     layout = base_layout(
-        f"Close-up: patch row {patch[0]}, column {patch[1]} is a mixture of its neighbours",
+        say(
+            "Close-up: patch row {patch[0]}, column {patch[1]} is a mixture of its neighbours",
+            patch=patch,
+        ),
         height=HEIGHT_MEDIUM,
-        alt=f"Grid row {row:.2f}, column {column:.2f} lies between "
-        + ", ".join(f"entry {index} (weight {share:.3f})" for index, share in entries.items())
-        + f"; entry {heaviest} counts most.",
-        x_title="grid column (entry)",
-        y_title="grid row (entry)",
+        alt=say(
+            "Grid row {row:.2f}, column {column:.2f} lies between {entries}; entry {heaviest} "
+            "counts most.",
+            row=row,
+            column=column,
+            entries=", ".join(
+                say("entry {entry} (weight {weight:.3f})", entry=index, weight=share)
+                for index, share in entries.items()
+            ),
+            heaviest=heaviest,
+        ),
+        x_title=say("grid column (entry)"),
+        y_title=say("grid row (entry)"),
     )
     top, left = math.floor(row), math.floor(column)
     _frame_grid(
@@ -107,7 +132,7 @@ def plot_neighbours(
     )
     layout["xaxis"] |= {"dtick": 1}
     layout["yaxis"] |= {"dtick": 1}
-    layout["meta"]["columns"] = {"customdata": ["entry", "weight"]}
+    layout["meta"]["columns"] = {"customdata": [say("entry"), say("weight")]}
     # The figure's place moves with the patch, and so must the reader's view of it.
     layout["meta"]["uirevision"] = f"{top},{left}"
     layout["annotations"] = _weight_labels(entries, side, top, left)
@@ -124,7 +149,7 @@ def _weight_labels(
         {
             "x": index % side,
             "y": index // side,
-            "text": f"<b>× {share:.3f}</b><br>entry {index}",
+            "text": f"<b>× {share:.3f}</b><br>{say('entry {entry}', entry=index)}",
             "showarrow": False,
             "xshift": -LABEL_SHIFT if index % side == left else LABEL_SHIFT,
             "yshift": LABEL_SHIFT if index // side == top else -LABEL_SHIFT,
@@ -149,7 +174,7 @@ def _weight_lines(
             opacity=0.85,
             hoverinfo="skip",
             showlegend=False,
-            name=f"entry {index}",
+            name=say("entry {entry}", entry=index),
             customdata=[[index, share]] * 2,
         )
         for index, share in entries.items()
@@ -169,23 +194,32 @@ def plot_position_similarity(
     """
     rows, columns = similarity.shape
     layout = base_layout(
-        f"Positions like that of row {patch[0]}, column {patch[1]} are bright",
+        say(
+            "Positions like that of row {patch[0]}, column {patch[1]} are bright",
+            patch=patch,
+        ),
         height=HEIGHT_MEDIUM,
-        alt=f"Cosine similarity of one position embedding to those of {rows} by {columns} patches, "
-        f"from {float(similarity.min()):.2f} to 1.",
-        x_title="patch column",
-        y_title="patch row",
+        alt=say(
+            "Cosine similarity of one position embedding to those of {rows} by {columns} patches, "
+            "from {low:.2f} to 1.",
+            rows=rows,
+            columns=columns,
+            low=similarity.min(),
+        ),
+        x_title=say("patch column"),
+        y_title=say("patch row"),
     )
     frame_patches(layout)
     layout["meta"]["pointer"] = pointer_meta("patch", span=span)
-    layout["meta"]["columns"] = {"z": "cosine similarity"}
+    layout["meta"]["columns"] = {"z": say("cosine similarity")}
     heat_map = go.Heatmap(
         z=similarity.astype(np.float32),
         zmin=min(0.0, float(similarity.min())),
         zmax=1.0,
         colorscale=SEQUENTIAL,
-        colorbar={"title": {"text": "cosine similarity"}},
-        hovertemplate="patch row %{y}, column %{x}<br>cosine similarity %{z:.3f}<extra></extra>",
+        colorbar={"title": {"text": say("cosine similarity")}},
+        hovertemplate=say("patch row %{y}, column %{x}<br>cosine similarity %{z:.3f}")
+        + "<extra></extra>",
     )
     return go.Figure(heat_map, layout)
 
@@ -212,21 +246,24 @@ def _frame_grid(
 
 
 def _thin_places(places: np.ndarray) -> tuple[np.ndarray, str]:
-    """Every n-th row and column so that the dots stay few; and how many that are, in words."""
+    """Every n-th row and column so that the dots stay few; and what they are, in words."""
     step = math.ceil(math.sqrt(places.shape[0] * places.shape[1] / MAX_DOTS))
     kept = np.ascontiguousarray(places[::step, ::step].reshape(-1, 2), np.float32)
-    return kept, "" if step == 1 else f" (1 in {step} rows and columns)"
+    if step == 1:
+        return kept, say("patches of the picture")
+    return kept, say("patches of the picture (1 in {step} rows and columns)", step=step)
 
 
 def _grid_image(colors: np.ndarray) -> go.Image:
-    return go.Image(source=image_uri(colors, exact=True), name="learned grid", hoverinfo="skip")
+    name = say("learned grid")
+    return go.Image(source=image_uri(colors, exact=True), name=name, hoverinfo="skip")
 
 
 def _neighbour_marks(indices: np.ndarray, side: int) -> go.Scatter:
     return go.Scatter(
         x=(indices % side).astype(np.float32),
         y=(indices // side).astype(np.float32),
-        name="its neighbours",
+        name=say("its neighbours"),
         mode="markers",
         marker={
             "symbol": "square",
@@ -235,7 +272,7 @@ def _neighbour_marks(indices: np.ndarray, side: int) -> go.Scatter:
             "line": {"color": DARK, "width": 1.5},
         },
         customdata=indices.astype(np.int32),
-        hovertemplate="entry %{customdata}: grid row %{y}, column %{x}<extra></extra>",
+        hovertemplate=say("entry %{customdata}: grid row %{y}, column %{x}") + "<extra></extra>",
     )
 
 
@@ -243,7 +280,7 @@ def _place_mark(row: float, column: float, patch: tuple[int, int]) -> go.Scatter
     return go.Scatter(
         x=np.array([column], np.float32),
         y=np.array([row], np.float32),
-        name=f"patch row {patch[0]}, column {patch[1]}",
+        name=say("patch row {patch[0]}, column {patch[1]}", patch=patch),
         mode="markers",
         marker={
             "symbol": "x",
@@ -251,7 +288,7 @@ def _place_mark(row: float, column: float, patch: tuple[int, int]) -> go.Scatter
             "color": ORANGE,
             "line": {"color": DARK, "width": 1},
         },
-        hovertemplate="grid row %{y:.3f}, column %{x:.3f}<extra></extra>",
+        hovertemplate=say("grid row %{y:.3f}, column %{x:.3f}") + "<extra></extra>",
     )
 
 

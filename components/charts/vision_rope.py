@@ -18,6 +18,7 @@ from components.chart_style import (
     pointer_meta,
 )
 from components.charts.vision_position import frame_patches
+from playground.language import say
 
 MAX_DISTANCE = 32  # patches that the map reaches to each side; a photo has up to 80 and more
 MARKED_POINTS = 80  # longer lines are drawn without a marker at each distance
@@ -36,14 +37,34 @@ def plot_rope_angles(
     """
     pairs, places = angles.shape
     last = first_pair + pairs - 1
+    fastest, slowest = (angles[0, 1], angles[-1, 1]) if places > 1 else (0.0, 0.0)
+    facts = {"pairs": pairs, "places": places, "fastest": fastest, "slowest": slowest}
+    if axis == "row":
+        title = say(
+            "Pairs {first}–{last} turn with the row: fast above, slow below",
+            first=first_pair,
+            last=last,
+        )
+        alt = say(
+            "Cosine of the angle of {pairs} pairs of numbers at {places} patch rows. The first "
+            "pair turns by {fastest:.3g} radians a patch, the last one by {slowest:.3g}.",
+            **facts,
+        )
+        x_title, where = say("patch row"), say("pair %{y}, patch row %{x}")
+    else:
+        title = say(
+            "Pairs {first}–{last} turn with the column: fast above, slow below",
+            first=first_pair,
+            last=last,
+        )
+        alt = say(
+            "Cosine of the angle of {pairs} pairs of numbers at {places} patch columns. The first "
+            "pair turns by {fastest:.3g} radians a patch, the last one by {slowest:.3g}.",
+            **facts,
+        )
+        x_title, where = say("patch column"), say("pair %{y}, patch column %{x}")
     layout = base_layout(
-        f"Pairs {first_pair}–{last} turn with the {axis}: fast above, slow below",
-        height=HEIGHT_MEDIUM,
-        alt=f"Cosine of the angle of {pairs} pairs of numbers at {places} patch {axis}s. The first "
-        f"pair turns by {float(angles[0, 1]) if places > 1 else 0:.3g} radians a patch, the last "
-        f"one by {float(angles[-1, 1]) if places > 1 else 0:.3g}.",
-        x_title=f"patch {axis}",
-        y_title="pair of numbers",
+        title, height=HEIGHT_MEDIUM, alt=alt, x_title=x_title, y_title=say("pair of numbers")
     )
     layout["xaxis"] |= {"showgrid": False, "zeroline": False}
     layout["yaxis"] |= {
@@ -52,7 +73,10 @@ def plot_rope_angles(
         "zeroline": False,
         "dtick": max(1, pairs // 8),
     }
-    layout["meta"]["columns"] = {"z": "cosine", "customdata": ["radians", "turns"]}
+    layout["meta"]["columns"] = {
+        "z": say("cosine"),
+        "customdata": [say("radians"), say("turns")],
+    }
     # The marked place as two lines, so that the cells between them keep their colours.
     layout["shapes"] = [
         {
@@ -72,10 +96,14 @@ def plot_rope_angles(
         zmin=-1.0,
         zmax=1.0,
         colorscale=DIVERGING,
-        colorbar={"title": {"text": "cosine of the angle"}},
+        colorbar={"title": {"text": say("cosine of the angle")}},
         customdata=np.stack([angles, angles / (2 * math.pi)], -1).astype(np.float32),
-        hovertemplate=f"pair %{{y}}, patch {axis} %{{x}}<br>turned by %{{customdata[0]:.3f}} "
-        "radians = %{customdata[1]:.3f} turns<br>cosine %{z:.3f}<extra></extra>",
+        hovertemplate=where
+        + "<br>"
+        + say(
+            "turned by %{customdata[0]:.3f} radians = %{customdata[1]:.3f} turns<br>cosine %{z:.3f}"
+        )
+        + "<extra></extra>",
     )
     return go.Figure(heat_map, layout)
 
@@ -91,26 +119,34 @@ def plot_distance_kernel(kernel: np.ndarray, whose: str) -> go.Figure:
     full = tuple(size // 2 for size in kernel.shape)
     down, across = (min(reach, MAX_DISTANCE) for reach in full)
     kernel = kernel[full[0] - down : full[0] + down + 1, full[1] - across : full[1] + across + 1]
-    cut = (down, across) != full
+    title = say("Score at every distance: {whose}", whose=whose)
+    if (down, across) != full:
+        title = say("Score up to {reach} patches away: {whose}", reach=MAX_DISTANCE, whose=whose)
     layout = base_layout(
-        f"Score {f'up to {MAX_DISTANCE} patches away' if cut else 'at every distance'}: {whose}",
+        title,
         height=HEIGHT_MEDIUM,
-        alt=f"Scores by distance, {down} rows up and down and {across} columns to both sides: "
-        f"{float(kernel[down, across]):.3g} at distance 0, from {float(kernel.min()):.3g} to "
-        f"{float(kernel.max()):.3g}.",
-        x_title="columns to the right",
-        y_title="rows below",
+        alt=say(
+            "Scores by distance, {down} rows up and down and {across} columns to both sides: "
+            "{centre:.3g} at distance 0, from {low:.3g} to {high:.3g}.",
+            down=down,
+            across=across,
+            centre=kernel[down, across],
+            low=kernel.min(),
+            high=kernel.max(),
+        ),
+        x_title=say("columns to the right"),
+        y_title=say("rows below"),
     )
     frame_patches(layout)
-    layout["meta"]["columns"] = {"z": "score"}
+    layout["meta"]["columns"] = {"z": say("score")}
     heat_map = go.Heatmap(
         z=kernel.astype(np.float32),
         x=np.arange(-across, across + 1, dtype=np.int32),
         y=np.arange(-down, down + 1, dtype=np.int32),
         **_kernel_colors(kernel),
-        colorbar={"title": {"text": "score"}},
-        hovertemplate="key %{y} rows below and %{x} columns to the right<br>score %{z:.4g}"
-        "<extra></extra>",
+        colorbar={"title": {"text": say("score")}},
+        hovertemplate=say("key %{y} rows below and %{x} columns to the right<br>score %{z:.4g}")
+        + "<extra></extra>",
     )
     return go.Figure(heat_map, layout)
 
@@ -123,18 +159,22 @@ def plot_kernel_lines(kernel: np.ndarray) -> go.Figure:
     """
     down, across = (size // 2 for size in kernel.shape)
     layout = base_layout(
-        "The score along one column and along one row",
+        say("The score along one column and along one row"),
         height=HEIGHT_MEDIUM,
-        alt=f"Two lines through distance 0, where the score is {float(kernel[down, across]):.3g}: "
-        f"one row down it is {_at(kernel[:, across], down + 1)}, one column to the right "
-        f"{_at(kernel[down], across + 1)}.",
-        x_title="patches from the query",
-        y_title="score",
+        alt=say(
+            "Two lines through distance 0, where the score is {centre:.3g}: one row down it is "
+            "{below}, one column to the right {right}.",
+            centre=kernel[down, across],
+            below=_at(kernel[:, across], down + 1),
+            right=_at(kernel[down], across + 1),
+        ),
+        x_title=say("patches from the query"),
+        y_title=say("score"),
     )
-    layout["meta"]["columns"] = {"x": "distance", "y": "score"}
+    layout["meta"]["columns"] = {"x": say("distance"), "y": say("score")}
     lines = (
-        ("up (−) and down (+)", kernel[:, across], down, "solid", "circle", BLUE),
-        ("left (−) and right (+)", kernel[down], across, "dash", "diamond", ORANGE),
+        (say("up (−) and down (+)"), kernel[:, across], down, "solid", "circle", BLUE),
+        (say("left (−) and right (+)"), kernel[down], across, "dash", "diamond", ORANGE),
     )
     traces = [
         go.Scatter(
@@ -144,7 +184,8 @@ def plot_kernel_lines(kernel: np.ndarray) -> go.Figure:
             mode="lines+markers" if len(values) <= MARKED_POINTS else "lines",
             line={"dash": dash, "width": 2, "color": color},
             marker={"symbol": symbol, "size": 5},
-            hovertemplate=f"{name}: %{{x}} patches<br>score %{{y:.4g}}<extra></extra>",
+            hovertemplate=say("{name}: %{{x}} patches<br>score %{{y:.4g}}", name=name)
+            + "<extra></extra>",
         )
         for name, values, reach, dash, symbol, color in lines
     ]
@@ -168,27 +209,35 @@ def plot_patch_scores(
     layout = base_layout(
         title,
         height=HEIGHT_MEDIUM,
-        alt=f"Scores of one query to {rows} by {columns} keys, from {float(scores.min()):.3g} to "
-        f"{float(scores.max()):.3g}; the largest is at row {best[0]}, column {best[1]}.",
-        x_title="patch column",
-        y_title="patch row",
+        alt=say(
+            "Scores of one query to {rows} by {columns} keys, from {low:.3g} to {high:.3g}; the "
+            "largest is at row {best[0]}, column {best[1]}.",
+            rows=rows,
+            columns=columns,
+            low=scores.min(),
+            high=scores.max(),
+            best=best,
+        ),
+        x_title=say("patch column"),
+        y_title=say("patch row"),
     )
     frame_patches(layout)
     layout["meta"]["pointer"] = pointer_meta("patch", span=span)
-    layout["meta"]["columns"] = {"z": "score"}
+    layout["meta"]["columns"] = {"z": say("score")}
     heat_map = go.Heatmap(
         z=scores.astype(np.float32),
         zmin=-reach,
         zmax=reach,
         colorscale=DIVERGING,
-        name="scores",
-        colorbar={"title": {"text": "score (before the softmax)"}},
-        hovertemplate="key at patch row %{y}, column %{x}<br>score %{z:.4g}<extra></extra>",
+        name=say("scores"),
+        colorbar={"title": {"text": say("score (before the softmax)")}},
+        hovertemplate=say("key at patch row %{y}, column %{x}<br>score %{z:.4g}")
+        + "<extra></extra>",
     )
     query = go.Scatter(
         x=np.array([patch[1]], np.int32),
         y=np.array([patch[0]], np.int32),
-        name="the query",
+        name=say("the query"),
         mode="markers",
         marker={"symbol": "x", "size": 9, "color": BLUE, "line": {"color": "#fff", "width": 1}},
         hoverinfo="skip",
@@ -206,4 +255,4 @@ def _kernel_colors(kernel: np.ndarray) -> dict[str, Any]:
 
 
 def _at(values: np.ndarray, index: int) -> str:
-    return f"{float(values[index]):.3g}" if index < len(values) else "not there"
+    return f"{float(values[index]):.3g}" if index < len(values) else say("not there")

@@ -23,6 +23,7 @@ from components.tabs.vision.attention_pictures import (
 )
 from components.tabs.vision.focus import PatchFocus, choose_patch, point_here
 from components.tabs.vision.heads import draw_summary, measure_heads
+from playground.language import say
 from playground.pipeline import Run
 from playground.pointer import Place
 
@@ -41,12 +42,12 @@ def build_attention_section(app: App, span: gr.Dropdown) -> Section:
     with gr.Row():
         picture = build_html_view(wide=True)
         heads = build_html_view(wide=True)
-    gr.Markdown("### Which heads look nearby, which look everywhere?")
+    gr.Markdown("### " + say("Which heads look nearby, which look everywhere?"))
     words = build_html_view()
-    measure = gr.Button("Measure all heads", size="sm", visible=False)
+    measure = gr.Button(say("Measure all heads"), size="sm", visible=False)
     with gr.Row():
-        entropy = PlotlyView(label="Entropy by head", min_width=320)
-        distance = PlotlyView(label="Mean distance by head", min_width=320)
+        entropy = PlotlyView(label=say("Entropy by head"), min_width=320)
+        distance = PlotlyView(label=say("Mean distance by head"), min_width=320)
     code = build_code_panel()
 
     controls = (span, block, head, direction, app.pointed)
@@ -73,15 +74,17 @@ def _build_controls() -> tuple[gr.Slider, gr.Dropdown, gr.Radio]:
             FIRST_BLOCK,
             FIRST_BLOCK,
             step=1,
-            label="Attention of block",
+            label=say("Attention of block"),
             min_width=240,
-            info="Counted from 0; it reads what the blocks before it have made.",
+            info=say("Counted from 0; it reads what the blocks before it have made."),
         )
-        head = gr.Dropdown([("mean of all heads", MEAN)], value=MEAN, label="Head", min_width=160)
+        head = gr.Dropdown(
+            [(say("mean of all heads"), MEAN)], value=MEAN, label=say("Head"), min_width=160
+        )
         direction = gr.Radio(
-            [("where the patch looks", LOOKS), ("what all patches look at", RECEIVED)],
+            [(say("where the patch looks"), LOOKS), (say("what all patches look at"), RECEIVED)],
             value=LOOKS,
-            label="Show",
+            label=say("Show"),
             min_width=240,
         )
     return block, head, direction
@@ -124,8 +127,8 @@ def draw_attention(
         return "", gr.skip(), gr.skip(), "", "", "", "", gr.skip(), None, None
     facts = run.engine.facts
     block, head = _within(run, block, head)
-    names = [("mean of all heads", MEAN)]
-    names += [(f"head {number}", number) for number in range(facts.vision_num_heads)]
+    names = [(say("mean of all heads"), MEAN)]
+    names += [(say("head {head}", head=number), number) for number in range(facts.vision_num_heads)]
     return (
         intro_html(run, focus),
         gr.update(maximum=facts.vision_depth - 1, value=block),

@@ -18,6 +18,7 @@ from components.pictures import (
 )
 from components.tabs.choices import capital, fact_html
 from components.tabs.vision.focus import PatchFocus
+from playground.language import say
 from playground.pipeline import Run
 
 MEAN = -1  # the head chooser's value for the mean of all heads
@@ -42,69 +43,105 @@ def attention_html(
     shown = weights.mean(0) if head == MEAN else weights[head]
     high = float(shown.max())
     row, column = (int(place) for place in np.unravel_index(shown.argmax(), shown.shape))
-    who = "the mean of all heads" if head == MEAN else f"head {head}"
-    what = received_words(focus) if direction == RECEIVED else f"where {focus.words} looks"
+    who = say("the mean of all heads") if head == MEAN else say("head {head}", head=head)
+    what = say("where {patch} looks", patch=focus.words)
+    if direction == RECEIVED:
+        what = received_words(focus)
     sentences = [
-        f"Block {block}, {who}: {what}. The brightest patch, row {row}, column {column}, gets "
-        f"{high:.1%}; spread evenly, each would get {1 / shown.size:.2%}."
+        say("Block {block}, {who}: {what}.", block=block, who=who, what=what),
+        say(
+            "The brightest patch, row {row}, column {column}, gets {most:.1%}; spread evenly, each "
+            "would get {even:.2%}.",
+            row=row,
+            column=column,
+            most=high,
+            even=1 / shown.size,
+        ),
     ]
     if direction != RECEIVED:
-        entropy = float(-(shown * np.log(np.maximum(shown, 1e-30))).sum())
-        sentences.append(
-            f"Entropy {entropy:.2f} nats: as widely spread as over {np.exp(entropy):.0f} of the "
-            f"{shown.size:,} patches.{focus.hint}"
-        )
+        sentences += [entropy_words(shown), focus.hint]
     return picture_html(
         _ground(run, focus),
-        alt=f"{capital(focus.name)}, {what}, block {block}, {who}",
-        caption=" ".join(sentences),
+        alt=say(
+            "{name}, {what}, block {block}, {who}",
+            name=capital(focus.name),
+            what=what,
+            block=block,
+            who=who,
+        ),
+        caption=" ".join(filter(None, sentences)),
         span=focus.number,
         overlay=overlay_values(shown, GLOW, high),
         # The page marks what is pointed at.
         marked=None if direction == RECEIVED or focus.pointed else focus.patch,
-        legend=scale_html(GLOW, "0", f"{high:.1%}", "attention"),
+        legend=scale_html(GLOW, "0", f"{high:.1%}", say("attention")),
+    )
+
+
+def entropy_words(shown: np.ndarray) -> str:
+    """How widely a head's attention is spread over the patches."""
+    entropy = float(-(shown * np.log(np.maximum(shown, 1e-30))).sum())
+    return say(
+        "Entropy {entropy:.2f} nats: as widely spread as over {count:.0f} of the {total:,} "
+        "patches.",
+        entropy=entropy,
+        count=np.exp(entropy),
+        total=shown.size,
     )
 
 
 def received_words(focus: PatchFocus) -> str:
     """What is shown of all patches, and over which of them it is the mean."""
     patches, most = focus.span.num_patches, playground.vision_attention.MAX_LOOKERS
-    sample = f", by {most} of the {patches:,} patches, evenly spread" if patches > most else ""
-    return f"how much each patch is looked at{sample}"
+    if patches <= most:
+        return say("how much each patch is looked at")
+    return say(
+        "how much each patch is looked at, by {most} of the {patches:,} patches, evenly spread",
+        most=most,
+        patches=patches,
+    )
 
 
 def heads_html(focus: PatchFocus, weights: np.ndarray, block: int, head: int) -> str:
     """The mean and every head in small, each on its own scale."""
-    named = [("mean", weights.mean(0))]
-    named += [(f"head {number}", each) for number, each in enumerate(weights)]
+    named = [(say("mean"), weights.mean(0))]
+    named += [(say("head {head}", head=number), each) for number, each in enumerate(weights)]
     figures = [
         picture_html(
             color_values(_small(focus, each), SEQUENTIAL, 0.0, float(_small(focus, each).max())),
-            alt=f"Attention of block {block}, {name}",
-            caption=f"{name}, {each.max():.1%}",
+            alt=say("Attention of block {block}, {name}", block=block, name=name),
+            caption=say("{name}, {most:.1%}", name=name, most=each.max()),
             pixelated=True,
             shown_width=SMALL_WIDTH,
             span=focus.number,
         )
         for name, each in named
     ]
-    note = "Each has a scale of its own, from none (dark) to its largest weight, named below it."
-    return fact_html(f"All heads of block {block}.", note) + picture_row_html(figures)
+    words = fact_html(
+        say("All heads of block {block}.", block=block),
+        say("Each has a scale of its own, from none (dark) to its largest weight, named below it."),
+    )
+    return words + picture_row_html(figures)
 
 
 def intro_html(run: Run, focus: PatchFocus) -> str:
     """Who can look at whom, in this run's numbers."""
-    facts, patches = run.engine.facts, focus.span.num_patches
-    frames = (
-        "frames never see one another"
-        if focus.span.kind == "video"
-        else ("pictures never see one another")
-    )
+    facts, span = run.engine.facts, focus.span
+    apart = say("pictures never see one another")
+    if span.kind == "video":
+        apart = say("frames never see one another")
     return fact_html(
-        f"In each of the {facts.vision_depth} blocks, {facts.vision_num_heads} heads let each of "
-        f"the {patches:,} patches of {focus.name} gather from all {patches:,}, before and after "
-        f"it alike ({frames}). The weights are recomputed for the chosen block alone, from what "
-        "entered it in this run. Click a patch to see where it looks."
+        say(
+            "In each of the {depth} blocks, {heads} heads let each of the {patches:,} patches of "
+            "{name} gather from all {patches:,}, before and after it alike ({apart}). The weights "
+            "are recomputed for the chosen block alone, from what entered it in this run. Click a "
+            "patch to see where it looks.",
+            depth=facts.vision_depth,
+            heads=facts.vision_num_heads,
+            patches=span.num_patches,
+            name=focus.name,
+            apart=apart,
+        )
     )
 
 

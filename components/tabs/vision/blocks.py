@@ -25,11 +25,12 @@ from components.tabs.vision.pictures import (
     source_choices,
     source_words,
 )
+from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Place, patch_tokens
 
 FIRST_STATE = 4  # blocks passed in the first picture; less in a shallower tower
-PLAY, STOP = "▶ Play", "■ Stop"
+PLAY, STOP = mark("▶ Play"), mark("■ Stop")
 PLAY_S = 0.8  # seconds a state is shown for
 
 
@@ -41,9 +42,11 @@ def build_blocks_section(app: App, span: gr.Dropdown) -> Section:
         span: the tab's chooser of a picture or frame.
     """
     gr.Markdown(
-        "Follow the patches through the tower. Patches of like colour have like features: watch "
-        "textures and edges become regions and objects. Click a patch to see which others "
-        "resemble it."
+        say(
+            "Follow the patches through the tower. Patches of like colour have like features: "
+            "watch textures and edges become regions and objects. Click a patch to see which "
+            "others resemble it."
+        )
     )
     state, play, source, basis = _build_controls()
     with gr.Row():
@@ -51,8 +54,8 @@ def build_blocks_section(app: App, span: gr.Dropdown) -> Section:
         pca = build_html_view(wide=True)
     with gr.Row():
         similarity = build_html_view(wide=True)
-        norms = PlotlyView(label="Norms", min_width=380)
-    summary = PlotlyView(label="Norms through the tower")
+        norms = PlotlyView(label=say("Norms"), min_width=380)
+    summary = PlotlyView(label=say("Norms through the tower"))
     code = build_code_panel()
     timer = gr.Timer(PLAY_S, active=False)
 
@@ -82,26 +85,26 @@ def _build_controls() -> tuple[gr.Slider, gr.Button, gr.Dropdown, gr.Radio]:
             FIRST_STATE,
             FIRST_STATE,
             step=1,
-            label="Blocks passed",
+            label=say("Blocks passed"),
             min_width=240,
             scale=3,
-            info="0 is the patch embedding plus position; the last one is the tower's output.",
+            info=say("0 is the patch embedding plus position; the last one is the tower's output."),
         )
-        play = gr.Button(PLAY, scale=0, min_width=110)
+        play = gr.Button(say(PLAY), scale=0, min_width=110)
     with gr.Row():
         source = gr.Dropdown(
-            [("Patches, after the blocks passed", STATE)],
+            [(say("Patches, after the blocks passed"), STATE)],
             value=STATE,
-            label="Features",
+            label=say("Features"),
             min_width=240,
-            info="Taps and merger join 2 × 2 patches into one token.",
+            info=say("Taps and merger join 2 × 2 patches into one token."),
         )
         basis = gr.Radio(
-            [("this map alone", OWN), ("all blocks together", SHARED)],
+            [(say("this map alone"), OWN), (say("all blocks together"), SHARED)],
             value=OWN,
-            label="Colours fitted to",
+            label=say("Colours fitted to"),
             min_width=240,
-            info="Fitted together, a colour means the same after every block.",
+            info=say("Fitted together, a colour means the same after every block."),
         )
     return state, play, source, basis
 
@@ -212,7 +215,7 @@ def toggle_play(
 ) -> tuple[Any, ...]:
     """Start or stop; from the last state it starts over."""
     there = run.has("vision") and bool(run.inputs.spans)
-    on = label == PLAY and there
+    on = label == say(PLAY) and there
     at_end = within(state, run.engine.facts.vision_depth) == run.engine.facts.vision_depth
     if not (on and at_end):
         return *_play(on), *(gr.skip() for _ in range(6))
@@ -236,4 +239,4 @@ def play_on(
 
 
 def _play(on: bool) -> tuple[Any, Any]:
-    return gr.Timer(active=on), STOP if on else PLAY
+    return gr.Timer(active=on), say(STOP if on else PLAY)

@@ -10,6 +10,7 @@ import gradio as gr
 
 from components.charts.token_labels import span_name
 from components.tabs.choices import within
+from playground.language import say
 from playground.pipeline import Run
 from playground.pointer import Place
 from playground.records import TowerOutput, VisualSpan
@@ -35,14 +36,15 @@ class PatchFocus:
     @property
     def words(self) -> str:
         """``the patch at row 3, column 5``."""
-        return f"the patch at row {self.patch[0]}, column {self.patch[1]}"
+        row, column = self.patch
+        return say("the patch at row {row}, column {column}", row=row, column=column)
 
     @property
     def hint(self) -> str:
         """What to do for another patch, as long as none is pointed at."""
         if self.pointed:
             return ""
-        return " (This is the middle of the picture; click anywhere on it to choose another.)"
+        return say("(This is the middle of the picture; click anywhere on it to choose another.)")
 
 
 def choose_patch(run: Run, span: float | None, place: Place | None) -> PatchFocus | None:

@@ -14,6 +14,7 @@ import playground
 from components.charts.vision_attention import plot_head_distance, plot_head_entropy
 from components.tabs.choices import fact_html
 from components.tabs.vision.focus import PatchFocus, choose_patch
+from playground.language import say
 from playground.pipeline import Run
 from playground.records import Progress
 
@@ -49,8 +50,12 @@ def draw_summary(run: Run, span: float | None) -> tuple[Any, ...]:
         *_, summary = measure_all(run, focus)
     if summary is None:
         words = fact_html(
-            f"With {focus.span.num_patches:,} patches this takes a while, so it waits for you: "
-            f"{run.engine.facts.vision_depth} blocks, one after another. Stop ends it."
+            say(
+                "With {patches:,} patches this takes a while, so it waits for you: {depth} blocks, "
+                "one after another. Stop ends it.",
+                patches=focus.span.num_patches,
+                depth=run.engine.facts.vision_depth,
+            )
         )
         return words, gr.update(visible=True), None, None
     return summary_html(focus, summary), gr.update(visible=False), *_plot_summary(summary)
@@ -67,10 +72,12 @@ def measure_heads(run: Run, progress: Progress, span: float | None) -> Iterator[
         words = (
             summary_html(focus, summary)
             if done
-            else fact_html(f"{number + 1} of {depth} blocks are measured.")
+            else fact_html(
+                say("{done} of {depth} blocks are measured.", done=number + 1, depth=depth)
+            )
         )
         yield words, gr.update(visible=not done), *_plot_summary(summary)
-        progress("heads of block", number + 1, depth)
+        progress(say("heads of block"), number + 1, depth)
 
 
 def measure_all(run: Run, focus: PatchFocus) -> Iterator[HeadSummary]:
@@ -93,18 +100,37 @@ def summary_html(focus: PatchFocus, summary: HeadSummary) -> str:
     distance, entropy = summary.distance, summary.entropy
     near = np.unravel_index(distance.argmin(), distance.shape)
     far = np.unravel_index(distance.argmax(), distance.shape)
-    over = (
-        f"all {summary.num_lookers:,} patches"
-        if summary.num_lookers == focus.span.num_patches
-        else f"{summary.num_lookers:,} of the {focus.span.num_patches:,} patches, evenly spread"
-    )
     return fact_html(
-        f"The mean over {over}. Attention spread evenly would have an entropy of log "
-        f"{focus.span.num_patches:,} = {summary.even.entropy:.2f} nats and reach "
-        f"{summary.even.distance:.1f} patches far. The most local head is head {near[1]} of block "
-        f"{near[0]} ({distance[near]:.1f} patches, {entropy[near]:.2f} nats), the farthest-looking "
-        f"one head {far[1]} of block {far[0]} ({distance[far]:.1f} patches, {entropy[far]:.2f} "
-        "nats). Click a cell to see that head on the picture."
+        _mean_words(focus.span.num_patches, summary.num_lookers),
+        say(
+            "Attention spread evenly would have an entropy of log {patches:,} = {entropy:.2f} nats "
+            "and reach {distance:.1f} patches far.",
+            patches=focus.span.num_patches,
+            entropy=summary.even.entropy,
+            distance=summary.even.distance,
+        ),
+        say(
+            "The most local head is head {near[1]} of block {near[0]} ({near_distance:.1f} "
+            "patches, {near_entropy:.2f} nats), the farthest-looking one head {far[1]} of block "
+            "{far[0]} ({far_distance:.1f} patches, {far_entropy:.2f} nats).",
+            near=near,
+            near_distance=distance[near],
+            near_entropy=entropy[near],
+            far=far,
+            far_distance=distance[far],
+            far_entropy=entropy[far],
+        ),
+        say("Click a cell to see that head on the picture."),
+    )
+
+
+def _mean_words(num_patches: int, num_lookers: int) -> str:
+    if num_lookers == num_patches:
+        return say("The mean over all {patches:,} patches.", patches=num_patches)
+    return say(
+        "The mean over {lookers:,} of the {patches:,} patches, evenly spread.",
+        lookers=num_lookers,
+        patches=num_patches,
     )
 
 

@@ -19,6 +19,7 @@ from components.tables import Mono, table_html
 from components.tabs.choices import capital, fact_html
 from components.tabs.vision.focus import PatchFocus, choose_patch, point_here, stack_html
 from components.tabs.vision.taps import MAX_TAP_MAPS, build_tap_map, draw_tap_maps, taps_html
+from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Place, patch_rows
 
@@ -29,18 +30,18 @@ FINAL = -1  # the value of the final merger in the chooser; taps count from 0
 PICTURE_SIDE = 320  # pixels of the longer side, sent and shown
 PATCH_WIDTH = 150  # CSS pixels of one enlarged patch
 STEP_NAMES = {
-    "patches": "patches",
+    "patches": mark("patches"),
     "norm": "LayerNorm",
-    "concat": "end to end",
+    "concat": mark("end to end"),
     "linear_fc1": "fc1",
     "act_fn": "GELU",
-    "linear_fc2": "fc2 = token",
+    "linear_fc2": mark("fc2 = token"),
 }
 
 
 def build_merger_section(app: App, span: gr.Dropdown) -> Section:
     """Build the part; the pointer chooses the token."""
-    gr.Markdown("### Four patches become one token: the merger")
+    gr.Markdown("### " + say("Four patches become one token: the merger"))
     intro = build_html_view()
     with gr.Row():
         with gr.Column(min_width=280):
@@ -49,17 +50,17 @@ def build_merger_section(app: App, span: gr.Dropdown) -> Section:
             patches = build_html_view()
     alike = build_html_view()
     merger = gr.Dropdown(
-        [("final merger", FINAL)],
+        [(say("final merger"), FINAL)],
         value=FINAL,
-        label="Merger",
-        info="The one at the tower's end, or that of a DeepStack tap on the way.",
+        label=say("Merger"),
+        info=say("The one at the tower's end, or that of a DeepStack tap on the way."),
     )
     with gr.Row():
         with gr.Column(min_width=320):
             steps = build_html_view()
         with gr.Column(min_width=320):
-            vectors = PlotlyView(label="The vectors on their way")
-    gr.Markdown("#### DeepStack taps beside the final token")
+            vectors = PlotlyView(label=say("The vectors on their way"))
+    gr.Markdown("#### " + say("DeepStack taps beside the final token"))
     taps = build_html_view()
     with gr.Row():
         maps = [build_tap_map(number) for number in range(MAX_TAP_MAPS)]
@@ -83,8 +84,8 @@ def draw_merger(
     focus = choose_patch(run, span, pointed)
     if focus is None:
         return gr.skip(), "", *_nothing()
-    names = [("final merger", FINAL)] + [
-        (f"DeepStack tap {number + 1}, after block {block}", number)
+    names = [(say("final merger"), FINAL)] + [
+        (say("DeepStack tap {number}, after block {block}", number=number + 1, block=block), number)
         for number, block in enumerate(focus.tower.deepstack_layers)
     ]
     merger = _within(focus, merger)
@@ -144,12 +145,23 @@ def intro_html(focus: PatchFocus) -> str:
     span, size = focus.span, focus.span.merge_size
     row, column = divmod(focus.token, span.merged_w)
     rows, columns = (f"{first * size}–{(first + 1) * size - 1}" for first in (row, column))
-    hint = focus.hint.replace("the middle", "in the middle")
+    hint = say("(This is in the middle of the picture; click anywhere on it to choose another.)")
     return fact_html(
-        f"After the last block the {span.grid_h} × {span.grid_w} patches of {focus.name} are more "
-        f"than the decoder should read, so each {size} × {size} of them become one token: "
-        f"{span.merged_h * span.merged_w:,} tokens. Token {span.start + focus.token} of the "
-        f"sequence is made of the patches at rows {rows}, columns {columns}.{hint}"
+        say(
+            "After the last block the {down} × {across} patches of {name} are more than the "
+            "decoder should read, so each {size} × {size} of them become one token: {count:,} "
+            "tokens. Token {token} of the sequence is made of the patches at rows {rows}, columns "
+            "{columns}.",
+            down=span.grid_h,
+            across=span.grid_w,
+            name=focus.name,
+            size=size,
+            count=span.merged_h * span.merged_w,
+            token=span.start + focus.token,
+            rows=rows,
+            columns=columns,
+        ),
+        "" if focus.pointed else hint,
     )
 
 
@@ -157,8 +169,8 @@ def picture_view_html(run: Run, focus: PatchFocus) -> str:
     """The whole picture, small, to point at."""
     return picture_html(
         playground.preprocess.unpatchify(run.inputs, focus.span)[0],
-        alt=f"{focus.name} as the model is given it",
-        caption=f"{capital(focus.name)}: click a place to see its four patches.",
+        alt=say("{name} as the model is given it", name=focus.name),
+        caption=say("{name}: click a place to see its four patches.", name=capital(focus.name)),
         max_side=PICTURE_SIDE,
         shown_width=PICTURE_SIDE,
         span=focus.number,
@@ -177,14 +189,16 @@ def patches_html(run: Run, focus: PatchFocus, merged: MergedToken) -> str:
     for number, (row, column) in enumerate(_block(focus)):
         top, left = (place % size * side for place in (row, column))
         patch = pixels[top : top + side, left : left + side]
-        where = f"row {row}, column {column}"
+        where = say("row {row}, column {column}", row=row, column=column)
+        alt = say("Patch {number}: {where}", number=number + 1, where=where)
+        norm = say("norm {norm:.4g}", norm=norms[number])
         cells.append(
             f'<figure class="pg-pixelated" style="margin:0" data-span="{focus.number}" '
             f'data-row="{row}" data-column="{column}"><img src="{image_uri(patch, exact=True)}" '
-            f'alt="Patch {number + 1}: {where}" width="{side}" height="{side}" '
+            f'alt="{alt}" width="{side}" height="{side}" '
             f'style="display:block;width:100%;height:auto;margin:0;border-radius:4px">'
             f'<figcaption style="font-size:13px;line-height:1.35;padding:3px 2px">'
-            f"<strong>{number + 1}</strong> · {where}<br>norm {norms[number]:.4g}</figcaption>"
+            f"<strong>{number + 1}</strong> · {where}<br>{norm}</figcaption>"
             "</figure>"
         )
     return (
@@ -195,9 +209,8 @@ def patches_html(run: Run, focus: PatchFocus, merged: MergedToken) -> str:
 
 def alike_html(focus: PatchFocus, merged: MergedToken, tap: int | None) -> str:
     """How alike the four vectors are, as a table of cosine similarities."""
-    span = focus.span
-    pixel_rows = [int(patch_rows(span)[place]) for place in _block(focus)]
-    values = "pixel_values" if span.kind == "image" else "pixel_values_videos"
+    pixel_rows = [int(patch_rows(focus.span)[place]) for place in _block(focus)]
+    values = "pixel_values" if focus.span.kind == "image" else "pixel_values_videos"
     count = len(pixel_rows)
     rows = [
         (
@@ -207,17 +220,30 @@ def alike_html(focus: PatchFocus, merged: MergedToken, tap: int | None) -> str:
         )
         for number in range(count)
     ]
-    headers = ("Patch", f"Row of {values}", *[f"to patch {n + 1}" for n in range(count)])
-    pairs = merged.similarity[~np.eye(count, dtype=bool)]
-    least, most = float(pairs.min()), float(pairs.max())
-    state = "after the last block" if tap is None else f"after block {_tap_block(focus, tap)}"
-    words = fact_html(
-        f"Neighbours in the picture, and rows {pixel_rows[0]}–{pixel_rows[-1]} of {values}: the "
-        "processor already laid the patches of a block side by side, so that merging is a mere "
-        f"reshape. Their similarity lies between {least:.3f} and {most:.3f} (1 is the same "
-        "direction)."
+    headers = (
+        say("Patch"),
+        say("Row of {tensor}", tensor=values),
+        *[say("to patch {number}", number=number + 1) for number in range(count)],
     )
-    caption = f"Cosine similarity of the four vectors {state}"
+    pairs = merged.similarity[~np.eye(count, dtype=bool)]
+    words = fact_html(
+        say(
+            "Neighbours in the picture, and rows {first}–{last} of {tensor}: the processor already "
+            "laid the patches of a block side by side, so that merging is a mere reshape. Their "
+            "similarity lies between {least:.3f} and {most:.3f} (1 is the same direction).",
+            first=pixel_rows[0],
+            last=pixel_rows[-1],
+            tensor=values,
+            least=pairs.min(),
+            most=pairs.max(),
+        )
+    )
+    caption = say("Cosine similarity of the four vectors after the last block")
+    if tap is not None:
+        caption = say(
+            "Cosine similarity of the four vectors after block {block}",
+            block=_tap_block(focus, tap),
+        )
     right = tuple(range(1, count + 2))
     return stack_html(words, table_html(headers, rows, caption, right=right))
 
@@ -226,7 +252,7 @@ def steps_html(focus: PatchFocus, merged: MergedToken, tap: int | None) -> str:
     """Shape, norm and range after each step, and how near the end is to the model's own token."""
     rows = [
         (
-            STEP_NAMES[step.name],
+            say(STEP_NAMES[step.name]),
             Mono(" × ".join(f"{size:,}" for size in _shape(step))),
             step.norm,
             float(step.values.min()),
@@ -234,28 +260,40 @@ def steps_html(focus: PatchFocus, merged: MergedToken, tap: int | None) -> str:
         )
         for step in merged.steps
     ]
-    headers = ("Step", "Numbers", "Norm", "Min", "Max")
-    name = "The final merger" if tap is None else f"The merger of DeepStack tap {tap + 1}"
-    order = (
-        "joins the four first and then normalises the long vector (use_postshuffle_norm)"
-        if merged.norm_after_concat
-        else "normalises each patch by itself and then joins the four"
-    )
-    record = "pooler_output" if tap is None else f"deepstack_features[{tap}]"
-    if merged.max_abs_diff == 0:
-        check = f"It is exactly the model's own row of {record}."
+    headers = (say("Step"), say("Numbers"), say("Norm"), say("Min"), say("Max"))
+    name = say("The final merger")
+    if tap is not None:
+        name = say("The merger of DeepStack tap {number}", number=tap + 1)
+    if merged.norm_after_concat:
+        order = say(
+            "{merger} joins the four first and then normalises the long vector "
+            "(use_postshuffle_norm); fc1 mixes all numbers, GELU keeps mostly what is positive, "
+            "fc2 brings it to the decoder's width.",
+            merger=name,
+        )
     else:
-        check = (
-            f"It is the model's own row of {record} up to {merged.max_abs_diff:.1e} in any number: "
-            "one token multiplied alone rounds otherwise than all together."
+        order = say(
+            "{merger} normalises each patch by itself and then joins the four; fc1 mixes all "
+            "numbers, GELU keeps mostly what is positive, fc2 brings it to the decoder's width.",
+            merger=name,
         )
     return stack_html(
-        fact_html(
-            f"{name} {order}; fc1 mixes all numbers, GELU keeps mostly what is positive, fc2 "
-            "brings it to the decoder's width."
-        ),
-        table_html(headers, rows, f"{name}, step by step"),
-        fact_html(check),
+        fact_html(order),
+        table_html(headers, rows, say("{merger}, step by step", merger=name)),
+        fact_html(_check_words(merged, tap)),
+    )
+
+
+def _check_words(merged: MergedToken, tap: int | None) -> str:
+    """How near the last step is to the model's own token."""
+    record = "pooler_output" if tap is None else f"deepstack_features[{tap}]"
+    if merged.max_abs_diff == 0:
+        return say("It is exactly the model's own row of {record}.", record=record)
+    return say(
+        "It is the model's own row of {record} up to {diff:.1e} in any number: one token "
+        "multiplied alone rounds otherwise than all together.",
+        record=record,
+        diff=merged.max_abs_diff,
     )
 
 
@@ -275,7 +313,7 @@ def _lines(merged: MergedToken) -> list[tuple[str, np.ndarray]]:
             numbers = step.values.ravel()
             padded = np.full(-(-len(numbers) // width) * width, np.nan, np.float32)
             padded[: len(numbers)] = numbers
-            lines.append((STEP_NAMES[step.name], padded.reshape(-1, width)))
+            lines.append((say(STEP_NAMES[step.name]), padded.reshape(-1, width)))
     return lines
 
 

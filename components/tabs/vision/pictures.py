@@ -13,6 +13,7 @@ from components.charts.vision import state_words
 from components.pictures import color_values, picture_html, scale_html
 from components.tabs.choices import within
 from components.tabs.vision.focus import PatchFocus
+from playground.language import mark, say
 from playground.pipeline import Run
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from playground.vision_maps import FeatureSource, PcaBasis
 
 PICTURE_SIDE = 640  # pixels of the longer side that are sent
-COLOR_NAMES = ("red", "green", "blue")
+COLOR_NAMES = (mark("red"), mark("green"), mark("blue"))
 STATE: Literal["state"] = "state"  # of the features, those that the slider belongs to
 OWN, SHARED = "own", "shared"  # whose principal components the colours are
 # The shared bases of runs that are still held; a few kB each.
@@ -35,20 +36,29 @@ def pca_html(run: Run, focus: PatchFocus, wanted: FeatureSource, basis: str | No
         features, _shared_basis(run, focus) if shared else None
     )
     words = source_words(wanted, run.engine.facts)
-    what = "Tokens" if wanted.merged else "Patches"
+    what = say("Patches {words}", words=words)
+    if wanted.merged:
+        what = say("Tokens {words}", words=words)
     shares = ", ".join(
-        f"{name} {share:.0%}" for name, share in zip(COLOR_NAMES, colours.variance, strict=False)
+        f"{say(name)} {share:.0%}"
+        for name, share in zip(COLOR_NAMES, colours.variance, strict=False)
     )
-    scope = "The colours are fitted to this map alone."
+    scope = say("The colours are fitted to this map alone.")
     if shared:
-        scope = "The colours are fitted to all blocks together: they mean the same after each."
+        scope = say("The colours are fitted to all blocks together: they mean the same after each.")
     elif basis == SHARED:
-        scope = "Only what passes from block to block shares a basis; this has one of its own."
+        scope = say("Only what passes from block to block shares a basis; this has one of its own.")
+    caption = say(
+        "{what}: like colours, like features. The three colours show {share:.0%} of the variance "
+        "({shares}).",
+        what=what,
+        share=sum(colours.variance),
+        shares=shares,
+    )
     return picture_html(
         colours.rgb,
-        alt=f"{what} {words} as colours; like colours, like features",
-        caption=f"{what} {words}: like colours, like features. The three colours show "
-        f"{sum(colours.variance):.0%} of the variance ({shares}). {scope}",
+        alt=say("{what} as colours; like colours, like features", what=what),
+        caption=f"{caption} {scope}",
         pixelated=True,
         span=focus.number,
     )
@@ -61,19 +71,44 @@ def similarity_html(run: Run, focus: PatchFocus, wanted: FeatureSource) -> str:
     features = playground.vision_maps.grid_features(focus.tower, focus.span, wanted)
     cosines = playground.vision_maps.feature_similarity(features, row, column)
     low, median = float(cosines.min()), round(float(np.median(cosines)), 2) + 0.0  # never -0.00
-    name = f"the token of {focus.words}" if wanted.merged else focus.words
     words = source_words(wanted, run.engine.facts)
-    what = "tokens" if wanted.merged else "patches"
+    alt, caption = _likeness_words(focus.words, words, wanted.merged, low)
+    median_words = say("Half of them have a cosine above {median:.2f}.", median=median)
     return picture_html(
         color_values(cosines, SEQUENTIAL, low, 1.0),
-        alt=f"Cosine similarity of all {what} to {name}, {words}, from {low:.2f} to 1",
-        caption=f"Which {what} resemble {name}, {words}: the brighter, the more alike. "
-        f"Half of them have a cosine above {median:.2f}.{focus.hint}",
+        alt=alt,
+        caption=" ".join(filter(None, (caption, median_words, focus.hint))),
         pixelated=True,
         span=focus.number,
         # The page marks what is pointed at.
         marked=None if focus.pointed else (row, column),
-        legend=scale_html(SEQUENTIAL, f"{low:.2f}", "1", "cosine"),
+        legend=scale_html(SEQUENTIAL, f"{low:.2f}", "1", say("cosine")),
+    )
+
+
+def _likeness_words(patch: str, words: str, merged: bool, low: float) -> tuple[str, str]:
+    """What the picture shows, for those who cannot see it, and its caption."""
+    if merged:
+        name = say("the token of {patch}", patch=patch)
+        return say(
+            "Cosine similarity of all tokens to {name}, {words}, from {low:.2f} to 1",
+            name=name,
+            words=words,
+            low=low,
+        ), say(
+            "Which tokens resemble {name}, {words}: the brighter, the more alike.",
+            name=name,
+            words=words,
+        )
+    return say(
+        "Cosine similarity of all patches to {name}, {words}, from {low:.2f} to 1",
+        name=patch,
+        words=words,
+        low=low,
+    ), say(
+        "Which patches resemble {name}, {words}: the brighter, the more alike.",
+        name=patch,
+        words=words,
     )
 
 
@@ -83,12 +118,22 @@ def model_picture_html(run: Run, focus: PatchFocus) -> str:
     pixels = playground.preprocess.unpatchify(run.inputs, span)[0]
     height, width = pixels.shape[:2]
     if span.kind == "video":
-        name += f" (the first of {run.inputs.temporal_patch_size} frames)"
+        name = say(
+            "{name} (the first of {count} frames)",
+            name=name,
+            count=run.inputs.temporal_patch_size,
+        )
     return picture_html(
         pixels,
-        alt=f"{name} as the model is given it",
-        caption=f"What the model is given: {name}, {width} × {height} pixels, "
-        f"{span.grid_w} × {span.grid_h} patches",
+        alt=say("{name} as the model is given it", name=name),
+        caption=say(
+            "What the model is given: {name}, {width} × {height} pixels, {across} × {down} patches",
+            name=name,
+            width=width,
+            height=height,
+            across=span.grid_w,
+            down=span.grid_h,
+        ),
         grid=(span.grid_h, span.grid_w),
         max_side=PICTURE_SIDE,
         span=focus.number,
@@ -98,14 +143,21 @@ def model_picture_html(run: Run, focus: PatchFocus) -> str:
 def source_choices(facts: ModelFacts) -> list[tuple[str, str]]:
     """What the features' chooser offers, with the values that ``read_source`` reads."""
     taps = [
-        (f"DeepStack tap {number} (after block {block}, counted from 0)", f"tap {number}")
+        (
+            say(
+                "DeepStack tap {number} (after block {block}, counted from 0)",
+                number=number,
+                block=block,
+            ),
+            f"tap {number}",
+        )
         for number, block in enumerate(facts.deepstack_visual_indexes, 1)
     ]
     return [
-        ("Patches, after the blocks passed", STATE),
-        ("Patch embedding alone, without position", "embedding"),
+        (say("Patches, after the blocks passed"), STATE),
+        (say("Patch embedding alone, without position"), "embedding"),
         *taps,
-        ("Merger output: the picture's tokens", "merger"),
+        (say("Merger output: the picture's tokens"), "merger"),
     ]
 
 
@@ -125,12 +177,16 @@ def read_source(run: Run, state: float | None, source: str | None) -> FeatureSou
 def source_words(source: FeatureSource, facts: ModelFacts) -> str:
     """Which features these are, in words that follow a noun."""
     if source.kind == "embedding":
-        return "as embedded, before the position is added"
+        return say("as embedded, before the position is added")
     if source.kind == "tap":
         block = facts.deepstack_visual_indexes[source.index]
-        return f"of DeepStack tap {source.index + 1} (after block {block})"
+        return say(
+            "of DeepStack tap {number} (after block {block})",
+            number=source.index + 1,
+            block=block,
+        )
     if source.kind == "merger":
-        return "of the merger's output"
+        return say("of the merger's output")
     return state_words(source.index, facts.vision_depth)
 
 

@@ -25,6 +25,7 @@ from components.stage_tab import App, Section, build_code_panel, skip_unless_run
 from components.tables import Mono, table_html
 from components.tabs.choices import capital, fact_html, fact_markup
 from components.tabs.vision.focus import PatchFocus, choose_patch, point_here, stack_html
+from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Place
 from playground.records import Progress
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
     from playground.what_if_runs import LogitsShift
 
 NUM_WORDS = 5  # likeliest tokens of each run
-NAMES = ("bilinear (the model's own)", "nearest")
-TRY_NOTE = fact_html(
+NAMES = (mark("bilinear (the model's own)"), mark("nearest"))
+TRY_NOTE = mark(
     "What would the model say if each patch took its nearest entry alone? One click runs the "
     "tower, the merge and the decoder again with such positions; nothing else changes."
 )
@@ -43,23 +44,23 @@ TRY_NOTE = fact_html(
 
 def build_position_section(app: App, span: gr.Dropdown) -> Section:
     """Build the part; the pointer chooses the patch."""
-    gr.Markdown("### Where is each patch? The learned position grid")
+    gr.Markdown("### " + say("Where is each patch? The learned position grid"))
     intro = build_html_view()
     with gr.Row():
-        grid = PlotlyView(label="The learned grid")
-        close_up = PlotlyView(label="Close-up of the neighbours")
+        grid = PlotlyView(label=say("The learned grid"))
+        close_up = PlotlyView(label=say("Close-up of the neighbours"))
     blend = build_html_view()
     with gr.Row():
         with gr.Column(min_width=300):
-            similarity = PlotlyView(label="Similarity of positions")
+            similarity = PlotlyView(label=say("Similarity of positions"))
         with gr.Column(min_width=300):
             resampled = build_html_view()
-    gr.Markdown("#### What if: nearest entry instead of a mixture")
+    gr.Markdown("#### " + say("What if: nearest entry instead of a mixture"))
     with gr.Row():
         with gr.Column(min_width=300):
-            change = build_html_view(TRY_NOTE)
-        try_nearest = gr.Button("Try nearest", size="sm", scale=0, min_width=140)
-    words = PlotlyView(label="Next token", visible=False)
+            change = build_html_view(fact_html(say(TRY_NOTE)))
+        try_nearest = gr.Button(say("Try nearest"), size="sm", scale=0, min_width=140)
+    words = PlotlyView(label=say("Next token"), visible=False)
     code = build_code_panel()
 
     def point(run: Run, place: Place | None, number: int | None) -> tuple[Any, ...]:
@@ -86,7 +87,7 @@ def stream_nearest(run: Run, progress: Progress) -> Iterator[tuple[Any, ...]]:
 
 def draw_position(run: Run, span: int | None, pointed: Place | None) -> tuple[Any, ...]:
     """Everything of this part; the what-if goes back to its question."""
-    question = TRY_NOTE if run.inputs.spans else ""
+    question = fact_html(say(TRY_NOTE)) if run.inputs.spans else ""
     return *draw_picture(run, span, pointed), question, gr.update(value=None, visible=False)
 
 
@@ -125,15 +126,24 @@ def intro_html(run: Run, focus: PatchFocus) -> str:
     """What the grid is and how far apart this picture's patches lie on it."""
     samples = playground.position_grid.sample_grid(run.engine, focus.span)
     side, span = samples.side, focus.span
-    hidden = focus.tower.pos_embeds.shape[1]
-    steps = [(side - 1) / max(size - 1, 1) for size in (span.grid_h, span.grid_w)]
+    down, across = ((side - 1) / max(size - 1, 1) for size in (span.grid_h, span.grid_w))
     return fact_html(
-        f"The tower has learned {side} × {side} = {side**2:,} position vectors of {hidden:,} "
-        f"numbers, one grid for pictures of every size. The {span.grid_h} rows and {span.grid_w} "
-        f"columns of patches of {focus.name} are spread over it from corner to corner: neighbours "
-        f"lie {steps[0]:.2f} entries apart downwards and {steps[1]:.2f} across. A patch that falls "
-        "between entries takes a weighted sum of the four around it (bilinear interpolation), and "
-        "that sum is added to its patch embedding."
+        say(
+            "The tower has learned {side} × {side} = {entries:,} position vectors of {hidden:,} "
+            "numbers, one grid for pictures of every size. The {rows} rows and {columns} columns "
+            "of patches of {name} are spread over it from corner to corner: neighbours lie "
+            "{down:.2f} entries apart downwards and {across:.2f} across. A patch that falls "
+            "between entries takes a weighted sum of the four around it (bilinear interpolation), "
+            "and that sum is added to its patch embedding.",
+            side=side,
+            entries=side**2,
+            hidden=focus.tower.pos_embeds.shape[1],
+            rows=span.grid_h,
+            columns=span.grid_w,
+            name=focus.name,
+            down=down,
+            across=across,
+        )
     )
 
 
@@ -142,10 +152,18 @@ def resampled_html(run: Run, focus: PatchFocus) -> str:
     colors = playground.position_grid.grid_colors(run.engine, focus.tower, focus.span)
     return picture_html(
         colors.resampled,
-        alt=f"Position embeddings of {focus.name} as colours, the same as those of the grid",
-        caption=f"The grid resampled to {focus.name}, {focus.span.grid_w} × {focus.span.grid_h} "
-        "patches, in the same colours: like colours, like positions. The three colours show "
-        f"{colors.variance:.0%} of the grid's variance.",
+        alt=say(
+            "Position embeddings of {name} as colours, the same as those of the grid",
+            name=focus.name,
+        ),
+        caption=say(
+            "The grid resampled to {name}, {across} × {down} patches, in the same colours: like "
+            "colours, like positions. The three colours show {share:.0%} of the grid's variance.",
+            name=focus.name,
+            across=focus.span.grid_w,
+            down=focus.span.grid_h,
+            share=colors.variance,
+        ),
         pixelated=True,
         span=focus.number,
     )
@@ -153,9 +171,9 @@ def resampled_html(run: Run, focus: PatchFocus) -> str:
 
 def blend_html(focus: PatchFocus, samples: GridSamples, blended: BlendedPosition) -> str:
     """The four entries with their weights, and the sum beside the model's own position."""
-    patch = focus.patch
+    side, patch = samples.side, focus.patch
+    indices, weights = samples.indices[patch], samples.weights[patch]
     row, column = samples.places[patch]
-    side, indices, weights = samples.side, samples.indices[patch], samples.weights[patch]
     factors = [
         (f"{1 - abs(index // side - row):.3f}", f"{1 - abs(index % side - column):.3f}")
         for index in indices
@@ -167,30 +185,59 @@ def blend_html(focus: PatchFocus, samples: GridSamples, blended: BlendedPosition
             int(index // side),
             int(index % side),
             # At the last row or column the entry after it is the same one again, without weight.
-            "beyond the edge" if index in indices[:number] else Mono(f"{down} × {across}"),
+            say("beyond the edge") if index in indices[:number] else Mono(f"{down} × {across}"),
             float(norm),
         )
         for number, (index, weight, norm, (down, across)) in enumerate(
             zip(indices, weights, blended.norms, factors, strict=True)
         )
     ]
-    headers = ("Entry", "Weight", "Grid row", "Grid column", "Down × across", "Norm")
-    if blended.max_abs_diff == 0:
-        check = "exactly the position embedding that the model added"
-    else:
-        check = (
-            "the position embedding that the model added, up to "
-            f"{blended.max_abs_diff:.1e} in any number"
-        )
-    place = fact_html(
-        f"{capital(focus.words)} of {focus.name} falls at grid row {row:.3f} "
-        f"({patch[0]} × {side - 1} / {max(focus.span.grid_h - 1, 1)}), column {column:.3f} "
-        f"({patch[1]} × {side - 1} / {max(focus.span.grid_w - 1, 1)}).{focus.hint}",
+    headers = (
+        say("Entry"),
+        say("Weight"),
+        say("Grid row"),
+        say("Grid column"),
+        say("Down × across"),
+        say("Norm"),
     )
     return stack_html(
-        place,
-        table_html(headers, rows, "The entries around it", right=(0, 1)),
-        fact_html(f"The sum of these four vectors, of norm {blended.norm:.4g}, is {check}."),
+        fact_html(_place_words(focus, samples), focus.hint),
+        table_html(headers, rows, say("The entries around it"), right=(0, 1)),
+        fact_html(_sum_words(blended)),
+    )
+
+
+def _place_words(focus: PatchFocus, samples: GridSamples) -> str:
+    """Where the patch falls on the grid, and how that is computed."""
+    row, column = samples.places[focus.patch]
+    return say(
+        "{patch} of {name} falls at grid row {row:.3f} ({down} × {last} / {last_row}), column "
+        "{column:.3f} ({across} × {last} / {last_column}).",
+        patch=capital(focus.words),
+        name=focus.name,
+        row=row,
+        column=column,
+        down=focus.patch[0],
+        across=focus.patch[1],
+        last=samples.side - 1,
+        last_row=max(focus.span.grid_h - 1, 1),
+        last_column=max(focus.span.grid_w - 1, 1),
+    )
+
+
+def _sum_words(blended: BlendedPosition) -> str:
+    """How near the sum of the entries is to the model's own position."""
+    if blended.max_abs_diff == 0:
+        return say(
+            "The sum of these four vectors, of norm {norm:.4g}, is exactly the position embedding "
+            "that the model added.",
+            norm=blended.norm,
+        )
+    return say(
+        "The sum of these four vectors, of norm {norm:.4g}, is the position embedding that the "
+        "model added, up to {diff:.1e} in any number.",
+        norm=blended.norm,
+        diff=blended.max_abs_diff,
     )
 
 
@@ -209,23 +256,40 @@ def draw_nearest(run: Run, progress: Progress) -> tuple[str, Any]:
     shift = playground.what_if_runs.compare_logits(
         run.engine, run.decoded.logits, decoded.logits, NUM_WORDS
     )
-    return change_html(shift, grid.position_shift(run.vision, vision)), plot_shift(shift, NAMES)
+    names = (say(NAMES[0]), say(NAMES[1]))
+    return change_html(shift, grid.position_shift(run.vision, vision)), plot_shift(shift, names)
 
 
 def change_html(shift: LogitsShift, moved: float) -> str:
     """The effect of nearest positions in one paragraph."""
     if moved == 0:
         return fact_html(
-            "Here nothing changes: every patch falls on an entry of the grid, so that there is "
-            "nothing to mix, and the next token's distribution stays as it is."
+            say(
+                "Here nothing changes: every patch falls on an entry of the grid, so that there is "
+                "nothing to mix, and the next token's distribution stays as it is."
+            )
         )
-    top, other = (token_label(each.text) for each in (shift.top, shift.changed_top))
-    verdict = f"stays “{top}”" if shift.same_top else f"changes from “{top}” to “{other}”"
     return fact_markup(
-        "With nearest entries the position embeddings move by "
-        f"{html.escape(percent(moved))} of their length on average. The likeliest next token "
-        f"<strong>{verdict}</strong>; no token's probability changes by more than "
-        f"{shift.max_abs_dp * 100:.2g} percentage points (largest |Δp| "
-        f"{shift.max_abs_dp:.2g}), and the KL divergence from the model's own distribution is "
-        f"{shift.kl:.3g} nats."
+        say(
+            "With nearest entries the position embeddings move by {moved} of their length on "
+            "average.",
+            moved=html.escape(percent(moved)),
+        ),
+        say(
+            "The likeliest next token <strong>{verdict}</strong>; no token's probability changes "
+            "by more than {points:.2g} percentage points (largest |Δp| {most:.2g}), and the KL "
+            "divergence from the model's own distribution is {kl:.3g} nats.",
+            verdict=_verdict(shift),
+            points=shift.max_abs_dp * 100,
+            most=shift.max_abs_dp,
+            kl=shift.kl,
+        ),
     )
+
+
+def _verdict(shift: LogitsShift) -> str:
+    """What becomes of the likeliest token, as escaped HTML."""
+    top, other = (token_label(each.text) for each in (shift.top, shift.changed_top))
+    if shift.same_top:
+        return say("stays “{top}”", top=top)
+    return say("changes from “{top}” to “{other}”", top=top, other=other)

@@ -26,6 +26,7 @@ from components.tabs.vision.rope_words import (
     intro_html,
     scores_html,
 )
+from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Place
 
@@ -33,28 +34,31 @@ if TYPE_CHECKING:
     from playground.vision_rope import RopeAngles
 
 ONES, HEAD = "ones", "head"
-KERNELS = [("Ones: the rotation alone", ONES), ("This head: its query, its average key", HEAD)]
+KERNELS = (
+    (mark("Ones: the rotation alone"), ONES),
+    (mark("This head: its query, its average key"), HEAD),
+)
 FIRST_BLOCK = 1
 
 
 def build_rope_section(app: App, span: gr.Dropdown) -> Section:
     """Build the part; the pointer chooses the patch that asks."""
-    gr.Markdown("### Near or far? 2-D RoPE")
+    gr.Markdown("### " + say("Near or far? 2-D RoPE"))
     intro = build_html_view()
     with gr.Row():
-        by_row = PlotlyView(label="Angles by row", min_width=320)
-        by_column = PlotlyView(label="Angles by column", min_width=320)
-    with gr.Accordion("Table of frequencies", open=False):
+        by_row = PlotlyView(label=say("Angles by row"), min_width=320)
+        by_column = PlotlyView(label=say("Angles by column"), min_width=320)
+    with gr.Accordion(say("Table of frequencies"), open=False):
         frequencies = build_html_view()
     block, head, kernel_of = _build_controls()
     distance_words = build_html_view()
     with gr.Row():
-        kernel = PlotlyView(label="Score by distance", min_width=320)
-        lines = PlotlyView(label="Score along the axes", min_width=320)
+        kernel = PlotlyView(label=say("Score by distance"), min_width=320)
+        lines = PlotlyView(label=say("Score along the axes"), min_width=320)
     score_words = build_html_view()
     with gr.Row():
-        rotated = PlotlyView(label="Scores with RoPE", min_width=320)
-        plain = PlotlyView(label="Scores without RoPE", min_width=320)
+        rotated = PlotlyView(label=say("Scores with RoPE"), min_width=320)
+        plain = PlotlyView(label=say("Scores without RoPE"), min_width=320)
     code = build_code_panel()
 
     choices = [span, block, head, kernel_of]
@@ -78,19 +82,25 @@ def _build_controls() -> tuple[gr.Slider, gr.Slider, gr.Radio]:
             FIRST_BLOCK,
             FIRST_BLOCK,
             step=1,
-            label="Block whose scores are shown",
+            label=say("Block whose scores are shown"),
             min_width=220,
-            info="Counted from 0.",
+            info=say("Counted from 0."),
         )
         head = gr.Slider(
-            0, 1, 0, step=1, label="Head", min_width=220, info="Counted from 0; each has its own."
+            0,
+            1,
+            0,
+            step=1,
+            label=say("Head"),
+            min_width=220,
+            info=say("Counted from 0; each has its own."),
         )
         kernel_of = gr.Radio(
-            KERNELS,
+            [(say(label), value) for label, value in KERNELS],
             value=ONES,
-            label="Vectors that are moved about",
+            label=say("Vectors that are moved about"),
             min_width=260,
-            info="The same query and key, however far apart.",
+            info=say("The same query and key, however far apart."),
         )
     return block, head, kernel_of
 
@@ -173,20 +183,17 @@ def draw_scores(
     scores = rope.patch_scores(engine, span, vectors, focus.patch)
     of_head = kernel_of == HEAD
     kernel = rope.head_kernel(engine, span, vectors) if of_head else rope.ones_kernel(engine, span)
-    whose = f"block {block}, head {head}" if of_head else "all ones"
+    place = say("block {block}, head {head}", block=block, head=head)
     reach = float(max(np.abs(scores.rotated).max(), np.abs(scores.plain).max())) or 1.0
-    place = f"block {block}, head {head}"
+    with_rope = say("Scores with RoPE, {place}", place=place)
+    without = say("The same without RoPE, {place}", place=place)
     return (
         distance_html(kernel, focus, block, head, of_head),
-        plot_distance_kernel(kernel, whose),
+        plot_distance_kernel(kernel, place if of_head else say("all ones")),
         plot_kernel_lines(kernel),
         scores_html(scores, focus, block, head),
-        plot_patch_scores(
-            scores.rotated, reach, focus.patch, focus.number, f"Scores with RoPE, {place}"
-        ),
-        plot_patch_scores(
-            scores.plain, reach, focus.patch, focus.number, f"The same without RoPE, {place}"
-        ),
+        plot_patch_scores(scores.rotated, reach, focus.patch, focus.number, with_rope),
+        plot_patch_scores(scores.plain, reach, focus.patch, focus.number, without),
         write_snippet(
             "vision_rope",
             run,

@@ -9,6 +9,7 @@ import numpy as np
 from components.tables import table_html
 from components.tabs.choices import capital, fact_html
 from components.tabs.vision.focus import PatchFocus
+from playground.language import say
 from playground.pipeline import Run
 
 if TYPE_CHECKING:
@@ -18,15 +19,23 @@ if TYPE_CHECKING:
 def intro_html(angles: RopeAngles) -> str:
     """Which numbers of a head carry the row, and which the column."""
     pairs = len(angles.inv_freq)
-    shortest, longest = float(angles.wavelengths.min()), float(angles.wavelengths.max())
     return fact_html(
-        "The position grid says where a patch is; RoPE says how far apart two patches are. In "
-        "every block and head, query and key are turned before they meet. A head has "
-        f"{4 * pairs} numbers, that is {2 * pairs} pairs: number i turns together with number "
-        f"i + {2 * pairs}. Pairs 0–{pairs - 1} turn with the patch's row, pairs "
-        f"{pairs}–{2 * pairs - 1} with its column, both at the same {pairs} speeds, from a whole "
-        f"turn in {shortest:.3g} patches to one in {longest:,.0f}. Both vectors turn, so their "
-        "score depends on the rows and columns between them alone, not on where they are."
+        say(
+            "The position grid says where a patch is; RoPE says how far apart two patches are. In "
+            "every block and head, query and key are turned before they meet. A head has {numbers} "
+            "numbers, that is {pairs} pairs: number i turns together with number i + {pairs}. "
+            "Pairs 0–{last_row_pair} turn with the patch's row, pairs {speeds}–{last_pair} with "
+            "its column, both at the same {speeds} speeds, from a whole turn in {shortest:.3g} "
+            "patches to one in {longest:,.0f}. Both vectors turn, so their score depends on the "
+            "rows and columns between them alone, not on where they are.",
+            numbers=4 * pairs,
+            pairs=2 * pairs,
+            last_row_pair=pairs - 1,
+            last_pair=2 * pairs - 1,
+            speeds=pairs,
+            shortest=float(angles.wavelengths.min()),
+            longest=float(angles.wavelengths.max()),
+        )
     )
 
 
@@ -36,7 +45,7 @@ def frequencies_table(run: Run, focus: PatchFocus, angles: RopeAngles) -> str:
     row, column = focus.span.grid_h - 1, focus.span.grid_w - 1
     rows = [
         (
-            f"{index} and {pairs + index}",
+            say("{first} and {second}", first=index, second=pairs + index),
             float(freq),
             float(wavelength),
             float(wavelength * size),
@@ -48,14 +57,15 @@ def frequencies_table(run: Run, focus: PatchFocus, angles: RopeAngles) -> str:
         )
     ]
     headers = (
-        "Pairs (row and column)",
-        "Radians a patch",
-        "Whole turn, in patches",
-        "in pixels",
-        f"Turns over {focus.span.grid_h} rows",
-        f"Turns over {focus.span.grid_w} columns",
+        say("Pairs (row and column)"),
+        say("Radians a patch"),
+        say("Whole turn, in patches"),
+        say("in pixels"),
+        say("Turns over {count} rows", count=focus.span.grid_h),
+        say("Turns over {count} columns", count=focus.span.grid_w),
     )
-    return table_html(headers, rows, f"Frequencies, and what they do in {focus.name}")
+    caption = say("Frequencies, and what they do in {name}", name=focus.name)
+    return table_html(headers, rows, caption)
 
 
 def distance_html(
@@ -63,25 +73,34 @@ def distance_html(
 ) -> str:
     """What the score by distance shows."""
     down, across = (size // 2 for size in kernel.shape)
-    centre = float(kernel[down, across])
-    below = float(kernel[min(down + 1, 2 * down), across])
-    right = float(kernel[down, min(across + 1, 2 * across)])
     if not of_head:
         return fact_html(
-            "Two vectors of ones, moved apart: at distance 0 all pairs agree (score 1). One row "
-            f"down the score is {below:.3f}, one column to the right {right:.3f}; far away only "
-            "the slow pairs still agree. Both lines follow one curve, since rows and columns turn "
-            "at the same speeds. This is what every head starts from; its own vectors "
-            "decide which pairs count."
+            say(
+                "Two vectors of ones, moved apart: at distance 0 all pairs agree (score 1). One "
+                "row down the score is {below:.3f}, one column to the right {right:.3f}; far away "
+                "only the slow pairs still agree. Both lines follow one curve, since rows and "
+                "columns turn at the same speeds. This is what every head starts from; its own "
+                "vectors decide which pairs count.",
+                below=kernel[min(down + 1, 2 * down), across],
+                right=kernel[down, min(across + 1, 2 * across)],
+            )
         )
     best = np.unravel_index(int(kernel.argmax()), kernel.shape)
     rows, columns = int(best[0]) - down, int(best[1]) - across
     return fact_html(
-        f"The query of {focus.words} in block {block}, head {head}, and the average key of "
-        f"{focus.name}, as if that same key stood everywhere: what is left is the head's liking "
-        f"for places. It scores {centre:.3g} at distance 0 and most, {float(kernel.max()):.3g}, "
-        f"{_distance_words(rows, columns)}.",
-        focus.hint.strip(),
+        say(
+            "The query of {patch} in block {block}, head {head}, and the average key of {name}, as "
+            "if that same key stood everywhere: what is left is the head's liking for places. It "
+            "scores {centre:.3g} at distance 0 and most, {most:.3g}, {where}.",
+            patch=focus.words,
+            block=block,
+            head=head,
+            name=focus.name,
+            centre=kernel[down, across],
+            most=kernel.max(),
+            where=_distance_words(rows, columns),
+        ),
+        focus.hint,
     )
 
 
@@ -91,28 +110,53 @@ def scores_html(scores: PatchScores, focus: PatchFocus, block: int, head: int) -
         np.unravel_index(int(values.argmax()), values.shape)
         for values in (scores.rotated, scores.plain)
     ]
-    with_rope, without = (f"row {place[0]}, column {place[1]}" for place in places)
-    verdict = (
-        f"The best key is at {with_rope} either way"
-        if places[0] == places[1]
-        else f"With RoPE the best key is at {with_rope}, without it at {without}"
-    )
-    change = float(np.abs(scores.rotated - scores.plain).max())
     return fact_html(
-        f"{capital(focus.words)} asks, all patches of {focus.name} answer: the scores of block "
-        f"{block}, head {head}, as the model computes them, and from the same vectors without the "
-        f"rotation. {verdict}; the rotation moves single scores by up to {change:.3g}.",
+        say(
+            "{patch} asks, all patches of {name} answer: the scores of block {block}, head {head}, "
+            "as the model computes them, and from the same vectors without the rotation.",
+            patch=capital(focus.words),
+            name=focus.name,
+            block=block,
+            head=head,
+        ),
+        say(
+            "{verdict}; the rotation moves single scores by up to {change:.3g}.",
+            verdict=_best_words(*places),
+            change=np.abs(scores.rotated - scores.plain).max(),
+        ),
+    )
+
+
+def _best_words(rotated: tuple[np.intp, ...], plain: tuple[np.intp, ...]) -> str:
+    """The place of the best key with RoPE, and without it."""
+    with_rope, without = (
+        say("row {row}, column {column}", row=row, column=column)
+        for row, column in (rotated, plain)
+    )
+    if rotated == plain:
+        return say("The best key is at {place} either way", place=with_rope)
+    return say(
+        "With RoPE the best key is at {place}, without it at {other}",
+        place=with_rope,
+        other=without,
     )
 
 
 def _distance_words(rows: int, columns: int) -> str:
     """``2 rows up and 1 column to the right``."""
-    parts = [
-        f"{abs(count)} {name}{'s' if abs(count) > 1 else ''} {ways[count > 0]}"
-        for count, name, ways in (
-            (rows, "row", ("up", "down")),
-            (columns, "column", ("to the left", "to the right")),
-        )
-        if count
-    ]
-    return " and ".join(parts) or "right there"
+    parts = []
+    if abs(rows) == 1:
+        parts.append(say("1 row up") if rows < 0 else say("1 row down"))
+    elif rows < 0:
+        parts.append(say("{count} rows up", count=-rows))
+    elif rows:
+        parts.append(say("{count} rows down", count=rows))
+    if abs(columns) == 1:
+        parts.append(say("1 column to the left") if columns < 0 else say("1 column to the right"))
+    elif columns < 0:
+        parts.append(say("{count} columns to the left", count=-columns))
+    elif columns:
+        parts.append(say("{count} columns to the right", count=columns))
+    if len(parts) == 2:
+        return say("{first} and {second}", first=parts[0], second=parts[1])
+    return parts[0] if parts else say("right there")

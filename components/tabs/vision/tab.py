@@ -16,44 +16,46 @@ from components.tabs.vision.blocks import build_blocks_section
 from components.tabs.vision.merger import build_merger_section
 from components.tabs.vision.position import build_position_section
 from components.tabs.vision.rope import build_rope_section
+from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Place
 from playground.records import Progress
 
-NO_PICTURE = (
-    '<p class="note">This prompt holds no picture and no video, so the vision tower does not run: '
-    "the sequence goes from the tokenizer straight to the decoder. Add a picture to see it work."
-    "</p>"
+NO_PICTURE = mark(
+    "This prompt holds no picture and no video, so the vision tower does not run: the sequence "
+    "goes from the tokenizer straight to the decoder. Add a picture to see it work."
 )
 # The name of each part, in the order in which the tab shows them.
 PARTS = (
-    ("Blocks", build_blocks_section),
-    ("Attention", build_attention_section),
-    ("Position grid", build_position_section),
+    (mark("Blocks"), build_blocks_section),
+    (mark("Attention"), build_attention_section),
+    (mark("Position grid"), build_position_section),
     ("RoPE", build_rope_section),
-    ("Merger and taps", build_merger_section),
+    (mark("Merger and taps"), build_merger_section),
 )
 
 
 def build_vision_tab(app: App) -> StageTab:
     """Build the tab inside the page's ``with gr.Tab(...)``."""
     run_button = build_stage_header(
-        "Vision tower",
-        "Each 16-pixel patch becomes a vector; block after block, attention lets the patches look "
-        "at one another, until four neighbours are merged into one token for the decoder.",
+        say("Vision tower"),
+        say(
+            "Each 16-pixel patch becomes a vector; block after block, attention lets the patches "
+            "look at one another, until four neighbours are merged into one token for the decoder."
+        ),
     )
     facts = build_html_view()
     span = gr.Dropdown(
-        [("image 1", 0)],
+        [(say("image {number}", number=1), 0)],
         value=0,
-        label="Picture or video frame",
-        info="Every part below shows this one.",
+        label=say("Picture or video frame"),
+        info=say("Every part below shows this one."),
         visible=False,
     )
     sections: list[Section] = []
     with gr.Column() as body, gr.Tabs(overflow_behavior="wrap"):
         for name, build in PARTS:
-            with gr.Tab(name):
+            with gr.Tab(say(name)):
                 sections.append(build(app, span))
 
     app.on_point(follow_picture, [span], [span])
@@ -92,7 +94,8 @@ def draw_header(run: Run, span: float | None) -> tuple[Any, Any, Any]:
     """The sizes in words, the parts where there is a picture, and the pictures to choose from."""
     spans = run.inputs.spans
     if not spans:
-        return NO_PICTURE, gr.update(visible=False), gr.update(visible=False)
+        nothing = f'<p class="note">{say(NO_PICTURE)}</p>'
+        return nothing, gr.update(visible=False), gr.update(visible=False)
     names = [(span_name(run.inputs, each), index) for index, each in enumerate(spans)]
     chooser = gr.update(choices=names, value=within(span, len(spans) - 1), visible=len(spans) > 1)
     return facts_html(run), gr.update(visible=True), chooser
@@ -102,15 +105,26 @@ def facts_html(run: Run) -> str:
     """The tower's sizes in this run, in one paragraph."""
     facts = run.engine.facts
     towers = [tower for tower in (run.vision.image, run.vision.video) if tower is not None]
-    patches = sum(len(tower.patch_embeds) for tower in towers)
-    merged = sum(len(tower.pooler_output) for tower in towers)
-    taps = ", ".join(str(block) for block in facts.deepstack_visual_indexes)
-    text = (
-        f"{patches:,} patches of {facts.patch_size} × {facts.patch_size} pixels go through "
-        f"{facts.vision_depth} blocks as vectors of {facts.vision_hidden_size:,} numbers "
-        f"({facts.vision_num_heads} heads). The merger joins {facts.merge_size} × "
-        f"{facts.merge_size} patches each: {merged:,} tokens of {facts.out_hidden_size:,} numbers. "
-        f"DeepStack taps after blocks {taps} (counted from 0) hand early features to the decoder's "
-        "first layers."
+    return fact_html(
+        say(
+            "{patches:,} patches of {size} × {size} pixels go through {depth} blocks as vectors of "
+            "{hidden:,} numbers ({heads} heads).",
+            patches=sum(len(tower.patch_embeds) for tower in towers),
+            size=facts.patch_size,
+            depth=facts.vision_depth,
+            hidden=facts.vision_hidden_size,
+            heads=facts.vision_num_heads,
+        ),
+        say(
+            "The merger joins {merge} × {merge} patches each: {merged:,} tokens of {width:,} "
+            "numbers.",
+            merge=facts.merge_size,
+            merged=sum(len(tower.pooler_output) for tower in towers),
+            width=facts.out_hidden_size,
+        ),
+        say(
+            "DeepStack taps after blocks {taps} (counted from 0) hand early features to the "
+            "decoder's first layers.",
+            taps=", ".join(str(block) for block in facts.deepstack_visual_indexes),
+        ),
     )
-    return fact_html(text)

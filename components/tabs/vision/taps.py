@@ -12,6 +12,7 @@ from components.plotly_view import PlotlyView
 from components.tables import table_html
 from components.tabs.choices import fact_html
 from components.tabs.vision.focus import PatchFocus, stack_html
+from playground.language import say
 from playground.pipeline import Run
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def build_tap_map(number: int) -> PlotlyView:
     """The place of one tap's map, inside a row."""
     # In a column of its own: charts by themselves would wrap to two in a row.
     with gr.Column(min_width=220):
-        return PlotlyView(label=f"DeepStack tap {number + 1}")
+        return PlotlyView(label=say("DeepStack tap {number}", number=number + 1))
 
 
 def draw_tap_maps(focus: PatchFocus, taps: tuple[TapSimilarity, ...]) -> list[Any]:
@@ -36,7 +37,11 @@ def draw_tap_maps(focus: PatchFocus, taps: tuple[TapSimilarity, ...]) -> list[An
             tap.cosine,
             tap.norms,
             focus.number,
-            title=f"Tap {number + 1} (block {tap.tap}): cosine to the final tokens",
+            title=say(
+                "Tap {number} (block {block}): cosine to the final tokens",
+                number=number + 1,
+                block=tap.tap,
+            ),
             reach=reach,
             token=token,
         )
@@ -52,9 +57,9 @@ def taps_html(run: Run, focus: PatchFocus, taps: tuple[TapSimilarity, ...]) -> s
     final = focus.tower.pooler_output[span.patch_start // span.merge_size**2 + focus.token]
     rows: list[tuple[Any, ...]] = [
         (
-            f"tap {number + 1}",
+            say("tap {number}", number=number + 1),
             tap.tap,
-            f"added after layer {number}",
+            say("added after layer {layer}", layer=number),
             float(tap.norms[place]),
             f"{tap.cosine[place]:.3f}",
             f"{tap.cosine.mean():.3f}",
@@ -63,33 +68,43 @@ def taps_html(run: Run, focus: PatchFocus, taps: tuple[TapSimilarity, ...]) -> s
     ]
     rows.append(
         (
-            "final merger",
+            say("final merger"),
             facts.vision_depth - 1,
-            "enters layer 0 as the token",
+            say("enters layer 0 as the token"),
             float(final.float().norm()),
             "1.000",
             "1.000",
         )
     )
     headers = (
-        "Merger",
-        "After vision block",
-        "Decoder",
-        f"Norm of token {span.start + focus.token}",
-        "Cosine to the final token",
-        "Average over the picture",
+        say("Merger"),
+        say("After vision block"),
+        say("Decoder"),
+        say("Norm of token {token}", token=span.start + focus.token),
+        say("Cosine to the final token"),
+        say("Average over the picture"),
     )
-    routes = ", ".join(
-        f"tap {number + 1} from vision block {tap.tap} to decoder layer {number}"
+    caption = say("DeepStack taps beside the final token")
+    return stack_html(
+        fact_html(_route_words(taps)), table_html(headers, rows, caption, right=(4, 5))
+    )
+
+
+def _route_words(taps: tuple[TapSimilarity, ...]) -> str:
+    """From which vision block to which decoder layer each tap leads."""
+    routes = [
+        say(
+            "tap {number} from vision block {block} to decoder layer {layer}",
+            number=number + 1,
+            block=tap.tap,
+            layer=number,
+        )
         for number, tap in enumerate(taps)
-    )
-    text = (
+    ]
+    return say(
         "The tower also hands on what it knew earlier: after some blocks a merger of its own makes "
         "a vector for every token, which is added to the token's state further up, at the output "
-        f"of a decoder layer: {routes} (all counted from 0). A cosine near 0 means that a tap says "
-        "something else than the final token, not the same again."
-    )
-    return stack_html(
-        fact_html(text),
-        table_html(headers, rows, "DeepStack taps beside the final token", right=(4, 5)),
+        "of a decoder layer: {routes} (all counted from 0). A cosine near 0 means that a tap says "
+        "something else than the final token, not the same again.",
+        routes=", ".join(routes),
     )

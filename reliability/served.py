@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,8 +34,18 @@ class Server:
     """A running app."""
 
     address: str  # without a slash at its end
-    pid: int
-    log: Path
+    process: subprocess.Popen[bytes]
+    folder: Path  # of its uploads and its log
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self.process.pid
+
+    @property
+    def log(self) -> Path:
+        """What it has printed."""
+        return self.folder / "log"
 
     @property
     def memory_bytes(self) -> int:
@@ -47,40 +58,81 @@ class Server:
         """Open files and sockets."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
+    def command(self, name: str, **arguments: Any) -> Any:
+        """Ask the observer inside a watched app; see ``watched_app.Observer``."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        line = json.dumps({"do": name, **arguments}).encode() + b"\n"
+        with _COMMANDS:
+            self.process.stdin.write(line)
+            self.process.stdin.flush()
+            return json.loads(self.process.stdout.readline())
+
+
+_COMMANDS = threading.Lock()
+
 
 @contextmanager
-def running_app(*arguments: str) -> Iterator[Server]:
-    """Start ``app.py`` on a free port and wait until its checkpoint answers."""
+def running_app(*arguments: str, watched: bool = False) -> Iterator[Server]:
+    """Start the app on a free port and wait until its checkpoint answers.
+
+    Args:
+        arguments: of ``app.py``.
+        watched: with an observer inside, for ``Server.command``.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        server = start_app(Path(folder), *arguments, watched=watched)
+        try:
+            wait_until_ready(server)
+            yield server
+        finally:
+            stop_app(server)
+
+
+def start_app(folder: Path, *arguments: str, watched: bool = False) -> Server:
+    """Start it with its files in this folder; ``wait_until_ready`` comes next."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "log"
-        with log.open("wb") as out:
-            process = subprocess.Popen(
-                [sys.executable, "app.py", "--port", str(port), *arguments],
-                cwd=ROOT,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                env=os.environ | {"GRADIO_TEMP_DIR": folder},
-            )
-            server = Server(f"http://127.0.0.1:{port}", process.pid, log)
-            try:
-                _wait_until_ready(server, process)
-                yield server
-            finally:
-                process.terminate()
-                try:
-                    process.wait(20)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+    program = ["-m", "reliability.watched_app"] if watched else ["app.py"]
+    files = folder / "files"
+    files.mkdir(exist_ok=True)
+    with (folder / "log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, *program, "--port", str(port), *arguments],
+            cwd=ROOT,
+            stdin=subprocess.PIPE if watched else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if watched else log,
+            stderr=log,
+            env=os.environ | {"GRADIO_TEMP_DIR": str(files)},
+        )
+    return Server(f"http://127.0.0.1:{port}", process, folder)
 
 
-def _wait_until_ready(server: Server, process: subprocess.Popen[bytes]) -> None:
+def stop_app(server: Server) -> None:
+    """End it, kindly at first."""
+    process = server.process
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+
+
+def wait_until_ready(server: Server) -> None:
+    """Wait until the checkpoint answers.
+
+    Raises:
+        RuntimeError: the app has ended.
+        TimeoutError: it takes more than ``START_S``.
+    """
     end = time.monotonic() + START_S
     while time.monotonic() < end:
-        if process.poll() is not None:
+        if server.process.poll() is not None:
             raise RuntimeError(f"The app ended:\n{server.log.read_text()}")
         try:
             answer = Caller(server).call("preprocess", image=None, text="Hello")

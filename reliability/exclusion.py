@@ -1,0 +1,278 @@
+"""One thread in the model at a time, whoever asks; and work ends when nobody wants it any more.
+
+    python -m reliability.exclusion [--requests 500] [--cancels 100] [--disconnects 100]
+
+Requests come by every route: a page's Run, the tabs' own buttons, every experiment of the tabs, the
+six endpoints, and calls past the queue, which must be refused. Many are stopped or lose their
+connection at a random moment. Hooks on the real model see who is inside, and when each request's
+last layer ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from reliability.hostile_files import encode, make_image
+from reliability.page_client import PageClient, Stream
+from reliability.served import ENDPOINTS, Server, running_app
+
+USERS = 8  # at once: more than the queue lets in
+IDLE_S = 1.0  # the model must be idle this long after a cancel, and one token
+TOKEN_S = 0.5  # one token of the shipped checkpoint on a busy machine; the step under way may end
+LONGEST_DELAY_S = 1.5  # before a cancel
+
+FATES = ("finish", "stop", "vanish")
+LONG_SAMPLING: dict[str, Any] = {
+    "text": "Describe this image in detail.",
+    "settings": [{"temperature": 1.0, "seed": seed} for seed in range(8)],
+    "max_new_tokens": 200,
+}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A request that was cancelled, or lost its client, while it was under way."""
+
+    route: str
+    fate: str
+    event_id: str
+    when: float
+
+
+@dataclass
+class Tally:
+    """What all users together did."""
+
+    routes: Counter[str] = field(default_factory=Counter)
+    fates: Counter[str] = field(default_factory=Counter)
+    ended: list[Ended] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def note(self, route: str, fate: str, ended: Ended | None) -> None:
+        """Count one request."""
+        with self.lock:
+            self.routes[route] += 1
+            self.fates[fate] += 1
+            if ended is not None:
+                self.ended.append(ended)
+
+
+class ApiCall:
+    """One call of an endpoint, which can be cancelled or lost."""
+
+    def __init__(self, server: Server, config: dict[str, Any], endpoint: str, **body: Any) -> None:
+        self.http = httpx.Client(base_url=server.address, timeout=120)
+        self.done = threading.Event()
+        self._function = next(
+            each["id"] for each in config["dependencies"] if each["api_name"] == endpoint
+        )
+        reply = self.http.post(f"/gradio_api/call/v2/{endpoint}", json=body)
+        self.event_id = reply.json().get("event_id", "")
+        self._stream = Stream(server.address, f"/gradio_api/call/{endpoint}/{self.event_id}")
+        if self.event_id:
+            self._stream.start(self._take)
+        else:  # refused, as where the queue is full
+            self.done.set()
+
+    def _take(self, line: str) -> bool:
+        if line in ("event: complete", "event: error"):
+            self.done.set()
+        return False
+
+    def stop(self) -> float:
+        """Cancel as Gradio's client does."""
+        when = time.monotonic()
+        body = {
+            "session_hash": self.event_id,
+            "fn_index": self._function,
+            "event_id": self.event_id,
+        }
+        self.http.post("/gradio_api/cancel", json=body)
+        return when
+
+    def vanish(self) -> float:
+        """Lose the connection."""
+        when = time.monotonic()
+        self._stream.cut()
+        return when
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._stream.cut()
+        self.http.close()
+
+
+class User:
+    """Uses every route in turn, with a page of their own."""
+
+    def __init__(self, server: Server, tally: Tally, seed: int) -> None:
+        self.server, self.tally, self.rng = server, tally, random.Random(seed)
+        self.page = PageClient(server)
+        self.config = self.page.config
+        home = set(self.config["page"][""]["dependencies"])
+        self.labs = [each["id"] for each in server.command("events") if each["id"] in home]
+        self.run = self.page.find("run")
+        self.picture = self._upload()
+
+    def _upload(self) -> dict[str, Any]:
+        content = encode(make_image(size=(320, 240), seed=self.rng.randrange(99)), "PNG")
+        reply = httpx.post(
+            f"{self.server.address}/gradio_api/upload",
+            files={"files": ("picture.png", content)},
+            timeout=120,
+        )
+        return {"path": reply.json()[0], "meta": {"_type": "gradio.FileData"}}
+
+    def use(self, turn: int, fate: str) -> None:
+        """One request by the route whose turn it is."""
+        kind = turn % 4
+        if kind == 0:
+            self.page.set_text(f"Question {turn} about the picture?")
+            self._press("page: Run", self.run, fate)
+        elif kind == 1:
+            self._press("page: tabs and experiments", self.labs[turn // 4 % len(self.labs)], fate)
+        elif kind == 2:
+            self._call(ENDPOINTS[turn // 4 % 6], fate)
+        else:
+            self._call_directly(ENDPOINTS[turn // 4 % 6])
+
+    def close(self) -> None:
+        """Close the page."""
+        self.page.vanish()
+
+    def _end(self, route: str, fate: str, under_way: Any, stop: Any, vanish: Any) -> None:
+        """Let it finish, or end it after a while; ``fate`` comes true only while it runs."""
+        ended = None
+        if fate != "finish":
+            delay = LONGEST_DELAY_S * self.rng.random() ** 2
+            if not under_way.done.wait(delay):
+                when = stop() if fate == "stop" else vanish()
+                ended = Ended(route, fate, under_way.event_id, when)
+        if fate != "vanish" and not under_way.done.wait(120):
+            self.tally.problems.append(f"{route} has not ended")
+        self.tally.note(route, fate if ended or fate == "finish" else "finish", ended)
+
+    def _press(self, route: str, index: int, fate: str) -> None:
+        pressed = self.page.start(index)
+        self._end(route, fate, pressed, self.page.stop, self.page.vanish)
+        if fate == "vanish":
+            self.page.vanish()
+            self.page = PageClient(self.server, self.config)
+
+    def _call(self, endpoint: str, fate: str) -> None:
+        body: dict[str, Any] = {"image": self.picture, "text": "What is this?"}
+        if endpoint == "sampling":
+            body |= LONG_SAMPLING
+        if endpoint == "cache_reuse":
+            body = {"image": self.picture, "first_text": "Hello", "second_text": "Hello you"}
+        call = ApiCall(self.server, self.config, endpoint, **body)
+        self._end(f"api: {endpoint}", fate, call, call.stop, call.vanish)
+        call.close()
+
+    def _call_directly(self, endpoint: str) -> None:
+        """Past the queue, which must not be possible."""
+        body = {"data": [None, "Hello", "", None, 0, 10][:4]}
+        reply = httpx.post(
+            f"{self.server.address}/gradio_api/run/{endpoint}", json=body, timeout=120
+        )
+        if reply.status_code != 404:
+            self.tally.problems.append(f"direct call of {endpoint}: {reply.status_code}")
+        self.tally.note("direct, refused", "finish", None)
+
+
+def crowd(server: Server, requests: int, seed: int = 0) -> Tally:
+    """All routes from many users at once, two thirds of them stopped or lost."""
+    tally = Tally()
+    turns = iter(range(requests))
+
+    def work(number: int) -> None:
+        user = User(server, tally, seed + number)
+        try:
+            while True:
+                with tally.lock:
+                    turn = next(turns, None)
+                if turn is None:
+                    return
+                user.use(turn, user.rng.choice(FATES))
+        except Exception as error:
+            tally.problems.append(f"user {number}: {type(error).__name__}: {error}")
+        finally:
+            user.close()
+
+    with ThreadPoolExecutor(USERS) as pool:
+        list(pool.map(work, range(USERS)))
+    return tally
+
+
+def end_many(server: Server, fate: str, count: int, seed: int = 0) -> Tally:
+    """One user alone, whose requests all end this way while they are under way."""
+    tally = Tally()
+    user = User(server, tally, seed)
+    long_calls: list[Callable[[int], None]] = [
+        lambda _: user._call("sampling", fate),
+        lambda turn: user.use(4 * turn, fate),
+        lambda turn: user._press(
+            "page: tabs and experiments", user.labs[turn // 3 % len(user.labs)], fate
+        ),
+    ]
+    for turn in range(6 * count):
+        if len(tally.ended) >= count:
+            break
+        long_calls[turn % 3](turn)
+    user.close()
+    return tally
+
+
+def lateness(server: Server, ended: list[Ended]) -> list[tuple[float, Ended]]:
+    """How long after its end each request was still in the model; 0 for one that was not."""
+    time.sleep(2 * IDLE_S)
+    last = server.command("forwards")["last"]
+    return [(max(0.0, last.get(each.event_id, 0.0) - each.when), each) for each in ended]
+
+
+def main() -> int:
+    """Run and print; 1 where a promise is broken."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--requests", type=int, default=500)
+    parser.add_argument("--cancels", type=int, default=100)
+    parser.add_argument("--disconnects", type=int, default=100)
+    options = parser.parse_args()
+    with running_app("--public", watched=True) as server:
+        start = time.monotonic()
+        tally = crowd(server, options.requests)
+        late = {"in the crowd": lateness(server, tally.ended)}
+        print(f"{sum(tally.routes.values())} requests in {time.monotonic() - start:.0f} s: ")
+        print(f"  {dict(tally.routes)}\n  {dict(tally.fates)}")
+        for fate, count in (("stop", options.cancels), ("vanish", options.disconnects)):
+            alone = end_many(server, fate, count)
+            tally.problems += alone.problems
+            late[f"alone, {fate}"] = lateness(server, alone.ended)
+        forwards = server.command("forwards")
+    print(f"threads in the model at once: {forwards['most']}, entered {forwards['entries']} times")
+    worst = 0.0
+    for name, seconds in late.items():
+        ordered = sorted(each for each, _ in seconds)
+        worst = max([worst, *ordered])
+        print(f"{name}: {len(ordered)} ended; the last layer after ", end="")
+        print(f"{ordered[len(ordered) // 2]:.3f} s (median), {ordered[-1]:.3f} s (longest)")
+        for each, case in seconds:
+            if each > TOKEN_S + IDLE_S:
+                print(f"  {case.route}, {case.fate}: {each:.2f} s")
+    print("\n".join(tally.problems[:20]) or "no problems")
+    return bool(tally.problems) or forwards["most"] != 1 or worst > TOKEN_S + IDLE_S
+
+
+if __name__ == "__main__":
+    sys.exit(main())

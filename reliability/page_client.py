@@ -1,0 +1,208 @@
+"""A page without a browser: what Gradio's front end sends, as far as the server can tell."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import socket
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from reliability.served import Server
+
+WAIT_S = 120.0
+
+
+@dataclass
+class Pressed:
+    """One event under way: a button that was pressed."""
+
+    event_id: str
+    outputs: list[int]
+    done: threading.Event = field(default_factory=threading.Event)
+    ok: bool = False
+    message: str = ""
+
+
+class Stream:
+    """One answer that comes bit by bit, read in a thread; it can be cut off at any moment."""
+
+    def __init__(self, address: str, path: str) -> None:
+        self.http = httpx.Client(base_url=address, timeout=WAIT_S)
+        self._request = self.http.build_request("GET", path)
+        self._socket: socket.socket | None = None
+        self._opened = threading.Event()
+
+    def read(self, take: Any) -> None:
+        """Call ``take`` with every line until it returns True or the connection ends."""
+        try:
+            reply = self.http.send(self._request, stream=True)
+            self._socket = reply.extensions["network_stream"].get_extra_info("socket")
+            self._opened.set()
+            for line in reply.iter_lines():
+                if take(line):
+                    break
+        except (httpx.HTTPError, OSError):
+            pass
+        finally:
+            self._opened.set()
+            with suppress(httpx.HTTPError, OSError):
+                self.http.close()
+
+    def start(self, take: Any) -> None:
+        """Read in a thread of its own."""
+        threading.Thread(target=self.read, args=(take,), daemon=True).start()
+        self._opened.wait(WAIT_S)
+
+    def cut(self) -> None:
+        """Lose the connection, as a phone does."""
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+
+class PageClient:
+    """One open page."""
+
+    def __init__(self, server: Server, config: dict[str, Any] | None = None) -> None:
+        self.server = server
+        self.session = secrets.token_hex(5)
+        self.http = httpx.Client(base_url=server.address, timeout=WAIT_S)
+        self.config = config or self.http.get("/config").json()
+        self.events = {event["id"]: event for event in self.config["dependencies"]}
+        self.values = {
+            component["id"]: component["props"].get("value")
+            for component in self.config["components"]
+        }
+        self._pressed: dict[str, Pressed] = {}
+        self._streams: list[Stream] = []
+        self._lock = threading.Lock()
+        self._listening = False
+        self._open("/gradio_api/heartbeat/" + self.session, lambda _line: False)
+        self.press(self._find("load"))
+
+    def _open(self, path: str, take: Any) -> None:
+        stream = Stream(self.server.address, path)
+        self._streams.append(stream)
+        stream.start(take)
+
+    def _find(self, name: str) -> int:
+        return next(
+            index
+            for index, event in self.events.items()
+            if any(target[1] == name for target in event["targets"])
+        )
+
+    def find(self, elem_id: str, event: str = "click") -> int:
+        """The event of a component with this id."""
+        (component,) = (
+            each["id"]
+            for each in self.config["components"]
+            if each["props"].get("elem_id") == elem_id and each["id"] in self._home
+        )
+        return next(
+            index for index, each in self.events.items() if [component, event] in each["targets"]
+        )
+
+    @property
+    def _home(self) -> set[int]:
+        """The components of the first page; each language has a page of its own."""
+        pages = self.config.get("page")
+        return set(pages[""]["components"]) if pages else set(self.values)
+
+    def set_text(self, text: str) -> None:
+        """Write the question."""
+        for component in self.config["components"]:
+            if component["props"].get("elem_id") == "input-text":
+                self.values[component["id"]] = text
+
+    # --------------------------------------------------------------------------- events
+
+    def start(self, index: int) -> Pressed:
+        """Press a button; the answer is read in the background."""
+        event = self.events[index]
+        body = {
+            "session_hash": self.session,
+            "fn_index": index,
+            "trigger_id": event["targets"][0][0] if event["targets"] else None,
+            "event_data": None,
+            "data": [self.values.get(each) for each in event["inputs"]],
+        }
+        with self._lock:
+            reply = self.http.post("/gradio_api/queue/join", json=body)
+            if reply.status_code != 200:
+                pressed = Pressed("", [])
+                pressed.message = reply.text
+                pressed.done.set()
+                return pressed
+            pressed = Pressed(reply.json()["event_id"], event["outputs"])
+            self._pressed[pressed.event_id] = pressed
+            listening, self._listening = self._listening, True
+        if not listening:
+            self._open(self._data_path, self._take)
+        return pressed
+
+    @property
+    def _data_path(self) -> str:
+        return f"/gradio_api/queue/data?session_hash={self.session}"
+
+    def press(self, index: int) -> Pressed:
+        """Press a button and wait for the end."""
+        pressed = self.start(index)
+        if not pressed.done.wait(WAIT_S):
+            raise TimeoutError(f"Event {index} has not ended.")
+        return pressed
+
+    def stop(self) -> float:
+        """Press Stop; returns when, on the monotonic clock that all processes share."""
+        index = self.find("stop")
+        when = time.monotonic()
+        body = {"session_hash": self.session, "fn_index": index, "data": []}
+        self.http.post("/gradio_api/run/predict", json=body).raise_for_status()
+        return when
+
+    def vanish(self) -> float:
+        """Lose every connection; returns when."""
+        when = time.monotonic()
+        for stream in self._streams:
+            stream.cut()
+        self.http.close()
+        return when
+
+    def _take(self, line: str) -> bool:
+        if not line.startswith("data: "):
+            return False
+        message = json.loads(line.removeprefix("data: "))
+        kind = message.get("msg")
+        if kind == "close_stream":
+            with self._lock:
+                # An event may have joined just after Gradio decided to close.
+                self._listening = any(not each.done.is_set() for each in self._pressed.values())
+            if self._listening:
+                self._open(self._data_path, self._take)
+            return True
+        pressed = self._pressed.get(message.get("event_id") or "")
+        if pressed is None:
+            return False
+        output = message.get("output") or {}
+        if kind in ("process_generating", "process_completed") and message.get("success"):
+            self._keep(pressed.outputs, output.get("data") or [])
+        if kind == "process_completed":
+            pressed.ok = bool(message.get("success"))
+            pressed.message = str(output.get("error") or "")
+            pressed.done.set()
+        return False
+
+    def _keep(self, outputs: list[int], data: list[Any]) -> None:
+        """What controls show is what they send next."""
+        for component, value in zip(outputs, data, strict=False):
+            if isinstance(value, dict) and value.get("__type__") == "update":
+                if "value" in value:
+                    self.values[component] = value["value"]
+            elif not isinstance(value, (dict, list)):
+                self.values[component] = value

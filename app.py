@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from components.server import ServerOptions
     from playground.limits import Limits
+
+
+# What a page for strangers may load: the shipped checkpoint, a folder that its host has put there,
+# and Qwen's own releases; never whatever else a hub holds.
+RELEASES = re.compile(r"(modelscope:)?Qwen/Qwen3-VL-\d+B(-A\d+B)?-(Instruct|Thinking)")
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -54,7 +60,37 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help="the most tokens of one answer, column or branch (4096; 512 with --public)",
     )
     parser.add_argument("--queue-size", type=int, help="runs that may wait (64; 32 with --public)")
-    return parser.parse_args(arguments)
+    if "SPACE_ID" in os.environ:
+        parser.set_defaults(**space_defaults())
+    options = parser.parse_args(arguments)
+    if options.public:
+        check_public_model(options.model)
+    return options
+
+
+def space_defaults() -> dict[str, object]:
+    """What a hosted Space needs, which starts this file without arguments."""
+    lent_gpu = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
+    return {
+        "model": os.environ.get("PLAYGROUND_MODEL", "tiny"),
+        "host": "0.0.0.0",
+        "public": True,
+        # With ZeroGPU torch says that there is a GPU also where none is lent.
+        "device": "cpu" if lent_gpu else "auto",
+    }
+
+
+def check_public_model(source: str) -> None:
+    """Let strangers use only checkpoints that are known.
+
+    Raises:
+        SystemExit: it is none of them.
+    """
+    if source != "tiny" and not os.path.isdir(source) and not RELEASES.fullmatch(source):
+        raise SystemExit(
+            f"--model: {source!r} is not offered to strangers. Choose tiny, one of Qwen's own "
+            "releases such as Qwen/Qwen3-VL-2B-Instruct, or a folder with your checkpoint."
+        )
 
 
 def stay_offline(source: str) -> None:

@@ -28,6 +28,7 @@ from components.api_answers import (
     preprocess_answer,
 )
 from components.engine_host import EngineHost
+from components.gpu_process import compute_ahead
 from components.jobs import stop_without_client
 from components.prompt_reader import check_whole, read_prompt
 from components.stage_tab import MODEL_QUEUE, App, user_messages
@@ -291,6 +292,7 @@ class Endpoints:
             max_pixels=max_pixels,
         )
         run = Run(self._host.engine, prompt)
+        compute_ahead(run, [stage], stop_without_client)
         run.ensure(stage, stop_without_client)
         return run
 

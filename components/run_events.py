@@ -12,6 +12,7 @@ import gradio as gr
 
 from components.engine_host import EngineHost
 from components.examples import load_examples
+from components.gpu_process import compute_ahead, in_place
 from components.jobs import Jobs
 from components.open_parts import OpenParts, Path, Values, View, empty_values
 from components.pointer_view import PointerView, write_layout
@@ -117,6 +118,7 @@ class RunEvents:
         )
         return Run(engine, prompt)
 
+    @in_place
     def draw_opening(self) -> None:
         """Draw the opening run once, for all who open the page later."""
         with self.opening_lock:
@@ -155,6 +157,7 @@ class RunEvents:
         settings = dict(zip(self.controls, controls, strict=True))
         note = ""
         try:
+            compute_ahead(run, [tab.stage for tab in tabs], progress)
             yield from self._run_stages(tabs, run, settings, progress, view)
         except StageCancelled:
             note = say("Stopped")

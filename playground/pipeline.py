@@ -10,7 +10,7 @@ import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import playground
@@ -38,6 +38,15 @@ STAGES: tuple[Stage, ...] = ("preprocess", "vision", "merge", "decoder")
 # 2 GiB: about four 2B runs on an image of 1,000 tokens (500 MB each, by their shapes), hundreds
 # of the shipped checkpoint's first example (3 MB).
 STORE_BYTES = 2 << 30
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExportedRun:
+    """A run as it goes from one process to another: without the model and the lock."""
+
+    prompt: Prompt
+    records: dict[str, Any]
+    seen: tuple[ModelInputs, VisionOutput] | None  # the page's run before
 
 
 class Run:
@@ -144,10 +153,38 @@ class Run:
             parity: Parity = self._records["parity"]
         return parity
 
+    def export(self) -> ExportedRun:
+        """What another process needs to go on with this run, all of it on the CPU."""
+        with self._lock:
+            return ExportedRun(self.prompt, _on_device(self._records, "cpu"), self._seen)
+
+    @classmethod
+    def resume(cls, engine: Engine, exported: ExportedRun) -> Run:
+        """Go on with a run where another process left it."""
+        run = cls(engine, exported.prompt)
+        run._seen = exported.seen
+        run.adopt(exported.records)
+        return run
+
+    def adopt(self, records: dict[str, Any]) -> None:
+        """Take over records that another process has computed; those that are there stay."""
+        with self._lock:
+            for name, record in _on_device(records, self.engine.device).items():
+                self._records.setdefault(name, record)
+
     @property
     def num_bytes(self) -> int:
         """Memory held by the records' arrays, tensors and cache; what two share counts once."""
         return sum(dict(_arrays(list(self._records.values()))).values())
+
+
+def _on_device(records: dict[str, Any], device: Any) -> dict[str, Any]:
+    """The records with the cache on a device; all else that they hold is on the CPU anyway."""
+    moved = dict(records)
+    if "decoder" in moved:
+        cache = playground.moving.move_cache(moved["decoder"].past_key_values, device)
+        moved["decoder"] = replace(moved["decoder"], past_key_values=cache)
+    return moved
 
 
 def _same_pictures(first: ModelInputs, second: ModelInputs) -> bool:

@@ -17,6 +17,12 @@ from playground.limits import Limits
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.fixture(autouse=True)
+def at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in a Space, wherever the tests run."""
+    monkeypatch.delenv("SPACE_ID", raising=False)
+
+
 def test_defaults() -> None:
     options = app.parse_arguments([])
     assert vars(options) == {
@@ -67,6 +73,41 @@ def test_the_limits_are_those_of_the_command_line() -> None:
 def test_what_cannot_be_served_ends_with_a_message(arguments: list[str]) -> None:
     with pytest.raises(SystemExit, match=f"^{arguments[0]}: "):
         serve_options(*arguments)
+
+
+def test_a_hosted_space_starts_without_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPACE_ID", "somebody/playground")
+    options = app.parse_arguments([])
+    assert (options.model, options.host, options.public) == ("tiny", "0.0.0.0", True)
+    assert options.device == "auto"
+    monkeypatch.setenv("PLAYGROUND_MODEL", "Qwen/Qwen3-VL-2B-Instruct")
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
+    options = app.parse_arguments([])
+    assert (options.model, options.device) == ("Qwen/Qwen3-VL-2B-Instruct", "cpu")
+    assert app.parse_arguments(["--host", "127.0.0.1"]).host == "127.0.0.1"
+    monkeypatch.setenv("PLAYGROUND_MODEL", "somebody/else")
+    with pytest.raises(SystemExit, match=r"^--model: 'somebody/else' is not offered"):
+        app.parse_arguments([])
+
+
+@pytest.mark.parametrize(
+    ("source", "is_known"),
+    [
+        ("tiny", True),
+        (".", True),
+        ("Qwen/Qwen3-VL-30B-A3B-Thinking", True),
+        ("modelscope:Qwen/Qwen3-VL-8B-Instruct", True),
+        ("Qwen/Qwen3-VL-2B-Instruct/../../x", False),
+        ("someone/Qwen3-VL-2B-Instruct", False),
+    ],
+)
+def test_strangers_get_known_checkpoints_only(source: str, is_known: bool) -> None:
+    assert app.parse_arguments(["--model", source]).model == source
+    if is_known:
+        assert app.parse_arguments(["--model", source, "--public"]).model == source
+    else:
+        with pytest.raises(SystemExit, match=r"^--model: "):
+            app.parse_arguments(["--model", source, "--public"])
 
 
 @pytest.mark.parametrize("arguments", [["--dtype", "int8"], ["--attn", "x"], ["--port", "http"]])

@@ -9,6 +9,7 @@ import gradio as gr
 
 import playground
 from components.charts.cache_inside import plot_bytes, plot_channels, plot_growth
+from components.gpu_process import on_gpu
 from components.html_view import build_html_view
 from components.plotly_view import PlotlyView
 from components.prompt_reader import check_whole
@@ -136,6 +137,7 @@ def layers_table(run: Run) -> str:
     )
 
 
+@on_gpu
 def stream_growth(run: Run, progress: Progress, longest: Any) -> Iterator[tuple[Any, ...]]:
     """Measure one more token at growing lengths, drawing after each."""
     limit = run.engine.facts.max_position_embeddings - 1

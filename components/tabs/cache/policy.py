@@ -11,6 +11,7 @@ import gradio as gr
 
 import playground
 from components.charts.cache_policy import plot_policies
+from components.gpu_process import on_gpu
 from components.html_view import build_html_view
 from components.plotly_view import PlotlyView
 from components.prompt_reader import check_number, check_whole, prompt_fingerprint
@@ -225,6 +226,7 @@ def outline_request(run: Run, *values: Any) -> go.Figure:
 # ----------------------------------------------------------------------------- with the model
 
 
+@on_gpu
 def stream_replay(run: Run, progress: Progress, *values: Any) -> Iterator[tuple[Any, ...]]:
     """Serve the log for real; the table grows with the requests, the tree comes at the end."""
     settings = read_settings(*values)

@@ -10,6 +10,7 @@ import gradio as gr
 
 import playground
 from components.charts.cache import plot_request_times
+from components.gpu_process import on_gpu
 from components.html_view import build_html_view
 from components.plotly_view import PlotlyView
 from components.prompt_reader import check_whole
@@ -185,6 +186,7 @@ def fill_values(example: RequestExample) -> tuple[Any, ...]:
     )
 
 
+@on_gpu
 def stream_requests(
     run: Run,
     progress: Progress,

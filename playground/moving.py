@@ -1,0 +1,35 @@
+"""The same model and the same cache on another device, for a stage that runs elsewhere."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from playground.engine import Engine
+from playground.kv_cache import fork_cache
+from playground.placement import choose_device
+
+
+def move_engine(engine: Engine, device: str = "auto") -> Engine:
+    """Move the model's weights, in place, and put them under a lock of their own.
+
+    For a forked process, whose memory is its own: a lock that another thread held when the process
+    was forked is never released in it.
+    """
+    target = choose_device(device)
+    return replace(engine, model=engine.model.to(target), lock=threading.RLock())
+
+
+def move_cache(cache: DynamicCache, device: torch.device | str) -> DynamicCache:
+    """A cache with the same keys and values on a device; it shares those that are there already."""
+    moved = fork_cache(cache)
+    layers: list[Any] = moved.layers
+    for layer in layers:
+        if layer.is_initialized:
+            layer.keys, layer.values = layer.keys.to(device), layer.values.to(device)
+            layer.device = layer.keys.device
+    return moved

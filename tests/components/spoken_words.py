@@ -26,14 +26,14 @@ Qwen Plotly Gradio Hugging Face transformers torch API JSON CSV PNG HTML CPU GPU
 token tokens patch logits logit lens query key value RoPE M-RoPE mRoPE DeepStack merger KV PCA
 softmax sigmoid GELU SiLU ReLU LayerNorm RMSNorm Conv MLP sdpa eager float bfloat dtype
 batch bit bits nat nats top min typical FLOPs GFLOP LRU FIFO LFU SHA UTF Unicode
-ChatML greedy argmax beam RGB EXIF tiny shipped max cos sin log exp English
+ChatML greedy argmax beam RGB EXIF safetensors tiny shipped max cos sin log exp English
 """
 ALLOWED = frozenset(NAMES.split())
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z'’]{2,}")
 # model.forward, input_ids, DynamicCache, <|im_end|>, %{x}, image.png, (h, w): names of the code.
 _NAMES = re.compile(
-    r"%\{[^}]*\}|<\|[^|]*\|>|https?://\S+|\S*[_=(){}\[\]/*]\S*|\b\w+(?:\.\w+)+\b"
+    r"%\{[^}]*\}|</?extra>|<\|[^|]*\|>|https?://\S+|\S*[_=(){}\[\]/*]\S*|\b\w+(?:\.\w+)+\b"
     r"|\b[A-Za-z]+[a-z][A-Z]\w*|\b\w*\d\w*\b|&\w+;"
 )
 
@@ -106,7 +106,9 @@ def figure_texts(source: str) -> Iterator[str]:
         elif name in ("sliders", "updatemenus"):
             yield from _labels(value)
     for trace in figure.get("data", ()):
-        yield from (trace.get(name) or "" for name in ("name", "hovertemplate"))
+        if trace.get("hoverinfo") != "skip" or trace.get("showlegend", True):
+            yield trace.get("name") or ""
+        yield trace.get("hovertemplate") or ""
         yield from _strings((trace.get("colorbar") or {}).get("title"))
 
 

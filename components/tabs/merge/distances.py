@@ -9,6 +9,7 @@ import gradio as gr
 import numpy as np
 
 from components.charts.merge_nearness import plot_nearness
+from components.charts.token_labels import media_name
 from components.html_view import build_html_view
 from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section
@@ -183,7 +184,7 @@ def _neighbours(run: Run, focus: Focus) -> list[tuple[str, int]]:
     if focus.span is None:
         near = [(say("the token before"), index - 1), (say("the next token"), index + 1)]
         near += [
-            (say("the first token of {picture}", picture=span_phrase(inputs, span)), span.start)
+            (say("the first token of {picture}", picture=media_name(span)), span.start)
             for span in inputs.spans[:1]
         ]
         return [(name, other) for name, other in near if 0 <= other < inputs.num_tokens]

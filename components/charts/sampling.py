@@ -15,18 +15,22 @@ from components.chart_style import (
     escape_label,
 )
 from components.strips import raw_probability, visible
+from playground.language import mark, say
 from playground.records import SamplingRun, TokenStep
 
 # Colour, dash and symbol: no two of eight columns share more than one of them.
 DASHES = ("solid", "dash", "dot", "dashdot")
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "x", "cross", "star", "hexagon")
 FILTER_NAMES = {
-    "temperature": "greedy choice",
-    "vision_tokens": "bar on vision tokens",
-    "top_k": "top-k",
-    "top_p": "top-p",
-    "min_p": "min-p",
-    "typical_p": "typical-p",
+    "repetition_penalty": mark("repetition penalty"),
+    "frequency_penalty": mark("frequency penalty"),
+    "presence_penalty": mark("presence penalty"),
+    "temperature": mark("greedy choice"),
+    "vision_tokens": mark("bar on vision tokens"),
+    "top_k": mark("top-k"),
+    "top_p": mark("top-p"),
+    "min_p": mark("min-p"),
+    "typical_p": mark("typical-p"),
 }
 
 
@@ -35,34 +39,35 @@ def plot_probabilities(run: SamplingRun, names: Sequence[str]) -> go.Figure:
     figure = _plot_lines(run, names, raw_probability, "%{y:.1%}")
     figure.update_layout(
         base_layout(
-            "How sure the model was of each token it wrote",
+            say("How sure the model was of each token it wrote"),
             height=HEIGHT_SMALL + 60,
-            alt="Probability before the filters of each chosen token, one line per column. "
-            + _divergence_words(run),
-            x_title="Token",
-            y_title="Probability before the filters",
+            alt=_probabilities_alt(run),
+            x_title=say("Token"),
+            y_title=say("Probability before the filters"),
         )
     )
     figure.update_yaxes(range=[0, 1.05], tickformat=".0%")
-    _mark_divergence(figure, run)
+    _finish(figure, run)
     return figure
 
 
 def plot_entropy(run: SamplingRun, names: Sequence[str]) -> go.Figure:
     """How open each choice was after the filters, one line per column."""
-    figure = _plot_lines(run, names, lambda step: step.entropy, "%{y:.2f} nats")
+    figure = _plot_lines(run, names, lambda step: step.entropy, say("%{y:.2f} nats"))
     figure.update_layout(
         base_layout(
-            "How open each choice was after the filters",
+            say("How open each choice was after the filters"),
             height=HEIGHT_SMALL + 60,
-            alt="Entropy of the filtered distribution at each token, one line per column. "
-            "Zero means that one token was left.",
-            x_title="Token",
-            y_title="Entropy (nats)",
+            alt=say(
+                "Entropy of the filtered distribution at each token, one line per column. "
+                "Zero means that one token was left."
+            ),
+            x_title=say("Token"),
+            y_title=say("Entropy (nats)"),
         )
     )
     figure.update_yaxes(rangemode="tozero")
-    _mark_divergence(figure, run)
+    _finish(figure, run)
     return figure
 
 
@@ -72,9 +77,9 @@ def _plot_lines(
     figure = go.Figure()
     for index, (trace, name) in enumerate(zip(run.traces, names, strict=True)):
         figure.add_scatter(
-            x=np.arange(1, len(trace.steps) + 1, dtype=np.int32),
+            x=np.arange(1, len(trace.steps) + 1, dtype=np.int16),
             y=np.array([value(step) for step in trace.steps], dtype=np.float32),
-            name=f"Column {name}",
+            name=say("Column {name}", name=name),
             mode="lines+markers",
             line={
                 "color": CATEGORICAL[index % len(CATEGORICAL)],
@@ -82,19 +87,24 @@ def _plot_lines(
                 "width": 2,
             },
             marker={"symbol": SYMBOLS[index % len(SYMBOLS)], "size": 6},
-            customdata=[[escape_label(quote(step.text))] for step in trace.steps],
-            hovertemplate=f"Column {name}, token %{{x}}: %{{customdata[0]}}<br>{shown}"
-            "<extra></extra>",
+            customdata=[escape_label(visible(step.text)) for step in trace.steps],
+            hovertemplate=say(
+                "Column {name}, token %{{x}}: “%{{customdata}}”<br>{shown}<extra></extra>",
+                name=name,
+                shown=shown,
+            ),
         )
-    # Below the plot: above it stands where the columns part.
-    figure.update_layout(showlegend=len(names) > 1)
     return figure
 
 
-def _mark_divergence(figure: go.Figure, run: SamplingRun) -> None:
-    """A line at the first step at which the columns differ, named on the side with more room."""
+def _finish(figure: go.Figure, run: SamplingRun) -> None:
+    """The legend, and a line where the columns first differ, named on the side with more room."""
     figure.update_layout(
-        margin_t=24, legend={"orientation": "h", "x": 0, "y": -0.3, "yanchor": "top"}
+        margin_t=24,
+        # Below the plot: above it stands where the columns part.
+        legend={"orientation": "h", "x": 0, "y": -0.3, "yanchor": "top"},
+        showlegend=len(run.traces) > 1,
+        meta=figure.layout.meta | {"columns": {"customdata": [say("Text")]}},
     )
     first = run.first_divergence
     if first is None:
@@ -105,7 +115,7 @@ def _mark_divergence(figure: go.Figure, run: SamplingRun) -> None:
         x=first + 1,
         line={"color": PURPLE, "width": 2, "dash": "dot"},
         annotation={
-            "text": f"first difference: token {first + 1}",
+            "text": say("first difference: token {number}", number=first + 1),
             "font": {"color": PURPLE, "size": 12},
             "xanchor": "left" if on_left else "right",
             "yref": "paper",
@@ -116,14 +126,23 @@ def _mark_divergence(figure: go.Figure, run: SamplingRun) -> None:
     )
 
 
-def _divergence_words(run: SamplingRun) -> str:
+def _probabilities_alt(run: SamplingRun) -> str:
     first = run.first_divergence
-    return "The columns agree." if first is None else f"They first differ at token {first + 1}."
+    if first is None:
+        return say(
+            "Probability before the filters of each chosen token, one line per column. "
+            "The columns agree."
+        )
+    return say(
+        "Probability before the filters of each chosen token, one line per column. "
+        "They first differ at token {number}.",
+        number=first + 1,
+    )
 
 
 def filter_name(name: str | None) -> str:
     """A filter's name in words, for what it removes."""
-    return FILTER_NAMES.get(name or "", (name or "").replace("_", " "))
+    return say(FILTER_NAMES[name]) if name else ""
 
 
 def quote(text: str) -> str:

@@ -20,9 +20,10 @@ from components.chart_style import (
 )
 from components.charts.sampling import filter_name, quote
 from components.strips import visible
+from playground.language import say
 
 if TYPE_CHECKING:
-    from playground.sampling_views import Segment, ShownToken, StepView
+    from playground.sampling_views import FilterEffect, Segment, ShownToken, StepView
 
 ROW_PX = 26
 MAX_LABEL = 12  # characters
@@ -31,13 +32,20 @@ MIN_LABELLED = 0.04  # share of the bar that a label needs
 
 def stage_names(view: StepView) -> list[str]:
     """Before the filters, then after each that is on."""
-    names = ["before"]
-    for effect in view.effects:
-        name = filter_name(effect.name)
-        if effect.name == "temperature" and not effect.num_removed:
-            name = "temperature"
-        names.append("no vision tokens" if effect.name == "vision_tokens" else name)
-    return names
+    return [say("before"), *(_stage_name(effect) for effect in view.effects)]
+
+
+def _stage_name(effect: FilterEffect) -> str:
+    if effect.name == "vision_tokens":
+        return say("no vision tokens")
+    return effect_name(effect)
+
+
+def effect_name(effect: FilterEffect) -> str:
+    """What a filter did: a temperature that removes nothing is no greedy choice."""
+    if effect.name == "temperature" and not effect.num_removed:
+        return say("temperature")
+    return filter_name(effect.name)
 
 
 def plot_filters(view: StepView) -> go.Figure:
@@ -79,12 +87,13 @@ def plot_filters(view: StepView) -> go.Figure:
     )
     # In one piece: each `update_layout` takes longer than all the filters, and sliders wait for it.
     layout = base_layout(
-        "What each filter leaves of the likeliest tokens (✕: removed here)",
+        say("What each filter leaves of the likeliest tokens (✕: removed here)"),
         height=110 + ROW_PX * len(view.tokens),
         alt=_walk_words(view),
-        x_title="After which filter",
-        y_title="Token",
+        x_title=say("After which filter"),
+        y_title=say("Token"),
     )
+    layout["meta"]["columns"] = {"customdata": [say("In words")]}
     layout["xaxis"] |= {
         "tickvals": list(range(len(stages))),
         "ticktext": stages,
@@ -108,14 +117,22 @@ def _cell(prob: float) -> str:
 
 
 def _cell_words(view: StepView, stages: list[str]) -> list[list[str]]:
-    words = []
-    for token in view.tokens:
-        row = []
-        for stage, prob in zip(stages, token.probs, strict=True):
-            fate = f"{prob:.2%}" if prob else f"removed by the {filter_name(token.removed_by)}"
-            row.append(f"{escape_label(quote(token.text))}, {stage}: {fate}")
-        words.append(row)
-    return words
+    return [
+        [_fate(token, stage, prob) for stage, prob in zip(stages, token.probs, strict=True)]
+        for token in view.tokens
+    ]
+
+
+def _fate(token: ShownToken, stage: str, prob: float) -> str:
+    text = escape_label(quote(token.text))
+    if prob:
+        return say("{token}, {stage}: {prob:.2%}", token=text, stage=stage, prob=prob)
+    return say(
+        "{token}, {stage}: removed by the {filter}",
+        token=text,
+        stage=stage,
+        filter=filter_name(token.removed_by),
+    )
 
 
 def _label(token: ShownToken, drawn_id: int) -> str:
@@ -126,14 +143,21 @@ def _label(token: ShownToken, drawn_id: int) -> str:
 
 def _walk_words(view: StepView) -> str:
     best = view.tokens[0]
-    cuts = ", ".join(
-        f"{filter_name(effect.name)} removes {effect.num_removed:,}"
+    cuts = [
+        say(
+            "{filter} removes {count:,}",
+            filter=filter_name(effect.name),
+            count=effect.num_removed,
+        )
         for effect in view.effects
         if effect.num_removed
-    )
-    return (
-        f"Likeliest before the filters: {quote(best.text)} with {best.probs[0]:.1%}. "
-        f"{cuts or 'Nothing is removed'}. Drawn: {quote(view.drawn_text)}."
+    ]
+    return say(
+        "Likeliest before the filters: {best} with {prob:.1%}. {cuts}. Drawn: {drawn}.",
+        best=quote(best.text),
+        prob=best.probs[0],
+        cuts=say(", ").join(cuts) or say("Nothing is removed"),
+        drawn=quote(view.drawn_text),
     )
 
 
@@ -170,11 +194,15 @@ def plot_draw(view: StepView) -> go.Figure:
     layout = base_layout(
         _draw_title(view),
         height=HEIGHT_SMALL - 50,
-        alt=f"{_draw_title(view)}. {view.num_left:,} tokens share the bar in the order of "
-        "their ids.",
-        x_title="Cumulative probability, by token id",
+        alt=say(
+            "{title}. {count:,} tokens share the bar in the order of their ids.",
+            title=_draw_title(view),
+            count=view.num_left,
+        ),
+        x_title=say("Cumulative probability, by token id"),
         y_title="",
     )
+    layout["meta"]["columns"] = {"customdata": [say("In words")]}
     layout["bargap"] = 0.1
     layout["xaxis"] |= {"range": [-0.01, 1.01], "tickformat": ".0%"}
     layout["yaxis"] |= {"visible": False, "range": [-0.5, 0.75]}
@@ -193,22 +221,23 @@ def _number_mark(uniform: float) -> go.Scatter:
         text=["", f"{uniform:.4f}"],
         textposition="middle left" if uniform > 0.5 else "middle right",
         textfont={"size": 13},
-        hovertemplate="The number drawn: %{x:.4f}<extra></extra>",
+        hovertemplate=say("The number drawn: %{x:.4f}<extra></extra>"),
         showlegend=False,
     )
 
 
 def _draw_title(view: StepView) -> str:
+    drawn = quote(view.drawn_text)
     if view.uniform is None:
-        return f"No draw: {quote(view.drawn_text)} has the largest logit"
-    return f"The number {view.uniform:.4f} falls on {quote(view.drawn_text)}"
+        return say("No draw: {drawn} has the largest logit", drawn=drawn)
+    return say("The number {uniform:.4f} falls on {drawn}", uniform=view.uniform, drawn=drawn)
 
 
 def _segment_label(segment: Segment) -> str:
     if segment.end - segment.start < MIN_LABELLED:
         return ""
     if segment.token_id is None:
-        return f"{segment.num_tokens:,} others"
+        return say("{count:,} others", count=segment.num_tokens)
     text = visible(segment.text)
     return escape_label(text if len(text) <= MAX_LABEL else text[: MAX_LABEL - 1] + "…")
 
@@ -216,6 +245,11 @@ def _segment_label(segment: Segment) -> str:
 def _segment_words(segment: Segment) -> str:
     what = escape_label(quote(segment.text))
     if segment.token_id is None:
-        what = f"{segment.num_tokens:,} narrow tokens"
-    width = segment.end - segment.start
-    return f"{what}: {width:.2%}, from {segment.start:.4f} to {segment.end:.4f}"
+        what = say("{count:,} narrow tokens", count=segment.num_tokens)
+    return say(
+        "{what}: {width:.2%}, from {start:.4f} to {end:.4f}",
+        what=what,
+        width=segment.end - segment.start,
+        start=segment.start,
+        end=segment.end,
+    )

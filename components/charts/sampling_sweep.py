@@ -19,20 +19,29 @@ from components.chart_style import (
     escape_label,
 )
 from components.strips import visible
+from playground.language import mark, say
 
 if TYPE_CHECKING:
     from playground.sampling_sweep import Sweep
 
 MAX_ANSWERS = 7  # with a colour of their own
 MAX_LABEL = 34  # characters
+PARAMETER_NAMES = {
+    "temperature": mark("Temperature"),
+    "top_k": mark("Top-k"),
+    "top_p": mark("Top-p"),
+    "min_p": mark("Min-p"),
+    "typical_p": mark("Typical-p"),
+    "repetition_penalty": mark("Repetition penalty"),
+    "frequency_penalty": mark("Frequency penalty"),
+    "presence_penalty": mark("Presence penalty"),
+}
 PATTERNS = ("", "/", ".", "x", "-", "\\", "+")
 
 
 def parameter_name(name: str) -> str:
     """A setting's name on an axis."""
-    return {"top_k": "Top-k", "top_p": "Top-p", "min_p": "Min-p", "typical_p": "Typical-p"}.get(
-        name, name.replace("_", " ").capitalize()
-    )
+    return say(PARAMETER_NAMES[name])
 
 
 def top_answers(sweep: Sweep) -> list[str]:
@@ -59,29 +68,35 @@ def plot_answers(sweep: Sweep) -> go.Figure:
                 "pattern": {"shape": PATTERNS[index], "solidity": 0.25},
             },
             customdata=[[tick, _short(text, 120)] for tick in ticks],
-            hovertemplate="%{y} times at %{customdata[0]}: %{customdata[1]}<extra></extra>",
+            hovertemplate=say("%{y} times at %{customdata[0]}: %{customdata[1]}<extra></extra>"),
         )
     others = [_others(point.counts, named) for point in sweep.points]
     if any(count for count, _ in others):
         figure.add_bar(
             x=list(range(len(ticks))),
             y=np.array([count for count, _ in others], dtype=np.int32),
-            name="other answers",
+            name=say("other answers"),
             marker={"color": GREY, "pattern": {"shape": "x", "solidity": 0.15}},
             customdata=[[tick, kinds] for tick, (_, kinds) in zip(ticks, others, strict=True)],
-            hovertemplate="%{y} others at %{customdata[0]}, %{customdata[1]} different"
-            "<extra></extra>",
+            hovertemplate=say(
+                "%{y} others at %{customdata[0]}, %{customdata[1]} different<extra></extra>"
+            ),
         )
     distinct = [len(point.counts) for point in sweep.points]
     name = parameter_name(sweep.parameter)
     figure.update_layout(
         base_layout(
-            f"Which answers come at which {name.lower()}",
+            say("Which answers come at which {parameter}", parameter=name.lower()),
             height=HEIGHT_MEDIUM + 22 * len(figure.data),
-            alt=f"Distinct answers among {sweep.num_samples} at each value: "
-            + ", ".join(f"{tick}: {n}" for tick, n in zip(ticks, distinct, strict=True)),
+            alt=say(
+                "Distinct answers among {count} at each value: {listed}",
+                count=sweep.num_samples,
+                listed=say(", ").join(
+                    f"{tick}: {number}" for tick, number in zip(ticks, distinct, strict=True)
+                ),
+            ),
             x_title=name,
-            y_title="Answers",
+            y_title=say("Answers"),
         ),
         barmode="stack",
         bargap=0.2,
@@ -90,6 +105,9 @@ def plot_answers(sweep: Sweep) -> go.Figure:
     )
     figure.update_xaxes(tickvals=list(range(len(ticks))), ticktext=ticks)
     figure.update_yaxes(range=[0, sweep.num_samples * 1.02])
+    figure.update_layout(
+        meta=figure.layout.meta | {"columns": {"customdata": [name, say("Answer")]}}
+    )
     return figure
 
 
@@ -100,7 +118,7 @@ def _others(counts: Counter[str], named: list[str]) -> tuple[int, int]:
 
 
 def _short(text: str, most: int = MAX_LABEL) -> str:
-    shown = visible(text).replace("␣", " ") or "(nothing)"
+    shown = visible(text).replace("␣", " ") or say("(nothing)")
     return escape_label(shown if len(shown) <= most else shown[: most - 1] + "…")
 
 
@@ -109,8 +127,8 @@ def plot_lengths(sweep: Sweep) -> go.Figure:
     return _plot_measure(
         sweep,
         [[answer.num_tokens for answer in point.answers] for point in sweep.points],
-        title="How long the answers are",
-        y_title="Tokens",
+        title=say("How long the answers are"),
+        y_title=say("Tokens"),
         color=BLUE,
     )
 
@@ -120,8 +138,8 @@ def plot_sweep_entropy(sweep: Sweep) -> go.Figure:
     return _plot_measure(
         sweep,
         [[answer.entropy for answer in point.answers] for point in sweep.points],
-        title="How open the choices are",
-        y_title="Mean entropy (nats)",
+        title=say("How open the choices are"),
+        y_title=say("Mean entropy (nats)"),
         color=ORANGE,
     )
 
@@ -138,24 +156,32 @@ def _plot_measure(
         x=np.repeat(np.array(at, dtype=np.float32), [len(each) for each in values]),
         y=np.array([value for each in values for value in each], dtype=np.float32),
         mode="markers",
-        name="one answer",
+        name=say("one answer"),
         marker={"color": color, "symbol": "circle-open", "size": 8},
-        hovertemplate=f"{name} %{{x:.3g}}: %{{y:.3g}}<extra></extra>",
+        hovertemplate=say("{parameter} %{{x:.3g}}: %{{y:.3g}}<extra></extra>", parameter=name),
     )
     figure.add_scatter(
         x=np.array(at, dtype=np.float32),
         y=np.array(means, dtype=np.float32),
         mode="lines+markers",
-        name="mean",
+        name=say("mean"),
         line={"color": color, "width": 2.5},
         marker={"size": 6},
-        hovertemplate=f"{name} %{{x:.3g}}: %{{y:.3g}} on average<extra></extra>",
+        hovertemplate=say(
+            "{parameter} %{{x:.3g}}: %{{y:.3g}} on average<extra></extra>", parameter=name
+        ),
     )
     figure.update_layout(
         base_layout(
             title,
             height=HEIGHT_SMALL + 60,
-            alt=f"{y_title} by {name.lower()}: from {means[0]:.3g} to {means[-1]:.3g} on average.",
+            alt=say(
+                "{measure} by {parameter}: from {first:.3g} to {last:.3g} on average.",
+                measure=y_title,
+                parameter=name.lower(),
+                first=means[0],
+                last=means[-1],
+            ),
             x_title=name,
             y_title=y_title,
         ),

@@ -74,7 +74,7 @@ def test_lines_are_the_probabilities_before_the_filters() -> None:
     assert figure.data[0].y.dtype == np.float32
     assert tuple(figure.layout.yaxis.range) == (0, 1.05)
     assert figure.layout.xaxis.title.text == "Token"
-    assert figure.data[0].customdata[0][0] == "“&lt;1&gt;”"
+    assert figure.data[0].customdata[0] == "&lt;1&gt;"
 
 
 def test_the_first_difference_is_marked() -> None:

@@ -28,18 +28,12 @@ from components.tabs.sampling.branch import (
     grow_first_words,
 )
 from components.tabs.sampling.columns import (
-    FIELDS,
     NAMES,
-    OWN,
-    PRESETS,
     add_column,
-    choose_preset,
     copy_column,
     problem_html,
     read_columns,
     remove_column,
-    start_settings,
-    values_of,
 )
 from components.tabs.sampling.lab import Lab, LabStore, new_lab
 from components.tabs.sampling.one_step import (
@@ -50,6 +44,14 @@ from components.tabs.sampling.one_step import (
     own_uniform,
     slider_values,
     step_index,
+)
+from components.tabs.sampling.presets import (
+    FIELDS,
+    OWN,
+    PRESETS,
+    choose_preset,
+    start_settings,
+    values_of,
 )
 from components.tabs.sampling.score import force_text, score_text
 from components.tabs.sampling.side_by_side import chosen_words, winner_snippet
@@ -151,13 +153,16 @@ def test_the_texts_are_tokens_to_choose(
 ) -> None:
     page = read_html(last[parts.side.texts])
     assert [each.attrs["data-branch"] for each in page.find("section")] == ["A", "B"]
-    tokens = page.find("span", "pg-token")
+    tokens = page.find("b")
     assert lab.sampled is not None
-    assert len(tokens) == sum(len(trace.steps) for trace in lab.sampled.traces)
-    assert all(token.attrs["tabindex"] == "0" and token.attrs["title"] for token in tokens)
-    marked = page.find("span", "pg-diverges")
+    counts = [len(trace.steps) for trace in lab.sampled.traces]
+    assert len(tokens) == sum(counts)
+    assert all(token.attrs["title"] for token in tokens)
+    assert [text.attrs["data-first"] for text in page.find("p", "pg-picks")] == ["0", "0"]
     first = lab.sampled.first_divergence
-    assert {token.attrs["data-step"] for token in marked} == {str(first)}
+    assert first is not None
+    marked = [index for index, token in enumerate(tokens) if "pg-diverges" in token.classes]
+    assert marked == [first, counts[0] + first]
     assert f"first differ at token {(first or 0) + 1}." in last[parts.side.verdict]
 
 
@@ -229,7 +234,7 @@ def test_text_comes_at_most_ten_times_a_second(
     assert set(updates[0]) == {parts.side.verdict, parts.side.texts}
     assert "Writing" in updates[0][parts.side.verdict]
     assert (
-        not read_html(updates[0][parts.side.texts]).find("span", "pg-token")[0].attrs.get("title")
+        not read_html(updates[0][parts.side.texts]).find("b")[0].attrs.get("title")
     )
 
 
@@ -356,13 +361,12 @@ def test_colours_by_surprisal(lab: Lab) -> None:
     assert lab.sampled is not None
     steps = lab.sampled.traces[1].steps
     page = read_html(picked_chips_html(steps, colour_by="surprisal", first=2))
-    tokens = page.find("span", "pg-nats")
-    assert [token.attrs["data-step"] for token in tokens] == [
-        str(index) for index in range(2, len(steps))
-    ]
+    (text,), tokens = page.find("p", "pg-by-nats"), page.find("b")
+    assert text.attrs["data-first"] == "2"
+    assert len(tokens) == len(steps) - 2
     raw = next(each.raw_prob for each in steps[2].top if each.id == steps[2].id)
     assert f"({-math.log(raw):.2f} nats)" in tokens[0].attrs["title"]
-    assert f"--nats:{round(min(1, -math.log(raw) / 8) * 60)}%" in tokens[0].attrs["style"]
+    assert tokens[0].attrs["style"] == f"--nats:{min(1, -math.log(raw) / 8):.2g}"
 
 
 @pytest.mark.parametrize("data", [None, {}, {"branch": 1, "step": 1}, {"branch": "A", "step": "1"}])
@@ -550,8 +554,7 @@ def test_a_text_is_scored(parts: SamplingParts, run: Run) -> None:
         score_text(run, ignore_progress, parts.store, None, "a red <b>", True)
     )
     rows = read_html(table).rows()[1:]
-    assert read_html(chips).find("span", "pg-token")
-    assert len(rows) == len(read_html(chips).find("span", "pg-pick"))
+    assert len(rows) == len(read_html(chips).find("b"))
     logits = run.decoded.logits.float()
     ids = run.engine.tokenizer.encode("a")
     prob = logits.softmax(-1)[ids[0]].item()

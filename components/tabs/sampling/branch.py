@@ -16,9 +16,11 @@ from components.html_view import build_html_view
 from components.sampling_chips import TokenPicker, read_choice
 from components.stage_tab import App, user_messages
 from components.tabs.sampling.lab import Lab, LabStore, prompt_of
-from components.tabs.sampling.one_step import share_words, step_index
+from components.tabs.sampling.one_step import step_index
+from components.tabs.sampling.one_step_words import share_words
 from components.tabs.sampling.tree import chosen_html, tree_html
 from playground.errors import InputError, StageCancelled
+from playground.language import say
 from playground.records import Progress, SamplingSettings
 
 if TYPE_CHECKING:
@@ -52,18 +54,25 @@ class BranchPart:
 def build_branch(app: App, store: LabStore, lab_key: gr.State) -> BranchPart:
     """Build the part inside its tab."""
     gr.Markdown(
-        "Click a token, take another one in its place, and see how the answer would have gone on."
-        " "
-        "A branch starts on the keys and values that are there already: the prompt is not run "
-        "again."
+        say(
+            "Click a token, take another one in its place, and see how the answer would have gone "
+            "on. A branch starts on the keys and values that are there already: the prompt is not "
+            "run again."
+        )
     )
     with gr.Row():
-        branch = gr.Dropdown([], label="Branch", min_width=120)
+        branch = gr.Dropdown([], label=say("Branch"), min_width=120)
         token = gr.Slider(
-            1, 2, value=1, step=1, label="Token", info="Or click one below.", min_width=200
+            1,
+            2,
+            value=1,
+            step=1,
+            label=say("Token"),
+            info=say("Or click one below."),
+            min_width=200,
         )
     chosen = build_html_view()
-    alternatives = gr.Radio([], label="Take instead")
+    alternatives = gr.Radio([], label=say("Take instead"))
     with gr.Row():
         limits = app.host.limits
         length = gr.Slider(
@@ -71,16 +80,20 @@ def build_branch(app: App, store: LabStore, lab_key: gr.State) -> BranchPart:
             limits.at_most(MOST_NEW_TOKENS),
             value=limits.at_most(NEW_TOKENS),
             step=1,
-            label="Max new tokens",
+            label=say("Max new tokens"),
             min_width=180,
         )
-        grow = gr.Button("Go on from this token", variant="primary", min_width=180)
+        grow = gr.Button(say("Go on from this token"), variant="primary", min_width=180)
     with gr.Row():
         count = gr.Number(
-            4, label="Likeliest first words", info="1 to 8, as one batch", min_width=180, step=1
+            4,
+            label=say("Likeliest first words"),
+            info=say("1 to 8, as one batch"),
+            min_width=180,
+            step=1,
         )
-        words = gr.Button("Start with each of them", min_width=180)
-        clear = gr.Button("Remove all branches", min_width=150)
+        words = gr.Button(say("Start with each of them"), min_width=180)
+        clear = gr.Button(say("Remove all branches"), min_width=150)
     tree = TokenPicker()
     part = BranchPart(branch, token, alternatives, chosen, tree, length)
     _wire_choice(app, store, lab_key, part)
@@ -99,7 +112,9 @@ def build_branch(app: App, store: LabStore, lab_key: gr.State) -> BranchPart:
         lab = store.get(key, run)
         kept = tuple(each for each in lab.branches if each.name in lab.names)
         if not kept:
-            raise InputError("There are only scored texts.", remedy="Press “Run this stage” first.")
+            raise InputError(
+                say("There are only scored texts."), remedy=say("Press “Run this stage” first.")
+            )
         return show_lab(store, replace(lab, branches=kept), kept[0].name, 0)
 
     app.on_view(clear.click, prune, [lab_key], results)
@@ -174,7 +189,7 @@ def grow_alternative(
     parent = lab.branch(name)
     index = step_index(parent, token)
     if isinstance(alternative, bool) or not isinstance(alternative, int):
-        raise InputError("No token is chosen.", remedy="Choose one under “Take instead”.")
+        raise InputError(say("No token is chosen."), remedy=say("Choose one under “Take instead”."))
     check_room(lab, 1)
     sampler = playground.sampling_branches.start_branch(
         run.engine, prompt_of(run), parent, index, alternative, max_new_tokens=length
@@ -224,9 +239,9 @@ def check_room(lab: Lab, count: int) -> None:
     """
     if len(lab.branches) + count > MAX_BRANCHES:
         raise InputError(
-            f"The tree has {len(lab.branches)} branches.",
-            limit=f"At most {MAX_BRANCHES}.",
-            remedy="Press “Remove all branches”.",
+            say("The tree has {count} branches.", count=len(lab.branches)),
+            limit=say("At most {most:,}.", most=MAX_BRANCHES),
+            remedy=say("Press “Remove all branches”."),
         )
 
 

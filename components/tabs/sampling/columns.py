@@ -5,86 +5,33 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 from gradio.components.base import Component
 
-import playground
 from components.html_view import build_html_view
 from components.permalink_controls import carry_state
 from components.stage_tab import App
+from components.tabs.sampling.presets import (
+    FIELDS,
+    START,
+    Field,
+    choose_preset,
+    preset_choices,
+    start_settings,
+    values_of,
+)
 from playground.errors import InputError
+from playground.language import say
 from playground.records import SamplingSettings
 from playground.sampling_settings import MAX_COLUMNS, check_settings
-
-if TYPE_CHECKING:
-    from playground.pipeline import Run
 
 NAMES = tuple("ABCDEFGH")
 assert len(NAMES) == MAX_COLUMNS
 MIN_SHOWN = 2
-
-OWN = "The checkpoint's own"
-PRESETS: dict[str, SamplingSettings] = {
-    "Greedy": SamplingSettings(temperature=0.0),
-    "Strict": SamplingSettings(temperature=0.3, top_k=20, top_p=0.8),
-    "Creative": SamplingSettings(temperature=1.3, top_p=0.95, min_p=0.02),
-    "Balanced, with a frequency penalty": SamplingSettings(
-        temperature=0.7, top_p=0.9, frequency_penalty=0.5
-    ),
-    "No filter at all": SamplingSettings(),
-}
-START = ("Strict", "Creative", "Greedy", "Balanced, with a frequency penalty")
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One setting on the page."""
-
-    name: str  # in SamplingSettings
-    label: str
-    info: str
-    step: float
-    slider: tuple[float, float]  # what the slider of one step goes over
-    in_card: bool = False  # a slider in the columns' cards, too
-
-
-FIELDS = (
-    Field("temperature", "Temperature", "0 is greedy, 1 changes nothing", 0.05, (0, 2), True),
-    Field("top_p", "Top-p", "Likeliest up to this mass; 1 is off", 0.01, (0, 1), True),
-    Field("top_k", "Top-k", "0 is off", 1, (0, 100)),
-    Field("min_p", "Min-p", "0 is off", 0.01, (0, 1)),
-    Field("typical_p", "Typical-p", "1 is off", 0.01, (0.01, 1)),
-    Field("repetition_penalty", "Repetition penalty", "1 is off", 0.05, (0.5, 2)),
-    Field("frequency_penalty", "Frequency penalty", "0 is off", 0.1, (-2, 2)),
-    Field("presence_penalty", "Presence penalty", "0 is off", 0.1, (-2, 2)),
-    Field("seed", "Seed", "Same seed, same draws", 1, (0, 100)),
-)
-
-
-assert FIELDS[-1].name == "seed"
-
-
-def values_of(settings: SamplingSettings) -> list[Any]:
-    """A column's values in the order of ``FIELDS``."""
-    return [getattr(settings, field.name) for field in FIELDS]
-
-
-def start_settings(index: int) -> SamplingSettings:
-    """What a column starts with by its place: each with a seed of its own."""
-    return replace(PRESETS[START[index % len(START)]], seed=index)
-
-
-def choose_preset(run: Run, name: object) -> SamplingSettings:
-    """The settings of a preset; the checkpoint's own are read from it."""
-    if name == OWN:
-        return playground.sampling.own_settings(run.engine)
-    if name not in PRESETS:
-        raise InputError(f"There is no preset {name}.", remedy="Choose one from the list.")
-    return PRESETS[str(name)]
 
 
 # ------------------------------------------------------------------------------------ building
@@ -119,15 +66,15 @@ def build_columns(app: App) -> ColumnCards:
                 gr.Group(),
             ):
                 preset = gr.Dropdown(
-                    [OWN, *PRESETS],
+                    preset_choices(),
                     value=START[index % len(START)],
-                    label=f"Column {name}: start from a preset",
+                    label=say("Column {name}: start from a preset", name=name),
                 )
                 parts = _build_fields(start)
                 messages.append(build_html_view())
                 with gr.Row(elem_classes="pg-card-buttons"):
-                    copy = gr.Button(f"Duplicate {name}", size="sm", min_width=80)
-                    remove = gr.Button(f"Remove {name}", size="sm", min_width=80)
+                    copy = gr.Button(say("Duplicate {name}", name=name), size="sm", min_width=80)
+                    remove = gr.Button(say("Remove {name}", name=name), size="sm", min_width=80)
             cards.append(card)
             fields += parts
             buttons.append((copy, remove))
@@ -138,7 +85,7 @@ def build_columns(app: App) -> ColumnCards:
                 [preset],
                 parts[:-1],
             )
-    add = gr.Button("Add a column", size="sm", scale=0, min_width=140)
+    add = gr.Button(say("Add a column"), size="sm", scale=0, min_width=140)
     outputs = [count, *cards, *fields, *messages]
     # Also where a link has set it.
     count.change(
@@ -169,16 +116,22 @@ def build_columns(app: App) -> ColumnCards:
 
 def _build_fields(start: SamplingSettings) -> list[Component]:
     """One card's fields, in the order of ``FIELDS``."""
-    parts = [_build_slider(field, start) for field in FIELDS if field.in_card]
+    parts = [build_slider(field, start) for field in FIELDS if field.in_card]
     with gr.Row(elem_classes="pg-card-numbers"):
         parts += [_build_number(field, start) for field in FIELDS if not field.in_card]
     return parts
 
 
-def _build_slider(field: Field, start: SamplingSettings) -> Component:
-    low, high = field.slider
-    value = getattr(start, field.name)
-    return gr.Slider(low, high, value=value, step=field.step, label=field.label, info=field.info)
+def build_slider(field: Field, start: SamplingSettings) -> gr.Slider:
+    """A setting's slider, at its value in ``start``."""
+    return gr.Slider(
+        *field.slider,
+        value=getattr(start, field.name),
+        step=field.step,
+        label=say(field.label),
+        info=say(field.info),
+        min_width=180,
+    )
 
 
 def _build_number(field: Field, start: SamplingSettings) -> Component:
@@ -186,8 +139,8 @@ def _build_number(field: Field, start: SamplingSettings) -> Component:
     return gr.Number(
         value=getattr(start, field.name),
         step=field.step,
-        label=field.label,
-        info=field.info,
+        label=say(field.label),
+        info=say(field.info),
         min_width=90,
     )
 
@@ -290,5 +243,5 @@ def problem_html(error: InputError | None) -> str:
     named = next((field for field in FIELDS if error.what.startswith(field.name)), None)
     what = str(error)
     if named is not None:
-        what = named.label + what.removeprefix(named.name)
+        what = say(named.label) + what.removeprefix(named.name)
     return f'<p class="pg-problem" role="alert">{html.escape(what)}</p>'

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import playground
 from playground.errors import InputError
+from playground.language import say
 
 if TYPE_CHECKING:
     from playground.pipeline import Run
@@ -50,7 +51,10 @@ class Lab:
         """
         found = next((each for each in self.branches if each.name == name), None)
         if found is None:
-            raise InputError(f"There is no branch {name}.", remedy="Choose one from the list.")
+            raise InputError(
+                say("There is no branch {name}.", name=name),
+                remedy=say("Choose one from the list."),
+            )
         return found
 
 
@@ -95,9 +99,11 @@ class LabStore:
         lab = self.find(key, run)
         if lab is None:
             raise InputError(
-                "There are no columns of this prompt.",
-                limit=f"Recent ones share {self._max_bytes >> 20:,} MB on the server.",
-                remedy="Press “Run this stage” above.",
+                say("There are no columns of this prompt."),
+                limit=say(
+                    "Recent ones share {size:,} MB on the server.", size=self._max_bytes >> 20
+                ),
+                remedy=say("Press “Run this stage” above."),
             )
         return lab
 

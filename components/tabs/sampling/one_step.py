@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,27 +10,27 @@ import gradio as gr
 from gradio.components.base import Component
 
 import playground
-from components.charts.sampling import filter_name, quote
 from components.charts.sampling_step import plot_draw, plot_filters
 from components.html_view import build_html_view
 from components.plotly_view import PlotlyView
 from components.stage_tab import App
-from components.tables import table_html
-from components.tabs.sampling.columns import FIELDS, OWN, PRESETS, choose_preset
+from components.tabs.sampling.columns import build_slider
 from components.tabs.sampling.lab import Lab, LabStore, prompt_of
+from components.tabs.sampling.one_step_words import effects_html, order_html, step_html
+from components.tabs.sampling.presets import FIELDS, PRESETS, choose_preset, preset_choices
 from playground.errors import InputError
+from playground.language import mark, say
 from playground.sampling_settings import check_settings
 
 if TYPE_CHECKING:
     from playground.pipeline import Run
     from playground.records import SamplingSettings, TokenStep
     from playground.sampling_branches import Branch
-    from playground.sampling_views import OrderDifference, StepView
 
 ORDERS = ("temperature first", "temperature last")  # sampling_views.ORDERS, without torch
 SLIDERS = tuple(field for field in FIELDS if field.name != "seed")  # the number is drawn already
 MOST_UNIFORM = 0.9999  # on the slider
-AS_WRITTEN = "As the column was written"
+AS_WRITTEN = mark("As the column was written")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,43 +53,47 @@ class OneStepPart:
 def build_one_step(app: App, store: LabStore, lab_key: gr.State) -> OneStepPart:
     """Build the part inside its tab."""
     gr.Markdown(
-        "One row of logits on its way to one token. Move a slider to see what another setting "
-        "would have done here: the logits are there already, so the model is not run."
+        say(
+            "One row of logits on its way to one token. Move a slider to see what another setting "
+            "would have done here: the logits are there already, so the model is not run."
+        )
     )
     with gr.Row():
-        column = gr.Dropdown([], label="Column or branch", min_width=150)
+        column = gr.Dropdown([], label=say("Column or branch"), min_width=150)
         token = gr.Slider(
-            1, 2, value=1, step=1, label="Token", info="Or click one in a column.", min_width=200
+            1,
+            2,
+            value=1,
+            step=1,
+            label=say("Token"),
+            info=say("Or click one in a column."),
+            min_width=200,
         )
         preset = gr.Dropdown(
-            [AS_WRITTEN, OWN, *PRESETS], value=AS_WRITTEN, label="Settings", min_width=200
+            [(say(AS_WRITTEN), AS_WRITTEN), *preset_choices()],
+            value=AS_WRITTEN,
+            label=say("Settings"),
+            min_width=200,
         )
     with gr.Row():
-        sliders = [
-            gr.Slider(
-                *field.slider,
-                value=getattr(PRESETS["No filter at all"], field.name),
-                step=field.step,
-                label=field.label,
-                info=field.info,
-                min_width=180,
-            )
-            for field in SLIDERS
-        ]
+        sliders = [build_slider(field, PRESETS["No filter at all"]) for field in SLIDERS]
     with gr.Row():
         order = gr.Radio(
-            [("first, as in transformers", ORDERS[0]), ("last, as in llama.cpp", ORDERS[1])],
+            [
+                (say("first, as in transformers"), ORDERS[0]),
+                (say("last, as in llama.cpp"), ORDERS[1]),
+            ],
             value=ORDERS[0],
-            label="Temperature comes",
+            label=say("Temperature comes"),
             min_width=300,
         )
         uniform = gr.Slider(
-            0, MOST_UNIFORM, value=0.5, step=0.0001, label="The number drawn", min_width=240
+            0, MOST_UNIFORM, value=0.5, step=0.0001, label=say("The number drawn"), min_width=240
         )
     words = build_html_view()
-    bar = PlotlyView(label="The draw")
+    bar = PlotlyView(label=say("The draw"))
     table = build_html_view()
-    filters = PlotlyView(label="Filters")
+    filters = PlotlyView(label=say("Filters"))
     part = OneStepPart(column, token, tuple(sliders), order, uniform, (words, table, filters, bar))
     _wire(app, store, lab_key, part, preset)
     return part
@@ -191,9 +194,13 @@ def draw_step(
     given = {field.name: value for field, value in zip(SLIDERS, values, strict=True)}
     settings = check_settings(given | {"seed": branch.trace.settings.seed})
     if order not in ORDERS:
-        raise InputError(f"There is no order {order}.", remedy="Choose one of the two.")
+        raise InputError(
+            say("There is no order {order}.", order=order), remedy=say("Choose one of the two.")
+        )
     if not isinstance(uniform, int | float) or not 0 <= uniform < 1:
-        raise InputError(f"The number drawn is {uniform}.", limit="From 0 to below 1.")
+        raise InputError(
+            say("The number drawn is {uniform}.", uniform=uniform), limit=say("From 0 to below 1.")
+        )
     view, difference = playground.sampling_views.view_step(
         run.engine,
         prompt_of(run),
@@ -209,69 +216,3 @@ def draw_step(
         plot_filters(view),
         plot_draw(view),
     )
-
-
-def step_html(name: str, index: int, written: TokenStep, view: StepView) -> str:
-    """The step in a sentence."""
-    entropy = view.effects[-1].entropy if view.effects else view.entropy
-    left = "1 token can" if view.num_left == 1 else f"{view.num_left:,} tokens can"
-    before = f"{view.entropy:.2f} nats of {math.log(view.vocab_size):.2f} possible"
-    same = (
-        "as the column has it"
-        if view.drawn_id == written.id
-        else f"where the column has {html.escape(quote(written.text))}"
-    )
-    return (
-        f'<p class="pg-fact"><strong>Column {html.escape(name)}, token {index + 1}: '
-        f"{html.escape(quote(view.drawn_text))}</strong>, {same}. Of {view.vocab_size:,} words "
-        f"{left} be drawn; the entropy goes from {before} to {entropy:.2f}.</p>"
-    )
-
-
-def effects_html(view: StepView) -> str:
-    """What each filter did, as a table."""
-    rows = []
-    for effect in view.effects:
-        removed = ", ".join(
-            f"{quote(text)} {share_words(prob)}" for text, prob in effect.removed[:4]
-        )
-        if effect.num_removed > 4:
-            removed += ", …"
-        is_scale = effect.name == "temperature" and not effect.num_removed
-        rows.append(
-            (
-                "temperature" if is_scale else filter_name(effect.name),
-                effect.num_removed,
-                removed or "–",
-                effect.num_left,
-                f"{effect.mass_kept:.1%}",
-                f"{effect.entropy:.3f}",
-            )
-        )
-    headers = ("Filter", "Removed", "The likeliest of them", "Left", "Mass kept", "Entropy (nats)")
-    return table_html(headers, rows, "The filters that are on, in order", right=(4, 5))
-
-
-def share_words(prob: float) -> str:
-    """A probability, also a small one."""
-    return f"{prob:.1%}" if prob >= 0.001 else "<0.1%"
-
-
-def order_html(difference: OrderDifference, settings: SamplingSettings) -> str:
-    """What the place of the temperature changes."""
-    first, last = difference.num_left
-    if settings.temperature in (0, 1):
-        words = "With this temperature its place makes no difference to what is left."
-    elif difference.total_variation < 1e-6:
-        words = f"Temperature first or last makes no difference here: {first:,} left either way."
-    else:
-        only = ""
-        for place, texts in (("first", difference.only_first), ("last", difference.only_last)):
-            if texts:
-                listed = ", ".join(quote(text) for text in texts)
-                only += f" Only with temperature {place} there are {listed}."
-        words = (
-            f"Temperature first leaves {first:,}, temperature last {last:,}; "
-            f"{difference.total_variation:.1%} of the probability lies elsewhere.{only}"
-        )
-    return f'<p class="pg-fact">{html.escape(words)}</p>'

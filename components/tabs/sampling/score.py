@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import html
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +12,16 @@ from gradio.components.base import Component
 
 import playground
 from components.html_view import build_html_view
-from components.sampling_chips import colour_legend_html, picked_chips_html, surprisal
-from components.sampling_words import count_words
+from components.sampling_chips import (
+    TokenPicker,
+    colour_legend_html,
+    picked_chips_html,
+    surprisal,
+)
+from components.sampling_words import count_tokens, token_html
 from components.stage_tab import App
 from components.strips import visible
-from components.tables import table_html
+from components.tables import Verbatim, table_html
 from components.tabs.sampling.branch import (
     MOST_NEW_TOKENS,
     NEW_TOKENS,
@@ -27,10 +31,12 @@ from components.tabs.sampling.branch import (
     stream_branches,
 )
 from components.tabs.sampling.lab import LabStore, new_lab, prompt_of
+from playground.language import say
 from playground.records import Progress, SamplingSettings
 
 if TYPE_CHECKING:
     from playground.pipeline import Run
+    from playground.records import TokenStep
     from playground.sampling_branches import Branch
     from playground.sampling_score import ScoredText
 
@@ -42,14 +48,18 @@ def build_score(
 ) -> tuple[Component, ...]:
     """Build the part inside its tab; returns what a new prompt empties."""
     gr.Markdown(
-        "What if the model had to write this? The text goes through the decoder as its answer: how "
-        "likely was each token, and how many words were likelier?"
+        say(
+            "What if the model had to write this? The text goes through the decoder as its answer: "
+            "how likely was each token, and how many words were likelier?"
+        )
     )
-    text = gr.Textbox(EXAMPLE, label="Text to score", lines=2, max_lines=6, max_length=8192)
+    text = gr.Textbox(EXAMPLE, label=say("Text to score"), lines=2, max_lines=6, max_length=8192)
     with gr.Row():
         with gr.Column(min_width=240):
             with_end = gr.Checkbox(
-                True, label="And there it ends", info="Score the token that ends an answer, too."
+                True,
+                label=say("And there it ends"),
+                info=say("Score the token that ends an answer, too."),
             )
         limits = app.host.limits
         length = gr.Slider(
@@ -57,14 +67,14 @@ def build_score(
             limits.at_most(MOST_NEW_TOKENS),
             value=limits.at_most(NEW_TOKENS),
             step=1,
-            label="Max new tokens",
+            label=say("Max new tokens"),
             min_width=180,
         )
     with gr.Row():
-        score = gr.Button("Score this text", variant="primary", min_width=160)
-        go_on = gr.Button("Force it, and let the model go on", min_width=220)
+        score = gr.Button(say("Score this text"), variant="primary", min_width=160)
+        go_on = gr.Button(say("Force it, and let the model go on"), min_width=220)
     words = build_html_view()
-    chips = build_html_view()
+    chips = TokenPicker()
     table = build_html_view()
     drawn = (words, chips, table)
     results = [lab_key, *branches.outputs, *drawn]
@@ -120,7 +130,7 @@ def _read(
     """The text as a branch from the prompt, with its scores."""
     ids = playground.sampling_score.read_answer(run.engine, text, with_end=with_end)
     run.ensure("decoder", progress)
-    progress("text", 0, 1)
+    progress(say("text"), 0, 1)
     scored = playground.sampling_score.score_tokens(run.engine, prompt_of(run), ids)
     lab = store.find(key, run)
     taken = {each.name for each in lab.branches} if lab is not None else set()
@@ -129,7 +139,7 @@ def _read(
     return branch, scored
 
 
-def score_views(scored: ScoredText, written: Any = ()) -> tuple[str, str, str]:
+def score_views(scored: ScoredText, written: Sequence[TokenStep] = ()) -> tuple[str, str, str]:
     """The scores in words, as chips and as a table.
 
     Args:
@@ -137,43 +147,55 @@ def score_views(scored: ScoredText, written: Any = ()) -> tuple[str, str, str]:
         written: tokens that the model wrote after it.
     """
     steps = scored.trace.steps
-    joint = -sum(surprisal(step) for step in steps)
-    count = len(steps)
-    worst = max(range(count), key=lambda index: surprisal(steps[index]))
-    firsts = sum(rank == 1 for rank in scored.ranks)
-    on = f" After it the model wrote {count_words(len(written), 'token')}." if written else ""
-    words = (
-        f"{count_words(count, 'token')} with log-probability {joint:.2f} nats: {joint / count:.2f} "
-        f"a token, a perplexity of {math.exp(-joint / count):.2f}. {firsts} of them were the "
-        f"model’s first choice; the least expected is “{visible(steps[worst].text)}” "
-        f"({surprisal(steps[worst]):.2f} nats, rank {scored.ranks[worst]:,}).{on}"
-    )
     rows = [
         (
             index + 1,
-            visible(step.text),
+            Verbatim(visible(step.text)),
             f"{step.prob:.2%}",
             rank,
             f"{surprisal(step):.2f}",
             f"{step.entropy:.2f}",
-            f"{visible(step.top[0].text)} {step.top[0].raw_prob:.1%}",
+            Verbatim(f"{visible(step.top[0].text)} {step.top[0].raw_prob:.1%}"),
         )
         for index, (step, rank) in enumerate(zip(steps, scored.ranks, strict=True))
     ]
     headers = (
-        "Token",
-        "Text",
-        "Probability",
-        "Rank",
-        "Surprisal (nats)",
-        "Entropy there (nats)",
-        "Likeliest there",
+        say("Token"),
+        say("Text"),
+        say("Probability"),
+        say("Rank"),
+        say("Surprisal (nats)"),
+        say("Entropy there (nats)"),
+        say("Likeliest there"),
     )
     chips = colour_legend_html("probability") + picked_chips_html(
         [*(replace(step, forced=False) for step in steps), *written]
     )
     return (
-        f'<p class="pg-fact">{html.escape(words)}</p>',
+        score_html(scored, len(written)),
         chips,
-        table_html(headers, rows, "Every token of the text", right=(2, 4, 5)),
+        table_html(headers, rows, say("Every token of the text"), right=(2, 4, 5)),
     )
+
+
+def score_html(scored: ScoredText, num_written: int) -> str:
+    """The scores in a sentence, and how much the model wrote after the text."""
+    nats = [surprisal(step) for step in scored.trace.steps]
+    mean = sum(nats) / len(nats)
+    worst = max(range(len(nats)), key=nats.__getitem__)
+    words = say(
+        "{tokens} with log-probability {joint:.2f} nats: {mean:.2f} a token, a perplexity of "
+        "{perplexity:.2f}. {firsts} of them were the model’s first choice; the least expected is "
+        "{token} ({nats:.2f} nats, rank {rank:,}).",
+        tokens=count_tokens(len(nats)),
+        joint=-sum(nats),
+        mean=-mean,
+        perplexity=math.exp(mean),
+        firsts=sum(rank == 1 for rank in scored.ranks),
+        token=token_html(scored.trace.steps[worst].text),
+        nats=nats[worst],
+        rank=scored.ranks[worst],
+    )
+    if num_written:
+        words += " " + say("After it the model wrote {tokens}.", tokens=count_tokens(num_written))
+    return f'<p class="pg-fact">{words}</p>'

@@ -11,12 +11,13 @@ import gradio as gr
 from components.html_view import build_html_view
 from components.plotly_view import PlotlyView
 from components.sampling_chips import COLOURS, TokenPicker, colour_legend_html
-from components.sampling_words import columns_html, diff_html
+from components.sampling_words import columns_html, diff_html, token_html
 from components.snippets import write_snippet
 from components.stage_tab import App, build_code_panel
 from components.tabs.sampling.columns import ColumnCards, build_columns
 from components.tabs.sampling.lab import Lab, LabStore
 from playground.errors import InputError
+from playground.language import say
 from playground.limits import Limits
 
 if TYPE_CHECKING:
@@ -50,24 +51,24 @@ class SideBySide:
 
 def build_side_by_side(app: App, store: LabStore, lab_key: gr.State) -> SideBySide:
     """Build the first part: the cards of settings, then the columns of text."""
-    with gr.Accordion("Settings of the columns", open=True):
+    with gr.Accordion(say("Settings of the columns"), open=True):
         cards = build_columns(app)
     length, same_numbers, colour_by = _build_choices(app.host.limits)
     problems = build_html_view()
     verdict = build_html_view()
-    legend = build_html_view(colour_legend_html(COLOURS[0]))
+    legend = build_html_view(colour_legend_html("probability"))
     texts = TokenPicker()
     chosen = build_html_view()
     with gr.Row():
-        probabilities = PlotlyView(label="Probability of each token")
-        entropy = PlotlyView(label="Entropy of each choice")
-    gr.Markdown("### What differs")
+        probabilities = PlotlyView(label=say("Probability of each token"))
+        entropy = PlotlyView(label=say("Entropy of each choice"))
+    gr.Markdown("### " + say("What differs"))
     with gr.Row():
-        diff_first = gr.Dropdown([], label="Compare column", min_width=120)
-        diff_second = gr.Dropdown([], label="With column", min_width=120)
+        diff_first = gr.Dropdown([], label=say("Compare column"), min_width=120)
+        diff_second = gr.Dropdown([], label=say("With column"), min_width=120)
     diff = build_html_view()
-    gr.Markdown("### Take the winner’s settings along")
-    winner = gr.Radio([], label="Column")
+    gr.Markdown("### " + say("Take the winner’s settings along"))
+    winner = gr.Radio([], label=say("Column"))
     code = build_code_panel()
     side = SideBySide(
         length=length,
@@ -99,18 +100,21 @@ def _build_choices(limits: Limits) -> tuple[gr.Slider, gr.Checkbox, gr.Radio]:
             limits.at_most(MOST_NEW_TOKENS),
             value=limits.at_most(NEW_TOKENS),
             step=1,
-            label="Max new tokens",
-            info="The model may end its answer earlier.",
+            label=say("Max new tokens"),
+            info=say("The model may end its answer earlier."),
             min_width=200,
         )
         with gr.Column(min_width=220):
             same_numbers = gr.Checkbox(
                 False,
-                label="Same random numbers",
-                info="All columns draw with column A’s seed: only the settings differ.",
+                label=say("Same random numbers"),
+                info=say("All columns draw with column A’s seed: only the settings differ."),
             )
         colour_by = gr.Radio(
-            list(COLOURS), value=COLOURS[0], label="Colour the tokens by", min_width=200
+            [(say(name), value) for value, name in COLOURS.items()],
+            value="probability",
+            label=say("Colour the tokens by"),
+            min_width=200,
         )
     return length, same_numbers, colour_by
 
@@ -148,17 +152,23 @@ def check_colour(colour_by: Any) -> Any:
         InputError: it is none of them.
     """
     if colour_by not in COLOURS:
-        raise InputError(f"There is no colour by {colour_by}.", limit=f"One of {COLOURS}.")
+        raise InputError(
+            say("There is no colour by {name}.", name=colour_by),
+            limit=say("One of {names}.", names=", ".join(COLOURS)),
+        )
     return colour_by
 
 
 def chosen_words(name: str, index: int, text: str) -> str:
     """Which token is chosen, and what can be done with it."""
-    return (
-        f'<p class="pg-fact">Chosen: token {index + 1} of column {name}, {html.escape(text)}. '
-        "“One step” shows how it came about, “Branch” takes another one in its place; click any "
-        "token to choose it.</p>"
+    words = say(
+        "Chosen: token {number} of column {name}, {token}. “One step” shows how it came about, "
+        "“Branch” takes another one in its place; click any token to choose it.",
+        number=index + 1,
+        name=html.escape(name),
+        token=token_html(text),
     )
+    return f'<p class="pg-fact">{words}</p>'
 
 
 def compare_html(lab: Lab, first: Any, second: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,12 +19,12 @@ from components.charts.sampling_sweep import (
 )
 from components.html_view import build_html_view
 from components.plotly_view import PlotlyView
-from components.sampling_words import count_words
 from components.stage_tab import App
 from components.strips import visible
-from components.tables import table_html
+from components.tables import Verbatim, table_html
 from components.tabs.sampling.lab import LabStore, prompt_of
 from playground.errors import StageCancelled
+from playground.language import mark, say
 from playground.records import Progress, SamplingSettings
 from playground.sampling_settings import LIMITS
 
@@ -45,6 +44,7 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 assert RANGES.keys() == LIMITS.keys() - {"seed"}
 MAX_ROWS = 40
+EMPTY = mark("Press “Sweep” to draw this chart.")
 NEW_TOKENS = 24
 MOST_NEW_TOKENS = 256  # sampling_sweep.MAX_SWEEP_TOKENS, without torch
 
@@ -60,36 +60,39 @@ class SweepPart:
 def build_sweep(app: App, store: LabStore, lab_key: gr.State) -> SweepPart:
     """Build the part inside its tab."""
     gr.Markdown(
-        "One setting goes over a range, and the model answers several times at each value, always "
-        "with the same seeds. All else is as in the chosen column."
+        say(
+            "One setting goes over a range, and the model answers several times at each value, "
+            "always with the same seeds. All else is as in the chosen column."
+        )
     )
     with gr.Row():
         parameter = gr.Dropdown(
             [(parameter_name(name), name) for name in RANGES],
             value="temperature",
-            label="Setting",
+            label=say("Setting"),
             min_width=230,
             scale=2,
         )
-        low = gr.Number(0, label="From", min_width=80, step=0.1)
-        high = gr.Number(2, label="To", min_width=80, step=0.1)
-        steps = gr.Number(6, label="Values", info="Up to 16", min_width=80, step=1)
-        samples = gr.Number(8, label="Answers per value", info="Up to 16", min_width=110, step=1)
+        low = gr.Number(0, label=say("From"), min_width=80, step=0.1)
+        high = gr.Number(2, label=say("To"), min_width=80, step=0.1)
+        up_to = say("Up to {most}", most=16)
+        steps = gr.Number(6, label=say("Values"), info=up_to, min_width=80, step=1)
+        samples = gr.Number(8, label=say("Answers per value"), info=up_to, min_width=110, step=1)
         limits = app.host.limits
         length = gr.Number(
             limits.at_most(NEW_TOKENS),
-            label="Max new tokens",
-            info=f"Up to {limits.at_most(MOST_NEW_TOKENS)}",
+            label=say("Max new tokens"),
+            info=say("Up to {most}", most=limits.at_most(MOST_NEW_TOKENS)),
             min_width=110,
             step=1,
         )
-        base = gr.Dropdown([], label="All else as in", min_width=110)
-    start = gr.Button("Sweep", variant="primary", min_width=160)
+        base = gr.Dropdown([], label=say("All else as in"), min_width=110)
+    start = gr.Button(say("Sweep"), variant="primary", min_width=160)
     words = build_html_view()
-    answers = PlotlyView(label="Answers", empty="Press “Sweep” to draw this chart.")
+    answers = PlotlyView(label=say("Answers"), empty=say(EMPTY))
     with gr.Row():
-        lengths = PlotlyView(label="Lengths", empty="Press “Sweep” to draw this chart.")
-        entropy = PlotlyView(label="Entropy", empty="Press “Sweep” to draw this chart.")
+        lengths = PlotlyView(label=say("Lengths"), empty=say(EMPTY))
+        entropy = PlotlyView(label=say("Entropy"), empty=say(EMPTY))
     table = build_html_view()
     outputs = (words, answers, lengths, entropy, table)
 
@@ -145,8 +148,7 @@ def stream_sweep_part(
     try:
         for sweep in found:
             done = sum(len(point.answers) for point in sweep.points)
-            note = f'<p class="pg-fact">{count_words(done, "answer")} …</p>'
-            yield note, *(gr.skip(),) * 4
+            yield f'<p class="pg-fact">{count_answers(done)} …</p>', *(gr.skip(),) * 4
     except StageCancelled as stop:
         cancelled = stop
     if sweep is not None:
@@ -162,17 +164,29 @@ def stream_sweep_part(
         raise cancelled
 
 
+def count_answers(count: int) -> str:
+    """``1 answer``, ``2 answers``."""
+    return say("1 answer") if count == 1 else say("{count:,} answers", count=count)
+
+
 def sweep_html(sweep: Sweep, seconds: float) -> str:
     """The sweep in a sentence."""
     answers = [answer for point in sweep.points for answer in point.answers]
     distinct = len({answer.text for answer in answers})
     first, last = sweep.points[0], sweep.points[-1]
-    name = parameter_name(sweep.parameter).lower()
-    words = (
-        f"{count_words(len(answers), 'answer')} in {seconds:.1f} s, {distinct:,} different ones: "
-        f"{len(first.counts)} at {name} {first.value:.3g}, {len(last.counts)} at {last.value:.3g}."
+    words = say(
+        "{answers} in {seconds:.1f} s, {distinct:,} different ones: {first_kinds} at "
+        "{parameter} {first:.3g}, {last_kinds} at {last:.3g}.",
+        answers=count_answers(len(answers)),
+        seconds=seconds,
+        distinct=distinct,
+        parameter=parameter_name(sweep.parameter).lower(),
+        first_kinds=len(first.counts),
+        first=first.value,
+        last_kinds=len(last.counts),
+        last=last.value,
     )
-    return f'<p class="pg-fact">{html.escape(words)}</p>'
+    return f'<p class="pg-fact">{words}</p>'
 
 
 def answers_html(sweep: Sweep) -> str:
@@ -186,23 +200,25 @@ def answers_html(sweep: Sweep) -> str:
                 (
                     f"{point.value:.3g}",
                     count,
-                    visible(text).replace("␣", " ") or "(nothing)",
+                    Verbatim(visible(text).replace("␣", " ") or say("(nothing)")),
                     answer.num_tokens,
-                    "yes" if answer.is_whole else "no",
+                    say("yes") if answer.is_whole else say("no"),
                     f"{answer.log_prob:.2f}",
                 )
             )
-    more = f" (the first {MAX_ROWS} of {len(rows)})" if len(rows) > MAX_ROWS else ""
-    return table_html(
-        (
-            parameter_name(sweep.parameter),
-            "Times",
-            "Answer",
-            "Tokens",
-            "Ended by itself",
-            "Log-probability (nats)",
-        ),
-        rows[:MAX_ROWS],
-        f"Every distinct answer{more}",
-        right=(0, 5),
+    caption = say("Every distinct answer")
+    if len(rows) > MAX_ROWS:
+        caption = say(
+            "Every distinct answer (the first {shown} of {count:,})",
+            shown=MAX_ROWS,
+            count=len(rows),
+        )
+    headers = (
+        parameter_name(sweep.parameter),
+        say("Times"),
+        say("Answer"),
+        say("Tokens"),
+        say("Ended by itself"),
+        say("Log-probability (nats)"),
     )
+    return table_html(headers, rows[:MAX_ROWS], caption, right=(0, 5))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from components.charts.sampling import quote
 from components.sampling_chips import read_choice
 from components.stage_tab import App, StageTab, build_stage_header, user_messages
 from components.tabs.sampling.branch import branch_values, build_branch
@@ -19,6 +18,7 @@ from components.tabs.sampling.side_by_side import build_side_by_side, chosen_wor
 from components.tabs.sampling.sweep import build_sweep
 from components.tabs.sampling.writing import SamplingParts, stream_columns
 from playground.errors import InputError
+from playground.language import say
 from playground.records import Progress
 
 if TYPE_CHECKING:
@@ -30,22 +30,24 @@ STATE_LIFE_S = 3600
 def build_sampling_tab(app: App) -> StageTab:
     """Build the tab."""
     run_button = build_stage_header(
-        "Sampling",
-        "The logits become the next token: penalties, temperature and cuts first, then one draw. "
-        "All columns start from the same prefill, so all that differs is their settings.",
+        say("Sampling"),
+        say(
+            "The logits become the next token: penalties, temperature and cuts first, then one "
+            "draw. All columns start from the same prefill, so all that differs is their settings."
+        ),
     )
     store = LabStore()
     lab_key = gr.State(None, time_to_live=STATE_LIFE_S, delete_callback=store.discard)
     with gr.Tabs(overflow_behavior="wrap"):
-        with gr.Tab("Side by side"):
+        with gr.Tab(say("Side by side")):
             side = build_side_by_side(app, store, lab_key)
-        with gr.Tab("One step"):
+        with gr.Tab(say("One step")):
             glass = build_one_step(app, store, lab_key)
-        with gr.Tab("Sweep"):
+        with gr.Tab(say("Sweep")):
             sweep = build_sweep(app, store, lab_key)
-        with gr.Tab("Branch"):
+        with gr.Tab(say("Branch")):
             branch = build_branch(app, store, lab_key)
-        with gr.Tab("Score a text"):
+        with gr.Tab(say("Score a text")):
             score = build_score(app, store, lab_key, branch)
     parts = SamplingParts(store, lab_key, side, glass, sweep, branch, score)
     _wire(app, parts)
@@ -109,7 +111,7 @@ def pick_values(run: Run, lab: Lab, name: str, step: int) -> tuple[Any, ...]:
     branch = lab.branch(name)
     index = step_index(branch, step + 1)
     return (
-        chosen_words(name, index, quote(branch.trace.steps[index].text)),
+        chosen_words(name, index, branch.trace.steps[index].text),
         *one_step_values(run, lab, name, index),
         *branch_values(lab, name, index),
     )
@@ -122,6 +124,8 @@ def read_point(lab: Lab, points: Sequence[dict[str, Any]]) -> tuple[str, int]:
         InputError: the page reported none.
     """
     if not points:
-        raise InputError("The chart reported no point.", remedy="Click on one of its marks.")
+        raise InputError(
+            say("The chart reported no point."), remedy=say("Click on one of its marks.")
+        )
     row = min(max(int(points[0]["curve"]), 0), len(lab.names) - 1)
     return lab.names[row], int(points[0]["x"]) - 1

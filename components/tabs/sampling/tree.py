@@ -6,12 +6,14 @@ import html
 from typing import TYPE_CHECKING
 
 import playground
-from components.charts.sampling import filter_name, quote
+from components.charts.sampling import filter_name
 from components.sampling_chips import MAX_TITLES, picked_chips_html
-from components.sampling_words import ENDINGS, count_words
+from components.sampling_words import ENDINGS, count_tokens, token_html
 from components.strips import visible
+from playground.language import say
 
 if TYPE_CHECKING:
+    from playground.records import Candidate
     from playground.sampling_branches import Branch
 
 
@@ -20,16 +22,28 @@ def chosen_html(branch: Branch, index: int) -> str:
     step = branch.trace.steps[index]
     raw = playground.sampling_branches.raw_prob(step)
     removed = [each for each in step.top if each.removed_by and each.id != step.id]
-    cuts = "; ".join(
-        f"{quote(each.text)} was removed by the {filter_name(each.removed_by)}"
+    words = say(
+        "Token {number} of {branch} is {token}, {raw:.1%} before the filters. Others that could "
+        "stand in its place, with their probabilities before the filters:",
+        number=index + 1,
+        branch=branch.name,
+        token=token_html(step.text),
+        raw=raw,
+    )
+    if removed:
+        words += " " + say("({cuts}; a branch may take them all the same.)", cuts=_cuts(removed))
+    return f'<p class="pg-fact">{words}</p>'
+
+
+def _cuts(removed: list[Candidate]) -> str:
+    return say("; ").join(
+        say(
+            "{token} was removed by the {filter}",
+            token=token_html(each.text),
+            filter=filter_name(each.removed_by),
+        )
         for each in removed[:3]
     )
-    words = (
-        f"Token {index + 1} of {branch.name} is {quote(step.text)}, {raw:.1%} before the filters. "
-        "Others that could stand in its place, with their probabilities before the filters:"
-    )
-    note = f" ({cuts}; a branch may take them all the same.)" if cuts else ""
-    return f'<p class="pg-fact">{html.escape(words + note)}</p>'
 
 
 def tree_html(branches: tuple[Branch, ...], name: str, index: int) -> str:
@@ -38,7 +52,7 @@ def tree_html(branches: tuple[Branch, ...], name: str, index: int) -> str:
     roots = "".join(
         _node_html(branches, each, name, index, titled) for each in branches if each.parent is None
     )
-    return f'<ul class="pg-tree" aria-label="Branches">{roots}</ul>'
+    return f'<ul class="pg-tree" aria-label="{say("Branches")}">{roots}</ul>'
 
 
 def _node_html(
@@ -46,14 +60,20 @@ def _node_html(
 ) -> str:
     steps = branch.trace.steps
     joint = playground.sampling_branches.joint_log_prob(steps)
-    facts = [f"log-probability {joint:.2f} nats", count_words(len(steps), "token")]
-    facts.append(ENDINGS[branch.trace.finish_reason])
+    facts = [
+        say("log-probability {joint:.2f} nats", joint=joint),
+        count_tokens(len(steps)),
+        say(ENDINGS[branch.trace.finish_reason]),
+    ]
     if branch.parent is not None:
-        facts.insert(0, f"leaves {branch.parent} at token {branch.fork + 1}")
+        leaves = say(
+            "leaves {parent} at token {number}", parent=branch.parent, number=branch.fork + 1
+        )
+        facts.insert(0, leaves)
     before = "".join(visible(step.text) for step in steps[: branch.fork]).replace("␣", " ")
-    shared = f"<span>… {html.escape(before[-28:])}</span>" if before else ""
-    mark = index if branch.name == name else None
-    chips = picked_chips_html(steps, first=branch.fork, mark=mark, titled=titled)
+    shared = f'<span translate="no">… {html.escape(before[-28:])}</span>' if before else ""
+    marked = index if branch.name == name else None
+    chips = picked_chips_html(steps, first=branch.fork, marked=marked, titled=titled)
     children = "".join(
         _node_html(branches, each, name, index, titled)
         for each in branches

@@ -11,7 +11,7 @@ import gradio as gr
 from gradio.components.base import Component
 
 import playground
-from components.charts.sampling import plot_entropy, plot_probabilities, quote
+from components.charts.sampling import plot_entropy, plot_probabilities
 from components.plotly_view import PlotlyView
 from components.sampling_chips import ColourBy, colour_legend_html
 from components.sampling_words import columns_html, divergence_html, problems_html
@@ -28,6 +28,7 @@ from components.tabs.sampling.side_by_side import (
 )
 from components.tabs.sampling.sweep import SweepPart
 from playground.errors import StageCancelled
+from playground.language import say
 from playground.records import Progress
 
 if TYPE_CHECKING:
@@ -161,8 +162,8 @@ def _text_as_it_comes(
             texts = columns_html(
                 sampled, names, seconds=sampler.seconds, colour_by=colour, live=True
             )
-            words = f'<p class="pg-fact">Writing … {written} tokens</p>'
-            yield {side.verdict: words, side.texts: texts}
+            words = say("Writing … {count:,} tokens", count=written)
+            yield {side.verdict: f'<p class="pg-fact">{words}</p>', side.texts: texts}
             shown = time.perf_counter()
 
 
@@ -221,7 +222,7 @@ def _first_choice(parts: SamplingParts, run: Run, lab: Lab) -> Values:
     assert lab.sampled is not None
     first = lab.branches[0]
     index = step_index(first, (lab.sampled.first_divergence or 0) + 1)
-    words = chosen_words(first.name, index, quote(first.trace.steps[index].text))
+    words = chosen_words(first.name, index, first.trace.steps[index].text)
     glass = one_step_values(run, lab, first.name, index)
     tree = branch_values(lab, first.name, index)
     return {

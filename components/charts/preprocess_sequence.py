@@ -76,7 +76,7 @@ def plot_masks(attention_mask: np.ndarray, token_types: np.ndarray) -> go.Figure
         colorscale=_steps([MASK_COLORS[code] for code in used]),
         ygap=6,
         customdata=np.stack([attention_mask, token_types]).astype(np.uint8),
-        hovertemplate=say("token %{x}<br>%{y} = %{customdata}") + "<extra></extra>",
+        hovertemplate="token %{x}<br>%{y} = %{customdata}<extra></extra>",
         colorbar={
             "tickvals": list(range(len(used))),
             "ticktext": [say(MASK_LABELS[code]) for code in used],

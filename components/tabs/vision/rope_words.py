@@ -158,5 +158,5 @@ def _distance_words(rows: int, columns: int) -> str:
     elif columns:
         parts.append(say("{count} columns to the right", count=columns))
     if len(parts) == 2:
-        return say("{first} and {second}", first=parts[0], second=parts[1])
+        return say("{down} and {across}", down=parts[0], across=parts[1])
     return parts[0] if parts else say("right there")

@@ -250,8 +250,8 @@ def logit_lens(
 
 def _lens_buffer(engine: Engine, num_rows: int) -> torch.Tensor | None:
     """Memory for the logits of all chunks: fresh pages for each cost as much as their top-k."""
-    head = engine.model.lm_head
-    if type(head) is not nn.Linear or head.bias is not None:
+    head: Any = engine.model.lm_head
+    if not isinstance(head, nn.Linear) or getattr(head, "bias", None) is not None:
         return None
     return torch.empty(num_rows, len(head.weight), dtype=engine.dtype, device=head.weight.device)
 

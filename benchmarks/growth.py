@@ -1,0 +1,173 @@
+"""How cost grows with tokens, the picture's size and layers; the recorded run beside the plain one.
+
+    python -m benchmarks.growth [--shape shipped] [--pairs 3] [--short] [--svg FILE]
+
+"Exponent" is the slope between two sizes on double logarithmic axes: 1 is linear, 2 quadratic. What
+grows as the plain forward grows is the model's own cost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+
+from benchmarks.captures import plain_forward, staged
+from benchmarks.models import SHAPES, load_shape
+from benchmarks.pairs import machine_facts, measure, ratio, table
+from benchmarks.scenes import start_run
+from playground.engine import Engine
+from playground.records import ModelInputs
+
+TOKENS = (100, 400, 1_000, 2_000, 4_000)
+SIDES = (256, 512, 1_024, 2_048)
+WORDS = "red green blue circle square left right "
+
+Point = tuple[int, float, float]
+"""Size, seconds of ours, seconds of the plain forward."""
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """One thing that grows."""
+
+    name: str
+    unit: str
+    points: tuple[Point, ...]
+    rows: tuple[tuple[object, ...], ...]
+
+
+def text_of(engine: Engine, num_tokens: int) -> ModelInputs:
+    """A prompt of text alone with about so many tokens."""
+    per_word = 1
+    text = (WORDS * (num_tokens // 7 + 1)).split()
+    found = start_run(engine, side=0, text=" ".join(text[: num_tokens * per_word])).inputs
+    return found
+
+
+def measure_sizes(
+    engine: Engine, name: str, unit: str, sized: Iterator[tuple[int, ModelInputs]], pairs: int
+) -> Growth:
+    """The recorded run and the plain one at every size."""
+    points: list[Point] = []
+    rows: list[tuple[object, ...]] = []
+    for size, inputs in sized:
+        times = measure(
+            {"plain": plain_forward(engine, inputs), "ours": staged(engine, inputs)}, pairs=pairs
+        )
+        # The quickest run: what a busy machine adds is no property of the size.
+        ours, plain = (min(times[side].wall_s) for side in ("ours", "plain"))
+        slope = "–"
+        if points:
+            before, was, _ = points[-1]
+            slope = f"{math.log(ours / was) / math.log(size / before):.2f}"
+        points.append((size, ours, plain))
+        rows.append(
+            (
+                f"{size:,}",
+                f"{inputs.num_tokens:,}",
+                f"{ours * 1e3:,.0f} ms",
+                f"{plain * 1e3:,.0f} ms",
+                ratio(times["ours"], times["plain"]),
+                slope,
+            )
+        )
+    return Growth(name, unit, tuple(points), tuple(rows))
+
+
+def steepest(growth: Growth) -> float:
+    """The median over neighbours of how much faster ours grows than the plain forward."""
+    slopes = [
+        math.log((b[1] / a[1]) / (b[2] / a[2])) / math.log(b[0] / a[0])
+        for a, b in pairwise(growth.points)
+    ]
+    return median(slopes) if slopes else 0.0
+
+
+def draw_svg(growths: list[Growth], path: Path) -> None:
+    """Small charts side by side on double logarithmic axes: ours a line, the plain one dots."""
+    width, height, margin = 300, 220, 48
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width * len(growths)}" height="{height}" '
+        'font-family="sans-serif" font-size="11" role="img" '
+        'aria-label="Time of a run against its size">',
+        f'<rect width="{width * len(growths)}" height="{height}" fill="white"/>',
+    ]
+    for column, growth in enumerate(growths):
+        sizes = [math.log10(point[0]) for point in growth.points]
+        times = [math.log10(value * 1e3) for point in growth.points for value in point[1:]]
+        low, high = min(times), max(max(times), min(times) + 1e-6)
+        first, last = sizes[0], max(sizes[-1], sizes[0] + 1e-6)
+
+        def place(size: float, seconds: float, column: int = column) -> tuple[float, float]:
+            across = (math.log10(size) - first) / (last - first)  # noqa: B023  # used at once
+            up = (math.log10(seconds * 1e3) - low) / (high - low)  # noqa: B023
+            return (
+                column * width + margin + across * (width - margin - 20),
+                height - margin + 8 - up * (height - margin - 32),
+            )
+
+        ours = [place(point[0], point[1]) for point in growth.points]
+        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in ours)
+        parts.append(f'<polyline points="{line}" fill="none" stroke="#3b5bdb" stroke-width="2"/>')
+        for (x, y), point in zip(ours, growth.points, strict=True):
+            px, py = place(point[0], point[2])
+            parts.append(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="3" fill="#e8590c"/>')
+            parts.append(
+                f'<text x="{x:.1f}" y="{height - 22}" text-anchor="middle">{point[0]:,}</text>'
+                f'<text x="{x:.1f}" y="{y - 8:.1f}" text-anchor="middle">'
+                f"{point[1] * 1e3:,.0f}</text>"
+            )
+        middle = column * width + width / 2
+        parts.append(
+            f'<text x="{middle}" y="14" text-anchor="middle" font-weight="bold">'
+            f"ms over {growth.name}</text>"
+            f'<text x="{middle}" y="{height - 6}" text-anchor="middle">{growth.unit}</text>'
+        )
+    path.write_text("\n".join([*parts, "</svg>\n"]), encoding="utf-8")
+
+
+def main() -> None:
+    """Measure, print, draw."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shape", choices=SHAPES, default="shipped")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--short", action="store_true", help="the two smallest sizes alone")
+    parser.add_argument("--svg", type=Path, help="draw the growth into this file")
+    options = parser.parse_args()
+    engine = load_shape(options.shape, device=options.device)
+    tokens, sides = (TOKENS[:2], SIDES[:2]) if options.short else (TOKENS, SIDES)
+    growths = [
+        measure_sizes(
+            engine,
+            "tokens of text",
+            "tokens",
+            ((count, text_of(engine, count)) for count in tokens),
+            options.pairs,
+        ),
+        measure_sizes(
+            engine,
+            "the side of a picture",
+            "pixels",
+            ((side, start_run(engine, side=side).inputs) for side in sides),
+            options.pairs,
+        ),
+    ]
+    print(f"{machine_facts()}; {options.shape}, {engine.dtype}")
+    for growth in growths:
+        header = (growth.unit, "tokens", "ours", "plain", "ours / plain", "exponent")
+        print(f"\n{table(header, list(growth.rows))}\n")
+        print(
+            f"Ours grows with {growth.name} by an exponent {steepest(growth):+.2f} of the model's"
+        )
+    if options.svg:
+        draw_svg(growths, options.svg)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""What was made faster, each against the way it was done before, in turns.
+
+    python -m benchmarks.speedups [--shape mid] [--dtype bfloat16] [--pairs 7]
+
+The earlier ways are kept here: the patch embedding as transformers' Conv3d, and the logit lens with
+``topk`` and ``logsumexp`` over the whole vocabulary.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks.captures import plain_forward
+from benchmarks.models import SHAPES, load_shape
+from benchmarks.pairs import cpu_ratio, machine_facts, measure, peak_memory, ratio, table
+from benchmarks.scenes import start_run
+from playground.decoder import logit_lens
+from playground.engine import Engine
+from playground.patch_projection import PatchProjection
+from playground.pipeline import Run
+
+EARLIER_LENS_ROWS = 64
+LENS_POSITIONS = 32
+TOP_K = 5
+
+
+def with_convolution(engine: Engine, run: Callable[[], object]) -> Callable[[], object]:
+    """The same with the patch embedding that transformers loads."""
+    projection: Any = engine.model.model.visual.patch_embed.proj
+
+    def run_with_it() -> object:
+        projection.__class__ = nn.Conv3d
+        try:
+            return run()
+        finally:
+            projection.__class__ = PatchProjection
+
+    return run_with_it
+
+
+def embed(engine: Engine, run: Run) -> Callable[[], object]:
+    """The patch embedding alone."""
+    pixels, visual = run.inputs.pixel_values, engine.model.model.visual
+    assert pixels is not None
+    on_device = pixels.to(engine.device)
+
+    def run_embedding() -> object:
+        with engine.exclusive():
+            return visual.patch_embed(on_device)
+
+    return run_embedding
+
+
+def earlier_lens(run: Run, positions: tuple[int, ...]) -> Callable[[], object]:
+    """Chunks of 64 rows, each in fresh memory, with ``topk`` over all words."""
+    model = run.engine.model
+
+    def run_lens() -> None:
+        states = [state[list(positions)] for state in run.decoded.hidden_states]
+        for chunk in torch.stack(states).flatten(0, 1).split(EARLIER_LENS_ROWS):
+            with run.engine.exclusive():
+                normed = model.model.language_model.norm(chunk.to(run.engine.device))
+                logits = model.lm_head(normed).float()
+                top = logits.topk(TOP_K)
+                (top.values - logits.logsumexp(-1, keepdim=True)).exp().cpu()
+
+    return run_lens
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shape", choices=SHAPES, default="mid")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--dtype")
+    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--side", type=int, default=448, help="of the picture, pixels")
+    options = parser.parse_args()
+    engine = load_shape(options.shape, device=options.device, dtype=options.dtype)
+    run = start_run(engine, side=options.side, stage="decoder")
+    forward, embedding = plain_forward(engine, run.inputs), embed(engine, run)
+    step = max(1, run.inputs.num_tokens // LENS_POSITIONS)
+    positions = tuple(range(0, run.inputs.num_tokens, step))
+    pairs = {
+        "patch embedding": (with_convolution(engine, embedding), embedding),
+        "the whole prefill": (with_convolution(engine, forward), forward),
+        f"logit lens at {len(positions)} positions": (
+            earlier_lens(run, positions),
+            lambda: logit_lens(engine, run.decoded, positions, TOP_K),
+        ),
+    }
+    print(f"{machine_facts()}; {options.shape}, {engine.dtype}, {run.inputs.num_tokens:,} tokens\n")
+    rows: list[tuple[object, ...]] = []
+    for name, (before, after) in pairs.items():
+        times = measure({"before": before, "after": after}, pairs=options.pairs)
+        peaks = []
+        for side in (before, after):
+            with peak_memory() as seen:
+                side()
+            peaks.append(f"{seen.peak_bytes / 1e6:.0f}")
+        milliseconds = [f"{times[side].median_s * 1e3:,.1f}" for side in ("before", "after")]
+        rows.append(
+            (
+                name,
+                " → ".join(milliseconds) + " ms",
+                ratio(times["after"], times["before"]),
+                cpu_ratio(times["after"], times["before"]),
+                " → ".join(peaks) + " MB",
+            )
+        )
+    print(table(("", "before → after", "after / before", "CPU time", "peak"), rows))
+
+
+if __name__ == "__main__":
+    main()

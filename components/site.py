@@ -8,6 +8,7 @@ import gradio as gr
 
 from components.app_layout import TITLE, Page
 from components.engine_host import EngineHost
+from components.faults import clear_faults
 from components.jobs import Jobs
 from components.language_switch import PATHS
 from playground.language import LANGUAGES, Language, speaking
@@ -20,7 +21,7 @@ class SpokenBlocks(gr.Blocks):
     async def process_api(self, block_fn: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """As Gradio's, which hands this context on to the thread that answers."""
         function = self.fns[block_fn] if isinstance(block_fn, int) else block_fn
-        with speaking(_language_at(function.page)):
+        with speaking(_language_at(function.page)), clear_faults():
             return await super().process_api(block_fn, *args, **kwargs)
 
 

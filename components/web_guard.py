@@ -14,6 +14,8 @@ from typing import Any
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from components.faults import fault_words, is_disk_full, is_out_of_memory
+
 logger = logging.getLogger(__name__)
 
 UNREADABLE = (
@@ -89,6 +91,9 @@ class WebGuard:
             # Gradio's own reading of a body stumbles over what no client of its own would send.
             # The kind alone goes to the log: a message may quote what a visitor wrote.
             logger.warning("%s: %s", scope["path"], type(error).__name__)
+            if is_disk_full(error) or is_out_of_memory(error):
+                await _refuse(507, fault_words(error), scope, receive, send)
+                return
             await _refuse(400, UNREADABLE, scope, receive, send)
             return
         if body.too_large and not answer.started:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import gradio as gr
 import pytest
 from starlette.testclient import TestClient
+from starlette.types import Receive, Scope, Send
 
 from components import browser_module
 from components.browser_module import FILES, FOLDER, file_address, mount_script
 from components.server import ServerOptions, app_options, read_accounts
-from components.web_guard import MAX_FILES_PER_UPLOAD, MAX_JSON_BYTES
+from components.web_guard import MAX_FILES_PER_UPLOAD, MAX_JSON_BYTES, WebGuard
 
 MAX_FILE_MB = 1
 
@@ -74,6 +76,27 @@ def test_a_body_that_gradio_stumbles_over_is_explained(client: TestClient, body:
     assert answer.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/srv/x"), 507, "disk is full"),
+        (MemoryError(), 507, "not enough memory"),
+        (OSError(errno.EACCES, "Permission denied", "/srv/x"), 400, "cannot be read"),
+    ],
+    ids=["disk", "memory", "other"],
+)
+def test_a_failing_machine_is_told_from_a_bad_request(
+    error: Exception, code: int, words: str
+) -> None:
+    async def fail(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise error
+
+    answer = TestClient(WebGuard(fail, max_file_bytes=1)).post("/gradio_api/upload")
+    assert answer.status_code == code
+    assert words in answer.json()["detail"]
+    assert "/srv" not in answer.text
+
+
 def test_a_body_within_the_limit_is_read(client: TestClient) -> None:
     body = {"data": ["x" * (MAX_JSON_BYTES - 10_000)], "fn_index": 0, "session_hash": "s"}
     assert client.post("/gradio_api/queue/join", json=body).status_code == 200
@@ -91,7 +114,7 @@ def test_uploads_have_a_limit_of_their_own(client: TestClient) -> None:
 
 def test_a_hosted_page_may_be_framed_by_its_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPACE_ID", "someone/playground")
-    (guard,) = app_options()["middleware"]
+    guard = next(each for each in app_options()["middleware"] if each.cls is WebGuard)
     assert guard.kwargs["framed_by_hub"]
     monkeypatch.delenv("SPACE_ID")
     assert not app_options()["middleware"][0].kwargs["framed_by_hub"]

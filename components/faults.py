@@ -1,0 +1,69 @@
+"""What a visitor reads when the machine fails: no memory, a full disk, a mistake in the program."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape
+
+import gradio as gr
+
+from playground.errors import PlaygroundError
+from playground.language import say
+
+logger = logging.getLogger(__name__)
+
+# EFBIG and EDQUOT are how a limit on files or on a user's share of the disk shows.
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+SHOWN_S = 12.0
+
+
+@contextmanager
+def clear_faults() -> Iterator[None]:
+    """Turn whatever else an event raises into a message; Gradio would hide it without a word.
+
+    The log gets the place and the kind, but no message: that may quote what a visitor wrote.
+    """
+    try:
+        yield
+    except gr.Error:
+        raise
+    except PlaygroundError as error:
+        raise gr.Error(escape(str(error)), duration=SHOWN_S, print_exception=False) from error
+    except Exception as error:
+        where = "".join(traceback.format_tb(error.__traceback__)[-4:])
+        logger.error("%s\n%s", type(error).__name__, where)
+        raise gr.Error(fault_words(error), duration=SHOWN_S, print_exception=False) from None
+
+
+def fault_words(error: BaseException) -> str:
+    """What happened, and what to do about it."""
+    if is_out_of_memory(error):
+        return say(
+            "The server has not enough memory left for this. Choose a smaller picture, a shorter "
+            "text or fewer tokens, or try again when fewer people use it."
+        )
+    if is_disk_full(error):
+        return say(
+            "The server's disk is full: nothing was written. Try again later; "
+            "what is on the page stays."
+        )
+    return say(
+        "Something went wrong on the server ({kind}). Try again; its log says where.",
+        kind=type(error).__name__,
+    )
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether a file could not be written for want of space."""
+    return isinstance(error, OSError) and error.errno in DISK_FULL
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: Python's, the CPU allocator's of torch, or a GPU's."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True  # torch's, by its name: the page is up before torch is imported
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

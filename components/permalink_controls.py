@@ -7,7 +7,6 @@ is told apart by its ``elem_id``.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -156,7 +155,7 @@ def _of_kind(value: Any, kind: type) -> Any:
 def _check_number(value: Any) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError("no number")
-    if not math.isfinite(value) or abs(value) > MAX_NUMBER:
+    if not abs(value) <= MAX_NUMBER:  # also refuses NaN
         raise ValueError("too large")
     return value
 

@@ -96,7 +96,7 @@ def _shift_bars(
         textposition="outside",
         cliponaxis=False,
         customdata=[token_label(token.text, 60) for token in tokens],
-        hovertemplate=f"“%{{customdata}}”<br>{name}: %{{x:.4%}}<extra></extra>",
+        hovertemplate=say("“%{{customdata}}”<br>{run}: %{{x:.4%}}", run=name) + "<extra></extra>",
     )
 
 
@@ -163,7 +163,8 @@ def plot_answer_shift(
             name=name,
             marker={"color": color, "pattern": {"shape": pattern, "fillmode": "overlay"}},
             customdata=list(texts),
-            hovertemplate=f"“%{{customdata}}”<br>{name}: %{{y:.4%}}<extra></extra>",
+            hovertemplate=say("“%{{customdata}}”<br>{run}: %{{y:.4%}}", run=name)
+            + "<extra></extra>",
         )
         for values, name, color, pattern in (
             (before, names[0], BLUE, ""),

@@ -87,8 +87,13 @@ def _tokens(count: int) -> str:
     return say("1 token") if count == 1 else say("{count:,} tokens", count=count)
 
 
+def verbatim(text: str) -> str:
+    """A piece of text within a sentence, as HTML: the same in every language."""
+    return f'<span translate="no">{html.escape(visible(text))}</span>'
+
+
 def count_words(spelling: Spelling) -> str:
-    """How many characters, bytes and tokens, and which of the two surprises are in it."""
+    """How many characters, bytes and tokens, and which of the two surprises are in it, as HTML."""
     counts = (
         f"{_characters(len(spelling.spelled))} = "
         f"{_bytes(spelling.num_bytes)} = {_tokens(len(spelling.ids))}"
@@ -107,7 +112,7 @@ def count_words(spelling: Spelling) -> str:
         facts.append(
             say(
                 "{text} is one token for {count} characters",
-                text=visible(longest.characters),
+                text=verbatim(longest.characters),
                 count=len(longest.characters),
             )
         )
@@ -119,7 +124,7 @@ def count_words(spelling: Spelling) -> str:
 
 
 def _split_words(cluster: Cluster) -> str:
-    text = visible(cluster.characters)
+    text = verbatim(cluster.characters)
     if len(cluster.characters) > 1:
         return say("the tokens of {text} cut through its characters", text=text)
     return say(
@@ -138,7 +143,7 @@ class Sample:
 
     title: str
     texts: tuple[str, ...]
-    explain: Callable[[Any, list[Spelling]], str]  # (tokenizer, spellings) → one sentence
+    explain: Callable[[Any, list[Spelling]], str]  # (tokenizer, spellings) → sentences as HTML
 
 
 def _explain_counts(_tokenizer: Any, spellings: list[Spelling]) -> str:
@@ -188,20 +193,22 @@ def _explain_emoji(_tokenizer: Any, spellings: list[Spelling]) -> str:
 
 def _explain_spaces(_tokenizer: Any, spellings: list[Spelling]) -> str:
     bare, spaced = spellings
-    ids = {
+    pieces = {
+        "bare": verbatim(bare.text),
+        "spaced": verbatim(spaced.text),
         "first": ", ".join(map(str, bare.ids)),
         "second": ", ".join(map(str, spaced.ids)),
     }
     if bare.ids[0] == spaced.ids[0]:
         return say(
-            "The space belongs to the word that follows: “image” and “␣image” begin with the same "
-            "token ({first} and {second}).",
-            **ids,
+            "The space belongs to the word that follows: “{bare}” and “{spaced}” begin with the "
+            "same token ({first} and {second}).",
+            **pieces,
         )
     return say(
-        "The space belongs to the word that follows: “image” and “␣image” are different tokens "
+        "The space belongs to the word that follows: “{bare}” and “{spaced}” are different tokens "
         "({first} and {second}).",
-        **ids,
+        **pieces,
     )
 
 
@@ -240,7 +247,7 @@ def gallery_html(tokenizer: Any) -> str:
 def _sample_html(tokenizer: Any, sample: Sample) -> str:
     spellings = [playground.tokens.spell_text(tokenizer, text) for text in sample.texts]
     drawn = "".join(spelling_html(spelling) for spelling in spellings)
-    words = html.escape(sample.explain(tokenizer, spellings))
+    words = sample.explain(tokenizer, spellings)
     return (
         f'<section class="pg-sample"><h4>{html.escape(say(sample.title))}</h4>{drawn}'
         f'<p class="pg-fact">{words}</p></section>'

@@ -25,7 +25,7 @@ NAMES = """
 Qwen Plotly Gradio Hugging Face transformers torch API JSON CSV PNG HTML CPU GPU CUDA MiB GiB
 token tokens patch logits logit lens query key value RoPE M-RoPE mRoPE DeepStack merger KV PCA
 softmax sigmoid GELU SiLU ReLU LayerNorm RMSNorm Conv MLP sdpa eager float bfloat dtype
-batch bit bits nat nats top min typical FLOPs GFLOP LRU FIFO LFU SHA UTF Unicode
+batch bit bits nat nats top min typical FLOPs GFLOP LRU FIFO LFU SHA UTF Unicode NFC
 ChatML greedy argmax beam RGB EXIF safetensors tiny shipped max cos sin log exp English
 """
 ALLOWED = frozenset(NAMES.split())

@@ -9,9 +9,9 @@ import gradio as gr
 import playground
 from components.html_view import build_html_view
 from components.prompt_reader import check_text
-from components.spelling import count_words, gallery_html, spelling_html
+from components.spelling import count_words, gallery_html, spelling_html, verbatim
 from components.stage_tab import App, Section
-from components.strips import template_html, visible
+from components.strips import template_html
 from components.tables import tokens_table
 from components.tabs.choices import fact_html, fact_markup
 from playground.errors import InputError
@@ -130,8 +130,8 @@ def draw_spelling(run: Run, text: Any) -> str:
         notes.append(
             say(
                 "{names} stays text: see the zero-width space {mark} in it.",
-                names=", ".join(dict.fromkeys(found)),
-                mark=visible(chr(0x200B)),
+                names=", ".join(verbatim(name) for name in dict.fromkeys(found)),
+                mark=verbatim(chr(0x200B)),
             )
         )
-    return spelling_html(spelling) + fact_html(*notes)
+    return spelling_html(spelling) + fact_markup(*notes)

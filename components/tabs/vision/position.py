@@ -289,7 +289,10 @@ def change_html(shift: LogitsShift, moved: float) -> str:
 
 def _verdict(shift: LogitsShift) -> str:
     """What becomes of the likeliest token, as escaped HTML."""
-    top, other = (token_label(each.text) for each in (shift.top, shift.changed_top))
+    top, other = (
+        f'<span translate="no">{token_label(each.text)}</span>'
+        for each in (shift.top, shift.changed_top)
+    )
     if shift.same_top:
         return say("stays “{top}”", top=top)
     return say("changes from “{top}” to “{other}”", top=top, other=other)

@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -59,10 +60,17 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         metavar="N",
         help="the most tokens of one answer, column or branch (4096; 512 with --public)",
     )
+    parser.add_argument(
+        "--mcp",
+        action="store_true",
+        help="offer the endpoints as MCP tools too; needs requirements-mcp.txt",
+    )
     parser.add_argument("--queue-size", type=int, help="runs that may wait (64; 32 with --public)")
     if "SPACE_ID" in os.environ:
         parser.set_defaults(**space_defaults())
     options = parser.parse_args(arguments)
+    if options.mcp and find_spec("mcp") is None:
+        raise SystemExit("--mcp: pip install -r requirements-mcp.txt first.")
     if options.public:
         check_public_model(options.model)
     return options
@@ -144,6 +152,7 @@ def read_server_options(options: argparse.Namespace) -> ServerOptions:
         "host": options.host,
         "port": options.port,
         "share": options.share,
+        "mcp": options.mcp,
         "auth": accounts,
         "root_path": options.root_path,
     }

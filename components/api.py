@@ -32,7 +32,7 @@ from components.gpu_process import compute_ahead
 from components.jobs import stop_without_client
 from components.prompt_reader import check_whole, read_prompt
 from components.stage_tab import MODEL_QUEUE, App, user_messages
-from components.uploads import refuse_addresses, uploaded_path
+from components.uploads import received_picture, refuse_addresses
 from playground.pipeline import Run, Stage
 from playground.sampling_settings import check_columns, check_max_new_tokens
 
@@ -282,15 +282,15 @@ class Endpoints:
 
     def _run(self, stage: Stage, image: Any, text: Any, system: Any, max_pixels: Any) -> Run:
         """A run of its own for each call, as far as this stage; nothing is kept after it."""
-        path = uploaded_path(image)
-        prompt = read_prompt(
-            self._host.engine,
-            images=[] if path is None else [path],
-            video=None,
-            text=text,
-            system=system,
-            max_pixels=max_pixels,
-        )
+        with received_picture(image) as path:
+            prompt = read_prompt(
+                self._host.engine,
+                images=[] if path is None else [path],
+                video=None,
+                text=text,
+                system=system,
+                max_pixels=max_pixels,
+            )
         run = Run(self._host.engine, prompt)
         compute_ahead(run, [stage], stop_without_client)
         run.ensure(stage, stop_without_client)

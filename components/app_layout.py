@@ -20,6 +20,7 @@ from components.open_parts import OpenParts, Values, tabs_around
 from components.permalink_controls import Names, name_controls
 from components.permalink_page import Permalinks
 from components.pointer_view import PointerView
+from components.privacy import build_privacy_note
 from components.run_events import LABS, RunEvents
 from components.stage_tab import MODEL_EVENTS, MODEL_QUEUE, App, StageTab, user_messages
 from components.status_bar import loading_html
@@ -120,6 +121,7 @@ class Page:
                     with gr.Tab(say("Model"), id="model"):
                         self.model_tab: ModelTab = build_model_tab(app)
                 self.pointer.render()
+        build_privacy_note()
         self.events = self._build_events()
         self.links = Permalinks(
             app, self.panel, self.events, name_controls(stages, names_like), link_notice

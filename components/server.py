@@ -29,6 +29,7 @@ class ServerOptions:
     auth: tuple[tuple[str, str], ...] = ()  # (user, password) of everyone who may come in
     root_path: str = ""  # the path that a proxy serves the page under
     queue_size: int = 64  # runs that may wait
+    mcp: bool = False  # the endpoints as tools, for programs that speak MCP
     max_file_mb: int = 50  # of one uploaded file
     session_capacity: int = 1_000  # pages whose state is kept
 
@@ -84,6 +85,7 @@ def launch(demo: gr.Blocks, css: str, options: ServerOptions, *, quiet: bool = F
         server_name=options.host,
         server_port=options.port,
         share=options.share,
+        mcp_server=options.mcp,
         auth=list(options.auth) or None,
         root_path=options.root_path or None,
         theme=build_theme(),

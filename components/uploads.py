@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +16,9 @@ from gradio.utils import get_upload_folder
 from components.stage_tab import user_messages
 from playground.errors import InputError
 from playground.language import say
+
+# A picture inside the request itself, as clients without uploads send it.
+INLINE = re.compile(r"data:[\w.+/-]*;base64,")
 
 
 def refuse_addresses(component: Any) -> None:
@@ -24,6 +33,32 @@ def refuse_addresses(component: Any) -> None:
         return moved
 
     component.async_move_resource_to_block_cache = move_uploads_only
+
+
+@contextmanager
+def received_picture(file: Any) -> Iterator[str | None]:
+    """The path of a picture that a client has uploaded, or sent inline as ``data:…;base64,…``.
+
+    An inline one is gone after the block. What is in it is checked when it is read.
+
+    Raises:
+        InputError: it is neither.
+    """
+    head = INLINE.match(file) if isinstance(file, str) else None
+    if head is None:
+        yield uploaded_path(file)
+        return
+    try:
+        content = base64.b64decode(file[head.end() :], validate=True)
+    except binascii.Error as error:
+        raise InputError(
+            say("The image's base64 text is broken."),
+            remedy=say("Encode the whole file, without line breaks."),
+        ) from error
+    with tempfile.NamedTemporaryFile(prefix="picture-") as kept:
+        kept.write(content)
+        kept.flush()
+        yield kept.name
 
 
 def uploaded_path(file: Any) -> str | None:

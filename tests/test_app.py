@@ -34,6 +34,7 @@ def test_defaults() -> None:
         "port": 7860,
         "share": False,
         "public": False,
+        "mcp": False,
         "auth": None,
         "root_path": "",
         "queue_size": None,

@@ -59,7 +59,9 @@ def tracked_files() -> list[Path]:
 # -------------------------------------------------------------------------------- pins
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize(
+    "name", ["requirements.txt", "requirements-dev.txt", "requirements-mcp.txt"]
+)
 def test_every_requirement_is_pinned_exactly(name: str) -> None:
     pins = [line for line in requirement_lines(name) if line != "-r requirements.txt"]
     assert pins

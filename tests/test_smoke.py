@@ -22,6 +22,19 @@ from reliability.served import Caller, running_app
 
 pytestmark = pytest.mark.smoke
 
+SECRET = "kumquat parasol"
+# Refused by our checks, by Gradio's, and by neither as it should be sent.
+WRONG = (
+    {"max_new_tokens": -1},
+    {"settings": SECRET},
+    {"settings": [{SECRET: SECRET}]},
+    {"system": [SECRET]},
+    {"max_pixels": SECRET},
+    {"image": SECRET},
+    {"image": {"path": SECRET, "meta": {"_type": "gradio.FileData"}}},
+    {"text": {SECRET: [SECRET]}},
+)
+
 
 def test_every_module_can_be_imported() -> None:
     names = [
@@ -65,7 +78,14 @@ def test_the_page_is_served_and_answers_a_program() -> None:
         assert "Qwen3-VL Playground" in page.text
         caller = Caller(server)
         answer = caller.call("decoder", image=None, text="Hello", top_k=3)
+        for arguments in WRONG:
+            refused = caller.call("sampling", **{"image": None, "text": SECRET} | arguments)
+            assert not refused.ok
+        caller.call("cache_reuse", first_text=SECRET, second_text=SECRET + "!", system=SECRET)
         caller.close()
+        log = server.log.read_text("utf-8")
+        assert SECRET not in log, "a prompt in the log"
+        assert "Traceback" not in log
         assert answer.ok, answer.message
         assert len(answer.data["next_token"]) == 3
         assert answer.data["parity"]["max_abs_diff"] == 0.0

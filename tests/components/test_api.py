@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import gc
 import json
 import statistics
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ from PIL import Image
 from components.api import Endpoints, add_api
 from components.api_answers import plain_numbers
 from components.engine_host import EngineHost
-from components.uploads import uploaded_path
+from components.uploads import received_picture, uploaded_path
 from playground.decoder import next_token_probs, residual_norms
 from playground.engine import Engine
 from playground.errors import InputError, PlaygroundError
@@ -377,6 +379,23 @@ def _answer(url: str, api_name: str, data: list[Any]) -> tuple[str, str]:
 
 
 META = {"_type": "gradio.FileData"}
+
+
+def test_a_picture_may_come_inline(call: Callable[..., Any], url: str, file: Any) -> None:
+    """As clients do that cannot upload; it is read like an upload, and not kept."""
+    content = Path(file["path"]).read_bytes()
+    inline = "data:image/png;base64," + base64.b64encode(content).decode()
+    event, sent = _answer(url, "preprocess", [inline, TEXT, "", PIXELS])
+    assert event == "complete"
+    assert json.loads(sent)[0] == call("/preprocess", image=file, max_pixels=PIXELS)
+    for broken, words in ((inline[:-2], "base64 text is broken"), ("data:;base64,AA==", "image")):
+        event, sent = _answer(url, "preprocess", [broken, TEXT, "", None])
+        assert event == "error"
+        assert words in sent
+    before = set(Path(tempfile.gettempdir()).glob("picture-*"))
+    with received_picture(inline) as path:
+        assert Path(path or "").read_bytes() == content
+    assert set(Path(tempfile.gettempdir()).glob("picture-*")) == before
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from playground.errors import InputError
+from playground.language import say
 from playground.pipeline import STAGES
 
 if TYPE_CHECKING:
@@ -202,22 +203,22 @@ def compare_dump(run: Run, path: Path) -> DumpComparison:
             names = set(file.keys())
             if not names & set(reference):
                 raise InputError(
-                    "The file holds no step of a forward pass.",
-                    limit="Names are like vision.image.patch_embeds or decoder.logits.",
-                    remedy="Download this run, and write the same names.",
+                    say("The file holds no step of a forward pass."),
+                    limit=say("Names are like vision.image.patch_embeds or decoder.logits."),
+                    remedy=say("Download this run, and write the same names."),
                 )
             manifest = _read_manifest(file.metadata() or {})
             visual = _visual_rows(run)
             checks = tuple(
                 _check(name, tensor, file.get_tensor(name), tolerance, visual)
                 if name in names
-                else StepCheck(name, "missing", words="not in the file")
+                else StepCheck(name, "missing", words=say("not in the file"))
                 for name, tensor in reference.items()
             )
     except (SafetensorError, OSError) as error:
         raise InputError(
-            f"The file cannot be read as safetensors: {error}.",
-            remedy="Write it with safetensors' save_file.",
+            say("The file cannot be read as safetensors: {error}.", error=error),
+            remedy=say("Write it with safetensors' save_file."),
         ) from error
     return DumpComparison(checks, manifest, tolerance)
 
@@ -245,11 +246,15 @@ def _check(
     """Compare one step; shapes may differ by axes of size 1."""
     first, second = (_squeeze(tensor) for tensor in (reference, other))
     if first.shape != second.shape:
-        words = f"expected shape {tuple(reference.shape)}, got {tuple(other.shape)}"
+        words = say(
+            "expected shape {expected}, got {got}",
+            expected=tuple(reference.shape),
+            got=tuple(other.shape),
+        )
         return StepCheck(name, "shape", words=words)
     a, b = first.double().flatten(), second.double().flatten()
     if not torch.isfinite(b).all():
-        return StepCheck(name, "differs", words="the file holds NaN or infinity")
+        return StepCheck(name, "differs", words=say("the file holds NaN or infinity"))
     max_abs = float((a - b).abs().max()) if a.numel() else 0.0
     largest = float(a.abs().max()) if a.numel() else 0.0
     relative = max_abs / largest if largest else max_abs
@@ -261,7 +266,7 @@ def _check(
         status = "equal"
     elif exact or relative > tolerance:
         status = "differs"
-    words = "; ".join(_hints(name, first, second, tolerance * largest, visual))
+    words = say("; ").join(_hints(name, first, second, tolerance * largest, visual))
     return StepCheck(name, status, max_abs, relative, cosine, words if status == "differs" else "")
 
 
@@ -278,14 +283,19 @@ def _hints(
 ) -> Iterator[str]:
     """What kind of mistake would look like this."""
     if name == "merge.position_ids" and torch.equal(first[[0, 2, 1]], second):
-        yield "h and w are swapped"
+        yield say("h and w are swapped")
     if name == "merge.position_ids" and (second == second[:1]).all():
-        yield "t, h and w are the same: positions are flat"
+        yield say("t, h and w are the same: positions are flat")
     if name.startswith("decoder.hidden_states") and visual is not None and first.ndim == 2:
         wrong = (first.double() - second.double()).abs().amax(-1) > limit
         if wrong.any() and not wrong[~visual].any():
-            yield "only visual positions differ: look at DeepStack"
+            yield say("only visual positions differ: look at DeepStack")
     if first.ndim == 2 and first.shape[0] > 1:
         wrong = ((first.double() - second.double()).abs().amax(-1) > limit).nonzero()[:, 0]
         if len(wrong):
-            yield f"{len(wrong):,} of {len(first):,} rows, the first is row {int(wrong[0]):,}"
+            yield say(
+                "{wrong:,} of {rows:,} rows, the first is row {first:,}",
+                wrong=len(wrong),
+                rows=len(first),
+                first=int(wrong[0]),
+            )

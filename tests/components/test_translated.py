@@ -76,6 +76,8 @@ def drawn_values(place: str, page: Page) -> list[tuple[Block, Any]]:
 
 def texts_of(output: Block, value: Any) -> list[str]:
     if isinstance(output, PlotlyView):
+        if isinstance(value, dict):  # an update, which may hold a figure
+            value = value.get("value")
         source = value if isinstance(value, str) else encode_figure(value)
         return list(figure_texts(source)) if source else []
     if isinstance(output, gr.Code | gr.State):

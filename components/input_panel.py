@@ -48,7 +48,7 @@ def build_input_panel(examples: tuple[Example, ...]) -> InputPanel:
     first = examples[0]
     images = gr.Gallery(
         value=list(first.images),
-        label="Images",
+        label=say("Images"),
         type="filepath",
         file_types=["image"],
         sources=["upload", "clipboard"],
@@ -60,15 +60,15 @@ def build_input_panel(examples: tuple[Example, ...]) -> InputPanel:
     )
     text = gr.Textbox(
         value=first.text,
-        label="Text",
-        placeholder="Ask something about the picture. 中文也可以。",
+        label=say("Text"),
+        placeholder=say("Ask something about the picture. 中文也可以。"),
         lines=2,
         max_lines=8,
         elem_id="input-text",
     )
     with gr.Row():
-        run = gr.Button("Run", variant="primary", elem_id="run", min_width=120)
-        stop = gr.Button("Stop", elem_id="stop", min_width=80, scale=0)
+        run = gr.Button(say("Run"), variant="primary", elem_id="run", min_width=120)
+        stop = gr.Button(say("Stop"), elem_id="stop", min_width=80, scale=0)
         copy = gr.Button(say("Copy link"), elem_id="copy-link", min_width=100, scale=0)
     link = gr.Textbox(
         label=say("Link to this page as it is"),
@@ -80,25 +80,29 @@ def build_input_panel(examples: tuple[Example, ...]) -> InputPanel:
     )
     link_note = gr.HTML("", elem_id="link-note")
     progress = gr.HTML("", elem_id="progress")
-    with gr.Accordion("System prompt, earlier turns, video, resolution", open=False):
-        system = gr.Textbox(value=first.system, label="System prompt", lines=1, max_lines=6)
+    with gr.Accordion(say("System prompt, earlier turns, video, resolution"), open=False):
+        system = gr.Textbox(value=first.system, label=say("System prompt"), lines=1, max_lines=6)
         earlier = gr.Textbox(
             value=first.earlier,
-            label="Earlier turns",
-            info="The conversation before the text above; pictures then belong to its first turn.",
-            placeholder="User: Describe this image.\nAssistant: A red circle.",
+            label=say("Earlier turns"),
+            info=say(
+                "The conversation before the text above; pictures then belong to its first turn."
+            ),
+            placeholder=say("User: Describe this image.\nAssistant: A red circle."),
             lines=2,
             max_lines=10,
             elem_id="input-earlier",
         )
-        video = gr.Video(value=None, label="Video", sources=["upload"], height=180)
+        video = gr.Video(value=None, label=say("Video"), sources=["upload"], height=180)
         max_pixels = gr.Number(
             value=None,
-            label="Max pixels",
-            info="Per image; for a video, all frames together. Empty: the processor's own limit.",
+            label=say("Max pixels"),
+            info=say(
+                "Per image; for a video, all frames together. Empty: the processor's own limit."
+            ),
             precision=None,
         )
-    gr.Markdown("### Examples")
+    gr.Markdown("### " + say("Examples"))
     cards = ExampleCards(examples, elem_id="examples")
     refuse_addresses(images)
     refuse_addresses(video)

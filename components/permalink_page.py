@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,13 +11,19 @@ import gradio as gr
 from gradio.components.base import Component
 
 import playground
-from components.examples import Example, load_examples
 from components.input_panel import InputPanel
-from components.kept_files import KeptFiles, hash_file
+from components.kept_files import KeptFiles
 from components.open_parts import View
 from components.permalink import Link, read_link, write_link
 from components.permalink_controls import Names, check_value, fits
+from components.permalink_prompt import (
+    PROMPT_NAMES,
+    find_example_named,
+    find_prompt,
+    link_prompt,
+)
 from components.permalink_replay import Replay
+from components.permalink_words import note_html, notice_html
 from components.pointer_view import write_layout
 from components.prompt_reader import read_prompt
 from components.run_events import RunEvents
@@ -149,7 +154,7 @@ class Permalinks:
         }
         run = self.app.runs.peek(run_key)
         link = Link(
-            **self._link_prompt(prompt),
+            **link_prompt(self.kept, prompt),
             tabs=self._link_tabs(tabs),
             place=_link_place(run, place),
             checkpoint=playground.checkpoint_mark.mark_checkpoint(self.app.host.engine),
@@ -174,26 +179,6 @@ class Permalinks:
             for name, tab in self.names.tabs.items()
             if tab.id in selected and self.names.rows[tab].children[0] is not tab
         )
-
-    def _link_prompt(self, prompt: dict[str, Any]) -> dict[str, Any]:
-        """The prompt as parameters: an example and what differs from it, or all of it."""
-        paths = [
-            item[0] if isinstance(item, list | tuple) else item for item in prompt["images"] or ()
-        ]
-        images = tuple(hash_file(path) for path in paths)
-        video = hash_file(prompt["video"]) if prompt["video"] else None
-        texts = {name: prompt[name] or "" for name in ("text", "system", "earlier")}
-        pixels = {"max_pixels": prompt["max_pixels"] or None}
-        example = find_example(images, video, texts)
-        if example is not None:
-            other = {name: text for name, text in texts.items() if text != getattr(example, name)}
-            return {"example": example.name, **other, **pixels}
-        for path in paths:
-            self.kept.keep(path, "picture")
-        if prompt["video"]:
-            self.kept.keep(prompt["video"], "video")
-        said = {name: text for name, text in texts.items() if text or name == "text"}
-        return {"images": images or None, "video": video, **said, **pixels}
 
     # ------------------------------------------------------------------------------- opening
 
@@ -247,7 +232,7 @@ class Permalinks:
 
     def _read(self, link: Link) -> Opening:
         """A link's prompt and settings, checked; what is wrong with it is noted."""
-        prompt, missing = self._find_prompt(link)
+        prompt, missing = find_prompt(self.kept, link)
         settings: dict[Component, Any] = {}
         for name, value in link.settings.items():
             control = self.names.controls.get(name)
@@ -257,6 +242,10 @@ class Permalinks:
             except (TypeError, ValueError):
                 continue  # as if it were not there
         opening = Opening(prompt, settings, missing)
+        if link.example is not None and find_example_named(link.example) is None:
+            opening.notes.append(
+                say("The example of this link is no longer here; the first one is shown instead.")
+            )
         mark = playground.checkpoint_mark.mark_checkpoint(self.app.host.engine)
         if link.checkpoint is not None and link.checkpoint != mark:
             opening.notes.append(
@@ -278,27 +267,6 @@ class Permalinks:
             )
         return opening
 
-    def _find_prompt(self, link: Link) -> tuple[dict[str, Any], int]:
-        """The values of the input panel, and how many files are gone."""
-        examples = load_examples()
-        example = next((each for each in examples if each.name == link.example), None)
-        if example is None and (not link.has_prompt or link.example is not None):
-            example = examples[0]
-        base = example or Example("", (), None, "", "")
-        images, video = list(base.images), base.video
-        missing = 0
-        if link.images is not None or link.video is not None:
-            found = [self.kept.find(each) for each in link.images or ()]
-            clip = self.kept.find(link.video) if link.video else None
-            missing = found.count(None) + (link.video is not None and clip is None)
-            images, video = [str(each) for each in found if each], str(clip) if clip else None
-        texts = {
-            name: getattr(base, name) if (sent := getattr(link, name)) is None else sent
-            for name in ("text", "system", "earlier")
-        }
-        given = {"images": images, "video": video, "max_pixels": link.max_pixels, **texts}
-        return {name: given[name] for name in PROMPT_NAMES}, missing
-
     def _select_tabs(self, link: Link, view: View) -> Values:
         """The rows of tabs, with the link's own selected."""
         chosen: Values = {}
@@ -316,21 +284,6 @@ class Permalinks:
         return dict(zip(tab.outputs, tab.draw(self.app.host.engine), strict=True))
 
 
-PROMPT_NAMES = ("images", "video", "text", "system", "max_pixels", "earlier")
-
-
-def find_example(images: Sequence[str], video: str | None, texts: dict[str, str]) -> Example | None:
-    """The example with the same media that shares most texts; without media, with the same text."""
-    found: list[tuple[int, Example]] = []
-    for example in load_examples():
-        theirs = [hash_file(path) for path in example.images]
-        film = hash_file(example.video) if example.video else None
-        equal = [getattr(example, name) == text for name, text in texts.items()]
-        if list(images) == theirs and video == film and (images or video or equal[0]):
-            found.append((sum(equal), example))
-    return max(found, key=lambda each: each[0])[1] if found else None
-
-
 def _link_place(run: Run | None, place: Place | None) -> tuple[int, ...]:
     if run is None or not run.has("preprocess") or (there := run.still_there(place)) is None:
         return ()
@@ -345,29 +298,3 @@ def place_layout(run: Run, place: Sequence[int]) -> str:
     layout = json.loads(write_layout(run))
     wish = dict(zip(names, place, strict=True))
     return json.dumps({**layout, "place": wish}, ensure_ascii=False, separators=(",", ":"))
-
-
-def note_html(kept_days: float | None) -> str:
-    """What a new link does, and for how long."""
-    said = say("It opens this prompt, these settings and this tab again, with the same tokens.")
-    if kept_days is not None:
-        said += " " + say(
-            "Your picture or video stays on this server for {days:g} days after the link was last "
-            "opened, as long as there is room; after that it has to be given again. Who has the "
-            "link can see it.",
-            days=kept_days,
-        )
-    copied, by_hand = say("Copied."), say("Copy it from the box.")
-    return (
-        '<p class="pg-fact" role="status">'
-        f"<strong data-copied hidden>{html.escape(copied)} </strong>"
-        f"<strong data-by-hand hidden>{html.escape(by_hand)} </strong>{html.escape(said)}</p>"
-    )
-
-
-def notice_html(notes: Sequence[str]) -> str:
-    """What a visitor must know about the link that was opened; empty where there is nothing."""
-    if not notes:
-        return ""
-    said = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
-    return f'<div class="link-notice" role="alert">{said}</div>'

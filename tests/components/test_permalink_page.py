@@ -18,7 +18,7 @@ from components.engine_host import EngineHost
 from components.examples import load_examples
 from components.kept_files import KeptFiles
 from components.open_parts import View
-from components.permalink_page import PROMPT_NAMES
+from components.permalink_prompt import PROMPT_NAMES
 from components.site import Site, build_site
 from components.tabs.sampling.lab import Lab, LabStore
 from components.updates import read_update
@@ -337,6 +337,14 @@ def test_another_checkpoint_is_said(page: Page) -> None:
     notice = visitor.shown[page.links.notice]
     assert "another checkpoint: Qwen/&lt;b&gt;Qwen3@0123,bfloat16" in notice
     assert visitor.run_key is not None
+
+
+def test_an_example_that_is_gone_is_said(page: Page) -> None:
+    visitor = Visitor(page, "renamed")
+    visitor.open("?example=nobody&system=Short.")
+    assert "The example of this link is no longer here" in visitor.shown[page.links.notice]
+    assert visitor.prompt["text"] == load_examples()[0].text
+    assert visitor.prompt["system"] == "Short."
 
 
 def test_a_link_of_one_language_opens_in_the_other(site: Site, labs: list[Lab]) -> None:

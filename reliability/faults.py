@@ -1,0 +1,292 @@
+"""What happens when the machine fails, and that the next run is right again.
+
+    python -m reliability.faults [--times 20]
+
+Out of memory and NaN strike the real model at a random layer of a random request; the disk is full
+because the kernel lets the app write no more than a few bytes a file; and the app is killed while
+it computes and while it takes an upload, and started again on the same folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import resource
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from reliability.exclusion import ApiCall
+from reliability.hostile_files import encode, make_image
+from reliability.isolation import differences
+from reliability.page_client import PageClient
+from reliability.served import Answer, Caller, Server, start_app, stop_app, wait_until_ready
+
+ROOM_BYTES = 2_000  # of each file, on the full disk
+PICTURE_SIDE = 96  # its file is larger than that
+REQUESTS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("decoder", {"text": "What is left of the square?"}),
+    ("sampling", {"text": "Describe this image.", "settings": [{}], "max_new_tokens": 8}),
+    ("vision_tower", {"text": "Describe this image."}),
+    ("merge", {"text": "Describe this image."}),
+    ("cache_reuse", {"first_text": "Hello", "second_text": "Hello you"}),
+)
+KINDS = ("memory", "nan", "disk", "killed")
+WORDS = {"memory": "not enough memory", "nan": "NaN", "disk": "disk is full"}
+
+
+@dataclass
+class Report:
+    """How one kind of fault went."""
+
+    kind: str
+    struck: int = 0  # requests that met the fault
+    problems: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return f"{self.kind}: struck {self.struck} times, {len(self.problems)} problems"
+
+
+class Client:
+    """Asks known questions, and knows the answers from before anything went wrong."""
+
+    def __init__(self, server: Server, seed: int = 0) -> None:
+        self.server = server
+        self.rng = random.Random(seed)
+        self.caller = Caller(server)
+        self.picture = encode(make_image(size=(PICTURE_SIDE, PICTURE_SIDE), seed=seed), "PNG")
+        self.right = [self.ask(number) for number in range(len(REQUESTS))]
+
+    def ask(self, number: int, uploaded: Any = None) -> Answer:
+        """One of ``REQUESTS``, with the picture."""
+        endpoint, body = REQUESTS[number]
+        uploaded = uploaded or self.caller.upload("picture.png", self.picture)
+        if isinstance(uploaded, Answer):
+            return uploaded
+        return self.caller.call(endpoint, image=uploaded, **body)
+
+    def wrong(self) -> list[str]:
+        """Where the answers are no longer what they were; on a freshly uploaded picture."""
+        return [
+            f"{REQUESTS[number][0]}{each}"
+            for number in range(len(REQUESTS))
+            for each in self._differences(number)
+        ]
+
+    def wrong_once(self, number: int) -> list[str]:
+        """The same for one request."""
+        return [f"{REQUESTS[number][0]}{each}" for each in self._differences(number)]
+
+    def _differences(self, number: int) -> Iterator[str]:
+        answer = self.ask(number)
+        if not answer.ok:
+            return iter([f": {answer.message}"])
+        return differences(self.right[number].data, answer.data)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.caller.close()
+
+
+def check_message(report: Report, kind: str, answer: Answer) -> None:
+    """The visitor must read what happened, and nothing of the server's insides."""
+    if answer.ok:
+        report.problems.append("an answer in spite of the fault")
+    elif WORDS[kind] not in answer.message or answer.leaks:
+        report.problems.append(f"message: {answer.message[:200]!r}")
+
+
+# ------------------------------------------------------------------------------- the model
+
+
+def break_model(server: Server, kind: str, times: int) -> Report:
+    """``kind`` is "memory" or "nan"; every other time a page's run meets it."""
+    report, client = Report(kind), Client(server)
+    page = PageClient(server)
+    for turn in range(times):
+        number = turn // 2 % len(REQUESTS)
+        # vision_tower and merge stop before the decoder, whose logits show a NaN.
+        if kind == "nan" and REQUESTS[number][0] in ("vision_tower", "merge"):
+            number = 1
+        uploaded = client.caller.upload("picture.png", client.picture)
+        server.command("break", kind=kind, after=client.rng.randrange(4))
+        if turn % 2:
+            page.set_text(f"Question {turn}?")
+            pressed = page.press(page.find("run"))
+            check_message(report, kind, Answer(pressed.ok, None, pressed.message, 0.0))
+        else:
+            check_message(report, kind, client.ask(number, uploaded))
+        if server.command("mend"):
+            report.problems.append(f"turn {turn}: the fault did not strike")
+        else:
+            report.struck += 1
+        report.problems += client.wrong_once(number)
+        if turn % 2 and not page.press(page.find("run")).ok:
+            report.problems.append("the page's next run failed")
+    report.problems += client.wrong()
+    page.vanish()
+    client.close()
+    return report
+
+
+# -------------------------------------------------------------------------------- the disk
+
+
+@contextmanager
+def full_disk(server: Server) -> Iterator[None]:
+    """The app may write so many bytes of each file, and the rest fails, as on a full disk."""
+    soft, hard = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (ROOM_BYTES, hard))
+    try:
+        yield
+    finally:
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def fill_disk(server: Server, times: int) -> Report:
+    """Uploads fail in the middle; the same picture, sent again later, is whole."""
+    report, client = Report("disk"), Client(server)
+    for turn in range(times):
+        side = PICTURE_SIDE + turn  # another file each time: names are made of contents
+        client.picture = encode(make_image(size=(side, side), seed=turn), "PNG")
+        number = turn % len(REQUESTS)
+        with full_disk(server):
+            refused = client.caller.upload("picture.png", client.picture)
+            if isinstance(refused, Answer):
+                report.struck += 1
+                check_message(report, "disk", refused)
+            else:
+                report.problems.append("an upload succeeded in spite of the full disk")
+            # What needs no disk goes on.
+            answer = client.caller.call("merge", image=None, text="Hello")
+            if not answer.ok:
+                report.problems.append(f"text alone: {answer.message[:200]}")
+        again, other = client.ask(number), Caller(server)
+        named = other.upload("another name.png", client.picture)
+        other.close()
+        same = client.ask(number, named)
+        if not (again.ok and same.ok):
+            report.problems.append(f"afterwards: {again.message} {same.message}")
+        else:
+            report.problems += list(differences(again.data, same.data))
+        report.problems += [f"left behind: {path.name}" for path in half_written(server)]
+    client.picture = encode(make_image(size=(PICTURE_SIDE, PICTURE_SIDE), seed=0), "PNG")
+    report.problems += client.wrong()
+    client.close()
+    return report
+
+
+def half_written(server: Server) -> list[Path]:
+    """Pictures of the server's folder that end early, where a visitor could get them."""
+    pictures = (server.folder / "files").rglob("*.png")
+    return [path for path in pictures if not path.read_bytes().endswith(b"IEND\xaeB`\x82")]
+
+
+# ------------------------------------------------------------------------------- the process
+
+
+def kill_and_restart(server: Server, folder: Path, times: int) -> tuple[Report, Server]:
+    """SIGKILL during a run or an upload; returns the last server that was started."""
+    report, client = Report("killed"), Client(server)
+    config = httpx.get(f"{server.address}/config").json()
+    right, picture = client.right, client.picture
+    for turn in range(times):
+        uploaded = client.caller.upload("picture.png", picture)
+        threads: list[threading.Thread] = []
+        if turn % 2:
+            threads.append(_in_background(_send_slowly, server))
+        body = {"image": uploaded, "text": "Describe this image.", "max_new_tokens": 200}
+        call = ApiCall(server, config, "sampling", **body)
+        call.done.wait(client.rng.random() * 0.5)
+        server.process.send_signal(signal.SIGKILL)
+        server.process.wait()
+        report.struck += not call.done.is_set()
+        call.close()
+        client.close()
+        for thread in threads:
+            thread.join()
+        stop_app(server)
+        server = restart(folder)
+        client.server, client.caller = server, Caller(server)
+        client.right = right
+        number = turn % len(REQUESTS)
+        report.problems += client.wrong_once(number)
+        report.problems += [f"left behind: {path.name}" for path in half_written(server)]
+    report.problems += client.wrong()
+    client.close()
+    return report, server
+
+
+def restart(folder: Path) -> Server:
+    """Start the app again; on a busy machine Gradio may find its own address too slow at first."""
+    for left in (2, 1, 0):
+        server = start_app(folder, "--public", watched=True)
+        try:
+            wait_until_ready(server)
+            return server
+        except RuntimeError:
+            stop_app(server)
+            if not left:
+                raise
+    raise AssertionError
+
+
+def _in_background(function: Callable[[Server], None], server: Server) -> threading.Thread:
+    thread = threading.Thread(target=function, args=(server,), daemon=True)
+    thread.start()
+    return thread
+
+
+def _send_slowly(server: Server) -> None:
+    """An upload that is still under way when the app is killed."""
+    content = encode(make_image(size=(600, 600), seed=9), "PNG")
+
+    def parts() -> Iterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+        for start in range(0, len(content), 20_000):
+            yield content[start : start + 20_000]
+            threading.Event().wait(0.1)
+        yield b"\r\n--x--\r\n"
+
+    with suppress(httpx.HTTPError, OSError):
+        httpx.post(
+            f"{server.address}/gradio_api/upload",
+            content=parts(),
+            headers={"content-type": "multipart/form-data; boundary=x"},
+        )
+
+
+def main() -> int:
+    """Run and print; 1 where a fault leaves a trace."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--times", type=int, default=20, help="of each fault")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    options = parser.parse_args()
+    failed = False
+    with tempfile.TemporaryDirectory() as name:
+        server = restart(Path(name))
+        try:
+            for kind in options.kinds:
+                if kind == "killed":
+                    report, server = kill_and_restart(server, Path(name), options.times)
+                elif kind == "disk":
+                    report = fill_disk(server, options.times)
+                else:
+                    report = break_model(server, kind, options.times)
+                print(report, *report.problems[:10], sep="\n", flush=True)
+                failed |= bool(report.problems) or not report.struck
+        finally:
+            stop_app(server)
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -24,8 +24,8 @@ def build_privacy_note() -> None:
                         "about an hour. Other visitors cannot reach them."
                     ),
                     say(
-                        "If you make a link, its pictures are kept under their hash, at most until {days} "
-                        "days after it was last opened; the text stands in the link itself.",
+                        "If you make a link, its pictures are kept under their hash, at most until "
+                        "{days} days after it was last opened; the text stands in the link itself.",
                         days=KEPT_DAYS,
                     ),
                     say("Logs hold kinds of errors, never texts, pictures or answers."),

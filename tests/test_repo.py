@@ -127,6 +127,16 @@ def test_every_make_target_in_the_readme_exists() -> None:
     assert named - targets == set()
 
 
+def test_a_hosted_space_can_read_the_readme() -> None:
+    _, head, _ = (ROOT / "README.md").read_text("utf-8").split("---\n", 2)
+    facts = dict(line.split(": ", 1) for line in head.splitlines())
+    assert facts["sdk"] == "gradio"
+    assert f"gradio=={facts['sdk_version']}" in requirement_lines("requirements.txt")
+    assert (ROOT / facts["app_file"]).is_file()
+    assert facts["python_version"] == '"3.12"'  # unquoted, YAML takes it for a number
+    assert len(facts["short_description"]) <= 60  # the Hub refuses longer ones
+
+
 def test_every_script_and_module_in_the_makefile_exists() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
     scripts = re.findall(r"/python ([\w/]+\.py)\b", makefile)

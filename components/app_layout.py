@@ -32,6 +32,7 @@ from components.tabs.preprocess.tab import build_preprocess_tab
 from components.tabs.sampling.tab import build_sampling_tab
 from components.tabs.vision.tab import build_vision_tab
 from components.theme import CSS
+from components.tour import TourView
 from playground.language import mark, say
 from playground.pipeline import STAGES, RunStore
 
@@ -47,7 +48,15 @@ TABS: tuple[tuple[str, Callable[[App], StageTab]], ...] = (
     (mark("6 Cache reuse"), build_cache_tab),
 )
 
-STYLES = ("views.css", "pointer.css", "page.css", "preprocess.css", "cache.css", "sampling.css")
+STYLES = (
+    "views.css",
+    "pointer.css",
+    "page.css",
+    "preprocess.css",
+    "cache.css",
+    "sampling.css",
+    "tour.css",
+)
 PAGE_CSS = CSS + "".join(
     Path(__file__).with_name(name).read_text(encoding="utf-8") for name in STYLES
 )
@@ -83,6 +92,7 @@ class Page:
     def _build(self, has_api: bool, names_like: Names | None) -> None:
         gr.Navbar(visible=False)  # the switch below leads to the other pages
         build_language_switch()
+        TourView()
         gr.Markdown(
             f"# {TITLE}\n\n"
             + say(

@@ -1,0 +1,73 @@
+// The browser half of TourView (tour.py): opens the tabs of each step and says what is there.
+
+const WAIT_MS = 4000; // for a part that Gradio mounts on its first visit
+const LOOK_MS = 100;
+
+/** The button of the visible tab with this label, or undefined. */
+function findTab(label) {
+  return [...document.querySelectorAll('button[role="tab"]')].find(
+    (button) => button.textContent.trim() === label && button.offsetParent !== null,
+  );
+}
+
+async function waitForTab(label) {
+  for (let waited = 0; waited < WAIT_MS; waited += LOOK_MS) {
+    const tab = findTab(label);
+    if (tab) return tab;
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  }
+  return undefined;
+}
+
+/** Open a step's tabs one inside the other; gives the innermost tab's button. */
+async function openTabs(labels) {
+  let tab;
+  for (const label of labels) {
+    tab = await waitForTab(label);
+    if (!tab) return undefined;
+    if (tab.getAttribute("aria-selected") !== "true") tab.click();
+  }
+  return tab;
+}
+
+export function mount({ element }) {
+  const find = (name) => element.querySelector(`.tour-${name}`);
+  const card = find("card");
+  const steps = JSON.parse(card.dataset.steps);
+  let current = -1;
+
+  async function show(number) {
+    current = number;
+    const step = steps[number];
+    find("place").textContent = card.dataset.place
+      .replace("{number}", number + 1).replace("{count}", steps.length);
+    find("title").textContent = step.title;
+    find("text").textContent = step.text;
+    find("back").disabled = number === 0;
+    const next = find("next");
+    next.textContent = number + 1 < steps.length ? next.dataset.next : next.dataset.end;
+    card.hidden = false;
+    find("title").focus({ preventScroll: true });
+    const tab = await openTabs(step.tabs);
+    if (current !== number || !tab) return; // another step was chosen in the meantime
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    tab.scrollIntoView({ block: "start", behavior: still ? "auto" : "smooth" });
+  }
+
+  function close() {
+    current = -1;
+    card.hidden = true;
+    find("start").focus();
+  }
+
+  find("start").addEventListener("click", () => show(0));
+  find("back").addEventListener("click", () => show(current - 1));
+  find("next").addEventListener("click", () => {
+    if (current + 1 < steps.length) show(current + 1);
+    else close();
+  });
+  find("close").addEventListener("click", close);
+  card.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") close();
+  });
+}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 
 BLOCK = 128  # words; 151,936 is 1,187 blocks of it
+SMALL_VOCAB = 16_384  # words; up to here torch's own way is at least as fast
 
 
 def top_words(logits: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -23,7 +24,7 @@ def top_words(logits: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Ten
     """
     rows, vocab = logits.shape
     num_blocks = vocab // BLOCK
-    if num_blocks <= count:
+    if vocab <= SMALL_VOCAB or num_blocks <= count:
         values, ids = logits.topk(count)
         return values, ids
     whole = num_blocks * BLOCK
@@ -50,7 +51,7 @@ def log_totals(logits: torch.Tensor) -> torch.Tensor:
     Returns:
         ``(rows,)`` float32.
     """
-    if logits.device.type != "cpu":
+    if logits.device.type != "cpu" or logits.shape[1] <= SMALL_VOCAB:
         return logits.float().logsumexp(-1)
     highest = logits.amax(-1).float()
     sums = [(row.float() - high).exp_().sum() for row, high in zip(logits, highest, strict=True)]

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from playground import top_words as module
 from playground.top_words import BLOCK, log_totals, top_words
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.fixture(autouse=True)
+def no_vocabulary_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SMALL_VOCAB", 0)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     st.integers(1, 4),
     st.sampled_from((1, 6, BLOCK, BLOCK + 1, 1000, 10 * BLOCK, 3001)),

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from playground.engine import Engine
+from playground.language import say
 from playground.records import SamplingRun, SamplingSettings, SamplingTrace, TokenStep
 from playground.sampling import MAX_COLUMNS, Sampler, barred_token_ids
 from playground.sampling_paths import Path, Prefix, prefix_at
@@ -119,7 +120,7 @@ def start_first_words(
     Raises:
         InputError: a number is out of range.
     """
-    check_count("First words", count, MAX_COLUMNS)
+    check_count(say("Likeliest first words"), count, MAX_COLUMNS)
     logits = prompt.logits.float().clone()
     barred = [each for each in barred_token_ids(engine) if each < len(logits)]
     logits[barred] = -math.inf  # placeholders of pictures are never written

@@ -12,6 +12,7 @@ import torch
 from playground.engine import Engine
 from playground.errors import InputError, ModelError
 from playground.kv_cache import expand_cache
+from playground.language import say
 from playground.logits_filters import FilterContext
 from playground.records import Progress, SamplingRun, SamplingSettings, SamplingTrace, TokenStep
 from playground.sampling_paths import Path, Prefix, decode_states, last_logits, take_path
@@ -145,7 +146,7 @@ class Sampler:
         logits = self._prefix.logits.float().expand(len(self._running), -1)
         for step in range(self._max_new_tokens):
             if progress is not None:
-                progress("token", step, self._max_new_tokens)
+                progress(say("token"), step, self._max_new_tokens)
             for column, row in zip(self._running, logits, strict=True):
                 self._choose(column, row, is_last=step + 1 == self._max_new_tokens)
                 column.seconds = time.perf_counter() - began
@@ -218,11 +219,14 @@ def _check_first(engine: Engine, token_id: int | None, barred_ids: torch.Tensor)
         return
     if not 0 <= token_id < engine.facts.vocab_size:
         raise InputError(
-            f"There is no token {token_id}.",
-            limit=f"The vocabulary has {engine.facts.vocab_size:,} words.",
+            say("There is no token {index:,}.", index=token_id),
+            limit=say("The vocabulary has {count:,} words.", count=engine.facts.vocab_size),
         )
     if bool((barred_ids == token_id).any()):
         raise InputError(
-            f"{token_text(engine.tokenizer, token_id)} stands for a picture and is never written.",
-            remedy="Choose another token.",
+            say(
+                "{token} stands for a picture and is never written.",
+                token=token_text(engine.tokenizer, token_id),
+            ),
+            remedy=say("Choose another token."),
         )

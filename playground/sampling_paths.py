@@ -16,6 +16,7 @@ from transformers import DynamicCache
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.kv_cache import fork_cache
+from playground.language import say
 from playground.records import DecoderOutput, MergedInputs, ModelInputs, TokenStep
 
 LOGITS_CHUNK = 32  # rows of lm_head's output at once: 19 MB at 151,936 words
@@ -108,8 +109,8 @@ def step_logits(engine: Engine, prompt: Prefix, path: Path, index: int) -> torch
     """
     if not 0 <= index < len(path.hidden_states):
         raise InputError(
-            f"There is no token {index + 1}.",
-            limit=f"This column has {len(path.token_ids)} tokens.",
+            say("There is no token {index:,}.", index=index + 1),
+            limit=say("This column has {count:,} tokens.", count=len(path.token_ids)),
         )
     if index == 0:
         return prompt.logits
@@ -187,7 +188,7 @@ def force_tokens(engine: Engine, prompt: Prefix, token_ids: list[int]) -> Path:
         A path whose last state gives the logits of the token after them.
     """
     if not token_ids:
-        raise InputError("There are no tokens to read.", remedy="Type a text.")
+        raise InputError(say("There are no tokens to read."), remedy=say("Type a text."))
     cache = fork_cache(prompt.cache)
     ids = torch.tensor([token_ids])
     positions = torch.arange(prompt.start, prompt.start + ids.shape[1]).expand(3, 1, -1)

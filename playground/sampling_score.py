@@ -12,6 +12,7 @@ import torch
 
 from playground.engine import Engine
 from playground.errors import InputError
+from playground.language import say
 from playground.records import Candidate, SamplingSettings, SamplingTrace, TokenStep
 from playground.sampling import end_token_ids
 from playground.sampling_paths import Path, Prefix, all_logits, force_tokens
@@ -49,10 +50,11 @@ def read_answer(engine: Engine, text: object, *, with_end: bool = False) -> list
         InputError: no text, or too much of it.
     """
     if not isinstance(text, str) or not text:
-        raise InputError("There is no text to score.", remedy="Type or paste one.")
+        raise InputError(say("There is no text to score."), remedy=say("Type or paste one."))
     if len(text) > MAX_SCORED_CHARS:
         raise InputError(
-            f"The text has {len(text):,} characters.", limit=f"At most {MAX_SCORED_CHARS:,}."
+            say("The text has {count:,} characters.", count=len(text)),
+            limit=say("At most {most:,}.", most=MAX_SCORED_CHARS),
         )
     plain, _ = neutralise_special_tokens(engine.tokenizer, text)
     ids: list[int] = engine.tokenizer.encode(plain, add_special_tokens=False)
@@ -61,9 +63,9 @@ def read_answer(engine: Engine, text: object, *, with_end: bool = False) -> list
     most = engine.limits.at_most(MAX_SCORED_TOKENS)
     if len(ids) > most:
         raise InputError(
-            f"The text has {len(ids):,} tokens.",
-            limit=f"At most {most}.",
-            remedy="Score a shorter one.",
+            say("The text has {count:,} tokens.", count=len(ids)),
+            limit=say("At most {most:,}.", most=most),
+            remedy=say("Score a shorter one."),
         )
     return ids
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from playground.errors import InputError
+from playground.language import mark, say
 from playground.limits import MOST_NEW_TOKENS
 from playground.records import SamplingSettings
 
@@ -32,19 +33,22 @@ class Limit:
     above: float | None = None  # smallest value other than ``low``
 
 
+IS_OFF_AT_0, IS_OFF_AT_1 = mark("0 is off"), mark("1 is off")
 LIMITS: dict[str, Limit] = {
     # Dividing by less would take a float32 logit past its range.
-    "temperature": Limit(0, 100, "0 is greedy, 1 leaves the model's distribution", above=1e-4),
-    "top_k": Limit(0, 2**31 - 1, "0 is off", whole=True),
-    "top_p": Limit(0, 1, "1 is off"),
-    "min_p": Limit(0, 1, "0 is off"),
-    "typical_p": Limit(1e-4, 1, "1 is off"),
-    "repetition_penalty": Limit(0.01, 100, "1 is off"),
+    "temperature": Limit(
+        0, 100, mark("0 is greedy, 1 leaves the model's distribution"), above=1e-4
+    ),
+    "top_k": Limit(0, 2**31 - 1, IS_OFF_AT_0, whole=True),
+    "top_p": Limit(0, 1, IS_OFF_AT_1),
+    "min_p": Limit(0, 1, IS_OFF_AT_0),
+    "typical_p": Limit(1e-4, 1, IS_OFF_AT_1),
+    "repetition_penalty": Limit(0.01, 100, IS_OFF_AT_1),
     # OpenAI's range; a negative penalty rewards repeating.
-    "frequency_penalty": Limit(-2, 2, "0 is off"),
-    "presence_penalty": Limit(-2, 2, "0 is off"),
+    "frequency_penalty": Limit(-2, 2, IS_OFF_AT_0),
+    "presence_penalty": Limit(-2, 2, IS_OFF_AT_0),
     # The largest whole number that survives a trip through JavaScript.
-    "seed": Limit(0, 2**53 - 1, "any of them will do", whole=True),
+    "seed": Limit(0, 2**53 - 1, mark("any of them will do"), whole=True),
 }
 
 
@@ -64,7 +68,8 @@ def check_settings(settings: SamplingSettings | Mapping[str, object]) -> Samplin
     unknown = sorted(str(name) for name in given.keys() - LIMITS.keys())
     if unknown:
         raise InputError(
-            f"Sampling has no setting {unknown[0]!r}.", limit=f"Its settings: {', '.join(LIMITS)}."
+            say("Sampling has no setting {name}.", name=repr(unknown[0])),
+            limit=say("Its settings: {names}.", names=", ".join(LIMITS)),
         )
     checked: dict[str, Any] = {
         name: _check_number(name, value, LIMITS[name]) for name, value in given.items()
@@ -82,9 +87,9 @@ def check_columns(
     """
     if not 1 <= len(settings) <= MAX_COLUMNS:
         raise InputError(
-            f"There are {len(settings)} columns of settings.",
-            limit=f"From 1 to {MAX_COLUMNS} run together.",
-            remedy="Add or remove columns.",
+            say("There are {count} columns of settings.", count=len(settings)),
+            limit=say("From 1 to {most} run together.", most=MAX_COLUMNS),
+            remedy=say("Add or remove columns."),
         )
     checked = []
     for index, column in enumerate(settings):
@@ -93,7 +98,7 @@ def check_columns(
         except InputError as error:
             if len(settings) == 1:
                 raise
-            what = f"Column {index + 1}: {error.what}"
+            what = say("Column {number}: {what}", number=index + 1, what=error.what)
             raise InputError(what, limit=error.limit, remedy=error.remedy) from error
     return tuple(checked)
 
@@ -108,7 +113,7 @@ def check_max_new_tokens(value: object, most: int = MAX_NEW_TOKENS) -> int:
     Raises:
         InputError: not a whole number, or out of range.
     """
-    limit = Limit(1, most, "the model may stop earlier", whole=True)
+    limit = Limit(1, most, mark("the model may stop earlier"), whole=True)
     return int(_check_number("max_new_tokens", value, limit))
 
 
@@ -118,33 +123,56 @@ def check_count(name: str, value: object, high: int) -> int:
     Raises:
         InputError: it is none.
     """
-    return int(_check_number(name, value, Limit(1, high, "at least one", whole=True)))
+    return int(_check_number(name, value, Limit(1, high, mark("at least one"), whole=True)))
 
 
 def _check_number(name: str, value: object, limit: Limit) -> float:
     """``value`` as a finite int or float within the limit."""
     above = limit.low if limit.above is None else limit.above
-    span = f"from {above:.16g} to {limit.high:.16g}"
-    span = span if limit.above is None else f"{limit.low:.16g} or {span}"
-    kind = "a whole number" if limit.whole else "a number"
-    rule = f"It takes {kind} {span}; {limit.neutral}."
-    shown = _shorten(value)
+    rule, shown = _rule(limit), _shorten(value)
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        what = f"{name} is not a number: {shown}." if value is not None else f"{name} is empty."
-        raise InputError(what, limit=rule, remedy=f"Type {kind}.")
+        raise InputError(
+            say("{setting} is empty.", setting=name)
+            if value is None
+            else say("{name} is not a number: {shown}.", name=name, shown=shown),
+            limit=rule,
+            remedy=say("Type a whole number.") if limit.whole else say("Type a number."),
+        )
     # Compared before any conversion: an int may be too long for a float.
     in_range = limit.low <= value <= limit.high and (value == limit.low or value >= above)
     if not in_range or not math.isfinite(value):
         raise InputError(
-            f"{name} is out of range: {shown}.", limit=rule, remedy="Choose a value within it."
+            say("{name} is out of range: {shown}.", name=name, shown=shown),
+            limit=rule,
+            remedy=say("Choose a value within it."),
         )
     if not limit.whole:
         return float(value)
     if value != int(value):
         raise InputError(
-            f"{name} is not a whole number: {shown}.", limit=rule, remedy="Leave out the fraction."
+            say("{name} is not a whole number: {shown}.", name=name, shown=shown),
+            limit=rule,
+            remedy=say("Leave out the fraction."),
         )
     return int(value)
+
+
+def _rule(limit: Limit) -> str:
+    """What a limit allows, in a sentence."""
+    if limit.above is None:
+        span = say("from {low:.16g} to {high:.16g}", low=limit.low, high=limit.high)
+    else:
+        span = say(
+            "{zero:.16g} or from {low:.16g} to {high:.16g}",
+            zero=limit.low,
+            low=limit.above,
+            high=limit.high,
+        )
+    if limit.whole:
+        return say(
+            "It takes a whole number {span}; {neutral}.", span=span, neutral=say(limit.neutral)
+        )
+    return say("It takes a number {span}; {neutral}.", span=span, neutral=say(limit.neutral))
 
 
 def _shorten(value: object) -> str:
@@ -152,5 +180,5 @@ def _shorten(value: object) -> str:
     try:
         text = repr(value)
     except ValueError:  # Python writes out no whole number of more than 4,300 digits
-        return "a very long number"
+        return say("a very long number")
     return text if len(text) <= 40 else text[:40] + "…"

@@ -9,6 +9,7 @@ import torch
 
 from playground.decoder import check_finite
 from playground.errors import ModelError
+from playground.language import say
 from playground.logits_filters import REMOVED, FilterContext
 from playground.records import Candidate, TokenStep
 from playground.sampling_candidates import BlockMax, keep_tokens
@@ -61,12 +62,17 @@ def _probabilities(kept: torch.Tensor) -> torch.Tensor:
     """Softmax of the kept logits (kept,), in float64."""
     kept = kept.double()
     if not len(kept) or not torch.isfinite(kept).all():
-        raise ModelError(
-            "These settings leave no distribution to draw from.",
-            limit="After the penalties and the temperature every logit must be a finite number.",
-            remedy="Raise the temperature, or bring the penalties nearer to their neutral values.",
-        )
+        raise no_distribution()
     return kept.softmax(-1)
+
+
+def no_distribution() -> ModelError:
+    """Nothing can be drawn: after the filters a logit is not finite, or none is left."""
+    return ModelError(
+        say("These settings leave no distribution to draw from."),
+        limit=say("After the penalties and the temperature every logit must be a finite number."),
+        remedy=say("Raise the temperature, or bring the penalties nearer to their neutral values."),
+    )
 
 
 def invert_cdf(probs: torch.Tensor, uniform: float) -> int:

@@ -9,6 +9,7 @@ from statistics import mean
 
 from playground.engine import Engine
 from playground.errors import InputError
+from playground.language import say
 from playground.records import Progress, SamplingSettings, SamplingTrace
 from playground.sampling import MAX_COLUMNS, Sampler
 from playground.sampling_branches import joint_log_prob
@@ -77,9 +78,10 @@ def plan_sweep(
     """
     if parameter not in SWEPT:
         raise InputError(
-            f"Sampling cannot sweep {parameter!r}.", limit="One of " + ", ".join(SWEPT)
+            say("Sampling cannot sweep {name}.", name=repr(parameter)),
+            limit=say("One of {names}.", names=", ".join(SWEPT)),
         )
-    count = check_count("Values", steps, MAX_VALUES)
+    count = check_count(say("Values"), steps, MAX_VALUES)
     first, last = (getattr(_with(base, parameter, end), parameter) for end in (low, high))
     span = max(1, count - 1)
     values = [first + (last - first) * step / span for step in range(count)]
@@ -120,8 +122,10 @@ def stream_sweep(
     Yields:
         The sweep so far, after every batch of answers.
     """
-    count = check_count("Samples per value", num_samples, MAX_SAMPLES)
-    length = check_count("Max new tokens", max_new_tokens, engine.limits.at_most(MAX_SWEEP_TOKENS))
+    count = check_count(say("Answers per value"), num_samples, MAX_SAMPLES)
+    length = check_count(
+        say("Max new tokens"), max_new_tokens, engine.limits.at_most(MAX_SWEEP_TOKENS)
+    )
     jobs = [
         (row, _seeded(column, sample))
         for row, column in enumerate(planned)
@@ -137,7 +141,7 @@ def stream_sweep(
         def report(_what: str, done: int, total: int, first: int = first) -> None:
             if progress is not None:
                 share = first + len(batch) * done / total  # noqa: B023 - called within the turn
-                progress("answers", round(share), len(jobs))
+                progress(say("answers"), round(share), len(jobs))
 
         for _ in sampler.stream(report):
             pass

@@ -9,7 +9,6 @@ from typing import Literal
 import torch
 
 from playground.engine import Engine
-from playground.errors import ModelError
 from playground.logits_filters import (
     FILTERS,
     REMOVED,
@@ -21,7 +20,7 @@ from playground.logits_filters import (
 from playground.records import SamplingSettings
 from playground.sampling import barred_token_ids
 from playground.sampling_paths import Path, Prefix, step_logits
-from playground.sampling_step import distribution, invert_cdf
+from playground.sampling_step import distribution, invert_cdf, no_distribution
 from playground.tokens import token_text
 
 MAX_NAMED = 6  # removed tokens that a filter's row names
@@ -212,11 +211,7 @@ def walk_filters(
 def _softmax(row: torch.Tensor) -> torch.Tensor:
     """(vocab,) float64."""
     if bool((row == torch.inf).any()) or bool(row.isnan().any()) or not bool((row > REMOVED).any()):
-        raise ModelError(
-            "These settings leave no distribution to draw from.",
-            limit="After the penalties and the temperature every logit must be a finite number.",
-            remedy="Raise the temperature, or bring the penalties nearer to their neutral values.",
-        )
+        raise no_distribution()
     return row.double().softmax(-1)
 
 

@@ -69,7 +69,7 @@ def build_input_panel(examples: tuple[Example, ...]) -> InputPanel:
     with gr.Row():
         run = gr.Button(say("Run"), variant="primary", elem_id="run", min_width=120)
         stop = gr.Button(say("Stop"), elem_id="stop", min_width=80, scale=0)
-        copy = gr.Button(say("Copy link"), elem_id="copy-link", min_width=100, scale=0)
+    copy = gr.Button(say("Copy link"), size="sm", elem_id="copy-link")
     link = gr.Textbox(
         label=say("Link to this page as it is"),
         visible=False,

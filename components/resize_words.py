@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import playground
 from components.charts.token_labels import media_name
 from components.tables import Cell, Mono, table_html
-from components.tabs.choices import capital
+from components.tabs.choices import capital, join_sentences
 from playground.language import say
 
 if TYPE_CHECKING:
@@ -48,9 +48,11 @@ def _media_html(inputs: ModelInputs, facts: MediaFacts, steps: ResizeSteps) -> s
 def resize_words(steps: ResizeSteps, name: str) -> str:
     """The limits and what they did, as escaped HTML."""
     title = html.escape(capital(name))
-    return (
-        f"<strong>{say('{name}.', name=title)}</strong> {_limit_words(steps)} "
-        f"{_outcome_words(steps)} {_stretch_words(steps)}"
+    return join_sentences(
+        f"<strong>{say('{name}.', name=title)}</strong>",
+        _limit_words(steps),
+        _outcome_words(steps),
+        _stretch_words(steps),
     )
 
 

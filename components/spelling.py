@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import playground
 from components.strips import visible
+from components.tabs.choices import join_sentences
 from playground.language import mark, say
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ class Sample:
 
 
 def _explain_counts(_tokenizer: Any, spellings: list[Spelling]) -> str:
-    return " ".join(count_words(spelling) for spelling in spellings)
+    return join_sentences(*[count_words(spelling) for spelling in spellings])
 
 
 def _explain_accents(tokenizer: Any, spellings: list[Spelling]) -> str:
@@ -177,7 +178,7 @@ def _explain_accents(tokenizer: Any, spellings: list[Spelling]) -> str:
         typed=len(decomposed.text),
         spelled=len(decomposed.spelled),
     )
-    return f"{words} {typed}"
+    return join_sentences(words, typed)
 
 
 def _explain_emoji(_tokenizer: Any, spellings: list[Spelling]) -> str:
@@ -196,8 +197,8 @@ def _explain_spaces(_tokenizer: Any, spellings: list[Spelling]) -> str:
     pieces = {
         "bare": verbatim(bare.text),
         "spaced": verbatim(spaced.text),
-        "first": ", ".join(map(str, bare.ids)),
-        "second": ", ".join(map(str, spaced.ids)),
+        "first": say(", ").join(map(str, bare.ids)),
+        "second": say(", ").join(map(str, spaced.ids)),
     }
     if bare.ids[0] == spaced.ids[0]:
         return say(

@@ -107,7 +107,7 @@ def _open_image(file: BinaryIO, name: str, max_pixels: int) -> Iterator[Image.Im
     except Exception as error:  # UnidentifiedImageError, and what plugins raise on broken headers
         raise InputError(
             say("{name} is no image that can be read, or it is broken.", name=name),
-            limit=say("Accepted are {formats}.", formats=", ".join(PICTURE_FORMATS)),
+            limit=say("Accepted are {formats}.", formats=say(", ").join(PICTURE_FORMATS)),
             remedy=say("Save it as PNG or JPEG."),
         ) from error
     with image:

@@ -139,7 +139,7 @@ def build_messages(engine: Engine, prompt: Prompt) -> tuple[list[dict[str, Any]]
     def text_part(text: str, role: str) -> dict[str, str]:
         safe, found = neutralise_special_tokens(engine.tokenizer, text)
         if found:
-            names = ", ".join(dict.fromkeys(found))
+            names = say(", ").join(dict.fromkeys(found))
             notices.append(say(TREATED_AS_TEXT[role], names=names))
         return {"type": "text", "text": safe}
 

@@ -40,7 +40,7 @@ def plot_histograms(edges: np.ndarray, counts: np.ndarray, title: str, x_title: 
         height=HEIGHT_MEDIUM,
         alt=say(
             "Bars of the share of pixels per value, one row per channel; values from {spread}.",
-            spread=", ".join(
+            spread=say(", ").join(
                 f"{name} {_range_words(edges[c], counts[c])}" for c, name in enumerate(names)
             ),
         ),

@@ -42,7 +42,7 @@ def plot_masks(attention_mask: np.ndarray, token_types: np.ndarray) -> go.Figure
     """
     codes = np.stack([attention_mask, token_types + 2]).astype(np.uint8)
     used = np.unique(codes).tolist()  # only these get a colour in the key
-    counts = ", ".join(
+    counts = say(", ").join(
         f"{int((codes[1] == code).sum()):,} {say(MASK_NAMES[code])}" for code in used if code >= 2
     )
     layout = base_layout(
@@ -120,7 +120,7 @@ def plot_timeline(
         alt=say(
             "Timeline of {seconds:.3g} seconds: sampled are the frames {frames}.",
             seconds=total_num_frames / fps,
-            frames=", ".join(str(index) for index in frame_indices),
+            frames=say(", ").join(str(index) for index in frame_indices),
         ),
         x_title=say("time in the file (s)"),
     )

@@ -46,7 +46,7 @@ def plot_merger_vectors(steps: Sequence[tuple[str, np.ndarray]], token: int) -> 
     layout = base_layout(
         say("Token {token} in the making: the numbers after each step", token=token),
         height=HEIGHT_MEDIUM,
-        alt=say("Lines of colour for each step: {ranges}.", ranges="; ".join(ranges)),
+        alt=say("Lines of colour for each step: {ranges}.", ranges=say("; ").join(ranges)),
         x_title=x_title,
         y_title=say("step"),
     )

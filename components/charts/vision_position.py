@@ -117,7 +117,7 @@ def plot_neighbours(
             "counts most.",
             row=row,
             column=column,
-            entries=", ".join(
+            entries=say(", ").join(
                 say("entry {entry} (weight {weight:.3f})", entry=index, weight=share)
                 for index, share in entries.items()
             ),

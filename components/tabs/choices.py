@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 
+from playground.language import say
+
 
 def whole_number(value: float | None, default: int, low: int, high: int) -> int:
     """A control's value as a whole number in its range; ``default`` where nothing is chosen."""
@@ -17,12 +19,17 @@ def within(value: float | None, largest: int) -> int:
 
 def fact_html(*sentences: str) -> str:
     """A paragraph of plain text, which is escaped here; empty sentences are left out."""
-    return fact_markup(html.escape(" ".join(filter(None, sentences))))
+    return fact_markup(html.escape(join_sentences(*sentences)))
 
 
 def fact_markup(*sentences: str) -> str:
     """A paragraph of sentences that are HTML: what comes from users is escaped by the caller."""
-    return f'<p class="pg-fact">{" ".join(sentences)}</p>'
+    return f'<p class="pg-fact">{join_sentences(*sentences)}</p>'
+
+
+def join_sentences(*sentences: str) -> str:
+    """Sentences one after another; empty ones are left out. Chinese has no space between them."""
+    return say(" ").join(filter(None, sentences))
 
 
 def capital(text: str) -> str:

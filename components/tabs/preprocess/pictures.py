@@ -11,7 +11,7 @@ from components.html_view import build_html_view
 from components.pictures import picture_html, picture_row_html
 from components.stage_tab import App, Section
 from components.strips import sequence_strip_html
-from components.tabs.choices import fact_html
+from components.tabs.choices import fact_html, join_sentences
 from playground.language import say
 
 if TYPE_CHECKING:
@@ -200,7 +200,9 @@ def _video_html(inputs: ModelInputs, index: int, facts: MediaFacts) -> str:
         sizes=html.escape(size_words(facts, inputs.patch_size, inputs.merge_size)),
     )
     if len(figures) < len(spans) * inputs.temporal_patch_size:
-        words += " " + say("The first {count} frames are shown.", count=len(figures))
+        words = join_sentences(
+            words, say("The first {count} frames are shown.", count=len(figures))
+        )
     return f'<p class="pg-fact pg-lead">{words}</p>{picture_row_html(figures)}'
 
 

@@ -130,7 +130,7 @@ def draw_spelling(run: Run, text: Any) -> str:
         notes.append(
             say(
                 "{names} stays text: see the zero-width space {mark} in it.",
-                names=", ".join(verbatim(name) for name in dict.fromkeys(found)),
+                names=say(", ").join(verbatim(name) for name in dict.fromkeys(found)),
                 mark=verbatim(chr(0x200B)),
             )
         )

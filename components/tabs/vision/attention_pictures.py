@@ -16,7 +16,7 @@ from components.pictures import (
     picture_row_html,
     scale_html,
 )
-from components.tabs.choices import capital, fact_html
+from components.tabs.choices import capital, fact_html, join_sentences
 from components.tabs.vision.focus import PatchFocus
 from playground.language import say
 from playground.pipeline import Run
@@ -69,7 +69,7 @@ def attention_html(
             block=block,
             who=who,
         ),
-        caption=" ".join(filter(None, sentences)),
+        caption=join_sentences(*sentences),
         span=focus.number,
         overlay=overlay_values(shown, GLOW, high),
         # The page marks what is pointed at.

@@ -11,7 +11,7 @@ import playground
 from components.chart_style import SEQUENTIAL
 from components.charts.vision import state_words
 from components.pictures import color_values, picture_html, scale_html
-from components.tabs.choices import within
+from components.tabs.choices import join_sentences, within
 from components.tabs.vision.focus import PatchFocus
 from playground.language import mark, say
 from playground.pipeline import Run
@@ -39,7 +39,7 @@ def pca_html(run: Run, focus: PatchFocus, wanted: FeatureSource, basis: str | No
     what = say("Patches {words}", words=words)
     if wanted.merged:
         what = say("Tokens {words}", words=words)
-    shares = ", ".join(
+    shares = say(", ").join(
         f"{say(name)} {share:.0%}"
         for name, share in zip(COLOR_NAMES, colours.variance, strict=False)
     )
@@ -58,7 +58,7 @@ def pca_html(run: Run, focus: PatchFocus, wanted: FeatureSource, basis: str | No
     return picture_html(
         colours.rgb,
         alt=say("{what} as colours; like colours, like features", what=what),
-        caption=f"{caption} {scope}",
+        caption=join_sentences(caption, scope),
         pixelated=True,
         span=focus.number,
     )
@@ -77,7 +77,7 @@ def similarity_html(run: Run, focus: PatchFocus, wanted: FeatureSource) -> str:
     return picture_html(
         color_values(cosines, SEQUENTIAL, low, 1.0),
         alt=alt,
-        caption=" ".join(filter(None, (caption, median_words, focus.hint))),
+        caption=join_sentences(caption, median_words, focus.hint),
         pixelated=True,
         span=focus.number,
         # The page marks what is pointed at.

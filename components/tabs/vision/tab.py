@@ -125,6 +125,6 @@ def facts_html(run: Run) -> str:
         say(
             "DeepStack taps after blocks {taps} (counted from 0) hand early features to the "
             "decoder's first layers.",
-            taps=", ".join(str(block) for block in facts.deepstack_visual_indexes),
+            taps=say(", ").join(str(block) for block in facts.deepstack_visual_indexes),
         ),
     )

@@ -106,5 +106,5 @@ def _route_words(taps: tuple[TapSimilarity, ...]) -> str:
         "a vector for every token, which is added to the token's state further up, at the output "
         "of a decoder layer: {routes} (all counted from 0). A cosine near 0 means that a tap says "
         "something else than the final token, not the same again.",
-        routes=", ".join(routes),
+        routes=say(", ").join(routes),
     )

@@ -242,6 +242,15 @@ def lateness(server: Server, ended: list[Ended]) -> list[tuple[float, Ended]]:
     return [(max(0.0, last.get(each.event_id, 0.0) - each.when), each) for each in ended]
 
 
+def _print_lateness(name: str, late: list[tuple[float, Ended]]) -> None:
+    ordered = sorted(seconds for seconds, _ in late)
+    print(f"{name}: {len(ordered)} ended under way; the last layer ", end="")
+    print(f"{ordered[len(ordered) // 2]:.3f} s later (median), {ordered[-1]:.3f} s (longest)")
+    for seconds, ended in late:
+        if seconds > TOKEN_S + IDLE_S:
+            print(f"  {ended.route}, {ended.fate}: {seconds:.2f} s", flush=True)
+
+
 def main() -> int:
     """Run and print; 1 where a promise is broken."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -254,22 +263,16 @@ def main() -> int:
         tally = crowd(server, options.requests)
         late = {"in the crowd": lateness(server, tally.ended)}
         print(f"{sum(tally.routes.values())} requests in {time.monotonic() - start:.0f} s: ")
-        print(f"  {dict(tally.routes)}\n  {dict(tally.fates)}")
+        print(f"  {dict(tally.routes)}\n  {dict(tally.fates)}", flush=True)
+        _print_lateness("in the crowd", late["in the crowd"])
         for fate, count in (("stop", options.cancels), ("vanish", options.disconnects)):
             alone = end_many(server, fate, count)
             tally.problems += alone.problems
-            late[f"alone, {fate}"] = lateness(server, alone.ended)
+            late[fate] = lateness(server, alone.ended)
+            _print_lateness(f"alone, {fate}", late[fate])
         forwards = server.command("forwards")
     print(f"threads in the model at once: {forwards['most']}, entered {forwards['entries']} times")
-    worst = 0.0
-    for name, seconds in late.items():
-        ordered = sorted(each for each, _ in seconds)
-        worst = max([worst, *ordered])
-        print(f"{name}: {len(ordered)} ended; the last layer after ", end="")
-        print(f"{ordered[len(ordered) // 2]:.3f} s (median), {ordered[-1]:.3f} s (longest)")
-        for each, case in seconds:
-            if each > TOKEN_S + IDLE_S:
-                print(f"  {case.route}, {case.fate}: {each:.2f} s")
+    worst = max(seconds for each in late.values() for seconds, _ in each)
     print("\n".join(tally.problems[:20]) or "no problems")
     return bool(tally.problems) or forwards["most"] != 1 or worst > TOKEN_S + IDLE_S
 

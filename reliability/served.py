@@ -22,7 +22,7 @@ from typing import Any
 import httpx
 
 ROOT = Path(__file__).resolve().parents[1]
-START_S = 300.0  # a busy machine imports torch slowly
+START_S = 900.0  # a busy machine imports torch slowly
 ENDPOINTS = ("preprocess", "vision_tower", "merge", "decoder", "sampling", "cache_reuse")
 
 # What no visitor may ever read: traces, and where things lie on the server.
@@ -95,8 +95,9 @@ def start_app(folder: Path, *arguments: str, watched: bool = False) -> Server:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     program = ["-m", "reliability.watched_app"] if watched else ["app.py"]
-    files = folder / "files"
+    files, scratch = folder / "files", folder / "scratch"
     files.mkdir(exist_ok=True)
+    scratch.mkdir(exist_ok=True)
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, *program, "--port", str(port), *arguments],
@@ -104,7 +105,7 @@ def start_app(folder: Path, *arguments: str, watched: bool = False) -> Server:
             stdin=subprocess.PIPE if watched else subprocess.DEVNULL,
             stdout=subprocess.PIPE if watched else log,
             stderr=log,
-            env=os.environ | {"GRADIO_TEMP_DIR": str(files)},
+            env=os.environ | {"GRADIO_TEMP_DIR": str(files), "TMPDIR": str(scratch)},
         )
     return Server(f"http://127.0.0.1:{port}", process, folder)
 

@@ -173,8 +173,17 @@ def call(server: Server, log: Log, is_over: Callable[[], bool], seed: int) -> No
 # -------------------------------------------------------------------------------- the whole
 
 
-def soak(server: Server, seconds: float, *, with_browser: bool = True) -> Log:
-    """Use it for so long; then everybody leaves, and what was kept for them goes."""
+def soak(
+    server: Server, seconds: float, *, with_browser: bool = True, rest_s: float = 3 * KEEP_S
+) -> Log:
+    """Use it for so long; then everybody leaves, and what was kept for them goes.
+
+    Args:
+        server: watched, and started with ``--keep-s``.
+        seconds: of use.
+        with_browser: also visitors in Chromium.
+        rest_s: how long to wait in the end until it is all gone.
+    """
     log, start = Log(), time.monotonic()
 
     def is_over() -> bool:
@@ -192,7 +201,7 @@ def soak(server: Server, seconds: float, *, with_browser: bool = True) -> Log:
         time.sleep(SAMPLE_S if seconds > 10 * SAMPLE_S else 1.0)
         log.samples.append(take_sample(server, start))
         _print(log.samples[-1])
-    end = time.monotonic() + 3 * KEEP_S
+    end = time.monotonic() + rest_s
     while time.monotonic() < end and not at_rest(log.samples[0], log.samples[-1]):
         time.sleep(2.0)
         log.samples.append(take_sample(server, start))

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
-import pytest
 
 from reliability.fuzz import fuzz, mutate
 from reliability.hostile import Outcome, hostile_cases, run_cases
 from reliability.isolation import check, differences
 from reliability.load import press
-from reliability.served import Answer, Caller, Server, running_app
-
-QUEUE_SIZE = 10
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running_app("--public", "--queue-size", str(QUEUE_SIZE)) as running:
-        yield running
+from reliability.served import Answer, Caller, Server
+from tests.reliability.conftest import QUEUE_SIZE
 
 
 def test_hostile_inputs_get_a_clear_answer(server: Server) -> None:

@@ -177,7 +177,7 @@ def _words_html(run: Run, layer: int, head: str, weights: np.ndarray, hint: str,
         rest = say(
             "The matrix shows the last {queries:,} queries.", queries=run.inputs.num_tokens - first
         )
-    return fact_html(text + hint, rest)
+    return fact_html(text, hint, rest)
 
 
 def pictures_html(

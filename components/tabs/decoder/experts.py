@@ -73,7 +73,7 @@ def draw_path(run: Run, place: Place | None) -> tuple[Any, ...]:
         experts=say(" and ").join(chosen),
     )
     spread = expert_weights(ids, weights, num_experts)
-    return fact_markup(text + focus.hint), plot_expert_path(spread, routes.layers, focus.words)
+    return fact_markup(text, focus.hint), plot_expert_path(spread, routes.layers, focus.words)
 
 
 def draw_layer(run: Run, layer: float | None) -> tuple[Any]:

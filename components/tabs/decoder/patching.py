@@ -109,7 +109,7 @@ def where_html(run: Run, place: Place | None) -> tuple[str]:
     """Which token's state is replaced."""
     focus = choose_token(run, place)
     words = say("The state of {token} is replaced.", token=focus.words)
-    return (fact_markup(words + focus.hint),)
+    return (fact_markup(words, focus.hint),)
 
 
 def other_run(run: Run, source: float | None, text: str | None) -> Run:

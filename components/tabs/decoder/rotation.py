@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from typing import Any
 
 import gradio as gr
@@ -120,4 +119,4 @@ def words_html(run: Run, rotation: Any, hint: str) -> str:
         h=h,
         w=w,
     )
-    return fact_markup(pair, shares + html.escape(hint))
+    return fact_markup(pair, shares, hint)

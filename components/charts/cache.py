@@ -10,6 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from components.chart_style import BLUE, GREEN, HEIGHT_MEDIUM, base_layout
+from playground.language import say
 
 if TYPE_CHECKING:
     from playground.cache_compare import Compared
@@ -24,31 +25,38 @@ def plot_request_times(rows: Sequence[Compared]) -> go.Figure:
     hit = [median(row.hit_ms) for row in rows]
     hits = [index for index, row in enumerate(rows) if row.hit] or [0]
     best = max(hits, key=lambda index: miss[index] / hit[index])
-    words = "; ".join(
-        f"request {number}: {a:.2f} ms without, {b:.2f} ms with the cache"
+    words = say("; ").join(
+        say(
+            "request {number}: {miss:.2f} ms without, {hit:.2f} ms with the cache",
+            number=number,
+            miss=a,
+            hit=b,
+        )
         for number, (a, b) in enumerate(zip(miss, hit, strict=True), 1)
     )
+    title = say("With few tokens both ways take about the same time")
+    if miss[best] >= 1.1 * hit[best]:
+        title = say(
+            "Request {number} takes {factor:.1f} times as long without the cache",
+            number=best + 1,
+            factor=miss[best] / hit[best],
+        )
     figure = go.Figure(
         [
-            _bars("without the cache", miss, -WIDTH / 2, BLUE, ""),
-            _bars("with the cache", hit, WIDTH / 2, GREEN, "/"),
-            _runs([row.miss_ms for row in rows], -WIDTH / 2, "single runs without"),
-            _runs([row.hit_ms for row in rows], WIDTH / 2, "single runs with"),
+            _bars(say("without the cache"), miss, -WIDTH / 2, BLUE, ""),
+            _bars(say("with the cache"), hit, WIDTH / 2, GREEN, "/"),
+            _runs([row.miss_ms for row in rows], -WIDTH / 2, say("single runs without")),
+            _runs([row.hit_ms for row in rows], WIDTH / 2, say("single runs with")),
         ],
         base_layout(
-            f"Request {best + 1} takes {miss[best] / hit[best]:.1f} times as long without the cache"
-            if miss[best] >= 1.1 * hit[best]
-            else "With few tokens both ways take about the same time",
+            title,
             height=HEIGHT_MEDIUM,
-            alt=f"Median time to the first token. {words.capitalize()}.",
-            x_title="Request, and its tokens reused of all",
-            y_title="Time to the first token (ms)",
+            alt=say("Median time to the first token: {words}.", words=words),
+            x_title=say("Request, and its tokens reused of all"),
+            y_title=say("Time to the first token (ms)"),
         ),
     )
-    ticks = [
-        f"{number}<br>{row.reused_tokens:,} of {row.inputs.num_tokens:,}"
-        for number, row in enumerate(rows, 1)
-    ]
+    ticks = [f"{number}<br>{_of(row)}" for number, row in enumerate(rows, 1)]
     figure.update_xaxes(
         tickvals=list(range(len(rows))),
         ticktext=ticks,
@@ -60,6 +68,10 @@ def plot_request_times(rows: Sequence[Compared]) -> go.Figure:
     return figure
 
 
+def _of(row: Compared) -> str:
+    return say("{count:,} of {total:,}", count=row.reused_tokens, total=row.inputs.num_tokens)
+
+
 def _bars(name: str, values: Sequence[float], offset: float, color: str, shape: str) -> go.Bar:
     return go.Bar(
         x=np.arange(len(values), dtype=np.float32) + offset,
@@ -67,7 +79,7 @@ def _bars(name: str, values: Sequence[float], offset: float, color: str, shape: 
         name=name,
         width=WIDTH,
         marker={"color": color, "pattern": _pattern(shape)},
-        hovertemplate=f"{name}: median %{{y:.2f}} ms<extra></extra>",
+        hovertemplate=say("{name}: median %{{y:.2f}} ms<extra></extra>", name=name),
     )
 
 
@@ -94,5 +106,5 @@ def _runs(times: Sequence[Sequence[float]], offset: float, name: str) -> go.Scat
         mode="markers",
         showlegend=False,
         marker={"color": "#ffffff", "size": 7, "line": {"color": "#333333", "width": 1.5}},
-        hovertemplate="one run: %{y:.2f} ms<extra></extra>",
+        hovertemplate=say("one run: %{y:.2f} ms<extra></extra>"),
     )

@@ -19,11 +19,26 @@ from components.chart_style import (
     base_layout,
     pointer_meta,
 )
+from playground.language import mark, say
 
 if TYPE_CHECKING:
     from playground.cache_growth import ChannelNorms, GrowthPoint
 
 MB = 1e6
+PART_TITLES = {
+    "keys": mark("Layer {layer}, head {head}: the keys are largest in channel {channel}"),
+    "values": mark("Layer {layer}, head {head}: the values are largest in channel {channel}"),
+}
+PART_ALTS = {
+    "keys": mark(
+        "Map of the keys that layer {layer}, head {head} keeps: {tokens:,} positions by "
+        "{channels} channels, from {low:.2g} to {high:.2g}."
+    ),
+    "values": mark(
+        "Map of the values that layer {layer}, head {head} keeps: {tokens:,} positions by "
+        "{channels} channels, from {low:.2g} to {high:.2g}."
+    ),
+}
 
 
 def plot_channels(
@@ -47,17 +62,25 @@ def plot_channels(
             z=norms,
             colorscale=SEQUENTIAL,
             zmin=0,
-            colorbar={"title": {"text": "size"}, "thickness": 12},
-            hovertemplate="token %{x}, channel %{y}: %{z:.3f}<extra></extra>",
+            colorbar={"title": {"text": say("size")}, "thickness": 12},
+            hovertemplate=say("token %{x}, channel %{y}: %{z:.3f}<extra></extra>"),
         ),
         base_layout(
-            f"Layer {layer}, head {head}: the {part} are largest in channel {top}",
+            say(PART_TITLES[part], layer=layer, head=head, channel=top),
             height=HEIGHT_LARGE,
-            alt=f"Map of the {part} that layer {layer}, head {head} keeps: {num_tokens} positions "
-            f"by {len(norms)} channels, from {float(norms.min()):.2g} to {float(norms.max()):.2g}.",
-            x_title="Position in the sequence (token)"
-            + ("" if per_column == 1 else f", {per_column} to a column"),
-            y_title="Channel of the head",
+            alt=say(
+                PART_ALTS[part],
+                layer=layer,
+                head=head,
+                tokens=num_tokens,
+                channels=len(norms),
+                low=float(norms.min()),
+                high=float(norms.max()),
+            ),
+            x_title=say("Position in the sequence (token)")
+            if per_column == 1
+            else say("Position in the sequence (token), {count} to a column", count=per_column),
+            y_title=say("Channel of the head"),
         ),
     )
     if per_column == 1:
@@ -70,21 +93,32 @@ def plot_growth(points: Sequence[GrowthPoint]) -> go.Figure:
     lengths = [point.num_tokens for point in points]
     full = [median(point.full_ms) for point in points]
     cached = [median(point.cached_ms) for point in points]
-    last = full[-1] / cached[-1]
     figure = go.Figure(
         [
-            _curve("without the cache", lengths, full, BLUE, "dash", "square"),
-            _curve("with the cache", lengths, cached, GREEN, "solid", "circle"),
+            _curve(say("without the cache"), lengths, full, BLUE, "dash", "square"),
+            _curve(say("with the cache"), lengths, cached, GREEN, "solid", "circle"),
         ],
         base_layout(
-            f"After {lengths[-1]:,} tokens one more takes {last:.0f} times as long without the "
-            "cache",
+            say(
+                "After {count:,} tokens one more takes {factor:.0f} times as long without the "
+                "cache",
+                count=lengths[-1],
+                factor=full[-1] / cached[-1],
+            ),
             height=HEIGHT_MEDIUM,
-            alt=f"Time of one more token after {lengths[0]:,} to {lengths[-1]:,} tokens: from "
-            f"{full[0]:.1f} to {full[-1]:.1f} ms without the cache, from {cached[0]:.1f} to "
-            f"{cached[-1]:.1f} ms with it.",
-            x_title="Tokens before it",
-            y_title="Time of one more token (ms)",
+            alt=say(
+                "Time of one more token after {first:,} to {last:,} tokens: from {full_first:.1f} "
+                "to {full_last:.1f} ms without the cache, from {cached_first:.1f} to "
+                "{cached_last:.1f} ms with it.",
+                first=lengths[0],
+                last=lengths[-1],
+                full_first=full[0],
+                full_last=full[-1],
+                cached_first=cached[0],
+                cached_last=cached[-1],
+            ),
+            x_title=say("Tokens before it"),
+            y_title=say("Time of one more token (ms)"),
         ),
     )
     figure.update_yaxes(rangemode="tozero")
@@ -102,7 +136,7 @@ def _curve(
         mode="lines+markers",
         line={"color": color, "width": 2.5, "dash": dash},
         marker={"color": color, "symbol": symbol, "size": 9},
-        hovertemplate=f"{name}, after %{{x}} tokens: %{{y:.2f}} ms<extra></extra>",
+        hovertemplate=say("{name}, after %{{x}} tokens: %{{y:.2f}} ms<extra></extra>", name=name),
     )
 
 
@@ -117,30 +151,36 @@ def plot_bytes(
             go.Scatter(
                 x=lengths,
                 y=measured,
-                name=f"this model: {bytes_per_token:,} bytes a token",
+                name=say("this model: {count:,} bytes a token", count=bytes_per_token),
                 mode="lines+markers",
                 line={"color": GREEN, "width": 2.5},
                 marker={"symbol": "circle", "size": 9},
-                hovertemplate="this model, %{x} tokens: %{y:.3f} MB<extra></extra>",
+                hovertemplate=say("this model, %{x} tokens: %{y:.3f} MB<extra></extra>"),
             ),
             go.Scatter(
                 x=lengths,
                 y=(lengths * (bytes_per_token_2b / MB)).astype(np.float32),
-                name=f"Qwen3-VL-2B in bfloat16: {bytes_per_token_2b:,} bytes a token",
+                name=say(
+                    "Qwen3-VL-2B in bfloat16: {count:,} bytes a token", count=bytes_per_token_2b
+                ),
                 mode="lines+markers",
                 line={"color": ORANGE, "width": 2.5, "dash": "dot"},
                 marker={"symbol": "diamond", "size": 9},
-                hovertemplate="2B, %{x} tokens: %{y:.1f} MB<extra></extra>",
+                hovertemplate=say("2B, %{x} tokens: %{y:.1f} MB<extra></extra>"),
             ),
         ],
         base_layout(
-            "Every token adds the same number of bytes",
+            say("Every token adds the same number of bytes"),
             height=HEIGHT_MEDIUM,
-            alt=f"Bytes of the cache: {measured[-1]:.2f} MB here and "
-            f"{int(lengths[-1]) * bytes_per_token_2b / MB:.0f} MB in the 2B model after "
-            f"{int(lengths[-1]):,} tokens.",
-            x_title="Tokens in the cache",
-            y_title="Keys and values (MB)",
+            alt=say(
+                "Bytes of the cache: {here:.2f} MB here and {there:.0f} MB in the 2B model after "
+                "{count:,} tokens.",
+                here=measured[-1],
+                there=int(lengths[-1]) * bytes_per_token_2b / MB,
+                count=int(lengths[-1]),
+            ),
+            x_title=say("Tokens in the cache"),
+            y_title=say("Keys and values (MB)"),
         ),
     )
     figure.update_yaxes(type="log")

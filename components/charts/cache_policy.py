@@ -19,6 +19,7 @@ from components.chart_style import (
     base_layout,
     escape_label,
 )
+from playground.language import mark, say
 
 if TYPE_CHECKING:
     from playground.cache_log import Rehearsal
@@ -26,14 +27,14 @@ if TYPE_CHECKING:
 
 ROW_PIXELS = 24
 STATUS_STYLE = {
-    "shared": ("stored, taken over by a later request", GREEN, ""),
-    "stored": ("stored, not used again", BLUE, "."),
-    "evicted": ("evicted", GREY, "/"),
+    "shared": (mark("stored, taken over by a later request"), GREEN, ""),
+    "stored": (mark("stored, not used again"), BLUE, "."),
+    "evicted": (mark("evicted"), GREY, "/"),
 }
 POLICY_STYLE: dict[str, tuple[str, str, Any, str]] = {
-    "lru": ("LRU: least recently used goes", GREEN, "solid", "circle"),
-    "fifo": ("FIFO: oldest goes", ORANGE, "dash", "square"),
-    "lfu": ("LFU: least often used goes", PURPLE, "dot", "diamond"),
+    "lru": (mark("LRU: least recently used goes"), GREEN, "solid", "circle"),
+    "fifo": (mark("FIFO: oldest goes"), ORANGE, "dash", "square"),
+    "lfu": (mark("LFU: least often used goes"), PURPLE, "dot", "diamond"),
 }
 MB = 1e6
 
@@ -63,11 +64,21 @@ def plot_tree(
             *([_outline(segments, marked)] if marked else []),
         ],
         base_layout(
-            f"{stored:,} tokens are stored, {shared:,} of them were used again",
+            say(
+                "{stored:,} tokens are stored, {shared:,} of them were used again",
+                stored=stored,
+                shared=shared,
+            ),
             height=max(HEIGHT_SMALL, int(ROW_PIXELS * (rows + 1)) + 130),
-            alt=f"Tree of {len(segments)} segments: {stored} tokens stored, {shared} of them "
-            f"taken over by later requests, {gone} evicted.",
-            x_title="Position in the request (token)",
+            alt=say(
+                "Tree of {count} segments: {stored} tokens stored, {shared} of them taken over by "
+                "later requests, {gone} evicted.",
+                count=len(segments),
+                stored=stored,
+                shared=shared,
+                gone=gone,
+            ),
+            x_title=say("Position in the request (token)"),
         ),
     )
     figure.update_yaxes(
@@ -94,7 +105,7 @@ def _bars(segments: Sequence[Segment], texts: Sequence[str], status: str) -> go.
         base=np.array([segment.start for segment, _ in chosen], dtype=np.int32),
         x=np.array([segment.end - segment.start for segment, _ in chosen], dtype=np.int32),
         y=np.array([segment.row for segment, _ in chosen], dtype=np.float32),
-        name=name,
+        name=say(name),
         width=0.72,
         marker={
             "color": color,
@@ -124,12 +135,17 @@ def _fit(text: str, num_tokens: int) -> str:
 
 
 def _hover(segment: Segment, text: str) -> str:
-    later = ", ".join(segment.used_by)
+    later = say(", ").join(segment.used_by)
     lines = [
-        f"tokens {segment.start} to {segment.end - 1}, {segment.num_bytes:,} bytes",
-        f"left by request {segment.made_by}",
-        f"taken over by request {later}" if later else "not taken over",
-        *(["evicted"] if segment.status == "evicted" else []),
+        say(
+            "tokens {first} to {last}, {count:,} bytes",
+            first=segment.start,
+            last=segment.end - 1,
+            count=segment.num_bytes,
+        ),
+        say("left by request {name}", name=segment.made_by),
+        say("taken over by request {names}", names=later) if later else say("not taken over"),
+        *([say("evicted")] if segment.status == "evicted" else []),
         escape_label(text[:80]),
     ]
     return "<br>".join(lines)
@@ -151,7 +167,7 @@ def _links(segments: Sequence[Segment]) -> go.Scatter:
         line={"color": GREY, "width": 2},
         hoverinfo="skip",
         showlegend=False,
-        name="branches",
+        name=say("branches"),
     )
 
 
@@ -170,7 +186,7 @@ def _outline(segments: Sequence[Segment], marked: frozenset[str]) -> go.Scatter:
         mode="lines",
         line={"color": ORANGE, "width": 3},
         hoverinfo="skip",
-        name="of the chosen request",
+        name=say("of the chosen request"),
     )
 
 
@@ -182,18 +198,19 @@ def plot_policies(
     figure = go.Figure(
         [_policy_curve(name, rows) for name, rows in compared.items()],
         base_layout(
-            f"With {budget / MB:.2f} MB, {policy.upper()} spares "
-            f"{chosen.saved_share:.0%} of the tokens",
-            height=HEIGHT_MEDIUM,
-            alt="Share of tokens reused by budget. "
-            + " ".join(
-                f"{name.upper()}: "
-                + ", ".join(f"{row.saved_share:.0%} at {row.max_bytes / MB:.2f} MB" for row in rows)
-                + "."
-                for name, rows in compared.items()
+            say(
+                "With {budget:.2f} MB, {policy} spares {share:.0%} of the tokens",
+                budget=budget / MB,
+                policy=policy.upper(),
+                share=chosen.saved_share,
             ),
-            x_title="Budget (MB)",
-            y_title="Tokens reused, of all in the log (%)",
+            height=HEIGHT_MEDIUM,
+            alt=say(
+                "Share of tokens reused by budget: {listed}.",
+                listed=say("; ").join(_shares(name, rows) for name, rows in compared.items()),
+            ),
+            x_title=say("Budget (MB)"),
+            y_title=say("Tokens reused, of all in the log (%)"),
         ),
     )
     figure.add_vline(x=budget / MB, line={"color": GREY, "dash": "dot", "width": 2})
@@ -202,19 +219,30 @@ def plot_policies(
     return figure
 
 
+def _shares(policy: str, rows: Sequence[Rehearsal]) -> str:
+    """What one policy saves at each budget, for those who cannot see the curve."""
+    shares = say(", ").join(
+        say("{share:.0%} at {budget:.2f} MB", share=row.saved_share, budget=row.max_bytes / MB)
+        for row in rows
+    )
+    return f"{policy.upper()}: {shares}"
+
+
 def _policy_curve(policy: str, rows: Sequence[Rehearsal]) -> go.Scatter:
     name, color, dash, symbol = POLICY_STYLE[policy]
     return go.Scatter(
         x=np.array([row.max_bytes / MB for row in rows], dtype=np.float32),
         y=np.array([100 * row.saved_share for row in rows], dtype=np.float32),
-        name=name,
+        name=say(name),
         mode="lines+markers",
         line={"color": color, "width": 2.5, "dash": dash},
         marker={"symbol": symbol, "size": 9},
         customdata=np.array(
             [[100 * row.hit_rate, row.num_evicted] for row in rows], dtype=np.float32
         ),
-        hovertemplate=f"{name}<br>%{{x:.2f}} MB: %{{y:.1f}} % of tokens reused, "
-        "%{customdata[0]:.0f}"
-        " % of requests hit, %{customdata[1]:.0f} evicted<extra></extra>",
+        hovertemplate=say(
+            "{name}<br>%{{x:.2f}} MB: %{{y:.1f}} % of tokens reused, %{{customdata[0]:.0f}} % of "
+            "requests hit, %{{customdata[1]:.0f}} evicted<extra></extra>",
+            name=say(name),
+        ),
     )

@@ -18,9 +18,16 @@ from components.prompt_reader import check_text
 from components.stage_tab import App, Section
 from components.strips import sequence_strip_html
 from components.tables import format_bytes
-from components.tabs.cache.scenes import NO_PICTURE, PICTURE_CHOICES, RUN_PICTURES, choose_media
-from components.tabs.cache.words import end_words, token_labels, tolerance_words
+from components.tabs.cache.scenes import (
+    NO_PICTURE,
+    RUN_PICTURES,
+    choose_media,
+    picture_choices,
+    say_picture,
+)
+from components.tabs.cache.words import badge_html, end_words, token_labels, tolerance_words
 from playground.errors import InputError
+from playground.language import say
 from playground.records import ModelInputs, Progress, Prompt, Turn
 
 if TYPE_CHECKING:
@@ -71,9 +78,11 @@ class SharedStore:
 def build_conversation_section(app: App) -> Section:
     """Build the part inside the tab."""
     gr.Markdown(
-        "Each follow-up sends the whole conversation again, and computes only what is new: the "
-        "keys and values of every earlier question, answer and picture are still there. Another "
-        "picture may come at any time."
+        say(
+            "Each follow-up sends the whole conversation again, and computes only what is new: the "
+            "keys and values of every earlier question, answer and picture are still there. "
+            "Another picture may come at any time."
+        )
     )
     store = SharedStore()
     talk = gr.State(None, time_to_live=STATE_LIFE_S)
@@ -81,21 +90,21 @@ def build_conversation_section(app: App) -> Section:
     with gr.Row():
         text = gr.Textbox(
             "Describe this image.",
-            label="Your message",
+            label=say("Your message"),
             placeholder="What color is it?",
             scale=3,
             min_width=240,
         )
         picture = gr.Dropdown(
-            PICTURE_CHOICES,
+            picture_choices(),
             value=RUN_PICTURES,
-            label="Picture of this message",
+            label=say("Picture of this message"),
             scale=1,
             min_width=190,
         )
     with gr.Row():
-        send = gr.Button("Send", variant="primary", scale=0, min_width=140)
-        clear = gr.Button("New conversation", scale=0, min_width=210)
+        send = gr.Button(say("Send"), variant="primary", scale=0, min_width=140)
+        clear = gr.Button(say("New conversation"), scale=0, min_width=210)
     strip = build_html_view()
 
     def stream(run: Run, progress: Progress, *values: Any) -> Iterator[tuple[Any, ...]]:
@@ -111,9 +120,10 @@ def build_conversation_section(app: App) -> Section:
 def draw_conversation(run: Run) -> tuple[Any, ...]:
     """A new conversation: another run's pictures would be other ones."""
     has_media = bool(run.prompt.pictures or run.prompt.clips)
+    words = say("Nothing said yet. Send a message, then ask on: “What color is it?”")
     return (
         None,
-        '<p class="pg-fact">Nothing said yet. Send a message, then ask on: “What color is it?”</p>',
+        f'<p class="pg-fact">{words}</p>',
         "",
         "Describe this image." if has_media else "你好",
         RUN_PICTURES if has_media else NO_PICTURE,
@@ -135,12 +145,12 @@ def stream_message(
     inputs = playground.preprocess.run_preprocess(engine, prompt)
     prefill = playground.partial_prefill
     identity = playground.block_hash.identify(inputs)
-    progress("without the cache", 0, 2)
+    progress(say("without the cache"), 0, 2)
     empty = playground.kv_cache.empty_cache(engine)
     scratch, scratch_ms = playground.timing.time_ms(
         engine, lambda: prefill.prefill_on(engine, inputs, identity, empty, 0)[0]
     )
-    progress("with the cache", 1, 2)
+    progress(say("with the cache"), 1, 2)
     served = store.serve(inputs, salt=talk.salt, identity=identity)
     ids = prefill.answer_greedily(
         engine, inputs, served.logits, served.cache, NEW_TOKENS, progress=progress
@@ -158,7 +168,7 @@ def stream_message(
     yield (
         talk,
         talk_html(run, talk),
-        f'<h4 class="pg-column-name">The last request</h4>'
+        f'<h4 class="pg-column-name">{say("The last request")}</h4>'
         f"{sequence_strip_html(inputs, labels=labels)}{store_html(store)}",
         "",
         NO_PICTURE,
@@ -171,12 +181,12 @@ def build_talk(run: Run, talk: Talk, text: object, picture: object) -> Prompt:
     Raises:
         InputError: the message is empty, or the conversation is too long.
     """
-    typed = check_text("The message", text)
+    typed = check_text(say("The message"), text)
     if len(talk.exchanges) >= MAX_TURNS:
         raise InputError(
-            f"The conversation has {MAX_TURNS} questions.",
-            limit="No more are kept.",
-            remedy="Start a new conversation.",
+            say("The conversation has {count} questions.", count=MAX_TURNS),
+            limit=say("No more are kept."),
+            remedy=say("Start a new conversation."),
         )
     turns: list[Turn] = []
     for exchange in talk.exchanges:
@@ -187,7 +197,7 @@ def build_talk(run: Run, talk: Talk, text: object, picture: object) -> Prompt:
         ]
     pictures, clip = choose_media(run, picture)
     if not typed.strip() and not pictures and clip is None:
-        raise InputError("The message is empty.", remedy="Write a few words.")
+        raise InputError(say("The message is empty."), remedy=say("Write a few words."))
     turns.append(Turn("user", typed, pictures, clip))
     return Prompt(tuple(turns), system=run.prompt.system, max_pixels=run.prompt.max_pixels)
 
@@ -199,31 +209,41 @@ def facts_html(
     engine: Engine, inputs: ModelInputs, served: Served, scratch_ms: float, difference: float
 ) -> str:
     """What the cache served of one request."""
-    name = "hit" if served.reused_tokens else "miss"
-    saved = 1 - served.computed_tokens / inputs.num_tokens
-    counts = (
-        f"{served.reused_tokens:,} of {inputs.num_tokens:,} tokens reused ({saved:.0%}), "
-        f"{served.computed_tokens:,} computed; {served.elapsed_ms:,.1f} ms to the first token "
-        f"instead of {scratch_ms:,.1f}; largest |Δ logit| {difference:.1g} "
-        f"({tolerance_words(engine.dtype)}). "
-        if served.reused_tokens
-        else f"All {inputs.num_tokens:,} tokens are computed: {served.elapsed_ms:,.1f} ms. "
-    )
-    words = counts + end_words(engine, served.lookup, 1)
-    return (
-        f'<p class="pg-verdict"><span class="pg-badge pg-badge-{name}">{name.capitalize()}</span>'
-        f"<span>{html.escape(words)}</span></p>"
-    )
+    if served.reused_tokens:
+        counts = say(
+            "{reused:,} of {total:,} tokens reused ({saved:.0%}), {computed:,} computed; "
+            "{hit_ms:,.1f} ms to the first token instead of {miss_ms:,.1f}; largest |Δ logit| "
+            "{difference:.1g} ({tolerance}).",
+            reused=served.reused_tokens,
+            total=inputs.num_tokens,
+            saved=1 - served.computed_tokens / inputs.num_tokens,
+            computed=served.computed_tokens,
+            hit_ms=served.elapsed_ms,
+            miss_ms=scratch_ms,
+            difference=difference,
+            tolerance=tolerance_words(engine.dtype),
+        )
+    else:
+        counts = say(
+            "All {total:,} tokens are computed: {ms:,.1f} ms.",
+            total=inputs.num_tokens,
+            ms=served.elapsed_ms,
+        )
+    words = f"{counts} {end_words(engine, served.lookup, 1)}"
+    return badge_html(served.reused_tokens > 0, html.escape(words))
 
 
 def talk_html(run: Run, talk: Talk) -> str:
     """The conversation, each message with what the cache served of it."""
+    user, assistant, empty = say("user"), say("assistant"), say("(empty)")
     return "".join(
-        f'<section class="pg-message pg-role-user"><p class="pg-role">user</p>'
+        f'<section class="pg-message pg-role-user"><p class="pg-role">{user}</p>'
         f"{_pictures_html(run, each)}"
-        f'<div class="pg-message-text">{html.escape(each.text)}</div>{each.facts}</section>'
-        f'<section class="pg-message pg-role-assistant"><p class="pg-role">assistant</p>'
-        f'<div class="pg-message-text">{html.escape(each.answer) or "(empty)"}</div></section>'
+        f'<div class="pg-message-text" translate="no">{html.escape(each.text)}</div>'
+        f"{each.facts}</section>"
+        f'<section class="pg-message pg-role-assistant"><p class="pg-role">{assistant}</p>'
+        f'<div class="pg-message-text" translate="no">{html.escape(each.answer) or empty}</div>'
+        "</section>"
         for each in talk.exchanges
     )
 
@@ -235,8 +255,8 @@ def _pictures_html(run: Run, exchange: Exchange) -> str:
         [
             picture_html(
                 each.pixels if hasattr(each, "pixels") else each.frames[0],
-                alt=each.name,
-                caption=each.name,
+                alt=say_picture(each.name),
+                caption=say_picture(each.name),
                 max_side=2 * THUMBNAIL,
                 shown_width=THUMBNAIL,
             )
@@ -247,9 +267,10 @@ def _pictures_html(run: Run, exchange: Exchange) -> str:
 
 def store_html(store: PrefixStore) -> str:
     """The shared store in one sentence; bytes only, since other sessions' are in it too."""
-    stats = store.blocks.stats
-    return (
-        f'<p class="pg-fact">All sessions share one store of at most '
-        f"{format_bytes(stats.max_bytes)}; the least recently used goes first. Every session has "
-        "a secret of its own in each block’s name, so nobody hits what another one said.</p>"
+    words = say(
+        "All sessions share one store of at most {size}; the least recently used goes first. Every "
+        "session has a secret of its own in each block’s name, so nobody hits what another one "
+        "said.",
+        size=format_bytes(store.blocks.stats.max_bytes),
     )
+    return f'<p class="pg-fact">{words}</p>'

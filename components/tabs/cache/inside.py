@@ -16,6 +16,7 @@ from components.prompt_reader import check_whole
 from components.stage_tab import App, Section, skip_unless_run
 from components.tables import Mono, format_bytes, table_html
 from playground.errors import InputError
+from playground.language import mark, say
 from playground.records import Progress
 
 if TYPE_CHECKING:
@@ -23,31 +24,39 @@ if TYPE_CHECKING:
 
 LONGEST, MOST_TOKENS = 1024, 4000
 REPEATS = 3
+PARTS = (mark("keys"), mark("values"))
 
 
 def build_inside_section(app: App) -> Section:
     """Build the part inside the tab."""
     facts = build_html_view()
     with gr.Row():
-        layer = gr.Dropdown([0], value=0, label="Layer", min_width=120)
-        head = gr.Dropdown([0], value=0, label="Key-value head", min_width=120)
-        part = gr.Radio(["keys", "values"], value="keys", label="What it keeps", min_width=180)
-    channels = PlotlyView(label="Keys or values of one head")
-    with gr.Accordion("The tensors of every layer", open=False):
+        layer = gr.Dropdown([0], value=0, label=say("Layer"), min_width=120)
+        head = gr.Dropdown([0], value=0, label=say("Key-value head"), min_width=120)
+        part = gr.Radio(
+            [(say(name), name) for name in PARTS],
+            value=PARTS[0],
+            label=say("What it keeps"),
+            min_width=180,
+        )
+    channels = PlotlyView(label=say("Keys or values of one head"))
+    with gr.Accordion(say("The tensors of every layer"), open=False):
         table = build_html_view()
-    gr.Markdown(
-        "### As a text grows\n\nEvery written token is one more forward. With the cache it "
-        "computes one token; without, it computes the whole text again."
+    intro = say(
+        "Every written token is one more forward. With the cache it computes one token; without, "
+        "it computes the whole text again."
     )
+    gr.Markdown(f"### {say('As a text grows')}\n\n{intro}")
     with gr.Row():
         longest = gr.Slider(
-            128, MOST_TOKENS, LONGEST, step=8, label="Up to this many tokens", min_width=200
+            128, MOST_TOKENS, LONGEST, step=8, label=say("Up to this many tokens"), min_width=200
         )
-        start = gr.Button("Measure both ways", min_width=210, scale=0)
+        start = gr.Button(say("Measure both ways"), min_width=210, scale=0)
     words = build_html_view()
     with gr.Row():
-        growth = PlotlyView(label="Time of one more token", empty="Measure to draw this chart.")
-        sizes = PlotlyView(label="Bytes of the cache", empty="Measure to draw this chart.")
+        empty = say("Measure to draw this chart.")
+        growth = PlotlyView(label=say("Time of one more token"), empty=empty)
+        sizes = PlotlyView(label=say("Bytes of the cache"), empty=empty)
 
     draw = skip_unless_run("decoder", lambda run, *chosen: (draw_channels(run, *chosen),), 1)
     for control in (layer, head, part):
@@ -84,10 +93,10 @@ def draw_channels(run: Run, layer: Any, head: Any, part: Any) -> Any:
         InputError: there is no such layer, head or part.
     """
     facts = run.engine.facts
-    index = check_whole("The layer", layer, low=0, high=facts.num_layers - 1)
-    which = check_whole("The head", head, low=0, high=facts.num_key_value_heads - 1)
-    if part not in ("keys", "values"):
-        raise InputError("Choose keys or values.")
+    index = check_whole(say("The layer"), layer, low=0, high=facts.num_layers - 1)
+    which = check_whole(say("The head"), head, low=0, high=facts.num_key_value_heads - 1)
+    if part not in PARTS:
+        raise InputError(say("Choose keys or values."))
     found = playground.cache_growth.channel_norms(run.decoded.past_key_values, index, part, which)
     return plot_channels(found, part, index, which, run.inputs.num_tokens)
 
@@ -95,18 +104,25 @@ def draw_channels(run: Run, layer: Any, head: Any, part: Any) -> Any:
 def facts_html(run: Run) -> str:
     """How many bytes a token takes, here and in the 2B model."""
     facts, dtype = run.engine.facts, run.engine.dtype
-    per_token = facts.kv_bytes_per_token(dtype)
     num_tokens = run.inputs.num_tokens
-    name = str(dtype).removeprefix("torch.")
-    total = playground.kv_cache.cache_bytes(run.decoded.past_key_values)
-    return (
-        f'<p class="pg-fact">The prefill of this run’s {num_tokens:,} tokens leaves '
-        f"<strong>{format_bytes(total)}</strong> behind: {per_token:,} bytes a token "
-        f"({facts.num_layers} layers × a key and a value × {facts.num_key_value_heads} heads × "
-        f"{facts.head_dim} numbers × {dtype.itemsize} bytes of {name}). Qwen3-VL-2B keeps "
-        f"<strong>{bytes_per_token_2b():,}</strong> bytes a token, so these tokens would take it "
-        f"{format_bytes(num_tokens * bytes_per_token_2b())}.</p>"
+    words = say(
+        "The prefill of this run’s {tokens:,} tokens leaves <strong>{total}</strong> behind: "
+        "{per_token:,} bytes a token ({layers} layers × a key and a value × {heads} heads × "
+        "{width} numbers × {size} bytes of {dtype}). Qwen3-VL-2B keeps "
+        "<strong>{per_token_2b:,}</strong> bytes a token, so these tokens would take it "
+        "{total_2b}.",
+        tokens=num_tokens,
+        total=format_bytes(playground.kv_cache.cache_bytes(run.decoded.past_key_values)),
+        per_token=facts.kv_bytes_per_token(dtype),
+        layers=facts.num_layers,
+        heads=facts.num_key_value_heads,
+        width=facts.head_dim,
+        size=dtype.itemsize,
+        dtype=str(dtype).removeprefix("torch."),
+        per_token_2b=bytes_per_token_2b(),
+        total_2b=format_bytes(num_tokens * bytes_per_token_2b()),
     )
+    return f'<p class="pg-fact">{words}</p>'
 
 
 def bytes_per_token_2b() -> int:
@@ -130,9 +146,9 @@ def layers_table(run: Run) -> str:
         for each in layers
     ]
     return table_html(
-        ("Layer", "Keys", "Values", "Dtype", "Size"),
+        (say("Layer"), say("Keys"), say("Values"), say("Dtype"), say("Size")),
         rows,
-        "past_key_values after the prefill: batch × key-value heads × tokens × head width",
+        say("past_key_values after the prefill: batch × key-value heads × tokens × head width"),
         right=(4,),
     )
 
@@ -141,7 +157,7 @@ def layers_table(run: Run) -> str:
 def stream_growth(run: Run, progress: Progress, longest: Any) -> Iterator[tuple[Any, ...]]:
     """Measure one more token at growing lengths, drawing after each."""
     limit = run.engine.facts.max_position_embeddings - 1
-    wanted = check_whole("The number of tokens", longest, low=1, high=MOST_TOKENS)
+    wanted = check_whole(say("The number of tokens"), longest, low=1, high=MOST_TOKENS)
     run.ensure("decoder", progress)
     engine, growth = run.engine, playground.cache_growth
     lengths = growth.growth_lengths(run.inputs.num_tokens, min(wanted, limit))
@@ -153,9 +169,11 @@ def stream_growth(run: Run, progress: Progress, longest: Any) -> Iterator[tuple[
         if len(points) > 1:
             yield gr.skip(), plot_growth(points), gr.skip()
     largest = max(point.max_abs_diff for point in points)
-    words = (
-        f"Medians of {REPEATS} runs of each way, in turns. Both give the same logits to "
-        f"{largest:.1g}. The vision tower is in neither: without a cache it would run again too."
+    words = say(
+        "Medians of {repeats} runs of each way, in turns. Both give the same logits to "
+        "{largest:.1g}. The vision tower is in neither: without a cache it would run again too.",
+        repeats=REPEATS,
+        largest=largest,
     )
     yield (
         f'<p class="pg-fact">{words}</p>',

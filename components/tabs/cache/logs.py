@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import playground
 from components.tabs.cache.scenes import NO_PICTURE, build_prompt, parse_log
+from playground.language import mark, say
 
 if TYPE_CHECKING:
     from playground.cache_log import LoggedRequest
@@ -50,15 +51,15 @@ class Preset:
 
 
 PRESETS = (
-    Preset("30 requests over 3 scenes", _thirty_requests(), share=50, replay=False),
+    Preset(mark("30 requests over 3 scenes"), _thirty_requests(), share=50, replay=False),
     Preset(
-        "The wrong image",
+        mark("The wrong image"),
         "A | star | Describe this image.\nA | heart | Describe this image.\n"
         "A | heart | What color is it?",
         pictures=False,
     ),
     Preset(
-        "Two sessions",
+        mark("Two sessions"),
         "A | heart | Describe this image.\nB | heart | Describe this image.\n"
         "B | star | Describe this image.\nA | heart | Describe this image.",
         salt=False,
@@ -78,7 +79,7 @@ def read_log(run: Run, text: object) -> tuple[LoggedRequest, ...]:
     """
     log = []
     for session, scene, question in parse_log(text):
-        prompt = build_prompt(run, "The request", question, scene)
+        prompt = build_prompt(run, say("The request"), question, scene)
         inputs = playground.preprocess.run_preprocess(run.engine, prompt)
         log.append(playground.cache_log.LoggedRequest.of(session, inputs))
     return tuple(log)

@@ -24,8 +24,9 @@ from components.tabs.cache.policy_words import (
     replay_table,
     verdict_html,
 )
-from components.tabs.cache.scenes import RUN_PICTURES
+from components.tabs.cache.scenes import RUN_PICTURES, list_pictures, say_log
 from playground.errors import InputError
+from playground.language import mark, say
 from playground.records import Progress
 
 if TYPE_CHECKING:
@@ -41,9 +42,9 @@ BLOCK_SIZE, BUDGET_SHARE = 8, 50
 NEW_TOKENS = 24
 BUDGETS = 8  # points of the policy chart
 POLICIES = [
-    ("LRU: least recently used goes", "lru"),
-    ("FIFO: oldest goes", "fifo"),
-    ("LFU: least often used goes", "lfu"),
+    (mark("LRU: least recently used goes"), "lru"),
+    (mark("FIFO: oldest goes"), "fifo"),
+    (mark("LFU: least often used goes"), "lfu"),
 ]
 
 
@@ -60,22 +61,26 @@ class LabSettings:
 def build_policy_section(app: App) -> Section:
     """Build the part inside the tab."""
     gr.Markdown(
-        "A log of requests goes through one store. Every move of a control replays it **by name "
-        "and size** at once; *Replay with the model* serves it for real, and checks each answer "
-        "against the one without a store."
+        say(
+            "A log of requests goes through one store. Every move of a control replays it **by "
+            "name and size** at once; *Replay with the model* serves it for real, and checks each "
+            "answer against the one without a store."
+        )
     )
     with gr.Row():
         buttons = [
-            gr.Button(each.name, size="sm", scale=0, min_width=180, elem_classes="pg-example")
+            gr.Button(say(each.name), size="sm", scale=0, min_width=180, elem_classes="pg-example")
             for each in PRESETS
         ]
     settings = _build_settings()
-    start = gr.Button("Replay with the model", variant="primary", scale=0, min_width=200)
+    start = gr.Button(say("Replay with the model"), variant="primary", scale=0, min_width=200)
     verdict, lesson = build_html_view(), build_html_view()
-    tree = PlotlyView(label="The store as a tree")
-    chosen = gr.Slider(0, 30, 0, step=1, label="Outline a request in the tree", info="0: none.")
-    policies = PlotlyView(label="Policies compared")
-    with gr.Accordion("Every request", open=True):
+    tree = PlotlyView(label=say("The store as a tree"))
+    chosen = gr.Slider(
+        0, 30, 0, step=1, label=say("Outline a request in the tree"), info=say("0: none.")
+    )
+    policies = PlotlyView(label=say("Policies compared"))
+    with gr.Accordion(say("Every request"), open=True):
         table = build_html_view()
 
     live = [verdict, lesson, tree, chosen, policies, table]
@@ -93,38 +98,42 @@ def build_policy_section(app: App) -> Section:
 def _build_settings() -> list[Any]:
     """The log and the controls, in the order of ``read_settings``."""
     log = gr.Textbox(
-        PRESETS[0].log,
-        label="The log: session | picture | question",
-        info="Pictures: no picture, this run's, circle and square, four shapes, red or orange, "
-        "star, heart, number 42.",
+        say_log(PRESETS[0].log),
+        label=say("The log: session | picture | question"),
+        info=say("Pictures: {names}.", names=list_pictures()),
         lines=4,
         max_lines=8,
     )
     with gr.Row():
         block_size = gr.Slider(
-            1, 64, BLOCK_SIZE, step=1, label="Block size (tokens)", min_width=170
+            1, 64, BLOCK_SIZE, step=1, label=say("Block size (tokens)"), min_width=170
         )
         share = gr.Slider(
             0,
             100,
             BUDGET_SHARE,
             step=5,
-            label="Budget (% of what the log would fill)",
+            label=say("Budget (% of what the log would fill)"),
             min_width=170,
         )
-        policy = gr.Dropdown(POLICIES, value="lru", label="When it is full", min_width=170)
+        policy = gr.Dropdown(
+            [(say(name), value) for name, value in POLICIES],
+            value="lru",
+            label=say("When it is full"),
+            min_width=170,
+        )
     with gr.Row():
         with gr.Column(min_width=220):
             pictures = gr.Checkbox(
                 True,
-                label="Hash the pictures too",
-                info="Off: token ids only, as if a placeholder said what the picture shows.",
+                label=say("Hash the pictures too"),
+                info=say("Off: token ids only, as if a placeholder said what the picture shows."),
             )
         with gr.Column(min_width=220):
             salt = gr.Checkbox(
                 True,
-                label="Salt per session",
-                info="Off: session B hits what session A has left.",
+                label=say("Salt per session"),
+                info=say("Off: session B hits what session A has left."),
             )
     return [log, block_size, share, policy, pictures, salt]
 
@@ -135,7 +144,7 @@ def _fill_on_click(
     """A preset fills in its log with the settings under which it shows something."""
     log, _, share, _, pictures, salt = settings
     filled = button.click(
-        lambda: (preset.log, preset.share, preset.pictures, preset.salt),
+        lambda: (say_log(preset.log), preset.share, preset.pictures, preset.salt),
         None,
         [log, share, pictures, salt],
         queue=False,
@@ -157,13 +166,13 @@ def read_settings(
         InputError: a value is none that the controls offer.
     """
     if policy not in [value for _, value in POLICIES]:
-        raise InputError("When it is full: choose one of those offered.")
-    size = check_whole("The block size", block_size, low=1, high=64)
+        raise InputError(say("When it is full: choose one of those offered."))
+    size = check_whole(say("The block size"), block_size, low=1, high=64)
     rules = playground.block_hash.HashRules(
         size, with_pictures=bool(pictures), with_salt=bool(salt)
     )
     return LabSettings(
-        str(log or ""), rules, policy, check_number("The budget", share, low=0, high=100)
+        str(log or ""), rules, policy, check_number(say("The budget"), share, low=0, high=100)
     )
 
 
@@ -188,7 +197,7 @@ def rehearse_lab(run: Run, *values: Any) -> tuple[Any, ...]:
 
 def _names(run: Run, settings: LabSettings) -> tuple[LoggedRequest, ...]:
     # A log may name the run's pictures; hashing them for every other log would be a waste.
-    names_run = RUN_PICTURES in settings.log
+    names_run = RUN_PICTURES in settings.log or say(RUN_PICTURES) in settings.log
     key = prompt_fingerprint(run.prompt if names_run else replace(run.prompt, turns=()))
     return read_log_names(run, key, settings.log)
 
@@ -217,7 +226,7 @@ def outline_request(run: Run, *values: Any) -> go.Figure:
     *others, chosen = values
     settings = read_settings(*others)
     log = _names(run, settings)
-    number = check_whole("The request", chosen, low=0, high=len(log))
+    number = check_whole(say("The request"), chosen, low=0, high=len(log))
     store = _new_store(run, settings, log)
     playground.cache_log.rehearse(store, log)
     return draw_tree(run, store, log, number)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import playground
 from components.pictures import picture_html, picture_row_html
-from components.tables import Cell, format_bytes, table_html
-from components.tabs.cache.words import end_words, tolerance_words
+from components.tables import Cell, Verbatim, format_bytes, table_html
+from components.tabs.cache.scenes import say_picture
+from components.tabs.cache.words import badge_html, end_words, tolerance_words
+from playground.language import say
 from playground.records import ModelInputs
 
 if TYPE_CHECKING:
@@ -26,26 +28,35 @@ def verdict_html(log: Sequence[LoggedRequest], reused: Sequence[int], stats: Sto
     """Hit rate, tokens saved and bytes, in one sentence."""
     total = sum(request.inputs.num_tokens for request in log)
     hits = sum(count > 0 for count in reused)
-    return (
-        f'<p class="pg-fact"><strong>{hits} of {len(log)} requests hit</strong> and take over '
-        f"{sum(reused):,} of {total:,} tokens ({sum(reused) / total:.0%}). The store holds "
-        f"{format_bytes(stats.num_bytes)} of at most {format_bytes(stats.max_bytes)}: "
-        f"{stats.num_blocks:,} blocks and the features of {stats.num_pictures} pictures; "
-        f"{stats.num_evicted:,} entries were evicted.</p>"
+    words = say(
+        "<strong>{hits} of {requests} requests hit</strong> and take over {reused:,} of {total:,} "
+        "tokens ({share:.0%}). The store holds {size} of at most {budget}: {blocks:,} blocks and "
+        "the features of {pictures} pictures; {evicted:,} entries were evicted.",
+        hits=hits,
+        requests=len(log),
+        reused=sum(reused),
+        total=total,
+        share=sum(reused) / total,
+        size=format_bytes(stats.num_bytes),
+        budget=format_bytes(stats.max_bytes),
+        blocks=stats.num_blocks,
+        pictures=stats.num_pictures,
+        evicted=stats.num_evicted,
     )
+    return f'<p class="pg-fact">{words}</p>'
 
 
-def _asked(request: LoggedRequest) -> str:
-    names = ", ".join(dict.fromkeys(picture_names(request.inputs)))
+def _asked(request: LoggedRequest) -> Verbatim:
+    names = say(", ").join(dict.fromkeys(picture_names(request.inputs)))
     text = request.inputs.prompt.turns[-1].text
-    return f"▦ {names}: {text}" if names else text
+    return Verbatim(f"▦ {names}: {text}" if names else text)
 
 
 def picture_names(inputs: ModelInputs) -> list[str]:
     """The name of each picture and frame, in the order of the sequence."""
     return [
         next(
-            facts.name
+            say_picture(facts.name)
             for facts in [f for f in inputs.media if f.kind == span.kind][span.media_index :]
         )
         for span in inputs.spans
@@ -56,7 +67,7 @@ def rehearsed_table(
     run: Run, block_size: int, log: Sequence[LoggedRequest], found: Sequence[Lookup]
 ) -> str:
     """Every request by name and size: what it takes over, and why no more."""
-    rows: list[list[Cell]] = [
+    rows: list[list[Cell | Verbatim]] = [
         [
             str(number),
             request.session,
@@ -67,42 +78,61 @@ def rehearsed_table(
         ]
         for number, (request, lookup) in enumerate(zip(log, found, strict=True), 1)
     ]
-    return table_html(
-        ("Request", "Session", "Asked", "Tokens", "Reused", "Why it ends there"), rows
+    headers = (
+        say("Request"),
+        say("Session"),
+        say("Asked"),
+        say("Tokens"),
+        say("Reused"),
+        say("Why it ends there"),
     )
+    return table_html(headers, rows)
 
 
 def replay_table(run: Run, block_size: int, rows: Sequence[Replayed]) -> str:
     """Every request that was served: what it took over, how long it took, what it answered."""
-    cells: list[list[Cell]] = [
+    cells: list[list[Cell | Verbatim]] = [
         [
             str(row.number),
             row.request.session,
             _asked(row.request),
-            f"{row.lookup.reused_tokens:,} of {row.request.inputs.num_tokens:,}",
+            say(
+                "{count:,} of {total:,}",
+                count=row.lookup.reused_tokens,
+                total=row.request.inputs.num_tokens,
+            ),
             f"{row.elapsed_ms:,.1f} ms",
             f"{row.scratch_ms:,.1f} ms",
             f"{row.max_abs_diff:.2g}",
-            row.answer if row.is_right else f"✗ {row.answer} (right: {row.right_answer})",
+            Verbatim(_answer(row)),
             str(len(row.kept.evicted)),
             end_words(run.engine, row.lookup, block_size),
         ]
         for row in rows
     ]
     headers = (
-        "Request",
-        "Session",
-        "Asked",
-        "Reused",
-        "First token",
-        "without store",
+        say("Request"),
+        say("Session"),
+        say("Asked"),
+        say("Reused"),
+        say("First token"),
+        say("without store"),
         "|Δ logit|",
-        "Answer",
-        "Evicted",
-        "Why it ends there",
+        say("Answer"),
+        say("Evicted"),
+        say("Why it ends there"),
     )
-    caption = f"The log, served by the model; |Δ logit|: {tolerance_words(run.engine.dtype)}"
+    caption = say(
+        "The log, served by the model; |Δ logit|: {tolerance}",
+        tolerance=tolerance_words(run.engine.dtype),
+    )
     return table_html(headers, cells, caption, right=(3, 4, 5, 6, 8))
+
+
+def _answer(row: Replayed) -> str:
+    if row.is_right:
+        return row.answer
+    return say("✗ {answer} (right: {right})", answer=row.answer, right=row.right_answer)
 
 
 def lesson_html(engine: Engine, rows: Sequence[Replayed]) -> str:
@@ -113,12 +143,14 @@ def lesson_html(engine: Engine, rows: Sequence[Replayed]) -> str:
     if seen:
         parts.append(_leak_html(seen[0], rows))
     if not parts:
-        worst = max(row.max_abs_diff for row in rows)
-        parts.append(
-            '<p class="pg-verdict"><span class="pg-badge pg-badge-hit">All right</span><span>'
-            f"Every answer of {len(rows)} is the one without a store; the largest |Δ logit| is "
-            f"{worst:.1g} ({tolerance_words(engine.dtype)}).</span></p>"
+        words = say(
+            "Every answer of {count} is the one without a store; the largest |Δ logit| is "
+            "{worst:.1g} ({tolerance}).",
+            count=len(rows),
+            worst=max(row.max_abs_diff for row in rows),
+            tolerance=tolerance_words(engine.dtype),
         )
+        parts.append(badge_html(True, words, say("All right")))
     return "".join(parts)
 
 
@@ -126,16 +158,33 @@ def _wrong_html(engine: Engine, rows: Sequence[Replayed], wrong: Sequence[Replay
     """The first wrong answer with both pictures: the one asked about, and the one answered from."""
     row = wrong[0]
     source = _answered_from(row, rows)
-    count = f"{len(wrong)} of {len(rows)} requests went wrong without a word of warning."
-    off = f"its logits are off by {row.max_abs_diff:.2g} ({tolerance_words(engine.dtype)})."
+    values = {
+        "number": row.number,
+        "off": row.max_abs_diff,
+        "tolerance": tolerance_words(engine.dtype),
+        "wrong": len(wrong),
+        "total": len(rows),
+    }
     if source is None:
-        return _lesson("Other logits", f"Request {row.number} hit, but {off} {count}")
-    words = (
-        f"Request {row.number} hit on equal token ids. It was answered “{row.answer}” where "
-        f"“{row.right_answer}” is right; {off} {count}"
+        words = say(
+            "Request {number} hit, but its logits are off by {off:.2g} ({tolerance}). {wrong} of "
+            "{total} requests went wrong without a word of warning.",
+            **values,
+        )
+        return _lesson(say("Other logits"), words)
+    words = say(
+        "Request {number} hit on equal token ids. It was answered “{answer}” where “{right}” is "
+        "right; its logits are off by {off:.2g} ({tolerance}). {wrong} of {total} requests went "
+        "wrong without a word of warning.",
+        answer=row.answer,
+        right=row.right_answer,
+        **values,
     )
-    figures = [_picture(row, "Asked about"), _picture(source, "Answered from")]
-    return _lesson("Wrong picture", words) + picture_row_html(figures)
+    figures = [
+        _picture(row, say("Asked about: {name}", name=_first_picture(row))),
+        _picture(source, say("Answered from: {name}", name=_first_picture(source))),
+    ]
+    return _lesson(say("Wrong picture"), words) + picture_row_html(figures)
 
 
 def _answered_from(row: Replayed, rows: Sequence[Replayed]) -> Replayed | None:
@@ -152,19 +201,19 @@ def _answered_from(row: Replayed, rows: Sequence[Replayed]) -> Replayed | None:
 
 
 def _lesson(badge: str, words: str) -> str:
-    return (
-        f'<p class="pg-verdict"><span class="pg-badge pg-badge-miss">{badge}</span>'
-        f"<span>{html.escape(words)}</span></p>"
-    )
+    return badge_html(False, html.escape(words), badge)
+
+
+def _first_picture(row: Replayed) -> str:
+    return picture_names(row.request.inputs)[0]
 
 
 def _picture(row: Replayed, caption: str) -> str:
     inputs = row.request.inputs
-    name = picture_names(inputs)[0]
     return picture_html(
         playground.preprocess.unpatchify(inputs, inputs.spans[0])[0],
-        alt=f"{caption}: {name}",
-        caption=f"{caption}: {name}",
+        alt=caption,
+        caption=caption,
         shown_width=THUMBNAIL,
         max_side=2 * THUMBNAIL,
     )
@@ -188,10 +237,17 @@ def _leaked_from(row: Replayed, rows: Sequence[Replayed]) -> str:
 def _leak_html(row: Replayed, rows: Sequence[Replayed]) -> str:
     other = _leaked_from(row, rows)
     total, reused = row.request.inputs.num_tokens, row.lookup.reused_tokens
-    words = (
-        f"Request {row.number} of session {row.request.session} took over {reused:,} of "
-        f"{total:,} tokens that only session {other} had sent: {row.elapsed_ms:,.1f} ms instead "
-        f"of {row.scratch_ms:,.1f}. The answer is right, but its speed tells "
-        f"{row.request.session} that somebody has asked exactly this. A salt per session ends it."
+    words = say(
+        "Request {number} of session {session} took over {reused:,} of {total:,} tokens that only "
+        "session {other} had sent: {hit_ms:,.1f} ms instead of {miss_ms:,.1f}. The answer is "
+        "right, but its speed tells {session} that somebody has asked exactly this. A salt per "
+        "session ends it.",
+        number=row.number,
+        session=row.request.session,
+        reused=reused,
+        total=total,
+        other=other,
+        hit_ms=row.elapsed_ms,
+        miss_ms=row.scratch_ms,
     )
-    return _lesson("A stranger’s prefix", words)
+    return _lesson(say("A stranger’s prefix"), words)

@@ -16,9 +16,15 @@ from components.plotly_view import PlotlyView
 from components.prompt_reader import check_whole
 from components.snippets import write_snippet
 from components.stage_tab import App, build_code_panel
-from components.tabs.cache.scenes import NO_PICTURE, PICTURE_CHOICES, RUN_PICTURES, build_prompt
+from components.tabs.cache.scenes import (
+    NO_PICTURE,
+    RUN_PICTURES,
+    build_prompt,
+    picture_choices,
+)
 from components.tabs.cache.served import record_requests
 from components.tabs.cache.words import formula_html, request_html, requests_table, summary_html
+from playground.language import mark, say
 from playground.records import CacheReuse, Progress
 
 if TYPE_CHECKING:
@@ -42,22 +48,22 @@ class RequestExample:
 
 DESCRIBED = "Assistant: A large green star in the center.\nUser: "
 EXAMPLES = (
-    RequestExample("你好 → 你好世界。", (("你好", NO_PICTURE), ("你好世界。", NO_PICTURE))),
+    RequestExample(mark("你好 → 你好世界。"), (("你好", NO_PICTURE), ("你好世界。", NO_PICTURE))),
     RequestExample(
-        "Same image, other question",
+        mark("Same image, other question"),
         (("Describe this image.", RUN_PICTURES), ("How many shapes are there?", RUN_PICTURES)),
     ),
     RequestExample(
-        "Same question, other image",
+        mark("Same question, other image"),
         (("Describe this image.", "star"), ("Describe this image.", "heart")),
     ),
     RequestExample(
-        "A shared system prompt",
+        mark("A shared system prompt"),
         (("Who are you?", NO_PICTURE), ("What shape is it?", "heart"), ("你好", NO_PICTURE)),
         system="You are a careful assistant. You answer in one short sentence and invent nothing.",
     ),
     RequestExample(
-        "A growing conversation",
+        mark("A growing conversation"),
         (
             ("Describe this image.", "star"),
             (f"Describe this image.\n{DESCRIBED}What color is it?", "star"),
@@ -83,20 +89,22 @@ class RequestsPart:
 def build_requests_part(app: App) -> RequestsPart:
     """Build the part inside the tab."""
     gr.Markdown(
-        "The requests are served in order. Each takes over what it shares with an earlier one "
-        "**from its first token on**, and computes the rest; every answer is checked against the "
-        "one without a cache."
+        say(
+            "The requests are served in order. Each takes over what it shares with an earlier one "
+            "**from its first token on**, and computes the rest; every answer is checked against "
+            "the one without a cache."
+        )
     )
     with gr.Row():
         buttons = [
-            gr.Button(each.name, size="sm", scale=0, min_width=180, elem_classes="pg-example")
+            gr.Button(say(each.name), size="sm", scale=0, min_width=180, elem_classes="pg-example")
             for each in EXAMPLES
         ]
     rows, texts, pictures = _build_rows()
     count, block_size, repeats, system = _build_more()
-    start = gr.Button("Serve these requests", variant="primary", scale=0, min_width=200)
+    start = gr.Button(say("Serve these requests"), variant="primary", scale=0, min_width=200)
     summary, table, strips = build_html_view(), build_html_view(), build_html_view()
-    times = PlotlyView(label="Times")
+    times = PlotlyView(label=say("Times"))
     formula = build_html_view()
     code = build_code_panel()
     controls = (count, system, block_size, repeats, *texts, *pictures)
@@ -130,13 +138,13 @@ def _build_rows() -> tuple[list[gr.Row], list[gr.Textbox], list[gr.Dropdown]]:
     for number in range(MAX_ROWS):
         text, picture = _request_of(EXAMPLES[0], number)
         with gr.Row(visible=number < len(EXAMPLES[0].requests)) as row:
-            name = f"Request {number + 1}"
+            name = say("Request {number}", number=number + 1)
             texts.append(gr.Textbox(text, label=name, lines=1, max_lines=6, scale=3, min_width=240))
             pictures.append(
                 gr.Dropdown(
-                    PICTURE_CHOICES,
+                    picture_choices(),
                     value=picture,
-                    label=f"Picture of request {number + 1}",
+                    label=say("Picture of request {number}", number=number + 1),
                     scale=1,
                     min_width=190,
                 )
@@ -148,23 +156,31 @@ def _build_rows() -> tuple[list[gr.Row], list[gr.Textbox], list[gr.Dropdown]]:
 def _build_more() -> tuple[gr.Slider, gr.Dropdown, gr.Slider, gr.Textbox]:
     """What most people leave as it is: number, block size, timed runs, system prompt."""
     first = EXAMPLES[0]
-    with gr.Accordion("More: number of requests, system prompt, block size", open=False):
+    more = say("More: number of requests, system prompt, block size")
+    with gr.Accordion(more, open=False):
         with gr.Row():
-            count = gr.Slider(2, MAX_ROWS, len(first.requests), step=1, label="Requests")
+            count = gr.Slider(2, MAX_ROWS, len(first.requests), step=1, label=say("Requests"))
             block_size = gr.Dropdown(
                 BLOCK_SIZES,
                 value=1,
-                label="Block size (tokens)",
-                info="Only whole blocks are kept. 1: token by token.",
+                label=say("Block size (tokens)"),
+                info=say("Only whole blocks are kept. 1: token by token."),
             )
             repeats = gr.Slider(
-                1, MOST_REPEATS, REPEATS, step=1, label="Timed runs", info="Of each way, in turns."
+                1,
+                MOST_REPEATS,
+                REPEATS,
+                step=1,
+                label=say("Timed runs"),
+                info=say("Of each way, in turns."),
             )
         system = gr.Textbox(
             first.system,
-            label="System prompt of all requests",
-            info="Empty: this run's own. In a request, lines that begin with “Assistant:” or "
-            "“User:” are further turns.",
+            label=say("System prompt of all requests"),
+            info=say(
+                "Empty: this run's own. In a request, lines that begin with “Assistant:” or "
+                "“User:” are further turns."
+            ),
         )
     return count, block_size, repeats, system
 
@@ -197,12 +213,12 @@ def stream_requests(
     *values: Any,
 ) -> Iterator[tuple[Any, ...]]:
     """Serve the requests in order; the strips grow with each, the charts come at the end."""
-    wanted = check_whole("The number of requests", count, low=1, high=MAX_ROWS)
-    turns = check_whole("The number of timed runs", repeats, low=1, high=MOST_REPEATS)
-    size = check_whole("The block size", block_size, low=1, high=64)
+    wanted = check_whole(say("The number of requests"), count, low=1, high=MAX_ROWS)
+    turns = check_whole(say("The number of timed runs"), repeats, low=1, high=MOST_REPEATS)
+    size = check_whole(say("The block size"), block_size, low=1, high=64)
     texts, pictures = values[:wanted], values[MAX_ROWS : MAX_ROWS + wanted]
     prompts = [
-        build_prompt(run, f"Request {number}", text, picture, system)
+        build_prompt(run, say("Request {number}", number=number), text, picture, system)
         for number, (text, picture) in enumerate(zip(texts, pictures, strict=True), 1)
     ]
     engine = run.engine

@@ -9,24 +9,46 @@ import playground
 from components.examples import EXAMPLES_FOLDER
 from components.prompt_reader import SPEAKER, USER_NAMES, check_text
 from playground.errors import InputError
+from playground.language import mark, say
 from playground.records import Clip, Picture, Prompt, Turn
 
 if TYPE_CHECKING:
     from playground.pipeline import Run
 
-NO_PICTURE = "no picture"
-RUN_PICTURES = "this run's"
+NO_PICTURE = mark("no picture")
+RUN_PICTURES = mark("this run's")
 
 # Our own scenes. Star and heart have as many tokens as each other, and so have the first three.
 SCENES = {
-    "circle and square": "circle_and_square.png",
-    "four shapes": "four_shapes.png",
-    "red or orange": "red_or_orange.png",
-    "star": "first.png",
-    "heart": "second.png",
-    "number 42": "digits.png",
+    mark("circle and square"): "circle_and_square.png",
+    mark("four shapes"): "four_shapes.png",
+    mark("red or orange"): "red_or_orange.png",
+    mark("star"): "first.png",
+    mark("heart"): "second.png",
+    mark("number 42"): "digits.png",
 }
 PICTURE_CHOICES = [NO_PICTURE, RUN_PICTURES, *SCENES]
+
+
+def picture_choices() -> list[tuple[str, str]]:
+    """``PICTURE_CHOICES`` as a list offers them: what it shows, and the name."""
+    return [(say(name), name) for name in PICTURE_CHOICES]
+
+
+def list_pictures() -> str:
+    """All of them in a sentence."""
+    return say(", ").join(say(name) for name in PICTURE_CHOICES)
+
+
+def say_picture(name: str) -> str:
+    """A picture's name as the page says it; that of an upload is the visitor's own."""
+    return say(name) if name in PICTURE_CHOICES else name
+
+
+def say_log(log: str) -> str:
+    """A log of ours with its pictures as the page says them."""
+    lines = [line.split(" | ", 2) for line in log.splitlines()]
+    return "\n".join(f"{who} | {say_picture(name)} | {asked}" for who, name, asked in lines)
 
 
 @lru_cache(maxsize=16)
@@ -38,8 +60,8 @@ def read_scene(name: str) -> Picture:
     """
     if name not in SCENES:
         raise InputError(
-            f"There is no picture named {name[:40]!r}.",
-            limit=f"Choose {', '.join([NO_PICTURE, RUN_PICTURES, *SCENES])}.",
+            say("There is no picture named {name}.", name=repr(name[:40])),
+            limit=say("Choose {names}.", names=list_pictures()),
         )
     picture = playground.media.read_picture(EXAMPLES_FOLDER / SCENES[name], name=name)
     return picture
@@ -52,7 +74,7 @@ def choose_media(run: Run, choice: object) -> tuple[tuple[Picture, ...], Clip | 
         InputError: it is none that the page offers.
     """
     if not isinstance(choice, str):
-        raise InputError("A picture is chosen by its name.")
+        raise InputError(say("A picture is chosen by its name."))
     if choice == NO_PICTURE:
         return (), None
     if choice == RUN_PICTURES:
@@ -90,7 +112,7 @@ def build_prompt(run: Run, name: str, text: object, choice: object, system: obje
     typed = check_text(name, text)
     pictures, clip = choose_media(run, choice)
     if not typed.strip() and not pictures and clip is None:
-        raise InputError(f"{name} is empty.", remedy="Write a few words.")
+        raise InputError(say("{setting} is empty.", setting=name), remedy=say("Write a few words."))
     turns = [
         Turn("assistant" if role == "assistant" else "user", words)
         for role, words in split_turns(typed)
@@ -99,7 +121,7 @@ def build_prompt(run: Run, name: str, text: object, choice: object, system: obje
         turns[0] = Turn("user", turns[0].text, pictures, clip)
     return Prompt(
         tuple(turns),
-        system=check_text("The system prompt", system).strip() or run.prompt.system,
+        system=check_text(say("The system prompt"), system).strip() or run.prompt.system,
         max_pixels=run.prompt.max_pixels,
     )
 
@@ -111,16 +133,25 @@ def parse_log(text: object) -> list[tuple[str, str, str]]:
         InputError: a line has other than three parts, or the log is empty or too long.
     """
     rows = []
-    for number, line in enumerate(check_text("The log", text).splitlines(), 1):
+    spoken = {say(name): name for name in PICTURE_CHOICES}
+    for number, line in enumerate(check_text(say("The log"), text).splitlines(), 1):
         if not line.strip():
             continue
         parts = [part.strip() for part in line.split("|", 2)]
         if len(parts) != 3 or not parts[0] or not parts[2]:
             raise InputError(
-                f"Line {number} of the log is no request: {line.strip()[:60]!r}.",
-                limit="A line is: session | picture | question.",
-                remedy=f"For example: A | star | What is it? Without a picture: {NO_PICTURE}.",
+                say(
+                    "Line {number} of the log is no request: {line}.",
+                    number=number,
+                    line=repr(line.strip()[:60]),
+                ),
+                limit=say("A line is: session | picture | question."),
+                remedy=say(
+                    "For example: A | star | What is it? Without a picture: {name}.",
+                    name=say(NO_PICTURE),
+                ),
             )
-        rows.append((parts[0][:20], parts[1] or NO_PICTURE, parts[2]))
+        picture = spoken.get(parts[1], parts[1] or NO_PICTURE)
+        rows.append((parts[0][:20], picture, parts[2]))
     playground.cache_log.check_log(rows)
     return rows

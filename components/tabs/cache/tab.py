@@ -14,6 +14,7 @@ from components.tabs.cache.inside import build_inside_section
 from components.tabs.cache.policy import build_policy_section
 from components.tabs.cache.requests import build_requests_part, stream_requests
 from components.tabs.cache.served import find_served
+from playground.language import mark, say
 from playground.records import Progress
 
 if TYPE_CHECKING:
@@ -21,25 +22,27 @@ if TYPE_CHECKING:
 
 # The parts after the first one, in the order in which the tab shows them.
 PARTS = (
-    ("The cache itself", build_inside_section),
-    ("Policy lab", build_policy_section),
-    ("Conversation", build_conversation_section),
+    (mark("The cache itself"), build_inside_section),
+    (mark("Policy lab"), build_policy_section),
+    (mark("Conversation"), build_conversation_section),
 )
 
 
 def build_cache_tab(app: App) -> StageTab:
     """Build the tab inside the page's ``with gr.Tab(...)``."""
     run_button = build_stage_header(
-        "Cache reuse",
-        "A request leaves its keys and values behind. The next one takes over those of the shared "
-        "beginning and computes only the rest, with the same logits in the end.",
+        say("Cache reuse"),
+        say(
+            "A request leaves its keys and values behind. The next one takes over those of the "
+            "shared beginning and computes only the rest, with the same logits in the end."
+        ),
     )
     sections: list[Section] = []
     with gr.Tabs(overflow_behavior="wrap"):
-        with gr.Tab("Hit or miss"):
+        with gr.Tab(say("Hit or miss")):
             requests = build_requests_part(app)
         for name, build in PARTS:
-            with gr.Tab(name):
+            with gr.Tab(say(name)):
                 sections.append(build(app))
     return StageTab(
         stage="cache",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import playground
 from components.strips import sequence_strip_html, visible
 from components.tables import Cell, format_bytes, table_html
+from playground.language import mark, say
 
 if TYPE_CHECKING:
     import torch
@@ -19,21 +20,53 @@ if TYPE_CHECKING:
     from playground.prefix_lookup import Lookup
 
 # What happened to a token. The strip writes these words in its legend; cache.css marks them.
-REUSED, COMPUTED, DROPPED = "reused", "computed", "computed, not kept"
+REUSED, COMPUTED, DROPPED = "reused", "computed", mark("computed, not kept")
+
+
+def badge_html(is_hit: bool, words: str, badge: str = "") -> str:
+    """HTML behind a badge: hit or miss, or another word in their colours."""
+    kind = "hit" if is_hit else "miss"
+    badge = badge or (say("Hit") if is_hit else say("Miss"))
+    return (
+        f'<p class="pg-verdict"><span class="pg-badge pg-badge-{kind}">{badge}</span>'
+        f"<span>{words}</span></p>"
+    )
 
 
 def format_count(value: float) -> str:
     """A large number with its prefix: 245.8 million."""
-    for unit, factor in (("trillion", 1e12), ("billion", 1e9), ("million", 1e6)):
-        if value >= factor:
-            return f"{value / factor:,.1f} {unit}"
+    if value >= 1e12:
+        return say("{count:,.1f} trillion", count=value / 1e12)
+    if value >= 1e9:
+        return say("{count:,.1f} billion", count=value / 1e9)
+    if value >= 1e6:
+        return say("{count:,.1f} million", count=value / 1e6)
     return f"{value:,.0f}"
 
 
 def tolerance_words(dtype: torch.dtype) -> str:
     """How far rounding alone may move a logit: tolerance 0.0001 in float32."""
     limit = playground.cache_compare.SAME_LOGITS[dtype]
-    return f"tolerance {limit:g} in {str(dtype).removeprefix('torch.')}"
+    name = str(dtype).removeprefix("torch.")
+    return say("tolerance {limit:g} in {dtype}", limit=limit, dtype=name)
+
+
+# Why a hit ends, by the kind of its end; two more, with fields of their own, are in `end_words`.
+ENDS = {
+    "picture": mark(
+        "From token {index} on stands another picture: the token ids are the same, its hash is not."
+    ),
+    "last token": mark(
+        "All of it is in the cache; the last token is computed again, since its logits are what is "
+        "asked for."
+    ),
+    "short": mark(
+        "The request is shorter than one block of {size} tokens, and only whole blocks have a name."
+    ),
+    "tail": mark("All its whole blocks are in the cache; the last {rest} tokens fill none."),
+    "empty": mark("Nothing is stored for this session yet."),
+    "goes on": mark("What is stored ends at token {index}; this request goes on."),
+}
 
 
 def end_words(engine: Engine, lookup: Lookup, block_size: int) -> str:
@@ -42,22 +75,20 @@ def end_words(engine: Engine, lookup: Lookup, block_size: int) -> str:
     if end.kind == "tokens":
         here = _quote(engine, lookup.identity.ids[end.index])
         there = _quote(engine, end.stored_id or 0)
-        return f"Token {end.index} differs: {here} here, {there} in the cache."
-    if end.kind == "picture":
-        return (
-            f"From token {end.index} on stands another picture: the token ids are the same, "
-            "its hash is not."
+        return say(
+            "Token {index} differs: {here} here, {there} in the cache.",
+            index=end.index,
+            here=here,
+            there=there,
         )
-    block = f"block of {block_size} tokens" if block_size > 1 else "token"
-    return {
-        "last token": "All of it is in the cache; the last token is computed again, since its "
-        "logits are what is asked for.",
-        "short": f"The request is shorter than one {block}, and only whole blocks have a name.",
-        "tail": f"All its whole blocks are in the cache; the last {rest} tokens fill none.",
-        "empty": "Nothing is stored for this session yet.",
-        "goes on": f"What is stored ends at token {end.index}; this request goes on.",
-        "evicted": f"The {block} at {end.index} was stored, and had to make room since.",
-    }[end.kind]
+    if end.kind == "evicted":
+        block = say("block of {size} tokens", size=block_size) if block_size > 1 else say("token")
+        return say(
+            "The {block} at {index} was stored, and had to make room since.",
+            block=block,
+            index=end.index,
+        )
+    return say(ENDS[end.kind], index=end.index, size=block_size, rest=rest)
 
 
 def _quote(engine: Engine, token_id: int) -> str:
@@ -84,48 +115,58 @@ def inside_words(compared: Compared) -> str:
     inside = next((s for s in compared.inputs.spans if s.start < reused < s.end), None)
     if inside is None:
         return ""
-    how = "its kept features" if not compared.encoded_pictures else "the vision tower's features"
-    return (
-        f"The hit ends inside a picture: {inside.end - reused} of its {inside.end - inside.start} "
-        f"tokens are computed from {how}."
+    count, total = inside.end - reused, inside.end - inside.start
+    if compared.encoded_pictures:
+        return say(
+            "The hit ends inside a picture: {count} of its {total} tokens are computed from the "
+            "vision tower's features.",
+            count=count,
+            total=total,
+        )
+    return say(
+        "The hit ends inside a picture: {count} of its {total} tokens are computed from its kept "
+        "features.",
+        count=count,
+        total=total,
     )
 
 
 def request_html(compared: Compared, number: int, engine: Engine, block_size: int) -> str:
     """One request: hit or miss and why, its tokens, its answer."""
     total, reused = compared.inputs.num_tokens, compared.reused_tokens
-    badge = "hit" if compared.hit else "miss"
-    counts = (
-        f"{reused:,} of {total:,} tokens come from the cache, {compared.computed_tokens:,} are "
-        "computed."
-        if compared.hit
-        else f"All {total:,} tokens are computed."
-    )
+    counts = say("All {total:,} tokens are computed.", total=total)
+    if compared.hit:
+        counts = say(
+            "{reused:,} of {total:,} tokens come from the cache, {computed:,} are computed.",
+            reused=reused,
+            total=total,
+            computed=compared.computed_tokens,
+        )
     why = " ".join(
         filter(None, (end_words(engine, compared.lookup, block_size), inside_words(compared)))
     )
     labels = token_labels(total, reused, compared.kept.num_tokens)
     return (
         f'<section class="pg-request" data-request="{number}">'
-        f'<h4 class="pg-column-name">Request {number}</h4>'
-        f'<p class="pg-verdict"><span class="pg-badge pg-badge-{badge}">{badge.capitalize()}</span>'
-        f"<span><strong>{counts}</strong> {html.escape(why)}</span></p>"
+        f'<h4 class="pg-column-name">{say("Request {number}", number=number)}</h4>'
+        f"{badge_html(compared.hit, f'<strong>{counts}</strong> {html.escape(why)}')}"
         f"{sequence_strip_html(compared.inputs, labels=labels)}"
-        f'<p class="pg-answer"><span>Answer</span> {html.escape(compared.answer) or "(empty)"}</p>'
+        f'<p class="pg-answer"><span>{say("Answer")}</span> '
+        f'<span translate="no">{html.escape(compared.answer) or say("(empty)")}</span></p>'
         "</section>"
     )
 
 
 HEADERS = (
-    "Request",
-    "Tokens",
-    "Reused",
-    "Computed",
-    "First token, without",
-    "with the cache",
-    "Operations saved",
-    "Bytes reused",
-    "Largest |Δ logit|",
+    mark("Request"),
+    mark("Tokens"),
+    mark("Reused"),
+    mark("Computed"),
+    mark("First token, without"),
+    mark("with the cache"),
+    mark("Operations saved"),
+    mark("Bytes reused"),
+    mark("Largest |Δ logit|"),
 )
 
 
@@ -147,47 +188,58 @@ def requests_table(rows: Sequence[Compared]) -> str:
                 f"{row.max_abs_diff:.2g}",
             ]
         )
-    tolerance = tolerance_words(rows[0].logits.dtype)
-    caption = f"Each request, without and with the cache; |Δ logit|: {tolerance}"
-    return table_html(HEADERS, cells, caption, right=range(4, 9))
+    caption = say(
+        "Each request, without and with the cache; |Δ logit|: {tolerance}",
+        tolerance=tolerance_words(rows[0].logits.dtype),
+    )
+    return table_html([say(each) for each in HEADERS], cells, caption, right=range(4, 9))
 
 
 def formula_html(row: Compared, engine: Engine) -> str:
     """Where the saved operations and bytes come from, with this request's numbers."""
     facts, costs = engine.facts, playground.cache_costs
     miss, hit = row.miss_flops, row.hit_flops
-    per_token = facts.kv_bytes_per_token(engine.dtype)
     parts: list[list[Cell]] = [
         [name, format_count(before), format_count(after), _share(before, after)]
         for name, before, after in (
-            ("q, k, v and o projections", miss.projections, hit.projections),
-            ("attention over the keys so far", miss.attention, hit.attention),
+            (say("q, k, v and o projections"), miss.projections, hit.projections),
+            (say("attention over the keys so far"), miss.attention, hit.attention),
             ("MLP", miss.mlp, hit.mlp),
-            ("lm_head, last token", miss.lm_head, hit.lm_head),
-            ("vision tower", miss.vision, hit.vision),
-            ("all", miss.total, hit.total),
+            (say("lm_head, last token"), miss.lm_head, hit.lm_head),
+            (say("vision tower"), miss.vision, hit.vision),
+            (say("all"), miss.total, hit.total),
         )
     ]
     query, key = (
         heads * facts.head_dim for heads in (facts.num_attention_heads, facts.num_key_value_heads)
     )
-    words = (
-        f"Two operations for every weight that a token meets: {facts.num_layers} layers × "
-        f"({facts.hidden_size} × (2 × {query} + 2 × {key}) of attention + "
-        f"{costs.mlp_weights(facts):,} of the MLP), and {facts.hidden_size} × "
-        f"{facts.vocab_size:,} of lm_head once. Bytes: {row.reused_tokens:,} tokens × "
-        f"{facts.num_layers} layers × 2 × {facts.num_key_value_heads} heads × {facts.head_dim} × "
-        f"{engine.dtype.itemsize} bytes = {row.reused_tokens:,} × {per_token:,} = "
-        f"{format_bytes(row.kv_bytes)}."
+    words = say(
+        "Two operations for every weight that a token meets: {layers} layers × ({hidden} × (2 × "
+        "{query} + 2 × {key}) of attention + {mlp:,} of the MLP), and {hidden} × {vocabulary:,} of "
+        "lm_head once. Bytes: {reused:,} tokens × {layers} layers × 2 × {heads} heads × {width} × "
+        "{size} bytes = {reused:,} × {per_token:,} = {total}.",
+        layers=facts.num_layers,
+        hidden=facts.hidden_size,
+        query=query,
+        key=key,
+        mlp=costs.mlp_weights(facts),
+        vocabulary=facts.vocab_size,
+        reused=row.reused_tokens,
+        heads=facts.num_key_value_heads,
+        width=facts.head_dim,
+        size=engine.dtype.itemsize,
+        per_token=facts.kv_bytes_per_token(engine.dtype),
+        total=format_bytes(row.kv_bytes),
     )
     table = table_html(
-        ("Part", "Without the cache", "With it", "Saved"),
+        (say("Part"), say("Without the cache"), say("With it"), say("Saved")),
         parts,
-        "Operations of the last request",
+        say("Operations of the last request"),
         right=(1, 2, 3),
     )
+    summary = say("How operations and bytes are counted")
     return (
-        '<details class="pg-details"><summary>How operations and bytes are counted</summary>'
+        f'<details class="pg-details"><summary>{summary}</summary>'
         f'<p class="pg-fact">{html.escape(words)}</p>{table}</details>'
     )
 
@@ -200,29 +252,37 @@ def summary_html(rows: Sequence[Compared]) -> str:
     """What the last request was spared, in one sentence."""
     row = rows[-1]
     if not row.hit:
-        words = (
-            f"Request {len(rows)} finds nothing that it could use; all of its "
-            f"{row.inputs.num_tokens:,} tokens are computed."
+        words = say(
+            "Request {number} finds nothing that it could use; all of its {total:,} tokens are "
+            "computed.",
+            number=len(rows),
+            total=row.inputs.num_tokens,
         )
     else:
-        words = (
-            f"Request {len(rows)} takes {row.reused_tokens:,} of its {row.inputs.num_tokens:,} "
-            f"tokens from the cache: {1 - row.hit_flops.total / row.miss_flops.total:.0%} fewer "
-            f"operations, the same logits (off by at most {row.max_abs_diff:.1g}, "
-            f"{tolerance_words(row.logits.dtype)}), {_time_words(row)}"
+        words = say(
+            "Request {number} takes {reused:,} of its {total:,} tokens from the cache: "
+            "{saved:.0%} fewer operations, the same logits (off by at most {difference:.1g}, "
+            "{tolerance}), {times}",
+            number=len(rows),
+            reused=row.reused_tokens,
+            total=row.inputs.num_tokens,
+            saved=1 - row.hit_flops.total / row.miss_flops.total,
+            difference=row.max_abs_diff,
+            tolerance=tolerance_words(row.logits.dtype),
+            times=_time_words(row),
         )
-    badge = "hit" if row.hit else "miss"
-    return (
-        f'<p class="pg-verdict"><span class="pg-badge pg-badge-{badge}">{badge.capitalize()}</span>'
-        f"<span>{words}</span></p>"
-    )
+    return badge_html(row.hit, words)
 
 
 def _time_words(row: Compared) -> str:
     miss, hit = median(row.miss_ms), median(row.hit_ms)
     if miss >= 1.1 * hit:
-        return f"and {hit:,.1f} ms to the first token instead of {miss:,.1f}."
-    return (
-        f"but no less time ({hit:,.1f} and {miss:,.1f} ms): with so few tokens the fixed cost of "
-        "a forward decides."
+        return say(
+            "and {hit:,.1f} ms to the first token instead of {miss:,.1f}.", hit=hit, miss=miss
+        )
+    return say(
+        "but no less time ({hit:,.1f} and {miss:,.1f} ms): with so few tokens the fixed cost of a "
+        "forward decides.",
+        hit=hit,
+        miss=miss,
     )

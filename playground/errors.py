@@ -18,7 +18,7 @@ class PlaygroundError(Exception):
         self.what = what
         self.limit = limit
         self.remedy = remedy
-        super().__init__(" ".join(part for part in (what, limit, remedy) if part))
+        super().__init__(say(" ").join(part for part in (what, limit, remedy) if part))
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions with keyword-only arguments do not survive pickling by default,

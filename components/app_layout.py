@@ -21,6 +21,8 @@ from components.permalink_controls import Names, name_controls
 from components.permalink_page import Permalinks
 from components.pointer_view import PointerView
 from components.privacy import build_privacy_note
+from components.report_page import build_report_row, wire_report
+from components.report_results import KeepingApp
 from components.run_events import LABS, RunEvents
 from components.stage_tab import MODEL_EVENTS, MODEL_QUEUE, App, StageTab, user_messages
 from components.status_bar import loading_html
@@ -112,7 +114,7 @@ class Page:
         with gr.Row(elem_id="workbench"):
             with gr.Column(scale=1, min_width=300, elem_id="input-column"):
                 self.panel: InputPanel = build_input_panel(examples)
-            app = App(
+            app = KeepingApp(
                 host=self.host,
                 runs=self.runs,
                 run_key=self.run_key,
@@ -130,6 +132,7 @@ class Page:
                     self.tabs = [self._build_tab(label, build, app) for label, build in TABS]
                     with gr.Tab(say("Model"), id="model"):
                         self.model_tab: ModelTab = build_model_tab(app)
+                report = build_report_row()
                 self.pointer.render()
         build_privacy_note()
         self.events = self._build_events()
@@ -137,6 +140,7 @@ class Page:
             app, self.panel, self.events, name_controls(stages, names_like), link_notice
         )
         self._wire(app, examples)
+        wire_report(app, report, self.events, PAGE_CSS)
         if has_api:
             add_api(app)
 
@@ -156,11 +160,11 @@ class Page:
         )
 
     @staticmethod
-    def _build_tab(label: str, build: Callable[[App], StageTab], app: App) -> StageTab:
+    def _build_tab(label: str, build: Callable[[App], StageTab], app: KeepingApp) -> StageTab:
         with gr.Tab(say(label), id=label.split()[0]):
             tab = build(app)
             build_downloads(app, tab)
-            return tab
+            return app.keep_lab(tab) if tab.stage in LABS else tab
 
     # ----------------------------------------------------------------- wiring
 

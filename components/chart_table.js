@@ -79,26 +79,39 @@ function cellText(value) {
   if (typeof value === "number") {
     return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(5)));
   }
-  if (typeof value === "object") return Array.from(value, cellText).join(", ");
-  return plain(value);
+  return String(value);
 }
 
-/** Fill `box` with the first rows of all traces; `words` are in the reader's language. */
-export function fillTable(box, traces, layout, words) {
+/** The rows of all traces as `{columns, rows, total}`, each row a Map by column. */
+export function listRows(traces, layout, words, most = Infinity) {
   const shown = traces.filter((trace) => trace.visible !== false);
-  const columns = [];
+  const columns = new Set();
   const rows = [];
   let total = 0;
   for (const trace of shown) {
     const { count, row } = traceRows(trace);
     total += count;
-    for (let i = 0; i < count && rows.length < TABLE_ROWS; i++) {
+    for (let i = 0; i < count && rows.length < most; i++) {
       const cells = shown.length > 1 ? [[words.series, plain(trace.name)]] : [];
-      for (const [field, value] of row(i)) cells.push([heading(field, trace, layout, words), value]);
-      for (const [name] of cells) if (!columns.includes(name)) columns.push(name);
+      for (const [field, value] of row(i))
+        cells.push([heading(field, trace, layout, words), plainCell(value)]);
+      for (const [name] of cells) columns.add(name);
       rows.push(new Map(cells));
     }
   }
+  return { columns: [...columns], rows, total };
+}
+
+/** Text without tags; a number as it is. */
+function plainCell(value) {
+  if (typeof value === "string") return plain(value);
+  if (typeof value === "object" && value !== null) return Array.from(value, cellText).join(", ");
+  return value;
+}
+
+/** Fill `box` with the first rows of all traces; `words` are in the reader's language. */
+export function fillTable(box, traces, layout, words) {
+  const { columns, rows, total } = listRows(traces, layout, words, TABLE_ROWS);
   const table = document.createElement("table");
   const head = table.createTHead().insertRow();
   for (const name of columns) {

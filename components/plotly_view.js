@@ -1,42 +1,13 @@
 // The browser half of PlotlyView (plotly_view.py): draws one Plotly figure in one Gradio HTML
 // component. Loaded once as a module and shared by every chart on the page.
 
-const TEXTS = {
-  en: {
-    empty: "Run this stage to draw this chart.",
-    table: "Show as table",
-    png: "Download as PNG",
-    reset: "Reset the view",
-    failed: "This chart could not be drawn: ",
-    offline: "the chart library did not load; reload the page.",
-    more: (count) => `… and ${count.toLocaleString("en")} more rows`,
-    picture: "picture",
-    value: "value",
-    series: "series",
-  },
-  zh: {
-    empty: "运行此阶段以绘制图表。",
-    table: "以表格显示",
-    png: "下载 PNG",
-    reset: "重置视图",
-    failed: "无法绘制此图表：",
-    offline: "图表库未能加载，请刷新页面。",
-    more: (count) => `……还有 ${count.toLocaleString("zh")} 行`,
-    picture: "图片",
-    value: "值",
-    series: "系列",
-  },
-};
-// Gradio picks its own language by the same rule.
-const texts = TEXTS[navigator.language?.toLowerCase().startsWith("zh") ? "zh" : "en"];
-
 // The version is a folder of the address: what lies beside this module is renewed with it.
 const beside = (file) => new URL(file, import.meta.url).href;
-const [{ fillTable, plain }, { markChart, wishOf }] = await Promise.all(
-  ["chart_table.js", "chart_pointer.js"].map((file) => import(beside(file))),
-);
-
-const CONFIG = { displayModeBar: false, displaylogo: false, plotlyServerURL: "" };
+const FILES = ["chart_texts.js", "chart_table.js", "chart_pointer.js", "chart_look.js",
+  "chart_files.js"];
+const [{ TEXTS }, table, { markChart, wishOf }, { chartTemplate, CONFIG }, files] =
+  await Promise.all(FILES.map((file) => import(beside(file))));
+const { fillTable, listRows, plain } = table;
 
 // ---------------------------------------------------------------------------- once for the page
 
@@ -49,7 +20,7 @@ document.head.append(styles);
 let library = null;
 
 /** Load plotly.js once for the page; a failed attempt may be repeated by the next chart. */
-function loadPlotly(address) {
+function loadPlotly(address, texts) {
   library ??= new Promise((done, fail) => {
     const script = document.createElement("script");
     script.src = address;
@@ -105,62 +76,13 @@ function describePoints(event) {
   }));
 }
 
-/** Defaults for everything that a figure leaves open, in the colours of the page's mode. */
-function pageTemplate(box) {
-  const css = getComputedStyle(box);
-  const color = (name) => css.getPropertyValue(`--chart-${name}`).trim();
-  const [text, muted, grid, surface] = ["text", "muted", "grid", "surface"].map(color);
-  const clear = "rgba(0,0,0,0)";
-  const title = { font: { color: muted, size: 12 }, standoff: 8 };
-  const axis = {
-    automargin: true, color: text, gridcolor: grid, linecolor: grid, tickcolor: grid,
-    zerolinecolor: grid, zerolinewidth: 1, title, tickfont: { color: muted, size: 11 },
-  };
-  const solid = { ...axis, showbackground: false, title: { font: title.font } };
-  const colorbar = {
-    thickness: 10, outlinewidth: 0, xpad: 6, ticks: "", tickfont: axis.tickfont,
-    title: { side: "right", font: title.font },
-  };
-  const bars = { colorbar };
-  const marked = { marker: { colorbar } };
-  const tiles = { marker: { line: { color: surface, width: 1 } }, tiling: { pad: 2 } };
-  return {
-    layout: {
-      font: { color: text, family: css.fontFamily, size: 13 },
-      paper_bgcolor: clear, plot_bgcolor: clear,
-      margin: { l: 8, r: 8, t: 8, b: 8 },
-      xaxis: axis, yaxis: axis,
-      scene: {
-        xaxis: solid, yaxis: solid, zaxis: solid, bgcolor: clear,
-        // A little farther off and lower than Plotly's own, which cuts axis titles off on a phone.
-        camera: { eye: { x: 1.5, y: 1.5, z: 1.0 }, center: { x: 0, y: 0, z: -0.15 } },
-      },
-      coloraxis: bars,
-      // Above the plot, where it takes no width from a phone's 390 pixels.
-      legend: { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom",
-        font: { color: text, size: 12 } },
-      hoverlabel: { bgcolor: surface, bordercolor: grid, font: { color: text }, align: "left" },
-      hovermode: "closest",
-      uniformtext: { minsize: 10, mode: "hide" }, // a label that does not fit is left to the table
-      // A finger that draws a zoom box could never scroll past the chart.
-      dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
-      annotationdefaults: { font: { color: text } },
-      shapedefaults: { line: { color: muted } },
-    },
-    data: {
-      heatmap: [bars], contour: [bars], surface: [bars],
-      scatter: [marked], scatter3d: [marked], bar: [marked],
-      treemap: [tiles], icicle: [tiles], sunburst: [{ marker: tiles.marker }],
-    },
-  };
-}
-
 // ------------------------------------------------------------------------------------ one chart
 
 /** Bring one component to life; `element`, `props`, `trigger`, `watch` are Gradio's. */
 export function mount({ element, props, trigger, watch }, plotlyAddress) {
   const part = (name) => element.querySelector(`.chart-${name}`);
   const [box, plot, details] = [part("box"), part("plot"), part("table")];
+  const texts = TEXTS[box.dataset.language] ?? TEXTS.en;
   let figure = null; // the parsed value
   let plotly = null;
   let drawn = false;
@@ -176,7 +98,7 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
   const words = part("empty").dataset.words || texts.empty;
   part("empty").textContent = [props.label, words].filter(Boolean).join(" — ");
   details.querySelector("summary").textContent = texts.table;
-  for (const name of ["png", "reset"]) {
+  for (const name of ["png", "csv", "reset"]) {
     part(name).title = texts[name];
     part(name).setAttribute("aria-label", texts[name]);
   }
@@ -197,13 +119,13 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
   }
 
   async function render() {
-    plotly = await loadPlotly(plotlyAddress);
+    plotly = await loadPlotly(plotlyAddress, texts);
     const width = Math.floor(plot.clientWidth);
     // In a closed tab the width is zero: the resize observer comes back.
     if (!figure || width === 0 || !element.isConnected) return;
     // Plotly writes into what it is given, so each drawing gets its own copy.
     const { data, layout } = structuredClone(figure);
-    layout.template = pageTemplate(box);
+    layout.template = chartTemplate(box);
     layout.width = width;
     layout.height = height();
     layout.title = { text: "" }; // stands above as text that wraps
@@ -280,22 +202,14 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
     }
   }
 
-  function download() {
-    const [name, css] = [part("title").textContent, getComputedStyle(box)];
-    const layout = {
-      ...plot.layout,
-      // The file stands alone: it needs the title and an opaque ground.
-      title: { text: figure.layout.title?.text ?? "", x: 0.01, font: { size: 15 } },
-      margin: { ...plot.layout.margin, t: (plot.layout.margin?.t ?? 8) + 36 },
-      height: height() + 36,
-      paper_bgcolor: css.getPropertyValue("--chart-surface").trim(),
-    };
-    const filename = name.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "");
-    const options = {
-      format: "png", scale: 2, width: layout.width, height: layout.height,
-      filename: filename || "chart",
-    };
-    plotly.downloadImage({ data: plot.data, layout, config: CONFIG }, options).catch(showError);
+  function savePng() {
+    const options = { figure, name: part("title").textContent, height: height() };
+    files.savePng(plotly, plot, box, options).catch(showError);
+  }
+
+  function saveCsv() {
+    const rows = listRows(plot._fullData ?? [], figure.layout, texts);
+    files.saveCsv(rows, part("title").textContent);
   }
 
   const resizeObserver = new ResizeObserver(() => {
@@ -312,9 +226,10 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
     },
   };
   views.add(view);
-  loadPlotly(plotlyAddress).catch(() => {}); // ahead of the first figure, which reports a failure
+  loadPlotly(plotlyAddress, texts).catch(() => {}); // ahead of the first figure, which reports a failure
   resizeObserver.observe(plot);
-  part("png").addEventListener("click", download);
+  part("png").addEventListener("click", savePng);
+  part("csv").addEventListener("click", saveCsv);
   part("reset").addEventListener("click", () => {
     resets += 1;
     draw();

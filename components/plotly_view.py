@@ -4,7 +4,7 @@
 leaks a WebGL context each time; it has no click events, ignores dark mode and bundles an older
 plotly.js than the one that the installed Python package writes for. This component uses the
 package's own plotly.js and `Plotly.react`. The browser half is plotly_view.js,
-with the table twin in chart_table.js and the pointer's marks in chart_pointer.js.
+with the table twin in chart_table.js, the pointer's marks in chart_pointer.js and so on.
 
 Never put a `gr.Plot` on the same page: both use `window.Plotly`.
 """
@@ -24,17 +24,19 @@ import plotly.io
 from plotly.utils import PlotlyJSONEncoder
 
 from components.browser_module import file_address, mount_script
+from playground.language import spoken_language
 
 FOLDER = Path(__file__).resolve().parent
 MODULE_PATH = FOLDER / "plotly_view.js"
-TABLE_PATH = FOLDER / "chart_table.js"
-MARKS_PATH = FOLDER / "chart_pointer.js"
+BESIDE_PATHS = tuple(
+    FOLDER / f"chart_{name}.js" for name in ("texts", "table", "pointer", "look", "files")
+)
 STYLES_PATH = FOLDER / "plotly_view.css"
 LIBRARY_PATH = Path(plotly.__file__).resolve().parent / "package_data" / "plotly.min.js"
 
 # The browser fills the parts; nothing here depends on the value, so Gradio never redraws it.
 HTML_TEMPLATE = """
-<figure class="chart-box" data-state="empty">
+<figure class="chart-box" data-state="empty" data-language="LANGUAGE">
   <div class="chart-empty" data-words="EMPTY"></div>
   <div class="chart-error" role="alert"></div>
   <figcaption class="chart-head">
@@ -42,7 +44,9 @@ HTML_TEMPLATE = """
     <button type="button" class="chart-reset"><svg viewBox="0 0 20 20" aria-hidden="true">
       <path d="M4 10a6 6 0 1 0 2-4.5M6 2v4h4"/></svg></button>
     <button type="button" class="chart-png"><svg viewBox="0 0 20 20" aria-hidden="true">
-      <path d="M10 3v9m-4-4 4 4 4-4M3 16h14"/></svg></button>
+      <path d="M3 4h14v12H3zM3 13l4-4 4 4 2-2 4 4M13 7.5h.01"/></svg></button>
+    <button type="button" class="chart-csv"><svg viewBox="0 0 20 20" aria-hidden="true">
+      <path d="M3 4h14v12H3zM3 8h14M3 12h14M8 4v12"/></svg></button>
   </figcaption>
   <div class="chart-plot" role="img"></div>
   <details class="chart-table"><summary></summary>
@@ -53,8 +57,7 @@ HTML_TEMPLATE = """
 
 JS_ON_LOAD = mount_script(
     MODULE_PATH,
-    TABLE_PATH,
-    MARKS_PATH,
+    *BESIDE_PATHS,
     STYLES_PATH,
     arguments=(file_address(LIBRARY_PATH),),
 )
@@ -113,11 +116,14 @@ class PlotlyView(gr.HTML):
             elem_id=elem_id,
             elem_classes=["plotly-view", *classes],
             # In the template: Gradio loses other props of what it mounts late.
-            html_template=HTML_TEMPLATE.replace("EMPTY", html.escape(empty)),
+            html_template=HTML_TEMPLATE.replace("EMPTY", html.escape(empty)).replace(
+                "LANGUAGE", spoken_language()
+            ),
             js_on_load=JS_ON_LOAD,
             apply_default_css=False,
             **kwargs,
         )
+        self.empty = empty
 
     def preprocess(self, payload: str | None) -> go.Figure | None:
         """Return the figure that the page shows, for a handler that has the chart as input."""

@@ -14,13 +14,12 @@ import pytest
 from components.browser_module import FILES
 from components.chart_style import base_layout
 from components.plotly_view import (
+    BESIDE_PATHS,
     HTML_TEMPLATE,
     JS_ON_LOAD,
     LIBRARY_PATH,
-    MARKS_PATH,
     MODULE_PATH,
     STYLES_PATH,
-    TABLE_PATH,
     PlotlyView,
     encode_figure,
 )
@@ -113,7 +112,7 @@ def test_the_markup_is_no_template(sequence: str) -> None:
 
 
 def test_no_address_in_the_page_says_where_files_lie() -> None:
-    ours = {MODULE_PATH, TABLE_PATH, MARKS_PATH, STYLES_PATH, LIBRARY_PATH}
+    ours = {MODULE_PATH, *BESIDE_PATHS, STYLES_PATH, LIBRARY_PATH}
     assert ours <= set(FILES.values())
     assert not any(str(path.parent) in JS_ON_LOAD for path in ours)
 

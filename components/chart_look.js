@@ -1,0 +1,53 @@
+// The look of every chart: what its figure leaves open, in the colours of the page around it.
+
+export const CONFIG = { displayModeBar: false, displaylogo: false, plotlyServerURL: "" };
+
+/** Defaults for everything that a figure leaves open, in the colours of the page's mode. */
+export function chartTemplate(box) {
+  const css = getComputedStyle(box);
+  const color = (name) => css.getPropertyValue(`--chart-${name}`).trim();
+  const [text, muted, grid, surface] = ["text", "muted", "grid", "surface"].map(color);
+  const clear = "rgba(0,0,0,0)";
+  const title = { font: { color: muted, size: 12 }, standoff: 8 };
+  const axis = {
+    automargin: true, color: text, gridcolor: grid, linecolor: grid, tickcolor: grid,
+    zerolinecolor: grid, zerolinewidth: 1, title, tickfont: { color: muted, size: 11 },
+  };
+  const solid = { ...axis, showbackground: false, title: { font: title.font } };
+  const colorbar = {
+    thickness: 10, outlinewidth: 0, xpad: 6, ticks: "", tickfont: axis.tickfont,
+    title: { side: "right", font: title.font },
+  };
+  const bars = { colorbar };
+  const marked = { marker: { colorbar } };
+  const tiles = { marker: { line: { color: surface, width: 1 } }, tiling: { pad: 2 } };
+  return {
+    layout: {
+      font: { color: text, family: css.fontFamily, size: 13 },
+      paper_bgcolor: clear, plot_bgcolor: clear,
+      margin: { l: 8, r: 8, t: 8, b: 8 },
+      xaxis: axis, yaxis: axis,
+      scene: {
+        xaxis: solid, yaxis: solid, zaxis: solid, bgcolor: clear,
+        // A little farther off and lower than Plotly's own, which cuts axis titles off on a phone.
+        camera: { eye: { x: 1.5, y: 1.5, z: 1.0 }, center: { x: 0, y: 0, z: -0.15 } },
+      },
+      coloraxis: bars,
+      // Above the plot, where it takes no width from a phone's 390 pixels.
+      legend: { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom",
+        font: { color: text, size: 12 } },
+      hoverlabel: { bgcolor: surface, bordercolor: grid, font: { color: text }, align: "left" },
+      hovermode: "closest",
+      uniformtext: { minsize: 10, mode: "hide" }, // a label that does not fit is left to the table
+      // A finger that draws a zoom box could never scroll past the chart.
+      dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
+      annotationdefaults: { font: { color: text } },
+      shapedefaults: { line: { color: muted } },
+    },
+    data: {
+      heatmap: [bars], contour: [bars], surface: [bars],
+      scatter: [marked], scatter3d: [marked], bar: [marked],
+      treemap: [tiles], icicle: [tiles], sunburst: [{ marker: tiles.marker }],
+    },
+  };
+}

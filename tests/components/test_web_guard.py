@@ -40,6 +40,13 @@ def test_every_answer_carries_the_headers(client: TestClient) -> None:
         assert "huggingface" not in headers["content-security-policy"]
 
 
+def test_a_head_is_answered_before_the_page_is_put_together(client: TestClient) -> None:
+    answer = client.head("/")
+    assert (answer.status_code, answer.headers["content-length"]) == (200, "0")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert client.head("/gradio_api/runs").status_code == 404
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -74,6 +81,16 @@ def test_a_body_that_gradio_stumbles_over_is_explained(client: TestClient, body:
     answer = client.post("/gradio_api/call/v2/echo", json=body)
     assert answer.status_code in (400, 422)
     assert answer.json()["detail"]
+
+
+def test_whether_the_page_is_there_is_said_without_it() -> None:
+    async def write_page(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise AssertionError
+
+    answer = TestClient(WebGuard(write_page, max_file_bytes=1)).head("/")
+    assert answer.status_code == 200
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert not answer.content
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from playground.engine import Engine
 from playground.errors import InputError
+from playground.language import say
 from playground.records import ModelInputs
 from playground.shared_prefix import span_digest
 
@@ -36,7 +37,8 @@ class HashRules:
     def __post_init__(self) -> None:
         if not 1 <= self.block_size <= MAX_BLOCK_SIZE:
             raise InputError(
-                f"A block of {self.block_size} tokens.", limit=f"It takes 1 to {MAX_BLOCK_SIZE}."
+                say("A block of {count} tokens.", count=self.block_size),
+                limit=say("It takes 1 to {most}.", most=MAX_BLOCK_SIZE),
             )
 
 

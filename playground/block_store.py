@@ -18,6 +18,7 @@ from typing import Literal, get_args
 import torch
 
 from playground.errors import InputError
+from playground.language import say
 
 Policy = Literal["lru", "fifo", "lfu"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
@@ -72,9 +73,15 @@ class BlockStore:
             InputError: a negative budget, or an unknown policy.
         """
         if max_bytes < 0:
-            raise InputError(f"A budget of {max_bytes} bytes.", limit="It cannot be negative.")
+            raise InputError(
+                say("A budget of {count} bytes.", count=max_bytes),
+                limit=say("It cannot be negative."),
+            )
         if policy not in POLICIES:
-            raise InputError(f"Unknown policy {policy}.", limit=f"One of {', '.join(POLICIES)}.")
+            raise InputError(
+                say("Unknown policy {name}.", name=policy),
+                limit=say("One of {names}.", names=", ".join(POLICIES)),
+            )
         self.max_bytes = max_bytes
         self.policy = policy
         self.lock = threading.RLock()

@@ -13,6 +13,7 @@ from playground.decoder import next_token_probs
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.kv_cache import MAX_REPEATS, empty_cache
+from playground.language import say
 from playground.partial_prefill import answer_greedily, answer_text, prefill_on
 from playground.prefix_lookup import Lookup
 from playground.prefix_store import Kept, PrefixStore
@@ -91,12 +92,17 @@ def compare_requests(
     """
     if not 1 <= repeats <= MAX_REPEATS or not 1 <= len(requests) <= MAX_REQUESTS:
         raise InputError(
-            f"{len(requests)} requests, repeats is {repeats}.",
-            limit=f"1 to {MAX_REQUESTS} requests, 1 to {MAX_REPEATS} repeats.",
+            say("{count} requests, repeats is {repeats}.", count=len(requests), repeats=repeats),
+            limit=say(
+                "1 to {requests} requests, 1 to {repeats} repeats.",
+                requests=MAX_REQUESTS,
+                repeats=MAX_REPEATS,
+            ),
         )
     store = PrefixStore(engine, rules)
     for number, inputs in enumerate(requests, 1):
-        report = _report_on(f"request {number}", progress, 2 + 2 * repeats)
+        name = say("request {number}", number=number)
+        report = _report_on(name, progress, 2 + 2 * repeats)
         yield _compare(store, inputs, f"{number}", repeats, max_new_tokens, report)
 
 

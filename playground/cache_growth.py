@@ -15,6 +15,7 @@ from playground.decoder import decoder_kwargs
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.kv_cache import cache_bytes, empty_cache, fork_cache
+from playground.language import say
 from playground.records import MergedInputs, ModelInputs, Progress
 from playground.timing import time_ms
 
@@ -50,10 +51,16 @@ def channel_norms(
     """
     layers: list[Any] = cache.layers
     if not 0 <= layer < len(layers) or part not in ("keys", "values"):
-        raise InputError(f"There are no {part} of layer {layer}.", limit=f"{len(layers)} layers.")
+        raise InputError(
+            say("There are no {part} of layer {layer}.", part=say(part), layer=layer),
+            limit=say("{count} layers.", count=len(layers)),
+        )
     tensor: torch.Tensor = getattr(layers[layer], part)
     if not 0 <= head < tensor.shape[1]:
-        raise InputError(f"There is no head {head}.", limit=f"{tensor.shape[1]} key-value heads.")
+        raise InputError(
+            say("There is no head {head}.", head=head),
+            limit=say("{count} key-value heads.", count=tensor.shape[1]),
+        )
     values = tensor[0, head].float().cpu().numpy()  # (seq, head_dim)
     seq, channels = values.shape
     per_column = -(-seq * channels // max_cells)
@@ -111,11 +118,18 @@ def measure_growth(
     """
     limit = engine.facts.max_position_embeddings
     if not 1 <= repeats <= MAX_REPEATS:
-        raise InputError(f"repeats is {repeats}.", limit=f"It takes 1 to {MAX_REPEATS}.")
+        raise InputError(
+            say("repeats is {value}.", value=repeats),
+            limit=say("It takes 1 to {most}.", most=MAX_REPEATS),
+        )
     if not lengths or lengths[0] < inputs.num_tokens or lengths[-1] >= limit:
         raise InputError(
-            f"Lengths {', '.join(map(str, lengths))}.",
-            limit=f"From the prompt's {inputs.num_tokens:,} to {limit - 1:,} tokens.",
+            say("Lengths {listed}.", listed=", ".join(map(str, lengths))),
+            limit=say(
+                "From the prompt's {low:,} to {high:,} tokens.",
+                low=inputs.num_tokens,
+                high=limit - 1,
+            ),
         )
     text = _continue_text(engine, inputs, merged, lengths[-1] + 1)
     cache, done, total = empty_cache(engine), 0, len(lengths) * (2 + 2 * repeats)
@@ -127,7 +141,7 @@ def measure_growth(
         for turn in range(repeats + 1):
             for way in ("cached", "full") if turn % 2 else ("full", "cached"):
                 if progress is not None:
-                    progress(f"{length:,} tokens", done, total)
+                    progress(say("{count:,} tokens", count=length), done, total)
                 started_on = fork_cache(cache) if way == "cached" else empty_cache(engine)
                 logits[way], elapsed_ms = time_ms(
                     engine, partial(_forward, engine, short, started_on)

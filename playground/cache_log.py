@@ -14,6 +14,7 @@ from playground.decoder import next_token_probs
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.kv_cache import empty_cache
+from playground.language import say
 from playground.partial_prefill import Features, answer_greedily, answer_text, prefill_on
 from playground.prefix_lookup import Lookup
 from playground.prefix_store import Kept, PrefixStore
@@ -79,7 +80,7 @@ def replay_log(
     check_log(log)
     for number, request in enumerate(log, 1):
         if progress is not None:
-            progress("request", number - 1, len(log))
+            progress(say("request"), number - 1, len(log))
         yield _replay(store, request, number, secret, max_new_tokens)
 
 
@@ -90,7 +91,10 @@ def check_log(log: Sequence[object]) -> None:
         InputError: as said.
     """
     if not 1 <= len(log) <= MAX_LOG:
-        raise InputError(f"A log of {len(log)} requests.", limit=f"It takes 1 to {MAX_LOG}.")
+        raise InputError(
+            say("A log of {count} requests.", count=len(log)),
+            limit=say("It takes 1 to {most}.", most=MAX_LOG),
+        )
 
 
 def _replay(

@@ -17,6 +17,7 @@ from transformers import DynamicCache
 from playground.decoder import check_finite, next_token_probs
 from playground.engine import Engine
 from playground.errors import InputError
+from playground.language import say
 from playground.merge import get_positions
 from playground.preprocess import model_kwargs
 from playground.records import (
@@ -77,7 +78,8 @@ def crop_cache(cache: DynamicCache, keep: int) -> DynamicCache:
     length = cache.get_seq_length()
     if not 0 <= keep <= length:
         raise InputError(
-            f"Cannot keep {keep} tokens of the cache.", limit=f"It holds {length} tokens."
+            say("Cannot keep {count} tokens of the cache.", count=keep),
+            limit=say("It holds {count} tokens.", count=length),
         )
     fork = fork_cache(cache)
     fork.crop(keep - length)  # a negative count is the number to remove
@@ -151,13 +153,20 @@ def _check_start(inputs: ModelInputs, cache: DynamicCache, start: int) -> None:
     """Refuse a cache that does not end where the computation is to start."""
     if not 0 <= start < inputs.num_tokens:
         raise InputError(
-            f"Cannot start at token {start}.",
-            limit=f"The request has {inputs.num_tokens} tokens, and the last one is computed.",
+            say("Cannot start at token {start}.", start=start),
+            limit=say(
+                "The request has {count} tokens, and the last one is computed.",
+                count=inputs.num_tokens,
+            ),
         )
     if cache.get_seq_length() != start:
         raise InputError(
-            f"The cache holds {cache.get_seq_length()} tokens, but {start} are to be reused.",
-            remedy="Crop it first.",
+            say(
+                "The cache holds {held} tokens, but {start} are to be reused.",
+                held=cache.get_seq_length(),
+                start=start,
+            ),
+            remedy=say("Crop it first."),
         )
 
 
@@ -170,7 +179,10 @@ def rest_of(inputs: ModelInputs, start: int) -> ModelInputs:
         InputError: ``start`` is inside an image or a frame.
     """
     if any(span.start < start < span.end for span in inputs.spans):
-        raise InputError(f"Token {start} is inside an image.", remedy="Start before it or after.")
+        raise InputError(
+            say("Token {start} is inside an image.", start=start),
+            remedy=say("Start before it or after."),
+        )
     spans = tuple(span for span in inputs.spans if span.start >= start)
     pixel_values, image_grid_thw = _rest_of_media(
         inputs.pixel_values, inputs.image_grid_thw, [span for span in spans if span.kind == "image"]
@@ -239,7 +251,10 @@ def run_cache_reuse(
         ModelError: the logits hold NaN or infinity.
     """
     if not 1 <= repeats <= MAX_REPEATS:
-        raise InputError(f"repeats is {repeats}.", limit=f"It takes 1 to {MAX_REPEATS}.")
+        raise InputError(
+            say("repeats is {value}.", value=repeats),
+            limit=say("It takes 1 to {most}.", most=MAX_REPEATS),
+        )
     shared, reason = shared_prefix(first, second)
     reused = reusable_tokens(second, shared)
     cache = empty_cache(engine)

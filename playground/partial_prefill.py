@@ -12,6 +12,7 @@ from playground.block_hash import RequestIdentity
 from playground.decoder import check_finite
 from playground.engine import Engine
 from playground.errors import InputError
+from playground.language import say
 from playground.merge import get_positions
 from playground.records import ModelInputs, Progress, VisualSpan
 from playground.sampling import barred_token_ids, decode_step, end_token_ids
@@ -51,9 +52,12 @@ def prefill_on(
     """
     if not 0 <= start < inputs.num_tokens or cache.get_seq_length() != start:
         raise InputError(
-            f"Cannot go on from token {start}.",
-            limit=f"The cache holds {cache.get_seq_length()} tokens, "
-            f"the request {inputs.num_tokens}.",
+            say("Cannot go on from token {start}.", start=start),
+            limit=say(
+                "The cache holds {held} tokens, the request {count}.",
+                held=cache.get_seq_length(),
+                count=inputs.num_tokens,
+            ),
         )
     model: Any = engine.model
     language_model = model.model.language_model
@@ -155,7 +159,7 @@ def answer_greedily(
     while len(ids) < max_new_tokens:
         if ids:
             if progress is not None:
-                progress("token", len(ids), max_new_tokens)
+                progress(say("token"), len(ids), max_new_tokens)
             places = torch.full((3, 1, 1), position + len(ids) - 1)
             logits = decode_step(engine, cache, torch.tensor([ids[-1:]]), places)[0]
         allowed = logits.float().clone()

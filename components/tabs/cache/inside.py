@@ -146,7 +146,7 @@ def layers_table(run: Run) -> str:
         for each in layers
     ]
     return table_html(
-        (say("Layer"), say("Keys"), say("Values"), say("Dtype"), say("Size")),
+        (say("Layer"), say("Shape of keys"), say("Shape of values"), say("Dtype"), say("Size")),
         rows,
         say("past_key_values after the prefill: batch × key-value heads × tokens × head width"),
         right=(4,),

@@ -104,7 +104,7 @@ def build_requests_part(app: App) -> RequestsPart:
     count, block_size, repeats, system = _build_more()
     start = gr.Button(say("Serve these requests"), variant="primary", scale=0, min_width=200)
     summary, table, strips = build_html_view(), build_html_view(), build_html_view()
-    times = PlotlyView(label=say("Times"))
+    times = PlotlyView(label=say("Times of the requests"))
     formula = build_html_view()
     code = build_code_panel()
     controls = (count, system, block_size, repeats, *texts, *pictures)

@@ -24,7 +24,7 @@ from typing import Any
 import httpx
 
 from reliability.hostile_files import encode, make_image
-from reliability.page_client import PageClient, Stream
+from reliability.page_client import WAIT_S, PageClient, Stream
 from reliability.served import ENDPOINTS, Server, running_app
 
 USERS = 8  # at once: more than the queue lets in
@@ -73,7 +73,7 @@ class ApiCall:
     """One call of an endpoint, which can be cancelled or lost."""
 
     def __init__(self, server: Server, config: dict[str, Any], endpoint: str, **body: Any) -> None:
-        self.http = httpx.Client(base_url=server.address, timeout=120)
+        self.http = httpx.Client(base_url=server.address, timeout=WAIT_S)
         self.done = threading.Event()
         self._function = next(
             each["id"] for each in config["dependencies"] if each["api_name"] == endpoint
@@ -131,7 +131,7 @@ class User:
         reply = httpx.post(
             f"{self.server.address}/gradio_api/upload",
             files={"files": ("picture.png", content)},
-            timeout=120,
+            timeout=WAIT_S,
         )
         return {"path": reply.json()[0], "meta": {"_type": "gradio.FileData"}}
 
@@ -160,7 +160,7 @@ class User:
             if not under_way.done.wait(delay):
                 when = stop() if fate == "stop" else vanish()
                 ended = Ended(route, fate, under_way.event_id, when)
-        if fate != "vanish" and not under_way.done.wait(120):
+        if fate != "vanish" and not under_way.done.wait(WAIT_S):
             self.tally.problems.append(f"{route} has not ended")
         self.tally.note(route, fate if ended or fate == "finish" else "finish", ended)
 
@@ -185,7 +185,7 @@ class User:
         """Past the queue, which must not be possible."""
         body = {"data": [None, "Hello", "", None, 0, 10][:4]}
         reply = httpx.post(
-            f"{self.server.address}/gradio_api/run/{endpoint}", json=body, timeout=120
+            f"{self.server.address}/gradio_api/run/{endpoint}", json=body, timeout=WAIT_S
         )
         if reply.status_code != 404:
             self.tally.problems.append(f"direct call of {endpoint}: {reply.status_code}")

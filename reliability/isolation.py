@@ -21,6 +21,7 @@ import numpy as np
 
 from reliability.hostile_files import encode, make_image
 from reliability.served import Answer, Caller, Server, running_app
+from reliability.strangers import unreachable
 
 MOST_USERS = 8
 TOLERANCE = 1e-5  # of probabilities and norms; ids and texts must be equal
@@ -114,6 +115,7 @@ def main() -> int:
     count = parser.parse_args().interleavings
     with running_app("--queue-size", "100") as server:
         problems = check(server, count)
+        problems += unreachable(server)
     print("\n".join(problems[:20]))
     print(f"{count} interleavings of 2 to {MOST_USERS} users: {len(problems)} problems")
     return bool(problems)

@@ -15,7 +15,7 @@ import httpx
 
 from reliability.served import Server
 
-WAIT_S = 120.0
+WAIT_S = 300.0  # a busy machine is slow
 
 
 @dataclass
@@ -117,9 +117,16 @@ class PageClient:
 
     def set_text(self, text: str) -> None:
         """Write the question."""
+        self._set("input-text", text)
+
+    def set_images(self, images: list[dict[str, Any]]) -> None:
+        """Put uploaded pictures into the gallery."""
+        self._set("input-images", images)
+
+    def _set(self, elem_id: str, value: Any) -> None:
         for component in self.config["components"]:
-            if component["props"].get("elem_id") == "input-text":
-                self.values[component["id"]] = text
+            if component["props"].get("elem_id") == elem_id:
+                self.values[component["id"]] = value
 
     # --------------------------------------------------------------------------- events
 

@@ -173,7 +173,7 @@ class Caller:
     session: str = field(default_factory=lambda: secrets.token_hex(5))
 
     def __post_init__(self) -> None:
-        self.http = httpx.Client(base_url=self.server.address, timeout=120)
+        self.http = httpx.Client(base_url=self.server.address, timeout=300)
 
     def upload(self, name: str, content: bytes) -> dict[str, Any] | Answer:
         """A file's data for ``call``, or the refusal."""

@@ -30,7 +30,8 @@ KEEP_S = 60
 SAMPLE_S = 10.0
 GROWTH_BYTES = 100 << 20  # of memory, from the middle to the end
 VISIT_TABS = ("1 Preprocess", "2 Vision tower", "3 Merge", "4 Decoder", "5 Sampling", "6 Cache")
-TIMEOUT_MS = 120_000
+TIMEOUT_MS = 300_000
+WINDOW = {"width": 1100, "height": 900}
 BROWSER_ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -98,9 +99,8 @@ def open_browser() -> Iterator[Any]:
         browser.close()
 
 
-def open_page(browser: Any, server: Server) -> Any:
-    """A page in a context of its own, once the first example is drawn."""
-    context = browser.new_context(viewport={"width": 1100, "height": 900}, locale="en-US")
+def open_page(context: Any, server: Server) -> Any:
+    """A page of this browser context, once the first example is drawn."""
     context.set_default_timeout(TIMEOUT_MS)
     page = context.new_page()
     page.add_init_script(COUNT_CONTEXTS)
@@ -142,13 +142,15 @@ def visit(server: Server, log: Log, is_over: Callable[[], bool], seed: int) -> N
     """Visitors in a browser, one after another, beside one who stays all the time."""
     rng = random.Random(seed)
     with open_browser() as browser:
-        resident = open_page(browser, server)
+        resident = open_page(browser.new_context(viewport=WINDOW, locale="en-US"), server)
         while not is_over():
             try:
                 log.contexts.append(tour(resident))
-                guest = open_page(browser, server)
-                look_around(guest, rng, rounds=5)
-                guest.context.close()
+                guest = browser.new_context(viewport=WINDOW, locale="en-US")
+                try:
+                    look_around(open_page(guest, server), rng, rounds=5)
+                finally:
+                    guest.close()
                 log.visits += 1
             except Exception as error:
                 log.problems.append(f"visit: {type(error).__name__}: {str(error)[:200]}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,6 +38,7 @@ from playground.pointer import Place
 from playground.records import Progress
 
 Values = dict[Any, Any]
+UPDATE_S = 0.5  # between two updates while a link is opened
 
 # The selected tabs are known to the browser alone. Arguments: the event's inputs, then its outputs.
 READ_TABS = """(...values) => {
@@ -136,7 +138,7 @@ class Permalinks:
     ) -> Iterator[Values]:
         session = request.session_hash or ""
         with user_messages(), self.app.jobs.running(session, bar) as progress:
-            yield from self.open(asked or "{}", self.app.parts.view(session), progress)
+            yield from joined(self.open(asked or "{}", self.app.parts.view(session), progress))
 
     # -------------------------------------------------------------------------------- making
 
@@ -282,6 +284,27 @@ class Permalinks:
         """What the model's tab shows, which no run draws."""
         tab = self.events.model_tab
         return dict(zip(tab.outputs, tab.draw(self.app.host.engine), strict=True))
+
+
+def joined(updates: Iterator[Values]) -> Iterator[Values]:
+    """Fewer updates with the same content: Gradio goes through all of a page's outputs at each."""
+    waiting: Values = {}
+    sent = 0.0
+    try:
+        for update in updates:
+            if waiting.keys() & update.keys():
+                yield waiting
+                waiting = {}
+            waiting.update(update)
+            if time.monotonic() - sent > UPDATE_S:
+                yield waiting
+                waiting, sent = {}, time.monotonic()
+    except Exception:
+        if waiting:  # what was restored stays, also where the run is refused
+            yield waiting
+        raise
+    if waiting:
+        yield waiting
 
 
 def _link_place(run: Run | None, place: Place | None) -> tuple[int, ...]:

@@ -114,8 +114,10 @@ def test_the_pointer_and_a_part_of_a_tab_come_back(address: str, page: PageFacto
     words = mine.locator(".pg-pointer-words")
     expect(words).to_contain_text("patch at row")
     said = words.inner_text()
-    mine.wait_for_timeout(500)  # the click has to reach the server
     link = copy_link(mine)
+    while "&at=" not in link:  # the click has to reach the server
+        mine.wait_for_timeout(200)
+        link = copy_link(mine)
 
     theirs, log = open_link(page, link, width=1280)
     expect(theirs.locator(".pg-pointer-words")).to_have_text(said)

@@ -18,6 +18,7 @@ from components.engine_host import EngineHost
 from components.examples import load_examples
 from components.kept_files import KeptFiles
 from components.open_parts import View
+from components.permalink_page import joined
 from components.permalink_prompt import PROMPT_NAMES
 from components.site import Site, build_site
 from components.tabs.sampling.lab import Lab, LabStore
@@ -356,6 +357,24 @@ def test_a_link_of_one_language_opens_in_the_other(site: Site, labs: list[Lab]) 
     theirs.open(mine.copy("sampling"))
     assert token_ids(labs[-1]) == token_ids(labs[-2])
     assert theirs.values["sampling.column-a.seed"] == 5
+
+
+def test_updates_are_joined_and_none_is_lost() -> None:
+    updates = [{"a": 1}, {"b": 2}, {"a": 3}, {"c": 4}]
+    sent = list(joined(iter(updates)))
+    assert len(sent) < len(updates)
+    assert [each["a"] for each in sent if "a" in each] == [1, 3]
+    assert {key for each in sent for key in each} == {"a", "b", "c"}
+    assert all(sent)
+
+    def broken() -> Iterator[dict[str, int]]:
+        yield from updates[:2]
+        raise InputError("refused")
+
+    refused = joined(broken())
+    assert [next(refused), next(refused)] == [{"a": 1}, {"b": 2}]
+    with pytest.raises(InputError, match="refused"):
+        next(refused)
 
 
 HOSTILE = {

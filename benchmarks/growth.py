@@ -43,10 +43,8 @@ class Growth:
 
 def text_of(engine: Engine, num_tokens: int) -> ModelInputs:
     """A prompt of text alone with about so many tokens."""
-    per_word = 1
-    text = (WORDS * (num_tokens // 7 + 1)).split()
-    found = start_run(engine, side=0, text=" ".join(text[: num_tokens * per_word])).inputs
-    return found
+    words = (WORDS * (num_tokens // len(WORDS.split()) + 1)).split()[:num_tokens]
+    return start_run(engine, side=0, text=" ".join(words)).inputs
 
 
 def measure_sizes(

@@ -29,7 +29,7 @@ from playground.records import MergedInputs
 from playground.sampling_paths import decode_states, last_logits
 from playground.vision import run_vision
 
-GEMM_ROWS, GEMM_SIDE = 1024, 4096
+GEMM_SIDE = 2048
 READ_BYTES = 1 << 30
 
 
@@ -66,12 +66,12 @@ def next_position(merged: MergedInputs) -> int:
     return int(merged.position_ids.max()) + 1
 
 
-def gemm(engine: Engine) -> tuple[Callable[[], object], float]:
-    """A matrix product as large as the model's own, and its operations."""
-    left = torch.randn(GEMM_ROWS, GEMM_SIDE, dtype=engine.dtype, device=engine.device)
-    right = torch.randn(GEMM_SIDE, GEMM_SIDE, dtype=engine.dtype, device=engine.device)
-    out = torch.empty(GEMM_ROWS, GEMM_SIDE, dtype=engine.dtype, device=engine.device)
-    return lambda: torch.mm(left, right, out=out), 2.0 * GEMM_ROWS * GEMM_SIDE * GEMM_SIDE
+def gemm(engine: Engine, side: int) -> tuple[Callable[[], object], float]:
+    """A square matrix product as large as the model's own, and its operations."""
+    left, right, out = (
+        torch.randn(side, side, dtype=engine.dtype, device=engine.device) for _ in range(3)
+    )
+    return lambda: torch.mm(left, right, out=out), 2.0 * side**3
 
 
 def read(engine: Engine, num_bytes: int = READ_BYTES) -> Callable[[], object]:
@@ -114,12 +114,13 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=16, help="decoded in a turn")
     parser.add_argument("--side", type=int, default=448, help="of the picture, pixels")
     parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--gemm", type=int, default=GEMM_SIDE, help="side of the matrices")
     parser.add_argument("--read-mb", type=int, default=READ_BYTES >> 20)
     options = parser.parse_args()
     engine = load_shape(options.shape, device=options.device, dtype=options.dtype)
     run = start_run(engine, side=options.side, stage="decoder")
     prefill, decode = prefill_of(run), decode_of(run, options.tokens)
-    product, product_flops = gemm(engine)
+    product, product_flops = gemm(engine, options.gemm)
     num_read = options.read_mb << 20
     timings = measure(
         {"gemm": product, "prefill": prefill, "read": read(engine, num_read), "decode": decode},

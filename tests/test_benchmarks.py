@@ -1,12 +1,20 @@
 """The measuring itself: figures of a benchmark are only as good as this."""
 
+import importlib
+import math
 import time
+from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import torch
 
+from benchmarks import growth, page, speedups, startup
 from benchmarks.models import load_shape
 from benchmarks.pairs import Timing, measure, peak_memory, ratio, table
+from benchmarks.scenes import start_run
+from playground.engine import Engine
+from playground.patch_projection import PatchProjection
 from playground.pipeline import Run
 from playground.records import Prompt, Turn
 
@@ -49,3 +57,79 @@ def test_the_mid_size_model_runs() -> None:
     assert (engine.facts.num_layers, engine.facts.hidden_size) == (8, 512)
     run = Run(engine, Prompt((Turn("user", "Hello"),)))
     assert run.parity.max_abs_diff == 0.0
+
+
+# --------------------------------------------------------- every script once, as small as it goes
+
+SMALL = ["--shape", "shipped", "--pairs", "1"]
+SCRIPTS = {
+    "after_run": ([*SMALL, "--side", "64"], "| another question on the picture |"),
+    "captures": ([*SMALL, "--side", "64"], "| ours |"),
+    "decode_loop": ([*SMALL, "--tokens", "2"], "the same ones"),
+    "generate_gpu": ([*SMALL, "--tokens", "2", "--side", "64", "--eager"], "| eager |"),
+    "growth": ([*SMALL, "--short"], "| 512 |"),
+    "lens": ([*SMALL, "--side", "64", "--positions", "2"], "| lens, last position |"),
+    "roofline": (
+        [*SMALL, "--side", "64", "--tokens", "1", "--read-mb", "1", "--gemm", "64"],
+        "| one token |",
+    ),
+    "speedups": ([*SMALL, "--side", "64"], "| patch embedding |"),
+    "views": ([*SMALL, "--side", "64"], "| attention of a vision block |"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(SCRIPTS))
+def test_a_script_measures(
+    name: str,
+    shipped_engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    script = importlib.import_module(f"benchmarks.{name}")
+    monkeypatch.setattr(script, "load_shape", lambda *_, **__: shipped_engine)
+    if name == "growth":
+        monkeypatch.setattr(script, "TOKENS", (20, 60))
+        monkeypatch.setattr(script, "SIDES", (64, 512))
+    arguments, expected = SCRIPTS[name]
+    monkeypatch.setattr("sys.argv", [name, *arguments])
+    script.main()
+    assert expected in capsys.readouterr().out
+
+
+def test_growth_is_drawn(tmp_path: Path) -> None:
+    curve = growth.Growth("tokens", "tokens", ((10, 0.1, 0.1), (100, 1.0, 0.9)), ())
+    growth.draw_svg([curve], tmp_path / "growth.svg")
+    drawing = ElementTree.parse(tmp_path / "growth.svg").getroot()
+    assert len(drawing.findall("{*}circle")) == 2
+    # Ten times as large: ours takes ten times as long, the model nine times.
+    assert growth.steepest(curve) == pytest.approx(1 - math.log10(9))
+
+
+def test_a_start_is_timed_in_turns_after_one_untimed_turn() -> None:
+    order: list[str] = []
+
+    def take(name: str, seconds: float) -> float:
+        order.append(name)
+        return seconds
+
+    sides = {"page": lambda: take("page", 1.0), "imports": lambda: take("imports", 4.0)}
+    times = startup.time_in_turns(sides, 2)
+    assert len(order) == 6
+    assert ratio(times["page"], times["imports"]).middle == 0.25
+
+
+def test_the_earlier_ways_give_the_same(shipped_engine: Engine) -> None:
+    """What a speed-up is compared with must do the same work."""
+    run = start_run(shipped_engine, side=64, stage="decoder")
+    embedding = speedups.embed(shipped_engine, run)
+    before = speedups.with_convolution(shipped_engine, embedding)()
+    torch.testing.assert_close(before, embedding(), rtol=1e-4, atol=1e-5)
+    projection = shipped_engine.model.model.visual.patch_embed.proj
+    assert type(projection) is PatchProjection  # put back
+
+
+def test_what_the_page_did_is_summed_up() -> None:
+    seen = page.Watched([1.0, 3.0, 2.0], [10.0, 30.0, 20.0], [90.0, 250.0])
+    name, count, middle, _, received, tasks = seen.row("Run")
+    assert (name, count, middle, received) == ("Run", 3, "2.00 s", "20 kB")
+    assert tasks == "1 (longest 250 ms)"

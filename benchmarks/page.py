@@ -1,0 +1,193 @@
+"""The page in headless Chromium on the shipped checkpoint: first paint, run, slider, tab.
+
+    python -m benchmarks.page [--runs 10]
+
+Times end with the last change that the page made to itself, so that everything is drawn. The time
+of the model is that of the same four stages in this process, taken in turn with the page's runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from statistics import median, quantiles
+from typing import Any
+
+from playwright.sync_api import CDPSession, Page, sync_playwright
+
+from benchmarks.models import load_shape
+from benchmarks.pairs import machine_facts, table
+from components.examples import load_examples
+from components.prompt_reader import read_prompt
+from playground.engine import Engine
+from playground.pipeline import Run
+from scripts.screenshots import CHROMIUM_FLAGS, running_app
+
+TIMEOUT_MS = 240_000
+QUIET_MS = 700  # without a change for so long: drawn
+TABS = ("1 Preprocess", "2 Vision tower", "3 Merge", "4 Decoder", "6 Cache reuse")
+QUESTIONS = ("How many shapes are there?", "What color is the circle?", "Where is the square?")
+# Watches for changes and long tasks; the run's clock in the status bar counts as neither.
+WATCH = """
+window.bench = { last: performance.now(), tasks: [] };
+new MutationObserver(() => (window.bench.last = performance.now()))
+  .observe(document, { childList: true, subtree: true, attributes: true, characterData: true });
+new PerformanceObserver((list) => list.getEntries().forEach(
+  (entry) => window.bench.tasks.push([entry.startTime, entry.duration])))
+  .observe({ type: "longtask", buffered: true });
+"""
+
+
+@dataclass
+class Watched:
+    """One thing that a reader does, several times."""
+
+    seconds: list[float] = field(default_factory=list)
+    kilobytes: list[float] = field(default_factory=list)
+    long_tasks: list[float] = field(default_factory=list)  # milliseconds
+
+    def row(self, name: str) -> tuple[object, ...]:
+        """Of the report's table."""
+        last = quantiles(self.seconds, n=20)[-1] if len(self.seconds) > 1 else self.seconds[0]
+        over = [task for task in self.long_tasks if task > 200]
+        return (
+            name,
+            len(self.seconds),
+            f"{median(self.seconds):.2f} s",
+            f"{last:.2f} s",
+            f"{median(self.kilobytes):,.0f} kB",
+            f"{len(over)}" + (f" (longest {max(over):,.0f} ms)" if over else ""),
+        )
+
+
+class Watcher:
+    """Does something on a page and waits until the page has come to rest."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self._bytes = 0.0
+        session: CDPSession = page.context.new_cdp_session(page)
+        session.send("Network.enable")
+        session.on("Network.dataReceived", self._count)
+        self.done: dict[str, Watched] = {}
+
+    def _count(self, event: dict[str, Any]) -> None:
+        self._bytes += event.get("dataLength", 0)
+
+    def do(self, name: str, act: Callable[[], object], then: Callable[[], object]) -> float:
+        """Act, wait for ``then``, wait for rest; returns the seconds up to the last change."""
+        page, before = self.page, self._bytes
+        page.evaluate("window.bench.tasks = []")
+        start = float(page.evaluate("performance.now()"))
+        act()
+        then()
+        self.rest()
+        last = float(page.evaluate("window.bench.last"))
+        seen = self.done.setdefault(name, Watched())
+        seen.seconds.append(max(0.0, last - start) / 1000)
+        seen.kilobytes.append((self._bytes - before) / 1000)
+        seen.long_tasks += [task[1] for task in page.evaluate("window.bench.tasks")]
+        return seen.seconds[-1]
+
+    def rest(self) -> None:
+        """Wait until nothing has changed for a while."""
+        self.page.wait_for_function(
+            f"performance.now() - window.bench.last > {QUIET_MS}", polling=50, timeout=TIMEOUT_MS
+        )
+
+
+def chromium() -> str | None:
+    """The system's browser."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+
+
+def time_model(engine: Engine, question: str) -> float:
+    """Seconds of the four stages and the parity check, as the page's run computes them."""
+    first = load_examples()[0]
+    prompt = read_prompt(
+        engine,
+        images=first.images,
+        video=None,
+        text=question,
+        system=first.system,
+        max_pixels=None,
+        earlier=first.earlier,
+    )
+    start = time.perf_counter()
+    run = Run(engine, prompt)
+    run.ensure("decoder")
+    _ = run.parity
+    return time.perf_counter() - start
+
+
+def ask(watcher: Watcher, question: str, name: str) -> float:
+    """Type a question and run; returns the seconds until all charts in sight are drawn."""
+    page = watcher.page
+    page.locator("#input-text textarea").fill(question)
+    watcher.rest()
+    chip = page.locator("[data-chip='last run']")
+    before = (chip.get_attribute("title") or "") if chip.count() else ""
+    after = page.locator(f"[data-chip='last run']:not([title='{before}'])")
+    return watcher.do(name, page.locator("#run").click, lambda: after.wait_for(timeout=TIMEOUT_MS))
+
+
+def use_page(page: Page, engine: Engine, runs: int) -> tuple[Watcher, list[float]]:
+    """Tabs, a slider, runs; returns what was seen and the runs' multiples of the model's time."""
+    watcher = Watcher(page)
+    watcher.rest()
+    for name in ("a tab for the first time", "a tab again"):
+        for tab in TABS:
+            button = page.get_by_role("tab", name=tab)
+            watcher.do(name, button.click, lambda: None)
+    page.get_by_role("tab", name="2 Vision tower").click()
+    watcher.rest()
+    slider = page.locator("input[type=range]:visible").first
+    for turn in range(runs):
+        key = "ArrowLeft" if turn % 2 == 0 else "ArrowRight"
+        watcher.do("slider to picture", lambda key=key: slider.press(key), lambda: None)  # type: ignore[misc]
+    multiples = []
+    time_model(engine, QUESTIONS[0])
+    for turn in range(runs + 1):
+        question = f"{QUESTIONS[turn % len(QUESTIONS)]} {turn}"
+        model_s = time_model(engine, question)
+        took = ask(watcher, question, "Run to all charts" if turn else "the first run")
+        if turn:
+            multiples.append(took / model_s)
+    return watcher, multiples
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=10)
+    options = parser.parse_args()
+    engine = load_shape("shipped", device="cpu")
+    started = time.perf_counter()
+    with running_app([]) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=[*CHROMIUM_FLAGS])
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(TIMEOUT_MS)
+        page.add_init_script(WATCH)
+        page.goto(address, wait_until="commit")
+        page.wait_for_selector("gradio-app h1, h1", timeout=TIMEOUT_MS)
+        heading_s = time.perf_counter() - started
+        page.wait_for_selector("#parity-badge", timeout=TIMEOUT_MS)
+        drawn_s = time.perf_counter() - started
+        watcher, multiples = use_page(page, engine, options.runs)
+        browser.close()
+    print(f"{machine_facts()}; Chromium without a GPU, 1280 by 900\n")
+    print(f"Server's start to the first heading: {heading_s:.1f} s; to the first example drawn: ")
+    print(f"{drawn_s:.1f} s\n")
+    header = ("", "times", "p50", "p95", "received", "tasks over 200 ms")
+    print(table(header, [seen.row(name) for name, seen in watcher.done.items()]))
+    last = quantiles(multiples, n=20)[-1] if len(multiples) > 1 else multiples[0]
+    print(f"\nA run to all charts: {median(multiples):.1f} times the model's time (p95 {last:.1f})")
+
+
+if __name__ == "__main__":
+    main()

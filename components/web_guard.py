@@ -11,7 +11,7 @@ import re
 from collections.abc import MutableMapping
 from typing import Any
 
-from starlette.responses import JSONResponse, Response, PlainTextResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.faults import fault_words, is_disk_full, is_out_of_memory
@@ -71,14 +71,9 @@ class WebGuard:
         if CLOSED_ROUTES.search(scope["path"]):
             await _refuse(404, "This address is closed.", scope, receive, send)
             return
-        if scope["method"] == "HEAD":
+        if scope["method"] == "HEAD" and scope["path"] == "/":
             # Gradio asks itself for its page at start-up and waits 3 s for an answer, which a busy
             # machine does not have ready by then: putting the page together is most of the work.
-            await PlainTextResponse("")(scope, receive, send)
-            return
-        if scope["method"] == "HEAD" and scope["path"] == "/":
-            # Whether the page is there, as Gradio asks when it starts, with three seconds to
-            # answer. To write out the page for that takes longer on a busy machine.
             await Response(media_type="text/html")(scope, receive, send)
             return
         await self._limited(scope, receive, send)

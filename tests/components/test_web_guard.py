@@ -83,16 +83,6 @@ def test_a_body_that_gradio_stumbles_over_is_explained(client: TestClient, body:
     assert answer.json()["detail"]
 
 
-def test_whether_the_page_is_there_is_said_without_it() -> None:
-    async def write_page(_scope: Scope, _receive: Receive, _send: Send) -> None:
-        raise AssertionError
-
-    answer = TestClient(WebGuard(write_page, max_file_bytes=1)).head("/")
-    assert answer.status_code == 200
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    assert not answer.content
-
-
 @pytest.mark.parametrize(
     ("error", "code", "words"),
     [

@@ -19,6 +19,7 @@ from playwright.sync_api import Locator, Page
 from components.chart_style import ROLE_COLORS, SEQUENTIAL, base_layout, escape_label
 from components.plotly_view import PlotlyView
 from components.server import app_options
+from playground.language import speaking
 from tests.browser.conftest import TIMEOUT_MS, AppServer, PageFactory
 
 pytestmark = pytest.mark.browser
@@ -484,8 +485,10 @@ def test_names_for_screen_readers_and_the_empty_state(shared: Page) -> None:
     assert not shared.locator("#empty summary").is_visible()
 
 
-def test_a_chinese_reader_gets_chinese(page: PageFactory, flat_url: str) -> None:
-    tab, _ = page(flat_url, locale="zh-CN")
+def test_a_chinese_page_has_chinese_charts(page: PageFactory, app_server: AppServer) -> None:
+    with speaking("zh"):
+        url = app_server(build_demo)
+    tab, _ = page(url)
     plot_of(tab, "bars")
     assert tab.locator("#bars summary").inner_text() == "以表格显示"
 

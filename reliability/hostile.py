@@ -8,13 +8,16 @@ Short: every fifth of them.
 from __future__ import annotations
 
 import argparse
+import base64
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from components.web_guard import MAX_JSON_BYTES
 from reliability.hostile_files import encode, make_image, picture_files
+from reliability.hostile_videos import all_videos
 from reliability.served import Answer, Caller, Server, running_app
 
 REFUSAL_S = 2.0  # how soon a refusal must come
@@ -100,6 +103,8 @@ class Outcome:
 def hostile_cases() -> Iterator[Case]:
     """All of them."""
     yield from _picture_cases()
+    yield from _inline_cases()
+    yield from (Case(name, send, accepted) for name, accepted, send in all_videos())
     yield from _text_cases()
     yield from _number_cases()
     yield from _body_cases()
@@ -115,6 +120,31 @@ def _picture_cases() -> Iterator[Case]:
             return caller.call("preprocess", image=uploaded, text="What is this?")
 
         yield Case(f"picture: {file.name}", send, file.accepted)
+
+
+def _inline_cases() -> Iterator[Case]:
+    """Pictures inside the request itself, in base64."""
+
+    def case(name: str, text: str, accepted: bool | None) -> Case:
+        def send(caller: Caller) -> Answer:
+            return caller.call("preprocess", image=text, text="What is this?")
+
+        return Case(f"inline: {name}", send, accepted)
+
+    for file in list(picture_files())[::3]:
+        content = base64.b64encode(file.content).decode()
+        accepted = file.accepted if len(content) < MAX_JSON_BYTES else False
+        yield case(file.name, f"data:image/png;base64,{content}", accepted)
+    whole = base64.b64encode(encode(make_image(), "PNG")).decode()
+    yield case("no kind", f"data:;base64,{whole}", True)
+    yield case("another kind", f"data:text/html;base64,{whole}", None)
+    yield case("no base64", f"data:image/png,{whole}", False)
+    yield case("cut base64", f"data:image/png;base64,{whole[:-3]}", False)
+    yield case("line breaks", f"data:image/png;base64,{whole[:20]}\n{whole[20:]}", False)
+    yield case("other letters", "data:image/png;base64,红红红红", False)
+    yield case("nothing", "data:image/png;base64,", False)
+    yield case("twice", f"data:image/png;base64,data:image/png;base64,{whole}", False)
+    yield case("5 MB", "data:image/png;base64," + "A" * 5_000_000, False)
 
 
 def _text_cases() -> Iterator[Case]:

@@ -123,6 +123,12 @@ class PageClient:
         """Put uploaded pictures into the gallery."""
         self._set("input-images", images)
 
+    def set_video(self, video: dict[str, Any] | None) -> None:
+        """Put an uploaded video into its place."""
+        for component in self.config["components"]:
+            if component["type"] == "video":
+                self.values[component["id"]] = video
+
     def _set(self, elem_id: str, value: Any) -> None:
         for component in self.config["components"]:
             if component["props"].get("elem_id") == elem_id:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import numpy as np
 
 from reliability.fuzz import fuzz, mutate
@@ -9,6 +10,7 @@ from reliability.hostile import Outcome, hostile_cases, run_cases
 from reliability.isolation import check, differences
 from reliability.load import press
 from reliability.served import Answer, Caller, Server
+from reliability.strangers import leave_belongings, try_everything
 from tests.reliability.conftest import QUEUE_SIZE
 
 
@@ -28,6 +30,15 @@ def test_random_bodies_and_pictures_do_no_harm(server: Server) -> None:
 
 def test_users_side_by_side_get_what_each_gets_alone(server: Server) -> None:
     assert check(server, interleavings=5) == []
+
+
+def test_what_others_have_is_out_of_reach(server: Server) -> None:
+    page, theirs = leave_belongings(server)
+    assert theirs.kept, "nothing to look for"
+    owner = httpx.get(f"{server.address}/gradio_api/file={theirs.uploaded}", timeout=60)
+    assert owner.status_code == 200  # who was told the name gets it
+    assert try_everything(server, theirs) == []
+    page.vanish()
 
 
 def test_who_finds_the_queue_full_is_told_so(server: Server) -> None:

@@ -10,7 +10,9 @@ of each layer's attention and MLP. ``--peers`` adds nnsight and transformer-lens
 from __future__ import annotations
 
 import argparse
+import copy
 from collections.abc import Callable
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -74,9 +76,13 @@ def with_transformer_lens(engine: Engine, inputs: ModelInputs) -> Callable[[], o
     )
 
     kwargs = model_kwargs(inputs, engine.device)
-    bridge = TransformerBridge.boot_transformers(
-        "Qwen/Qwen3-VL-2B-Instruct", hf_model=engine.model, tokenizer=engine.tokenizer
-    )
+    with TemporaryDirectory() as folder:  # it looks for the configuration by the model's name
+        engine.model.config.save_pretrained(folder)
+        engine.processor.save_pretrained(folder)
+        # Of a copy: the bridge changes the model that it wraps.
+        bridge = TransformerBridge.boot_transformers(
+            folder, hf_model=copy.deepcopy(engine.model), tokenizer=engine.tokenizer
+        )
     ids = kwargs.pop("input_ids")
 
     def run() -> object:
@@ -88,23 +94,50 @@ def with_transformer_lens(engine: Engine, inputs: ModelInputs) -> Callable[[], o
     return run
 
 
+def peers(engine: Engine, inputs: ModelInputs) -> dict[str, Callable[[], object]]:
+    """The tools that are installed and run; what one does not manage is said, not hidden."""
+    found = {}
+    for name, make in (("nnsight", with_nnsight), ("transformer-lens", with_transformer_lens)):
+        try:
+            side = make(engine, inputs)
+            side()
+        except Exception as error:
+            print(f"{name}: not measured: {type(error).__name__}: {error}")
+        else:
+            found[name] = side
+    return found
+
+
+def kept_share(engine: Engine, inputs: ModelInputs) -> float:
+    """Bytes of everything that a run records, but for the cache, of the layer inputs' alone."""
+    vision = run_vision(engine, inputs)
+    decoded = run_decoder(engine, inputs, run_merge(engine, inputs, vision))
+    layers = list(decoded.hidden_states[:-1])
+    more = [decoded.hidden_states[-1], decoded.last_hidden_state, decoded.logits]
+    more += [decoded.attention_norms, decoded.mlp_norms]
+    for tower in (vision.image, vision.video):
+        if tower is not None:
+            layers += tower.hidden_states[:-1]
+            more += [tower.hidden_states[-1], tower.patch_embeds, tower.pos_embeds]
+            more += [tower.pooler_output, *tower.deepstack_features]
+    inside = sum(state.nbytes for state in layers)
+    return (inside + sum(tensor.nbytes for tensor in more)) / inside
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", choices=SHAPES, default="mid")
+    parser.add_argument("--device", default="auto")
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--side", type=int, default=448, help="of the picture, pixels")
     parser.add_argument("--peers", action="store_true")
     options = parser.parse_args()
-    engine = load_shape(options.shape)
+    engine = load_shape(options.shape, device=options.device)
     inputs = start_run(engine, side=options.side).inputs
     sides = {"plain forward": plain_forward(engine, inputs), "ours": staged(engine, inputs)}
     if options.peers:
-        for name, make in (("nnsight", with_nnsight), ("transformer-lens", with_transformer_lens)):
-            try:
-                sides[name] = make(engine, inputs)
-            except Exception as error:  # whatever a peer does not manage is said, not hidden
-                print(f"{name}: not measured: {type(error).__name__}: {error}")
+        sides |= peers(engine, inputs)
     timings = measure(sides, pairs=options.pairs)
     memory = {}
     for name, run in sides.items():
@@ -125,6 +158,7 @@ def main() -> None:
         for name, timing in timings.items()
     ]
     print(table(("", "ms", "wall ratio", "CPU ratio", "peak MB"), rows))
+    print(f"\nKept: {kept_share(engine, inputs):.2f} times the layer inputs")
 
 
 if __name__ == "__main__":

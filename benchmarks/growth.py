@@ -25,7 +25,7 @@ from playground.records import ModelInputs
 
 TOKENS = (100, 400, 1_000, 2_000, 4_000)
 SIDES = (256, 512, 1_024, 2_048)
-WORDS = "red green blue circle square left right "
+WORDS = "a b c d e f g "  # short, as a message has at most 20,000 characters
 
 Point = tuple[int, float, float]
 """Size, seconds of ours, seconds of the plain forward."""

@@ -28,7 +28,7 @@ HEADERS = (
 )
 NO_VIDEO = mark(
     "This prompt has no video. Choose the example with the moving circle, or load a clip under "
-    "“System prompt, video, resolution”, to see which frames are taken."
+    "“{panel}”, to see which frames are taken."
 )
 
 
@@ -43,7 +43,8 @@ def build_video_section(app: App) -> Section:
         inputs = run.inputs
         clips = inputs.prompt.clips
         if not clips:
-            return fact_html(say(NO_VIDEO)), None, ""
+            panel = say("System prompt, earlier turns, video, resolution")
+            return fact_html(say(NO_VIDEO, panel=panel)), None, ""
         facts = next(each for each in inputs.media if each.kind == "video")
         clip = clips[0]
         chart = plot_timeline(clip.frame_indices, clip.total_num_frames, clip.fps, facts.timestamps)

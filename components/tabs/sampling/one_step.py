@@ -88,7 +88,13 @@ def build_one_step(app: App, store: LabStore, lab_key: gr.State) -> OneStepPart:
             min_width=300,
         )
         uniform = gr.Slider(
-            0, MOST_UNIFORM, value=0.5, step=0.0001, label=say("The number drawn"), min_width=240
+            0,
+            MOST_UNIFORM,
+            value=0.5,
+            step=0.0001,
+            label=say("The number drawn"),
+            min_width=240,
+            elem_classes="pg-long-number",
         )
     words = build_html_view()
     bar = PlotlyView(label=say("The draw"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -24,7 +25,7 @@ from playground.engine import Engine
 from playground.records import ModelInputs
 
 TOKENS = (100, 400, 1_000, 2_000, 3_400)  # the shipped window holds 4,096
-SIDES = (256, 512, 1_024, 2_048)
+SIDES = (256, 512, 1_024, 1_920)  # 2,048 would fill the shipped window by itself
 WORDS = "a b c d e f g "  # short, as a message has at most 20,000 characters
 
 Point = tuple[int, float, float]
@@ -64,6 +65,7 @@ def measure_sizes(
             before, was, _ = points[-1]
             slope = f"{math.log(ours / was) / math.log(size / before):.2f}"
         points.append((size, ours, plain))
+        print(f"{name}: {size:,} {unit}", file=sys.stderr)
         rows.append(
             (
                 f"{size:,}",

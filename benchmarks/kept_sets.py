@@ -1,0 +1,73 @@
+"""Whether the fast filters keep exactly what transformers' own order and precision keeps.
+
+    python -m benchmarks.kept_sets [--rows 10000] [--vocab 151936]
+
+Random rows of every kind (peaked, flat, with ties) under random settings: ids and numbers of the
+kept tokens must be equal. How many rows were left to the reference is printed too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+
+import torch
+
+from benchmarks.pairs import machine_facts
+from playground import sampling_candidates
+from playground.logits_filters import REMOVED, FilterContext, filter_logits
+from playground.records import SamplingSettings
+from playground.sampling_candidates import keep_tokens
+
+SCALES = (3.0, 30.0, 1e-3)  # like a model's, peaked, flat
+
+
+def random_settings(rng: random.Random) -> SamplingSettings:
+    """A column as a person might set it."""
+    return SamplingSettings(
+        temperature=rng.choice((0.0, 0.3, 0.7, 1.0, 1.7)),
+        top_k=rng.choice((0, 0, 1, 20, 50, 500)),
+        top_p=rng.choice((0.5, 0.8, 0.95, 1.0)),
+        min_p=rng.choice((0.0, 0.0, 0.02, 0.3)),
+        typical_p=rng.choice((0.5, 0.9, 1.0, 1.0)),
+        repetition_penalty=rng.choice((1.0, 1.0, 1.1)),
+    )
+
+
+def differs(logits: torch.Tensor, context: FilterContext) -> bool:
+    """Whether one row's kept ids or logits are not the reference's."""
+    kept = keep_tokens(logits, context)
+    steps = filter_logits(logits[None], context)
+    expected = steps[-1].logits[0] if steps else logits
+    ids = (expected != REMOVED).nonzero()[:, 0]
+    return not (torch.equal(kept.ids, ids) and torch.equal(kept.logits, expected[ids]))
+
+
+def main() -> None:
+    """Compare and print; the status is 1 where a row differs."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=10_000)
+    parser.add_argument("--vocab", type=int, default=151_936)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    rng, generator = random.Random(options.seed), torch.Generator().manual_seed(options.seed)
+    prompt, none = torch.arange(20), torch.zeros((1, 0), dtype=torch.int64)
+    wrong = left = 0
+    started = time.perf_counter()
+    for _ in range(options.rows):
+        logits = torch.randn(options.vocab, generator=generator) * rng.choice(SCALES)
+        if rng.random() < 0.2:
+            logits = logits.round()  # ties
+        context = FilterContext(random_settings(rng), prompt, none, prompt[:4])
+        wrong += differs(logits, context)
+        left += sampling_candidates._keep_candidates(logits, context) is None
+    print(f"{machine_facts()}; {time.perf_counter() - started:.0f} s")
+    print(f"{options.rows:,} rows of {options.vocab:,} words: {wrong} differ; ", end="")
+    print(f"{left / options.rows:.1%} were left to the reference")
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()

@@ -14,6 +14,9 @@ import numpy as np
 from PIL import Image
 
 
+LONGEST_ROW = 50_000  # pixels really written; a header may claim billions
+
+
 @dataclass(frozen=True, slots=True)
 class File:
     """One upload."""
@@ -102,7 +105,8 @@ def png_claiming(width: int, height: int, rows: int = 1) -> bytes:
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     packer = zlib.compressobj(9)
-    data = b"".join(packer.compress(bytes(1 + 3 * width)) for _ in range(rows)) + packer.flush()
+    row = bytes(1 + 3 * min(width, LONGEST_ROW))
+    data = b"".join(packer.compress(row) for _ in range(rows)) + packer.flush()
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         chunk(*part) for part in ((b"IHDR", header), (b"IDAT", data), (b"IEND", b""))
     )

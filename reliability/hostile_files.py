@@ -13,7 +13,6 @@ import av
 import numpy as np
 from PIL import Image
 
-
 LONGEST_ROW = 50_000  # pixels really written; a header may claim billions
 
 

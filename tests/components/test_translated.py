@@ -80,8 +80,8 @@ def texts_of(output: Block, value: Any) -> list[str]:
             value = value.get("value")
         source = value if isinstance(value, str) else encode_figure(value)
         return list(figure_texts(source)) if source else []
-    if isinstance(output, gr.Code | gr.State):
-        return []
+    if isinstance(output, gr.Code | gr.State | gr.Textbox | gr.Dropdown) and isinstance(value, str):
+        return []  # code, what people write, and the names that handlers know
     if isinstance(value, str):
         return html_texts(value)
     if isinstance(value, dict) and value.get("__type__") == "update":

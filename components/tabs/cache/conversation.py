@@ -91,7 +91,7 @@ def build_conversation_section(app: App) -> Section:
         text = gr.Textbox(
             "Describe this image.",
             label=say("Your message"),
-            placeholder="What color is it?",
+            placeholder=say("What color is it?"),
             scale=3,
             min_width=240,
         )

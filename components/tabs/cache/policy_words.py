@@ -86,7 +86,7 @@ def rehearsed_table(
         say("Reused"),
         say("Why it ends there"),
     )
-    return table_html(headers, rows)
+    return table_html(headers, rows, say("The log, by name and size"))
 
 
 def replay_table(run: Run, block_size: int, rows: Sequence[Replayed]) -> str:

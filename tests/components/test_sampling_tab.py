@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from components.charts.sampling import plot_entropy, plot_probabilities
+from components.plotly_view import encode_figure
 from components.sampling_chips import picked_chips_html, read_choice
 from components.sampling_words import (
     columns_html,
@@ -57,6 +59,7 @@ from components.tabs.sampling.score import force_text, score_text
 from components.tabs.sampling.side_by_side import chosen_words, winner_snippet
 from components.tabs.sampling.sweep import RANGES, stream_sweep_part
 from components.tabs.sampling.tab import build_sampling_tab, pick_values, read_point
+from components.tabs.sampling.tree import tree_html
 from components.tabs.sampling.writing import SamplingParts
 from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
@@ -233,9 +236,7 @@ def test_text_comes_at_most_ten_times_a_second(
     # Charts are left alone until the end.
     assert set(updates[0]) == {parts.side.verdict, parts.side.texts}
     assert "Writing" in updates[0][parts.side.verdict]
-    assert (
-        not read_html(updates[0][parts.side.texts]).find("b")[0].attrs.get("title")
-    )
+    assert not read_html(updates[0][parts.side.texts]).find("b")[0].attrs.get("title")
 
 
 def test_what_was_written_before_a_stop_is_shown(parts: SamplingParts, run: Run) -> None:
@@ -367,6 +368,23 @@ def test_colours_by_surprisal(lab: Lab) -> None:
     raw = next(each.raw_prob for each in steps[2].top if each.id == steps[2].id)
     assert f"({-math.log(raw):.2f} nats)" in tokens[0].attrs["title"]
     assert tokens[0].attrs["style"] == f"--nats:{min(1, -math.log(raw) / 8):.2g}"
+
+
+def test_eight_long_columns_are_small(lab: Lab) -> None:
+    """An update carries the texts twice, in the columns and in the tree, and two charts."""
+    assert lab.sampled is not None
+    trace = lab.sampled.traces[1]
+    long = replace(trace, steps=(trace.steps * 512)[:512])
+    names = "ABCDEFGH"
+    sampled = SamplingRun((long,) * len(names))
+    branches = tuple(replace(lab.branches[0], name=name, trace=long) for name in names)
+    parts = (
+        columns_html(sampled, names, seconds=[1.0] * len(names)),
+        tree_html(branches, "A", 3),
+        encode_figure(plot_probabilities(sampled, names)) or "",
+        encode_figure(plot_entropy(sampled, names)) or "",
+    )
+    assert sum(len(part.encode()) for part in parts) <= 400_000
 
 
 @pytest.mark.parametrize("data", [None, {}, {"branch": 1, "step": 1}, {"branch": "A", "step": "1"}])

@@ -152,21 +152,24 @@ class User:
         """Close the page."""
         self.page.vanish()
 
-    def _end(self, route: str, fate: str, under_way: Any, stop: Any, vanish: Any) -> None:
+    def _end(
+        self, route: str, fate: str, under_way: Any, stop: Any, vanish: Any, name: str = ""
+    ) -> None:
         """Let it finish, or end it after a while; ``fate`` comes true only while it runs."""
         ended = None
         if fate != "finish":
             delay = LONGEST_DELAY_S * self.rng.random() ** 2
             if not under_way.done.wait(delay):
                 when = stop() if fate == "stop" else vanish()
-                ended = Ended(route, fate, under_way.event_id, when)
+                ended = Ended(name or route, fate, under_way.event_id, when)
         if fate != "vanish" and not under_way.done.wait(WAIT_S):
             self.tally.problems.append(f"{route} has not ended")
         self.tally.note(route, fate if ended or fate == "finish" else "finish", ended)
 
     def _press(self, route: str, index: int, fate: str) -> None:
         pressed = self.page.start(index)
-        self._end(route, fate, pressed, self.page.stop, self.page.vanish)
+        name = f"{route}, {self.page.label(index)}"
+        self._end(route, fate, pressed, self.page.stop, self.page.vanish, name)
         if fate == "vanish":
             self.page.vanish()
             self.page = PageClient(self.server, self.config)

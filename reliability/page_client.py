@@ -115,6 +115,15 @@ class PageClient:
         pages = self.config.get("page")
         return set(pages[""]["components"]) if pages else set(self.values)
 
+    def label(self, index: int) -> str:
+        """What a visitor calls the component that an event belongs to."""
+        targets = {target[0] for target in self.events[index]["targets"]}
+        for component in self.config["components"]:
+            if component["id"] in targets:
+                props = component["props"]
+                return str(props.get("label") or props.get("value") or component["type"])
+        return f"event {index}"
+
     def set_text(self, text: str) -> None:
         """Write the question."""
         self._set("input-text", text)

@@ -253,7 +253,7 @@ def _kept(
     context: FilterContext,
 ) -> KeptTokens:
     """The result; ids come in ascending order."""
-    # Sets once: a look into a tensor for each candidate and cut cost an eighth of a token's choice.
+    # Sets once: a look into a tensor for each candidate and cut cost a tenth of a token's choice.
     barred = set(context.barred_ids.tolist())
     left = [(name, set(kept.tolist())) for name, kept in cuts]
 

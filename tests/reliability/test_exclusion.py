@@ -54,7 +54,11 @@ def watched_model() -> tuple[Observer, torch.nn.Module]:
 def test_two_threads_at_once_are_seen() -> None:
     observer, layer = watched_model()
     together = threading.Barrier(2)
-    layer.register_forward_hook(lambda *_: together.wait(10) and None)
+
+    def wait_inside(_module: torch.nn.Module, _args: Any) -> None:
+        together.wait(60)
+
+    layer.register_forward_pre_hook(wait_inside)
     threads = [threading.Thread(target=layer, args=(torch.ones(1, 2),)) for _ in range(2)]
     for thread in threads:
         thread.start()

@@ -78,7 +78,7 @@ def build_downloads(app: App, tab: StageTab) -> None:
 
 def build_target() -> gr.DownloadButton:
     """An unseen place in the page for the file that was made last."""
-    return gr.DownloadButton(visible="hidden")
+    return gr.DownloadButton(say("Download"), visible="hidden")
 
 
 def fetch(made: Any, target: gr.DownloadButton) -> None:

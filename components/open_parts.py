@@ -17,7 +17,7 @@ from gradio.blocks import Block
 from gradio.components.base import FormComponent
 
 from components.plotly_view import PlotlyView
-from components.updates import read_update, same_value
+from components.updates import own_copy, read_update, same_value
 
 if TYPE_CHECKING:
     from components.stage_tab import Section
@@ -189,7 +189,7 @@ class OpenParts:
     def _draw_part(self, part: Section, run: Run, sent: Sequence[Any]) -> tuple[Any, ...]:
         opening, drawn = self._opening or (None, {})
         if run is opening and list(sent) == [control.value for control in part.controls]:
-            return drawn[part]
+            return tuple(own_copy(value) for value in drawn[part])
         return tuple(part.draw(run, *sent))
 
 

@@ -20,6 +20,7 @@ from components.prompt_reader import prompt_fingerprint, read_prompt
 from components.stage_tab import Section, StageTab
 from components.status_bar import loading_html, status_html
 from components.tabs.model_tab import ModelTab
+from components.updates import own_copy
 from playground.errors import PlaygroundError, StageCancelled
 from playground.language import say
 from playground.pipeline import Run, RunStore
@@ -71,7 +72,8 @@ class RunEvents:
         view.labs = dict.fromkeys(LABS, self.opening[self.run_key])
         settings = {control: control.value for control in self.controls}
         view.note(self.opening, settings)
-        yield {**self.opening, **self.draw_parts(view, self.tabs, self.opening_run, settings)}
+        opening = {output: own_copy(value) for output, value in self.opening.items()}
+        yield {**opening, **self.draw_parts(view, self.tabs, self.opening_run, settings)}
 
     def wait_until_loaded(self) -> Generator[Values, None, bool]:
         """Show how far the checkpoint is; returns whether it came."""

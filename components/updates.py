@@ -25,3 +25,8 @@ def same_value(value: Any, other: Any) -> bool:
         return list(value) == list(other)
     empty = (None, "")
     return bool(value == other) or (value in empty and other in empty)
+
+
+def own_copy(value: Any) -> Any:
+    """An output that Gradio may take apart: it empties the updates that it is handed."""
+    return dict(value) if isinstance(value, dict) else value

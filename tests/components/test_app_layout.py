@@ -10,7 +10,7 @@ import pytest
 from gradio.blocks import Block
 
 from components.app_layout import Page
-from components.engine_host import EngineHost
+from components.engine_host import EngineHost, HostStatus
 from components.examples import load_examples
 from components.open_parts import View, empty_values, tabs_around
 from components.run_events import LABS
@@ -26,6 +26,7 @@ def built(tiny_random_engine: Engine) -> Page:
     """A page around an engine that is there already."""
     host = EngineHost("tiny")
     host._engine = tiny_random_engine
+    host._status = HostStatus("ready", "Ready")
     site = build_site(host)
     site.draw_opening(tiny_random_engine)
     return site.home
@@ -134,6 +135,25 @@ def test_the_opening_is_drawn_once_for_all(built: Page, tiny_random_engine: Engi
     assert all(updates)  # Gradio takes an empty update for a missing value
     run(built, built.tabs[:1], *values(built, key, text="Mine"))
     assert built.runs.peek(key) is not None  # shared by all pages: never dropped
+
+
+def test_every_visitor_gets_the_opening_whole(built: Page) -> None:
+    """Gradio takes the value out of an update that it is handed."""
+
+    def visit(session: str) -> dict[Any, dict[str, Any]]:
+        *_, shown = built.events.open_page(SimpleNamespace(session_hash=session))
+        settings = {control: control.value for control in built.events.controls}
+        for row, tab in built.parts.tabs:
+            built.parts.view(session).select(row, tab)
+            shown |= built.events.draw_tab(tab, session, built.events.opening_key, settings)
+        return {output: value for output, value in shown.items() if isinstance(value, dict)}
+
+    first = visit("first")
+    wanted = {output: dict(update) for output, update in first.items()}
+    assert any("value" in update for update in wanted.values())
+    for update in first.values():
+        update.pop("value", None)
+    assert visit("second") == wanted
 
 
 # ------------------------------------------------------------------------------------- labs

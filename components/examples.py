@@ -77,9 +77,7 @@ def cards_html(examples: tuple[Example, ...]) -> str:
         f'<span class="example-text" translate="no">{escape(example.text)}</span></button>'
         for index, example in enumerate(examples)
     )
-    return (
-        f'<div class="example-cards" role="group" aria-label="{say("Examples")}">{cards}</div>'
-    )
+    return f'<div class="example-cards" role="group" aria-label="{say("Examples")}">{cards}</div>'
 
 
 def _thumbnails(example: Example) -> str:

@@ -13,7 +13,6 @@ from typing import Any
 
 from gradio.state_holder import SessionState
 
-
 CLOSED_S = 600  # how long a closed page's states are kept, as it may come back; Gradio's is an hour
 
 

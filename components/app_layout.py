@@ -92,7 +92,6 @@ class Page:
         self._build(has_api, names_like)
 
     def _build(self, has_api: bool, names_like: Names | None) -> None:
-        gr.Navbar(visible=False)  # the switch below leads to the other pages
         build_language_switch()
         TourView()
         gr.Markdown(

@@ -29,16 +29,19 @@ LENS_POSITIONS = 32
 TOP_K = 5
 
 
-def with_convolution(engine: Engine, run: Callable[[], object]) -> Callable[[], object]:
-    """The same with the patch embedding that transformers loads."""
+def embedding_by(
+    kind: type[nn.Conv3d], engine: Engine, run: Callable[[], object]
+) -> Callable[[], object]:
+    """The same with patches embedded by ``nn.Conv3d`` or by ``PatchProjection``."""
     projection: Any = engine.model.model.visual.patch_embed.proj
 
     def run_with_it() -> object:
-        projection.__class__ = nn.Conv3d
+        usual = type(projection)
+        projection.__class__ = kind
         try:
             return run()
         finally:
-            projection.__class__ = PatchProjection
+            projection.__class__ = usual
 
     return run_with_it
 
@@ -86,9 +89,10 @@ def main() -> None:
     forward, embedding = plain_forward(engine, run.inputs), embed(engine, run)
     step = max(1, run.inputs.num_tokens // LENS_POSITIONS)
     positions = tuple(range(0, run.inputs.num_tokens, step))
+    kinds = (nn.Conv3d, PatchProjection)
     pairs = {
-        "patch embedding": (with_convolution(engine, embedding), embedding),
-        "the whole prefill": (with_convolution(engine, forward), forward),
+        "patch embedding": tuple(embedding_by(kind, engine, embedding) for kind in kinds),
+        "the whole prefill": tuple(embedding_by(kind, engine, forward) for kind in kinds),
         f"logit lens at {len(positions)} positions": (
             earlier_lens(run, positions),
             lambda: logit_lens(engine, run.decoded, positions, TOP_K),

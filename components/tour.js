@@ -2,6 +2,7 @@
 
 const WAIT_MS = 4000; // for a part that Gradio mounts on its first visit
 const LOOK_MS = 100;
+const SETTLE_MS = 900; // until a part's charts have their heights
 
 /** The button of the visible tab with this label, or undefined. */
 function findTab(label) {
@@ -49,9 +50,12 @@ export function mount({ element }) {
     card.hidden = false;
     find("title").focus({ preventScroll: true });
     const tab = await openTabs(step.tabs);
-    if (current !== number || !tab) return; // another step was chosen in the meantime
-    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    tab.scrollIntoView({ block: "start", behavior: still ? "auto" : "smooth" });
+    // Twice: a part that is opened for the first time grows while it is drawn.
+    for (const wait of [0, SETTLE_MS]) {
+      await new Promise((resolve) => setTimeout(resolve, wait));
+      if (current !== number || !tab) return; // another step was chosen in the meantime
+      tab.scrollIntoView({ block: "start" });
+    }
   }
 
   function close() {

@@ -13,7 +13,6 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from playground.engine import Engine
 from playground.media import read_clip
-from playground.patch_projection import project_by_matmul
 from playground.pipeline import Run
 from playground.records import Clip, Prompt, Turn
 from tests.components.snippet_kinds import KINDS, TRICKY, save_files
@@ -80,17 +79,5 @@ def play(
     return run_code
 
 
-_from_pretrained = AutoModelForImageTextToText.from_pretrained
-
-
-@cache
-def _load_model(*arguments: Any, **options: Any) -> Any:
-    """A model of the snippets' own. It embeds patches as the engine does, so that every number can
-    be the same: a Conv3d's last bits are others, see tests/playground/test_patch_projection.py.
-    """
-    model = _from_pretrained(*arguments, **options)
-    project_by_matmul(model)
-    return model
-
-
+_load_model = cache(AutoModelForImageTextToText.from_pretrained)
 _load_processor = cache(AutoProcessor.from_pretrained)

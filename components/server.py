@@ -17,6 +17,7 @@ from components.theme import build_theme
 from components.web_guard import WebGuard
 
 AUTH_VARIABLE = "PLAYGROUND_AUTH"
+PAGE_SCRIPT = Path(__file__).with_name("page.js")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ def launch(demo: gr.Blocks, css: str, options: ServerOptions, *, quiet: bool = F
         root_path=options.root_path or None,
         theme=build_theme(),
         css=css,
+        js=PAGE_SCRIPT.read_text(encoding="utf-8"),
         footer_links=["api", "settings"],
         show_error=False,
         max_file_size=options.max_file_mb << 20,

@@ -68,13 +68,19 @@ def _checkpoint_rows(engine: Engine) -> list[tuple[str, str, str]]:
     memory = say("{bytes} of memory", bytes=format_bytes(root.num_bytes))
     dtype = str(engine.dtype).removeprefix("torch.")
     return [
-        (say("Source"), engine.source, say("revision: {name}", name=engine.revision)),
+        (say("Source"), engine.source, _revision_words(engine)),
         (say("Model type"), engine.facts.model_type, root.kind),
         (say("Parameters"), count_words(root.num_parameters), memory),
         (say("Dtype"), dtype, say("of the weights and activations")),
         (say("Device"), str(engine.device), say("where the model runs")),
         (say("Attention"), engine.attn, say("the implementation that computes it")),
     ]
+
+
+def _revision_words(engine: Engine) -> str:
+    if engine.revision == "local":
+        return say("files of this machine")
+    return say("revision: {name}", name=engine.revision)
 
 
 def _decoder_rows(engine: Engine) -> list[tuple[str, str, str]]:

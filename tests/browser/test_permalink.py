@@ -37,7 +37,7 @@ def copy_link(page: Page) -> str:
     """Press the button; returns the link that the page shows."""
     page.get_by_role("button", name="Copy link").click()
     box = page.locator("#link-box textarea, #link-box input")
-    expect(box).to_have_value(re.compile(r"^http:.*\?"))
+    expect(box).to_have_value(re.compile(r"^http:.*\?"), timeout=RUN_TIMEOUT_MS)
     return box.input_value()
 
 

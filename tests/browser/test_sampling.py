@@ -51,7 +51,9 @@ def test_two_columns_from_typed_settings_to_the_marked_difference(
     marked = texts.locator(".pg-diverges").first
     assert marked.get_attribute("data-step") == str(first_difference - 1)
     expect(panel.locator(".pg-diff ins").first).to_be_visible()
-    # The numbers come up on focus, too.
+    # The numbers come up on focus, too, once the text is written to its end.
+    expect(marked).to_have_attribute("title", re.compile(f"token {first_difference}"))
+    expect(marked).to_have_attribute("tabindex", "0")
     marked.focus()
     content = marked.evaluate("each => getComputedStyle(each, '::after').content")
     assert f"token {first_difference}" in content

@@ -22,7 +22,8 @@ SPOKEN_FIELDS = ("label", "info", "placeholder", "empty")
 
 # Names that Chinese texts of the field use as they are.
 NAMES = """
-Qwen Plotly Gradio Hugging Face transformers torch API JSON CSV PNG HTML CPU GPU CUDA MiB GiB
+Qwen Playground
+Plotly Gradio Hugging Face transformers torch API JSON CSV PNG HTML CPU GPU CUDA MiB GiB
 token tokens patch logits logit lens query key value RoPE M-RoPE mRoPE DeepStack merger KV PCA
 softmax sigmoid GELU SiLU ReLU LayerNorm RMSNorm Conv MLP sdpa eager float bfloat dtype
 batch bit bits nat nats top min typical FLOPs GFLOP LRU FIFO LFU SHA UTF Unicode NFC

@@ -14,8 +14,8 @@ from components.sessions import keep_sessions_small
 
 @pytest.fixture
 def page(monkeypatch: pytest.MonkeyPatch) -> gr.Blocks:
-    # Put back afterwards: other tests run with Gradio's own sessions.
-    monkeypatch.setattr(SessionState, "__init__", SessionState.__init__)
+    # Gradio's own for now; other tests of this process may have begun to serve the app.
+    monkeypatch.setattr(SessionState, "__init__", sessions._START)
     with gr.Blocks(analytics_enabled=False) as demo:
         gr.Textbox("as built", label="Text")
         gr.State("first")

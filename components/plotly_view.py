@@ -24,7 +24,7 @@ import plotly.io
 from plotly.utils import PlotlyJSONEncoder
 
 from components.browser_module import file_address, mount_script
-from playground.language import spoken_language
+from playground.language import say, spoken_language
 
 FOLDER = Path(__file__).resolve().parent
 MODULE_PATH = FOLDER / "plotly_view.js"
@@ -48,7 +48,7 @@ HTML_TEMPLATE = """
     <button type="button" class="chart-csv"><svg viewBox="0 0 20 20" aria-hidden="true">
       <path d="M3 4h14v12H3zM3 8h14M3 12h14M8 4v12"/></svg></button>
   </figcaption>
-  <div class="chart-plot" role="img"></div>
+  <div class="chart-plot" role="img" aria-label="LABEL"></div>
   <details class="chart-table"><summary></summary>
     <div class="chart-rows" role="region" tabindex="0"></div></details>
 </figure>
@@ -116,9 +116,9 @@ class PlotlyView(gr.HTML):
             elem_id=elem_id,
             elem_classes=["plotly-view", *classes],
             # In the template: Gradio loses other props of what it mounts late.
-            html_template=HTML_TEMPLATE.replace("EMPTY", html.escape(empty)).replace(
-                "LANGUAGE", spoken_language()
-            ),
+            html_template=HTML_TEMPLATE.replace("EMPTY", html.escape(empty))
+            .replace("LABEL", html.escape(label or say("Chart")))
+            .replace("LANGUAGE", spoken_language()),
             js_on_load=JS_ON_LOAD,
             apply_default_css=False,
             **kwargs,

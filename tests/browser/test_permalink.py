@@ -64,7 +64,7 @@ def upload(page: Page, path: Path) -> None:
     expect(gallery.locator("img").first).to_be_visible()
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [1280])
 def test_a_link_gives_the_same_page_to_somebody_else(
     address: str, page: PageFactory, picture: Path, width: int
 ) -> None:

@@ -51,9 +51,12 @@ READ_TABS = """(...values) => {
 # The server does not know the address that the visitor sees.
 COPY = """async (query) => {
   const link = location.origin + location.pathname + query;
+  // A browser may leave the permission open, and draws no frame for a page that is not in sight.
+  const within = (promise) => Promise.race(
+    [promise, new Promise((_, reject) => setTimeout(reject, 1000))]);
   let copied = true;
-  try { await navigator.clipboard.writeText(link); } catch { copied = false; }
-  await new Promise(requestAnimationFrame);
+  try { await within(navigator.clipboard.writeText(link)); } catch { copied = false; }
+  try { await within(new Promise(requestAnimationFrame)); } catch { /* not in sight */ }
   const note = document.querySelector('#link-note');
   note?.querySelector(copied ? '[data-copied]' : '[data-by-hand]')?.removeAttribute('hidden');
   if (!copied) document.querySelector('#link-box textarea, #link-box input')?.select();

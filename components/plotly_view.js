@@ -95,14 +95,6 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
   marks.setAttribute("aria-hidden", "true");
   box.append(marks);
 
-  const words = part("empty").dataset.words || texts.empty;
-  part("empty").textContent = [props.label, words].filter(Boolean).join(" — ");
-  details.querySelector("summary").textContent = texts.table;
-  for (const name of ["png", "csv", "reset"]) {
-    part(name).title = texts[name];
-    part(name).setAttribute("aria-label", texts[name]);
-  }
-
   function showError(error) {
     console.warn("PlotlyView:", error);
     box.dataset.state = "error";
@@ -195,7 +187,7 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
       part("title").textContent = name;
       plot.style.height = `${height()}px`; // before drawing, so that the page does not jump
       plot.setAttribute("aria-label", [name, alt].filter(Boolean).join(". ") || texts.picture);
-      part("rows").setAttribute("aria-label", name || texts.table);
+      part("rows").setAttribute("aria-label", name || texts.picture);
       draw();
     } catch (error) {
       showError(error);

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import html
 import json
+import string
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,22 +35,26 @@ BESIDE_PATHS = tuple(
 STYLES_PATH = FOLDER / "plotly_view.css"
 LIBRARY_PATH = Path(plotly.__file__).resolve().parent / "package_data" / "plotly.min.js"
 
-# The browser fills the parts; nothing here depends on the value, so Gradio never redraws it.
+# The browser fills the parts; nothing here depends on the value, so Gradio never redraws it. What
+# has a name has it from the start: the script of a part that is mounted late comes after its marks.
 HTML_TEMPLATE = """
-<figure class="chart-box" data-state="empty" data-language="LANGUAGE">
-  <div class="chart-empty" data-words="EMPTY"></div>
+<figure class="chart-box" data-state="empty" data-language="$LANGUAGE">
+  <div class="chart-empty">$EMPTY</div>
   <div class="chart-error" role="alert"></div>
   <figcaption class="chart-head">
     <span class="chart-title"></span>
-    <button type="button" class="chart-reset"><svg viewBox="0 0 20 20" aria-hidden="true">
+    <button type="button" class="chart-reset" title="$RESET" aria-label="$RESET">
+      <svg viewBox="0 0 20 20" aria-hidden="true">
       <path d="M4 10a6 6 0 1 0 2-4.5M6 2v4h4"/></svg></button>
-    <button type="button" class="chart-png"><svg viewBox="0 0 20 20" aria-hidden="true">
+    <button type="button" class="chart-png" title="$PNG" aria-label="$PNG">
+      <svg viewBox="0 0 20 20" aria-hidden="true">
       <path d="M3 4h14v12H3zM3 13l4-4 4 4 2-2 4 4M13 7.5h.01"/></svg></button>
-    <button type="button" class="chart-csv"><svg viewBox="0 0 20 20" aria-hidden="true">
+    <button type="button" class="chart-csv" title="$CSV" aria-label="$CSV">
+      <svg viewBox="0 0 20 20" aria-hidden="true">
       <path d="M3 4h14v12H3zM3 8h14M3 12h14M8 4v12"/></svg></button>
   </figcaption>
-  <div class="chart-plot" role="img" aria-label="LABEL"></div>
-  <details class="chart-table"><summary></summary>
+  <div class="chart-plot" role="img" aria-label="$LABEL"></div>
+  <details class="chart-table"><summary>$TABLE</summary>
     <div class="chart-rows" role="region" tabindex="0"></div></details>
 </figure>
 """
@@ -75,6 +80,22 @@ def encode_figure(figure: go.Figure | None) -> str | None:
     # The page brings its own light or dark template.
     content["layout"].pop("template", None)
     return json.dumps(content, cls=PlotlyJSONEncoder, separators=(",", ":"))
+
+
+def _fill_template(label: str | None, empty: str) -> str:
+    """A chart's parts with their names, in the language that is being spoken."""
+    nothing = empty or say("Run this stage to draw this chart.")
+    words = {
+        "EMPTY": " — ".join(filter(None, (label, nothing))),
+        "LABEL": label or say("Chart"),
+        "RESET": say("Reset the view"),
+        "PNG": say("Save as PNG"),
+        "CSV": say("Save the numbers as CSV"),
+        "TABLE": say("Show as table"),
+        "LANGUAGE": spoken_language(),
+    }
+    filled = string.Template(HTML_TEMPLATE)
+    return filled.substitute({name: html.escape(text) for name, text in words.items()})
 
 
 class PlotlyView(gr.HTML):
@@ -116,9 +137,7 @@ class PlotlyView(gr.HTML):
             elem_id=elem_id,
             elem_classes=["plotly-view", *classes],
             # In the template: Gradio loses other props of what it mounts late.
-            html_template=HTML_TEMPLATE.replace("EMPTY", html.escape(empty))
-            .replace("LABEL", html.escape(label or say("Chart")))
-            .replace("LANGUAGE", spoken_language()),
+            html_template=_fill_template(label, empty),
             js_on_load=JS_ON_LOAD,
             apply_default_css=False,
             **kwargs,

@@ -15,7 +15,7 @@ from typing import Any
 import gradio as gr
 from gradio.blocks import Block
 
-SPOKEN_ATTRIBUTES = ("title", "aria-label", "alt", "placeholder", "data-words")
+SPOKEN_ATTRIBUTES = ("title", "aria-label", "alt", "placeholder")
 SKIPPED_TAGS = frozenset({"code", "pre", "script", "style", "svg", "textarea"})
 VOID_TAGS = frozenset({"img", "br", "hr", "input", "path", "wbr", "col", "meta", "link"})
 SPOKEN_FIELDS = ("label", "info", "placeholder", "empty")

@@ -172,6 +172,7 @@ class Endpoints:
             layer = check_whole("layer", layer, low=0, high=facts.num_layers)
             top_k = check_whole("top_k", top_k, low=1, high=min(MAX_TOP_K, facts.vocab_size))
             run = self._run("decoder", image, text, system, max_pixels)
+            parity = run.check_parity(stop_without_client)
             output, decoder = run.decoded, playground.decoder
             cache = playground.kv_cache.describe_cache(output.past_key_values)
             return {
@@ -187,7 +188,7 @@ class Endpoints:
                     "shape": [len(cache), 2, *cache[0].key_shape],
                     "bytes": sum(entry.num_bytes for entry in cache),
                 },
-                "parity": {"max_abs_diff": run.parity.max_abs_diff},
+                "parity": {"max_abs_diff": parity.max_abs_diff},
             }
 
     def sampling(

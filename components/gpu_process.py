@@ -102,7 +102,7 @@ def compute_ahead(run: Run, stages: Sequence[str], progress: Progress) -> None:
 def _compute_stage(run: Run, progress: Progress, stage: Any) -> Iterator[None]:
     run.ensure(stage, progress)
     if stage == "decoder":
-        _ = run.parity  # a record too, and another forward
+        run.check_parity(progress)  # a record too, and another forward
     yield None
 
 

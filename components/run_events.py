@@ -161,6 +161,8 @@ class RunEvents:
         try:
             compute_ahead(run, [tab.stage for tab in tabs], progress)
             yield from self._run_stages(tabs, run, settings, progress, view)
+            if run.has("decoder"):
+                run.check_parity(progress)
         except StageCancelled:
             note = say("Stopped")
         except PlaygroundError:

@@ -14,7 +14,12 @@ import torch
 from torch import nn
 from transformers import DynamicCache
 
-from playground.capture import capture_inputs, capture_output_norms, capture_routes
+from playground.capture import (
+    capture_inputs,
+    capture_output_norms,
+    capture_routes,
+    watch_modules,
+)
 from playground.engine import Engine
 from playground.errors import InputError, ModelError
 from playground.language import say
@@ -101,11 +106,17 @@ def run_layers(
         logits=logits,
         past_key_values=cache,
         position_ids=merged.position_ids,
-        attention_norms=torch.cat(attention).cpu(),
-        mlp_norms=torch.cat(mlp).cpu(),
+        attention_norms=_join_norms(attention, merged),
+        mlp_norms=_join_norms(mlp, merged),
         num_deepstack=len(merged.deepstack_visual_embeds or ()),
         experts=_join_routes(routed, routes) if routed else None,
     )
+
+
+def _join_norms(norms: Sequence[torch.Tensor], merged: MergedInputs) -> torch.Tensor:
+    """``(layers, seq)`` float32 of the layers that ran, which may be none."""
+    none = torch.empty(0, merged.inputs_embeds.shape[1])
+    return torch.cat([none, *(norm.cpu() for norm in norms)])
 
 
 def _has_router(layer: Any) -> bool:
@@ -155,10 +166,30 @@ def check_finite(logits: torch.Tensor) -> None:
         )
 
 
-def measure_parity(engine: Engine, inputs: ModelInputs, output: DecoderOutput) -> Parity:
-    """Compare the staged run with one plain ``model(**inputs)``."""
-    model = engine.model
-    with engine.exclusive():
+def measure_parity(
+    engine: Engine,
+    inputs: ModelInputs,
+    output: DecoderOutput,
+    *,
+    progress: Progress | None = None,
+) -> Parity:
+    """Compare the staged run with one plain ``model(**inputs)``.
+
+    Args:
+        engine: the loaded checkpoint.
+        inputs: the record of ``run_preprocess``.
+        output: the record of ``run_decoder`` for the same inputs.
+        progress: called before every vision block and layer; what it raises stops the forward.
+    """
+    model: Any = engine.model
+    blocks = model.model.visual.blocks if inputs.spans else ()
+    modules = [*blocks, *model.model.language_model.layers]
+
+    def report(index: int) -> None:
+        if progress is not None:
+            progress(say("parity, layer"), index, len(modules))
+
+    with engine.exclusive(), watch_modules(modules, report):
         shared = model.model.rope_deltas
         try:
             plain = model(**model_kwargs(inputs, engine.device), logits_to_keep=1)

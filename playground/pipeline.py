@@ -145,10 +145,14 @@ class Run:
     @property
     def parity(self) -> Parity:
         """The decoder's logits against one plain ``model(**inputs)``, measured once."""
+        return self.check_parity()
+
+    def check_parity(self, progress: Progress | None = None) -> Parity:
+        """The same, with a callback that may stop the plain forward before any layer."""
         with self._lock:
             if "parity" not in self._records:
                 self._records["parity"] = playground.decoder.measure_parity(
-                    self.engine, self.inputs, self.decoded
+                    self.engine, self.inputs, self.decoded, progress=progress
                 )
             parity: Parity = self._records["parity"]
         return parity

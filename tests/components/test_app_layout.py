@@ -108,17 +108,23 @@ def test_a_bad_value_changes_nothing(built: Page) -> None:
     assert built.runs.get(key).has("preprocess")
 
 
-def test_a_stopped_run_says_so_and_keeps_what_was_done(built: Page) -> None:
-    def stop_at_the_decoder(what: str, _done: int, _total: int) -> None:
-        if what == "decoder layer":
+@pytest.mark.parametrize(
+    ("at", "last", "missing"),
+    [("decoder layer", "merge", "decoder"), ("parity, layer", "decoder", "parity")],
+)
+def test_a_stopped_run_says_so_and_keeps_what_was_done(
+    built: Page, at: str, last: str, missing: str
+) -> None:
+    def stop(what: str, _done: int, _total: int) -> None:
+        if what == at:
             raise StageCancelled
 
     sent = values(built, None, text="Stop me")
-    updates = list(built.events.run(built.tabs, sent, stop_at_the_decoder, View()))
+    updates = list(built.events.run(built.tabs, sent, stop, View()))
     assert "Stopped" in updates[-1][built.status]
     kept = built.runs.get(updates[0][built.run_key])
-    assert kept.has("merge")
-    assert not kept.has("decoder")
+    assert kept.has(last)
+    assert not kept.has(missing)
     assert kept.engine.lock.acquire(blocking=False)
     kept.engine.lock.release()
 

@@ -23,7 +23,7 @@ from playground.engine import Engine
 from playground.errors import ModelError, StageCancelled
 from playground.pipeline import Run
 from playground.preprocess import model_kwargs
-from playground.records import Parity
+from playground.records import Parity, Progress
 from tests.playground.prompt_samples import PROMPTS
 
 
@@ -224,6 +224,41 @@ def test_parity_restores_the_model_after_an_error(
         assert model.model.rope_deltas is poison
     finally:
         model.model.rope_deltas = None
+
+
+@pytest.mark.parametrize(("name", "num_blocks"), [("image", 4), ("text", 0)])
+def test_a_stop_ends_the_parity_check_before_any_layer(
+    tiny_random_engine: Engine, name: str, num_blocks: int
+) -> None:
+    run = Run(tiny_random_engine, PROMPTS[name])
+    run.ensure("decoder")
+    model: Any = tiny_random_engine.model
+    modules = [*model.model.visual.blocks[:num_blocks], *model.model.language_model.layers]
+    reached: list[Any] = []
+    hooks = [each.register_forward_hook(lambda mine, *_: reached.append(mine)) for each in modules]
+    steps: list[tuple[str, int, int]] = []
+
+    def stop_at(last: int) -> Progress:
+        def progress(*step: Any) -> None:
+            steps.append(step)
+            if step[1] == last:
+                raise StageCancelled
+
+        return progress
+
+    try:
+        for last in range(len(modules)):
+            reached.clear()
+            with pytest.raises(StageCancelled):
+                run.check_parity(stop_at(last))
+            assert reached == modules[:last]
+            assert not run.has("parity")
+        steps.clear()
+        assert run.check_parity(lambda *step: steps.append(step)).ok
+    finally:
+        for hook in hooks:
+            hook.remove()
+    assert steps == [("parity, layer", at, len(modules)) for at in range(len(modules))]
 
 
 def test_progress_counts_layers_and_the_norm(tiny_random_engine: Engine) -> None:

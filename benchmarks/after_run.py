@@ -54,8 +54,8 @@ def another_question_stored(run: Run) -> Callable[[], object]:
 
 
 def changed(run: Run, what_if: WhatIf) -> Callable[[], object]:
-    """The prefill of a what-if."""
-    return lambda: run_changed(run.engine, run.inputs, run.merged, what_if)
+    """The prefill of a what-if, from the first layer on that it changes."""
+    return lambda: run_changed(run.engine, run.inputs, run.merged, what_if, decoded=run.decoded)
 
 
 def count_calls(engine: Engine, click: Callable[[], object]) -> tuple[int, int]:
@@ -94,6 +94,9 @@ def main() -> None:
         "another layer's attention": text_map(run),
         "another block's attention": vision_map(run),
         "what if: flat positions": changed(run, WhatIf(positions="flat")),
+        "what if: a head of the middle layer zeroed": changed(
+            run, WhatIf(zeroed_heads=((last // 2, 0),))
+        ),
         "what if: the last layer skipped": changed(run, WhatIf(skipped_layers=(last,))),
         "another question on the picture": another_question(run),
         "the same, from the prefix store": another_question_stored(run),

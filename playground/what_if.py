@@ -162,6 +162,34 @@ def _change_positions(
     return merged.position_ids, merged.rope_deltas
 
 
+def first_changed_layer(merged: MergedInputs, what_if: WhatIf, num_layers: int) -> int:
+    """The first layer that has to run again; the states before it are the original's.
+
+    A DeepStack tap is added to the output of the layer of its number. That output is not recorded
+    without the tap, so this layer runs again although its own work is the same.
+
+    Args:
+        merged: the decoder's input before the change.
+        what_if: checked by ``check_what_if``.
+        num_layers: decoder layers.
+
+    Returns:
+        ``num_layers`` where no layer has to: for the final norm's input, or no change at all.
+    """
+    if what_if.painted or what_if.positions != "mrope":
+        return 0
+    gains = () if merged.deepstack_visual_embeds is None else what_if.deepstack_gains
+    return min(
+        [
+            num_layers,
+            *(tap for tap, gain in enumerate(gains) if gain != 1),
+            *what_if.skipped_layers,
+            *(layer for layer, _ in what_if.zeroed_heads),
+            *(patch.layer for patch in what_if.patches),
+        ]
+    )
+
+
 # ------------------------------------------------------------------------------ inside the layers
 
 

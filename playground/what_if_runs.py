@@ -10,6 +10,7 @@ import torch
 from playground.answers import AnswerShift, answer_log_probs
 from playground.decoder import run_decoder
 from playground.engine import Engine
+from playground.later_layers import run_later_layers
 from playground.records import (
     DecoderOutput,
     MergedInputs,
@@ -20,7 +21,13 @@ from playground.records import (
 )
 from playground.sampling import run_sampling
 from playground.tokens import token_text
-from playground.what_if import WhatIf, change_merged, check_what_if, edit_engine
+from playground.what_if import (
+    WhatIf,
+    change_merged,
+    check_what_if,
+    edit_engine,
+    first_changed_layer,
+)
 
 GREEDY = SamplingSettings(temperature=0.0)
 
@@ -72,6 +79,7 @@ def run_what_if(
     merged: MergedInputs,
     what_if: WhatIf,
     *,
+    decoded: DecoderOutput | None = None,
     max_new_tokens: int = 24,
     progress: Progress | None = None,
 ) -> WhatIfRun:
@@ -82,6 +90,8 @@ def run_what_if(
         inputs: the record of ``run_preprocess``.
         merged: the record of ``run_merge`` for the same inputs.
         what_if: the change.
+        decoded: the record of ``run_decoder`` for the same inputs: what comes before the change is
+            taken from it. Without it, every layer runs.
         max_new_tokens: of the answer.
         progress: called before every layer and token; ``StageCancelled`` raised in it stops.
 
@@ -89,11 +99,11 @@ def run_what_if(
         InputError: the change does not fit the model or the sequence.
         ModelError: the changed logits hold NaN or infinity.
     """
-    edited, changed, decoded = _prefill(engine, inputs, merged, what_if, progress)
+    edited, changed, output = _prefill(engine, inputs, merged, what_if, decoded, progress)
     answer = greedy_answer(
-        edited, inputs, changed, decoded, max_new_tokens=max_new_tokens, progress=progress
+        edited, inputs, changed, output, max_new_tokens=max_new_tokens, progress=progress
     )
-    return WhatIfRun(edited, what_if, changed, decoded, answer)
+    return WhatIfRun(edited, what_if, changed, output, answer)
 
 
 def run_changed(
@@ -102,10 +112,11 @@ def run_changed(
     merged: MergedInputs,
     what_if: WhatIf,
     *,
+    decoded: DecoderOutput | None = None,
     progress: Progress | None = None,
 ) -> DecoderOutput:
     """``run_what_if`` without the answer: the prefill alone."""
-    return _prefill(engine, inputs, merged, what_if, progress)[2]
+    return _prefill(engine, inputs, merged, what_if, decoded, progress)[2]
 
 
 def _prefill(
@@ -113,13 +124,21 @@ def _prefill(
     inputs: ModelInputs,
     merged: MergedInputs,
     what_if: WhatIf,
+    decoded: DecoderOutput | None,
     progress: Progress | None,
 ) -> tuple[Engine, MergedInputs, DecoderOutput]:
     """The edited engine, what it was given, and its prefill."""
     check_what_if(engine, inputs, what_if)
     changed = change_merged(merged, what_if)
     edited = edit_engine(engine, what_if, inputs.num_tokens)
-    return edited, changed, run_decoder(edited, inputs, changed, progress=progress)
+    if decoded is None:
+        return edited, changed, run_decoder(edited, inputs, changed, progress=progress)
+    start = first_changed_layer(merged, what_if, decoded.num_layers)
+    return (
+        edited,
+        changed,
+        run_later_layers(edited, changed, inputs.attention_mask, decoded, start, progress=progress),
+    )
 
 
 def greedy_answer(

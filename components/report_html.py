@@ -168,5 +168,6 @@ def _inline(text: str) -> str:
 
 def _styled(text: str) -> str:
     styled = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html.escape(text))
-    styled = re.sub(r"(?<!\w)\*([^*]+)\*(?!\w)", r"<em>\1</em>", styled)
+    # Chinese has no spaces around a stressed word; a lone star, as in a product, has them.
+    styled = re.sub(r"\*(?=\S)([^*]+)(?<=\S)\*", r"<em>\1</em>", styled)
     return re.sub(r"\[([^\]]+)\]\((https?://[^\s)]+)\)", r'<a href="\2">\1</a>', styled)

@@ -15,7 +15,6 @@ from gradio.components import FormComponent
 
 from components.open_parts import tabs_around
 from components.report_results import Shown
-from components.stage_tab import StageTab
 
 LEFT_OUT = "pg-downloads"  # the class of what belongs to the page alone
 
@@ -60,15 +59,17 @@ ShowChoice = Callable[[Any], bool]
 class Outline:
     """One tab of the page with everything in it, as it was built."""
 
-    tab: StageTab
     label: str
     root: gr.Tab
 
     @classmethod
-    def of(cls, tab: StageTab) -> Outline:
-        """Read it while the page is built: Gradio takes blocks' parents away later."""
-        _, root = tabs_around(tab.run_button)[-1]
-        return cls(tab, str(root.label), root)
+    def around(cls, block: Block) -> Outline:
+        """Of the tab that a block lies in.
+
+        Read it while the page is built: Gradio takes blocks' parents away later.
+        """
+        _, root = tabs_around(block)[-1]
+        return cls(str(root.label), root)
 
     def items(self, shown: Shown, settings: dict[Any, Any]) -> tuple[Item, ...]:
         """All that is to be seen in the tab.

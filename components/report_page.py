@@ -13,7 +13,7 @@ from components.open_parts import View
 from components.report import write_report
 from components.report_outline import Item, Outline
 from components.report_results import KeepingApp, Shown, merge_shown, read_answer
-from components.stage_tab import user_messages
+from components.stage_tab import StageTab, user_messages
 from playground.errors import InputError
 from playground.language import say
 from playground.pipeline import STAGES
@@ -48,7 +48,8 @@ def build_report_row() -> ReportRow:
 
 def wire_report(app: KeepingApp, row: ReportRow, events: RunEvents, page_css: str) -> None:
     """Let the button write the report; call it once all tabs are built."""
-    outlines = [Outline.of(tab) for tab in events.tabs]
+    stages = [(tab, Outline.around(tab.run_button)) for tab in events.tabs]
+    model_outline = Outline.around(events.model_tab.outputs[0])
     controls = events.controls
 
     def make(
@@ -62,9 +63,11 @@ def wire_report(app: KeepingApp, row: ReportRow, events: RunEvents, page_css: st
             settings = dict(zip(controls, values, strict=True))
             kept = app.results.find(request.session_hash or "", run)
             chapters = []
-            for number, outline in enumerate(outlines):
-                bar((number, len(outlines)), desc=outline.label, unit="")
-                chapters.append((outline, draw_chapter(events, outline, run, settings, kept)))
+            for number, (tab, outline) in enumerate(stages):
+                bar((number, len(stages)), desc=outline.label, unit="")
+                items = draw_chapter(events, tab, outline, run, settings=settings, kept=kept)
+                chapters.append((outline, items))
+            chapters.append((model_outline, draw_model(events, model_outline, run)))
             if not run.has("preprocess"):
                 raise InputError(
                     say("Nothing has run on this page yet."),
@@ -87,18 +90,24 @@ def wire_report(app: KeepingApp, row: ReportRow, events: RunEvents, page_css: st
 
 
 def draw_chapter(
-    events: RunEvents, outline: Outline, run: Run, settings: dict[Any, Any], kept: Shown
+    events: RunEvents,
+    tab: StageTab,
+    outline: Outline,
+    run: Run,
+    *,
+    settings: dict[Any, Any],
+    kept: Shown,
 ) -> tuple[Item, ...]:
     """All that is to be seen in one tab; nothing where it has not run.
 
     Args:
         events: of the page.
+        tab: a stage or lab.
         outline: of the tab.
         run: the page's.
         settings: the values of all tabs' controls.
         kept: what the visitor's experiments have shown of this run.
     """
-    tab = outline.tab
     own = tab.controls if tab.stage in STAGES else ()
     shown: Shown = {}
     if tab.stage not in STAGES:
@@ -115,6 +124,13 @@ def draw_chapter(
     shown = merge_shown(shown, kept)
     used = [control for part in tab.parts for control in part.controls]
     return outline.items(shown, {each: settings[each] for each in (*own, *used)})
+
+
+def draw_model(events: RunEvents, outline: Outline, run: Run) -> tuple[Item, ...]:
+    """The Model tab, which tells of the checkpoint and not of a run."""
+    tab = events.model_tab
+    drawn = dict(zip(tab.outputs, tab.draw(run.engine), strict=True))
+    return outline.items(read_all(tab.outputs, drawn), {})
 
 
 def read_all(outputs: Sequence[Any], drawn: dict[Any, Any]) -> Shown:

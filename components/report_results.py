@@ -84,24 +84,21 @@ class KeptResults:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._lock = threading.Lock()
 
-    def note(self, session: str, run: Run, shown: Shown, *, known_only: bool = False) -> None:
+    def note(self, session: str, run: Run, shown: Shown) -> None:
         """Keep what a visitor is shown of a run, in place of what was shown there before.
 
         Args:
             session: the visitor's ``session_hash``.
             run: the page's run; results of an earlier one are dropped.
             shown: what was drawn.
-            known_only: only where something is kept already.
         """
-        if not session:
+        if not session or not shown:
             return
         with self._lock:
             kept = self._kept.pop(session, None)
             older = kept.shown if kept is not None and kept.run() is run else {}
-            newer = {each: p for each, p in shown.items() if not known_only or each in older}
-            merged = merge_shown(older, newer)
-            if merged:
-                self._kept[session] = _Kept(weakref.ref(run), merged, _num_bytes(merged))
+            merged = merge_shown(older, shown)
+            self._kept[session] = _Kept(weakref.ref(run), merged, _num_bytes(merged))
             total = sum(each.num_bytes for each in self._kept.values())
             while total > self._max_bytes:
                 total -= self._kept.popitem(last=False)[1].num_bytes
@@ -128,46 +125,29 @@ class KeepingApp(App):
     """The page around the tabs, which also keeps what their experiments show."""
 
     results: KeptResults = field(default_factory=KeptResults)
+    lab_views: set[Any] = field(default_factory=set)  # which no run draws anew
 
-    def on_model(
-        self,
-        trigger: Any,
-        fn: StreamFn,
-        inputs: Sequence[Component],
-        outputs: Sequence[Component],
-    ) -> Any:
-        """As ``App``'s."""
-        return App.on_model(self, trigger, keep_stream(self.results, fn, outputs), inputs, outputs)
+    def follow_stream(self, fn: StreamFn, outputs: Sequence[Component]) -> StreamFn:
+        """Keep what an experiment shows in the end."""
+        return keep_stream(self.results, fn, outputs)
 
-    def on_view(
-        self,
-        trigger: Any,
-        fn: ViewFn,
-        inputs: Sequence[Component],
-        outputs: Sequence[Component],
-    ) -> Any:
-        """As ``App``'s."""
-        return App.on_view(self, trigger, self._follow(fn, outputs), inputs, outputs)
-
-    def on_point(
-        self, fn: ViewFn, inputs: Sequence[Component], outputs: Sequence[Component]
-    ) -> Any:
-        """As ``App``'s."""
-        return App.on_point(self, self._follow(fn, outputs), inputs, outputs)
-
-    def _follow(self, fn: ViewFn, outputs: Sequence[Component]) -> ViewFn:
-        """Where an experiment's result is redrawn, keep the new drawing."""
+    def follow_view(self, fn: ViewFn, outputs: Sequence[Component]) -> ViewFn:
+        """Where a lab's view or an experiment's result is redrawn, keep the new drawing."""
 
         def followed(run: Run, *values: Any) -> Any:
             answer = fn(run, *values)
-            shown = read_answer(outputs, answer)
-            self.results.note(this_session(), run, shown, known_only=True)
+            session = this_session()
+            known = self.results.find(session, run).keys() | self.lab_views
+            drawn = _drawn(outputs, answer).items()
+            shown = {output: read_update(value) for output, value in drawn if output in known}
+            self.results.note(session, run, shown)
             return answer
 
         return followed
 
     def keep_lab(self, tab: StageTab) -> StageTab:
-        """A lab's tab, whose runs are kept."""
+        """A lab's tab, whose runs are kept, and what is redrawn of them."""
+        self.lab_views.update(each for each in tab.outputs if isinstance(each, KEPT_KINDS))
         return replace(tab, stream=keep_stream(self.results, tab.stream, tab.outputs))
 
 

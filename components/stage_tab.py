@@ -72,6 +72,7 @@ class App:
             with user_messages():
                 return fn(self.runs.get(run_key), *values)
 
+        fn = self.follow_view(fn, outputs)
         control = getattr(trigger, "__self__", None)
         self.views.append(ViewEvent(control, fn, tuple(inputs), tuple(outputs)))
         return self._listen(trigger, handler, inputs, outputs)
@@ -93,8 +94,25 @@ class App:
                 run = self.runs.get(run_key)
                 return fn(run, read_place(run, event._data), *values)
 
+        fn = self.follow_view(fn, outputs)
         # Each click with its own place: "always_last" would repeat the earlier click instead.
         return self._listen(self.pointer.select, handler, inputs, outputs, "multiple")
+
+    def on_choice(
+        self,
+        trigger: Any,
+        fn: ViewFn,
+        inputs: Sequence[Component],
+        outputs: Sequence[Component],
+    ) -> Any:
+        """Redraw for what was clicked inside a view: ``fn(run, event, *values)``."""
+
+        def handler(run_key: str | None, event: gr.EventData, *values: Any) -> Any:
+            with user_messages():
+                return fn(self.runs.get(run_key), event, *values)
+
+        fn = self.follow_view(fn, outputs)
+        return self._listen(trigger, handler, inputs, outputs)
 
     def on_model(
         self,
@@ -121,6 +139,7 @@ class App:
                 except StageCancelled:
                     return
 
+        fn = self.follow_stream(fn, outputs)
         return trigger(
             handler,
             [self.run_key, *inputs],
@@ -132,6 +151,14 @@ class App:
             concurrency_limit=MODEL_EVENTS,
             api_visibility="private",
         )
+
+    def follow_view(self, fn: ViewFn, _outputs: Sequence[Component]) -> ViewFn:
+        """What listens in the place of a view's function; a page that keeps drawings sees them."""
+        return fn
+
+    def follow_stream(self, fn: StreamFn, _outputs: Sequence[Component]) -> StreamFn:
+        """The same for a function that runs the model."""
+        return fn
 
     def _awaits_drawing(
         self, request: gr.Request, run_key: str | None, outputs: Sequence[Component]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections import Counter
 from string import Formatter
 
@@ -103,6 +104,19 @@ def test_translations_are_in_the_language(language: str) -> None:
         if spoken == english and len(english.split()) > 3
     ]
     assert not bare
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_stress_in_translations_is_rendered(language: str) -> None:
+    """Markdown ends no stress at a punctuation mark that a letter follows: **so：**not."""
+    stress = re.compile(r"(\w?)(\*\*?)(?=\S)([^*]+)(?<=\S)\2(?!\*)(\w?)")
+    broken = [
+        spoken
+        for spoken in read_catalogs(language).values()
+        for before, _, stressed, after in stress.findall(spoken)
+        if (before and not stressed[0].isalnum()) or (after and not stressed[-1].isalnum())
+    ]
+    assert not broken
 
 
 def test_catalogs_have_no_key_twice() -> None:

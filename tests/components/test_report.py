@@ -48,6 +48,11 @@ def test_explanations_keep_their_markdown() -> None:
     assert "<strong>Bold</strong> and &lt;i&gt;not&lt;/i&gt;" in shown
 
 
+def test_stress_needs_no_spaces_around_it() -> None:
+    shown = words_html("重放**按名称和大小**；*用模型重放*则真正处理。2 * 3 * 4", 4)
+    assert "重放<strong>按名称和大小</strong>；<em>用模型重放</em>则真正处理。2 * 3 * 4" in shown
+
+
 def test_the_bundle_has_no_modules() -> None:
     assert not re.search(r"^\s*(?:export|import)\b", bundle(), flags=re.MULTILINE)
 

@@ -14,7 +14,7 @@ import playground
 from components.charts.sampling import quote
 from components.html_view import build_html_view
 from components.sampling_chips import TokenPicker, read_choice
-from components.stage_tab import App, user_messages
+from components.stage_tab import App
 from components.tabs.sampling.lab import Lab, LabStore, prompt_of
 from components.tabs.sampling.one_step import step_index
 from components.tabs.sampling.one_step_words import share_words
@@ -129,21 +129,11 @@ def _wire_choice(app: App, store: LabStore, lab_key: gr.State, part: BranchPart)
     for control in (part.branch, part.token):
         app.on_view(control.input, move, [lab_key, part.branch, part.token], part.outputs)
 
-    def pick(run_key: str | None, key: str | None, event: gr.EventData) -> tuple[Any, ...]:
-        with user_messages():
-            lab = store.get(key, app.runs.get(run_key))
-            name, step = read_choice(event._data)
-            return branch_values(lab, name, step_index(lab.branch(name), step + 1))
+    def pick(run: Run, event: gr.EventData, key: str | None) -> tuple[Any, ...]:
+        name, step = read_choice(event._data)
+        return move(run, key, name, step + 1)
 
-    part.tree.select(
-        pick,
-        [app.run_key, lab_key],
-        part.outputs,
-        show_progress="hidden",
-        trigger_mode="always_last",
-        concurrency_limit=None,
-        api_visibility="private",
-    )
+    app.on_choice(part.tree.select, pick, [lab_key], part.outputs)
 
 
 # -------------------------------------------------------------------------------- what is shown

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from components.sampling_chips import read_choice
-from components.stage_tab import App, StageTab, build_stage_header, user_messages
+from components.stage_tab import App, StageTab, build_stage_header
 from components.tabs.sampling.branch import branch_values, build_branch
 from components.tabs.sampling.lab import Lab, LabStore
 from components.tabs.sampling.one_step import build_one_step, one_step_values, step_index
@@ -78,32 +78,16 @@ def _wire(app: App, parts: SamplingParts) -> None:
     side, store = parts.side, parts.store
     pick_outputs = [side.chosen, *parts.glass.outputs, *parts.branch.outputs]
 
-    def pick(run_key: str | None, key: str | None, event: gr.EventData) -> tuple[Any, ...]:
-        with user_messages():
-            run = app.runs.get(run_key)
-            return pick_values(run, store.get(key, run), *read_choice(event._data))
+    def pick(run: Run, event: gr.EventData, key: str | None) -> tuple[Any, ...]:
+        return pick_values(run, store.get(key, run), *read_choice(event._data))
 
-    def pick_point(run_key: str | None, key: str | None, event: gr.EventData) -> tuple[Any, ...]:
-        with user_messages():
-            run = app.runs.get(run_key)
-            lab = store.get(key, run)
-            name, step = read_point(lab, event.points)
-            return pick_values(run, lab, name, step)
+    def pick_point(run: Run, event: gr.EventData, key: str | None) -> tuple[Any, ...]:
+        lab = store.get(key, run)
+        return pick_values(run, lab, *read_point(lab, event.points))
 
-    for component, handler in (
-        (side.texts, pick),
-        (side.probabilities, pick_point),
-        (side.entropy, pick_point),
-    ):
-        component.select(
-            handler,
-            [app.run_key, parts.lab_key],
-            pick_outputs,
-            show_progress="hidden",
-            trigger_mode="always_last",
-            concurrency_limit=None,
-            api_visibility="private",
-        )
+    app.on_choice(side.texts.select, pick, [parts.lab_key], pick_outputs)
+    for chart in (side.probabilities, side.entropy):
+        app.on_choice(chart.select, pick_point, [parts.lab_key], pick_outputs)
 
 
 def pick_values(run: Run, lab: Lab, name: str, step: int) -> tuple[Any, ...]:

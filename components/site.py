@@ -16,7 +16,23 @@ from playground.pipeline import RunStore
 
 
 class SpokenBlocks(gr.Blocks):
-    """Answers every event in the language of the page that it comes from."""
+    """Answers every event in the language of the page that it comes from, and starts fast."""
+
+    is_built = False
+
+    def finish(self) -> None:
+        """Describe the components of all pages, once: from here on none is added or changed.
+
+        Gradio asks for the description eight times before the first page, each time going through
+        every component's signature, which took most of the start.
+        """
+        described = self.default_config.get_config()
+        self.default_config.get_config = lambda: described  # type: ignore[method-assign,misc]
+        self.is_built = True
+
+    def get_config_file(self) -> Any:
+        """As Gradio's; while the pages are being built, which nobody can see, only their names."""
+        return super().get_config_file() if self.is_built else {"pages": self.pages}
 
     async def process_api(self, block_fn: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """As Gradio's, which hands this context on to the thread that answers."""
@@ -41,6 +57,7 @@ class Site:
                 self.pages[language] = Page(
                     host, self.runs, jobs, has_api=not path, names_like=like
                 )
+        self.demo.finish()
 
     @property
     def home(self) -> Page:

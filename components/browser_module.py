@@ -19,6 +19,8 @@ FILES: dict[str, Path] = {}
 """All files that the page may load, by name; filled by ``file_address``."""
 
 FOLDER = "/page-files"  # in addresses
+# Said by the browser alone: the server may be gone by then.
+FAILED = {"en": "Could not be loaded: ", "zh": "无法加载："}
 A_YEAR = "public, max-age=31536000, immutable"  # the address changes with the content
 
 
@@ -65,5 +67,9 @@ const {{ root = "" }} = window.gradio_config ?? {{}};
 const base = new URL(root.replace(/\\/$/, "") + {json.dumps(FOLDER)}, document.baseURI).href;
 import(base + {json.dumps(file_address(*paths))})
   .then((module) => module.mount({{ element, props, trigger, watch }}{more}))
-  .catch((error) => {{ element.textContent = "Could not be loaded: " + error; }});
+  .catch((error) => {{
+    const words = {json.dumps(FAILED)};
+    const language = document.documentElement.lang.split("-")[0];
+    element.textContent = (words[language] ?? words.en) + error;
+  }});
 """

@@ -69,10 +69,10 @@ class EngineHost:
             self._status = HostStatus("ready", mark("Ready"))
         except PlaygroundError as error:
             self._status = HostStatus("failed", str(error))
-        except Exception as error:
+        except Exception:
             # The page must say that loading ended; the details go to the log, not to visitors.
             logger.exception("Loading %s failed", self.source)
-            self._status = HostStatus("failed", f"Loading failed: {type(error).__name__}.")
+            self._status = HostStatus("failed", mark("Loading failed; the server's log says why."))
         finally:
             self._settled.set()
 
@@ -91,7 +91,7 @@ class EngineHost:
         if self._engine is None:
             status = self._status
             if status.phase == "failed":
-                raise PlaygroundError(status.what)
+                raise PlaygroundError(say(status.what))
             raise PlaygroundError(
                 say("The checkpoint is still loading."),
                 remedy=say("Wait for the bar at the top to finish."),

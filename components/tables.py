@@ -93,7 +93,7 @@ def table_html(
         rest = say("… and {rest:,} more rows", rest=len(body) - len(shown))
         lines += f'<tr><td class="pg-more" colspan="{len(headers)}">{rest}</td></tr>'
     title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
-    label = html.escape(caption or "Table")
+    label = html.escape(caption or say("Table"))
     # A region that scrolls must be reachable by keyboard, and so it needs a name.
     pointed = "" if tokens is None else " data-pointer"
     return (

@@ -15,6 +15,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.faults import fault_words, is_disk_full, is_out_of_memory
+from components.language_switch import preferred_language
+from playground.language import Language, say, speaking
 
 logger = logging.getLogger(__name__)
 
@@ -80,9 +82,8 @@ class WebGuard:
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
         limit = self._max_upload_bytes if _is_upload(scope) else MAX_JSON_BYTES
-        too_large = f"The request is larger than the {limit >> 20} MB that are accepted."
         if _declared_bytes(scope) > limit:
-            await _refuse(413, too_large, scope, receive, send)
+            await _refuse(413, _too_large_words(scope, limit), scope, receive, send)
             return
         body = _CountedBody(receive, limit)
         answer = _Answer(send, body)
@@ -97,12 +98,14 @@ class WebGuard:
             # The kind alone goes to the log: a message may quote what a visitor wrote.
             logger.warning("%s: %s", scope["path"], type(error).__name__)
             if is_disk_full(error) or is_out_of_memory(error):
-                await _refuse(507, fault_words(error), scope, receive, send)
+                with speaking(_language_of(scope)):
+                    words = fault_words(error)
+                await _refuse(507, words, scope, receive, send)
                 return
             await _refuse(400, UNREADABLE, scope, receive, send)
             return
         if body.too_large and not answer.started:
-            await _refuse(413, too_large, scope, receive, send)
+            await _refuse(413, _too_large_words(scope, limit), scope, receive, send)
 
     def _with_headers(self, send: Send) -> Send:
         async def send_with_headers(message: Message) -> None:
@@ -156,6 +159,18 @@ def _is_upload(scope: MutableMapping[str, Any]) -> bool:
 def _declared_bytes(scope: MutableMapping[str, Any]) -> int:
     length = dict(scope["headers"]).get(b"content-length", b"0")
     return int(length) if length.isdigit() else 0
+
+
+def _language_of(scope: MutableMapping[str, Any]) -> Language:
+    """Of the visitor's browser: what is refused here is not known to belong to a page."""
+    return preferred_language(dict(scope["headers"]).get(b"accept-language", b"").decode("latin-1"))
+
+
+def _too_large_words(scope: MutableMapping[str, Any], limit: int) -> str:
+    with speaking(_language_of(scope)):
+        return say(
+            "The request is larger than the {limit} MB that are accepted.", limit=limit >> 20
+        )
 
 
 async def _refuse(code: int, words: str, scope: Scope, receive: Receive, send: Send) -> None:

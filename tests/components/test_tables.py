@@ -7,6 +7,7 @@ import pytest
 from components import tables
 from components.tables import Choice, Mono, format_bytes, table_html, tensors_table, tokens_table
 from playground.engine import Engine
+from playground.language import speaking
 from playground.preprocess import run_preprocess
 from playground.records import ModelInputs, Picture, Prompt, Turn
 from playground.tokens import find_typed_specials
@@ -36,6 +37,9 @@ def test_a_table_that_scrolls_has_a_name_and_can_be_reached() -> None:
     assert region.attrs["tabindex"] == "0"
     assert region.attrs["role"] == "region"
     assert region.attrs["aria-label"] == "What it shows"
+    with speaking("zh"):
+        unnamed = read_html(table_html(("A",), [(1,)])).find("div", "pg-table")[0]
+    assert unnamed.attrs["aria-label"] == "表格"
 
 
 def test_cells_are_escaped() -> None:

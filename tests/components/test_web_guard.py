@@ -70,6 +70,13 @@ def test_a_body_that_says_how_large_it_is_is_not_read(client: TestClient) -> Non
     assert "4 MB" in answer.json()["detail"]
 
 
+def test_what_is_too_large_is_said_in_the_browsers_language(client: TestClient) -> None:
+    headers = {"accept-language": "zh-CN,zh;q=0.9,en;q=0.8"}
+    body = b" " * (MAX_JSON_BYTES + 1)
+    answer = client.post("/gradio_api/queue/join", content=body, headers=headers)
+    assert answer.json()["detail"] == "请求超过了可接受的 4 MB。"
+
+
 def test_a_body_that_does_not_say_so_is_cut_off(client: TestClient) -> None:
     pieces = (b" " * (1 << 20) for _ in range(6))
     answer = client.post("/gradio_api/queue/join", content=pieces)

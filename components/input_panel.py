@@ -25,6 +25,7 @@ class InputPanel:
     run: gr.Button
     stop: gr.Button
     copy: gr.Button  # a link to what the page shows
+    query: gr.Textbox  # never seen: the link as the server knows it, without the page's address
     link: gr.Textbox  # hidden until there is one
     link_note: gr.HTML
     progress: gr.HTML  # empty; shows how far a run is
@@ -69,6 +70,33 @@ def build_input_panel(examples: tuple[Example, ...]) -> InputPanel:
     with gr.Row():
         run = gr.Button(say("Run"), variant="primary", elem_id="run", min_width=120)
         stop = gr.Button(say("Stop"), elem_id="stop", min_width=80, scale=0)
+    copy, query, link, link_note = _build_link()
+    progress = gr.HTML("", elem_id="progress")
+    system, earlier, video, max_pixels = _build_more(first)
+    gr.Markdown("### " + say("Examples"))
+    cards = ExampleCards(examples, elem_id="examples")
+    refuse_addresses(images)
+    refuse_addresses(video)
+    return InputPanel(
+        images=images,
+        video=video,
+        text=text,
+        system=system,
+        max_pixels=max_pixels,
+        earlier=earlier,
+        run=run,
+        stop=stop,
+        copy=copy,
+        query=query,
+        link=link,
+        link_note=link_note,
+        progress=progress,
+        cards=cards,
+    )
+
+
+def _build_link() -> tuple[gr.Button, gr.Textbox, gr.Textbox, gr.HTML]:
+    """The button that makes a link, and where the link appears."""
     copy = gr.Button(say("Copy link"), size="sm", elem_id="copy-link")
     link = gr.Textbox(
         label=say("Link to this page as it is"),
@@ -78,8 +106,13 @@ def build_input_panel(examples: tuple[Example, ...]) -> InputPanel:
         buttons=["copy"],
         elem_id="link-box",
     )
+    query = gr.Textbox(visible="hidden")
     link_note = gr.HTML("", elem_id="link-note")
-    progress = gr.HTML("", elem_id="progress")
+    return copy, query, link, link_note
+
+
+def _build_more(first: Example) -> tuple[gr.Textbox, gr.Textbox, gr.Video, gr.Number]:
+    """What most people leave as it is: system prompt, earlier turns, video, resolution."""
     with gr.Accordion(say("System prompt, earlier turns, video, resolution"), open=False):
         system = gr.Textbox(value=first.system, label=say("System prompt"), lines=1, max_lines=6)
         earlier = gr.Textbox(
@@ -102,22 +135,4 @@ def build_input_panel(examples: tuple[Example, ...]) -> InputPanel:
             ),
             precision=None,
         )
-    gr.Markdown("### " + say("Examples"))
-    cards = ExampleCards(examples, elem_id="examples")
-    refuse_addresses(images)
-    refuse_addresses(video)
-    return InputPanel(
-        images=images,
-        video=video,
-        text=text,
-        system=system,
-        max_pixels=max_pixels,
-        earlier=earlier,
-        run=run,
-        stop=stop,
-        copy=copy,
-        link=link,
-        link_note=link_note,
-        progress=progress,
-        cards=cards,
-    )
+    return system, earlier, video, max_pixels

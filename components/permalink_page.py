@@ -49,8 +49,9 @@ READ_TABS = """(...values) => {
 }"""
 
 # The server does not know the address that the visitor sees.
-COPY = """async (query) => {
-  const link = location.origin + location.pathname + query;
+COMPLETE = "(query) => location.origin + location.pathname + query"
+
+COPY = """async (link) => {
   // A browser may leave the permission open, and draws no frame for a page that is not in sight.
   const within = (promise) => Promise.race(
     [promise, new Promise((_, reject) => setTimeout(reject, 1000))]);
@@ -60,7 +61,6 @@ COPY = """async (query) => {
   const note = document.querySelector('#link-note');
   note?.querySelector(copied ? '[data-copied]' : '[data-by-hand]')?.removeAttribute('hidden');
   if (!copied) document.querySelector('#link-box textarea, #link-box input')?.select();
-  return link;
 }"""
 
 
@@ -104,13 +104,15 @@ class Permalinks:
         made = self.panel.copy.click(
             self._copy,
             inputs,
-            [self.panel.link, self.panel.link_note],
+            [self.panel.query, self.panel.link, self.panel.link_note],
             js=READ_TABS.replace("NUM_INPUTS", str(len(inputs))),
             show_progress="hidden",
             concurrency_limit=None,
             api_visibility="private",
         )
-        made.success(None, [self.panel.link], [self.panel.link], js=COPY)
+        # Never the query itself in the box: it would be no link for whoever is quick to copy it.
+        shown = made.success(None, [self.panel.query], [self.panel.link], js=COMPLETE)
+        shown.then(None, [self.panel.link], None, js=COPY)
         outputs = [
             *opening_outputs,
             *self.panel.values,
@@ -167,7 +169,8 @@ class Permalinks:
         )
         kept = bool(link.images) or link.video is not None
         return {
-            self.panel.link: gr.update(value=write_link(link), visible=True),
+            self.panel.query: write_link(link),
+            self.panel.link: gr.update(visible=True),
             self.panel.link_note: note_html(self.kept.days if kept else None),
         }
 

@@ -64,7 +64,7 @@ def upload(page: Page, path: Path) -> None:
     expect(gallery.locator("img").first).to_be_visible()
 
 
-@pytest.mark.parametrize("width", [1280])
+@pytest.mark.parametrize("width", [1280, 390])
 def test_a_link_gives_the_same_page_to_somebody_else(
     address: str, page: PageFactory, picture: Path, width: int
 ) -> None:
@@ -108,9 +108,11 @@ def test_the_pointer_and_a_part_of_a_tab_come_back(address: str, page: PageFacto
     wait_until_drawn(mine)
     panel = open_tab(mine, "4 Decoder")
     part = open_part(panel, "Attention")
+    picture = part.locator(".pg-picture-frame[data-span]").first
+    expect(picture).to_be_visible()  # with the part's own choice of a layer
     type_number(part, "Decoder layer", "1")
     expect(part.get_by_text("Layer 1,").first).to_be_visible()
-    part.locator(".pg-picture-frame[data-span]").first.click(position={"x": 20, "y": 20})
+    picture.click(position={"x": 20, "y": 20})
     words = mine.locator(".pg-pointer-words")
     expect(words).to_contain_text("patch at row")
     said = words.inner_text()

@@ -121,7 +121,7 @@ class Visitor:
             *self.prompt.values(),
             *self.values.values(),
         )
-        link: str = made[self.page.panel.link]["value"]
+        link: str = made[self.page.panel.query]
         return link
 
     def open(self, link: str) -> None:

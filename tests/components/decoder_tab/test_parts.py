@@ -32,21 +32,6 @@ from tests.components.html_reader import read_html
 from tests.components.runs import build_alone, draw_tab, ignore_progress, make_run
 from tests.media_samples import make_picture
 
-
-@pytest.fixture(scope="module")
-def run(tiny_random_engine: Engine) -> Run:
-    """Two pictures and a question."""
-    run = make_run(tiny_random_engine, "What?", make_picture(), make_picture(192, 64, seed=1))
-    run.ensure("decoder")
-    return run
-
-
-@pytest.fixture(scope="module")
-def text_run(tiny_random_engine: Engine) -> Run:
-    """No picture."""
-    return make_run(tiny_random_engine, "Hello")
-
-
 # ------------------------------------------------------------------------------------ attention
 
 

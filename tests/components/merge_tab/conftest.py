@@ -1,0 +1,29 @@
+"""Runs of a picture, of text alone and of a long text."""
+
+from __future__ import annotations
+
+import pytest
+
+from playground.engine import Engine
+from playground.pipeline import Run
+from playground.records import Picture
+from tests.components.runs import make_run
+
+
+@pytest.fixture(scope="module")
+def image_run(tiny_random_engine: Engine, picture: Picture) -> Run:
+    run = make_run(tiny_random_engine, "What is this?", picture)
+    run.ensure("merge")
+    return run
+
+
+@pytest.fixture(scope="module")
+def text_run(tiny_random_engine: Engine) -> Run:
+    return make_run(tiny_random_engine, "你好，世界")
+
+
+@pytest.fixture(scope="module")
+def long_run(tiny_random_engine: Engine) -> Run:
+    run = make_run(tiny_random_engine, "x y " * 400)
+    run.ensure("merge")
+    return run

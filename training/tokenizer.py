@@ -157,6 +157,19 @@ def write_processor_files(tokenizer: Tokenizer, folder: Path) -> None:
     tokenizer.save(str(folder / "tokenizer.json"))
     template = Path(__file__).with_name("chat_template.jinja")
     shutil.copyfile(template, folder / "chat_template.jinja")
+    image, video = _processor_configs()
+    owner = {"processor_class": "Qwen3VLProcessor"}
+    _write_json(folder / "tokenizer_config.json", _tokenizer_config(tokenizer))
+    _write_json(
+        folder / "processor_config.json",
+        {**owner, "image_processor": image, "video_processor": video},
+    )
+    _write_json(folder / "preprocessor_config.json", {**image, **owner})
+    _write_json(folder / "video_preprocessor_config.json", {**video, **owner})
+
+
+def _tokenizer_config(tokenizer: Tokenizer) -> dict:
+    """The content of tokenizer_config.json."""
     added = {
         str(tokenizer.token_to_id(text)): {
             "content": text,
@@ -168,22 +181,23 @@ def write_processor_files(tokenizer: Tokenizer, folder: Path) -> None:
         }
         for text, special in ADDED_TOKENS.items()
     }
-    _write_json(
-        folder / "tokenizer_config.json",
-        {
-            "tokenizer_class": "TokenizersBackend",
-            "added_tokens_decoder": added,
-            "add_prefix_space": False,
-            "bos_token": None,
-            "eos_token": "<|im_end|>",
-            "pad_token": "<|endoftext|>",
-            "unk_token": None,
-            "padding_side": "left",
-            "clean_up_tokenization_spaces": False,
-            "model_max_length": 4096,
-            "errors": "replace",
-        },
-    )
+    return {
+        "tokenizer_class": "TokenizersBackend",
+        "added_tokens_decoder": added,
+        "add_prefix_space": False,
+        "bos_token": None,
+        "eos_token": "<|im_end|>",
+        "pad_token": "<|endoftext|>",
+        "unk_token": None,
+        "padding_side": "left",
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": 4096,
+        "errors": "replace",
+    }
+
+
+def _processor_configs() -> tuple[dict, dict]:
+    """How pictures and how videos are prepared."""
     shared = {
         "do_convert_rgb": True,
         "do_resize": True,
@@ -213,16 +227,7 @@ def write_processor_files(tokenizer: Tokenizer, folder: Path) -> None:
         "do_sample_frames": True,
         "cap_pixels_per_frame": False,
     }
-    _write_json(
-        folder / "processor_config.json",
-        {"processor_class": "Qwen3VLProcessor", "image_processor": image, "video_processor": video},
-    )
-    _write_json(
-        folder / "preprocessor_config.json", {**image, "processor_class": "Qwen3VLProcessor"}
-    )
-    _write_json(
-        folder / "video_preprocessor_config.json", {**video, "processor_class": "Qwen3VLProcessor"}
-    )
+    return image, video
 
 
 def _write_json(path: Path, value: dict) -> None:

@@ -134,29 +134,31 @@ def plot_patch(values: np.ndarray, row: int, frames: Sequence[str]) -> go.Figure
         "cmax": max(1.0, high),
         "colorbar": {"title": {"text": say("value")}},
     }
+    tiles = [
+        _patch_tile(values[channel, frame], channel, frame, frames[frame])
+        for channel in range(num_channels)
+        for frame in range(num_frames)
+    ]
+    return go.Figure(tiles, layout)
+
+
+def _patch_tile(values: np.ndarray, channel: int, frame: int, frame_name: str) -> go.Heatmap:
+    """One channel of one frame, ``(size, size)``, beside and below the others."""
+    size = len(values)
     down, across = np.mgrid[0:size, 0:size].astype(np.uint8)
-    place = np.stack([down, across], axis=-1)
-    traces = []
-    for channel in range(num_channels):
-        for frame in range(num_frames):
-            name = say("{channel}, {frame}", channel=say(CHANNELS[channel]), frame=frames[frame])
-            hover = say(
-                "line %{customdata[0]}, column %{customdata[1]} of the patch<br>value %{z:.4f}"
-            )
-            traces.append(
-                go.Heatmap(
-                    z=np.ascontiguousarray(values[channel, frame], np.float32),
-                    x0=channel * step,
-                    y0=frame * step,
-                    dx=1,
-                    dy=1,
-                    coloraxis="coloraxis",
-                    name=name,
-                    customdata=place,
-                    hovertemplate=f"{name}<br>{hover}<extra></extra>",
-                )
-            )
-    return go.Figure(traces, layout)
+    name = say("{channel}, {frame}", channel=say(CHANNELS[channel]), frame=frame_name)
+    hover = say("line %{customdata[0]}, column %{customdata[1]} of the patch<br>value %{z:.4f}")
+    return go.Heatmap(
+        z=np.ascontiguousarray(values, np.float32),
+        x0=channel * (size + TILE_GAP),
+        y0=frame * (size + TILE_GAP),
+        dx=1,
+        dy=1,
+        coloraxis="coloraxis",
+        name=name,
+        customdata=np.stack([down, across], axis=-1),
+        hovertemplate=f"{name}<br>{hover}<extra></extra>",
+    )
 
 
 def plot_row(values: np.ndarray, row: int) -> go.Figure:

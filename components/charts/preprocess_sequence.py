@@ -133,44 +133,52 @@ def plot_timeline(
         "showgrid": False,
     }
     layout["xaxis"] |= {"zeroline": False}
-    step = max(1, -(-total_num_frames // MAX_FILE_FRAMES))
-    every = np.arange(0, total_num_frames, step)
-    taken = np.asarray(frame_indices)
-    pairs = np.arange(len(taken)) // 2
-    colors = [PAIR_COLORS[pair % 2] for pair in pairs]
-    traces = [
-        go.Scatter(
-            x=(every / fps).astype(np.float32),
-            y=np.zeros(len(every), np.uint8),
-            customdata=every.astype(np.int32),
-            mode="markers",
-            name=say("frames of the file"),
-            marker={"symbol": "line-ns-open", "size": 10, "color": GREY},
-            hovertemplate=say("frame %{customdata} of the file, %{x:.3f} s") + "<extra></extra>",
-        ),
-        go.Scatter(
-            x=(taken / fps).astype(np.float32),
-            y=np.ones(len(taken), np.uint8),
-            customdata=np.stack([taken, pairs + 1], axis=1).astype(np.int32),
-            mode="markers",
-            name=say("sampled"),
-            marker={
-                "size": 11,
-                "color": colors,
-                "symbol": ["circle" if pair % 2 == 0 else "diamond" for pair in pairs],
-            },
-            hovertemplate=say(
-                "frame %{customdata[0]} of the file at %{x:.3f} s, in pair %{customdata[1]}"
-            )
-            + "<extra></extra>",
-        ),
-        *(_pair_line(taken[pairs == pair] / fps, pair) for pair in range(len(timestamps))),
-    ]
     layout["annotations"] = [
         _label(seconds, 2.4, say("{seconds:.1f} s", seconds=seconds))
         for seconds in timestamps[:: _thin(timestamps)]
     ]
+    taken = np.asarray(frame_indices)
+    pairs = np.arange(len(taken)) // 2
+    traces = [
+        _file_frames(total_num_frames, fps),
+        _sampled_frames(taken, pairs, fps),
+        *(_pair_line(taken[pairs == pair] / fps, pair) for pair in range(len(timestamps))),
+    ]
     return go.Figure(traces, layout)
+
+
+def _file_frames(total_num_frames: int, fps: float) -> go.Scatter:
+    """A mark for each frame of the file, or for every so many of a long one."""
+    every = np.arange(0, total_num_frames, max(1, -(-total_num_frames // MAX_FILE_FRAMES)))
+    return go.Scatter(
+        x=(every / fps).astype(np.float32),
+        y=np.zeros(len(every), np.uint8),
+        customdata=every.astype(np.int32),
+        mode="markers",
+        name=say("frames of the file"),
+        marker={"symbol": "line-ns-open", "size": 10, "color": GREY},
+        hovertemplate=say("frame %{customdata} of the file, %{x:.3f} s") + "<extra></extra>",
+    )
+
+
+def _sampled_frames(taken: np.ndarray, pairs: np.ndarray, fps: float) -> go.Scatter:
+    """A mark for each sampled frame, in the colour and shape of its pair."""
+    return go.Scatter(
+        x=(taken / fps).astype(np.float32),
+        y=np.ones(len(taken), np.uint8),
+        customdata=np.stack([taken, pairs + 1], axis=1).astype(np.int32),
+        mode="markers",
+        name=say("sampled"),
+        marker={
+            "size": 11,
+            "color": [PAIR_COLORS[pair % 2] for pair in pairs],
+            "symbol": ["circle" if pair % 2 == 0 else "diamond" for pair in pairs],
+        },
+        hovertemplate=say(
+            "frame %{customdata[0]} of the file at %{x:.3f} s, in pair %{customdata[1]}"
+        )
+        + "<extra></extra>",
+    )
 
 
 def _thin(timestamps: Sequence[float], limit: int = 12) -> int:

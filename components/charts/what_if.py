@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -115,14 +115,39 @@ def plot_answer_shift(
         chosen: index of the token to mark, if any.
     """
     names = names or _default_names()
-    before, after = np.exp(shift.before), np.exp(shift.after)
-    places = np.arange(len(texts), dtype=np.int32)
+    layout = _shift_layout(shift, texts, names)
+    if chosen is not None:
+        layout["annotations"] = [
+            {"x": chosen, "y": 1.0, "yanchor": "bottom", "text": "▼", "showarrow": False}
+        ]
+    traces = [
+        go.Bar(
+            x=np.arange(len(texts), dtype=np.int32),
+            y=np.exp(log_probs).astype(np.float32),
+            name=name,
+            marker={"color": color, "pattern": {"shape": pattern, "fillmode": "overlay"}},
+            customdata=list(texts),
+            hovertemplate=say("“%{{customdata}}”<br>{run}: %{{y:.4%}}", run=name)
+            + "<extra></extra>",
+        )
+        for log_probs, name, color, pattern in (
+            (shift.before, names[0], BLUE, ""),
+            (shift.after, names[1], ORANGE, "/"),
+        )
+    ]
+    return go.Figure(traces, layout)
+
+
+def _shift_layout(
+    shift: AnswerShift, texts: Sequence[str], names: tuple[str, str]
+) -> dict[str, Any]:
+    """Title with the word that falls most, and one place for each token."""
     most = int(shift.drop.argmax())
     fall = say(
         "“{word}” falls most, from {before} to {after}",
         word=texts[most],
-        before=percent(before[most]),
-        after=percent(after[most]),
+        before=percent(float(np.exp(shift.before[most]))),
+        after=percent(float(np.exp(shift.after[most]))),
     )
     found = fall if shift.drop[most] > 0.01 else say("no word falls")
     layout = base_layout(
@@ -144,34 +169,15 @@ def plot_answer_shift(
     layout["xaxis"] |= {
         "showgrid": False,
         "zeroline": False,
-        "tickvals": places.tolist(),
+        "tickvals": list(range(len(texts))),
         "ticktext": list(texts),
     }
-    if chosen is not None:
-        layout["annotations"] = [
-            {"x": chosen, "y": 1.0, "yanchor": "bottom", "text": "▼", "showarrow": False}
-        ]
     layout["meta"]["columns"] = {
         "x": say("place − 1"),
         "y": say("probability"),
         "customdata": say("token"),
     }
-    traces = [
-        go.Bar(
-            x=places,
-            y=values.astype(np.float32),
-            name=name,
-            marker={"color": color, "pattern": {"shape": pattern, "fillmode": "overlay"}},
-            customdata=list(texts),
-            hovertemplate=say("“%{{customdata}}”<br>{run}: %{{y:.4%}}", run=name)
-            + "<extra></extra>",
-        )
-        for values, name, color, pattern in (
-            (before, names[0], BLUE, ""),
-            (after, names[1], ORANGE, "/"),
-        )
-    ]
-    return go.Figure(traces, layout)
+    return layout
 
 
 def plot_patch_sweep(probs: np.ndarray, words: tuple[str, str]) -> go.Figure:

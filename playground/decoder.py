@@ -261,7 +261,8 @@ def logit_lens(
             logits = _lens_logits(engine, rows[start : start + LENS_ROWS], buffer)
             values, words = top_words(logits, top_k)
             ids.append(words.cpu())
-            probs.append((values.float() - log_totals(logits)[:, None]).exp().cpu())
+            totals = log_totals(logits, values[:, 0])
+            probs.append((values.float() - totals[:, None]).exp().cpu())
     shape = (len(wanted), len(positions), top_k)
     all_ids = torch.cat(ids).reshape(shape).numpy()
     texts = {

@@ -42,9 +42,10 @@ def test_of_a_whole_vocabulary(dtype: torch.dtype) -> None:
     noise = torch.randn(3, 151_936, generator=torch.Generator().manual_seed(0))
     logits = (noise * 8).to(dtype)
     assert torch.equal(top_words(logits, 10)[0], logits.topk(10).values)
-    torch.testing.assert_close(log_totals(logits), logits.float().logsumexp(-1))
+    totals = log_totals(logits, logits.amax(-1))
+    torch.testing.assert_close(totals, logits.float().logsumexp(-1), rtol=0, atol=5e-6)
 
 
 def test_the_sum_of_large_logits_does_not_overflow() -> None:
     logits = torch.tensor([[1e4, 1e4 - 1, -1e4], [0.0, -1e30, -torch.inf]])
-    torch.testing.assert_close(log_totals(logits), logits.logsumexp(-1))
+    torch.testing.assert_close(log_totals(logits, logits.amax(-1)), logits.logsumexp(-1))

@@ -22,6 +22,7 @@ from typing import Any
 
 import httpx
 
+from reliability.chromium import ARGUMENTS, COUNT_CONTEXTS, find_chromium
 from reliability.exclusion import FATES, User
 from reliability.exclusion import Tally as Requests
 from reliability.served import Server, running_app
@@ -32,27 +33,6 @@ GROWTH_BYTES = 100 << 20  # of memory, from the middle to the end
 VISIT_TABS = ("1 Preprocess", "2 Vision tower", "3 Merge", "4 Decoder", "5 Sampling", "6 Cache")
 TIMEOUT_MS = 300_000
 WINDOW = {"width": 1100, "height": 900}
-BROWSER_ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-COUNT_CONTEXTS = """
-window.contexts = new Set();
-const original = HTMLCanvasElement.prototype.getContext;
-HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
-  const context = original.call(this, kind, ...rest);
-  if (context && /webgl/.test(kind)) window.contexts.add(context);
-  return context;
-};
-window.liveContexts = () => [...window.contexts].filter((gl) => !gl.isContextLost()).length;
-"""
 
 
 @dataclass(frozen=True)
@@ -88,13 +68,10 @@ def take_sample(server: Server, start: float) -> Sample:
 @contextmanager
 def open_browser() -> Iterator[Any]:
     """One Chromium without a window."""
-    import shutil
-
     from playwright.sync_api import sync_playwright
 
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(BROWSER_ARGUMENTS))
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=[*ARGUMENTS])
         yield browser
         browser.close()
 

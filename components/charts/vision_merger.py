@@ -8,14 +8,13 @@ import numpy as np
 import plotly.graph_objects as go
 
 from components.chart_style import (
-    BLUE,
     DIVERGING,
     HEIGHT_MEDIUM,
     HEIGHT_SMALL,
     base_layout,
     pointer_meta,
 )
-from components.charts.vision_position import frame_patches
+from components.charts.patch_map import frame_patches, mark_place
 from playground.language import say
 
 CLIP_QUANTILE = 0.99  # of |number| in a step: a few large ones would leave the rest pale
@@ -134,13 +133,4 @@ def plot_tap_similarity(
         )
         + "<extra></extra>",
     )
-    here = go.Scatter(
-        x=np.array([token[1]], np.int32),
-        y=np.array([token[0]], np.int32),
-        name=say("this token"),
-        mode="markers",
-        marker={"symbol": "x", "size": 9, "color": BLUE, "line": {"color": "#fff", "width": 1}},
-        hoverinfo="skip",
-        showlegend=False,
-    )
-    return go.Figure([heat_map, here], layout)
+    return go.Figure([heat_map, mark_place(token, say("this token"))], layout)

@@ -16,6 +16,7 @@ from components.chart_style import (
     base_layout,
     pointer_meta,
 )
+from components.charts.patch_map import frame_patches
 from components.pictures import image_uri
 from playground.language import say
 
@@ -224,18 +225,6 @@ def plot_position_similarity(
     return go.Figure(heat_map, layout)
 
 
-def frame_patches(layout: dict[str, Any]) -> None:
-    """Square cells, row 0 on top, that fill the frame: the axis gives way, not the aspect."""
-    layout["xaxis"] |= {"constrain": "domain", "showgrid": False, "zeroline": False}
-    layout["yaxis"] |= {
-        "scaleanchor": "x",
-        "constrain": "domain",
-        "autorange": "reversed",
-        "showgrid": False,
-        "zeroline": False,
-    }
-
-
 def _frame_grid(
     layout: dict[str, Any], columns: tuple[float, float], rows: tuple[float, float]
 ) -> None:
@@ -293,7 +282,6 @@ def _place_mark(row: float, column: float, patch: tuple[int, int]) -> go.Scatter
 
 
 __all__ = [
-    "frame_patches",
     "plot_neighbours",
     "plot_position_grid",
     "plot_position_similarity",

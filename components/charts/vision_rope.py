@@ -17,7 +17,7 @@ from components.chart_style import (
     base_layout,
     pointer_meta,
 )
-from components.charts.vision_position import frame_patches
+from components.charts.patch_map import frame_patches, mark_place
 from playground.language import say
 
 MAX_DISTANCE = 32  # patches that the map reaches to each side; a photo has up to 80 and more
@@ -35,37 +35,8 @@ def plot_rope_angles(
         first_pair: number of the first pair.
         here: the row (or column) to mark.
     """
-    pairs, places = angles.shape
-    last = first_pair + pairs - 1
-    fastest, slowest = (angles[0, 1], angles[-1, 1]) if places > 1 else (0.0, 0.0)
-    facts = {"pairs": pairs, "places": places, "fastest": fastest, "slowest": slowest}
-    if axis == "row":
-        title = say(
-            "Pairs {first}–{last} turn with the row: fast above, slow below",
-            first=first_pair,
-            last=last,
-        )
-        alt = say(
-            "Cosine of the angle of {pairs} pairs of numbers at {places} patch rows. The first "
-            "pair turns by {fastest:.3g} radians a patch, the last one by {slowest:.3g}.",
-            **facts,
-        )
-        x_title, where = say("patch row"), say("pair %{y}, patch row %{x}")
-    else:
-        title = say(
-            "Pairs {first}–{last} turn with the column: fast above, slow below",
-            first=first_pair,
-            last=last,
-        )
-        alt = say(
-            "Cosine of the angle of {pairs} pairs of numbers at {places} patch columns. The first "
-            "pair turns by {fastest:.3g} radians a patch, the last one by {slowest:.3g}.",
-            **facts,
-        )
-        x_title, where = say("patch column"), say("pair %{y}, patch column %{x}")
-    layout = base_layout(
-        title, height=HEIGHT_MEDIUM, alt=alt, x_title=x_title, y_title=say("pair of numbers")
-    )
+    pairs = len(angles)
+    layout = _angles_layout(angles, axis, first_pair)
     layout["xaxis"] |= {"showgrid": False, "zeroline": False}
     layout["yaxis"] |= {
         "autorange": "reversed",
@@ -90,9 +61,12 @@ def plot_rope_angles(
         }
         for edge in (here - 0.5, here + 0.5)
     ]
+    where = say("pair %{y}, patch row %{x}")
+    if axis == "column":
+        where = say("pair %{y}, patch column %{x}")
     heat_map = go.Heatmap(
         z=np.cos(angles).astype(np.float32),
-        y=np.arange(first_pair, last + 1, dtype=np.int32),
+        y=np.arange(first_pair, first_pair + pairs, dtype=np.int32),
         zmin=-1.0,
         zmax=1.0,
         colorscale=DIVERGING,
@@ -106,6 +80,35 @@ def plot_rope_angles(
         + "<extra></extra>",
     )
     return go.Figure(heat_map, layout)
+
+
+def _angles_layout(
+    angles: np.ndarray, axis: Literal["row", "column"], first_pair: int
+) -> dict[str, Any]:
+    """Title, description and axes, said of rows or of columns."""
+    pairs, places = angles.shape
+    fastest, slowest = (angles[0, 1], angles[-1, 1]) if places > 1 else (0.0, 0.0)
+    numbers = {"first": first_pair, "last": first_pair + pairs - 1}
+    facts = {"pairs": pairs, "places": places, "fastest": fastest, "slowest": slowest}
+    if axis == "row":
+        title = say("Pairs {first}–{last} turn with the row: fast above, slow below", **numbers)
+        alt = say(
+            "Cosine of the angle of {pairs} pairs of numbers at {places} patch rows. The first "
+            "pair turns by {fastest:.3g} radians a patch, the last one by {slowest:.3g}.",
+            **facts,
+        )
+        x_title = say("patch row")
+    else:
+        title = say("Pairs {first}–{last} turn with the column: fast above, slow below", **numbers)
+        alt = say(
+            "Cosine of the angle of {pairs} pairs of numbers at {places} patch columns. The first "
+            "pair turns by {fastest:.3g} radians a patch, the last one by {slowest:.3g}.",
+            **facts,
+        )
+        x_title = say("patch column")
+    return base_layout(
+        title, height=HEIGHT_MEDIUM, alt=alt, x_title=x_title, y_title=say("pair of numbers")
+    )
 
 
 def plot_distance_kernel(kernel: np.ndarray, whose: str) -> go.Figure:
@@ -234,16 +237,7 @@ def plot_patch_scores(
         hovertemplate=say("key at patch row %{y}, column %{x}<br>score %{z:.4g}")
         + "<extra></extra>",
     )
-    query = go.Scatter(
-        x=np.array([patch[1]], np.int32),
-        y=np.array([patch[0]], np.int32),
-        name=say("the query"),
-        mode="markers",
-        marker={"symbol": "x", "size": 9, "color": BLUE, "line": {"color": "#fff", "width": 1}},
-        hoverinfo="skip",
-        showlegend=False,
-    )
-    return go.Figure([heat_map, query], layout)
+    return go.Figure([heat_map, mark_place(patch, say("the query"))], layout)
 
 
 def _kernel_colors(kernel: np.ndarray) -> dict[str, Any]:

@@ -1,10 +1,20 @@
-"""What the parts of several tabs need: a control's value in its range, a paragraph of facts."""
+"""What the parts of several tabs need: a number's control and its value, a paragraph of facts."""
 
 from __future__ import annotations
 
 import html
+from typing import Any
+
+import gradio as gr
 
 from playground.language import say
+
+
+def build_index_slider(
+    label: str, info: str | None = None, *, value: int = 0, **options: Any
+) -> gr.Slider:
+    """A slider of layers, blocks or heads, counted from 0; each run sets how far it goes."""
+    return gr.Slider(0, max(1, value), value, step=1, label=label, info=info, **options)
 
 
 def whole_number(value: float | None, default: int, low: int, high: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,20 +21,8 @@ from components.engine_host import EngineHost
 from components.server import ServerOptions, app_options, launch
 from components.site import build_site
 from components.theme import CSS, build_theme
+from reliability.chromium import ARGUMENTS, find_chromium
 
-BROWSER_NAMES = ("chromium", "chromium-browser", "google-chrome")
-# The software renderer draws WebGL where there is no GPU; the rest keeps Chromium off the network.
-BROWSER_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 # For every wait. Generous: the machine may be busy, and a test that passes does not wait for it.
 TIMEOUT_MS = 60_000
 
@@ -85,14 +72,14 @@ AppServer = Callable[[gr.Blocks | Callable[[], gr.Blocks]], str]
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """One Chromium for the whole session."""
-    path = next(filter(None, map(shutil.which, BROWSER_NAMES)), None)
+    path = find_chromium()
     if path is None:
         advice = "no Chromium found; install it with: apt-get install chromium"
         if os.environ.get("CI"):
             pytest.fail(advice)
         pytest.skip(advice)
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=BROWSER_ARGUMENTS)
+        chromium = playwright.chromium.launch(executable_path=path, args=[*ARGUMENTS])
         yield chromium
         chromium.close()
 

@@ -17,6 +17,7 @@ from components.charts.decoder_layers import (
 from components.charts.token_labels import span_marks, span_name, token_label, token_labels
 from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section, skip_unless_run
+from components.tabs.choices import build_index_slider
 from components.tabs.decoder.focus import choose_token, whole_number
 from playground.decoder_updates import layer_updates
 from playground.errors import InputError
@@ -107,13 +108,9 @@ def _build_word_choices() -> tuple[gr.Textbox, gr.Slider]:
             info=say("Empty: the likeliest next token. Of a longer text its first token is taken."),
             min_width=200,
         )
-        layer = gr.Slider(
-            0,
-            1,
-            0,
-            step=1,
-            label=say("State shown on the picture"),
-            info=say("The input of this layer; the last one is the final norm's."),
+        layer = build_index_slider(
+            say("State shown on the picture"),
+            say("The input of this layer; the last one is the final norm's."),
             min_width=200,
         )
     return word, layer

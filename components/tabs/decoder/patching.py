@@ -17,7 +17,7 @@ from components.html_view import build_html_view
 from components.plotly_view import PlotlyView
 from components.prompt_reader import read_prompt
 from components.stage_tab import App, Section, skip_unless_run
-from components.tabs.choices import fact_markup
+from components.tabs.choices import build_index_slider, fact_markup
 from components.tabs.decoder.answer import NEW_TOKENS, answer_of
 from components.tabs.decoder.focus import choose_token, whole_number
 from components.tabs.decoder.verdict import TOP_K, verdict_html
@@ -57,13 +57,9 @@ def build_patching_section(app: App) -> Section:
             min_width=200,
         )
     with gr.Row():
-        layer = gr.Slider(
-            0,
-            1,
-            0,
-            step=1,
-            label=say("Layer whose input is replaced"),
-            info=say("The last one is the final norm."),
+        layer = build_index_slider(
+            say("Layer whose input is replaced"),
+            say("The last one is the final norm."),
             min_width=200,
         )
         place = gr.Radio(

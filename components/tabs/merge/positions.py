@@ -13,7 +13,7 @@ from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section
 from components.strips import visible
 from components.tables import MAX_ROWS, Mono, table_html
-from components.tabs.choices import within
+from components.tabs.choices import build_index_slider, within
 from components.tabs.merge.focus import chart_kinds, chart_labels
 from components.tabs.merge.words import jumps_html, parts_table, positions_html
 from playground.language import say
@@ -41,13 +41,9 @@ def build_positions_section(app: App) -> tuple[Section, Section]:
     jumps = build_html_view()
     parts = build_html_view()
     with gr.Accordion(say("Table of all positions"), open=False):
-        first_row = gr.Slider(
-            0,
-            1,
-            0,
-            step=1,
-            label=say("First token of the table"),
-            info=say("The table holds {rows} tokens.", rows=MAX_TABLE_ROWS),
+        first_row = build_index_slider(
+            say("First token of the table"),
+            say("The table holds {rows} tokens.", rows=MAX_TABLE_ROWS),
             visible=False,
         )
         table = build_html_view()

@@ -16,11 +16,12 @@ from components.html_view import build_html_view
 from components.sampling_chips import TokenPicker, read_choice
 from components.stage_tab import App
 from components.tabs.sampling.lab import Lab, LabStore, prompt_of
-from components.tabs.sampling.one_step import step_index
+from components.tabs.sampling.one_step import build_token_slider, step_index
 from components.tabs.sampling.one_step_words import share_words
 from components.tabs.sampling.tree import chosen_html, tree_html
 from playground.errors import InputError, StageCancelled
 from playground.language import say
+from playground.limits import Limits
 from playground.records import Progress, SamplingSettings
 
 if TYPE_CHECKING:
@@ -62,27 +63,11 @@ def build_branch(app: App, store: LabStore, lab_key: gr.State) -> BranchPart:
     )
     with gr.Row():
         branch = gr.Dropdown([], label=say("Branch"), min_width=120)
-        token = gr.Slider(
-            1,
-            2,
-            value=1,
-            step=1,
-            label=say("Token"),
-            info=say("Or click one below."),
-            min_width=200,
-        )
+        token = build_token_slider(say("Or click one below."))
     chosen = build_html_view()
     alternatives = gr.Radio([], label=say("Take instead"))
     with gr.Row():
-        limits = app.host.limits
-        length = gr.Slider(
-            1,
-            limits.at_most(MOST_NEW_TOKENS),
-            value=limits.at_most(NEW_TOKENS),
-            step=1,
-            label=say("Max new tokens"),
-            min_width=180,
-        )
+        length = build_length_slider(app.host.limits)
         grow = gr.Button(say("Go on from this token"), variant="primary", min_width=180)
     with gr.Row():
         count = gr.Number(
@@ -119,6 +104,18 @@ def build_branch(app: App, store: LabStore, lab_key: gr.State) -> BranchPart:
 
     app.on_view(clear.click, prune, [lab_key], results)
     return part
+
+
+def build_length_slider(limits: Limits) -> gr.Slider:
+    """How long what grows may get."""
+    return gr.Slider(
+        1,
+        limits.at_most(MOST_NEW_TOKENS),
+        value=limits.at_most(NEW_TOKENS),
+        step=1,
+        label=say("Max new tokens"),
+        min_width=180,
+    )
 
 
 def _wire_choice(app: App, store: LabStore, lab_key: gr.State, part: BranchPart) -> None:

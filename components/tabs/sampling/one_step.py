@@ -60,15 +60,7 @@ def build_one_step(app: App, store: LabStore, lab_key: gr.State) -> OneStepPart:
     )
     with gr.Row():
         column = gr.Dropdown([], label=say("Column or branch"), min_width=150)
-        token = gr.Slider(
-            1,
-            2,
-            value=1,
-            step=1,
-            label=say("Token"),
-            info=say("Or click one in a column."),
-            min_width=200,
-        )
+        token = build_token_slider(say("Or click one in a column."))
         preset = gr.Dropdown(
             [(say(AS_WRITTEN), AS_WRITTEN), *preset_choices()],
             value=AS_WRITTEN,
@@ -103,6 +95,11 @@ def build_one_step(app: App, store: LabStore, lab_key: gr.State) -> OneStepPart:
     part = OneStepPart(column, token, tuple(sliders), order, uniform, (words, table, filters, bar))
     _wire(app, store, lab_key, part, preset)
     return part
+
+
+def build_token_slider(info: str) -> gr.Slider:
+    """Which token of a text, counted from 1; each text sets how far it goes."""
+    return gr.Slider(1, 2, value=1, step=1, label=say("Token"), info=info, min_width=200)
 
 
 def _wire(

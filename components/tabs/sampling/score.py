@@ -23,9 +23,8 @@ from components.stage_tab import App
 from components.strips import visible
 from components.tables import Verbatim, table_html
 from components.tabs.sampling.branch import (
-    MOST_NEW_TOKENS,
-    NEW_TOKENS,
     BranchPart,
+    build_length_slider,
     check_room,
     show_lab,
     stream_branches,
@@ -61,15 +60,7 @@ def build_score(
                 label=say("And there it ends"),
                 info=say("Score the token that ends an answer, too."),
             )
-        limits = app.host.limits
-        length = gr.Slider(
-            1,
-            limits.at_most(MOST_NEW_TOKENS),
-            value=limits.at_most(NEW_TOKENS),
-            step=1,
-            label=say("Max new tokens"),
-            min_width=180,
-        )
+        length = build_length_slider(app.host.limits)
     with gr.Row():
         score = gr.Button(say("Score this text"), variant="primary", min_width=160)
         go_on = gr.Button(say("Force it, and let the model go on"), min_width=220)

@@ -12,7 +12,7 @@ from components.html_view import build_html_view
 from components.plotly_view import PlotlyView
 from components.snippets import write_snippet
 from components.stage_tab import App, Section, build_code_panel, skip_unless_run
-from components.tabs.choices import within
+from components.tabs.choices import build_index_slider, within
 from components.tabs.vision.attention_pictures import (
     LOOKS,
     MEAN,
@@ -69,14 +69,11 @@ def build_attention_section(app: App, span: gr.Dropdown) -> Section:
 def _build_controls() -> tuple[gr.Slider, gr.Dropdown, gr.Radio]:
     """Which block and head, and which way round; each run sets their ranges."""
     with gr.Row():
-        block = gr.Slider(
-            0,
-            FIRST_BLOCK,
-            FIRST_BLOCK,
-            step=1,
-            label=say("Attention of block"),
+        block = build_index_slider(
+            say("Attention of block"),
+            say("Counted from 0; it reads what the blocks before it have made."),
+            value=FIRST_BLOCK,
             min_width=240,
-            info=say("Counted from 0; it reads what the blocks before it have made."),
         )
         head = gr.Dropdown(
             [(say("mean of all heads"), MEAN)], value=MEAN, label=say("Head"), min_width=160
@@ -93,21 +90,12 @@ def _build_controls() -> tuple[gr.Slider, gr.Dropdown, gr.Radio]:
 def _wire_cells(app: App, chart: PlotlyView, inputs: Any, outputs: list[Any]) -> None:
     """A click on a cell of the chart shows that block and head."""
 
-    def handler(run_key: str | None, event: gr.EventData, *values: Any) -> tuple[Any, ...]:
-        run = app.runs.peek(run_key)
-        if run is None or not event.points:
+    def choose(run: Run, event: gr.EventData, *values: Any) -> tuple[Any, ...]:
+        if not event.points:
             return (gr.skip(),) * len(outputs)
         return draw_cell(run, int(event.points[0]["y"]), int(event.points[0]["x"]), *values)
 
-    chart.select(
-        handler,
-        [app.run_key, *inputs],
-        outputs,
-        show_progress="hidden",
-        trigger_mode="always_last",
-        concurrency_limit=None,
-        api_visibility="private",
-    )
+    app.on_choice(chart.select, choose, inputs, outputs)
 
 
 # ---------------------------------------------------------------------------------- drawing

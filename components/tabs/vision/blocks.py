@@ -12,7 +12,7 @@ from components.html_view import build_html_view
 from components.plotly_view import PlotlyView
 from components.snippets import write_snippet
 from components.stage_tab import App, Section, build_code_panel, skip_unless_run
-from components.tabs.choices import within
+from components.tabs.choices import build_index_slider, within
 from components.tabs.vision.focus import choose_patch, point_here
 from components.tabs.vision.pictures import (
     OWN,
@@ -80,15 +80,12 @@ def build_blocks_section(app: App, span: gr.Dropdown) -> Section:
 def _build_controls() -> tuple[gr.Slider, gr.Button, gr.Dropdown, gr.Radio]:
     """How far through the tower, which features, and what their colours are fitted to."""
     with gr.Row():
-        state = gr.Slider(
-            0,
-            FIRST_STATE,
-            FIRST_STATE,
-            step=1,
-            label=say("Blocks passed"),
+        state = build_index_slider(
+            say("Blocks passed"),
+            say("0 is the patch embedding plus position; the last one is the tower's output."),
+            value=FIRST_STATE,
             min_width=240,
             scale=3,
-            info=say("0 is the patch embedding plus position; the last one is the tower's output."),
         )
         play = gr.Button(say(PLAY), scale=0, min_width=110)
     with gr.Row():

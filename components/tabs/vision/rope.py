@@ -18,7 +18,7 @@ from components.html_view import build_html_view
 from components.plotly_view import PlotlyView
 from components.snippets import write_snippet
 from components.stage_tab import App, Section, build_code_panel, skip_unless_run
-from components.tabs.choices import within
+from components.tabs.choices import build_index_slider, within
 from components.tabs.vision.focus import PatchFocus, choose_patch, point_here
 from components.tabs.vision.rope_words import (
     distance_html,
@@ -77,23 +77,14 @@ def build_rope_section(app: App, span: gr.Dropdown) -> Section:
 def _build_controls() -> tuple[gr.Slider, gr.Slider, gr.Radio]:
     """Which block and head, and which vectors are moved; each run sets the ranges."""
     with gr.Row():
-        block = gr.Slider(
-            0,
-            FIRST_BLOCK,
-            FIRST_BLOCK,
-            step=1,
-            label=say("Block whose scores are shown"),
+        block = build_index_slider(
+            say("Block whose scores are shown"),
+            say("Counted from 0."),
+            value=FIRST_BLOCK,
             min_width=220,
-            info=say("Counted from 0."),
         )
-        head = gr.Slider(
-            0,
-            1,
-            0,
-            step=1,
-            label=say("Head"),
-            min_width=220,
-            info=say("Counted from 0; each has its own."),
+        head = build_index_slider(
+            say("Head"), say("Counted from 0; each has its own."), min_width=220
         )
         kernel_of = gr.Radio(
             [(say(label), value) for label, value in KERNELS],

@@ -19,6 +19,7 @@ from components.language_switch import build_language_switch
 from components.open_parts import OpenParts, Values, tabs_around
 from components.permalink_controls import Names, name_controls
 from components.permalink_page import Permalinks
+from components.plotly_view import build_chart_loader
 from components.pointer_view import PointerView
 from components.privacy import build_privacy_note
 from components.report_page import build_report_row, wire_report
@@ -134,6 +135,7 @@ class Page:
                 report = build_report_row()
                 self.pointer.render()
         build_privacy_note()
+        build_chart_loader()
         self.events = self._build_events()
         self.links = Permalinks(
             app, self.panel, self.events, name_controls(stages, names_like), link_notice

@@ -53,12 +53,13 @@ PAGE_FILES_ROUTE = Route(FOLDER + "/{version}/{name}", serve_page_file)
 """Must be among the routes of every app that shows such a component."""
 
 
-def mount_script(*paths: Path, arguments: tuple[str, ...] = ()) -> str:
-    """The `js_on_load` of a component whose module exports `mount`.
+def mount_script(*paths: Path, arguments: tuple[str, ...] = (), calls: str = "mount") -> str:
+    """The `js_on_load` of a component whose module exports what it `calls`.
 
     Args:
         paths: the module, and the files that it loads from beside it.
-        arguments: addresses on this server that `mount` gets after Gradio's four.
+        arguments: addresses on this server that it gets after Gradio's four.
+        calls: the exported function.
     """
     more = "".join(f", base + {json.dumps(address)}" for address in arguments)
     # The root is asked for in the page: behind a proxy the server does not know it at start-up.
@@ -66,7 +67,7 @@ def mount_script(*paths: Path, arguments: tuple[str, ...] = ()) -> str:
 const {{ root = "" }} = window.gradio_config ?? {{}};
 const base = new URL(root.replace(/\\/$/, "") + {json.dumps(FOLDER)}, document.baseURI).href;
 import(base + {json.dumps(file_address(*paths))})
-  .then((module) => module.mount({{ element, props, trigger, watch }}{more}))
+  .then((module) => module.{calls}({{ element, props, trigger, watch }}{more}))
   .catch((error) => {{
     const words = {json.dumps(FAILED)};
     const language = document.documentElement.lang.split("-")[0];

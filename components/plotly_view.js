@@ -35,6 +35,15 @@ function loadPlotly(address, texts) {
   return Promise.all([library, stylesLoaded]).then(([plotly]) => plotly);
 }
 
+/** Let the page answer the reader between two charts: all at one go would freeze it for seconds. */
+const breathe = () => new Promise((done) => setTimeout(done));
+
+/** Load what charts need while the reader looks at the first tab, which has none. */
+export function warmUp(_page, plotlyAddress) {
+  const load = () => loadPlotly(plotlyAddress, TEXTS.en).catch(() => {}); // the first chart reports
+  (window.requestIdleCallback ?? setTimeout)(load, { timeout: 5000 });
+}
+
 const views = new Set();
 
 // Gradio tells a component nothing about its removal, so look after each change of the page.
@@ -112,6 +121,7 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
 
   async function render() {
     plotly = await loadPlotly(plotlyAddress, texts);
+    await breathe();
     const width = Math.floor(plot.clientWidth);
     // In a closed tab the width is zero: the resize observer comes back.
     if (!figure || width === 0 || !element.isConnected) return;

@@ -60,12 +60,12 @@ HTML_TEMPLATE = """
 """
 
 
-JS_ON_LOAD = mount_script(
-    MODULE_PATH,
-    *BESIDE_PATHS,
-    STYLES_PATH,
-    arguments=(file_address(LIBRARY_PATH),),
-)
+def _script(calls: str) -> str:
+    files = (MODULE_PATH, *BESIDE_PATHS, STYLES_PATH)
+    return mount_script(*files, arguments=(file_address(LIBRARY_PATH),), calls=calls)
+
+
+JS_ON_LOAD = _script("mount")
 
 
 def encode_figure(figure: go.Figure | None) -> str | None:
@@ -80,6 +80,11 @@ def encode_figure(figure: go.Figure | None) -> str | None:
     # The page brings its own light or dark template.
     content["layout"].pop("template", None)
     return json.dumps(content, cls=PlotlyJSONEncoder, separators=(",", ":"))
+
+
+def build_chart_loader() -> gr.HTML:
+    """Something without a look that loads the chart library soon after the page has come."""
+    return gr.HTML(js_on_load=_script("warmUp"), elem_classes="chart-loader")
 
 
 def _fill_template(label: str | None, empty: str) -> str:

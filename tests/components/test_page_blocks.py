@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 import pytest
+from anyio.from_thread import start_blocking_portal
 from gradio.state_holder import SessionState
 
 from components.engine_host import EngineHost
@@ -63,7 +63,9 @@ class Small:
     def answer(self) -> list[Any]:
         function = self.demo.fns[0]
         values = function.fn()  # type: ignore[misc]
-        return asyncio.run(self.demo.postprocess_data(function, values, self.session))
+        with start_blocking_portal() as portal:  # a browser's loop may run in this thread
+            post = self.demo.postprocess_data
+            return portal.call(post, function, values, self.session)  # type: ignore[arg-type]
 
 
 def told_of_html(page: Small) -> dict[str, Any]:

@@ -185,6 +185,7 @@ def stream_patch(
         run.inputs,
         run.merged,
         _what_if(other, chosen, index, there),
+        decoded=run.decoded,
         max_new_tokens=NEW_TOKENS,
         progress=progress,
     )
@@ -252,6 +253,7 @@ def stream_sweep(
             run.inputs,
             run.merged,
             _what_if(other, layer, index, there),
+            decoded=run.decoded,
             progress=progress,
         ).logits
         probs = logits.float().softmax(-1)

@@ -26,7 +26,13 @@ def compare_change(run: Run, progress: Progress, what_if: Any) -> tuple[Any, ...
     playground.what_if.check_what_if(engine, run.inputs, what_if)
     original = answer_of(run, progress)
     changed = runs.run_what_if(
-        engine, run.inputs, merged, what_if, max_new_tokens=NEW_TOKENS, progress=progress
+        engine,
+        run.inputs,
+        merged,
+        what_if,
+        decoded=decoded,
+        max_new_tokens=NEW_TOKENS,
+        progress=progress,
     )
     ids = answer_ids(original)
     words = runs.reread_answer(engine, merged, decoded, ids, changed, progress=progress)

@@ -157,7 +157,9 @@ print(hasattr(shiny.Shiny("a"), "select"), Path(shiny.__file__).with_suffix(".py
 """
 
 
-@pytest.mark.parametrize(("first", "said"), [("import components", "True False"), ("", "True True")])
+@pytest.mark.parametrize(
+    ("first", "said"), [("import components", "True False"), ("", "True True")]
+)
 def test_components_are_made_without_writing_stubs(tmp_path: Path, first: str, said: str) -> None:
     """Their events are there all the same; and Gradio by itself still writes, which takes long."""
     (tmp_path / "shiny.py").write_text("import gradio as gr\n\n\nclass Shiny(gr.HTML):\n    pass\n")

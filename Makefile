@@ -57,7 +57,7 @@ run: install  ## start the playground at http://127.0.0.1:7860 (ARGS="--model ..
 	$(BIN)/python app.py $(ARGS)
 
 screenshots: install-dev browser  ## draw the README's screenshots again
-	$(BIN)/python scripts/screenshots.py $(ARGS)
+	$(BIN)/python -m scripts.screenshots $(ARGS)
 
 # ---------------------------------------------------------------------------------- tests
 

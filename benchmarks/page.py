@@ -9,8 +9,6 @@ of the model is that of the same four stages in this process, taken in turn with
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,7 +23,8 @@ from components.examples import load_examples
 from components.prompt_reader import read_prompt
 from playground.engine import Engine
 from playground.pipeline import Run
-from scripts.screenshots import CHROMIUM_FLAGS, running_app
+from reliability.chromium import ARGUMENTS, find_chromium
+from scripts.screenshots import running_app
 
 TIMEOUT_MS = 240_000
 QUIET_MS = 700  # without a change for so long: drawn
@@ -100,12 +99,6 @@ class Watcher:
         )
 
 
-def chromium() -> str | None:
-    """The system's browser."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-
-
 def time_model(engine: Engine, question: str) -> float:
     """Seconds of the four stages and the parity check, as the page's run computes them."""
     first = load_examples()[0]
@@ -169,7 +162,7 @@ def main() -> None:
     engine = load_shape("shipped", device="cpu")
     started = time.perf_counter()
     with running_app([]) as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=[*CHROMIUM_FLAGS])
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=[*ARGUMENTS])
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.set_default_timeout(TIMEOUT_MS)
         page.add_init_script(WATCH)

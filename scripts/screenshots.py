@@ -1,14 +1,13 @@
 """Draw the README's screenshot, or every tab in light, dark and phone width, from the running app.
 
-python scripts/screenshots.py                 the README's picture
-python scripts/screenshots.py --all FOLDER    every tab, for looking through
+python -m scripts.screenshots                 the README's picture
+python -m scripts.screenshots --all FOLDER    every tab, for looking through
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -20,16 +19,10 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from reliability.chromium import ARGUMENTS, find_chromium
+
 ROOT = Path(__file__).resolve().parents[1]
 README_PICTURE = ROOT / "docs" / "images" / "playground.png"
-CHROMIUM_FLAGS = (
-    "--no-sandbox",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-)
 LOOKS = {"light": (1280, 900), "dark": (1280, 900), "phone": (390, 844)}
 START_LIMIT_S = 120
 
@@ -93,13 +86,11 @@ def main() -> None:
     parser.add_argument("--all", type=Path, metavar="FOLDER", help="every tab in every look")
     parser.add_argument("--tab", default="2 Vision tower", help="the tab on the README's picture")
     options, rest = parser.parse_known_args()
-    chromium = (
-        os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    )
+    chromium = find_chromium()
     if chromium is None:
         raise SystemExit("No Chromium found: apt-get install chromium")
     with running_app(rest) as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=[*ARGUMENTS])
         if options.all:
             options.all.mkdir(parents=True, exist_ok=True)
             for look in LOOKS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -33,5 +34,5 @@ window.liveContexts = () => [...window.webglContexts].filter((gl) => !gl.isConte
 
 
 def find_chromium() -> str | None:
-    """Where it lies; None where there is none."""
-    return next(filter(None, map(shutil.which, NAMES)), None)
+    """Where it lies, ``$CHROMIUM`` first; None where there is none."""
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)

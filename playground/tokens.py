@@ -37,6 +37,7 @@ def byte_of_symbol() -> dict[str, int]:
     return table
 
 
+@lru_cache(maxsize=1 << 16)  # transformers lists all added tokens anew each time it is asked
 def token_bytes(tokenizer: Any, token_id: int) -> bytes:
     """The UTF-8 bytes that a token stands for; empty for an id that the tokenizer does not know.
 

@@ -11,6 +11,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from components.browser_module import PAGE_FILES_ROUTE
+from components.gradio_scripts import mended_routes
 from components.language_switch import PreferredLanguage
 from components.sessions import keep_sessions_small
 from components.theme import build_theme
@@ -68,7 +69,10 @@ def app_options(options: ServerOptions | None = None) -> dict[str, Any]:
         max_file_bytes=options.max_file_mb << 20,
         framed_by_hub="SPACE_ID" in os.environ,
     )
-    return {"routes": [PAGE_FILES_ROUTE], "middleware": [guard, Middleware(PreferredLanguage)]}
+    return {
+        "routes": [PAGE_FILES_ROUTE, *mended_routes()],
+        "middleware": [guard, Middleware(PreferredLanguage)],
+    }
 
 
 def launch(demo: gr.Blocks, css: str, options: ServerOptions, *, quiet: bool = False) -> str:

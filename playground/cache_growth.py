@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
+from playground.capture import watch_modules
 from playground.decoder import decoder_kwargs
 from playground.engine import Engine
 from playground.errors import InputError
@@ -111,7 +112,7 @@ def measure_growth(
         merged: the record of ``run_merge`` for it.
         lengths: ascending, from the prompt's length on.
         repeats: timed runs of each way, 1 to ``MAX_REPEATS``, after an untimed one.
-        progress: called before every forward.
+        progress: called before every layer of every forward, so that a long one can be stopped.
 
     Raises:
         InputError: a length or ``repeats`` is out of range.
@@ -133,18 +134,22 @@ def measure_growth(
         )
     text = _continue_text(engine, inputs, merged, lengths[-1] + 1)
     cache, done, total = empty_cache(engine), 0, len(lengths) * (2 + 2 * repeats)
+    length = lengths[0]
+
+    def report(_layer: int) -> None:
+        if progress is not None:
+            progress(say("{count:,} tokens", count=length), done, total)
+
     for length in lengths:
-        _forward(engine, _head_of(text, length), cache)
+        _forward(engine, _head_of(text, length), cache, report)
         short = _head_of(text, length + 1)
         times: dict[str, list[float]] = {"cached": [], "full": []}
         logits: dict[str, torch.Tensor] = {}
         for turn in range(repeats + 1):
             for way in ("cached", "full") if turn % 2 else ("full", "cached"):
-                if progress is not None:
-                    progress(say("{count:,} tokens", count=length), done, total)
                 started_on = fork_cache(cache) if way == "cached" else empty_cache(engine)
                 logits[way], elapsed_ms = time_ms(
-                    engine, partial(_forward, engine, short, started_on)
+                    engine, partial(_forward, engine, short, started_on, report)
                 )
                 times[way] += [elapsed_ms] if turn else []
                 done += 1
@@ -189,10 +194,12 @@ def _head_of(text: MergedInputs, length: int) -> MergedInputs:
     )
 
 
-def _forward(engine: Engine, text: MergedInputs, cache: DynamicCache) -> torch.Tensor:
+def _forward(
+    engine: Engine, text: MergedInputs, cache: DynamicCache, report: Callable[[int], None]
+) -> torch.Tensor:
     """(vocab,) float32 logits of the last token; the cache grows by what it does not hold yet."""
     model: Any = engine.model
-    with engine.exclusive():
+    with engine.exclusive(), watch_modules(model.model.language_model.layers, report):
         output = model.model.language_model(
             **decoder_kwargs(engine, text, cache.get_seq_length()),
             past_key_values=cache,

@@ -20,6 +20,7 @@ from playground.cache_log import (
     rehearse_log,
     replay_log,
 )
+from playground.capture import capture_inputs
 from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
 from playground.kv_cache import empty_cache, serve_rest
@@ -155,6 +156,24 @@ def test_growth_stops_and_refuses(tiny_random_engine: Engine) -> None:
     for lengths, repeats in (((), 1), ((3,), 1), ((4096,), 1), ((20,), 0), ((20,), 21)):
         with pytest.raises(InputError):
             measure(lengths, repeats=repeats)
+
+
+@pytest.mark.parametrize("allowed", [0, 1, 5])
+def test_growth_stops_before_any_layer(tiny_random_engine: Engine, allowed: int) -> None:
+    """A forward over thousands of tokens takes seconds, which a stop must not wait for."""
+    run = Run(tiny_random_engine, one("Hi"))
+    layers: Any = run.engine.model.model.language_model.layers
+    run.ensure("decoder")
+    asked: list[int] = []
+
+    def stop(_what: str, done: int, _total: int) -> None:
+        asked.append(done)
+        if len(asked) > allowed:
+            raise StageCancelled
+
+    with capture_inputs(layers) as entered, pytest.raises(StageCancelled):
+        list(measure_growth(run.engine, run.inputs, run.merged, (20,), progress=stop))
+    assert len(entered) == len(asked) == allowed + 1  # stopped at that layer's door
 
 
 # --------------------------------------------------------------------------- a log

@@ -26,6 +26,7 @@ from playground.records import ModelInputs
 
 TOKENS = (100, 400, 1_000, 2_000, 3_400)  # the shipped window holds 4,096
 SIDES = (256, 512, 1_024, 1_920)  # 2,048 would fill the shipped window by itself
+LAYERS = (4, 8, 16, 32)  # of the decoder, in the mid shape
 WORDS = "a b c d e f g "  # short, as a message has at most 20,000 characters
 
 Point = tuple[int, float, float]
@@ -48,13 +49,21 @@ def text_of(engine: Engine, num_tokens: int) -> ModelInputs:
     return start_run(engine, side=0, text=" ".join(words)).inputs
 
 
-def measure_sizes(
-    engine: Engine, name: str, unit: str, sized: Iterator[tuple[int, ModelInputs]], pairs: int
-) -> Growth:
+Sized = Iterator[tuple[int, Engine, ModelInputs]]
+
+
+def with_layers(counts: tuple[int, ...], device: str) -> Sized:
+    """The mid shape with so many decoder layers, and a picture."""
+    for count in counts:
+        engine = load_shape("mid", device=device, layers=count)
+        yield count, engine, start_run(engine, side=256).inputs
+
+
+def measure_sizes(name: str, unit: str, sized: Sized, pairs: int) -> Growth:
     """The recorded run and the plain one at every size."""
     points: list[Point] = []
     rows: list[tuple[object, ...]] = []
-    for size, inputs in sized:
+    for size, engine, inputs in sized:
         times = measure(
             {"plain": plain_forward(engine, inputs), "ours": staged(engine, inputs)}, pairs=pairs
         )
@@ -142,21 +151,13 @@ def main() -> None:
     options = parser.parse_args()
     engine = load_shape(options.shape, device=options.device)
     tokens, sides = (TOKENS[:2], SIDES[:2]) if options.short else (TOKENS, SIDES)
+    texts = ((count, engine, text_of(engine, count)) for count in tokens)
+    pictures = ((side, engine, start_run(engine, side=side).inputs) for side in sides)
+    layers = with_layers(LAYERS[:2] if options.short else LAYERS, options.device)
     growths = [
-        measure_sizes(
-            engine,
-            "tokens of text",
-            "tokens",
-            ((count, text_of(engine, count)) for count in tokens),
-            options.pairs,
-        ),
-        measure_sizes(
-            engine,
-            "the side of a picture",
-            "pixels",
-            ((side, start_run(engine, side=side).inputs) for side in sides),
-            options.pairs,
-        ),
+        measure_sizes("tokens of text", "tokens", texts, options.pairs),
+        measure_sizes("the side of a picture", "pixels", pictures, options.pairs),
+        measure_sizes("decoder layers (mid)", "layers", layers, options.pairs),
     ]
     print(f"{machine_facts()}; {options.shape}, {engine.dtype}")
     for growth in growths:

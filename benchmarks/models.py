@@ -20,7 +20,9 @@ SHAPES = ("shipped", "mid", "2b")
 TOKEN_IDS = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
 
 
-def load_shape(shape: str, *, device: str = "auto", dtype: str | None = None) -> Engine:
+def load_shape(
+    shape: str, *, device: str = "auto", dtype: str | None = None, layers: int | None = None
+) -> Engine:
     """An engine of this shape, with the shipped tokenizer and processor.
 
     Args:
@@ -28,12 +30,14 @@ def load_shape(shape: str, *, device: str = "auto", dtype: str | None = None) ->
             "2b" (Qwen3-VL-2B's configuration).
         device: auto (cuda if there is one), cpu, cuda.
         dtype: float32 or bfloat16; by default float32, and bfloat16 for "2b".
+        layers: of the decoder, in the place of the shape's own; not for "shipped".
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if shape == "shipped":
         return load_engine("tiny", device=device, dtype=dtype or "float32")
-    config = _mid_config() if shape == "mid" else load_config()
+    config: Any = _mid_config() if shape == "mid" else load_config()
+    config.text_config.num_hidden_layers = layers or config.text_config.num_hidden_layers
     shipped = json.loads((SHIPPED / "config.json").read_text(encoding="utf-8"))
     for name in TOKEN_IDS:
         setattr(config, name, shipped[name])

@@ -69,6 +69,33 @@ class PageBlocks(gr.Blocks):
                     told[place] = answer
         return told
 
+    def handle_streaming_diffs(
+        self,
+        block_fn: Any,
+        data: list[Any],
+        session_hash: str | None,
+        run: str | None,
+        final: bool,
+        simple_format: bool = False,
+    ) -> list[Any]:
+        """As Gradio's, which sends what has changed since the message before, as edits.
+
+        The page makes edits of an object in place, in the message before too, which it may not have
+        shown yet: "choices and value" followed at once by "nothing" was lost. So an object is
+        replaced as a whole; text, which cannot change in place, still grows by what is new.
+        """
+        runs = self.pending_diff_streams.get(session_hash, {})
+        is_first, values = run not in runs, list(data)
+        edits: list[Any] = super().handle_streaming_diffs(
+            block_fn, data, session_hash, run, final, simple_format
+        )
+        if is_first or final or simple_format:
+            return edits
+        return [
+            edit if not edit or isinstance(value, str) else [["replace", [], value]]
+            for edit, value in zip(edits, values, strict=True)
+        ]
+
 
 def _list_values(outputs: list[Any], predictions: Any) -> list[Any] | None:
     """What a handler gave, by output; None for anything but a value for each, Gradio's to judge."""

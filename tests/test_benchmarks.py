@@ -93,6 +93,7 @@ def test_a_script_measures(
     if name == "growth":
         monkeypatch.setattr(script, "TOKENS", (20, 60))
         monkeypatch.setattr(script, "SIDES", (64, 512))
+        monkeypatch.setattr(script, "LAYERS", (3,))
     arguments, expected = SCRIPTS[name]
     monkeypatch.setattr("sys.argv", [name, *arguments])
     script.main()

@@ -118,6 +118,29 @@ def test_what_changes_is_told_as_gradio_tells_it(fn: Callable[..., Any]) -> None
     assert ours.session[ours.state._id] == gradios.session[gradios.state._id]
 
 
+def test_a_message_changes_nothing_in_the_message_before() -> None:
+    """The page may not have shown it yet, and edits its objects in place."""
+    page = Small(PageBlocks, lambda _: None)
+    function = page.demo.fns[0]
+    update = {"__type__": "update", "choices": [["a", 1]], "value": 1}
+    messages = [
+        [SKIPPED, SKIPPED, SKIPPED, "one"],
+        [SKIPPED, update, SKIPPED, "one two"],
+        [SKIPPED, SKIPPED, SKIPPED, "one two"],
+        [SKIPPED, {"__type__": "update", "value": 2}, SKIPPED, None],
+    ]
+    sent = [
+        page.demo.handle_streaming_diffs(function, list(each), "session", "run", final=False)
+        for each in messages
+    ]
+    assert sent[0] == messages[0]
+    assert sent[1] == [[], [["replace", [], update]], [], [["append", [], " two"]]]
+    assert sent[2] == [[], [["replace", [], SKIPPED]], [], []]
+    assert sent[3][1:] == [[["replace", [], messages[3][1]]], [], [["replace", [], None]]]
+    last = page.demo.handle_streaming_diffs(function, [None] * 4, "session", "run", final=True)
+    assert last == messages[3]
+
+
 def test_a_handler_that_gives_too_little_is_gradios_to_judge() -> None:
     with pytest.raises(ValueError, match="didn't return enough"):
         Small(PageBlocks, lambda _: ["<p>", 3]).answer()

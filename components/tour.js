@@ -20,12 +20,12 @@ async function waitForTab(label) {
   return undefined;
 }
 
-/** Open a step's tabs one inside the other; gives the innermost tab's button. */
-async function openTabs(labels) {
+/** Open a step's tabs one inside the other while it is wanted; gives the innermost tab's button. */
+async function openTabs(labels, isWanted) {
   let tab;
   for (const label of labels) {
     tab = await waitForTab(label);
-    if (!tab) return undefined;
+    if (!tab || !isWanted()) return undefined;
     if (tab.getAttribute("aria-selected") !== "true") tab.click();
   }
   return tab;
@@ -35,10 +35,11 @@ export function mount({ element }) {
   const find = (name) => element.querySelector(`.tour-${name}`);
   const card = find("card");
   const steps = JSON.parse(card.dataset.steps);
-  let current = -1;
+  let current = -1; // the step on the card
+  let latest = -1; // the step whose tabs are opened, also once the card is closed
 
   async function show(number) {
-    current = number;
+    current = latest = number;
     const step = steps[number];
     find("place").textContent = card.dataset.place
       .replace("{number}", number + 1).replace("{count}", steps.length);
@@ -49,7 +50,7 @@ export function mount({ element }) {
     next.textContent = number + 1 < steps.length ? next.dataset.next : next.dataset.end;
     card.hidden = false;
     find("title").focus({ preventScroll: true });
-    const tab = await openTabs(step.tabs);
+    const tab = await openTabs(step.tabs, () => latest === number);
     // Twice: a part that is opened for the first time grows while it is drawn.
     for (const wait of [0, SETTLE_MS]) {
       await new Promise((resolve) => setTimeout(resolve, wait));

@@ -16,14 +16,18 @@ def wait_until_drawn(page: Page) -> None:
 
 def open_tab(page: Page, name: str) -> Locator:
     """Open a tab; returns its panel."""
-    page.get_by_role("tab", name=name).click()
+    tab = page.get_by_role("tab", name=name)
+    tab.click()
+    expect(tab).to_have_attribute("aria-selected", "true")
     # A tab's own parts are tabs too: the outer panel comes first.
     return page.get_by_role("tabpanel").filter(visible=True).first
 
 
 def open_part(panel: Locator, name: str) -> Locator:
     """Open a part of a tab; returns its panel."""
-    panel.get_by_role("tab", name=name, exact=True).click()
+    tab = panel.get_by_role("tab", name=name, exact=True)
+    tab.click()
+    expect(tab).to_have_attribute("aria-selected", "true")
     return panel.get_by_role("tabpanel").filter(visible=True).first
 
 
@@ -46,3 +50,10 @@ def run_and_wait(page: Page, start: Locator | None = None) -> None:
     chip = page.locator(f"[data-chip='last run']:not([title='{before}'])")
     expect(chip).to_be_visible(timeout=RUN_TIMEOUT_MS)
     expect(page.locator("#parity-badge")).to_be_visible()
+
+
+def type_number(card: Locator, label: str, value: str) -> None:
+    """Type into a card's number, or into a slider's."""
+    field = card.get_by_label(label, exact=False).and_(card.locator("input[type=number]")).first
+    field.fill(value)
+    field.press("Tab")

@@ -106,4 +106,4 @@ def test_the_walkthrough_goes_through_the_tabs(light: Page) -> None:
     assert len(seen) == 16
     assert seen[-1] == "And if the cache were careless?"
     open_part_of = light.get_by_role("tab", name="Policy lab")
-    assert open_part_of.get_attribute("aria-selected") == "true"
+    expect(open_part_of).to_have_attribute("aria-selected", "true")

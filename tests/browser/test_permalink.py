@@ -16,9 +16,9 @@ from tests.browser.steps import (
     open_part,
     open_tab,
     run_and_wait,
+    type_number,
     wait_until_drawn,
 )
-from tests.browser.test_sampling import type_number
 from tests.media_samples import make_picture
 
 OF_AN_UPLOAD = "Method not implemented."  # what Gradio's client says once an upload is done
@@ -90,13 +90,15 @@ def test_a_link_gives_the_same_page_to_somebody_else(
     theirs, other_log = open_link(page, link, width=width)
     panel = theirs.get_by_role("tabpanel").filter(visible=True).first
     expect(panel.locator(".pg-columns .pg-column")).to_have_count(3)
+    expect(panel.locator(".pg-column [data-step]")).to_have_count(sum(map(len, written)))
     assert tokens(panel) == written
-    assert theirs.locator("#input-text textarea").input_value() == TEXT
+    expect(theirs.locator("#input-text textarea")).to_have_value(TEXT)
     shown = theirs.locator("#input-images img").first
     assert shown.evaluate("each => [each.naturalWidth, each.naturalHeight]") == [96, 64]
-    assert theirs.get_by_role("tab", name="5 Sampling").get_attribute("aria-selected") == "true"
+    tab = theirs.get_by_role("tab", name="5 Sampling")
+    expect(tab).to_have_attribute("aria-selected", "true")
     seed = theirs.locator("#column-b").get_by_label("Seed").first
-    assert seed.input_value() == "42"
+    expect(seed).to_have_value("42")
     expect(theirs.locator("#column-c")).to_be_visible()
     assert copy_link(theirs) == link
     assert not set(log.problems) - {OF_AN_UPLOAD}

@@ -93,6 +93,12 @@ def click_patch(picture: Locator, row: float, column: float, grid: tuple[int, in
     )
 
 
+def expect_place(block: Locator, **place: str) -> None:
+    """Where a token lies on its picture, in patches."""
+    for name, value in place.items():
+        expect(block).to_have_attribute(name, value)
+
+
 def marked_rows(panel: Locator) -> Locator:
     """Rows of tables that carry the fixed mark."""
     return panel.locator(".pg-table tr.pg-fixed")
@@ -116,7 +122,7 @@ def test_a_clicked_patch_is_marked_in_every_tab(address: str, page: PageFactory)
     panel = open_tab(opened, "2 Vision tower")
     block = panel.locator(".pg-picture-frame[data-span='0'] .pg-point-token.pg-point-fixed").first
     expect(block).to_be_visible()
-    assert [block.get_attribute(name) for name in ("x", "y", "width")] == ["6", "4", "2"]
+    expect_place(block, x="6", y="4", width="2")
 
     panel = open_part(open_tab(opened, "3 Merge"), "Positions")
     panel.get_by_text("Table of all positions").click()
@@ -138,9 +144,9 @@ def test_a_token_of_a_table_is_marked_on_the_picture(address: str, page: PageFac
     panel.locator(".pg-table tr[data-start='10'][data-end='11']").click()
     panel = open_tab(opened, "1 Preprocess")
     block = panel.locator(".pg-picture-frame[data-span='0'] .pg-point-token.pg-point-fixed").first
-    assert [block.get_attribute(name) for name in ("x", "y")] == ["12", "0"]
+    expect_place(block, x="12", y="0")
     opened.get_by_role("button", name="Next token").click()
-    assert [block.get_attribute(name) for name in ("x", "y")] == ["0", "2"]
+    expect_place(block, x="0", y="2")
     opened.keyboard.press("Escape")
     expect(opened.locator(".pg-pointer")).to_be_hidden()
     expect(opened.locator(".pg-fixed")).to_have_count(0)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
-import time
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PageFactory, PageLog
-from tests.browser.steps import RUN_TIMEOUT_MS, open_part, open_tab, wait_until_drawn
+from tests.browser.steps import (
+    RUN_TIMEOUT_MS,
+    open_part,
+    open_tab,
+    run_and_wait,
+    type_number,
+    wait_until_drawn,
+)
 
 
 @pytest.fixture(scope="module")
@@ -19,37 +25,26 @@ def opened(address: str, module_page: PageFactory) -> tuple[Page, PageLog]:
     return page, log
 
 
-def type_number(card: Locator, label: str, value: str) -> None:
-    """Type into a card's number, or into a slider's."""
-    field = card.get_by_label(label, exact=False).and_(card.locator("input[type=number]")).first
-    field.fill(value)
-    field.press("Tab")
-
-
 def test_two_columns_from_typed_settings_to_the_marked_difference(
     opened: tuple[Page, PageLog],
 ) -> None:
     page, log = opened
     panel = open_tab(page, "5 Sampling")
+    # When it is first opened it writes columns by itself, to their end.
+    expect(panel.get_by_text("all columns in one batch")).to_be_visible(timeout=RUN_TIMEOUT_MS)
     first, second = page.locator("#column-a"), page.locator("#column-b")
     type_number(first, "Temperature", "0")
     type_number(second, "Temperature", "2")
     type_number(second, "Top-p", "1")
     type_number(second, "Min-p", "0")
     type_number(second, "Seed", "11")
-    before = panel.locator(".pg-columns").inner_text()
-    panel.get_by_role("button", name="Run this stage").click()
-    expect(panel.get_by_text("The columns first differ at token")).to_be_visible(
-        timeout=RUN_TIMEOUT_MS
-    )
+    run_and_wait(page, panel.get_by_role("button", name="Run this stage"))
     texts = panel.locator(".pg-columns")
-    expect(texts).not_to_have_text(before)
-    assert texts.locator(".pg-column").count() == 2
-    expect(texts.locator(".pg-diverges").first).to_be_visible()
+    expect(texts.locator(".pg-column")).to_have_count(2)
     facts = panel.get_by_text("The columns first differ at token").inner_text()
     first_difference = int(re.findall(r"at token (\d+)", facts)[0])
     marked = texts.locator(".pg-diverges").first
-    assert marked.get_attribute("data-step") == str(first_difference - 1)
+    expect(marked).to_have_attribute("data-step", str(first_difference - 1))
     expect(panel.locator(".pg-diff ins").first).to_be_visible()
     # The numbers come up on focus, too, once the text is written to its end.
     expect(marked).to_have_attribute("title", re.compile(f"token {first_difference}"))
@@ -83,10 +78,9 @@ def test_columns_come_and_go(opened: tuple[Page, PageLog]) -> None:
     expect(page.locator("#column-d")).to_be_visible()
     heat = page.locator("#column-b").get_by_label("Temperature").first
     expect(heat).to_have_value("0")
-    for _ in range(2):
+    for letter in ("d", "c"):  # the columns after the removed one move up
         panel.get_by_role("button", name="Remove B").click()
-        time.sleep(0.5)
-    expect(page.locator("#column-c")).not_to_be_visible()
+        expect(page.locator(f"#column-{letter}")).not_to_be_visible()
 
 
 def test_a_slider_redraws_one_step(opened: tuple[Page, PageLog]) -> None:

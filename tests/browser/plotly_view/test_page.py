@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from playground.language import speaking
 from tests.browser.conftest import AppServer, PageFactory
@@ -18,7 +18,7 @@ def test_names_for_screen_readers_and_the_empty_state(shared: Page) -> None:
     plot_of(shared, "lines")
     name = "Norms after step 0. The norm grows by one per layer."
     assert shared.get_by_role("img", name=name, exact=True).count() == 1
-    assert shared.locator("#empty .chart-empty").inner_text() == (
+    expect(shared.locator("#empty .chart-empty")).to_have_text(
         "Logit lens — Run this stage to draw this chart."
     )
     assert not shared.locator("#empty .chart-plot").is_visible()
@@ -30,7 +30,7 @@ def test_a_chinese_page_has_chinese_charts(page: PageFactory, app_server: AppSer
         url = app_server(build_demo)
     tab, _ = page(url)
     plot_of(tab, "bars")
-    assert tab.locator("#bars summary").inner_text() == "以表格显示"
+    expect(tab.locator("#bars summary")).to_have_text("以表格显示")
 
 
 def test_the_png_has_a_sensible_name(shared: Page) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from components.chart_style import escape_label
 from tests.browser.conftest import PageFactory
@@ -26,7 +26,7 @@ def test_zoom_survives_an_update_and_reset_undoes_it(page: PageFactory, flat_url
     tab.click("#update")
     wait_for_trace(tab, "lines", "step 1")
     assert plot.evaluate(read_range) == zoomed
-    assert tab.locator("#lines .chart-title").inner_text() == "Norms after step 1"
+    expect(tab.locator("#lines .chart-title")).to_have_text("Norms after step 1")
 
     tab.click("#lines .chart-reset")
     tab.wait_for_function(

@@ -1,4 +1,4 @@
-"""What the server keeps of each visitor: no copy of the page.
+"""What the server keeps of each visitor: no copy of the page, and nothing for ever.
 
 Gradio keeps the settings and the latest value of every component for each session, so that a deep
 link can show them again; there is no such link here. On this page of more than a thousand
@@ -8,10 +8,14 @@ and every chart that is drawn stays in it.
 
 from __future__ import annotations
 
+from collections import ChainMap
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from gradio.state_holder import SessionState
+import gradio as gr
+from gradio.context import LocalContext
+from gradio.state_holder import SessionState, StateHolder
 
 CLOSED_S = 600  # how long a closed page's states are kept, as it may come back; Gradio's is an hour
 
@@ -30,15 +34,60 @@ class _Forgetful(dict[int, Any]):
 
 
 def keep_sessions_small() -> None:
-    """Have Gradio's sessions keep their ``gr.State`` values alone; calling it again is harmless."""
+    """Have Gradio's sessions keep what the page has changed; calling it again is harmless.
+
+    That is the ``gr.State`` values and the components that events have changed; the rest is shared.
+    """
     SessionState.__init__ = _start_small  # type: ignore[method-assign,assignment]
+    StateHolder.update = _keep_within_capacity  # type: ignore[method-assign]
 
 
 _START = SessionState.__init__
 
 
 def _start_small(session: Any, blocks: Any) -> None:
-    # The copy is made of the components in ``blocks.blocks``.
-    _START(session, SimpleNamespace(default_config=blocks.default_config, blocks={}))  # type: ignore[arg-type]
+    shared = blocks.default_config
+    # Gradio's copy is made of the components in ``blocks.blocks``.
+    _START(session, SimpleNamespace(default_config=shared, blocks={}))  # type: ignore[arg-type]
+    session.blocks_config.blocks = ChainMap({}, shared.blocks)
+    session.blocks_config.fns = ChainMap({}, shared.fns)
     session.config_values = _Forgetful()
     session.STATE_TTL_WHEN_CLOSED = CLOSED_S
+
+
+def _keep_within_capacity(holder: StateHolder, session_id: str) -> None:
+    """Mark a session as used, and where there are too many forget another one.
+
+    As Gradio's, but that sessions without states, such as those of API calls, go first and then
+    those of closed pages, and that what a forgotten state stands for is given back.
+    """
+    with holder.lock:
+        sessions = holder.session_data
+        if session_id in sessions:
+            sessions.move_to_end(session_id)
+        if len(sessions) <= holder.capacity:
+            return
+        others = [name for name in sessions if name != session_id]
+        idle = (name for name in others if not sessions[name].state_data)
+        closed = (name for name in others if sessions[name].is_closed)
+        name = next(idle, None) or next(closed, None) or others[0]
+        session = sessions.pop(name)
+        holder.time_last_used.pop(name, None)
+    for state, value, _ in session.state_components:
+        state.delete_callback(value)
+
+
+def holds(state: gr.State) -> Callable[[Any], bool]:
+    """How to ask whether the page of this event holds a value in a state, also after the event.
+
+    Outside of an event everything counts as held.
+    """
+    blocks, request = LocalContext.blocks.get(None), LocalContext.request.get(None)
+
+    def is_held(value: Any) -> bool:
+        if blocks is None or request is None:
+            return True
+        kept = blocks.state_holder.session_data.get(request.session_hash or "")
+        return kept is not None and kept.state_data.get(state._id) == value
+
+    return is_held

@@ -6,16 +6,18 @@ from typing import Any
 
 import gradio as gr
 import pytest
-from gradio.state_holder import SessionState
+from gradio.context import LocalContext
+from gradio.state_holder import SessionState, StateHolder
 
 from components import sessions
-from components.sessions import keep_sessions_small
+from components.sessions import holds, keep_sessions_small
 
 
 @pytest.fixture
 def page(monkeypatch: pytest.MonkeyPatch) -> gr.Blocks:
     # Gradio's own for now; other tests of this process may have begun to serve the app.
     monkeypatch.setattr(SessionState, "__init__", sessions._START)
+    monkeypatch.setattr(StateHolder, "update", StateHolder.update)
     with gr.Blocks(analytics_enabled=False) as demo:
         gr.Textbox("as built", label="Text")
         gr.State("first")
@@ -59,3 +61,63 @@ def test_a_component_that_an_event_has_changed_stays_changed(page: gr.Blocks) ->
     session[text._id] = gr.Textbox("changed", label="Other", render=False)
     assert session[text._id].label == "Other"
     assert other[text._id].label == "Text"
+
+
+def test_a_session_shares_what_it_has_not_changed(page: gr.Blocks) -> None:
+    keep_sessions_small()
+    session = SessionState(page)
+    own = session.blocks_config.blocks.maps[0]  # type: ignore[attr-defined]
+    assert own == {}
+    assert set(session.blocks_config.blocks) == set(page.default_config.blocks)
+    assert list(session.blocks_config.fns) == list(page.default_config.fns)
+    text = find(page, gr.Textbox)
+    session[text._id] = gr.Textbox("changed", render=False)
+    assert list(own) == [text._id]
+
+
+def hold(page: gr.Blocks, *names: str, capacity: int) -> StateHolder:
+    """A holder with these sessions, each with a value in the state that is its name."""
+    keep_sessions_small()
+    holder = StateHolder()
+    holder.set_blocks(page)
+    holder.capacity = capacity
+    for name in names:
+        holder[name][find(page, gr.State)._id] = name
+    return holder
+
+
+@pytest.mark.parametrize(
+    ("stateless", "closed", "gone"), [("c", "b", ["c"]), (None, "b", ["b"]), (None, None, ["a"])]
+)
+def test_where_there_are_too_many_sessions_one_goes_and_gives_back(
+    page: gr.Blocks, stateless: str | None, closed: str | None, gone: list[str]
+) -> None:
+    given_back: list[str] = []
+    find(page, gr.State).delete_callback = given_back.append
+    holder = hold(page, "a", "b", "c", capacity=3)
+    if stateless:
+        holder.session_data[stateless].state_data.clear()
+    if closed:
+        holder.session_data[closed].is_closed = True
+    assert "d" not in holder
+    holder["d"]
+    assert set("abcd") - set(holder.session_data) == set(gone)
+    assert set(holder.time_last_used) == set(holder.session_data)
+    assert given_back == ([] if stateless else gone)
+
+
+def test_what_a_page_holds_can_be_asked_after_its_event(page: gr.Blocks) -> None:
+    state = find(page, gr.State)
+    hold(page, "mine", capacity=2)
+    assert holds(state)("anything")  # outside of an event
+    tokens = [
+        (LocalContext.blocks, LocalContext.blocks.set(page)),
+        (LocalContext.request, LocalContext.request.set(gr.Request(session_hash="mine"))),
+    ]
+    is_held = holds(state)
+    for variable, token in tokens:
+        variable.reset(token)
+    assert is_held("mine")
+    assert not is_held("another")
+    page.state_holder.session_data.clear()
+    assert not is_held("mine")

@@ -73,6 +73,8 @@ class LabStore:
         with self._lock:
             self._first = self._first or key
             self._labs[key] = lab
+            for old in [each for each, kept in self._labs.items() if kept.run() is None]:
+                del self._labs[old]  # its run is no longer held, so that nobody can ask for it
             total = sum(each.num_bytes for each in self._labs.values())
             for old in list(self._labs)[:-1]:
                 if total <= self._max_bytes:

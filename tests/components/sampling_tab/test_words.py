@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -139,6 +141,19 @@ def test_labs_share_a_budget_and_the_first_stays(run: Run, lab: Lab) -> None:
     store.discard(keys[3])
     with pytest.raises(InputError, match="no columns of this prompt"):
         store.get(keys[3], run)
+
+
+def test_a_lab_goes_with_its_run(run: Run, lab: Lab) -> None:
+    store = LabStore()
+    store.add(lab)  # the opening page's, which stays
+    other = make_run(run.engine)
+    key = store.add(replace(lab, run=weakref.ref(other)))
+    assert store.find(key, other) is not None
+    del other
+    gc.collect()
+    store.add(replace(lab))
+    assert key not in store._labs
+    assert len(store._labs) == 2
 
 
 def test_a_lab_belongs_to_its_run(run: Run, lab: Lab) -> None:

@@ -68,16 +68,15 @@ def measure_columns(engine: Engine, tokens: int, pairs: int) -> list[tuple[objec
     def sequential(count: int) -> None:
         for seed in range(count):
             torch.manual_seed(seed)
-            with engine.exclusive():
-                output = model.generate(
-                    **kwargs,
-                    do_sample=True,
-                    temperature=SETTINGS.temperature,
-                    top_k=SETTINGS.top_k,
-                    top_p=SETTINGS.top_p,
-                    max_new_tokens=tokens,
-                    suppress_tokens=barred,
-                )
+            output = model.generate(
+                **kwargs,
+                do_sample=True,
+                temperature=SETTINGS.temperature,
+                top_k=SETTINGS.top_k,
+                top_p=SETTINGS.top_p,
+                max_new_tokens=tokens,
+                suppress_tokens=barred,
+            )
             assert output.shape[1] == run.inputs.num_tokens + tokens
 
     sides: dict[str, Callable[[], None]] = {"one": lambda: batch(1)}

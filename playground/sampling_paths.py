@@ -146,10 +146,13 @@ def decode_states(
         position_ids: (3, rows, tokens) int64.
 
     Returns:
-        (rows, tokens, hidden) after the final norm, on the model's device.
+        (rows, tokens, hidden) after the final norm, on the model's device. Like the cache's new
+        keys and values it is not to be changed in place.
     """
     model: Any = engine.model
-    with engine.exclusive():
+    # A forward of one token is a thousand small calls, each a little cheaper without the counts
+    # that a gradient would need.
+    with engine.exclusive(), torch.inference_mode():
         output = model.model.language_model(
             input_ids=token_ids.to(engine.device),
             position_ids=position_ids.to(engine.device),
@@ -171,7 +174,7 @@ def decode_step(
 def last_logits(engine: Engine, states: torch.Tensor) -> torch.Tensor:
     """``lm_head`` on the last of ``(rows, tokens, hidden)``: (rows, vocab) float32 on the CPU."""
     model: Any = engine.model
-    with engine.exclusive():
+    with engine.exclusive(), torch.inference_mode():
         logits: torch.Tensor = model.lm_head(states[:, -1:])[:, 0]
         return logits.float().cpu()
 

@@ -5,19 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from playground.decoder import check_finite
 from playground.errors import ModelError
 from playground.language import say
 from playground.logits_filters import REMOVED, FilterContext
 from playground.records import Candidate, TokenStep
-from playground.sampling_candidates import BlockMax, keep_tokens
+from playground.sampling_candidates import Ids, LikelyWords, Numbers, keep_tokens
+
+Probabilities = NDArray[np.float64]
 
 
 def draw_token(
     logits: torch.Tensor, generator: torch.Generator
-) -> tuple[int, float, torch.Tensor, torch.Tensor]:
+) -> tuple[int, float, Ids, Probabilities]:
     """Draw by one uniform number through the inverse CDF.
 
     The tokens stand in the order of their ids, not of their probabilities: two tokens of almost
@@ -45,25 +49,28 @@ def draw_uniform(generator: torch.Generator) -> float:
     return float(torch.rand((), dtype=torch.float64, generator=generator))
 
 
-def distribution(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def distribution(logits: torch.Tensor) -> tuple[Ids, Probabilities]:
     """Kept ids in ascending order (kept,) int64, and their probabilities (kept,) float64.
 
     Args:
-        logits: (vocab,), ``-inf`` where removed.
+        logits: (vocab,), ``-inf`` where removed, on the CPU.
 
     Raises:
         ModelError: no token is kept, or a kept one is NaN or infinite.
     """
-    ids = (logits != REMOVED).nonzero()[:, 0]
-    return ids, _probabilities(logits[ids])
+    row = logits.numpy()
+    ids = (row != REMOVED).nonzero()[0]
+    return ids, _probabilities(row[ids])
 
 
-def _probabilities(kept: torch.Tensor) -> torch.Tensor:
+def _probabilities(kept: Numbers) -> Probabilities:
     """Softmax of the kept logits (kept,), in float64."""
-    kept = kept.double()
-    if not len(kept) or not torch.isfinite(kept).all():
+    if not len(kept) or not np.isfinite(kept).all():
         raise no_distribution()
-    return kept.softmax(-1)
+    exact = kept.astype(np.float64)
+    shares = np.exp(exact - exact.max())
+    probs: Probabilities = shares / shares.sum()
+    return probs
 
 
 def no_distribution() -> ModelError:
@@ -75,17 +82,17 @@ def no_distribution() -> ModelError:
     )
 
 
-def invert_cdf(probs: torch.Tensor, uniform: float) -> int:
+def invert_cdf(probs: Probabilities, uniform: float) -> int:
     """The first index whose cumulative probability exceeds ``uniform``.
 
     Args:
         probs: (kept,) float64, of sum 1 up to rounding.
         uniform: in [0, 1).
     """
-    cumulative = probs.cumsum(-1)
-    index = int(torch.searchsorted(cumulative, uniform * cumulative[-1], right=True))
+    cumulative = probs.cumsum()
+    index = int(cumulative.searchsorted(uniform * cumulative[-1], side="right"))
     # Rounding may carry the product up to the sum itself: then the last token that can be drawn.
-    return min(index, int(probs.nonzero()[-1]))
+    return min(index, int(probs.nonzero()[0][-1]))
 
 
 def sample_next_token(
@@ -121,19 +128,15 @@ def sample_next_token(
     token_id = forced
     if token_id is None:
         token_id = int(ids[0] if uniform is None else ids[invert_cdf(probs, uniform)])
-    reported = _likeliest(logits, min(top, len(logits)))
+    reported = _likeliest(logits.numpy(), min(top, len(logits)))
     if token_id not in reported:
         reported.append(token_id)
-    final = dict.fromkeys(reported, 0.0)
-    for place in torch.isin(ids, torch.tensor(reported)).nonzero()[:, 0].tolist():
-        final[int(ids[place])] = float(probs[place])
-    best = logits.amax()
-    raw = ((logits[reported] - best).exp() / (logits - best).exp().sum()).tolist()
+    final = _find(reported, ids, probs)
     return TokenStep(
         id=token_id,
         text=text_of(token_id),
-        prob=final[token_id],
-        entropy=max(0.0, float(torch.special.entr(probs).sum())),  # no -0.0
+        prob=final[reported.index(token_id)],
+        entropy=_entropy(probs),
         uniform=None if forced is not None else uniform,
         num_kept=len(ids),
         top=tuple(
@@ -141,19 +144,42 @@ def sample_next_token(
                 id=candidate,
                 text=text_of(candidate),
                 raw_prob=raw_prob,
-                prob=final[candidate],
+                prob=prob,
                 removed_by=kept.remover(candidate),
             )
-            for candidate, raw_prob in zip(reported, raw, strict=True)
+            for candidate, raw_prob, prob in zip(
+                reported, _raw_probabilities(logits, reported), final, strict=True
+            )
         ),
         forced=forced is not None,
     )
 
 
-def _likeliest(logits: torch.Tensor, count: int) -> list[int]:
+def _likeliest(logits: Numbers, count: int) -> list[int]:
     """The ids of the ``count`` largest logits, the largest first; of equals the lower id."""
     if count == 0:
         return []
-    ids, values = BlockMax(logits).top(count)
-    chosen: list[int] = ids[values.sort(descending=True, stable=True).indices[:count]].tolist()
+    ids, values = LikelyWords(logits).top(count)
+    chosen: list[int] = ids[(-values).argsort(kind="stable")[:count]].tolist()
     return chosen
+
+
+def _find(wanted: list[int], ids: Ids, probs: Probabilities) -> list[float]:
+    """The probabilities of some tokens, 0 for those that are not among ``ids``, ascending."""
+    places = ids.searchsorted(wanted).clip(max=len(ids) - 1)
+    found: list[float] = np.where(ids[places] == wanted, probs[places], 0.0).tolist()
+    return found
+
+
+def _raw_probabilities(logits: torch.Tensor, wanted: list[int]) -> list[float]:
+    """What the model itself gives some tokens."""
+    best = logits.amax()
+    whole = float((logits - best).exp_().sum())
+    probs: list[float] = (np.exp(logits.numpy()[wanted] - float(best)) / whole).tolist()
+    return probs
+
+
+def _entropy(probs: Probabilities) -> float:
+    """In nats."""
+    drawable = probs[probs > 0]
+    return max(0.0, float(-(drawable * np.log(drawable)).sum()))  # no -0.0

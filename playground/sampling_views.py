@@ -19,8 +19,9 @@ from playground.logits_filters import (
 )
 from playground.records import SamplingSettings
 from playground.sampling import barred_token_ids
+from playground.sampling_candidates import Ids
 from playground.sampling_paths import Path, Prefix, step_logits
-from playground.sampling_step import distribution, invert_cdf, no_distribution
+from playground.sampling_step import Probabilities, distribution, invert_cdf, no_distribution
 from playground.tokens import token_text
 
 MAX_NAMED = 6  # removed tokens that a filter's row names
@@ -238,12 +239,10 @@ def _effect(
     )
 
 
-def _segments(
-    ids: torch.Tensor, probs: torch.Tensor, text_of: Callable[[int], str]
-) -> tuple[Segment, ...]:
+def _segments(ids: Ids, probs: Probabilities, text_of: Callable[[int], str]) -> tuple[Segment, ...]:
     """The bar in the order of the ids, in which the draw goes through it; narrow ones joined."""
-    shown = set(probs.topk(min(MAX_SEGMENTS // 2, len(probs))).indices.tolist())
-    ends = probs.cumsum(-1).tolist()
+    shown = (-probs).argsort(kind="stable")[: MAX_SEGMENTS // 2].tolist()
+    ends = probs.cumsum().tolist()
     segments: list[Segment] = []
     for place in sorted(shown):
         _close_gap(segments, place, ends)

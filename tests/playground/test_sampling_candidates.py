@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import example, given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from playground import sampling_candidates
 from playground.logits_filters import REMOVED, FilterContext, filter_logits, removed_by
 from playground.records import SamplingSettings
-from playground.sampling_candidates import BlockMax, keep_tokens
+from playground.sampling_candidates import LikelyWords, keep_tokens
 
 KINDS = ("normal", "peaked", "flat", "ties", "huge", "equal")
 seeds = st.integers(0, 2**31 - 1)
@@ -53,13 +54,13 @@ def assert_equal_to_the_reference(logits: torch.Tensor, context: FilterContext) 
     expected = steps[-1].logits[0] if steps else logits
     ids = (expected != REMOVED).nonzero()[:, 0]
     assert kept.ids.tolist() == ids.tolist()
-    assert torch.equal(kept.logits, expected[ids])  # the same numbers, not only nearly
+    assert np.array_equal(kept.logits, expected[ids].numpy())  # the same numbers, not only nearly
     for token_id in {0, len(logits) - 1, *logits.topk(5).indices.tolist()}:
         assert kept.remover(token_id) == removed_by(steps, 0, token_id)
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.sampled_from(KINDS), seeds, st.sampled_from((6, 50, 1000, 1024, 3000)), columns)
+@given(st.sampled_from(KINDS), seeds, st.sampled_from((6, 50, 1000, 1024, 9000)), columns)
 @example("equal", 0, 1000, SamplingSettings(top_k=5))
 @example("ties", 0, 3000, SamplingSettings(top_k=20, top_p=0.5))
 @example("flat", 0, 3000, SamplingSettings(top_p=0.5))
@@ -97,10 +98,12 @@ def test_common_settings_need_no_look_at_the_whole_vocabulary(
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.sampled_from(KINDS), seeds, st.sampled_from((1, 6, 128, 129, 1000)), st.integers(1, 300))
+@given(
+    st.sampled_from(KINDS), seeds, st.sampled_from((1, 6, 129, 9000, 10_000)), st.integers(1, 300)
+)
 def test_the_top_of_blocks_is_the_top(kind: str, seed: int, vocab: int, count: int) -> None:
     logits = make_row(kind, seed, vocab)
-    ids, values = BlockMax(logits).top(count)
+    ids, values = LikelyWords(logits.numpy()).top(count)
     smallest = logits.topk(min(count, vocab)).values[-1]
     assert ids.tolist() == (logits >= smallest).nonzero()[:, 0].tolist()
-    assert torch.equal(values, logits[ids])
+    assert np.array_equal(values, logits[ids].numpy())

@@ -14,6 +14,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedC
 from playground.engine import Engine
 from playground.loading import SHIPPED, load_engine
 from playground.model_facts import describe_config, load_config
+from playground.one_row import multiply_one_row
 from playground.patch_projection import project_by_matmul
 
 SHAPES = ("shipped", "mid", "2b")
@@ -49,6 +50,7 @@ def load_shape(
     model.generation_config.eos_token_id = generation["eos_token_id"]
     model.generation_config.pad_token_id = generation["pad_token_id"]
     project_by_matmul(model)
+    multiply_one_row(model)
     return Engine(
         model=model,
         processor=AutoProcessor.from_pretrained(SHIPPED),

@@ -2,14 +2,14 @@
 
     python -m benchmarks.speedups [--shape mid] [--dtype bfloat16] [--pairs 7]
 
-The earlier ways are kept here: the patch embedding as transformers' Conv3d, and the logit lens with
-``topk`` and ``logsumexp`` over the whole vocabulary.
+The earlier ways are kept here: the patch embedding as transformers' Conv3d, the logit lens with
+``topk`` and ``logsumexp`` over the whole vocabulary, and one token by ``nn.Linear``.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -21,29 +21,44 @@ from benchmarks.pairs import cpu_ratio, machine_facts, measure, peak_memory, rat
 from benchmarks.scenes import start_run
 from playground.decoder import logit_lens
 from playground.engine import Engine
+from playground.kv_cache import fork_cache
+from playground.one_row import OneRowLinear
 from playground.patch_projection import PatchProjection
 from playground.pipeline import Run
+from playground.sampling_paths import decode_step, prompt_prefix
 
 EARLIER_LENS_ROWS = 64
 LENS_POSITIONS = 32
 TOP_K = 5
 
 
-def embedding_by(
-    kind: type[nn.Conv3d], engine: Engine, run: Callable[[], object]
+def by_kind(
+    modules: Sequence[nn.Module], kind: type[nn.Module], run: Callable[[], object]
 ) -> Callable[[], object]:
-    """The same with patches embedded by ``nn.Conv3d`` or by ``PatchProjection``."""
-    projection: Any = engine.model.model.visual.patch_embed.proj
+    """The same with these modules of another class over the same weights."""
 
     def run_with_it() -> object:
-        usual = type(projection)
-        projection.__class__ = kind
+        usual = [type(module) for module in modules]
+        for module in modules:
+            module.__class__ = kind
         try:
             return run()
         finally:
-            projection.__class__ = usual
+            for module, own in zip(modules, usual, strict=True):
+                module.__class__ = own
 
     return run_with_it
+
+
+def one_token(engine: Engine, run: Run) -> Callable[[], object]:
+    """One token decoded after the prompt, with its logits."""
+    prefix = prompt_prefix(run.inputs, run.merged, run.decoded)
+    ids, places = torch.zeros((1, 1), dtype=torch.int64), torch.full((3, 1, 1), prefix.start)
+
+    def decode() -> object:
+        return decode_step(engine, fork_cache(prefix.cache), ids, places)
+
+    return decode
 
 
 def embed(engine: Engine, run: Run) -> Callable[[], object]:
@@ -89,15 +104,22 @@ def main() -> None:
     forward, embedding = plain_forward(engine, run.inputs), embed(engine, run)
     step = max(1, run.inputs.num_tokens // LENS_POSITIONS)
     positions = tuple(range(0, run.inputs.num_tokens, step))
-    kinds = (nn.Conv3d, PatchProjection)
-    pairs = {
-        "patch embedding": tuple(embedding_by(kind, engine, embedding) for kind in kinds),
-        "the whole prefill": tuple(embedding_by(kind, engine, forward) for kind in kinds),
+    model: Any = engine.model
+    patches, kinds = [model.model.visual.patch_embed.proj], (nn.Conv3d, PatchProjection)
+    rows_of_one = [each for each in model.modules() if type(each) is OneRowLinear]
+    pairs: dict[str, tuple[Callable[[], object], ...]] = {
+        "patch embedding": tuple(by_kind(patches, kind, embedding) for kind in kinds),
+        "the whole prefill": tuple(by_kind(patches, kind, forward) for kind in kinds),
         f"logit lens at {len(positions)} positions": (
             earlier_lens(run, positions),
             lambda: logit_lens(engine, run.decoded, positions, TOP_K),
         ),
     }
+    if rows_of_one:  # in bfloat16
+        token = one_token(engine, run)
+        pairs["one token"] = tuple(
+            by_kind(rows_of_one, kind, token) for kind in (nn.Linear, OneRowLinear)
+        )
     print(f"{machine_facts()}; {options.shape}, {engine.dtype}, {run.inputs.num_tokens:,} tokens\n")
     rows: list[tuple[object, ...]] = []
     for name, (before, after) in pairs.items():

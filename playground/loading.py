@@ -34,6 +34,7 @@ from playground.hub_download import (
 )
 from playground.language import mark
 from playground.model_facts import CHECKPOINTS, describe_config, load_config
+from playground.one_row import multiply_one_row
 from playground.patch_projection import project_by_matmul
 from playground.placement import (
     check_settings,
@@ -217,6 +218,7 @@ def _load_model(
     model.eval()
     model.requires_grad_(False)
     project_by_matmul(model)
+    multiply_one_row(model)
     return model
 
 

@@ -17,7 +17,6 @@ from components.jobs import Jobs
 from components.open_parts import OpenParts, Path, Values, View, empty_values
 from components.pointer_view import PointerView, write_layout
 from components.prompt_reader import prompt_fingerprint, read_prompt
-from components.sessions import holds
 from components.stage_tab import Section, StageTab
 from components.status_bar import loading_html, status_html
 from components.tabs.model_tab import ModelTab
@@ -145,7 +144,6 @@ class RunEvents:
     ) -> Iterator[Values]:
         start = time.perf_counter()
         run_key, images, video, text, system, max_pixels, earlier, *controls = values
-        is_held = holds(self.run_key)
         prompt = read_prompt(
             self.host.engine,
             images=images,
@@ -155,25 +153,10 @@ class RunEvents:
             max_pixels=max_pixels,
             earlier=earlier,
         )
-        key, run = self._find_or_start(run_key, prompt, view)
+        key, run = self._find_or_start(run_key, prompt)
+        view.run_key = key
+        yield {self.run_key: key, **self.parts.empty_old(view, key, keep_open=True)}
         settings = dict(zip(self.controls, controls, strict=True))
-        try:
-            yield {self.run_key: key, **self.parts.empty_old(view, key, keep_open=True)}
-            yield from self._compute_and_draw(tabs, run, settings, progress, view, start)
-        finally:
-            if not is_held(key):  # the page left, or began another run, before it was told
-                self.runs.discard(key)
-
-    def _compute_and_draw(
-        self,
-        tabs: list[StageTab],
-        run: Run,
-        settings: Values,
-        progress: Progress,
-        view: View,
-        start: float,
-    ) -> Iterator[Values]:
-        """The stages that are missing, and at the end what came of them."""
         note = ""
         try:
             compute_ahead(run, [tab.stage for tab in tabs], progress)
@@ -275,14 +258,11 @@ class RunEvents:
                 emptied.update(empty_values(tab.outputs))
         return emptied
 
-    def _find_or_start(self, run_key: str | None, prompt: Any, view: View) -> tuple[str, Run]:
+    def _find_or_start(self, run_key: str | None, prompt: Any) -> tuple[str, Run]:
         """The page's run where the prompt is still the same, so that nothing is computed twice."""
         current = self.runs.peek(run_key)
         if current is not None and prompt_fingerprint(current.prompt) == prompt_fingerprint(prompt):
-            view.run_key = run_key
             return run_key or "", current
         run = Run(self.host.engine, prompt, earlier=current)
-        for old in (run_key, view.run_key):
-            self.runs.discard(old)
-        view.run_key = self.runs.add(run)
-        return view.run_key, run
+        self.runs.discard(run_key)
+        return self.runs.add(run), run

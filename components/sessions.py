@@ -9,12 +9,9 @@ and every chart that is drawn stays in it.
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-import gradio as gr
-from gradio.context import LocalContext
 from gradio.state_holder import SessionState, StateHolder
 
 CLOSED_S = 600  # how long a closed page's states are kept, as it may come back; Gradio's is an hour
@@ -75,19 +72,3 @@ def _keep_within_capacity(holder: StateHolder, session_id: str) -> None:
         holder.time_last_used.pop(name, None)
     for state, value, _ in session.state_components:
         state.delete_callback(value)
-
-
-def holds(state: gr.State) -> Callable[[Any], bool]:
-    """How to ask whether the page of this event holds a value in a state, also after the event.
-
-    Outside of an event everything counts as held.
-    """
-    blocks, request = LocalContext.blocks.get(None), LocalContext.request.get(None)
-
-    def is_held(value: Any) -> bool:
-        if blocks is None or request is None:
-            return True
-        kept = blocks.state_holder.session_data.get(request.session_hash or "")
-        return kept is not None and kept.state_data.get(state._id) == value
-
-    return is_held

@@ -9,7 +9,6 @@ import gradio as gr
 import pytest
 from gradio.blocks import Block
 
-from components import run_events
 from components.app_layout import Page
 from components.engine_host import EngineHost, HostStatus
 from components.examples import load_examples
@@ -274,32 +273,6 @@ def test_what_is_opened_during_a_run_is_drawn_by_it(
     sent = values(built, None, text="Newer")
     updates = list(built.events.run(built.tabs[:3], sent, go_to_the_tower, view))
     assert shown_parts(updates, built)[-1] == "Blocks"
-
-
-def test_a_page_has_one_run_of_its_own(built: Page) -> None:
-    view = View()
-    num_runs = len(built.runs)
-    first = run(built, built.tabs[:1], *values(built, None, text="One"), view=view)
-    # The page presses Run again before it has been told of the first one.
-    second = run(built, built.tabs[:1], *values(built, None, text="Two"), view=view)
-    assert built.runs.peek(first[0][built.run_key]) is None
-    assert built.runs.get(second[0][built.run_key]).prompt.turns[-1].text == "Two"
-    assert len(built.runs) == num_runs + 1
-
-
-@pytest.mark.parametrize("told", [True, False])
-def test_a_run_that_its_page_was_not_told_of_is_given_up(
-    built: Page, monkeypatch: pytest.MonkeyPatch, told: bool
-) -> None:
-    monkeypatch.setattr(run_events, "holds", lambda _state: lambda _key: told)
-    num_runs = len(built.runs)
-    sent = values(built, None, text=f"Told: {told}")
-    updates = built.events.run(built.tabs[:1], sent, ignore_progress, View())
-    key = next(updates)[built.run_key]
-    assert built.runs.peek(key) is not None
-    updates.close()  # type: ignore[attr-defined]
-    assert len(built.runs) == num_runs + told
-    assert (built.runs.peek(key) is not None) == told
 
 
 def test_a_new_run_empties_what_it_does_not_draw(built: Page, tiny_random_engine: Engine) -> None:

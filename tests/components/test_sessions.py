@@ -6,11 +6,10 @@ from typing import Any
 
 import gradio as gr
 import pytest
-from gradio.context import LocalContext
 from gradio.state_holder import SessionState, StateHolder
 
 from components import sessions
-from components.sessions import holds, keep_sessions_small
+from components.sessions import keep_sessions_small
 
 
 @pytest.fixture
@@ -104,20 +103,3 @@ def test_where_there_are_too_many_sessions_one_goes_and_gives_back(
     assert set("abcd") - set(holder.session_data) == set(gone)
     assert set(holder.time_last_used) == set(holder.session_data)
     assert given_back == ([] if stateless else gone)
-
-
-def test_what_a_page_holds_can_be_asked_after_its_event(page: gr.Blocks) -> None:
-    state = find(page, gr.State)
-    hold(page, "mine", capacity=2)
-    assert holds(state)("anything")  # outside of an event
-    tokens = [
-        (LocalContext.blocks, LocalContext.blocks.set(page)),
-        (LocalContext.request, LocalContext.request.set(gr.Request(session_hash="mine"))),
-    ]
-    is_held = holds(state)
-    for variable, token in tokens:
-        variable.reset(token)
-    assert is_held("mine")
-    assert not is_held("another")
-    page.state_holder.session_data.clear()
-    assert not is_held("mine")

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import DynamicCache
+from transformers import DynamicCache, DynamicLayer
 
 from playground.engine import Engine
-from playground.kv_cache import empty_cache
 
 
 def cut_blocks(
@@ -18,31 +17,37 @@ def cut_blocks(
     """The tokens ``start .. end - 1`` of a cache as blocks, on one device.
 
     Returns:
-        Views of one tensor, (layers, keys and values, kv_heads, block_size, head_dim) each.
+        Views of one tensor, (2 * layers, 1, kv_heads, block_size, head_dim) each: the keys and the
+        values of layer 0, then of layer 1, and so on.
     """
     if start >= end:
         return ()
     layers: list[Any] = cache.layers
-    joined = torch.stack(
-        [
-            torch.stack([part[0, :, start:end].to(device) for part in (layer.keys, layer.values)])
-            for layer in layers
-        ]
-    )
+    parts = [part[:1, :, start:end] for layer in layers for part in (layer.keys, layer.values)]
+    joined = torch.stack([part.to(device) for part in parts])
     return tuple(joined.split(block_size, dim=-2))
 
 
-def join_blocks(engine: Engine, blocks: Sequence[torch.Tensor], length: int) -> DynamicCache:
-    """A cache of the caller's own from the first ``length`` tokens of blocks in a row."""
-    cache = empty_cache(engine)
+def join_blocks(
+    blocks: Sequence[torch.Tensor], length: int, devices: Sequence[torch.device]
+) -> DynamicCache:
+    """A cache of the caller's own from the first ``length`` tokens of blocks in a row.
+
+    Args:
+        blocks: as ``cut_blocks`` makes them; they are copied, in one go.
+        length: no more than they hold.
+        devices: where each decoder layer computes.
+    """
+    cache = DynamicCache()
     if not length:
         return cache
-    joined = torch.cat(list(blocks), dim=-2)[..., :length, :]
-    layers: list[Any] = cache.layers
-    for layer, part, device in zip(layers, joined, layer_devices(engine), strict=True):
-        keys, values = part[:, None].to(device)
-        layer.lazy_initialization(keys, values)
-        layer.keys, layer.values = keys, values  # what ``update`` does, less one copy
+    parts = torch.cat(list(blocks), dim=-2)[..., :length, :].unbind()
+    for layer, device in enumerate(devices):
+        held = DynamicLayer()
+        keys, values = (part.to(device) for part in parts[2 * layer : 2 * layer + 2])
+        held.lazy_initialization(keys, values)
+        held.keys, held.values = keys, values  # what ``update`` does, less one copy
+        cache.layers.append(held)
     return cache
 
 

@@ -1,7 +1,7 @@
 """Requests served on top of what earlier ones left behind, block by block.
 
 A hit is the longest chain of stored blocks that the request begins with. Its keys and values are
-joined into a cache of the request's own, and only the rest is computed, with an explicit slice of
+joined in a cache of the request's own, and only the rest is computed, with an explicit slice of
 the positions. The last token is always computed, since its logits are what is asked for. A hit may
 end inside a picture, as in serving engines: the picture's remaining tokens are then computed from
 its features, which are kept under the picture's hash too.
@@ -26,7 +26,7 @@ from playground.block_hash import (
     root_key,
 )
 from playground.block_store import DEFAULT_BYTES, BlockStore, Policy
-from playground.block_tensors import cut_blocks, join_blocks, own_memory
+from playground.block_tensors import cut_blocks, join_blocks, layer_devices, own_memory
 from playground.engine import Engine
 from playground.partial_prefill import Features, prefill_on
 from playground.prefix_lookup import Lookup, find_prefix
@@ -106,7 +106,7 @@ class PrefixStore:
     # ------------------------------------------------------------------------ computing
 
     def gather(self, lookup: Lookup) -> tuple[DynamicCache, int]:
-        """Join the stored blocks into a cache of the caller's own.
+        """Join the stored blocks in a cache of the caller's own.
 
         Blocks that went since the lookup shorten it.
 
@@ -116,7 +116,7 @@ class PrefixStore:
         with self.blocks.lock:  # a block that goes from here on keeps its tensor as long as needed
             pieces = [entry.tensors[0] for entry in self.blocks.find(lookup.hit_keys)]
         length = min(len(pieces) * self.rules.block_size, lookup.num_tokens - 1)
-        return join_blocks(self.engine, pieces, length), length
+        return join_blocks(pieces, length, layer_devices(self.engine)), length
 
     def compute(
         self, inputs: ModelInputs, lookup: Lookup

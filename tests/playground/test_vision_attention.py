@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,8 +39,16 @@ def engines(request: pytest.FixtureRequest) -> tuple[Engine, Engine]:
     return load_engine(source, device="cpu", dtype="float32", attn="eager"), plain
 
 
-def eager_weights(monkeypatch: pytest.MonkeyPatch, run: Run, kind: str) -> list[list[torch.Tensor]]:
-    """By block, then by image or temporal patch: the real weights (heads, query, key)."""
+def eager_weights(
+    monkeypatch: pytest.MonkeyPatch,
+    run: Run,
+    kind: str,
+    states: Sequence[torch.Tensor] | None = None,
+) -> list[list[torch.Tensor]]:
+    """By block, then by image or temporal patch: the real weights (heads, query, key).
+
+    Each block gets its own of ``states`` where they are given, else what the one before it made.
+    """
     visual = run.engine.model.model.visual
     found: dict[int, list[torch.Tensor]] = {id(block.attn): [] for block in visual.blocks}
     plain = modeling_qwen3_vl.eager_attention_forward
@@ -53,20 +62,35 @@ def eager_weights(monkeypatch: pytest.MonkeyPatch, run: Run, kind: str) -> list[
     monkeypatch.setattr(modeling_qwen3_vl, "eager_attention_forward", record)
     values = run.inputs.pixel_values if kind == "image" else run.inputs.pixel_values_videos
     grid = run.inputs.image_grid_thw if kind == "image" else run.inputs.video_grid_thw
+    hooks = [
+        block.register_forward_pre_hook(lambda _module, args, state=state: (state, *args[1:]))
+        for block, state in zip(visual.blocks, states or (), strict=False)
+    ]
     with torch.no_grad():
         visual(values, grid_thw=grid)
+    for hook in hooks:
+        hook.remove()
     return list(found.values())
 
 
+@pytest.mark.parametrize(("same", "tolerance"), [(False, 1e-5), (True, 2e-6)])
 @pytest.mark.parametrize(("name", "kind"), [("two_images", "image"), ("video", "video")])
 def test_attention_is_that_of_an_eager_forward(
-    monkeypatch: pytest.MonkeyPatch, engines: tuple[Engine, Engine], name: str, kind: str
+    monkeypatch: pytest.MonkeyPatch,
+    engines: tuple[Engine, Engine],
+    name: str,
+    kind: str,
+    same: bool,
+    tolerance: float,
 ) -> None:
+    """A whole eager forward drifts a little from one on sdpa, block after block; what the map of
+    one block adds to that shows where both get the same input."""
     eager_engine, engine = engines
-    weights = eager_weights(monkeypatch, Run(eager_engine, PROMPTS[name]), kind)
     run = Run(engine, PROMPTS[name])
     tower = run.vision.tower("image" if kind == "image" else "video")
     assert tower is not None
+    eager_run = Run(eager_engine, PROMPTS[name])
+    weights = eager_weights(monkeypatch, eager_run, kind, tower.hidden_states if same else None)
     assert len(weights) == engine.facts.vision_depth
     for block, by_span in enumerate(weights):
         assert len(by_span) == len(run.inputs.spans) > 1
@@ -75,7 +99,7 @@ def test_attention_is_that_of_an_eager_forward(
             for row, column in ((0, 0), (1, 2), (span.grid_h - 1, span.grid_w - 1)):
                 found = patch_attention(engine, tower, span, block, row, column)
                 plain = expected[:, order[row, column]].numpy()[:, order]
-                np.testing.assert_allclose(found, plain, atol=1e-5)
+                np.testing.assert_allclose(found, plain, rtol=0, atol=tolerance)
                 np.testing.assert_allclose(found.sum((1, 2)), 1, atol=1e-5)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 import numpy as np
 
+from benchmarks.users import measure_memory, measure_users
 from reliability.fuzz import fuzz, mutate
 from reliability.hostile import Outcome, hostile_cases, run_cases
 from reliability.isolation import check, differences
@@ -46,6 +47,17 @@ def test_who_finds_the_queue_full_is_told_so(server: Server) -> None:
     assert set(report.kinds) <= {"answered", "queue full"}
     assert report.kinds["answered"] >= QUEUE_SIZE
     assert report.kinds["queue full"] > 0
+
+
+def test_users_and_what_their_pages_hold_are_measured(server: Server) -> None:
+    pages, said = measure_memory(server, most=2, runs=1)
+    growth = measure_users(pages, (1, 2), alone=0.1)
+    for page in pages:
+        page.vanish()
+    assert [users for users, _, _ in growth.points] == [1, 2]
+    assert all(0 < took < 60 for _, took, _ in growth.points)
+    assert said[0].startswith("A page at rest: ")
+    assert "second and third 1 runs: " in said[1]
 
 
 def test_errors_name_no_path_of_the_server(server: Server) -> None:

@@ -1,0 +1,131 @@
+"""How cost grows with users: all press *Run* at once, and what their pages hold on the server.
+
+    python -m benchmarks.users [--users 1 5 10 25 50] [--runs 100] [--svg FILE]
+
+The app runs in a process of its own; its pages are opened without a browser. The model's part is
+the four stages and the parity check of the same prompt in this process, as often as there are
+users: nobody computes beside anybody else. Memory is read after free memory was given back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from benchmarks.growth import Growth, draw_svg
+from benchmarks.models import load_shape
+from benchmarks.pairs import machine_facts, measure, table
+from components.examples import load_examples
+from components.prompt_reader import read_prompt
+from playground.pipeline import Run
+from reliability.page_client import PageClient
+from reliability.served import Server, running_app
+
+USERS = (1, 5, 10, 25, 50)
+TURNS = 3  # of which the quickest counts
+
+
+def model_seconds() -> float:
+    """What the model takes for one run of the first example, on this process's threads."""
+    engine = load_shape("shipped", device="cpu")
+    first = load_examples()[0]
+    prompt = read_prompt(
+        engine,
+        images=first.images,
+        video=first.video,
+        text=first.text,
+        system=first.system,
+        max_pixels=None,
+        earlier=first.earlier,
+    )
+    return min(measure({"run": lambda: Run(engine, prompt).parity}).popitem()[1].wall_s)
+
+
+def press_together(pages: Sequence[PageClient], words: str) -> float:
+    """Seconds from the first press of *Run* to the last chart.
+
+    Raises:
+        SystemExit: a run was refused.
+    """
+    for number, page in enumerate(pages):
+        page.set_text(f"{words} {number}")  # a prompt of their own: nothing is there already
+    started = time.perf_counter()
+    runs = [page.start(page.find("run")) for page in pages]
+    for run in runs:
+        run.done.wait()
+    if not all(run.ok for run in runs):
+        raise SystemExit(f"Refused: {next(run.message for run in runs if not run.ok)}")
+    return time.perf_counter() - started
+
+
+def settled_mb(server: Server) -> float:
+    """The server's memory without what is free."""
+    server.command("trim")
+    return server.memory_bytes / 2**20
+
+
+def measure_users(pages: Sequence[PageClient], counts: Sequence[int], alone: float) -> Growth:
+    """Times of so many users at once, against as many runs of the model alone."""
+    points: list[tuple[int, float, float]] = []
+    rows: list[tuple[object, ...]] = []
+    for count in counts:
+        took = min(
+            press_together(pages[:count], f"Users {count}, turn {turn}:") for turn in range(TURNS)
+        )
+        slope = "–"
+        if points:
+            before, was, _ = points[-1]
+            slope = f"{math.log(took / was) / math.log(count / before):.2f}"
+        model = count * alone
+        points.append((count, took, model))
+        rows.append((count, f"{took:.2f} s", f"{took / count:.2f} s", f"{took / model:.1f}", slope))
+    return Growth("users at once", "users", tuple(points), tuple(rows))
+
+
+def measure_memory(server: Server, most: int, runs: int) -> tuple[list[PageClient], list[str]]:
+    """Pages at rest, and one page's runs; returns the open pages and what was seen."""
+    first = PageClient(server)
+    first.vanish()
+    start = settled_mb(server)
+    pages = [PageClient(server, first.config) for _ in range(most)]
+    opened = settled_mb(server)
+    said = [f"A page at rest: {(opened - start) / most:.2f} MB ({most} pages open)"]
+    seen = []
+    for hundred in range(3):
+        for number in range(runs):
+            press_together(pages[:1], f"Runs {hundred}, {number}:")
+        seen.append(settled_mb(server))
+    grown = [f"{after - before:+.1f} MB" for before, after in pairwise(seen)]
+    said.append(f"One page's second and third {runs} runs: {', '.join(grown)}")
+    return pages, said
+
+
+def main() -> None:
+    """Measure, print, draw."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--users", type=int, nargs="+", default=USERS)
+    parser.add_argument("--runs", type=int, default=100, help="of one page, three times")
+    parser.add_argument("--svg", type=Path, help="draw the growth into this file")
+    options = parser.parse_args()
+    alone = model_seconds()
+    with running_app(watched=True) as server:
+        pages, said = measure_memory(server, max(options.users), options.runs)
+        before = settled_mb(server)
+        growth = measure_users(pages, options.users, alone)
+        turns = TURNS * sum(options.users)
+        kept = settled_mb(server) - before
+    print(f"{machine_facts()}; shipped, the model alone {alone * 1e3:.0f} ms a run\n")
+    header = ("users", "until all have their charts", "a run", "of the model's time", "exponent")
+    print(table(header, list(growth.rows)))
+    print("\n" + "\n".join(said))
+    print(f"{turns} runs of {max(options.users)} pages, each page's last one kept: {kept:+.1f} MB")
+    if options.svg:
+        draw_svg([growth], options.svg)
+
+
+if __name__ == "__main__":
+    main()

@@ -23,8 +23,10 @@ from benchmarks.pairs import Timing, cpu_ratio, machine_facts, measure, ratio, t
 from components.plotly_view import encode_figure
 from components.tabs.sampling.lab import new_lab
 from components.tabs.sampling.one_step import ORDERS, draw_step, slider_values
+from playground.decoder import run_decoder
 from playground.engine import Engine
 from playground.logits_filters import FilterContext
+from playground.merge import run_merge
 from playground.pipeline import Run
 from playground.preprocess import model_kwargs
 from playground.records import Picture, Prompt, SamplingSettings, Turn
@@ -32,6 +34,7 @@ from playground.sampling import Sampler, barred_token_ids
 from playground.sampling_branches import columns_as_branches
 from playground.sampling_candidates import keep_tokens
 from playground.sampling_paths import prompt_prefix
+from playground.vision import run_vision
 
 COLUMNS = (2, 4, 8)
 SLIDER_CALLS = 10
@@ -47,7 +50,7 @@ def make_run(engine: Engine) -> Run:
 
 
 def measure_columns(engine: Engine, tokens: int, pairs: int) -> list[tuple[object, ...]]:
-    """Everything from the pixels to the last token; ends of answers are barred, so that every
+    """Everything from ``pixel_values`` to the last token; ends of answers are barred, so that every
     column of both sides writes the same number of tokens."""
     run = make_run(engine)
     ends = list(engine.model.generation_config.eos_token_id)
@@ -57,8 +60,8 @@ def measure_columns(engine: Engine, tokens: int, pairs: int) -> list[tuple[objec
     model: Any = engine.model
 
     def batch(count: int) -> None:
-        fresh = Run(engine, run.prompt)
-        prefix = prompt_prefix(fresh.inputs, fresh.merged, fresh.decoded)
+        merged = run_merge(engine, run.inputs, run_vision(engine, run.inputs))
+        prefix = prompt_prefix(run.inputs, merged, run_decoder(engine, run.inputs, merged))
         columns = [replace(SETTINGS, seed=seed) for seed in range(count)]
         sampler = Sampler(engine, prefix, columns, max_new_tokens=tokens)
         for _ in sampler.stream():
@@ -197,7 +200,7 @@ def main() -> None:
     if options.slider:
         return
     columns = measure_columns(engine, options.tokens, options.pairs)
-    print(f"\n{options.shape}, {options.tokens} tokens a column, from the pixels on\n")
+    print(f"\n{options.shape}, {options.tokens} tokens a column, from pixel_values on\n")
     header: tuple[str, ...] = (
         "Columns",
         "batch / generate one by one",

@@ -143,7 +143,10 @@ class Permalinks:
     ) -> Iterator[Values]:
         session = request.session_hash or ""
         with user_messages(), self.app.jobs.running(session, bar) as progress:
-            yield from joined(self.open(asked or "{}", self.app.parts.view(session), progress))
+            updates = self.open(asked or "{}", self.app.parts.view(session), progress)
+            # Not to wait with the run's key: meanwhile nothing that the visitor does would know of
+            # the run, and where the page left, nobody would give the run up.
+            yield from joined(updates, at_once=self.events.run_key)
 
     # -------------------------------------------------------------------------------- making
 
@@ -224,11 +227,14 @@ class Permalinks:
         if opening.missing:  # everything but the numbers
             return
         replay = Replay(self.app, self.events, self.names, opening.settings)
-        yield from replay.run(tuple(opening.prompt.values()), view, progress)
-        run = self.app.runs.peek(view.run_key)
+        key: str | None = None
+        for update in replay.run(tuple(opening.prompt.values()), view, progress):
+            key = update.get(self.events.run_key, key)
+            yield update
+        run = self.app.runs.peek(key)  # none, where the visitor has begun another one
         last: Values = {}
         if run is not None and run.has("preprocess") and link.place:
-            last[self.events.pointer] = place_layout(run, link.place)
+            last[self.events.pointer] = write_layout(run, link.place)
         if replay.left_out:
             count = len(replay.left_out)
             opening.notes.append(
@@ -292,8 +298,13 @@ class Permalinks:
         return dict(zip(tab.outputs, tab.draw(self.app.host.engine), strict=True))
 
 
-def joined(updates: Iterator[Values]) -> Iterator[Values]:
-    """Fewer updates with the same content: Gradio goes through all of a page's outputs at each."""
+def joined(updates: Iterator[Values], at_once: Any = None) -> Iterator[Values]:
+    """Fewer updates with the same content: Gradio goes through all of a page's outputs at each.
+
+    Args:
+        updates: what to send; an update may wait here until the next one comes.
+        at_once: the output that never waits.
+    """
     waiting: Values = {}
     sent = 0.0
     try:
@@ -302,7 +313,7 @@ def joined(updates: Iterator[Values]) -> Iterator[Values]:
                 yield waiting
                 waiting = {}
             waiting.update(update)
-            if time.monotonic() - sent > UPDATE_S:
+            if at_once in update or time.monotonic() - sent > UPDATE_S:
                 yield waiting
                 waiting, sent = {}, time.monotonic()
     except Exception:
@@ -319,11 +330,3 @@ def _link_place(run: Run | None, place: Place | None) -> tuple[int, ...]:
     if there.span is not None and there.patch is not None:
         return (there.span, *there.patch)
     return (there.index,)
-
-
-def place_layout(run: Run, place: Sequence[int]) -> str:
-    """The run's layout for the browser, with the place that it is to mark as if it was clicked."""
-    names = ("index",) if len(place) == 1 else ("span", "row", "column")
-    layout = json.loads(write_layout(run))
-    wish = dict(zip(names, place, strict=True))
-    return json.dumps({**layout, "place": wish}, ensure_ascii=False, separators=(",", ":"))

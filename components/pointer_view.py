@@ -8,7 +8,7 @@ redraws what depends on it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,10 +80,14 @@ def bar_html() -> str:
     )
 
 
-def write_layout(run: Run) -> str:
+def write_layout(run: Run, place: Sequence[int] = ()) -> str:
     """Where each token of a run stands, for the browser; the run must be preprocessed.
 
     One string, since Gradio would compare and walk through nested lists.
+
+    Args:
+        run: the run.
+        place: what to mark as if it was clicked: an index, or a patch's span, row and column.
     """
     inputs = run.inputs
     spans = [
@@ -104,13 +108,16 @@ def write_layout(run: Run) -> str:
         for token in inputs.tokens
         if token.kind in ("text", "special")
     }
-    layout = {
+    layout: dict[str, Any] = {
         "spans": spans,
         "patchSize": inputs.patch_size,
         "positions": run.positions.tolist(),
         "texts": texts,
         "words": {name: say(words) for name, words in WORDS.items()},
     }
+    if place:
+        names = ("index",) if len(place) == 1 else ("span", "row", "column")
+        layout["place"] = dict(zip(names, place, strict=True))
     return json.dumps(layout, ensure_ascii=False, separators=(",", ":"))
 
 

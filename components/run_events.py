@@ -153,9 +153,7 @@ class RunEvents:
             max_pixels=max_pixels,
             earlier=earlier,
         )
-        key, run = self._find_or_start(run_key, prompt)
-        view.run_key = key
-        yield {self.run_key: key, **self.parts.empty_old(view, key, keep_open=True)}
+        run = yield from self._find_or_start(run_key, prompt, view)
         settings = dict(zip(self.controls, controls, strict=True))
         note = ""
         try:
@@ -258,11 +256,27 @@ class RunEvents:
                 emptied.update(empty_values(tab.outputs))
         return emptied
 
-    def _find_or_start(self, run_key: str | None, prompt: Any) -> tuple[str, Run]:
-        """The page's run where the prompt is still the same, so that nothing is computed twice."""
+    def _find_or_start(
+        self, run_key: str | None, prompt: Any, view: View
+    ) -> Generator[Values, None, Run]:
+        """Tell the page which run is its own, and return that run.
+
+        It stays the same where the prompt does, so that nothing is computed twice. A page has one
+        run: a new one takes the place of what the page sent, and of what it was not told of yet.
+        """
         current = self.runs.peek(run_key)
         if current is not None and prompt_fingerprint(current.prompt) == prompt_fingerprint(prompt):
-            return run_key or "", current
-        run = Run(self.host.engine, prompt, earlier=current)
-        self.runs.discard(run_key)
-        return self.runs.add(run), run
+            key, run = run_key or "", current
+        else:
+            run = Run(self.host.engine, prompt, earlier=current)
+            for old in (run_key, view.run_key):
+                self.runs.discard(old)
+            key = self.runs.add(run)
+        view.run_key = key
+        try:
+            yield {self.run_key: key, **self.parts.empty_old(view, key, keep_open=True)}
+        except GeneratorExit:  # the page has left, and nobody else knows of the run
+            if run is not current:
+                self.runs.discard(key)
+            raise
+        return run

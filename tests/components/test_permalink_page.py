@@ -20,6 +20,7 @@ from components.kept_files import KeptFiles
 from components.open_parts import View
 from components.permalink_page import joined
 from components.permalink_prompt import PROMPT_NAMES
+from components.run_events import RunEvents
 from components.site import Site, build_site
 from components.tabs.sampling.lab import Lab, LabStore
 from components.updates import read_update
@@ -312,6 +313,71 @@ def test_the_pointer_comes_back(page: Page) -> None:
     assert "&at=" not in mine.copy()
 
 
+def test_the_page_is_told_of_its_run_before_anything_is_computed(page: Page) -> None:
+    """However fast the run is; and where the page leaves at that moment, the run is given up."""
+    page.parts.open_page("told")
+    num_runs = len(page.runs)
+    updates = page.links._open('{"text": "Told at once"}', gr.Request(session_hash="told"))
+    key = next(update[page.run_key] for update in updates if page.run_key in update)
+    assert not page.runs.get(key).has("preprocess")
+    updates.close()  # type: ignore[attr-defined]
+    assert page.runs.peek(key) is None
+    assert len(page.runs) == num_runs
+
+
+def test_a_run_whose_page_was_told_of_it_stays_with_the_page(page: Page) -> None:
+    page.parts.open_page("told")
+    updates = page.links._open('{"text": "Told"}', gr.Request(session_hash="told"))
+    key = next(update[page.run_key] for update in updates if page.run_key in update)
+    next(updates)
+    updates.close()  # type: ignore[attr-defined]
+    assert page.runs.get(key).has("preprocess")
+
+
+def test_a_page_has_one_run_of_its_own(page: Page) -> None:
+    visitor = Visitor(page, "one run")
+    num_runs = len(page.runs)
+    visitor.run()
+    first, visitor.run_key = visitor.run_key, None  # as where the page was not told of it
+    visitor.prompt["text"] = "Another one"
+    visitor.run()
+    assert page.runs.peek(first) is None
+    assert page.runs.get(visitor.run_key).has("decoder")
+    assert len(page.runs) == num_runs + 1
+
+
+def test_a_link_that_is_run_again_without_its_settings_leaves_one_run(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Any] = []
+    run_stages = RunEvents._run_stages
+
+    def stumble_once(self: RunEvents, tabs: Any, run: Any, *rest: Any) -> Iterator[Any]:
+        started.append(run)
+        if len(started) == 1:
+            raise LookupError
+        return run_stages(self, tabs, run, *rest)
+
+    monkeypatch.setattr(RunEvents, "_run_stages", stumble_once)
+    visitor = Visitor(page, "misfit")
+    num_runs = len(page.runs)
+    visitor.open("?text=Hello&sampling.column-a.seed=5")
+    assert "1 settings of the link" in visitor.shown[page.links.notice]
+    assert page.runs.get(visitor.run_key) is started[1]
+    assert len(page.runs) == num_runs + 1
+
+
+def test_a_link_marks_nothing_on_a_run_that_is_not_its_own(page: Page) -> None:
+    visitor = Visitor(page, "hasty")
+    updates = page.links.open('{"text": "Slow", "at": "5"}', visitor.view, ignore_progress)
+    told = [update for _, update in zip(range(2), updates, strict=False)]
+    assert page.run_key in told[-1]
+    visitor.prompt["text"] = "Run before the link was there"
+    visitor.run()
+    rest = list(updates)
+    assert not any('"place"' in update.get(page.pointer, "") for update in rest)
+
+
 def test_a_lost_picture_is_asked_for_and_all_else_is_there(page: Page, tmp_path: Path) -> None:
     mine = Visitor(page, "lost")
     mine.prompt |= {"images": [save_picture(tmp_path)], "text": "Where?"}
@@ -370,6 +436,9 @@ def test_updates_are_joined_and_none_is_lost() -> None:
     def broken() -> Iterator[dict[str, int]]:
         yield from updates[:2]
         raise InputError("refused")
+
+    told = joined(iter([{"a": 1}, {"key": 2}, {"b": 3}, {"c": 4}]), at_once="key")
+    assert list(told) == [{"a": 1}, {"key": 2}, {"b": 3, "c": 4}]
 
     refused = joined(broken())
     assert [next(refused), next(refused)] == [{"a": 1}, {"b": 2}]

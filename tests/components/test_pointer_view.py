@@ -36,6 +36,14 @@ def test_the_layout_says_where_everything_stands(run: Run) -> None:
     assert layout["texts"]["0"] == "<|im_start|>"
 
 
+def test_the_layout_may_point_at_a_place(run: Run) -> None:
+    plain = json.loads(write_layout(run))
+    assert "place" not in plain
+    assert json.loads(write_layout(run, (5,))) == plain | {"place": {"index": 5}}
+    patch = {"span": 1, "row": 2, "column": 3}
+    assert json.loads(write_layout(run, (1, 2, 3))) == plain | {"place": patch}
+
+
 def test_long_tokens_are_cut(tiny_random_engine: Engine) -> None:
     layout = json.loads(write_layout(make_run(tiny_random_engine, "x" * 500)))
     assert max(len(text) for text in layout["texts"].values()) <= MAX_TEXT_CHARS

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import Page, Route
 
-from components.gradio_scripts import FAULT, MENDED, mended_scripts
+from components.gradio_scripts import MENDS, SEARCH, Mend, mended_scripts
 from tests.browser.conftest import PageFactory
 from tests.browser.steps import open_tab, run_and_wait, wait_until_drawn
 
@@ -41,10 +42,41 @@ def test_a_run_updates_what_it_changes(address: str, page: PageFactory) -> None:
     assert log.problems == []
 
 
-def test_this_gradio_has_the_fault() -> None:
+# Finds components in a tree of them: which were found, and how often an id was read the first two
+# times.
+FIND = """
+(search) => {
+  let reads = 0;
+  const component = (id, ...children) => ({ get id() { reads += 1; return id; }, children });
+  const many = Array.from({ length: 500 }, (_, index) => component(100 + index));
+  const root = component(0, component(1, ...many), component(2, component(3)));
+  const find = new Function(`${search}; return Z`)();
+  const look = (id) => { reads = 0; return find(root, id)?.id ?? null; };
+  const places = [look(3)];
+  const costs = [reads];
+  places.push(look(3));
+  costs.push(reads);
+  root.children.reverse();
+  places.push(look(3)); // moved
+  root.children[0].children.pop();
+  places.push(look(3), look(0), look(599)); // removed, the tree's root, the last
+  return { places, costs };
+}
+"""
+
+
+def test_a_component_is_searched_for_once(page: PageFactory) -> None:
+    opened, _ = page("about:blank")
+    before, after = (opened.evaluate(FIND, search) for search in (SEARCH.fault, SEARCH.mended))
+    assert after["places"] == before["places"] == [3, 3, 3, None, 0, 599]
+    assert min(*before["costs"], after["costs"][0]) > 500
+    assert after["costs"][1] < 5
+
+
+@pytest.mark.parametrize("mend", MENDS, ids=lambda mend: mend.name)
+def test_this_gradio_has_the_fault(mend: Mend) -> None:
     """Where it no longer has, the mending may go."""
     scripts = mended_scripts()
-    assert len(scripts) == 1
-    for content in scripts.values():
-        assert content.count(MENDED) == 1
-        assert FAULT not in content
+    assert len(scripts) == len(MENDS)
+    assert [content.count(mend.mended) for content in scripts.values()].count(1) == 1
+    assert all(mend.fault not in content for content in scripts.values())

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from playground.answers import AnswerShift, answer_log_probs
 from playground.decoder import run_decoder
 from playground.engine import Engine
 from playground.later_layers import run_later_layers
@@ -164,34 +162,6 @@ def greedy_answer(
         progress=progress,
     )
     return run.traces[0]
-
-
-def reread_answer(
-    engine: Engine,
-    merged: MergedInputs,
-    decoded: DecoderOutput,
-    answer_ids: Sequence[int],
-    changed: WhatIfRun,
-    *,
-    progress: Progress | None = None,
-) -> AnswerShift:
-    """How likely each token of the original answer still is under a change.
-
-    Args:
-        engine: the loaded checkpoint.
-        merged: the record of ``run_merge``.
-        decoded: the record of ``run_decoder``.
-        answer_ids: the original answer's tokens.
-        changed: the changed run.
-        progress: called before every layer.
-    """
-    return AnswerShift(
-        tuple(answer_ids),
-        answer_log_probs(engine, merged, decoded, answer_ids, progress=progress),
-        answer_log_probs(
-            changed.engine, changed.merged, changed.decoded, answer_ids, progress=progress
-        ),
-    )
 
 
 def compare_logits(

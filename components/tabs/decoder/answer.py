@@ -15,6 +15,7 @@ from playground.records import Progress, SamplingTrace
 NEW_TOKENS = 32
 # Of runs that are still held.
 _ANSWERS: WeakKeyDictionary[Run, SamplingTrace] = WeakKeyDictionary()
+_READ: WeakKeyDictionary[Run, Any] = WeakKeyDictionary()
 
 
 def answer_of(run: Run, progress: Progress) -> SamplingTrace:
@@ -29,6 +30,16 @@ def answer_of(run: Run, progress: Progress) -> SamplingTrace:
             progress=progress,
         )
     return _ANSWERS[run]
+
+
+def read_original(run: Run, progress: Progress) -> Any:
+    """Log-probabilities of that answer's tokens, (tokens,) float32 in nats; read once, like it."""
+    if run not in _READ:
+        ids = answer_ids(answer_of(run, progress))
+        _READ[run] = playground.answers.answer_log_probs(
+            run.engine, run.merged, run.decoded, ids, progress=progress
+        )
+    return _READ[run]
 
 
 def answer_ids(answer: SamplingTrace) -> tuple[int, ...]:

@@ -7,7 +7,13 @@ from typing import Any
 import playground
 from components.charts.what_if import plot_answer_shift, plot_shift
 from components.strips import probability_legend_html, token_chips_html
-from components.tabs.decoder.answer import NEW_TOKENS, answer_ids, answer_labels, answer_of
+from components.tabs.decoder.answer import (
+    NEW_TOKENS,
+    answer_ids,
+    answer_labels,
+    answer_of,
+    read_original,
+)
 from playground.language import say
 from playground.pipeline import Run
 from playground.records import Progress, SamplingTrace
@@ -35,7 +41,10 @@ def compare_change(run: Run, progress: Progress, what_if: Any) -> tuple[Any, ...
         progress=progress,
     )
     ids = answer_ids(original)
-    words = runs.reread_answer(engine, merged, decoded, ids, changed, progress=progress)
+    after = playground.answers.answer_log_probs(
+        changed.engine, changed.merged, changed.decoded, ids, progress=progress
+    )
+    words = playground.answers.AnswerShift(ids, read_original(run, progress), after)
     shift = runs.compare_logits(engine, decoded.logits, changed.decoded.logits, TOP_K)
     return (
         verdict_html(original, changed.answer, shift),

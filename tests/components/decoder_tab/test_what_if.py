@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from components.tabs.decoder.answer import answer_ids, answer_labels, answer_of
+from components.tabs.decoder.answer import answer_ids, answer_labels, answer_of, read_original
 from components.tabs.decoder.influence import (
     draw_influence,
     stream_again,
@@ -27,6 +27,7 @@ from components.tabs.decoder.patching import (
     stream_sweep,
 )
 from components.tabs.decoder.what_if import draw_what_if, read_what_if, stream_what_if
+from playground.answers import answer_log_probs
 from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
 from playground.influence import measure_influence
@@ -97,6 +98,15 @@ def test_the_answer_is_written_once(run: Run) -> None:
     labels = answer_labels(run, answer_ids(answer))
     assert len(labels) == len(answer.steps)
     assert all("<" not in label for label in labels)
+
+
+def test_the_original_is_read_once_for_all_what_ifs(run: Run) -> None:
+    before = read_original(run, ignore_progress)
+    assert read_original(run, ignore_progress) is before
+    ids = answer_ids(answer_of(run, ignore_progress))
+    np.testing.assert_array_equal(
+        before, answer_log_probs(run.engine, run.merged, run.decoded, ids)
+    )
 
 
 def test_a_stop_ends_a_what_if_within_a_layer_or_token(run: Run) -> None:

@@ -4,8 +4,8 @@
 // The version is a folder of the address: what lies beside this module is renewed with it.
 const beside = (file) => new URL(file, import.meta.url).href;
 const FILES = ["chart_texts.js", "chart_table.js", "chart_pointer.js", "chart_look.js",
-  "chart_files.js"];
-const [{ TEXTS }, table, { markChart, wishOf }, { chartTemplate, CONFIG }, files] =
+  "chart_files.js", "chart_warmup.js"];
+const [{ TEXTS }, table, { markChart, wishOf }, { chartTemplate, CONFIG }, files, { warmUpPlotly }] =
   await Promise.all(FILES.map((file) => import(beside(file))));
 const { fillTable, listRows, plain } = table;
 
@@ -38,9 +38,12 @@ function loadPlotly(address, texts) {
 /** Let the page answer the reader between two charts: all at one go would freeze it for seconds. */
 const breathe = () => new Promise((done) => setTimeout(done));
 
-/** Load what charts need while the reader looks at the first tab, which has none. */
+/** Load and try what charts need while the reader looks at the first tab, which has none. */
 export function warmUp(_page, plotlyAddress) {
-  const load = () => loadPlotly(plotlyAddress, TEXTS.en).catch(() => {}); // the first chart reports
+  const isNeeded = () => ![...views].some((view) => view.isDrawn());
+  const load = () => loadPlotly(plotlyAddress, TEXTS.en)
+    .then((plotly) => warmUpPlotly(plotly, isNeeded))
+    .catch(() => {}); // the first chart reports
   (window.requestIdleCallback ?? setTimeout)(load, { timeout: 5000 });
 }
 
@@ -221,6 +224,7 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
     element,
     draw,
     mark,
+    isDrawn: () => drawn,
     dispose() {
       views.delete(view);
       resizeObserver.disconnect();

@@ -30,7 +30,7 @@ from playground.language import say, spoken_language
 FOLDER = Path(__file__).resolve().parent
 MODULE_PATH = FOLDER / "plotly_view.js"
 BESIDE_PATHS = tuple(
-    FOLDER / f"chart_{name}.js" for name in ("texts", "table", "pointer", "look", "files")
+    FOLDER / f"chart_{name}.js" for name in ("texts", "table", "pointer", "look", "files", "warmup")
 )
 STYLES_PATH = FOLDER / "plotly_view.css"
 LIBRARY_PATH = Path(plotly.__file__).resolve().parent / "package_data" / "plotly.min.js"

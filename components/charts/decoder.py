@@ -29,6 +29,8 @@ CELL_CHARS = 9  # text in a cell of the logit lens; the hover text shows it whol
 COLOR_STOPS = 33  # of a logarithmic colour scale: a step of 1/32 is not seen
 ROW_HEIGHT = 26  # pixels per row of the logit lens
 BAR_HEIGHT = 26  # pixels per next-token bar
+# Room for the names of the layers and for ticks: without it Plotly draws all twice to make some.
+LAYERS_MARGIN = {"l": 93, "b": 48}
 
 
 def plot_residual_norms(
@@ -64,7 +66,7 @@ def plot_residual_norms(
         x_title=say("sequence index"),
         y_title=say("layer that reads it"),
     )
-    layout["margin"]["t"] = 30
+    layout["margin"] |= LAYERS_MARGIN | {"t": 30}
     # One label for both traces, so that each token's text is sent once and not for every layer.
     layout["hovermode"] = "x unified"
     layout["xaxis"] |= {
@@ -118,6 +120,7 @@ def plot_logit_lens(lens: LogitLens, labels: Sequence[str], num_deepstack: int) 
         x_title=say("token that was read last"),
         y_title=say("layer that reads it"),
     )
+    layout["margin"] |= LAYERS_MARGIN
     layout["xaxis"] |= {
         "showgrid": False,
         "zeroline": False,

@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from components.chart_style import DIVERGING, base_layout, pointer_meta
+from components.charts.patch_map import frame_patches
 from playground.language import say
 
 
@@ -35,14 +36,7 @@ def plot_influence(drop: np.ndarray, block: int, word: str, span: int) -> go.Fig
         x_title=say("token column"),
         y_title=say("token row"),
     )
-    layout["xaxis"] |= {"showgrid": False, "zeroline": False, "constrain": "domain"}
-    layout["yaxis"] |= {
-        "showgrid": False,
-        "zeroline": False,
-        "autorange": "reversed",
-        "scaleanchor": "x",
-        "constrain": "domain",
-    }
+    frame_patches(layout)
     middles = [
         (np.arange(size) * block + (block - 1) / 2).astype(np.float32) for size in drop.shape
     ]

@@ -166,6 +166,7 @@ def plot_picture_lens(
         x_title=say("token column"),
         y_title=say("token row"),
     )
+    layout["margin"] |= {"l": 40, "b": 48}  # what the axes need: else all is drawn twice
     layout["xaxis"] |= {"showgrid": False, "zeroline": False, "constrain": "domain"}
     layout["yaxis"] |= {"showgrid": False, "zeroline": False, "autorange": "reversed"}
     layout["meta"]["pointer"] = pointer_meta("merged", span=span)

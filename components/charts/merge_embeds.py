@@ -62,6 +62,7 @@ def plot_embed_values(values: np.ndarray, indices: np.ndarray, width: int) -> go
         x_title=say("sequence index"),
         y_title=say("first {shown} of {width:,} numbers", shown=shown, width=width),
     )
+    layout["margin"] |= {"l": 68, "b": 48}  # what the axes need: else all is drawn twice
     # A row between the halves stays empty.
     first_rows = {say("before"): 0, say("after"): shown + 1}
     layout["xaxis"] |= {"showgrid": False, "zeroline": False}

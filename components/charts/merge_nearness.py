@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from components.chart_style import HEIGHT_MEDIUM, SEQUENTIAL, base_layout, pointer_meta
+from components.charts.patch_map import frame_patches
 from components.charts.small_arrays import compact_integers
 from playground.language import mark, say
 
@@ -48,14 +49,7 @@ def plot_nearness(
         x_title=say("column of the token grid"),
         y_title=say("row of the token grid"),
     )
-    layout["xaxis"] |= {"constrain": "domain", "showgrid": False, "zeroline": False}
-    layout["yaxis"] |= {
-        "autorange": "reversed",
-        "scaleanchor": "x",
-        "constrain": "domain",
-        "showgrid": False,
-        "zeroline": False,
-    }
+    frame_patches(layout)
     layout["meta"]["pointer"] = pointer_meta("merged", span=span)
     layout["meta"]["columns"] = {"x": say("column"), "y": say("row"), "z": say(quantity)}
     return go.Figure([_nearness_map(values, quantity, token)], layout)

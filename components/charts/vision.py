@@ -18,6 +18,7 @@ from components.chart_style import (
     base_layout,
     pointer_meta,
 )
+from components.charts.patch_map import frame_patches
 from components.charts.small_arrays import compact_integers
 from playground.language import say
 
@@ -56,15 +57,7 @@ def plot_feature_norms(
             "patch row %{y}, column %{x}<br>norm %{z:.4g}<br>becomes part of token %{customdata}"
         )
     layout = base_layout(title, height=HEIGHT_MEDIUM, alt=alt, **axes)
-    # Square cells that fill the frame: the axis gives way, not the aspect.
-    layout["xaxis"] |= {"constrain": "domain", "showgrid": False, "zeroline": False}
-    layout["yaxis"] |= {
-        "scaleanchor": "x",
-        "constrain": "domain",
-        "autorange": "reversed",
-        "showgrid": False,
-        "zeroline": False,
-    }
+    frame_patches(layout)
     heat_map = go.Heatmap(
         z=norms.astype(np.float32),
         customdata=compact_integers(tokens),

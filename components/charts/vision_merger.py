@@ -117,7 +117,7 @@ def plot_tap_similarity(
         x_title=say("token column"),
         y_title=say("token row"),
     )
-    frame_patches(layout)
+    frame_patches(layout, l=40, r=61, b=37)  # three in a row: small
     layout["meta"]["pointer"] = pointer_meta("merged", span=span)
     layout["meta"]["columns"] = {"z": say("cosine similarity"), "customdata": say("norm")}
     heat_map = go.Heatmap(

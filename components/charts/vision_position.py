@@ -228,7 +228,7 @@ def plot_position_similarity(
 def _frame_grid(
     layout: dict[str, Any], columns: tuple[float, float], rows: tuple[float, float]
 ) -> None:
-    frame_patches(layout)
+    frame_patches(layout, l=8, r=8)  # no scale, and the legend needs the width
     layout["xaxis"] |= {"range": list(columns)}
     layout["yaxis"].pop("autorange")
     layout["yaxis"] |= {"range": [rows[1], rows[0]]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Page, Route
+from playwright.sync_api import Page, Route, expect
 
 from components.gradio_scripts import MENDS, SEARCH, Mend, mended_scripts
 from tests.browser.conftest import PageFactory
@@ -71,6 +71,31 @@ def test_a_component_is_searched_for_once(page: PageFactory) -> None:
     assert after["places"] == before["places"] == [3, 3, 3, None, 0, 599]
     assert min(*before["costs"], after["costs"][0]) > 500
     assert after["costs"][1] < 5
+
+
+# Notes the kinds of charts that are drawn.
+NOTE_DRAWINGS = """
+window.drawings = [];
+let library;
+Object.defineProperty(window, "Plotly", { get: () => library, set: (value) => {
+  library = value;
+  const react = value.react;
+  value.react = (plot, data, ...rest) => {
+    window.drawings.push(...data.map((trace) => trace.type ?? "scatter"));
+    return react(plot, data, ...rest);
+  };
+} });
+"""
+
+
+def test_charts_are_tried_out_of_sight(address: str, page: PageFactory) -> None:
+    opened, log = page("about:blank")
+    opened.add_init_script(NOTE_DRAWINGS)
+    opened.goto(address)
+    opened.wait_for_function("window.drawings.includes('bar')")
+    assert {"scatter", "heatmap"} < set(opened.evaluate("window.drawings"))
+    expect(opened.locator(".js-plotly-plot")).to_have_count(0)
+    assert log.problems == []
 
 
 @pytest.mark.parametrize("mend", MENDS, ids=lambda mend: mend.name)

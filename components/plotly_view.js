@@ -5,8 +5,8 @@
 const beside = (file) => new URL(file, import.meta.url).href;
 const FILES = ["chart_texts.js", "chart_table.js", "chart_pointer.js", "chart_look.js",
   "chart_files.js", "chart_warmup.js"];
-const [{ TEXTS }, table, { markChart, wishOf }, { chartTemplate, CONFIG }, files, { warmUpPlotly }] =
-  await Promise.all(FILES.map((file) => import(beside(file))));
+const [{ TEXTS }, table, { markChart, wishOf }, { chartTemplate, CONFIG }, files, { warmUpPlotly }]
+  = await Promise.all(FILES.map((file) => import(beside(file))));
 const { fillTable, listRows, plain } = table;
 
 // ---------------------------------------------------------------------------- once for the page

@@ -164,3 +164,16 @@ def test_a_phone_shows_every_tab_without_sideways_scrolling(
                 open_part(panel, part)
             assert opened.evaluate(width) <= 390, (name, part)
     assert log.problems == []
+
+
+def test_a_wide_tables_caption_is_whole_on_a_phone(address: str, page: PageFactory) -> None:
+    opened, _ = page(address, width=390, height=844)
+    wait_until_drawn(opened)
+    table = opened.locator(".pg-table:visible:has(caption)").first
+    parts = "[table, table.querySelector('caption')].map((part) => part.getBoundingClientRect())"
+    for scrolled in (0, 120):
+        table.evaluate("(table, left) => (table.scrollLeft = left)", scrolled)
+        assert table.evaluate("(table) => table.scrollLeft") == scrolled
+        box, caption = table.evaluate(f"(table) => {parts}.map((at) => [at.left, at.right])")
+        assert box[0] <= caption[0]
+        assert caption[1] <= box[1]

@@ -18,14 +18,14 @@ from benchmarks.models import SHAPES, load_shape
 from benchmarks.pairs import cpu_ratio, machine_facts, measure, ratio, table
 from benchmarks.scenes import start_run
 from benchmarks.views import text_map, vision_map
-from playground.block_hash import identify
+from playground.decoder.what_if import WhatIf
+from playground.decoder.what_if_runs import run_changed
 from playground.engine import Engine
+from playground.kv_cache.block_hash import identify
+from playground.kv_cache.prefix_store import PrefixStore
 from playground.pipeline import Run
-from playground.prefix_store import PrefixStore
-from playground.preprocess import run_preprocess
+from playground.preprocess.stage import run_preprocess
 from playground.records import Turn
-from playground.what_if import WhatIf
-from playground.what_if_runs import run_changed
 
 OTHER_QUESTION = "What color is the circle left of the square?"
 

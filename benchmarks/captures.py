@@ -20,12 +20,12 @@ import torch
 from benchmarks.models import SHAPES, load_shape
 from benchmarks.pairs import cpu_ratio, machine_facts, measure, peak_memory, ratio, table
 from benchmarks.scenes import start_run
-from playground.decoder import run_decoder
+from playground.decoder.stage import run_decoder
 from playground.engine import Engine
-from playground.merge import run_merge
-from playground.preprocess import model_kwargs
+from playground.merge.stage import run_merge
+from playground.preprocess.stage import model_kwargs
 from playground.records import ModelInputs
-from playground.vision import run_vision
+from playground.vision.stage import run_vision
 
 
 def plain_forward(engine: Engine, inputs: ModelInputs) -> Callable[[], object]:

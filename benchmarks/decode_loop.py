@@ -18,13 +18,13 @@ from benchmarks.captures import plain_forward, staged
 from benchmarks.models import SHAPES, load_shape
 from benchmarks.pairs import cpu_ratio, machine_facts, measure, ratio, table
 from benchmarks.scenes import start_run
-from playground.decoder import run_decoder
+from playground.decoder.stage import run_decoder
 from playground.engine import Engine
-from playground.merge import run_merge
-from playground.preprocess import model_kwargs
+from playground.merge.stage import run_merge
+from playground.preprocess.stage import model_kwargs
 from playground.records import ModelInputs, SamplingSettings
-from playground.sampling import run_sampling
-from playground.vision import run_vision
+from playground.sampling.stage import run_sampling
+from playground.vision.stage import run_vision
 
 GREEDY = SamplingSettings(temperature=0.0)
 

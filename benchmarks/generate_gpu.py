@@ -21,10 +21,10 @@ from benchmarks.pairs import machine_facts, measure, peak_memory, ratio, table
 from benchmarks.roofline import READ_BYTES, decode_of, prefill_of, read, token_bytes
 from benchmarks.scenes import start_run
 from playground.pipeline import Run
-from playground.preprocess import model_kwargs
+from playground.preprocess.stage import model_kwargs
 from playground.records import SamplingSettings
-from playground.sampling import Sampler
-from playground.sampling_paths import prompt_prefix
+from playground.sampling.paths import prompt_prefix
+from playground.sampling.stage import Sampler
 
 COLUMNS = 8
 LARGEST = (1_024, 2_048, 3_072, 4_096)  # sides of pictures, pixels

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from benchmarks.pairs import machine_facts
-from playground import sampling_candidates
-from playground.logits_filters import REMOVED, FilterContext, filter_logits
 from playground.records import SamplingSettings
-from playground.sampling_candidates import keep_tokens
+from playground.sampling import candidates as sampling_candidates
+from playground.sampling.candidates import keep_tokens
+from playground.sampling.logits_filters import REMOVED, FilterContext, filter_logits
 
 SCALES = (3.0, 30.0, 1e-3)  # like a model's, peaked, flat
 

@@ -17,7 +17,7 @@ from benchmarks.captures import plain_forward
 from benchmarks.models import SHAPES, load_shape
 from benchmarks.pairs import cpu_ratio, machine_facts, measure, peak_memory, ratio, table
 from benchmarks.scenes import start_run
-from playground.decoder import LENS_ROWS, logit_lens
+from playground.decoder.stage import LENS_ROWS, logit_lens
 from playground.pipeline import Run
 
 TOP_K = 5

@@ -12,10 +12,10 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedConfig
 
 from playground.engine import Engine
-from playground.loading import SHIPPED, load_engine
+from playground.loading.load import SHIPPED, load_engine
+from playground.loading.one_row import multiply_one_row
+from playground.loading.patch_projection import project_by_matmul
 from playground.model_facts import describe_config, load_config
-from playground.one_row import multiply_one_row
-from playground.patch_projection import project_by_matmul
 
 SHAPES = ("shipped", "mid", "2b")
 TOKEN_IDS = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")

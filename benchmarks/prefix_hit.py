@@ -22,13 +22,13 @@ import torch
 
 from benchmarks.models import SHAPES, load_shape
 from benchmarks.pairs import machine_facts, measure, ratio, resident_bytes, table
-from playground.block_hash import HashRules, identify
-from playground.cache_costs import request_flops
 from playground.engine import Engine
-from playground.kv_cache import empty_cache
-from playground.partial_prefill import prefill_on
-from playground.prefix_store import PrefixStore
-from playground.preprocess import run_preprocess
+from playground.kv_cache.block_hash import HashRules, identify
+from playground.kv_cache.cache import empty_cache
+from playground.kv_cache.costs import request_flops
+from playground.kv_cache.partial_prefill import prefill_on
+from playground.kv_cache.prefix_store import PrefixStore
+from playground.preprocess.stage import run_preprocess
 from playground.records import ModelInputs, Prompt, Turn
 
 SHARES = (0.5, 0.9, 0.99)

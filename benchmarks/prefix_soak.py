@@ -3,7 +3,8 @@
     python -m benchmarks.prefix_soak --requests 10000
 
 The requests, sessions, block sizes, policies and changing budgets are those of
-``tests/playground/test_prefix_store_random.py``, on a random checkpoint of 170,000 parameters.
+``tests/playground/kv_cache/test_prefix_store_random.py``, on a random checkpoint of 170,000
+parameters.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ import torch
 
 from benchmarks.pairs import machine_facts, table
 from benchmarks.prefix_hit import settled_bytes
-from playground.block_hash import HashRules
-from playground.block_store import POLICIES
-from playground.loading import load_engine
-from playground.prefix_store import PrefixStore
+from playground.kv_cache.block_hash import HashRules
+from playground.kv_cache.block_store import POLICIES
+from playground.kv_cache.prefix_store import PrefixStore
+from playground.loading.load import load_engine
 from playground.records import ModelInputs
-from tests.playground.test_prefix_store_random import (
+from tests.playground.kv_cache.test_prefix_store_random import (
     FOLLOW_UPS,
     PICTURES,
     SYSTEMS,

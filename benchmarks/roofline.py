@@ -22,12 +22,12 @@ from benchmarks.models import SHAPES, load_shape
 from benchmarks.pairs import Timing, machine_facts, measure, peak_memory, table
 from benchmarks.scenes import start_run
 from playground.engine import Engine
-from playground.kv_cache import cache_bytes, fork_cache
-from playground.merge import run_merge
+from playground.kv_cache.cache import cache_bytes, fork_cache
+from playground.merge.stage import run_merge
 from playground.pipeline import Run
 from playground.records import MergedInputs
-from playground.sampling_paths import decode_states, last_logits
-from playground.vision import run_vision
+from playground.sampling.paths import decode_states, last_logits
+from playground.vision.stage import run_vision
 
 GEMM_SIDE = 2048
 READ_BYTES = 1 << 30
@@ -35,7 +35,7 @@ READ_BYTES = 1 << 30
 
 def prefill_of(run: Run) -> Callable[[], object]:
     """Stages 2 to 4, recorded."""
-    from playground.decoder import run_decoder
+    from playground.decoder.stage import run_decoder
 
     def prefill() -> object:
         merged = run_merge(run.engine, run.inputs, run_vision(run.engine, run.inputs))

@@ -23,18 +23,18 @@ from benchmarks.pairs import Timing, cpu_ratio, machine_facts, measure, ratio, t
 from components.plotly_view import encode_figure
 from components.tabs.sampling.lab import new_lab
 from components.tabs.sampling.one_step import ORDERS, draw_step, slider_values
-from playground.decoder import run_decoder
+from playground.decoder.stage import run_decoder
 from playground.engine import Engine
-from playground.logits_filters import FilterContext
-from playground.merge import run_merge
+from playground.merge.stage import run_merge
 from playground.pipeline import Run
-from playground.preprocess import model_kwargs
+from playground.preprocess.stage import model_kwargs
 from playground.records import Picture, Prompt, SamplingSettings, Turn
-from playground.sampling import Sampler, barred_token_ids
-from playground.sampling_branches import columns_as_branches
-from playground.sampling_candidates import keep_tokens
-from playground.sampling_paths import prompt_prefix
-from playground.vision import run_vision
+from playground.sampling.branches import columns_as_branches
+from playground.sampling.candidates import keep_tokens
+from playground.sampling.logits_filters import FilterContext
+from playground.sampling.paths import prompt_prefix
+from playground.sampling.stage import Sampler, barred_token_ids
+from playground.vision.stage import run_vision
 
 COLUMNS = (2, 4, 8)
 SLIDER_CALLS = 10

@@ -6,7 +6,7 @@ import numpy as np
 
 from playground.engine import Engine
 from playground.pipeline import Run
-from playground.preprocess import max_pixels_range
+from playground.preprocess.stage import max_pixels_range
 from playground.records import Picture, Prompt, Turn
 
 QUESTION = "Describe this image."

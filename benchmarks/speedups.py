@@ -19,13 +19,13 @@ from benchmarks.captures import plain_forward
 from benchmarks.models import SHAPES, load_shape
 from benchmarks.pairs import cpu_ratio, machine_facts, measure, peak_memory, ratio, table
 from benchmarks.scenes import start_run
-from playground.decoder import logit_lens
+from playground.decoder.stage import logit_lens
 from playground.engine import Engine
-from playground.kv_cache import fork_cache
-from playground.one_row import OneRowLinear
-from playground.patch_projection import PatchProjection
+from playground.kv_cache.cache import fork_cache
+from playground.loading.one_row import OneRowLinear
+from playground.loading.patch_projection import PatchProjection
 from playground.pipeline import Run
-from playground.sampling_paths import decode_step, prompt_prefix
+from playground.sampling.paths import decode_step, prompt_prefix
 
 EARLIER_LENS_ROWS = 64
 LENS_POSITIONS = 32

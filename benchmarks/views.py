@@ -12,9 +12,9 @@ from benchmarks.captures import plain_forward
 from benchmarks.models import SHAPES, load_shape
 from benchmarks.pairs import cpu_ratio, machine_facts, measure, ratio, table
 from benchmarks.scenes import start_run
-from playground.decoder_attention import attention_rows, layer_queries_keys
+from playground.decoder.attention import attention_rows, layer_queries_keys
 from playground.pipeline import Run
-from playground.vision_attention import patch_attention
+from playground.vision.attention import patch_attention
 
 
 def text_map(run: Run) -> Callable[[], object]:

@@ -34,7 +34,7 @@ from components.prompt_reader import check_whole, read_prompt
 from components.stage_tab import MODEL_QUEUE, App, user_messages
 from components.uploads import received_picture, refuse_addresses
 from playground.pipeline import Run, Stage
-from playground.sampling_settings import check_columns, check_max_new_tokens
+from playground.sampling.settings import check_columns, check_max_new_tokens
 
 MAX_TOP_K = 50
 NEW_TOKENS = 64
@@ -101,9 +101,9 @@ class Endpoints:
             norms: list[list[float]] = []
             if tower is not None:
                 span = run.inputs.spans[0]
-                pca = playground.vision_maps.patch_pca(tower, span, block).rgb.tolist()
+                pca = playground.vision.maps.patch_pca(tower, span, block).rgb.tolist()
                 norms = plain_numbers(
-                    "patch norms", playground.vision_maps.patch_norms(tower, span, block)
+                    "patch norms", playground.vision.maps.patch_norms(tower, span, block)
                 )
             return {
                 "num_patches": 0 if tower is None else len(tower.hidden_states[0]),
@@ -173,8 +173,8 @@ class Endpoints:
             top_k = check_whole("top_k", top_k, low=1, high=min(MAX_TOP_K, facts.vocab_size))
             run = self._run("decoder", image, text, system, max_pixels)
             parity = run.check_parity(stop_without_client)
-            output, decoder = run.decoded, playground.decoder
-            cache = playground.kv_cache.describe_cache(output.past_key_values)
+            output, decoder = run.decoded, playground.decoder.stage
+            cache = playground.kv_cache.cache.describe_cache(output.past_key_values)
             return {
                 "next_token": [
                     {"id": token.id, "text": token.text, "prob": token.prob}
@@ -224,7 +224,7 @@ class Endpoints:
                 max_new_tokens = limits.at_most(NEW_TOKENS)
             max_new_tokens = check_max_new_tokens(max_new_tokens, limits.max_new_tokens)
             run = self._run("decoder", image, text, system, max_pixels)
-            sampled = playground.sampling.run_sampling(
+            sampled = playground.sampling.stage.run_sampling(
                 run.engine,
                 run.inputs,
                 run.merged,
@@ -268,7 +268,7 @@ class Endpoints:
             first = self._run("preprocess", image, first_text, system, max_pixels)
             other = image if second_image is None else second_image
             second = self._run("preprocess", other, second_text, system, max_pixels)
-            reuse = playground.kv_cache.run_cache_reuse(
+            reuse = playground.kv_cache.stage.run_cache_reuse(
                 first.engine, first.inputs, second.inputs, progress=stop_without_client
             )
             return {

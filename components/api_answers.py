@@ -157,7 +157,7 @@ def preprocess_answer(inputs: ModelInputs) -> PreprocessAnswer:
                 "shape": list(tensor.shape),
                 "dtype": str(tensor.dtype).removeprefix("torch."),
             }
-            for name, tensor in playground.preprocess.model_kwargs(inputs).items()
+            for name, tensor in playground.preprocess.stage.model_kwargs(inputs).items()
         },
     }
 
@@ -174,7 +174,9 @@ def plain_numbers(name: str, values: np.ndarray) -> Any:
 def lens_row(run: Run, layer: int, top_k: int) -> list[list[ProbAnswer]]:
     """The logit lens of one layer at every position."""
     positions = tuple(range(run.inputs.num_tokens))
-    lens = playground.decoder.logit_lens(run.engine, run.decoded, positions, top_k, layers=(layer,))
+    lens = playground.decoder.stage.logit_lens(
+        run.engine, run.decoded, positions, top_k, layers=(layer,)
+    )
     return [
         [
             {"id": int(token_id), "text": text, "prob": float(prob)}

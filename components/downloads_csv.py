@@ -84,7 +84,7 @@ def _vision(run: Run, _found: Any) -> dict[str, Table]:
         tower = run.vision.tower(span.kind)
         assert tower is not None, "a span without its tower's pass"
         norms = [
-            playground.vision_maps.patch_norms(tower, span, state).ravel().tolist()
+            playground.vision.maps.patch_norms(tower, span, state).ravel().tolist()
             for state in range(len(tower.hidden_states))
         ]
         rows += [
@@ -107,7 +107,7 @@ def _merge(run: Run, _found: Any) -> dict[str, Table]:
 
 
 def _decoder(run: Run, _found: Any) -> dict[str, Table]:
-    norms = playground.decoder.residual_norms(run.decoded).T.tolist()
+    norms = playground.decoder.stage.residual_norms(run.decoded).T.tolist()
     layers = [f"norm_into_layer_{layer}" for layer in range(run.decoded.num_layers)]
     rows = [
         (token.index, token.id, token.text, *each)

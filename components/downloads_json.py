@@ -113,7 +113,7 @@ def _span(run: Run, span: VisualSpan) -> dict[str, Any]:
     """One picture or temporal patch: the norms of its patches at every block, and the end's PCA."""
     tower = run.vision.tower(span.kind)
     assert tower is not None, "a span without its tower's pass"
-    maps, states = playground.vision_maps, range(len(tower.hidden_states))
+    maps, states = playground.vision.maps, range(len(tower.hidden_states))
     return {
         "kind": span.kind,
         "media_index": span.media_index,
@@ -146,16 +146,18 @@ def _merge(run: Run, _found: Any) -> dict[str, Any]:
 
 def next_tokens(run: Run) -> list[dict[str, Any]]:
     """The likeliest next tokens; from the logits that are there."""
-    found = playground.decoder.next_token_probs(run.engine, run.decoded.logits, NUM_NEXT_TOKENS)
+    found = playground.decoder.stage.next_token_probs(
+        run.engine, run.decoded.logits, NUM_NEXT_TOKENS
+    )
     return [{"id": each.id, "text": each.text, "prob": each.prob} for each in found]
 
 
 def _decoder(run: Run, _found: Any) -> dict[str, Any]:
     output = run.decoded
-    cache = playground.kv_cache.describe_cache(output.past_key_values)
+    cache = playground.kv_cache.cache.describe_cache(output.past_key_values)
     record: dict[str, Any] = {
         "next_token": next_tokens(run),
-        "residual_norms": numbers(playground.decoder.residual_norms(output)),  # [layer][seq]
+        "residual_norms": numbers(playground.decoder.stage.residual_norms(output)),  # [layer][seq]
         "attention_norms": numbers(output.attention_norms.numpy()),
         "mlp_norms": numbers(output.mlp_norms.numpy()),
         "kv": {

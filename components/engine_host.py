@@ -58,7 +58,7 @@ class EngineHost:
             self._status = HostStatus("loading", what, done, total)
 
         try:
-            loaded = playground.loading.load_engine(
+            loaded = playground.loading.load.load_engine(
                 self.source, on_progress=report, **self._options
             )
             engine = replace(loaded, limits=self.limits)

@@ -79,7 +79,7 @@ def row_list_html(inputs: ModelInputs, number: int, pixels: np.ndarray, row: int
     """
     span = inputs.spans[number]
     first, last = listed_rows(span, row)
-    views = playground.preprocess_views
+    views = playground.preprocess.views
     places = views.row_places(span)[first:last]
     colors = views.row_colors(inputs, span, pixels)[first:last]
     count = len(places)

@@ -167,7 +167,7 @@ class Permalinks:
             **link_prompt(self.kept, prompt),
             tabs=self._link_tabs(tabs),
             place=_link_place(run, place),
-            checkpoint=playground.checkpoint_mark.mark_checkpoint(self.app.host.engine),
+            checkpoint=playground.loading.checkpoint_mark.mark_checkpoint(self.app.host.engine),
             settings=given,
         )
         kept = bool(link.images) or link.video is not None
@@ -260,7 +260,7 @@ class Permalinks:
             opening.notes.append(
                 say("The example of this link is no longer here; the first one is shown instead.")
             )
-        mark = playground.checkpoint_mark.mark_checkpoint(self.app.host.engine)
+        mark = playground.loading.checkpoint_mark.mark_checkpoint(self.app.host.engine)
         if link.checkpoint is not None and link.checkpoint != mark:
             opening.notes.append(
                 say(

@@ -58,7 +58,7 @@ def read_prompt(
     before = read_turns(check_text(say("The conversation"), earlier))
     pixels = None
     if max_pixels is not None and max_pixels != "":
-        lowest, highest = playground.preprocess.max_pixels_range(engine)
+        lowest, highest = playground.preprocess.stage.max_pixels_range(engine)
         pixels = check_whole(say("max pixels"), max_pixels, low=lowest, high=highest)
     paths = [_gallery_path(item) for item in images or ()]
     if not text.strip() and not paths and not video:
@@ -71,7 +71,7 @@ def read_prompt(
             say("There are earlier turns, but no question after them."),
             remedy=say("Write a question."),
         )
-    limit = playground.preprocess.MAX_MEDIA
+    limit = playground.preprocess.stage.MAX_MEDIA
     if len(paths) > limit:  # before reading them
         raise InputError(
             say("The prompt has {count} images.", count=len(paths)),
@@ -83,11 +83,13 @@ def read_prompt(
     turns[0] = Turn(
         "user",
         turns[0].text,
-        pictures=tuple(playground.media.read_picture(path, max_pixels=largest) for path in paths),
-        clip=playground.media.read_clip(video, max_pixels=largest) if video else None,
+        pictures=tuple(
+            playground.preprocess.media.read_picture(path, max_pixels=largest) for path in paths
+        ),
+        clip=playground.preprocess.media.read_clip(video, max_pixels=largest) if video else None,
     )
     prompt = Prompt(turns=tuple(turns), system=system, max_pixels=pixels)
-    playground.preprocess.check_prompt(engine, prompt)
+    playground.preprocess.stage.check_prompt(engine, prompt)
     return prompt
 
 

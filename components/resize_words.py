@@ -13,7 +13,7 @@ from playground.language import say
 
 if TYPE_CHECKING:
     from playground.pipeline import Run
-    from playground.preprocess_views import ResizeSteps
+    from playground.preprocess.views import ResizeSteps
     from playground.records import MediaFacts, ModelInputs
 
 
@@ -24,7 +24,7 @@ def resize_html(run: Run) -> str:
         return f'<p class="pg-fact">{say("This prompt has no picture.")}</p>'
     parts = []
     for facts in inputs.media:
-        steps = playground.preprocess_views.explain_resize(run.engine, inputs, facts)
+        steps = playground.preprocess.views.explain_resize(run.engine, inputs, facts)
         parts.append(_media_html(inputs, facts, steps))
     return "".join(parts)
 
@@ -33,7 +33,7 @@ def _media_html(inputs: ModelInputs, facts: MediaFacts, steps: ResizeSteps) -> s
     span = next(
         span
         for span in inputs.spans
-        if playground.preprocess_views.span_facts(inputs, span) is facts
+        if playground.preprocess.views.span_facts(inputs, span) is facts
     )
     name = media_name(span)
     table = table_html(

@@ -99,7 +99,7 @@ def media_imports(*prompts: Prompt) -> list[str]:
 
 def write_request(run: Run, prompt: Prompt, files: dict[str, Picture | Clip], name: str) -> str:
     """The lines from the messages to the tensors; the tensors are called ``name``."""
-    messages, _ = playground.preprocess.build_messages(run.engine, prompt)
+    messages, _ = playground.preprocess.stage.build_messages(run.engine, prompt)
     lines = ["messages = [", *(f"    {write_literal(message)}," for message in messages), "]"]
     lines.append(
         "text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)"
@@ -123,7 +123,7 @@ def write_request(run: Run, prompt: Prompt, files: dict[str, Picture | Clip], na
 
 
 def _size_arguments(kind: str, processor: Any, prompt: Prompt) -> list[str]:
-    size = playground.preprocess.size_argument(processor, prompt.max_pixels)
+    size = playground.preprocess.stage.size_argument(processor, prompt.max_pixels)
     return [f"{kind}_kwargs={write_literal(size)}"] if size else []
 
 

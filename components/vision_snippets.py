@@ -57,7 +57,7 @@ def write_attention(
         return build_prompt_script(run, NO_PICTURE)
     chosen = run.inputs.spans[span]
     if received:
-        most = playground.vision_attention.MAX_LOOKERS
+        most = playground.vision.attention.MAX_LOOKERS
         weights = f"""
 # Each patch in turn looks at all; in a large picture, {most} of them, evenly spread.
 count = min(rows.numel(), {most})

@@ -10,8 +10,8 @@ import torch
 from transformers import DynamicCache
 
 from playground.engine import Engine
-from playground.kv_cache import fork_cache
-from playground.placement import choose_device
+from playground.kv_cache.cache import fork_cache
+from playground.loading.placement import choose_device
 
 
 def move_engine(engine: Engine, device: str = "auto") -> Engine:

@@ -90,15 +90,17 @@ class Run:
     def _compute(self, stage: Stage, progress: Progress | None) -> Any:
         engine = self.engine
         if stage == "preprocess":
-            return playground.preprocess.run_preprocess(engine, self.prompt)
+            return playground.preprocess.stage.run_preprocess(engine, self.prompt)
         if stage == "vision":
             seen, self._seen = self._seen, None
             if seen is not None and _same_pictures(seen[0], self.inputs):
                 return seen[1]
-            return playground.vision.run_vision(engine, self.inputs, progress=progress)
+            return playground.vision.stage.run_vision(engine, self.inputs, progress=progress)
         if stage == "merge":
-            return playground.merge.run_merge(engine, self.inputs, self.vision)
-        return playground.decoder.run_decoder(engine, self.inputs, self.merged, progress=progress)
+            return playground.merge.stage.run_merge(engine, self.inputs, self.vision)
+        return playground.decoder.stage.run_decoder(
+            engine, self.inputs, self.merged, progress=progress
+        )
 
     @property
     def inputs(self) -> ModelInputs:
@@ -133,7 +135,7 @@ class Run:
         """``position_ids`` as ``(3, seq)`` int64; known as soon as the prompt is preprocessed."""
         with self._lock:
             if "positions" not in self._records:
-                position_ids, _ = playground.merge.get_positions(self.engine, self.inputs)
+                position_ids, _ = playground.merge.stage.get_positions(self.engine, self.inputs)
                 self._records["positions"] = position_ids[:, 0].numpy()
             positions: np.ndarray = self._records["positions"]
         return positions
@@ -151,7 +153,7 @@ class Run:
         """The same, with a callback that may stop the plain forward before any layer."""
         with self._lock:
             if "parity" not in self._records:
-                self._records["parity"] = playground.decoder.measure_parity(
+                self._records["parity"] = playground.decoder.stage.measure_parity(
                     self.engine, self.inputs, self.decoded, progress=progress
                 )
             parity: Parity = self._records["parity"]

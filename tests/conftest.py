@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from playground.engine import Engine
-from playground.loading import load_engine
+from playground.loading.load import load_engine
 from playground.records import Clip, Picture
 from tests.media_samples import make_clip, make_picture, make_square_picture
 from tests.tiny_random import make_tiny_random_checkpoint

@@ -15,7 +15,7 @@ from benchmarks.models import load_shape
 from benchmarks.pairs import Timing, measure, peak_memory, ratio, table
 from benchmarks.scenes import start_run
 from playground.engine import Engine
-from playground.patch_projection import PatchProjection
+from playground.loading.patch_projection import PatchProjection
 from playground.pipeline import Run
 from playground.records import Prompt, Turn
 

@@ -61,11 +61,11 @@ def test_the_first_example_runs_through_all_stages(shipped_engine: Engine) -> No
     run.ensure("decoder")
     assert all(run.has(stage) for stage in STAGES)
     assert run.parity.max_abs_diff == 0.0
-    sampled = playground.sampling.run_sampling(
+    sampled = playground.sampling.stage.run_sampling(
         run.engine, run.inputs, run.merged, run.decoded, [{}, {"temperature": 1}], max_new_tokens=4
     )
     assert all(trace.text for trace in sampled.traces)
-    reuse = playground.kv_cache.run_cache_reuse(run.engine, run.inputs, run.inputs, repeats=1)
+    reuse = playground.kv_cache.stage.run_cache_reuse(run.engine, run.inputs, run.inputs, repeats=1)
     assert reuse.hit
     assert reuse.max_abs_diff <= 1e-4
 

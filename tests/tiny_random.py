@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForImageTextToText
 
-from playground.loading import SHIPPED
+from playground.loading.load import SHIPPED
 
 # Files of the shipped checkpoint that belong to its own weights.
 OWN_FILES = ("config.json", "README.md")

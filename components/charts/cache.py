@@ -13,7 +13,7 @@ from components.chart_style import BLUE, GREEN, HEIGHT_MEDIUM, base_layout
 from playground.language import say
 
 if TYPE_CHECKING:
-    from playground.cache_compare import Compared
+    from playground.kv_cache.compare import Compared
 
 WIDTH = 0.38  # of a bar; a request takes the room of 1
 SPREAD = 0.1  # how far single runs are set apart

@@ -22,7 +22,7 @@ from components.chart_style import (
 from playground.language import mark, say
 
 if TYPE_CHECKING:
-    from playground.cache_growth import ChannelNorms, GrowthPoint
+    from playground.kv_cache.growth import ChannelNorms, GrowthPoint
 
 MB = 1e6
 PART_TITLES = {

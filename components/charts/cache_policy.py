@@ -22,8 +22,8 @@ from components.chart_style import (
 from playground.language import mark, say
 
 if TYPE_CHECKING:
-    from playground.cache_log import Rehearsal
-    from playground.cache_tree import Segment
+    from playground.kv_cache.log import Rehearsal
+    from playground.kv_cache.tree import Segment
 
 ROW_PIXELS = 24
 STATUS_STYLE = {

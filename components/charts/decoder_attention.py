@@ -22,7 +22,7 @@ from components.chart_style import (
 from playground.language import say
 
 if TYPE_CHECKING:
-    from playground.decoder_attention import HeadSummary
+    from playground.decoder.attention import HeadSummary
 
 MAX_CELLS = 15_000  # of the matrix: 80 kB of float32 in base64
 

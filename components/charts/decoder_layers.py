@@ -19,7 +19,7 @@ from components.chart_style import (
 from playground.language import say
 
 if TYPE_CHECKING:
-    from playground.decoder_updates import LayerUpdates
+    from playground.decoder.updates import LayerUpdates
 
 LEAST_PROB = 1e-9  # the log axis of a word's probability ends here
 MAX_TEXT_CELLS = 400  # more words than this cannot be read on a picture

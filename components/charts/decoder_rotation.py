@@ -19,7 +19,7 @@ from components.chart_style import (
 from playground.language import mark, say
 
 if TYPE_CHECKING:
-    from playground.decoder_rotation import HeadRotation, ScoreCurves
+    from playground.decoder.rotation import HeadRotation, ScoreCurves
 
 # Name, colour, bar pattern, line dash and marker of each axis.
 AXES = (

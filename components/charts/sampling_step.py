@@ -23,7 +23,7 @@ from components.strips import visible
 from playground.language import say
 
 if TYPE_CHECKING:
-    from playground.sampling_views import FilterEffect, Segment, ShownToken, StepView
+    from playground.sampling.views import FilterEffect, Segment, ShownToken, StepView
 
 ROW_PX = 26
 MAX_LABEL = 12  # characters

@@ -22,7 +22,7 @@ from components.strips import visible
 from playground.language import mark, say
 
 if TYPE_CHECKING:
-    from playground.sampling_sweep import Sweep
+    from playground.sampling.sweep import Sweep
 
 MAX_ANSWERS = 7  # with a colour of their own
 MAX_LABEL = 34  # characters

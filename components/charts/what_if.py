@@ -20,8 +20,8 @@ from components.charts.token_labels import token_label
 from playground.language import say
 
 if TYPE_CHECKING:
-    from playground.answers import AnswerShift
-    from playground.what_if_runs import LogitsShift, TokenShift
+    from playground.decoder.answers import AnswerShift
+    from playground.decoder.what_if_runs import LogitsShift, TokenShift
 
 ROW_HEIGHT = 34  # pixels per token: two bars
 SHOWN = 8  # tokens

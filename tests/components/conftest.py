@@ -12,8 +12,8 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from playground.engine import Engine
-from playground.media import read_clip
 from playground.pipeline import Run
+from playground.preprocess.media import read_clip
 from playground.records import Clip, Prompt, Turn
 from tests.components.snippet_kinds import KINDS, TRICKY, save_files
 from tests.media_samples import make_clip, make_picture, write_clip

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from components.snippet_parts import SHIPPED_PATH, name_files
-from playground.loading import SHIPPED
+from playground.loading.load import SHIPPED
 from playground.records import Picture, Prompt
 
 TRICKY = "Say \"'hi'\"\\n {braces} \\ \n two lines\t<|im_end|> 描述这张图片。🙂"

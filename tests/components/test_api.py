@@ -26,14 +26,14 @@ from components.api import Endpoints, add_api
 from components.api_answers import plain_numbers
 from components.engine_host import EngineHost
 from components.uploads import received_picture, uploaded_path
-from playground.decoder import next_token_probs, residual_norms
+from playground.decoder.stage import next_token_probs, residual_norms
 from playground.engine import Engine
 from playground.errors import InputError, PlaygroundError
 from playground.pipeline import Run
-from playground.preprocess import run_preprocess
+from playground.preprocess.stage import run_preprocess
 from playground.records import Picture, Prompt, SamplingSettings, Turn
-from playground.sampling import run_sampling
-from playground.vision_maps import patch_norms, patch_pca
+from playground.sampling.stage import run_sampling
+from playground.vision.maps import patch_norms, patch_pca
 from tests.components.runs import make_app
 from tests.media_samples import make_picture
 
@@ -307,7 +307,7 @@ def test_cache_reuse_with_another_image(
 def test_medians_are_of_the_repeats(
     tiny_random_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from playground import kv_cache
+    from playground.kv_cache import stage as kv_cache
 
     real = kv_cache.run_cache_reuse
     seen = []
@@ -417,7 +417,7 @@ def test_only_uploads_are_opened(
 ) -> None:
     from gradio import processing_utils
 
-    from playground import media
+    from playground.preprocess import media
 
     touched = []
 

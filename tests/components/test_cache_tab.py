@@ -24,16 +24,17 @@ from components.tabs.cache.words import (
     summary_html,
     token_labels,
 )
-from playground.block_hash import HashRules
-from playground.cache_compare import Compared, compare_requests
 from playground.engine import Engine
 from playground.errors import InputError
-from playground.kv_cache import empty_cache, serve_rest
+from playground.kv_cache.block_hash import HashRules
+from playground.kv_cache.cache import empty_cache
+from playground.kv_cache.compare import Compared, compare_requests
+from playground.kv_cache.prefix_lookup import HitEnd
+from playground.kv_cache.shared_prefix import shared_prefix
+from playground.kv_cache.stage import serve_rest
 from playground.pipeline import Run
-from playground.prefix_lookup import HitEnd
-from playground.preprocess import run_preprocess
+from playground.preprocess.stage import run_preprocess
 from playground.records import Picture, Prompt, Turn
-from playground.shared_prefix import shared_prefix
 from tests.components.html_reader import read_html
 from tests.components.runs import build_alone, ignore_progress
 

@@ -36,14 +36,14 @@ from components.tabs.cache.policy import (
 )
 from components.tabs.cache.policy_tree import segment_text
 from components.tabs.cache.scenes import NO_PICTURE, RUN_PICTURES, SCENES, parse_log
-from playground.block_hash import HashRules
-from playground.cache_growth import GrowthPoint, channel_norms
-from playground.cache_log import compare_policies, log_bytes, rehearse
-from playground.cache_tree import build_tree
 from playground.engine import Engine
 from playground.errors import InputError
+from playground.kv_cache.block_hash import HashRules
+from playground.kv_cache.growth import GrowthPoint, channel_norms
+from playground.kv_cache.log import compare_policies, log_bytes, rehearse
+from playground.kv_cache.prefix_store import PrefixStore
+from playground.kv_cache.tree import build_tree
 from playground.pipeline import Run
-from playground.prefix_store import PrefixStore
 from playground.records import Picture
 from tests.components.html_reader import read_html
 from tests.components.runs import ignore_progress, make_run

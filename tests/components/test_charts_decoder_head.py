@@ -10,7 +10,7 @@ from components.charts.decoder_rotation import (
     plot_rotation,
     plot_score_curves,
 )
-from playground.decoder_rotation import HeadRotation, ScoreCurves
+from playground.decoder.rotation import HeadRotation, ScoreCurves
 
 ROTATION = HeadRotation(
     query_index=9,

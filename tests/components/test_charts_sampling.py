@@ -16,7 +16,6 @@ from components.charts.sampling_sweep import (
     plot_lengths,
     plot_sweep_entropy,
 )
-from playground.logits_filters import FilterContext
 from playground.records import (
     Candidate,
     SamplingRun,
@@ -24,8 +23,9 @@ from playground.records import (
     SamplingTrace,
     TokenStep,
 )
-from playground.sampling_sweep import Sweep, SweepAnswer, SweepPoint
-from playground.sampling_views import StepView, walk_filters
+from playground.sampling.logits_filters import FilterContext
+from playground.sampling.sweep import Sweep, SweepAnswer, SweepPoint
+from playground.sampling.views import StepView, walk_filters
 
 NO_IDS = torch.zeros(0, dtype=torch.int64)
 

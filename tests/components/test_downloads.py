@@ -23,13 +23,13 @@ from components.downloads_json import numbers
 from components.stage_tab import App, StageTab
 from components.tabs.cache.tab import build_cache_tab
 from components.tabs.sampling.tab import build_sampling_tab
-from playground.decoder import next_token_probs, residual_norms
+from playground.decoder.stage import next_token_probs, residual_norms
 from playground.dump import stage_tensors
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.pipeline import STAGES, Run
 from playground.records import Prompt, Turn
-from playground.vision_maps import patch_norms
+from playground.vision.maps import patch_norms
 from tests.components.runs import build_alone, ignore_progress, make_run
 from tests.media_samples import make_clip, make_picture
 

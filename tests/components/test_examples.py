@@ -9,7 +9,7 @@ import pytest
 from components.examples import Example, cards_html, load_examples
 from components.prompt_reader import read_prompt
 from playground.engine import Engine
-from playground.preprocess import run_preprocess
+from playground.preprocess.stage import run_preprocess
 from tests.components.html_reader import read_html
 
 

@@ -50,7 +50,7 @@ def test_without_zero_gpu_nothing_changes(run: Run) -> None:
 def test_hit_and_miss_in_one_call_are_what_they_are_in_place(
     spaces: FakeSpaces, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(playground.cache_compare, "time_ms", lambda _engine, work: (work(), 1.0))
+    monkeypatch.setattr(playground.kv_cache.compare, "time_ms", lambda _engine, work: (work(), 1.0))
     run.ensure("decoder")
     here = requests.stream_requests
     texts = ("你好", "你好世界。", "Describe.", "Describe it.")
@@ -84,10 +84,10 @@ def test_a_page_s_run_comes_back_whole(spaces: FakeSpaces, run: Run) -> None:
     assert run.decoded.logits.equal(here.decoded.logits)
     assert run.inputs.input_ids.equal(here.inputs.input_ids)
     # The cache that came back serves on in this process.
-    sampled = playground.sampling.run_sampling(
+    sampled = playground.sampling.stage.run_sampling(
         run.engine, run.inputs, run.merged, run.decoded, [{}], max_new_tokens=3
     )
-    again = playground.sampling.run_sampling(
+    again = playground.sampling.stage.run_sampling(
         here.engine, here.inputs, here.merged, here.decoded, [{}], max_new_tokens=3
     )
     assert sampled.traces[0].text == again.traces[0].text

@@ -21,16 +21,16 @@ from components.tabs.sampling.lab import LabStore
 from components.tabs.sampling.score import force_text, score_text
 from components.tabs.sampling.sweep import stream_sweep_part
 from components.tabs.sampling.tab import build_sampling_tab
-from playground.answers import answer_log_probs
+from playground.decoder.answers import answer_log_probs
+from playground.decoder.what_if_runs import greedy_answer
 from playground.engine import Engine
 from playground.errors import InputError
-from playground.kv_cache import fork_cache
+from playground.kv_cache.cache import fork_cache
+from playground.kv_cache.partial_prefill import answer_greedily
 from playground.limits import MOST_IMAGE_PIXELS, Limits
-from playground.media import read_clip, read_picture
-from playground.partial_prefill import answer_greedily
 from playground.pipeline import Run
+from playground.preprocess.media import read_clip, read_picture
 from playground.records import SamplingSettings
-from playground.what_if_runs import greedy_answer
 from tests.components.runs import ignore_progress, make_app, make_run
 from tests.media_samples import make_clip, make_square_picture, write_clip
 

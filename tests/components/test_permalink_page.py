@@ -24,9 +24,9 @@ from components.run_events import RunEvents
 from components.site import Site, build_site
 from components.tabs.sampling.lab import Lab, LabStore
 from components.updates import read_update
-from playground.checkpoint_mark import mark_checkpoint
 from playground.engine import Engine
 from playground.errors import InputError
+from playground.loading.checkpoint_mark import mark_checkpoint
 from playground.pipeline import STAGES
 from tests.components.runs import ignore_progress
 from tests.media_samples import make_clip, make_picture, write_clip

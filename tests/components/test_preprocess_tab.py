@@ -32,9 +32,9 @@ from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
 from playground.pipeline import Run
 from playground.pointer import locate_patch, locate_token, patch_rows
-from playground.preprocess import run_preprocess, unpatchify
+from playground.preprocess.stage import run_preprocess, unpatchify
+from playground.preprocess.token_budget import PrefillTime, token_ladder
 from playground.records import Clip, MediaFacts, Picture, Prompt, Turn, VisualSpan
-from playground.token_budget import PrefillTime, token_ladder
 from tests.components.html_reader import read_html
 from tests.components.runs import build_alone, draw_tab, ignore_progress, make_run
 from tests.media_samples import make_clip, make_picture

@@ -14,7 +14,7 @@ from PIL import Image
 from components.prompt_reader import check_number, check_whole, prompt_fingerprint, read_prompt
 from playground.engine import Engine
 from playground.errors import InputError
-from playground.preprocess import run_preprocess
+from playground.preprocess.stage import run_preprocess
 from playground.records import Clip, Picture, Prompt, Turn
 from tests.media_samples import make_clip, make_picture, write_clip
 

@@ -14,13 +14,13 @@ import torch
 
 from components.snippet_parts import name_files
 from components.snippets import WRITERS, write_snippet
-from playground.decoder import logit_lens, next_token_probs, residual_norms
+from playground.decoder.stage import logit_lens, next_token_probs, residual_norms
 from playground.engine import Engine
-from playground.kv_cache import run_cache_reuse
+from playground.kv_cache.stage import run_cache_reuse
 from playground.pipeline import Run
-from playground.preprocess import model_kwargs, run_preprocess
+from playground.preprocess.stage import model_kwargs, run_preprocess
 from playground.records import Clip, Picture, Prompt, SamplingSettings, Turn
-from playground.sampling import run_sampling
+from playground.sampling.stage import run_sampling
 from tests.components.snippet_kinds import KINDS, TRICKY, save_files
 from tests.media_samples import make_picture
 

@@ -11,17 +11,11 @@ import torch
 from components.snippets import write_snippet
 from playground.engine import Engine
 from playground.pipeline import Run
-from playground.position_grid import blend_position, position_similarity, sample_grid
 from playground.records import Prompt, TowerOutput, VisualSpan
-from playground.vision_attention import measure_block, patch_attention
-from playground.vision_merger import merge_token, tap_similarities
-from playground.vision_rope import (
-    head_kernel,
-    head_vectors,
-    ones_kernel,
-    patch_scores,
-    rope_angles,
-)
+from playground.vision.attention import measure_block, patch_attention
+from playground.vision.merger import merge_token, tap_similarities
+from playground.vision.position_grid import blend_position, position_similarity, sample_grid
+from playground.vision.rope import head_kernel, head_vectors, ones_kernel, patch_scores, rope_angles
 
 PATCH, BLOCK, HEAD = (2, 5), 1, 1
 # A later image of several, and a later frame of a video beside an image.
@@ -70,7 +64,7 @@ def test_what_all_patches_look_at(
     most: int, place: tuple[Run, int], play: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, span, tower = _find(place)
-    monkeypatch.setattr("playground.vision_attention.MAX_LOOKERS", most)
+    monkeypatch.setattr("playground.vision.attention.MAX_LOOKERS", most)
     code = write_snippet("vision_attention", run, span=place[1], block=BLOCK, received=True)
     record = measure_block(run.engine, tower, span, BLOCK, max_lookers=most)
     _close(play(code, run)["weights"], record.received)

@@ -16,7 +16,7 @@ from components.strips import (
     visible,
 )
 from playground.engine import Engine
-from playground.preprocess import run_preprocess
+from playground.preprocess.stage import run_preprocess
 from playground.records import Candidate, Clip, ModelInputs, Picture, Prompt, TokenStep, Turn
 from playground.tokens import find_typed_specials
 from tests.components.html_reader import read_html

@@ -8,7 +8,7 @@ from components import tables
 from components.tables import Choice, Mono, format_bytes, table_html, tensors_table, tokens_table
 from playground.engine import Engine
 from playground.language import speaking
-from playground.preprocess import run_preprocess
+from playground.preprocess.stage import run_preprocess
 from playground.records import ModelInputs, Picture, Prompt, Turn
 from playground.tokens import find_typed_specials
 from tests.components.html_reader import read_html

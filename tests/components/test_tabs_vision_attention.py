@@ -25,7 +25,7 @@ from playground.engine import Engine
 from playground.pipeline import Run
 from playground.pointer import locate_patch
 from playground.records import Picture
-from playground.vision_attention import measure_block, patch_attention
+from playground.vision.attention import measure_block, patch_attention
 from tests.components.html_reader import read_html
 from tests.components.runs import ignore_progress, make_run
 
@@ -90,7 +90,7 @@ def test_attention_received_is_a_choice_of_its_own(run: Run) -> None:
 
 
 def test_a_sample_is_called_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(playground.vision_attention, "MAX_LOOKERS", 20)
+    monkeypatch.setattr(playground.vision.attention, "MAX_LOOKERS", 20)
     picture, *_ = draw_maps(run, 0, 1, 0, RECEIVED, None)
     assert "looked at, by 20 of the 80 patches, evenly spread" in picture
 

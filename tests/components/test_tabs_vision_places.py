@@ -23,9 +23,9 @@ from components.tabs.vision.rope import HEAD, ONES, build_rope_section
 from playground.engine import Engine
 from playground.pipeline import Run
 from playground.pointer import locate_patch, locate_token, patch_rows
-from playground.position_grid import run_nearest
-from playground.preprocess import unpatchify
+from playground.preprocess.stage import unpatchify
 from playground.records import Clip, Picture
+from playground.vision.position_grid import run_nearest
 from tests.components.html_reader import read_html
 from tests.components.runs import build_alone, ignore_progress, make_run
 

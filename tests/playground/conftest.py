@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from playground.decoder import run_decoder
+from playground.decoder.stage import run_decoder
 from playground.engine import Engine
-from playground.merge import run_merge
+from playground.merge.stage import run_merge
 from playground.pipeline import Run
-from playground.preprocess import run_preprocess
+from playground.preprocess.stage import run_preprocess
 from playground.records import Picture
-from playground.vision import run_vision
+from playground.vision.stage import run_vision
 from tests.components.runs import make_run
 from tests.playground.sampling_prefills import PROMPTS, Prefill, Prefilled
 

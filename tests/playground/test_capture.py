@@ -13,9 +13,9 @@ from torch import nn
 from playground.capture import capture_inputs, capture_outputs
 from playground.engine import Engine
 from playground.errors import StageCancelled
-from playground.merge import run_merge
-from playground.preprocess import run_preprocess
-from playground.vision import run_vision
+from playground.merge.stage import run_merge
+from playground.preprocess.stage import run_preprocess
+from playground.vision.stage import run_vision
 from tests.playground.prompt_samples import PROMPTS
 
 
@@ -101,7 +101,7 @@ def test_progress_stops_before_the_next_module(chain: nn.Sequential) -> None:
 
 
 def _stages(engine: Engine) -> dict[str, Callable[..., Any]]:
-    from playground.decoder import run_decoder
+    from playground.decoder.stage import run_decoder
 
     inputs = run_preprocess(engine, PROMPTS["image"])
     merged = run_merge(engine, inputs, run_vision(engine, inputs))

@@ -9,7 +9,7 @@ import torch
 
 from playground.engine import Engine
 from playground.pipeline import Run
-from playground.preprocess import model_kwargs
+from playground.preprocess.stage import model_kwargs
 from tests.playground.prompt_samples import PROMPTS
 
 

@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from playground import decoder, merge, preprocess, vision
+from playground.decoder import stage as decoder
 from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
+from playground.merge import stage as merge
 from playground.pipeline import STAGES, Run, RunStore, Stage
+from playground.preprocess import stage as preprocess
 from playground.records import Picture, Prompt, Turn
+from playground.vision import stage as vision
 from tests.playground.prompt_samples import PROMPTS
 
 

@@ -9,7 +9,7 @@ from playground.engine import Engine
 from playground.errors import InputError
 from playground.pipeline import Run
 from playground.pointer import Place, locate_patch, locate_token, patch_rows, patch_tokens
-from playground.preprocess import unpatchify
+from playground.preprocess.stage import unpatchify
 from playground.records import VisualSpan
 from tests.playground.prompt_samples import PROMPTS
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from playground.decoder import logit_lens, next_token_probs
+from playground.decoder.stage import logit_lens, next_token_probs
 from playground.engine import Engine
 from playground.errors import (
     CheckpointError,
@@ -20,7 +20,7 @@ from playground.errors import (
     PlaygroundError,
     StageCancelled,
 )
-from playground.kv_cache import run_cache_reuse
+from playground.kv_cache.stage import run_cache_reuse
 from playground.pipeline import Run
 from playground.records import (
     Candidate,
@@ -33,7 +33,7 @@ from playground.records import (
     TokenStep,
     VisionOutput,
 )
-from playground.sampling import run_sampling
+from playground.sampling.stage import run_sampling
 from tests.playground.prompt_samples import PROMPTS
 
 

@@ -9,7 +9,7 @@ import pytest
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from playground.engine import Engine
-from playground.preprocess import run_preprocess
+from playground.preprocess.stage import run_preprocess
 from playground.records import ModelInputs, Prompt, Turn
 from playground.tokens import (
     _character_spans,

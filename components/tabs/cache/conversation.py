@@ -32,8 +32,8 @@ from playground.records import ModelInputs, Progress, Prompt, Turn
 
 if TYPE_CHECKING:
     from playground.engine import Engine
+    from playground.kv_cache.prefix_store import PrefixStore, Served
     from playground.pipeline import Run
-    from playground.prefix_store import PrefixStore, Served
 
 STATE_LIFE_S = 3600
 MAX_TURNS = 12  # questions; the checkpoint's context is a few thousand tokens
@@ -70,8 +70,8 @@ class SharedStore:
         """The store of this engine."""
         with self._lock:
             if self._store is None or self._store.engine is not engine:
-                rules = playground.block_hash.HashRules(1)
-                self._store = playground.prefix_store.PrefixStore(engine, rules)
+                rules = playground.kv_cache.block_hash.HashRules(1)
+                self._store = playground.kv_cache.prefix_store.PrefixStore(engine, rules)
             return self._store
 
 
@@ -142,11 +142,11 @@ def stream_message(
     engine = run.engine
     talk = talk or Talk(secrets.token_hex(16))
     prompt = build_talk(run, talk, text, picture)
-    inputs = playground.preprocess.run_preprocess(engine, prompt)
-    prefill = playground.partial_prefill
-    identity = playground.block_hash.identify(inputs)
+    inputs = playground.preprocess.stage.run_preprocess(engine, prompt)
+    prefill = playground.kv_cache.partial_prefill
+    identity = playground.kv_cache.block_hash.identify(inputs)
     progress(say("without the cache"), 0, 2)
-    empty = playground.kv_cache.empty_cache(engine)
+    empty = playground.kv_cache.cache.empty_cache(engine)
     scratch, scratch_ms = playground.timing.time_ms(
         engine, lambda: prefill.prefill_on(engine, inputs, identity, empty, 0)[0]
     )

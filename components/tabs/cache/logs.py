@@ -12,7 +12,7 @@ from components.tabs.cache.scenes import NO_PICTURE, build_prompt, parse_log
 from playground.language import mark, say
 
 if TYPE_CHECKING:
-    from playground.cache_log import LoggedRequest
+    from playground.kv_cache.log import LoggedRequest
     from playground.pipeline import Run
 
 # Two of thirty ask without a picture; one scene is asked about far more often than the others.
@@ -80,8 +80,8 @@ def read_log(run: Run, text: object) -> tuple[LoggedRequest, ...]:
     log = []
     for session, scene, question in parse_log(text):
         prompt = build_prompt(run, say("The request"), question, scene)
-        inputs = playground.preprocess.run_preprocess(run.engine, prompt)
-        log.append(playground.cache_log.LoggedRequest.of(session, inputs))
+        inputs = playground.preprocess.stage.run_preprocess(run.engine, prompt)
+        log.append(playground.kv_cache.log.LoggedRequest.of(session, inputs))
     return tuple(log)
 
 

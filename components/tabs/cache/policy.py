@@ -32,11 +32,11 @@ from playground.records import Progress
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from playground.block_hash import HashRules
-    from playground.block_store import Policy
-    from playground.cache_log import LoggedRequest, Replayed
+    from playground.kv_cache.block_hash import HashRules
+    from playground.kv_cache.block_store import Policy
+    from playground.kv_cache.log import LoggedRequest, Replayed
+    from playground.kv_cache.prefix_store import PrefixStore
     from playground.pipeline import Run
-    from playground.prefix_store import PrefixStore
 
 BLOCK_SIZE, BUDGET_SHARE = 8, 50
 NEW_TOKENS = 24
@@ -168,7 +168,7 @@ def read_settings(
     if policy not in [value for _, value in POLICIES]:
         raise InputError(say("When it is full: choose one of those offered."))
     size = check_whole(say("The block size"), block_size, low=1, high=64)
-    rules = playground.block_hash.HashRules(
+    rules = playground.kv_cache.block_hash.HashRules(
         size, with_pictures=bool(pictures), with_salt=bool(salt)
     )
     return LabSettings(
@@ -184,7 +184,7 @@ def rehearse_lab(run: Run, *values: Any) -> tuple[Any, ...]:
     settings = read_settings(*values)
     log = _names(run, settings)
     store = _new_store(run, settings, log)
-    found = playground.cache_log.rehearse(store, log)
+    found = playground.kv_cache.log.rehearse(store, log)
     return (
         verdict_html(log, [lookup.reused_tokens for lookup in found], store.blocks.stats),
         "",
@@ -203,8 +203,8 @@ def _names(run: Run, settings: LabSettings) -> tuple[LoggedRequest, ...]:
 
 
 def _new_store(run: Run, settings: LabSettings, log: Sequence[LoggedRequest]) -> PrefixStore:
-    full = playground.cache_log.log_bytes(run.engine, log, settings.rules)
-    return playground.prefix_store.PrefixStore(
+    full = playground.kv_cache.log.log_bytes(run.engine, log, settings.rules)
+    return playground.kv_cache.prefix_store.PrefixStore(
         run.engine,
         settings.rules,
         max_bytes=int(full * settings.share / 100),
@@ -215,9 +215,9 @@ def _new_store(run: Run, settings: LabSettings, log: Sequence[LoggedRequest]) ->
 def _policy_chart(
     run: Run, settings: LabSettings, log: Sequence[LoggedRequest], budget: int
 ) -> go.Figure:
-    full = playground.cache_log.log_bytes(run.engine, log, settings.rules)
+    full = playground.kv_cache.log.log_bytes(run.engine, log, settings.rules)
     budgets = sorted({budget, *(full * step // (BUDGETS - 1) for step in range(BUDGETS))})
-    compared = playground.cache_log.compare_policies(run.engine, log, settings.rules, budgets)
+    compared = playground.kv_cache.log.compare_policies(run.engine, log, settings.rules, budgets)
     return plot_policies(compared, budget, settings.policy)
 
 
@@ -228,7 +228,7 @@ def outline_request(run: Run, *values: Any) -> go.Figure:
     log = _names(run, settings)
     number = check_whole(say("The request"), chosen, low=0, high=len(log))
     store = _new_store(run, settings, log)
-    playground.cache_log.rehearse(store, log)
+    playground.kv_cache.log.rehearse(store, log)
     return draw_tree(run, store, log, number)
 
 
@@ -243,7 +243,7 @@ def stream_replay(run: Run, progress: Progress, *values: Any) -> Iterator[tuple[
     store = _new_store(run, settings, log)
     rows: list[Replayed] = []
     # A secret of this replay: what it leaves cannot be hit from anywhere else.
-    for row in playground.cache_log.replay_log(
+    for row in playground.kv_cache.log.replay_log(
         store,
         log,
         secret=secrets.token_hex(16),

@@ -13,17 +13,17 @@ from components.tabs.cache.policy_words import picture_names
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from playground.cache_log import LoggedRequest
-    from playground.cache_tree import Segment
+    from playground.kv_cache.log import LoggedRequest
+    from playground.kv_cache.prefix_store import PrefixStore
+    from playground.kv_cache.tree import Segment
     from playground.pipeline import Run
-    from playground.prefix_store import PrefixStore
 
 
 def draw_tree(
     run: Run, store: PrefixStore, log: Sequence[LoggedRequest], number: int = 0
 ) -> go.Figure:
     """The store's tree; with a number, that request's own blocks are outlined."""
-    segments = playground.cache_tree.build_tree(store.blocks)
+    segments = playground.kv_cache.tree.build_tree(store.blocks)
     names = {
         picture.digest: name
         for request in log

@@ -15,11 +15,11 @@ from playground.language import say
 from playground.records import ModelInputs
 
 if TYPE_CHECKING:
-    from playground.block_store import StoreStats
-    from playground.cache_log import LoggedRequest, Replayed
     from playground.engine import Engine
+    from playground.kv_cache.block_store import StoreStats
+    from playground.kv_cache.log import LoggedRequest, Replayed
+    from playground.kv_cache.prefix_lookup import Lookup
     from playground.pipeline import Run
-    from playground.prefix_lookup import Lookup
 
 THUMBNAIL = 110
 
@@ -211,7 +211,7 @@ def _first_picture(row: Replayed) -> str:
 def _picture(row: Replayed, caption: str) -> str:
     inputs = row.request.inputs
     return picture_html(
-        playground.preprocess.unpatchify(inputs, inputs.spans[0])[0],
+        playground.preprocess.stage.unpatchify(inputs, inputs.spans[0])[0],
         alt=caption,
         caption=caption,
         shown_width=THUMBNAIL,

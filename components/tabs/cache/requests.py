@@ -28,7 +28,7 @@ from playground.language import mark, say
 from playground.records import CacheReuse, Progress
 
 if TYPE_CHECKING:
-    from playground.cache_compare import Compared
+    from playground.kv_cache.compare import Compared
     from playground.pipeline import Run
 
 STATE_LIFE_S = 3600
@@ -222,11 +222,11 @@ def stream_requests(
         for number, (text, picture) in enumerate(zip(texts, pictures, strict=True), 1)
     ]
     engine = run.engine
-    inputs = [playground.preprocess.run_preprocess(engine, prompt) for prompt in prompts]
-    rules = playground.block_hash.HashRules(size)
+    inputs = [playground.preprocess.stage.run_preprocess(engine, prompt) for prompt in prompts]
+    rules = playground.kv_cache.block_hash.HashRules(size)
     rows: list[Compared] = []
     strips = ""
-    for row in playground.cache_compare.compare_requests(
+    for row in playground.kv_cache.compare.compare_requests(
         engine, inputs, rules, repeats=turns, progress=progress
     ):
         rows.append(row)
@@ -246,12 +246,12 @@ def stream_requests(
 
 def as_reuse(first: Compared, last: Compared) -> CacheReuse:
     """The first and the last request as the record that the snippet is written from."""
-    shared, reason = playground.shared_prefix.shared_prefix(first.inputs, last.inputs)
+    shared, reason = playground.kv_cache.shared_prefix.shared_prefix(first.inputs, last.inputs)
     return CacheReuse(
         first=first.inputs,
         second=last.inputs,
         shared_tokens=shared,
-        reused_tokens=playground.shared_prefix.reusable_tokens(last.inputs, shared),
+        reused_tokens=playground.kv_cache.shared_prefix.reusable_tokens(last.inputs, shared),
         reason=reason,
         miss_ms=last.miss_ms,
         hit_ms=last.hit_ms,

@@ -63,7 +63,7 @@ def read_scene(name: str) -> Picture:
             say("There is no picture named {name}.", name=repr(name[:40])),
             limit=say("Choose {names}.", names=list_pictures()),
         )
-    picture = playground.media.read_picture(EXAMPLES_FOLDER / SCENES[name], name=name)
+    picture = playground.preprocess.media.read_picture(EXAMPLES_FOLDER / SCENES[name], name=name)
     return picture
 
 
@@ -153,5 +153,5 @@ def parse_log(text: object) -> list[tuple[str, str, str]]:
             )
         picture = spoken.get(parts[1], parts[1] or NO_PICTURE)
         rows.append((parts[0][:20], picture, parts[2]))
-    playground.cache_log.check_log(rows)
+    playground.kv_cache.log.check_log(rows)
     return rows

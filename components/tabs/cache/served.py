@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from playground.cache_compare import Compared
+    from playground.kv_cache.compare import Compared
     from playground.pipeline import Run
 
 

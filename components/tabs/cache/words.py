@@ -15,9 +15,9 @@ from playground.language import mark, say
 if TYPE_CHECKING:
     import torch
 
-    from playground.cache_compare import Compared
     from playground.engine import Engine
-    from playground.prefix_lookup import Lookup
+    from playground.kv_cache.compare import Compared
+    from playground.kv_cache.prefix_lookup import Lookup
 
 # What happened to a token. The strip writes these words in its legend; cache.css marks them.
 REUSED, COMPUTED, DROPPED = "reused", "computed", mark("computed, not kept")
@@ -46,7 +46,7 @@ def format_count(value: float) -> str:
 
 def tolerance_words(dtype: torch.dtype) -> str:
     """How far rounding alone may move a logit: tolerance 0.0001 in float32."""
-    limit = playground.cache_compare.SAME_LOGITS[dtype]
+    limit = playground.kv_cache.compare.SAME_LOGITS[dtype]
     name = str(dtype).removeprefix("torch.")
     return say("tolerance {limit:g} in {dtype}", limit=limit, dtype=name)
 
@@ -197,7 +197,7 @@ def requests_table(rows: Sequence[Compared]) -> str:
 
 def formula_html(row: Compared, engine: Engine) -> str:
     """Where the saved operations and bytes come from, with this request's numbers."""
-    facts, costs = engine.facts, playground.cache_costs
+    facts, costs = engine.facts, playground.kv_cache.costs
     miss, hit = row.miss_flops, row.hit_flops
     parts: list[list[Cell]] = [
         [name, format_count(before), format_count(after), _share(before, after)]

@@ -114,7 +114,7 @@ def draw_views(
     chosen = whole_number(layer, 0, 0, run.decoded.num_layers - 1)
     picked = whole_number(head, -1, -1, engine.facts.num_attention_heads - 1)
     name = head_name(picked)
-    attention = playground.decoder_attention
+    attention = playground.decoder.attention
     vectors = attention.layer_queries_keys(engine, run.decoded, chosen)
     focus = choose_token(run, place)
     weights = _of_head(attention.attention_rows(vectors, [focus.index]), picked)[0]
@@ -200,7 +200,8 @@ def pictures_html(
         figures.append(
             picture_html(
                 grey_out(
-                    playground.preprocess.unpatchify(run.inputs, span)[0], max_side=PICTURE_SIDE
+                    playground.preprocess.stage.unpatchify(run.inputs, span)[0],
+                    max_side=PICTURE_SIDE,
                 ),
                 alt=say("Attention of token {query} on {picture}", query=query, picture=picture),
                 caption=say(
@@ -230,7 +231,7 @@ def neutral_run(run: Run) -> Run:
 def _neutral_weights(run: Run, layer: int, head: int) -> np.ndarray:
     """What the last token of a neutral prompt looks at on the same pictures, up to their end."""
     other = neutral_run(run)
-    attention = playground.decoder_attention
+    attention = playground.decoder.attention
     vectors = attention.layer_queries_keys(run.engine, other.decoded, layer)
     last = attention.attention_rows(vectors, [other.inputs.num_tokens - 1])
     return _of_head(last, head)[0][: run.inputs.spans[-1].end]

@@ -11,7 +11,7 @@ from components.html_view import build_html_view
 from components.pictures import color_values, picture_html, picture_row_html, scale_html
 from components.stage_tab import App, Section
 from components.tabs.choices import capital, fact_html
-from playground.decoder_updates import deepstack_norms
+from playground.decoder.updates import deepstack_norms
 from playground.language import say
 from playground.pipeline import Run
 from playground.records import VisualSpan

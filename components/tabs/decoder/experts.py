@@ -14,7 +14,7 @@ from components.stage_tab import App, Section, skip_unless_run
 from components.tabs.choices import fact_markup
 from components.tabs.decoder.focus import choose_token, whole_number
 from playground.language import say
-from playground.merge_views import spread_indices
+from playground.merge.views import spread_indices
 from playground.pipeline import Run
 from playground.pointer import Place
 

@@ -129,7 +129,7 @@ def stream_taken(
         yield (*drawn, *keep)
     finding = find_influence(run, progress, word, size, place)
     painted = finding.measured.strongest
-    what_if = playground.what_if.WhatIf(painted=painted)
+    what_if = playground.decoder.what_if.WhatIf(painted=painted)
     verdict, words, _ = compare_change(run, progress, what_if)
     yield (*(gr.skip(),) * 6, painted_html(run, painted), verdict, words)
 
@@ -152,7 +152,7 @@ def _stream_finding(
     finding = find_influence(run, progress, chosen, size, place)
     span = run.inputs.spans[finding.span_index]
     measured = finding.measured
-    heads = playground.influence.agreement_by_head(measured, finding.attention)
+    heads = playground.decoder.influence.agreement_by_head(measured, finding.attention)
     yield (
         gr.skip(),
         gr.skip(),
@@ -167,7 +167,7 @@ def words_of(run: Run, progress: Progress) -> Any:
     """What each token of the answer owes to the pictures; kept as long as the run is."""
     if run not in _WORDS:
         ids = answer_ids(answer_of(run, progress))
-        _WORDS[run] = playground.answers.without_pictures(
+        _WORDS[run] = playground.decoder.answers.without_pictures(
             run.engine, run.inputs, run.merged, run.decoded, ids, progress=progress
         )
     return _WORDS[run]
@@ -177,7 +177,7 @@ def choose_word(run: Run, shift: Any, word: float | None) -> int:
     """The chosen token's place in the answer, or the first that tells of the picture."""
     if isinstance(word, int | float) and 0 <= word < len(shift.ids):
         return int(word)
-    return int(playground.answers.first_picture_word(run.engine, shift))
+    return int(playground.decoder.answers.first_picture_word(run.engine, shift))
 
 
 def find_influence(
@@ -194,7 +194,7 @@ def find_influence(
         span = run.inputs.spans[number]
         block = int(np.ceil(np.sqrt((span.end - span.start) / MAX_PARTS)))
         ids = shift.ids[: chosen + 1]
-        measured = playground.influence.measure_influence(
+        measured = playground.decoder.influence.measure_influence(
             run.engine,
             run.inputs,
             run.merged,
@@ -204,7 +204,7 @@ def find_influence(
             margin=around * block,
             progress=progress,
         )
-        attention = playground.influence.attention_by_head(
+        attention = playground.decoder.influence.attention_by_head(
             run.engine, run.merged, run.decoded, ids[:-1], progress=progress
         )
         kept[chosen, around, number] = Finding(number, chosen, measured, attention)
@@ -215,8 +215,8 @@ def influence_html(run: Run, finding: Finding, heads: np.ndarray, word: str) -> 
     """The maps in words, with the rank correlation of the mean attention."""
     measured = finding.measured
     span = run.inputs.spans[finding.span_index]
-    mean = playground.influence.attention_on_parts(measured, finding.attention.mean((0, 1)))
-    correlation = playground.influence.rank_correlation(measured.drop, mean)
+    mean = playground.decoder.influence.attention_on_parts(measured, finding.attention.mean((0, 1)))
+    correlation = playground.decoder.influence.rank_correlation(measured.drop, mean)
     left = np.exp(measured.log_prob - measured.drop.max())
     text = say(
         "“{word}” has probability {prob:.1%}. Of {parts:,} parts of {picture}, taken away one at a "
@@ -249,7 +249,9 @@ def _correlation_words(correlation: float, heads: np.ndarray) -> str:
 def maps_html(run: Run, finding: Finding, span: VisualSpan, heads: np.ndarray, word: str) -> str:
     """What the word depends on, and what attention shows, side by side on the picture."""
     measured, attention = finding.measured, finding.attention
-    ground = grey_out(playground.preprocess.unpatchify(run.inputs, span)[0], max_side=PICTURE_SIDE)
+    ground = grey_out(
+        playground.preprocess.stage.unpatchify(run.inputs, span)[0], max_side=PICTURE_SIDE
+    )
     shape = (span.merged_h, span.merged_w)
     drops = np.repeat(np.repeat(measured.drop, measured.block, 0), measured.block, 1)
     views = [

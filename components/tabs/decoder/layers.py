@@ -19,10 +19,10 @@ from components.plotly_view import PlotlyView
 from components.stage_tab import App, Section, skip_unless_run
 from components.tabs.choices import build_index_slider
 from components.tabs.decoder.focus import choose_token, whole_number
-from playground.decoder_updates import layer_updates
+from playground.decoder.updates import layer_updates
 from playground.errors import InputError
 from playground.language import say
-from playground.merge_views import spread_indices
+from playground.merge.views import spread_indices
 from playground.pipeline import Run
 from playground.pointer import Place
 from playground.records import Progress
@@ -152,7 +152,7 @@ def draw_pointed(
 
 def draw_norms(run: Run) -> Any:
     """The residual stream's norms; of a long sequence in a deep model, evenly spread columns."""
-    norms = playground.decoder.residual_norms(run.decoded)
+    norms = playground.decoder.stage.residual_norms(run.decoded)
     kept = spread_indices(norms.shape[1], MAX_NORM_CELLS // len(norms))
     return plot_residual_norms(
         norms[:, kept],
@@ -181,9 +181,11 @@ def draw_choices(
     wanted = whole_number(num_positions, NUM_POSITIONS, 1, MAX_POSITIONS)
     listed = whole_number(top_k, TOP_K, 1, MAX_TOP_K)
     positions = tuple(range(max(0, output.num_tokens - wanted), output.num_tokens))
-    lens = playground.decoder.logit_lens(run.engine, output, positions, listed, progress=progress)
+    lens = playground.decoder.stage.logit_lens(
+        run.engine, output, positions, listed, progress=progress
+    )
     labels = [token_label(run.inputs.tokens[position].text) for position in positions]
-    probs = playground.decoder.next_token_probs(run.engine, output.logits, listed)
+    probs = playground.decoder.stage.next_token_probs(run.engine, output.logits, listed)
     return plot_logit_lens(lens, labels, output.num_deepstack), plot_next_token(probs)
 
 
@@ -191,7 +193,7 @@ def draw_track(run: Run, word: str | None, place: Place | None) -> tuple[Any]:
     """The followed word's probability through the layers."""
     index = choose_token(run, place).index
     token_id = find_word(run, word or "", index)
-    probs, ranks = playground.decoder.track_word(run.engine, run.decoded, index, token_id)
+    probs, ranks = playground.decoder.stage.track_word(run.engine, run.decoded, index, token_id)
     text = token_label(playground.tokens.token_text(run.engine.tokenizer, token_id))
     return (plot_word_track(probs, ranks, text, index, run.decoded.num_deepstack),)
 
@@ -203,7 +205,7 @@ def find_word(run: Run, word: str, index: int) -> int:
         InputError: the text has no token.
     """
     if not word:
-        lens = playground.decoder.logit_lens(
+        lens = playground.decoder.stage.logit_lens(
             run.engine, run.decoded, (index,), 1, layers=(run.decoded.num_layers,)
         )
         return int(lens.ids[0, 0, 0])
@@ -229,7 +231,7 @@ def draw_picture(
         return (None,)
     state = whole_number(layer, output.num_layers, 0, output.num_layers)
     listed = HOVER_WORDS if span.end - span.start <= MANY_IMAGE_TOKENS else 1
-    lens = playground.decoder.logit_lens(
+    lens = playground.decoder.stage.logit_lens(
         run.engine,
         output,
         tuple(range(span.start, span.end)),

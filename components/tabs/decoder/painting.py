@@ -78,7 +78,7 @@ def paint(
         return gr.skip(), gr.skip()
     span = run.inputs.spans[place.span]
     margin = 1 if brush == 1 else 0
-    parts = playground.influence.span_parts(span, 1, margin)
+    parts = playground.decoder.influence.span_parts(span, 1, margin)
     touched = set(parts[place.index - span.start])
     was = set(tokens)
     kept = tuple(sorted(was - touched if place.index in was else was | touched))
@@ -118,7 +118,7 @@ def _painted_picture(run: Run, number: int, span: VisualSpan, here: list[int]) -
         cover[divmod(index - span.start, span.merged_w)] = COVER
     name = span_name(run.inputs, span)
     return picture_html(
-        playground.preprocess.unpatchify(run.inputs, span)[0],
+        playground.preprocess.stage.unpatchify(run.inputs, span)[0],
         alt=say("{picture}, {count} of its tokens painted", picture=name, count=len(here)),
         caption=say(
             "{picture}: {count} of {total} tokens taken away.",

@@ -74,7 +74,7 @@ def draw_views(
     chosen = whole_number(layer, 0, 0, run.decoded.num_layers - 1)
     picked = whole_number(head, 0, 0, run.engine.facts.num_attention_heads - 1)
     focus = choose_token(run, place)
-    rotations = playground.decoder_rotation
+    rotations = playground.decoder.rotation
     rotation = rotations.rotate_head(run.engine, run.decoded, chosen, picked, focus.index)
     return (
         words_html(run, rotation, focus.hint),

@@ -14,7 +14,7 @@ from components.tables import Cell, Mono, table_html
 from components.tabs.choices import fact_markup
 from components.tabs.merge.focus import choose_focus, focus_words
 from playground.language import say
-from playground.merge_views import feature_norms, tap_row, visual_mask
+from playground.merge.views import feature_norms, tap_row, visual_mask
 from playground.pipeline import Run
 from playground.pointer import Place
 

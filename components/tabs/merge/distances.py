@@ -25,7 +25,7 @@ from components.tabs.merge.focus import (
     span_phrase,
 )
 from playground.language import mark, say
-from playground.mrope import (
+from playground.merge.mrope import (
     flat_positions,
     position_distances,
     read_frequencies,

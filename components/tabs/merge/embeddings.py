@@ -21,7 +21,8 @@ from components.strips import sequence_strip_html
 from components.tables import Cell, Mono, table_html
 from components.tabs.choices import fact_markup
 from components.tabs.merge.focus import chart_kinds, chart_labels
-from playground.embed_views import (
+from playground.language import mark, say
+from playground.merge.embed_views import (
     PLACEHOLDER,
     GroupNumbers,
     compare_groups,
@@ -32,8 +33,7 @@ from playground.embed_views import (
     thin_groups,
     unit_groups,
 )
-from playground.language import mark, say
-from playground.merge_views import spread_indices
+from playground.merge.views import spread_indices
 from playground.pipeline import Run
 
 MAX_DOTS = 2_000  # per series of the norms: with the PCA's points under 5,000 SVG points each

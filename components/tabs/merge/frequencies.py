@@ -15,14 +15,14 @@ from components.stage_tab import App, Section
 from components.tabs.choices import fact_markup
 from components.tabs.merge.focus import Focus, choose_focus, focus_words
 from playground.language import say
-from playground.merge_views import positions_thw
-from playground.mrope import (
+from playground.merge.mrope import (
     AXES,
     MropeFrequencies,
     flat_positions,
     read_frequencies,
     rotary_angles,
 )
+from playground.merge.views import positions_thw
 from playground.pipeline import Run
 from playground.pointer import Place
 

@@ -17,12 +17,7 @@ from components.tabs.choices import build_index_slider, within
 from components.tabs.merge.focus import chart_kinds, chart_labels
 from components.tabs.merge.words import jumps_html, parts_table, positions_html
 from playground.language import say
-from playground.merge_views import (
-    corner_indices,
-    position_jumps,
-    positions_thw,
-    spread_indices,
-)
+from playground.merge.views import corner_indices, position_jumps, positions_thw, spread_indices
 from playground.pipeline import Run
 from playground.pointer import Place
 

@@ -9,7 +9,7 @@ from components.tables import Cell, Mono, table_html
 from components.tabs.choices import fact_markup, signed
 from components.tabs.merge.focus import cut_text, span_phrase
 from playground.language import say
-from playground.merge_views import PositionJump, SequencePart, position_jumps, sequence_parts
+from playground.merge.views import PositionJump, SequencePart, position_jumps, sequence_parts
 from playground.pipeline import Run
 from playground.records import ModelInputs
 

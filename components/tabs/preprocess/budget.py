@@ -22,8 +22,8 @@ from playground.language import mark, say
 
 if TYPE_CHECKING:
     from playground.pipeline import Run
+    from playground.preprocess.token_budget import PrefillTime, Rung
     from playground.records import Progress
-    from playground.token_budget import PrefillTime, Rung
 
 HEADERS = (
     "",
@@ -94,7 +94,7 @@ def build_budget_section(app: App) -> Section:
 
 def draw_budget(run: Run) -> tuple[Any, ...]:
     """The ladder without times."""
-    ladder = playground.token_budget.token_ladder(run.engine, run.inputs)
+    ladder = playground.preprocess.token_budget.token_ladder(run.engine, run.inputs)
     if not ladder:
         none = fact_html(say("Without a picture there is nothing to choose: every token is text."))
         return none, "", "", None, None
@@ -110,19 +110,19 @@ def draw_budget(run: Run) -> tuple[Any, ...]:
 
 def stream_times(run: Run, progress: Progress) -> Iterator[tuple[Any, ...]]:
     """Measure rung after rung, the cheapest first; each one is drawn as soon as it is there."""
-    ladder = playground.token_budget.token_ladder(run.engine, run.inputs)
+    ladder = playground.preprocess.token_budget.token_ladder(run.engine, run.inputs)
     if not ladder:
         raise InputError(say("This prompt has no picture whose resolution could be changed."))
     times: Times = {}
     fitting = [rung for rung in ladder if rung.fits]
     progress(say("Warming up"), 0, len(fitting))
-    playground.token_budget.measure_prefill(
+    playground.preprocess.token_budget.measure_prefill(
         run.engine, run.prompt, fitting[0].max_pixels, progress=progress
     )
     for number, rung in enumerate(fitting):
         what = say("Measuring {limit:,} pixels", limit=rung.max_pixels)
         progress(what, number, len(fitting))
-        times[rung.max_pixels] = playground.token_budget.measure_prefill(
+        times[rung.max_pixels] = playground.preprocess.token_budget.measure_prefill(
             run.engine, run.prompt, rung.max_pixels, progress=progress
         )
         yield ladder_table(run, ladder, times), times_chart(ladder, times)
@@ -164,7 +164,7 @@ def choose_limit(run: Run, value: Any) -> tuple[int, str]:
     Raises:
         InputError: the page sent no whole number within the limits.
     """
-    lowest, highest = playground.preprocess.max_pixels_range(run.engine)
+    lowest, highest = playground.preprocess.stage.max_pixels_range(run.engine)
     limit = check_whole(say("max pixels"), value, low=lowest, high=highest)
     words = say(
         "Max pixels is set to <strong>{limit:,}</strong> in the input panel, and every tab is "

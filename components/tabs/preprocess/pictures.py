@@ -145,7 +145,7 @@ def _image_html(inputs: ModelInputs, index: int, facts: MediaFacts, side: int) -
         **place,
     )
     resized = picture_html(
-        playground.preprocess.unpatchify(inputs, span)[0],
+        playground.preprocess.stage.unpatchify(inputs, span)[0],
         alt=say(
             "{name}, resized, under a grid of {grid} patches",
             name=heading,
@@ -210,7 +210,7 @@ def _pair_figures(
     inputs: ModelInputs, number: int, span: VisualSpan, facts: MediaFacts, side: int
 ) -> list[str]:
     """The frames of one temporal patch."""
-    frames = playground.preprocess.unpatchify(inputs, span)
+    frames = playground.preprocess.stage.unpatchify(inputs, span)
     names = [span.frame * len(frames) + offset + 1 for offset in range(len(frames))]
     return [
         picture_html(

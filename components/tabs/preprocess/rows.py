@@ -93,7 +93,7 @@ def draw_picture(run: Run, shown: Any, pointed: Place | None) -> tuple[Any, ...]
     place = run.still_there(pointed)
     number = shown if isinstance(shown, int) and 0 <= shown < len(inputs.spans) else 0
     span = inputs.spans[number]
-    pixels = playground.preprocess.unpatchify(inputs, span)[0]
+    pixels = playground.preprocess.stage.unpatchify(inputs, span)[0]
     return (
         gr.Dropdown(
             choices=[(span_name(inputs, each), n) for n, each in enumerate(inputs.spans)],
@@ -115,9 +115,9 @@ def draw_chosen(
     inputs = run.inputs
     span = inputs.spans[number]
     down, across = chosen_patch(span, number, place)
-    there = playground.preprocess_views.read_patch(inputs, span, down, across)
+    there = playground.preprocess.views.read_patch(inputs, span, down, across)
     if pixels is None:
-        pixels = playground.preprocess.unpatchify(inputs, span)[0]
+        pixels = playground.preprocess.stage.unpatchify(inputs, span)[0]
     is_pointed = place is not None and place.span == number
     frames = frame_names(inputs, span)
     return (
@@ -148,7 +148,7 @@ def frame_names(inputs: ModelInputs, span: VisualSpan) -> list[str]:
 
 def value_html(inputs: ModelInputs, span: VisualSpan) -> str:
     """What rescaling and normalising do, with this processor's numbers."""
-    values = playground.preprocess_views.span_pixels(inputs, span)
+    values = playground.preprocess.views.span_pixels(inputs, span)
     return fact_html(
         say(
             "Each value is divided by 255, then the mean ({means} for red / green / blue) is taken "
@@ -166,7 +166,7 @@ def value_html(inputs: ModelInputs, span: VisualSpan) -> str:
 
 def plot_values(inputs: ModelInputs, span: VisualSpan, pixels: np.ndarray) -> tuple[Any, Any]:
     """The histograms before and after."""
-    counted = playground.preprocess_views.pixel_histograms(inputs, span, pixels)
+    counted = playground.preprocess.views.pixel_histograms(inputs, span, pixels)
     return (
         plot_histograms(
             np.stack([counted.pixel_edges] * 3),
@@ -207,7 +207,7 @@ def order_html(inputs: ModelInputs, span: VisualSpan) -> str:
 def _frame_words(inputs: ModelInputs, span: VisualSpan) -> str:
     """Why a patch has two frames, and how much they differ."""
     frames = inputs.temporal_patch_size
-    differ = playground.preprocess_views.frames_differ(inputs, span)
+    differ = playground.preprocess.views.frames_differ(inputs, span)
     if span.kind == "video":
         compared = span.num_patches * 3 * inputs.patch_size**2
         return say(

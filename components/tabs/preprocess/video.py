@@ -55,7 +55,7 @@ def build_video_section(app: App) -> Section:
 
 def video_words(run: Run, clip: Clip, facts: MediaFacts) -> str:
     """How the frames were chosen, and how they share the pixels."""
-    steps = playground.preprocess_views.explain_resize(run.engine, run.inputs, facts)
+    steps = playground.preprocess.views.explain_resize(run.engine, run.inputs, facts)
     width, height = facts.resized_size
     return _taken_words(clip, facts) + fact_markup(
         say(
@@ -93,7 +93,7 @@ def _taken_words(clip: Clip, facts: MediaFacts) -> str:
 def pairs_table(inputs: ModelInputs, clip: Clip) -> str:
     """One row per temporal patch of the first video."""
     size = inputs.temporal_patch_size
-    texts = playground.preprocess_views.timestamp_texts(inputs)
+    texts = playground.preprocess.views.timestamp_texts(inputs)
     spans = [span for span in inputs.spans if span.kind == "video" and span.media_index == 0]
     rows = []
     for span, text in zip(spans, texts, strict=False):

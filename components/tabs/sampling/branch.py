@@ -26,8 +26,8 @@ from playground.records import Progress, SamplingSettings
 
 if TYPE_CHECKING:
     from playground.pipeline import Run
-    from playground.sampling import Sampler
-    from playground.sampling_branches import Branch
+    from playground.sampling.branches import Branch
+    from playground.sampling.stage import Sampler
 
 MAX_BRANCHES = 24
 MIN_INTERVAL_S = 0.15
@@ -178,13 +178,13 @@ def grow_alternative(
     if isinstance(alternative, bool) or not isinstance(alternative, int):
         raise InputError(say("No token is chosen."), remedy=say("Choose one under “Take instead”."))
     check_room(lab, 1)
-    sampler = playground.sampling_branches.start_branch(
+    sampler = playground.sampling.branches.start_branch(
         run.engine, prompt_of(run), parent, index, alternative, max_new_tokens=length
     )
     new_name = f"{name}.{sum(each.parent == name for each in lab.branches) + 1}"
 
     def grown() -> tuple[Branch, ...]:
-        return (playground.sampling_branches.take_branch(sampler, new_name, parent, index),)
+        return (playground.sampling.branches.take_branch(sampler, new_name, parent, index),)
 
     yield from stream_branches(store, lab, sampler, progress, grown, index)
 
@@ -202,7 +202,7 @@ def grow_first_words(
     run.ensure("decoder", progress)
     lab = store.get(key, run)
     settings = lab.branch(name).trace.settings if name else SamplingSettings()
-    sampler = playground.sampling_branches.start_first_words(
+    sampler = playground.sampling.branches.start_first_words(
         run.engine, prompt_of(run), count, settings, max_new_tokens=length
     )
     check_room(lab, int(count))
@@ -210,7 +210,7 @@ def grow_first_words(
     names = [f"W{used + number + 1}" for number in range(int(count))]
 
     def grown() -> tuple[Branch, ...]:
-        found: tuple[Branch, ...] = playground.sampling_branches.columns_as_branches(
+        found: tuple[Branch, ...] = playground.sampling.branches.columns_as_branches(
             sampler.run, sampler.paths(), names
         )
         return found

@@ -27,7 +27,7 @@ from components.tabs.sampling.presets import (
 from playground.errors import InputError
 from playground.language import say
 from playground.records import SamplingSettings
-from playground.sampling_settings import MAX_COLUMNS, check_settings
+from playground.sampling.settings import MAX_COLUMNS, check_settings
 
 NAMES = tuple("ABCDEFGH")
 assert len(NAMES) == MAX_COLUMNS

@@ -20,8 +20,8 @@ from playground.language import say
 if TYPE_CHECKING:
     from playground.pipeline import Run
     from playground.records import SamplingRun
-    from playground.sampling_branches import Branch
-    from playground.sampling_paths import Prefix
+    from playground.sampling.branches import Branch
+    from playground.sampling.paths import Prefix
 
 # 256 MiB: about 2,300 tokens of a 2B model (115 kB each), a thousand visitors of the shipped one.
 LAB_BYTES = 256 << 20
@@ -118,7 +118,7 @@ class LabStore:
 
 def prompt_of(run: Run) -> Prefix:
     """Where everything in a lab starts; the run's prefill is there already."""
-    return playground.sampling_paths.prompt_prefix(run.inputs, run.merged, run.decoded)
+    return playground.sampling.paths.prompt_prefix(run.inputs, run.merged, run.decoded)
 
 
 def new_lab(run: Run, **parts: Any) -> Lab:

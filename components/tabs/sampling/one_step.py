@@ -20,12 +20,12 @@ from components.tabs.sampling.one_step_words import effects_html, order_html, st
 from components.tabs.sampling.presets import FIELDS, PRESETS, choose_preset, preset_choices
 from playground.errors import InputError
 from playground.language import mark, say
-from playground.sampling_settings import check_settings
+from playground.sampling.settings import check_settings
 
 if TYPE_CHECKING:
     from playground.pipeline import Run
     from playground.records import SamplingSettings, TokenStep
-    from playground.sampling_branches import Branch
+    from playground.sampling.branches import Branch
 
 ORDERS = ("temperature first", "temperature last")  # sampling_views.ORDERS, without torch
 SLIDERS = tuple(field for field in FIELDS if field.name != "seed")  # the number is drawn already
@@ -160,7 +160,7 @@ def own_uniform(branch: Branch, index: int) -> float:
     step: TokenStep = branch.trace.steps[index]
     if step.uniform is not None:
         return step.uniform
-    return playground.sampling_views.seeded_uniform(branch.trace.settings.seed, index)
+    return playground.sampling.views.seeded_uniform(branch.trace.settings.seed, index)
 
 
 def one_step_values(run: Run, lab: Lab, name: str, index: int) -> tuple[Any, ...]:
@@ -204,7 +204,7 @@ def draw_step(
         raise InputError(
             say("The number drawn is {uniform}.", uniform=uniform), limit=say("From 0 to below 1.")
         )
-    view, difference = playground.sampling_views.view_step(
+    view, difference = playground.sampling.views.view_step(
         run.engine,
         prompt_of(run),
         branch.path,

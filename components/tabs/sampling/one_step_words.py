@@ -15,7 +15,7 @@ from playground.language import say
 
 if TYPE_CHECKING:
     from playground.records import SamplingSettings, TokenStep
-    from playground.sampling_views import FilterEffect, OrderDifference, StepView
+    from playground.sampling.views import FilterEffect, OrderDifference, StepView
 
 
 def step_html(name: str, index: int, written: TokenStep, view: StepView) -> str:

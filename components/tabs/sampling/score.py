@@ -36,8 +36,8 @@ from playground.records import Progress, SamplingSettings
 if TYPE_CHECKING:
     from playground.pipeline import Run
     from playground.records import TokenStep
-    from playground.sampling_branches import Branch
-    from playground.sampling_score import ScoredText
+    from playground.sampling.branches import Branch
+    from playground.sampling.score import ScoredText
 
 EXAMPLE = "There is a blue circle."
 
@@ -102,13 +102,13 @@ def force_text(
     settings = lab.branches[0].trace.settings if lab.names else SamplingSettings()
     lab = replace(lab, branches=(*lab.branches, branch))
     end = scored.num_tokens
-    sampler = playground.sampling_branches.start_branch(
+    sampler = playground.sampling.branches.start_branch(
         run.engine, prompt_of(run), branch, end, None, max_new_tokens=length, settings=settings
     )
     name = f"{branch.name}.1"
 
     def grown() -> tuple[Branch, ...]:
-        return (playground.sampling_branches.take_branch(sampler, name, branch, end),)
+        return (playground.sampling.branches.take_branch(sampler, name, branch, end),)
 
     for values in stream_branches(store, lab, sampler, progress, grown, end):
         written = sampler.run.traces[0]
@@ -119,14 +119,14 @@ def _read(
     run: Run, progress: Progress, store: LabStore, key: str | None, text: Any, *, with_end: bool
 ) -> tuple[Branch, ScoredText]:
     """The text as a branch from the prompt, with its scores."""
-    ids = playground.sampling_score.read_answer(run.engine, text, with_end=with_end)
+    ids = playground.sampling.score.read_answer(run.engine, text, with_end=with_end)
     run.ensure("decoder", progress)
     progress(say("text"), 0, 1)
-    scored = playground.sampling_score.score_tokens(run.engine, prompt_of(run), ids)
+    scored = playground.sampling.score.score_tokens(run.engine, prompt_of(run), ids)
     lab = store.find(key, run)
     taken = {each.name for each in lab.branches} if lab is not None else set()
     name = next(name for number in range(1, 99) if (name := f"T{number}") not in taken)
-    branch = playground.sampling_branches.Branch(name, None, 0, scored.trace, scored.path)
+    branch = playground.sampling.branches.Branch(name, None, 0, scored.trace, scored.path)
     return branch, scored
 
 

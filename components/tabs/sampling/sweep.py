@@ -26,11 +26,11 @@ from components.tabs.sampling.lab import LabStore, prompt_of
 from playground.errors import StageCancelled
 from playground.language import mark, say
 from playground.records import Progress, SamplingSettings
-from playground.sampling_settings import LIMITS
+from playground.sampling.settings import LIMITS
 
 if TYPE_CHECKING:
     from playground.pipeline import Run
-    from playground.sampling_sweep import Sweep
+    from playground.sampling.sweep import Sweep
 
 RANGES: dict[str, tuple[float, float]] = {
     "temperature": (0, 2),
@@ -131,12 +131,12 @@ def stream_sweep_part(
     length: Any,
 ) -> Iterator[tuple[Any, ...]]:
     """Write all answers; the count while it is under way, charts at the end or where it stopped."""
-    planned = playground.sampling_sweep.plan_sweep(base, parameter, low, high, steps)
+    planned = playground.sampling.sweep.plan_sweep(base, parameter, low, high, steps)
     run.ensure("decoder", progress)
     started = time.perf_counter()
     sweep: Sweep | None = None
     cancelled: StageCancelled | None = None
-    found = playground.sampling_sweep.stream_sweep(
+    found = playground.sampling.sweep.stream_sweep(
         run.engine,
         prompt_of(run),
         parameter,

@@ -14,13 +14,13 @@ from playground.language import say
 
 if TYPE_CHECKING:
     from playground.records import Candidate
-    from playground.sampling_branches import Branch
+    from playground.sampling.branches import Branch
 
 
 def chosen_html(branch: Branch, index: int) -> str:
     """The chosen token in a sentence."""
     step = branch.trace.steps[index]
-    raw = playground.sampling_branches.raw_prob(step)
+    raw = playground.sampling.branches.raw_prob(step)
     removed = [each for each in step.top if each.removed_by and each.id != step.id]
     words = say(
         "Token {number} of {branch} is {token}, {raw:.1%} before the filters. Others that could "
@@ -59,7 +59,7 @@ def _node_html(
     branches: tuple[Branch, ...], branch: Branch, name: str, index: int, titled: bool
 ) -> str:
     steps = branch.trace.steps
-    joint = playground.sampling_branches.joint_log_prob(steps)
+    joint = playground.sampling.branches.joint_log_prob(steps)
     facts = [
         say("log-probability {joint:.2f} nats", joint=joint),
         count_tokens(len(steps)),

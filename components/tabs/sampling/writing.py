@@ -33,7 +33,7 @@ from playground.records import Progress
 
 if TYPE_CHECKING:
     from playground.pipeline import Run
-    from playground.sampling import Sampler
+    from playground.sampling.stage import Sampler
 
 MIN_INTERVAL_S = 0.1  # between two updates of the text
 TOKEN_INTERVAL_S = 1e-4  # more for each token on the page, since each update sends all of them
@@ -115,7 +115,7 @@ def stream_columns(
     if read.problems:
         yield notices
     run.ensure("decoder", progress)
-    sampler = playground.sampling.Sampler(
+    sampler = playground.sampling.stage.Sampler(
         run.engine,
         prompt_of(run),
         read.settings,
@@ -176,7 +176,7 @@ def _keep(run: Run, sampler: Sampler, names: tuple[str, ...], max_new_tokens: in
         names=names,
         seconds=sampler.seconds,
         max_new_tokens=max_new_tokens,
-        branches=playground.sampling_branches.columns_as_branches(sampled, sampler.paths(), names),
+        branches=playground.sampling.branches.columns_as_branches(sampled, sampler.paths(), names),
     )
 
 

@@ -198,7 +198,7 @@ def draw_cell(
 
 def compute_weights(run: Run, focus: PatchFocus, block: int, direction: str | None) -> np.ndarray:
     """``(heads, grid_h, grid_w)`` float32: what is shown of one block; each head sums to 1."""
-    attention = playground.vision_attention
+    attention = playground.vision.attention
     if direction == RECEIVED:
         return attention.measure_block(run.engine, focus.tower, focus.span, block).received
     weights: np.ndarray = attention.patch_attention(

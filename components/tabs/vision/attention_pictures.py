@@ -92,7 +92,7 @@ def entropy_words(shown: np.ndarray) -> str:
 
 def received_words(focus: PatchFocus) -> str:
     """What is shown of all patches, and over which of them it is the mean."""
-    patches, most = focus.span.num_patches, playground.vision_attention.MAX_LOOKERS
+    patches, most = focus.span.num_patches, playground.vision.attention.MAX_LOOKERS
     if patches <= most:
         return say("how much each patch is looked at")
     return say(
@@ -149,7 +149,7 @@ def _ground(run: Run, focus: PatchFocus) -> np.ndarray:
     """The picture in grey and small enough to send with every click; the last one is kept."""
     kept = _GROUNDS.get(run)
     if kept is None or kept[0] != focus.number:
-        pixels = playground.preprocess.unpatchify(run.inputs, focus.span)[0]
+        pixels = playground.preprocess.stage.unpatchify(run.inputs, focus.span)[0]
         kept = focus.number, grey_out(pixels, max_side=GROUND_SIDE)
         _GROUNDS[run] = kept
     return kept[1]

@@ -134,7 +134,7 @@ def draw_blocks(
         similarity,
         norms,
         plot_norm_summary(
-            playground.vision_maps.norm_summary(focus.tower, focus.span),
+            playground.vision.maps.norm_summary(focus.tower, focus.span),
             focus.tower.deepstack_layers,
         ),
         code,
@@ -161,12 +161,12 @@ def draw_maps(
     if focus is None:
         return "", "", None, gr.skip()
     wanted, facts = read_source(run, state, source), run.engine.facts
-    features = playground.vision_maps.grid_features(focus.tower, focus.span, wanted)
+    features = playground.vision.maps.grid_features(focus.tower, focus.span, wanted)
     tokens = patch_tokens(focus.span)
     if wanted.merged:
         tokens = tokens[:: focus.span.merge_size, :: focus.span.merge_size]
     norms = plot_feature_norms(
-        playground.vision_maps.feature_norms(features),
+        playground.vision.maps.feature_norms(features),
         tokens,
         source_words(wanted, facts),
         merged=wanted.merged,

@@ -19,7 +19,7 @@ from playground.pipeline import Run
 from playground.records import Progress
 
 if TYPE_CHECKING:
-    from playground.vision_attention import EvenAttention
+    from playground.vision.attention import EvenAttention
 
 # Up to so many scores, all heads are measured with the run: about a second on two cores.
 AUTO_SCORES = 50_000_000
@@ -45,7 +45,7 @@ def draw_summary(run: Run, span: float | None) -> tuple[Any, ...]:
     if focus is None:
         return "", gr.skip(), None, None
     summary = _SUMMARIES.get(run, {}).get(focus.number)
-    cost = playground.vision_attention.count_scores(run.engine, focus.span)
+    cost = playground.vision.attention.count_scores(run.engine, focus.span)
     if summary is None and cost <= AUTO_SCORES:
         *_, summary = measure_all(run, focus)
     if summary is None:
@@ -82,7 +82,7 @@ def measure_heads(run: Run, progress: Progress, span: float | None) -> Iterator[
 
 def measure_all(run: Run, focus: PatchFocus) -> Iterator[HeadSummary]:
     """The summary after each block; the last one is kept with the run."""
-    attention, engine = playground.vision_attention, run.engine
+    attention, engine = playground.vision.attention, run.engine
     shape = engine.facts.vision_depth, engine.facts.vision_num_heads
     entropy, distance = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
     even = attention.measure_even(focus.span)

@@ -24,7 +24,7 @@ from playground.pipeline import Run
 from playground.pointer import Place, patch_rows
 
 if TYPE_CHECKING:
-    from playground.vision_merger import MergedToken, MergerStep
+    from playground.vision.merger import MergedToken, MergerStep
 
 FINAL = -1  # the value of the final merger in the chooser; taps count from 0
 PICTURE_SIDE = 320  # pixels of the longer side, sent and shown
@@ -116,7 +116,7 @@ def _nothing() -> tuple[Any, ...]:
 
 def draw_token(run: Run, focus: PatchFocus, merger: int) -> tuple[Any, ...]:
     """All drawings of one token."""
-    taps = playground.vision_merger.tap_similarities(focus.tower, focus.span)
+    taps = playground.vision.merger.tap_similarities(focus.tower, focus.span)
     return (
         intro_html(focus),
         *draw_steps(run, focus, merger),
@@ -128,7 +128,7 @@ def draw_token(run: Run, focus: PatchFocus, merger: int) -> tuple[Any, ...]:
 def draw_steps(run: Run, focus: PatchFocus, merger: int) -> tuple[Any, ...]:
     """The four patches as they go into one merger, its steps, and the code."""
     tap = None if merger == FINAL else merger
-    merged = playground.vision_merger.merge_token(
+    merged = playground.vision.merger.merge_token(
         run.engine, focus.tower, focus.span, focus.token, tap
     )
     return (
@@ -168,7 +168,7 @@ def intro_html(focus: PatchFocus) -> str:
 def picture_view_html(run: Run, focus: PatchFocus) -> str:
     """The whole picture, small, to point at."""
     return picture_html(
-        playground.preprocess.unpatchify(run.inputs, focus.span)[0],
+        playground.preprocess.stage.unpatchify(run.inputs, focus.span)[0],
         alt=say("{name} as the model is given it", name=focus.name),
         caption=say("{name}: click a place to see its four patches.", name=capital(focus.name)),
         max_side=PICTURE_SIDE,
@@ -183,7 +183,7 @@ def patches_html(run: Run, focus: PatchFocus, merged: MergedToken) -> str:
     # The token's patches are a picture by themselves: their rows stand next to each other.
     start = span.patch_start + focus.token * size**2
     block = replace(span, grid_h=size, grid_w=size, patch_start=start)
-    pixels = playground.preprocess.unpatchify(run.inputs, block)[0]
+    pixels = playground.preprocess.stage.unpatchify(run.inputs, block)[0]
     norms = np.linalg.norm(merged.steps[0].values, axis=1)
     cells = []
     for number, (row, column) in enumerate(_block(focus)):

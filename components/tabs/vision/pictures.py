@@ -18,7 +18,7 @@ from playground.pipeline import Run
 
 if TYPE_CHECKING:
     from playground.model_facts import ModelFacts
-    from playground.vision_maps import FeatureSource, PcaBasis
+    from playground.vision.maps import FeatureSource, PcaBasis
 
 PICTURE_SIDE = 640  # pixels of the longer side that are sent
 COLOR_NAMES = (mark("red"), mark("green"), mark("blue"))
@@ -31,8 +31,8 @@ _BASES: WeakKeyDictionary[Run, dict[int, PcaBasis]] = WeakKeyDictionary()
 def pca_html(run: Run, focus: PatchFocus, wanted: FeatureSource, basis: str | None) -> str:
     """The features as colours, and how much of them the colours show."""
     shared = basis == SHARED and wanted.kind == STATE
-    features = playground.vision_maps.grid_features(focus.tower, focus.span, wanted)
-    colours = playground.vision_maps.feature_pca(
+    features = playground.vision.maps.grid_features(focus.tower, focus.span, wanted)
+    colours = playground.vision.maps.feature_pca(
         features, _shared_basis(run, focus) if shared else None
     )
     words = source_words(wanted, run.engine.facts)
@@ -68,8 +68,8 @@ def similarity_html(run: Run, focus: PatchFocus, wanted: FeatureSource) -> str:
     """How alike each patch, or merged token, is to the one that is looked at."""
     size = focus.span.merge_size if wanted.merged else 1
     row, column = focus.patch[0] // size, focus.patch[1] // size
-    features = playground.vision_maps.grid_features(focus.tower, focus.span, wanted)
-    cosines = playground.vision_maps.feature_similarity(features, row, column)
+    features = playground.vision.maps.grid_features(focus.tower, focus.span, wanted)
+    cosines = playground.vision.maps.feature_similarity(features, row, column)
     low, median = float(cosines.min()), round(float(np.median(cosines)), 2) + 0.0  # never -0.00
     words = source_words(wanted, run.engine.facts)
     alt, caption = _likeness_words(focus.words, words, wanted.merged, low)
@@ -115,7 +115,7 @@ def _likeness_words(patch: str, words: str, merged: bool, low: float) -> tuple[s
 def model_picture_html(run: Run, focus: PatchFocus) -> str:
     """The picture as the model gets it, undone from its patches."""
     span, name = focus.span, focus.name
-    pixels = playground.preprocess.unpatchify(run.inputs, span)[0]
+    pixels = playground.preprocess.stage.unpatchify(run.inputs, span)[0]
     height, width = pixels.shape[:2]
     if span.kind == "video":
         name = say(
@@ -163,7 +163,7 @@ def source_choices(facts: ModelFacts) -> list[tuple[str, str]]:
 
 def read_source(run: Run, state: float | None, source: str | None) -> FeatureSource:
     """The slider and the chooser as one; a tap that this tower lacks is the slider's state."""
-    facts, make = run.engine.facts, playground.vision_maps.FeatureSource
+    facts, make = run.engine.facts, playground.vision.maps.FeatureSource
     if source == "embedding":
         return make("embedding")
     if source == "merger":
@@ -194,5 +194,5 @@ def _shared_basis(run: Run, focus: PatchFocus) -> PcaBasis:
     """Fitted once for a run and picture: the slider then only colours."""
     bases = _BASES.setdefault(run, {})
     if focus.number not in bases:
-        bases[focus.number] = playground.vision_maps.fit_shared_basis(focus.tower, focus.span)
+        bases[focus.number] = playground.vision.maps.fit_shared_basis(focus.tower, focus.span)
     return bases[focus.number]

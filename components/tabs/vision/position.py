@@ -31,8 +31,8 @@ from playground.pointer import Place
 from playground.records import Progress
 
 if TYPE_CHECKING:
-    from playground.position_grid import BlendedPosition, GridSamples
-    from playground.what_if_runs import LogitsShift
+    from playground.decoder.what_if_runs import LogitsShift
+    from playground.vision.position_grid import BlendedPosition, GridSamples
 
 NUM_WORDS = 5  # likeliest tokens of each run
 NAMES = (mark("bilinear (the model's own)"), mark("nearest"))
@@ -106,12 +106,12 @@ def draw_patch(run: Run, span: int | None, place: Place | None) -> tuple[Any, ..
     if focus is None:
         return None, None, "", None, ""
     engine, patch = run.engine, focus.patch
-    samples = playground.position_grid.sample_grid(engine, focus.span)
-    colors = playground.position_grid.grid_colors(engine, focus.tower, focus.span).grid
-    blended = playground.position_grid.blend_position(
+    samples = playground.vision.position_grid.sample_grid(engine, focus.span)
+    colors = playground.vision.position_grid.grid_colors(engine, focus.tower, focus.span).grid
+    blended = playground.vision.position_grid.blend_position(
         engine, focus.tower, focus.span, samples, patch
     )
-    similarity = playground.position_grid.position_similarity(focus.tower, focus.span, patch)
+    similarity = playground.vision.position_grid.position_similarity(focus.tower, focus.span, patch)
     indices, weights, places = samples.indices[patch], samples.weights[patch], samples.places
     return (
         plot_position_grid(colors, places, patch, indices),
@@ -124,7 +124,7 @@ def draw_patch(run: Run, span: int | None, place: Place | None) -> tuple[Any, ..
 
 def intro_html(run: Run, focus: PatchFocus) -> str:
     """What the grid is and how far apart this picture's patches lie on it."""
-    samples = playground.position_grid.sample_grid(run.engine, focus.span)
+    samples = playground.vision.position_grid.sample_grid(run.engine, focus.span)
     side, span = samples.side, focus.span
     down, across = ((side - 1) / max(size - 1, 1) for size in (span.grid_h, span.grid_w))
     return fact_html(
@@ -149,7 +149,7 @@ def intro_html(run: Run, focus: PatchFocus) -> str:
 
 def resampled_html(run: Run, focus: PatchFocus) -> str:
     """The positions of the picture's patches, in the colours of the grid."""
-    colors = playground.position_grid.grid_colors(run.engine, focus.tower, focus.span)
+    colors = playground.vision.position_grid.grid_colors(run.engine, focus.tower, focus.span)
     return picture_html(
         colors.resampled,
         alt=say(
@@ -246,14 +246,16 @@ def _sum_words(blended: BlendedPosition) -> str:
 
 def draw_nearest(run: Run, progress: Progress) -> tuple[str, Any]:
     """Run the tower with nearest positions, merge, decode, and compare the next token."""
-    grid = playground.position_grid
+    grid = playground.vision.position_grid
     run.ensure("decoder", progress)
     if not run.inputs.spans:
         return "", None
     vision = grid.run_nearest(run.engine, run.inputs, run.vision, progress=progress)
-    merged = playground.merge.run_merge(run.engine, run.inputs, vision)
-    decoded = playground.decoder.run_decoder(run.engine, run.inputs, merged, progress=progress)
-    shift = playground.what_if_runs.compare_logits(
+    merged = playground.merge.stage.run_merge(run.engine, run.inputs, vision)
+    decoded = playground.decoder.stage.run_decoder(
+        run.engine, run.inputs, merged, progress=progress
+    )
+    shift = playground.decoder.what_if_runs.compare_logits(
         run.engine, run.decoded.logits, decoded.logits, NUM_WORDS
     )
     names = (say(NAMES[0]), say(NAMES[1]))

@@ -31,7 +31,7 @@ from playground.pipeline import Run
 from playground.pointer import Place
 
 if TYPE_CHECKING:
-    from playground.vision_rope import RopeAngles
+    from playground.vision.rope import RopeAngles
 
 ONES, HEAD = "ones", "head"
 KERNELS = (
@@ -109,7 +109,7 @@ def draw_rope(
     if focus is None:
         return "", "", gr.skip(), gr.skip(), None, None, *_no_scores()
     block, head = _within(run, block, head)
-    angles = playground.vision_rope.rope_angles(run.engine, focus.span)
+    angles = playground.vision.rope.rope_angles(run.engine, focus.span)
     facts = run.engine.facts
     return (
         intro_html(angles),
@@ -132,7 +132,7 @@ def _point(
     focus = choose_patch(run, span, place)
     if focus is None:
         return None, None, *_no_scores()
-    angles = playground.vision_rope.rope_angles(run.engine, focus.span)
+    angles = playground.vision.rope.rope_angles(run.engine, focus.span)
     block, head = _within(run, block, head)
     return *draw_angles(angles, focus), *draw_scores(run, focus, block, head, kernel_of)
 
@@ -167,7 +167,7 @@ def draw_scores(
     run: Run, focus: PatchFocus, block: int, head: int, kernel_of: str | None
 ) -> tuple[Any, ...]:
     """Score by distance, and the patch's own scores with and without the rotation; the code."""
-    rope, engine, span = playground.vision_rope, run.engine, focus.span
+    rope, engine, span = playground.vision.rope, run.engine, focus.span
     vectors = rope.head_vectors(
         engine, focus.tower, span, block=block, head=head, patch=focus.patch
     )

@@ -13,7 +13,7 @@ from playground.language import say
 from playground.pipeline import Run
 
 if TYPE_CHECKING:
-    from playground.vision_rope import PatchScores, RopeAngles
+    from playground.vision.rope import PatchScores, RopeAngles
 
 
 def intro_html(angles: RopeAngles) -> str:

@@ -16,7 +16,7 @@ from playground.language import say
 from playground.pipeline import Run
 
 if TYPE_CHECKING:
-    from playground.vision_merger import TapSimilarity
+    from playground.vision.merger import TapSimilarity
 
 MAX_TAP_MAPS = 3  # every Qwen3-VL so far has three; further taps are in the table alone
 

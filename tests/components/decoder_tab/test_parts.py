@@ -21,8 +21,8 @@ from components.tabs.decoder.experts import draw_experts, draw_layer
 from components.tabs.decoder.porters import comparison_html, stream_comparison, stream_file
 from components.tabs.decoder.rotation import draw_rotation
 from components.tabs.decoder.tab import build_decoder_tab, show_experts
-from playground.decoder_attention import attention_rows, layer_queries_keys
-from playground.decoder_rotation import rotate_head, score_curves
+from playground.decoder.attention import attention_rows, layer_queries_keys
+from playground.decoder.rotation import rotate_head, score_curves
 from playground.dump import compare_dump, dump_tensors
 from playground.engine import Engine
 from playground.errors import InputError

@@ -13,7 +13,7 @@ from components.tabs.merge.frequencies import draw_frequencies
 from components.tabs.merge.positions import draw_positions_part
 from playground.pipeline import Run
 from playground.pointer import Place
-from playground.preprocess import model_kwargs
+from playground.preprocess.stage import model_kwargs
 
 NAMES = (
     *("intro", "strip", "picture_only", "values", "norms", "pca", "regions", "groups"),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from components.tabs.merge.embeddings import draw_pca, regions_html
-from playground.embed_views import compare_groups, embed_groups
+from playground.merge.embed_views import compare_groups, embed_groups
 from playground.pipeline import Run
 from tests.components.html_reader import read_html
 from tests.components.merge_tab.merged import draw_parts, plain_decoder_input

@@ -125,7 +125,7 @@ def test_a_sweep(run: Run) -> None:
 
 
 def test_every_range_is_one_that_the_engine_takes(run: Run) -> None:
-    from playground.sampling_sweep import plan_sweep
+    from playground.sampling.sweep import plan_sweep
 
     for name, (low, high) in RANGES.items():
         planned = plan_sweep(SamplingSettings(), name, low, high, 3)

@@ -34,7 +34,7 @@ from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
 from playground.pipeline import Run
 from playground.records import SamplingSettings
-from playground.sampling import run_sampling
+from playground.sampling.stage import run_sampling
 from tests.components.html_reader import read_html
 from tests.components.runs import build_alone, ignore_progress, make_run
 from tests.components.sampling_tab.columns import GREEDY, WILD, control_values, write

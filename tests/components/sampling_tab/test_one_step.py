@@ -21,7 +21,7 @@ from components.tabs.sampling.writing import SamplingParts
 from playground.errors import InputError
 from playground.pipeline import Run
 from playground.records import SamplingSettings
-from playground.sampling_views import ORDERS as ENGINE_ORDERS
+from playground.sampling.views import ORDERS as ENGINE_ORDERS
 from tests.components.html_reader import read_html
 from tests.components.sampling_tab.columns import GREEDY, WILD
 

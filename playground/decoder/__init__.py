@@ -1,0 +1,36 @@
+"""Stage 4: decoder layers and logits, and what may be asked of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from playground.lazy import lazy_modules
+
+if TYPE_CHECKING:
+    from playground.decoder import (
+        answers,
+        attention,
+        influence,
+        later_layers,
+        rotation,
+        stage,
+        top_words,
+        updates,
+        what_if,
+        what_if_runs,
+    )
+
+__all__ = [
+    "answers",
+    "attention",
+    "influence",
+    "later_layers",
+    "rotation",
+    "stage",
+    "top_words",
+    "updates",
+    "what_if",
+    "what_if_runs",
+]
+
+__getattr__ = lazy_modules(__name__, __all__)

@@ -1,0 +1,100 @@
+"""Stage 4 from one of its layers on: what a change does not reach is taken from the run before.
+
+``Qwen3VLTextModel.forward`` itself runs, on a copy of the decoder that has only the later layers.
+The copy shares every layer and weight with the model, so that hooks on the layers work as ever;
+the model, which other users run, keeps all of its layers all the time.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from playground.decoder.stage import run_layers
+from playground.engine import Engine
+from playground.kv_cache.cache import fork_cache
+from playground.records import DecoderOutput, ExpertRoutes, MergedInputs, Progress
+
+
+def run_later_layers(
+    engine: Engine,
+    merged: MergedInputs,
+    attention_mask: torch.Tensor,
+    original: DecoderOutput,
+    start: int,
+    *,
+    progress: Progress | None = None,
+) -> DecoderOutput:
+    """What ``run_layers`` would record, where nothing before layer ``start`` is changed.
+
+    Args:
+        engine: the loaded checkpoint, with its edits if it has any.
+        merged: what the layers are given, DeepStack taps from ``start`` on included.
+        attention_mask: (1, seq) int64.
+        original: the record whose first ``start + 1`` states, keys and values hold here, too; they
+            are shared, not copied.
+        start: the first layer to run; the number of layers for the final norm alone.
+        progress: called before every layer that runs.
+
+    Raises:
+        ModelError: the logits hold NaN or infinity.
+    """
+    if start == 0:
+        return run_layers(engine, merged, attention_mask, progress=progress)
+    taps = merged.deepstack_visual_embeds
+    later = run_layers(
+        replace(engine, model=_model_from(engine.model, start)),
+        replace(
+            merged,
+            inputs_embeds=original.hidden_states[start][None],
+            deepstack_visual_embeds=None if taps is None else taps[start:],
+        ),
+        attention_mask,
+        progress=progress,
+    )
+    cache = later.past_key_values
+    cache.layers[:start] = fork_cache(original.past_key_values).layers[:start]
+    return replace(
+        later,
+        hidden_states=(*original.hidden_states[:start], *later.hidden_states),
+        attention_norms=torch.cat([original.attention_norms[:start], later.attention_norms]),
+        mlp_norms=torch.cat([original.mlp_norms[:start], later.mlp_norms]),
+        num_deepstack=original.num_deepstack,
+        experts=_join_experts(original.experts, later.experts, start),
+    )
+
+
+def _model_from(model: Any, start: int) -> Any:
+    """The model with only the decoder layers from ``start`` on, over the same modules."""
+    decoder = model.model.language_model
+    short = _with_child(decoder, "layers", decoder.layers[start:])
+    return _with_child(model, "model", _with_child(model.model, "language_model", short))
+
+
+def _with_child(module: nn.Module, name: str, child: nn.Module) -> Any:
+    """A shallow copy of a module that has another child under this name."""
+    twin = copy.copy(module)
+    twin._modules = {**module._modules, name: child}
+    # Where accelerate spreads a model over devices, it puts a forward of the whole module here.
+    twin.__dict__.pop("forward", None)
+    return twin
+
+
+def _join_experts(
+    original: ExpertRoutes | None, later: ExpertRoutes | None, start: int
+) -> ExpertRoutes | None:
+    if original is None:
+        return None
+    kept = sum(layer < start for layer in original.layers)
+    first = ExpertRoutes(original.layers[:kept], original.ids[:kept], original.weights[:kept])
+    if later is None:
+        return first
+    return ExpertRoutes(
+        layers=(*first.layers, *(start + layer for layer in later.layers)),
+        ids=torch.cat([first.ids, later.ids]),
+        weights=torch.cat([first.weights, later.weights]),
+    )

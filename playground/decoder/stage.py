@@ -1,0 +1,337 @@
+"""Stage 4: the decoder layers, DeepStack and the logits.
+
+Source: ``Qwen3VLTextModel.forward`` and ``Qwen3VLForConditionalGeneration.forward``,
+transformers 5.23.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import DynamicCache
+
+from playground.capture import (
+    capture_inputs,
+    capture_output_norms,
+    capture_routes,
+    watch_modules,
+)
+from playground.decoder.top_words import log_totals, top_words
+from playground.engine import Engine
+from playground.errors import InputError, ModelError
+from playground.language import say
+from playground.preprocess.stage import model_kwargs
+from playground.records import (
+    DecoderOutput,
+    ExpertRoutes,
+    LogitLens,
+    MergedInputs,
+    ModelInputs,
+    Parity,
+    Progress,
+    TokenProb,
+)
+from playground.tokens import token_text
+
+# Rows of logits held at once, as lm_head is slower on fewer: 78 MB in float32 at 151,936 words.
+LENS_ROWS = 128
+
+
+def run_decoder(
+    engine: Engine,
+    inputs: ModelInputs,
+    merged: MergedInputs,
+    *,
+    progress: Progress | None = None,
+) -> DecoderOutput:
+    """Prefill: run every decoder layer over the whole sequence.
+
+    Args:
+        engine: the loaded checkpoint.
+        inputs: the record of ``run_preprocess``.
+        merged: the record of ``run_merge`` for the same inputs.
+        progress: called before every layer.
+
+    Raises:
+        ModelError: the logits hold NaN or infinity.
+    """
+    return run_layers(engine, merged, inputs.attention_mask, progress=progress)
+
+
+def run_layers(
+    engine: Engine,
+    merged: MergedInputs,
+    attention_mask: torch.Tensor,
+    *,
+    progress: Progress | None = None,
+) -> DecoderOutput:
+    """``run_decoder`` of a sequence that need not be a prompt as it was typed.
+
+    Args:
+        engine: the loaded checkpoint.
+        merged: what the layers are given.
+        attention_mask: (1, seq) int64.
+        progress: called before every layer.
+
+    Raises:
+        ModelError: the logits hold NaN or infinity.
+    """
+    language_model: Any = engine.model.model.language_model
+    cache = DynamicCache(config=language_model.config)
+    modules = [*language_model.layers, language_model.norm]
+    routed = [index for index, layer in enumerate(language_model.layers) if _has_router(layer)]
+    with (
+        engine.exclusive(),
+        capture_inputs(modules, progress=progress, what=say("decoder layer")) as states,
+        capture_output_norms([layer.self_attn for layer in language_model.layers]) as attention,
+        capture_output_norms([layer.mlp for layer in language_model.layers]) as mlp,
+        capture_routes([language_model.layers[index].mlp.gate for index in routed]) as routes,
+    ):
+        output = language_model(
+            **decoder_kwargs(engine, merged),
+            attention_mask=attention_mask.to(engine.device),
+            past_key_values=cache,
+            use_cache=True,
+        )
+        last_hidden_state = output.last_hidden_state
+        logits = engine.model.lm_head(last_hidden_state[:, -1:])[0, 0].cpu()
+    check_finite(logits)
+    return DecoderOutput(
+        hidden_states=tuple(state[0].cpu() for state in states),
+        last_hidden_state=last_hidden_state[0].cpu(),
+        logits=logits,
+        past_key_values=cache,
+        position_ids=merged.position_ids,
+        attention_norms=_join_norms(attention, merged),
+        mlp_norms=_join_norms(mlp, merged),
+        num_deepstack=len(merged.deepstack_visual_embeds or ()),
+        experts=_join_routes(routed, routes) if routed else None,
+    )
+
+
+def _join_norms(norms: Sequence[torch.Tensor], merged: MergedInputs) -> torch.Tensor:
+    """``(layers, seq)`` float32 of the layers that ran, which may be none."""
+    none = torch.empty(0, merged.inputs_embeds.shape[1])
+    return torch.cat([none, *(norm.cpu() for norm in norms)])
+
+
+def _has_router(layer: Any) -> bool:
+    """Whether the layer's MLP is a mixture of experts (``Qwen3VLMoeTextSparseMoeBlock``)."""
+    return hasattr(layer.mlp, "gate")
+
+
+def _join_routes(
+    layers: Sequence[int], routes: Sequence[tuple[torch.Tensor, torch.Tensor]]
+) -> ExpertRoutes:
+    return ExpertRoutes(
+        layers=tuple(layers),
+        ids=torch.stack([ids.cpu() for _, ids in routes]),
+        weights=torch.stack([weights.float().cpu() for weights, _ in routes]),
+    )
+
+
+def decoder_kwargs(engine: Engine, merged: MergedInputs, start: int = 0) -> dict[str, Any]:
+    """The arguments of ``Qwen3VLTextModel.forward`` for the tokens from ``start`` on."""
+    kwargs: dict[str, Any] = {
+        "inputs_embeds": merged.inputs_embeds[:, start:].to(engine.device),
+        # Always explicit: without them the forward reads and writes model.rope_deltas, which
+        # all users share.
+        "position_ids": merged.position_ids[:, :, start:].to(engine.device),
+    }
+    if merged.visual_pos_masks is not None and merged.visual_pos_masks[:, start:].any():
+        skipped = int(merged.visual_pos_masks[:, :start].sum())
+        kwargs["visual_pos_masks"] = merged.visual_pos_masks[:, start:].to(engine.device)
+        kwargs["deepstack_visual_embeds"] = [
+            tap[skipped:].to(engine.device) for tap in merged.deepstack_visual_embeds or ()
+        ]
+    return kwargs
+
+
+def check_finite(logits: torch.Tensor) -> None:
+    """Refuse logits that no distribution can be made of.
+
+    Raises:
+        ModelError: a logit is NaN or infinite.
+    """
+    if not torch.isfinite(logits).all():
+        raise ModelError(
+            say("The model's logits hold NaN or infinity."),
+            remedy=say(
+                "Run it in another dtype (--dtype float32 or bfloat16), or check the weights."
+            ),
+        )
+
+
+def measure_parity(
+    engine: Engine,
+    inputs: ModelInputs,
+    output: DecoderOutput,
+    *,
+    progress: Progress | None = None,
+) -> Parity:
+    """Compare the staged run with one plain ``model(**inputs)``.
+
+    Args:
+        engine: the loaded checkpoint.
+        inputs: the record of ``run_preprocess``.
+        output: the record of ``run_decoder`` for the same inputs.
+        progress: called before every vision block and layer; what it raises stops the forward.
+    """
+    model: Any = engine.model
+    blocks = model.model.visual.blocks if inputs.spans else ()
+    modules = [*blocks, *model.model.language_model.layers]
+
+    def report(index: int) -> None:
+        if progress is not None:
+            progress(say("parity, layer"), index, len(modules))
+
+    with engine.exclusive(), watch_modules(modules, report):
+        shared = model.model.rope_deltas
+        try:
+            plain = model(**model_kwargs(inputs, engine.device), logits_to_keep=1)
+        finally:
+            model.model.rope_deltas = shared  # a plain forward leaves its own behind
+        reference = plain.logits[0, -1].float().cpu()
+    staged = output.logits.float()
+    return Parity(
+        max_abs_diff=float((staged - reference).abs().max()),
+        same_argmax=bool(staged.argmax() == reference.argmax()),
+        tolerance=engine.parity_tolerance,
+    )
+
+
+def next_token_probs(engine: Engine, logits: torch.Tensor, top_k: int) -> tuple[TokenProb, ...]:
+    """The likeliest next tokens under the untouched distribution, likeliest first.
+
+    Args:
+        engine: gives the tokens' texts.
+        logits: (vocab,).
+        top_k: how many; at most the vocabulary.
+    """
+    probs = logits.float().softmax(-1)
+    top = probs.topk(min(top_k, probs.numel()))
+    return tuple(
+        TokenProb(token_id, token_text(engine.tokenizer, token_id), prob)
+        for token_id, prob in zip(top.indices.tolist(), top.values.tolist(), strict=True)
+    )
+
+
+def residual_norms(output: DecoderOutput) -> np.ndarray:
+    """Euclidean norm of the residual stream.
+
+    Returns:
+        ``(layers + 1, seq)`` float32; row ``i`` is the input of layer ``i``, the last row the
+        final norm's.
+    """
+    return torch.stack([state.float().norm(dim=-1) for state in output.hidden_states]).numpy()
+
+
+def logit_lens(
+    engine: Engine,
+    output: DecoderOutput,
+    positions: tuple[int, ...],
+    top_k: int,
+    *,
+    layers: tuple[int, ...] | None = None,
+    progress: Progress | None = None,
+) -> LogitLens:
+    """Send the layers' states through the final norm and ``lm_head``, in chunks.
+
+    Args:
+        engine: the loaded checkpoint.
+        output: the record of ``run_decoder``.
+        positions: sequence indices to look at.
+        top_k: tokens per cell.
+        layers: only these rows of ``output.hidden_states``; all by default.
+        progress: called before every chunk; ``StageCancelled`` raised in it stops.
+    """
+    wanted = range(output.num_layers + 1) if layers is None else layers
+    states = [output.hidden_states[layer][list(positions)] for layer in wanted]
+    rows = torch.stack(states).flatten(0, 1)
+    buffer = _lens_buffer(engine, min(len(rows), LENS_ROWS))
+    ids, probs = [], []
+    for start in range(0, len(rows), LENS_ROWS):
+        if progress is not None:
+            progress(say("logit lens"), start, len(rows))
+        with engine.exclusive():
+            logits = _lens_logits(engine, rows[start : start + LENS_ROWS], buffer)
+            values, words = top_words(logits, top_k)
+            ids.append(words.cpu())
+            totals = log_totals(logits, values[:, 0])
+            probs.append((values.float() - totals[:, None]).exp().cpu())
+    shape = (len(wanted), len(positions), top_k)
+    all_ids = torch.cat(ids).reshape(shape).numpy()
+    texts = {
+        int(token_id): token_text(engine.tokenizer, int(token_id))
+        for token_id in np.unique(all_ids)
+    }
+    return LogitLens(
+        positions=positions,
+        ids=all_ids,
+        probs=torch.cat(probs).reshape(shape).numpy(),
+        texts=tuple(
+            tuple(tuple(texts[int(token_id)] for token_id in cell) for cell in row)
+            for row in all_ids
+        ),
+    )
+
+
+def _lens_buffer(engine: Engine, num_rows: int) -> torch.Tensor | None:
+    """Memory for the logits of all chunks: fresh pages for each cost as much as their top-k."""
+    head: Any = engine.model.lm_head
+    if not isinstance(head, nn.Linear) or getattr(head, "bias", None) is not None:
+        return None
+    return torch.empty(num_rows, len(head.weight), dtype=engine.dtype, device=head.weight.device)
+
+
+def _lens_logits(engine: Engine, states: torch.Tensor, buffer: torch.Tensor | None) -> torch.Tensor:
+    """``(rows, vocab)`` logits of ``(rows, hidden)`` states, good until the next call."""
+    model = engine.model
+    normed = model.model.language_model.norm(states.to(engine.device))
+    if buffer is None or normed.device != buffer.device:
+        logits: torch.Tensor = model.lm_head(normed)
+        return logits
+    return torch.mm(normed, model.lm_head.weight.T, out=buffer[: len(normed)])
+
+
+def track_word(
+    engine: Engine, output: DecoderOutput, position: int, token_id: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """How likely one word is through the layers, by the logit lens at one position.
+
+    Args:
+        engine: the loaded checkpoint.
+        output: the record of ``run_decoder``.
+        position: sequence index.
+        token_id: the word.
+
+    Returns:
+        ``(layers + 1,)`` float32 probabilities, and int64 ranks: 1 is the likeliest word.
+
+    Raises:
+        InputError: there is no such position or token.
+    """
+    if not 0 <= position < output.num_tokens or not 0 <= token_id < engine.facts.vocab_size:
+        raise InputError(
+            say(
+                "There is no token {token} at position {position}.",
+                token=token_id,
+                position=position,
+            ),
+            limit=say(
+                "{positions:,} positions, {tokens:,} tokens.",
+                positions=output.num_tokens,
+                tokens=engine.facts.vocab_size,
+            ),
+        )
+    model = engine.model
+    rows = torch.stack([state[position] for state in output.hidden_states])
+    with engine.exclusive():
+        normed = model.model.language_model.norm(rows.to(engine.device))
+        log_probs = model.lm_head(normed).float().log_softmax(-1).cpu()
+    chosen = log_probs[:, token_id, None]
+    return chosen[:, 0].exp().numpy(), (log_probs > chosen).sum(-1).numpy() + 1

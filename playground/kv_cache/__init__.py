@@ -1,0 +1,44 @@
+"""Stage 6: what earlier requests leave behind, and what later ones save by it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from playground.lazy import lazy_modules
+
+if TYPE_CHECKING:
+    from playground.kv_cache import (
+        block_hash,
+        block_store,
+        block_tensors,
+        cache,
+        compare,
+        costs,
+        growth,
+        log,
+        partial_prefill,
+        prefix_lookup,
+        prefix_store,
+        shared_prefix,
+        stage,
+        tree,
+    )
+
+__all__ = [
+    "block_hash",
+    "block_store",
+    "block_tensors",
+    "cache",
+    "compare",
+    "costs",
+    "growth",
+    "log",
+    "partial_prefill",
+    "prefix_lookup",
+    "prefix_store",
+    "shared_prefix",
+    "stage",
+    "tree",
+]
+
+__getattr__ = lazy_modules(__name__, __all__)

@@ -1,0 +1,209 @@
+"""The cache itself: what one layer of it looks like, and what it saves for every written token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from transformers import DynamicCache
+
+from playground.capture import watch_modules
+from playground.decoder.stage import decoder_kwargs
+from playground.engine import Engine
+from playground.errors import InputError
+from playground.kv_cache.cache import cache_bytes, empty_cache, fork_cache
+from playground.language import say
+from playground.records import MergedInputs, ModelInputs, Progress
+from playground.timing import time_ms
+
+MAX_CELLS = 40_000  # of one picture: 160 kB in float32
+MAX_REPEATS = 20
+
+Part = Literal["keys", "values"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChannelNorms:
+    """How large the numbers of one layer and head are."""
+
+    norms: np.ndarray  # (head_dim, columns) float32: root mean square over a column's positions
+    positions: np.ndarray  # (columns,) int32: first sequence index of each column
+    positions_per_column: int  # 1 unless there are too many to draw
+
+
+def channel_norms(
+    cache: DynamicCache, layer: int, part: Part, head: int, *, max_cells: int = MAX_CELLS
+) -> ChannelNorms:
+    """Sizes of a layer's keys or values by position and channel.
+
+    Args:
+        cache: of one request; not changed.
+        layer: decoder layer.
+        part: ``keys`` (as they are kept: after their norm and M-RoPE) or ``values``.
+        head: key-value head.
+        max_cells: longer sequences are drawn with several positions to a column.
+
+    Raises:
+        InputError: there is no such layer, part or head.
+    """
+    layers: list[Any] = cache.layers
+    if not 0 <= layer < len(layers) or part not in ("keys", "values"):
+        raise InputError(
+            say("There are no {part} of layer {layer}.", part=say(part), layer=layer),
+            limit=say("{count} layers.", count=len(layers)),
+        )
+    tensor: torch.Tensor = getattr(layers[layer], part)
+    if not 0 <= head < tensor.shape[1]:
+        raise InputError(
+            say("There is no head {head}.", head=head),
+            limit=say("{count} key-value heads.", count=tensor.shape[1]),
+        )
+    values = tensor[0, head].float().cpu().numpy()  # (seq, head_dim)
+    seq, channels = values.shape
+    per_column = -(-seq * channels // max_cells)
+    starts = np.arange(0, seq, per_column, dtype=np.int32)
+    counts = np.diff(np.append(starts, seq))
+    means = np.add.reduceat(values**2, starts, axis=0) / counts[:, None]
+    return ChannelNorms(np.sqrt(means).T.astype(np.float32), starts, int(per_column))
+
+
+# --------------------------------------------------------------------------- a growing text
+
+
+@dataclass(frozen=True, slots=True)
+class GrowthPoint:
+    """One more token after a text of this length, computed both ways."""
+
+    num_tokens: int  # that stand before it
+    cached_ms: tuple[float, ...]  # one forward over the new token, on the cache
+    full_ms: tuple[float, ...]  # one forward over all tokens
+    cache_bytes: int  # of the text before it
+    max_abs_diff: float  # of the logits, one way against the other
+
+
+def growth_lengths(start: int, longest: int, num_points: int = 7) -> tuple[int, ...]:
+    """Lengths from the prompt's to the longest, each about as many times the one before it."""
+    steps = np.geomspace(start, max(start, longest), num_points)
+    return tuple(sorted({round(float(step)) for step in steps}))
+
+
+def measure_growth(
+    engine: Engine,
+    inputs: ModelInputs,
+    merged: MergedInputs,
+    lengths: Sequence[int],
+    *,
+    repeats: int = 3,
+    progress: Progress | None = None,
+) -> Iterator[GrowthPoint]:
+    """Time one more token at each length, with the cache and without, in turns.
+
+    The text after the prompt is the prompt's own text over and over: what is written does not
+    change how long it takes. Neither way runs the vision tower again; without a cache a server
+    would have to.
+
+    Args:
+        engine: the loaded checkpoint; its lock is held per forward.
+        inputs: the prompt.
+        merged: the record of ``run_merge`` for it.
+        lengths: ascending, from the prompt's length on.
+        repeats: timed runs of each way, 1 to ``MAX_REPEATS``, after an untimed one.
+        progress: called before every layer of every forward, so that a long one can be stopped.
+
+    Raises:
+        InputError: a length or ``repeats`` is out of range.
+    """
+    limit = engine.facts.max_position_embeddings
+    if not 1 <= repeats <= MAX_REPEATS:
+        raise InputError(
+            say("repeats is {value}.", value=repeats),
+            limit=say("It takes 1 to {most}.", most=MAX_REPEATS),
+        )
+    if not lengths or lengths[0] < inputs.num_tokens or lengths[-1] >= limit:
+        raise InputError(
+            say("Lengths {listed}.", listed=", ".join(map(str, lengths))),
+            limit=say(
+                "From the prompt's {low:,} to {high:,} tokens.",
+                low=inputs.num_tokens,
+                high=limit - 1,
+            ),
+        )
+    text = _continue_text(engine, inputs, merged, lengths[-1] + 1)
+    cache, done, total = empty_cache(engine), 0, len(lengths) * (2 + 2 * repeats)
+    length = lengths[0]
+
+    def report(_layer: int) -> None:
+        if progress is not None:
+            progress(say("{count:,} tokens", count=length), done, total)
+
+    for length in lengths:
+        _forward(engine, _head_of(text, length), cache, report)
+        short = _head_of(text, length + 1)
+        times: dict[str, list[float]] = {"cached": [], "full": []}
+        logits: dict[str, torch.Tensor] = {}
+        for turn in range(repeats + 1):
+            for way in ("cached", "full") if turn % 2 else ("full", "cached"):
+                started_on = fork_cache(cache) if way == "cached" else empty_cache(engine)
+                logits[way], elapsed_ms = time_ms(
+                    engine, partial(_forward, engine, short, started_on, report)
+                )
+                times[way] += [elapsed_ms] if turn else []
+                done += 1
+        yield GrowthPoint(
+            num_tokens=length,
+            cached_ms=tuple(times["cached"]),
+            full_ms=tuple(times["full"]),
+            cache_bytes=cache_bytes(cache),
+            max_abs_diff=float((logits["cached"] - logits["full"]).abs().max()),
+        )
+
+
+def _continue_text(
+    engine: Engine, inputs: ModelInputs, merged: MergedInputs, length: int
+) -> MergedInputs:
+    """The prompt's decoder input with its own text repeated until it is ``length`` tokens long."""
+    more = length - inputs.num_tokens
+    words = inputs.input_ids[0][inputs.mm_token_type_ids[0] == 0]
+    ids = words.repeat(-(-more // len(words)))[:more]
+    with engine.exclusive():
+        embed = engine.model.model.get_input_embeddings()
+        embeds = embed(ids[None].to(engine.device)).cpu()
+    positions = int(merged.position_ids.max()) + 1 + torch.arange(more)
+    masks = merged.visual_pos_masks
+    return replace(
+        merged,
+        token_embeds=torch.cat([merged.token_embeds, embeds], 1),
+        inputs_embeds=torch.cat([merged.inputs_embeds, embeds], 1),
+        visual_pos_masks=None if masks is None else torch.cat([masks, masks.new_zeros(1, more)], 1),
+        position_ids=torch.cat([merged.position_ids, positions.expand(3, 1, -1)], 2),
+    )
+
+
+def _head_of(text: MergedInputs, length: int) -> MergedInputs:
+    masks = text.visual_pos_masks
+    return replace(
+        text,
+        token_embeds=text.token_embeds[:, :length],
+        inputs_embeds=text.inputs_embeds[:, :length],
+        visual_pos_masks=None if masks is None else masks[:, :length],
+        position_ids=text.position_ids[:, :, :length],
+    )
+
+
+def _forward(
+    engine: Engine, text: MergedInputs, cache: DynamicCache, report: Callable[[int], None]
+) -> torch.Tensor:
+    """(vocab,) float32 logits of the last token; the cache grows by what it does not hold yet."""
+    model: Any = engine.model
+    with engine.exclusive(), watch_modules(model.model.language_model.layers, report):
+        output = model.model.language_model(
+            **decoder_kwargs(engine, text, cache.get_seq_length()),
+            past_key_values=cache,
+            use_cache=True,
+        )
+        logits: torch.Tensor = model.lm_head(output.last_hidden_state[:, -1:])[0, 0]
+        return logits.float().cpu()

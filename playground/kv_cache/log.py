@@ -1,0 +1,242 @@
+"""A log of requests replayed on a prefix store: who hit what, and what went for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from playground.decoder.stage import next_token_probs
+from playground.engine import Engine
+from playground.errors import InputError
+from playground.kv_cache.block_hash import HashRules, RequestIdentity, identify, picture_key
+from playground.kv_cache.block_store import POLICIES, Policy
+from playground.kv_cache.cache import empty_cache
+from playground.kv_cache.compare import SAME_LOGITS
+from playground.kv_cache.partial_prefill import Features, answer_greedily, answer_text, prefill_on
+from playground.kv_cache.prefix_lookup import Lookup
+from playground.kv_cache.prefix_store import Kept, PrefixStore
+from playground.language import say
+from playground.records import ModelInputs, Progress, TokenProb
+from playground.timing import time_ms
+
+MAX_LOG = 60  # requests
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoggedRequest:
+    """One line of a log."""
+
+    session: str  # whose it is; its salt is made of it
+    inputs: ModelInputs
+    identity: RequestIdentity
+
+    @classmethod
+    def of(cls, session: str, inputs: ModelInputs) -> LoggedRequest:
+        """With the identity worked out."""
+        return cls(session, inputs, identify(inputs))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Replayed:
+    """What happened to one request of a log."""
+
+    number: int  # from 1; its label in the store
+    request: LoggedRequest
+    lookup: Lookup
+    kept: Kept
+    encoded_pictures: int
+    elapsed_ms: float  # on the store, one run
+    scratch_ms: float  # without it, one run
+    max_abs_diff: float  # of the logits, on the store against without it
+    is_right: bool  # the difference is within SAME_LOGITS
+    answer: str  # on the store
+    right_answer: str  # without it; the same text where ``is_right``
+    next_token: TokenProb
+    right_token: TokenProb
+
+
+def replay_log(
+    store: PrefixStore,
+    log: Sequence[LoggedRequest],
+    *,
+    secret: str = "",
+    max_new_tokens: int = 16,
+    progress: Progress | None = None,
+) -> Iterator[Replayed]:
+    """Serve a log in order; every answer is checked against the one without a store.
+
+    Args:
+        store: in which what the requests leave is kept.
+        log: at most ``MAX_LOG`` requests.
+        secret: from which, with the session's name, its salt is made.
+        max_new_tokens: of each answer.
+        progress: called before every request.
+
+    Raises:
+        InputError: the log is empty or too long.
+    """
+    check_log(log)
+    for number, request in enumerate(log, 1):
+        if progress is not None:
+            progress(say("request"), number - 1, len(log))
+        yield _replay(store, request, number, secret, max_new_tokens)
+
+
+def check_log(log: Sequence[object]) -> None:
+    """Refuse a log of no or too many requests.
+
+    Raises:
+        InputError: as said.
+    """
+    if not 1 <= len(log) <= MAX_LOG:
+        raise InputError(
+            say("A log of {count} requests.", count=len(log)),
+            limit=say("It takes 1 to {most}.", most=MAX_LOG),
+        )
+
+
+def _replay(
+    store: PrefixStore, request: LoggedRequest, number: int, secret: str, max_new_tokens: int
+) -> Replayed:
+    engine, inputs = store.engine, request.inputs
+    scratch = empty_cache(engine)
+    right, scratch_ms = time_ms(
+        engine, lambda: prefill_on(engine, inputs, request.identity, scratch, 0)[0]
+    )
+    served = store.serve(
+        inputs, salt=secret + request.session, label=str(number), identity=request.identity
+    )
+    difference = float((served.logits.float() - right.float()).abs().max())
+    is_right = difference <= SAME_LOGITS[engine.dtype]
+    answer = answer_greedily(engine, inputs, served.logits, served.cache, max_new_tokens)
+    right_answer = (
+        answer if is_right else answer_greedily(engine, inputs, right, scratch, max_new_tokens)
+    )
+    return Replayed(
+        number=number,
+        request=request,
+        lookup=served.lookup,
+        kept=served.kept,
+        encoded_pictures=served.encoded_pictures,
+        elapsed_ms=served.elapsed_ms,
+        scratch_ms=scratch_ms,
+        max_abs_diff=difference,
+        is_right=is_right,
+        answer=answer_text(engine, answer),
+        right_answer=answer_text(engine, right_answer),
+        next_token=next_token_probs(engine, served.logits, 1)[0],
+        right_token=next_token_probs(engine, right, 1)[0],
+    )
+
+
+# --------------------------------------------------------------------------- without the model
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What a log would get from a store, by hashes and bytes alone."""
+
+    policy: Policy
+    max_bytes: int
+    reused_tokens: tuple[int, ...]  # one per request
+    num_tokens: int  # of all requests
+    num_evicted: int
+
+    @property
+    def hit_rate(self) -> float:
+        """Share of requests that reuse at least one token."""
+        return sum(reused > 0 for reused in self.reused_tokens) / len(self.reused_tokens)
+
+    @property
+    def saved_share(self) -> float:
+        """Share of all tokens that need not be computed."""
+        return sum(self.reused_tokens) / self.num_tokens
+
+
+def rehearse_log(
+    engine: Engine,
+    log: Sequence[LoggedRequest],
+    rules: HashRules,
+    *,
+    max_bytes: int,
+    policy: Policy,
+    secret: str = "",
+) -> Rehearsal:
+    """Send a log through a store that only counts: no forward, no tensors.
+
+    Args:
+        engine: gives the model's sizes.
+        log: the requests.
+        rules: as of the store.
+        max_bytes: as of the store.
+        policy: as of the store.
+        secret: as of ``replay_log``.
+    """
+    store = PrefixStore(engine, rules, max_bytes=max_bytes, policy=policy)
+    reused = [lookup.reused_tokens for lookup in rehearse(store, log, secret)]
+    return Rehearsal(
+        policy=policy,
+        max_bytes=max_bytes,
+        reused_tokens=tuple(reused),
+        num_tokens=sum(request.inputs.num_tokens for request in log),
+        num_evicted=store.blocks.stats.num_evicted,
+    )
+
+
+def rehearse(
+    store: PrefixStore, log: Sequence[LoggedRequest], secret: str = ""
+) -> tuple[Lookup, ...]:
+    """Send a log through a store by name and size alone; what each request found there."""
+    engine, found = store.engine, []
+    for number, request in enumerate(log, 1):
+        salt, identity = secret + request.session, request.identity
+        lookup = store.lookup(identity, salt)
+        names = [picture_key(lookup.root, each.digest) for each in identity.pictures]
+        store.blocks.touch([*lookup.hit_keys, *names], str(number))
+        features = {
+            picture.digest: features_like(engine, picture.end - picture.start)
+            for picture, name in zip(identity.pictures, names, strict=True)
+            if picture.end > lookup.reused_tokens and store.blocks.get(name) is None
+        }
+        store.keep(identity, None, salt=salt, label=str(number), features=features)
+        found.append(lookup)
+    return tuple(found)
+
+
+def features_like(engine: Engine, num_tokens: int) -> Features:
+    """Tensors of the shape of a picture's features that take no memory."""
+    facts = engine.facts
+    shape = (num_tokens, facts.out_hidden_size)
+    count = 1 + len(facts.deepstack_visual_indexes)
+    return tuple(torch.empty(shape, dtype=engine.dtype, device="meta") for _ in range(count))
+
+
+def compare_policies(
+    engine: Engine,
+    log: Sequence[LoggedRequest],
+    rules: HashRules,
+    budgets: Sequence[int],
+    secret: str = "",
+) -> dict[Policy, tuple[Rehearsal, ...]]:
+    """Every policy at every budget (bytes), by rehearsal."""
+    return {
+        policy: tuple(
+            rehearse_log(engine, log, rules, max_bytes=budget, policy=policy, secret=secret)
+            for budget in budgets
+        )
+        for policy in POLICIES
+    }
+
+
+def log_bytes(engine: Engine, log: Sequence[LoggedRequest], rules: HashRules) -> int:
+    """What a store would hold after this log if nothing ever had to go."""
+    store = PrefixStore(engine, rules, max_bytes=1 << 60)
+    for request in log:
+        identity = request.identity
+        features = {
+            each.digest: features_like(engine, each.end - each.start) for each in identity.pictures
+        }
+        store.keep(identity, None, salt=request.session, features=features)
+    return store.blocks.stats.num_bytes

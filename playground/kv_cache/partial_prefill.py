@@ -1,0 +1,176 @@
+"""Prefill from any index on, also from inside a picture, and the greedy answer after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from playground.decoder.stage import check_finite
+from playground.engine import Engine
+from playground.errors import InputError
+from playground.kv_cache.block_hash import RequestIdentity
+from playground.language import say
+from playground.merge.stage import get_positions
+from playground.records import ModelInputs, Progress, VisualSpan
+from playground.sampling.stage import barred_token_ids, decode_step, end_token_ids
+
+Features = tuple[torch.Tensor, ...]
+"""Of one picture: ``pooler_output``, then each DeepStack tap's; (merged, out_hidden) each."""
+
+
+def prefill_on(
+    engine: Engine,
+    inputs: ModelInputs,
+    identity: RequestIdentity,
+    cache: DynamicCache,
+    start: int,
+    held: Mapping[str, Features] | None = None,
+) -> tuple[torch.Tensor, dict[str, Features]]:
+    """Compute a request's tokens from any index on, also from inside a picture.
+
+    The same calls as ``Qwen3VLModel.forward`` (transformers 5.23), with features that are at hand
+    in place of the vision tower, and cut to the tokens from ``start`` on.
+
+    Args:
+        engine: the loaded checkpoint; its lock is held for the forward.
+        inputs: the record of ``run_preprocess``.
+        identity: of ``identify`` for the same inputs.
+        cache: the caller's own, exactly ``start`` tokens long; it grows by the rest.
+        start: first sequence index to compute.
+        held: features of pictures by digest.
+
+    Returns:
+        (vocab,) logits of the last token on the CPU, and the features of the pictures that went
+        through the tower, by digest.
+
+    Raises:
+        InputError: ``start`` leaves nothing to compute, or the cache is of another length.
+        ModelError: the logits hold NaN or infinity.
+    """
+    if not 0 <= start < inputs.num_tokens or cache.get_seq_length() != start:
+        raise InputError(
+            say("Cannot go on from token {start}.", start=start),
+            limit=say(
+                "The cache holds {held} tokens, the request {count}.",
+                held=cache.get_seq_length(),
+                count=inputs.num_tokens,
+            ),
+        )
+    model: Any = engine.model
+    language_model = model.model.language_model
+    position_ids, _ = get_positions(engine, inputs)
+    digests = [each.digest for each in identity.pictures]
+    wanted = [(s, d) for s, d in zip(inputs.spans, digests, strict=True) if s.end > start]
+    with engine.exclusive():
+        missing = {d: s for s, d in wanted if d not in (held or {})}
+        encoded = _encode(engine, inputs, missing)
+        features = {**(held or {}), **encoded}
+        kwargs = _embed(engine, inputs, start, [(s, features[d]) for s, d in wanted])
+        output = language_model(
+            **kwargs,
+            position_ids=position_ids[:, :, start:].to(engine.device),
+            past_key_values=cache,
+            use_cache=True,
+        )
+        logits: torch.Tensor = model.lm_head(output.last_hidden_state[:, -1:])[0, 0].cpu()
+    check_finite(logits)
+    return logits, encoded
+
+
+def _encode(
+    engine: Engine, inputs: ModelInputs, spans: Mapping[str, VisualSpan]
+) -> dict[str, Features]:
+    """One pass of the vision tower over these pictures; each attends to itself alone."""
+    if not spans:
+        return {}
+    rows = []
+    for span in spans.values():
+        values = inputs.pixel_values if span.kind == "image" else inputs.pixel_values_videos
+        assert values is not None
+        rows.append(values[span.patch_start : span.patch_start + span.num_patches])
+    grids = torch.tensor([[1, span.grid_h, span.grid_w] for span in spans.values()])
+    output = engine.model.model.get_image_features(
+        torch.cat(rows).to(engine.device), grids.to(engine.device), return_dict=True
+    )
+    sizes = [span.end - span.start for span in spans.values()]
+    # (pictures' tokens, out_hidden) each, split again by picture
+    tensors = [_rows(output.pooler_output), *map(_rows, output.deepstack_features)]
+    parts = zip(*(tensor.split(sizes) for tensor in tensors), strict=True)
+    return dict(zip(spans, parts, strict=True))
+
+
+def _rows(features: torch.Tensor | Iterable[torch.Tensor]) -> torch.Tensor:
+    return features if isinstance(features, torch.Tensor) else torch.cat(tuple(features))
+
+
+def _embed(
+    engine: Engine, inputs: ModelInputs, start: int, pictures: list[tuple[VisualSpan, Features]]
+) -> dict[str, Any]:
+    """The decoder's input from ``start`` on: embeddings, and what DeepStack adds where."""
+    ids = inputs.input_ids[:, start:].to(engine.device)
+    inputs_embeds = engine.model.model.get_input_embeddings()(ids)
+    if not pictures:
+        return {"inputs_embeds": inputs_embeds}
+    mask = (inputs.mm_token_type_ids[:, start:] != 0).to(engine.device)
+    shown = [
+        [tensor[max(0, start - span.start) :] for tensor in tensors] for span, tensors in pictures
+    ]
+    pooled, *taps = (
+        torch.cat(parts).to(engine.device, inputs_embeds.dtype)
+        for parts in zip(*shown, strict=True)
+    )
+    return {
+        "inputs_embeds": inputs_embeds.masked_scatter(mask[..., None], pooled),
+        "visual_pos_masks": mask,
+        "deepstack_visual_embeds": taps,
+    }
+
+
+def answer_greedily(
+    engine: Engine,
+    inputs: ModelInputs,
+    logits: torch.Tensor,
+    cache: DynamicCache,
+    max_new_tokens: int,
+    *,
+    progress: Progress | None = None,
+) -> tuple[int, ...]:
+    """The likeliest token again and again, on top of a request's cache.
+
+    Args:
+        engine: the loaded checkpoint; its lock is held per token.
+        inputs: the request that the cache holds.
+        logits: (vocab,) of its last token.
+        cache: the caller's own; it grows by all of the answer but its last token.
+        max_new_tokens: at most so many, and no more than the engine's limit.
+        progress: called before every token.
+
+    Returns:
+        The answer's ids, with the end token where it came to one.
+    """
+    position_ids, _ = get_positions(engine, inputs)
+    position = int(position_ids.max()) + 1
+    ends, barred = end_token_ids(engine), list(barred_token_ids(engine))
+    max_new_tokens = engine.limits.at_most(max_new_tokens)
+    ids: list[int] = []
+    while len(ids) < max_new_tokens:
+        if ids:
+            if progress is not None:
+                progress(say("token"), len(ids), max_new_tokens)
+            places = torch.full((3, 1, 1), position + len(ids) - 1)
+            logits = decode_step(engine, cache, torch.tensor([ids[-1:]]), places)[0]
+        allowed = logits.float().clone()
+        allowed[barred] = -torch.inf
+        ids.append(int(allowed.argmax()))
+        if ids[-1] in ends:
+            break
+    return tuple(ids)
+
+
+def answer_text(engine: Engine, ids: Iterable[int]) -> str:
+    """An answer without its special tokens."""
+    text: str = engine.tokenizer.decode(list(ids), skip_special_tokens=True)
+    return text.strip()

@@ -1,0 +1,227 @@
+"""Stage 6: what a request saves when an earlier one left its keys and values behind.
+
+Every forward passes explicit ``position_ids``; without them a continuation takes the last user's
+``model.rope_deltas``, and is silently wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from playground.decoder.stage import check_finite, next_token_probs
+from playground.engine import Engine
+from playground.errors import InputError
+from playground.kv_cache.cache import (
+    cache_bytes,
+    crop_cache,
+    empty_cache,
+)
+from playground.kv_cache.shared_prefix import reusable_tokens, shared_prefix
+from playground.language import say
+from playground.merge.stage import get_positions
+from playground.preprocess.stage import model_kwargs
+from playground.records import (
+    CacheReuse,
+    ModelInputs,
+    Progress,
+    VisualSpan,
+)
+from playground.timing import time_ms
+
+MAX_REPEATS = 50
+
+# --------------------------------------------------------------------------- going on from a cache
+
+
+def serve_rest(
+    engine: Engine, inputs: ModelInputs, cache: DynamicCache, start: int
+) -> torch.Tensor:
+    """What a server does for a request: everything from the pixels to the next token's logits.
+
+    Only the tokens from ``start`` on are computed, and only their pictures go through the vision
+    tower; ``start = 0`` with an empty cache is the plain request. Nothing is recorded on the way.
+
+    Args:
+        engine: the loaded checkpoint; its lock is held for the forward.
+        inputs: the record of ``run_preprocess``.
+        cache: the caller's own, exactly ``start`` tokens long; it grows by the rest.
+        start: first sequence index to compute, not inside an image or a frame.
+
+    Returns:
+        (vocab,) logits of the last token in the model's dtype, on the CPU.
+
+    Raises:
+        InputError: ``start`` leaves nothing to compute, does not match the cache, or is inside an
+            image or a frame.
+        ModelError: the logits hold NaN or infinity.
+    """
+    _check_start(inputs, cache, start)
+    model: Any = engine.model
+    position_ids, _ = get_positions(engine, inputs)
+    rest = model_kwargs(rest_of(inputs, start), engine.device)
+    del rest["attention_mask"]  # would have to cover the cached tokens too; nothing is padded
+    with engine.exclusive():
+        output = model.model(
+            **rest,
+            position_ids=position_ids[:, :, start:].to(engine.device),
+            past_key_values=cache,
+            use_cache=True,
+        )
+        logits: torch.Tensor = model.lm_head(output.last_hidden_state[:, -1:])[0, 0].cpu()
+    check_finite(logits)
+    return logits
+
+
+def _check_start(inputs: ModelInputs, cache: DynamicCache, start: int) -> None:
+    """Refuse a cache that does not end where the computation is to start."""
+    if not 0 <= start < inputs.num_tokens:
+        raise InputError(
+            say("Cannot start at token {start}.", start=start),
+            limit=say(
+                "The request has {count} tokens, and the last one is computed.",
+                count=inputs.num_tokens,
+            ),
+        )
+    if cache.get_seq_length() != start:
+        raise InputError(
+            say(
+                "The cache holds {held} tokens, but {start} are to be reused.",
+                held=cache.get_seq_length(),
+                start=start,
+            ),
+            remedy=say("Crop it first."),
+        )
+
+
+def rest_of(inputs: ModelInputs, start: int) -> ModelInputs:
+    """The part of a request from ``start`` on, with the pictures that stand in it.
+
+    ``tokens`` and ``spans`` keep their indices in the whole sequence.
+
+    Raises:
+        InputError: ``start`` is inside an image or a frame.
+    """
+    if any(span.start < start < span.end for span in inputs.spans):
+        raise InputError(
+            say("Token {start} is inside an image.", start=start),
+            remedy=say("Start before it or after."),
+        )
+    spans = tuple(span for span in inputs.spans if span.start >= start)
+    pixel_values, image_grid_thw = _rest_of_media(
+        inputs.pixel_values, inputs.image_grid_thw, [span for span in spans if span.kind == "image"]
+    )
+    pixel_values_videos, video_grid_thw = _rest_of_media(
+        inputs.pixel_values_videos,
+        inputs.video_grid_thw,
+        [span for span in spans if span.kind == "video"],
+    )
+    return replace(
+        inputs,
+        tokens=inputs.tokens[start:],
+        spans=spans,
+        input_ids=inputs.input_ids[:, start:],
+        attention_mask=inputs.attention_mask[:, start:],
+        mm_token_type_ids=inputs.mm_token_type_ids[:, start:],
+        pixel_values=pixel_values,
+        image_grid_thw=image_grid_thw,
+        pixel_values_videos=pixel_values_videos,
+        video_grid_thw=video_grid_thw,
+    )
+
+
+def _rest_of_media(
+    values: torch.Tensor | None, grids: torch.Tensor | None, spans: list[VisualSpan]
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """The pixels and grids from the first of the given spans on; ``None`` where there is none."""
+    if values is None or grids is None or not spans:
+        return None, None
+    grids = grids[spans[0].media_index :].clone()
+    # A prefix may end between two frames: the tower treats each frame by itself.
+    grids[0, 0] -= spans[0].frame
+    return values[spans[0].patch_start :], grids
+
+
+# --------------------------------------------------------------------------- hit against miss
+
+
+def run_cache_reuse(
+    engine: Engine,
+    first: ModelInputs,
+    second: ModelInputs,
+    *,
+    repeats: int = 5,
+    progress: Progress | None = None,
+) -> CacheReuse:
+    """Serve the second request from scratch and on top of the first one's cache.
+
+    Both times run from the pixels on the model's device to the logits of the next token, as a
+    server would do it: positions, vision tower, merge and decoder. The hit computes the tokens
+    after the prefix, and runs the tower only for pictures among them; forking and cropping the
+    cache are part of it. Reading and hashing the requests is in neither, since a server does both
+    before it knows which one it will be. After one untimed run of each, hits and misses
+    alternate, so that a machine that slows down slows both. Without a shared prefix the hit does
+    the same work as the miss.
+
+    Args:
+        engine: the loaded checkpoint; its lock is held per forward.
+        first: the record of ``run_preprocess`` for the request that fills the cache.
+        second: the one for the request that may hit it.
+        repeats: timed runs of each, 1 to ``MAX_REPEATS``.
+        progress: called before every forward.
+
+    Raises:
+        InputError: ``repeats`` is out of range.
+        ModelError: the logits hold NaN or infinity.
+    """
+    if not 1 <= repeats <= MAX_REPEATS:
+        raise InputError(
+            say("repeats is {value}.", value=repeats),
+            limit=say("It takes 1 to {most}.", most=MAX_REPEATS),
+        )
+    shared, reason = shared_prefix(first, second)
+    reused = reusable_tokens(second, shared)
+    cache = empty_cache(engine)
+
+    def fill() -> torch.Tensor:
+        return serve_rest(engine, first, cache, 0)
+
+    def miss() -> torch.Tensor:
+        return serve_rest(engine, second, empty_cache(engine), 0)
+
+    def hit() -> torch.Tensor:
+        return serve_rest(engine, second, crop_cache(cache, reused), reused)
+
+    ways = {"first request": fill, "miss": miss, "hit": hit}
+    plan = _in_turns(repeats)
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    logits: dict[str, torch.Tensor] = {}
+    for done, name in enumerate(plan):
+        if progress is not None:
+            progress(name, done, len(plan))
+        logits[name], elapsed_ms = time_ms(engine, ways[name])
+        times[name].append(elapsed_ms)
+    difference = logits["hit"].float() - logits["miss"].float()
+    return CacheReuse(
+        first=first,
+        second=second,
+        shared_tokens=shared,
+        reused_tokens=reused,
+        reason=reason,
+        miss_ms=tuple(times["miss"][1:]),
+        hit_ms=tuple(times["hit"][1:]),
+        kv_bytes=cache_bytes(crop_cache(cache, reused)),
+        max_abs_diff=float(difference.abs().max()),
+        next_token=next_token_probs(engine, logits["hit"], 1)[0],
+        hit_logits=logits["hit"],
+        miss_logits=logits["miss"],
+    )
+
+
+def _in_turns(repeats: int) -> list[str]:
+    """One untimed run of each, then pairs whose order changes."""
+    pairs = [["miss", "hit"] if repeat % 2 else ["hit", "miss"] for repeat in range(repeats)]
+    return ["first request", "miss", "hit", *(name for pair in pairs for name in pair)]

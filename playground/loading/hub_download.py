@@ -1,0 +1,202 @@
+"""Fetch a checkpoint from the Hugging Face Hub or from ModelScope into its own cache.
+
+The small files come first, so that a foreign repository is refused before gigabytes are fetched.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import constants, snapshot_download
+from huggingface_hub.errors import (
+    DryRunError,
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+)
+
+from playground.errors import CheckpointError, PlaygroundError
+from playground.language import mark
+from playground.loading.checkpoint_files import check_config
+from playground.loading.progress_bars import SilentBar
+from playground.records import Progress
+
+SMALL_FILES = ["*.json", "*.jinja", "merges.txt"]
+WEIGHT_FILES = ["model*.safetensors"]
+# Other exports (ONNX, original formats) lie in folders of their own.
+IGNORED = ["*/*"]
+
+HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
+MODELSCOPE = "modelscope:"
+
+MB = 1_000_000
+
+
+def fetch_from_hub(repo_id: str, report: Progress) -> tuple[Path, str]:
+    """Download what is missing in the Hub's cache; without a network, use a complete copy there.
+
+    Args:
+        repo_id: ``owner/name``.
+        report: called with megabytes.
+
+    Returns:
+        The local folder and the commit hash.
+
+    Raises:
+        CheckpointError: no such repository, no access, no network, no room, or no Qwen3-VL.
+    """
+    cancelled: list[PlaygroundError] = []
+    with _hub_errors(repo_id, cancelled):
+        report(mark("Asking the Hub"), 0, 1)
+        folder = Path(_download(repo_id, SMALL_FILES))
+        check_config(folder, repo_id)
+        commit = folder.name
+        num_bytes = _count_missing_bytes(repo_id, commit)
+        _check_disk(repo_id, num_bytes)
+        counter = _make_byte_counter(num_bytes, report, cancelled)
+        _download(repo_id, SMALL_FILES + WEIGHT_FILES, revision=commit, tqdm_class=counter)
+    if cancelled:  # a worker thread may have swallowed it
+        raise cancelled[0]
+    return folder, commit
+
+
+def _download(repo_id: str, patterns: list[str], **options: Any) -> Any:
+    options = {"tqdm_class": SilentBar} | options
+    return snapshot_download(repo_id, allow_patterns=patterns, ignore_patterns=IGNORED, **options)
+
+
+def fetch_from_modelscope(source: str, report: Progress) -> tuple[Path, str]:
+    """Download from ModelScope through its own package, which is optional.
+
+    Args:
+        source: ``modelscope:owner/name``.
+        report: called at the start of each step; the package prints its own progress.
+
+    Raises:
+        CheckpointError: the package is not installed, or the download failed.
+    """
+    repo_id = source.removeprefix(MODELSCOPE)
+    if not HUB_ID.fullmatch(repo_id):
+        raise CheckpointError(
+            f"{source!r} names no ModelScope repository.", remedy="Write modelscope:owner/name."
+        )
+    try:
+        from modelscope import snapshot_download as modelscope_download
+    except ImportError as error:
+        raise CheckpointError(
+            f"{source!r} needs the package modelscope, which is not installed.",
+            remedy="Install it with: pip install modelscope",
+        ) from error
+    try:
+        report(mark("Asking ModelScope"), 0, 1)
+        folder = modelscope_download(repo_id, allow_patterns=SMALL_FILES, ignore_patterns=IGNORED)
+        check_config(Path(folder), source)
+        report(mark("Downloading from ModelScope"), 0, 1)
+        folder = modelscope_download(
+            repo_id, allow_patterns=SMALL_FILES + WEIGHT_FILES, ignore_patterns=IGNORED
+        )
+    except PlaygroundError:
+        raise
+    except Exception as error:  # requests' errors and the package's own, which change by version
+        raise CheckpointError(
+            f"ModelScope could not deliver {repo_id!r} ({type(error).__name__}).",
+            remedy="Check the name and the network connection.",
+        ) from error
+    return Path(folder), "master"
+
+
+@contextmanager
+def _hub_errors(repo_id: str, cancelled: list[PlaygroundError]) -> Iterator[None]:
+    """Turn the Hub's errors into what a person can do about them."""
+    try:
+        yield
+    except PlaygroundError:
+        raise
+    except GatedRepoError as error:  # a kind of RepositoryNotFoundError
+        raise CheckpointError(
+            f"{repo_id!r} is gated on the Hub.",
+            remedy="Accept its licence on its page, then run: hf auth login",
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise _not_found(repo_id) from error
+    except LocalEntryNotFoundError as error:
+        raise CheckpointError(
+            f"There is no folder {repo_id!r}, the Hub cannot be reached, and its cache here has "
+            "no complete copy.",
+            remedy="Check the network connection and HF_HUB_OFFLINE, or give a local folder.",
+        ) from error
+    except Exception as error:  # proxies, broken connections, full disks
+        if cancelled:
+            raise cancelled[0] from None
+        if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403, 404):
+            raise _not_found(repo_id) from error
+        raise CheckpointError(
+            f"The download of {repo_id!r} failed ({type(error).__name__}).",
+            remedy="Start again: it goes on where it stopped.",
+        ) from error
+
+
+def _not_found(repo_id: str) -> CheckpointError:
+    # The Hub does not tell a private repository from none.
+    return CheckpointError(
+        f"There is no folder {repo_id!r}, and no public repository of that name on the Hub.",
+        remedy="Check the spelling; for a private one, run: hf auth login",
+    )
+
+
+def _count_missing_bytes(repo_id: str, commit: str) -> int:
+    try:
+        files = _download(repo_id, SMALL_FILES + WEIGHT_FILES, revision=commit, dry_run=True)
+    except DryRunError:  # no network: the cache must do
+        return 0
+    return sum(file.file_size or 0 for file in files if file.will_download)
+
+
+def _check_disk(repo_id: str, num_bytes: int) -> None:
+    free = _count_free_bytes()
+    if num_bytes > free:
+        raise CheckpointError(
+            f"{repo_id!r} needs {num_bytes / 1e9:.1f} GB of disk; {free / 1e9:.1f} GB are free.",
+            remedy="Make room, or set HF_HOME to a folder on a larger disk.",
+        )
+
+
+def _count_free_bytes() -> int:
+    cache = Path(constants.HF_HUB_CACHE)
+    while not cache.exists():
+        cache = cache.parent
+    return shutil.disk_usage(cache).free
+
+
+def _make_byte_counter(
+    num_bytes: int, report: Progress, cancelled: list[PlaygroundError]
+) -> type[SilentBar]:
+    """A bar that reports megabytes.
+
+    The Hub's client feeds two bars of bytes, received and written, and one of files: the one of
+    bytes that is ahead is reported.
+    """
+    total = max(1, round(num_bytes / MB))
+    ahead = 0
+
+    class ByteCounter(SilentBar):
+        def moved(self) -> None:
+            if cancelled:
+                raise cancelled[0]
+            if self.unit != "B":
+                return
+            nonlocal ahead
+            ahead = max(ahead, min(total, round(self.n / MB)))
+            try:
+                report(mark("Downloading (MB)"), ahead, total)
+            except PlaygroundError as error:
+                cancelled.append(error)
+                raise
+
+    return ByteCounter

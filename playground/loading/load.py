@@ -1,0 +1,269 @@
+"""Checkpoint → ``Engine``: find it, check it, load processor and weights, report the progress.
+
+A local checkpoint never touches the network. Messages name the source as the user typed it, and
+no other path.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    PreTrainedConfig,
+    PreTrainedModel,
+    ProcessorMixin,
+)
+from transformers.utils import logging as transformers_logging
+
+from playground.engine import Engine
+from playground.errors import CheckpointError, PlaygroundError
+from playground.language import mark
+from playground.loading.checkpoint_files import NEEDED, check_checkpoint
+from playground.loading.hub_download import (
+    HUB_ID,
+    MODELSCOPE,
+    fetch_from_hub,
+    fetch_from_modelscope,
+)
+from playground.loading.one_row import multiply_one_row
+from playground.loading.patch_projection import project_by_matmul
+from playground.loading.placement import (
+    check_settings,
+    choose_device,
+    choose_device_map,
+    choose_dtype,
+)
+from playground.loading.progress_bars import SilentBar
+from playground.model_facts import CHECKPOINTS, describe_config, load_config
+from playground.records import Progress
+
+SHIPPED = CHECKPOINTS / "tiny"
+"""The checkpoint that comes with the repository."""
+
+MAX_QUOTE = 200  # characters of another library's message
+
+
+def load_engine(
+    source: str | Path = "tiny",
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    attn: str = "sdpa",
+    on_progress: Progress | None = None,
+) -> Engine:
+    """Load a Qwen3-VL checkpoint.
+
+    Args:
+        source: ``"tiny"`` for the shipped checkpoint, a local folder, a Hub id ``owner/name``, or
+            ``modelscope:owner/name``.
+        device: ``auto`` (cuda, mps, cpu, in this order), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        dtype: ``auto`` keeps what is stored (the shipped checkpoint on a CPU: float32), or
+            ``float32``, ``bfloat16``, ``float16``.
+        attn: ``sdpa``, ``eager`` or ``flash_attention_2``.
+        on_progress: called as ``on_progress(what, done, total)``.
+
+    Raises:
+        CheckpointError: the checkpoint is missing, partial, foreign or out of reach.
+        InputError: a device, dtype or attention that is not there.
+    """
+    report = on_progress or _ignore_progress
+    source = str(source)
+    target = choose_device(device)
+    check_settings(dtype, attn, target)
+    report(mark("Reading the config"), 0, 1)
+    folder, revision = _find_folder(source, report)
+    files = check_checkpoint(folder, source)
+    model_dtype = choose_dtype(dtype, files, target, attn=attn, shipped=folder == SHIPPED)
+    config = _read_config(folder, source)
+    report(mark("Loading the processor"), 0, 1)
+    processor = _load_processor(folder, source, config)
+    device_map = choose_device_map(device, target, files, model_dtype)
+    model = _load_model(
+        folder, source, dtype=model_dtype, attn=attn, device_map=device_map, report=report
+    )
+    report(mark("Ready"), 1, 1)
+    return Engine(
+        model=model,
+        processor=processor,
+        facts=describe_config(model.config),
+        source=source,
+        revision=revision,
+        attn=attn,
+    )
+
+
+def _ignore_progress(what: str, done: int, total: int) -> None:
+    del what, done, total
+
+
+def _find_folder(source: str, report: Progress) -> tuple[Path, str]:
+    """The local folder of a source, downloaded first where need be, and its revision."""
+    if source == "tiny":
+        return SHIPPED, "local"
+    if source.startswith(MODELSCOPE):
+        return fetch_from_modelscope(source, report)
+    folder = Path(os.path.expanduser(source))  # Path.expanduser raises for an unknown user
+    if not folder.exists() and HUB_ID.fullmatch(source):
+        return fetch_from_hub(source, report)
+    return folder, "local"
+
+
+# --------------------------------------------------------------------------- loading
+
+
+def _read_config(folder: Path, source: str) -> PreTrainedConfig:
+    try:
+        return load_config(folder)
+    except Exception as error:  # a strict dataclass per field: the kinds are transformers' own
+        said = _summarise(error, folder, source)
+        raise CheckpointError(
+            f"config.json of {source!r} is no valid Qwen3-VL configuration: {said}",
+            remedy="Compare it with the one published with the model.",
+        ) from error
+
+
+def _load_processor(folder: Path, source: str, config: PreTrainedConfig) -> ProcessorMixin:
+    try:
+        processor: Any = AutoProcessor.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # tokenizers raises a bare Exception for a broken tokenizer.json
+        raise CheckpointError(
+            f"The processor of {source!r} cannot be loaded: {_summarise(error, folder, source)}",
+            remedy="Download its tokenizer and preprocessor files again.",
+        ) from error
+    _check_processor(processor, source, config)
+    # The tokenizer's default is the right; padded rows would then answer wrongly without an error.
+    processor.tokenizer.padding_side = "left"
+    loaded: ProcessorMixin = processor
+    return loaded
+
+
+def _check_processor(processor: Any, source: str, config: Any) -> None:
+    kind = type(processor).__name__
+    if kind != "Qwen3VLProcessor":
+        raise CheckpointError(
+            f"The processor of {source!r} is a {kind}.", limit="Needed is a Qwen3VLProcessor."
+        )
+    if not processor.chat_template:  # older exports keep it with the tokenizer
+        processor.chat_template = processor.tokenizer.chat_template
+    if not processor.chat_template:
+        raise CheckpointError(
+            f"{source!r} has no chat template.",
+            limit="Needed is chat_template.jinja, or the template in tokenizer_config.json.",
+        )
+    for token, wanted in (
+        (processor.image_token, config.image_token_id),
+        (processor.video_token, config.video_token_id),
+    ):
+        got = processor.tokenizer.convert_tokens_to_ids(token)
+        if got != wanted:
+            raise CheckpointError(
+                f"Tokenizer and config of {source!r} disagree: {token} is {got}, not {wanted}.",
+                remedy="Use the tokenizer that belongs to these weights.",
+            )
+    if len(processor.tokenizer) > config.text_config.vocab_size:
+        raise CheckpointError(
+            f"The tokenizer of {source!r} has {len(processor.tokenizer):,} tokens, the model "
+            f"{config.text_config.vocab_size:,}.",
+            remedy="Use the tokenizer that belongs to these weights.",
+        )
+
+
+def _load_model(
+    folder: Path,
+    source: str,
+    *,
+    dtype: torch.dtype,
+    attn: str,
+    device_map: str | dict[str, str] | None,
+    report: Progress,
+) -> PreTrainedModel:
+    report(mark("Loading the weights"), 0, 1)
+    try:
+        with _weight_progress(report):
+            loaded: Any = AutoModelForImageTextToText.from_pretrained(
+                folder,
+                dtype=dtype,
+                attn_implementation=attn,
+                device_map=device_map,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,  # reported in words by _check_loaded
+                output_loading_info=True,
+            )
+    except (PlaygroundError, MemoryError):
+        raise
+    except torch.OutOfMemoryError as error:
+        raise CheckpointError(
+            f"The weights of {source!r} do not fit into the GPU's memory.",
+            remedy="Choose --dtype bfloat16, a smaller checkpoint or --device cpu.",
+        ) from error
+    except Exception as error:
+        raise CheckpointError(
+            f"The weights of {source!r} cannot be loaded: {_summarise(error, folder, source)}",
+            limit=NEEDED,
+        ) from error
+    model: PreTrainedModel = loaded[0]
+    _check_loaded(loaded[1], source)
+    model.eval()
+    model.requires_grad_(False)
+    project_by_matmul(model)
+    multiply_one_row(model)
+    return model
+
+
+def _check_loaded(info: dict[str, Any], source: str) -> None:
+    """Refuse weights that do not cover the model, or that belong to another one."""
+    # Extra buffers or heads do no harm; an unused layer means that config and weights disagree.
+    unused = [key for key in info["unexpected_keys"] if re.search(r"\.\d+\.", key)]
+    shapes = [
+        f"{key} {tuple(stored)} for {tuple(wanted)}"
+        for key, stored, wanted in info["mismatched_keys"]
+    ]
+    for what, tensors in (
+        ("have another shape than its config.json says", shapes),
+        ("lack tensors of the model", list(info["missing_keys"])),
+        ("hold layers that its config.json does not know", unused),
+    ):
+        if tensors:
+            shown = ", ".join(sorted(tensors)[:2]) + (" …" if len(tensors) > 2 else "")
+            raise CheckpointError(
+                f"The weights of {source!r} {what} ({len(tensors)}: {shown}).",
+                remedy="Use the config.json that belongs to these weights.",
+            )
+
+
+@contextmanager
+def _weight_progress(report: Progress) -> Iterator[None]:
+    """Pass transformers' own progress bars on while weights load."""
+
+    class WeightBar(SilentBar):
+        def moved(self) -> None:
+            report(mark("Loading the weights"), round(self.n), round(self.total))
+
+    def make_bar(_factory: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> SilentBar:
+        return WeightBar(*args, **kwargs)
+
+    previous = transformers_logging.set_tqdm_hook(make_bar)
+    try:
+        yield
+    finally:
+        transformers_logging.set_tqdm_hook(previous)
+
+
+def _summarise(error: Exception, folder: Path, source: str) -> str:
+    """What another library says, shortened, without the place where the files lie."""
+    words = " ".join(str(error).replace(str(folder), source).split())
+    if len(words) > MAX_QUOTE:
+        words = words[:MAX_QUOTE] + " …"
+    return f"{words.rstrip('.:') or type(error).__name__}."

@@ -1,0 +1,108 @@
+"""Where the model runs and in which numbers: device, dtype, attention."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+from transformers.utils.import_utils import is_flash_attn_2_available
+
+from playground.errors import CheckpointError, InputError
+from playground.loading.checkpoint_files import CheckpointFiles
+
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+ATTENTIONS = ("sdpa", "eager", "flash_attention_2")
+
+# Weights that must fit beside activations, KV cache and the CUDA context on one GPU.
+GPU_HEADROOM = 1.2
+
+
+def choose_device(device: str) -> torch.device:
+    """The device of a name; ``auto`` is cuda, mps or cpu, in this order.
+
+    Raises:
+        InputError: unknown, or not there.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", 0)
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", device):
+        raise InputError(
+            f"Unknown device {device!r}.", remedy="Choose auto, cpu, cuda, cuda:1 … or mps."
+        )
+    chosen = torch.device(device)
+    if chosen.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (chosen.index or 0) >= count:
+            found = f"{count} GPU{'s' if count != 1 else ''}" if count else "no CUDA GPU"
+            raise InputError(
+                f"Device {device!r} is not there: PyTorch sees {found}.",
+                remedy="Choose --device cpu or auto, or install the driver and a CUDA PyTorch.",
+            )
+        return torch.device("cuda", chosen.index or 0)
+    if chosen.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError(
+            "Device 'mps' is not there: it needs a Mac with Apple silicon.",
+            remedy="Choose --device cpu or auto.",
+        )
+    return chosen
+
+
+def check_settings(dtype: str, attn: str, device: torch.device) -> None:
+    """Refuse a dtype or attention that is unknown or cannot run on the device."""
+    if dtype != "auto" and dtype not in DTYPES:
+        raise InputError(f"Unknown dtype {dtype!r}.", remedy=f"Choose auto, {', '.join(DTYPES)}.")
+    if attn not in ATTENTIONS:
+        raise InputError(f"Unknown attention {attn!r}.", remedy=f"Choose {', '.join(ATTENTIONS)}.")
+    if attn == "flash_attention_2" and device.type != "cuda":
+        raise InputError(
+            "flash_attention_2 runs on CUDA GPUs only.", remedy="Choose sdpa or eager."
+        )
+    if attn == "flash_attention_2" and not is_flash_attn_2_available():
+        raise InputError(
+            "flash_attention_2 needs the package flash-attn, which is not installed.",
+            remedy="Install it, or choose sdpa.",
+        )
+
+
+def choose_dtype(
+    dtype: str, files: CheckpointFiles, device: torch.device, *, attn: str, shipped: bool
+) -> torch.dtype:
+    """The dtype to load: what is stored, but float32 for the shipped checkpoint on a CPU."""
+    if dtype != "auto":
+        chosen = DTYPES[dtype]
+    elif device.type == "cpu" and (shipped or files.stored_dtype == torch.float16):
+        # float16 on a CPU is slow and overflows early; float32 holds the same numbers exactly.
+        chosen = torch.float32
+    else:
+        chosen = files.stored_dtype if files.stored_dtype != torch.float64 else torch.float32
+    if attn == "flash_attention_2" and chosen == torch.float32:
+        raise InputError(
+            "flash_attention_2 does not compute in float32.", remedy="Choose bfloat16, or sdpa."
+        )
+    return chosen
+
+
+def choose_device_map(
+    asked: str, device: torch.device, files: CheckpointFiles, dtype: torch.dtype
+) -> str | dict[str, str] | None:
+    """``None`` for the CPU, one device, or ``"auto"`` over several GPUs."""
+    if device.type != "cuda":
+        return None if device.type == "cpu" else {"": str(device)}
+    needed = int(files.num_parameters * dtype.itemsize * GPU_HEADROOM)
+    free = [torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count())]
+    if needed <= free[device.index]:
+        return {"": str(device)}
+    if asked == "auto" and needed <= sum(free):
+        return "auto"
+    room = sum(free) if asked == "auto" else free[device.index]
+    raise CheckpointError(
+        f"The weights need about {needed / 1e9:.1f} GB as {str(dtype).removeprefix('torch.')}; "
+        f"{room / 1e9:.1f} GB of GPU memory are free.",
+        remedy="Choose --dtype bfloat16, a smaller checkpoint, --device auto or --device cpu.",
+    )

@@ -1,0 +1,156 @@
+"""What a prompt would cost at other resolutions: tokens, memory and measured time."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass, replace
+
+from playground.decoder.stage import run_decoder
+from playground.engine import Engine
+from playground.errors import InputError
+from playground.language import say
+from playground.merge.stage import run_merge
+from playground.preprocess.stage import max_pixels_range, run_preprocess
+from playground.preprocess.views import explain_resize, pixel_budget, resize_steps
+from playground.records import ModelInputs, Progress, Prompt
+from playground.vision.stage import run_vision
+
+MAX_RUNGS = 8  # besides the setting in force
+REPEATS = 3  # of a fast measurement; the median counts
+ENOUGH_MS = 1_000.0  # a slower measurement is not repeated
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """A prompt at one setting of ``max_pixels``."""
+
+    max_pixels: int
+    sizes: tuple[tuple[int, int], ...]  # (width, height) of each image and video after resizing
+    grids: tuple[tuple[int, int, int], ...]  # temporal patches, patches down, patches across
+    num_visual: int  # tokens of all images and videos
+    num_tokens: int  # sequence length
+    kv_bytes: int  # of the KV cache after the prefill
+    window_share: float  # of the context window; above 1 it does not fit
+    is_current: bool  # the run's own setting
+
+    @property
+    def fits(self) -> bool:
+        """Whether the context window holds the sequence."""
+        return self.window_share <= 1
+
+
+@dataclass(frozen=True, slots=True)
+class PrefillTime:
+    """How long a prompt takes until the first token's logits, without the image processor."""
+
+    num_tokens: int  # sequence length
+    vision_ms: float
+    prefill_ms: float  # merge and decoder
+    num_repeats: int  # the medians of so many; a first one to warm up is not counted
+
+    @property
+    def total_ms(self) -> float:
+        """Both."""
+        return self.vision_ms + self.prefill_ms
+
+
+def token_ladder(engine: Engine, inputs: ModelInputs) -> tuple[Rung, ...]:
+    """The prompt at growing ``max_pixels``, each rung twice the one before.
+
+    The last one but one holds the largest picture as it is, so that a larger limit changes
+    nothing any more. Empty without pictures.
+    """
+    if not inputs.media:
+        return ()
+    token_area = engine.facts.token_pixels**2
+    lowest, highest = max_pixels_range(engine)
+    own_area = max(explain_resize(engine, inputs, facts).rounded_area for facts in inputs.media)
+    top = token_area
+    while top < own_area:
+        top *= 2
+    top *= 2
+    limits = {min(top >> step, highest) for step in range(MAX_RUNGS)}
+    current = current_limit(engine, inputs)
+    if current is not None:
+        limits.add(current)
+    rungs: list[Rung] = []
+    within = sorted(limit for limit in limits if lowest <= limit <= highest)
+    for limit in within:
+        rung = _rung(engine, inputs, limit, current)
+        # Limits that change nothing are left out, but for the last, which shows just that.
+        is_new = not rungs or rung.sizes != rungs[-1].sizes
+        if is_new or rung.is_current or limit == within[-1]:
+            rungs.append(rung)
+    return tuple(rungs)
+
+
+def current_limit(engine: Engine, inputs: ModelInputs) -> int | None:
+    """The limit in force; None where images and videos have different ones."""
+    if inputs.prompt.max_pixels is not None:
+        return inputs.prompt.max_pixels
+    limits = {pixel_budget(engine, facts.kind, None).max_pixels for facts in inputs.media}
+    return limits.pop() if len(limits) == 1 else None
+
+
+def _rung(engine: Engine, inputs: ModelInputs, max_pixels: int, current: int | None) -> Rung:
+    facts = engine.facts
+    sizes, grids, num_visual = [], [], 0
+    for media in inputs.media:
+        frames = explain_resize(engine, inputs, media).num_frames
+        budget = pixel_budget(engine, media.kind, max_pixels)
+        width, height = resize_steps(media.original_size, frames, budget).resized
+        grid = (media.grid_thw[0], height // facts.patch_size, width // facts.patch_size)
+        sizes.append((width, height))
+        grids.append(grid)
+        num_visual += grid[0] * grid[1] * grid[2] // facts.merge_size**2
+    num_text = inputs.num_tokens - sum(media.num_tokens for media in inputs.media)
+    num_tokens = num_text + num_visual
+    return Rung(
+        max_pixels=max_pixels,
+        sizes=tuple(sizes),
+        grids=tuple(grids),
+        num_visual=num_visual,
+        num_tokens=num_tokens,
+        kv_bytes=num_tokens * facts.kv_bytes_per_token(engine.dtype),
+        window_share=num_tokens / facts.max_position_embeddings,
+        is_current=max_pixels == current,
+    )
+
+
+def measure_prefill(
+    engine: Engine, prompt: Prompt, max_pixels: int, *, progress: Progress | None = None
+) -> PrefillTime:
+    """Run vision tower, merge and decoder at another resolution and take the time.
+
+    Args:
+        engine: the loaded checkpoint.
+        prompt: the run's own prompt.
+        max_pixels: the limit to measure at.
+        progress: called before every block and layer; raising in it stops the measurement.
+
+    Raises:
+        InputError: the sequence does not fit into the context window.
+    """
+    inputs = run_preprocess(engine, replace(prompt, max_pixels=max_pixels))
+    if not inputs.media:
+        raise InputError(say("There is no picture whose resolution could be changed."))
+    vision_ms: list[float] = []
+    prefill_ms: list[float] = []
+    # The first pass warms up (memory, kernels); of a slow one the warming is a small part.
+    for _ in range(1 + REPEATS):
+        start = time.perf_counter()
+        vision = run_vision(engine, inputs, progress=progress)
+        seen = time.perf_counter()
+        run_decoder(engine, inputs, run_merge(engine, inputs, vision), progress=progress)
+        vision_ms.append((seen - start) * 1e3)
+        prefill_ms.append((time.perf_counter() - seen) * 1e3)
+        if vision_ms[-1] + prefill_ms[-1] > ENOUGH_MS:
+            break
+    counted = slice(1, None) if len(vision_ms) > 1 else slice(None)
+    return PrefillTime(
+        num_tokens=inputs.num_tokens,
+        vision_ms=statistics.median(vision_ms[counted]),
+        prefill_ms=statistics.median(prefill_ms[counted]),
+        num_repeats=len(vision_ms[counted]),
+    )

@@ -1,0 +1,232 @@
+"""The decode loop: columns of settings that are written together, from one prefill."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from playground.engine import Engine
+from playground.errors import InputError, ModelError
+from playground.kv_cache.cache import expand_cache
+from playground.language import say
+from playground.records import Progress, SamplingRun, SamplingSettings, SamplingTrace, TokenStep
+from playground.sampling.logits_filters import FilterContext
+from playground.sampling.paths import Path, Prefix, decode_states, last_logits, take_path
+from playground.sampling.settings import check_columns, check_max_new_tokens
+from playground.sampling.step import draw_uniform, sample_next_token
+from playground.sampling.tokens import barred_token_ids, end_token_ids
+from playground.tokens import token_text
+
+MAX_CANDIDATES = 100  # TokenStep.top, per step
+
+FinishReason = Literal["running", "stop", "length", "error"]
+
+
+@dataclass(slots=True, eq=False)
+class _Column:
+    """One column while it runs."""
+
+    settings: SamplingSettings
+    generator: torch.Generator
+    steps: list[TokenStep]
+    states: list[torch.Tensor]  # (hidden,) per step, on the CPU
+    forced: int | None  # the first new token, where it is given
+    finish_reason: FinishReason = "running"
+    error: str = ""
+    seconds: float = 0.0  # from the start of the run to its last token
+    path: Path | None = None
+
+    @classmethod
+    def start(cls, settings: SamplingSettings, prefix: Prefix, forced: int | None) -> _Column:
+        generator = torch.Generator().manual_seed(settings.seed)
+        if settings.temperature > 0:
+            # The numbers that the tokens before took: a branch gets those of its own steps.
+            for _ in prefix.steps:
+                draw_uniform(generator)
+        return cls(settings, generator, list(prefix.steps), list(prefix.hidden_states), forced)
+
+    @property
+    def ids(self) -> list[int]:
+        return [step.id for step in self.steps]
+
+    def trace(self, tokenizer: Any) -> SamplingTrace:
+        text: str = tokenizer.decode(
+            self.ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        if self.finish_reason == "running":
+            # A character of several tokens whose last token is still to come.
+            text = text.rstrip("\N{REPLACEMENT CHARACTER}")
+        return SamplingTrace(self.settings, tuple(self.steps), text, self.finish_reason, self.error)
+
+
+class Sampler:
+    """Columns that are written together, as one batch on a fork of the cache they start from.
+
+    Columns that have ended leave the batch. The engine's lock is held for each forward only, so
+    that users take turns token by token, and a caller that stops iterating stops the run.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        prefix: Prefix,
+        settings: Sequence[SamplingSettings | Mapping[str, object]],
+        *,
+        max_new_tokens: object,
+        top: int = 8,
+        first_ids: Sequence[int | None] | None = None,
+        keep_paths: bool = False,
+        keep_going: bool = False,
+    ) -> None:
+        """Check everything; nothing is run yet.
+
+        Args:
+            engine: the loaded checkpoint.
+            prefix: where all columns start; it is not changed.
+            settings: one per column, 1 to ``MAX_COLUMNS``.
+            max_new_tokens: 1 to the engine's limit, the ending token included.
+            top: candidates reported per token.
+            first_ids: the first new token of each column, where that is given and not drawn.
+            keep_paths: copy what each column leaves in the cache, see ``paths``.
+            keep_going: a column that nothing can be drawn for ends by itself, with its error.
+
+        Raises:
+            InputError: a setting, the length or a first token is refused.
+        """
+        checked = check_columns(settings)
+        self._max_new_tokens = check_max_new_tokens(max_new_tokens, engine.limits.max_new_tokens)
+        firsts = first_ids if first_ids is not None else [None] * len(checked)
+        self._barred_ids = torch.tensor(barred_token_ids(engine))
+        for token_id in firsts:
+            _check_first(engine, token_id, self._barred_ids)
+        self._columns = [
+            _Column.start(column, prefix, first)
+            for column, first in zip(checked, firsts, strict=True)
+        ]
+        self._engine, self._prefix = engine, prefix
+        self._top = min(top, MAX_CANDIDATES)
+        self._keep_paths, self._keep_going = keep_paths, keep_going
+        self._running = list(self._columns)
+        self._cache = expand_cache(prefix.cache, len(checked))
+
+    @property
+    def run(self) -> SamplingRun:
+        """What is written so far."""
+        return SamplingRun(tuple(each.trace(self._engine.tokenizer) for each in self._columns))
+
+    @property
+    def seconds(self) -> tuple[float, ...]:
+        """How long each column has been written on, from the start of all."""
+        return tuple(column.seconds for column in self._columns)
+
+    def paths(self) -> tuple[Path, ...]:
+        """What each column left, as far as it came; the run must keep paths."""
+        for row, column in enumerate(self._running):
+            column.path = self._take_path(row, column)
+        return tuple(column.path for column in self._columns if column.path is not None)
+
+    def stream(self, progress: Progress | None = None) -> Iterator[SamplingRun]:
+        """Write one token of each column at a time.
+
+        Args:
+            progress: called before every token; ``StageCancelled`` raised in it stops the run.
+
+        Yields:
+            The run so far, after every step.
+
+        Raises:
+            ModelError: logits that nothing can be drawn from.
+        """
+        began = time.perf_counter()
+        written = len(self._prefix.steps)
+        logits = self._prefix.logits.float().expand(len(self._running), -1)
+        for step in range(self._max_new_tokens):
+            if progress is not None:
+                progress(say("token"), step, self._max_new_tokens)
+            for column, row in zip(self._running, logits, strict=True):
+                self._choose(column, row, is_last=step + 1 == self._max_new_tokens)
+                column.seconds = time.perf_counter() - began
+            self._drop_ended()
+            yield self.run
+            if not self._running:
+                return
+            token_ids = torch.tensor([[column.steps[-1].id] for column in self._running])
+            place = self._prefix.start + written + step
+            positions = torch.full((3, len(self._running), 1), place)
+            states = decode_states(self._engine, self._cache, token_ids, positions)
+            logits = last_logits(self._engine, states)
+            if self._keep_paths:
+                for column, state in zip(self._running, states[:, -1].cpu(), strict=True):
+                    column.states.append(state)
+
+    def _choose(self, column: _Column, logits: torch.Tensor, *, is_last: bool) -> None:
+        """Add one token to a column, or end it with an error."""
+        tokenizer = self._engine.tokenizer
+        generated = torch.tensor(column.ids, dtype=torch.int64)[None]
+        context = FilterContext(
+            column.settings, self._prefix.prompt_ids, generated, self._barred_ids
+        )
+        try:
+            token = sample_next_token(
+                logits,
+                context,
+                column.generator,
+                top=self._top,
+                text_of=lambda token_id: token_text(tokenizer, token_id),
+                forced=column.forced,
+            )
+        except ModelError as error:
+            if not self._keep_going:
+                raise
+            column.finish_reason, column.error = "error", str(error)
+            return
+        column.forced = None
+        column.steps.append(token)
+        if token.id in end_token_ids(self._engine):
+            column.finish_reason = "stop"
+        elif is_last:
+            column.finish_reason = "length"
+
+    def _drop_ended(self) -> None:
+        """Take the columns that have ended out of the batch, and what they leave with them."""
+        alive = [row for row, each in enumerate(self._running) if each.finish_reason == "running"]
+        if len(alive) == len(self._running):
+            return
+        if self._keep_paths:
+            for row, column in enumerate(self._running):
+                if row not in alive:
+                    column.path = self._take_path(row, column)
+        self._running = [self._running[row] for row in alive]
+        if alive:
+            self._cache.batch_select_indices(torch.tensor(alive, device=self._engine.device))
+
+    def _take_path(self, row: int, column: _Column) -> Path:
+        return take_path(
+            self._cache,
+            row,
+            prompt_tokens=len(self._prefix.prompt_ids),
+            token_ids=tuple(column.ids),
+            hidden_states=torch.stack(column.states[: len(column.steps) + 1]),
+        )
+
+
+def _check_first(engine: Engine, token_id: int | None, barred_ids: torch.Tensor) -> None:
+    if token_id is None:
+        return
+    if not 0 <= token_id < engine.facts.vocab_size:
+        raise InputError(
+            say("There is no token {index:,}.", index=token_id),
+            limit=say("The vocabulary has {count:,} words.", count=engine.facts.vocab_size),
+        )
+    if bool((barred_ids == token_id).any()):
+        raise InputError(
+            say(
+                "{token} stands for a picture and is never written.",
+                token=token_text(engine.tokenizer, token_id),
+            ),
+            remedy=say("Choose another token."),
+        )

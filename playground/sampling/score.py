@@ -1,0 +1,138 @@
+"""Any text as the model's answer: how likely each of its tokens would have been.
+
+Teacher forcing: the text's tokens go through the decoder in one forward on top of the prompt's
+cache, and each is looked up in the distribution that the tokens before it leave.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from playground.engine import Engine
+from playground.errors import InputError
+from playground.language import say
+from playground.records import Candidate, SamplingSettings, SamplingTrace, TokenStep
+from playground.sampling.paths import Path, Prefix, all_logits, force_tokens
+from playground.sampling.stage import end_token_ids
+from playground.tokens import neutralise_special_tokens, token_text
+
+MAX_SCORED_TOKENS = 512
+MAX_SCORED_CHARS = 8192
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredText:
+    """A text as if the model had written it; probabilities are those before the filters."""
+
+    trace: SamplingTrace
+    ranks: tuple[int, ...]  # of each token among all words, from 1
+    path: Path
+
+    @property
+    def num_tokens(self) -> int:
+        """How many tokens it has."""
+        return len(self.ranks)
+
+
+def read_answer(engine: Engine, text: object, *, with_end: bool = False) -> list[int]:
+    """The tokens of a text that is to stand where the model answers.
+
+    Special tokens in it stay text, as in a prompt.
+
+    Args:
+        engine: gives the tokenizer.
+        text: what was typed.
+        with_end: add the token that ends an answer.
+
+    Raises:
+        InputError: no text, or too much of it.
+    """
+    if not isinstance(text, str) or not text:
+        raise InputError(say("There is no text to score."), remedy=say("Type or paste one."))
+    if len(text) > MAX_SCORED_CHARS:
+        raise InputError(
+            say("The text has {count:,} characters.", count=len(text)),
+            limit=say("At most {most:,}.", most=MAX_SCORED_CHARS),
+        )
+    plain, _ = neutralise_special_tokens(engine.tokenizer, text)
+    ids: list[int] = engine.tokenizer.encode(plain, add_special_tokens=False)
+    if with_end:
+        ids.append(_end_id(engine))
+    most = engine.limits.at_most(MAX_SCORED_TOKENS)
+    if len(ids) > most:
+        raise InputError(
+            say("The text has {count:,} tokens.", count=len(ids)),
+            limit=say("At most {most:,}.", most=most),
+            remedy=say("Score a shorter one."),
+        )
+    return ids
+
+
+def _end_id(engine: Engine) -> int:
+    """The end of a turn, which the tokenizer names; one of the ids that end an answer."""
+    ends = end_token_ids(engine)
+    named = engine.tokenizer.eos_token_id
+    if named in ends:
+        return int(named)
+    return min(ends)
+
+
+def score_tokens(engine: Engine, prompt: Prefix, token_ids: list[int], top: int = 8) -> ScoredText:
+    """Probability and rank of each of these tokens after the prompt.
+
+    Args:
+        engine: the loaded checkpoint; its lock is held per forward.
+        prompt: the end of the prompt.
+        token_ids: at least one.
+        top: candidates reported per token.
+    """
+    path = force_tokens(engine, prompt, token_ids)
+    steps: list[TokenStep] = []
+    ranks: list[int] = []
+    rows = (row for chunk in all_logits(engine, path) for row in chunk)
+    for index, (token_id, logits) in enumerate(zip(token_ids, rows, strict=True)):
+        row = prompt.logits.float() if index == 0 else logits
+        step, rank = _score_token(engine, row, token_id, top)
+        steps.append(step)
+        ranks.append(rank)
+    ended = token_ids[-1] in end_token_ids(engine)
+    trace = SamplingTrace(
+        settings=SamplingSettings(),
+        steps=tuple(steps),
+        text=engine.tokenizer.decode(token_ids, skip_special_tokens=True),
+        finish_reason="stop" if ended else "length",
+    )
+    return ScoredText(trace, tuple(ranks), path)
+
+
+def _score_token(
+    engine: Engine, logits: torch.Tensor, token_id: int, top: int
+) -> tuple[TokenStep, int]:
+    """A given token under logits (vocab,) float32, and its rank from 1."""
+    probs = logits.double().softmax(-1)
+    reported = probs.topk(min(top, len(probs))).indices.tolist()
+    if token_id not in reported:
+        reported.append(token_id)
+    candidates = tuple(
+        Candidate(
+            id=each,
+            text=token_text(engine.tokenizer, each),
+            raw_prob=float(probs[each]),
+            prob=float(probs[each]),
+            removed_by=None,
+        )
+        for each in reported
+    )
+    step = TokenStep(
+        id=token_id,
+        text=token_text(engine.tokenizer, token_id),
+        prob=float(probs[token_id]),
+        entropy=max(0.0, float(torch.special.entr(probs).sum())),
+        uniform=None,
+        num_kept=len(probs),
+        top=candidates,
+        forced=True,
+    )
+    return step, int((logits > logits[token_id]).sum()) + 1

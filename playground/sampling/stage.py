@@ -1,0 +1,114 @@
+"""Stage 5: from logits to tokens, one column per settings, all columns from one prefill.
+
+The loop is ``generate``'s, written out so that every step can be seen: filters, draw, cached
+forward. Two things differ from ``generate`` on purpose. Vision placeholders are never sampled
+(``suppress_tokens`` there), since a placeholder without a picture derails the model. And a token
+is drawn by one uniform number through the inverse CDF, from a generator of the column's own, so
+that a column neither depends on its neighbours nor on the global seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from playground.engine import Engine
+from playground.records import (
+    DecoderOutput,
+    MergedInputs,
+    ModelInputs,
+    Progress,
+    SamplingRun,
+    SamplingSettings,
+)
+from playground.sampling.columns import Sampler
+from playground.sampling.paths import decode_step, prompt_prefix
+from playground.sampling.settings import (
+    LIMITS,
+    MAX_COLUMNS,
+    MAX_NEW_TOKENS,
+    check_columns,
+    check_max_new_tokens,
+    check_settings,
+)
+from playground.sampling.step import distribution, draw_token, invert_cdf, sample_next_token
+from playground.sampling.tokens import barred_token_ids, end_token_ids, own_settings
+
+__all__ = [
+    "LIMITS",
+    "MAX_COLUMNS",
+    "MAX_NEW_TOKENS",
+    "Sampler",
+    "barred_token_ids",
+    "check_columns",
+    "check_max_new_tokens",
+    "check_settings",
+    "decode_step",
+    "distribution",
+    "draw_token",
+    "end_token_ids",
+    "invert_cdf",
+    "own_settings",
+    "run_sampling",
+    "sample_next_token",
+    "stream_sampling",
+]
+
+
+def stream_sampling(
+    engine: Engine,
+    inputs: ModelInputs,
+    merged: MergedInputs,
+    decoder_output: DecoderOutput,
+    settings: Sequence[SamplingSettings | Mapping[str, object]],
+    *,
+    max_new_tokens: int,
+    top: int = 8,
+    progress: Progress | None = None,
+) -> Iterator[SamplingRun]:
+    """Generate all columns together from one prefill, one token of each at a time.
+
+    Args:
+        engine: the loaded checkpoint.
+        inputs: the record of ``run_preprocess``.
+        merged: the record of ``run_merge`` for the same inputs.
+        decoder_output: the record of ``run_decoder`` for the same inputs; it is not changed.
+        settings: one per column, 1 to ``MAX_COLUMNS``.
+        max_new_tokens: 1 to the engine's limit, the ending token included.
+        top: candidates reported per token.
+        progress: called before every token; ``StageCancelled`` raised in it stops the run.
+
+    Returns:
+        An iterator over the run so far, after every step.
+
+    Raises:
+        InputError: a setting or the length is refused; raised by the call itself.
+        ModelError: logits that nothing can be drawn from; raised by the iterator.
+    """
+    prefix = prompt_prefix(inputs, merged, decoder_output)
+    sampler = Sampler(engine, prefix, settings, max_new_tokens=max_new_tokens, top=top)
+    return sampler.stream(progress)
+
+
+def run_sampling(
+    engine: Engine,
+    inputs: ModelInputs,
+    merged: MergedInputs,
+    decoder_output: DecoderOutput,
+    settings: Sequence[SamplingSettings | Mapping[str, object]],
+    *,
+    max_new_tokens: int,
+    top: int = 8,
+    progress: Progress | None = None,
+) -> SamplingRun:
+    """``stream_sampling`` to its end: the finished run."""
+    *_, run = stream_sampling(
+        engine,
+        inputs,
+        merged,
+        decoder_output,
+        settings,
+        max_new_tokens=max_new_tokens,
+        top=top,
+        progress=progress,
+    )
+    return run

@@ -1,0 +1,287 @@
+"""One step under the glass: what each filter does to one row of logits, and the draw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from playground.engine import Engine
+from playground.records import SamplingSettings
+from playground.sampling.candidates import Ids
+from playground.sampling.logits_filters import (
+    FILTERS,
+    REMOVED,
+    FilterContext,
+    FilteredStep,
+    LogitsFilter,
+    filter_logits,
+)
+from playground.sampling.paths import Path, Prefix, step_logits
+from playground.sampling.stage import barred_token_ids
+from playground.sampling.step import Probabilities, distribution, invert_cdf, no_distribution
+from playground.tokens import token_text
+
+MAX_NAMED = 6  # removed tokens that a filter's row names
+MAX_SEGMENTS = 60  # of the cumulative bar
+
+FilterOrder = Literal["temperature first", "temperature last"]
+ORDERS: tuple[FilterOrder, ...] = ("temperature first", "temperature last")
+"""As in transformers, and as in llama.cpp."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilterEffect:
+    """What one filter did."""
+
+    name: str
+    num_removed: int
+    removed: tuple[tuple[str, float], ...]  # the likeliest of them, with their probability before
+    num_left: int
+    mass_kept: float  # of the distribution that the filter was given
+    entropy: float  # nats, of what it leaves
+
+
+@dataclass(frozen=True, slots=True)
+class ShownToken:
+    """One token through all the filters."""
+
+    id: int
+    text: str
+    probs: tuple[float, ...]  # before the filters, then after each; 0 once it is removed
+    removed_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of the cumulative bar: one token, or neighbours that are too narrow to be shown."""
+
+    start: float
+    end: float
+    text: str  # empty for several tokens
+    token_id: int | None
+    num_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepView:
+    """One step through the filters in one order."""
+
+    order: FilterOrder
+    entropy: float  # nats, of the untouched logits
+    vocab_size: int
+    effects: tuple[FilterEffect, ...]  # of the filters that are on
+    tokens: tuple[ShownToken, ...]  # the likeliest before the filters, and the one that is drawn
+    segments: tuple[Segment, ...]  # the final distribution in the order of the draw
+    uniform: float | None
+    drawn_id: int
+    drawn_text: str
+    kept_ids: frozenset[int] | None  # None where more are left than are worth listing
+
+    @property
+    def num_left(self) -> int:
+        """Tokens that can be drawn."""
+        return sum(segment.num_tokens for segment in self.segments)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderDifference:
+    """The same settings in the two orders."""
+
+    num_left: tuple[int, int]  # as in ORDERS
+    only_first: tuple[str, ...]  # tokens that only the first order keeps, the likeliest
+    only_last: tuple[str, ...]
+    total_variation: float  # half the sum of |Δp|: how much probability lies elsewhere
+
+
+def order_filters(order: FilterOrder) -> tuple[LogitsFilter, ...]:
+    """The filters with temperature at its place, or after all others."""
+    if order == "temperature first":
+        return FILTERS
+    return tuple(sorted(FILTERS, key=lambda each: each.name == "temperature"))
+
+
+def step_context(
+    engine: Engine, prompt: Prefix, path: Path, index: int, settings: SamplingSettings
+) -> FilterContext:
+    """What the filters know at token ``index`` of a path."""
+    generated = torch.tensor([path.token_ids[:index]], dtype=torch.int64)
+    barred = torch.tensor(barred_token_ids(engine))
+    return FilterContext(settings, prompt.prompt_ids, generated, barred)
+
+
+def view_step(
+    engine: Engine,
+    prompt: Prefix,
+    path: Path,
+    index: int,
+    settings: SamplingSettings,
+    *,
+    order: FilterOrder = "temperature first",
+    uniform: float | None = None,
+    top: int = 12,
+) -> tuple[StepView, OrderDifference]:
+    """One step of a path under any settings, from its stored state: no forward pass.
+
+    Args:
+        engine: the loaded checkpoint; its lock is held for ``lm_head`` on one state.
+        prompt: the path's prompt.
+        path: what a column left.
+        index: the step, from 0.
+        settings: need not be those that the column was written with.
+        order: in which order to apply the filters.
+        uniform: the number in [0, 1) to draw with; None for the column's next one by its seed.
+        top: likeliest tokens to follow through the filters.
+
+    Raises:
+        InputError: there is no such step.
+        ModelError: the settings leave nothing to draw from.
+    """
+    logits = step_logits(engine, prompt, path, index).float()
+    context = step_context(engine, prompt, path, index, settings)
+    number = uniform if uniform is not None else seeded_uniform(settings.seed, index)
+    name_of = lambda token_id: token_text(engine.tokenizer, token_id)  # noqa: E731
+    finals = {each: _filtered(logits, context, each) for each in ORDERS}
+    view = walk_filters(logits, context, order, uniform=number, top=top, text_of=name_of)
+    return view, _compare_orders(finals["temperature first"], finals["temperature last"], name_of)
+
+
+def seeded_uniform(seed: int, index: int) -> float:
+    """The number that a column with this seed draws token ``index`` with."""
+    generator = torch.Generator().manual_seed(seed)
+    return float(torch.rand(index + 1, dtype=torch.float64, generator=generator)[-1])
+
+
+def walk_filters(
+    logits: torch.Tensor,
+    context: FilterContext,
+    order: FilterOrder,
+    *,
+    uniform: float,
+    top: int,
+    text_of: Callable[[int], str],
+) -> StepView:
+    """One row through the filters, with what each of them did.
+
+    Args:
+        logits: (vocab,) float32, finite.
+        context: the row's settings and tokens.
+        order: of the filters.
+        uniform: in [0, 1), for the draw.
+        top: likeliest tokens to follow.
+        text_of: a token's readable text.
+    """
+    steps = filter_logits(logits[None], context, order_filters(order))
+    rows = [logits, *(step.logits[0] for step in steps)]
+    probs = [_softmax(row) for row in rows]
+    effects = tuple(
+        _effect(step, before, after, text_of)
+        for step, before, after in zip(steps, probs, probs[1:], strict=False)
+    )
+    ids, kept_probs = distribution(rows[-1])
+    greedy = context.settings.temperature == 0
+    place = 0 if greedy else invert_cdf(kept_probs, uniform)
+    drawn = int(ids[place])
+    followed = probs[0].topk(min(top, len(logits))).indices.tolist()
+    if drawn not in followed:
+        followed.append(drawn)
+    return StepView(
+        order=order,
+        entropy=_entropy(probs[0]),
+        vocab_size=len(logits),
+        effects=effects,
+        tokens=tuple(
+            ShownToken(
+                each,
+                text_of(each),
+                tuple(float(prob[each]) for prob in probs),
+                next((step.name for step in steps if bool(step.removed[0, each])), None),
+            )
+            for each in followed
+        ),
+        segments=_segments(ids, kept_probs, text_of),
+        uniform=None if greedy else uniform,
+        drawn_id=drawn,
+        drawn_text=text_of(drawn),
+        kept_ids=frozenset(ids.tolist()) if len(ids) <= MAX_SEGMENTS else None,
+    )
+
+
+def _softmax(row: torch.Tensor) -> torch.Tensor:
+    """(vocab,) float64."""
+    if bool((row == torch.inf).any()) or bool(row.isnan().any()) or not bool((row > REMOVED).any()):
+        raise no_distribution()
+    return row.double().softmax(-1)
+
+
+def _entropy(probs: torch.Tensor) -> float:
+    return max(0.0, float(torch.special.entr(probs).sum()))
+
+
+def _effect(
+    step: FilteredStep,
+    before: torch.Tensor,
+    after: torch.Tensor,
+    text_of: Callable[[int], str],
+) -> FilterEffect:
+    """What one filter made of the distribution before it: (vocab,) float64 each."""
+    gone = step.removed[0].nonzero()[:, 0]
+    likeliest = gone[before[gone].argsort(descending=True)[:MAX_NAMED]].tolist()
+    return FilterEffect(
+        name=step.name,
+        num_removed=len(gone),
+        removed=tuple((text_of(each), float(before[each])) for each in likeliest),
+        num_left=int((step.logits[0] > REMOVED).sum()),
+        mass_kept=float(before.sum() - before[gone].sum()),
+        entropy=_entropy(after),
+    )
+
+
+def _segments(ids: Ids, probs: Probabilities, text_of: Callable[[int], str]) -> tuple[Segment, ...]:
+    """The bar in the order of the ids, in which the draw goes through it; narrow ones joined."""
+    shown = (-probs).argsort(kind="stable")[: MAX_SEGMENTS // 2].tolist()
+    ends = probs.cumsum().tolist()
+    segments: list[Segment] = []
+    for place in sorted(shown):
+        _close_gap(segments, place, ends)
+        start = ends[place - 1] if place else 0.0
+        token_id = int(ids[place])
+        segments.append(Segment(start, ends[place], text_of(token_id), token_id, 1))
+    _close_gap(segments, len(ends), ends)
+    return tuple(segments)
+
+
+def _close_gap(segments: list[Segment], place: int, ends: list[float]) -> None:
+    """One segment for the tokens between the last one and ``place``, if there are any."""
+    done = sum(segment.num_tokens for segment in segments)
+    if place > done:
+        start = ends[done - 1] if done else 0.0
+        segments.append(Segment(start, ends[place - 1], "", None, place - done))
+
+
+def _filtered(logits: torch.Tensor, context: FilterContext, order: FilterOrder) -> torch.Tensor:
+    """The logits after all the filters: (vocab,) float32."""
+    steps = filter_logits(logits[None], context, order_filters(order))
+    return steps[-1].logits[0] if steps else logits
+
+
+def _compare_orders(
+    first: torch.Tensor, last: torch.Tensor, text_of: Callable[[int], str]
+) -> OrderDifference:
+    """The logits that the two orders leave: (vocab,) float32 each."""
+    return OrderDifference(
+        num_left=(int((first > REMOVED).sum()), int((last > REMOVED).sum())),
+        only_first=_only(first, last, text_of),
+        only_last=_only(last, first, text_of),
+        total_variation=float((_softmax(first) - _softmax(last)).abs().sum() / 2),
+    )
+
+
+def _only(
+    mine: torch.Tensor, other: torch.Tensor, text_of: Callable[[int], str]
+) -> tuple[str, ...]:
+    """The likeliest tokens that are left in one and removed in the other."""
+    ids = ((mine > REMOVED) & (other == REMOVED)).nonzero()[:, 0]
+    return tuple(text_of(each) for each in ids[mine[ids].argsort(descending=True)[:5]].tolist())

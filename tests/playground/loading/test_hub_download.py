@@ -1,0 +1,267 @@
+"""Downloads from a Hub that runs in the test, and from a ModelScope that is made up."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import huggingface_hub
+import pytest
+
+from playground.errors import CheckpointError, StageCancelled
+from playground.loading import hub_download
+from playground.loading.load import load_engine
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+class FakeHub(ThreadingHTTPServer):
+    """Serves one folder as ``owner/name`` at ``COMMIT``, and counts what is fetched."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(("127.0.0.1", 0), FakeHubHandler)
+        self.folder = folder
+        self.fetched: list[str] = []
+        self.status = 200  # of the repository's page
+        self.error_code = ""
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class FakeHubHandler(BaseHTTPRequestHandler):
+    server: FakeHub
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        path = self.path.split("?")[0]
+        if path.startswith("/api/models/owner/name") and self.server.status != 200:
+            self.answer(b"{}", status=self.server.status)
+        elif path == "/api/models/owner/name/revision/main":
+            self.answer(json.dumps({"id": "owner/name", "sha": COMMIT}).encode())
+        elif path == f"/api/models/owner/name/tree/{COMMIT}":
+            files = sorted(path for path in self.server.folder.rglob("*") if path.is_file())
+            listing = [
+                {
+                    "type": "file",
+                    "path": file.relative_to(self.server.folder).as_posix(),
+                    "size": file.stat().st_size,
+                    "oid": self.digest(file),
+                }
+                for file in files
+            ]
+            self.answer(json.dumps(listing).encode())
+        elif path.startswith(f"/owner/name/resolve/{COMMIT}/"):
+            file = self.server.folder / path.split(COMMIT + "/")[1]
+            if self.command == "GET":
+                self.server.fetched.append(file.name)
+            self.answer(file.read_bytes(), etag=self.digest(file))
+        else:
+            self.answer(b"{}", status=404)
+
+    @staticmethod
+    def digest(file: Path) -> str:
+        return hashlib.sha1(file.read_bytes(), usedforsecurity=False).hexdigest()
+
+    def answer(self, body: bytes, *, status: int = 200, etag: str = "") -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Type", "application/json")
+        self.send_header("X-Repo-Commit", COMMIT)
+        if etag:
+            self.send_header("ETag", f'"{etag}"')
+        if self.server.error_code:
+            self.send_header("X-Error-Code", self.server.error_code)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+
+@pytest.fixture
+def hub(
+    tiny_random_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[FakeHub]:
+    """A Hub at an address of its own, with an empty cache in front of it."""
+    with FakeHub(tiny_random_folder) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        download = functools.partial(
+            huggingface_hub.snapshot_download,
+            endpoint=server.address,
+            cache_dir=tmp_path / "cache",
+            token=False,
+        )
+        monkeypatch.setattr(hub_download, "snapshot_download", download)
+        monkeypatch.chdir(tmp_path)
+        yield server
+        server.shutdown()
+
+
+def test_a_checkpoint_comes_from_the_hub_with_its_commit(hub: FakeHub) -> None:
+    calls: list[tuple[str, int, int]] = []
+    engine = load_engine("owner/name", device="cpu", on_progress=lambda *call: calls.append(call))
+    assert engine.revision == COMMIT
+    assert engine.source == "owner/name"
+    assert engine.facts.num_layers == 4
+    assert "model.safetensors" in hub.fetched
+    stages = list(dict.fromkeys(what for what, _, _ in calls))
+    assert stages[:4] == [
+        "Reading the config",
+        "Asking the Hub",
+        "Downloading (MB)",
+        "Loading the processor",
+    ]
+    downloading = [call for call in calls if call[0] == "Downloading (MB)"]
+    # 1.5 MB of weights: the small files are there before.
+    assert downloading[-1] == ("Downloading (MB)", 2, 2)
+    assert all(0 <= done <= total == 2 for _, done, total in downloading)
+    assert downloading == sorted(downloading)
+
+
+def test_a_second_start_fetches_nothing_and_needs_no_hub(hub: FakeHub) -> None:
+    load_engine("owner/name", device="cpu")
+    fetched = list(hub.fetched)
+    assert len(fetched) == len(set(fetched))
+    load_engine("owner/name", device="cpu")
+    assert hub.fetched == fetched
+    hub.status = 503
+    assert load_engine("owner/name", device="cpu").revision == COMMIT
+
+
+def test_other_exports_are_left_on_the_hub(hub: FakeHub, tmp_path: Path) -> None:
+    folder = tmp_path / "repository"
+    (folder / "onnx").mkdir(parents=True)
+    for file in hub.folder.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    (folder / "onnx" / "model.safetensors").write_bytes(b"x")
+    (folder / "onnx" / "config.json").write_bytes(b"x")
+    (folder / "pytorch_model.bin").write_bytes(b"x")
+    (folder / "consolidated.safetensors").write_bytes(b"x")
+    hub.folder = folder
+    load_engine("owner/name", device="cpu")
+    assert "pytorch_model.bin" not in hub.fetched
+    assert "consolidated.safetensors" not in hub.fetched
+    assert hub.fetched.count("model.safetensors") == 1
+
+
+def test_a_foreign_repository_is_refused_before_its_weights(hub: FakeHub, tmp_path: Path) -> None:
+    hub.folder = tmp_path / "bert"
+    hub.folder.mkdir()
+    (hub.folder / "config.json").write_text('{"model_type": "bert"}')
+    (hub.folder / "model.safetensors").write_bytes(b"x" * 1000)
+    with pytest.raises(CheckpointError, match=r"'owner/name' is of model_type 'bert'"):
+        load_engine("owner/name", device="cpu")
+    assert hub.fetched == ["config.json"]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message"),
+    [
+        (404, "RepoNotFound", r"no public repository of that name on the Hub\. Check the spelling"),
+        (401, "", r"no public repository of that name on the Hub"),
+        (403, "GatedRepo", r"'owner/name' is gated on the Hub\. Accept its licence"),
+        (503, "", r"the Hub cannot be reached, and its cache here has no complete copy"),
+    ],
+)
+def test_the_hubs_refusals_are_put_into_words(
+    hub: FakeHub, status: int, code: str, message: str
+) -> None:
+    hub.status, hub.error_code = status, code
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load_engine("owner/name", device="cpu")
+    assert "127.0.0.1" not in str(caught.value)
+
+
+def test_a_hub_that_is_not_there(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = functools.partial(hub_download.snapshot_download, endpoint="http://127.0.0.1:9")
+    monkeypatch.setattr(hub_download, "snapshot_download", gone)
+    with pytest.raises(CheckpointError, match="the Hub cannot be reached"):
+        load_engine("owner/name", device="cpu")
+
+
+def test_a_download_can_be_stopped_and_goes_on_later(hub: FakeHub) -> None:
+    def stop(what: str, done: int, total: int) -> None:
+        if what == "Downloading (MB)":
+            raise StageCancelled
+
+    with pytest.raises(StageCancelled):
+        load_engine("owner/name", device="cpu", on_progress=stop)
+    assert load_engine("owner/name", device="cpu").revision == COMMIT
+
+
+def test_a_full_disk_is_noticed_before_the_download(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_download, "_count_free_bytes", lambda: 1_000_000)
+    with pytest.raises(CheckpointError, match=r"needs 0\.0 GB of disk; 0\.0 GB are free"):
+        load_engine("owner/name", device="cpu")
+    assert "model.safetensors" not in hub.fetched
+
+
+# --------------------------------------------------------------------------- ModelScope
+
+
+@pytest.fixture
+def modelscope(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A package of that name with nothing in it yet."""
+    module = ModuleType("modelscope")
+    monkeypatch.setitem(sys.modules, "modelscope", module)
+    return module
+
+
+def test_modelscope_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "modelscope", None)
+    with pytest.raises(CheckpointError, match=r"modelscope, which is not installed.*pip install"):
+        load_engine("modelscope:Qwen/Qwen3-VL-2B-Instruct", device="cpu")
+
+
+def test_a_checkpoint_comes_from_modelscope(
+    modelscope: ModuleType, tiny_random_folder: Path
+) -> None:
+    asked: list[tuple[str, list[str]]] = []
+
+    def snapshot_download(repo_id: str, *, allow_patterns: list[str], **_: Any) -> str:
+        asked.append((repo_id, allow_patterns))
+        return str(tiny_random_folder)
+
+    modelscope.snapshot_download = snapshot_download  # type: ignore[attr-defined]
+    engine = load_engine("modelscope:owner/name", device="cpu")
+    assert (engine.source, engine.revision) == ("modelscope:owner/name", "master")
+    assert [repo_id for repo_id, _ in asked] == ["owner/name", "owner/name"]
+    assert "model*.safetensors" not in asked[0][1]
+    assert "model*.safetensors" in asked[1][1]
+
+
+def test_modelscopes_failures_are_put_into_words(modelscope: ModuleType) -> None:
+    def fail(*_: Any, **__: Any) -> str:
+        raise ConnectionError("http://secret@host")
+
+    modelscope.snapshot_download = fail  # type: ignore[attr-defined]
+    with pytest.raises(CheckpointError, match=r"could not deliver 'owner/name'") as caught:
+        load_engine("modelscope:owner/name", device="cpu")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("source", ["modelscope:", "modelscope:name", "modelscope:../../etc"])
+def test_a_modelscope_name_has_an_owner(source: str) -> None:
+    with pytest.raises(CheckpointError, match="names no ModelScope repository"):
+        load_engine(source, device="cpu")
+
+
+@pytest.mark.parametrize("source", ["gpt2", "../up/there", "/no/such/folder", "a/b/c", "~x/y"])
+def test_what_is_no_hub_id_is_a_folder(source: str) -> None:
+    with pytest.raises(CheckpointError, match="There is no folder"):
+        load_engine(source, device="cpu")

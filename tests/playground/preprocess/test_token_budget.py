@@ -1,0 +1,102 @@
+"""The token-budget ladder: every rung is what the processor does at that setting."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from playground.engine import Engine
+from playground.errors import InputError, StageCancelled
+from playground.preprocess import token_budget
+from playground.preprocess.stage import run_preprocess
+from playground.preprocess.token_budget import measure_prefill, token_ladder
+from playground.records import Prompt, Turn
+from tests.media_samples import make_picture
+from tests.playground.prompt_samples import PROMPTS
+
+
+@pytest.mark.parametrize("kind", ["image", "max_pixels", "two_images", "video", "image_and_video"])
+def test_each_rung_is_what_the_processor_does(engine: Engine, kind: str) -> None:
+    inputs = run_preprocess(engine, PROMPTS[kind])
+    ladder = token_ladder(engine, inputs)
+    assert 4 <= len(ladder) <= 9
+    assert sum(rung.is_current for rung in ladder) == 1
+    limits = [rung.max_pixels for rung in ladder]
+    assert limits == sorted(set(limits))
+    for rung in ladder[::3]:
+        again = run_preprocess(engine, replace(PROMPTS[kind], max_pixels=rung.max_pixels))
+        assert rung.sizes == tuple(facts.resized_size for facts in again.media)
+        assert rung.grids == tuple(facts.grid_thw for facts in again.media)
+        assert rung.num_tokens == again.num_tokens
+        assert rung.num_visual == sum(facts.num_tokens for facts in again.media)
+
+
+def test_rungs_by_hand(tiny_random_engine: Engine) -> None:
+    """A picture of 640 x 480 is 300 tokens: the first limit above is 512, and one more."""
+    inputs = run_preprocess(
+        tiny_random_engine, Prompt((Turn("user", "a", (make_picture(640, 480),)),))
+    )
+    ladder = token_ladder(tiny_random_engine, inputs)
+    doubling = [rung.max_pixels // 1024 for rung in ladder if not rung.is_current]
+    assert doubling == [8, 16, 32, 64, 128, 256, 512, 1024]
+    by_limit = {rung.max_pixels: rung for rung in ladder}
+    assert by_limit[512 * 1024].sizes == by_limit[1024 * 1024].sizes == ((640, 480),)
+    assert by_limit[512 * 1024].num_visual == 300
+    (current,) = (rung for rung in ladder if rung.is_current)
+    assert current.max_pixels == 50_176
+    assert current.num_tokens == inputs.num_tokens
+    # 4 layers, key and value, 2 heads of 16 numbers of 4 bytes
+    assert current.kv_bytes == inputs.num_tokens * 4 * 2 * 2 * 16 * 4
+    assert current.window_share == inputs.num_tokens / 4096
+    assert current.fits
+
+
+def test_a_rung_that_does_not_fit(tiny_random_engine: Engine) -> None:
+    prompt = Prompt((Turn("user", "a", (make_picture(3000, 2000),)),))
+    ladder = token_ladder(tiny_random_engine, run_preprocess(tiny_random_engine, prompt))
+    assert [rung.fits for rung in ladder][-2:] == [False, False]
+    assert ladder[0].fits
+    with pytest.raises(InputError, match="context window"):
+        measure_prefill(tiny_random_engine, prompt, ladder[-1].max_pixels)
+
+
+def test_no_ladder_without_pictures(tiny_random_engine: Engine) -> None:
+    assert (
+        token_ladder(tiny_random_engine, run_preprocess(tiny_random_engine, PROMPTS["text"])) == ()
+    )
+    with pytest.raises(InputError, match="no picture"):
+        measure_prefill(tiny_random_engine, PROMPTS["text"], 4096)
+
+
+def test_a_measurement(tiny_random_engine: Engine) -> None:
+    calls: list[str] = []
+    measured = measure_prefill(
+        tiny_random_engine,
+        PROMPTS["image"],
+        4096,
+        progress=lambda what, _done, _total: calls.append(what),
+    )
+    again = run_preprocess(tiny_random_engine, replace(PROMPTS["image"], max_pixels=4096))
+    assert measured.num_tokens == again.num_tokens
+    assert measured.vision_ms > 0
+    assert measured.prefill_ms > 0
+    assert measured.total_ms == measured.vision_ms + measured.prefill_ms
+    assert {"vision block", "decoder layer"} <= set(calls)
+
+
+def test_a_slow_measurement_is_not_repeated(
+    tiny_random_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_budget, "ENOUGH_MS", 0.0)
+    assert measure_prefill(tiny_random_engine, PROMPTS["image"], 4096).num_repeats == 1
+    monkeypatch.setattr(token_budget, "ENOUGH_MS", 1e9)
+    assert measure_prefill(tiny_random_engine, PROMPTS["image"], 4096).num_repeats == 3
+
+
+def test_a_measurement_can_be_stopped(tiny_random_engine: Engine) -> None:
+    def stop(_what: str, _done: int, _total: int) -> None:
+        raise StageCancelled
+
+    with pytest.raises(StageCancelled):
+        measure_prefill(tiny_random_engine, PROMPTS["image"], 4096, progress=stop)

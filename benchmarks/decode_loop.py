@@ -22,14 +22,14 @@ from playground.decoder.stage import run_decoder
 from playground.engine import Engine
 from playground.merge.stage import run_merge
 from playground.preprocess.stage import model_kwargs
-from playground.records import ModelInputs, SamplingSettings
+from playground.records import ModelInputs, SamplingRun, SamplingSettings
 from playground.sampling.stage import run_sampling
 from playground.vision.stage import run_vision
 
 GREEDY = SamplingSettings(temperature=0.0)
 
 
-def bare_generate(engine: Engine, inputs: ModelInputs, tokens: int) -> Callable[[], object]:
+def bare_generate(engine: Engine, inputs: ModelInputs, tokens: int) -> Callable[[], torch.Tensor]:
     """``generate(do_sample=False)``."""
     kwargs = model_kwargs(inputs, engine.device)
 
@@ -60,10 +60,10 @@ def with_logits(engine: Engine, inputs: ModelInputs, tokens: int) -> Callable[[]
     return run
 
 
-def recorded(engine: Engine, inputs: ModelInputs, tokens: int) -> Callable[[], object]:
+def recorded(engine: Engine, inputs: ModelInputs, tokens: int) -> Callable[[], SamplingRun]:
     """Stages 2 to 5."""
 
-    def run() -> object:
+    def run() -> SamplingRun:
         merged = run_merge(engine, inputs, run_vision(engine, inputs))
         decoded = run_decoder(engine, inputs, merged)
         return run_sampling(engine, inputs, merged, decoded, [GREEDY], max_new_tokens=tokens)
@@ -81,9 +81,10 @@ def main() -> None:
     options = parser.parse_args()
     engine = load_shape(options.shape, device=options.device)
     inputs = start_run(engine).inputs
-    generate, ours = (make(engine, inputs, options.tokens) for make in (bare_generate, recorded))
-    new_ids = generate()[0, inputs.num_tokens :].tolist()  # type: ignore[index]
-    (trace,) = ours().traces  # type: ignore[attr-defined]
+    generate = bare_generate(engine, inputs, options.tokens)
+    ours = recorded(engine, inputs, options.tokens)
+    new_ids = generate()[0, inputs.num_tokens :].tolist()
+    (trace,) = ours().traces
     same = [step.id for step in trace.steps] == new_ids
     timings = measure(
         {

@@ -63,8 +63,9 @@ def load_shape(
 
 def _mid_config() -> PreTrainedConfig:
     """The 2B configuration at a quarter of its width and about a third of its depth."""
-    config: Any = load_config()
-    text, vision = config.text_config, config.vision_config
+    config = load_config()
+    parts: Any = config  # whose parts transformers does not type
+    text, vision = parts.text_config, parts.vision_config
     text.hidden_size, text.intermediate_size, text.num_hidden_layers = 512, 1536, 8
     text.num_attention_heads, text.num_key_value_heads, text.head_dim = 8, 4, 64
     text.rope_parameters = {**text.rope_parameters, "mrope_section": [12, 10, 10]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from playground.engine import Engine
-from playground.pipeline import Run
+from playground.pipeline import Run, Stage
 from playground.preprocess.stage import max_pixels_range
 from playground.records import Picture, Prompt, Turn
 
@@ -19,7 +19,7 @@ def make_picture(width: int, height: int, seed: int = 0) -> Picture:
 
 
 def start_run(
-    engine: Engine, *, side: int = 448, text: str = QUESTION, stage: str = "preprocess"
+    engine: Engine, *, side: int = 448, text: str = QUESTION, stage: Stage = "preprocess"
 ) -> Run:
     """A run of this question about a picture of ``side`` x ``side`` pixels, up to a stage.
 
@@ -31,7 +31,7 @@ def start_run(
     """
     pictures = (make_picture(side, side),) if side else ()
     run = Run(engine, Prompt((Turn("user", text, pictures=pictures),), max_pixels=_limit(engine)))
-    run.ensure(stage)  # type: ignore[arg-type]  # the caller's word for it
+    run.ensure(stage)
     return run
 
 

@@ -13,53 +13,63 @@ import argparse
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.growth import Growth, draw_svg
 from benchmarks.models import load_shape
 from benchmarks.pairs import machine_facts, measure, table
-from components.examples import load_examples
-from components.prompt_reader import read_prompt
+from components.page.run_events import RunEvents
 from playground.pipeline import Run
 from reliability.page_client import PageClient
 from reliability.served import Server, running_app
 
 USERS = (1, 5, 10, 25, 50)
+HEADER = (
+    "users",
+    "until all have their charts",
+    "a run",
+    "processor time of the server",
+    "… of the pages",
+    "of the model's time",
+    "exponent",
+)
 TURNS = 3  # of which the quickest counts
 
 
 def model_seconds() -> float:
     """What the model takes for one run of the first example, on this process's threads."""
     engine = load_shape("shipped", device="cpu")
-    first = load_examples()[0]
-    prompt = read_prompt(
-        engine,
-        images=first.images,
-        video=first.video,
-        text=first.text,
-        system=first.system,
-        max_pixels=None,
-        earlier=first.earlier,
-    )
+    prompt = RunEvents.run_opening(engine).prompt
     return min(measure({"run": lambda: Run(engine, prompt).parity}).popitem()[1].wall_s)
 
 
-def press_together(pages: Sequence[PageClient], words: str) -> float:
-    """Seconds from the first press of *Run* to the last chart.
+@dataclass(frozen=True, order=True)
+class Turn:
+    """All press *Run* once; the quickest of several is the smallest."""
+
+    wall_s: float  # from the first press to the last chart
+    server_s: float  # processor time of the app
+    pages_s: float  # processor time of this process, which reads what the pages are sent
+
+
+def press_together(server: Server, pages: Sequence[PageClient], words: str) -> Turn:
+    """Press *Run* on all of these pages and wait for their charts.
 
     Raises:
         SystemExit: a run was refused.
     """
     for number, page in enumerate(pages):
         page.set_text(f"{words} {number}")  # a prompt of their own: nothing is there already
-    started = time.perf_counter()
+    started, server_s, pages_s = time.perf_counter(), server.cpu_s, time.process_time()
     runs = [page.start(page.find("run")) for page in pages]
     for run in runs:
         run.done.wait()
     if not all(run.ok for run in runs):
         raise SystemExit(f"Refused: {next(run.message for run in runs if not run.ok)}")
-    return time.perf_counter() - started
+    wall_s = time.perf_counter() - started
+    return Turn(wall_s, server.cpu_s - server_s, time.process_time() - pages_s)
 
 
 def settled_mb(server: Server) -> float:
@@ -68,22 +78,26 @@ def settled_mb(server: Server) -> float:
     return server.memory_bytes / 2**20
 
 
-def measure_users(pages: Sequence[PageClient], counts: Sequence[int], alone: float) -> Growth:
+def measure_users(
+    server: Server, pages: Sequence[PageClient], counts: Sequence[int], alone: float
+) -> Growth:
     """Times of so many users at once, against as many runs of the model alone."""
     points: list[tuple[int, float, float]] = []
     rows: list[tuple[object, ...]] = []
     for count in counts:
-        took = min(
-            press_together(pages[:count], f"Users {count}, turn {turn}:") for turn in range(TURNS)
+        best = min(
+            press_together(server, pages[:count], f"Users {count}, turn {turn}:")
+            for turn in range(TURNS)
         )
         slope = "–"
         if points:
             before, was, _ = points[-1]
-            slope = f"{math.log(took / was) / math.log(count / before):.2f}"
-        model = count * alone
-        points.append((count, took, model))
-        rows.append((count, f"{took:.2f} s", f"{took / count:.2f} s", f"{took / model:.1f}", slope))
-    return Growth("users at once", "users", tuple(points), tuple(rows))
+            slope = f"{math.log(best.wall_s / was) / math.log(count / before):.2f}"
+        points.append((count, best.wall_s, count * alone))
+        each = (f"{part / count:.2f} s" for part in (best.wall_s, best.server_s, best.pages_s))
+        multiple = f"{best.wall_s / (count * alone):.1f}"
+        rows.append((count, f"{best.wall_s:.2f} s", *each, multiple, slope))
+    return Growth("users at once", "users", tuple(points), tuple(rows), "the model alone")
 
 
 def measure_memory(server: Server, most: int, runs: int) -> tuple[list[PageClient], list[str]]:
@@ -97,7 +111,7 @@ def measure_memory(server: Server, most: int, runs: int) -> tuple[list[PageClien
     seen = []
     for hundred in range(3):
         for number in range(runs):
-            press_together(pages[:1], f"Runs {hundred}, {number}:")
+            press_together(server, pages[:1], f"Runs {hundred}, {number}:")
         seen.append(settled_mb(server))
     grown = [f"{after - before:+.1f} MB" for before, after in pairwise(seen)]
     said.append(f"One page's second and third {runs} runs: {', '.join(grown)}")
@@ -115,12 +129,11 @@ def main() -> None:
     with running_app(watched=True) as server:
         pages, said = measure_memory(server, max(options.users), options.runs)
         before = settled_mb(server)
-        growth = measure_users(pages, options.users, alone)
+        growth = measure_users(server, pages, options.users, alone)
         turns = TURNS * sum(options.users)
         kept = settled_mb(server) - before
     print(f"{machine_facts()}; shipped, the model alone {alone * 1e3:.0f} ms a run\n")
-    header = ("users", "until all have their charts", "a run", "of the model's time", "exponent")
-    print(table(header, list(growth.rows)))
+    print(table(HEADER, list(growth.rows)))
     print("\n" + "\n".join(said))
     print(f"{turns} runs of {max(options.users)} pages, each page's last one kept: {kept:+.1f} MB")
     if options.svg:

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from components.server import ServerOptions
+    from components.serving.server import ServerOptions
     from playground.limits import Limits
 
 
@@ -117,10 +117,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stay_offline(options.model)
 
     # Imported here: after the environment is set, and torch only later, in the loading thread.
-    from components.app_layout import PAGE_CSS
-    from components.engine_host import EngineHost
-    from components.server import launch
-    from components.site import build_site
+    from components.compute.engine_host import EngineHost
+    from components.page.layout import PAGE_CSS
+    from components.page.site import build_site
+    from components.serving.server import launch
 
     host = EngineHost(
         options.model,
@@ -142,7 +142,7 @@ def read_server_options(options: argparse.Namespace) -> ServerOptions:
     Raises:
         SystemExit: an account or a number cannot be read.
     """
-    from components.server import ServerOptions, read_accounts
+    from components.serving.server import ServerOptions, read_accounts
 
     try:
         accounts = read_accounts(options.auth)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from components.web_guard import MAX_JSON_BYTES
+from components.serving.web_guard import MAX_JSON_BYTES
 from reliability.hostile_files import encode, make_image, picture_files
 from reliability.hostile_videos import all_videos
 from reliability.served import Answer, Caller, Server, running_app
@@ -187,20 +187,14 @@ def _text_cases() -> Iterator[Case]:
     for value in (None, 7, 0.5, True, [], {}, ["a"], {"text": "a"}):
         yield case(f"{value!r} for a text", value, None)
         yield case(f"{value!r} for a system prompt", "Hello", None, system=value)
-    for value in (
-        "/etc/passwd",
-        "http://127.0.0.1/a.png",
-        7,
-        [],
-        {},
-        {"path": "/etc/passwd"},
-        True,
-    ):
+    paths = ("/etc/passwd", "http://127.0.0.1/a.png")
+    pictures: tuple[object, ...] = (*paths, 7, [], {}, {"path": "/etc/passwd"}, True)
+    for picture in pictures:
 
-        def send(caller: Caller, image: Any = value) -> Answer:
+        def send(caller: Caller, image: Any = picture) -> Answer:
             return caller.call("preprocess", image=image, text="Hello")
 
-        yield Case(f"image: {value!r}", send, False)
+        yield Case(f"image: {picture!r}", send, False)
 
 
 def _number_cases() -> Iterator[Case]:

@@ -89,9 +89,9 @@ def _broken_pictures() -> Iterator[File]:
             yield File(f"{form} cut at {share:.0%}", whole[: int(len(whole) * share)], None)
         yield File(f"{form} with a tail", whole + b"<script>alert(1)</script>" * 9, None)
         yield File(f"{form} header, then noise", whole[:24] + bytes(range(256)) * 9, None)
-    whole = bytearray(encode(make_image(), "PNG"))
-    whole[40] ^= 0xFF
-    yield File("PNG with a wrong checksum", bytes(whole), None)
+    flipped = bytearray(encode(make_image(), "PNG"))
+    flipped[40] ^= 0xFF
+    yield File("PNG with a wrong checksum", bytes(flipped), None)
 
 
 def png_claiming(width: int, height: int, rows: int = 1) -> bytes:

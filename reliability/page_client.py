@@ -74,7 +74,9 @@ class PageClient:
         self.session = secrets.token_hex(5)
         self.http = httpx.Client(base_url=server.address, timeout=WAIT_S)
         self.config = config or self.http.get("/config").json()
-        self.events = {event["id"]: event for event in self.config["dependencies"]}
+        self.events: dict[int, dict[str, Any]] = {
+            event["id"]: event for event in self.config["dependencies"]
+        }
         self.values = {
             component["id"]: component["props"].get("value")
             for component in self.config["components"]

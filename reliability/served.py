@@ -54,6 +54,13 @@ class Server:
         return pages * resource.getpagesize()
 
     @property
+    def cpu_s(self) -> float:
+        """Processor time of the process so far, in seconds."""
+        # After the name, which may hold anything but ends with the last bracket.
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @property
     def num_files(self) -> int:
         """Open files and sockets."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))

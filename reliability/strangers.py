@@ -25,7 +25,7 @@ PLACES = (  # on every server, and never to be given out
     "/proc/self/environ",
     "/proc/self/cmdline",
     "app.py",
-    "components/server.py",
+    "components/serving/server.py",
     "../app.py",
     "%2e%2e/app.py",
     "..%2fapp.py",

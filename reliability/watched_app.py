@@ -94,7 +94,7 @@ class Observer:
 
     def do_events(self) -> list[dict[str, Any]]:
         """The page's functions that run the model, public or not."""
-        from components.stage_tab import MODEL_QUEUE
+        from components.tabs.stage_tab import MODEL_QUEUE
 
         return [
             {"id": index, "page": fn.page}
@@ -169,7 +169,9 @@ def main() -> None:
 
 def _wrap(observer: Observer, keep_s: int | None) -> None:
     """Put the observer between the app and what it builds."""
-    from components import engine_host, sessions, site
+    from components.compute import engine_host
+    from components.page import site
+    from components.serving import sessions
 
     build_site, load = site.build_site, engine_host.EngineHost.start
 
@@ -189,7 +191,7 @@ def _wrap(observer: Observer, keep_s: int | None) -> None:
         load(host, watch_first)
 
     site.build_site = build
-    engine_host.EngineHost.start = start
+    engine_host.EngineHost.start = start  # type: ignore[method-assign,assignment]  # to watch it
 
 
 def _answer(observer: Observer, replies: Any) -> None:

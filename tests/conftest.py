@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import components  # noqa: F401 - before any test imports gradio, which would write stubs for mypy
 from playground.engine import Engine
 from playground.loading.load import load_engine
 from playground.records import Clip, Picture

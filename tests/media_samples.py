@@ -65,6 +65,7 @@ def write_clip(
     with av.open(str(path), "w") as container:
         lossless = {"qp": "0", "preset": "ultrafast"} if codec == "libx264" else {}
         stream = container.add_stream(codec, rate=fps, options=lossless)
+        assert isinstance(stream, av.VideoStream)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         for frame in frames:

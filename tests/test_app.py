@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import app
-from components.server import ServerOptions
+from components.serving.server import ServerOptions
 from playground.limits import Limits
 
 ROOT = Path(__file__).parents[1]
@@ -133,8 +133,8 @@ def test_only_a_named_download_may_use_the_network(
 def test_the_page_is_built_before_torch_is_imported() -> None:
     code = (
         "import sys\n"
-        "from components.site import build_site\n"
-        "from components.engine_host import EngineHost\n"
+        "from components.page.site import build_site\n"
+        "from components.compute.engine_host import EngineHost\n"
         "build_site(EngineHost('tiny'))\n"
         "assert 'gradio' in sys.modules\n"
         "print([name for name in ('torch', 'transformers') if name in sys.modules])"

@@ -121,7 +121,7 @@ def test_engine_knows_no_page() -> None:
 
 
 def test_charts_know_neither_page_nor_model() -> None:
-    files = python_files("components/charts", "components/chart_style.py")
+    files = python_files("components/charts")
     assert violations(files, {"gradio", "app"} | MODEL_LIBRARIES) == []
 
 

@@ -13,7 +13,7 @@ from string import Formatter
 
 import pytest
 
-from components.examples import load_examples
+from components.prompt.examples import load_examples
 from playground.language import (
     CATALOGS,
     LANGUAGES,

@@ -13,9 +13,9 @@ import pytest
 
 import components
 import playground
-from components.api import Endpoints
-from components.examples import load_examples
-from components.prompt_reader import read_prompt
+from components.api.endpoints import Endpoints
+from components.prompt.examples import load_examples
+from components.prompt.reader import read_prompt
 from playground.engine import Engine
 from playground.pipeline import STAGES, Run
 from reliability.served import Caller, running_app

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from components.chart_style import (
+from components.charts.style import (
     BLUE,
     GREEN,
     HEIGHT_LARGE,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import plotly.graph_objects as go
 
-from components.chart_style import (
+from components.charts.style import (
     BLUE,
     GREEN,
     GREY,
@@ -22,6 +22,7 @@ from components.chart_style import (
 from playground.language import mark, say
 
 if TYPE_CHECKING:
+    from playground.kv_cache.block_store import Policy
     from playground.kv_cache.log import Rehearsal
     from playground.kv_cache.tree import Segment
 
@@ -191,7 +192,7 @@ def _outline(segments: Sequence[Segment], marked: frozenset[str]) -> go.Scatter:
 
 
 def plot_policies(
-    compared: Mapping[str, Sequence[Rehearsal]], budget: int, policy: str
+    compared: Mapping[Policy, Sequence[Rehearsal]], budget: int, policy: Policy
 ) -> go.Figure:
     """Share of all tokens that need not be computed, by budget and policy."""
     chosen = min(compared[policy], key=lambda row: abs(row.max_bytes - budget))

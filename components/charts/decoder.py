@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import plotly.graph_objects as go
 
-from components.chart_style import (
+from components.charts.style import (
     BLUE,
     FONT_SIZE_PX,
     HEIGHT_LARGE,

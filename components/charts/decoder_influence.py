@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from components.chart_style import DIVERGING, base_layout, pointer_meta
 from components.charts.patch_map import frame_patches
+from components.charts.style import DIVERGING, base_layout, pointer_meta
 from playground.language import say
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from components.chart_style import (
+from components.charts.small_arrays import compact_integers
+from components.charts.style import (
     DIVERGING,
     GREY,
     HEIGHT_LARGE,
@@ -20,7 +21,6 @@ from components.chart_style import (
     escape_label,
     pointer_meta,
 )
-from components.charts.small_arrays import compact_integers
 from playground.language import mark, say
 
 # Name in the legend, colour, symbol and size of each group of embeddings.

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import plotly.graph_objects as go
 
-from components.chart_style import (
+from components.charts.style import (
     BLUE,
     FONT_SIZE_PX,
     GREEN,

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from components.chart_style import (
+from components.charts.small_arrays import compact_integers
+from components.charts.style import (
     BLUE,
     FONT_SIZE_PX,
     GREEN,
@@ -19,7 +20,6 @@ from components.chart_style import (
     base_layout,
     pointer_meta,
 )
-from components.charts.small_arrays import compact_integers
 from playground.language import mark, say
 
 # Drawn from wide to narrow, so that lines that lie on each other can all be seen.

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from components.chart_style import BLUE, GREEN, GREY, HEIGHT_LARGE, ORANGE, PURPLE, base_layout
-from components.tables import format_bytes
+from components.charts.style import BLUE, GREEN, GREY, HEIGHT_LARGE, ORANGE, PURPLE, base_layout
+from components.views.tables import format_bytes
 from playground.language import say
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from components.chart_style import (
+from components.charts.style import (
     BLUE,
     DIVERGING,
     FONT_SIZE_PX,

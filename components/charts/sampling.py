@@ -7,14 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from components.chart_style import (
-    CATEGORICAL,
-    HEIGHT_SMALL,
-    PURPLE,
-    base_layout,
-    escape_label,
-)
-from components.strips import raw_probability, visible
+from components.charts.style import CATEGORICAL, HEIGHT_SMALL, PURPLE, base_layout, escape_label
+from components.views.strips import raw_probability, visible
 from playground.language import mark, say
 from playground.records import SamplingRun, TokenStep
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from components.chart_style import (
+from components.charts.sampling import filter_name, quote
+from components.charts.style import (
     BLUE,
     GREEN,
     GREY,
@@ -18,8 +19,7 @@ from components.chart_style import (
     base_layout,
     escape_label,
 )
-from components.charts.sampling import filter_name, quote
-from components.strips import visible
+from components.views.strips import visible
 from playground.language import say
 
 if TYPE_CHECKING:

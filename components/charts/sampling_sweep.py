@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from components.chart_style import (
+from components.charts.style import (
     BLUE,
     CATEGORICAL,
     GREY,
@@ -18,7 +18,7 @@ from components.chart_style import (
     base_layout,
     escape_label,
 )
-from components.strips import visible
+from components.views.strips import visible
 from playground.language import mark, say
 
 if TYPE_CHECKING:

@@ -7,14 +7,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from components.chart_style import (
-    GREY,
-    HEIGHT_MEDIUM,
-    KIND_COLORS,
-    PINK,
-    PURPLE,
-    base_layout,
-)
+from components.charts.style import GREY, HEIGHT_MEDIUM, KIND_COLORS, PINK, PURPLE, base_layout
 from playground.language import say
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from components.chart_style import escape_label
-from components.strips import visible
+from components.charts.style import escape_label
+from components.views.strips import visible
 from playground.language import say
 
 if TYPE_CHECKING:

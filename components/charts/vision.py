@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from components.chart_style import (
+from components.charts.patch_map import frame_patches
+from components.charts.small_arrays import compact_integers
+from components.charts.style import (
     BLUE,
     FONT_SIZE_PX,
     GREY,
@@ -18,8 +20,6 @@ from components.chart_style import (
     base_layout,
     pointer_meta,
 )
-from components.charts.patch_map import frame_patches
-from components.charts.small_arrays import compact_integers
 from playground.language import say
 
 LOG_FROM_RATIO = 20.0  # a wider range of norms is drawn on a log axis

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from components.chart_style import (
+from components.charts.patch_map import frame_patches
+from components.charts.style import (
     FONT_SIZE_PX,
     HEIGHT_MEDIUM,
     ORANGE,
@@ -16,8 +17,7 @@ from components.chart_style import (
     base_layout,
     pointer_meta,
 )
-from components.charts.patch_map import frame_patches
-from components.pictures import image_uri
+from components.views.pictures import image_uri
 from playground.language import say
 
 MAX_DOTS = 1_000  # places of patches on the grid; more would hide it

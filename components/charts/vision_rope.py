@@ -8,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import plotly.graph_objects as go
 
-from components.chart_style import (
+from components.charts.patch_map import frame_patches, mark_place
+from components.charts.style import (
     BLUE,
     DIVERGING,
     HEIGHT_MEDIUM,
@@ -17,7 +18,6 @@ from components.chart_style import (
     base_layout,
     pointer_meta,
 )
-from components.charts.patch_map import frame_patches, mark_place
 from playground.language import say
 
 MAX_DISTANCE = 32  # patches that the map reaches to each side; a photo has up to 80 and more

@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import plotly.graph_objects as go
 
-from components.chart_style import (
-    BLUE,
-    GREEN,
-    HEIGHT_MEDIUM,
-    ORANGE,
-    base_layout,
-)
 from components.charts.decoder import percent
+from components.charts.style import BLUE, GREEN, HEIGHT_MEDIUM, ORANGE, base_layout
 from components.charts.token_labels import token_label
 from playground.language import say
 

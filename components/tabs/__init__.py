@@ -1,1 +1,1 @@
-"""One module per tab, each with one ``build_<stage>_tab``."""
+"""A folder per stage, each with its ``build_<stage>_tab``; beside them what all tabs share."""

@@ -10,10 +10,10 @@ import gradio as gr
 from gradio.components.base import Component
 
 import playground
+from components.chart_view.view import PlotlyView
 from components.charts.model import count_words, plot_module_tree
-from components.plotly_view import PlotlyView
-from components.stage_tab import App
-from components.tables import format_bytes, table_html
+from components.tabs.stage_tab import App
+from components.views.tables import format_bytes, table_html
 from playground.language import say
 
 if TYPE_CHECKING:

@@ -25,7 +25,13 @@ class CacheLayer:
     key_shape: tuple[int, ...]
     value_shape: tuple[int, ...]
     dtype: str
-    num_bytes: int
+    key_bytes: int
+    value_bytes: int
+
+    @property
+    def num_bytes(self) -> int:
+        """Of both."""
+        return self.key_bytes + self.value_bytes
 
 
 def empty_cache(engine: Engine) -> DynamicCache:
@@ -78,7 +84,8 @@ def describe_cache(cache: DynamicCache) -> tuple[CacheLayer, ...]:
             key_shape=tuple(layer.keys.shape),
             value_shape=tuple(layer.values.shape),
             dtype=str(layer.keys.dtype).removeprefix("torch."),
-            num_bytes=layer.keys.nbytes + layer.values.nbytes,
+            key_bytes=layer.keys.nbytes,
+            value_bytes=layer.values.nbytes,
         )
         for index, layer in enumerate(layers)
         if layer.is_initialized

@@ -16,11 +16,11 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 import gradio as gr
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
-from components.app_layout import PAGE_CSS
-from components.engine_host import EngineHost
-from components.server import ServerOptions, app_options, launch
-from components.site import build_site
-from components.theme import CSS, build_theme
+from components.compute.engine_host import EngineHost
+from components.look.theme import CSS, build_theme
+from components.page.layout import PAGE_CSS
+from components.page.site import build_site
+from components.serving.server import ServerOptions, app_options, launch
 from reliability.chromium import ARGUMENTS, find_chromium
 
 # For every wait. Generous: the machine may be busy, and a test that passes does not wait for it.

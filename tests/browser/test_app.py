@@ -83,6 +83,15 @@ def test_nothing_is_asked_of_another_host(address: str, page: PageFactory) -> No
     assert log.hosts() == {address.split("/")[2]}
 
 
+@pytest.mark.parametrize("path", ["?lang=en", "zh"])
+def test_a_page_comes_compressed(address: str, page: PageFactory, path: str) -> None:
+    opened, _ = page("about:blank")
+    answer = opened.goto(f"{address.rstrip('/')}/{path}")
+    assert answer is not None
+    assert answer.headers["content-encoding"] in ("br", "gzip")
+    assert opened.evaluate("window.gradio_config.components.length") > 500
+
+
 def test_a_chinese_question_runs_through_all_tabs(address: str, page: PageFactory) -> None:
     opened, log = page(address)
     wait_until_drawn(opened)

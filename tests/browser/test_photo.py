@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from components import run_events
-from components.app_layout import PAGE_CSS
-from components.engine_host import EngineHost
-from components.examples import Example
-from components.server import ServerOptions, launch
-from components.site import build_site
+from components.compute.engine_host import EngineHost
+from components.page import run_events
+from components.page.layout import PAGE_CSS
+from components.page.site import build_site
+from components.prompt.examples import Example
+from components.serving.server import ServerOptions, launch
 from tests.browser.conftest import PageFactory, PageLog
 from tests.browser.steps import open_part, open_tab, part_names, wait_until_drawn
 from tests.media_samples import make_picture

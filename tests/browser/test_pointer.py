@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from components.pointer_view import MODULE_PATH, write_layout
+from components.pointer.view import MODULE_PATH, write_layout
 from playground.engine import Engine
 from playground.pipeline import Run
 from playground.pointer import Place, locate_patch, locate_token

@@ -1,44 +1,50 @@
-"""What a run costs the browser: Gradio looks for each component that it updates among all."""
+"""What Gradio's page does for each component among all, when it is opened and in a run."""
 
 from __future__ import annotations
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from components.gradio_scripts import MENDS, SEARCH, Mend, mended_scripts
+from components.serving.gradio_scripts import ASSETS, LISTENERS, MENDS, SEARCH, Mend, mended_scripts
 from tests.browser.conftest import PageFactory
-from tests.browser.steps import open_tab, run_and_wait, wait_until_drawn
+from tests.browser.steps import (
+    RUN_TIMEOUT_MS,
+    finished_at,
+    open_tab,
+    run_and_wait,
+    wait_until_drawn,
+)
 
 UPDATES = "async update_state(e,t,n=!0){"
-COUNT = "window.updates = (window.updates ?? 0) + 1;"
 # Two for each message of a run, its notes on the inputs' states, and what it draws. Gradio made
 # 4,446 of it, a tenth of a second of the browser's time at each message.
 MOST_UPDATES = 500
 
 
-def count_updates(page: Page) -> None:
-    """Have the page count how often it looks for a component."""
+def count_calls(page: Page, method: str) -> None:
+    """Have the page count the calls of a method of Gradio's tree of components."""
 
     def add_counter(route: Route) -> None:
         response = route.fetch()
         script = response.text()
-        assert UPDATES in script
-        route.fulfill(response=response, body=script.replace(UPDATES, UPDATES + COUNT))
+        assert script.count(method) == 1
+        counted = method + "window.calls = (window.calls ?? 0) + 1;"
+        route.fulfill(response=response, body=script.replace(method, counted))
 
     page.route("**/assets/core-*.js", add_counter)
 
 
 def test_a_run_updates_what_it_changes(address: str, page: PageFactory) -> None:
     opened, log = page("about:blank")
-    count_updates(opened)
+    count_calls(opened, UPDATES)
     opened.goto(address)
     wait_until_drawn(opened)
     open_tab(opened, "2 Vision tower")
     for question in ("How many shapes are there?", "What color is the circle?"):
         opened.locator("#input-text textarea").fill(question)
-        opened.evaluate("window.updates = 0")
+        opened.evaluate("window.calls = 0")
         run_and_wait(opened)
-        assert 10 < opened.evaluate("window.updates") < MOST_UPDATES
+        assert 10 < opened.evaluate("window.calls") < MOST_UPDATES
     assert log.problems == []
 
 
@@ -98,10 +104,91 @@ def test_charts_are_tried_out_of_sight(address: str, page: PageFactory) -> None:
     assert log.problems == []
 
 
-@pytest.mark.parametrize("mend", MENDS, ids=lambda mend: mend.name)
+# Holds back the server's word that a stream ends, from `window.hold()` to `window.release()`.
+HOLD_THE_END = """
+let held = null;
+window.hold = () => new Promise((noticed) => {
+  const released = new Promise((resolve) => (window.release = resolve));
+  held = () => { held = null; noticed(); return released; };
+});
+const own = window.fetch;
+window.fetch = async (...request) => {
+  const response = await own(...request);
+  if (!(request[0].url ?? `${request[0]}`).includes("/queue/data")) return response;
+  const text = new TransformStream({ async transform(chunk, stream) {
+    const end = chunk.indexOf('data: {"msg":"close_stream"');
+    if (end < 0 || !held) return stream.enqueue(chunk);
+    stream.enqueue(chunk.slice(0, end));
+    await held();
+    stream.enqueue(chunk.slice(end));
+  } });
+  const body = response.body.pipeThrough(new TextDecoderStream()).pipeThrough(text);
+  return new Response(body.pipeThrough(new TextEncoderStream()), response);
+};
+"""
+
+
+def test_a_click_while_the_stream_ends_is_answered(address: str, page: PageFactory) -> None:
+    opened, log = page("about:blank")
+    opened.add_init_script(HOLD_THE_END)
+    opened.goto(address)
+    wait_until_drawn(opened)
+    before = finished_at(opened)
+    opened.evaluate("window.ends = window.hold(); null")
+    open_tab(opened, "2 Vision tower")
+    opened.evaluate("window.ends")  # its event is complete, and the page does not know it yet
+    with opened.expect_response("**/queue/join*"):
+        opened.locator("#run").click()
+    opened.evaluate("window.release()")
+    chip = opened.locator("[data-chip='last run']")
+    expect(chip).not_to_have_attribute("title", before, timeout=RUN_TIMEOUT_MS)
+    assert log.problems == []
+
+
+# The events of a tree's components, found by Gradio's way and by ours; and how often the first
+# event's targets were read.
+LISTEN = """
+(methods) => {
+  const made = new Function(`return new (class { ${methods} })()`)();
+  let reads = 0;
+  const counted = { get targets() { reads += 1; return [[1, "click"], [2, "input"]]; } };
+  const events = [counted, { targets: [[1, "change"], [1, "select"]] }, { targets: [[3, null]] }];
+  const look = (id) =>
+    made.find_attached_events({ id, props: { shared_props: {} } }, events).props.shared_props;
+  const found = [1, 2, 3, 4, 1].map((id) => look(id).attached_events);
+  const cost = reads;
+  events.push({ targets: [[4, "load"]] });
+  found.push(look(4).attached_events);
+  return { found, cost };
+}
+"""
+
+
+def test_events_are_sorted_by_component_once(page: PageFactory) -> None:
+    opened, _ = page("about:blank")
+    before, after = (
+        opened.evaluate(LISTEN, methods) for methods in (LISTENERS.fault, LISTENERS.mended)
+    )
+    expected = [["click", "change"], ["input"], [], [], ["click", "change"], ["load"]]
+    assert after["found"] == before["found"] == expected
+    assert before["cost"] > 5
+    assert after["cost"] == 1
+
+
+def test_a_page_that_is_opened_is_built_once(address: str, page: PageFactory) -> None:
+    opened, log = page("about:blank")
+    count_calls(opened, "create_node(e,t,n=!1,r){")
+    opened.goto(address)
+    wait_until_drawn(opened)
+    components = opened.evaluate("window.gradio_config.components.length")
+    assert opened.evaluate("window.calls") == components + 1  # and the tree's root
+    assert log.problems == []
+
+
+@pytest.mark.parametrize("mend", MENDS)
 def test_this_gradio_has_the_fault(mend: Mend) -> None:
     """Where it no longer has, the mending may go."""
     scripts = mended_scripts()
-    assert len(scripts) == len(MENDS)
+    assert set(scripts) == {path.name for each in MENDS for path in ASSETS.glob(each.name)}
     assert [content.count(mend.mended) for content in scripts.values()].count(1) == 1
     assert all(mend.fault not in content for content in scripts.values())

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 import gradio as gr
 from gradio.components.base import Component
 
-from components.engine_host import EngineHost
-from components.jobs import Jobs
-from components.pointer_view import PointerView
-from components.stage_tab import App, StageTab
+from components.compute.engine_host import EngineHost
+from components.compute.jobs import Jobs
+from components.pointer.view import PointerView
+from components.tabs.stage_tab import App, StageTab
 from playground.engine import Engine
 from playground.pipeline import Run, RunStore
 from playground.records import Clip, Picture, Prompt, Turn

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from components.snippet_parts import SHIPPED_PATH, name_files
+from components.snippets.parts import SHIPPED_PATH, name_files
 from playground.loading.load import SHIPPED
 from playground.records import Picture, Prompt
 

@@ -13,9 +13,9 @@ import pytest
 from gradio_client import handle_file
 from PIL import Image
 
-from components.api import Endpoints
-from components.engine_host import EngineHost
-from components.prompt_reader import read_prompt
+from components.api.endpoints import Endpoints
+from components.compute.engine_host import EngineHost
+from components.prompt.reader import read_prompt
 from components.tabs.sampling.branch import grow_alternative, grow_first_words
 from components.tabs.sampling.lab import LabStore
 from components.tabs.sampling.score import force_text, score_text

@@ -9,12 +9,12 @@ import gradio as gr
 import pytest
 from gradio.blocks import Block
 
-from components.app_layout import Page
-from components.engine_host import EngineHost
-from components.examples import load_examples
-from components.open_parts import tabs_around
-from components.plotly_view import PlotlyView, encode_figure
-from components.site import build_site
+from components.chart_view.view import PlotlyView, encode_figure
+from components.compute.engine_host import EngineHost
+from components.page.layout import Page
+from components.page.site import build_site
+from components.prompt.examples import load_examples
+from components.tabs.open_parts import tabs_around
 from playground.engine import Engine
 from playground.language import speaking
 from tests.components.spoken_words import (

@@ -51,7 +51,7 @@ def test_who_finds_the_queue_full_is_told_so(server: Server) -> None:
 
 def test_users_and_what_their_pages_hold_are_measured(server: Server) -> None:
     pages, said = measure_memory(server, most=2, runs=1)
-    growth = measure_users(pages, (1, 2), alone=0.1)
+    growth = measure_users(server, pages, (1, 2), alone=0.1)
     for page in pages:
         page.vanish()
     assert [users for users, _, _ in growth.points] == [1, 2]

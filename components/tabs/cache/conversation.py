@@ -12,12 +12,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 import playground
-from components.html_view import build_html_view
-from components.pictures import picture_html, picture_row_html
-from components.prompt_reader import check_text
-from components.stage_tab import App, Section
-from components.strips import sequence_strip_html
-from components.tables import format_bytes
+from components.prompt.reader import check_text
 from components.tabs.cache.scenes import (
     NO_PICTURE,
     RUN_PICTURES,
@@ -26,6 +21,11 @@ from components.tabs.cache.scenes import (
     say_picture,
 )
 from components.tabs.cache.words import badge_html, end_words, token_labels, tolerance_words
+from components.tabs.stage_tab import App, Section
+from components.views.html_view import build_html_view
+from components.views.pictures import picture_html, picture_row_html
+from components.views.strips import sequence_strip_html
+from components.views.tables import format_bytes
 from playground.errors import InputError
 from playground.language import say
 from playground.records import ModelInputs, Progress, Prompt, Turn

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 import playground
+from components.chart_view.view import PlotlyView
 from components.charts.cache_inside import plot_bytes, plot_channels, plot_growth
-from components.gpu_process import on_gpu
-from components.html_view import build_html_view
-from components.plotly_view import PlotlyView
-from components.prompt_reader import check_whole
-from components.stage_tab import App, Section, skip_unless_run
-from components.tables import Mono, format_bytes, table_html
+from components.compute.gpu_process import on_gpu
+from components.prompt.reader import check_whole
+from components.tabs.stage_tab import App, Section, skip_unless_run
+from components.views.html_view import build_html_view
+from components.views.tables import Mono, format_bytes, table_html
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.records import Progress
@@ -137,7 +137,7 @@ def bytes_per_token_2b() -> int:
 def layers_table(run: Run) -> str:
     """Shape, dtype and bytes of every layer's tensors."""
     layers = playground.kv_cache.cache.describe_cache(run.decoded.past_key_values)
-    rows = [
+    rows: list[list[str | Mono]] = [
         [
             str(each.layer),
             Mono(" × ".join(map(str, each.key_shape))),

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 import playground
+from components.chart_view.view import PlotlyView
 from components.charts.cache_policy import plot_policies
-from components.gpu_process import on_gpu
-from components.html_view import build_html_view
-from components.plotly_view import PlotlyView
-from components.prompt_reader import check_number, check_whole, prompt_fingerprint
-from components.stage_tab import App, Section
+from components.compute.gpu_process import on_gpu
+from components.prompt.reader import check_number, check_whole, prompt_fingerprint
 from components.tabs.cache.logs import PRESETS, Preset, read_log, read_log_names
 from components.tabs.cache.policy_tree import draw_tree
 from components.tabs.cache.policy_words import (
@@ -25,6 +23,8 @@ from components.tabs.cache.policy_words import (
     verdict_html,
 )
 from components.tabs.cache.scenes import RUN_PICTURES, list_pictures, say_log
+from components.tabs.stage_tab import App, Section
+from components.views.html_view import build_html_view
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.records import Progress

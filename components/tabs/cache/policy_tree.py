@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import playground
 from components.charts.cache_policy import plot_tree
-from components.strips import visible
 from components.tabs.cache.policy_words import picture_names
+from components.views.strips import visible
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

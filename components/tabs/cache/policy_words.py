@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import playground
-from components.pictures import picture_html, picture_row_html
-from components.tables import Cell, Verbatim, format_bytes, table_html
 from components.tabs.cache.scenes import say_picture
 from components.tabs.cache.words import badge_html, end_words, tolerance_words
+from components.views.pictures import picture_html, picture_row_html
+from components.views.tables import Cell, Verbatim, format_bytes, table_html
 from playground.language import say
 from playground.records import ModelInputs
 

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 import playground
+from components.chart_view.view import PlotlyView
 from components.charts.cache import plot_request_times
-from components.gpu_process import on_gpu
-from components.html_view import build_html_view
-from components.plotly_view import PlotlyView
-from components.prompt_reader import check_whole
-from components.snippets import write_snippet
-from components.stage_tab import App, build_code_panel
+from components.compute.gpu_process import on_gpu
+from components.prompt.reader import check_whole
+from components.snippets.scripts import write_snippet
 from components.tabs.cache.scenes import (
     NO_PICTURE,
     RUN_PICTURES,
@@ -24,6 +22,8 @@ from components.tabs.cache.scenes import (
 )
 from components.tabs.cache.served import record_requests
 from components.tabs.cache.words import formula_html, request_html, requests_table, summary_html
+from components.tabs.stage_tab import App, build_code_panel
+from components.views.html_view import build_html_view
 from playground.language import mark, say
 from playground.records import CacheReuse, Progress
 

@@ -6,8 +6,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import playground
-from components.examples import EXAMPLES_FOLDER
-from components.prompt_reader import SPEAKER, USER_NAMES, check_text
+from components.prompt.examples import EXAMPLES_FOLDER
+from components.prompt.reader import SPEAKER, USER_NAMES, check_text
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.records import Clip, Picture, Prompt, Turn

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from components.stage_tab import App, Section, StageTab, build_stage_header, draw_sections
 from components.tabs.cache.conversation import build_conversation_section
 from components.tabs.cache.inside import build_inside_section
 from components.tabs.cache.policy import build_policy_section
 from components.tabs.cache.requests import build_requests_part, stream_requests
 from components.tabs.cache.served import find_served
+from components.tabs.stage_tab import App, Section, StageTab, build_stage_header, draw_sections
 from playground.language import mark, say
 from playground.records import Progress
 

@@ -8,8 +8,8 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 import playground
-from components.strips import sequence_strip_html, visible
-from components.tables import Cell, format_bytes, table_html
+from components.views.strips import sequence_strip_html, visible
+from components.views.tables import Cell, format_bytes, table_html
 from playground.language import mark, say
 
 if TYPE_CHECKING:

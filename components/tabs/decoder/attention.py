@@ -10,20 +10,26 @@ import gradio as gr
 import numpy as np
 
 import playground
-from components.chart_style import SEQUENTIAL
+from components.chart_view.view import PlotlyView
 from components.charts.decoder_attention import (
     MAX_CELLS,
     plot_attention_matrix,
     plot_attention_row,
     plot_head_shares,
 )
+from components.charts.style import SEQUENTIAL
 from components.charts.token_labels import span_name, token_labels
-from components.html_view import build_html_view
-from components.pictures import grey_out, overlay_values, picture_html, picture_row_html, scale_html
-from components.plotly_view import PlotlyView
-from components.stage_tab import App, Section, skip_unless_run
 from components.tabs.choices import capital, fact_html
 from components.tabs.decoder.focus import choose_token, whole_number
+from components.tabs.stage_tab import App, Section, skip_unless_run
+from components.views.html_view import build_html_view
+from components.views.pictures import (
+    grey_out,
+    overlay_values,
+    picture_html,
+    picture_row_html,
+    scale_html,
+)
 from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Place
@@ -74,11 +80,6 @@ def build_attention_section(app: App) -> Section:
         )
     # A neutral prompt has to run first.
     app.on_model(kind.input, stream_pictures, settings, [pictures])
-
-    def draw_pointed(run: Run, place: Place | None, *chosen: Any) -> tuple[Any, ...]:
-        drawn = draw_views(run, *chosen, place)
-        return drawn[0], drawn[1], drawn[3]
-
     app.on_point(
         skip_unless_run("decoder", draw_pointed, 3), [layer, head, kind], [words, pictures, row]
     )
@@ -104,6 +105,14 @@ def draw_attention(
 def head_name(head: int) -> str:
     """A head's name; -1 stands for the mean of all."""
     return say("mean of all heads") if head < 0 else say("head {head}", head=head)
+
+
+def draw_pointed(
+    run: Run, place: Place | None, layer: float | None, head: float | None, kind: str | None
+) -> tuple[Any, ...]:
+    """What a clicked place changes: words, pictures and the token's row."""
+    words, pictures, _, row, _ = draw_views(run, layer, head, kind, place)
+    return words, pictures, row
 
 
 def draw_views(
@@ -234,4 +243,5 @@ def _neutral_weights(run: Run, layer: int, head: int) -> np.ndarray:
     attention = playground.decoder.attention
     vectors = attention.layer_queries_keys(run.engine, other.decoded, layer)
     last = attention.attention_rows(vectors, [other.inputs.num_tokens - 1])
-    return _of_head(last, head)[0][: run.inputs.spans[-1].end]
+    weights: np.ndarray = _of_head(last, head)[0]
+    return weights[: run.inputs.spans[-1].end]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import gradio as gr
 import numpy as np
 
-from components.chart_style import SEQUENTIAL
+from components.charts.style import SEQUENTIAL
 from components.charts.token_labels import span_name
-from components.html_view import build_html_view
-from components.pictures import color_values, picture_html, picture_row_html, scale_html
-from components.stage_tab import App, Section
 from components.tabs.choices import capital, fact_html
+from components.tabs.stage_tab import App, Section
+from components.views.html_view import build_html_view
+from components.views.pictures import color_values, picture_html, picture_row_html, scale_html
 from playground.decoder.updates import deepstack_norms
 from playground.language import say
 from playground.pipeline import Run

@@ -7,12 +7,12 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
+from components.chart_view.view import PlotlyView
 from components.charts.decoder_experts import MAX_CELLS, plot_expert_layer, plot_expert_path
-from components.html_view import build_html_view
-from components.plotly_view import PlotlyView
-from components.stage_tab import App, Section, skip_unless_run
 from components.tabs.choices import fact_markup
 from components.tabs.decoder.focus import choose_token, whole_number
+from components.tabs.stage_tab import App, Section, skip_unless_run
+from components.views.html_view import build_html_view
 from playground.language import say
 from playground.merge.views import spread_indices
 from playground.pipeline import Run

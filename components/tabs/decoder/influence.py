@@ -12,18 +12,24 @@ import gradio as gr
 import numpy as np
 
 import playground
-from components.chart_style import SEQUENTIAL
+from components.chart_view.view import PlotlyView
 from components.charts.decoder_influence import plot_agreement, plot_influence
+from components.charts.style import SEQUENTIAL
 from components.charts.token_labels import span_name
 from components.charts.what_if import plot_answer_shift
-from components.html_view import build_html_view
-from components.pictures import grey_out, overlay_values, picture_html, picture_row_html, scale_html
-from components.plotly_view import PlotlyView
-from components.stage_tab import App, Section
 from components.tabs.choices import fact_html
 from components.tabs.decoder.answer import answer_ids, answer_labels, answer_of
 from components.tabs.decoder.painting import PICTURE_SIDE, painted_html
 from components.tabs.decoder.verdict import compare_change
+from components.tabs.stage_tab import App, Section
+from components.views.html_view import build_html_view
+from components.views.pictures import (
+    grey_out,
+    overlay_values,
+    picture_html,
+    picture_row_html,
+    scale_html,
+)
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.pipeline import Run

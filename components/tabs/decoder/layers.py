@@ -7,18 +7,18 @@ from typing import Any
 import gradio as gr
 
 import playground
-from components.chart_style import escape_label
+from components.chart_view.view import PlotlyView
 from components.charts.decoder import plot_logit_lens, plot_next_token, plot_residual_norms
 from components.charts.decoder_layers import (
     plot_layer_updates,
     plot_picture_lens,
     plot_word_track,
 )
+from components.charts.style import escape_label
 from components.charts.token_labels import span_marks, span_name, token_label, token_labels
-from components.plotly_view import PlotlyView
-from components.stage_tab import App, Section, skip_unless_run
 from components.tabs.choices import build_index_slider
 from components.tabs.decoder.focus import choose_token, whole_number
+from components.tabs.stage_tab import App, Section, skip_unless_run
 from playground.decoder.updates import layer_updates
 from playground.errors import InputError
 from playground.language import say

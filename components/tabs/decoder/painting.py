@@ -7,11 +7,11 @@ import numpy as np
 
 import playground
 from components.charts.token_labels import span_name
-from components.html_view import build_html_view
-from components.permalink_controls import carry_state
-from components.pictures import picture_html, picture_row_html
-from components.stage_tab import App, skip_unless_run
+from components.links.controls import carry_state
 from components.tabs.choices import capital, fact_html
+from components.tabs.stage_tab import App, skip_unless_run
+from components.views.html_view import build_html_view
+from components.views.pictures import picture_html, picture_row_html
 from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Place

@@ -10,17 +10,17 @@ import gradio as gr
 import numpy as np
 
 import playground
+from components.chart_view.view import PlotlyView
 from components.charts.token_labels import token_label
 from components.charts.what_if import plot_patch_sweep, plot_shift
-from components.examples import load_examples
-from components.html_view import build_html_view
-from components.plotly_view import PlotlyView
-from components.prompt_reader import read_prompt
-from components.stage_tab import App, Section, skip_unless_run
+from components.prompt.examples import load_examples
+from components.prompt.reader import read_prompt
 from components.tabs.choices import build_index_slider, fact_markup
 from components.tabs.decoder.answer import NEW_TOKENS, answer_of
 from components.tabs.decoder.focus import choose_token, whole_number
 from components.tabs.decoder.verdict import TOP_K, verdict_html
+from components.tabs.stage_tab import App, Section, skip_unless_run
+from components.views.html_view import build_html_view
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.pipeline import Run

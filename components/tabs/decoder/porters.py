@@ -11,10 +11,10 @@ from typing import Any
 import gradio as gr
 
 import playground
-from components.html_view import build_html_view
-from components.stage_tab import App, Section
-from components.tables import Mono, table_html
-from components.uploads import refuse_addresses
+from components.prompt.uploads import refuse_addresses
+from components.tabs.stage_tab import App, Section
+from components.views.html_view import build_html_view
+from components.views.tables import Mono, table_html
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.pipeline import Run

@@ -7,17 +7,17 @@ from typing import Any
 import gradio as gr
 
 import playground
+from components.chart_view.view import PlotlyView
 from components.charts.decoder_rotation import (
     plot_pair_strengths,
     plot_rotation,
     plot_score_curves,
 )
 from components.charts.token_labels import token_label
-from components.html_view import build_html_view
-from components.plotly_view import PlotlyView
-from components.stage_tab import App, Section, skip_unless_run
 from components.tabs.choices import fact_markup
 from components.tabs.decoder.focus import choose_token, whole_number
+from components.tabs.stage_tab import App, Section, skip_unless_run
+from components.views.html_view import build_html_view
 from playground.language import say
 from playground.pipeline import Run
 from playground.pointer import Place
@@ -44,10 +44,6 @@ def build_rotation_section(app: App) -> Section:
     redraw = skip_unless_run("decoder", draw_views, len(views))
     for control in (layer, head):
         app.on_view(control.input, redraw, settings, views)
-
-    def draw_pointed(run: Run, place: Place | None, *chosen: Any) -> tuple[Any, ...]:
-        return draw_views(run, *chosen, place)
-
     app.on_point(skip_unless_run("decoder", draw_pointed, len(views)), [layer, head], views)
     return Section(tuple(settings), (layer, head, *views), draw_rotation)
 
@@ -65,6 +61,13 @@ def draw_rotation(
         gr.update(maximum=max(heads - 1, 1), value=picked),
         *draw_views(run, chosen, picked, place),
     )
+
+
+def draw_pointed(
+    run: Run, place: Place | None, layer: float | None, head: float | None
+) -> tuple[Any, ...]:
+    """All views, for a place that was clicked."""
+    return draw_views(run, layer, head, place)
 
 
 def draw_views(

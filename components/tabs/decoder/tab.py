@@ -9,16 +9,8 @@ from typing import Any
 
 import gradio as gr
 
-from components.html_view import build_html_view
-from components.snippets import write_snippet
-from components.stage_tab import (
-    App,
-    Section,
-    StageTab,
-    build_code_panel,
-    build_stage_header,
-)
-from components.tables import Mono, format_bytes, table_html
+import playground
+from components.snippets.scripts import write_snippet
 from components.tabs.choices import fact_html
 from components.tabs.decoder.attention import build_attention_section
 from components.tabs.decoder.deepstack import build_deepstack_section
@@ -29,6 +21,9 @@ from components.tabs.decoder.patching import build_patching_section
 from components.tabs.decoder.porters import build_porters_section
 from components.tabs.decoder.rotation import build_rotation_section
 from components.tabs.decoder.what_if import build_what_if_section
+from components.tabs.stage_tab import App, Section, StageTab, build_code_panel, build_stage_header
+from components.views.html_view import build_html_view
+from components.views.tables import Mono, format_bytes, table_html
 from playground.language import mark, say
 from playground.pipeline import Run
 from playground.records import DecoderOutput, Progress
@@ -136,10 +131,9 @@ def facts_html(run: Run) -> str:
 
 def cache_html(output: DecoderOutput) -> str:
     """The KV cache that the prefill leaves behind."""
-    layers = output.past_key_values.layers
-    keys, values = layers[0].keys, layers[0].values
-    per_layer = keys.nbytes + values.nbytes
-    total = sum(layer.keys.nbytes + layer.values.nbytes for layer in layers)
+    layers = playground.kv_cache.cache.describe_cache(output.past_key_values)
+    first = layers[0]
+    total = sum(layer.num_bytes for layer in layers)
     per_token = total // output.num_tokens
     sentence = say(
         "The cache left behind holds {size}: a key and a value for each of the {tokens:,} tokens "
@@ -149,12 +143,13 @@ def cache_html(output: DecoderOutput) -> str:
         layers=len(layers),
         per_token=per_token,
     )
-    all_layers = f"{len(layers)} × {format_bytes(per_layer)}"
+    all_layers = f"{len(layers)} × {format_bytes(first.num_bytes)}"
     each = say("{size:,} bytes", size=per_token)
+    keys, values = _shape(first.key_shape), _shape(first.value_shape)
     rows = [
-        (say("Keys of one layer"), Mono(_shape(keys)), format_bytes(keys.nbytes)),
-        (say("Values of one layer"), Mono(_shape(values)), format_bytes(values.nbytes)),
-        (say("One layer"), Mono("keys + values"), format_bytes(per_layer)),
+        (say("Keys of one layer"), Mono(keys), format_bytes(first.key_bytes)),
+        (say("Values of one layer"), Mono(values), format_bytes(first.value_bytes)),
+        (say("One layer"), Mono("keys + values"), format_bytes(first.num_bytes)),
         (say("All layers"), Mono(all_layers), format_bytes(total)),
         (say("One token"), Mono(f"{total:,} / {output.num_tokens:,}"), each),
     ]
@@ -166,5 +161,5 @@ def cache_html(output: DecoderOutput) -> str:
     return f'<p class="note">{html.escape(sentence)}</p>{table}'
 
 
-def _shape(tensor: Any) -> str:
-    return " × ".join(str(size) for size in tensor.shape)
+def _shape(sizes: tuple[int, ...]) -> str:
+    return " × ".join(map(str, sizes))

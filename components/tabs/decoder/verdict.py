@@ -6,7 +6,6 @@ from typing import Any
 
 import playground
 from components.charts.what_if import plot_answer_shift, plot_shift
-from components.strips import probability_legend_html, token_chips_html
 from components.tabs.decoder.answer import (
     NEW_TOKENS,
     answer_ids,
@@ -14,6 +13,7 @@ from components.tabs.decoder.answer import (
     answer_of,
     read_original,
 )
+from components.views.strips import probability_legend_html, token_chips_html
 from playground.language import say
 from playground.pipeline import Run
 from playground.records import Progress, SamplingTrace

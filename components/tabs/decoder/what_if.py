@@ -8,11 +8,11 @@ from typing import Any
 import gradio as gr
 
 import playground
-from components.html_view import build_html_view
-from components.plotly_view import PlotlyView
-from components.stage_tab import App, Section
+from components.chart_view.view import PlotlyView
 from components.tabs.decoder.painting import Painting, is_visual, painted_html
 from components.tabs.decoder.verdict import compare_change
+from components.tabs.stage_tab import App, Section
+from components.views.html_view import build_html_view
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.pipeline import Run
@@ -114,7 +114,7 @@ def read_what_if(run: Run, *values: Any) -> Any:
     if positions not in [value for _, value in POSITIONS] or fill not in ("zero", "mean"):
         raise InputError(say("Positions or filling: choose one of those offered."))
     try:
-        pairs = tuple(tuple(int(part) for part in str(head).split(":")) for head in heads or ())
+        pairs = [[int(part) for part in str(head).split(":")] for head in heads or ()]
         layers = tuple(int(layer) for layer in skipped or ())
         factors = tuple(float(gain) for gain in gains)
     except (TypeError, ValueError) as error:
@@ -129,7 +129,7 @@ def read_what_if(run: Run, *values: Any) -> Any:
         fill=fill,
         leave_deepstack=bool(leave),
         skipped_layers=layers,
-        zeroed_heads=pairs,
+        zeroed_heads=tuple((layer, head) for layer, head in pairs),
     )
 
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import gradio as gr
 
+from components.chart_view.view import PlotlyView
 from components.charts.merge_deepstack import plot_deepstack_routes
-from components.html_view import build_html_view
-from components.plotly_view import PlotlyView
-from components.stage_tab import App, Section
-from components.tables import Cell, Mono, table_html
 from components.tabs.choices import fact_markup
 from components.tabs.merge.focus import choose_focus, focus_words
+from components.tabs.stage_tab import App, Section
+from components.views.html_view import build_html_view
+from components.views.tables import Cell, Mono, table_html
 from playground.language import say
 from playground.merge.views import feature_norms, tap_row, visual_mask
 from playground.pipeline import Run

@@ -8,12 +8,9 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
+from components.chart_view.view import PlotlyView
 from components.charts.merge_nearness import plot_nearness
 from components.charts.token_labels import media_name
-from components.html_view import build_html_view
-from components.plotly_view import PlotlyView
-from components.stage_tab import App, Section
-from components.tables import Cell, Mono, table_html
 from components.tabs.choices import fact_markup, signed
 from components.tabs.merge.focus import (
     MAX_WORD_CHARS,
@@ -24,6 +21,9 @@ from components.tabs.merge.focus import (
     next_span,
     span_phrase,
 )
+from components.tabs.stage_tab import App, Section
+from components.views.html_view import build_html_view
+from components.views.tables import Cell, Mono, table_html
 from playground.language import mark, say
 from playground.merge.mrope import (
     flat_positions,
@@ -190,7 +190,7 @@ def _neighbours(run: Run, focus: Focus) -> list[tuple[str, int]]:
         return [(name, other) for name, other in near if 0 <= other < inputs.num_tokens]
     span = inputs.spans[focus.span]
     row, column = divmod(index - span.start, span.merged_w)
-    near = [
+    around = [
         (say("its left neighbour"), index - 1) if column else None,
         (say("its right neighbour"), index + 1) if column + 1 < span.merged_w else None,
         (say("its neighbour above"), index - span.merged_w) if row else None,
@@ -200,7 +200,7 @@ def _neighbours(run: Run, focus: Focus) -> list[tuple[str, int]]:
         if span.end < inputs.num_tokens
         else None,
     ]
-    return [each for each in near if each is not None]
+    return [each for each in around if each is not None]
 
 
 def _after_words(text: str) -> str:

@@ -8,19 +8,19 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
+from components.chart_view.view import PlotlyView
 from components.charts.merge_embeds import (
     group_words,
     plot_embed_norms,
     plot_embed_pca,
     plot_embed_values,
 )
-from components.html_view import build_html_view
-from components.plotly_view import PlotlyView
-from components.stage_tab import App, Section
-from components.strips import sequence_strip_html
-from components.tables import Cell, Mono, table_html
 from components.tabs.choices import fact_markup
 from components.tabs.merge.focus import chart_kinds, chart_labels
+from components.tabs.stage_tab import App, Section
+from components.views.html_view import build_html_view
+from components.views.strips import sequence_strip_html
+from components.views.tables import Cell, Mono, table_html
 from playground.language import mark, say
 from playground.merge.embed_views import (
     PLACEHOLDER,

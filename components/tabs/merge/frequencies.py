@@ -8,12 +8,12 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
+from components.chart_view.view import PlotlyView
 from components.charts.merge_frequencies import plot_angles, plot_frequencies
-from components.html_view import build_html_view
-from components.plotly_view import PlotlyView
-from components.stage_tab import App, Section
 from components.tabs.choices import fact_markup
 from components.tabs.merge.focus import Focus, choose_focus, focus_words
+from components.tabs.stage_tab import App, Section
+from components.views.html_view import build_html_view
 from playground.language import say
 from playground.merge.mrope import (
     AXES,

@@ -6,16 +6,16 @@ from typing import Any
 
 import gradio as gr
 
+from components.chart_view.view import PlotlyView
 from components.charts.merge_positions import plot_positions, plot_positions_3d
 from components.charts.token_labels import span_marks
-from components.html_view import build_html_view
-from components.plotly_view import PlotlyView
-from components.stage_tab import App, Section
-from components.strips import visible
-from components.tables import MAX_ROWS, Mono, table_html
 from components.tabs.choices import build_index_slider, within
 from components.tabs.merge.focus import chart_kinds, chart_labels
 from components.tabs.merge.words import jumps_html, parts_table, positions_html
+from components.tabs.stage_tab import App, Section
+from components.views.html_view import build_html_view
+from components.views.strips import visible
+from components.views.tables import MAX_ROWS, Mono, table_html
 from playground.language import say
 from playground.merge.views import corner_indices, position_jumps, positions_thw, spread_indices
 from playground.pipeline import Run

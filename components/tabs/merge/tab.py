@@ -8,13 +8,13 @@ from typing import Any
 
 import gradio as gr
 
-from components.snippets import write_snippet
-from components.stage_tab import App, Section, StageTab, build_code_panel, build_stage_header
+from components.snippets.scripts import write_snippet
 from components.tabs.merge.deepstack import build_deepstack_section
 from components.tabs.merge.distances import build_distances_section
 from components.tabs.merge.embeddings import build_embeddings_section
 from components.tabs.merge.frequencies import build_frequencies_section
 from components.tabs.merge.positions import build_positions_section
+from components.tabs.stage_tab import App, Section, StageTab, build_code_panel, build_stage_header
 from playground.language import say
 from playground.pipeline import Run
 from playground.pointer import Place

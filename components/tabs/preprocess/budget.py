@@ -10,13 +10,13 @@ import numpy as np
 import plotly.graph_objects as go
 
 import playground
+from components.chart_view.view import PlotlyView
 from components.charts.token_budget import plot_ladder_times, plot_ladder_tokens
-from components.html_view import build_html_view
-from components.plotly_view import PlotlyView
-from components.prompt_reader import check_whole
-from components.stage_tab import App, Section, user_messages
-from components.tables import Cell, Choice, Mono, format_bytes, table_html
+from components.prompt.reader import check_whole
 from components.tabs.choices import fact_html, fact_markup
+from components.tabs.stage_tab import App, Section, user_messages
+from components.views.html_view import build_html_view
+from components.views.tables import Cell, Choice, Mono, format_bytes, table_html
 from playground.errors import InputError
 from playground.language import mark, say
 

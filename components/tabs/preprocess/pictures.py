@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import playground
-from components.html_view import build_html_view
-from components.pictures import picture_html, picture_row_html
-from components.stage_tab import App, Section
-from components.strips import sequence_strip_html
 from components.tabs.choices import fact_html, join_sentences
+from components.tabs.stage_tab import App, Section
+from components.views.html_view import build_html_view
+from components.views.pictures import picture_html, picture_row_html
+from components.views.strips import sequence_strip_html
 from playground.language import say
 
 if TYPE_CHECKING:
@@ -132,19 +133,16 @@ def _image_html(inputs: ModelInputs, index: int, facts: MediaFacts, side: int) -
         if (span.kind, span.media_index) == ("image", index)
     )
     heading = say("Image {number}", number=index + 1)
-    place = {
-        "max_side": side,
-        "shown_width": _pair_width(facts.original_size),
-        "span": number,
-    }
+    figure_html = partial(
+        picture_html, max_side=side, shown_width=_pair_width(facts.original_size), span=number
+    )
     before, after = _times(facts.original_size), _times(facts.resized_size)
-    original = picture_html(
+    original = figure_html(
         inputs.prompt.pictures[index].pixels,
         alt=say("{name} as it came, {size} pixels", name=heading, size=before),
         caption=say("As it came: {size} pixels.", size=before),
-        **place,
     )
-    resized = picture_html(
+    resized = figure_html(
         playground.preprocess.stage.unpatchify(inputs, span)[0],
         alt=say(
             "{name}, resized, under a grid of {grid} patches",
@@ -157,7 +155,6 @@ def _image_html(inputs: ModelInputs, index: int, facts: MediaFacts, side: int) -
             size=after,
         ),
         grid=(span.grid_h, span.grid_w),
-        **place,
     )
     words = say(
         "{name} ({file}): {sizes}.",

@@ -9,14 +9,14 @@ import gradio as gr
 import numpy as np
 
 import playground
+from components.chart_view.view import PlotlyView
 from components.charts.preprocess import plot_histograms, plot_patch, plot_row
 from components.charts.token_labels import span_name
-from components.html_view import build_html_view
-from components.patch_rows import MAX_LISTED, numbered_picture_html, row_list_html
-from components.plotly_view import PlotlyView
-from components.resize_words import resize_html
-from components.stage_tab import App, Section
 from components.tabs.choices import fact_html, fact_markup
+from components.tabs.preprocess.patch_rows import MAX_LISTED, numbered_picture_html, row_list_html
+from components.tabs.preprocess.resize_words import resize_html
+from components.tabs.stage_tab import App, Section
+from components.views.html_view import build_html_view
 from playground.language import say
 
 if TYPE_CHECKING:

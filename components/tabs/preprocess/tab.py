@@ -8,21 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from components.html_view import build_html_view
-from components.snippets import write_snippet
-from components.stage_tab import (
-    App,
-    Section,
-    StageTab,
-    build_code_panel,
-    build_stage_header,
-)
+from components.snippets.scripts import write_snippet
 from components.tabs.preprocess.budget import build_budget_section
 from components.tabs.preprocess.pictures import build_pictures_section
 from components.tabs.preprocess.rows import build_resize_section, build_rows_section
 from components.tabs.preprocess.tensors import build_tensors_section
 from components.tabs.preprocess.tokens import build_spelling_section, build_text_section
 from components.tabs.preprocess.video import build_video_section
+from components.tabs.stage_tab import App, Section, StageTab, build_code_panel, build_stage_header
+from components.views.html_view import build_html_view
 from playground.language import say
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from components.chart_view.view import PlotlyView
 from components.charts.preprocess_sequence import plot_masks
-from components.html_view import build_html_view
-from components.plotly_view import PlotlyView
-from components.stage_tab import App, Section
-from components.tables import format_bytes, tensors_table
 from components.tabs.choices import fact_markup
+from components.tabs.stage_tab import App, Section
+from components.views.html_view import build_html_view
+from components.views.tables import format_bytes, tensors_table
 from playground.language import say
 
 if TYPE_CHECKING:

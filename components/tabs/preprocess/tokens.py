@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 import playground
-from components.html_view import build_html_view
-from components.prompt_reader import check_text
-from components.spelling import count_words, gallery_html, spelling_html, verbatim
-from components.stage_tab import App, Section
-from components.strips import template_html
-from components.tables import tokens_table
+from components.prompt.reader import check_text
 from components.tabs.choices import fact_html, fact_markup
+from components.tabs.preprocess.spelling import count_words, gallery_html, spelling_html, verbatim
+from components.tabs.stage_tab import App, Section
+from components.views.html_view import build_html_view
+from components.views.strips import template_html
+from components.views.tables import tokens_table
 from playground.errors import InputError
 from playground.language import say
 

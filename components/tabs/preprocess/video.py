@@ -6,12 +6,12 @@ import html
 from typing import TYPE_CHECKING, Any
 
 import playground
+from components.chart_view.view import PlotlyView
 from components.charts.preprocess_sequence import plot_timeline
-from components.html_view import build_html_view
-from components.plotly_view import PlotlyView
-from components.stage_tab import App, Section
-from components.tables import Mono, table_html
 from components.tabs.choices import fact_html, fact_markup
+from components.tabs.stage_tab import App, Section
+from components.views.html_view import build_html_view
+from components.views.tables import Mono, table_html
 from playground.language import mark, say
 
 if TYPE_CHECKING:

@@ -12,13 +12,13 @@ from gradio.components.base import Component
 
 import playground
 from components.charts.sampling import quote
-from components.html_view import build_html_view
-from components.sampling_chips import TokenPicker, read_choice
-from components.stage_tab import App
+from components.tabs.sampling.chips import TokenPicker, read_choice
 from components.tabs.sampling.lab import Lab, LabStore, prompt_of
 from components.tabs.sampling.one_step import build_token_slider, step_index
 from components.tabs.sampling.one_step_words import share_words
 from components.tabs.sampling.tree import chosen_html, tree_html
+from components.tabs.stage_tab import App
+from components.views.html_view import build_html_view
 from playground.errors import InputError, StageCancelled
 from playground.language import say
 from playground.limits import Limits

@@ -12,9 +12,7 @@ from typing import Any
 import gradio as gr
 from gradio.components.base import Component
 
-from components.html_view import build_html_view
-from components.permalink_controls import carry_state
-from components.stage_tab import App
+from components.links.controls import carry_state
 from components.tabs.sampling.presets import (
     FIELDS,
     START,
@@ -24,6 +22,8 @@ from components.tabs.sampling.presets import (
     start_settings,
     values_of,
 )
+from components.tabs.stage_tab import App
+from components.views.html_view import build_html_view
 from playground.errors import InputError
 from playground.language import say
 from playground.records import SamplingSettings
@@ -116,7 +116,7 @@ def build_columns(app: App) -> ColumnCards:
 
 def _build_fields(start: SamplingSettings) -> list[Component]:
     """One card's fields, in the order of ``FIELDS``."""
-    parts = [build_slider(field, start) for field in FIELDS if field.in_card]
+    parts: list[Component] = [build_slider(field, start) for field in FIELDS if field.in_card]
     with gr.Row(elem_classes="pg-card-numbers"):
         parts += [_build_number(field, start) for field in FIELDS if not field.in_card]
     return parts

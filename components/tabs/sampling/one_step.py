@@ -10,14 +10,14 @@ import gradio as gr
 from gradio.components.base import Component
 
 import playground
+from components.chart_view.view import PlotlyView
 from components.charts.sampling_step import plot_draw, plot_filters
-from components.html_view import build_html_view
-from components.plotly_view import PlotlyView
-from components.stage_tab import App
 from components.tabs.sampling.columns import build_slider
 from components.tabs.sampling.lab import Lab, LabStore, prompt_of
 from components.tabs.sampling.one_step_words import effects_html, order_html, step_html
 from components.tabs.sampling.presets import FIELDS, PRESETS, choose_preset, preset_choices
+from components.tabs.stage_tab import App
+from components.views.html_view import build_html_view
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.sampling.settings import check_settings

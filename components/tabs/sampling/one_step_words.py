@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from components.charts.sampling import quote
 from components.charts.sampling_step import effect_name
-from components.sampling_words import token_html
-from components.tables import Verbatim, table_html
+from components.tabs.sampling.words import token_html
+from components.views.tables import Verbatim, table_html
 from playground.language import say
 
 if TYPE_CHECKING:

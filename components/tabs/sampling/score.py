@@ -11,17 +11,6 @@ import gradio as gr
 from gradio.components.base import Component
 
 import playground
-from components.html_view import build_html_view
-from components.sampling_chips import (
-    TokenPicker,
-    colour_legend_html,
-    picked_chips_html,
-    surprisal,
-)
-from components.sampling_words import count_tokens, token_html
-from components.stage_tab import App
-from components.strips import visible
-from components.tables import Verbatim, table_html
 from components.tabs.sampling.branch import (
     BranchPart,
     build_length_slider,
@@ -29,7 +18,18 @@ from components.tabs.sampling.branch import (
     show_lab,
     stream_branches,
 )
+from components.tabs.sampling.chips import (
+    TokenPicker,
+    colour_legend_html,
+    picked_chips_html,
+    surprisal,
+)
 from components.tabs.sampling.lab import LabStore, new_lab, prompt_of
+from components.tabs.sampling.words import count_tokens, token_html
+from components.tabs.stage_tab import App
+from components.views.html_view import build_html_view
+from components.views.strips import visible
+from components.views.tables import Verbatim, table_html
 from playground.language import say
 from playground.records import Progress, SamplingSettings
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from components.html_view import build_html_view
-from components.plotly_view import PlotlyView
-from components.sampling_chips import COLOURS, TokenPicker, colour_legend_html
-from components.sampling_words import columns_html, diff_html, token_html
-from components.snippets import write_snippet
-from components.stage_tab import App, build_code_panel
+from components.chart_view.view import PlotlyView
+from components.snippets.scripts import write_snippet
+from components.tabs.sampling.chips import COLOURS, TokenPicker, colour_legend_html
 from components.tabs.sampling.columns import ColumnCards, build_columns
 from components.tabs.sampling.lab import Lab, LabStore
+from components.tabs.sampling.words import columns_html, diff_html, token_html
+from components.tabs.stage_tab import App, build_code_panel
+from components.views.html_view import build_html_view
 from playground.errors import InputError
 from playground.language import say
 from playground.limits import Limits

@@ -11,18 +11,18 @@ import gradio as gr
 from gradio.components.base import Component
 
 import playground
+from components.chart_view.view import PlotlyView
 from components.charts.sampling_sweep import (
     parameter_name,
     plot_answers,
     plot_lengths,
     plot_sweep_entropy,
 )
-from components.html_view import build_html_view
-from components.plotly_view import PlotlyView
-from components.stage_tab import App
-from components.strips import visible
-from components.tables import Verbatim, table_html
 from components.tabs.sampling.lab import LabStore, prompt_of
+from components.tabs.stage_tab import App
+from components.views.html_view import build_html_view
+from components.views.strips import visible
+from components.views.tables import Verbatim, table_html
 from playground.errors import StageCancelled
 from playground.language import mark, say
 from playground.records import Progress, SamplingSettings

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from components.sampling_chips import read_choice
-from components.stage_tab import App, StageTab, build_stage_header
 from components.tabs.sampling.branch import branch_values, build_branch
+from components.tabs.sampling.chips import read_choice
 from components.tabs.sampling.lab import Lab, LabStore
 from components.tabs.sampling.one_step import build_one_step, one_step_values, step_index
 from components.tabs.sampling.score import build_score
 from components.tabs.sampling.side_by_side import build_side_by_side, chosen_words
 from components.tabs.sampling.sweep import build_sweep
 from components.tabs.sampling.writing import SamplingParts, stream_columns
+from components.tabs.stage_tab import App, StageTab, build_stage_header
 from playground.errors import InputError
 from playground.language import say
 from playground.records import Progress

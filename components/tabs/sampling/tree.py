@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import playground
 from components.charts.sampling import filter_name
-from components.sampling_chips import MAX_TITLES, picked_chips_html
-from components.sampling_words import ENDINGS, count_tokens, token_html
-from components.strips import visible
+from components.tabs.sampling.chips import MAX_TITLES, picked_chips_html
+from components.tabs.sampling.words import ENDINGS, count_tokens, token_html
+from components.views.strips import visible
 from playground.language import say
 
 if TYPE_CHECKING:

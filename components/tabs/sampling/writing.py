@@ -11,11 +11,10 @@ import gradio as gr
 from gradio.components.base import Component
 
 import playground
+from components.chart_view.view import PlotlyView
 from components.charts.sampling import plot_entropy, plot_probabilities
-from components.plotly_view import PlotlyView
-from components.sampling_chips import ColourBy, colour_legend_html
-from components.sampling_words import columns_html, divergence_html, problems_html
 from components.tabs.sampling.branch import BranchPart, branch_values
+from components.tabs.sampling.chips import ColourBy, colour_legend_html
 from components.tabs.sampling.columns import NAMES, ReadColumns, problem_html, read_columns
 from components.tabs.sampling.lab import Lab, LabStore, new_lab, prompt_of
 from components.tabs.sampling.one_step import OneStepPart, one_step_values, step_index
@@ -27,6 +26,7 @@ from components.tabs.sampling.side_by_side import (
     winner_snippet,
 )
 from components.tabs.sampling.sweep import SweepPart
+from components.tabs.sampling.words import columns_html, divergence_html, problems_html
 from playground.errors import StageCancelled
 from playground.language import say
 from playground.records import Progress

@@ -8,11 +8,10 @@ import gradio as gr
 import numpy as np
 
 import playground
-from components.html_view import build_html_view
-from components.plotly_view import PlotlyView
-from components.snippets import write_snippet
-from components.stage_tab import App, Section, build_code_panel, skip_unless_run
+from components.chart_view.view import PlotlyView
+from components.snippets.scripts import write_snippet
 from components.tabs.choices import build_index_slider, within
+from components.tabs.stage_tab import App, Section, build_code_panel, skip_unless_run
 from components.tabs.vision.attention_pictures import (
     LOOKS,
     MEAN,
@@ -23,6 +22,7 @@ from components.tabs.vision.attention_pictures import (
 )
 from components.tabs.vision.focus import PatchFocus, choose_patch, point_here
 from components.tabs.vision.heads import draw_summary, measure_heads
+from components.views.html_view import build_html_view
 from playground.language import say
 from playground.pipeline import Run
 from playground.pointer import Place

@@ -7,8 +7,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 import playground
-from components.chart_style import SEQUENTIAL, ColorScale
-from components.pictures import (
+from components.charts.style import SEQUENTIAL, ColorScale
+from components.tabs.choices import capital, fact_html, join_sentences
+from components.tabs.vision.focus import PatchFocus
+from components.views.pictures import (
     color_values,
     grey_out,
     overlay_values,
@@ -16,8 +18,6 @@ from components.pictures import (
     picture_row_html,
     scale_html,
 )
-from components.tabs.choices import capital, fact_html, join_sentences
-from components.tabs.vision.focus import PatchFocus
 from playground.language import say
 from playground.pipeline import Run
 

@@ -7,12 +7,11 @@ from typing import Any
 import gradio as gr
 
 import playground
+from components.chart_view.view import PlotlyView
 from components.charts.vision import plot_feature_norms, plot_norm_summary
-from components.html_view import build_html_view
-from components.plotly_view import PlotlyView
-from components.snippets import write_snippet
-from components.stage_tab import App, Section, build_code_panel, skip_unless_run
+from components.snippets.scripts import write_snippet
 from components.tabs.choices import build_index_slider, within
+from components.tabs.stage_tab import App, Section, build_code_panel, skip_unless_run
 from components.tabs.vision.focus import choose_patch, point_here
 from components.tabs.vision.pictures import (
     OWN,
@@ -25,6 +24,7 @@ from components.tabs.vision.pictures import (
     source_choices,
     source_words,
 )
+from components.views.html_view import build_html_view
 from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Place, patch_tokens

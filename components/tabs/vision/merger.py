@@ -9,16 +9,16 @@ import gradio as gr
 import numpy as np
 
 import playground
+from components.chart_view.view import PlotlyView
 from components.charts.vision_merger import plot_merger_vectors
-from components.html_view import build_html_view
-from components.pictures import image_uri, picture_html
-from components.plotly_view import PlotlyView
-from components.snippets import write_snippet
-from components.stage_tab import App, Section, build_code_panel, skip_unless_run
-from components.tables import Mono, table_html
+from components.snippets.scripts import write_snippet
 from components.tabs.choices import capital, fact_html
+from components.tabs.stage_tab import App, Section, build_code_panel, skip_unless_run
 from components.tabs.vision.focus import PatchFocus, choose_patch, point_here, stack_html
 from components.tabs.vision.taps import MAX_TAP_MAPS, build_tap_map, draw_tap_maps, taps_html
+from components.views.html_view import build_html_view
+from components.views.pictures import image_uri, picture_html
+from components.views.tables import Mono, table_html
 from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Place, patch_rows

@@ -8,11 +8,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 import playground
-from components.chart_style import SEQUENTIAL
+from components.charts.style import SEQUENTIAL
 from components.charts.vision import state_words
-from components.pictures import color_values, picture_html, scale_html
 from components.tabs.choices import join_sentences, within
 from components.tabs.vision.focus import PatchFocus
+from components.views.pictures import color_values, picture_html, scale_html
 from playground.language import mark, say
 from playground.pipeline import Run
 

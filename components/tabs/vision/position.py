@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 import playground
+from components.chart_view.view import PlotlyView
 from components.charts.decoder import percent
 from components.charts.token_labels import token_label
 from components.charts.vision_position import (
@@ -17,14 +18,13 @@ from components.charts.vision_position import (
     plot_position_similarity,
 )
 from components.charts.what_if import plot_shift
-from components.html_view import build_html_view
-from components.pictures import picture_html
-from components.plotly_view import PlotlyView
-from components.snippets import write_snippet
-from components.stage_tab import App, Section, build_code_panel, skip_unless_run
-from components.tables import Mono, table_html
+from components.snippets.scripts import write_snippet
 from components.tabs.choices import capital, fact_html, fact_markup
+from components.tabs.stage_tab import App, Section, build_code_panel, skip_unless_run
 from components.tabs.vision.focus import PatchFocus, choose_patch, point_here, stack_html
+from components.views.html_view import build_html_view
+from components.views.pictures import picture_html
+from components.views.tables import Mono, table_html
 from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Place

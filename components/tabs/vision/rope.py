@@ -8,17 +8,16 @@ import gradio as gr
 import numpy as np
 
 import playground
+from components.chart_view.view import PlotlyView
 from components.charts.vision_rope import (
     plot_distance_kernel,
     plot_kernel_lines,
     plot_patch_scores,
     plot_rope_angles,
 )
-from components.html_view import build_html_view
-from components.plotly_view import PlotlyView
-from components.snippets import write_snippet
-from components.stage_tab import App, Section, build_code_panel, skip_unless_run
+from components.snippets.scripts import write_snippet
 from components.tabs.choices import build_index_slider, within
+from components.tabs.stage_tab import App, Section, build_code_panel, skip_unless_run
 from components.tabs.vision.focus import PatchFocus, choose_patch, point_here
 from components.tabs.vision.rope_words import (
     distance_html,
@@ -26,6 +25,7 @@ from components.tabs.vision.rope_words import (
     intro_html,
     scores_html,
 )
+from components.views.html_view import build_html_view
 from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Place

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from components.tables import table_html
 from components.tabs.choices import capital, fact_html
 from components.tabs.vision.focus import PatchFocus
+from components.views.tables import table_html
 from playground.language import say
 from playground.pipeline import Run
 

@@ -8,14 +8,14 @@ from typing import Any
 import gradio as gr
 
 from components.charts.token_labels import span_name
-from components.html_view import build_html_view
-from components.stage_tab import App, Section, StageTab, build_stage_header
 from components.tabs.choices import fact_html, within
+from components.tabs.stage_tab import App, Section, StageTab, build_stage_header
 from components.tabs.vision.attention import build_attention_section
 from components.tabs.vision.blocks import build_blocks_section
 from components.tabs.vision.merger import build_merger_section
 from components.tabs.vision.position import build_position_section
 from components.tabs.vision.rope import build_rope_section
+from components.views.html_view import build_html_view
 from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Place

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 import numpy as np
 
+from components.chart_view.view import PlotlyView
 from components.charts.vision_merger import plot_tap_similarity
-from components.plotly_view import PlotlyView
-from components.tables import table_html
 from components.tabs.choices import fact_html
 from components.tabs.vision.focus import PatchFocus, stack_html
+from components.views.tables import table_html
 from playground.language import say
 from playground.pipeline import Run
 

@@ -8,8 +8,8 @@ import gradio as gr
 import numpy as np
 import plotly.graph_objects as go
 
-from components.chart_style import ROLE_COLORS, SEQUENTIAL, base_layout, escape_label
-from components.plotly_view import PlotlyView
+from components.chart_view.view import PlotlyView
+from components.charts.style import ROLE_COLORS, SEQUENTIAL, base_layout, escape_label
 
 WORDS = ["red", "<|im_end|>", "红色", " triangle"]
 

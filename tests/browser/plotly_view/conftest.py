@@ -11,8 +11,8 @@ import uvicorn
 from gradio.http_server import Server
 from playwright.sync_api import Page
 
-from components.plotly_view import PlotlyView
-from components.server import app_options
+from components.chart_view.view import PlotlyView
+from components.serving.server import app_options
 from tests.browser.conftest import AppServer, PageFactory
 from tests.browser.plotly_view.charts import bars, build_3d_demo, build_demo
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
-from components.chart_style import escape_label
+from components.charts.style import escape_label
 from tests.browser.conftest import PageFactory
 from tests.browser.plotly_view.hands import clicked_point, drag, plot_of, wait_for_trace
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from components.examples import load_examples
+from components.prompt.examples import load_examples
 from playground.decoder.answers import answer_log_probs, extend_merged
 from playground.decoder.attention import attention_rows, layer_queries_keys
 from playground.decoder.influence import (

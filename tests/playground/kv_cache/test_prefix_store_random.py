@@ -50,7 +50,7 @@ class Reference:
         if choice not in self._known:
             system, picture, text, follow_up = choice
             clip = CLIP if picture == "clip" else None
-            turns = (user(text, *PICTURES.get(picture, ()), clip=clip),)
+            turns: tuple[Turn, ...] = (user(text, *PICTURES.get(picture, ()), clip=clip),)
             if follow_up is not None:
                 later = (RED,) if follow_up == "And here?" else ()
                 turns += (Turn("assistant", "红"), user(follow_up, *later))

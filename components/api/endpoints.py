@@ -1,0 +1,322 @@
+"""The public API: one stateless endpoint per stage, plain JSON in and out.
+
+Sizes are ``[width, height]``, times milliseconds, probabilities in [0, 1], logarithms natural.
+The functions' signatures and docstrings become the endpoints' schemas, also for MCP clients.
+"""
+
+# No `from __future__ import annotations` here: Gradio reads the return types as they are, and
+# would take a postponed one for "any value".
+
+import statistics
+from typing import Any
+
+import gradio as gr
+
+import playground
+from components.api.answers import (
+    CacheAnswer,
+    DecoderAnswer,
+    MergeAnswer,
+    PreprocessAnswer,
+    SamplingAnswer,
+    Settings,
+    VisionAnswer,
+    column_answer,
+    lens_row,
+    list_of_objects,
+    plain_numbers,
+    preprocess_answer,
+)
+from components.compute.engine_host import EngineHost
+from components.compute.gpu_process import compute_ahead
+from components.compute.jobs import stop_without_client
+from components.prompt.reader import check_whole, read_prompt
+from components.prompt.uploads import received_picture, refuse_addresses
+from components.serving.page_blocks import blocks_around
+from components.tabs.stage_tab import MODEL_QUEUE, App, user_messages
+from playground.pipeline import Run, Stage
+from playground.sampling.settings import check_columns, check_max_new_tokens
+
+MAX_TOP_K = 50
+NEW_TOKENS = 64
+API_LIMIT = 4  # calls at once; the engine's own lock lets one forward through at a time
+
+File = gr.FileData | None
+
+
+class Endpoints:
+    """The endpoints' functions around an engine that may still be loading."""
+
+    def __init__(self, host: EngineHost) -> None:
+        self._host = host
+
+    def preprocess(
+        self, image: File, text: str, system: str = "", max_pixels: int | None = None
+    ) -> PreprocessAnswer:
+        """Turn a picture and a text into the tensors that Qwen3-VL's forward pass gets.
+
+        Shows the rendered chat template, every token with its bytes and role, the patch grid and
+        the tensors' shapes.
+
+        Args:
+            image: an uploaded picture, or null for a prompt of text alone
+            text: the user's message, such as "Describe this image."
+            system: the system prompt; empty for none
+            max_pixels: the picture is scaled down to at most this many pixels; null for the default
+
+        Returns:
+            rendered_prompt, tokens, image_grid_thw (patches), num_image_tokens, sizes, tensors
+        """
+        with user_messages(as_html=False):
+            return preprocess_answer(
+                self._run("preprocess", image, text, system, max_pixels).inputs
+            )
+
+    def vision_tower(
+        self,
+        image: File,
+        text: str,
+        system: str = "",
+        max_pixels: int | None = None,
+        block: int = 0,
+    ) -> VisionAnswer:
+        """Run the vision tower and show the patches' features at one block.
+
+        Args:
+            image: an uploaded picture, or null: then there are no patches
+            text: the user's message
+            system: the system prompt; empty for none
+            max_pixels: the picture is scaled down to at most this many pixels; null for the default
+            block: features that enter this block, from 0; the number of blocks is the tower's end
+
+        Returns:
+            num_patches, num_merged_tokens, deepstack_layers, pca (red, green, blue from 0 to 255
+            of each patch, [h][w][3]) and norms (of each patch's features, [h][w])
+        """
+        with user_messages(as_html=False):
+            facts = self._host.engine.facts
+            block = check_whole("block", block, low=0, high=facts.vision_depth)
+            run = self._run("vision", image, text, system, max_pixels)
+            tower = run.vision.image
+            pca: list[list[list[int]]] = []
+            norms: list[list[float]] = []
+            if tower is not None:
+                span = run.inputs.spans[0]
+                pca = playground.vision.maps.patch_pca(tower, span, block).rgb.tolist()
+                norms = plain_numbers(
+                    "patch norms", playground.vision.maps.patch_norms(tower, span, block)
+                )
+            return {
+                "num_patches": 0 if tower is None else len(tower.hidden_states[0]),
+                "num_merged_tokens": 0 if tower is None else len(tower.pooler_output),
+                "deepstack_layers": list(facts.deepstack_visual_indexes),
+                "pca": pca,
+                "norms": norms,
+            }
+
+    def merge(
+        self, image: File, text: str, system: str = "", max_pixels: int | None = None
+    ) -> MergeAnswer:
+        """Put the picture's features in the places of their placeholders, and compute positions.
+
+        Args:
+            image: an uploaded picture, or null for a prompt of text alone
+            text: the user's message
+            system: the system prompt; empty for none
+            max_pixels: the picture is scaled down to at most this many pixels; null for the default
+
+        Returns:
+            position_ids ([t, h, w][seq]), rope_delta, visual_positions (sequence indices) and
+            inputs_embeds_norms ([seq])
+        """
+        with user_messages(as_html=False):
+            run = self._run("merge", image, text, system, max_pixels)
+            merged = run.merged
+            norms = merged.inputs_embeds[0].float().norm(dim=-1).numpy()
+            return {
+                "position_ids": merged.position_ids[:, 0].tolist(),
+                "rope_delta": int(merged.rope_deltas),
+                "visual_positions": [
+                    index for span in run.inputs.spans for index in range(span.start, span.end)
+                ],
+                "inputs_embeds_norms": plain_numbers("embedding norms", norms),
+            }
+
+    def decoder(
+        self,
+        image: File,
+        text: str,
+        system: str = "",
+        max_pixels: int | None = None,
+        layer: int | None = None,
+        top_k: int = 10,
+    ) -> DecoderAnswer:
+        """Run the decoder over the prompt: next tokens, logit lens, residual norms, KV cache.
+
+        Args:
+            image: an uploaded picture, or null for a prompt of text alone
+            text: the user's message
+            system: the system prompt; empty for none
+            max_pixels: the picture is scaled down to at most this many pixels; null for the default
+            layer: logit lens and norms of what enters this layer, from 0; null for the final norm
+            top_k: how many tokens to list, the likeliest first
+
+        Returns:
+            next_token, logit_lens ([seq][top_k], of the layer), residual_norms ([seq], of the
+            layer), kv (shape: layers, keys and values, batch, heads, seq, head_dim) and parity
+            (against one plain model(**inputs))
+        """
+        with user_messages(as_html=False):
+            facts = self._host.engine.facts
+            if layer is None:
+                layer = facts.num_layers
+            layer = check_whole("layer", layer, low=0, high=facts.num_layers)
+            top_k = check_whole("top_k", top_k, low=1, high=min(MAX_TOP_K, facts.vocab_size))
+            run = self._run("decoder", image, text, system, max_pixels)
+            parity = run.check_parity(stop_without_client)
+            output, decoder = run.decoded, playground.decoder.stage
+            cache = playground.kv_cache.cache.describe_cache(output.past_key_values)
+            return {
+                "next_token": [
+                    {"id": token.id, "text": token.text, "prob": token.prob}
+                    for token in decoder.next_token_probs(run.engine, output.logits, top_k)
+                ],
+                "logit_lens": lens_row(run, layer, top_k),
+                "residual_norms": plain_numbers(
+                    "residual norms", decoder.residual_norms(output)[layer]
+                ),
+                "kv": {
+                    "shape": [len(cache), 2, *cache[0].key_shape],
+                    "bytes": sum(entry.num_bytes for entry in cache),
+                },
+                "parity": {"max_abs_diff": parity.max_abs_diff},
+            }
+
+    def sampling(
+        self,
+        image: File,
+        text: str,
+        system: str = "",
+        max_pixels: int | None = None,
+        settings: list[Settings] | None = None,
+        max_new_tokens: int | None = None,
+    ) -> SamplingAnswer:
+        """Generate under up to 8 sampling settings side by side, from one prefill.
+
+        Args:
+            image: an uploaded picture, or null for a prompt of text alone
+            text: the user's message
+            system: the system prompt; empty for none
+            max_pixels: the picture is scaled down to at most this many pixels; null for the default
+            settings: one object per run; what is left out is off, and temperature 0 is greedy
+            max_new_tokens: the most tokens that each run may have; null for 64, or for what this
+                server allows where that is less
+
+        Returns:
+            runs (settings, text, and per token its probability and entropy in nats under the
+            filtered distribution, with the likeliest candidates and the filter that removed them)
+            and first_divergence (the first step at which the runs differ, or null)
+        """
+        with user_messages(as_html=False):
+            sent = [{}] if settings is None else settings
+            columns = check_columns(list_of_objects(sent))
+            limits = self._host.engine.limits
+            if max_new_tokens is None:
+                max_new_tokens = limits.at_most(NEW_TOKENS)
+            max_new_tokens = check_max_new_tokens(max_new_tokens, limits.max_new_tokens)
+            run = self._run("decoder", image, text, system, max_pixels)
+            sampled = playground.sampling.stage.run_sampling(
+                run.engine,
+                run.inputs,
+                run.merged,
+                run.decoded,
+                columns,
+                max_new_tokens=max_new_tokens,
+                progress=stop_without_client,
+            )
+            return {
+                "runs": [
+                    column_answer(trace, {*Settings.__annotations__, *given})
+                    for trace, given in zip(sampled.traces, sent, strict=True)
+                ],
+                "first_divergence": sampled.first_divergence,
+            }
+
+    def cache_reuse(
+        self,
+        first_text: str,
+        second_text: str,
+        image: File = None,
+        second_image: File = None,
+        system: str = "",
+        max_pixels: int | None = None,
+    ) -> CacheAnswer:
+        """Serve a second request from scratch and on the first one's KV cache, and compare.
+
+        Args:
+            first_text: the message of the request that fills the cache
+            second_text: the message of the request that may use it
+            image: an uploaded picture of the first request, or null
+            second_image: an uploaded picture of the second request; null for the first one's
+            system: the system prompt of both; empty for none
+            max_pixels: pictures are scaled down to at most this many pixels; null for the default
+
+        Returns:
+            hit, shared_tokens, computed_tokens, miss_ms and hit_ms (medians of 5), kv_bytes (of
+            the reused tokens) and max_abs_diff (of the logits, hit against miss)
+        """
+        with user_messages(as_html=False):
+            first = self._run("preprocess", image, first_text, system, max_pixels)
+            other = image if second_image is None else second_image
+            second = self._run("preprocess", other, second_text, system, max_pixels)
+            reuse = playground.kv_cache.stage.run_cache_reuse(
+                first.engine, first.inputs, second.inputs, progress=stop_without_client
+            )
+            return {
+                "hit": reuse.hit,
+                "shared_tokens": reuse.shared_tokens,
+                "computed_tokens": reuse.computed_tokens,
+                "miss_ms": statistics.median(reuse.miss_ms),
+                "hit_ms": statistics.median(reuse.hit_ms),
+                "kv_bytes": reuse.kv_bytes,
+                "max_abs_diff": reuse.max_abs_diff,
+            }
+
+    def _run(self, stage: Stage, image: Any, text: Any, system: Any, max_pixels: Any) -> Run:
+        """A run of its own for each call, as far as this stage; nothing is kept after it."""
+        with received_picture(image) as path:
+            prompt = read_prompt(
+                self._host.engine,
+                images=[] if path is None else [path],
+                video=None,
+                text=text,
+                system=system,
+                max_pixels=max_pixels,
+            )
+        run = Run(self._host.engine, prompt)
+        compute_ahead(run, [stage], stop_without_client)
+        run.ensure(stage, stop_without_client)
+        return run
+
+
+def add_api(app: App) -> None:
+    """Add the six endpoints; call it inside the page's ``gr.Blocks``."""
+    endpoints = Endpoints(app.host)
+    blocks = blocks_around()
+    for function in (
+        endpoints.preprocess,
+        endpoints.vision_tower,
+        endpoints.merge,
+        endpoints.decoder,
+        endpoints.sampling,
+        endpoints.cache_reuse,
+    ):
+        known = set(blocks.blocks)
+        gr.api(  # type: ignore[attr-defined]  # public, but not among Gradio's exports
+            function,
+            api_name=function.__name__,
+            concurrency_id=MODEL_QUEUE,
+            concurrency_limit=API_LIMIT,
+        )
+        for index in set(blocks.blocks) - known:
+            refuse_addresses(blocks.blocks[index])

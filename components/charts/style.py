@@ -1,0 +1,141 @@
+"""What every chart has in common: colours, scales, heights and the base layout.
+
+Pure constants and functions, so that charts can be drawn without Gradio.
+The light or dark look (text, grid, hover boxes) is not here: the page paints it, because
+only the page knows which mode the reader has chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+# System fonts only: nothing is fetched, and Chinese text finds a CJK face on every platform.
+FONT_FAMILY = (
+    'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", '
+    '"PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", sans-serif'
+)
+FONT_SIZE_PX = 13
+
+# Chart heights in pixels.
+HEIGHT_SMALL = 220
+HEIGHT_MEDIUM = 340
+HEIGHT_LARGE = 480
+
+# Eight colours of middle lightness, so that each stands out from the white and from the dark page
+# (2.9:1 and more), and any two stay apart with protanopia, deuteranopia and tritanopia.
+BLUE = "#215ad3"
+ORANGE = "#d57900"
+GREEN = "#02a350"
+PURPLE = "#884eaf"
+PINK = "#b773a1"
+SKY = "#3e8ee6"
+BROWN = "#825d16"
+GREY = "#8a8c7e"
+CATEGORICAL = (BLUE, ORANGE, GREEN, PURPLE, PINK, SKY, BROWN, GREY)
+
+# One colour per role and per kind of token, the same in every tab.
+ROLE_COLORS = {"system": PURPLE, "user": BLUE, "assistant": GREEN}
+KIND_COLORS = {"text": GREY, "special": PINK, "image": ORANGE, "video": SKY}
+
+ColorScale = list[tuple[float, str]]
+
+# From nothing to much. Even steps in lightness, readable with any colour vision.
+SEQUENTIAL: ColorScale = [
+    (0.0, "#1b1f4b"),
+    (0.2, "#2b4a8b"),
+    (0.4, "#24778e"),
+    (0.6, "#2fa184"),
+    (0.8, "#8fc75a"),
+    (1.0, "#fbe87b"),
+]
+# From minus to plus; set `zmid=0`.
+DIVERGING: ColorScale = [
+    (0.0, "#1f5fae"),
+    (0.25, "#84b1dd"),
+    (0.5, "#f1f1ef"),
+    (0.75, "#eda96f"),
+    (1.0, "#b4530a"),
+]
+# Laid over a picture: lets it through where the value is low.
+OVERLAY: ColorScale = [
+    (0.0, "rgba(217,115,13,0)"),
+    (0.5, "rgba(217,115,13,0.45)"),
+    (1.0, "rgba(255,196,0,0.85)"),
+]
+
+TRANSPARENT = "rgba(0,0,0,0)"
+
+
+def escape_label(text: str) -> str:
+    """Make `text` safe as a Plotly label: `<|image_pad|>` would be dropped as an unknown tag."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def pointer_meta(
+    what: Literal["token", "patch", "merged"],
+    *,
+    axis: Literal["x", "y", "points"] = "x",
+    indices: Sequence[int] | None = None,
+    span: int | None = None,
+) -> dict[str, Any]:
+    """What a chart's places mean to the page's pointer, for `layout.meta.pointer`.
+
+    Args:
+        what: `token`: an axis, or each point, is a position of the sequence. `patch`: a map of
+            patches, x the column and y the row. `merged`: likewise of merged tokens.
+        axis: for tokens: the axis on which they stand, or `points` where each point's
+            customdata (its first field) is the sequence index. In 3-D, a last trace without
+            points, named `pointed at`, is where the page draws the mark.
+        indices: for tokens on an axis: the sequence index of place 0, 1, ...; by default the
+            axis shows the sequence index itself.
+        span: for maps: index into `ModelInputs.spans`.
+    """
+    meta: dict[str, Any] = {"what": what}
+    if what == "token":
+        meta["axis"] = axis
+        if indices is not None:
+            meta["indices"] = [int(index) for index in indices]
+    else:
+        meta["span"] = span
+    return meta
+
+
+def base_layout(
+    title: str,
+    *,
+    height: int,
+    alt: str,
+    x_title: str | None = None,
+    y_title: str | None = None,
+) -> dict[str, Any]:
+    """Return the layout that every figure starts from.
+
+    Args:
+        title: What to see in the chart, one line.
+        height: Height in pixels, one of the `HEIGHT_…` constants.
+        alt: One sentence that says in words what the chart shows, for screen readers.
+        x_title: Name and unit of the horizontal axis.
+        y_title: Name and unit of the vertical axis.
+    """
+    return {
+        "template": "none",
+        "title": {
+            "text": title,
+            "x": 0,
+            "xanchor": "left",
+            "xref": "container",
+            "yref": "container",
+            "automargin": True,
+            "font": {"size": FONT_SIZE_PX + 2},
+        },
+        "height": height,
+        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
+        "font": {"family": FONT_FAMILY, "size": FONT_SIZE_PX},
+        "colorway": list(CATEGORICAL),
+        "paper_bgcolor": TRANSPARENT,
+        "plot_bgcolor": TRANSPARENT,
+        "xaxis": {"title": {"text": x_title or ""}, "automargin": True},
+        "yaxis": {"title": {"text": y_title or ""}, "automargin": True},
+        "meta": {"alt": alt},
+    }

@@ -1,0 +1,1 @@
+"""Behind the page: the engine, the GPU on loan, and what is under way for whom."""

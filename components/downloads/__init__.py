@@ -1,0 +1,1 @@
+"""A stage's numbers as files."""

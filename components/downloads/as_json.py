@@ -1,0 +1,201 @@
+"""A stage's record as JSON: its numbers, and all that is needed to get them again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import playground
+from components.api.answers import column_answer, preprocess_answer
+
+if TYPE_CHECKING:
+    from playground.pipeline import Run
+    from playground.records import Turn, VisualSpan
+
+FORMAT = "qwen3-vl-playground-stage/1"
+NUM_NEXT_TOKENS = 20
+
+
+def write_json(stage: str, run: Run, found: Any) -> bytes:
+    """The file of one stage.
+
+    Args:
+        stage: one of the page's tabs; it has run.
+        run: the page's run.
+        found: what a lab has found beyond the run's records; None for the model's own stages.
+    """
+    document = {**head(run), "stage": stage, "record": RECORDS[stage](run, found)}
+    return json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False).encode()
+
+
+def head(run: Run) -> dict[str, Any]:
+    """What the numbers belong to: checkpoint, versions, and what was asked."""
+    manifest = playground.dump.describe_run(run)
+    names = ("model", "revision", "model_type", "dtype", "attn")
+    return {
+        "format": FORMAT,
+        "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "checkpoint": {name: manifest[name] for name in names},
+        "device": str(run.engine.device),
+        "versions": manifest["versions"],
+        "prompt": {
+            "system": run.prompt.system,
+            "turns": [_turn(turn) for turn in run.prompt.turns],
+            "media_sha256": manifest["media_sha256"],
+        },
+        "settings": {"max_pixels": run.prompt.max_pixels},
+    }
+
+
+def _turn(turn: Turn) -> dict[str, Any]:
+    pictures = [{"name": each.name, "size": list(each.size)} for each in turn.pictures]
+    clip = turn.clip
+    return {
+        "role": turn.role,
+        "text": turn.text,
+        "pictures": pictures,
+        "video": None
+        if clip is None
+        else {
+            "name": clip.name,
+            "size": list(clip.size),
+            "frame_indices": list(clip.frame_indices),
+            "fps": clip.fps,
+        },
+    }
+
+
+# ------------------------------------------------------------------------- record → plain JSON
+
+
+def numbers(values: np.ndarray) -> Any:
+    """Nested lists of an array's numbers; NaN and infinity, which JSON does not have, as null."""
+    if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
+        plain = values.astype(object)
+        plain[~np.isfinite(values)] = None
+        return plain.tolist()
+    return values.tolist()
+
+
+def _preprocess(run: Run, _found: Any) -> dict[str, Any]:
+    inputs = run.inputs
+    return {
+        **preprocess_answer(inputs),
+        "media": [
+            {
+                "kind": media.kind,
+                "name": media.name,
+                "original_size": list(media.original_size),
+                "resized_size": list(media.resized_size),
+                "grid_thw": list(media.grid_thw),
+                "num_tokens": media.num_tokens,
+                "timestamps": list(media.timestamps),
+            }
+            for media in inputs.media
+        ],
+        "notices": list(inputs.notices),
+    }
+
+
+def _vision(run: Run, _found: Any) -> dict[str, Any]:
+    facts = run.engine.facts
+    return {
+        "depth": facts.vision_depth,
+        "hidden_size": facts.vision_hidden_size,
+        "deepstack_layers": list(facts.deepstack_visual_indexes),
+        "spans": [_span(run, span) for span in run.inputs.spans],
+    }
+
+
+def _span(run: Run, span: VisualSpan) -> dict[str, Any]:
+    """One picture or temporal patch: the norms of its patches at every block, and the end's PCA."""
+    tower = run.vision.tower(span.kind)
+    assert tower is not None, "a span without its tower's pass"
+    maps, states = playground.vision.maps, range(len(tower.hidden_states))
+    return {
+        "kind": span.kind,
+        "media_index": span.media_index,
+        "frame": span.frame,
+        "first_token": span.start,
+        "num_tokens": span.end - span.start,
+        "grid": [span.grid_h, span.grid_w],
+        # [block][row][column]: the input of each block, then the tower's output
+        "norms": [numbers(maps.patch_norms(tower, span, state)) for state in states],
+        "pca": maps.patch_pca(tower, span, states[-1]).rgb.tolist(),
+    }
+
+
+def embeds_norms(run: Run) -> np.ndarray:
+    """Length of each vector of ``inputs_embeds``: ``(seq,)`` float32."""
+    norms: np.ndarray = run.merged.inputs_embeds[0].float().norm(dim=-1).numpy()
+    return norms
+
+
+def _merge(run: Run, _found: Any) -> dict[str, Any]:
+    merged = run.merged
+    spans = run.inputs.spans
+    return {
+        "position_ids": merged.position_ids[:, 0].tolist(),  # [t, h, w][seq]
+        "rope_delta": int(merged.rope_deltas),
+        "visual_positions": [index for span in spans for index in range(span.start, span.end)],
+        "inputs_embeds_norms": numbers(embeds_norms(run)),
+    }
+
+
+def next_tokens(run: Run) -> list[dict[str, Any]]:
+    """The likeliest next tokens; from the logits that are there."""
+    found = playground.decoder.stage.next_token_probs(
+        run.engine, run.decoded.logits, NUM_NEXT_TOKENS
+    )
+    return [{"id": each.id, "text": each.text, "prob": each.prob} for each in found]
+
+
+def _decoder(run: Run, _found: Any) -> dict[str, Any]:
+    output = run.decoded
+    cache = playground.kv_cache.cache.describe_cache(output.past_key_values)
+    record: dict[str, Any] = {
+        "next_token": next_tokens(run),
+        "residual_norms": numbers(playground.decoder.stage.residual_norms(output)),  # [layer][seq]
+        "attention_norms": numbers(output.attention_norms.numpy()),
+        "mlp_norms": numbers(output.mlp_norms.numpy()),
+        "kv": {
+            "shape": [len(cache), 2, *cache[0].key_shape],
+            "bytes": sum(entry.num_bytes for entry in cache),
+        },
+        "parity": None,
+    }
+    if run.has("parity"):  # measured by a forward of its own, and a download runs none
+        record["parity"] = {"max_abs_diff": run.parity.max_abs_diff, "ok": run.parity.ok}
+    return record
+
+
+def _sampling(_run: Run, found: Any) -> dict[str, Any]:
+    sampled = found.sampled
+    settings = {field for trace in sampled.traces for field in trace.settings.__slots__}
+    columns = zip(found.names, sampled.traces, strict=True)
+    return {
+        "max_new_tokens": found.max_new_tokens,
+        "columns": [
+            {"name": name, "finish_reason": trace.finish_reason, **column_answer(trace, settings)}
+            for name, trace in columns
+        ],
+        "first_divergence": sampled.first_divergence,
+    }
+
+
+def _cache(_run: Run, found: Any) -> dict[str, Any]:
+    return {"requests": list(found.requests)}
+
+
+RECORDS: Mapping[str, Callable[[Run, Any], dict[str, Any]]] = {
+    "preprocess": _preprocess,
+    "vision": _vision,
+    "merge": _merge,
+    "decoder": _decoder,
+    "sampling": _sampling,
+    "cache": _cache,
+}

@@ -1,0 +1,1 @@
+"""Links that restore a page, and the pictures that they name."""

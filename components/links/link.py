@@ -1,0 +1,206 @@
+"""A link to what a page shows: what it carries, and its form as the query of an address.
+
+Query parameters, all optional: ``example`` (its name) or ``images`` and ``video`` (hashes of kept
+files), ``text``, ``system``, ``earlier``, ``pixels``; ``tab`` (the tabs that are selected, where
+they are not the first of their row); ``at`` (what is pointed at); ``model`` (which checkpoint it
+was made with); and one parameter for each control that is not at its default, by its name, which
+always has a dot. Texts that would be long come packed, under their name with a ``z`` before it.
+
+A link comes from strangers: what cannot be read is left out, and nothing is believed that the page
+itself would not believe.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from components.links.kept_files import HASH
+from playground.errors import InputError
+from playground.language import say
+
+LINK_CHARS = 8_000  # the longest query; servers and messengers cut addresses not far above
+READABLE_CHARS = 400  # of a text as it stands in the address, before it is packed
+MAX_TEXT_BYTES = 200_000  # of an unpacked text; the prompt's own limit is far lower
+MAX_SETTINGS = 400
+MAX_MEDIA = 64  # hashes; the prompt's own limit is lower
+MAX_NUMBER = 2**53  # the largest whole number that JavaScript keeps
+
+TEXTS = ("text", "system", "earlier")
+PROMPT = ("example", "images", "video", *TEXTS, *(f"z{name}" for name in TEXTS), "pixels")
+OTHERS = ("tab", "at", "model")
+SETTING = re.compile(r"[a-z0-9][a-z0-9-]*(\.[a-z0-9-]+)+")
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What a link carries; None stands for the example's, or for nothing where there is none."""
+
+    example: str | None = None
+    images: tuple[str, ...] | None = None  # hashes of kept files
+    video: str | None = None
+    text: str | None = None
+    system: str | None = None
+    earlier: str | None = None
+    max_pixels: float | None = None
+    tabs: tuple[str, ...] = ()
+    place: tuple[int, ...] = ()  # an index, or span, row and column
+    checkpoint: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)  # by the control's name
+
+    @property
+    def has_prompt(self) -> bool:
+        """Whether it says what to run; otherwise it is about the first example."""
+        given = (self.example, self.images, self.video, self.text, self.earlier)
+        return any(each is not None for each in given)
+
+
+# ----------------------------------------------------------------------------------- writing
+
+
+def write_link(link: Link) -> str:
+    """The query of a link's address, with its question mark.
+
+    Raises:
+        InputError: it would be longer than ``LINK_CHARS``.
+    """
+    given: dict[str, str] = {}
+    if link.example is not None:
+        given["example"] = link.example
+    if link.images is not None:
+        given["images"] = ",".join(link.images)
+    if link.video is not None:
+        given["video"] = link.video
+    for name in TEXTS:
+        if (text := getattr(link, name)) is not None:
+            given.update([_write_text(name, text)])
+    if link.max_pixels is not None:
+        given["pixels"] = write_value(link.max_pixels)
+    given.update((name, write_value(value)) for name, value in link.settings.items())
+    if link.tabs:
+        given["tab"] = ",".join(link.tabs)
+    if link.place:
+        given["at"] = ".".join(map(str, link.place))
+    if link.checkpoint is not None:
+        given["model"] = link.checkpoint
+    query = "?" + urlencode(given, quote_via=quote, safe=",.:/@~")
+    if len(query) > LINK_CHARS:
+        longest = max(TEXTS, key=lambda name: len(getattr(link, name) or ""))
+        what = {
+            "text": say("the text"),
+            "system": say("the system prompt"),
+            "earlier": say("the earlier turns"),
+        }[longest]
+        raise InputError(
+            say("The link would have {count:,} characters.", count=len(query)),
+            limit=say("At most {most:,} arrive safely everywhere.", most=LINK_CHARS),
+            remedy=say("Shorten {what}.", what=what),
+        )
+    return query
+
+
+def _write_text(name: str, text: str) -> tuple[str, str]:
+    """The parameter of a text: as it stands, or packed where that is shorter."""
+    plain = quote(text, safe="")
+    if len(plain) > READABLE_CHARS:
+        squeezed = zlib.compress(text.encode("utf-8", errors="replace"), 9)
+        packed = base64.urlsafe_b64encode(squeezed).decode("ascii").rstrip("=")
+        if len(packed) < len(plain):
+            return f"z{name}", packed
+    return name, text.encode("utf-8", errors="replace").decode("utf-8")
+
+
+def write_value(value: Any) -> str:
+    """A control's value: JSON, but a text as it stands where that cannot be mistaken."""
+    if isinstance(value, str) and not _is_json(value):
+        return value
+    if isinstance(value, float) and value.is_integer() and abs(value) < MAX_NUMBER:
+        value = int(value)
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+# ----------------------------------------------------------------------------------- reading
+
+
+def read_link(query: Mapping[str, str]) -> Link | None:
+    """What an address asks for; None where it asks for nothing of ours.
+
+    Args:
+        query: the parameters, decoded.
+
+    Raises:
+        InputError: it is longer than any link of ours.
+    """
+    settings = [name for name in query if SETTING.fullmatch(name)]
+    if not settings and not any(name in query for name in (*PROMPT, *OTHERS)):
+        return None
+    if sum(len(name) + len(value) for name, value in query.items()) > LINK_CHARS:
+        raise InputError(
+            say("This link is too long, and was not opened."),
+            limit=say("A link of this page has at most {most:,} characters.", most=LINK_CHARS),
+        )
+    texts = {name: _read_text(query, name) for name in TEXTS}
+    pixels = read_value(query["pixels"]) if "pixels" in query else None
+    return Link(
+        example=query.get("example"),
+        images=_read_hashes(query["images"]) if "images" in query else None,
+        video=next(iter(_read_hashes(query.get("video", ""))), None),
+        **texts,
+        max_pixels=pixels if _is_number(pixels) else None,
+        tabs=tuple(query.get("tab", "").split(",")) if query.get("tab") else (),
+        place=_read_place(query.get("at", "")),
+        checkpoint=query.get("model"),
+        settings={name: read_value(query[name]) for name in settings[:MAX_SETTINGS]},
+    )
+
+
+def _read_text(query: Mapping[str, str], name: str) -> str | None:
+    packed = query.get(f"z{name}")
+    if packed is None:
+        return query.get(name)
+    try:
+        data = base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4))
+        # A small text can unpack to gigabytes: no more than this is ever made.
+        unpacked = zlib.decompressobj().decompress(data, MAX_TEXT_BYTES)
+        return unpacked.decode("utf-8")
+    except (ValueError, zlib.error):  # UnicodeDecodeError is a ValueError
+        return None
+
+
+def _read_hashes(text: str) -> tuple[str, ...]:
+    return tuple(each for each in text.split(",")[:MAX_MEDIA] if HASH.fullmatch(each))
+
+
+def _read_place(text: str) -> tuple[int, ...]:
+    """An index, or span, row and column."""
+    if not re.fullmatch(r"\d{1,9}(\.\d{1,9}\.\d{1,9})?", text, re.ASCII):
+        return ()
+    return tuple(int(part) for part in text.split("."))
+
+
+def read_value(text: str) -> Any:
+    """A control's value: what ``write_value`` wrote; what is no JSON is a text."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= MAX_NUMBER  # not for NaN

@@ -1,0 +1,77 @@
+"""The prompt of a link: an example by its name, or texts and the hashes of kept files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from components.links.kept_files import KeptFiles, hash_file
+from components.links.link import TEXTS, Link
+from components.prompt.examples import Example, load_examples
+
+PROMPT_NAMES = ("images", "video", "text", "system", "max_pixels", "earlier")
+
+
+def link_prompt(kept: KeptFiles, prompt: dict[str, Any]) -> dict[str, Any]:
+    """The prompt as a link's fields: an example and what differs from it, or all of it.
+
+    Args:
+        kept: where files go that are no example's.
+        prompt: by ``PROMPT_NAMES``.
+
+    Raises:
+        InputError: the server cannot keep a file.
+    """
+    paths = [item[0] if isinstance(item, list | tuple) else item for item in prompt["images"] or ()]
+    images = tuple(hash_file(path) for path in paths)
+    video = hash_file(prompt["video"]) if prompt["video"] else None
+    texts = {name: prompt[name] or "" for name in TEXTS}
+    pixels = {"max_pixels": prompt["max_pixels"] or None}
+    example = find_example(images, video, texts)
+    if example is not None:
+        other = {name: text for name, text in texts.items() if text != getattr(example, name)}
+        return {"example": example.name, **other, **pixels}
+    for path in paths:
+        kept.keep(path, "picture")
+    if prompt["video"]:
+        kept.keep(prompt["video"], "video")
+    said = {name: text for name, text in texts.items() if text or name == "text"}
+    return {"images": images or None, "video": video, **said, **pixels}
+
+
+def find_example(images: Sequence[str], video: str | None, texts: dict[str, str]) -> Example | None:
+    """The example with the same media that shares most texts; without media, with the same text."""
+    found: list[tuple[int, Example]] = []
+    for example in load_examples():
+        theirs = [hash_file(path) for path in example.images]
+        film = hash_file(example.video) if example.video else None
+        equal = [getattr(example, name) == text for name, text in texts.items()]
+        if list(images) == theirs and video == film and (images or video or equal[0]):
+            found.append((sum(equal), example))
+    return max(found, key=lambda each: each[0])[1] if found else None
+
+
+def find_example_named(name: str | None) -> Example | None:
+    """The example of this name."""
+    return next((each for each in load_examples() if each.name == name), None)
+
+
+def find_prompt(kept: KeptFiles, link: Link) -> tuple[dict[str, Any], int]:
+    """The values of the input panel, and how many files are gone."""
+    example = find_example_named(link.example)
+    if example is None and (not link.has_prompt or link.example is not None):
+        example = load_examples()[0]
+    base = example or Example("", (), None, "", "")
+    images, video = list(base.images), base.video
+    missing = 0
+    if link.images is not None or link.video is not None:
+        found = [kept.find(each) for each in link.images or ()]
+        clip = kept.find(link.video) if link.video else None
+        missing = found.count(None) + (link.video is not None and clip is None)
+        images, video = [str(each) for each in found if each], str(clip) if clip else None
+    texts = {
+        name: getattr(base, name) if (sent := getattr(link, name)) is None else sent
+        for name in TEXTS
+    }
+    given = {"images": images, "video": video, "max_pixels": link.max_pixels, **texts}
+    return {name: given[name] for name in PROMPT_NAMES}, missing

@@ -1,0 +1,92 @@
+"""The slim bar on top: checkpoint, device, dtype and the parity badge, or how far loading is."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from html import escape
+from typing import TYPE_CHECKING
+
+from components.compute.engine_host import HostStatus
+from playground.language import mark, say
+
+if TYPE_CHECKING:
+    from playground.engine import Engine
+    from playground.records import Parity
+
+
+def loading_html(status: HostStatus) -> str:
+    """How far the checkpoint is, or why it failed."""
+    if status.phase == "failed":
+        return _bar(
+            f'<span class="chip" data-tone="bad" role="alert">{escape(say(status.what))}</span>'
+        )
+    counts = {"done": status.done, "total": status.total}
+    share = " " + say("{done:,} of {total:,}", **counts) if status.total else ""
+    value = f'value="{status.done}" max="{status.total}"' if status.total else ""
+    return _bar(
+        f'<span class="chip" data-tone="warn">{escape(say(status.what))}{share} …</span>'
+        f'<progress aria-label="{say("Loading the checkpoint")}" {value}></progress>'
+    )
+
+
+def status_html(
+    engine: Engine,
+    parity: Parity | None = None,
+    *,
+    seconds: float | None = None,
+    note: str = "",
+) -> str:
+    """The facts of the loaded checkpoint, and the badge and duration of the latest run."""
+    millions = sum(p.numel() for p in engine.model.parameters()) / 1e6
+    size = f"{millions / 1000:.2f} B" if millions >= 1000 else f"{millions:.1f} M"
+    dtype = str(engine.dtype).removeprefix("torch.")
+    chips = [
+        _chip(mark("checkpoint"), _shown_source(engine.source)),
+        _chip(mark("parameters"), size),
+        _chip(mark("device"), str(engine.device)),
+        _chip(mark("dtype"), dtype),
+        _chip(mark("attention"), engine.attn),
+    ]
+    if parity is not None:
+        chips.append(parity_badge(parity))
+    if seconds is not None:
+        finished = f"{datetime.now():%H:%M:%S.%f}"[:-3]
+        took = say("{seconds:.2f} s", seconds=seconds)
+        chips.append(_chip(mark("last run"), took, say("finished at {time}", time=finished)))
+    if note:
+        chips.append(f'<span class="chip" data-tone="warn">{escape(note)}</span>')
+    return _bar("".join(chips))
+
+
+def parity_badge(parity: Parity) -> str:
+    """max |Δ logits| of the staged run against one plain forward; red past the tolerance."""
+    tone = "ok" if parity.ok else "bad"
+    verdict = say("equal to model.forward") if parity.ok else say("differs from model.forward")
+    about = say(
+        "Largest difference of the last position's logits between the staged run and one plain "
+        "model(**inputs); up to {tolerance:g} is accepted at this dtype.",
+        tolerance=parity.tolerance,
+    )
+    badge = say(
+        "parity: max |Δ logits| = {diff:.2g}, {verdict}", diff=parity.max_abs_diff, verdict=verdict
+    )
+    return (
+        f'<span class="chip" data-tone="{tone}" id="parity-badge" title="{escape(about)}">'
+        f"{badge}</span>"
+    )
+
+
+def _chip(name: str, value: str, title: str = "") -> str:
+    return (
+        f'<span class="chip" data-chip="{name}" title="{title}">'
+        f'<span class="chip-name">{say(name)}</span> {escape(value)}</span>'
+    )
+
+
+def _bar(content: str) -> str:
+    return f'<div class="status-bar" role="status">{content}</div>'
+
+
+def _shown_source(source: str) -> str:
+    """A Hub id as it is; of a local folder only the last part, as visitors see this."""
+    return say("tiny (shipped)") if source == "tiny" else source.rstrip("/").split("/")[-1]

@@ -1,0 +1,196 @@
+"""The walkthrough: the forward pass told step by step, each step at the part that shows it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import gradio as gr
+
+from components.serving.browser_module import mount_script
+from playground.language import mark, say
+
+MODULE_PATH = Path(__file__).resolve().parent / "tour.js"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: the labels of the tabs that lead to its part, a heading and what to see there."""
+
+    tabs: tuple[str, ...]
+    title: str
+    text: str
+
+
+PREPROCESS, VISION, MERGE = mark("1 Preprocess"), mark("2 Vision tower"), mark("3 Merge")
+DECODER, SAMPLING, CACHE = mark("4 Decoder"), mark("5 Sampling"), mark("6 Cache reuse")
+
+STEPS = (
+    Step(
+        (PREPROCESS, mark("Template and tokens")),
+        mark("A conversation becomes one text"),
+        mark(
+            "The chat template writes roles and special tokens around your words and leaves one "
+            "placeholder for the picture. The processor then repeats the placeholder, once for "
+            "each token that the picture will become."
+        ),
+    ),
+    Step(
+        (PREPROCESS, mark("What a token is")),
+        mark("A token is not a character"),
+        mark(
+            "The tokenizer knows pieces of bytes. A frequent word is one token, while a rare "
+            "Chinese character takes several, none of which is a character by itself. Type a text "
+            "of your own and see it taken apart."
+        ),
+    ),
+    Step(
+        (PREPROCESS, mark("Pixels to rows")),
+        mark("A picture becomes rows of numbers"),
+        mark(
+            "The picture is resized to whole patches and cut up. Each patch is one row of "
+            "pixel_values, in an order that keeps the 2 × 2 patches of a later token together. "
+            "Click a patch: every tab marks where it went."
+        ),
+    ),
+    Step(
+        (PREPROCESS, mark("Tensors")),
+        mark("Four tensors go in"),
+        mark(
+            "input_ids and attention_mask for the text, pixel_values and image_grid_thw for the "
+            "picture: this is all that the model is given."
+        ),
+    ),
+    Step(
+        (VISION, mark("Position grid")),
+        mark("Each patch learns where it is"),
+        mark(
+            "After the patch embedding, a learned position is added to every patch. The grid of "
+            "positions has one fixed size, so it is interpolated to the picture: four neighbours "
+            "and their weights for each patch."
+        ),
+    ),
+    Step(
+        (VISION, mark("Blocks")),
+        mark("Block by block, patches look at one another"),
+        mark(
+            "The colours show how similar the patches' vectors are. Go through the blocks and see "
+            "shapes come out of pixels."
+        ),
+    ),
+    Step(
+        (VISION, mark("Merger and taps")),
+        mark("Four patches become one token"),
+        mark(
+            "The merger joins 2 × 2 patches into one vector of the decoder's width. DeepStack's "
+            "taps do the same with earlier blocks; their vectors join the decoder later."
+        ),
+    ),
+    Step(
+        (MERGE, mark("Embeddings")),
+        mark("The picture takes the placeholders' seats"),
+        mark(
+            "The placeholders' embeddings are replaced by the vision tower's vectors with "
+            "masked_scatter. From here on, words and picture are one sequence."
+        ),
+    ),
+    Step(
+        (MERGE, mark("Positions")),
+        mark("Positions in three dimensions"),
+        mark(
+            "A word has the same position in time, height and width. A picture's tokens share one "
+            "time and spread out in height and width, so the text after it goes on from the "
+            "largest of the three: rope_deltas keeps the difference."
+        ),
+    ),
+    Step(
+        (DECODER, mark("Layers")),
+        mark("Layer by layer, a guess takes shape"),
+        mark(
+            "Each layer adds to every position's vector. The logit lens reads a layer's vector as "
+            "if it were the last: watch from which layer on the answer is there."
+        ),
+    ),
+    Step(
+        (DECODER, mark("Attention")),
+        mark("A token looks only back"),
+        mark(
+            "The causal mask hides what comes later. Choose a layer and a head: some look at the "
+            "word before, some at the picture."
+        ),
+    ),
+    Step(
+        (DECODER, mark("DeepStack")),
+        mark("The picture comes in again"),
+        mark(
+            "After each of the first layers, one tap's vectors are added at the picture's "
+            "positions, and nowhere else."
+        ),
+    ),
+    Step(
+        (SAMPLING, mark("One step")),
+        mark("From logits to one word"),
+        mark(
+            "Penalties, temperature, top-k, top-p: each filter changes or removes candidates, and "
+            "one random number chooses among those that remain. Move a slider: nothing is computed "
+            "again but this step."
+        ),
+    ),
+    Step(
+        (SAMPLING, mark("Side by side")),
+        mark("The same picture, other settings"),
+        mark(
+            "All columns start from one prefill and are written together. See where they first "
+            "differ, and click a token to take another branch."
+        ),
+    ),
+    Step(
+        (CACHE, mark("Hit or miss")),
+        mark("What is known is not computed again"),
+        mark(
+            "With the keys and values of “你好” in the cache, “你好世界。” computes only the rest. "
+            "The logits are the same; the time is not."
+        ),
+    ),
+    Step(
+        (CACHE, mark("Policy lab")),
+        mark("And if the cache were careless?"),
+        mark(
+            "A store that looks at token ids alone takes two pictures for the same one, since "
+            "their placeholders are equal. See the answer about the wrong picture."
+        ),
+    ),
+)
+
+
+class TourView(gr.HTML):
+    """The button that starts the walkthrough, and its card; tour.js moves through the steps."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            html_template=_card_html(),
+            js_on_load=mount_script(MODULE_PATH),
+            apply_default_css=False,
+            elem_id="tour",
+        )
+
+
+def _card_html() -> str:
+    steps = [
+        {"tabs": [say(tab) for tab in step.tabs], "title": say(step.title), "text": say(step.text)}
+        for step in STEPS
+    ]
+    data = escape(json.dumps(steps, ensure_ascii=False), quote=True)
+    return (
+        f'<button type="button" class="tour-start" aria-haspopup="dialog">{say("Walkthrough")}'
+        f'</button><section class="tour-card" role="dialog" aria-labelledby="tour-title" hidden '
+        f'data-steps="{data}" data-place="{say("Step {number} of {count}")}">'
+        '<p class="tour-place"></p><h2 class="tour-title" id="tour-title" tabindex="-1"></h2>'
+        '<p class="tour-text" aria-live="polite"></p><div class="tour-buttons">'
+        f'<button type="button" class="tour-back">{say("Back")}</button>'
+        f'<button type="button" class="tour-next" data-next="{say("Next")}" '
+        f'data-end="{say("Done")}"></button>'
+        f'<button type="button" class="tour-close">{say("Close")}</button></div></section>'
+    )

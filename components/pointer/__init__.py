@@ -1,0 +1,1 @@
+"""One pointer through all tabs: what is pointed at, in Python and in the browser."""

@@ -1,0 +1,304 @@
+// The browser half of PointerView (view.py): one pointer through all tabs. It works out
+// where a token or patch is from the run's layout, marks it in every view, and tells the server
+// about a click.
+
+// ------------------------------------------------------------------- where things are (no page)
+
+/** The number of the span that a sequence index lies in, or -1 for text. */
+function findSpan(layout, index) {
+  return layout.spans.findIndex((span) => span.start <= index && index < span.end);
+}
+
+/** A position of the sequence in all terms, as `pointer.locate_token`; null outside. */
+export function locateToken(layout, index) {
+  const [t, h, w] = layout.positions;
+  if (!Number.isInteger(index) || index < 0 || index >= t.length) return null;
+  const place = { index, thw: [t[index], h[index], w[index]] };
+  const number = findSpan(layout, index);
+  if (number < 0) return place;
+  const { start, gridW, mergeSize: size, patchStart } = layout.spans[number];
+  const [offset, across, pixels] = [index - start, gridW / size, layout.patchSize * size];
+  const [row, column] = [Math.floor(offset / across), offset % across];
+  const range = (first, length) => [first * length, (first + 1) * length - 1];
+  const first = patchStart + offset * size * size;
+  return {
+    ...place,
+    span: number,
+    rows: range(row, size),
+    columns: range(column, size),
+    x: range(column, pixels),
+    y: range(row, pixels),
+    pixelRows: Array.from({ length: size * size }, (_, i) => first + i),
+  };
+}
+
+/** A patch of a picture in all terms, as `pointer.locate_patch`; null outside. */
+export function locatePatch(layout, span, row, column) {
+  const there = layout.spans[span];
+  const inside = (value, size) => Number.isInteger(value) && value >= 0 && value < size;
+  if (!there || !inside(row, there.gridH) || !inside(column, there.gridW)) return null;
+  const size = there.mergeSize;
+  const across = there.gridW / size;
+  const index = there.start + Math.floor(row / size) * across + Math.floor(column / size);
+  return { ...locateToken(layout, index), patch: [row, column] };
+}
+
+/** What a view asks for: `{index}`, `{span, row, column}` or `{span, mergedRow, mergedColumn}`. */
+function locate(layout, wish) {
+  if (!layout || !wish) return null;
+  if (wish.index !== undefined) return locateToken(layout, wish.index);
+  if (wish.mergedRow === undefined) return locatePatch(layout, wish.span, wish.row, wish.column);
+  const span = layout.spans[wish.span];
+  if (!span) return null;
+  const across = span.gridW / span.mergeSize;
+  return locateToken(layout, span.start + wish.mergedRow * across + wish.mergedColumn);
+}
+
+const range = ([first, last]) => (first === last ? `${first}` : `${first}–${last}`);
+
+/** A sentence with its named fields filled in. */
+const fill = (sentence, values) => sentence.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+
+/** A place in words, which are the layout's. */
+export function describe(layout, place) {
+  const { words } = layout;
+  const { index, thw: [t, h, w] } = place;
+  const position = fill(t === h && h === w ? words.same : words.apart, { t, h, w });
+  if (place.span === undefined) {
+    const text = layout.texts[index];
+    return fill(text ? words.text : words.plain, { index, text, position });
+  }
+  const { name, kind, mergeSize: size } = layout.spans[place.span];
+  const pixels = place.pixelRows;
+  const values = {
+    name: capital(name), index, size, position,
+    rows: range(place.rows), columns: range(place.columns),
+    x: range(place.x), y: range(place.y),
+    resized: kind === "video" ? words.resizedVideo : words.resizedImage,
+    values: kind === "video" ? "pixel_values_videos" : "pixel_values",
+    pixelRows: range([pixels[0], pixels.at(-1)]),
+  };
+  if (!place.patch) return fill(words.visual, values);
+  const [row, column] = place.patch;
+  const pixelRow = pixels[(row % size) * size + (column % size)];
+  return fill(words.patch, { ...values, row, column, pixelRow });
+}
+
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
+// ------------------------------------------------------------------------------------ the state
+
+let layout = null; // of the run that the page shows
+let fixed = null; // the place that was clicked
+let hovered = null;
+let bar = null; // what `mount` was given
+let scheduled = false;
+
+/** The fixed place, where it means the same in this run as in the one where it was clicked. */
+function currentPlace() {
+  if (!fixed || !layout) return null;
+  const { patch, span, index } = fixed;
+  const again = patch ? locatePatch(layout, span, ...patch) : locateToken(layout, index);
+  return JSON.stringify(again) === JSON.stringify(fixed) ? fixed : null;
+}
+
+function hover(place) {
+  if (place?.index === hovered?.index && `${place?.patch}` === `${hovered?.patch}`) return;
+  hovered = place;
+  schedule();
+}
+
+function fix(place, from = null) {
+  fixed = place;
+  hovered = null;
+  const report = !place ? {} : place.patch
+    ? { span: place.span, row: place.patch[0], column: place.patch[1] }
+    : { index: place.index };
+  bar?.trigger("select", report);
+  markAll();
+  if (place) showMarks(from);
+}
+
+/** Mark before the next frame; what comes in between is joined. */
+function schedule() {
+  if (scheduled) return;
+  scheduled = true;
+  requestAnimationFrame(() => {
+    scheduled = false;
+    markAll();
+  });
+}
+
+// ------------------------------------------------------------------------------------- the marks
+
+function markAll() {
+  const places = { fixed: currentPlace(), hovered };
+  markElements(places);
+  for (const frame of document.querySelectorAll(".pg-picture-frame[data-span]"))
+    markPicture(frame, places);
+  document.dispatchEvent(new CustomEvent("pointer-change", { detail: places }));
+  writeBar(places);
+}
+
+/** Chips, rows of tables and patches drawn as elements. */
+function markElements({ fixed: pinned, hovered: over }) {
+  const holds = (element, place) => {
+    if (!place) return false;
+    const { start, end, span, row, column } = element.dataset;
+    if (start !== undefined) return +start <= place.index && place.index < +end;
+    const [top, left] = place.patch ?? [];
+    return +span === place.span && (place.patch
+      ? +row === top && +column === left
+      : place.rows[0] <= +row && +row <= place.rows[1] &&
+        place.columns[0] <= +column && +column <= place.columns[1]);
+  };
+  const targets = document.querySelectorAll("[data-pointer] [data-start], [data-span][data-row]");
+  for (const element of targets) {
+    element.classList.toggle("pg-fixed", holds(element, pinned));
+    element.classList.toggle("pg-hovered", holds(element, over));
+  }
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** The token's block of patches and, where one was chosen, the patch, on a picture. */
+function markPicture(frame, places) {
+  const span = layout?.spans[frame.dataset.span];
+  if (!span) return;
+  let overlay = frame.querySelector(".pg-point");
+  if (!overlay) {
+    overlay = document.createElementNS(SVG, "svg");
+    overlay.setAttribute("class", "pg-point");
+    overlay.setAttribute("preserveAspectRatio", "none");
+    overlay.setAttribute("aria-hidden", "true");
+    frame.append(overlay);
+  }
+  overlay.setAttribute("viewBox", `0 0 ${span.gridW} ${span.gridH}`);
+  const rects = [];
+  for (const name of ["hovered", "fixed"]) {
+    const place = places[name];
+    if (place?.span !== Number(frame.dataset.span)) continue;
+    const [top, left, size] = [place.rows[0], place.columns[0], span.mergeSize];
+    const rect = (kind, x, y, side) =>
+      `<rect class="pg-point-${kind} pg-point-${name}" x="${x}" y="${y}" width="${side}" ` +
+      `height="${side}"/>`;
+    rects.push(rect("shade", left, top, size), rect("token", left, top, size));
+    if (place.patch) rects.push(rect("patch", place.patch[1], place.patch[0], 1));
+  }
+  const drawn = rects.join("");
+  if (overlay.dataset.drawn === drawn) return;
+  overlay.dataset.drawn = drawn;
+  overlay.innerHTML = drawn; // numbers of our own only
+}
+
+/** Bring marks into view inside their scrolling lists; the page itself stays where it is. */
+function showMarks(from) {
+  for (const element of document.querySelectorAll(".pg-fixed")) {
+    const list = element.closest(".pg-table, .pg-strip, .pg-scroll");
+    if (!list || list === from?.closest?.(".pg-table, .pg-strip, .pg-scroll")) continue;
+    const [box, outer] = [element.getBoundingClientRect(), list.getBoundingClientRect()];
+    if (box.height === 0) continue; // in a closed tab
+    if (box.top < outer.top + 30 || box.bottom > outer.bottom)
+      list.scrollTop += box.top - outer.top - outer.height / 2;
+  }
+}
+
+function writeBar({ fixed: pinned, hovered: over }) {
+  if (!bar) return;
+  const box = bar.element.querySelector(".pg-pointer");
+  const place = over ?? pinned;
+  box.hidden = !place;
+  box.classList.toggle("pg-pointer-pinned", Boolean(pinned));
+  if (place) box.querySelector(".pg-pointer-words").textContent = describe(layout, place);
+}
+
+// ------------------------------------------------------------------------ what the reader points at
+
+/** The place under an event of the mouse, from the innermost view that stands for one. */
+function placeAt(event) {
+  const element = event.target instanceof Element ? event.target : null;
+  if (!layout || !element) return null;
+  const patch = element.closest("[data-span][data-row]");
+  if (patch) {
+    const { span, row, column } = patch.dataset;
+    return locatePatch(layout, +span, +row, +column);
+  }
+  const frame = element.closest(".pg-picture-frame[data-span]");
+  if (frame) {
+    const span = layout.spans[frame.dataset.span];
+    const box = frame.getBoundingClientRect();
+    if (!span || !box.width || !box.height) return null;
+    const share = (value, size) => Math.min(Math.max(Math.floor(value * size), 0), size - 1);
+    const row = share((event.clientY - box.top) / box.height, span.gridH);
+    const column = share((event.clientX - box.left) / box.width, span.gridW);
+    return locatePatch(layout, +frame.dataset.span, row, column);
+  }
+  const token = element.closest("[data-pointer] [data-start]");
+  if (!token) return null;
+  const { start, end } = token.dataset;
+  const pinned = currentPlace();
+  // One chip stands for all tokens of a picture: keep to the one that is chosen among them.
+  if (pinned && +start <= pinned.index && pinned.index < +end) return pinned;
+  return locateToken(layout, +start);
+}
+
+function chartPlace({ detail }) {
+  return locate(layout, detail.wishes?.find(Boolean));
+}
+
+function step(by) {
+  const pinned = currentPlace();
+  const next = pinned && locateToken(layout, pinned.index + by);
+  if (next) fix(next);
+}
+
+function listen() {
+  document.addEventListener("pointermove", (event) => {
+    if (event.pointerType === "touch") return; // a finger points by a tap
+    if (event.target.closest?.(".plotly-view")) return; // charts report by themselves
+    hover(placeAt(event));
+  }, { passive: true });
+  document.addEventListener("click", (event) => {
+    if (event.target.closest?.("a, button, summary, input, .plotly-view")) return;
+    const place = placeAt(event);
+    if (place && !getSelection()?.toString()) fix(place, event.target);
+  });
+  document.addEventListener("chart-hover", (event) => hover(chartPlace(event)));
+  document.addEventListener("chart-unhover", () => hover(null));
+  document.addEventListener("chart-click", (event) => {
+    const place = chartPlace(event);
+    if (place) fix(place, event.target);
+  });
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest?.("input, textarea, [contenteditable]");
+    if (event.key === "Escape" && fixed && !typing) fix(null);
+  });
+  // Views are drawn anew now and then, and lose their marks. Charts and the bar see to theirs by
+  // themselves, and what marking changes must not call for more marking.
+  const ours = ({ target }) => target.closest?.(".plotly-view, .pg-pointer-bar, .pg-point");
+  const added = ({ addedNodes }) =>
+    [...addedNodes].some((node) => !node.classList?.contains("pg-point"));
+  new MutationObserver((records) => {
+    if (records.some((record) => !ours(record) && added(record))) schedule();
+  }).observe(document.querySelector("#stage-column") ?? document.body,
+    { childList: true, subtree: true });
+}
+
+/** Bring the bar to life; `element`, `props`, `trigger`, `watch` are Gradio's. */
+export function mount({ element, props, trigger, watch }) {
+  const isFirst = !bar;
+  bar = { element, trigger };
+  const actions = { previous: () => step(-1), next: () => step(1), clear: () => fix(null) };
+  for (const [name, act] of Object.entries(actions))
+    element.querySelector(`.pg-pointer-${name}`).addEventListener("click", act);
+  const update = () => {
+    layout = props.value ? JSON.parse(props.value) : null;
+    hovered = null;
+    const linked = locate(layout, layout?.place); // what a link points at, once its run is there
+    if (linked) fix(linked);
+    else markAll();
+  };
+  watch("value", update);
+  if (isFirst) listen();
+  update();
+}

@@ -1,0 +1,143 @@
+"""The page's pointer: what is pointed at, in words, and marked in every tab.
+
+The browser half, pointer.js, knows the run's layout (which token stands where) and so marks what
+the mouse is over without asking the server. A click fixes the place and tells the server, which
+redraws what depends on it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from components.charts.token_labels import span_name
+from components.serving.browser_module import mount_script
+from components.views.strips import visible
+from playground.errors import InputError
+from playground.language import mark, say
+from playground.pointer import Place, locate_patch, locate_token
+
+if TYPE_CHECKING:
+    from playground.pipeline import Run
+
+MODULE_PATH = Path(__file__).resolve().parent / "pointer.js"
+MAX_TEXT_CHARS = 24  # of a token, in the bar
+
+# What pointer.js fills in.
+WORDS = {
+    "same": mark("position {t} in t, h and w"),
+    "apart": mark("position t {t}, h {h}, w {w}"),
+    "resizedImage": mark("resized image"),
+    "resizedVideo": mark("resized frame"),
+    "plain": mark("Token {index} · {position} · KV slot {index}"),
+    "text": mark("Token {index} “{text}” · {position} · KV slot {index}"),
+    "visual": mark(
+        "{name}: token {index} = {size} × {size} patches at rows {rows}, columns {columns} = "
+        "pixels x {x}, y {y} of the {resized} · rows {pixelRows} of {values} · {position} · "
+        "KV slot {index}"
+    ),
+    "patch": mark(
+        "{name}: patch at row {row}, column {column} = row {pixelRow} of {values}, in token "
+        "{index} = {size} × {size} patches at rows {rows}, columns {columns} = pixels x {x}, y {y} "
+        "of the {resized} · {position} · KV slot {index}"
+    ),
+}
+BUTTONS = (
+    ("previous", "◀", mark("Previous token")),
+    ("next", "▶", mark("Next token")),
+    ("clear", "✕", mark("Remove the mark")),
+)
+
+
+class PointerView(gr.HTML):
+    """The bar that says what is pointed at; its value is a run's layout as JSON, or None."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            None,
+            html_template=bar_html(),
+            js_on_load=mount_script(MODULE_PATH),
+            apply_default_css=False,
+            elem_classes=["pg-pointer-bar"],
+            **kwargs,
+        )
+
+
+def bar_html() -> str:
+    """The bar without words; pointer.js writes them."""
+    previous, following, clear = (
+        f'<button type="button" class="pg-pointer-{name}" title="{say(words)}" '
+        f'aria-label="{say(words)}">{sign}</button>'
+        for name, sign, words in BUTTONS
+    )
+    return (
+        '<div class="pg-pointer" role="status" aria-live="polite" hidden>'
+        f'{previous}{following}<p class="pg-pointer-words"></p>{clear}</div>'
+    )
+
+
+def write_layout(run: Run, place: Sequence[int] = ()) -> str:
+    """Where each token of a run stands, for the browser; the run must be preprocessed.
+
+    One string, since Gradio would compare and walk through nested lists.
+
+    Args:
+        run: the run.
+        place: what to mark as if it was clicked: an index, or a patch's span, row and column.
+    """
+    inputs = run.inputs
+    spans = [
+        {
+            "name": span_name(inputs, span),
+            "kind": span.kind,
+            "start": span.start,
+            "end": span.end,
+            "gridH": span.grid_h,
+            "gridW": span.grid_w,
+            "patchStart": span.patch_start,
+            "mergeSize": span.merge_size,
+        }
+        for span in inputs.spans
+    ]
+    texts = {
+        token.index: visible(token.text)[:MAX_TEXT_CHARS]
+        for token in inputs.tokens
+        if token.kind in ("text", "special")
+    }
+    layout: dict[str, Any] = {
+        "spans": spans,
+        "patchSize": inputs.patch_size,
+        "positions": run.positions.tolist(),
+        "texts": texts,
+        "words": {name: say(words) for name, words in WORDS.items()},
+    }
+    if place:
+        names = ("index",) if len(place) == 1 else ("span", "row", "column")
+        layout["place"] = dict(zip(names, place, strict=True))
+    return json.dumps(layout, ensure_ascii=False, separators=(",", ":"))
+
+
+def read_place(run: Run, data: Any) -> Place | None:
+    """The place that the browser reports, located anew; None where the mark was taken away.
+
+    Raises:
+        InputError: no such place is in this run.
+    """
+    if not isinstance(data, Mapping):
+        raise InputError(say("The page reported no place."), remedy=say("Reload the page."))
+    if data.get("index") is None and data.get("span") is None:
+        return None
+    if data.get("span") is None:
+        return locate_token(run.inputs, run.positions, _whole(data["index"]))
+    span, row, column = (_whole(data.get(name)) for name in ("span", "row", "column"))
+    return locate_patch(run.inputs, run.positions, span, row, column)
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InputError(say("The page reported a place that is no whole number."))
+    return value

@@ -1,0 +1,98 @@
+"""The example gallery: our own scenes, shipped beside the checkpoint."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from html import escape
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from playground.language import say
+
+EXAMPLES_FOLDER = Path(__file__).parents[2] / "playground" / "checkpoints" / "tiny" / "examples"
+THUMBNAIL_SIDE = 112  # pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row of examples.json; paths are absolute."""
+
+    name: str
+    images: tuple[str, ...]
+    video: str | None
+    text: str
+    note: str
+    system: str = ""
+    earlier: str = ""  # the conversation before the text, as ``read_turns`` takes it
+
+
+@lru_cache(maxsize=1)
+def load_examples() -> tuple[Example, ...]:
+    """All examples, the opening one first."""
+    rows = json.loads((EXAMPLES_FOLDER / "examples.json").read_text(encoding="utf-8"))
+    return tuple(
+        Example(
+            name=row["name"],
+            images=tuple(str(EXAMPLES_FOLDER / name) for name in row.get("images", ())),
+            video=str(EXAMPLES_FOLDER / row["video"]) if row.get("video") else None,
+            text=row["text"],
+            note=row.get("note", ""),
+            system=row.get("system", ""),
+            earlier=row.get("earlier", ""),
+        )
+        for row in rows
+    )
+
+
+class ExampleCards(gr.HTML):
+    """A row of buttons; ``cards.select(fn)`` gets a ``gr.EventData`` with ``index``."""
+
+    def __init__(self, examples: tuple[Example, ...], **kwargs: Any) -> None:
+        super().__init__(
+            cards_html(examples),
+            apply_default_css=False,
+            js_on_load="""
+element.addEventListener('click', (event) => {
+  const card = event.target.closest('[data-example]');
+  if (card) trigger('select', { index: Number(card.dataset.example) });
+});
+""",
+            **kwargs,
+        )
+
+
+def cards_html(examples: tuple[Example, ...]) -> str:
+    """The gallery as HTML: a thumbnail and the question on each card."""
+    cards = "".join(
+        f'<button type="button" class="example-card" data-example="{index}" '
+        f'title="{escape(say(example.note), quote=True)}">'
+        f'<span class="example-pictures">{_thumbnails(example)}</span>'
+        f'<span class="example-text" translate="no">{escape(example.text)}</span></button>'
+        for index, example in enumerate(examples)
+    )
+    return f'<div class="example-cards" role="group" aria-label="{say("Examples")}">{cards}</div>'
+
+
+def _thumbnails(example: Example) -> str:
+    if example.video:
+        return '<span class="example-icon" aria-hidden="true">▶</span>'
+    if not example.images:
+        return '<span class="example-icon" aria-hidden="true">“ ”</span>'
+    return "".join(f'<img src="{_thumbnail(path)}" alt="">' for path in example.images)
+
+
+@lru_cache(maxsize=64)
+def _thumbnail(path: str) -> str:
+    with Image.open(path) as picture:
+        small = picture.convert("RGB")
+        small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    data = BytesIO()
+    small.save(data, "WEBP", quality=80)
+    return f"data:image/webp;base64,{base64.b64encode(data.getvalue()).decode()}"

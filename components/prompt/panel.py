@@ -1,0 +1,139 @@
+"""The one place that holds the input of all tabs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import gradio as gr
+from gradio.components.base import Component
+
+from components.prompt.examples import Example, ExampleCards
+from components.prompt.uploads import refuse_addresses
+from playground.language import say
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InputPanel:
+    """The input components, in the order in which handlers take their values."""
+
+    images: gr.Gallery
+    video: gr.Video
+    text: gr.Textbox
+    system: gr.Textbox
+    max_pixels: gr.Number
+    earlier: gr.Textbox
+    run: gr.Button
+    stop: gr.Button
+    copy: gr.Button  # a link to what the page shows
+    query: gr.Textbox  # never seen: the link as the server knows it, without the page's address
+    link: gr.Textbox  # hidden until there is one
+    link_note: gr.HTML
+    progress: gr.HTML  # empty; shows how far a run is
+    cards: ExampleCards
+
+    @property
+    def values(self) -> list[Component]:
+        """Inputs of every run event: images, video, text, system, max_pixels, earlier."""
+        return [
+            self.images,
+            self.video,
+            self.text,
+            self.system,
+            self.max_pixels,
+            self.earlier,
+        ]
+
+
+def build_input_panel(examples: tuple[Example, ...]) -> InputPanel:
+    """Build the panel, filled with the first example."""
+    first = examples[0]
+    images = gr.Gallery(
+        value=list(first.images),
+        label=say("Images"),
+        type="filepath",
+        file_types=["image"],
+        sources=["upload", "clipboard"],
+        columns=2,
+        height=200,
+        object_fit="contain",
+        interactive=True,
+        elem_id="input-images",
+    )
+    text = gr.Textbox(
+        value=first.text,
+        label=say("Text"),
+        placeholder=say("Ask something about the picture. 中文也可以。"),
+        lines=2,
+        max_lines=8,
+        elem_id="input-text",
+    )
+    with gr.Row():
+        run = gr.Button(say("Run"), variant="primary", elem_id="run", min_width=120)
+        stop = gr.Button(say("Stop"), elem_id="stop", min_width=80, scale=0)
+    copy, query, link, link_note = _build_link()
+    progress = gr.HTML("", elem_id="progress")
+    system, earlier, video, max_pixels = _build_more(first)
+    gr.Markdown("### " + say("Examples"))
+    cards = ExampleCards(examples, elem_id="examples")
+    refuse_addresses(images)
+    refuse_addresses(video)
+    return InputPanel(
+        images=images,
+        video=video,
+        text=text,
+        system=system,
+        max_pixels=max_pixels,
+        earlier=earlier,
+        run=run,
+        stop=stop,
+        copy=copy,
+        query=query,
+        link=link,
+        link_note=link_note,
+        progress=progress,
+        cards=cards,
+    )
+
+
+def _build_link() -> tuple[gr.Button, gr.Textbox, gr.Textbox, gr.HTML]:
+    """The button that makes a link, and where the link appears."""
+    copy = gr.Button(say("Copy link"), size="sm", elem_id="copy-link")
+    link = gr.Textbox(
+        label=say("Link to this page as it is"),
+        visible=False,
+        interactive=False,
+        max_lines=2,
+        buttons=["copy"],
+        elem_id="link-box",
+    )
+    query = gr.Textbox(visible="hidden")
+    link_note = gr.HTML("", elem_id="link-note")
+    return copy, query, link, link_note
+
+
+def _build_more(first: Example) -> tuple[gr.Textbox, gr.Textbox, gr.Video, gr.Number]:
+    """What most people leave as it is: system prompt, earlier turns, video, resolution."""
+    label = say("System prompt, earlier turns, video, resolution")
+    with gr.Accordion(label, open=False, elem_id="input-more"):
+        system = gr.Textbox(value=first.system, label=say("System prompt"), lines=1, max_lines=6)
+        earlier = gr.Textbox(
+            value=first.earlier,
+            label=say("Earlier turns"),
+            info=say(
+                "The conversation before the text above; pictures then belong to its first turn."
+            ),
+            placeholder=say("User: Describe this image.\nAssistant: A red circle."),
+            lines=2,
+            max_lines=10,
+            elem_id="input-earlier",
+        )
+        video = gr.Video(value=None, label=say("Video"), sources=["upload"], height=180)
+        max_pixels = gr.Number(
+            value=None,
+            label=say("Max pixels"),
+            info=say(
+                "Per image; for a video, all frames together. Empty: the processor's own limit."
+            ),
+            precision=None,
+        )
+    return system, earlier, video, max_pixels

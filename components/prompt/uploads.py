@@ -1,0 +1,91 @@
+"""Files of API clients: only what they have uploaded is opened."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from gradio.utils import get_upload_folder
+
+from components.tabs.stage_tab import user_messages
+from playground.errors import InputError
+from playground.language import say
+
+# A picture inside the request itself, as clients without uploads send it.
+INLINE = re.compile(r"data:[\w.+/-]*;base64,")
+
+
+def refuse_addresses(component: Any) -> None:
+    """Keep Gradio from fetching an address that a client sends in place of an upload."""
+    move = component.async_move_resource_to_block_cache
+
+    async def move_uploads_only(path: str | Path | None) -> str | None:
+        if "://" in str(path):
+            with user_messages(as_html=False):
+                raise _not_uploaded(say("an address"))
+        moved: str | None = await move(path)
+        return moved
+
+    component.async_move_resource_to_block_cache = move_uploads_only
+
+
+@contextmanager
+def received_picture(file: Any) -> Iterator[str | None]:
+    """The path of a picture that a client has uploaded, or sent inline as ``data:…;base64,…``.
+
+    An inline one is gone after the block. What is in it is checked when it is read.
+
+    Raises:
+        InputError: it is neither.
+    """
+    head = INLINE.match(file) if isinstance(file, str) else None
+    if head is None:
+        yield uploaded_path(file)
+        return
+    try:
+        content = base64.b64decode(file[head.end() :], validate=True)
+    except binascii.Error as error:
+        raise InputError(
+            say("The image's base64 text is broken."),
+            remedy=say("Encode the whole file, without line breaks."),
+        ) from error
+    with tempfile.NamedTemporaryFile(prefix="picture-") as kept:
+        kept.write(content)
+        kept.flush()
+        yield kept.name
+
+
+def uploaded_path(file: Any) -> str | None:
+    """The path of a file that a client has uploaded.
+
+    Gradio hands ``gr.api`` functions what the client sent: an object with Gradio's ``meta`` key was
+    checked to be an upload, but texts and other objects were not.
+
+    Raises:
+        InputError: it is not such an object, or the file lies elsewhere.
+    """
+    if file is None:
+        return None
+    meta = file.get("meta") if isinstance(file, dict) else None
+    if not isinstance(meta, dict) or meta.get("_type") != "gradio.FileData":
+        raise _not_uploaded(
+            say("a text") if isinstance(file, str) else say("a {type}", type=type(file).__name__)
+        )
+    path = Path(str(file.get("path"))).resolve()
+    if not path.is_relative_to(Path(get_upload_folder()).resolve()) or not path.is_file():
+        raise _not_uploaded(say("something else"))
+    return str(path)
+
+
+def _not_uploaded(found: str) -> InputError:
+    return InputError(
+        say("The image is no uploaded file but {found}.", found=found),
+        limit=say("Paths on the server are not opened and addresses are not fetched."),
+        remedy=say("Upload the picture: with gradio_client, pass handle_file('picture.png')."),
+    )

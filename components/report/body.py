@@ -1,0 +1,173 @@
+"""The run report's pieces as HTML: every text escaped, every chart as its own numbers."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradio as gr
+
+from components.chart_view.view import PlotlyView
+from components.report.outline import Choice, Group, Item, View, Words
+from playground.language import say
+
+
+@dataclass(slots=True)
+class Body:
+    """The report's text while it is written: anchors and charts are counted through."""
+
+    contents: list[tuple[int, str, str]] = field(default_factory=list)  # level, anchor, title
+    charts: list[str] = field(default_factory=list)  # figures as JSON
+
+    def heading(self, level: int, title: str) -> str:
+        """A heading that the table of contents leads to."""
+        anchor = f"section-{len(self.contents) + 1}"
+        self.contents.append((level, anchor, title))
+        return f'<h{level} id="{anchor}">{html.escape(title)}</h{level}>'
+
+    def items_html(self, items: Sequence[Item], level: int) -> str:
+        """What stands in one part; runs of choices become one line."""
+        pieces: list[str] = []
+        choices: list[Choice] = []
+        for item in items:
+            if isinstance(item, Choice):
+                choices.append(item)
+                continue
+            pieces += choices_html(choices)
+            choices = []
+            pieces.append(self._item_html(item, level))
+        return "".join([*pieces, *choices_html(choices)])
+
+    def _item_html(self, item: Words | View | Group, level: int) -> str:
+        if isinstance(item, Words):
+            return words_html(item.text, level)
+        if isinstance(item, View):
+            return self._view_html(item)
+        inside = self.items_html(item.inside, level + (item.kind == "part"))
+        if item.kind == "part":
+            body = inside or f'<p class="report-empty">{html.escape(nothing_words())}</p>'
+            return f"<section>{self.heading(level, item.title)}{body}</section>"
+        if item.kind == "fold":
+            # A fold whose view is empty, as the code of a stage that has not run, says nothing.
+            title = html.escape(item.title)
+            return f"<details><summary>{title}</summary>{inside}</details>" if inside else ""
+        return f'<div class="report-{item.kind}">{inside}</div>' if inside else ""
+
+    def _view_html(self, view: View) -> str:
+        if isinstance(view.component, PlotlyView):
+            return self.chart_html(view.component, view.value)
+        if not view.value:
+            return ""
+        if isinstance(view.component, gr.Code):
+            return f"<pre tabindex='0'><code>{html.escape(view.value)}</code></pre>"
+        return f'<div class="pg-view">{view.value}</div>'
+
+    def chart_html(self, component: PlotlyView, figure: str) -> str:
+        """A chart's place; its figure goes to the end of the file."""
+        if not figure:
+            words = component.empty or nothing_words()
+            text = " — ".join(filter(None, (component.label, words)))
+            return f'<p class="report-empty">{html.escape(text)}</p>'
+        layout: dict[str, Any] = json.loads(figure).get("layout", {})
+        title = plain_text(layout.get("title", {}).get("text") or component.label or "")
+        alt = plain_text(layout.get("meta", {}).get("alt", ""))
+        name = html.escape(". ".join(filter(None, (title, alt))))
+        number = len(self.charts)
+        self.charts.append(figure)
+        height = int(layout.get("height") or 340)
+        caption = f'<p class="report-alt">{html.escape(alt)}</p>' if alt else ""
+        return (
+            f'<figure class="chart-box" data-state="drawn" data-chart="{number}">'
+            f'<figcaption class="chart-head"><span class="chart-title">{html.escape(title)}</span>'
+            f"{_button('png', say('Save as PNG'))}{_button('csv', say('Save the numbers as CSV'))}"
+            f'</figcaption><div class="chart-plot" role="img" aria-label="{name}" '
+            f'style="height:{height}px"></div>{caption}'
+            f'<details class="chart-table"><summary>{html.escape(say("Show as table"))}</summary>'
+            f'<div class="chart-rows" role="region" tabindex="0" '
+            f'aria-label="{html.escape(title)}"></div></details></figure>'
+        )
+
+    def contents_html(self) -> str:
+        """The table of contents."""
+        links = "".join(
+            f'<li class="level-{level}"><a href="#{anchor}">{html.escape(title)}</a></li>'
+            for level, anchor, title in self.contents
+        )
+        return f"<ol>{links}</ol>"
+
+    def charts_html(self) -> str:
+        """All figures, as data that no browser runs."""
+        return "".join(
+            f'<script type="application/json" id="chart-{number}">{script_text(figure)}</script>\n'
+            for number, figure in enumerate(self.charts)
+        )
+
+
+def nothing_words() -> str:
+    """What stands in the place of an empty view."""
+    return say("Nothing to show in this run.")
+
+
+def _button(kind: str, name: str) -> str:
+    words = html.escape(name)
+    letters = kind.upper()
+    return f'<button type="button" class="report-save" data-save="{kind}" title="{words}" ' + (
+        f'aria-label="{words}">{letters}</button>'
+    )
+
+
+def script_text(text: str) -> str:
+    """JSON that cannot end the script element it stands in."""
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def plain_text(text: str) -> str:
+    """A Plotly label without the few tags that Plotly reads."""
+    text = re.sub(r"<br\s*/?>", " ", text, flags=re.IGNORECASE)
+    text = re.sub(r"</?(?:b|i|sub|sup|span)(?:\s[^<>]*)?>", "", text, flags=re.IGNORECASE)
+    return html.unescape(text)
+
+
+def choices_html(choices: Sequence[Choice]) -> list[str]:
+    """What controls were set to, in one line; nothing where there are none."""
+    if not choices:
+        return []
+    chips = "".join(
+        f'<li class="chip"><span class="chip-name">{html.escape(each.label)}</span> '
+        f"{html.escape(each.value)}</li>"
+        for each in choices
+    )
+    return [f'<ul class="report-choices">{chips}</ul>']
+
+
+def words_html(text: str, level: int) -> str:
+    """The Markdown that the page's own explanations are written in: headings, bold, code, links."""
+    blocks: list[str] = []
+    for block in re.split(r"\n\s*\n", text.strip()):
+        heading = re.match(r"(#+)\s+(.*)", block)
+        if heading:
+            # The tab's own title stands in the report already, as the chapter's heading.
+            if len(heading[1]) > 2:
+                blocks.append(f"<h{min(level, 6)}>{_inline(heading[2])}</h{min(level, 6)}>")
+        else:
+            blocks.append(f"<p>{_inline(block)}</p>")
+    return f'<div class="prose">{"".join(blocks)}</div>' if blocks else ""
+
+
+def _inline(text: str) -> str:
+    pieces = re.split(r"(`[^`]+`)", text)
+    return "".join(
+        f"<code>{html.escape(piece[1:-1])}</code>" if piece.startswith("`") else _styled(piece)
+        for piece in pieces
+    )
+
+
+def _styled(text: str) -> str:
+    styled = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html.escape(text))
+    # Chinese has no spaces around a stressed word; a lone star, as in a product, has them.
+    styled = re.sub(r"\*(?=\S)([^*]+)(?<=\S)\*", r"<em>\1</em>", styled)
+    return re.sub(r"\[([^\]]+)\]\((https?://[^\s)]+)\)", r'<a href="\2">\1</a>', styled)

@@ -1,0 +1,94 @@
+// Brings the run report to life: draws its charts with Plotly, which stands above in the file.
+// Bundled by writer.py with chart_texts.js, chart_table.js, chart_look.js and chart_files.js.
+
+const language = document.documentElement.lang.startsWith("zh") ? "zh" : "en";
+const words = TEXTS[language];
+const darkMode = matchMedia("(prefers-color-scheme: dark)");
+const charts = [...document.querySelectorAll("[data-chart]")].map(makeChart);
+
+/** One chart; drawn when it comes near. */
+function makeChart(box) {
+  const plot = box.querySelector(".chart-plot");
+  const source = document.getElementById(`chart-${box.dataset.chart}`);
+  const figure = JSON.parse(source.textContent);
+  const details = box.querySelector("details");
+  const name = box.querySelector(".chart-title").textContent;
+  const height = figure.layout.height ?? 340;
+  let [width, wanted] = [0, false];
+
+  async function draw() {
+    const space = Math.floor(plot.clientWidth);
+    if (!wanted || !space) return;
+    width = space;
+    const { data, layout } = structuredClone(figure);
+    Object.assign(layout, { template: chartTemplate(box), width, height, title: { text: "" } });
+    try {
+      await Plotly.react(plot, data, layout, CONFIG);
+      box.dataset.drawn = "true";
+      if (details.open) showTable();
+    } catch (error) {
+      plot.textContent = words.failed + (error?.message ?? error);
+      console.warn(error);
+    }
+  }
+
+  const showTable = () =>
+    fillTable(box.querySelector(".chart-rows"), plot._fullData ?? [], figure.layout, words);
+
+  /** Give a 3-D chart's WebGL context back: a browser has few of them. */
+  function release() {
+    wanted = false;
+    if (!figure.data.some((trace) => /3d|surface|gl$/.test(trace.type ?? ""))) return;
+    if (!width) return;
+    for (const canvas of plot.querySelectorAll("canvas"))
+      canvas.getContext("webgl")?.getExtension("WEBGL_lose_context")?.loseContext();
+    Plotly.purge(plot);
+    width = 0;
+    delete box.dataset.drawn;
+  }
+
+  async function want() {
+    wanted = true;
+    if (!width) await draw();
+  }
+
+  new ResizeObserver(() => Math.floor(plot.clientWidth) !== width && draw()).observe(plot);
+  details.addEventListener("toggle", async () => {
+    if (!details.open) return;
+    await want();
+    showTable();
+  });
+  box.addEventListener("click", async (event) => {
+    const kind = event.target.closest("[data-save]")?.dataset.save;
+    if (!kind) return;
+    await want();
+    if (kind === "png") return savePng(Plotly, plot, box, { figure, name, height });
+    saveCsv(listRows(plot._fullData ?? [], figure.layout, words), name);
+  });
+  return { box, draw, want, release };
+}
+
+/** As the page, whose styles are for a class and not for the reader's preference. */
+function followMode() {
+  document.documentElement.classList.toggle("dark", darkMode.matches);
+  for (const chart of charts) chart.draw();
+}
+
+darkMode.addEventListener("change", followMode);
+followMode();
+const byBox = new Map(charts.map((chart) => [chart.box, chart]));
+const observer = new IntersectionObserver(
+  (entries) => {
+    for (const { target, isIntersecting } of entries)
+      isIntersecting ? byBox.get(target).want() : byBox.get(target).release();
+  },
+  { rootMargin: "600px" },
+);
+for (const { box } of charts) observer.observe(box);
+addEventListener("beforeprint", () => charts.forEach((chart) => chart.want()));
+
+for (const each of document.querySelectorAll(".pg-view button")) each.disabled = true;
+for (const each of document.querySelectorAll(".pg-view [role='button']"))
+  each.removeAttribute("tabindex");
+const contents = document.querySelector(".report-contents details");
+if (matchMedia("(max-width: 899px)").matches) contents.open = false;

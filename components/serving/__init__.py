@@ -1,0 +1,1 @@
+"""How the page is served, and what of Gradio is done otherwise for it."""

@@ -1,0 +1,112 @@
+"""How an HTML component loads its JavaScript module: from this server, renewed with its files.
+
+The files have a route of their own. Gradio's `/file=` would show visitors where they lie on the
+server's disk, and it compresses a file anew for each of them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import mimetypes
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import quote
+
+import brotli
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+FILES: dict[str, Path] = {}
+"""All files that the page may load, by name; filled by ``file_address``."""
+FIRST_LINES: dict[str, str] = {}
+"""What stands before a file's content, by its name."""
+
+FOLDER = "/page-files"  # in addresses
+# Said by the browser alone: the server may be gone by then.
+FAILED = {"en": "Could not be loaded: ", "zh": "无法加载："}
+A_YEAR = "public, max-age=31536000, immutable"  # the address changes with the content
+
+
+def file_address(*paths: Path, first_line: str = "") -> str:
+    """Where the page finds the first path, below ``FOLDER``.
+
+    A browser may keep a file for long, so a change in any of the files makes a new address.
+
+    Args:
+        paths: the file, and those that it loads from beside it.
+        first_line: before the first file's content.
+
+    Raises:
+        ValueError: another file of this name is served already.
+    """
+    for path in paths:
+        if FILES.setdefault(path.name, path) != path:
+            raise ValueError(f"Two files are named {path.name}: {FILES[path.name]} and {path}.")
+    FIRST_LINES[paths[0].name] = first_line
+    content = first_line.encode() + b"".join(path.read_bytes() for path in paths)
+    version = hashlib.sha256(content).hexdigest()[:12]
+    return f"/{version}/{quote(paths[0].name)}"
+
+
+async def serve_page_file(request: Request) -> Response:
+    """A registered file under any version; a page that was opened before an update asks for an
+    older one."""
+    path = FILES.get(request.path_params["name"])
+    if path is None:
+        return PlainTextResponse("There is no such file.", status_code=404)
+    accepted = request.headers.get("Accept-Encoding", "")
+    encoding = next((each for each in ("br", "gzip") if each in accepted), "")
+    # In a thread: plotly.js takes a quarter of a second.
+    version = FIRST_LINES.get(path.name, ""), path.stat().st_mtime_ns
+    content = await run_in_threadpool(_encode, path, version, encoding)
+    headers = {"Cache-Control": A_YEAR, "Vary": "Accept-Encoding"}
+    if encoding:
+        headers["Content-Encoding"] = encoding
+    return Response(content, headers=headers, media_type=mimetypes.guess_type(path.name)[0])
+
+
+@lru_cache(maxsize=64)
+def _encode(path: Path, version: tuple[str, int], encoding: str) -> bytes:
+    """A file's content with its first line, compressed once for all visitors.
+
+    Args:
+        path: the file.
+        version: its first line, and when it changed.
+        encoding: ``br``, ``gzip`` or none.
+    """
+    content = version[0].encode() + path.read_bytes()
+    if encoding == "br":
+        compressed: bytes = brotli.compress(content, quality=5)
+        return compressed
+    return gzip.compress(content, compresslevel=6) if encoding else content
+
+
+PAGE_FILES_ROUTE = Route(FOLDER + "/{version}/{name}", serve_page_file)
+"""Must be among the routes of every app that shows such a component."""
+
+
+def mount_script(*paths: Path, arguments: tuple[str, ...] = (), calls: str = "mount") -> str:
+    """The `js_on_load` of a component whose module exports what it `calls`.
+
+    Args:
+        paths: the module, and the files that it loads from beside it.
+        arguments: addresses on this server that it gets after Gradio's four.
+        calls: the exported function.
+    """
+    more = "".join(f", base + {json.dumps(address)}" for address in arguments)
+    # The root is asked for in the page: behind a proxy the server does not know it at start-up.
+    return f"""
+const {{ root = "" }} = window.gradio_config ?? {{}};
+const base = new URL(root.replace(/\\/$/, "") + {json.dumps(FOLDER)}, document.baseURI).href;
+import(base + {json.dumps(file_address(*paths))})
+  .then((module) => module.{calls}({{ element, props, trigger, watch }}{more}))
+  .catch((error) => {{
+    const words = {json.dumps(FAILED)};
+    const language = document.documentElement.lang.split("-")[0];
+    element.textContent = (words[language] ?? words.en) + error;
+  }});
+"""

@@ -1,0 +1,18 @@
+"""The pages, compressed: Gradio compresses what has a file's ending, and they have none."""
+
+from __future__ import annotations
+
+from gradio.brotli_middleware import BrotliMiddleware
+from starlette.types import Scope
+
+from components.serving.language_switch import PATHS
+
+COMPRESSED = {*PATHS.values(), "config"}  # paths; the latter is what API clients read first
+
+
+class CompressedPages(BrotliMiddleware):
+    """ASGI middleware: a page's description of some 850 components becomes a sixteenth."""
+
+    def _is_compressible_file_type(self, scope: Scope) -> bool:
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        return path.strip("/") in COMPRESSED

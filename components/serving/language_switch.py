@@ -1,0 +1,85 @@
+"""Which language a visitor reads: the browser's own at first, then what the switch says."""
+
+from __future__ import annotations
+
+import re
+
+import gradio as gr
+from starlette.datastructures import URL, QueryParams
+from starlette.responses import RedirectResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from playground.language import LANGUAGES, Language, spoken_language
+
+PATHS: dict[Language, str] = {"en": "", "zh": "zh"}  # of the pages, below the site's address
+NAMES: dict[Language, str] = {"en": "English", "zh": "中文"}
+TAGS: dict[Language, str] = {"en": "en", "zh": "zh-CN"}  # as HTML names them
+CHOSEN = "lang"  # the query parameter of an address that the switch leads to
+
+# Screen readers choose their voice by this; Gradio leaves it at English.
+SET_LANGUAGE = 'document.documentElement.lang = "LANGUAGE";'
+
+
+def build_language_switch() -> gr.HTML:
+    """A link to the page in each other language."""
+    spoken = spoken_language()
+    links = "".join(
+        f'<span aria-current="true">{NAMES[each]}</span>'
+        if each == spoken
+        else f'<a href="./{PATHS[each]}?{CHOSEN}={each}" lang="{TAGS[each]}" '
+        f'hreflang="{TAGS[each]}">{NAMES[each]}</a>'
+        for each in LANGUAGES
+    )
+    return gr.HTML(
+        f'<nav class="language-switch" aria-label="Language / 语言" translate="no">{links}</nav>',
+        elem_id="language-switch",
+        js_on_load=SET_LANGUAGE.replace("LANGUAGE", TAGS[spoken]),
+    )
+
+
+class PreferredLanguage:
+    """ASGI middleware: the site's own address leads to the page in the browser's language.
+
+    Only an address without ``?lang=``, which the switch sets, is led on; nothing is stored.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        path = _path_for(scope)
+        if path is None:
+            await self._app(scope, receive, send)
+            return
+        query = URL(scope=scope).query
+        # Relative, since only the browser knows the address that a proxy serves this under.
+        await RedirectResponse(f"./{path}" + (f"?{query}" if query else ""), 302)(
+            scope, receive, send
+        )
+
+
+def _path_for(scope: Scope) -> str | None:
+    """The page that a visitor of the site's own address is led to; None to stay."""
+    if scope["type"] != "http" or scope["method"] != "GET":
+        return None
+    if scope["path"].removeprefix(scope.get("root_path", "")) not in ("", "/"):
+        return None
+    if CHOSEN in QueryParams(scope["query_string"]):
+        return None
+    accepted = dict(scope["headers"]).get(b"accept-language", b"").decode("latin-1")
+    return PATHS[preferred_language(accepted)] or None
+
+
+def preferred_language(accepted: str) -> Language:
+    """The best of our languages by an ``Accept-Language`` header; English where none is known."""
+    best: Language = "en"
+    highest = 0.0
+    for item in accepted.split(","):
+        tag, _, rest = item.strip().partition(";")
+        quality = re.fullmatch(r"\s*q=([01](?:\.\d{0,3})?)\s*", rest)
+        weight = float(quality[1]) if quality else 0.0 if rest else 1.0
+        language = tag.split("-")[0].lower()
+        if language in LANGUAGES and weight > highest:
+            best, highest = language, weight
+    return best

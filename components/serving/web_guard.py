@@ -1,0 +1,177 @@
+"""What stands between the network and Gradio: size limits, closed routes, headers.
+
+Gradio limits the size of one uploaded file, but neither a request's nor a JSON body's; and it has
+routes that fetch addresses for a visitor, which this page does not need.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import MutableMapping
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from components.serving.faults import fault_words, is_disk_full, is_out_of_memory
+from components.serving.language_switch import preferred_language
+from playground.language import Language, say, speaking
+
+logger = logging.getLogger(__name__)
+
+UNREADABLE = (
+    "The request cannot be read. Each endpoint takes a JSON object with its own argument names; "
+    "/gradio_api/info lists them."
+)
+MAX_JSON_BYTES = 4 << 20  # the longest text that the page itself sends is far shorter
+MAX_FILES_PER_UPLOAD = 8
+
+# Fetching for a visitor, other people's runs, and tools for developers of Gradio apps.
+CLOSED_ROUTES = re.compile(
+    r"/gradio_api/(proxy=|file=\W*https?:|run-history|runs\b|vibe|profiling|process_recording"
+    r"|deep_link|dev/)|/monitoring\b",
+    re.IGNORECASE,
+)
+HOSTED_FRAMES = "https://huggingface.co https://*.hf.space"  # where a Space shows its page
+
+# Gradio builds functions from strings and styles from attributes; beyond that, this host alone.
+CONTENT_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; "
+    "font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
+    "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
+)
+
+
+class WebGuard:
+    """ASGI middleware around the whole app."""
+
+    def __init__(self, app: ASGIApp, *, max_file_bytes: int, framed_by_hub: bool = False) -> None:
+        """Wrap an app.
+
+        Args:
+            app: what comes next.
+            max_file_bytes: of one uploaded file; a request may hold ``MAX_FILES_PER_UPLOAD``.
+            framed_by_hub: True where a hosting site shows the page in a frame of its own.
+        """
+        self._app = app
+        self._max_upload_bytes = max_file_bytes * MAX_FILES_PER_UPLOAD
+        policy = CONTENT_POLICY + (f" {HOSTED_FRAMES}" if framed_by_hub else "")
+        self._headers = [
+            (b"x-content-type-options", b"nosniff"),
+            (b"referrer-policy", b"same-origin"),
+            (b"content-security-policy", policy.encode()),
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        send = self._with_headers(send)
+        if CLOSED_ROUTES.search(scope["path"]):
+            await _refuse(404, "This address is closed.", scope, receive, send)
+            return
+        if scope["method"] == "HEAD" and scope["path"] == "/":
+            # Gradio asks itself for its page at start-up and waits 3 s for an answer, which a busy
+            # machine does not have ready by then: putting the page together is most of the work.
+            await Response(media_type="text/html")(scope, receive, send)
+            return
+        await self._limited(scope, receive, send)
+
+    async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
+        limit = self._max_upload_bytes if _is_upload(scope) else MAX_JSON_BYTES
+        if _declared_bytes(scope) > limit:
+            await _refuse(413, _too_large_words(scope, limit), scope, receive, send)
+            return
+        body = _CountedBody(receive, limit)
+        answer = _Answer(send, body)
+        try:
+            await self._app(scope, body.receive, answer.send)
+        except _TooLargeError:
+            pass
+        except Exception as error:
+            if answer.started:
+                raise
+            # Gradio's own reading of a body stumbles over what no client of its own would send.
+            # The kind alone goes to the log: a message may quote what a visitor wrote.
+            logger.warning("%s: %s", scope["path"], type(error).__name__)
+            if is_disk_full(error) or is_out_of_memory(error):
+                with speaking(_language_of(scope)):
+                    words = fault_words(error)
+                await _refuse(507, words, scope, receive, send)
+                return
+            await _refuse(400, UNREADABLE, scope, receive, send)
+            return
+        if body.too_large and not answer.started:
+            await _refuse(413, _too_large_words(scope, limit), scope, receive, send)
+
+    def _with_headers(self, send: Send) -> Send:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *self._headers]
+            await send(message)
+
+        return send_with_headers
+
+
+class _TooLargeError(Exception):
+    """More of a body came than the limit allows."""
+
+
+class _CountedBody:
+    """A request's body, which a client may send without saying its length."""
+
+    def __init__(self, receive: Receive, limit: int) -> None:
+        self._receive, self._left = receive, limit
+
+    @property
+    def too_large(self) -> bool:
+        return self._left < 0
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._left -= len(message.get("body", b""))
+            if self.too_large:
+                raise _TooLargeError
+        return message
+
+
+class _Answer:
+    """What the app answers; nothing once the body was cut off, which it takes for a broken one."""
+
+    def __init__(self, send: Send, body: _CountedBody) -> None:
+        self._send, self._body, self.started = send, body, False
+
+    async def send(self, message: Message) -> None:
+        if self.started or not self._body.too_large:
+            self.started = True
+            await self._send(message)
+
+
+def _is_upload(scope: MutableMapping[str, Any]) -> bool:
+    headers = dict(scope["headers"])
+    return bool(headers.get(b"content-type", b"").startswith(b"multipart/form-data"))
+
+
+def _declared_bytes(scope: MutableMapping[str, Any]) -> int:
+    length = dict(scope["headers"]).get(b"content-length", b"0")
+    return int(length) if length.isdigit() else 0
+
+
+def _language_of(scope: MutableMapping[str, Any]) -> Language:
+    """Of the visitor's browser: what is refused here is not known to belong to a page."""
+    return preferred_language(dict(scope["headers"]).get(b"accept-language", b"").decode("latin-1"))
+
+
+def _too_large_words(scope: MutableMapping[str, Any], limit: int) -> str:
+    with speaking(_language_of(scope)):
+        return say(
+            "The request is larger than the {limit} MB that are accepted.", limit=limit >> 20
+        )
+
+
+async def _refuse(code: int, words: str, scope: Scope, receive: Receive, send: Send) -> None:
+    await JSONResponse({"detail": words}, status_code=code)(scope, receive, send)

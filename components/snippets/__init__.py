@@ -1,0 +1,1 @@
+"""*Show the code*: scripts that reproduce each tab."""

@@ -1,0 +1,215 @@
+"""What every snippet starts with: imports, the checkpoint, the messages, the tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from textwrap import dedent
+from typing import Any
+
+import numpy as np
+
+import playground
+from playground.pipeline import Run
+from playground.records import Clip, ModelInputs, Picture, Prompt
+
+SHIPPED_PATH = "playground/checkpoints/tiny"  # from the folder that a clone makes
+MAX_WIDTH = 92  # characters; the code panel of a wide page
+
+
+def name_files(*prompts: Prompt) -> dict[str, Picture | Clip]:
+    """The files that a script reads, by name; equal pictures of several prompts are one file."""
+    files: dict[str, Picture | Clip] = {}
+    for prompt in prompts:
+        given: tuple[Picture | Clip, ...] = (*prompt.pictures, *prompt.clips)
+        for media in given:
+            if _file_of(files, media) is None:
+                kind, ending = ("image", "png") if isinstance(media, Picture) else ("video", "mp4")
+                number = sum(name.startswith(kind) for name in files) + 1
+                files[f"{kind}_{number}.{ending}"] = media
+    return files
+
+
+def _file_of(files: dict[str, Picture | Clip], media: Picture | Clip) -> str | None:
+    return next((name for name, known in files.items() if _same(known, media)), None)
+
+
+def _same(one: Picture | Clip, other: Picture | Clip) -> bool:
+    if isinstance(one, Picture) and isinstance(other, Picture):
+        return np.array_equal(one.pixels, other.pixels)
+    if isinstance(one, Clip) and isinstance(other, Clip):
+        return one.frame_indices == other.frame_indices and np.array_equal(one.frames, other.frames)
+    return False
+
+
+# ----------------------------------------------------------------------- parts of every script
+
+
+def build_script(
+    run: Run, body: str, *, imports: Sequence[str] = (), files: Sequence[str] = ()
+) -> str:
+    """Imports, the checkpoint, then ``body``."""
+    engine = run.engine
+    source = engine.source
+    needed = ["import torch", "from transformers import AutoModelForImageTextToText, AutoProcessor"]
+    where = "# Run it in the playground's folder" if source == "tiny" else "# Needs transformers 5"
+    beside = f", with {', '.join(files)} beside it" if files else ""
+    checkpoint = write_literal(SHIPPED_PATH if source == "tiny" else source)
+    if source.startswith("modelscope:"):
+        needed.append("from modelscope import snapshot_download")
+        checkpoint = f"snapshot_download({write_literal(source.removeprefix('modelscope:'))})"
+    options = f"dtype={engine.dtype}"
+    if engine.attn != "sdpa":
+        options += f', attn_implementation="{engine.attn}"'
+    if engine.device.type != "cpu":
+        options += f', device_map="{engine.device.type}"'
+    head = f"""\
+{where}{beside}.
+{_import_lines([*needed, *imports])}
+
+torch.set_grad_enabled(False)
+checkpoint = {checkpoint}
+processor = AutoProcessor.from_pretrained(checkpoint)
+model = AutoModelForImageTextToText.from_pretrained(checkpoint, {options}).eval()
+"""
+    return f"{head}\n{dedent(body).strip()}\n"
+
+
+def _import_lines(lines: Sequence[str]) -> str:
+    """Plain imports first, then ``from`` imports, those of one package joined."""
+    plain = sorted({line for line in lines if line.startswith("import")})
+    names: dict[str, set[str]] = {}
+    for line in lines:
+        if line.startswith("from"):
+            package, _, imported = line.removeprefix("from ").partition(" import ")
+            names.setdefault(package, set()).update(imported.split(", "))
+    joined = [
+        write_call(f"from {package} import ", sorted(found))
+        for package, found in sorted(names.items(), key=lambda item: item[0].lower())
+    ]
+    return "\n".join([*plain, *joined])
+
+
+def media_imports(*prompts: Prompt) -> list[str]:
+    lines = []
+    if any(prompt.pictures for prompt in prompts):
+        lines.append("from PIL import Image")
+    if any(prompt.clips for prompt in prompts):
+        lines += ["import av", "import numpy", "from transformers.video_utils import VideoMetadata"]
+    return lines
+
+
+def write_request(run: Run, prompt: Prompt, files: dict[str, Picture | Clip], name: str) -> str:
+    """The lines from the messages to the tensors; the tensors are called ``name``."""
+    messages, _ = playground.preprocess.stage.build_messages(run.engine, prompt)
+    lines = ["messages = [", *(f"    {write_literal(message)}," for message in messages), "]"]
+    lines.append(
+        "text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)"
+    )
+    arguments = ["text=[text]", 'return_tensors="pt"']
+    if prompt.pictures:
+        names = write_literal([_file_of(files, picture) for picture in prompt.pictures])
+        lines.append(f'images = [Image.open(name).convert("RGB") for name in {names}]')
+        arguments.insert(1, "images=images")
+        arguments += _size_arguments("images", run.engine.processor.image_processor, prompt)
+    if prompt.clips:
+        lines += _clip_lines(prompt, files)
+        arguments.insert(1, "videos=videos")
+        arguments.append("videos_kwargs=videos_kwargs")
+        size = _size_arguments("videos", run.engine.processor.video_processor, prompt)
+        if size:
+            lines.append(f"videos_kwargs |= {size[0].removeprefix('videos_kwargs=')}")
+    to_device = "" if run.engine.device.type == "cpu" else ".to(model.device)"
+    lines.append(write_call(f"{name} = processor(", arguments, f"){to_device}"))
+    return "\n".join(lines)
+
+
+def _size_arguments(kind: str, processor: Any, prompt: Prompt) -> list[str]:
+    size = playground.preprocess.stage.size_argument(processor, prompt.max_pixels)
+    return [f"{kind}_kwargs={write_literal(size)}"] if size else []
+
+
+def _clip_lines(prompt: Prompt, files: dict[str, Picture | Clip]) -> list[str]:
+    lines = ["videos, metadata = [], []"]
+    for clip in prompt.clips:
+        width, height = clip.size
+        lines += [
+            f"# The frames that the playground chose. {' '.join(clip.notices)}".rstrip(),
+            f"indices = {list(clip.frame_indices)}",
+            f"with av.open({write_literal(_file_of(files, clip))}) as file:",
+            '    decoded = [f.to_ndarray(format="rgb24") for f in file.decode(video=0)]',
+            "frames = numpy.stack([decoded[index] for index in indices])",
+            "videos.append(torch.from_numpy(frames).permute(0, 3, 1, 2))",
+            write_call(
+                "metadata.append(VideoMetadata(",
+                [
+                    f"total_num_frames={clip.total_num_frames}",
+                    f"fps={clip.fps!r}",
+                    f"width={width}",
+                    f"height={height}",
+                    f"duration={clip.total_num_frames / clip.fps!r}",
+                    "frames_indices=indices",
+                ],
+                "))",
+            ),
+        ]
+    # Otherwise the processor samples the sampled frames again, at an assumed 24 a second.
+    lines.append(
+        'videos_kwargs = {"video_metadata": metadata, "do_sample_frames": False, '
+        '"cap_pixels_per_frame": False}'
+    )
+    return lines
+
+
+def write_positions(inputs: ModelInputs, name: str = "inputs", result: str = "position_ids") -> str:
+    """The line that computes 3-D positions."""
+    if not inputs.spans:  # transformers leaves them to the text model, which counts
+        return f'{result} = torch.arange({name}["input_ids"].shape[1]).expand(3, 1, -1)'
+    grids = [
+        f'{kind}_grid_thw={name}["{kind}_grid_thw"]'
+        for kind in ("image", "video")
+        if any(span.kind == kind for span in inputs.spans)
+    ]
+    ids = [f'{name}["input_ids"]', f'{name}["mm_token_type_ids"]']
+    mask = f'attention_mask={name}["attention_mask"]'
+    return write_call(f"{result}, rope_deltas = model.model.get_rope_index(", [*ids, *grids, mask])
+
+
+def write_literal(value: Any) -> str:
+    """``repr`` with double quotes; characters that cannot be seen stay escaped."""
+    if isinstance(value, dict):
+        pairs = (f"{write_literal(key)}: {write_literal(item)}" for key, item in value.items())
+        return f"{{{', '.join(pairs)}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(write_literal(item) for item in value)}]"
+    text = repr(value)
+    if not text.startswith("'"):
+        return text
+    body = text[1:-1].replace("\\'", "'").replace('"', '\\"')
+    return f'"{body}"'
+
+
+def write_call(head: str, arguments: Sequence[str], tail: str = ")") -> str:
+    """A call (or an import) on one line, or with its arguments filled into indented lines."""
+    imported = head.startswith("from ")
+    line = head + ", ".join(arguments) + ("" if imported else tail)
+    if len(line) <= MAX_WIDTH:
+        return line
+    lines = [head + "(" if imported else head]
+    for argument in arguments:
+        if len(lines) > 1 and len(lines[-1]) + len(argument) + 2 <= MAX_WIDTH:
+            lines[-1] += f" {argument},"
+        else:
+            lines.append(f"    {argument},")
+    return "\n".join([*lines, tail])
+
+
+def build_prompt_script(run: Run, body: str, *, imports: Sequence[str] = ()) -> str:
+    """A script on the run's own prompt, whose tensors are called ``inputs``."""
+    files = name_files(run.prompt)
+    request = write_request(run, run.prompt, files, "inputs")
+    return build_script(
+        run,
+        f"{request}\n\n{dedent(body).strip()}",
+        imports=[*media_imports(run.prompt), *imports],
+        files=tuple(files),
+    )

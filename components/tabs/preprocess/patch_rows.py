@@ -1,0 +1,133 @@
+"""The rows of pixel_values as a list, and their numbers on the picture."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import playground
+from components.charts.token_labels import span_name
+from components.views.pictures import image_uri, picture_html
+from playground.language import say
+
+if TYPE_CHECKING:
+    from playground.records import ModelInputs, VisualSpan
+
+MAX_NUMBERED = 256  # patches; on a finer grid the numbers could not be read
+MAX_LISTED = 256  # rows of the list; of a longer one those from a little above the chosen row
+ROWS_ABOVE = 8
+PICTURE_SIDE = 640
+
+
+def numbered_picture_html(inputs: ModelInputs, number: int, pixels: np.ndarray) -> str:
+    """The resized picture with the number of each row of pixel_values on its patch.
+
+    Args:
+        inputs: the record of the preprocess stage.
+        number: index into ``inputs.spans``.
+        pixels: ``(height, width, 3)`` uint8: the first frame after resizing.
+    """
+    span = inputs.spans[number]
+    has_numbers = span.num_patches <= MAX_NUMBERED
+    name = span_name(inputs, span)
+    if has_numbers:
+        alt = say("{name} under its patch grid, each patch with the number of its row", name=name)
+        caption = say("The number on a patch is its row.")
+    else:
+        alt = say("{name} under its patch grid", name=name)
+        caption = say(
+            "{count:,} patches are too fine for numbers: point at one to see its row in the list.",
+            count=span.num_patches,
+        )
+    figure = picture_html(
+        pixels,
+        alt=alt,
+        caption=caption,
+        grid=(span.grid_h, span.grid_w),
+        max_side=PICTURE_SIDE,
+        span=number,
+    )
+    return _add_numbers(figure, span) if has_numbers else figure
+
+
+def _add_numbers(figure: str, span: VisualSpan) -> str:
+    """Lay the numbers over the picture, as the last thing in its frame."""
+    rows = playground.pointer.patch_rows(span)
+    texts = "".join(
+        f'<text x="{column + 0.5}" y="{row + 0.66}">{rows[row, column]}</text>'
+        for row in range(span.grid_h)
+        for column in range(span.grid_w)
+    )
+    overlay = (
+        f'<svg class="pg-numbers" viewBox="0 0 {span.grid_w} {span.grid_h}" '
+        f'preserveAspectRatio="none" aria-hidden="true">{texts}</svg>'
+    )
+    frame, end, caption = figure.rpartition("</div>")
+    return f"{frame}{overlay}{end}{caption}"
+
+
+def row_list_html(inputs: ModelInputs, number: int, pixels: np.ndarray, row: int) -> str:
+    """The rows in their order, each with its pixels side by side and its place on the grid.
+
+    Args:
+        inputs: the record of the preprocess stage.
+        number: index into ``inputs.spans``.
+        pixels: ``(height, width, 3)`` uint8: the first frame after resizing.
+        row: the chosen row of pixel_values.
+    """
+    span = inputs.spans[number]
+    first, last = listed_rows(span, row)
+    views = playground.preprocess.views
+    places = views.row_places(span)[first:last]
+    colors = views.row_colors(inputs, span, pixels)[first:last]
+    count = len(places)
+    merge = span.merge_size**2
+    items = "".join(
+        f'<li data-span="{number}" data-row="{down}" data-column="{across}"'
+        f"{_row_class((first + n) % merge == 0)}><b>{span.patch_start + first + n}</b>"
+        f'<i style="--at:{n / max(1, count - 1):.5f}"></i><span>{down}, {across}</span></li>'
+        for n, (down, across) in enumerate(places.tolist())
+    )
+    words = html.escape(_listed_words(inputs, span, first, last))
+    head = (
+        f"<b>{say('row')}</b><span>{say('its pixels, line after line')}</span>"
+        f"<span>{say('patch row, column')}</span>"
+    )
+    return (
+        f'<div class="pg-rows"><p class="pg-rows-head">{head}</p>'
+        f'<ol class="pg-scroll" data-pointer tabindex="0" aria-label="{words}" '
+        f"style=\"--rows:url('{image_uri(colors, max_side=max(colors.shape), exact=False)}');"
+        f'--count:{count}">{items}</ol><p class="pg-more">{words}</p></div>'
+    )
+
+
+def _listed_words(inputs: ModelInputs, span: VisualSpan, first: int, last: int) -> str:
+    """Which rows are listed; ``first`` and one past the ``last`` are counted within the span."""
+    places = {
+        "first": span.patch_start + first,
+        "last": span.patch_start + last - 1,
+        "name": span_name(inputs, span),
+    }
+    if last - first == span.num_patches:
+        return say("rows {first:,} to {last:,} of {name}", **places)
+    return say(
+        "rows {first:,} to {last:,} of {name} (of {total:,}), from just above the chosen one",
+        total=span.num_patches,
+        **places,
+    )
+
+
+def _row_class(begins_token: bool) -> str:
+    return ' class="pg-first"' if begins_token else ""
+
+
+def listed_rows(span: VisualSpan, row: int) -> tuple[int, int]:
+    """First and one past the last row of a span that are listed, counted within the span."""
+    if span.num_patches <= MAX_LISTED:
+        return 0, span.num_patches
+    merge = span.merge_size**2
+    start = row - span.patch_start - ROWS_ABOVE
+    start = min(max(0, start), span.num_patches - MAX_LISTED)
+    return start - start % merge, min(start - start % merge + MAX_LISTED, span.num_patches)

@@ -1,0 +1,201 @@
+"""smart_resize as a table: each step with the numbers of the picture at hand."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING
+
+import playground
+from components.charts.token_labels import media_name
+from components.tabs.choices import capital, join_sentences
+from components.views.tables import Cell, Mono, table_html
+from playground.language import say
+
+if TYPE_CHECKING:
+    from playground.pipeline import Run
+    from playground.preprocess.views import ResizeSteps
+    from playground.records import MediaFacts, ModelInputs
+
+
+def resize_html(run: Run) -> str:
+    """One table for each image and video."""
+    inputs = run.inputs
+    if not inputs.media:
+        return f'<p class="pg-fact">{say("This prompt has no picture.")}</p>'
+    parts = []
+    for facts in inputs.media:
+        steps = playground.preprocess.views.explain_resize(run.engine, inputs, facts)
+        parts.append(_media_html(inputs, facts, steps))
+    return "".join(parts)
+
+
+def _media_html(inputs: ModelInputs, facts: MediaFacts, steps: ResizeSteps) -> str:
+    span = next(
+        span
+        for span in inputs.spans
+        if playground.preprocess.views.span_facts(inputs, span) is facts
+    )
+    name = media_name(span)
+    table = table_html(
+        (say("Step"), say("Rule"), say("Width"), say("Height"), say("Pixels")),
+        resize_rows(steps, inputs.patch_size),
+        say("smart_resize for {name}", name=name),
+        right=(2, 3, 4),
+    )
+    return f'<p class="pg-fact pg-lead">{resize_words(steps, name)}</p>{table}'
+
+
+def resize_words(steps: ResizeSteps, name: str) -> str:
+    """The limits and what they did, as escaped HTML."""
+    title = html.escape(capital(name))
+    return join_sentences(
+        f"<strong>{say('{name}.', name=title)}</strong>",
+        _limit_words(steps),
+        _outcome_words(steps),
+        _stretch_words(steps),
+    )
+
+
+def _limit_words(steps: ResizeSteps) -> str:
+    budget = steps.budget
+    limits = {"factor": budget.factor, "low": budget.min_pixels, "high": budget.max_pixels}
+    if budget.temporal_factor > 1:
+        return say(
+            "Both sides must be multiples of {factor} pixels (the side of one token's square), "
+            "and the pixels of all frames together must lie between {low:,} (min) and "
+            "{high:,} (max).",
+            **limits,
+        )
+    return say(
+        "Both sides must be multiples of {factor} pixels (the side of one token's square), "
+        "and the pixels must lie between {low:,} (min) and {high:,} (max).",
+        **limits,
+    )
+
+
+def _outcome_words(steps: ResizeSteps) -> str:
+    area, beta = steps.rounded_area, steps.beta or 0
+    if steps.outcome == "fits":
+        return say(
+            "Rounding gives {area:,} pixels, which is within them: nothing more is done.",
+            area=area,
+        )
+    if steps.outcome == "shrunk":
+        return say(
+            "Rounding would give {area:,} pixels, which is too many: both sides are divided by "
+            "β = {beta:.4f}.",
+            area=area,
+            beta=beta,
+        )
+    return say(
+        "Rounding would give {area:,} pixels, which is too few: both sides are multiplied by "
+        "β = {beta:.4f}.",
+        area=area,
+        beta=beta,
+    )
+
+
+def _stretch_words(steps: ResizeSteps) -> str:
+    width, height = steps.resized
+    stretch = (width / height) / (steps.original[0] / steps.original[1]) - 1
+    if abs(stretch) < 5e-4:
+        return say("The proportions stay exactly as they were.")
+    if stretch > 0:
+        return say("The picture gets {share:.1%} wider in proportion.", share=stretch)
+    return say("The picture gets {share:.1%} narrower in proportion.", share=-stretch)
+
+
+def resize_rows(steps: ResizeSteps, patch_size: int) -> list[list[Cell | Mono]]:
+    """The steps: what is done, the rule, width, height and pixels (of all frames)."""
+    factor, budget = steps.budget.factor, steps.budget
+    video = budget.temporal_factor > 1
+    size = f"{steps.original[0]} × {steps.original[1]}"
+    rows: list[list[Cell | Mono]] = [
+        [
+            say("The picture as it came"),
+            Mono(say("{size} × {count} frames", size=size, count=steps.num_frames))
+            if video
+            else Mono(size),
+            *steps.original,
+            steps.original[0] * steps.original[1] * steps.num_frames,
+        ]
+    ]
+    if steps.start != steps.original:
+        rows.append(
+            [
+                say("Smaller than a token's square: enlarged"),
+                Mono(f"side × max({factor} / width, {factor} / height)"),
+                *steps.start,
+                steps.start[0] * steps.start[1] * steps.num_frames,
+            ]
+        )
+    rows.append(
+        [
+            say(
+                "Rounded to multiples; {count} frames, a multiple of {factor}",
+                count=steps.rounded_frames,
+                factor=budget.temporal_factor,
+            )
+            if video
+            else say("Rounded to multiples"),
+            Mono(f"round(side / {factor}) × {factor}"),
+            *steps.rounded,
+            steps.rounded_area,
+        ]
+    )
+    if steps.outcome != "fits":
+        rows += _limit_rows(steps)
+    return rows + _count_rows(steps, patch_size)
+
+
+def _count_rows(steps: ResizeSteps, patch_size: int) -> list[list[Cell | Mono]]:
+    """What the new size comes to: patches and tokens."""
+    factor, budget = steps.budget.factor, steps.budget
+    width, height = steps.resized
+    merge = factor // patch_size
+    pairs = -(-steps.num_frames // budget.temporal_factor)
+    patches, tokens = say("Patches"), say("Tokens")
+    if budget.temporal_factor > 1:
+        patches = say("Patches × {pairs} pairs of frames", pairs=pairs)
+        tokens = say("Tokens × {pairs} pairs of frames", pairs=pairs)
+    num_rows = width // patch_size * (height // patch_size) * pairs
+    num_tokens = width // factor * (height // factor) * pairs
+    return [
+        [
+            patches,
+            Mono(f"side / {patch_size}"),
+            width // patch_size,
+            height // patch_size,
+            say("{count:,} rows", count=num_rows),
+        ],
+        [
+            tokens,
+            Mono(f"side / {patch_size} / {merge}"),
+            width // factor,
+            height // factor,
+            say("{count:,} tokens", count=num_tokens),
+        ],
+    ]
+
+
+def _limit_rows(steps: ResizeSteps) -> list[list[Cell | Mono]]:
+    factor, budget = steps.budget.factor, steps.budget
+    width, height = steps.start
+    area = f"{width} × {height}" + (f" × {steps.num_frames}" if budget.temporal_factor > 1 else "")
+    if steps.outcome == "shrunk":
+        name, sign = say("More than max: shrunk"), "/"
+        rule = f"β = √({area} / {budget.max_pixels:,}) = {steps.beta:.4f}"
+        rounding, each = "floor", (width / (steps.beta or 1), height / (steps.beta or 1))
+    else:
+        name, sign = say("Less than min: enlarged"), "×"
+        rule = f"β = √({budget.min_pixels:,} / ({area})) = {steps.beta:.4f}"
+        rounding, each = "ceil", (width * (steps.beta or 1), height * (steps.beta or 1))
+    return [
+        [name, Mono(rule), f"{each[0]:,.1f}", f"{each[1]:,.1f}", None],
+        [
+            say("To multiples that keep within the limit"),
+            Mono(f"{rounding}(side {sign} β / {factor}) × {factor}"),
+            *steps.resized,
+            steps.resized_area,
+        ],
+    ]

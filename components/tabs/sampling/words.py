@@ -1,0 +1,180 @@
+"""What the sampling tab says in words: the columns' texts, where they part, how two differ."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+
+from components.tabs.sampling.chips import MAX_TITLES, ColourBy, picked_chips_html, surprisal
+from components.views.strips import raw_probability, visible
+from playground.errors import InputError
+from playground.language import mark, say
+from playground.records import SamplingRun, SamplingTrace, TokenStep
+
+ENDINGS = {
+    "running": mark("stopped"),
+    "stop": mark("ended by the model"),
+    "length": mark("cut at the limit"),
+    "error": mark("broken off"),
+}
+
+
+def columns_html(
+    sampled: SamplingRun,
+    names: Sequence[str],
+    *,
+    seconds: Sequence[float],
+    colour_by: ColourBy = "probability",
+    live: bool = False,
+) -> str:
+    """All columns beside each other, as many to a row as there is room for.
+
+    Args:
+        sampled: the run, or as far as it is.
+        names: of its columns.
+        seconds: how long each has been written on.
+        colour_by: what the tokens' backgrounds mean.
+        live: it is still being written.
+    """
+    marked = None if live else sampled.first_divergence
+    titled = not live and sum(len(trace.steps) for trace in sampled.traces) <= MAX_TITLES
+    cards = "".join(
+        f'<section class="pg-column" data-branch="{name}" aria-label="{column_name(name)}">'
+        f'<h4 class="pg-column-name">{column_name(name)}</h4>'
+        + picked_chips_html(trace.steps, colour_by=colour_by, marked=marked, titled=titled)
+        + _facts_html(trace, spent, live)
+        + "</section>"
+        for name, trace, spent in zip(names, sampled.traces, seconds, strict=True)
+    )
+    return f'<div class="pg-columns">{cards}</div>'
+
+
+def column_name(name: str) -> str:
+    """What the page calls a column: Column A."""
+    return say("Column {name}", name=name)
+
+
+def _facts_html(trace: SamplingTrace, seconds: float, live: bool) -> str:
+    if trace.error:
+        return f'<p class="pg-problem" role="alert">{html.escape(trace.error)}</p>'
+    ending = say("still writing") if live and trace.finish_reason == "running" else None
+    return f'<p class="pg-column-facts">{html.escape(trace_words(trace, seconds, ending))}</p>'
+
+
+def trace_words(trace: SamplingTrace, seconds: float, ending: str | None = None) -> str:
+    """One column in numbers."""
+    count = len(trace.steps)
+    ended = ending or say(ENDINGS[trace.finish_reason])
+    words = [say("{tokens}, {ended}", tokens=count_tokens(count), ended=ended)]
+    if count and seconds > 0:
+        words.append(say("{speed:,.0f} tokens/s", speed=count / seconds))
+    if count:
+        mean = sum(surprisal(step) for step in trace.steps) / count
+        words.append(say("mean log-probability {mean:.2f} nats", mean=-mean))
+        words.append(say("repeats {share:.0%}", share=repetition(trace.steps)))
+    return " · ".join(words)
+
+
+def repetition(steps: Sequence[TokenStep], length: int = 3) -> float:
+    """Share of runs of three tokens that came before in the same column (1 - distinct-3)."""
+    ids = [step.id for step in steps]
+    runs = [tuple(ids[start : start + length]) for start in range(len(ids) - length + 1)]
+    return 1 - len(set(runs)) / len(runs) if runs else 0.0
+
+
+def count_tokens(count: int) -> str:
+    """``1 token``, ``2 tokens``."""
+    return say("1 token") if count == 1 else say("{count:,} tokens", count=count)
+
+
+def divergence_html(sampled: SamplingRun, names: Sequence[str], seconds: float) -> str:
+    """Where the columns part, and how long all took together."""
+    took = say(
+        "{count:,} tokens in {seconds:.1f} s, all columns in one batch from one prefill.",
+        count=sum(len(trace.steps) for trace in sampled.traces),
+        seconds=seconds,
+    )
+    first = sampled.first_divergence
+    if len(names) == 1:
+        return f'<p class="pg-fact">{took}</p>'
+    if first is None:
+        words = say("The columns are the same to the end. {took}", took=took)
+        return f'<p class="pg-fact">{words}</p>'
+    ways = say("; ").join(
+        _way_words(name, trace, first) for name, trace in zip(names, sampled.traces, strict=True)
+    )
+    words = say(
+        "<strong>The columns first differ at token {number}.</strong> {ways}. {took}",
+        number=first + 1,
+        ways=ways,
+        took=took,
+    )
+    return f'<p class="pg-fact">{words}</p>'
+
+
+def _way_words(name: str, trace: SamplingTrace, index: int) -> str:
+    if index >= len(trace.steps):
+        return say("{name} has ended before it", name=name)
+    step = trace.steps[index]
+    return say(
+        "{name} writes {token} ({prob:.1%})",
+        name=name,
+        token=token_html(step.text),
+        prob=raw_probability(step),
+    )
+
+
+def token_html(text: str) -> str:
+    """A token in quotation marks, which no browser shall translate."""
+    return f'<span translate="no">“{html.escape(visible(text))}”</span>'
+
+
+def problems_html(problems: dict[str, InputError]) -> str:
+    """Which columns are left out, and why."""
+    items = "".join(
+        "<li>"
+        + say("Column {name} is left out: {why}", name=name, why=html.escape(str(error)))
+        + "</li>"
+        for name, error in problems.items()
+    )
+    return f'<ul class="pg-notices" role="alert">{items}</ul>' if items else ""
+
+
+def diff_html(first: SamplingTrace, second: SamplingTrace, names: tuple[str, str]) -> str:
+    """Two columns as one text: what only one of them has is marked as such."""
+    ours, theirs = first.steps, second.steps
+    matcher = SequenceMatcher(
+        None, [step.id for step in ours], [step.id for step in theirs], autojunk=False
+    )
+    only = [html.escape(say("only in column {name}", name=name)) for name in names]
+    parts: list[str] = []
+    same = 0
+    for _, start, end, other_start, other_end in matcher.get_opcodes():
+        left, right = ours[start:end], theirs[other_start:other_end]
+        if [step.id for step in left] == [step.id for step in right]:
+            same += len(left)
+            parts.append(_joined(left))
+            continue
+        if left:
+            parts.append(f'<del title="{only[0]}">{_joined(left)}</del>')
+        if right:
+            parts.append(f'<ins title="{only[1]}">{_joined(right)}</ins>')
+    legend = say(
+        "{same} in common; <del>only in {first}: {ours:,}</del> "
+        "<ins>only in {second}: {theirs:,}</ins>",
+        same=count_tokens(same),
+        first=names[0],
+        ours=len(ours) - same,
+        second=names[1],
+        theirs=len(theirs) - same,
+    )
+    return (
+        f'<p class="pg-column-facts">{legend}</p>'
+        f'<p class="pg-diff" translate="no">{"".join(parts)}</p>'
+    )
+
+
+def _joined(steps: Sequence[TokenStep]) -> str:
+    text = "".join(visible(step.text) for step in steps)
+    return html.escape(text.replace("␣", " ").replace("⏎", "⏎\n"))

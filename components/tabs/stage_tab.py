@@ -1,0 +1,293 @@
+"""The shape that all tabs share, and the two ways in which their events are wired."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any, Literal
+
+import gradio as gr
+from gradio.blocks import Block
+from gradio.components.base import Component
+
+from components.compute.engine_host import EngineHost
+from components.compute.jobs import Jobs
+from components.pointer.view import PointerView, read_place
+from components.tabs.open_parts import OpenParts
+from playground.errors import PlaygroundError, StageCancelled
+from playground.language import say
+from playground.pipeline import RunStore
+from playground.records import Progress
+
+MODEL_QUEUE = "model"  # one queue for all events that run the model
+MODEL_EVENTS = 4  # of them at a time; the engine's lock lets one step through
+
+StreamFn = Callable[..., Iterator[tuple[Any, ...]]]
+ViewFn = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ViewEvent:
+    """What redraws a view once a control is moved."""
+
+    control: Any  # None where something else than a control starts it
+    fn: ViewFn  # fn(run, *values of inputs) -> values of outputs
+    inputs: tuple[Component, ...]
+    outputs: tuple[Component, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class App:
+    """What a tab needs from the page around it."""
+
+    host: EngineHost
+    runs: RunStore
+    run_key: gr.State  # the session's key into ``runs``, or None
+    pointer: PointerView  # its place in the page is the page's affair
+    pointed: gr.State  # the fixed ``pointer.Place``, or None; see ``Run.still_there``
+    jobs: Jobs
+    max_pixels: gr.Number  # of the input panel, for a tab that offers values for it
+    progress: gr.HTML  # where the page shows how far the model is
+    parts: OpenParts = field(default_factory=OpenParts)  # which of them each visitor has open
+    # Events after which the page runs anew, as the choice of another resolution; tabs add theirs.
+    reruns: list[Any] = field(default_factory=list)
+    views: list[ViewEvent] = field(default_factory=list)  # all that ``on_view`` has wired
+
+    def on_view(
+        self,
+        trigger: Any,
+        fn: ViewFn,
+        inputs: Sequence[Component],
+        outputs: Sequence[Component],
+    ) -> Any:
+        """Redraw from records that are there: ``fn(run, *values) -> values of outputs``.
+
+        A run that was dropped, or bad values, become a message; the outputs stay as they are.
+        """
+
+        def handler(run_key: str | None, request: gr.Request, *values: Any) -> Any:
+            if self._awaits_drawing(request, run_key, outputs):
+                return _skip(outputs)
+            with user_messages():
+                return fn(self.runs.get(run_key), *values)
+
+        fn = self.follow_view(fn, outputs)
+        control = getattr(trigger, "__self__", None)
+        self.views.append(ViewEvent(control, fn, tuple(inputs), tuple(outputs)))
+        return self._listen(trigger, handler, inputs, outputs)
+
+    def on_point(
+        self, fn: ViewFn, inputs: Sequence[Component], outputs: Sequence[Component]
+    ) -> Any:
+        """Redraw what depends on the pointer: ``fn(run, place, *values) -> values of outputs``.
+
+        Called when a place is fixed by a click, and with None when it is taken away.
+        """
+
+        def handler(
+            run_key: str | None, request: gr.Request, event: gr.EventData, *values: Any
+        ) -> Any:
+            if self._awaits_drawing(request, run_key, outputs):
+                return _skip(outputs)
+            with user_messages():
+                run = self.runs.get(run_key)
+                return fn(run, read_place(run, event._data), *values)
+
+        fn = self.follow_view(fn, outputs)
+        # Each click with its own place: "always_last" would repeat the earlier click instead.
+        return self._listen(self.pointer.select, handler, inputs, outputs, "multiple")
+
+    def on_choice(
+        self,
+        trigger: Any,
+        fn: ViewFn,
+        inputs: Sequence[Component],
+        outputs: Sequence[Component],
+    ) -> Any:
+        """Redraw for what was clicked inside a view: ``fn(run, event, *values)``."""
+
+        def handler(run_key: str | None, event: gr.EventData, *values: Any) -> Any:
+            with user_messages():
+                return fn(self.runs.get(run_key), event, *values)
+
+        fn = self.follow_view(fn, outputs)
+        return self._listen(trigger, handler, inputs, outputs)
+
+    def on_model(
+        self,
+        trigger: Any,
+        fn: StreamFn,
+        inputs: Sequence[Component],
+        outputs: Sequence[Component],
+    ) -> Any:
+        """Run the model for one view: a generator ``fn(run, progress, *values)``.
+
+        It waits for its turn like a run, yields values of outputs, and ends where the page's Stop
+        or another run ends it; what it has drawn by then stays.
+        """
+
+        def handler(
+            request: gr.Request,
+            bar: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio asks for the progress bar
+            *values: Any,
+        ) -> Iterator[Any]:
+            run_key, *settings = values
+            with user_messages(), self.jobs.running(request.session_hash or "", bar) as progress:
+                try:
+                    yield from fn(self.runs.get(run_key), progress, *settings)
+                except StageCancelled:
+                    return
+
+        fn = self.follow_stream(fn, outputs)
+        return trigger(
+            handler,
+            [self.run_key, *inputs],
+            list(outputs),
+            show_progress="full",
+            show_progress_on=[self.progress],
+            trigger_mode="once",
+            concurrency_id=MODEL_QUEUE,
+            concurrency_limit=MODEL_EVENTS,
+            api_visibility="private",
+        )
+
+    def follow_view(self, fn: ViewFn, _outputs: Sequence[Component]) -> ViewFn:
+        """What listens in the place of a view's function; a page that keeps drawings sees them."""
+        return fn
+
+    def follow_stream(self, fn: StreamFn, _outputs: Sequence[Component]) -> StreamFn:
+        """The same for a function that runs the model."""
+        return fn
+
+    def _awaits_drawing(
+        self, request: gr.Request, run_key: str | None, outputs: Sequence[Component]
+    ) -> bool:
+        """Whether all this lies in closed parts, which are drawn as a whole once opened."""
+        session = request.session_hash or ""
+        return bool(outputs) and all(
+            self.parts.awaits_drawing(session, run_key, output) for output in outputs
+        )
+
+    def _listen(
+        self,
+        trigger: Any,
+        handler: ViewFn,
+        inputs: Sequence[Component],
+        outputs: Sequence[Component],
+        trigger_mode: Literal["multiple", "always_last"] = "always_last",
+    ) -> Any:
+        return trigger(
+            handler,
+            [self.run_key, *inputs],
+            list(outputs),
+            show_progress="hidden",
+            # Gradio sets a status on all that it was ever shown on, at every message.
+            show_progress_on=[self.pointed],
+            trigger_mode=trigger_mode,
+            concurrency_limit=None,
+            api_visibility="private",
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Section:
+    """A part of a tab that draws from a run's records by itself."""
+
+    controls: tuple[Component, ...]  # their values are passed to ``draw``, in order
+    outputs: tuple[Component, ...]  # ``draw`` returns one value for each, in order
+    draw: ViewFn  # draw(run, *control_values); gives "" or None where there is nothing to show
+
+
+def _skip(outputs: Sequence[Component]) -> Any:
+    return gr.skip() if len(outputs) == 1 else (gr.skip(),) * len(outputs)
+
+
+def draw_sections(run: Any, sections: Sequence[Section], values: Sequence[Any]) -> tuple[Any, ...]:
+    """What all outputs of these sections show, from the values of all their controls in order."""
+    drawn: list[Any] = []
+    remaining = iter(values)
+    for section in sections:
+        drawn += section.draw(run, *[next(remaining) for _ in section.controls])
+    return tuple(drawn)
+
+
+def skip_unless_run(stage: str, draw: ViewFn, num_outputs: int) -> Callable[..., tuple[Any, ...]]:
+    """Redraw only once the stage has run: neither a click nor a control may start the model."""
+
+    def redraw(run: Any, *values: Any) -> tuple[Any, ...]:
+        if not run.has(stage):
+            return (gr.skip(),) * num_outputs
+        drawn: tuple[Any, ...] = draw(run, *values)
+        return drawn
+
+    return redraw
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StageTab:
+    """A built tab, as the page's run events see it."""
+
+    stage: str
+    run_button: gr.Button
+    controls: tuple[Component, ...]  # their values are passed to ``stream``, in order
+    outputs: tuple[Block, ...]  # ``stream`` yields one value for each, in order
+    stream: StreamFn  # stream(run, progress, *control_values): runs what is missing, draws
+    # Drawn by the page from the run's records, after ``stream`` and only while they are in sight;
+    # their controls and outputs are not among those above.
+    parts: tuple[Section, ...] = ()
+    # Of a lab: found(run, *values of found_in) gives what it has found beyond the run's records,
+    # for downloads; None where it has not run on this run.
+    found: ViewFn | None = None
+    found_in: tuple[Component, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not inspect.isgeneratorfunction(self.stream):
+            raise TypeError(f"{self.stage}: stream must be a generator, so that it can be stopped.")
+
+
+class user_messages:  # noqa: N801 - reads as a statement: ``with user_messages():``
+    """Turn the engine's errors into what the user reads.
+
+    Args:
+        as_html: True for the page, whose message box renders HTML, while a message may quote a
+            file name; False for answers to programs.
+    """
+
+    def __init__(self, *, as_html: bool = True) -> None:
+        self._as_html = as_html
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: Any, error: BaseException | None, _trace: Any) -> None:
+        if isinstance(error, PlaygroundError):
+            message = escape(str(error)) if self._as_html else str(error)
+            raise gr.Error(message, duration=12, print_exception=False) from error
+
+
+def build_stage_header(title: str, sentence: str) -> gr.Button:
+    """The tab's heading, the sentence that says what the stage does, and its run button."""
+    with gr.Row(elem_classes="stage-header"):
+        gr.Markdown(f"## {title}\n\n{sentence}", elem_classes="stage-sentence")
+        return gr.Button(say("Run this stage"), size="sm", scale=0, min_width=140)
+
+
+def build_code_panel() -> gr.Code:
+    """*Show the code*: a transformers snippet that reproduces the tab's numbers."""
+    with gr.Accordion(say("Show the code"), open=False):
+        return gr.Code(language="python", interactive=False, show_label=False, lines=8)
+
+
+__all__ = [
+    "App",
+    "Progress",
+    "Section",
+    "StageTab",
+    "build_code_panel",
+    "build_stage_header",
+    "draw_sections",
+    "skip_unless_run",
+    "user_messages",
+]

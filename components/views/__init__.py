@@ -1,0 +1,1 @@
+"""Record → HTML: pictures, strips of tokens, tables."""

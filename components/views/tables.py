@@ -1,0 +1,263 @@
+"""Records as HTML tables: headings that stay, numbers to the right, a body that scrolls."""
+
+from __future__ import annotations
+
+import html
+import itertools
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from components.views.strips import (
+    KIND_NAMES,
+    ROLE_NAMES,
+    TYPED_MARK,
+    fold_tokens,
+    typed_tokens,
+    visible,
+)
+from playground.language import mark, say
+
+if TYPE_CHECKING:
+    import torch
+
+    from playground.records import ModelInputs
+    from playground.tokens import TypedSpecial
+
+Cell = str | int | float | None
+
+MAX_ROWS = 300  # about 50 kB of HTML; the rest is counted in a last row
+
+
+@dataclass(frozen=True, slots=True)
+class Mono:
+    """A cell of code: tokens, bytes, shapes."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verbatim:
+    """A cell with what a person or the model wrote: no browser shall translate it."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A cell with a button, for a table inside a component that listens for `data-choice`."""
+
+    text: str
+    value: int
+    is_chosen: bool = False
+
+
+def table_html(
+    headers: Sequence[str],
+    rows: Iterable[Sequence[Cell | Mono | Verbatim | Choice]],
+    caption: str = "",
+    *,
+    right: Collection[int] = (),
+    tokens: Sequence[tuple[int, int] | None] | None = None,
+) -> str:
+    """An HTML table; a column whose cells are all numbers (or empty) is aligned to the right.
+
+    Args:
+        headers: one per column.
+        rows: numbers are written with thousands separators, floats with four digits.
+        caption: what the table shows; also its name for screen readers.
+        right: further columns to align to the right, such as numbers with their units.
+        tokens: the sequence indices that each row stands for, first and one past the last, where
+            the page's pointer shall mark rows and follow a click on one.
+    """
+    body = [list(row) for row in rows]
+    for row in body:
+        if len(row) != len(headers):
+            raise ValueError(f"expected {len(headers)} cells, got {len(row)}: {row}")
+    shown = body[:MAX_ROWS]
+    numeric = [
+        column in right or all(isinstance(row[column], int | float | None) for row in shown)
+        for column in range(len(headers))
+    ]
+    head = "".join(
+        f'<th scope="col"{_align(right)}>{html.escape(header)}</th>'
+        for header, right in zip(headers, numeric, strict=True)
+    )
+    lines = "".join(
+        _row_start(tokens[number] if tokens is not None else None)
+        + "".join(_cell(value, right) for value, right in zip(row, numeric, strict=True))
+        + "</tr>"
+        for number, row in enumerate(shown)
+    )
+    if len(body) > len(shown):
+        rest = say("… and {rest:,} more rows", rest=len(body) - len(shown))
+        lines += f'<tr><td class="pg-more" colspan="{len(headers)}">{rest}</td></tr>'
+    title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    label = html.escape(caption or say("Table"))
+    # A region that scrolls must be reachable by keyboard, and so it needs a name.
+    pointed = "" if tokens is None else " data-pointer"
+    return (
+        f'<div class="pg-table"{pointed} role="region" tabindex="0" aria-label="{label}">'
+        f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>"
+    )
+
+
+def _row_start(tokens: tuple[int, int] | None) -> str:
+    return "<tr>" if tokens is None else f'<tr data-start="{tokens[0]}" data-end="{tokens[1]}">'
+
+
+def _align(right: bool) -> str:
+    return ' class="pg-num"' if right else ""
+
+
+def _cell(value: Cell | Mono | Verbatim | Choice, right: bool) -> str:
+    if isinstance(value, Choice):
+        pressed = "true" if value.is_chosen else "false"
+        return (
+            f'<td><button type="button" class="pg-choice" data-choice="{value.value}" '
+            f'aria-pressed="{pressed}">{html.escape(value.text)}</button></td>'
+        )
+    if isinstance(value, Mono):
+        return f"<td><code>{html.escape(value.text)}</code></td>"
+    if isinstance(value, Verbatim):
+        return f'<td translate="no">{html.escape(value.text)}</td>'
+    return f"<td{_align(right)}>{html.escape(format_value(value))}</td>"
+
+
+def format_value(value: Cell) -> str:
+    """A number or text as it stands in a cell; nothing at all is a dash."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool | str):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+
+
+def format_bytes(num_bytes: int) -> str:
+    """A size in the largest unit that leaves a number of at least one (1 kB = 1,000 bytes)."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if num_bytes >= factor:
+            return f"{num_bytes / factor:,.1f} {unit}"
+    return say("{num_bytes} bytes", num_bytes=num_bytes)
+
+
+# ----------------------------------------------------------------------------------- tokens
+
+TOKEN_HEADERS = (
+    mark("Index"),
+    mark("Id"),
+    mark("Piece"),
+    mark("Bytes"),
+    mark("Characters"),
+    mark("Role"),
+    mark("Kind"),
+)
+
+
+def tokens_table(inputs: ModelInputs, typed: Sequence[TypedSpecial] = ()) -> str:
+    """One row per token; each run of picture tokens is one row.
+
+    Args:
+        inputs: the record of the preprocess stage.
+        typed: special tokens in the user's text, to be marked.
+    """
+    rows: list[list[Cell | Mono]] = []
+    runs = fold_tokens(inputs)
+    names = typed_tokens(inputs, typed)
+    for run in runs:
+        token = run.first
+        characters = "–" if token.kind in ("image", "video") else _characters(inputs, token.index)
+        count = run.end - run.start
+        rows.append(
+            [
+                f"{run.start}–{run.end - 1}" if count > 1 else str(run.start),
+                str(token.id),  # a name, not an amount: no thousands separators
+                Mono(f"{count} × {token.text}" if count > 1 else visible(token.text)),
+                Mono(token.raw.hex(" ").upper() if not token.special else "–"),
+                characters,
+                say(ROLE_NAMES[token.role]),
+                f"{TYPED_MARK} {say('text: typed {name}', name=names[run.start])}"
+                if run.start in names
+                else say(KIND_NAMES[token.kind]),
+            ]
+        )
+    return table_html(
+        [say(header) for header in TOKEN_HEADERS],
+        rows,
+        say("The sequence, {count:,} tokens", count=inputs.num_tokens),
+        right=(1,),
+        tokens=[(run.start, run.end) for run in runs],
+    )
+
+
+def _characters(inputs: ModelInputs, index: int) -> str:
+    """What the token covers, in characters: a whole number, or a part of one character."""
+    token = inputs.tokens[index]
+    if token.special:
+        return "–"
+    neighbours = itertools.chain(
+        inputs.tokens[max(0, index - 1) : index], inputs.tokens[index + 1 : index + 2]
+    )
+    shared = any(
+        other.char_start < token.char_end and token.char_start < other.char_end
+        for other in neighbours
+    )
+    count = token.char_end - token.char_start
+    if not shared:
+        return str(count)
+    character = inputs.expanded_prompt[token.char_start : token.char_end]
+    return say("part of {whole}", whole=visible(character))
+
+
+# ---------------------------------------------------------------------------------- tensors
+
+TENSOR_HEADERS = (
+    mark("Name"),
+    mark("Shape"),
+    mark("Dtype"),
+    mark("Device"),
+    mark("Min"),
+    mark("Mean"),
+    mark("Max"),
+    mark("Size"),
+    mark("First values"),
+)
+PEEKED_VALUES = 4
+
+
+def tensors_table(inputs: ModelInputs, device: str = "cpu") -> str:
+    """The tensors that ``model.forward`` is given.
+
+    Args:
+        inputs: the record of the preprocess stage.
+        device: where they are sent for the forward pass.
+    """
+    rows = [_tensor_row(name, tensor, device) for name, tensor in inputs.tensors.items()]
+    headers = [say(header) for header in TENSOR_HEADERS]
+    return table_html(headers, rows, say("What model.forward is given"), right=(7,))
+
+
+def _tensor_row(name: str, tensor: torch.Tensor, device: str) -> list[Cell | Mono]:
+    whole = not tensor.is_floating_point()
+    values = tensor.double() if whole else tensor  # integers have no mean of their own
+    lowest, highest = values.min().item(), values.max().item()
+    made_on = str(tensor.device)
+    return [
+        Mono(name),
+        Mono(" × ".join(str(size) for size in tensor.shape)),
+        Mono(str(tensor.dtype).removeprefix("torch.")),
+        Mono(made_on if made_on == device else f"{made_on} → {device}"),
+        int(lowest) if whole else lowest,
+        values.mean().item(),
+        int(highest) if whole else highest,
+        format_bytes(tensor.numel() * tensor.element_size()),
+        Mono(_peek(tensor)),
+    ]
+
+
+def _peek(tensor: torch.Tensor) -> str:
+    """The first values in memory order."""
+    flat = tensor.flatten()
+    first = flat[:PEEKED_VALUES].tolist()
+    shown = ", ".join(str(value) if isinstance(value, int) else f"{value:.4f}" for value in first)
+    return shown + (", …" if flat.numel() > PEEKED_VALUES else "")

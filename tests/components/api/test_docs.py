@@ -1,0 +1,96 @@
+"""Every example of docs/api.md, run against a served page."""
+
+from __future__ import annotations
+
+import gc
+import re
+import shutil
+import subprocess
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import gradio as gr
+import httpx
+import pytest
+from PIL import Image
+
+from components.api.endpoints import add_api
+from components.compute.engine_host import EngineHost
+from playground.engine import Engine
+from playground.records import Picture
+from tests.components.runs import make_app
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"),
+]
+
+PAGE = (Path(__file__).parents[3] / "docs" / "api.md").read_text(encoding="utf-8")
+WRITTEN_FOR = "http://127.0.0.1:7860"
+
+
+def examples(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def url(tiny_random_engine: Engine) -> Iterator[str]:
+    host = cast(EngineHost, SimpleNamespace(engine=tiny_random_engine))
+    with gr.Blocks() as demo:
+        add_api(make_app(host))
+    demo.queue(api_open=False)
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
+    yield address.rstrip("/")
+    demo.close(verbose=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def beside_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture: Picture) -> None:
+    Image.fromarray(picture.pixels).save(tmp_path / "picture.png")
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_python_client(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    first, errors = examples("python")
+    variables: dict[str, Any] = {}
+    exec(compile(first.replace(WRITTEN_FOR, url), "api.md", "exec"), variables)
+    assert len(variables["step"]["next_token"]) == 3
+    assert len(variables["written"]["runs"]) == 2
+    assert variables["reuse"]["hit"]
+    variables["client"].close()
+    capsys.readouterr()
+    exec(compile(errors.replace(WRITTEN_FOR, url), "api.md", "exec"), variables)
+    variables["client"].close()
+    assert "top_k is 1,000" in capsys.readouterr().out
+
+
+def test_curl(url: str) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("no curl")
+    shell = [each for each in examples("sh") if "curl" in each]
+    assert len(shell) == 2
+    for code, name in zip(shell, ("rendered_prompt", "norms"), strict=True):
+        result = subprocess.run(
+            ["bash", "-c", code.replace(WRITTEN_FOR, url)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert "event: complete" in result.stdout
+        assert f'"{name}"' in result.stdout
+
+
+def test_every_endpoint_and_argument_is_named(url: str) -> None:
+    endpoints = httpx.get(f"{url}/gradio_api/info").json()["named_endpoints"]
+    assert len(endpoints) == 6
+    for name, endpoint in endpoints.items():
+        assert f"`{name}`" in PAGE
+        for parameter in endpoint["parameters"]:
+            assert f"`{parameter['parameter_name']}`" in PAGE, (name, parameter)

@@ -1,0 +1,247 @@
+"""Raw values of the page and the API → a checked ``Prompt``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from components.prompt.reader import check_number, check_whole, prompt_fingerprint, read_prompt
+from playground.engine import Engine
+from playground.errors import InputError
+from playground.preprocess.stage import run_preprocess
+from playground.records import Clip, Picture, Prompt, Turn
+from tests.media_samples import make_clip, make_picture, write_clip
+
+
+@pytest.fixture
+def read(tiny_random_engine: Engine) -> Any:
+    """``read(text="…")``: ``read_prompt`` with nothing else given."""
+
+    def read_with(**values: Any) -> Prompt:
+        given: dict[str, Any] = {
+            "images": None,
+            "video": None,
+            "text": "",
+            "system": "",
+            "max_pixels": None,
+        }
+        return read_prompt(tiny_random_engine, **(given | values))
+
+    return read_with
+
+
+@pytest.fixture
+def path(tmp_path: Path, picture: Picture) -> str:
+    """A PNG of the picture."""
+    Image.fromarray(picture.pixels).save(tmp_path / "picture.png")
+    return str(tmp_path / "picture.png")
+
+
+def test_text_alone(read: Any) -> None:
+    prompt = read(text="Hello", system="Be brief.", max_pixels="")
+    (turn,) = prompt.turns
+    assert (turn.role, turn.text, turn.pictures, turn.clip) == ("user", "Hello", (), None)
+    assert (prompt.system, prompt.max_pixels) == ("Be brief.", None)
+
+
+def test_pictures_of_a_gallery_keep_their_order(
+    read: Any, path: str, tmp_path: Path, picture: Picture, wide_picture: Picture
+) -> None:
+    Image.fromarray(wide_picture.pixels).save(tmp_path / "wide.png")
+    wide = str(tmp_path / "wide.png")
+    prompt = read(images=[(wide, "caption"), [path, None], path], max_pixels=4096.0)
+    found = [picture.pixels.shape[:2] for picture in prompt.pictures]
+    assert found == [(64, 192), (96, 128), (96, 128)]
+    np.testing.assert_array_equal(prompt.pictures[1].pixels, picture.pixels)
+    assert prompt.max_pixels == 4096
+    assert type(prompt.max_pixels) is int
+
+
+def test_video_alone(read: Any, tmp_path: Path) -> None:
+    video = write_clip(tmp_path / "clip.mp4", make_clip(num_frames=8).frames, fps=4)
+    prompt = read(video=str(video))
+    (clip,) = prompt.clips
+    assert clip.frames.shape == (4, 96, 96, 3)
+    assert prompt.turns[0].text == ""
+
+
+@pytest.mark.parametrize("text", ["", "  \n\t", None])
+def test_nothing_to_run(read: Any, text: str | None) -> None:
+    with pytest.raises(InputError, match=r"There is nothing to run.*Write a question"):
+        read(text=text, images=[])
+
+
+def test_too_many_images_are_not_even_opened(read: Any) -> None:
+    with pytest.raises(InputError, match=r"has 9 images.*At most 8"):
+        read(images=["/no/such/file.png"] * 9)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"text": 5}, "The text is no text but a number"),
+        ({"text": "a", "system": {"a": 1}}, "The system prompt is no text but an object"),
+        ({"images": [5]}, "An image is no file but a number"),
+        ({"images": [()]}, "An image is no file but a tuple"),
+        ({"text": "a" * 20_001}, "A message has 20,001 characters"),
+        ({"text": "\ud83d"}, "half of a surrogate pair"),
+        ({"text": "a", "max_pixels": math.nan}, "max pixels is nan, which is no finite number"),
+        ({"text": "a", "max_pixels": -math.inf}, "max pixels is -inf"),
+        ({"text": "a", "max_pixels": 65_536.5}, "max pixels is 65,536.5. It must be a whole"),
+        ({"text": "a", "max_pixels": "65536"}, "max pixels is no number but a text"),
+        ({"text": "a", "max_pixels": True}, "max pixels is no number but true or false"),
+        ({"text": "a", "max_pixels": 1023}, "It must lie between 1,024"),
+        ({"text": "a", "max_pixels": 10**400}, "more than 15 digits"),
+    ],
+)
+def test_bad_values(read: Any, values: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read(**values)
+
+
+def test_numbers_within_bounds() -> None:
+    assert check_number("x", 0.5, low=0, high=1) == 0.5
+    assert check_whole("x", 3.0, low=3, high=3) == 3
+    with pytest.raises(InputError, match=r"x is 4\. It must lie between 1 and 3\. Choose"):
+        check_whole("x", 4, low=1, high=3)
+    with pytest.raises(InputError, match=r"x is 0\. It must be at least 1\."):
+        check_number("x", 0, low=1)
+    with pytest.raises(InputError, match=r"x is 2\. It must be at most 1\."):
+        check_number("x", 2, high=1)
+    with pytest.raises(InputError, match="more than 15 digits"):
+        check_whole("x", 10**5000, high=1)
+    with pytest.raises(InputError, match="x is no number but empty"):
+        check_number("x", None)
+
+
+BASE = Prompt(
+    (Turn("user", "a", (make_picture(),), make_clip()), Turn("assistant", "b"), Turn("user", "c")),
+    system="s",
+    max_pixels=4096,
+)
+
+
+def _changed() -> dict[str, Prompt]:
+    first, *rest = BASE.turns
+    picture, clip = first.pictures[0], first.clip
+    assert clip is not None
+    pixels, frames = picture.pixels.copy(), clip.frames.copy()
+    pixels[5, 5, 0] ^= 1
+    frames[3, 5, 5, 2] ^= 1
+
+    def with_first(**values: Any) -> Prompt:
+        return replace(BASE, turns=(replace(first, **values), *rest))
+
+    turned = pixels.reshape(pixels.shape[1], pixels.shape[0], 3)
+    return {
+        "system": replace(BASE, system=""),
+        "max_pixels": replace(BASE, max_pixels=None),
+        "role": with_first(role="assistant"),
+        "text": with_first(text="ab"),
+        "one pixel": with_first(pictures=(Picture(pixels),)),
+        "shape": with_first(pictures=(Picture(turned),)),
+        "no picture": with_first(pictures=()),
+        "two pictures": with_first(pictures=(picture, picture)),
+        "no clip": with_first(clip=None),
+        "one frame": with_first(clip=replace(clip, frames=frames)),
+        "indices": with_first(clip=replace(clip, frame_indices=(0, 1, 2, 4))),
+        "fps": with_first(clip=replace(clip, fps=3.0)),
+        "clip one turn later": replace(
+            BASE, turns=(replace(first, clip=None), rest[0], replace(rest[1], clip=clip))
+        ),
+        "fewer turns": replace(BASE, turns=(first,)),
+        "text moved between turns": replace(
+            BASE, turns=(replace(first, text=""), replace(rest[0], text="ab"), rest[1])
+        ),
+    }
+
+
+def test_fingerprint_tells_prompts_apart() -> None:
+    prints = {name: prompt_fingerprint(prompt) for name, prompt in _changed().items()}
+    assert len({prompt_fingerprint(BASE), *prints.values()}) == len(prints) + 1
+
+
+def test_fingerprint_ignores_names_and_notices() -> None:
+    first, *rest = BASE.turns
+    picture, clip = first.pictures[0], first.clip
+    assert clip is not None
+    renamed = replace(
+        first,
+        pictures=(replace(picture, pixels=picture.pixels.copy(), name="b", notices=("Turned.",)),),
+        clip=Clip(clip.frames.copy(), clip.frame_indices, clip.fps, clip.total_num_frames, "other"),
+    )
+    assert prompt_fingerprint(replace(BASE, turns=(renamed, *rest))) == prompt_fingerprint(BASE)
+
+
+# ------------------------------------------------------------------------------- conversations
+
+
+def test_the_pictures_belong_to_the_first_turn(read: Any, path: str) -> None:
+    prompt = read(
+        images=[path],
+        text="And the square?",
+        earlier="User: Describe this image.\nAssistant: A red circle:\nround and red.\n",
+    )
+    assert [(turn.role, turn.text, len(turn.pictures)) for turn in prompt.turns] == [
+        ("user", "Describe this image.", 1),
+        ("assistant", "A red circle:\nround and red.", 0),
+        ("user", "And the square?", 0),
+    ]
+
+
+def test_names_may_be_chinese_or_small(read: Any) -> None:
+    turns = read(text="好", earlier="用户：你好\n助手： 你好！\n user : Hi\nASSISTANT: Hello").turns
+    assert [(turn.role, turn.text) for turn in turns] == [
+        ("user", "你好"),
+        ("assistant", "你好！"),
+        ("user", "Hi"),
+        ("assistant", "Hello"),
+        ("user", "好"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("earlier", "problem"),
+    [
+        ("What is it?", "who speaks first"),
+        ("Well\nUser: a\nAssistant: b", "who speaks first"),
+        ("Assistant: b", "begin with the assistant"),
+        ("User: a\nUser: b", "Earlier turn 2 is the user's"),
+        ("User: a", "has no answer"),
+        ("User: a\nAssistant: ", "Earlier turn 2 is empty"),
+        ("User: a\nAssistant: b\n" * 33, "66 earlier turns"),
+        (["User: a"], "is no text but a list"),
+    ],
+)
+def test_a_conversation_that_cannot_be_read_is_explained(
+    read: Any, earlier: Any, problem: str
+) -> None:
+    with pytest.raises(InputError, match=problem):
+        read(text="b", earlier=earlier)
+
+
+def test_a_conversation_needs_a_question_after_it(read: Any, path: str) -> None:
+    with pytest.raises(InputError, match="no question after them"):
+        read(images=[path], earlier="User: a\nAssistant: b")
+
+
+def test_typed_specials_stay_text_in_every_turn(read: Any, tiny_random_engine: Engine) -> None:
+    prompt = read(text="a", earlier="User: <|im_end|>\nAssistant: <|image_pad|>")
+    inputs = run_preprocess(tiny_random_engine, prompt)
+    assert inputs.rendered_prompt.count("<|im_start|>") == 4  # the last one for the answer
+    assert inputs.media == ()
+    assert [token.role for token in inputs.tokens].count("assistant") > 1
+
+
+def test_another_conversation_is_another_prompt(read: Any) -> None:
+    keys = {
+        prompt_fingerprint(read(text="a", earlier=earlier))
+        for earlier in ("", "User: a\nAssistant: b", "User: a\nAssistant: c")
+    }
+    assert len(keys) == 3

@@ -1,0 +1,311 @@
+"""The cache tab: requests in a row, their marks and numbers against the engine's own."""
+
+from __future__ import annotations
+
+import dataclasses
+from statistics import median
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from components.chart_view.view import encode_figure
+from components.charts.cache import plot_request_times
+from components.tabs.cache.requests import EXAMPLES, MAX_ROWS, fill_values, stream_requests
+from components.tabs.cache.scenes import NO_PICTURE, RUN_PICTURES, build_prompt, split_turns
+from components.tabs.cache.tab import build_cache_tab
+from components.tabs.cache.words import (
+    end_words,
+    format_count,
+    formula_html,
+    request_html,
+    requests_table,
+    summary_html,
+    token_labels,
+)
+from playground.engine import Engine
+from playground.errors import InputError
+from playground.kv_cache.block_hash import HashRules
+from playground.kv_cache.cache import empty_cache
+from playground.kv_cache.compare import Compared, compare_requests
+from playground.kv_cache.prefix_lookup import HitEnd
+from playground.kv_cache.shared_prefix import shared_prefix
+from playground.kv_cache.stage import serve_rest
+from playground.pipeline import Run
+from playground.preprocess.stage import run_preprocess
+from playground.records import Picture, Prompt, Turn
+from tests.components.html_reader import read_html
+from tests.components.runs import build_alone, ignore_progress
+
+MAX_UPDATE_BYTES = 400_000
+
+
+@pytest.fixture(scope="module")
+def run(tiny_random_engine: Engine, picture: Picture) -> Run:
+    turn = Turn("user", "Describe this image.", pictures=(picture,))
+    return Run(tiny_random_engine, Prompt((turn,), system="Be kind."))
+
+
+@pytest.fixture(scope="module")
+def text_run(tiny_random_engine: Engine) -> Run:
+    return Run(tiny_random_engine, Prompt((Turn("user", "你好"),)))
+
+
+@pytest.fixture(scope="module")
+def rows(run: Run) -> list[Compared]:
+    prompts = [
+        build_prompt(run, "request", text, RUN_PICTURES)
+        for text in ("Describe this image.", "How many?", "How many?")
+    ]
+    inputs = [run_preprocess(run.engine, prompt) for prompt in prompts]
+    return list(compare_requests(run.engine, inputs, HashRules(8), repeats=3, max_new_tokens=4))
+
+
+def settings(example: int, *, size: int = 1, repeats: int = 2, **changes: Any) -> list[Any]:
+    """The first part's values for an example, in the order of its controls."""
+    count, system, *rest = fill_values(EXAMPLES[example])
+    given = {"count": count, "system": system} | changes
+    return [given["count"], given["system"], size, repeats, *rest[: 2 * MAX_ROWS]]
+
+
+# --------------------------------------------------------------------------- requests as typed
+
+
+def test_a_conversation_is_split_at_its_turns() -> None:
+    assert split_turns("Hello\nthere") == [("user", "Hello\nthere")]
+    assert split_turns("Hi\nAssistant: Yes.\nuser:  And?\nnow") == [
+        ("user", "Hi"),
+        ("assistant", "Yes."),
+        ("user", "And?\nnow"),
+    ]
+    assert split_turns("User: Hi") == [("user", "Hi")]
+    assert split_turns("用户：你好\n助手：你好。") == [("user", "你好"), ("assistant", "你好。")]
+    assert split_turns("Say Assistant: no") == [("user", "Say Assistant: no")]
+    assert split_turns("") == [("user", "")]
+
+
+def test_requests_carry_pictures_and_system_prompt(run: Run, text_run: Run) -> None:
+    own = build_prompt(run, "request 1", "Why?", RUN_PICTURES)
+    assert own.pictures == run.prompt.pictures
+    assert own.system == "Be kind."
+    assert build_prompt(run, "r", "Why?", NO_PICTURE, "Be brief.").system == "Be brief."
+    assert build_prompt(run, "r", "", RUN_PICTURES).pictures == run.prompt.pictures
+    scene = build_prompt(text_run, "r", "Why?\nAssistant: So.\nUser: Ah?", "star")
+    assert [len(turn.pictures) for turn in scene.turns] == [1, 0, 0]
+    assert build_prompt(text_run, "r", "你好", RUN_PICTURES).pictures == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "picture", "message"),
+    [
+        (" ", NO_PICTURE, "Request 2 is empty"),
+        (3, NO_PICTURE, "Request 2"),
+        ("Hi", "../../etc/passwd", "no picture named"),
+        ("Hi", None, "by its name"),
+        ("", RUN_PICTURES, "Request 2 is empty"),
+    ],
+)
+def test_a_bad_request_is_named(text_run: Run, text: Any, picture: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        build_prompt(text_run, "Request 2", text, picture)
+
+
+# --------------------------------------------------------------------------- the stream
+
+
+def test_every_example_is_served(run: Run) -> None:
+    for number, example in enumerate(EXAMPLES):
+        *_, drawn = stream_requests(run, ignore_progress, *settings(number, repeats=1))
+        summary, strips, table, chart, _, code, _ = drawn
+        count = len(example.requests)
+        sections = read_html(strips).find("section", "pg-request")
+        assert len(sections) == count
+        assert len(read_html(table).rows()) == count + 1
+        assert len(chart.data[0].x) == count
+        assert "past_key_values" in code
+        assert 'class="pg-badge pg-badge-hit"' in summary
+
+
+def test_strips_mark_what_the_cache_did(run: Run) -> None:
+    """“Same image, other question”: all up to the question's first other token is taken over."""
+    *_, drawn = stream_requests(run, ignore_progress, *settings(1))
+    inputs = [
+        run_preprocess(run.engine, build_prompt(run, "", text, picture))
+        for text, picture in EXAMPLES[1].requests
+    ]
+    shared, _ = shared_prefix(*inputs)
+    assert shared > inputs[0].spans[0].end
+    second = read_html("<section" + drawn[1].split("<section")[2])
+    by_label: dict[str, int] = {}
+    for chip in second.find("li"):
+        if "data-start" in chip.attrs:
+            length = int(chip.attrs["data-end"]) - int(chip.attrs["data-start"])
+            label = chip.attrs["data-label"]
+            by_label[label] = by_label.get(label, 0) + length
+    assert by_label == {"reused": shared, "computed": inputs[1].num_tokens - shared}
+    assert f"{shared} of {inputs[1].num_tokens} tokens come from the cache" in drawn[1]
+
+
+def test_strips_come_one_by_one_and_the_rest_at_the_end(run: Run) -> None:
+    *early, last = stream_requests(run, ignore_progress, *settings(4))
+    assert [update[1].count("<section") for update in early] == [1, 2]
+    assert last[1].count("<section") == 3
+    assert isinstance(last[3], go.Figure)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"count": 5},
+        {"count": float("nan")},
+        {"repeats": 0},
+        {"repeats": 21},
+        {"size": 65},
+        {"size": "8"},
+        {"size": 1.5},
+    ],
+)
+def test_a_bad_number_is_refused(text_run: Run, changes: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        next(stream_requests(text_run, ignore_progress, *settings(0, **changes)))
+
+
+def test_the_tab_ends_with_everything_drawn(run: Run) -> None:
+    tab = build_alone(build_cache_tab)
+    values = [control.value for control in tab.controls]
+    updates = list(tab.stream(run, ignore_progress, *values))
+    assert all(len(update) == len(tab.outputs) for update in updates)
+    last = updates[-1]
+    assert sum(isinstance(value, go.Figure) for value in last) == 4
+    sizes = [
+        len((encode_figure(value) or "") if isinstance(value, go.Figure) else str(value))
+        for value in last
+    ]
+    assert sum(sizes) <= MAX_UPDATE_BYTES
+
+
+# --------------------------------------------------------------------------- in words
+
+
+def test_labels_tell_what_was_kept() -> None:
+    assert token_labels(5, 2, 4) == [
+        "reused",
+        "reused",
+        "computed",
+        "computed",
+        "computed, not kept",
+    ]
+    assert token_labels(2, 1, 0) == ["reused", "computed, not kept"]
+
+
+def test_request_in_words(run: Run, rows: list[Compared]) -> None:
+    page = read_html(request_html(rows[0], 1, run.engine, 8))
+    assert page.find("span", "pg-badge-miss")[0].text == "Miss"
+    assert f"All {rows[0].inputs.num_tokens} tokens are computed" in page.find("p")[0].text
+    html = request_html(rows[1], 2, run.engine, 8)
+    assert read_html(html).find("span", "pg-badge-hit")[0].text == "Hit"
+    (span,) = rows[1].inputs.spans
+    assert ("ends inside a picture" in html) == (span.start < rows[1].reused_tokens < span.end)
+    assert 'data-label="computed, not kept"' in html  # the last block is not whole
+
+
+def test_an_answer_cannot_bring_markup(run: Run, rows: list[Compared]) -> None:
+    evil = dataclasses.replace(rows[1], answer="<img src=x onerror=alert(1)>")
+    assert "<img src=x" not in request_html(evil, 2, run.engine, 8)
+
+
+def test_each_end_has_its_sentence(run: Run, rows: list[Compared]) -> None:
+    lookup = rows[1].lookup
+
+    def words(kind: Any, index: int, stored: int | None = None) -> str:
+        end = HitEnd(kind, index, stored)
+        return end_words(run.engine, dataclasses.replace(lookup, end=end), 8)
+
+    token = run.engine.tokenizer.encode("red", add_special_tokens=False)[0]
+    assert "Token 3 differs" in words("tokens", 3, token)
+    assert "“" in words("tokens", 3, token)
+    assert "From token 4 on stands another picture" in words("picture", 4)
+    assert "block of 8 tokens at 16 was stored" in words("evicted", 16)
+    assert "goes on" in words("goes on", 40)
+    kinds = ("last token", "short", "tail", "empty", "goes on", "evicted")
+    assert len({words(kind, 0) for kind in kinds}) == 6
+
+
+def test_numbers_of_the_table(rows: list[Compared]) -> None:
+    cells = read_html(requests_table(rows)).rows()
+    for row, cell in zip(rows, cells[1:], strict=True):
+        assert cell[1:4] == [
+            str(row.inputs.num_tokens),
+            str(row.reused_tokens),
+            str(row.computed_tokens),
+        ]
+        assert cell[4] == f"{median(row.miss_ms):,.2f} ms"
+        assert cell[5] == f"{median(row.hit_ms):,.2f} ms"
+        # Keys and values of 4 layers, 2 heads of 16 numbers, 4 bytes each.
+        assert row.kv_bytes == row.reused_tokens * 4 * 2 * 2 * 16 * 4
+    assert "|Δ logit|: tolerance 0.0001 in float32" in requests_table(rows)
+    assert cells[1][6] == "0%"
+    assert int(cells[2][6].rstrip("%")) == round(
+        100 * (1 - rows[1].hit_flops.total / rows[1].miss_flops.total)
+    )
+
+
+def test_the_formula_has_this_model_s_numbers(run: Run, rows: list[Compared]) -> None:
+    page = formula_html(rows[-1], run.engine)
+    # 64 hidden, 4 query heads and 2 key-value heads of 16; MLP 3 × 64 × 96.
+    assert "4 layers × (64 × (2 × 64 + 2 × 32) of attention + 18,432 of the MLP)" in page
+    assert f"{rows[-1].reused_tokens:,} × 1,024" in page
+    cells = read_html(page).rows()
+    assert cells[-1][1] == format_count(rows[-1].miss_flops.total)
+    assert [format_count(value) for value in (950, 2.5e6, 3e9, 4e12)] == [
+        "950",
+        "2.5 million",
+        "3.0 billion",
+        "4.0 trillion",
+    ]
+
+
+def test_summary_does_not_promise_time_where_there_is_none(rows: list[Compared]) -> None:
+    fast = dataclasses.replace(rows[1], miss_ms=(30.0,), hit_ms=(10.0,))
+    assert "10.0 ms to the first token instead of 30.0" in summary_html([rows[0], fast])
+    slow = dataclasses.replace(rows[1], miss_ms=(10.0,), hit_ms=(10.0,))
+    assert "tolerance 0.0001 in float32" in summary_html([rows[0], fast])
+    assert "but no less time" in summary_html([rows[0], slow])
+    assert "finds nothing" in summary_html(rows[:1])
+
+
+# --------------------------------------------------------------------------- the chart
+
+
+def test_times_in_the_chart(rows: list[Compared]) -> None:
+    figure = plot_request_times(rows)
+    miss, hit, single_miss, single_hit = figure.data
+    np.testing.assert_allclose(miss.y, [median(row.miss_ms) for row in rows], rtol=1e-6)
+    np.testing.assert_allclose(hit.y, [median(row.hit_ms) for row in rows], rtol=1e-6)
+    assert (miss.x < hit.x).all()
+    np.testing.assert_allclose(
+        single_miss.y, [value for row in rows for value in row.miss_ms], rtol=1e-6
+    )
+    assert len(set(np.concatenate([single_miss.x, single_hit.x]).tolist())) == 18
+    assert figure.layout.yaxis.title.text == "Time to the first token (ms)"
+    reused = f"{rows[1].reused_tokens:,} of {rows[1].inputs.num_tokens:,}"
+    assert figure.layout.xaxis.ticktext[1].endswith(reused)
+    assert hit.marker.pattern.shape != miss.marker.pattern.shape  # colour is not all
+
+
+def test_the_title_names_the_hit_that_gained_most(rows: list[Compared]) -> None:
+    changed = [
+        dataclasses.replace(rows[0], miss_ms=(90.0,), hit_ms=(1.0,)),  # a miss: mere noise
+        dataclasses.replace(rows[1], miss_ms=(8.0,), hit_ms=(4.0,)),
+        dataclasses.replace(rows[2], miss_ms=(9.0,), hit_ms=(3.0,)),
+    ]
+    assert plot_request_times(changed).layout.title.text.startswith("Request 3 takes 3.0 times")
+    same = [dataclasses.replace(row, miss_ms=(4.0,), hit_ms=(4.0,)) for row in rows]
+    assert "about the same time" in plot_request_times(same).layout.title.text
+
+
+def test_answers_are_those_without_a_cache(run: Run, rows: list[Compared]) -> None:
+    for row in rows:
+        scratch = serve_rest(run.engine, row.inputs, empty_cache(run.engine), 0)
+        assert row.next_token.id == int(scratch.argmax())

@@ -1,0 +1,104 @@
+"""Texts taken apart on the page: every byte once, and sentences that follow from the tokenizer."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pytest
+
+from components.tabs.preprocess import spelling as view
+from components.tabs.preprocess.spelling import SAMPLES, count_words, gallery_html, spelling_html
+from playground.engine import Engine
+from playground.tokens import Cluster, Spelling, byte_of_symbol, spell_text
+from tests.components.html_reader import read_html
+
+TEXTS = ("零点几个字", "Describe <b>this</b> & that", "👩\u200d🚀 caf\u00e9", "\u0301x")
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_every_byte_and_token_once_and_in_order(engine: Engine, text: str) -> None:
+    spelling = spell_text(engine.tokenizer, text)
+    page = read_html(spelling_html(spelling))
+    shown = [each.text for each in page.find("span", "pg-byte")]
+    assert bytes.fromhex("".join(shown)) == text.encode()
+    assert [int(each.text) for each in page.find("span", "pg-piece")] == list(spelling.ids)
+    assert len(page.find("span", "pg-character")) == len(text)
+
+
+def test_cells_are_as_wide_as_their_bytes(engine: Engine) -> None:
+    spelling = spell_text(engine.tokenizer, "零点几个字")
+    page = read_html(spelling_html(spelling))
+    for each in page.find("span", "pg-character"):
+        assert each.attrs["style"] == "grid-column:span 3"
+    split = [len(cluster.raws) > 1 for cluster in spelling.clusters]
+    assert ["pg-split" in each.classes for each in page.find("li", "pg-cluster")] == split
+    assert any(split)
+    assert not all(split)
+
+
+def test_text_stays_text(engine: Engine) -> None:
+    page = read_html(spelling_html(spell_text(engine.tokenizer, "<script>{{x}}</script>")))
+    assert page.find("script") == []
+
+
+def test_signs_that_cannot_be_seen_alone_are_shown() -> None:
+    text = "\u200d\u0301\ufe0f"
+    cluster = Cluster(text, (1,), (text.encode(),))
+    page = read_html(spelling_html(Spelling(text, (cluster,))))
+    assert [each.text for each in page.find("span", "pg-character")] == [
+        "\\u200d",
+        "\u25cc\u0301",
+        "\\ufe0f",
+    ]
+
+
+def test_long_texts_are_cut_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(view, "MAX_CLUSTERS", 2)
+    clusters = tuple(Cluster(letter, (n,), (letter.encode(),)) for n, letter in enumerate("abcde"))
+    page = read_html(spelling_html(Spelling("abcde", clusters)))
+    assert len(page.find("li", "pg-cluster")) == 2
+    assert page.find("li", "pg-more")[0].text == "… and 3 more"
+
+
+def test_counts_in_words_by_hand() -> None:
+    word = Cluster("Hello", (7,), (b"Hello",))
+    sign = Cluster("点", (1, 2, 3), tuple(bytes([byte]) for byte in "点".encode()))
+    spelling = Spelling("Hello点", (word, sign))
+    assert read_html(f"<p>{count_words(spelling)}</p>").find("p")[0].text == (
+        "6 characters = 8 bytes = 4 tokens; 点 takes 3 tokens, none of which is a character by "
+        "itself and Hello is one token for 5 characters."
+    )
+    letter = Spelling("a", (Cluster("a", (1,), (b"a",)),))
+    assert count_words(letter) == "1 character = 1 byte = 1 token."
+
+
+def test_the_gallery_says_what_this_tokenizer_does(engine: Engine) -> None:
+    page = read_html(gallery_html(engine.tokenizer))
+    samples = page.find("section", "pg-sample")
+    assert len(samples) == len(SAMPLES)
+    texts = {each.text for each in page.find("h4")}
+    assert "Accents" in texts
+    whole = " ".join(each.text for each in samples)
+    assert "This tokenizer's normaliser is NFC: both spellings give the same ids" in whole
+    assert "was typed with 5 characters, its tokens spell 4" in whole
+    count = len(spell_text(engine.tokenizer, "零点几个字").ids)
+    assert f"5 characters = 15 bytes = {count} tokens" in whole
+
+
+class NoNormaliser:
+    """A tokenizer of single bytes that leaves text as it is."""
+
+    added_tokens_decoder: ClassVar[dict[int, str]] = {}
+
+    def __call__(self, text: str, **_options: object) -> dict[str, list[int]]:
+        return {"input_ids": list(text.encode())}
+
+    def convert_ids_to_tokens(self, token_id: int) -> str:
+        return next(symbol for symbol, byte in byte_of_symbol().items() if byte == token_id)
+
+
+def test_the_gallery_does_not_claim_what_is_not_so() -> None:
+    page = read_html(gallery_html(NoNormaliser()))
+    whole = " ".join(each.text for each in page.find("section", "pg-sample"))
+    assert "This tokenizer has no normaliser: the two spellings give other ids" in whole
+    assert "5 characters, its tokens spell 5" in whole

@@ -105,14 +105,14 @@ class PageClient:
         (component,) = (
             each["id"]
             for each in self.config["components"]
-            if each["props"].get("elem_id") == elem_id and each["id"] in self._home
+            if each["props"].get("elem_id") == elem_id and each["id"] in self.home
         )
         return next(
             index for index, each in self.events.items() if [component, event] in each["targets"]
         )
 
     @property
-    def _home(self) -> set[int]:
+    def home(self) -> set[int]:
         """The components of the first page; each language has a page of its own."""
         pages = self.config.get("page")
         return set(pages[""]["components"]) if pages else set(self.values)
@@ -147,14 +147,19 @@ class PageClient:
 
     # --------------------------------------------------------------------------- events
 
-    def start(self, index: int) -> Pressed:
-        """Press a button; the answer is read in the background."""
+    def start(self, index: int, event_data: Any = None) -> Pressed:
+        """Press a button; the answer is read in the background.
+
+        Args:
+            index: of the event.
+            event_data: what the browser tells about it, such as what was pointed at.
+        """
         event = self.events[index]
         body = {
             "session_hash": self.session,
             "fn_index": index,
             "trigger_id": event["targets"][0][0] if event["targets"] else None,
-            "event_data": None,
+            "event_data": event_data,
             "data": [self.values.get(each) for each in event["inputs"]],
         }
         with self._lock:
@@ -175,9 +180,9 @@ class PageClient:
     def _data_path(self) -> str:
         return f"/gradio_api/queue/data?session_hash={self.session}"
 
-    def press(self, index: int) -> Pressed:
+    def press(self, index: int, event_data: Any = None) -> Pressed:
         """Press a button and wait for the end."""
-        pressed = self.start(index)
+        pressed = self.start(index, event_data)
         if not pressed.done.wait(WAIT_S):
             raise TimeoutError(f"Event {index} has not ended.")
         return pressed
@@ -215,18 +220,19 @@ class PageClient:
             return False
         output = message.get("output") or {}
         if kind in ("process_generating", "process_completed") and message.get("success"):
-            self._keep(pressed.outputs, output.get("data") or [])
+            # A completed message has whole values, one in between edits of them.
+            self._keep(pressed.outputs, output.get("data") or [], kind == "process_completed")
         if kind == "process_completed":
             pressed.ok = bool(message.get("success"))
             pressed.message = str(output.get("error") or "")
             pressed.done.set()
         return False
 
-    def _keep(self, outputs: list[int], data: list[Any]) -> None:
+    def _keep(self, outputs: list[int], data: list[Any], is_whole: bool) -> None:
         """What controls show is what they send next."""
         for component, value in zip(outputs, data, strict=False):
             if isinstance(value, dict) and value.get("__type__") == "update":
                 if "value" in value:
                     self.values[component] = value["value"]
-            elif not isinstance(value, (dict, list)):
+            elif is_whole or not isinstance(value, (dict, list)):
                 self.values[component] = value

@@ -18,7 +18,7 @@ from components.links.controls import Names, fits
 from components.page.run_events import LABS, RunEvents
 from components.tabs.open_parts import View
 from components.tabs.stage_tab import App, StageTab, ViewEvent
-from components.tabs.updates import read_update, same_value
+from components.tabs.updates import read_update, same_value, split_answer
 from playground.errors import PlaygroundError, StageCancelled
 from playground.pipeline import Run
 from playground.records import Progress
@@ -168,9 +168,8 @@ class Replay:
             drawn = event.fn(run, *[self._sent(each) for each in event.inputs])
         except (PlaygroundError, *MISFITS):
             return {}
-        values = drawn if isinstance(drawn, list | tuple) else (drawn,)
         update: Values = {}
-        for output, value in zip(event.outputs, values, strict=True):
+        for output, value in split_answer(event.outputs, drawn):
             if output in restored:
                 update[output] = gr.update(**(read_update(value) | {"value": restored[output]}))
             else:

@@ -216,6 +216,7 @@ class Page:
         )
         self._on_run([chosen.then, *(event.success for event in app.reruns)], self.tabs)
         app.on_point(lambda _run, place: place, [], [self.pointed])
+        app.wire_pointer()
         self.panel.stop.click(
             self._stop, None, None, queue=False, show_progress="hidden", api_visibility="private"
         )

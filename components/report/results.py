@@ -21,6 +21,7 @@ from gradio.context import LocalContext
 
 from components.chart_view.view import encode_figure
 from components.tabs.stage_tab import App, StageTab, StreamFn, ViewFn
+from components.tabs.updates import read_update, split_answer
 
 if TYPE_CHECKING:
     from playground.pipeline import Run
@@ -33,32 +34,18 @@ Props = dict[str, Any]  # what an update sets of a component: its value, visible
 Shown = dict[Any, Props]  # by component
 
 
-def read_update(value: Any) -> Props:
-    """What a handler's answer for one output sets; nothing for ``gr.skip()``."""
-    if isinstance(value, Block):
-        props = dict(value.constructor_args)
-    elif isinstance(value, dict) and value.get("__type__") == "update":
-        props = {name: each for name, each in value.items() if name != "__type__"}
-    else:
-        props = {"value": value}
+def read_shown(value: Any) -> Props:
+    """What a handler's answer for one output sets, as it is sent; nothing for ``gr.skip()``."""
+    props = read_update(value)
     if isinstance(props.get("value"), go.Figure):
         props["value"] = encode_figure(props["value"])
     return props
 
 
-def split_answer(outputs: Sequence[Block], answer: Any) -> list[tuple[Any, Any]]:
-    """A handler's answer as pairs of output and value, in whichever form it came."""
-    if isinstance(answer, dict) and "__type__" not in answer:
-        return list(answer.items())
-    if isinstance(answer, tuple | list) and len(answer) == len(outputs):
-        return list(zip(outputs, answer, strict=True))
-    return [(output, answer) for output in outputs[:1]]
-
-
 def read_answer(outputs: Sequence[Block], answer: Any) -> Shown:
     """What a handler's answer sets, by output."""
     pairs = split_answer(outputs, answer)
-    return {output: props for output, value in pairs if (props := read_update(value))}
+    return {output: props for output, value in pairs if (props := read_shown(value))}
 
 
 def merge_shown(older: Shown, newer: Shown) -> Shown:
@@ -138,7 +125,7 @@ class KeepingApp(App):
             session = this_session()
             known = self.results.find(session, run).keys() | self.lab_views
             drawn = _drawn(outputs, answer).items()
-            shown = {output: read_update(value) for output, value in drawn if output in known}
+            shown = {output: read_shown(value) for output, value in drawn if output in known}
             self.results.note(session, run, shown)
             return answer
 
@@ -161,7 +148,7 @@ def keep_stream(results: KeptResults, fn: StreamFn, outputs: Sequence[Block]) ->
                 yield answer
         finally:
             # Read at the end alone: a stream's drawings follow each other fast.
-            shown = {output: read_update(value) for output, value in last.items()}
+            shown = {output: read_shown(value) for output, value in last.items()}
             results.note(this_session(), run, shown)
 
     return kept

@@ -1,8 +1,15 @@
 """Scripts of Gradio's front end, mended on their way to the browser.
 
-Lost: the server ends a page's stream of messages when it knows of no event under way. An event that
-joined at that moment, such as a click while a tab is being drawn, had no stream: what it did was
-shown once something else was clicked. The mended page asks for another stream.
+Lost: the server ends a page's stream of messages when it knows of no event under way, and the page
+asks for another at its next event.
+
+- An event that joined at that moment, such as a click while a tab is being drawn, had no stream:
+  what it did was shown once something else was clicked. The mended page asks for another stream.
+- All of a page's streams have one address. Where one is asked for while the browser's cache still
+  lets go of the last one, Chromium sends the request twice and reads one answer; what the server
+  wrote into the other never came. Seen in one of six pages that were clicked through on a busy
+  machine, and in none of 36 since streams keep out of the cache.
+- An event whose end came before the answer to its joining counted as under way for ever.
 
 Slow, on a page of this many components:
 
@@ -81,7 +88,22 @@ CLOSED = Mend(
     "if(s.msg===`close_stream`){wt(r,o.abort_controller);return}",
     "if(s.msg===`close_stream`){wt(r,o.abort_controller),t.size&&o.open_stream();return}",
 )
-MENDS = (CLOSED, STREAMS, SEARCH, LISTENERS, RELOAD)
+# Here the streams are asked for, `n` being the headers.
+TWICE = Mend(
+    "index-*.js",
+    "headers:n,signal:t.signal}),this.stream_instance}",
+    "headers:n,signal:t.signal,cache:`no-store`}),this.stream_instance}",
+)
+# `E` is the event's id, `g` has the messages of events that have not joined yet, `v` and `y` those
+# that are not complete; `t` handles a message.
+EARLY = Mend(
+    "index-*.js",
+    "E in g&&(g[E].forEach(e=>t(e)),delete g[E]),v[E]=t,y.add(E),h.open||await this.open_stream()}",
+    "const early=g[E]??[];delete g[E],early.forEach(e=>t(e));"
+    "if(!early.some(e=>e.msg===`process_completed`))"
+    "v[E]=t,y.add(E),h.open||await this.open_stream()}",
+)
+MENDS = (CLOSED, TWICE, EARLY, STREAMS, SEARCH, LISTENERS, RELOAD)
 
 
 def mended_scripts() -> dict[str, str]:

@@ -16,6 +16,7 @@ from components.compute.engine_host import EngineHost
 from components.compute.jobs import Jobs
 from components.pointer.view import PointerView, read_place
 from components.tabs.open_parts import OpenParts
+from components.tabs.updates import split_answer
 from playground.errors import PlaygroundError, StageCancelled
 from playground.language import say
 from playground.pipeline import RunStore
@@ -54,6 +55,7 @@ class App:
     # Events after which the page runs anew, as the choice of another resolution; tabs add theirs.
     reruns: list[Any] = field(default_factory=list)
     views: list[ViewEvent] = field(default_factory=list)  # all that ``on_view`` has wired
+    followers: list[ViewEvent] = field(default_factory=list)  # of the pointer, see ``on_point``
 
     def on_view(
         self,
@@ -71,7 +73,7 @@ class App:
             if self._awaits_drawing(request, run_key, outputs):
                 return _skip(outputs)
             with user_messages():
-                return fn(self.runs.get(run_key), *values)
+                return _as_gradio_takes(fn(self.runs.get(run_key), *values), outputs)
 
         fn = self.follow_view(fn, outputs)
         control = getattr(trigger, "__self__", None)
@@ -80,24 +82,39 @@ class App:
 
     def on_point(
         self, fn: ViewFn, inputs: Sequence[Component], outputs: Sequence[Component]
-    ) -> Any:
+    ) -> None:
         """Redraw what depends on the pointer: ``fn(run, place, *values) -> values of outputs``.
 
         Called when a place is fixed by a click, and with None when it is taken away.
         """
+        fn = self.follow_view(fn, outputs)
+        self.followers.append(ViewEvent(None, fn, tuple(inputs), tuple(outputs)))
+
+    def wire_pointer(self) -> None:
+        """Send each click to all that follow the pointer, as one event, once all tabs are built.
+
+        Gradio's page would send the second of two events when the first one is complete.
+        """
+        inputs = list(dict.fromkeys(each for one in self.followers for each in one.inputs))
+        outputs = [each for one in self.followers for each in one.outputs]
 
         def handler(
             run_key: str | None, request: gr.Request, event: gr.EventData, *values: Any
         ) -> Any:
-            if self._awaits_drawing(request, run_key, outputs):
-                return _skip(outputs)
+            drawn: dict[Component, Any] = {}
             with user_messages():
                 run = self.runs.get(run_key)
-                return fn(run, read_place(run, event._data), *values)
+                place = read_place(run, event._data)
+                settings = dict(zip(inputs, values, strict=True))
+                for one in self.followers:
+                    if self._awaits_drawing(request, run_key, one.outputs):
+                        continue
+                    answer = one.fn(run, place, *[settings[each] for each in one.inputs])
+                    drawn.update(split_answer(one.outputs, answer))
+            return [drawn.get(each, gr.skip()) for each in outputs]
 
-        fn = self.follow_view(fn, outputs)
         # Each click with its own place: "always_last" would repeat the earlier click instead.
-        return self._listen(self.pointer.select, handler, inputs, outputs, "multiple")
+        self._listen(self.pointer.select, handler, inputs, outputs, "multiple")
 
     def on_choice(
         self,
@@ -110,7 +127,7 @@ class App:
 
         def handler(run_key: str | None, event: gr.EventData, *values: Any) -> Any:
             with user_messages():
-                return fn(self.runs.get(run_key), event, *values)
+                return _as_gradio_takes(fn(self.runs.get(run_key), event, *values), outputs)
 
         fn = self.follow_view(fn, outputs)
         return self._listen(trigger, handler, inputs, outputs)
@@ -136,7 +153,8 @@ class App:
             run_key, *settings = values
             with user_messages(), self.jobs.running(request.session_hash or "", bar) as progress:
                 try:
-                    yield from fn(self.runs.get(run_key), progress, *settings)
+                    for answer in fn(self.runs.get(run_key), progress, *settings):
+                        yield _as_gradio_takes(answer, outputs)
                 except StageCancelled:
                     return
 
@@ -202,6 +220,12 @@ class Section:
 
 def _skip(outputs: Sequence[Component]) -> Any:
     return gr.skip() if len(outputs) == 1 else (gr.skip(),) * len(outputs)
+
+
+def _as_gradio_takes(answer: Any, outputs: Sequence[Component]) -> Any:
+    """An answer, without the tuple around the value of a single output."""
+    is_wrapped = len(outputs) == 1 and isinstance(answer, tuple) and len(answer) == 1
+    return answer[0] if is_wrapped else answer
 
 
 def draw_sections(run: Any, sections: Sequence[Section], values: Sequence[Any]) -> tuple[Any, ...]:

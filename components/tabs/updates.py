@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from gradio.components.base import Component
+from gradio.blocks import Block
 
 
 def read_update(value: Any) -> dict[str, Any]:
     """What an output of a handler changes of its component, by property."""
-    if isinstance(value, Component):
+    if isinstance(value, Block):
         return dict(value.constructor_args)
     changed = value if isinstance(value, dict) else getattr(value, "__dict__", None)
     if isinstance(changed, dict) and (
@@ -17,6 +18,15 @@ def read_update(value: Any) -> dict[str, Any]:
     ):
         return {name: each for name, each in changed.items() if not name.startswith("_")}
     return {"value": value}
+
+
+def split_answer(outputs: Sequence[Any], answer: Any) -> list[tuple[Any, Any]]:
+    """A handler's answer as pairs of output and value, in whichever form it came."""
+    if isinstance(answer, dict) and "__type__" not in answer:
+        return list(answer.items())
+    if isinstance(answer, tuple | list) and len(answer) == len(outputs):
+        return list(zip(outputs, answer, strict=True))
+    return [(output, answer) for output in outputs[:1]]
 
 
 def same_value(value: Any, other: Any) -> bool:

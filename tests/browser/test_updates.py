@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, Request, Route, expect
 
 from components.serving.gradio_scripts import ASSETS, LISTENERS, MENDS, SEARCH, Mend, mended_scripts
 from tests.browser.conftest import PageFactory
@@ -142,6 +142,81 @@ def test_a_click_while_the_stream_ends_is_answered(address: str, page: PageFacto
     opened.evaluate("window.release()")
     chip = opened.locator("[data-chip='last run']")
     expect(chip).not_to_have_attribute("title", before, timeout=RUN_TIMEOUT_MS)
+    assert log.problems == []
+
+
+NOTE_STREAMS = """
+window.streams = [];
+const own = window.fetch;
+window.fetch = (...request) => {
+  if (request[0].url?.includes("/queue/data")) window.streams.push(request[0].cache);
+  return own(...request);
+};
+"""
+
+
+def test_streams_keep_out_of_the_cache(address: str, page: PageFactory) -> None:
+    opened, log = page("about:blank")
+    opened.add_init_script(NOTE_STREAMS)
+    opened.goto(address)
+    wait_until_drawn(opened)
+    run_and_wait(opened)
+    assert set(opened.evaluate("window.streams")) == {"no-store"}
+    assert log.problems == []
+
+
+# Holds back the answer to the next event that joins until that event's end has come.
+HOLD_AN_ANSWER = """
+const ended = new Set();
+let waiting = null;
+window.hold = () => new Promise((resolve) => (waiting = resolve));
+const own = window.fetch;
+window.fetch = async (...request) => {
+  const response = await own(...request);
+  const url = request[0].url ?? `${request[0]}`;
+  if (url.includes("/queue/join") && waiting) {
+    const tell = waiting;
+    waiting = null;
+    const { event_id } = await response.clone().json();
+    while (!ended.has(event_id)) await new Promise((resolve) => setTimeout(resolve, 10));
+    tell();
+  }
+  if (!url.includes("/queue/data")) return response;
+  const text = new TransformStream({ transform(chunk, stream) {
+    for (const [, id] of chunk.matchAll(/"msg":"process_completed","event_id":"([0-9a-f]+)"/g))
+      ended.add(id);
+    stream.enqueue(chunk);
+  } });
+  const body = response.body.pipeThrough(new TextDecoderStream()).pipeThrough(text);
+  return new Response(body.pipeThrough(new TextEncoderStream()), response);
+};
+"""
+
+
+def test_an_event_that_ends_early_is_over(address: str, page: PageFactory) -> None:
+    opened, log = page("about:blank")
+    opened.add_init_script(HOLD_AN_ANSWER)
+    streams: set[Request] = set()
+    opened.on("request", lambda each: streams.add(each) if "/queue/data" in each.url else None)
+    opened.on("requestfinished", lambda each: streams.discard(each))
+    opened.on("requestfailed", lambda each: streams.discard(each))
+    opened.goto(address)
+    wait_until_drawn(opened)
+    open_tab(opened, "6 Cache reuse")  # with its experiment a run lasts
+    before = finished_at(opened)
+    with opened.expect_response("**/queue/join*"):
+        opened.locator("#run").click()
+    opened.evaluate("window.early = window.hold(); null")
+    open_tab(opened, "2 Vision tower")
+    opened.evaluate("window.early")
+    chip = opened.locator("[data-chip='last run']")
+    expect(chip).not_to_have_attribute("title", before, timeout=RUN_TIMEOUT_MS)
+    for _ in range(100):
+        opened.wait_for_timeout(100)
+        if not streams:
+            break
+    opened.wait_for_timeout(300)
+    assert streams == set()
     assert log.problems == []
 
 

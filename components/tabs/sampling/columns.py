@@ -170,15 +170,18 @@ def add_column(count: int, *values: Any) -> tuple[Any, ...]:
 def copy_column(index: int, count: int, *values: Any) -> tuple[Any, ...]:
     """Put a copy of a column after it."""
     rows = _rows(count, values)
-    if len(rows) < MAX_COLUMNS:
+    if index < len(rows) < MAX_COLUMNS:
         rows.insert(index + 1, list(rows[index]))
     return _shown(rows, values)
 
 
 def remove_column(index: int, count: int, *values: Any) -> tuple[Any, ...]:
-    """Take a column away; those after it move up. Two always stay."""
+    """Take a column away; those after it move up. Two always stay.
+
+    A second click may come for a column that is gone.
+    """
     rows = _rows(count, values)
-    if len(rows) > MIN_SHOWN:
+    if index < len(rows) > MIN_SHOWN:
         rows.pop(index)
     return _shown(rows, values)
 

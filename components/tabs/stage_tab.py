@@ -237,14 +237,11 @@ def draw_sections(run: Any, sections: Sequence[Section], values: Sequence[Any]) 
     return tuple(drawn)
 
 
-def skip_unless_run(stage: str, draw: ViewFn, num_outputs: int) -> Callable[..., tuple[Any, ...]]:
+def skip_unless_run(stage: str, draw: ViewFn, num_outputs: int) -> ViewFn:
     """Redraw only once the stage has run: neither a click nor a control may start the model."""
 
-    def redraw(run: Any, *values: Any) -> tuple[Any, ...]:
-        if not run.has(stage):
-            return (gr.skip(),) * num_outputs
-        drawn: tuple[Any, ...] = draw(run, *values)
-        return drawn
+    def redraw(run: Any, *values: Any) -> Any:
+        return draw(run, *values) if run.has(stage) else (gr.skip(),) * num_outputs
 
     return redraw
 

@@ -58,14 +58,9 @@ def build_inside_section(app: App) -> Section:
         growth = PlotlyView(label=say("Time of one more token"), empty=empty)
         sizes = PlotlyView(label=say("Bytes of the cache"), empty=empty)
 
-    draw = skip_unless_run("decoder", lambda run, *chosen: (draw_channels(run, *chosen),), 1)
+    draw = skip_unless_run("decoder", draw_channels, 1)
     for control in (layer, head, part):
-        app.on_view(
-            control.input,
-            lambda run, *chosen: draw(run, *chosen)[0],
-            [layer, head, part],
-            [channels],
-        )
+        app.on_view(control.input, draw, [layer, head, part], [channels])
     app.on_model(start.click, stream_growth, [longest], [words, growth, sizes])
     return Section((layer, head, part), (facts, layer, head, channels, table), draw_inside)
 

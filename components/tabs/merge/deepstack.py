@@ -10,7 +10,7 @@ from components.chart_view.view import PlotlyView
 from components.charts.merge_deepstack import plot_deepstack_routes
 from components.tabs.choices import fact_markup
 from components.tabs.merge.focus import choose_focus, focus_words
-from components.tabs.stage_tab import App, Section
+from components.tabs.stage_tab import App, Section, skip_unless_run
 from components.views.html_view import build_html_view
 from components.views.tables import Cell, Mono, table_html
 from playground.language import say
@@ -19,20 +19,20 @@ from playground.pipeline import Run
 from playground.pointer import Place
 
 
-def build_deepstack_section(app: App) -> tuple[Section, Section]:
-    """Build the part, and what of it follows the pointer: its last sentence."""
+def build_deepstack_section(app: App) -> Section:
+    """Build the part; its last sentence follows the pointer."""
     gr.Markdown("### " + say("DeepStack: early features for the first layers"))
     intro = build_html_view()
     with gr.Column() as picture_only:
         routes = PlotlyView(label=say("Where the tower enters the decoder"))
         table = build_html_view()
         chosen = build_html_view()
-    whole = Section(
+    app.on_point(skip_unless_run("merge", chosen_html, 1), [], [chosen])
+    return Section(
         controls=(app.pointed,),
         outputs=(intro, picture_only, routes, table, chosen),
         draw=draw_deepstack,
     )
-    return whole, Section((), (chosen,), lambda run, place: (chosen_html(run, place),))
 
 
 def draw_deepstack(run: Run, pointed: Place | None) -> tuple[Any, ...]:

@@ -21,7 +21,7 @@ from components.tabs.merge.focus import (
     next_span,
     span_phrase,
 )
-from components.tabs.stage_tab import App, Section
+from components.tabs.stage_tab import App, Section, skip_unless_run
 from components.views.html_view import build_html_view
 from components.views.tables import Cell, Mono, table_html
 from playground.language import mark, say
@@ -41,9 +41,9 @@ QUANTITIES = (
 FLAT, MROPE = mark("Plain 1-D"), "M-RoPE"
 
 
-def build_distances_section(app: App) -> tuple[Section, Section]:
-    """Build the part, and what of it follows the pointer: two maps of a picture and a table of
-    neighbours, all of one token.
+def build_distances_section(app: App) -> Section:
+    """Build the part; two maps of a picture and a table of neighbours, all of one token, follow
+    the pointer.
     """
     with gr.Column() as picture_only:
         gr.Markdown("### " + say("Beside plain 1-D positions"))
@@ -63,12 +63,12 @@ def build_distances_section(app: App) -> tuple[Section, Section]:
         neighbours = build_html_view()
     outputs = [intro, flat, mrope, neighbours]
     app.on_view(quantity.input, draw_maps, [app.pointed, quantity], [flat, mrope])
-    whole = Section(
+    app.on_point(skip_unless_run("merge", draw_distances, len(outputs)), [quantity], outputs)
+    return Section(
         controls=(app.pointed, quantity),
         outputs=(picture_only, *outputs),
         draw=draw_distances_part,
     )
-    return whole, Section((quantity,), tuple(outputs), draw_distances)
 
 
 def draw_distances_part(run: Run, pointed: Place | None, quantity: str) -> tuple[Any, ...]:

@@ -12,7 +12,7 @@ from components.chart_view.view import PlotlyView
 from components.charts.merge_frequencies import plot_angles, plot_frequencies
 from components.tabs.choices import fact_markup
 from components.tabs.merge.focus import Focus, choose_focus, focus_words
-from components.tabs.stage_tab import App, Section
+from components.tabs.stage_tab import App, Section, skip_unless_run
 from components.views.html_view import build_html_view
 from playground.language import say
 from playground.merge.mrope import (
@@ -27,20 +27,20 @@ from playground.pipeline import Run
 from playground.pointer import Place
 
 
-def build_frequencies_section(app: App) -> tuple[Section, Section]:
-    """Build the part, and what of it follows the pointer: the angles."""
+def build_frequencies_section(app: App) -> Section:
+    """Build the part; the angles follow the pointer."""
     gr.Markdown("### " + say("What a position does: angles"))
     intro = build_html_view()
     with gr.Row():
         frequencies = PlotlyView(label=say("Rotary frequencies by axis"), min_width=320)
         angles = PlotlyView(label=say("Angles of one token"), min_width=320)
     words = build_html_view()
-    whole = Section(
+    app.on_point(skip_unless_run("merge", draw_angles, 2), [], [angles, words])
+    return Section(
         controls=(app.pointed,),
         outputs=(intro, frequencies, angles, words),
         draw=draw_frequencies,
     )
-    return whole, Section((), (angles, words), draw_angles)
 
 
 def draw_frequencies(run: Run, pointed: Place | None) -> tuple[Any, ...]:

@@ -12,7 +12,7 @@ from components.charts.token_labels import span_marks
 from components.tabs.choices import build_index_slider, within
 from components.tabs.merge.focus import chart_kinds, chart_labels
 from components.tabs.merge.words import jumps_html, parts_table, positions_html
-from components.tabs.stage_tab import App, Section
+from components.tabs.stage_tab import App, Section, skip_unless_run
 from components.views.html_view import build_html_view
 from components.views.strips import visible
 from components.views.tables import MAX_ROWS, Mono, table_html
@@ -26,8 +26,8 @@ MAX_3D_POINTS = 4_000
 MAX_TABLE_ROWS = MAX_ROWS
 
 
-def build_positions_section(app: App) -> tuple[Section, Section]:
-    """Build the part, and what of it follows the pointer: the table of a long sequence."""
+def build_positions_section(app: App) -> Section:
+    """Build the part; the table of a long sequence follows the pointer."""
     gr.Markdown("### " + say("Where each token stands: t, h, w"))
     intro = build_html_view()
     with gr.Row():
@@ -43,12 +43,13 @@ def build_positions_section(app: App) -> tuple[Section, Section]:
         )
         table = build_html_view()
     app.on_view(first_row.input, positions_table, [first_row], [table])
-    whole = Section(
+    follow = skip_unless_run("merge", follow_pointer, 2)
+    app.on_point(follow, [first_row], [first_row, table])
+    return Section(
         controls=(app.pointed,),
         outputs=(intro, lines, space, jumps, parts, first_row, table),
         draw=draw_positions_part,
     )
-    return whole, Section((first_row,), (first_row, table), follow_pointer)
 
 
 def draw_positions_part(run: Run, pointed: Place | None) -> tuple[Any, ...]:

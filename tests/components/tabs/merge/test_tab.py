@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import gradio as gr
 import pytest
 
-from components.compute.engine_host import EngineHost
 from components.tabs.merge.distances import draw_distances
 from components.tabs.merge.focus import cut_text
-from components.tabs.merge.tab import build_merge_tab, redraw_followers
-from components.tabs.stage_tab import Section
+from components.tabs.merge.tab import build_merge_tab
 from playground.engine import Engine
 from playground.pipeline import Run
 from playground.pointer import locate_token
 from playground.records import Clip, Picture
 from tests.components.html_reader import read_html
-from tests.components.runs import build_alone, draw_tab, make_app, make_run
+from tests.components.runs import build_alone, draw_tab, make_run
 from tests.components.tabs.merge.merged import NAMES, draw_parts
 
 # ------------------------------------------------------------------------------- the whole tab
@@ -61,37 +56,9 @@ def test_what_only_pictures_have_is_shown_again(image_run: Run) -> None:
 # ------------------------------------------------------------------------------ the pointer
 
 
-def _echo(*controls: Any, outputs: int) -> Section:
-    """A follower that shows what it was given, once for every output."""
-    return Section(controls, (None,) * outputs, lambda _run, *given: (given,) * outputs)  # type: ignore[arg-type]
-
-
-def test_each_follower_gets_the_place_and_its_own_values(image_run: Run) -> None:
-    followers = (_echo("a", outputs=1), _echo(outputs=1), _echo("b", "c", outputs=2))
-    place = locate_token(image_run.inputs, image_run.positions, 3)
-    drawn = redraw_followers(followers, image_run, place, 1, 2, 3)
-    assert drawn == ((place, 1), (place,), (place, 2, 3), (place, 2, 3))
-
-
-def test_a_click_never_runs_the_model(tiny_random_engine: Engine, picture: Picture) -> None:
-    run = make_run(tiny_random_engine, "What?", picture)
-    place = locate_token(run.inputs, run.positions, 3)
-    assert redraw_followers((_echo(outputs=3),), run, place) == (gr.skip(),) * 3
-    assert not run.has("vision")
-
-
 def test_a_click_on_text_alone_leaves_the_hidden_maps_empty(text_run: Run) -> None:
     place = locate_token(text_run.inputs, text_run.positions, 1)
     assert draw_distances(text_run, place, "distance") == ("", None, None, "")
-
-
-def test_one_click_is_one_request() -> None:
-    """All followers hang on one event, besides the page's own."""
-    with gr.Blocks(analytics_enabled=False) as demo:
-        app = make_app(EngineHost("tiny"))
-        build_merge_tab(app)
-    (event,) = [each for each in demo.fns.values() if (app.pointer._id, "select") in each.targets]
-    assert len(event.outputs) == 9
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The page in headless Chromium on the shipped checkpoint: first paint, run, slider, tab.
+"""The page in headless Chromium on the shipped checkpoint: first paint, run, slider, click, tab.
 
     python -m benchmarks.page [--runs 10]
 
@@ -12,10 +12,11 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import median, quantiles
 from typing import Any
 
-from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
+from playwright.sync_api import Browser, CDPSession, Page, Position, sync_playwright
 
 from benchmarks.models import load_shape
 from benchmarks.pairs import machine_facts, table
@@ -142,7 +143,7 @@ def ask(watcher: Watcher, question: str, name: str) -> float:
 
 
 def use_page(watcher: Watcher, engine: Engine, runs: int) -> list[float]:
-    """Tabs, a slider, runs; returns the runs' multiples of the model's time."""
+    """Tabs, a slider, clicks, runs; returns the runs' multiples of the model's time."""
     page = watcher.page
     for name in ("a tab for the first time", "a tab again"):
         for tab in TABS:
@@ -154,6 +155,14 @@ def use_page(watcher: Watcher, engine: Engine, runs: int) -> list[float]:
     for turn in range(runs):
         key = "ArrowLeft" if turn % 2 == 0 else "ArrowRight"
         watcher.do("slider to picture", lambda key=key: slider.press(key), lambda: None)  # type: ignore[misc]
+    for name in ("4 Decoder", "Attention"):
+        page.get_by_role("tab", name=name, exact=True).filter(visible=True).click()
+        watcher.rest()
+    picture = page.locator(".pg-picture-frame[data-span]:visible").first
+    for turn in range(runs):
+        place: Position = {"x": 20 + 10 * (turn % 10), "y": 100}
+        click = partial(picture.click, position=place)
+        watcher.do("a patch clicked, to all that follows it", click, lambda: None)
     multiples = []
     time_model(engine, QUESTIONS[0])
     for turn in range(runs + 1):

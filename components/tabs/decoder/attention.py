@@ -192,8 +192,8 @@ def _words_html(run: Run, layer: int, head: str, weights: np.ndarray, hint: str,
 def pictures_html(
     run: Run, layer: int, head: int, kind: str | None, query: int, weights: np.ndarray
 ) -> str:
-    """The weights on each picture that comes before the token, as an overlay."""
-    spans = [(n, span) for n, span in enumerate(run.inputs.spans) if span.end <= query]
+    """The weights on each picture up to the token, as an overlay; it may lie in one itself."""
+    spans = [(n, span) for n, span in enumerate(run.inputs.spans) if span.start <= query]
     if not spans:
         return fact_html(say("No picture comes before this token."))
     values, name = weights, say("weight")
@@ -203,7 +203,9 @@ def pictures_html(
         name = say("weight above a neutral prompt's")
     figures = []
     for number, span in spans[:MAX_PICTURES]:
-        grid = values[span.start : span.end].reshape(span.merged_h, span.merged_w)
+        seen = values[span.start : span.end]
+        hidden = np.zeros(span.end - span.start - len(seen))  # by the causal mask
+        grid = np.concatenate([seen, hidden]).reshape(span.merged_h, span.merged_w)
         high = max(float(grid.max()), 1e-6)
         picture = span_name(run.inputs, span)
         figures.append(

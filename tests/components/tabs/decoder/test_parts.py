@@ -81,6 +81,18 @@ def test_a_token_before_the_picture_sees_none(run: Run) -> None:
     assert "No picture comes before" in pictures
 
 
+def test_a_token_of_a_picture_sees_what_comes_before_it_there(run: Run) -> None:
+    first, second = run.inputs.spans
+    place = locate_token(run.inputs, run.positions, second.start + 2)
+    pictures = draw_attention(run, 2, 1, RAW, place)[3]
+    weights = attention_rows(layer_queries_keys(run.engine, run.decoded, 2), [place.index])[1, 0]
+    captions = [" ".join(each.text.split()) for each in read_html(pictures).find("figcaption")]
+    for span, caption in zip((first, second), captions, strict=True):
+        share = float(weights[span.start : span.end].sum())
+        assert f"{share:.1%} of its attention" in caption
+    assert f"{float(weights[second.start :].max()):.2%}" in pictures
+
+
 # --------------------------------------------------------------------------------------- M-RoPE
 
 

@@ -7,8 +7,7 @@ asks for another at its next event.
   what it did was shown once something else was clicked. The mended page asks for another stream.
 - All of a page's streams have one address. Where one is asked for while the browser's cache still
   lets go of the last one, Chromium sends the request twice and reads one answer; what the server
-  wrote into the other never came. Seen in one of six pages that were clicked through on a busy
-  machine, and in none of 36 since streams keep out of the cache.
+  wrote into the other never came. The mended page's streams keep out of the cache.
 - An event whose end came before the answer to its joining counted as under way for ever.
 
 Slow, on a page of this many components:

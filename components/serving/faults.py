@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 # EFBIG and EDQUOT are how a limit on files or on a user's share of the disk shows.
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-SHOWN_S = 12.0
+SHOWN_S = 12.0  # how long a message stays
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from gradio.components.base import Component
 from components.compute.engine_host import EngineHost
 from components.compute.jobs import Jobs
 from components.pointer.view import PointerView, read_place
+from components.serving.faults import SHOWN_S
 from components.tabs.open_parts import OpenParts
 from components.tabs.updates import split_answer
 from playground.errors import PlaygroundError, StageCancelled
@@ -101,15 +102,19 @@ class App:
         def handler(
             run_key: str | None, request: gr.Request, event: gr.EventData, *values: Any
         ) -> Any:
-            drawn: dict[Component, Any] = {}
             with user_messages():
                 run = self.runs.get(run_key)
                 place = read_place(run, event._data)
-                settings = dict(zip(inputs, values, strict=True))
-                for one in self.followers:
-                    if self._awaits_drawing(request, run_key, one.outputs):
-                        continue
+            settings = dict(zip(inputs, values, strict=True))
+            drawn: dict[Component, Any] = {}
+            for one in self.followers:
+                if self._awaits_drawing(request, run_key, one.outputs):
+                    continue
+                try:
                     answer = one.fn(run, place, *[settings[each] for each in one.inputs])
+                except PlaygroundError as error:  # a bad value of one control: the rest follows
+                    gr.Warning(escape(str(error)), duration=SHOWN_S)
+                else:
                     drawn.update(split_answer(one.outputs, answer))
             return [drawn.get(each, gr.skip()) for each in outputs]
 
@@ -285,7 +290,7 @@ class user_messages:  # noqa: N801 - reads as a statement: ``with user_messages(
     def __exit__(self, _kind: Any, error: BaseException | None, _trace: Any) -> None:
         if isinstance(error, PlaygroundError):
             message = escape(str(error)) if self._as_html else str(error)
-            raise gr.Error(message, duration=12, print_exception=False) from error
+            raise gr.Error(message, duration=SHOWN_S, print_exception=False) from error
 
 
 def build_stage_header(title: str, sentence: str) -> gr.Button:

@@ -165,7 +165,8 @@ def test_streams_keep_out_of_the_cache(address: str, page: PageFactory) -> None:
     assert log.problems == []
 
 
-# Holds back the answer to the next event that joins until that event's end has come.
+# Holds back the answer to the next event that joins until that event's end has come; for five
+# seconds at most, since no end comes where no stream is open.
 HOLD_AN_ANSWER = """
 const ended = new Set();
 let waiting = null;
@@ -178,8 +179,10 @@ window.fetch = async (...request) => {
     const tell = waiting;
     waiting = null;
     const { event_id } = await response.clone().json();
-    while (!ended.has(event_id)) await new Promise((resolve) => setTimeout(resolve, 10));
-    tell();
+    const start = performance.now();
+    while (!ended.has(event_id) && performance.now() - start < 5000)
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    tell(ended.has(event_id));
   }
   if (!url.includes("/queue/data")) return response;
   const text = new TransformStream({ transform(chunk, stream) {
@@ -202,15 +205,19 @@ def test_an_event_that_ends_early_is_over(address: str, page: PageFactory) -> No
     opened.on("requestfailed", lambda each: streams.discard(each))
     opened.goto(address)
     wait_until_drawn(opened)
-    open_tab(opened, "6 Cache reuse")  # with its experiment a run lasts
-    before = finished_at(opened)
-    with opened.expect_response("**/queue/join*"):
-        opened.locator("#run").click()
-    opened.evaluate("window.early = window.hold(); null")
-    open_tab(opened, "2 Vision tower")
-    opened.evaluate("window.early")
-    chip = opened.locator("[data-chip='last run']")
-    expect(chip).not_to_have_attribute("title", before, timeout=RUN_TIMEOUT_MS)
+    for _ in range(5):  # on a busy machine the run's own stream may be over too soon
+        open_tab(opened, "6 Cache reuse")  # with its experiment a run lasts
+        before = finished_at(opened)
+        with opened.expect_response("**/queue/join*"):
+            opened.locator("#run").click()
+        opened.evaluate("window.early = window.hold(); null")
+        open_tab(opened, "2 Vision tower")
+        is_early = opened.evaluate("window.early")
+        chip = opened.locator("[data-chip='last run']")
+        expect(chip).not_to_have_attribute("title", before, timeout=RUN_TIMEOUT_MS)
+        if is_early:
+            break
+    assert is_early
     for _ in range(100):
         opened.wait_for_timeout(100)
         if not streams:

@@ -11,6 +11,7 @@ import pytest
 
 from components.compute.engine_host import EngineHost
 from components.tabs.stage_tab import App, skip_unless_run
+from playground.errors import InputError
 from playground.pipeline import Run
 from playground.pointer import Place
 from tests.components.runs import ignore_progress, make_app
@@ -56,6 +57,24 @@ def test_all_that_follows_the_pointer_is_one_event(runs: dict[str, Run]) -> None
     drawn = click(app.runs.add(runs["image"]), REQUEST, event, 7, 8)
     # The values are those of all controls, each once: the second's comes first.
     assert drawn == [3, 7, (3, 8, 7), "at 3", SKIP]
+
+
+def test_a_bad_value_holds_up_nothing_else(runs: dict[str, Run]) -> None:
+    def refuse(*_: Any) -> None:
+        raise InputError("No such <word>.")
+
+    with gr.Blocks(analytics_enabled=False) as demo:
+        app = make_app(EngineHost("tiny"))
+        app.on_point(refuse, [], [gr.HTML()])
+        app.on_point(lambda _run, place: f"at {place.index}", [], [gr.HTML()])
+        app.wire_pointer()
+    click = handler_of(app, demo, app.pointer, "select")
+    event = gr.EventData(app.pointer, {"index": 3})
+    # Outside of a page Gradio hands its message boxes on as warnings.
+    with pytest.warns(UserWarning, match="No such &lt;word&gt;"):
+        assert click(app.runs.add(runs["image"]), REQUEST, event) == [SKIP, "at 3"]
+    with pytest.raises(gr.Error, match="reported no place"):
+        click(app.runs.add(runs["image"]), REQUEST, gr.EventData(app.pointer, None))
 
 
 def test_a_click_never_runs_the_model(runs: dict[str, Run]) -> None:

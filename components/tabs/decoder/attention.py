@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import gradio as gr
@@ -34,6 +35,9 @@ from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Place
 from playground.records import Progress, Prompt, Turn
+
+if TYPE_CHECKING:
+    from playground.decoder.attention import QueryKey
 
 RAW, LESS_SINK = "raw", "less the sink"
 MAX_PICTURES = 4
@@ -107,39 +111,70 @@ def head_name(head: int) -> str:
     return say("mean of all heads") if head < 0 else say("head {head}", head=head)
 
 
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The layer and head to look at, inside what this model has, with the layer's vectors."""
+
+    layer: int
+    head: int  # -1: the mean of all
+    vectors: QueryKey
+
+    @classmethod
+    def read(cls, run: Run, layer: float | None, head: float | None) -> _Chosen:
+        """From what the controls send."""
+        number = whole_number(layer, 0, 0, run.decoded.num_layers - 1)
+        picked = whole_number(head, -1, -1, run.engine.facts.num_attention_heads - 1)
+        vectors = playground.decoder.attention.layer_queries_keys(run.engine, run.decoded, number)
+        return cls(number, picked, vectors)
+
+    def rows(self, queries: Sequence[int]) -> np.ndarray:
+        """``(queries, seq)`` float32 weights of the head."""
+        weights = playground.decoder.attention.attention_rows(self.vectors, queries)
+        return _of_head(weights, self.head)
+
+
 def draw_pointed(
     run: Run, place: Place | None, layer: float | None, head: float | None, kind: str | None
 ) -> tuple[Any, ...]:
     """What a clicked place changes: words, pictures and the token's row."""
-    words, pictures, _, row, _ = draw_views(run, layer, head, kind, place)
-    return words, pictures, row
+    return _draw_token(run, _Chosen.read(run, layer, head), kind, place)
 
 
 def draw_views(
     run: Run, layer: float | None, head: float | None, kind: str | None, place: Place | None
 ) -> tuple[Any, ...]:
     """Words, pictures, head shares, the token's row, and the matrix."""
-    engine, inputs = run.engine, run.inputs
-    chosen = whole_number(layer, 0, 0, run.decoded.num_layers - 1)
-    picked = whole_number(head, -1, -1, engine.facts.num_attention_heads - 1)
-    name = head_name(picked)
-    attention = playground.decoder.attention
-    vectors = attention.layer_queries_keys(engine, run.decoded, chosen)
-    focus = choose_token(run, place)
-    weights = _of_head(attention.attention_rows(vectors, [focus.index]), picked)[0]
-    num_rows = min(inputs.num_tokens, max(1, MAX_CELLS // inputs.num_tokens))
-    first = inputs.num_tokens - num_rows
-    rows = _of_head(attention.attention_rows(vectors, range(first, inputs.num_tokens)), picked)
-    labels = token_labels(inputs.tokens)
+    chosen = _Chosen.read(run, layer, head)
+    words, pictures, row = _draw_token(run, chosen, kind, place)
+    shares = playground.decoder.attention.summarise_heads(chosen.vectors, run.inputs)
+    first, name = _first_query(run), head_name(chosen.head)
+    queries = chosen.rows(range(first, run.inputs.num_tokens))
     return (
-        _words_html(run, chosen, name, weights, focus.hint, first),
-        pictures_html(run, chosen, picked, kind, focus.index, weights),
-        plot_head_shares(
-            attention.summarise_heads(vectors, inputs), chosen, None if picked < 0 else picked
-        ),
-        plot_attention_row(weights, labels, focus.index),
-        plot_attention_matrix(rows, first, chosen, name, labels),
+        words,
+        pictures,
+        plot_head_shares(shares, chosen.layer, None if chosen.head < 0 else chosen.head),
+        row,
+        plot_attention_matrix(queries, first, chosen.layer, name, token_labels(run.inputs.tokens)),
     )
+
+
+def _draw_token(
+    run: Run, chosen: _Chosen, kind: str | None, place: Place | None
+) -> tuple[Any, ...]:
+    """Words, pictures and the row of the pointed token."""
+    focus = choose_token(run, place)
+    weights = chosen.rows([focus.index])[0]
+    return (
+        _words_html(run, chosen.layer, head_name(chosen.head), weights, focus.hint),
+        pictures_html(run, chosen.layer, chosen.head, kind, focus.index, weights),
+        plot_attention_row(weights, token_labels(run.inputs.tokens), focus.index),
+    )
+
+
+def _first_query(run: Run) -> int:
+    """The first row of the matrix, which has no room for all of a long sequence."""
+    num_tokens = run.inputs.num_tokens
+    return num_tokens - min(num_tokens, max(1, MAX_CELLS // num_tokens))
 
 
 def stream_pictures(
@@ -156,7 +191,7 @@ def stream_pictures(
         return
     if kind == LESS_SINK:
         neutral_run(run).ensure("decoder", progress)
-    yield draw_views(run, layer, head, kind, place)[1]
+    yield draw_pointed(run, place, layer, head, kind)[1]
 
 
 def _of_head(weights: Any, head: int) -> np.ndarray:
@@ -166,7 +201,7 @@ def _of_head(weights: Any, head: int) -> np.ndarray:
     return array
 
 
-def _words_html(run: Run, layer: int, head: str, weights: np.ndarray, hint: str, first: int) -> str:
+def _words_html(run: Run, layer: int, head: str, weights: np.ndarray, hint: str) -> str:
     index = int(weights.argmax())
     token = run.inputs.tokens[index]
     visual = run.inputs.mm_token_type_ids[0].numpy() > 0
@@ -182,7 +217,7 @@ def _words_html(run: Run, layer: int, head: str, weights: np.ndarray, hint: str,
         token=token.text.strip() or token.text,
     )
     rest = ""
-    if first:
+    if first := _first_query(run):
         rest = say(
             "The matrix shows the last {queries:,} queries.", queries=run.inputs.num_tokens - first
         )

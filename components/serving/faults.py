@@ -32,20 +32,11 @@ def clear_faults() -> Iterator[None]:
     except gr.Error:
         raise
     except PlaygroundError as error:
-        raise error_box(escape(str(error))) from error
+        raise gr.Error(escape(str(error)), duration=SHOWN_S, print_exception=False) from error
     except Exception as error:
         where = "".join(traceback.format_tb(error.__traceback__)[-4:])
         logger.error("%s\n%s", type(error).__name__, where)
-        raise error_box(fault_words(error)) from None
-
-
-def error_box(message: str) -> gr.Error:
-    """What a page shows as a message box.
-
-    Args:
-        message: HTML for a page, plain text for a program.
-    """
-    return gr.Error(message, duration=SHOWN_S, title=say("Error"), print_exception=False)
+        raise gr.Error(fault_words(error), duration=SHOWN_S, print_exception=False) from None
 
 
 def fault_words(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from gradio.components.base import Component
 from components.compute.engine_host import EngineHost
 from components.compute.jobs import Jobs
 from components.pointer.view import PointerView, read_place
-from components.serving.faults import SHOWN_S, error_box
+from components.serving.faults import SHOWN_S
 from components.tabs.open_parts import OpenParts
 from components.tabs.updates import split_answer
 from playground.errors import PlaygroundError, StageCancelled
@@ -113,7 +113,7 @@ class App:
                 try:
                     answer = one.fn(run, place, *[settings[each] for each in one.inputs])
                 except PlaygroundError as error:  # a bad value of one control: the rest follows
-                    gr.Warning(escape(str(error)), duration=SHOWN_S, title=say("Error"))
+                    gr.Warning(escape(str(error)), duration=SHOWN_S)
                 else:
                     drawn.update(split_answer(one.outputs, answer))
             return [drawn.get(each, gr.skip()) for each in outputs]
@@ -290,7 +290,7 @@ class user_messages:  # noqa: N801 - reads as a statement: ``with user_messages(
     def __exit__(self, _kind: Any, error: BaseException | None, _trace: Any) -> None:
         if isinstance(error, PlaygroundError):
             message = escape(str(error)) if self._as_html else str(error)
-            raise error_box(message) from error
+            raise gr.Error(message, duration=SHOWN_S, print_exception=False) from error
 
 
 def build_stage_header(title: str, sentence: str) -> gr.Button:

@@ -11,7 +11,6 @@ import torch
 
 from components.serving.faults import clear_faults
 from playground.errors import InputError
-from playground.language import speaking
 
 
 def told(error: Exception) -> str:
@@ -66,10 +65,3 @@ def test_messages_that_are_clear_already_pass() -> None:
 
 def test_what_the_user_can_mend_keeps_its_words() -> None:
     assert told(InputError("Too long.", remedy="Shorten it.")) == "Too long. Shorten it."
-
-
-def test_the_box_speaks_the_visitors_language() -> None:
-    with speaking("zh"), pytest.raises(gr.Error) as caught, clear_faults():
-        raise KeyError("x")
-    assert caught.value.title == "错误"
-    assert "KeyError" in str(caught.value.message)

@@ -102,6 +102,7 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
   let resets = 0;
   let running = false;
   let stale = false;
+  let touched = false; // by the reader, since the chart was made or reset
   const marks = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   marks.setAttribute("class", "chart-marks");
   marks.setAttribute("aria-hidden", "true");
@@ -137,6 +138,7 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
     // As long as this stays the same, Plotly keeps the reader's zoom, camera and hidden series.
     layout.uirevision = `${layout.uirevision ?? layout.meta?.uirevision ?? "keep"}/${resets}`;
     drawnWidth = width;
+    keepCamera();
     await plotly.react(plot, data, layout, CONFIG);
     if (!drawn) {
       drawn = true; // purging also takes the listeners away
@@ -150,6 +152,16 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
     }
     mark();
     if (details.open) showTable();
+  }
+
+  /**
+   * Have Plotly draw again from the camera that the reader sees. Its own record is made when the
+   * button is let go: the scene then turns on by the speed of the last move. It is also made in the
+   * layout of the first drawing only, and not at all after a turn by touch.
+   */
+  function keepCamera() {
+    if (!drawn || !touched) return;
+    for (const part of Object.values(plot._fullLayout)) part?._scene?.saveLayout?.(plot.layout);
   }
 
   /** Tell the page what the reader points at in this chart. */
@@ -166,6 +178,7 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
     const { offsetLeft: left, offsetTop: top, offsetWidth: width, offsetHeight: tall } = plot;
     Object.assign(marks.style, {
       left: `${left}px`, top: `${top}px`, width: `${width}px`, height: `${tall}px` });
+    keepCamera();
     markChart(plotly, plot, marks, figure?.layout?.meta?.pointer, places);
   }
 
@@ -208,6 +221,7 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
   }
 
   function savePng() {
+    keepCamera();
     const options = { figure, name: part("title").textContent, height: height() };
     files.savePng(plotly, plot, box, options).catch(showError);
   }
@@ -238,8 +252,11 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
   part("csv").addEventListener("click", saveCsv);
   part("reset").addEventListener("click", () => {
     resets += 1;
+    touched = false;
     draw();
   });
+  for (const touch of ["mousedown", "touchstart", "wheel"])
+    plot.addEventListener(touch, () => (touched = true), { capture: true, passive: true });
   details.addEventListener("toggle", () => details.open && drawn && showTable());
   watch("value", update);
   update();

@@ -7,7 +7,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Locator
+from playwright.sync_api import Locator, Page
 
 from reliability.chromium import COUNT_CONTEXTS
 from tests.browser.conftest import PageFactory
@@ -20,6 +20,13 @@ def colors_in(target: Locator) -> int:
     """Return how many colours a part of the page shows."""
     picture = Image.open(io.BytesIO(target.screenshot())).convert("RGB")
     return len(np.unique(np.asarray(picture).reshape(-1, 3), axis=0))
+
+
+def wait_for_frames(page: Page, count: int = 30) -> None:
+    """Wait until the page has drawn this often: a scene that was turned has come to rest."""
+    page.evaluate(
+        "async count => { while (count-- > 0) await new Promise(requestAnimationFrame) }", count
+    )
 
 
 def test_webgl_contexts_stay_constant(page: PageFactory, solid_url: str) -> None:
@@ -48,23 +55,72 @@ def test_webgl_contexts_stay_constant(page: PageFactory, solid_url: str) -> None
     assert log.problems == []
 
 
+READ_EYE = "plot => plot._fullLayout.scene._scene.getCamera().eye"
+
+#: Where every scene is first seen from (chart_look.js).
+START = {"x": 1.5, "y": 1.5, "z": 1.0}
+
+#: Let go in the middle of a move: Plotly turns on by the speed of the last move, once, after it
+#: has stored the camera.
+FLICK = """async (plot, byTouch) => {
+  const canvas = plot.querySelector("canvas");
+  const box = canvas.getBoundingClientRect();
+  const NAMES = { mousedown: "touchstart", mousemove: "touchmove", mouseup: "touchend" };
+  const send = (name, part, buttons) => {
+    const place = { clientX: box.left + part * box.width, clientY: box.top + box.height / 2 };
+    if (!byTouch)
+      return canvas.dispatchEvent(
+        new MouseEvent(name, { ...place, button: 0, buttons, bubbles: true }));
+    const changedTouches = [new Touch({ identifier: 0, target: canvas, ...place })];
+    canvas.dispatchEvent(new TouchEvent(NAMES[name], { changedTouches, bubbles: true }));
+  };
+  const frame = () => new Promise(requestAnimationFrame);
+  const view = plot._fullLayout.scene._scene.camera.view;
+  while (view.lastT() > performance.now()) await frame(); // a new scene takes no move for 500 ms
+  if (!byTouch) send("mousemove", 0.4, 0);
+  send("mousedown", 0.4, 1);
+  for (const part of [0.45, 0.5]) {
+    await frame();
+    send("mousemove", part, 1);
+  }
+  await new Promise((resolve) => setTimeout(resolve, 4));
+  send("mousemove", 0.55, 1);
+  send("mouseup", 0.55, 0);
+  const stored = plot._fullLayout.scene.camera.eye;
+  for (let count = 0; count < 30; count += 1) await frame();
+  return stored;
+}"""
+
+
 def test_the_camera_survives_an_update(page: PageFactory, solid_url: str) -> None:
     tab, _ = page(solid_url)
     plot = plot_of(tab, "moving")
-    read = "plot => plot._fullLayout.scene._scene.getCamera().eye"
-    before = plot.evaluate(read)
+    tab.wait_for_timeout(600)  # a new scene takes no move for 500 ms
     drag(tab, plot.locator("canvas").first, (0.5, 0.5), (0.7, 0.6))
-    tab.wait_for_function(
-        "x => Math.abs(document.querySelector('#moving .chart-plot')"
-        "._fullLayout.scene._scene.getCamera().eye.x - x) > 0.05",
-        arg=before["x"],
-    )
-    turned = plot.evaluate(read)
-    for _ in range(40):  # the scene turns on for a moment after the drag
-        tab.wait_for_timeout(250)
-        last, turned = turned, plot.evaluate(read)
-        if turned == last:
-            break
+    wait_for_frames(tab)
+    turned = plot.evaluate(READ_EYE)
+    assert turned != pytest.approx(START, abs=0.05)
     tab.click("#update")
     wait_for_trace(tab, "moving", "seed 1")
-    assert plot.evaluate(read) == pytest.approx(turned, abs=1e-3)
+    assert plot.evaluate(READ_EYE) == pytest.approx(turned, abs=1e-3)
+
+
+@pytest.mark.parametrize("by_touch", [False, True], ids=["mouse", "touch"])
+def test_the_camera_stays_where_a_flick_left_it(
+    page: PageFactory, solid_url: str, by_touch: bool
+) -> None:
+    tab, _ = page(solid_url)
+    plot = plot_of(tab, "moving")
+    for step in (1, 2):  # Plotly notes a turn in another place after the first update
+        stored = plot.evaluate(FLICK, by_touch)
+        turned = plot.evaluate(READ_EYE)
+        assert turned != pytest.approx(stored, abs=1e-2)  # it did turn on
+        tab.click("#update")
+        wait_for_trace(tab, "moving", f"seed {step}")
+        wait_for_frames(tab)
+        assert plot.evaluate(READ_EYE) == pytest.approx(turned, abs=1e-3)
+    tab.locator("#moving .chart-reset").click()
+    tab.wait_for_function(
+        "([plot, eye]) => Math.abs(plot._fullLayout.scene._scene.getCamera().eye.x - eye.x) < 1e-3",
+        arg=[plot.element_handle(), START],
+    )

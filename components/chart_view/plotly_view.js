@@ -4,9 +4,9 @@
 // The version is a folder of the address: what lies beside this module is renewed with it.
 const beside = (file) => new URL(file, import.meta.url).href;
 const FILES = ["chart_texts.js", "chart_table.js", "chart_pointer.js", "chart_look.js",
-  "chart_files.js", "chart_warmup.js"];
-const [{ TEXTS }, table, { markChart, wishOf }, { chartTemplate, CONFIG }, files, { warmUpPlotly }]
-  = await Promise.all(FILES.map((file) => import(beside(file))));
+  "chart_files.js", "chart_touch.js", "chart_warmup.js"];
+const [{ TEXTS }, table, { markChart, wishOf }, { chartTemplate, CONFIG }, files, { shareTouch },
+  { warmUpPlotly }] = await Promise.all(FILES.map((file) => import(beside(file))));
 const { fillTable, listRows, plain } = table;
 
 // ---------------------------------------------------------------------------- once for the page
@@ -257,6 +257,7 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
   });
   for (const touch of ["mousedown", "touchstart", "wheel"])
     plot.addEventListener(touch, () => (touched = true), { capture: true, passive: true });
+  shareTouch(plot);
   details.addEventListener("toggle", () => details.open && drawn && showTable());
   watch("value", update);
   update();

@@ -29,9 +29,7 @@ from playground.language import say, spoken_language
 
 FOLDER = Path(__file__).resolve().parent
 MODULE_PATH = FOLDER / "plotly_view.js"
-BESIDE_PATHS = tuple(
-    FOLDER / f"chart_{name}.js" for name in ("texts", "table", "pointer", "look", "files", "warmup")
-)
+BESIDE_PATHS = tuple(sorted(FOLDER.glob("chart_*.js")))
 STYLES_PATH = FOLDER / "plotly_view.css"
 LIBRARY_PATH = Path(plotly.__file__).resolve().parent / "package_data" / "plotly.min.js"
 # Asks Chromium to compile all of it beside the page, which stood still while that was done

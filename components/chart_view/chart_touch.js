@@ -1,0 +1,18 @@
+// A finger on a 3-D chart. Plotly turns the scene with every move and keeps it from the page: who
+// scrolls a phone with a thumb in the middle could never get past the chart.
+
+/** Leave a swipe up or down to the page; one that starts sideways turns the scene. */
+export function shareTouch(plot) {
+  let start = null;
+  let turns = null; // not known before the first move
+  plot.addEventListener("touchstart", ({ touches }) => {
+    start = touches[0];
+    turns = touches.length === 1 ? null : false; // two fingers magnify the page
+  }, { capture: true, passive: true });
+  plot.addEventListener("touchmove", (event) => {
+    if (!plot._fullLayout?.scene) return;
+    const { clientX, clientY } = event.touches[0];
+    turns ??= Math.abs(clientX - start.clientX) > Math.abs(clientY - start.clientY);
+    if (!turns) event.stopPropagation();
+  }, { capture: true, passive: true });
+}

@@ -1,0 +1,65 @@
+"""A finger on a chart: the page scrolls past it, and a 3-D scene turns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, Page
+
+from tests.browser.conftest import PageFactory
+from tests.browser.plotly_view.hands import plot_of
+
+pytestmark = pytest.mark.browser
+
+PHONE: dict[str, Any] = {"width": 390, "height": 500, "has_touch": True, "is_mobile": True}
+READ_EYE = "plot => plot._fullLayout.scene._scene.getCamera().eye"
+START = {"x": 1.5, "y": 1.5, "z": 1.0}
+
+
+def swipe(page: Page, target: Locator, right: int, down: int) -> None:
+    """Move one finger over the middle of the target by so many pixels."""
+    box = target.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    hand = page.context.new_cdp_session(page)
+
+    def touch(kind: str, *places: tuple[float, float]) -> None:
+        points = [{"x": left, "y": top} for left, top in places]
+        hand.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touch("touchStart", (x, y))
+    for part in range(1, 11):
+        page.wait_for_timeout(30)
+        touch("touchMove", (x + right * part / 10, y + down * part / 10))
+    touch("touchEnd")
+
+
+@pytest.mark.parametrize("chart", ["lines", "heat", "tiles"])
+def test_a_finger_scrolls_past_a_flat_chart(page: PageFactory, flat_url: str, chart: str) -> None:
+    tab, _ = page(flat_url, **PHONE)
+    plot = plot_of(tab, chart)
+    plot.scroll_into_view_if_needed()
+    before = tab.evaluate("scrollY")
+    swipe(tab, plot, right=0, down=-150)
+    tab.wait_for_function("before => scrollY > before + 50", arg=before)
+
+
+def test_a_finger_scrolls_past_a_scene(page: PageFactory, solid_url: str) -> None:
+    tab, _ = page(solid_url, **PHONE)
+    plot = plot_of(tab, "moving")
+    swipe(tab, plot, right=10, down=-150)
+    tab.wait_for_function("() => scrollY > 50")
+    assert plot.evaluate(READ_EYE) == pytest.approx(START, abs=1e-3)
+
+
+def test_a_finger_turns_a_scene(page: PageFactory, solid_url: str) -> None:
+    tab, _ = page(solid_url, **PHONE)
+    plot = plot_of(tab, "moving")
+    tab.wait_for_timeout(600)  # a new scene takes no move for 500 ms
+    swipe(tab, plot, right=60, down=20)
+    tab.wait_for_function(
+        "([plot, x]) => Math.abs(plot._fullLayout.scene._scene.getCamera().eye.x - x) > 0.1",
+        arg=[plot.element_handle(), START["x"]],
+    )
+    assert tab.evaluate("scrollY") == 0

@@ -8,6 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
+# Gradio looks for a free port from this one on and then takes it: two workers that look at once
+# would find the same, so each has a hundred of its own. Read once, when gradio is imported.
+os.environ["GRADIO_SERVER_PORT"] = str(
+    7960 + 100 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+)
+
 import components  # noqa: F401 - before any test imports gradio, which would write stubs for mypy
 from playground.engine import Engine
 from playground.loading.load import load_engine

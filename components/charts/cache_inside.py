@@ -77,9 +77,9 @@ def plot_channels(
                 low=float(norms.min()),
                 high=float(norms.max()),
             ),
-            x_title=say("Position in the sequence (token)")
+            x_title=say("Sequence index (token)")
             if per_column == 1
-            else say("Position in the sequence (token), {count} to a column", count=per_column),
+            else say("Sequence index (token), {count} to a column", count=per_column),
             y_title=say("Channel of the head"),
         ),
     )

@@ -106,7 +106,7 @@ def plot_word_track(
             settled=settled,
             prob=float(probs[-1]),
         ),
-        x_title=say("layer that reads the state (the last one: the final norm)"),
+        x_title=say("layer that reads it (last: final norm)"),
         y_title=say("probability (log scale)"),
     )
     layout["xaxis"] |= {"dtick": max(1, len(states) // 14), "zeroline": False}

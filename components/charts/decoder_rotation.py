@@ -55,7 +55,7 @@ def plot_rotation(rotation: HeadRotation, name: str) -> go.Figure:
             low=float(values.min()),
             high=float(values.max()),
         ),
-        x_title=say("number of the head (i turns together with i + {pairs})", pairs=pairs),
+        x_title=say("number in the head (i turns with i + {pairs})", pairs=pairs),
     )
     layout["xaxis"] |= {"showgrid": False, "zeroline": False}
     layout["yaxis"] |= {
@@ -159,7 +159,7 @@ def plot_score_curves(rotation: HeadRotation, curves: ScoreCurves) -> go.Figure:
             w=spans[2],
             score=rotation.score,
         ),
-        x_title=say("distance, query's position less key's (positions)"),
+        x_title=say("query's position less key's (positions)"),
         y_title=say("score before the softmax"),
     )
     layout["xaxis"] |= {"zeroline": True}

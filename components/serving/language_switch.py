@@ -40,7 +40,7 @@ def build_language_switch() -> gr.HTML:
 class PreferredLanguage:
     """ASGI middleware: the site's own address leads to the page in the browser's language.
 
-    Only an address without ``?lang=``, which the switch sets, is led on; nothing is stored.
+    ``?lang=``, which the switch sets, goes before what the browser prefers; nothing is stored.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -65,8 +65,9 @@ def _path_for(scope: Scope) -> str | None:
         return None
     if scope["path"].removeprefix(scope.get("root_path", "")) not in ("", "/"):
         return None
-    if CHOSEN in QueryParams(scope["query_string"]):
-        return None
+    chosen = QueryParams(scope["query_string"]).get(CHOSEN)
+    if chosen is not None:
+        return PATHS[chosen] or None if chosen in PATHS else None
     accepted = dict(scope["headers"]).get(b"accept-language", b"").decode("latin-1")
     return PATHS[preferred_language(accepted)] or None
 

@@ -79,6 +79,7 @@ def test_a_link_gives_the_same_page_to_somebody_else(
         type_number(card, "Temperature", "1.4")
         type_number(card, "Seed", seed)
     panel.get_by_role("button", name="Add a column").click()
+    expect(mine.locator("#column-c")).to_be_visible()
     run_and_wait(mine)
     expect(panel.locator(".pg-columns .pg-column")).to_have_count(3)
     written = tokens(panel)

@@ -61,23 +61,8 @@ def read_prompt(
         lowest, highest = playground.preprocess.stage.max_pixels_range(engine)
         pixels = check_whole(say("max pixels"), max_pixels, low=lowest, high=highest)
     paths = [_gallery_path(item) for item in images or ()]
-    if not text.strip() and not paths and not video:
-        raise InputError(
-            say("There is nothing to run: no text, no image and no video."),
-            remedy=say("Write a question, add a picture, or choose an example."),
-        )
-    if before and not text.strip():
-        raise InputError(
-            say("There are earlier turns, but no question after them."),
-            remedy=say("Write a question."),
-        )
-    limit = playground.preprocess.stage.MAX_MEDIA
-    if len(paths) > limit:  # before reading them
-        raise InputError(
-            say("The prompt has {count} images.", count=len(paths)),
-            limit=say("At most {limit} are accepted.", limit=limit),
-            remedy=say("Remove some of them."),
-        )
+    _check_question(text, has_media=bool(paths or video), has_turns=bool(before))
+    _check_image_count(len(paths))  # before reading them
     turns = [*before, Turn("user", text)]
     largest = engine.limits.max_image_pixels
     turns[0] = Turn(
@@ -91,6 +76,31 @@ def read_prompt(
     prompt = Prompt(turns=tuple(turns), system=system, max_pixels=pixels)
     playground.preprocess.stage.check_prompt(engine, prompt)
     return prompt
+
+
+def _check_question(text: str, *, has_media: bool, has_turns: bool) -> None:
+    if text.strip():
+        return
+    if has_turns:
+        raise InputError(
+            say("There are earlier turns, but no question after them."),
+            remedy=say("Write a question."),
+        )
+    if not has_media:
+        raise InputError(
+            say("There is nothing to run: no text, no image and no video."),
+            remedy=say("Write a question, add a picture, or choose an example."),
+        )
+
+
+def _check_image_count(count: int) -> None:
+    limit = playground.preprocess.stage.MAX_MEDIA
+    if count > limit:
+        raise InputError(
+            say("The prompt has {count} images.", count=count),
+            limit=say("At most {limit} are accepted.", limit=limit),
+            remedy=say("Remove some of them."),
+        )
 
 
 def read_turns(text: str) -> tuple[Turn, ...]:

@@ -117,21 +117,7 @@ def measure_growth(
     Raises:
         InputError: a length or ``repeats`` is out of range.
     """
-    limit = engine.facts.max_position_embeddings
-    if not 1 <= repeats <= MAX_REPEATS:
-        raise InputError(
-            say("repeats is {value}.", value=repeats),
-            limit=say("It takes 1 to {most}.", most=MAX_REPEATS),
-        )
-    if not lengths or lengths[0] < inputs.num_tokens or lengths[-1] >= limit:
-        raise InputError(
-            say("Lengths {listed}.", listed=", ".join(map(str, lengths))),
-            limit=say(
-                "From the prompt's {low:,} to {high:,} tokens.",
-                low=inputs.num_tokens,
-                high=limit - 1,
-            ),
-        )
+    _check_growth(engine, inputs.num_tokens, lengths, repeats)
     text = _continue_text(engine, inputs, merged, lengths[-1] + 1)
     cache, done, total = empty_cache(engine), 0, len(lengths) * (2 + 2 * repeats)
     length = lengths[0]
@@ -159,6 +145,24 @@ def measure_growth(
             full_ms=tuple(times["full"]),
             cache_bytes=cache_bytes(cache),
             max_abs_diff=float((logits["cached"] - logits["full"]).abs().max()),
+        )
+
+
+def _check_growth(engine: Engine, num_tokens: int, lengths: Sequence[int], repeats: int) -> None:
+    limit = engine.facts.max_position_embeddings
+    if not 1 <= repeats <= MAX_REPEATS:
+        raise InputError(
+            say("repeats is {value}.", value=repeats),
+            limit=say("It takes 1 to {most}.", most=MAX_REPEATS),
+        )
+    if not lengths or lengths[0] < num_tokens or lengths[-1] >= limit:
+        raise InputError(
+            say("Lengths {listed}.", listed=", ".join(map(str, lengths))),
+            limit=say(
+                "From the prompt's {low:,} to {high:,} tokens.",
+                low=num_tokens,
+                high=limit - 1,
+            ),
         )
 
 

@@ -21,6 +21,7 @@ from playground.limits import Limits
 from playground.preprocess.video import (
     MAX_CLIP_FRAMES,
     MAX_FRAME_PIXELS,
+    DecodedFrames,
     decode_frames,
     sample_frame_indices,
     survey_video,
@@ -243,43 +244,46 @@ def read_clip(
     with _open_source(source, name) as file:
         facts = survey_video(file, name)
         _check_size(name, facts.size, max_pixels)
-        notices, total = list(facts.notices), facts.num_frames
 
         def sample(total: int) -> tuple[int, ...]:
             return sample_frame_indices(
                 total, facts.fps, num_frames=num_frames, fps=fps, max_frames=max_frames
             )
 
+        total = facts.num_frames
         decoded = decode_frames(file, name, sample(total), max_pixels)
         if len(decoded.frames) < len(sample(total)):  # cut off, or packets that show nothing
-            if not decoded.num_decoded:
+            total = decoded.num_decoded
+            if not total:
                 raise InputError(
                     say("No frame of {name} can be decoded.", name=name),
                     remedy=say("Save it as MP4."),
                 )
-            notices.append(
-                say(
-                    "Only {decoded} of {total} frames could be decoded.",
-                    decoded=decoded.num_decoded,
-                    total=total,
-                )
-            )
-            total = decoded.num_decoded
             decoded = decode_frames(file, name, sample(total), max_pixels)
+    notices = [*facts.notices, *_describe_frames(decoded, total, facts.num_frames)]
     indices, frames = sample(total), np.stack(decoded.frames)
-    if decoded.rotated:
-        notices.append(say("Turned upright, as the file says."))
-    if frames.shape[2:0:-1] != decoded.original_size:
-        height, width = frames.shape[1:3]
-        notices.append(
-            say("Frames were scaled down to {width} × {height} pixels.", width=width, height=height)
-        )
     if len(frames) == 1:
-        notices.append(
-            say("Only one frame was found; it is shown twice, as a video patch spans two.")
-        )
         frames, indices = np.repeat(frames, 2, axis=0), indices * 2
     return Clip(frames, indices, facts.fps, total, name=name, notices=tuple(notices))
+
+
+def _describe_frames(decoded: DecodedFrames, num_decoded: int, num_said: int) -> Iterator[str]:
+    """What became of the frames, for the reader: of ``num_said`` in the file, some were decoded."""
+    if num_decoded < num_said:
+        yield say(
+            "Only {decoded} of {total} frames could be decoded.",
+            decoded=num_decoded,
+            total=num_said,
+        )
+    if decoded.rotated:
+        yield say("Turned upright, as the file says.")
+    height, width = decoded.frames[0].shape[:2]
+    if (width, height) != decoded.original_size:
+        yield say(
+            "Frames were scaled down to {width} × {height} pixels.", width=width, height=height
+        )
+    if len(decoded.frames) == 1:
+        yield say("Only one frame was found; it is shown twice, as a video patch spans two.")
 
 
 def _check_sampling(num_frames: int | None, fps: float | None, max_frames: int) -> None:

@@ -46,52 +46,31 @@ class ColumnCards:
     messages: tuple[gr.HTML, ...]  # one per card
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Card:
+    """The components of one card."""
+
+    column: gr.Column
+    fields: list[Component]
+    message: gr.HTML
+    duplicate: gr.Button
+    remove: gr.Button
+
+
 def build_columns(app: App) -> ColumnCards:
     """Build the cards, most of them hidden, with their buttons."""
     count = carry_state(gr.State(MIN_SHOWN), "Columns", check_column_count)
-    cards: list[gr.Column] = []
-    fields: list[Component] = []
-    messages: list[gr.HTML] = []
-    buttons: list[tuple[gr.Button, gr.Button]] = []
     with gr.Row(elem_classes="pg-cards"):
-        for index, name in enumerate(NAMES):
-            start = start_settings(index)
-            with (
-                gr.Column(
-                    min_width=230,
-                    visible=index < MIN_SHOWN,
-                    elem_id=f"column-{name.lower()}",
-                    elem_classes="pg-card",
-                ) as card,
-                gr.Group(),
-            ):
-                preset = gr.Dropdown(
-                    preset_choices(),
-                    value=START[index % len(START)],
-                    label=say("Column {name}: start from a preset", name=name),
-                )
-                parts = _build_fields(start)
-                messages.append(build_html_view())
-                with gr.Row(elem_classes="pg-card-buttons"):
-                    copy = gr.Button(say("Duplicate {name}", name=name), size="sm", min_width=80)
-                    remove = gr.Button(say("Remove {name}", name=name), size="sm", min_width=80)
-            cards.append(card)
-            fields += parts
-            buttons.append((copy, remove))
-            # The seed stays: it is what the column draws with, not how.
-            app.on_view(
-                preset.input,
-                lambda run, name: values_of(choose_preset(run, name))[:-1],
-                [preset],
-                parts[:-1],
-            )
+        cards = [_build_card(app, index) for index in range(MAX_COLUMNS)]
     add = gr.Button(say("Add a column"), size="sm", scale=0, min_width=140)
-    outputs = [count, *cards, *fields, *messages]
+    columns = [card.column for card in cards]
+    fields = [field for card in cards for field in card.fields]
+    messages = [card.message for card in cards]
     # Also where a link has set it.
     count.change(
         lambda shown: [gr.Column(visible=index < shown) for index in range(MAX_COLUMNS)],
         count,
-        cards,
+        columns,
         show_progress="hidden",
         concurrency_limit=None,
         api_visibility="private",
@@ -101,17 +80,48 @@ def build_columns(app: App) -> ColumnCards:
         button.click(
             change,
             [count, *fields],
-            outputs,
+            [count, *columns, *fields, *messages],
             show_progress="hidden",
             concurrency_limit=None,
             api_visibility="private",
         )
 
     listen(add, add_column)
-    for index, (copy, remove) in enumerate(buttons):
-        listen(copy, partial(copy_column, index))
-        listen(remove, partial(remove_column, index))
+    for index, card in enumerate(cards):
+        listen(card.duplicate, partial(copy_column, index))
+        listen(card.remove, partial(remove_column, index))
     return ColumnCards(count, tuple(fields), tuple(messages))
+
+
+def _build_card(app: App, index: int) -> _Card:
+    name = NAMES[index]
+    with (
+        gr.Column(
+            min_width=230,
+            visible=index < MIN_SHOWN,
+            elem_id=f"column-{name.lower()}",
+            elem_classes="pg-card",
+        ) as column,
+        gr.Group(),
+    ):
+        preset = gr.Dropdown(
+            preset_choices(),
+            value=START[index % len(START)],
+            label=say("Column {name}: start from a preset", name=name),
+        )
+        fields = _build_fields(start_settings(index))
+        message = build_html_view()
+        with gr.Row(elem_classes="pg-card-buttons"):
+            duplicate = gr.Button(say("Duplicate {name}", name=name), size="sm", min_width=80)
+            remove = gr.Button(say("Remove {name}", name=name), size="sm", min_width=80)
+    # The seed stays: it is what the column draws with, not how.
+    app.on_view(
+        preset.input,
+        lambda run, name: values_of(choose_preset(run, name))[:-1],
+        [preset],
+        fields[:-1],
+    )
+    return _Card(column, fields, message, duplicate, remove)
 
 
 def _build_fields(start: SamplingSettings) -> list[Component]:

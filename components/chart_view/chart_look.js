@@ -51,3 +51,12 @@ export function chartTemplate(box) {
     },
   };
 }
+
+/** Look at a scene from farther off where it is narrow: its sides were cut off on a phone. */
+export function stepBack({ scene, template, width, height }) {
+  const times = height / width;
+  if (!scene || times <= 1) return;
+  const { eye, ...rest } = { ...template.layout.scene.camera, ...scene.camera };
+  const farther = Object.fromEntries(Object.entries(eye).map(([axis, at]) => [axis, times * at]));
+  scene.camera = { ...rest, eye: farther };
+}

@@ -5,8 +5,8 @@
 const beside = (file) => new URL(file, import.meta.url).href;
 const FILES = ["chart_texts.js", "chart_table.js", "chart_pointer.js", "chart_look.js",
   "chart_files.js", "chart_touch.js", "chart_warmup.js"];
-const [{ TEXTS }, table, { markChart, wishOf }, { chartTemplate, CONFIG }, files, { shareTouch },
-  { warmUpPlotly }] = await Promise.all(FILES.map((file) => import(beside(file))));
+const [{ TEXTS }, table, { markChart, wishOf }, { chartTemplate, stepBack, CONFIG }, files,
+  { shareTouch }, { warmUpPlotly }] = await Promise.all(FILES.map((file) => import(beside(file))));
 const { fillTable, listRows, plain } = table;
 
 // ---------------------------------------------------------------------------- once for the page
@@ -134,6 +134,8 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
     layout.template = chartTemplate(box);
     layout.width = width;
     layout.height = height();
+    plot.style.height = `${layout.height}px`;
+    stepBack(layout);
     layout.title = { text: "" }; // stands above as text that wraps
     // As long as this stays the same, Plotly keeps the reader's zoom, camera and hidden series.
     layout.uirevision = `${layout.uirevision ?? layout.meta?.uirevision ?? "keep"}/${resets}`;
@@ -199,7 +201,11 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
     }
   }
 
-  const height = () => figure?.layout?.height ?? 340;
+  /** As the figure says; a scene, which is about as wide as tall, leaves no empty ground. */
+  function height() {
+    const { height: tall = 340, scene } = figure.layout;
+    return scene && plot.clientWidth ? Math.min(tall, Math.round(1.1 * plot.clientWidth)) : tall;
+  }
   const showTable = () => fillTable(part("rows"), plot._fullData ?? [], figure.layout, texts);
 
   /** Take the component's value: an empty box, or a figure with its title, name and height. */

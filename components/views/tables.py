@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import itertools
+import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -80,7 +81,7 @@ def table_html(
         for column in range(len(headers))
     ]
     head = "".join(
-        f'<th scope="col"{_align(right)}>{html.escape(header)}</th>'
+        f'<th scope="col"{_align(right)}{_room(header)}>{html.escape(header)}</th>'
         for header, right in zip(headers, numeric, strict=True)
     )
     lines = "".join(
@@ -108,6 +109,12 @@ def _row_start(tokens: tuple[int, int] | None) -> str:
 
 def _align(right: bool) -> str:
     return ' class="pg-num"' if right else ""
+
+
+def _room(header: str) -> str:
+    """Room for a long heading in two lines or so; a narrow table would make it a tower."""
+    width = sum(2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in header)
+    return f' style="--letters: {min(2 * width // 3, 18)}"' if width > 6 else ""
 
 
 def _cell(value: Cell | Mono | Verbatim | Choice, right: bool) -> str:

@@ -60,8 +60,8 @@ READ_EYE = "plot => plot._fullLayout.scene._scene.getCamera().eye"
 #: Where every scene is first seen from (chart_look.js).
 START = {"x": 1.5, "y": 1.5, "z": 1.0}
 
-#: Let go in the middle of a move: Plotly turns on by the speed of the last move, once, after it
-#: has stored the camera.
+#: Let go in the middle of a move: Plotly turns on by the speed of the last move, for as long as the
+#: next frame takes, after it has stored the camera.
 FLICK = """async (plot, byTouch) => {
   const canvas = plot.querySelector("canvas");
   const box = canvas.getBoundingClientRect();
@@ -87,6 +87,7 @@ FLICK = """async (plot, byTouch) => {
   send("mousemove", 0.55, 1);
   send("mouseup", 0.55, 0);
   const stored = plot._fullLayout.scene.camera.eye;
+  for (const end = performance.now() + 80; performance.now() < end;); // as where the page is busy
   for (let count = 0; count < 30; count += 1) await frame();
   return stored;
 }"""

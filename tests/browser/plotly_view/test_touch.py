@@ -14,7 +14,6 @@ pytestmark = pytest.mark.browser
 
 PHONE: dict[str, Any] = {"width": 390, "height": 500, "has_touch": True, "is_mobile": True}
 READ_EYE = "plot => plot._fullLayout.scene._scene.getCamera().eye"
-START = {"x": 1.5, "y": 1.5, "z": 1.0}
 
 
 def swipe(page: Page, target: Locator, right: int, down: int) -> None:
@@ -48,18 +47,31 @@ def test_a_finger_scrolls_past_a_flat_chart(page: PageFactory, flat_url: str, ch
 def test_a_finger_scrolls_past_a_scene(page: PageFactory, solid_url: str) -> None:
     tab, _ = page(solid_url, **PHONE)
     plot = plot_of(tab, "moving")
+    before = plot.evaluate(READ_EYE)
     swipe(tab, plot, right=10, down=-150)
     tab.wait_for_function("() => scrollY > 50")
-    assert plot.evaluate(READ_EYE) == pytest.approx(START, abs=1e-3)
+    assert plot.evaluate(READ_EYE) == pytest.approx(before, abs=1e-3)
 
 
 def test_a_finger_turns_a_scene(page: PageFactory, solid_url: str) -> None:
     tab, _ = page(solid_url, **PHONE)
     plot = plot_of(tab, "moving")
+    before = plot.evaluate(READ_EYE)
     tab.wait_for_timeout(600)  # a new scene takes no move for 500 ms
     swipe(tab, plot, right=60, down=20)
     tab.wait_for_function(
         "([plot, x]) => Math.abs(plot._fullLayout.scene._scene.getCamera().eye.x - x) > 0.1",
-        arg=[plot.element_handle(), START["x"]],
+        arg=[plot.element_handle(), before["x"]],
     )
     assert tab.evaluate("scrollY") == 0
+
+
+def test_a_narrow_scene_is_seen_from_farther_off(page: PageFactory, solid_url: str) -> None:
+    tab, _ = page(solid_url, **PHONE)
+    plot = plot_of(tab, "moving")
+    box = plot.bounding_box()
+    assert box is not None
+    assert box["width"] < box["height"] <= 1.1 * box["width"] + 1
+    times = box["height"] / box["width"]
+    expected = {"x": 1.5 * times, "y": 1.5 * times, "z": times}
+    assert plot.evaluate(READ_EYE) == pytest.approx(expected, abs=0.02)

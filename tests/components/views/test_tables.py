@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from components.views import tables
@@ -59,6 +61,14 @@ def test_long_tables_are_cut_and_counted(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(tables, "MAX_ROWS", 3)
     rows = read_html(table_html(("N",), [(n,) for n in range(10)])).rows()
     assert rows == [["N"], ["0"], ["1"], ["2"], ["… and 7 more rows"]]
+
+
+def test_a_long_heading_has_room() -> None:
+    """In a narrow table each of its words, or Chinese signs, would be a line of its own."""
+    page = table_html(("t", "Positions used", "占用的位置数", "x" * 99), [(1, 2, 3, 4)])
+    heads = re.findall("<th [^>]*>", page)
+    assert ["--letters" in head for head in heads] == [False, True, True, True]
+    assert [re.findall(r"--letters: (\d+)", head) for head in heads[1:]] == [["9"], ["8"], ["18"]]
 
 
 def test_rows_of_another_length_are_refused() -> None:

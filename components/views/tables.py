@@ -81,8 +81,8 @@ def table_html(
         for column in range(len(headers))
     ]
     head = "".join(
-        f'<th scope="col"{_align(right)}{_room(header)}>{html.escape(header)}</th>'
-        for header, right in zip(headers, numeric, strict=True)
+        f'<th scope="col"{_align(right)}{_room(header, column)}>{html.escape(header)}</th>'
+        for header, right, *column in zip(headers, numeric, *shown, strict=True)
     )
     lines = "".join(
         _row_start(tokens[number] if tokens is not None else None)
@@ -111,10 +111,20 @@ def _align(right: bool) -> str:
     return ' class="pg-num"' if right else ""
 
 
-def _room(header: str) -> str:
-    """Room for a long heading in two lines or so; a narrow table would make it a tower."""
-    width = sum(2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in header)
-    return f' style="--letters: {min(2 * width // 3, 18)}"' if width > 6 else ""
+def _room(header: str, cells: Sequence[Cell | Mono | Verbatim | Choice]) -> str:
+    """Room for long words and Chinese signs, which a narrow table would pile up one by one."""
+    texts = [cell.text if isinstance(cell, Verbatim) else cell for cell in cells]
+    longest = max((_width(text) for text in texts if isinstance(text, str)), default=0)
+    own = _width(header)
+    letters = max(own if own <= 6 else min(2 * own // 3, 18), min(longest // 3, 12))
+    return f' style="--letters: {letters}"' if letters >= 4 else ""
+
+
+def _width(text: str) -> int:
+    """How many letters wide a text is; a Chinese sign is as wide as two."""
+    if text.isascii():
+        return len(text)
+    return sum(2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text)
 
 
 def _cell(value: Cell | Mono | Verbatim | Choice, right: bool) -> str:

@@ -31,6 +31,7 @@ from components.views.pictures import (
     picture_row_html,
     scale_html,
 )
+from components.views.strips import visible
 from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Place
@@ -214,7 +215,7 @@ def _words_html(run: Run, layer: int, head: str, weights: np.ndarray, hint: str)
         first=weights[0],
         most=weights[index],
         index=index,
-        token=token.text.strip() or token.text,
+        token=visible(token.text.strip() or token.text),
     )
     rest = ""
     if first := _first_query(run):

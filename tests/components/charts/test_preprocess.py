@@ -61,12 +61,12 @@ def test_a_row_runs_through_channels_then_frames() -> None:
     np.testing.assert_array_equal(drawn, values.ravel())
     assert np.concatenate([trace.x for trace in figure.data]).tolist() == list(range(96))
     assert [note.text for note in figure.layout.annotations] == [
-        "red 1",
-        "red 2",
-        "green 1",
-        "green 2",
-        "blue 1",
-        "blue 2",
+        "red<br>1",
+        "red<br>2",
+        "green<br>1",
+        "green<br>2",
+        "blue<br>1",
+        "blue<br>2",
     ]
     assert "twice" not in figure.layout.title.text
     values[:, 1] = values[:, 0]

@@ -52,9 +52,11 @@ export function chartTemplate(box) {
   };
 }
 
-/** Look at a scene from farther off where it is narrow: its sides were cut off on a phone. */
-export function stepBack({ scene, template, width, height }) {
-  const times = height / width;
+const ROOM_FOR_TITLES = 330; // pixels: with fewer, axis titles, which do not shrink, are cut off
+
+/** Look at a scene from farther off where it is narrow, as on a phone. */
+export function stepBack({ scene, template, width }) {
+  const times = ROOM_FOR_TITLES / width;
   if (!scene || times <= 1) return;
   const { eye, ...rest } = { ...template.layout.scene.camera, ...scene.camera };
   const farther = Object.fromEntries(Object.entries(eye).map(([axis, at]) => [axis, times * at]));

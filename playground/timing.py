@@ -8,6 +8,8 @@ from collections.abc import Callable
 import torch
 
 from playground.engine import Engine
+from playground.errors import InputError
+from playground.language import say
 
 
 def time_ms(engine: Engine, run: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, float]:
@@ -22,3 +24,16 @@ def time_ms(engine: Engine, run: Callable[[], torch.Tensor]) -> tuple[torch.Tens
         started = time.perf_counter()
         logits = run()
         return logits, (time.perf_counter() - started) * 1e3
+
+
+def check_repeats(repeats: int, most: int) -> None:
+    """That something is timed as often as somebody asks for.
+
+    Raises:
+        InputError: ``repeats`` is not 1 to ``most``.
+    """
+    if not 1 <= repeats <= most:
+        raise InputError(
+            say("repeats is {value}.", value=repeats),
+            limit=say("It takes 1 to {most}.", most=most),
+        )

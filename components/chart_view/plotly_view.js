@@ -157,13 +157,13 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
   }
 
   /**
-   * Have Plotly draw again from the camera that the reader sees. Its own record is made when the
+   * Have Plotly draw a scene again from where the reader sees it. Its own record is made when the
    * button is let go: the scene then turns on by the speed of the last move. It is also made in the
    * layout of the first drawing only, and not at all after a turn by touch.
    */
   function keepCamera() {
     if (!drawn || !touched) return;
-    for (const part of Object.values(plot._fullLayout)) part?._scene?.saveLayout?.(plot.layout);
+    plot._fullLayout.scene?._scene.saveLayout(plot.layout);
   }
 
   /** Tell the page what the reader points at in this chart. */

@@ -191,7 +191,7 @@ def plot_patch_sweep(probs: np.ndarray, words: tuple[str, str]) -> go.Figure:
         say("One state replaced, layer by layer: {found}", found=found),
         height=HEIGHT_MEDIUM,
         alt=say("Two lines over {layers} layers; {found}.", layers=len(states), found=found),
-        x_title=say("replaced input of layer (last: final norm)"),
+        x_title=say("input replaced at layer (last: final norm)"),
         y_title=say("probability of the next token"),
     )
     layout["xaxis"] |= {"zeroline": False, "dtick": max(1, len(states) // 14)}

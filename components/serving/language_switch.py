@@ -66,8 +66,8 @@ def _path_for(scope: Scope) -> str | None:
     if scope["path"].removeprefix(scope.get("root_path", "")) not in ("", "/"):
         return None
     chosen = QueryParams(scope["query_string"]).get(CHOSEN)
-    if chosen is not None:
-        return PATHS[chosen] or None if chosen in PATHS else None
+    if chosen in PATHS:
+        return PATHS[chosen] or None
     accepted = dict(scope["headers"]).get(b"accept-language", b"").decode("latin-1")
     return PATHS[preferred_language(accepted)] or None
 

@@ -18,7 +18,7 @@ from playground.errors import InputError
 from playground.kv_cache.cache import cache_bytes, empty_cache, fork_cache
 from playground.language import say
 from playground.records import MergedInputs, ModelInputs, Progress
-from playground.timing import time_ms
+from playground.timing import check_repeats, time_ms
 
 MAX_CELLS = 40_000  # of one picture: 160 kB in float32
 MAX_REPEATS = 20
@@ -150,11 +150,7 @@ def measure_growth(
 
 def _check_growth(engine: Engine, num_tokens: int, lengths: Sequence[int], repeats: int) -> None:
     limit = engine.facts.max_position_embeddings
-    if not 1 <= repeats <= MAX_REPEATS:
-        raise InputError(
-            say("repeats is {value}.", value=repeats),
-            limit=say("It takes 1 to {most}.", most=MAX_REPEATS),
-        )
+    check_repeats(repeats, MAX_REPEATS)
     if not lengths or lengths[0] < num_tokens or lengths[-1] >= limit:
         raise InputError(
             say("Lengths {listed}.", listed=", ".join(map(str, lengths))),

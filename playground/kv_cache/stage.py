@@ -6,6 +6,7 @@ Every forward passes explicit ``position_ids``; without them a continuation take
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,7 +31,7 @@ from playground.records import (
     Progress,
     VisualSpan,
 )
-from playground.timing import time_ms
+from playground.timing import check_repeats, time_ms
 
 MAX_REPEATS = 50
 
@@ -177,11 +178,7 @@ def run_cache_reuse(
         InputError: ``repeats`` is out of range.
         ModelError: the logits hold NaN or infinity.
     """
-    if not 1 <= repeats <= MAX_REPEATS:
-        raise InputError(
-            say("repeats is {value}.", value=repeats),
-            limit=say("It takes 1 to {most}.", most=MAX_REPEATS),
-        )
+    check_repeats(repeats, MAX_REPEATS)
     shared, reason = shared_prefix(first, second)
     reused = reusable_tokens(second, shared)
     cache = empty_cache(engine)
@@ -196,14 +193,7 @@ def run_cache_reuse(
         return serve_rest(engine, second, crop_cache(cache, reused), reused)
 
     ways = {"first request": fill, "miss": miss, "hit": hit}
-    plan = _in_turns(repeats)
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    logits: dict[str, torch.Tensor] = {}
-    for done, name in enumerate(plan):
-        if progress is not None:
-            progress(name, done, len(plan))
-        logits[name], elapsed_ms = time_ms(engine, ways[name])
-        times[name].append(elapsed_ms)
+    logits, times = _run_in_turns(engine, ways, _in_turns(repeats), progress)
     difference = logits["hit"].float() - logits["miss"].float()
     return CacheReuse(
         first=first,
@@ -219,6 +209,23 @@ def run_cache_reuse(
         hit_logits=logits["hit"],
         miss_logits=logits["miss"],
     )
+
+
+def _run_in_turns(
+    engine: Engine,
+    ways: dict[str, Callable[[], torch.Tensor]],
+    plan: Sequence[str],
+    progress: Progress | None,
+) -> tuple[dict[str, torch.Tensor], dict[str, list[float]]]:
+    """Each way's last logits, and the milliseconds of all its runs."""
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    logits: dict[str, torch.Tensor] = {}
+    for done, name in enumerate(plan):
+        if progress is not None:
+            progress(name, done, len(plan))
+        logits[name], elapsed_ms = time_ms(engine, ways[name])
+        times[name].append(elapsed_ms)
+    return logits, times
 
 
 def _in_turns(repeats: int) -> list[str]:

@@ -26,6 +26,16 @@ def wait_for_trace(page: Page, chart: str, name: str) -> None:
     )
 
 
+def wait_until_it_turns(page: Page, chart: str) -> None:
+    """Wait until a scene follows the hand: a new one takes no move for 500 ms."""
+    page.wait_for_function(
+        "chart => document.querySelector(`#${chart} .chart-plot`)"
+        "?._fullLayout?.scene?._scene?.camera?.view.lastT() <= performance.now()",
+        arg=chart,
+        timeout=TIMEOUT_MS,
+    )
+
+
 def click_middle(page: Page, target: Locator) -> None:
     """Move there and click, as Plotly needs to see the pointer come."""
     target.scroll_into_view_if_needed()

@@ -11,7 +11,12 @@ from playwright.sync_api import Locator, Page
 
 from reliability.chromium import COUNT_CONTEXTS
 from tests.browser.conftest import PageFactory
-from tests.browser.plotly_view.hands import drag, plot_of, wait_for_trace
+from tests.browser.plotly_view.hands import (
+    drag,
+    plot_of,
+    wait_for_trace,
+    wait_until_it_turns,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -75,8 +80,6 @@ FLICK = """async (plot, byTouch) => {
     canvas.dispatchEvent(new TouchEvent(NAMES[name], { changedTouches, bubbles: true }));
   };
   const frame = () => new Promise(requestAnimationFrame);
-  const view = plot._fullLayout.scene._scene.camera.view;
-  while (view.lastT() > performance.now()) await frame(); // a new scene takes no move for 500 ms
   if (!byTouch) send("mousemove", 0.4, 0);
   send("mousedown", 0.4, 1);
   for (const part of [0.45, 0.5]) {
@@ -96,7 +99,7 @@ FLICK = """async (plot, byTouch) => {
 def test_the_camera_survives_an_update(page: PageFactory, solid_url: str) -> None:
     tab, _ = page(solid_url)
     plot = plot_of(tab, "moving")
-    tab.wait_for_timeout(600)  # a new scene takes no move for 500 ms
+    wait_until_it_turns(tab, "moving")
     drag(tab, plot.locator("canvas").first, (0.5, 0.5), (0.7, 0.6))
     wait_for_frames(tab)
     turned = plot.evaluate(READ_EYE)
@@ -113,6 +116,7 @@ def test_the_camera_stays_where_a_flick_left_it(
     tab, _ = page(solid_url)
     plot = plot_of(tab, "moving")
     for step in (1, 2):  # Plotly notes a turn in another place after the first update
+        wait_until_it_turns(tab, "moving")
         stored = plot.evaluate(FLICK, by_touch)
         turned = plot.evaluate(READ_EYE)
         assert turned != pytest.approx(stored, abs=1e-2)  # it did turn on

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Locator, Page
 
 from tests.browser.conftest import PageFactory
-from tests.browser.plotly_view.hands import plot_of
+from tests.browser.plotly_view.hands import plot_of, wait_until_it_turns
 
 pytestmark = pytest.mark.browser
 
@@ -57,11 +57,13 @@ def test_a_finger_turns_a_scene(page: PageFactory, solid_url: str) -> None:
     tab, _ = page(solid_url, **PHONE)
     plot = plot_of(tab, "moving")
     before = plot.evaluate(READ_EYE)
-    tab.wait_for_timeout(600)  # a new scene takes no move for 500 ms
+    wait_until_it_turns(tab, "moving")
     swipe(tab, plot, right=60, down=20)
     tab.wait_for_function(
-        "([plot, x]) => Math.abs(plot._fullLayout.scene._scene.getCamera().eye.x - x) > 0.1",
-        arg=[plot.element_handle(), before["x"]],
+        "([plot, before]) => {"
+        "  const eye = plot._fullLayout.scene._scene.getCamera().eye;"
+        "  return Math.hypot(eye.x - before.x, eye.y - before.y, eye.z - before.z) > 0.1; }",
+        arg=[plot.element_handle(), before],
     )
     assert tab.evaluate("scrollY") == 0
 

@@ -181,7 +181,7 @@ class Run:
     @property
     def num_bytes(self) -> int:
         """Memory held by the records' arrays, tensors and cache; what two share counts once."""
-        return sum(dict(_arrays(list(self._records.values()))).values())
+        return held_bytes(list(self._records.values()))
 
 
 def _on_device(records: dict[str, Any], device: Any) -> dict[str, Any]:
@@ -213,6 +213,11 @@ def _arrays(value: Any) -> Iterator[tuple[int, int]]:
     elif isinstance(value, (tuple, list)):
         for item in value:
             yield from _arrays(item)
+
+
+def held_bytes(value: Any) -> int:
+    """Memory of all arrays, tensors and caches inside a value; what two share counts once."""
+    return sum(dict(_arrays(value)).values())
 
 
 class RunStore:

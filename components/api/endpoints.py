@@ -30,7 +30,8 @@ from components.api.answers import (
 from components.compute.engine_host import EngineHost
 from components.compute.gpu_process import compute_ahead
 from components.compute.jobs import stop_without_client
-from components.prompt.reader import check_whole, read_prompt
+from components.prompt.checks import check_whole
+from components.prompt.reader import read_prompt
 from components.prompt.uploads import received_picture, refuse_addresses
 from components.serving.page_blocks import blocks_around
 from components.tabs.stage_tab import MODEL_QUEUE, App, user_messages

@@ -12,7 +12,6 @@ Never put a `gr.Plot` on the same page: both use `window.Plotly`.
 from __future__ import annotations
 
 import html
-import json
 import string
 from collections.abc import Callable
 from pathlib import Path
@@ -22,15 +21,13 @@ import gradio as gr
 import plotly
 import plotly.graph_objects as go
 import plotly.io
-from plotly.utils import PlotlyJSONEncoder
 
-from components.serving.browser_module import file_address, mount_script
+from components.chart_view.figures import encode_figure as encode_figure
+from components.serving.browser_module import BROWSER, file_address, page_files, mount_script
 from playground.language import say, spoken_language
 
-FOLDER = Path(__file__).resolve().parent
-MODULE_PATH = FOLDER / "plotly_view.js"
-BESIDE_PATHS = tuple(sorted(FOLDER.glob("chart_*.js")))
-STYLES_PATH = FOLDER / "plotly_view.css"
+MODULE_PATH = BROWSER / "plotly_view.js"
+STYLES_PATH = BROWSER / "plotly_view.css"
 LIBRARY_PATH = Path(plotly.__file__).resolve().parent / "package_data" / "plotly.min.js"
 # Asks Chromium to compile all of it beside the page, which stood still while that was done
 # piece by piece: see benchmarks/plotly_start.py.
@@ -61,27 +58,16 @@ HTML_TEMPLATE = """
 """
 
 
+def library_address() -> str:
+    """Where the page finds plotly.js, below the folder of page files."""
+    return file_address(LIBRARY_PATH, first_line=COMPILED_AT_ONCE)
+
+
 def _script(calls: str) -> str:
-    files = (MODULE_PATH, *BESIDE_PATHS, STYLES_PATH)
-    library = file_address(LIBRARY_PATH, first_line=COMPILED_AT_ONCE)
-    return mount_script(*files, arguments=(library,), calls=calls)
+    return mount_script(*page_files("plotly_view.js"), arguments=(library_address(),), calls=calls)
 
 
 JS_ON_LOAD = _script("mount")
-
-
-def encode_figure(figure: go.Figure | None) -> str | None:
-    """Return `figure` as strict JSON: NumPy arrays as base64, NaN and infinity in lists as null.
-
-    A string on purpose: Gradio compares, diffs and walks through values, which takes long for
-    nested lists of numbers and no time for a string.
-    """
-    if figure is None:
-        return None
-    content = figure.to_dict()
-    # The page brings its own light or dark template.
-    content["layout"].pop("template", None)
-    return json.dumps(content, cls=PlotlyJSONEncoder, separators=(",", ":"))
 
 
 def build_chart_loader() -> gr.HTML:

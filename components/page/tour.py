@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 
 import gradio as gr
 
-from components.serving.browser_module import mount_script
+from components.serving.browser_module import page_module
 from playground.language import mark, say
 
-MODULE_PATH = Path(__file__).resolve().parent / "tour.js"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +169,7 @@ class TourView(gr.HTML):
     def __init__(self) -> None:
         super().__init__(
             html_template=_card_html(),
-            js_on_load=mount_script(MODULE_PATH),
+            js_on_load=page_module("tour.js"),
             apply_default_css=False,
             elem_id="tour",
         )

@@ -8,23 +8,19 @@ redraws what depends on it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from components.charts.token_labels import span_name
-from components.serving.browser_module import mount_script
+from components.serving.browser_module import page_module
 from components.views.strips import visible
-from playground.errors import InputError
 from playground.language import mark, say
-from playground.pointer import Place, locate_patch, locate_token
 
 if TYPE_CHECKING:
     from playground.pipeline import Run
 
-MODULE_PATH = Path(__file__).resolve().parent / "pointer.js"
 MAX_TEXT_CHARS = 24  # of a token, in the bar
 
 # What pointer.js fills in.
@@ -60,7 +56,7 @@ class PointerView(gr.HTML):
         super().__init__(
             None,
             html_template=bar_html(),
-            js_on_load=mount_script(MODULE_PATH),
+            js_on_load=page_module("pointer.js"),
             apply_default_css=False,
             elem_classes=["pg-pointer-bar"],
             **kwargs,
@@ -119,25 +115,3 @@ def write_layout(run: Run, place: Sequence[int] = ()) -> str:
         names = ("index",) if len(place) == 1 else ("span", "row", "column")
         layout["place"] = dict(zip(names, place, strict=True))
     return json.dumps(layout, ensure_ascii=False, separators=(",", ":"))
-
-
-def read_place(run: Run, data: Any) -> Place | None:
-    """The place that the browser reports, located anew; None where the mark was taken away.
-
-    Raises:
-        InputError: no such place is in this run.
-    """
-    if not isinstance(data, Mapping):
-        raise InputError(say("The page reported no place."), remedy=say("Reload the page."))
-    if data.get("index") is None and data.get("span") is None:
-        return None
-    if data.get("span") is None:
-        return locate_token(run.inputs, run.positions, _whole(data["index"]))
-    span, row, column = (_whole(data.get(name)) for name in ("span", "row", "column"))
-    return locate_patch(run.inputs, run.positions, span, row, column)
-
-
-def _whole(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise InputError(say("The page reported a place that is no whole number."))
-    return value

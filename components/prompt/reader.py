@@ -7,12 +7,12 @@ box a list, and a client of the API anything that JSON holds.
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import playground
+from components.prompt.checks import check_text, check_whole, kind_words
 from playground.errors import InputError
 from playground.language import say
 from playground.records import Clip, Picture, Prompt, Turn
@@ -188,103 +188,11 @@ def prompt_fingerprint(prompt: Prompt) -> str:
     return digest.hexdigest()
 
 
-def check_text(name: str, value: Any) -> str:
-    """A text as it is; ``None`` is an empty one.
-
-    Raises:
-        InputError: it is no text.
-    """
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise InputError(
-            say("{name} is no text but {kind}.", name=name, kind=_kind(value)),
-            remedy=say("Send a string."),
-        )
-    return value
-
-
-def check_number(
-    name: str, value: Any, *, low: float | None = None, high: float | None = None
-) -> float:
-    """A finite number within bounds.
-
-    Args:
-        name: as it reads in a message.
-        value: whatever a client sent.
-        low: smallest value accepted.
-        high: largest value accepted.
-
-    Raises:
-        InputError: it is no number, not finite, or outside the bounds.
-    """
-    bounds = _bounds(low, high)
-    # bool is an int in Python, but `true` is no number that anyone meant.
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(
-            say("{name} is no number but {kind}.", name=name, kind=_kind(value)), limit=bounds
-        )
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(
-            say("{name} is {value}, which is no finite number.", name=name, value=value),
-            limit=bounds,
-        )
-    if (low is not None and value < low) or (high is not None and value > high):
-        raise InputError(
-            say("{name} is {value}.", name=name, value=_short(value)),
-            limit=bounds,
-            remedy=say("Choose a value in that range."),
-        )
-    return value
-
-
-def check_whole(name: str, value: Any, *, low: int | None = None, high: int | None = None) -> int:
-    """A whole number within bounds; ``3.0`` counts, since JSON has one kind of number.
-
-    Raises:
-        InputError: as ``check_number``, or it has a fraction.
-    """
-    number = check_number(name, value, low=low, high=high)
-    if number != int(number):
-        raise InputError(
-            say("{name} is {value}.", name=name, value=_short(number)),
-            limit=say("It must be a whole number."),
-        )
-    return int(number)
-
-
-def _short(value: float) -> str:
-    # A whole number of JSON may have thousands of digits, more than Python will print.
-    return f"{value:,}" if abs(value) < 10**15 else say("a number of more than 15 digits")
-
-
-def _bounds(low: float | None, high: float | None) -> str:
-    if low is not None and high is not None:
-        return say("It must lie between {low:,} and {high:,}.", low=low, high=high)
-    if low is not None:
-        return say("It must be at least {low:,}.", low=low)
-    return "" if high is None else say("It must be at most {high:,}.", high=high)
-
-
-def _kind(value: Any) -> str:
-    """What a client sent, without repeating it."""
-    names = {
-        type(None): say("empty"),
-        bool: say("true or false"),
-        int: say("a number"),
-        float: say("a number"),
-        str: say("a text"),
-        list: say("a list"),
-        dict: say("an object"),
-    }
-    return names.get(type(value), say("a {type}", type=type(value).__name__))
-
-
 def _gallery_path(item: Any) -> str:
     path = item[0] if isinstance(item, list | tuple) and item else item
     if not isinstance(path, str):
         raise InputError(
-            say("An image is no file but {kind}.", kind=_kind(path)),
+            say("An image is no file but {kind}.", kind=kind_words(path)),
             remedy=say("Upload it again."),
         )
     return path

@@ -12,6 +12,7 @@ import json
 import mimetypes
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import brotli
@@ -47,7 +48,9 @@ def file_address(*paths: Path, first_line: str = "") -> str:
         if FILES.setdefault(path.name, path) != path:
             raise ValueError(f"Two files are named {path.name}: {FILES[path.name]} and {path}.")
     FIRST_LINES[paths[0].name] = first_line
-    content = first_line.encode() + b"".join(path.read_bytes() for path in paths)
+    # In one order, so that whichever comes first, all have the same version: a module that two
+    # others load from beside them must be the same one.
+    content = first_line.encode() + b"".join(path.read_bytes() for path in sorted(paths))
     version = hashlib.sha256(content).hexdigest()[:12]
     return f"/{version}/{quote(paths[0].name)}"
 
@@ -89,21 +92,47 @@ PAGE_FILES_ROUTE = Route(FOLDER + "/{version}/{name}", serve_page_file)
 """Must be among the routes of every app that shows such a component."""
 
 
-def mount_script(*paths: Path, arguments: tuple[str, ...] = (), calls: str = "mount") -> str:
+BROWSER = Path(__file__).resolve().parents[1] / "browser"
+
+
+def page_module(name: str, *, calls: str = "mount", spec: Any = None) -> str:
+    """The `js_on_load` of a component whose module is one of the page's own, in ``BROWSER``.
+
+    Args:
+        name: of the file.
+        calls: the exported function, which gets Gradio's five and ``spec``.
+        spec: anything that JSON holds.
+    """
+    return mount_script(*page_files(name), calls=calls, spec=spec)
+
+
+def page_files(name: str) -> tuple[Path, ...]:
+    """All files in ``BROWSER``, this one first: they load each other from beside them."""
+    first = BROWSER / name
+    others = sorted(path for path in BROWSER.iterdir() if path.suffix in (".js", ".css"))
+    return (first, *(path for path in others if path != first))
+
+
+def mount_script(
+    *paths: Path, arguments: tuple[str, ...] = (), calls: str = "mount", spec: Any = None
+) -> str:
     """The `js_on_load` of a component whose module exports what it `calls`.
 
     Args:
         paths: the module, and the files that it loads from beside it.
-        arguments: addresses on this server that it gets after Gradio's four.
+        arguments: addresses on this server that it gets after Gradio's five.
         calls: the exported function.
+        spec: what it gets last, if anything; JSON.
     """
     more = "".join(f", base + {json.dumps(address)}" for address in arguments)
+    if spec is not None:
+        more += ", " + json.dumps(spec, ensure_ascii=False, separators=(",", ":"))
     # The root is asked for in the page: behind a proxy the server does not know it at start-up.
     return f"""
 const {{ root = "" }} = window.gradio_config ?? {{}};
 const base = new URL(root.replace(/\\/$/, "") + {json.dumps(FOLDER)}, document.baseURI).href;
 import(base + {json.dumps(file_address(*paths))})
-  .then((module) => module.{calls}({{ element, props, trigger, watch }}{more}))
+  .then((module) => module.{calls}({{ element, props, trigger, watch, server }}{more}))
   .catch((error) => {{
     const words = {json.dumps(FAILED)};
     const language = document.documentElement.lang.split("-")[0];

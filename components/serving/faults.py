@@ -34,9 +34,14 @@ def clear_faults() -> Iterator[None]:
     except PlaygroundError as error:
         raise gr.Error(escape(str(error)), duration=SHOWN_S, print_exception=False) from error
     except Exception as error:
-        where = "".join(traceback.format_tb(error.__traceback__)[-4:])
-        logger.error("%s\n%s", type(error).__name__, where)
+        log_fault(error)
         raise gr.Error(fault_words(error), duration=SHOWN_S, print_exception=False) from None
+
+
+def log_fault(error: BaseException) -> None:
+    """Say in the log where and what kind of error it was, without what a visitor wrote."""
+    where = "".join(traceback.format_tb(error.__traceback__)[-4:])
+    logger.error("%s\n%s", type(error).__name__, where)
 
 
 def fault_words(error: BaseException) -> str:

@@ -14,7 +14,8 @@ from gradio.components.base import Component
 
 from components.compute.engine_host import EngineHost
 from components.compute.jobs import Jobs
-from components.pointer.view import PointerView, read_place
+from components.pointer.place import read_place
+from components.pointer.view import PointerView
 from components.serving.faults import SHOWN_S
 from components.tabs.open_parts import OpenParts
 from components.tabs.updates import split_answer

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 import playground
-from components.prompt.reader import check_text
+from components.prompt.checks import check_text
 from components.tabs.cache.scenes import (
     NO_PICTURE,
     RUN_PICTURES,

@@ -11,7 +11,7 @@ import playground
 from components.chart_view.view import PlotlyView
 from components.charts.cache_inside import plot_bytes, plot_channels, plot_growth
 from components.compute.gpu_process import on_gpu
-from components.prompt.reader import check_whole
+from components.prompt.checks import check_whole
 from components.tabs.stage_tab import App, Section, skip_unless_run
 from components.views.html_view import build_html_view
 from components.views.tables import Mono, format_bytes, table_html

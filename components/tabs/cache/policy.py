@@ -13,7 +13,8 @@ import playground
 from components.chart_view.view import PlotlyView
 from components.charts.cache_policy import plot_policies
 from components.compute.gpu_process import on_gpu
-from components.prompt.reader import check_number, check_whole, prompt_fingerprint
+from components.prompt.checks import check_number, check_whole
+from components.prompt.reader import prompt_fingerprint
 from components.tabs.cache.logs import PRESETS, Preset, read_log, read_log_names
 from components.tabs.cache.policy_tree import draw_tree
 from components.tabs.cache.policy_words import (

@@ -12,7 +12,7 @@ import playground
 from components.chart_view.view import PlotlyView
 from components.charts.cache import plot_request_times
 from components.compute.gpu_process import on_gpu
-from components.prompt.reader import check_whole
+from components.prompt.checks import check_whole
 from components.snippets.scripts import write_snippet
 from components.tabs.cache.scenes import (
     NO_PICTURE,

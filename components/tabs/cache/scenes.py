@@ -6,8 +6,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import playground
+from components.prompt.checks import check_text
 from components.prompt.examples import EXAMPLES_FOLDER
-from components.prompt.reader import SPEAKER, USER_NAMES, check_text
+from components.prompt.reader import SPEAKER, USER_NAMES
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.records import Clip, Picture, Prompt, Turn

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 import playground
 from components.chart_view.view import PlotlyView
 from components.charts.token_budget import plot_ladder_times, plot_ladder_tokens
-from components.prompt.reader import check_whole
+from components.prompt.checks import check_whole
 from components.tabs.choices import fact_html, fact_markup
 from components.tabs.stage_tab import App, Section, user_messages
 from components.views.html_view import build_html_view

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 import playground
-from components.prompt.reader import check_text
+from components.prompt.checks import check_text
 from components.tabs.choices import fact_html, fact_markup
 from components.tabs.preprocess.spelling import count_words, gallery_html, spelling_html, verbatim
 from components.tabs.stage_tab import App, Section

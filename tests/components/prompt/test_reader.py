@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.prompt.reader import check_number, check_whole, prompt_fingerprint, read_prompt
+from components.prompt.checks import check_number, check_whole
+from components.prompt.reader import prompt_fingerprint, read_prompt
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.preprocess.stage import run_preprocess

@@ -1,20 +1,19 @@
-// The browser half of PlotlyView (view.py): draws one Plotly figure in one Gradio HTML
-// component. Loaded once as a module and shared by every chart on the page.
+// A chart: draws a Plotly figure in place, with its table twin, its marks and its buttons.
 
-// The version is a folder of the address: what lies beside this module is renewed with it.
-const beside = (file) => new URL(file, import.meta.url).href;
-const FILES = ["chart_texts.js", "chart_table.js", "chart_pointer.js", "chart_look.js",
-  "chart_files.js", "chart_touch.js", "chart_warmup.js"];
-const [{ TEXTS }, table, { markChart, wishOf }, { chartTemplate, stepBack, CONFIG }, files,
-  { shareTouch }, { warmUpPlotly }] = await Promise.all(FILES.map((file) => import(beside(file))));
-const { fillTable, listRows, plain } = table;
+import { saveCsv, savePng } from "./chart_files.js";
+import { CONFIG, chartTemplate, stepBack } from "./chart_look.js";
+import { markChart, wishOf } from "./chart_pointer.js";
+import { fillTable, listRows, plain } from "./chart_table.js";
+import { TEXTS } from "./chart_texts.js";
+import { shareTouch } from "./chart_touch.js";
+import { warmUpPlotly } from "./chart_warmup.js";
 
 // ---------------------------------------------------------------------------- once for the page
 
 const styles = document.createElement("link");
 styles.rel = "stylesheet";
 const stylesLoaded = new Promise((done) => (styles.onload = styles.onerror = done));
-styles.href = beside("plotly_view.css");
+styles.href = new URL("plotly_view.css", import.meta.url).href;
 document.head.append(styles);
 
 let library = null;
@@ -90,8 +89,61 @@ function describePoints(event) {
 
 // ------------------------------------------------------------------------------------ one chart
 
-/** Bring one component to life; `element`, `props`, `trigger`, `watch` are Gradio's. */
-export function mount({ element, props, trigger, watch }, plotlyAddress) {
+const ICONS = {
+  reset: "M4 10a6 6 0 1 0 2-4.5M6 2v4h4",
+  png: "M3 4h14v12H3zM3 13l4-4 4 4 2-2 4 4M13 7.5h.01",
+  csv: "M3 4h14v12H3zM3 8h14M3 12h14M8 4v12",
+};
+
+function iconButton(name, words) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = `chart-${name}`;
+  button.title = words;
+  button.setAttribute("aria-label", words);
+  button.innerHTML = `<svg viewBox="0 0 20 20" aria-hidden="true"><path d="${ICONS[name]}"/></svg>`;
+  return button;
+}
+
+function make(tag, className, text = "") {
+  const element = document.createElement(tag);
+  element.className = className;
+  element.textContent = text;
+  return element;
+}
+
+/**
+ * Make a chart at the end of an element.
+ * @param {HTMLElement} parent
+ * @param {{label: string, empty: string, words: Record<string, string>, plotly: string,
+ *   language: string, select?: (points: any[]) => void}} options - `label` and `empty` are said
+ *   while there is nothing to draw; `plotly` is the library's address
+ */
+export function createChart(parent, { label, empty, words, plotly, language, select }) {
+  const box = make("figure", "chart-box");
+  box.dataset.state = "empty";
+  box.dataset.language = language;
+  const head = make("figcaption", "chart-head");
+  head.append(make("span", "chart-title"), iconButton("reset", words.reset),
+    iconButton("png", words.png), iconButton("csv", words.csv));
+  const error = make("div", "chart-error");
+  error.setAttribute("role", "alert");
+  const drawing = make("div", "chart-plot");
+  drawing.setAttribute("role", "img");
+  drawing.setAttribute("aria-label", label || words.chart);
+  const details = make("details", "chart-table");
+  const rows = make("div", "chart-rows");
+  rows.setAttribute("role", "region");
+  rows.tabIndex = 0;
+  details.append(make("summary", "", words.table), rows);
+  const nothing = [label, empty || words.nothing].filter(Boolean).join(" — ");
+  box.append(make("div", "chart-empty", nothing), error, head, drawing, details);
+  parent.append(box);
+  return bringToLife(parent, { plotlyAddress: plotly, label, select });
+}
+
+/** Bring a chart's elements to life; gives `show(figure)`, which takes null for nothing. */
+export function bringToLife(element, { plotlyAddress, label, select }) {
   const part = (name) => element.querySelector(`.chart-${name}`);
   const [box, plot, details] = [part("box"), part("plot"), part("table")];
   const texts = TEXTS[box.dataset.language] ?? TEXTS.en;
@@ -109,7 +161,7 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
   box.append(marks);
 
   function showError(error) {
-    console.warn("PlotlyView:", error);
+    console.warn("Chart:", error);
     box.dataset.state = "error";
     part("error").textContent = texts.failed + (error?.message ?? error);
   }
@@ -145,7 +197,7 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
     if (!drawn) {
       drawn = true; // purging also takes the listeners away
       plot.on("plotly_click", (event) => {
-        trigger("select", { points: describePoints(event) });
+        select?.(describePoints(event));
         announce("chart-click", event);
       });
       plot.on("plotly_hover", (event) => announce("chart-hover", event));
@@ -170,7 +222,8 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
   function announce(name, event) {
     const meta = figure?.layout?.meta?.pointer;
     const wishes = (event.points ?? []).map((point) => wishOf(point, meta));
-    const detail = { points: describePoints(event), wishes };
+    const pick = figure?.layout?.meta?.pick;
+    const detail = { points: describePoints(event), wishes, pick };
     element.dispatchEvent(new CustomEvent(name, { detail, bubbles: true }));
   }
 
@@ -208,14 +261,14 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
   }
   const showTable = () => fillTable(part("rows"), plot._fullData ?? [], figure.layout, texts);
 
-  /** Take the component's value: an empty box, or a figure with its title, name and height. */
-  function update() {
+  /** An empty box, or a figure with its title, name and height. */
+  function show(next) {
     try {
-      figure = props.value ? JSON.parse(props.value) : null;
+      figure = next;
       box.dataset.state = figure ? "drawn" : "empty";
       if (!figure) return purge();
       const { title, meta } = figure.layout;
-      const [name, alt] = [plain(title?.text ?? props.label), plain(meta?.alt)];
+      const [name, alt] = [plain(title?.text ?? label), plain(meta?.alt)];
       part("title").textContent = name;
       plot.style.height = `${height()}px`; // before drawing, so that the page does not jump
       plot.setAttribute("aria-label", [name, alt].filter(Boolean).join(". ") || texts.picture);
@@ -226,15 +279,15 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
     }
   }
 
-  function savePng() {
+  function toPng() {
     keepCamera();
     const options = { figure, name: part("title").textContent, height: height() };
-    files.savePng(plotly, plot, box, options).catch(showError);
+    savePng(plotly, plot, box, options).catch(showError);
   }
 
-  function saveCsv() {
+  function toCsv() {
     const rows = listRows(plot._fullData ?? [], figure.layout, texts);
-    files.saveCsv(rows, part("title").textContent);
+    saveCsv(rows, part("title").textContent);
   }
 
   const resizeObserver = new ResizeObserver(() => {
@@ -254,8 +307,8 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
   views.add(view);
   loadPlotly(plotlyAddress, texts).catch(() => {}); // ahead of the first figure, which reports a failure
   resizeObserver.observe(plot);
-  part("png").addEventListener("click", savePng);
-  part("csv").addEventListener("click", saveCsv);
+  part("png").addEventListener("click", toPng);
+  part("csv").addEventListener("click", toCsv);
   part("reset").addEventListener("click", () => {
     resets += 1;
     touched = false;
@@ -265,6 +318,5 @@ export function mount({ element, props, trigger, watch }, plotlyAddress) {
     plot.addEventListener(touch, () => (touched = true), { capture: true, passive: true });
   shareTouch(plot);
   details.addEventListener("toggle", () => details.open && drawn && showTable());
-  watch("value", update);
-  update();
+  return { show };
 }

@@ -1,0 +1,45 @@
+// @ts-check
+// Clicks inside a part's outputs that set its controls:
+//   data-set='{"chosen": 3}'   sets controls to values (by id; "other.chosen" of another part)
+//   data-run="branch"          starts an experiment afterwards
+//   data-rerun='{"max_pixels": 4096}'   sets the input panel and runs the page anew
+// and points of charts whose layout.meta.pick names a control for a field: {"block": "y"}.
+
+import { setValue } from "./run.js";
+
+const FIELDS = "[data-set], [data-run], [data-rerun]";
+
+/** @param {HTMLElement} root @param {any} part @param {(name: string) => void} start */
+export function listenForClicks(root, part, start) {
+  const full = (id) => (id.includes(".") ? `${part.stage}.${id}` : `${part.key}.${id}`);
+
+  function act(event) {
+    const element = /** @type {HTMLElement | null} */ (event.target.closest?.(FIELDS));
+    if (!element || !root.contains(element)) return;
+    if (event.type === "keydown") event.preventDefault();
+    const { set, run, rerun } = element.dataset;
+    for (const [id, value] of Object.entries(set ? JSON.parse(set) : {})) setValue(full(id), value);
+    if (run) start(run);
+    if (rerun) askToRun(JSON.parse(rerun));
+  }
+
+  root.addEventListener("click", act);
+  root.addEventListener("keydown", (event) => {
+    const target = /** @type {HTMLElement} */ (event.target);
+    if ((event.key === "Enter" || event.key === " ") && target.matches(FIELDS) &&
+        !target.matches("button, a, summary")) act(event);
+  });
+  root.addEventListener("chart-click", (/** @type {any} */ event) => {
+    const { points, pick } = event.detail;
+    if (!pick || !points.length) return;
+    for (const [id, field] of Object.entries(pick)) {
+      const value = points[0][field];
+      if (value === null || value === undefined) continue;
+      if (id.startsWith("rerun:")) askToRun({ [id.slice(6)]: value });
+      else setValue(full(id), value);
+    }
+  });
+}
+
+/** Have the page run with other values of the input panel (run.js passes it on to Gradio). */
+const askToRun = (detail) => document.dispatchEvent(new CustomEvent("rerun", { detail }));

@@ -1,0 +1,291 @@
+// @ts-check
+// One part of the page: shows its controls, and asks the server for what is in sight. A drawing is
+// asked for when its part comes into sight for a run, and when something that it needs has changed.
+// One question is under way at a time; the next one is about the latest state.
+
+import { createChart } from "./chart.js";
+import { listenForClicks } from "./clicks.js";
+import { buildControls, make } from "./controls.js";
+import {
+  currentPlace, currentRun, findingOf, hasRun, onChange, setFinding, setValue, valueOf,
+} from "./run.js";
+import { TEXTS } from "./texts.js";
+
+const PLACE = "place";
+const RETRY_MS = 2000; // after a question that had no answer
+
+/** Split a need's full name: is it a control's or an experiment's? Both are looked up. */
+function stateOf(need) {
+  if (need === PLACE) return currentPlace();
+  return [valueOf(need) ?? null, findingOf(need) ?? null];
+}
+
+/** What an output is drawn from; it is drawn anew when this changes. */
+const fingerprint = (run, output) => JSON.stringify([run.key, ...output.needs.map(stateOf)]);
+
+/**
+ * Bring one part to life; `element`, `props`, `trigger`, `watch`, `server` are Gradio's.
+ * @param {any} gradio
+ * @param {any} spec - see part_view.py
+ */
+export function mount({ element, props, trigger, watch, server }, spec) {
+  const words = TEXTS[spec.language] ?? TEXTS.en;
+  const root = make("div", "pg-part");
+  root.dataset.part = spec.key;
+  root.dataset.state = "waiting";
+  element.replaceChildren(root);
+
+  /** @type {Map<string, any>} */
+  const outputs = new Map(spec.outputs.map((output) => [output.name, { ...output, drawn: "" }]));
+  const controls = buildControls(spec, (experiment) => start(experiment));
+  const message = make("p", "pg-part-message");
+  message.setAttribute("role", "status");
+  root.append(message);
+  layOut(spec.items, root);
+  listenForClicks(root, spec, (experiment) => start(experiment));
+
+  let inSight = false;
+  let asking = false;
+  let controlsRun = null; // the run whose controls are shown
+  let autoRun = null; // the run that the automatic experiments were started on
+  let problem = ""; // why the last question had no drawings
+  let failed = 0; // questions in a row without an answer
+
+  function layOut(items, parent) {
+    for (const item of items) {
+      if (typeof item === "string") parent.append(placeFor(item));
+      else if (Array.isArray(item)) {
+        const row = make("div", "pg-part-row");
+        row.append(...item.map(placeFor));
+        parent.append(row);
+      } else if (item.html !== undefined) {
+        const text = make("div", "prose pg-part-text");
+        text.innerHTML = item.html; // the server's own words
+        parent.append(text);
+      } else {
+        const fold = make("details", "pg-fold");
+        fold.append(make("summary", "", item.label));
+        fold.addEventListener("toggle", sync);
+        layOut(item.items, fold);
+        parent.append(fold);
+      }
+    }
+  }
+
+  function placeFor(name) {
+    const output = outputs.get(name);
+    if (output) return (output.element = buildOutput(output, spec, words, sync));
+    return controls.elements.get(name) ?? buildButton(name);
+  }
+
+  function buildButton(name) {
+    const experiment = spec.experiments.find((each) => each.name === name);
+    const look = experiment.primary ? "pg-button pg-primary" : "pg-button";
+    const button = /** @type {HTMLButtonElement} */ (make("button", look, experiment.label));
+    button.type = "button";
+    button.dataset.experiment = name;
+    button.addEventListener("click", () => start(name));
+    return button;
+  }
+
+  // ------------------------------------------------------------------------------ experiments
+
+  function start(name) {
+    const run = currentRun();
+    if (!run.key) return;
+    const experiment = spec.experiments.find((each) => each.name === name);
+    const given = needsOf([experiment, ...outputsOf(name)]);
+    root.dataset.busy = name;
+    trigger("experiment", { experiment: name, run: run.key, part: spec.key, ...given });
+  }
+
+  const outputsOf = (experiment) =>
+    [...outputs.values()].filter((output) => output.needs.includes(`${spec.key}.${experiment}`));
+
+  /** An experiment's answers: drawings while it runs, and what it has found in the end. */
+  function receive() {
+    if (!props.value) return;
+    const answer = JSON.parse(props.value);
+    const run = currentRun();
+    if (answer.run !== run.key) return;
+    for (const [name, drawn] of Object.entries(answer.outputs ?? {})) show(name, drawn);
+    if (answer.finding) {
+      // Drawn already: not to be asked for again.
+      setFinding(answer.finding.name, run.key, answer.finding.key);
+      for (const name of Object.keys(answer.outputs ?? {})) {
+        const output = outputs.get(name);
+        output.drawn = fingerprint(run, output);
+      }
+      for (const [name, value] of Object.entries(answer.values ?? {})) setValue(name, value);
+    }
+    if (answer.done) delete root.dataset.busy;
+  }
+
+  // ---------------------------------------------------------------------------------- asking
+
+  /** Bring the part up to date, as far as it is in sight. */
+  function sync() {
+    const run = currentRun();
+    const ready = hasRun(spec.requires);
+    root.dataset.state = ready ? "ready" : "waiting";
+    message.textContent = ready ? problem : waitingWords(run);
+    message.hidden = !message.textContent;
+    message.classList.toggle("pg-problem", ready && problem !== "");
+    if (!inSight || !ready || asking) return;
+    const wanted = [...outputs.values()].filter(
+      (output) => isOpen(output) && output.drawn !== fingerprint(run, output));
+    if (controlsRun !== run.key || wanted.length) ask(run, wanted);
+    else startAutomatic(run);
+  }
+
+  const repeated = new Map(); // by experiment: what its `again` controls were at
+
+  const waitingWords = (run) => {
+    const running = words.stages[run.running];
+    return running ? words.running(running) : words.waiting;
+  };
+
+  const isOpen = (output) => !output.element?.closest("details:not([open])");
+
+  /** Start what runs by itself: once for a run, or again after a control was moved. */
+  function startAutomatic(run) {
+    if (run.running || root.dataset.busy) return;
+    for (const { name, auto, again } of spec.experiments) {
+      const found = findingOf(`${spec.key}.${name}`);
+      const settings = JSON.stringify(again.map(valueOf));
+      const isDue = found ? repeated.get(name) !== settings : auto && autoRun !== run.key;
+      const isFirst = found && !repeated.has(name);
+      repeated.set(name, settings);
+      if (!isDue || isFirst) continue;
+      autoRun = run.key;
+      return start(name);
+    }
+  }
+
+  function needsOf(owners) {
+    const names = new Set(owners.flatMap((owner) => owner.needs));
+    const given = { values: {}, findings: {} };
+    for (const name of names) {
+      if (name === PLACE) given.place = currentPlace();
+      else if (valueOf(name) !== undefined) given.values[name] = valueOf(name);
+      else if (findingOf(name)) given.findings[name] = findingOf(name);
+    }
+    return given;
+  }
+
+  async function ask(run, wanted) {
+    asking = true;
+    root.dataset.asking = "";
+    const prints = wanted.map((output) => fingerprint(run, output));
+    const question = {
+      run: run.key,
+      part: spec.key,
+      outputs: wanted.map((output) => output.name),
+      controls: controlsRun !== run.key,
+      ...needsOf(wanted),
+    };
+    try {
+      const answer = await server.draw(question);
+      failed = 0;
+      take(run, question, answer);
+      wanted.forEach((output, number) => (output.drawn = prints[number]));
+    } catch (error) {
+      failed += 1;
+      console.warn("Part:", spec.key, error);
+      problem = words.unreachable;
+      wanted.forEach((output, number) => (output.drawn = prints[number]));
+      if (failed < 3) setTimeout(retry, RETRY_MS, wanted);
+    } finally {
+      asking = false;
+      delete root.dataset.asking;
+      sync();
+    }
+  }
+
+  function retry(wanted) {
+    for (const output of wanted) output.drawn = "";
+    sync();
+  }
+
+  function take(run, question, answer) {
+    controlsRun = run.key;
+    root.classList.toggle("pg-part-hidden", Boolean(answer.hidden));
+    problem = answer.error ?? "";
+    if (problem) return;
+    if (answer.controls) controls.show(answer.controls);
+    for (const [name, drawn] of Object.entries(answer.outputs)) show(name, drawn);
+    if (currentRun().key === run.key) root.dataset.shown = run.key;
+  }
+
+  // ---------------------------------------------------------------------------------- showing
+
+  function show(name, drawn) {
+    const output = outputs.get(name);
+    if (!output?.element) return;
+    const { element: box } = output;
+    box.classList.toggle("pg-problem", drawn.error !== undefined);
+    if (drawn.error !== undefined) {
+      output.chart?.show(null);
+      (output.body ?? box).textContent = drawn.error;
+      box.hidden = false;
+    } else if (output.kind === "chart") {
+      output.body.textContent = "";
+      box.hidden = drawn.figure === null && !output.empty;
+      output.chart.show(drawn.figure);
+    } else if (output.kind === "code") {
+      box.hidden = !drawn.code;
+      output.body.innerHTML = drawn.code; // highlighted on the server, which escapes it
+    } else {
+      box.hidden = !drawn.html;
+      // The server escapes what is not its own.
+      if (box.innerHTML !== drawn.html) box.innerHTML = drawn.html;
+    }
+  }
+
+  // ----------------------------------------------------------------------------------- start
+
+  const observer = new IntersectionObserver((entries) => {
+    inSight = entries.some((entry) => entry.isIntersecting);
+    sync();
+  }, { rootMargin: "200px" });
+  observer.observe(root);
+  onChange(sync);
+  watch("value", receive);
+  receive();
+  sync();
+}
+
+/** The element of one output. */
+function buildOutput(output, spec, words, sync) {
+  if (output.kind === "chart") {
+    const box = make("div", "pg-output plotly-view");
+    output.body = make("p", "pg-output-error");
+    box.append(output.body);
+    const { label, empty } = output;
+    const { language, plotly } = spec;
+    output.chart = createChart(box, { label, empty, words, plotly, language });
+    return box;
+  }
+  if (output.kind === "code") {
+    const fold = make("details", "pg-output pg-fold pg-code");
+    fold.addEventListener("toggle", sync); // asked for once it is opened
+    output.body = make("pre");
+    output.body.tabIndex = 0;
+    output.body.setAttribute("translate", "no");
+    fold.append(make("summary", "", output.label), copyButton(output.body, words), output.body);
+    return fold;
+  }
+  const box = make("div", "pg-output pg-view");
+  box.hidden = true;
+  return box;
+}
+
+function copyButton(source, words) {
+  const button = /** @type {HTMLButtonElement} */ (make("button", "pg-button pg-small", words.copy));
+  button.type = "button";
+  button.addEventListener("click", async () => {
+    await navigator.clipboard?.writeText(source.textContent);
+    button.textContent = words.copied;
+  });
+  return button;
+}

@@ -1,0 +1,117 @@
+// @ts-check
+// What the page shows, known to the browser alone: the run and how far it is, where controls were
+// moved to, what experiments have found, and where the pointer is. Parts ask for drawings of it.
+
+/**
+ * @typedef {object} Run
+ * @property {string | null} key - the secret key of the page's run; null before the first one
+ * @property {string[]} stages - those that have run
+ * @property {string} running - the stage that is being computed; empty while nothing runs
+ * @property {Record<string, string>} findings - keys of experiments that were done beforehand
+ */
+
+/** @type {Run} */
+let run = { key: null, stages: [], running: "", findings: {} };
+
+/** @type {Map<string, any>} raw values by full name; only of controls that were moved */
+const values = new Map();
+
+/** @type {Map<string, {run: string | null, key: string}>} by the experiment's full name */
+const findings = new Map();
+
+let place = null; // {index} or {span, row, column}; what a click has fixed
+const listeners = new Set();
+
+/** Call `listener` after any change; gives a function that ends it. */
+export function onChange(listener) {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+let scheduled = false;
+
+function changed() {
+  if (scheduled) return;
+  scheduled = true;
+  queueMicrotask(() => {
+    scheduled = false;
+    for (const listener of [...listeners]) listener();
+  });
+}
+
+export const currentRun = () => run;
+export const currentPlace = () => place;
+export const hasRun = (stage) => run.key !== null && (stage === "" || run.stages.includes(stage));
+
+/** @param {Run} next */
+export function setRun(next) {
+  if (next.key !== run.key) findings.clear();
+  run = next;
+  for (const [name, key] of Object.entries(next.findings ?? {}))
+    if (!findings.has(name)) findings.set(name, { run: next.key, key });
+  changed();
+}
+
+export function setPlace(next) {
+  if (JSON.stringify(next) === JSON.stringify(place)) return;
+  place = next;
+  changed();
+}
+
+/** The raw value of a control; undefined where the visitor has left it alone. */
+export const valueOf = (name) => values.get(name);
+
+/** Set a control, or leave it at its default again with undefined. */
+export function setValue(name, value) {
+  if (JSON.stringify(values.get(name)) === JSON.stringify(value)) return;
+  if (value === undefined) values.delete(name);
+  else values.set(name, value);
+  changed();
+}
+
+/** Everything that was moved, for links and reports. */
+export const allValues = () => Object.fromEntries(values);
+
+/** The key of what an experiment has found in the page's run; undefined for nothing. */
+export function findingOf(name) {
+  const found = findings.get(name);
+  return found && found.run === run.key ? found.key : undefined;
+}
+
+export function setFinding(name, runKey, key) {
+  findings.set(name, { run: runKey, key });
+  changed();
+}
+
+export const allFindings = () => Object.fromEntries(
+  [...findings].filter(([, found]) => found.run === run.key).map(([name, { key }]) => [name, key]));
+
+/** Take what a link has restored, before its run begins. */
+export function restore(settings) {
+  values.clear();
+  for (const [name, value] of Object.entries(settings)) values.set(name, value);
+  changed();
+}
+
+/** What the page shows, for links and reports. */
+export function pageState() {
+  const selected = document.querySelectorAll(
+    "#stage-column [role=tab][aria-selected=true][data-tab-id]");
+  const tabs = [...selected].map((tab) => /** @type {HTMLElement} */ (tab).dataset.tabId);
+  return { run: run.key, place, values: allValues(), findings: allFindings(), tabs };
+}
+
+// Gradio's own events read it by this name: their `js` is no module.
+Object.assign(window, { playgroundState: pageState });
+
+/** The browser half of RunView (run_view.py). */
+export function mount({ props, watch }) {
+  const update = () => {
+    if (!props.value) return;
+    const { restored, ...next } = JSON.parse(props.value);
+    if (restored) restore(restored);
+    setRun(next);
+  };
+  watch("value", update);
+  update();
+}

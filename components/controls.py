@@ -1,0 +1,410 @@
+"""The controls of a part: what the browser shows of each, and its raw value as a Python one.
+
+A control is declared once, for all visitors. What depends on the run (how many layers there are)
+is a function of it. ``parse`` is the one place where a value from outside is believed: it gives a
+Python value in range, or raises ``InputError``. ``None`` stands for a control that the visitor has
+not moved: it is at its default for this run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from components.prompt.checks import check_number, check_text, check_whole
+from playground.errors import InputError
+from playground.language import say
+
+if TYPE_CHECKING:
+    from playground.pipeline import Run
+
+MAX_CHOSEN = 64  # of a control for several
+MAX_CHARS = 2_000  # of a text control, unless it says otherwise
+
+Spec = dict[str, Any]  # what the browser needs to show a control
+Option = tuple[str, Any]  # label, not marked but in the reader's language, and value
+OptionsOf = Callable[["Run"], Sequence[Option]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Control:
+    """What all controls have in common.
+
+    Args:
+        id: stays the same for good: links name it.
+        label: marked for translation.
+        info: a line below it; marked.
+        shown: whether the control is there for a run; always, by default.
+    """
+
+    id: str
+    label: str = ""
+    info: str = ""
+    shown: Callable[[Run], bool] | None = None
+    kind = ""
+
+    def spec(self, run: Run) -> Spec | None:
+        """What the browser shows for this run, the default in ``value``; None for nothing."""
+        if self.shown is not None and not self.shown(run):
+            return None
+        own = {"id": self.id, "kind": self.kind, "label": self.title(), "info": say(self.info)}
+        return own | self.details(run)
+
+    def title(self) -> str:
+        """The label in the reader's language."""
+        return say(self.label) if self.label else ""
+
+    def details(self, run: Run) -> Spec:
+        """The rest of ``spec``."""
+        raise NotImplementedError
+
+    def parse(self, raw: Any, run: Run) -> Any:
+        """The value for functions.
+
+        Raises:
+            InputError: it is none that the control offers for this run.
+        """
+        raise NotImplementedError
+
+    def words(self, value: Any, run: Run) -> str:
+        """A parsed value as the page shows it."""
+        return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _of_run(value: Any, run: Run) -> Any:
+    return value(run) if callable(value) else value
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Slider(Control):
+    """A number between two bounds.
+
+    Args:
+        low, high, value: numbers, or functions of the run; ``value`` is the default.
+        step: 1 for whole numbers.
+    """
+
+    low: Any = 0
+    high: Any = 1
+    value: Any = 0
+    step: float = 1
+    kind = "slider"
+
+    def details(self, run: Run) -> Spec:
+        """Bounds, step and default."""
+        low, high = _of_run(self.low, run), _of_run(self.high, run)
+        value = min(max(_of_run(self.value, run), low), high)
+        return {"low": low, "high": high, "step": self.step, "value": value}
+
+    def parse(self, raw: Any, run: Run) -> Any:
+        """An int where the step is 1, else a float."""
+        spec = self.details(run)
+        if raw is None:
+            return spec["value"]
+        check = check_whole if self.step == 1 else check_number
+        return check(self.title(), raw, low=spec["low"], high=spec["high"])
+
+
+def IndexSlider(  # noqa: N802 - reads as the other controls do
+    id: str,
+    label: str,
+    *,
+    last: Callable[[Run], int],
+    value: Any = 0,
+    info: str = "",
+    **more: Any,
+) -> Slider:
+    """A slider of layers, blocks or heads, counted from 0; gives an int."""
+    return Slider(id=id, label=label, info=info, low=0, high=last, value=value, **more)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Number(Control):
+    """A field for a number; its bounds are told in words once it is used.
+
+    Args:
+        value: the default; None for an optional number, which then parses to None.
+        whole: whether it must be a whole number.
+    """
+
+    value: Any = None
+    low: Any = None
+    high: Any = None
+    step: float = 1
+    whole: bool = True
+    kind = "number"
+
+    def details(self, run: Run) -> Spec:
+        """Step and default."""
+        return {"step": self.step, "value": _of_run(self.value, run)}
+
+    def parse(self, raw: Any, run: Run) -> Any:
+        """An int, a float, or None where it is optional and empty."""
+        if raw is None or raw == "":
+            return _of_run(self.value, run)
+        check = check_whole if self.whole else check_number
+        return check(self.title(), raw, low=_of_run(self.low, run), high=_of_run(self.high, run))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TextField(Control):
+    """A text.
+
+    Args:
+        value: the default, or a function of the run.
+        lines: how tall it is; one line by default, where Enter takes effect at once.
+        placeholder: marked.
+    """
+
+    value: Any = ""
+    lines: int = 1
+    max_chars: int = MAX_CHARS
+    placeholder: str = ""
+    kind = "text"
+
+    def details(self, run: Run) -> Spec:
+        """Default, size and placeholder."""
+        return {
+            "value": _of_run(self.value, run),
+            "lines": self.lines,
+            "maxChars": self.max_chars,
+            "placeholder": say(self.placeholder) if self.placeholder else "",
+        }
+
+    def parse(self, raw: Any, run: Run) -> str:
+        """The text as it is."""
+        if raw is None:
+            return str(_of_run(self.value, run))
+        text = check_text(self.title(), raw)
+        if len(text) > self.max_chars:
+            raise InputError(
+                say("{name} has {count:,} characters.", name=self.title(), count=len(text)),
+                limit=say("At most {most:,} are allowed.", most=self.max_chars),
+            )
+        return text
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Toggle(Control):
+    """A checkbox."""
+
+    value: bool = False
+    kind = "toggle"
+
+    def details(self, run: Run) -> Spec:
+        """The default."""
+        return {"value": self.value}
+
+    def parse(self, raw: Any, run: Run) -> bool:
+        """True or False."""
+        if raw is None:
+            return self.value
+        if not isinstance(raw, bool):
+            raise InputError(say("{name} is neither on nor off.", name=self.title()))
+        return raw
+
+    def words(self, value: Any, run: Run) -> str:
+        """A tick or a dash."""
+        return "✓" if value else "–"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Choice(Control):
+    """One of several.
+
+    Args:
+        options: pairs of a marked label and a value, or a function of the run that gives pairs of
+            a label in the reader's language and a value. Values are texts, numbers or booleans.
+        value: the default, or a function of the run; by default the first option.
+        compact: a list that drops down rather than buttons side by side.
+    """
+
+    options: tuple[Option, ...] | OptionsOf = ()
+    value: Any = None
+    compact: bool = False
+    kind = "choice"
+
+    def choices(self, run: Run) -> list[Option]:
+        """What is offered for this run, in the reader's language."""
+        if callable(self.options):
+            return list(self.options(run))
+        return [(say(label), value) for label, value in self.options]
+
+    def details(self, run: Run) -> Spec:
+        """Options and default."""
+        return {
+            "options": [list(option) for option in self.choices(run)],
+            "value": self._default(run),
+            "compact": self.compact,
+        }
+
+    def parse(self, raw: Any, run: Run) -> Any:
+        """The chosen option's value; None where nothing is offered."""
+        return self._default(run) if raw is None else self._offered(raw, run)
+
+    def words(self, value: Any, run: Run) -> str:
+        """The option's label."""
+        return next((label for label, each in self.choices(run) if each == value), "–")
+
+    def _default(self, run: Run) -> Any:
+        value = _of_run(self.value, run)
+        offered = [each for _, each in self.choices(run)]
+        return value if value in offered or not offered else offered[0]
+
+    def _offered(self, raw: Any, run: Run) -> Any:
+        for _, value in self.choices(run):
+            if type(value) is type(raw) and value == raw:
+                return value
+        raise InputError(
+            say("{name}: this choice is not offered here.", name=self.title()),
+            remedy=say("Choose one of those in the list."),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Choices(Choice):
+    """Any number of several; gives a tuple. The default is none."""
+
+    kind = "choices"
+
+    def parse(self, raw: Any, run: Run) -> tuple[Any, ...]:
+        """The chosen options' values, in the order of choosing."""
+        if raw is None:
+            return tuple(_of_run(self.value, run) or ())
+        if not isinstance(raw, list) or len(raw) > MAX_CHOSEN:
+            raise InputError(
+                say("{name} is no list of choices.", name=self.title()),
+                limit=say("At most {most:,} can be chosen.", most=MAX_CHOSEN),
+            )
+        return tuple(self._offered(each, run) for each in raw)
+
+    def words(self, value: Any, run: Run) -> str:
+        """All labels."""
+        labels = [super(Choices, self).words(each, run) for each in value]
+        return ", ".join(labels) or "–"
+
+    def _default(self, run: Run) -> Any:
+        return list(_of_run(self.value, run) or ())
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Clicked(Control):
+    """A value that clicks inside the outputs set: it has no field of its own.
+
+    An element with ``data-set='{"chosen": 3}'`` sets the control ``chosen`` when it is clicked;
+    a chart whose ``layout.meta.pick`` is ``"chosen"`` sets it to a point's ``customdata``.
+
+    Args:
+        read: raw value, run → the value for functions; raises ``InputError``.
+        value: the default, or a function of the run.
+    """
+
+    read: Callable[[Any, Run], Any]
+    value: Any = None
+    kind = "hidden"
+
+    def details(self, run: Run) -> Spec:
+        """The default."""
+        return {"value": _of_run(self.value, run)}
+
+    def parse(self, raw: Any, run: Run) -> Any:
+        """What ``read`` makes of it."""
+        return _of_run(self.value, run) if raw is None else self.read(raw, run)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rows(Control):
+    """A list of equal rows or cards, which the visitor may add, copy and remove.
+
+    The value is a tuple of dicts by the fields' ids. They are not checked here, so that one wrong
+    row does not stop the others.
+
+    Args:
+        fields: the controls of one row; what they offer must not depend on the run, unless
+            ``details`` of the first run may stand for all.
+        low, high: how many rows there may be.
+        value: the rows at first: dicts of the values that differ from the fields' defaults; or a
+            function of the run.
+        names: of the rows, in order: ``("A", "B")``; marked.
+        cards: side by side rather than one below the other.
+        presets: labels (marked) and the values that they fill in.
+        starts: what an added row starts with, by its place; by default a copy of the last one.
+        add: the label of the button that adds a row; marked. Empty: no buttons.
+    """
+
+    fields: tuple[Control, ...]
+    low: int = 1
+    high: int = 8
+    value: Any = ()
+    names: tuple[str, ...] = ()
+    cards: bool = False
+    presets: Callable[[Run], Sequence[Option]] | None = None
+    starts: tuple[Mapping[str, Any], ...] = ()
+    add: str = ""
+    kind = "rows"
+
+    def details(self, run: Run) -> Spec:
+        """The fields' specs, the rows at first, and what the buttons say."""
+        return {
+            "fields": [field.spec(run) for field in self.fields],
+            "low": self.low,
+            "high": self.high,
+            "names": [say(name) for name in self.names],
+            "cards": self.cards,
+            "presets": [list(each) for each in self.presets(run)] if self.presets else [],
+            "add": say(self.add) if self.add else "",
+            "starts": [self._full(row, run) for row in self.starts],
+            "words": {
+                "preset": say("Start from a preset"),
+                "copy": say("Duplicate"),
+                "remove": say("Remove"),
+            },
+            "value": [self._full(row, run) for row in _of_run(self.value, run)],
+        }
+
+    def parse(self, raw: Any, run: Run) -> tuple[dict[str, Any], ...]:
+        """The rows with every field; a field that is missing is at its default."""
+        if raw is None:
+            raw = list(_of_run(self.value, run))
+        rows_fit = isinstance(raw, list | tuple) and self.low <= len(raw) <= self.high
+        if not rows_fit or not all(isinstance(row, Mapping) for row in raw):
+            raise InputError(
+                say("{name}: this is no list of rows.", name=self.title()),
+                limit=say("From {low} to {high} rows.", low=self.low, high=self.high),
+            )
+        return tuple(self._full(row, run) for row in raw)
+
+    def words(self, value: Any, run: Run) -> str:
+        """How many there are."""
+        return str(len(value))
+
+    def _full(self, row: Mapping[str, Any], run: Run) -> dict[str, Any]:
+        defaults = {field.id: field.details(run)["value"] for field in self.fields}
+        return {name: row.get(name, value) for name, value in defaults.items()}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Presets(Control):
+    """Buttons that set several controls at once; has no value of its own.
+
+    Args:
+        options: label (marked) and the values of controls by id; or a function of the run that
+            gives labels in the reader's language.
+        then: the experiment that starts afterwards.
+    """
+
+    options: tuple[Option, ...] | OptionsOf = ()
+    then: str = ""
+    kind = "presets"
+
+    def details(self, run: Run) -> Spec:
+        """The buttons."""
+        pairs = self.options(run) if callable(self.options) else self.options
+        is_marked = not callable(self.options)
+        options = [[say(label) if is_marked else label, values] for label, values in pairs]
+        return {"options": options, "then": self.then, "value": None}
+
+    def parse(self, raw: Any, run: Run) -> None:
+        """Nothing."""
+        return

@@ -1,0 +1,208 @@
+"""Answers what the browser asks of a part: its controls for a run, and drawings of outputs.
+
+A question comes from outside and nothing in it is believed: an unknown part, output or run is
+refused in words, every control's value is parsed, and one output that fails says so in its own
+place. Nothing on the server remembers what a page shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from components.chart_view.figures import figure_content
+from components.findings import Findings
+from components.part import PLACE, Experiment, Output, Part, Parts
+from components.pointer.place import read_place
+from components.serving.faults import fault_words, log_fault
+from playground.errors import InputError, PlaygroundError
+from playground.language import say
+from playground.pipeline import STAGES, RunStore
+
+if TYPE_CHECKING:
+    from playground.pipeline import Run
+
+MAX_OUTPUTS = 32  # of one question
+Drawn = dict[str, Any]  # {"html": text}, {"figure": {…}}, {"code": text} or {"error": words}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a page asks: of which run, which part, what of it, and where its controls stand."""
+
+    run: str
+    part: str
+    outputs: tuple[str, ...] = ()
+    controls: bool = False  # whether the controls' specs are asked for
+    values: Mapping[str, Any] = field(default_factory=dict)  # raw, by full name
+    findings: Mapping[str, Any] = field(default_factory=dict)  # keys, by full name
+    place: Any = None  # as ``read_place`` takes it
+
+    @classmethod
+    def read(cls, data: Any) -> Question:
+        """From what a browser sends.
+
+        Raises:
+            InputError: it is no question.
+        """
+        given = data if isinstance(data, Mapping) else {}
+        outputs = given.get("outputs", ())
+        names_fit = isinstance(outputs, list | tuple) and len(outputs) <= MAX_OUTPUTS
+        texts = (given.get("run"), given.get("part"), *(outputs if names_fit else (None,)))
+        mappings = [given.get(name, {}) for name in ("values", "findings")]
+        if not all(isinstance(each, str) for each in texts) or not all(
+            isinstance(each, Mapping) for each in mappings
+        ):
+            raise InputError(
+                say("The page asked for something that is no part of it."),
+                remedy=say("Reload the page."),
+            )
+        return cls(
+            run=given["run"],
+            part=given["part"],
+            outputs=tuple(outputs),
+            controls=given.get("controls") is True,
+            values=mappings[0],
+            findings=mappings[1],
+            place=given.get("place"),
+        )
+
+
+class Drawing:
+    """Draws parts of runs for all visitors."""
+
+    def __init__(self, parts: Parts, runs: RunStore, findings: Findings) -> None:
+        self.parts, self.runs, self.findings = parts, runs, findings
+
+    def answer(self, data: Any) -> dict[str, Any]:
+        """The answer to a question, as JSON holds it.
+
+        Raises:
+            InputError: there is no such run, part or output.
+        """
+        question = Question.read(data)
+        part = self.find_part(question.part)
+        run = self.runs.get(question.run)
+        require_stage(part, run)
+        answer: dict[str, Any] = {"run": question.run, "outputs": {}}
+        if part.shown is not None and not part.shown(run):
+            return answer | {"hidden": True}
+        if question.controls:
+            answer["controls"] = [
+                spec for control in part.controls if (spec := control.spec(run)) is not None
+            ]
+        for name in question.outputs:
+            output = part.outputs.get(name)
+            if output is None:
+                raise InputError(
+                    say("The page asked for something that is no part of it."),
+                    remedy=say("Reload the page."),
+                )
+            answer["outputs"][name] = self.draw(part, output, run, question)
+        return answer
+
+    def find_part(self, key: str) -> Part:
+        """The part with this key.
+
+        Raises:
+            InputError: there is none.
+        """
+        part = self.parts.by_key.get(key)
+        if part is None:
+            raise InputError(
+                say("The page asked for something that is no part of it."),
+                remedy=say("Reload the page."),
+            )
+        return part
+
+    def draw(self, part: Part, output: Output, run: Run, question: Question) -> Drawn:
+        """One output; what goes wrong with it is said in its place."""
+        try:
+            return encode(output, output.draw(run, *self.needs(part, output, run, question)))
+        except PlaygroundError as error:
+            return {"error": str(error)}
+        except Exception as error:
+            log_fault(error)
+            return {"error": fault_words(error)}
+
+    def needs(
+        self,
+        part: Part,
+        owner: Output | Experiment,
+        run: Run,
+        question: Question,
+        found: Mapping[str, Any] | None = None,
+    ) -> list[Any]:
+        """What a function gets after the run.
+
+        Args:
+            part: whose function it is.
+            owner: the output or experiment.
+            run: the page's.
+            question: raw values, keys of findings, and the place.
+            found: findings by full name that are there before they have a key.
+
+        Raises:
+            InputError: a control's value is none that it offers.
+        """
+        given: list[Any] = []
+        for need in owner.needs:
+            name = part.full_name(need)
+            if name == PLACE:
+                given.append(read_place(run, question.place))
+            elif (control := self.parts.control(name)) is not None:
+                given.append(control.parse(question.values.get(name), run))
+            elif found and name in found:
+                given.append(found[name])
+            else:
+                given.append(self.findings.find(question.findings.get(name), run, name))
+        return given
+
+    def draw_found(
+        self, part: Part, experiment: Experiment, run: Run, question: Question, found: Any, live: bool
+    ) -> dict[str, Drawn]:
+        """The part's outputs that need a finding, drawn from one.
+
+        Args:
+            part: the experiment's.
+            experiment: what has found it.
+            run: the page's.
+            question: with which it was started.
+            found: the finding.
+            live: draw only what keeps up with a running experiment.
+        """
+        drawn = {}
+        for output in part.outputs.values():
+            if experiment.name in output.needs and (output.live or not live):
+                name = part.full_name(experiment.name)
+                try:
+                    needs = self.needs(part, output, run, question, {name: found})
+                    drawn[output.name] = encode(output, output.draw(run, *needs))
+                except PlaygroundError as error:
+                    drawn[output.name] = {"error": str(error)}
+        return drawn
+
+
+LABS = ("sampling", "cache")  # experiments of their own on a run's four stages
+
+
+def require_stage(part: Part, run: Run) -> None:
+    """Refuse to compute a stage for a drawing: only *Run* does, where it can be stopped.
+
+    Raises:
+        InputError: the part's stage has not run.
+    """
+    needed = part.stage if part.stage in STAGES else STAGES[-1] if part.stage in LABS else ""
+    if needed and not run.has(needed):
+        raise InputError(
+            say("This stage has not run on this prompt yet."),
+            remedy=say("Press “Run this stage” above."),
+        )
+
+
+def encode(output: Output, drawn: Any) -> Drawn:
+    """A drawing as it is sent."""
+    if output.kind == "chart":
+        return {"figure": None if drawn is None else figure_content(drawn)}
+    return {output.kind: str(drawn or "")}

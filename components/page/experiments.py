@@ -1,0 +1,125 @@
+"""Runs a part's experiment as an event of Gradio's: with the queue, its progress, and Stop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from components.chart_view.figures import write_json
+from components.compute.jobs import Jobs
+from components.page.drawing import Drawing, Question
+from components.page.part_view import PartView
+from components.part import Experiment, Part
+from components.serving.faults import fault_words, log_fault
+from playground.errors import InputError, PlaygroundError, StageCancelled
+from playground.language import say
+from playground.records import Progress
+
+if TYPE_CHECKING:
+    from playground.pipeline import Run
+
+MODEL_QUEUE = "model"  # one queue for all events that run the model
+MODEL_EVENTS = 4  # of them at a time; the engine's lock lets one step through
+
+
+def wire_experiments(view: PartView, drawing: Drawing, jobs: Jobs, progress_on: gr.HTML) -> None:
+    """Let a part's experiments run.
+
+    Args:
+        view: the part in the page.
+        drawing: what finds the run and draws.
+        jobs: which can be stopped.
+        progress_on: where the page shows how far the model is.
+    """
+
+    def handler(
+        request: gr.Request,
+        event: gr.EventData,
+        bar: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio asks for the progress bar
+    ) -> Iterator[str]:
+        with jobs.running(request.session_hash or "", bar) as progress:
+            for answer in run_experiment(drawing, view.part, event._data, progress):
+                yield write_json(answer)
+
+    view.experiment(
+        handler,
+        None,
+        [view],
+        show_progress="full",
+        show_progress_on=[progress_on],
+        trigger_mode="once",
+        concurrency_id=MODEL_QUEUE,
+        concurrency_limit=MODEL_EVENTS,
+        api_visibility="private",
+    )
+
+
+def run_experiment(
+    drawing: Drawing, part: Part, data: Any, progress: Progress
+) -> Iterator[dict[str, Any]]:
+    """Run one experiment to its end, or until it is stopped; yields answers for part.js.
+
+    What was found until then is kept, and drawn. What goes wrong is said in the part.
+    """
+    answer: dict[str, Any] = {"run": data.get("run") if isinstance(data, dict) else None}
+    try:
+        question = Question.read(data)
+        experiment = _find_experiment(part, data)
+        run = drawing.runs.get(question.run)
+        yield from _run(drawing, part, experiment, run, question, progress)
+    except StageCancelled:
+        yield answer | {"done": True}
+    except PlaygroundError as error:
+        yield answer | {"done": True, "error": str(error)}
+    except Exception as error:
+        log_fault(error)
+        yield answer | {"done": True, "error": fault_words(error)}
+    finally:
+        drawing.runs.trim()
+
+
+def _run(
+    drawing: Drawing,
+    part: Part,
+    experiment: Experiment,
+    run: Run,
+    question: Question,
+    progress: Progress,
+) -> Iterator[dict[str, Any]]:
+    run.ensure("decoder" if part.stage not in ("preprocess", "vision", "merge") else part.stage)
+    answer: dict[str, Any] = {"run": question.run}
+    found: Any = None
+    stopped: StageCancelled | None = None
+    given = drawing.needs(part, experiment, run, question)
+    try:
+        for found in experiment.run(run, progress, *given):
+            drawn = drawing.draw_found(part, experiment, run, question, found, live=True)
+            if drawn:
+                yield answer | {"outputs": drawn}
+    except StageCancelled as stop:
+        stopped = stop
+    if found is not None:
+        name = part.full_name(experiment.name)
+        key = drawing.findings.add(run, name, found)
+        drawn = drawing.draw_found(part, experiment, run, question, found, live=False)
+        yield answer | {"outputs": drawn, "finding": {"name": name, "key": key}, "done": True}
+    if stopped is not None:
+        raise stopped
+
+
+def _find_experiment(part: Part, data: Any) -> Experiment:
+    """The experiment that the page names.
+
+    Raises:
+        InputError: the part has none of this name.
+    """
+    name = data.get("experiment") if isinstance(data, dict) else None
+    experiment = part.experiments.get(name) if isinstance(name, str) else None
+    if experiment is None:
+        raise InputError(
+            say("The page asked for something that is no part of it."),
+            remedy=say("Reload the page."),
+        )
+    return experiment

@@ -1,0 +1,108 @@
+"""One part of the page as one Gradio component.
+
+Its script (part.js) shows the controls as native form elements, and asks for drawings through the
+component's server function. What runs the model is an event of Gradio's: ``view.experiment(fn)``
+gets a ``gr.EventData`` with the experiment's name, and its answers are the component's values.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+from markdown_it import MarkdownIt
+from starlette.responses import Response
+
+from components.chart_view.figures import write_json
+from components.chart_view.view import library_address
+from components.page.drawing import LABS, Drawing
+from components.part import Fold, Item, Part, Text
+from components.serving.browser_module import page_module
+from components.serving.faults import fault_words, log_fault
+from playground.errors import PlaygroundError
+from playground.language import say, speaking, spoken_language
+
+MARKDOWN = MarkdownIt("commonmark", {"html": False})
+
+
+class PartView(gr.HTML):
+    """A part in its place on the page; its value is an experiment's latest answer, as JSON."""
+
+    def __init__(self, part: Part, drawing: Drawing, **kwargs: Any) -> None:
+        """Build it in the language that is being spoken."""
+        language = spoken_language()
+
+        def draw(question: dict[str, Any]) -> Response:
+            with speaking(language):
+                return Response(write_json(answer(drawing, question)), media_type="application/json")
+
+        super().__init__(
+            None,
+            html_template="",
+            js_on_load=page_module("part.js", spec=part_spec(part)),
+            server_functions=[draw],
+            apply_default_css=False,
+            elem_classes=["pg-part-view"],
+            **kwargs,
+        )
+        self.part = part
+
+
+def answer(drawing: Drawing, question: Any) -> dict[str, Any]:
+    """The answer to a browser's question; a refusal is an answer, too."""
+    try:
+        return drawing.answer(question)
+    except PlaygroundError as error:
+        return {"error": str(error)}
+    except Exception as error:
+        log_fault(error)
+        return {"error": fault_words(error)}
+
+
+def part_spec(part: Part) -> dict[str, Any]:
+    """What part.js knows of a part, in the language that is being spoken."""
+    return {
+        "key": part.key,
+        "stage": part.stage,
+        "requires": "decoder" if part.stage in LABS else "" if part.stage == "model" else part.stage,
+        "controls": [control.id for control in part.controls],
+        "outputs": [
+            {
+                "name": output.name,
+                "kind": output.kind,
+                "needs": [part.full_name(need) for need in output.needs],
+                "label": say(output.label) if output.label else "",
+                "empty": say(output.empty) if output.empty else "",
+            }
+            for output in part.outputs.values()
+        ],
+        "experiments": [
+            {
+                "name": each.name,
+                "label": say(each.label) if each.label else "",
+                "needs": [part.full_name(need) for need in each.needs],
+                "auto": each.auto,
+                "again": [part.full_name(need) for need in each.again],
+                "primary": each.primary,
+            }
+            for each in part.experiments.values()
+        ],
+        "items": [*intro_items(part), *map(item_spec, part.items)],
+        "plotly": library_address(),
+        "language": spoken_language(),
+        "events": ["experiment"],  # Gradio looks for the name in the script
+    }
+
+
+def intro_items(part: Part) -> list[dict[str, Any]]:
+    """The words above everything, if there are any."""
+    return [item_spec(Text(part.intro))] if part.intro else []
+
+
+def item_spec(item: Item) -> Any:
+    """One item of a part's layout as part.js takes it."""
+    if isinstance(item, Text):
+        return {"html": MARKDOWN.render(say(item.markdown))}
+    if isinstance(item, Fold):
+        return {"label": say(item.label), "items": [item_spec(each) for each in item.items]}
+    return list(item) if isinstance(item, tuple) else item

@@ -1,0 +1,37 @@
+"""The place that the browser reports, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from playground.errors import InputError
+from playground.language import say
+from playground.pointer import Place, locate_patch, locate_token
+
+if TYPE_CHECKING:
+    from playground.pipeline import Run
+
+
+def read_place(run: Run, data: Any) -> Place | None:
+    """The place that the browser reports, located anew; None where the mark was taken away.
+
+    Raises:
+        InputError: no such place is in this run.
+    """
+    if data is None:
+        return None
+    if not isinstance(data, Mapping):
+        raise InputError(say("The page reported no place."), remedy=say("Reload the page."))
+    if data.get("index") is None and data.get("span") is None:
+        return None
+    if data.get("span") is None:
+        return locate_token(run.inputs, run.positions, _whole(data["index"]))
+    span, row, column = (_whole(data.get(name)) for name in ("span", "row", "column"))
+    return locate_patch(run.inputs, run.positions, span, row, column)
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InputError(say("The page reported a place that is no whole number."))
+    return value

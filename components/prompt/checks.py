@@ -1,0 +1,105 @@
+"""Raw values of clients, checked: texts and numbers within bounds.
+
+A slider can be made to send NaN, a text box a list, and a client of the API anything that JSON
+holds.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from playground.errors import InputError
+from playground.language import say
+
+
+def check_text(name: str, value: Any) -> str:
+    """A text as it is; ``None`` is an empty one.
+
+    Raises:
+        InputError: it is no text.
+    """
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise InputError(
+            say("{name} is no text but {kind}.", name=name, kind=kind_words(value)),
+            remedy=say("Send a string."),
+        )
+    return value
+
+
+def check_number(
+    name: str, value: Any, *, low: float | None = None, high: float | None = None
+) -> float:
+    """A finite number within bounds.
+
+    Args:
+        name: as it reads in a message.
+        value: whatever a client sent.
+        low: smallest value accepted.
+        high: largest value accepted.
+
+    Raises:
+        InputError: it is no number, not finite, or outside the bounds.
+    """
+    bounds = _bounds(low, high)
+    # bool is an int in Python, but `true` is no number that anyone meant.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(
+            say("{name} is no number but {kind}.", name=name, kind=kind_words(value)), limit=bounds
+        )
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(
+            say("{name} is {value}, which is no finite number.", name=name, value=value),
+            limit=bounds,
+        )
+    if (low is not None and value < low) or (high is not None and value > high):
+        raise InputError(
+            say("{name} is {value}.", name=name, value=_short(value)),
+            limit=bounds,
+            remedy=say("Choose a value in that range."),
+        )
+    return value
+
+
+def check_whole(name: str, value: Any, *, low: int | None = None, high: int | None = None) -> int:
+    """A whole number within bounds; ``3.0`` counts, since JSON has one kind of number.
+
+    Raises:
+        InputError: as ``check_number``, or it has a fraction.
+    """
+    number = check_number(name, value, low=low, high=high)
+    if number != int(number):
+        raise InputError(
+            say("{name} is {value}.", name=name, value=_short(number)),
+            limit=say("It must be a whole number."),
+        )
+    return int(number)
+
+
+def _short(value: float) -> str:
+    # A whole number of JSON may have thousands of digits, more than Python will print.
+    return f"{value:,}" if abs(value) < 10**15 else say("a number of more than 15 digits")
+
+
+def _bounds(low: float | None, high: float | None) -> str:
+    if low is not None and high is not None:
+        return say("It must lie between {low:,} and {high:,}.", low=low, high=high)
+    if low is not None:
+        return say("It must be at least {low:,}.", low=low)
+    return "" if high is None else say("It must be at most {high:,}.", high=high)
+
+
+def kind_words(value: Any) -> str:
+    """What a client sent, without repeating it."""
+    names = {
+        type(None): say("empty"),
+        bool: say("true or false"),
+        int: say("a number"),
+        float: say("a number"),
+        str: say("a text"),
+        list: say("a list"),
+        dict: say("an object"),
+    }
+    return names.get(type(value), say("a {type}", type=type(value).__name__))

@@ -20,10 +20,10 @@ import playground
 from components.chart_view.view import FOLDER as CHART_FOLDER
 from components.chart_view.view import LIBRARY_PATH, STYLES_PATH
 from components.look.theme import build_theme
-from components.page.status_bar import parity_badge
 from components.report.body import Body
 from components.report.outline import Item, Outline, views
 from components.views.pictures import picture_html, picture_row_html
+from components.views.status_bar import parity_badge
 from components.views.tables import Mono, table_html
 from playground.language import say, spoken_language
 

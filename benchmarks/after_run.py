@@ -18,9 +18,9 @@ from benchmarks.models import SHAPES, load_shape
 from benchmarks.pairs import cpu_ratio, machine_facts, measure, ratio, table
 from benchmarks.scenes import start_run
 from benchmarks.views import text_map, vision_map
-from playground.decoder.what_if import WhatIf
-from playground.decoder.what_if_runs import run_changed
 from playground.engine import Engine
+from playground.experiments.what_if import WhatIf
+from playground.experiments.what_if_runs import run_changed
 from playground.kv_cache.block_hash import identify
 from playground.kv_cache.prefix_store import PrefixStore
 from playground.pipeline import Run

@@ -25,9 +25,9 @@ from benchmarks.pairs import machine_facts, peak_memory, table
 from benchmarks.scenes import start_run
 from components.tabs.decoder.layers import draw_layers
 from components.tabs.decoder.rotation import draw_views as draw_rotation
-from playground.decoder.answers import without_pictures
 from playground.decoder.attention import attention_rows, layer_queries_keys, summarise_heads
-from playground.decoder.influence import attention_by_head, measure_influence
+from playground.experiments.answers import without_pictures
+from playground.experiments.influence import attention_by_head, measure_influence
 from playground.pipeline import Run
 
 FACTOR, EXTRA_BYTES = 1.15, 300 * 10**6

@@ -22,9 +22,9 @@ import torch
 
 from benchmarks.models import SHAPES, load_shape
 from benchmarks.pairs import machine_facts, measure, ratio, resident_bytes, table
+from playground.cache import empty_cache
 from playground.engine import Engine
 from playground.kv_cache.block_hash import HashRules, identify
-from playground.kv_cache.cache import empty_cache
 from playground.kv_cache.costs import request_flops
 from playground.kv_cache.partial_prefill import prefill_on
 from playground.kv_cache.prefix_store import PrefixStore

@@ -21,8 +21,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.models import SHAPES, load_shape
 from benchmarks.pairs import Timing, machine_facts, measure, peak_memory, table
 from benchmarks.scenes import start_run
+from playground.cache import cache_bytes, fork_cache
 from playground.engine import Engine
-from playground.kv_cache.cache import cache_bytes, fork_cache
 from playground.merge.stage import run_merge
 from playground.pipeline import Run
 from playground.records import MergedInputs

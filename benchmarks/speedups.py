@@ -19,9 +19,9 @@ from benchmarks.captures import plain_forward
 from benchmarks.models import SHAPES, load_shape
 from benchmarks.pairs import cpu_ratio, machine_facts, measure, peak_memory, ratio, table
 from benchmarks.scenes import start_run
+from playground.cache import fork_cache
 from playground.decoder.stage import logit_lens
 from playground.engine import Engine
-from playground.kv_cache.cache import fork_cache
 from playground.loading.one_row import OneRowLinear
 from playground.loading.patch_projection import PatchProjection
 from playground.pipeline import Run

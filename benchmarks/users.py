@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.growth import Growth, draw_svg
 from benchmarks.models import load_shape
 from benchmarks.pairs import machine_facts, measure, table
-from components.page.run_events import RunEvents
+from components.run_events import RunEvents
 from playground.pipeline import Run
 from reliability.page_client import PageClient
 from reliability.served import Server, running_app

@@ -241,7 +241,8 @@ class Parts:
 
     def _check(self, part: Part) -> None:
         own = {*part.outputs, *part.experiments, *(control.id for control in part.controls)}
-        for each in (*part.outputs.values(), *part.experiments.values()):
+        owners: list[Output | Experiment] = [*part.outputs.values(), *part.experiments.values()]
+        for each in owners:
             for need in each.needs:
                 name = part.full_name(need)
                 if name != PLACE and not (self.control(name) or self.experiment(name)):

@@ -1,8 +1,9 @@
 """The engine of the Qwen3-VL Playground: six stages of the forward pass, one record per boundary.
 
-Each stage is a package; its ``stage`` module has the function that runs it. Most modules import
-torch and transformers, which takes seconds. They are imported on first use, so that the page comes
-up before them: write ``import playground`` and ``playground.decoder.stage.run_decoder(...)``.
+Each stage is a package; its ``stage`` module has the function that runs it. Below the stages lies
+what several of them share (``cache``, ``logits``), above them the ``experiments``. Most modules
+import torch and transformers, which takes seconds. They are imported on first use, so that the page
+comes up before them: write ``import playground`` and ``playground.decoder.stage.run_decoder(...)``.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from playground.lazy import lazy_modules
 
 if TYPE_CHECKING:
     from playground import (
+        cache,
         decoder,
         dump,
+        experiments,
         kv_cache,
         loading,
+        logits,
         merge,
         model_facts,
         moving,
@@ -28,10 +32,13 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "cache",
     "decoder",
     "dump",
+    "experiments",
     "kv_cache",
     "loading",
+    "logits",
     "merge",
     "model_facts",
     "moving",

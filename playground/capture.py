@@ -1,19 +1,145 @@
-"""What a stage records on the way: pre-hooks that always come off again.
+"""What a stage records on the way: hooks that always come off again.
 
 Layer *inputs* are recorded, because transformers' ``output_hidden_states`` reports the states of
 the layers after a DeepStack tap before the add, and the last one after the final norm.
+
+Hold ``Engine.exclusive`` around each block: hooks on the shared model also see other users'
+forwards.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from playground.records import Progress
+
+Read = TypeVar("Read")
+
+Edit = tuple[nn.Module, Callable[[torch.Tensor], torch.Tensor]]
+"""A module, and what its first argument is replaced with."""
+
+
+@contextmanager
+def _hooked(handles: Iterable[RemovableHandle]) -> Iterator[None]:
+    """Put hooks on one by one, as ``handles`` is gone through, and take all off after the block."""
+    with ExitStack() as hooks:
+        for handle in handles:
+            hooks.callback(handle.remove)
+        yield
+
+
+@contextmanager
+def _capture(modules: Sequence[nn.Module], read: Callable[[Any], Read]) -> Iterator[list[Read]]:
+    """What is read of each module's output, in order, complete once the forward has returned."""
+    captured: list[Read] = []
+
+    def record(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+        captured.append(read(output))
+
+    with _hooked(module.register_forward_hook(record) for module in modules):
+        yield captured
+
+
+def capture_outputs(modules: Sequence[nn.Module]) -> AbstractContextManager[list[torch.Tensor]]:
+    """Record the output of each module while the block runs."""
+    return _capture(modules, torch.Tensor.detach)
+
+
+def capture_output_norms(
+    modules: Sequence[nn.Module],
+) -> AbstractContextManager[list[torch.Tensor]]:
+    """Record the Euclidean norm of each module's output per token.
+
+    Yields:
+        One float32 tensor of (batch, seq) per module; of a tuple, its first member's.
+    """
+
+    def read_norm(output: Any) -> torch.Tensor:
+        tensor: torch.Tensor = output[0] if isinstance(output, tuple) else output
+        return tensor.detach().float().norm(dim=-1)
+
+    return _capture(modules, read_norm)
+
+
+def capture_routes(
+    gates: Sequence[nn.Module],
+) -> AbstractContextManager[list[tuple[torch.Tensor, torch.Tensor]]]:
+    """Record what the routers of a mixture of experts choose.
+
+    Yields:
+        Per router the chosen experts' weights and ids, both ``(tokens, experts per token)``.
+    """
+
+    def read_choice(output: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+        _logits, scores, indices = output
+        return scores.detach(), indices.detach()
+
+    return _capture(gates, read_choice)
+
+
+def skip_modules(modules: Sequence[nn.Module]) -> AbstractContextManager[None]:
+    """Let modules hand on their first argument as their output while the block runs.
+
+    They still compute, and still write their keys and values into a cache.
+    """
+
+    def hand_on(
+        _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], _output: Any
+    ) -> Any:
+        return args[0] if args else kwargs["hidden_states"]
+
+    return _hooked(module.register_forward_hook(hand_on, with_kwargs=True) for module in modules)
+
+
+def edit_inputs(edits: Sequence[Edit]) -> AbstractContextManager[None]:
+    """Replace the first argument of modules while the block runs; several edits of one compose.
+
+    A capture inside sees what the modules are given after the edits.
+    """
+
+    def make_hook(edit: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+        def replace(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if args:
+                return (edit(args[0]), *args[1:]), kwargs
+            return args, {**kwargs, "hidden_states": edit(kwargs["hidden_states"])}
+
+        return replace
+
+    return _hooked(
+        module.register_forward_pre_hook(make_hook(edit), with_kwargs=True)
+        for module, edit in edits
+    )
+
+
+def _look_at_inputs(
+    modules: Sequence[nn.Module], look: Callable[[int, torch.Tensor], None]
+) -> AbstractContextManager[None]:
+    """Call ``look(index, first argument)`` before each module; the argument stays as it is."""
+
+    def make_edit(index: int) -> Callable[[torch.Tensor], torch.Tensor]:
+        def pass_on(hidden_states: torch.Tensor) -> torch.Tensor:
+            look(index, hidden_states)
+            return hidden_states
+
+        return pass_on
+
+    return edit_inputs([(module, make_edit(index)) for index, module in enumerate(modules)])
+
+
+def watch_modules(
+    modules: Sequence[nn.Module], report: Callable[[int], None]
+) -> AbstractContextManager[None]:
+    """Call ``report(index)`` before each module while the block runs; nothing is recorded.
+
+    An exception that it raises stops the forward at this module.
+    """
+    return _look_at_inputs(modules, lambda index, _hidden_states: report(index))
 
 
 @contextmanager
@@ -21,8 +147,6 @@ def capture_inputs(
     modules: Sequence[nn.Module], *, progress: Progress | None = None, what: str = ""
 ) -> Iterator[list[torch.Tensor]]:
     """Record the first argument of each module while the block runs.
-
-    Hold ``Engine.exclusive`` around it: hooks on the shared model also see other users' forwards.
 
     Args:
         modules: in the order in which the forward reaches them.
@@ -35,131 +159,10 @@ def capture_inputs(
     """
     captured: list[torch.Tensor] = []
 
-    def make_hook(index: int) -> Any:
-        def record(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if progress is not None:
-                progress(what, index, len(modules))
-            captured.append((args[0] if args else kwargs["hidden_states"]).detach())
+    def look(index: int, hidden_states: torch.Tensor) -> None:
+        if progress is not None:
+            progress(what, index, len(modules))
+        captured.append(hidden_states.detach())
 
-        return record
-
-    with ExitStack() as hooks:
-        for index, module in enumerate(modules):
-            handle = module.register_forward_pre_hook(make_hook(index), with_kwargs=True)
-            hooks.callback(handle.remove)
-        yield captured
-
-
-@contextmanager
-def capture_outputs(modules: Sequence[nn.Module]) -> Iterator[list[torch.Tensor]]:
-    """Record the output of each module while the block runs; see ``capture_inputs``."""
-    captured: list[torch.Tensor] = []
-
-    def record(_module: nn.Module, _args: tuple[Any, ...], output: torch.Tensor) -> None:
-        captured.append(output.detach())
-
-    with ExitStack() as hooks:
-        for module in modules:
-            hooks.callback(module.register_forward_hook(record).remove)
-        yield captured
-
-
-@contextmanager
-def capture_output_norms(modules: Sequence[nn.Module]) -> Iterator[list[torch.Tensor]]:
-    """Record the Euclidean norm of each module's output per token; see ``capture_inputs``.
-
-    Yields:
-        One float32 tensor of (batch, seq) per module; of a tuple, its first member's.
-    """
-    captured: list[torch.Tensor] = []
-
-    def record(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
-        tensor = output[0] if isinstance(output, tuple) else output
-        captured.append(tensor.detach().float().norm(dim=-1))
-
-    with ExitStack() as hooks:
-        for module in modules:
-            hooks.callback(module.register_forward_hook(record).remove)
-        yield captured
-
-
-Edit = tuple[nn.Module, Callable[[torch.Tensor], torch.Tensor]]
-"""A module, and what its first argument is replaced with."""
-
-
-@contextmanager
-def edit_inputs(edits: Sequence[Edit]) -> Iterator[None]:
-    """Replace the first argument of modules while the block runs; several edits of one compose.
-
-    Hold ``Engine.exclusive`` around it, as for ``capture_inputs``; a capture inside sees what the
-    modules are given after the edits.
-    """
-
-    def make_hook(edit: Callable[[torch.Tensor], torch.Tensor]) -> Any:
-        def replace(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            if args:
-                return (edit(args[0]), *args[1:]), kwargs
-            return args, {**kwargs, "hidden_states": edit(kwargs["hidden_states"])}
-
-        return replace
-
-    with ExitStack() as hooks:
-        for module, edit in edits:
-            handle = module.register_forward_pre_hook(make_hook(edit), with_kwargs=True)
-            hooks.callback(handle.remove)
-        yield
-
-
-@contextmanager
-def skip_modules(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Let modules hand on their first argument as their output while the block runs.
-
-    They still compute, and still write their keys and values into a cache.
-    """
-
-    def hand_on(
-        _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], _output: Any
-    ) -> Any:
-        return args[0] if args else kwargs["hidden_states"]
-
-    with ExitStack() as hooks:
-        for module in modules:
-            hooks.callback(module.register_forward_hook(hand_on, with_kwargs=True).remove)
-        yield
-
-
-@contextmanager
-def watch_modules(modules: Sequence[nn.Module], report: Callable[[int], None]) -> Iterator[None]:
-    """Call ``report(index)`` before each module while the block runs; nothing is recorded.
-
-    An exception that it raises stops the forward at this module.
-    """
-
-    def make_edit(index: int) -> Callable[[torch.Tensor], torch.Tensor]:
-        def look(hidden_states: torch.Tensor) -> torch.Tensor:
-            report(index)
-            return hidden_states
-
-        return look
-
-    with edit_inputs([(module, make_edit(index)) for index, module in enumerate(modules)]):
-        yield
-
-
-@contextmanager
-def capture_routes(gates: Sequence[nn.Module]) -> Iterator[list[tuple[torch.Tensor, torch.Tensor]]]:
-    """Record what the routers of a mixture of experts choose; see ``capture_inputs``.
-
-    Yields:
-        Per router the chosen experts' weights and ids, both ``(tokens, experts per token)``.
-    """
-    captured: list[tuple[torch.Tensor, torch.Tensor]] = []
-
-    def record(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
-        _logits, scores, indices = output
-        captured.append((scores.detach(), indices.detach()))
-
-    with ExitStack() as hooks:
-        for gate in gates:
-            hooks.callback(gate.register_forward_hook(record).remove)
+    with _look_at_inputs(modules, look):
         yield captured

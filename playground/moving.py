@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
+from playground.cache import fork_cache
 from playground.engine import Engine
-from playground.kv_cache.cache import fork_cache
 from playground.loading.placement import choose_device
 
 

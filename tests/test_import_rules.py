@@ -146,7 +146,49 @@ def test_app_starts_without_the_model_libraries() -> None:
     assert found == {}, f"importing app.py imports {found}"
 
 
+def used_modules(source: str, package: str) -> set[str]:
+    """Modules of a package that a source imports, or reaches through it: ``package.a.b.run()``."""
+    chains = {
+        ast.unparse(node) for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute)
+    }
+    return {name for name in imported_modules(source) | chains if name.startswith(f"{package}.")}
+
+
+def rooms_used(package: str) -> dict[str, set[str]]:
+    """By room of a package (a folder or a module at its top), the others that it uses.
+
+    The package's own ``__init__`` lists its rooms without being one.
+    """
+    used: dict[str, set[str]] = {}
+    for file in python_files(package):
+        room, *_ = file.relative_to(ROOT / package).with_suffix("").parts
+        if room != "__init__":
+            names = used_modules(file.read_text("utf-8"), package)
+            used.setdefault(room, set()).update(name.split(".")[1] for name in names)
+    return {room: (names & used.keys()) - {room} for room, names in used.items()}
+
+
+@pytest.mark.parametrize("package", ["playground", "components"])
+def test_no_two_rooms_use_each_other(package: str) -> None:
+    """What two of them need is below both, what needs both is above: one way to read them."""
+    used = rooms_used(package)
+    mutual = {tuple(sorted((a, b))) for a in used for b in used[a] if a in used[b]}
+    assert mutual == set()
+
+
 # ------------------------------------------------------------------- the rules' own checks
+
+
+@pytest.mark.parametrize(
+    ("source", "modules"),
+    [
+        ("import pack\npack.a.stage.run(1)", {"pack.a", "pack.a.stage", "pack.a.stage.run"}),
+        ("def f():\n    from pack import a", {"pack.a"}),
+        ("import packed.a", set()),
+    ],
+)
+def test_lazy_use_of_a_room_is_seen(source: str, modules: set[str]) -> None:
+    assert used_modules(source, "pack") == modules
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,9 @@ from components.compute.jobs import stop_without_client
 from components.prompt.checks import check_whole
 from components.prompt.reader import read_prompt
 from components.prompt.uploads import received_picture, refuse_addresses
+from components.serving.faults import user_messages
 from components.serving.page_blocks import blocks_around
-from components.tabs.stage_tab import MODEL_QUEUE, App, user_messages
+from components.tabs.stage_tab import MODEL_QUEUE, App
 from playground.pipeline import Run, Stage
 from playground.sampling.settings import check_columns, check_max_new_tokens
 
@@ -176,11 +177,11 @@ class Endpoints:
             run = self._run("decoder", image, text, system, max_pixels)
             parity = run.check_parity(stop_without_client)
             output, decoder = run.decoded, playground.decoder.stage
-            cache = playground.kv_cache.cache.describe_cache(output.past_key_values)
+            cache = playground.cache.describe_cache(output.past_key_values)
             return {
                 "next_token": [
                     {"id": token.id, "text": token.text, "prob": token.prob}
-                    for token in decoder.next_token_probs(run.engine, output.logits, top_k)
+                    for token in playground.logits.next_token_probs(run.engine, output.logits, top_k)
                 ],
                 "logit_lens": lens_row(run, layer, top_k),
                 "residual_norms": plain_numbers(

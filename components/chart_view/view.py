@@ -23,7 +23,7 @@ import plotly.graph_objects as go
 import plotly.io
 
 from components.chart_view.figures import encode_figure as encode_figure
-from components.serving.browser_module import BROWSER, file_address, page_files, mount_script
+from components.serving.browser_module import BROWSER, file_address, mount_script, page_files
 from playground.language import say, spoken_language
 
 MODULE_PATH = BROWSER / "plotly_view.js"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.style import BLUE, GREEN, HEIGHT_MEDIUM, base_layout
+from components.charts.style import HEIGHT_MEDIUM, base_layout
+from components.look.colors import BLUE, GREEN
 from playground.language import say
 
 if TYPE_CHECKING:

@@ -9,20 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.style import (
-    BLUE,
-    GREEN,
-    HEIGHT_LARGE,
-    HEIGHT_MEDIUM,
-    ORANGE,
-    SEQUENTIAL,
-    base_layout,
-    pointer_meta,
-)
+from components.charts.style import HEIGHT_LARGE, HEIGHT_MEDIUM, base_layout, pointer_meta
+from components.look.colors import BLUE, GREEN, ORANGE, SEQUENTIAL
 from playground.language import mark, say
 
 if TYPE_CHECKING:
-    from playground.kv_cache.growth import ChannelNorms, GrowthPoint
+    from playground.experiments.growth import GrowthPoint
+    from playground.kv_cache.channels import ChannelNorms
 
 MB = 1e6
 PART_TITLES = {

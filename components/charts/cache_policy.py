@@ -8,17 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    HEIGHT_MEDIUM,
-    HEIGHT_SMALL,
-    ORANGE,
-    PURPLE,
-    base_layout,
-    escape_label,
-)
+from components.charts.style import HEIGHT_MEDIUM, HEIGHT_SMALL, base_layout, escape_label
+from components.look.colors import BLUE, GREEN, GREY, ORANGE, PURPLE
 from playground.language import mark, say
 
 if TYPE_CHECKING:

@@ -9,17 +9,14 @@ import numpy as np
 import plotly.graph_objects as go
 
 from components.charts.style import (
-    BLUE,
     FONT_SIZE_PX,
     HEIGHT_LARGE,
-    KIND_COLORS,
-    SEQUENTIAL,
     TRANSPARENT,
-    ColorScale,
     base_layout,
     pointer_meta,
 )
 from components.charts.token_labels import token_label
+from components.look.colors import BLUE, KIND_COLORS, SEQUENTIAL, ColorScale
 from playground.language import say
 
 if TYPE_CHECKING:

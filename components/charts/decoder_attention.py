@@ -8,17 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    HEIGHT_LARGE,
-    HEIGHT_MEDIUM,
-    ORANGE,
-    SEQUENTIAL,
-    base_layout,
-    pointer_meta,
-)
+from components.charts.style import HEIGHT_LARGE, HEIGHT_MEDIUM, base_layout, pointer_meta
+from components.look.colors import BLUE, GREEN, GREY, ORANGE, SEQUENTIAL
 from playground.language import say
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.style import HEIGHT_MEDIUM, SEQUENTIAL, base_layout, pointer_meta
+from components.charts.style import HEIGHT_MEDIUM, base_layout, pointer_meta
+from components.look.colors import SEQUENTIAL
 from playground.language import say
 
 MAX_CELLS = 30_000  # of a map: 160 kB of float32 in base64

@@ -6,7 +6,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from components.charts.patch_map import frame_patches
-from components.charts.style import DIVERGING, base_layout, pointer_meta
+from components.charts.style import base_layout, pointer_meta
+from components.look.colors import DIVERGING
 from playground.language import say
 
 

@@ -7,15 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    HEIGHT_MEDIUM,
-    ORANGE,
-    base_layout,
-    pointer_meta,
-)
+from components.charts.style import HEIGHT_MEDIUM, base_layout, pointer_meta
+from components.look.colors import BLUE, GREEN, GREY, ORANGE
 from playground.language import say
 
 if TYPE_CHECKING:

@@ -7,15 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.style import (
-    BLUE,
-    DIVERGING,
-    GREEN,
-    HEIGHT_MEDIUM,
-    HEIGHT_SMALL,
-    ORANGE,
-    base_layout,
-)
+from components.charts.style import HEIGHT_MEDIUM, HEIGHT_SMALL, base_layout
+from components.look.colors import BLUE, DIVERGING, GREEN, ORANGE
 from playground.language import mark, say
 
 if TYPE_CHECKING:

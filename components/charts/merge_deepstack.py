@@ -7,16 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.style import (
-    BLUE,
-    GREEN,
-    HEIGHT_MEDIUM,
-    ORANGE,
-    PURPLE,
-    SKY,
-    base_layout,
-    pointer_meta,
-)
+from components.charts.style import HEIGHT_MEDIUM, base_layout, pointer_meta
+from components.look.colors import BLUE, GREEN, ORANGE, PURPLE, SKY
 from playground.language import say
 
 TAP_COLORS = (PURPLE, BLUE, GREEN, SKY)

@@ -10,17 +10,13 @@ import plotly.graph_objects as go
 
 from components.charts.small_arrays import compact_integers
 from components.charts.style import (
-    DIVERGING,
-    GREY,
     HEIGHT_LARGE,
     HEIGHT_MEDIUM,
-    KIND_COLORS,
-    ORANGE,
-    PURPLE,
     base_layout,
     escape_label,
     pointer_meta,
 )
+from components.look.colors import DIVERGING, GREY, KIND_COLORS, ORANGE, PURPLE
 from playground.language import mark, say
 
 # Name in the legend, colour, symbol and size of each group of embeddings.

@@ -7,15 +7,8 @@ import math
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.style import (
-    BLUE,
-    FONT_SIZE_PX,
-    GREEN,
-    GREY,
-    HEIGHT_MEDIUM,
-    ORANGE,
-    base_layout,
-)
+from components.charts.style import FONT_SIZE_PX, HEIGHT_MEDIUM, base_layout
+from components.look.colors import BLUE, GREEN, GREY, ORANGE
 from playground.language import mark, say
 
 AXIS_MARKS = (

@@ -9,7 +9,8 @@ import plotly.graph_objects as go
 
 from components.charts.patch_map import frame_patches
 from components.charts.small_arrays import compact_integers
-from components.charts.style import HEIGHT_MEDIUM, SEQUENTIAL, base_layout, pointer_meta
+from components.charts.style import HEIGHT_MEDIUM, base_layout, pointer_meta
+from components.look.colors import SEQUENTIAL
 from playground.language import mark, say
 
 QUANTITIES = (mark("distance"), mark("likeness"))

@@ -9,17 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from components.charts.small_arrays import compact_integers
-from components.charts.style import (
-    BLUE,
-    FONT_SIZE_PX,
-    GREEN,
-    GREY,
-    HEIGHT_LARGE,
-    KIND_COLORS,
-    ORANGE,
-    base_layout,
-    pointer_meta,
-)
+from components.charts.style import FONT_SIZE_PX, HEIGHT_LARGE, base_layout, pointer_meta
+from components.look.colors import BLUE, GREEN, GREY, KIND_COLORS, ORANGE
 from playground.language import mark, say
 
 # Drawn from wide to narrow, so that lines that lie on each other can all be seen.

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from components.charts.style import BLUE, GREEN, GREY, HEIGHT_LARGE, ORANGE, PURPLE, base_layout
+from components.charts.style import HEIGHT_LARGE, base_layout
+from components.look.colors import BLUE, GREEN, GREY, ORANGE, PURPLE
 from components.views.tables import format_bytes
 from playground.language import say
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.style import BLUE
+from components.look.colors import BLUE
 
 # Room for two-digit ticks, a title and a scale. Square cells make the axes shorter, which moves
 # their ticks: a chart without this room is drawn up to five times until its margins rest.

@@ -8,15 +8,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.style import (
-    BLUE,
-    DIVERGING,
-    FONT_SIZE_PX,
-    GREEN,
-    HEIGHT_MEDIUM,
-    HEIGHT_SMALL,
-    base_layout,
-)
+from components.charts.style import FONT_SIZE_PX, HEIGHT_MEDIUM, HEIGHT_SMALL, base_layout
+from components.look.colors import BLUE, DIVERGING, GREEN
 from playground.language import mark, say
 
 CHANNELS = (mark("red"), mark("green"), mark("blue"))

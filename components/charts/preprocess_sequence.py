@@ -8,17 +8,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.style import (
-    FONT_SIZE_PX,
-    GREY,
-    HEIGHT_SMALL,
-    KIND_COLORS,
-    ORANGE,
-    PURPLE,
-    SKY,
-    base_layout,
-    pointer_meta,
-)
+from components.charts.style import FONT_SIZE_PX, HEIGHT_SMALL, base_layout, pointer_meta
+from components.look.colors import GREY, KIND_COLORS, ORANGE, PURPLE, SKY
 from playground.language import mark, say
 
 # Attention mask 0 and 1, then token types 0, 1 and 2, as one scale of whole numbers.

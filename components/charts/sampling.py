@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.style import CATEGORICAL, HEIGHT_SMALL, PURPLE, base_layout, escape_label
+from components.charts.style import HEIGHT_SMALL, base_layout, escape_label
+from components.look.colors import CATEGORICAL, PURPLE
 from components.views.strips import raw_probability, visible
 from playground.language import mark, say
 from playground.records import SamplingRun, TokenStep

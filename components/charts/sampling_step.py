@@ -8,17 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from components.charts.sampling import filter_name, quote
-from components.charts.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    HEIGHT_SMALL,
-    PURPLE,
-    SEQUENTIAL,
-    SKY,
-    base_layout,
-    escape_label,
-)
+from components.charts.style import HEIGHT_SMALL, base_layout, escape_label
+from components.look.colors import BLUE, GREEN, GREY, PURPLE, SEQUENTIAL, SKY
 from components.views.strips import visible
 from playground.language import say
 

@@ -8,16 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.style import (
-    BLUE,
-    CATEGORICAL,
-    GREY,
-    HEIGHT_MEDIUM,
-    HEIGHT_SMALL,
-    ORANGE,
-    base_layout,
-    escape_label,
-)
+from components.charts.style import HEIGHT_MEDIUM, HEIGHT_SMALL, base_layout, escape_label
+from components.look.colors import BLUE, CATEGORICAL, GREY, ORANGE
 from components.views.strips import visible
 from playground.language import mark, say
 

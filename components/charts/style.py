@@ -1,4 +1,4 @@
-"""What every chart has in common: colours, scales, heights and the base layout.
+"""What every chart has in common: heights, labels, the pointer's marks and the base layout.
 
 Pure constants and functions, so that charts can be drawn without Gradio.
 The light or dark look (text, grid, hover boxes) is not here: the page paints it, because
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Literal
+
+from components.look.colors import CATEGORICAL
 
 # System fonts only: nothing is fetched, and Chinese text finds a CJK face on every platform.
 FONT_FAMILY = (
@@ -21,48 +23,6 @@ FONT_SIZE_PX = 13
 HEIGHT_SMALL = 220
 HEIGHT_MEDIUM = 340
 HEIGHT_LARGE = 480
-
-# Eight colours of middle lightness, so that each stands out from the white and from the dark page
-# (2.9:1 and more), and any two stay apart with protanopia, deuteranopia and tritanopia.
-BLUE = "#215ad3"
-ORANGE = "#d57900"
-GREEN = "#02a350"
-PURPLE = "#884eaf"
-PINK = "#b773a1"
-SKY = "#3e8ee6"
-BROWN = "#825d16"
-GREY = "#8a8c7e"
-CATEGORICAL = (BLUE, ORANGE, GREEN, PURPLE, PINK, SKY, BROWN, GREY)
-
-# One colour per role and per kind of token, the same in every tab.
-ROLE_COLORS = {"system": PURPLE, "user": BLUE, "assistant": GREEN}
-KIND_COLORS = {"text": GREY, "special": PINK, "image": ORANGE, "video": SKY}
-
-ColorScale = list[tuple[float, str]]
-
-# From nothing to much. Even steps in lightness, readable with any colour vision.
-SEQUENTIAL: ColorScale = [
-    (0.0, "#1b1f4b"),
-    (0.2, "#2b4a8b"),
-    (0.4, "#24778e"),
-    (0.6, "#2fa184"),
-    (0.8, "#8fc75a"),
-    (1.0, "#fbe87b"),
-]
-# From minus to plus; set `zmid=0`.
-DIVERGING: ColorScale = [
-    (0.0, "#1f5fae"),
-    (0.25, "#84b1dd"),
-    (0.5, "#f1f1ef"),
-    (0.75, "#eda96f"),
-    (1.0, "#b4530a"),
-]
-# Laid over a picture: lets it through where the value is low.
-OVERLAY: ColorScale = [
-    (0.0, "rgba(217,115,13,0)"),
-    (0.5, "rgba(217,115,13,0.45)"),
-    (1.0, "rgba(255,196,0,0.85)"),
-]
 
 TRANSPARENT = "rgba(0,0,0,0)"
 

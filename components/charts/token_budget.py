@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.style import GREY, HEIGHT_MEDIUM, KIND_COLORS, PINK, PURPLE, base_layout
+from components.charts.style import HEIGHT_MEDIUM, base_layout
+from components.look.colors import GREY, KIND_COLORS, PINK, PURPLE
 from playground.language import say
 
 

@@ -10,16 +10,8 @@ import plotly.graph_objects as go
 
 from components.charts.patch_map import frame_patches
 from components.charts.small_arrays import compact_integers
-from components.charts.style import (
-    BLUE,
-    FONT_SIZE_PX,
-    GREY,
-    HEIGHT_MEDIUM,
-    ORANGE,
-    SEQUENTIAL,
-    base_layout,
-    pointer_meta,
-)
+from components.charts.style import FONT_SIZE_PX, HEIGHT_MEDIUM, base_layout, pointer_meta
+from components.look.colors import BLUE, GREY, ORANGE, SEQUENTIAL
 from playground.language import say
 
 LOG_FROM_RATIO = 20.0  # a wider range of norms is drawn on a log axis

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.style import SEQUENTIAL, base_layout
+from components.charts.style import base_layout
+from components.look.colors import SEQUENTIAL
 from playground.language import say
 
 ROW_HEIGHT = 18  # pixels per block, within the heights below

@@ -8,13 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from components.charts.patch_map import frame_patches, mark_place
-from components.charts.style import (
-    DIVERGING,
-    HEIGHT_MEDIUM,
-    HEIGHT_SMALL,
-    base_layout,
-    pointer_meta,
-)
+from components.charts.style import HEIGHT_MEDIUM, HEIGHT_SMALL, base_layout, pointer_meta
+from components.look.colors import DIVERGING
 from playground.language import say
 
 CLIP_QUANTILE = 0.99  # of |number| in a step: a few large ones would leave the rest pale

@@ -9,14 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from components.charts.patch_map import frame_patches
-from components.charts.style import (
-    FONT_SIZE_PX,
-    HEIGHT_MEDIUM,
-    ORANGE,
-    SEQUENTIAL,
-    base_layout,
-    pointer_meta,
-)
+from components.charts.style import FONT_SIZE_PX, HEIGHT_MEDIUM, base_layout, pointer_meta
+from components.look.colors import ORANGE, SEQUENTIAL
 from components.views.pictures import image_uri
 from playground.language import say
 

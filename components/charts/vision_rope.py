@@ -9,15 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from components.charts.patch_map import frame_patches, mark_place
-from components.charts.style import (
-    BLUE,
-    DIVERGING,
-    HEIGHT_MEDIUM,
-    ORANGE,
-    SEQUENTIAL,
-    base_layout,
-    pointer_meta,
-)
+from components.charts.style import HEIGHT_MEDIUM, base_layout, pointer_meta
+from components.look.colors import BLUE, DIVERGING, ORANGE, SEQUENTIAL
 from playground.language import say
 
 MAX_DISTANCE = 32  # patches that the map reaches to each side; a photo has up to 80 and more

@@ -9,13 +9,14 @@ import numpy as np
 import plotly.graph_objects as go
 
 from components.charts.decoder import percent
-from components.charts.style import BLUE, GREEN, HEIGHT_MEDIUM, ORANGE, base_layout
+from components.charts.style import HEIGHT_MEDIUM, base_layout
 from components.charts.token_labels import token_label
+from components.look.colors import BLUE, GREEN, ORANGE
 from playground.language import say
 
 if TYPE_CHECKING:
-    from playground.decoder.answers import AnswerShift
-    from playground.decoder.what_if_runs import LogitsShift, TokenShift
+    from playground.experiments.answers import AnswerShift
+    from playground.experiments.what_if_runs import LogitsShift, TokenShift
 
 ROW_HEIGHT = 34  # pixels per token: two bars
 SHOWN = 8  # tokens

@@ -148,15 +148,13 @@ def _merge(run: Run, _found: Any) -> dict[str, Any]:
 
 def next_tokens(run: Run) -> list[dict[str, Any]]:
     """The likeliest next tokens; from the logits that are there."""
-    found = playground.decoder.stage.next_token_probs(
-        run.engine, run.decoded.logits, NUM_NEXT_TOKENS
-    )
+    found = playground.logits.next_token_probs(run.engine, run.decoded.logits, NUM_NEXT_TOKENS)
     return [{"id": each.id, "text": each.text, "prob": each.prob} for each in found]
 
 
 def _decoder(run: Run, _found: Any) -> dict[str, Any]:
     output = run.decoded
-    cache = playground.kv_cache.cache.describe_cache(output.past_key_values)
+    cache = playground.cache.describe_cache(output.past_key_values)
     record: dict[str, Any] = {
         "next_token": next_tokens(run),
         "residual_norms": numbers(playground.decoder.stage.residual_norms(output)),  # [layer][seq]

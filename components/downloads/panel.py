@@ -15,7 +15,8 @@ import gradio as gr
 from components.downloads.as_csv import write_csv
 from components.downloads.as_json import write_json
 from components.downloads.as_tensors import write_tensors
-from components.tabs.stage_tab import App, StageTab, user_messages
+from components.serving.faults import user_messages
+from components.tabs.stage_tab import App, StageTab
 from playground.errors import InputError
 from playground.language import say
 from playground.pipeline import STAGES

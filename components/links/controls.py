@@ -8,7 +8,7 @@ is told apart by its ``elem_id``.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,18 +33,6 @@ class Names:
     def of_controls(self) -> dict[Component, str]:
         """The other way round."""
         return {control: name for name, control in self.controls.items()}
-
-
-def carry_state(state: gr.State, name: str, check: Callable[[Any], Any]) -> gr.State:
-    """Let links carry a state, which has neither a label nor bounds.
-
-    Args:
-        state: the state.
-        name: as a label would read.
-        check: gives the value that a link asks for, or raises ``ValueError`` or ``TypeError``.
-    """
-    state.link_name, state.link_check = name, check  # type: ignore[attr-defined]
-    return state
 
 
 def name_controls(root: Block, like: Names | None = None) -> Names:

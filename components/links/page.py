@@ -18,14 +18,15 @@ from components.links.link import Link, read_link, write_link
 from components.links.prompt import PROMPT_NAMES, find_example_named, find_prompt, link_prompt
 from components.links.replay import Replay
 from components.links.words import note_html, notice_html
-from components.page.run_events import RunEvents
-from components.page.status_bar import status_html
 from components.pointer.view import write_layout
 from components.prompt.panel import InputPanel
 from components.prompt.reader import read_prompt
+from components.run_events import RunEvents
+from components.serving.faults import user_messages
 from components.tabs.open_parts import View
-from components.tabs.stage_tab import MODEL_EVENTS, MODEL_QUEUE, App, user_messages
+from components.tabs.stage_tab import MODEL_EVENTS, MODEL_QUEUE, App
 from components.tabs.updates import same_value
+from components.views.status_bar import status_html
 from playground.errors import InputError
 from playground.language import say
 from playground.pipeline import Run

@@ -15,7 +15,7 @@ import gradio as gr
 from gradio.components.base import Component
 
 from components.links.controls import Names, fits
-from components.page.run_events import LABS, RunEvents
+from components.run_events import LABS, RunEvents
 from components.tabs.open_parts import View
 from components.tabs.stage_tab import App, StageTab, ViewEvent
 from components.tabs.updates import read_update, same_value, split_answer

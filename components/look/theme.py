@@ -1,7 +1,7 @@
 """The look of the page: a Gradio theme and the style sheet that goes with it.
 
 Quiet greys, one violet accent, system fonts; nothing is fetched from elsewhere. Pass both to
-`launch(theme=build_theme(), css=CSS)`. Chart colours and sizes are in charts/style.py.
+`launch(theme=build_theme(), css=CSS)`. Colours of charts are in colors.py.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 import gradio as gr
 from gradio.themes.utils import fonts
 
-from components.charts.style import KIND_COLORS, ROLE_COLORS
+from components.look.colors import KIND_COLORS, ROLE_COLORS
 
 VIOLET = gr.themes.Color(
     name="violet_ink",

@@ -18,7 +18,7 @@ from components.pointer.place import read_place
 from components.serving.faults import fault_words, log_fault
 from playground.errors import InputError, PlaygroundError
 from playground.language import say
-from playground.pipeline import STAGES, RunStore
+from playground.pipeline import STAGES, RunStore, Stage
 
 if TYPE_CHECKING:
     from playground.pipeline import Run
@@ -160,7 +160,13 @@ class Drawing:
         return given
 
     def draw_found(
-        self, part: Part, experiment: Experiment, run: Run, question: Question, found: Any, live: bool
+        self,
+        part: Part,
+        experiment: Experiment,
+        run: Run,
+        question: Question,
+        found: Any,
+        live: bool,
     ) -> dict[str, Drawn]:
         """The part's outputs that need a finding, drawn from one.
 
@@ -187,14 +193,21 @@ class Drawing:
 LABS = ("sampling", "cache")  # experiments of their own on a run's four stages
 
 
+def required_stage(part: Part) -> Stage | None:
+    """The stage whose record a part needs; None for a part that is about no run."""
+    if part.stage in LABS:
+        return STAGES[-1]
+    return next((stage for stage in STAGES if stage == part.stage), None)
+
+
 def require_stage(part: Part, run: Run) -> None:
     """Refuse to compute a stage for a drawing: only *Run* does, where it can be stopped.
 
     Raises:
         InputError: the part's stage has not run.
     """
-    needed = part.stage if part.stage in STAGES else STAGES[-1] if part.stage in LABS else ""
-    if needed and not run.has(needed):
+    stage = required_stage(part)
+    if stage is not None and not run.has(stage):
         raise InputError(
             say("This stage has not run on this prompt yet."),
             remedy=say("Press “Run this stage” above."),

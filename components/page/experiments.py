@@ -9,7 +9,7 @@ import gradio as gr
 
 from components.chart_view.figures import write_json
 from components.compute.jobs import Jobs
-from components.page.drawing import Drawing, Question
+from components.page.drawing import Drawing, Question, required_stage
 from components.page.part_view import PartView
 from components.part import Experiment, Part
 from components.serving.faults import fault_words, log_fault
@@ -88,7 +88,9 @@ def _run(
     question: Question,
     progress: Progress,
 ) -> Iterator[dict[str, Any]]:
-    run.ensure("decoder" if part.stage not in ("preprocess", "vision", "merge") else part.stage)
+    stage = required_stage(part)
+    if stage is not None:
+        run.ensure(stage, progress)
     answer: dict[str, Any] = {"run": question.run}
     found: Any = None
     stopped: StageCancelled | None = None

@@ -18,14 +18,14 @@ from components.links.controls import Names, name_controls
 from components.links.page import Permalinks
 from components.look.theme import CSS
 from components.page.privacy import build_privacy_note
-from components.page.run_events import LABS, RunEvents
-from components.page.status_bar import loading_html
 from components.page.tour import TourView
 from components.pointer.view import PointerView
 from components.prompt.examples import Example, load_examples
 from components.prompt.panel import InputPanel, build_input_panel
 from components.report.page import build_report_row, wire_report
 from components.report.results import KeepingApp
+from components.run_events import LABS, RunEvents
+from components.serving.faults import user_messages
 from components.serving.language_switch import build_language_switch
 from components.serving.page_blocks import blocks_around
 from components.tabs.cache.tab import build_cache_tab
@@ -35,8 +35,9 @@ from components.tabs.model_tab import ModelTab, build_model_tab
 from components.tabs.open_parts import OpenParts, Values, tabs_around
 from components.tabs.preprocess.tab import build_preprocess_tab
 from components.tabs.sampling.tab import build_sampling_tab
-from components.tabs.stage_tab import MODEL_EVENTS, MODEL_QUEUE, App, StageTab, user_messages
+from components.tabs.stage_tab import MODEL_EVENTS, MODEL_QUEUE, App, StageTab
 from components.tabs.vision.tab import build_vision_tab
+from components.views.status_bar import loading_html
 from playground.language import mark, say
 from playground.pipeline import STAGES, RunStore
 

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from components.chart_view.figures import write_json
 from components.chart_view.view import library_address
-from components.page.drawing import LABS, Drawing
+from components.page.drawing import Drawing
 from components.part import Fold, Item, Part, Text
 from components.serving.browser_module import page_module
 from components.serving.faults import fault_words, log_fault
@@ -34,7 +34,9 @@ class PartView(gr.HTML):
 
         def draw(question: dict[str, Any]) -> Response:
             with speaking(language):
-                return Response(write_json(answer(drawing, question)), media_type="application/json")
+                return Response(
+                    write_json(answer(drawing, question)), media_type="application/json"
+                )
 
         super().__init__(
             None,
@@ -64,7 +66,11 @@ def part_spec(part: Part) -> dict[str, Any]:
     return {
         "key": part.key,
         "stage": part.stage,
-        "requires": "decoder" if part.stage in LABS else "" if part.stage == "model" else part.stage,
+        "requires": "decoder"
+        if part.stage in LABS
+        else ""
+        if part.stage == "model"
+        else part.stage,
         "controls": [control.id for control in part.controls],
         "outputs": [
             {

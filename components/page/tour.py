@@ -12,7 +12,6 @@ from components.serving.browser_module import page_module
 from playground.language import mark, say
 
 
-
 @dataclass(frozen=True, slots=True)
 class Step:
     """One step: the labels of the tabs that lead to its part, a heading and what to see there."""

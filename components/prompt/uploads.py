@@ -13,7 +13,7 @@ from typing import Any
 
 from gradio.utils import get_upload_folder
 
-from components.tabs.stage_tab import user_messages
+from components.serving.faults import user_messages
 from playground.errors import InputError
 from playground.language import say
 

@@ -12,14 +12,15 @@ from components.downloads.panel import AT_ONCE, MAKING, build_target, fetch, fin
 from components.report.outline import Item, Outline
 from components.report.results import KeepingApp, Shown, merge_shown, read_answer
 from components.report.writer import write_report
+from components.serving.faults import user_messages
 from components.tabs.open_parts import View
-from components.tabs.stage_tab import StageTab, user_messages
+from components.tabs.stage_tab import StageTab
 from playground.errors import InputError
 from playground.language import say
 from playground.pipeline import STAGES
 
 if TYPE_CHECKING:
-    from components.page.run_events import RunEvents
+    from components.run_events import RunEvents
     from playground.pipeline import Run
 
 FILE_NAME = "qwen3-vl-run-report.html"

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import playground
-from components.chart_view.view import FOLDER as CHART_FOLDER
 from components.chart_view.view import LIBRARY_PATH, STYLES_PATH
 from components.look.theme import build_theme
-from components.page.status_bar import parity_badge
 from components.report.body import Body
 from components.report.outline import Item, Outline, views
+from components.serving.browser_module import BROWSER
 from components.views.pictures import picture_html, picture_row_html
+from components.views.status_bar import parity_badge
 from components.views.tables import Mono, table_html
 from playground.language import say, spoken_language
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 TAGS = {"en": "en", "zh": "zh-CN"}
 FOLDER = Path(__file__).resolve().parent
 SCRIPTS = (
-    *(CHART_FOLDER / f"chart_{name}.js" for name in ("texts", "table", "look", "files")),
+    *(BROWSER / f"chart_{name}.js" for name in ("texts", "table", "look", "files")),
     FOLDER / "report.js",
 )
 MOST_FRAMES = 8  # of a video

@@ -1,4 +1,4 @@
-"""What a visitor reads when the machine fails: no memory, a full disk, a mistake in the program."""
+"""What a visitor reads when something fails: a refused input, no memory, a full disk, a mistake."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
+from typing import Any
 
 import gradio as gr
 
@@ -42,6 +43,26 @@ def log_fault(error: BaseException) -> None:
     """Say in the log where and what kind of error it was, without what a visitor wrote."""
     where = "".join(traceback.format_tb(error.__traceback__)[-4:])
     logger.error("%s\n%s", type(error).__name__, where)
+
+
+class user_messages:  # noqa: N801 - reads as a statement: ``with user_messages():``
+    """Turn the engine's errors into what the user reads.
+
+    Args:
+        as_html: True for the page, whose message box renders HTML, while a message may quote a
+            file name; False for answers to programs.
+    """
+
+    def __init__(self, *, as_html: bool = True) -> None:
+        self._as_html = as_html
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: Any, error: BaseException | None, _trace: Any) -> None:
+        if isinstance(error, PlaygroundError):
+            message = escape(str(error)) if self._as_html else str(error)
+            raise gr.Error(message, duration=SHOWN_S, print_exception=False) from error
 
 
 def fault_words(error: BaseException) -> str:

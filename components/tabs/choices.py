@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -15,6 +16,18 @@ def build_index_slider(
 ) -> gr.Slider:
     """A slider of layers, blocks or heads, counted from 0; each run sets how far it goes."""
     return gr.Slider(0, max(1, value), value, step=1, label=label, info=info, **options)
+
+
+def carry_state(state: gr.State, name: str, check: Callable[[Any], Any]) -> gr.State:
+    """Let links carry a state, which has neither a label nor bounds.
+
+    Args:
+        state: the state.
+        name: as a label would read.
+        check: gives the value that a link asks for, or raises ``ValueError`` or ``TypeError``.
+    """
+    state.link_name, state.link_check = name, check  # type: ignore[attr-defined]
+    return state
 
 
 def whole_number(value: float | None, default: int, low: int, high: int) -> int:

@@ -14,18 +14,16 @@ from gradio.components.base import Component
 
 from components.compute.engine_host import EngineHost
 from components.compute.jobs import Jobs
+from components.page.experiments import MODEL_EVENTS, MODEL_QUEUE
 from components.pointer.place import read_place
 from components.pointer.view import PointerView
-from components.serving.faults import SHOWN_S
+from components.serving.faults import SHOWN_S, user_messages
 from components.tabs.open_parts import OpenParts
 from components.tabs.updates import split_answer
 from playground.errors import PlaygroundError, StageCancelled
 from playground.language import say
 from playground.pipeline import RunStore
 from playground.records import Progress
-
-MODEL_QUEUE = "model"  # one queue for all events that run the model
-MODEL_EVENTS = 4  # of them at a time; the engine's lock lets one step through
 
 StreamFn = Callable[..., Iterator[tuple[Any, ...]]]
 ViewFn = Callable[..., Any]
@@ -274,26 +272,6 @@ class StageTab:
             raise TypeError(f"{self.stage}: stream must be a generator, so that it can be stopped.")
 
 
-class user_messages:  # noqa: N801 - reads as a statement: ``with user_messages():``
-    """Turn the engine's errors into what the user reads.
-
-    Args:
-        as_html: True for the page, whose message box renders HTML, while a message may quote a
-            file name; False for answers to programs.
-    """
-
-    def __init__(self, *, as_html: bool = True) -> None:
-        self._as_html = as_html
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: Any, error: BaseException | None, _trace: Any) -> None:
-        if isinstance(error, PlaygroundError):
-            message = escape(str(error)) if self._as_html else str(error)
-            raise gr.Error(message, duration=SHOWN_S, print_exception=False) from error
-
-
 def build_stage_header(title: str, sentence: str) -> gr.Button:
     """The tab's heading, the sentence that says what the stage does, and its run button."""
     with gr.Row(elem_classes="stage-header"):
@@ -316,5 +294,4 @@ __all__ = [
     "build_stage_header",
     "draw_sections",
     "skip_unless_run",
-    "user_messages",
 ]

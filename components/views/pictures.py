@@ -9,7 +9,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from components.charts.style import ColorScale
+from components.look.colors import ColorScale
 
 # Drawings and maps are small without loss; photos are megabytes, and take seconds to encode.
 LOSSLESS_PIXELS = 200_000

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from components.charts.style import BLUE, GREEN, GREY, ORANGE, PURPLE, ROLE_COLORS
+from components.look.colors import BLUE, GREEN, GREY, ORANGE, PURPLE, ROLE_COLORS
 from playground.language import mark, say
 
 if TYPE_CHECKING:

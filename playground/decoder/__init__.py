@@ -8,29 +8,17 @@ from playground.lazy import lazy_modules
 
 if TYPE_CHECKING:
     from playground.decoder import (
-        answers,
         attention,
-        influence,
-        later_layers,
         rotation,
         stage,
-        top_words,
         updates,
-        what_if,
-        what_if_runs,
     )
 
 __all__ = [
-    "answers",
     "attention",
-    "influence",
-    "later_layers",
     "rotation",
     "stage",
-    "top_words",
     "updates",
-    "what_if",
-    "what_if_runs",
 ]
 
 __getattr__ = lazy_modules(__name__, __all__)

@@ -20,10 +20,10 @@ from playground.capture import (
     capture_routes,
     watch_modules,
 )
-from playground.decoder.top_words import log_totals, top_words
 from playground.engine import Engine
-from playground.errors import InputError, ModelError
+from playground.errors import InputError
 from playground.language import say
+from playground.logits import check_finite, log_totals, top_tokens
 from playground.preprocess.stage import model_kwargs
 from playground.records import (
     DecoderOutput,
@@ -33,7 +33,6 @@ from playground.records import (
     ModelInputs,
     Parity,
     Progress,
-    TokenProb,
 )
 from playground.tokens import token_text
 
@@ -151,21 +150,6 @@ def decoder_kwargs(engine: Engine, merged: MergedInputs, start: int = 0) -> dict
     return kwargs
 
 
-def check_finite(logits: torch.Tensor) -> None:
-    """Refuse logits that no distribution can be made of.
-
-    Raises:
-        ModelError: a logit is NaN or infinite.
-    """
-    if not torch.isfinite(logits).all():
-        raise ModelError(
-            say("The model's logits hold NaN or infinity."),
-            remedy=say(
-                "Run it in another dtype (--dtype float32 or bfloat16), or check the weights."
-            ),
-        )
-
-
 def measure_parity(
     engine: Engine,
     inputs: ModelInputs,
@@ -201,22 +185,6 @@ def measure_parity(
         max_abs_diff=float((staged - reference).abs().max()),
         same_argmax=bool(staged.argmax() == reference.argmax()),
         tolerance=engine.parity_tolerance,
-    )
-
-
-def next_token_probs(engine: Engine, logits: torch.Tensor, top_k: int) -> tuple[TokenProb, ...]:
-    """The likeliest next tokens under the untouched distribution, likeliest first.
-
-    Args:
-        engine: gives the tokens' texts.
-        logits: (vocab,).
-        top_k: how many; at most the vocabulary.
-    """
-    probs = logits.float().softmax(-1)
-    top = probs.topk(min(top_k, probs.numel()))
-    return tuple(
-        TokenProb(token_id, token_text(engine.tokenizer, token_id), prob)
-        for token_id, prob in zip(top.indices.tolist(), top.values.tolist(), strict=True)
     )
 
 
@@ -259,8 +227,8 @@ def logit_lens(
             progress(say("logit lens"), start, len(rows))
         with engine.exclusive():
             logits = _lens_logits(engine, rows[start : start + LENS_ROWS], buffer)
-            values, words = top_words(logits, top_k)
-            ids.append(words.cpu())
+            values, tokens = top_tokens(logits, top_k)
+            ids.append(tokens.cpu())
             totals = log_totals(logits, values[:, 0])
             probs.append((values.float() - totals[:, None]).exp().cpu())
     shape = (len(wanted), len(positions), top_k)

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 import torch
 
-from playground.decoder.stage import next_token_probs
+from playground.cache import empty_cache
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.kv_cache.block_hash import HashRules, RequestIdentity, identify, picture_key
 from playground.kv_cache.block_store import POLICIES, Policy
-from playground.kv_cache.cache import empty_cache
 from playground.kv_cache.compare import SAME_LOGITS
 from playground.kv_cache.partial_prefill import Features, answer_greedily, answer_text, prefill_on
 from playground.kv_cache.prefix_lookup import Lookup
 from playground.kv_cache.prefix_store import Kept, PrefixStore
 from playground.language import say
+from playground.logits import next_token_probs
 from playground.records import ModelInputs, Progress, TokenProb
 from playground.timing import time_ms
 

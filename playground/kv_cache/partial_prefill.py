@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from playground.decoder.stage import check_finite
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.kv_cache.block_hash import RequestIdentity
 from playground.language import say
+from playground.logits import check_finite
 from playground.merge.stage import get_positions
 from playground.records import ModelInputs, Progress, VisualSpan
 from playground.sampling.stage import barred_token_ids, decode_step, end_token_ids

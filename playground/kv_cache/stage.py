@@ -13,16 +13,16 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from playground.decoder.stage import check_finite, next_token_probs
-from playground.engine import Engine
-from playground.errors import InputError
-from playground.kv_cache.cache import (
+from playground.cache import (
     cache_bytes,
     crop_cache,
     empty_cache,
 )
+from playground.engine import Engine
+from playground.errors import InputError
 from playground.kv_cache.shared_prefix import reusable_tokens, shared_prefix
 from playground.language import say
+from playground.logits import check_finite, next_token_probs
 from playground.merge.stage import get_positions
 from playground.preprocess.stage import model_kwargs
 from playground.records import (

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from playground.preprocess import (
         media,
         stage,
-        token_budget,
         video,
         views,
     )
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = [
     "media",
     "stage",
-    "token_budget",
     "video",
     "views",
 ]

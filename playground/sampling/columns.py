@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import torch
 
+from playground.cache import expand_cache
 from playground.engine import Engine
 from playground.errors import InputError, ModelError
-from playground.kv_cache.cache import expand_cache
 from playground.language import say
 from playground.records import Progress, SamplingRun, SamplingSettings, SamplingTrace, TokenStep
 from playground.sampling.logits_filters import FilterContext

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
+from playground.cache import fork_cache
 from playground.engine import Engine
 from playground.errors import InputError
-from playground.kv_cache.cache import fork_cache
 from playground.language import say
 from playground.records import DecoderOutput, MergedInputs, ModelInputs, TokenStep
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from playground.decoder.stage import check_finite
 from playground.errors import ModelError
 from playground.language import say
+from playground.logits import check_finite
 from playground.records import Candidate, TokenStep
 from playground.sampling.candidates import Ids, LikelyWords, Numbers, keep_tokens
 from playground.sampling.logits_filters import REMOVED, FilterContext

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from components import run_events
 from components.compute.engine_host import EngineHost
-from components.page import run_events
 from components.page.layout import PAGE_CSS
 from components.page.site import build_site
 from components.prompt.examples import Example

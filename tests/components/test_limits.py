@@ -21,11 +21,11 @@ from components.tabs.sampling.lab import LabStore
 from components.tabs.sampling.score import force_text, score_text
 from components.tabs.sampling.sweep import stream_sweep_part
 from components.tabs.sampling.tab import build_sampling_tab
-from playground.decoder.answers import answer_log_probs
-from playground.decoder.what_if_runs import greedy_answer
+from playground.cache import fork_cache
 from playground.engine import Engine
 from playground.errors import InputError
-from playground.kv_cache.cache import fork_cache
+from playground.experiments.answers import answer_log_probs
+from playground.experiments.what_if_runs import greedy_answer
 from playground.kv_cache.partial_prefill import answer_greedily
 from playground.limits import MOST_IMAGE_PIXELS, Limits
 from playground.pipeline import Run

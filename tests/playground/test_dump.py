@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from playground.decoder.stage import run_decoder
-from playground.decoder.what_if import WhatIf, change_merged
 from playground.dump import MANIFEST_KEY, compare_dump, dump_tensors, write_dump
 from playground.engine import Engine
 from playground.errors import InputError
+from playground.experiments.what_if import WhatIf, change_merged
 from playground.pipeline import Run
 from playground.preprocess.stage import model_kwargs
 from tests.components.runs import make_run

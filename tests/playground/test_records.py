@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from playground.decoder.stage import logit_lens, next_token_probs
+from playground.decoder.stage import logit_lens
 from playground.engine import Engine
 from playground.errors import (
     CheckpointError,
@@ -21,6 +21,7 @@ from playground.errors import (
     StageCancelled,
 )
 from playground.kv_cache.stage import run_cache_reuse
+from playground.logits import next_token_probs
 from playground.pipeline import Run
 from playground.records import (
     Candidate,

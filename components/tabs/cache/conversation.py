@@ -146,7 +146,7 @@ def stream_message(
     prefill = playground.kv_cache.partial_prefill
     identity = playground.kv_cache.block_hash.identify(inputs)
     progress(say("without the cache"), 0, 2)
-    empty = playground.kv_cache.cache.empty_cache(engine)
+    empty = playground.cache.empty_cache(engine)
     scratch, scratch_ms = playground.timing.time_ms(
         engine, lambda: prefill.prefill_on(engine, inputs, identity, empty, 0)[0]
     )

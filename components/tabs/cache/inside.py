@@ -92,7 +92,7 @@ def draw_channels(run: Run, layer: Any, head: Any, part: Any) -> Any:
     which = check_whole(say("The head"), head, low=0, high=facts.num_key_value_heads - 1)
     if part not in PARTS:
         raise InputError(say("Choose keys or values."))
-    found = playground.kv_cache.growth.channel_norms(
+    found = playground.kv_cache.channels.channel_norms(
         run.decoded.past_key_values, index, part, which
     )
     return plot_channels(found, part, index, which, run.inputs.num_tokens)
@@ -109,7 +109,7 @@ def facts_html(run: Run) -> str:
         "<strong>{per_token_2b:,}</strong> bytes a token, so these tokens would take it "
         "{total_2b}.",
         tokens=num_tokens,
-        total=format_bytes(playground.kv_cache.cache.cache_bytes(run.decoded.past_key_values)),
+        total=format_bytes(playground.cache.cache_bytes(run.decoded.past_key_values)),
         per_token=facts.kv_bytes_per_token(dtype),
         layers=facts.num_layers,
         heads=facts.num_key_value_heads,
@@ -131,7 +131,7 @@ def bytes_per_token_2b() -> int:
 
 def layers_table(run: Run) -> str:
     """Shape, dtype and bytes of every layer's tensors."""
-    layers = playground.kv_cache.cache.describe_cache(run.decoded.past_key_values)
+    layers = playground.cache.describe_cache(run.decoded.past_key_values)
     rows: list[list[str | Mono]] = [
         [
             str(each.layer),
@@ -156,7 +156,7 @@ def stream_growth(run: Run, progress: Progress, longest: Any) -> Iterator[tuple[
     limit = run.engine.facts.max_position_embeddings - 1
     wanted = check_whole(say("The number of tokens"), longest, low=1, high=MOST_TOKENS)
     run.ensure("decoder", progress)
-    engine, growth = run.engine, playground.kv_cache.growth
+    engine, growth = run.engine, playground.experiments.growth
     lengths = growth.growth_lengths(run.inputs.num_tokens, min(wanted, limit))
     per_token, points = engine.facts.kv_bytes_per_token(engine.dtype), []
     for point in growth.measure_growth(

@@ -21,7 +21,7 @@ _READ: WeakKeyDictionary[Run, Any] = WeakKeyDictionary()
 def answer_of(run: Run, progress: Progress) -> SamplingTrace:
     """What the model answers greedily; written once and kept as long as the run is."""
     if run not in _ANSWERS:
-        _ANSWERS[run] = playground.decoder.what_if_runs.greedy_answer(
+        _ANSWERS[run] = playground.experiments.what_if_runs.greedy_answer(
             run.engine,
             run.inputs,
             run.merged,
@@ -36,7 +36,7 @@ def read_original(run: Run, progress: Progress) -> Any:
     """Log-probabilities of that answer's tokens, (tokens,) float32 in nats; read once, like it."""
     if run not in _READ:
         ids = answer_ids(answer_of(run, progress))
-        _READ[run] = playground.decoder.answers.answer_log_probs(
+        _READ[run] = playground.experiments.answers.answer_log_probs(
             run.engine, run.merged, run.decoded, ids, progress=progress
         )
     return _READ[run]

@@ -18,8 +18,8 @@ from components.charts.decoder_attention import (
     plot_attention_row,
     plot_head_shares,
 )
-from components.charts.style import SEQUENTIAL
 from components.charts.token_labels import span_name, token_labels
+from components.look.colors import SEQUENTIAL
 from components.tabs.choices import capital, fact_html
 from components.tabs.decoder.focus import choose_token, whole_number
 from components.tabs.stage_tab import App, Section, skip_unless_run

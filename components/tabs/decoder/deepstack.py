@@ -5,8 +5,8 @@ from __future__ import annotations
 import gradio as gr
 import numpy as np
 
-from components.charts.style import SEQUENTIAL
 from components.charts.token_labels import span_name
+from components.look.colors import SEQUENTIAL
 from components.tabs.choices import capital, fact_html
 from components.tabs.stage_tab import App, Section
 from components.views.html_view import build_html_view

@@ -14,9 +14,9 @@ import numpy as np
 import playground
 from components.chart_view.view import PlotlyView
 from components.charts.decoder_influence import plot_agreement, plot_influence
-from components.charts.style import SEQUENTIAL
 from components.charts.token_labels import span_name
 from components.charts.what_if import plot_answer_shift
+from components.look.colors import SEQUENTIAL
 from components.tabs.choices import fact_html
 from components.tabs.decoder.answer import answer_ids, answer_labels, answer_of
 from components.tabs.decoder.painting import PICTURE_SIDE, painted_html
@@ -135,7 +135,7 @@ def stream_taken(
         yield (*drawn, *keep)
     finding = find_influence(run, progress, word, size, place)
     painted = finding.measured.strongest
-    what_if = playground.decoder.what_if.WhatIf(painted=painted)
+    what_if = playground.experiments.what_if.WhatIf(painted=painted)
     verdict, words, _ = compare_change(run, progress, what_if)
     yield (*(gr.skip(),) * 6, painted_html(run, painted), verdict, words)
 
@@ -158,7 +158,7 @@ def _stream_finding(
     finding = find_influence(run, progress, chosen, size, place)
     span = run.inputs.spans[finding.span_index]
     measured = finding.measured
-    heads = playground.decoder.influence.agreement_by_head(measured, finding.attention)
+    heads = playground.experiments.influence.agreement_by_head(measured, finding.attention)
     yield (
         gr.skip(),
         gr.skip(),
@@ -173,7 +173,7 @@ def words_of(run: Run, progress: Progress) -> Any:
     """What each token of the answer owes to the pictures; kept as long as the run is."""
     if run not in _WORDS:
         ids = answer_ids(answer_of(run, progress))
-        _WORDS[run] = playground.decoder.answers.without_pictures(
+        _WORDS[run] = playground.experiments.answers.without_pictures(
             run.engine, run.inputs, run.merged, run.decoded, ids, progress=progress
         )
     return _WORDS[run]
@@ -183,7 +183,7 @@ def choose_word(run: Run, shift: Any, word: float | None) -> int:
     """The chosen token's place in the answer, or the first that tells of the picture."""
     if isinstance(word, int | float) and 0 <= word < len(shift.ids):
         return int(word)
-    return int(playground.decoder.answers.first_picture_word(run.engine, shift))
+    return int(playground.experiments.answers.first_picture_word(run.engine, shift))
 
 
 def find_influence(
@@ -200,7 +200,7 @@ def find_influence(
         span = run.inputs.spans[number]
         block = int(np.ceil(np.sqrt((span.end - span.start) / MAX_PARTS)))
         ids = shift.ids[: chosen + 1]
-        measured = playground.decoder.influence.measure_influence(
+        measured = playground.experiments.influence.measure_influence(
             run.engine,
             run.inputs,
             run.merged,
@@ -210,7 +210,7 @@ def find_influence(
             margin=around * block,
             progress=progress,
         )
-        attention = playground.decoder.influence.attention_by_head(
+        attention = playground.experiments.influence.attention_by_head(
             run.engine, run.merged, run.decoded, ids[:-1], progress=progress
         )
         kept[chosen, around, number] = Finding(number, chosen, measured, attention)
@@ -221,8 +221,10 @@ def influence_html(run: Run, finding: Finding, heads: np.ndarray, word: str) -> 
     """The maps in words, with the rank correlation of the mean attention."""
     measured = finding.measured
     span = run.inputs.spans[finding.span_index]
-    mean = playground.decoder.influence.attention_on_parts(measured, finding.attention.mean((0, 1)))
-    correlation = playground.decoder.influence.rank_correlation(measured.drop, mean)
+    mean = playground.experiments.influence.attention_on_parts(
+        measured, finding.attention.mean((0, 1))
+    )
+    correlation = playground.experiments.influence.rank_correlation(measured.drop, mean)
     left = np.exp(measured.log_prob - measured.drop.max())
     text = say(
         "“{word}” has probability {prob:.1%}. Of {parts:,} parts of {picture}, taken away one at a "

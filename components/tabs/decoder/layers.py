@@ -185,7 +185,7 @@ def draw_choices(
         run.engine, output, positions, listed, progress=progress
     )
     labels = [token_label(run.inputs.tokens[position].text) for position in positions]
-    probs = playground.decoder.stage.next_token_probs(run.engine, output.logits, listed)
+    probs = playground.logits.next_token_probs(run.engine, output.logits, listed)
     return plot_logit_lens(lens, labels, output.num_deepstack), plot_next_token(probs)
 
 

@@ -7,8 +7,7 @@ import numpy as np
 
 import playground
 from components.charts.token_labels import span_name
-from components.links.controls import carry_state
-from components.tabs.choices import capital, fact_html
+from components.tabs.choices import capital, carry_state, fact_html
 from components.tabs.stage_tab import App, skip_unless_run
 from components.views.html_view import build_html_view
 from components.views.pictures import picture_html, picture_row_html
@@ -78,7 +77,7 @@ def paint(
         return gr.skip(), gr.skip()
     span = run.inputs.spans[place.span]
     margin = 1 if brush == 1 else 0
-    parts = playground.decoder.influence.span_parts(span, 1, margin)
+    parts = playground.experiments.influence.span_parts(span, 1, margin)
     touched = set(parts[place.index - span.start])
     was = set(tokens)
     kept = tuple(sorted(was - touched if place.index in was else was | touched))

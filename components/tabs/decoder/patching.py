@@ -178,7 +178,7 @@ def stream_patch(
     other.ensure("decoder", progress)
     index, there = choose_positions(run, other, kind, place)
     chosen = whole_number(layer, run.decoded.num_layers, 0, run.decoded.num_layers)
-    runs = playground.decoder.what_if_runs
+    runs = playground.experiments.what_if_runs
     original = answer_of(run, progress)
     changed = runs.run_what_if(
         run.engine,
@@ -211,7 +211,7 @@ def _patched_words(run: Run, other: Run, layer: int, index: int, there: int) -> 
 
 
 def _what_if(other: Run, layer: int, index: int, there: int) -> Any:
-    module = playground.decoder.what_if
+    module = playground.experiments.what_if
     state = other.decoded.hidden_states[layer][there]
     return module.WhatIf(patches=(module.StatePatch(layer, index, state),))
 
@@ -248,7 +248,7 @@ def stream_sweep(
         )
     columns = []
     for layer in range(run.decoded.num_layers + 1):
-        logits = playground.decoder.what_if_runs.run_changed(
+        logits = playground.experiments.what_if_runs.run_changed(
             run.engine,
             run.inputs,
             run.merged,

@@ -131,7 +131,7 @@ def facts_html(run: Run) -> str:
 
 def cache_html(output: DecoderOutput) -> str:
     """The KV cache that the prefill leaves behind."""
-    layers = playground.kv_cache.cache.describe_cache(output.past_key_values)
+    layers = playground.cache.describe_cache(output.past_key_values)
     first = layers[0]
     total = sum(layer.num_bytes for layer in layers)
     per_token = total // output.num_tokens

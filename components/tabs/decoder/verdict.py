@@ -27,9 +27,9 @@ def compare_change(run: Run, progress: Progress, what_if: Any) -> tuple[Any, ...
     Raises:
         InputError: the change does not fit the run.
     """
-    runs = playground.decoder.what_if_runs
+    runs = playground.experiments.what_if_runs
     engine, merged, decoded = run.engine, run.merged, run.decoded
-    playground.decoder.what_if.check_what_if(engine, run.inputs, what_if)
+    playground.experiments.what_if.check_what_if(engine, run.inputs, what_if)
     original = answer_of(run, progress)
     changed = runs.run_what_if(
         engine,
@@ -41,10 +41,10 @@ def compare_change(run: Run, progress: Progress, what_if: Any) -> tuple[Any, ...
         progress=progress,
     )
     ids = answer_ids(original)
-    after = playground.decoder.answers.answer_log_probs(
+    after = playground.experiments.answers.answer_log_probs(
         changed.engine, changed.merged, changed.decoded, ids, progress=progress
     )
-    words = playground.decoder.answers.AnswerShift(ids, read_original(run, progress), after)
+    words = playground.experiments.answers.AnswerShift(ids, read_original(run, progress), after)
     shift = runs.compare_logits(engine, decoded.logits, changed.decoded.logits, TOP_K)
     return (
         verdict_html(original, changed.answer, shift),

@@ -110,7 +110,7 @@ def read_what_if(run: Run, *values: Any) -> Any:
         InputError: a value is none that the controls offer.
     """
     *gains, positions, skipped, heads, painted, fill, leave = values
-    make = playground.decoder.what_if.WhatIf
+    make = playground.experiments.what_if.WhatIf
     if positions not in [value for _, value in POSITIONS] or fill not in ("zero", "mean"):
         raise InputError(say("Positions or filling: choose one of those offered."))
     try:

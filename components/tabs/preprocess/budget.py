@@ -13,16 +13,17 @@ import playground
 from components.chart_view.view import PlotlyView
 from components.charts.token_budget import plot_ladder_times, plot_ladder_tokens
 from components.prompt.checks import check_whole
+from components.serving.faults import user_messages
 from components.tabs.choices import fact_html, fact_markup
-from components.tabs.stage_tab import App, Section, user_messages
+from components.tabs.stage_tab import App, Section
 from components.views.html_view import build_html_view
 from components.views.tables import Cell, Choice, Mono, format_bytes, table_html
 from playground.errors import InputError
 from playground.language import mark, say
 
 if TYPE_CHECKING:
+    from playground.experiments.token_budget import PrefillTime, Rung
     from playground.pipeline import Run
-    from playground.preprocess.token_budget import PrefillTime, Rung
     from playground.records import Progress
 
 HEADERS = (
@@ -94,7 +95,7 @@ def build_budget_section(app: App) -> Section:
 
 def draw_budget(run: Run) -> tuple[Any, ...]:
     """The ladder without times."""
-    ladder = playground.preprocess.token_budget.token_ladder(run.engine, run.inputs)
+    ladder = playground.experiments.token_budget.token_ladder(run.engine, run.inputs)
     if not ladder:
         none = fact_html(say("Without a picture there is nothing to choose: every token is text."))
         return none, "", "", None, None
@@ -110,19 +111,19 @@ def draw_budget(run: Run) -> tuple[Any, ...]:
 
 def stream_times(run: Run, progress: Progress) -> Iterator[tuple[Any, ...]]:
     """Measure rung after rung, the cheapest first; each one is drawn as soon as it is there."""
-    ladder = playground.preprocess.token_budget.token_ladder(run.engine, run.inputs)
+    ladder = playground.experiments.token_budget.token_ladder(run.engine, run.inputs)
     if not ladder:
         raise InputError(say("This prompt has no picture whose resolution could be changed."))
     times: Times = {}
     fitting = [rung for rung in ladder if rung.fits]
     progress(say("Warming up"), 0, len(fitting))
-    playground.preprocess.token_budget.measure_prefill(
+    playground.experiments.token_budget.measure_prefill(
         run.engine, run.prompt, fitting[0].max_pixels, progress=progress
     )
     for number, rung in enumerate(fitting):
         what = say("Measuring {limit:,} pixels", limit=rung.max_pixels)
         progress(what, number, len(fitting))
-        times[rung.max_pixels] = playground.preprocess.token_budget.measure_prefill(
+        times[rung.max_pixels] = playground.experiments.token_budget.measure_prefill(
             run.engine, run.prompt, rung.max_pixels, progress=progress
         )
         yield ladder_table(run, ladder, times), times_chart(ladder, times)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import gradio as gr
 
-from components.charts.style import ORANGE, PURPLE
+from components.look.colors import ORANGE, PURPLE
 from components.views.strips import (
     PROBABILITY_BANDS,
     probability_class,

@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 from gradio.components.base import Component
 
-from components.links.controls import carry_state
+from components.tabs.choices import carry_state
 from components.tabs.sampling.presets import (
     FIELDS,
     START,

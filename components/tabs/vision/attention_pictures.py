@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 import playground
-from components.charts.style import SEQUENTIAL, ColorScale
+from components.look.colors import SEQUENTIAL, ColorScale
 from components.tabs.choices import capital, fact_html, join_sentences
 from components.tabs.vision.focus import PatchFocus
 from components.views.pictures import (

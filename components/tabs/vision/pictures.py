@@ -8,8 +8,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 import playground
-from components.charts.style import SEQUENTIAL
 from components.charts.vision import state_words
+from components.look.colors import SEQUENTIAL
 from components.tabs.choices import join_sentences, within
 from components.tabs.vision.focus import PatchFocus
 from components.views.pictures import color_values, picture_html, scale_html

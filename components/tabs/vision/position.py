@@ -31,7 +31,7 @@ from playground.pointer import Place
 from playground.records import Progress
 
 if TYPE_CHECKING:
-    from playground.decoder.what_if_runs import LogitsShift
+    from playground.experiments.what_if_runs import LogitsShift
     from playground.vision.position_grid import BlendedPosition, GridSamples
 
 NUM_WORDS = 5  # likeliest tokens of each run
@@ -255,7 +255,7 @@ def draw_nearest(run: Run, progress: Progress) -> tuple[str, Any]:
     decoded = playground.decoder.stage.run_decoder(
         run.engine, run.inputs, merged, progress=progress
     )
-    shift = playground.decoder.what_if_runs.compare_logits(
+    shift = playground.experiments.what_if_runs.compare_logits(
         run.engine, run.decoded.logits, decoded.logits, NUM_WORDS
     )
     names = (say(NAMES[0]), say(NAMES[1]))

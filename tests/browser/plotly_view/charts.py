@@ -9,7 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from components.chart_view.view import PlotlyView
-from components.charts.style import ROLE_COLORS, SEQUENTIAL, base_layout, escape_label
+from components.charts.style import base_layout, escape_label
+from components.look.colors import ROLE_COLORS, SEQUENTIAL
 
 WORDS = ["red", "<|im_end|>", "红色", " triangle"]
 

@@ -26,9 +26,10 @@ from components.api.answers import plain_numbers
 from components.api.endpoints import Endpoints, add_api
 from components.compute.engine_host import EngineHost
 from components.prompt.uploads import received_picture, uploaded_path
-from playground.decoder.stage import next_token_probs, residual_norms
+from playground.decoder.stage import residual_norms
 from playground.engine import Engine
 from playground.errors import InputError, PlaygroundError
+from playground.logits import next_token_probs
 from playground.pipeline import Run
 from playground.preprocess.stage import run_preprocess
 from playground.records import Picture, Prompt, SamplingSettings, Turn

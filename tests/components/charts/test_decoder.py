@@ -10,7 +10,7 @@ from components.charts.decoder import (
     plot_next_token,
     plot_residual_norms,
 )
-from components.charts.style import SEQUENTIAL
+from components.look.colors import SEQUENTIAL
 from playground.records import LogitLens, TokenProb
 
 NORMS = np.array([[1, 2, 4], [10, 20, 40], [100, 200, 1000]], np.float32)

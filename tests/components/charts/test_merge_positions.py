@@ -4,7 +4,7 @@ import numpy as np
 
 from components.charts.merge_nearness import plot_nearness
 from components.charts.merge_positions import plot_positions, plot_positions_3d
-from components.charts.style import KIND_COLORS
+from components.look.colors import KIND_COLORS
 
 # Two text tokens, a picture of 1 x 3 tokens, and a text token.
 POSITIONS = np.array([[0, 1, 2, 2, 2, 5], [0, 1, 2, 2, 2, 5], [0, 1, 2, 3, 4, 5]], np.int32)

@@ -4,7 +4,7 @@ import plotly.graph_objects as go
 import pytest
 
 from components.charts.model import count_words, part_color, plot_module_tree
-from components.charts.style import BLUE, GREEN, ORANGE, PURPLE
+from components.look.colors import BLUE, GREEN, ORANGE, PURPLE
 from playground.engine import Engine
 from playground.model_facts import build_on_meta, load_config, module_tree
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from components.charts.decoder_influence import plot_agreement, plot_influence
 from components.charts.what_if import plot_answer_shift, plot_patch_sweep, plot_shift
-from playground.decoder.answers import AnswerShift
-from playground.decoder.what_if_runs import LogitsShift, TokenShift
+from playground.experiments.answers import AnswerShift
+from playground.experiments.what_if_runs import LogitsShift, TokenShift
 
 SHIFT = LogitsShift(
     kl=0.25,

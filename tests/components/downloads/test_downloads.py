@@ -23,10 +23,11 @@ from components.downloads.panel import Kind, find_run, make_file, store_file
 from components.tabs.cache.tab import build_cache_tab
 from components.tabs.sampling.tab import build_sampling_tab
 from components.tabs.stage_tab import App, StageTab
-from playground.decoder.stage import next_token_probs, residual_norms
+from playground.decoder.stage import residual_norms
 from playground.dump import stage_tensors
 from playground.engine import Engine
 from playground.errors import InputError
+from playground.logits import next_token_probs
 from playground.pipeline import STAGES, Run
 from playground.records import Prompt, Turn
 from playground.vision.maps import patch_norms

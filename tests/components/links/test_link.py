@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.links.controls import carry_state, check_value, fits, name_controls, slug
+from components.links.controls import check_value, fits, name_controls, slug
 from components.links.link import (
     LINK_CHARS,
     MAX_TEXT_BYTES,
@@ -22,6 +22,7 @@ from components.links.link import (
     read_value,
     write_link,
 )
+from components.tabs.choices import carry_state
 from components.tabs.updates import read_update, same_value
 from playground.errors import InputError
 

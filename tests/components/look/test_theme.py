@@ -7,16 +7,14 @@ from itertools import combinations
 
 import pytest
 
-from components.charts.style import (
+from components.charts.style import FONT_FAMILY, base_layout, escape_label
+from components.look.colors import (
     CATEGORICAL,
     DIVERGING,
-    FONT_FAMILY,
     KIND_COLORS,
     OVERLAY,
     ROLE_COLORS,
     SEQUENTIAL,
-    base_layout,
-    escape_label,
 )
 from components.look.theme import CSS, PRIMARY_BUTTON, SLATE, VIOLET, build_theme
 

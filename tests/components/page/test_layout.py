@@ -11,9 +11,9 @@ from gradio.blocks import Block
 
 from components.compute.engine_host import EngineHost, HostStatus
 from components.page.layout import Page
-from components.page.run_events import LABS
 from components.page.site import build_site
 from components.prompt.examples import load_examples
+from components.run_events import LABS
 from components.tabs.open_parts import View, empty_values, tabs_around
 from playground.engine import Engine
 from playground.errors import InputError, StageCancelled

@@ -14,9 +14,10 @@ import torch
 
 from components.snippets.parts import name_files
 from components.snippets.scripts import WRITERS, write_snippet
-from playground.decoder.stage import logit_lens, next_token_probs, residual_norms
+from playground.decoder.stage import logit_lens, residual_norms
 from playground.engine import Engine
 from playground.kv_cache.stage import run_cache_reuse
+from playground.logits import next_token_probs
 from playground.pipeline import Run
 from playground.preprocess.stage import model_kwargs, run_preprocess
 from playground.records import Clip, Picture, Prompt, SamplingSettings, Turn

@@ -11,16 +11,15 @@ import pytest
 import torch
 
 from playground.decoder.stage import (
-    check_finite,
     decoder_kwargs,
     logit_lens,
     measure_parity,
-    next_token_probs,
     residual_norms,
     run_decoder,
 )
 from playground.engine import Engine
 from playground.errors import ModelError, StageCancelled
+from playground.logits import next_token_probs
 from playground.pipeline import Run
 from playground.preprocess.stage import model_kwargs
 from playground.records import Parity, Progress
@@ -85,16 +84,6 @@ def test_text_has_no_deepstack(tiny_random_engine: Engine) -> None:
     run = Run(tiny_random_engine, PROMPTS["text"])
     assert run.decoded.num_deepstack == 0
     assert "visual_pos_masks" not in decoder_kwargs(tiny_random_engine, run.merged)
-
-
-def test_next_tokens_are_the_softmax(run: Run) -> None:
-    probs = run.decoded.logits.softmax(-1)
-    tokens = next_token_probs(run.engine, run.decoded.logits, 5)
-    assert [token.id for token in tokens] == probs.topk(5).indices.tolist()
-    assert [token.prob for token in tokens] == probs.topk(5).values.tolist()
-    everything = next_token_probs(run.engine, run.decoded.logits, 10**9)
-    assert len(everything) == run.engine.facts.vocab_size
-    assert sum(token.prob for token in everything) == pytest.approx(1, abs=1e-5)
 
 
 @torch.no_grad()
@@ -178,13 +167,6 @@ def test_nan_logits_are_an_error(broken: Engine) -> None:
         run.ensure("decoder")
     assert run.has("merge")
     assert not run.has("decoder")
-
-
-@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
-def test_check_finite(value: float) -> None:
-    check_finite(torch.zeros(3))
-    with pytest.raises(ModelError):
-        check_finite(torch.tensor([0.0, value]))
 
 
 def test_parity_finds_a_difference_and_restores_the_model(tiny_random_engine: Engine) -> None:

@@ -1,22 +1,19 @@
-"""Requests in a row, growing texts and replayed logs against plain computation."""
+"""Requests in a row and replayed logs against plain computation."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
-from playground.capture import capture_inputs
+from playground.cache import empty_cache
 from playground.engine import Engine
-from playground.errors import InputError, StageCancelled
+from playground.errors import InputError
 from playground.kv_cache.block_hash import HashRules
 from playground.kv_cache.block_store import POLICIES
-from playground.kv_cache.cache import empty_cache
 from playground.kv_cache.compare import compare_requests
 from playground.kv_cache.costs import request_flops
-from playground.kv_cache.growth import channel_norms, growth_lengths, measure_growth
 from playground.kv_cache.log import (
     LoggedRequest,
     compare_policies,
@@ -27,7 +24,6 @@ from playground.kv_cache.log import (
 from playground.kv_cache.partial_prefill import answer_greedily, answer_text
 from playground.kv_cache.prefix_store import PrefixStore
 from playground.kv_cache.stage import serve_rest
-from playground.pipeline import Run
 from playground.preprocess.stage import model_kwargs, run_preprocess
 from playground.records import Prompt, Turn
 from playground.sampling.stage import barred_token_ids
@@ -87,94 +83,6 @@ def test_limits_of_a_comparison(tiny_random_engine: Engine, count: int, repeats:
     inputs = run_preprocess(tiny_random_engine, one("Hi"))
     with pytest.raises(InputError, match="1 to 8 requests"):
         next(compare_requests(tiny_random_engine, [inputs] * count, HashRules(1), repeats=repeats))
-
-
-# --------------------------------------------------------------------------- the cache itself
-
-
-def test_channel_norms(tiny_random_engine: Engine) -> None:
-    run = Run(tiny_random_engine, one("Describe it.", RED))
-    cache: Any = run.decoded.past_key_values
-    for part in ("keys", "values"):
-        found = channel_norms(cache, 2, part, 1)  # type: ignore[arg-type]
-        expected = getattr(cache.layers[2], part)[0, 1].abs().T.numpy()
-        np.testing.assert_allclose(found.norms, expected, rtol=1e-5)
-        assert found.positions.tolist() == list(range(run.inputs.num_tokens))
-        assert found.positions_per_column == 1
-    pooled = channel_norms(cache, 2, "keys", 1, max_cells=16 * 8)
-    seq = run.inputs.num_tokens
-    assert pooled.positions_per_column == -(-seq // 8)
-    assert pooled.norms.size <= 16 * 8
-    first = cache.layers[2].keys[0, 1, : pooled.positions_per_column]
-    np.testing.assert_allclose(pooled.norms[:, 0], first.square().mean(0).sqrt().numpy(), rtol=1e-5)
-    last = cache.layers[2].keys[0, 1, int(pooled.positions[-1]) :]
-    np.testing.assert_allclose(pooled.norms[:, -1], last.square().mean(0).sqrt().numpy(), rtol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("layer", "part", "head"), [(9, "keys", 0), (0, "queries", 0), (0, "keys", 2), (-1, "keys", 0)]
-)
-def test_no_such_part_of_the_cache(
-    tiny_random_engine: Engine, layer: int, part: Any, head: int
-) -> None:
-    cache = Run(tiny_random_engine, one("Hi")).decoded.past_key_values
-    with pytest.raises(InputError, match=r"There (is|are) no"):
-        channel_norms(cache, layer, part, head)
-
-
-def test_lengths_of_a_growing_text() -> None:
-    assert growth_lengths(10, 640) == (10, 20, 40, 80, 160, 320, 640)
-    assert growth_lengths(50, 20) == (50,)
-
-
-def test_growth_is_the_same_text_both_ways(engine: Engine) -> None:
-    run = Run(engine, one("Describe it.", RED))
-    start = run.inputs.num_tokens
-    lengths = (start, start + 7, start + 60)
-    points = list(measure_growth(engine, run.inputs, run.merged, lengths, repeats=2))
-    per_token = engine.facts.kv_bytes_per_token(engine.dtype)
-    assert tuple(point.num_tokens for point in points) == lengths
-    for point in points:
-        assert point.cache_bytes == point.num_tokens * per_token
-        assert point.max_abs_diff <= TOLERANCE
-        assert len(point.cached_ms) == len(point.full_ms) == 2
-        assert min(point.cached_ms + point.full_ms) > 0
-
-
-def test_growth_stops_and_refuses(tiny_random_engine: Engine) -> None:
-    run = Run(tiny_random_engine, one("Hi"))
-
-    def stop(_what: str, done: int, total: int) -> None:
-        assert total == 2 * (2 + 2 * 3)
-        if done == 5:
-            raise StageCancelled
-
-    def measure(lengths: tuple[int, ...], **options: Any) -> None:
-        list(measure_growth(run.engine, run.inputs, run.merged, lengths, **options))
-
-    with pytest.raises(StageCancelled):
-        measure((20, 30), progress=stop)
-    for lengths, repeats in (((), 1), ((3,), 1), ((4096,), 1), ((20,), 0), ((20,), 21)):
-        with pytest.raises(InputError):
-            measure(lengths, repeats=repeats)
-
-
-@pytest.mark.parametrize("allowed", [0, 1, 5])
-def test_growth_stops_before_any_layer(tiny_random_engine: Engine, allowed: int) -> None:
-    """A forward over thousands of tokens takes seconds, which a stop must not wait for."""
-    run = Run(tiny_random_engine, one("Hi"))
-    layers: Any = run.engine.model.model.language_model.layers
-    run.ensure("decoder")
-    asked: list[int] = []
-
-    def stop(_what: str, done: int, _total: int) -> None:
-        asked.append(done)
-        if len(asked) > allowed:
-            raise StageCancelled
-
-    with capture_inputs(layers) as entered, pytest.raises(StageCancelled):
-        list(measure_growth(run.engine, run.inputs, run.merged, (20,), progress=stop))
-    assert len(entered) == len(asked) == allowed + 1  # stopped at that layer's door
 
 
 # --------------------------------------------------------------------------- a log

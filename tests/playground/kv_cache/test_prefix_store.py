@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+from playground.cache import cache_bytes, empty_cache
 from playground.capture import capture_inputs
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.kv_cache.block_hash import HashRules, identify
-from playground.kv_cache.cache import cache_bytes, empty_cache
 from playground.kv_cache.partial_prefill import prefill_on
 from playground.kv_cache.prefix_lookup import HitEnd
 from playground.kv_cache.prefix_store import PrefixStore

@@ -19,10 +19,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from playground.cache import empty_cache
 from playground.engine import Engine
 from playground.kv_cache.block_hash import HashRules, identify
 from playground.kv_cache.block_store import POLICIES
-from playground.kv_cache.cache import empty_cache
 from playground.kv_cache.prefix_store import PrefixStore
 from playground.kv_cache.stage import serve_rest
 from playground.preprocess.stage import run_preprocess

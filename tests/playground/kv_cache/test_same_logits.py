@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from playground.cache import crop_cache, empty_cache
 from playground.engine import Engine
 from playground.kv_cache.block_hash import HashRules, identify
-from playground.kv_cache.cache import crop_cache, empty_cache
 from playground.kv_cache.compare import SAME_LOGITS
 from playground.kv_cache.log import LoggedRequest, replay_log
 from playground.kv_cache.partial_prefill import prefill_on

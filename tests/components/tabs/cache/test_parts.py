@@ -38,8 +38,9 @@ from components.tabs.cache.policy_tree import segment_text
 from components.tabs.cache.scenes import NO_PICTURE, RUN_PICTURES, SCENES, parse_log
 from playground.engine import Engine
 from playground.errors import InputError
+from playground.experiments.growth import GrowthPoint
 from playground.kv_cache.block_hash import HashRules
-from playground.kv_cache.growth import GrowthPoint, channel_norms
+from playground.kv_cache.channels import channel_norms
 from playground.kv_cache.log import compare_policies, log_bytes, rehearse
 from playground.kv_cache.prefix_store import PrefixStore
 from playground.kv_cache.tree import build_tree

@@ -24,10 +24,10 @@ from components.tabs.cache.words import (
     summary_html,
     token_labels,
 )
+from playground.cache import empty_cache
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.kv_cache.block_hash import HashRules
-from playground.kv_cache.cache import empty_cache
 from playground.kv_cache.compare import Compared, compare_requests
 from playground.kv_cache.prefix_lookup import HitEnd
 from playground.kv_cache.shared_prefix import shared_prefix

@@ -27,12 +27,12 @@ from components.tabs.decoder.patching import (
     stream_sweep,
 )
 from components.tabs.decoder.what_if import draw_what_if, read_what_if, stream_what_if
-from playground.decoder.answers import answer_log_probs
-from playground.decoder.influence import measure_influence
-from playground.decoder.what_if import StatePatch, WhatIf
-from playground.decoder.what_if_runs import run_what_if
 from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
+from playground.experiments.answers import answer_log_probs
+from playground.experiments.influence import measure_influence
+from playground.experiments.what_if import StatePatch, WhatIf
+from playground.experiments.what_if_runs import run_what_if
 from playground.pipeline import Run
 from playground.pointer import locate_token
 from tests.components.html_reader import read_html

@@ -35,10 +35,10 @@ from components.tabs.stage_tab import StageTab
 from components.views.strips import template_html
 from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
+from playground.experiments.token_budget import PrefillTime, token_ladder
 from playground.pipeline import Run
 from playground.pointer import locate_patch, locate_token, patch_rows
 from playground.preprocess.stage import run_preprocess, unpatchify
-from playground.preprocess.token_budget import PrefillTime, token_ladder
 from playground.records import Clip, MediaFacts, Picture, Prompt, Turn, VisualSpan
 from tests.components.html_reader import read_html
 from tests.components.runs import build_alone, draw_tab, ignore_progress, make_run

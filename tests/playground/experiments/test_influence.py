@@ -9,9 +9,12 @@ import pytest
 import torch
 
 from components.prompt.examples import load_examples
-from playground.decoder.answers import answer_log_probs, extend_merged
 from playground.decoder.attention import attention_rows, layer_queries_keys
-from playground.decoder.influence import (
+from playground.decoder.stage import run_layers
+from playground.engine import Engine
+from playground.errors import InputError, StageCancelled
+from playground.experiments.answers import answer_log_probs, extend_merged
+from playground.experiments.influence import (
     MAX_ROWS,
     InfluenceMap,
     agreement_by_head,
@@ -20,11 +23,8 @@ from playground.decoder.influence import (
     rank_correlation,
     span_parts,
 )
-from playground.decoder.stage import run_layers
-from playground.decoder.what_if import WhatIf, change_merged
-from playground.decoder.what_if_runs import greedy_answer, run_what_if
-from playground.engine import Engine
-from playground.errors import InputError, StageCancelled
+from playground.experiments.what_if import WhatIf, change_merged
+from playground.experiments.what_if_runs import greedy_answer, run_what_if
 from playground.pipeline import Run
 from playground.preprocess.media import read_picture
 from playground.preprocess.stage import unpatchify

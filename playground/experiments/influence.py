@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb
 
+from playground.cache import fork_cache
 from playground.capture import capture_inputs
-from playground.decoder.answers import extend_merged, watch_layers
 from playground.engine import Engine
 from playground.errors import InputError
-from playground.kv_cache.cache import fork_cache
+from playground.experiments.answers import extend_merged, watch_layers
 from playground.language import say
 from playground.records import DecoderOutput, MergedInputs, ModelInputs, Progress, VisualSpan
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from components.compute.engine_host import HostStatus
-from components.page.status_bar import loading_html, parity_badge, status_html
+from components.views.status_bar import loading_html, parity_badge, status_html
 from playground.engine import Engine
 from playground.records import Parity
 

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from playground.cache import fork_cache
 from playground.decoder.stage import run_layers
 from playground.engine import Engine
-from playground.kv_cache.cache import fork_cache
 from playground.records import DecoderOutput, ExpertRoutes, MergedInputs, Progress
 
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from playground.decoder.what_if import StatePatch, WhatIf, change_merged, edit_engine
-from playground.decoder.what_if_runs import WhatIfRun, compare_logits, run_what_if
 from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
+from playground.experiments.what_if import StatePatch, WhatIf, change_merged, edit_engine
+from playground.experiments.what_if_runs import WhatIfRun, compare_logits, run_what_if
 from playground.pipeline import Run
 from playground.preprocess.stage import model_kwargs
 from playground.records import Progress, Prompt, Turn

@@ -13,7 +13,6 @@ import gradio as gr
 from components.compute.engine_host import EngineHost
 from components.compute.gpu_process import compute_ahead, in_place
 from components.compute.jobs import Jobs
-from components.page.status_bar import loading_html, status_html
 from components.pointer.view import PointerView, write_layout
 from components.prompt.examples import load_examples
 from components.prompt.reader import prompt_fingerprint, read_prompt
@@ -21,6 +20,7 @@ from components.tabs.model_tab import ModelTab
 from components.tabs.open_parts import OpenParts, Path, Values, View, empty_values
 from components.tabs.stage_tab import Section, StageTab
 from components.tabs.updates import own_copy
+from components.views.status_bar import loading_html, status_html
 from playground.errors import PlaygroundError, StageCancelled
 from playground.language import say
 from playground.pipeline import Run, RunStore

@@ -1,4 +1,4 @@
-"""The two-stage search and the row-wise sum against torch on whole rows."""
+"""Finite logits, the likeliest tokens, the two-stage search and the row-wise sum against torch."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from playground.decoder import top_words as module
-from playground.decoder.top_words import BLOCK, log_totals, top_words
+from playground import logits as module
+from playground.engine import Engine
+from playground.errors import ModelError
+from playground.logits import BLOCK, check_finite, log_totals, next_token_probs, top_tokens
+from playground.pipeline import Run
+from tests.playground.prompt_samples import PROMPTS
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +35,7 @@ def test_finds_the_largest(rows: int, vocab: int, count: int, seed: int, ties: b
     if ties:
         logits = logits.round()
     count = min(count, vocab)
-    values, ids = top_words(logits, count)
+    values, ids = top_tokens(logits, count)
     assert torch.equal(values, logits.topk(count).values)
     assert torch.equal(logits.gather(1, ids), values)
     assert all(len(set(row)) == count for row in ids.tolist())
@@ -41,7 +45,7 @@ def test_finds_the_largest(rows: int, vocab: int, count: int, seed: int, ties: b
 def test_of_a_whole_vocabulary(dtype: torch.dtype) -> None:
     noise = torch.randn(3, 151_936, generator=torch.Generator().manual_seed(0))
     logits = (noise * 8).to(dtype)
-    assert torch.equal(top_words(logits, 10)[0], logits.topk(10).values)
+    assert torch.equal(top_tokens(logits, 10)[0], logits.topk(10).values)
     totals = log_totals(logits, logits.amax(-1))
     torch.testing.assert_close(totals, logits.float().logsumexp(-1), rtol=0, atol=5e-6)
 
@@ -49,3 +53,21 @@ def test_of_a_whole_vocabulary(dtype: torch.dtype) -> None:
 def test_the_sum_of_large_logits_does_not_overflow() -> None:
     logits = torch.tensor([[1e4, 1e4 - 1, -1e4], [0.0, -1e30, -torch.inf]])
     torch.testing.assert_close(log_totals(logits, logits.amax(-1)), logits.logsumexp(-1))
+
+
+def test_next_tokens_are_the_softmax(engine: Engine) -> None:
+    run = Run(engine, PROMPTS["image"])
+    probs = run.decoded.logits.softmax(-1)
+    tokens = next_token_probs(run.engine, run.decoded.logits, 5)
+    assert [token.id for token in tokens] == probs.topk(5).indices.tolist()
+    assert [token.prob for token in tokens] == probs.topk(5).values.tolist()
+    everything = next_token_probs(run.engine, run.decoded.logits, 10**9)
+    assert len(everything) == run.engine.facts.vocab_size
+    assert sum(token.prob for token in everything) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_check_finite(value: float) -> None:
+    check_finite(torch.zeros(3))
+    with pytest.raises(ModelError):
+        check_finite(torch.tensor([0.0, value]))

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from playground.decoder.answers import (
+from playground.engine import Engine
+from playground.errors import InputError, StageCancelled
+from playground.experiments.answers import (
     AnswerShift,
     answer_log_probs,
     extend_merged,
@@ -16,10 +18,8 @@ from playground.decoder.answers import (
     read_at_once,
     without_pictures,
 )
-from playground.decoder.what_if import StatePatch, WhatIf, change_merged
-from playground.decoder.what_if_runs import greedy_answer, run_changed, run_what_if
-from playground.engine import Engine
-from playground.errors import InputError, StageCancelled
+from playground.experiments.what_if import StatePatch, WhatIf, change_merged
+from playground.experiments.what_if_runs import greedy_answer, run_changed, run_what_if
 from playground.pipeline import Run
 from playground.preprocess.stage import model_kwargs
 from tests.components.runs import make_run

@@ -10,10 +10,10 @@ import pytest
 import torch
 from accelerate.hooks import ModelHook, add_hook_to_module, remove_hook_from_module
 
-from playground.decoder.what_if import StatePatch, WhatIf, first_changed_layer
-from playground.decoder.what_if_runs import run_changed, run_what_if
+from playground.cache import describe_cache
 from playground.engine import Engine
-from playground.kv_cache.cache import describe_cache
+from playground.experiments.what_if import StatePatch, WhatIf, first_changed_layer
+from playground.experiments.what_if_runs import run_changed, run_what_if
 from playground.pipeline import Run
 from playground.records import DecoderOutput
 from tests.components.runs import make_run

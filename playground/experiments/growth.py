@@ -1,77 +1,26 @@
-"""The cache itself: what one layer of it looks like, and what it saves for every written token."""
+"""What the cache saves for every written token, as the text grows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from transformers import DynamicCache
 
+from playground.cache import cache_bytes, empty_cache, fork_cache
 from playground.capture import watch_modules
 from playground.decoder.stage import decoder_kwargs
 from playground.engine import Engine
 from playground.errors import InputError
-from playground.kv_cache.cache import cache_bytes, empty_cache, fork_cache
 from playground.language import say
 from playground.records import MergedInputs, ModelInputs, Progress
 from playground.timing import check_repeats, time_ms
 
-MAX_CELLS = 40_000  # of one picture: 160 kB in float32
 MAX_REPEATS = 20
-
-Part = Literal["keys", "values"]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ChannelNorms:
-    """How large the numbers of one layer and head are."""
-
-    norms: np.ndarray  # (head_dim, columns) float32: root mean square over a column's positions
-    positions: np.ndarray  # (columns,) int32: first sequence index of each column
-    positions_per_column: int  # 1 unless there are too many to draw
-
-
-def channel_norms(
-    cache: DynamicCache, layer: int, part: Part, head: int, *, max_cells: int = MAX_CELLS
-) -> ChannelNorms:
-    """Sizes of a layer's keys or values by position and channel.
-
-    Args:
-        cache: of one request; not changed.
-        layer: decoder layer.
-        part: ``keys`` (as they are kept: after their norm and M-RoPE) or ``values``.
-        head: key-value head.
-        max_cells: longer sequences are drawn with several positions to a column.
-
-    Raises:
-        InputError: there is no such layer, part or head.
-    """
-    layers: list[Any] = cache.layers
-    if not 0 <= layer < len(layers) or part not in ("keys", "values"):
-        raise InputError(
-            say("There are no {part} of layer {layer}.", part=say(part), layer=layer),
-            limit=say("{count} layers.", count=len(layers)),
-        )
-    tensor: torch.Tensor = getattr(layers[layer], part)
-    if not 0 <= head < tensor.shape[1]:
-        raise InputError(
-            say("There is no head {head}.", head=head),
-            limit=say("{count} key-value heads.", count=tensor.shape[1]),
-        )
-    values = tensor[0, head].float().cpu().numpy()  # (seq, head_dim)
-    seq, channels = values.shape
-    per_column = -(-seq * channels // max_cells)
-    starts = np.arange(0, seq, per_column, dtype=np.int32)
-    counts = np.diff(np.append(starts, seq))
-    means = np.add.reduceat(values**2, starts, axis=0) / counts[:, None]
-    return ChannelNorms(np.sqrt(means).T.astype(np.float32), starts, int(per_column))
-
-
-# --------------------------------------------------------------------------- a growing text
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ import pytest
 
 from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
-from playground.preprocess import token_budget
+from playground.experiments import token_budget
+from playground.experiments.token_budget import measure_prefill, token_ladder
 from playground.preprocess.stage import run_preprocess
-from playground.preprocess.token_budget import measure_prefill, token_ladder
 from playground.records import Prompt, Turn
 from tests.media_samples import make_picture
 from tests.playground.prompt_samples import PROMPTS

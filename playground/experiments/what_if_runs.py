@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 import torch
 
-from playground.decoder.later_layers import run_later_layers
 from playground.decoder.stage import run_decoder
-from playground.decoder.what_if import (
+from playground.engine import Engine
+from playground.experiments.later_layers import run_later_layers
+from playground.experiments.what_if import (
     WhatIf,
     change_merged,
     check_what_if,
     edit_engine,
     first_changed_layer,
 )
-from playground.engine import Engine
 from playground.records import (
     DecoderOutput,
     MergedInputs,

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from playground.cache import fork_cache
 from playground.capture import watch_modules
 from playground.decoder.stage import decoder_kwargs
-from playground.decoder.what_if import WhatIf, change_merged
 from playground.engine import Engine
 from playground.errors import InputError
-from playground.kv_cache.cache import fork_cache
+from playground.experiments.what_if import WhatIf, change_merged
 from playground.language import say
 from playground.records import DecoderOutput, MergedInputs, ModelInputs, Progress
 from playground.sampling.stage import end_token_ids

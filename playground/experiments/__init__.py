@@ -1,0 +1,30 @@
+"""Above the stages: what if a part did not do its work, and what would another setting cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from playground.lazy import lazy_modules
+
+if TYPE_CHECKING:
+    from playground.experiments import (
+        answers,
+        growth,
+        influence,
+        later_layers,
+        token_budget,
+        what_if,
+        what_if_runs,
+    )
+
+__all__ = [
+    "answers",
+    "growth",
+    "influence",
+    "later_layers",
+    "token_budget",
+    "what_if",
+    "what_if_runs",
+]
+
+__getattr__ = lazy_modules(__name__, __all__)

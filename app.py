@@ -132,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     site = build_site(host)
     launch(site.demo, PAGE_CSS, read_server_options(options))
     # Only now: importing torch would slow down the page, which Gradio asks for within 3 seconds.
-    host.start(then=site.draw_opening)
+    host.start(then=site.shared.events.compute_opening)
     site.demo.block_thread()
 
 

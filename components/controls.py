@@ -83,25 +83,29 @@ class Slider(Control):
     Args:
         low, high, value: numbers, or functions of the run; ``value`` is the default.
         step: 1 for whole numbers.
+        follows: whether it is given up when another place is pointed at, and is None until it is
+            moved again: what it chooses then follows the pointer.
     """
 
     low: Any = 0
     high: Any = 1
     value: Any = 0
     step: float = 1
+    follows: bool = False
     kind = "slider"
 
     def details(self, run: Run) -> Spec:
         """Bounds, step and default."""
         low, high = _of_run(self.low, run), _of_run(self.high, run)
         value = min(max(_of_run(self.value, run), low), high)
-        return {"low": low, "high": high, "step": self.step, "value": value}
+        bounds = {"low": low, "high": high, "step": self.step}
+        return bounds | {"value": value, "follows": self.follows}
 
     def parse(self, raw: Any, run: Run) -> Any:
         """An int where the step is 1, else a float."""
         spec = self.details(run)
         if raw is None:
-            return spec["value"]
+            return None if self.follows else spec["value"]
         check = check_whole if self.step == 1 else check_number
         return check(self.title(), raw, low=spec["low"], high=spec["high"])
 

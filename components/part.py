@@ -37,6 +37,13 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading between outputs."""
+
+    text: str  # marked for translation
+
+
+@dataclass(frozen=True, slots=True)
 class Fold:
     """Items under a heading that opens and closes."""
 
@@ -44,8 +51,8 @@ class Fold:
     items: tuple[Item, ...]
 
 
-# The name of a control, output or experiment; names side by side; a text; a fold.
-Item = str | tuple[str, ...] | Text | Fold
+# The name of a control, output or experiment; names side by side; words; a fold.
+Item = str | tuple[str, ...] | Text | Heading | Fold
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,19 +94,23 @@ class Part:
         title: of its tab; marked for translation.
         stage: whose record it needs; ``""`` for none.
         controls: in the order of the page.
-        intro: Markdown above everything; marked.
+        heading: above everything, where the tab's title is not enough; marked.
+        intro: Markdown below it; marked.
         layout: where everything stands; by default the controls side by side, then experiments'
             buttons, then the outputs one below the other.
         shown: whether the part has anything to say about a run; always, by default.
+        absent: what it says otherwise; marked.
     """
 
     id: str
     title: str
     stage: str
     controls: tuple[Control, ...] = ()
+    heading: str = ""
     intro: str = ""
     layout: tuple[Item, ...] = ()
     shown: Callable[[Any], bool] | None = None
+    absent: str = ""
     outputs: dict[str, Output] = field(default_factory=dict)
     experiments: dict[str, Experiment] = field(default_factory=dict)
 

@@ -30,12 +30,13 @@ from components.api.answers import (
 from components.compute.engine_host import EngineHost
 from components.compute.gpu_process import compute_ahead
 from components.compute.jobs import stop_without_client
+from components.page.experiments import MODEL_QUEUE
+from components.page.shared import Shared
 from components.prompt.checks import check_whole
 from components.prompt.reader import read_prompt
 from components.prompt.uploads import received_picture, refuse_addresses
 from components.serving.faults import user_messages
 from components.serving.page_blocks import blocks_around
-from components.tabs.stage_tab import MODEL_QUEUE, App
 from playground.pipeline import Run, Stage
 from playground.sampling.settings import check_columns, check_max_new_tokens
 
@@ -177,11 +178,12 @@ class Endpoints:
             run = self._run("decoder", image, text, system, max_pixels)
             parity = run.check_parity(stop_without_client)
             output, decoder = run.decoded, playground.decoder.stage
+            find_tokens = playground.logits.next_token_probs
             cache = playground.cache.describe_cache(output.past_key_values)
             return {
                 "next_token": [
                     {"id": token.id, "text": token.text, "prob": token.prob}
-                    for token in playground.logits.next_token_probs(run.engine, output.logits, top_k)
+                    for token in find_tokens(run.engine, output.logits, top_k)
                 ],
                 "logit_lens": lens_row(run, layer, top_k),
                 "residual_norms": plain_numbers(
@@ -301,9 +303,9 @@ class Endpoints:
         return run
 
 
-def add_api(app: App) -> None:
+def add_api(shared: Shared) -> None:
     """Add the six endpoints; call it inside the page's ``gr.Blocks``."""
-    endpoints = Endpoints(app.host)
+    endpoints = Endpoints(shared.host)
     blocks = blocks_around()
     for function in (
         endpoints.preprocess,

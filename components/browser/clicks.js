@@ -1,6 +1,7 @@
 // @ts-check
 // Clicks inside a part's outputs that set its controls:
-//   data-set='{"chosen": 3}'   sets controls to values (by id; "other.chosen" of another part)
+//   data-set='{"chosen": 3}'   sets controls to values (by id; "other.chosen" of another part);
+//                              so does the data-set of every element around it
 //   data-run="branch"          starts an experiment afterwards
 //   data-rerun='{"max_pixels": 4096}'   sets the input panel and runs the page anew
 // and points of charts whose layout.meta.pick names a control for a field: {"block": "y"}.
@@ -17,10 +18,17 @@ export function listenForClicks(root, part, start) {
     const element = /** @type {HTMLElement | null} */ (event.target.closest?.(FIELDS));
     if (!element || !root.contains(element)) return;
     if (event.type === "keydown") event.preventDefault();
-    const { set, run, rerun } = element.dataset;
-    for (const [id, value] of Object.entries(set ? JSON.parse(set) : {})) setValue(full(id), value);
+    const { run, rerun } = element.dataset;
+    for (const [id, value] of Object.entries(settings(element))) setValue(full(id), value);
     if (run) start(run);
     if (rerun) askToRun(JSON.parse(rerun));
+  }
+
+  /** What an element sets, with what the elements around it set for all inside them. */
+  function settings(element) {
+    const outer = element === root ? {} : settings(element.parentElement);
+    const { set } = element.dataset;
+    return set ? { ...outer, ...JSON.parse(set) } : outer;
   }
 
   root.addEventListener("click", act);

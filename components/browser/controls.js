@@ -3,7 +3,7 @@
 // control offers comes with the first drawing of a run; what the visitor has chosen stays.
 
 import { buildRows } from "./rows.js";
-import { onChange, setValue, valueOf } from "./run.js";
+import { currentPlace, onChange, setValue, valueOf } from "./run.js";
 
 let count = 0; // for ids of labels
 
@@ -64,8 +64,14 @@ export function buildControls(part, start) {
     refresh();
   }
 
+  let place = currentPlace();
+
   /** Show what has been set elsewhere: by a preset, a click or a link. */
   function refresh() {
+    if (place !== currentPlace()) {
+      place = currentPlace();
+      for (const [id, { spec }] of shown) if (spec.follows) setValue(full(id), undefined);
+    }
     for (const [id, { set, spec }] of shown) set(valueOf(full(id)) ?? spec.value);
   }
   onChange(refresh);

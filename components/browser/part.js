@@ -49,6 +49,7 @@ export function mount({ element, props, trigger, watch, server }, spec) {
   let controlsRun = null; // the run whose controls are shown
   let autoRun = null; // the run that the automatic experiments were started on
   let problem = ""; // why the last question had no drawings
+  const repeated = new Map(); // by experiment: what its `again` controls were at
   let failed = 0; // questions in a row without an answer
 
   function layOut(items, parent) {
@@ -96,6 +97,8 @@ export function mount({ element, props, trigger, watch, server }, spec) {
     const experiment = spec.experiments.find((each) => each.name === name);
     const given = needsOf([experiment, ...outputsOf(name)]);
     root.dataset.busy = name;
+    repeated.set(name, settingsOf(experiment));
+    problem = "";
     trigger("experiment", { experiment: name, run: run.key, part: spec.key, ...given });
   }
 
@@ -118,7 +121,10 @@ export function mount({ element, props, trigger, watch, server }, spec) {
       }
       for (const [name, value] of Object.entries(answer.values ?? {})) setValue(name, value);
     }
-    if (answer.done) delete root.dataset.busy;
+    if (!answer.done) return;
+    delete root.dataset.busy;
+    problem = answer.error ?? "";
+    sync();
   }
 
   // ---------------------------------------------------------------------------------- asking
@@ -130,7 +136,7 @@ export function mount({ element, props, trigger, watch, server }, spec) {
     root.dataset.state = ready ? "ready" : "waiting";
     message.textContent = ready ? problem : waitingWords(run);
     message.hidden = !message.textContent;
-    message.classList.toggle("pg-problem", ready && problem !== "");
+    message.classList.toggle("pg-problem", ready && problem !== "" && !isAbsent());
     if (!inSight || !ready || asking) return;
     const wanted = [...outputs.values()].filter(
       (output) => isOpen(output) && output.drawn !== fingerprint(run, output));
@@ -138,12 +144,14 @@ export function mount({ element, props, trigger, watch, server }, spec) {
     else startAutomatic(run);
   }
 
-  const repeated = new Map(); // by experiment: what its `again` controls were at
+  const settingsOf = (experiment) => JSON.stringify(experiment.again.map(valueOf));
 
   const waitingWords = (run) => {
     const running = words.stages[run.running];
     return running ? words.running(running) : words.waiting;
   };
+
+  const isAbsent = () => root.classList.contains("pg-absent");
 
   const isOpen = (output) => !output.element?.closest("details:not([open])");
 
@@ -152,7 +160,7 @@ export function mount({ element, props, trigger, watch, server }, spec) {
     if (run.running || root.dataset.busy) return;
     for (const { name, auto, again } of spec.experiments) {
       const found = findingOf(`${spec.key}.${name}`);
-      const settings = JSON.stringify(again.map(valueOf));
+      const settings = settingsOf({ again });
       const isDue = found ? repeated.get(name) !== settings : auto && autoRun !== run.key;
       const isFirst = found && !repeated.has(name);
       repeated.set(name, settings);
@@ -209,8 +217,8 @@ export function mount({ element, props, trigger, watch, server }, spec) {
 
   function take(run, question, answer) {
     controlsRun = run.key;
-    root.classList.toggle("pg-part-hidden", Boolean(answer.hidden));
-    problem = answer.error ?? "";
+    root.classList.toggle("pg-absent", answer.absent !== undefined);
+    problem = answer.error ?? answer.absent ?? "";
     if (problem) return;
     if (answer.controls) controls.show(answer.controls);
     for (const [name, drawn] of Object.entries(answer.outputs)) show(name, drawn);
@@ -262,7 +270,8 @@ function buildOutput(output, spec, words, sync) {
     output.body = make("p", "pg-output-error");
     box.append(output.body);
     const { label, empty } = output;
-    const { language, plotly } = spec;
+    const { language } = spec;
+    const plotly = new URL(`..${spec.plotly}`, import.meta.url).href; // has its own version
     output.chart = createChart(box, { label, empty, words, plotly, language });
     return box;
   }

@@ -2,6 +2,8 @@
 // where a token or patch is from the run's layout, marks it in every view, and tells the server
 // about a click.
 
+import { setPlace } from "./run.js";
+
 // ------------------------------------------------------------------- where things are (no page)
 
 /** The number of the span that a sequence index lies in, or -1 for text. */
@@ -111,13 +113,15 @@ function hover(place) {
 function fix(place, from = null) {
   fixed = place;
   hovered = null;
-  const report = !place ? {} : place.patch
-    ? { span: place.span, row: place.patch[0], column: place.patch[1] }
-    : { index: place.index };
-  bar?.trigger("select", report);
+  setPlace(asked(fixed));
   markAll();
   if (place) showMarks(from);
 }
+
+/** A place as the server takes it. */
+const asked = (place) => (!place ? null : place.patch
+  ? { span: place.span, row: place.patch[0], column: place.patch[1] }
+  : { index: place.index });
 
 /** Mark before the next frame; what comes in between is joined. */
 function schedule() {
@@ -285,9 +289,9 @@ function listen() {
 }
 
 /** Bring the bar to life; `element`, `props`, `trigger`, `watch` are Gradio's. */
-export function mount({ element, props, trigger, watch }) {
+export function mount({ element, props, watch }) {
   const isFirst = !bar;
-  bar = { element, trigger };
+  bar = { element };
   const actions = { previous: () => step(-1), next: () => step(1), clear: () => fix(null) };
   for (const [name, act] of Object.entries(actions))
     element.querySelector(`.pg-pointer-${name}`).addEventListener("click", act);
@@ -296,7 +300,10 @@ export function mount({ element, props, trigger, watch }) {
     hovered = null;
     const linked = locate(layout, layout?.place); // what a link points at, once its run is there
     if (linked) fix(linked);
-    else markAll();
+    else {
+      setPlace(asked(currentPlace()));
+      markAll();
+    }
   };
   watch("value", update);
   if (isFirst) listen();

@@ -105,7 +105,9 @@ export function pageState() {
 Object.assign(window, { playgroundState: pageState });
 
 /** The browser half of RunView (run_view.py). */
-export function mount({ props, watch }) {
+export function mount({ props, watch, trigger }) {
+  document.addEventListener("rerun", (event) =>
+    trigger("rerun", /** @type {CustomEvent} */ (event).detail));
   const update = () => {
     if (!props.value) return;
     const { restored, ...next } = JSON.parse(props.value);

@@ -134,3 +134,8 @@ def store_file(target: gr.DownloadButton, name: str, content: bytes) -> str:
     path = folder / name
     path.write_bytes(content)
     return str(path)
+
+
+def downloads_html(stage: str) -> str:
+    """To come."""
+    return f"<span data-downloads='{stage}'></span>"

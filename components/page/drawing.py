@@ -87,7 +87,7 @@ class Drawing:
         require_stage(part, run)
         answer: dict[str, Any] = {"run": question.run, "outputs": {}}
         if part.shown is not None and not part.shown(run):
-            return answer | {"hidden": True}
+            return answer | {"absent": say(part.absent)}
         if question.controls:
             answer["controls"] = [
                 spec for control in part.controls if (spec := control.spec(run)) is not None

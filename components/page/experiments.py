@@ -49,7 +49,7 @@ def wire_experiments(view: PartView, drawing: Drawing, jobs: Jobs, progress_on: 
         [view],
         show_progress="full",
         show_progress_on=[progress_on],
-        trigger_mode="once",
+        trigger_mode="multiple",
         concurrency_id=MODEL_QUEUE,
         concurrency_limit=MODEL_EVENTS,
         api_visibility="private",

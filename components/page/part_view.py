@@ -11,12 +11,13 @@ from typing import Any
 
 import gradio as gr
 from markdown_it import MarkdownIt
+from markupsafe import escape
 from starlette.responses import Response
 
 from components.chart_view.figures import write_json
 from components.chart_view.view import library_address
-from components.page.drawing import Drawing
-from components.part import Fold, Item, Part, Text
+from components.page.drawing import Drawing, required_stage
+from components.part import Fold, Heading, Item, Part, Text
 from components.serving.browser_module import page_module
 from components.serving.faults import fault_words, log_fault
 from playground.errors import PlaygroundError
@@ -66,11 +67,7 @@ def part_spec(part: Part) -> dict[str, Any]:
     return {
         "key": part.key,
         "stage": part.stage,
-        "requires": "decoder"
-        if part.stage in LABS
-        else ""
-        if part.stage == "model"
-        else part.stage,
+        "requires": required_stage(part) or "",
         "controls": [control.id for control in part.controls],
         "outputs": [
             {
@@ -102,13 +99,17 @@ def part_spec(part: Part) -> dict[str, Any]:
 
 def intro_items(part: Part) -> list[dict[str, Any]]:
     """The words above everything, if there are any."""
-    return [item_spec(Text(part.intro))] if part.intro else []
+    words: list[Item] = [Heading(part.heading)] if part.heading else []
+    words += [Text(part.intro)] if part.intro else []
+    return [item_spec(each) for each in words]
 
 
 def item_spec(item: Item) -> Any:
     """One item of a part's layout as part.js takes it."""
     if isinstance(item, Text):
         return {"html": MARKDOWN.render(say(item.markdown))}
+    if isinstance(item, Heading):
+        return {"html": f"<h3>{escape(say(item.text))}</h3>"}
     if isinstance(item, Fold):
         return {"label": say(item.label), "items": [item_spec(each) for each in item.items]}
     return list(item) if isinstance(item, tuple) else item

@@ -165,7 +165,7 @@ STEPS = (
 class TourView(gr.HTML):
     """The button that starts the walkthrough, and its card; tour.js moves through the steps."""
 
-    def __init__(self) -> None:
+    def __init__(self, _parts: object) -> None:
         super().__init__(
             html_template=_card_html(),
             js_on_load=page_module("tour.js"),

@@ -1,1 +1,6 @@
-"""A folder per stage, each with its ``build_<stage>_tab``; beside them what all tabs share."""
+"""The stages' tabs, a folder each, in the order of the forward pass."""
+
+from components.part import StageParts
+from components.tabs.merge.tab import TAB as MERGE
+
+STAGE_TABS: tuple[StageParts, ...] = (MERGE,)

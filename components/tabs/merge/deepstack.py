@@ -2,56 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+import plotly.graph_objects as go
 
-import gradio as gr
-
-from components.chart_view.view import PlotlyView
 from components.charts.merge_deepstack import plot_deepstack_routes
+from components.part import PLACE, Part
 from components.tabs.choices import fact_markup
 from components.tabs.merge.focus import choose_focus, focus_words
-from components.tabs.stage_tab import App, Section, skip_unless_run
-from components.views.html_view import build_html_view
 from components.views.tables import Cell, Mono, table_html
-from playground.language import say
+from playground.language import mark, say
 from playground.merge.views import feature_norms, tap_row, visual_mask
 from playground.pipeline import Run
 from playground.pointer import Place
 
-
-def build_deepstack_section(app: App) -> Section:
-    """Build the part; its last sentence follows the pointer."""
-    gr.Markdown("### " + say("DeepStack: early features for the first layers"))
-    intro = build_html_view()
-    with gr.Column() as picture_only:
-        routes = PlotlyView(label=say("Where the tower enters the decoder"))
-        table = build_html_view()
-        chosen = build_html_view()
-    app.on_point(skip_unless_run("merge", chosen_html, 1), [], [chosen])
-    return Section(
-        controls=(app.pointed,),
-        outputs=(intro, picture_only, routes, table, chosen),
-        draw=draw_deepstack,
-    )
+PART = Part(
+    "deepstack",
+    mark("DeepStack"),
+    stage="merge",
+    heading=mark("DeepStack: early features for the first layers"),
+)
 
 
-def draw_deepstack(run: Run, pointed: Place | None) -> tuple[Any, ...]:
-    """Everything of this part."""
-    if run.merged.visual_pos_masks is None:
-        return intro_html(run), gr.update(visible=False), None, "", ""
-    facts = run.engine.facts
-    return (
-        intro_html(run),
-        gr.update(visible=True),
-        plot_deepstack_routes(
-            visual_mask(run.merged), facts.deepstack_visual_indexes, facts.num_layers
-        ),
-        routes_table(run),
-        chosen_html(run, pointed),
-    )
-
-
-def intro_html(run: Run) -> str:
+@PART.html()
+def intro(run: Run) -> str:
     """Which decoder layer gets which tap, and where."""
     merged, facts = run.merged, run.engine.facts
     blocks = facts.deepstack_visual_indexes
@@ -64,7 +36,7 @@ def intro_html(run: Run) -> str:
             )
         )
     visual = int(visual_mask(merged).sum())
-    routes = say("; ").join(
+    ways = say("; ").join(
         say(
             "tap {tap}, after vision block {block}, is added after decoder layer {layer}",
             tap=layer + 1,
@@ -79,15 +51,29 @@ def intro_html(run: Run) -> str:
             "only there: {routes} (all counted from 0). The other {others:,} positions are left "
             "alone, and so are the {layers} later layers.",
             visual=visual,
-            routes=routes,
+            routes=ways,
             others=run.inputs.num_tokens - visual,
             layers=facts.num_layers - len(blocks),
         )
     )
 
 
-def routes_table(run: Run) -> str:
+@PART.chart(mark("Where the tower enters the decoder"))
+def routes(run: Run) -> go.Figure | None:
+    """Which positions get which tap in which layer; nothing without a picture."""
+    if run.merged.visual_pos_masks is None:
+        return None
+    facts = run.engine.facts
+    return plot_deepstack_routes(
+        visual_mask(run.merged), facts.deepstack_visual_indexes, facts.num_layers
+    )
+
+
+@PART.html()
+def table(run: Run) -> str:
     """The way of each set of features, and how large they are."""
+    if run.merged.visual_pos_masks is None:
+        return ""
     visual = int(visual_mask(run.merged).sum())
     last = run.engine.facts.vision_depth - 1
     norms = [float(norm) for norm in feature_norms(run.merged)]
@@ -120,8 +106,11 @@ def routes_table(run: Run) -> str:
     return table_html(headers, rows, say("What the tower hands to the decoder"))
 
 
-def chosen_html(run: Run, place: Place | None) -> str:
+@PART.html(needs=(PLACE,))
+def chosen(run: Run, place: Place | None) -> str:
     """What the pointed token gets."""
+    if run.merged.visual_pos_masks is None:
+        return ""
     focus = choose_focus(run, place)
     row = tap_row(run.merged, focus.index)
     if row is None:

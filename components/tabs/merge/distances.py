@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import html
-from typing import Any
 
-import gradio as gr
 import numpy as np
+import plotly.graph_objects as go
 
-from components.chart_view.view import PlotlyView
 from components.charts.merge_nearness import plot_nearness
 from components.charts.token_labels import media_name
+from components.controls import Choice
+from components.part import PLACE, Part
 from components.tabs.choices import fact_markup, signed
 from components.tabs.merge.focus import (
     MAX_WORD_CHARS,
@@ -21,8 +21,6 @@ from components.tabs.merge.focus import (
     next_span,
     span_phrase,
 )
-from components.tabs.stage_tab import App, Section, skip_unless_run
-from components.views.html_view import build_html_view
 from components.views.tables import Cell, Mono, table_html
 from playground.language import mark, say
 from playground.merge.mrope import (
@@ -41,80 +39,63 @@ QUANTITIES = (
 FLAT, MROPE = mark("Plain 1-D"), "M-RoPE"
 
 
-def build_distances_section(app: App) -> Section:
-    """Build the part; two maps of a picture and a table of neighbours, all of one token, follow
-    the pointer.
-    """
-    with gr.Column() as picture_only:
-        gr.Markdown("### " + say("Beside plain 1-D positions"))
-        intro = build_html_view()
-        quantity = gr.Radio(
-            [(say(label), value) for label, value in QUANTITIES],
-            value="distance",
-            label=say("Compare"),
-            info=say(
-                "Distance: the largest step in t, h and w. Likeness: the mean cosine between the "
-                "angles of two tokens, which a query and a key of equal content would score."
-            ),
-        )
-        with gr.Row():
-            flat = PlotlyView(label=say("Nearness under Plain 1-D"), min_width=300)
-            mrope = PlotlyView(label=say("Nearness under M-RoPE"), min_width=300)
-        neighbours = build_html_view()
-    outputs = [intro, flat, mrope, neighbours]
-    app.on_view(quantity.input, draw_maps, [app.pointed, quantity], [flat, mrope])
-    app.on_point(skip_unless_run("merge", draw_distances, len(outputs)), [quantity], outputs)
-    return Section(
-        controls=(app.pointed, quantity),
-        outputs=(picture_only, *outputs),
-        draw=draw_distances_part,
-    )
+QUANTITY = Choice(
+    id="quantity",
+    label=mark("Compare"),
+    info=mark(
+        "Distance: the largest step in t, h and w. Likeness: the mean cosine between the "
+        "angles of two tokens, which a query and a key of equal content would score."
+    ),
+    options=QUANTITIES,
+)
+PART = Part(
+    "distances",
+    mark("Beside 1-D"),
+    stage="merge",
+    heading=mark("Beside plain 1-D positions"),
+    controls=(QUANTITY,),
+    layout=("intro", "quantity", ("flat", "mrope"), "neighbours"),
+    shown=lambda run: bool(run.inputs.spans),
+    absent=mark("Without a picture, M-RoPE and plain 1-D positions are the same."),
+)
 
 
-def draw_distances_part(run: Run, pointed: Place | None, quantity: str) -> tuple[Any, ...]:
-    """Everything of this part; nothing without a picture, where both positions are the same."""
-    shown = gr.update(visible=bool(run.inputs.spans))
-    return shown, *draw_distances(run, pointed, quantity)
+@PART.chart(mark("Nearness under Plain 1-D"), needs=("quantity", PLACE))
+def flat(run: Run, quantity: str, place: Place | None) -> go.Figure:
+    """How near the tokens of a picture are to the focus under 1-D positions."""
+    return _plot_map(run, FLAT, flat_positions(run.inputs.num_tokens), quantity, place)
 
 
-def draw_distances(run: Run, place: Place | None, quantity: str) -> tuple[Any, ...]:
-    """A sentence, the two maps and the table; without a picture they are hidden."""
-    if not run.inputs.spans:
-        return "", None, None, ""
-    focus = choose_focus(run, place)
-    return (
-        intro_html(run, focus),
-        *draw_maps(run, place, quantity),
-        neighbours_table(run, focus),
-    )
+@PART.chart(mark("Nearness under M-RoPE"), needs=("quantity", PLACE))
+def mrope(run: Run, quantity: str, place: Place | None) -> go.Figure:
+    """How near the tokens of a picture are to the focus under M-RoPE."""
+    return _plot_map(run, MROPE, run.positions, quantity, place)
 
 
-def draw_maps(run: Run, place: Place | None, quantity: str) -> tuple[Any, ...]:
-    """How near the tokens of a picture are to the focus, under 1-D positions and M-RoPE."""
+def _plot_map(
+    run: Run, name: str, positions: np.ndarray, quantity: str, place: Place | None
+) -> go.Figure:
     focus = choose_focus(run, place)
     number = next_span(run, focus)
     span = run.inputs.spans[number]
-    maps = []
-    for name, positions in _both_positions(run):
-        values = (
-            rotation_likeness(read_frequencies(run.engine), positions, focus.index)
-            if quantity == "likeness"
-            else position_distances(positions, focus.index)
-        )[span.start : span.end].reshape(span.merged_h, span.merged_w)
-        maps.append(
-            plot_nearness(
-                values,
-                title=_map_title(name, values, quantity, inside=focus.span is not None),
-                quantity="likeness" if quantity == "likeness" else "distance",
-                token=focus.index,
-                span=number,
-            )
-        )
-    return tuple(maps)
+    values = (
+        rotation_likeness(read_frequencies(run.engine), positions, focus.index)
+        if quantity == "likeness"
+        else position_distances(positions, focus.index)
+    )[span.start : span.end].reshape(span.merged_h, span.merged_w)
+    return plot_nearness(
+        values,
+        title=_map_title(name, values, quantity, inside=focus.span is not None),
+        quantity="likeness" if quantity == "likeness" else "distance",
+        token=focus.index,
+        span=number,
+    )
 
 
-def intro_html(run: Run, focus: Focus) -> str:
+@PART.html(needs=(PLACE,))
+def intro(run: Run, place: Place | None) -> str:
     """What the maps show."""
+    focus = choose_focus(run, place)
     span = run.inputs.spans[next_span(run, focus)]
     return fact_markup(
         say(
@@ -128,9 +109,10 @@ def intro_html(run: Run, focus: Focus) -> str:
     )
 
 
-def neighbours_table(run: Run, focus: Focus) -> str:
+@PART.html(needs=(PLACE,))
+def neighbours(run: Run, place: Place | None) -> str:
     """Steps from the focus to its neighbours, in 1-D and in t, h and w."""
-    thw = run.positions
+    focus, thw = choose_focus(run, place), run.positions
     rows: list[list[Cell | Mono]] = []
     tokens: list[tuple[int, int] | None] = []
     for name, index in _neighbours(run, focus):
@@ -154,10 +136,6 @@ def neighbours_table(run: Run, focus: Focus) -> str:
         right=(2, 3, 4, 5),
         tokens=tokens,
     )
-
-
-def _both_positions(run: Run) -> tuple[tuple[str, np.ndarray], ...]:
-    return (FLAT, flat_positions(run.inputs.num_tokens)), (MROPE, run.positions)
 
 
 def _map_title(name: str, values: np.ndarray, quantity: str, *, inside: bool) -> str:

@@ -5,26 +5,24 @@ from __future__ import annotations
 import html
 from typing import Any
 
-import gradio as gr
 import numpy as np
+import plotly.graph_objects as go
 
-from components.chart_view.view import PlotlyView
 from components.charts.merge_embeds import (
     group_words,
     plot_embed_norms,
     plot_embed_pca,
     plot_embed_values,
 )
+from components.controls import Choice
+from components.part import Part
 from components.tabs.choices import fact_markup
 from components.tabs.merge.focus import chart_kinds, chart_labels
-from components.tabs.stage_tab import App, Section
-from components.views.html_view import build_html_view
 from components.views.strips import sequence_strip_html
 from components.views.tables import Cell, Mono, table_html
 from playground.language import mark, say
 from playground.merge.embed_views import (
     PLACEHOLDER,
-    GroupNumbers,
     compare_groups,
     embed_groups,
     embed_norms,
@@ -47,90 +45,75 @@ PCA_CHOICES = (
 )
 
 
-def build_embeddings_section(app: App) -> Section:
-    """Build the part; its control is what the PCA is made of."""
-    gr.Markdown("### " + say("What stands in each place"))
-    intro = build_html_view()
-    strip = build_html_view()
-    with gr.Column() as picture_only:
-        values = PlotlyView(label=say("Embedding values before and after masked_scatter"))
-    with gr.Row():
-        norms = PlotlyView(label=say("Norms before and after masked_scatter"), min_width=320)
-        pca = PlotlyView(label=say("Regions of embedding space"), min_width=320)
-    shown = gr.Radio(
-        [(say(label), value) for label, value in PCA_CHOICES],
-        value="directions",
-        label=say("Regions by principal components of"),
-        info=say(
-            "Directions: every vector is scaled to length 1 first, as the chart of norms compares "
-            "the lengths."
-        ),
-    )
-    regions = build_html_view()
-    groups = build_html_view()
-    app.on_view(shown.input, draw_pca, [shown], [pca])
-    return Section(
-        controls=(shown,),
-        outputs=(intro, strip, picture_only, values, norms, pca, regions, groups),
-        draw=draw_embeddings,
-    )
+SHOWN = Choice(
+    id="shown",
+    label=mark("Regions by principal components of"),
+    info=mark(
+        "Directions: every vector is scaled to length 1 first, as the chart of norms compares the "
+        "lengths."
+    ),
+    options=PCA_CHOICES,
+)
+PART = Part(
+    "embeddings",
+    mark("Embeddings"),
+    stage="merge",
+    heading=mark("What stands in each place"),
+    controls=(SHOWN,),
+    layout=("intro", "strip", "values", ("norms", "pca"), "shown", "regions", "groups"),
+)
 
 
-def draw_embeddings(run: Run, shown: str) -> tuple[Any, ...]:
-    """Everything of this part."""
-    groups = embed_groups(run.inputs, run.merged)
-    numbers = compare_groups(groups)
-    has_pictures = bool(run.inputs.spans)
-    return (
-        intro_html(run),
-        sequence_strip_html(run.inputs, pointed=True),
-        gr.update(visible=has_pictures),
-        draw_values(run) if has_pictures else None,
-        draw_norms(run),
-        draw_pca(run, shown),
-        regions_html(numbers),
-        groups_table(numbers),
-    )
+@PART.html()
+def strip(run: Run) -> str:
+    """The whole sequence."""
+    return sequence_strip_html(run.inputs, pointed=True)
 
 
-def draw_values(run: Run) -> Any:
-    """The first numbers of every embedding before and after."""
+@PART.chart(mark("Embedding values before and after masked_scatter"))
+def values(run: Run) -> go.Figure | None:
+    """The first numbers of every embedding before and after; nothing without a picture."""
+    if not run.inputs.spans:
+        return None
     num_tokens = run.inputs.num_tokens
     num_values = max(MIN_VALUES, min(MAX_VALUES, MAX_CELLS // num_tokens))
     kept = spread_indices(num_tokens, MAX_CELLS // MIN_VALUES)
-    values = embed_values(run.merged, num_values)[:, :, kept]
-    return plot_embed_values(values, kept, int(run.merged.inputs_embeds.shape[-1]))
+    numbers = embed_values(run.merged, num_values)[:, :, kept]
+    return plot_embed_values(numbers, kept, int(run.merged.inputs_embeds.shape[-1]))
 
 
-def draw_norms(run: Run) -> Any:
+@PART.chart(mark("Norms before and after masked_scatter"))
+def norms(run: Run) -> go.Figure:
     """Embedding norms before and after masked_scatter."""
     kept = spread_indices(run.inputs.num_tokens, MAX_DOTS)
-    norms = embed_norms(run.merged)[:, kept]
-    return plot_embed_norms(norms, kept, chart_kinds(run, kept), chart_labels(run, kept))
+    lengths = embed_norms(run.merged)[:, kept]
+    return plot_embed_norms(lengths, kept, chart_kinds(run, kept), chart_labels(run, kept))
 
 
-def draw_pca(run: Run, shown: str) -> Any:
+@PART.chart(mark("Regions of embedding space"), needs=("shown",))
+def pca(run: Run, shown: str) -> go.Figure:
     """Where the groups lie; a long group is thinned out evenly."""
-    directions = shown != "embeddings"
-    groups = thin_groups(embed_groups(run.inputs, run.merged), MAX_GROUP_DOTS)
+    directions = shown == "directions"
+    thinned = thin_groups(embed_groups(run.inputs, run.merged), MAX_GROUP_DOTS)
     if directions:
-        groups = unit_groups(groups)
-    pca = project_groups(groups)
+        thinned = unit_groups(thinned)
+    projected = project_groups(thinned)
     labels = [
         chart_labels(run, group.indices) if group.name in ("text", "special") else []
-        for group in groups
+        for group in thinned
     ]
     return plot_embed_pca(
-        [group.name for group in groups],
-        pca.scores,
-        [group.indices for group in groups],
+        [group.name for group in thinned],
+        projected.scores,
+        [group.indices for group in thinned],
         labels,
-        pca.variance,
+        projected.variance,
         directions,
     )
 
 
-def intro_html(run: Run) -> str:
+@PART.html()
+def intro(run: Run) -> str:
     """What masked_scatter does to this sequence."""
     inputs, width = run.inputs, int(run.merged.inputs_embeds.shape[-1])
     visual = sum(span.end - span.start for span in inputs.spans)
@@ -177,8 +160,10 @@ def _same_row_words(counts: list[str]) -> str:
     )
 
 
-def regions_html(numbers: GroupNumbers) -> str:
+@PART.html()
+def regions(run: Run) -> str:
     """How far apart text and pictures are, in words."""
+    numbers = compare_groups(embed_groups(run.inputs, run.merged))
     kind = next((name for name in ("image", "video") if name in numbers.names), None)
     if kind is None or "text" not in numbers.names:
         return fact_markup(
@@ -207,8 +192,10 @@ def regions_html(numbers: GroupNumbers) -> str:
     )
 
 
-def groups_table(numbers: GroupNumbers) -> str:
+@PART.html()
+def groups(run: Run) -> str:
     """Norms and cosines of all groups."""
+    numbers = compare_groups(embed_groups(run.inputs, run.merged))
     names = [group_words(name) for name in numbers.names]
     rows: list[list[Cell | Mono]] = [
         [

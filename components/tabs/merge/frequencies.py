@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import gradio as gr
 import numpy as np
+import plotly.graph_objects as go
 
-from components.chart_view.view import PlotlyView
 from components.charts.merge_frequencies import plot_angles, plot_frequencies
+from components.part import PLACE, Part
 from components.tabs.choices import fact_markup
-from components.tabs.merge.focus import Focus, choose_focus, focus_words
-from components.tabs.stage_tab import App, Section, skip_unless_run
-from components.views.html_view import build_html_view
-from playground.language import say
+from components.tabs.merge.focus import choose_focus, focus_words
+from playground.language import mark, say
 from playground.merge.mrope import (
     AXES,
-    MropeFrequencies,
     flat_positions,
     read_frequencies,
     rotary_angles,
@@ -26,58 +23,48 @@ from playground.merge.views import positions_thw
 from playground.pipeline import Run
 from playground.pointer import Place
 
+PART = Part(
+    "frequencies",
+    mark("Frequencies"),
+    stage="merge",
+    heading=mark("What a position does: angles"),
+    layout=("intro", ("frequencies", "angles"), "words"),
+)
 
-def build_frequencies_section(app: App) -> Section:
-    """Build the part; the angles follow the pointer."""
-    gr.Markdown("### " + say("What a position does: angles"))
-    intro = build_html_view()
-    with gr.Row():
-        frequencies = PlotlyView(label=say("Rotary frequencies by axis"), min_width=320)
-        angles = PlotlyView(label=say("Angles of one token"), min_width=320)
-    words = build_html_view()
-    app.on_point(skip_unless_run("merge", draw_angles, 2), [], [angles, words])
-    return Section(
-        controls=(app.pointed,),
-        outputs=(intro, frequencies, angles, words),
-        draw=draw_frequencies,
+
+@PART.chart(mark("Rotary frequencies by axis"))
+def frequencies(run: Run) -> go.Figure:
+    """Every frequency's wavelength, by the axis that it turns with."""
+    rotary = read_frequencies(run.engine)
+    return plot_frequencies(
+        rotary.wavelengths,
+        rotary.axes,
+        int(run.merged.position_ids.max()),
+        run.engine.facts.max_position_embeddings,
     )
 
 
-def draw_frequencies(run: Run, pointed: Place | None) -> tuple[Any, ...]:
-    """Everything of this part."""
-    frequencies = read_frequencies(run.engine)
-    return (
-        intro_html(run, frequencies),
-        plot_frequencies(
-            frequencies.wavelengths,
-            frequencies.axes,
-            int(run.merged.position_ids.max()),
-            run.engine.facts.max_position_embeddings,
-        ),
-        *draw_angles(run, pointed),
-    )
-
-
-def draw_angles(run: Run, place: Place | None) -> tuple[Any, ...]:
-    """One token's angles as a chart and in words."""
+@PART.chart(mark("Angles of one token"), needs=(PLACE,))
+def angles(run: Run, place: Place | None) -> go.Figure:
+    """One token's angles, beside those of plain 1-D positions."""
     focus = choose_focus(run, place)
-    frequencies = read_frequencies(run.engine)
+    rotary = read_frequencies(run.engine)
     own = positions_thw(run.merged)[:, focus.index : focus.index + 1]
     flat = flat_positions(run.inputs.num_tokens)[:, focus.index : focus.index + 1]
     turns, flat_turns = (
-        np.degrees(rotary_angles(frequencies, positions)[0].astype(np.float64)) % 360
+        np.degrees(rotary_angles(rotary, positions)[0].astype(np.float64)) % 360
         for positions in (own, flat)
     )
-    chart = plot_angles(turns, flat_turns, frequencies.axes, focus.index)
-    return chart, angles_html(run, focus, frequencies)
+    return plot_angles(turns, flat_turns, rotary.axes, focus.index)
 
 
-def intro_html(run: Run, frequencies: MropeFrequencies) -> str:
+@PART.html()
+def intro(run: Run) -> str:
     """How the frequencies are shared out."""
-    facts = run.engine.facts
+    facts, rotary = run.engine.facts, read_frequencies(run.engine)
     t, h, w = facts.mrope_section
-    count, waves = len(frequencies.axes), frequencies.wavelengths
-    rest = frequencies.axes[3 * min(h, w) :]
+    count, waves = len(rotary.axes), rotary.wavelengths
+    rest = rotary.axes[3 * min(h, w) :]
     tail = ""
     if len(rest) > 1 and not rest.any():
         tail = say("; the slowest {count} are t’s alone", count=len(rest))
@@ -101,15 +88,17 @@ def intro_html(run: Run, frequencies: MropeFrequencies) -> str:
     )
 
 
-def angles_html(run: Run, focus: Focus, frequencies: MropeFrequencies) -> str:
-    """The focus's first frequency of each axis, worked out."""
+@PART.html(needs=(PLACE,))
+def words(run: Run, place: Place | None) -> str:
+    """The token's first frequency of each axis, worked out."""
+    focus, rotary = choose_focus(run, place), read_frequencies(run.engine)
     thw = [int(position) for position in run.merged.position_ids[:, 0, focus.index]]
     examples = []
     for axis, name in enumerate(AXES):
-        if not (frequencies.axes == axis).any():
+        if not (rotary.axes == axis).any():
             continue
-        number = int(np.argmax(frequencies.axes == axis))
-        speed = float(frequencies.inv_freq[number])
+        number = int(np.argmax(rotary.axes == axis))
+        speed = float(rotary.inv_freq[number])
         degrees = math.degrees(thw[axis] * speed) % 360
         examples.append(
             say(

@@ -1,0 +1,170 @@
+"""What a page's events compute: the run of its prompt, stage after stage, and the first one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from components.compute.engine_host import EngineHost
+from components.compute.gpu_process import compute_ahead, in_place
+from components.page.drawing import Drawing, Question
+from components.page.run_view import write_run
+from components.pointer.view import write_layout
+from components.prompt.examples import load_examples
+from components.prompt.reader import prompt_fingerprint, read_prompt
+from components.views.status_bar import loading_html, status_html
+from playground.engine import Engine
+from playground.errors import PlaygroundError, StageCancelled
+from playground.language import say
+from playground.pipeline import STAGES, Run, Stage
+from playground.records import Progress
+
+POLL_S = 0.3  # how often a waiting page asks how far the checkpoint is
+PROMPT_NAMES = ("images", "video", "text", "system", "max_pixels", "earlier")
+
+# What an event changes: "status", "run_key", "run" (RunView) and "pointer", by name.
+Changes = dict[str, Any]
+
+
+@dataclass(slots=True, eq=False)
+class Opening:
+    """The first example's run, which every new page shows."""
+
+    run: Run
+    key: str
+    findings: dict[str, str]  # keys of what its automatic experiments have found
+
+
+@dataclass(slots=True, eq=False)
+class RunEvents:
+    """The handlers of all pages' run events."""
+
+    host: EngineHost
+    drawing: Drawing
+    opening: Opening | None = None
+
+    # -------------------------------------------------------------------------------- opening
+
+    @in_place
+    def compute_opening(self, engine: Engine) -> None:
+        """Run the first example with its automatic experiments, once for all pages."""
+        first = load_examples()[0]
+        given: dict[str, Any] = {name: getattr(first, name, None) for name in PROMPT_NAMES}
+        prompt = read_prompt(engine, **given)
+        run = Run(engine, prompt)
+        run.ensure("decoder")
+        run.check_parity()
+        key = self.drawing.runs.add(run, pinned=True)
+        findings: dict[str, str] = {}
+        for part in self.drawing.parts.by_key.values():
+            for each in part.experiments.values():
+                if not each.auto:
+                    continue
+                question = Question(run=key, part=part.key, findings=findings)
+                given = self.drawing.needs(part, each, run, question)
+                *_, found = each.run(run, lambda *_: None, *given)
+                name = part.full_name(each.name)
+                findings[name] = self.drawing.findings.add(run, name, found, pinned=True)
+        self.opening = Opening(run, key, findings)
+
+    def open_page(self) -> Iterator[Changes]:
+        """Fill a new page: the loading bar until the first example has run, then that run."""
+        if not (yield from self.wait_until_loaded()) or self.opening is None:
+            return
+        run, key = self.opening.run, self.opening.key
+        yield {
+            "status": status_html(run.engine, run.parity),
+            "run_key": key,
+            "pointer": write_layout(run),
+            "run": write_run(key, STAGES, findings=self.opening.findings),
+        }
+
+    def wait_until_loaded(self) -> Generator[Changes, None, bool]:
+        """Show how far the checkpoint is; returns whether it came."""
+        while (status := self.host.wait(POLL_S)).phase == "loading":
+            yield {"status": loading_html(status)}
+        if status.phase == "failed":
+            yield {"status": loading_html(status)}
+        return status.phase != "failed"
+
+    # -------------------------------------------------------------------------------- running
+
+    def run(
+        self,
+        stages: Sequence[Stage],
+        run_key: str | None,
+        prompt_values: Sequence[Any],
+        progress: Progress,
+        **shown: Any,
+    ) -> Iterator[Changes]:
+        """Run these stages on the panel's input, as far as they have not run on it yet.
+
+        Args:
+            stages: in order.
+            run_key: of the page's run so far; it goes on where the prompt is the same.
+            prompt_values: by ``PROMPT_NAMES``.
+            progress: reports, and stops by raising ``StageCancelled``.
+            shown: more that the page is told with each step, see ``write_run``.
+        """
+        start = time.perf_counter()
+        given = dict(zip(PROMPT_NAMES, prompt_values, strict=True))
+        prompt = read_prompt(self.host.engine, **given)
+        key, run = self._find_or_start(run_key, prompt)
+        note = ""
+        try:
+            yield {"run_key": key, "run": _state(key, run, stages, **shown)}
+            compute_ahead(run, stages, progress)
+            for stage in stages:
+                is_new = not run.has("preprocess")
+                if run.has(stage):
+                    continue
+                run.ensure(stage, progress)
+                changes = {"run": _state(key, run, stages)}
+                yield changes | ({"pointer": write_layout(run)} if is_new else {})
+            if run.has("decoder"):
+                run.check_parity(progress)
+        except StageCancelled:
+            note = say("Stopped")
+        except GeneratorExit:  # the page has left, and nobody else knows of the run
+            if key != run_key:
+                self.drawing.runs.discard(key)
+            raise
+        except PlaygroundError:
+            yield {"run": write_run(key, _done(run))}
+            raise
+        finally:
+            self.drawing.runs.trim()
+        parity = run.parity if run.has("decoder") and not note else None
+        seconds = None if note else time.perf_counter() - start
+        yield {
+            "status": status_html(self.host.engine, parity, seconds=seconds, note=note),
+            "run": write_run(key, _done(run)),
+        }
+
+    def _find_or_start(self, run_key: str | None, prompt: Any) -> tuple[str, Run]:
+        """The page's run where the prompt is the same, so that nothing is computed twice."""
+        runs = self.drawing.runs
+        current = runs.peek(run_key)
+        if current is not None and prompt_fingerprint(current.prompt) == prompt_fingerprint(prompt):
+            return run_key or "", current
+        run = Run(self.host.engine, prompt, earlier=current)
+        runs.discard(run_key)
+        return runs.add(run), run
+
+
+def _done(run: Run) -> list[str]:
+    return [stage for stage in STAGES if run.has(stage)]
+
+
+def _state(key: str, run: Run, stages: Sequence[Stage], **shown: Any) -> str:
+    """The run with the stage that comes next."""
+    waiting = [stage for stage in stages if not run.has(stage)]
+    return write_run(key, _done(run), running=waiting[0] if waiting else "", **shown)
+
+
+def stages_until(stage: str) -> tuple[Stage, ...]:
+    """The stages that a tab's *Run this stage* runs: its own and those before it."""
+    last = STAGES.index(stage) if stage in STAGES else len(STAGES) - 1
+    return STAGES[: last + 1]

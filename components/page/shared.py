@@ -1,0 +1,22 @@
+"""What all pages of a site share: the engine, the runs, what was found, and the jobs."""
+
+from __future__ import annotations
+
+from components.compute.engine_host import EngineHost
+from components.compute.jobs import Jobs
+from components.findings import Findings
+from components.page.drawing import Drawing
+from components.page.run_events import RunEvents
+from components.part import Parts
+from components.tabs import STAGE_TABS
+from playground.pipeline import RunStore
+
+
+class Shared:
+    """One site's, whatever the language of its pages."""
+
+    def __init__(self, host: EngineHost) -> None:
+        self.host = host
+        self.jobs = Jobs()
+        self.drawing = Drawing(Parts(STAGE_TABS), RunStore(), Findings())
+        self.events = RunEvents(host, self.drawing)

@@ -1,0 +1,1 @@
+"""What leaves the page: links, the run report, a stage's numbers as files."""

@@ -23,8 +23,9 @@ from components.tabs.updates import own_copy
 from components.views.status_bar import loading_html, status_html
 from playground.errors import PlaygroundError, StageCancelled
 from playground.language import say
-from playground.pipeline import Run, RunStore
+from playground.pipeline import Run
 from playground.records import Progress
+from playground.run_store import RunStore
 
 POLL_S = 0.3  # how often a waiting page asks how far the checkpoint is
 
@@ -171,8 +172,6 @@ class RunEvents:
             if emptied := self._empty_old(run, view):
                 yield emptied
             raise
-        finally:
-            self.runs.trim()
         if emptied := self._empty_old(run, view):
             yield emptied
         if note:
@@ -249,8 +248,6 @@ class RunEvents:
             yield from self.run_lab(tab, run, sent, progress, self.parts.view(session))
         except StageCancelled:
             return
-        finally:
-            self.runs.trim()
 
     def _empty_old(self, run: Run, view: View) -> Values:
         """Empty what still shows an older run, where this one has not come so far."""

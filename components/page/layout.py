@@ -39,7 +39,8 @@ from components.tabs.stage_tab import MODEL_EVENTS, MODEL_QUEUE, App, StageTab
 from components.tabs.vision.tab import build_vision_tab
 from components.views.status_bar import loading_html
 from playground.language import mark, say
-from playground.pipeline import STAGES, RunStore
+from playground.pipeline import STAGES
+from playground.run_store import RunStore
 
 TITLE = "Qwen3-VL Playground"
 SESSION_S = 3600  # a page's run is forgotten this long after its last use

@@ -10,7 +10,7 @@ from components.page.layout import TITLE, Page
 from components.serving.language_switch import PATHS
 from components.serving.page_blocks import PageBlocks
 from playground.language import LANGUAGES, Language, speaking
-from playground.pipeline import RunStore
+from playground.run_store import RunStore
 
 
 class Site:

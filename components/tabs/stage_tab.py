@@ -20,8 +20,8 @@ from components.tabs.open_parts import OpenParts
 from components.tabs.updates import split_answer
 from playground.errors import PlaygroundError, StageCancelled
 from playground.language import say
-from playground.pipeline import RunStore
 from playground.records import Progress
+from playground.run_store import RunStore
 
 MODEL_QUEUE = "model"  # one queue for all events that run the model
 MODEL_EVENTS = 4  # of them at a time; the engine's lock lets one step through

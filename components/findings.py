@@ -6,14 +6,16 @@ all who open the page share the first example's. The browser holds only the key.
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 import weakref
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from playground.pipeline import held_bytes
+from cachetools import Cache, LRUCache
+
+from playground.held import held_bytes
 
 if TYPE_CHECKING:
     from playground.pipeline import Run
@@ -31,12 +33,12 @@ class _Kept:
 
 
 class Findings:
-    """Recent findings; the least recently used one goes first."""
+    """Recent findings; the least recently used ones go first."""
 
     def __init__(self, max_bytes: int = FINDINGS_BYTES) -> None:
         self.max_bytes = max_bytes
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self._pinned: set[str] = set()
+        self._kept: LRUCache[str, _Kept] = LRUCache(math.inf, getsizeof=_size)
+        self._pinned: Cache[str, _Kept] = Cache(math.inf, getsizeof=_size)
         self._lock = threading.Lock()
 
     def add(self, run: Run, name: str, found: Any, *, pinned: bool = False) -> str:
@@ -51,33 +53,32 @@ class Findings:
         key = secrets.token_urlsafe(16)
         kept = _Kept(weakref.ref(run), name, found, held_bytes(found))
         with self._lock:
-            self._kept[key] = kept
-            if pinned:
-                self._pinned.add(key)
-            self._trim()
+            # Of runs that are no longer held nobody can ask.
+            for old in [each for each, other in self._kept.items() if other.run() is None]:
+                del self._kept[old]
+            (self._pinned if pinned else self._kept)[key] = kept
+            while self.num_bytes > self.max_bytes and len(self._kept) > 1:
+                self._kept.popitem()
         return key
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of all findings."""
+        return int(self._kept.currsize + self._pinned.currsize)
 
     def find(self, key: object, run: Run, name: str) -> Any | None:
         """What this experiment has found under this key, if it is still held and of this run."""
         if not isinstance(key, str):
             return None
         with self._lock:
-            kept = self._kept.get(key)
-            if kept is None or kept.run() is not run or kept.name != name:
-                return None
-            self._kept.move_to_end(key)
-            return kept.found
-
-    def _trim(self) -> None:
-        # Of runs that are no longer held nobody can ask.
-        for key in [key for key, kept in self._kept.items() if kept.run() is None]:
-            del self._kept[key]
-        total = sum(kept.num_bytes for kept in self._kept.values())
-        for key in list(self._kept)[:-1]:
-            if total <= self.max_bytes:
-                return
-            if key not in self._pinned:
-                total -= self._kept.pop(key).num_bytes
+            kept = self._kept.get(key) or self._pinned.get(key)
+        if kept is None or kept.run() is not run or kept.name != name:
+            return None
+        return kept.found
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._kept) + len(self._pinned)
+
+
+def _size(kept: _Kept) -> int:
+    return kept.num_bytes

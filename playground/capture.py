@@ -61,8 +61,9 @@ def capture_output_norms(
     """
 
     def read_norm(output: Any) -> torch.Tensor:
-        tensor: torch.Tensor = output[0] if isinstance(output, tuple) else output
-        return tensor.detach().float().norm(dim=-1)
+        tensor = output[0] if isinstance(output, tuple) else output
+        norm: torch.Tensor = tensor.detach().float().norm(dim=-1)
+        return norm
 
     return _capture(modules, read_norm)
 

@@ -1,20 +1,16 @@
-"""One prompt's way through the stages, and the bounded store that keeps recent ones.
-
-A page's session holds only the key of its run. The records stay here under one byte budget, so
-that a crowd of visitors cannot fill the memory.
-"""
+"""One prompt's way through the stages, and what is worked out from it on the way."""
 
 from __future__ import annotations
 
-import secrets
 import threading
-from collections import OrderedDict
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+import weakref
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import playground
-from playground.errors import InputError
+from playground.held import Extent, Holder, Inside, count_bytes, look_inside
 from playground.language import say
 from playground.pointer import Place, still_there
 from playground.records import (
@@ -35,9 +31,8 @@ if TYPE_CHECKING:
 Stage = Literal["preprocess", "vision", "merge", "decoder"]
 STAGES: tuple[Stage, ...] = ("preprocess", "vision", "merge", "decoder")
 
-# 2 GiB: about four 2B runs on an image of 1,000 tokens (500 MB each, by their shapes), hundreds
-# of the shipped checkpoint's first example (3 MB).
-STORE_BYTES = 2 << 30
+WAIT_S = 0.2  # how often one who waits for another's work asks whether to go on
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +44,7 @@ class ExportedRun:
     seen: tuple[ModelInputs, VisionOutput] | None  # the page's run before
 
 
-class Run:
+class Run(Holder):
     """The records of one prompt; each stage is computed once, when it is first asked for."""
 
     def __init__(self, engine: Engine, prompt: Prompt, *, earlier: Run | None = None) -> None:
@@ -69,6 +64,11 @@ class Run:
             self._seen = earlier.inputs, earlier.vision
         # Two handlers of one page must not compute the same stage twice.
         self._lock = threading.RLock()
+        self._memos: dict[Hashable, tuple[Hashable, Any]] = {}  # by name: what it is of, and it
+        self._makers: dict[Hashable, threading.RLock] = {}  # by name of a memo: held by its maker
+        self._insides: dict[Hashable, tuple[Any, Inside]] = {}  # of what has been looked into
+        # Told whenever the run has come to hold more, by whoever counts its bytes.
+        self.on_growth: Callable[[], None] = _ignore_growth
 
     def has(self, stage: str) -> bool:
         """True where the stage has been computed; sampling and cache reuse are no part of a run."""
@@ -86,6 +86,7 @@ class Run:
                     if progress is not None:
                         progress(name, STAGES.index(name), len(STAGES))
                     self._records[name] = self._compute(name, progress)
+                    self.on_growth()
 
     def _compute(self, stage: Stage, progress: Progress | None) -> Any:
         engine = self.engine
@@ -137,6 +138,7 @@ class Run:
             if "positions" not in self._records:
                 position_ids, _ = playground.merge.stage.get_positions(self.engine, self.inputs)
                 self._records["positions"] = position_ids[:, 0].numpy()
+                self.on_growth()
             positions: np.ndarray = self._records["positions"]
         return positions
 
@@ -177,11 +179,75 @@ class Run:
         with self._lock:
             for name, record in _on_device(records, self.engine.device).items():
                 self._records.setdefault(name, record)
+            self.on_growth()
+
+    def memo(
+        self,
+        name: Hashable,
+        make: Callable[[], Made],
+        *,
+        of: Hashable = None,
+        progress: Progress | None = None,
+    ) -> Made:
+        """Something beside the records: made once per name, counted with the run, gone with it.
+
+        Whoever asks for what another thread is making waits for it. Never ask while holding
+        ``Engine.exclusive``, which the maker may need.
+
+        Args:
+            name: what it is.
+            make: makes it; may ask for other memos. Where it raises, nothing is kept.
+            of: of which of many things it is, where only the latest is worth keeping.
+            progress: called from time to time while waiting; what it raises ends the wait.
+        """
+        maker = self._makers.setdefault(name, threading.RLock())
+        while not maker.acquire(timeout=WAIT_S):
+            if progress is not None:
+                progress(say("waiting for work that is under way"), 0, 1)
+        try:
+            kept = self._memos.get(name)
+            if kept is None or kept[0] != of:
+                self._memos.pop(name, None)
+                kept = self._memos[name] = of, make()
+                if isinstance(kept[1], Run):
+                    kept[1].on_growth = partial(_tell_growth, weakref.ref(self))
+                self.on_growth()
+            made: Made = kept[1]
+            return made
+        finally:
+            maker.release()
+
+    def recall(self, name: Hashable) -> Any:
+        """A memo that has been made, or None."""
+        return self._memos.get(name, (None, None))[1]
+
+    def extents(self) -> set[Extent]:
+        """The storages of the prompt, the records and the memos."""
+        found: set[Extent] = set()
+        records = {"prompt": self.prompt, "seen": self._seen, **self._records}
+        memos = {("memo", name): kept for name, kept in list(self._memos.items())}
+        for name, value in (records | memos).items():
+            looked = self._insides.get(name)
+            if looked is None or looked[0] is not value:  # a record of 1,000 tokens takes a while
+                looked = self._insides[name] = value, look_inside(value)
+            found |= looked[1].extents.union(*(each.extents() for each in looked[1].holders))
+        return found
 
     @property
     def num_bytes(self) -> int:
-        """Memory held by the records' arrays, tensors and cache; what two share counts once."""
-        return held_bytes(list(self._records.values()))
+        """Memory of all arrays, tensors and caches that the run holds; see ``held_bytes``."""
+        return count_bytes(self.extents())
+
+
+def _ignore_growth() -> None:
+    """Nobody counts the run's bytes."""
+
+
+def _tell_growth(owner: weakref.ref[Run]) -> None:
+    """A run that another one keeps has grown, and so has that one, if it is still held."""
+    run = owner()
+    if run is not None:
+        run.on_growth()
 
 
 def _on_device(records: dict[str, Any], device: Any) -> dict[str, Any]:
@@ -198,91 +264,3 @@ def _same_pictures(first: ModelInputs, second: ModelInputs) -> bool:
     names = ("pixel_values", "image_grid_thw", "pixel_values_videos", "video_grid_thw")
     pairs = ((getattr(first, name), getattr(second, name)) for name in names)
     return all(a is b if a is None or b is None else a.equal(b) for a, b in pairs)
-
-
-def _arrays(value: Any) -> Iterator[tuple[int, int]]:
-    """``(identity, bytes)`` of every array or tensor inside records."""
-    if hasattr(value, "nbytes"):
-        yield id(value), int(value.nbytes)
-    elif hasattr(value, "layers"):  # DynamicCache
-        for layer in value.layers:
-            yield from _arrays((layer.keys, layer.values))
-    elif is_dataclass(value):
-        for item in fields(value):
-            yield from _arrays(getattr(value, item.name))
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from _arrays(item)
-
-
-def held_bytes(value: Any) -> int:
-    """Memory of all arrays, tensors and caches inside a value; what two share counts once."""
-    return sum(dict(_arrays(value)).values())
-
-
-class RunStore:
-    """Recent runs by secret key; the least recently used one goes first."""
-
-    def __init__(self, max_bytes: int = STORE_BYTES) -> None:
-        self.max_bytes = max_bytes
-        self._runs: OrderedDict[str, Run] = OrderedDict()
-        self._pinned: set[str] = set()
-        self._lock = threading.Lock()
-
-    def add(self, run: Run, *, pinned: bool = False) -> str:
-        """Keep a run; returns the key that a session holds.
-
-        Args:
-            run: the run.
-            pinned: True for a run that all sessions share and that is never dropped.
-        """
-        key = secrets.token_urlsafe(16)
-        with self._lock:
-            self._runs[key] = run
-            if pinned:
-                self._pinned.add(key)
-        return key
-
-    def get(self, key: str | None) -> Run:
-        """Look a run up and mark it as used.
-
-        Raises:
-            InputError: there is no such run, or it had to make room for others.
-        """
-        with self._lock:
-            run = self._runs.get(key or "")
-            if run is not None and key is not None:
-                self._runs.move_to_end(key)
-        if run is None:
-            raise InputError(
-                say("This page's run is no longer held."),
-                limit=say("Recent runs share {size:,} MB.", size=self.max_bytes >> 20),
-                remedy=say("Press Run again."),
-            )
-        return run
-
-    def peek(self, key: str | None) -> Run | None:
-        """The run under this key, if it is still held."""
-        with self._lock:
-            return self._runs.get(key or "")
-
-    def trim(self) -> None:
-        """Drop the least recently used runs until the rest fit; the newest always stays."""
-        with self._lock:
-            sizes = {key: run.num_bytes for key, run in self._runs.items()}
-            total = sum(sizes.values())
-            for key in list(self._runs)[:-1]:
-                if total <= self.max_bytes:
-                    return
-                if key not in self._pinned:
-                    del self._runs[key]
-                    total -= sizes[key]
-
-    def discard(self, key: str | None) -> None:
-        """Forget a run; unknown and pinned keys stay as they are."""
-        with self._lock:
-            if key is not None and key not in self._pinned:
-                self._runs.pop(key, None)
-
-    def __len__(self) -> int:
-        return len(self._runs)

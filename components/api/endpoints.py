@@ -177,13 +177,12 @@ class Endpoints:
             top_k = check_whole("top_k", top_k, low=1, high=min(MAX_TOP_K, facts.vocab_size))
             run = self._run("decoder", image, text, system, max_pixels)
             parity = run.check_parity(stop_without_client)
-            output, decoder = run.decoded, playground.decoder.stage
-            find_tokens = playground.logits.next_token_probs
+            output, decoder, logits = run.decoded, playground.decoder.stage, playground.logits
             cache = playground.cache.describe_cache(output.past_key_values)
             return {
                 "next_token": [
                     {"id": token.id, "text": token.text, "prob": token.prob}
-                    for token in find_tokens(run.engine, output.logits, top_k)
+                    for token in logits.next_token_probs(run.engine, output.logits, top_k)
                 ],
                 "logit_lens": lens_row(run, layer, top_k),
                 "residual_norms": plain_numbers(

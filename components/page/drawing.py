@@ -18,7 +18,8 @@ from components.pointer.place import read_place
 from components.serving.faults import fault_words, log_fault
 from playground.errors import InputError, PlaygroundError
 from playground.language import say
-from playground.pipeline import STAGES, RunStore, Stage
+from playground.pipeline import STAGES, Stage
+from playground.run_store import RunStore
 
 if TYPE_CHECKING:
     from playground.pipeline import Run

@@ -76,8 +76,6 @@ def run_experiment(
     except Exception as error:
         log_fault(error)
         yield answer | {"done": True, "error": fault_words(error)}
-    finally:
-        drawing.runs.trim()
 
 
 def _run(

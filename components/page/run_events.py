@@ -134,8 +134,6 @@ class RunEvents:
         except PlaygroundError:
             yield {"run": write_run(key, _done(run))}
             raise
-        finally:
-            self.drawing.runs.trim()
         parity = run.parity if run.has("decoder") and not note else None
         seconds = None if note else time.perf_counter() - start
         yield {

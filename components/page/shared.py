@@ -9,7 +9,7 @@ from components.page.drawing import Drawing
 from components.page.run_events import RunEvents
 from components.part import Parts
 from components.tabs import STAGE_TABS
-from playground.pipeline import RunStore
+from playground.run_store import RunStore
 
 
 class Shared:

@@ -22,8 +22,8 @@ from components.tabs.open_parts import OpenParts
 from components.tabs.updates import split_answer
 from playground.errors import PlaygroundError, StageCancelled
 from playground.language import say
-from playground.pipeline import RunStore
 from playground.records import Progress
+from playground.run_store import RunStore
 
 StreamFn = Callable[..., Iterator[tuple[Any, ...]]]
 ViewFn = Callable[..., Any]

@@ -13,8 +13,9 @@ from components.compute.jobs import Jobs
 from components.pointer.view import PointerView
 from components.tabs.stage_tab import App, StageTab
 from playground.engine import Engine
-from playground.pipeline import Run, RunStore
+from playground.pipeline import Run
 from playground.records import Clip, Picture, Prompt, Turn
+from playground.run_store import RunStore
 
 T = TypeVar("T")
 

@@ -1,19 +1,21 @@
-"""Each stage once, no more than asked; and a store that stays within its bytes."""
+"""Each stage once, no more than asked; what is worked out besides is made once and counted."""
 
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from playground.decoder import stage as decoder
 from playground.engine import Engine
-from playground.errors import InputError, StageCancelled
+from playground.errors import StageCancelled
 from playground.merge import stage as merge
-from playground.pipeline import STAGES, Run, RunStore, Stage
+from playground.pipeline import STAGES, Run, Stage
 from playground.preprocess import stage as preprocess
 from playground.records import Picture, Prompt, Turn
 from playground.vision import stage as vision
@@ -139,11 +141,11 @@ def test_progress_names_the_stages(tiny_random_engine: Engine) -> None:
 
 def test_bytes_are_those_of_the_tensors(tiny_random_engine: Engine) -> None:
     run = Run(tiny_random_engine, PROMPTS["two_images"])
-    assert run.num_bytes == 0
+    pictures = sum(picture.pixels.nbytes for picture in run.prompt.pictures)
+    assert run.num_bytes == pictures
     run.ensure("preprocess")
     pixels = run.inputs.pixel_values
     assert pixels is not None
-    pictures = sum(picture.pixels.nbytes for picture in run.prompt.pictures)
     ids = 3 * run.inputs.num_tokens * 8
     assert run.num_bytes == pixels.nbytes + pictures + ids + 2 * 3 * 8
     before = run.num_bytes
@@ -174,94 +176,82 @@ def test_what_records_share_counts_once(tiny_random_engine: Engine) -> None:
     assert run.num_bytes - before == sum(t.nbytes for t in own if t is not None)
 
 
-class Sized:
-    """A run of a given size."""
+def test_a_memo_is_made_once_for_many_threads(tiny_random_engine: Engine) -> None:
+    run, made = Run(tiny_random_engine, PROMPTS["text"]), []
+    begun, go_on = threading.Event(), threading.Event()
 
-    def __init__(self, num_bytes: int) -> None:
-        self.num_bytes = num_bytes
+    def make() -> int:
+        begun.set()
+        go_on.wait(20)
+        made.append(1)
+        return run.memo("inner", lambda: 7)  # one may need another
 
-
-def fill(store: RunStore, *sizes: int) -> list[str]:
-    return [store.add(Sized(size)) for size in sizes]  # type: ignore[arg-type]
-
-
-def held(store: RunStore, keys: list[str]) -> list[int]:
-    return [index for index, key in enumerate(keys) if store.peek(key) is not None]
-
-
-def test_the_least_recently_used_run_goes_first() -> None:
-    store = RunStore(max_bytes=100)
-    keys = fill(store, 40, 40, 40)
-    store.get(keys[0])
-    store.trim()
-    assert held(store, keys) == [0, 2]
-    with pytest.raises(InputError, match=r"no longer held.*Press Run again"):
-        store.get(keys[1])
+    found: list[int] = []
+    ask = [threading.Thread(target=lambda: found.append(run.memo("it", make))) for _ in range(4)]
+    for thread in ask:
+        thread.start()
+    assert begun.wait(20)
+    assert run.recall("it") is None
+    assert run.memo("another", lambda: 1) == 1  # nobody waits for what is made beside it
+    go_on.set()
+    for thread in ask:
+        thread.join(20)
+    assert (found, made, run.recall("it")) == ([7] * 4, [1], 7)
 
 
-def test_looking_without_using_does_not_count() -> None:
-    store = RunStore(max_bytes=100)
-    keys = fill(store, 40, 40, 40)
-    store.peek(keys[0])
-    store.trim()
-    assert held(store, keys) == [1, 2]
+def test_who_waits_for_a_memo_can_be_stopped(tiny_random_engine: Engine) -> None:
+    run = Run(tiny_random_engine, PROMPTS["text"])
+    begun, go_on = threading.Event(), threading.Event()
+    maker = threading.Thread(
+        target=lambda: run.memo("it", lambda: (begun.set(), go_on.wait(20))), daemon=True
+    )
+    maker.start()
+    assert begun.wait(20)
+
+    def stop(_what: str, _done: int, _total: int) -> None:
+        raise StageCancelled
+
+    with pytest.raises(StageCancelled):
+        run.memo("it", lambda: 0, progress=stop)
+    go_on.set()
+    maker.join(20)
+    assert run.recall("it") == (None, True)
 
 
-def test_within_the_budget_all_stay() -> None:
-    store = RunStore(max_bytes=100)
-    keys = fill(store, 50, 50)
-    store.trim()
-    assert held(store, keys) == [0, 1]
-    assert len(store) == 2
+def test_a_memo_that_fails_is_made_again(tiny_random_engine: Engine) -> None:
+    run = Run(tiny_random_engine, PROMPTS["text"])
+    with pytest.raises(ZeroDivisionError):
+        run.memo("it", lambda: 1 // 0)
+    assert run.recall("it") is None
+    assert run.memo("it", lambda: 2) == 2
+    assert run.memo("it", lambda: 3) == 2
 
 
-def test_the_newest_run_always_stays() -> None:
-    store = RunStore(max_bytes=10)
-    keys = fill(store, 5, 500)
-    store.trim()
-    assert held(store, keys) == [1]
+def test_only_the_latest_of_many_is_kept(tiny_random_engine: Engine) -> None:
+    run = Run(tiny_random_engine, PROMPTS["text"])
+    before = run.num_bytes
+    for of in (1, 1, 2):
+        kept = run.memo("picture", lambda of=of: np.full(1000, of, np.uint8), of=of)  # type: ignore[misc]
+        assert kept[0] == of
+        assert run.num_bytes == before + 1000
 
 
-def test_a_pinned_run_is_never_dropped() -> None:
-    store = RunStore(max_bytes=100)
-    pinned = store.add(Sized(90), pinned=True)  # type: ignore[arg-type]
-    keys = fill(store, 40, 40)
-    store.trim()
-    store.discard(pinned)
-    assert store.get(pinned).num_bytes == 90
-    assert held(store, keys) == [1]
+def test_a_further_run_counts_as_it_grows(tiny_random_engine: Engine, picture: Picture) -> None:
+    run = Run(tiny_random_engine, ask(picture, "What is it?"))
+    run.ensure("decoder")
+    told: list[int] = []
+    run.on_growth = lambda: told.append(run.num_bytes)
+    before = run.num_bytes
+    other = run.memo("other", lambda: Run(run.engine, ask(picture, "Where is it?"), earlier=run))
+    assert told == [before]  # the tower's output and the picture are the same ones
+    other.ensure("decoder")
+    assert told == sorted(told)
+    assert told[-1] == run.num_bytes > before + other.decoded.logits.nbytes
 
 
-def test_discarding() -> None:
-    store = RunStore()
-    keys = fill(store, 1, 1)
-    store.discard(keys[0])
-    store.discard("unknown")
-    store.discard(None)
-    assert held(store, keys) == [1]
-
-
-@pytest.mark.parametrize("key", [None, "", "unknown"])
-def test_unknown_keys(key: str | None) -> None:
-    store = RunStore(max_bytes=5 << 20)
-    fill(store, 1)
-    assert store.peek(key) is None
-    with pytest.raises(InputError, match="share 5 MB"):
-        store.get(key)
-
-
-def test_keys_cannot_be_guessed() -> None:
-    keys = fill(RunStore(), *[1] * 50)
-    assert len(set(keys)) == 50
-    assert min(len(key) for key in keys) >= 20
-
-
-def test_trimming_real_runs(tiny_random_engine: Engine) -> None:
-    first, second = (Run(tiny_random_engine, PROMPTS[kind]) for kind in ("image", "text"))
-    first.ensure("decoder")
-    second.ensure("decoder")
-    store = RunStore(max_bytes=first.num_bytes)
-    keys = [store.add(first), store.add(second)]
-    store.trim()
-    assert held(store, keys) == [1]
-    assert torch.isfinite(store.get(keys[1]).decoded.logits).all()
+def test_a_further_run_goes_with_its_owner(tiny_random_engine: Engine) -> None:
+    run = Run(tiny_random_engine, PROMPTS["text"])
+    gone = weakref.ref(run.memo("other", lambda: Run(tiny_random_engine, PROMPTS["image"])))
+    assert gone() is not None
+    del run
+    assert gone() is None  # at once: no cycle holds it

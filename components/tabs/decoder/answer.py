@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import playground
 from components.charts.token_labels import token_label
@@ -13,15 +12,13 @@ from playground.pipeline import Run
 from playground.records import Progress, SamplingTrace
 
 NEW_TOKENS = 32
-# Of runs that are still held.
-_ANSWERS: WeakKeyDictionary[Run, SamplingTrace] = WeakKeyDictionary()
-_READ: WeakKeyDictionary[Run, Any] = WeakKeyDictionary()
 
 
 def answer_of(run: Run, progress: Progress) -> SamplingTrace:
     """What the model answers greedily; written once and kept as long as the run is."""
-    if run not in _ANSWERS:
-        _ANSWERS[run] = playground.experiments.what_if_runs.greedy_answer(
+
+    def write() -> SamplingTrace:
+        return playground.experiments.what_if_runs.greedy_answer(
             run.engine,
             run.inputs,
             run.merged,
@@ -29,17 +26,20 @@ def answer_of(run: Run, progress: Progress) -> SamplingTrace:
             max_new_tokens=NEW_TOKENS,
             progress=progress,
         )
-    return _ANSWERS[run]
+
+    return run.memo("greedy answer", write, progress=progress)
 
 
 def read_original(run: Run, progress: Progress) -> Any:
     """Log-probabilities of that answer's tokens, (tokens,) float32 in nats; read once, like it."""
-    if run not in _READ:
+
+    def read() -> Any:
         ids = answer_ids(answer_of(run, progress))
-        _READ[run] = playground.experiments.answers.answer_log_probs(
+        return playground.experiments.answers.answer_log_probs(
             run.engine, run.merged, run.decoded, ids, progress=progress
         )
-    return _READ[run]
+
+    return run.memo("greedy answer, read", read, progress=progress)
 
 
 def answer_ids(answer: SamplingTrace) -> tuple[int, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import gradio as gr
 import numpy as np
@@ -48,8 +47,6 @@ KINDS = (
     (mark("less a neutral prompt's (the sink taken off)"), LESS_SINK),
 )
 NEUTRAL_TEXT = "."  # a prompt that asks for nothing
-# Of runs that are still held.
-_NEUTRAL: WeakKeyDictionary[Run, Run] = WeakKeyDictionary()
 
 
 def build_attention_section(app: App) -> Section:
@@ -267,12 +264,14 @@ def pictures_html(
 
 def neutral_run(run: Run) -> Run:
     """The same pictures with a prompt that asks for nothing; kept as long as the run is."""
-    if run not in _NEUTRAL:
+
+    def start() -> Run:
         turn = run.prompt.turns[-1]
         turns = (*run.prompt.turns[:-1], Turn(turn.role, NEUTRAL_TEXT, turn.pictures, turn.clip))
         prompt = Prompt(turns, run.prompt.system, run.prompt.max_pixels)
-        _NEUTRAL[run] = Run(run.engine, prompt, earlier=run)
-    return _NEUTRAL[run]
+        return Run(run.engine, prompt, earlier=run)
+
+    return run.memo("neutral run", start)
 
 
 def _neutral_weights(run: Run, layer: int, head: int) -> np.ndarray:

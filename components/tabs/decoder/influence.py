@@ -6,7 +6,6 @@ import html
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import gradio as gr
 import numpy as np
@@ -41,6 +40,7 @@ MAX_PARTS = 150  # of a picture; a larger one is measured in blocks of several t
 # Blocks around each one.
 SIZES = ((mark("one block"), 0), (mark("3 × 3 blocks"), 1), (mark("5 × 5 blocks"), 2))
 EMPTY = mark("Measure to draw this.")
+OWED = "what the answer owes to the pictures"  # a memo's name
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,11 +51,6 @@ class Finding:
     word: int  # index into the answer's tokens
     measured: Any  # influence.InfluenceMap
     attention: np.ndarray  # (layers, heads, seq) float32, of the position that says the word
-
-
-# By word, size and picture, of runs that are still held.
-_FINDINGS: WeakKeyDictionary[Run, dict[tuple[int, int, int], Finding]] = WeakKeyDictionary()
-_WORDS: WeakKeyDictionary[Run, Any] = WeakKeyDictionary()  # answers.AnswerShift
 
 
 def build_influence_section(app: App) -> Section:
@@ -120,7 +115,7 @@ def stream_influence(
 
 def stream_again(run: Run, *settings: Any) -> Iterator[tuple[Any, ...]]:
     """The maps of another word or size, once any have been asked for."""
-    if run not in _WORDS:
+    if run.recall(OWED) is None:
         yield (gr.skip(),) * 6
         return
     yield from _stream_finding(run, *settings)
@@ -171,12 +166,14 @@ def _stream_finding(
 
 def words_of(run: Run, progress: Progress) -> Any:
     """What each token of the answer owes to the pictures; kept as long as the run is."""
-    if run not in _WORDS:
+
+    def read() -> Any:
         ids = answer_ids(answer_of(run, progress))
-        _WORDS[run] = playground.experiments.answers.without_pictures(
+        return playground.experiments.answers.without_pictures(
             run.engine, run.inputs, run.merged, run.decoded, ids, progress=progress
         )
-    return _WORDS[run]
+
+    return run.memo(OWED, read, progress=progress)
 
 
 def choose_word(run: Run, shift: Any, word: float | None) -> int:
@@ -195,8 +192,8 @@ def find_influence(
     there = run.still_there(place)
     number = there.span if there is not None and there.span is not None else 0
     around = int(size) if size in (0, 1, 2) else 1
-    kept = _FINDINGS.setdefault(run, {})
-    if (chosen, around, number) not in kept:
+
+    def measure() -> Finding:
         span = run.inputs.spans[number]
         block = int(np.ceil(np.sqrt((span.end - span.start) / MAX_PARTS)))
         ids = shift.ids[: chosen + 1]
@@ -213,8 +210,9 @@ def find_influence(
         attention = playground.experiments.influence.attention_by_head(
             run.engine, run.merged, run.decoded, ids[:-1], progress=progress
         )
-        kept[chosen, around, number] = Finding(number, chosen, measured, attention)
-    return kept[chosen, around, number]
+        return Finding(number, chosen, measured, attention)
+
+    return run.memo(("influence", chosen, around, number), measure, progress=progress)
 
 
 def influence_html(run: Run, finding: Finding, heads: np.ndarray, word: str) -> str:

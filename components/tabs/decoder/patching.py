@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import gradio as gr
 import numpy as np
@@ -32,8 +31,6 @@ FIRST_SOURCE = 2  # an example whose answer starts with another word than the op
 FROM_END, SAME_INDEX = "end", "same"
 EMPTY = mark("Patch to draw this.")
 WAYS = ((mark("counted from the end"), FROM_END), (mark("the same index"), SAME_INDEX))
-# The latest, with its source and text, of runs that are still held.
-_OTHERS: WeakKeyDictionary[Run, tuple[tuple[int, str], Run]] = WeakKeyDictionary()
 
 
 def build_patching_section(app: App) -> Section:
@@ -109,17 +106,17 @@ def where_html(run: Run, place: Place | None) -> tuple[str]:
 
 
 def other_run(run: Run, source: float | None, text: str | None) -> Run:
-    """The run that the state comes from; nothing of it is computed yet.
+    """The run that the state comes from; nothing of it is computed yet. The latest is kept.
 
     Raises:
         InputError: there is no such example, or the text is too long.
     """
     asked = int(source if source is not None else SAME_PICTURES), (text or "").strip()
-    latest = _OTHERS.get(run)
-    if latest is None or latest[0] != asked:
-        latest = asked, Run(run.engine, _other_prompt(run, *asked), earlier=run)
-        _OTHERS[run] = latest
-    return latest[1]
+
+    def start() -> Run:
+        return Run(run.engine, _other_prompt(run, *asked), earlier=run)
+
+    return run.memo("other run", start, of=asked)
 
 
 def _other_prompt(run: Run, number: int, words: str) -> Prompt:

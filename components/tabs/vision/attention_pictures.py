@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from weakref import WeakKeyDictionary
-
 import numpy as np
 
 import playground
@@ -27,8 +25,6 @@ GROUND_SIDE = 512  # pixels of the longer side of the picture below the attentio
 SMALL_WIDTH = 92  # CSS pixels of a head's picture
 SMALL_PATCHES = 1200  # more are joined 2 x 2 in a head's picture, where they could not be seen
 GLOW: ColorScale = [(0.0, "#c2410c"), (0.5, "#f59e0b"), (1.0, "#fff3a3")]
-# One grey picture of each run that is still held, by the number of its span; half a megabyte.
-_GROUNDS: WeakKeyDictionary[Run, tuple[int, np.ndarray]] = WeakKeyDictionary()
 
 
 def attention_html(
@@ -147,12 +143,12 @@ def intro_html(run: Run, focus: PatchFocus) -> str:
 
 def _ground(run: Run, focus: PatchFocus) -> np.ndarray:
     """The picture in grey and small enough to send with every click; the last one is kept."""
-    kept = _GROUNDS.get(run)
-    if kept is None or kept[0] != focus.number:
+
+    def draw() -> np.ndarray:
         pixels = playground.preprocess.stage.unpatchify(run.inputs, focus.span)[0]
-        kept = focus.number, grey_out(pixels, max_side=GROUND_SIDE)
-        _GROUNDS[run] = kept
-    return kept[1]
+        return grey_out(pixels, max_side=GROUND_SIDE)
+
+    return run.memo("grey picture", draw, of=focus.number)  # half a megabyte
 
 
 def _small(focus: PatchFocus, values: np.ndarray) -> np.ndarray:

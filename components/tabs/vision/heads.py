@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import gradio as gr
 import numpy as np
@@ -35,16 +34,12 @@ class HeadSummary:
     even: EvenAttention
 
 
-# The summaries of runs that are still held; a few kB each.
-_SUMMARIES: WeakKeyDictionary[Run, dict[int, HeadSummary]] = WeakKeyDictionary()
-
-
 def draw_summary(run: Run, span: float | None) -> tuple[Any, ...]:
     """The summary of all heads where it is there or soon made, else a button that makes it."""
     focus = choose_patch(run, span, None)
     if focus is None:
         return "", gr.skip(), None, None
-    summary = _SUMMARIES.get(run, {}).get(focus.number)
+    summary = run.recall(("vision heads", focus.number))
     cost = playground.vision.attention.count_scores(run.engine, focus.span)
     if summary is None and cost <= AUTO_SCORES:
         *_, summary = measure_all(run, focus)
@@ -91,8 +86,12 @@ def measure_all(run: Run, focus: PatchFocus) -> Iterator[HeadSummary]:
         entropy[block], distance[block] = heads.entropy, heads.distance
         summary = HeadSummary(entropy.copy(), distance.copy(), heads.num_lookers, even)
         if block + 1 == shape[0]:
-            _SUMMARIES.setdefault(run, {})[focus.number] = summary
+            _keep(run, focus, summary)
         yield summary
+
+
+def _keep(run: Run, focus: PatchFocus, summary: HeadSummary) -> None:
+    run.memo(("vision heads", focus.number), lambda: summary)
 
 
 def summary_html(focus: PatchFocus, summary: HeadSummary) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -24,8 +23,6 @@ PICTURE_SIDE = 640  # pixels of the longer side that are sent
 COLOR_NAMES = (mark("red"), mark("green"), mark("blue"))
 STATE: Literal["state"] = "state"  # of the features, those that the slider belongs to
 OWN, SHARED = "own", "shared"  # whose principal components the colours are
-# The shared bases of runs that are still held; a few kB each.
-_BASES: WeakKeyDictionary[Run, dict[int, PcaBasis]] = WeakKeyDictionary()
 
 
 def pca_html(run: Run, focus: PatchFocus, wanted: FeatureSource, basis: str | None) -> str:
@@ -192,7 +189,5 @@ def source_words(source: FeatureSource, facts: ModelFacts) -> str:
 
 def _shared_basis(run: Run, focus: PatchFocus) -> PcaBasis:
     """Fitted once for a run and picture: the slider then only colours."""
-    bases = _BASES.setdefault(run, {})
-    if focus.number not in bases:
-        bases[focus.number] = playground.vision.maps.fit_shared_basis(focus.tower, focus.span)
-    return bases[focus.number]
+    fit = playground.vision.maps.fit_shared_basis
+    return run.memo(("shared basis", focus.number), lambda: fit(focus.tower, focus.span))

@@ -1,0 +1,100 @@
+"""How much memory records take: each storage once, however many arrays look into it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, is_dataclass
+from typing import Any
+
+import numpy as np
+
+Extent = tuple[str, int, int]
+"""A storage: its device, first address, and the address after its last byte."""
+
+
+class Holder(ABC):
+    """Something beside records, arrays and collections of them that holds such."""
+
+    @abstractmethod
+    def extents(self) -> set[Extent]:
+        """The storages of all that it holds now; it may come to hold more."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inside:
+    """What is inside a record, which does not change."""
+
+    extents: frozenset[Extent]
+    holders: tuple[Holder, ...]  # which may
+
+
+def held_bytes(value: Any) -> int:
+    """Memory of all arrays, tensors and caches inside, on whichever devices.
+
+    A view counts with all of its storage, which it keeps alive, and what two share counts once: an
+    array over a tensor's memory, a record that two runs hold. Texts and numbers are not counted,
+    nor is the engine.
+
+    Args:
+        value: a record, a cache, a ``Holder``, or any collection of them.
+    """
+    inside = look_inside(value)
+    return count_bytes(inside.extents.union(*(each.extents() for each in inside.holders)))
+
+
+def count_bytes(extents: Iterable[Extent]) -> int:
+    """Bytes of storages, some of which may lie within others."""
+    total = 0
+    device, end = "", 0
+    for where, start, stop in sorted(extents):
+        if where != device:
+            device, end = where, 0
+        total += max(0, stop - max(start, end))
+        end = max(end, stop)
+    return total
+
+
+def look_inside(value: Any) -> Inside:
+    """The storages of all arrays, tensors and caches inside, and the holders, still closed."""
+    import torch  # late, as below: the page is up before it is imported
+
+    extents: set[Extent] = set()
+    holders: list[Holder] = []
+    seen: dict[int, Any] = {}  # kept until the end, since a freed one's id may come again
+    todo = [value]
+    while todo:
+        each = todo.pop()
+        if each is None or isinstance(each, str | int | float) or id(each) in seen:
+            continue
+        seen[id(each)] = each
+        if isinstance(each, torch.Tensor):
+            storage = each.untyped_storage()
+            start = storage.data_ptr()
+            extents.add((str(storage.device), start, start + storage.nbytes()))
+        elif isinstance(each, np.ndarray) and isinstance(each.base, np.ndarray | torch.Tensor):
+            todo.append(each.base)
+        elif isinstance(each, np.ndarray):
+            extents.add(("cpu", each.ctypes.data, each.ctypes.data + each.nbytes))
+        elif isinstance(each, Holder):
+            holders.append(each)
+        else:
+            todo += _members(each)
+    return Inside(frozenset(extents), tuple(holders))
+
+
+def _members(value: Any) -> Iterable[Any]:
+    """What a record, a collection or transformers' cache consists of."""
+    from transformers import Cache
+
+    from playground.engine import Engine
+
+    if isinstance(value, Cache):
+        return [tensor for layer in value.layers for tensor in vars(layer).values()]
+    if isinstance(value, Mapping):
+        return tuple(value.values())
+    if isinstance(value, tuple | list | set | frozenset):
+        return value
+    if is_dataclass(value) and not isinstance(value, Engine | type):
+        return [getattr(value, name) for name in value.__dataclass_fields__]
+    return ()

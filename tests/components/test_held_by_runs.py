@@ -1,0 +1,80 @@
+"""What fifty visitors' runs hold with every part opened, against the memory that they take."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+
+import numpy as np
+import pytest
+import torch
+
+from components.tabs.decoder import answer
+from components.tabs.decoder.answer import read_original
+from components.tabs.decoder.attention import neutral_run
+from components.tabs.decoder.influence import find_influence
+from components.tabs.decoder.patching import SAME_PICTURES, other_run
+from components.tabs.vision.attention_pictures import MEAN, attention_html
+from components.tabs.vision.focus import choose_patch
+from components.tabs.vision.heads import draw_summary
+from components.tabs.vision.pictures import SHARED, STATE, pca_html, read_source
+from playground.engine import Engine
+from playground.pipeline import Run
+from playground.run_store import RunStore
+from tests.components.runs import ignore_progress, make_run
+from tests.media_samples import make_picture
+
+NUM_RUNS = 50
+MAX_BYTES = 30 << 20  # of about a dozen such runs
+
+
+def open_everything(run: Run) -> None:
+    """Ask for all that parts of the page keep with a run, each of them twice."""
+    for _ in range(2):
+        focus = choose_patch(run, 0, None)
+        assert focus is not None
+        pca_html(run, focus, read_source(run, 1, STATE), SHARED)
+        weights = np.full((4, focus.span.grid_h, focus.span.grid_w), 0.01, np.float32)
+        attention_html(run, focus, weights, 0, MEAN, None)
+        draw_summary(run, 0)
+        for size in (0, 1):
+            find_influence(run, ignore_progress, None, size, None)
+        read_original(run, ignore_progress)
+        neutral_run(run).ensure("decoder")
+        for text in ("Where is it?", "And what else?"):
+            other_run(run, SAME_PICTURES, text).ensure("decoder")
+
+
+def memory() -> int:
+    """Bytes of NumPy arrays, as they were allocated, and of all tensors' storages."""
+    gc.collect()
+    numpy_domain = tracemalloc.DomainFilter(True, np.lib.tracemalloc_domain)
+    traces = tracemalloc.take_snapshot().filter_traces([numpy_domain]).traces
+    tensors = (each for each in gc.get_objects() if type(each) is torch.Tensor)
+    storages = {each.untyped_storage().data_ptr(): each.untyped_storage() for each in tensors}
+    return sum(trace.size for trace in traces) + sum(each.nbytes() for each in storages.values())
+
+
+@pytest.mark.slow
+def test_the_store_s_bound_is_that_of_the_memory(
+    tiny_random_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answer, "NEW_TOKENS", 4)  # an answer takes longest
+    open_everything(make_run(tiny_random_engine, "first", make_picture(128, 96)))
+    store = RunStore(MAX_BYTES)
+    tracemalloc.start()
+    try:
+        before = memory()
+        for number in range(NUM_RUNS):
+            run = make_run(tiny_random_engine, f"{number}", make_picture(128, 96, seed=number))
+            key = store.add(run)
+            open_everything(run)
+            assert store.get(key) is run
+            assert store.num_bytes <= MAX_BYTES
+        del run
+        taken = memory() - before
+    finally:
+        tracemalloc.stop()
+    assert 5 < len(store) < NUM_RUNS
+    assert taken == pytest.approx(store.num_bytes, rel=0.05)
+    assert taken <= 1.05 * MAX_BYTES

@@ -204,15 +204,15 @@ def _arrays(value: Any) -> Iterator[tuple[int, int]]:
     """``(identity, bytes)`` of every array or tensor inside records."""
     if hasattr(value, "nbytes"):
         yield id(value), int(value.nbytes)
-    elif hasattr(value, "layers"):  # DynamicCache
-        for layer in value.layers:
-            yield from _arrays((layer.keys, layer.values))
     elif is_dataclass(value):
         for item in fields(value):
             yield from _arrays(getattr(value, item.name))
     elif isinstance(value, (tuple, list)):
         for item in value:
             yield from _arrays(item)
+    elif playground.kv_cache.cache.is_cache(value):
+        for layer in value.layers:
+            yield from _arrays((layer.keys, layer.values))
 
 
 class RunStore:

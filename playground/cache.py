@@ -10,7 +10,7 @@ import copy
 from dataclasses import dataclass
 from typing import Any
 
-from transformers import DynamicCache
+from transformers import Cache, DynamicCache
 
 from playground.engine import Engine
 from playground.errors import InputError
@@ -32,6 +32,11 @@ class CacheLayer:
     def num_bytes(self) -> int:
         """Of both."""
         return self.key_bytes + self.value_bytes
+
+
+def is_cache(value: Any) -> bool:
+    """Whether this is a cache of transformers; a record may have layers too, and is none."""
+    return isinstance(value, Cache)
 
 
 def empty_cache(engine: Engine) -> DynamicCache:

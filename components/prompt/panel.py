@@ -8,6 +8,7 @@ import gradio as gr
 from gradio.components.base import Component
 
 from components.prompt.examples import Example, ExampleCards
+from components.prompt.optional_number import OptionalNumber
 from components.prompt.uploads import refuse_addresses
 from playground.language import say
 
@@ -20,7 +21,7 @@ class InputPanel:
     video: gr.Video
     text: gr.Textbox
     system: gr.Textbox
-    max_pixels: gr.Number
+    max_pixels: OptionalNumber
     earlier: gr.Textbox
     run: gr.Button
     stop: gr.Button
@@ -111,7 +112,7 @@ def _build_link() -> tuple[gr.Button, gr.Textbox, gr.Textbox, gr.HTML]:
     return copy, query, link, link_note
 
 
-def _build_more(first: Example) -> tuple[gr.Textbox, gr.Textbox, gr.Video, gr.Number]:
+def _build_more(first: Example) -> tuple[gr.Textbox, gr.Textbox, gr.Video, OptionalNumber]:
     """What most people leave as it is: system prompt, earlier turns, video, resolution."""
     label = say("System prompt, earlier turns, video, resolution")
     with gr.Accordion(label, open=False, elem_id="input-more"):
@@ -128,12 +129,11 @@ def _build_more(first: Example) -> tuple[gr.Textbox, gr.Textbox, gr.Video, gr.Nu
             elem_id="input-earlier",
         )
         video = gr.Video(value=None, label=say("Video"), sources=["upload"], height=180)
-        max_pixels = gr.Number(
-            value=None,
+        max_pixels = OptionalNumber(
             label=say("Max pixels"),
             info=say(
                 "Per image; for a video, all frames together. Empty: the processor's own limit."
             ),
-            precision=None,
+            max_lines=1,
         )
     return system, earlier, video, max_pixels

@@ -17,6 +17,7 @@ from components.compute.jobs import Jobs
 from components.page.experiments import MODEL_EVENTS, MODEL_QUEUE
 from components.pointer.place import read_place
 from components.pointer.view import PointerView
+from components.prompt.optional_number import OptionalNumber
 from components.serving.faults import SHOWN_S, user_messages
 from components.tabs.open_parts import OpenParts
 from components.tabs.updates import split_answer
@@ -49,7 +50,7 @@ class App:
     pointer: PointerView  # its place in the page is the page's affair
     pointed: gr.State  # the fixed ``pointer.Place``, or None; see ``Run.still_there``
     jobs: Jobs
-    max_pixels: gr.Number  # of the input panel, for a tab that offers values for it
+    max_pixels: OptionalNumber  # of the input panel, for a tab that offers values for it
     progress: gr.HTML  # where the page shows how far the model is
     parts: OpenParts = field(default_factory=OpenParts)  # which of them each visitor has open
     # Events after which the page runs anew, as the choice of another resolution; tabs add theirs.

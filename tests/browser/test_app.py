@@ -113,6 +113,17 @@ def test_an_example_fills_the_input_and_runs(address: str, page: PageFactory) ->
     expect(open_part(panel, "Positions")).to_contain_text("rope_deltas")
 
 
+def test_a_look_at_the_rest_of_the_input_changes_nothing(address: str, page: PageFactory) -> None:
+    """What is mounted late comes back as it was sent: an empty number as nothing, not as 0."""
+    opened, log = page(address)
+    wait_until_drawn(opened)
+    opened.get_by_role("button", name=re.compile("System prompt")).click()
+    expect(opened.get_by_label("Max pixels")).to_have_value("")
+    run_and_wait(opened)
+    expect(opened.locator("[data-testid='toast-body']")).to_have_count(0)
+    assert log.problems == []
+
+
 def test_a_wrong_input_is_explained_and_nothing_is_lost(address: str, page: PageFactory) -> None:
     opened, _ = page(address)
     wait_until_drawn(opened)

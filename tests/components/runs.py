@@ -11,6 +11,7 @@ from gradio.components.base import Component
 from components.compute.engine_host import EngineHost
 from components.compute.jobs import Jobs
 from components.pointer.view import PointerView
+from components.prompt.optional_number import OptionalNumber
 from components.tabs.stage_tab import App, StageTab
 from playground.engine import Engine
 from playground.pipeline import Run
@@ -51,7 +52,7 @@ def make_app(host: EngineHost) -> App:
         pointer=PointerView(),
         pointed=gr.State(None),
         jobs=Jobs(),
-        max_pixels=gr.Number(None),
+        max_pixels=OptionalNumber(),
         progress=gr.HTML(),
     )
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from playground.cache import cache_bytes
 from playground.decoder import stage as decoder
 from playground.engine import Engine
 from playground.errors import StageCancelled
@@ -174,6 +176,19 @@ def test_what_records_share_counts_once(tiny_random_engine: Engine) -> None:
         merged.rope_deltas,
     )
     assert run.num_bytes - before == sum(t.nbytes for t in own if t is not None)
+
+
+def test_bytes_of_a_mixture_count_its_routes(tiny_random_moe_engine: Engine) -> None:
+    """The record of the routes has layers, as a cache has, and is none."""
+    run = Run(tiny_random_moe_engine, PROMPTS["image"])
+    run.ensure("decoder")
+    decoded = run.decoded
+    assert decoded.experts is not None
+    without = Run(tiny_random_moe_engine, PROMPTS["image"])
+    without.adopt({**run.export().records, "decoder": replace(decoded, experts=None)})
+    routes = decoded.experts.ids.nbytes + decoded.experts.weights.nbytes
+    assert run.num_bytes - without.num_bytes == routes > 0
+    assert without.num_bytes > cache_bytes(decoded.past_key_values) > 0
 
 
 def test_a_memo_is_made_once_for_many_threads(tiny_random_engine: Engine) -> None:

@@ -23,12 +23,17 @@ from tests.components.runs import ignore_progress
 
 @pytest.fixture(scope="module")
 def built(tiny_random_engine: Engine) -> Page:
+    """A page that the tests of this file share."""
+    return build_page(tiny_random_engine)
+
+
+def build_page(engine: Engine) -> Page:
     """A page around an engine that is there already."""
     host = EngineHost("tiny")
-    host._engine = tiny_random_engine
+    host._engine = engine
     host._status = HostStatus("ready", "Ready")
     site = build_site(host)
-    site.draw_opening(tiny_random_engine)
+    site.draw_opening(engine)
     return site.home
 
 
@@ -75,6 +80,14 @@ def opened(built: Page) -> View:
 
 
 def test_a_run_draws_every_stage_and_ends_with_its_badge(built: Page) -> None:
+    updates = run(built, built.tabs, *values(built, None))
+    assert drawn(updates, built) == {*STAGES, "sampling", "cache"}
+    assert "max |Δ logits| = 0," in updates[-1][built.status]
+    assert "last run" in updates[-1][built.status]
+
+
+def test_a_mixture_of_experts_runs_to_its_badge(tiny_random_moe_engine: Engine) -> None:
+    built = build_page(tiny_random_moe_engine)
     updates = run(built, built.tabs, *values(built, None))
     assert drawn(updates, built) == {*STAGES, "sampling", "cache"}
     assert "max |Δ logits| = 0," in updates[-1][built.status]

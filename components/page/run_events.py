@@ -63,8 +63,8 @@ class RunEvents:
                 if not each.auto:
                     continue
                 question = Question(run=key, part=part.key, findings=findings)
-                given = self.drawing.needs(part, each, run, question)
-                *_, found = each.run(run, lambda *_: None, *given)
+                needs = self.drawing.needs(part, each, run, question)
+                *_, found = each.run(run, lambda *_: None, *needs)
                 name = part.full_name(each.name)
                 findings[name] = self.drawing.findings.add(run, name, found, pinned=True)
         self.opening = Opening(run, key, findings)

@@ -2,6 +2,8 @@
 // What the page shows, known to the browser alone: the run and how far it is, where controls were
 // moved to, what experiments have found, and where the pointer is. Parts ask for drawings of it.
 
+import { openTabs } from "./tabs.js";
+
 /**
  * @typedef {object} Run
  * @property {string | null} key - the secret key of the page's run; null before the first one
@@ -87,10 +89,11 @@ export const allFindings = () => Object.fromEntries(
   [...findings].filter(([, found]) => found.run === run.key).map(([name, { key }]) => [name, key]));
 
 /** Take what a link has restored, before its run begins. */
-export function restore(settings) {
+function restore({ values: settings = {}, tabs = [] }) {
   values.clear();
   for (const [name, value] of Object.entries(settings)) values.set(name, value);
-  changed();
+  // Stages first, then the parts inside the one that is selected.
+  openTabs(tabs);
 }
 
 /** What the page shows, for links and reports. */

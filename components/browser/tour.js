@@ -1,35 +1,8 @@
 // The browser half of TourView (tour.py): opens the tabs of each step and says what is there.
 
-const WAIT_MS = 4000; // for a part that Gradio mounts on its first visit
-const LOOK_MS = 100;
+import { openTabs } from "./tabs.js";
+
 const SETTLE_MS = 900; // until a part's charts have their heights
-
-/** The button of the visible tab with this label, or undefined. */
-function findTab(label) {
-  return [...document.querySelectorAll('button[role="tab"]')].find(
-    (button) => button.textContent.trim() === label && button.offsetParent !== null,
-  );
-}
-
-async function waitForTab(label) {
-  for (let waited = 0; waited < WAIT_MS; waited += LOOK_MS) {
-    const tab = findTab(label);
-    if (tab) return tab;
-    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
-  }
-  return undefined;
-}
-
-/** Open a step's tabs one inside the other while it is wanted; gives the innermost tab's button. */
-async function openTabs(labels, isWanted) {
-  let tab;
-  for (const label of labels) {
-    tab = await waitForTab(label);
-    if (!tab || !isWanted()) return undefined;
-    if (tab.getAttribute("aria-selected") !== "true") tab.click();
-  }
-  return tab;
-}
 
 export function mount({ element }) {
   const find = (name) => element.querySelector(`.tour-${name}`);

@@ -11,6 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
+
 from components.chart_view.figures import figure_content
 from components.findings import Findings
 from components.part import PLACE, Experiment, Output, Part, Parts
@@ -219,4 +223,6 @@ def encode(output: Output, drawn: Any) -> Drawn:
     """A drawing as it is sent."""
     if output.kind == "chart":
         return {"figure": None if drawn is None else figure_content(drawn)}
+    if output.kind == "code":
+        return {"code": highlight(drawn, PythonLexer(), HtmlFormatter(nowrap=True))}
     return {output.kind: str(drawn or "")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from components.links.kept_files import KEPT_DAYS
+from components.share.kept_files import KEPT_DAYS
 from playground.language import say
 
 

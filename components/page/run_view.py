@@ -42,7 +42,7 @@ def write_run(
         stages: those that have run.
         running: the stage that is being computed.
         findings: keys of experiments that were done beforehand, by full name.
-        restored: raw values of controls by full name, where a link has set them.
+        restored: what a link has set: raw ``values`` of controls by full name, and ``tabs``.
     """
     state: dict[str, Any] = {
         "key": key,

@@ -8,6 +8,7 @@ from components.findings import Findings
 from components.page.drawing import Drawing
 from components.page.run_events import RunEvents
 from components.part import Parts
+from components.share.kept_files import KeptFiles
 from components.tabs import STAGE_TABS
 from playground.run_store import RunStore
 
@@ -20,3 +21,4 @@ class Shared:
         self.jobs = Jobs()
         self.drawing = Drawing(Parts(STAGE_TABS), RunStore(), Findings())
         self.events = RunEvents(host, self.drawing)
+        self.kept = KeptFiles()  # of links

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from components.downloads.panel import downloads_html
 from components.page.drawing import Drawing
 from components.page.part_view import PartView
 from components.part import Part, StageParts
+from components.share.downloads.panel import downloads_html
 from playground.language import say
 
 

@@ -8,25 +8,23 @@ from html import escape
 
 import gradio as gr
 
+from components.part import Parts
 from components.serving.browser_module import page_module
 from playground.language import mark, say
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step: the labels of the tabs that lead to its part, a heading and what to see there."""
+    """One step: the key of the part that shows it, a heading and what to see there."""
 
-    tabs: tuple[str, ...]
+    part: str
     title: str
     text: str
 
 
-PREPROCESS, VISION, MERGE = mark("1 Preprocess"), mark("2 Vision tower"), mark("3 Merge")
-DECODER, SAMPLING, CACHE = mark("4 Decoder"), mark("5 Sampling"), mark("6 Cache reuse")
-
 STEPS = (
     Step(
-        (PREPROCESS, mark("Template and tokens")),
+        "preprocess.template",
         mark("A conversation becomes one text"),
         mark(
             "The chat template writes roles and special tokens around your words and leaves one "
@@ -35,7 +33,7 @@ STEPS = (
         ),
     ),
     Step(
-        (PREPROCESS, mark("What a token is")),
+        "preprocess.spelling",
         mark("A token is not a character"),
         mark(
             "The tokenizer knows pieces of bytes. A frequent word is one token, while a rare "
@@ -44,7 +42,7 @@ STEPS = (
         ),
     ),
     Step(
-        (PREPROCESS, mark("Pixels to rows")),
+        "preprocess.rows",
         mark("A picture becomes rows of numbers"),
         mark(
             "The picture is resized to whole patches and cut up. Each patch is one row of "
@@ -53,7 +51,7 @@ STEPS = (
         ),
     ),
     Step(
-        (PREPROCESS, mark("Tensors")),
+        "preprocess.tensors",
         mark("Four tensors go in"),
         mark(
             "input_ids and attention_mask for the text, pixel_values and image_grid_thw for the "
@@ -61,7 +59,7 @@ STEPS = (
         ),
     ),
     Step(
-        (VISION, mark("Position grid")),
+        "vision.position",
         mark("Each patch learns where it is"),
         mark(
             "After the patch embedding, a learned position is added to every patch. The grid of "
@@ -70,7 +68,7 @@ STEPS = (
         ),
     ),
     Step(
-        (VISION, mark("Blocks")),
+        "vision.blocks",
         mark("Block by block, patches look at one another"),
         mark(
             "The colours show how similar the patches' vectors are. Go through the blocks and see "
@@ -78,7 +76,7 @@ STEPS = (
         ),
     ),
     Step(
-        (VISION, mark("Merger and taps")),
+        "vision.merger",
         mark("Four patches become one token"),
         mark(
             "The merger joins 2 × 2 patches into one vector of the decoder's width. DeepStack's "
@@ -86,7 +84,7 @@ STEPS = (
         ),
     ),
     Step(
-        (MERGE, mark("Embeddings")),
+        "merge.embeddings",
         mark("The picture takes the placeholders' seats"),
         mark(
             "The placeholders' embeddings are replaced by the vision tower's vectors with "
@@ -94,7 +92,7 @@ STEPS = (
         ),
     ),
     Step(
-        (MERGE, mark("Positions")),
+        "merge.positions",
         mark("Positions in three dimensions"),
         mark(
             "A word has the same position in time, height and width. A picture's tokens share one "
@@ -103,7 +101,7 @@ STEPS = (
         ),
     ),
     Step(
-        (DECODER, mark("Layers")),
+        "decoder.layers",
         mark("Layer by layer, a guess takes shape"),
         mark(
             "Each layer adds to every position's vector. The logit lens reads a layer's vector as "
@@ -111,7 +109,7 @@ STEPS = (
         ),
     ),
     Step(
-        (DECODER, mark("Attention")),
+        "decoder.attention",
         mark("A token looks only back"),
         mark(
             "The causal mask hides what comes later. Choose a layer and a head: some look at the "
@@ -119,7 +117,7 @@ STEPS = (
         ),
     ),
     Step(
-        (DECODER, mark("DeepStack")),
+        "decoder.deepstack",
         mark("The picture comes in again"),
         mark(
             "After each of the first layers, one tap's vectors are added at the picture's "
@@ -127,7 +125,7 @@ STEPS = (
         ),
     ),
     Step(
-        (SAMPLING, mark("One step")),
+        "sampling.step",
         mark("From logits to one word"),
         mark(
             "Penalties, temperature, top-k, top-p: each filter changes or removes candidates, and "
@@ -136,7 +134,7 @@ STEPS = (
         ),
     ),
     Step(
-        (SAMPLING, mark("Side by side")),
+        "sampling.side",
         mark("The same picture, other settings"),
         mark(
             "All columns start from one prefill and are written together. See where they first "
@@ -144,7 +142,7 @@ STEPS = (
         ),
     ),
     Step(
-        (CACHE, mark("Hit or miss")),
+        "cache.requests",
         mark("What is known is not computed again"),
         mark(
             "With the keys and values of “你好” in the cache, “你好世界。” computes only the rest. "
@@ -152,7 +150,7 @@ STEPS = (
         ),
     ),
     Step(
-        (CACHE, mark("Policy lab")),
+        "cache.policy",
         mark("And if the cache were careless?"),
         mark(
             "A store that looks at token ids alone takes two pictures for the same one, since "
@@ -165,19 +163,20 @@ STEPS = (
 class TourView(gr.HTML):
     """The button that starts the walkthrough, and its card; tour.js moves through the steps."""
 
-    def __init__(self, _parts: object) -> None:
+    def __init__(self, parts: Parts) -> None:
         super().__init__(
-            html_template=_card_html(),
+            html_template=_card_html(parts),
             js_on_load=page_module("tour.js"),
             apply_default_css=False,
             elem_id="tour",
         )
 
 
-def _card_html() -> str:
+def _card_html(parts: Parts) -> str:
     steps = [
-        {"tabs": [say(tab) for tab in step.tabs], "title": say(step.title), "text": say(step.text)}
+        {"tabs": _tabs(parts, step.part), "title": say(step.title), "text": say(step.text)}
         for step in STEPS
+        if step.part in parts.by_key
     ]
     data = escape(json.dumps(steps, ensure_ascii=False), quote=True)
     return (
@@ -191,3 +190,10 @@ def _card_html() -> str:
         f'data-end="{say("Done")}"></button>'
         f'<button type="button" class="tour-close">{say("Close")}</button></div></section>'
     )
+
+
+def _tabs(parts: Parts, key: str) -> list[str]:
+    """The ids of the tabs that lead to a part: its stage's, and its own where it has one."""
+    part = parts.by_key[key]
+    stage = next(each for each in parts.stages if each.stage == part.stage)
+    return [stage.stage, *([key] if len(stage.parts) > 1 else [])]

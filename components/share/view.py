@@ -2,34 +2,231 @@
 
 from __future__ import annotations
 
+import json
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from markupsafe import Markup
+
+from components.page.drawing import LABS, Drawing, Question, required_stage
+from components.page.experiments import MODEL_EVENTS, MODEL_QUEUE
+from components.page.run_events import PROMPT_NAMES
+from components.serving.browser_module import page_module
+from components.serving.faults import user_messages
+from components.serving.page_blocks import blocks_around
+from components.share.downloads.panel import FOUND, make_file
+from components.share.link_words import note_html
+from components.share.links import Links
+from components.share.report.outline import stage_items
+from components.share.report.writer import write_report
+from playground.errors import InputError
+from playground.language import say
 
 if TYPE_CHECKING:
     from components.page.layout import Page
+    from playground.pipeline import Run
+
+MAKING = "files"  # files are made in one queue for all visitors
+AT_ONCE = 2  # each may take as much memory as its stage
+REPORT_NAME = "qwen3-vl-run-report.html"
+
+# What the browser alone knows goes first among an event's inputs.
+READ_STATE = "(...values) => [JSON.stringify(window.playgroundState()), ...values.slice(1, COUNT)]"
+# The server does not know the address that the visitor sees.
+COMPLETE = "(query) => location.origin + location.pathname + query"
+COPY = "(link) => window.playgroundCopy(link)"
+FETCH = "(file) => window.playgroundFetch(file)"
 
 
 class ShareView(gr.HTML):
-    """To come."""
+    """The row below the tabs; ``download`` and ``report`` get what the visitor asks for."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__("", apply_default_css=False, **kwargs)
+    def __init__(self) -> None:
+        about = say(
+            "All tabs’ charts and numbers of this run in one HTML file, which opens without a "
+            "network. What you have tried in the tabs is in it too."
+        )
+        row = Markup(
+            '<div class="pg-part-row" id="report-row"><p class="pg-fact"><strong>{}</strong> {}</p>'
+            '<button type="button" class="pg-button" data-report id="report">{}</button></div>'
+        )
+        super().__init__(
+            html_template=row.format(say("Run report:"), about, say("Run report")),
+            js_on_load=page_module("share.js", spec={"events": ["download", "report"]}),
+            apply_default_css=False,
+        )
+        self.target = gr.DownloadButton(say("Download"), visible="hidden")
 
 
 def wire_share(page: Page) -> None:
-    """To come; opens the page meanwhile."""
-    from components.serving.page_blocks import blocks_around
+    """Wire the page's links, downloads and report, and the page's own opening."""
+    links = Links(page.shared.events, page.shared.kept)
+    _wire_copy(page, links)
+    _wire_opening(page, links)
+    share, drawing = page.share, page.shared.drawing
 
-    def open_page() -> Any:
-        for changes in page.shared.events.open_page():
-            yield page.updates(changes)
+    def download(event: gr.EventData) -> str:
+        with user_messages():
+            run = find_run(drawing, event._data)
+            return store_file(share.target, *stage_file(drawing, run, event._data))
+
+    def report(event: gr.EventData) -> str:
+        with user_messages():
+            run = find_run(drawing, event._data)
+            return store_file(share.target, REPORT_NAME, run_report(drawing, run, event._data))
+
+    for trigger, make in ((share.download, download), (share.report, report)):
+        made = trigger(
+            make,
+            None,
+            [share.target],
+            show_progress="full",
+            show_progress_on=[page.panel.progress],
+            concurrency_id=MAKING,
+            concurrency_limit=AT_ONCE,
+            api_visibility="private",
+        )
+        made.success(None, [share.target], None, js=FETCH, api_visibility="private")
+
+
+# ------------------------------------------------------------------------------------- files
+
+
+def find_run(drawing: Drawing, data: Any) -> Run:
+    """The run that the page names.
+
+    Raises:
+        InputError: there is none, or it had to make room for others.
+    """
+    key = data.get("run") if isinstance(data, Mapping) else None
+    if not isinstance(key, str):
+        raise InputError(
+            say("Nothing has run on this page yet."), remedy=say("Press Run, then download.")
+        )
+    return drawing.runs.get(key)
+
+
+def stage_file(drawing: Drawing, run: Run, data: Mapping[str, Any]) -> tuple[str, bytes]:
+    """Name and content of the file that the page asks for."""
+    stage, findings = data.get("stage"), data.get("findings")
+    name = FOUND.get(stage, "") if isinstance(stage, str) else ""
+    key = findings.get(name) if isinstance(findings, Mapping) else None
+    found = drawing.findings.find(key, run, name)
+    return make_file(data.get("kind"), stage, run, found)
+
+
+def run_report(drawing: Drawing, run: Run, data: Mapping[str, Any]) -> bytes:
+    """The report of a run, with the visitor's controls and what was found."""
+    from components.page.layout import PAGE_CSS
+
+    state = Question.read({**data, "part": "", "outputs": []})
+    chapters = []
+    for stage in drawing.parts.stages:
+        needed = required_stage(stage.parts[0])
+        is_there = needed is None or run.has(needed)
+        if stage.stage in LABS:
+            is_there = is_there and FOUND[stage.stage] in state.findings
+        items = stage_items(drawing, stage, run, state) if is_there else ()
+        chapters.append((say(stage.label), items))
+    if not run.has("preprocess"):
+        raise InputError(
+            say("Nothing has run on this page yet."), remedy=say("Press Run, then download.")
+        )
+    return write_report(run, chapters, PAGE_CSS).encode()
+
+
+def store_file(target: gr.DownloadButton, name: str, content: bytes) -> str:
+    """Write a file where Gradio serves it to who knows its name, and deletes it after a while."""
+    folder = Path(target.GRADIO_CACHE) / secrets.token_urlsafe(24)
+    folder.mkdir(parents=True)
+    path = folder / name
+    path.write_bytes(content)
+    return str(path)
+
+
+# ------------------------------------------------------------------------------------- links
+
+
+def _wire_copy(page: Page, links: Links) -> None:
+    panel = page.panel
+
+    def copy(state: str, *values: Any) -> tuple[Any, ...]:
+        with user_messages():
+            prompt = dict(zip(PROMPT_NAMES, values, strict=True))
+            query, keeps_files = links.make(read_state(state), prompt)
+        note = note_html(links.kept.days if keeps_files else None)
+        return query, gr.update(visible=True), note
+
+    inputs = [gr.Textbox(visible=False), *panel.values]  # the first is written by the browser
+    made = panel.copy.click(
+        copy,
+        inputs,
+        [panel.query, panel.link, panel.link_note],
+        js=READ_STATE.replace("COUNT", str(len(inputs))),
+        show_progress="hidden",
+        concurrency_limit=None,
+        api_visibility="private",
+    )
+    # Never the query itself in the box: it would be no link for whoever is quick to copy it.
+    shown = made.success(None, [panel.query], [panel.link], js=COMPLETE)
+    shown.then(None, [panel.link], None, js=COPY)
+
+
+def read_state(state: Any) -> dict[str, Any]:
+    """What run.js knows of the page, as it is sent; an empty one where it cannot be read."""
+    try:
+        found = json.loads(state)
+    except (TypeError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _wire_opening(page: Page, links: Links) -> None:
+    """Fill a new page with the first example, or with what its address asks for."""
+    asked = gr.State()
+    events = page.shared.events
+
+    def open_page(request: gr.Request) -> Iterator[dict[Any, Any]]:
+        link = links.read_address(request.query_params)
+        if link is None:
+            yield from map(page.updates, events.open_page())
+            return
+        yield from map(page.updates, events.wait_until_loaded())
+        if events.host.status.phase == "ready":
+            yield {asked: link}
 
     blocks_around().load(
         open_page,
         None,
-        list(page.outputs.values()),
+        [*page.outputs.values(), asked],
         concurrency_limit=None,
         show_progress="hidden",
+        api_visibility="private",
+    )
+
+    def open_link(
+        link: str | None,
+        request: gr.Request,
+        bar: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio asks for the progress bar
+    ) -> Iterator[dict[Any, Any]]:
+        session = request.session_hash or ""
+        with user_messages(), page.shared.jobs.running(session, bar) as progress:
+            for changes in links.open(link or "{}", progress):
+                prompt = changes.pop("prompt", ())
+                notice = {page.notice: changes.pop("notice")} if "notice" in changes else {}
+                panel = dict(zip(page.panel.values, prompt, strict=False))
+                yield {**panel, **notice, **page.updates(changes)}
+
+    asked.change(
+        open_link,
+        [asked],
+        [*page.outputs.values(), *page.panel.values, page.notice],
+        show_progress="full",
+        show_progress_on=[page.panel.progress],
+        concurrency_id=MODEL_QUEUE,
+        concurrency_limit=MODEL_EVENTS,
         api_visibility="private",
     )

@@ -17,9 +17,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load
 
-from components.downloads.as_csv import csv_bytes
-from components.downloads.as_json import numbers
-from components.downloads.panel import Kind, find_run, make_file, store_file
+from components.share.downloads.as_csv import csv_bytes
+from components.share.downloads.as_json import numbers
+from components.share.downloads.panel import Kind, find_run, make_file, store_file
 from components.tabs.cache.tab import build_cache_tab
 from components.tabs.sampling.tab import build_sampling_tab
 from components.tabs.stage_tab import App, StageTab

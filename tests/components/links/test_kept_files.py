@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from components.links.kept_files import KeptFiles, default_folder
+from components.share.kept_files import KeptFiles, default_folder
 from playground.errors import InputError
 
 DAY_S = 86_400

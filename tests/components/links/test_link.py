@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.links.controls import check_value, fits, name_controls, slug
-from components.links.link import (
+from components.share.link import (
     LINK_CHARS,
     MAX_TEXT_BYTES,
     Link,

@@ -14,13 +14,13 @@ import pytest
 from PIL import Image
 
 from components.compute.engine_host import EngineHost
-from components.links.kept_files import KeptFiles
 from components.links.page import joined
-from components.links.prompt import PROMPT_NAMES
 from components.page.layout import Page
 from components.page.site import Site, build_site
 from components.prompt.examples import load_examples
 from components.run_events import RunEvents
+from components.share.kept_files import KeptFiles
+from components.share.link_prompt import PROMPT_NAMES
 from components.tabs.open_parts import View
 from components.tabs.sampling.lab import Lab, LabStore
 from components.tabs.updates import read_update

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gradio as gr
 
-from components.links.kept_files import KEPT_DAYS
 from components.page.layout import SESSION_S
 from components.page.privacy import build_privacy_note
+from components.share.kept_files import KEPT_DAYS
 from playground.language import speaking
 
 

@@ -11,9 +11,9 @@ import gradio as gr
 import pytest
 
 from components.chart_view.view import PlotlyView
-from components.report.body import Body, script_text, words_html
-from components.report.results import KeptResults, read_answer
-from components.report.writer import bundle, write_report
+from components.share.report.body import Body, script_text, words_html
+from components.share.report.results import KeptResults, read_answer
+from components.share.report.writer import bundle, write_report
 from playground.engine import Engine
 from tests.components.runs import make_run
 from tests.media_samples import make_picture

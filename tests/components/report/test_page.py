@@ -14,10 +14,10 @@ from gradio.context import LocalContext
 from components.compute.engine_host import EngineHost
 from components.page.layout import Page
 from components.page.site import Site, build_site
-from components.report.outline import Item, Outline, views
-from components.report.page import draw_chapter, draw_model
-from components.report.results import read_answer
-from components.report.writer import write_report
+from components.share.report.outline import Item, Outline, views
+from components.share.report.page import draw_chapter, draw_model
+from components.share.report.results import read_answer
+from components.share.report.writer import write_report
 from components.tabs.sampling.chips import TokenPicker
 from components.views.tables import format_bytes
 from playground.engine import Engine

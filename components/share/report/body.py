@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import gradio as gr
+from markdown_it import MarkdownIt
 
-from components.chart_view.view import PlotlyView
-from components.report.outline import Choice, Group, Item, View, Words
+from components.part import Output
+from components.share.report.outline import Choice, Group, ReportItem, View, Words
 from playground.language import say
+
+# The page's own explanations; they hold no HTML.
+MARKDOWN = MarkdownIt("commonmark", {"html": False})
 
 
 @dataclass(slots=True)
@@ -29,7 +32,7 @@ class Body:
         self.contents.append((level, anchor, title))
         return f'<h{level} id="{anchor}">{html.escape(title)}</h{level}>'
 
-    def items_html(self, items: Sequence[Item], level: int) -> str:
+    def items_html(self, items: Sequence[ReportItem], level: int) -> str:
         """What stands in one part; runs of choices become one line."""
         pieces: list[str] = []
         choices: list[Choice] = []
@@ -43,8 +46,10 @@ class Body:
         return "".join([*pieces, *choices_html(choices)])
 
     def _item_html(self, item: Words | View | Group, level: int) -> str:
+        if isinstance(item, Words) and item.is_heading:
+            return f"<h{level}>{html.escape(item.text)}</h{level}>"
         if isinstance(item, Words):
-            return words_html(item.text, level)
+            return f'<div class="prose">{MARKDOWN.render(item.text)}</div>'
         if isinstance(item, View):
             return self._view_html(item)
         inside = self.items_html(item.inside, level + (item.kind == "part"))
@@ -58,22 +63,25 @@ class Body:
         return f'<div class="report-{item.kind}">{inside}</div>' if inside else ""
 
     def _view_html(self, view: View) -> str:
-        if isinstance(view.component, PlotlyView):
-            return self.chart_html(view.component, view.value)
+        if view.output.kind == "chart":
+            return self.chart_html(view.output, view.value)
         if not view.value:
             return ""
-        if isinstance(view.component, gr.Code):
-            return f"<pre tabindex='0'><code>{html.escape(view.value)}</code></pre>"
+        if view.output.kind == "code":
+            code = f"<pre tabindex='0'><code>{view.value}</code></pre>"
+            label = html.escape(say(view.output.label))
+            return f'<details class="pg-code"><summary>{label}</summary>{code}</details>'
         return f'<div class="pg-view">{view.value}</div>'
 
-    def chart_html(self, component: PlotlyView, figure: str) -> str:
+    def chart_html(self, output: Output, figure: str) -> str:
         """A chart's place; its figure goes to the end of the file."""
         if not figure:
-            words = component.empty or nothing_words()
-            text = " — ".join(filter(None, (component.label, words)))
+            if not output.empty:
+                return ""
+            text = f"{say(output.label)} — {say(output.empty)}"
             return f'<p class="report-empty">{html.escape(text)}</p>'
         layout: dict[str, Any] = json.loads(figure).get("layout", {})
-        title = plain_text(layout.get("title", {}).get("text") or component.label or "")
+        title = plain_text(layout.get("title", {}).get("text") or say(output.label))
         alt = plain_text(layout.get("meta", {}).get("alt", ""))
         name = html.escape(". ".join(filter(None, (title, alt))))
         number = len(self.charts)
@@ -142,32 +150,3 @@ def choices_html(choices: Sequence[Choice]) -> list[str]:
         for each in choices
     )
     return [f'<ul class="report-choices">{chips}</ul>']
-
-
-def words_html(text: str, level: int) -> str:
-    """The Markdown that the page's own explanations are written in: headings, bold, code, links."""
-    blocks: list[str] = []
-    for block in re.split(r"\n\s*\n", text.strip()):
-        heading = re.match(r"(#+)\s+(.*)", block)
-        if heading:
-            # The tab's own title stands in the report already, as the chapter's heading.
-            if len(heading[1]) > 2:
-                blocks.append(f"<h{min(level, 6)}>{_inline(heading[2])}</h{min(level, 6)}>")
-        else:
-            blocks.append(f"<p>{_inline(block)}</p>")
-    return f'<div class="prose">{"".join(blocks)}</div>' if blocks else ""
-
-
-def _inline(text: str) -> str:
-    pieces = re.split(r"(`[^`]+`)", text)
-    return "".join(
-        f"<code>{html.escape(piece[1:-1])}</code>" if piece.startswith("`") else _styled(piece)
-        for piece in pieces
-    )
-
-
-def _styled(text: str) -> str:
-    styled = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html.escape(text))
-    # Chinese has no spaces around a stressed word; a lone star, as in a product, has them.
-    styled = re.sub(r"\*(?=\S)([^*]+)(?<=\S)\*", r"<em>\1</em>", styled)
-    return re.sub(r"\[([^\]]+)\]\((https?://[^\s)]+)\)", r'<a href="\2">\1</a>', styled)

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import playground
 from components.chart_view.view import LIBRARY_PATH, STYLES_PATH
 from components.look.theme import build_theme
-from components.report.body import Body
-from components.report.outline import Item, Outline, views
 from components.serving.browser_module import BROWSER
+from components.share.report.body import Body
+from components.share.report.outline import ReportItem, views
 from components.views.pictures import picture_html, picture_row_html
 from components.views.status_bar import parity_badge
 from components.views.tables import Mono, table_html
@@ -40,18 +40,18 @@ MOST_FRAMES = 8  # of a video
 
 
 def write_report(
-    run: Run, chapters: Sequence[tuple[Outline, tuple[Item, ...]]], page_css: str
+    run: Run, chapters: Sequence[tuple[str, tuple[ReportItem, ...]]], page_css: str
 ) -> str:
     """The whole file.
 
     Args:
         run: the page's run.
-        chapters: the tabs with what is to be seen in each; nothing where a tab has not run.
+        chapters: the tabs' titles with what is to be seen in each; nothing where one has not run.
         page_css: the page's own styles.
     """
     body = Body()
     asked = _asked_html(run, body)
-    told = "".join(_chapter_html(body, outline, items) for outline, items in chapters)
+    told = "".join(_chapter_html(body, title, items) for title, items in chapters)
     title = say("Run report")
     sources = (LIBRARY_PATH.read_text(encoding="utf-8"), bundle())
     scripts = tuple(each.replace("</script", "<\\/script") for each in sources)
@@ -158,8 +158,8 @@ def _facts(run: Run) -> list[tuple[str, Mono]]:
 # ------------------------------------------------------------------------------ a tab
 
 
-def _chapter_html(body: Body, outline: Outline, items: tuple[Item, ...]) -> str:
-    heading = body.heading(2, outline.label)
+def _chapter_html(body: Body, title: str, items: tuple[ReportItem, ...]) -> str:
+    heading = body.heading(2, title)
     if not any(view.value for view in views(items)):
         words = say("This stage has not run on this prompt, so it is left out.")
         return f'{heading}<p class="report-empty">{html.escape(words)}</p>'

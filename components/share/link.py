@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from components.links.kept_files import HASH
+from components.share.kept_files import HASH
 from playground.errors import InputError
 from playground.language import say
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from components.links.kept_files import KeptFiles, hash_file
-from components.links.link import TEXTS, Link
 from components.prompt.examples import Example, load_examples
+from components.share.kept_files import KeptFiles, hash_file
+from components.share.link import TEXTS, Link
 
 PROMPT_NAMES = ("images", "video", "text", "system", "max_pixels", "earlier")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import playground
-from components.downloads.as_json import embeds_norms, next_tokens
+from components.share.downloads.as_json import embeds_norms, next_tokens
 
 if TYPE_CHECKING:
     from playground.pipeline import Run

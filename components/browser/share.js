@@ -1,0 +1,54 @@
+// @ts-check
+// The browser half of ShareView (share/view.py): asks for files, and hands them to the visitor.
+
+import { pageState } from "./run.js";
+
+/** The page's own `copy` and `fetch`, which Gradio's events call by these names. */
+Object.assign(window, { playgroundCopy: copyLink, playgroundFetch: fetchFile });
+
+/** Put a link on the clipboard where the browser allows it, and say so. */
+async function copyLink(link) {
+  // A browser may leave the permission open, and draws no frame for a page that is not in sight.
+  const within = (promise) => Promise.race(
+    [promise, new Promise((_, reject) => setTimeout(reject, 1000))]);
+  let copied = true;
+  try {
+    await within(navigator.clipboard.writeText(link));
+  } catch {
+    copied = false;
+  }
+  try {
+    await within(new Promise(requestAnimationFrame));
+  } catch { /* not in sight */ }
+  const note = document.querySelector("#link-note");
+  note?.querySelector(copied ? "[data-copied]" : "[data-by-hand]")?.removeAttribute("hidden");
+  if (copied) return;
+  const box = /** @type {HTMLTextAreaElement | null} */ (
+    document.querySelector("#link-box textarea, #link-box input"));
+  box?.select();
+}
+
+/** Fetch what the server has just made: a click is all that the visitor does. */
+function fetchFile(file) {
+  if (!file?.url) return;
+  const link = document.createElement("a");
+  link.href = file.url;
+  link.download = file.orig_name ?? "";
+  document.body.append(link);
+  link.click();
+  link.remove();
+}
+
+/** `trigger` is Gradio's. */
+export function mount({ trigger }) {
+  document.addEventListener("click", (event) => {
+    const target = /** @type {HTMLElement} */ (event.target);
+    const download = /** @type {HTMLElement | null} */ (target.closest?.("[data-download]"));
+    if (download) {
+      const [stage, kind] = download.dataset.download.split(":");
+      trigger("download", { ...pageState(), stage, kind });
+    } else if (target.closest?.("[data-report]")) {
+      trigger("report", pageState());
+    }
+  });
+}

@@ -1,1 +1,0 @@
-"""Links that restore a page, and the pictures that they name."""

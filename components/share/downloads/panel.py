@@ -1,0 +1,71 @@
+"""A stage's numbers as a file, made when it is asked for: a download never runs the model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from markupsafe import Markup
+
+from components.page.drawing import LABS
+from components.share.downloads.as_csv import write_csv
+from components.share.downloads.as_json import write_json
+from components.share.downloads.as_tensors import write_tensors
+from playground.errors import InputError
+from playground.language import say
+from playground.pipeline import STAGES
+
+if TYPE_CHECKING:
+    from playground.pipeline import Run
+
+Kind = Literal["JSON", "CSV", "safetensors"]
+KINDS: tuple[Kind, ...] = ("JSON", "CSV", "safetensors")
+# The experiment whose finding a lab's files are written from.
+FOUND = {"sampling": "sampling.side.columns", "cache": "cache.requests.serve"}
+
+
+def downloads_html(stage: str) -> str:
+    """The fold at the foot of a tab; share.js follows its buttons."""
+    about = say(
+        "What this stage computed in the run shown: JSON has its numbers with the prompt, "
+        "checkpoint, revision and versions, CSV its tables for a spreadsheet, safetensors its "
+        "tensors with a manifest. Each chart above has buttons of its own for a picture (PNG) and "
+        "its numbers (CSV)."
+    )
+    buttons = Markup("").join(
+        Markup(
+            '<button type="button" class="pg-button pg-small" data-download="{}:{}">{}</button>'
+        ).format(stage, kind, kind)
+        for kind in KINDS
+    )
+    return Markup(
+        '<details class="pg-fold pg-downloads"><summary>{}</summary><p class="pg-fact">{}</p>'
+        '<div class="pg-part-row">{}</div></details>'
+    ).format(say("Download"), about, buttons)
+
+
+def make_file(kind: Any, stage: Any, run: Run, found: Any) -> tuple[str, bytes]:
+    """Name and content of the file of one stage.
+
+    Args:
+        kind: of the file.
+        stage: of the page.
+        run: the page's.
+        found: what a lab has found, see ``FOUND``; None for the model's own stages.
+
+    Raises:
+        InputError: there is no such file, or the stage has not run on this run.
+    """
+    if kind not in KINDS or stage not in (*STAGES, *LABS):
+        raise InputError(say("There is no such file."), remedy=say("Reload the page."))
+    if not (run.has(stage) if stage in STAGES else found is not None):
+        raise InputError(
+            say("This stage has not run on this prompt yet, so there is nothing to download."),
+            remedy=say("Press “Run this stage” above, then download."),
+        )
+    if kind == "CSV":
+        ending, content = write_csv(stage, run, found)
+    else:
+        ending = kind.lower()
+        writers = {"JSON": write_json, "safetensors": write_tensors}
+        content = writers[kind](stage, run, found)
+    return f"qwen3-vl-{stage}.{ending}", content

@@ -1,0 +1,176 @@
+"""Links to what a page shows: making one, and opening one.
+
+A link carries the prompt, the place that is pointed at, the tabs, and every control that was
+moved, by its part's key and its id. All of it is known to the browser; the server adds the
+prompt's files. What a link asks for is believed as little as anything from outside: controls check
+their values where they are used.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import playground
+from components.page.run_events import PROMPT_NAMES, Changes, RunEvents
+from components.part import Parts
+from components.pointer.place import read_place
+from components.pointer.view import write_layout
+from components.prompt.reader import read_prompt
+from components.share.kept_files import KeptFiles
+from components.share.link import Link, read_link, write_link
+from components.share.link_prompt import find_example_named, find_prompt, link_prompt
+from components.share.link_words import notice_html
+from components.views.status_bar import status_html
+from playground.errors import InputError
+from playground.language import say
+from playground.pipeline import STAGES, Run
+from playground.pointer import Place
+from playground.records import Progress
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Links:
+    """The links of one site."""
+
+    events: RunEvents
+    kept: KeptFiles = field(default_factory=KeptFiles)
+
+    # -------------------------------------------------------------------------------- making
+
+    def make(self, state: Mapping[str, Any], prompt: dict[str, Any]) -> tuple[str, bool]:
+        """A link to what a page shows.
+
+        Args:
+            state: what run.js knows of the page.
+            prompt: the input panel's values, by ``PROMPT_NAMES``.
+
+        Returns:
+            the query of its address, and whether files are kept for it.
+
+        Raises:
+            InputError: what cannot be run cannot be linked to; or the link would be too long.
+        """
+        engine = self.events.host.engine
+        read_prompt(engine, **prompt)
+        parts = self.events.drawing.parts
+        run = self.events.drawing.runs.peek(_text(state.get("run")))
+        link = Link(
+            **link_prompt(self.kept, prompt),
+            tabs=_later_tabs(parts, state.get("tabs")),
+            place=_link_place(run, state.get("place")),
+            checkpoint=playground.loading.checkpoint_mark.mark_checkpoint(engine),
+            settings=known_settings(parts, state.get("values")),
+        )
+        return write_link(link), bool(link.images) or link.video is not None
+
+    # ------------------------------------------------------------------------------- opening
+
+    @staticmethod
+    def read_address(query: Any) -> str | None:
+        """The link that a page is opened with, as what ``open`` takes; None without one."""
+        given = {str(name): str(value) for name, value in dict(query or {}).items()}
+        try:
+            link = read_link(given)
+        except InputError as error:
+            return json.dumps({"problem": str(error)})
+        return None if link is None else json.dumps(given)
+
+    def open(self, asked: str, progress: Progress) -> Iterator[Changes]:
+        """Restore all of a link, run it once, and mark what it points at.
+
+        Besides what ``RunEvents.run`` changes, it sets "prompt" (the panel's values, in order) and
+        "notice".
+
+        Args:
+            asked: see ``read_address``.
+            progress: called while the model runs; ``StageCancelled`` raised in it stops.
+        """
+        query = json.loads(asked)
+        link = read_link(query) or Link()
+        prompt, missing = find_prompt(self.kept, link)
+        notes = self._notes(link, missing)
+        if "problem" in query:
+            notes.append(query["problem"])
+        values = [prompt[name] for name in PROMPT_NAMES]
+        yield {
+            "prompt": values,
+            "notice": notice_html(notes),
+            "status": status_html(self.events.host.engine),
+        }
+        if missing:  # everything but the numbers
+            return
+        parts = self.events.drawing.parts
+        restored = {"values": known_settings(parts, link.settings), "tabs": list(link.tabs)}
+        run_key: str | None = None
+        for changes in self.events.run(STAGES, None, values, progress, restored=restored):
+            run_key = changes.get("run_key", run_key)
+            if "pointer" in changes and (run := self.events.drawing.runs.peek(run_key)):
+                changes["pointer"] = write_layout(run, link.place)
+            yield changes
+
+    def _notes(self, link: Link, missing: int) -> list[str]:
+        """What a visitor must know about a link."""
+        notes = []
+        if link.example is not None and find_example_named(link.example) is None:
+            notes.append(
+                say("The example of this link is no longer here; the first one is shown instead.")
+            )
+        mark = playground.loading.checkpoint_mark.mark_checkpoint(self.events.host.engine)
+        if link.checkpoint is not None and link.checkpoint != mark:
+            notes.append(
+                say(
+                    "This link was made with another checkpoint: {theirs}. Here runs {ours}, so "
+                    "expect other numbers and other words.",
+                    theirs=link.checkpoint[:100],
+                    ours=mark,
+                )
+            )
+        if missing:
+            notes.append(
+                say(
+                    "The picture or video of this link is no longer on the server, which keeps it "
+                    "for {days:g} days after the link was last opened. All else is as it was: add "
+                    "the picture again and press Run.",
+                    days=self.kept.days,
+                )
+            )
+        return notes
+
+
+def known_settings(parts: Parts, values: Any) -> dict[str, Any]:
+    """The raw values of controls that there are, by full name."""
+    if not isinstance(values, Mapping):
+        return {}
+    return {
+        name: value
+        for name, value in values.items()
+        if isinstance(name, str) and parts.control(name) is not None
+    }
+
+
+def _later_tabs(parts: Parts, selected: Any) -> tuple[str, ...]:
+    """The selected tabs of those that are not the first of their row anyway."""
+    if not isinstance(selected, list):
+        return ()
+    stages = [stage.stage for stage in parts.stages][1:]
+    keys = [part.key for stage in parts.stages for part in stage.parts[1:]]
+    return tuple(each for each in (*stages, *keys) if each in selected)
+
+
+def _link_place(run: Run | None, sent: Any) -> tuple[int, ...]:
+    """A place as a link writes it: an index, or span, row and column."""
+    if run is None or not run.has("preprocess"):
+        return ()
+    place: Place | None = read_place(run, sent)
+    if place is None:
+        return ()
+    if place.span is not None and place.patch is not None:
+        return (place.span, *place.patch)
+    return (place.index,)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,127 @@
+"""A part as the run report shows it: its words, choices and drawings, in the page's order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from components.chart_view.figures import write_json
+from components.page.drawing import Drawing, Question
+from components.part import Fold, Heading, Item, Output, Part, StageParts, Text
+from playground.errors import PlaygroundError
+from playground.language import say
+from playground.pipeline import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """An explanation, in Markdown; a heading where ``is_heading``."""
+
+    text: str
+    is_heading: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A control, and what it is set to."""
+
+    label: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A drawing: HTML, highlighted source, or a figure as JSON; empty where there is none."""
+
+    output: Output
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What stands in one part, one fold, or one row."""
+
+    kind: str  # "part", "fold" or "row"
+    title: str
+    inside: tuple[ReportItem, ...]
+
+
+ReportItem = Words | Choice | View | Group
+
+
+def stage_items(
+    drawing: Drawing, stage: StageParts, run: Run, state: Question
+) -> tuple[ReportItem, ...]:
+    """All that is to be seen in one tab.
+
+    Args:
+        drawing: draws the parts.
+        stage: the tab.
+        run: whose stage has been computed.
+        state: where the visitor's controls stand, and what was found.
+    """
+    items: list[ReportItem] = []
+    for part in stage.all_parts:
+        inside = part_items(drawing, part, run, replace(state, part=part.key))
+        items += [Group("part", say(part.title), inside)] if part in stage.parts else inside
+    return tuple(items)
+
+
+def part_items(drawing: Drawing, part: Part, run: Run, state: Question) -> tuple[ReportItem, ...]:
+    """All of one part, or why it does not apply."""
+    if part.shown is not None and not part.shown(run):
+        return (Words(say(part.absent)),) if part.absent else ()
+    first: list[Item] = [Heading(part.heading)] if part.heading else []
+    first += [Text(part.intro)] if part.intro else []
+    return tuple(_walk((*first, *part.items), drawing, part, run, state))
+
+
+def _walk(
+    items: Sequence[Item], drawing: Drawing, part: Part, run: Run, state: Question
+) -> Iterator[ReportItem]:
+    for item in items:
+        if isinstance(item, Text):
+            yield Words(say(item.markdown))
+        elif isinstance(item, Heading):
+            yield Words(say(item.text), is_heading=True)
+        elif isinstance(item, Fold | tuple):
+            is_fold = isinstance(item, Fold)
+            names = item.items if isinstance(item, Fold) else item
+            inside = tuple(_walk(names, drawing, part, run, state))
+            if is_fold or sum(isinstance(each, View) for each in inside) > 1:
+                title = say(item.label) if isinstance(item, Fold) else ""
+                yield Group("fold" if is_fold else "row", title, inside)
+            else:
+                yield from inside
+        elif item in part.outputs:
+            yield _view(drawing, part, part.outputs[item], run, state)
+        elif (control := part.control(item)) is not None:
+            yield from _choice(part, control, run, state)
+
+
+def _view(drawing: Drawing, part: Part, output: Output, run: Run, state: Question) -> View:
+    drawn: dict[str, Any] = drawing.draw(part, output, run, state)
+    if output.kind == "chart":
+        return View(output, write_json(drawn["figure"]) if drawn.get("figure") else "")
+    return View(output, drawn.get(output.kind, ""))
+
+
+def _choice(part: Part, control: Any, run: Run, state: Question) -> Iterator[Choice]:
+    if control.kind in ("hidden", "presets") or control.spec(run) is None:
+        return
+    try:
+        value = control.parse(state.values.get(part.full_name(control.id)), run)
+    except PlaygroundError:
+        return
+    if value is not None:
+        yield Choice(control.title(), control.words(value, run))
+
+
+def views(items: Sequence[ReportItem]) -> Iterator[View]:
+    """All views, at any depth."""
+    for item in items:
+        if isinstance(item, Group):
+            yield from views(item.inside)
+        elif isinstance(item, View):
+            yield item

@@ -7,12 +7,14 @@ import { createChart } from "./chart.js";
 import { listenForClicks } from "./clicks.js";
 import { buildControls, make } from "./controls.js";
 import {
-  currentPlace, currentRun, findingOf, hasRun, onChange, setFinding, setValue, valueOf,
+  currentPlace, currentRun, findingOf, hasRun, nextQuestion, onChange, setFinding, setValue,
+  valueOf,
 } from "./run.js";
 import { TEXTS } from "./texts.js";
 
 const PLACE = "place";
-const RETRY_MS = 2000; // after a question that had no answer
+const RETRY_MS = 1500; // after a question that had no answer; longer each time
+const MAX_RETRIES = 5;
 
 /** Split a need's full name: is it a control's or an experiment's? Both are looked up. */
 function stateOf(need) {
@@ -133,7 +135,8 @@ export function mount({ element, props, trigger, watch, server }, spec) {
   function sync() {
     const run = currentRun();
     const ready = hasRun(spec.requires);
-    root.dataset.state = ready ? "ready" : "waiting";
+    // What was drawn stays in sight, dimmed, while the next run is under way.
+    root.dataset.state = ready ? "ready" : run.running && root.dataset.shown ? "stale" : "waiting";
     message.textContent = ready ? problem : waitingWords(run);
     message.hidden = !message.textContent;
     message.classList.toggle("pg-problem", ready && problem !== "" && !isAbsent());
@@ -186,6 +189,7 @@ export function mount({ element, props, trigger, watch, server }, spec) {
     root.dataset.asking = "";
     const prints = wanted.map((output) => fingerprint(run, output));
     const question = {
+      ...nextQuestion(),
       run: run.key,
       part: spec.key,
       outputs: wanted.map((output) => output.name),
@@ -194,15 +198,16 @@ export function mount({ element, props, trigger, watch, server }, spec) {
     };
     try {
       const answer = await server.draw(question);
+      if (answer.busy) throw new Error("busy");
       failed = 0;
       take(run, question, answer);
       wanted.forEach((output, number) => (output.drawn = prints[number]));
     } catch (error) {
       failed += 1;
       console.warn("Part:", spec.key, error);
-      problem = words.unreachable;
+      if (failed > 1) problem = words.unreachable;
       wanted.forEach((output, number) => (output.drawn = prints[number]));
-      if (failed < 3) setTimeout(retry, RETRY_MS, wanted);
+      if (failed < MAX_RETRIES) setTimeout(retry, RETRY_MS * failed, wanted);
     } finally {
       asking = false;
       delete root.dataset.asking;
@@ -216,6 +221,7 @@ export function mount({ element, props, trigger, watch, server }, spec) {
   }
 
   function take(run, question, answer) {
+    if (answer.overtaken) return;
     controlsRun = run.key;
     root.classList.toggle("pg-absent", answer.absent !== undefined);
     problem = answer.error ?? answer.absent ?? "";

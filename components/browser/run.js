@@ -21,6 +21,8 @@ const values = new Map();
 /** @type {Map<string, {run: string | null, key: string}>} by the experiment's full name */
 const findings = new Map();
 
+const page = crypto.getRandomValues(new Uint32Array(4)).join("-"); // an id of this page's visit
+let questions = 0;
 let place = null; // {index} or {span, row, column}; what a click has fixed
 const listeners = new Set();
 
@@ -40,6 +42,9 @@ function changed() {
     for (const listener of [...listeners]) listener();
   });
 }
+
+/** What tells the server which of this page's questions is the latest. */
+export const nextQuestion = () => ({ page, number: (questions += 1) });
 
 export const currentRun = () => run;
 export const currentPlace = () => place;

@@ -17,6 +17,7 @@ from pygments.lexers import PythonLexer
 
 from components.chart_view.figures import figure_content
 from components.findings import Findings
+from components.page.turns import Turns
 from components.part import PLACE, Experiment, Output, Part, Parts
 from components.pointer.place import read_place
 from components.serving.faults import fault_words, log_fault
@@ -59,10 +60,7 @@ class Question:
         if not all(isinstance(each, str) for each in texts) or not all(
             isinstance(each, Mapping) for each in mappings
         ):
-            raise InputError(
-                say("The page asked for something that is no part of it."),
-                remedy=say("Reload the page."),
-            )
+            raise unknown_error()
         return cls(
             run=given["run"],
             part=given["part"],
@@ -74,11 +72,19 @@ class Question:
         )
 
 
+def unknown_error() -> InputError:
+    """For whoever asks for what the page does not have."""
+    return InputError(
+        say("The page asked for something that is no part of it."), remedy=say("Reload the page.")
+    )
+
+
 class Drawing:
     """Draws parts of runs for all visitors."""
 
     def __init__(self, parts: Parts, runs: RunStore, findings: Findings) -> None:
         self.parts, self.runs, self.findings = parts, runs, findings
+        self.turns = Turns()
 
     def answer(self, data: Any) -> dict[str, Any]:
         """The answer to a question, as JSON holds it.
@@ -100,10 +106,7 @@ class Drawing:
         for name in question.outputs:
             output = part.outputs.get(name)
             if output is None:
-                raise InputError(
-                    say("The page asked for something that is no part of it."),
-                    remedy=say("Reload the page."),
-                )
+                raise unknown_error()
             answer["outputs"][name] = self.draw(part, output, run, question)
         return answer
 
@@ -115,10 +118,7 @@ class Drawing:
         """
         part = self.parts.by_key.get(key)
         if part is None:
-            raise InputError(
-                say("The page asked for something that is no part of it."),
-                remedy=say("Reload the page."),
-            )
+            raise unknown_error()
         return part
 
     def draw(self, part: Part, output: Output, run: Run, question: Question) -> Drawn:

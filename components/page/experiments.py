@@ -9,12 +9,11 @@ import gradio as gr
 
 from components.chart_view.figures import write_json
 from components.compute.jobs import Jobs
-from components.page.drawing import Drawing, Question, required_stage
+from components.page.drawing import Drawing, Question, required_stage, unknown_error
 from components.page.part_view import PartView
 from components.part import Experiment, Part
 from components.serving.faults import fault_words, log_fault
-from playground.errors import InputError, PlaygroundError, StageCancelled
-from playground.language import say
+from playground.errors import PlaygroundError, StageCancelled
 from playground.records import Progress
 
 if TYPE_CHECKING:
@@ -118,8 +117,5 @@ def _find_experiment(part: Part, data: Any) -> Experiment:
     name = data.get("experiment") if isinstance(data, dict) else None
     experiment = part.experiments.get(name) if isinstance(name, str) else None
     if experiment is None:
-        raise InputError(
-            say("The page asked for something that is no part of it."),
-            remedy=say("Reload the page."),
-        )
+        raise unknown_error()
     return experiment

@@ -16,13 +16,15 @@ from starlette.responses import Response
 
 from components.chart_view.figures import write_json
 from components.chart_view.view import library_address
-from components.page.drawing import Drawing, required_stage
+from components.page.drawing import Drawing, required_stage, unknown_error
+from components.page.turns import BusyError, OvertakenError
 from components.part import Fold, Heading, Item, Part, Text
 from components.serving.browser_module import page_module
 from components.serving.faults import fault_words, log_fault
 from playground.errors import PlaygroundError
 from playground.language import say, speaking, spoken_language
 
+MAX_ID_CHARS = 64
 MARKDOWN = MarkdownIt("commonmark", {"html": False})
 
 
@@ -54,12 +56,30 @@ class PartView(gr.HTML):
 def answer(drawing: Drawing, question: Any) -> dict[str, Any]:
     """The answer to a browser's question; a refusal is an answer, too."""
     try:
-        return drawing.answer(question)
+        with drawing.turns.turn(*read_turn(question)):
+            return drawing.answer(question)
+    except OvertakenError:
+        return {"overtaken": True}
+    except BusyError:
+        return {"busy": True}
     except PlaygroundError as error:
         return {"error": str(error)}
     except Exception as error:
         log_fault(error)
         return {"error": fault_words(error)}
+
+
+def read_turn(question: Any) -> tuple[str, str, int]:
+    """Which page asks about which part, and the number of the question.
+
+    Raises:
+        InputError: it is no question.
+    """
+    given = question if isinstance(question, dict) else {}
+    page, part, number = given.get("page"), given.get("part"), given.get("number")
+    if not isinstance(page, str) or not isinstance(part, str) or not isinstance(number, int):
+        raise unknown_error()
+    return page[:MAX_ID_CHARS], part[:MAX_ID_CHARS], number
 
 
 def part_spec(part: Part) -> dict[str, Any]:

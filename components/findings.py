@@ -53,13 +53,18 @@ class Findings:
         key = secrets.token_urlsafe(16)
         kept = _Kept(weakref.ref(run), name, found, held_bytes(found))
         with self._lock:
-            # Of runs that are no longer held nobody can ask.
-            for old in [each for each, other in self._kept.items() if other.run() is None]:
-                del self._kept[old]
+            self._drop_orphans()
             (self._pinned if pinned else self._kept)[key] = kept
             while self.num_bytes > self.max_bytes and len(self._kept) > 1:
                 self._kept.popitem()
         return key
+
+    def _drop_orphans(self) -> None:
+        """Forget findings of runs that are no longer held: nobody can ask for them."""
+        for key in list(self._kept):
+            kept = Cache.__getitem__(self._kept, key)  # does not count as a use
+            if kept.run() is None:
+                del self._kept[key]
 
     @property
     def num_bytes(self) -> int:

@@ -1,0 +1,43 @@
+"""Draws parts as the page does, for the tests of the tabs: by default with every control at rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from components.findings import Findings
+from components.page.drawing import Drawing, Question
+from components.part import Part, Parts, StageParts
+from playground.pipeline import Run
+from playground.run_store import RunStore
+
+
+def make_drawing(*stages: StageParts) -> Drawing:
+    """What draws these stages' parts, with nothing found yet."""
+    return Drawing(Parts(stages), RunStore(), Findings())
+
+
+def draw_part(
+    drawing: Drawing,
+    part: Part,
+    run: Run,
+    *,
+    values: Mapping[str, Any] | None = None,
+    findings: Mapping[str, Any] | None = None,
+    place: Any = None,
+) -> dict[str, Any]:
+    """What every output of a part shows: figures, HTML and source, by name.
+
+    Args:
+        drawing: see ``make_drawing``.
+        part: one of its parts.
+        run: its stage must have run.
+        values: raw values of controls by full name; the others are at their defaults.
+        findings: what experiments have found, by full name.
+        place: as the browser reports it.
+    """
+    question = Question(run="", part=part.key, values=values or {}, place=place)
+    return {
+        output.name: output.draw(run, *drawing.needs(part, output, run, question, findings))
+        for output in part.outputs.values()
+    }

@@ -1,4 +1,4 @@
-"""Draws parts as the page does, for the tests of the tabs: by default with every control at rest."""
+"""Draws parts as the page does, for the tests of the tabs."""
 
 from __future__ import annotations
 

@@ -94,7 +94,9 @@ def _server(site: Site, port: int, folder: Path) -> str:
     if site.https:
         secure = f"ssl_certificate {folder}/certificate.pem; ssl_certificate_key {folder}/key.pem;"
     tls = " ssl" if site.https else ""
-    return f"server {{ listen 127.0.0.1:{port}{tls}; {secure}\n{location}}}\n"
+    # Browsers ask for an icon at a host's root, which is another site's where there is a prefix.
+    icon = "location = /favicon.ico { return 204; }" if site.prefix else ""
+    return f"server {{ listen 127.0.0.1:{port}{tls}; {secure} {icon}\n{location}}}\n"
 
 
 @contextmanager

@@ -18,7 +18,7 @@ ifneq ($(WORKERS),0)
 PARALLEL := --numprocesses=$(WORKERS) --dist=loadfile
 endif
 
-APT_PACKAGES := chromium fonts-noto-cjk fontconfig
+APT_PACKAGES := chromium fonts-noto-cjk fontconfig nginx-light openssl
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -62,15 +62,19 @@ screenshots: install-dev browser  ## draw the README's screenshots again
 # ---------------------------------------------------------------------------------- tests
 
 # On a developer's machine nothing is installed behind their back; a CI machine gets the browser,
-# and fonts for the Chinese half of the page, because no test may be skipped there for want of them.
+# fonts for the Chinese half of the page, and the proxy that the page is tried behind, because no
+# test may be skipped there for want of them.
 browser:
 	@have_browser() { [ -x "$$CHROMIUM" ] || command -v chromium || command -v chromium-browser \
 			|| command -v google-chrome; }; \
 	have_fonts() { [ -n "$$(fc-list :lang=zh family)" ]; }; \
+	have_proxy() { PATH="$$PATH:/usr/sbin" command -v nginx && command -v openssl; }; \
 	if [ -z "$$CI" ]; then \
 		have_browser >/dev/null 2>&1 || echo "No Chromium: browser tests will be skipped." \
 			"To install it: sudo apt-get install $(APT_PACKAGES)"; \
-	elif ! { have_browser && have_fonts; } >/dev/null 2>&1; then \
+		have_proxy >/dev/null 2>&1 || echo "No nginx or no openssl: the test behind a proxy will be" \
+			"skipped. To install them: sudo apt-get install $(APT_PACKAGES)"; \
+	elif ! { have_browser && have_fonts && have_proxy; } >/dev/null 2>&1; then \
 		if [ "$$(id -u)" -eq 0 ]; then sudo=; else sudo=sudo; fi; \
 		$$sudo apt-get -o Acquire::Retries=3 update -qq && \
 		$$sudo env DEBIAN_FRONTEND=noninteractive \

@@ -127,10 +127,12 @@ def mount_script(
     more = "".join(f", base + {json.dumps(address)}" for address in arguments)
     if spec is not None:
         more += ", " + json.dumps(spec, ensure_ascii=False, separators=(",", ":"))
-    # The root is asked for in the page: behind a proxy the server does not know it at start-up.
+    # The root is asked for in the page, and of it the path: host, port and scheme are the page's,
+    # since behind a proxy the server may have been told others, or none.
     return f"""
-const {{ root = "" }} = window.gradio_config ?? {{}};
-const base = new URL(root.replace(/\\/$/, "") + {json.dumps(FOLDER)}, document.baseURI).href;
+const {{ root }} = window.gradio_config ?? {{}};
+const path = root ? new URL(root, location.href).pathname.replace(/\\/$/, "") : "";
+const base = location.origin + path + {json.dumps(FOLDER)};
 import(base + {json.dumps(file_address(*paths))})
   .then((module) => module.{calls}({{ element, props, trigger, watch, server }}{more}))
   .catch((error) => {{

@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 from components.look.theme import build_theme
 from components.serving.browser_module import PAGE_FILES_ROUTE
 from components.serving.compressed_pages import CompressedPages
+from components.serving.file_addresses import make_file_addresses_relative
 from components.serving.gradio_scripts import mended_routes
 from components.serving.language_switch import PreferredLanguage
 from components.serving.sessions import keep_sessions_small
@@ -86,6 +87,7 @@ def launch(demo: gr.Blocks, css: str, options: ServerOptions, *, quiet: bool = F
         quiet: print nothing.
     """
     keep_sessions_small()
+    make_file_addresses_relative()
     # Routes that bypass the queue stay closed: they would bypass its limits too.
     demo.queue(max_size=options.queue_size, api_open=False)
     _, address, _ = demo.launch(

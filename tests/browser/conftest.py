@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from components.look.theme import CSS, build_theme
 from components.page.layout import PAGE_CSS
 from components.page.site import build_site
 from components.serving.server import ServerOptions, app_options, launch
+from playground.engine import Engine
 from reliability.chromium import ARGUMENTS, find_chromium
 
 # For every wait. Generous: the machine may be busy, and a test that passes does not wait for it.
@@ -169,13 +172,41 @@ def module_app_server() -> Iterator[AppServer]:
         blocks.close(verbose=False)
 
 
+_drawn: list[threading.Event] = []  # one for each app of this process
+
+
+@contextmanager
+def serve_app(model: str = "tiny", *, root_path: str = "") -> Iterator[str]:
+    """The app as ``app.py`` starts it, on a free port; gives its address.
+
+    Args:
+        model: a checkpoint's name or folder.
+        root_path: the path that a proxy serves it under.
+    """
+    # What an app draws meanwhile, Gradio would put into the page that is being built.
+    for each in _drawn:
+        assert each.wait(TIMEOUT_MS / 1000), "an app that was started before has not come up"
+    host = EngineHost(model, device="cpu", dtype="float32")
+    built = build_site(host)
+    options = ServerOptions(port=None, root_path=root_path)
+    url = launch(built.demo, PAGE_CSS, options, quiet=True)
+    # As app.py does: torch's import would hold up Gradio's check of its own address.
+    drawn = threading.Event()
+    _drawn.append(drawn)
+
+    def draw(engine: Engine) -> None:
+        built.draw_opening(engine)
+        drawn.set()
+
+    host.start(then=draw)
+    try:
+        yield url
+    finally:
+        built.demo.close(verbose=False)
+
+
 @pytest.fixture(scope="session")
 def address() -> Iterator[str]:
-    """The app as ``app.py`` starts it, on a free port."""
-    host = EngineHost("tiny", device="cpu", dtype="float32")
-    built = build_site(host)
-    url = launch(built.demo, PAGE_CSS, ServerOptions(port=None), quiet=True)
-    # As app.py does: torch's import would hold up Gradio's check of its own address.
-    host.start(then=built.draw_opening)
-    yield url
-    built.demo.close(verbose=False)
+    """The app on the shipped checkpoint, for all tests."""
+    with serve_app() as url:
+        yield url

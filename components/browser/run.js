@@ -20,6 +20,7 @@ const values = new Map();
 const findings = new Map();
 
 let place = null; // {index} or {span, row, column}; what a click has fixed
+let span = null; // the number of the picture that it lies in
 const listeners = new Set();
 
 /** Call `listener` after any change; gives a function that ends it. */
@@ -41,6 +42,7 @@ function changed() {
 
 export const currentRun = () => run;
 export const currentPlace = () => place;
+export const currentSpan = () => span;
 export const hasRun = (stage) => run.key !== null && (stage === "" || run.stages.includes(stage));
 
 /** @param {Run} next */
@@ -52,9 +54,9 @@ export function setRun(next) {
   changed();
 }
 
-export function setPlace(next) {
+export function setPlace(next, itsSpan = null) {
   if (JSON.stringify(next) === JSON.stringify(place)) return;
-  place = next;
+  [place, span] = [next, itsSpan];
   changed();
 }
 

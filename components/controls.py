@@ -222,11 +222,13 @@ class Choice(Control):
             a label in the reader's language and a value. Values are texts, numbers or booleans.
         value: the default, or a function of the run; by default the first option.
         compact: a list that drops down rather than buttons side by side.
+        follows: whether its values are numbers of spans, and it moves to the one pointed at.
     """
 
     options: tuple[Option, ...] | OptionsOf = ()
     value: Any = None
     compact: bool = False
+    follows: bool = False
     kind = "choice"
 
     def choices(self, run: Run) -> list[Option]:
@@ -241,6 +243,7 @@ class Choice(Control):
             "options": [list(option) for option in self.choices(run)],
             "value": self._default(run),
             "compact": self.compact,
+            "follows": self.follows,
         }
 
     def parse(self, raw: Any, run: Run) -> Any:

@@ -3,7 +3,7 @@
 // control offers comes with the first drawing of a run; what the visitor has chosen stays.
 
 import { buildRows } from "./rows.js";
-import { currentPlace, onChange, setValue, valueOf } from "./run.js";
+import { currentPlace, currentSpan, onChange, setValue, valueOf } from "./run.js";
 
 let count = 0; // for ids of labels
 
@@ -59,6 +59,7 @@ export function buildControls(part, start) {
       const set = build ? build(box, spec, (value) => setValue(full(id), value), { full, start }) : () => {};
       box.dataset.kind = spec.kind;
       box.dataset.control = id;
+      if (!shown.has(id) && valueOf(full(id)) === undefined) follow(id, spec);
       shown.set(id, { text, set, spec });
     }
     refresh();
@@ -66,11 +67,18 @@ export function buildControls(part, start) {
 
   let place = currentPlace();
 
+  /** Another place is pointed at: what depends on it is given up, or moves there. */
+  function follow(id, spec) {
+    if (!spec.follows) return;
+    if (spec.kind !== "choice") setValue(full(id), undefined);
+    else if (fits(spec, currentSpan())) setValue(full(id), currentSpan());
+  }
+
   /** Show what has been set elsewhere: by a preset, a click or a link. */
   function refresh() {
     if (place !== currentPlace()) {
       place = currentPlace();
-      for (const [id, { spec }] of shown) if (spec.follows) setValue(full(id), undefined);
+      for (const [id, { spec }] of shown) follow(id, spec);
     }
     for (const [id, { set, spec }] of shown) set(valueOf(full(id)) ?? spec.value);
   }

@@ -239,6 +239,7 @@ export function mount({ element, props, trigger, watch, server }, spec) {
     const { element: box } = output;
     box.classList.toggle("pg-problem", drawn.error !== undefined);
     if (drawn.error !== undefined) {
+      output.html = undefined;
       output.chart?.show(null);
       (output.body ?? box).textContent = drawn.error;
       box.hidden = false;
@@ -251,8 +252,8 @@ export function mount({ element, props, trigger, watch, server }, spec) {
       output.body.innerHTML = drawn.code; // highlighted on the server, which escapes it
     } else {
       box.hidden = !drawn.html;
-      // The server escapes what is not its own.
-      if (box.innerHTML !== drawn.html) box.innerHTML = drawn.html;
+      // The server escapes what is not its own. What is the same stays, and where it was scrolled.
+      if (output.html !== drawn.html) box.innerHTML = output.html = drawn.html;
     }
   }
 

@@ -113,7 +113,7 @@ function hover(place) {
 function fix(place, from = null) {
   fixed = place;
   hovered = null;
-  setPlace(asked(fixed));
+  setPlace(asked(fixed), fixed?.span);
   markAll();
   if (place) showMarks(from);
 }
@@ -301,7 +301,7 @@ export function mount({ element, props, watch }) {
     const linked = locate(layout, layout?.place); // what a link points at, once its run is there
     if (linked) fix(linked);
     else {
-      setPlace(asked(currentPlace()));
+      setPlace(asked(currentPlace()), currentPlace()?.span);
       markAll();
     }
   };

@@ -24,6 +24,7 @@ const findings = new Map();
 const page = crypto.getRandomValues(new Uint32Array(4)).join("-"); // an id of this page's visit
 let questions = 0;
 let place = null; // {index} or {span, row, column}; what a click has fixed
+let span = null; // the number of the picture that it lies in
 const listeners = new Set();
 
 /** Call `listener` after any change; gives a function that ends it. */
@@ -48,6 +49,7 @@ export const nextQuestion = () => ({ page, number: (questions += 1) });
 
 export const currentRun = () => run;
 export const currentPlace = () => place;
+export const currentSpan = () => span;
 export const hasRun = (stage) => run.key !== null && (stage === "" || run.stages.includes(stage));
 
 /** @param {Run} next */
@@ -59,9 +61,9 @@ export function setRun(next) {
   changed();
 }
 
-export function setPlace(next) {
+export function setPlace(next, itsSpan = null) {
   if (JSON.stringify(next) === JSON.stringify(place)) return;
-  place = next;
+  [place, span] = [next, itsSpan];
   changed();
 }
 

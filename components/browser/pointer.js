@@ -118,10 +118,10 @@ function fix(place, from = null) {
   if (place) showMarks(from);
 }
 
-/** A place as the server takes it. */
+/** A place as the server takes it, with the picture that it lies in. */
 const asked = (place) => (!place ? null : place.patch
-  ? { span: place.span, row: place.patch[0], column: place.patch[1] }
-  : { index: place.index });
+  ? { span: place.span, row: place.patch[0], column: place.patch[1], picture: place.span }
+  : { index: place.index, picture: place.span });
 
 /** Mark before the next frame; what comes in between is joined. */
 function schedule() {

@@ -19,7 +19,7 @@ const values = new Map();
 /** @type {Map<string, {run: string | null, key: string}>} by the experiment's full name */
 const findings = new Map();
 
-let place = null; // {index} or {span, row, column}; what a click has fixed
+let place = null; // {index} or {span, row, column}, and the picture; what a click has fixed
 const listeners = new Set();
 
 /** Call `listener` after any change; gives a function that ends it. */

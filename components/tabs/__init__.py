@@ -2,5 +2,6 @@
 
 from components.part import StageParts
 from components.tabs.merge.tab import TAB as MERGE
+from components.tabs.vision.tab import TAB as VISION
 
-STAGE_TABS: tuple[StageParts, ...] = (MERGE,)
+STAGE_TABS: tuple[StageParts, ...] = (VISION, MERGE)

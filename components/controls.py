@@ -9,18 +9,19 @@ not moved: it is at its default for this run.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from components.prompt.checks import check_number, check_text, check_whole
 from playground.errors import InputError
-from playground.language import say
+from playground.language import mark, say
 
 if TYPE_CHECKING:
     from playground.pipeline import Run
 
 MAX_CHOSEN = 64  # of a control for several
 MAX_CHARS = 2_000  # of a text control, unless it says otherwise
+PLAY, STOP = mark("▶ Play"), mark("■ Stop")
 
 Spec = dict[str, Any]  # what the browser needs to show a control
 Option = tuple[str, Any]  # label, not marked but in the reader's language, and value
@@ -85,6 +86,8 @@ class Slider(Control):
         step: 1 for whole numbers.
         follows: whether it is given up when another place is pointed at, and is None until it is
             moved again: what it chooses then follows the pointer.
+        sets: what other controls are set to when it is moved: values by id.
+        play: whether a button moves it on by itself, step by step.
     """
 
     low: Any = 0
@@ -92,6 +95,8 @@ class Slider(Control):
     value: Any = 0
     step: float = 1
     follows: bool = False
+    sets: Mapping[str, Any] = field(default_factory=dict)
+    play: bool = False
     kind = "slider"
 
     def details(self, run: Run) -> Spec:
@@ -99,7 +104,9 @@ class Slider(Control):
         low, high = _of_run(self.low, run), _of_run(self.high, run)
         value = min(max(_of_run(self.value, run), low), high)
         bounds = {"low": low, "high": high, "step": self.step}
-        return bounds | {"value": value, "follows": self.follows}
+        play = [say(PLAY), say(STOP)] if self.play else []
+        more = {"follows": self.follows, "sets": dict(self.sets), "play": play}
+        return bounds | {"value": value} | more
 
     def parse(self, raw: Any, run: Run) -> Any:
         """An int where the step is 1, else a float."""
@@ -222,13 +229,15 @@ class Choice(Control):
             a label in the reader's language and a value. Values are texts, numbers or booleans.
         value: the default, or a function of the run; by default the first option.
         compact: a list that drops down rather than buttons side by side.
-        follows: whether its values are numbers of spans, and it moves to the one pointed at.
+        follows: the field of the pointed place (``"picture"``) that it goes along with: pointing
+            at another place chooses the option of this value. A choice that a new run no longer
+            offers is then at its default.
     """
 
     options: tuple[Option, ...] | OptionsOf = ()
     value: Any = None
     compact: bool = False
-    follows: bool = False
+    follows: str = ""
     kind = "choice"
 
     def choices(self, run: Run) -> list[Option]:
@@ -248,7 +257,8 @@ class Choice(Control):
 
     def parse(self, raw: Any, run: Run) -> Any:
         """The chosen option's value; None where nothing is offered."""
-        return self._default(run) if raw is None else self._offered(raw, run)
+        is_gone = bool(self.follows) and raw not in [value for _, value in self.choices(run)]
+        return self._default(run) if raw is None or is_gone else self._offered(raw, run)
 
     def words(self, value: Any, run: Run) -> str:
         """The option's label."""

@@ -3,7 +3,9 @@
 // control offers comes with the first drawing of a run; what the visitor has chosen stays.
 
 import { buildRows } from "./rows.js";
-import { currentPlace, currentSpan, onChange, setValue, valueOf } from "./run.js";
+import { currentPlace, onChange, setValue, valueOf } from "./run.js";
+
+const PLAY_MS = 800; // how long a slider that plays stays at a value, at least
 
 let count = 0; // for ids of labels
 
@@ -56,10 +58,13 @@ export function buildControls(part, start) {
       const text = JSON.stringify(spec);
       if (shown.get(id)?.text === text) continue;
       const build = BUILDERS[spec.kind];
-      const set = build ? build(box, spec, (value) => setValue(full(id), value), { full, start }) : () => {};
+      const change = (value) => {
+        setValue(full(id), value);
+        for (const [other, own] of Object.entries(spec.sets ?? {})) setValue(full(other), own);
+      };
+      const set = build ? build(box, spec, change, { full, start }) : () => {};
       box.dataset.kind = spec.kind;
       box.dataset.control = id;
-      if (!shown.has(id) && valueOf(full(id)) === undefined) follow(id, spec);
       shown.set(id, { text, set, spec });
     }
     refresh();
@@ -67,20 +72,22 @@ export function buildControls(part, start) {
 
   let place = currentPlace();
 
-  /** Another place is pointed at: what depends on it is given up, or moves there. */
-  function follow(id, spec) {
-    if (!spec.follows) return;
-    if (spec.kind !== "choice") setValue(full(id), undefined);
-    else if (fits(spec, currentSpan())) setValue(full(id), currentSpan());
-  }
-
   /** Show what has been set elsewhere: by a preset, a click or a link. */
   function refresh() {
-    if (place !== currentPlace()) {
-      place = currentPlace();
-      for (const [id, { spec }] of shown) follow(id, spec);
+    const isMoved = place !== currentPlace();
+    place = currentPlace();
+    for (const [id, { set, spec }] of shown) {
+      if (spec.follows) follow(full(id), spec.follows, isMoved);
+      set(valueOf(full(id)) ?? spec.value);
     }
-    for (const [id, { set, spec }] of shown) set(valueOf(full(id)) ?? spec.value);
+  }
+
+  /** Give up what was chosen for another place, or go along with one of the place's fields. */
+  function follow(name, field, isMoved) {
+    if (field === true) {
+      if (isMoved) setValue(name, undefined);
+    } else if (place?.[field] !== undefined && (isMoved || valueOf(name) === undefined))
+      setValue(name, place[field]);
   }
   onChange(refresh);
   return { elements, show };
@@ -131,6 +138,7 @@ function slider(box, spec, change) {
     if (Number.isFinite(value)) change(spec.step === 1 ? Math.round(value) : value);
   });
   row.append(range, number);
+  if (spec.play?.length) row.append(player(spec, () => range.valueAsNumber, change));
   box.append(row);
   return (value) => {
     if (range.valueAsNumber !== value) range.value = value;
@@ -138,6 +146,32 @@ function slider(box, spec, change) {
     range.style.setProperty("--share", `${100 * ratio}%`);
     if (document.activeElement !== number) number.value = value;
   };
+}
+
+/** A button that moves a slider on to its end, value by value, as fast as they are drawn. */
+function player(spec, current, change) {
+  const [play, stop] = spec.play;
+  const button = /** @type {HTMLButtonElement} */ (make("button", "pg-button pg-small", play));
+  button.type = "button";
+  let timer = 0;
+  const end = () => {
+    clearInterval(timer);
+    timer = 0;
+    button.textContent = play;
+  };
+  const step = () => {
+    if (button.closest("[data-asking]")) return; // the last value is still being drawn
+    if (!button.isConnected || current() >= spec.high) return end();
+    change(Math.min(current() + spec.step, spec.high));
+    if (current() >= spec.high) end();
+  };
+  button.addEventListener("click", () => {
+    if (timer) return end();
+    if (current() >= spec.high) change(spec.low);
+    timer = setInterval(step, PLAY_MS);
+    button.textContent = stop;
+  });
+  return button;
 }
 
 /** @type {Builder} */

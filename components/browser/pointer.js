@@ -113,15 +113,15 @@ function hover(place) {
 function fix(place, from = null) {
   fixed = place;
   hovered = null;
-  setPlace(asked(fixed), fixed?.span);
+  setPlace(asked(fixed));
   markAll();
   if (place) showMarks(from);
 }
 
-/** A place as the server takes it. */
+/** A place as the server takes it, with the picture that it lies in. */
 const asked = (place) => (!place ? null : place.patch
-  ? { span: place.span, row: place.patch[0], column: place.patch[1] }
-  : { index: place.index });
+  ? { span: place.span, row: place.patch[0], column: place.patch[1], picture: place.span }
+  : { index: place.index, picture: place.span });
 
 /** Mark before the next frame; what comes in between is joined. */
 function schedule() {
@@ -301,7 +301,7 @@ export function mount({ element, props, watch }) {
     const linked = locate(layout, layout?.place); // what a link points at, once its run is there
     if (linked) fix(linked);
     else {
-      setPlace(asked(currentPlace()), currentPlace()?.span);
+      setPlace(asked(currentPlace()));
       markAll();
     }
   };

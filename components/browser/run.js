@@ -23,8 +23,7 @@ const findings = new Map();
 
 const page = crypto.getRandomValues(new Uint32Array(4)).join("-"); // an id of this page's visit
 let questions = 0;
-let place = null; // {index} or {span, row, column}; what a click has fixed
-let span = null; // the number of the picture that it lies in
+let place = null; // {index} or {span, row, column}, and the picture; what a click has fixed
 const listeners = new Set();
 
 /** Call `listener` after any change; gives a function that ends it. */
@@ -49,7 +48,6 @@ export const nextQuestion = () => ({ page, number: (questions += 1) });
 
 export const currentRun = () => run;
 export const currentPlace = () => place;
-export const currentSpan = () => span;
 export const hasRun = (stage) => run.key !== null && (stage === "" || run.stages.includes(stage));
 
 /** @param {Run} next */
@@ -61,9 +59,9 @@ export function setRun(next) {
   changed();
 }
 
-export function setPlace(next, itsSpan = null) {
+export function setPlace(next) {
   if (JSON.stringify(next) === JSON.stringify(place)) return;
-  [place, span] = [next, itsSpan];
+  place = next;
   changed();
 }
 

@@ -4,9 +4,6 @@ from components.part import StageParts
 from components.tabs.merge.tab import TAB as MERGE
 from components.tabs.model.tab import TAB as MODEL
 from components.tabs.preprocess.tab import TAB as PREPROCESS
+from components.tabs.vision.tab import TAB as VISION
 
-STAGE_TABS: tuple[StageParts, ...] = (
-    PREPROCESS,
-    MERGE,
-    MODEL,
-)
+STAGE_TABS: tuple[StageParts, ...] = (PREPROCESS, VISION, MERGE, MODEL)

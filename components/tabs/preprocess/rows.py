@@ -28,7 +28,7 @@ PICTURE = Choice(
         (span_name(run.inputs, span), number) for number, span in enumerate(run.inputs.spans)
     ],
     compact=True,
-    follows=True,
+    follows="picture",
     shown=lambda run: len(run.inputs.spans) > 1,
 )
 PART = Part(

@@ -18,7 +18,7 @@ it: nothing is wired by hand. Neither Gradio nor Plotly is known here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -81,6 +81,8 @@ class Experiment:
     run: Callable[..., Iterator[Any]]
     needs: tuple[str, ...]
     auto: bool = False  # starts by itself when its part comes into sight for a new run
+    # By id: controls, moved to these values, without which it does not start by itself.
+    when: Mapping[str, Any] = field(default_factory=dict)
     again: tuple[str, ...] = ()  # controls that repeat it when they are moved, once it has run
     primary: bool = False  # the part's main button
 
@@ -148,6 +150,7 @@ class Part:
         *,
         needs: tuple[str, ...] = (),
         auto: bool = False,
+        when: Mapping[str, Any] | None = None,
         again: tuple[str, ...] = (),
         primary: bool = False,
     ) -> Callable[[F], F]:
@@ -156,7 +159,14 @@ class Part:
         def declare(function: F) -> F:
             name = self._new_name(function.__name__)
             self.experiments[name] = Experiment(
-                name, label, function, needs, auto=auto, again=again, primary=primary
+                name,
+                label,
+                function,
+                needs,
+                auto=auto,
+                when=when or {},
+                again=again,
+                primary=primary,
             )
             return function
 

@@ -161,7 +161,8 @@ export function mount({ element, props, trigger, watch, server }, spec) {
   /** Start what runs by itself: once for a run, or again after a control was moved. */
   function startAutomatic(run) {
     if (run.running || root.dataset.busy) return;
-    for (const { name, auto, again } of spec.experiments) {
+    for (const { name, auto, when, again } of spec.experiments) {
+      if (!when.every(([control, value]) => valueOf(control) === value)) continue;
       const found = findingOf(`${spec.key}.${name}`);
       const settings = settingsOf({ again });
       const isDue = found ? repeated.get(name) !== settings : auto && autoRun !== run.key;

@@ -105,6 +105,7 @@ def part_spec(part: Part) -> dict[str, Any]:
                 "label": say(each.label) if each.label else "",
                 "needs": [part.full_name(need) for need in each.needs],
                 "auto": each.auto,
+                "when": [[part.full_name(need), value] for need, value in each.when.items()],
                 "again": [part.full_name(need) for need in each.again],
                 "primary": each.primary,
             }

@@ -14,6 +14,7 @@ from components.look.theme import build_theme
 from components.serving.browser_module import PAGE_FILES_ROUTE
 from components.serving.compressed_pages import CompressedPages
 from components.serving.gradio_scripts import mended_routes
+from components.serving.made_files import MADE_FILES_ROUTE
 from components.serving.language_switch import PreferredLanguage
 from components.serving.sessions import keep_sessions_small
 from components.serving.web_guard import WebGuard
@@ -71,7 +72,7 @@ def app_options(options: ServerOptions | None = None) -> dict[str, Any]:
         framed_by_hub="SPACE_ID" in os.environ,
     )
     return {
-        "routes": [PAGE_FILES_ROUTE, *mended_routes()],
+        "routes": [PAGE_FILES_ROUTE, MADE_FILES_ROUTE, *mended_routes()],
         "middleware": [guard, Middleware(PreferredLanguage), Middleware(CompressedPages)],
     }
 

@@ -37,6 +37,8 @@ class Control:
         label: marked for translation.
         info: a line below it; marked.
         shown: whether the control is there for a run; always, by default.
+
+    ``carried`` says whether links and reports tell its value.
     """
 
     id: str
@@ -44,6 +46,7 @@ class Control:
     info: str = ""
     shown: Callable[[Run], bool] | None = None
     kind = ""
+    carried = True
 
     def spec(self, run: Run) -> Spec | None:
         """What the browser shows for this run, the default in ``value``; None for nothing."""
@@ -328,6 +331,40 @@ class Clicked(Control):
     def parse(self, raw: Any, run: Run) -> Any:
         """What ``read`` makes of it."""
         return _of_run(self.value, run) if raw is None else self.read(raw, run)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Upload(Control):
+    """A file of the visitor's, sent as soon as it is chosen; gives what ``read`` makes of it.
+
+    Args:
+        read: the path where the browser was told that the file lies → the value for functions;
+            raises ``InputError``.
+        endings: of the files that the browser offers: ``(".csv",)``.
+        then: the experiment that starts once it is there.
+    """
+
+    read: Callable[[Any], Any]
+    endings: tuple[str, ...] = ()
+    then: str = ""
+    kind = "upload"
+    carried = False
+
+    def details(self, run: Run) -> Spec:
+        """The endings, and what the field says."""
+        return {
+            "endings": list(self.endings),
+            "then": self.then,
+            "words": {
+                "sending": say("Sending the file …"),
+                "failed": say("The file could not be sent; it may be too large."),
+            },
+            "value": None,
+        }
+
+    def parse(self, raw: Any, run: Run) -> Any:
+        """What ``read`` makes of it; None before anything was sent."""
+        return None if raw is None else self.read(raw)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -31,11 +31,13 @@ export function fits(spec, value) {
 }
 
 /**
- * Places for all controls of a part, by id, and `show(specs)`, which fills them.
+ * Places for all controls of a part, by id, `show(specs)`, which fills them, and `value(id)`, where
+ * one stands now.
  * @param {any} part - the part's spec
  * @param {(experiment: string) => void} start
+ * @param {(file: File) => Promise<{path: string}>} upload - Gradio's
  */
-export function buildControls(part, start) {
+export function buildControls(part, start, upload) {
   const full = (id) => (id.includes(".") ? `${part.stage}.${id}` : `${part.key}.${id}`);
   /** @type {Map<string, HTMLElement>} */
   const elements = new Map();
@@ -62,7 +64,7 @@ export function buildControls(part, start) {
         setValue(full(id), value);
         for (const [other, own] of Object.entries(spec.sets ?? {})) setValue(full(other), own);
       };
-      const set = build ? build(box, spec, change, { full, start }) : () => {};
+      const set = build ? build(box, spec, change, { full, start, upload }) : () => {};
       box.dataset.kind = spec.kind;
       box.dataset.control = id;
       shown.set(id, { text, set, spec });
@@ -90,7 +92,8 @@ export function buildControls(part, start) {
       setValue(name, place[field]);
   }
   onChange(refresh);
-  return { elements, show };
+  const value = (id) => valueOf(full(id)) ?? shown.get(id)?.spec.value;
+  return { elements, show, value };
 }
 
 /** A label, the line below it, and the ids that tie them to a field. */
@@ -329,8 +332,36 @@ function presets(box, spec, _change, { full, start }) {
   return () => {};
 }
 
+/** A file, sent as soon as it is chosen.
+ * @type {Builder} */
+function upload(box, spec, change, { start, upload: send }) {
+  const id = frame(box, spec);
+  const field = /** @type {HTMLInputElement} */ (make("input", "pg-field"));
+  const status = make("span", "pg-info");
+  field.type = "file";
+  field.accept = spec.endings.join(",");
+  status.setAttribute("role", "status");
+  describe(field, id, spec);
+  field.addEventListener("change", async () => {
+    const file = field.files?.[0];
+    if (!file) return change(undefined);
+    status.textContent = spec.words.sending;
+    try {
+      const { path } = await send(file);
+      status.textContent = "";
+      change(path);
+      if (spec.then) start(spec.then);
+    } catch (error) {
+      console.warn("Upload:", error);
+      status.textContent = spec.words.failed;
+    }
+  });
+  box.append(field, status);
+  return () => {};
+}
+
 /** @type {Record<string, Builder>} */
-const BUILDERS = { slider, number, text, toggle, choice, choices, presets, rows: buildRows };
+const BUILDERS = { slider, number, text, toggle, choice, choices, presets, upload, rows: buildRows };
 
 /** The field of one value, for a row of several. */
 export function buildField(spec, change) {

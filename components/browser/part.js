@@ -26,11 +26,11 @@ function stateOf(need) {
 const fingerprint = (run, output) => JSON.stringify([run.key, ...output.needs.map(stateOf)]);
 
 /**
- * Bring one part to life; `element`, `props`, `trigger`, `watch`, `server` are Gradio's.
+ * Bring one part to life; `element`, `props`, `trigger`, `watch`, `server`, `upload` are Gradio's.
  * @param {any} gradio
  * @param {any} spec - see part_view.py
  */
-export function mount({ element, props, trigger, watch, server }, spec) {
+export function mount({ element, props, trigger, watch, server, upload }, spec) {
   const words = TEXTS[spec.language] ?? TEXTS.en;
   const root = make("div", "pg-part");
   root.dataset.part = spec.key;
@@ -39,12 +39,12 @@ export function mount({ element, props, trigger, watch, server }, spec) {
 
   /** @type {Map<string, any>} */
   const outputs = new Map(spec.outputs.map((output) => [output.name, { ...output, drawn: "" }]));
-  const controls = buildControls(spec, (experiment) => start(experiment));
+  const controls = buildControls(spec, (experiment) => start(experiment), upload);
   const message = make("p", "pg-part-message");
   message.setAttribute("role", "status");
   root.append(message);
   layOut(spec.items, root);
-  listenForClicks(root, spec, (experiment) => start(experiment));
+  listenForClicks(root, spec, (experiment) => start(experiment), controls.value);
 
   let inSight = false;
   let asking = false;

@@ -16,6 +16,7 @@ from components.serving.browser_module import PAGE_FILES_ROUTE
 from components.serving.compressed_pages import CompressedPages
 from components.serving.file_addresses import make_file_addresses_relative
 from components.serving.health import health_routes
+from components.serving.made_files import MADE_FILES_ROUTE
 from components.serving.language_switch import PreferredLanguage
 from components.serving.web_guard import WebGuard
 
@@ -79,7 +80,7 @@ def app_options(
         framed_by_hub="SPACE_ID" in os.environ,
     )
     return {
-        "routes": [PAGE_FILES_ROUTE, *(health_routes(host) if host else ())],
+        "routes": [PAGE_FILES_ROUTE, MADE_FILES_ROUTE, *(health_routes(host) if host else ())],
         "middleware": [guard, Middleware(PreferredLanguage), Middleware(CompressedPages)],
     }
 

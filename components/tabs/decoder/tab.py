@@ -5,7 +5,18 @@ from __future__ import annotations
 from components.part import Part, StageParts
 from components.snippets.scripts import write_snippet
 from components.tabs.choices import fact_html
-from components.tabs.decoder import attention, cache, deepstack, experts, layers, rotation
+from components.tabs.decoder import (
+    attention,
+    cache,
+    deepstack,
+    experts,
+    influence,
+    layers,
+    patching,
+    porters,
+    rotation,
+    what_if,
+)
 from playground.language import mark, say
 from playground.pipeline import Run
 
@@ -55,8 +66,12 @@ TAB = StageParts(
         attention.PART,
         rotation.PART,
         deepstack.PART,
+        influence.PART,
+        what_if.PART,
+        patching.PART,
         experts.PART,
         cache.PART,
+        porters.PART,
     ),
     head=FACTS,
     foot=CODE,

@@ -59,23 +59,37 @@ export function buildControls(part, start) {
       const set = build ? build(box, spec, (value) => setValue(full(id), value), { full, start }) : () => {};
       box.dataset.kind = spec.kind;
       box.dataset.control = id;
-      shown.set(id, { text, set, spec });
+      shown.set(id, { text, set, spec, followed: followed(spec), seen: valueOf(full(id)) });
     }
     refresh();
   }
 
-  let place = currentPlace();
+  /** What a control follows: the pointer, or other controls. */
+  const followed = ({ follows }) => JSON.stringify(
+    Array.isArray(follows) ? follows.map((id) => valueOf(full(id)) ?? null) : currentPlace());
+
+  /** Give up what was chosen for something else; a link sets both at a time. */
+  function follow(id, control) {
+    const now = followed(control.spec);
+    if (control.followed !== now && control.seen === valueOf(full(id))) setValue(full(id), undefined);
+    Object.assign(control, { followed: now, seen: valueOf(full(id)) });
+  }
+
+  let defaults = {}; // that an output has told, by id
+
+  /** Say where controls stand that have not been moved. */
+  function standAt(values) {
+    defaults = { ...defaults, ...values };
+    refresh();
+  }
 
   /** Show what has been set elsewhere: by a preset, a click or a link. */
   function refresh() {
-    if (place !== currentPlace()) {
-      place = currentPlace();
-      for (const [id, { spec }] of shown) if (spec.follows) setValue(full(id), undefined);
-    }
-    for (const [id, { set, spec }] of shown) set(valueOf(full(id)) ?? spec.value);
+    for (const [id, control] of shown) if (control.spec.follows) follow(id, control);
+    for (const [id, { set, spec }] of shown) set(valueOf(full(id)) ?? defaults[id] ?? spec.value);
   }
   onChange(refresh);
-  return { elements, show };
+  return { elements, show, standAt };
 }
 
 /** A label, the line below it, and the ids that tie them to a field. */

@@ -4,10 +4,11 @@
 // One question is under way at a time; the next one is about the latest state.
 
 import { createChart } from "./chart.js";
-import { listenForClicks } from "./clicks.js";
+import { listenForClicks, numberChildren } from "./clicks.js";
 import { buildControls, make } from "./controls.js";
 import {
-  currentPlace, currentRun, findingOf, hasRun, onChange, setFinding, setValue, valueOf,
+  awaitFindings, currentPlace, currentRun, findingOf, hasRun, isAwaited, onChange, setFinding,
+  setValue, valueOf,
 } from "./run.js";
 import { TEXTS } from "./texts.js";
 
@@ -95,7 +96,7 @@ export function mount({ element, props, trigger, watch, server }, spec) {
     const run = currentRun();
     if (!run.key) return;
     const experiment = spec.experiments.find((each) => each.name === name);
-    const given = needsOf([experiment, ...outputsOf(name)]);
+    const given = needsOf([experiment, ...outputsOf(experiment)]);
     root.dataset.busy = name;
     repeated.set(name, settingsOf(experiment));
     problem = "";
@@ -103,7 +104,7 @@ export function mount({ element, props, trigger, watch, server }, spec) {
   }
 
   const outputsOf = (experiment) =>
-    [...outputs.values()].filter((output) => output.needs.includes(`${spec.key}.${experiment}`));
+    [...outputs.values()].filter((output) => output.needs.includes(experiment.finding));
 
   /** An experiment's answers: drawings while it runs, and what it has found in the end. */
   function receive() {
@@ -113,13 +114,14 @@ export function mount({ element, props, trigger, watch, server }, spec) {
     if (answer.run !== run.key) return;
     for (const [name, drawn] of Object.entries(answer.outputs ?? {})) show(name, drawn);
     if (answer.finding) {
-      // Drawn already: not to be asked for again.
       setFinding(answer.finding.name, run.key, answer.finding.key);
+      for (const [name, value] of Object.entries(answer.values ?? {}))
+        setValue(name, value ?? undefined);
+      // Drawn already: not to be asked for again.
       for (const name of Object.keys(answer.outputs ?? {})) {
         const output = outputs.get(name);
         output.drawn = fingerprint(run, output);
       }
-      for (const [name, value] of Object.entries(answer.values ?? {})) setValue(name, value);
     }
     if (!answer.done) return;
     delete root.dataset.busy;
@@ -137,12 +139,19 @@ export function mount({ element, props, trigger, watch, server }, spec) {
     message.textContent = ready ? problem : waitingWords(run);
     message.hidden = !message.textContent;
     message.classList.toggle("pg-problem", ready && problem !== "" && !isAbsent());
+    awaitFindings(spec.key, ready && inSight ? missing() : []);
+    if (ready && !inSight) startAutomatic(run);
     if (!inSight || !ready || asking) return;
     const wanted = [...outputs.values()].filter(
       (output) => isOpen(output) && output.drawn !== fingerprint(run, output));
     if (controlsRun !== run.key || wanted.length) ask(run, wanted);
     else startAutomatic(run);
   }
+
+  /** What outputs need of other parts and is not there. */
+  const missing = () => [...outputs.values()].flatMap(({ needs }) => needs.filter((need) =>
+    need !== PLACE && !need.startsWith(`${spec.key}.`) &&
+    valueOf(need) === undefined && !findingOf(need)));
 
   const settingsOf = (experiment) => JSON.stringify(experiment.again.map(valueOf));
 
@@ -155,11 +164,13 @@ export function mount({ element, props, trigger, watch, server }, spec) {
 
   const isOpen = (output) => !output.element?.closest("details:not([open])");
 
-  /** Start what runs by itself: once for a run, or again after a control was moved. */
+  /** Start what runs by itself: once for a run, or again after a control was moved; out of sight
+   * only what another part waits for. */
   function startAutomatic(run) {
     if (run.running || root.dataset.busy) return;
-    for (const { name, auto, again } of spec.experiments) {
-      const found = findingOf(`${spec.key}.${name}`);
+    for (const { name, auto, again, finding } of spec.experiments) {
+      const found = findingOf(finding);
+      if (!inSight && (found || !isAwaited(finding))) continue;
       const settings = settingsOf({ again });
       const isDue = found ? repeated.get(name) !== settings : auto && autoRun !== run.key;
       const isFirst = found && !repeated.has(name);
@@ -234,6 +245,7 @@ export function mount({ element, props, trigger, watch, server }, spec) {
     box.classList.toggle("pg-problem", drawn.error !== undefined);
     if (drawn.error !== undefined) {
       output.chart?.show(null);
+      output.html = undefined;
       (output.body ?? box).textContent = drawn.error;
       box.hidden = false;
     } else if (output.kind === "chart") {
@@ -245,8 +257,10 @@ export function mount({ element, props, trigger, watch, server }, spec) {
       output.body.innerHTML = drawn.code; // highlighted on the server, which escapes it
     } else {
       box.hidden = !drawn.html;
-      // The server escapes what is not its own.
-      if (box.innerHTML !== drawn.html) box.innerHTML = drawn.html;
+      if (output.html !== drawn.html) replaceHtml(box, drawn.html);
+      output.html = drawn.html;
+      const defaults = /** @type {HTMLElement | null} */ (box.querySelector("[data-defaults]"));
+      if (defaults) controls.standAt(JSON.parse(defaults.dataset.defaults));
     }
   }
 
@@ -287,6 +301,15 @@ function buildOutput(output, spec, words, sync) {
   const box = make("div", "pg-output pg-view");
   box.hidden = true;
   return box;
+}
+
+/** The focus stays where it was: on what has been clicked, if that is still there. */
+function replaceHtml(box, html) {
+  const focusable = () => [...box.querySelectorAll("a, button, summary, [tabindex]")];
+  const place = focusable().indexOf(document.activeElement);
+  box.innerHTML = html; // the server escapes what is not its own
+  numberChildren(box);
+  if (place >= 0) focusable()[place]?.focus();
 }
 
 function copyButton(source, words) {

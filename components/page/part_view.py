@@ -87,6 +87,7 @@ def part_spec(part: Part) -> dict[str, Any]:
                 "auto": each.auto,
                 "again": [part.full_name(need) for need in each.again],
                 "primary": each.primary,
+                "finding": part.finding_name(each),
             }
             for each in part.experiments.values()
         ],

@@ -2,5 +2,6 @@
 
 from components.part import StageParts
 from components.tabs.merge.tab import TAB as MERGE
+from components.tabs.sampling.tab import TAB as SAMPLING
 
-STAGE_TABS: tuple[StageParts, ...] = (MERGE,)
+STAGE_TABS: tuple[StageParts, ...] = (MERGE, SAMPLING)

@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 
-def picks_html(label: str, options: Sequence[tuple[str, Any]], chosen: Any, control: str) -> Markup:
+def picks_html(label: str, options: Sequence[tuple[str, Any]], chosen: Any, control: str) -> str:
     """A group of buttons; each sets a control of the page, see clicks.js.
 
     Args:
@@ -29,7 +29,8 @@ def picks_html(label: str, options: Sequence[tuple[str, Any]], chosen: Any, cont
         )
         for words, value in options
     )
-    return Markup(
+    group = Markup(
         '<div class="pg-control"><span class="pg-label">{label}</span>'
         '<div class="pg-options" role="group" aria-label="{label}">{buttons}</div></div>'
-    ).format(label=label, buttons=buttons)
+    )
+    return str(group.format(label=label, buttons=buttons))

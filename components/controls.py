@@ -88,7 +88,9 @@ class Slider(Control):
         low, high, value: numbers, or functions of the run; ``value`` is the default.
         step: 1 for whole numbers.
         follows: whether it is given up when another place is pointed at, and is None until it is
-            moved again: what it chooses then follows the pointer.
+            moved again: what it chooses then follows the pointer. Names of controls, such as
+            ``("side.branch",)``: it follows them. Until it is moved it stands where an output says
+            with ``data-defaults='{"top-k": 20}'``, if one does.
         sets: what other controls are set to when it is moved: values by id.
         play: whether a button moves it on by itself, step by step.
     """
@@ -97,7 +99,7 @@ class Slider(Control):
     high: Any = 1
     value: Any = 0
     step: float = 1
-    follows: bool = False
+    follows: bool | tuple[str, ...] = False
     sets: Mapping[str, Any] = field(default_factory=dict)
     play: bool = False
     kind = "slider"
@@ -140,6 +142,7 @@ class Number(Control):
     Args:
         value: the default; None for an optional number, which then parses to None.
         whole: whether it must be a whole number.
+        follows: as a slider's; for an optional number.
     """
 
     value: Any = None
@@ -147,11 +150,13 @@ class Number(Control):
     high: Any = None
     step: float = 1
     whole: bool = True
+    follows: bool | tuple[str, ...] = False
     kind = "number"
 
     def details(self, run: Run) -> Spec:
         """Step and default."""
-        return {"step": self.step, "value": _of_run(self.value, run)}
+        default = _of_run(self.value, run)
+        return {"step": self.step, "value": default, "follows": self.follows}
 
     def parse(self, raw: Any, run: Run) -> Any:
         """An int, a float, or None where it is optional and empty."""

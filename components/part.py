@@ -74,6 +74,9 @@ class Experiment:
 
     ``run(run, progress, *needs)`` is a generator of findings: immutable values that outputs need
     by the experiment's name. The last one stays.
+
+    Several experiments may write on one thing, such as the branches of an answer: what one that
+    ``gives`` another one's finding has found takes that one's place.
     """
 
     name: str
@@ -85,6 +88,8 @@ class Experiment:
     when: Mapping[str, Any] = field(default_factory=dict)
     again: tuple[str, ...] = ()  # controls that repeat it when they are moved, once it has run
     primary: bool = False  # the part's main button
+    gives: str = ""  # whose finding it writes anew: "columns" or "side.columns"; its own by default
+    resets: tuple[str, ...] = ()  # controls that are at their defaults again with a new finding
 
 
 @dataclass(eq=False)
@@ -153,6 +158,8 @@ class Part:
         when: Mapping[str, Any] | None = None,
         again: tuple[str, ...] = (),
         primary: bool = False,
+        gives: str = "",
+        resets: tuple[str, ...] = (),
     ) -> Callable[[F], F]:
         """Declare a generator that runs the model; see ``Experiment``."""
 
@@ -167,6 +174,8 @@ class Part:
                 when=when or {},
                 again=again,
                 primary=primary,
+                gives=gives,
+                resets=resets,
             )
             return function
 
@@ -210,6 +219,10 @@ class Part:
         if need == PLACE:
             return PLACE
         return f"{self.stage}.{need}" if "." in need else f"{self.key}.{need}"
+
+    def finding_name(self, experiment: Experiment) -> str:
+        """The full name under which what an experiment has found is kept."""
+        return self.full_name(experiment.gives or experiment.name)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -268,6 +281,12 @@ class Parts:
                 name = part.full_name(need)
                 if name != PLACE and not (self.control(name) or self.experiment(name)):
                     raise ValueError(f"{part.key}.{each.name} needs {need}, which is not there.")
+        for experiment in part.experiments.values():
+            if self.experiment(part.finding_name(experiment)) is None:
+                raise ValueError(f"{part.key}.{experiment.name} gives {experiment.gives}.")
+            for control in (*experiment.again, *experiment.resets):
+                if self.control(part.full_name(control)) is None:
+                    raise ValueError(f"{part.key}.{experiment.name}: there is no {control}.")
         named = list(_names(part.items))
         missing = {name for name in own if name not in named and not _is_unseen(part, name)}
         if missing or len(named) != len(set(named)) or not own.issuperset(named):

@@ -2,6 +2,7 @@
 // Clicks inside a part's outputs that set its controls:
 //   data-set='{"chosen": 3}'   sets controls to values (by id; "other.chosen" of another part);
 //                              so does the data-set of every element around it
+//   data-numbers="step" data-first="0"   each child sets a control to its number
 //   data-run="branch"          starts an experiment afterwards
 //   data-rerun='{"max_pixels": 4096}'   sets the input panel and runs the page anew
 //   data-file="/key/name"      a link to a file that the server has made (made_files.py)
@@ -81,6 +82,20 @@ export function listenForClicks(root, part, start, valueNow) {
 function findFile(event) {
   const link = event.target.closest?.("a[data-file]");
   if (link) link.href = new URL(`../../made-files${link.dataset.file}`, import.meta.url).href;
+}
+
+/** Let the children of a list set a control to their numbers. Thousands of tokens are sent at a
+ * time: what they have in common is added here. With data-numbers="" they only take the focus. */
+export function numberChildren(root) {
+  for (const list of root.querySelectorAll("[data-numbers]")) {
+    const { numbers, first = "0" } = list.dataset;
+    [...list.children].forEach((child, index) => {
+      child.tabIndex = 0;
+      if (!numbers) return;
+      child.dataset.set = JSON.stringify({ [numbers]: Number(first) + index });
+      child.setAttribute("role", "button");
+    });
+  }
 }
 
 /** Have the page run with other values of the input panel (run.js passes it on to Gradio). */

@@ -67,33 +67,43 @@ export function buildControls(part, start, upload) {
       const set = build ? build(box, spec, change, { full, start, upload }) : () => {};
       box.dataset.kind = spec.kind;
       box.dataset.control = id;
-      shown.set(id, { text, set, spec });
+      shown.set(id, { text, set, spec, followed: followed(spec), seen: valueOf(full(id)) });
     }
     refresh();
   }
 
-  let place = currentPlace();
+  /** What a control follows: the pointer, or other controls. */
+  const followed = ({ follows }) => JSON.stringify(
+    Array.isArray(follows) ? follows.map((id) => valueOf(full(id)) ?? null) : currentPlace());
+
+  /** Give up what was chosen for something else, or go along with a field of the place; a link
+   * sets both at a time. */
+  function follow(id, control) {
+    const { follows } = control.spec;
+    const [now, value] = [followed(control.spec), valueOf(full(id))];
+    const isMoved = control.followed !== now && control.seen === value;
+    const field = typeof follows === "string" ? currentPlace()?.[follows] : undefined;
+    if (field !== undefined && (isMoved || value === undefined)) setValue(full(id), field);
+    else if (isMoved && typeof follows !== "string") setValue(full(id), undefined);
+    Object.assign(control, { followed: now, seen: valueOf(full(id)) });
+  }
+
+  let defaults = {}; // that an output has told, by id
+
+  /** Say where controls stand that have not been moved. */
+  function standAt(values) {
+    defaults = { ...defaults, ...values };
+    refresh();
+  }
 
   /** Show what has been set elsewhere: by a preset, a click or a link. */
   function refresh() {
-    const isMoved = place !== currentPlace();
-    place = currentPlace();
-    for (const [id, { set, spec }] of shown) {
-      if (spec.follows) follow(full(id), spec.follows, isMoved);
-      set(valueOf(full(id)) ?? spec.value);
-    }
-  }
-
-  /** Give up what was chosen for another place, or go along with one of the place's fields. */
-  function follow(name, field, isMoved) {
-    if (field === true) {
-      if (isMoved) setValue(name, undefined);
-    } else if (place?.[field] !== undefined && (isMoved || valueOf(name) === undefined))
-      setValue(name, place[field]);
+    for (const [id, control] of shown) if (control.spec.follows) follow(id, control);
+    for (const [id, { set, spec }] of shown) set(valueOf(full(id)) ?? defaults[id] ?? spec.value);
   }
   onChange(refresh);
-  const value = (id) => valueOf(full(id)) ?? shown.get(id)?.spec.value;
-  return { elements, show, value };
+  const value = (id) => valueOf(full(id)) ?? defaults[id] ?? shown.get(id)?.spec.value;
+  return { elements, show, standAt, value };
 }
 
 /** A label, the line below it, and the ids that tie them to a field. */

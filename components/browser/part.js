@@ -4,11 +4,11 @@
 // One question is under way at a time; the next one is about the latest state.
 
 import { createChart } from "./chart.js";
-import { listenForClicks } from "./clicks.js";
+import { listenForClicks, numberChildren } from "./clicks.js";
 import { buildControls, make } from "./controls.js";
 import {
-  currentPlace, currentRun, findingOf, hasRun, nextQuestion, onChange, setFinding, setValue,
-  valueOf,
+  awaitFindings, currentPlace, currentRun, findingOf, hasRun, isAwaited, nextQuestion, onChange,
+  setFinding, setValue, valueOf,
 } from "./run.js";
 import { TEXTS } from "./texts.js";
 
@@ -97,7 +97,7 @@ export function mount({ element, props, trigger, watch, server, upload }, spec) 
     const run = currentRun();
     if (!run.key) return;
     const experiment = spec.experiments.find((each) => each.name === name);
-    const given = needsOf([experiment, ...outputsOf(name)]);
+    const given = needsOf([experiment, ...outputsOf(experiment)]);
     root.dataset.busy = name;
     repeated.set(name, settingsOf(experiment));
     problem = "";
@@ -105,7 +105,7 @@ export function mount({ element, props, trigger, watch, server, upload }, spec) 
   }
 
   const outputsOf = (experiment) =>
-    [...outputs.values()].filter((output) => output.needs.includes(`${spec.key}.${experiment}`));
+    [...outputs.values()].filter((output) => output.needs.includes(experiment.finding));
 
   /** An experiment's answers: drawings while it runs, and what it has found in the end. */
   function receive() {
@@ -115,13 +115,14 @@ export function mount({ element, props, trigger, watch, server, upload }, spec) 
     if (answer.run !== run.key) return;
     for (const [name, drawn] of Object.entries(answer.outputs ?? {})) show(name, drawn);
     if (answer.finding) {
-      // Drawn already: not to be asked for again.
       setFinding(answer.finding.name, run.key, answer.finding.key);
+      for (const [name, value] of Object.entries(answer.values ?? {}))
+        setValue(name, value ?? undefined);
+      // Drawn already: not to be asked for again.
       for (const name of Object.keys(answer.outputs ?? {})) {
         const output = outputs.get(name);
         output.drawn = fingerprint(run, output);
       }
-      for (const [name, value] of Object.entries(answer.values ?? {})) setValue(name, value);
     }
     if (!answer.done) return;
     delete root.dataset.busy;
@@ -140,12 +141,19 @@ export function mount({ element, props, trigger, watch, server, upload }, spec) 
     message.textContent = ready ? problem : waitingWords(run);
     message.hidden = !message.textContent;
     message.classList.toggle("pg-problem", ready && problem !== "" && !isAbsent());
+    awaitFindings(spec.key, ready && inSight ? missing() : []);
+    if (ready && !inSight) startAutomatic(run);
     if (!inSight || !ready || asking) return;
     const wanted = [...outputs.values()].filter(
       (output) => isOpen(output) && output.drawn !== fingerprint(run, output));
     if (controlsRun !== run.key || wanted.length) ask(run, wanted);
     else startAutomatic(run);
   }
+
+  /** What outputs need of other parts and is not there. */
+  const missing = () => [...outputs.values()].flatMap(({ needs }) => needs.filter((need) =>
+    need !== PLACE && !need.startsWith(`${spec.key}.`) &&
+    valueOf(need) === undefined && !findingOf(need)));
 
   const settingsOf = (experiment) => JSON.stringify(experiment.again.map(valueOf));
 
@@ -158,12 +166,14 @@ export function mount({ element, props, trigger, watch, server, upload }, spec) 
 
   const isOpen = (output) => !output.element?.closest("details:not([open])");
 
-  /** Start what runs by itself: once for a run, or again after a control was moved. */
+  /** Start what runs by itself: once for a run, or again after a control was moved; out of sight
+   * only what another part waits for. */
   function startAutomatic(run) {
     if (run.running || root.dataset.busy) return;
-    for (const { name, auto, when, again } of spec.experiments) {
+    for (const { name, auto, when, again, finding } of spec.experiments) {
       if (!when.every(([control, value]) => valueOf(control) === value)) continue;
-      const found = findingOf(`${spec.key}.${name}`);
+      const found = findingOf(finding);
+      if (!inSight && (found || !isAwaited(finding))) continue;
       const settings = settingsOf({ again });
       const isDue = found ? repeated.get(name) !== settings : auto && autoRun !== run.key;
       const isFirst = found && !repeated.has(name);
@@ -253,8 +263,10 @@ export function mount({ element, props, trigger, watch, server, upload }, spec) 
       output.body.innerHTML = drawn.code; // highlighted on the server, which escapes it
     } else {
       box.hidden = !drawn.html;
-      // The server escapes what is not its own. What is the same stays, and where it was scrolled.
-      if (output.html !== drawn.html) box.innerHTML = output.html = drawn.html;
+      if (output.html !== drawn.html) replaceHtml(box, drawn.html);
+      output.html = drawn.html;
+      const defaults = /** @type {HTMLElement | null} */ (box.querySelector("[data-defaults]"));
+      if (defaults) controls.standAt(JSON.parse(defaults.dataset.defaults));
     }
   }
 
@@ -295,6 +307,15 @@ function buildOutput(output, spec, words, sync) {
   const box = make("div", "pg-output pg-view");
   box.hidden = true;
   return box;
+}
+
+/** The focus stays where it was: on what has been clicked, if that is still there. */
+function replaceHtml(box, html) {
+  const focusable = () => [...box.querySelectorAll("a, button, summary, [tabindex]")];
+  const place = focusable().indexOf(document.activeElement);
+  box.innerHTML = html; // the server escapes what is not its own
+  numberChildren(box);
+  if (place >= 0) focusable()[place]?.focus();
 }
 
 function copyButton(source, words) {

@@ -90,6 +90,18 @@ export function setFinding(name, runKey, key) {
   changed();
 }
 
+/** @type {Map<string, string[]>} by part: what it needs of other parts and is not there yet */
+const awaited = new Map();
+
+/** Have what runs by itself in another part run for this one, too. */
+export function awaitFindings(part, names) {
+  if (JSON.stringify(awaited.get(part) ?? []) === JSON.stringify(names)) return;
+  awaited.set(part, names);
+  changed();
+}
+
+export const isAwaited = (name) => [...awaited.values()].some((names) => names.includes(name));
+
 export const allFindings = () => Object.fromEntries(
   [...findings].filter(([, found]) => found.run === run.key).map(([name, { key }]) => [name, key]));
 

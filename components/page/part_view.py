@@ -108,6 +108,7 @@ def part_spec(part: Part) -> dict[str, Any]:
                 "when": [[part.full_name(need), value] for need, value in each.when.items()],
                 "again": [part.full_name(need) for need in each.again],
                 "primary": each.primary,
+                "finding": part.finding_name(each),
             }
             for each in part.experiments.values()
         ],

@@ -65,7 +65,7 @@ class RunEvents:
                 question = Question(run=key, part=part.key, findings=findings)
                 needs = self.drawing.needs(part, each, run, question)
                 *_, found = each.run(run, lambda *_: None, *needs)
-                name = part.full_name(each.name)
+                name = part.finding_name(each)
                 findings[name] = self.drawing.findings.add(run, name, found, pinned=True)
         self.opening = Opening(run, key, findings)
 

@@ -16,8 +16,8 @@ from components.serving.browser_module import PAGE_FILES_ROUTE
 from components.serving.compressed_pages import CompressedPages
 from components.serving.file_addresses import make_file_addresses_relative
 from components.serving.health import health_routes
-from components.serving.made_files import MADE_FILES_ROUTE
 from components.serving.language_switch import PreferredLanguage
+from components.serving.made_files import MADE_FILES_ROUTE
 from components.serving.web_guard import WebGuard
 
 AUTH_VARIABLE = "PLAYGROUND_AUTH"

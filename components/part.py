@@ -11,14 +11,15 @@ it: nothing is wired by hand. Neither Gradio nor Plotly is known here.
 ``needs`` names what a function gets after the run, in this order:
 
 - ``"layer"``: a control of this part, as its Python value, checked and in range;
-- ``"measured"``: an experiment of this part: its latest finding, or None before it has run;
+- ``"measured"``: an experiment of this part: its latest finding, or None before it has run; an
+  experiment that needs itself goes on from what it has found so far;
 - ``"columns.chosen"``: a control or experiment of another part of the same stage;
 - ``PLACE``: the token or patch that the page's pointer has fixed, or None.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -83,6 +84,9 @@ class Experiment:
     auto: bool = False  # starts by itself when its part comes into sight for a new run
     again: tuple[str, ...] = ()  # controls that repeat it when they are moved, once it has run
     primary: bool = False  # the part's main button
+    # Raw values that controls of the part get once it has found something, by id. A new run, or an
+    # element with ``data-forget``, sets them back.
+    afterwards: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -150,13 +154,21 @@ class Part:
         auto: bool = False,
         again: tuple[str, ...] = (),
         primary: bool = False,
+        afterwards: Mapping[str, Any] | None = None,
     ) -> Callable[[F], F]:
         """Declare a generator that runs the model; see ``Experiment``."""
 
         def declare(function: F) -> F:
             name = self._new_name(function.__name__)
             self.experiments[name] = Experiment(
-                name, label, function, needs, auto=auto, again=again, primary=primary
+                name,
+                label,
+                function,
+                needs,
+                auto=auto,
+                again=again,
+                primary=primary,
+                afterwards=afterwards or {},
             )
             return function
 
@@ -258,6 +270,10 @@ class Parts:
                 name = part.full_name(need)
                 if name != PLACE and not (self.control(name) or self.experiment(name)):
                     raise ValueError(f"{part.key}.{each.name} needs {need}, which is not there.")
+        for each in part.experiments.values():
+            for name in each.afterwards:
+                if part.control(name) is None:
+                    raise ValueError(f"{part.key}.{each.name} sets {name}, which is not there.")
         named = list(_names(part.items))
         missing = {name for name in own if name not in named and not _is_unseen(part, name)}
         if missing or len(named) != len(set(named)) or not own.issuperset(named):

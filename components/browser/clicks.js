@@ -3,24 +3,30 @@
 //   data-set='{"chosen": 3}'   sets controls to values (by id; "other.chosen" of another part);
 //                              so does the data-set of every element around it
 //   data-run="branch"          starts an experiment afterwards
+//   data-forget="branch"       forgets what an experiment has found
 //   data-rerun='{"max_pixels": 4096}'   sets the input panel and runs the page anew
 // and points of charts whose layout.meta.pick names a control for a field: {"block": "y"}.
 
 import { setValue } from "./run.js";
 
-const FIELDS = "[data-set], [data-run], [data-rerun]";
+const FIELDS = "[data-set], [data-run], [data-forget], [data-rerun]";
 
-/** @param {HTMLElement} root @param {any} part @param {(name: string) => void} start */
-export function listenForClicks(root, part, start) {
+/**
+ * @param {HTMLElement} root
+ * @param {any} part
+ * @param {{start: (name: string) => void, forget: (name: string) => void}} experiments
+ */
+export function listenForClicks(root, part, { start, forget }) {
   const full = (id) => (id.includes(".") ? `${part.stage}.${id}` : `${part.key}.${id}`);
 
   function act(event) {
     const element = /** @type {HTMLElement | null} */ (event.target.closest?.(FIELDS));
     if (!element || !root.contains(element)) return;
     if (event.type === "keydown") event.preventDefault();
-    const { run, rerun } = element.dataset;
+    const { run, forget: forgotten, rerun } = element.dataset;
     for (const [id, value] of Object.entries(settings(element))) setValue(full(id), value);
     if (run) start(run);
+    if (forgotten) forget(forgotten);
     if (rerun) askToRun(JSON.parse(rerun));
   }
 

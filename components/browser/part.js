@@ -7,7 +7,8 @@ import { createChart } from "./chart.js";
 import { listenForClicks } from "./clicks.js";
 import { buildControls, make } from "./controls.js";
 import {
-  currentPlace, currentRun, findingOf, hasRun, onChange, setFinding, setValue, valueOf,
+  currentPlace, currentRun, findingOf, forgetFinding, hasRun, onChange, setFinding, setValue,
+  valueOf,
 } from "./run.js";
 import { TEXTS } from "./texts.js";
 
@@ -19,6 +20,10 @@ function stateOf(need) {
   if (need === PLACE) return currentPlace();
   return [valueOf(need) ?? null, findingOf(need) ?? null];
 }
+
+/** Where the controls and the place that an output needs are now. */
+const settingsFor = (output) =>
+  JSON.stringify(output.needs.map((need) => need === PLACE ? currentPlace() : valueOf(need) ?? null));
 
 /** What an output is drawn from; it is drawn anew when this changes. */
 const fingerprint = (run, output) => JSON.stringify([run.key, ...output.needs.map(stateOf)]);
@@ -42,7 +47,7 @@ export function mount({ element, props, trigger, watch, server }, spec) {
   message.setAttribute("role", "status");
   root.append(message);
   layOut(spec.items, root);
-  listenForClicks(root, spec, (experiment) => start(experiment));
+  listenForClicks(root, spec, { start, forget });
 
   let inSight = false;
   let asking = false;
@@ -98,9 +103,20 @@ export function mount({ element, props, trigger, watch, server }, spec) {
     const given = needsOf([experiment, ...outputsOf(name)]);
     root.dataset.busy = name;
     repeated.set(name, settingsOf(experiment));
+    for (const output of outputsOf(name)) output.askedWith = settingsFor(output);
     problem = "";
     trigger("experiment", { experiment: name, run: run.key, part: spec.key, ...given });
   }
+
+  /** Set back what an experiment has set, and what it has found. */
+  function forget(name) {
+    for (const control of afterwardsOf(name)) setValue(control, undefined);
+    forgetFinding(`${spec.key}.${name}`);
+    problem = "";
+  }
+
+  const afterwardsOf = (name) =>
+    Object.keys(spec.experiments.find((each) => each.name === name)?.afterwards ?? {});
 
   const outputsOf = (experiment) =>
     [...outputs.values()].filter((output) => output.needs.includes(`${spec.key}.${experiment}`));
@@ -113,13 +129,14 @@ export function mount({ element, props, trigger, watch, server }, spec) {
     if (answer.run !== run.key) return;
     for (const [name, drawn] of Object.entries(answer.outputs ?? {})) show(name, drawn);
     if (answer.finding) {
-      // Drawn already: not to be asked for again.
       setFinding(answer.finding.name, run.key, answer.finding.key);
       for (const name of Object.keys(answer.outputs ?? {})) {
         const output = outputs.get(name);
-        output.drawn = fingerprint(run, output);
+        // Drawn already, unless a control was moved in the meantime: not to be asked for again.
+        if (output.askedWith === settingsFor(output)) output.drawn = fingerprint(run, output);
       }
-      for (const [name, value] of Object.entries(answer.values ?? {})) setValue(name, value);
+      const found = spec.experiments.find(({ name }) => `${spec.key}.${name}` === answer.finding.name);
+      for (const [name, value] of Object.entries(found.afterwards)) setValue(name, value);
     }
     if (!answer.done) return;
     delete root.dataset.busy;
@@ -216,6 +233,10 @@ export function mount({ element, props, trigger, watch, server }, spec) {
   }
 
   function take(run, question, answer) {
+    if (controlsRun !== null && controlsRun !== run.key)
+      for (const { afterwards } of spec.experiments)
+        for (const [name, value] of Object.entries(afterwards))
+          if (valueOf(name) === value) setValue(name, undefined);
     controlsRun = run.key;
     root.classList.toggle("pg-absent", answer.absent !== undefined);
     problem = answer.error ?? answer.absent ?? "";

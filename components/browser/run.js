@@ -83,6 +83,11 @@ export function setFinding(name, runKey, key) {
   changed();
 }
 
+/** Have an experiment not found anything yet. */
+export function forgetFinding(name) {
+  if (findings.delete(name)) changed();
+}
+
 export const allFindings = () => Object.fromEntries(
   [...findings].filter(([, found]) => found.run === run.key).map(([name, { key }]) => [name, key]));
 

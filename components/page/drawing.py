@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import escape
+
 from components.chart_view.figures import figure_content
 from components.findings import Findings
 from components.part import PLACE, Experiment, Output, Part, Parts
@@ -219,4 +221,6 @@ def encode(output: Output, drawn: Any) -> Drawn:
     """A drawing as it is sent."""
     if output.kind == "chart":
         return {"figure": None if drawn is None else figure_content(drawn)}
+    if output.kind == "code":  # it quotes what visitors have typed
+        return {"code": str(escape(drawn or ""))}
     return {output.kind: str(drawn or "")}

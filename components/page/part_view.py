@@ -87,6 +87,7 @@ def part_spec(part: Part) -> dict[str, Any]:
                 "auto": each.auto,
                 "again": [part.full_name(need) for need in each.again],
                 "primary": each.primary,
+                "afterwards": {part.full_name(id): raw for id, raw in each.afterwards.items()},
             }
             for each in part.experiments.values()
         ],

@@ -1,6 +1,7 @@
 """The stages' tabs, a folder each, in the order of the forward pass."""
 
 from components.part import StageParts
+from components.tabs.cache.tab import TAB as CACHE
 from components.tabs.merge.tab import TAB as MERGE
 
-STAGE_TABS: tuple[StageParts, ...] = (MERGE,)
+STAGE_TABS: tuple[StageParts, ...] = (MERGE, CACHE)

@@ -154,9 +154,10 @@ class Number(Control):
     kind = "number"
 
     def details(self, run: Run) -> Spec:
-        """Step and default."""
-        default = _of_run(self.value, run)
-        return {"step": self.step, "value": default, "follows": self.follows}
+        """Bounds, step and default."""
+        low, high = _of_run(self.low, run), _of_run(self.high, run)
+        default = {"value": _of_run(self.value, run), "follows": self.follows}
+        return {"low": low, "high": high, "step": self.step} | default
 
     def parse(self, raw: Any, run: Run) -> Any:
         """An int, a float, or None where it is optional and empty."""
@@ -172,14 +173,17 @@ class TextField(Control):
 
     Args:
         value: the default, or a function of the run.
-        lines: how tall it is; one line by default, where Enter takes effect at once.
+        lines: how tall it is at least. One line, the default, takes effect with every letter;
+            several take effect when the field is left.
         placeholder: marked.
+        then: the experiment that Enter starts, in a field of one line.
     """
 
     value: Any = ""
     lines: int = 1
     max_chars: int = MAX_CHARS
     placeholder: str = ""
+    then: str = ""
     kind = "text"
 
     def details(self, run: Run) -> Spec:
@@ -189,6 +193,7 @@ class TextField(Control):
             "lines": self.lines,
             "maxChars": self.max_chars,
             "placeholder": say(self.placeholder) if self.placeholder else "",
+            "then": self.then,
         }
 
     def parse(self, raw: Any, run: Run) -> str:

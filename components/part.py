@@ -11,7 +11,8 @@ it: nothing is wired by hand. Neither Gradio nor Plotly is known here.
 ``needs`` names what a function gets after the run, in this order:
 
 - ``"layer"``: a control of this part, as its Python value, checked and in range;
-- ``"measured"``: an experiment of this part: its latest finding, or None before it has run;
+- ``"measured"``: an experiment of this part: its latest finding, or None before it has run; an
+  experiment that needs itself goes on from what it has found so far;
 - ``"columns.chosen"``: a control or experiment of another part of the same stage;
 - ``PLACE``: the token or patch that the page's pointer has fixed, or None.
 """
@@ -89,7 +90,9 @@ class Experiment:
     again: tuple[str, ...] = ()  # controls that repeat it when they are moved, once it has run
     primary: bool = False  # the part's main button
     gives: str = ""  # whose finding it writes anew: "columns" or "side.columns"; its own by default
-    resets: tuple[str, ...] = ()  # controls that are at their defaults again with a new finding
+    # By id: raw values that controls get with a new finding, None for their defaults. A new run, or
+    # an element with ``data-forget``, sets them back.
+    afterwards: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -159,7 +162,7 @@ class Part:
         again: tuple[str, ...] = (),
         primary: bool = False,
         gives: str = "",
-        resets: tuple[str, ...] = (),
+        afterwards: Mapping[str, Any] | None = None,
     ) -> Callable[[F], F]:
         """Declare a generator that runs the model; see ``Experiment``."""
 
@@ -175,7 +178,7 @@ class Part:
                 again=again,
                 primary=primary,
                 gives=gives,
-                resets=resets,
+                afterwards=afterwards or {},
             )
             return function
 
@@ -284,7 +287,7 @@ class Parts:
         for experiment in part.experiments.values():
             if self.experiment(part.finding_name(experiment)) is None:
                 raise ValueError(f"{part.key}.{experiment.name} gives {experiment.gives}.")
-            for control in (*experiment.again, *experiment.resets):
+            for control in (*experiment.again, *experiment.afterwards, *experiment.when):
                 if self.control(part.full_name(control)) is None:
                     raise ValueError(f"{part.key}.{experiment.name}: there is no {control}.")
         named = list(_names(part.items))

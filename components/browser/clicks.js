@@ -4,6 +4,7 @@
 //                              so does the data-set of every element around it
 //   data-numbers="step" data-first="0"   each child sets a control to its number
 //   data-run="branch"          starts an experiment afterwards
+//   data-forget="branch"       forgets what an experiment has found
 //   data-rerun='{"max_pixels": 4096}'   sets the input panel and runs the page anew
 //   data-file="/key/name"      a link to a file that the server has made (made_files.py)
 //   data-paint="painted"       a click on a picture inside adds the tokens around the clicked one to
@@ -14,24 +15,25 @@
 import { paintedBy } from "./pointer.js";
 import { setValue } from "./run.js";
 
-const FIELDS = "[data-set], [data-run], [data-rerun]";
+const FIELDS = "[data-set], [data-run], [data-forget], [data-rerun]";
 
 /**
  * @param {HTMLElement} root
  * @param {any} part - its spec
- * @param {(experiment: string) => void} start
+ * @param {{start: (name: string) => void, forget: (name: string) => void}} experiments
  * @param {(id: string) => any} valueNow - where a control of the part stands
  */
-export function listenForClicks(root, part, start, valueNow) {
+export function listenForClicks(root, part, { start, forget }, valueNow) {
   const full = (id) => (id.includes(".") ? `${part.stage}.${id}` : `${part.key}.${id}`);
 
   function act(event) {
     const element = /** @type {HTMLElement | null} */ (event.target.closest?.(FIELDS));
     if (!element || !root.contains(element)) return;
     if (event.type === "keydown") event.preventDefault();
-    const { run, rerun } = element.dataset;
+    const { run, forget: forgotten, rerun } = element.dataset;
     for (const [id, value] of Object.entries(settings(element))) setValue(full(id), value);
     if (run) start(run);
+    if (forgotten) forget(forgotten);
     if (rerun) askToRun(JSON.parse(rerun));
   }
 

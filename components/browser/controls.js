@@ -193,6 +193,8 @@ function number(box, spec, change) {
   const field = /** @type {HTMLInputElement} */ (make("input", "pg-field"));
   field.type = "number";
   field.step = spec.step;
+  field.min = spec.low ?? "";
+  field.max = spec.high ?? "";
   describe(field, id, spec);
   // An empty field is an optional number that is not given: never zero.
   field.addEventListener("input", () =>
@@ -204,19 +206,26 @@ function number(box, spec, change) {
 }
 
 /** @type {Builder} */
-function text(box, spec, change) {
+function text(box, spec, change, { start }) {
   const id = frame(box, spec);
   const field = /** @type {any} */ (make(spec.lines > 1 ? "textarea" : "input", "pg-field"));
-  if (spec.lines > 1) field.rows = spec.lines;
-  else field.type = "text";
+  if (spec.lines > 1) {
+    field.rows = spec.lines;
+    field.style.minHeight = `calc(${spec.lines}lh + 16px)`; // it grows with what is written
+  } else field.type = "text";
   field.maxLength = spec.maxChars;
   field.placeholder = spec.placeholder;
   field.setAttribute("dir", "auto");
   describe(field, id, spec);
-  field.addEventListener("input", () => change(field.value));
+  field.addEventListener(spec.lines > 1 ? "change" : "input", () => change(field.value));
+  if (spec.then) field.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.isComposing) start(spec.then);
+  });
   box.append(field);
   return (value) => {
-    if (document.activeElement !== field && field.value !== value) field.value = value;
+    // What is being typed in several lines has not taken effect yet.
+    if (field.value !== value && (spec.lines === 1 || document.activeElement !== field))
+      field.value = value;
   };
 }
 

@@ -7,8 +7,8 @@ import { createChart } from "./chart.js";
 import { listenForClicks, numberChildren } from "./clicks.js";
 import { buildControls, make } from "./controls.js";
 import {
-  awaitFindings, currentPlace, currentRun, findingOf, hasRun, isAwaited, nextQuestion, onChange,
-  setFinding, setValue, valueOf,
+  awaitFindings, currentPlace, currentRun, findingOf, forgetFinding, hasRun, isAwaited, nextQuestion,
+  onChange, setFinding, setValue, valueOf,
 } from "./run.js";
 import { TEXTS } from "./texts.js";
 
@@ -21,6 +21,10 @@ function stateOf(need) {
   if (need === PLACE) return currentPlace();
   return [valueOf(need) ?? null, findingOf(need) ?? null];
 }
+
+/** Where the controls and the place that an output needs are now. */
+const settingsFor = (output) =>
+  JSON.stringify(output.needs.map((need) => need === PLACE ? currentPlace() : valueOf(need) ?? null));
 
 /** What an output is drawn from; it is drawn anew when this changes. */
 const fingerprint = (run, output) => JSON.stringify([run.key, ...output.needs.map(stateOf)]);
@@ -44,7 +48,7 @@ export function mount({ element, props, trigger, watch, server, upload }, spec) 
   message.setAttribute("role", "status");
   root.append(message);
   layOut(spec.items, root);
-  listenForClicks(root, spec, (experiment) => start(experiment), controls.value);
+  listenForClicks(root, spec, { start, forget }, controls.value);
 
   let inSight = false;
   let asking = false;
@@ -100,9 +104,20 @@ export function mount({ element, props, trigger, watch, server, upload }, spec) 
     const given = needsOf([experiment, ...outputsOf(experiment)]);
     root.dataset.busy = name;
     repeated.set(name, settingsOf(experiment));
+    for (const output of outputsOf(experiment)) output.askedWith = settingsFor(output);
     problem = "";
     trigger("experiment", { experiment: name, run: run.key, part: spec.key, ...given });
   }
+
+  /** Set back what an experiment has set, and what it has found. */
+  function forget(name) {
+    for (const control of afterwardsOf(name)) setValue(control, undefined);
+    forgetFinding(`${spec.key}.${name}`);
+    problem = "";
+  }
+
+  const afterwardsOf = (name) =>
+    Object.keys(spec.experiments.find((each) => each.name === name)?.afterwards ?? {});
 
   const outputsOf = (experiment) =>
     [...outputs.values()].filter((output) => output.needs.includes(experiment.finding));
@@ -116,12 +131,12 @@ export function mount({ element, props, trigger, watch, server, upload }, spec) 
     for (const [name, drawn] of Object.entries(answer.outputs ?? {})) show(name, drawn);
     if (answer.finding) {
       setFinding(answer.finding.name, run.key, answer.finding.key);
-      for (const [name, value] of Object.entries(answer.values ?? {}))
+      for (const [name, value] of Object.entries(answer.values))
         setValue(name, value ?? undefined);
-      // Drawn already: not to be asked for again.
       for (const name of Object.keys(answer.outputs ?? {})) {
         const output = outputs.get(name);
-        output.drawn = fingerprint(run, output);
+        // Drawn already, unless a control was moved in the meantime: not to be asked for again.
+        if (output.askedWith === settingsFor(output)) output.drawn = fingerprint(run, output);
       }
     }
     if (!answer.done) return;
@@ -233,6 +248,10 @@ export function mount({ element, props, trigger, watch, server, upload }, spec) 
 
   function take(run, question, answer) {
     if (answer.overtaken) return;
+    if (controlsRun !== null && controlsRun !== run.key)
+      for (const { afterwards } of spec.experiments)
+        for (const [name, value] of Object.entries(afterwards))
+          if (value !== null && valueOf(name) === value) setValue(name, undefined);
     controlsRun = run.key;
     root.classList.toggle("pg-absent", answer.absent !== undefined);
     problem = answer.error ?? answer.absent ?? "";

@@ -102,6 +102,11 @@ export function awaitFindings(part, names) {
 
 export const isAwaited = (name) => [...awaited.values()].some((names) => names.includes(name));
 
+/** Have an experiment not found anything yet. */
+export function forgetFinding(name) {
+  if (findings.delete(name)) changed();
+}
+
 export const allFindings = () => Object.fromEntries(
   [...findings].filter(([, found]) => found.run === run.key).map(([name, { key }]) => [name, key]));
 

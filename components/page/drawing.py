@@ -225,5 +225,6 @@ def encode(output: Output, drawn: Any) -> Drawn:
     if output.kind == "chart":
         return {"figure": None if drawn is None else figure_content(drawn)}
     if output.kind == "code":
-        return {"code": highlight(drawn, PythonLexer(), HtmlFormatter(nowrap=True))}
+        # It quotes what visitors have typed: the formatter escapes it.
+        return {"code": highlight(drawn or "", PythonLexer(), HtmlFormatter(nowrap=True))}
     return {output.kind: str(drawn or "")}

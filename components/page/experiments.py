@@ -103,10 +103,10 @@ def _run(
     if found is not None:
         name = part.finding_name(experiment)
         key = drawing.findings.add(run, name, found)
-        reset = {part.full_name(control): None for control in experiment.resets}
-        question = replace(question, values={**question.values, **reset})
+        after = {part.full_name(control): raw for control, raw in experiment.afterwards.items()}
+        question = replace(question, values={**question.values, **after})
         drawn = drawing.draw_found(part, experiment, run, question, found, live=False)
-        kept = {"finding": {"name": name, "key": key}, "values": reset}
+        kept = {"finding": {"name": name, "key": key}, "values": after}
         yield answer | {"outputs": drawn, **kept, "done": True}
     if stopped is not None:
         raise stopped

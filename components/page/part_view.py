@@ -109,6 +109,7 @@ def part_spec(part: Part) -> dict[str, Any]:
                 "again": [part.full_name(need) for need in each.again],
                 "primary": each.primary,
                 "finding": part.finding_name(each),
+                "afterwards": {part.full_name(id): raw for id, raw in each.afterwards.items()},
             }
             for each in part.experiments.values()
         ],

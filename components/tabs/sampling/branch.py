@@ -164,7 +164,10 @@ def choose_alternative(branch: Branch, index: int, clicked: Alternative | None) 
 # ------------------------------------------------------------------------------------- growing
 
 # All of them write on what the first part's columns have left.
-GROWS: dict[str, Any] = {"gives": "side.columns", "resets": ("side.branch", "side.step")}
+GROWS: dict[str, Any] = {
+    "gives": "side.columns",
+    "afterwards": {"side.branch": None, "side.step": None},
+}
 
 
 @PART.experiment(

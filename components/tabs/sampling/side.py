@@ -102,7 +102,7 @@ PART = Part(
     needs=("settings", "length", "same-numbers", "columns"),
     auto=True,
     primary=True,
-    resets=("branch", "step"),
+    afterwards={"branch": None, "step": None},
 )
 @on_gpu
 def columns(

@@ -14,7 +14,7 @@ from components.tabs.stage_tab import App, Section, skip_unless_run
 from components.views.html_view import build_html_view
 from components.views.tables import Cell, Mono, table_html
 from playground.language import say
-from playground.merge.views import feature_norms, tap_row, visual_mask
+from playground.merge.views import mean_feature_norms, tap_row, visual_mask
 from playground.pipeline import Run
 from playground.pointer import Place
 
@@ -90,7 +90,7 @@ def routes_table(run: Run) -> str:
     """The way of each set of features, and how large they are."""
     visual = int(visual_mask(run.merged).sum())
     last = run.engine.facts.vision_depth - 1
-    norms = [float(norm) for norm in feature_norms(run.merged)]
+    norms = [float(norm) for norm in mean_feature_norms(run.merged)]
     rows: list[list[Cell | Mono]] = [
         [
             "merger",

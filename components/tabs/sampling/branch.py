@@ -27,7 +27,7 @@ from playground.records import Progress, SamplingSettings
 if TYPE_CHECKING:
     from playground.pipeline import Run
     from playground.sampling.branches import Branch
-    from playground.sampling.stage import Sampler
+    from playground.sampling.columns import Sampler
 
 MAX_BRANCHES = 24
 MIN_INTERVAL_S = 0.15

@@ -80,7 +80,7 @@ def start_settings(index: int) -> SamplingSettings:
 def choose_preset(run: Run, name: object) -> SamplingSettings:
     """The settings of a preset; the checkpoint's own are read from it."""
     if name == OWN:
-        return playground.sampling.stage.own_settings(run.engine)
+        return playground.sampling.generation_config.own_settings(run.engine)
     if name not in PRESETS:
         raise InputError(
             say("There is no preset {name}.", name=name), remedy=say("Choose one from the list.")

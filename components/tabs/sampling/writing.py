@@ -33,7 +33,7 @@ from playground.records import Progress
 
 if TYPE_CHECKING:
     from playground.pipeline import Run
-    from playground.sampling.stage import Sampler
+    from playground.sampling.columns import Sampler
 
 MIN_INTERVAL_S = 0.1  # between two updates of the text
 TOKEN_INTERVAL_S = 1e-4  # more for each token on the page, since each update sends all of them
@@ -115,7 +115,7 @@ def stream_columns(
     if read.problems:
         yield notices
     run.ensure("decoder", progress)
-    sampler = playground.sampling.stage.Sampler(
+    sampler = playground.sampling.columns.Sampler(
         run.engine,
         prompt_of(run),
         read.settings,

@@ -66,8 +66,12 @@ def test_a_head_is_chosen_in_its_chart(opened: Page) -> None:
     part = opened.locator('[data-part="decoder.attention"]')
     bar = part.locator(".chart-plot").first.locator(".bars .point").nth(1)
     bar.scroll_into_view_if_needed()
-    bar.hover()
-    bar.click()
+    box = bar.bounding_box()
+    assert box is not None
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    opened.mouse.move(*middle)  # Plotly's own layer lies above the bars: it hovers, then clicks
+    expect(part.locator(".hoverlayer .hovertext").first).to_be_visible()
+    opened.mouse.click(*middle)
     expect(part.get_by_label("Head", exact=True).locator("option:checked")).to_have_text("head 1")
 
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 import playground
 from components.tabs.cache.scenes import choose_media, say_picture
 from components.tabs.cache.words import badge_html, end_words, token_labels, tolerance_words
-from components.tabs.choices import fact_html
+from components.views.facts import fact_html
 from components.views.pictures import picture_html, picture_row_html
 from components.views.strips import sequence_strip_html
 from components.views.tables import format_bytes

@@ -11,7 +11,7 @@ from components.charts.cache_inside import plot_bytes, plot_channels, plot_growt
 from components.compute.gpu_process import on_gpu
 from components.controls import Choice, IndexSlider, Slider
 from components.part import Fold, Heading, Part, Text
-from components.tabs.choices import fact_markup
+from components.views.facts import fact_markup
 from components.views.tables import Mono, format_bytes, table_html
 from playground.language import mark, say
 from playground.records import Progress

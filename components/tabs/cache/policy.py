@@ -26,7 +26,7 @@ from components.tabs.cache.policy_words import (
     verdict_html,
 )
 from components.tabs.cache.scenes import RUN_PICTURES, list_pictures, say_log, without_pixels
-from components.tabs.choices import fact_html
+from components.views.facts import fact_html
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.records import Progress

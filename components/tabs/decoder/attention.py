@@ -22,8 +22,8 @@ from components.compute.gpu_process import compute_ahead
 from components.controls import Choice, IndexSlider, Option
 from components.look.colors import SEQUENTIAL
 from components.part import PLACE, Part
-from components.tabs.choices import capital, fact_html
 from components.tabs.decoder.focus import choose_token, last_layer, middle_layer
+from components.views.facts import capital, fact_html
 from components.views.pictures import (
     grey_out,
     overlay_values,

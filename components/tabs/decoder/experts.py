@@ -10,8 +10,8 @@ import plotly.graph_objects as go
 from components.charts.decoder_experts import MAX_CELLS, plot_expert_layer, plot_expert_path
 from components.controls import IndexSlider
 from components.part import PLACE, Part
-from components.tabs.choices import fact_markup
 from components.tabs.decoder.focus import choose_token
+from components.views.facts import fact_markup
 from playground.language import mark, say
 from playground.merge.views import spread_indices
 from playground.pipeline import Run

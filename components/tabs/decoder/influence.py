@@ -19,10 +19,10 @@ from components.charts.what_if import plot_answer_shift
 from components.controls import Choice, Clicked
 from components.look.colors import SEQUENTIAL
 from components.part import PLACE, Part
-from components.tabs.choices import fact_html
 from components.tabs.decoder.answer import answer_ids, answer_labels, answer_of
 from components.tabs.decoder.painting import PICTURE_SIDE, painted_html
 from components.tabs.decoder.verdict import Comparison, compare_change, plot_words, verdict_html
+from components.views.facts import fact_html
 from components.views.pictures import (
     grey_out,
     overlay_values,

@@ -133,7 +133,7 @@ def track(run: Run, word: str, place: Place | None) -> go.Figure:
     """The followed word's probability through the layers."""
     index = choose_token(run, place).index
     token_id = find_word(run, word, index)
-    probs, ranks = playground.decoder.stage.track_word(run.engine, run.decoded, index, token_id)
+    probs, ranks = playground.decoder.stage.track_token(run.engine, run.decoded, index, token_id)
     text = token_label(playground.tokens.token_text(run.engine.tokenizer, token_id))
     return plot_word_track(probs, ranks, text, index, run.decoded.num_deepstack)
 

@@ -17,10 +17,10 @@ from components.controls import Choice, IndexSlider, Option, TextField
 from components.part import PLACE, Part
 from components.prompt.examples import load_examples
 from components.prompt.reader import read_prompt
-from components.tabs.choices import fact_markup
 from components.tabs.decoder.answer import NEW_TOKENS, answer_of
 from components.tabs.decoder.focus import choose_token
 from components.tabs.decoder.verdict import TOP_K, verdict_html
+from components.views.facts import fact_markup
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.pipeline import Run

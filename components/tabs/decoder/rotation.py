@@ -13,8 +13,8 @@ from components.charts.decoder_rotation import (
 from components.charts.token_labels import token_label
 from components.controls import IndexSlider
 from components.part import PLACE, Part
-from components.tabs.choices import fact_markup
 from components.tabs.decoder.focus import choose_token, last_layer, middle_layer
+from components.views.facts import fact_markup
 from playground.decoder.rotation import HeadRotation
 from playground.language import mark, say
 from playground.pipeline import Run

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from components.part import Part, StageParts
 from components.snippets.scripts import write_snippet
-from components.tabs.choices import fact_html
 from components.tabs.decoder import (
     attention,
     cache,
@@ -17,6 +16,7 @@ from components.tabs.decoder import (
     rotation,
     what_if,
 )
+from components.views.facts import fact_html
 from playground.language import mark, say
 from playground.pipeline import Run
 

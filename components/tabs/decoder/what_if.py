@@ -16,7 +16,6 @@ import playground
 from components.charts.what_if import plot_shift
 from components.controls import Choice, Choices, Option, Presets, Slider
 from components.part import PLACE, Part
-from components.tabs.choices import fact_html
 from components.tabs.decoder.painting import (
     BRUSH,
     CLICKS,
@@ -28,6 +27,7 @@ from components.tabs.decoder.painting import (
     paintable_html,
 )
 from components.tabs.decoder.verdict import Comparison, compare_change, plot_words, verdict_html
+from components.views.facts import fact_html
 from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Place

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import playground
 from components.charts.token_budget import plot_ladder_times, plot_ladder_tokens
 from components.part import Part
-from components.tabs.choices import fact_markup
+from components.views.facts import fact_markup
 from components.views.tables import Cell, Choice, Mono, format_bytes, table_html
 from playground.errors import InputError
 from playground.experiments.token_budget import PrefillTime, Rung

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import playground
-from components.tabs.choices import join_sentences
 from components.tabs.preprocess.spelling_words import count_words, spelling_html, verbatim
+from components.views.facts import join_sentences
 from playground.language import mark, say
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from markupsafe import Markup
 
 import playground
 from components.part import Part
-from components.tabs.choices import fact_html, join_sentences
 from components.tabs.preprocess.text import typed_specials
+from components.views.facts import fact_html, join_sentences
 from components.views.pictures import picture_html, picture_row_html
 from components.views.strips import sequence_strip_html
 from playground.language import mark, say

@@ -8,7 +8,7 @@ from markupsafe import escape
 
 import playground
 from components.charts.token_labels import media_name
-from components.tabs.choices import capital, join_sentences
+from components.views.facts import capital, join_sentences
 from components.views.tables import Cell, Mono, table_html
 from playground.language import say
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import playground
 from components.controls import TextField
 from components.part import Part
-from components.tabs.choices import fact_html, fact_markup
 from components.tabs.preprocess.gallery import gallery_html
 from components.tabs.preprocess.spelling_words import count_words, spelling_html, verbatim
+from components.views.facts import fact_html, fact_markup
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.pipeline import Run

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from components.charts.preprocess_sequence import plot_masks
 from components.part import Part, Text
-from components.tabs.choices import fact_markup
+from components.views.facts import fact_markup
 from components.views.tables import format_bytes, tensors_table
 from playground.language import mark, say
 from playground.pipeline import Run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import playground
 from components.part import Heading, Part
-from components.tabs.choices import fact_markup
+from components.views.facts import fact_markup
 from components.views.strips import template_html
 from components.views.tables import tokens_table
 from playground.language import mark, say

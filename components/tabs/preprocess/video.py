@@ -8,7 +8,7 @@ from markupsafe import Markup
 import playground
 from components.charts.preprocess_sequence import plot_timeline
 from components.part import Part
-from components.tabs.choices import fact_markup
+from components.views.facts import fact_markup
 from components.views.tables import Mono, table_html
 from playground.language import mark, say
 from playground.pipeline import Run

@@ -35,7 +35,7 @@ from playground.records import Candidate, Progress, SamplingSettings, TokenStep
 
 if TYPE_CHECKING:
     from playground.sampling.branches import Branch
-    from playground.sampling.stage import Sampler
+    from playground.sampling.columns import Sampler
 
 MAX_BRANCHES = 24
 MOST_FIRST_WORDS = 8  # written as one batch

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import playground
 from components.controls import Clicked
-from components.tabs.choices import fact_html
+from components.views.facts import fact_html
 from playground.errors import InputError
 from playground.language import say
 from playground.records import SamplingRun, TokenStep

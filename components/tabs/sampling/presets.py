@@ -90,6 +90,6 @@ def preset_options(run: Run) -> list[tuple[str, dict[str, Any]]]:
 
     The seed stays: it is what a column draws with, not how.
     """
-    own = playground.sampling.stage.own_settings(run.engine)
+    own = playground.sampling.generation_config.own_settings(run.engine)
     presets = {OWN: own, **PRESETS}
     return [(say(name), values_of(settings, seed=False)) for name, settings in presets.items()]

@@ -11,11 +11,11 @@ import playground
 from components.compute.gpu_process import on_gpu
 from components.controls import TextField, Toggle
 from components.part import Part
-from components.tabs.choices import fact_markup
 from components.tabs.sampling.branch import GROWS, check_room, length_slider, stream_branches
 from components.tabs.sampling.chips import colour_legend_html, picked_chips_html, surprisal
 from components.tabs.sampling.lab import Lab, Scored, prompt_of
 from components.tabs.sampling.words import count_tokens, token_html
+from components.views.facts import fact_markup
 from components.views.strips import visible
 from components.views.tables import Verbatim, table_html
 from playground.language import mark, say

@@ -14,7 +14,6 @@ from components.compute.gpu_process import on_gpu
 from components.controls import Choice, Clicked, Slider, Toggle
 from components.part import Heading, Part
 from components.snippets.scripts import write_snippet
-from components.tabs.choices import fact_html, fact_markup
 from components.tabs.sampling.chips import COLOURS, ColourBy, colour_legend_html
 from components.tabs.sampling.columns import SETTINGS, ReadColumns, read_columns
 from components.tabs.sampling.lab import (
@@ -28,6 +27,7 @@ from components.tabs.sampling.lab import (
     read_name,
 )
 from components.tabs.sampling.words import columns_html, diff_html, divergence_html, token_html
+from components.views.facts import fact_html, fact_markup
 from components.views.picks import picks_html
 from playground.errors import StageCancelled
 from playground.language import mark, say
@@ -36,7 +36,7 @@ from playground.records import Progress
 
 if TYPE_CHECKING:
     from playground.sampling.branches import Branch
-    from playground.sampling.stage import Sampler
+    from playground.sampling.columns import Sampler
 
 NEW_TOKENS = 48
 MOST_NEW_TOKENS = 512  # on the slider; the engine takes more
@@ -115,7 +115,7 @@ def columns(
 ) -> Iterator[Lab]:
     """Write all columns that can be written; the text so far now and then."""
     read = read_columns(settings, same_numbers=same_numbers)
-    sampler = playground.sampling.stage.Sampler(
+    sampler = playground.sampling.columns.Sampler(
         run.engine,
         prompt_of(run),
         read.settings,

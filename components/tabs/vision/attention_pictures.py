@@ -6,8 +6,8 @@ import numpy as np
 
 import playground
 from components.look.colors import SEQUENTIAL, ColorScale
-from components.tabs.choices import capital, fact_html, join_sentences
 from components.tabs.vision.focus import PatchFocus
+from components.views.facts import capital, fact_html, join_sentences
 from components.views.pictures import (
     color_values,
     grey_out,

@@ -10,8 +10,8 @@ import numpy as np
 from markupsafe import escape
 
 import playground
-from components.tabs.choices import fact_html
 from components.tabs.vision.focus import PatchFocus
+from components.views.facts import fact_html
 from playground.language import say
 from playground.pipeline import Run
 

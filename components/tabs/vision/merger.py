@@ -12,7 +12,6 @@ from components.charts.vision_merger import plot_merger_vectors
 from components.controls import Choice
 from components.part import PLACE, Heading, Part
 from components.snippets.scripts import write_snippet
-from components.tabs.choices import capital
 from components.tabs.vision.focus import CHOSEN, NO_PICTURE, PatchFocus, choose_patch, has_picture
 from components.tabs.vision.merger_words import (
     STEP_NAMES,
@@ -22,6 +21,7 @@ from components.tabs.vision.merger_words import (
     steps_html,
 )
 from components.tabs.vision.taps import plot_tap, taps_html
+from components.views.facts import capital
 from components.views.pictures import picture_html
 from playground.language import mark, say
 from playground.pipeline import Run

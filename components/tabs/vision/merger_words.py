@@ -9,8 +9,8 @@ import numpy as np
 from markupsafe import Markup
 
 import playground
-from components.tabs.choices import fact_html
 from components.tabs.vision.focus import PatchFocus, stack_html
+from components.views.facts import fact_html
 from components.views.pictures import image_uri
 from components.views.tables import Mono, table_html
 from playground.language import mark, say

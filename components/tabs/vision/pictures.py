@@ -9,8 +9,8 @@ import numpy as np
 import playground
 from components.charts.vision import state_words
 from components.look.colors import SEQUENTIAL
-from components.tabs.choices import join_sentences
 from components.tabs.vision.focus import PatchFocus
+from components.views.facts import join_sentences
 from components.views.pictures import color_values, picture_html, scale_html
 from playground.language import mark, say
 from playground.pipeline import Run

@@ -17,7 +17,6 @@ from components.charts.vision_position import (
 from components.charts.what_if import plot_shift
 from components.part import PLACE, Heading, Part
 from components.snippets.scripts import write_snippet
-from components.tabs.choices import fact_html
 from components.tabs.vision.focus import (
     CHOSEN,
     NO_PICTURE,
@@ -26,6 +25,7 @@ from components.tabs.vision.focus import (
     has_picture,
 )
 from components.tabs.vision.position_words import blend_html, change_html
+from components.views.facts import fact_html
 from components.views.pictures import picture_html
 from playground.language import mark, say
 from playground.pipeline import Run

@@ -8,8 +8,8 @@ from markupsafe import escape
 
 from components.charts.decoder import percent
 from components.charts.token_labels import token_label
-from components.tabs.choices import capital, fact_html, fact_markup
 from components.tabs.vision.focus import PatchFocus, stack_html
+from components.views.facts import capital, fact_html, fact_markup
 from components.views.tables import Mono, table_html
 from playground.language import say
 

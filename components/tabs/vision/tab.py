@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from components.part import Part, StageParts
-from components.tabs.choices import fact_html
 from components.tabs.vision import attention, blocks, merger, position, rope
 from components.tabs.vision.focus import NO_PICTURE, SPAN, has_picture
+from components.views.facts import fact_html
 from playground.language import mark, say
 from playground.pipeline import Run
 

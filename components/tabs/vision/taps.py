@@ -8,8 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from components.charts.vision_merger import plot_tap_similarity
-from components.tabs.choices import fact_html
 from components.tabs.vision.focus import PatchFocus, stack_html
+from components.views.facts import fact_html
 from components.views.tables import table_html
 from playground.language import say
 from playground.pipeline import Run

@@ -131,7 +131,7 @@ def test_a_word_is_followed_through_the_layers(image_run: Run) -> None:
 
 def test_a_word_without_a_token_is_refused(image_run: Run) -> None:
     with pytest.raises(InputError, match="no token 10"):
-        playground.decoder.stage.track_word(image_run.engine, image_run.decoded, 0, 10**9)
+        playground.decoder.stage.track_token(image_run.engine, image_run.decoded, 0, 10**9)
 
 
 def test_updates_are_shares_of_the_residual(image_run: Run) -> None:

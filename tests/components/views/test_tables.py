@@ -139,9 +139,10 @@ def test_tensor_rows_match_the_tensors(inputs: ModelInputs) -> None:
 
 
 def test_a_button_in_a_cell() -> None:
-    page = read_html(table_html(("Use",), [(Choice("Use <b>", 4096),), (Choice("On", 1, True),)]))
+    rows = [(Choice("Use <b>", {"max_pixels": 4096}),), (Choice("On", {"max_pixels": 1}, True),)]
+    page = read_html(table_html(("Use",), rows))
     first, second = page.find("button", "pg-choice")
-    assert (first.text, first.attrs["data-choice"]) == ("Use <b>", "4096")
+    assert (first.text, first.attrs["data-rerun"]) == ("Use <b>", '{"max_pixels": 4096}')
     assert (first.attrs["aria-pressed"], second.attrs["aria-pressed"]) == ("false", "true")
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
-from components.tabs.preprocess import spelling as view
-from components.tabs.preprocess.spelling import SAMPLES, count_words, gallery_html, spelling_html
+from components.tabs.preprocess import spelling
+from components.tabs.preprocess import spelling_words as view
+from components.tabs.preprocess.gallery import SAMPLES, gallery_html
+from components.tabs.preprocess.spelling import OWN_TEXT
+from components.tabs.preprocess.spelling_words import count_words, spelling_html
 from playground.engine import Engine
+from playground.errors import InputError
+from playground.pipeline import Run
 from playground.tokens import Cluster, Spelling, byte_of_symbol, spell_text
 from tests.components.html_reader import read_html
 
@@ -17,20 +22,20 @@ TEXTS = ("零点几个字", "Describe <b>this</b> & that", "👩\u200d🚀 caf\u
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_every_byte_and_token_once_and_in_order(engine: Engine, text: str) -> None:
-    spelling = spell_text(engine.tokenizer, text)
-    page = read_html(spelling_html(spelling))
+    taken = spell_text(engine.tokenizer, text)
+    page = read_html(spelling_html(taken))
     shown = [each.text for each in page.find("span", "pg-byte")]
     assert bytes.fromhex("".join(shown)) == text.encode()
-    assert [int(each.text) for each in page.find("span", "pg-piece")] == list(spelling.ids)
+    assert [int(each.text) for each in page.find("span", "pg-piece")] == list(taken.ids)
     assert len(page.find("span", "pg-character")) == len(text)
 
 
 def test_cells_are_as_wide_as_their_bytes(engine: Engine) -> None:
-    spelling = spell_text(engine.tokenizer, "零点几个字")
-    page = read_html(spelling_html(spelling))
+    taken = spell_text(engine.tokenizer, "零点几个字")
+    page = read_html(spelling_html(taken))
     for each in page.find("span", "pg-character"):
         assert each.attrs["style"] == "grid-column:span 3"
-    split = [len(cluster.raws) > 1 for cluster in spelling.clusters]
+    split = [len(cluster.raws) > 1 for cluster in taken.clusters]
     assert ["pg-split" in each.classes for each in page.find("li", "pg-cluster")] == split
     assert any(split)
     assert not all(split)
@@ -63,8 +68,8 @@ def test_long_texts_are_cut_and_counted(monkeypatch: pytest.MonkeyPatch) -> None
 def test_counts_in_words_by_hand() -> None:
     word = Cluster("Hello", (7,), (b"Hello",))
     sign = Cluster("点", (1, 2, 3), tuple(bytes([byte]) for byte in "点".encode()))
-    spelling = Spelling("Hello点", (word, sign))
-    assert read_html(f"<p>{count_words(spelling)}</p>").find("p")[0].text == (
+    taken = Spelling("Hello点", (word, sign))
+    assert read_html(f"<p>{count_words(taken)}</p>").find("p")[0].text == (
         "6 characters = 8 bytes = 4 tokens; 点 takes 3 tokens, none of which is a character by "
         "itself and Hello is one token for 5 characters."
     )
@@ -102,3 +107,28 @@ def test_the_gallery_does_not_claim_what_is_not_so() -> None:
     whole = " ".join(each.text for each in page.find("section", "pg-sample"))
     assert "This tokenizer has no normaliser: the two spellings give other ids" in whole
     assert "5 characters, its tokens spell 5" in whole
+
+
+# ----------------------------------------------------------------------------- one's own text
+
+
+def test_ones_own_text_is_taken_apart(text_run: Run) -> None:
+    page = read_html(spelling.spelled(text_run, "cafe\u0301 <|im_end|>"))
+    words = page.find("p", "pg-fact")[0].text
+    assert "NFC rewrote" in words
+    assert "<|im_end|> stays text" in words
+    special = set(text_run.engine.tokenizer.get_added_vocab().values())
+    assert not special & {int(each.text) for each in page.find("span", "pg-piece")}
+    assert "Nothing" in spelling.spelled(text_run, "")
+
+
+@pytest.mark.parametrize("text", ["a" * 201, ["a"], 3])
+def test_ones_own_text_is_checked(text_run: Run, text: Any) -> None:
+    assert "200" in OWN_TEXT.info
+    with pytest.raises(InputError):
+        OWN_TEXT.parse(text, text_run)
+
+
+def test_half_a_character_is_refused(text_run: Run) -> None:
+    with pytest.raises(InputError, match="surrogate"):
+        spelling.spelled(text_run, OWN_TEXT.parse("\ud83d", text_run))

@@ -7,20 +7,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from components.tabs.merge.deepstack import chosen_html
-from components.tabs.merge.distances import (
-    draw_distances,
-    neighbours_table,
-)
+from components.tabs.merge import deepstack, distances, frequencies
 from components.tabs.merge.focus import choose_focus
-from components.tabs.merge.frequencies import draw_angles
 from playground.engine import Engine
 from playground.pipeline import Run
 from playground.pointer import locate_patch, locate_token
 from playground.records import Picture
 from tests.components.html_reader import read_html
 from tests.components.runs import make_run
-from tests.components.tabs.merge.merged import draw_parts, plain_decoder_input
+from tests.components.tabs.merge.merged import plain_decoder_input
+
+MAPS = (distances.flat, distances.mrope)
 
 # ----------------------------------------------------------------------- beside 1-D positions
 
@@ -31,7 +28,7 @@ def test_without_a_pointer_the_middle_of_the_first_picture_is_looked_at(
     focus = choose_focus(image_run, None)
     span = image_run.inputs.spans[0]
     assert focus.index == span.start + 2 * 5 + 2
-    assert "the middle of image 1" in draw_parts(image_run)["distances_intro"]
+    assert "the middle of image 1" in distances.intro(image_run, None)
     assert choose_focus(text_run, None).index == text_run.inputs.num_tokens - 1
 
 
@@ -43,7 +40,8 @@ def test_a_place_of_another_run_is_not_trusted(image_run: Run, long_run: Run) ->
 def test_the_maps_are_distances_from_the_pointed_token(image_run: Run) -> None:
     span = image_run.inputs.spans[0]
     place = locate_patch(image_run.inputs, image_run.positions, 0, 2, 3)  # merged row 1, column 1
-    words, flat, mrope, _ = draw_distances(image_run, place, "distance")
+    words = distances.intro(image_run, place)
+    flat, mrope = (draw(image_run, "distance", place) for draw in MAPS)
     rows, columns = np.indices((4, 5))
     np.testing.assert_array_equal(flat.data[0].z, abs(rows * 5 + columns - 6))
     np.testing.assert_array_equal(mrope.data[0].z, np.maximum(abs(rows - 1), abs(columns - 1)))
@@ -52,7 +50,7 @@ def test_the_maps_are_distances_from_the_pointed_token(image_run: Run) -> None:
 
 
 def test_likeness_is_one_at_the_token_itself(image_run: Run) -> None:
-    _, flat, mrope, _ = draw_distances(image_run, None, "likeness")
+    flat, mrope = (draw(image_run, "likeness", None) for draw in MAPS)
     for figure in (flat, mrope):
         np.testing.assert_allclose(figure.data[0].z[2, 2], 1)
     assert not np.allclose(flat.data[0].z, mrope.data[0].z)
@@ -64,7 +62,8 @@ def test_a_pointed_text_token_is_compared_with_the_nearest_picture(
     run = make_run(tiny_random_engine, "Which?", picture, wide_picture)
     run.ensure("merge")
     last = locate_token(run.inputs, run.positions, run.inputs.num_tokens - 1)
-    _, _, mrope, table = draw_distances(run, last, "distance")
+    mrope = distances.mrope(run, "distance", last)
+    table = distances.neighbours(run, last)
     assert mrope.layout.meta["pointer"] == {"what": "merged", "span": 1}
     span = run.inputs.spans[1]
     gap = run.positions[:, span.start : span.end] - run.positions[:, -1:]
@@ -78,7 +77,7 @@ def test_a_pointed_text_token_is_compared_with_the_nearest_picture(
 
 
 def test_neighbours_by_hand(image_run: Run) -> None:
-    page = read_html(neighbours_table(image_run, choose_focus(image_run, None)))
+    page = read_html(distances.neighbours(image_run, None))
     rows = {row[0]: row[1:] for row in page.rows()}
     index = choose_focus(image_run, None).index
     assert rows["its left neighbour"] == [str(index - 1), "−1", "0", "0", "−1"]
@@ -91,7 +90,7 @@ def test_neighbours_by_hand(image_run: Run) -> None:
 
 def test_a_corner_has_fewer_neighbours(image_run: Run) -> None:
     place = locate_patch(image_run.inputs, image_run.positions, 0, 0, 0)
-    page = read_html(neighbours_table(image_run, choose_focus(image_run, place)))
+    page = read_html(distances.neighbours(image_run, place))
     assert [row[0] for row in page.rows()[1:3]] == ["its right neighbour", "its neighbour below"]
 
 
@@ -101,7 +100,7 @@ def test_a_corner_has_fewer_neighbours(image_run: Run) -> None:
 @torch.no_grad()
 def test_angles_are_the_models_own(image_run: Run) -> None:
     place = locate_patch(image_run.inputs, image_run.positions, 0, 7, 9)
-    figure, words = draw_angles(image_run, place)
+    figure, words = (draw(image_run, place) for draw in (frequencies.angles, frequencies.words))
     rotary: Any = image_run.engine.model.model.language_model.rotary_emb
     cos, sin = rotary(torch.zeros(1), torch.from_numpy(image_run.positions)[:, None])
     count = cos.shape[-1] // 2
@@ -118,28 +117,29 @@ def test_angles_are_the_models_own(image_run: Run) -> None:
 
 
 def test_text_before_any_picture_is_turned_as_by_plain_rope(image_run: Run) -> None:
-    _, words = draw_angles(image_run, locate_token(image_run.inputs, image_run.positions, 1))
+    place = locate_token(image_run.inputs, image_run.positions, 1)
+    words = frequencies.words(image_run, place)
     assert "turn it just the same" in words
 
 
 def test_frequencies_are_counted_as_the_config_says(image_run: Run) -> None:
-    drawn = draw_parts(image_run)
     t, h, w = image_run.engine.facts.mrope_section
-    assert f"{t} turn with t, {h} with h and {w} with w" in drawn["frequencies_intro"]
-    assert [len(trace.x) for trace in drawn["frequencies"].data] == [t, h, w]
+    assert f"{t} turn with t, {h} with h and {w} with w" in frequencies.intro(image_run)
+    assert [len(trace.x) for trace in frequencies.frequencies(image_run).data] == [t, h, w]
 
 
 def test_deepstack_names_blocks_layers_and_rows(image_run: Run) -> None:
-    drawn = draw_parts(image_run)
+    intro, routes = deepstack.intro(image_run), deepstack.routes(image_run)
+    assert routes is not None
     mask = plain_decoder_input(image_run)["visual_pos_masks"][0]
     visual = int(mask.sum())
-    assert f"to the {visual} visual positions" in drawn["deepstack_intro"]
-    assert "tap 2, after vision block 1, is added after decoder layer 1" in drawn["deepstack_intro"]
-    for trace in drawn["routes"].data:
+    assert f"to the {visual} visual positions" in intro
+    assert "tap 2, after vision block 1, is added after decoder layer 1" in intro
+    for trace in routes.data:
         np.testing.assert_array_equal(np.isfinite(trace.z[0]), mask.numpy())
-    rows = read_html(drawn["routes_table"]).rows()
+    rows = read_html(deepstack.table(image_run)).rows()
     assert [row[0] for row in rows[1:]] == ["merger", "tap 1", "tap 2", "tap 3"]
     assert all(row[3] == str(visual) for row in rows[1:])
-    assert "row 12 of each of the 3" in drawn["chosen"]
+    assert "row 12 of each of the 3" in deepstack.chosen(image_run, None)
     first = locate_token(image_run.inputs, image_run.positions, 0)
-    assert "no tap adds anything" in chosen_html(image_run, first)
+    assert "no tap adds anything" in deepstack.chosen(image_run, first)

@@ -6,29 +6,30 @@ from typing import Any
 
 import numpy as np
 
-from components.tabs.merge.embeddings import draw_pca, regions_html
+from components.tabs.merge import embeddings
 from playground.merge.embed_views import compare_groups, embed_groups
 from playground.pipeline import Run
 from tests.components.html_reader import read_html
-from tests.components.tabs.merge.merged import draw_parts, plain_decoder_input
+from tests.components.tabs.merge.merged import plain_decoder_input
 
 
 def test_the_strip_is_open_to_the_pointer(image_run: Run) -> None:
-    page = read_html(draw_parts(image_run)["strip"])
+    page = read_html(embeddings.strip(image_run))
     (span,) = image_run.inputs.spans
     assert [each for each in page.elements if "data-pointer" in each.attrs]
     assert page.find(data_start=str(span.start), data_end=str(span.end))
 
 
 def test_values_and_norms_are_those_of_the_decoders_input(image_run: Run) -> None:
-    drawn = draw_parts(image_run)
     embeds = plain_decoder_input(image_run)["inputs_embeds"][0]
     table: Any = image_run.engine.model.get_input_embeddings()
     plain = table.weight[image_run.inputs.input_ids[0]].detach()
-    before, after = drawn["values"].data
+    figure = embeddings.values(image_run)
+    assert figure is not None
+    before, after = figure.data
     np.testing.assert_allclose(before.z, plain[:, : len(before.z)].T)
     np.testing.assert_allclose(after.z, embeds[:, : len(after.z)].T, atol=1e-6)
-    text, pads, features = drawn["norms"].data
+    text, pads, features = embeddings.norms(image_run).data
     np.testing.assert_allclose(features.y, embeds[features.x.tolist()].norm(dim=-1), rtol=1e-5)
     for part in (text, pads):
         np.testing.assert_allclose(part.y, plain[part.x.tolist()].norm(dim=-1), rtol=1e-5)
@@ -38,7 +39,7 @@ def test_values_and_norms_are_those_of_the_decoders_input(image_run: Run) -> Non
 
 def test_the_scatter_holds_every_token_once(image_run: Run) -> None:
     for shown in ("directions", "embeddings"):
-        series = draw_pca(image_run, shown).data
+        series = embeddings.pca(image_run, shown).data
         indices = [
             int(entry[0])
             for trace in series
@@ -51,7 +52,7 @@ def test_the_scatter_holds_every_token_once(image_run: Run) -> None:
 def test_directions_forget_the_lengths(image_run: Run) -> None:
     """Along the unit sphere no two points are further apart than its diameter."""
     spread = {
-        shown: max(float(np.ptp(trace.x)) for trace in draw_pca(image_run, shown).data)
+        shown: max(float(np.ptp(trace.x)) for trace in embeddings.pca(image_run, shown).data)
         for shown in ("directions", "embeddings")
     }
     assert spread["directions"] <= 2 < spread["embeddings"]
@@ -60,10 +61,10 @@ def test_directions_forget_the_lengths(image_run: Run) -> None:
 def test_regions_are_told_in_this_runs_numbers(image_run: Run) -> None:
     numbers = compare_groups(embed_groups(image_run.inputs, image_run.merged))
     text, image = numbers.names.index("text"), numbers.names.index("image")
-    words = regions_html(numbers)
+    words = embeddings.regions(image_run)
     assert f"{numbers.norms[image] / numbers.norms[text]:.3g} times" in words
     assert f"{numbers.cosines[image, image]:.2f} between two image features" in words
-    rows = read_html(draw_parts(image_run)["groups"]).rows()
+    rows = read_html(embeddings.groups(image_run)).rows()
     assert [row[0] for row in rows[1:]] == [
         *("text tokens", "special tokens", "placeholder <|image_pad|>", "image features")
     ]

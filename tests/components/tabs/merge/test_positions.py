@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import re
 
-import gradio as gr
 import numpy as np
+import pytest
 
-from components.tabs.merge.positions import (
-    MAX_TABLE_ROWS,
-    follow_pointer,
-    positions_table,
-)
+from components.tabs.merge import positions
+from components.tabs.merge.positions import FIRST_ROW, MAX_TABLE_ROWS
 from components.tabs.merge.words import jumps_html, parts_table, positions_html
 from playground.engine import Engine
+from playground.errors import InputError
 from playground.pipeline import Run
 from playground.pointer import locate_token
 from playground.records import Clip, Picture
 from tests.components.html_reader import read_html
 from tests.components.runs import make_run
-from tests.components.tabs.merge.merged import draw_parts, plain_decoder_input
+from tests.components.tabs.merge.merged import plain_decoder_input
 
 
 def test_the_lines_are_the_models_positions(image_run: Run) -> None:
     expected = plain_decoder_input(image_run)["position_ids"][-3:, 0].numpy()
-    lines = {trace.name: trace.y for trace in draw_parts(image_run)["lines"].data}
+    lines = {trace.name: trace.y for trace in positions.lines(image_run).data}
     for row, axis in enumerate("thw"):
         np.testing.assert_array_equal(lines[axis], expected[row])
 
 
 def test_the_3d_chart_holds_every_token(image_run: Run) -> None:
-    series = draw_parts(image_run)["space"].data[:-1]
+    series = positions.space(image_run).data[:-1]
     drawn = {int(entry[0]): (trace.z[i], trace.y[i], trace.x[i])
              for trace in series for i, entry in enumerate(trace.customdata)}  # fmt: skip
     expected = plain_decoder_input(image_run)["position_ids"][-3:, 0].T.tolist()
@@ -92,7 +90,7 @@ def test_text_moves_on_by_its_index(text_run: Run) -> None:
 
 
 def test_the_table_has_a_row_for_each_token(image_run: Run) -> None:
-    page = read_html(positions_table(image_run))
+    page = read_html(positions.table(image_run, None, None))
     rows = page.rows()[1:]
     assert len(rows) == image_run.inputs.num_tokens
     t, h, w = image_run.merged.position_ids[:, 0].tolist()
@@ -105,34 +103,35 @@ def test_the_table_has_a_row_for_each_token(image_run: Run) -> None:
 
 def test_a_long_table_starts_where_one_wants(long_run: Run) -> None:
     total = long_run.inputs.num_tokens
-    page = read_html(positions_table(long_run, 100))
+    page = read_html(positions.table(long_run, 100, None))
     rows = page.rows()[1:]
     assert (rows[0][0], rows[-1][0]) == ("100", str(100 + MAX_TABLE_ROWS - 1))
     assert (
         f"{MAX_TABLE_ROWS} of {total:,} tokens, from token 100 on" in page.find("caption")[0].text
     )
-    last = read_html(positions_table(long_run, 10**6)).rows()[-1]
-    assert last[0] == f"{total - 1:,}", "never past the end"
+    end = FIRST_ROW.parse(total - MAX_TABLE_ROWS, long_run)
+    last = read_html(positions.table(long_run, end, None)).rows()[-1]
+    assert last[0] == f"{total - 1:,}"
+    with pytest.raises(InputError):
+        FIRST_ROW.parse(total - MAX_TABLE_ROWS + 1, long_run)
 
 
 def test_the_slider_is_for_long_sequences_alone(image_run: Run, long_run: Run) -> None:
-    assert draw_parts(image_run)["first_row"]["visible"] is False
-    slider = draw_parts(long_run)["first_row"]
-    assert slider["visible"] is True
-    assert slider["maximum"] == long_run.inputs.num_tokens - MAX_TABLE_ROWS
+    assert FIRST_ROW.spec(image_run) is None
+    spec = FIRST_ROW.spec(long_run)
+    assert spec is not None
+    assert spec["high"] == long_run.inputs.num_tokens - MAX_TABLE_ROWS
 
 
-def test_the_table_goes_where_the_pointer_is(long_run: Run) -> None:
+def test_the_table_goes_where_the_pointer_is_until_it_is_moved(long_run: Run) -> None:
     place = locate_token(long_run.inputs, long_run.positions, 600)
-    slider, table = follow_pointer(long_run, place, 0)
-    assert read_html(table).find("tr", data_start="600")
-    assert slider["value"] == 600 - MAX_TABLE_ROWS // 2
-    # Already there: the reader's place in the table is kept.
-    assert follow_pointer(long_run, place, 400) == (gr.skip(), gr.skip())
-    assert draw_parts(long_run, place)["first_row"]["value"] == slider["value"]
+    rows = read_html(positions.table(long_run, None, place)).rows()[1:]
+    assert rows[0][0] == str(600 - MAX_TABLE_ROWS // 2)
+    rows = read_html(positions.table(long_run, 100, place)).rows()[1:]
+    assert rows[0][0] == "100"
 
 
 def test_a_video_is_named_once(tiny_random_engine: Engine, clip: Clip) -> None:
-    layout = draw_parts(make_run(tiny_random_engine, "Where?", clip=clip))["lines"].layout
+    layout = positions.lines(make_run(tiny_random_engine, "Where?", clip=clip)).layout
     assert len(layout.shapes) == 2
     assert [label.text for label in layout.annotations[:-1]] == ["video 1"]

@@ -1,64 +1,64 @@
-"""The merge tab as a whole, and how it follows the pointer."""
+"""The merge tab as a whole: every output of every part, and how the token looked at is named."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import plotly.graph_objects as go
 import pytest
 
-from components.tabs.merge.distances import draw_distances
+from components.tabs.merge import deepstack, distances, embeddings, positions
 from components.tabs.merge.focus import cut_text
-from components.tabs.merge.tab import build_merge_tab
+from components.tabs.merge.tab import TAB
 from playground.engine import Engine
 from playground.pipeline import Run
-from playground.pointer import locate_token
 from playground.records import Clip, Picture
+from tests.components.drawings import draw_part, make_drawing
 from tests.components.html_reader import read_html
-from tests.components.runs import build_alone, draw_tab, make_run
-from tests.components.tabs.merge.merged import NAMES, draw_parts
-
-# ------------------------------------------------------------------------------- the whole tab
+from tests.components.runs import make_run
 
 
-def test_the_tab_yields_a_value_for_every_output(image_run: Run) -> None:
-    drawn = draw_tab(build_alone(build_merge_tab), image_run)
-    assert len(drawn) == len(NAMES) + 1  # the code
+def draw_all(run: Run) -> dict[str, Any]:
+    """Every output of every part that applies, by full name."""
+    run.ensure("merge")
+    drawing = make_drawing(TAB)
+    return {
+        f"{part.id}.{name}": drawn
+        for part in TAB.all_parts
+        if part.shown is None or part.shown(run)
+        for name, drawn in draw_part(drawing, part, run).items()
+    }
 
 
-def test_every_sentence_is_sound_html(
-    image_run: Run, tiny_random_engine: Engine, picture: Picture, clip: Clip
+@pytest.mark.parametrize("kind", ["picture", "picture and clip", "text"])
+def test_every_output_is_drawn_in_sound_html(
+    shipped_engine: Engine, picture: Picture, clip: Clip, kind: str
 ) -> None:
-    both = make_run(tiny_random_engine, "<b>Where?</b>", picture, clip=clip)
-    for run in (image_run, both):
-        for value in draw_parts(run).values():
-            if isinstance(value, str) and value.startswith("<"):
-                assert not read_html(value).find("b")
+    media: dict[str, Any] = {"clip": clip} if "clip" in kind else {}
+    pictures = (picture,) if "picture" in kind else ()
+    drawn = draw_all(make_run(shipped_engine, "<b>Where?</b>", *pictures, **media))
+    applies = [part for part in TAB.parts if kind != "text" or part is not distances.PART]
+    assert {name.split(".")[0] for name in drawn} == {part.id for part in applies} | {"code"}
+    for value in drawn.values():
+        assert isinstance(value, go.Figure | str | None)
+        if isinstance(value, str) and value.startswith("<"):
+            assert not read_html(value).find("b")
 
 
 def test_text_alone_says_what_is_skipped(text_run: Run) -> None:
-    drawn = draw_parts(text_run)
-    assert "masked_scatter</code> is skipped" in drawn["intro"]
-    assert "exactly like plain 1-D" in drawn["positions_intro"]
-    assert "nothing to add" in drawn["deepstack_intro"]
-    for name in ("picture_only", "distances", "routes_only"):
-        assert drawn[name]["visible"] is False
-    for name in ("values", "flat_map", "mrope_map", "routes"):
-        assert drawn[name] is None
-    assert len(drawn["norms"].data) == 1
-    assert drawn["lines"].layout.annotations == ()
-    assert [trace.name for trace in drawn["pca"].data] == ["text tokens", "special tokens"]
-
-
-def test_what_only_pictures_have_is_shown_again(image_run: Run) -> None:
-    drawn = draw_parts(image_run)
-    for name in ("picture_only", "distances", "routes_only"):
-        assert drawn[name]["visible"] is True
-
-
-# ------------------------------------------------------------------------------ the pointer
-
-
-def test_a_click_on_text_alone_leaves_the_hidden_maps_empty(text_run: Run) -> None:
-    place = locate_token(text_run.inputs, text_run.positions, 1)
-    assert draw_distances(text_run, place, "distance") == ("", None, None, "")
+    drawn = draw_all(text_run)
+    assert "masked_scatter</code> is skipped" in drawn["embeddings.intro"]
+    assert "exactly like plain 1-D" in drawn["positions.intro"]
+    assert "nothing to add" in drawn["deepstack.intro"]
+    assert distances.PART.shown is not None
+    assert not distances.PART.shown(text_run)
+    assert embeddings.values(text_run) is None
+    assert deepstack.routes(text_run) is None
+    assert deepstack.table(text_run) == deepstack.chosen(text_run, None) == ""
+    assert len(embeddings.norms(text_run).data) == 1
+    assert positions.lines(text_run).layout.annotations == ()
+    names = [trace.name for trace in embeddings.pca(text_run, "directions").data]
+    assert names == ["text tokens", "special tokens"]
 
 
 @pytest.mark.parametrize(

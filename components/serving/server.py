@@ -14,8 +14,8 @@ from components.look.theme import build_theme
 from components.serving.browser_module import PAGE_FILES_ROUTE
 from components.serving.compressed_pages import CompressedPages
 from components.serving.gradio_scripts import mended_routes
-from components.serving.made_files import MADE_FILES_ROUTE
 from components.serving.language_switch import PreferredLanguage
+from components.serving.made_files import MADE_FILES_ROUTE
 from components.serving.sessions import keep_sessions_small
 from components.serving.web_guard import WebGuard
 

@@ -10,7 +10,6 @@ from starlette.testclient import TestClient
 from components.serving.made_files import MADE_FILES, MADE_FILES_ROUTE, MadeFiles
 
 
-
 def test_a_file_is_served_to_who_knows_its_name() -> None:
     made = MADE_FILES.make("run.bin", lambda path: path.write_bytes(b"numbers"))
     client = TestClient(Starlette(routes=[MADE_FILES_ROUTE]))
@@ -35,3 +34,5 @@ def test_the_oldest_make_room() -> None:
     paths = [files.find(each.key) for each in made]
     assert paths[0] is None
     assert all(isinstance(path, Path) and path.exists() for path in paths[1:])
+    files.close()
+    assert not any(path is not None and path.exists() for path in paths)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,10 +18,10 @@ from tests.components.runs import ignore_progress
 
 
 @pytest.fixture
-def upload_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def upload_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of its own for what browsers send."""
     monkeypatch.setattr(uploads, "get_upload_folder", lambda: str(tmp_path))
-    yield tmp_path
+    return tmp_path
 
 
 def test_a_run_is_written_and_linked(run: Run) -> None:

@@ -21,6 +21,7 @@ from components.tabs.decoder.painting import (
 from components.tabs.decoder.what_if import CHANGES, PRESETS, list_presets, read_what_if
 from playground.errors import InputError, StageCancelled
 from playground.experiments.answers import answer_log_probs
+from playground.experiments.first_object import find_first_object
 from playground.experiments.what_if import WhatIf
 from playground.experiments.what_if_runs import run_what_if
 from playground.pipeline import Run
@@ -99,8 +100,14 @@ def test_nothing_is_shown_before_it_has_run(run: Run) -> None:
 def test_the_controls_become_a_change(run: Run) -> None:
     start = run.inputs.spans[0].start
     raw = {
-        **{"gain-1": 0, "gain-2": 0.5, "gain-3": 2, "positions": "swapped"},
-        **{"skipped": [1, 2], "heads": ["0:1"], "painted": [start, 0], "fill": "mean"},
+        "gain-1": 0,
+        "gain-2": 0.5,
+        "gain-3": 2,
+        "positions": "swapped",
+        "skipped": [1, 2],
+        "heads": ["0:1"],
+        "painted": [start, 0],
+        "fill": "mean",
         "leave": True,
     }
     change = read_what_if(run, *parse_all(run, raw))
@@ -158,13 +165,16 @@ def test_each_preset_sets_every_change(run: Run) -> None:
         label: what_if.change_words(read_what_if(run, *parse_all(run, values)))
         for label, values in by_label.items()
     }
+    found = find_first_object(run.inputs, run.inputs.spans[0])
+    assert found
     assert changes == {
+        "Paint the first object away": f"{len(found)} image tokens taken away",
         "No DeepStack": "DeepStack gains 0, 0, 0",
         "Flat positions": "flat 1-D positions",
         "h and w swapped": "h and w swapped",
         "Skip the middle layer": f"layers {run.engine.facts.num_layers // 2} skipped",
         "No change": "no change",
-    }  # random pixels have no object on a ground
+    }
     ids = {control.id for control in CHANGES}
     assert all(set(values) == ids for values in by_label.values())
     assert PRESETS.then in what_if.PART.experiments

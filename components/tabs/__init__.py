@@ -1,7 +1,6 @@
 """The stages' tabs, a folder each, in the order of the forward pass."""
 
 from components.part import StageParts
-from components.tabs.decoder.tab2 import TAB as DECODER
 from components.tabs.merge.tab import TAB as MERGE
 
-STAGE_TABS: tuple[StageParts, ...] = (MERGE, DECODER)
+STAGE_TABS: tuple[StageParts, ...] = (MERGE,)

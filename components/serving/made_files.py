@@ -6,6 +6,7 @@ know the name cannot. The oldest go first where all together take too much room.
 
 from __future__ import annotations
 
+import atexit
 import secrets
 import shutil
 import tempfile
@@ -50,7 +51,7 @@ class MadeFiles:
 
     def __init__(self, *, seconds: float = KEPT_S, max_bytes: int = KEPT_BYTES) -> None:
         self.seconds, self.max_bytes = seconds, max_bytes
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Path | None = None
         self._kept: dict[str, _Kept] = {}  # oldest first
         self._lock = threading.Lock()
 
@@ -63,9 +64,10 @@ class MadeFiles:
         """
         with self._lock:
             if self._folder is None:
-                self._folder = tempfile.TemporaryDirectory(prefix="made-files-")
+                self._folder = Path(tempfile.mkdtemp(prefix="made-files-"))
+                atexit.register(self.close)
             key = secrets.token_urlsafe(24)
-            path = Path(self._folder.name) / key / name
+            path = self._folder / key / name
             path.parent.mkdir()
         write(path)
         made = MadeFile(key, name, path.stat().st_size)
@@ -81,6 +83,14 @@ class MadeFiles:
             if kept is None or time.monotonic() - kept.made_s > self.seconds:
                 return None
             return kept.path
+
+    def close(self) -> None:
+        """Delete all files."""
+        with self._lock:
+            self._kept.clear()
+            if self._folder is not None:
+                shutil.rmtree(self._folder, ignore_errors=True)
+                self._folder = None
 
     def _make_room(self) -> None:
         oldest_s = time.monotonic() - self.seconds

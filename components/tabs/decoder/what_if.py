@@ -107,14 +107,19 @@ def list_presets(run: Run) -> list[Option]:
             (say("Flat positions"), {PLACED.id: "flat"}),
             (say("h and w swapped"), {PLACED.id: "swapped"}),
         ]
-        find = playground.experiments.first_object.find_first_object
-        if found := find(run.inputs, run.inputs.spans[0]):
+        if found := run.memo("first object", lambda: _first_object(run)):
             listed.append((say("Paint the first object away"), {PAINTED.id: list(found)}))
     listed.append((say("Skip the middle layer"), {SKIPPED.id: [_middle_layer(run)]}))
     listed.append((say("No change"), {}))
     neutral: dict[str, Any] = {control.id: None for control in CHANGES}  # None: the default
     neutral |= {control.id: 1 for control in GAINS} | {SKIPPED.id: []}
     return [(label, neutral | values) for label, values in listed]
+
+
+def _first_object(run: Run) -> tuple[int, ...]:
+    find = playground.experiments.first_object.find_first_object
+    tokens: tuple[int, ...] = find(run.inputs, run.inputs.spans[0])
+    return tokens
 
 
 PRESETS = Presets(id="preset", label=mark("Try"), options=list_presets, then="changed")
@@ -132,11 +137,10 @@ PART = Part(
         tuple(control.id for control in GAINS),
         ("positions", "skipped", "heads"),
         ("clicks", "brush", "fill", "leave"),
-        "pictures",
         "buttons",
         ("changed",),
         "settings",
-        "verdict",
+        ("pictures", "verdict"),
         "words",
         "shift",
     ),
@@ -147,7 +151,7 @@ EMPTY = mark("Run with a change to compare.")
 def read_what_if(run: Run, *values: Any) -> WhatIf:
     """The values of ``CHANGES`` as a ``WhatIf``."""
     first, second, third, positions, skipped, heads, painted, fill, leave = values
-    pairs = tuple(tuple(map(int, head.split(":"))) for head in heads)
+    pairs = [head.split(":") for head in heads]
     return playground.experiments.what_if.WhatIf(
         deepstack_gains=(first, second, third)[: _num_taps(run)],
         positions=positions,
@@ -155,7 +159,7 @@ def read_what_if(run: Run, *values: Any) -> WhatIf:
         fill=fill,
         leave_deepstack=leave,
         skipped_layers=skipped,
-        zeroed_heads=pairs,
+        zeroed_heads=tuple((int(layer), int(head)) for layer, head in pairs),
     )
 
 
@@ -168,9 +172,7 @@ def changed(run: Run, progress: Progress, *values: Any) -> Iterator[Comparison]:
 @PART.html(needs=("painted",))
 def pictures(run: Run, painted: tuple[int, ...]) -> Markup | str:
     """The pictures to paint on."""
-    if not has_pictures(run):
-        return fact_html(say("There is no picture to paint on."))
-    return paintable_html(run, painted)
+    return paintable_html(run, painted) if has_pictures(run) else ""
 
 
 @PART.html(needs=("painted", "brush", PLACE))

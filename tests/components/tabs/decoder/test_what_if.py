@@ -1,4 +1,4 @@
-"""The decoder tab's what-ifs, influence and patched states."""
+"""The decoder tab's what-ifs and painting."""
 
 from __future__ import annotations
 
@@ -8,58 +8,59 @@ import numpy as np
 import pytest
 import torch
 
+from components.controls import Control
+from components.tabs.decoder import what_if
 from components.tabs.decoder.answer import answer_ids, answer_labels, answer_of, read_original
-from components.tabs.decoder.influence import (
-    draw_influence,
-    stream_again,
-    stream_influence,
-    stream_taken,
+from components.tabs.decoder.painting import (
+    PAINTED,
+    paint_buttons_html,
+    paintable_html,
+    painted_html,
+    toggle_painted,
 )
-from components.tabs.decoder.painting import paint, painted_html
-from components.tabs.decoder.patching import (
-    FROM_END,
-    SAME_INDEX,
-    SAME_PICTURES,
-    choose_positions,
-    draw_patching,
-    other_run,
-    stream_patch,
-    stream_sweep,
-)
-from components.tabs.decoder.what_if import draw_what_if, read_what_if, stream_what_if
-from playground.engine import Engine
+from components.tabs.decoder.what_if import CHANGES, PRESETS, list_presets, read_what_if
 from playground.errors import InputError, StageCancelled
 from playground.experiments.answers import answer_log_probs
-from playground.experiments.influence import measure_influence
-from playground.experiments.what_if import StatePatch, WhatIf
+from playground.experiments.first_object import find_first_object
+from playground.experiments.what_if import WhatIf
 from playground.experiments.what_if_runs import run_what_if
 from playground.pipeline import Run
 from playground.pointer import locate_token
 from tests.components.html_reader import read_html
-from tests.components.runs import ignore_progress, make_run
-from tests.media_samples import make_picture
+from tests.components.runs import ignore_progress
 
-NEUTRAL = (1, 1, 1, "mrope", [], [], (), "zero", False)
+NEUTRAL = (1, 1, 1, "mrope", (), (), (), "zero", False)
+
+
+def parse_all(run: Run, raw: dict[str, Any]) -> list[Any]:
+    """The values of ``CHANGES`` from raw ones by id."""
+    return [control.parse(raw.get(control.id), run) for control in CHANGES]
 
 
 # -------------------------------------------------------------------------------------- what if
 
 
 def test_no_change_says_so(run: Run) -> None:
-    ((verdict, words, figure),) = stream_what_if(run, ignore_progress, *NEUTRAL)
-    assert "stays the same" in verdict
+    (found,) = what_if.changed(run, ignore_progress, *NEUTRAL)
+    figure, words = what_if.shift(run, found), what_if.words(run, found)
+    assert figure is not None
+    assert words is not None
+    assert "stays the same" in what_if.verdict(run, found)
     assert "KL = 0 nats" in figure.layout.title.text
     np.testing.assert_array_equal(figure.data[0].x, figure.data[1].x)
     np.testing.assert_allclose(words.data[0].y, words.data[1].y, rtol=1e-4)
     assert "no word falls" in words.layout.title.text
+    assert "Run with no change." in what_if.settings(run, found, *NEUTRAL)
 
 
 def test_a_change_is_drawn_beside_the_original(run: Run) -> None:
-    ((_, words, figure),) = stream_what_if(
-        run, ignore_progress, 0, 1, 1, "flat", [], [], (), "zero", False
-    )
-    what_if = WhatIf(deepstack_gains=(0.0,), positions="flat")
-    changed = run_what_if(run.engine, run.inputs, run.merged, what_if, max_new_tokens=1)
+    values = (0, 1, 1, "flat", (), (), (), "zero", False)
+    (found,) = what_if.changed(run, ignore_progress, *values)
+    figure, words = what_if.shift(run, found), what_if.words(run, found)
+    assert figure is not None
+    assert words is not None
+    change = WhatIf(deepstack_gains=(0.0,), positions="flat")
+    changed = run_what_if(run.engine, run.inputs, run.merged, change, max_new_tokens=1)
     before, after = (
         each.float().softmax(-1) for each in (run.decoded.logits, changed.decoded.logits)
     )
@@ -74,22 +75,109 @@ def test_a_change_is_drawn_beside_the_original(run: Run) -> None:
     assert by_name["changed"].y[0] == pytest.approx(float(after[first]), rel=1e-4)
 
 
-def test_controls_are_read_and_checked(run: Run) -> None:
+def test_what_was_run_is_told_from_where_the_controls_stand(run: Run) -> None:
+    values = (0, 1, 1, "flat", (), (), (), "zero", False)
+    (found,) = what_if.changed(run, ignore_progress, *values)
+    told = what_if.settings(run, found, *values)
+    assert "DeepStack gains 0, 1, 1; flat 1-D positions" in told
+    assert "have moved" not in told
+    assert "have moved" in what_if.settings(run, found, *NEUTRAL)
     start = run.inputs.spans[0].start
-    what_if = read_what_if(run, 0, 0.5, 2, "swapped", [1, 2], ["0:1"], (start, 0), "mean", True)
-    assert what_if.deepstack_gains == (0.0, 0.5, 2.0)
-    assert what_if.skipped_layers == (1, 2)
-    assert what_if.zeroed_heads == ((0, 1),)
-    assert what_if.painted == (start,)  # token 0 is text, left over from another prompt
-    assert what_if.leave_deepstack
-    for bad in (
-        (1, 1, 1, "sideways", [], [], (), "zero", False),
-        (1, 1, 1, "flat", ["x"], [], (), "zero", False),
-        (1, 1, 1, "flat", [], ["1:2:3"], (), "zero", False),
-        (1, None, 1, "flat", [], [], (), "zero", False),
-    ):
-        with pytest.raises(InputError):
-            read_what_if(run, *bad)
+    words = what_if.change_words(
+        read_what_if(run, 1, 1, 1, "mrope", (1, 2), ("0:1",), (start,), "mean", True)
+    )
+    assert words == (
+        "1 image tokens replaced by their mean, but not from DeepStack; layers 1, 2 skipped; "
+        "heads 0:1 (layer:head) zeroed"
+    )
+
+
+def test_nothing_is_shown_before_it_has_run(run: Run) -> None:
+    assert what_if.settings(run, None, *NEUTRAL) == what_if.verdict(run, None) == ""
+    assert what_if.words(run, None) is what_if.shift(run, None) is None
+
+
+def test_the_controls_become_a_change(run: Run) -> None:
+    start = run.inputs.spans[0].start
+    raw = {
+        "gain-1": 0,
+        "gain-2": 0.5,
+        "gain-3": 2,
+        "positions": "swapped",
+        "skipped": [1, 2],
+        "heads": ["0:1"],
+        "painted": [start, 0],
+        "fill": "mean",
+        "leave": True,
+    }
+    change = read_what_if(run, *parse_all(run, raw))
+    assert change.deepstack_gains == (0.0, 0.5, 2.0)
+    assert change.positions == "swapped"
+    assert change.skipped_layers == (1, 2)
+    assert change.zeroed_heads == ((0, 1),)
+    assert change.painted == (start,)  # token 0 is text, left over from another prompt
+    assert (change.fill, change.leave_deepstack) == ("mean", True)
+
+
+@pytest.mark.parametrize(
+    ("name", "raw"),
+    [
+        ("positions", "sideways"),
+        ("skipped", ["x"]),
+        ("skipped", [99]),
+        ("heads", ["1:2:3"]),
+        ("gain-2", "none"),
+        ("painted", "all"),
+        ("painted", [True]),
+    ],
+)
+def test_what_is_not_offered_is_refused(run: Run, name: str, raw: Any) -> None:
+    with pytest.raises(InputError):
+        parse_all(run, {name: raw})
+
+
+def test_the_controls_are_those_of_the_run(run: Run, text_run: Run) -> None:
+    shown = {control.id for control in what_if.PART.controls if control.spec(run)}
+    assert shown == {control.id for control in what_if.PART.controls}
+    (skipped,) = (control for control in CHANGES if control.id == "skipped")
+    assert len(skipped.details(run)["options"]) == run.engine.facts.num_layers
+    without = {control.id for control in what_if.PART.controls if control.spec(text_run)}
+    assert without == {"preset", "positions", "skipped", "heads", "painted"}
+
+
+# -------------------------------------------------------------------------------------- presets
+
+
+def test_the_part_opens_on_its_first_preset(run: Run, text_run: Run) -> None:
+    """Whatever the run, the defaults are the first preset, so that what has run is what is set."""
+    assert what_if.PART.experiments["changed"].auto
+    for each in (run, text_run):
+        _, values = list_presets(each)[0]
+        assert parse_all(each, values) == parse_all(each, {})
+    assert set(read_what_if(run, *parse_all(run, {})).deepstack_gains) == {0}
+    middle = text_run.engine.facts.num_layers // 2
+    assert read_what_if(text_run, *parse_all(text_run, {})).skipped_layers == (middle,)
+
+
+def test_each_preset_sets_every_change(run: Run) -> None:
+    by_label = dict(list_presets(run))
+    changes = {
+        label: what_if.change_words(read_what_if(run, *parse_all(run, values)))
+        for label, values in by_label.items()
+    }
+    found = find_first_object(run.inputs, run.inputs.spans[0])
+    assert found
+    assert changes == {
+        "Paint the first object away": f"{len(found)} image tokens taken away",
+        "No DeepStack": "DeepStack gains 0, 0, 0",
+        "Flat positions": "flat 1-D positions",
+        "h and w swapped": "h and w swapped",
+        "Skip the middle layer": f"layers {run.engine.facts.num_layers // 2} skipped",
+        "No change": "no change",
+    }
+    ids = {control.id for control in CHANGES}
+    assert all(set(values) == ids for values in by_label.values())
+    assert PRESETS.then in what_if.PART.experiments
 
 
 def test_the_answer_is_written_once(run: Run) -> None:
@@ -129,16 +217,16 @@ def test_a_stop_ends_a_what_if_within_a_layer_or_token(run: Run) -> None:
         return stop
 
     fresh = Run(run.engine, run.prompt)
-    fresh.ensure("merge")
+    fresh.ensure("decoder")
     try:
-        for calls in (3, 8, 30, 36):
+        for calls in (1, 8, 30, 36):
             with pytest.raises(StageCancelled):
-                list(stream_what_if(fresh, stop_after(calls), *NEUTRAL))
+                list(what_if.changed(fresh, stop_after(calls), *NEUTRAL))
             assert len(entered) == stopped_at[-1]
     finally:
         for hook in hooks:
             hook.remove()
-    assert len(set(stopped_at)) == 4  # in the prefill and in several steps
+    assert len(set(stopped_at)) == 4  # in several steps
 
 
 # ------------------------------------------------------------------------------------- painting
@@ -149,153 +237,42 @@ def test_painted_tokens_are_covered(run: Run, text_run: Run) -> None:
     page = painted_html(run, (first.start, first.end - 1))
     assert "2 of" in read_html(page).find("figcaption")[0].text
     assert "0 of" in read_html(page).find("figcaption")[1].text
-    assert "no picture" in painted_html(text_run, ())
+    assert what_if.pictures(text_run, ()) == ""
+
+
+def test_clicks_on_the_pictures_know_their_controls(run: Run) -> None:
+    page = str(paintable_html(run, ()))
+    ids = {control.id for control in what_if.PART.controls}
+    for name in ("paint", "brush", "paint-if"):
+        assert page.split(f'data-{name}="')[1].split('"')[0] in ids
 
 
 def test_a_click_paints_with_the_brush_and_again_brings_back(run: Run) -> None:
     span = run.inputs.spans[0]
     place = locate_token(run.inputs, run.positions, span.start)
-    corner = (
-        span.start,
-        span.start + 1,
-        span.start + span.merged_w,
-        span.start + 1 + span.merged_w,
-    )
-    kept, page = paint(run, place, (), True, 1)
-    assert kept == corner
-    assert "4 of" in str(page)
-    assert paint(run, place, corner, True, 1)[0] == ()
-    assert paint(run, place, corner, True, 0)[0] == corner[1:]
-    assert paint(run, place, (), True, 0)[0] == (span.start,)
-    text = locate_token(run.inputs, run.positions, 0)
-    for ignored in (paint(run, place, (), False, 1), paint(run, text, (), True, 1)):
-        assert ignored[0] not in ((), corner)  # left as it is
+    below = span.start + span.merged_w
+    corner = (span.start, span.start + 1, below, below + 1)
+    assert toggle_painted(run, (), place, 1) == corner
+    assert toggle_painted(run, corner, place, 1) == ()
+    assert toggle_painted(run, corner, place, 0) == corner[1:]
+    assert toggle_painted(run, (), place, 0) == (span.start,)
+
+
+def test_buttons_paint_what_is_pointed_at(run: Run) -> None:
+    start = run.inputs.spans[0].start
+    place = locate_token(run.inputs, run.positions, start)
+    page = str(paint_buttons_html(run, (), 0, place))
+    assert f"Paint token {start}" in page
+    assert f"&#34;painted&#34;: [{start}]" in page
+    assert "Unpaint" not in page
+    page = str(paint_buttons_html(run, (start,), 0, place))
+    assert f"Bring token {start} back" in page
+    assert "Unpaint all" in page
+    assert paint_buttons_html(run, (), 0, locate_token(run.inputs, run.positions, 0)) == ""
 
 
 def test_a_new_run_keeps_only_what_fits(run: Run, text_run: Run) -> None:
-    drawn = draw_what_if(run, (run.inputs.spans[0].start, 10_000))
-    assert drawn[5] == (run.inputs.spans[0].start,)
-    assert drawn[0]["visible"]
-    assert len(drawn[3]["choices"]) == run.engine.facts.num_layers
-    assert draw_what_if(text_run, (5,))[5] == ()
-    assert not draw_what_if(text_run, ())[0]["visible"]
-
-
-# ------------------------------------------------------------------------------------ influence
-
-
-def test_the_influence_map_is_the_measured_one(run: Run, text_run: Run) -> None:
-    place = locate_token(run.inputs, run.positions, run.inputs.spans[1].start)
-    first, second = stream_influence(run, ignore_progress, 2, 1, place)
-    listed, owed = first[:2]
-    assert listed["value"] == 2
-    assert len(listed["choices"]) == len(owed.data[0].x)
-    assert owed.layout.annotations[0].x == 2
-    words, pictures, drops, agreement = second[2:]
-    ids = answer_ids(answer_of(run, ignore_progress))
-    measured = measure_influence(
-        run.engine, run.inputs, run.merged, run.inputs.spans[1], ids[:3], margin=1
-    )
-    np.testing.assert_allclose(drops.data[0].z, measured.drop, atol=1e-5)
-    assert drops.layout.meta["pointer"] == {"what": "merged", "span": 1}
-    assert "Rank correlation" in words
-    assert f"{np.exp(measured.log_prob):.1%}" in words
-    assert len(read_html(pictures).find("figure")) == 3
-    facts = run.engine.facts
-    assert agreement.data[0].z.shape == (facts.num_layers, facts.num_attention_heads)
-    with pytest.raises(InputError, match="no picture"):
-        list(stream_influence(text_run, ignore_progress, None, 1, None))
-
-
-def test_the_strongest_part_is_taken_away(run: Run) -> None:
-    *_, last = stream_taken(run, ignore_progress, 1, 0, None)
-    painted, verdict, words = last[6:]
-    ids = answer_ids(answer_of(run, ignore_progress))
-    measured = measure_influence(run.engine, run.inputs, run.merged, run.inputs.spans[0], ids[:2])
-    left = np.exp(measured.log_prob - measured.drop.max())
-    assert words.data[1].y[1] == pytest.approx(left, rel=1e-3)
-    assert "1 of" in read_html(painted).find("figcaption")[0].text
-    assert "Changed" in verdict
-
-
-def test_nothing_is_measured_before_it_is_asked_for(run: Run) -> None:
-    drawn = draw_influence(run)
-    assert drawn[0]["choices"] == []
-    assert drawn[1] is None
-    fresh = Run(run.engine, run.prompt)
-    (skipped,) = stream_again(fresh, ignore_progress, None, 1, None)
-    assert len(skipped) == 6
-    assert not fresh.has("decoder")
-
-
-# ------------------------------------------------------------------------------------- patching
-
-
-def test_a_patched_state_is_the_other_runs(run: Run) -> None:
-    asked = (SAME_PICTURES, "How many shapes?")
-    ((page, figure),) = stream_patch(run, ignore_progress, *asked, 2, FROM_END, None)
-    other = other_run(run, *asked)
-    assert other_run(run, *asked) is other
-    assert other.vision is run.vision  # the tower is not run again
-    last = run.inputs.num_tokens - 1
-    state = other.decoded.hidden_states[2][other.inputs.num_tokens - 1]
-    changed = run_what_if(
-        run.engine,
-        run.inputs,
-        run.merged,
-        WhatIf(patches=(StatePatch(2, last, state),)),
-        max_new_tokens=1,
-    )
-    after = changed.decoded.logits.float().softmax(-1)
-    bars = {trace.name: trace for trace in figure.data}["changed"]
-    assert max(bars.x) == pytest.approx(float(after.max()), rel=1e-4)
-    assert f"the state of token {other.inputs.num_tokens - 1} " in page
-
-
-def test_every_layer_is_patched_in_turn(run: Run) -> None:
-    asked = (SAME_PICTURES, "How many shapes?")
-    other = other_run(run, *asked)
-    own, theirs = (int(each.decoded.logits.argmax()) for each in (run, other))
-    if own == theirs:
-        pytest.skip("both runs of this random model say the same")
-    (figure,) = stream_sweep(run, ignore_progress, *asked, FROM_END, None)
-    lines = [trace.y for trace in figure.data]
-    assert len(lines[0]) == run.decoded.num_layers + 1
-    probs = other.decoded.logits.float().softmax(-1)
-    # The final norm's input is all that the next token depends on.
-    assert lines[0][-1] == pytest.approx(float(probs[own]), abs=1e-5)
-    assert lines[1][-1] == pytest.approx(float(probs[theirs]), abs=1e-5)
-
-
-def test_an_example_may_be_the_other_run(shipped_engine: Engine) -> None:
-    """A question that is answered with another word: its last state brings that word."""
-    run = make_run(shipped_engine, "Describe this image.", make_picture())
-    (figure,) = stream_sweep(run, ignore_progress, 2, "", FROM_END, None)
-    assert figure.data[1].y[-1] > figure.data[0].y[-1]
-    assert "final norm" in figure.layout.xaxis.title.text
-
-
-def test_positions_are_counted_from_either_end(run: Run, text_run: Run) -> None:
-    length = run.inputs.num_tokens
-    other = other_run(run, SAME_PICTURES, "What is there to be seen?")
-    place = locate_token(run.inputs, run.positions, length - 2)
-    there = other.inputs.num_tokens - 2
-    assert choose_positions(run, other, FROM_END, place) == (length - 2, there)
-    assert choose_positions(run, other, SAME_INDEX, place) == (length - 2, length - 2)
-    first = locate_token(run.inputs, run.positions, 0)
-    with pytest.raises(InputError, match="no position that answers to token 0"):
-        choose_positions(run, text_run, FROM_END, first)
-    with pytest.raises(InputError, match="no such example"):
-        other_run(run, 99, "")
-
-
-def test_the_slider_reaches_to_the_final_norm(run: Run) -> None:
-    layer, where, *results = draw_patching(run, 0, None)
-    assert layer["maximum"] == layer["value"] == run.decoded.num_layers
-    assert f"token {run.inputs.num_tokens - 1} " in where
-    assert results == ["", None, None]
-
-
-def test_two_runs_that_say_the_same_are_refused(run: Run) -> None:
-    with pytest.raises(InputError, match="nothing to tell them apart"):
-        list(stream_sweep(run, ignore_progress, SAME_PICTURES, "What?", FROM_END, None))
+    start = run.inputs.spans[0].start
+    painted: Control = PAINTED
+    assert painted.parse([10_000, start], run) == (start,)
+    assert painted.parse([5], text_run) == ()

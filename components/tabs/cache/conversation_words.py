@@ -98,7 +98,7 @@ def last_request_html(talk: Talk) -> str:
     reused = talk.exchanges[-1].lookup.reused_tokens
     labels = token_labels(inputs.num_tokens, reused, talk.kept_tokens)
     heading = Markup('<h4 class="pg-column-name">{}</h4>').format(say("The last request"))
-    return heading + Markup(sequence_strip_html(inputs, labels=labels))
+    return f"{heading}{sequence_strip_html(inputs, labels=labels)}"
 
 
 def store_html() -> str:

@@ -159,7 +159,7 @@ PART = Part(
         "names",
         ("block-size", "share", "policy"),
         ("pictures", "salt"),
-        "replay",
+        ("replay",),
         "verdict",
         "lesson",
         "tree",

@@ -156,7 +156,7 @@ PART = Part(
             mark("More: system prompt, block size, timed runs"),
             (("block-size", "repeats"), "system"),
         ),
-        "serve",
+        ("serve",),
         "changed",
         "summary",
         "table",

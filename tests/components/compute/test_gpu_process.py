@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -14,7 +12,6 @@ import playground
 from components.compute import gpu_process
 from components.compute.gpu_process import compute_ahead, in_place, on_gpu
 from components.tabs.cache import requests
-from components.tabs.cache.served import ServedRequests, find_served
 from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
 from playground.language import say, speaking
@@ -42,7 +39,7 @@ def run(tiny_random_engine: Engine, picture: Picture) -> Run:
 
 
 def test_without_zero_gpu_nothing_changes(run: Run) -> None:
-    assert on_gpu(requests.stream_requests) is requests.stream_requests
+    assert on_gpu(requests.serve) is requests.serve
     compute_ahead(run, ["decoder"], ignore_progress)
     assert not run.has("preprocess")
 
@@ -52,27 +49,28 @@ def test_hit_and_miss_in_one_call_are_what_they_are_in_place(
 ) -> None:
     monkeypatch.setattr(playground.kv_cache.compare, "time_ms", lambda _engine, work: (work(), 1.0))
     run.ensure("decoder")
-    here = requests.stream_requests
-    texts = ("你好", "你好世界。", "Describe.", "Describe it.")
-    pictures = (requests.NO_PICTURE, requests.NO_PICTURE, "star", requests.RUN_PICTURES)
-    values = (4, "Be brief.", 1, 1, *texts, *pictures)
+    asked = {
+        "你好": requests.NO_PICTURE,
+        "你好世界。": requests.NO_PICTURE,
+        "Describe.": "star",
+        "Describe it.": requests.RUN_PICTURES,
+    }
+    rows = tuple({"text": text, "picture": picture} for text, picture in asked.items())
+    values = (rows, "Be brief.", 1, 1)
     said: list[str] = []
-    lent = list(on_gpu(here)(run, lambda what, *_: said.append(what), *values))
+    lent = list(on_gpu(requests.serve)(run, lambda what, *_: said.append(what), *values))
     assert len(spaces.calls) == 1, "a second process would not have the first one's cache"
     assert spaces.calls[0] != os.getpid()
     assert any("request 4" in what for what in said)
-    expected = list(here(run, ignore_progress, *values))
+    expected = list(requests.serve(run, ignore_progress, *values))
     assert len(lent) == len(expected) == 4
     for ours, theirs in zip(lent, expected, strict=True):
-        for mine, other in zip(ours, theirs, strict=True):
-            assert plain(mine) == plain(other)
-    assert find_served(run, lent[-1][-1]) is not None, "it belongs to this process's run"
-
-
-def plain(value: Any) -> Any:
-    if isinstance(value, ServedRequests):
-        return value.requests
-    return json.loads(value.to_json()) if hasattr(value, "to_json") else value
+        assert ours.requests == theirs.requests
+        assert requests.strips(run, ours) == requests.strips(run, theirs)
+        assert requests.changed(run, ours, *values) == ""
+    ours, theirs = lent[-1], expected[-1]
+    assert requests.table(run, ours) == requests.table(run, theirs)
+    assert requests.script(run, ours) == requests.script(run, theirs)
 
 
 def test_a_page_s_run_comes_back_whole(spaces: FakeSpaces, run: Run) -> None:

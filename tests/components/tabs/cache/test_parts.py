@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -11,29 +12,11 @@ import pytest
 from components.chart_view.view import encode_figure
 from components.charts.cache_inside import plot_bytes, plot_channels, plot_growth
 from components.charts.cache_policy import plot_policies, plot_tree
-from components.tabs.cache.conversation import (
-    MAX_TURNS,
-    Exchange,
-    SharedStore,
-    Talk,
-    draw_conversation,
-    stream_message,
-)
-from components.tabs.cache.inside import (
-    bytes_per_token_2b,
-    draw_channels,
-    draw_inside,
-    facts_html,
-    layers_table,
-    stream_growth,
-)
+from components.tabs.cache import conversation, inside, policy
+from components.tabs.cache.conversation import MAX_TURNS, SharedStore, Talk
+from components.tabs.cache.conversation_words import facts_html
+from components.tabs.cache.inside import bytes_per_token_2b
 from components.tabs.cache.logs import PRESETS, read_log, read_log_names
-from components.tabs.cache.policy import (
-    outline_request,
-    read_settings,
-    rehearse_lab,
-    stream_replay,
-)
 from components.tabs.cache.policy_tree import segment_text
 from components.tabs.cache.scenes import NO_PICTURE, RUN_PICTURES, SCENES, parse_log
 from playground.engine import Engine
@@ -41,7 +24,13 @@ from playground.errors import InputError
 from playground.experiments.growth import GrowthPoint
 from playground.kv_cache.block_hash import HashRules
 from playground.kv_cache.channels import channel_norms
-from playground.kv_cache.log import compare_policies, log_bytes, rehearse
+from playground.kv_cache.log import (
+    MAX_LOG,
+    compare_policies,
+    log_bytes,
+    rehearse,
+    replay_log,
+)
 from playground.kv_cache.prefix_store import PrefixStore
 from playground.kv_cache.tree import build_tree
 from playground.pipeline import Run
@@ -67,19 +56,19 @@ def trained_run(shipped_engine: Engine, picture: Picture) -> Run:
 
 
 def test_facts_of_the_cache(run: Run) -> None:
-    words = read_html(facts_html(run)).find("p")[0].text
+    words = read_html(inside.facts(run)).find("p")[0].text
     tokens = run.inputs.num_tokens
     assert f"{tokens} tokens" in words
     assert "1,024 bytes a token" in words  # 4 layers × 2 × 2 heads × 16 × 4 bytes
     assert "114,688" in words
     assert bytes_per_token_2b() == 114_688
-    rows = read_html(layers_table(run)).rows()
+    rows = read_html(inside.tensors(run)).rows()
     assert len(rows) == 1 + 4
     assert rows[1][1] == f"1 × 2 × {tokens} × 16"
 
 
 def test_one_head_s_map(run: Run) -> None:
-    figure = draw_channels(run, 1, 1, "values")
+    figure = inside.channels(run, 1, 1, "values")
     (trace,) = figure.data
     cache: Any = run.decoded.past_key_values
     np.testing.assert_allclose(trace.z, cache.layers[1].values[0, 1].abs().T.numpy(), rtol=1e-5)
@@ -93,26 +82,24 @@ def test_one_head_s_map(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "chosen",
-    [(4, 0, "keys"), (0, 2, "keys"), (0, 0, "queries"), ("x", 0, "keys"), (None, 0, "keys")],
+    ("control", "raw"),
+    [("layer", 4), ("head", 2), ("kept", "queries"), ("layer", "x"), ("longest", float("nan"))],
 )
-def test_a_bad_choice_is_refused(run: Run, chosen: tuple[Any, ...]) -> None:
+def test_a_bad_choice_is_refused(run: Run, control: str, raw: Any) -> None:
+    chosen = inside.PART.control(control)
+    assert chosen is not None
     with pytest.raises(InputError):
-        draw_channels(run, *chosen)
-
-
-def test_another_model_s_choices_are_reset(run: Run) -> None:
-    _, layer, head, figure, _ = draw_inside(run, 27, 7, "keys")
-    assert (layer["value"], head["value"]) == (0, 0)
-    assert len(layer["choices"]) == 4
-    assert isinstance(figure, go.Figure)
+        chosen.parse(raw, run)
 
 
 def test_growth_is_drawn_as_it_is_measured(run: Run) -> None:
-    *early, last = stream_growth(run, ignore_progress, 150)
-    assert len(early) >= 2
-    words, times, sizes = last
-    assert "same logits" in words
+    found = list(inside.growth(run, ignore_progress, 150))
+    assert [len(each.points) for each in found] == list(range(1, len(found) + 1))
+    assert inside.PART.outputs["times"].live
+    assert "same logits" in inside.words(run, found[-1])
+    times, sizes = inside.times(run, found[-1]), inside.sizes(run, found[-1])
+    assert times is not None
+    assert sizes is not None
     full, cached = times.data
     lengths = times.data[0].x.tolist()
     assert lengths[0] == run.inputs.num_tokens
@@ -120,8 +107,6 @@ def test_growth_is_drawn_as_it_is_measured(run: Run) -> None:
     assert len(full.y) == len(cached.y) == len(lengths)
     np.testing.assert_allclose(sizes.data[0].y, np.array(lengths) * 1024 / 1e6, rtol=1e-6)
     np.testing.assert_allclose(sizes.data[1].y, np.array(lengths) * 114_688 / 1e6, rtol=1e-6)
-    with pytest.raises(InputError):
-        next(stream_growth(run, ignore_progress, float("nan")))
 
 
 def test_growth_charts_show_medians() -> None:
@@ -170,7 +155,8 @@ def test_a_log_is_read_once(run: Run) -> None:
 
 
 def lab(written: str, **changes: Any) -> list[Any]:
-    values = {
+    """The lab's settings, in the order of ``policy.SETTINGS``."""
+    settings = {
         "log": written,
         "block_size": 8,
         "share": 100,
@@ -178,38 +164,50 @@ def lab(written: str, **changes: Any) -> list[Any]:
         "pictures": True,
         "salt": True,
     } | changes
-    return list(values.values())
+    return list(settings.values())
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("control", "raw"),
     [
-        {"block_size": 0},
-        {"block_size": float("nan")},
-        {"share": 101},
-        {"share": None},
-        {"policy": "random"},
-        {"log": "A | moon | Hi"},
+        ("block-size", 0),
+        ("block-size", float("nan")),
+        ("share", 101),
+        ("policy", "random"),
+        ("outlined", 61),
+        ("log", 3),
     ],
 )
-def test_bad_settings_are_refused(run: Run, changes: dict[str, Any]) -> None:
+def test_bad_settings_are_refused(run: Run, control: str, raw: Any) -> None:
+    chosen = policy.PART.control(control)
+    assert chosen is not None
     with pytest.raises(InputError):
-        rehearse_lab(run, *lab("A | star | Hi", **changes))
+        chosen.parse(raw, run)
+    assert policy.MAX_LOG == MAX_LOG
+
+
+@pytest.mark.parametrize("written", ["A | moon | Hi", "star: what?", ""])
+def test_a_bad_log_is_told_once(run: Run, written: str) -> None:
+    with pytest.raises(InputError):
+        policy.verdict(run, *lab(written))
+    assert policy.tree(run, *lab(written), 0) is None
+    assert policy.policies(run, *lab(written)) is None
+    assert policy.requests(run, *lab(written), None) == ""
 
 
 def test_a_rehearsal_is_drawn(run: Run) -> None:
-    verdict, lesson, tree, chosen, policies, table = rehearse_lab(
-        run, *lab(PRESETS[0].log, share=50)
-    )
+    settings = lab(PRESETS[0].log, share=50)
+    verdict, table = policy.verdict(run, *settings), policy.requests(run, *settings, None)
+    tree, policies = policy.tree(run, *settings, 0), policy.policies(run, *settings)
     log = read_log_names(run, "", PRESETS[0].log)
     rows = read_html(table).rows()
     assert len(rows) == 31
     reused = [int(row[4]) for row in rows[1:]]
     assert f"{sum(count > 0 for count in reused)} of 30 requests hit" in verdict
-    assert lesson == ""
-    assert chosen["maximum"] == 30
-    settings = read_settings(*lab(PRESETS[0].log, share=50))
-    full = log_bytes(run.engine, log, settings.rules)
+    assert policy.lesson(run, *settings, None) == ""
+    assert tree is not None
+    assert policies is not None
+    full = log_bytes(run.engine, log, HashRules(8))
     lru = policies.data[0]
     place = lru.x.tolist().index(np.float32(full // 2 / 1e6))
     total = sum(request.inputs.num_tokens for request in log)
@@ -220,12 +218,44 @@ def test_a_rehearsal_is_drawn(run: Run) -> None:
 
 
 def test_a_request_is_outlined(run: Run) -> None:
-    plain = outline_request(run, *lab(PRESETS[0].log), 0)
-    outlined = outline_request(run, *lab(PRESETS[0].log), 3)
+    plain, outlined, past = (policy.tree(run, *lab(PRESETS[0].log), each) for each in (0, 3, 31))
+    assert plain is not None
+    assert outlined is not None
+    assert past is not None
     assert len(outlined.data) == len(plain.data) + 1
     assert outlined.data[-1].name == "of the chosen request"
-    with pytest.raises(InputError):
-        outline_request(run, *lab(PRESETS[0].log), 31)
+    assert len(past.data) == len(plain.data)  # the log has thirty
+
+
+def test_presets_fill_in_their_settings(run: Run) -> None:
+    quick, served = policy.PART.controls[:2]
+    buttons = [*quick.details(run)["options"], *served.details(run)["options"]]
+    assert [label for label, _ in buttons] == [preset.name for preset in PRESETS]
+    assert (quick.details(run)["then"], served.details(run)["then"]) == ("", "replay")
+    for (_, values), preset in zip(buttons, PRESETS, strict=True):
+        assert values["log"] == preset.log
+        for name, raw in values.items():
+            control = policy.PART.control(name)
+            assert control is not None
+            control.parse(raw, run)
+
+
+@pytest.mark.parametrize("number", range(len(PRESETS)))
+@pytest.mark.parametrize("share", [100, 40])
+def test_a_replay_leaves_the_tree_of_its_rehearsal(run: Run, number: int, share: int) -> None:
+    """So the tree and the counts are drawn without the model, whatever was replayed."""
+    written = "\n".join(PRESETS[number].log.splitlines()[:8])
+    log = read_log(run, written)
+    full = log_bytes(run.engine, log, HashRules(8))
+    stores = [PrefixStore(run.engine, HashRules(8), max_bytes=full * share // 100) for _ in "ab"]
+    rehearse(stores[0], log)
+    list(replay_log(stores[1], log, secret="x", max_new_tokens=2))
+    named, served = (
+        [dataclasses.replace(each, keys=()) for each in build_tree(store.blocks)]
+        for store in stores
+    )
+    assert named == served
+    assert stores[0].blocks.stats == stores[1].blocks.stats
 
 
 def test_the_tree_holds_every_block_once(run: Run) -> None:
@@ -281,95 +311,119 @@ def test_policies_in_the_chart(run: Run) -> None:
 # --------------------------------------------------------------------------- the replay
 
 
+def replay_all(run: Run, settings: list[Any]) -> policy.Replay:
+    *_, found = policy.replay(run, ignore_progress, *settings)
+    return found
+
+
 def test_the_wrong_image_s_answer_is_shown(trained_run: Run) -> None:
     preset = PRESETS[1]
-    *_, drawn = stream_replay(
-        trained_run, ignore_progress, *lab(preset.log, share=preset.share, pictures=preset.pictures)
-    )
-    _, lesson, _, _, _, table = drawn
-    page = read_html(lesson)
+    settings = lab(preset.log, share=preset.share, pictures=preset.pictures)
+    found = replay_all(trained_run, settings)
+    page = read_html(policy.lesson(trained_run, *settings, found))
     assert page.find("span", "pg-badge-miss")[0].text == "Wrong picture"
     assert [image.attrs["alt"] for image in page.find("img")] == [
         "Asked about: heart",
         "Answered from: star",
     ]
+    table = policy.requests(trained_run, *settings, found)
     rows = read_html(table).rows()
     assert "green star" in rows[1][7]
     assert rows[2][7].startswith("✗")
     assert "red heart" in rows[2][7]
-    *_, right = stream_replay(trained_run, ignore_progress, *lab(preset.log))
-    assert read_html(right[1]).find("span", "pg-badge-hit")[0].text == "All right"
-    assert "(tolerance 0.0001 in float32)" in right[1]
     assert "|Δ logit|: tolerance 0.0001 in float32" in table
+    assert all(row.request.inputs.pixel_values is None for row in found.rows)
+    right = lab(preset.log)
+    # Moved back, the lab is by name and size again until it is replayed with these settings.
+    assert policy.lesson(trained_run, *right, found) == ""
+    assert "by name and size" in policy.requests(trained_run, *right, found)
+    lesson = policy.lesson(trained_run, *right, replay_all(trained_run, right))
+    assert read_html(lesson).find("span", "pg-badge-hit")[0].text == "All right"
+    assert "(tolerance 0.0001 in float32)" in lesson
 
 
 def test_a_stranger_s_prefix_is_told(trained_run: Run) -> None:
-    *_, careless = stream_replay(trained_run, ignore_progress, *lab(PRESETS[2].log, salt=False))
-    assert "Request 2 of session B took over" in careless[1]
-    *_, salted = stream_replay(trained_run, ignore_progress, *lab(PRESETS[2].log))
-    assert "stranger" not in salted[1]
-    assert read_html(salted[5]).rows()[2][3].startswith("0 of")
+    careless, salted = lab(PRESETS[2].log, salt=False), lab(PRESETS[2].log)
+    found = replay_all(trained_run, careless)
+    assert "Request 2 of session B took over" in policy.lesson(trained_run, *careless, found)
+    found = replay_all(trained_run, salted)
+    assert "stranger" not in policy.lesson(trained_run, *salted, found)
+    table = policy.requests(trained_run, *salted, found)
+    assert read_html(table).rows()[2][3].startswith("0 of")
+
+
+def test_a_long_replay_is_shown_as_it_goes(run: Run) -> None:
+    written = "\n".join(["A | no picture | Hi"] * 7)
+    found = list(policy.replay(run, ignore_progress, *lab(written)))
+    assert [len(each.rows) for each in found] == [5, 7]
 
 
 def test_a_log_cannot_bring_markup(run: Run) -> None:
-    *_, drawn = stream_replay(
-        run, ignore_progress, *lab("<b>A | star | <img src=x>\nA | star | Hi")
-    )
-    assert all("<img src=x" not in str(value) for value in drawn)
-    assert "<b>A" not in drawn[5]
+    settings = lab("<b>A | star | <img src=x>\nA | star | Hi")
+    found = replay_all(run, settings)
+    shown = policy.lesson(run, *settings, found) + policy.requests(run, *settings, found)
+    assert "<img src=x" not in shown
+    assert "<b>A" not in shown
 
 
 # --------------------------------------------------------------------------- the conversation
 
 
-def send(run: Run, store: PrefixStore, talk: Talk | None, text: str, picture: str) -> Any:
-    *_, drawn = stream_message(run, ignore_progress, store, talk, text, picture)
-    return drawn
+def say_on(run: Run, talk: Talk | None, text: str, picture: str) -> Talk:
+    *_, found = conversation.send(run, ignore_progress, talk, text, picture)
+    return found
 
 
 def test_a_follow_up_reuses_question_and_answer(trained_run: Run) -> None:
-    store = SharedStore().get(trained_run.engine)
-    first = send(trained_run, store, None, "Describe this image.", RUN_PICTURES)
-    stored = store.blocks.stats.num_blocks
-    second = send(trained_run, store, first[0], "Why?", NO_PICTURE)
-    third = send(trained_run, store, second[0], "Describe this image.", "star")
-    facts = [exchange.facts for exchange in third[0].exchanges]
+    blocks = conversation.STORE.get(trained_run.engine).blocks
+    before = blocks.stats.num_blocks
+    first = say_on(trained_run, None, "Describe this image.", RUN_PICTURES)
+    stored = blocks.stats.num_blocks - before
+    second = say_on(trained_run, first, "Why?", NO_PICTURE)
+    third = say_on(trained_run, second, "Describe this image.", "star")
+    facts = [facts_html(trained_run.engine, each) for each in third.exchanges]
     assert "pg-badge-miss" in facts[0]
-    assert (
-        f"{stored} of" in facts[1]
-    )  # every token of the first exchange, its answer's last but one
+    # Every token of the first exchange but the answer's last one.
+    assert f"{stored} of" in facts[1]
     assert all("pg-badge-hit" in each for each in facts[1:])
-    assert third[1].count("<img") == 2
-    assert third[0].salt == first[0].salt
-    differences = [float(each.split("logit| ")[1].split(" (")[0]) for each in facts[1:]]
-    assert max(differences) <= 1e-4
+    assert conversation.messages(trained_run, third).count("<img") == 2
+    assert third.salt == first.salt
+    assert third.exchanges[:1] == first.exchanges
+    assert max(each.max_abs_diff for each in third.exchanges) <= 1e-4
     assert "(tolerance 0.0001 in float32)" in facts[1]
+    assert third.inputs is not None
+    assert third.inputs.pixel_values is None
 
 
 def test_conversations_do_not_see_one_another(trained_run: Run) -> None:
-    store = SharedStore().get(trained_run.engine)
-    send(trained_run, store, None, "My secret is 7.", NO_PICTURE)
-    other = send(trained_run, store, None, "My secret is 7.", NO_PICTURE)
-    assert "pg-badge-miss" in other[0].exchanges[0].facts
+    say_on(trained_run, None, "My secret is 7.", NO_PICTURE)
+    other = say_on(trained_run, None, "My secret is 7.", NO_PICTURE)
+    assert other.exchanges[0].lookup.reused_tokens == 0
 
 
 def test_a_conversation_is_limited_and_escaped(run: Run) -> None:
-    store = SharedStore().get(run.engine)
-    long = Talk("salt", (Exchange("Hi", NO_PICTURE, "Yes.", ""),) * MAX_TURNS)
+    one = say_on(run, None, "<img src=x onerror=alert(1)>", NO_PICTURE)
+    assert "<img src=x" not in conversation.messages(run, one) + conversation.last(run, one)
+    long = dataclasses.replace(one, exchanges=one.exchanges * MAX_TURNS)
     with pytest.raises(InputError, match="12 questions"):
-        send(run, store, long, "And?", NO_PICTURE)
+        say_on(run, long, "And?", NO_PICTURE)
     with pytest.raises(InputError, match="empty"):
-        send(run, store, None, " ", NO_PICTURE)
-    drawn = send(run, store, None, "<img src=x onerror=alert(1)>", NO_PICTURE)
-    assert "<img src=x" not in drawn[1] + drawn[2]
+        say_on(run, None, " ", NO_PICTURE)
 
 
-def test_a_new_run_starts_a_new_conversation(run: Run) -> None:
-    state, _, _, text, picture = draw_conversation(run)
-    assert state is None
-    assert (text, picture) == ("Describe this image.", RUN_PICTURES)
+def test_a_new_conversation_starts_with_what_the_run_shows(run: Run) -> None:
+    assert conversation.restart(run, None) == ""
+    assert conversation.last(run, None) == ""
+    assert "Nothing said yet" in conversation.messages(run, None)
+    asked = (conversation.TEXT.parse(None, run), conversation.PICTURE.parse(None, run))
+    assert asked == ("Describe this image.", RUN_PICTURES)
     text_only = make_run(run.engine, "你好")
-    assert draw_conversation(text_only)[3:] == ("你好", NO_PICTURE)
+    assert conversation.TEXT.parse(None, text_only) == "你好"
+    assert conversation.PICTURE.parse(None, text_only) == NO_PICTURE
+    one = say_on(run, None, "Hi", NO_PICTURE)
+    (button,) = read_html(conversation.restart(run, one)).find("button")
+    assert button.attrs["data-forget"] == "send"
+    assert conversation.PART.experiments["send"].afterwards == {"text": "", "picture": NO_PICTURE}
 
 
 def test_one_store_for_all(run: Run, trained_run: Run) -> None:
@@ -381,6 +435,6 @@ def test_one_store_for_all(run: Run, trained_run: Run) -> None:
 
 def test_a_photo_s_cache_stays_small_on_the_page(tiny_random_engine: Engine) -> None:
     run = make_run(tiny_random_engine, "Hi", make_picture(1280, 960), max_pixels=1280 * 960)
-    figure = draw_channels(run, 0, 0, "keys")
+    figure = inside.channels(run, 0, 0, "keys")
     assert isinstance(figure, go.Figure)
     assert len(encode_figure(figure) or "") < 300_000

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from statistics import median
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 import pytest
 
-from components.chart_view.view import encode_figure
 from components.charts.cache import plot_request_times
-from components.tabs.cache.requests import EXAMPLES, MAX_ROWS, fill_values, stream_requests
+from components.findings import Findings
+from components.page.drawing import Drawing, Question
+from components.page.experiments import run_experiment
+from components.part import Parts
+from components.tabs.cache import conversation, requests
+from components.tabs.cache.requests import EXAMPLES, PART, serve
 from components.tabs.cache.scenes import NO_PICTURE, RUN_PICTURES, build_prompt, split_turns
-from components.tabs.cache.tab import build_cache_tab
+from components.tabs.cache.served import ServedRequests
+from components.tabs.cache.tab import TAB
 from components.tabs.cache.words import (
     end_words,
     format_count,
@@ -35,10 +40,9 @@ from playground.kv_cache.stage import serve_rest
 from playground.pipeline import Run
 from playground.preprocess.stage import run_preprocess
 from playground.records import Picture, Prompt, Turn
+from playground.run_store import RunStore
 from tests.components.html_reader import read_html
-from tests.components.runs import build_alone, ignore_progress
-
-MAX_UPDATE_BYTES = 400_000
+from tests.components.runs import ignore_progress, make_run
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +66,15 @@ def rows(run: Run) -> list[Compared]:
     return list(compare_requests(run.engine, inputs, HashRules(8), repeats=3, max_new_tokens=4))
 
 
-def settings(example: int, *, size: int = 1, repeats: int = 2, **changes: Any) -> list[Any]:
-    """The first part's values for an example, in the order of its controls."""
-    count, system, *rest = fill_values(EXAMPLES[example])
-    given = {"count": count, "system": system} | changes
-    return [given["count"], given["system"], size, repeats, *rest[: 2 * MAX_ROWS]]
+def values(example: int, *, size: int = 1, repeats: int = 2) -> tuple[Any, ...]:
+    """What *Serve these requests* is given for an example, in the order of ``SETTINGS``."""
+    chosen = EXAMPLES[example]
+    return tuple(chosen.rows), chosen.system, size, repeats
+
+
+def serve_all(run: Run, *settings: Any) -> ServedRequests:
+    *_, served = serve(run, ignore_progress, *settings)
+    return served
 
 
 # --------------------------------------------------------------------------- requests as typed
@@ -116,27 +124,28 @@ def test_a_bad_request_is_named(text_run: Run, text: Any, picture: Any, message:
 
 def test_every_example_is_served(run: Run) -> None:
     for number, example in enumerate(EXAMPLES):
-        *_, drawn = stream_requests(run, ignore_progress, *settings(number, repeats=1))
-        summary, strips, table, chart, _, code, _ = drawn
+        served = serve_all(run, *values(number, repeats=1))
         count = len(example.requests)
-        sections = read_html(strips).find("section", "pg-request")
+        sections = read_html(requests.strips(run, served)).find("section", "pg-request")
         assert len(sections) == count
-        assert len(read_html(table).rows()) == count + 1
+        assert len(read_html(requests.table(run, served)).rows()) == count + 1
+        chart = requests.times(run, served)
+        assert chart is not None
         assert len(chart.data[0].x) == count
-        assert "past_key_values" in code
-        assert 'class="pg-badge pg-badge-hit"' in summary
+        assert "past_key_values" in requests.script(run, served)
+        assert 'class="pg-badge pg-badge-hit"' in requests.summary(run, served)
 
 
 def test_strips_mark_what_the_cache_did(run: Run) -> None:
     """“Same image, other question”: all up to the question's first other token is taken over."""
-    *_, drawn = stream_requests(run, ignore_progress, *settings(1))
+    drawn = requests.strips(run, serve_all(run, *values(1)))
     inputs = [
         run_preprocess(run.engine, build_prompt(run, "", text, picture))
         for text, picture in EXAMPLES[1].requests
     ]
     shared, _ = shared_prefix(*inputs)
     assert shared > inputs[0].spans[0].end
-    second = read_html("<section" + drawn[1].split("<section")[2])
+    second = read_html("<section" + drawn.split("<section")[2])
     by_label: dict[str, int] = {}
     for chip in second.find("li"):
         if "data-start" in chip.attrs:
@@ -144,45 +153,137 @@ def test_strips_mark_what_the_cache_did(run: Run) -> None:
             label = chip.attrs["data-label"]
             by_label[label] = by_label.get(label, 0) + length
     assert by_label == {"reused": shared, "computed": inputs[1].num_tokens - shared}
-    assert f"{shared} of {inputs[1].num_tokens} tokens come from the cache" in drawn[1]
+    assert f"{shared} of {inputs[1].num_tokens} tokens come from the cache" in drawn
 
 
-def test_strips_come_one_by_one_and_the_rest_at_the_end(run: Run) -> None:
-    *early, last = stream_requests(run, ignore_progress, *settings(4))
-    assert [update[1].count("<section") for update in early] == [1, 2]
-    assert last[1].count("<section") == 3
-    assert isinstance(last[3], go.Figure)
+def test_requests_are_found_one_by_one(run: Run) -> None:
+    found = list(serve(run, ignore_progress, *values(4)))
+    assert [len(each.rows) for each in found] == [1, 2, 3]
+    assert requests.strips(run, found[0]).count("<section") == 1
+    assert PART.outputs["strips"].live
+    assert not PART.outputs["times"].live
+
+
+def test_what_is_found_holds_no_pixels(run: Run) -> None:
+    """The findings of all visitors share one budget; a photo's patches are 25 MB a request."""
+    served = serve_all(run, *values(1))
+    kept = [row.inputs for row in served.rows] + [served.reuse.first, served.reuse.second]
+    assert all(inputs.pixel_values is None for inputs in kept)
+    assert served.reuse.shared_tokens > run.inputs.spans[0].end  # worked out while they were there
+
+
+def test_requests_that_were_changed_since_are_told(run: Run) -> None:
+    given = values(0)
+    served = serve_all(run, *given)
+    assert requests.changed(run, served, *given) == ""
+    assert requests.changed(run, None, *given) == ""
+    assert "before the settings" in requests.changed(run, served, given[0][:1], *given[1:])
+    assert "before the settings" in requests.changed(run, served, *given[:3], 3)
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("control", "raw"),
     [
-        {"count": 5},
-        {"count": float("nan")},
-        {"repeats": 0},
-        {"repeats": 21},
-        {"size": 65},
-        {"size": "8"},
-        {"size": 1.5},
+        ("requests", [{}] * 5),
+        ("requests", []),
+        ("repeats", float("nan")),
+        ("repeats", 0),
+        ("repeats", 21),
+        ("block-size", 65),
+        ("block-size", "8"),
+        ("block-size", 1.5),
     ],
 )
-def test_a_bad_number_is_refused(text_run: Run, changes: dict[str, Any]) -> None:
+def test_a_bad_value_is_refused(text_run: Run, control: str, raw: Any) -> None:
+    chosen = PART.control(control)
+    assert chosen is not None
     with pytest.raises(InputError):
-        next(stream_requests(text_run, ignore_progress, *settings(0, **changes)))
+        chosen.parse(raw, text_run)
 
 
-def test_the_tab_ends_with_everything_drawn(run: Run) -> None:
-    tab = build_alone(build_cache_tab)
-    values = [control.value for control in tab.controls]
-    updates = list(tab.stream(run, ignore_progress, *values))
-    assert all(len(update) == len(tab.outputs) for update in updates)
-    last = updates[-1]
-    assert sum(isinstance(value, go.Figure) for value in last) == 4
-    sizes = [
-        len((encode_figure(value) or "") if isinstance(value, go.Figure) else str(value))
-        for value in last
-    ]
-    assert sum(sizes) <= MAX_UPDATE_BYTES
+def test_a_bad_request_is_refused_when_it_is_served(text_run: Run) -> None:
+    rows = ({"text": "Hi", "picture": NO_PICTURE}, {"text": "", "picture": NO_PICTURE})
+    with pytest.raises(InputError, match="Request 2 is empty"):
+        next(serve(text_run, ignore_progress, rows, "", 1, 1))
+
+
+def test_a_download_has_every_request_in_numbers(run: Run) -> None:
+    served = serve_all(run, *values(1))
+    first, second = served.requests
+    assert first["request"] == 1
+    assert second["reused_tokens"] == served.rows[1].reused_tokens > 0
+    assert second["miss_ms"] == list(served.rows[1].miss_ms)
+    assert json.loads(json.dumps(served.requests)) == list(served.requests)
+
+
+# --------------------------------------------------------------------------- the whole tab
+
+
+def draw_everything(drawing: Drawing, run: Run, findings: dict[str, str]) -> dict[str, Any]:
+    """Every output of every part at the defaults of all controls, as the page asks for them."""
+    key = drawing.runs.add(run)
+    drawn: dict[str, Any] = {}
+    for part in TAB.all_parts:
+        question = {
+            "run": key,
+            "part": part.key,
+            "outputs": list(part.outputs),
+            "controls": True,
+            "findings": findings,
+        }
+        answer = drawing.answer(question)
+        assert len(answer["controls"]) == len(part.controls)
+        drawn |= {f"{part.id}.{name}": each for name, each in answer["outputs"].items()}
+    return drawn
+
+
+@pytest.fixture
+def drawing() -> Drawing:
+    return Drawing(Parts((TAB,)), RunStore(), Findings())
+
+
+def test_everything_is_drawn(drawing: Drawing, shipped_engine: Engine, picture: Picture) -> None:
+    run = make_run(shipped_engine, "Describe this image.", picture)
+    run.ensure("decoder")
+    before = draw_everything(drawing, run, {})
+    assert not {name: each for name, each in before.items() if "error" in each}
+    assert before["policy.tree"]["figure"]
+    assert before["requests.strips"]["html"] == ""
+    findings: dict[str, str] = {}
+    for part in TAB.all_parts:
+        for each in part.experiments.values():
+            if each.name == "replay":
+                continue  # thirty requests; test_policy.py replays three
+            question = Question(run=drawing.runs.add(run), part=part.key, findings=findings)
+            needs = drawing.needs(part, each, run, question)
+            *_, found = each.run(run, ignore_progress, *needs)
+            name = part.full_name(each.name)
+            findings[name] = drawing.findings.add(run, name, found)
+    after = draw_everything(drawing, run, findings)
+    assert not {name: each for name, each in after.items() if "error" in each}
+    silent = {name for name, each in after.items() if not any(each.values())}
+    assert silent == {"requests.changed", "policy.lesson"}
+
+
+def test_a_message_goes_on_from_the_last_one(
+    drawing: Drawing, shipped_engine: Engine, picture: Picture
+) -> None:
+    """The experiment's own finding comes back to it, and another run knows nothing of it."""
+    run = make_run(shipped_engine, "Describe this image.", picture)
+    key = drawing.runs.add(run)
+    part = conversation.PART
+    data: dict[str, Any] = {"run": key, "part": part.key, "experiment": "send"}
+    *_, first = run_experiment(drawing, part, data, ignore_progress)
+    finding = first["finding"]
+    again = data | {
+        "values": {"cache.conversation.text": "Why?", "cache.conversation.picture": NO_PICTURE},
+        "findings": {finding["name"]: finding["key"]},
+    }
+    *_, second = run_experiment(drawing, part, again, ignore_progress)
+    assert second["outputs"]["messages"]["html"].count("pg-role-user") == 2
+    other = drawing.runs.add(make_run(shipped_engine, "Describe this image.", picture))
+    *_, fresh = run_experiment(drawing, part, again | {"run": other}, ignore_progress)
+    assert fresh["outputs"]["messages"]["html"].count("pg-role-user") == 1
 
 
 # --------------------------------------------------------------------------- in words

@@ -10,6 +10,7 @@ costs on the server. Both sides run in one process, in turns.
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -20,9 +21,9 @@ from transformers.generation.logits_process import TopPLogitsWarper
 
 from benchmarks.models import SHAPES, load_shape
 from benchmarks.pairs import Timing, cpu_ratio, machine_facts, measure, ratio, table
-from components.chart_view.view import encode_figure
-from components.tabs.sampling.lab import new_lab
-from components.tabs.sampling.one_step import ORDERS, draw_step, slider_values
+from components.chart_view.figures import encode_figure
+from components.tabs.sampling import one_step
+from components.tabs.sampling.lab import Lab
 from playground.decoder.stage import run_decoder
 from playground.engine import Engine
 from playground.merge.stage import run_merge
@@ -150,28 +151,25 @@ def measure_filters(pairs: int) -> list[tuple[object, ...]]:
 
 
 def measure_slider(engine: Engine, calls: int) -> Timing:
-    """What one slider costs the server: the page's handler on a column's last token, its charts as
+    """What one slider costs the server: all that is drawn of a column's last token, its charts as
     JSON. ``lm_head`` on one state, the filters in both orders, words, table, two charts."""
     run = make_run(engine)
     prompt = prompt_prefix(run.inputs, run.merged, run.decoded)
     sampler = Sampler(engine, prompt, [SETTINGS], max_new_tokens=8, keep_paths=True)
     *_, sampled = sampler.stream()
     branches = columns_as_branches(sampled, sampler.paths(), ["A"])
-    lab = new_lab(
-        run,
-        sampled=sampled,
-        names=("A",),
-        seconds=sampler.seconds,
-        max_new_tokens=8,
-        branches=branches,
-    )
-    last = len(branches[0].trace.steps)
-    values = slider_values(SETTINGS)
+    lab = Lab(sampled, ("A",), sampler.seconds, max_new_tokens=8, branches=branches)
+    last = len(branches[0].trace.steps) - 1
+    others = [None] * (len(one_step.SLIDERS) - 1)
+    heats = itertools.count(1)  # never the same one twice, which would be drawn from what is there
 
     def redraw() -> None:
-        *_, filters, bar = draw_step(run, lab, "A", last, ORDERS[0], 0.5, *values)
-        encode_figure(filters)
-        encode_figure(bar)
+        heat = next(heats) * 1e-3
+        given: tuple[Any, ...] = (run, lab, "A", last, one_step.ORDERS[0], 0.5, heat, *others)
+        one_step.words(*given)
+        one_step.effects(*given)
+        for chart in (one_step.draw(*given), one_step.filters(*given)):
+            encode_figure(chart)
 
     return measure({"slider": redraw}, pairs=calls)["slider"]
 

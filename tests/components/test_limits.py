@@ -16,11 +16,9 @@ from PIL import Image
 from components.api.endpoints import Endpoints
 from components.compute.engine_host import EngineHost
 from components.prompt.reader import read_prompt
-from components.tabs.sampling.branch import grow_alternative, grow_first_words
-from components.tabs.sampling.lab import LabStore
-from components.tabs.sampling.score import force_text, score_text
-from components.tabs.sampling.sweep import stream_sweep_part
-from components.tabs.sampling.tab import build_sampling_tab
+from components.tabs.sampling import branch, score, sweep
+from components.tabs.sampling.lab import Lab
+from components.tabs.sampling.tab import TAB
 from playground.cache import fork_cache
 from playground.engine import Engine
 from playground.errors import InputError
@@ -30,8 +28,7 @@ from playground.kv_cache.partial_prefill import answer_greedily
 from playground.limits import MOST_IMAGE_PIXELS, Limits
 from playground.pipeline import Run
 from playground.preprocess.media import read_clip, read_picture
-from playground.records import SamplingSettings
-from tests.components.runs import ignore_progress, make_app, make_run
+from tests.components.runs import ignore_progress, make_run
 from tests.media_samples import make_clip, make_square_picture, write_clip
 
 FEW = Limits(max_image_pixels=300_000, max_new_tokens=3)
@@ -120,16 +117,15 @@ def test_a_higher_limit_lets_larger_pictures_in(tmp_path: Path) -> None:
 # -------------------------------------------------------------------------------------- tokens
 
 
-def test_the_sliders_end_at_the_limit(engine: Engine) -> None:
-    with gr.Blocks(analytics_enabled=False) as demo:
-        build_sampling_tab(make_app(EngineHost("tiny", limits=FEW)))
-    lengths = [
-        block for block in demo.blocks.values() if getattr(block, "label", "") == "Max new tokens"
-    ]
+def test_the_sliders_end_at_the_limit(run: Run) -> None:
+    lengths = [length for part in TAB.parts if (length := part.control("length"))]
     assert len(lengths) == 4
     for length in lengths:
-        assert length.value == 3
-        assert getattr(length, "maximum", None) in (3, None)
+        details = length.details(run)
+        assert details["value"] == 3
+        assert details.get("high", 3) == 3
+        with pytest.raises(InputError):
+            length.parse(4, run)
 
 
 @pytest.mark.parametrize("wanted", [4, 10**9, float("nan"), "3", None])
@@ -143,42 +139,35 @@ def test_no_column_writes_more(engine: Engine, wanted: Any) -> None:
         endpoints.sampling(None, "Hello", max_new_tokens=wanted)
 
 
-def grow(run: Run, store: LabStore, key: str, length: int) -> Any:
-    lab = store.get(key, run)
-    branch = lab.branches[0]
-    other = next(
-        each.id for each in branch.trace.steps[0].top if each.id != branch.trace.steps[0].id
-    )
-    return grow_alternative(run, ignore_progress, store, key, branch.name, 1, other, length)
-
-
-WRITERS: dict[str, Callable[..., Any]] = {
-    "branch": grow,
-    "first words": lambda run, store, key, length: grow_first_words(
-        run, ignore_progress, store, key, None, 2, length
+WRITERS: dict[str, Callable[[Run, Lab, int], Any]] = {
+    "branch": lambda run, lab, length: branch.grow(
+        run, ignore_progress, lab, None, 0, None, length
     ),
-    "forced text": lambda run, store, key, length: force_text(
-        run, ignore_progress, store, key, "Red", length
+    "first words": lambda run, lab, length: branch.first_words(
+        run, ignore_progress, lab, None, 2, length
     ),
-    "sweep": lambda run, _store, _key, length: stream_sweep_part(
-        run, ignore_progress, SamplingSettings(), "temperature", 0, 1, 2, 1, length
+    "forced text": lambda run, lab, length: score.go_on(run, ignore_progress, lab, "Red", length),
+    "sweep": lambda run, _lab, length: sweep.sweep(
+        run, ignore_progress, None, None, "temperature", 0, 1, 2, 1, length
     ),
 }
 
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_no_part_of_the_lab_writes_more(run: Run, name: str) -> None:
-    store = LabStore()
-    (scored,) = score_text(run, ignore_progress, store, None, "Red", False)
+    """Also where a part's own control would let it."""
+    run.ensure("decoder")
+    (lab,) = score.score(run, ignore_progress, None, "Red", False)
     write = WRITERS[name]
-    assert list(write(run, store, scored[0], 3))
+    assert list(write(run, lab, 3))
     with pytest.raises(InputError, match="from 1 to 3"):
-        list(write(run, store, scored[0], 4))
+        list(write(run, lab, 4))
 
 
 def test_a_scored_text_has_no_more_tokens(run: Run) -> None:
+    run.ensure("decoder")
     with pytest.raises(InputError, match="At most 3"):
-        list(score_text(run, ignore_progress, LabStore(), None, "one two three four five", False))
+        list(score.score(run, ignore_progress, None, "one two three four five", False))
 
 
 def test_answers_that_nobody_asked_a_length_of_are_shortened(run: Run) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from components.charts.sampling import quote
 from components.charts.sampling_step import effect_name
+from components.tabs.choices import fact_markup
 from components.tabs.sampling.words import token_html
 from components.views.tables import Verbatim, table_html
 from playground.language import say
@@ -37,7 +38,7 @@ def step_html(name: str, index: int, written: TokenStep, view: StepView) -> str:
             "{written}.",
             **values,
         )
-    return f'<p class="pg-fact">{head} {left_words(view)}</p>'
+    return fact_markup(head, left_words(view))
 
 
 def left_words(view: StepView) -> str:

@@ -13,7 +13,8 @@ from components.tabs.cache.tab import build_cache_tab
 from components.tabs.decoder.tab import build_decoder_tab
 from components.tabs.merge.tab import build_merge_tab
 from components.tabs.preprocess.tab import build_preprocess_tab
-from components.tabs.sampling.tab import build_sampling_tab
+from components.tabs.sampling import side
+from components.tabs.sampling.presets import start_settings, values_of
 from components.tabs.stage_tab import App, StageTab
 from components.tabs.vision.tab import build_vision_tab
 from playground.engine import Engine
@@ -80,9 +81,16 @@ def test_merge_of_a_long_text(tiny_random_engine: Engine) -> None:
 
 @pytest.mark.parametrize("num_columns", [2, 8])
 def test_columns_side_by_side(photo_run: Run, num_columns: int) -> None:
-    """Every update: the text while it is written, and all parts at the end."""
-    tab = build_alone(build_sampling_tab)
-    values = [control.value for control in tab.controls]
-    values[4] = num_columns
-    for drawn in tab.stream(photo_run, ignore_progress, *values):
-        _check(drawn)
+    """Every update: the text while it is written, and all that the part shows at the end."""
+    photo_run.ensure("decoder")
+    rows = [values_of(start_settings(index)) for index in range(num_columns)]
+    for lab in side.columns(photo_run, ignore_progress, rows, side.NEW_TOKENS, False):
+        _check(
+            (
+                side.verdict(photo_run, lab),
+                side.texts(photo_run, lab, "probability"),
+                side.probabilities(photo_run, lab),
+                side.entropy(photo_run, lab),
+                side.diff(photo_run, lab, None, None),
+            )
+        )

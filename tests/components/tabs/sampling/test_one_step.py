@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
+import html
+import json
 import math
+from typing import Any
 
+import plotly.graph_objects as go
 import pytest
 
-from components.tabs.sampling.lab import Lab
-from components.tabs.sampling.one_step import (
-    ORDERS,
-    SLIDERS,
-    draw_step,
-    one_step_values,
-    own_uniform,
-    slider_values,
-    step_index,
-)
-from components.tabs.sampling.tab import pick_values
-from components.tabs.sampling.writing import SamplingParts
+from components.tabs.sampling import one_step
+from components.tabs.sampling.lab import Lab, choose_token, read_name, read_step
+from components.tabs.sampling.one_step import ORDER, ORDERS, SLIDERS, UNIFORM, own_uniform
+from components.tabs.sampling.presets import values_of
 from playground.errors import InputError
 from playground.pipeline import Run
 from playground.records import SamplingSettings
 from playground.sampling.views import ORDERS as ENGINE_ORDERS
 from tests.components.html_reader import read_html
 from tests.components.tabs.sampling.columns import GREEDY, WILD
+
+AS_WRITTEN = [None] * len(SLIDERS)
+
+
+def moved(settings: SamplingSettings) -> list[Any]:
+    """All sliders at these settings."""
+    values = values_of(settings)
+    return [values[slider.id] for slider in SLIDERS]
+
+
+def draw(
+    run: Run, lab: Lab, name: str, step: int, *values: Any
+) -> tuple[str, go.Figure, str, go.Figure]:
+    """Words, bar, table and chart of the filters."""
+    given = (run, lab, name, step, *(values or (ORDERS[0], None, *AS_WRITTEN)))
+    bar, filters = one_step.draw(*given), one_step.filters(*given)
+    assert bar is not None
+    assert filters is not None
+    return one_step.words(*given), bar, one_step.effects(*given), filters
 
 
 def test_orders_are_the_engine_s() -> None:
@@ -32,12 +47,9 @@ def test_orders_are_the_engine_s() -> None:
 
 def test_the_glass_shows_the_chosen_step(run: Run, lab: Lab) -> None:
     branch = lab.branch("B")
-    column, token, uniform, *rest = one_step_values(run, lab, "B", 2)
-    assert (column.value, token.value, token.maximum) == ("B", 3, 8)
     step = branch.trace.steps[2]
-    assert uniform == step.uniform
-    assert rest[: len(SLIDERS)] == slider_values(WILD)
-    words, table, filters, bar = rest[len(SLIDERS) :]
+    words, bar, table, filters = draw(run, lab, "B", 2)
+    assert "Column B, token 3" in words
     assert "as the column has it" in words
     assert f"{step.num_kept} tokens can be drawn" in words
     rows = read_html(table).rows()
@@ -50,9 +62,25 @@ def test_the_glass_shows_the_chosen_step(run: Run, lab: Lab) -> None:
     assert bar.data[1].x[0] == step.uniform
 
 
+def test_sliders_stand_where_the_column_was_written(run: Run, lab: Lab) -> None:
+    page = read_html(one_step.picker(run, lab, "B", 2))
+    (own,) = [
+        each.attrs["data-defaults"] for each in page.find("div") if "data-defaults" in each.attrs
+    ]
+    values = json.loads(html.unescape(own))
+    assert [values[slider.id] for slider in SLIDERS] == moved(WILD)
+    assert values[UNIFORM.id] == lab.branch("B").trace.steps[2].uniform
+    pressed = [each.text for each in page.find("button") if each.attrs["aria-pressed"] == "true"]
+    assert pressed == ["B"]
+    marked = [index for index, each in enumerate(page.find("b")) if "pg-diverges" in each.classes]
+    assert marked == [2]
+    # Sliders that are moved to the column's own settings change nothing.
+    uniform = values[UNIFORM.id]
+    assert draw(run, lab, "B", 2, ORDERS[0], uniform, *moved(WILD))[0] == draw(run, lab, "B", 2)[0]
+
+
 def test_another_setting_redraws_the_same_logits(run: Run, lab: Lab) -> None:
-    greedy = slider_values(GREEDY)
-    words, table, _, bar = draw_step(run, lab, "B", 1, ORDERS[0], 0.5, *greedy)
+    words, bar, table, _ = draw(run, lab, "B", 0, ORDERS[0], 0.5, *moved(GREEDY))
     best = int(run.decoded.logits.argmax())
     assert "1 token can" in words
     assert "greedy choice" in table
@@ -62,41 +90,54 @@ def test_another_setting_redraws_the_same_logits(run: Run, lab: Lab) -> None:
 
 
 def test_the_order_of_the_filters(run: Run, lab: Lab) -> None:
-    hot = slider_values(SamplingSettings(temperature=1.9, top_p=0.7))
-    _, first, _, _ = draw_step(run, lab, "A", 1, ORDERS[0], 0.5, *hot)
-    _, last, _, _ = draw_step(run, lab, "A", 1, ORDERS[1], 0.5, *hot)
+    hot = moved(SamplingSettings(temperature=1.9, top_p=0.7))
+    first = draw(run, lab, "A", 0, ORDERS[0], 0.5, *hot)[2]
+    last = draw(run, lab, "A", 0, ORDERS[1], 0.5, *hot)[2]
     names = [row[0] for row in read_html(first).rows()[1:]]
     assert [row[0] for row in read_html(last).rows()[1:]] == [names[0], names[2], names[1]]
     assert "of the probability lies elsewhere" in first
 
 
 @pytest.mark.parametrize(
-    ("order", "uniform", "temperature"),
-    [("x", 0.5, 1.0), (ORDERS[0], 1.0, 1.0), (ORDERS[0], None, 1.0), (ORDERS[0], 0.5, math.nan)],
+    ("control", "value"),
+    [(ORDER, "x"), (UNIFORM, 1.0), (UNIFORM, "0.5"), (SLIDERS[0], math.nan), (SLIDERS[0], 2.1)],
 )
-def test_what_the_glass_refuses(
-    run: Run, lab: Lab, order: str, uniform: object, temperature: float
-) -> None:
-    values = [temperature, *slider_values(GREEDY)[1:]]
+def test_what_the_glass_refuses(run: Run, control: Any, value: object) -> None:
     with pytest.raises(InputError):
-        draw_step(run, lab, "A", 1, order, uniform, *values)
+        control.parse(value, run)
 
 
-def test_steps_beyond_the_end_are_the_last(lab: Lab) -> None:
-    branch = lab.branch("A")
-    assert [step_index(branch, token) for token in (1, 8, 99, -3, math.nan, "x")] == [
-        0,
-        7,
-        7,
-        0,
-        0,
-        0,
-    ]
-    assert 0 <= own_uniform(branch, 3) < 1  # a greedy column would have drawn it
+def test_sliders_that_were_not_moved_follow_the_column(run: Run) -> None:
+    assert [slider.parse(None, run) for slider in (*SLIDERS, UNIFORM)] == [*AS_WRITTEN, None]
+    assert {slider.follows for slider in SLIDERS} == {("side.branch",)}
+    assert UNIFORM.follows == ("side.branch", "side.step")
 
 
-def test_a_picked_token_is_chosen_everywhere(parts: SamplingParts, run: Run, lab: Lab) -> None:
-    values = pick_values(run, lab, "B", 4)
-    assert len(values) == 1 + len(parts.glass.outputs) + len(parts.branch.outputs)
-    assert "token 5 of column B" in values[0]
-    assert values[2].value == 5
+def test_the_token_that_is_looked_at(lab: Lab) -> None:
+    assert lab.sampled is not None
+    first = lab.sampled.first_divergence
+    for given, expected in (
+        ((None, None), ("A", first)),  # where the columns part
+        (("B", 4), ("B", 4)),
+        ((1, 4), ("B", 4)),  # as a chart's line has it
+        (("B", 99), ("B", 7)),
+        (("Z", None), ("A", first)),
+        ((7, 0), ("A", 0)),
+    ):
+        branch, index = choose_token(lab, *given)
+        assert (branch.name, index) == expected
+    assert 0 <= own_uniform(lab.branch("A"), 3) < 1  # a greedy column would have drawn it
+
+
+@pytest.mark.parametrize("raw", [None, {}, True, -1, 8, 1.0, "x" * 61])
+def test_names_from_the_page_are_checked(run: Run, raw: object) -> None:
+    with pytest.raises(InputError):
+        read_name(raw, run)
+    assert (read_name("A.1", run), read_name(1, run)) == ("A.1", 1)
+
+
+@pytest.mark.parametrize("raw", [None, "1", True, -1, 1.0])
+def test_steps_from_the_page_are_checked(run: Run, raw: object) -> None:
+    with pytest.raises(InputError):
+        read_step(raw, run)
+    assert read_step(3, run) == 3

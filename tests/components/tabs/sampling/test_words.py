@@ -1,20 +1,17 @@
-"""What is said of the columns, and how long they are kept."""
+"""What is said of the columns."""
 
 from __future__ import annotations
 
-import gc
 import math
-import weakref
 from dataclasses import replace
 
 import pytest
 
-from components.chart_view.view import encode_figure
+from components.chart_view.figures import figure_content, write_json
 from components.charts.sampling import plot_entropy, plot_probabilities
-from components.tabs.sampling.chips import picked_chips_html, read_choice
-from components.tabs.sampling.lab import Lab, LabStore
-from components.tabs.sampling.side_by_side import chosen_words, winner_snippet
-from components.tabs.sampling.tab import read_point
+from components.tabs.sampling import side
+from components.tabs.sampling.chips import picked_chips_html
+from components.tabs.sampling.lab import Lab
 from components.tabs.sampling.tree import tree_html
 from components.tabs.sampling.words import (
     columns_html,
@@ -23,11 +20,9 @@ from components.tabs.sampling.words import (
     repetition,
     trace_words,
 )
-from playground.errors import InputError
 from playground.pipeline import Run
-from playground.records import SamplingRun
+from playground.records import SamplingRun, SamplingTrace
 from tests.components.html_reader import read_html
-from tests.components.runs import make_run
 
 # ------------------------------------------------------------------------------------- in words
 
@@ -46,7 +41,7 @@ def test_a_column_in_numbers(lab: Lab) -> None:
     words = trace_words(trace, 2.0)
     assert words.startswith("8 tokens, cut at the limit · 4 tokens/s · mean log-probability -")
     empty = replace(trace, steps=(), finish_reason="error", error="Nothing <left>.")
-    shown = columns_html(SamplingRun((empty,)), ["A"], seconds=[0.0])
+    shown = columns_html(Lab(SamplingRun((empty,)), ("A",), (0.0,)))
     assert "Nothing &lt;left&gt;." in shown
 
 
@@ -97,69 +92,40 @@ def test_eight_long_columns_are_small(lab: Lab) -> None:
     sampled = SamplingRun((long,) * len(names))
     branches = tuple(replace(lab.branches[0], name=name, trace=long) for name in names)
     parts = (
-        columns_html(sampled, names, seconds=[1.0] * len(names)),
+        columns_html(Lab(sampled, tuple(names), (1.0,) * len(names))),
         tree_html(branches, "A", 3),
-        encode_figure(plot_probabilities(sampled, names)) or "",
-        encode_figure(plot_entropy(sampled, names)) or "",
+        write_json(figure_content(plot_probabilities(sampled, names))),
+        write_json(figure_content(plot_entropy(sampled, names))),
     )
     assert sum(len(part.encode()) for part in parts) <= 400_000
 
 
-@pytest.mark.parametrize("data", [None, {}, {"branch": 1, "step": 1}, {"branch": "A", "step": "1"}])
-def test_choices_of_the_page_are_checked(data: object) -> None:
-    with pytest.raises(InputError):
-        read_choice(data)
-    assert read_choice({"branch": "A", "step": 3}) == ("A", 3)
+def test_a_click_on_a_line_chooses_its_token(run: Run, lab: Lab) -> None:
+    for chart in (side.probabilities(run, lab), side.entropy(run, lab)):
+        assert chart is not None
+        assert chart.layout.meta["pick"] == {"branch": "curve", "step": "point_index"}
+        assert [len(line.x) for line in chart.data] == [8, 8]  # a point is a step
+    assert "token 5 of column B" in side.chosen(run, lab, 1, 4)
+    named = replace(lab, branches=(replace(lab.branches[0], trace=_say("<b>", lab)),))
+    assert "&lt;b&gt;" in side.chosen(run, named, None, None)
 
 
-def test_a_click_on_a_line(lab: Lab) -> None:
-    assert read_point(lab, [{"curve": 1, "x": 4}]) == ("B", 3)
-    with pytest.raises(InputError):
-        read_point(lab, [])
-    assert "&lt;b&gt;" in chosen_words("A", 0, "<b>")
+def _say(text: str, lab: Lab) -> SamplingTrace:
+    trace = lab.branches[0].trace
+    return replace(trace, steps=(replace(trace.steps[0], text=text),))
+
+
+def test_what_differs_between_two_branches(run: Run, lab: Lab) -> None:
+    page = read_html(side.diff(run, lab, None, None))
+    pressed = [each.text for each in page.find("button") if each.attrs["aria-pressed"] == "true"]
+    assert pressed == ["A", "B"]
+    assert "8 tokens in common" in side.diff(run, lab, "B", "B")
 
 
 def test_the_winner_s_script(run: Run, lab: Lab) -> None:
-    code = winner_snippet(run, lab, "B")
+    code = side.script(run, lab, "B")
     assert code.startswith("# Column B")
     assert "TopKLogitsWarper(5)" in code
     assert "max_new_tokens=8" in code
-    with pytest.raises(InputError, match="no branch"):
-        winner_snippet(run, lab, "Z")
-
-
-# ----------------------------------------------------------------------------------------- labs
-
-
-def test_labs_share_a_budget_and_the_first_stays(run: Run, lab: Lab) -> None:
-    store = LabStore(max_bytes=int(lab.num_bytes * 2.5))
-    keys = [store.add(replace(lab)) for _ in range(4)]
-    held = [store.find(key, run) is not None for key in keys]
-    assert held == [True, False, False, True]
-    store.discard(keys[0])
-    assert store.find(keys[0], run) is not None
-    store.discard(keys[3])
-    with pytest.raises(InputError, match="no columns of this prompt"):
-        store.get(keys[3], run)
-
-
-def test_a_lab_goes_with_its_run(run: Run, lab: Lab) -> None:
-    store = LabStore()
-    store.add(lab)  # the opening page's, which stays
-    other = make_run(run.engine)
-    key = store.add(replace(lab, run=weakref.ref(other)))
-    assert store.find(key, other) is not None
-    del other
-    gc.collect()
-    store.add(replace(lab))
-    assert key not in store._labs
-    assert len(store._labs) == 2
-
-
-def test_a_lab_belongs_to_its_run(run: Run, lab: Lab) -> None:
-    store = LabStore()
-    key = store.add(lab)
-    with pytest.raises(InputError, match="Run this stage"):
-        store.get(key, make_run(run.engine))
-    with pytest.raises(InputError):
-        store.get(None, run)
+    assert side.script(run, lab, "Z") == side.script(run, lab, None) == side.script(run, lab, "A")
+    assert '"A"' in read_html(side.winners(run, lab, "Z")).find("button")[0].attrs["data-set"]

@@ -176,6 +176,6 @@ def address() -> Iterator[str]:
     built = build_site(host)
     url = launch(built.demo, PAGE_CSS, ServerOptions(port=None), quiet=True)
     # As app.py does: torch's import would hold up Gradio's check of its own address.
-    host.start(then=built.draw_opening)
+    host.start(then=built.shared.events.compute_opening)
     yield url
     built.demo.close(verbose=False)

@@ -13,10 +13,9 @@ from components.tabs.decoder import answer, attention, deepstack, layers, rotati
 from components.tabs.decoder.answer import read_original
 from components.tabs.decoder.influence import find_influence
 from components.tabs.decoder.patching import SAME_PICTURES, other_run
-from components.tabs.vision.attention_pictures import MEAN, attention_html
-from components.tabs.vision.focus import choose_patch
-from components.tabs.vision.heads import draw_summary
-from components.tabs.vision.pictures import SHARED, STATE, pca_html, read_source
+from components.tabs.vision import attention, blocks, merger, rope
+from components.tabs.vision.attention_pictures import LOOKS, MEAN
+from components.tabs.vision.pictures import SHARED, STATE
 from playground.engine import Engine
 from playground.pipeline import Run
 from playground.run_store import RunStore
@@ -30,12 +29,12 @@ MAX_BYTES = 30 << 20  # of about a dozen such runs
 def open_everything(run: Run) -> None:
     """Ask for all that parts of the page keep with a run, each of them twice."""
     for _ in range(2):
-        focus = choose_patch(run, 0, None)
-        assert focus is not None
-        pca_html(run, focus, read_source(run, 1, STATE), SHARED)
-        weights = np.full((4, focus.span.grid_h, focus.span.grid_w), 0.01, np.float32)
-        attention_html(run, focus, weights, 0, MEAN, None)
-        draw_summary(run, 0)
+        blocks.pca(run, 1, STATE, SHARED, 0)
+        attention.picture(run, 0, MEAN, LOOKS, 0, None)
+        attention.entropy(run, None, 0)
+        rope.rotated(run, 0, 0, 0, None)
+        merger.vectors(run, merger.FINAL, 0, None)
+        merger.tap_1(run, 0, None)
         for size in (0, 1):
             find_influence(run, ignore_progress, None, size, None)
         read_original(run, ignore_progress)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from components.charts.sampling import quote
 from components.charts.sampling_step import effect_name
-from components.tabs.choices import fact_markup
 from components.tabs.sampling.words import token_html
+from components.views.facts import fact_markup
 from components.views.tables import Verbatim, table_html
 from playground.language import say
 

@@ -20,7 +20,7 @@ from components.tabs.vision.attention_pictures import (
     heads_html,
     intro_html,
 )
-from components.tabs.vision.focus import CHOSEN, NO_PICTURE, PatchFocus, choose_patch, has_picture
+from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_picture
 from components.tabs.vision.heads import (
     HeadSummary,
     keep_summary,
@@ -72,7 +72,7 @@ PART = Part(
         "code",
     ),
     shown=has_picture,
-    absent=NO_PICTURE,
+    absent=ABSENT,
 )
 
 

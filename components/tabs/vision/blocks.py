@@ -12,7 +12,7 @@ from components.charts.vision import plot_feature_norms, plot_norm_summary
 from components.controls import Choice, IndexSlider
 from components.part import PLACE, Part
 from components.snippets.scripts import write_snippet
-from components.tabs.vision.focus import CHOSEN, NO_PICTURE, PatchFocus, choose_patch, has_picture
+from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_picture
 from components.tabs.vision.pictures import (
     OWN,
     SHARED,
@@ -74,7 +74,7 @@ PART = Part(
         "code",
     ),
     shown=has_picture,
-    absent=NO_PICTURE,
+    absent=ABSENT,
 )
 
 

@@ -33,6 +33,7 @@ SPAN = Choice(
     follows="picture",
     shown=lambda run: len(run.inputs.spans) > 1,
 )
+ABSENT = mark("Without a picture there is nothing to show here.")  # the head says more
 CHOSEN = "head.span"
 
 

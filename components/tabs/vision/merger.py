@@ -12,7 +12,7 @@ from components.charts.vision_merger import plot_merger_vectors
 from components.controls import Choice
 from components.part import PLACE, Heading, Part
 from components.snippets.scripts import write_snippet
-from components.tabs.vision.focus import CHOSEN, NO_PICTURE, PatchFocus, choose_patch, has_picture
+from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_picture
 from components.tabs.vision.merger_words import (
     STEP_NAMES,
     alike_html,
@@ -70,7 +70,7 @@ PART = Part(
         "code",
     ),
     shown=has_picture,
-    absent=NO_PICTURE,
+    absent=ABSENT,
 )
 OF_TOKEN = ("merger", CHOSEN, PLACE)
 

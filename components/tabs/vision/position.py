@@ -18,8 +18,8 @@ from components.charts.what_if import plot_shift
 from components.part import PLACE, Heading, Part
 from components.snippets.scripts import write_snippet
 from components.tabs.vision.focus import (
+    ABSENT,
     CHOSEN,
-    NO_PICTURE,
     PatchFocus,
     choose_patch,
     has_picture,
@@ -56,7 +56,7 @@ PART = Part(
         "code",
     ),
     shown=has_picture,
-    absent=NO_PICTURE,
+    absent=ABSENT,
 )
 
 

@@ -17,7 +17,7 @@ from components.charts.vision_rope import (
 from components.controls import Choice, IndexSlider
 from components.part import PLACE, Fold, Part
 from components.snippets.scripts import write_snippet
-from components.tabs.vision.focus import CHOSEN, NO_PICTURE, PatchFocus, choose_patch, has_picture
+from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_picture
 from components.tabs.vision.rope_words import (
     distance_html,
     frequencies_table,
@@ -74,7 +74,7 @@ PART = Part(
         "code",
     ),
     shown=has_picture,
-    absent=NO_PICTURE,
+    absent=ABSENT,
 )
 OF_SCORES = ("block", "head", CHOSEN, PLACE)
 OF_KERNEL = ("vectors", *OF_SCORES)

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import gradio as gr
 import numpy as np
 import pytest
 
 import playground
 from components.snippets.scripts import write_snippet
-from components.tabs.vision import heads
-from components.tabs.vision.attention import (
-    LOOKS,
-    MEAN,
-    RECEIVED,
-    draw_attention,
-    draw_cell,
-    draw_maps,
-    draw_picture,
-    draw_pointed,
-)
-from components.tabs.vision.focus import choose_patch, point_here
-from components.tabs.vision.heads import draw_summary, measure_all, measure_heads
+from components.tabs.vision import attention, heads
+from components.tabs.vision.attention_pictures import LOOKS, MEAN, RECEIVED
+from components.tabs.vision.focus import choose_patch
+from components.tabs.vision.heads import HeadSummary
 from playground.engine import Engine
+from playground.errors import InputError
 from playground.pipeline import Run
 from playground.pointer import locate_patch
 from playground.records import Picture
@@ -30,23 +21,16 @@ from tests.components.html_reader import read_html
 from tests.components.runs import ignore_progress, make_run
 
 
-@pytest.fixture(scope="module")
-def run(tiny_random_engine: Engine, picture: Picture, wide_picture: Picture) -> Run:
-    run = make_run(tiny_random_engine, "Which?", picture, wide_picture)
-    run.ensure("vision")
-    return run
-
-
 def _weights(run: Run, block: int, row: int, column: int) -> np.ndarray:
     tower, span = run.vision.image, run.inputs.spans[1]
     assert tower is not None
     return patch_attention(run.engine, tower, span, block, row, column)
 
 
-def test_the_picture_says_where_the_pointed_patch_looks(run: Run) -> None:
-    place = locate_patch(run.inputs, run.positions, 1, 2, 3)
-    picture, *_ = draw_pointed(run, place, 1, 3, 1, LOOKS)
-    weights = _weights(run, 3, 2, 3)[1]
+def test_the_picture_says_where_the_pointed_patch_looks(pair_run: Run) -> None:
+    place = locate_patch(pair_run.inputs, pair_run.positions, 1, 2, 3)
+    picture = attention.picture(pair_run, 3, 1, LOOKS, 1, place)
+    weights = _weights(pair_run, 3, 2, 3)[1]
     row, column = np.unravel_index(weights.argmax(), weights.shape)
     assert "Block 3, head 1: where the patch at row 2, column 3 looks" in picture
     assert f"row {row}, column {column}, gets {weights.max():.1%}" in picture
@@ -58,10 +42,10 @@ def test_the_picture_says_where_the_pointed_patch_looks(run: Run) -> None:
     assert not page.find("rect"), "the page marks what is pointed at"
 
 
-def test_the_mean_of_the_heads_is_the_first_choice(run: Run) -> None:
-    picture, _ = draw_picture(run, 1, 2, MEAN, LOOKS, None)
-    span = run.inputs.spans[1]
-    weights = _weights(run, 2, span.grid_h // 2, span.grid_w // 2).mean(0)
+def test_the_mean_of_the_heads_is_the_first_choice(pair_run: Run) -> None:
+    picture = attention.picture(pair_run, 2, MEAN, LOOKS, 1, None)
+    span = pair_run.inputs.spans[1]
+    weights = _weights(pair_run, 2, span.grid_h // 2, span.grid_w // 2).mean(0)
     assert "the mean of all heads" in picture
     assert f"gets {weights.max():.1%}" in picture
     assert "click" in picture, "nothing is pointed at: it says how to choose"
@@ -69,81 +53,109 @@ def test_the_mean_of_the_heads_is_the_first_choice(run: Run) -> None:
     assert read_html(picture).find("rect", **mark), "and where it stands"
 
 
-def test_every_head_is_shown_in_small(run: Run) -> None:
-    _, html, _ = draw_maps(run, 1, 2, MEAN, LOOKS, None)
+def test_every_head_is_shown_in_small(pair_run: Run) -> None:
+    html = attention.heads(pair_run, 2, LOOKS, 1, None)
     captions = [each.text for each in read_html(html).find("figcaption")]
     assert [caption.split(",")[0] for caption in captions] == ["mean", "head 0", "head 1"]
-    span = run.inputs.spans[1]
-    weights = _weights(run, 2, span.grid_h // 2, span.grid_w // 2)
+    span = pair_run.inputs.spans[1]
+    weights = _weights(pair_run, 2, span.grid_h // 2, span.grid_w // 2)
     assert captions[2].endswith(f"{weights[1].max():.1%}")
 
 
-def test_attention_received_is_a_choice_of_its_own(run: Run) -> None:
-    picture, *_ = draw_maps(run, 0, 1, 0, RECEIVED, None)
-    tower = run.vision.image
+def test_attention_received_is_a_choice_of_its_own(pair_run: Run) -> None:
+    picture = attention.picture(pair_run, 1, 0, RECEIVED, 0, None)
+    tower = pair_run.vision.image
     assert tower is not None
-    received = measure_block(run.engine, tower, run.inputs.spans[0], 1).received[0]
+    received = measure_block(pair_run.engine, tower, pair_run.inputs.spans[0], 1).received[0]
     assert "how much each patch is looked at" in picture
     assert f"gets {received.max():.1%}" in picture
     assert not read_html(picture).find("rect"), "no patch stands for it"
-    assert draw_pointed(run, None, 0, 1, 0, RECEIVED) == (gr.skip(),) * 3
+    place = locate_patch(pair_run.inputs, pair_run.positions, 0, 1, 1)
+    assert attention.picture(pair_run, 1, 0, RECEIVED, 0, place) == picture
 
 
-def test_a_sample_is_called_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sample_is_called_one(pair_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(playground.vision.attention, "MAX_LOOKERS", 20)
-    picture, *_ = draw_maps(run, 0, 1, 0, RECEIVED, None)
+    picture = attention.picture(pair_run, 1, 0, RECEIVED, 0, None)
     assert "looked at, by 20 of the 80 patches, evenly spread" in picture
 
 
-def test_a_click_does_not_start_the_tower(tiny_random_engine: Engine, picture: Picture) -> None:
-    run = make_run(tiny_random_engine, "What is this?", picture)
-    assert point_here(draw_pointed, 3)(run, None, 0, 1, 0, LOOKS) == (gr.skip(),) * 3
-    assert not run.has("vision")
+def test_the_controls_fit_the_tower(pair_run: Run) -> None:
+    block = attention.BLOCK.spec(pair_run)
+    assert block is not None
+    assert (block["low"], block["high"], block["value"]) == (0, 3, 2)
+    assert [value for _, value in attention.name_heads(pair_run)] == [MEAN, 0, 1]
+    assert attention.HEAD.parse(None, pair_run) == MEAN
+    with pytest.raises(InputError, match="not offered"):
+        attention.HEAD.parse(2, pair_run)
+    assert "In each of the 4 blocks, 2 heads" in attention.intro(pair_run, 0)
 
 
-def test_the_controls_fit_the_tower(run: Run) -> None:
-    intro, block, head, *_ = draw_attention(run, 0, 99, 99, LOOKS, None)
-    assert (block["maximum"], block["value"]) == (3, 3)
-    assert [value for _, value in head["choices"]] == [MEAN, 0, 1]
-    assert head["value"] == MEAN
-    assert "In each of the 4 blocks, 2 heads" in intro
-
-
-def test_a_cell_of_the_chart_shows_its_head(run: Run) -> None:
-    block, head, picture, *_ = draw_cell(run, 3, 1, 0, 0, MEAN, LOOKS, None)
-    assert (block, head) == (3, 1)
-    assert "Block 3, head 1" in picture
-
-
-def test_small_grids_are_measured_with_the_run(run: Run) -> None:
-    words, button, entropy, distance = draw_summary(run, 0)
-    tower, span = run.vision.image, run.inputs.spans[0]
+def test_small_grids_are_measured_with_the_run(pair_run: Run) -> None:
+    tower, span = pair_run.vision.image, pair_run.inputs.spans[0]
     assert tower is not None
-    plain = [measure_block(run.engine, tower, span, block) for block in range(4)]
+    entropy = attention.entropy(pair_run, None, 0)
+    distance = attention.distance(pair_run, None, 0)
+    assert entropy is not None
+    assert distance is not None
+    plain = [measure_block(pair_run.engine, tower, span, block) for block in range(4)]
     np.testing.assert_allclose(entropy.data[0].customdata, [each.entropy for each in plain])
     np.testing.assert_allclose(distance.data[0].z, [each.distance for each in plain])
-    assert button["visible"] is False
+    words = attention.words(pair_run, None, 0)
+    assert not read_html(words).find("button")
     near = np.unravel_index(distance.data[0].z.argmin(), (4, 2))
     assert f"most local head is head {near[1]} of block {near[0]}" in words
     assert f"log {span.num_patches}" in words
 
 
+def test_a_cell_of_the_charts_chooses_its_head(pair_run: Run) -> None:
+    for chart in (attention.entropy, attention.distance):
+        figure = chart(pair_run, None, 0)
+        assert figure is not None
+        assert figure.layout.meta["pick"] == {"block": "y", "head": "x"}
+        rows, columns = figure.data[0].z.shape
+        for control, most in ((attention.BLOCK, rows - 1), (attention.HEAD, columns - 1)):
+            assert control.parse(most, pair_run) == most
+
+
 def test_large_grids_wait_for_a_click(
-    run: Run, monkeypatch: pytest.MonkeyPatch, tiny_random_engine: Engine, picture: Picture
+    monkeypatch: pytest.MonkeyPatch, tiny_random_engine: Engine, picture: Picture
 ) -> None:
     monkeypatch.setattr(heads, "AUTO_SCORES", 10)
     run = make_run(tiny_random_engine, "What is this?", picture)
-    words, button, entropy, distance = draw_summary(run, 0)
-    assert button["visible"] is True
-    assert (entropy, distance) == (None, None)
-    steps = list(measure_heads(run, ignore_progress, 0))
-    assert len(steps) == 4
-    assert "1 of 4 blocks" in steps[0][0]
-    assert np.isnan(steps[0][2].data[0].z[1:]).all()
-    assert np.isfinite(steps[-1][2].data[0].z).all()
-    assert (steps[0][1]["visible"], steps[-1][1]["visible"]) == (True, False)
+    button = read_html(attention.words(run, None, 0)).find("button")[0].attrs
+    assert button["data-run"] in attention.PART.experiments
+    assert attention.entropy(run, None, 0) is None
+    assert attention.distance(run, None, 0) is None
+    found: list[HeadSummary] = list(attention.measured(run, ignore_progress, 0))
+    assert len(found) == 4
+    # Asked anew, it is drawn with the run's own; so what was found first is drawn on another one.
+    other = make_run(tiny_random_engine, "What is this?", picture)
+    words = attention.words(other, found[0], 0)
+    assert "1 of 4 blocks" in words
+    assert read_html(words).find("button")
+    partial, whole = (attention.entropy(other, each, 0) for each in (found[0], found[-1]))
+    assert partial is not None
+    assert whole is not None
+    assert np.isnan(partial.data[0].z[1:]).all()
+    assert np.isfinite(whole.data[0].z).all()
+    assert not read_html(attention.words(other, found[-1], 0)).find("button")
     # It is kept with the run: drawn at once from now on.
-    assert draw_summary(run, 0)[2] is not None
+    assert attention.entropy(run, None, 0) is not None
+
+
+def test_a_finding_is_not_shown_for_another_picture(
+    monkeypatch: pytest.MonkeyPatch,
+    tiny_random_engine: Engine,
+    picture: Picture,
+    wide_picture: Picture,
+) -> None:
+    monkeypatch.setattr(heads, "AUTO_SCORES", 10)
+    run = make_run(tiny_random_engine, "Which?", picture, wide_picture)
+    *_, found = attention.measured(run, ignore_progress, 1)
+    assert attention.entropy(run, found, 1) is not None
+    assert attention.entropy(run, found, 0) is None
+    assert "waits for you" in attention.words(run, found, 0)
 
 
 def test_an_unfinished_measurement_is_not_kept(
@@ -151,27 +163,25 @@ def test_an_unfinished_measurement_is_not_kept(
 ) -> None:
     monkeypatch.setattr(heads, "AUTO_SCORES", 10)
     run = make_run(tiny_random_engine, "What is this?", picture)
-    focus = choose_patch(run, 0, None)
-    assert focus is not None
-    next(measure_all(run, focus))
-    assert draw_summary(run, 0)[2] is None
+    next(attention.measured(run, ignore_progress, 0))
+    assert attention.entropy(run, None, 0) is None
 
 
 def test_text_alone_has_no_attention(tiny_random_engine: Engine) -> None:
-    drawn = draw_attention(make_run(tiny_random_engine, "Hello"), 0, 1, MEAN, LOOKS, None)
-    assert drawn[3:7] == ("", "", "", "")
-    assert drawn[8:] == (None, None)
-    assert list(measure_heads(make_run(tiny_random_engine, "Hello"), ignore_progress, 0)) == []
+    run = make_run(tiny_random_engine, "Hello")
+    with pytest.raises(InputError, match="no picture"):
+        next(attention.measured(run, ignore_progress, 0))
+    with pytest.raises(InputError, match="no picture"):
+        choose_patch(run, 0, None)
 
 
-def test_the_code_is_of_what_is_shown(run: Run) -> None:
-    place = locate_patch(run.inputs, run.positions, 1, 2, 3)
-    *_, code = draw_maps(run, 1, 3, 1, LOOKS, place)
+def test_the_code_is_of_what_is_shown(pair_run: Run) -> None:
+    place = locate_patch(pair_run.inputs, pair_run.positions, 1, 2, 3)
     chosen = {"span": 1, "patch": (2, 3), "block": 3}
-    assert code == write_snippet("vision_attention", run, **chosen, head=1)
-    assert draw_picture(run, 1, 3, MEAN, LOOKS, place)[1] == write_snippet(
-        "vision_attention", run, **chosen
-    )
-    *_, code = draw_cell(run, 2, 0, 1, 3, 1, RECEIVED, place)
+    code = attention.code(pair_run, 3, 1, LOOKS, 1, place)
+    assert code == write_snippet("vision_attention", pair_run, **chosen, head=1)
+    code = attention.code(pair_run, 3, MEAN, LOOKS, 1, place)
+    assert code == write_snippet("vision_attention", pair_run, **chosen)
+    code = attention.code(pair_run, 2, 0, RECEIVED, 1, place)
     chosen = {**chosen, "block": 2, "head": 0, "received": True}
-    assert code == write_snippet("vision_attention", run, **chosen)
+    assert code == write_snippet("vision_attention", pair_run, **chosen)

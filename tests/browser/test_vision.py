@@ -1,0 +1,89 @@
+"""The vision tab in a real browser: a slider that plays, cells that choose a head, the chooser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.conftest import PageFactory
+from tests.browser.steps import open_part, open_tab, run_and_wait, wait_until_drawn
+from tests.media_samples import make_picture
+
+
+def part_of(page: Page, name: str) -> Locator:
+    """One part of the tab."""
+    return page.locator(f'[data-part="vision.{name}"]')
+
+
+def test_the_blocks_play_to_the_end(address: str, page: PageFactory) -> None:
+    opened, log = page(address)
+    wait_until_drawn(opened)
+    open_tab(opened, "2 Vision tower")
+    part = part_of(opened, "blocks")
+    features = part.locator('[data-control="source"] select')
+    features.select_option(index=2)
+    colours = part.locator("figcaption").nth(1)
+    expect(colours).to_contain_text("Tokens of DeepStack tap 1")
+    slider = part.locator('[data-control="state"] input[type=range]')
+    slider.focus()
+    slider.press("Home")
+    expect(features).to_have_value("0")  # the slider is about the patches
+    expect(colours).to_contain_text("before the blocks")
+    last = slider.get_attribute("max") or ""
+    part.get_by_role("button", name="Play").click()
+    expect(slider).to_have_value(last)
+    expect(colours).to_contain_text(f"after {last} of {last} blocks")
+    expect(part.get_by_role("button", name="Play")).to_be_visible()
+    assert log.problems == []
+
+
+def test_a_cell_of_the_heads_chooses_its_head(address: str, page: PageFactory) -> None:
+    opened, log = page(address)
+    wait_until_drawn(opened)
+    open_part(open_tab(opened, "2 Vision tower"), "Attention")
+    part = part_of(opened, "attention")
+    plot = part.locator(".chart-plot .nsewdrag").first
+    plot.scroll_into_view_if_needed()
+    expect(part.locator(".chart-plot .hm, .chart-plot image").first).to_be_attached()
+    box = plot.bounding_box()
+    assert box
+    plot.click(position={"x": box["width"] - 8, "y": 8})  # the last head of the last block
+    block = part.locator('[data-control="block"] input[type=range]')
+    expect(block).to_have_value(block.get_attribute("max") or "")
+    head = part.locator('[data-control="head"] select')
+    last = head.locator("option").count() - 2  # heads count from 0, after the mean
+    expect(head.locator("option:checked")).to_have_text(f"head {last}")
+    expect(part.locator("figcaption").first).to_contain_text(f", head {last}: where")
+    assert log.problems == []
+
+
+def test_the_chooser_goes_along_with_the_pointer(
+    address: str, page: PageFactory, tmp_path: Path
+) -> None:
+    opened, _ = page(address)
+    wait_until_drawn(opened)
+    paths = [tmp_path / f"{number}.png" for number in (1, 2)]
+    for path, size in zip(paths, ((64, 64), (128, 64)), strict=True):
+        Image.fromarray(make_picture(*size).pixels).save(path)
+    opened.locator("#input-column").get_by_label("Clear").first.click()
+    opened.locator("#input-column input[type=file]").first.set_input_files(paths)
+    expect(
+        opened.locator("#input-column img[alt], #input-column .thumbnail-item")
+    ).not_to_have_count(0)
+    run_and_wait(opened)
+    open_tab(opened, "2 Vision tower")
+    chooser = part_of(opened, "head").locator("select")
+    picture = part_of(opened, "blocks").locator("figcaption").first
+    expect(picture).to_contain_text("image 1")
+    chooser.select_option(label="image 2")
+    expect(picture).to_contain_text("image 2")
+    open_part(open_tab(opened, "3 Merge"), "Embeddings")
+    chips = opened.locator('[data-part="merge.embeddings"] [data-pointer] [data-start]')
+    chips.first.click()  # text: it chooses no picture
+    expect(chooser).to_have_value("1")
+    chips.filter(has_text="image_pad").first.click()
+    expect(chooser).to_have_value("0")
+    open_tab(opened, "2 Vision tower")
+    expect(picture).to_contain_text("image 1")

@@ -1,0 +1,24 @@
+"""Runs of one picture and of two, with the tower's records."""
+
+from __future__ import annotations
+
+import pytest
+
+from playground.engine import Engine
+from playground.pipeline import Run
+from playground.records import Picture
+from tests.components.runs import make_run
+
+
+@pytest.fixture(scope="module")
+def image_run(tiny_random_engine: Engine, picture: Picture) -> Run:
+    run = make_run(tiny_random_engine, "What is this?", picture)
+    run.ensure("vision")
+    return run
+
+
+@pytest.fixture(scope="module")
+def pair_run(tiny_random_engine: Engine, picture: Picture, wide_picture: Picture) -> Run:
+    run = make_run(tiny_random_engine, "Which?", picture, wide_picture)
+    run.ensure("vision")
+    return run

@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     # Imported here: after the environment is set, and torch only later, in the loading thread.
     from components.compute.engine_host import EngineHost
-    from components.page.layout import PAGE_CSS
+    from components.look.theme import CSS
     from components.page.site import build_site
     from components.serving.server import launch
 
@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         limits=read_limits(options),
     )
     site = build_site(host)
-    launch(site.demo, PAGE_CSS, read_server_options(options), host=host)
+    launch(site.demo, CSS, read_server_options(options), host=host)
     # Only now: importing torch would slow down the page, which Gradio asks for within 3 seconds.
     host.start(then=site.shared.events.compute_opening)
     site.demo.block_thread()

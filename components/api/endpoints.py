@@ -30,8 +30,7 @@ from components.api.answers import (
 from components.compute.engine_host import EngineHost
 from components.compute.gpu_process import compute_ahead
 from components.compute.jobs import stop_without_client
-from components.page.experiments import MODEL_QUEUE
-from components.page.shared import Shared
+from components.parts.experiments import MODEL_QUEUE
 from components.prompt.checks import check_whole
 from components.prompt.reader import read_prompt
 from components.prompt.uploads import received_picture, refuse_addresses
@@ -308,9 +307,9 @@ class Endpoints:
         return run
 
 
-def add_api(shared: Shared) -> None:
+def add_api(host: EngineHost) -> None:
     """Add the six endpoints; call it inside the page's ``gr.Blocks``."""
-    endpoints = Endpoints(shared.host)
+    endpoints = Endpoints(host)
     blocks = blocks_around()
     for function in (
         endpoints.preprocess,

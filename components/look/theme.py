@@ -162,4 +162,9 @@ def _color_variables() -> str:
     return ":root { " + " ".join(roles + kinds) + " }\n"
 
 
-CSS = _color_variables() + Path(__file__).with_name("theme.css").read_text(encoding="utf-8")
+FOLDER = Path(__file__).resolve().parent
+# The order counts: what is of one tab may say otherwise than what is of all.
+SHEETS = ("theme", "views", "part", "pointer", "page", "preprocess", "cache", "sampling", "tour")
+CSS = _color_variables() + "".join(
+    (FOLDER / f"{name}.css").read_text(encoding="utf-8") for name in SHEETS
+)

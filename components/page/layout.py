@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from components.api.endpoints import add_api
-from components.look.theme import CSS
-from components.page.experiments import MODEL_EVENTS, MODEL_QUEUE, wire_experiments
 from components.page.privacy import build_privacy_note
-from components.page.run_events import RunEvents, stages_until
-from components.page.run_view import RunView
 from components.page.shared import Shared
 from components.page.stage_view import build_stage
 from components.page.tour import TourView
+from components.parts.experiments import MODEL_EVENTS, MODEL_QUEUE, wire_experiments
+from components.parts.run_events import RunEvents, stages_until
+from components.parts.run_view import RunView
 from components.pointer.view import PointerView
 from components.prompt.examples import Example, load_examples
 from components.prompt.panel import build_input_panel
 from components.serving.faults import user_messages
 from components.serving.language_switch import build_language_switch
 from components.serving.page_blocks import blocks_around
+from components.share.links import Links
 from components.share.view import ShareView, wire_share
 from components.views.status_bar import loading_html
 from playground.language import say
@@ -30,19 +29,6 @@ from playground.pipeline import STAGES, Stage
 
 TITLE = "Qwen3-VL Playground"
 SESSION_S = 3600  # a page's run is forgotten this long after its last use
-
-COMPONENTS = Path(__file__).resolve().parents[1]
-STYLES = (
-    "look/views.css",
-    "look/part.css",
-    "pointer/pointer.css",
-    "look/page.css",
-    "look/preprocess.css",
-    "look/cache.css",
-    "look/sampling.css",
-    "page/tour.css",
-)
-PAGE_CSS = CSS + "".join((COMPONENTS / name).read_text(encoding="utf-8") for name in STYLES)
 
 
 class Page:
@@ -86,7 +72,7 @@ class Page:
         build_privacy_note()
         self._wire(examples)
         if has_api:
-            add_api(shared)
+            add_api(shared.host)
 
     # ----------------------------------------------------------------- wiring
 
@@ -110,7 +96,13 @@ class Page:
                 if view.part.experiments:
                     wire_experiments(view, shared.drawing, shared.jobs, panel.progress)
         self._on_fill(examples)
-        wire_share(self)
+        wire_share(
+            self.share,
+            Links(shared.events, shared.kept),
+            panel=panel,
+            outputs=self.outputs | {"notice": self.notice},
+            jobs=shared.jobs,
+        )
         panel.stop.click(
             self._stop, None, None, queue=False, show_progress="hidden", api_visibility="private"
         )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from components.compute.engine_host import EngineHost
 from components.compute.jobs import Jobs
-from components.findings import Findings
-from components.page.drawing import Drawing
-from components.page.run_events import RunEvents
-from components.part import Parts
+from components.parts.drawing import Drawing
+from components.parts.findings import Findings
+from components.parts.part import Parts
+from components.parts.run_events import RunEvents
 from components.share.kept_files import KeptFiles
 from components.tabs import STAGE_TABS
 from playground.run_store import RunStore

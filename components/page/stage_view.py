@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from components.page.drawing import Drawing
-from components.page.part_view import PartView
-from components.part import Part, StageParts
+from components.parts.drawing import Drawing
+from components.parts.part import Part, StageParts
+from components.parts.part_view import PartView
 from components.share.downloads.panel import downloads_html
 from playground.language import say
 

@@ -8,7 +8,7 @@ from html import escape
 
 import gradio as gr
 
-from components.part import Parts
+from components.parts.part import Parts
 from components.serving.browser_module import page_module
 from playground.language import mark, say
 

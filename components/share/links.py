@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import playground
-from components.page.run_events import PROMPT_NAMES, Changes, RunEvents
-from components.part import Parts
+from components.parts.part import Parts
+from components.parts.run_events import PROMPT_NAMES, Changes, RunEvents
 from components.pointer.place import read_place
 from components.pointer.view import write_layout
 from components.prompt.reader import read_prompt

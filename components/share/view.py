@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from markupsafe import Markup
 
-from components.page.drawing import LABS, Drawing, Question, required_stage
-from components.page.experiments import MODEL_EVENTS, MODEL_QUEUE
-from components.page.run_events import PROMPT_NAMES
+from components.compute.jobs import Jobs
+from components.look.theme import CSS
+from components.parts.drawing import LABS, Drawing, Question, required_stage
+from components.parts.experiments import MODEL_EVENTS, MODEL_QUEUE
+from components.parts.run_events import PROMPT_NAMES
+from components.prompt.panel import InputPanel
 from components.serving.browser_module import page_module
 from components.serving.faults import user_messages
 from components.serving.page_blocks import blocks_around
@@ -26,7 +29,6 @@ from playground.errors import InputError
 from playground.language import say
 
 if TYPE_CHECKING:
-    from components.page.layout import Page
     from playground.pipeline import Run
 
 MAKING = "files"  # files are made in one queue for all visitors
@@ -61,12 +63,26 @@ class ShareView(gr.HTML):
         self.target = gr.DownloadButton(say("Download"), visible="hidden")
 
 
-def wire_share(page: Page) -> None:
-    """Wire the page's links, downloads and report, and the page's own opening."""
-    links = Links(page.shared.events, page.shared.kept)
-    _wire_copy(page, links)
-    _wire_opening(page, links)
-    share, drawing = page.share, page.shared.drawing
+def wire_share(
+    share: ShareView,
+    links: Links,
+    *,
+    panel: InputPanel,
+    outputs: Mapping[str, Any],
+    jobs: Jobs,
+) -> None:
+    """Wire the page's links, downloads and report, and the page's own opening.
+
+    Args:
+        share: the buttons.
+        links: of the site.
+        panel: the page's input.
+        outputs: what run events and links change, by the names that they give.
+        jobs: which can be stopped.
+    """
+    _wire_copy(panel, links)
+    _wire_opening(panel, links, outputs, jobs)
+    drawing = links.events.drawing
 
     def download(event: gr.EventData) -> str:
         with user_messages():
@@ -84,7 +100,7 @@ def wire_share(page: Page) -> None:
             None,
             [share.target],
             show_progress="full",
-            show_progress_on=[page.panel.progress],
+            show_progress_on=[panel.progress],
             concurrency_id=MAKING,
             concurrency_limit=AT_ONCE,
             api_visibility="private",
@@ -120,8 +136,6 @@ def stage_file(drawing: Drawing, run: Run, data: Mapping[str, Any]) -> tuple[str
 
 def run_report(drawing: Drawing, run: Run, data: Mapping[str, Any]) -> bytes:
     """The report of a run, with the visitor's controls and what was found."""
-    from components.page.layout import PAGE_CSS
-
     state = Question.read({**data, "part": "", "outputs": []})
     chapters = []
     for stage in drawing.parts.stages:
@@ -135,7 +149,7 @@ def run_report(drawing: Drawing, run: Run, data: Mapping[str, Any]) -> bytes:
         raise InputError(
             say("Nothing has run on this page yet."), remedy=say("Press Run, then download.")
         )
-    return write_report(run, chapters, PAGE_CSS).encode()
+    return write_report(run, chapters, CSS).encode()
 
 
 def store_file(target: gr.DownloadButton, name: str, content: bytes) -> str:
@@ -150,9 +164,7 @@ def store_file(target: gr.DownloadButton, name: str, content: bytes) -> str:
 # ------------------------------------------------------------------------------------- links
 
 
-def _wire_copy(page: Page, links: Links) -> None:
-    panel = page.panel
-
+def _wire_copy(panel: InputPanel, links: Links) -> None:
     def copy(state: str, *values: Any) -> tuple[Any, ...]:
         with user_messages():
             prompt = dict(zip(PROMPT_NAMES, values, strict=True))
@@ -184,24 +196,29 @@ def read_state(state: Any) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _wire_opening(page: Page, links: Links) -> None:
+def _wire_opening(panel: InputPanel, links: Links, outputs: Mapping[str, Any], jobs: Jobs) -> None:
     """Fill a new page with the first example, or with what its address asks for."""
     asked = gr.State()
-    events = page.shared.events
+    events = links.events
+
+    def updates(changes: Mapping[str, Any]) -> dict[Any, Any]:
+        prompt = dict(zip(panel.values, changes.get("prompt", ()), strict=False))
+        others = {outputs[name]: value for name, value in changes.items() if name != "prompt"}
+        return prompt | others
 
     def open_page(request: gr.Request) -> Iterator[dict[Any, Any]]:
         link = links.read_address(request.query_params)
         if link is None:
-            yield from map(page.updates, events.open_page())
+            yield from map(updates, events.open_page())
             return
-        yield from map(page.updates, events.wait_until_loaded())
+        yield from map(updates, events.wait_until_loaded())
         if events.host.status.phase == "ready":
             yield {asked: link}
 
     blocks_around().load(
         open_page,
         None,
-        [*page.outputs.values(), asked],
+        [*outputs.values(), asked],
         concurrency_limit=None,
         show_progress="hidden",
         api_visibility="private",
@@ -213,19 +230,16 @@ def _wire_opening(page: Page, links: Links) -> None:
         bar: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio asks for the progress bar
     ) -> Iterator[dict[Any, Any]]:
         session = request.session_hash or ""
-        with user_messages(), page.shared.jobs.running(session, bar) as progress:
+        with user_messages(), jobs.running(session, bar) as progress:
             for changes in links.open(link or "{}", progress):
-                prompt = changes.pop("prompt", ())
-                notice = {page.notice: changes.pop("notice")} if "notice" in changes else {}
-                panel = dict(zip(page.panel.values, prompt, strict=False))
-                yield {**panel, **notice, **page.updates(changes)}
+                yield updates(changes)
 
     asked.change(
         open_link,
         [asked],
-        [*page.outputs.values(), *page.panel.values, page.notice],
+        [*outputs.values(), *panel.values],
         show_progress="full",
-        show_progress_on=[page.panel.progress],
+        show_progress_on=[panel.progress],
         concurrency_id=MODEL_QUEUE,
         concurrency_limit=MODEL_EVENTS,
         api_visibility="private",

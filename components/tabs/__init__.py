@@ -1,6 +1,6 @@
 """The stages' tabs, a folder each, in the order of the forward pass."""
 
-from components.part import StageParts
+from components.parts.part import StageParts
 from components.tabs.cache.tab import TAB as CACHE
 from components.tabs.decoder.tab import TAB as DECODER
 from components.tabs.merge.tab import TAB as MERGE

@@ -20,7 +20,6 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, s
 
 from components.compute.engine_host import EngineHost
 from components.look.theme import CSS, build_theme
-from components.page.layout import PAGE_CSS
 from components.page.site import build_site
 from components.serving.server import ServerOptions, app_options, launch
 from playground.engine import Engine
@@ -189,7 +188,7 @@ def serve_app(model: str = "tiny", *, root_path: str = "") -> Iterator[str]:
     host = EngineHost(model, device="cpu", dtype="float32")
     built = build_site(host)
     options = ServerOptions(port=None, root_path=root_path)
-    url = launch(built.demo, PAGE_CSS, options, quiet=True)
+    url = launch(built.demo, CSS, options, quiet=True)
     # As app.py does: torch's import would hold up Gradio's check of its own address.
     drawn = threading.Event()
     _drawn.append(drawn)

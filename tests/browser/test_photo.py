@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect
 
 from components import run_events
 from components.compute.engine_host import EngineHost
-from components.page.layout import PAGE_CSS
+from components.look.theme import CSS
 from components.page.site import build_site
 from components.prompt.examples import Example
 from components.serving.server import ServerOptions, launch
@@ -50,7 +50,7 @@ def photo_page(
         folder = make_checkpoint(tmp_path_factory.mktemp("sizes_of_2b"))
         host = EngineHost(str(folder), device="cpu", dtype="float32")
         built = build_site(host)
-        address = launch(built.demo, PAGE_CSS, ServerOptions(port=None), quiet=True)
+        address = launch(built.demo, CSS, ServerOptions(port=None), quiet=True)
         host.start(then=built.draw_opening)
         opened, log = module_page(address, width=1280)
         wait_until_drawn(opened)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from components.findings import Findings
-from components.page.drawing import Drawing, Question
-from components.part import Part, Parts, StageParts
+from components.parts.drawing import Drawing, Question
+from components.parts.findings import Findings
+from components.parts.part import Part, Parts, StageParts
 from playground.pipeline import Run
 from playground.run_store import RunStore
 

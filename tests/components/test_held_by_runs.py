@@ -13,7 +13,8 @@ from components.tabs.decoder import answer, attention, deepstack, layers, rotati
 from components.tabs.decoder.answer import read_original
 from components.tabs.decoder.influence import find_influence
 from components.tabs.decoder.patching import SAME_PICTURES, other_run
-from components.tabs.vision import attention, blocks, merger, rope
+from components.tabs.vision import attention as vision_attention
+from components.tabs.vision import blocks, merger, rope
 from components.tabs.vision.attention_pictures import LOOKS, MEAN
 from components.tabs.vision.pictures import SHARED, STATE
 from playground.engine import Engine

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from markupsafe import Markup
 
-from components.page.drawing import LABS
+from components.parts.drawing import LABS
 from components.share.downloads.as_csv import write_csv
 from components.share.downloads.as_json import write_json
 from components.share.downloads.as_tensors import write_tensors

@@ -11,7 +11,7 @@ from typing import Any
 
 from markdown_it import MarkdownIt
 
-from components.part import Output
+from components.parts.part import Output
 from components.share.report.outline import Choice, Group, ReportItem, View, Words
 from playground.language import say
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from components.chart_view.figures import write_json
-from components.page.drawing import Drawing, Question
-from components.part import Fold, Heading, Item, Output, Part, StageParts, Text
+from components.parts.drawing import Drawing, Question
+from components.parts.part import Fold, Heading, Item, Output, Part, StageParts, Text
 from playground.errors import PlaygroundError
 from playground.language import say
 from playground.pipeline import Run

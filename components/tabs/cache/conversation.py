@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 import playground
-from components.controls import Choice, TextField
-from components.part import Part
+from components.parts.controls import Choice, TextField
+from components.parts.part import Part
 from components.prompt.checks import check_text
 from components.tabs.cache.conversation_words import last_request_html, store_html, talk_html
 from components.tabs.cache.scenes import (

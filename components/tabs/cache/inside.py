@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import playground
 from components.charts.cache_inside import plot_bytes, plot_channels, plot_growth
 from components.compute.gpu_process import on_gpu
-from components.controls import Choice, IndexSlider, Slider
-from components.part import Fold, Heading, Part, Text
+from components.parts.controls import Choice, IndexSlider, Slider
+from components.parts.part import Fold, Heading, Part, Text
 from components.views.facts import fact_markup
 from components.views.tables import Mono, format_bytes, table_html
 from playground.language import mark, say

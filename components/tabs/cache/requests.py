@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import playground
 from components.charts.cache import plot_request_times
 from components.compute.gpu_process import on_gpu
-from components.controls import Choice, Option, Presets, Rows, Slider, TextField
-from components.part import Fold, Part
+from components.parts.controls import Choice, Option, Presets, Rows, Slider, TextField
+from components.parts.part import Fold, Part
 from components.snippets.scripts import write_snippet
 from components.tabs.cache.scenes import (
     NO_PICTURE,

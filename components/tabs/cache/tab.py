@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from components.part import StageParts
+from components.parts.part import StageParts
 from components.tabs.cache import conversation, inside, policy, requests
 from playground.language import mark
 

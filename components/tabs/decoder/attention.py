@@ -19,9 +19,9 @@ from components.charts.decoder_attention import (
 )
 from components.charts.token_labels import span_name, token_labels
 from components.compute.gpu_process import compute_ahead
-from components.controls import Choice, IndexSlider, Option
 from components.look.colors import SEQUENTIAL
-from components.part import PLACE, Part
+from components.parts.controls import Choice, IndexSlider, Option
+from components.parts.part import PLACE, Part
 from components.tabs.decoder.focus import choose_token, last_layer, middle_layer
 from components.views.facts import capital, fact_html
 from components.views.pictures import (

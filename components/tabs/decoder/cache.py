@@ -5,7 +5,7 @@ from __future__ import annotations
 from markupsafe import Markup
 
 import playground
-from components.part import Part
+from components.parts.part import Part
 from components.views.tables import Mono, format_bytes, table_html
 from playground.language import mark, say
 from playground.pipeline import Run

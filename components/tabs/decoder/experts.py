@@ -8,8 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from components.charts.decoder_experts import MAX_CELLS, plot_expert_layer, plot_expert_path
-from components.controls import IndexSlider
-from components.part import PLACE, Part
+from components.parts.controls import IndexSlider
+from components.parts.part import PLACE, Part
 from components.tabs.decoder.focus import choose_token
 from components.views.facts import fact_markup
 from playground.language import mark, say

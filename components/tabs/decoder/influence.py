@@ -16,9 +16,9 @@ import playground
 from components.charts.decoder_influence import plot_agreement, plot_influence
 from components.charts.token_labels import span_name
 from components.charts.what_if import plot_answer_shift
-from components.controls import Choice, Clicked
 from components.look.colors import SEQUENTIAL
-from components.part import PLACE, Part
+from components.parts.controls import Choice, Clicked
+from components.parts.part import PLACE, Part
 from components.tabs.decoder.answer import answer_ids, answer_labels, answer_of
 from components.tabs.decoder.painting import PICTURE_SIDE, painted_html
 from components.tabs.decoder.verdict import Comparison, compare_change, plot_words, verdict_html

@@ -15,8 +15,8 @@ from components.charts.decoder_layers import (
 )
 from components.charts.style import escape_label
 from components.charts.token_labels import span_marks, span_name, token_label, token_labels
-from components.controls import IndexSlider, Slider, TextField
-from components.part import PLACE, Heading, Part, Text
+from components.parts.controls import IndexSlider, Slider, TextField
+from components.parts.part import PLACE, Heading, Part, Text
 from components.tabs.decoder.focus import choose_token
 from playground.decoder.updates import layer_updates
 from playground.errors import InputError

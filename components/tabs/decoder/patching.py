@@ -13,8 +13,8 @@ from markupsafe import Markup, escape
 import playground
 from components.charts.token_labels import token_label
 from components.charts.what_if import plot_patch_sweep, plot_shift
-from components.controls import Choice, IndexSlider, Option, TextField
-from components.part import PLACE, Part
+from components.parts.controls import Choice, IndexSlider, Option, TextField
+from components.parts.part import PLACE, Part
 from components.prompt.examples import load_examples
 from components.prompt.reader import read_prompt
 from components.tabs.decoder.answer import NEW_TOKENS, answer_of

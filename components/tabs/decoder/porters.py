@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 import playground
-from components.controls import Upload
-from components.part import Part
+from components.parts.controls import Upload
+from components.parts.part import Part
 from components.prompt.uploads import read_upload
 from components.serving.made_files import MADE_FILES, MadeFile
 from components.views.tables import Mono, format_bytes, table_html

@@ -11,8 +11,8 @@ from components.charts.decoder_rotation import (
     plot_score_curves,
 )
 from components.charts.token_labels import token_label
-from components.controls import IndexSlider
-from components.part import PLACE, Part
+from components.parts.controls import IndexSlider
+from components.parts.part import PLACE, Part
 from components.tabs.decoder.focus import choose_token, last_layer, middle_layer
 from components.views.facts import fact_markup
 from playground.decoder.rotation import HeadRotation

@@ -5,7 +5,7 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from components.charts.merge_deepstack import plot_deepstack_routes
-from components.part import PLACE, Part
+from components.parts.part import PLACE, Part
 from components.tabs.merge.focus import choose_focus, focus_words
 from components.views.facts import fact_markup
 from components.views.tables import Cell, Mono, table_html

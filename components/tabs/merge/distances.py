@@ -9,8 +9,8 @@ import plotly.graph_objects as go
 
 from components.charts.merge_nearness import plot_nearness
 from components.charts.token_labels import media_name
-from components.controls import Choice
-from components.part import PLACE, Part
+from components.parts.controls import Choice
+from components.parts.part import PLACE, Part
 from components.tabs.merge.focus import (
     MAX_WORD_CHARS,
     Focus,

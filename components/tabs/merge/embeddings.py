@@ -14,8 +14,8 @@ from components.charts.merge_embeds import (
     plot_embed_pca,
     plot_embed_values,
 )
-from components.controls import Choice
-from components.part import Part
+from components.parts.controls import Choice
+from components.parts.part import Part
 from components.tabs.merge.focus import chart_kinds, chart_labels
 from components.views.facts import fact_markup
 from components.views.strips import sequence_strip_html

@@ -6,8 +6,8 @@ import plotly.graph_objects as go
 
 from components.charts.merge_positions import plot_positions, plot_positions_3d
 from components.charts.token_labels import span_marks
-from components.controls import Slider
-from components.part import PLACE, Fold, Part
+from components.parts.controls import Slider
+from components.parts.part import PLACE, Fold, Part
 from components.tabs.merge.focus import chart_kinds, chart_labels
 from components.tabs.merge.words import jumps_html, parts_table, positions_html
 from components.views.strips import visible

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 import playground
 from components.charts.model import count_words, plot_module_tree
-from components.part import Part
+from components.parts.part import Part
 from components.views.tables import format_bytes, table_html
 from playground.engine import Engine
 from playground.language import mark, say

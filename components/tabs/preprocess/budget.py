@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 import playground
 from components.charts.token_budget import plot_ladder_times, plot_ladder_tokens
-from components.part import Part
+from components.parts.part import Part
 from components.views.facts import fact_markup
 from components.views.tables import Cell, Choice, Mono, format_bytes, table_html
 from playground.errors import InputError

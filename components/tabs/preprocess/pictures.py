@@ -9,7 +9,7 @@ from functools import partial
 from markupsafe import Markup
 
 import playground
-from components.part import Part
+from components.parts.part import Part
 from components.tabs.preprocess.text import typed_specials
 from components.views.facts import fact_html, join_sentences
 from components.views.pictures import picture_html, picture_row_html

@@ -9,8 +9,8 @@ from markupsafe import escape
 import playground
 from components.charts.preprocess import plot_histograms, plot_patch, plot_row
 from components.charts.token_labels import span_name
-from components.controls import Choice
-from components.part import PLACE, Heading, Part
+from components.parts.controls import Choice
+from components.parts.part import PLACE, Heading, Part
 from components.tabs.preprocess.patch_rows import numbered_picture_html, row_list_html
 from components.tabs.preprocess.resize_words import resize_html
 from components.views.facts import fact_html, fact_markup

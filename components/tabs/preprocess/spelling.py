@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import playground
-from components.controls import TextField
-from components.part import Part
+from components.parts.controls import TextField
+from components.parts.part import Part
 from components.tabs.preprocess.gallery import gallery_html
 from components.tabs.preprocess.spelling_words import count_words, spelling_html, verbatim
 from components.views.facts import fact_html, fact_markup

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from components.part import Part, StageParts
+from components.parts.part import Part, StageParts
 from components.snippets.scripts import write_snippet
 from components.tabs.preprocess import budget, pictures, rows, spelling, tensors, text, video
 from playground.language import mark

@@ -5,7 +5,7 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from components.charts.preprocess_sequence import plot_masks
-from components.part import Part, Text
+from components.parts.part import Part, Text
 from components.views.facts import fact_markup
 from components.views.tables import format_bytes, tensors_table
 from playground.language import mark, say

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import playground
-from components.part import Heading, Part
+from components.parts.part import Heading, Part
 from components.views.facts import fact_markup
 from components.views.strips import template_html
 from components.views.tables import tokens_table

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 import playground
 from components.charts.preprocess_sequence import plot_timeline
-from components.part import Part
+from components.parts.part import Part
 from components.views.facts import fact_markup
 from components.views.tables import Mono, table_html
 from playground.language import mark, say

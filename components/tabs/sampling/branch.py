@@ -12,8 +12,8 @@ from markupsafe import Markup
 import playground
 from components.charts.sampling import quote
 from components.compute.gpu_process import on_gpu
-from components.controls import Clicked, Number, Slider
-from components.part import Part
+from components.parts.controls import Clicked, Number, Slider
+from components.parts.part import Part
 from components.tabs.sampling.lab import (
     CHOSEN,
     Lab,

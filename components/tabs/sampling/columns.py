@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from components.controls import Control, Number, Rows, Slider
+from components.parts.controls import Control, Number, Rows, Slider
 from components.tabs.sampling.presets import (
     FIELDS,
     Field,

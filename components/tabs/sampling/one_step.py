@@ -12,8 +12,8 @@ import plotly.graph_objects as go
 
 import playground
 from components.charts.sampling_step import plot_draw, plot_filters
-from components.controls import Choice, Presets, Slider
-from components.part import Part
+from components.parts.controls import Choice, Presets, Slider
+from components.parts.part import Part
 from components.tabs.sampling.chips import picked_chips_html
 from components.tabs.sampling.columns import setting_slider
 from components.tabs.sampling.lab import CHOSEN, Lab, choose_token, nothing_yet, prompt_of

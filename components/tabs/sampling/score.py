@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import playground
 from components.compute.gpu_process import on_gpu
-from components.controls import TextField, Toggle
-from components.part import Part
+from components.parts.controls import TextField, Toggle
+from components.parts.part import Part
 from components.tabs.sampling.branch import GROWS, check_room, length_slider, stream_branches
 from components.tabs.sampling.chips import colour_legend_html, picked_chips_html, surprisal
 from components.tabs.sampling.lab import Lab, Scored, prompt_of

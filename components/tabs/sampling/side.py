@@ -11,8 +11,8 @@ import plotly.graph_objects as go
 import playground
 from components.charts.sampling import plot_entropy, plot_probabilities
 from components.compute.gpu_process import on_gpu
-from components.controls import Choice, Clicked, Slider, Toggle
-from components.part import Heading, Part
+from components.parts.controls import Choice, Clicked, Slider, Toggle
+from components.parts.part import Heading, Part
 from components.snippets.scripts import write_snippet
 from components.tabs.sampling.chips import COLOURS, ColourBy, colour_legend_html
 from components.tabs.sampling.columns import SETTINGS, ReadColumns, read_columns

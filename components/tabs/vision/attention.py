@@ -9,8 +9,8 @@ import plotly.graph_objects as go
 
 import playground
 from components.charts.vision_attention import plot_head_distance, plot_head_entropy
-from components.controls import Choice, IndexSlider
-from components.part import PLACE, Heading, Part
+from components.parts.controls import Choice, IndexSlider
+from components.parts.part import PLACE, Heading, Part
 from components.snippets.scripts import write_snippet
 from components.tabs.vision.attention_pictures import (
     LOOKS,

@@ -9,8 +9,8 @@ import plotly.graph_objects as go
 
 import playground
 from components.charts.vision import plot_feature_norms, plot_norm_summary
-from components.controls import Choice, IndexSlider
-from components.part import PLACE, Part
+from components.parts.controls import Choice, IndexSlider
+from components.parts.part import PLACE, Part
 from components.snippets.scripts import write_snippet
 from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_picture
 from components.tabs.vision.pictures import (

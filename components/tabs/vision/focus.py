@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from components.charts.token_labels import span_name
-from components.controls import Choice
+from components.parts.controls import Choice
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.pipeline import Run

@@ -9,8 +9,8 @@ import plotly.graph_objects as go
 
 import playground
 from components.charts.vision_merger import plot_merger_vectors
-from components.controls import Choice
-from components.part import PLACE, Heading, Part
+from components.parts.controls import Choice
+from components.parts.part import PLACE, Heading, Part
 from components.snippets.scripts import write_snippet
 from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_picture
 from components.tabs.vision.merger_words import (

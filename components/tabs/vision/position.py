@@ -15,7 +15,7 @@ from components.charts.vision_position import (
     plot_position_similarity,
 )
 from components.charts.what_if import plot_shift
-from components.part import PLACE, Heading, Part
+from components.parts.part import PLACE, Heading, Part
 from components.snippets.scripts import write_snippet
 from components.tabs.vision.focus import (
     ABSENT,

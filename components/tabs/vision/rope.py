@@ -14,8 +14,8 @@ from components.charts.vision_rope import (
     plot_patch_scores,
     plot_rope_angles,
 )
-from components.controls import Choice, IndexSlider
-from components.part import PLACE, Fold, Part
+from components.parts.controls import Choice, IndexSlider
+from components.parts.part import PLACE, Fold, Part
 from components.snippets.scripts import write_snippet
 from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_picture
 from components.tabs.vision.rope_words import (

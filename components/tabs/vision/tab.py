@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from components.part import Part, StageParts
+from components.parts.part import Part, StageParts
 from components.tabs.vision import attention, blocks, merger, position, rope
 from components.tabs.vision.focus import NO_PICTURE, SPAN, has_picture
 from components.views.facts import fact_html

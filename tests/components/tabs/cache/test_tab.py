@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from components.charts.cache import plot_request_times
-from components.findings import Findings
-from components.page.drawing import Drawing, Question
-from components.page.experiments import run_experiment
-from components.part import Parts
+from components.parts.drawing import Drawing, Question
+from components.parts.experiments import run_experiment
+from components.parts.findings import Findings
+from components.parts.part import Parts
 from components.tabs.cache import conversation, requests
 from components.tabs.cache.requests import EXAMPLES, PART, serve
 from components.tabs.cache.scenes import NO_PICTURE, RUN_PICTURES, build_prompt, split_turns

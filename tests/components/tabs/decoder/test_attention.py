@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from components.findings import Findings
-from components.page.drawing import Drawing
-from components.page.experiments import run_experiment
-from components.part import Parts
+from components.parts.drawing import Drawing
+from components.parts.experiments import run_experiment
+from components.parts.findings import Findings
+from components.parts.part import Parts
 from components.tabs.decoder import attention
 from components.tabs.decoder.attention import LESS_SINK, MEAN, RAW, Neutral, neutral_run
 from components.tabs.decoder.tab import TAB

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from components.findings import Findings
-from components.page.drawing import Drawing
-from components.page.experiments import run_experiment
-from components.part import Part, Parts, StageParts
+from components.parts.drawing import Drawing
+from components.parts.experiments import run_experiment
+from components.parts.findings import Findings
+from components.parts.part import Part, Parts, StageParts
 from components.prompt.examples import load_examples
 from components.prompt.reader import read_prompt
 from components.tabs.decoder import influence, patching, porters, what_if

@@ -9,10 +9,10 @@ import pytest
 
 from components.chart_view.figures import write_json
 from components.compute.engine_host import EngineHost
-from components.findings import Findings
-from components.page.drawing import Drawing
-from components.page.run_events import RunEvents
-from components.part import Parts
+from components.parts.drawing import Drawing
+from components.parts.findings import Findings
+from components.parts.part import Parts
+from components.parts.run_events import RunEvents
 from components.tabs.decoder.tab import TAB
 from playground.engine import Engine
 from playground.pipeline import Run

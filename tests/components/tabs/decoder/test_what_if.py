@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from components.controls import Control
+from components.parts.controls import Control
 from components.tabs.decoder import what_if
 from components.tabs.decoder.answer import answer_ids, answer_labels, answer_of, read_original
 from components.tabs.decoder.painting import (

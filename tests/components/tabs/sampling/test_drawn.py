@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from components.findings import Findings
-from components.page.drawing import Drawing, Question
-from components.page.experiments import run_experiment
-from components.part import Part, Parts
+from components.parts.drawing import Drawing, Question
+from components.parts.experiments import run_experiment
+from components.parts.findings import Findings
+from components.parts.part import Part, Parts
 from components.tabs.sampling.tab import TAB
 from playground.engine import Engine
 from playground.pipeline import Run

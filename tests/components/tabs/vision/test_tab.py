@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from components.chart_view.figures import write_json
-from components.findings import Findings
-from components.page.drawing import Drawing
-from components.page.experiments import run_experiment
-from components.part import Part, Parts
+from components.parts.drawing import Drawing
+from components.parts.experiments import run_experiment
+from components.parts.findings import Findings
+from components.parts.part import Part, Parts
 from components.tabs.vision import blocks
 from components.tabs.vision.focus import SPAN
 from components.tabs.vision.tab import TAB, facts

@@ -9,8 +9,8 @@ from typing import Any
 
 from components.compute.engine_host import EngineHost
 from components.compute.gpu_process import compute_ahead, in_place
-from components.page.drawing import Drawing, Question
-from components.page.run_view import write_run
+from components.parts.drawing import Drawing, Question
+from components.parts.run_view import write_run
 from components.pointer.view import write_layout
 from components.prompt.examples import load_examples
 from components.prompt.reader import prompt_fingerprint, read_prompt

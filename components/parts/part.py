@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from components.controls import Control
+from components.parts.controls import Control
 
 PLACE = "place"
 Kind = Literal["html", "chart", "code"]

@@ -16,9 +16,9 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from components.chart_view.figures import figure_content
-from components.findings import Findings
-from components.page.turns import Turns
-from components.part import PLACE, Experiment, Output, Part, Parts
+from components.parts.findings import Findings
+from components.parts.part import PLACE, Experiment, Output, Part, Parts
+from components.parts.turns import Turns
 from components.pointer.place import read_place
 from components.serving.faults import fault_words, log_fault
 from playground.errors import InputError, PlaygroundError

@@ -10,11 +10,11 @@ import plotly.graph_objects as go
 import pytest
 
 from components.chart_view.figures import write_json
-from components.controls import IndexSlider
-from components.page.drawing import Drawing, Question
-from components.page.part_view import answer, part_spec
-from components.page.turns import MOST_OF_ONE_PAGE, BusyError, OvertakenError, Turns
-from components.part import PLACE, Part, StageParts
+from components.parts.controls import IndexSlider
+from components.parts.drawing import Drawing, Question
+from components.parts.part import PLACE, Part, StageParts
+from components.parts.part_view import answer, part_spec
+from components.parts.turns import MOST_OF_ONE_PAGE, BusyError, OvertakenError, Turns
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.pipeline import Run

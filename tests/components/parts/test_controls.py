@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from components.controls import (
+from components.parts.controls import (
     Choice,
     Choices,
     Clicked,

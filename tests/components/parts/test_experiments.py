@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from components.page.drawing import Drawing
-from components.page.experiments import run_experiment
+from components.parts.drawing import Drawing
+from components.parts.experiments import run_experiment
 from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
 from playground.pipeline import Run
 from tests.components.drawings import make_drawing
-from tests.components.page.test_drawing import PART, STAGE
+from tests.components.parts.test_drawing import PART, STAGE
 from tests.components.runs import ignore_progress, make_run
 
 

@@ -16,9 +16,9 @@ from starlette.responses import Response
 
 from components.chart_view.figures import write_json
 from components.chart_view.view import library_address
-from components.page.drawing import Drawing, required_stage, unknown_error
-from components.page.turns import BusyError, OvertakenError
-from components.part import Fold, Heading, Item, Part, Text
+from components.parts.drawing import Drawing, required_stage, unknown_error
+from components.parts.part import Fold, Heading, Item, Part, Text
+from components.parts.turns import BusyError, OvertakenError
 from components.serving.browser_module import page_module
 from components.serving.faults import fault_words, log_fault
 from playground.errors import PlaygroundError

@@ -10,9 +10,9 @@ import gradio as gr
 
 from components.chart_view.figures import write_json
 from components.compute.jobs import Jobs
-from components.page.drawing import Drawing, Question, required_stage, unknown_error
-from components.page.part_view import PartView
-from components.part import Experiment, Part
+from components.parts.drawing import Drawing, Question, required_stage, unknown_error
+from components.parts.part import Experiment, Part
+from components.parts.part_view import PartView
 from components.serving.faults import fault_words, log_fault
 from playground.errors import PlaygroundError, StageCancelled
 from playground.records import Progress

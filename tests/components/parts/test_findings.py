@@ -6,7 +6,7 @@ import gc
 
 import numpy as np
 
-from components.findings import Findings
+from components.parts.findings import Findings
 from playground.engine import Engine
 from playground.pipeline import Run
 from tests.components.runs import make_run

@@ -23,8 +23,7 @@ import torch
 from benchmarks.models import SHAPES, load_shape
 from benchmarks.pairs import machine_facts, peak_memory, table
 from benchmarks.scenes import start_run
-from components.tabs.decoder.layers import draw_layers
-from components.tabs.decoder.rotation import draw_views as draw_rotation
+from components.tabs.decoder import layers, rotation
 from playground.decoder.attention import attention_rows, layer_queries_keys, summarise_heads
 from playground.experiments.answers import without_pictures
 from playground.experiments.influence import attention_by_head, measure_influence
@@ -60,12 +59,18 @@ def whole_tab(run: Run) -> None:
     """Everything that the tab shows, one after the other, with its records held to the end."""
     engine, inputs, merged = run.engine, run.inputs, run.merged
     decoded = run.decoded
-    draw_layers(run, None, None, "", None, None)
+    layers.norms(run)
+    layers.updates(run, None)
+    layers.next_token(run, layers.TOP_K)
+    layers.lens(run, layers.NUM_POSITIONS, layers.TOP_K)
+    layers.track(run, "", None)
+    layers.picture(run, decoded.num_layers, None)
     vectors = layer_queries_keys(engine, decoded, decoded.num_layers // 2)
     summarise_heads(vectors, inputs)
     attention_rows(vectors, range(max(0, inputs.num_tokens - 16), inputs.num_tokens))
     del vectors
-    draw_rotation(run, decoded.num_layers // 2, 0, None)
+    for draw in (rotation.words, rotation.curves, rotation.strengths, rotation.numbers):
+        draw(run, decoded.num_layers // 2, 0, None)
     shift = without_pictures(engine, inputs, merged, decoded, ANSWER_IDS)
     span = inputs.spans[0]
     measure_influence(

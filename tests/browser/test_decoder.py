@@ -35,19 +35,44 @@ def click_token(picture: Locator, row: int, column: int) -> None:
 
 
 def test_another_layer_and_head_change_the_picture(opened: Page) -> None:
-    part = open_decoder_part(opened, "Attention")
+    open_decoder_part(opened, "Attention")
+    part = opened.locator('[data-part="decoder.attention"]')
     overlay = part.locator("img.pg-overlay").first
     before = overlay.get_attribute("src") or ""
-    slider = part.get_by_role("slider", name=re.compile("Decoder layer"))
+    slider = part.get_by_role("slider", name="Decoder layer")
     slider.focus()
     slider.press("End")
     expect(overlay).not_to_have_attribute("src", before)
     expect(part.locator(".pg-fact").first).to_contain_text("Layer 5, mean of all heads")
     whole = overlay.get_attribute("src") or ""
-    part.get_by_label("Head", exact=True).click()
-    opened.get_by_role("option", name="head 2").click()
+    part.get_by_label("Head", exact=True).select_option(label="head 2")
     expect(overlay).not_to_have_attribute("src", whole)
     expect(part.locator(".chart-title").last).to_contain_text("layer 5, head 2")
+
+
+def test_a_neutral_prompt_runs_when_it_is_chosen(opened: Page) -> None:
+    open_decoder_part(opened, "Attention")
+    part = opened.locator('[data-part="decoder.attention"]')
+    legend = part.locator("figure").first
+    expect(legend).to_contain_text("weight")
+    part.get_by_label("less a neutral prompt's").check()
+    expect(legend).to_contain_text("above a neutral prompt's", timeout=RUN_TIMEOUT_MS)
+    part.get_by_label("as it is").check()
+    expect(legend).not_to_contain_text("above a neutral prompt's")
+
+
+def test_a_head_is_chosen_in_its_chart(opened: Page) -> None:
+    open_decoder_part(opened, "Attention")
+    part = opened.locator('[data-part="decoder.attention"]')
+    bar = part.locator(".chart-plot").first.locator(".bars .point").nth(1)
+    bar.scroll_into_view_if_needed()
+    box = bar.bounding_box()
+    assert box is not None
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    opened.mouse.move(*middle)  # Plotly's own layer lies above the bars: it hovers, then clicks
+    expect(part.locator(".hoverlayer .hovertext").first).to_be_visible()
+    opened.mouse.click(*middle)
+    expect(part.get_by_label("Head", exact=True).locator("option:checked")).to_have_text("head 1")
 
 
 def test_a_click_paints_and_a_second_one_unpaints(opened: Page) -> None:

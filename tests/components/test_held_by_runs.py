@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from components.tabs.decoder import answer
+from components.tabs.decoder import answer, attention, deepstack, layers, rotation
 from components.tabs.decoder.answer import read_original
-from components.tabs.decoder.attention import neutral_run
 from components.tabs.decoder.influence import find_influence
 from components.tabs.decoder.patching import SAME_PICTURES, other_run
 from components.tabs.vision.attention_pictures import MEAN, attention_html
@@ -40,7 +39,12 @@ def open_everything(run: Run) -> None:
         for size in (0, 1):
             find_influence(run, ignore_progress, None, size, None)
         read_original(run, ignore_progress)
-        neutral_run(run).ensure("decoder")
+        attention.neutral_run(run).ensure("decoder")
+        for layer in (0, 1):
+            attention.layer_vectors(run, layer)
+            layers.picture_lens(run, 0, layer)
+            rotation.rotate(run, layer, 0, None)
+        deepstack.deepstack_shares(run)
         for text in ("Where is it?", "And what else?"):
             other_run(run, SAME_PICTURES, text).ensure("decoder")
 

@@ -41,6 +41,7 @@ def test_the_chosen_picture_follows_the_pointer(address: str, page: PageFactory)
     second = part_named(tab, "pictures").locator(".pg-picture-frame[data-span='1']").last
     second.click(position={"x": 20, "y": 20})
     expect(chooser).to_have_value("1")
+    chooser.scroll_into_view_if_needed()  # what is out of sight waits
     expect(part).to_contain_text("patch at row 0, column 0 of image 2")
     chooser.select_option("0")
     expect(part).to_contain_text("this is the middle one")
@@ -73,7 +74,7 @@ def test_a_limit_of_the_token_budget_runs_the_page_anew(address: str, page: Page
     expect(part.locator(".pg-choice[aria-pressed='true']")).to_have_count(1)
     expect(part_named(tab, "pictures")).to_contain_text("224 × 224 → 64 × 64 pixels")
     opened.get_by_role("button", name=re.compile("System prompt")).click()
-    expect(opened.get_by_label("Max pixels")).to_have_value("4096")
+    expect(opened.get_by_role("textbox", name=re.compile("^Max pixels"))).to_have_value("4096")
     part.get_by_role("button", name="Measure prefill times").click()
     expect(part.locator("td", has_text="not measured")).to_have_count(0, timeout=RUN_TIMEOUT_MS)
     expect(part.locator(".chart-box[data-state='drawn']")).to_have_count(2)

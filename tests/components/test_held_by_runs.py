@@ -31,8 +31,8 @@ def open_everything(run: Run) -> None:
     """Ask for all that parts of the page keep with a run, each of them twice."""
     for _ in range(2):
         blocks.pca(run, 1, STATE, SHARED, 0)
-        attention.picture(run, 0, MEAN, LOOKS, 0, None)
-        attention.entropy(run, None, 0)
+        vision_attention.picture(run, 0, MEAN, LOOKS, 0, None)
+        vision_attention.entropy(run, None, 0)
         rope.rotated(run, 0, 0, 0, None)
         merger.vectors(run, merger.FINAL, 0, None)
         merger.tap_1(run, 0, None)

@@ -15,6 +15,7 @@ from components.compute.jobs import Jobs
 from components.look.theme import CSS
 from components.parts.drawing import LABS, Drawing, Question, required_stage
 from components.parts.experiments import MODEL_EVENTS, MODEL_QUEUE
+from components.parts.part_view import MARKDOWN
 from components.parts.run_events import PROMPT_NAMES
 from components.prompt.panel import InputPanel
 from components.serving.browser_module import page_module
@@ -48,15 +49,15 @@ class ShareView(gr.HTML):
 
     def __init__(self) -> None:
         about = say(
-            "All tabs’ charts and numbers of this run in one HTML file, which opens without a "
-            "network. What you have tried in the tabs is in it too."
+            "**Run report:** all tabs’ charts and numbers of this run in one HTML file, which "
+            "opens without a network. What you have tried in the tabs is in it too."
         )
         row = Markup(
-            '<div class="pg-part-row" id="report-row"><p class="pg-fact"><strong>{}</strong> {}</p>'
+            '<div class="pg-part-row" id="report-row"><div class="prose">{}</div>'
             '<button type="button" class="pg-button" data-report id="report">{}</button></div>'
-        )
+        ).format(Markup(MARKDOWN.render(about)), say("Run report"))
         super().__init__(
-            html_template=row.format(say("Run report:"), about, say("Run report")),
+            html_template=row,
             js_on_load=page_module("share.js", spec={"events": ["download", "report"]}),
             apply_default_css=False,
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from markupsafe import Markup
 
 from components.parts.drawing import LABS
+from components.parts.part_view import MARKDOWN
 from components.share.downloads.as_csv import write_csv
 from components.share.downloads.as_json import write_json
 from components.share.downloads.as_tensors import write_tensors
@@ -26,10 +27,10 @@ FOUND = {"sampling": "sampling.side.columns", "cache": "cache.requests.serve"}
 def downloads_html(stage: str) -> str:
     """The fold at the foot of a tab; share.js follows its buttons."""
     about = say(
-        "What this stage computed in the run shown: JSON has its numbers with the prompt, "
-        "checkpoint, revision and versions, CSV its tables for a spreadsheet, safetensors its "
-        "tensors with a manifest. Each chart above has buttons of its own for a picture (PNG) and "
-        "its numbers (CSV)."
+        "What this stage computed in the run shown: **JSON** has its numbers with the prompt, "
+        "checkpoint, revision and versions, **CSV** its tables for a spreadsheet, **safetensors** "
+        "its tensors with a manifest. Each chart above has buttons of its own for a picture (PNG) "
+        "and its numbers (CSV)."
     )
     buttons = Markup("").join(
         Markup(
@@ -38,9 +39,9 @@ def downloads_html(stage: str) -> str:
         for kind in KINDS
     )
     return Markup(
-        '<details class="pg-fold pg-downloads"><summary>{}</summary><p class="pg-fact">{}</p>'
+        '<details class="pg-fold pg-downloads"><summary>{}</summary><div class="prose">{}</div>'
         '<div class="pg-part-row">{}</div></details>'
-    ).format(say("Download"), about, buttons)
+    ).format(say("Download"), Markup(MARKDOWN.render(about)), buttons)
 
 
 def make_file(kind: Any, stage: Any, run: Run, found: Any) -> tuple[str, bytes]:

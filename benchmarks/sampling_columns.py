@@ -20,7 +20,7 @@ from transformers.generation.logits_process import TopPLogitsWarper
 
 from benchmarks.models import SHAPES, load_shape
 from benchmarks.pairs import Timing, cpu_ratio, machine_facts, measure, ratio, table
-from components.chart_view.view import encode_figure
+from components.chart_view.figures import encode_figure
 from components.tabs.sampling.lab import new_lab
 from components.tabs.sampling.one_step import ORDERS, draw_step, slider_values
 from playground.decoder.stage import run_decoder

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from components.api.endpoints import add_api
+from components.chart_view.library import build_chart_loader
 from components.look.theme import CSS
 from components.page.experiments import MODEL_EVENTS, MODEL_QUEUE, wire_experiments
 from components.page.privacy import build_privacy_note
@@ -57,6 +58,7 @@ class Page:
         """
         self.shared = shared
         build_language_switch()
+        build_chart_loader()
         TourView(shared.drawing.parts)
         gr.Markdown(
             f"# {TITLE}\n\n"

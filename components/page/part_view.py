@@ -15,7 +15,7 @@ from markupsafe import escape
 from starlette.responses import Response
 
 from components.chart_view.figures import write_json
-from components.chart_view.view import library_address
+from components.chart_view.library import library_address
 from components.page.drawing import Drawing, required_stage, unknown_error
 from components.page.turns import BusyError, OvertakenError
 from components.part import Fold, Heading, Item, Part, Text

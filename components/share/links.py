@@ -102,7 +102,9 @@ class Links:
             "status": status_html(self.events.host.engine),
         }
         parts = self.events.drawing.parts
-        restored = {"values": known_settings(parts, link.settings), "tabs": list(link.tabs)}
+        known = known_settings(parts, link.settings)
+        unknown = len(link.settings) - len(known)
+        restored = {"values": known, "tabs": list(link.tabs), "unknown": unknown}
         if missing:  # everything but the numbers
             yield {"run": write_run(None, (), restored=restored)}
             return

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import gradio as gr
@@ -25,6 +26,7 @@ from PIL import Image
 from components.api.answers import plain_numbers
 from components.api.endpoints import Endpoints, add_api
 from components.compute.engine_host import EngineHost
+from components.page.shared import Shared
 from components.prompt.uploads import received_picture, uploaded_path
 from playground.decoder.stage import residual_norms
 from playground.engine import Engine
@@ -35,7 +37,6 @@ from playground.preprocess.stage import run_preprocess
 from playground.records import Picture, Prompt, SamplingSettings, Turn
 from playground.sampling.stage import run_sampling
 from playground.vision.maps import patch_norms, patch_pca
-from tests.components.runs import make_app
 from tests.media_samples import make_picture
 
 # Gradio and its client leave sockets and an event loop to the garbage collector, and Gradio sets
@@ -77,7 +78,7 @@ def url(tiny_random_engine: Engine) -> Iterator[str]:
     """A served page that holds nothing but the endpoints."""
     host = cast(EngineHost, ReadyHost(tiny_random_engine))
     with gr.Blocks() as demo:
-        add_api(make_app(host))
+        add_api(cast(Shared, SimpleNamespace(host=host)))
     demo.queue(api_open=False)
     _, address, _ = demo.launch(
         prevent_thread_lock=True, quiet=True, show_error=False, server_name="127.0.0.1"

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import re
-import weakref
-from types import SimpleNamespace
-from typing import Any
+from dataclasses import replace
 
-import gradio as gr
-import pytest
-
-from components.chart_view.view import PlotlyView
-from components.share.report.body import Body, script_text, words_html
-from components.share.report.results import KeptResults, read_answer
+from components.part import Output
+from components.share.report.body import Body, script_text
+from components.share.report.outline import Choice, Group, View, Words
 from components.share.report.writer import bundle, write_report
 from playground.engine import Engine
 from tests.components.runs import make_run
@@ -34,52 +29,39 @@ def test_what_was_asked_is_text(tiny_random_engine: Engine) -> None:
 def test_a_figure_cannot_end_its_script() -> None:
     assert "<" not in script_text('{"text": "</script><script>alert(1)</script>"}')
     body = Body()
-    with gr.Blocks(analytics_enabled=False):
-        chart = PlotlyView(label=HOSTILE)
+    chart = Output("bars", "chart", lambda _run: None, (), label=HOSTILE, empty=HOSTILE)
     figure = '{"data": [], "layout": {"title": {"text": "<img src=x>"}, "height": 200}}'
     assert "<img" not in body.chart_html(chart, figure)
     assert HOSTILE not in body.chart_html(chart, "")
+    assert body.chart_html(replace(chart, empty=""), "") == ""
     assert "\\u003cimg" in body.charts_html()
 
 
+def words_html(text: str) -> str:
+    return Body().items_html([Words(text)], 4)
+
+
 def test_explanations_keep_their_markdown() -> None:
-    shown = words_html("### A `b<c` title\n\n**Bold** and <i>not</i>", 4)
-    assert "<h4>A <code>b&lt;c</code> title</h4>" in shown
+    assert Body().items_html([Words("A <b>", is_heading=True)], 4) == "<h4>A &lt;b&gt;</h4>"
+    shown = words_html("### A `b<c` title\n\n**Bold** and <i>not</i>")
+    assert "A <code>b&lt;c</code> title</h3>" in shown
     assert "<strong>Bold</strong> and &lt;i&gt;not&lt;/i&gt;" in shown
 
 
-def test_stress_needs_no_spaces_around_it() -> None:
-    shown = words_html("重放**按名称和大小**；*用模型重放*则真正处理。2 * 3 * 4", 4)
-    assert "重放<strong>按名称和大小</strong>；<em>用模型重放</em>则真正处理。2 * 3 * 4" in shown
+def test_choices_are_one_line_and_text() -> None:
+    shown = Body().items_html([Choice("Layer", "3"), Choice(HOSTILE, HOSTILE)], 4)
+    assert shown.count("<ul") == 1
+    assert shown.count("<li") == 2
+    assert HOSTILE not in shown
+
+
+def test_an_empty_fold_says_nothing() -> None:
+    code = Output("script", "code", lambda _run: "", (), label="Code")
+    assert Body().items_html([Group("fold", "More", (View(code, ""),))], 4) == ""
+    assert "<summary>More</summary>" in Body().items_html(
+        [Group("fold", "More", (View(code, "x"),))], 4
+    )
 
 
 def test_the_bundle_has_no_modules() -> None:
     assert not re.search(r"^\s*(?:export|import)\b", bundle(), flags=re.MULTILINE)
-
-
-@pytest.fixture
-def run() -> Any:
-    """Something that results can belong to."""
-    return type("Run", (), {"__slots__": ("__weakref__",)})()
-
-
-def test_results_are_the_visitors_own(run: Any) -> None:
-    results, output = KeptResults(), SimpleNamespace()
-    key: Any = id(output)
-    results.note("mine", run, {key: {"value": "secret"}})
-    assert results.find("mine", run) == {key: {"value": "secret"}}
-    assert results.find("other", run) == {}
-    assert results.find("mine", type(run)()) == {}
-    assert weakref.ref(run)() is run
-
-
-def test_results_keep_to_their_budget(run: Any) -> None:
-    results = KeptResults(max_bytes=100)
-    for session in "abc":
-        results.note(session, run, {1: {"value": "x" * 40}})
-    assert [bool(results.find(session, run)) for session in "abc"] == [False, True, True]
-
-
-def test_a_skipped_output_sets_nothing() -> None:
-    outputs: Any = ("first", "second")
-    assert read_answer(outputs, (gr.skip(), "new")) == {"second": {"value": "new"}}

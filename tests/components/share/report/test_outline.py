@@ -1,123 +1,184 @@
-"""The run report of a whole page: what each tab shows, and what was clicked in it."""
+"""The run report of the page's parts: what each tab shows, with the visitor's own settings."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
-import gradio as gr
+import plotly.graph_objects as go
 import pytest
-from gradio.context import LocalContext
 
-from components.compute.engine_host import EngineHost
-from components.page.layout import Page
-from components.page.site import Site, build_site
-from components.share.report.outline import Item, Outline, views
-from components.share.report.page import draw_chapter, draw_model
-from components.share.report.results import read_answer
-from components.share.report.writer import write_report
-from components.tabs.sampling.chips import TokenPicker
-from components.views.tables import format_bytes
+from components.controls import Choice, IndexSlider
+from components.page.drawing import Question
+from components.part import Fold, Heading, Part, StageParts, Text
+from components.share.report.outline import Choice as Shown
+from components.share.report.outline import Group, View, Words, part_items, stage_items, views
+from components.share.view import run_report
+from components.tabs import STAGE_TABS
 from playground.engine import Engine
+from playground.errors import InputError
 from playground.language import speaking
+from playground.pipeline import Run
+from tests.components.drawings import make_drawing
+from tests.components.runs import make_run
+from tests.media_samples import make_picture
 
 CODE = re.compile(r"<(pre|code)\b.*?</\1>|<script\b.*?</script>|<[^>]*>", flags=re.DOTALL)
 
+LAB = Part(
+    "lab",
+    "Lab",
+    stage="merge",
+    heading="All about it",
+    controls=(
+        IndexSlider("size", "Size", last=lambda run: run.inputs.num_tokens - 1, value=1),
+        Choice(id="kind", label="Kind", options=(("Raw", "raw"), ("Less", "less"))),
+    ),
+    layout=(
+        Text("**About** it"),
+        ("size", "kind"),
+        "measured",
+        ("words", "bars"),
+        Fold("More", (Heading("Inside"), "wrong", "script")),
+    ),
+    shown=lambda run: "hide" not in run.prompt.turns[0].text,
+    absent="Nothing to see.",
+)
+
+
+@LAB.experiment("Measure")
+def measured(run: Run, progress: Any) -> Any:
+    """One number."""
+    yield 7
+
+
+@LAB.html(needs=("size", "kind", "measured"))
+def words(run: Run, size: int, kind: str, measured: int | None) -> str:
+    """All that it is given."""
+    return f"<p>{size} {kind} {measured}</p>"
+
+
+@LAB.chart("Bars", needs=("measured",))
+def bars(run: Run, measured: int | None) -> go.Figure | None:
+    """What was measured."""
+    return None if measured is None else go.Figure(go.Bar(y=[measured]))
+
+
+@LAB.html()
+def wrong(run: Run) -> str:
+    """Fails."""
+    raise InputError("This is wrong.")
+
+
+@LAB.code("Code")
+def script(run: Run) -> str:
+    """A line."""
+    return "print(1)"
+
+
+STAGE = StageParts(stage="merge", label="3 Merge", title="", sentence="", parts=(LAB,))
+
 
 @pytest.fixture(scope="module")
-def site(shipped_engine: Engine) -> Site:
-    """The pages with the first example drawn."""
-    host = EngineHost("tiny")
-    host._engine = shipped_engine
-    site = build_site(host)
-    site.draw_opening(shipped_engine)
-    return site
+def run(shipped_engine: Engine) -> Run:
+    """A picture through all stages."""
+    run = make_run(shipped_engine, "Describe this image.", make_picture())
+    run.ensure("decoder")
+    return run
 
 
-def chapters(page: Page) -> list[tuple[Outline, tuple[Item, ...]]]:
-    events = page.events
-    run = events.opening_run
-    assert run is not None
-    settings = {each: each.value for each in events.controls}
-    found = []
-    for tab in events.tabs:
-        outline = Outline.around(tab.run_button)
-        items = draw_chapter(events, tab, outline, run, settings=settings, kept={})
-        found.append((outline, items))
-    outline = Outline.around(events.model_tab.outputs[0])
-    return [*found, (outline, draw_model(events, outline, run))]
+def state(**more: Any) -> Question:
+    return Question(run="", part="", **more)
 
 
-def test_every_tab_has_a_chapter_with_something_in_it(site: Site) -> None:
-    written = chapters(site.home)
-    labels = [outline.label for outline, _ in written]
-    assert labels == [*(outline.label for outline, _ in written[:6]), "Model"]
-    assert all(any(view.value for view in views(items)) for _, items in written)
+def test_a_part_is_told_in_the_page_s_order(run: Run) -> None:
+    heading, about, size, kind, row, fold = part_items(make_drawing(STAGE), LAB, run, state())
+    assert heading == Words("All about it", is_heading=True)
+    assert about == Words("**About** it")
+    assert (size, kind) == (Shown("Size", "1"), Shown("Kind", "Raw"))
+    assert isinstance(row, Group)
+    assert (row.kind, [type(each) for each in row.inside]) == ("row", [View, View])
+    assert isinstance(fold, Group)
+    assert (fold.kind, fold.title) == ("fold", "More")
+    assert [type(each) for each in fold.inside] == [Words, View, View]
 
 
-def test_the_model_tab_is_in_the_report(site: Site) -> None:
-    outline, items = chapters(site.home)[-1]
-    engine = site.home.events.opening_run.engine  # type: ignore[union-attr]
-    shown = " ".join(view.value for view in views(items))
-    assert outline.label == "Model"
-    assert engine.facts.model_type in shown
-    assert format_bytes(sum(each.nbytes for each in engine.model.parameters())) in shown
+def test_the_visitor_s_settings_and_findings_are_in_it(run: Run) -> None:
+    drawing = make_drawing(STAGE)
+    key = drawing.findings.add(run, "merge.lab.measured", 7)
+    moved = state(
+        values={"merge.lab.size": 3, "merge.lab.kind": "less"}, findings={"merge.lab.measured": key}
+    )
+    items = part_items(drawing, LAB, run, moved)
+    assert [each.value for each in items if isinstance(each, Shown)] == ["3", "Less"]
+    shown = [view.value for view in views(items)]
+    assert shown[0] == "<p>3 less 7</p>"
+    assert '"y":[7]' in shown[1]
+    plain = [view.value for view in views(part_items(drawing, LAB, run, state()))]
+    assert plain[:2] == ["<p>1 raw None</p>", ""]
 
 
-def test_the_chinese_report_has_no_marks_of_its_source(site: Site) -> None:
-    page = site.pages["zh"]
+def test_what_cannot_be_drawn_is_left_out(run: Run) -> None:
+    drawing = make_drawing(STAGE)
+    items = part_items(drawing, LAB, run, state(values={"merge.lab.size": 10**9}))
+    assert [each.label for each in items if isinstance(each, Shown)] == ["Kind"]
+    drawn = {view.output.name: view.value for view in views(items)}
+    assert drawn["words"] == drawn["wrong"] == ""
+    assert "print" in drawn["script"]
+
+
+def test_a_part_that_does_not_apply_says_why(shipped_engine: Engine) -> None:
+    hidden = make_run(shipped_engine, "hide")
+    hidden.ensure("merge")
+    (group,) = stage_items(make_drawing(STAGE), STAGE, hidden, state())
+    assert isinstance(group, Group)
+    assert group.inside == (Words("Nothing to see."),)
+
+
+# ------------------------------------------------------------------------------ the whole file
+
+
+def report(run: Run, **sent: Any) -> str:
+    drawing = make_drawing(*STAGE_TABS)
+    return run_report(drawing, run, {"run": drawing.runs.add(run), **sent}).decode()
+
+
+def test_every_tab_that_has_run_has_a_chapter_with_something_in_it(run: Run) -> None:
+    drawing = make_drawing(*STAGE_TABS)
+    for stage in STAGE_TABS:
+        if stage.stage in ("sampling", "cache"):  # experiments that nobody has started
+            continue
+        items = stage_items(drawing, stage, run, state())
+        titles = [each.title for each in items if isinstance(each, Group) and each.kind == "part"]
+        assert titles == [part.title for part in stage.parts]
+        assert any(view.value for view in views(items)), stage.stage
+
+
+def test_a_tab_that_has_not_run_says_so(run: Run, shipped_engine: Engine) -> None:
+    early = make_run(shipped_engine, "Hello", make_picture())
+    early.ensure("preprocess")
+    left_out = "This stage has not run on this prompt, so it is left out."
+    assert report(early).count(left_out) >= 1
+    labs = sum(stage.stage in ("sampling", "cache") for stage in STAGE_TABS)
+    assert report(run).count(left_out) == labs
+    with pytest.raises(InputError, match="Nothing has run"):
+        report(make_run(shipped_engine, "Hello"))
+
+
+def test_a_moved_control_is_in_the_file(run: Run) -> None:
+    chip = '<span class="chip-name">Compare</span> Likeness of the rotations'
+    assert chip not in report(run)
+    assert chip in report(run, values={"merge.distances.quantity": "likeness"})
+
+
+@pytest.mark.parametrize("sent", [{"values": 3}, {"findings": []}])
+def test_nonsense_is_refused(run: Run, sent: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="no part of it"):
+        report(run, **sent)
+
+
+def test_the_chinese_report_has_no_marks_of_its_source(run: Run) -> None:
     with speaking("zh"):
-        page.events.draw_opening()
-        run = page.events.opening_run
-        assert run is not None
-        report = write_report(run, chapters(page), "")
-    assert re.search("<em>[\u4e00-\u9fff]+</em>", report)
-    assert "*" not in CODE.sub(" ", report[report.index("<main>") : report.index("</main>")])
-
-
-@pytest.fixture
-def visitor() -> Iterator[str]:
-    """Whose event this thread answers."""
-    request: Any = SimpleNamespace(session_hash="visitor")
-    token = LocalContext.request.set(request)
-    yield request.session_hash
-    LocalContext.request.reset(token)
-
-
-def test_what_was_clicked_in_a_lab_is_in_the_report(site: Site, visitor: str) -> None:
-    """A token of a column: looked at under *One step*, and chosen in the tree of *Branch*."""
-    page = site.home
-    run, sampling = page.events.opening_run, page.events.tabs[4]
-    assert run is not None
-    texts = next(each for each in sampling.outputs if isinstance(each, TokenPicker))
-    event = next(each for each in site.demo.fns.values() if (texts._id, "select") in each.targets)
-    choice = gr.EventData(texts, {"branch": "B", "step": 2})
-    lab_key = page.events.opening[sampling.outputs[0]]
-    answer = event.fn(page.events.opening_key, choice, lab_key)
-    drawn = {
-        output: props["value"]
-        for output, props in read_answer(event.outputs, answer).items()
-        if isinstance(output, gr.HTML)
-    }
-    assert len(drawn) == 7  # chosen; words, table, filters, draw; choice of a branch, tree
-
-    kept = page.links.app.results.find(visitor, run)
-    assert {output: props["value"] for output, props in kept.items()} == drawn
-    outline = Outline.around(sampling.run_button)
-    for what, shown in (({}, False), (kept, True)):
-        items = draw_chapter(page.events, sampling, outline, run, settings={}, kept=what)
-        values = {view.component: view.value for view in views(items)}
-        assert all((values[output] == value) is shown for output, value in drawn.items())
-
-
-def test_nothing_is_kept_of_what_a_run_draws_anew(site: Site, visitor: str) -> None:
-    page = site.home
-    run = page.events.opening_run
-    app = page.links.app
-    assert run is not None
-    part = page.events.tabs[3].parts[0]
-    follow = app.follow_view(lambda _run: ("drawn",), part.outputs[:1])
-    follow(run)
-    assert part.outputs[0] not in app.results.find(visitor, run)
+        written = report(run)
+    assert re.search("[\u4e00-\u9fff]+", written)
+    assert "**" not in CODE.sub(" ", written[written.index("<main>") : written.index("</main>")])

@@ -15,12 +15,9 @@ from PIL import Image
 
 from components.api.endpoints import Endpoints
 from components.compute.engine_host import EngineHost
+from components.controls import Control, Rows
 from components.prompt.reader import read_prompt
-from components.tabs.sampling.branch import grow_alternative, grow_first_words
-from components.tabs.sampling.lab import LabStore
-from components.tabs.sampling.score import force_text, score_text
-from components.tabs.sampling.sweep import stream_sweep_part
-from components.tabs.sampling.tab import build_sampling_tab
+from components.tabs import STAGE_TABS
 from playground.cache import fork_cache
 from playground.engine import Engine
 from playground.errors import InputError
@@ -31,7 +28,11 @@ from playground.limits import MOST_IMAGE_PIXELS, Limits
 from playground.pipeline import Run
 from playground.preprocess.media import read_clip, read_picture
 from playground.records import SamplingSettings
-from tests.components.runs import ignore_progress, make_app, make_run
+from playground.sampling.branches import Branch, start_branch, start_first_words
+from playground.sampling.paths import Prefix, prompt_prefix
+from playground.sampling.score import read_answer, score_tokens
+from playground.sampling.sweep import plan_sweep, stream_sweep
+from tests.components.runs import make_run
 from tests.media_samples import make_clip, make_square_picture, write_clip
 
 FEW = Limits(max_image_pixels=300_000, max_new_tokens=3)
@@ -120,16 +121,31 @@ def test_a_higher_limit_lets_larger_pictures_in(tmp_path: Path) -> None:
 # -------------------------------------------------------------------------------------- tokens
 
 
-def test_the_sliders_end_at_the_limit(engine: Engine) -> None:
-    with gr.Blocks(analytics_enabled=False) as demo:
-        build_sampling_tab(make_app(EngineHost("tiny", limits=FEW)))
-    lengths = [
-        block for block in demo.blocks.values() if getattr(block, "label", "") == "Max new tokens"
-    ]
-    assert len(lengths) == 4
-    for length in lengths:
-        assert length.value == 3
-        assert getattr(length, "maximum", None) in (3, None)
+def controls_of_all_parts() -> dict[str, Control]:
+    """Every control of the page by its name, those of rows among them."""
+    found: dict[str, Control] = {}
+    for part in (part for stage in STAGE_TABS for part in stage.all_parts):
+        for control in part.controls:
+            found[part.full_name(control.id)] = control
+            for field in control.fields if isinstance(control, Rows) else ():
+                found[f"{part.full_name(control.id)}.{field.id}"] = field
+    return found
+
+
+LENGTHS = {
+    name: control
+    for name, control in controls_of_all_parts().items()
+    if control.label == "Max new tokens"
+}
+
+
+@pytest.mark.parametrize("name", LENGTHS)
+def test_every_length_ends_at_the_limit(run: Run, name: str) -> None:
+    control = LENGTHS[name]
+    assert control.parse(None, run) == 3
+    assert control.parse(3, run) == 3
+    with pytest.raises(InputError, match="4"):
+        control.parse(4, run)
 
 
 @pytest.mark.parametrize("wanted", [4, 10**9, float("nan"), "3", None])
@@ -143,42 +159,55 @@ def test_no_column_writes_more(engine: Engine, wanted: Any) -> None:
         endpoints.sampling(None, "Hello", max_new_tokens=wanted)
 
 
-def grow(run: Run, store: LabStore, key: str, length: int) -> Any:
-    lab = store.get(key, run)
-    branch = lab.branches[0]
-    other = next(
-        each.id for each in branch.trace.steps[0].top if each.id != branch.trace.steps[0].id
+@pytest.fixture(scope="module")
+def prompt(run: Run) -> Prefix:
+    """What the lab's writers start from."""
+    return prompt_prefix(run.inputs, run.merged, run.decoded)
+
+
+def scored(engine: Engine, prompt: Prefix) -> Branch:
+    """A branch of one word."""
+    found = score_tokens(engine, prompt, read_answer(engine, "Red"))
+    return Branch("T1", None, 0, found.trace, found.path)
+
+
+def sweep(engine: Engine, prompt: Prefix, length: int) -> Any:
+    planned = plan_sweep(SamplingSettings(), "temperature", 0, 1, 2)
+    stream = stream_sweep(
+        engine, prompt, "temperature", planned, num_samples=1, max_new_tokens=length
     )
-    return grow_alternative(run, ignore_progress, store, key, branch.name, 1, other, length)
+    return next(stream)
 
 
-WRITERS: dict[str, Callable[..., Any]] = {
-    "branch": grow,
-    "first words": lambda run, store, key, length: grow_first_words(
-        run, ignore_progress, store, key, None, 2, length
+WRITERS: dict[str, Callable[[Engine, Prefix, int], Any]] = {
+    "branch": lambda engine, prompt, length: start_branch(
+        engine,
+        prompt,
+        scored(engine, prompt),
+        1,
+        None,
+        max_new_tokens=length,
+        settings=SamplingSettings(),
     ),
-    "forced text": lambda run, store, key, length: force_text(
-        run, ignore_progress, store, key, "Red", length
+    "first words": lambda engine, prompt, length: start_first_words(
+        engine, prompt, 2, SamplingSettings(), max_new_tokens=length
     ),
-    "sweep": lambda run, _store, _key, length: stream_sweep_part(
-        run, ignore_progress, SamplingSettings(), "temperature", 0, 1, 2, 1, length
-    ),
+    "sweep": sweep,
 }
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_no_part_of_the_lab_writes_more(run: Run, name: str) -> None:
-    store = LabStore()
-    (scored,) = score_text(run, ignore_progress, store, None, "Red", False)
+def test_no_part_of_the_lab_writes_more(engine: Engine, prompt: Prefix, name: str) -> None:
     write = WRITERS[name]
-    assert list(write(run, store, scored[0], 3))
+    assert write(engine, prompt, 3)
     with pytest.raises(InputError, match="from 1 to 3"):
-        list(write(run, store, scored[0], 4))
+        write(engine, prompt, 4)
 
 
-def test_a_scored_text_has_no_more_tokens(run: Run) -> None:
+def test_a_scored_text_has_no_more_tokens(engine: Engine) -> None:
+    assert read_answer(engine, "Red")
     with pytest.raises(InputError, match="At most 3"):
-        list(score_text(run, ignore_progress, LabStore(), None, "one two three four five", False))
+        read_answer(engine, "one two three four five")
 
 
 def test_answers_that_nobody_asked_a_length_of_are_shortened(run: Run) -> None:

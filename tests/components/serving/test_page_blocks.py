@@ -38,7 +38,7 @@ def test_components_are_described_once(site: Site, monkeypatch: pytest.MonkeyPat
     """Eight times while it starts took most of the start."""
     asked = []
     monkeypatch.setattr(gr.blocks.Block, "get_config", lambda *_: asked.append(1))
-    assert len(site.demo.get_config_file()["components"]) > 1_000
+    assert len(site.demo.get_config_file()["components"]) > 100
     assert not asked
 
 

@@ -20,6 +20,6 @@ USER player
 ENV HOME=/srv/app HF_HOME=/models PYTHONUNBUFFERED=1
 EXPOSE 7860
 HEALTHCHECK --start-period=60s CMD python -c \
-    "import urllib.request as r; r.urlopen('http://127.0.0.1:7860/gradio_api/startup-events')"
+    "import urllib.request as r; r.urlopen('http://127.0.0.1:7860/healthz')"
 ENTRYPOINT ["python", "app.py", "--host", "0.0.0.0"]
 CMD ["--public"]

@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         limits=read_limits(options),
     )
     site = build_site(host)
-    launch(site.demo, PAGE_CSS, read_server_options(options))
+    launch(site.demo, PAGE_CSS, read_server_options(options), host=host)
     # Only now: importing torch would slow down the page, which Gradio asks for within 3 seconds.
     host.start(then=site.shared.events.compute_opening)
     site.demo.block_thread()

@@ -31,9 +31,10 @@ from playground.preprocess.stage import model_kwargs
 from playground.records import Picture, Prompt, SamplingSettings, Turn
 from playground.sampling.branches import columns_as_branches
 from playground.sampling.candidates import keep_tokens
+from playground.sampling.columns import Sampler
+from playground.sampling.generation_config import barred_token_ids
 from playground.sampling.logits_filters import FilterContext
 from playground.sampling.paths import prompt_prefix
-from playground.sampling.stage import Sampler, barred_token_ids
 from playground.vision.stage import run_vision
 
 COLUMNS = (2, 4, 8)

@@ -9,18 +9,19 @@ not moved: it is at its default for this run.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from components.prompt.checks import check_number, check_text, check_whole
 from playground.errors import InputError
-from playground.language import say
+from playground.language import mark, say
 
 if TYPE_CHECKING:
     from playground.pipeline import Run
 
 MAX_CHOSEN = 64  # of a control for several
 MAX_CHARS = 2_000  # of a text control, unless it says otherwise
+PLAY, STOP = mark("▶ Play"), mark("■ Stop")
 
 Spec = dict[str, Any]  # what the browser needs to show a control
 Option = tuple[str, Any]  # label, not marked but in the reader's language, and value
@@ -36,6 +37,8 @@ class Control:
         label: marked for translation.
         info: a line below it; marked.
         shown: whether the control is there for a run; always, by default.
+
+    ``carried`` says whether links and reports tell its value.
     """
 
     id: str
@@ -43,6 +46,7 @@ class Control:
     info: str = ""
     shown: Callable[[Run], bool] | None = None
     kind = ""
+    carried = True
 
     def spec(self, run: Run) -> Spec | None:
         """What the browser shows for this run, the default in ``value``; None for nothing."""
@@ -84,14 +88,20 @@ class Slider(Control):
         low, high, value: numbers, or functions of the run; ``value`` is the default.
         step: 1 for whole numbers.
         follows: whether it is given up when another place is pointed at, and is None until it is
-            moved again: what it chooses then follows the pointer.
+            moved again: what it chooses then follows the pointer. Names of controls, such as
+            ``("side.branch",)``: it follows them. Until it is moved it stands where an output says
+            with ``data-defaults='{"top-k": 20}'``, if one does.
+        sets: what other controls are set to when it is moved: values by id.
+        play: whether a button moves it on by itself, step by step.
     """
 
     low: Any = 0
     high: Any = 1
     value: Any = 0
     step: float = 1
-    follows: bool = False
+    follows: bool | tuple[str, ...] = False
+    sets: Mapping[str, Any] = field(default_factory=dict)
+    play: bool = False
     kind = "slider"
 
     def details(self, run: Run) -> Spec:
@@ -99,7 +109,9 @@ class Slider(Control):
         low, high = _of_run(self.low, run), _of_run(self.high, run)
         value = min(max(_of_run(self.value, run), low), high)
         bounds = {"low": low, "high": high, "step": self.step}
-        return bounds | {"value": value, "follows": self.follows}
+        play = [say(PLAY), say(STOP)] if self.play else []
+        more = {"follows": self.follows, "sets": dict(self.sets), "play": play}
+        return bounds | {"value": value} | more
 
     def parse(self, raw: Any, run: Run) -> Any:
         """An int where the step is 1, else a float."""
@@ -130,6 +142,7 @@ class Number(Control):
     Args:
         value: the default; None for an optional number, which then parses to None.
         whole: whether it must be a whole number.
+        follows: as a slider's; for an optional number.
     """
 
     value: Any = None
@@ -137,11 +150,14 @@ class Number(Control):
     high: Any = None
     step: float = 1
     whole: bool = True
+    follows: bool | tuple[str, ...] = False
     kind = "number"
 
     def details(self, run: Run) -> Spec:
-        """Step and default."""
-        return {"step": self.step, "value": _of_run(self.value, run)}
+        """Bounds, step and default."""
+        low, high = _of_run(self.low, run), _of_run(self.high, run)
+        default = {"value": _of_run(self.value, run), "follows": self.follows}
+        return {"low": low, "high": high, "step": self.step} | default
 
     def parse(self, raw: Any, run: Run) -> Any:
         """An int, a float, or None where it is optional and empty."""
@@ -157,14 +173,17 @@ class TextField(Control):
 
     Args:
         value: the default, or a function of the run.
-        lines: how tall it is; one line by default, where Enter takes effect at once.
+        lines: how tall it is at least. One line, the default, takes effect with every letter;
+            several take effect when the field is left.
         placeholder: marked.
+        then: the experiment that Enter starts, in a field of one line.
     """
 
     value: Any = ""
     lines: int = 1
     max_chars: int = MAX_CHARS
     placeholder: str = ""
+    then: str = ""
     kind = "text"
 
     def details(self, run: Run) -> Spec:
@@ -174,6 +193,7 @@ class TextField(Control):
             "lines": self.lines,
             "maxChars": self.max_chars,
             "placeholder": say(self.placeholder) if self.placeholder else "",
+            "then": self.then,
         }
 
     def parse(self, raw: Any, run: Run) -> str:
@@ -222,11 +242,15 @@ class Choice(Control):
             a label in the reader's language and a value. Values are texts, numbers or booleans.
         value: the default, or a function of the run; by default the first option.
         compact: a list that drops down rather than buttons side by side.
+        follows: the field of the pointed place (``"picture"``) that it goes along with: pointing
+            at another place chooses the option of this value. A choice that a new run no longer
+            offers is then at its default.
     """
 
     options: tuple[Option, ...] | OptionsOf = ()
     value: Any = None
     compact: bool = False
+    follows: str = ""
     kind = "choice"
 
     def choices(self, run: Run) -> list[Option]:
@@ -241,11 +265,13 @@ class Choice(Control):
             "options": [list(option) for option in self.choices(run)],
             "value": self._default(run),
             "compact": self.compact,
+            "follows": self.follows,
         }
 
     def parse(self, raw: Any, run: Run) -> Any:
         """The chosen option's value; None where nothing is offered."""
-        return self._default(run) if raw is None else self._offered(raw, run)
+        is_gone = bool(self.follows) and raw not in [value for _, value in self.choices(run)]
+        return self._default(run) if raw is None or is_gone else self._offered(raw, run)
 
     def words(self, value: Any, run: Run) -> str:
         """The option's label."""
@@ -315,6 +341,40 @@ class Clicked(Control):
     def parse(self, raw: Any, run: Run) -> Any:
         """What ``read`` makes of it."""
         return _of_run(self.value, run) if raw is None else self.read(raw, run)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Upload(Control):
+    """A file of the visitor's, sent as soon as it is chosen; gives what ``read`` makes of it.
+
+    Args:
+        read: the path where the browser was told that the file lies → the value for functions;
+            raises ``InputError``.
+        endings: of the files that the browser offers: ``(".csv",)``.
+        then: the experiment that starts once it is there.
+    """
+
+    read: Callable[[Any], Any]
+    endings: tuple[str, ...] = ()
+    then: str = ""
+    kind = "upload"
+    carried = False
+
+    def details(self, run: Run) -> Spec:
+        """The endings, and what the field says."""
+        return {
+            "endings": list(self.endings),
+            "then": self.then,
+            "words": {
+                "sending": say("Sending the file …"),
+                "failed": say("The file could not be sent; it may be too large."),
+            },
+            "value": None,
+        }
+
+    def parse(self, raw: Any, run: Run) -> Any:
+        """What ``read`` makes of it; None before anything was sent."""
+        return None if raw is None else self.read(raw)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

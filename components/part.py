@@ -11,14 +11,15 @@ it: nothing is wired by hand. Neither Gradio nor Plotly is known here.
 ``needs`` names what a function gets after the run, in this order:
 
 - ``"layer"``: a control of this part, as its Python value, checked and in range;
-- ``"measured"``: an experiment of this part: its latest finding, or None before it has run;
+- ``"measured"``: an experiment of this part: its latest finding, or None before it has run; an
+  experiment that needs itself goes on from what it has found so far;
 - ``"columns.chosen"``: a control or experiment of another part of the same stage;
 - ``PLACE``: the token or patch that the page's pointer has fixed, or None.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -74,6 +75,9 @@ class Experiment:
 
     ``run(run, progress, *needs)`` is a generator of findings: immutable values that outputs need
     by the experiment's name. The last one stays.
+
+    Several experiments may write on one thing, such as the branches of an answer: what one that
+    ``gives`` another one's finding has found takes that one's place.
     """
 
     name: str
@@ -81,8 +85,14 @@ class Experiment:
     run: Callable[..., Iterator[Any]]
     needs: tuple[str, ...]
     auto: bool = False  # starts by itself when its part comes into sight for a new run
+    # By id: controls, moved to these values, without which it does not start by itself.
+    when: Mapping[str, Any] = field(default_factory=dict)
     again: tuple[str, ...] = ()  # controls that repeat it when they are moved, once it has run
     primary: bool = False  # the part's main button
+    gives: str = ""  # whose finding it writes anew: "columns" or "side.columns"; its own by default
+    # By id: raw values that controls get with a new finding, None for their defaults. A new run, or
+    # an element with ``data-forget``, sets them back.
+    afterwards: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -148,15 +158,27 @@ class Part:
         *,
         needs: tuple[str, ...] = (),
         auto: bool = False,
+        when: Mapping[str, Any] | None = None,
         again: tuple[str, ...] = (),
         primary: bool = False,
+        gives: str = "",
+        afterwards: Mapping[str, Any] | None = None,
     ) -> Callable[[F], F]:
         """Declare a generator that runs the model; see ``Experiment``."""
 
         def declare(function: F) -> F:
             name = self._new_name(function.__name__)
             self.experiments[name] = Experiment(
-                name, label, function, needs, auto=auto, again=again, primary=primary
+                name,
+                label,
+                function,
+                needs,
+                auto=auto,
+                when=when or {},
+                again=again,
+                primary=primary,
+                gives=gives,
+                afterwards=afterwards or {},
             )
             return function
 
@@ -200,6 +222,10 @@ class Part:
         if need == PLACE:
             return PLACE
         return f"{self.stage}.{need}" if "." in need else f"{self.key}.{need}"
+
+    def finding_name(self, experiment: Experiment) -> str:
+        """The full name under which what an experiment has found is kept."""
+        return self.full_name(experiment.gives or experiment.name)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -258,6 +284,12 @@ class Parts:
                 name = part.full_name(need)
                 if name != PLACE and not (self.control(name) or self.experiment(name)):
                     raise ValueError(f"{part.key}.{each.name} needs {need}, which is not there.")
+        for experiment in part.experiments.values():
+            if self.experiment(part.finding_name(experiment)) is None:
+                raise ValueError(f"{part.key}.{experiment.name} gives {experiment.gives}.")
+            for control in (*experiment.again, *experiment.afterwards, *experiment.when):
+                if self.control(part.full_name(control)) is None:
+                    raise ValueError(f"{part.key}.{experiment.name}: there is no {control}.")
         named = list(_names(part.items))
         missing = {name for name in own if name not in named and not _is_unseen(part, name)}
         if missing or len(named) != len(set(named)) or not own.issuperset(named):

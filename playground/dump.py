@@ -34,7 +34,7 @@ MANIFEST_KEY = "manifest"
 # implementation sums in another order; a mistake is larger by orders of magnitude.
 TOLERANCES = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 6e-2}
 
-Status = Literal["equal", "close", "differs", "missing", "shape"]
+StepStatus = Literal["equal", "close", "differs", "missing", "shape"]
 
 
 def dump_tensors(run: Run) -> dict[str, torch.Tensor]:
@@ -158,7 +158,7 @@ class StepCheck:
     """One step of the forward pass in the reference run and in the file."""
 
     name: str
-    status: Status
+    status: StepStatus
     max_abs: float | None = None
     relative: float | None = None  # max_abs over the reference's largest |value|
     cosine: float | None = None  # of all numbers as one vector
@@ -261,7 +261,7 @@ def _check(
     norms = float(a.norm() * b.norm())
     cosine = float(a @ b) / norms if norms else float(max_abs == 0)
     exact = not reference.is_floating_point()  # ids and positions have no rounding
-    status: Status = "close"
+    status: StepStatus = "close"
     if max_abs == 0:
         status = "equal"
     elif exact or relative > tolerance:

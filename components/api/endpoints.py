@@ -37,6 +37,7 @@ from components.prompt.reader import read_prompt
 from components.prompt.uploads import received_picture, refuse_addresses
 from components.serving.faults import user_messages
 from components.serving.page_blocks import blocks_around
+from playground.engine import Engine
 from playground.pipeline import Run, Stage
 from playground.sampling.settings import check_columns, check_max_new_tokens
 
@@ -97,7 +98,7 @@ class Endpoints:
             of each patch, [h][w][3]) and norms (of each patch's features, [h][w])
         """
         with user_messages(as_html=False):
-            facts = self._host.engine.facts
+            facts = self._engine().facts
             block = check_whole("block", block, low=0, high=facts.vision_depth)
             run = self._run("vision", image, text, system, max_pixels)
             tower = run.vision.image
@@ -170,7 +171,7 @@ class Endpoints:
             (against one plain model(**inputs))
         """
         with user_messages(as_html=False):
-            facts = self._host.engine.facts
+            facts = self._engine().facts
             if layer is None:
                 layer = facts.num_layers
             layer = check_whole("layer", layer, low=0, high=facts.num_layers)
@@ -223,7 +224,7 @@ class Endpoints:
         with user_messages(as_html=False):
             sent = [{}] if settings is None else settings
             columns = check_columns(list_of_objects(sent))
-            limits = self._host.engine.limits
+            limits = self._engine().limits
             if max_new_tokens is None:
                 max_new_tokens = limits.at_most(NEW_TOKENS)
             max_new_tokens = check_max_new_tokens(max_new_tokens, limits.max_new_tokens)
@@ -285,18 +286,23 @@ class Endpoints:
                 "max_abs_diff": reuse.max_abs_diff,
             }
 
+    def _engine(self) -> Engine:
+        """The engine; a call that comes while the checkpoint loads waits for it."""
+        return self._host.await_engine(progress=stop_without_client)
+
     def _run(self, stage: Stage, image: Any, text: Any, system: Any, max_pixels: Any) -> Run:
         """A run of its own for each call, as far as this stage; nothing is kept after it."""
+        engine = self._engine()
         with received_picture(image) as path:
             prompt = read_prompt(
-                self._host.engine,
+                engine,
                 images=[] if path is None else [path],
                 video=None,
                 text=text,
                 system=system,
                 max_pixels=max_pixels,
             )
-        run = Run(self._host.engine, prompt)
+        run = Run(engine, prompt)
         compute_ahead(run, [stage], stop_without_client)
         run.ensure(stage, stop_without_client)
         return run

@@ -2,25 +2,38 @@
 // Clicks inside a part's outputs that set its controls:
 //   data-set='{"chosen": 3}'   sets controls to values (by id; "other.chosen" of another part);
 //                              so does the data-set of every element around it
+//   data-numbers="step" data-first="0"   each child sets a control to its number
 //   data-run="branch"          starts an experiment afterwards
+//   data-forget="branch"       forgets what an experiment has found
 //   data-rerun='{"max_pixels": 4096}'   sets the input panel and runs the page anew
+//   data-file="/key/name"      a link to a file that the server has made (made_files.py)
+//   data-paint="painted"       a click on a picture inside adds the tokens around the clicked one to
+//                              this control, or takes them away again; data-brush names the control
+//                              with how many around it, data-paint-if one that turns it on and off
 // and points of charts whose layout.meta.pick names a control for a field: {"block": "y"}.
 
+import { paintedBy } from "./pointer.js";
 import { setValue } from "./run.js";
 
-const FIELDS = "[data-set], [data-run], [data-rerun]";
+const FIELDS = "[data-set], [data-run], [data-forget], [data-rerun]";
 
-/** @param {HTMLElement} root @param {any} part @param {(name: string) => void} start */
-export function listenForClicks(root, part, start) {
+/**
+ * @param {HTMLElement} root
+ * @param {any} part - its spec
+ * @param {{start: (name: string) => void, forget: (name: string) => void}} experiments
+ * @param {(id: string) => any} valueNow - where a control of the part stands
+ */
+export function listenForClicks(root, part, { start, forget }, valueNow) {
   const full = (id) => (id.includes(".") ? `${part.stage}.${id}` : `${part.key}.${id}`);
 
   function act(event) {
     const element = /** @type {HTMLElement | null} */ (event.target.closest?.(FIELDS));
     if (!element || !root.contains(element)) return;
     if (event.type === "keydown") event.preventDefault();
-    const { run, rerun } = element.dataset;
+    const { run, forget: forgotten, rerun } = element.dataset;
     for (const [id, value] of Object.entries(settings(element))) setValue(full(id), value);
     if (run) start(run);
+    if (forgotten) forget(forgotten);
     if (rerun) askToRun(JSON.parse(rerun));
   }
 
@@ -31,7 +44,25 @@ export function listenForClicks(root, part, start) {
     return set ? { ...outer, ...JSON.parse(set) } : outer;
   }
 
+  function paint(event) {
+    const area = event.target.closest?.("[data-paint]");
+    if (!area || !event.target.closest(".pg-picture-frame[data-span]")) return;
+    const { paint: id, brush, paintIf } = area.dataset;
+    if (paintIf && !valueNow(paintIf)) return;
+    const touched = paintedBy(event, brush ? valueNow(brush) : 0);
+    if (!touched.length) return;
+    const painted = new Set(valueNow(id));
+    const isGone = painted.has(touched[0]);
+    for (const index of touched) {
+      if (isGone) painted.delete(index);
+      else painted.add(index);
+    }
+    setValue(full(id), [...painted].sort((a, b) => a - b));
+  }
+
   root.addEventListener("click", act);
+  root.addEventListener("click", paint);
+  root.addEventListener("click", findFile);
   root.addEventListener("keydown", (event) => {
     const target = /** @type {HTMLElement} */ (event.target);
     if ((event.key === "Enter" || event.key === " ") && target.matches(FIELDS) &&
@@ -47,6 +78,26 @@ export function listenForClicks(root, part, start) {
       else setValue(full(id), value);
     }
   });
+}
+
+/** Give a link to a made file its address, which a page behind a proxy knows only now. */
+function findFile(event) {
+  const link = event.target.closest?.("a[data-file]");
+  if (link) link.href = new URL(`../../made-files${link.dataset.file}`, import.meta.url).href;
+}
+
+/** Let the children of a list set a control to their numbers. Thousands of tokens are sent at a
+ * time: what they have in common is added here. With data-numbers="" they only take the focus. */
+export function numberChildren(root) {
+  for (const list of root.querySelectorAll("[data-numbers]")) {
+    const { numbers, first = "0" } = list.dataset;
+    [...list.children].forEach((child, index) => {
+      child.tabIndex = 0;
+      if (!numbers) return;
+      child.dataset.set = JSON.stringify({ [numbers]: Number(first) + index });
+      child.setAttribute("role", "button");
+    });
+  }
 }
 
 /** Have the page run with other values of the input panel (run.js passes it on to Gradio). */

@@ -5,6 +5,8 @@
 import { buildRows } from "./rows.js";
 import { currentPlace, onChange, setValue, valueOf } from "./run.js";
 
+const PLAY_MS = 800; // how long a slider that plays stays at a value, at least
+
 let count = 0; // for ids of labels
 
 /** @returns {HTMLElement} */
@@ -29,11 +31,13 @@ export function fits(spec, value) {
 }
 
 /**
- * Places for all controls of a part, by id, and `show(specs)`, which fills them.
+ * Places for all controls of a part, by id, `show(specs)`, which fills them, and `value(id)`, where
+ * one stands now.
  * @param {any} part - the part's spec
  * @param {(experiment: string) => void} start
+ * @param {(file: File) => Promise<{path: string}>} upload - Gradio's
  */
-export function buildControls(part, start) {
+export function buildControls(part, start, upload) {
   const full = (id) => (id.includes(".") ? `${part.stage}.${id}` : `${part.key}.${id}`);
   /** @type {Map<string, HTMLElement>} */
   const elements = new Map();
@@ -56,26 +60,50 @@ export function buildControls(part, start) {
       const text = JSON.stringify(spec);
       if (shown.get(id)?.text === text) continue;
       const build = BUILDERS[spec.kind];
-      const set = build ? build(box, spec, (value) => setValue(full(id), value), { full, start }) : () => {};
+      const change = (value) => {
+        setValue(full(id), value);
+        for (const [other, own] of Object.entries(spec.sets ?? {})) setValue(full(other), own);
+      };
+      const set = build ? build(box, spec, change, { full, start, upload }) : () => {};
       box.dataset.kind = spec.kind;
       box.dataset.control = id;
-      shown.set(id, { text, set, spec });
+      shown.set(id, { text, set, spec, followed: followed(spec), seen: valueOf(full(id)) });
     }
     refresh();
   }
 
-  let place = currentPlace();
+  /** What a control follows: the pointer, or other controls. */
+  const followed = ({ follows }) => JSON.stringify(
+    Array.isArray(follows) ? follows.map((id) => valueOf(full(id)) ?? null) : currentPlace());
+
+  /** Give up what was chosen for something else, or go along with a field of the place; a link
+   * sets both at a time. */
+  function follow(id, control) {
+    const { follows } = control.spec;
+    const [now, value] = [followed(control.spec), valueOf(full(id))];
+    const isMoved = control.followed !== now && control.seen === value;
+    const field = typeof follows === "string" ? currentPlace()?.[follows] : undefined;
+    if (field !== undefined && (isMoved || value === undefined)) setValue(full(id), field);
+    else if (isMoved && typeof follows !== "string") setValue(full(id), undefined);
+    Object.assign(control, { followed: now, seen: valueOf(full(id)) });
+  }
+
+  let defaults = {}; // that an output has told, by id
+
+  /** Say where controls stand that have not been moved. */
+  function standAt(values) {
+    defaults = { ...defaults, ...values };
+    refresh();
+  }
 
   /** Show what has been set elsewhere: by a preset, a click or a link. */
   function refresh() {
-    if (place !== currentPlace()) {
-      place = currentPlace();
-      for (const [id, { spec }] of shown) if (spec.follows) setValue(full(id), undefined);
-    }
-    for (const [id, { set, spec }] of shown) set(valueOf(full(id)) ?? spec.value);
+    for (const [id, control] of shown) if (control.spec.follows) follow(id, control);
+    for (const [id, { set, spec }] of shown) set(valueOf(full(id)) ?? defaults[id] ?? spec.value);
   }
   onChange(refresh);
-  return { elements, show };
+  const value = (id) => valueOf(full(id)) ?? defaults[id] ?? shown.get(id)?.spec.value;
+  return { elements, show, standAt, value };
 }
 
 /** A label, the line below it, and the ids that tie them to a field. */
@@ -123,6 +151,7 @@ function slider(box, spec, change) {
     if (Number.isFinite(value)) change(spec.step === 1 ? Math.round(value) : value);
   });
   row.append(range, number);
+  if (spec.play?.length) row.append(player(spec, () => range.valueAsNumber, change));
   box.append(row);
   return (value) => {
     if (range.valueAsNumber !== value) range.value = value;
@@ -132,12 +161,40 @@ function slider(box, spec, change) {
   };
 }
 
+/** A button that moves a slider on to its end, value by value, as fast as they are drawn. */
+function player(spec, current, change) {
+  const [play, stop] = spec.play;
+  const button = /** @type {HTMLButtonElement} */ (make("button", "pg-button pg-small", play));
+  button.type = "button";
+  let timer = 0;
+  const end = () => {
+    clearInterval(timer);
+    timer = 0;
+    button.textContent = play;
+  };
+  const step = () => {
+    if (button.closest("[data-asking]")) return; // the last value is still being drawn
+    if (!button.isConnected || current() >= spec.high) return end();
+    change(Math.min(current() + spec.step, spec.high));
+    if (current() >= spec.high) end();
+  };
+  button.addEventListener("click", () => {
+    if (timer) return end();
+    if (current() >= spec.high) change(spec.low);
+    timer = setInterval(step, PLAY_MS);
+    button.textContent = stop;
+  });
+  return button;
+}
+
 /** @type {Builder} */
 function number(box, spec, change) {
   const id = frame(box, spec);
   const field = /** @type {HTMLInputElement} */ (make("input", "pg-field"));
   field.type = "number";
   field.step = spec.step;
+  field.min = spec.low ?? "";
+  field.max = spec.high ?? "";
   describe(field, id, spec);
   // An empty field is an optional number that is not given: never zero.
   field.addEventListener("input", () =>
@@ -149,19 +206,26 @@ function number(box, spec, change) {
 }
 
 /** @type {Builder} */
-function text(box, spec, change) {
+function text(box, spec, change, { start }) {
   const id = frame(box, spec);
   const field = /** @type {any} */ (make(spec.lines > 1 ? "textarea" : "input", "pg-field"));
-  if (spec.lines > 1) field.rows = spec.lines;
-  else field.type = "text";
+  if (spec.lines > 1) {
+    field.rows = spec.lines;
+    field.style.minHeight = `calc(${spec.lines}lh + 16px)`; // it grows with what is written
+  } else field.type = "text";
   field.maxLength = spec.maxChars;
   field.placeholder = spec.placeholder;
   field.setAttribute("dir", "auto");
   describe(field, id, spec);
-  field.addEventListener("input", () => change(field.value));
+  field.addEventListener(spec.lines > 1 ? "change" : "input", () => change(field.value));
+  if (spec.then) field.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.isComposing) start(spec.then);
+  });
   box.append(field);
   return (value) => {
-    if (document.activeElement !== field && field.value !== value) field.value = value;
+    // What is being typed in several lines has not taken effect yet.
+    if (field.value !== value && (spec.lines === 1 || document.activeElement !== field))
+      field.value = value;
   };
 }
 
@@ -287,8 +351,36 @@ function presets(box, spec, _change, { full, start }) {
   return () => {};
 }
 
+/** A file, sent as soon as it is chosen.
+ * @type {Builder} */
+function upload(box, spec, change, { start, upload: send }) {
+  const id = frame(box, spec);
+  const field = /** @type {HTMLInputElement} */ (make("input", "pg-field"));
+  const status = make("span", "pg-info");
+  field.type = "file";
+  field.accept = spec.endings.join(",");
+  status.setAttribute("role", "status");
+  describe(field, id, spec);
+  field.addEventListener("change", async () => {
+    const file = field.files?.[0];
+    if (!file) return change(undefined);
+    status.textContent = spec.words.sending;
+    try {
+      const { path } = await send(file);
+      status.textContent = "";
+      change(path);
+      if (spec.then) start(spec.then);
+    } catch (error) {
+      console.warn("Upload:", error);
+      status.textContent = spec.words.failed;
+    }
+  });
+  box.append(field, status);
+  return () => {};
+}
+
 /** @type {Record<string, Builder>} */
-const BUILDERS = { slider, number, text, toggle, choice, choices, presets, rows: buildRows };
+const BUILDERS = { slider, number, text, toggle, choice, choices, presets, upload, rows: buildRows };
 
 /** The field of one value, for a row of several. */
 export function buildField(spec, change) {

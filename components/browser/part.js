@@ -4,11 +4,11 @@
 // One question is under way at a time; the next one is about the latest state.
 
 import { createChart, libraryAt } from "./chart.js";
-import { listenForClicks } from "./clicks.js";
+import { listenForClicks, numberChildren } from "./clicks.js";
 import { buildControls, make } from "./controls.js";
 import {
-  currentPlace, currentRun, findingOf, hasRun, nextQuestion, onChange, setFinding, setValue,
-  valueOf,
+  awaitFindings, currentPlace, currentRun, findingOf, forgetFinding, hasRun, isAwaited, nextQuestion,
+  onChange, setFinding, setValue, valueOf,
 } from "./run.js";
 import { TEXTS } from "./texts.js";
 
@@ -22,15 +22,19 @@ function stateOf(need) {
   return [valueOf(need) ?? null, findingOf(need) ?? null];
 }
 
+/** Where the controls and the place that an output needs are now. */
+const settingsFor = (output) =>
+  JSON.stringify(output.needs.map((need) => need === PLACE ? currentPlace() : valueOf(need) ?? null));
+
 /** What an output is drawn from; it is drawn anew when this changes. */
 const fingerprint = (run, output) => JSON.stringify([run.key, ...output.needs.map(stateOf)]);
 
 /**
- * Bring one part to life; `element`, `props`, `trigger`, `watch`, `server` are Gradio's.
+ * Bring one part to life; `element`, `props`, `trigger`, `watch`, `server`, `upload` are Gradio's.
  * @param {any} gradio
  * @param {any} spec - see part_view.py
  */
-export function mount({ element, props, trigger, watch, server }, spec) {
+export function mount({ element, props, trigger, watch, server, upload }, spec) {
   const words = TEXTS[spec.language] ?? TEXTS.en;
   const root = make("div", "pg-part");
   root.dataset.part = spec.key;
@@ -39,12 +43,12 @@ export function mount({ element, props, trigger, watch, server }, spec) {
 
   /** @type {Map<string, any>} */
   const outputs = new Map(spec.outputs.map((output) => [output.name, { ...output, drawn: "" }]));
-  const controls = buildControls(spec, (experiment) => start(experiment));
+  const controls = buildControls(spec, (experiment) => start(experiment), upload);
   const message = make("p", "pg-part-message");
   message.setAttribute("role", "status");
   root.append(message);
   layOut(spec.items, root);
-  listenForClicks(root, spec, (experiment) => start(experiment));
+  listenForClicks(root, spec, { start, forget }, controls.value);
 
   let inSight = false;
   let asking = false;
@@ -97,15 +101,26 @@ export function mount({ element, props, trigger, watch, server }, spec) {
     const run = currentRun();
     if (!run.key) return;
     const experiment = spec.experiments.find((each) => each.name === name);
-    const given = needsOf([experiment, ...outputsOf(name)]);
+    const given = needsOf([experiment, ...outputsOf(experiment)]);
     root.dataset.busy = name;
     repeated.set(name, settingsOf(experiment));
+    for (const output of outputsOf(experiment)) output.askedWith = settingsFor(output);
     problem = "";
     trigger("experiment", { experiment: name, run: run.key, part: spec.key, ...given });
   }
 
+  /** Set back what an experiment has set, and what it has found. */
+  function forget(name) {
+    for (const control of afterwardsOf(name)) setValue(control, undefined);
+    forgetFinding(`${spec.key}.${name}`);
+    problem = "";
+  }
+
+  const afterwardsOf = (name) =>
+    Object.keys(spec.experiments.find((each) => each.name === name)?.afterwards ?? {});
+
   const outputsOf = (experiment) =>
-    [...outputs.values()].filter((output) => output.needs.includes(`${spec.key}.${experiment}`));
+    [...outputs.values()].filter((output) => output.needs.includes(experiment.finding));
 
   /** An experiment's answers: drawings while it runs, and what it has found in the end. */
   function receive() {
@@ -115,13 +130,14 @@ export function mount({ element, props, trigger, watch, server }, spec) {
     if (answer.run !== run.key) return;
     for (const [name, drawn] of Object.entries(answer.outputs ?? {})) show(name, drawn);
     if (answer.finding) {
-      // Drawn already: not to be asked for again.
       setFinding(answer.finding.name, run.key, answer.finding.key);
+      for (const [name, value] of Object.entries(answer.values))
+        setValue(name, value ?? undefined);
       for (const name of Object.keys(answer.outputs ?? {})) {
         const output = outputs.get(name);
-        output.drawn = fingerprint(run, output);
+        // Drawn already, unless a control was moved in the meantime: not to be asked for again.
+        if (output.askedWith === settingsFor(output)) output.drawn = fingerprint(run, output);
       }
-      for (const [name, value] of Object.entries(answer.values ?? {})) setValue(name, value);
     }
     if (!answer.done) return;
     delete root.dataset.busy;
@@ -140,12 +156,19 @@ export function mount({ element, props, trigger, watch, server }, spec) {
     message.textContent = ready ? problem : waitingWords(run);
     message.hidden = !message.textContent;
     message.classList.toggle("pg-problem", ready && problem !== "" && !isAbsent());
+    awaitFindings(spec.key, ready && inSight ? missing() : []);
+    if (ready && !inSight) startAutomatic(run);
     if (!inSight || !ready || asking) return;
     const wanted = [...outputs.values()].filter(
       (output) => isOpen(output) && output.drawn !== fingerprint(run, output));
     if (controlsRun !== run.key || wanted.length) ask(run, wanted);
     else startAutomatic(run);
   }
+
+  /** What outputs need of other parts and is not there. */
+  const missing = () => [...outputs.values()].flatMap(({ needs }) => needs.filter((need) =>
+    need !== PLACE && !need.startsWith(`${spec.key}.`) &&
+    valueOf(need) === undefined && !findingOf(need)));
 
   const settingsOf = (experiment) => JSON.stringify(experiment.again.map(valueOf));
 
@@ -158,11 +181,14 @@ export function mount({ element, props, trigger, watch, server }, spec) {
 
   const isOpen = (output) => !output.element?.closest("details:not([open])");
 
-  /** Start what runs by itself: once for a run, or again after a control was moved. */
+  /** Start what runs by itself: once for a run, or again after a control was moved; out of sight
+   * only what another part waits for. */
   function startAutomatic(run) {
     if (run.running || root.dataset.busy) return;
-    for (const { name, auto, again } of spec.experiments) {
-      const found = findingOf(`${spec.key}.${name}`);
+    for (const { name, auto, when, again, finding } of spec.experiments) {
+      if (!when.every(([control, value]) => valueOf(control) === value)) continue;
+      const found = findingOf(finding);
+      if (!inSight && (found || !isAwaited(finding))) continue;
       const settings = settingsOf({ again });
       const isDue = found ? repeated.get(name) !== settings : auto && autoRun !== run.key;
       const isFirst = found && !repeated.has(name);
@@ -222,6 +248,10 @@ export function mount({ element, props, trigger, watch, server }, spec) {
 
   function take(run, question, answer) {
     if (answer.overtaken) return;
+    if (controlsRun !== null && controlsRun !== run.key)
+      for (const { afterwards } of spec.experiments)
+        for (const [name, value] of Object.entries(afterwards))
+          if (value !== null && valueOf(name) === value) setValue(name, undefined);
     controlsRun = run.key;
     root.classList.toggle("pg-absent", answer.absent !== undefined);
     problem = answer.error ?? answer.absent ?? "";
@@ -239,6 +269,7 @@ export function mount({ element, props, trigger, watch, server }, spec) {
     const { element: box } = output;
     box.classList.toggle("pg-problem", drawn.error !== undefined);
     if (drawn.error !== undefined) {
+      output.html = undefined;
       output.chart?.show(null);
       (output.body ?? box).textContent = drawn.error;
       box.hidden = false;
@@ -251,8 +282,10 @@ export function mount({ element, props, trigger, watch, server }, spec) {
       output.body.innerHTML = drawn.code; // highlighted on the server, which escapes it
     } else {
       box.hidden = !drawn.html;
-      // The server escapes what is not its own.
-      if (box.innerHTML !== drawn.html) box.innerHTML = drawn.html;
+      if (output.html !== drawn.html) replaceHtml(box, drawn.html);
+      output.html = drawn.html;
+      const defaults = /** @type {HTMLElement | null} */ (box.querySelector("[data-defaults]"));
+      if (defaults) controls.standAt(JSON.parse(defaults.dataset.defaults));
     }
   }
 
@@ -293,6 +326,15 @@ function buildOutput(output, spec, words, sync) {
   const box = make("div", "pg-output pg-view");
   box.hidden = true;
   return box;
+}
+
+/** The focus stays where it was: on what has been clicked, if that is still there. */
+function replaceHtml(box, html) {
+  const focusable = () => [...box.querySelectorAll("a, button, summary, [tabindex]")];
+  const place = focusable().indexOf(document.activeElement);
+  box.innerHTML = html; // the server escapes what is not its own
+  numberChildren(box);
+  if (place >= 0) focusable()[place]?.focus();
 }
 
 function copyButton(source, words) {

@@ -56,6 +56,18 @@ function locate(layout, wish) {
   return locateToken(layout, span.start + wish.mergedRow * across + wish.mergedColumn);
 }
 
+/** Sequence indices of a picture's token and of those around it, as `influence.span_parts`. */
+export function tokensAround(layout, place, around) {
+  const { start, gridW, gridH, mergeSize: size } = layout.spans[place.span];
+  const [down, across] = [gridH / size, gridW / size];
+  const [row, column] = [Math.floor((place.index - start) / across), (place.index - start) % across];
+  const found = [];
+  for (let y = Math.max(0, row - around); y <= Math.min(down - 1, row + around); y += 1)
+    for (let x = Math.max(0, column - around); x <= Math.min(across - 1, column + around); x += 1)
+      found.push(start + y * across + x);
+  return found;
+}
+
 const range = ([first, last]) => (first === last ? `${first}` : `${first}–${last}`);
 
 /** A sentence with its named fields filled in. */
@@ -118,10 +130,10 @@ function fix(place, from = null) {
   if (place) showMarks(from);
 }
 
-/** A place as the server takes it. */
+/** A place as the server takes it, with the picture that it lies in. */
 const asked = (place) => (!place ? null : place.patch
-  ? { span: place.span, row: place.patch[0], column: place.patch[1] }
-  : { index: place.index });
+  ? { span: place.span, row: place.patch[0], column: place.patch[1], picture: place.span }
+  : { index: place.index, picture: place.span });
 
 /** Mark before the next frame; what comes in between is joined. */
 function schedule() {
@@ -244,6 +256,14 @@ function placeAt(event) {
   // One chip stands for all tokens of a picture: keep to the one that is chosen among them.
   if (pinned && +start <= pinned.index && pinned.index < +end) return pinned;
   return locateToken(layout, +start);
+}
+
+/** The tokens of a picture around the one under an event of the mouse, that one first. */
+export function paintedBy(event, around) {
+  const place = placeAt(event);
+  if (place?.span === undefined) return [];
+  const others = tokensAround(layout, place, around).filter((index) => index !== place.index);
+  return [place.index, ...others];
 }
 
 function chartPlace({ detail }) {

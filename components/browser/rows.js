@@ -66,6 +66,9 @@ export function buildRows(box, spec, change) {
     return row;
   }
 
+  const allow = (selector, allowed) => box.querySelectorAll(selector).forEach(
+    (/** @type {HTMLButtonElement} */ each) => (each.disabled = !allowed));
+
   return (rows) => {
     current = rows;
     while (built.length > rows.length) built.pop().element.remove();
@@ -77,6 +80,8 @@ export function buildRows(box, spec, change) {
     rows.forEach((row, index) => {
       for (const field of spec.fields) built[index].fields.get(field.id)(row[field.id] ?? field.value);
     });
+    allow(".pg-rows-foot > button, .pg-card-buttons > :first-child", rows.length < spec.high);
+    allow(".pg-card-buttons > :last-child", rows.length > spec.low);
   };
 }
 

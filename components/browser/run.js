@@ -24,7 +24,7 @@ const findings = new Map();
 
 const page = crypto.getRandomValues(new Uint32Array(4)).join("-"); // an id of this page's visit
 let questions = 0;
-let place = null; // {index} or {span, row, column}; what a click has fixed
+let place = null; // {index} or {span, row, column}, and the picture; what a click has fixed
 const listeners = new Set();
 const ofLink = new Set(); // names of the settings that a link has set and nobody has moved since
 let leftOut = 0; // settings of the link that do not fit its run
@@ -92,6 +92,23 @@ export function findingOf(name) {
 export function setFinding(name, runKey, key) {
   findings.set(name, { run: runKey, key });
   changed();
+}
+
+/** @type {Map<string, string[]>} by part: what it needs of other parts and is not there yet */
+const awaited = new Map();
+
+/** Have what runs by itself in another part run for this one, too. */
+export function awaitFindings(part, names) {
+  if (JSON.stringify(awaited.get(part) ?? []) === JSON.stringify(names)) return;
+  awaited.set(part, names);
+  changed();
+}
+
+export const isAwaited = (name) => [...awaited.values()].some((names) => names.includes(name));
+
+/** Have an experiment not found anything yet. */
+export function forgetFinding(name) {
+  if (findings.delete(name)) changed();
 }
 
 export const allFindings = () => Object.fromEntries(

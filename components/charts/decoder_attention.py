@@ -43,6 +43,7 @@ def plot_head_shares(summary: HeadSummary, layer: int, head: int | None) -> go.F
     )
     layout["barmode"] = "stack"
     layout["bargap"] = 0.15
+    layout["meta"]["pick"] = {"head": "x"}
     layout["xaxis"] |= {"dtick": 1 if len(heads) <= 16 else 4, "zeroline": False}
     layout["yaxis"] |= {"range": [0, 1], "tickformat": ".0%"}
     if head is not None:

@@ -99,7 +99,11 @@ def _finish(figure: go.Figure, run: SamplingRun) -> None:
         # Below the plot: above it stands where the columns part.
         legend={"orientation": "h", "x": 0, "y": -0.3, "yanchor": "top"},
         showlegend=len(run.traces) > 1,
-        meta=figure.layout.meta | {"columns": {"customdata": [say("Text")]}},
+        meta=figure.layout.meta
+        | {
+            "columns": {"customdata": [say("Text")]},
+            "pick": {"branch": "curve", "step": "point_index"},  # a click chooses the token
+        },
     )
     first = run.first_divergence
     if first is None:

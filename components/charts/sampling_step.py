@@ -14,7 +14,7 @@ from components.views.strips import visible
 from playground.language import say
 
 if TYPE_CHECKING:
-    from playground.sampling.views import FilterEffect, Segment, ShownToken, StepView
+    from playground.sampling.views import CdfSegment, FilterEffect, ShownToken, StepView
 
 ROW_PX = 26
 MAX_LABEL = 12  # characters
@@ -224,7 +224,7 @@ def _draw_title(view: StepView) -> str:
     return say("The number {uniform:.4f} falls on {drawn}", uniform=view.uniform, drawn=drawn)
 
 
-def _segment_label(segment: Segment) -> str:
+def _segment_label(segment: CdfSegment) -> str:
     if segment.end - segment.start < MIN_LABELLED:
         return ""
     if segment.token_id is None:
@@ -233,7 +233,7 @@ def _segment_label(segment: Segment) -> str:
     return escape_label(text if len(text) <= MAX_LABEL else text[: MAX_LABEL - 1] + "…")
 
 
-def _segment_words(segment: Segment) -> str:
+def _segment_words(segment: CdfSegment) -> str:
     what = escape_label(quote(segment.text))
     if segment.token_id is None:
         what = say("{count:,} narrow tokens", count=segment.num_tokens)

@@ -109,6 +109,7 @@ def _ladder_layout(
     layout["yaxis"] |= {"rangemode": "tozero"}
     layout["legend"] = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
     layout["meta"]["columns"] = {"customdata": say("Max pixels")}
+    layout["meta"]["pick"] = {"rerun:max_pixels": "customdata"}  # a click runs with a bar's limit
     return layout
 
 

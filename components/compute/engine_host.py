@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
@@ -12,12 +13,16 @@ import playground
 from playground.errors import PlaygroundError
 from playground.language import mark, say
 from playground.limits import Limits
+from playground.records import Progress
 
 if TYPE_CHECKING:
     from playground.engine import Engine
 
 
 logger = logging.getLogger(__name__)
+
+API_WAIT_S = 300.0  # how long a call waits for the checkpoint; a 2B model loads in a minute or two
+POLL_S = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,13 @@ class HostStatus:
     what: str
     done: int = 0
     total: int = 0
+
+
+def loading_words(status: HostStatus) -> str:
+    """How far loading is, for a sentence."""
+    counts = {"done": status.done, "total": status.total}
+    share = ", " + say("{done:,} of {total:,}", **counts) if status.total else ""
+    return say(status.what) + share
 
 
 class EngineHost:
@@ -93,10 +105,28 @@ class EngineHost:
             if status.phase == "failed":
                 raise PlaygroundError(say(status.what))
             raise PlaygroundError(
-                say("The checkpoint is still loading."),
+                say("The checkpoint is still loading ({what}).", what=loading_words(status)),
                 remedy=say("Wait for the bar at the top to finish."),
             )
         return self._engine
+
+    def await_engine(
+        self, timeout_s: float = API_WAIT_S, progress: Progress | None = None
+    ) -> Engine:
+        """The loaded engine, for a call that may wait for it.
+
+        Args:
+            timeout_s: how long.
+            progress: told how far loading is; what it raises ends the wait.
+
+        Raises:
+            PlaygroundError: loading failed, or takes longer.
+        """
+        end = time.monotonic() + timeout_s
+        while (status := self.wait(POLL_S)).phase == "loading" and time.monotonic() < end:
+            if progress is not None:
+                progress(say(status.what), status.done, status.total)
+        return self.engine
 
     def wait(self, timeout_s: float) -> HostStatus:
         """Wait until loading has ended either way; returns the status then."""

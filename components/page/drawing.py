@@ -184,9 +184,10 @@ class Drawing:
             live: draw only what keeps up with a running experiment.
         """
         drawn = {}
+        name = part.finding_name(experiment)
         for output in part.outputs.values():
-            if experiment.name in output.needs and (output.live or not live):
-                name = part.full_name(experiment.name)
+            needs_it = name in map(part.full_name, output.needs)
+            if needs_it and (output.live or not live):
                 try:
                     needs = self.needs(part, output, run, question, {name: found})
                     drawn[output.name] = encode(output, output.draw(run, *needs))
@@ -224,5 +225,6 @@ def encode(output: Output, drawn: Any) -> Drawn:
     if output.kind == "chart":
         return {"figure": None if drawn is None else figure_content(drawn)}
     if output.kind == "code":
-        return {"code": highlight(drawn, PythonLexer(), HtmlFormatter(nowrap=True))}
+        # It quotes what visitors have typed: the formatter escapes it.
+        return {"code": highlight(drawn or "", PythonLexer(), HtmlFormatter(nowrap=True))}
     return {output.kind: str(drawn or "")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -100,10 +101,13 @@ def _run(
     except StageCancelled as stop:
         stopped = stop
     if found is not None:
-        name = part.full_name(experiment.name)
+        name = part.finding_name(experiment)
         key = drawing.findings.add(run, name, found)
+        after = {part.full_name(control): raw for control, raw in experiment.afterwards.items()}
+        question = replace(question, values={**question.values, **after})
         drawn = drawing.draw_found(part, experiment, run, question, found, live=False)
-        yield answer | {"outputs": drawn, "finding": {"name": name, "key": key}, "done": True}
+        kept = {"finding": {"name": name, "key": key}, "values": after}
+        yield answer | {"outputs": drawn, **kept, "done": True}
     if stopped is not None:
         raise stopped
 

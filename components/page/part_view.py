@@ -105,8 +105,11 @@ def part_spec(part: Part) -> dict[str, Any]:
                 "label": say(each.label) if each.label else "",
                 "needs": [part.full_name(need) for need in each.needs],
                 "auto": each.auto,
+                "when": [[part.full_name(need), value] for need, value in each.when.items()],
                 "again": [part.full_name(need) for need in each.again],
                 "primary": each.primary,
+                "finding": part.finding_name(each),
+                "afterwards": {part.full_name(id): raw for id, raw in each.afterwards.items()},
             }
             for each in part.experiments.values()
         ],

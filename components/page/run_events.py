@@ -60,12 +60,12 @@ class RunEvents:
         findings: dict[str, str] = {}
         for part in self.drawing.parts.by_key.values():
             for each in part.experiments.values():
-                if not each.auto:
+                if not each.auto or each.when:  # no control has been moved yet
                     continue
                 question = Question(run=key, part=part.key, findings=findings)
                 needs = self.drawing.needs(part, each, run, question)
                 *_, found = each.run(run, lambda *_: None, *needs)
-                name = part.full_name(each.name)
+                name = part.finding_name(each)
                 findings[name] = self.drawing.findings.add(run, name, found, pinned=True)
         self.opening = Opening(run, key, findings)
 

@@ -22,7 +22,6 @@ class Site:
                 self.demo.route(language, path, show_in_navbar=False)
             with self.demo, speaking(language):
                 self.pages[language] = Page(self.shared, has_api=not path)
-        self.demo.finish()
 
 
 def build_site(host: EngineHost) -> Site:

@@ -1,4 +1,4 @@
-"""Files of API clients: only what they have uploaded is opened."""
+"""Files of visitors and API clients: only what they have uploaded is opened."""
 
 from __future__ import annotations
 
@@ -77,10 +77,34 @@ def uploaded_path(file: Any) -> str | None:
         raise _not_uploaded(
             say("a text") if isinstance(file, str) else say("a {type}", type=type(file).__name__)
         )
-    path = Path(str(file.get("path"))).resolve()
-    if not path.is_relative_to(Path(get_upload_folder()).resolve()) or not path.is_file():
+    path = _find_upload(file.get("path"))
+    if path is None:
         raise _not_uploaded(say("something else"))
     return str(path)
+
+
+def read_upload(path: Any) -> Path:
+    """The file that a part's ``Upload`` has sent; its path comes back from the browser.
+
+    Raises:
+        InputError: it is no uploaded file, or has been deleted since.
+    """
+    found = _find_upload(path)
+    if found is None:
+        raise InputError(
+            say("The uploaded file is not there any more."), remedy=say("Upload it again.")
+        )
+    return found
+
+
+def _find_upload(path: Any) -> Path | None:
+    """An existing file below the folder of uploads, however its path is written."""
+    found = Path(str(path)).resolve()
+    return found if found.is_relative_to(_upload_folder()) and found.is_file() else None
+
+
+def _upload_folder() -> Path:
+    return Path(get_upload_folder()).resolve()
 
 
 def _not_uploaded(found: str) -> InputError:

@@ -100,7 +100,7 @@ def page_module(name: str, *, calls: str = "mount", spec: Any = None) -> str:
 
     Args:
         name: of the file.
-        calls: the exported function, which gets Gradio's five and ``spec``.
+        calls: the exported function, which gets Gradio's six and ``spec``.
         spec: anything that JSON holds.
     """
     return mount_script(*page_files(name), calls=calls, spec=spec)
@@ -131,7 +131,7 @@ const {{ root }} = window.gradio_config ?? {{}};
 const path = root ? new URL(root, location.href).pathname.replace(/\\/$/, "") : "";
 const base = location.origin + path + {json.dumps(FOLDER)};
 import(base + {json.dumps(file_address(*paths))})
-  .then((module) => module.{calls}({{ element, props, trigger, watch, server }}{more}))
+  .then((module) => module.{calls}({{ element, props, trigger, watch, server, upload }}{more}))
   .catch((error) => {{
     const words = {json.dumps(FAILED)};
     const language = document.documentElement.lang.split("-")[0];

@@ -10,13 +10,14 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
+from components.compute.engine_host import EngineHost
 from components.look.theme import build_theme
 from components.serving.browser_module import PAGE_FILES_ROUTE
 from components.serving.compressed_pages import CompressedPages
 from components.serving.file_addresses import make_file_addresses_relative
-from components.serving.gradio_scripts import mended_routes
+from components.serving.health import health_routes
 from components.serving.language_switch import PreferredLanguage
-from components.serving.sessions import keep_sessions_small
+from components.serving.made_files import MADE_FILES_ROUTE
 from components.serving.web_guard import WebGuard
 
 AUTH_VARIABLE = "PLAYGROUND_AUTH"
@@ -63,8 +64,15 @@ def read_accounts(value: str | None) -> tuple[tuple[str, str], ...]:
     return tuple((user, password) for user, _, password in pairs)
 
 
-def app_options(options: ServerOptions | None = None) -> dict[str, Any]:
-    """Gradio's ``app_kwargs``: the routes and the guard that every app of ours needs."""
+def app_options(
+    options: ServerOptions | None = None, host: EngineHost | None = None
+) -> dict[str, Any]:
+    """Gradio's ``app_kwargs``: the routes and the guard that every app of ours needs.
+
+    Args:
+        options: what the command line chose.
+        host: whose loading ``/readyz`` tells of; without it there is no such route.
+    """
     options = options or ServerOptions()
     guard = Middleware(
         WebGuard,
@@ -72,21 +80,28 @@ def app_options(options: ServerOptions | None = None) -> dict[str, Any]:
         framed_by_hub="SPACE_ID" in os.environ,
     )
     return {
-        "routes": [PAGE_FILES_ROUTE, *mended_routes()],
+        "routes": [PAGE_FILES_ROUTE, MADE_FILES_ROUTE, *(health_routes(host) if host else ())],
         "middleware": [guard, Middleware(PreferredLanguage), Middleware(CompressedPages)],
     }
 
 
-def launch(demo: gr.Blocks, css: str, options: ServerOptions, *, quiet: bool = False) -> str:
+def launch(
+    demo: gr.Blocks,
+    css: str,
+    options: ServerOptions,
+    *,
+    host: EngineHost | None = None,
+    quiet: bool = False,
+) -> str:
     """Serve the page from a background thread; returns its address on this machine.
 
     Args:
         demo: the built page.
         css: its styles.
         options: what the command line chose.
+        host: of the engine, for ``/readyz``.
         quiet: print nothing.
     """
-    keep_sessions_small()
     make_file_addresses_relative()
     # Routes that bypass the queue stay closed: they would bypass its limits too.
     demo.queue(max_size=options.queue_size, api_open=False)
@@ -109,6 +124,6 @@ def launch(demo: gr.Blocks, css: str, options: ServerOptions, *, quiet: bool = F
         ssr_mode=False,
         prevent_thread_lock=True,
         quiet=quiet,
-        app_kwargs=app_options(options),
+        app_kwargs=app_options(options, host),
     )
     return address

@@ -183,7 +183,7 @@ def _write_sampling(
     options = [
         "do_sample=False",  # the draw is ours
         f"max_new_tokens={max_new_tokens}",
-        f"suppress_tokens={list(playground.sampling.stage.barred_token_ids(run.engine))}",
+        f"suppress_tokens={list(playground.sampling.generation_config.barred_token_ids(run.engine))}",
     ]
     if settings.repetition_penalty != 1:
         options.append(f"repetition_penalty={settings.repetition_penalty!r}")

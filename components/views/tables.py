@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import html
 import itertools
+import json
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
 
 from components.views.strips import (
     KIND_NAMES,
@@ -46,10 +49,10 @@ class Verbatim:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A cell with a button, for a table inside a component that listens for `data-choice`."""
+    """A cell with a button that runs the page anew with other values of the input panel."""
 
     text: str
-    value: int
+    rerun: Mapping[str, Any]  # values by name
     is_chosen: bool = False
 
 
@@ -129,10 +132,13 @@ def _width(text: str) -> int:
 
 def _cell(value: Cell | Mono | Verbatim | Choice, right: bool) -> str:
     if isinstance(value, Choice):
-        pressed = "true" if value.is_chosen else "false"
-        return (
-            f'<td><button type="button" class="pg-choice" data-choice="{value.value}" '
-            f'aria-pressed="{pressed}">{html.escape(value.text)}</button></td>'
+        return Markup(
+            '<td><button type="button" class="pg-choice" data-rerun="{}" aria-pressed="{}">{}'
+            "</button></td>"
+        ).format(
+            json.dumps(value.rerun, ensure_ascii=False),
+            "true" if value.is_chosen else "false",
+            value.text,
         )
     if isinstance(value, Mono):
         return f"<td><code>{html.escape(value.text)}</code></td>"

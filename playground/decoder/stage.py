@@ -36,7 +36,7 @@ from playground.records import (
 )
 from playground.tokens import token_text
 
-# Rows of logits held at once, as lm_head is slower on fewer: 78 MB in float32 at 151,936 words.
+# Rows of logits held at once, as lm_head is slower on fewer: 78 MB in float32 at 151,936 tokens.
 LENS_ROWS = 128
 
 
@@ -266,19 +266,19 @@ def _lens_logits(engine: Engine, states: torch.Tensor, buffer: torch.Tensor | No
     return torch.mm(normed, model.lm_head.weight.T, out=buffer[: len(normed)])
 
 
-def track_word(
+def track_token(
     engine: Engine, output: DecoderOutput, position: int, token_id: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How likely one word is through the layers, by the logit lens at one position.
+    """How likely one token is through the layers, by the logit lens at one position.
 
     Args:
         engine: the loaded checkpoint.
         output: the record of ``run_decoder``.
         position: sequence index.
-        token_id: the word.
+        token_id: the token.
 
     Returns:
-        ``(layers + 1,)`` float32 probabilities, and int64 ranks: 1 is the likeliest word.
+        ``(layers + 1,)`` float32 probabilities, and int64 ranks: 1 is the likeliest token.
 
     Raises:
         InputError: there is no such position or token.

@@ -9,6 +9,7 @@ from playground.lazy import lazy_modules
 if TYPE_CHECKING:
     from playground.experiments import (
         answers,
+        first_object,
         growth,
         influence,
         later_layers,
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "answers",
+    "first_object",
     "growth",
     "influence",
     "later_layers",

@@ -21,7 +21,7 @@ from playground.errors import InputError
 from playground.experiments.what_if import WhatIf, change_merged
 from playground.language import say
 from playground.records import DecoderOutput, MergedInputs, ModelInputs, Progress
-from playground.sampling.stage import end_token_ids
+from playground.sampling.generation_config import end_token_ids
 
 PICTURE_WORD_NATS = 1.0  # a word this much likelier with the picture tells of it,
 SURE_PROB = 0.5  # unless it is one of several ways to begin, none of which is likelier than this

@@ -15,7 +15,8 @@ from playground.language import say
 from playground.logits import check_finite
 from playground.merge.stage import get_positions
 from playground.records import ModelInputs, Progress, VisualSpan
-from playground.sampling.stage import barred_token_ids, decode_step, end_token_ids
+from playground.sampling.generation_config import barred_token_ids, end_token_ids
+from playground.sampling.paths import decode_step
 
 Features = tuple[torch.Tensor, ...]
 """Of one picture: ``pooler_output``, then each DeepStack tap's; (merged, out_hidden) each."""

@@ -36,7 +36,7 @@ from playground.loading.hub_download import (
 from playground.loading.one_row import multiply_one_row
 from playground.loading.patch_projection import project_by_matmul
 from playground.loading.placement import (
-    check_settings,
+    check_placement,
     choose_device,
     choose_device_map,
     choose_dtype,
@@ -77,7 +77,7 @@ def load_engine(
     report = on_progress or _ignore_progress
     source = str(source)
     target = choose_device(device)
-    check_settings(dtype, attn, target)
+    check_placement(dtype, attn, target)
     report(mark("Reading the config"), 0, 1)
     folder, revision = _find_folder(source, report)
     files = check_checkpoint(folder, source)

@@ -53,7 +53,7 @@ def choose_device(device: str) -> torch.device:
     return chosen
 
 
-def check_settings(dtype: str, attn: str, device: torch.device) -> None:
+def check_placement(dtype: str, attn: str, device: torch.device) -> None:
     """Refuse a dtype or attention that is unknown or cannot run on the device."""
     if dtype != "auto" and dtype not in DTYPES:
         raise InputError(f"Unknown dtype {dtype!r}.", remedy=f"Choose auto, {', '.join(DTYPES)}.")

@@ -115,7 +115,7 @@ def tap_row(merged: MergedInputs, index: int) -> int | None:
     return int(mask[:index].sum()) if mask[index] else None
 
 
-def feature_norms(merged: MergedInputs) -> np.ndarray:
+def mean_feature_norms(merged: MergedInputs) -> np.ndarray:
     """Mean Euclidean norm of the merger's features, then of what each DeepStack tap adds.
 
     Returns:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         branches,
         candidates,
         columns,
+        generation_config,
         logits_filters,
         paths,
         score,
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
         stage,
         step,
         sweep,
-        tokens,
         views,
     )
 
@@ -26,6 +26,7 @@ __all__ = [
     "branches",
     "candidates",
     "columns",
+    "generation_config",
     "logits_filters",
     "paths",
     "score",
@@ -33,7 +34,6 @@ __all__ = [
     "stage",
     "step",
     "sweep",
-    "tokens",
     "views",
 ]
 

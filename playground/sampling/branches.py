@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from playground.engine import Engine
 from playground.language import say
 from playground.records import SamplingRun, SamplingSettings, SamplingTrace, TokenStep
-from playground.sampling.paths import Path, Prefix, prefix_at
-from playground.sampling.settings import check_count
-from playground.sampling.stage import MAX_COLUMNS, Sampler, barred_token_ids
+from playground.sampling.columns import Sampler
+from playground.sampling.generation_config import barred_token_ids
+from playground.sampling.paths import Prefix, TokenPath, prefix_at
+from playground.sampling.settings import MAX_COLUMNS, check_count
 
 MAX_BRANCHES = 24
 MIN_PROB = 1e-45  # smallest float32: what a probability that was rounded to zero counts as
@@ -29,7 +30,7 @@ class Branch:
     parent: str | None  # name of the branch that it left; None for one that starts at the prompt
     fork: int  # its first own token, from 0
     trace: SamplingTrace  # all its tokens, those of the parent before the fork included
-    path: Path
+    path: TokenPath
 
     @property
     def own_steps(self) -> tuple[TokenStep, ...]:
@@ -48,7 +49,7 @@ def joint_log_prob(steps: Sequence[TokenStep]) -> float:
 
 
 def columns_as_branches(
-    run: SamplingRun, paths: Sequence[Path], names: Sequence[str]
+    run: SamplingRun, paths: Sequence[TokenPath], names: Sequence[str]
 ) -> tuple[Branch, ...]:
     """The columns of a run as the tree's first branches; without those that have no token."""
     return tuple(

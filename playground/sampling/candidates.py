@@ -1,10 +1,10 @@
-"""The filters on candidates alone, for the decode loop: a vocabulary has 151,936 words, and nearly
+"""The filters on candidates alone, for the decode loop: a vocabulary has 151,936 tokens, and nearly
 all of them are out of the running.
 
 ``logits_filters`` is the reference: it works on the whole vocabulary, in the order and precision of
-transformers. Here the same chain looks only at the likeliest words, found in two stages: the
-largest of each block of 128, then the words of the blocks that matter. Where a cut could fall
-differently (equal logits across it, a sum within rounding of the limit, more words kept than were
+transformers. Here the same chain looks only at the likeliest tokens, found in two stages: the
+largest of each block of 128, then the tokens of the blocks that matter. Where a cut could fall
+differently (equal logits across it, a sum within rounding of the limit, more tokens kept than were
 looked at) it is left to the reference, so that the kept set is always the same.
 
 What is left of a vocabulary is a few numbers, for which a call into numpy costs a third of one into
@@ -31,9 +31,9 @@ from playground.sampling.logits_filters import (
     removed_by,
 )
 
-BLOCK = 128  # words; 151,936 is 1,187 blocks of it
-SMALL_VOCAB = 8192  # up to so many words are looked through one by one
-POOLS = (128, 1024)  # words looked at where no top-k says how many: first few, then more
+BLOCK = 128  # tokens; 151,936 is 1,187 blocks of it
+SMALL_VOCAB = 8192  # up to so many tokens are looked through one by one
+POOLS = (128, 1024)  # tokens looked at where no top-k says how many: first few, then more
 MAX_TOP_K = 1024  # past it the reference is as fast
 MARGIN = 1e-5
 """Cuts nearer than this (as a share of probability, or in nats) are left to the reference.
@@ -55,8 +55,8 @@ class KeptTokens:
     remover: Callable[[int], str | None]  # name of the filter that removed a token
 
 
-class LikelyWords:
-    """Finds the likeliest words of one row, in a large vocabulary by the maxima of its blocks."""
+class LikelyTokens:
+    """Finds the likeliest tokens of one row, in a large vocabulary by the maxima of its blocks."""
 
     def __init__(self, logits: Numbers) -> None:
         """Look through a row.
@@ -74,18 +74,18 @@ class LikelyWords:
             self._maxima = torch.from_numpy(self._blocks).amax(-1).numpy()
 
     def top(self, count: int) -> tuple[Ids, Numbers]:
-        """The ``count`` likeliest words and those that tie with the last: ids ascending, logits.
+        """The ``count`` likeliest tokens and those that tie with the last: ids ascending, logits.
 
-        The ``count`` blocks with the largest maxima hold as many words of at least the smallest
-        of these maxima, so the words of the top are among the blocks that reach it.
+        The ``count`` blocks with the largest maxima hold as many tokens of at least the smallest
+        of these maxima, so the tokens of the top are among the blocks that reach it.
         """
         if self._blocks is None:
             ids = _largest(self._logits, count).nonzero()[0]
             return ids, self._logits[ids]
         blocks = _largest(self._maxima, count).nonzero()[0]
-        words = self._blocks[blocks]
-        rows, places = _largest(words, count).nonzero()
-        return blocks[rows] * BLOCK + places, words[rows, places]
+        values = self._blocks[blocks]
+        rows, places = _largest(values, count).nonzero()
+        return blocks[rows] * BLOCK + places, values[rows, places]
 
 
 def _largest(values: Numbers, count: int) -> Mask:
@@ -115,7 +115,7 @@ def keep_tokens(logits: torch.Tensor, context: FilterContext) -> KeptTokens:
 
 
 def _keep_candidates(logits: Numbers, context: FilterContext) -> KeptTokens | None:
-    """The chain on the likeliest words; None where only the reference can tell."""
+    """The chain on the likeliest tokens; None where only the reference can tell."""
     settings = context.settings
     if not _has_cut(settings) or settings.top_k > MAX_TOP_K:
         return None
@@ -123,20 +123,20 @@ def _keep_candidates(logits: Numbers, context: FilterContext) -> KeptTokens | No
     if settings.temperature == 0:
         best = np.array([changed.argmax()])
         return _kept(best, changed[best], [("temperature", best)], context)
-    words, heat = LikelyWords(changed), np.float32(settings.temperature)
+    likely, heat = LikelyTokens(changed), np.float32(settings.temperature)
     if settings.top_k:
-        ids, values = words.top(settings.top_k + 1)
+        ids, values = likely.top(settings.top_k + 1)
         values = values / heat
         if len(values) > settings.top_k:
             keep = _largest(values, settings.top_k)
-            # The division may round the next word up to the limit, and others that are not here.
+            # The division may round the next token up to the limit, and others that are not here.
             if keep.all():
                 return None
             ids, values = ids[keep], values[keep]
         return _cut(ids, values, None, [("top_k", ids)], context)
     total = float(torch.from_numpy(changed / heat).logsumexp(-1))
     for pool in POOLS:
-        ids, values = words.top(pool)
+        ids, values = likely.top(pool)
         whole = len(changed) <= pool
         found = _cut(ids, values / heat, None if whole else total, [], context)
         if found is not None:
@@ -156,12 +156,12 @@ def _cut(
     cuts: list[tuple[str, Ids]],
     context: FilterContext,
 ) -> KeptTokens | None:
-    """Top-p, min-p and typical-p on the likeliest words.
+    """Top-p, min-p and typical-p on the likeliest tokens.
 
     Args:
         ids: (n,) int64, ascending.
         values: (n,) float32, after penalties and temperature.
-        total: log of the sum over all words; None where these are all that is left.
+        total: log of the sum over all tokens; None where these are all that is left.
         cuts: what was cut before.
         context: the row's settings and tokens.
     """
@@ -192,12 +192,12 @@ def _is_on(name: str, settings: SamplingSettings) -> bool:
 
 
 def _penalise(logits: Numbers, context: FilterContext) -> Numbers:
-    """The penalties and the bar on the few words that they touch, number for number as there."""
+    """The penalties and the bar on the few tokens that they touch, number for number as there."""
     settings, vocab = context.settings, len(logits)
     changed = logits.copy()
     if settings.repetition_penalty != 1:
         seen = context.seen_ids[0].numpy()
-        seen = seen[seen < vocab]  # a word that comes twice gets the same number twice
+        seen = seen[seen < vocab]  # a token that comes twice gets the same number twice
         values, penalty = logits[seen], np.float32(settings.repetition_penalty)
         changed[seen] = np.where(values < 0, values * penalty, values / penalty)
     barred = context.barred_ids.numpy()
@@ -223,7 +223,7 @@ def _cut_top_p(values: Numbers, total: float | None, p: float) -> Mask | None:
     """Which of the candidates (n,) top-p keeps; None where that is within rounding."""
     ordered = np.sort(values)[::-1]
     probs = np.exp(ordered - (_log_sum_exp(ordered) if total is None else total))
-    # The mass from each word down to the least likely one, as transformers sums it.
+    # The mass from each token down to the least likely one, as transformers sums it.
     rest = probs[::-1].cumsum()[::-1] if total is None else 1 - probs.cumsum() + probs
     limit, masses = 1 - p, rest.tolist()
     count = max(1, sum(mass > limit for mass in masses))
@@ -250,7 +250,7 @@ def _cut_min_p(values: Numbers, total: float | None, p: float) -> Mask | None:
 def _cut_typical(values: Numbers, total: float | None, mass: float) -> Mask | None:
     """Which of the candidates typical-p keeps; None where that is within rounding."""
     if total is not None:
-        return None  # the entropy is one of all words
+        return None  # the entropy is one of all tokens
     log_probs = values - _log_sum_exp(values)
     probs = np.exp(log_probs)
     distance = np.abs((probs * log_probs).sum() - log_probs)

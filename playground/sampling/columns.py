@@ -14,11 +14,11 @@ from playground.engine import Engine
 from playground.errors import InputError, ModelError
 from playground.language import say
 from playground.records import Progress, SamplingRun, SamplingSettings, SamplingTrace, TokenStep
+from playground.sampling.generation_config import barred_token_ids, end_token_ids
 from playground.sampling.logits_filters import FilterContext
-from playground.sampling.paths import Path, Prefix, decode_states, last_logits, take_path
+from playground.sampling.paths import Prefix, TokenPath, decode_states, last_logits, take_path
 from playground.sampling.settings import check_columns, check_max_new_tokens
 from playground.sampling.step import draw_uniform, sample_next_token
-from playground.sampling.tokens import barred_token_ids, end_token_ids
 from playground.tokens import token_text
 
 MAX_CANDIDATES = 100  # TokenStep.top, per step
@@ -38,7 +38,7 @@ class _Column:
     finish_reason: FinishReason = "running"
     error: str = ""
     seconds: float = 0.0  # from the start of the run to its last token
-    path: Path | None = None
+    path: TokenPath | None = None
 
     @classmethod
     def start(cls, settings: SamplingSettings, prefix: Prefix, forced: int | None) -> _Column:
@@ -123,7 +123,7 @@ class Sampler:
         """How long each column has been written on, from the start of all."""
         return tuple(column.seconds for column in self._columns)
 
-    def paths(self) -> tuple[Path, ...]:
+    def paths(self) -> tuple[TokenPath, ...]:
         """What each column left, as far as it came; the run must keep paths."""
         for row, column in enumerate(self._running):
             column.path = self._take_path(row, column)
@@ -204,7 +204,7 @@ class Sampler:
         if alive:
             self._cache.batch_select_indices(torch.tensor(alive, device=self._engine.device))
 
-    def _take_path(self, row: int, column: _Column) -> Path:
+    def _take_path(self, row: int, column: _Column) -> TokenPath:
         return take_path(
             self._cache,
             row,

@@ -23,7 +23,7 @@ LOGITS_CHUNK = 32  # rows of lm_head's output at once: 19 MB at 151,936 words
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Path:
+class TokenPath:
     """The tokens after a prompt, with what the decoder left on its way through them."""
 
     token_ids: tuple[int, ...]
@@ -65,7 +65,7 @@ def prompt_prefix(
 
 
 def prefix_at(
-    engine: Engine, prompt: Prefix, path: Path, steps: tuple[TokenStep, ...], index: int
+    engine: Engine, prompt: Prefix, path: TokenPath, steps: tuple[TokenStep, ...], index: int
 ) -> Prefix:
     """Start before token ``index`` of a path; nothing is run but ``lm_head`` on one state.
 
@@ -101,7 +101,7 @@ def _append(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
     return torch.cat([before, after[None].to(before.device)], dim=-2)
 
 
-def step_logits(engine: Engine, prompt: Prefix, path: Path, index: int) -> torch.Tensor:
+def step_logits(engine: Engine, prompt: Prefix, path: TokenPath, index: int) -> torch.Tensor:
     """The logits that token ``index`` was chosen from: (vocab,), in the model's dtype, on the CPU.
 
     Raises:
@@ -117,7 +117,7 @@ def step_logits(engine: Engine, prompt: Prefix, path: Path, index: int) -> torch
     return _apply_head(engine, path.hidden_states[index : index + 1])[0]
 
 
-def all_logits(engine: Engine, path: Path) -> list[torch.Tensor]:
+def all_logits(engine: Engine, path: TokenPath) -> list[torch.Tensor]:
     """The logits before each token of a path, in chunks of (rows, vocab) float32 on the CPU."""
     states = path.hidden_states[: len(path.token_ids)]
     return [_apply_head(engine, chunk).float() for chunk in states.split(LOGITS_CHUNK)]
@@ -179,7 +179,7 @@ def last_logits(engine: Engine, states: torch.Tensor) -> torch.Tensor:
         return logits.float().cpu()
 
 
-def force_tokens(engine: Engine, prompt: Prefix, token_ids: list[int]) -> Path:
+def force_tokens(engine: Engine, prompt: Prefix, token_ids: list[int]) -> TokenPath:
     """Let the model read given tokens as if it had written them: one forward for all of them.
 
     Args:
@@ -212,10 +212,10 @@ def take_path(
     prompt_tokens: int,
     token_ids: tuple[int, ...],
     hidden_states: torch.Tensor,
-) -> Path:
+) -> TokenPath:
     """Copy what one row of a batch's cache holds of the tokens after the prompt."""
     layers: list[Any] = cache.layers
-    return Path(
+    return TokenPath(
         token_ids=token_ids,
         hidden_states=hidden_states,
         keys=tuple(layer.keys[row, :, prompt_tokens:].cpu().clone() for layer in layers),

@@ -14,8 +14,8 @@ from playground.engine import Engine
 from playground.errors import InputError
 from playground.language import say
 from playground.records import Candidate, SamplingSettings, SamplingTrace, TokenStep
-from playground.sampling.paths import Path, Prefix, all_logits, force_tokens
-from playground.sampling.stage import end_token_ids
+from playground.sampling.generation_config import end_token_ids
+from playground.sampling.paths import Prefix, TokenPath, all_logits, force_tokens
 from playground.tokens import neutralise_special_tokens, token_text
 
 MAX_SCORED_TOKENS = 512
@@ -28,7 +28,7 @@ class ScoredText:
 
     trace: SamplingTrace
     ranks: tuple[int, ...]  # of each token among all words, from 1
-    path: Path
+    path: TokenPath
 
     @property
     def num_tokens(self) -> int:

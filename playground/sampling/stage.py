@@ -21,37 +21,7 @@ from playground.records import (
     SamplingSettings,
 )
 from playground.sampling.columns import Sampler
-from playground.sampling.paths import decode_step, prompt_prefix
-from playground.sampling.settings import (
-    LIMITS,
-    MAX_COLUMNS,
-    MAX_NEW_TOKENS,
-    check_columns,
-    check_max_new_tokens,
-    check_settings,
-)
-from playground.sampling.step import distribution, draw_token, invert_cdf, sample_next_token
-from playground.sampling.tokens import barred_token_ids, end_token_ids, own_settings
-
-__all__ = [
-    "LIMITS",
-    "MAX_COLUMNS",
-    "MAX_NEW_TOKENS",
-    "Sampler",
-    "barred_token_ids",
-    "check_columns",
-    "check_max_new_tokens",
-    "check_settings",
-    "decode_step",
-    "distribution",
-    "draw_token",
-    "end_token_ids",
-    "invert_cdf",
-    "own_settings",
-    "run_sampling",
-    "sample_next_token",
-    "stream_sampling",
-]
+from playground.sampling.paths import prompt_prefix
 
 
 def stream_sampling(

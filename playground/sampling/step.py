@@ -13,7 +13,7 @@ from playground.errors import ModelError
 from playground.language import say
 from playground.logits import check_finite
 from playground.records import Candidate, TokenStep
-from playground.sampling.candidates import Ids, LikelyWords, Numbers, keep_tokens
+from playground.sampling.candidates import Ids, LikelyTokens, Numbers, keep_tokens
 from playground.sampling.logits_filters import REMOVED, FilterContext
 
 Probabilities = NDArray[np.float64]
@@ -159,7 +159,7 @@ def _likeliest(logits: Numbers, count: int) -> list[int]:
     """The ids of the ``count`` largest logits, the largest first; of equals the lower id."""
     if count == 0:
         return []
-    ids, values = LikelyWords(logits).top(count)
+    ids, values = LikelyTokens(logits).top(count)
     chosen: list[int] = ids[(-values).argsort(kind="stable")[:count]].tolist()
     return chosen
 

@@ -12,9 +12,9 @@ from playground.errors import InputError
 from playground.language import say
 from playground.records import Progress, SamplingSettings, SamplingTrace
 from playground.sampling.branches import joint_log_prob
+from playground.sampling.columns import Sampler
 from playground.sampling.paths import Prefix
-from playground.sampling.settings import LIMITS, check_count, check_settings
-from playground.sampling.stage import MAX_COLUMNS, Sampler
+from playground.sampling.settings import LIMITS, MAX_COLUMNS, check_count, check_settings
 
 MAX_VALUES = 16
 MAX_SAMPLES = 16

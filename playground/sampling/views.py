@@ -11,6 +11,7 @@ import torch
 from playground.engine import Engine
 from playground.records import SamplingSettings
 from playground.sampling.candidates import Ids
+from playground.sampling.generation_config import barred_token_ids
 from playground.sampling.logits_filters import (
     FILTERS,
     REMOVED,
@@ -19,8 +20,7 @@ from playground.sampling.logits_filters import (
     LogitsFilter,
     filter_logits,
 )
-from playground.sampling.paths import Path, Prefix, step_logits
-from playground.sampling.stage import barred_token_ids
+from playground.sampling.paths import Prefix, TokenPath, step_logits
 from playground.sampling.step import Probabilities, distribution, invert_cdf, no_distribution
 from playground.tokens import token_text
 
@@ -55,7 +55,7 @@ class ShownToken:
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class CdfSegment:
     """A stretch of the cumulative bar: one token, or neighbours that are too narrow to be shown."""
 
     start: float
@@ -74,7 +74,7 @@ class StepView:
     vocab_size: int
     effects: tuple[FilterEffect, ...]  # of the filters that are on
     tokens: tuple[ShownToken, ...]  # the likeliest before the filters, and the one that is drawn
-    segments: tuple[Segment, ...]  # the final distribution in the order of the draw
+    segments: tuple[CdfSegment, ...]  # the final distribution in the order of the draw
     uniform: float | None
     drawn_id: int
     drawn_text: str
@@ -104,7 +104,7 @@ def order_filters(order: FilterOrder) -> tuple[LogitsFilter, ...]:
 
 
 def step_context(
-    engine: Engine, prompt: Prefix, path: Path, index: int, settings: SamplingSettings
+    engine: Engine, prompt: Prefix, path: TokenPath, index: int, settings: SamplingSettings
 ) -> FilterContext:
     """What the filters know at token ``index`` of a path."""
     generated = torch.tensor([path.token_ids[:index]], dtype=torch.int64)
@@ -115,7 +115,7 @@ def step_context(
 def view_step(
     engine: Engine,
     prompt: Prefix,
-    path: Path,
+    path: TokenPath,
     index: int,
     settings: SamplingSettings,
     *,
@@ -239,26 +239,28 @@ def _effect(
     )
 
 
-def _segments(ids: Ids, probs: Probabilities, text_of: Callable[[int], str]) -> tuple[Segment, ...]:
+def _segments(
+    ids: Ids, probs: Probabilities, text_of: Callable[[int], str]
+) -> tuple[CdfSegment, ...]:
     """The bar in the order of the ids, in which the draw goes through it; narrow ones joined."""
     shown = (-probs).argsort(kind="stable")[: MAX_SEGMENTS // 2].tolist()
     ends = probs.cumsum().tolist()
-    segments: list[Segment] = []
+    segments: list[CdfSegment] = []
     for place in sorted(shown):
         _close_gap(segments, place, ends)
         start = ends[place - 1] if place else 0.0
         token_id = int(ids[place])
-        segments.append(Segment(start, ends[place], text_of(token_id), token_id, 1))
+        segments.append(CdfSegment(start, ends[place], text_of(token_id), token_id, 1))
     _close_gap(segments, len(ends), ends)
     return tuple(segments)
 
 
-def _close_gap(segments: list[Segment], place: int, ends: list[float]) -> None:
+def _close_gap(segments: list[CdfSegment], place: int, ends: list[float]) -> None:
     """One segment for the tokens between the last one and ``place``, if there are any."""
     done = sum(segment.num_tokens for segment in segments)
     if place > done:
         start = ends[done - 1] if done else 0.0
-        segments.append(Segment(start, ends[place - 1], "", None, place - done))
+        segments.append(CdfSegment(start, ends[place - 1], "", None, place - done))
 
 
 def _filtered(logits: torch.Tensor, context: FilterContext, order: FilterOrder) -> torch.Tensor:

@@ -12,7 +12,7 @@ from playground.cache import cache_bytes, crop_cache, describe_cache, expand_cac
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.pipeline import Run
-from playground.sampling.stage import decode_step
+from playground.sampling.paths import decode_step
 from tests.playground.kv_cache.test_stage import Prefilled, one, unchanged
 
 

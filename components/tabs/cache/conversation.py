@@ -1,66 +1,71 @@
-"""A conversation whose follow-ups take over all that was said before, pictures included."""
+"""A conversation whose follow-ups take over all that was said before, pictures included.
+
+The conversation so far is what *Send* has found last; each message extends it. Its keys and values
+are in a store that all conversations share, under a salt of its own.
+"""
 
 from __future__ import annotations
 
-import html
 import secrets
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import gradio as gr
+from markupsafe import Markup
 
 import playground
+from components.controls import Choice, TextField
+from components.part import Part
 from components.prompt.checks import check_text
+from components.tabs.cache.conversation_words import last_request_html, store_html, talk_html
 from components.tabs.cache.scenes import (
     NO_PICTURE,
     RUN_PICTURES,
     choose_media,
     picture_choices,
-    say_picture,
+    without_pixels,
 )
-from components.tabs.cache.words import badge_html, end_words, token_labels, tolerance_words
-from components.tabs.stage_tab import App, Section
-from components.views.html_view import build_html_view
-from components.views.pictures import picture_html, picture_row_html
-from components.views.strips import sequence_strip_html
-from components.views.tables import format_bytes
+from components.views.facts import fact_html
 from playground.errors import InputError
-from playground.language import say
+from playground.language import mark, say
 from playground.records import ModelInputs, Progress, Prompt, Turn
 
 if TYPE_CHECKING:
     from playground.engine import Engine
-    from playground.kv_cache.prefix_store import PrefixStore, Served
+    from playground.kv_cache.prefix_lookup import Lookup
+    from playground.kv_cache.prefix_store import PrefixStore
     from playground.pipeline import Run
 
-STATE_LIFE_S = 3600
 MAX_TURNS = 12  # questions; the checkpoint's context is a few thousand tokens
 NEW_TOKENS = 48
-THUMBNAIL = 96
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Exchange:
-    """One question and its answer."""
+    """One question, its answer, and what the cache served of the request."""
 
     text: str
     picture: str  # of PICTURE_CHOICES
     answer: str
-    facts: str  # HTML: what the cache served
+    lookup: Lookup = field(repr=False)
+    hit_ms: float  # to the first token
+    miss_ms: float  # the same without the cache
+    max_abs_diff: float  # of the first token's logits, hit against miss
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Talk:
-    """A session's conversation. The keys and values are in the store, under the salt."""
+    """A conversation so far."""
 
-    salt: str
+    salt: str = field(repr=False)  # in the name of each of its blocks
     exchanges: tuple[Exchange, ...] = ()
+    inputs: ModelInputs | None = field(default=None, repr=False)  # the last request, no pixels
+    kept_tokens: int = 0  # of the last request, in the store afterwards
 
 
 class SharedStore:
-    """The one store that all sessions' conversations share, made with the first request."""
+    """The one store that all conversations share, made with the first message."""
 
     def __init__(self) -> None:
         self._store: PrefixStore | None = None
@@ -75,71 +80,57 @@ class SharedStore:
             return self._store
 
 
-def build_conversation_section(app: App) -> Section:
-    """Build the part inside the tab."""
-    gr.Markdown(
-        say(
-            "Each follow-up sends the whole conversation again, and computes only what is new: the "
-            "keys and values of every earlier question, answer and picture are still there. "
-            "Another picture may come at any time."
-        )
-    )
-    store = SharedStore()
-    talk = gr.State(None, time_to_live=STATE_LIFE_S)
-    page = build_html_view()
-    with gr.Row():
-        text = gr.Textbox(
-            "Describe this image.",
-            label=say("Your message"),
-            placeholder=say("What color is it?"),
-            scale=3,
-            min_width=240,
-        )
-        picture = gr.Dropdown(
-            picture_choices(),
-            value=RUN_PICTURES,
-            label=say("Picture of this message"),
-            scale=1,
-            min_width=190,
-        )
-    with gr.Row():
-        send = gr.Button(say("Send"), variant="primary", scale=0, min_width=140)
-        clear = gr.Button(say("New conversation"), scale=0, min_width=210)
-    strip = build_html_view()
-
-    def stream(run: Run, progress: Progress, *values: Any) -> Iterator[tuple[Any, ...]]:
-        yield from stream_message(run, progress, store.get(run.engine), *values)
-
-    outputs = [talk, page, strip, text, picture]
-    for trigger in (send.click, text.submit):
-        app.on_model(trigger, stream, [talk, text, picture], outputs)
-    app.on_view(clear.click, draw_conversation, [], outputs)
-    return Section((), tuple(outputs), draw_conversation)
+STORE = SharedStore()
 
 
-def draw_conversation(run: Run) -> tuple[Any, ...]:
-    """A new conversation: another run's pictures would be other ones."""
-    has_media = bool(run.prompt.pictures or run.prompt.clips)
-    words = say("Nothing said yet. Send a message, then ask on: “What color is it?”")
-    return (
-        None,
-        f'<p class="pg-fact">{words}</p>',
-        "",
-        "Describe this image." if has_media else "你好",
-        RUN_PICTURES if has_media else NO_PICTURE,
-    )
+def has_media(run: Run) -> bool:
+    """Whether a first message can be about the run's own pictures."""
+    return bool(run.prompt.pictures or run.prompt.clips)
 
 
-def stream_message(
-    run: Run,
-    progress: Progress,
-    store: PrefixStore,
-    talk: Talk | None,
-    text: str,
-    picture: str,
-) -> Iterator[tuple[Any, ...]]:
-    """Answer one more message on top of the conversation's keys and values."""
-    engine = run.engine
+TEXT = TextField(
+    id="text",
+    label=mark("Your message"),
+    placeholder=mark("What color is it?"),
+    value=lambda run: "Describe this image." if has_media(run) else "你好",
+    then="send",
+)
+PICTURE = Choice(
+    id="picture",
+    label=mark("Picture of this message"),
+    options=lambda _run: picture_choices(),
+    value=lambda run: RUN_PICTURES if has_media(run) else NO_PICTURE,
+    compact=True,
+)
+PART = Part(
+    "conversation",
+    mark("Conversation"),
+    stage="cache",
+    intro=mark(
+        "Each follow-up sends the whole conversation again, and computes only what is new: the "
+        "keys and values of every earlier question, answer and picture are still there. "
+        "Another picture may come at any time."
+    ),
+    controls=(TEXT, PICTURE),
+    layout=("messages", ("text", "picture"), ("send", "restart"), "last"),
+)
+
+
+@PART.experiment(
+    mark("Send"),
+    needs=("send", "text", "picture"),
+    primary=True,
+    afterwards={"text": "", "picture": NO_PICTURE},
+)
+def send(
+    run: Run, progress: Progress, talk: Talk | None, text: str, picture: str
+) -> Iterator[Talk]:
+    """Answer one more message on top of the conversation's keys and values.
+
+    Raises:
+        InputError: the message is empty, or the conversation is too long.
+    """
+    engine, store = run.engine, STORE.get(run.engine)
     talk = talk or Talk(secrets.token_hex(16))
     prompt = build_talk(run, talk, text, picture)
     inputs = playground.preprocess.stage.run_preprocess(engine, prompt)
@@ -156,23 +147,17 @@ def stream_message(
         engine, inputs, served.logits, served.cache, NEW_TOKENS, progress=progress
     )
     store.keep(identity.extend(ids), served.cache, salt=talk.salt)
-    difference = float((served.logits.float() - scratch.float()).abs().max())
     exchange = Exchange(
         text=text,
         picture=picture,
         answer=prefill.answer_text(engine, ids),
-        facts=facts_html(engine, inputs, served, scratch_ms, difference),
+        lookup=served.lookup,
+        hit_ms=served.elapsed_ms,
+        miss_ms=scratch_ms,
+        max_abs_diff=float((served.logits.float() - scratch.float()).abs().max()),
     )
-    talk = Talk(talk.salt, (*talk.exchanges, exchange))
-    labels = token_labels(inputs.num_tokens, served.reused_tokens, served.kept.num_tokens)
-    yield (
-        talk,
-        talk_html(run, talk),
-        f'<h4 class="pg-column-name">{say("The last request")}</h4>'
-        f"{sequence_strip_html(inputs, labels=labels)}{store_html(store)}",
-        "",
-        NO_PICTURE,
-    )
+    exchanges = (*talk.exchanges, exchange)
+    yield Talk(talk.salt, exchanges, without_pixels(inputs), served.kept.num_tokens)
 
 
 def build_talk(run: Run, talk: Talk, text: object, picture: object) -> Prompt:
@@ -202,75 +187,25 @@ def build_talk(run: Run, talk: Talk, text: object, picture: object) -> Prompt:
     return Prompt(tuple(turns), system=run.prompt.system, max_pixels=run.prompt.max_pixels)
 
 
-# ---------------------------------------------------------------------------------- in words
-
-
-def facts_html(
-    engine: Engine, inputs: ModelInputs, served: Served, scratch_ms: float, difference: float
-) -> str:
-    """What the cache served of one request."""
-    if served.reused_tokens:
-        counts = say(
-            "{reused:,} of {total:,} tokens reused ({saved:.0%}), {computed:,} computed; "
-            "{hit_ms:,.1f} ms to the first token instead of {miss_ms:,.1f}; largest |Δ logit| "
-            "{difference:.1g} ({tolerance}).",
-            reused=served.reused_tokens,
-            total=inputs.num_tokens,
-            saved=1 - served.computed_tokens / inputs.num_tokens,
-            computed=served.computed_tokens,
-            hit_ms=served.elapsed_ms,
-            miss_ms=scratch_ms,
-            difference=difference,
-            tolerance=tolerance_words(engine.dtype),
-        )
-    else:
-        counts = say(
-            "All {total:,} tokens are computed: {ms:,.1f} ms.",
-            total=inputs.num_tokens,
-            ms=served.elapsed_ms,
-        )
-    words = f"{counts} {end_words(engine, served.lookup, 1)}"
-    return badge_html(served.reused_tokens > 0, html.escape(words))
-
-
-def talk_html(run: Run, talk: Talk) -> str:
+@PART.html(needs=("send",))
+def messages(run: Run, talk: Talk | None) -> str:
     """The conversation, each message with what the cache served of it."""
-    user, assistant, empty = say("user"), say("assistant"), say("(empty)")
-    return "".join(
-        f'<section class="pg-message pg-role-user"><p class="pg-role">{user}</p>'
-        f"{_pictures_html(run, each)}"
-        f'<div class="pg-message-text" translate="no">{html.escape(each.text)}</div>'
-        f"{each.facts}</section>"
-        f'<section class="pg-message pg-role-assistant"><p class="pg-role">{assistant}</p>'
-        f'<div class="pg-message-text" translate="no">{html.escape(each.answer) or empty}</div>'
-        "</section>"
-        for each in talk.exchanges
+    if talk is None:
+        return fact_html(say("Nothing said yet. Send a message, then ask on: “What color is it?”"))
+    return talk_html(run, talk)
+
+
+@PART.html(needs=("send",))
+def restart(_run: Run, talk: Talk | None) -> str:
+    """A button that forgets the conversation."""
+    if talk is None:
+        return ""
+    return Markup('<button type="button" class="pg-button" data-forget="send">{}</button>').format(
+        say("New conversation")
     )
 
 
-def _pictures_html(run: Run, exchange: Exchange) -> str:
-    pictures, clip = choose_media(run, exchange.picture)
-    shown: Sequence[Any] = [*pictures, *([clip] if clip else [])]
-    return picture_row_html(
-        [
-            picture_html(
-                each.pixels if hasattr(each, "pixels") else each.frames[0],
-                alt=say_picture(each.name),
-                caption=say_picture(each.name),
-                max_side=2 * THUMBNAIL,
-                shown_width=THUMBNAIL,
-            )
-            for each in shown
-        ]
-    )
-
-
-def store_html(store: PrefixStore) -> str:
-    """The shared store in one sentence; bytes only, since other sessions' are in it too."""
-    words = say(
-        "All sessions share one store of at most {size}; the least recently used goes first. Every "
-        "session has a secret of its own in each block’s name, so nobody hits what another one "
-        "said.",
-        size=format_bytes(store.blocks.stats.max_bytes),
-    )
-    return f'<p class="pg-fact">{words}</p>'
+@PART.html(needs=("send",))
+def last(_run: Run, talk: Talk | None) -> str:
+    """The last request's tokens, and the store that they are kept in."""
+    return "" if talk is None else last_request_html(talk) + store_html()

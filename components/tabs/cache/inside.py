@@ -3,123 +3,96 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
-
-import gradio as gr
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import playground
-from components.chart_view.view import PlotlyView
 from components.charts.cache_inside import plot_bytes, plot_channels, plot_growth
 from components.compute.gpu_process import on_gpu
-from components.prompt.checks import check_whole
-from components.tabs.stage_tab import App, Section, skip_unless_run
-from components.views.html_view import build_html_view
+from components.controls import Choice, IndexSlider, Slider
+from components.part import Fold, Heading, Part, Text
+from components.views.facts import fact_markup
 from components.views.tables import Mono, format_bytes, table_html
-from playground.errors import InputError
 from playground.language import mark, say
 from playground.records import Progress
 
 if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from playground.experiments.growth import GrowthPoint
     from playground.pipeline import Run
 
 LONGEST, MOST_TOKENS = 1024, 4000
 REPEATS = 3
-PARTS = (mark("keys"), mark("values"))
+
+LAYER = IndexSlider("layer", mark("Layer"), last=lambda run: int(run.engine.facts.num_layers) - 1)
+HEAD = IndexSlider(
+    "head",
+    mark("Key-value head"),
+    last=lambda run: int(run.engine.facts.num_key_value_heads) - 1,
+)
+KEPT = Choice(
+    id="kept",
+    label=mark("What it keeps"),
+    options=((mark("keys"), "keys"), (mark("values"), "values")),
+)
+UP_TO = Slider(
+    id="longest",
+    label=mark("Up to this many tokens"),
+    low=128,
+    high=MOST_TOKENS,
+    value=LONGEST,
+    step=8,
+)
+PART = Part(
+    "inside",
+    mark("The cache itself"),
+    stage="cache",
+    controls=(LAYER, HEAD, KEPT, UP_TO),
+    layout=(
+        "facts",
+        ("layer", "head", "kept"),
+        "channels",
+        Fold(mark("The tensors of every layer"), ("tensors",)),
+        Heading(mark("As a text grows")),
+        Text(
+            mark(
+                "Every written token is one more forward. With the cache it computes one token; "
+                "without, it computes the whole text again."
+            )
+        ),
+        ("longest", "growth"),
+        "words",
+        ("times", "sizes"),
+    ),
+)
+NOT_MEASURED = mark("Measure to draw this chart.")
 
 
-def build_inside_section(app: App) -> Section:
-    """Build the part inside the tab."""
-    facts = build_html_view()
-    with gr.Row():
-        layer = gr.Dropdown([0], value=0, label=say("Layer"), min_width=120)
-        head = gr.Dropdown([0], value=0, label=say("Key-value head"), min_width=120)
-        part = gr.Radio(
-            [(say(name), name) for name in PARTS],
-            value=PARTS[0],
-            label=say("What it keeps"),
-            min_width=180,
-        )
-    channels = PlotlyView(label=say("Keys or values of one head"))
-    with gr.Accordion(say("The tensors of every layer"), open=False):
-        table = build_html_view()
-    intro = say(
-        "Every written token is one more forward. With the cache it computes one token; without, "
-        "it computes the whole text again."
-    )
-    gr.Markdown(f"### {say('As a text grows')}\n\n{intro}")
-    with gr.Row():
-        longest = gr.Slider(
-            128, MOST_TOKENS, LONGEST, step=8, label=say("Up to this many tokens"), min_width=200
-        )
-        start = gr.Button(say("Measure both ways"), min_width=210, scale=0)
-    words = build_html_view()
-    with gr.Row():
-        empty = say("Measure to draw this chart.")
-        growth = PlotlyView(label=say("Time of one more token"), empty=empty)
-        sizes = PlotlyView(label=say("Bytes of the cache"), empty=empty)
-
-    draw = skip_unless_run("decoder", draw_channels, 1)
-    for control in (layer, head, part):
-        app.on_view(control.input, draw, [layer, head, part], [channels])
-    app.on_model(start.click, stream_growth, [longest], [words, growth, sizes])
-    return Section((layer, head, part), (facts, layer, head, channels, table), draw_inside)
-
-
-def draw_inside(run: Run, layer: Any, head: Any, part: Any) -> tuple[Any, ...]:
-    """The prefill's cache: facts, choices, one head's map, the tensors."""
-    facts = run.engine.facts
-    layer, head = (
-        value if isinstance(value, int) and 0 <= value < count else 0
-        for value, count in ((layer, facts.num_layers), (head, facts.num_key_value_heads))
-    )
-    return (
-        facts_html(run),
-        gr.update(choices=list(range(facts.num_layers)), value=layer),
-        gr.update(choices=list(range(facts.num_key_value_heads)), value=head),
-        draw_channels(run, layer, head, part),
-        layers_table(run),
-    )
-
-
-def draw_channels(run: Run, layer: Any, head: Any, part: Any) -> Any:
-    """One head's map.
-
-    Raises:
-        InputError: there is no such layer, head or part.
-    """
-    facts = run.engine.facts
-    index = check_whole(say("The layer"), layer, low=0, high=facts.num_layers - 1)
-    which = check_whole(say("The head"), head, low=0, high=facts.num_key_value_heads - 1)
-    if part not in PARTS:
-        raise InputError(say("Choose keys or values."))
-    found = playground.kv_cache.channels.channel_norms(
-        run.decoded.past_key_values, index, part, which
-    )
-    return plot_channels(found, part, index, which, run.inputs.num_tokens)
-
-
-def facts_html(run: Run) -> str:
+@PART.html()
+def facts(run: Run) -> str:
     """How many bytes a token takes, here and in the 2B model."""
-    facts, dtype = run.engine.facts, run.engine.dtype
+    shape, dtype = run.engine.facts, run.engine.dtype
     num_tokens = run.inputs.num_tokens
-    words = say(
-        "The prefill of this run’s {tokens:,} tokens leaves <strong>{total}</strong> behind: "
-        "{per_token:,} bytes a token ({layers} layers × a key and a value × {heads} heads × "
-        "{width} numbers × {size} bytes of {dtype}). Qwen3-VL-2B keeps "
-        "<strong>{per_token_2b:,}</strong> bytes a token, so these tokens would take it "
-        "{total_2b}.",
-        tokens=num_tokens,
-        total=format_bytes(playground.cache.cache_bytes(run.decoded.past_key_values)),
-        per_token=facts.kv_bytes_per_token(dtype),
-        layers=facts.num_layers,
-        heads=facts.num_key_value_heads,
-        width=facts.head_dim,
-        size=dtype.itemsize,
-        dtype=str(dtype).removeprefix("torch."),
-        per_token_2b=bytes_per_token_2b(),
-        total_2b=format_bytes(num_tokens * bytes_per_token_2b()),
+    return fact_markup(
+        say(
+            "The prefill of this run’s {tokens:,} tokens leaves <strong>{total}</strong> behind: "
+            "{per_token:,} bytes a token ({layers} layers × a key and a value × {heads} heads × "
+            "{width} numbers × {size} bytes of {dtype}). Qwen3-VL-2B keeps "
+            "<strong>{per_token_2b:,}</strong> bytes a token, so these tokens would take it "
+            "{total_2b}.",
+            tokens=num_tokens,
+            total=format_bytes(playground.cache.cache_bytes(run.decoded.past_key_values)),
+            per_token=shape.kv_bytes_per_token(dtype),
+            layers=shape.num_layers,
+            heads=shape.num_key_value_heads,
+            width=shape.head_dim,
+            size=dtype.itemsize,
+            dtype=str(dtype).removeprefix("torch."),
+            per_token_2b=bytes_per_token_2b(),
+            total_2b=format_bytes(num_tokens * bytes_per_token_2b()),
+        )
     )
-    return f'<p class="pg-fact">{words}</p>'
 
 
 def bytes_per_token_2b() -> int:
@@ -129,7 +102,17 @@ def bytes_per_token_2b() -> int:
     return int(2 * facts.num_layers * facts.num_key_value_heads * facts.head_dim * 2)
 
 
-def layers_table(run: Run) -> str:
+@PART.chart(mark("Keys or values of one head"), needs=("layer", "head", "kept"))
+def channels(run: Run, layer: int, head: int, kept: Literal["keys", "values"]) -> go.Figure:
+    """One head's keys or values: a column for each token, a row for each channel."""
+    found = playground.kv_cache.channels.channel_norms(
+        run.decoded.past_key_values, layer, kept, head
+    )
+    return plot_channels(found, kept, layer, head, run.inputs.num_tokens)
+
+
+@PART.html()
+def tensors(run: Run) -> str:
     """Shape, dtype and bytes of every layer's tensors."""
     layers = playground.cache.describe_cache(run.decoded.past_key_values)
     rows: list[list[str | Mono]] = [
@@ -150,30 +133,57 @@ def layers_table(run: Run) -> str:
     )
 
 
+# --------------------------------------------------------------------------- as a text grows
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """One more token at growing lengths, both ways, as far as it was measured."""
+
+    points: tuple[GrowthPoint, ...]
+
+
+@PART.experiment(mark("Measure both ways"), needs=("longest",))
 @on_gpu
-def stream_growth(run: Run, progress: Progress, longest: Any) -> Iterator[tuple[Any, ...]]:
-    """Measure one more token at growing lengths, drawing after each."""
+def growth(run: Run, progress: Progress, longest: float) -> Iterator[Growth]:
+    """Measure one more token at growing lengths."""
     limit = run.engine.facts.max_position_embeddings - 1
-    wanted = check_whole(say("The number of tokens"), longest, low=1, high=MOST_TOKENS)
-    run.ensure("decoder", progress)
-    engine, growth = run.engine, playground.experiments.growth
-    lengths = growth.growth_lengths(run.inputs.num_tokens, min(wanted, limit))
-    per_token, points = engine.facts.kv_bytes_per_token(engine.dtype), []
-    for point in growth.measure_growth(
-        engine, run.inputs, run.merged, lengths, repeats=REPEATS, progress=progress
+    measure = playground.experiments.growth
+    lengths = measure.growth_lengths(run.inputs.num_tokens, min(int(longest), limit))
+    points: tuple[GrowthPoint, ...] = ()
+    for point in measure.measure_growth(
+        run.engine, run.inputs, run.merged, lengths, repeats=REPEATS, progress=progress
     ):
-        points.append(point)
-        if len(points) > 1:
-            yield gr.skip(), plot_growth(points), gr.skip()
-    largest = max(point.max_abs_diff for point in points)
-    words = say(
-        "Medians of {repeats} runs of each way, in turns. Both give the same logits to "
-        "{largest:.1g}. The vision tower is in neither: without a cache it would run again too.",
-        repeats=REPEATS,
-        largest=largest,
+        points = (*points, point)
+        yield Growth(points)
+
+
+@PART.html(needs=("growth",))
+def words(_run: Run, found: Growth | None) -> str:
+    """How it was measured, and that both ways give the same."""
+    if found is None:
+        return ""
+    return fact_markup(
+        say(
+            "Medians of {repeats} runs of each way, in turns. Both give the same logits to "
+            "{largest:.1g}. The vision tower is in neither: without a cache it would run again "
+            "too.",
+            repeats=REPEATS,
+            largest=max(point.max_abs_diff for point in found.points),
+        )
     )
-    yield (
-        f'<p class="pg-fact">{words}</p>',
-        plot_growth(points),
-        plot_bytes(points, per_token, bytes_per_token_2b()),
-    )
+
+
+@PART.chart(mark("Time of one more token"), needs=("growth",), empty=NOT_MEASURED, live=True)
+def times(_run: Run, found: Growth | None) -> go.Figure | None:
+    """The time of one more token by the length before it."""
+    return plot_growth(found.points) if found else None
+
+
+@PART.chart(mark("Bytes of the cache"), needs=("growth",), empty=NOT_MEASURED)
+def sizes(run: Run, found: Growth | None) -> go.Figure | None:
+    """Bytes of the cache by its length, here and in the 2B model."""
+    if found is None:
+        return None
+    per_token = run.engine.facts.kv_bytes_per_token(run.engine.dtype)
+    return plot_bytes(found.points, per_token, bytes_per_token_2b())

@@ -8,7 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 import playground
-from components.tabs.cache.scenes import NO_PICTURE, build_prompt, parse_log
+from components.tabs.cache.scenes import NO_PICTURE, build_prompt, parse_log, without_pixels
 from playground.language import mark, say
 
 if TYPE_CHECKING:
@@ -102,8 +102,7 @@ def read_log_names(run: Run, key: str, text: str) -> tuple[LoggedRequest, ...]:
             _kept.move_to_end(name)
             return _kept[name]
     requests = tuple(
-        replace(each, inputs=replace(each.inputs, pixel_values=None, pixel_values_videos=None))
-        for each in read_log(run, text)
+        replace(each, inputs=without_pixels(each.inputs)) for each in read_log(run, text)
     )
     with _lock:
         _kept[name] = requests

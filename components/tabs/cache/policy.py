@@ -1,19 +1,21 @@
-"""The policy lab: what is hashed, how large blocks are, and who goes when the store is full."""
+"""The policy lab: what is hashed, how large blocks are, and who goes when the store is full.
+
+All but the answers and times of a log follow from names and sizes, so they are drawn without the
+model, whatever was replayed with it.
+"""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import gradio as gr
-
 import playground
-from components.chart_view.view import PlotlyView
 from components.charts.cache_policy import plot_policies
 from components.compute.gpu_process import on_gpu
-from components.prompt.checks import check_number, check_whole
+from components.controls import Choice, Number, Presets, Slider, TextField, Toggle
+from components.part import Heading, Part
 from components.prompt.reader import prompt_fingerprint
 from components.tabs.cache.logs import PRESETS, Preset, read_log, read_log_names
 from components.tabs.cache.policy_tree import draw_tree
@@ -23,9 +25,8 @@ from components.tabs.cache.policy_words import (
     replay_table,
     verdict_html,
 )
-from components.tabs.cache.scenes import RUN_PICTURES, list_pictures, say_log
-from components.tabs.stage_tab import App, Section
-from components.views.html_view import build_html_view
+from components.tabs.cache.scenes import RUN_PICTURES, list_pictures, say_log, without_pixels
+from components.views.facts import fact_html
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.records import Progress
@@ -36,230 +37,286 @@ if TYPE_CHECKING:
     from playground.kv_cache.block_hash import HashRules
     from playground.kv_cache.block_store import Policy
     from playground.kv_cache.log import LoggedRequest, Replayed
+    from playground.kv_cache.prefix_lookup import Lookup
     from playground.kv_cache.prefix_store import PrefixStore
     from playground.pipeline import Run
 
 BLOCK_SIZE, BUDGET_SHARE = 8, 50
 NEW_TOKENS = 24
 BUDGETS = 8  # points of the policy chart
-POLICIES = [
-    (mark("LRU: least recently used goes"), "lru"),
-    (mark("FIFO: oldest goes"), "fifo"),
-    (mark("LFU: least often used goes"), "lfu"),
-]
+MAX_LOG = 60  # requests, as the engine takes them
+MAX_LOG_CHARS = 20_000
+SHOW_EVERY = 5  # requests of a replay
 
 
 @dataclass(frozen=True, slots=True)
-class LabSettings:
-    """The lab's controls, checked."""
+class Lab:
+    """Where the lab's controls stand."""
 
     log: str
     rules: HashRules
     policy: Policy
     share: float  # of the budget that would keep everything, in percent
 
-
-def build_policy_section(app: App) -> Section:
-    """Build the part inside the tab."""
-    gr.Markdown(
-        say(
-            "A log of requests goes through one store. Every move of a control replays it **by "
-            "name and size** at once; *Replay with the model* serves it for real, and checks each "
-            "answer against the one without a store."
+    @classmethod
+    def of(
+        cls, log: str, block_size: int, share: float, policy: Any, pictures: bool, salt: bool
+    ) -> Lab:
+        """From the controls' values, in the order of ``SETTINGS``."""
+        rules = playground.kv_cache.block_hash.HashRules(
+            block_size, with_pictures=pictures, with_salt=salt
         )
-    )
-    with gr.Row():
-        buttons = [
-            gr.Button(say(each.name), size="sm", scale=0, min_width=180, elem_classes="pg-example")
-            for each in PRESETS
-        ]
-    settings = _build_settings()
-    start = gr.Button(say("Replay with the model"), variant="primary", scale=0, min_width=200)
-    verdict, lesson = build_html_view(), build_html_view()
-    tree = PlotlyView(label=say("The store as a tree"))
-    chosen = gr.Slider(
-        0, 30, 0, step=1, label=say("Outline a request in the tree"), info=say("0: none.")
-    )
-    policies = PlotlyView(label=say("Policies compared"))
-    with gr.Accordion(say("Every request"), open=True):
-        table = build_html_view()
-
-    live = [verdict, lesson, tree, chosen, policies, table]
-    log, *others = settings
-    for control in others:
-        app.on_view(control.input, rehearse_lab, settings, live)
-    app.on_view(log.blur, rehearse_lab, settings, live)
-    app.on_view(chosen.input, outline_request, [*settings, chosen], [tree])
-    app.on_model(start.click, stream_replay, settings, live)
-    for button, preset in zip(buttons, PRESETS, strict=True):
-        _fill_on_click(app, button, preset, settings, live)
-    return Section(tuple(settings), tuple(live), rehearse_lab)
+        return cls(log, rules, policy, share)
 
 
-def _build_settings() -> list[Any]:
-    """The log and the controls, in the order of ``read_settings``."""
-    log = gr.Textbox(
-        say_log(PRESETS[0].log),
-        label=say("The log: session | picture | question"),
-        info=say("Pictures: {names}.", names=list_pictures()),
-        lines=4,
-        max_lines=8,
-    )
-    with gr.Row():
-        block_size = gr.Slider(
-            1, 64, BLOCK_SIZE, step=1, label=say("Block size (tokens)"), min_width=170
-        )
-        share = gr.Slider(
-            0,
-            100,
-            BUDGET_SHARE,
+def preset_values(preset: Preset) -> dict[str, Any]:
+    """What a preset fills in: its log, and the settings under which it shows something."""
+    return {
+        "log": say_log(preset.log),
+        "share": preset.share,
+        "pictures": preset.pictures,
+        "salt": preset.salt,
+        "outlined": None,
+    }
+
+
+SETTINGS = ("log", "block-size", "share", "policy", "pictures", "salt")
+PART = Part(
+    "policy",
+    mark("Policy lab"),
+    stage="cache",
+    intro=mark(
+        "A log of requests goes through one store. Every move of a control replays it **by "
+        "name and size** at once; *Replay with the model* serves it for real, and checks each "
+        "answer against the one without a store."
+    ),
+    controls=(
+        Presets(
+            id="rehearsed-presets",
+            options=lambda _run: [
+                (say(each.name), preset_values(each)) for each in PRESETS if not each.replay
+            ],
+        ),
+        Presets(
+            id="replayed-presets",
+            options=lambda _run: [
+                (say(each.name), preset_values(each)) for each in PRESETS if each.replay
+            ],
+            then="replay",
+        ),
+        TextField(
+            id="log",
+            label=mark("The log: session | picture | question"),
+            value=lambda _run: say_log(PRESETS[0].log),
+            lines=4,
+            max_chars=MAX_LOG_CHARS,
+        ),
+        Slider(
+            id="block-size", label=mark("Block size (tokens)"), low=1, high=64, value=BLOCK_SIZE
+        ),
+        Slider(
+            id="share",
+            label=mark("Budget (% of what the log would fill)"),
+            low=0,
+            high=100,
+            value=BUDGET_SHARE,
             step=5,
-            label=say("Budget (% of what the log would fill)"),
-            min_width=170,
-        )
-        policy = gr.Dropdown(
-            [(say(name), value) for name, value in POLICIES],
-            value="lru",
-            label=say("When it is full"),
-            min_width=170,
-        )
-    with gr.Row():
-        with gr.Column(min_width=220):
-            pictures = gr.Checkbox(
-                True,
-                label=say("Hash the pictures too"),
-                info=say("Off: token ids only, as if a placeholder said what the picture shows."),
-            )
-        with gr.Column(min_width=220):
-            salt = gr.Checkbox(
-                True,
-                label=say("Salt per session"),
-                info=say("Off: session B hits what session A has left."),
-            )
-    return [log, block_size, share, policy, pictures, salt]
+        ),
+        Choice(
+            id="policy",
+            label=mark("When it is full"),
+            options=(
+                (mark("LRU: least recently used goes"), "lru"),
+                (mark("FIFO: oldest goes"), "fifo"),
+                (mark("LFU: least often used goes"), "lfu"),
+            ),
+            compact=True,
+        ),
+        Toggle(
+            id="pictures",
+            label=mark("Hash the pictures too"),
+            info=mark("Off: token ids only, as if a placeholder said what the picture shows."),
+            value=True,
+        ),
+        Toggle(
+            id="salt",
+            label=mark("Salt per session"),
+            info=mark("Off: session B hits what session A has left."),
+            value=True,
+        ),
+        Number(
+            id="outlined",
+            label=mark("Outline a request in the tree"),
+            info=mark("0: none."),
+            value=0,
+            low=0,
+            high=MAX_LOG,
+        ),
+    ),
+    layout=(
+        ("rehearsed-presets", "replayed-presets"),
+        "log",
+        "names",
+        ("block-size", "share", "policy"),
+        ("pictures", "salt"),
+        "replay",
+        "verdict",
+        "lesson",
+        "tree",
+        "outlined",
+        "policies",
+        Heading(mark("Every request")),
+        "requests",
+    ),
+)
 
 
-def _fill_on_click(
-    app: App, button: gr.Button, preset: Preset, settings: list[Any], live: list[Any]
-) -> None:
-    """A preset fills in its log with the settings under which it shows something."""
-    log, _, share, _, pictures, salt = settings
-    filled = button.click(
-        lambda: (say_log(preset.log), preset.share, preset.pictures, preset.salt),
-        None,
-        [log, share, pictures, salt],
-        queue=False,
-        show_progress="hidden",
-        api_visibility="private",
-    )
-    if preset.replay:
-        app.on_model(filled.then, stream_replay, settings, live)
-    else:
-        app.on_view(filled.then, rehearse_lab, settings, live)
-
-
-def read_settings(
-    log: Any, block_size: Any, share: Any, policy: Any, pictures: Any, salt: Any
-) -> LabSettings:
-    """The controls' values, checked.
-
-    Raises:
-        InputError: a value is none that the controls offer.
-    """
-    if policy not in [value for _, value in POLICIES]:
-        raise InputError(say("When it is full: choose one of those offered."))
-    size = check_whole(say("The block size"), block_size, low=1, high=64)
-    rules = playground.kv_cache.block_hash.HashRules(
-        size, with_pictures=bool(pictures), with_salt=bool(salt)
-    )
-    return LabSettings(
-        str(log or ""), rules, policy, check_number(say("The budget"), share, low=0, high=100)
-    )
+@PART.html()
+def names(_run: Run) -> str:
+    """What a log may call its pictures."""
+    return fact_html(say("Pictures: {names}.", names=list_pictures()))
 
 
 # ----------------------------------------------------------------------------- by name and size
 
 
-def rehearse_lab(run: Run, *values: Any) -> tuple[Any, ...]:
-    """Everything but answers and times, without the model."""
-    settings = read_settings(*values)
-    log = _names(run, settings)
-    store = _new_store(run, settings, log)
-    found = playground.kv_cache.log.rehearse(store, log)
-    return (
-        verdict_html(log, [lookup.reused_tokens for lookup in found], store.blocks.stats),
-        "",
-        draw_tree(run, store, log),
-        gr.update(maximum=len(log), value=0),
-        _policy_chart(run, settings, log, store.blocks.max_bytes),
-        rehearsed_table(run, settings.rules.block_size, log, found),
-    )
+@dataclass(frozen=True, slots=True, eq=False)
+class Rehearsed:
+    """What a log would get, and the store that it leaves, which holds no keys and values."""
+
+    log: tuple[LoggedRequest, ...]
+    store: PrefixStore
+    found: tuple[Lookup, ...]  # per request
 
 
-def _names(run: Run, settings: LabSettings) -> tuple[LoggedRequest, ...]:
+def rehearse_lab(run: Run, lab: Lab) -> Rehearsed:
+    """Send the lab's log through a store without the model.
+
+    Raises:
+        InputError: a line of the log is no request, or names no picture.
+    """
+
+    def make() -> Rehearsed:
+        log = _read_names(run, lab)
+        store = _new_store(run, lab, log)
+        return Rehearsed(log, store, playground.kv_cache.log.rehearse(store, log))
+
+    return run.memo("cache.rehearsed", make, of=lab)
+
+
+def _readable(run: Run, lab: Lab) -> Rehearsed | None:
+    """The same, or None where the log cannot be read: the verdict says so, once."""
+    try:
+        return rehearse_lab(run, lab)
+    except InputError:
+        return None
+
+
+def _read_names(run: Run, lab: Lab) -> tuple[LoggedRequest, ...]:
     # A log may name the run's pictures; hashing them for every other log would be a waste.
-    names_run = RUN_PICTURES in settings.log or say(RUN_PICTURES) in settings.log
+    names_run = RUN_PICTURES in lab.log or say(RUN_PICTURES) in lab.log
     key = prompt_fingerprint(run.prompt if names_run else replace(run.prompt, turns=()))
-    return read_log_names(run, key, settings.log)
+    return read_log_names(run, key, lab.log)
 
 
-def _new_store(run: Run, settings: LabSettings, log: Sequence[LoggedRequest]) -> PrefixStore:
-    full = playground.kv_cache.log.log_bytes(run.engine, log, settings.rules)
+def _new_store(run: Run, lab: Lab, log: tuple[LoggedRequest, ...]) -> PrefixStore:
+    full = playground.kv_cache.log.log_bytes(run.engine, log, lab.rules)
     return playground.kv_cache.prefix_store.PrefixStore(
-        run.engine,
-        settings.rules,
-        max_bytes=int(full * settings.share / 100),
-        policy=settings.policy,
+        run.engine, lab.rules, max_bytes=int(full * lab.share / 100), policy=lab.policy
     )
 
 
-def _policy_chart(
-    run: Run, settings: LabSettings, log: Sequence[LoggedRequest], budget: int
-) -> go.Figure:
-    full = playground.kv_cache.log.log_bytes(run.engine, log, settings.rules)
+@PART.html(needs=SETTINGS)
+def verdict(run: Run, *settings: Any) -> str:
+    """Hit rate, tokens saved and bytes."""
+    rehearsed = rehearse_lab(run, Lab.of(*settings))
+    reused = [lookup.reused_tokens for lookup in rehearsed.found]
+    return verdict_html(rehearsed.log, reused, rehearsed.store.blocks.stats)
+
+
+@PART.chart(mark("The store as a tree"), needs=(*SETTINGS, "outlined"))
+def tree(run: Run, *settings: Any) -> go.Figure | None:
+    """What the store holds in the end; one request's branch may be outlined."""
+    *others, outlined = settings
+    rehearsed = _readable(run, Lab.of(*others))
+    if rehearsed is None:
+        return None
+    number = outlined if outlined <= len(rehearsed.log) else 0
+    return draw_tree(run, rehearsed.store, rehearsed.log, number)
+
+
+@PART.chart(mark("Policies compared"), needs=SETTINGS)
+def policies(run: Run, *settings: Any) -> go.Figure | None:
+    """What each policy would save at each budget."""
+    lab = Lab.of(*settings)
+    rehearsed = _readable(run, lab)
+    if rehearsed is None:
+        return None
+    log, budget = rehearsed.log, rehearsed.store.blocks.max_bytes
+    engine, compare = run.engine, playground.kv_cache.log
+    full = compare.log_bytes(engine, log, lab.rules)
     budgets = sorted({budget, *(full * step // (BUDGETS - 1) for step in range(BUDGETS))})
-    compared = playground.kv_cache.log.compare_policies(run.engine, log, settings.rules, budgets)
-    return plot_policies(compared, budget, settings.policy)
-
-
-def outline_request(run: Run, *values: Any) -> go.Figure:
-    """The tree with one request's branch outlined."""
-    *others, chosen = values
-    settings = read_settings(*others)
-    log = _names(run, settings)
-    number = check_whole(say("The request"), chosen, low=0, high=len(log))
-    store = _new_store(run, settings, log)
-    playground.kv_cache.log.rehearse(store, log)
-    return draw_tree(run, store, log, number)
+    compared = run.memo(
+        "cache.policies",
+        lambda: compare.compare_policies(engine, log, lab.rules, budgets),
+        of=(lab.log, lab.rules, budget),
+    )
+    return plot_policies(compared, budget, lab.policy)
 
 
 # ----------------------------------------------------------------------------- with the model
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Replay:
+    """A log that was served by the model, as far as it was."""
+
+    lab: Lab
+    rows: tuple[Replayed, ...]
+
+
+@PART.experiment(mark("Replay with the model"), needs=SETTINGS, primary=True)
 @on_gpu
-def stream_replay(run: Run, progress: Progress, *values: Any) -> Iterator[tuple[Any, ...]]:
-    """Serve the log for real; the table grows with the requests, the tree comes at the end."""
-    settings = read_settings(*values)
-    log = read_log(run, settings.log)
-    store = _new_store(run, settings, log)
-    rows: list[Replayed] = []
+def replay(run: Run, progress: Progress, *settings: Any) -> Iterator[Replay]:
+    """Serve the log for real.
+
+    Raises:
+        InputError: as ``rehearse_lab``.
+    """
+    lab = Lab.of(*settings)
+    log = read_log(run, lab.log)
+    rows: tuple[Replayed, ...] = ()
     # A secret of this replay: what it leaves cannot be hit from anywhere else.
     for row in playground.kv_cache.log.replay_log(
-        store,
+        _new_store(run, lab, log),
         log,
         secret=secrets.token_hex(16),
         max_new_tokens=NEW_TOKENS,
         progress=progress,
     ):
-        rows.append(row)
-        if len(rows) % 5 == 0 and len(rows) < len(log):
-            served = replay_table(run, settings.rules.block_size, rows)
-            yield gr.skip(), lesson_html(run.engine, rows), gr.skip(), gr.skip(), gr.skip(), served
-    yield (
-        verdict_html(log, [row.lookup.reused_tokens for row in rows], store.blocks.stats),
-        lesson_html(run.engine, rows),
-        draw_tree(run, store, log),
-        gr.update(maximum=len(log), value=0),
-        _policy_chart(run, settings, log, store.blocks.max_bytes),
-        replay_table(run, settings.rules.block_size, rows),
-    )
+        request = replace(row.request, inputs=without_pixels(row.request.inputs))
+        rows = (*rows, replace(row, request=request))
+        if len(rows) % SHOW_EVERY == 0 or len(rows) == len(log):
+            yield Replay(lab, rows)
+
+
+@PART.html(needs=(*SETTINGS, "replay"), live=True)
+def lesson(run: Run, *given: Any) -> str:
+    """What went wrong in a replay with these settings, if anything."""
+    *settings, replayed = given
+    if replayed is None or replayed.lab != Lab.of(*settings):
+        return ""
+    return lesson_html(run.engine, replayed.rows)
+
+
+@PART.html(needs=(*SETTINGS, "replay"), live=True)
+def requests(run: Run, *given: Any) -> str:
+    """Every request: served with these settings, or by name and size."""
+    *settings, replayed = given
+    lab = Lab.of(*settings)
+    if replayed is not None and replayed.lab == lab:
+        return replay_table(run, lab.rules.block_size, replayed.rows)
+    rehearsed = _readable(run, lab)
+    if rehearsed is None:
+        return ""
+    return rehearsed_table(run, lab.rules.block_size, rehearsed.log, rehearsed.found)

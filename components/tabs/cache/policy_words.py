@@ -6,7 +6,6 @@ import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import playground
 from components.tabs.cache.scenes import say_picture
 from components.tabs.cache.words import badge_html, end_words, tolerance_words
 from components.views.pictures import picture_html, picture_row_html
@@ -209,9 +208,10 @@ def _first_picture(row: Replayed) -> str:
 
 
 def _picture(row: Replayed, caption: str) -> str:
-    inputs = row.request.inputs
+    prompt = row.request.inputs.prompt
+    pixels = prompt.pictures[0].pixels if prompt.pictures else prompt.clips[0].frames[0]
     return picture_html(
-        playground.preprocess.stage.unpatchify(inputs, inputs.spans[0])[0],
+        pixels,
         alt=caption,
         caption=caption,
         shown_width=THUMBNAIL,

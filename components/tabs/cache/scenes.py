@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from components.prompt.examples import EXAMPLES_FOLDER
 from components.prompt.reader import SPEAKER, USER_NAMES
 from playground.errors import InputError
 from playground.language import mark, say
-from playground.records import Clip, Picture, Prompt, Turn
+from playground.records import Clip, ModelInputs, Picture, Prompt, Turn
 
 if TYPE_CHECKING:
     from playground.pipeline import Run
@@ -125,6 +126,11 @@ def build_prompt(run: Run, name: str, text: object, choice: object, system: obje
         system=check_text(say("The system prompt"), system).strip() or run.prompt.system,
         max_pixels=run.prompt.max_pixels,
     )
+
+
+def without_pixels(inputs: ModelInputs) -> ModelInputs:
+    """A request without what the vision tower was given, which is most of its memory."""
+    return replace(inputs, pixel_values=None, pixel_values_videos=None)
 
 
 def parse_log(text: object) -> list[tuple[str, str, str]]:

@@ -1,33 +1,38 @@
-"""The requests served last, in numbers: what a download of the tab holds."""
+"""The requests served last: what their drawings and a download of the tab are made from."""
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from playground.kv_cache.compare import Compared
-    from playground.pipeline import Run
+    from playground.records import CacheReuse
+
+
+@dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """With what the requests were served."""
+
+    requests: tuple[Mapping[str, Any], ...]  # text and picture of each
+    system: str
+    block_size: int
+    repeats: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ServedRequests:
-    """Requests one after another, as plain JSON."""
+    """Requests one after another, so far; their inputs are without pixels."""
 
-    run: weakref.ref[Run]  # whose pictures and system prompt they used
-    requests: tuple[dict[str, Any], ...] = field(repr=False)
+    settings: ServeSettings
+    rows: tuple[Compared, ...] = field(repr=False)
+    reuse: CacheReuse = field(repr=False)  # the first and the last of them
 
-
-def record_requests(run: Run, rows: Sequence[Compared]) -> ServedRequests:
-    """All requests in numbers; tensors are left out, since the page's session holds this."""
-    return ServedRequests(weakref.ref(run), tuple(_record(*row) for row in enumerate(rows, 1)))
-
-
-def find_served(run: Run, served: ServedRequests | None) -> ServedRequests | None:
-    """The requests, if they belong to this run."""
-    return served if served is not None and served.run() is run else None
+    @property
+    def requests(self) -> tuple[dict[str, Any], ...]:
+        """All in numbers, as plain JSON: what a download holds."""
+        return tuple(_record(number, row) for number, row in enumerate(self.rows, 1))
 
 
 def _record(number: int, row: Compared) -> dict[str, Any]:

@@ -33,6 +33,12 @@ def badge_html(is_hit: bool, words: str, badge: str = "") -> str:
     )
 
 
+def changed_html() -> str:
+    """A note that results belong to other settings than those that stand above them."""
+    words = say("What follows was served before the settings above were changed.")
+    return f'<p class="pg-fact pg-changed">{words}</p>'
+
+
 def format_count(value: float) -> str:
     """A large number with its prefix: 245.8 million."""
     if value >= 1e12:

@@ -50,7 +50,7 @@ def answer_ids(answer: SamplingTrace) -> tuple[int, ...]:
 def answer_labels(run: Run, ids: Sequence[int]) -> list[str]:
     """Escaped texts of an answer's tokens, without the space before a word and the end's name."""
     tokenizer: Any = run.engine.tokenizer
-    ends = playground.sampling.stage.end_token_ids(run.engine)
+    ends = playground.sampling.generation_config.end_token_ids(run.engine)
     texts = [
         say("(end)") if token_id in ends else playground.tokens.token_text(tokenizer, token_id)
         for token_id in ids

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import gradio as gr
 import numpy as np
+import plotly.graph_objects as go
+from markupsafe import Markup
 
 import playground
-from components.chart_view.view import PlotlyView
 from components.charts.decoder_attention import (
     MAX_CELLS,
     plot_attention_matrix,
@@ -18,11 +18,12 @@ from components.charts.decoder_attention import (
     plot_head_shares,
 )
 from components.charts.token_labels import span_name, token_labels
+from components.compute.gpu_process import compute_ahead
+from components.controls import Choice, IndexSlider, Option
 from components.look.colors import SEQUENTIAL
-from components.tabs.choices import capital, fact_html
-from components.tabs.decoder.focus import choose_token, whole_number
-from components.tabs.stage_tab import App, Section, skip_unless_run
-from components.views.html_view import build_html_view
+from components.part import PLACE, Part
+from components.tabs.decoder.focus import choose_token, last_layer, middle_layer
+from components.views.facts import capital, fact_html
 from components.views.pictures import (
     grey_out,
     overlay_values,
@@ -32,9 +33,9 @@ from components.views.pictures import (
 )
 from components.views.strips import visible
 from playground.language import mark, say
-from playground.pipeline import Run
+from playground.pipeline import STAGES, Run
 from playground.pointer import Place
-from playground.records import Progress, Prompt, Turn
+from playground.records import Progress, Prompt, Turn, VisualSpan
 
 if TYPE_CHECKING:
     from playground.decoder.attention import QueryKey
@@ -47,168 +48,72 @@ KINDS = (
     (mark("less a neutral prompt's (the sink taken off)"), LESS_SINK),
 )
 NEUTRAL_TEXT = "."  # a prompt that asks for nothing
-
-
-def build_attention_section(app: App) -> Section:
-    """Build the part inside the tab."""
-    gr.Markdown(
-        say(
-            "Each layer recomputes its queries and keys from its recorded input; only the layer "
-            "that you look at is computed, and its weights equal those of eager attention."
-        )
-    )
-    with gr.Row():
-        layer = gr.Slider(0, 1, 0, step=1, label=say("Decoder layer"), min_width=200)
-        head = gr.Dropdown(
-            [(head_name(-1), -1)], value=-1, label=say("Head"), min_width=160, filterable=False
-        )
-        kind = gr.Radio(
-            [(say(label), value) for label, value in KINDS],
-            value=RAW,
-            label=say("On the picture"),
-            min_width=260,
-        )
-    words = build_html_view()
-    pictures = build_html_view()
-    with gr.Row():
-        shares = PlotlyView(label=say("Heads"))
-        row = PlotlyView(label=say("What the token looks at"))
-    matrix = PlotlyView(label=say("Attention matrix"))
-    views = [words, pictures, shares, row, matrix]
-    settings = [layer, head, kind, app.pointed]
-    for control in (layer, head):
-        app.on_view(
-            control.input, skip_unless_run("decoder", draw_views, len(views)), settings, views
-        )
-    # A neutral prompt has to run first.
-    app.on_model(kind.input, stream_pictures, settings, [pictures])
-    app.on_point(
-        skip_unless_run("decoder", draw_pointed, 3), [layer, head, kind], [words, pictures, row]
-    )
-    return Section(tuple(settings), (layer, head, *views), draw_attention)
-
-
-def draw_attention(
-    run: Run, layer: float | None, head: float | None, kind: str | None, place: Place | None
-) -> tuple[Any, ...]:
-    """The controls as this model has them, and all views."""
-    last, heads = run.decoded.num_layers - 1, run.engine.facts.num_attention_heads
-    # Half-way up, where pictures are read, unless a layer was chosen.
-    chosen = whole_number(layer or None, (last + 1) // 2, 0, last)
-    names = [(head_name(number), number) for number in range(-1, heads)]
-    picked = whole_number(head, -1, -1, heads - 1)
-    return (
-        gr.update(maximum=last, value=chosen),
-        gr.update(choices=names, value=picked),
-        *draw_views(run, chosen, picked, kind, place),
-    )
+MEAN = -1  # of all heads, in place of one
 
 
 def head_name(head: int) -> str:
-    """A head's name; -1 stands for the mean of all."""
-    return say("mean of all heads") if head < 0 else say("head {head}", head=head)
+    """A head's name."""
+    return say("mean of all heads") if head == MEAN else say("head {head}", head=head)
 
 
-@dataclass(frozen=True, slots=True)
-class _Chosen:
-    """The layer and head to look at, inside what this model has, with the layer's vectors."""
-
-    layer: int
-    head: int  # -1: the mean of all
-    vectors: QueryKey
-
-    @classmethod
-    def read(cls, run: Run, layer: float | None, head: float | None) -> _Chosen:
-        """From what the controls send."""
-        number = whole_number(layer, 0, 0, run.decoded.num_layers - 1)
-        picked = whole_number(head, -1, -1, run.engine.facts.num_attention_heads - 1)
-        vectors = playground.decoder.attention.layer_queries_keys(run.engine, run.decoded, number)
-        return cls(number, picked, vectors)
-
-    def rows(self, queries: Sequence[int]) -> np.ndarray:
-        """``(queries, seq)`` float32 weights of the head."""
-        weights = playground.decoder.attention.attention_rows(self.vectors, queries)
-        return _of_head(weights, self.head)
+def head_options(run: Run) -> list[Option]:
+    """The mean, and all heads."""
+    heads = range(run.engine.facts.num_attention_heads)
+    return [(head_name(head), head) for head in (MEAN, *heads)]
 
 
-def draw_pointed(
-    run: Run, place: Place | None, layer: float | None, head: float | None, kind: str | None
-) -> tuple[Any, ...]:
-    """What a clicked place changes: words, pictures and the token's row."""
-    return _draw_token(run, _Chosen.read(run, layer, head), kind, place)
+LAYER = IndexSlider("layer", mark("Decoder layer"), last=last_layer, value=middle_layer)
+HEAD = Choice(id="head", label=mark("Head"), options=head_options, compact=True)
+KIND = Choice(
+    id="kind",
+    label=mark("On the picture"),
+    options=KINDS,
+    shown=lambda run: bool(run.inputs.spans),
+)
+PART = Part(
+    "attention",
+    mark("Attention"),
+    stage="decoder",
+    controls=(LAYER, HEAD, KIND),
+    intro=mark(
+        "Each layer recomputes its queries and keys from its recorded input; only the layer that "
+        "you look at is computed, and its weights equal those of eager attention."
+    ),
+    layout=(("layer", "head", "kind"), "words", "pictures", ("shares", "row"), "matrix"),
+)
 
 
-def draw_views(
-    run: Run, layer: float | None, head: float | None, kind: str | None, place: Place | None
-) -> tuple[Any, ...]:
-    """Words, pictures, head shares, the token's row, and the matrix."""
-    chosen = _Chosen.read(run, layer, head)
-    words, pictures, row = _draw_token(run, chosen, kind, place)
-    shares = playground.decoder.attention.summarise_heads(chosen.vectors, run.inputs)
-    first, name = _first_query(run), head_name(chosen.head)
-    queries = chosen.rows(range(first, run.inputs.num_tokens))
-    return (
-        words,
-        pictures,
-        plot_head_shares(shares, chosen.layer, None if chosen.head < 0 else chosen.head),
-        row,
-        plot_attention_matrix(queries, first, chosen.layer, name, token_labels(run.inputs.tokens)),
-    )
+@dataclass(frozen=True, slots=True, eq=False)
+class Neutral:
+    """That the neutral prompt has run: its records are the run's, see ``neutral_run``."""
+
+    text: str  # its question
 
 
-def _draw_token(
-    run: Run, chosen: _Chosen, kind: str | None, place: Place | None
-) -> tuple[Any, ...]:
-    """Words, pictures and the row of the pointed token."""
+@PART.experiment(auto=True, when={"kind": LESS_SINK})
+def neutral(run: Run, progress: Progress) -> Iterator[Neutral]:
+    """Run the same pictures with a prompt that asks for nothing."""
+    if run.inputs.spans:
+        other = neutral_run(run)
+        compute_ahead(other, STAGES, progress)
+        other.ensure("decoder", progress)
+    yield Neutral(NEUTRAL_TEXT)
+
+
+@PART.html(needs=("layer", "head", PLACE))
+def words(run: Run, layer: int, head: int, place: Place | None) -> str:
+    """Where the token's attention goes, in numbers."""
     focus = choose_token(run, place)
-    weights = chosen.rows([focus.index])[0]
-    return (
-        _words_html(run, chosen.layer, head_name(chosen.head), weights, focus.hint),
-        pictures_html(run, chosen.layer, chosen.head, kind, focus.index, weights),
-        plot_attention_row(weights, token_labels(run.inputs.tokens), focus.index),
-    )
-
-
-def _first_query(run: Run) -> int:
-    """The first row of the matrix, which has no room for all of a long sequence."""
-    num_tokens = run.inputs.num_tokens
-    return num_tokens - min(num_tokens, max(1, MAX_CELLS // num_tokens))
-
-
-def stream_pictures(
-    run: Run,
-    progress: Progress,
-    layer: float | None,
-    head: float | None,
-    kind: str | None,
-    place: Place | None,
-) -> Iterator[Any]:
-    """The overlay again, after the neutral prompt's run where it takes one."""
-    if not run.has("decoder"):
-        yield gr.skip()
-        return
-    if kind == LESS_SINK:
-        neutral_run(run).ensure("decoder", progress)
-    yield draw_pointed(run, place, layer, head, kind)[1]
-
-
-def _of_head(weights: Any, head: int) -> np.ndarray:
-    """``(rows, seq)`` float32 of one head, or the mean of all."""
-    chosen = weights.float().mean(0) if head < 0 else weights[head].float()
-    array: np.ndarray = chosen.numpy()
-    return array
-
-
-def _words_html(run: Run, layer: int, head: str, weights: np.ndarray, hint: str) -> str:
+    weights = head_rows(run, layer, head, [focus.index])[0]
     index = int(weights.argmax())
     token = run.inputs.tokens[index]
-    visual = run.inputs.mm_token_type_ids[0].numpy() > 0
+    on_visual = run.inputs.mm_token_type_ids[0].numpy() > 0
     text = say(
         "Layer {layer}, {head}: {visual:.0%} of this token's attention goes to the picture, "
         "{first:.0%} to the first token, and the most, {most:.0%}, to token {index} “{token}”.",
         layer=layer,
-        head=head,
-        visual=weights[visual].sum(),
+        head=head_name(head),
+        visual=weights[on_visual].sum(),
         first=weights[0],
         most=weights[index],
         index=index,
@@ -219,47 +124,114 @@ def _words_html(run: Run, layer: int, head: str, weights: np.ndarray, hint: str)
         rest = say(
             "The matrix shows the last {queries:,} queries.", queries=run.inputs.num_tokens - first
         )
-    return fact_html(text, hint, rest)
+    return fact_html(text, focus.hint, rest)
 
 
-def pictures_html(
-    run: Run, layer: int, head: int, kind: str | None, query: int, weights: np.ndarray
+@PART.html(needs=("layer", "head", "kind", "neutral", PLACE))
+def pictures(
+    run: Run, layer: int, head: int, kind: str, neutral: Neutral | None, place: Place | None
 ) -> str:
     """The weights on each picture up to the token, as an overlay; it may lie in one itself."""
+    query = choose_token(run, place).index
     spans = [(n, span) for n, span in enumerate(run.inputs.spans) if span.start <= query]
     if not spans:
         return fact_html(say("No picture comes before this token."))
-    values, name = weights, say("weight")
+    weights = values = head_rows(run, layer, head, [query])[0]
+    name = say("weight")
     if kind == LESS_SINK:
-        neutral = _neutral_weights(run, layer, head)
-        values = np.clip(weights[: len(neutral)] - neutral[: len(weights)], 0, None)
+        if neutral is None:
+            return _waiting_html()
+        base = _neutral_weights(run, layer, head)
+        values = np.clip(weights[: len(base)] - base[: len(weights)], 0, None)
         name = say("weight above a neutral prompt's")
-    figures = []
-    for number, span in spans[:MAX_PICTURES]:
-        seen = values[span.start : span.end]
-        hidden = np.zeros(span.end - span.start - len(seen))  # by the causal mask
-        grid = np.concatenate([seen, hidden]).reshape(span.merged_h, span.merged_w)
-        high = max(float(grid.max()), 1e-6)
-        picture = span_name(run.inputs, span)
-        figures.append(
-            picture_html(
-                grey_out(
-                    playground.preprocess.stage.unpatchify(run.inputs, span)[0],
-                    max_side=PICTURE_SIDE,
-                ),
-                alt=say("Attention of token {query} on {picture}", query=query, picture=picture),
-                caption=say(
-                    "{picture}: what token {query} looks at, {share:.1%} of its attention in all.",
-                    picture=capital(picture),
-                    query=query,
-                    share=weights[span.start : span.end].sum(),
-                ),
-                span=number,
-                overlay=overlay_values(grid, SEQUENTIAL, high),
-                legend=scale_html(SEQUENTIAL, "0", f"{high:.2%}", name),
-            )
-        )
-    return picture_row_html(figures)
+    return picture_row_html(
+        [
+            _picture_html(run, number, span, query=query, values=values, weights=weights, name=name)
+            for number, span in spans[:MAX_PICTURES]
+        ]
+    )
+
+
+@PART.chart(mark("Heads"), needs=("layer", "head"))
+def shares(run: Run, layer: int, head: int) -> go.Figure:
+    """Where each head of the layer looks; a click chooses one."""
+    vectors = layer_vectors(run, layer)
+    summary = playground.decoder.attention.summarise_heads(vectors, run.inputs)
+    return plot_head_shares(summary, layer, None if head == MEAN else head)
+
+
+@PART.chart(mark("What the token looks at"), needs=("layer", "head", PLACE))
+def row(run: Run, layer: int, head: int, place: Place | None) -> go.Figure:
+    """The token's weights on all tokens up to it."""
+    index = choose_token(run, place).index
+    weights = head_rows(run, layer, head, [index])[0]
+    return plot_attention_row(weights, token_labels(run.inputs.tokens), index)
+
+
+@PART.chart(mark("Attention matrix"), needs=("layer", "head"))
+def matrix(run: Run, layer: int, head: int) -> go.Figure:
+    """All queries' weights; of a long sequence the last ones'."""
+    first, labels = _first_query(run), token_labels(run.inputs.tokens)
+    weights = head_rows(run, layer, head, range(first, run.inputs.num_tokens))
+    return plot_attention_matrix(weights, first, layer, head_name(head), labels)
+
+
+def layer_vectors(run: Run, layer: int) -> QueryKey:
+    """Queries and keys of the layer that is looked at, for all drawings of the part."""
+
+    def make() -> QueryKey:
+        return playground.decoder.attention.layer_queries_keys(run.engine, run.decoded, layer)
+
+    return run.memo("queries and keys", make, of=layer)
+
+
+def head_rows(run: Run, layer: int, head: int, queries: Sequence[int]) -> np.ndarray:
+    """``(queries, seq)`` float32 weights of one head, or the mean of all."""
+    weights: Any = playground.decoder.attention.attention_rows(layer_vectors(run, layer), queries)
+    chosen = weights.float().mean(0) if head == MEAN else weights[head].float()
+    array: np.ndarray = chosen.numpy()
+    return array
+
+
+def _first_query(run: Run) -> int:
+    """The first row of the matrix, which has no room for all of a long sequence."""
+    num_tokens = run.inputs.num_tokens
+    return num_tokens - min(num_tokens, max(1, MAX_CELLS // num_tokens))
+
+
+def _picture_html(
+    run: Run,
+    number: int,
+    span: VisualSpan,
+    *,
+    query: int,
+    values: np.ndarray,
+    weights: np.ndarray,
+    name: str,
+) -> str:
+    """One picture in grey under its values; ``weights`` are the token's, for the caption."""
+    seen = values[span.start : span.end]
+    hidden = np.zeros(span.end - span.start - len(seen))  # by the causal mask
+    grid = np.concatenate([seen, hidden]).reshape(span.merged_h, span.merged_w)
+    high = max(float(grid.max()), 1e-6)
+    picture = span_name(run.inputs, span)
+    pixels = playground.preprocess.stage.unpatchify(run.inputs, span)[0]
+    return picture_html(
+        grey_out(pixels, max_side=PICTURE_SIDE),
+        alt=say("Attention of token {query} on {picture}", query=query, picture=picture),
+        caption=say(
+            "{picture}: what token {query} looks at, {share:.1%} of its attention in all.",
+            picture=capital(picture),
+            query=query,
+            share=weights[span.start : span.end].sum(),
+        ),
+        span=number,
+        overlay=overlay_values(grid, SEQUENTIAL, high),
+        legend=scale_html(SEQUENTIAL, "0", f"{high:.2%}", name),
+    )
+
+
+# -------------------------------------------------------------------- the neutral prompt
 
 
 def neutral_run(run: Run) -> Run:
@@ -277,8 +249,17 @@ def neutral_run(run: Run) -> Run:
 def _neutral_weights(run: Run, layer: int, head: int) -> np.ndarray:
     """What the last token of a neutral prompt looks at on the same pictures, up to their end."""
     other = neutral_run(run)
-    attention = playground.decoder.attention
-    vectors = attention.layer_queries_keys(run.engine, other.decoded, layer)
-    last = attention.attention_rows(vectors, [other.inputs.num_tokens - 1])
-    weights: np.ndarray = _of_head(last, head)[0]
-    return weights[: run.inputs.spans[-1].end]
+    last = head_rows(other, layer, head, [other.inputs.num_tokens - 1])
+    weights: np.ndarray = last[0, : run.inputs.spans[-1].end]
+    return weights
+
+
+def _waiting_html() -> Markup:
+    """What stands in the pictures' place until the neutral prompt has run, or if it was stopped."""
+    return Markup(
+        '<p class="pg-fact">{} '
+        '<button type="button" class="pg-button pg-small" data-run="neutral">{}</button></p>'
+    ).format(
+        say("First a prompt that asks for nothing has to run on the same pictures."),
+        say("Run the neutral prompt"),
+    )

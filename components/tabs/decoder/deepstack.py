@@ -2,55 +2,59 @@
 
 from __future__ import annotations
 
-import gradio as gr
 import numpy as np
 
 from components.charts.token_labels import span_name
 from components.look.colors import SEQUENTIAL
-from components.tabs.choices import capital, fact_html
-from components.tabs.stage_tab import App, Section
-from components.views.html_view import build_html_view
+from components.part import Part
+from components.views.facts import capital, fact_html
 from components.views.pictures import color_values, picture_html, picture_row_html, scale_html
 from playground.decoder.updates import deepstack_norms
-from playground.language import say
+from playground.language import mark, say
 from playground.pipeline import Run
 from playground.records import VisualSpan
 
 MAX_PICTURES = 4
 SHOWN_WIDTH = 240  # CSS pixels of one map
 
+PART = Part(
+    "deepstack",
+    mark("DeepStack"),
+    stage="decoder",
+    intro=mark(
+        "After each of the first layers a DeepStack tap of the vision tower is added to the "
+        "residual at the picture's positions, and only there. The maps show the length of each "
+        "add against the length of what it is added to."
+    ),
+    shown=lambda run: bool(run.inputs.spans),
+    absent=mark("There is no picture, so DeepStack adds nothing."),
+)
 
-def build_deepstack_section(_app: App) -> Section:
-    """Build the part inside the tab."""
-    gr.Markdown(
-        say(
-            "After each of the first layers a DeepStack tap of the vision tower is added to the "
-            "residual at the picture's positions, and only there. The maps show the length of each "
-            "add against the length of what it is added to."
-        )
-    )
-    words, maps = build_html_view(), build_html_view()
-    return Section((), (words, maps), draw_deepstack)
 
-
-def draw_deepstack(run: Run) -> tuple[str, str]:
-    """The sizes in words, and one map per tap and picture."""
-    if not run.inputs.spans:
-        return fact_html(say("There is no picture, so DeepStack adds nothing.")), ""
-    shares = deepstack_shares(run)
+@PART.html()
+def words(run: Run) -> str:
+    """The median size of each tap's add."""
     visual = run.inputs.mm_token_type_ids[0].numpy() > 0
     medians = [
         say("after layer {layer} {median:.0%}", layer=layer, median=np.median(row[visual]))
-        for layer, row in enumerate(shares)
+        for layer, row in enumerate(deepstack_shares(run))
     ]
-    text = say(
-        "The {visual:,} image positions get an add of this median size against the residual: "
-        "{medians}. At the other {others:,} positions nothing is added.",
-        visual=int(visual.sum()),
-        medians=say(", ").join(medians),
-        others=int((~visual).sum()),
+    return fact_html(
+        say(
+            "The {visual:,} image positions get an add of this median size against the residual: "
+            "{medians}. At the other {others:,} positions nothing is added.",
+            visual=int(visual.sum()),
+            medians=say(", ").join(medians),
+            others=int((~visual).sum()),
+        )
     )
-    high = max(float(shares[:, visual].max()), 1e-6)
+
+
+@PART.html()
+def maps(run: Run) -> str:
+    """One map per tap and picture."""
+    shares = deepstack_shares(run)
+    high = max(float(shares.max()), 1e-6)
     blocks = run.engine.facts.deepstack_visual_indexes
     figures = [
         _map_html(
@@ -69,11 +73,15 @@ def draw_deepstack(run: Run) -> tuple[str, str]:
         for number, span in enumerate(run.inputs.spans[:MAX_PICTURES])
         for layer, row in enumerate(shares)
     ]
-    return fact_html(text), picture_row_html(figures)
+    return picture_row_html(figures)
 
 
 def deepstack_shares(run: Run) -> np.ndarray:
     """``(taps, seq)`` float32: length of each add over the length of the residual before it."""
+    return run.memo("DeepStack shares", lambda: _measure_shares(run))
+
+
+def _measure_shares(run: Run) -> np.ndarray:
     merged, decoded = run.merged, run.decoded
     taps = merged.deepstack_visual_embeds or ()
     added = deepstack_norms(decoded, merged)[: len(taps)]

@@ -4,91 +4,88 @@ from __future__ import annotations
 
 from typing import Any
 
-import gradio as gr
 import numpy as np
+import plotly.graph_objects as go
 
-from components.chart_view.view import PlotlyView
 from components.charts.decoder_experts import MAX_CELLS, plot_expert_layer, plot_expert_path
-from components.tabs.choices import fact_markup
-from components.tabs.decoder.focus import choose_token, whole_number
-from components.tabs.stage_tab import App, Section, skip_unless_run
-from components.views.html_view import build_html_view
-from playground.language import say
+from components.controls import IndexSlider
+from components.part import PLACE, Part
+from components.tabs.decoder.focus import choose_token
+from components.views.facts import fact_markup
+from playground.language import mark, say
 from playground.merge.views import spread_indices
 from playground.pipeline import Run
 from playground.pointer import Place
+from playground.records import ExpertRoutes
+
+LAYER = IndexSlider(
+    "layer", mark("Layer with experts"), last=lambda run: len(read_routes(run).layers) - 1
+)
+PART = Part(
+    "experts",
+    mark("Experts"),
+    stage="decoder",
+    controls=(LAYER,),
+    intro=mark(
+        "In each layer a router picks a few experts for every token, and weighs what they say. "
+        "The other experts do not work on this token at all."
+    ),
+    layout=("words", "path", "layer", "whole"),
+    shown=lambda run: run.decoded.experts is not None,
+    absent=mark(
+        "This checkpoint is no mixture of experts: in each layer one MLP works on every token."
+    ),
+)
 
 
-def build_experts_section(app: App) -> Section:
-    """Build the part inside the tab."""
-    gr.Markdown(
-        say(
-            "In each layer a router picks a few experts for every token, and weighs what they say. "
-            "The other experts do not work on this token at all."
-        )
-    )
-    words = build_html_view()
-    path = PlotlyView(label=say("Experts of one token"))
-    layer = gr.Slider(0, 1, 0, step=1, label=say("Layer with experts"), min_width=200)
-    whole = PlotlyView(label=say("Experts of one layer"))
-    app.on_view(layer.input, skip_unless_run("decoder", draw_layer, 1), [layer], [whole])
-    app.on_point(skip_unless_run("decoder", draw_path, 2), [], [words, path])
-    return Section((layer, app.pointed), (words, path, layer, whole), draw_experts)
+def read_routes(run: Run) -> ExpertRoutes:
+    """The routers' choices; there must be some, see ``PART.shown``."""
+    assert run.decoded.experts is not None
+    return run.decoded.experts
 
 
-def draw_experts(run: Run, layer: float | None, place: Place | None) -> tuple[Any, ...]:
-    """Everything of the part; nothing for a dense model, whose tab hides it."""
-    routes = run.decoded.experts
-    if routes is None:
-        return "", None, gr.skip(), None
-    chosen = whole_number(layer, 0, 0, len(routes.layers) - 1)
-    return (
-        *draw_path(run, place),
-        gr.update(maximum=max(len(routes.layers) - 1, 1), value=chosen),
-        *draw_layer(run, chosen),
-    )
-
-
-def draw_path(run: Run, place: Place | None) -> tuple[Any, ...]:
-    """The experts of the token that is looked at, in words and by layer."""
-    routes = run.decoded.experts
-    if routes is None:
-        return "", None
-    focus = choose_token(run, place)
-    num_experts = run.engine.facts.num_experts
-    ids, weights = routes.ids[:, focus.index], routes.weights[:, focus.index]
-    per_token = routes.ids.shape[-1]
+@PART.html(needs=(PLACE,))
+def words(run: Run, place: Place | None) -> str:
+    """Which experts the last layer gives to the token that is looked at."""
+    routes, focus = read_routes(run), choose_token(run, place)
+    ids, weights = routes.ids[-1, focus.index], routes.weights[-1, focus.index]
     chosen = [
         say("expert {expert} ({weight:.0%})", expert=expert, weight=weight)
-        for expert, weight in zip(ids[-1].tolist(), weights[-1].tolist(), strict=True)
+        for expert, weight in zip(ids.tolist(), weights.tolist(), strict=True)
     ]
     text = say(
         "{chosen} of {total} experts work on each token in each of {layers} layers. In layer "
         "{last} {token} goes to {experts}.",
-        chosen=per_token,
-        total=num_experts,
+        chosen=routes.ids.shape[-1],
+        total=run.engine.facts.num_experts,
         layers=len(routes.layers),
         last=routes.layers[-1],
         token=focus.words,
         experts=say(" and ").join(chosen),
     )
-    spread = expert_weights(ids, weights, num_experts)
-    return fact_markup(text, focus.hint), plot_expert_path(spread, routes.layers, focus.words)
+    return fact_markup(text, focus.hint)
 
 
-def draw_layer(run: Run, layer: float | None) -> tuple[Any]:
+@PART.chart(mark("Experts of one token"), needs=(PLACE,))
+def path(run: Run, place: Place | None) -> go.Figure:
+    """The experts of the token that is looked at, layer by layer."""
+    routes, focus = read_routes(run), choose_token(run, place)
+    spread = spread_weights(
+        routes.ids[:, focus.index], routes.weights[:, focus.index], run.engine.facts.num_experts
+    )
+    return plot_expert_path(spread, routes.layers, focus.words)
+
+
+@PART.chart(mark("Experts of one layer"), needs=("layer",))
+def whole(run: Run, layer: int) -> go.Figure:
     """All tokens of one layer; of a long sequence evenly spread ones."""
-    routes = run.decoded.experts
-    if routes is None:
-        return (None,)
-    chosen = whole_number(layer, 0, 0, len(routes.layers) - 1)
-    num_experts = run.engine.facts.num_experts
+    routes, num_experts = read_routes(run), run.engine.facts.num_experts
     kept = spread_indices(run.inputs.num_tokens, max(1, MAX_CELLS // num_experts))
-    weights = expert_weights(routes.ids[chosen, kept], routes.weights[chosen, kept], num_experts)
-    return (plot_expert_layer(weights.T, kept, routes.layers[chosen]),)
+    weights = spread_weights(routes.ids[layer, kept], routes.weights[layer, kept], num_experts)
+    return plot_expert_layer(weights.T, kept, routes.layers[layer])
 
 
-def expert_weights(ids: Any, weights: Any, num_experts: int) -> np.ndarray:
+def spread_weights(ids: Any, weights: Any, num_experts: int) -> np.ndarray:
     """``(rows, experts)`` float32, 0 where an expert was not chosen.
 
     Args:

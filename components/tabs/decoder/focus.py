@@ -1,11 +1,10 @@
-"""The token that the decoder tab's drawings look at: the pointed one, or the last."""
+"""Where the decoder tab's drawings look: the pointed token, or the last; and at which layer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from components.charts.token_labels import token_label
-from components.tabs.choices import whole_number as whole_number
 from playground.language import say
 from playground.pipeline import Run
 from playground.pointer import Place
@@ -37,3 +36,13 @@ def choose_token(run: Run, place: Place | None) -> TokenFocus:
     there = run.still_there(place)
     index = run.inputs.num_tokens - 1 if there is None else there.index
     return TokenFocus(index, there is not None, token_label(run.inputs.tokens[index].text))
+
+
+def last_layer(run: Run) -> int:
+    """The number of the last layer, counted from 0."""
+    return run.decoded.num_layers - 1
+
+
+def middle_layer(run: Run) -> int:
+    """A layer half-way up, where pictures are read."""
+    return run.decoded.num_layers // 2

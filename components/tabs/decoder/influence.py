@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import html
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import gradio as gr
 import numpy as np
+import plotly.graph_objects as go
+from markupsafe import Markup
 
 import playground
-from components.chart_view.view import PlotlyView
 from components.charts.decoder_influence import plot_agreement, plot_influence
 from components.charts.token_labels import span_name
 from components.charts.what_if import plot_answer_shift
+from components.controls import Choice, Clicked
 from components.look.colors import SEQUENTIAL
-from components.tabs.choices import fact_html
+from components.part import PLACE, Part
 from components.tabs.decoder.answer import answer_ids, answer_labels, answer_of
 from components.tabs.decoder.painting import PICTURE_SIDE, painted_html
-from components.tabs.decoder.verdict import compare_change
-from components.tabs.stage_tab import App, Section
-from components.views.html_view import build_html_view
+from components.tabs.decoder.verdict import Comparison, compare_change, plot_words, verdict_html
+from components.views.facts import fact_html
 from components.views.pictures import (
     grey_out,
     overlay_values,
@@ -35,6 +36,10 @@ from playground.pipeline import Run
 from playground.pointer import Place
 from playground.records import Progress, VisualSpan
 
+if TYPE_CHECKING:
+    from playground.experiments.answers import AnswerShift
+    from playground.experiments.influence import InfluenceMap
+
 MAP_WIDTH = 270  # CSS pixels: three side by side
 MAX_PARTS = 150  # of a picture; a larger one is measured in blocks of several tokens
 # Blocks around each one.
@@ -44,197 +49,255 @@ OWED = "what the answer owes to the pictures"  # a memo's name
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Finding:
+class Influence:
     """What was measured of one word."""
 
     span_index: int  # into ModelInputs.spans
     word: int  # index into the answer's tokens
-    measured: Any  # influence.InfluenceMap
+    measured: InfluenceMap
     attention: np.ndarray  # (layers, heads, seq) float32, of the position that says the word
+    heads: np.ndarray  # (layers, heads) float32: rank correlations of attention and influence
 
 
-def build_influence_section(app: App) -> Section:
-    """Build the part inside the tab."""
-    gr.Markdown(
-        say(
-            "Every part of the picture is taken away in turn, and one word of the answer is "
-            "watched: what the word **depends on**, which is not always what attention shows. Then "
-            "take the strongest part away, and see the answer change."
-        )
-    )
-    with gr.Row():
-        word = gr.Dropdown(
-            [],
-            value=None,
-            label=say("Word of the answer"),
-            info=say("Of the greedy answer; at first the first word that tells of the picture."),
-            min_width=220,
-            filterable=False,
-        )
-        size = gr.Radio(
-            [(say(label), around) for label, around in SIZES],
-            value=1,
-            label=say("Size of a part"),
-            info=say("Neighbours tell much the same."),
-            min_width=220,
-        )
-    measure = gr.Button(say("Measure what it depends on"), variant="primary", min_width=220)
-    owed = PlotlyView(label=say("What the words owe to the picture"), empty=say(EMPTY))
-    words, pictures = build_html_view(), build_html_view()
-    with gr.Row():
-        drops = PlotlyView(label=say("Influence"), empty=say(EMPTY))
-        agreement = PlotlyView(label=say("Does attention tell?"), empty=say(EMPTY))
-    take = gr.Button(say("Take the strongest part away"), min_width=220)
-    taken = build_html_view()
-    verdict = build_html_view()
-    changed = PlotlyView(
-        label=say("The answer's words"), empty=say("Take the strongest part away to draw.")
-    )
-    views = [word, owed, words, pictures, drops, agreement]
-    results = [taken, verdict, changed]
-    settings = [word, size, app.pointed]
-    app.on_model(measure.click, stream_influence, settings, views)
-    for trigger in (word.input, size.input):
-        app.on_model(trigger, stream_again, settings, views)
-    app.on_model(take.click, stream_taken, settings, [*views, *results])
-    return Section((), (*views, *results), draw_influence)
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """What is known of a word so far; a finding."""
+
+    owed: AnswerShift  # the answer with the pictures and without them
+    word: int  # index into the answer's tokens
+    influence: Influence | None = None  # None while it is being measured
+    taken: Comparison | None = None  # without the part that the word depends on most
 
 
-def draw_influence(_run: Run) -> tuple[Any, ...]:
-    """Nothing is measured of a new run until it is asked for."""
-    empty = gr.update(choices=[], value=None)
-    return (empty, None, "", "", None, None, "", "", None)
+def read_word(raw: Any, _run: Run) -> int:
+    """The index of a word of the answer; whether there is one is known once it is written.
+
+    Raises:
+        InputError: it is no index.
+    """
+    if type(raw) is not int or raw < 0:
+        raise InputError(say("The word is no number of one of the answer's."))
+    return raw
 
 
-def stream_influence(
-    run: Run, progress: Progress, word: float | None, size: float | None, place: Place | None
-) -> Iterator[tuple[Any, ...]]:
-    """The answer's words first, then the maps of one of them."""
-    yield from _stream_finding(run, progress, word, size, place)
+WORD = Clicked(id="word", label=mark("Word of the answer"), read=read_word)
+SIZE = Choice(
+    id="size",
+    label=mark("Size of a part"),
+    info=mark("Neighbours tell much the same."),
+    options=SIZES,
+    value=1,
+)
+PART = Part(
+    "influence",
+    mark("Where it looks"),
+    stage="decoder",
+    intro=mark(
+        "Every part of the picture is taken away in turn, and one word of the answer is "
+        "watched: what the word **depends on**, which is not always what attention shows. Then "
+        "take the strongest part away, and see the answer change."
+    ),
+    controls=(WORD, SIZE),
+    layout=(
+        "size",
+        ("measured",),
+        "words",
+        "owed",
+        "facts",
+        "maps",
+        ("drops", "agreement"),
+        ("taken",),
+        "without",
+        "verdict",
+        "changed",
+    ),
+    shown=lambda run: bool(run.inputs.spans),
+    absent=mark("There is no picture in this prompt: the answer owes nothing to one."),
+)
+NEEDS = ("word", "size", PLACE)
+FOUND = ("measured", "taken")
 
 
-def stream_again(run: Run, *settings: Any) -> Iterator[tuple[Any, ...]]:
-    """The maps of another word or size, once any have been asked for."""
-    if run.recall(OWED) is None:
-        yield (gr.skip(),) * 6
-        return
-    yield from _stream_finding(run, *settings)
+# --------------------------------------------------------------------------------- measuring
 
 
-def stream_taken(
-    run: Run, progress: Progress, word: float | None, size: float | None, place: Place | None
-) -> Iterator[tuple[Any, ...]]:
-    """The maps, and what is left of the answer without the part that the word depends on most."""
-    keep = (gr.skip(),) * 3
-    for drawn in _stream_finding(run, progress, word, size, place):
-        yield (*drawn, *keep)
-    finding = find_influence(run, progress, word, size, place)
-    painted = finding.measured.strongest
-    what_if = playground.experiments.what_if.WhatIf(painted=painted)
-    verdict, words, _ = compare_change(run, progress, what_if)
-    yield (*(gr.skip(),) * 6, painted_html(run, painted), verdict, words)
+@PART.experiment(
+    mark("Measure what it depends on"), needs=NEEDS, again=("word", "size"), primary=True
+)
+def measured(
+    run: Run, progress: Progress, word: int | None, size: int, place: Place | None
+) -> Iterator[Found]:
+    """The answer's words first, then what one of them depends on."""
+    owed = words_of(run, progress)
+    chosen = choose_word(run, owed, word)
+    yield Found(owed, chosen)
+    yield Found(owed, chosen, find_influence(run, progress, word, size, place))
 
 
-def _stream_finding(
-    run: Run, progress: Progress, word: float | None, size: float | None, place: Place | None
-) -> Iterator[tuple[Any, ...]]:
-    if not run.inputs.spans:
-        raise InputError(say("There is no picture in this prompt."), remedy=say("Add one."))
-    run.ensure("decoder", progress)
-    shift = words_of(run, progress)
-    chosen = choose_word(run, shift, word)
-    labels = answer_labels(run, shift.ids)
-    names = [html.unescape(label) for label in labels]
-    choices = [(f"{number + 1}. {name}", number) for number, name in enumerate(names)]
-    sides = (say("with the picture"), say("without it"))
-    owed = plot_answer_shift(shift, labels, sides, chosen)
-    listed = gr.update(choices=choices, value=chosen)
-    yield (listed, owed, *(gr.skip(),) * 4)
-    finding = find_influence(run, progress, chosen, size, place)
-    span = run.inputs.spans[finding.span_index]
-    measured = finding.measured
-    heads = playground.experiments.influence.agreement_by_head(measured, finding.attention)
-    yield (
-        gr.skip(),
-        gr.skip(),
-        influence_html(run, finding, heads, names[chosen]),
-        maps_html(run, finding, span, heads, names[chosen]),
-        plot_influence(measured.drop, measured.block, labels[chosen], finding.span_index),
-        plot_agreement(heads),
-    )
+@PART.experiment(mark("Take the strongest part away"), needs=NEEDS, again=("word", "size"))
+def taken(
+    run: Run, progress: Progress, word: int | None, size: int, place: Place | None
+) -> Iterator[Found]:
+    """The same, and what is left of the answer without the part that the word depends on most."""
+    for found in measured(run, progress, word, size, place):
+        yield found
+    assert found.influence is not None
+    change = playground.experiments.what_if.WhatIf(painted=found.influence.measured.strongest)
+    compared = compare_change(run, progress, change)
+    yield Found(found.owed, found.word, found.influence, compared)
 
 
-def words_of(run: Run, progress: Progress) -> Any:
+def words_of(run: Run, progress: Progress) -> AnswerShift:
     """What each token of the answer owes to the pictures; kept as long as the run is."""
 
-    def read() -> Any:
+    def read() -> AnswerShift:
         ids = answer_ids(answer_of(run, progress))
-        return playground.experiments.answers.without_pictures(
+        shift: AnswerShift = playground.experiments.answers.without_pictures(
             run.engine, run.inputs, run.merged, run.decoded, ids, progress=progress
         )
+        return shift
 
     return run.memo(OWED, read, progress=progress)
 
 
-def choose_word(run: Run, shift: Any, word: float | None) -> int:
+def choose_word(run: Run, shift: AnswerShift, word: int | None) -> int:
     """The chosen token's place in the answer, or the first that tells of the picture."""
-    if isinstance(word, int | float) and 0 <= word < len(shift.ids):
-        return int(word)
+    if word is not None and word < len(shift.ids):
+        return word
     return int(playground.experiments.answers.first_picture_word(run.engine, shift))
 
 
 def find_influence(
-    run: Run, progress: Progress, word: float | None, size: float | None, place: Place | None
-) -> Finding:
-    """Measure one word on the pointed picture, or on the first; kept as long as the run is."""
-    shift = words_of(run, progress)
-    chosen = choose_word(run, shift, word)
-    there = run.still_there(place)
-    number = there.span if there is not None and there.span is not None else 0
-    around = int(size) if size in (0, 1, 2) else 1
+    run: Run, progress: Progress, word: int | None, size: int, place: Place | None
+) -> Influence:
+    """Measure one word on the pointed picture, or on the first; kept as long as the run is.
 
-    def measure() -> Finding:
+    Raises:
+        InputError: the prompt has no picture.
+    """
+    if not run.inputs.spans:
+        raise InputError(say("There is no picture in this prompt."), remedy=say("Add one."))
+    shift = words_of(run, progress)
+    chosen, number = choose_word(run, shift, word), pointed_span(run, place) or 0
+    modules = playground.experiments.influence
+
+    def measure() -> Influence:
         span = run.inputs.spans[number]
         block = int(np.ceil(np.sqrt((span.end - span.start) / MAX_PARTS)))
         ids = shift.ids[: chosen + 1]
-        measured = playground.experiments.influence.measure_influence(
+        values = modules.measure_influence(
             run.engine,
             run.inputs,
             run.merged,
             span,
             ids,
             block=block,
-            margin=around * block,
+            margin=size * block,
             progress=progress,
         )
-        attention = playground.experiments.influence.attention_by_head(
+        attention = modules.attention_by_head(
             run.engine, run.merged, run.decoded, ids[:-1], progress=progress
         )
-        return Finding(number, chosen, measured, attention)
+        heads = modules.agreement_by_head(values, attention)
+        return Influence(number, chosen, values, attention, heads)
 
-    return run.memo(("influence", chosen, around, number), measure, progress=progress)
+    return run.memo(("influence", chosen, size, number), measure, progress=progress)
 
 
-def influence_html(run: Run, finding: Finding, heads: np.ndarray, word: str) -> str:
-    """The maps in words, with the rank correlation of the mean attention."""
-    measured = finding.measured
-    span = run.inputs.spans[finding.span_index]
-    mean = playground.experiments.influence.attention_on_parts(
-        measured, finding.attention.mean((0, 1))
+def pointed_span(run: Run, place: Place | None) -> int | None:
+    """The picture that is pointed at, as an index into ``ModelInputs.spans``."""
+    there = run.still_there(place)
+    return None if there is None else there.span
+
+
+# ----------------------------------------------------------------------------------- drawing
+
+
+def latest(first: Found | None, second: Found | None) -> Found | None:
+    """What the maps show: the first experiment's, or what the second had to measure itself."""
+    return second if first is None else first
+
+
+def answer_words(run: Run, found: Found) -> list[str]:
+    """The answer's tokens as plain text."""
+    return [html.unescape(label) for label in answer_labels(run, found.owed.ids)]
+
+
+@PART.html(needs=FOUND, live=True)
+def words(run: Run, measured: Found | None, taken: Found | None) -> Markup:
+    """The answer, each token a button that has it measured."""
+    found = latest(measured, taken)
+    if found is None:
+        return Markup("")
+    chips = Markup("").join(
+        Markup(
+            '<button type="button" class="pg-tag" data-set="{values}" aria-pressed="{pressed}" '
+            'translate="no">{text}</button>'
+        ).format(
+            values=json.dumps({WORD.id: number}),
+            pressed="true" if number == found.word else "false",
+            text=text,
+        )
+        for number, text in enumerate(answer_words(run, found))
     )
-    correlation = playground.experiments.influence.rank_correlation(measured.drop, mean)
-    left = np.exp(measured.log_prob - measured.drop.max())
+    return Markup(
+        '<div class="pg-control"><span class="pg-label">{label}</span>'
+        '<span class="pg-info">{info}</span>'
+        '<div class="pg-tags" role="group" aria-label="{label}">{chips}</div></div>'
+    ).format(
+        label=WORD.title(),
+        info=say("Of the greedy answer; at first the first word that tells of the picture."),
+        chips=chips,
+    )
+
+
+@PART.chart(mark("What the words owe to the picture"), needs=FOUND, empty=EMPTY, live=True)
+def owed(run: Run, measured: Found | None, taken: Found | None) -> go.Figure | None:
+    """Each word's probability with the pictures and without them; a click chooses one."""
+    found = latest(measured, taken)
+    if found is None:
+        return None
+    sides = (say("with the picture"), say("without it"))
+    labels = answer_labels(run, found.owed.ids)
+    figure = plot_answer_shift(found.owed, labels, sides, found.word)
+    figure.layout.meta["pick"] = {WORD.id: "x"}
+    return figure
+
+
+@PART.html(needs=(*FOUND, PLACE))
+def facts(run: Run, measured: Found | None, taken: Found | None, place: Place | None) -> str:
+    """The maps in words, with the rank correlation of the mean attention."""
+    found = latest(measured, taken)
+    if found is None or found.influence is None:
+        return ""
+    influence = found.influence
+    values, span = influence.measured, run.inputs.spans[influence.span_index]
+    mean = playground.experiments.influence.attention_on_parts(
+        values, influence.attention.mean((0, 1))
+    )
+    correlation = playground.experiments.influence.rank_correlation(values.drop, mean)
     text = say(
         "“{word}” has probability {prob:.1%}. Of {parts:,} parts of {picture}, taken away one at a "
         "time, the strongest costs {nats:.3g} nats and leaves {left:.1%}.",
-        word=word,
-        prob=np.exp(measured.log_prob),
-        parts=measured.drop.size,
+        word=answer_words(run, found)[found.word],
+        prob=np.exp(values.log_prob),
+        parts=values.drop.size,
         picture=span_name(run.inputs, span),
-        nats=float(measured.drop.max()),
-        left=left,
+        nats=float(values.drop.max()),
+        left=np.exp(values.log_prob - values.drop.max()),
     )
-    return fact_html(text, _correlation_words(correlation, heads))
+    return fact_html(
+        text, _correlation_words(correlation, influence.heads), _elsewhere(run, influence, place)
+    )
+
+
+def _elsewhere(run: Run, influence: Influence, place: Place | None) -> str:
+    """What to do where another picture is pointed at than the measured one."""
+    pointed = pointed_span(run, place)
+    if pointed is None or pointed == influence.span_index:
+        return ""
+    name = span_name(run.inputs, run.inputs.spans[pointed])
+    return say("You point at {picture} now: measure again for that one.", picture=name)
 
 
 def _correlation_words(correlation: float, heads: np.ndarray) -> str:
@@ -252,35 +315,19 @@ def _correlation_words(correlation: float, heads: np.ndarray) -> str:
     )
 
 
-def maps_html(run: Run, finding: Finding, span: VisualSpan, heads: np.ndarray, word: str) -> str:
+@PART.html(needs=FOUND)
+def maps(run: Run, measured: Found | None, taken: Found | None) -> Markup:
     """What the word depends on, and what attention shows, side by side on the picture."""
-    measured, attention = finding.measured, finding.attention
+    found = latest(measured, taken)
+    if found is None or found.influence is None:
+        return Markup("")
+    influence = found.influence
+    span = run.inputs.spans[influence.span_index]
     ground = grey_out(
         playground.preprocess.stage.unpatchify(run.inputs, span)[0], max_side=PICTURE_SIDE
     )
-    shape = (span.merged_h, span.merged_w)
-    drops = np.repeat(np.repeat(measured.drop, measured.block, 0), measured.block, 1)
-    views = [
-        (
-            say("“{word}” depends on", word=word),
-            drops[: shape[0], : shape[1]],
-            say("nats lost"),
-            "{:.3g}",
-        ),
-        (
-            say("Mean attention of all heads"),
-            attention.mean((0, 1))[span.start : span.end].reshape(shape),
-            say("weight"),
-            "{:.2%}",
-        ),
-    ]
-    if not np.isnan(heads).all():
-        layer, head = np.unravel_index(int(np.nanargmax(heads)), heads.shape)
-        seen = attention[layer, head, span.start : span.end].reshape(shape)
-        name = say("The nearest head: layer {layer}, head {head}", layer=layer, head=head)
-        views.append((name, seen, say("weight"), "{:.2%}"))
     figures = []
-    for name, grid, unit, form in views:
+    for name, grid, unit, form in _map_views(span, influence, answer_words(run, found)[found.word]):
         high = max(float(grid.max()), 1e-6)
         figures.append(
             picture_html(
@@ -294,9 +341,88 @@ def maps_html(run: Run, finding: Finding, span: VisualSpan, heads: np.ndarray, w
                 ),
                 caption=say("{sentence}.", sentence=name),
                 shown_width=MAP_WIDTH,
-                span=finding.span_index,
+                span=influence.span_index,
                 overlay=overlay_values(np.clip(grid, 0, None), SEQUENTIAL, high),
                 legend=scale_html(SEQUENTIAL, "0", form.format(high), unit),
             )
         )
-    return picture_row_html(figures)
+    return Markup(picture_row_html(figures))
+
+
+def _map_views(
+    span: VisualSpan, influence: Influence, word: str
+) -> list[tuple[str, np.ndarray, str, str]]:
+    """Each map's name, its values (rows, columns), their unit, and how they are written."""
+    values, attention = influence.measured, influence.attention
+    shape = (span.merged_h, span.merged_w)
+    drops = np.repeat(np.repeat(values.drop, values.block, 0), values.block, 1)
+    mean = attention.mean((0, 1))[span.start : span.end].reshape(shape)
+    views = [
+        (
+            say("“{word}” depends on", word=word),
+            drops[: shape[0], : shape[1]],
+            say("nats lost"),
+            "{:.3g}",
+        ),
+        (say("Mean attention of all heads"), mean, say("weight"), "{:.2%}"),
+    ]
+    if not np.isnan(influence.heads).all():
+        best = int(np.nanargmax(influence.heads))
+        layer, head = np.unravel_index(best, influence.heads.shape)
+        seen = attention[layer, head, span.start : span.end].reshape(shape)
+        name = say("The nearest head: layer {layer}, head {head}", layer=layer, head=head)
+        views.append((name, seen, say("weight"), "{:.2%}"))
+    return views
+
+
+@PART.chart(mark("Influence"), needs=FOUND, empty=EMPTY)
+def drops(run: Run, measured: Found | None, taken: Found | None) -> go.Figure | None:
+    """What each part of the picture is worth to the word."""
+    found = latest(measured, taken)
+    if found is None or found.influence is None:
+        return None
+    values, label = found.influence.measured, answer_labels(run, found.owed.ids)[found.word]
+    return plot_influence(values.drop, values.block, label, found.influence.span_index)
+
+
+@PART.chart(mark("Does attention tell?"), needs=FOUND, empty=EMPTY)
+def agreement(_run: Run, measured: Found | None, taken: Found | None) -> go.Figure | None:
+    """How well each head's attention orders the parts as the influence does."""
+    found = latest(measured, taken)
+    if found is None or found.influence is None:
+        return None
+    return plot_agreement(found.influence.heads)
+
+
+@PART.html(needs=("taken",))
+def without(run: Run, taken: Found | None) -> Markup | str:
+    """The picture without the strongest part."""
+    if taken is None or taken.taken is None or taken.influence is None:
+        return ""
+    span = run.inputs.spans[taken.influence.span_index]
+    sentence = say(
+        "Taken away: the part of {picture} that “{word}” depends on most.",
+        picture=span_name(run.inputs, span),
+        word=answer_words(run, taken)[taken.word],
+    )
+    return Markup("{}{}").format(
+        Markup(fact_html(sentence)), painted_html(run, taken.taken.what_if.painted)
+    )
+
+
+@PART.html(needs=("taken",))
+def verdict(_run: Run, taken: Found | None) -> Markup | str:
+    """Both answers."""
+    if taken is None or taken.taken is None:
+        return ""
+    return verdict_html(taken.taken.original, taken.taken.changed, taken.taken.shift)
+
+
+@PART.chart(
+    mark("The answer's words"),
+    needs=("taken",),
+    empty=mark("Take the strongest part away to draw."),
+)
+def changed(run: Run, taken: Found | None) -> go.Figure | None:
+    """What the answer's words are worth without the part."""
+    return None if taken is None or taken.taken is None else plot_words(run, taken.taken)

@@ -1,16 +1,23 @@
-"""Painting on the pictures: which tokens a click takes away, and how that looks."""
+"""Painting on the pictures: which tokens are taken away, how that looks, and what a click does.
+
+A click is worked out in the browser: clicks.js finds ``data-paint``, toggles the tokens around the
+clicked one in that control, and what needs it is drawn anew.
+"""
 
 from __future__ import annotations
 
-import gradio as gr
+import json
+from typing import Any
+
 import numpy as np
+from markupsafe import Markup
 
 import playground
 from components.charts.token_labels import span_name
-from components.tabs.choices import capital, carry_state, fact_html
-from components.tabs.stage_tab import App, skip_unless_run
-from components.views.html_view import build_html_view
+from components.controls import Choice, Clicked, Toggle
+from components.views.facts import capital
 from components.views.pictures import picture_html, picture_row_html
+from playground.errors import InputError
 from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Place
@@ -24,91 +31,103 @@ BRUSHES = ((mark("1 token"), 0), (mark("3 × 3 tokens"), 1))  # tokens around th
 FILLS = ((mark("nothing (zeros)"), "zero"), (mark("the mean image token"), "mean"))
 
 
-class Painting:
-    """The controls for painting; ``painted`` holds the sequence indices that are taken away."""
-
-    def __init__(self) -> None:
-        # In columns: a checkbox alone would share a phone's width instead of wrapping.
-        with gr.Row():
-            with gr.Column(min_width=180):
-                self.is_on = gr.Checkbox(
-                    False,
-                    label=say("Paint what I click"),
-                    info=say("Each click on a picture takes its tokens away, or brings them back."),
-                )
-            with gr.Column(min_width=180):
-                self.brush = gr.Radio(
-                    [(say(label), around) for label, around in BRUSHES], value=1, label=say("Brush")
-                )
-            with gr.Column(min_width=180):
-                self.fill = gr.Radio(
-                    [(say(label), fill) for label, fill in FILLS],
-                    value="zero",
-                    label=say("Put in its place"),
-                )
-            with gr.Column(min_width=180):
-                self.leave = gr.Checkbox(
-                    False,
-                    label=say("Leave DeepStack in"),
-                    info=say("Then the painted tokens leak through the taps."),
-                )
-        self.painted = carry_state(gr.State(()), "Painted", check_painted)
-        self.pictures = build_html_view()
-
-    def wire(self, app: App, clear: gr.Button) -> None:
-        """Follow clicks on the pictures, and the button that unpaints them."""
-        views = [self.painted, self.pictures]
-        app.on_point(
-            skip_unless_run("decoder", paint, 2), [self.painted, self.is_on, self.brush], views
-        )
-        app.on_view(
-            clear.click,
-            skip_unless_run("decoder", lambda run: ((), painted_html(run, ())), 2),
-            [],
-            views,
-        )
+def has_pictures(run: Run) -> bool:
+    """Whether there is something to paint on."""
+    return bool(run.inputs.spans)
 
 
-def paint(
-    run: Run, place: Place | None, tokens: tuple[int, ...], is_on: bool, brush: float | None
-) -> tuple[object, object]:
-    """A click takes the brush's tokens away, or brings them back if the clicked one is gone."""
-    if not is_on or place is None or place.span is None:
-        return gr.skip(), gr.skip()
-    span = run.inputs.spans[place.span]
-    margin = 1 if brush == 1 else 0
-    parts = playground.experiments.influence.span_parts(span, 1, margin)
-    touched = set(parts[place.index - span.start])
-    was = set(tokens)
-    kept = tuple(sorted(was - touched if place.index in was else was | touched))
-    return kept, painted_html(run, kept)
-
-
-def check_painted(value: object) -> tuple[int, ...]:
-    """The tokens that a link takes away; those of no picture are left out when drawn.
+def read_painted(raw: Any, run: Run) -> tuple[int, ...]:
+    """Sequence indices that are taken away; those that lie in no picture of this run are left out.
 
     Raises:
-        ValueError: not a list of token numbers.
+        InputError: it is no list of whole numbers.
     """
-    if not isinstance(value, list) or not all(type(each) is int for each in value):
-        raise ValueError("no token numbers")
-    return tuple(value)
+    if not isinstance(raw, list) or not all(type(each) is int for each in raw):
+        raise InputError(
+            say("The painted tokens are no list of numbers."), remedy=say("Reload the page.")
+        )
+    asked = set(raw)
+    visual = (index for span in run.inputs.spans for index in range(span.start, span.end))
+    return tuple(index for index in visual if index in asked)
 
 
-def is_visual(run: Run, index: int) -> bool:
-    """Whether this token of the run's sequence belongs to a picture."""
-    return any(span.start <= index < span.end for span in run.inputs.spans)
+PAINTED = Clicked(id="painted", label=mark("Painted"), read=read_painted, value=())
+CLICKS = Toggle(
+    id="clicks",
+    label=mark("Paint what I click"),
+    info=mark("Each click on a picture takes its tokens away, or brings them back."),
+    value=True,
+    shown=has_pictures,
+)
+BRUSH = Choice(id="brush", label=mark("Brush"), options=BRUSHES, value=1, shown=has_pictures)
+FILL = Choice(id="fill", label=mark("Put in its place"), options=FILLS, shown=has_pictures)
+LEAVE = Toggle(
+    id="leave",
+    label=mark("Leave DeepStack in"),
+    info=mark("Then the painted tokens leak through the taps."),
+    shown=has_pictures,
+)
 
 
-def painted_html(run: Run, painted: tuple[int, ...]) -> str:
+def toggle_painted(
+    run: Run, painted: tuple[int, ...], place: Place, around: int
+) -> tuple[int, ...]:
+    """What is painted after a click, as clicks.js works it out.
+
+    Args:
+        run: the page's.
+        painted: before it.
+        place: a token of a picture.
+        around: tokens around the clicked one that go with it.
+    """
+    assert place.span is not None
+    span = run.inputs.spans[place.span]
+    parts = playground.experiments.influence.span_parts(span, 1, around)
+    touched, was = set(parts[place.index - span.start]), set(painted)
+    return tuple(sorted(was - touched if place.index in was else was | touched))
+
+
+def paint_buttons_html(
+    run: Run, painted: tuple[int, ...], around: int, place: Place | None
+) -> Markup:
+    """Buttons that paint the pointed token, as a click on it does, and that unpaint all."""
+    buttons = []
+    if place is not None and place.span is not None:
+        name = say("Paint token {index}", index=place.index)
+        if place.index in painted:
+            name = say("Bring token {index} back", index=place.index)
+        buttons.append(_button(name, toggle_painted(run, painted, place, around)))
+    if painted:
+        buttons.append(_button(say("Unpaint all"), ()))
+    row = Markup("").join(buttons)
+    return Markup('<div class="pg-presets">{}</div>').format(row) if buttons else Markup("")
+
+
+def _button(words: str, painted: tuple[int, ...]) -> Markup:
+    return Markup(
+        '<button type="button" class="pg-button pg-small" data-set="{values}">{words}</button>'
+    ).format(values=json.dumps({PAINTED.id: painted}), words=words)
+
+
+def paintable_html(run: Run, painted: tuple[int, ...]) -> Markup:
+    """The pictures, the painted tokens covered; clicks on them paint as the controls say."""
+    return Markup(
+        '<div data-paint="{painted}" data-brush="{brush}" data-paint-if="{clicks}">{pictures}</div>'
+    ).format(
+        painted=PAINTED.id,
+        brush=BRUSH.id,
+        clicks=CLICKS.id,
+        pictures=painted_html(run, painted),
+    )
+
+
+def painted_html(run: Run, painted: tuple[int, ...]) -> Markup:
     """The pictures with the painted tokens covered."""
-    if not run.inputs.spans:
-        return fact_html(say("There is no picture to paint on."))
     figures = []
     for number, span in enumerate(run.inputs.spans[:MAX_PICTURES]):
         here = [index for index in painted if span.start <= index < span.end]
         figures.append(_painted_picture(run, number, span, here))
-    return picture_row_html(figures)
+    return Markup(picture_row_html(figures))
 
 
 def _painted_picture(run: Run, number: int, span: VisualSpan, here: list[int]) -> str:

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import gradio as gr
 import numpy as np
+import plotly.graph_objects as go
+from markupsafe import Markup, escape
 
 import playground
-from components.chart_view.view import PlotlyView
 from components.charts.token_labels import token_label
 from components.charts.what_if import plot_patch_sweep, plot_shift
+from components.controls import Choice, IndexSlider, Option, TextField
+from components.part import PLACE, Part
 from components.prompt.examples import load_examples
 from components.prompt.reader import read_prompt
-from components.tabs.choices import build_index_slider, fact_markup
 from components.tabs.decoder.answer import NEW_TOKENS, answer_of
-from components.tabs.decoder.focus import choose_token, whole_number
+from components.tabs.decoder.focus import choose_token
 from components.tabs.decoder.verdict import TOP_K, verdict_html
-from components.tabs.stage_tab import App, Section, skip_unless_run
-from components.views.html_view import build_html_view
+from components.views.facts import fact_markup
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Place
-from playground.records import Progress, Prompt, Turn
+from playground.records import Progress, Prompt, SamplingTrace, Turn
+
+if TYPE_CHECKING:
+    from playground.experiments.what_if import WhatIf
+    from playground.experiments.what_if_runs import LogitsShift
 
 SAME_PICTURES = -1
 FIRST_SOURCE = 2  # an example whose answer starts with another word than the opening one's
@@ -33,56 +38,7 @@ EMPTY = mark("Patch to draw this.")
 WAYS = ((mark("counted from the end"), FROM_END), (mark("the same index"), SAME_INDEX))
 
 
-def build_patching_section(app: App) -> Section:
-    """Build the part inside the tab."""
-    gr.Markdown(
-        say(
-            "Take the residual of **another run** at one layer and position, and put it into this "
-            "run at the token you point at. Where the answer turns into the other run's, that "
-            "state carried it."
-        )
-    )
-    with gr.Row():
-        source = gr.Dropdown(
-            _sources(), value=FIRST_SOURCE, label=say("The other run"), min_width=240
-        )
-        text = gr.Textbox(
-            "",
-            label=say("Its text"),
-            info=say("Empty: the example's own, or this prompt's."),
-            max_length=2000,
-            min_width=200,
-        )
-    with gr.Row():
-        layer = build_index_slider(
-            say("Layer whose input is replaced"),
-            say("The last one is the final norm."),
-            min_width=200,
-        )
-        place = gr.Radio(
-            [(say(label), value) for label, value in WAYS],
-            value=FROM_END,
-            label=say("Position in the other run"),
-            min_width=220,
-        )
-    where = build_html_view()
-    with gr.Row():
-        start = gr.Button(say("Patch this state"), variant="primary", min_width=180)
-        sweep = gr.Button(say("Patch every layer in turn"), min_width=180)
-    verdict = build_html_view()
-    shift = PlotlyView(label=say("Next token"), empty=say(EMPTY))
-    layers = PlotlyView(
-        label=say("Layer by layer"), empty=say("Patch every layer in turn to draw this.")
-    )
-    settings = [source, text, layer, place, app.pointed]
-    app.on_model(start.click, stream_patch, settings, [verdict, shift])
-    app.on_model(sweep.click, stream_sweep, [source, text, place, app.pointed], [layers])
-    app.on_point(skip_unless_run("decoder", where_html, 1), [], [where])
-    outputs = (layer, where, verdict, shift, layers)
-    return Section((layer, app.pointed), outputs, draw_patching)
-
-
-def _sources() -> list[tuple[str, int]]:
+def list_sources(_run: Run) -> list[Option]:
     """What the other run may be: its name, and the example's number."""
     examples = [
         (f"{example.name}: {example.text}", number)
@@ -91,27 +47,94 @@ def _sources() -> list[tuple[str, int]]:
     return [(say("this prompt's pictures, with another text"), SAME_PICTURES), *examples]
 
 
-def draw_patching(run: Run, layer: float | None, place: Place | None) -> tuple[Any, ...]:
-    """The controls as this model has them; results of another run are cleared."""
-    last = run.decoded.num_layers
-    chosen = whole_number(layer or None, last, 0, last)
-    return (gr.update(maximum=last, value=chosen), *where_html(run, place), "", None, None)
+def _last(run: Run) -> int:
+    return int(run.decoded.num_layers)
 
 
-def where_html(run: Run, place: Place | None) -> tuple[str]:
-    """Which token's state is replaced."""
-    focus = choose_token(run, place)
-    words = say("The state of {token} is replaced.", token=focus.words)
-    return (fact_markup(words, focus.hint),)
+SOURCE = Choice(
+    id="source",
+    label=mark("The other run"),
+    options=list_sources,
+    value=FIRST_SOURCE,
+    compact=True,
+)
+TEXT = TextField(
+    id="text",
+    label=mark("Its text"),
+    info=mark("Empty: the example's own, or this prompt's."),
+)
+LAYER = IndexSlider(
+    "layer",
+    mark("Layer whose input is replaced"),
+    info=mark("The last one is the final norm."),
+    last=_last,
+    value=_last,
+)
+WAY = Choice(id="way", label=mark("Position in the other run"), options=WAYS)
+PART = Part(
+    "patching",
+    mark("Patch a state"),
+    stage="decoder",
+    intro=mark(
+        "Take the residual of **another run** at one layer and position, and put it into this "
+        "run at the token you point at. Where the answer turns into the other run's, that "
+        "state carried it."
+    ),
+    controls=(SOURCE, TEXT, LAYER, WAY),
+    layout=(
+        ("source", "text"),
+        ("layer", "way"),
+        "where",
+        ("patched", "swept"),
+        "verdict",
+        "shift",
+        "sweep_facts",
+        "layers",
+    ),
+)
 
 
-def other_run(run: Run, source: float | None, text: str | None) -> Run:
+@dataclass(frozen=True, slots=True, eq=False)
+class States:
+    """Which state goes where."""
+
+    index: int  # in this run's sequence
+    there: int  # in the other one's
+    theirs: str  # the other run's token there
+    other_text: str  # what the other run's user says
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Patched:
+    """This run with one state of the other, beside the original; a finding."""
+
+    states: States
+    layer: int  # whose input was replaced; the number of layers for the final norm
+    their_next: str  # the other run's likeliest next token
+    original: SamplingTrace
+    changed: SamplingTrace
+    shift: LogitsShift
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Swept:
+    """The next word with each layer's state replaced in turn; a finding."""
+
+    states: States
+    next_words: tuple[str, str]  # this run's and the other run's likeliest next token
+    probs: np.ndarray  # (2, layers + 1) float32
+
+
+# ---------------------------------------------------------------------------- the other run
+
+
+def other_run(run: Run, source: int, text: str) -> Run:
     """The run that the state comes from; nothing of it is computed yet. The latest is kept.
 
     Raises:
         InputError: there is no such example, or the text is too long.
     """
-    asked = int(source if source is not None else SAME_PICTURES), (text or "").strip()
+    asked = source, text.strip()
 
     def start() -> Run:
         return Run(run.engine, _other_prompt(run, *asked), earlier=run)
@@ -140,9 +163,7 @@ def _other_prompt(run: Run, number: int, words: str) -> Prompt:
     )
 
 
-def choose_positions(
-    run: Run, other: Run, kind: str | None, place: Place | None
-) -> tuple[int, int]:
+def choose_positions(run: Run, other: Run, kind: str, place: Place | None) -> tuple[int, int]:
     """Sequence index in this run and in the other one.
 
     Raises:
@@ -160,57 +181,16 @@ def choose_positions(
     return index, there
 
 
-def stream_patch(
-    run: Run,
-    progress: Progress,
-    source: float | None,
-    text: str | None,
-    layer: float | None,
-    kind: str | None,
-    place: Place | None,
-) -> Iterator[tuple[Any, ...]]:
-    """This run with one state of the other, beside the original."""
-    run.ensure("decoder", progress)
-    other = other_run(run, source, text)
-    other.ensure("decoder", progress)
+def _states(run: Run, other: Run, kind: str, place: Place | None) -> States:
     index, there = choose_positions(run, other, kind, place)
-    chosen = whole_number(layer, run.decoded.num_layers, 0, run.decoded.num_layers)
-    runs = playground.experiments.what_if_runs
-    original = answer_of(run, progress)
-    changed = runs.run_what_if(
-        run.engine,
-        run.inputs,
-        run.merged,
-        _what_if(other, chosen, index, there),
-        decoded=run.decoded,
-        max_new_tokens=NEW_TOKENS,
-        progress=progress,
-    )
-    shift = runs.compare_logits(run.engine, run.decoded.logits, changed.decoded.logits, TOP_K)
-    words = _patched_words(run, other, chosen, index, there)
-    page = verdict_html(original, changed.answer, shift)
-    yield f"{fact_markup(words)}{page}", plot_shift(shift)
+    theirs = other.inputs.tokens[there].text
+    return States(index, there, theirs, other.prompt.turns[-1].text)
 
 
-def _patched_words(run: Run, other: Run, layer: int, index: int, there: int) -> str:
-    """Which state went where, and what the other run would say; escaped."""
-    is_last = layer == run.decoded.num_layers
-    return say(
-        "Into {state}, token {index} “{own}”, went the state of token {there} “{theirs}” of the "
-        "other run, which would say “{next}” next.",
-        state=say("the final norm's input") if is_last else say("layer {layer}", layer=layer),
-        index=index,
-        own=token_label(run.inputs.tokens[index].text),
-        there=there,
-        theirs=token_label(other.inputs.tokens[there].text),
-        next=token_label(_next_word(other)[1]),
-    )
-
-
-def _what_if(other: Run, layer: int, index: int, there: int) -> Any:
+def _what_if(other: Run, layer: int, states: States) -> WhatIf:
     module = playground.experiments.what_if
-    state = other.decoded.hidden_states[layer][there]
-    return module.WhatIf(patches=(module.StatePatch(layer, index, state),))
+    state = other.decoded.hidden_states[layer][states.there]
+    return module.WhatIf(patches=(module.StatePatch(layer, states.index, state),))
 
 
 def _next_word(run: Run) -> tuple[int, str]:
@@ -219,19 +199,48 @@ def _next_word(run: Run) -> tuple[int, str]:
     return token_id, playground.tokens.token_text(run.engine.tokenizer, token_id)
 
 
-def stream_sweep(
+# ------------------------------------------------------------------------------ experiments
+
+
+@PART.experiment(
+    mark("Patch this state"), needs=("source", "text", "layer", "way", PLACE), primary=True
+)
+def patched(
     run: Run,
     progress: Progress,
-    source: float | None,
-    text: str | None,
-    kind: str | None,
+    source: int,
+    text: str,
+    layer: int,
+    way: str,
     place: Place | None,
-) -> Iterator[Any]:
-    """The next word of this run and of the other, with each layer's state replaced in turn."""
-    run.ensure("decoder", progress)
+) -> Iterator[Patched]:
+    """This run with one state of the other, beside the original."""
     other = other_run(run, source, text)
     other.ensure("decoder", progress)
-    index, there = choose_positions(run, other, kind, place)
+    states = _states(run, other, way, place)
+    runs = playground.experiments.what_if_runs
+    original = answer_of(run, progress)
+    changed = runs.run_what_if(
+        run.engine,
+        run.inputs,
+        run.merged,
+        _what_if(other, layer, states),
+        decoded=run.decoded,
+        max_new_tokens=NEW_TOKENS,
+        progress=progress,
+    )
+    shift = runs.compare_logits(run.engine, run.decoded.logits, changed.decoded.logits, TOP_K)
+    yield Patched(states, layer, _next_word(other)[1], original, changed.answer, shift)
+
+
+@PART.experiment(mark("Patch every layer in turn"), needs=("source", "text", "way", PLACE))
+def swept(
+    run: Run, progress: Progress, source: int, text: str, way: str, place: Place | None
+) -> Iterator[Swept]:
+    """The next word of this run and of the other, with each layer's state replaced in turn."""
+    other = other_run(run, source, text)
+    other.ensure("decoder", progress)
+    states = _states(run, other, way, place)
     (own, own_text), (theirs, their_text) = _next_word(run), _next_word(other)
     if own == theirs:
         raise InputError(
@@ -249,12 +258,82 @@ def stream_sweep(
             run.engine,
             run.inputs,
             run.merged,
-            _what_if(other, layer, index, there),
+            _what_if(other, layer, states),
             decoded=run.decoded,
             progress=progress,
         ).logits
         probs = logits.float().softmax(-1)
         columns.append((float(probs[own]), float(probs[theirs])))
-    yield plot_patch_sweep(
-        np.array(columns, np.float32).T, (token_label(own_text), token_label(their_text))
+    yield Swept(states, (own_text, their_text), np.array(columns, np.float32).T)
+
+
+# ---------------------------------------------------------------------------------- drawing
+
+
+@PART.html(needs=(PLACE,))
+def where(run: Run, place: Place | None) -> str:
+    """Which token's state is replaced."""
+    focus = choose_token(run, place)
+    words = say("The state of {token} is replaced.", token=focus.words)
+    return fact_markup(words, focus.hint)
+
+
+@PART.html(needs=("patched",))
+def verdict(run: Run, found: Patched | None) -> Markup | str:
+    """Which state went where, and both answers."""
+    if found is None:
+        return ""
+    is_last = found.layer == run.decoded.num_layers
+    sentence = say(
+        "Into {state}, token {index} “{own}”, went the state of token {there} “{theirs}” of the "
+        "other run (“{text}”), which would say “{next}” next.",
+        state=say("the final norm's input") if is_last else say("layer {layer}", layer=found.layer),
+        next=token_label(found.their_next),
+        **_state_words(run, found.states),
     )
+    answers = verdict_html(found.original, found.changed, found.shift)
+    return Markup("{}{}").format(Markup(fact_markup(sentence)), answers)
+
+
+def _state_words(run: Run, states: States) -> dict[str, object]:
+    """The fields of a sentence about two states, escaped."""
+    return {
+        "index": states.index,
+        "own": token_label(run.inputs.tokens[states.index].text),
+        "there": states.there,
+        "theirs": token_label(states.theirs),
+        "text": escape(states.other_text),
+    }
+
+
+@PART.chart(mark("Next token"), needs=("patched",), empty=EMPTY)
+def shift(_run: Run, found: Patched | None) -> go.Figure | None:
+    """The likeliest next tokens before and after."""
+    return None if found is None else plot_shift(found.shift)
+
+
+@PART.html(needs=("swept",))
+def sweep_facts(run: Run, found: Swept | None) -> str:
+    """Which states the layers' chart is about."""
+    if found is None:
+        return ""
+    return fact_markup(
+        say(
+            "In each layer in turn, token {index} “{own}” got the state of token {there} "
+            "“{theirs}” of the other run (“{text}”).",
+            **_state_words(run, found.states),
+        )
+    )
+
+
+@PART.chart(
+    mark("Layer by layer"),
+    needs=("swept",),
+    empty=mark("Patch every layer in turn to draw this."),
+)
+def layers(_run: Run, found: Swept | None) -> go.Figure | None:
+    """At which layer the state decides the next word."""
+    if found is None:
+        return None
+    own, theirs = found.next_words
+    return plot_patch_sweep(found.probs, (token_label(own), token_label(theirs)))

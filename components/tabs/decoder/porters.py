@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import html
-import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import gradio as gr
+from markupsafe import Markup
 
 import playground
-from components.prompt.uploads import refuse_addresses
-from components.tabs.stage_tab import App, Section
-from components.views.html_view import build_html_view
-from components.views.tables import Mono, table_html
+from components.controls import Upload
+from components.part import Part
+from components.prompt.uploads import read_upload
+from components.serving.made_files import MADE_FILES, MadeFile
+from components.views.tables import Mono, format_bytes, table_html
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.pipeline import Run
 from playground.records import Progress
+
+if TYPE_CHECKING:
+    from playground.dump import DumpComparison
 
 FILE_NAME = "qwen3-vl-run.safetensors"
 MARKS = {
@@ -28,54 +31,71 @@ MARKS = {
     "shape": mark("✗ shape"),
 }
 
-
-def build_porters_section(app: App) -> Section:
-    """Build the part inside the tab."""
-    gr.Markdown(
-        say(
-            "You implement Qwen3-VL elsewhere? Download this run: one safetensors file with a "
-            "tensor for every step of the forward pass. Write the same names from your "
-            "implementation, and see which step is the first to differ."
-        )
-    )
-    with gr.Row():
-        write = gr.Button(say("Prepare this run as a file"), min_width=220)
-        file = gr.File(label=say("This run"), interactive=False, visible=False, height=90)
-    dump = gr.File(
-        label=say("A file of another implementation"), file_types=[".safetensors"], height=120
-    )
-    refuse_addresses(dump)
-    result = build_html_view()
-    app.on_model(write.click, stream_file, [], [file])
-    app.on_model(dump.upload, stream_comparison, [dump], [result])
-    return Section((), (file, result), lambda run: (gr.update(visible=False, value=None), ""))
-
-
-def stream_file(run: Run, progress: Progress) -> Iterator[Any]:
-    """The run's file, in a folder that Gradio serves and empties."""
-    run.ensure("decoder", progress)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / FILE_NAME
-        playground.dump.write_dump(run, path)
-        yield gr.update(value=str(path), visible=True)
+DUMP = Upload(
+    id="dump",
+    label=mark("A file of another implementation"),
+    info=mark("A safetensors file; it is compared as soon as it is there."),
+    read=read_upload,
+    endings=(".safetensors",),
+    then="compared",
+)
+PART = Part(
+    "porters",
+    mark("For porters"),
+    stage="decoder",
+    intro=mark(
+        "You implement Qwen3-VL elsewhere? Download this run: one safetensors file with a "
+        "tensor for every step of the forward pass. Write the same names from your "
+        "implementation, and see which step is the first to differ."
+    ),
+    controls=(DUMP,),
+    layout=(("written",), "file", "dump", "result"),
+)
 
 
-def stream_comparison(run: Run, progress: Progress, path: str | None) -> Iterator[Any]:
+@PART.experiment(mark("Prepare this run as a file"), primary=True)
+def written(run: Run, _progress: Progress) -> Iterator[MadeFile]:
+    """The run's file."""
+    yield MADE_FILES.make(FILE_NAME, partial(playground.dump.write_dump, run))
+
+
+@PART.experiment(needs=("dump",))
+def compared(run: Run, _progress: Progress, path: Path | None) -> Iterator[DumpComparison]:
     """Each step of the uploaded file against this run.
 
     Raises:
         InputError: nothing was uploaded, or it is no such file.
     """
-    if not path:
+    if path is None:
         raise InputError(
             say("There is no file to compare."), remedy=say("Upload a safetensors file.")
         )
-    run.ensure("decoder", progress)
-    yield comparison_html(playground.dump.compare_dump(run, Path(path)))
+    yield playground.dump.compare_dump(run, path)
 
 
-def comparison_html(comparison: Any) -> str:
+@PART.html(needs=("written",))
+def file(_run: Run, made: MadeFile | None) -> Markup:
+    """A link to the file, as long as it is kept."""
+    if made is None:
+        return Markup("")
+    if MADE_FILES.find(made.key) is None:
+        words = say("The file has been deleted in the meantime; prepare it again.")
+        return Markup('<p class="pg-fact">{}</p>').format(words)
+    return Markup(
+        '<p><a class="pg-button pg-small" href="#" data-file="{address}" download="{name}">{words}'
+        "</a></p>"
+    ).format(
+        address=made.address,
+        name=made.name,
+        words=say("Save {name} ({size})", name=made.name, size=format_bytes(made.num_bytes)),
+    )
+
+
+@PART.html(needs=("compared",))
+def result(_run: Run, comparison: DumpComparison | None) -> Markup:
     """The first break in words, and all steps as a table."""
+    if comparison is None:
+        return Markup("")
     broken = comparison.first_break
     missing = sum(check.status == "missing" for check in comparison.checks)
     compared = len(comparison.checks) - missing
@@ -94,6 +114,12 @@ def comparison_html(comparison: Any) -> str:
             missing=missing,
         )
     )
+    return Markup(
+        '<p class="pg-verdict"><span class="pg-badge {}">{}</span><span>{}</span></p>{}'
+    ).format(badge, words, " ".join(notes), Markup(_steps_table(comparison)))
+
+
+def _steps_table(comparison: DumpComparison) -> str:
     rows = [
         (
             Mono(check.name),
@@ -106,7 +132,7 @@ def comparison_html(comparison: Any) -> str:
         for check in comparison.checks
         if check.status != "missing"
     ]
-    table = table_html(
+    return table_html(
         (
             say("Step"),
             say("Result"),
@@ -117,8 +143,4 @@ def comparison_html(comparison: Any) -> str:
         ),
         rows,
         say("Steps in the order of the forward pass"),
-    )
-    return (
-        f'<p class="pg-verdict"><span class="pg-badge {badge}">{html.escape(words)}</span>'
-        f"<span>{html.escape(' '.join(notes))}</span></p>{table}"
     )

@@ -2,94 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import gradio as gr
+import plotly.graph_objects as go
 
 import playground
-from components.chart_view.view import PlotlyView
 from components.charts.decoder_rotation import (
     plot_pair_strengths,
     plot_rotation,
     plot_score_curves,
 )
 from components.charts.token_labels import token_label
-from components.tabs.choices import fact_markup
-from components.tabs.decoder.focus import choose_token, whole_number
-from components.tabs.stage_tab import App, Section, skip_unless_run
-from components.views.html_view import build_html_view
-from playground.language import say
+from components.controls import IndexSlider
+from components.part import PLACE, Part
+from components.tabs.decoder.focus import choose_token, last_layer, middle_layer
+from components.views.facts import fact_markup
+from playground.decoder.rotation import HeadRotation
+from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Place
 
-
-def build_rotation_section(app: App) -> Section:
-    """Build the part inside the tab."""
-    gr.Markdown(
-        say(
-            "Before a query meets a key, M-RoPE turns both, pair of numbers by pair, by their "
-            "positions: some pairs by time t, some by height h, some by width w. Only the distance "
-            "between the two tokens is left in their score."
-        )
-    )
-    with gr.Row():
-        layer = gr.Slider(0, 1, 0, step=1, label=say("Decoder layer"), min_width=200)
-        head = gr.Slider(0, 1, 0, step=1, label=say("Head"), min_width=200)
-    words = build_html_view()
-    curves = PlotlyView(label=say("Score and distance"))
-    strengths = PlotlyView(label=say("Rotating pairs"))
-    numbers = PlotlyView(label=say("Query and key"))
-    views = [words, curves, strengths, numbers]
-    settings = [layer, head, app.pointed]
-    redraw = skip_unless_run("decoder", draw_views, len(views))
-    for control in (layer, head):
-        app.on_view(control.input, redraw, settings, views)
-    app.on_point(skip_unless_run("decoder", draw_pointed, len(views)), [layer, head], views)
-    return Section(tuple(settings), (layer, head, *views), draw_rotation)
+LAYER = IndexSlider("layer", mark("Decoder layer"), last=last_layer, value=middle_layer)
+HEAD = IndexSlider("head", mark("Head"), last=lambda run: run.engine.facts.num_attention_heads - 1)
+PART = Part(
+    "rotation",
+    mark("M-RoPE"),
+    stage="decoder",
+    controls=(LAYER, HEAD),
+    intro=mark(
+        "Before a query meets a key, M-RoPE turns both, pair of numbers by pair, by their "
+        "positions: some pairs by time t, some by height h, some by width w. Only the distance "
+        "between the two tokens is left in their score."
+    ),
+)
+NEEDS = ("layer", "head", PLACE)
 
 
-def draw_rotation(
-    run: Run, layer: float | None, head: float | None, place: Place | None
-) -> tuple[Any, ...]:
-    """The controls as this model has them, and all views."""
-    last, heads = run.decoded.num_layers - 1, run.engine.facts.num_attention_heads
-    # Half-way up, where pictures are read, unless a layer was chosen.
-    chosen = whole_number(layer or None, (last + 1) // 2, 0, last)
-    picked = whole_number(head, 0, 0, heads - 1)
-    return (
-        gr.update(maximum=last, value=chosen),
-        gr.update(maximum=max(heads - 1, 1), value=picked),
-        *draw_views(run, chosen, picked, place),
-    )
+def rotate(run: Run, layer: int, head: int, place: Place | None) -> HeadRotation:
+    """The head's query of the token that is looked at, against the key that it looks at most."""
+    index = choose_token(run, place).index
+
+    def make() -> HeadRotation:
+        rotations = playground.decoder.rotation
+        return rotations.rotate_head(run.engine, run.decoded, layer, head, index)
+
+    return run.memo("rotation of a head", make, of=(layer, head, index))
 
 
-def draw_pointed(
-    run: Run, place: Place | None, layer: float | None, head: float | None
-) -> tuple[Any, ...]:
-    """All views, for a place that was clicked."""
-    return draw_views(run, layer, head, place)
-
-
-def draw_views(
-    run: Run, layer: float | None, head: float | None, place: Place | None
-) -> tuple[Any, ...]:
-    """Words, the three curves, the pairs' strengths, and the numbers."""
-    chosen = whole_number(layer, 0, 0, run.decoded.num_layers - 1)
-    picked = whole_number(head, 0, 0, run.engine.facts.num_attention_heads - 1)
-    focus = choose_token(run, place)
-    rotations = playground.decoder.rotation
-    rotation = rotations.rotate_head(run.engine, run.decoded, chosen, picked, focus.index)
-    return (
-        words_html(run, rotation, focus.hint),
-        plot_score_curves(rotation, rotations.score_curves(run.engine, rotation)),
-        plot_pair_strengths(rotation),
-        plot_rotation(rotation, say("Layer {layer}, head {head}", layer=chosen, head=picked)),
-    )
-
-
-def words_html(run: Run, rotation: Any, hint: str) -> str:
+@PART.html(needs=NEEDS)
+def words(run: Run, layer: int, head: int, place: Place | None) -> str:
     """Which two tokens these are, how far apart, and the score that is left."""
-    tokens = run.inputs.tokens
+    rotation, tokens = rotate(run, layer, head, place), run.inputs.tokens
     query, key = (
         say("token {index} “{text}”", index=index, text=token_label(tokens[index].text))
         for index in (rotation.query_index, rotation.key_index)
@@ -122,4 +83,25 @@ def words_html(run: Run, rotation: Any, hint: str) -> str:
         h=h,
         w=w,
     )
-    return fact_markup(pair, shares, hint)
+    return fact_markup(pair, shares, choose_token(run, place).hint)
+
+
+@PART.chart(mark("Score and distance"), needs=NEEDS)
+def curves(run: Run, layer: int, head: int, place: Place | None) -> go.Figure:
+    """The score if the key stood elsewhere along t, h or w."""
+    rotation = rotate(run, layer, head, place)
+    moved = playground.decoder.rotation.score_curves(run.engine, rotation)
+    return plot_score_curves(rotation, moved)
+
+
+@PART.chart(mark("Rotating pairs"), needs=NEEDS)
+def strengths(run: Run, layer: int, head: int, place: Place | None) -> go.Figure:
+    """How much each pair of numbers adds to the score, by its axis."""
+    return plot_pair_strengths(rotate(run, layer, head, place))
+
+
+@PART.chart(mark("Query and key"), needs=NEEDS)
+def numbers(run: Run, layer: int, head: int, place: Place | None) -> go.Figure:
+    """The numbers of query and key before and after the rotation."""
+    title = say("Layer {layer}, head {head}", layer=layer, head=head)
+    return plot_rotation(rotate(run, layer, head, place), title)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import plotly.graph_objects as go
+from markupsafe import Markup
 
 import playground
-from components.charts.what_if import plot_answer_shift, plot_shift
+from components.charts.what_if import plot_answer_shift
 from components.tabs.decoder.answer import (
     NEW_TOKENS,
     answer_ids,
@@ -18,11 +22,27 @@ from playground.language import say
 from playground.pipeline import Run
 from playground.records import Progress, SamplingTrace
 
+if TYPE_CHECKING:
+    from playground.experiments.answers import AnswerShift
+    from playground.experiments.what_if import WhatIf
+    from playground.experiments.what_if_runs import LogitsShift
+
 TOP_K = 8
 
 
-def compare_change(run: Run, progress: Progress, what_if: Any) -> tuple[Any, ...]:
-    """Run with a change beside the original: the verdict, the answer's words, the next token.
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison:
+    """A run with a change beside the original; a finding."""
+
+    what_if: WhatIf  # what was changed
+    original: SamplingTrace
+    changed: SamplingTrace
+    words: AnswerShift  # the original answer, as both find it
+    shift: LogitsShift  # of the next token
+
+
+def compare_change(run: Run, progress: Progress, what_if: WhatIf) -> Comparison:
+    """Run with a change beside the original.
 
     Raises:
         InputError: the change does not fit the run.
@@ -46,18 +66,17 @@ def compare_change(run: Run, progress: Progress, what_if: Any) -> tuple[Any, ...
     )
     words = playground.experiments.answers.AnswerShift(ids, read_original(run, progress), after)
     shift = runs.compare_logits(engine, decoded.logits, changed.decoded.logits, TOP_K)
-    return (
-        verdict_html(original, changed.answer, shift),
-        plot_answer_shift(words, answer_labels(run, ids)),
-        plot_shift(shift),
-    )
+    return Comparison(what_if, original, changed.answer, words, shift)
 
 
-def verdict_html(original: SamplingTrace, changed: SamplingTrace, shift: Any) -> str:
+def plot_words(run: Run, compared: Comparison) -> go.Figure:
+    """Each token of the original answer, as likely as either run finds it."""
+    return plot_answer_shift(compared.words, answer_labels(run, compared.words.ids))
+
+
+def verdict_html(original: SamplingTrace, changed: SamplingTrace, shift: LogitsShift) -> Markup:
     """Both answers, token by token, and how far the first distribution moved."""
     same = original.text == changed.text
-    words = say("The answer stays the same.") if same else say("The answer changes.")
-    badge = "pg-badge-hit" if same else "pg-badge-miss"
     first = next(
         (
             step
@@ -66,16 +85,22 @@ def verdict_html(original: SamplingTrace, changed: SamplingTrace, shift: Any) ->
         ),
         None,
     )
-    detail = say(
-        "KL(original ‖ changed) = {kl:.3g} nats at the first token, largest change of a "
-        "probability {change:.1%}.",
-        kl=shift.kl,
-        change=shift.max_abs_dp,
-    )
-    return (
-        f'<p class="pg-verdict"><span class="pg-badge {badge}">{words}</span>'
-        f"<span>{detail}</span></p>{probability_legend_html()}"
-        f'<h4 class="pg-column-name">{say("Original")}</h4>{token_chips_html(original.steps)}'
-        f'<h4 class="pg-column-name">{say("Changed")}</h4>'
-        f"{token_chips_html(changed.steps, mark=first)}"
+    return Markup(
+        '<p class="pg-verdict"><span class="pg-badge {badge}">{words}</span>'
+        '<span>{detail}</span></p>{legend}<h4 class="pg-column-name">{own_name}</h4>{own}'
+        '<h4 class="pg-column-name">{other_name}</h4>{other}'
+    ).format(
+        badge="pg-badge-hit" if same else "pg-badge-miss",
+        words=say("The answer stays the same.") if same else say("The answer changes."),
+        detail=say(
+            "KL(original ‖ changed) = {kl:.3g} nats at the first token, largest change of a "
+            "probability {change:.1%}.",
+            kl=shift.kl,
+            change=shift.max_abs_dp,
+        ),
+        legend=Markup(probability_legend_html()),
+        own_name=say("Original"),
+        own=Markup(token_chips_html(original.steps)),
+        other_name=say("Changed"),
+        other=Markup(token_chips_html(changed.steps, mark=first)),
     )

@@ -1,139 +1,241 @@
-"""The decoder tab's what-ifs: break a part on purpose, and see the answer beside the original."""
+"""The decoder tab's what-ifs: break a part on purpose, and see the answer beside the original.
+
+The part opens on its first preset, which has run already: the controls' defaults are that preset.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import astuple
+from typing import TYPE_CHECKING, Any
 
-import gradio as gr
+import plotly.graph_objects as go
+from markupsafe import Markup
 
 import playground
-from components.chart_view.view import PlotlyView
-from components.tabs.decoder.painting import Painting, is_visual, painted_html
-from components.tabs.decoder.verdict import compare_change
-from components.tabs.stage_tab import App, Section
-from components.views.html_view import build_html_view
-from playground.errors import InputError
+from components.charts.what_if import plot_shift
+from components.controls import Choice, Choices, Option, Presets, Slider
+from components.part import PLACE, Part
+from components.tabs.decoder.painting import (
+    BRUSH,
+    CLICKS,
+    FILL,
+    LEAVE,
+    PAINTED,
+    has_pictures,
+    paint_buttons_html,
+    paintable_html,
+)
+from components.tabs.decoder.verdict import Comparison, compare_change, plot_words, verdict_html
+from components.views.facts import fact_html
 from playground.language import mark, say
 from playground.pipeline import Run
+from playground.pointer import Place
 from playground.records import Progress
 
-MAX_TAPS = 3  # sliders; every Qwen3-VL has three taps
+if TYPE_CHECKING:
+    from playground.experiments.what_if import WhatIf
+
 POSITIONS = (
     (mark("M-RoPE, as trained"), "mrope"),
     (mark("flat 1-D positions"), "flat"),
     (mark("h and w swapped"), "swapped"),
 )
+# Every Qwen3-VL has three taps.
+TAPS = (
+    mark("DeepStack tap 1, gain"),
+    mark("DeepStack tap 2, gain"),
+    mark("DeepStack tap 3, gain"),
+)
 
 
-def build_what_if_section(app: App) -> Section:
-    """Build the part inside the tab."""
-    gr.Markdown(
-        say(
-            "Change what you like, also several things at once, and run the model with the change "
-            "beside the original. The shared model itself is never touched."
-        )
+def _num_taps(run: Run) -> int:
+    """Taps that add something in this run: none without a picture."""
+    return len(run.engine.facts.deepstack_visual_indexes) if has_pictures(run) else 0
+
+
+def _middle_layer(run: Run) -> int:
+    return int(run.engine.facts.num_layers) // 2
+
+
+def _gain(tap: int, label: str) -> Slider:
+    return Slider(
+        id=f"gain-{tap + 1}",
+        label=label,
+        high=2,
+        step=0.1,
+        value=lambda run: 0 if tap < _num_taps(run) else 1,
+        shown=lambda run: tap < _num_taps(run),
     )
-    gains, positions, skipped, heads = _build_changes()
-    painting = Painting()
-    with gr.Row():
-        start = gr.Button(say("Run with the change"), variant="primary", min_width=180)
-        clear = gr.Button(say("Unpaint all"), min_width=120)
-    verdict = build_html_view()
-    words = PlotlyView(label=say("The answer's words"), empty=say("Run with a change to compare."))
-    shift = PlotlyView(label=say("Next token"), empty=say("Run with a change to compare."))
-    results = [verdict, words, shift]
-    painted = painting.painted
-    changes = [*gains, positions, skipped, heads, painted, painting.fill, painting.leave]
-    app.on_model(start.click, stream_what_if, changes, results)
-    painting.wire(app, clear)
-    outputs = (*gains, skipped, heads, painted, painting.pictures, *results)
-    return Section((painted,), outputs, draw_what_if)
 
 
-def _build_changes() -> tuple[list[gr.Slider], gr.Radio, gr.Dropdown, gr.Dropdown]:
-    """The gains of the taps, the positions, the layers to skip and the heads to zero."""
-    with gr.Row():
-        gains = [
-            gr.Slider(
-                0,
-                2,
-                1,
-                step=0.1,
-                label=say("DeepStack tap {tap}, gain", tap=tap + 1),
-                min_width=150,
-            )
-            for tap in range(MAX_TAPS)
-        ]
-    with gr.Row():
-        positions = gr.Radio(
-            [(say(label), value) for label, value in POSITIONS],
-            value="mrope",
-            label=say("Positions"),
-            min_width=300,
-        )
-        skipped, heads = (
-            gr.Dropdown([], value=[], multiselect=True, label=label, min_width=160)
-            for label in (say("Layers to skip"), say("Heads to zero"))
-        )
-    return gains, positions, skipped, heads
+def _layers(run: Run) -> list[Option]:
+    count = run.engine.facts.num_layers
+    return [(say("layer {layer}", layer=layer), layer) for layer in range(count)]
 
 
-def draw_what_if(run: Run, painted: tuple[int, ...]) -> tuple[Any, ...]:
-    """The controls as this model has them; results of another run are cleared."""
+def _heads(run: Run) -> list[Option]:
     facts = run.engine.facts
-    taps = len(facts.deepstack_visual_indexes)
-    has_pictures = bool(run.inputs.spans)
-    kept = tuple(index for index in painted if is_visual(run, index))
-    layers = [(say("layer {layer}", layer=layer), layer) for layer in range(facts.num_layers)]
-    heads = [
+    return [
         (say("layer {layer}, head {head}", layer=layer, head=head), f"{layer}:{head}")
         for layer in range(facts.num_layers)
         for head in range(facts.num_attention_heads)
     ]
-    return (
-        *(gr.update(visible=has_pictures and tap < taps) for tap in range(MAX_TAPS)),
-        gr.update(choices=layers),
-        gr.update(choices=heads),
-        kept,
-        painted_html(run, kept),
-        "",
-        None,
-        None,
-    )
 
 
-def read_what_if(run: Run, *values: Any) -> Any:
-    """The controls' values as a ``WhatIf``.
+GAINS = tuple(_gain(tap, label) for tap, label in enumerate(TAPS))
+PLACED = Choice(id="positions", label=mark("Positions"), options=POSITIONS)
+SKIPPED = Choices(
+    id="skipped",
+    label=mark("Layers to skip"),
+    options=_layers,
+    # The first preset of a prompt that has no picture.
+    value=lambda run: () if has_pictures(run) else (_middle_layer(run),),
+    compact=True,
+)
+HEADS = Choices(id="heads", label=mark("Heads to zero"), options=_heads, compact=True)
+CHANGES = (*GAINS, PLACED, SKIPPED, HEADS, PAINTED, FILL, LEAVE)
+CHANGE_IDS = tuple(control.id for control in CHANGES)
 
-    Raises:
-        InputError: a value is none that the controls offer.
-    """
-    *gains, positions, skipped, heads, painted, fill, leave = values
-    make = playground.experiments.what_if.WhatIf
-    if positions not in [value for _, value in POSITIONS] or fill not in ("zero", "mean"):
-        raise InputError(say("Positions or filling: choose one of those offered."))
-    try:
-        pairs = [[int(part) for part in str(head).split(":")] for head in heads or ()]
-        layers = tuple(int(layer) for layer in skipped or ())
-        factors = tuple(float(gain) for gain in gains)
-    except (TypeError, ValueError) as error:
-        raise InputError(say("A layer, head or gain is no number.")) from error
-    if any(len(pair) != 2 for pair in pairs):
-        raise InputError(say("A head is written as layer:head."))
-    taps = len(run.engine.facts.deepstack_visual_indexes)
-    return make(
-        deepstack_gains=factors[:taps],
+
+def list_presets(run: Run) -> list[Option]:
+    """Changes worth a look; those that would change nothing in this run are left out."""
+    listed: list[tuple[str, dict[str, Any]]] = []
+    if has_pictures(run):
+        listed += [
+            (say("No DeepStack"), {control.id: 0 for control in GAINS}),
+            (say("Flat positions"), {PLACED.id: "flat"}),
+            (say("h and w swapped"), {PLACED.id: "swapped"}),
+        ]
+        find = playground.experiments.first_object.find_first_object
+        if found := find(run.inputs, run.inputs.spans[0]):
+            listed.append((say("Paint the first object away"), {PAINTED.id: list(found)}))
+    listed.append((say("Skip the middle layer"), {SKIPPED.id: [_middle_layer(run)]}))
+    listed.append((say("No change"), {}))
+    neutral: dict[str, Any] = {control.id: None for control in CHANGES}  # None: the default
+    neutral |= {control.id: 1 for control in GAINS} | {SKIPPED.id: []}
+    return [(label, neutral | values) for label, values in listed]
+
+
+PRESETS = Presets(id="preset", label=mark("Try"), options=list_presets, then="changed")
+PART = Part(
+    "what-if",
+    mark("What if"),
+    stage="decoder",
+    intro=mark(
+        "Change what you like, also several things at once, and run the model with the change "
+        "beside the original. The shared model itself is never touched."
+    ),
+    controls=(PRESETS, *CHANGES, CLICKS, BRUSH),
+    layout=(
+        "preset",
+        tuple(control.id for control in GAINS),
+        ("positions", "skipped", "heads"),
+        ("clicks", "brush", "fill", "leave"),
+        "pictures",
+        "buttons",
+        ("changed",),
+        "settings",
+        "verdict",
+        "words",
+        "shift",
+    ),
+)
+EMPTY = mark("Run with a change to compare.")
+
+
+def read_what_if(run: Run, *values: Any) -> WhatIf:
+    """The values of ``CHANGES`` as a ``WhatIf``."""
+    first, second, third, positions, skipped, heads, painted, fill, leave = values
+    pairs = tuple(tuple(map(int, head.split(":"))) for head in heads)
+    return playground.experiments.what_if.WhatIf(
+        deepstack_gains=(first, second, third)[: _num_taps(run)],
         positions=positions,
-        painted=tuple(index for index in painted if is_visual(run, index)),
+        painted=painted,
         fill=fill,
-        leave_deepstack=bool(leave),
-        skipped_layers=layers,
-        zeroed_heads=tuple((layer, head) for layer, head in pairs),
+        leave_deepstack=leave,
+        skipped_layers=skipped,
+        zeroed_heads=pairs,
     )
 
 
-def stream_what_if(run: Run, progress: Progress, *values: Any) -> Iterator[tuple[Any, ...]]:
+@PART.experiment(mark("Run with the change"), needs=CHANGE_IDS, auto=True, primary=True)
+def changed(run: Run, progress: Progress, *values: Any) -> Iterator[Comparison]:
     """The original's answer, then the changed one beside it."""
-    run.ensure("decoder", progress)
     yield compare_change(run, progress, read_what_if(run, *values))
+
+
+@PART.html(needs=("painted",))
+def pictures(run: Run, painted: tuple[int, ...]) -> Markup | str:
+    """The pictures to paint on."""
+    if not has_pictures(run):
+        return fact_html(say("There is no picture to paint on."))
+    return paintable_html(run, painted)
+
+
+@PART.html(needs=("painted", "brush", PLACE))
+def buttons(run: Run, painted: tuple[int, ...], brush: int, place: Place | None) -> Markup:
+    """Paint the token that is pointed at; unpaint all."""
+    return paint_buttons_html(run, painted, brush, place)
+
+
+@PART.html(needs=("changed", *CHANGE_IDS))
+def settings(run: Run, compared: Comparison | None, *values: Any) -> str:
+    """With which change the answer below was written, and whether it is still the one above."""
+    if compared is None:
+        return ""
+    is_now = astuple(compared.what_if) == astuple(read_what_if(run, *values))
+    return fact_html(
+        say("Run with {change}.", change=change_words(compared.what_if)),
+        "" if is_now else say("The controls have moved since: run again to see what they change."),
+    )
+
+
+@PART.html(needs=("changed",))
+def verdict(_run: Run, compared: Comparison | None) -> Markup | str:
+    """Both answers."""
+    if compared is None:
+        return ""
+    return verdict_html(compared.original, compared.changed, compared.shift)
+
+
+@PART.chart(mark("The answer's words"), needs=("changed",), empty=EMPTY)
+def words(run: Run, compared: Comparison | None) -> go.Figure | None:
+    """What the original answer's tokens are worth under the change."""
+    return None if compared is None else plot_words(run, compared)
+
+
+@PART.chart(mark("Next token"), needs=("changed",), empty=EMPTY)
+def shift(_run: Run, compared: Comparison | None) -> go.Figure | None:
+    """The likeliest next tokens before and after."""
+    return None if compared is None else plot_shift(compared.shift)
+
+
+def change_words(what_if: WhatIf) -> str:
+    """What was changed, in words; plain text."""
+    parts = []
+    if any(gain != 1 for gain in what_if.deepstack_gains):
+        gains = ", ".join(f"{gain:g}" for gain in what_if.deepstack_gains)
+        parts.append(say("DeepStack gains {gains}", gains=gains))
+    if what_if.positions != "mrope":
+        parts.append(say(next(label for label, value in POSITIONS if value == what_if.positions)))
+    if what_if.painted:
+        parts.append(_painted_words(what_if))
+    if what_if.skipped_layers:
+        layers = ", ".join(map(str, what_if.skipped_layers))
+        parts.append(say("layers {layers} skipped", layers=layers))
+    if what_if.zeroed_heads:
+        heads = ", ".join(f"{layer}:{head}" for layer, head in what_if.zeroed_heads)
+        parts.append(say("heads {heads} (layer:head) zeroed", heads=heads))
+    return say("; ").join(parts) or say("no change")
+
+
+def _painted_words(what_if: WhatIf) -> str:
+    count = len(what_if.painted)
+    if what_if.fill == "mean":
+        words = say("{count} image tokens replaced by their mean", count=count)
+    else:
+        words = say("{count} image tokens taken away", count=count)
+    if what_if.leave_deepstack:
+        words += say(", but not from DeepStack")
+    return words

@@ -6,11 +6,11 @@ import plotly.graph_objects as go
 
 from components.charts.merge_deepstack import plot_deepstack_routes
 from components.part import PLACE, Part
-from components.tabs.choices import fact_markup
 from components.tabs.merge.focus import choose_focus, focus_words
+from components.views.facts import fact_markup
 from components.views.tables import Cell, Mono, table_html
 from playground.language import mark, say
-from playground.merge.views import feature_norms, tap_row, visual_mask
+from playground.merge.views import mean_feature_norms, tap_row, visual_mask
 from playground.pipeline import Run
 from playground.pointer import Place
 
@@ -76,7 +76,7 @@ def table(run: Run) -> str:
         return ""
     visual = int(visual_mask(run.merged).sum())
     last = run.engine.facts.vision_depth - 1
-    norms = [float(norm) for norm in feature_norms(run.merged)]
+    norms = [float(norm) for norm in mean_feature_norms(run.merged)]
     rows: list[list[Cell | Mono]] = [
         [
             "merger",

@@ -11,7 +11,6 @@ from components.charts.merge_nearness import plot_nearness
 from components.charts.token_labels import media_name
 from components.controls import Choice
 from components.part import PLACE, Part
-from components.tabs.choices import fact_markup, signed
 from components.tabs.merge.focus import (
     MAX_WORD_CHARS,
     Focus,
@@ -21,6 +20,7 @@ from components.tabs.merge.focus import (
     next_span,
     span_phrase,
 )
+from components.views.facts import fact_markup, signed
 from components.views.tables import Cell, Mono, table_html
 from playground.language import mark, say
 from playground.merge.mrope import (

@@ -16,8 +16,8 @@ from components.charts.merge_embeds import (
 )
 from components.controls import Choice
 from components.part import Part
-from components.tabs.choices import fact_markup
 from components.tabs.merge.focus import chart_kinds, chart_labels
+from components.views.facts import fact_markup
 from components.views.strips import sequence_strip_html
 from components.views.tables import Cell, Mono, table_html
 from playground.language import mark, say

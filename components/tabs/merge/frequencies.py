@@ -10,8 +10,8 @@ import plotly.graph_objects as go
 
 from components.charts.merge_frequencies import plot_angles, plot_frequencies
 from components.part import PLACE, Part
-from components.tabs.choices import fact_markup
 from components.tabs.merge.focus import choose_focus, focus_words
+from components.views.facts import fact_markup
 from playground.language import mark, say
 from playground.merge.mrope import (
     AXES,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 
 from components.charts.token_labels import span_name
-from components.tabs.choices import fact_markup, signed
 from components.tabs.merge.focus import cut_text, span_phrase
+from components.views.facts import fact_markup, signed
 from components.views.tables import Cell, Mono, table_html
 from playground.language import say
 from playground.merge.views import PositionJump, SequencePart, position_jumps, sequence_parts

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
 
-import gradio as gr
 import numpy as np
 import plotly.graph_objects as go
 
 import playground
-from components.chart_view.view import PlotlyView
 from components.charts.token_budget import plot_ladder_times, plot_ladder_tokens
-from components.prompt.checks import check_whole
-from components.serving.faults import user_messages
-from components.tabs.choices import fact_html, fact_markup
-from components.tabs.stage_tab import App, Section
-from components.views.html_view import build_html_view
+from components.part import Part
+from components.views.facts import fact_markup
 from components.views.tables import Cell, Choice, Mono, format_bytes, table_html
 from playground.errors import InputError
+from playground.experiments.token_budget import PrefillTime, Rung
 from playground.language import mark, say
-
-if TYPE_CHECKING:
-    from playground.experiments.token_budget import PrefillTime, Rung
-    from playground.pipeline import Run
-    from playground.records import Progress
+from playground.pipeline import Run
+from playground.records import Progress
 
 HEADERS = (
     "",
@@ -38,144 +31,51 @@ HEADERS = (
 )
 NUMBERS = (1, 4, 5, 6, 7)
 TIMES_SIGN = "\u00a0×\u00a0"  # sizes are not broken at the end of a line
-Times = dict[int, "PrefillTime"]
+PART = Part(
+    "budget",
+    mark("Token budget"),
+    stage="preprocess",
+    layout=("words", "ladder", "limit", ("measured",), ("tokens", "times")),
+    shown=lambda run: bool(run.inputs.media),
+    absent=mark("Without a picture there is nothing to choose: every token is text."),
+)
 
 
-class ChoiceTable(gr.HTML):
-    """A table with buttons; ``table.select(fn)`` gets a ``gr.EventData`` with ``value``."""
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The prefill times so far."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(
-            apply_default_css=False,
-            elem_classes=["pg-view"],
-            js_on_load="""
-element.addEventListener('click', (event) => {
-  const button = event.target.closest('[data-choice]');
-  if (button) trigger('select', { value: Number(button.dataset.choice) });
-});
-""",
-            **kwargs,
-        )
+    times: Mapping[int, PrefillTime]  # by max pixels
 
 
-def build_budget_section(app: App) -> Section:
-    """Build the ladder: its table, its charts, and the button that measures."""
-    words = build_html_view()
-    table = ChoiceTable()
-    choice = build_html_view()
-    measure = gr.Button(say("Measure prefill times"), size="sm", scale=0, min_width=200)
-    with gr.Row():
-        tokens = PlotlyView(
-            label=say("Tokens by max pixels"), empty=say("This prompt has no picture.")
-        )
-        times = PlotlyView(
-            label=say("Measured time by max pixels"),
-            empty=say("Not measured yet: press “Measure prefill times”."),
-        )
+@PART.experiment(mark("Measure prefill times"))
+def measured(run: Run, progress: Progress) -> Iterator[Measured]:
+    """Measure rung after rung, the cheapest first.
 
-    outputs = [app.max_pixels, choice]
-
-    def on_choice(run_key: str | None, event: gr.EventData) -> tuple[int, str]:
-        with user_messages():
-            return choose_limit(app.runs.get(run_key), chosen_value(event._data))
-
-    for component in (table, tokens, times):
-        chosen = component.select(
-            on_choice,
-            [app.run_key],
-            outputs,
-            show_progress="hidden",
-            concurrency_limit=None,
-            api_visibility="private",
-        )
-        app.reruns.append(chosen)
-    app.on_model(measure.click, stream_times, [], [table, times])
-    return Section((), (words, table, choice, tokens, times), draw_budget)
-
-
-def draw_budget(run: Run) -> tuple[Any, ...]:
-    """The ladder without times."""
-    ladder = playground.experiments.token_budget.token_ladder(run.engine, run.inputs)
-    if not ladder:
-        none = fact_html(say("Without a picture there is nothing to choose: every token is text."))
-        return none, "", "", None, None
-    current = current_place(ladder)
-    chart = plot_ladder_tokens(
-        np.array([rung.max_pixels for rung in ladder]),
-        np.array([rung.num_visual for rung in ladder]),
-        ladder[0].num_tokens - ladder[0].num_visual,
-        current,
-    )
-    return budget_words(run, ladder), ladder_table(run, ladder, {}), "", chart, None
-
-
-def stream_times(run: Run, progress: Progress) -> Iterator[tuple[Any, ...]]:
-    """Measure rung after rung, the cheapest first; each one is drawn as soon as it is there."""
-    ladder = playground.experiments.token_budget.token_ladder(run.engine, run.inputs)
-    if not ladder:
+    Raises:
+        InputError: the prompt has no picture.
+    """
+    fitting = [rung for rung in token_ladder(run) if rung.fits]
+    if not fitting:
         raise InputError(say("This prompt has no picture whose resolution could be changed."))
-    times: Times = {}
-    fitting = [rung for rung in ladder if rung.fits]
+    measure = playground.experiments.token_budget.measure_prefill
     progress(say("Warming up"), 0, len(fitting))
-    playground.experiments.token_budget.measure_prefill(
-        run.engine, run.prompt, fitting[0].max_pixels, progress=progress
-    )
+    measure(run.engine, run.prompt, fitting[0].max_pixels, progress=progress)
+    times: dict[int, PrefillTime] = {}
     for number, rung in enumerate(fitting):
         what = say("Measuring {limit:,} pixels", limit=rung.max_pixels)
         progress(what, number, len(fitting))
-        times[rung.max_pixels] = playground.experiments.token_budget.measure_prefill(
-            run.engine, run.prompt, rung.max_pixels, progress=progress
-        )
-        yield ladder_table(run, ladder, times), times_chart(ladder, times)
+        times[rung.max_pixels] = measure(run.engine, run.prompt, rung.max_pixels, progress=progress)
+        yield Measured(dict(times))
 
 
-def times_chart(ladder: tuple[Rung, ...], times: Times) -> go.Figure:
-    """The times so far."""
-
-    def column(name: str) -> np.ndarray:
-        values = [getattr(times.get(rung.max_pixels), name, np.nan) for rung in ladder]
-        return np.array(values, np.float32)
-
-    return plot_ladder_times(
-        np.array([rung.max_pixels for rung in ladder]),
-        column("vision_ms"),
-        column("prefill_ms"),
-        current_place(ladder),
-    )
+def token_ladder(run: Run) -> tuple[Rung, ...]:
+    """The prompt at growing limits; empty without a picture."""
+    return playground.experiments.token_budget.token_ladder(run.engine, run.inputs)
 
 
-def current_place(ladder: tuple[Rung, ...]) -> int | None:
-    """The place of the setting in force."""
-    return next((place for place, rung in enumerate(ladder) if rung.is_current), None)
-
-
-def chosen_value(data: Any) -> Any:
-    """Max pixels of the button or the bar that was clicked."""
-    if isinstance(data, Mapping) and "value" in data:
-        return data["value"]
-    points = data.get("points") if isinstance(data, Mapping) else None
-    if not isinstance(points, list) or not points or not isinstance(points[0], Mapping):
-        raise InputError(say("The page reported no choice."), remedy=say("Reload the page."))
-    return points[0].get("customdata")
-
-
-def choose_limit(run: Run, value: Any) -> tuple[int, str]:
-    """The value for the input panel, with which the page runs next, and words that say so.
-
-    Raises:
-        InputError: the page sent no whole number within the limits.
-    """
-    lowest, highest = playground.preprocess.stage.max_pixels_range(run.engine)
-    limit = check_whole(say("max pixels"), value, low=lowest, high=highest)
-    words = say(
-        "Max pixels is set to <strong>{limit:,}</strong> in the input panel, and every tab is "
-        "drawn anew with it.",
-        limit=limit,
-    )
-    return limit, f'<p class="pg-fact pg-chosen" role="status">{words}</p>'
-
-
-def budget_words(run: Run, ladder: tuple[Rung, ...]) -> str:
+@PART.html()
+def words(run: Run) -> str:
     """What the ladder is about, in this prompt's numbers."""
     facts, dtype = run.engine.facts, run.engine.dtype
     return fact_markup(
@@ -188,7 +88,7 @@ def budget_words(run: Run, ladder: tuple[Rung, ...]) -> str:
             heads=facts.num_key_value_heads,
             head_dim=facts.head_dim,
         ),
-        _full_size_words(ladder[-1].num_visual, len(run.inputs.media)),
+        _full_size_words(token_ladder(run)[-1].num_visual, len(run.inputs.media)),
         say("Choose a row to run the prompt with its limit."),
     )
 
@@ -208,9 +108,11 @@ def _full_size_words(visual: int, num_pictures: int) -> str:
     )
 
 
-def ladder_table(run: Run, ladder: tuple[Rung, ...], times: Times) -> str:
-    """One row per limit."""
-    rows = [_ladder_row(rung, times.get(rung.max_pixels)) for rung in ladder]
+@PART.html(needs=("measured",), live=True)
+def ladder(run: Run, measured: Measured | None) -> str:
+    """One row per limit, with a button that runs the prompt with it."""
+    times = measured.times if measured else {}
+    rows = [_ladder_row(rung, times.get(rung.max_pixels)) for rung in token_ladder(run)]
     caption = say(
         "What the same prompt costs at other limits (context window: {window:,} tokens)",
         window=run.engine.facts.max_position_embeddings,
@@ -230,7 +132,7 @@ def _ladder_row(rung: Rung, time: PrefillTime | None) -> list[Cell | Mono | Choi
     if time is not None:
         measured = f"{time.total_ms:,.1f} ms"
     words = say("In use") if rung.is_current else say("Use this")
-    button: Cell | Choice = Choice(words, rung.max_pixels, rung.is_current)
+    button: Cell | Choice = Choice(words, {"max_pixels": rung.max_pixels}, rung.is_current)
     return [
         button if rung.fits else say("too long"),
         f"{rung.max_pixels:,}",
@@ -241,3 +143,58 @@ def _ladder_row(rung: Rung, time: PrefillTime | None) -> list[Cell | Mono | Choi
         f"{rung.window_share:.1%}",
         measured,
     ]
+
+
+@PART.html()
+def limit(run: Run) -> str:
+    """The run's own limit, where one was set."""
+    most = run.inputs.prompt.max_pixels
+    if most is None:
+        return ""
+    sentence = say(
+        "Max pixels is set to <strong>{limit:,}</strong> in the input panel, and every tab is "
+        "drawn with it.",
+        limit=most,
+    )
+    return f'<p class="pg-fact pg-chosen" role="status">{sentence}</p>'
+
+
+@PART.chart(mark("Tokens by max pixels"))
+def tokens(run: Run) -> go.Figure:
+    """How many tokens the prompt has at each limit; a click on a bar runs it."""
+    rungs = token_ladder(run)
+    return plot_ladder_tokens(
+        np.array([rung.max_pixels for rung in rungs]),
+        np.array([rung.num_visual for rung in rungs]),
+        rungs[0].num_tokens - rungs[0].num_visual,
+        current_place(rungs),
+    )
+
+
+@PART.chart(
+    mark("Measured time by max pixels"),
+    needs=("measured",),
+    empty=mark("Not measured yet: press “Measure prefill times”."),
+    live=True,
+)
+def times(run: Run, measured: Measured | None) -> go.Figure | None:
+    """What was measured so far at each limit."""
+    if measured is None:
+        return None
+    rungs = token_ladder(run)
+
+    def column(name: str) -> np.ndarray:
+        values = [getattr(measured.times.get(rung.max_pixels), name, np.nan) for rung in rungs]
+        return np.array(values, np.float32)
+
+    return plot_ladder_times(
+        np.array([rung.max_pixels for rung in rungs]),
+        column("vision_ms"),
+        column("prefill_ms"),
+        current_place(rungs),
+    )
+
+
+def current_place(ladder: tuple[Rung, ...]) -> int | None:
+    """The place of the setting in force."""
+    return next((place for place, rung in enumerate(ladder) if rung.is_current), None)

@@ -96,7 +96,7 @@ def row_list_html(inputs: ModelInputs, number: int, pixels: np.ndarray, row: int
         f"<span>{say('patch row, column')}</span>"
     )
     return (
-        f'<div class="pg-rows"><p class="pg-rows-head">{head}</p>'
+        f'<div class="pg-pixel-rows"><p class="pg-pixel-rows-head">{head}</p>'
         f'<ol class="pg-scroll" data-pointer tabindex="0" aria-label="{words}" '
         f"style=\"--rows:url('{image_uri(colors, max_side=max(colors.shape), exact=False)}');"
         f'--count:{count}">{items}</ol><p class="pg-more">{words}</p></div>'

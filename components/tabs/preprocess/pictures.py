@@ -5,19 +5,18 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+
+from markupsafe import Markup
 
 import playground
-from components.tabs.choices import fact_html, join_sentences
-from components.tabs.stage_tab import App, Section
-from components.views.html_view import build_html_view
+from components.part import Part
+from components.tabs.preprocess.text import typed_specials
+from components.views.facts import fact_html, join_sentences
 from components.views.pictures import picture_html, picture_row_html
 from components.views.strips import sequence_strip_html
-from playground.language import say
-
-if TYPE_CHECKING:
-    from playground.pipeline import Run
-    from playground.records import MediaFacts, ModelInputs, VisualSpan
+from playground.language import mark, say
+from playground.pipeline import Run
+from playground.records import MediaFacts, ModelInputs, VisualSpan
 
 MAX_FRAMES_SHOWN = 16
 FRAME_WIDTH = 150  # CSS pixels
@@ -29,24 +28,53 @@ FRAME_SIDES = (224, 128, 80, 48)
 MEDIA_BYTES = 150_000
 
 
-def build_pictures_section(app: App) -> Section:
-    """Build the pictures and the strip; nothing in them can be set."""
-    del app
-    media = build_html_view()
-    strip = build_html_view()
-
-    def draw(run: Run) -> tuple[str, str]:
-        inputs = run.inputs
-        typed = playground.tokens.find_typed_specials(run.engine.tokenizer, inputs.expanded_prompt)
-        return media_html(inputs), sequence_html(
-            inputs, sequence_strip_html(inputs, pointed=True, typed=typed)
-        )
-
-    return Section((), (media, strip), draw)
+PART = Part(
+    "pictures",
+    mark("Pictures and sequence"),
+    stage="preprocess",
+    layout=("notices", "media", "sequence"),
+)
 
 
-def sequence_html(inputs: ModelInputs, strip: str) -> str:
-    """The strip under one sentence with this prompt's counts."""
+@PART.html()
+def notices(run: Run) -> str:
+    """What was changed on the way in; nothing where nothing was."""
+    return notices_html(run.inputs.notices)
+
+
+def notices_html(notices: tuple[str, ...]) -> str:
+    """Notices as a list; empty where there are none."""
+    if not notices:
+        return ""
+    items = Markup().join(Markup("<li>{}</li>").format(notice) for notice in notices)
+    return Markup('<ul class="pg-notices" role="note" aria-label="{}">{}</ul>').format(
+        say("Notices"), items
+    )
+
+
+@PART.html()
+def media(run: Run) -> str:
+    """Each image and video: its sizes in one sentence, and the pixels under the grid."""
+    inputs = run.inputs
+    if not inputs.media:
+        return fact_html(say("This prompt has no picture: only text goes to the model."))
+    images = [facts for facts in inputs.media if facts.kind == "image"]
+    videos = [facts for facts in inputs.media if facts.kind == "video"]
+    shown = _first_within(
+        IMAGE_SIDES,
+        lambda side: [
+            _image_html(inputs, index, facts, side) for index, facts in enumerate(images)
+        ],
+    )
+    shown += [_video_html(inputs, index, facts) for index, facts in enumerate(videos)]
+    return "".join(shown)
+
+
+@PART.html()
+def sequence(run: Run) -> str:
+    """The tokens in order, under one sentence with this prompt's counts."""
+    inputs = run.inputs
+    strip = sequence_strip_html(inputs, pointed=True, typed=typed_specials(run))
     visual = sum(facts.num_tokens for facts in inputs.media)
     total = say("<strong>{count:,} tokens</strong>", count=inputs.num_tokens)
     if visual:
@@ -65,22 +93,6 @@ def sequence_html(inputs: ModelInputs, strip: str) -> str:
             total=total,
         )
     return f'<p class="pg-fact pg-lead">{words}</p>{strip}'
-
-
-def media_html(inputs: ModelInputs) -> str:
-    """Each image and video: its sizes in one sentence, and the pixels under the grid."""
-    if not inputs.media:
-        return fact_html(say("This prompt has no picture: only text goes to the model."))
-    images = [facts for facts in inputs.media if facts.kind == "image"]
-    videos = [facts for facts in inputs.media if facts.kind == "video"]
-    shown = _first_within(
-        IMAGE_SIDES,
-        lambda side: [
-            _image_html(inputs, index, facts, side) for index, facts in enumerate(images)
-        ],
-    )
-    shown += [_video_html(inputs, index, facts) for index, facts in enumerate(videos)]
-    return "".join(shown)
 
 
 def _first_within(sides: Sequence[int], draw: Callable[[int], list[str]]) -> list[str]:

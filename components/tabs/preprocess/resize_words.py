@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from typing import TYPE_CHECKING
+
+from markupsafe import escape
 
 import playground
 from components.charts.token_labels import media_name
-from components.tabs.choices import capital, join_sentences
+from components.views.facts import capital, join_sentences
 from components.views.tables import Cell, Mono, table_html
 from playground.language import say
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 def resize_html(run: Run) -> str:
     """One table for each image and video."""
     inputs = run.inputs
-    if not inputs.media:
-        return f'<p class="pg-fact">{say("This prompt has no picture.")}</p>'
     parts = []
     for facts in inputs.media:
         steps = playground.preprocess.views.explain_resize(run.engine, inputs, facts)
@@ -47,7 +46,7 @@ def _media_html(inputs: ModelInputs, facts: MediaFacts, steps: ResizeSteps) -> s
 
 def resize_words(steps: ResizeSteps, name: str) -> str:
     """The limits and what they did, as escaped HTML."""
-    title = html.escape(capital(name))
+    title = escape(capital(name))
     return join_sentences(
         f"<strong>{say('{name}.', name=title)}</strong>",
         _limit_words(steps),

@@ -2,153 +2,74 @@
 
 from __future__ import annotations
 
-import html
-from typing import TYPE_CHECKING, Any
-
-import gradio as gr
 import numpy as np
+import plotly.graph_objects as go
+from markupsafe import escape
 
 import playground
-from components.chart_view.view import PlotlyView
 from components.charts.preprocess import plot_histograms, plot_patch, plot_row
 from components.charts.token_labels import span_name
-from components.tabs.choices import fact_html, fact_markup
-from components.tabs.preprocess.patch_rows import MAX_LISTED, numbered_picture_html, row_list_html
+from components.controls import Choice
+from components.part import PLACE, Heading, Part
+from components.tabs.preprocess.patch_rows import numbered_picture_html, row_list_html
 from components.tabs.preprocess.resize_words import resize_html
-from components.tabs.stage_tab import App, Section
-from components.views.html_view import build_html_view
-from playground.language import say
+from components.views.facts import fact_html, fact_markup
+from playground.language import mark, say
+from playground.pipeline import Run
+from playground.pointer import Place
+from playground.preprocess.views import Histograms, PatchRow
+from playground.records import ModelInputs, VisualSpan
 
-if TYPE_CHECKING:
-    from playground.pipeline import Run
-    from playground.pointer import Place
-    from playground.records import ModelInputs, VisualSpan
-
-
-def build_resize_section(app: App) -> Section:
-    """Build the arithmetic of the new size; nothing in it can be set."""
-    del app
-    gr.Markdown("### " + say("1. A size that patches can cover"))
-    steps = build_html_view()
-
-    def draw(run: Run) -> tuple[str]:
-        return (resize_html(run),)
-
-    return Section((), (steps,), draw)
-
-
-def build_rows_section(app: App) -> Section:
-    """Build what one picture goes through: values, rows, and one row in all its numbers."""
-    picture = gr.Dropdown(
-        [], label=say("Picture"), info=say("Or point at a patch of another one."), visible=False
-    )
-    gr.Markdown("### " + say("2. From 0–255 to numbers around zero"))
-    value_words = build_html_view()
-    with gr.Row():
-        before = PlotlyView(label=say("Pixels before"))
-        after = PlotlyView(label=say("Values after"))
-    gr.Markdown("### " + say("3. The picture is cut into rows"))
-    order_words = build_html_view()
-    with gr.Row():
-        grid = build_html_view(wide=True)
-        rows = build_html_view(wide=True)
-    gr.Markdown("### " + say("4. One row in all its numbers"))
-    row_words = build_html_view()
-    patch = PlotlyView(label=say("The chosen patch"))
-    row = PlotlyView(label=say("The chosen row"))
-
-    of_picture = (picture, value_words, before, after, order_words, grid)
-    outputs = (*of_picture, rows, row_words, patch, row)
-
-    def on_point(run: Run, place: Place | None, shown: Any) -> tuple[Any, ...]:
-        """Redraw the row; all of the picture only where another one was pointed at."""
-        if place is None or place.span is None:
-            return tuple(gr.skip() for _ in outputs)
-        if place.span != shown:
-            return draw_picture(run, place.span, place)
-        listed, *drawn = draw_chosen(run, place.span, place)
-        # A list of all rows stays as it is, and so keeps to where it was scrolled.
-        is_whole = run.inputs.spans[place.span].num_patches <= MAX_LISTED
-        kept = (gr.skip() for _ in of_picture)
-        return (*kept, gr.skip() if is_whole else listed, *drawn)
-
-    app.on_view(picture.input, draw_picture, [picture, app.pointed], outputs)
-    app.on_point(on_point, [picture], outputs)
-    return Section((picture, app.pointed), outputs, draw_picture)
+PICTURE = Choice(
+    id="picture",
+    label=mark("Picture"),
+    info=mark("Or point at a patch of another one."),
+    options=lambda run: [
+        (span_name(run.inputs, span), number) for number, span in enumerate(run.inputs.spans)
+    ],
+    compact=True,
+    follows="picture",
+    shown=lambda run: len(run.inputs.spans) > 1,
+)
+PART = Part(
+    "rows",
+    mark("Pixels to rows"),
+    stage="preprocess",
+    controls=(PICTURE,),
+    layout=(
+        Heading(mark("1. A size that patches can cover")),
+        "sizes",
+        "picture",
+        Heading(mark("2. From 0–255 to numbers around zero")),
+        "values",
+        ("before", "after"),
+        Heading(mark("3. The picture is cut into rows")),
+        "order",
+        ("grid", "rows"),
+        Heading(mark("4. One row in all its numbers")),
+        "chosen",
+        "patch",
+        "row",
+    ),
+    shown=lambda run: bool(run.inputs.spans),
+    absent=mark("This prompt has no picture."),
+)
 
 
-def draw_picture(run: Run, shown: Any, pointed: Place | None) -> tuple[Any, ...]:
-    """Everything of the section for one picture.
-
-    Args:
-        run: the page's run.
-        shown: index into the run's spans; another picture is taken where there is no such one.
-        pointed: the fixed place, if any.
-    """
-    inputs = run.inputs
-    if not inputs.spans:
-        nothing = fact_html(say("This prompt has no picture."))
-        hidden = gr.Dropdown(choices=[], value=None, visible=False)
-        return hidden, nothing, None, None, nothing, "", "", nothing, None, None
-    place = run.still_there(pointed)
-    number = shown if isinstance(shown, int) and 0 <= shown < len(inputs.spans) else 0
-    span = inputs.spans[number]
-    pixels = playground.preprocess.stage.unpatchify(inputs, span)[0]
-    return (
-        gr.Dropdown(
-            choices=[(span_name(inputs, each), n) for n, each in enumerate(inputs.spans)],
-            value=number,
-            visible=len(inputs.spans) > 1,
-        ),
-        value_html(inputs, span),
-        *plot_values(inputs, span, pixels),
-        order_html(inputs, span),
-        numbered_picture_html(inputs, number, pixels),
-        *draw_chosen(run, number, place, pixels),
-    )
+@PART.html()
+def sizes(run: Run) -> str:
+    """The arithmetic of the new size of each image and video."""
+    return resize_html(run)
 
 
-def draw_chosen(
-    run: Run, number: int, place: Place | None, pixels: np.ndarray | None = None
-) -> tuple[Any, ...]:
-    """The list of rows around the chosen patch, and its numbers."""
-    inputs = run.inputs
-    span = inputs.spans[number]
-    down, across = chosen_patch(span, number, place)
-    there = playground.preprocess.views.read_patch(inputs, span, down, across)
-    if pixels is None:
-        pixels = playground.preprocess.stage.unpatchify(inputs, span)[0]
-    is_pointed = place is not None and place.span == number
-    frames = frame_names(inputs, span)
-    return (
-        row_list_html(inputs, number, pixels, there.row),
-        patch_html(inputs, span, there, is_pointed),
-        plot_patch(there.values, there.row, frames),
-        plot_row(there.values, there.row),
-    )
+# ------------------------------------------------------------------------ values of one picture
 
 
-def chosen_patch(span: VisualSpan, number: int, place: Place | None) -> tuple[int, int]:
-    """``(row, column)`` of the patch pointed at, or of the middle one."""
-    if place is None or place.span != number or place.rows is None or place.columns is None:
-        return span.grid_h // 2, span.grid_w // 2
-    return place.patch or (place.rows[0], place.columns[0])
-
-
-def frame_names(inputs: ModelInputs, span: VisualSpan) -> list[str]:
-    """What the frames of a temporal patch are called."""
-    first = span.frame * inputs.temporal_patch_size + 1
-    return [
-        say("frame {frame}", frame=first + offset) for offset in range(inputs.temporal_patch_size)
-    ]
-
-
-# ------------------------------------------------------------------------------------- words
-
-
-def value_html(inputs: ModelInputs, span: VisualSpan) -> str:
+@PART.html(needs=("picture",))
+def values(run: Run, number: int) -> str:
     """What rescaling and normalising do, with this processor's numbers."""
-    values = playground.preprocess.views.span_pixels(inputs, span)
+    inputs = run.inputs
+    pixels = playground.preprocess.views.span_pixels(inputs, inputs.spans[number])
     return fact_html(
         say(
             "Each value is divided by 255, then the mean ({means} for red / green / blue) is taken "
@@ -157,34 +78,59 @@ def value_html(inputs: ModelInputs, span: VisualSpan) -> str:
             "{high:.3f}, on average {mean:.3f}.",
             means=" / ".join(f"{value:g}" for value in inputs.image_mean),
             stds=" / ".join(f"{value:g}" for value in inputs.image_std),
-            low=values.min(),
-            high=values.max(),
-            mean=values.mean(),
+            low=pixels.min(),
+            high=pixels.max(),
+            mean=pixels.mean(),
         )
     )
 
 
-def plot_values(inputs: ModelInputs, span: VisualSpan, pixels: np.ndarray) -> tuple[Any, Any]:
-    """The histograms before and after."""
-    counted = playground.preprocess.views.pixel_histograms(inputs, span, pixels)
-    return (
-        plot_histograms(
-            np.stack([counted.pixel_edges] * 3),
-            counted.pixel_counts,
-            say("Before: whole numbers"),
-            say("value of the resized pixel, 0 to 255"),
-        ),
-        plot_histograms(
-            counted.value_edges,
-            counted.value_counts,
-            say("After: the same shape around zero"),
-            say("value in pixel_values"),
-        ),
+@PART.chart(mark("Pixels before"), needs=("picture",))
+def before(run: Run, number: int) -> go.Figure:
+    """How often each value of the resized picture occurs."""
+    counted = _count_values(run, number)
+    return plot_histograms(
+        np.stack([counted.pixel_edges] * 3),
+        counted.pixel_counts,
+        say("Before: whole numbers"),
+        say("value of the resized pixel, 0 to 255"),
     )
 
 
-def order_html(inputs: ModelInputs, span: VisualSpan) -> str:
+@PART.chart(mark("Values after"), needs=("picture",))
+def after(run: Run, number: int) -> go.Figure:
+    """How often each value of ``pixel_values`` occurs, in the same bins."""
+    counted = _count_values(run, number)
+    return plot_histograms(
+        counted.value_edges,
+        counted.value_counts,
+        say("After: the same shape around zero"),
+        say("value in pixel_values"),
+    )
+
+
+def _count_values(run: Run, number: int) -> Histograms:
+    def count() -> Histograms:
+        inputs = run.inputs
+        span, pixels = inputs.spans[number], first_frame(inputs, number)
+        return playground.preprocess.views.pixel_histograms(inputs, span, pixels)
+
+    return run.memo("preprocess.histograms", count, of=number)
+
+
+def first_frame(inputs: ModelInputs, number: int) -> np.ndarray:
+    """``(height, width, 3)`` uint8: a span's first frame, after resizing."""
+    frame: np.ndarray = playground.preprocess.stage.unpatchify(inputs, inputs.spans[number])[0]
+    return frame
+
+
+# ------------------------------------------------------------------------------ rows and patches
+
+
+@PART.html(needs=("picture",))
+def order(run: Run, number: int) -> str:
     """What is special about the order of the rows, and the two frames."""
+    inputs, span = run.inputs, run.inputs.spans[number]
     size, frames = inputs.patch_size, inputs.temporal_patch_size
     return fact_markup(
         say(
@@ -234,8 +180,27 @@ def _tensor_name(span: VisualSpan) -> str:
     return "pixel_values" if span.kind == "image" else "pixel_values_videos"
 
 
-def patch_html(inputs: ModelInputs, span: VisualSpan, there: Any, is_pointed: bool) -> str:
+@PART.html(needs=("picture",))
+def grid(run: Run, number: int) -> str:
+    """The picture with the number of its row on each patch."""
+    return numbered_picture_html(run.inputs, number, first_frame(run.inputs, number))
+
+
+@PART.html(needs=("picture", PLACE))
+def rows(run: Run, number: int, place: Place | None) -> str:
+    """The rows in their order; of many those around the chosen one."""
+    row = chosen_row(run, number, place).row
+    return row_list_html(run.inputs, number, first_frame(run.inputs, number), row)
+
+
+# --------------------------------------------------------------------------------------- one row
+
+
+@PART.html(needs=("picture", PLACE))
+def chosen(run: Run, number: int, place: Place | None) -> str:
     """Which row and patch the two charts show."""
+    inputs, span = run.inputs, run.inputs.spans[number]
+    there = chosen_row(run, number, place)
     down, across = there.place
     size = inputs.patch_size
     words = say(
@@ -246,13 +211,50 @@ def patch_html(inputs: ModelInputs, span: VisualSpan, there: Any, is_pointed: bo
         tensor=_tensor_name(span),
         down=down,
         across=across,
-        name=html.escape(span_name(inputs, span)),
+        name=escape(span_name(inputs, span)),
         left=across * size,
         right=across * size + size - 1,
         top=down * size,
         bottom=down * size + size - 1,
         token=there.index,
     )
-    if is_pointed:
+    if place is not None and place.span == number:
         return fact_markup(words)
     return fact_markup(words, say("Nothing is pointed at in this picture: this is the middle one."))
+
+
+@PART.chart(mark("The chosen patch"), needs=("picture", PLACE))
+def patch(run: Run, number: int, place: Place | None) -> go.Figure:
+    """The chosen row as pictures, one for each frame and channel."""
+    there = chosen_row(run, number, place)
+    return plot_patch(there.values, there.row, frame_names(run.inputs, run.inputs.spans[number]))
+
+
+@PART.chart(mark("The chosen row"), needs=("picture", PLACE))
+def row(run: Run, number: int, place: Place | None) -> go.Figure:
+    """The chosen row's numbers, in the order in which they lie in memory."""
+    there = chosen_row(run, number, place)
+    return plot_row(there.values, there.row)
+
+
+def chosen_row(run: Run, number: int, place: Place | None) -> PatchRow:
+    """The row of ``pixel_values`` of the patch pointed at, or of the middle one."""
+    span = run.inputs.spans[number]
+    return playground.preprocess.views.read_patch(
+        run.inputs, span, *chosen_patch(span, number, place)
+    )
+
+
+def chosen_patch(span: VisualSpan, number: int, place: Place | None) -> tuple[int, int]:
+    """``(row, column)`` of the patch pointed at, or of the middle one."""
+    if place is None or place.span != number or place.rows is None or place.columns is None:
+        return span.grid_h // 2, span.grid_w // 2
+    return place.patch or (place.rows[0], place.columns[0])
+
+
+def frame_names(inputs: ModelInputs, span: VisualSpan) -> list[str]:
+    """What the frames of a temporal patch are called."""
+    first = span.frame * inputs.temporal_patch_size + 1
+    return [
+        say("frame {frame}", frame=first + offset) for offset in range(inputs.temporal_patch_size)
+    ]

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import html
-from typing import TYPE_CHECKING, Any
+import plotly.graph_objects as go
+from markupsafe import Markup
 
 import playground
-from components.chart_view.view import PlotlyView
 from components.charts.preprocess_sequence import plot_timeline
-from components.tabs.choices import fact_html, fact_markup
-from components.tabs.stage_tab import App, Section
-from components.views.html_view import build_html_view
+from components.part import Part
+from components.views.facts import fact_markup
 from components.views.tables import Mono, table_html
 from playground.language import mark, say
-
-if TYPE_CHECKING:
-    from playground.pipeline import Run
-    from playground.records import Clip, MediaFacts, ModelInputs
+from playground.pipeline import Run
+from playground.records import Clip, MediaFacts
 
 HEADERS = (
     mark("Pair"),
@@ -26,35 +22,28 @@ HEADERS = (
     mark("Tokens"),
     mark("Rows"),
 )
-NO_VIDEO = mark(
-    "This prompt has no video. Choose the example with the moving circle, or load a clip under "
-    "“{panel}”, to see which frames are taken."
+PART = Part(
+    "video",
+    mark("Video"),
+    stage="preprocess",
+    shown=lambda run: bool(run.inputs.prompt.clips),
+    absent=mark(
+        "This prompt has no video. Choose the example with the moving circle, or load a clip under "
+        "“System prompt, earlier turns, video, resolution”, to see which frames are taken."
+    ),
 )
 
 
-def build_video_section(app: App) -> Section:
-    """Build the timeline and the table of pairs; nothing in them can be set."""
-    del app
-    words = build_html_view()
-    timeline = PlotlyView(label=say("Frames of the video"), empty=say("This prompt has no video."))
-    pairs = build_html_view()
-
-    def draw(run: Run) -> tuple[Any, ...]:
-        inputs = run.inputs
-        clips = inputs.prompt.clips
-        if not clips:
-            panel = say("System prompt, earlier turns, video, resolution")
-            return fact_html(say(NO_VIDEO, panel=panel)), None, ""
-        facts = next(each for each in inputs.media if each.kind == "video")
-        clip = clips[0]
-        chart = plot_timeline(clip.frame_indices, clip.total_num_frames, clip.fps, facts.timestamps)
-        return video_words(run, clip, facts), chart, pairs_table(inputs, clip)
-
-    return Section((), (words, timeline, pairs), draw)
+def first_video(run: Run) -> tuple[Clip, MediaFacts]:
+    """The clip of a prompt with a video, and what the processor made of it."""
+    facts = next(each for each in run.inputs.media if each.kind == "video")
+    return run.inputs.prompt.clips[0], facts
 
 
-def video_words(run: Run, clip: Clip, facts: MediaFacts) -> str:
+@PART.html()
+def words(run: Run) -> str:
     """How the frames were chosen, and how they share the pixels."""
+    clip, facts = first_video(run)
     steps = playground.preprocess.views.explain_resize(run.engine, run.inputs, facts)
     width, height = facts.resized_size
     return _taken_words(clip, facts) + fact_markup(
@@ -74,11 +63,11 @@ def video_words(run: Run, clip: Clip, facts: MediaFacts) -> str:
 
 def _taken_words(clip: Clip, facts: MediaFacts) -> str:
     taken = len(clip.frame_indices)
-    words = say(
+    sentence = say(
         "{name} has {total:,} frames in {seconds:.3g} s ({fps:.4g} a second). <strong>{taken} of "
         "them are taken</strong>, evenly from the first to the last, and every two become one "
         "patch in time: {pairs} pairs.",
-        name=f'<span translate="no">{html.escape(facts.name)}</span>',
+        name=Markup('<span translate="no">{}</span>').format(facts.name),
         total=clip.total_num_frames,
         seconds=clip.total_num_frames / clip.fps,
         fps=clip.fps,
@@ -87,11 +76,20 @@ def _taken_words(clip: Clip, facts: MediaFacts) -> str:
     )
     doubled = [say("The last frame is doubled to fill its pair.")] if taken % 2 else []
     before = say("Before each pair the prompt says at what time it is.")
-    return fact_markup(words, *doubled, before)
+    return fact_markup(sentence, *doubled, before)
 
 
-def pairs_table(inputs: ModelInputs, clip: Clip) -> str:
+@PART.chart(mark("Frames of the video"))
+def timeline(run: Run) -> go.Figure:
+    """The frames of the file, those that are taken, and their pairs."""
+    clip, facts = first_video(run)
+    return plot_timeline(clip.frame_indices, clip.total_num_frames, clip.fps, facts.timestamps)
+
+
+@PART.html()
+def pairs(run: Run) -> str:
     """One row per temporal patch of the first video."""
+    inputs, (clip, _) = run.inputs, first_video(run)
     size = inputs.temporal_patch_size
     texts = playground.preprocess.views.timestamp_texts(inputs)
     spans = [span for span in inputs.spans if span.kind == "video" and span.media_index == 0]

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import html
-import json
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
-
-import gradio as gr
+from typing import Literal
 
 from components.look.colors import ORANGE, PURPLE
 from components.views.strips import (
@@ -18,7 +15,6 @@ from components.views.strips import (
     raw_probability,
     visible,
 )
-from playground.errors import InputError
 from playground.language import mark, say
 from playground.records import TokenStep
 
@@ -27,66 +23,6 @@ COLOURS: dict[ColourBy, str] = {"probability": mark("probability"), "surprisal":
 MOST_NATS = 8.0  # the darkest shade of surprisal
 MAX_TITLES = 800  # tokens that get their numbers, 100 bytes each; the texts and the tree have them
 BANDS = [name for _, name, _ in PROBABILITY_BANDS]
-
-# What all tokens have in common is added in the page: thousands of them are sent at a time.
-ON_LOAD = r"""
-const BANDS = $BANDS;
-const complete = () => {
-  for (const text of element.querySelectorAll('.pg-picks')) {
-    const first = Number(text.dataset.first);
-    const canChoose = text.closest('[data-branch]');
-    [...text.children].forEach((token, index) => {
-      const own = token.className.replace(/\bp(\d)\b/, (_, band) => BANDS[band]);
-      token.className = `pg-token pg-pick ${own}`;
-      token.dataset.step = first + index;
-      token.tabIndex = 0;
-      if (canChoose) token.setAttribute('role', 'button');
-    });
-  }
-};
-complete();
-watch('value', complete);
-
-const choose = (event) => {
-  const token = event.target.closest('[data-step]');
-  const branch = event.target.closest('[data-branch]');
-  if (!token || !branch) return;
-  event.preventDefault();
-  trigger('select', { branch: branch.dataset.branch, step: Number(token.dataset.step) });
-};
-element.addEventListener('click', choose);
-element.addEventListener('keydown', (event) => {
-  if (event.key === 'Enter' || event.key === ' ') choose(event);
-});
-""".replace("$BANDS", json.dumps(BANDS))
-
-
-class TokenPicker(gr.HTML):
-    """HTML with ``picked_chips_html`` in it; ``select`` gets a token's ``branch`` and ``step``.
-
-    Tokens inside an element with ``data-branch`` can be chosen, others only be looked at.
-    """
-
-    def __init__(self, value: str = "", **kwargs: Any) -> None:
-        super().__init__(
-            value,
-            apply_default_css=False,
-            elem_classes=["pg-view"],
-            js_on_load=ON_LOAD,
-            **kwargs,
-        )
-
-
-def read_choice(data: Any) -> tuple[str, int]:
-    """Which token the page reports as chosen: branch and step.
-
-    Raises:
-        InputError: the page sent something else.
-    """
-    branch, step = (data.get("branch"), data.get("step")) if isinstance(data, dict) else (0, 0)
-    if not isinstance(branch, str) or not isinstance(step, int) or isinstance(step, bool):
-        raise InputError(say("The page reported no token."), remedy=say("Reload the page."))
-    return branch, step
 
 
 def surprisal(step: TokenStep) -> float:
@@ -101,8 +37,9 @@ def picked_chips_html(
     first: int = 0,
     marked: int | None = None,
     titled: bool = True,
+    sets: str | None = "",
 ) -> str:
-    """Tokens as chips, for a ``TokenPicker``.
+    """Tokens as chips. What they all have in common is added in the page, see clicks.js.
 
     Args:
         steps: all tokens of a branch.
@@ -110,6 +47,8 @@ def picked_chips_html(
         first: show those from here on.
         marked: a step to point out, such as the first difference.
         titled: with numbers on hover and focus; left out while a text is still being written.
+        sets: the control that a click sets to the token's number; by default tokens can only be
+            looked at, and while a text is still being written (None) not even that.
     """
     chips = "".join(
         _chip(index, step, colour_by, index == marked, titled)
@@ -117,8 +56,9 @@ def picked_chips_html(
         if index >= first
     )
     classes = "pg-generated pg-picks" + (" pg-by-nats" if colour_by == "surprisal" else "")
+    numbers = "" if sets is None else f' data-numbers="{sets}" data-first="{first}"'
     return (
-        f'<p class="{classes}" data-first="{first}" translate="no" '
+        f'<p class="{classes}"{numbers} translate="no" '
         f'style="--unsure:{ORANGE};--diverges:{PURPLE}">{chips}</p>'
     )
 

@@ -1,47 +1,52 @@
-"""What a visitor's columns and branches leave on the server, under one byte budget.
+"""What was written after a prompt: the columns, the branches grown from them, a scored text.
 
-The page holds only a key. A lab is never changed: a new branch makes a new one, since all who open
-the page share the first example's.
+A lab is a finding and never changed: a new branch makes a new lab, which takes the old one's place.
 """
 
 from __future__ import annotations
 
-import secrets
-import threading
-import weakref
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import playground
+from components.controls import Clicked
+from components.views.facts import fact_html
 from playground.errors import InputError
 from playground.language import say
+from playground.records import SamplingRun, TokenStep
+from playground.sampling.settings import MAX_COLUMNS
 
 if TYPE_CHECKING:
     from playground.pipeline import Run
-    from playground.records import SamplingRun
     from playground.sampling.branches import Branch
     from playground.sampling.paths import Prefix
+    from playground.sampling.score import ScoredText
 
-# 256 MiB: about 2,300 tokens of a 2B model (115 kB each), a thousand visitors of the shipped one.
-LAB_BYTES = 256 << 20
+MAX_NAME_CHARS = 60  # of a branch: A.1.2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """A text that the model had to write, and what it wrote after it."""
+
+    text: ScoredText
+    written: tuple[TokenStep, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lab:
-    """The columns written last, and the tree grown from them."""
+    """The columns written last, and the tree grown from them; empty before anything is written."""
 
-    run: weakref.ref[Run]  # whose prompt they follow
-    sampled: SamplingRun | None  # None where nothing but a scored text is there
-    names: tuple[str, ...]  # of the columns
-    seconds: tuple[float, ...]  # how long each was written on
-    max_new_tokens: int
-    branches: tuple[Branch, ...]  # the columns first
-
-    @property
-    def num_bytes(self) -> int:
-        """Memory of what the branches left behind."""
-        return sum(branch.path.num_bytes for branch in self.branches)
+    sampled: SamplingRun | None = None  # None where nothing but a scored text is there
+    names: tuple[str, ...] = ()  # of the columns
+    seconds: tuple[float, ...] = ()  # how long each was written on
+    took_s: float = 0.0  # how long all were written on together
+    max_new_tokens: int = 1
+    problems: tuple[tuple[str, str], ...] = ()  # columns that were left out, and why
+    branches: tuple[Branch, ...] = ()  # the columns first
+    focus: tuple[str, int] | None = None  # branch and token that are worth a look
+    scored: Scored | None = None
+    is_live: bool = False  # still being written
 
     def branch(self, name: object) -> Branch:
         """The branch of this name.
@@ -57,77 +62,89 @@ class Lab:
             )
         return found
 
+    @property
+    def branch_names(self) -> tuple[str, ...]:
+        """All branches, the columns first."""
+        return tuple(each.name for each in self.branches)
 
-class LabStore:
-    """Recent labs by secret key; the least recently used one goes first."""
 
-    def __init__(self, max_bytes: int = LAB_BYTES) -> None:
-        self._max_bytes = max_bytes
-        self._labs: OrderedDict[str, Lab] = OrderedDict()
-        self._first: str | None = None  # the opening page's, which all visitors start with
-        self._lock = threading.Lock()
+# ------------------------------------------------------------------------------ what is chosen
 
-    def add(self, lab: Lab) -> str:
-        """Keep a lab, and drop the longest unused ones until the rest fit."""
-        key = secrets.token_urlsafe(16)
-        with self._lock:
-            self._first = self._first or key
-            self._labs[key] = lab
-            for old in [each for each, kept in self._labs.items() if kept.run() is None]:
-                del self._labs[old]  # its run is no longer held, so that nobody can ask for it
-            total = sum(each.num_bytes for each in self._labs.values())
-            for old in list(self._labs)[:-1]:
-                if total <= self._max_bytes:
-                    break
-                if old != self._first:
-                    total -= self._labs.pop(old).num_bytes
-        return key
 
-    def find(self, key: str | None, run: Run) -> Lab | None:
-        """The lab under this key, if it is still held and belongs to this run."""
-        with self._lock:
-            lab = self._labs.get(key or "")
-            if lab is None or lab.run() is not run:
-                return None
-            self._labs.move_to_end(key or "")
-            return lab
+def read_name(raw: Any, _run: Run) -> str | int:
+    """The name of a branch, or a column's number from 0, as a chart knows it.
 
-    def get(self, key: str | None, run: Run) -> Lab:
-        """The same.
+    Raises:
+        InputError: it is neither.
+    """
+    if isinstance(raw, str) and len(raw) <= MAX_NAME_CHARS:
+        return raw
+    if type(raw) is int and 0 <= raw < MAX_COLUMNS:
+        return raw
+    raise InputError(say("The page reported no token."), remedy=say("Reload the page."))
 
-        Raises:
-            InputError: there is none.
-        """
-        lab = self.find(key, run)
-        if lab is None:
-            raise InputError(
-                say("There are no columns of this prompt."),
-                limit=say(
-                    "Recent ones share {size:,} MB on the server.", size=self._max_bytes >> 20
-                ),
-                remedy=say("Press “Run this stage” above."),
-            )
-        return lab
 
-    def discard(self, key: str | None) -> None:
-        """Forget a lab; the opening page's stays."""
-        with self._lock:
-            if key is not None and key != self._first:
-                self._labs.pop(key, None)
+def read_step(raw: Any, _run: Run) -> int:
+    """The number of a token, from 0.
+
+    Raises:
+        InputError: it is none.
+    """
+    if type(raw) is int and raw >= 0:
+        return raw
+    raise InputError(say("The page reported no token."), remedy=say("Reload the page."))
+
+
+BRANCH = Clicked(id="branch", read=read_name)
+STEP = Clicked(id="step", read=read_step)
+# What the other parts need of the first one: everything written, and the token that is chosen.
+CHOSEN = ("side.columns", "side.branch", "side.step")
+
+
+def choose_branch(lab: Lab, name: str | int | None, default: str = "") -> Branch:
+    """The branch of this name or number.
+
+    Args:
+        lab: with at least one branch.
+        name: as a click has set it; None where nothing has been clicked.
+        default: the branch to take instead where there is no such one; the first by default.
+    """
+    if type(name) is int and name < len(lab.names):
+        name = lab.names[name]
+    names = lab.branch_names
+    return lab.branch(next((each for each in (name, default) if each in names), names[0]))
+
+
+def choose_token(lab: Lab, name: str | int | None, step: int | None) -> tuple[Branch, int]:
+    """Branch and token that are looked at: where nothing is chosen, those worth a look."""
+    focus, index = lab.focus or ("", 0)
+    branch = choose_branch(lab, name, focus)
+    if step is None:
+        step = index
+    return branch, min(step, len(branch.trace.steps) - 1)
+
+
+def require_lab(lab: Lab | None) -> Lab:
+    """The lab, with at least one branch.
+
+    Raises:
+        InputError: nothing has been written after this prompt.
+    """
+    if lab is None or not lab.branches:
+        raise InputError(
+            say("There are no columns of this prompt."),
+            remedy=say("Press “Write the columns” in “Side by side”."),
+        )
+    return lab
+
+
+def nothing_yet() -> str:
+    """What a part says that needs the columns and has none."""
+    return fact_html(
+        say("There are no columns of this prompt."), say("“Side by side” writes them.")
+    )
 
 
 def prompt_of(run: Run) -> Prefix:
     """Where everything in a lab starts; the run's prefill is there already."""
     return playground.sampling.paths.prompt_prefix(run.inputs, run.merged, run.decoded)
-
-
-def new_lab(run: Run, **parts: Any) -> Lab:
-    """A lab of a run; what is not given is empty."""
-    empty: dict[str, Any] = {
-        "sampled": None,
-        "names": (),
-        "seconds": (),
-        "max_new_tokens": 1,
-        "branches": (),
-    }
-    return Lab(run=weakref.ref(run), **empty | parts)

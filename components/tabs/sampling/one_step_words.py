@@ -14,7 +14,7 @@ from components.views.tables import Verbatim, table_html
 from playground.language import say
 
 if TYPE_CHECKING:
-    from playground.records import SamplingSettings, TokenStep
+    from playground.records import TokenStep
     from playground.sampling.views import FilterEffect, OrderDifference, StepView
 
 
@@ -99,10 +99,10 @@ def share_words(prob: float) -> str:
     return f"{prob:.1%}" if prob >= 0.001 else "<0.1%"
 
 
-def order_html(difference: OrderDifference, settings: SamplingSettings) -> str:
+def order_html(difference: OrderDifference, temperature: float) -> str:
     """What the place of the temperature changes."""
     first, last = difference.num_left
-    if settings.temperature in (0, 1):
+    if temperature in (0, 1):
         words = say("With this temperature its place makes no difference to what is left.")
     elif difference.total_variation < 1e-6:
         words = say(

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import playground
-from playground.errors import InputError
 from playground.language import mark, say
 from playground.records import SamplingSettings
 
@@ -67,9 +66,18 @@ FIELDS = (
 assert FIELDS[-1].name == "seed"
 
 
-def values_of(settings: SamplingSettings) -> list[Any]:
-    """A column's values in the order of ``FIELDS``."""
-    return [getattr(settings, field.name) for field in FIELDS]
+def control_id(field: Field) -> str:
+    """The id of the setting's control: ``top-k``."""
+    return field.name.replace("_", "-")
+
+
+def values_of(settings: SamplingSettings, *, seed: bool = True) -> dict[str, Any]:
+    """Settings as controls take them, by id."""
+    return {
+        control_id(field): getattr(settings, field.name)
+        for field in FIELDS
+        if seed or field.name != "seed"
+    }
 
 
 def start_settings(index: int) -> SamplingSettings:
@@ -77,17 +85,11 @@ def start_settings(index: int) -> SamplingSettings:
     return replace(PRESETS[START[index % len(START)]], seed=index)
 
 
-def choose_preset(run: Run, name: object) -> SamplingSettings:
-    """The settings of a preset; the checkpoint's own are read from it."""
-    if name == OWN:
-        return playground.sampling.stage.own_settings(run.engine)
-    if name not in PRESETS:
-        raise InputError(
-            say("There is no preset {name}.", name=name), remedy=say("Choose one from the list.")
-        )
-    return PRESETS[str(name)]
+def preset_options(run: Run) -> list[tuple[str, dict[str, Any]]]:
+    """All presets as a list offers them: a label, and the values of controls.
 
-
-def preset_choices() -> list[tuple[str, str]]:
-    """All presets as a list offers them: what it shows, and the name."""
-    return [(say(name), name) for name in (OWN, *PRESETS)]
+    The seed stays: it is what a column draws with, not how.
+    """
+    own = playground.sampling.generation_config.own_settings(run.engine)
+    presets = {OWN: own, **PRESETS}
+    return [(say(name), values_of(settings, seed=False)) for name, settings in presets.items()]

@@ -3,101 +3,83 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
-
-import gradio as gr
-from gradio.components.base import Component
+from typing import TYPE_CHECKING
 
 import playground
-from components.tabs.sampling.branch import (
-    BranchPart,
-    build_length_slider,
-    check_room,
-    show_lab,
-    stream_branches,
-)
-from components.tabs.sampling.chips import (
-    TokenPicker,
-    colour_legend_html,
-    picked_chips_html,
-    surprisal,
-)
-from components.tabs.sampling.lab import LabStore, new_lab, prompt_of
+from components.compute.gpu_process import on_gpu
+from components.controls import TextField, Toggle
+from components.part import Part
+from components.tabs.sampling.branch import GROWS, check_room, length_slider, stream_branches
+from components.tabs.sampling.chips import colour_legend_html, picked_chips_html, surprisal
+from components.tabs.sampling.lab import Lab, Scored, prompt_of
 from components.tabs.sampling.words import count_tokens, token_html
-from components.tabs.stage_tab import App
-from components.views.html_view import build_html_view
+from components.views.facts import fact_markup
 from components.views.strips import visible
 from components.views.tables import Verbatim, table_html
-from playground.language import say
+from playground.language import mark, say
+from playground.pipeline import Run
 from playground.records import Progress, SamplingSettings
 
 if TYPE_CHECKING:
-    from playground.pipeline import Run
-    from playground.records import TokenStep
     from playground.sampling.branches import Branch
     from playground.sampling.score import ScoredText
 
 EXAMPLE = "There is a blue circle."
+MAX_CHARS = 8192  # sampling.score.MAX_SCORED_CHARS, without torch
+
+PART = Part(
+    "score",
+    mark("Score a text"),
+    stage="sampling",
+    intro=mark(
+        "What if the model had to write this? The text goes through the decoder as its answer: "
+        "how likely was each token, and how many words were likelier?"
+    ),
+    controls=(
+        TextField(
+            id="text", label=mark("Text to score"), value=EXAMPLE, lines=2, max_chars=MAX_CHARS
+        ),
+        Toggle(
+            id="with-end",
+            label=mark("And there it ends"),
+            info=mark("Score the token that ends an answer, too."),
+            value=True,
+        ),
+        length_slider(),
+    ),
+    layout=("text", ("with-end", "length"), ("score", "go_on"), "words", "chips", "table"),
+)
 
 
-def build_score(
-    app: App, store: LabStore, lab_key: gr.State, branches: BranchPart
-) -> tuple[Component, ...]:
-    """Build the part inside its tab; returns what a new prompt empties."""
-    gr.Markdown(
-        say(
-            "What if the model had to write this? The text goes through the decoder as its answer: "
-            "how likely was each token, and how many words were likelier?"
-        )
-    )
-    text = gr.Textbox(EXAMPLE, label=say("Text to score"), lines=2, max_lines=6, max_length=8192)
-    with gr.Row():
-        with gr.Column(min_width=240):
-            with_end = gr.Checkbox(
-                True,
-                label=say("And there it ends"),
-                info=say("Score the token that ends an answer, too."),
-            )
-        length = build_length_slider(app.host.limits)
-    with gr.Row():
-        score = gr.Button(say("Score this text"), variant="primary", min_width=160)
-        go_on = gr.Button(say("Force it, and let the model go on"), min_width=220)
-    words = build_html_view()
-    chips = TokenPicker()
-    table = build_html_view()
-    drawn = (words, chips, table)
-    results = [lab_key, *branches.outputs, *drawn]
-
-    def stream_score(run: Run, progress: Progress, key: str | None, *values: Any) -> Iterator[Any]:
-        yield from score_text(run, progress, store, key, *values)
-
-    def stream_on(run: Run, progress: Progress, key: str | None, *values: Any) -> Iterator[Any]:
-        yield from force_text(run, progress, store, key, *values)
-
-    app.on_model(score.click, stream_score, [lab_key, text, with_end], results)
-    app.on_model(go_on.click, stream_on, [lab_key, text, length], results)
-    return drawn
+# ------------------------------------------------------------------------------------- scoring
 
 
-def score_text(
-    run: Run, progress: Progress, store: LabStore, key: str | None, text: Any, with_end: Any
-) -> Iterator[tuple[Any, ...]]:
+@PART.experiment(
+    mark("Score this text"), needs=("side.columns", "text", "with-end"), primary=True, **GROWS
+)
+@on_gpu
+def score(
+    run: Run, progress: Progress, lab: Lab | None, text: str, with_end: bool
+) -> Iterator[Lab]:
     """Score a text and add it to the tree."""
-    branch, scored = _read(run, progress, store, key, text, with_end=bool(with_end))
-    lab = store.find(key, run) or new_lab(run)
+    lab = lab or Lab()
+    branch, scored = _read(run, progress, lab, text, with_end=with_end)
     check_room(lab, 1)
-    whole = replace(lab, branches=(*lab.branches, branch))
-    yield *show_lab(store, whole, branch.name, 0), *score_views(scored)
+    yield replace(
+        lab, branches=(*lab.branches, branch), focus=(branch.name, 0), scored=Scored(scored)
+    )
 
 
-def force_text(
-    run: Run, progress: Progress, store: LabStore, key: str | None, text: Any, length: Any
-) -> Iterator[tuple[Any, ...]]:
+@PART.experiment(
+    mark("Force it, and let the model go on"), needs=("side.columns", "text", "length"), **GROWS
+)
+@on_gpu
+def go_on(run: Run, progress: Progress, lab: Lab | None, text: str, length: int) -> Iterator[Lab]:
     """Let the model go on after a text, under the first column's settings."""
-    branch, scored = _read(run, progress, store, key, text, with_end=False)
-    lab = store.find(key, run) or new_lab(run)
+    lab = lab or Lab()
+    branch, scored = _read(run, progress, lab, text, with_end=False)
     check_room(lab, 2)
     settings = lab.branches[0].trace.settings if lab.names else SamplingSettings()
     lab = replace(lab, branches=(*lab.branches, branch))
@@ -110,33 +92,51 @@ def force_text(
     def grown() -> tuple[Branch, ...]:
         return (playground.sampling.branches.take_branch(sampler, name, branch, end),)
 
-    for values in stream_branches(store, lab, sampler, progress, grown, end):
-        written = sampler.run.traces[0]
-        yield *values, *score_views(scored, written.steps[end:])
+    for found in stream_branches(lab, sampler, progress, grown, end):
+        written = sampler.run.traces[0].steps[end:]
+        yield replace(found, scored=Scored(scored, written))
 
 
 def _read(
-    run: Run, progress: Progress, store: LabStore, key: str | None, text: Any, *, with_end: bool
+    run: Run, progress: Progress, lab: Lab, text: str, *, with_end: bool
 ) -> tuple[Branch, ScoredText]:
     """The text as a branch from the prompt, with its scores."""
     ids = playground.sampling.score.read_answer(run.engine, text, with_end=with_end)
-    run.ensure("decoder", progress)
     progress(say("text"), 0, 1)
     scored = playground.sampling.score.score_tokens(run.engine, prompt_of(run), ids)
-    lab = store.find(key, run)
-    taken = {each.name for each in lab.branches} if lab is not None else set()
-    name = next(name for number in range(1, 99) if (name := f"T{number}") not in taken)
+    names = (f"T{number}" for number in range(1, 99))
+    name = next(each for each in names if each not in lab.branch_names)
     branch = playground.sampling.branches.Branch(name, None, 0, scored.trace, scored.path)
     return branch, scored
 
 
-def score_views(scored: ScoredText, written: Sequence[TokenStep] = ()) -> tuple[str, str, str]:
-    """The scores in words, as chips and as a table.
+# ------------------------------------------------------------------------------- what is shown
 
-    Args:
-        scored: the text.
-        written: tokens that the model wrote after it.
-    """
+
+@PART.html(needs=("side.columns",), live=True)
+def words(_run: Run, lab: Lab | None) -> str:
+    """The scores in a sentence."""
+    if lab is None or lab.scored is None:
+        return ""
+    return score_html(lab.scored.text, len(lab.scored.written))
+
+
+@PART.html(needs=("side.columns",), live=True)
+def chips(_run: Run, lab: Lab | None) -> str:
+    """The text as tokens, and what the model wrote after it."""
+    if lab is None or lab.scored is None:
+        return ""
+    steps = (replace(step, forced=False) for step in lab.scored.text.trace.steps)
+    legend = colour_legend_html("probability")
+    return legend + picked_chips_html([*steps, *lab.scored.written])
+
+
+@PART.html(needs=("side.columns",))
+def table(_run: Run, lab: Lab | None) -> str:
+    """Every token of the text with its rank."""
+    if lab is None or lab.scored is None:
+        return ""
+    scored = lab.scored.text
     steps = scored.trace.steps
     rows = [
         (
@@ -159,14 +159,7 @@ def score_views(scored: ScoredText, written: Sequence[TokenStep] = ()) -> tuple[
         say("Entropy there (nats)"),
         say("Likeliest there"),
     )
-    chips = colour_legend_html("probability") + picked_chips_html(
-        [*(replace(step, forced=False) for step in steps), *written]
-    )
-    return (
-        score_html(scored, len(written)),
-        chips,
-        table_html(headers, rows, say("Every token of the text"), right=(2, 4, 5)),
-    )
+    return table_html(headers, rows, say("Every token of the text"), right=(2, 4, 5))
 
 
 def score_html(scored: ScoredText, num_written: int) -> str:
@@ -189,4 +182,4 @@ def score_html(scored: ScoredText, num_written: int) -> str:
     )
     if num_written:
         words += " " + say("After it the model wrote {tokens}.", tokens=count_tokens(num_written))
-    return f'<p class="pg-fact">{words}</p>'
+    return fact_markup(words)

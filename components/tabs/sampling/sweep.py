@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
+import html
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import gradio as gr
-from gradio.components.base import Component
+import plotly.graph_objects as go
 
 import playground
-from components.chart_view.view import PlotlyView
 from components.charts.sampling_sweep import (
     parameter_name,
     plot_answers,
     plot_lengths,
     plot_sweep_entropy,
 )
-from components.tabs.sampling.lab import LabStore, prompt_of
-from components.tabs.stage_tab import App
-from components.views.html_view import build_html_view
+from components.compute.gpu_process import on_gpu
+from components.controls import Choice, Clicked, Number
+from components.part import Part
+from components.tabs.sampling.lab import Lab, choose_branch, prompt_of, read_name
+from components.views.facts import fact_html, fact_markup
+from components.views.picks import picks_html
 from components.views.strips import visible
 from components.views.tables import Verbatim, table_html
 from playground.errors import StageCancelled
 from playground.language import mark, say
+from playground.pipeline import Run
 from playground.records import Progress, SamplingSettings
 from playground.sampling.settings import LIMITS
 
 if TYPE_CHECKING:
-    from playground.pipeline import Run
     from playground.sampling.sweep import Sweep
 
 RANGES: dict[str, tuple[float, float]] = {
@@ -44,124 +47,160 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 assert RANGES.keys() == LIMITS.keys() - {"seed"}
 MAX_ROWS = 40
+MOST = 16  # values, and answers per value; as in sampling.sweep, without torch
 EMPTY = mark("Press “Sweep” to draw this chart.")
 NEW_TOKENS = 24
 MOST_NEW_TOKENS = 256  # sampling_sweep.MAX_SWEEP_TOKENS, without torch
 
+LENGTH = Number(
+    id="length",
+    label=mark("Max new tokens"),
+    value=lambda run: run.engine.limits.at_most(NEW_TOKENS),
+    low=1,
+    high=lambda run: run.engine.limits.at_most(MOST_NEW_TOKENS),
+)
+PART = Part(
+    "sweep",
+    mark("Sweep"),
+    stage="sampling",
+    intro=mark(
+        "One setting goes over a range, and the model answers several times at each value, always "
+        "with the same seeds. All else is as in the chosen column."
+    ),
+    controls=(
+        Choice(
+            id="parameter",
+            label=mark("Setting"),
+            options=lambda _run: [(parameter_name(name), name) for name in RANGES],
+            compact=True,
+        ),
+        # Empty until they are typed: the whole range of the setting.
+        Number(id="low", label=mark("From"), step=0.1, whole=False, follows=("parameter",)),
+        Number(id="high", label=mark("To"), step=0.1, whole=False, follows=("parameter",)),
+        Number(id="values", label=mark("Values"), value=6, low=1, high=MOST),
+        Number(id="samples", label=mark("Answers per value"), value=8, low=1, high=MOST),
+        LENGTH,
+        Clicked(id="base", read=read_name),
+    ),
+    layout=(
+        ("parameter", "low", "high", "values", "samples", "length"),
+        "plan",
+        ("sweep",),
+        "words",
+        "answers",
+        ("lengths", "entropy"),
+        "table",
+    ),
+)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SweepPart:
-    """The part's components."""
+class Swept:
+    """A sweep, as far as it is."""
 
-    base: gr.Dropdown  # whose settings all else is taken from
-    outputs: tuple[Component, ...]
-
-
-def build_sweep(app: App, store: LabStore, lab_key: gr.State) -> SweepPart:
-    """Build the part inside its tab."""
-    gr.Markdown(
-        say(
-            "One setting goes over a range, and the model answers several times at each value, "
-            "always with the same seeds. All else is as in the chosen column."
-        )
-    )
-    with gr.Row():
-        parameter = gr.Dropdown(
-            [(parameter_name(name), name) for name in RANGES],
-            value="temperature",
-            label=say("Setting"),
-            min_width=230,
-            scale=2,
-        )
-        low = gr.Number(0, label=say("From"), min_width=80, step=0.1)
-        high = gr.Number(2, label=say("To"), min_width=80, step=0.1)
-        up_to = say("Up to {most}", most=16)
-        steps = gr.Number(6, label=say("Values"), info=up_to, min_width=80, step=1)
-        samples = gr.Number(8, label=say("Answers per value"), info=up_to, min_width=110, step=1)
-        limits = app.host.limits
-        length = gr.Number(
-            limits.at_most(NEW_TOKENS),
-            label=say("Max new tokens"),
-            info=say("Up to {most}", most=limits.at_most(MOST_NEW_TOKENS)),
-            min_width=110,
-            step=1,
-        )
-        base = gr.Dropdown([], label=say("All else as in"), min_width=110)
-    start = gr.Button(say("Sweep"), variant="primary", min_width=160)
-    words = build_html_view()
-    answers = PlotlyView(label=say("Answers"), empty=say(EMPTY))
-    with gr.Row():
-        lengths = PlotlyView(label=say("Lengths"), empty=say(EMPTY))
-        entropy = PlotlyView(label=say("Entropy"), empty=say(EMPTY))
-    table = build_html_view()
-    outputs = (words, answers, lengths, entropy, table)
-
-    parameter.input(
-        lambda name: RANGES.get(name, (0, 1)),
-        parameter,
-        [low, high],
-        queue=False,
-        show_progress="hidden",
-        api_visibility="private",
-    )
-
-    def stream(run: Run, progress: Progress, key: str | None, *values: Any) -> Iterator[Any]:
-        lab = store.find(key, run)
-        chosen, *rest = values
-        settings = SamplingSettings()
-        if lab is not None and any(each.name == chosen for each in lab.branches):
-            settings = lab.branch(chosen).trace.settings
-        yield from stream_sweep_part(run, progress, settings, *rest)
-
-    app.on_model(
-        start.click, stream, [lab_key, base, parameter, low, high, steps, samples, length], outputs
-    )
-    return SweepPart(base, outputs)
+    sweep: Sweep
+    column: str  # whose settings all else was taken from; empty for the neutral ones
+    seconds: float | None = None  # None while it is under way
 
 
-def stream_sweep_part(
+@PART.html(needs=("parameter", "side.columns", "base"))
+def plan(_run: Run, parameter: str, lab: Lab | None, base: str | int | None) -> str:
+    """Whose settings are taken for all else; tells the ends of the setting's range."""
+    low, high = RANGES[parameter]
+    ends = html.escape(json.dumps({"low": low, "high": high}))
+    picks = ""
+    if lab is not None and lab.branches:
+        options = [(name, name) for name in lab.branch_names]
+        picks = picks_html(say("All else as in"), options, choose_branch(lab, base).name, "base")
+    return f'<div data-defaults="{ends}">{picks}</div>'
+
+
+@PART.experiment(
+    mark("Sweep"),
+    needs=("side.columns", "base", "parameter", "low", "high", "values", "samples", "length"),
+    primary=True,
+)
+@on_gpu
+def sweep(
     run: Run,
     progress: Progress,
-    base: SamplingSettings,
+    lab: Lab | None,
+    base: str | int | None,
     parameter: str,
-    low: Any,
-    high: Any,
-    steps: Any,
-    samples: Any,
-    length: Any,
-) -> Iterator[tuple[Any, ...]]:
-    """Write all answers; the count while it is under way, charts at the end or where it stopped."""
-    planned = playground.sampling.sweep.plan_sweep(base, parameter, low, high, steps)
-    run.ensure("decoder", progress)
-    started = time.perf_counter()
-    sweep: Sweep | None = None
-    cancelled: StageCancelled | None = None
-    found = playground.sampling.sweep.stream_sweep(
-        run.engine,
-        prompt_of(run),
-        parameter,
-        planned,
-        num_samples=samples,
-        max_new_tokens=length,
-        progress=progress,
+    low: float | None,
+    high: float | None,
+    values: int,
+    samples: int,
+    length: int,
+) -> Iterator[Swept]:
+    """Write all answers; what is there so far after each batch, and where it stopped."""
+    first, last = RANGES[parameter]
+    column, settings = "", SamplingSettings()
+    if lab is not None and lab.branches:
+        branch = choose_branch(lab, base)
+        column, settings = branch.name, branch.trace.settings
+    sweeps = playground.sampling.sweep
+    planned = sweeps.plan_sweep(
+        settings, parameter, first if low is None else low, last if high is None else high, values
     )
+    started = time.perf_counter()
+    found: Sweep | None = None
+    cancelled: StageCancelled | None = None
     try:
-        for sweep in found:
-            done = sum(len(point.answers) for point in sweep.points)
-            yield f'<p class="pg-fact">{count_answers(done)} …</p>', *(gr.skip(),) * 4
+        for found in sweeps.stream_sweep(
+            run.engine,
+            prompt_of(run),
+            parameter,
+            planned,
+            num_samples=samples,
+            max_new_tokens=length,
+            progress=progress,
+        ):
+            yield Swept(found, column)
     except StageCancelled as stop:
         cancelled = stop
-    if sweep is not None:
-        seconds = time.perf_counter() - started
-        yield (
-            sweep_html(sweep, seconds),
-            plot_answers(sweep),
-            plot_lengths(sweep),
-            plot_sweep_entropy(sweep),
-            answers_html(sweep),
-        )
+    if found is not None:
+        yield Swept(found, column, time.perf_counter() - started)
     if cancelled is not None:
         raise cancelled
+
+
+# ------------------------------------------------------------------------------- what is shown
+
+
+@PART.html(needs=("sweep",), live=True)
+def words(_run: Run, swept: Swept | None) -> str:
+    """The sweep in a sentence; how many answers there are while it is under way."""
+    if swept is None:
+        return ""
+    if swept.seconds is None:
+        done = sum(len(point.answers) for point in swept.sweep.points)
+        return fact_html(f"{count_answers(done)} …")
+    return sweep_html(swept)
+
+
+@PART.chart(mark("Answers"), needs=("sweep",), empty=EMPTY)
+def answers(_run: Run, swept: Swept | None) -> go.Figure | None:
+    """How often each answer came at each value."""
+    return None if swept is None else plot_answers(swept.sweep)
+
+
+@PART.chart(mark("Lengths"), needs=("sweep",), empty=EMPTY)
+def lengths(_run: Run, swept: Swept | None) -> go.Figure | None:
+    """How long the answers are."""
+    return None if swept is None else plot_lengths(swept.sweep)
+
+
+@PART.chart(mark("Entropy"), needs=("sweep",), empty=EMPTY)
+def entropy(_run: Run, swept: Swept | None) -> go.Figure | None:
+    """How open the choices are."""
+    return None if swept is None else plot_sweep_entropy(swept.sweep)
+
+
+@PART.html(needs=("sweep",))
+def table(_run: Run, swept: Swept | None) -> str:
+    """Every distinct answer."""
+    return "" if swept is None else answers_html(swept.sweep)
 
 
 def count_answers(count: int) -> str:
@@ -169,24 +208,25 @@ def count_answers(count: int) -> str:
     return say("1 answer") if count == 1 else say("{count:,} answers", count=count)
 
 
-def sweep_html(sweep: Sweep, seconds: float) -> str:
+def sweep_html(swept: Swept) -> str:
     """The sweep in a sentence."""
-    answers = [answer for point in sweep.points for answer in point.answers]
-    distinct = len({answer.text for answer in answers})
-    first, last = sweep.points[0], sweep.points[-1]
+    points = swept.sweep.points
+    answers = [answer for point in points for answer in point.answers]
+    first, last = points[0], points[-1]
     words = say(
         "{answers} in {seconds:.1f} s, {distinct:,} different ones: {first_kinds} at "
         "{parameter} {first:.3g}, {last_kinds} at {last:.3g}.",
         answers=count_answers(len(answers)),
-        seconds=seconds,
-        distinct=distinct,
-        parameter=parameter_name(sweep.parameter).lower(),
+        seconds=swept.seconds,
+        distinct=len({answer.text for answer in answers}),
+        parameter=parameter_name(swept.sweep.parameter).lower(),
         first_kinds=len(first.counts),
         first=first.value,
         last_kinds=len(last.counts),
         last=last.value,
     )
-    return f'<p class="pg-fact">{words}</p>'
+    base = say("All else is as in {name}.", name=swept.column) if swept.column else ""
+    return fact_markup(words, base)
 
 
 def answers_html(sweep: Sweep) -> str:

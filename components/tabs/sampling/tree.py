@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 from typing import TYPE_CHECKING
 
 import playground
@@ -73,16 +74,19 @@ def _node_html(
     before = "".join(visible(step.text) for step in steps[: branch.fork]).replace("␣", " ")
     shared = f'<span translate="no">… {html.escape(before[-28:])}</span>' if before else ""
     marked = index if branch.name == name else None
-    chips = picked_chips_html(steps, first=branch.fork, marked=marked, titled=titled)
+    chips = picked_chips_html(
+        steps, first=branch.fork, marked=marked, titled=titled, sets="side.step"
+    )
     children = "".join(
         _node_html(branches, each, name, index, titled)
         for each in branches
         if each.parent == branch.name
     )
     inner = f"<ul>{children}</ul>" if children else ""
+    chooses = html.escape(json.dumps({"side.branch": branch.name}))
     chosen = " pg-on" if branch.name == name else ""
     return (
-        f'<li><div class="pg-branch{chosen}" data-branch="{html.escape(branch.name)}">'
+        f'<li><div class="pg-branch{chosen}" data-set="{chooses}">'
         f'<div class="pg-branch-head"><strong>{html.escape(branch.name)}</strong>'
         f"<span>{html.escape(' · '.join(facts))}</span>{shared}</div>{chips}</div>{inner}</li>"
     )

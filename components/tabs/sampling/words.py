@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import html
+import json
 from collections.abc import Sequence
 from difflib import SequenceMatcher
+from typing import TYPE_CHECKING
 
 from components.tabs.sampling.chips import MAX_TITLES, ColourBy, picked_chips_html, surprisal
 from components.views.strips import raw_probability, visible
-from playground.errors import InputError
 from playground.language import mark, say
 from playground.records import SamplingRun, SamplingTrace, TokenStep
+
+if TYPE_CHECKING:
+    from components.tabs.sampling.lab import Lab
 
 ENDINGS = {
     "running": mark("stopped"),
@@ -20,34 +24,43 @@ ENDINGS = {
 }
 
 
-def columns_html(
-    sampled: SamplingRun,
-    names: Sequence[str],
-    *,
-    seconds: Sequence[float],
-    colour_by: ColourBy = "probability",
-    live: bool = False,
-) -> str:
+def columns_html(lab: Lab, colour_by: ColourBy = "probability") -> str:
     """All columns beside each other, as many to a row as there is room for.
 
-    Args:
-        sampled: the run, or as far as it is.
-        names: of its columns.
-        seconds: how long each has been written on.
-        colour_by: what the tokens' backgrounds mean.
-        live: it is still being written.
+    A column that could not be written says why in its place.
     """
-    marked = None if live else sampled.first_divergence
-    titled = not live and sum(len(trace.steps) for trace in sampled.traces) <= MAX_TITLES
-    cards = "".join(
-        f'<section class="pg-column" data-branch="{name}" aria-label="{column_name(name)}">'
-        f'<h4 class="pg-column-name">{column_name(name)}</h4>'
-        + picked_chips_html(trace.steps, colour_by=colour_by, marked=marked, titled=titled)
+    if lab.sampled is None:
+        return ""
+    live = lab.is_live
+    marked = None if live else lab.sampled.first_divergence
+    titled = not live and sum(len(trace.steps) for trace in lab.sampled.traces) <= MAX_TITLES
+    inside = {
+        name: picked_chips_html(
+            trace.steps,
+            colour_by=colour_by,
+            marked=marked,
+            titled=titled,
+            sets=None if live else "step",
+        )
         + _facts_html(trace, spent, live)
-        + "</section>"
-        for name, trace, spent in zip(names, sampled.traces, seconds, strict=True)
-    )
+        for name, trace, spent in zip(lab.names, lab.sampled.traces, lab.seconds, strict=True)
+    }
+    inside |= {name: _problem_html(why) for name, why in lab.problems}
+    cards = "".join(_column_html(name, inside[name]) for name in sorted(inside))
     return f'<div class="pg-columns">{cards}</div>'
+
+
+def _column_html(name: str, inside: str) -> str:
+    chooses = html.escape(json.dumps({"branch": name}))
+    title = column_name(name)
+    return (
+        f'<section class="pg-column" data-set="{chooses}" aria-label="{title}">'
+        f'<h4 class="pg-column-name">{title}</h4>{inside}</section>'
+    )
+
+
+def _problem_html(why: str) -> str:
+    return f'<p class="pg-problem" role="alert">{html.escape(why)}</p>'
 
 
 def column_name(name: str) -> str:
@@ -57,7 +70,7 @@ def column_name(name: str) -> str:
 
 def _facts_html(trace: SamplingTrace, seconds: float, live: bool) -> str:
     if trace.error:
-        return f'<p class="pg-problem" role="alert">{html.escape(trace.error)}</p>'
+        return _problem_html(trace.error)
     ending = say("still writing") if live and trace.finish_reason == "running" else None
     return f'<p class="pg-column-facts">{html.escape(trace_words(trace, seconds, ending))}</p>'
 
@@ -128,17 +141,6 @@ def _way_words(name: str, trace: SamplingTrace, index: int) -> str:
 def token_html(text: str) -> str:
     """A token in quotation marks, which no browser shall translate."""
     return f'<span translate="no">“{html.escape(visible(text))}”</span>'
-
-
-def problems_html(problems: dict[str, InputError]) -> str:
-    """Which columns are left out, and why."""
-    items = "".join(
-        "<li>"
-        + say("Column {name} is left out: {why}", name=name, why=html.escape(str(error)))
-        + "</li>"
-        for name, error in problems.items()
-    )
-    return f'<ul class="pg-notices" role="alert">{items}</ul>' if items else ""
 
 
 def diff_html(first: SamplingTrace, second: SamplingTrace, names: tuple[str, str]) -> str:

@@ -6,8 +6,8 @@ import numpy as np
 
 import playground
 from components.look.colors import SEQUENTIAL, ColorScale
-from components.tabs.choices import capital, fact_html, join_sentences
 from components.tabs.vision.focus import PatchFocus
+from components.views.facts import capital, fact_html, join_sentences
 from components.views.pictures import (
     color_values,
     grey_out,
@@ -33,7 +33,7 @@ def attention_html(
     weights: np.ndarray,
     block: int,
     head: int,
-    direction: str | None,
+    direction: str,
 ) -> str:
     """One head's attention as a glow on the picture, and in words."""
     shown = weights.mean(0) if head == MEAN else weights[head]
@@ -98,7 +98,7 @@ def received_words(focus: PatchFocus) -> str:
     )
 
 
-def heads_html(focus: PatchFocus, weights: np.ndarray, block: int, head: int) -> str:
+def heads_html(focus: PatchFocus, weights: np.ndarray, block: int) -> str:
     """The mean and every head in small, each on its own scale."""
     named = [(say("mean"), weights.mean(0))]
     named += [(say("head {head}", head=number), each) for number, each in enumerate(weights)]

@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-import gradio as gr
 
 from components.charts.token_labels import span_name
-from components.tabs.choices import within
-from playground.language import say
+from components.controls import Choice
+from playground.errors import InputError
+from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Place
 from playground.records import TowerOutput, VisualSpan
+
+NO_PICTURE = mark(
+    "This prompt holds no picture and no video, so the vision tower does not run: the sequence "
+    "goes from the tokenizer straight to the decoder. Add a picture to see it work."
+)
+
+
+def name_spans(run: Run) -> list[tuple[str, int]]:
+    """The pictures and frames to choose from."""
+    return [(span_name(run.inputs, span), index) for index, span in enumerate(run.inputs.spans)]
+
+
+# It stands in the tab's head, for all parts.
+SPAN = Choice(
+    id="span",
+    label=mark("Picture or video frame"),
+    info=mark("Every part below shows this one."),
+    options=name_spans,
+    compact=True,
+    follows="picture",
+    shown=lambda run: len(run.inputs.spans) > 1,
+)
+CHOSEN = "head.span"
+
+
+def has_picture(run: Run) -> bool:
+    """Whether the tower has anything to do."""
+    return bool(run.inputs.spans)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,19 +72,21 @@ class PatchFocus:
         return say("(This is the middle of the picture; click anywhere on it to choose another.)")
 
 
-def choose_patch(run: Run, span: float | None, place: Place | None) -> PatchFocus | None:
-    """The patch to look at in the chosen picture; ``None`` where the prompt has no picture.
+def choose_patch(run: Run, number: int, place: Place | None = None) -> PatchFocus:
+    """The patch to look at in the chosen picture.
 
     Args:
         run: a run whose vision stage is done, or will be.
-        span: the tab's choice of a picture; out of range means the nearest one.
-        place: what was pointed at, in this run or an earlier one. A whole token stands for its
-            upper left patch.
+        number: of the picture: an index into ``ModelInputs.spans``.
+        place: what is pointed at. A whole token stands for its upper left patch; in another
+            picture, it is the middle of this one.
+
+    Raises:
+        InputError: the prompt has no picture.
     """
     spans = run.inputs.spans
     if not spans:
-        return None
-    number = within(span, len(spans) - 1)
+        raise InputError(say(NO_PICTURE))
     chosen = spans[number]
     tower = run.vision.tower(chosen.kind)
     assert tower is not None, "a span without its tower's pass"
@@ -68,23 +95,6 @@ def choose_patch(run: Run, span: float | None, place: Place | None) -> PatchFocu
     if there is not None and there.span == number and there.rows and there.columns:
         patch, pointed = there.patch or (there.rows[0], there.columns[0]), True
     return PatchFocus(number, chosen, tower, patch, pointed, span_name(run.inputs, chosen))
-
-
-def point_here(draw: Callable[..., Any], num_outputs: int) -> Callable[..., Any]:
-    """Redraw for another patch of the chosen picture: ``draw(run, place, span, *values)``.
-
-    A click on another picture moves the tab's chooser there, which draws everything anew; before
-    the tower has run there is nothing to redraw.
-    """
-
-    def redraw(run: Run, place: Place | None, span: float | None, *values: Any) -> Any:
-        there = None if place is None else place.span
-        chosen = within(span, max(len(run.inputs.spans) - 1, 0))
-        if not run.has("vision") or there not in (None, chosen):
-            return gr.skip() if num_outputs == 1 else (gr.skip(),) * num_outputs
-        return draw(run, place, span, *values)
-
-    return redraw
 
 
 def stack_html(*parts: str) -> str:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import gradio as gr
 import numpy as np
+from markupsafe import escape
 
 import playground
-from components.charts.vision_attention import plot_head_distance, plot_head_entropy
-from components.tabs.choices import fact_html
-from components.tabs.vision.focus import PatchFocus, choose_patch
+from components.tabs.vision.focus import PatchFocus
+from components.views.facts import fact_html
 from playground.language import say
 from playground.pipeline import Run
-from playground.records import Progress
 
 if TYPE_CHECKING:
     from playground.vision.attention import EvenAttention
@@ -28,55 +26,32 @@ AUTO_SCORES = 50_000_000
 class HeadSummary:
     """All heads of all blocks over one picture or frame; NaN in blocks not yet measured."""
 
+    number: int  # of the picture: an index into ModelInputs.spans
+    num_blocks: int  # measured so far
     entropy: np.ndarray  # (blocks, heads) float32, nats
     distance: np.ndarray  # (blocks, heads) float32, patches
     num_lookers: int
     even: EvenAttention
 
 
-def draw_summary(run: Run, span: float | None) -> tuple[Any, ...]:
-    """The summary of all heads where it is there or soon made, else a button that makes it."""
-    focus = choose_patch(run, span, None)
-    if focus is None:
-        return "", gr.skip(), None, None
-    summary = run.recall(("vision heads", focus.number))
-    cost = playground.vision.attention.count_scores(run.engine, focus.span)
-    if summary is None and cost <= AUTO_SCORES:
-        *_, summary = measure_all(run, focus)
-    if summary is None:
-        words = fact_html(
-            say(
-                "With {patches:,} patches this takes a while, so it waits for you: {depth} blocks, "
-                "one after another. Stop ends it.",
-                patches=focus.span.num_patches,
-                depth=run.engine.facts.vision_depth,
-            )
-        )
-        return words, gr.update(visible=True), None, None
-    return summary_html(focus, summary), gr.update(visible=False), *_plot_summary(summary)
+def summary_of(run: Run, focus: PatchFocus, found: HeadSummary | None) -> HeadSummary | None:
+    """The summary of a picture where it is there or soon made; None where it is to be asked for.
 
-
-def measure_heads(run: Run, progress: Progress, span: float | None) -> Iterator[tuple[Any, ...]]:
-    """Measure block after block, and fill the charts with each."""
-    focus = choose_patch(run, span, None)
-    if focus is None:
-        return
-    depth = run.engine.facts.vision_depth
-    for number, summary in enumerate(measure_all(run, focus)):
-        done = number + 1 == depth
-        words = (
-            summary_html(focus, summary)
-            if done
-            else fact_html(
-                say("{done} of {depth} blocks are measured.", done=number + 1, depth=depth)
-            )
-        )
-        yield words, gr.update(visible=not done), *_plot_summary(summary)
-        progress(say("heads of block"), number + 1, depth)
+    Args:
+        run: a run whose vision stage is done.
+        focus: the picture.
+        found: what was measured last, which may be another picture, or not all blocks yet.
+    """
+    kept: HeadSummary | None = run.recall(_name(focus.number))
+    if kept is not None:
+        return kept
+    if playground.vision.attention.count_scores(run.engine, focus.span) <= AUTO_SCORES:
+        return run.memo(_name(focus.number), lambda: _last(measure_all(run, focus)))
+    return found if found is not None and found.number == focus.number else None
 
 
 def measure_all(run: Run, focus: PatchFocus) -> Iterator[HeadSummary]:
-    """The summary after each block; the last one is kept with the run."""
+    """The summary after each block."""
     attention, engine = playground.vision.attention, run.engine
     shape = engine.facts.vision_depth, engine.facts.vision_num_heads
     entropy, distance = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
@@ -84,14 +59,50 @@ def measure_all(run: Run, focus: PatchFocus) -> Iterator[HeadSummary]:
     for block in range(shape[0]):
         heads = attention.measure_block(engine, focus.tower, focus.span, block)
         entropy[block], distance[block] = heads.entropy, heads.distance
-        summary = HeadSummary(entropy.copy(), distance.copy(), heads.num_lookers, even)
-        if block + 1 == shape[0]:
-            _keep(run, focus, summary)
-        yield summary
+        yield HeadSummary(
+            focus.number, block + 1, entropy.copy(), distance.copy(), heads.num_lookers, even
+        )
 
 
-def _keep(run: Run, focus: PatchFocus, summary: HeadSummary) -> None:
-    run.memo(("vision heads", focus.number), lambda: summary)
+def keep_summary(run: Run, summary: HeadSummary) -> None:
+    """Keep a whole summary with the run, for when its picture is chosen again."""
+    run.memo(_name(summary.number), lambda: summary)
+
+
+def _name(number: int) -> tuple[str, int]:
+    return "vision heads", number
+
+
+def _last(summaries: Iterator[HeadSummary]) -> HeadSummary:
+    *_, summary = summaries
+    return summary
+
+
+def summary_words(run: Run, focus: PatchFocus, summary: HeadSummary | None) -> str:
+    """The summary in words, what it waits for, or how far it is."""
+    depth = run.engine.facts.vision_depth
+    if summary is None:
+        words = fact_html(
+            say(
+                "With {patches:,} patches this takes a while, so it waits for you: {depth} blocks, "
+                "one after another. Stop ends it.",
+                patches=focus.span.num_patches,
+                depth=depth,
+            )
+        )
+        return words + _button()
+    if summary.num_blocks == depth:
+        return summary_html(focus, summary)
+    done = summary.num_blocks
+    words = fact_html(say("{done} of {depth} blocks are measured.", done=done, depth=depth))
+    return words + _button()
+
+
+def _button() -> str:
+    return (
+        '<button type="button" class="pg-button" data-run="measured" data-experiment="measured">'
+        f"{escape(say('Measure all heads'))}</button>"
+    )
 
 
 def summary_html(focus: PatchFocus, summary: HeadSummary) -> str:
@@ -130,11 +141,4 @@ def _mean_words(num_patches: int, num_lookers: int) -> str:
         "The mean over {lookers:,} of the {patches:,} patches, evenly spread.",
         lookers=num_lookers,
         patches=num_patches,
-    )
-
-
-def _plot_summary(summary: HeadSummary) -> tuple[Any, Any]:
-    return (
-        plot_head_entropy(summary.entropy, summary.even.entropy),
-        plot_head_distance(summary.distance, summary.even.distance),
     )

@@ -9,8 +9,8 @@ import numpy as np
 import playground
 from components.charts.vision import state_words
 from components.look.colors import SEQUENTIAL
-from components.tabs.choices import join_sentences, within
 from components.tabs.vision.focus import PatchFocus
+from components.views.facts import join_sentences
 from components.views.pictures import color_values, picture_html, scale_html
 from playground.language import mark, say
 from playground.pipeline import Run
@@ -25,7 +25,7 @@ STATE: Literal["state"] = "state"  # of the features, those that the slider belo
 OWN, SHARED = "own", "shared"  # whose principal components the colours are
 
 
-def pca_html(run: Run, focus: PatchFocus, wanted: FeatureSource, basis: str | None) -> str:
+def pca_html(run: Run, focus: PatchFocus, wanted: FeatureSource, basis: str) -> str:
     """The features as colours, and how much of them the colours show."""
     shared = basis == SHARED and wanted.kind == STATE
     features = playground.vision.maps.grid_features(focus.tower, focus.span, wanted)
@@ -158,8 +158,8 @@ def source_choices(facts: ModelFacts) -> list[tuple[str, str]]:
     ]
 
 
-def read_source(run: Run, state: float | None, source: str | None) -> FeatureSource:
-    """The slider and the chooser as one; a tap that this tower lacks is the slider's state."""
+def read_source(run: Run, state: int, source: str) -> FeatureSource:
+    """The slider and the chooser as one."""
     facts, make = run.engine.facts, playground.vision.maps.FeatureSource
     if source == "embedding":
         return make("embedding")
@@ -168,7 +168,7 @@ def read_source(run: Run, state: float | None, source: str | None) -> FeatureSou
     taps = [f"tap {number}" for number in range(1, len(facts.deepstack_visual_indexes) + 1)]
     if source in taps:
         return make("tap", taps.index(source))
-    return make(STATE, within(state, facts.vision_depth))
+    return make(STATE, state)
 
 
 def source_words(source: FeatureSource, facts: ModelFacts) -> str:

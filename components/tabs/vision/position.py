@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import gradio as gr
+import plotly.graph_objects as go
 
 import playground
-from components.chart_view.view import PlotlyView
-from components.charts.decoder import percent
-from components.charts.token_labels import token_label
 from components.charts.vision_position import (
     plot_neighbours,
     plot_position_grid,
     plot_position_similarity,
 )
 from components.charts.what_if import plot_shift
+from components.part import PLACE, Heading, Part
 from components.snippets.scripts import write_snippet
-from components.tabs.choices import capital, fact_html, fact_markup
-from components.tabs.stage_tab import App, Section, build_code_panel, skip_unless_run
-from components.tabs.vision.focus import PatchFocus, choose_patch, point_here, stack_html
-from components.views.html_view import build_html_view
+from components.tabs.vision.focus import (
+    CHOSEN,
+    NO_PICTURE,
+    PatchFocus,
+    choose_patch,
+    has_picture,
+)
+from components.tabs.vision.position_words import blend_html, change_html
+from components.views.facts import fact_html
 from components.views.pictures import picture_html
-from components.views.tables import Mono, table_html
 from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Place
@@ -32,101 +34,39 @@ from playground.records import Progress
 
 if TYPE_CHECKING:
     from playground.experiments.what_if_runs import LogitsShift
-    from playground.vision.position_grid import BlendedPosition, GridSamples
+    from playground.vision.position_grid import GridColors, GridSamples
 
 NUM_WORDS = 5  # likeliest tokens of each run
 NAMES = (mark("bilinear (the model's own)"), mark("nearest"))
-TRY_NOTE = mark(
-    "What would the model say if each patch took its nearest entry alone? One click runs the "
-    "tower, the merge and the decoder again with such positions; nothing else changes."
+
+PART = Part(
+    "position-grid",
+    mark("Position grid"),
+    stage="vision",
+    heading=mark("Where is each patch? The learned position grid"),
+    layout=(
+        "intro",
+        ("grid", "close_up"),
+        "blend",
+        ("similarity", "resampled"),
+        Heading(mark("What if: nearest entry instead of a mixture")),
+        "change",
+        ("nearest",),
+        "likeliest",
+        "code",
+    ),
+    shown=has_picture,
+    absent=NO_PICTURE,
 )
 
 
-def build_position_section(app: App, span: gr.Dropdown) -> Section:
-    """Build the part; the pointer chooses the patch."""
-    gr.Markdown("### " + say("Where is each patch? The learned position grid"))
-    intro = build_html_view()
-    with gr.Row():
-        grid = PlotlyView(label=say("The learned grid"))
-        close_up = PlotlyView(label=say("Close-up of the neighbours"))
-    blend = build_html_view()
-    with gr.Row():
-        with gr.Column(min_width=300):
-            similarity = PlotlyView(label=say("Similarity of positions"))
-        with gr.Column(min_width=300):
-            resampled = build_html_view()
-    gr.Markdown("#### " + say("What if: nearest entry instead of a mixture"))
-    with gr.Row():
-        with gr.Column(min_width=300):
-            change = build_html_view(fact_html(say(TRY_NOTE)))
-        try_nearest = gr.Button(say("Try nearest"), size="sm", scale=0, min_width=140)
-    words = PlotlyView(label=say("Next token"), visible=False)
-    code = build_code_panel()
-
-    def point(run: Run, place: Place | None, number: int | None) -> tuple[Any, ...]:
-        return draw_patch(run, number, place)
-
-    patch_views = [grid, close_up, blend, similarity, code]
-    picture_views = [intro, resampled, *patch_views]
-    app.on_view(
-        span.change,
-        skip_unless_run("vision", draw_picture, len(picture_views)),
-        [span, app.pointed],
-        picture_views,
-    )
-    app.on_point(point_here(point, len(patch_views)), [span], patch_views)
-    app.on_model(try_nearest.click, stream_nearest, [], [change, words])
-    return Section((span, app.pointed), (*picture_views, change, words), draw_position)
-
-
-def stream_nearest(run: Run, progress: Progress) -> Iterator[tuple[Any, ...]]:
-    """The what-if's words and chart, after tower, merge and decoder have run with it."""
-    change, figure = draw_nearest(run, progress)
-    yield change, gr.update(value=figure, visible=figure is not None)
-
-
-def draw_position(run: Run, span: int | None, pointed: Place | None) -> tuple[Any, ...]:
-    """Everything of this part; the what-if goes back to its question."""
-    question = fact_html(say(TRY_NOTE)) if run.inputs.spans else ""
-    return *draw_picture(run, span, pointed), question, gr.update(value=None, visible=False)
-
-
-def draw_picture(run: Run, span: int | None, pointed: Place | None) -> tuple[Any, ...]:
-    """What belongs to one picture, and to the patch that is looked at in it."""
-    focus = choose_patch(run, span, pointed)
-    if focus is None:
-        return "", "", *draw_patch(run, span, None)
-    patch_views = draw_patch(run, span, pointed)
-    return intro_html(run, focus), resampled_html(run, focus), *patch_views
-
-
-def draw_patch(run: Run, span: int | None, place: Place | None) -> tuple[Any, ...]:
-    """What depends on the patch: its place on the grid, its neighbours, its likes, the code."""
-    focus = choose_patch(run, span, place)
-    if focus is None:
-        return None, None, "", None, ""
-    engine, patch = run.engine, focus.patch
-    samples = playground.vision.position_grid.sample_grid(engine, focus.span)
-    colors = playground.vision.position_grid.grid_colors(engine, focus.tower, focus.span).grid
-    blended = playground.vision.position_grid.blend_position(
-        engine, focus.tower, focus.span, samples, patch
-    )
-    similarity = playground.vision.position_grid.position_similarity(focus.tower, focus.span, patch)
-    indices, weights, places = samples.indices[patch], samples.weights[patch], samples.places
-    return (
-        plot_position_grid(colors, places, patch, indices),
-        plot_neighbours(colors, places[patch], patch, indices, weights),
-        blend_html(focus, samples, blended),
-        plot_position_similarity(similarity, patch, focus.number),
-        write_snippet("vision_position", run, span=focus.number, patch=patch),
-    )
-
-
-def intro_html(run: Run, focus: PatchFocus) -> str:
+@PART.html(needs=(CHOSEN,))
+def intro(run: Run, span: int) -> str:
     """What the grid is and how far apart this picture's patches lie on it."""
+    focus = choose_patch(run, span)
     samples = playground.vision.position_grid.sample_grid(run.engine, focus.span)
-    side, span = samples.side, focus.span
-    down, across = ((side - 1) / max(size - 1, 1) for size in (span.grid_h, span.grid_w))
+    side, here = samples.side, focus.span
+    down, across = ((side - 1) / max(size - 1, 1) for size in (here.grid_h, here.grid_w))
     return fact_html(
         say(
             "The tower has learned {side} × {side} = {entries:,} position vectors of {hidden:,} "
@@ -138,8 +78,8 @@ def intro_html(run: Run, focus: PatchFocus) -> str:
             side=side,
             entries=side**2,
             hidden=focus.tower.pos_embeds.shape[1],
-            rows=span.grid_h,
-            columns=span.grid_w,
+            rows=here.grid_h,
+            columns=here.grid_w,
             name=focus.name,
             down=down,
             across=across,
@@ -147,9 +87,47 @@ def intro_html(run: Run, focus: PatchFocus) -> str:
     )
 
 
-def resampled_html(run: Run, focus: PatchFocus) -> str:
+@PART.chart(mark("The learned grid"), needs=(CHOSEN, PLACE))
+def grid(run: Run, span: int, place: Place | None) -> go.Figure:
+    """The grid's entries as colours, with the picture's patches on it."""
+    focus = choose_patch(run, span, place)
+    samples = _sample(run, focus)
+    indices = samples.indices[focus.patch]
+    return plot_position_grid(_colors(run, focus).grid, samples.places, focus.patch, indices)
+
+
+@PART.chart(mark("Close-up of the neighbours"), needs=(CHOSEN, PLACE))
+def close_up(run: Run, span: int, place: Place | None) -> go.Figure:
+    """The four entries around the patch, with their weights."""
+    focus = choose_patch(run, span, place)
+    samples, patch = _sample(run, focus), focus.patch
+    indices, weights = samples.indices[patch], samples.weights[patch]
+    colors = _colors(run, focus).grid
+    return plot_neighbours(colors, samples.places[patch], patch, indices, weights)
+
+
+@PART.chart(mark("Similarity of positions"), needs=(CHOSEN, PLACE))
+def similarity(run: Run, span: int, place: Place | None) -> go.Figure:
+    """How alike the positions of all patches are to that of the patch."""
+    focus = choose_patch(run, span, place)
+    values = playground.vision.position_grid.position_similarity(
+        focus.tower, focus.span, focus.patch
+    )
+    return plot_position_similarity(values, focus.patch, focus.number)
+
+
+@PART.code(mark("Show the code"), needs=(CHOSEN, PLACE))
+def code(run: Run, span: int, place: Place | None) -> str:
+    """The script that computes the patch's position from the grid."""
+    focus = choose_patch(run, span, place)
+    return write_snippet("vision_position", run, span=focus.number, patch=focus.patch)
+
+
+@PART.html(needs=(CHOSEN,))
+def resampled(run: Run, span: int) -> str:
     """The positions of the picture's patches, in the colours of the grid."""
-    colors = playground.vision.position_grid.grid_colors(run.engine, focus.tower, focus.span)
+    focus = choose_patch(run, span)
+    colors = _colors(run, focus)
     return picture_html(
         colors.resampled,
         alt=say(
@@ -169,87 +147,33 @@ def resampled_html(run: Run, focus: PatchFocus) -> str:
     )
 
 
-def blend_html(focus: PatchFocus, samples: GridSamples, blended: BlendedPosition) -> str:
+@PART.html(needs=(CHOSEN, PLACE))
+def blend(run: Run, span: int, place: Place | None) -> str:
     """The four entries with their weights, and the sum beside the model's own position."""
-    side, patch = samples.side, focus.patch
-    indices, weights = samples.indices[patch], samples.weights[patch]
-    row, column = samples.places[patch]
-    factors = [
-        (f"{1 - abs(index // side - row):.3f}", f"{1 - abs(index % side - column):.3f}")
-        for index in indices
-    ]
-    rows = [
-        (
-            str(index),
-            f"{weight:.4f}",
-            int(index // side),
-            int(index % side),
-            # At the last row or column the entry after it is the same one again, without weight.
-            say("beyond the edge") if index in indices[:number] else Mono(f"{down} × {across}"),
-            float(norm),
-        )
-        for number, (index, weight, norm, (down, across)) in enumerate(
-            zip(indices, weights, blended.norms, factors, strict=True)
-        )
-    ]
-    headers = (
-        say("Entry"),
-        say("Weight"),
-        say("Grid row"),
-        say("Grid column"),
-        say("Down × across"),
-        say("Norm"),
+    focus = choose_patch(run, span, place)
+    samples = _sample(run, focus)
+    blended = playground.vision.position_grid.blend_position(
+        run.engine, focus.tower, focus.span, samples, focus.patch
     )
-    return stack_html(
-        fact_html(_place_words(focus, samples), focus.hint),
-        table_html(headers, rows, say("The entries around it"), right=(0, 1)),
-        fact_html(_sum_words(blended)),
-    )
-
-
-def _place_words(focus: PatchFocus, samples: GridSamples) -> str:
-    """Where the patch falls on the grid, and how that is computed."""
-    row, column = samples.places[focus.patch]
-    return say(
-        "{patch} of {name} falls at grid row {row:.3f} ({down} × {last} / {last_row}), column "
-        "{column:.3f} ({across} × {last} / {last_column}).",
-        patch=capital(focus.words),
-        name=focus.name,
-        row=row,
-        column=column,
-        down=focus.patch[0],
-        across=focus.patch[1],
-        last=samples.side - 1,
-        last_row=max(focus.span.grid_h - 1, 1),
-        last_column=max(focus.span.grid_w - 1, 1),
-    )
-
-
-def _sum_words(blended: BlendedPosition) -> str:
-    """How near the sum of the entries is to the model's own position."""
-    if blended.max_abs_diff == 0:
-        return say(
-            "The sum of these four vectors, of norm {norm:.4g}, is exactly the position embedding "
-            "that the model added.",
-            norm=blended.norm,
-        )
-    return say(
-        "The sum of these four vectors, of norm {norm:.4g}, is the position embedding that the "
-        "model added, up to {diff:.1e} in any number.",
-        norm=blended.norm,
-        diff=blended.max_abs_diff,
-    )
+    return blend_html(focus, samples, blended)
 
 
 # ------------------------------------------------------------------ nearest instead of bilinear
 
 
-def draw_nearest(run: Run, progress: Progress) -> tuple[str, Any]:
+@dataclass(frozen=True, slots=True)
+class NearestShift:
+    """What nearest positions change."""
+
+    shift: LogitsShift
+    moved: float  # share of their length by which the positions move, on average
+
+
+@PART.experiment(mark("Try nearest"))
+def nearest(run: Run, progress: Progress) -> Iterator[NearestShift]:
     """Run the tower with nearest positions, merge, decode, and compare the next token."""
     grid = playground.vision.position_grid
     run.ensure("decoder", progress)
-    if not run.inputs.spans:
-        return "", None
     vision = grid.run_nearest(run.engine, run.inputs, run.vision, progress=progress)
     merged = playground.merge.stage.run_merge(run.engine, run.inputs, vision)
     decoded = playground.decoder.stage.run_decoder(
@@ -258,43 +182,32 @@ def draw_nearest(run: Run, progress: Progress) -> tuple[str, Any]:
     shift = playground.experiments.what_if_runs.compare_logits(
         run.engine, run.decoded.logits, decoded.logits, NUM_WORDS
     )
-    names = (say(NAMES[0]), say(NAMES[1]))
-    return change_html(shift, grid.position_shift(run.vision, vision)), plot_shift(shift, names)
+    yield NearestShift(shift, grid.position_shift(run.vision, vision))
 
 
-def change_html(shift: LogitsShift, moved: float) -> str:
-    """The effect of nearest positions in one paragraph."""
-    if moved == 0:
+@PART.html(needs=("nearest",))
+def change(_run: Run, found: NearestShift | None) -> str:
+    """The effect of nearest positions in one paragraph; the question, before it is tried."""
+    if found is None:
         return fact_html(
             say(
-                "Here nothing changes: every patch falls on an entry of the grid, so that there is "
-                "nothing to mix, and the next token's distribution stays as it is."
+                "What would the model say if each patch took its nearest entry alone? One click "
+                "runs the tower, the merge and the decoder again with such positions; nothing else "
+                "changes."
             )
         )
-    return fact_markup(
-        say(
-            "With nearest entries the position embeddings move by {moved} of their length on "
-            "average.",
-            moved=html.escape(percent(moved)),
-        ),
-        say(
-            "The likeliest next token <strong>{verdict}</strong>; no token's probability changes "
-            "by more than {points:.2g} percentage points (largest |Δp| {most:.2g}), and the KL "
-            "divergence from the model's own distribution is {kl:.3g} nats.",
-            verdict=_verdict(shift),
-            points=shift.max_abs_dp * 100,
-            most=shift.max_abs_dp,
-            kl=shift.kl,
-        ),
-    )
+    return change_html(found.shift, found.moved)
 
 
-def _verdict(shift: LogitsShift) -> str:
-    """What becomes of the likeliest token, as escaped HTML."""
-    top, other = (
-        f'<span translate="no">{token_label(each.text)}</span>'
-        for each in (shift.top, shift.changed_top)
-    )
-    if shift.same_top:
-        return say("stays “{top}”", top=top)
-    return say("changes from “{top}” to “{other}”", top=top, other=other)
+@PART.chart(mark("Next token"), needs=("nearest",))
+def likeliest(_run: Run, found: NearestShift | None) -> go.Figure | None:
+    """The likeliest next tokens with either kind of positions."""
+    return None if found is None else plot_shift(found.shift, (say(NAMES[0]), say(NAMES[1])))
+
+
+def _sample(run: Run, focus: PatchFocus) -> GridSamples:
+    return playground.vision.position_grid.sample_grid(run.engine, focus.span)
+
+
+def _colors(run: Run, focus: PatchFocus) -> GridColors:
+    return playground.vision.position_grid.grid_colors(run.engine, focus.tower, focus.span)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from components.tabs.choices import capital, fact_html
 from components.tabs.vision.focus import PatchFocus
+from components.views.facts import capital, fact_html
 from components.views.tables import table_html
 from playground.language import say
 from playground.pipeline import Run

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import gradio as gr
 import numpy as np
+import plotly.graph_objects as go
 
-from components.chart_view.view import PlotlyView
 from components.charts.vision_merger import plot_tap_similarity
-from components.tabs.choices import fact_html
 from components.tabs.vision.focus import PatchFocus, stack_html
+from components.views.facts import fact_html
 from components.views.tables import table_html
 from playground.language import say
 from playground.pipeline import Run
@@ -18,36 +17,24 @@ from playground.pipeline import Run
 if TYPE_CHECKING:
     from playground.vision.merger import TapSimilarity
 
-MAX_TAP_MAPS = 3  # every Qwen3-VL so far has three; further taps are in the table alone
 
-
-def build_tap_map(number: int) -> PlotlyView:
-    """The place of one tap's map, inside a row."""
-    # In a column of its own: charts by themselves would wrap to two in a row.
-    with gr.Column(min_width=220):
-        return PlotlyView(label=say("DeepStack tap {number}", number=number + 1))
-
-
-def draw_tap_maps(focus: PatchFocus, taps: tuple[TapSimilarity, ...]) -> list[Any]:
-    """One map for each tap; a tower with fewer shows fewer."""
-    reach = max((float(np.abs(tap.cosine).max()) for tap in taps), default=1.0)
-    token = divmod(focus.token, focus.span.merged_w)
-    maps: list[Any] = [
-        plot_tap_similarity(
-            tap.cosine,
-            tap.norms,
-            focus.number,
-            title=say(
-                "Tap {number} (block {block}): cosine to the final tokens",
-                number=number + 1,
-                block=tap.tap,
-            ),
-            reach=reach,
-            token=token,
-        )
-        for number, tap in enumerate(taps[:MAX_TAP_MAPS])
-    ]
-    return maps + [gr.update(value=None, visible=False)] * (MAX_TAP_MAPS - len(maps))
+def plot_tap(focus: PatchFocus, taps: tuple[TapSimilarity, ...], number: int) -> go.Figure | None:
+    """The map of one tap, counted from 0; None where the tower has fewer."""
+    if number >= len(taps):
+        return None
+    tap = taps[number]
+    return plot_tap_similarity(
+        tap.cosine,
+        tap.norms,
+        focus.number,
+        title=say(
+            "Tap {number} (block {block}): cosine to the final tokens",
+            number=number + 1,
+            block=tap.tap,
+        ),
+        reach=max(float(np.abs(each.cosine).max()) for each in taps),
+        token=divmod(focus.token, focus.span.merged_w),
+    )
 
 
 def taps_html(run: Run, focus: PatchFocus, taps: tuple[TapSimilarity, ...]) -> str:

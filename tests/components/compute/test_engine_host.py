@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from components.compute.engine_host import EngineHost
+from components.compute.engine_host import EngineHost, HostStatus
+from playground.engine import Engine
 from playground.errors import PlaygroundError
 from playground.language import translation
 
@@ -49,3 +50,23 @@ def test_an_unexpected_error_ends_the_waiting(
     assert status.what == "Loading failed; the server's log says why."
     assert "加载失败" in translation(status.what, "zh")
     assert "secret detail" in caplog.text
+
+
+def test_a_call_waits_for_the_checkpoint(tiny_random_engine: Engine) -> None:
+    host, told = EngineHost("tiny"), []
+    host._status = HostStatus("loading", "Loading weights", 3, 9)
+
+    def arrive(what: str, done: int, total: int) -> None:
+        told.append((what, done, total))
+        host._engine, host._status = tiny_random_engine, HostStatus("ready", "Ready")
+        host._settled.set()
+
+    assert host.await_engine(20, arrive) is tiny_random_engine
+    assert told == [("Loading weights", 3, 9)]
+
+
+def test_a_call_that_waits_too_long_says_how_far_loading_is() -> None:
+    host = EngineHost("tiny")
+    host._status = HostStatus("loading", "Loading weights", 3, 9)
+    with pytest.raises(PlaygroundError, match=r"still loading \(Loading weights, 3 of 9\)"):
+        host.await_engine(0.0)

@@ -11,9 +11,8 @@ import pytest
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
-from components.pointer.view import MODULE_PATH
 from components.serving import browser_module
-from components.serving.browser_module import FILES, FOLDER, file_address, mount_script
+from components.serving.browser_module import BROWSER, FILES, FOLDER, file_address, mount_script
 from components.serving.server import ServerOptions, app_options, read_accounts
 from components.serving.web_guard import MAX_FILES_PER_UPLOAD, MAX_JSON_BYTES, WebGuard
 
@@ -139,10 +138,10 @@ def test_a_hosted_page_may_be_framed_by_its_host(monkeypatch: pytest.MonkeyPatch
 
 
 def test_files_are_served_by_name_under_any_version(client: TestClient) -> None:
-    address = file_address(MODULE_PATH)
+    address = file_address(BROWSER / "pointer.js")
     for each in (address, "/000000000000/pointer.js"):
         answer = client.get(FOLDER + each)
-        assert answer.text == MODULE_PATH.read_text(encoding="utf-8")
+        assert answer.text == (BROWSER / "pointer.js").read_text(encoding="utf-8")
         assert "immutable" in answer.headers["cache-control"]
 
 
@@ -152,10 +151,10 @@ ENCODINGS = [("gzip, br", "br"), ("gzip", "gzip"), ("", "")]
 @pytest.mark.parametrize(("accepted", "encoding"), ENCODINGS)
 def test_a_file_is_compressed(client: TestClient, accepted: str, encoding: str) -> None:
     first = "// a line before it\n"
-    address = file_address(MODULE_PATH, first_line=first)
+    address = file_address((BROWSER / "pointer.js"), first_line=first)
     answer = client.get(FOLDER + address, headers={"Accept-Encoding": accepted})
-    file_address(MODULE_PATH)
-    assert answer.text == first + MODULE_PATH.read_text(encoding="utf-8")
+    file_address(BROWSER / "pointer.js")
+    assert answer.text == first + (BROWSER / "pointer.js").read_text(encoding="utf-8")
     assert "javascript" in answer.headers["content-type"]
     assert answer.headers.get("content-encoding", "") == encoding
 

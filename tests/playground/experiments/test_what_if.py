@@ -18,7 +18,7 @@ from playground.experiments.what_if_runs import WhatIfRun, compare_logits, run_w
 from playground.pipeline import Run
 from playground.preprocess.stage import model_kwargs
 from playground.records import Progress, Prompt, Turn
-from playground.sampling.stage import barred_token_ids
+from playground.sampling.generation_config import barred_token_ids
 from tests.media_samples import make_picture, make_square_picture
 
 NEW_TOKENS = 12

@@ -26,7 +26,7 @@ from playground.kv_cache.prefix_store import PrefixStore
 from playground.kv_cache.stage import serve_rest
 from playground.preprocess.stage import model_kwargs, run_preprocess
 from playground.records import Prompt, Turn
-from playground.sampling.stage import barred_token_ids
+from playground.sampling.generation_config import barred_token_ids
 from tests.playground.kv_cache.test_stage import BLUE, PAIRS, RED, TALL, TOLERANCE, WIDE, one, user
 
 # --------------------------------------------------------------------------- the greedy answer

@@ -27,7 +27,7 @@ from playground.kv_cache.stage import rest_of, run_cache_reuse, serve_rest
 from playground.merge.stage import run_merge
 from playground.preprocess.stage import run_preprocess
 from playground.records import Clip, DecoderOutput, MergedInputs, ModelInputs, Prompt, Turn
-from playground.sampling.stage import decode_step
+from playground.sampling.paths import decode_step
 from playground.vision.stage import run_vision
 from tests.media_samples import make_clip, make_picture, make_square_picture
 

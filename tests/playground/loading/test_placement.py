@@ -10,7 +10,7 @@ import torch
 from playground.errors import CheckpointError, InputError
 from playground.loading.checkpoint_files import CheckpointFiles
 from playground.loading.placement import (
-    check_settings,
+    check_placement,
     choose_device,
     choose_device_map,
     choose_dtype,
@@ -81,9 +81,9 @@ def test_flash_attention_needs_its_package_and_half_precision(
 ) -> None:
     monkeypatch.setattr("playground.loading.placement.is_flash_attn_2_available", lambda: False)
     with pytest.raises(InputError, match="needs the package flash-attn"):
-        check_settings("auto", "flash_attention_2", CUDA)
+        check_placement("auto", "flash_attention_2", CUDA)
     monkeypatch.setattr("playground.loading.placement.is_flash_attn_2_available", lambda: True)
-    check_settings("auto", "flash_attention_2", CUDA)
+    check_placement("auto", "flash_attention_2", CUDA)
     with pytest.raises(InputError, match="does not compute in float32"):
         choose_dtype("float32", make_files(), CUDA, attn="flash_attention_2", shipped=False)
 

@@ -7,7 +7,7 @@ import torch
 from playground.engine import Engine
 from playground.merge.views import (
     corner_indices,
-    feature_norms,
+    mean_feature_norms,
     position_jumps,
     positions_thw,
     sequence_parts,
@@ -135,11 +135,11 @@ def test_feature_norms_are_those_of_the_tower(engine: Engine, picture: Picture) 
         )
     features = (output.pooler_output, *output.deepstack_features)
     expected = [torch.cat(of_images).norm(dim=-1).mean().item() for of_images in features]
-    np.testing.assert_allclose(feature_norms(run.merged), expected, rtol=1e-5)
+    np.testing.assert_allclose(mean_feature_norms(run.merged), expected, rtol=1e-5)
 
 
 def test_without_a_picture_nothing_is_visual(tiny_random_engine: Engine) -> None:
     run = make_run(tiny_random_engine, "Hello")
     assert not visual_mask(run.merged).any()
-    assert len(feature_norms(run.merged)) == 0
+    assert len(mean_feature_norms(run.merged)) == 0
     assert tap_row(run.merged, 0) is None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from playground.records import SamplingSettings
 from playground.sampling import candidates as sampling_candidates
-from playground.sampling.candidates import LikelyWords, keep_tokens
+from playground.sampling.candidates import LikelyTokens, keep_tokens
 from playground.sampling.logits_filters import REMOVED, FilterContext, filter_logits, removed_by
 
 KINDS = ("normal", "peaked", "flat", "ties", "huge", "equal")
@@ -103,7 +103,7 @@ def test_common_settings_need_no_look_at_the_whole_vocabulary(
 )
 def test_the_top_of_blocks_is_the_top(kind: str, seed: int, vocab: int, count: int) -> None:
     logits = make_row(kind, seed, vocab)
-    ids, values = LikelyWords(logits.numpy()).top(count)
+    ids, values = LikelyTokens(logits.numpy()).top(count)
     smallest = logits.topk(min(count, vocab)).values[-1]
     assert ids.tolist() == (logits >= smallest).nonzero()[:, 0].tolist()
     assert np.array_equal(values, logits[ids].numpy())

@@ -14,7 +14,7 @@ from playground.records import (
     TokenStep,
 )
 from playground.sampling.logits_filters import REMOVED, FilterContext
-from playground.sampling.stage import draw_token, invert_cdf, sample_next_token
+from playground.sampling.step import draw_token, invert_cdf, sample_next_token
 from tests.playground.sampling_prefills import GREEDY
 
 NO_IDS = torch.zeros(0, dtype=torch.int64)

@@ -24,6 +24,8 @@ from playground.sampling.branches import (
     start_first_words,
     take_branch,
 )
+from playground.sampling.columns import Sampler
+from playground.sampling.generation_config import barred_token_ids, end_token_ids, own_settings
 from playground.sampling.paths import (
     Prefix,
     all_logits,
@@ -33,7 +35,6 @@ from playground.sampling.paths import (
     step_logits,
 )
 from playground.sampling.score import read_answer, score_tokens
-from playground.sampling.stage import Sampler, barred_token_ids, end_token_ids, own_settings
 from tests.media_samples import make_square_picture
 
 GREEDY = SamplingSettings(temperature=0)

@@ -15,8 +15,9 @@ from playground.records import (
     SamplingSettings,
 )
 from playground.sampling import columns as sampling_columns
+from playground.sampling.generation_config import barred_token_ids, end_token_ids
 from playground.sampling.paths import decode_states
-from playground.sampling.stage import barred_token_ids, end_token_ids, run_sampling
+from playground.sampling.stage import run_sampling
 from tests.playground.sampling_prefills import (
     COLUMNS,
     GREEDY,

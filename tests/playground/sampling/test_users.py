@@ -21,12 +21,9 @@ from playground.records import (
 )
 from playground.sampling import columns as sampling_columns
 from playground.sampling import settings as sampling_settings
-from playground.sampling.stage import (
-    end_token_ids,
-    run_sampling,
-    sample_next_token,
-    stream_sampling,
-)
+from playground.sampling.generation_config import end_token_ids
+from playground.sampling.stage import run_sampling, stream_sampling
+from playground.sampling.step import sample_next_token
 from tests.playground.sampling_prefills import (
     COLUMNS,
     GREEDY,

@@ -12,9 +12,9 @@ from playground.errors import ModelError
 from playground.pipeline import Run
 from playground.records import Prompt, SamplingSettings, Turn
 from playground.sampling.branches import Branch, columns_as_branches
+from playground.sampling.columns import Sampler
 from playground.sampling.logits_filters import FilterContext
 from playground.sampling.paths import Prefix, prompt_prefix
-from playground.sampling.stage import Sampler
 from playground.sampling.views import (
     StepView,
     order_filters,

@@ -9,29 +9,16 @@ import torch
 import playground
 from components.charts.decoder_layers import LEAST_PROB
 from components.charts.token_labels import token_label
-from components.tabs.decoder.layers import (
-    MAX_POSITIONS,
-    draw_choices,
-    draw_layers,
-    draw_track,
-    draw_updates,
-)
-from components.tabs.decoder.tab import build_decoder_tab, cache_html, facts_html
+from components.tabs.decoder import cache, layers, tab
 from playground.engine import Engine
-from playground.errors import InputError, StageCancelled
+from playground.errors import InputError
 from playground.pipeline import Run
 from playground.pointer import locate_token
 from playground.preprocess.stage import model_kwargs
 from playground.records import Picture
 from playground.tokens import token_text
-from tests.components.runs import build_alone, draw_tab, make_run
-
-NAMES = ("norms", "updates", "lens", "bars", "layer", "track", "picture")
-
-
-def _draw(run: Run, num_positions: int | None = 4, top_k: int | None = 5) -> dict[str, Any]:
-    drawn = draw_layers(run, num_positions, top_k, "", None, None)
-    return dict(zip(NAMES, drawn, strict=True))
+from tests.components.runs import make_run
+from tests.media_samples import make_picture
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +51,7 @@ def _plain_forward(run: Run) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_the_heat_map_holds_the_residual_norms(image_run: Run) -> None:
     states, _ = _plain_forward(image_run)
-    heat_map, tokens = _draw(image_run)["norms"].data
+    heat_map, tokens = layers.norms(image_run).data
     np.testing.assert_allclose(heat_map.z, states.norm(dim=-1), rtol=1e-6)
     assert len(tokens.customdata) == image_run.inputs.num_tokens
     assert tokens.customdata[0] == "&lt;|im_start|&gt;"
@@ -75,7 +62,7 @@ def test_the_lens_is_norm_and_lm_head_of_every_state(image_run: Run) -> None:
     states, _ = _plain_forward(image_run)
     model: Any = image_run.engine.model
     probs = model.lm_head(model.model.language_model.norm(states[:, -4:])).softmax(-1)
-    table = _draw(image_run)["lens"].data[0]
+    table = layers.lens(image_run, 4, 5).data[0]
     np.testing.assert_allclose(table.z, probs.amax(-1), rtol=1e-5)
     best = probs[2, 1].argmax().item()
     text = token_label(token_text(image_run.engine.tokenizer, int(best)), 9)
@@ -85,27 +72,42 @@ def test_the_lens_is_norm_and_lm_head_of_every_state(image_run: Run) -> None:
 
 def test_the_lens_ends_with_the_next_token(image_run: Run) -> None:
     _, logits = _plain_forward(image_run)
-    drawn = _draw(image_run)
+    bars = layers.next_token(image_run, 5)
     probs, ids = logits.softmax(-1).topk(5)
-    np.testing.assert_allclose(drawn["bars"].data[0].x, probs, rtol=1e-5)
-    assert [entry[1] for entry in drawn["bars"].data[0].customdata] == ids.tolist()
-    assert drawn["lens"].data[0].z[-1, -1] == pytest.approx(float(probs[0]), rel=1e-5)
+    np.testing.assert_allclose(bars.data[0].x, probs, rtol=1e-5)
+    assert [entry[1] for entry in bars.data[0].customdata] == ids.tolist()
+    assert layers.lens(image_run, 4, 5).data[0].z[-1, -1] == pytest.approx(
+        float(probs[0]), rel=1e-5
+    )
 
 
 def test_the_sliders_choose_positions_and_tokens(image_run: Run) -> None:
-    lens, bars = draw_choices(image_run, 2, 7)
+    lens = layers.lens(image_run, 2, 1)
     seq = image_run.inputs.num_tokens
     assert [text.split()[0] for text in lens.layout.xaxis.ticktext] == [
         str(seq - 2),
         str(seq - 1),
     ]
-    assert len(bars.data[0].x) == 7
+    assert len(layers.next_token(image_run, 7).data[0].x) == 7
 
 
-def test_values_outside_the_sliders_are_brought_inside(image_run: Run) -> None:
-    lens, bars = draw_choices(image_run, 10_000, 0)
-    assert lens.data[0].z.shape[1] == MAX_POSITIONS
-    assert len(bars.data[0].x) == 1
+def test_more_positions_than_tokens_are_all_tokens(tiny_random_engine: Engine) -> None:
+    run = make_run(tiny_random_engine, "Hello")
+    most = layers.MAX_POSITIONS
+    assert run.inputs.num_tokens < most
+    assert layers.lens(run, most, 1).data[0].z.shape[1] == run.inputs.num_tokens
+
+
+@pytest.mark.parametrize(
+    ("control", "value"), [(layers.POSITIONS, 10_000), (layers.TOP, 0), (layers.STATE, 99)]
+)
+def test_values_outside_the_sliders_are_refused(image_run: Run, control: Any, value: int) -> None:
+    with pytest.raises(InputError):
+        control.parse(value, image_run)
+
+
+def test_the_picture_shows_the_last_state_at_first(image_run: Run) -> None:
+    assert layers.STATE.parse(None, image_run) == image_run.decoded.num_layers
 
 
 @torch.no_grad()
@@ -114,7 +116,7 @@ def test_a_word_is_followed_through_the_layers(image_run: Run) -> None:
     model: Any = image_run.engine.model
     ids = image_run.engine.tokenizer.encode("red", add_special_tokens=False)
     place = locate_token(image_run.inputs, image_run.positions, 3)
-    (figure,) = draw_track(image_run, "red", place)
+    figure = layers.track(image_run, "red", place)
     probs = model.lm_head(model.model.language_model.norm(states[:, 3])).softmax(-1)
     shown = probs[:, ids[0]].clamp_min(LEAST_PROB)  # where the log axis ends
     np.testing.assert_allclose(figure.data[0].y, shown, rtol=1e-4)
@@ -123,24 +125,24 @@ def test_a_word_is_followed_through_the_layers(image_run: Run) -> None:
     ranks = [int((row > row[ids[0]]).sum()) + 1 for row in probs]
     assert [pair[0] for pair in figure.data[0].customdata] == ranks
     assert "position 3" in figure.layout.title.text
-    (default,) = draw_track(image_run, "", None)
+    default = layers.track(image_run, "", None)
     assert default.data[0].customdata[-1][0] == 1  # the likeliest next token
 
 
 def test_a_word_without_a_token_is_refused(image_run: Run) -> None:
     with pytest.raises(InputError, match="no token 10"):
-        playground.decoder.stage.track_word(image_run.engine, image_run.decoded, 0, 10**9)
+        playground.decoder.stage.track_token(image_run.engine, image_run.decoded, 0, 10**9)
 
 
 def test_updates_are_shares_of_the_residual(image_run: Run) -> None:
     place = locate_token(image_run.inputs, image_run.positions, image_run.inputs.spans[0].start)
-    figure = draw_updates(image_run, place)
+    figure = layers.updates(image_run, place)
     assert [trace.name for trace in figure.data] == ["attention", "MLP", "DeepStack"]
     length = image_run.decoded.hidden_states[0][place.index].norm()
     expected = image_run.decoded.attention_norms[0, place.index] / length
     assert figure.data[0].y[0] == pytest.approx(float(expected), rel=1e-5)
     assert list(figure.data[2].x) == [0, 1, 2]
-    text = draw_updates(image_run, None)  # the last token: DeepStack adds nothing there
+    text = layers.updates(image_run, None)  # the last token: DeepStack adds nothing there
     assert [trace.name for trace in text.data] == ["attention", "MLP"]
     assert "length of the layer's input" in figure.layout.yaxis.title.text
 
@@ -150,7 +152,8 @@ def test_image_tokens_in_words_on_the_picture(image_run: Run) -> None:
     states, _ = _plain_forward(image_run)
     model: Any = image_run.engine.model
     span = image_run.inputs.spans[0]
-    figure = _draw(image_run)["picture"]
+    figure = layers.picture(image_run, image_run.decoded.num_layers, None)
+    assert figure is not None
     rows = model.model.language_model.norm(states[-1, span.start : span.end])
     probs = model.lm_head(rows).softmax(-1).amax(-1)
     np.testing.assert_allclose(figure.data[0].z.ravel(), probs, rtol=1e-4)
@@ -159,42 +162,38 @@ def test_image_tokens_in_words_on_the_picture(image_run: Run) -> None:
     assert "raw" in figure.layout.title.text
 
 
+def test_the_pointed_picture_is_read(
+    tiny_random_engine: Engine, picture: Picture, wide_picture: Picture
+) -> None:
+    run = make_run(tiny_random_engine, "Which?", picture, wide_picture)
+    place = locate_token(run.inputs, run.positions, run.inputs.spans[1].start + 1)
+    figure = layers.picture(run, 1, place)
+    assert figure is not None
+    assert figure.layout.meta["pointer"] == {"what": "merged", "span": 1}
+    assert "input of layer 1" in figure.layout.title.text
+
+
+def test_a_picture_of_too_many_tokens_has_no_words(tiny_random_engine: Engine) -> None:
+    large = make_run(tiny_random_engine, "?", make_picture(1280, 1280), max_pixels=1280 * 1280)
+    assert large.inputs.spans[0].end - large.inputs.spans[0].start > layers.MAX_IMAGE_TOKENS
+    assert layers.picture(large, 0, None) is None
+    assert layers.picture(make_run(tiny_random_engine, "Hello"), 0, None) is None
+
+
 def test_the_cache_is_told_in_bytes(image_run: Run) -> None:
     facts = image_run.engine.facts
-    html, per_token = cache_html(image_run.decoded), facts.kv_bytes_per_token(torch.float32)
+    html, per_token = cache.sizes(image_run), facts.kv_bytes_per_token(torch.float32)
     assert f"{per_token:,} bytes" in html
+    assert f"adds {per_token:,} bytes" in cache.words(image_run)
     seq = image_run.inputs.num_tokens
     assert f"1 × {facts.num_key_value_heads} × {seq} × {facts.head_dim}" in html
     assert f"{seq * per_token:,} / {seq}" in html
 
 
 def test_deepstack_layers_are_named(image_run: Run, tiny_random_engine: Engine) -> None:
-    assert "after layers 0, 1, 2" in facts_html(image_run)
-    ticks = _draw(image_run)["norms"].layout.yaxis.ticktext
+    assert "after layers 0, 1, 2" in tab.facts(image_run)
+    ticks = layers.norms(image_run).layout.yaxis.ticktext
     assert [tick for tick in ticks if "◆" in tick] == ["1 ◆", "2 ◆", "3 ◆"]
     text_run = make_run(tiny_random_engine, "Hello")
-    assert "DeepStack adds nothing" in facts_html(text_run)
-    assert not any("◆" in tick for tick in _draw(text_run)["norms"].layout.yaxis.ticktext)
-
-
-def test_the_tab_yields_a_value_for_every_output(
-    image_run: Run, tiny_random_engine: Engine
-) -> None:
-    tab = build_alone(build_decoder_tab)
-    outputs = {*tab.outputs, *(output for part in tab.parts for output in part.outputs)}
-    for run in (image_run, make_run(tiny_random_engine, "Hello")):
-        assert set(draw_tab(tab, run)) == outputs
-
-
-def test_a_stop_also_ends_the_tabs_logit_lens(image_run: Run) -> None:
-    image_run.ensure("decoder")
-    seen: list[str] = []
-
-    def stop(what: str, _done: int, _total: int) -> None:
-        seen.append(what)
-        raise StageCancelled
-
-    tab = build_alone(build_decoder_tab)
-    with pytest.raises(StageCancelled):
-        list(tab.stream(image_run, stop, *[control.value for control in tab.controls]))
-    assert seen == ["logit lens"]
+    assert "DeepStack adds nothing" in tab.facts(text_run)
+    assert not any("◆" in tick for tick in layers.norms(text_run).layout.yaxis.ticktext)

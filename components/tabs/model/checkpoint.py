@@ -1,66 +1,48 @@
-"""The Model panel: which modules the checkpoint has, and what its configuration says."""
+"""The checkpoint: which modules it has, and what its configuration says."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
 
-import gradio as gr
-from gradio.components.base import Component
+import plotly.graph_objects as go
 
 import playground
-from components.chart_view.view import PlotlyView
 from components.charts.model import count_words, plot_module_tree
-from components.tabs.stage_tab import App
+from components.part import Part
 from components.views.tables import format_bytes, table_html
-from playground.language import say
+from playground.engine import Engine
+from playground.language import mark, say
+from playground.pipeline import Run
 
-if TYPE_CHECKING:
-    from playground.engine import Engine
-
-
-NUM_TABLES = 3  # checkpoint, decoder, vision tower
+PART = Part("checkpoint", mark("Model"), stage="model")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ModelTab:
-    """The built panel: it runs nothing and is drawn once, when the checkpoint is there."""
-
-    outputs: tuple[Component, ...]
-
-    def draw(self, engine: Engine) -> tuple[Any, ...]:
-        """One value per output."""
-        nodes = playground.model_facts.module_tree(engine.model)
-        return plot_module_tree(nodes), *fact_tables(engine)
+@PART.chart(mark("Modules by parameters"))
+def modules(run: Run) -> go.Figure:
+    """All modules as tiles, their areas in proportion to their parameters."""
+    return plot_module_tree(playground.model_facts.module_tree(run.engine.model))
 
 
-def build_model_tab(_app: App) -> ModelTab:
-    """Build the panel inside the page's ``with gr.Tab(...)``."""
-    gr.Markdown(
-        f"## {say('Model')}\n\n"
-        + say(
-            "The checkpoint behind this page, part by part: the vision tower, the merger with its "
-            "DeepStack taps, and the decoder."
-        ),
-        elem_classes="stage-sentence",
-    )
-    tree = PlotlyView(
-        label=say("Modules by parameters"), empty=say("The checkpoint is still loading.")
-    )
-    tables = [gr.HTML() for _ in range(NUM_TABLES)]
-    return ModelTab((tree, *tables))
+@PART.html()
+def whole(run: Run) -> str:
+    """What the checkpoint is, and where it runs."""
+    return _facts_table(say("The checkpoint"), _checkpoint_rows(run.engine))
 
 
-def fact_tables(engine: Engine) -> list[str]:
-    """What one wants to know about each part, with a word on what each fact means."""
-    parts = (
-        (say("The checkpoint"), _checkpoint_rows(engine)),
-        (say("The decoder"), _decoder_rows(engine)),
-        (say("The vision tower"), _vision_rows(engine)),
-    )
-    headers = (say("Fact"), say("Value"), say("What it means"))
-    return [table_html(headers, rows, name) for name, rows in parts]
+@PART.html()
+def decoder(run: Run) -> str:
+    """The decoder's sizes, with a word on what each fact means."""
+    return _facts_table(say("The decoder"), _decoder_rows(run.engine))
+
+
+@PART.html()
+def tower(run: Run) -> str:
+    """The vision tower's sizes, likewise."""
+    return _facts_table(say("The vision tower"), _vision_rows(run.engine))
+
+
+def _facts_table(name: str, rows: Sequence[tuple[str, str, str]]) -> str:
+    return table_html((say("Fact"), say("Value"), say("What it means")), rows, name)
 
 
 def _checkpoint_rows(engine: Engine) -> list[tuple[str, str, str]]:

@@ -1,0 +1,35 @@
+"""What containers and proxies ask: whether the server is up, and whether a run would succeed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from playground.language import say, speaking
+
+if TYPE_CHECKING:
+    from components.compute.engine_host import EngineHost
+
+
+def health_routes(host: EngineHost) -> list[Route]:
+    """``/healthz``, 200 as soon as the server is up; ``/readyz``, 200 once the checkpoint is there.
+
+    Until then ``/readyz`` is 503, with how far loading is. Neither asks for a login: what they
+    tell is on no page, but no secret.
+    """
+
+    async def answer_healthz(_request: Request) -> JSONResponse:
+        return JSONResponse({"status": "ok"})
+
+    async def answer_readyz(_request: Request) -> JSONResponse:
+        status = host.status
+        with speaking("en"):
+            told: dict[str, str | int] = {"status": status.phase, "what": say(status.what)}
+        if status.total:
+            told |= {"done": status.done, "total": status.total}
+        return JSONResponse(told, status_code=200 if status.phase == "ready" else 503)
+
+    return [Route("/healthz", answer_healthz), Route("/readyz", answer_readyz)]

@@ -1,0 +1,109 @@
+"""Files that the server has made for a visitor: under a secret name, for an hour.
+
+A browser finds one below ``FOLDER`` (clicks.js makes the address of ``data-file``); who does not
+know the name cannot. The oldest go first where all together take too much room.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+FOLDER = "/made-files"  # in addresses
+KEPT_S = 3600
+KEPT_BYTES = 8 << 30  # of all visitors together; a run of a 2B model is half a gigabyte
+
+
+@dataclass(frozen=True, slots=True)
+class MadeFile:
+    """A file that was made."""
+
+    key: str  # secret
+    name: str  # what the visitor's copy is called
+    num_bytes: int
+
+    @property
+    def address(self) -> str:
+        """Below ``FOLDER``."""
+        return f"/{self.key}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    made: MadeFile
+    path: Path
+    made_s: float  # on a clock that never goes back
+
+
+class MadeFiles:
+    """Files by their keys. What has expired goes when the next file is made, the rest at exit."""
+
+    def __init__(self, *, seconds: float = KEPT_S, max_bytes: int = KEPT_BYTES) -> None:
+        self.seconds, self.max_bytes = seconds, max_bytes
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._kept: dict[str, _Kept] = {}  # oldest first
+        self._lock = threading.Lock()
+
+    def make(self, name: str, write: Callable[[Path], None]) -> MadeFile:
+        """Make a file.
+
+        Args:
+            name: what the visitor's copy is called.
+            write: writes it to a path.
+        """
+        with self._lock:
+            if self._folder is None:
+                self._folder = tempfile.TemporaryDirectory(prefix="made-files-")
+            key = secrets.token_urlsafe(24)
+            path = Path(self._folder.name) / key / name
+            path.parent.mkdir()
+        write(path)
+        made = MadeFile(key, name, path.stat().st_size)
+        with self._lock:
+            self._kept[key] = _Kept(made, path, time.monotonic())
+            self._make_room()
+        return made
+
+    def find(self, key: str) -> Path | None:
+        """Where the file lies, as long as it is kept."""
+        with self._lock:
+            kept = self._kept.get(key)
+            if kept is None or time.monotonic() - kept.made_s > self.seconds:
+                return None
+            return kept.path
+
+    def _make_room(self) -> None:
+        oldest_s = time.monotonic() - self.seconds
+        total = sum(each.made.num_bytes for each in self._kept.values())
+        for key, kept in list(self._kept.items())[:-1]:
+            if kept.made_s < oldest_s or total > self.max_bytes:
+                total -= kept.made.num_bytes
+                del self._kept[key]
+                shutil.rmtree(kept.path.parent, ignore_errors=True)
+
+
+MADE_FILES = MadeFiles()
+
+
+def serve_made_file(request: Request) -> Response:
+    """One of ``MADE_FILES``, to be saved."""
+    path = MADE_FILES.find(request.path_params["key"])
+    if path is None or path.name != request.path_params["name"]:
+        return PlainTextResponse("There is no such file.", status_code=404)
+    headers = {"Cache-Control": "no-store"}
+    return FileResponse(
+        path, filename=path.name, media_type="application/octet-stream", headers=headers
+    )
+
+
+MADE_FILES_ROUTE = Route(FOLDER + "/{key}/{name}", serve_made_file)

@@ -1,0 +1,113 @@
+"""The conversation in words: its messages, what the cache served of each, the last request."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+import playground
+from components.tabs.cache.scenes import choose_media, say_picture
+from components.tabs.cache.words import badge_html, end_words, token_labels, tolerance_words
+from components.views.facts import fact_html
+from components.views.pictures import picture_html, picture_row_html
+from components.views.strips import sequence_strip_html
+from components.views.tables import format_bytes
+from playground.language import say
+
+if TYPE_CHECKING:
+    from components.tabs.cache.conversation import Exchange, Talk
+    from playground.engine import Engine
+    from playground.pipeline import Run
+
+THUMBNAIL = 96
+
+MESSAGE = Markup(
+    '<section class="pg-message pg-role-{role}"><p class="pg-role">{name}</p>{pictures}'
+    '<div class="pg-message-text" translate="no">{text}</div>{facts}</section>'
+)
+
+
+def talk_html(run: Run, talk: Talk) -> str:
+    """The conversation, each message with what the cache served of it."""
+    user, assistant, empty = say("user"), say("assistant"), say("(empty)")
+    return "".join(
+        MESSAGE.format(
+            role="user",
+            name=user,
+            pictures=Markup(_pictures_html(run, each)),
+            text=each.text,
+            facts=Markup(facts_html(run.engine, each)),
+        )
+        + MESSAGE.format(
+            role="assistant", name=assistant, pictures="", text=each.answer or empty, facts=""
+        )
+        for each in talk.exchanges
+    )
+
+
+def facts_html(engine: Engine, exchange: Exchange) -> str:
+    """What the cache served of one request."""
+    lookup = exchange.lookup
+    total, reused = lookup.num_tokens, lookup.reused_tokens
+    if reused:
+        counts = say(
+            "{reused:,} of {total:,} tokens reused ({saved:.0%}), {computed:,} computed; "
+            "{hit_ms:,.1f} ms to the first token instead of {miss_ms:,.1f}; largest |Δ logit| "
+            "{difference:.1g} ({tolerance}).",
+            reused=reused,
+            total=total,
+            saved=reused / total,
+            computed=total - reused,
+            hit_ms=exchange.hit_ms,
+            miss_ms=exchange.miss_ms,
+            difference=exchange.max_abs_diff,
+            tolerance=tolerance_words(engine.dtype),
+        )
+    else:
+        counts = say(
+            "All {total:,} tokens are computed: {ms:,.1f} ms.", total=total, ms=exchange.hit_ms
+        )
+    words = f"{counts} {end_words(engine, lookup, 1)}"
+    return badge_html(reused > 0, html.escape(words))
+
+
+def _pictures_html(run: Run, exchange: Exchange) -> str:
+    pictures, clip = choose_media(run, exchange.picture)
+    shown: Sequence[Any] = [*pictures, *([clip] if clip else [])]
+    return picture_row_html(
+        [
+            picture_html(
+                each.pixels if hasattr(each, "pixels") else each.frames[0],
+                alt=say_picture(each.name),
+                caption=say_picture(each.name),
+                max_side=2 * THUMBNAIL,
+                shown_width=THUMBNAIL,
+            )
+            for each in shown
+        ]
+    )
+
+
+def last_request_html(talk: Talk) -> str:
+    """The tokens of the last request: taken over or computed."""
+    inputs = talk.inputs
+    assert inputs is not None, "a conversation has a last request"
+    reused = talk.exchanges[-1].lookup.reused_tokens
+    labels = token_labels(inputs.num_tokens, reused, talk.kept_tokens)
+    heading = Markup('<h4 class="pg-column-name">{}</h4>').format(say("The last request"))
+    return heading + Markup(sequence_strip_html(inputs, labels=labels))
+
+
+def store_html() -> str:
+    """The shared store in one sentence."""
+    return fact_html(
+        say(
+            "All sessions share one store of at most {size}; the least recently used goes first. "
+            "Every session has a secret of its own in each block’s name, so nobody hits what "
+            "another one said.",
+            size=format_bytes(playground.kv_cache.block_store.DEFAULT_BYTES),
+        )
+    )

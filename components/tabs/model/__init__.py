@@ -1,0 +1,1 @@
+"""The checkpoint behind the page: the tab and its part."""

@@ -1,0 +1,67 @@
+"""Preprocess, the text: the rendered template and the tokens that it is cut into."""
+
+from __future__ import annotations
+
+import playground
+from components.part import Heading, Part
+from components.views.facts import fact_markup
+from components.views.strips import template_html
+from components.views.tables import tokens_table
+from playground.language import mark, say
+from playground.pipeline import Run
+from playground.tokens import TypedSpecial
+
+PART = Part(
+    "text",
+    mark("Template and tokens"),
+    stage="preprocess",
+    layout=(
+        "words",
+        Heading(mark("The rendered template")),
+        "template",
+        Heading(mark("The tokens")),
+        "tokens",
+    ),
+)
+
+
+@PART.html()
+def words(run: Run) -> str:
+    """The way from messages to the sequence, in this prompt's numbers."""
+    inputs = run.inputs
+    text = say(
+        "The chat template writes {messages} messages into one text of {characters:,} characters; "
+        "the last one is left open for the answer. The tokenizer cuts it into "
+        "<strong>{tokens:,} tokens</strong>.",
+        messages=inputs.rendered_prompt.count("<|im_start|>"),
+        characters=len(inputs.rendered_prompt),
+        tokens=inputs.num_tokens,
+    )
+    visual = sum(facts.num_tokens for facts in inputs.media)
+    if not visual:
+        return fact_markup(text)
+    return fact_markup(
+        text,
+        say(
+            "Each picture is written as one placeholder and then repeated: {visual:,} of the "
+            "tokens stand for pixels.",
+            visual=visual,
+        ),
+    )
+
+
+@PART.html()
+def template(run: Run) -> str:
+    """The text that the chat template writes, message by message."""
+    return template_html(run.inputs, typed_specials(run))
+
+
+@PART.html()
+def tokens(run: Run) -> str:
+    """A row for each token; the tokens of a picture share one."""
+    return tokens_table(run.inputs, typed_specials(run))
+
+
+def typed_specials(run: Run) -> tuple[TypedSpecial, ...]:
+    """Special tokens that somebody typed, which are text."""
+    return playground.tokens.find_typed_specials(run.engine.tokenizer, run.inputs.expanded_prompt)

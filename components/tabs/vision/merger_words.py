@@ -1,0 +1,204 @@
+"""The words, tables and patches of the vision tab's mergers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from markupsafe import Markup
+
+import playground
+from components.tabs.vision.focus import PatchFocus, stack_html
+from components.views.facts import fact_html
+from components.views.pictures import image_uri
+from components.views.tables import Mono, table_html
+from playground.language import mark, say
+from playground.pipeline import Run
+from playground.pointer import patch_rows
+
+if TYPE_CHECKING:
+    from playground.vision.merger import MergedToken, MergerStep
+
+PATCH_WIDTH = 150  # CSS pixels of one enlarged patch
+STEP_NAMES = {
+    "patches": mark("patches"),
+    "norm": "LayerNorm",
+    "concat": mark("end to end"),
+    "linear_fc1": "fc1",
+    "act_fn": "GELU",
+    "linear_fc2": mark("fc2 = token"),
+}
+PATCHES = Markup(
+    '<div style="display:grid;grid-template-columns:repeat({size},minmax(0,{width}px));gap:8px">'
+    "{cells}</div>"
+)
+PATCH = Markup(
+    '<figure class="pg-pixelated" style="margin:0" data-span="{span}" data-row="{row}" '
+    'data-column="{column}"><img src="{source}" alt="{alt}" width="{side}" height="{side}" '
+    'style="display:block;width:100%;height:auto;margin:0;border-radius:4px">'
+    '<figcaption style="font-size:13px;line-height:1.35;padding:3px 2px">'
+    "<strong>{number}</strong> · {where}<br>{norm}</figcaption></figure>"
+)
+
+
+def intro_html(focus: PatchFocus) -> str:
+    """Which patches become which token."""
+    span, size = focus.span, focus.span.merge_size
+    row, column = divmod(focus.token, span.merged_w)
+    rows, columns = (f"{first * size}–{(first + 1) * size - 1}" for first in (row, column))
+    hint = say("(This is in the middle of the picture; click anywhere on it to choose another.)")
+    return fact_html(
+        say(
+            "After the last block the {down} × {across} patches of {name} are more than the "
+            "decoder should read, so each {size} × {size} of them become one token: {count:,} "
+            "tokens. Token {token} of the sequence is made of the patches at rows {rows}, columns "
+            "{columns}.",
+            down=span.grid_h,
+            across=span.grid_w,
+            name=focus.name,
+            size=size,
+            count=span.merged_h * span.merged_w,
+            token=span.start + focus.token,
+            rows=rows,
+            columns=columns,
+        ),
+        "" if focus.pointed else hint,
+    )
+
+
+def patches_html(run: Run, focus: PatchFocus, merged: MergedToken) -> str:
+    """The four patches enlarged, each a place of the pointer, with the norms of their vectors."""
+    span, size, side = focus.span, focus.span.merge_size, run.inputs.patch_size
+    # The token's patches are a picture by themselves: their rows stand next to each other.
+    start = span.patch_start + focus.token * size**2
+    block = replace(span, grid_h=size, grid_w=size, patch_start=start)
+    pixels = playground.preprocess.stage.unpatchify(run.inputs, block)[0]
+    norms = np.linalg.norm(merged.steps[0].values, axis=1)
+    cells = []
+    for number, (row, column) in enumerate(_block(focus)):
+        top, left = (place % size * side for place in (row, column))
+        patch = pixels[top : top + side, left : left + side]
+        where = say("row {row}, column {column}", row=row, column=column)
+        alt = say("Patch {number}: {where}", number=number + 1, where=where)
+        norm = say("norm {norm:.4g}", norm=norms[number])
+        cells.append(
+            PATCH.format(
+                number=number + 1,
+                span=focus.number,
+                row=row,
+                column=column,
+                source=image_uri(patch, exact=True),
+                alt=alt,
+                side=side,
+                where=where,
+                norm=norm,
+            )
+        )
+    return PATCHES.format(size=size, width=PATCH_WIDTH, cells=Markup("").join(cells))
+
+
+def alike_html(focus: PatchFocus, merged: MergedToken, tap: int | None) -> str:
+    """How alike the four vectors are, as a table of cosine similarities."""
+    pixel_rows = [int(patch_rows(focus.span)[place]) for place in _block(focus)]
+    values = "pixel_values" if focus.span.kind == "image" else "pixel_values_videos"
+    count = len(pixel_rows)
+    rows = [
+        (
+            f"{number + 1}",
+            str(pixel_rows[number]),
+            *[f"{value:.3f}" for value in merged.similarity[number]],
+        )
+        for number in range(count)
+    ]
+    headers = (
+        say("Patch"),
+        say("Row of {tensor}", tensor=values),
+        *[say("to patch {number}", number=number + 1) for number in range(count)],
+    )
+    pairs = merged.similarity[~np.eye(count, dtype=bool)]
+    words = fact_html(
+        say(
+            "Neighbours in the picture, and rows {first}–{last} of {tensor}: the processor already "
+            "laid the patches of a block side by side, so that merging is a mere reshape. Their "
+            "similarity lies between {least:.3f} and {most:.3f} (1 is the same direction).",
+            first=pixel_rows[0],
+            last=pixel_rows[-1],
+            tensor=values,
+            least=pairs.min(),
+            most=pairs.max(),
+        )
+    )
+    caption = say("Cosine similarity of the four vectors after the last block")
+    if tap is not None:
+        caption = say(
+            "Cosine similarity of the four vectors after block {block}",
+            block=_tap_block(focus, tap),
+        )
+    right = tuple(range(1, count + 2))
+    return stack_html(words, table_html(headers, rows, caption, right=right))
+
+
+def steps_html(merged: MergedToken, tap: int | None) -> str:
+    """Shape, norm and range after each step, and how near the end is to the model's own token."""
+    rows = [
+        (
+            say(STEP_NAMES[step.name]),
+            Mono(" × ".join(f"{size:,}" for size in _shape(step))),
+            step.norm,
+            float(step.values.min()),
+            float(step.values.max()),
+        )
+        for step in merged.steps
+    ]
+    headers = (say("Step"), say("Numbers"), say("Norm"), say("Min"), say("Max"))
+    name = say("The final merger")
+    if tap is not None:
+        name = say("The merger of DeepStack tap {number}", number=tap + 1)
+    if merged.norm_after_concat:
+        order = say(
+            "{merger} joins the four first and then normalises the long vector "
+            "(use_postshuffle_norm); fc1 mixes all numbers, GELU keeps mostly what is positive, "
+            "fc2 brings it to the decoder's width.",
+            merger=name,
+        )
+    else:
+        order = say(
+            "{merger} normalises each patch by itself and then joins the four; fc1 mixes all "
+            "numbers, GELU keeps mostly what is positive, fc2 brings it to the decoder's width.",
+            merger=name,
+        )
+    return stack_html(
+        fact_html(order),
+        table_html(headers, rows, say("{merger}, step by step", merger=name)),
+        fact_html(_check_words(merged, tap)),
+    )
+
+
+def _check_words(merged: MergedToken, tap: int | None) -> str:
+    """How near the last step is to the model's own token."""
+    record = "pooler_output" if tap is None else f"deepstack_features[{tap}]"
+    if merged.max_abs_diff == 0:
+        return say("It is exactly the model's own row of {record}.", record=record)
+    return say(
+        "It is the model's own row of {record} up to {diff:.1e} in any number: one token "
+        "multiplied alone rounds otherwise than all together.",
+        record=record,
+        diff=merged.max_abs_diff,
+    )
+
+
+def _block(focus: PatchFocus) -> list[tuple[int, int]]:
+    """Row and column of each patch of the token, in the order of the merger."""
+    size = focus.span.merge_size
+    top, left = (number * size for number in divmod(focus.token, focus.span.merged_w))
+    return [(top + row, left + column) for row in range(size) for column in range(size)]
+
+
+def _shape(step: MergerStep) -> tuple[int, ...]:
+    shape = step.values.shape
+    return shape if shape[0] > 1 else shape[1:]
+
+
+def _tap_block(focus: PatchFocus, tap: int) -> int:
+    return focus.tower.deepstack_layers[tap]

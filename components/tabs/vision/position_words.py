@@ -1,0 +1,133 @@
+"""The words and the table of the vision tab's learned positions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from markupsafe import escape
+
+from components.charts.decoder import percent
+from components.charts.token_labels import token_label
+from components.tabs.vision.focus import PatchFocus, stack_html
+from components.views.facts import capital, fact_html, fact_markup
+from components.views.tables import Mono, table_html
+from playground.language import say
+
+if TYPE_CHECKING:
+    from playground.experiments.what_if_runs import LogitsShift
+    from playground.vision.position_grid import BlendedPosition, GridSamples
+
+
+def blend_html(focus: PatchFocus, samples: GridSamples, blended: BlendedPosition) -> str:
+    """The four entries with their weights, and the sum beside the model's own position."""
+    side, patch = samples.side, focus.patch
+    indices, weights = samples.indices[patch], samples.weights[patch]
+    row, column = samples.places[patch]
+    factors = [
+        (f"{1 - abs(index // side - row):.3f}", f"{1 - abs(index % side - column):.3f}")
+        for index in indices
+    ]
+    rows = [
+        (
+            str(index),
+            f"{weight:.4f}",
+            int(index // side),
+            int(index % side),
+            # At the last row or column the entry after it is the same one again, without weight.
+            say("beyond the edge") if index in indices[:number] else Mono(f"{down} × {across}"),
+            float(norm),
+        )
+        for number, (index, weight, norm, (down, across)) in enumerate(
+            zip(indices, weights, blended.norms, factors, strict=True)
+        )
+    ]
+    headers = (
+        say("Entry"),
+        say("Weight"),
+        say("Grid row"),
+        say("Grid column"),
+        say("Down × across"),
+        say("Norm"),
+    )
+    return stack_html(
+        fact_html(_place_words(focus, samples), focus.hint),
+        table_html(headers, rows, say("The entries around it"), right=(0, 1)),
+        fact_html(_sum_words(blended)),
+    )
+
+
+def _place_words(focus: PatchFocus, samples: GridSamples) -> str:
+    """Where the patch falls on the grid, and how that is computed."""
+    row, column = samples.places[focus.patch]
+    return say(
+        "{patch} of {name} falls at grid row {row:.3f} ({down} × {last} / {last_row}), column "
+        "{column:.3f} ({across} × {last} / {last_column}).",
+        patch=capital(focus.words),
+        name=focus.name,
+        row=row,
+        column=column,
+        down=focus.patch[0],
+        across=focus.patch[1],
+        last=samples.side - 1,
+        last_row=max(focus.span.grid_h - 1, 1),
+        last_column=max(focus.span.grid_w - 1, 1),
+    )
+
+
+def _sum_words(blended: BlendedPosition) -> str:
+    """How near the sum of the entries is to the model's own position."""
+    if blended.max_abs_diff == 0:
+        return say(
+            "The sum of these four vectors, of norm {norm:.4g}, is exactly the position embedding "
+            "that the model added.",
+            norm=blended.norm,
+        )
+    return say(
+        "The sum of these four vectors, of norm {norm:.4g}, is the position embedding that the "
+        "model added, up to {diff:.1e} in any number.",
+        norm=blended.norm,
+        diff=blended.max_abs_diff,
+    )
+
+
+def change_html(shift: LogitsShift, moved: float) -> str:
+    """The effect of nearest positions in one paragraph.
+
+    Args:
+        shift: of the next token's distribution.
+        moved: share of their length by which the positions move, on average.
+    """
+    if moved == 0:
+        return fact_html(
+            say(
+                "Here nothing changes: every patch falls on an entry of the grid, so that there is "
+                "nothing to mix, and the next token's distribution stays as it is."
+            )
+        )
+    return fact_markup(
+        say(
+            "With nearest entries the position embeddings move by {moved} of their length on "
+            "average.",
+            moved=escape(percent(moved)),
+        ),
+        say(
+            "The likeliest next token <strong>{verdict}</strong>; no token's probability changes "
+            "by more than {points:.2g} percentage points (largest |Δp| {most:.2g}), and the KL "
+            "divergence from the model's own distribution is {kl:.3g} nats.",
+            verdict=_verdict(shift),
+            points=shift.max_abs_dp * 100,
+            most=shift.max_abs_dp,
+            kl=shift.kl,
+        ),
+    )
+
+
+def _verdict(shift: LogitsShift) -> str:
+    """What becomes of the likeliest token, as escaped HTML."""
+    top, other = (
+        f'<span translate="no">{token_label(each.text)}</span>'
+        for each in (shift.top, shift.changed_top)
+    )
+    if shift.same_top:
+        return say("stays “{top}”", top=top)
+    return say("changes from “{top}” to “{other}”", top=top, other=other)

@@ -1,0 +1,36 @@
+"""A choice among what an experiment has found: buttons inside an output, one of which is on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+
+def picks_html(label: str, options: Sequence[tuple[str, Any]], chosen: Any, control: str) -> str:
+    """A group of buttons; each sets a control of the page, see clicks.js.
+
+    Args:
+        label: of the group, in the reader's language.
+        options: what a button says, text or ``Markup``, and the value that it sets.
+        chosen: the value of the one that is on.
+        control: by id, such as ``winner`` or ``side.branch``.
+    """
+    buttons = Markup("").join(
+        Markup(
+            '<button type="button" class="pg-option" aria-pressed="{pressed}" '
+            'data-set="{settings}">{words}</button>'
+        ).format(
+            pressed="true" if value == chosen else "false",
+            settings=json.dumps({control: value}),
+            words=words,
+        )
+        for words, value in options
+    )
+    group = Markup(
+        '<div class="pg-control"><span class="pg-label">{label}</span>'
+        '<div class="pg-options" role="group" aria-label="{label}">{buttons}</div></div>'
+    )
+    return str(group.format(label=label, buttons=buttons))

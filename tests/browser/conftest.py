@@ -195,7 +195,7 @@ def serve_app(model: str = "tiny", *, root_path: str = "") -> Iterator[str]:
     _drawn.append(drawn)
 
     def draw(engine: Engine) -> None:
-        built.draw_opening(engine)
+        built.shared.events.compute_opening(engine)
         drawn.set()
 
     host.start(then=draw)

@@ -16,9 +16,8 @@ from tests.browser.steps import (
 )
 
 UPDATES = "async update_state(e,t,n=!0){"
-# Two for each message of a run, its notes on the inputs' states, and what it draws. Gradio made
-# 4,446 of it, a tenth of a second of the browser's time at each message.
-MOST_UPDATES = 500
+# A few for each message of a run, and its notes on the inputs' states: parts draw themselves.
+MOST_UPDATES = 100
 
 
 def count_calls(page: Page, method: str) -> None:
@@ -44,7 +43,7 @@ def test_a_run_updates_what_it_changes(address: str, page: PageFactory) -> None:
         opened.locator("#input-text textarea").fill(question)
         opened.evaluate("window.calls = 0")
         run_and_wait(opened)
-        assert 10 < opened.evaluate("window.calls") < MOST_UPDATES
+        assert 0 < opened.evaluate("window.calls") < MOST_UPDATES
     assert log.problems == []
 
 
@@ -135,7 +134,7 @@ def test_a_click_while_the_stream_ends_is_answered(address: str, page: PageFacto
     wait_until_drawn(opened)
     before = finished_at(opened)
     opened.evaluate("window.ends = window.hold(); null")
-    open_tab(opened, "2 Vision tower")
+    opened.get_by_role("button", name="Copy link").click()
     opened.evaluate("window.ends")  # its event is complete, and the page does not know it yet
     with opened.expect_response("**/queue/join*"):
         opened.locator("#run").click()
@@ -205,13 +204,13 @@ def test_an_event_that_ends_early_is_over(address: str, page: PageFactory) -> No
     opened.on("requestfailed", lambda each: streams.discard(each))
     opened.goto(address)
     wait_until_drawn(opened)
-    for _ in range(5):  # on a busy machine the run's own stream may be over too soon
-        open_tab(opened, "6 Cache reuse")  # with its experiment a run lasts
+    for number in range(5):  # on a busy machine the run's own stream may be over too soon
+        opened.locator("#input-text textarea").fill(f"A question that was not asked: {number}")
         before = finished_at(opened)
         with opened.expect_response("**/queue/join*"):
             opened.locator("#run").click()
         opened.evaluate("window.early = window.hold(); null")
-        open_tab(opened, "2 Vision tower")
+        opened.get_by_role("button", name="Copy link").click()
         is_early = opened.evaluate("window.early")
         chip = opened.locator("[data-chip='last run']")
         expect(chip).not_to_have_attribute("title", before, timeout=RUN_TIMEOUT_MS)

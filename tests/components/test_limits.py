@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import gradio as gr
 import pytest
@@ -14,7 +13,6 @@ from gradio_client import handle_file
 from PIL import Image
 
 from components.api.endpoints import Endpoints
-from components.compute.engine_host import EngineHost
 from components.controls import Control, Rows
 from components.prompt.reader import read_prompt
 from components.tabs import STAGE_TABS
@@ -33,6 +31,7 @@ from playground.sampling.paths import Prefix, prompt_prefix
 from playground.sampling.score import read_answer, score_tokens
 from playground.sampling.sweep import plan_sweep, stream_sweep
 from tests.components.runs import make_run
+from tests.components.visits import ready_host
 from tests.media_samples import make_clip, make_square_picture, write_clip
 
 FEW = Limits(max_image_pixels=300_000, max_new_tokens=3)
@@ -103,7 +102,7 @@ def test_a_video_frame_is_a_picture_too(tmp_path: Path) -> None:
 
 
 def test_an_endpoint_refuses_a_larger_picture(engine: Engine, tmp_path: Path) -> None:
-    endpoints = Endpoints(cast(EngineHost, SimpleNamespace(engine=engine)))
+    endpoints = Endpoints(ready_host(engine))
     sent = handle_file(save_picture(tmp_path, 601, 500))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
@@ -150,7 +149,7 @@ def test_every_length_ends_at_the_limit(run: Run, name: str) -> None:
 
 @pytest.mark.parametrize("wanted", [4, 10**9, float("nan"), "3", None])
 def test_no_column_writes_more(engine: Engine, wanted: Any) -> None:
-    endpoints = Endpoints(cast(EngineHost, SimpleNamespace(engine=engine)))
+    endpoints = Endpoints(ready_host(engine))
     if wanted is None:  # what is allowed
         runs = endpoints.sampling(None, "Hello", settings=[{}, {"seed": 5}])["runs"]
         assert [len(each["tokens"]) <= 3 for each in runs] == [True, True]

@@ -21,6 +21,7 @@ from components.api.endpoints import add_api
 from components.page.shared import Shared
 from playground.engine import Engine
 from playground.records import Picture
+from tests.components.visits import ready_host
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
@@ -37,7 +38,7 @@ def examples(language: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def url(tiny_random_engine: Engine) -> Iterator[str]:
-    host = SimpleNamespace(engine=tiny_random_engine)
+    host = ready_host(tiny_random_engine)
     with gr.Blocks() as demo:
         add_api(cast(Shared, SimpleNamespace(host=host)))
     demo.queue(api_open=False)

@@ -17,13 +17,15 @@ from components.serving.browser_module import page_module
 class RunView(gr.HTML):
     """Never seen; its value is ``write_run``'s. ``rerun`` gets values of the input panel."""
 
-    def __init__(self) -> None:
+    def __init__(self, **kwargs: Any) -> None:
+        """Gradio builds it anew for each answer that leaves it as it is."""
         super().__init__(
             None,
             html_template="<span></span>",
             js_on_load=page_module("run.js", spec={"events": ["rerun"]}),
             apply_default_css=False,
             elem_id="run-view",
+            **kwargs,
         )
 
 

@@ -120,3 +120,13 @@ def test_a_page_has_one_run_view(site: Site) -> None:
     views = [each for each in site.demo.blocks.values() if isinstance(each, RunView)]
     assert len(views) == len(LANGUAGES)
     assert not any(isinstance(each, gr.Plot) for each in site.demo.blocks.values())
+
+
+def test_every_output_can_be_left_as_it_is(site: Site) -> None:
+    """Gradio then builds it anew, from what it was built with."""
+    private = [fn for fn in site.demo.fns.values() if fn.api_visibility == "private"]
+    outputs = {each._id: each for fn in private for each in fn.outputs}
+    assert len(outputs) > 10
+    with gr.Blocks(analytics_enabled=False):
+        for each in outputs.values():
+            type(each)(**{**each.constructor_args, "render": False})

@@ -19,7 +19,7 @@ from statistics import median
 from urllib.parse import unquote
 
 from benchmarks.pairs import table
-from components.chart_view.view import COMPILED_AT_ONCE, LIBRARY_PATH
+from components.chart_view.library import COMPILED_AT_ONCE, LIBRARY_PATH
 from reliability.chromium import ARGUMENTS, find_chromium
 
 LIMIT_S = 60

@@ -94,7 +94,7 @@ class Observer:
 
     def do_events(self) -> list[dict[str, Any]]:
         """The page's functions that run the model, public or not."""
-        from components.tabs.stage_tab import MODEL_QUEUE
+        from components.parts.experiments import MODEL_QUEUE
 
         return [
             {"id": index, "page": fn.page}

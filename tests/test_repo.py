@@ -184,7 +184,7 @@ def test_no_tracked_file_is_one_that_git_ignores(tracked_files: list[Path]) -> N
     [
         ".venv/bin/python",
         "playground/__pycache__/merge.cpython-311.pyc",
-        "components/chart_view/view.pyi",
+        "components/pointer/view.pyi",
         ".gradio/cached_examples/1/log.csv",
         "training/runs/first/model.safetensors",
         ".hypothesis/examples/0",

@@ -13,8 +13,11 @@ import { warmUpPlotly } from "./chart_warmup.js";
 const styles = document.createElement("link");
 styles.rel = "stylesheet";
 const stylesLoaded = new Promise((done) => (styles.onload = styles.onerror = done));
-styles.href = new URL("plotly_view.css", import.meta.url).href;
+styles.href = new URL("chart.css", import.meta.url).href;
 document.head.append(styles);
+
+/** The address of plotly.js, which has a version of its own, from the one below all page files. */
+export const libraryAt = (address) => new URL(`..${address}`, import.meta.url).href;
 
 let library = null;
 
@@ -38,7 +41,8 @@ function loadPlotly(address, texts) {
 const breathe = () => new Promise((done) => setTimeout(done));
 
 /** Load and try what charts need while the reader looks at the first tab, which has none. */
-export function warmUp(_page, plotlyAddress) {
+export function warmUp(_gradio, address) {
+  const plotlyAddress = libraryAt(address);
   const isNeeded = () => ![...views].some((view) => view.isDrawn());
   const load = () => loadPlotly(plotlyAddress, TEXTS.en)
     .then((plotly) => warmUpPlotly(plotly, isNeeded))
@@ -115,11 +119,11 @@ function make(tag, className, text = "") {
 /**
  * Make a chart at the end of an element.
  * @param {HTMLElement} parent
- * @param {{label: string, empty: string, words: Record<string, string>, plotly: string,
- *   language: string, select?: (points: any[]) => void}} options - `label` and `empty` are said
- *   while there is nothing to draw; `plotly` is the library's address
+ * @param {{label: string, empty: string, words: Record<string, any>, plotly: string,
+ *   language: string}} options - `label` and `empty` are said while there is nothing to draw;
+ *   `plotly` is the library's address
  */
-export function createChart(parent, { label, empty, words, plotly, language, select }) {
+export function createChart(parent, { label, empty, words, plotly, language }) {
   const box = make("figure", "chart-box");
   box.dataset.state = "empty";
   box.dataset.language = language;
@@ -139,11 +143,11 @@ export function createChart(parent, { label, empty, words, plotly, language, sel
   const nothing = [label, empty || words.nothing].filter(Boolean).join(" — ");
   box.append(make("div", "chart-empty", nothing), error, head, drawing, details);
   parent.append(box);
-  return bringToLife(parent, { plotlyAddress: plotly, label, select });
+  return bringToLife(parent, { plotlyAddress: plotly, label });
 }
 
 /** Bring a chart's elements to life; gives `show(figure)`, which takes null for nothing. */
-export function bringToLife(element, { plotlyAddress, label, select }) {
+function bringToLife(element, { plotlyAddress, label }) {
   const part = (name) => element.querySelector(`.chart-${name}`);
   const [box, plot, details] = [part("box"), part("plot"), part("table")];
   const texts = TEXTS[box.dataset.language] ?? TEXTS.en;
@@ -196,10 +200,7 @@ export function bringToLife(element, { plotlyAddress, label, select }) {
     await plotly.react(plot, data, layout, CONFIG);
     if (!drawn) {
       drawn = true; // purging also takes the listeners away
-      plot.on("plotly_click", (event) => {
-        select?.(describePoints(event));
-        announce("chart-click", event);
-      });
+      plot.on("plotly_click", (event) => announce("chart-click", event));
       plot.on("plotly_hover", (event) => announce("chart-hover", event));
       plot.on("plotly_unhover", () => announce("chart-unhover", {}));
       plot.on("plotly_afterplot", mark); // also after a zoom

@@ -1,4 +1,4 @@
-// The table twin of a chart (plotly_view.js): the numbers of Plotly's traces as an HTML table, made
+// The table twin of a chart (chart.js): the numbers of Plotly's traces as an HTML table, made
 // in the page, for readers who cannot see the drawing or want the values.
 
 const TABLE_ROWS = 200;

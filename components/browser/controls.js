@@ -54,8 +54,8 @@ export function buildControls(part, start, upload) {
         continue;
       }
       if (valueOf(full(id)) !== undefined && !fits(spec, valueOf(full(id)))) {
+        document.dispatchEvent(new CustomEvent("setting-left-out", { detail: full(id) }));
         setValue(full(id), undefined);
-        document.dispatchEvent(new CustomEvent("setting-left-out"));
       }
       const text = JSON.stringify(spec);
       if (shown.get(id)?.text === text) continue;

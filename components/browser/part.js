@@ -3,7 +3,7 @@
 // asked for when its part comes into sight for a run, and when something that it needs has changed.
 // One question is under way at a time; the next one is about the latest state.
 
-import { createChart } from "./chart.js";
+import { createChart, libraryAt } from "./chart.js";
 import { listenForClicks, numberChildren } from "./clicks.js";
 import { buildControls, make } from "./controls.js";
 import {
@@ -310,7 +310,7 @@ function buildOutput(output, spec, words, sync) {
     box.append(output.body);
     const { label, empty } = output;
     const { language } = spec;
-    const plotly = new URL(`..${spec.plotly}`, import.meta.url).href; // has its own version
+    const plotly = libraryAt(spec.plotly);
     output.chart = createChart(box, { label, empty, words, plotly, language });
     return box;
   }

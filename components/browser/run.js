@@ -3,6 +3,7 @@
 // moved to, what experiments have found, and where the pointer is. Parts ask for drawings of it.
 
 import { openTabs } from "./tabs.js";
+import { TEXTS } from "./texts.js";
 
 /**
  * @typedef {object} Run
@@ -25,6 +26,8 @@ const page = crypto.getRandomValues(new Uint32Array(4)).join("-"); // an id of t
 let questions = 0;
 let place = null; // {index} or {span, row, column}, and the picture; what a click has fixed
 const listeners = new Set();
+const ofLink = new Set(); // names of the settings that a link has set and nobody has moved since
+let leftOut = 0; // settings of the link that do not fit its run
 
 /** Call `listener` after any change; gives a function that ends it. */
 export function onChange(listener) {
@@ -70,6 +73,7 @@ export const valueOf = (name) => values.get(name);
 
 /** Set a control, or leave it at its default again with undefined. */
 export function setValue(name, value) {
+  ofLink.delete(name);
   if (JSON.stringify(values.get(name)) === JSON.stringify(value)) return;
   if (value === undefined) values.delete(name);
   else values.set(name, value);
@@ -111,12 +115,39 @@ export const allFindings = () => Object.fromEntries(
   [...findings].filter(([, found]) => found.run === run.key).map(([name, { key }]) => [name, key]));
 
 /** Take what a link has restored, before its run begins. */
-function restore({ values: settings = {}, tabs = [] }) {
+function restore({ values: settings = {}, tabs = [], unknown = 0 }) {
   values.clear();
-  for (const [name, value] of Object.entries(settings)) values.set(name, value);
+  ofLink.clear();
+  for (const [name, value] of Object.entries(settings)) {
+    values.set(name, value);
+    ofLink.add(name);
+  }
+  leftOut = unknown;
+  tellLeftOut();
   // Stages first, then the parts inside the one that is selected.
   openTabs(tabs);
 }
+
+/** Say how many settings of the link do not fit; known once their parts have been drawn. */
+function tellLeftOut() {
+  const place = document.querySelector("#link-notice");
+  place?.querySelector("[data-left-out]")?.remove();
+  if (!leftOut || !place) return;
+  const words = TEXTS[document.documentElement.lang.split("-")[0]] ?? TEXTS.en;
+  const note = document.createElement("div");
+  note.className = "link-notice";
+  note.dataset.leftOut = String(leftOut);
+  note.setAttribute("role", "status");
+  note.append(document.createElement("p"));
+  note.firstElementChild.textContent = words.leftOut(leftOut);
+  place.append(note);
+}
+
+document.addEventListener("setting-left-out", (event) => {
+  if (!ofLink.has(/** @type {CustomEvent} */ (event).detail)) return; // of an earlier run
+  leftOut += 1;
+  tellLeftOut();
+});
 
 /** What the page shows, for links and reports. */
 export function pageState() {

@@ -17,6 +17,7 @@ export const TEXTS = {
     table: "Show as table",
     copy: "Copy",
     copied: "Copied",
+    leftOut: (count) => `${count} settings of the link do not fit here and were left out.`,
   },
   zh: {
     waiting: "运行此阶段即可查看其数值。",
@@ -33,5 +34,6 @@ export const TEXTS = {
     table: "以表格显示",
     copy: "复制",
     copied: "已复制",
+    leftOut: (count) => `链接中有 ${count} 项设置在这里不适用，已略去。`,
   },
 };

@@ -24,7 +24,7 @@ class Step:
 
 STEPS = (
     Step(
-        "preprocess.template",
+        "preprocess.text",
         mark("A conversation becomes one text"),
         mark(
             "The chat template writes roles and special tokens around your words and leaves one "
@@ -59,7 +59,7 @@ STEPS = (
         ),
     ),
     Step(
-        "vision.position",
+        "vision.position-grid",
         mark("Each patch learns where it is"),
         mark(
             "After the patch embedding, a learned position is added to every patch. The grid of "

@@ -15,7 +15,7 @@ from markupsafe import escape
 from starlette.responses import Response
 
 from components.chart_view.figures import write_json
-from components.chart_view.view import library_address
+from components.chart_view.library import library_address
 from components.parts.drawing import Drawing, required_stage, unknown_error
 from components.parts.part import Fold, Heading, Item, Part, Text
 from components.parts.turns import BusyError, OvertakenError

@@ -113,20 +113,17 @@ def page_files(name: str) -> tuple[Path, ...]:
     return (first, *(path for path in others if path != first))
 
 
-def mount_script(
-    *paths: Path, arguments: tuple[str, ...] = (), calls: str = "mount", spec: Any = None
-) -> str:
+def mount_script(*paths: Path, calls: str = "mount", spec: Any = None) -> str:
     """The `js_on_load` of a component whose module exports what it `calls`.
 
     Args:
         paths: the module, and the files that it loads from beside it.
-        arguments: addresses on this server that it gets after Gradio's six.
         calls: the exported function.
         spec: what it gets last, if anything; JSON.
     """
-    more = "".join(f", base + {json.dumps(address)}" for address in arguments)
+    more = ""
     if spec is not None:
-        more += ", " + json.dumps(spec, ensure_ascii=False, separators=(",", ":"))
+        more = ", " + json.dumps(spec, ensure_ascii=False, separators=(",", ":"))
     # The root is asked for in the page, and of it the path: host, port and scheme are the page's,
     # since behind a proxy the server may have been told others, or none.
     return f"""

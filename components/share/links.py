@@ -16,6 +16,7 @@ from typing import Any
 import playground
 from components.parts.part import Parts
 from components.parts.run_events import PROMPT_NAMES, Changes, RunEvents
+from components.parts.run_view import write_run
 from components.pointer.place import read_place
 from components.pointer.view import write_layout
 from components.prompt.reader import read_prompt
@@ -100,10 +101,13 @@ class Links:
             "notice": notice_html(notes),
             "status": status_html(self.events.host.engine),
         }
-        if missing:  # everything but the numbers
-            return
         parts = self.events.drawing.parts
-        restored = {"values": known_settings(parts, link.settings), "tabs": list(link.tabs)}
+        known = known_settings(parts, link.settings)
+        unknown = len(link.settings) - len(known)
+        restored = {"values": known, "tabs": list(link.tabs), "unknown": unknown}
+        if missing:  # everything but the numbers
+            yield {"run": write_run(None, (), restored=restored)}
+            return
         run_key: str | None = None
         for changes in self.events.run(STAGES, None, values, progress, restored=restored):
             run_key = changes.get("run_key", run_key)

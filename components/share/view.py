@@ -192,7 +192,7 @@ def read_state(state: Any) -> dict[str, Any]:
     """What run.js knows of the page, as it is sent; an empty one where it cannot be read."""
     try:
         found = json.loads(state)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -19,8 +19,8 @@ SERIOUS = ("serious", "critical")
 
 def serious_findings(page: Page) -> list[str]:
     """What axe calls serious or critical: rule, element and what is wrong with it."""
-    # Gradio mounts a part when it is first opened; its charts name their buttons then.
-    expect(page.locator(".chart-reset:not([aria-label]):visible")).to_have_count(0)
+    # A part is drawn when it is first opened.
+    expect(page.locator("[data-part][data-asking]")).to_have_count(0)
     found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
     return [
         f"{rule['id']}: {node['html'][:200]} ({node['failureSummary']})"

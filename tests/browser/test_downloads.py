@@ -38,9 +38,9 @@ def test_a_stage_is_fetched(
 ) -> None:
     page, log = opened
     panel = open_tab(page, "1 Preprocess")
-    button = panel.get_by_role("button", name=kind)
+    button = panel.get_by_role("button", name=kind, exact=True)
     if not button.is_visible():
-        panel.get_by_role("button", name="Download").last.click()
+        panel.locator(".pg-downloads summary").click()
     arrived, content = fetch(page, button)
     assert arrived == name
     assert content.startswith(begins)

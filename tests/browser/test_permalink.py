@@ -1,4 +1,4 @@
-"""A link restores what a page shows: picture, words, tabs, columns and seeds, the pointer."""
+"""A link restores what a page shows: picture, words, tabs, settings, the pointer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PageFactory, PageLog
 from tests.browser.steps import (
@@ -42,14 +42,6 @@ def copy_link(page: Page) -> str:
     return box.input_value()
 
 
-def tokens(panel: Locator) -> list[list[str]]:
-    """The tokens of each column, in order, as the page shows them."""
-    columns = panel.locator(".pg-columns .pg-column")
-    return [
-        columns.nth(at).locator("[data-step]").all_inner_texts() for at in range(columns.count())
-    ]
-
-
 def open_link(page: PageFactory, link: str, **options: object) -> tuple[Page, PageLog]:
     """Open a link in a context of its own, and wait for its run."""
     opened, log = page(link, **options)
@@ -65,6 +57,15 @@ def upload(page: Page, path: Path) -> None:
     expect(gallery.locator("img").first).to_be_visible()
 
 
+def move_two_controls(page: Page) -> None:
+    """Move two controls of the merge tab, in two of its parts."""
+    panel = open_tab(page, "3 Merge")
+    part = open_part(panel, "Embeddings")
+    part.locator("[data-control=shown]").get_by_label("Embeddings as they are").check()
+    part = open_part(panel, "Beside 1-D")
+    part.locator("[data-control=quantity]").get_by_label("Likeness of the rotations").check()
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_link_gives_the_same_page_to_somebody_else(
     address: str, page: PageFactory, picture: Path, width: int
@@ -73,38 +74,48 @@ def test_a_link_gives_the_same_page_to_somebody_else(
     wait_until_drawn(mine)
     upload(mine, picture)
     mine.locator("#input-text textarea").fill(TEXT)
-    panel = open_tab(mine, "5 Sampling")
-    for letter, seed in (("a", "41"), ("b", "42")):
-        card = mine.locator(f"#column-{letter}")
-        type_number(card, "Temperature", "1.4")
-        type_number(card, "Seed", seed)
-    panel.get_by_role("button", name="Add a column").click()
-    expect(mine.locator("#column-c")).to_be_visible()
     run_and_wait(mine)
-    expect(panel.locator(".pg-columns .pg-column")).to_have_count(3)
-    written = tokens(panel)
+    move_two_controls(mine)
+    part = mine.locator("[data-part='merge.distances']")
+    titles = part.locator(".chart-title")
+    expect(titles.first).to_contain_text("how alike the tokens are turned")
+    shown = titles.all_inner_texts()
     link = copy_link(mine)
     given = parse_qs(urlsplit(link).query)
     assert given["text"] == [TEXT]
-    assert given["sampling.column-a.seed"] == ["41"]
+    assert given["merge.distances.quantity"] == ["likeness"]
+    assert given["merge.embeddings.shown"] == ["embeddings"]
+    assert given["tab"] == ["merge,merge.distances"]
     assert len(given["images"][0]) == 64
 
     theirs, other_log = open_link(page, link, width=width)
-    panel = theirs.get_by_role("tabpanel").filter(visible=True).first
-    expect(panel.locator(".pg-columns .pg-column")).to_have_count(3)
-    expect(panel.locator(".pg-column [data-step]")).to_have_count(sum(map(len, written)))
-    assert tokens(panel) == written
+    part = theirs.locator("[data-part='merge.distances']")
+    expect(part.locator(".chart-title").first).to_be_visible()
+    assert part.locator(".chart-title").all_inner_texts() == shown
+    expect(part.get_by_label("Likeness of the rotations")).to_be_checked()
     expect(theirs.locator("#input-text textarea")).to_have_value(TEXT)
-    shown = theirs.locator("#input-images img").first
-    assert shown.evaluate("each => [each.naturalWidth, each.naturalHeight]") == [96, 64]
-    tab = theirs.get_by_role("tab", name="5 Sampling")
+    uploaded = theirs.locator("#input-images img").first
+    assert uploaded.evaluate("each => [each.naturalWidth, each.naturalHeight]") == [96, 64]
+    tab = theirs.get_by_role("tab", name="3 Merge")
     expect(tab).to_have_attribute("aria-selected", "true")
-    seed = theirs.locator("#column-b").get_by_label("Seed").first
-    expect(seed).to_have_value("42")
-    expect(theirs.locator("#column-c")).to_be_visible()
-    assert copy_link(theirs) == link
+    part = open_part(theirs.get_by_role("tabpanel").filter(visible=True).first, "Embeddings")
+    expect(part.get_by_label("Embeddings as they are")).to_be_checked()
+    assert parse_qs(urlsplit(copy_link(theirs)).query) == {**given, "tab": ["merge"]}
+    expect(theirs.locator("#link-notice p")).to_have_count(0)
     assert not set(log.problems) - {OF_AN_UPLOAD}
     assert not other_log.problems
+
+
+def test_settings_that_do_not_fit_are_counted(address: str, page: PageFactory) -> None:
+    """One that no part has, and one that its part does not offer on this run."""
+    link = f"{address}?lang=en&text=Hello&tab=merge&nobody.knows.this=1"
+    opened, log = open_link(page, f"{link}&merge.embeddings.shown=nonsense", width=1280)
+    notice = opened.locator("#link-notice")
+    expect(notice).to_contain_text("2 settings of the link do not fit here and were left out.")
+    part = opened.locator("[data-part='merge.embeddings']")
+    expect(part.get_by_label("Directions alone")).to_be_checked()
+    assert "shown" not in copy_link(opened)
+    assert not log.problems
 
 
 def test_the_pointer_and_a_part_of_a_tab_come_back(address: str, page: PageFactory) -> None:
@@ -135,7 +146,8 @@ def test_the_pointer_and_a_part_of_a_tab_come_back(address: str, page: PageFacto
 
 
 def test_a_picture_that_is_gone_is_asked_for(address: str, page: PageFactory) -> None:
-    link = f"{address}?lang=en&images={'0' * 64}&text=Where%3F&tab=merge&sampling.column-a.seed=9"
+    link = f"{address}?lang=en&images={'0' * 64}&text=Where%3F&tab=merge"
+    link += "&merge.embeddings.shown=embeddings"
     opened, log = page(link, width=1280)
     notice = opened.locator("#link-notice")
     expect(notice).to_contain_text("no longer on the server", timeout=RUN_TIMEOUT_MS)
@@ -143,6 +155,6 @@ def test_a_picture_that_is_gone_is_asked_for(address: str, page: PageFactory) ->
     expect(opened.get_by_role("tab", name="3 Merge")).to_have_attribute("aria-selected", "true")
     expect(opened.locator("#parity-badge")).to_have_count(0)  # nothing was run
     run_and_wait(opened)  # the question alone
-    open_tab(opened, "5 Sampling")
-    expect(opened.locator("#column-a").get_by_label("Seed").first).to_have_value("9")
+    part = open_part(open_tab(opened, "3 Merge"), "Embeddings")
+    expect(part.get_by_label("Embeddings as they are")).to_be_checked()
     assert not log.problems

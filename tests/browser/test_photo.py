@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from components import run_events
 from components.compute.engine_host import EngineHost
 from components.look.theme import CSS
 from components.page.site import build_site
+from components.parts import run_events
 from components.prompt.examples import Example
 from components.serving.server import ServerOptions, launch
 from tests.browser.conftest import PageFactory, PageLog
@@ -51,7 +51,7 @@ def photo_page(
         host = EngineHost(str(folder), device="cpu", dtype="float32")
         built = build_site(host)
         address = launch(built.demo, CSS, ServerOptions(port=None), quiet=True)
-        host.start(then=built.draw_opening)
+        host.start(then=built.shared.events.compute_opening)
         opened, log = module_page(address, width=1280)
         wait_until_drawn(opened)
         yield opened, log

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from components.pointer.view import MODULE_PATH, write_layout
+from components.pointer.view import write_layout
+from components.serving.browser_module import FOLDER
 from playground.engine import Engine
 from playground.pipeline import Run
 from playground.pointer import Place, locate_patch, locate_token
@@ -18,9 +19,8 @@ from tests.browser.steps import open_part, open_tab, run_and_wait, wait_until_dr
 from tests.playground.prompt_samples import PROMPTS
 
 NAMES = {"pixel_rows": "pixelRows"}
-LOCATE = """async ([source, layout, places]) => {
-  const blob = new Blob([source], { type: "text/javascript" });
-  const pointer = await import(URL.createObjectURL(blob));
+LOCATE = """async ([address, layout, places]) => {
+  const pointer = await import(new URL(address, location.origin));
   const run = JSON.parse(layout);
   return places.map((wish) => {
     const place = wish.length === 1
@@ -37,15 +37,15 @@ def plain(place: Place) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def blank(module_page: PageFactory) -> Page:
-    """A page that shows nothing."""
-    return module_page("about:blank")[0]
+def blank(address: str, module_page: PageFactory) -> Page:
+    """A page beside the page's own scripts, which shows nothing."""
+    return module_page(f"{address.rstrip('/')}{FOLDER}/0/texts.js")[0]
 
 
 def ask(blank: Page, run: Run, wishes: list[tuple[int, ...]]) -> list[Any]:
     """What pointer.js makes of tokens and patches."""
-    source = MODULE_PATH.read_text(encoding="utf-8")
-    return blank.evaluate(LOCATE, [source, write_layout(run), [list(wish) for wish in wishes]])
+    script = f"{FOLDER}/0/pointer.js"
+    return blank.evaluate(LOCATE, [script, write_layout(run), [list(wish) for wish in wishes]])
 
 
 @pytest.mark.parametrize("name", ["text", "two_images", "image_and_video", "turns"])

@@ -54,9 +54,9 @@ def test_the_page_is_whole_behind_a_proxy(
     expect(opened.locator(".pg-pointer-words")).to_contain_text("Token 0")
     charts = open_part(panel, "Pixels to rows").locator('.chart-box[data-state="drawn"]')
     expect(charts).to_have_count(4)
-    panel.get_by_role("button", name="Download").last.click()
+    panel.locator(".pg-downloads summary").click()
     with opened.expect_download(timeout=RUN_TIMEOUT_MS) as download:
-        panel.get_by_role("button", name="JSON").click()
+        panel.get_by_role("button", name="JSON", exact=True).click()
     assert download.value.suggested_filename == "qwen3-vl-preprocess.json"
     chinese = opened.get_by_role("link", name="中文")
     chinese.click()

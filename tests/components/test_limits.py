@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import gradio as gr
 import pytest
@@ -14,11 +13,9 @@ from gradio_client import handle_file
 from PIL import Image
 
 from components.api.endpoints import Endpoints
-from components.compute.engine_host import EngineHost
+from components.parts.controls import Control, Rows
 from components.prompt.reader import read_prompt
-from components.tabs.sampling import branch, score, sweep
-from components.tabs.sampling.lab import Lab
-from components.tabs.sampling.tab import TAB
+from components.tabs import STAGE_TABS
 from playground.cache import fork_cache
 from playground.engine import Engine
 from playground.errors import InputError
@@ -28,7 +25,13 @@ from playground.kv_cache.partial_prefill import answer_greedily
 from playground.limits import MOST_IMAGE_PIXELS, Limits
 from playground.pipeline import Run
 from playground.preprocess.media import read_clip, read_picture
-from tests.components.runs import ignore_progress, make_run
+from playground.records import SamplingSettings
+from playground.sampling.branches import Branch, start_branch, start_first_words
+from playground.sampling.paths import Prefix, prompt_prefix
+from playground.sampling.score import read_answer, score_tokens
+from playground.sampling.sweep import plan_sweep, stream_sweep
+from tests.components.runs import make_run
+from tests.components.visits import ready_host
 from tests.media_samples import make_clip, make_square_picture, write_clip
 
 FEW = Limits(max_image_pixels=300_000, max_new_tokens=3)
@@ -99,7 +102,7 @@ def test_a_video_frame_is_a_picture_too(tmp_path: Path) -> None:
 
 
 def test_an_endpoint_refuses_a_larger_picture(engine: Engine, tmp_path: Path) -> None:
-    endpoints = Endpoints(cast(EngineHost, SimpleNamespace(engine=engine)))
+    endpoints = Endpoints(ready_host(engine))
     sent = handle_file(save_picture(tmp_path, 601, 500))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
@@ -117,20 +120,36 @@ def test_a_higher_limit_lets_larger_pictures_in(tmp_path: Path) -> None:
 # -------------------------------------------------------------------------------------- tokens
 
 
-def test_the_sliders_end_at_the_limit(run: Run) -> None:
-    lengths = [length for part in TAB.parts if (length := part.control("length"))]
-    assert len(lengths) == 4
-    for length in lengths:
-        details = length.details(run)
-        assert details["value"] == 3
-        assert details.get("high", 3) == 3
-        with pytest.raises(InputError):
-            length.parse(4, run)
+def controls_of_all_parts() -> dict[str, Control]:
+    """Every control of the page by its name, those of rows among them."""
+    found: dict[str, Control] = {}
+    for part in (part for stage in STAGE_TABS for part in stage.all_parts):
+        for control in part.controls:
+            found[part.full_name(control.id)] = control
+            for field in control.fields if isinstance(control, Rows) else ():
+                found[f"{part.full_name(control.id)}.{field.id}"] = field
+    return found
+
+
+LENGTHS = {
+    name: control
+    for name, control in controls_of_all_parts().items()
+    if control.label == "Max new tokens"
+}
+
+
+@pytest.mark.parametrize("name", LENGTHS)
+def test_every_length_ends_at_the_limit(run: Run, name: str) -> None:
+    control = LENGTHS[name]
+    assert control.parse(None, run) == 3
+    assert control.parse(3, run) == 3
+    with pytest.raises(InputError, match="4"):
+        control.parse(4, run)
 
 
 @pytest.mark.parametrize("wanted", [4, 10**9, float("nan"), "3", None])
 def test_no_column_writes_more(engine: Engine, wanted: Any) -> None:
-    endpoints = Endpoints(cast(EngineHost, SimpleNamespace(engine=engine)))
+    endpoints = Endpoints(ready_host(engine))
     if wanted is None:  # what is allowed
         runs = endpoints.sampling(None, "Hello", settings=[{}, {"seed": 5}])["runs"]
         assert [len(each["tokens"]) <= 3 for each in runs] == [True, True]
@@ -139,35 +158,55 @@ def test_no_column_writes_more(engine: Engine, wanted: Any) -> None:
         endpoints.sampling(None, "Hello", max_new_tokens=wanted)
 
 
-WRITERS: dict[str, Callable[[Run, Lab, int], Any]] = {
-    "branch": lambda run, lab, length: branch.grow(
-        run, ignore_progress, lab, None, 0, None, length
+@pytest.fixture(scope="module")
+def prompt(run: Run) -> Prefix:
+    """What the lab's writers start from."""
+    return prompt_prefix(run.inputs, run.merged, run.decoded)
+
+
+def scored(engine: Engine, prompt: Prefix) -> Branch:
+    """A branch of one word."""
+    found = score_tokens(engine, prompt, read_answer(engine, "Red"))
+    return Branch("T1", None, 0, found.trace, found.path)
+
+
+def sweep(engine: Engine, prompt: Prefix, length: int) -> Any:
+    planned = plan_sweep(SamplingSettings(), "temperature", 0, 1, 2)
+    stream = stream_sweep(
+        engine, prompt, "temperature", planned, num_samples=1, max_new_tokens=length
+    )
+    return next(stream)
+
+
+WRITERS: dict[str, Callable[[Engine, Prefix, int], Any]] = {
+    "branch": lambda engine, prompt, length: start_branch(
+        engine,
+        prompt,
+        scored(engine, prompt),
+        1,
+        None,
+        max_new_tokens=length,
+        settings=SamplingSettings(),
     ),
-    "first words": lambda run, lab, length: branch.first_words(
-        run, ignore_progress, lab, None, 2, length
+    "first words": lambda engine, prompt, length: start_first_words(
+        engine, prompt, 2, SamplingSettings(), max_new_tokens=length
     ),
-    "forced text": lambda run, lab, length: score.go_on(run, ignore_progress, lab, "Red", length),
-    "sweep": lambda run, _lab, length: sweep.sweep(
-        run, ignore_progress, None, None, "temperature", 0, 1, 2, 1, length
-    ),
+    "sweep": sweep,
 }
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_no_part_of_the_lab_writes_more(run: Run, name: str) -> None:
-    """Also where a part's own control would let it."""
-    run.ensure("decoder")
-    (lab,) = score.score(run, ignore_progress, None, "Red", False)
+def test_no_part_of_the_lab_writes_more(engine: Engine, prompt: Prefix, name: str) -> None:
     write = WRITERS[name]
-    assert list(write(run, lab, 3))
+    assert write(engine, prompt, 3)
     with pytest.raises(InputError, match="from 1 to 3"):
-        list(write(run, lab, 4))
+        write(engine, prompt, 4)
 
 
-def test_a_scored_text_has_no_more_tokens(run: Run) -> None:
-    run.ensure("decoder")
+def test_a_scored_text_has_no_more_tokens(engine: Engine) -> None:
+    assert read_answer(engine, "Red")
     with pytest.raises(InputError, match="At most 3"):
-        list(score.score(run, ignore_progress, None, "one two three four five", False))
+        read_answer(engine, "one two three four five")
 
 
 def test_answers_that_nobody_asked_a_length_of_are_shortened(run: Run) -> None:

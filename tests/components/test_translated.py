@@ -2,93 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pytest
-from gradio.blocks import Block
 
-from components.chart_view.view import PlotlyView, encode_figure
+from components.chart_view.figures import write_json
 from components.compute.engine_host import EngineHost
-from components.page.layout import Page
 from components.page.site import build_site
+from components.parts.drawing import Drawing
+from components.parts.part import Parts, StageParts
+from components.parts.part_view import PartView, part_spec
+from components.parts.run_events import Opening, RunEvents
 from components.prompt.examples import load_examples
-from components.tabs.open_parts import tabs_around
+from components.tabs import STAGE_TABS
 from playground.engine import Engine
-from playground.language import speaking
+from playground.language import say, speaking
 from tests.components.spoken_words import (
     component_texts,
     english_words,
     figure_texts,
     html_texts,
 )
+from tests.components.visits import make_events
 
-PLACES = ("preprocess", "vision", "merge", "decoder", "sampling", "cache", "model", "panel")
+PARTS = Parts(STAGE_TABS).by_key
+TEXTS = Path(__file__).parents[2] / "components" / "browser" / "texts.js"
 
 
 @pytest.fixture(scope="module")
-def chinese_page(shipped_engine: Engine) -> Page:
-    """The Chinese page with the first example drawn."""
-    host = EngineHost("tiny")
-    host._engine = shipped_engine
-    site = build_site(host)
-    site.draw_opening(shipped_engine)
+def chinese_blocks() -> list[gr.blocks.Block]:
+    """The components of the Chinese page, but for its parts."""
     with speaking("zh"):
-        site.pages["zh"].events.draw_opening()
-    return site.pages["zh"]
+        demo = build_site(EngineHost("tiny")).demo
+    found = [each for each in demo.blocks.values() if each.page == "zh"]
+    return [each for each in found if not isinstance(each, PartView)]
 
 
-def place_of(block: Block, page: Page) -> str:
-    """Which part of the page a block lies in."""
-    outermost = [tab for _, tab in tabs_around(block)][-1:]
-    if not outermost:
-        return "panel"
-    if outermost[0].id == "model":
-        return "model"
-    return page.tabs[int(outermost[0].id) - 1].stage
+@pytest.fixture(scope="module")
+def events(shipped_engine: Engine) -> RunEvents:
+    """A site with the first example drawn for Chinese readers."""
+    events = make_events(shipped_engine)
+    with speaking("zh"):
+        events.compute_opening(shipped_engine)
+    return events
 
 
-def blocks_in(place: str, page: Page) -> list[Block]:
-    blocks = gr.context.Context.root_block or page.status.parent
-    while blocks.parent is not None:
-        blocks = blocks.parent
-    found: list[Block] = []
-
-    def walk(block: Block) -> None:
-        for child in getattr(block, "children", ()):
-            found.append(child)
-            walk(child)
-
-    walk(blocks)
-    return [each for each in found if each.page == "zh" and place_of(each, page) == place]
-
-
-def drawn_values(place: str, page: Page) -> list[tuple[Block, Any]]:
-    """What the first example's run shows there."""
-    _, parts = page.parts._opening or (None, {})
-    values = list(page.events.opening.items())
-    values += [
-        pair for part, sent in parts.items() for pair in zip(part.outputs, sent, strict=True)
-    ]
-    return [(output, value) for output, value in values if place_of(output, page) == place]
-
-
-def texts_of(output: Block, value: Any) -> list[str]:
-    if isinstance(output, PlotlyView):
-        if isinstance(value, dict):  # an update, which may hold a figure
-            value = value.get("value")
-        source = value if isinstance(value, str) else encode_figure(value)
-        return list(figure_texts(source)) if source else []
-    if isinstance(output, gr.Code | gr.State | gr.Textbox | gr.Dropdown) and isinstance(value, str):
-        return []  # code, what people write, and the names that handlers know
-    if isinstance(value, str):
-        return html_texts(value)
-    if isinstance(value, dict) and value.get("__type__") == "update":
-        choices = value.get("choices") or ()
-        shown = [str(each[0] if isinstance(each, tuple) else each) for each in choices]
-        return [value.get(name) or "" for name in ("label", "info")] + shown
-    return []
+@pytest.fixture(scope="module")
+def opening(events: RunEvents) -> Opening:
+    assert events.opening is not None
+    return events.opening
 
 
 def assert_chinese(texts: Iterable[str]) -> None:
@@ -98,18 +64,82 @@ def assert_chinese(texts: Iterable[str]) -> None:
     assert not left, "\n" + "\n".join(f"{words}: {text}" for text, words in left.items())
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_nothing_is_built_in_english(place: str, chinese_page: Page) -> None:
-    built = blocks_in(place, chinese_page)
-    assert built
-    assert_chinese(text for block in built for text in component_texts(block))
+def test_nothing_is_built_in_english(chinese_blocks: list[gr.blocks.Block]) -> None:
+    assert len(chinese_blocks) > 20
+    assert_chinese(text for block in chinese_blocks for text in component_texts(block))
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_nothing_is_drawn_in_english(place: str, chinese_page: Page) -> None:
-    drawn = drawn_values(place, chinese_page)
-    assert drawn
-    assert_chinese(text for output, value in drawn for text in texts_of(output, value))
+def spec_texts(items: Iterable[Any]) -> Iterator[str]:
+    """What stands between a part's outputs."""
+    for item in items:
+        if isinstance(item, dict):
+            yield from html_texts(re.sub(r"<code>.*?</code>", " ", item.get("html", "")))
+            yield item.get("label", "")
+            yield from spec_texts(item.get("items", ()))
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_no_part_is_declared_in_english(name: str) -> None:
+    with speaking("zh"):
+        spec = part_spec(PARTS[name])
+    labels = [each[name] for each in spec["outputs"] for name in ("label", "empty")]
+    labels += [each["label"] for each in spec["experiments"]]
+    assert_chinese([*labels, *spec_texts(spec["items"])])
+
+
+@pytest.mark.parametrize("stage", STAGE_TABS, ids=lambda stage: stage.stage)
+def test_no_tab_is_named_in_english(stage: StageParts) -> None:
+    with speaking("zh"):
+        said = [say(stage.label), say(stage.title), say(stage.sentence)]
+        said += [say(part.title) for part in stage.parts]
+    assert_chinese(re.sub(r"`[^`]*`", " ", text) for text in said)
+
+
+def control_texts(spec: dict[str, Any]) -> Iterator[str]:
+    """What a control says. Options that name tokens or the visitor's files are the run's own."""
+    yield from (str(spec.get(name) or "") for name in ("label", "info", "placeholder", "add"))
+    yield from spec.get("names", ())
+    yield from spec.get("words", {}).values()
+    for option in (*spec.get("options", ()), *spec.get("presets", ())):
+        yield str(option[0])
+    for field in spec.get("fields", ()):
+        yield from control_texts(field)
+
+
+def drawn_texts(kind: str, drawn: dict[str, Any]) -> Iterator[str]:
+    if kind == "html":
+        yield from html_texts(drawn["html"])
+    elif kind == "chart" and drawn["figure"] is not None:
+        yield from figure_texts(write_json(drawn["figure"]))
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_nothing_is_drawn_in_english(name: str, events: RunEvents, opening: Opening) -> None:
+    part, drawing = PARTS[name], events.drawing
+    with speaking("zh"):
+        answer = ask(drawing, opening, name)
+    texts = [answer.get("absent", "")]
+    for spec in answer.get("controls", ()):
+        texts += control_texts(spec)
+    for output, drawn in answer["outputs"].items():
+        assert "error" not in drawn, (output, drawn)
+        texts += drawn_texts(part.outputs[output].kind, drawn)
+    assert_chinese(texts)
+
+
+def ask(drawing: Drawing, opening: Opening, name: str) -> dict[str, Any]:
+    asked = {"run": opening.key, "part": name, "outputs": list(PARTS[name].outputs)}
+    return drawing.answer({**asked, "controls": True, "findings": opening.findings})
+
+
+def test_the_scripts_say_the_same_in_both_languages() -> None:
+    source = TEXTS.read_text(encoding="utf-8")
+    english, chinese = source.split("  zh: {")
+    keys = [re.findall(r"^ +(\w+):", half, re.MULTILINE) for half in (english, chinese)]
+    assert keys[0][1:] == keys[1]  # after "en"
+    said = re.findall(r"""["`]([^"`]*)["`]""", chinese)
+    assert len(said) > 10
+    assert_chinese(re.sub(r"\$\{\w+\}", " ", text) for text in said)
 
 
 def test_english_words_are_found() -> None:

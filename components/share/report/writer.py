@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import playground
-from components.chart_view.view import LIBRARY_PATH, STYLES_PATH
+from components.chart_view.library import LIBRARY_PATH, STYLES_PATH
 from components.look.theme import build_theme
 from components.serving.browser_module import BROWSER
 from components.share.report.body import Body

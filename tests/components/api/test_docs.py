@@ -18,10 +18,10 @@ import pytest
 from PIL import Image
 
 from components.api.endpoints import add_api
-from components.compute.engine_host import EngineHost
+from components.page.shared import Shared
 from playground.engine import Engine
 from playground.records import Picture
-from tests.components.runs import make_app
+from tests.components.visits import ready_host
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
@@ -38,9 +38,9 @@ def examples(language: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def url(tiny_random_engine: Engine) -> Iterator[str]:
-    host = cast(EngineHost, SimpleNamespace(engine=tiny_random_engine))
+    host = ready_host(tiny_random_engine)
     with gr.Blocks() as demo:
-        add_api(make_app(host))
+        add_api(cast(Shared, SimpleNamespace(host=host)))
     demo.queue(api_open=False)
     _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
     yield address.rstrip("/")

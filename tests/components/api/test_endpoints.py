@@ -9,8 +9,8 @@ import statistics
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import gradio as gr
@@ -25,6 +25,7 @@ from PIL import Image
 from components.api.answers import plain_numbers
 from components.api.endpoints import Endpoints, add_api
 from components.compute.engine_host import EngineHost
+from components.page.shared import Shared
 from components.prompt.uploads import received_picture, uploaded_path
 from playground.decoder.stage import residual_norms
 from playground.engine import Engine
@@ -35,7 +36,7 @@ from playground.preprocess.stage import run_preprocess
 from playground.records import Picture, Prompt, SamplingSettings, Turn
 from playground.sampling.stage import run_sampling
 from playground.vision.maps import patch_norms, patch_pca
-from tests.components.runs import make_app
+from tests.components.visits import ready_host
 from tests.media_samples import make_picture
 
 # Gradio and its client leave sockets and an event loop to the garbage collector, and Gradio sets
@@ -65,19 +66,12 @@ ENDPOINTS = {
 }
 
 
-@dataclass(frozen=True)
-class ReadyHost:
-    """An EngineHost whose engine is loaded."""
-
-    engine: Engine
-
-
 @pytest.fixture(scope="module")
 def url(tiny_random_engine: Engine) -> Iterator[str]:
     """A served page that holds nothing but the endpoints."""
-    host = cast(EngineHost, ReadyHost(tiny_random_engine))
+    host = ready_host(tiny_random_engine)
     with gr.Blocks() as demo:
-        add_api(make_app(host))
+        add_api(cast(Shared, SimpleNamespace(host=host)))
     demo.queue(api_open=False)
     _, address, _ = demo.launch(
         prevent_thread_lock=True, quiet=True, show_error=False, server_name="127.0.0.1"
@@ -317,7 +311,7 @@ def test_medians_are_of_the_repeats(
         "run_cache_reuse",
         lambda *args, **kwargs: seen.append(real(*args, **kwargs)) or seen[-1],
     )
-    endpoints = Endpoints(cast(EngineHost, ReadyHost(tiny_random_engine)))
+    endpoints = Endpoints(ready_host(tiny_random_engine))
     answer = endpoints.cache_reuse("你好", "你好世界。")
     assert answer["miss_ms"] == statistics.median(seen[0].miss_ms)
     assert answer["hit_ms"] == statistics.median(seen[0].hit_ms)

@@ -3,48 +3,47 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
-import gradio as gr
 import pytest
 
-from components.compute.engine_host import EngineHost
-from components.page.layout import TABS
-from components.page.site import Site, build_site
 from components.page.tour import STEPS, TourView
-from components.tabs.open_parts import tabs_around
+from components.parts.part import Parts
+from components.tabs import STAGE_TABS
 from playground.language import LANGUAGES, Language, say, speaking
 from tests.components.html_reader import read_html
 
+PARTS = Parts(STAGE_TABS)
+STAGES = [stage.stage for stage in STAGE_TABS]
+OURS = [step for step in STEPS if step.part.partition(".")[0] in STAGES]
 
-@pytest.fixture(scope="module")
-def site() -> Site:
-    return build_site(EngineHost("tiny"))
+
+def steps_of_the_card() -> list[dict[str, Any]]:
+    (card,) = read_html(TourView(PARTS).html_template).find("section", "tour-card")
+    assert "{number}" in card.attrs["data-place"]
+    return list(json.loads(card.attrs["data-steps"]))
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_every_step_leads_to_a_part(site: Site, language: Language) -> None:
-    path = "" if language == "en" else language
-    paths = {
-        tuple(tab.label for _, tab in reversed(tabs_around(block)))
-        for block in site.demo.blocks.values()
-        if block.page == path and not isinstance(block, gr.Tab)
-    }
-    with speaking(language):
-        for step in STEPS:
-            assert tuple(say(tab) for tab in step.tabs) in paths, step.title
+def test_every_step_leads_to_a_part() -> None:
+    assert [step.part for step in OURS if step.part not in PARTS.by_key] == []
+    selected = [stage.stage for stage in STAGE_TABS]
+    selected += [part.key for stage in STAGE_TABS for part in stage.parts]
+    for step, told in zip(OURS, steps_of_the_card(), strict=True):
+        assert told["tabs"][0] == step.part.partition(".")[0]
+        assert set(told["tabs"]) <= set(selected)
+        stage = next(each for each in STAGE_TABS if each.stage == told["tabs"][0])
+        assert (step.part in told["tabs"]) == (len(stage.parts) > 1)
 
 
 def test_the_steps_follow_the_forward_pass() -> None:
-    stages = [step.tabs[0] for step in STEPS]
-    order = [label for label, _ in TABS]
-    assert sorted(stages, key=order.index) == stages
-    assert set(stages) == set(order)
+    stages = [step.part.partition(".")[0] for step in OURS]
+    assert sorted(stages, key=STAGES.index) == stages
+    assert set(stages) == set(STAGES) - {"model"}
 
 
-def test_the_card_holds_the_steps_in_its_language() -> None:
-    for language in LANGUAGES:
-        with speaking(language):
-            (card,) = read_html(TourView().html_template).find("section", "tour-card")
-            steps = json.loads(card.attrs["data-steps"])
-            assert [step["title"] for step in steps] == [say(step.title) for step in STEPS]
-            assert "{number}" in card.attrs["data-place"]
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_card_holds_the_steps_in_its_language(language: Language) -> None:
+    with speaking(language):
+        steps = steps_of_the_card()
+        assert [step["title"] for step in steps] == [say(step.title) for step in OURS]
+        assert [step["text"] for step in steps] == [say(step.text) for step in OURS]

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from components.pointer.view import MAX_TEXT_CHARS, read_place, write_layout
+from components.pointer.place import read_place
+from components.pointer.view import MAX_TEXT_CHARS, write_layout
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.pipeline import Run
@@ -59,6 +60,7 @@ def test_a_reported_place_is_located_anew(run: Run) -> None:
     assert read_place(run, {"index": 7}) == locate_token(run.inputs, run.positions, 7)
     reported = {"span": 1, "row": 2, "column": 3, "index": 999}
     assert read_place(run, reported) == locate_patch(run.inputs, run.positions, 1, 2, 3)
+    assert read_place(run, None) is None
     assert read_place(run, {}) is None
     assert read_place(run, {"index": None}) is None
 
@@ -75,7 +77,7 @@ def test_a_reported_place_is_located_anew(run: Run) -> None:
         ({"span": 9, "row": 1, "column": 1}, "no picture 10"),
         ({"span": 0, "row": 1, "column": 10**9}, "no patch"),
         ([1, 2], "reported no place"),
-        (None, "reported no place"),
+        ("x", "reported no place"),
     ],
 )
 def test_nonsense_is_refused(run: Run, data: Any, message: str) -> None:

@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from components.charts.style import escape_label
+from tests.browser.chart.hands import clicked_point, drag, plot_of, wait_for_trace
 from tests.browser.conftest import PageFactory
-from tests.browser.plotly_view.hands import clicked_point, drag, plot_of, wait_for_trace
 
 pytestmark = pytest.mark.browser
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page
 
+from tests.browser.chart.hands import plot_of, wait_until_it_turns
 from tests.browser.conftest import PageFactory
-from tests.browser.plotly_view.hands import plot_of, wait_until_it_turns
 
 pytestmark = pytest.mark.browser
 

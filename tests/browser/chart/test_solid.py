@@ -10,13 +10,13 @@ from PIL import Image
 from playwright.sync_api import Locator, Page
 
 from reliability.chromium import COUNT_CONTEXTS
-from tests.browser.conftest import PageFactory
-from tests.browser.plotly_view.hands import (
+from tests.browser.chart.hands import (
     drag,
     plot_of,
     wait_for_trace,
     wait_until_it_turns,
 )
+from tests.browser.conftest import PageFactory
 
 pytestmark = pytest.mark.browser
 

@@ -7,9 +7,9 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from playground.language import speaking
+from tests.browser.chart.charts import build_demo
+from tests.browser.chart.hands import plot_of, wait_for_trace
 from tests.browser.conftest import AppServer, PageFactory
-from tests.browser.plotly_view.charts import build_demo
-from tests.browser.plotly_view.hands import plot_of, wait_for_trace
 
 pytestmark = pytest.mark.browser
 
@@ -18,9 +18,7 @@ def test_names_for_screen_readers_and_the_empty_state(shared: Page) -> None:
     plot_of(shared, "lines")
     name = "Norms after step 0. The norm grows by one per layer."
     assert shared.get_by_role("img", name=name, exact=True).count() == 1
-    expect(shared.locator("#empty .chart-empty")).to_have_text(
-        "Logit lens — Run this stage to draw this chart."
-    )
+    expect(shared.locator("#empty .chart-empty")).to_have_text("Logit lens — Nothing to draw yet.")
     assert not shared.locator("#empty .chart-plot").is_visible()
     assert not shared.locator("#empty summary").is_visible()
 
@@ -47,7 +45,7 @@ def test_no_other_host_is_asked_and_plotly_comes_once(page: PageFactory, flat_ur
     for name in ("lines", "bars", "heat", "tiles"):
         plot_of(tab, name)
     assert log.hosts() == {flat_url.split("/")[2]}
-    for file in ("plotly.min.js", "plotly_view.js", "chart_table.js", "plotly_view.css"):
+    for file in ("plotly.min.js", "/chart.js", "chart_table.js", "chart.css"):
         assert sum(file in url for url in log.urls) == 1
     # The browser's own cache would hide a second copy from the requests.
     assert tab.locator("script[src*='plotly.min.js']").count() == 1

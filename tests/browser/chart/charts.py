@@ -8,9 +8,9 @@ import gradio as gr
 import numpy as np
 import plotly.graph_objects as go
 
-from components.chart_view.view import PlotlyView
 from components.charts.style import base_layout, escape_label
 from components.look.colors import ROLE_COLORS, SEQUENTIAL
+from tests.browser.chart.component import ChartView
 
 WORDS = ["red", "<|im_end|>", "红色", " triangle"]
 
@@ -89,15 +89,15 @@ def build_demo() -> gr.Blocks:
         selected = gr.Textbox(label="Selected", elem_id="selected")
         views = {}
         with gr.Tab("Flat"):
-            views["lines"] = PlotlyView(lines(), elem_id="lines")
+            views["lines"] = ChartView(lines(), elem_id="lines")
             with gr.Row():
-                views["bars"] = PlotlyView(bars(), elem_id="bars")
-                views["heat"] = PlotlyView(heat(), elem_id="heat")
-            views["tiles"] = PlotlyView(tiles(), elem_id="tiles")
+                views["bars"] = ChartView(bars(), elem_id="bars")
+                views["heat"] = ChartView(heat(), elem_id="heat")
+            views["tiles"] = ChartView(tiles(), elem_id="tiles")
             shown = gr.Checkbox(True, label="Tiles", elem_id="shown")
-            views["empty"] = PlotlyView(label="Logit lens", elem_id="empty")
+            views["empty"] = ChartView(label="Logit lens", elem_id="empty")
         with gr.Tab("Late"):
-            views["late"] = PlotlyView(elem_id="late")
+            views["late"] = ChartView(elem_id="late")
 
         def advance(count: int) -> tuple[int, go.Figure, go.Figure]:
             return count + 1, lines(count + 1), lines(count + 1)
@@ -123,8 +123,8 @@ def build_3d_demo() -> gr.Blocks:
         step = gr.State(0)
         update = gr.Button("Update", elem_id="update")
         toggle = gr.Checkbox(True, label="Shown", elem_id="toggle")
-        moving = PlotlyView(cloud(), elem_id="moving")
-        still = PlotlyView(cloud(99), elem_id="still")
+        moving = ChartView(cloud(), elem_id="moving")
+        still = ChartView(cloud(99), elem_id="still")
 
         def advance(count: int) -> tuple[int, go.Figure]:
             return count + 1, cloud(count + 1)

@@ -1,4 +1,4 @@
-"""What PlotlyView sends to the page."""
+"""What is sent of a figure to the page, and where the page finds the chart library."""
 
 from __future__ import annotations
 
@@ -7,22 +7,14 @@ import json
 import subprocess
 import sys
 
+import gradio as gr
 import numpy as np
 import plotly.graph_objects as go
-import pytest
 
-from components.chart_view.view import (
-    BESIDE_PATHS,
-    HTML_TEMPLATE,
-    JS_ON_LOAD,
-    LIBRARY_PATH,
-    MODULE_PATH,
-    STYLES_PATH,
-    PlotlyView,
-    encode_figure,
-)
+from components.chart_view.figures import encode_figure
+from components.chart_view.library import LIBRARY_PATH, STYLES_PATH, build_chart_loader
 from components.charts.style import base_layout
-from components.serving.browser_module import FILES
+from components.serving.browser_module import BROWSER, FILES
 
 
 def sent(figure: go.Figure) -> dict:
@@ -55,7 +47,6 @@ def test_uint8_heat_map_of_512_squared_stays_under_400_kb() -> None:
 
 def test_no_figure_sends_nothing() -> None:
     assert encode_figure(None) is None
-    assert PlotlyView(render=False).value is None
 
 
 def test_nan_and_infinity_in_lists_become_null() -> None:
@@ -89,35 +80,17 @@ def test_meta_reaches_the_page() -> None:
     assert layout["title"]["text"] == "Title"
 
 
-def test_the_first_value_is_encoded_too() -> None:
-    view = PlotlyView(go.Figure(go.Bar(y=[1, 2])), label="Bars", elem_id="bars", render=False)
-    assert json.loads(view.value)["data"][0]["type"] == "bar"
-    assert view.elem_id == "bars"
-    assert view.elem_classes == ["plotly-view"]
-
-
-def test_an_input_gives_the_figure_back() -> None:
-    view = PlotlyView(render=False)
-    figure = go.Figure(go.Bar(y=[1, 2], name="n"))
-    returned = view.preprocess(view.postprocess(figure))
-    assert returned is not None
-    assert returned.data[0].name == "n"
-    assert view.preprocess(None) is None
-
-
-@pytest.mark.parametrize("sequence", ["${", "{{", "`"])
-def test_the_markup_is_no_template(sequence: str) -> None:
-    """Gradio runs the markup through two template languages; a value in it would be redrawn."""
-    assert sequence not in HTML_TEMPLATE
-
-
 def test_no_address_in_the_page_says_where_files_lie() -> None:
-    ours = {MODULE_PATH, *BESIDE_PATHS, STYLES_PATH, LIBRARY_PATH}
+    with gr.Blocks(analytics_enabled=False):
+        script = build_chart_loader().js_on_load
+    ours = {BROWSER / "chart.js", BROWSER / "chart_table.js", STYLES_PATH, LIBRARY_PATH}
     assert ours <= set(FILES.values())
-    assert not any(str(path.parent) in JS_ON_LOAD for path in ours)
+    assert script
+    assert "plotly.min.js" in script
+    assert not any(str(path.parent) in script for path in ours)
 
 
 def test_chart_style_does_not_import_gradio() -> None:
     check = "import components.charts.style, sys; sys.exit('gradio' in sys.modules)"
-    root = MODULE_PATH.parents[2]
+    root = BROWSER.parents[1]
     assert subprocess.run([sys.executable, "-c", check], cwd=root, check=False).returncode == 0

@@ -7,7 +7,6 @@ import io
 import json
 import zipfile
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, get_args
 
 import gradio as gr
@@ -17,21 +16,23 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load
 
+from components.parts.drawing import Question
+from components.parts.part import Parts
 from components.share.downloads.as_csv import csv_bytes
 from components.share.downloads.as_json import numbers
-from components.share.downloads.panel import Kind, find_run, make_file, store_file
-from components.tabs.cache.tab import build_cache_tab
-from components.tabs.sampling.tab import build_sampling_tab
-from components.tabs.stage_tab import App, StageTab
+from components.share.downloads.panel import FOUND, Kind, downloads_html, make_file
+from components.share.view import find_run, stage_file, store_file
+from components.tabs import STAGE_TABS
 from playground.decoder.stage import residual_norms
 from playground.dump import stage_tensors
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.logits import next_token_probs
 from playground.pipeline import STAGES, Run
-from playground.records import Prompt, Turn
 from playground.vision.maps import patch_norms
-from tests.components.runs import build_alone, ignore_progress, make_run
+from tests.components.drawings import make_drawing
+from tests.components.html_reader import read_html
+from tests.components.runs import ignore_progress, make_run
 from tests.media_samples import make_clip, make_picture
 
 HOSTILE = '=1+1 <script>alert("x")</script>\n描述这张图片。'
@@ -46,19 +47,19 @@ def run(engine: Engine) -> Run:
     return run
 
 
-def stage_tab(stage: str) -> StageTab:
-    """A tab of one of the model's stages, as far as a download looks at it."""
-    return SimpleNamespace(stage=stage, found=None, found_in=())  # type: ignore[return-value]
+LABS = [stage.stage for stage in STAGE_TABS if stage.stage in FOUND]
 
 
-@pytest.fixture(scope="module", params=["sampling", "cache"])
-def lab(request: pytest.FixtureRequest, run: Run) -> tuple[StageTab, Any]:
-    """A lab's tab, and the value that its run leaves in the page's state."""
-    build = {"sampling": build_sampling_tab, "cache": build_cache_tab}[request.param]
-    tab = build_alone(build)
-    *_, last = tab.stream(run, ignore_progress, *[control.value for control in tab.controls])
-    drawn = dict(zip(tab.outputs, last, strict=True))
-    return tab, drawn[tab.found_in[0]]
+@pytest.fixture(scope="module", params=LABS)
+def lab(request: pytest.FixtureRequest, run: Run) -> tuple[str, Any]:
+    """A lab's tab, and what its experiment finds with its controls left alone."""
+    drawing = make_drawing(*STAGE_TABS)
+    name = FOUND[request.param]
+    part = drawing.parts.by_key[name.rpartition(".")[0]]
+    experiment = part.experiments[name.rpartition(".")[2]]
+    needs = drawing.needs(part, experiment, run, Question(run="", part=part.key))
+    *_, found = experiment.run(run, ignore_progress, *needs)
+    return request.param, found
 
 
 def read_tables(name: str, content: bytes) -> dict[str, list[dict[str, str]]]:
@@ -74,8 +75,8 @@ def read_tables(name: str, content: bytes) -> dict[str, list[dict[str, str]]]:
     }
 
 
-def read_json(tab: StageTab, run: Run, *values: Any) -> dict[str, Any]:
-    _, content = make_file("JSON", tab, run, *values)
+def read_json(stage: str, run: Run, found: Any = None) -> dict[str, Any]:
+    _, content = make_file("JSON", stage, run, found)
     return dict(json.loads(content))
 
 
@@ -83,7 +84,7 @@ def read_json(tab: StageTab, run: Run, *values: Any) -> dict[str, Any]:
 
 
 def test_json_says_what_the_numbers_belong_to(run: Run) -> None:
-    document = read_json(stage_tab("preprocess"), run)
+    document = read_json("preprocess", run)
     (turn,) = document["prompt"]["turns"]
     assert turn["text"] == HOSTILE
     assert turn["pictures"][0]["size"] == list(run.prompt.pictures[0].size)
@@ -96,7 +97,7 @@ def test_json_says_what_the_numbers_belong_to(run: Run) -> None:
 
 
 def test_json_has_the_records_numbers(run: Run) -> None:
-    record = {stage: read_json(stage_tab(stage), run)["record"] for stage in STAGES}
+    record = {stage: read_json(stage, run)["record"] for stage in STAGES}
     ids = [token["id"] for token in record["preprocess"]["tokens"]]
     assert ids == run.inputs.input_ids[0].tolist()
     spans = record["vision"]["spans"]
@@ -129,16 +130,21 @@ def test_parity_is_not_measured_for_a_download(
     run = make_run(engine, "Hi")
     run.ensure("decoder")
     monkeypatch.setattr(type(engine.model), "forward", _refuse_forward)
-    assert read_json(stage_tab("decoder"), run)["record"]["parity"] is None
+    assert read_json("decoder", run)["record"]["parity"] is None
 
 
-def test_no_download_runs_the_model(
-    run: Run, lab: tuple[StageTab, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_download_runs_the_model(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.nn.Module, "__call__", _refuse_forward)
     for kind in KINDS:
         for stage in STAGES:
-            make_file(kind, stage_tab(stage), run)
+            make_file(kind, stage, run, None)
+
+
+def test_no_download_of_a_lab_runs_the_model(
+    run: Run, lab: tuple[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.nn.Module, "__call__", _refuse_forward)
+    for kind in KINDS:
         make_file(kind, lab[0], run, lab[1])
 
 
@@ -152,7 +158,7 @@ def _refuse_forward(*_arguments: Any, **_named: Any) -> None:
 def test_csv_has_the_records_numbers(run: Run) -> None:
     tables: dict[str, list[dict[str, str]]] = {}
     for stage in STAGES:
-        tables |= read_tables(*make_file("CSV", stage_tab(stage), run))
+        tables |= read_tables(*make_file("CSV", stage, run, None))
     tokens = tables["preprocess-tokens.csv"]
     assert [int(row["id"]) for row in tokens] == run.inputs.input_ids[0].tolist()
     assert [bytes.fromhex(row["bytes"]) for row in tokens] == [t.raw for t in run.inputs.tokens]
@@ -190,7 +196,7 @@ def test_csv_keeps_numbers_quotes_and_chinese() -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_tensors_are_the_stages_own(run: Run, stage: Any, tmp_path: Path) -> None:
-    _, content = make_file("safetensors", stage_tab(stage), run)
+    _, content = make_file("safetensors", stage, run, None)
     read, expected = load(content), stage_tensors(run, stage)
     assert set(read) == set(expected)
     assert all(torch.equal(read[name], expected[name]) for name in read)
@@ -206,14 +212,17 @@ def test_tensors_are_the_stages_own(run: Run, stage: Any, tmp_path: Path) -> Non
 # ------------------------------------------------------------------------------ labs
 
 
-def test_labs_give_what_they_have_found(run: Run, lab: tuple[StageTab, Any]) -> None:
-    tab, state = lab
-    assert tab.found is not None
-    found = tab.found(run, state)
-    record = read_json(tab, run, state)["record"]
-    tables = read_tables(*make_file("CSV", tab, run, state))
-    tensors = load(make_file("safetensors", tab, run, state)[1])
-    if tab.stage == "sampling":
+def test_labs_files_are_of_experiments_that_are_there() -> None:
+    parts = Parts(STAGE_TABS)
+    assert all(parts.experiment(FOUND[stage]) for stage in LABS)
+
+
+def test_labs_give_what_they_have_found(run: Run, lab: tuple[str, Any]) -> None:
+    stage, found = lab
+    record = read_json(stage, run, found)["record"]
+    tables = read_tables(*make_file("CSV", stage, run, found))
+    tensors = load(make_file("safetensors", stage, run, found)[1])
+    if stage == "sampling":
         for column, trace in zip(record["columns"], found.sampled.traces, strict=True):
             ids = [step.id for step in trace.steps]
             assert [token["id"] for token in column["tokens"]] == ids
@@ -229,12 +238,16 @@ def test_labs_give_what_they_have_found(run: Run, lab: tuple[StageTab, Any]) -> 
     assert len(tables["cache-times.csv"]) == 2 * tensors["cache.miss_ms"].numel()
 
 
-def test_a_lab_of_another_run_is_not_given(run: Run, lab: tuple[StageTab, Any]) -> None:
-    tab, state = lab
-    other = Run(run.engine, Prompt((Turn("user", "Mine"),)))
-    for values in ((state,), (None,)):
+@pytest.mark.parametrize("stage", FOUND)
+def test_what_was_found_on_another_run_is_not_given(run: Run, stage: str) -> None:
+    """Findings belong to a run, whoever knows their keys."""
+    drawing = make_drawing(*STAGE_TABS)
+    other = make_run(run.engine, "Mine")
+    key = drawing.findings.add(other, FOUND[stage], object())
+    for findings in ({FOUND[stage]: key}, {FOUND[stage]: "none"}, {}, None, [1], {FOUND[stage]: 3}):
+        asked = {"stage": stage, "kind": "JSON", "findings": findings}
         with pytest.raises(InputError, match="has not run on this prompt"):
-            make_file("JSON", tab, other, *values)
+            stage_file(drawing, run, asked)
 
 
 # ------------------------------------------------------------------------------ whose files
@@ -247,19 +260,34 @@ def test_a_stage_that_has_not_run_is_named(engine: Engine, kind: Kind, stage: An
     if stage != "preprocess":
         run.ensure(STAGES[STAGES.index(stage) - 1])
     with pytest.raises(InputError, match="Run this stage"):
-        make_file(kind, stage_tab(stage), run)
+        make_file(kind, stage, run, None)
     assert not run.has(stage)
 
 
 def test_only_the_pages_own_run_is_found(run: Run) -> None:
-    def check(app: App) -> None:
-        assert find_run(app, app.runs.add(run)) is run
+    drawing = make_drawing(*STAGE_TABS)
+    assert find_run(drawing, {"run": drawing.runs.add(run)}) is run
+    for nothing in ({"run": None}, {}, None, [], {"run": 3}):
         with pytest.raises(InputError, match="Nothing has run"):
-            find_run(app, None)
-        with pytest.raises(InputError, match="no longer held"):
-            find_run(app, "another's")
+            find_run(drawing, nothing)
+    with pytest.raises(InputError, match="no longer held"):
+        find_run(drawing, {"run": "another's"})
 
-    build_alone(check)
+
+@pytest.mark.parametrize(
+    ("kind", "stage"),
+    [("PDF", "merge"), (None, "merge"), ("JSON", "model"), ("JSON", None), ([], "merge"),
+     ("JSON", {"a": 1}), ("CSV", "../merge")],
+)  # fmt: skip
+def test_there_are_no_other_files(run: Run, kind: Any, stage: Any) -> None:
+    with pytest.raises(InputError, match="There is no such file"):
+        stage_file(make_drawing(*STAGE_TABS), run, {"kind": kind, "stage": stage})
+
+
+@pytest.mark.parametrize("stage", [*STAGES, *FOUND])
+def test_every_tab_has_a_button_for_each_kind(stage: str) -> None:
+    buttons = read_html(str(downloads_html(stage))).find("button")
+    assert [each.attrs["data-download"] for each in buttons] == [f"{stage}:{k}" for k in KINDS]
 
 
 def test_files_have_names_that_nobody_guesses() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page
 
+from tests.browser.chart.charts import WORDS
+from tests.browser.chart.hands import plot_of
 from tests.browser.conftest import PageFactory
-from tests.browser.plotly_view.charts import WORDS
-from tests.browser.plotly_view.hands import plot_of
 
 pytestmark = pytest.mark.browser
 

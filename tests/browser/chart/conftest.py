@@ -1,4 +1,4 @@
-"""Pages full of charts, for the tests of PlotlyView in a real browser."""
+"""Pages full of charts, for the tests of charts in a real browser."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import uvicorn
 from gradio.http_server import Server
 from playwright.sync_api import Page
 
-from components.chart_view.view import PlotlyView
 from components.serving.server import app_options
+from tests.browser.chart.charts import bars, build_3d_demo, build_demo
+from tests.browser.chart.component import ChartView
 from tests.browser.conftest import AppServer, PageFactory
-from tests.browser.plotly_view.charts import bars, build_3d_demo, build_demo
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def shared(module_page: PageFactory, flat_url: str) -> Page:
 def prefixed_url() -> Iterator[str]:
     """The app below a path, as behind a proxy."""
     with gr.Blocks() as demo:
-        PlotlyView(bars(), elem_id="bars")
+        ChartView(bars(), elem_id="bars")
     app = gr.mount_gradio_app(fastapi.FastAPI(), demo, path="/some/path", app_kwargs=app_options())
     server = Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
     server.run_in_thread()

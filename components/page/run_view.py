@@ -44,8 +44,8 @@ def write_run(
         stages: those that have run.
         running: the stage that is being computed.
         findings: keys of experiments that were done beforehand, by full name.
-        restored: what a link has set: raw ``values`` of controls by full name, ``tabs``, and how many
-            settings are ``unknown`` here.
+        restored: what a link has set: raw ``values`` of controls by full name, ``tabs``,
+            and how many settings are ``unknown`` here.
     """
     state: dict[str, Any] = {
         "key": key,

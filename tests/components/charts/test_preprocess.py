@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from components.chart_view.view import encode_figure
+from components.chart_view.figures import encode_figure
 from components.charts.preprocess import plot_histograms, plot_patch, plot_row
 from components.charts.preprocess_sequence import MAX_FILE_FRAMES, plot_masks, plot_timeline
 from components.charts.token_budget import plot_ladder_times, plot_ladder_tokens

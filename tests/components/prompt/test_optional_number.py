@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import gradio as gr
 import pytest
 
-from components.links.controls import name_controls
 from components.prompt.optional_number import OptionalNumber
 
 
@@ -46,9 +44,3 @@ def test_a_value_is_shown_as_text(value: float | None, shown: str) -> None:
     assert box.postprocess(value) == shown
     assert box.preprocess(shown) == value
     assert OptionalNumber(value).value == shown
-
-
-def test_a_link_may_carry_it() -> None:
-    with gr.Blocks(analytics_enabled=False) as blocks, gr.Tab("One"):
-        box = OptionalNumber(label="Limit")
-    assert name_controls(blocks).controls == {"one.limit": box}

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from components.chart_view.view import encode_figure
+from components.chart_view.figures import encode_figure
 from components.charts.cache_inside import plot_bytes, plot_channels, plot_growth
 from components.charts.cache_policy import plot_policies, plot_tree
 from components.tabs.cache import conversation, inside, policy

@@ -44,12 +44,8 @@ def write_run(
             stages: those that have run.
             running: the stage that is being computed.
             findings: keys of experiments that were done beforehand, by full name.
-    <<<<<<< HEAD:components/parts/run_view.py
-            restored: what a link has set: raw ``values`` of controls by full name, and ``tabs``.
-    =======
             restored: what a link has set: raw ``values`` of controls by full name, ``tabs``,
                 and how many settings are ``unknown`` here.
-    >>>>>>> sharetests:components/page/run_view.py
     """
     state: dict[str, Any] = {
         "key": key,

@@ -9,8 +9,7 @@ import subprocess
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import gradio as gr
 import httpx
@@ -18,7 +17,6 @@ import pytest
 from PIL import Image
 
 from components.api.endpoints import add_api
-from components.page.shared import Shared
 from playground.engine import Engine
 from playground.records import Picture
 from tests.components.visits import ready_host
@@ -40,7 +38,7 @@ def examples(language: str) -> list[str]:
 def url(tiny_random_engine: Engine) -> Iterator[str]:
     host = ready_host(tiny_random_engine)
     with gr.Blocks() as demo:
-        add_api(cast(Shared, SimpleNamespace(host=host)))
+        add_api(host)
     demo.queue(api_open=False)
     _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
     yield address.rstrip("/")

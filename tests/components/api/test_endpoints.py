@@ -10,8 +10,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import gradio as gr
 import httpx
@@ -25,7 +24,6 @@ from PIL import Image
 from components.api.answers import plain_numbers
 from components.api.endpoints import Endpoints, add_api
 from components.compute.engine_host import EngineHost
-from components.page.shared import Shared
 from components.prompt.uploads import received_picture, uploaded_path
 from playground.decoder.stage import residual_norms
 from playground.engine import Engine
@@ -71,7 +69,7 @@ def url(tiny_random_engine: Engine) -> Iterator[str]:
     """A served page that holds nothing but the endpoints."""
     host = ready_host(tiny_random_engine)
     with gr.Blocks() as demo:
-        add_api(cast(Shared, SimpleNamespace(host=host)))
+        add_api(host)
     demo.queue(api_open=False)
     _, address, _ = demo.launch(
         prevent_thread_lock=True, quiet=True, show_error=False, server_name="127.0.0.1"

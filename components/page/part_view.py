@@ -31,8 +31,16 @@ MARKDOWN = MarkdownIt("commonmark", {"html": False})
 class PartView(gr.HTML):
     """A part in its place on the page; its value is an experiment's latest answer, as JSON."""
 
-    def __init__(self, part: Part, drawing: Drawing, **kwargs: Any) -> None:
-        """Build it in the language that is being spoken."""
+    def __init__(self, declared: Part, drawing: Drawing, **kwargs: Any) -> None:
+        """Build it in the language that is being spoken.
+
+        Args:
+            declared: the part. Gradio sends the page every attribute that is named as an argument
+                here, so that ``part`` must not be one.
+            drawing: draws it.
+            kwargs: Gradio's own.
+        """
+        self.part = declared
         language = spoken_language()
 
         def draw(question: dict[str, Any]) -> Response:
@@ -44,13 +52,12 @@ class PartView(gr.HTML):
         super().__init__(
             None,
             html_template="",
-            js_on_load=page_module("part.js", spec=part_spec(part)),
+            js_on_load=page_module("part.js", spec=part_spec(declared)),
             server_functions=[draw],
             apply_default_css=False,
             elem_classes=["pg-part-view"],
             **kwargs,
         )
-        self.part = part
 
 
 def answer(drawing: Drawing, question: Any) -> dict[str, Any]:

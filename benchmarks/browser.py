@@ -34,7 +34,7 @@ new PerformanceObserver((list) => list.getEntries().forEach(
 """
 # The parts in sight and their charts; gives the time at which that was seen.
 DRAWN = """(run) => {
-  const here = (element) => element.offsetParent && element.getBoundingClientRect().top < innerHeight;
+  const here = (part) => part.offsetParent && part.getBoundingClientRect().top < innerHeight;
   const parts = [...document.querySelectorAll(".pg-part")].filter(here);
   const isDrawn = (part) => part.dataset.state === "ready" && part.dataset.asking === undefined
     && part.dataset.busy === undefined && part.dataset.shown !== run
@@ -104,9 +104,7 @@ class Watched:
 
     def wait(self, drawn: str, given: object = None) -> float:
         """The page's clock when it was drawn, in milliseconds."""
-        found = self.page.wait_for_function(
-            drawn, arg=given, polling=POLL_MS, timeout=TIMEOUT_MS
-        )
+        found = self.page.wait_for_function(drawn, arg=given, polling=POLL_MS, timeout=TIMEOUT_MS)
         return float(found.json_value())
 
     def _long_tasks(self) -> tuple[float, ...]:

@@ -26,7 +26,6 @@ from playwright.sync_api import Browser, BrowserContext, Response, sync_playwrig
 
 from benchmarks.browser import (
     DRAWN,
-    NOTHING,
     Cost,
     Watched,
     middle,
@@ -36,11 +35,11 @@ from benchmarks.browser import (
 )
 from benchmarks.models import load_shape
 from benchmarks.pairs import machine_facts, table
+from benchmarks.scenes import read_first_example
 from benchmarks.small_page import SHOWN as SMALL_SHOWN
 from components.chart_view.view import library_address
-from components.prompt.examples import load_examples
-from components.prompt.reader import read_prompt
 from components.serving.browser_module import FOLDER
+from components.tabs import STAGE_TABS
 from playground.engine import Engine
 from playground.pipeline import Run
 
@@ -161,10 +160,8 @@ def open_tabs(visitor: BrowserContext, address: str, most: int | None) -> list[O
 
 
 def list_tabs(watched: Watched) -> list[str]:
-    """All tabs in the order of the page: each stage's, which shows its first part, and the others.
-
-    The page then stands at its last stage, with nothing but the stages opened.
-    """
+    """All tabs in the order of the page: each stage's, which shows its first part, and the others
+    inside it; without the very first, which is open from the start."""
     script = """() => [...document.querySelectorAll("#stage-column [role=tab][data-tab-id]")]
       .filter((tab) => tab.offsetParent).map((tab) => tab.dataset.tabId)"""
     stages = [tab for tab in watched.page.evaluate(script) if "." not in tab]
@@ -174,8 +171,6 @@ def list_tabs(watched: Watched) -> list[str]:
 
 def declared_tabs() -> dict[str, tuple[str, ...]]:
     """The keys of each stage's parts that have a tab of their own."""
-    from components.tabs import STAGE_TABS
-
     return {each.stage: tuple(part.key for part in each.parts) for each in STAGE_TABS}
 
 
@@ -186,9 +181,7 @@ def chart_width(watched: Watched) -> int:
     return int(watched.page.evaluate(script))
 
 
-def draw_bare(
-    visitor: BrowserContext, address: str, figures: list[Any], width: int
-) -> Cost:
+def draw_bare(visitor: BrowserContext, address: str, figures: list[Any], width: int) -> Cost:
     """The same figures, one after the other, in a page with nothing but the same plotly.js."""
     watched = Watched(visitor, address)
     page = watched.page
@@ -255,16 +248,7 @@ def slider_row(found: Sequence[tuple[float, float]]) -> tuple[object, ...]:
 
 def time_model(engine: Engine, question: str) -> float:
     """Seconds of the four stages and the parity check, as the page's run computes them."""
-    first = load_examples()[0]
-    prompt = read_prompt(
-        engine,
-        images=first.images,
-        video=None,
-        text=question,
-        system=first.system,
-        max_pixels=None,
-        earlier=first.earlier,
-    )
+    prompt = read_first_example(engine, question)
     start = time.perf_counter()
     run = Run(engine, prompt)
     run.ensure("decoder")
@@ -336,7 +320,14 @@ def main() -> None:
     )
     rows = [opening_row(name, each["ours"], each["small"]) for name, each in openings.items()]
     print(table(header, rows) + "\n")
-    header = ("tab, first opened", "charts", "drawn", "of a bare page", "main thread", "over 200 ms")
+    header = (
+        "tab, first opened",
+        "charts",
+        "drawn",
+        "of a bare page",
+        "main thread",
+        "over 200 ms",
+    )
     print(table(header, tab_rows(tabs)) + "\n")
     header = ("slider moved", "to the charts", "the server's own", "(all - 50 ms) / server")
     print(table(header, [slider_row(moved)]) + "\n")

@@ -20,9 +20,9 @@ from transformers.generation.logits_process import TopPLogitsWarper
 
 from benchmarks.models import SHAPES, load_shape
 from benchmarks.pairs import Timing, cpu_ratio, machine_facts, measure, ratio, table
-from components.chart_view.view import encode_figure
-from components.tabs.sampling.lab import new_lab
-from components.tabs.sampling.one_step import ORDERS, draw_step, slider_values
+from components.chart_view.figures import encode_figure
+from components.tabs.sampling import one_step
+from components.tabs.sampling.lab import Lab
 from playground.decoder.stage import run_decoder
 from playground.engine import Engine
 from playground.merge.stage import run_merge
@@ -150,28 +150,25 @@ def measure_filters(pairs: int) -> list[tuple[object, ...]]:
 
 
 def measure_slider(engine: Engine, calls: int) -> Timing:
-    """What one slider costs the server: the page's handler on a column's last token, its charts as
-    JSON. ``lm_head`` on one state, the filters in both orders, words, table, two charts."""
+    """What one slider costs the server: the part's drawings of a column's last token, its charts as
+    JSON. ``lm_head`` on one state, the filters in both orders, words, effects, two charts."""
     run = make_run(engine)
     prompt = prompt_prefix(run.inputs, run.merged, run.decoded)
     sampler = Sampler(engine, prompt, [SETTINGS], max_new_tokens=8, keep_paths=True)
     *_, sampled = sampler.stream()
-    branches = columns_as_branches(sampled, sampler.paths(), ["A"])
-    lab = new_lab(
-        run,
-        sampled=sampled,
-        names=("A",),
-        seconds=sampler.seconds,
-        max_new_tokens=8,
-        branches=branches,
-    )
-    last = len(branches[0].trace.steps)
-    values = slider_values(SETTINGS)
+    branches = tuple(columns_as_branches(sampled, sampler.paths(), ["A"]))
+    lab = Lab(sampled, ("A",), sampler.seconds, max_new_tokens=8, branches=branches)
+    last = len(branches[0].trace.steps) - 1
+    moves = iter(range(1, calls + 2))  # a place where the slider has been is remembered
 
     def redraw() -> None:
-        *_, filters, bar = draw_step(run, lab, "A", last, ORDERS[0], 0.5, *values)
-        encode_figure(filters)
-        encode_figure(bar)
+        moved = dict.fromkeys((field.name for field in one_step.SHOWN_FIELDS), None)
+        moved |= {"temperature": 1 + next(moves) / 100}
+        needs = (lab, "A", last, one_step.ORDERS[0], 0.5, *moved.values())
+        one_step.words(run, *needs)
+        one_step.effects(run, *needs)
+        encode_figure(one_step.draw(run, *needs))
+        encode_figure(one_step.filters(run, *needs))
 
     return measure({"slider": redraw}, pairs=calls)["slider"]
 

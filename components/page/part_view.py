@@ -31,16 +31,10 @@ MARKDOWN = MarkdownIt("commonmark", {"html": False})
 class PartView(gr.HTML):
     """A part in its place on the page; its value is an experiment's latest answer, as JSON."""
 
-    def __init__(self, declared: Part, drawing: Drawing, **kwargs: Any) -> None:
-        """Build it in the language that is being spoken.
+    _config: dict[str, Any] | None = None
 
-        Args:
-            declared: the part. Gradio sends the page every attribute that is named as an argument
-                here, so that ``part`` must not be one.
-            drawing: draws it.
-            kwargs: Gradio's own.
-        """
-        self.part = declared
+    def __init__(self, part: Part, drawing: Drawing, **kwargs: Any) -> None:
+        """Build it in the language that is being spoken."""
         language = spoken_language()
 
         def draw(question: dict[str, Any]) -> Response:
@@ -52,12 +46,25 @@ class PartView(gr.HTML):
         super().__init__(
             None,
             html_template="",
-            js_on_load=page_module("part.js", spec=part_spec(declared)),
+            js_on_load=page_module("part.js", spec=part_spec(part)),
             server_functions=[draw],
             apply_default_css=False,
             elem_classes=["pg-part-view"],
             **kwargs,
         )
+        self.part = part
+
+    def get_config(self) -> dict[str, Any]:
+        """As Gradio's, without the declaration: what the browser needs of it is in the script's
+        spec, and the rest would tell where the server's functions lie in memory.
+
+        It never changes, and Gradio asks for it whenever a page or a program begins a session:
+        worked out each time, all parts would take most of a tenth of a second.
+        """
+        if self._config is None:
+            self._config = super().get_config()
+            self._config.pop("part", None)
+        return dict(self._config)
 
 
 def answer(drawing: Drawing, question: Any) -> dict[str, Any]:

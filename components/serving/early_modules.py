@@ -18,8 +18,7 @@ from components.serving.language_switch import PATHS
 
 FIRST = "part.js"
 PAGES = {"", *PATHS.values()}
-# Needed by no page that has just been opened.
-LATER = {"plotly_view.js"}
+LATER = {"plotly_view.js"}  # of no part
 
 
 class EarlyModules:
@@ -29,10 +28,8 @@ class EarlyModules:
         self._app = app
         self._links = ", ".join(
             # Relative, as Gradio's own addresses in the page: a proxy may serve it under a path.
-            f"<.{FOLDER}{file_address(path, *(each for each in files if each != path))}>; "
-            "rel=modulepreload"
-            for files in [page_files(FIRST)]
-            for path in files
+            f"<.{FOLDER}{file_address(*page_files(path.name))}>; rel=modulepreload"
+            for path in page_files(FIRST)
             if path.suffix == ".js" and path.name not in LATER
         )
 

@@ -37,8 +37,12 @@ function loadPlotly(address, texts) {
 /** Let the page answer the reader between two charts: all at one go would freeze it for seconds. */
 const breathe = () => new Promise((done) => setTimeout(done));
 
+let warmedUp = false;
+
 /** Load and try what charts need while the reader looks at the first tab, which has none. */
-export function warmUp(_page, plotlyAddress) {
+export function warmUp(plotlyAddress) {
+  if (warmedUp) return;
+  warmedUp = true;
   const isNeeded = () => ![...views].some((view) => view.isDrawn());
   const load = () => loadPlotly(plotlyAddress, TEXTS.en)
     .then((plotly) => warmUpPlotly(plotly, isNeeded))

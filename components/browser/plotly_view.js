@@ -2,8 +2,6 @@
 
 import { bringToLife } from "./chart.js";
 
-export { warmUp } from "./chart.js";
-
 /** `element`, `props`, `trigger`, `watch` are Gradio's. */
 export function mount({ element, props, trigger, watch }, plotlyAddress) {
   const select = (points) => trigger("select", { points });

@@ -63,16 +63,7 @@ def library_address() -> str:
     return file_address(LIBRARY_PATH, first_line=COMPILED_AT_ONCE)
 
 
-def _script(calls: str) -> str:
-    return mount_script(*page_files("plotly_view.js"), arguments=(library_address(),), calls=calls)
-
-
-JS_ON_LOAD = _script("mount")
-
-
-def build_chart_loader() -> gr.HTML:
-    """Something without a look that loads the chart library soon after the page has come."""
-    return gr.HTML(js_on_load=_script("warmUp"), elem_classes="chart-loader")
+JS_ON_LOAD = mount_script(*page_files("plotly_view.js"), arguments=(library_address(),))
 
 
 def _fill_template(label: str | None, empty: str) -> str:

@@ -137,7 +137,8 @@ def opening_row(name: str, ours: Sequence[Cost], small: Sequence[Cost]) -> tuple
 def open_tabs(visitor: BrowserContext, address: str, most: int | None) -> list[Opened]:
     """Open each tab of each stage once on a new page; ``most`` of them, or all."""
     watched = Watched(visitor, address)
-    page, figures = watched.page, []
+    page = watched.page
+    figures: list[Any] = []
 
     def keep(response: Response) -> None:
         if "component_server" in response.url:
@@ -258,7 +259,8 @@ def time_model(engine: Engine, question: str) -> float:
 
 def run_in_turns(watched: Watched, engine: Engine, times: int) -> list[tuple[Cost, float]]:
     """*Run* until the part in sight has its charts, and the model's own seconds."""
-    page, found = watched.page, []
+    page = watched.page
+    found: list[tuple[Cost, float]] = []
     time_model(engine, QUESTIONS[0])
     for turn in range(times):
         question = f"{QUESTIONS[turn % len(QUESTIONS)]} {turn}"

@@ -164,11 +164,11 @@ def measure_slider(engine: Engine, calls: int) -> Timing:
     def redraw() -> None:
         moved = dict.fromkeys((field.name for field in one_step.SHOWN_FIELDS), None)
         moved |= {"temperature": 1 + next(moves) / 100}
-        needs = (lab, "A", last, one_step.ORDERS[0], 0.5, *moved.values())
-        one_step.words(run, *needs)
-        one_step.effects(run, *needs)
-        encode_figure(one_step.draw(run, *needs))
-        encode_figure(one_step.filters(run, *needs))
+        needs: tuple[Any, ...] = ("A", last, one_step.ORDERS[0], 0.5, *moved.values())
+        for write in (one_step.words, one_step.effects):
+            write(run, lab, *needs)
+        for plot in (one_step.draw, one_step.filters):
+            encode_figure(plot(run, lab, *needs))
 
     return measure({"slider": redraw}, pairs=calls)["slider"]
 

@@ -25,7 +25,8 @@ SHOWN = """() => {
 
 def build_small_page() -> gr.Blocks:
     """Text, number, choices, a button, a picture and two tabs, with one event."""
-    with gr.Blocks(title="Ten components", analytics_enabled=False) as demo:
+    demo: gr.Blocks = gr.Blocks(title="Ten components", analytics_enabled=False)
+    with demo:
         gr.Markdown("# Ten components")
         with gr.Row():
             text = gr.Textbox(label="Text", value="Hello")

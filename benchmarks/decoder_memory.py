@@ -23,11 +23,16 @@ import torch
 from benchmarks.models import SHAPES, load_shape
 from benchmarks.pairs import machine_facts, peak_memory, table
 from benchmarks.scenes import start_run
+from components.parts.drawing import Drawing, Question
+from components.parts.findings import Findings
+from components.parts.part import Part, Parts
 from components.tabs.decoder import layers, rotation
+from components.tabs.decoder.tab import TAB
 from playground.decoder.attention import attention_rows, layer_queries_keys, summarise_heads
 from playground.experiments.answers import without_pictures
 from playground.experiments.influence import attention_by_head, measure_influence
 from playground.pipeline import Run
+from playground.run_store import RunStore
 
 FACTOR, EXTRA_BYTES = 1.15, 300 * 10**6
 ANSWER_IDS = (5, 6, 7, 8)
@@ -59,24 +64,25 @@ def whole_tab(run: Run) -> None:
     """Everything that the tab shows, one after the other, with its records held to the end."""
     engine, inputs, merged = run.engine, run.inputs, run.merged
     decoded = run.decoded
-    layers.norms(run)
-    layers.updates(run, None)
-    layers.next_token(run, layers.TOP_K)
-    layers.lens(run, layers.NUM_POSITIONS, layers.TOP_K)
-    layers.track(run, "", None)
-    layers.picture(run, decoded.num_layers, None)
+    draw_part(run, layers.PART)
     vectors = layer_queries_keys(engine, decoded, decoded.num_layers // 2)
     summarise_heads(vectors, inputs)
     attention_rows(vectors, range(max(0, inputs.num_tokens - 16), inputs.num_tokens))
     del vectors
-    for draw in (rotation.words, rotation.curves, rotation.strengths, rotation.numbers):
-        draw(run, decoded.num_layers // 2, 0, None)
+    draw_part(run, rotation.PART)
     shift = without_pictures(engine, inputs, merged, decoded, ANSWER_IDS)
     span = inputs.spans[0]
     measure_influence(
         engine, inputs, merged, span, shift.ids[:2], block=-(-span.merged_h // PARTS_ACROSS)
     )
     attention_by_head(engine, merged, decoded, shift.ids[:1])
+
+
+def draw_part(run: Run, part: Part) -> None:
+    """All that a part shows before anything has been moved."""
+    drawing = Drawing(Parts((TAB,)), RunStore(), Findings())
+    for output in part.outputs.values():
+        drawing.draw(part, output, run, Question(run="", part=part.key))
 
 
 def measure_peak(run: Callable[[], None]) -> int:

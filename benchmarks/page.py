@@ -1,129 +1,255 @@
-"""The page in headless Chromium on the shipped checkpoint: first paint, run, slider, click, tab.
+"""The page in headless Chromium on the shipped checkpoint, against a page of ten components.
 
-    python -m benchmarks.page [--runs 10]
+    python -m benchmarks.page [--pairs 7] [--rounds 3] [--short]
 
-Times end with the last change that the page made to itself, so that everything is drawn. The time
-of the model is that of the same four stages in this process, taken in turn with the page's runs.
+Opening: until the parts in sight of the first tab are drawn, with their charts and the parity
+badge. Both pages are opened in turns, once by a visitor who has been there before (one browser
+profile for each page, whose cache is kept) and once by one who has nothing of it.
+
+Tabs: each part's tab when it is first opened, until its charts are drawn; then the same figures by
+``Plotly.newPlot`` in a bare page with the same plotly.js. A slider: from the key to the charts,
+against the server's own time for the answer, as the browser saw it. A run: until the part in sight
+has its new charts, against the model's time for the same four stages in this process.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
-from statistics import median, quantiles
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
-from playwright.sync_api import Browser, CDPSession, Page, Position, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Response, sync_playwright
 
+from benchmarks.browser import (
+    DRAWN,
+    Cost,
+    Watched,
+    middle,
+    new_visitor,
+    serving,
+    start_chromium,
+)
 from benchmarks.models import load_shape
 from benchmarks.pairs import machine_facts, table
-from components.prompt.examples import load_examples
-from components.prompt.reader import read_prompt
+from benchmarks.scenes import read_first_example
+from benchmarks.small_page import SHOWN as SMALL_SHOWN
+from components.chart_view.library import library_address
+from components.serving.browser_module import FOLDER
+from components.tabs import STAGE_TABS
 from playground.engine import Engine
 from playground.pipeline import Run
-from reliability.chromium import ARGUMENTS, find_chromium
-from scripts.screenshots import running_app
 
-TIMEOUT_MS = 240_000
-OPENINGS = 5
-# Who drives Chromium is told where each error was thrown, also where a library tries something and
-# catches it; V8 then parses the library again, for up to a second. No reader's browser does that.
-PLACES_KNOWN = "--js-flags=--no-enable-lazy-source-positions"
-QUIET_MS = 700  # without a change for so long: drawn
-TABS = ("1 Preprocess", "2 Vision tower", "3 Merge", "4 Decoder", "6 Cache reuse")
 QUESTIONS = ("How many shapes are there?", "What color is the circle?", "Where is the square?")
-# Watches for changes and long tasks; the run's clock in the status bar counts as neither.
-WATCH = """
-window.bench = { last: performance.now(), tasks: [] };
-new MutationObserver(() => (window.bench.last = performance.now()))
-  .observe(document, { childList: true, subtree: true, attributes: true, characterData: true });
-new PerformanceObserver((list) => list.getEntries().forEach(
-  (entry) => window.bench.tasks.push([entry.startTime, entry.duration])))
-  .observe({ type: "longtask", buffered: true });
-"""
+SLIDER_PART = "decoder.attention"
+SLIDER = f'[data-part="{SLIDER_PART}"] [data-control="layer"] input[type=range]'
+EXTRA_MS = 50  # that a slider may take beyond 1.3 times the server's time
+LISTEN = """(part) => {
+  window.plotted = 0;
+  for (const plot of document.querySelectorAll(`[data-part="${part}"] .js-plotly-plot`))
+    plot.on("plotly_afterplot", () => (window.plotted = performance.now()));
+}"""
+# Answered, and plotted after that; gives when the last chart was.
+PLOTTED = """([part, since]) => {
+  const { asking } = document.querySelector(`[data-part="${part}"]`).dataset;
+  const answers = performance.getEntriesByType("resource").filter(
+    (entry) => entry.name.includes("component_server") && entry.startTime >= since);
+  const last = Math.max(0, ...answers.map((entry) => entry.responseEnd));
+  const rested = performance.now() - window.plotted > 150;
+  return asking === undefined && last && window.plotted >= last && rested ? window.plotted : 0;
+}"""
+SERVER_MS = """(since) => Math.max(...performance.getEntriesByType("resource").filter(
+  (entry) => entry.name.includes("component_server") && entry.startTime >= since).map(
+  (entry) => entry.responseEnd - entry.requestStart))"""
+BARE = """async (figures) => {
+  window.drawnAt = 0;
+  for (const { data, layout } of figures) {
+    const plot = document.body.appendChild(document.createElement("div"));
+    await Plotly.newPlot(plot, data, layout, { responsive: false });
+  }
+  window.drawnAt = performance.now();
+}"""
 
 
-@dataclass
-class Watched:
-    """One thing that a reader does, several times."""
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A tab's first opening beside the same figures in a bare page."""
 
-    seconds: list[float] = field(default_factory=list)
-    kilobytes: list[float] = field(default_factory=list)
-    long_tasks: list[float] = field(default_factory=list)  # milliseconds
+    tab: str
+    num_charts: int
+    page: Cost
+    bare: Cost | None  # None where it has no chart
 
-    def row(self, name: str) -> tuple[object, ...]:
-        """Of the report's table."""
-        last = quantiles(self.seconds, n=20)[-1] if len(self.seconds) > 1 else self.seconds[0]
-        over = [task for task in self.long_tasks if task > 200]
-        return (
-            name,
-            len(self.seconds),
-            f"{median(self.seconds):.2f} s",
-            f"{last:.2f} s",
-            f"{median(self.kilobytes):,.0f} kB",
-            f"{len(over)}" + (f" (longest {max(over):,.0f} ms)" if over else ""),
+
+# -------------------------------------------------------------------------------------- opening
+
+
+def open_in_turns(
+    browser: Browser, sides: dict[str, tuple[str, str]], pairs: int, *, returning: bool
+) -> dict[str, list[Cost]]:
+    """Open each side's page in turns, after one untimed turn.
+
+    Args:
+        browser: Chromium.
+        sides: by name: the address, and what says when it is drawn.
+        pairs: timed turns.
+        returning: by one profile for each side, so that its cache is kept; else by a new one.
+    """
+    costs: dict[str, list[Cost]] = {name: [] for name in sides}
+    kept = {name: new_visitor(browser) for name in sides}
+    for turn in range(pairs + 1):
+        for name in list(sides) if turn % 2 else list(sides)[::-1]:
+            address, drawn = sides[name]
+            visitor = kept[name] if returning else new_visitor(browser)
+            watched = Watched(visitor, address)
+            cost = watched.open(drawn)
+            if turn:
+                costs[name].append(cost)
+            watched.page.close()
+            if not returning:
+                visitor.close()
+    for visitor in kept.values():
+        visitor.close()
+    return costs
+
+
+def opening_row(name: str, ours: Sequence[Cost], small: Sequence[Cost]) -> tuple[object, ...]:
+    """Ratios pair by pair."""
+    both = list(zip(ours, small, strict=True))
+    over = sum(cost.over for cost in ours)
+    longest = max(cost.longest_ms for cost in ours)
+    return (
+        name,
+        middle([a.task_s / b.task_s for a, b in both]),
+        middle([a.wall_s / b.wall_s for a, b in both]),
+        f"{median(a.task_s for a in ours):.2f} s, {median(b.task_s for b in small):.2f} s",
+        f"{median(a.wall_s for a in ours):.2f} s, {median(b.wall_s for b in small):.2f} s",
+        f"{over} (longest {longest:,.0f} ms)",
+    )
+
+
+# ----------------------------------------------------------------------------------------- tabs
+
+
+def open_tabs(visitor: BrowserContext, address: str, most: int | None) -> list[Opened]:
+    """Open each tab of each stage once on a new page; ``most`` of them, or all."""
+    watched = Watched(visitor, address)
+    page = watched.page
+    figures: list[Any] = []
+
+    def keep(response: Response) -> None:
+        if "component_server" in response.url:
+            drawn = response.json().get("outputs", {}).values()
+            figures.extend(each["figure"] for each in drawn if each.get("figure"))
+
+    watched.open(DRAWN)
+    page.wait_for_timeout(1000)  # a reader looks at the first tab
+    found: list[Opened] = []
+    page.on("response", keep)
+    for tab in list_tabs(watched)[:most]:
+        figures.clear()
+        button = page.locator(f'[data-tab-id="{tab}"]:visible')
+        cost = watched.do(button.click, DRAWN)
+        page.wait_for_timeout(200)  # for the answers to be kept
+        bare = draw_bare(visitor, address, figures, chart_width(watched)) if figures else None
+        found.append(Opened(tab, len(figures), cost, bare))
+    page.close()
+    return found
+
+
+def list_tabs(watched: Watched) -> list[str]:
+    """All tabs in the order of the page: each stage's, which shows its first part, and the others
+    inside it; without the very first, which is open from the start."""
+    script = """() => [...document.querySelectorAll("#stage-column [role=tab][data-tab-id]")]
+      .filter((tab) => tab.offsetParent).map((tab) => tab.dataset.tabId)"""
+    stages = [tab for tab in watched.page.evaluate(script) if "." not in tab]
+    parts = declared_tabs()
+    return [tab for stage in stages for tab in (stage, *parts.get(stage, ())[1:])][1:]
+
+
+def declared_tabs() -> dict[str, tuple[str, ...]]:
+    """The keys of each stage's parts that have a tab of their own."""
+    return {each.stage: tuple(part.key for part in each.parts) for each in STAGE_TABS}
+
+
+def chart_width(watched: Watched) -> int:
+    """Of the first chart in sight, in pixels."""
+    script = """() => [...document.querySelectorAll(".chart-plot")].map(
+      (plot) => plot.clientWidth).find((width) => width > 0) ?? 700"""
+    return int(watched.page.evaluate(script))
+
+
+def draw_bare(visitor: BrowserContext, address: str, figures: list[Any], width: int) -> Cost:
+    """The same figures, one after the other, in a page with nothing but the same plotly.js."""
+    watched = Watched(visitor, address)
+    page = watched.page
+    page.set_content("<body></body>")
+    page.add_script_tag(url=address + FOLDER + library_address())
+    sized = [each | {"layout": each["layout"] | {"width": width}} for each in figures]
+    page.evaluate("(figures) => (window.figures = figures)", sized)
+    cost = watched.do(
+        lambda: page.evaluate(f"() => {{ ({BARE})(window.figures); }}"), "() => window.drawnAt"
+    )
+    page.close()
+    return cost
+
+
+def tab_rows(rounds: Sequence[Sequence[Opened]]) -> list[tuple[object, ...]]:
+    """A row for each tab over all rounds."""
+    rows: list[tuple[object, ...]] = []
+    for each in zip(*rounds, strict=True):
+        pairs = [(tab.page, tab.bare) for tab in each if tab.bare is not None]
+        rows.append(
+            (
+                each[0].tab,
+                each[0].num_charts,
+                middle([tab.page.wall_s for tab in each], " s"),
+                middle([page.wall_s / bare.wall_s for page, bare in pairs]),
+                middle([page.task_s / bare.task_s for page, bare in pairs]),
+                f"{sum(tab.page.over for tab in each)}",
+            )
         )
+    return rows
 
 
-class Watcher:
-    """Does something on a page and waits until the page has come to rest."""
+# ------------------------------------------------------------------------------- slider and run
 
-    def __init__(self, page: Page, done: dict[str, Watched] | None = None) -> None:
-        self.page = page
-        self._bytes = 0.0
-        session: CDPSession = page.context.new_cdp_session(page)
-        session.send("Network.enable")
-        session.on("Network.dataReceived", self._count)
-        self.done = {} if done is None else done
 
-    def _count(self, event: dict[str, Any]) -> None:
-        self._bytes += event.get("encodedDataLength", 0)  # as it came, compressed
+def move_slider(watched: Watched, times: int) -> list[tuple[float, float]]:
+    """Milliseconds from each key to the charts, and the server's own."""
+    page = watched.page
+    for tab in SLIDER_PART.split(".")[0], SLIDER_PART:
+        page.locator(f'[data-tab-id="{tab}"]:visible').click()
+        watched.wait(DRAWN)
+    slider = page.locator(SLIDER)
+    page.evaluate(LISTEN, SLIDER_PART)
+    found = []
+    for turn in range(times):
+        page.wait_for_timeout(300)
+        since = float(page.evaluate("performance.now()"))
+        slider.press("ArrowLeft" if turn % 2 == 0 else "ArrowRight")
+        end = watched.wait(PLOTTED, [SLIDER_PART, since])
+        found.append((end - since, float(page.evaluate(SERVER_MS, since))))
+    return found
 
-    def do(self, name: str, act: Callable[[], object], then: Callable[[], object]) -> float:
-        """Act, wait for ``then``, wait for rest; returns the seconds up to the last change."""
-        page, before = self.page, self._bytes
-        page.evaluate("window.bench.tasks = []")
-        start = float(page.evaluate("performance.now()"))
-        act()
-        then()
-        self.rest()
-        last = float(page.evaluate("window.bench.last"))
-        seen = self.done.setdefault(name, Watched())
-        seen.seconds.append(max(0.0, last - start) / 1000)
-        seen.kilobytes.append((self._bytes - before) / 1000)
-        seen.long_tasks += [task[1] for task in page.evaluate("window.bench.tasks")]
-        return seen.seconds[-1]
 
-    def opened(self, name: str) -> None:
-        """Note what the page has done since it was asked for; it has come to rest."""
-        last, tasks = self.page.evaluate("[window.bench.last, window.bench.tasks]")
-        seen = self.done.setdefault(name, Watched())
-        seen.seconds.append(last / 1000)
-        seen.kilobytes.append(self._bytes / 1000)
-        seen.long_tasks += [task[1] for task in tasks]
-
-    def rest(self) -> None:
-        """Wait until nothing has changed for a while."""
-        self.page.wait_for_function(
-            f"performance.now() - window.bench.last > {QUIET_MS}", polling=50, timeout=TIMEOUT_MS
-        )
+def slider_row(found: Sequence[tuple[float, float]]) -> tuple[object, ...]:
+    """What a slider takes beyond the extra milliseconds, of the server's time."""
+    ratios = [(all_ms - EXTRA_MS) / server_ms for all_ms, server_ms in found]
+    return (
+        len(found),
+        middle([all_ms for all_ms, _ in found], " ms", 0),
+        middle([server_ms for _, server_ms in found], " ms", 0),
+        middle(ratios),
+    )
 
 
 def time_model(engine: Engine, question: str) -> float:
     """Seconds of the four stages and the parity check, as the page's run computes them."""
-    first = load_examples()[0]
-    prompt = read_prompt(
-        engine,
-        images=first.images,
-        video=None,
-        text=question,
-        system=first.system,
-        max_pixels=None,
-        earlier=first.earlier,
-    )
+    prompt = read_first_example(engine, question)
     start = time.perf_counter()
     run = Run(engine, prompt)
     run.ensure("decoder")
@@ -131,97 +257,84 @@ def time_model(engine: Engine, question: str) -> float:
     return time.perf_counter() - start
 
 
-def ask(watcher: Watcher, question: str, name: str) -> float:
-    """Type a question and run; returns the seconds until all charts in sight are drawn."""
-    page = watcher.page
-    page.locator("#input-text textarea").fill(question)
-    watcher.rest()
-    chip = page.locator("[data-chip='last run']")
-    before = (chip.get_attribute("title") or "") if chip.count() else ""
-    after = page.locator(f"[data-chip='last run']:not([title='{before}'])")
-    return watcher.do(name, page.locator("#run").click, lambda: after.wait_for(timeout=TIMEOUT_MS))
-
-
-def use_page(watcher: Watcher, engine: Engine, runs: int) -> list[float]:
-    """Tabs, a slider, clicks, runs; returns the runs' multiples of the model's time."""
-    page = watcher.page
-    for name in ("a tab for the first time", "a tab again"):
-        for tab in TABS:
-            button = page.get_by_role("tab", name=tab)
-            watcher.do(name, button.click, lambda: None)
-    page.get_by_role("tab", name="2 Vision tower").click()
-    watcher.rest()
-    slider = page.locator("input[type=range]:visible").first
-    for turn in range(runs):
-        key = "ArrowLeft" if turn % 2 == 0 else "ArrowRight"
-        watcher.do("slider to picture", lambda key=key: slider.press(key), lambda: None)  # type: ignore[misc]
-    for name in ("4 Decoder", "Attention"):
-        page.get_by_role("tab", name=name, exact=True).filter(visible=True).click()
-        watcher.rest()
-    picture = page.locator(".pg-picture-frame[data-span]:visible").first
-    for turn in range(runs):
-        place: Position = {"x": 20 + 10 * (turn % 10), "y": 100}
-        click = partial(picture.click, position=place)
-        watcher.do("a patch clicked, to all that follows it", click, lambda: None)
-    multiples = []
+def run_in_turns(watched: Watched, engine: Engine, times: int) -> list[tuple[Cost, float]]:
+    """*Run* until the part in sight has its charts, and the model's own seconds."""
+    page = watched.page
+    found: list[tuple[Cost, float]] = []
     time_model(engine, QUESTIONS[0])
-    for turn in range(runs + 1):
+    for turn in range(times):
         question = f"{QUESTIONS[turn % len(QUESTIONS)]} {turn}"
         model_s = time_model(engine, question)
-        took = ask(watcher, question, "Run to all charts" if turn else "the first run")
-        if turn:
-            multiples.append(took / model_s)
-    return multiples
+        page.locator("#input-text textarea").fill(question)
+        page.wait_for_timeout(300)
+        shown = page.evaluate(
+            "[...document.querySelectorAll('.pg-part')].find((e) => e.offsetParent).dataset.shown"
+        )
+        found.append((watched.do(page.locator("#run").click, DRAWN, shown), model_s))
+    return found
 
 
-def open_page(browser: Browser, address: str, done: dict[str, Watched] | None = None) -> Watcher:
-    """A page of a browser that has nothing of it yet, asked for; later notes go to ``done``."""
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(TIMEOUT_MS)
-    page.add_init_script(WATCH)
-    watcher = Watcher(page, done)
-    page.goto(address, wait_until="commit")
-    return watcher
-
-
-def wait_until_drawn(watcher: Watcher, name: str) -> None:
-    """Wait for the first example's drawings and for plotly.js; note what opening the page took."""
-    watcher.page.wait_for_selector("#parity-badge", timeout=TIMEOUT_MS)
-    watcher.page.wait_for_function("window.Plotly", timeout=TIMEOUT_MS)
-    watcher.rest()
-    watcher.opened(name)
+def run_row(found: Sequence[tuple[Cost, float]]) -> tuple[object, ...]:
+    """A run against the model."""
+    return (
+        len(found),
+        middle([cost.wall_s for cost, _ in found], " s"),
+        middle([model_s for _, model_s in found], " s"),
+        middle([cost.wall_s / model_s for cost, model_s in found]),
+        sum(cost.over for cost, _ in found),
+    )
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--pairs", type=int, default=7, help="openings; slider and run, too")
+    parser.add_argument("--rounds", type=int, default=3, help="in which all tabs are opened")
+    parser.add_argument("--short", action="store_true", help="once, and only two tabs")
     options = parser.parse_args()
+    pairs, rounds = (1, 1) if options.short else (options.pairs, options.rounds)
     engine = load_shape("shipped", device="cpu")
-    started = time.perf_counter()
-    with running_app([]) as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=find_chromium(), args=[*ARGUMENTS, PLACES_KNOWN]
-        )
-        watcher = open_page(browser, address)
-        watcher.page.wait_for_selector("gradio-app h1, h1", timeout=TIMEOUT_MS)
-        heading_s = time.perf_counter() - started
-        watcher.page.wait_for_selector("#parity-badge", timeout=TIMEOUT_MS)
-        drawn_s = time.perf_counter() - started
-        wait_until_drawn(watcher, "the page opened while the server loads")
-        for _ in range(OPENINGS):
-            again = open_page(browser, address, watcher.done)
-            wait_until_drawn(again, "the page opened")
-            again.page.close()
-        multiples = use_page(watcher, engine, options.runs)
+    with ExitStack() as stack:
+        address = stack.enter_context(serving("app.py"))
+        small = stack.enter_context(serving("-m", "benchmarks.small_page"))
+        browser = start_chromium(stack.enter_context(sync_playwright()))
+        sides = {"ours": (address, DRAWN), "small": (small, SMALL_SHOWN)}
+        openings = {
+            name: open_in_turns(browser, sides, pairs, returning=returning)
+            for name, returning in (("has been here", True), ("has nothing of it", False))
+        }
+        visitor = new_visitor(browser)
+        most = 2 if options.short else None
+        tabs = [open_tabs(visitor, address, most) for _ in range(rounds)]
+        watched = Watched(visitor, address)
+        watched.open(DRAWN)
+        moved = move_slider(watched, pairs)
+        ran = run_in_turns(watched, engine, pairs)
         browser.close()
     print(f"{machine_facts()}; Chromium without a GPU, 1280 by 900\n")
-    print(f"Server's start to the first heading: {heading_s:.1f} s; to the first example drawn: ")
-    print(f"{drawn_s:.1f} s\n")
-    header = ("", "times", "p50", "p95", "received", "tasks over 200 ms")
-    print(table(header, [seen.row(name) for name, seen in watcher.done.items()]))
-    last = quantiles(multiples, n=20)[-1] if len(multiples) > 1 else multiples[0]
-    print(f"\nA run to all charts: {median(multiples):.1f} times the model's time (p95 {last:.1f})")
+    header: tuple[str, ...] = (
+        "opened by a visitor who",
+        "main thread, ours / ten components",
+        "wall time",
+        "main thread",
+        "wall time of both",
+        "tasks over 200 ms",
+    )
+    rows = [opening_row(name, each["ours"], each["small"]) for name, each in openings.items()]
+    print(table(header, rows) + "\n")
+    header = (
+        "tab, first opened",
+        "charts",
+        "drawn",
+        "of a bare page",
+        "main thread",
+        "over 200 ms",
+    )
+    print(table(header, tab_rows(tabs)) + "\n")
+    header = ("slider moved", "to the charts", "the server's own", "(all - 50 ms) / server")
+    print(table(header, [slider_row(moved)]) + "\n")
+    header = ("runs", "to the charts", "the model", "of the model's time", "over 200 ms")
+    print(table(header, [run_row(ran)]))
 
 
 if __name__ == "__main__":

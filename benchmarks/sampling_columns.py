@@ -10,7 +10,6 @@ costs on the server. Both sides run in one process, in turns.
 from __future__ import annotations
 
 import argparse
-import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -151,25 +150,25 @@ def measure_filters(pairs: int) -> list[tuple[object, ...]]:
 
 
 def measure_slider(engine: Engine, calls: int) -> Timing:
-    """What one slider costs the server: all that is drawn of a column's last token, its charts as
-    JSON. ``lm_head`` on one state, the filters in both orders, words, table, two charts."""
+    """What one slider costs the server: the part's drawings of a column's last token, its charts as
+    JSON. ``lm_head`` on one state, the filters in both orders, words, effects, two charts."""
     run = make_run(engine)
     prompt = prompt_prefix(run.inputs, run.merged, run.decoded)
     sampler = Sampler(engine, prompt, [SETTINGS], max_new_tokens=8, keep_paths=True)
     *_, sampled = sampler.stream()
-    branches = columns_as_branches(sampled, sampler.paths(), ["A"])
+    branches = tuple(columns_as_branches(sampled, sampler.paths(), ["A"]))
     lab = Lab(sampled, ("A",), sampler.seconds, max_new_tokens=8, branches=branches)
     last = len(branches[0].trace.steps) - 1
-    others = [None] * (len(one_step.SLIDERS) - 1)
-    heats = itertools.count(1)  # never the same one twice, which would be drawn from what is there
+    moves = iter(range(1, calls + 2))  # a place where the slider has been is remembered
 
     def redraw() -> None:
-        heat = next(heats) * 1e-3
-        given: tuple[Any, ...] = (run, lab, "A", last, one_step.ORDERS[0], 0.5, heat, *others)
-        one_step.words(*given)
-        one_step.effects(*given)
-        for chart in (one_step.draw(*given), one_step.filters(*given)):
-            encode_figure(chart)
+        moved = dict.fromkeys((field.name for field in one_step.SHOWN_FIELDS), None)
+        moved |= {"temperature": 1 + next(moves) / 100}
+        needs: tuple[Any, ...] = ("A", last, one_step.ORDERS[0], 0.5, *moved.values())
+        for write in (one_step.words, one_step.effects):
+            write(run, lab, *needs)
+        for plot in (one_step.draw, one_step.filters):
+            encode_figure(plot(run, lab, *needs))
 
     return measure({"slider": redraw}, pairs=calls)["slider"]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from components.prompt.examples import load_examples
+from components.prompt.reader import read_prompt
 from playground.engine import Engine
 from playground.pipeline import Run, Stage
 from playground.preprocess.stage import max_pixels_range
@@ -38,3 +40,17 @@ def start_run(
 def _limit(engine: Engine) -> int:
     """As many pixels as the processor allows, so that the picture keeps its size."""
     return max_pixels_range(engine)[1]
+
+
+def read_first_example(engine: Engine, question: str | None = None) -> Prompt:
+    """The prompt of the page's first example, with its own question or another one."""
+    first = load_examples()[0]
+    return read_prompt(
+        engine,
+        images=first.images,
+        video=None,
+        text=first.text if question is None else question,
+        system=first.system,
+        max_pixels=None,
+        earlier=first.earlier,
+    )

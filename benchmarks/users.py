@@ -1,4 +1,4 @@
-"""How cost grows with users: all press *Run* at once, and what their pages hold on the server.
+"""What a visitor costs the server: opening the page, and many who press *Run* at once.
 
     python -m benchmarks.users [--users 1 5 10 25 50] [--runs 100] [--svg FILE]
 
@@ -16,11 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from benchmarks.growth import Growth, draw_svg
 from benchmarks.models import load_shape
 from benchmarks.pairs import machine_facts, measure, table
-from components.run_events import RunEvents
+from benchmarks.scenes import read_first_example
 from playground.pipeline import Run
 from reliability.page_client import PageClient
 from reliability.served import Server, running_app
@@ -36,12 +37,14 @@ HEADER = (
     "exponent",
 )
 TURNS = 3  # of which the quickest counts
+FIRST_PARTS = ("preprocess.pictures", "preprocess.text")  # in sight when the page is opened
+CHARTS = "decoder.layers"  # the part that a page of ours looks at while it runs
 
 
 def model_seconds() -> float:
     """What the model takes for one run of the first example, on this process's threads."""
     engine = load_shape("shipped", device="cpu")
-    prompt = RunEvents.run_opening(engine).prompt
+    prompt = read_first_example(engine)
     return min(measure({"run": lambda: Run(engine, prompt).parity}).popitem()[1].wall_s)
 
 
@@ -64,8 +67,9 @@ def press_together(server: Server, pages: Sequence[PageClient], words: str) -> T
         page.set_text(f"{words} {number}")  # a prompt of their own: nothing is there already
     started, server_s, pages_s = time.perf_counter(), server.cpu_s, time.process_time()
     runs = [page.start(page.find("run")) for page in pages]
-    for run in runs:
+    for page, run in zip(pages, runs, strict=True):
         run.done.wait()
+        page.draw(CHARTS)
     if not all(run.ok for run in runs):
         raise SystemExit(f"Refused: {next(run.message for run in runs if not run.ok)}")
     wall_s = time.perf_counter() - started
@@ -100,14 +104,26 @@ def measure_users(
     return Growth("users at once", "users", tuple(points), tuple(rows), "the model alone")
 
 
+def open_page(server: Server, config: dict[str, Any] | None = None) -> PageClient:
+    """A new visitor: the page itself, its first event, and the drawings of the parts in sight."""
+    page = PageClient(server, config)
+    page.http.get("/", params={"lang": "en"}).raise_for_status()
+    for part in FIRST_PARTS:
+        page.draw(part)
+    return page
+
+
 def measure_memory(server: Server, most: int, runs: int) -> tuple[list[PageClient], list[str]]:
     """Pages at rest, and one page's runs; returns the open pages and what was seen."""
-    first = PageClient(server)
+    first = open_page(server)
     first.vanish()
-    start = settled_mb(server)
-    pages = [PageClient(server, first.config) for _ in range(most)]
-    opened = settled_mb(server)
-    said = [f"A page at rest: {(opened - start) / most:.2f} MB ({most} pages open)"]
+    start, server_s = settled_mb(server), server.cpu_s
+    pages = [open_page(server, first.config) for _ in range(most)]
+    server_s, opened = server.cpu_s - server_s, settled_mb(server)
+    said = [
+        f"A page opened: {server_s / most * 1e3:.0f} ms of the server's processor time; "
+        f"at rest: {(opened - start) / most:.2f} MB ({most} pages open)"
+    ]
     seen = []
     for hundred in range(3):
         for number in range(runs):

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from benchmarks import growth, page, speedups, startup
+from benchmarks.browser import Cost
 from benchmarks.models import load_shape
 from benchmarks.pairs import Timing, measure, peak_memory, ratio, table
 from benchmarks.scenes import start_run
@@ -18,6 +19,7 @@ from playground.engine import Engine
 from playground.loading.patch_projection import PatchProjection
 from playground.pipeline import Run
 from playground.records import Prompt, Turn
+from reliability.chromium import find_chromium
 
 
 def test_sides_take_turns_after_one_untimed_turn() -> None:
@@ -65,6 +67,7 @@ def test_the_mid_size_model_runs() -> None:
 SMALL = ["--shape", "shipped", "--pairs", "1"]
 SCRIPTS = {
     "after_run": ([*SMALL, "--side", "64"], "| another question on the picture |"),
+    "decoder_memory": (["--shape", "shipped"], "| shipped, float32 |"),
     "captures": ([*SMALL, "--side", "64"], "| ours |"),
     "decode_loop": ([*SMALL, "--tokens", "2"], "the same ones"),
     "generate_gpu": ([*SMALL, "--tokens", "2", "--side", "64", "--eager"], "| eager |"),
@@ -76,6 +79,7 @@ SCRIPTS = {
         [*SMALL, "--side", "64", "--tokens", "1", "--read-mb", "1", "--gemm", "64"],
         "| one token |",
     ),
+    "sampling_columns": (["--shape", "shipped", "--slider"], "A slider of one step"),
     "speedups": ([*SMALL, "--side", "64"], "| patch embedding |"),
     "views": ([*SMALL, "--side", "64"], "| attention of a vision block |"),
 }
@@ -133,8 +137,33 @@ def test_the_earlier_ways_give_the_same(shipped_engine: Engine) -> None:
     assert type(projection) is nn.Conv3d  # put back
 
 
-def test_what_the_page_did_is_summed_up() -> None:
-    seen = page.Watched([1.0, 3.0, 2.0], [10.0, 30.0, 20.0], [90.0, 250.0])
-    name, count, middle, _, received, tasks = seen.row("Run")
-    assert (name, count, middle, received) == ("Run", 3, "2.00 s", "20 kB")
-    assert tasks == "1 (longest 250 ms)"
+# ---------------------------------------------------------------------------------- the page
+
+
+def test_openings_are_compared_pair_by_pair() -> None:
+    ours = [Cost(2.0, 3.0, (90.0, 250.0)), Cost(3.0, 4.0, ()), Cost(4.0, 5.0, (210.0,))]
+    small = [Cost(1.0, 2.0, ()), Cost(2.0, 2.0, (300.0,)), Cost(4.0, 1.0, ())]
+    name, task, wall, *_, over = page.opening_row("again", ours, small)
+    assert (name, task, wall) == ("again", "1.50 (1.00–2.00)", "2.00 (1.50–5.00)")
+    assert over == "2 (longest 250 ms)"
+
+
+def test_a_slider_is_forgiven_its_fifty_milliseconds() -> None:
+    assert page.slider_row([(180.0, 100.0), (310.0, 200.0)])[-1] == "1.30 (1.30–1.30)"
+
+
+def test_every_tab_but_the_open_one_is_opened() -> None:
+    tabs = page.declared_tabs()
+    assert tabs["preprocess"][0] == "preprocess.text"
+    assert "decoder.attention" in tabs["decoder"]
+
+
+@pytest.mark.skipif(find_chromium() is None, reason="needs Chromium")
+def test_the_page_is_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["page", "--short"])
+    page.main()
+    said = capsys.readouterr().out
+    for row in ("| has been here |", "| has nothing of it |", "| preprocess.rows | 4 |"):
+        assert row in said

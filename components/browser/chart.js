@@ -16,9 +16,6 @@ const stylesLoaded = new Promise((done) => (styles.onload = styles.onerror = don
 styles.href = new URL("chart.css", import.meta.url).href;
 document.head.append(styles);
 
-/** The address of plotly.js, which has a version of its own, from the one below all page files. */
-export const libraryAt = (address) => new URL(`..${address}`, import.meta.url).href;
-
 let library = null;
 
 /** Load plotly.js once for the page; a failed attempt may be repeated by the next chart. */
@@ -40,9 +37,12 @@ function loadPlotly(address, texts) {
 /** Let the page answer the reader between two charts: all at one go would freeze it for seconds. */
 const breathe = () => new Promise((done) => setTimeout(done));
 
+let warmedUp = false;
+
 /** Load and try what charts need while the reader looks at the first tab, which has none. */
-export function warmUp(_gradio, address) {
-  const plotlyAddress = libraryAt(address);
+export function warmUp(plotlyAddress) {
+  if (warmedUp) return;
+  warmedUp = true;
   const isNeeded = () => ![...views].some((view) => view.isDrawn());
   const load = () => loadPlotly(plotlyAddress, TEXTS.en)
     .then((plotly) => warmUpPlotly(plotly, isNeeded))

@@ -3,7 +3,7 @@
 // asked for when its part comes into sight for a run, and when something that it needs has changed.
 // One question is under way at a time; the next one is about the latest state.
 
-import { createChart, libraryAt } from "./chart.js";
+import { createChart, warmUp } from "./chart.js";
 import { listenForClicks, numberChildren } from "./clicks.js";
 import { buildControls, make } from "./controls.js";
 import {
@@ -44,6 +44,7 @@ export function mount({ element, props, trigger, watch, server, upload }, spec) 
   /** @type {Map<string, any>} */
   const outputs = new Map(spec.outputs.map((output) => [output.name, { ...output, drawn: "" }]));
   const controls = buildControls(spec, (experiment) => start(experiment), upload);
+  const plotly = new URL(`..${spec.plotly}`, import.meta.url).href; // has its own version
   const message = make("p", "pg-part-message");
   message.setAttribute("role", "status");
   root.append(message);
@@ -81,7 +82,7 @@ export function mount({ element, props, trigger, watch, server, upload }, spec) 
 
   function placeFor(name) {
     const output = outputs.get(name);
-    if (output) return (output.element = buildOutput(output, spec, words, sync));
+    if (output) return (output.element = buildOutput(output, spec, { words, plotly, sync }));
     return controls.elements.get(name) ?? buildButton(name);
   }
 
@@ -259,6 +260,7 @@ export function mount({ element, props, trigger, watch, server, upload }, spec) 
     if (answer.controls) controls.show(answer.controls);
     for (const [name, drawn] of Object.entries(answer.outputs)) show(name, drawn);
     if (currentRun().key === run.key) root.dataset.shown = run.key;
+    warmUp(plotly);
   }
 
   // ---------------------------------------------------------------------------------- showing
@@ -303,14 +305,12 @@ export function mount({ element, props, trigger, watch, server, upload }, spec) 
 }
 
 /** The element of one output. */
-function buildOutput(output, spec, words, sync) {
+function buildOutput(output, { language }, { words, plotly, sync }) {
   if (output.kind === "chart") {
     const box = make("div", "pg-output plotly-view");
     output.body = make("p", "pg-output-error");
     box.append(output.body);
     const { label, empty } = output;
-    const { language } = spec;
-    const plotly = libraryAt(spec.plotly);
     output.chart = createChart(box, { label, empty, words, plotly, language });
     return box;
   }

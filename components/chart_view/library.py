@@ -12,10 +12,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import gradio as gr
 import plotly
 
-from components.serving.browser_module import BROWSER, file_address, page_module
+from components.serving.browser_module import BROWSER, file_address
 
 STYLES_PATH = BROWSER / "chart.css"
 LIBRARY_PATH = Path(plotly.__file__).resolve().parent / "package_data" / "plotly.min.js"
@@ -27,9 +26,3 @@ COMPILED_AT_ONCE = "//# allFunctionsCalledOnLoad\n"
 def library_address() -> str:
     """Where the page finds plotly.js, below the folder of page files."""
     return file_address(LIBRARY_PATH, first_line=COMPILED_AT_ONCE)
-
-
-def build_chart_loader() -> gr.HTML:
-    """Something without a look that loads the chart library soon after the page has come."""
-    script = page_module("chart.js", calls="warmUp", spec=library_address())
-    return gr.HTML(js_on_load=script, elem_classes="chart-loader")

@@ -8,7 +8,6 @@ from typing import Any
 import gradio as gr
 
 from components.api.endpoints import add_api
-from components.chart_view.library import build_chart_loader
 from components.page.privacy import build_privacy_note
 from components.page.shared import Shared
 from components.page.stage_view import build_stage
@@ -44,7 +43,6 @@ class Page:
         """
         self.shared = shared
         build_language_switch()
-        build_chart_loader()
         TourView(shared.drawing.parts)
         gr.Markdown(
             f"# {TITLE}\n\n"

@@ -39,13 +39,13 @@ def write_run(
 ) -> str:
     """A run as run.js takes it.
 
-        Args:
-            key: of the page's run.
-            stages: those that have run.
-            running: the stage that is being computed.
-            findings: keys of experiments that were done beforehand, by full name.
-            restored: what a link has set: raw ``values`` of controls by full name, ``tabs``,
-                and how many settings are ``unknown`` here.
+    Args:
+        key: of the page's run.
+        stages: those that have run.
+        running: the stage that is being computed.
+        findings: keys of experiments that were done beforehand, by full name.
+        restored: what a link has set: raw ``values`` of controls by full name, ``tabs``,
+            and how many settings are ``unknown`` here.
     """
     state: dict[str, Any] = {
         "key": key,

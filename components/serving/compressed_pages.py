@@ -11,7 +11,7 @@ COMPRESSED = {*PATHS.values(), "config"}  # paths; the latter is what API client
 
 
 class CompressedPages(BrotliMiddleware):
-    """ASGI middleware: a page's description of some 850 components becomes a sixteenth."""
+    """ASGI middleware: a page of 365 kB, the description of its components, becomes 42 kB."""
 
     def _is_compressible_file_type(self, scope: Scope) -> bool:
         path = scope["path"].removeprefix(scope.get("root_path", ""))

@@ -14,6 +14,7 @@ from components.compute.engine_host import EngineHost
 from components.look.theme import build_theme
 from components.serving.browser_module import PAGE_FILES_ROUTE
 from components.serving.compressed_pages import CompressedPages
+from components.serving.early_modules import EarlyModules
 from components.serving.file_addresses import make_file_addresses_relative
 from components.serving.health import health_routes
 from components.serving.language_switch import PreferredLanguage
@@ -81,7 +82,12 @@ def app_options(
     )
     return {
         "routes": [PAGE_FILES_ROUTE, MADE_FILES_ROUTE, *(health_routes(host) if host else ())],
-        "middleware": [guard, Middleware(PreferredLanguage), Middleware(CompressedPages)],
+        "middleware": [
+            guard,
+            Middleware(PreferredLanguage),
+            Middleware(CompressedPages),
+            Middleware(EarlyModules),
+        ],
     }
 
 

@@ -7,14 +7,13 @@ import json
 import subprocess
 import sys
 
-import gradio as gr
 import numpy as np
 import plotly.graph_objects as go
 
 from components.chart_view.figures import encode_figure
-from components.chart_view.library import LIBRARY_PATH, STYLES_PATH, build_chart_loader
+from components.chart_view.library import LIBRARY_PATH, STYLES_PATH, library_address
 from components.charts.style import base_layout
-from components.serving.browser_module import BROWSER, FILES
+from components.serving.browser_module import BROWSER, FILES, page_module
 
 
 def sent(figure: go.Figure) -> dict:
@@ -81,11 +80,9 @@ def test_meta_reaches_the_page() -> None:
 
 
 def test_no_address_in_the_page_says_where_files_lie() -> None:
-    with gr.Blocks(analytics_enabled=False):
-        script = build_chart_loader().js_on_load
+    script = page_module("part.js", spec={"plotly": library_address()})
     ours = {BROWSER / "chart.js", BROWSER / "chart_table.js", STYLES_PATH, LIBRARY_PATH}
     assert ours <= set(FILES.values())
-    assert script
     assert "plotly.min.js" in script
     assert not any(str(path.parent) in script for path in ours)
 

@@ -1,0 +1,52 @@
+"""The page's own modules, asked for while Gradio's are still on their way.
+
+A part's script is imported when Gradio mounts the part, and what it imports after it has come, and
+so on: four trips, one after another, before the first part could ask for its drawings. A ``Link``
+header on the pages names all of them at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import Any
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from components.serving.browser_module import FOLDER, file_address, page_files
+from components.serving.language_switch import PATHS
+
+FIRST = "part.js"
+PAGES = {"", *PATHS.values()}
+LATER = {"plotly_view.js"}  # of no part
+
+
+class EarlyModules:
+    """ASGI middleware: a header on the pages that has browsers load the page's modules at once."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._links = ", ".join(
+            # Relative, as Gradio's own addresses in the page: a proxy may serve it under a path.
+            f"<.{FOLDER}{file_address(*page_files(path.name))}>; rel=modulepreload"
+            for path in page_files(FIRST)
+            if path.suffix == ".js" and path.name not in LATER
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http" or not _is_page(scope):
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_links(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 200:
+                MutableHeaders(scope=message).append("Link", self._links)
+            await send(message)
+
+        await self._app(scope, receive, send_with_links)
+
+
+def _is_page(scope: Scope) -> bool:
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path.strip("/") in PAGES

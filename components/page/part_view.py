@@ -52,6 +52,13 @@ class PartView(gr.HTML):
         )
         self.part = part
 
+    def get_config(self) -> dict[str, Any]:
+        """As Gradio's, without the declaration: what the browser needs of it is in the script's
+        spec, and the rest would tell where the server's functions lie in memory."""
+        config = super().get_config()
+        config.pop("part", None)
+        return config
+
 
 def answer(drawing: Drawing, question: Any) -> dict[str, Any]:
     """The answer to a browser's question; a refusal is an answer, too."""

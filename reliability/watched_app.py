@@ -92,16 +92,6 @@ class Observer:
         with self._lock:
             return {"entries": self._entries, "most": self._most_inside, "last": dict(self._last)}
 
-    def do_events(self) -> list[dict[str, Any]]:
-        """The page's functions that run the model, public or not."""
-        from components.tabs.stage_tab import MODEL_QUEUE
-
-        return [
-            {"id": index, "page": fn.page}
-            for index, fn in self.site.demo.fns.items()
-            if fn.concurrency_id == MODEL_QUEUE and fn.api_visibility == "private"
-        ]
-
     def do_break(self, kind: str, after: int) -> bool:
         """Arm a fault ("memory" or "nan") at the layer or block that comes after so many."""
         self._fault = (kind, after)
@@ -118,9 +108,12 @@ class Observer:
         blocks = self.site.demo
         sessions = list(blocks.state_holder.session_data.values())
         folder = Path(os.environ["GRADIO_TEMP_DIR"])
+        drawing = self.site.shared.drawing
         return {
-            "runs": len(self.site.runs),
-            "views": sum(len(page.parts._views) for page in self.site.pages.values()),
+            "runs": len(drawing.runs),
+            "findings": len(drawing.findings),
+            "questions": sum(drawing.turns._waiting.values()),
+            "jobs": len(self.site.shared.jobs._flags),
             "states": sum(len(_own_states(session)) for session in sessions),
             "sessions": len(sessions),
             "files": sum(path.is_file() for path in folder.rglob("*")),
@@ -171,7 +164,6 @@ def _wrap(observer: Observer, keep_s: int | None) -> None:
     """Put the observer between the app and what it builds."""
     from components.compute import engine_host
     from components.page import site
-    from components.serving import sessions
 
     build_site, load = site.build_site, engine_host.EngineHost.start
 
@@ -179,7 +171,7 @@ def _wrap(observer: Observer, keep_s: int | None) -> None:
         observer.site = build_site(*args, **kwargs)
         if keep_s is not None:
             observer.site.demo.delete_cache = (min(keep_s, 20), keep_s)
-            sessions.CLOSED_S = keep_s
+            _forget_sessions_after(keep_s)
         return observer.site
 
     def start(host: Any, then: Any = None) -> None:
@@ -192,6 +184,19 @@ def _wrap(observer: Observer, keep_s: int | None) -> None:
 
     site.build_site = build
     engine_host.EngineHost.start = start  # type: ignore[method-assign,assignment]  # to watch it
+
+
+def _forget_sessions_after(seconds: int) -> None:
+    """Keep states of closed pages for so long; Gradio does for an hour."""
+    from gradio.state_holder import SessionState
+
+    begin = SessionState.__init__
+
+    def start(session: Any, blocks: Any) -> None:
+        begin(session, blocks)
+        session.STATE_TTL_WHEN_CLOSED = seconds
+
+    SessionState.__init__ = start  # type: ignore[method-assign]
 
 
 def _answer(observer: Observer, replies: Any) -> None:

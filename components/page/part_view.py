@@ -31,6 +31,8 @@ MARKDOWN = MarkdownIt("commonmark", {"html": False})
 class PartView(gr.HTML):
     """A part in its place on the page; its value is an experiment's latest answer, as JSON."""
 
+    _config: dict[str, Any] | None = None
+
     def __init__(self, part: Part, drawing: Drawing, **kwargs: Any) -> None:
         """Build it in the language that is being spoken."""
         language = spoken_language()
@@ -54,10 +56,15 @@ class PartView(gr.HTML):
 
     def get_config(self) -> dict[str, Any]:
         """As Gradio's, without the declaration: what the browser needs of it is in the script's
-        spec, and the rest would tell where the server's functions lie in memory."""
-        config = super().get_config()
-        config.pop("part", None)
-        return config
+        spec, and the rest would tell where the server's functions lie in memory.
+
+        It never changes, and Gradio asks for it whenever a page or a program begins a session:
+        worked out each time, all parts would take most of a tenth of a second.
+        """
+        if self._config is None:
+            self._config = super().get_config()
+            self._config.pop("part", None)
+        return dict(self._config)
 
 
 def answer(drawing: Drawing, question: Any) -> dict[str, Any]:

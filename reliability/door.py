@@ -143,7 +143,9 @@ class Door:
         self.http = httpx.Client(base_url=self.server.address, timeout=WAIT_S)
         self._numbers = itertools.count(1)
 
-    def ask(self, part: str, run: Any, outputs: Iterable[str] | None = None, **more: Any) -> Reply:
+    def ask(
+        self, part: str, run: Any, outputs: Iterable[str] | None = None, /, **more: Any
+    ) -> Reply:
         """Ask for drawings, and where the controls are.
 
         Args:

@@ -19,11 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from reliability.guessing import closed_without_login, out_of_reach
 from reliability.hostile_files import encode, make_image
 from reliability.served import Answer, Caller, Server, running_app
 from reliability.strangers import unreachable
 
 MOST_USERS = 8
+PARTS = ("decoder.layers", "decoder.attention", "merge.embeddings", "preprocess.text")
 TOLERANCE = 1e-5  # of probabilities and norms; ids and texts must be equal
 TIMED = {"miss_ms", "hit_ms"}  # differ from call to call
 CALLS: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -116,6 +118,9 @@ def main() -> int:
     with running_app("--queue-size", "100") as server:
         problems = check(server, count)
         problems += unreachable(server)
+        problems += out_of_reach(server)
+    with running_app("--auth", "guest:secret") as server:
+        problems += closed_without_login(server, "guest", "secret")
     print("\n".join(problems[:20]))
     print(f"{count} interleavings of 2 to {MOST_USERS} users: {len(problems)} problems")
     return bool(problems)

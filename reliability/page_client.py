@@ -17,6 +17,7 @@ from reliability.door import Door, Reply, read_parts
 from reliability.served import Server
 
 WAIT_S = 300.0  # a busy machine is slow
+JSON = {"content-type": "application/json"}
 
 
 @dataclass
@@ -182,7 +183,7 @@ class PageClient:
         """Keys of what was found in the page's run, by full name."""
         return {**self.run.get("findings", {}), **self.findings}
 
-    def draw(self, part: str, **more: Any) -> Reply:
+    def draw(self, part: str, /, **more: Any) -> Reply:
         """A part's drawings, as when it comes into sight."""
         findings = {"findings": self.all_findings()} | more
         return self.door.ask(part, self.run["key"], **findings)
@@ -229,7 +230,8 @@ class PageClient:
             "data": [self.values.get(each) for each in event["inputs"]],
         }
         with self._lock:
-            reply = self.http.post("/gradio_api/queue/join", json=body)
+            content = json.dumps(body).encode()  # NaN included, which httpx would refuse
+            reply = self.http.post("/gradio_api/queue/join", content=content, headers=JSON)
             if reply.status_code != 200:
                 pressed = Pressed("", [])
                 pressed.message = reply.text

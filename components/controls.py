@@ -204,9 +204,7 @@ class TextField(Control):
             return str(_of_run(self.value, run))
         text = check_text(self.title(), raw)
         if HALF_PAIR.search(text):  # no tokenizer takes it, nor UTF-8
-            raise InputError(
-                say("The text holds half of a surrogate pair, which is no character.")
-            )
+            raise InputError(say("The text holds half of a surrogate pair, which is no character."))
         if len(text) > self.max_chars:
             raise InputError(
                 say("{name} has {count:,} characters.", name=self.title(), count=len(text)),

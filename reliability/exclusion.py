@@ -156,9 +156,7 @@ class User:
         part, name = self.labs[turn % len(self.labs)]
         pressed = self.page.start_experiment(part, name)
         route = "page: experiments"
-        self._end(
-            route, fate, pressed, self.page.stop, self.page.vanish, f"{route}, {part}.{name}"
-        )
+        self._end(route, fate, pressed, self.page.stop, self.page.vanish, f"{route}, {part}.{name}")
         self._renew(fate)
 
     def close(self) -> None:

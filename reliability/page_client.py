@@ -91,14 +91,15 @@ class PageClient:
         self._lock = threading.Lock()
         self._listening = False
         self._open("/gradio_api/heartbeat/" + self.session, lambda _line: False)
-        self.press(self._find("load"))
+        self.press(self.find_event("load"))
 
     def _open(self, path: str, take: Any) -> None:
         stream = Stream(self.server.address, path)
         self._streams.append(stream)
         stream.start(take)
 
-    def _find(self, name: str) -> int:
+    def find_event(self, name: str) -> int:
+        """The home page's event of this name."""
         return next(
             index
             for index, event in self.events.items()

@@ -36,6 +36,7 @@ class Observer:
         self._entries = 0
         self._last: dict[str, float] = {}  # when the newest module ended, by Gradio's event
         self._fault: tuple[str, int] | None = None  # the kind, and before how many layers
+        self._anywhere = False  # whether it strikes before any module, as drawings enter them
         self._spoil_depth = 0
         self.site: Any = None
 
@@ -56,7 +57,7 @@ class Observer:
                 self._entries += 1
                 self._inside.add(threading.get_ident())
                 self._most_inside = max(self._most_inside, len(self._inside))
-        if self._fault is not None and module in self._steps:
+        if self._fault is not None and (self._anywhere or module in self._steps):
             self._count_down()
 
     def _leave(self, _module: Any, _args: Any, output: Any) -> Any:
@@ -83,6 +84,8 @@ class Observer:
         self._fault = None
         if kind == "memory":
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        if kind == "mistake":
+            raise ArithmeticError("made on purpose")
         self._spoil_depth = self._here.depth
 
     # ---------------------------------------------------------------------------- commands
@@ -92,8 +95,15 @@ class Observer:
         with self._lock:
             return {"entries": self._entries, "most": self._most_inside, "last": dict(self._last)}
 
-    def do_break(self, kind: str, after: int) -> bool:
-        """Arm a fault ("memory" or "nan") at the layer or block that comes after so many."""
+    def do_break(self, kind: str, after: int, anywhere: bool = False) -> bool:
+        """Arm a fault ("memory", "nan" or "mistake") at the layer or block that comes after so many.
+
+        Args:
+            kind: of the fault.
+            after: so many layers and blocks.
+            anywhere: at a module of any kind instead: drawings take single steps of a layer.
+        """
+        self._anywhere = anywhere
         self._fault = (kind, after)
         return True
 

@@ -96,10 +96,10 @@ class Observer:
             return {"entries": self._entries, "most": self._most_inside, "last": dict(self._last)}
 
     def do_break(self, kind: str, after: int, anywhere: bool = False) -> bool:
-        """Arm a fault ("memory", "nan" or "mistake") at the layer or block that comes after so many.
+        """Arm a fault at the layer or block that comes after so many.
 
         Args:
-            kind: of the fault.
+            kind: "memory", "nan" or "mistake".
             after: so many layers and blocks.
             anywhere: at a module of any kind instead: drawings take single steps of a layer.
         """

@@ -166,6 +166,7 @@ def full_disk(server: Server) -> Iterator[None]:
 def fill_disk(server: Server, times: int) -> Report:
     """Uploads fail in the middle; the same picture, sent again later, is whole."""
     report, client = Report("disk"), Client(server)
+    before = set(half_written(server))  # what visitors have sent so
     for turn in range(times):
         side = PICTURE_SIDE + turn  # another file each time: names are made of contents
         client.picture = encode(make_image(size=(side, side), seed=turn), "PNG")
@@ -189,7 +190,8 @@ def fill_disk(server: Server, times: int) -> Report:
             report.problems.append(f"afterwards: {again.message} {same.message}")
         else:
             report.problems += list(differences(again.data, same.data))
-        report.problems += [f"left behind: {path.name}" for path in half_written(server)]
+        left = set(half_written(server)) - before
+        report.problems += [f"left behind: {path.name}" for path in left]
     client.picture = encode(make_image(size=(PICTURE_SIDE, PICTURE_SIDE), seed=0), "PNG")
     report.problems += client.wrong()
     client.close()

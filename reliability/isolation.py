@@ -25,7 +25,6 @@ from reliability.served import Answer, Caller, Server, running_app
 from reliability.strangers import unreachable
 
 MOST_USERS = 8
-PARTS = ("decoder.layers", "decoder.attention", "merge.embeddings", "preprocess.text")
 TOLERANCE = 1e-5  # of probabilities and norms; ids and texts must be equal
 TIMED = {"miss_ms", "hit_ms"}  # differ from call to call
 CALLS: tuple[tuple[str, dict[str, Any]], ...] = (

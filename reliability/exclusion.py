@@ -2,7 +2,7 @@
 
     python -m reliability.exclusion [--requests 500] [--cancels 100] [--disconnects 100]
 
-Requests come by every route: a page's Run, the tabs' own buttons, every experiment of the tabs, the
+Requests come by every route: a page's Run, every experiment of its parts, the parts' drawings, the
 six endpoints, and calls past the queue, which must be refused. Many are stopped or lose their
 connection at a random moment. Hooks on the real model see who is inside, and when each request's
 last layer ended.
@@ -121,8 +121,9 @@ class User:
         self.server, self.tally, self.rng = server, tally, random.Random(seed)
         self.page = PageClient(server)
         self.config = self.page.config
-        home = set(self.config["page"][""]["dependencies"])
-        self.labs = [each["id"] for each in server.command("events") if each["id"] in home]
+        parts = self.page.parts
+        self.labs = [(key, name) for key, part in parts.items() for name in part.experiments]
+        self.drawn = list(parts)
         self.run = self.page.find("run")
         self.picture = self._upload()
 
@@ -137,16 +138,26 @@ class User:
 
     def use(self, turn: int, fate: str) -> None:
         """One request by the route whose turn it is."""
-        kind = turn % 4
+        kind = turn % 5
         if kind == 0:
             self.page.set_text(f"Question {turn} about the picture?")
             self._press("page: Run", self.run, fate)
         elif kind == 1:
-            self._press("page: tabs and experiments", self.labs[turn // 4 % len(self.labs)], fate)
+            self.experiment(turn // 5, fate)
         elif kind == 2:
-            self._call(ENDPOINTS[turn // 4 % 6], fate)
+            self._call(ENDPOINTS[turn // 5 % 6], fate)
+        elif kind == 3:
+            self._draw(self.drawn[turn // 5 % len(self.drawn)])
         else:
-            self._call_directly(ENDPOINTS[turn // 4 % 6])
+            self._call_directly(ENDPOINTS[turn // 5 % 6])
+
+    def experiment(self, turn: int, fate: str) -> None:
+        """One of the parts' experiments."""
+        part, name = self.labs[turn % len(self.labs)]
+        pressed = self.page.start_experiment(part, name)
+        route = "page: experiments"
+        self._end(route, fate, pressed, self.page.stop, self.page.vanish, f"{route}, {part}.{name}")
+        self._renew(fate)
 
     def close(self) -> None:
         """Close the page."""
@@ -170,9 +181,21 @@ class User:
         pressed = self.page.start(index)
         name = f"{route}, {self.page.label(index)}"
         self._end(route, fate, pressed, self.page.stop, self.page.vanish, name)
+        self._renew(fate)
+
+    def _renew(self, fate: str) -> None:
         if fate == "vanish":
             self.page.vanish()
             self.page = PageClient(self.server, self.config)
+
+    def _draw(self, part: str) -> None:
+        """A part's drawings, some of which take steps of the model."""
+        if self.page.run["key"] is None:
+            return
+        reply = self.page.draw(part)
+        if not reply.waits:
+            self.tally.problems += [f"drawing of {part}: {fault}" for fault in reply.faults]
+        self.tally.note("page: drawings", "finish", None)
 
     def _call(self, endpoint: str, fate: str) -> None:
         body: dict[str, Any] = {"image": self.picture, "text": "What is this?"}
@@ -225,10 +248,8 @@ def end_many(server: Server, fate: str, count: int, seed: int = 0) -> Tally:
     user = User(server, tally, seed)
     long_calls: list[Callable[[int], None]] = [
         lambda _: user._call("sampling", fate),
-        lambda turn: user.use(4 * turn, fate),
-        lambda turn: user._press(
-            "page: tabs and experiments", user.labs[turn // 3 % len(user.labs)], fate
-        ),
+        lambda turn: user.use(5 * turn, fate),
+        lambda turn: user.experiment(turn // 3, fate),
     ]
     for turn in range(6 * count):
         if len(tally.ended) >= count:

@@ -2,7 +2,8 @@
 
     python -m reliability.faults [--times 20]
 
-Out of memory and NaN strike the real model at a random layer of a random request; the disk is full
+Out of memory and NaN strike the real model at a random layer of a random request, out of memory and
+a mistake of the program also while a part is drawn; the disk is full
 because the kernel lets the app write no more than a few bytes a file; and the app is killed while
 it computes and while it takes an upload, and started again on the same folder.
 """
@@ -25,6 +26,7 @@ from typing import Any
 import httpx
 
 from reliability.exclusion import ApiCall
+from reliability.faults_in_parts import break_drawing, fill_disk_for_files
 from reliability.hostile_files import encode, make_image
 from reliability.isolation import differences
 from reliability.page_client import PageClient
@@ -39,7 +41,7 @@ REQUESTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("merge", {"text": "Describe this image."}),
     ("cache_reuse", {"first_text": "Hello", "second_text": "Hello you"}),
 )
-KINDS = ("memory", "nan", "disk", "killed")
+KINDS = ("memory", "nan", "drawing", "disk", "killed")
 WORDS = {"memory": "not enough memory", "nan": "NaN", "disk": "disk is full"}
 
 
@@ -137,6 +139,16 @@ def break_model(server: Server, kind: str, times: int) -> Report:
     return report
 
 
+def break_drawings(server: Server, times: int) -> Report:
+    """Faults in single outputs of parts."""
+    report, rng = Report("drawing"), random.Random(0)
+    for turn in range(times):
+        struck, problems = break_drawing(server, turn, rng)
+        report.struck += struck
+        report.problems += problems if struck else ["the fault did not strike"]
+    return report
+
+
 # -------------------------------------------------------------------------------- the disk
 
 
@@ -154,6 +166,7 @@ def full_disk(server: Server) -> Iterator[None]:
 def fill_disk(server: Server, times: int) -> Report:
     """Uploads fail in the middle; the same picture, sent again later, is whole."""
     report, client = Report("disk"), Client(server)
+    before = set(half_written(server))  # what visitors have sent so
     for turn in range(times):
         side = PICTURE_SIDE + turn  # another file each time: names are made of contents
         client.picture = encode(make_image(size=(side, side), seed=turn), "PNG")
@@ -177,10 +190,14 @@ def fill_disk(server: Server, times: int) -> Report:
             report.problems.append(f"afterwards: {again.message} {same.message}")
         else:
             report.problems += list(differences(again.data, same.data))
-        report.problems += [f"left behind: {path.name}" for path in half_written(server)]
+        left = set(half_written(server)) - before
+        report.problems += [f"left behind: {path.name}" for path in left]
     client.picture = encode(make_image(size=(PICTURE_SIDE, PICTURE_SIDE), seed=0), "PNG")
     report.problems += client.wrong()
     client.close()
+    refused, problems = fill_disk_for_files(server, full_disk(server))
+    report.struck += refused
+    report.problems += problems if refused else ["every file was made on the full disk"]
     return report
 
 
@@ -277,6 +294,8 @@ def main() -> int:
             for kind in options.kinds:
                 if kind == "killed":
                     report, server = kill_and_restart(server, Path(name), options.times)
+                elif kind == "drawing":
+                    report = break_drawings(server, options.times)
                 elif kind == "disk":
                     report = fill_disk(server, options.times)
                 else:

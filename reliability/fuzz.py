@@ -1,6 +1,7 @@
-"""Random JSON for every endpoint and mutated pictures; a good request passes all along.
+"""Random JSON for every endpoint and every part, and mutated pictures; a good request passes all
+along.
 
-python -m reliability.fuzz [--bodies 5000] [--pictures 1000]
+python -m reliability.fuzz [--bodies 5000] [--questions 5000] [--pictures 1000]
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from reliability.door import MISTAKE
 from reliability.hostile import SPECIAL_TOKENS, STRANGE_NUMBERS
 from reliability.hostile_files import encode, make_image
+from reliability.page_client import WAIT_S, PageClient, Pressed
 from reliability.served import ENDPOINTS, Answer, Caller, Server, running_app
 
 GOOD_EVERY = 100
+EXPERIMENT_EVERY = 40  # questions; they run the model
 NAMES = {
     "preprocess": ("image", "text", "system", "max_pixels"),
     "vision_tower": ("image", "text", "system", "max_pixels", "block"),
@@ -76,6 +80,59 @@ def random_body(rng: Rng, endpoint: str) -> Any:
     return body
 
 
+def random_settings(rng: Rng, page: PageClient, part: str) -> dict[str, Any]:
+    """What a page tells with a question: at times a few controls, findings and a place are odd."""
+    stage = page.parts[part].stage
+    names = [name for each in page.parts.values() if each.stage == stage for name in each.controls]
+    given: dict[str, Any] = {"values": {}, "findings": dict(page.all_findings())}
+    for name in names:
+        if rng.random() < 0.2:
+            given["values"][name] = random_value(rng)
+    for name in list(given["findings"]):
+        if rng.random() < 0.1:
+            given["findings"][name] = random_value(rng)
+    if rng.random() < 0.4:
+        numbers = rng.integers(-1, 12, size=4).tolist()
+        names = ["index"] if rng.random() < 0.5 else ["span", "row", "column"]
+        given["place"] = dict(zip(names, numbers, strict=False))
+    if rng.random() < 0.1:
+        odd = ("values", "findings", "place", "run", "part", "outputs", "controls", "page")
+        given[str(rng.choice(odd))] = random_value(rng)
+    return given
+
+
+def fuzz_questions(server: Server, questions: int, seed: int = 0) -> list[str]:
+    """Ask every part odd questions, and start its experiments with odd settings."""
+    rng, faults = np.random.default_rng(seed), list[str]()
+    page = PageClient(server)
+    keys = list(page.parts)
+    experiments = [(key, name) for key in keys for name in page.parts[key].experiments]
+    for index in range(questions):
+        part = keys[index % len(keys)]
+        given = random_settings(rng, page, part)
+        reply = page.draw(part, **given)
+        faults += [f"{part} {str(given)[:300]}: {fault}" for fault in reply.faults]
+        if index % EXPERIMENT_EVERY == EXPERIMENT_EVERY - 1:
+            part, name = experiments[index // EXPERIMENT_EVERY % len(experiments)]
+            given = random_settings(rng, page, part)
+            if words := _experiment_fault(page.start_experiment(part, name, **given), page, part):
+                faults.append(f"{part}.{name} {str(given)[:300]}: {words}")
+        if index % GOOD_EVERY == GOOD_EVERY - 1 and page.draw("decoder.layers").errors:
+            faults.append(f"a good question failed after {index + 1} odd ones")
+    page.vanish()
+    return faults
+
+
+def _experiment_fault(pressed: Pressed, page: PageClient, part: str) -> str:
+    """What is wrong with how an experiment ended, or nothing."""
+    if not pressed.done.wait(WAIT_S):
+        return "has not ended"
+    said = pressed.message if not pressed.ok else str(page.values[page.parts[part].component])
+    if MISTAKE in said:
+        return said[-200:]
+    return "" if pressed.ok else f"failed: {pressed.message}"
+
+
 def mutate(rng: Rng, content: bytes) -> bytes:
     """Flip, cut, repeat or overwrite a few places."""
     data = bytearray(content)
@@ -99,6 +156,8 @@ def fault_of(answer: Answer) -> str:
     """What is wrong with it, or nothing."""
     if answer.blank:
         return "blank error"
+    if MISTAKE in answer.message:
+        return f"a mistake of the program: {answer.message}"
     return "shows a trace or a path" if answer.leaks else ""
 
 
@@ -138,15 +197,15 @@ def main() -> int:
     """Run and print; 1 where something is wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bodies", type=int, default=5000, help="per endpoint")
+    parser.add_argument("--questions", type=int, default=5000, help="to all parts together")
     parser.add_argument("--pictures", type=int, default=1000)
     options = parser.parse_args()
     with running_app("--public") as server:
-        faults = fuzz(server, options.bodies, options.pictures)
+        faults = fuzz_questions(server, options.questions)
+        faults += fuzz(server, options.bodies, options.pictures)
     print("\n".join(faults[:40]))
-    print(
-        f"{options.bodies} bodies to each of {len(ENDPOINTS)} endpoints, {options.pictures} ",
-        end="",
-    )
+    print(f"{options.bodies} bodies to each of {len(ENDPOINTS)} endpoints, ", end="")
+    print(f"{options.questions} questions to the parts, {options.pictures} ", end="")
     print(f"mutated pictures: {len(faults)} faults")
     return bool(faults)
 

@@ -1,6 +1,6 @@
 """Over 300 hostile inputs: each must come to a right result or a clear message, soon.
 
-    python -m reliability.hostile [--short]
+    python -m reliability.hostile [--short] [--only NAME]
 
 Short: every fifth of them.
 """
@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.serving.web_guard import MAX_JSON_BYTES
+from reliability.door import MISTAKE
 from reliability.hostile_files import encode, make_image, picture_files
+from reliability.hostile_questions import question_cases
 from reliability.hostile_videos import all_videos
 from reliability.served import Answer, Caller, Server, running_app
 
@@ -95,6 +97,8 @@ class Outcome:
             faults.append("blank error")
         if answer.leaks:
             faults.append("shows a trace or a path")
+        if MISTAKE in answer.message:
+            faults.append(f"a mistake of the program: {answer.message[:120]}")
         if not answer.ok and answer.seconds > REFUSAL_S:
             faults.append(f"refused after {answer.seconds:.1f} s")
         return faults
@@ -105,6 +109,7 @@ def hostile_cases() -> Iterator[Case]:
     yield from _picture_cases()
     yield from _inline_cases()
     yield from (Case(name, send, accepted) for name, accepted, send in all_videos())
+    yield from (Case(name, send, accepted) for name, accepted, send in question_cases())
     yield from _text_cases()
     yield from _number_cases()
     yield from _body_cases()
@@ -273,8 +278,10 @@ def main() -> int:
     """Run and print; 1 where something is wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--short", action="store_true", help="every fifth case")
-    short = parser.parse_args().short
-    cases = list(hostile_cases())[:: 5 if short else 1]
+    parser.add_argument("--only", default="", help='cases whose name begins so: "control:"')
+    options = parser.parse_args()
+    cases = [case for case in hostile_cases() if case.name.startswith(options.only)]
+    cases = cases[:: 5 if options.short else 1]
     with running_app("--public") as server:
         run_cases(server, cases[:20])  # what the first calls load stays
         before = server.memory_bytes

@@ -10,8 +10,6 @@ from reliability.hostile_files import File, video_files
 from reliability.page_client import PageClient
 from reliability.served import Answer, Caller
 
-RUN_STAGE = "Run this stage"
-
 
 def send_video(caller: Caller, file: File) -> Answer:
     """Upload it on a new page and run the first stage, which decodes it."""
@@ -21,16 +19,8 @@ def send_video(caller: Caller, file: File) -> Answer:
     page = PageClient(caller.server)
     page.set_images([])
     page.set_video(uploaded)
-    button = next(
-        component["id"]
-        for component in page.config["components"]
-        if component["props"].get("value") == RUN_STAGE
-    )
-    index = next(
-        index for index, event in page.events.items() if [button, "click"] in event["targets"]
-    )
     start = time.perf_counter()
-    pressed = page.press(index)
+    pressed = page.press(page.find_run_button("preprocess"))
     seconds = time.perf_counter() - start
     page.vanish()
     return Answer(pressed.ok, None, pressed.message, seconds)

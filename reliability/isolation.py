@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from reliability.guessing import closed_without_login, out_of_reach
 from reliability.hostile_files import encode, make_image
 from reliability.served import Answer, Caller, Server, running_app
 from reliability.strangers import unreachable
@@ -116,6 +117,9 @@ def main() -> int:
     with running_app("--queue-size", "100") as server:
         problems = check(server, count)
         problems += unreachable(server)
+        problems += out_of_reach(server)
+    with running_app("--auth", "guest:secret") as server:
+        problems += closed_without_login(server, "guest", "secret")
     print("\n".join(problems[:20]))
     print(f"{count} interleavings of 2 to {MOST_USERS} users: {len(problems)} problems")
     return bool(problems)

@@ -1,6 +1,9 @@
 """Many users at once: each gets an answer, or is told at once that the queue is full.
 
-python -m reliability.load [--users 100] [--requests 500]
+python -m reliability.load [--users 100] [--requests 500] [--questions 1000]
+
+Then many pages ask for drawings at once: each question is answered, overtaken by a later one of the
+same page, or told that too many ask; and events are answered in the meantime.
 """
 
 from __future__ import annotations
@@ -15,10 +18,13 @@ from statistics import quantiles
 
 import httpx
 
+from reliability.door import Door, Reply
 from reliability.hostile_files import encode, make_image
+from reliability.page_client import PageClient
 from reliability.served import Answer, Caller, Server, running_app
 
 QUEUE_FULL = "queue is full"
+THREADS = 48  # questions under way at once: more than may wait
 ENDPOINTS = ("preprocess", "merge", "decoder", "vision_tower")
 
 
@@ -68,21 +74,90 @@ def press(server: Server, users: int, requests: int) -> Report:
     return Report(tuple(answers), time.perf_counter() - start)
 
 
+@dataclass(frozen=True)
+class Crowd:
+    """How many questions ended, and events beside them."""
+
+    replies: tuple[Reply, ...]
+    last: tuple[Reply, ...]  # each page's last question about a part, which nothing overtakes
+    events: tuple[Answer, ...]  # one after another, while the questions came
+    after: Reply  # one more question, once all was over
+
+    @property
+    def kinds(self) -> Counter[str]:
+        """Drawn, overtaken, busy, or failed."""
+        return Counter(map(_kind, self.replies))
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with it; none in the best case."""
+        found = [fault for reply in self.replies for fault in reply.faults]
+        found += [f"an event failed: {each.message[:80]}" for each in self.events if not each.ok]
+        found += ["a page's last question was overtaken"] * sum(
+            "overtaken" in each.content for each in self.last
+        )
+        if _kind(self.after) != "drawn":
+            found.append(f"afterwards: {self.after.text[:80]}")
+        return found
+
+
+def _kind(reply: Reply) -> str:
+    waits = [name for name in ("busy", "overtaken") if name in reply.content]
+    return waits[0] if waits else "failed" if reply.errors or reply.faults else "drawn"
+
+
+def crowd(server: Server, pages: int, questions: int) -> Crowd:
+    """This many pages ask about one part, several questions of each at once."""
+    visitor = PageClient(server)
+    run, part = visitor.run["key"], "decoder.attention"
+    doors = [Door(server, visitor.parts) for _ in range(pages)]
+
+    def ask(index: int) -> Reply:
+        # Numbered in order, but they arrive as they may: an earlier one can come last.
+        door, values = doors[index % pages], {f"{part}.layer": index % 4}
+        return door.ask(part, run, values=values, number=index + 1)
+
+    def press() -> list[Answer]:
+        caller, answers = Caller(server), []
+        while not over:
+            answers.append(caller.call("preprocess", image=None, text="Hello"))
+        caller.close()
+        return answers
+
+    over: list[bool] = []
+    with ThreadPoolExecutor(THREADS + 1) as pool:
+        events = pool.submit(press)
+        replies = list(pool.map(ask, range(questions)))
+        over.append(True)
+        answered = tuple(events.result())
+    after = doors[0].ask(part, run, number=questions + 1)
+    for door in doors:
+        door.close()
+    visitor.vanish()
+    return Crowd(tuple(replies), tuple(replies[-pages:]), answered, after)
+
+
 def main() -> int:
     """Run and print; 1 where a request failed otherwise than by an honest refusal."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--users", type=int, default=100)
     parser.add_argument("--requests", type=int, default=500)
+    parser.add_argument("--questions", type=int, default=1000)
     options = parser.parse_args()
     with running_app("--public") as server:
         report = press(server, options.users, options.requests)
+        drawn = crowd(server, THREADS // 4, options.questions)
     times = [answer.seconds for answer in report.answers if answer.ok]
     print(f"{options.users} users, {options.requests} requests in {report.seconds:.0f} s: ", end="")
     print(dict(report.kinds), end="; ")
     print(
         f"answered after {quantiles(times, n=20)[9]:.1f} s (p95 {quantiles(times, n=20)[18]:.1f})"
     )
-    return any(kind.startswith("failed") for kind in report.kinds)
+    longest = max(each.seconds for each in drawn.events)
+    print(f"{len(drawn.replies)} questions: {dict(drawn.kinds)}; beside them ", end="")
+    print(f"{len(drawn.events)} events, the slowest after {longest:.1f} s")
+    print("\n".join(drawn.problems[:20]) or "no problems")
+    return any(kind.startswith("failed") for kind in report.kinds) or bool(drawn.problems)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,11 @@ from typing import Any
 
 import httpx
 
+from reliability.door import Door, Reply, read_parts
 from reliability.served import Server
 
 WAIT_S = 300.0  # a busy machine is slow
+JSON = {"content-type": "application/json"}
 
 
 @dataclass
@@ -81,19 +83,23 @@ class PageClient:
             component["id"]: component["props"].get("value")
             for component in self.config["components"]
         }
+        self.parts = read_parts(self.config)
+        self.door = Door(server, self.parts, self.session)
+        self.findings: dict[str, str] = {}  # keys, by full name; as run.js keeps them
         self._pressed: dict[str, Pressed] = {}
         self._streams: list[Stream] = []
         self._lock = threading.Lock()
         self._listening = False
         self._open("/gradio_api/heartbeat/" + self.session, lambda _line: False)
-        self.press(self._find("load"))
+        self.press(self.find_event("load"))
 
     def _open(self, path: str, take: Any) -> None:
         stream = Stream(self.server.address, path)
         self._streams.append(stream)
         stream.start(take)
 
-    def _find(self, name: str) -> int:
+    def find_event(self, name: str) -> int:
+        """The home page's event of this name."""
         return next(
             index
             for index, event in self.events.items()
@@ -116,6 +122,17 @@ class PageClient:
         """The components of the first page; each language has a page of its own."""
         pages = self.config.get("page")
         return set(pages[""]["components"]) if pages else set(self.values)
+
+    def find_run_button(self, stage: str) -> int:
+        """*Run this stage* of a stage's tab: the last one before the tab's first part."""
+        part = next(each for each in self.parts.values() if each.stage == stage)
+        buttons = (
+            (target[0], index)
+            for index, event in self.events.items()
+            for target in event["targets"]
+            if target[1] == "click" and target[0] in self.home and target[0] < part.component
+        )
+        return max(buttons)[1]
 
     def label(self, index: int) -> str:
         """What a visitor calls the component that an event belongs to."""
@@ -145,6 +162,57 @@ class PageClient:
             if component["props"].get("elem_id") == elem_id:
                 self.values[component["id"]] = value
 
+    # ---------------------------------------------------------------------------- parts
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """The page's run as its script knows it: ``key``, ``stages``, ``findings``."""
+        view = next(
+            each["id"]
+            for each in self.config["components"]
+            if each["props"].get("elem_id") == "run-view" and each["id"] in self.home
+        )
+        value = self.values.get(view)
+        found: dict[str, Any] = json.loads(value) if value else {"key": None, "stages": []}
+        return found
+
+    def state(self, **more: Any) -> dict[str, Any]:
+        """What the page tells of itself for links, files and the report."""
+        return {"run": self.run["key"], "findings": self.all_findings(), "values": {}} | more
+
+    def all_findings(self) -> dict[str, str]:
+        """Keys of what was found in the page's run, by full name."""
+        return {**self.run.get("findings", {}), **self.findings}
+
+    def draw(self, part: str, /, **more: Any) -> Reply:
+        """A part's drawings, as when it comes into sight."""
+        findings = {"findings": self.all_findings()} | more
+        return self.door.ask(part, self.run["key"], **findings)
+
+    def start_experiment(self, part: str, name: str, **more: Any) -> Pressed:
+        """Press an experiment's button; ``more``: ``values`` and ``place``."""
+        spec = self.parts[part]
+        data = {"experiment": name, "run": self.run["key"], "part": part, "outputs": []}
+        data |= {"values": {}, "findings": self.all_findings()} | more
+        index = next(
+            index
+            for index, event in self.events.items()
+            if [spec.component, "experiment"] in event["targets"]
+        )
+        return self.start(index, data)
+
+    def experiment(self, part: str, name: str, **more: Any) -> dict[str, Any]:
+        """The same, until it has ended; its last answer."""
+        pressed = self.start_experiment(part, name, **more)
+        if not pressed.done.wait(WAIT_S):
+            raise TimeoutError(f"{part}.{name} has not ended.")
+        if not pressed.ok:
+            return {"error": pressed.message}
+        answer: dict[str, Any] = json.loads(self.values[self.parts[part].component])
+        if found := answer.get("finding"):
+            self.findings[found["name"]] = found["key"]
+        return answer
+
     # --------------------------------------------------------------------------- events
 
     def start(self, index: int, event_data: Any = None) -> Pressed:
@@ -163,7 +231,8 @@ class PageClient:
             "data": [self.values.get(each) for each in event["inputs"]],
         }
         with self._lock:
-            reply = self.http.post("/gradio_api/queue/join", json=body)
+            content = json.dumps(body).encode()  # NaN included, which httpx would refuse
+            reply = self.http.post("/gradio_api/queue/join", content=content, headers=JSON)
             if reply.status_code != 200:
                 pressed = Pressed("", [])
                 pressed.message = reply.text
@@ -201,6 +270,7 @@ class PageClient:
         for stream in self._streams:
             stream.cut()
         self.http.close()
+        self.door.close()
         return when
 
     def _take(self, line: str) -> bool:

@@ -31,6 +31,8 @@ KEEP_S = 60
 SAMPLE_S = 10.0
 GROWTH_BYTES = 100 << 20  # of memory, from the middle to the end
 VISIT_TABS = ("1 Preprocess", "2 Vision tower", "3 Merge", "4 Decoder", "5 Sampling", "6 Cache")
+DRAWN = """() => ![...document.querySelectorAll("[data-part]")].some(
+    (part) => part.offsetParent !== null && "asking" in part.dataset)"""
 TIMEOUT_MS = 300_000
 WINDOW = {"width": 1100, "height": 900}
 
@@ -94,13 +96,21 @@ def look_around(page: Any, rng: random.Random, rounds: int) -> None:
         parts = [each for each in panel.get_by_role("tab").all() if each.is_visible()]
         if parts:
             rng.choice(parts).click()
-        page.wait_for_timeout(500)
+        wait_until_drawn(page)
         if rng.random() < 0.4:
             page.locator("#input-text textarea").fill(f"Question {rng.random():.6f}?")
             page.locator("#run").click()
             page.wait_for_timeout(int(2000 * rng.random()))
             if rng.random() < 0.3:
                 page.locator("#stop").click()
+
+
+def wait_until_drawn(page: Any) -> None:
+    """Wait until the parts in sight have what they show; a run under way may take its time."""
+    page.wait_for_timeout(300)
+    page.wait_for_function(DRAWN)
+    if said := page.locator(".pg-output.pg-problem").filter(visible=True).all_inner_texts():
+        raise RuntimeError(f"a part shows: {said[0][:150]}")
 
 
 def tour(page: Any) -> int:
@@ -110,7 +120,7 @@ def tour(page: Any) -> int:
         panel = page.get_by_role("tabpanel").filter(visible=True).first
         for part in [each for each in panel.get_by_role("tab").all() if each.is_visible()]:
             part.click()
-            page.wait_for_timeout(300)
+            wait_until_drawn(page)
     page.get_by_role("tab", name=VISIT_TABS[0]).first.click()
     return int(page.evaluate("window.liveContexts()"))
 
@@ -190,8 +200,8 @@ def soak(
 
 
 def at_rest(first: Sample, last: Sample) -> bool:
-    """Whether files, sessions and runs are back at the start."""
-    names = ("runs", "views", "files", "states")
+    """Whether files, sessions, runs and what is under way are back at the start."""
+    names = ("runs", "files", "states", "questions", "jobs")
     back = all(last.held[name] <= first.held[name] for name in names)
     return back and last.num_files <= first.num_files + 8  # sockets that are being closed
 

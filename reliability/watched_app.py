@@ -36,6 +36,7 @@ class Observer:
         self._entries = 0
         self._last: dict[str, float] = {}  # when the newest module ended, by Gradio's event
         self._fault: tuple[str, int] | None = None  # the kind, and before how many layers
+        self._anywhere = False  # whether it strikes before any module, as drawings enter them
         self._spoil_depth = 0
         self.site: Any = None
 
@@ -56,7 +57,7 @@ class Observer:
                 self._entries += 1
                 self._inside.add(threading.get_ident())
                 self._most_inside = max(self._most_inside, len(self._inside))
-        if self._fault is not None and module in self._steps:
+        if self._fault is not None and (self._anywhere or module in self._steps):
             self._count_down()
 
     def _leave(self, _module: Any, _args: Any, output: Any) -> Any:
@@ -83,6 +84,8 @@ class Observer:
         self._fault = None
         if kind == "memory":
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        if kind == "mistake":
+            raise ArithmeticError("made on purpose")
         self._spoil_depth = self._here.depth
 
     # ---------------------------------------------------------------------------- commands
@@ -92,18 +95,15 @@ class Observer:
         with self._lock:
             return {"entries": self._entries, "most": self._most_inside, "last": dict(self._last)}
 
-    def do_events(self) -> list[dict[str, Any]]:
-        """The page's functions that run the model, public or not."""
-        from components.parts.experiments import MODEL_QUEUE
+    def do_break(self, kind: str, after: int, anywhere: bool = False) -> bool:
+        """Arm a fault at the layer or block that comes after so many.
 
-        return [
-            {"id": index, "page": fn.page}
-            for index, fn in self.site.demo.fns.items()
-            if fn.concurrency_id == MODEL_QUEUE and fn.api_visibility == "private"
-        ]
-
-    def do_break(self, kind: str, after: int) -> bool:
-        """Arm a fault ("memory" or "nan") at the layer or block that comes after so many."""
+        Args:
+            kind: "memory", "nan" or "mistake".
+            after: so many layers and blocks.
+            anywhere: at a module of any kind instead: drawings take single steps of a layer.
+        """
+        self._anywhere = anywhere
         self._fault = (kind, after)
         return True
 
@@ -118,9 +118,12 @@ class Observer:
         blocks = self.site.demo
         sessions = list(blocks.state_holder.session_data.values())
         folder = Path(os.environ["GRADIO_TEMP_DIR"])
+        drawing = self.site.shared.drawing
         return {
-            "runs": len(self.site.runs),
-            "views": sum(len(page.parts._views) for page in self.site.pages.values()),
+            "runs": len(drawing.runs),
+            "findings": len(drawing.findings),
+            "questions": sum(drawing.turns._waiting.values()),
+            "jobs": len(self.site.shared.jobs._flags),
             "states": sum(len(_own_states(session)) for session in sessions),
             "sessions": len(sessions),
             "files": sum(path.is_file() for path in folder.rglob("*")),
@@ -171,7 +174,6 @@ def _wrap(observer: Observer, keep_s: int | None) -> None:
     """Put the observer between the app and what it builds."""
     from components.compute import engine_host
     from components.page import site
-    from components.serving import sessions
 
     build_site, load = site.build_site, engine_host.EngineHost.start
 
@@ -179,7 +181,7 @@ def _wrap(observer: Observer, keep_s: int | None) -> None:
         observer.site = build_site(*args, **kwargs)
         if keep_s is not None:
             observer.site.demo.delete_cache = (min(keep_s, 20), keep_s)
-            sessions.CLOSED_S = keep_s
+            _forget_sessions_after(keep_s)
         return observer.site
 
     def start(host: Any, then: Any = None) -> None:
@@ -192,6 +194,19 @@ def _wrap(observer: Observer, keep_s: int | None) -> None:
 
     site.build_site = build
     engine_host.EngineHost.start = start  # type: ignore[method-assign,assignment]  # to watch it
+
+
+def _forget_sessions_after(seconds: int) -> None:
+    """Keep states of closed pages for so long; Gradio does for an hour."""
+    from gradio.state_holder import SessionState
+
+    begin = SessionState.__init__
+
+    def start(session: Any, blocks: Any) -> None:
+        begin(session, blocks)
+        session.STATE_TTL_WHEN_CLOSED = seconds
+
+    SessionState.__init__ = start  # type: ignore[method-assign]
 
 
 def _answer(observer: Observer, replies: Any) -> None:

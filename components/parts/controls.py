@@ -8,6 +8,7 @@ not moved: it is at its default for this run.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 MAX_CHOSEN = 64  # of a control for several
 MAX_CHARS = 2_000  # of a text control, unless it says otherwise
+HALF_PAIR = re.compile("[\ud800-\udfff]")
 PLAY, STOP = mark("▶ Play"), mark("■ Stop")
 
 Spec = dict[str, Any]  # what the browser needs to show a control
@@ -201,6 +203,8 @@ class TextField(Control):
         if raw is None:
             return str(_of_run(self.value, run))
         text = check_text(self.title(), raw)
+        if HALF_PAIR.search(text):  # no tokenizer takes it, nor UTF-8
+            raise InputError(say("The text holds half of a surrogate pair, which is no character."))
         if len(text) > self.max_chars:
             raise InputError(
                 say("{name} has {count:,} characters.", name=self.title(), count=len(text)),

@@ -64,7 +64,7 @@ class Question:
         return cls(
             run=given["run"],
             part=given["part"],
-            outputs=tuple(outputs),
+            outputs=tuple(dict.fromkeys(outputs)),
             controls=given.get("controls") is True,
             values=mappings[0],
             findings=mappings[1],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 # EFBIG and EDQUOT are how a limit on files or on a user's share of the disk shows.
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+RUST_CODE = re.compile(r"\(os error (\d+)\)")
 SHOWN_S = 12.0  # how long a message stays
 
 
@@ -85,7 +87,11 @@ def fault_words(error: BaseException) -> str:
 
 def is_disk_full(error: BaseException) -> bool:
     """Whether a file could not be written for want of space."""
-    return isinstance(error, OSError) and error.errno in DISK_FULL
+    if isinstance(error, OSError):
+        return error.errno in DISK_FULL
+    # Rust's, by its name for the same reason as torch's below; the number is in its words alone.
+    found = RUST_CODE.search(str(error)) if type(error).__name__ == "SafetensorError" else None
+    return found is not None and int(found[1]) in DISK_FULL
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -69,7 +69,11 @@ class MadeFiles:
             key = secrets.token_urlsafe(24)
             path = self._folder / key / name
             path.parent.mkdir()
-        write(path)
+        try:
+            write(path)
+        except BaseException:  # a disk that is full, or whatever stopped it half-way
+            shutil.rmtree(path.parent, ignore_errors=True)
+            raise
         made = MadeFile(key, name, path.stat().st_size)
         with self._lock:
             self._kept[key] = _Kept(made, path, time.monotonic())

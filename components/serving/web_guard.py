@@ -33,6 +33,7 @@ CLOSED_ROUTES = re.compile(
     r"|deep_link|dev/)|/monitoring\b",
     re.IGNORECASE,
 )
+UPLOADS = re.compile(r"/gradio_api/upload/?$")  # the one route that takes whole files
 HOSTED_FRAMES = "https://huggingface.co https://*.hf.space"  # where a Space shows its page
 
 # Gradio builds functions from strings and styles from attributes; beyond that, this host alone.
@@ -152,8 +153,7 @@ class _Answer:
 
 
 def _is_upload(scope: MutableMapping[str, Any]) -> bool:
-    headers = dict(scope["headers"])
-    return bool(headers.get(b"content-type", b"").startswith(b"multipart/form-data"))
+    return UPLOADS.search(scope["path"]) is not None and scope["method"] == "POST"
 
 
 def _declared_bytes(scope: MutableMapping[str, Any]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,7 +159,11 @@ def store_file(target: gr.DownloadButton, name: str, content: bytes) -> str:
     folder = Path(target.GRADIO_CACHE) / secrets.token_urlsafe(24)
     folder.mkdir(parents=True)
     path = folder / name
-    path.write_bytes(content)
+    try:
+        path.write_bytes(content)
+    except OSError:  # the disk is full
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     return str(path)
 
 

@@ -1,38 +1,36 @@
-"""Whatever there is to press, move or open on the page answers, for every kind of prompt."""
+"""Whatever there is to press, open or ask for on the page answers, for every kind of prompt."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
+from components.parts.part import Parts
+from components.share.downloads.panel import KINDS
+from components.tabs import STAGE_TABS
+from playground.pipeline import STAGES
 from reliability.page_client import PageClient
 from reliability.served import Server, running_app
 
 PATCH = {"span": 0, "row": 1, "column": 1}
+NO_PICTURE = {
+    "preprocess.budget.measured": "This prompt has no picture",
+    "vision.attention.measured": "This prompt holds no picture",
+    "decoder.influence.measured": "There is no picture",
+    "decoder.influence.taken": "There is no picture",
+}
 # The number of the example, what is pointed at in it, and what is refused for want of a picture.
-PROMPTS = {
+PROMPTS: dict[str, tuple[int, dict[str, int], dict[str, str]]] = {
     "a picture": (0, PATCH, {}),
     "two pictures": (6, PATCH, {}),
     "a video": (8, PATCH, {}),
-    "text alone": (
-        9,
-        {"index": 2},
-        {
-            "Measure prefill times": "This prompt has no picture",
-            "Measure what it depends on": "There is no picture",
-            "Take the strongest part away": "There is no picture",
-        },
-    ),
+    "text alone": (9, {"index": 2}, NO_PICTURE),
 }
 # Pressed without what they need: they say so.
-REFUSED = {
-    "A file of another implementation": "There is no file to compare.",
-    "Your message": "The message is empty.",
-}
-# Of these a browser says what was clicked inside them.
-CLICKED_IN = ("html", "plotlyview")
+REFUSED = {"decoder.porters.compared": "There is no file to compare."}
 
 
 @pytest.fixture(scope="module")
@@ -43,58 +41,96 @@ def own_server() -> Iterator[Server]:
 
 
 @contextmanager
-def page(server: Server) -> Iterator[PageClient]:
-    """A page that is closed in the end."""
-    visitor = PageClient(server)
+def page_with_example(server: Server, number: int) -> Iterator[PageClient]:
+    """A page that has run this example, and is closed in the end."""
+    page = PageClient(server)
     try:
-        yield visitor
+        assert page.press(page.find("examples", "select"), {"index": number}).ok
+        assert page.press(page.find("run")).ok
+        assert page.run["stages"] == list(STAGES)
+        yield page
     finally:
-        visitor.vanish()
+        page.vanish()
 
 
-def events_by_kind(visitor: PageClient) -> dict[str, list[int]]:
-    """The home page's events: of tabs, of the pointer and the examples, and all others."""
-    components = {each["id"]: each for each in visitor.config["components"]}
-    found: dict[str, list[int]] = {"tabs": [], "pointer": [], "examples": [], "others": []}
-    for index, event in visitor.events.items():
-        targets = [target for target in event["targets"] if target[0] in visitor.home]
-        if not event["backend_fn"] or not targets:
-            continue
-        component, name = components[targets[0][0]], targets[0][1]
-        if name != "select":
-            found["others"].append(index)
-        elif component["type"] == "tabitem":
-            found["tabs"].append(index)
-        elif "pg-pointer-bar" in (component["props"].get("elem_classes") or ()):
-            found["pointer"].append(index)
-        elif visitor.label(index).startswith('<div class="example-cards"'):
-            found["examples"].append(index)
-        else:
-            assert component["type"] in CLICKED_IN
-    return found
+def run_experiments(page: PageClient, place: dict[str, int]) -> dict[str, str]:
+    """All of them, each part's drawings afterwards; what was refused, by full name."""
+    refused: dict[str, str] = {}
+    for key, part in page.parts.items():
+        for name in part.experiments:
+            answer = page.experiment(key, name, place=place)
+            assert answer.get("done"), answer
+            if "error" in answer:
+                refused[f"{key}.{name}"] = answer["error"]
+    return refused
+
+
+def draw_everything(page: PageClient, place: dict[str, Any]) -> list[str]:
+    """Ask for every output of every part; what was wrong."""
+    problems = []
+    for key in page.parts:
+        reply = page.draw(key, place=place)
+        problems += [f"{key}: {each}" for each in (*reply.faults, *reply.errors.items())]
+        is_absent = "absent" in reply.content
+        if not is_absent and reply.drawn.keys() != page.parts[key].outputs.keys():
+            problems.append(f"{key}: {reply.text[:200]}")
+    return problems
+
+
+def other_events(page: PageClient) -> dict[str, tuple[int, Any]]:
+    """What is on the page besides Run, the examples and the experiments, by name."""
+    events: dict[str, tuple[int, Any]] = {
+        f"run {stage}": (page.find_run_button(stage), None)
+        for stage in dict.fromkeys(part.stage for part in page.parts.values())
+        if stage != "model"
+    }
+    events["enter"] = (page.find("input-text", "submit"), None)
+    events["limit"] = (page.find("run-view", "rerun"), {"max_pixels": 65_536})
+    events["link"] = (page.find("copy-link"), None)
+    events["report"] = (page.find_event("report"), page.state())
+    for stage in (*STAGES, "sampling", "cache"):
+        for kind in KINDS:
+            data = page.state(stage=stage, kind=kind)
+            events[f"{stage} {kind}"] = (page.find_event("download"), data)
+    return events
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_every_event_answers(own_server: Server, prompt: str) -> None:
-    example, place, without_picture = PROMPTS[prompt]
-    with page(own_server) as visitor:
-        events = events_by_kind(visitor)
-        assert len(events["tabs"]) > 30
-        assert len(events["others"]) > 120
-        # All that follows the pointer does so with one event: a page sends the next one of a
-        # click when the last one is complete.
-        (choose,), (point,) = events["examples"], events["pointer"]
-        assert visitor.press(choose, {"index": example}).ok
-        assert visitor.press(visitor.find("run")).ok
-        refused = {}
-        for index in events["tabs"]:  # so that nothing is left out for being out of sight
-            assert visitor.press(index).ok
-        for data in (place, {}, place):
-            assert visitor.press(point, data).ok
-        for index in events["others"]:
-            pressed = visitor.press(index)
-            if not pressed.ok:
-                refused[visitor.label(index)] = pressed.message
-    expected = REFUSED | without_picture
-    assert refused.keys() == expected.keys()
-    assert [name for name, words in expected.items() if not refused[name].startswith(words)] == []
+    number, place, without_picture = PROMPTS[prompt]
+    with page_with_example(own_server, number) as page:
+        assert draw_everything(page, {}) == []  # before anything was tried
+        refused = run_experiments(page, place)
+        expected = REFUSED | without_picture
+        assert refused.keys() == expected.keys()
+        wrong = [name for name, words in expected.items() if not refused[name].startswith(words)]
+        assert wrong == []
+        assert draw_everything(page, place) == []
+        for name, (index, data) in other_events(page).items():
+            pressed = page.press(index, data)
+            assert pressed.ok, f"{name}: {pressed.message}"
+
+
+def test_the_page_has_every_part_and_event(own_server: Server) -> None:
+    page = PageClient(own_server)
+    declared = Parts(STAGE_TABS).by_key
+    assert page.parts.keys() == declared.keys()
+    for key, part in page.parts.items():
+        assert part.outputs.keys() == declared[key].outputs.keys()
+        assert part.experiments.keys() == declared[key].experiments.keys()
+    pressed = {index for index, _ in other_events(page).values()}
+    pressed |= {page.find("run"), page.find("stop"), page.find("examples", "select")}
+    pressed |= {page.find_event("load"), page.find_event("unload")}
+    components = {part.component for part in page.parts.values() if part.experiments}
+    followers = ("success", "then", "change")  # of others: they have no place of their own
+    left = [
+        event["targets"]
+        for index, event in page.events.items()
+        if index not in pressed
+        and event["backend_fn"]
+        and {target[0] for target in event["targets"]} & page.home
+        and not {target[0] for target in event["targets"]} & components
+        and event["targets"][0][1] not in followers
+    ]
+    page.vanish()
+    assert left == []

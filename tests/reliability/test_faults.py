@@ -10,6 +10,7 @@ import pytest
 
 from reliability.faults import (
     Report,
+    break_drawings,
     break_model,
     check_message,
     fill_disk,
@@ -28,10 +29,16 @@ def test_a_model_that_fails_is_right_again(server: Server, kind: str) -> None:
     assert report.struck == 2
 
 
+def test_a_drawing_that_fails_is_right_again(server: Server) -> None:
+    report = break_drawings(server, times=2)
+    assert report.problems == []
+    assert report.struck == 2
+
+
 def test_a_full_disk_leaves_nothing_half_written(server: Server) -> None:
     report = fill_disk(server, times=2)
     assert report.problems == []
-    assert report.struck == 2
+    assert report.struck > 2  # downloads, too
 
 
 def test_killed_and_started_again(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from reliability.served import Server
 from reliability.soak import Log, Sample, at_rest, growth, soak
 
-HELD = {"runs": 1, "views": 0, "files": 3, "states": 0}
+HELD = {"runs": 1, "files": 3, "states": 0, "questions": 0, "jobs": 0}
 
 
 def test_a_while_of_mixed_use(server: Server) -> None:
@@ -17,7 +17,7 @@ def test_a_while_of_mixed_use(server: Server) -> None:
     assert log.problems == []
     assert sum(log.requests.routes.values()) >= 1  # more on a quiet machine
     assert len(log.samples) >= 3
-    assert log.samples[-1].held["views"] == 0  # the pages are closed
+    assert log.samples[-1].held["questions"] == 0  # the pages are closed
 
 
 def sample(seconds: float, megabytes: float, num_files: int = 10, **held: int) -> Sample:
@@ -31,7 +31,13 @@ def test_growth_is_that_of_the_second_half() -> None:
 
 @pytest.mark.parametrize(
     ("change", "rests"),
-    [({}, True), ({"runs": 2}, False), ({"files": 4}, False), ({"num_files": 30}, False)],
+    [
+        ({}, True),
+        ({"runs": 2}, False),
+        ({"files": 4}, False),
+        ({"jobs": 1}, False),
+        ({"num_files": 30}, False),
+    ],
 )
 def test_what_stays_is_seen(change: dict[str, Any], rests: bool) -> None:
     assert at_rest(sample(0, 1), sample(9, 1, **change)) is rests

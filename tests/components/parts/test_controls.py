@@ -147,3 +147,9 @@ def test_values_in_words() -> None:
     assert SKIPPED.words((), RUN) == "–"
     assert IS_ON.words(True, RUN) == "✓"
     assert GAIN.words(0.5, RUN) == "0.5"
+
+
+def test_half_a_character_is_refused() -> None:
+    with pytest.raises(InputError, match="half of a surrogate pair"):
+        WORD.parse("a\ud800", RUN)
+    assert WORD.parse("\U0001f600", RUN) == "\U0001f600"

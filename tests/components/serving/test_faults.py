@@ -8,6 +8,7 @@ import logging
 import gradio as gr
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from components.serving.faults import clear_faults
 from playground.errors import InputError
@@ -40,6 +41,12 @@ def test_disk(code: int) -> None:
     message = told(OSError(code, "No space left on device", "/srv/secret/file"))
     assert "disk is full" in message
     assert "/srv" not in message
+
+
+@pytest.mark.parametrize(("code", "words"), [(28, "disk is full"), (13, "Something went wrong")])
+def test_disk_of_a_library_with_errors_of_its_own(code: int, words: str) -> None:
+    said = f"Error while serializing: I/O error: whatever the system says (os error {code})"
+    assert words in told(SafetensorError(said))
 
 
 @pytest.mark.parametrize(

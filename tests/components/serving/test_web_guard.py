@@ -126,6 +126,15 @@ def test_uploads_have_a_limit_of_their_own(client: TestClient) -> None:
     assert upload(1 << 20, MAX_FILES_PER_UPLOAD + 1) == 413
 
 
+def test_no_other_route_takes_files(client: TestClient) -> None:
+    """Gradio's route to a component's functions would read them all into memory."""
+    fields = {"component_id": "1", "session_hash": "s", "fn_name": "draw"}
+    files = [("files", ("a.png", b"\0" * (MAX_JSON_BYTES + 1)))]
+    answer = client.post("/gradio_api/component_server", data=fields, files=files)
+    assert answer.status_code == 413
+    assert "4 MB" in answer.json()["detail"]
+
+
 def test_a_hosted_page_may_be_framed_by_its_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPACE_ID", "someone/playground")
     guard = next(each for each in app_options()["middleware"] if each.cls is WebGuard)

@@ -1,0 +1,198 @@
+"""The way by which a page's parts ask for drawings: their server function, without a browser."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from reliability.served import LEAKS, Server
+
+ROUTE = "/gradio_api/component_server"
+WAIT_S = 300.0  # a busy machine is slow
+MISTAKE = "Something went wrong on the server"  # of the program, whatever was asked
+MAX_OUTPUTS = 32  # of one question; more are asked for in several
+PLACE = "place"
+
+
+@dataclass(frozen=True)
+class PartSpec:
+    """A part of the home page, as its script knows it."""
+
+    component: int
+    key: str
+    stage: str
+    requires: str  # the stage that must have run; empty for none
+    controls: tuple[str, ...]  # full names
+    outputs: Mapping[str, Mapping[str, Any]]
+    experiments: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def outputs_of(self) -> Mapping[str, tuple[str, ...]]:
+        """The outputs that need each experiment's finding."""
+        return {
+            name: tuple(key for key, out in self.outputs.items() if each["finding"] in out["needs"])
+            for name, each in self.experiments.items()
+        }
+
+
+def read_parts(config: Mapping[str, Any]) -> dict[str, PartSpec]:
+    """The home page's parts, by key, in the page's order."""
+    home = set(config["page"][""]["components"]) if config.get("page") else None
+    parts = {}
+    for component in config["components"]:
+        props = component["props"]
+        is_part = "pg-part-view" in (props.get("elem_classes") or ())
+        if not is_part or (home is not None and component["id"] not in home):
+            continue
+        script = props["js_on_load"]
+        start = script.index("upload }, ") + len("upload }, ")
+        spec, _ = json.JSONDecoder().raw_decode(script, start)
+        parts[spec["key"]] = PartSpec(
+            component["id"],
+            spec["key"],
+            spec["stage"],
+            spec["requires"],
+            tuple(f"{spec['key']}.{control}" for control in spec["controls"]),
+            {each["name"]: each for each in spec["outputs"]},
+            {each["name"]: each for each in spec["experiments"]},
+        )
+    return parts
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a question came to."""
+
+    status: int
+    text: str
+    seconds: float
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The answer; an empty one where it is no answer of ours."""
+        try:
+            found = json.loads(self.text)
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def drawn(self) -> dict[str, dict[str, Any]]:
+        """The drawings, by the output's name."""
+        found: dict[str, dict[str, Any]] = self.content.get("outputs", {})
+        return found
+
+    @property
+    def errors(self) -> dict[str, str]:
+        """Why outputs could not be drawn, by name; that of the whole question is under ``""``."""
+        content = self.content
+        found = {name: each["error"] for name, each in self.drawn.items() if "error" in each}
+        whole = content.get("error") or content.get("detail")
+        return found | ({"": str(whole)} if whole is not None else {})
+
+    @property
+    def refused(self) -> bool:
+        """Whether nothing was drawn."""
+        return self.status != 200 or "" in self.errors
+
+    @property
+    def waits(self) -> bool:
+        """Whether it was overtaken, or too many others ask at the moment."""
+        return "busy" in self.content or "overtaken" in self.content
+
+    @property
+    def faults(self) -> list[str]:
+        """What is wrong with it; none in the best case."""
+        found = []
+        if self.status >= 500 or (self.status == 200 and not self.content):
+            found.append(f"status {self.status}: {self.text[:80]}")
+        if self.refused and not self.errors:
+            found.append(f"status {self.status} without words: {self.text[:80]}")
+        for name, words in self.errors.items():
+            if len(words.strip()) < 10:
+                found.append(f"blank error of {name or 'all'}")
+            if MISTAKE in words:
+                found.append(f"a mistake of the program in {name or 'all'}: {words}")
+        # Code names files of its own: transformers' and the reader's.
+        shown = {name: each for name, each in self.drawn.items() if "code" not in each}
+        words = self.text if not self.drawn else json.dumps(shown)
+        if leak := LEAKS.search(words):
+            near = words[max(0, leak.start() - 40) : leak.end() + 40]
+            found.append(f"shows a trace or a path: {near}")
+        return found
+
+
+@dataclass
+class Door:
+    """One page's questions."""
+
+    server: Server
+    parts: Mapping[str, PartSpec]
+    session: str = field(default_factory=lambda: secrets.token_hex(5))
+    page: str = field(default_factory=lambda: secrets.token_hex(8))  # as run.js makes one up
+
+    def __post_init__(self) -> None:
+        self.http = httpx.Client(base_url=self.server.address, timeout=WAIT_S)
+        self._numbers = itertools.count(1)
+
+    def ask(
+        self, part: str, run: Any, outputs: Iterable[str] | None = None, /, **more: Any
+    ) -> Reply:
+        """Ask for drawings, and where the controls are.
+
+        Args:
+            part: its key.
+            run: the run's key.
+            outputs: their names; all of the part by default.
+            more: ``values``, ``findings`` and ``place``.
+        """
+        names = list(self.parts[part].outputs) if outputs is None else list(outputs)
+        question = {
+            "page": self.page,
+            "number": next(self._numbers),
+            "part": part,
+            "run": run,
+            "outputs": names,
+            "controls": True,
+        }
+        return self.send(question | more, self.parts[part].component)
+
+    def send(self, question: Any, component: Any, name: Any = "draw", **more: Any) -> Reply:
+        """The same with any JSON, NaN included, to any component's function."""
+        body = {"data": question, "component_id": component, "fn_name": name}
+        return self.post(json.dumps({**body, "session_hash": self.session, **more}).encode())
+
+    def post(self, content: bytes, kind: str = "application/json") -> Reply:
+        """The same with any bytes."""
+        start = time.perf_counter()
+        reply = self.http.post(ROUTE, content=content, headers={"content-type": kind})
+        return Reply(reply.status_code, reply.text, time.perf_counter() - start)
+
+    def draw_all(self, run: str, **more: Any) -> Iterator[tuple[str, Reply]]:
+        """Every part of the page, one after the other."""
+        for key in self.parts:
+            yield key, self.ask(key, run, **more)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.http.close()
+
+
+def same_drawings(first: Reply, second: Reply) -> bool:
+    """Whether both show the same, apart from how long something took."""
+    return _without_times(first) == _without_times(second)
+
+
+TIMES = re.compile(r"\d+(\.\d+)?\s*(ms|s)\b")
+
+
+def _without_times(reply: Reply) -> dict[str, str]:
+    return {name: TIMES.sub("", json.dumps(each)) for name, each in reply.drawn.items()}

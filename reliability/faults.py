@@ -195,9 +195,9 @@ def fill_disk(server: Server, times: int) -> Report:
     client.picture = encode(make_image(size=(PICTURE_SIDE, PICTURE_SIDE), seed=0), "PNG")
     report.problems += client.wrong()
     client.close()
-    refused, problems = fill_disk_for_files(server, full_disk(server))
-    report.struck += refused
-    report.problems += problems if refused else ["every file was made on the full disk"]
+    num_refused, problems = fill_disk_for_files(server, full_disk(server))
+    report.struck += num_refused
+    report.problems += problems if num_refused else ["every file was made on the full disk"]
     return report
 
 

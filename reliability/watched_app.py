@@ -206,7 +206,7 @@ def _forget_sessions_after(seconds: int) -> None:
         begin(session, blocks)
         session.STATE_TTL_WHEN_CLOSED = seconds
 
-    SessionState.__init__ = start  # type: ignore[method-assign]
+    SessionState.__init__ = start  # type: ignore[method-assign,assignment]
 
 
 def _answer(observer: Observer, replies: Any) -> None:

@@ -176,7 +176,6 @@ def _card_html(parts: Parts) -> str:
     steps = [
         {"tabs": _tabs(parts, step.part), "title": say(step.title), "text": say(step.text)}
         for step in STEPS
-        if step.part in parts.by_key
     ]
     data = escape(json.dumps(steps, ensure_ascii=False), quote=True)
     return (

@@ -48,6 +48,11 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	$(PIP_INSTALL) -r requirements-dev.txt
 	@touch $@
 
+# TypeScript, which only checks the types in the page's scripts; its Node.js is in the environment.
+node_modules/.installed: package.json package-lock.json $(VENV)/.installed-dev
+	PATH="$(abspath $(BIN)):$$PATH" npm ci --no-audit --no-fund
+	@touch $@
+
 hooks: install-dev  ## run format, lint and types before every commit
 	$(BIN)/pre-commit install
 
@@ -92,11 +97,13 @@ format: install-dev  ## format the code and mend what lint can mend
 lint: install-dev  ## check format and lint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/oxlint --deny-warnings components
 
 # Gradio writes a stub beside every component of ours at each start, and mypy would read that instead.
-types: install-dev  ## check types
+types: install-dev node_modules/.installed  ## check types, of the page's scripts too
 	@find components -name "*.pyi" -delete
 	$(BIN)/mypy
+	$(BIN)/node node_modules/typescript/bin/tsc --project tsconfig.json
 
 audit: install-dev  ## look up known vulnerabilities of what the app runs on
 	@$(BIN)/python scripts/audit.py
@@ -134,5 +141,5 @@ clean:  ## remove caches
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis test-results
 	find . -path './$(VENV)' -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
-distclean: clean  ## remove the virtual environment too
-	rm -rf $(VENV)
+distclean: clean  ## remove the virtual environment and node_modules too
+	rm -rf $(VENV) node_modules

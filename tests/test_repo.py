@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from tests.test_import_rules import imported_modules, packages_of, python_files
 
 ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "components"
 MAX_FILE_BYTES = 45 * 1000**2
 
 # An imported package whose distribution has another name.
@@ -174,6 +176,23 @@ def test_no_tracked_file_names_a_machine_path(tracked_files: list[Path]) -> None
     assert found == []
 
 
+def test_every_script_of_the_page_has_its_types_checked(tracked_files: list[Path]) -> None:
+    """An editor reads the first line, too, where it does not know tsconfig.json."""
+    scripts = [file for file in tracked_files if file.suffix == ".js" and PAGE in file.parents]
+    assert {"part.js", "report.js", "page.js"} <= {file.name for file in scripts}
+    firsts = {file.name: file.read_text("utf-8").partition("\n")[0] for file in scripts}
+    assert {name for name, line in firsts.items() if line != "// @ts-check"} == set()
+    # A comment could still take a line out of the check.
+    loud = [file.read_text("utf-8") for file in scripts]
+    assert not any("@ts-ignore" in text or "@ts-nocheck" in text for text in loud)
+
+
+def test_the_lock_file_names_no_registry() -> None:
+    lock = json.loads((ROOT / "package-lock.json").read_text("utf-8"))
+    assert "node_modules/typescript" in lock["packages"]
+    assert [name for name, each in lock["packages"].items() if "resolved" in each] == []
+
+
 def test_no_tracked_file_is_one_that_git_ignores(tracked_files: list[Path]) -> None:
     assert tracked_files
     assert git_files("--cached", "--ignored", "--exclude-standard") == []
@@ -188,6 +207,7 @@ def test_no_tracked_file_is_one_that_git_ignores(tracked_files: list[Path]) -> N
         ".gradio/cached_examples/1/log.csv",
         "training/runs/first/model.safetensors",
         ".hypothesis/examples/0",
+        "node_modules/typescript/package.json",
     ],
 )
 def test_git_ignores_what_tools_leave_behind(name: str, tracked_files: list[Path]) -> None:

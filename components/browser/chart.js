@@ -1,38 +1,17 @@
+// @ts-check
 // A chart: draws a Plotly figure in place, with its table twin, its marks and its buttons.
 
 import { saveCsv, savePng } from "./chart_files.js";
+import { loadPlotly } from "./chart_library.js";
 import { CONFIG, chartTemplate, stepBack } from "./chart_look.js";
 import { markChart, wishOf } from "./chart_pointer.js";
 import { fillTable, listRows, plain } from "./chart_table.js";
 import { TEXTS } from "./chart_texts.js";
 import { shareTouch } from "./chart_touch.js";
 import { warmUpPlotly } from "./chart_warmup.js";
+import { make } from "./elements.js";
 
 // ---------------------------------------------------------------------------- once for the page
-
-const styles = document.createElement("link");
-styles.rel = "stylesheet";
-const stylesLoaded = new Promise((done) => (styles.onload = styles.onerror = done));
-styles.href = new URL("chart.css", import.meta.url).href;
-document.head.append(styles);
-
-let library = null;
-
-/** Load plotly.js once for the page; a failed attempt may be repeated by the next chart. */
-function loadPlotly(address, texts) {
-  library ??= new Promise((done, fail) => {
-    const script = document.createElement("script");
-    script.src = address;
-    script.onload = () => done(window.Plotly);
-    script.onerror = () => {
-      library = null;
-      script.remove();
-      fail(new Error(texts.offline));
-    };
-    document.head.append(script);
-  });
-  return Promise.all([library, stylesLoaded]).then(([plotly]) => plotly);
-}
 
 /** Let the page answer the reader between two charts: all at one go would freeze it for seconds. */
 const breathe = () => new Promise((done) => setTimeout(done));
@@ -58,6 +37,7 @@ new MutationObserver(() => {
 }).observe(document.documentElement, { childList: true, subtree: true });
 
 // Where the page's pointer is (pointer.js), on every chart whose figure says what its places mean.
+/** @type {Places} */
 let places = {};
 document.addEventListener("pointer-change", (event) => {
   places = event.detail;
@@ -73,7 +53,8 @@ for (const node of [document.documentElement, document.body])
 
 /** A number, string or list that JSON can carry, whatever typed array Plotly holds it in. */
 function toPlain(value) {
-  if (ArrayBuffer.isView(value) || Array.isArray(value)) return Array.from(value, toPlain);
+  if (ArrayBuffer.isView(value) || Array.isArray(value))
+    return Array.from(/** @type {ArrayLike<any>} */ (value), toPlain);
   return value ?? null;
 }
 
@@ -107,13 +88,6 @@ function iconButton(name, words) {
   button.setAttribute("aria-label", words);
   button.innerHTML = `<svg viewBox="0 0 20 20" aria-hidden="true"><path d="${ICONS[name]}"/></svg>`;
   return button;
-}
-
-function make(tag, className, text = "") {
-  const element = document.createElement(tag);
-  element.className = className;
-  element.textContent = text;
-  return element;
 }
 
 /**
@@ -151,7 +125,9 @@ function bringToLife(element, { plotlyAddress, label }) {
   const part = (name) => element.querySelector(`.chart-${name}`);
   const [box, plot, details] = [part("box"), part("plot"), part("table")];
   const texts = TEXTS[box.dataset.language] ?? TEXTS.en;
+  /** @type {Figure | null} */
   let figure = null; // the parsed value
+  /** @type {PlotlyLibrary | null} */
   let plotly = null;
   let drawn = false;
   let drawnWidth = 0;
@@ -174,7 +150,7 @@ function bringToLife(element, { plotlyAddress, label }) {
   function purge() {
     for (const canvas of plot.querySelectorAll("canvas"))
       canvas.getContext("webgl")?.getExtension("WEBGL_lose_context")?.loseContext();
-    if (drawn) plotly.purge(plot);
+    if (drawn) plotly?.purge(plot);
     drawn = false;
     drawnWidth = 0;
   }
@@ -255,12 +231,14 @@ function bringToLife(element, { plotlyAddress, label }) {
     }
   }
 
+  const layoutNow = () => figure?.layout ?? {};
+
   /** As the figure says; a scene, which is about as wide as tall, leaves no empty ground. */
   function height() {
-    const { height: tall = 340, scene } = figure.layout;
+    const { height: tall = 340, scene } = layoutNow();
     return scene && plot.clientWidth ? Math.min(tall, Math.round(1.1 * plot.clientWidth)) : tall;
   }
-  const showTable = () => fillTable(part("rows"), plot._fullData ?? [], figure.layout, texts);
+  const showTable = () => fillTable(part("rows"), plot._fullData ?? [], layoutNow(), texts);
 
   /** An empty box, or a figure with its title, name and height. */
   function show(next) {
@@ -287,7 +265,7 @@ function bringToLife(element, { plotlyAddress, label }) {
   }
 
   function toCsv() {
-    const rows = listRows(plot._fullData ?? [], figure.layout, texts);
+    const rows = listRows(plot._fullData ?? [], layoutNow(), texts);
     saveCsv(rows, part("title").textContent);
   }
 

@@ -1,3 +1,4 @@
+// @ts-check
 // A chart as a file, made in the browser: its drawing as PNG, its numbers as CSV.
 
 /** A file's name from a chart's title. */

@@ -1,3 +1,4 @@
+// @ts-check
 // The look of every chart: what its figure leaves open, in the colours of the page around it.
 
 export const CONFIG = { displayModeBar: false, displaylogo: false, plotlyServerURL: "" };
@@ -54,7 +55,10 @@ export function chartTemplate(box) {
 
 const ROOM_FOR_TITLES = 330; // pixels: with fewer, axis titles, which do not shrink, are cut off
 
-/** Look at a scene from farther off where it is narrow, as on a phone. */
+/**
+ * Look at a scene from farther off where it is narrow, as on a phone.
+ * @param {Record<string, any>} layout
+ */
 export function stepBack({ scene, template, width }) {
   const times = ROOM_FOR_TITLES / width;
   if (!scene || times <= 1) return;

@@ -1,3 +1,4 @@
+// @ts-check
 // What the places of a chart mean to the page's pointer (pointer.js), and its marks on the chart.
 // `layout.meta.pointer` comes from pointer_meta in charts/style.py.
 
@@ -53,7 +54,10 @@ export function markChart(plotly, plot, surface, meta, places) {
   }
 }
 
-/** The shapes that mark a place: `[tag, attributes]`. */
+/**
+ * The shapes that mark a place: `[tag, attributes]`.
+ * @returns {[string, Record<string, any>][]}
+ */
 function shapesOf(plot, meta, place, { x, y, area }) {
   if (meta.what === "token" && meta.axis === "points")
     return pointsOf(plot, place.index)
@@ -71,6 +75,7 @@ function shapesOf(plot, meta, place, { x, y, area }) {
       ? [["line", { x1: area.x0, x2: area.x1, y1: along, y2: along }]] : [];
   }
   if (place.span !== meta.span) return [];
+  /** @returns {[string, Record<string, any>][]} */
   const box = (left, top, right, bottom) => {
     const [xs, ys] = [[x(left - 0.5), x(right + 0.5)], [y(top - 0.5), y(bottom + 0.5)]];
     const clip = (values, low, high) => values.map((v) => Math.min(Math.max(v, low), high));

@@ -1,3 +1,4 @@
+// @ts-check
 // The table twin of a chart (chart.js): the numbers of Plotly's traces as an HTML table, made
 // in the page, for readers who cannot see the drawing or want the values.
 
@@ -96,7 +97,7 @@ export function listRows(traces, layout, words, most = Infinity) {
       for (const [field, value] of row(i))
         cells.push([heading(field, trace, layout, words), plainCell(value)]);
       for (const [name] of cells) columns.add(name);
-      rows.push(new Map(cells));
+      rows.push(new Map(/** @type {[string, any][]} */ (cells)));
     }
   }
   return { columns: [...columns], rows, total };

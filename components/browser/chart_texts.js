@@ -1,3 +1,4 @@
+// @ts-check
 // What a chart says by itself, in the languages of the page.
 
 export const TEXTS = {

@@ -1,9 +1,12 @@
+// @ts-check
 // A finger on a 3-D chart. Plotly turns the scene with every move and keeps it from the page: who
 // scrolls a phone with a thumb in the middle could never get past the chart.
 
 /** Leave a swipe up or down to the page; one that starts sideways turns the scene. */
 export function shareTouch(plot) {
-  let start = null;
+  /** @type {Touch} */
+  let start;
+  /** @type {boolean | null} */
   let turns = null; // not known before the first move
   plot.addEventListener("touchstart", ({ touches }) => {
     start = touches[0];

@@ -1,3 +1,4 @@
+// @ts-check
 // Draws small figures out of sight while the page is idle: a browser compiles what Plotly needs for
 // a chart when it is first used, which made the page's first chart take twice its own time.
 

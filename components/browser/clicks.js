@@ -68,7 +68,7 @@ export function listenForClicks(root, part, { start, forget }, valueNow) {
     if ((event.key === "Enter" || event.key === " ") && target.matches(FIELDS) &&
         !target.matches("button, a, summary")) act(event);
   });
-  root.addEventListener("chart-click", (/** @type {any} */ event) => {
+  root.addEventListener("chart-click", (event) => {
     const { points, pick } = event.detail;
     if (!pick || !points.length) return;
     for (const [id, field] of Object.entries(pick)) {

@@ -3,9 +3,11 @@
 // asked for when its part comes into sight for a run, and when something that it needs has changed.
 // One question is under way at a time; the next one is about the latest state.
 
-import { createChart, warmUp } from "./chart.js";
-import { listenForClicks, numberChildren } from "./clicks.js";
-import { buildControls, make } from "./controls.js";
+import { warmUp } from "./chart.js";
+import { listenForClicks } from "./clicks.js";
+import { buildControls } from "./controls.js";
+import { make } from "./elements.js";
+import { buildOutput, showDrawing } from "./outputs.js";
 import {
   awaitFindings, currentPlace, currentRun, findingOf, forgetFinding, hasRun, isAwaited, nextQuestion,
   onChange, setFinding, setValue, valueOf,
@@ -89,7 +91,7 @@ export function mount({ element, props, trigger, watch, server, upload }, spec) 
   function buildButton(name) {
     const experiment = spec.experiments.find((each) => each.name === name);
     const look = experiment.primary ? "pg-button pg-primary" : "pg-button";
-    const button = /** @type {HTMLButtonElement} */ (make("button", look, experiment.label));
+    const button = make("button", look, experiment.label);
     button.type = "button";
     button.dataset.experiment = name;
     button.addEventListener("click", () => start(name));
@@ -267,28 +269,7 @@ export function mount({ element, props, trigger, watch, server, upload }, spec) 
 
   function show(name, drawn) {
     const output = outputs.get(name);
-    if (!output?.element) return;
-    const { element: box } = output;
-    box.classList.toggle("pg-problem", drawn.error !== undefined);
-    if (drawn.error !== undefined) {
-      output.html = undefined;
-      output.chart?.show(null);
-      (output.body ?? box).textContent = drawn.error;
-      box.hidden = false;
-    } else if (output.kind === "chart") {
-      output.body.textContent = "";
-      box.hidden = drawn.figure === null && !output.empty;
-      output.chart.show(drawn.figure);
-    } else if (output.kind === "code") {
-      box.hidden = !drawn.code;
-      output.body.innerHTML = drawn.code; // highlighted on the server, which escapes it
-    } else {
-      box.hidden = !drawn.html;
-      if (output.html !== drawn.html) replaceHtml(box, drawn.html);
-      output.html = drawn.html;
-      const defaults = /** @type {HTMLElement | null} */ (box.querySelector("[data-defaults]"));
-      if (defaults) controls.standAt(JSON.parse(defaults.dataset.defaults));
-    }
+    if (output?.element) showDrawing(output, drawn, controls.standAt);
   }
 
   // ----------------------------------------------------------------------------------- start
@@ -302,47 +283,4 @@ export function mount({ element, props, trigger, watch, server, upload }, spec) 
   watch("value", receive);
   receive();
   sync();
-}
-
-/** The element of one output. */
-function buildOutput(output, { language }, { words, plotly, sync }) {
-  if (output.kind === "chart") {
-    const box = make("div", "pg-output plotly-view");
-    output.body = make("p", "pg-output-error");
-    box.append(output.body);
-    const { label, empty } = output;
-    output.chart = createChart(box, { label, empty, words, plotly, language });
-    return box;
-  }
-  if (output.kind === "code") {
-    const fold = make("details", "pg-output pg-fold pg-code");
-    fold.addEventListener("toggle", sync); // asked for once it is opened
-    output.body = make("pre");
-    output.body.tabIndex = 0;
-    output.body.setAttribute("translate", "no");
-    fold.append(make("summary", "", output.label), copyButton(output.body, words), output.body);
-    return fold;
-  }
-  const box = make("div", "pg-output pg-view");
-  box.hidden = true;
-  return box;
-}
-
-/** The focus stays where it was: on what has been clicked, if that is still there. */
-function replaceHtml(box, html) {
-  const focusable = () => [...box.querySelectorAll("a, button, summary, [tabindex]")];
-  const place = focusable().indexOf(document.activeElement);
-  box.innerHTML = html; // the server escapes what is not its own
-  numberChildren(box);
-  if (place >= 0) focusable()[place]?.focus();
-}
-
-function copyButton(source, words) {
-  const button = /** @type {HTMLButtonElement} */ (make("button", "pg-button pg-small", words.copy));
-  button.type = "button";
-  button.addEventListener("click", async () => {
-    await navigator.clipboard?.writeText(source.textContent);
-    button.textContent = words.copied;
-  });
-  return button;
 }

@@ -1,110 +1,19 @@
-// The browser half of PointerView (view.py): one pointer through all tabs. It works out
-// where a token or patch is from the run's layout, marks it in every view, and tells the server
-// about a click.
+// @ts-check
+// The browser half of PointerView (view.py): one pointer through all tabs. It marks the place of a
+// token or patch in every view, and tells the server about a click.
 
+import { describe, locate, locatePatch, locateToken, tokensAround } from "./places.js";
 import { setPlace } from "./run.js";
-
-// ------------------------------------------------------------------- where things are (no page)
-
-/** The number of the span that a sequence index lies in, or -1 for text. */
-function findSpan(layout, index) {
-  return layout.spans.findIndex((span) => span.start <= index && index < span.end);
-}
-
-/** A position of the sequence in all terms, as `pointer.locate_token`; null outside. */
-export function locateToken(layout, index) {
-  const [t, h, w] = layout.positions;
-  if (!Number.isInteger(index) || index < 0 || index >= t.length) return null;
-  const place = { index, thw: [t[index], h[index], w[index]] };
-  const number = findSpan(layout, index);
-  if (number < 0) return place;
-  const { start, gridW, mergeSize: size, patchStart } = layout.spans[number];
-  const [offset, across, pixels] = [index - start, gridW / size, layout.patchSize * size];
-  const [row, column] = [Math.floor(offset / across), offset % across];
-  const range = (first, length) => [first * length, (first + 1) * length - 1];
-  const first = patchStart + offset * size * size;
-  return {
-    ...place,
-    span: number,
-    rows: range(row, size),
-    columns: range(column, size),
-    x: range(column, pixels),
-    y: range(row, pixels),
-    pixelRows: Array.from({ length: size * size }, (_, i) => first + i),
-  };
-}
-
-/** A patch of a picture in all terms, as `pointer.locate_patch`; null outside. */
-export function locatePatch(layout, span, row, column) {
-  const there = layout.spans[span];
-  const inside = (value, size) => Number.isInteger(value) && value >= 0 && value < size;
-  if (!there || !inside(row, there.gridH) || !inside(column, there.gridW)) return null;
-  const size = there.mergeSize;
-  const across = there.gridW / size;
-  const index = there.start + Math.floor(row / size) * across + Math.floor(column / size);
-  return { ...locateToken(layout, index), patch: [row, column] };
-}
-
-/** What a view asks for: `{index}`, `{span, row, column}` or `{span, mergedRow, mergedColumn}`. */
-function locate(layout, wish) {
-  if (!layout || !wish) return null;
-  if (wish.index !== undefined) return locateToken(layout, wish.index);
-  if (wish.mergedRow === undefined) return locatePatch(layout, wish.span, wish.row, wish.column);
-  const span = layout.spans[wish.span];
-  if (!span) return null;
-  const across = span.gridW / span.mergeSize;
-  return locateToken(layout, span.start + wish.mergedRow * across + wish.mergedColumn);
-}
-
-/** Sequence indices of a picture's token and of those around it, as `influence.span_parts`. */
-export function tokensAround(layout, place, around) {
-  const { start, gridW, gridH, mergeSize: size } = layout.spans[place.span];
-  const [down, across] = [gridH / size, gridW / size];
-  const [row, column] = [Math.floor((place.index - start) / across), (place.index - start) % across];
-  const found = [];
-  for (let y = Math.max(0, row - around); y <= Math.min(down - 1, row + around); y += 1)
-    for (let x = Math.max(0, column - around); x <= Math.min(across - 1, column + around); x += 1)
-      found.push(start + y * across + x);
-  return found;
-}
-
-const range = ([first, last]) => (first === last ? `${first}` : `${first}–${last}`);
-
-/** A sentence with its named fields filled in. */
-const fill = (sentence, values) => sentence.replace(/\{(\w+)\}/g, (_, name) => values[name]);
-
-/** A place in words, which are the layout's. */
-export function describe(layout, place) {
-  const { words } = layout;
-  const { index, thw: [t, h, w] } = place;
-  const position = fill(t === h && h === w ? words.same : words.apart, { t, h, w });
-  if (place.span === undefined) {
-    const text = layout.texts[index];
-    return fill(text ? words.text : words.plain, { index, text, position });
-  }
-  const { name, kind, mergeSize: size } = layout.spans[place.span];
-  const pixels = place.pixelRows;
-  const values = {
-    name: capital(name), index, size, position,
-    rows: range(place.rows), columns: range(place.columns),
-    x: range(place.x), y: range(place.y),
-    resized: kind === "video" ? words.resizedVideo : words.resizedImage,
-    values: kind === "video" ? "pixel_values_videos" : "pixel_values",
-    pixelRows: range([pixels[0], pixels.at(-1)]),
-  };
-  if (!place.patch) return fill(words.visual, values);
-  const [row, column] = place.patch;
-  const pixelRow = pixels[(row % size) * size + (column % size)];
-  return fill(words.patch, { ...values, row, column, pixelRow });
-}
-
-const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 // ------------------------------------------------------------------------------------ the state
 
+/** @type {RunLayout | null} */
 let layout = null; // of the run that the page shows
+/** @type {Place | null} */
 let fixed = null; // the place that was clicked
+/** @type {Place | null} */
 let hovered = null;
+/** @type {{element: HTMLElement} | null} */
 let bar = null; // what `mount` was given
 let scheduled = false;
 
@@ -116,12 +25,17 @@ function currentPlace() {
   return JSON.stringify(again) === JSON.stringify(fixed) ? fixed : null;
 }
 
+/** @param {Place | null} place */
 function hover(place) {
   if (place?.index === hovered?.index && `${place?.patch}` === `${hovered?.patch}`) return;
   hovered = place;
   schedule();
 }
 
+/**
+ * @param {Place | null} place
+ * @param {Element | null} from - what was clicked
+ */
 function fix(place, from = null) {
   fixed = place;
   hovered = null;
@@ -130,7 +44,10 @@ function fix(place, from = null) {
   if (place) showMarks(from);
 }
 
-/** A place as the server takes it, with the picture that it lies in. */
+/**
+ * A place as the server takes it, with the picture that it lies in.
+ * @param {Place | null} place
+ */
 const asked = (place) => (!place ? null : place.patch
   ? { span: place.span, row: place.patch[0], column: place.patch[1], picture: place.span }
   : { index: place.index, picture: place.span });
@@ -221,47 +138,54 @@ function showMarks(from) {
 
 function writeBar({ fixed: pinned, hovered: over }) {
   if (!bar) return;
-  const box = bar.element.querySelector(".pg-pointer");
+  const box = /** @type {HTMLElement} */ (bar.element.querySelector(".pg-pointer"));
+  const words = /** @type {HTMLElement} */ (box.querySelector(".pg-pointer-words"));
   const place = over ?? pinned;
   box.hidden = !place;
   box.classList.toggle("pg-pointer-pinned", Boolean(pinned));
-  if (place) box.querySelector(".pg-pointer-words").textContent = describe(layout, place);
+  if (place && layout) words.textContent = describe(layout, place);
 }
 
 // ------------------------------------------------------------------------ what the reader points at
 
+/** @param {Event} event */
+const targetOf = ({ target }) => (target instanceof Element ? target : null);
+
 /** The place under an event of the mouse, from the innermost view that stands for one. */
 function placeAt(event) {
-  const element = event.target instanceof Element ? event.target : null;
-  if (!layout || !element) return null;
-  const patch = element.closest("[data-span][data-row]");
+  const target = targetOf(event);
+  if (!layout || !target) return null;
+  /** @type {(selector: string) => HTMLElement | null} */
+  const closest = (selector) => target.closest(selector);
+  const patch = closest("[data-span][data-row]");
   if (patch) {
     const { span, row, column } = patch.dataset;
-    return locatePatch(layout, +span, +row, +column);
+    return locatePatch(layout, Number(span), Number(row), Number(column));
   }
-  const frame = element.closest(".pg-picture-frame[data-span]");
+  const frame = closest(".pg-picture-frame[data-span]");
   if (frame) {
-    const span = layout.spans[frame.dataset.span];
+    const number = Number(frame.dataset.span);
+    const span = layout.spans[number];
     const box = frame.getBoundingClientRect();
     if (!span || !box.width || !box.height) return null;
     const share = (value, size) => Math.min(Math.max(Math.floor(value * size), 0), size - 1);
     const row = share((event.clientY - box.top) / box.height, span.gridH);
     const column = share((event.clientX - box.left) / box.width, span.gridW);
-    return locatePatch(layout, +frame.dataset.span, row, column);
+    return locatePatch(layout, number, row, column);
   }
-  const token = element.closest("[data-pointer] [data-start]");
+  const token = closest("[data-pointer] [data-start]");
   if (!token) return null;
-  const { start, end } = token.dataset;
+  const [start, end] = [Number(token.dataset.start), Number(token.dataset.end)];
   const pinned = currentPlace();
   // One chip stands for all tokens of a picture: keep to the one that is chosen among them.
-  if (pinned && +start <= pinned.index && pinned.index < +end) return pinned;
-  return locateToken(layout, +start);
+  if (pinned && start <= pinned.index && pinned.index < end) return pinned;
+  return locateToken(layout, start);
 }
 
 /** The tokens of a picture around the one under an event of the mouse, that one first. */
 export function paintedBy(event, around) {
   const place = placeAt(event);
-  if (place?.span === undefined) return [];
+  if (!layout || place?.span === undefined) return [];
   const others = tokensAround(layout, place, around).filter((index) => index !== place.index);
   return [place.index, ...others];
 }
@@ -272,29 +196,30 @@ function chartPlace({ detail }) {
 
 function step(by) {
   const pinned = currentPlace();
-  const next = pinned && locateToken(layout, pinned.index + by);
+  const next = layout && pinned && locateToken(layout, pinned.index + by);
   if (next) fix(next);
 }
 
 function listen() {
   document.addEventListener("pointermove", (event) => {
     if (event.pointerType === "touch") return; // a finger points by a tap
-    if (event.target.closest?.(".plotly-view")) return; // charts report by themselves
+    if (targetOf(event)?.closest(".plotly-view")) return; // charts report by themselves
     hover(placeAt(event));
   }, { passive: true });
   document.addEventListener("click", (event) => {
-    if (event.target.closest?.("a, button, summary, input, .plotly-view")) return;
+    const target = targetOf(event);
+    if (target?.closest("a, button, summary, input, .plotly-view")) return;
     const place = placeAt(event);
-    if (place && !getSelection()?.toString()) fix(place, event.target);
+    if (place && !getSelection()?.toString()) fix(place, target);
   });
   document.addEventListener("chart-hover", (event) => hover(chartPlace(event)));
   document.addEventListener("chart-unhover", () => hover(null));
   document.addEventListener("chart-click", (event) => {
     const place = chartPlace(event);
-    if (place) fix(place, event.target);
+    if (place) fix(place, targetOf(event));
   });
   document.addEventListener("keydown", (event) => {
-    const typing = event.target.closest?.("input, textarea, [contenteditable]");
+    const typing = targetOf(event)?.closest("input, textarea, [contenteditable]");
     if (event.key === "Escape" && fixed && !typing) fix(null);
   });
   // Views are drawn anew now and then, and lose their marks. Charts and the bar see to theirs by

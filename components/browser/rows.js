@@ -1,9 +1,10 @@
 // @ts-check
 // A list of equal rows or cards: each has the same fields, and may be added, copied and removed.
 
-import { buildField, make } from "./controls.js";
+import { make } from "./elements.js";
+import { buildField } from "./fields.js";
 
-/** @type {import("./controls.js").Builder} */
+/** @type {import("./elements.js").Builder} */
 export function buildRows(box, spec, change) {
   box.replaceChildren();
   if (spec.label) box.append(make("span", "pg-label", spec.label));
@@ -40,7 +41,7 @@ export function buildRows(box, spec, change) {
   }
 
   function presetList(index) {
-    const field = /** @type {HTMLSelectElement} */ (make("select", "pg-field pg-row-preset"));
+    const field = make("select", "pg-field pg-row-preset");
     field.setAttribute("aria-label", `${spec.names[index] ?? index + 1}: ${spec.words.preset}`);
     field.append(new Option(spec.words.preset, ""));
     spec.presets.forEach(([label], number) => field.append(new Option(label, String(number))));
@@ -87,11 +88,11 @@ export function buildRows(box, spec, change) {
 
 /** What an added row starts with: what its place starts with, else the last row's values. */
 function nextRow(spec, rows) {
-  return { ...(spec.starts?.[rows.length] ?? spec.value[rows.length] ?? rows.at(-1) ?? {}) };
+  return { ...(spec.starts?.[rows.length] ?? spec.value[rows.length] ?? rows.at(-1)) };
 }
 
 function button(label, act) {
-  const element = /** @type {HTMLButtonElement} */ (make("button", "pg-button pg-small", label));
+  const element = make("button", "pg-button pg-small", label);
   element.type = "button";
   element.addEventListener("click", act);
   return element;

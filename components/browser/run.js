@@ -42,7 +42,8 @@ function changed() {
   scheduled = true;
   queueMicrotask(() => {
     scheduled = false;
-    for (const listener of [...listeners]) listener();
+    // Of those of this moment: a listener may add another.
+    for (const listener of Array.from(listeners)) listener();
   });
 }
 
@@ -138,13 +139,14 @@ function tellLeftOut() {
   note.className = "link-notice";
   note.dataset.leftOut = String(leftOut);
   note.setAttribute("role", "status");
-  note.append(document.createElement("p"));
-  note.firstElementChild.textContent = words.leftOut(leftOut);
+  const line = document.createElement("p");
+  line.textContent = words.leftOut(leftOut);
+  note.append(line);
   place.append(note);
 }
 
 document.addEventListener("setting-left-out", (event) => {
-  if (!ofLink.has(/** @type {CustomEvent} */ (event).detail)) return; // of an earlier run
+  if (!ofLink.has(event.detail)) return; // of an earlier run
   leftOut += 1;
   tellLeftOut();
 });
@@ -162,8 +164,7 @@ Object.assign(window, { playgroundState: pageState });
 
 /** The browser half of RunView (run_view.py). */
 export function mount({ props, watch, trigger }) {
-  document.addEventListener("rerun", (event) =>
-    trigger("rerun", /** @type {CustomEvent} */ (event).detail));
+  document.addEventListener("rerun", ({ detail }) => trigger("rerun", detail));
   const update = () => {
     if (!props.value) return;
     const { restored, ...next } = JSON.parse(props.value);

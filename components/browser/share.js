@@ -44,8 +44,9 @@ export function mount({ trigger }) {
   document.addEventListener("click", (event) => {
     const target = /** @type {HTMLElement} */ (event.target);
     const download = /** @type {HTMLElement | null} */ (target.closest?.("[data-download]"));
-    if (download) {
-      const [stage, kind] = download.dataset.download.split(":");
+    const wanted = download?.dataset.download;
+    if (wanted) {
+      const [stage, kind] = wanted.split(":");
       trigger("download", { ...pageState(), stage, kind });
     } else if (target.closest?.("[data-report]")) {
       trigger("report", pageState());

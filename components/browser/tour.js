@@ -1,3 +1,4 @@
+// @ts-check
 // The browser half of TourView (tour.py): opens the tabs of each step and says what is there.
 
 import { openTabs } from "./tabs.js";

@@ -1,11 +1,14 @@
+// @ts-check
 // Runs once in every page (server.py: launch).
+// oxlint-disable-next-line no-unused-expressions -- Gradio calls it.
 () => {
   // Gradio 6.31 puts the gallery's upload button inside another button, which readers of the screen
   // cannot get into. The outer one does nothing: it becomes a group.
   const mend = () => {
-    for (const outer of document.querySelectorAll("#input-images button.icon-button:has(button)")) {
+    const inside = "#input-images button.icon-button:has(button)";
+    for (const outer of document.querySelectorAll(inside)) {
       outer.setAttribute("role", "group");
-      outer.tabIndex = -1;
+      outer.setAttribute("tabindex", "-1");
     }
   };
   mend();

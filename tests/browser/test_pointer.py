@@ -31,7 +31,7 @@ LOCATE = """async ([address, layout, places]) => {
 
 
 def plain(place: Place) -> dict[str, Any]:
-    """A place as pointer.js writes it."""
+    """A place as places.js writes it."""
     fields = {NAMES.get(name, name): value for name, value in asdict(place).items()}
     return json.loads(json.dumps({k: v for k, v in fields.items() if v is not None}))
 
@@ -43,8 +43,8 @@ def blank(address: str, module_page: PageFactory) -> Page:
 
 
 def ask(blank: Page, run: Run, wishes: list[tuple[int, ...]]) -> list[Any]:
-    """What pointer.js makes of tokens and patches."""
-    script = f"{FOLDER}/0/pointer.js"
+    """What places.js makes of tokens and patches."""
+    script = f"{FOLDER}/0/places.js"
     return blank.evaluate(LOCATE, [script, write_layout(run), [list(wish) for wish in wishes]])
 
 

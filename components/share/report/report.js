@@ -1,16 +1,25 @@
+// @ts-check
 // Brings the run report to life: draws its charts with Plotly, which stands above in the file.
-// Bundled by writer.py with chart_texts.js, chart_table.js, chart_look.js and chart_files.js.
+// Bundled by writer.py with the modules below; it takes their imports out.
+
+import { saveCsv, savePng } from "../../browser/chart_files.js";
+import { CONFIG, chartTemplate } from "../../browser/chart_look.js";
+import { fillTable, listRows } from "../../browser/chart_table.js";
+import { TEXTS } from "../../browser/chart_texts.js";
 
 const language = document.documentElement.lang.startsWith("zh") ? "zh" : "en";
 const words = TEXTS[language];
 const darkMode = matchMedia("(prefers-color-scheme: dark)");
-const charts = [...document.querySelectorAll("[data-chart]")].map(makeChart);
+/** @param {string} selector */
+const all = (selector) =>
+  /** @type {NodeListOf<any>} */ (document.querySelectorAll(selector));
+const charts = [...all("[data-chart]")].map(makeChart);
 
 /** One chart; drawn when it comes near. */
 function makeChart(box) {
   const plot = box.querySelector(".chart-plot");
-  const source = document.getElementById(`chart-${box.dataset.chart}`);
-  const figure = JSON.parse(source.textContent);
+  const source = document.getElementById(`chart-${box.dataset.chart}`)?.textContent;
+  const figure = JSON.parse(source ?? "");
   const details = box.querySelector("details");
   const name = box.querySelector(".chart-title").textContent;
   const height = figure.layout.height ?? 340;
@@ -26,7 +35,7 @@ function makeChart(box) {
       await Plotly.react(plot, data, layout, CONFIG);
       box.dataset.drawn = "true";
       if (details.open) showTable();
-    } catch (error) {
+    } catch (/** @type {any} */ error) {
       plot.textContent = words.failed + (error?.message ?? error);
       console.warn(error);
     }
@@ -79,16 +88,17 @@ followMode();
 const byBox = new Map(charts.map((chart) => [chart.box, chart]));
 const observer = new IntersectionObserver(
   (entries) => {
-    for (const { target, isIntersecting } of entries)
-      isIntersecting ? byBox.get(target).want() : byBox.get(target).release();
+    for (const { target, isIntersecting } of entries) {
+      if (isIntersecting) byBox.get(target)?.want();
+      else byBox.get(target)?.release();
+    }
   },
   { rootMargin: "600px" },
 );
 for (const { box } of charts) observer.observe(box);
 addEventListener("beforeprint", () => charts.forEach((chart) => chart.want()));
 
-for (const each of document.querySelectorAll(".pg-view button")) each.disabled = true;
-for (const each of document.querySelectorAll(".pg-view [role='button']"))
-  each.removeAttribute("tabindex");
-const contents = document.querySelector(".report-contents details");
-if (matchMedia("(max-width: 899px)").matches) contents.open = false;
+for (const each of all(".pg-view button")) each.disabled = true;
+for (const each of all(".pg-view [role='button']")) each.removeAttribute("tabindex");
+if (matchMedia("(max-width: 899px)").matches)
+  for (const contents of all(".report-contents details")) contents.open = false;

@@ -92,7 +92,9 @@ def write_report(
 def bundle() -> str:
     """The page's own chart modules and the report's script as one, in a scope of its own."""
     sources = [path.read_text(encoding="utf-8") for path in SCRIPTS]
-    joined = re.sub(r"^export ", "", "\n".join(sources), flags=re.MULTILINE)
+    # Of imports only the report's own: one of a module that is not here must not go unseen.
+    scoped = r'^(export |import .* from "\.\./\.\./browser/.*\n)'
+    joined = re.sub(scoped, "", "\n".join(sources), flags=re.MULTILINE)
     return f'"use strict";\n(() => {{\n{joined}\n}})();'
 
 

@@ -1,0 +1,124 @@
+// @ts-check
+// Where tokens and patches are, worked out from a run's layout; nothing here knows the page.
+
+/** The number of the span that a sequence index lies in, or -1 for text. */
+function findSpan(layout, index) {
+  return layout.spans.findIndex((span) => span.start <= index && index < span.end);
+}
+
+/**
+ * A position of the sequence in all terms, as `pointer.locate_token`; null outside.
+ * @param {RunLayout} layout
+ * @param {number} index
+ * @returns {Place | null}
+ */
+export function locateToken(layout, index) {
+  const [t, h, w] = layout.positions;
+  if (!Number.isInteger(index) || index < 0 || index >= t.length) return null;
+  /** @type {TextPlace} */
+  const place = { index, thw: [t[index], h[index], w[index]] };
+  const number = findSpan(layout, index);
+  if (number < 0) return place;
+  const { start, gridW, mergeSize: size, patchStart } = layout.spans[number];
+  const [offset, across, pixels] = [index - start, gridW / size, layout.patchSize * size];
+  const [row, column] = [Math.floor(offset / across), offset % across];
+  /** @returns {Pair} */
+  const range = (first, length) => [first * length, (first + 1) * length - 1];
+  const first = patchStart + offset * size * size;
+  return {
+    ...place,
+    span: number,
+    rows: range(row, size),
+    columns: range(column, size),
+    x: range(column, pixels),
+    y: range(row, pixels),
+    pixelRows: Array.from({ length: size * size }, (_, i) => first + i),
+  };
+}
+
+/**
+ * A patch of a picture in all terms, as `pointer.locate_patch`; null outside.
+ * @param {RunLayout} layout
+ * @param {number} span - its number
+ * @param {number} row
+ * @param {number} column
+ * @returns {VisualPlace | null}
+ */
+export function locatePatch(layout, span, row, column) {
+  const there = layout.spans[span];
+  const inside = (value, size) => Number.isInteger(value) && value >= 0 && value < size;
+  if (!there || !inside(row, there.gridH) || !inside(column, there.gridW)) return null;
+  const size = there.mergeSize;
+  const across = there.gridW / size;
+  const index = there.start + Math.floor(row / size) * across + Math.floor(column / size);
+  const token = /** @type {VisualPlace} */ (locateToken(layout, index));
+  return { ...token, patch: [row, column] };
+}
+
+/**
+ * What a view asks for: `{index}`, `{span, row, column}` or `{span, mergedRow, mergedColumn}`.
+ * @param {RunLayout | null} layout
+ * @param {Wish | null | undefined} wish
+ */
+export function locate(layout, wish) {
+  if (!layout || !wish) return null;
+  if (wish.index !== undefined) return locateToken(layout, wish.index);
+  if (wish.mergedRow === undefined) return locatePatch(layout, wish.span, wish.row, wish.column);
+  const span = layout.spans[wish.span];
+  if (!span) return null;
+  const across = span.gridW / span.mergeSize;
+  return locateToken(layout, span.start + wish.mergedRow * across + wish.mergedColumn);
+}
+
+/**
+ * Sequence indices of a picture's token and of those around it, as `influence.span_parts`.
+ * @param {RunLayout} layout
+ * @param {VisualPlace} place
+ * @param {number} around
+ */
+export function tokensAround(layout, place, around) {
+  const { start, gridW, gridH, mergeSize: size } = layout.spans[place.span];
+  const [down, across] = [gridH / size, gridW / size];
+  const [row, column] = [Math.floor((place.index - start) / across), (place.index - start) % across];
+  const found = [];
+  for (let y = Math.max(0, row - around); y <= Math.min(down - 1, row + around); y += 1)
+    for (let x = Math.max(0, column - around); x <= Math.min(across - 1, column + around); x += 1)
+      found.push(start + y * across + x);
+  return found;
+}
+
+const range = ([first, last]) => (first === last ? `${first}` : `${first}–${last}`);
+
+/** A sentence with its named fields filled in. */
+const fill = (sentence, values) => sentence.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+
+/**
+ * A place in words, which are the layout's.
+ * @param {RunLayout} layout
+ * @param {Place} place
+ */
+export function describe(layout, place) {
+  const { words } = layout;
+  const { index, thw: [t, h, w] } = place;
+  const position = fill(t === h && h === w ? words.same : words.apart, { t, h, w });
+  if (place.span === undefined) {
+    const text = layout.texts[index];
+    return fill(text ? words.text : words.plain, { index, text, position });
+  }
+  const { name, kind, mergeSize: size } = layout.spans[place.span];
+  const pixels = place.pixelRows;
+  const values = {
+    name: capital(name), index, size, position,
+    rows: range(place.rows), columns: range(place.columns),
+    x: range(place.x), y: range(place.y),
+    resized: kind === "video" ? words.resizedVideo : words.resizedImage,
+    values: kind === "video" ? "pixel_values_videos" : "pixel_values",
+    pixelRows: range([pixels[0], pixels.at(-1)]),
+  };
+  if (!place.patch) return fill(words.visual, values);
+  const [row, column] = place.patch;
+  const pixelRow = pixels[(row % size) * size + (column % size)];
+  return fill(words.patch, { ...values, row, column, pixelRow });
+}
+
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);

@@ -191,13 +191,12 @@ class PageClient:
 
     def start_experiment(self, part: str, name: str, **more: Any) -> Pressed:
         """Press an experiment's button; ``more``: ``values`` and ``place``."""
-        spec = self.parts[part]
         data = {"experiment": name, "run": self.run["key"], "part": part, "outputs": []}
         data |= {"values": {}, "findings": self.all_findings()} | more
         index = next(
             index
             for index, event in self.events.items()
-            if [spec.component, "experiment"] in event["targets"]
+            if "experiment" in (name for _, name in event["targets"])
         )
         return self.start(index, data)
 
@@ -208,7 +207,7 @@ class PageClient:
             raise TimeoutError(f"{part}.{name} has not ended.")
         if not pressed.ok:
             return {"error": pressed.message}
-        answer: dict[str, Any] = json.loads(self.values[self.parts[part].component])
+        answer: dict[str, Any] = json.loads(self.values[pressed.outputs[0]])
         if found := answer.get("finding"):
             self.findings[found["name"]] = found["key"]
         return answer

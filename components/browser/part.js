@@ -7,6 +7,7 @@ import { warmUp } from "./chart.js";
 import { listenForClicks } from "./clicks.js";
 import { buildControls } from "./controls.js";
 import { make } from "./elements.js";
+import { onAnswer, startExperiment } from "./experiments.js";
 import { buildOutput, showDrawing } from "./outputs.js";
 import {
   awaitFindings, currentPlace, currentRun, findingOf, forgetFinding, hasRun, isAwaited, nextQuestion,
@@ -32,11 +33,11 @@ const settingsFor = (output) =>
 const fingerprint = (run, output) => JSON.stringify([run.key, ...output.needs.map(stateOf)]);
 
 /**
- * Bring one part to life; `element`, `props`, `trigger`, `watch`, `server`, `upload` are Gradio's.
+ * Bring one part to life; `element`, `server`, `upload` are Gradio's.
  * @param {any} gradio
  * @param {any} spec - see part_view.py
  */
-export function mount({ element, props, trigger, watch, server, upload }, spec) {
+export function mount({ element, server, upload }, spec) {
   const words = TEXTS[spec.language] ?? TEXTS.en;
   const root = make("div", "pg-part");
   root.dataset.part = spec.key;
@@ -109,7 +110,7 @@ export function mount({ element, props, trigger, watch, server, upload }, spec) 
     repeated.set(name, settingsOf(experiment));
     for (const output of outputsOf(experiment)) output.askedWith = settingsFor(output);
     problem = "";
-    trigger("experiment", { experiment: name, run: run.key, part: spec.key, ...given });
+    startExperiment({ experiment: name, run: run.key, part: spec.key, ...given });
   }
 
   /** Set back what an experiment has set, and what it has found. */
@@ -126,9 +127,7 @@ export function mount({ element, props, trigger, watch, server, upload }, spec) 
     [...outputs.values()].filter((output) => output.needs.includes(experiment.finding));
 
   /** An experiment's answers: drawings while it runs, and what it has found in the end. */
-  function receive() {
-    if (!props.value) return;
-    const answer = JSON.parse(props.value);
+  function receive(answer) {
     const run = currentRun();
     if (answer.run !== run.key) return;
     for (const [name, drawn] of Object.entries(answer.outputs ?? {})) show(name, drawn);
@@ -280,7 +279,6 @@ export function mount({ element, props, trigger, watch, server, upload }, spec) 
   }, { rootMargin: "200px" });
   observer.observe(root);
   onChange(sync);
-  watch("value", receive);
-  receive();
+  onAnswer(spec.key, receive);
   sync();
 }

@@ -12,7 +12,12 @@ from components.page.privacy import build_privacy_note
 from components.page.shared import Shared
 from components.page.stage_view import build_stage
 from components.page.tour import TourView
-from components.parts.experiments import MODEL_EVENTS, MODEL_QUEUE, wire_experiments
+from components.parts.experiments import (
+    MODEL_EVENTS,
+    MODEL_QUEUE,
+    ExperimentsView,
+    wire_experiments,
+)
 from components.parts.run_events import RunEvents, stages_until
 from components.parts.run_view import RunView
 from components.pointer.view import PointerView
@@ -58,6 +63,7 @@ class Page:
             None, time_to_live=SESSION_S, delete_callback=shared.drawing.runs.discard
         )
         self.run_view, self.pointer = RunView(), PointerView(render=False)
+        self.experiments = ExperimentsView()
         examples = load_examples()
         with gr.Row(elem_id="workbench"):
             with gr.Column(scale=1, min_width=300, elem_id="input-column"):
@@ -92,10 +98,8 @@ class Page:
         for stage in self.stages:
             if stage.run_button is not None:
                 self._on_run([stage.run_button.click], stages_until(stage.stage))
-            for view in stage.views:
-                if view.part.experiments:
-                    wire_experiments(view, shared.drawing, shared.jobs, panel.progress)
         self._on_fill(examples)
+        wire_experiments(self.experiments, shared.drawing, shared.jobs, panel.progress)
         wire_share(
             self.share,
             Links(shared.events, shared.kept),

@@ -110,13 +110,13 @@ class Drawing:
             answer["outputs"][name] = self.draw(part, output, run, question)
         return answer
 
-    def find_part(self, key: str) -> Part:
+    def find_part(self, key: Any) -> Part:
         """The part with this key.
 
         Raises:
             InputError: there is none.
         """
-        part = self.parts.by_key.get(key)
+        part = self.parts.by_key.get(key) if isinstance(key, str) else None
         if part is None:
             raise unknown_error()
         return part

@@ -12,8 +12,8 @@ from components.chart_view.figures import write_json
 from components.compute.jobs import Jobs
 from components.parts.drawing import Drawing, Question, required_stage, unknown_error
 from components.parts.part import Experiment, Part
-from components.parts.part_view import PartView
-from components.serving.faults import fault_words, log_fault
+from components.serving.browser_module import page_module
+from components.serving.faults import fault_words, log_fault, user_messages
 from playground.errors import PlaygroundError, StageCancelled
 from playground.records import Progress
 
@@ -24,12 +24,32 @@ MODEL_QUEUE = "model"  # one queue for all events that run the model
 MODEL_EVENTS = 4  # of them at a time; the engine's lock lets one step through
 
 
-def wire_experiments(view: PartView, drawing: Drawing, jobs: Jobs, progress_on: gr.HTML) -> None:
-    """Let a part's experiments run.
+class ExperimentsView(gr.HTML):
+    """Never seen: what all parts start their experiments with, and what brings the answers.
+
+    One event for all of them, since a browser takes long for each event of a page.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Build it; Gradio gives more where an event leaves it as it is."""
+        super().__init__(
+            None,
+            html_template="<span></span>",
+            js_on_load=page_module("experiments.js", spec={"events": ["experiment"]}),
+            apply_default_css=False,
+            elem_id="experiments",
+            **kwargs,
+        )
+
+
+def wire_experiments(
+    view: ExperimentsView, drawing: Drawing, jobs: Jobs, progress_on: gr.HTML
+) -> None:
+    """Let the parts' experiments run.
 
     Args:
-        view: the part in the page.
-        drawing: what finds the run and draws.
+        view: what starts them.
+        drawing: what finds the part and the run, and draws.
         jobs: which can be stopped.
         progress_on: where the page shows how far the model is.
     """
@@ -39,8 +59,10 @@ def wire_experiments(view: PartView, drawing: Drawing, jobs: Jobs, progress_on: 
         event: gr.EventData,
         bar: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio asks for the progress bar
     ) -> Iterator[str]:
-        with jobs.running(request.session_hash or "", bar) as progress:
-            for answer in run_experiment(drawing, view.part, event._data, progress):
+        data = event._data if isinstance(event._data, dict) else {}
+        with user_messages(), jobs.running(request.session_hash or "", bar) as progress:
+            part = drawing.find_part(data.get("part"))
+            for answer in run_experiment(drawing, part, data, progress):
                 yield write_json(answer)
 
     view.experiment(
@@ -63,7 +85,8 @@ def run_experiment(
 
     What was found until then is kept, and drawn. What goes wrong is said in the part.
     """
-    answer: dict[str, Any] = {"run": data.get("run") if isinstance(data, dict) else None}
+    given = data if isinstance(data, dict) else {}
+    answer: dict[str, Any] = {"part": part.key, "run": given.get("run")}
     try:
         question = Question.read(data)
         experiment = _find_experiment(part, data)
@@ -89,7 +112,7 @@ def _run(
     stage = required_stage(part)
     if stage is not None:
         run.ensure(stage, progress)
-    answer: dict[str, Any] = {"run": question.run}
+    answer: dict[str, Any] = {"part": part.key, "run": question.run}
     found: Any = None
     stopped: StageCancelled | None = None
     given = drawing.needs(part, experiment, run, question)

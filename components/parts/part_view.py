@@ -1,8 +1,7 @@
 """One part of the page as one Gradio component.
 
 Its script (part.js) shows the controls as native form elements, and asks for drawings through the
-component's server function. What runs the model is an event of Gradio's: ``view.experiment(fn)``
-gets a ``gr.EventData`` with the experiment's name, and its answers are the component's values.
+component's server function. What runs the model is an event of Gradio's, see experiments.py.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ MARKDOWN = MarkdownIt("commonmark", {"html": False})
 
 
 class PartView(gr.HTML):
-    """A part in its place on the page; its value is an experiment's latest answer, as JSON."""
+    """A part in its place on the page."""
 
     _config: dict[str, Any] | None = None
 
@@ -130,7 +129,6 @@ def part_spec(part: Part) -> dict[str, Any]:
         "items": [*intro_items(part), *map(item_spec, part.items)],
         "plotly": library_address(),
         "language": spoken_language(),
-        "events": ["experiment"],  # Gradio looks for the name in the script
     }
 
 

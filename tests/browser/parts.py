@@ -16,7 +16,7 @@ import plotly.graph_objects as go
 from components.compute.jobs import Jobs
 from components.parts.controls import Choice, IndexSlider, Presets, Rows, Slider, TextField, Toggle
 from components.parts.drawing import Drawing
-from components.parts.experiments import wire_experiments
+from components.parts.experiments import ExperimentsView, wire_experiments
 from components.parts.part import Fold, Part, StageParts
 from components.parts.part_view import PartView
 from components.parts.run_view import RunView, write_run
@@ -156,6 +156,6 @@ def build_demo(engine: Engine) -> gr.Blocks:
             button = gr.Button(name)
             button.click(lambda value=value: value, None, [run_view], api_visibility="private")
         gr.Button("Stop").click(stop, None, None, queue=False, api_visibility="private")
-        view = PartView(LAB, drawing)
-        wire_experiments(view, drawing, jobs, progress)
+        PartView(LAB, drawing)
+        wire_experiments(ExperimentsView(), drawing, jobs, progress)
     return demo

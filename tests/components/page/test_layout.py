@@ -101,8 +101,7 @@ def test_every_part_has_its_place(site: Site, language: Language) -> None:
 
 def test_what_runs_the_model_waits_in_one_queue(site: Site) -> None:
     page = site.pages["en"]
-    starters: list[Any] = [page.panel.run]
-    starters += [view for view in parts_of(page) if view.part.experiments]
+    starters: list[Any] = [page.panel.run, page.experiments]
     starters += [stage.run_button for stage in page.stages if stage.run_button]
     ids = {each._id for each in starters}
     found = [fn for fn in site.demo.fns.values() if ids & {target[0] for target in fn.targets}]

@@ -166,7 +166,7 @@ def test_a_setting_survives_a_new_run_where_it_fits(opened: tuple[Page, PageLog]
     short = page.locator("#sized").inner_text()
     show(page, "Long")
     expect(page.locator("#sized")).to_have_text(re.compile("size 3 of"))
-    assert page.locator("#sized").inner_text() != short
+    expect(page.locator("#sized")).not_to_have_text(short)
     slider = control(page, "size").locator("input[type=range]")
     most = int(slider.get_attribute("max") or 0)
     slide(page, most)

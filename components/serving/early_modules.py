@@ -18,7 +18,6 @@ from components.serving.language_switch import PATHS
 
 FIRST = "part.js"
 PAGES = {"", *PATHS.values()}
-LATER = {"plotly_view.js"}  # of no part
 
 
 class EarlyModules:
@@ -30,7 +29,7 @@ class EarlyModules:
             # Relative, as Gradio's own addresses in the page: a proxy may serve it under a path.
             f"<.{FOLDER}{file_address(*page_files(path.name))}>; rel=modulepreload"
             for path in page_files(FIRST)
-            if path.suffix == ".js" and path.name not in LATER
+            if path.suffix == ".js"
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

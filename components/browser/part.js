@@ -276,7 +276,7 @@ export function mount({ element, server, upload }, spec) {
   const observer = new IntersectionObserver((entries) => {
     inSight = entries.some((entry) => entry.isIntersecting);
     sync();
-  }, { rootMargin: "200px" });
+  }, { rootMargin: "1000000px" }); // wherever the reader has scrolled to: what is in an open tab
   observer.observe(root);
   onChange(sync);
   onAnswer(spec.key, receive);

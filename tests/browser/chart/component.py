@@ -20,7 +20,7 @@ const showChart = async (module, { element, props, trigger, watch }, spec) => {
   box.className = "plotly-view";
   element.replaceChildren(box);
   const { label, language } = spec;
-  const plotly = module.libraryAt(spec.plotly);
+  const plotly = base + spec.plotly;
   const chart = module.createChart(
     box, { label, empty: "", words: TEXTS[language], plotly, language });
   box.addEventListener("chart-click",

@@ -159,6 +159,7 @@ def test_every_tab_but_the_open_one_is_opened() -> None:
 
 
 @pytest.mark.skipif(find_chromium() is None, reason="needs Chromium")
+@pytest.mark.skipif("LONG_TESTS" not in os.environ, reason="takes minutes: LONG_TESTS=1")
 def test_the_page_is_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,6 +6,7 @@ found by their roles, so that the test holds for whatever the page is made of.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,7 +78,23 @@ def check(page: Page, place: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # many presses, a dozen of them whole runs; longer on a busy machine
+@pytest.mark.parametrize("checkpoint", ["address", "mixture_address"])
+def test_whoever_opens_everything_and_presses_run_meets_no_fault(
+    checkpoint: str, request: pytest.FixtureRequest, page: PageFactory
+) -> None:
+    opened, log = open_page(page, request.getfixturevalue(checkpoint))
+    assert len(list(places(opened))) > 20  # or the tabs were not found
+    check(opened, "all opened")
+    run_and_wait(opened)
+    wait_until_idle(opened)
+    expect(opened.locator("#parity-badge")).to_be_visible()
+    check(opened, "Run")
+    assert log.problems == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("LONG_TESTS" not in os.environ, reason="takes minutes: LONG_TESTS=1")
+@pytest.mark.timeout(1800)  # many presses, a dozen of them whole runs; longer on a busy machine
 @pytest.mark.parametrize("checkpoint", ["address", "mixture_address"])
 def test_whoever_opens_and_presses_everything_meets_no_fault(
     checkpoint: str, request: pytest.FixtureRequest, page: PageFactory

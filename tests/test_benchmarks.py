@@ -2,6 +2,7 @@
 
 import importlib
 import math
+import os
 import time
 from pathlib import Path
 from xml.etree import ElementTree

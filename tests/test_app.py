@@ -144,27 +144,3 @@ def test_the_page_is_built_before_torch_is_imported() -> None:
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == "[]"
-
-
-WITHOUT_STUBS = """
-import sys
-from pathlib import Path
-{first}
-import gradio
-sys.path.insert(0, {folder!r})
-import shiny
-print(hasattr(shiny.Shiny("a"), "select"), Path(shiny.__file__).with_suffix(".pyi").exists())
-"""
-
-
-@pytest.mark.parametrize(
-    ("first", "said"), [("import components", "True False"), ("", "True True")]
-)
-def test_components_are_made_without_writing_stubs(tmp_path: Path, first: str, said: str) -> None:
-    """Their events are there all the same; and Gradio by itself still writes, which takes long."""
-    (tmp_path / "shiny.py").write_text("import gradio as gr\n\n\nclass Shiny(gr.HTML):\n    pass\n")
-    code = WITHOUT_STUBS.format(first=first, folder=str(tmp_path))
-    ran = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
-    )
-    assert ran.stdout.split("\n")[-2] == said

@@ -8,7 +8,7 @@ The functions' signatures and docstrings become the endpoints' schemas, also for
 # would take a postponed one for "any value".
 
 import statistics
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -36,9 +36,11 @@ from components.prompt.reader import read_prompt
 from components.prompt.uploads import received_picture, refuse_addresses
 from components.serving.faults import user_messages
 from components.serving.page_blocks import blocks_around
-from playground.engine import Engine
 from playground.pipeline import Run, Stage
 from playground.sampling.settings import check_columns, check_max_new_tokens
+
+if TYPE_CHECKING:
+    from playground.engine import Engine
 
 MAX_TOP_K = 50
 NEW_TOKENS = 64
@@ -285,7 +287,7 @@ class Endpoints:
                 "max_abs_diff": reuse.max_abs_diff,
             }
 
-    def _engine(self) -> Engine:
+    def _engine(self) -> "Engine":
         """The engine; a call that comes while the checkpoint loads waits for it."""
         return self._host.await_engine(progress=stop_without_client)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.compute.engine_host import EngineHost
 from components.compute.gpu_process import compute_ahead, in_place
@@ -15,11 +15,13 @@ from components.pointer.view import write_layout
 from components.prompt.examples import load_examples
 from components.prompt.reader import prompt_fingerprint, read_prompt
 from components.views.status_bar import loading_html, status_html
-from playground.engine import Engine
 from playground.errors import PlaygroundError, StageCancelled
 from playground.language import say
 from playground.pipeline import STAGES, Run, Stage
 from playground.records import Progress
+
+if TYPE_CHECKING:
+    from playground.engine import Engine
 
 POLL_S = 0.3  # how often a waiting page asks how far the checkpoint is
 PROMPT_NAMES = ("images", "video", "text", "system", "max_pixels", "earlier")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import plotly.graph_objects as go
 
 import playground
@@ -15,10 +17,12 @@ from components.parts.controls import IndexSlider
 from components.parts.part import PLACE, Part
 from components.tabs.decoder.focus import choose_token, last_layer, middle_layer
 from components.views.facts import fact_markup
-from playground.decoder.rotation import HeadRotation
 from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Place
+
+if TYPE_CHECKING:
+    from playground.decoder.rotation import HeadRotation
 
 LAYER = IndexSlider("layer", mark("Decoder layer"), last=last_layer, value=middle_layer)
 HEAD = IndexSlider("head", mark("Head"), last=lambda run: run.engine.facts.num_attention_heads - 1)

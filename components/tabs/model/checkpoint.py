@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
@@ -10,9 +11,11 @@ import playground
 from components.charts.model import count_words, plot_module_tree
 from components.parts.part import Part
 from components.views.tables import format_bytes, table_html
-from playground.engine import Engine
 from playground.language import mark, say
 from playground.pipeline import Run
+
+if TYPE_CHECKING:
+    from playground.engine import Engine
 
 PART = Part("checkpoint", mark("Model"), stage="model")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
@@ -14,10 +15,12 @@ from components.parts.part import Part
 from components.views.facts import fact_markup
 from components.views.tables import Cell, Choice, Mono, format_bytes, table_html
 from playground.errors import InputError
-from playground.experiments.token_budget import PrefillTime, Rung
 from playground.language import mark, say
 from playground.pipeline import Run
 from playground.records import Progress
+
+if TYPE_CHECKING:
+    from playground.experiments.token_budget import PrefillTime, Rung
 
 HEADERS = (
     "",

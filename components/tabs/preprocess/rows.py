@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import plotly.graph_objects as go
 from markupsafe import escape
@@ -17,8 +19,10 @@ from components.views.facts import fact_html, fact_markup
 from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Place
-from playground.preprocess.views import Histograms, PatchRow
 from playground.records import ModelInputs, VisualSpan
+
+if TYPE_CHECKING:
+    from playground.preprocess.views import Histograms, PatchRow
 
 PICTURE = Choice(
     id="picture",

@@ -9,6 +9,7 @@ import statistics
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -455,7 +456,11 @@ def test_answers_hold_no_nan(
         plain_numbers("norms", np.array([1.0, np.nan]))
 
 
-def test_an_engine_that_still_loads_says_so() -> None:
-    endpoints = Endpoints(EngineHost("tiny"))
-    with pytest.raises(gr.Error, match="still loading"):
-        endpoints.merge(None, "Hello")
+def test_a_call_waits_for_the_checkpoint(tiny_random_folder: Path) -> None:
+    host = EngineHost(str(tiny_random_folder), device="cpu", dtype="float32")
+    endpoints = Endpoints(host)
+    with ThreadPoolExecutor(1) as caller:
+        answer = caller.submit(endpoints.merge, None, "Hello")
+        assert not answer.done()
+        host.start()
+        assert len(answer.result(60)["position_ids"]) == 3

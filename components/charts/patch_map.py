@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from components.charts.style import NO_LINES
 from components.look.colors import BLUE
 
 # Room for two-digit ticks, a title and a scale. Square cells make the axes shorter, which moves
@@ -22,13 +23,12 @@ def frame_patches(layout: dict[str, Any], **margin: int) -> None:
         margin: sides that need other room than `MARGIN`.
     """
     layout["margin"] = MARGIN | margin
-    layout["xaxis"] |= {"constrain": "domain", "showgrid": False, "zeroline": False}
+    layout["xaxis"] |= {"constrain": "domain", **NO_LINES}
     layout["yaxis"] |= {
         "scaleanchor": "x",
         "constrain": "domain",
         "autorange": "reversed",
-        "showgrid": False,
-        "zeroline": False,
+        **NO_LINES,
     }
 
 

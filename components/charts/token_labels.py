@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from components.charts.style import escape_label
-from components.views.strips import visible
+from components.views.text import cut_end, visible
 from playground.language import say
 
 if TYPE_CHECKING:
@@ -18,8 +18,7 @@ MAX_LONG_NAMES = 3  # more pictures than this are marked by their number alone
 
 def token_label(text: str, limit: int = LABEL_CHARS) -> str:
     """One token's text: whitespace made visible, cut to ``limit`` characters, escaped."""
-    shown = visible(text)
-    return escape_label(shown if len(shown) <= limit else shown[: limit - 1] + "…")
+    return escape_label(cut_end(visible(text), limit))
 
 
 def token_labels(tokens: Iterable[Token]) -> list[str]:

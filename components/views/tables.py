@@ -12,14 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from components.views.strips import (
-    KIND_NAMES,
-    ROLE_NAMES,
-    TYPED_MARK,
-    fold_tokens,
-    typed_tokens,
-    visible,
-)
+from components.views.strips import KIND_NAMES, ROLE_NAMES, TYPED_MARK, fold_tokens, typed_tokens
+from components.views.text import visible
 from playground.language import mark, say
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 import playground
 from components.tabs.cache.scenes import choose_media, say_picture
-from components.tabs.cache.words import badge_html, end_words, token_labels, tolerance_words
+from components.tabs.cache.words import badge_html, cached_labels, end_words, tolerance_words
 from components.views.facts import fact_html
 from components.views.pictures import picture_html, picture_row_html
 from components.views.strips import sequence_strip_html
@@ -96,7 +96,7 @@ def last_request_html(talk: Talk) -> str:
     inputs = talk.inputs
     assert inputs is not None, "a conversation has a last request"
     reused = talk.exchanges[-1].lookup.reused_tokens
-    labels = token_labels(inputs.num_tokens, reused, talk.kept_tokens)
+    labels = cached_labels(inputs.num_tokens, reused, talk.kept_tokens)
     heading = Markup('<h4 class="pg-column-name">{}</h4>').format(say("The last request"))
     return f"{heading}{sequence_strip_html(inputs, labels=labels)}"
 

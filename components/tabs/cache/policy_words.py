@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from components.tabs.cache.scenes import say_picture
 from components.tabs.cache.words import badge_html, end_words, tolerance_words
+from components.views.facts import fact_markup
 from components.views.pictures import picture_html, picture_row_html
 from components.views.tables import Cell, Verbatim, format_bytes, table_html
 from playground.language import say
@@ -27,22 +28,24 @@ def verdict_html(log: Sequence[LoggedRequest], reused: Sequence[int], stats: Sto
     """Hit rate, tokens saved and bytes, in one sentence."""
     total = sum(request.inputs.num_tokens for request in log)
     hits = sum(count > 0 for count in reused)
-    words = say(
-        "<strong>{hits} of {requests} requests hit</strong> and take over {reused:,} of {total:,} "
-        "tokens ({share:.0%}). The store holds {size} of at most {budget}: {blocks:,} blocks and "
-        "the features of {pictures} pictures; {evicted:,} entries were evicted.",
-        hits=hits,
-        requests=len(log),
-        reused=sum(reused),
-        total=total,
-        share=sum(reused) / total,
-        size=format_bytes(stats.num_bytes),
-        budget=format_bytes(stats.max_bytes),
-        blocks=stats.num_blocks,
-        pictures=stats.num_pictures,
-        evicted=stats.num_evicted,
+    return fact_markup(
+        say(
+            "<strong>{hits} of {requests} requests hit</strong> and take over {reused:,} of "
+            "{total:,} tokens ({share:.0%}). The store holds {size} of at most {budget}: "
+            "{blocks:,} blocks and the features of {pictures} pictures; {evicted:,} entries were "
+            "evicted.",
+            hits=hits,
+            requests=len(log),
+            reused=sum(reused),
+            total=total,
+            share=sum(reused) / total,
+            size=format_bytes(stats.num_bytes),
+            budget=format_bytes(stats.max_bytes),
+            blocks=stats.num_blocks,
+            pictures=stats.num_pictures,
+            evicted=stats.num_evicted,
+        )
     )
-    return f'<p class="pg-fact">{words}</p>'
 
 
 def _asked(request: LoggedRequest) -> Verbatim:

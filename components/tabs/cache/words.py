@@ -8,8 +8,10 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 import playground
-from components.views.strips import sequence_strip_html, visible
+from components.views.facts import fact_html
+from components.views.strips import sequence_strip_html
 from components.views.tables import Cell, format_bytes, table_html
+from components.views.text import quote, verbatim_html
 from playground.language import mark, say
 
 if TYPE_CHECKING:
@@ -79,8 +81,10 @@ def end_words(engine: Engine, lookup: Lookup, block_size: int) -> str:
     """Why the hit ends where it ends, in one sentence; plain text."""
     end, rest = lookup.end, lookup.num_tokens - lookup.reused_tokens
     if end.kind == "tokens":
-        here = _quote(engine, lookup.identity.ids[end.index])
-        there = _quote(engine, end.stored_id or 0)
+        here, there = (
+            quote(playground.tokens.token_text(engine.tokenizer, token_id))
+            for token_id in (lookup.identity.ids[end.index], end.stored_id or 0)
+        )
         return say(
             "Token {index} differs: {here} here, {there} in the cache.",
             index=end.index,
@@ -97,11 +101,7 @@ def end_words(engine: Engine, lookup: Lookup, block_size: int) -> str:
     return say(ENDS[end.kind], index=end.index, size=block_size, rest=rest)
 
 
-def _quote(engine: Engine, token_id: int) -> str:
-    return f"“{visible(playground.tokens.token_text(engine.tokenizer, token_id))}”"
-
-
-def token_labels(num_tokens: int, reused: int, kept: int) -> list[str]:
+def cached_labels(num_tokens: int, reused: int, kept: int) -> list[str]:
     """What happened to each token: taken over, computed, or computed without being kept.
 
     Args:
@@ -151,15 +151,14 @@ def request_html(compared: Compared, number: int, engine: Engine, block_size: in
     why = " ".join(
         filter(None, (end_words(engine, compared.lookup, block_size), inside_words(compared)))
     )
-    labels = token_labels(total, reused, compared.kept.num_tokens)
+    labels = cached_labels(total, reused, compared.kept.num_tokens)
     return (
         f'<section class="pg-request" data-request="{number}">'
         f'<h4 class="pg-column-name">{say("Request {number}", number=number)}</h4>'
         f"{badge_html(compared.hit, f'<strong>{counts}</strong> {html.escape(why)}')}"
         f"{sequence_strip_html(compared.inputs, labels=labels)}"
         f'<p class="pg-answer"><span>{say("Answer")}</span> '
-        f'<span translate="no">{html.escape(compared.answer) or say("(empty)")}</span></p>'
-        "</section>"
+        f"{verbatim_html(compared.answer or say('(empty)'))}</p></section>"
     )
 
 
@@ -246,7 +245,7 @@ def formula_html(row: Compared, engine: Engine) -> str:
     summary = say("How operations and bytes are counted")
     return (
         f'<details class="pg-details"><summary>{summary}</summary>'
-        f'<p class="pg-fact">{html.escape(words)}</p>{table}</details>'
+        f"{fact_html(words)}{table}</details>"
     )
 
 

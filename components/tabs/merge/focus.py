@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from components.charts.token_labels import span_name, token_label
-from components.views.strips import visible
+from components.views.text import visible
 from playground.language import say
 from playground.pipeline import Run
 from playground.pointer import Place

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 import playground
-from components.charts.sampling import quote
 from components.compute.gpu_process import on_gpu
 from components.parts.controls import Clicked, Number, Slider
 from components.parts.part import Part
@@ -25,9 +24,10 @@ from components.tabs.sampling.lab import (
     read_step,
     require_lab,
 )
-from components.tabs.sampling.one_step_words import share_words
 from components.tabs.sampling.tree import chosen_html, tree_html
+from components.views.facts import share_words
 from components.views.picks import picks_html
+from components.views.text import token_html
 from playground.errors import InputError, StageCancelled
 from playground.language import mark, say
 from playground.pipeline import Run
@@ -126,9 +126,7 @@ def alternatives(
     branch, index = choose_token(lab, name, step)
     options = [
         (
-            Markup('<span translate="no">{}</span> {}').format(
-                quote(each.text), share_words(each.raw_prob)
-            ),
+            Markup("{} {}").format(Markup(token_html(each.text)), share_words(each.raw_prob)),
             [branch.name, index, each.id],
         )
         for each in others_of(branch.trace.steps[index])

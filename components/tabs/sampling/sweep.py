@@ -24,8 +24,8 @@ from components.parts.part import Part
 from components.tabs.sampling.lab import Lab, choose_branch, prompt_of, read_name
 from components.views.facts import fact_html, fact_markup
 from components.views.picks import picks_html
-from components.views.strips import visible
 from components.views.tables import Verbatim, table_html
+from components.views.text import flowing
 from playground.errors import StageCancelled
 from playground.language import mark, say
 from playground.pipeline import Run
@@ -240,7 +240,7 @@ def answers_html(sweep: Sweep) -> str:
                 (
                     f"{point.value:.3g}",
                     count,
-                    Verbatim(visible(text).replace("␣", " ") or say("(nothing)")),
+                    Verbatim(flowing(text) or say("(nothing)")),
                     answer.num_tokens,
                     say("yes") if answer.is_whole else say("no"),
                     f"{answer.log_prob:.2f}",

@@ -7,14 +7,10 @@ import dataclasses
 import pytest
 
 from components.views import strips
-from components.views.strips import (
-    fold_tokens,
-    probability_class,
-    sequence_strip_html,
-    template_html,
-    token_chips_html,
-    visible,
-)
+from components.views.generated import probability_class, token_chips_html
+from components.views.strips import fold_tokens, sequence_strip_html
+from components.views.template import template_html
+from components.views.text import visible
 from playground.engine import Engine
 from playground.preprocess.stage import run_preprocess
 from playground.records import Candidate, Clip, ModelInputs, Picture, Prompt, TokenStep, Turn

@@ -23,7 +23,7 @@ class Words:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ControlValue:
     """A control, and what it is set to."""
 
     label: str
@@ -47,7 +47,7 @@ class Group:
     inside: tuple[ReportItem, ...]
 
 
-ReportItem = Words | Choice | View | Group
+ReportItem = Words | ControlValue | View | Group
 
 
 def stage_items(
@@ -107,7 +107,7 @@ def _view(drawing: Drawing, part: Part, output: Output, run: Run, state: Questio
     return View(output, drawn.get(output.kind, ""))
 
 
-def _choice(part: Part, control: Any, run: Run, state: Question) -> Iterator[Choice]:
+def _choice(part: Part, control: Any, run: Run, state: Question) -> Iterator[ControlValue]:
     if control.kind in ("hidden", "presets") or control.spec(run) is None:
         return
     try:
@@ -115,7 +115,7 @@ def _choice(part: Part, control: Any, run: Run, state: Question) -> Iterator[Cho
     except PlaygroundError:
         return
     if value is not None:
-        yield Choice(control.title(), control.words(value, run))
+        yield ControlValue(control.title(), control.words(value, run))
 
 
 def views(items: Sequence[ReportItem]) -> Iterator[View]:

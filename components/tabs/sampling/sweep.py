@@ -95,7 +95,7 @@ PART = Part(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Swept:
+class SweepSoFar:
     """A sweep, as far as it is."""
 
     sweep: Sweep
@@ -132,7 +132,7 @@ def sweep(
     values: int,
     samples: int,
     length: int,
-) -> Iterator[Swept]:
+) -> Iterator[SweepSoFar]:
     """Write all answers; what is there so far after each batch, and where it stopped."""
     first, last = RANGES[parameter]
     column, settings = "", SamplingSettings()
@@ -156,11 +156,11 @@ def sweep(
             max_new_tokens=length,
             progress=progress,
         ):
-            yield Swept(found, column)
+            yield SweepSoFar(found, column)
     except StageCancelled as stop:
         cancelled = stop
     if found is not None:
-        yield Swept(found, column, time.perf_counter() - started)
+        yield SweepSoFar(found, column, time.perf_counter() - started)
     if cancelled is not None:
         raise cancelled
 
@@ -169,7 +169,7 @@ def sweep(
 
 
 @PART.html(needs=("sweep",), live=True)
-def words(_run: Run, swept: Swept | None) -> str:
+def words(_run: Run, swept: SweepSoFar | None) -> str:
     """The sweep in a sentence; how many answers there are while it is under way."""
     if swept is None:
         return ""
@@ -180,25 +180,25 @@ def words(_run: Run, swept: Swept | None) -> str:
 
 
 @PART.chart(mark("Answers"), needs=("sweep",), empty=EMPTY)
-def answers(_run: Run, swept: Swept | None) -> go.Figure | None:
+def answers(_run: Run, swept: SweepSoFar | None) -> go.Figure | None:
     """How often each answer came at each value."""
     return None if swept is None else plot_answers(swept.sweep)
 
 
 @PART.chart(mark("Lengths"), needs=("sweep",), empty=EMPTY)
-def lengths(_run: Run, swept: Swept | None) -> go.Figure | None:
+def lengths(_run: Run, swept: SweepSoFar | None) -> go.Figure | None:
     """How long the answers are."""
     return None if swept is None else plot_lengths(swept.sweep)
 
 
 @PART.chart(mark("Entropy"), needs=("sweep",), empty=EMPTY)
-def entropy(_run: Run, swept: Swept | None) -> go.Figure | None:
+def entropy(_run: Run, swept: SweepSoFar | None) -> go.Figure | None:
     """How open the choices are."""
     return None if swept is None else plot_sweep_entropy(swept.sweep)
 
 
 @PART.html(needs=("sweep",))
-def table(_run: Run, swept: Swept | None) -> str:
+def table(_run: Run, swept: SweepSoFar | None) -> str:
     """Every distinct answer."""
     return "" if swept is None else answers_html(swept.sweep)
 
@@ -208,7 +208,7 @@ def count_answers(count: int) -> str:
     return say("1 answer") if count == 1 else say("{count:,} answers", count=count)
 
 
-def sweep_html(swept: Swept) -> str:
+def sweep_html(swept: SweepSoFar) -> str:
     """The sweep in a sentence."""
     points = swept.sweep.points
     answers = [answer for point in points for answer in point.answers]

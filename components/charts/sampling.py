@@ -68,23 +68,17 @@ def _plot_lines(
     names: Sequence[str],
     value: Callable[[TokenStep], float],
     shown: str,
-    *,
-    title: str,
-    alt: str,
-    y_title: str,
+    **words: str,
 ) -> go.Figure:
-    """One line per column, and where they part.
+    """One line per column, and where they part; ``words`` are those of ``base_layout``.
 
     Args:
         run: the columns.
         names: of the columns.
         value: of a token, on the vertical axis.
         shown: a value in the hover box, in Plotly's words.
-        title, alt, y_title: as ``base_layout`` takes them.
     """
-    layout = base_layout(
-        title, height=HEIGHT_SMALL + 60, alt=alt, x_title=say("Token"), y_title=y_title
-    )
+    layout = base_layout(height=HEIGHT_SMALL + 60, x_title=say("Token"), **words)
     layout["margin"]["t"] = 24
     layout["legend"] = LEGEND_BELOW
     layout["showlegend"] = len(run.traces) > 1

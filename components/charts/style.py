@@ -46,13 +46,8 @@ def small_label(x: float, y: float, text: str, **more: Any) -> dict[str, Any]:
 
 def hatching(shape: str, opacity: float) -> dict[str, Any]:
     """White lines over bars, for `marker.pattern`: two kinds differ by more than their colour."""
-    return {
-        "shape": shape,
-        "fillmode": "overlay",
-        "fgcolor": "#ffffff",
-        "fgopacity": opacity,
-        "size": 7,
-    }
+    lines = {"fgcolor": "#ffffff", "fgopacity": opacity, "size": 7}
+    return {"shape": shape, "fillmode": "overlay"} | lines
 
 
 def pointer_meta(

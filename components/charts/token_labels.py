@@ -30,9 +30,17 @@ def span_name(inputs: ModelInputs, span: VisualSpan) -> str:
     """``image 2``, or ``video 1, 0.8 s`` for a temporal patch of a video."""
     if span.kind == "image":
         return media_name(span)
+    return say(
+        "video {number}, {seconds:.1f} s",
+        number=span.media_index + 1,
+        seconds=span_seconds(inputs, span),
+    )
+
+
+def span_seconds(inputs: ModelInputs, span: VisualSpan) -> float:
+    """When a temporal patch of a video stands in it."""
     videos = [facts for facts in inputs.media if facts.kind == "video"]
-    seconds = videos[span.media_index].timestamps[span.frame]
-    return say("video {number}, {seconds:.1f} s", number=span.media_index + 1, seconds=seconds)
+    return videos[span.media_index].timestamps[span.frame]
 
 
 def media_name(span: VisualSpan) -> str:

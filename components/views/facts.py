@@ -32,9 +32,9 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def signed(number: int) -> str:
-    """A number with a real minus sign."""
-    return f"{number:,}".replace("-", "−")
+def signed(number: float, form: str = ",") -> str:
+    """A number with a real minus sign, in a form of Python's."""
+    return format(number, form).replace("-", "−")
 
 
 def count_tokens(count: int) -> str:

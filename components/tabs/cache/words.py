@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import playground
 from components.views.facts import fact_html
+from components.views.pictures import picture_html
 from components.views.strips import sequence_strip_html
-from components.views.tables import Cell, format_bytes, table_html
+from components.views.tables import format_bytes, table_html
 from components.views.text import quote, verbatim_html
 from playground.language import mark, say
+from playground.records import Clip, Picture
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +35,18 @@ def badge_html(is_hit: bool, words: str, badge: str = "") -> str:
         f'<p class="pg-verdict"><span class="pg-badge pg-badge-{kind}">{badge}</span>'
         f"<span>{words}</span></p>"
     )
+
+
+def thumbnail_html(media: Picture | Clip, caption: str, width: int) -> str:
+    """A picture, or the first frame of a clip, with its name under it.
+
+    Args:
+        media: of a request.
+        caption: what it is.
+        width: on the page, in CSS pixels.
+    """
+    pixels = media.pixels if isinstance(media, Picture) else media.frames[0]
+    return picture_html(pixels, alt=caption, caption=caption, shown_width=width, max_side=2 * width)
 
 
 def changed_html() -> str:
@@ -177,22 +191,20 @@ HEADERS = (
 
 def requests_table(rows: Sequence[Compared]) -> str:
     """All requests in numbers."""
-    cells: list[list[Cell]] = []
-    for number, row in enumerate(rows, 1):
-        saved = 1 - row.hit_flops.total / row.miss_flops.total
-        cells.append(
-            [
-                str(number),
-                row.inputs.num_tokens,
-                row.reused_tokens,
-                row.computed_tokens,
-                f"{median(row.miss_ms):,.2f} ms",
-                f"{median(row.hit_ms):,.2f} ms",
-                f"{saved:.0%}",
-                format_bytes(row.kv_bytes),
-                f"{row.max_abs_diff:.2g}",
-            ]
+    cells = [
+        (
+            str(number),
+            row.inputs.num_tokens,
+            row.reused_tokens,
+            row.computed_tokens,
+            f"{median(row.miss_ms):,.2f} ms",
+            f"{median(row.hit_ms):,.2f} ms",
+            f"{1 - row.hit_flops.total / row.miss_flops.total:.0%}",
+            format_bytes(row.kv_bytes),
+            f"{row.max_abs_diff:.2g}",
         )
+        for number, row in enumerate(rows, 1)
+    ]
     caption = say(
         "Each request, without and with the cache; |Δ logit|: {tolerance}",
         tolerance=tolerance_words(rows[0].logits.dtype),
@@ -204,8 +216,8 @@ def formula_html(row: Compared, engine: Engine) -> str:
     """Where the saved operations and bytes come from, with this request's numbers."""
     facts, costs = engine.facts, playground.kv_cache.costs
     miss, hit = row.miss_flops, row.hit_flops
-    parts: list[list[Cell]] = [
-        [name, format_count(before), format_count(after), _share(before, after)]
+    parts = [
+        (name, format_count(before), format_count(after), _share(before, after))
         for name, before, after in (
             (say("q, k, v and o projections"), miss.projections, hit.projections),
             (say("attention over the keys so far"), miss.attention, hit.attention),

@@ -24,17 +24,17 @@ def step_html(name: str, index: int, written: TokenStep, view: StepView) -> str:
         "name": html.escape(name),
         "number": index + 1,
         "token": token_html(view.drawn_text),
-        "written": token_html(written.text),
     }
     if view.drawn_id == written.id:
         head = say(
             "<strong>Column {name}, token {number}: {token}</strong>, as the column has it.",
-            **{key: value for key, value in values.items() if key != "written"},
+            **values,
         )
     else:
         head = say(
             "<strong>Column {name}, token {number}: {token}</strong>, where the column has "
             "{written}.",
+            written=token_html(written.text),
             **values,
         )
     return fact_markup(head, left_words(view))

@@ -194,7 +194,7 @@ def serve_app(model: str = "tiny", *, root_path: str = "") -> Iterator[str]:
     _drawn.append(drawn)
 
     def draw(engine: Engine) -> None:
-        built.shared.events.compute_opening(engine)
+        built.begin_with_first_example(engine)
         drawn.set()
 
     host.start(then=draw)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import gradio as gr
@@ -14,7 +15,9 @@ from components.parts.part_view import PartView
 from components.parts.run_view import RunView
 from components.serving.language_switch import PATHS
 from components.tabs import STAGE_TABS
+from playground.engine import Engine
 from playground.language import LANGUAGES, Language
+from tests.components.visits import ready_host
 
 # What a browser builds before it shows anything; a part is one component, whatever it holds.
 MOST_COMPONENTS = 200
@@ -119,6 +122,24 @@ def test_a_page_has_one_run_view(site: Site) -> None:
     views = [each for each in site.demo.blocks.values() if isinstance(each, RunView)]
     assert len(views) == len(LANGUAGES)
     assert not any(isinstance(each, gr.Plot) for each in site.demo.blocks.values())
+
+
+def test_pages_are_served_with_the_first_examples_run(shipped_engine: Engine) -> None:
+    site = build_site(ready_host(shipped_engine))
+    ids = [site.pages[language].run_view._id for language in LANGUAGES]
+
+    def served() -> list[Any]:
+        components = site.demo.config["components"]
+        return [each["props"].get("value") for each in components if each["id"] in ids]
+
+    assert served() == [None, None]
+    site.begin_with_first_example(shipped_engine)
+    opening = site.shared.events.opening
+    assert opening is not None
+    for value in served():
+        told = json.loads(value)
+        assert (told["key"], told["isDefault"]) == (opening.key, True)
+        assert site.shared.drawing.runs.get(told["key"]) is opening.run
 
 
 def test_every_output_can_be_left_as_it_is(site: Site) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
@@ -59,9 +59,7 @@ class Page:
         )
         self.status = gr.HTML(loading_html(shared.host.status), elem_id="status")
         self.notice = gr.HTML("", elem_id="link-notice")
-        self.run_key = gr.State(
-            None, time_to_live=SESSION_S, delete_callback=shared.drawing.runs.discard
-        )
+        self.run_key = gr.State(None, time_to_live=SESSION_S, delete_callback=_discard_from(shared))
         self.run_view, self.pointer = RunView(), PointerView(render=False)
         self.experiments = ExperimentsView()
         examples = load_examples()
@@ -159,6 +157,16 @@ class Page:
 
     def _stop(self, request: gr.Request) -> None:
         self.shared.jobs.stop(request.session_hash or "")
+
+
+def _discard_from(shared: Shared) -> Callable[[str | None], None]:
+    """Gives up a page's run. A plain function: Gradio copies the description of all components for
+    each visitor, deeply, and a method would bring all runs and the model with it."""
+
+    def discard(key: str | None) -> None:
+        shared.drawing.runs.discard(key)
+
+    return discard
 
 
 def _fill_values(example: Example) -> tuple[Any, ...]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from types import FunctionType, NoneType
 from typing import Any
 
 import gradio as gr
@@ -122,6 +124,21 @@ def test_a_page_has_one_run_view(site: Site) -> None:
     views = [each for each in site.demo.blocks.values() if isinstance(each, RunView)]
     assert len(views) == len(LANGUAGES)
     assert not any(isinstance(each, gr.Plot) for each in site.demo.blocks.values())
+
+
+def test_what_is_copied_for_each_visitor_holds_nothing_but_words(site: Site) -> None:
+    """A method in it would bring its object: all runs, and the model."""
+
+    def walk(value: Any) -> Iterator[Any]:
+        if isinstance(value, dict):
+            yield from (each for part in value.values() for each in walk(part))
+        elif isinstance(value, list | tuple):
+            yield from (each for part in value for each in walk(part))
+        else:
+            yield value
+
+    plain = str | int | float | NoneType | FunctionType
+    assert [each for each in walk(site.demo.config) if not isinstance(each, plain)] == []
 
 
 def test_pages_are_served_with_the_first_examples_run(shipped_engine: Engine) -> None:

@@ -124,15 +124,10 @@ class PageClient:
         return set(pages[""]["components"]) if pages else set(self.values)
 
     def find_run_button(self, stage: str) -> int:
-        """*Run this stage* of a stage's tab: the last one before the tab's first part."""
+        """The event of *Run this stage*."""
         part = next(each for each in self.parts.values() if each.stage == stage)
-        buttons = (
-            (target[0], index)
-            for index, event in self.events.items()
-            for target in event["targets"]
-            if target[1] == "click" and target[0] in self.home and target[0] < part.component
-        )
-        return max(buttons)[1]
+        pressed = [part.component, "run_stage"]
+        return next(index for index, each in self.events.items() if pressed in each["targets"])
 
     def label(self, index: int) -> str:
         """What a visitor calls the component that an event belongs to."""

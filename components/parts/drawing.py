@@ -17,7 +17,7 @@ from pygments.lexers import PythonLexer
 
 from components.chart_view.figures import figure_content
 from components.parts.findings import Findings
-from components.parts.part import PLACE, Experiment, Output, Part, Parts
+from components.parts.part import LABS, PLACE, Experiment, Output, Part, Parts
 from components.parts.turns import Turns
 from components.pointer.place import read_place
 from components.serving.faults import fault_words, log_fault
@@ -194,9 +194,6 @@ class Drawing:
                 except PlaygroundError as error:
                     drawn[output.name] = {"error": str(error)}
         return drawn
-
-
-LABS = ("sampling", "cache")  # experiments of their own on a run's four stages
 
 
 def required_stage(part: Part) -> Stage | None:

@@ -24,8 +24,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from components.parts.controls import Control
+from playground.pipeline import STAGES
 
 PLACE = "place"
+LABS = ("sampling", "cache")  # experiments of their own on a run's four stages
 Kind = Literal["html", "chart", "code"]
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -239,6 +241,11 @@ class StageParts:
     parts: tuple[Part, ...]
     head: Part | None = None  # facts, and controls that several parts share
     foot: Part | None = None  # *Show the code*
+
+    @property
+    def runs(self) -> bool:
+        """Whether there is something to run: a stage of the model, or a lab on its results."""
+        return self.stage in (*STAGES, *LABS)
 
     @property
     def all_parts(self) -> tuple[Part, ...]:

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from components.serving.browser_module import FOLDER, file_address, page_files
 from components.serving.language_switch import PATHS
 
-FIRST = "part.js"
+FIRST = "stage.js"
 PAGES = {"", *PATHS.values()}
 
 

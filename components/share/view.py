@@ -14,10 +14,11 @@ from markupsafe import Markup
 
 from components.compute.jobs import Jobs
 from components.look.theme import CSS
-from components.parts.drawing import LABS, Drawing, Question, required_stage
+from components.parts.drawing import Drawing, Question, required_stage
 from components.parts.experiments import MODEL_EVENTS, MODEL_QUEUE
-from components.parts.part_view import MARKDOWN
+from components.parts.part import LABS
 from components.parts.run_events import PROMPT_NAMES
+from components.parts.stage_view import MARKDOWN
 from components.prompt.panel import InputPanel
 from components.serving.browser_module import page_module
 from components.serving.faults import user_messages

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from markupsafe import Markup
 
-from components.parts.drawing import LABS
-from components.parts.part_view import MARKDOWN
+from components.parts.part import LABS
+from components.parts.stage_view import MARKDOWN
 from components.share.downloads.as_csv import write_csv
 from components.share.downloads.as_json import write_json
 from components.share.downloads.as_tensors import write_tensors

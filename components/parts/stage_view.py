@@ -1,7 +1,8 @@
-"""One part of the page as one Gradio component.
+"""A stage of the page as one Gradio component, which holds all its parts.
 
-Its script (part.js) shows the controls as native form elements, and asks for drawings through the
-component's server function. What runs the model is an event of Gradio's, see experiments.py.
+Its scripts (stage.js, part.js) show the controls as native form elements, and ask for drawings
+through the component's server function. What runs the model is an event of Gradio's, see
+experiments.py.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from starlette.responses import Response
 from components.chart_view.figures import write_json
 from components.chart_view.library import library_address
 from components.parts.drawing import Drawing, required_stage, unknown_error
-from components.parts.part import Fold, Heading, Item, Part, Text
+from components.parts.part import Fold, Heading, Item, Part, StageParts, Text
 from components.parts.turns import BusyError, OvertakenError
 from components.serving.browser_module import page_module
 from components.serving.faults import fault_words, log_fault
@@ -27,13 +28,23 @@ MAX_ID_CHARS = 64
 MARKDOWN = MarkdownIt("commonmark", {"html": False})
 
 
-class PartView(gr.HTML):
-    """A part in its place on the page."""
+class StageView(gr.HTML):
+    """A stage's tab: its heading with *Run this stage* (the event ``run_stage``), its parts behind
+    tabs of their own, and what stands at its foot."""
 
     _config: dict[str, Any] | None = None
 
-    def __init__(self, part: Part, drawing: Drawing, **kwargs: Any) -> None:
-        """Build it in the language that is being spoken."""
+    def __init__(
+        self, stage: StageParts, drawing: Drawing, *, foot: str = "", **kwargs: Any
+    ) -> None:
+        """Build it in the language that is being spoken.
+
+        Args:
+            stage: what to show.
+            drawing: answers its parts.
+            foot: HTML below everything.
+            kwargs: what Gradio gives where an event leaves a component as it is.
+        """
         language = spoken_language()
 
         def draw(question: dict[str, Any]) -> Response:
@@ -45,24 +56,24 @@ class PartView(gr.HTML):
         super().__init__(
             None,
             html_template="",
-            js_on_load=page_module("part.js", spec=part_spec(part)),
+            js_on_load=page_module("stage.js", spec=stage_spec(stage, foot)),
             server_functions=[draw],
             apply_default_css=False,
-            elem_classes=["pg-part-view"],
+            elem_classes=["pg-stage-view"],
             **kwargs,
         )
-        self.part = part
+        self.stage = stage
 
     def get_config(self, _cls: Any = None) -> dict[str, Any]:
         """As Gradio's, without the declaration: what the browser needs of it is in the script's
         spec, and the rest would tell where the server's functions lie in memory.
 
-        It never changes, and Gradio asks for it whenever a page or a program begins a session:
-        worked out each time, all parts would take most of a tenth of a second.
+        It never changes, and Gradio asks for it whenever a page or a program begins a session.
         """
         if self._config is None:
             self._config = super().get_config()
-            self._config.pop("part", None)
+            for name in ("stage", "drawing", "foot"):
+                self._config.pop(name, None)
         return dict(self._config)
 
 
@@ -93,6 +104,21 @@ def read_turn(question: Any) -> tuple[str, str, int]:
     if not isinstance(page, str) or not isinstance(part, str) or not isinstance(number, int):
         raise unknown_error()
     return page[:MAX_ID_CHARS], part[:MAX_ID_CHARS], number
+
+
+def stage_spec(stage: StageParts, foot: str = "") -> dict[str, Any]:
+    """What stage.js knows of a stage, in the language that is being spoken."""
+    heading = f"## {say(stage.title)}\n\n{say(stage.sentence)}"
+    return {
+        "events": ["run_stage"],
+        "stage": stage.stage,
+        "heading": MARKDOWN.render(heading),
+        "run": say("Run this stage") if stage.runs else "",
+        "head": None if stage.head is None else part_spec(stage.head),
+        "parts": [{"title": say(part.title), **part_spec(part)} for part in stage.parts],
+        "last": None if stage.foot is None else part_spec(stage.foot),
+        "foot": foot,
+    }
 
 
 def part_spec(part: Part) -> dict[str, Any]:

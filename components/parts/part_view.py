@@ -126,17 +126,10 @@ def part_spec(part: Part) -> dict[str, Any]:
             }
             for each in part.experiments.values()
         ],
-        "items": [*intro_items(part), *map(item_spec, part.items)],
+        "items": [item_spec(item) for item in (*part.intro_items, *part.items)],
         "plotly": library_address(),
         "language": spoken_language(),
     }
-
-
-def intro_items(part: Part) -> list[dict[str, Any]]:
-    """The words above everything, if there are any."""
-    words: list[Item] = [Heading(part.heading)] if part.heading else []
-    words += [Text(part.intro)] if part.intro else []
-    return [item_spec(each) for each in words]
 
 
 def item_spec(item: Item) -> Any:

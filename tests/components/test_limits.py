@@ -13,7 +13,8 @@ from gradio_client import handle_file
 from PIL import Image
 
 from components.api.endpoints import Endpoints
-from components.parts.controls import Control, Rows
+from components.parts.compound_controls import Rows
+from components.parts.controls import Control
 from components.prompt.reader import read_prompt
 from components.tabs import STAGE_TABS
 from playground.cache import fork_cache

@@ -72,9 +72,7 @@ def part_items(drawing: Drawing, part: Part, run: Run, state: Question) -> tuple
     """All of one part, or why it does not apply."""
     if part.shown is not None and not part.shown(run):
         return (Words(say(part.absent)),) if part.absent else ()
-    first: list[Item] = [Heading(part.heading)] if part.heading else []
-    first += [Text(part.intro)] if part.intro else []
-    return tuple(_walk((*first, *part.items), drawing, part, run, state))
+    return tuple(_walk((*part.intro_items, *part.items), drawing, part, run, state))
 
 
 def _walk(

@@ -9,8 +9,8 @@ not moved: it is at its default for this run.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from components.prompt.checks import check_number, check_text, check_whole
@@ -93,7 +93,6 @@ class Slider(Control):
             moved again: what it chooses then follows the pointer. Names of controls, such as
             ``("side.branch",)``: it follows them. Until it is moved it stands where an output says
             with ``data-defaults='{"top-k": 20}'``, if one does.
-        sets: what other controls are set to when it is moved: values by id.
         play: whether a button moves it on by itself, step by step.
     """
 
@@ -102,7 +101,6 @@ class Slider(Control):
     value: Any = 0
     step: float = 1
     follows: bool | tuple[str, ...] = False
-    sets: Mapping[str, Any] = field(default_factory=dict)
     play: bool = False
     kind = "slider"
 
@@ -110,10 +108,9 @@ class Slider(Control):
         """Bounds, step and default."""
         low, high = of_run(self.low, run), of_run(self.high, run)
         value = min(max(of_run(self.value, run), low), high)
-        bounds = {"low": low, "high": high, "step": self.step}
         play = [say(PLAY), say(STOP)] if self.play else []
-        more = {"follows": self.follows, "sets": dict(self.sets), "play": play}
-        return bounds | {"value": value} | more
+        bounds = {"low": low, "high": high, "step": self.step}
+        return bounds | {"value": value, "follows": self.follows, "play": play}
 
     def parse(self, raw: Any, run: Run) -> Any:
         """An int where the step is 1, else a float."""
@@ -248,13 +245,13 @@ class Choice(Control):
         compact: a list that drops down rather than buttons side by side.
         follows: the field of the pointed place (``"picture"``) that it goes along with: pointing
             at another place chooses the option of this value. A choice that a new run no longer
-            offers is then at its default.
+            offers is then at its default. Names of controls: as a slider's.
     """
 
     options: tuple[Option, ...] | OptionsOf = ()
     value: Any = None
     compact: bool = False
-    follows: str = ""
+    follows: str | tuple[str, ...] = ""
     kind = "choice"
 
     def choices(self, run: Run) -> list[Option]:
@@ -274,7 +271,8 @@ class Choice(Control):
 
     def parse(self, raw: Any, run: Run) -> Any:
         """The chosen option's value; None where nothing is offered."""
-        is_gone = bool(self.follows) and raw not in [value for _, value in self.choices(run)]
+        goes_along = isinstance(self.follows, str) and self.follows != ""
+        is_gone = goes_along and raw not in [value for _, value in self.choices(run)]
         return self._default(run) if raw is None or is_gone else self._offered(raw, run)
 
     def words(self, value: Any, run: Run) -> str:

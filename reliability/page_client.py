@@ -189,18 +189,13 @@ class PageClient:
         findings = {"findings": self.all_findings()} | more
         return self.door.ask(part, self.run["key"], **findings)
 
-    def start_experiment(self, part: str, name: str, **more: Any) -> Pressed:
+    def start_experiment(self, part: str, name: str, /, **more: Any) -> Pressed:
         """Press an experiment's button; ``more``: ``values`` and ``place``."""
         data = {"experiment": name, "run": self.run["key"], "part": part, "outputs": []}
         data |= {"values": {}, "findings": self.all_findings()} | more
-        index = next(
-            index
-            for index, event in self.events.items()
-            if "experiment" in (name for _, name in event["targets"])
-        )
-        return self.start(index, data)
+        return self.start(self.find_event("experiment"), data)
 
-    def experiment(self, part: str, name: str, **more: Any) -> dict[str, Any]:
+    def experiment(self, part: str, name: str, /, **more: Any) -> dict[str, Any]:
         """The same, until it has ended; its last answer."""
         pressed = self.start_experiment(part, name, **more)
         if not pressed.done.wait(WAIT_S):

@@ -184,6 +184,10 @@ class Part:
         """The control with this id."""
         return next((control for control in self.controls if control.id == name), None)
 
+    def is_shown(self, run: Any) -> bool:
+        """Whether it has anything to say about this run."""
+        return self.shown is None or self.shown(run)
+
     @property
     def intro_items(self) -> tuple[Item, ...]:
         """The words above everything: heading and intro, if there are any."""

@@ -70,7 +70,7 @@ def stage_items(
 
 def part_items(drawing: Drawing, part: Part, run: Run, state: Question) -> tuple[ReportItem, ...]:
     """All of one part, or why it does not apply."""
-    if part.shown is not None and not part.shown(run):
+    if not part.is_shown(run):
         return (Words(say(part.absent)),) if part.absent else ()
     return tuple(_walk((*part.intro_items, *part.items), drawing, part, run, state))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 from markdown_it import MarkdownIt
-from markupsafe import escape
+from markupsafe import Markup
 from starlette.responses import Response
 
 from components.chart_view.figures import write_json
@@ -137,7 +137,7 @@ def item_spec(item: Item) -> Any:
     if isinstance(item, Text):
         return {"html": MARKDOWN.render(say(item.markdown))}
     if isinstance(item, Heading):
-        return {"html": f"<h3>{escape(say(item.text))}</h3>"}
+        return {"html": Markup("<h3>{}</h3>").format(say(item.text))}
     if isinstance(item, Fold):
         return {"label": say(item.label), "items": [item_spec(each) for each in item.items]}
     return list(item) if isinstance(item, tuple) else item

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from reliability.door import MISTAKE
+from reliability.door import MISTAKE, WAIT_S
 from reliability.hostile import SPECIAL_TOKENS, STRANGE_NUMBERS
 from reliability.hostile_files import encode, make_image
-from reliability.page_client import WAIT_S, PageClient, Pressed
+from reliability.page_client import PageClient, Pressed
 from reliability.served import ENDPOINTS, Answer, Caller, Server, running_app
 
 GOOD_EVERY = 100

@@ -13,7 +13,7 @@ from components.compute.jobs import Jobs
 from components.parts.drawing import Drawing, Drawn, Question, required_stage, unknown_error
 from components.parts.part import Experiment, Part
 from components.serving.browser_module import page_module
-from components.serving.faults import fault_words, log_fault, user_messages
+from components.serving.faults import fault_words, log_fault
 from playground.errors import InputError, PlaygroundError, StageCancelled
 from playground.language import say
 from playground.records import Progress
@@ -61,7 +61,7 @@ def wire_experiments(
         bar: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio asks for the progress bar
     ) -> Iterator[str]:
         data = event._data if isinstance(event._data, dict) else {}
-        with user_messages(), jobs.running(request.session_hash or "", bar) as progress:
+        with jobs.running(request.session_hash or "", bar) as progress:
             part = drawing.find_part(data.get("part"))
             for answer in run_experiment(drawing, part, data, progress):
                 yield write_json(answer)

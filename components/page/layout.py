@@ -24,7 +24,6 @@ from components.parts.stage_view import StageView
 from components.pointer.view import PointerView
 from components.prompt.examples import Example, load_examples
 from components.prompt.panel import build_input_panel
-from components.serving.faults import user_messages
 from components.serving.language_switch import build_language_switch
 from components.serving.page_blocks import blocks_around
 from components.share.downloads.panel import downloads_html
@@ -140,7 +139,7 @@ class Page:
             *values: Any,
         ) -> Iterator[dict[Any, Any]]:
             run_key, *prompt = values
-            with user_messages(), self.shared.jobs.running(request.session_hash or "", bar) as job:
+            with self.shared.jobs.running(request.session_hash or "", bar) as job:
                 for changes in events.run(stages, run_key, prompt, job):
                     yield self.updates(changes)
 

@@ -155,33 +155,13 @@ class Part:
         return self._add_output("code", needs, label=label)
 
     def experiment(
-        self,
-        label: str = "",
-        *,
-        needs: tuple[str, ...] = (),
-        auto: bool = False,
-        when: Mapping[str, Any] | None = None,
-        again: tuple[str, ...] = (),
-        primary: bool = False,
-        gives: str = "",
-        afterwards: Mapping[str, Any] | None = None,
+        self, label: str = "", *, needs: tuple[str, ...] = (), **options: Any
     ) -> Callable[[F], F]:
-        """Declare a generator that runs the model; see ``Experiment``."""
+        """Declare a generator that runs the model; ``options`` are fields of ``Experiment``."""
 
         def declare(function: F) -> F:
             name = self._new_name(function.__name__)
-            self.experiments[name] = Experiment(
-                name,
-                label,
-                function,
-                needs,
-                auto=auto,
-                when=when or {},
-                again=again,
-                primary=primary,
-                gives=gives,
-                afterwards=afterwards or {},
-            )
+            self.experiments[name] = Experiment(name, label, function, needs, **options)
             return function
 
         return declare
@@ -206,9 +186,19 @@ class Part:
         """The control with this id."""
         return next((control for control in self.controls if control.id == name), None)
 
+    def is_shown(self, run: Any) -> bool:
+        """Whether it has anything to say about this run."""
+        return self.shown is None or self.shown(run)
+
+    @property
+    def intro_items(self) -> tuple[Item, ...]:
+        """The words above everything: heading and intro, if there are any."""
+        heading = (Heading(self.heading),) if self.heading else ()
+        return (*heading, *((Text(self.intro),) if self.intro else ()))
+
     @property
     def items(self) -> tuple[Item, ...]:
-        """Where everything stands, the default filled in."""
+        """Where everything stands below them, the default filled in."""
         if self.layout:
             return self.layout
         controls = tuple(control.id for control in self.controls)

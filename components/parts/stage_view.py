@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 from markdown_it import MarkdownIt
-from markupsafe import escape
+from markupsafe import Markup
 from starlette.responses import Response
 
 from components.chart_view.figures import write_json
@@ -152,17 +152,10 @@ def part_spec(part: Part) -> dict[str, Any]:
             }
             for each in part.experiments.values()
         ],
-        "items": [*intro_items(part), *map(item_spec, part.items)],
+        "items": [item_spec(item) for item in (*part.intro_items, *part.items)],
         "plotly": library_address(),
         "language": spoken_language(),
     }
-
-
-def intro_items(part: Part) -> list[dict[str, Any]]:
-    """The words above everything, if there are any."""
-    words: list[Item] = [Heading(part.heading)] if part.heading else []
-    words += [Text(part.intro)] if part.intro else []
-    return [item_spec(each) for each in words]
 
 
 def item_spec(item: Item) -> Any:
@@ -170,7 +163,7 @@ def item_spec(item: Item) -> Any:
     if isinstance(item, Text):
         return {"html": MARKDOWN.render(say(item.markdown))}
     if isinstance(item, Heading):
-        return {"html": f"<h3>{escape(say(item.text))}</h3>"}
+        return {"html": Markup("<h3>{}</h3>").format(say(item.text))}
     if isinstance(item, Fold):
         return {"label": say(item.label), "items": [item_spec(each) for each in item.items]}
     return list(item) if isinstance(item, tuple) else item

@@ -21,7 +21,6 @@ from components.parts.run_events import PROMPT_NAMES
 from components.parts.stage_view import MARKDOWN
 from components.prompt.panel import InputPanel
 from components.serving.browser_module import page_module
-from components.serving.faults import user_messages
 from components.serving.page_blocks import blocks_around
 from components.share.downloads.panel import FOUND, make_file
 from components.share.link_words import note_html
@@ -88,14 +87,12 @@ def wire_share(
     drawing = links.events.drawing
 
     def download(event: gr.EventData) -> str:
-        with user_messages():
-            run = find_run(drawing, event._data)
-            return store_file(share.target, *stage_file(drawing, run, event._data))
+        run = find_run(drawing, event._data)
+        return store_file(share.target, *stage_file(drawing, run, event._data))
 
     def report(event: gr.EventData) -> str:
-        with user_messages():
-            run = find_run(drawing, event._data)
-            return store_file(share.target, REPORT_NAME, run_report(drawing, run, event._data))
+        run = find_run(drawing, event._data)
+        return store_file(share.target, REPORT_NAME, run_report(drawing, run, event._data))
 
     for trigger, make in ((share.download, download), (share.report, report)):
         made = trigger(
@@ -122,10 +119,14 @@ def find_run(drawing: Drawing, data: Any) -> Run:
     """
     key = data.get("run") if isinstance(data, Mapping) else None
     if not isinstance(key, str):
-        raise InputError(
-            say("Nothing has run on this page yet."), remedy=say("Press Run, then download.")
-        )
+        raise _nothing_error()
     return drawing.runs.get(key)
+
+
+def _nothing_error() -> InputError:
+    return InputError(
+        say("Nothing has run on this page yet."), remedy=say("Press Run, then download.")
+    )
 
 
 def stage_file(drawing: Drawing, run: Run, data: Mapping[str, Any]) -> tuple[str, bytes]:
@@ -149,9 +150,7 @@ def run_report(drawing: Drawing, run: Run, data: Mapping[str, Any]) -> bytes:
         items = stage_items(drawing, stage, run, state) if is_there else ()
         chapters.append((say(stage.label), items))
     if not run.has("preprocess"):
-        raise InputError(
-            say("Nothing has run on this page yet."), remedy=say("Press Run, then download.")
-        )
+        raise _nothing_error()
     return write_report(run, chapters, CSS).encode()
 
 
@@ -173,9 +172,8 @@ def store_file(target: gr.DownloadButton, name: str, content: bytes) -> str:
 
 def _wire_copy(panel: InputPanel, links: Links) -> None:
     def copy(state: str, *values: Any) -> tuple[Any, ...]:
-        with user_messages():
-            prompt = dict(zip(PROMPT_NAMES, values, strict=True))
-            query, keeps_files = links.make(read_state(state), prompt)
+        prompt = dict(zip(PROMPT_NAMES, values, strict=True))
+        query, keeps_files = links.make(read_state(state), prompt)
         note = note_html(links.kept.days if keeps_files else None)
         return query, gr.update(visible=True), note
 
@@ -237,7 +235,7 @@ def _wire_opening(panel: InputPanel, links: Links, outputs: Mapping[str, Any], j
         bar: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio asks for the progress bar
     ) -> Iterator[dict[Any, Any]]:
         session = request.session_hash or ""
-        with user_messages(), jobs.running(session, bar) as progress:
+        with jobs.running(session, bar) as progress:
             for changes in links.open(link or "{}", progress):
                 yield updates(changes)
 

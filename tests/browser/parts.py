@@ -14,7 +14,8 @@ import gradio as gr
 import plotly.graph_objects as go
 
 from components.compute.jobs import Jobs
-from components.parts.controls import Choice, IndexSlider, Presets, Rows, Slider, TextField, Toggle
+from components.parts.compound_controls import Presets, Rows
+from components.parts.controls import Choice, IndexSlider, Slider, TextField, Toggle
 from components.parts.drawing import Drawing
 from components.parts.experiments import ExperimentsView, wire_experiments
 from components.parts.part import Fold, Part, StageParts

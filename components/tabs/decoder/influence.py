@@ -17,7 +17,8 @@ from components.charts.decoder_influence import plot_agreement, plot_influence
 from components.charts.token_labels import span_name
 from components.charts.what_if import plot_answer_shift
 from components.look.colors import SEQUENTIAL
-from components.parts.controls import Choice, Clicked
+from components.parts.compound_controls import Clicked
+from components.parts.controls import Choice
 from components.parts.part import PLACE, Part
 from components.tabs.decoder.answer import answer_ids, answer_labels, answer_of
 from components.tabs.decoder.painting import PICTURE_SIDE, painted_html

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 import playground
-from components.parts.controls import Upload
+from components.parts.compound_controls import Upload
 from components.parts.part import Part
 from components.prompt.uploads import read_upload
 from components.serving.made_files import MADE_FILES, MadeFile

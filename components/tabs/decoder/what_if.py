@@ -14,7 +14,8 @@ from markupsafe import Markup
 
 import playground
 from components.charts.what_if import plot_shift
-from components.parts.controls import Choice, Choices, Option, Presets, Slider
+from components.parts.compound_controls import Choices, Presets
+from components.parts.controls import Choice, Option, Slider
 from components.parts.part import PLACE, Part
 from components.tabs.decoder.painting import (
     BRUSH,

@@ -12,7 +12,8 @@ from markupsafe import Markup
 import playground
 from components.charts.sampling import quote
 from components.compute.gpu_process import on_gpu
-from components.parts.controls import Clicked, Number, Slider
+from components.parts.compound_controls import Clicked
+from components.parts.controls import Number, Slider
 from components.parts.part import Part
 from components.tabs.sampling.lab import (
     CHOSEN,

@@ -29,6 +29,7 @@ from components.serving.page_blocks import blocks_around
 from components.share.downloads.panel import downloads_html
 from components.share.links import Links
 from components.share.view import ShareView, wire_share
+from components.views.markdown import markdown_html
 from components.views.status_bar import loading_html
 from playground.language import say
 from playground.pipeline import STAGES, Stage
@@ -50,14 +51,12 @@ class Page:
         self.shared = shared
         build_language_switch()
         TourView(shared.drawing.parts)
-        gr.Markdown(
-            f"# {TITLE}\n\n"
-            + say(
-                "See what a vision-language model does with a picture and a sentence: "
-                "every number on this page is computed by the model, in this run."
-            ),
-            elem_id="page-title",
+        sentence = say(
+            "See what a vision-language model does with a picture and a sentence: "
+            "every number on this page is computed by the model, in this run."
         )
+        title = markdown_html(f"# {TITLE}\n\n{sentence}")
+        gr.HTML(title, elem_id="page-title", elem_classes="prose")
         self.status = gr.HTML(loading_html(shared.host.status), elem_id="status")
         self.notice = gr.HTML("", elem_id="link-notice")
         self.run_key = gr.State(None, time_to_live=SESSION_S, delete_callback=_discard_from(shared))

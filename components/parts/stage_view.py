@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import gradio as gr
-from markdown_it import MarkdownIt
 from markupsafe import Markup
 from starlette.responses import Response
 
@@ -21,11 +20,11 @@ from components.parts.part import Fold, Heading, Item, Part, StageParts, Text
 from components.parts.turns import BusyError, OvertakenError
 from components.serving.browser_module import page_module
 from components.serving.faults import fault_words, log_fault
+from components.views.markdown import markdown_html
 from playground.errors import PlaygroundError
 from playground.language import say, speaking, spoken_language
 
 MAX_ID_CHARS = 64
-MARKDOWN = MarkdownIt("commonmark", {"html": False})
 
 
 class StageView(gr.HTML):
@@ -112,7 +111,7 @@ def stage_spec(stage: StageParts, foot: str = "") -> dict[str, Any]:
     return {
         "events": ["run_stage"],
         "stage": stage.stage,
-        "heading": MARKDOWN.render(heading),
+        "heading": markdown_html(heading),
         "run": say("Run this stage") if stage.runs else "",
         "head": None if stage.head is None else part_spec(stage.head),
         "parts": [{"title": say(part.title), **part_spec(part)} for part in stage.parts],
@@ -161,7 +160,7 @@ def part_spec(part: Part) -> dict[str, Any]:
 def item_spec(item: Item) -> Any:
     """One item of a part's layout as part.js takes it."""
     if isinstance(item, Text):
-        return {"html": MARKDOWN.render(say(item.markdown))}
+        return {"html": markdown_html(say(item.markdown))}
     if isinstance(item, Heading):
         return {"html": Markup("<h3>{}</h3>").format(say(item.text))}
     if isinstance(item, Fold):

@@ -79,8 +79,10 @@ def cards_html(examples: tuple[Example, ...]) -> str:
         card.format(index, say(example.note), _thumbnails(example), example.text)
         for index, example in enumerate(examples)
     )
-    row = Markup('<div class="example-cards" role="group" aria-label="{}">{}</div>')
-    return row.format(say("Examples"), cards)
+    heading = say("Examples")
+    return Markup(
+        '<h3>{}</h3><div class="example-cards" role="group" aria-label="{}">{}</div>'
+    ).format(heading, heading, cards)
 
 
 def _thumbnails(example: Example) -> Markup:

@@ -18,7 +18,6 @@ from components.parts.drawing import Drawing, Question, required_stage
 from components.parts.experiments import MODEL_EVENTS, MODEL_QUEUE
 from components.parts.part import LABS
 from components.parts.run_events import PROMPT_NAMES
-from components.parts.stage_view import MARKDOWN
 from components.prompt.panel import InputPanel
 from components.serving.browser_module import page_module
 from components.serving.page_blocks import blocks_around
@@ -27,6 +26,7 @@ from components.share.link_words import note_html
 from components.share.links import Links
 from components.share.report.outline import stage_items
 from components.share.report.writer import write_report
+from components.views.markdown import markdown_html
 from playground.errors import InputError
 from playground.language import say
 
@@ -56,7 +56,7 @@ class ShareView(gr.HTML):
         row = Markup(
             '<div class="pg-part-row" id="report-row"><div class="prose">{}</div>'
             '<button type="button" class="pg-button" data-report id="report">{}</button></div>'
-        ).format(Markup(MARKDOWN.render(about)), say("Run report"))
+        ).format(markdown_html(about), say("Run report"))
         super().__init__(
             html_template=row,
             js_on_load=page_module("share.js", spec={"events": ["download", "report"]}),

@@ -12,8 +12,8 @@ from typing import Any
 from markupsafe import Markup
 
 from components.parts.part import Output
-from components.parts.part_view import MARKDOWN
 from components.share.report.outline import Choice, Group, ReportItem, View, Words
+from components.views.markdown import markdown_html
 from playground.language import say
 
 EMPTY = Markup('<p class="report-empty">{}</p>')
@@ -49,7 +49,7 @@ class Body:
         if isinstance(item, Words) and item.is_heading:
             return Markup("<h{0}>{1}</h{0}>").format(level, item.text)
         if isinstance(item, Words):
-            return Markup(f'<div class="prose">{MARKDOWN.render(item.text)}</div>')
+            return Markup('<div class="prose">{}</div>').format(markdown_html(item.text))
         if isinstance(item, View):
             return self._view_html(item)
         if item.kind == "part":

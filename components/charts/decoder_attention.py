@@ -73,9 +73,7 @@ def plot_head_shares(summary: HeadSummary, layer: int, head: int | None) -> go.F
     return go.Figure(traces, layout)
 
 
-def plot_attention_matrix(
-    weights: np.ndarray, first: int, layer: int, head: str, labels: Sequence[str]
-) -> go.Figure:
+def plot_attention_matrix(weights: np.ndarray, first: int, layer: int, head: str) -> go.Figure:
     """Who looks at whom: one row per query, the future masked.
 
     Args:
@@ -83,7 +81,6 @@ def plot_attention_matrix(
         first: sequence index of the first query.
         layer: from 0.
         head: its name in words.
-        labels: the escaped text of each of the seq tokens.
     """
     queries, seq = weights.shape
     # What the causal mask hides is no small weight but none: left out, it shows the ground.

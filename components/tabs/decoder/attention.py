@@ -171,9 +171,9 @@ def row(run: Run, layer: int, head: int, place: Place | None) -> go.Figure:
 @PART.chart(mark("Attention matrix"), needs=("layer", "head"))
 def matrix(run: Run, layer: int, head: int) -> go.Figure:
     """All queries' weights; of a long sequence the last ones'."""
-    first, labels = _first_query(run), token_labels(run.inputs.tokens)
+    first = _first_query(run)
     weights = head_rows(run, layer, head, range(first, run.inputs.num_tokens))
-    return plot_attention_matrix(weights, first, layer, head_name(head), labels)
+    return plot_attention_matrix(weights, first, layer, head_name(head))
 
 
 def layer_vectors(run: Run, layer: int) -> QueryKey:

@@ -37,10 +37,7 @@ def plot_expert_path(weights: np.ndarray, layers: Sequence[int], place: str) -> 
     )
     hide_lines(layout)
     named = range(0, rows, max(1, rows // 14))
-    layout["yaxis"] |= {
-        "tickvals": list(named),
-        "ticktext": [str(layers[row]) for row in named],
-    }
+    layout["yaxis"] |= {"tickvals": list(named), "ticktext": [str(layers[row]) for row in named]}
     layout["meta"]["columns"] = {"x": say("expert"), "y": say("row"), "z": say("weight")}
     return go.Figure(_weights_map(weights, say("layer %{y}")), layout)
 

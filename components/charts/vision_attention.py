@@ -14,7 +14,7 @@ from playground.language import say
 ROW_HEIGHT = 18  # pixels per block, within the heights below
 MIN_HEIGHT = 240
 MAX_HEIGHT = 480
-GAPS = {"xgap": 1, "ygap": 1}  # pixels between cells
+GAPS: dict[str, Any] = {"xgap": 1, "ygap": 1}  # pixels between cells
 
 
 def plot_head_entropy(entropy: np.ndarray, even: float) -> go.Figure:

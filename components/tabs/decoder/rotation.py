@@ -7,11 +7,7 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 
 import playground
-from components.charts.decoder_rotation import (
-    plot_pair_strengths,
-    plot_rotation,
-    plot_score_curves,
-)
+from components.charts.decoder_rotation import plot_pair_strengths, plot_rotation, plot_score_curves
 from components.charts.token_labels import token_label
 from components.parts.controls import IndexSlider
 from components.parts.part import PLACE, Part

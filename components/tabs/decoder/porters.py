@@ -133,14 +133,7 @@ def _steps_table(comparison: DumpComparison) -> str:
         if check.status != "missing"
     ]
     return table_html(
-        (
-            say("Step"),
-            say("Result"),
-            "max |Δ|",
-            say("of the largest"),
-            say("Cosine"),
-            say("What"),
-        ),
+        (say("Step"), say("Result"), "max |Δ|", say("of the largest"), say("Cosine"), say("What")),
         rows,
         say("Steps in the order of the forward pass"),
     )

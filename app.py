@@ -132,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     site = build_site(host)
     launch(site.demo, CSS, read_server_options(options), host=host)
     # Only now: importing torch would slow down the page, which Gradio asks for within 3 seconds.
-    host.start(then=site.shared.events.compute_opening)
+    host.start(then=site.begin_with_first_example)
     site.demo.block_thread()
 
 

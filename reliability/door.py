@@ -43,27 +43,34 @@ class PartSpec:
         }
 
 
+def read_part(component: int, spec: Mapping[str, Any]) -> PartSpec:
+    """One part of the stage that this component shows."""
+    return PartSpec(
+        component,
+        spec["key"],
+        spec["stage"],
+        spec["requires"],
+        tuple(f"{spec['key']}.{control}" for control in spec["controls"]),
+        {each["name"]: each for each in spec["outputs"]},
+        {each["name"]: each for each in spec["experiments"]},
+    )
+
+
 def read_parts(config: Mapping[str, Any]) -> dict[str, PartSpec]:
     """The home page's parts, by key, in the page's order."""
     home = set(config["page"][""]["components"]) if config.get("page") else None
     parts = {}
     for component in config["components"]:
         props = component["props"]
-        is_part = "pg-part-view" in (props.get("elem_classes") or ())
-        if not is_part or (home is not None and component["id"] not in home):
+        is_stage = "pg-stage-view" in (props.get("elem_classes") or ())
+        if not is_stage or (home is not None and component["id"] not in home):
             continue
         script = props["js_on_load"]
         start = script.index("upload }, ") + len("upload }, ")
-        spec, _ = json.JSONDecoder().raw_decode(script, start)
-        parts[spec["key"]] = PartSpec(
-            component["id"],
-            spec["key"],
-            spec["stage"],
-            spec["requires"],
-            tuple(f"{spec['key']}.{control}" for control in spec["controls"]),
-            {each["name"]: each for each in spec["outputs"]},
-            {each["name"]: each for each in spec["experiments"]},
-        )
+        stage, _ = json.JSONDecoder().raw_decode(script, start)
+        for spec in (stage["head"], *stage["parts"], stage["last"]):
+            if spec is not None:
+                parts[spec["key"]] = read_part(component["id"], spec)
     return parts
 
 

@@ -23,9 +23,10 @@ from typing import Any
 
 import httpx
 
+from reliability.door import WAIT_S
 from reliability.hostile_files import encode, make_image
-from reliability.page_client import WAIT_S, PageClient, Stream
-from reliability.served import ENDPOINTS, Server, running_app
+from reliability.page_client import PageClient, Stream
+from reliability.served import ENDPOINTS, Caller, Server, running_app
 
 USERS = 8  # at once: more than the queue lets in
 IDLE_S = 1.0  # the model must be idle this long after a cancel, and one token
@@ -125,16 +126,10 @@ class User:
         self.labs = [(key, name) for key, part in parts.items() for name in part.experiments]
         self.drawn = list(parts)
         self.run = self.page.find("run")
-        self.picture = self._upload()
-
-    def _upload(self) -> dict[str, Any]:
+        caller = Caller(server)
         content = encode(make_image(size=(320, 240), seed=self.rng.randrange(99)), "PNG")
-        reply = httpx.post(
-            f"{self.server.address}/gradio_api/upload",
-            files={"files": ("picture.png", content)},
-            timeout=WAIT_S,
-        )
-        return {"path": reply.json()[0], "meta": {"_type": "gradio.FileData"}}
+        self.picture = caller.upload("picture.png", content)
+        caller.close()
 
     def use(self, turn: int, fate: str) -> None:
         """One request by the route whose turn it is."""

@@ -77,21 +77,14 @@ class Client:
 
     def wrong(self) -> list[str]:
         """Where the answers are no longer what they were; on a freshly uploaded picture."""
-        return [
-            f"{REQUESTS[number][0]}{each}"
-            for number in range(len(REQUESTS))
-            for each in self._differences(number)
-        ]
+        return [each for number in range(len(REQUESTS)) for each in self.wrong_once(number)]
 
     def wrong_once(self, number: int) -> list[str]:
         """The same for one request."""
-        return [f"{REQUESTS[number][0]}{each}" for each in self._differences(number)]
-
-    def _differences(self, number: int) -> Iterator[str]:
-        answer = self.ask(number)
+        answer, endpoint = self.ask(number), REQUESTS[number][0]
         if not answer.ok:
-            return iter([f": {answer.message}"])
-        return differences(self.right[number].data, answer.data)
+            return [f"{endpoint}: {answer.message}"]
+        return list(differences(self.right[number].data, answer.data, endpoint))
 
     def close(self) -> None:
         """Close the connections."""

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from reliability.door import MISTAKE
+from reliability.door import MISTAKE, WAIT_S
 from reliability.hostile import SPECIAL_TOKENS, STRANGE_NUMBERS
 from reliability.hostile_files import encode, make_image
-from reliability.page_client import WAIT_S, PageClient, Pressed
+from reliability.page_client import PageClient, Pressed
 from reliability.served import ENDPOINTS, Answer, Caller, Server, running_app
 
 GOOD_EVERY = 100
@@ -115,7 +115,7 @@ def fuzz_questions(server: Server, questions: int, seed: int = 0) -> list[str]:
         if index % EXPERIMENT_EVERY == EXPERIMENT_EVERY - 1:
             part, name = experiments[index // EXPERIMENT_EVERY % len(experiments)]
             given = random_settings(rng, page, part)
-            if words := _experiment_fault(page.start_experiment(part, name, **given), page, part):
+            if words := _experiment_fault(page, page.start_experiment(part, name, **given)):
                 faults.append(f"{part}.{name} {str(given)[:300]}: {words}")
         if index % GOOD_EVERY == GOOD_EVERY - 1 and page.draw("decoder.layers").errors:
             faults.append(f"a good question failed after {index + 1} odd ones")
@@ -123,11 +123,11 @@ def fuzz_questions(server: Server, questions: int, seed: int = 0) -> list[str]:
     return faults
 
 
-def _experiment_fault(pressed: Pressed, page: PageClient, part: str) -> str:
+def _experiment_fault(page: PageClient, pressed: Pressed) -> str:
     """What is wrong with how an experiment ended, or nothing."""
     if not pressed.done.wait(WAIT_S):
         return "has not ended"
-    said = pressed.message if not pressed.ok else str(page.values[page.parts[part].component])
+    said = str(page.values[pressed.outputs[0]]) if pressed.ok else pressed.message
     if MISTAKE in said:
         return said[-200:]
     return "" if pressed.ok else f"failed: {pressed.message}"

@@ -115,6 +115,11 @@ def hostile_cases() -> Iterator[Case]:
     yield from _body_cases()
 
 
+def _call_case(name: str, endpoint: str, accepted: bool | None, /, **arguments: Any) -> Case:
+    """One call of an endpoint."""
+    return Case(name, lambda caller: caller.call(endpoint, **arguments), accepted)
+
+
 def _picture_cases() -> Iterator[Case]:
     for file in picture_files():
 
@@ -130,11 +135,9 @@ def _picture_cases() -> Iterator[Case]:
 def _inline_cases() -> Iterator[Case]:
     """Pictures inside the request itself, in base64."""
 
-    def case(name: str, text: str, accepted: bool | None) -> Case:
-        def send(caller: Caller) -> Answer:
-            return caller.call("preprocess", image=text, text="What is this?")
-
-        return Case(f"inline: {name}", send, accepted)
+    def case(name: str, sent: str, accepted: bool | None) -> Case:
+        more = {"image": sent, "text": "What is this?"}
+        return _call_case(f"inline: {name}", "preprocess", accepted, **more)
 
     for file in list(picture_files())[::3]:
         content = base64.b64encode(file.content).decode()
@@ -154,10 +157,8 @@ def _inline_cases() -> Iterator[Case]:
 
 def _text_cases() -> Iterator[Case]:
     def case(name: str, text: Any, accepted: bool | None, **more: Any) -> Case:
-        def send(caller: Caller) -> Answer:
-            return caller.call("preprocess", image=None, text=text, **more)
-
-        return Case(f"text: {name}", send, accepted)
+        more |= {"image": None, "text": text}
+        return _call_case(f"text: {name}", "preprocess", accepted, **more)
 
     for token in SPECIAL_TOKENS:
         yield case(f"{token} alone", token, True)
@@ -195,11 +196,8 @@ def _text_cases() -> Iterator[Case]:
     paths = ("/etc/passwd", "http://127.0.0.1/a.png")
     pictures: tuple[object, ...] = (*paths, 7, [], {}, {"path": "/etc/passwd"}, True)
     for picture in pictures:
-
-        def send(caller: Caller, image: Any = picture) -> Answer:
-            return caller.call("preprocess", image=image, text="Hello")
-
-        yield Case(f"image: {picture!r}", send, False)
+        more = {"image": picture, "text": "Hello"}
+        yield _call_case(f"image: {picture!r}", "preprocess", False, **more)
 
 
 def _number_cases() -> Iterator[Case]:
@@ -212,22 +210,14 @@ def _number_cases() -> Iterator[Case]:
     ]
     for endpoint, name in places:
         for value in STRANGE_NUMBERS:
-
-            def send(
-                caller: Caller, endpoint: str = endpoint, name: str = name, value: Any = value
-            ) -> Answer:
-                return caller.call(endpoint, **{"image": None, "text": "Hello", name: value})
-
-            yield Case(f"{endpoint} {name} = {value!r}", send, None)
+            more = {"image": None, "text": "Hello", name: value}
+            yield _call_case(f"{endpoint} {name} = {value!r}", endpoint, None, **more)
     names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed")
     for name in (*names, "frequency_penalty", "presence_penalty"):
         for value in STRANGE_NUMBERS:
-
-            def draw(caller: Caller, name: str = name, value: Any = value) -> Answer:
-                arguments = {"settings": [{name: value}], "max_new_tokens": 2}
-                return caller.call("sampling", image=None, text="Hello", **arguments)
-
-            yield Case(f"settings {name} = {value!r}", draw, None)
+            more = {"image": None, "text": "Hello", "settings": [{name: value}]}
+            more["max_new_tokens"] = 2
+            yield _call_case(f"settings {name} = {value!r}", "sampling", None, **more)
 
 
 def _body_cases() -> Iterator[Case]:

@@ -13,10 +13,9 @@ from typing import Any
 
 import httpx
 
-from reliability.door import Door, Reply, read_parts
+from reliability.door import WAIT_S, Door, Reply, read_parts
 from reliability.served import Server
 
-WAIT_S = 300.0  # a busy machine is slow
 JSON = {"content-type": "application/json"}
 
 
@@ -107,15 +106,17 @@ class PageClient:
         )
 
     def find(self, elem_id: str, event: str = "click") -> int:
-        """The event of a component with this id."""
+        """The event of the home page's component with this id."""
+        target = [self._find_component(elem_id), event]
+        return next(index for index, each in self.events.items() if target in each["targets"])
+
+    def _find_component(self, elem_id: str) -> int:
         (component,) = (
-            each["id"]
+            int(each["id"])
             for each in self.config["components"]
             if each["props"].get("elem_id") == elem_id and each["id"] in self.home
         )
-        return next(
-            index for index, each in self.events.items() if [component, event] in each["targets"]
-        )
+        return component
 
     @property
     def home(self) -> set[int]:
@@ -124,15 +125,10 @@ class PageClient:
         return set(pages[""]["components"]) if pages else set(self.values)
 
     def find_run_button(self, stage: str) -> int:
-        """*Run this stage* of a stage's tab: the last one before the tab's first part."""
+        """The event of *Run this stage*."""
         part = next(each for each in self.parts.values() if each.stage == stage)
-        buttons = (
-            (target[0], index)
-            for index, event in self.events.items()
-            for target in event["targets"]
-            if target[1] == "click" and target[0] in self.home and target[0] < part.component
-        )
-        return max(buttons)[1]
+        pressed = [part.component, "run_stage"]
+        return next(index for index, each in self.events.items() if pressed in each["targets"])
 
     def label(self, index: int) -> str:
         """What a visitor calls the component that an event belongs to."""
@@ -145,11 +141,11 @@ class PageClient:
 
     def set_text(self, text: str) -> None:
         """Write the question."""
-        self._set("input-text", text)
+        self.values[self._find_component("input-text")] = text
 
     def set_images(self, images: list[dict[str, Any]]) -> None:
         """Put uploaded pictures into the gallery."""
-        self._set("input-images", images)
+        self.values[self._find_component("input-images")] = images
 
     def set_video(self, video: dict[str, Any] | None) -> None:
         """Put an uploaded video into its place."""
@@ -157,22 +153,12 @@ class PageClient:
             if component["type"] == "video":
                 self.values[component["id"]] = video
 
-    def _set(self, elem_id: str, value: Any) -> None:
-        for component in self.config["components"]:
-            if component["props"].get("elem_id") == elem_id:
-                self.values[component["id"]] = value
-
     # ---------------------------------------------------------------------------- parts
 
     @property
     def run(self) -> dict[str, Any]:
         """The page's run as its script knows it: ``key``, ``stages``, ``findings``."""
-        view = next(
-            each["id"]
-            for each in self.config["components"]
-            if each["props"].get("elem_id") == "run-view" and each["id"] in self.home
-        )
-        value = self.values.get(view)
+        value = self.values.get(self._find_component("run-view"))
         found: dict[str, Any] = json.loads(value) if value else {"key": None, "stages": []}
         return found
 
@@ -189,18 +175,13 @@ class PageClient:
         findings = {"findings": self.all_findings()} | more
         return self.door.ask(part, self.run["key"], **findings)
 
-    def start_experiment(self, part: str, name: str, **more: Any) -> Pressed:
+    def start_experiment(self, part: str, name: str, /, **more: Any) -> Pressed:
         """Press an experiment's button; ``more``: ``values`` and ``place``."""
         data = {"experiment": name, "run": self.run["key"], "part": part, "outputs": []}
         data |= {"values": {}, "findings": self.all_findings()} | more
-        index = next(
-            index
-            for index, event in self.events.items()
-            if "experiment" in (name for _, name in event["targets"])
-        )
-        return self.start(index, data)
+        return self.start(self.find_event("experiment"), data)
 
-    def experiment(self, part: str, name: str, **more: Any) -> dict[str, Any]:
+    def experiment(self, part: str, name: str, /, **more: Any) -> dict[str, Any]:
         """The same, until it has ended; its last answer."""
         pressed = self.start_experiment(part, name, **more)
         if not pressed.done.wait(WAIT_S):

@@ -12,8 +12,6 @@ line on standard output; see ``Observer``. ``served.running_app(watched=True)`` 
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import json
 import os
 import sys
@@ -130,11 +128,6 @@ class Observer:
             "threads": threading.active_count(),
             "waiting": len(blocks._queue),
         }
-
-    def do_trim(self) -> bool:
-        """Give back what the allocator keeps of freed memory."""
-        gc.collect()
-        return bool(ctypes.CDLL(None).malloc_trim(0))
 
 
 def _event() -> str:

@@ -171,6 +171,38 @@ def plain_numbers(name: str, values: np.ndarray) -> Any:
     return values.tolist()
 
 
+def embeds_norms(run: Run) -> np.ndarray:
+    """Length of each vector of ``inputs_embeds``: ``(seq,)`` float32."""
+    norms: np.ndarray = run.merged.inputs_embeds[0].float().norm(dim=-1).numpy()
+    return norms
+
+
+def merge_answer(run: Run, norms: list[float]) -> MergeAnswer:
+    """The record of stage 3 as JSON; ``norms`` are those of ``embeds_norms``."""
+    merged, spans = run.merged, run.inputs.spans
+    return {
+        "position_ids": merged.position_ids[:, 0].tolist(),  # [t, h, w][seq]
+        "rope_delta": int(merged.rope_deltas),
+        "visual_positions": [index for span in spans for index in range(span.start, span.end)],
+        "inputs_embeds_norms": norms,
+    }
+
+
+def next_token_answers(run: Run, top_k: int) -> list[ProbAnswer]:
+    """The likeliest next tokens, from the logits that are there."""
+    found = playground.logits.next_token_probs(run.engine, run.decoded.logits, top_k)
+    return [{"id": each.id, "text": each.text, "prob": each.prob} for each in found]
+
+
+def kv_answer(run: Run) -> KvAnswer:
+    """Shape and size of the cache that the decoder leaves."""
+    cache = playground.cache.describe_cache(run.decoded.past_key_values)
+    return {
+        "shape": [len(cache), 2, *cache[0].key_shape],
+        "bytes": sum(entry.num_bytes for entry in cache),
+    }
+
+
 def lens_row(run: Run, layer: int, top_k: int) -> list[list[ProbAnswer]]:
     """The logit lens of one layer at every position."""
     positions = tuple(range(run.inputs.num_tokens))

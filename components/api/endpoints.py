@@ -22,8 +22,12 @@ from components.api.answers import (
     Settings,
     VisionAnswer,
     column_answer,
+    embeds_norms,
+    kv_answer,
     lens_row,
     list_of_objects,
+    merge_answer,
+    next_token_answers,
     plain_numbers,
     preprocess_answer,
 )
@@ -34,7 +38,6 @@ from components.parts.experiments import MODEL_QUEUE
 from components.prompt.checks import check_whole
 from components.prompt.reader import read_prompt
 from components.prompt.uploads import received_picture, refuse_addresses
-from components.serving.faults import user_messages
 from components.serving.page_blocks import blocks_around
 from playground.pipeline import Run, Stage
 from playground.sampling.settings import check_columns, check_max_new_tokens
@@ -72,10 +75,7 @@ class Endpoints:
         Returns:
             rendered_prompt, tokens, image_grid_thw (patches), num_image_tokens, sizes, tensors
         """
-        with user_messages(as_html=False):
-            return preprocess_answer(
-                self._run("preprocess", image, text, system, max_pixels).inputs
-            )
+        return preprocess_answer(self._run("preprocess", image, text, system, max_pixels).inputs)
 
     def vision_tower(
         self,
@@ -98,26 +98,23 @@ class Endpoints:
             num_patches, num_merged_tokens, deepstack_layers, pca (red, green, blue from 0 to 255
             of each patch, [h][w][3]) and norms (of each patch's features, [h][w])
         """
-        with user_messages(as_html=False):
-            facts = self._engine().facts
-            block = check_whole("block", block, low=0, high=facts.vision_depth)
-            run = self._run("vision", image, text, system, max_pixels)
-            tower = run.vision.image
-            pca: list[list[list[int]]] = []
-            norms: list[list[float]] = []
-            if tower is not None:
-                span = run.inputs.spans[0]
-                pca = playground.vision.maps.patch_pca(tower, span, block).rgb.tolist()
-                norms = plain_numbers(
-                    "patch norms", playground.vision.maps.patch_norms(tower, span, block)
-                )
-            return {
-                "num_patches": 0 if tower is None else len(tower.hidden_states[0]),
-                "num_merged_tokens": 0 if tower is None else len(tower.pooler_output),
-                "deepstack_layers": list(facts.deepstack_visual_indexes),
-                "pca": pca,
-                "norms": norms,
-            }
+        facts = self._engine().facts
+        block = check_whole("block", block, low=0, high=facts.vision_depth)
+        run = self._run("vision", image, text, system, max_pixels)
+        tower = run.vision.image
+        pca: list[list[list[int]]] = []
+        norms: list[list[float]] = []
+        if tower is not None:
+            maps, span = playground.vision.maps, run.inputs.spans[0]
+            pca = maps.patch_pca(tower, span, block).rgb.tolist()
+            norms = plain_numbers("patch norms", maps.patch_norms(tower, span, block))
+        return {
+            "num_patches": 0 if tower is None else len(tower.hidden_states[0]),
+            "num_merged_tokens": 0 if tower is None else len(tower.pooler_output),
+            "deepstack_layers": list(facts.deepstack_visual_indexes),
+            "pca": pca,
+            "norms": norms,
+        }
 
     def merge(
         self, image: File, text: str, system: str = "", max_pixels: int | None = None
@@ -134,18 +131,8 @@ class Endpoints:
             position_ids ([t, h, w][seq]), rope_delta, visual_positions (sequence indices) and
             inputs_embeds_norms ([seq])
         """
-        with user_messages(as_html=False):
-            run = self._run("merge", image, text, system, max_pixels)
-            merged = run.merged
-            norms = merged.inputs_embeds[0].float().norm(dim=-1).numpy()
-            return {
-                "position_ids": merged.position_ids[:, 0].tolist(),
-                "rope_delta": int(merged.rope_deltas),
-                "visual_positions": [
-                    index for span in run.inputs.spans for index in range(span.start, span.end)
-                ],
-                "inputs_embeds_norms": plain_numbers("embedding norms", norms),
-            }
+        run = self._run("merge", image, text, system, max_pixels)
+        return merge_answer(run, plain_numbers("embedding norms", embeds_norms(run)))
 
     def decoder(
         self,
@@ -171,31 +158,21 @@ class Endpoints:
             layer), kv (shape: layers, keys and values, batch, heads, seq, head_dim) and parity
             (against one plain model(**inputs))
         """
-        with user_messages(as_html=False):
-            facts = self._engine().facts
-            if layer is None:
-                layer = facts.num_layers
-            layer = check_whole("layer", layer, low=0, high=facts.num_layers)
-            top_k = check_whole("top_k", top_k, low=1, high=min(MAX_TOP_K, facts.vocab_size))
-            run = self._run("decoder", image, text, system, max_pixels)
-            parity = run.check_parity(stop_without_client)
-            output, decoder, logits = run.decoded, playground.decoder.stage, playground.logits
-            cache = playground.cache.describe_cache(output.past_key_values)
-            return {
-                "next_token": [
-                    {"id": token.id, "text": token.text, "prob": token.prob}
-                    for token in logits.next_token_probs(run.engine, output.logits, top_k)
-                ],
-                "logit_lens": lens_row(run, layer, top_k),
-                "residual_norms": plain_numbers(
-                    "residual norms", decoder.residual_norms(output)[layer]
-                ),
-                "kv": {
-                    "shape": [len(cache), 2, *cache[0].key_shape],
-                    "bytes": sum(entry.num_bytes for entry in cache),
-                },
-                "parity": {"max_abs_diff": parity.max_abs_diff},
-            }
+        facts = self._engine().facts
+        if layer is None:
+            layer = facts.num_layers
+        layer = check_whole("layer", layer, low=0, high=facts.num_layers)
+        top_k = check_whole("top_k", top_k, low=1, high=min(MAX_TOP_K, facts.vocab_size))
+        run = self._run("decoder", image, text, system, max_pixels)
+        parity = run.check_parity(stop_without_client)
+        norms = playground.decoder.stage.residual_norms(run.decoded)[layer]
+        return {
+            "next_token": next_token_answers(run, top_k),
+            "logit_lens": lens_row(run, layer, top_k),
+            "residual_norms": plain_numbers("residual norms", norms),
+            "kv": kv_answer(run),
+            "parity": {"max_abs_diff": parity.max_abs_diff},
+        }
 
     def sampling(
         self,
@@ -222,30 +199,29 @@ class Endpoints:
             filtered distribution, with the likeliest candidates and the filter that removed them)
             and first_divergence (the first step at which the runs differ, or null)
         """
-        with user_messages(as_html=False):
-            sent = [{}] if settings is None else settings
-            columns = check_columns(list_of_objects(sent))
-            limits = self._engine().limits
-            if max_new_tokens is None:
-                max_new_tokens = limits.at_most(NEW_TOKENS)
-            max_new_tokens = check_max_new_tokens(max_new_tokens, limits.max_new_tokens)
-            run = self._run("decoder", image, text, system, max_pixels)
-            sampled = playground.sampling.stage.run_sampling(
-                run.engine,
-                run.inputs,
-                run.merged,
-                run.decoded,
-                columns,
-                max_new_tokens=max_new_tokens,
-                progress=stop_without_client,
-            )
-            return {
-                "runs": [
-                    column_answer(trace, {*Settings.__annotations__, *given})
-                    for trace, given in zip(sampled.traces, sent, strict=True)
-                ],
-                "first_divergence": sampled.first_divergence,
-            }
+        sent = [{}] if settings is None else settings
+        columns = check_columns(list_of_objects(sent))
+        limits = self._engine().limits
+        if max_new_tokens is None:
+            max_new_tokens = limits.at_most(NEW_TOKENS)
+        max_new_tokens = check_max_new_tokens(max_new_tokens, limits.max_new_tokens)
+        run = self._run("decoder", image, text, system, max_pixels)
+        sampled = playground.sampling.stage.run_sampling(
+            run.engine,
+            run.inputs,
+            run.merged,
+            run.decoded,
+            columns,
+            max_new_tokens=max_new_tokens,
+            progress=stop_without_client,
+        )
+        return {
+            "runs": [
+                column_answer(trace, {*Settings.__annotations__, *given})
+                for trace, given in zip(sampled.traces, sent, strict=True)
+            ],
+            "first_divergence": sampled.first_divergence,
+        }
 
     def cache_reuse(
         self,
@@ -270,22 +246,21 @@ class Endpoints:
             hit, shared_tokens, computed_tokens, miss_ms and hit_ms (medians of 5), kv_bytes (of
             the reused tokens) and max_abs_diff (of the logits, hit against miss)
         """
-        with user_messages(as_html=False):
-            first = self._run("preprocess", image, first_text, system, max_pixels)
-            other = image if second_image is None else second_image
-            second = self._run("preprocess", other, second_text, system, max_pixels)
-            reuse = playground.kv_cache.stage.run_cache_reuse(
-                first.engine, first.inputs, second.inputs, progress=stop_without_client
-            )
-            return {
-                "hit": reuse.hit,
-                "shared_tokens": reuse.shared_tokens,
-                "computed_tokens": reuse.computed_tokens,
-                "miss_ms": statistics.median(reuse.miss_ms),
-                "hit_ms": statistics.median(reuse.hit_ms),
-                "kv_bytes": reuse.kv_bytes,
-                "max_abs_diff": reuse.max_abs_diff,
-            }
+        first = self._run("preprocess", image, first_text, system, max_pixels)
+        other = image if second_image is None else second_image
+        second = self._run("preprocess", other, second_text, system, max_pixels)
+        reuse = playground.kv_cache.stage.run_cache_reuse(
+            first.engine, first.inputs, second.inputs, progress=stop_without_client
+        )
+        return {
+            "hit": reuse.hit,
+            "shared_tokens": reuse.shared_tokens,
+            "computed_tokens": reuse.computed_tokens,
+            "miss_ms": statistics.median(reuse.miss_ms),
+            "hit_ms": statistics.median(reuse.hit_ms),
+            "kv_bytes": reuse.kv_bytes,
+            "max_abs_diff": reuse.max_abs_diff,
+        }
 
     def _engine(self) -> "Engine":
         """The engine; a call that comes while the checkpoint loads waits for it."""

@@ -5,6 +5,7 @@ import { saveCsv, savePng } from "./chart_files.js";
 import { loadPlotly } from "./chart_library.js";
 import { CONFIG, chartTemplate, stepBack } from "./chart_look.js";
 import { markChart, wishOf } from "./chart_pointer.js";
+import { drawNoMore, drawSoon } from "./chart_queue.js";
 import { fillTable, listRows, plain } from "./chart_table.js";
 import { TEXTS } from "./chart_texts.js";
 import { shareTouch } from "./chart_touch.js";
@@ -12,9 +13,6 @@ import { warmUpPlotly } from "./chart_warmup.js";
 import { make } from "./elements.js";
 
 // ---------------------------------------------------------------------------- once for the page
-
-/** Let the page answer the reader between two charts: all at one go would freeze it for seconds. */
-const breathe = () => new Promise((done) => setTimeout(done));
 
 let warmedUp = false;
 
@@ -132,8 +130,6 @@ function bringToLife(element, { plotlyAddress, label }) {
   let drawn = false;
   let drawnWidth = 0;
   let resets = 0;
-  let running = false;
-  let stale = false;
   let touched = false; // by the reader, since the chart was made or reset
   const marks = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   marks.setAttribute("class", "chart-marks");
@@ -155,9 +151,8 @@ function bringToLife(element, { plotlyAddress, label }) {
     drawnWidth = 0;
   }
 
-  async function render() {
+  async function react() {
     plotly = await loadPlotly(plotlyAddress, texts);
-    await breathe();
     const width = Math.floor(plot.clientWidth);
     // In a closed tab the width is zero: the resize observer comes back.
     if (!figure || width === 0 || !element.isConnected) return;
@@ -214,21 +209,10 @@ function bringToLife(element, { plotlyAddress, label }) {
     markChart(plotly, plot, marks, figure?.layout?.meta?.pointer, places);
   }
 
-  /** Draw once more; calls that come while a drawing runs are joined into one. */
-  async function draw() {
-    stale = true;
-    if (running || !figure) return;
-    running = true;
-    try {
-      while (stale) {
-        stale = false;
-        await render();
-      }
-    } catch (error) {
-      showError(error);
-    } finally {
-      running = false;
-    }
+  /** Have it drawn once more when its turn comes. */
+  function draw() {
+    if (!figure) return;
+    drawSoon(view);
   }
 
   const layoutNow = () => figure?.layout ?? {};
@@ -275,10 +259,12 @@ function bringToLife(element, { plotlyAddress, label }) {
   const view = {
     element,
     draw,
+    render: () => react().catch(showError),
     mark,
     isDrawn: () => drawn,
     dispose() {
       views.delete(view);
+      drawNoMore(view);
       resizeObserver.disconnect();
       purge();
     },

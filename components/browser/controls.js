@@ -50,10 +50,7 @@ export function buildControls(part, start, upload) {
       const text = JSON.stringify(spec);
       if (shown.get(id)?.text === text) continue;
       const build = BUILDERS[spec.kind];
-      const change = (value) => {
-        setValue(full(id), value);
-        for (const [other, own] of Object.entries(spec.sets ?? {})) setValue(full(other), own);
-      };
+      const change = (value) => setValue(full(id), value);
       const set = build ? build(box, spec, change, { full, start, upload }) : () => {};
       box.dataset.kind = spec.kind;
       box.dataset.control = id;

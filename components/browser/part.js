@@ -35,7 +35,7 @@ const fingerprint = (run, output) => JSON.stringify([run.key, ...output.needs.ma
 /**
  * Bring one part to life; `element`, `server`, `upload` are Gradio's.
  * @param {any} gradio
- * @param {any} spec - see part_view.py
+ * @param {any} spec - see stage_view.py
  */
 export function mount({ element, server, upload }, spec) {
   const words = TEXTS[spec.language] ?? TEXTS.en;

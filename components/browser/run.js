@@ -13,6 +13,8 @@ import { TEXTS } from "./texts.js";
  * @property {Record<string, string>} findings - keys of experiments that were done beforehand
  */
 
+const OF_THE_PAGE = ["lang", "__theme"]; // parameters that no link of ours has
+
 /** @type {Run} */
 let run = { key: null, stages: [], running: "", findings: {} };
 
@@ -162,12 +164,17 @@ export function pageState() {
 // Gradio's own events read it by this name: their `js` is no module.
 Object.assign(window, { playgroundState: pageState });
 
+/** Does the address hold more than a language and a theme? */
+const mayBeLink = () =>
+  [...new URLSearchParams(location.search).keys()].some((key) => !OF_THE_PAGE.includes(key));
+
 /** The browser half of RunView (run_view.py). */
 export function mount({ props, watch, trigger }) {
   document.addEventListener("rerun", ({ detail }) => trigger("rerun", detail));
   const update = () => {
     if (!props.value) return;
-    const { restored, ...next } = JSON.parse(props.value);
+    const { restored, isDefault, ...next } = JSON.parse(props.value);
+    if (isDefault && mayBeLink()) return; // the server says what to begin with
     if (restored) restore(restored);
     setRun(next);
   };

@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.style import HEIGHT_LARGE, HEIGHT_MEDIUM, base_layout, pointer_meta
-from components.look.colors import BLUE, GREEN, GREY, ORANGE, SEQUENTIAL
+from components.charts.heat_map import heat_map, hide_lines
+from components.charts.style import (
+    HEIGHT_LARGE,
+    HEIGHT_MEDIUM,
+    base_layout,
+    chosen_mark,
+    pointer_meta,
+)
+from components.look.colors import BLUE, GREEN, GREY, ORANGE
 from playground.language import say
 
 if TYPE_CHECKING:
@@ -47,15 +54,19 @@ def plot_head_shares(summary: HeadSummary, layer: int, head: int | None) -> go.F
     layout["xaxis"] |= {"dtick": 1 if len(heads) <= 16 else 4, "zeroline": False}
     layout["yaxis"] |= {"range": [0, 1], "tickformat": ".0%"}
     if head is not None:
-        layout["annotations"] = [
-            {"x": head, "y": 1, "yanchor": "bottom", "text": "▼", "showarrow": False}
-        ]
+        layout["annotations"] = [chosen_mark(head)]
+    layout["meta"]["columns"] = {"x": say("head"), "customdata": say("entropy (nats)")}
+    return go.Figure(_share_bars(summary, heads), layout)
+
+
+def _share_bars(summary: HeadSummary, heads: np.ndarray) -> list[go.Bar]:
+    """What goes to the picture, to the text, and to the first token."""
     parts = (
         (say("picture"), summary.on_visual, ORANGE, ""),
         (say("text"), summary.on_text, BLUE, "/"),
         (say("first token (the sink)"), summary.on_first, GREY, "x"),
     )
-    traces = [
+    return [
         go.Bar(
             x=heads,
             y=share.astype(np.float32),
@@ -69,13 +80,9 @@ def plot_head_shares(summary: HeadSummary, layer: int, head: int | None) -> go.F
         )
         for name, share, color, pattern in parts
     ]
-    layout["meta"]["columns"] = {"x": say("head"), "customdata": say("entropy (nats)")}
-    return go.Figure(traces, layout)
 
 
-def plot_attention_matrix(
-    weights: np.ndarray, first: int, layer: int, head: str, labels: Sequence[str]
-) -> go.Figure:
+def plot_attention_matrix(weights: np.ndarray, first: int, layer: int, head: str) -> go.Figure:
     """Who looks at whom: one row per query, the future masked.
 
     Args:
@@ -83,7 +90,6 @@ def plot_attention_matrix(
         first: sequence index of the first query.
         layer: from 0.
         head: its name in words.
-        labels: the escaped text of each of the seq tokens.
     """
     queries, seq = weights.shape
     # What the causal mask hides is no small weight but none: left out, it shows the ground.
@@ -105,30 +111,22 @@ def plot_attention_matrix(
         x_title=say("key: sequence index that is looked at"),
         y_title=say("query: sequence index that looks"),
     )
-    layout["xaxis"] |= {"showgrid": False, "zeroline": False}
-    layout["yaxis"] |= {"showgrid": False, "zeroline": False, "autorange": "reversed"}
+    hide_lines(layout)
+    layout["yaxis"] |= {"autorange": "reversed"}
     layout["meta"]["pointer"] = pointer_meta("token")
-    layout["meta"]["columns"] = {
-        "x": "key",
-        "y": "query",
-        "z": say("square root of the weight"),
-    }
+    layout["meta"]["columns"] = {"x": "key", "y": "query", "z": say("square root of the weight")}
     ticks = np.array([0, 0.01, 0.1, 0.25, 0.5, 1.0])
-    matrix = go.Heatmap(
-        z=shown,
+    matrix = heat_map(
+        shown,
+        say("token %{y} looks at token %{x}<br>square root of the weight %{z:.3f}"),
+        bar=say("weight"),
         y=np.arange(first, first + queries, dtype=np.int32),
         zmin=0,
         zmax=max(float(np.nanmax(shown)), 0.1),
-        colorscale=SEQUENTIAL,
-        colorbar={
-            "title": {"text": say("weight")},
-            "tickvals": np.sqrt(ticks).tolist(),
-            "ticktext": [f"{tick:.0%}" for tick in ticks],
-        },
         hoverongaps=False,
-        hovertemplate=say("token %{y} looks at token %{x}<br>square root of the weight %{z:.3f}")
-        + "<extra></extra>",
     )
+    names = [f"{tick:.0%}" for tick in ticks]
+    matrix.update(colorbar={"tickvals": np.sqrt(ticks).tolist(), "ticktext": names})
     return go.Figure(matrix, layout)
 
 
@@ -157,11 +155,7 @@ def plot_attention_row(weights: np.ndarray, labels: Sequence[str], query: int) -
     layout["xaxis"] |= {"zeroline": False, "range": [-0.5, query + 0.5]}
     layout["yaxis"] |= {"rangemode": "tozero", "tickformat": ".0%"}
     layout["meta"]["pointer"] = pointer_meta("token")
-    layout["meta"]["columns"] = {
-        "x": say("index"),
-        "y": say("weight"),
-        "customdata": say("token"),
-    }
+    layout["meta"]["columns"] = {"x": say("index"), "y": say("weight"), "customdata": say("token")}
     bars = go.Bar(
         x=seen,
         y=weights[: query + 1].astype(np.float32),

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from components.charts.heat_map import heat_map, hide_lines
 from components.charts.style import HEIGHT_MEDIUM, base_layout, pointer_meta
-from components.look.colors import SEQUENTIAL
 from playground.language import say
 
 MAX_CELLS = 30_000  # of a map: 160 kB of float32 in base64
@@ -35,11 +35,9 @@ def plot_expert_path(weights: np.ndarray, layers: Sequence[int], place: str) -> 
         x_title=say("expert"),
         y_title=say("decoder layer"),
     )
-    _plain_axes(layout)
-    layout["yaxis"] |= {
-        "tickvals": list(range(rows))[:: max(1, rows // 14)],
-        "ticktext": [str(layer) for layer in layers][:: max(1, rows // 14)],
-    }
+    hide_lines(layout)
+    named = range(0, rows, max(1, rows // 14))
+    layout["yaxis"] |= {"tickvals": list(named), "ticktext": [str(layers[row]) for row in named]}
     layout["meta"]["columns"] = {"x": say("expert"), "y": say("row"), "z": say("weight")}
     return go.Figure(_weights_map(weights, say("layer %{y}")), layout)
 
@@ -71,28 +69,18 @@ def plot_expert_layer(weights: np.ndarray, indices: np.ndarray, layer: int) -> g
         x_title=say("sequence index"),
         y_title=say("expert"),
     )
-    _plain_axes(layout)
+    hide_lines(layout)
     layout["meta"]["pointer"] = pointer_meta("token")
     layout["meta"]["columns"] = {"x": say("index"), "y": say("expert"), "z": say("weight")}
-    heat_map = _weights_map(weights, say("expert %{y}<br>token %{x}"))
-    heat_map.x = indices.astype(np.int32)
-    return go.Figure(heat_map, layout)
-
-
-def _plain_axes(layout: dict[str, dict[str, object]]) -> None:
-    for axis in ("xaxis", "yaxis"):
-        layout[axis] |= {"showgrid": False, "zeroline": False}
+    cells = _weights_map(weights, say("expert %{y}<br>token %{x}"))
+    cells.x = indices.astype(np.int32)
+    return go.Figure(cells, layout)
 
 
 def _weights_map(weights: np.ndarray, where: str) -> go.Heatmap:
     # An expert that is not chosen has no weight at all: left out, it shows the ground.
-    shown = np.where(weights > 0, weights, np.nan).astype(np.float32)
-    return go.Heatmap(
-        z=shown,
-        zmin=0,
-        zmax=1,
-        colorscale=SEQUENTIAL,
-        colorbar={"title": {"text": say("weight")}, "tickformat": ".0%"},
-        hoverongaps=False,
-        hovertemplate=f"{where}<br>{say('weight %{z:.1%}')}<extra></extra>",
+    shown = np.where(weights > 0, weights, np.nan)
+    hover = f"{where}<br>{say('weight %{z:.1%}')}"
+    return heat_map(
+        shown, hover, bar=say("weight"), percent=True, zmin=0, zmax=1, hoverongaps=False
     )

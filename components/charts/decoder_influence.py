@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.patch_map import frame_patches
-from components.charts.style import base_layout, pointer_meta
-from components.look.colors import DIVERGING
+from components.charts.heat_map import hide_lines, signed_map
+from components.charts.patch_map import patch_layout
+from components.charts.style import base_layout
 from playground.language import say
 
 
@@ -22,10 +22,9 @@ def plot_influence(drop: np.ndarray, block: int, word: str, span: int) -> go.Fig
     """
     largest = max(float(np.abs(drop).max()), 1e-6)
     row, column = np.unravel_index(int(drop.argmax()), drop.shape)
-    layout = base_layout(
+    layout = patch_layout(
         say("What “{word}” depends on: log-probability lost when a part is taken away", word=word),
-        height=380,
-        alt=say(
+        say(
             "Map of {rows} by {columns} parts of the picture; the most, {nats:.3g} nats, is lost "
             "at row {row}, column {column}.",
             rows=drop.shape[0],
@@ -34,28 +33,19 @@ def plot_influence(drop: np.ndarray, block: int, word: str, span: int) -> go.Fig
             row=row,
             column=column,
         ),
-        x_title=say("token column"),
-        y_title=say("token row"),
+        "merged",
+        span,
+        height=380,
     )
-    frame_patches(layout)
     middles = [
         (np.arange(size) * block + (block - 1) / 2).astype(np.float32) for size in drop.shape
     ]
-    layout["meta"]["pointer"] = pointer_meta("merged", span=span)
     layout["meta"]["columns"] = {"x": say("column"), "y": say("row"), "z": say("nats lost")}
-    heat_map = go.Heatmap(
-        z=drop.astype(np.float32),
-        x=middles[1],
-        y=middles[0],
-        zmid=0,
-        zmin=-largest,
-        zmax=largest,
-        colorscale=DIVERGING,
-        colorbar={"title": {"text": say("nats lost")}},
-        hovertemplate=say("row %{y}, column %{x}<br>%{z:.3g} nats lost without it")
-        + "<extra></extra>",
+    hover = say("row %{y}, column %{x}<br>%{z:.3g} nats lost without it")
+    parts = signed_map(
+        drop, hover, largest, bar=say("nats lost"), x=middles[1], y=middles[0], zmid=0
     )
-    return go.Figure(heat_map, layout)
+    return go.Figure(parts, layout)
 
 
 def plot_agreement(agreement: np.ndarray) -> go.Figure:
@@ -86,21 +76,10 @@ def plot_agreement(agreement: np.ndarray) -> go.Figure:
         x_title=say("head"),
         y_title=say("decoder layer"),
     )
-    layout["xaxis"] |= {"showgrid": False, "zeroline": False, "dtick": 1 if heads <= 16 else 4}
-    layout["yaxis"] |= {"showgrid": False, "zeroline": False, "dtick": max(1, layers // 14)}
-    layout["meta"]["columns"] = {
-        "x": say("head"),
-        "y": say("layer"),
-        "z": say("rank correlation"),
-    }
-    heat_map = go.Heatmap(
-        z=agreement.astype(np.float32),
-        zmid=0,
-        zmin=-1,
-        zmax=1,
-        colorscale=DIVERGING,
-        colorbar={"title": {"text": say("rank correlation")}},
-        hoverongaps=False,
-        hovertemplate=say("layer %{y}, head %{x}<br>rank correlation %{z:.2f}") + "<extra></extra>",
-    )
-    return go.Figure(heat_map, layout)
+    hide_lines(layout)
+    layout["xaxis"] |= {"dtick": 1 if heads <= 16 else 4}
+    layout["yaxis"] |= {"dtick": max(1, layers // 14)}
+    name = say("rank correlation")
+    layout["meta"]["columns"] = {"x": say("head"), "y": say("layer"), "z": name}
+    hover = say("layer %{y}, head %{x}<br>rank correlation %{z:.2f}")
+    return go.Figure(signed_map(agreement, hover, 1, bar=name, zmid=0, hoverongaps=False), layout)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.style import HEIGHT_MEDIUM, base_layout, pointer_meta
+from components.charts.heat_map import heat_map, hide_lines
+from components.charts.style import HEIGHT_MEDIUM, base_layout, pointer_meta, vertical_line
 from components.look.colors import BLUE, GREEN, GREY, ORANGE
 from playground.language import say
 
@@ -105,16 +106,7 @@ def plot_word_track(
     layout["xaxis"] |= {"dtick": max(1, len(states) // 14), "zeroline": False}
     layout["yaxis"] |= {"type": "log", "range": [np.log10(LEAST_PROB), 0.15], "dtick": 2}
     layout["shapes"] = [
-        {
-            "type": "line",
-            "x0": layer + 1,
-            "x1": layer + 1,
-            "y0": 0,
-            "y1": 1,
-            "yref": "paper",
-            "line": {"color": GREY, "dash": "dot", "width": 1},
-            "layer": "below",
-        }
+        vertical_line(layer + 1, color=GREY, dash="dot", width=1) | {"layer": "below"}
         for layer in range(num_deepstack)
     ]
     line = go.Scatter(
@@ -160,25 +152,27 @@ def plot_picture_lens(
         y_title=say("token row"),
     )
     layout["margin"] |= {"l": 40, "b": 48}  # what the axes need: else all is drawn twice
-    layout["xaxis"] |= {"showgrid": False, "zeroline": False, "constrain": "domain"}
-    layout["yaxis"] |= {"showgrid": False, "zeroline": False, "autorange": "reversed"}
+    hide_lines(layout)
+    layout["xaxis"] |= {"constrain": "domain"}
+    layout["yaxis"] |= {"autorange": "reversed"}
     layout["meta"]["pointer"] = pointer_meta("merged", span=span)
     layout["meta"]["columns"] = {
         "text": "top 1",
         "customdata": say("top words"),
         "z": say("probability"),
     }
-    grid = go.Heatmap(
-        z=probs.astype(np.float32),
+    grid = heat_map(
+        probs,
+        "%{customdata}",
+        bar=say("probability"),
+        percent=True,
         zmin=0,
         zmax=1,
         text=words,
         texttemplate="%{text}" if rows * columns <= MAX_TEXT_CELLS else None,
         customdata=hovers,
         colorscale=[(0, "#2b4a8b"), (1, "#8fc75a")],
-        colorbar={"title": {"text": say("probability")}, "tickformat": ".0%"},
         xgap=1,
         ygap=1,
-        hovertemplate="%{customdata}<extra></extra>",
     )
     return go.Figure(grid, layout)

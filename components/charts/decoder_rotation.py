@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
+from components.charts.heat_map import hide_lines, signed_map
 from components.charts.style import HEIGHT_MEDIUM, HEIGHT_SMALL, base_layout
-from components.look.colors import BLUE, DIVERGING, GREEN, ORANGE
+from components.look.colors import BLUE, GREEN, ORANGE
 from playground.language import mark, say
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ def plot_rotation(rotation: HeadRotation, name: str) -> go.Figure:
         rotation: of one head.
         name: the head in words.
     """
-    rows = ("query", say("query, turned"), "key", say("key, turned"))
     values = np.stack([rotation.query_before, rotation.query, rotation.key_before, rotation.key])
     largest = max(float(np.abs(values).max()), 1e-6)
     pairs = len(rotation.axes)
@@ -50,14 +50,9 @@ def plot_rotation(rotation: HeadRotation, name: str) -> go.Figure:
         ),
         x_title=say("number in the head (i turns with i + {pairs})", pairs=pairs),
     )
-    layout["xaxis"] |= {"showgrid": False, "zeroline": False}
-    layout["yaxis"] |= {
-        "showgrid": False,
-        "zeroline": False,
-        "autorange": "reversed",
-        "tickvals": [0, 1, 2, 3],
-        "ticktext": list(rows),
-    }
+    hide_lines(layout)
+    names = ["query", say("query, turned"), "key", say("key, turned")]
+    layout["yaxis"] |= {"autorange": "reversed", "tickvals": [0, 1, 2, 3], "ticktext": names}
     layout["meta"]["columns"] = {
         "x": say("number"),
         "y": say("row"),
@@ -65,17 +60,9 @@ def plot_rotation(rotation: HeadRotation, name: str) -> go.Figure:
         "z": say("value"),
     }
     axes = [say(AXES[axis][0]) for axis in (*rotation.axes, *rotation.axes)]
-    heat_map = go.Heatmap(
-        z=values.astype(np.float32),
-        zmid=0,
-        zmin=-largest,
-        zmax=largest,
-        colorscale=DIVERGING,
-        colorbar={"title": {"text": say("value")}},
-        customdata=[axes] * 4,
-        hovertemplate=say("number %{x}, turned with %{customdata}<br>%{z:.4g}") + "<extra></extra>",
-    )
-    return go.Figure(heat_map, layout)
+    hover = say("number %{x}, turned with %{customdata}<br>%{z:.4g}")
+    cells = signed_map(values, hover, largest, bar=say("value"), zmid=0, customdata=[axes] * 4)
+    return go.Figure(cells, layout)
 
 
 def plot_pair_strengths(rotation: HeadRotation) -> go.Figure:

@@ -45,10 +45,7 @@ def plot_module_tree(nodes: Sequence[ModuleNode]) -> go.Figure:
     """
     total = nodes[0].num_parameters
     layout = base_layout(
-        say(
-            "Where the {count} parameters are (click a tile to go in)",
-            count=count_words(total),
-        ),
+        say("Where the {count} parameters are (click a tile to go in)", count=count_words(total)),
         height=HEIGHT_LARGE,
         alt=say(
             "Treemap of {count} modules by number of parameters: {shares}.",

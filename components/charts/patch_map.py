@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.style import NO_LINES
+from components.charts.heat_map import hide_lines
+from components.charts.style import HEIGHT_MEDIUM, base_layout, pointer_meta
 from components.look.colors import BLUE
+from playground.language import say
 
 # Room for two-digit ticks, a title and a scale. Square cells make the axes shorter, which moves
 # their ticks: a chart without this room is drawn up to five times until its margins rest.
 MARGIN = {"l": 46, "r": 72, "t": 8, "b": 48}
+
+
+def patch_layout(
+    title: str,
+    alt: str,
+    cells: Literal["patch", "merged"],
+    span: int,
+    *,
+    height: int = HEIGHT_MEDIUM,
+    **margin: int,
+) -> dict[str, Any]:
+    """The layout of a map of one picture, which the page's pointer knows.
+
+    Args:
+        title: what to see.
+        alt: see ``base_layout``.
+        cells: whether each is a patch, or a token merged from several.
+        span: index into ``ModelInputs.spans``.
+        height: in pixels.
+        margin: see ``frame_patches``.
+    """
+    axes = {"x_title": say("token column"), "y_title": say("token row")}
+    if cells == "patch":
+        axes = {"x_title": say("patch column"), "y_title": say("patch row")}
+    layout = base_layout(title, height=height, alt=alt, **axes)
+    frame_patches(layout, **margin)
+    layout["meta"]["pointer"] = pointer_meta(cells, span=span)
+    return layout
 
 
 def frame_patches(layout: dict[str, Any], **margin: int) -> None:
@@ -23,13 +53,9 @@ def frame_patches(layout: dict[str, Any], **margin: int) -> None:
         margin: sides that need other room than `MARGIN`.
     """
     layout["margin"] = MARGIN | margin
-    layout["xaxis"] |= {"constrain": "domain", **NO_LINES}
-    layout["yaxis"] |= {
-        "scaleanchor": "x",
-        "constrain": "domain",
-        "autorange": "reversed",
-        **NO_LINES,
-    }
+    hide_lines(layout)
+    layout["xaxis"] |= {"constrain": "domain"}
+    layout["yaxis"] |= {"scaleanchor": "x", "constrain": "domain", "autorange": "reversed"}
 
 
 def mark_place(place: tuple[int, int], name: str) -> go.Scatter:

@@ -79,6 +79,17 @@ def pointer_meta(
     return meta
 
 
+def vertical_line(x: float, **line: Any) -> dict[str, Any]:
+    """A line from the bottom of a chart to its top, for ``layout.shapes``."""
+    ends = {"x0": x, "x1": x, "y0": 0, "y1": 1}
+    return {"type": "line", **ends, "yref": "paper", "line": line}
+
+
+def chosen_mark(x: int) -> dict[str, Any]:
+    """A mark above the chosen one of bars that reach up to 1, for ``layout.annotations``."""
+    return {"x": x, "y": 1, "yanchor": "bottom", "text": "▼", "showarrow": False}
+
+
 def base_layout(
     title: str,
     *,

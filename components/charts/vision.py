@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.patch_map import frame_patches
+from components.charts.heat_map import heat_map
+from components.charts.patch_map import patch_layout
 from components.charts.small_arrays import compact_integers
-from components.charts.style import FONT_SIZE_PX, HEIGHT_MEDIUM, base_layout, pointer_meta
-from components.look.colors import BLUE, GREY, ORANGE, SEQUENTIAL
+from components.charts.style import FONT_SIZE_PX, HEIGHT_MEDIUM, base_layout, vertical_line
+from components.look.colors import BLUE, GREY, ORANGE
 from playground.language import say
 
 LOG_FROM_RATIO = 20.0  # a wider range of norms is drawn on a log axis
@@ -37,29 +38,19 @@ def plot_feature_norms(
         alt = say(
             "Heat map of {rows} by {columns} tokens; norms from {low:.3g} to {high:.3g}.", **sizes
         )
-        axes = {"x_title": say("token column"), "y_title": say("token row")}
         hover = say("token row %{y}, column %{x}<br>norm %{z:.4g}<br>is token %{customdata}")
     else:
         title = say("Norm of each patch {words}: bright ones carry long vectors", words=words)
         alt = say(
             "Heat map of {rows} by {columns} patches; norms from {low:.3g} to {high:.3g}.", **sizes
         )
-        axes = {"x_title": say("patch column"), "y_title": say("patch row")}
         hover = say(
             "patch row %{y}, column %{x}<br>norm %{z:.4g}<br>becomes part of token %{customdata}"
         )
-    layout = base_layout(title, height=HEIGHT_MEDIUM, alt=alt, **axes)
-    frame_patches(layout)
-    heat_map = go.Heatmap(
-        z=norms.astype(np.float32),
-        customdata=compact_integers(tokens),
-        colorscale=SEQUENTIAL,
-        colorbar={"title": {"text": say("norm")}},
-        hovertemplate=hover + "<extra></extra>",
-    )
-    layout["meta"]["pointer"] = pointer_meta("merged" if merged else "patch", span=span)
+    layout = patch_layout(title, alt, "merged" if merged else "patch", span)
     layout["meta"]["columns"] = {"customdata": say("token"), "z": say("norm")}
-    return go.Figure(heat_map, layout)
+    cells = heat_map(norms, hover, bar=say("norm"), customdata=compact_integers(tokens))
+    return go.Figure(cells, layout)
 
 
 def plot_norm_summary(summary: np.ndarray, taps: Sequence[int]) -> go.Figure:
@@ -90,7 +81,9 @@ def plot_norm_summary(summary: np.ndarray, taps: Sequence[int]) -> go.Figure:
         layout["yaxis"] |= {"type": "log", "dtick": "D2", "title": title}
     else:
         layout["yaxis"] |= {"rangemode": "tozero"}
-    layout["shapes"] = [_tap_line(tap + 1) for tap in taps]
+    layout["shapes"] = [
+        vertical_line(tap + 1, dash="dot", width=1.5) | {"layer": "below"} for tap in taps
+    ]
     layout["annotations"] = [_tap_label(tap + 1, number) for number, tap in enumerate(taps, 1)]
     lines = (
         (say("largest"), 2, "dash", ORANGE),
@@ -120,19 +113,6 @@ def state_words(state: int, depth: int) -> str:
     if state == depth:
         return say("after {state} of {depth} blocks (output)", state=state, depth=depth)
     return say("after {state} of {depth} blocks", state=state, depth=depth)
-
-
-def _tap_line(x: int) -> dict[str, Any]:
-    return {
-        "type": "line",
-        "x0": x,
-        "x1": x,
-        "y0": 0,
-        "y1": 1,
-        "yref": "paper",
-        "line": {"dash": "dot", "width": 1.5},
-        "layer": "below",
-    }
 
 
 def _tap_label(x: int, number: int) -> dict[str, Any]:

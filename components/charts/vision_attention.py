@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import plotly.graph_objects as go
 
+from components.charts.heat_map import heat_map, hide_lines
 from components.charts.style import base_layout
-from components.look.colors import SEQUENTIAL
 from playground.language import say
 
 ROW_HEIGHT = 18  # pixels per block, within the heights below
 MIN_HEIGHT = 240
 MAX_HEIGHT = 480
+GAPS: dict[str, Any] = {"xgap": 1, "ygap": 1}  # pixels between cells
 
 
 def plot_head_entropy(entropy: np.ndarray, even: float) -> go.Figure:
@@ -22,27 +25,28 @@ def plot_head_entropy(entropy: np.ndarray, even: float) -> go.Figure:
         even: nats of attention spread evenly over all patches: the largest possible.
     """
     share = entropy / max(even, 1e-12)
-    figure = _plot_heads(
+    layout = _heads_layout(
         share,
-        title=say("Entropy: dark heads pick a few patches, bright ones spread over all"),
-        name=say("share of the largest entropy"),
-        high=1.0,
-        alt=say(
-            "{sizes}: {reach} of the largest entropy.", sizes=_sizes(share), reach=_reach(share)
-        ),
+        say("Entropy: dark heads pick a few patches, bright ones spread over all"),
+        say("{sizes}: {reach} of the largest entropy.", sizes=_sizes(share), reach=_reach(share)),
+        {"z": say("share of the largest entropy"), "customdata": say("entropy in nats")},
     )
-    figure.data[0].update(
+    hover = say(
+        "block %{{y}}, head %{{x}}<br>entropy %{{customdata:.3f}} nats<br>%{{z:.0%}} of log N "
+        "= {even:.3f} nats",
+        even=even,
+    )
+    cells = heat_map(
+        share,
+        hover,
+        bar=say("share of log N"),
+        percent=True,
+        zmin=0,
+        zmax=1.0,
         customdata=entropy.astype(np.float32),
-        colorbar={"title": {"text": say("share of log N")}, "tickformat": ".0%"},
-        hovertemplate=say(
-            "block %{{y}}, head %{{x}}<br>entropy %{{customdata:.3f}} nats<br>%{{z:.0%}} of log N "
-            "= {even:.3f} nats",
-            even=even,
-        )
-        + "<extra></extra>",
+        **GAPS,
     )
-    figure.layout.meta["columns"]["customdata"] = say("entropy in nats")
-    return figure
+    return go.Figure(cells, layout)
 
 
 def plot_head_distance(distance: np.ndarray, even: float) -> go.Figure:
@@ -54,23 +58,19 @@ def plot_head_distance(distance: np.ndarray, even: float) -> go.Figure:
     """
     measured = distance[np.isfinite(distance)]
     high = max(even, float(measured.max(initial=0.0)))
-    figure = _plot_heads(
+    layout = _heads_layout(
         distance,
-        title=say("Mean distance: dark heads look next door, bright ones across the picture"),
-        name=say("mean distance in patches"),
-        high=high,
-        alt=say("{sizes}: {reach} patches away.", sizes=_sizes(distance), reach=_reach(distance)),
+        say("Mean distance: dark heads look next door, bright ones across the picture"),
+        say("{sizes}: {reach} patches away.", sizes=_sizes(distance), reach=_reach(distance)),
+        {"z": say("mean distance in patches")},
     )
-    figure.data[0].update(
-        colorbar={"title": {"text": say("patches")}},
-        hovertemplate=say(
-            "block %{{y}}, head %{{x}}<br>looks %{{z:.2f}} patches away in the mean<br>evenly "
-            "spread: {even:.2f} patches",
-            even=even,
-        )
-        + "<extra></extra>",
+    hover = say(
+        "block %{{y}}, head %{{x}}<br>looks %{{z:.2f}} patches away in the mean<br>evenly "
+        "spread: {even:.2f} patches",
+        even=even,
     )
-    return figure
+    cells = heat_map(distance, hover, bar=say("patches"), zmin=0, zmax=high, **GAPS)
+    return go.Figure(cells, layout)
 
 
 def _sizes(values: np.ndarray) -> str:
@@ -85,7 +85,10 @@ def _reach(values: np.ndarray) -> str:
     return say("{low:.3g} to {high:.3g}", low=measured.min(), high=measured.max())
 
 
-def _plot_heads(values: np.ndarray, *, title: str, name: str, high: float, alt: str) -> go.Figure:
+def _heads_layout(
+    values: np.ndarray, title: str, alt: str, columns: dict[str, str]
+) -> dict[str, Any]:
+    """A row for each block; a click on a cell chooses its block and head."""
     blocks, heads = values.shape
     layout = base_layout(
         title,
@@ -94,20 +97,9 @@ def _plot_heads(values: np.ndarray, *, title: str, name: str, high: float, alt: 
         x_title=say("head"),
         y_title=say("block"),
     )
-    layout["xaxis"] |= {"dtick": max(1, heads // 8), "showgrid": False, "zeroline": False}
-    layout["yaxis"] |= {
-        "dtick": max(1, blocks // 8),
-        "showgrid": False,
-        "zeroline": False,
-        "range": [-0.5, blocks - 0.5],
-    }
-    layout["meta"]["columns"] = {"x": say("head"), "y": say("block"), "z": name}
-    heat_map = go.Heatmap(
-        z=values.astype(np.float32),
-        zmin=0,
-        zmax=high,
-        colorscale=SEQUENTIAL,
-        xgap=1,
-        ygap=1,
-    )
-    return go.Figure(heat_map, layout)
+    hide_lines(layout)
+    layout["xaxis"] |= {"dtick": max(1, heads // 8)}
+    layout["yaxis"] |= {"dtick": max(1, blocks // 8), "range": [-0.5, blocks - 0.5]}
+    layout["meta"]["pick"] = {"block": "y", "head": "x"}
+    layout["meta"]["columns"] = {"x": say("head"), "y": say("block")} | columns
+    return layout

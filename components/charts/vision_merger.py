@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.patch_map import frame_patches, mark_place
-from components.charts.style import HEIGHT_MEDIUM, HEIGHT_SMALL, base_layout, pointer_meta
-from components.look.colors import DIVERGING
+from components.charts.heat_map import hide_lines, signed_map
+from components.charts.patch_map import mark_place, patch_layout
+from components.charts.style import HEIGHT_MEDIUM, HEIGHT_SMALL, base_layout
 from playground.language import say
 
 CLIP_QUANTILE = 0.99  # of |number| in a step: a few large ones would leave the rest pale
@@ -49,27 +49,14 @@ def plot_merger_vectors(steps: Sequence[tuple[str, np.ndarray]], token: int) -> 
         lines = np.arange(top, top + len(values), dtype=np.int32)
         known = np.abs(values[np.isfinite(values)])
         reach = float(np.quantile(known, CLIP_QUANTILE)) or 1.0
-        traces.append(
-            go.Heatmap(
-                z=np.ascontiguousarray(values[:, :shown], np.float32),
-                y=lines,
-                name=name,
-                zmin=-reach,
-                zmax=reach,
-                colorscale=DIVERGING,
-                showscale=False,
-                hoverongaps=False,
-                hovertemplate=say("{name}<br>number %{{x}} of this line: %{{z:.4g}}", name=name)
-                + "<extra></extra>",
-            )
-        )
+        hover = say("{name}<br>number %{{x}} of this line: %{{z:.4g}}", name=name)
+        cells = values[:, :shown]
+        traces.append(signed_map(cells, hover, reach, y=lines, name=name, hoverongaps=False))
         middles.append((top + (len(values) - 1) / 2, name))
         top += len(values) + GAP
-    layout["xaxis"] |= {"showgrid": False, "zeroline": False}
+    hide_lines(layout)
     layout["yaxis"] |= {
         "range": [top - GAP - 0.5, -0.5],
-        "showgrid": False,
-        "zeroline": False,
         "tickvals": [place for place, _ in middles],
         "ticktext": [name for _, name in middles],
     }
@@ -97,10 +84,9 @@ def plot_tap_similarity(
         token: row and column of the token to mark.
     """
     rows, columns = cosine.shape
-    layout = base_layout(
+    layout = patch_layout(
         title,
-        height=HEIGHT_SMALL + 40,
-        alt=say(
+        say(
             "Cosine similarity of this tap's {rows} by {columns} tokens to the final ones, from "
             "{low:.3f} to {high:.3f}, on average {mean:.3f}.",
             rows=rows,
@@ -109,23 +95,20 @@ def plot_tap_similarity(
             high=cosine.max(),
             mean=cosine.mean(),
         ),
-        x_title=say("token column"),
-        y_title=say("token row"),
+        "merged",
+        span,
+        height=HEIGHT_SMALL + 40,  # three in a row: small
+        l=40,
+        r=61,
+        b=37,
     )
-    frame_patches(layout, l=40, r=61, b=37)  # three in a row: small
-    layout["meta"]["pointer"] = pointer_meta("merged", span=span)
     layout["meta"]["columns"] = {"z": say("cosine similarity"), "customdata": say("norm")}
-    heat_map = go.Heatmap(
-        z=cosine.astype(np.float32),
+    cells = signed_map(
+        cosine,
+        say("token row %{y}, column %{x}<br>cosine similarity %{z:.3f}<br>norm %{customdata:.4g}"),
+        reach,
+        bar=say("cosine"),
         customdata=norms.astype(np.float32),
-        zmin=-reach,
-        zmax=reach,
-        colorscale=DIVERGING,
         name=say("tokens"),
-        colorbar={"title": {"text": say("cosine")}},
-        hovertemplate=say(
-            "token row %{y}, column %{x}<br>cosine similarity %{z:.3f}<br>norm %{customdata:.4g}"
-        )
-        + "<extra></extra>",
     )
-    return go.Figure([heat_map, mark_place(token, say("this token"))], layout)
+    return go.Figure([cells, mark_place(token, say("this token"))], layout)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.patch_map import frame_patches
-from components.charts.style import FONT_SIZE_PX, HEIGHT_MEDIUM, base_layout, pointer_meta
-from components.look.colors import ORANGE, SEQUENTIAL
+from components.charts.heat_map import heat_map
+from components.charts.patch_map import frame_patches, patch_layout
+from components.charts.style import FONT_SIZE_PX, HEIGHT_MEDIUM, base_layout
+from components.look.colors import ORANGE
 from components.views.pictures import image_uri
 from playground.language import say
 
@@ -67,11 +68,7 @@ def plot_position_grid(
             y=shown[:, 0],
             name=name,
             mode="markers",
-            marker={
-                "size": 4,
-                "color": LIGHT,
-                "line": {"color": DARK, "width": 1},
-            },
+            marker={"size": 4, "color": LIGHT, "line": {"color": DARK, "width": 1}},
             hovertemplate=say("a patch falls at grid row %{y:.2f}, column %{x:.2f}")
             + "<extra></extra>",
         ),
@@ -188,35 +185,23 @@ def plot_position_similarity(
         span: index into ``ModelInputs.spans``.
     """
     rows, columns = similarity.shape
-    layout = base_layout(
+    layout = patch_layout(
+        say("Positions like that of row {patch[0]}, column {patch[1]} are bright", patch=patch),
         say(
-            "Positions like that of row {patch[0]}, column {patch[1]} are bright",
-            patch=patch,
-        ),
-        height=HEIGHT_MEDIUM,
-        alt=say(
             "Cosine similarity of one position embedding to those of {rows} by {columns} patches, "
             "from {low:.2f} to 1.",
             rows=rows,
             columns=columns,
             low=similarity.min(),
         ),
-        x_title=say("patch column"),
-        y_title=say("patch row"),
+        "patch",
+        span,
     )
-    frame_patches(layout)
-    layout["meta"]["pointer"] = pointer_meta("patch", span=span)
-    layout["meta"]["columns"] = {"z": say("cosine similarity")}
-    heat_map = go.Heatmap(
-        z=similarity.astype(np.float32),
-        zmin=min(0.0, float(similarity.min())),
-        zmax=1.0,
-        colorscale=SEQUENTIAL,
-        colorbar={"title": {"text": say("cosine similarity")}},
-        hovertemplate=say("patch row %{y}, column %{x}<br>cosine similarity %{z:.3f}")
-        + "<extra></extra>",
-    )
-    return go.Figure(heat_map, layout)
+    name = say("cosine similarity")
+    layout["meta"]["columns"] = {"z": name}
+    hover = say("patch row %{y}, column %{x}<br>cosine similarity %{z:.3f}")
+    low = min(0.0, float(similarity.min()))
+    return go.Figure(heat_map(similarity, hover, bar=name, zmin=low, zmax=1.0), layout)
 
 
 def _frame_grid(
@@ -265,18 +250,6 @@ def _place_mark(row: float, column: float, patch: tuple[int, int]) -> go.Scatter
         y=np.array([row], np.float32),
         name=say("patch row {patch[0]}, column {patch[1]}", patch=patch),
         mode="markers",
-        marker={
-            "symbol": "x",
-            "size": 12,
-            "color": ORANGE,
-            "line": {"color": DARK, "width": 1},
-        },
+        marker={"symbol": "x", "size": 12, "color": ORANGE, "line": {"color": DARK, "width": 1}},
         hovertemplate=say("grid row %{y:.3f}, column %{x:.3f}") + "<extra></extra>",
     )
-
-
-__all__ = [
-    "plot_neighbours",
-    "plot_position_grid",
-    "plot_position_similarity",
-]

@@ -8,9 +8,10 @@ from typing import Any, Literal
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.patch_map import frame_patches, mark_place
-from components.charts.style import HEIGHT_MEDIUM, base_layout, pointer_meta
-from components.look.colors import BLUE, DIVERGING, ORANGE, SEQUENTIAL
+from components.charts.heat_map import heat_map, hide_lines, signed_map
+from components.charts.patch_map import frame_patches, mark_place, patch_layout
+from components.charts.style import HEIGHT_MEDIUM, base_layout, vertical_line
+from components.look.colors import BLUE, ORANGE
 from playground.language import say
 
 MAX_DISTANCE = 32  # patches that the map reaches to each side; a photo has up to 80 and more
@@ -30,49 +31,28 @@ def plot_rope_angles(
     """
     pairs = len(angles)
     layout = _angles_layout(angles, axis, first_pair)
-    layout["xaxis"] |= {"showgrid": False, "zeroline": False}
-    layout["yaxis"] |= {
-        "autorange": "reversed",
-        "showgrid": False,
-        "zeroline": False,
-        "dtick": max(1, pairs // 8),
-    }
-    layout["meta"]["columns"] = {
-        "z": say("cosine"),
-        "customdata": [say("radians"), say("turns")],
-    }
+    hide_lines(layout)
+    layout["yaxis"] |= {"autorange": "reversed", "dtick": max(1, pairs // 8)}
+    layout["meta"]["columns"] = {"z": say("cosine"), "customdata": [say("radians"), say("turns")]}
     # The marked place as two lines, so that the cells between them keep their colours.
     layout["shapes"] = [
-        {
-            "type": "line",
-            "x0": edge,
-            "x1": edge,
-            "y0": 0,
-            "y1": 1,
-            "yref": "paper",
-            "line": {"width": 2, "color": BLUE},
-        }
-        for edge in (here - 0.5, here + 0.5)
+        vertical_line(edge, width=2, color=BLUE) for edge in (here - 0.5, here + 0.5)
     ]
     where = say("pair %{y}, patch row %{x}")
     if axis == "column":
         where = say("pair %{y}, patch column %{x}")
-    heat_map = go.Heatmap(
-        z=np.cos(angles).astype(np.float32),
-        y=np.arange(first_pair, first_pair + pairs, dtype=np.int32),
-        zmin=-1.0,
-        zmax=1.0,
-        colorscale=DIVERGING,
-        colorbar={"title": {"text": say("cosine of the angle")}},
-        customdata=np.stack([angles, angles / (2 * math.pi)], -1).astype(np.float32),
-        hovertemplate=where
-        + "<br>"
-        + say(
-            "turned by %{customdata[0]:.3f} radians = %{customdata[1]:.3f} turns<br>cosine %{z:.3f}"
-        )
-        + "<extra></extra>",
+    turned = say(
+        "turned by %{customdata[0]:.3f} radians = %{customdata[1]:.3f} turns<br>cosine %{z:.3f}"
     )
-    return go.Figure(heat_map, layout)
+    cells = signed_map(
+        np.cos(angles),
+        f"{where}<br>{turned}",
+        1.0,
+        bar=say("cosine of the angle"),
+        y=np.arange(first_pair, first_pair + pairs, dtype=np.int32),
+        customdata=np.stack([angles, angles / (2 * math.pi)], -1).astype(np.float32),
+    )
+    return go.Figure(cells, layout)
 
 
 def _angles_layout(
@@ -135,16 +115,15 @@ def plot_distance_kernel(kernel: np.ndarray, whose: str) -> go.Figure:
     )
     frame_patches(layout)
     layout["meta"]["columns"] = {"z": say("score")}
-    heat_map = go.Heatmap(
-        z=kernel.astype(np.float32),
-        x=np.arange(-across, across + 1, dtype=np.int32),
-        y=np.arange(-down, down + 1, dtype=np.int32),
-        **_kernel_colors(kernel),
-        colorbar={"title": {"text": say("score")}},
-        hovertemplate=say("key %{y} rows below and %{x} columns to the right<br>score %{z:.4g}")
-        + "<extra></extra>",
-    )
-    return go.Figure(heat_map, layout)
+    hover = say("key %{y} rows below and %{x} columns to the right<br>score %{z:.4g}")
+    places: dict[str, Any] = {
+        "x": np.arange(-across, across + 1, dtype=np.int32),
+        "y": np.arange(-down, down + 1, dtype=np.int32),
+    }
+    if float(kernel.min()) >= 0:  # of one sign: by their size
+        return go.Figure(heat_map(kernel, hover, bar=say("score"), **places), layout)
+    reach = float(np.abs(kernel).max())
+    return go.Figure(signed_map(kernel, hover, reach, bar=say("score"), **places), layout)
 
 
 def plot_kernel_lines(kernel: np.ndarray) -> go.Figure:
@@ -202,10 +181,9 @@ def plot_patch_scores(
     """
     rows, columns = scores.shape
     best = np.unravel_index(int(scores.argmax()), scores.shape)
-    layout = base_layout(
+    layout = patch_layout(
         title,
-        height=HEIGHT_MEDIUM,
-        alt=say(
+        say(
             "Scores of one query to {rows} by {columns} keys, from {low:.3g} to {high:.3g}; the "
             "largest is at row {best[0]}, column {best[1]}.",
             rows=rows,
@@ -214,31 +192,14 @@ def plot_patch_scores(
             high=scores.max(),
             best=best,
         ),
-        x_title=say("patch column"),
-        y_title=say("patch row"),
+        "patch",
+        span,
     )
-    frame_patches(layout)
-    layout["meta"]["pointer"] = pointer_meta("patch", span=span)
     layout["meta"]["columns"] = {"z": say("score")}
-    heat_map = go.Heatmap(
-        z=scores.astype(np.float32),
-        zmin=-reach,
-        zmax=reach,
-        colorscale=DIVERGING,
-        name=say("scores"),
-        colorbar={"title": {"text": say("score (before the softmax)")}},
-        hovertemplate=say("key at patch row %{y}, column %{x}<br>score %{z:.4g}")
-        + "<extra></extra>",
-    )
-    return go.Figure([heat_map, mark_place(patch, say("the query"))], layout)
-
-
-def _kernel_colors(kernel: np.ndarray) -> dict[str, Any]:
-    """Scores of one sign by their size; others around zero."""
-    if float(kernel.min()) >= 0:
-        return {"colorscale": SEQUENTIAL}
-    reach = float(np.abs(kernel).max())
-    return {"colorscale": DIVERGING, "zmin": -reach, "zmax": reach}
+    hover = say("key at patch row %{y}, column %{x}<br>score %{z:.4g}")
+    bar = say("score (before the softmax)")
+    cells = signed_map(scores, hover, reach, bar=bar, name=say("scores"))
+    return go.Figure([cells, mark_place(patch, say("the query"))], layout)
 
 
 def _at(values: np.ndarray, index: int) -> str:

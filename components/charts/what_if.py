@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from components.charts.decoder import percent
-from components.charts.style import HEIGHT_MEDIUM, base_layout
+from components.charts.style import HEIGHT_MEDIUM, base_layout, chosen_mark
 from components.charts.token_labels import token_label
 from components.look.colors import BLUE, GREEN, ORANGE
 from playground.language import say
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 ROW_HEIGHT = 34  # pixels per token: two bars
 SHOWN = 8  # tokens
+# Of the original and of the changed run: told apart by more than their colour.
+BAR_MARKERS = (
+    {"color": BLUE, "pattern": {"shape": "", "fillmode": "overlay"}},
+    {"color": ORANGE, "pattern": {"shape": "/", "fillmode": "overlay"}},
+)
 
 
 def plot_shift(shift: LogitsShift, names: tuple[str, str] | None = None) -> go.Figure:
@@ -63,36 +68,31 @@ def plot_shift(shift: LogitsShift, names: tuple[str, str] | None = None) -> go.F
         "ticktext": [token_label(token.text) for token in tokens],
     }
     layout["meta"]["columns"] = {"y": say("rank − 1"), "customdata": say("token")}
-    traces = [
-        _shift_bars(tokens, side, name, color, pattern)
-        for side, name, color, pattern in (
-            ("before", names[0], BLUE, ""),
-            ("after", names[1], ORANGE, "/"),
-        )
-    ]
-    return go.Figure(traces, layout)
+    return go.Figure(_shift_bars(tokens, names), layout)
 
 
 def _default_names() -> tuple[str, str]:
     return say("original"), say("changed")
 
 
-def _shift_bars(
-    tokens: Sequence[TokenShift], side: str, name: str, color: str, pattern: str
-) -> go.Bar:
-    values = [getattr(token, side) for token in tokens]
-    return go.Bar(
-        x=np.array(values, np.float32),
-        y=np.arange(len(tokens), dtype=np.int32),
-        name=name,
-        orientation="h",
-        marker={"color": color, "pattern": {"shape": pattern, "fillmode": "overlay"}},
-        text=[percent(value) for value in values],
-        textposition="outside",
-        cliponaxis=False,
-        customdata=[token_label(token.text, 60) for token in tokens],
-        hovertemplate=say("“%{{customdata}}”<br>{run}: %{{x:.4%}}", run=name) + "<extra></extra>",
-    )
+def _shift_bars(tokens: Sequence[TokenShift], names: tuple[str, str]) -> list[go.Bar]:
+    sides = [token.before for token in tokens], [token.after for token in tokens]
+    return [
+        go.Bar(
+            x=np.array(values, np.float32),
+            y=np.arange(len(tokens), dtype=np.int32),
+            name=name,
+            orientation="h",
+            marker=marker,
+            text=[percent(value) for value in values],
+            textposition="outside",
+            cliponaxis=False,
+            customdata=[token_label(token.text, 60) for token in tokens],
+            hovertemplate=say("“%{{customdata}}”<br>{run}: %{{x:.4%}}", run=name)
+            + "<extra></extra>",
+        )
+        for values, name, marker in zip(sides, names, BAR_MARKERS, strict=True)
+    ]
 
 
 def plot_answer_shift(
@@ -112,22 +112,19 @@ def plot_answer_shift(
     names = names or _default_names()
     layout = _shift_layout(shift, texts, names)
     if chosen is not None:
-        layout["annotations"] = [
-            {"x": chosen, "y": 1.0, "yanchor": "bottom", "text": "▼", "showarrow": False}
-        ]
+        layout["annotations"] = [chosen_mark(chosen)]
     traces = [
         go.Bar(
             x=np.arange(len(texts), dtype=np.int32),
             y=np.exp(log_probs).astype(np.float32),
             name=name,
-            marker={"color": color, "pattern": {"shape": pattern, "fillmode": "overlay"}},
+            marker=marker,
             customdata=list(texts),
             hovertemplate=say("“%{{customdata}}”<br>{run}: %{{y:.4%}}", run=name)
             + "<extra></extra>",
         )
-        for log_probs, name, color, pattern in (
-            (shift.before, names[0], BLUE, ""),
-            (shift.after, names[1], ORANGE, "/"),
+        for log_probs, name, marker in zip(
+            (shift.before, shift.after), names, BAR_MARKERS, strict=True
         )
     ]
     return go.Figure(traces, layout)

@@ -60,11 +60,6 @@ class Jobs:
                 if self._flags.get(session) is flag:
                     del self._flags[session]
 
-    def is_running(self, session: str) -> bool:
-        """Whether the page has a job under way."""
-        with self._lock:
-            return session in self._flags
-
     def stop(self, session: str) -> bool:
         """Stop the page's job and those that wait for their turn.
 

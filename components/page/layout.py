@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
@@ -10,7 +10,6 @@ import gradio as gr
 from components.api.endpoints import add_api
 from components.page.privacy import build_privacy_note
 from components.page.shared import Shared
-from components.page.stage_view import build_stage
 from components.page.tour import TourView
 from components.parts.experiments import (
     MODEL_EVENTS,
@@ -18,16 +17,19 @@ from components.parts.experiments import (
     ExperimentsView,
     wire_experiments,
 )
+from components.parts.part import StageParts
 from components.parts.run_events import RunEvents, stages_until
 from components.parts.run_view import RunView
+from components.parts.stage_view import StageView
 from components.pointer.view import PointerView
 from components.prompt.examples import Example, load_examples
 from components.prompt.panel import build_input_panel
-from components.serving.faults import user_messages
 from components.serving.language_switch import build_language_switch
 from components.serving.page_blocks import blocks_around
+from components.share.downloads.panel import downloads_html
 from components.share.links import Links
 from components.share.view import ShareView, wire_share
+from components.views.markdown import markdown_html
 from components.views.status_bar import loading_html
 from playground.language import say
 from playground.pipeline import STAGES, Stage
@@ -49,19 +51,15 @@ class Page:
         self.shared = shared
         build_language_switch()
         TourView(shared.drawing.parts)
-        gr.Markdown(
-            f"# {TITLE}\n\n"
-            + say(
-                "See what a vision-language model does with a picture and a sentence: "
-                "every number on this page is computed by the model, in this run."
-            ),
-            elem_id="page-title",
+        sentence = say(
+            "See what a vision-language model does with a picture and a sentence: "
+            "every number on this page is computed by the model, in this run."
         )
+        title = markdown_html(f"# {TITLE}\n\n{sentence}")
+        gr.HTML(title, elem_id="page-title", elem_classes="prose")
         self.status = gr.HTML(loading_html(shared.host.status), elem_id="status")
         self.notice = gr.HTML("", elem_id="link-notice")
-        self.run_key = gr.State(
-            None, time_to_live=SESSION_S, delete_callback=shared.drawing.runs.discard
-        )
+        self.run_key = gr.State(None, time_to_live=SESSION_S, delete_callback=_discard_from(shared))
         self.run_view, self.pointer = RunView(), PointerView(render=False)
         self.experiments = ExperimentsView()
         examples = load_examples()
@@ -71,14 +69,18 @@ class Page:
             # Wrapped, not behind a menu: all stages stay in sight, on a phone too.
             with gr.Column(scale=3, min_width=320, elem_id="stage-column"):
                 with gr.Tabs(overflow_behavior="wrap"):
-                    parts = shared.drawing.parts
-                    self.stages = [build_stage(each, shared.drawing) for each in parts.stages]
+                    self.stages = [*map(self._build_stage, shared.drawing.parts.stages)]
                 self.share = ShareView()
                 self.pointer.render()  # type: ignore[no-untyped-call]  # Gradio's
         build_privacy_note()
         self._wire(examples)
         if has_api:
             add_api(shared.host)
+
+    def _build_stage(self, stage: StageParts) -> StageView:
+        with gr.Tab(say(stage.label), id=stage.stage):
+            foot = downloads_html(stage.stage) if stage.runs else ""
+            return StageView(stage, self.shared.drawing, foot=foot)
 
     # ----------------------------------------------------------------- wiring
 
@@ -95,9 +97,9 @@ class Page:
     def _wire(self, examples: tuple[Example, ...]) -> None:
         panel, shared = self.panel, self.shared
         self._on_run([panel.run.click, panel.text.submit], STAGES)
-        for stage in self.stages:
-            if stage.run_button is not None:
-                self._on_run([stage.run_button.click], stages_until(stage.stage))
+        for view in self.stages:
+            if view.stage.runs:
+                self._on_run([view.run_stage], stages_until(view.stage.stage))
         self._on_fill(examples)
         wire_experiments(self.experiments, shared.drawing, shared.jobs, panel.progress)
         wire_share(
@@ -136,7 +138,7 @@ class Page:
             *values: Any,
         ) -> Iterator[dict[Any, Any]]:
             run_key, *prompt = values
-            with user_messages(), self.shared.jobs.running(request.session_hash or "", bar) as job:
+            with self.shared.jobs.running(request.session_hash or "", bar) as job:
                 for changes in events.run(stages, run_key, prompt, job):
                     yield self.updates(changes)
 
@@ -159,6 +161,16 @@ class Page:
 
     def _stop(self, request: gr.Request) -> None:
         self.shared.jobs.stop(request.session_hash or "")
+
+
+def _discard_from(shared: Shared) -> Callable[[str | None], None]:
+    """Gives up a page's run. A plain function: Gradio copies the description of all components for
+    each visitor, deeply, and a method would bring all runs and the model with it."""
+
+    def discard(key: str | None) -> None:
+        shared.drawing.runs.discard(key)
+
+    return discard
 
 
 def _fill_values(example: Example) -> tuple[Any, ...]:

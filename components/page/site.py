@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from components.compute.engine_host import EngineHost
 from components.page.layout import TITLE, Page
 from components.page.shared import Shared
 from components.serving.language_switch import PATHS
 from components.serving.page_blocks import PageBlocks
 from playground.language import LANGUAGES, Language, speaking
+
+if TYPE_CHECKING:
+    from playground.engine import Engine
 
 
 class Site:
@@ -22,6 +27,19 @@ class Site:
                 self.demo.route(language, path, show_in_navbar=False)
             with self.demo, speaking(language):
                 self.pages[language] = Page(self.shared, has_api=not path)
+
+    def begin_with_first_example(self, engine: Engine) -> None:
+        """Run the first example once for all pages.
+
+        Pages that are opened from now on are served with its run, so that their parts ask for their
+        drawings at once, not after the page's first event.
+        """
+        self.shared.events.compute_opening(engine)
+        if (opening := self.shared.events.opening) is None:
+            return
+        for page in self.pages.values():
+            page.run_view.value = opening.write(is_default=True)
+        self.demo.config = self.demo.get_config_file()
 
 
 def build_site(host: EngineHost) -> Site:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from html import escape
 
 import gradio as gr
+from markupsafe import Markup
 
 from components.parts.part import Parts
 from components.serving.browser_module import page_module
@@ -177,17 +177,23 @@ def _card_html(parts: Parts) -> str:
         {"tabs": _tabs(parts, step.part), "title": say(step.title), "text": say(step.text)}
         for step in STEPS
     ]
-    data = escape(json.dumps(steps, ensure_ascii=False), quote=True)
-    return (
-        f'<button type="button" class="tour-start" aria-haspopup="dialog">{say("Walkthrough")}'
-        f'</button><section class="tour-card" role="dialog" aria-labelledby="tour-title" hidden '
-        f'data-steps="{data}" data-place="{say("Step {number} of {count}")}">'
-        '<p class="tour-place"></p><h2 class="tour-title" id="tour-title" tabindex="-1"></h2>'
+    return Markup(
+        '<button type="button" class="tour-start" aria-haspopup="dialog">{start}</button>'
+        '<section class="tour-card" role="dialog" aria-labelledby="tour-title" hidden '
+        'data-steps="{steps}" data-place="{place}"><p class="tour-place"></p>'
+        '<h2 class="tour-title" id="tour-title" tabindex="-1"></h2>'
         '<p class="tour-text" aria-live="polite"></p><div class="tour-buttons">'
-        f'<button type="button" class="tour-back">{say("Back")}</button>'
-        f'<button type="button" class="tour-next" data-next="{say("Next")}" '
-        f'data-end="{say("Done")}"></button>'
-        f'<button type="button" class="tour-close">{say("Close")}</button></div></section>'
+        '<button type="button" class="tour-back">{back}</button>'
+        '<button type="button" class="tour-next" data-next="{next}" data-end="{done}"></button>'
+        '<button type="button" class="tour-close">{close}</button></div></section>'
+    ).format(
+        start=say("Walkthrough"),
+        steps=json.dumps(steps, ensure_ascii=False),
+        place=say("Step {number} of {count}"),
+        back=say("Back"),
+        next=say("Next"),
+        done=say("Done"),
+        close=say("Close"),
     )
 
 

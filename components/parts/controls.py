@@ -9,8 +9,8 @@ not moved: it is at its default for this run.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from components.prompt.checks import check_number, check_text, check_whole
@@ -20,7 +20,6 @@ from playground.language import mark, say
 if TYPE_CHECKING:
     from playground.pipeline import Run
 
-MAX_CHOSEN = 64  # of a control for several
 MAX_CHARS = 2_000  # of a text control, unless it says otherwise
 HALF_PAIR = re.compile("[\ud800-\udfff]")
 PLAY, STOP = mark("▶ Play"), mark("■ Stop")
@@ -78,7 +77,8 @@ class Control:
         return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _of_run(value: Any, run: Run) -> Any:
+def of_run(value: Any, run: Run) -> Any:
+    """A value, or what a function of the run gives."""
     return value(run) if callable(value) else value
 
 
@@ -93,7 +93,6 @@ class Slider(Control):
             moved again: what it chooses then follows the pointer. Names of controls, such as
             ``("side.branch",)``: it follows them. Until it is moved it stands where an output says
             with ``data-defaults='{"top-k": 20}'``, if one does.
-        sets: what other controls are set to when it is moved: values by id.
         play: whether a button moves it on by itself, step by step.
     """
 
@@ -102,18 +101,16 @@ class Slider(Control):
     value: Any = 0
     step: float = 1
     follows: bool | tuple[str, ...] = False
-    sets: Mapping[str, Any] = field(default_factory=dict)
     play: bool = False
     kind = "slider"
 
     def details(self, run: Run) -> Spec:
         """Bounds, step and default."""
-        low, high = _of_run(self.low, run), _of_run(self.high, run)
-        value = min(max(_of_run(self.value, run), low), high)
-        bounds = {"low": low, "high": high, "step": self.step}
+        low, high = of_run(self.low, run), of_run(self.high, run)
+        value = min(max(of_run(self.value, run), low), high)
         play = [say(PLAY), say(STOP)] if self.play else []
-        more = {"follows": self.follows, "sets": dict(self.sets), "play": play}
-        return bounds | {"value": value} | more
+        bounds = {"low": low, "high": high, "step": self.step}
+        return bounds | {"value": value, "follows": self.follows, "play": play}
 
     def parse(self, raw: Any, run: Run) -> Any:
         """An int where the step is 1, else a float."""
@@ -157,16 +154,16 @@ class Number(Control):
 
     def details(self, run: Run) -> Spec:
         """Bounds, step and default."""
-        low, high = _of_run(self.low, run), _of_run(self.high, run)
-        default = {"value": _of_run(self.value, run), "follows": self.follows}
+        low, high = of_run(self.low, run), of_run(self.high, run)
+        default = {"value": of_run(self.value, run), "follows": self.follows}
         return {"low": low, "high": high, "step": self.step} | default
 
     def parse(self, raw: Any, run: Run) -> Any:
         """An int, a float, or None where it is optional and empty."""
         if raw is None or raw == "":
-            return _of_run(self.value, run)
+            return of_run(self.value, run)
         check = check_whole if self.whole else check_number
-        return check(self.title(), raw, low=_of_run(self.low, run), high=_of_run(self.high, run))
+        return check(self.title(), raw, low=of_run(self.low, run), high=of_run(self.high, run))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -191,7 +188,7 @@ class TextField(Control):
     def details(self, run: Run) -> Spec:
         """Default, size and placeholder."""
         return {
-            "value": _of_run(self.value, run),
+            "value": of_run(self.value, run),
             "lines": self.lines,
             "maxChars": self.max_chars,
             "placeholder": say(self.placeholder) if self.placeholder else "",
@@ -201,7 +198,7 @@ class TextField(Control):
     def parse(self, raw: Any, run: Run) -> str:
         """The text as it is."""
         if raw is None:
-            return str(_of_run(self.value, run))
+            return str(of_run(self.value, run))
         text = check_text(self.title(), raw)
         if HALF_PAIR.search(text):  # no tokenizer takes it, nor UTF-8
             raise InputError(say("The text holds half of a surrogate pair, which is no character."))
@@ -248,13 +245,13 @@ class Choice(Control):
         compact: a list that drops down rather than buttons side by side.
         follows: the field of the pointed place (``"picture"``) that it goes along with: pointing
             at another place chooses the option of this value. A choice that a new run no longer
-            offers is then at its default.
+            offers is then at its default. Names of controls: as a slider's.
     """
 
     options: tuple[Option, ...] | OptionsOf = ()
     value: Any = None
     compact: bool = False
-    follows: str = ""
+    follows: str | tuple[str, ...] = ""
     kind = "choice"
 
     def choices(self, run: Run) -> list[Option]:
@@ -274,7 +271,8 @@ class Choice(Control):
 
     def parse(self, raw: Any, run: Run) -> Any:
         """The chosen option's value; None where nothing is offered."""
-        is_gone = bool(self.follows) and raw not in [value for _, value in self.choices(run)]
+        goes_along = isinstance(self.follows, str) and self.follows != ""
+        is_gone = goes_along and raw not in [value for _, value in self.choices(run)]
         return self._default(run) if raw is None or is_gone else self._offered(raw, run)
 
     def words(self, value: Any, run: Run) -> str:
@@ -282,7 +280,7 @@ class Choice(Control):
         return next((label for label, each in self.choices(run) if each == value), "–")
 
     def _default(self, run: Run) -> Any:
-        value = _of_run(self.value, run)
+        value = of_run(self.value, run)
         offered = [each for _, each in self.choices(run)]
         return value if value in offered or not offered else offered[0]
 
@@ -294,185 +292,3 @@ class Choice(Control):
             say("{name}: this choice is not offered here.", name=self.title()),
             remedy=say("Choose one of those in the list."),
         )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Choices(Choice):
-    """Any number of several; gives a tuple. The default is none."""
-
-    kind = "choices"
-
-    def parse(self, raw: Any, run: Run) -> tuple[Any, ...]:
-        """The chosen options' values, in the order of choosing."""
-        if raw is None:
-            return tuple(_of_run(self.value, run) or ())
-        if not isinstance(raw, list) or len(raw) > MAX_CHOSEN:
-            raise InputError(
-                say("{name} is no list of choices.", name=self.title()),
-                limit=say("At most {most:,} can be chosen.", most=MAX_CHOSEN),
-            )
-        return tuple(self._offered(each, run) for each in raw)
-
-    def words(self, value: Any, run: Run) -> str:
-        """All labels."""
-        labels = [super(Choices, self).words(each, run) for each in value]
-        return ", ".join(labels) or "–"
-
-    def _default(self, run: Run) -> Any:
-        return list(_of_run(self.value, run) or ())
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Clicked(Control):
-    """A value that clicks inside the outputs set: it has no field of its own.
-
-    An element with ``data-set='{"chosen": 3}'`` sets the control ``chosen`` when it is clicked;
-    a chart whose ``layout.meta.pick`` is ``"chosen"`` sets it to a point's ``customdata``.
-
-    Args:
-        read: raw value, run → the value for functions; raises ``InputError``.
-        value: the default, or a function of the run.
-    """
-
-    read: Callable[[Any, Run], Any]
-    value: Any = None
-    kind = "hidden"
-
-    def details(self, run: Run) -> Spec:
-        """The default."""
-        return {"value": _of_run(self.value, run)}
-
-    def parse(self, raw: Any, run: Run) -> Any:
-        """What ``read`` makes of it."""
-        return _of_run(self.value, run) if raw is None else self.read(raw, run)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Upload(Control):
-    """A file of the visitor's, sent as soon as it is chosen; gives what ``read`` makes of it.
-
-    Args:
-        read: the path where the browser was told that the file lies → the value for functions;
-            raises ``InputError``.
-        endings: of the files that the browser offers: ``(".csv",)``.
-        then: the experiment that starts once it is there.
-    """
-
-    read: Callable[[Any], Any]
-    endings: tuple[str, ...] = ()
-    then: str = ""
-    kind = "upload"
-    carried = False
-
-    def details(self, run: Run) -> Spec:
-        """The endings, and what the field says."""
-        return {
-            "endings": list(self.endings),
-            "then": self.then,
-            "words": {
-                "sending": say("Sending the file …"),
-                "failed": say("The file could not be sent; it may be too large."),
-            },
-            "value": None,
-        }
-
-    def parse(self, raw: Any, run: Run) -> Any:
-        """What ``read`` makes of it; None before anything was sent."""
-        return None if raw is None else self.read(raw)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Rows(Control):
-    """A list of equal rows or cards, which the visitor may add, copy and remove.
-
-    The value is a tuple of dicts by the fields' ids. They are not checked here, so that one wrong
-    row does not stop the others.
-
-    Args:
-        fields: the controls of one row; what they offer must not depend on the run, unless
-            ``details`` of the first run may stand for all.
-        low, high: how many rows there may be.
-        value: the rows at first: dicts of the values that differ from the fields' defaults; or a
-            function of the run.
-        names: of the rows, in order: ``("A", "B")``; marked.
-        cards: side by side rather than one below the other.
-        presets: labels (marked) and the values that they fill in.
-        starts: what an added row starts with, by its place; by default a copy of the last one.
-        add: the label of the button that adds a row; marked. Empty: no buttons.
-    """
-
-    fields: tuple[Control, ...]
-    low: int = 1
-    high: int = 8
-    value: Any = ()
-    names: tuple[str, ...] = ()
-    cards: bool = False
-    presets: Callable[[Run], Sequence[Option]] | None = None
-    starts: tuple[Mapping[str, Any], ...] = ()
-    add: str = ""
-    kind = "rows"
-
-    def details(self, run: Run) -> Spec:
-        """The fields' specs, the rows at first, and what the buttons say."""
-        return {
-            "fields": [field.spec(run) for field in self.fields],
-            "low": self.low,
-            "high": self.high,
-            "names": [say(name) for name in self.names],
-            "cards": self.cards,
-            "presets": [list(each) for each in self.presets(run)] if self.presets else [],
-            "add": say(self.add) if self.add else "",
-            "starts": [self._full(row, run) for row in self.starts],
-            "words": {
-                "preset": say("Start from a preset"),
-                "copy": say("Duplicate"),
-                "remove": say("Remove"),
-            },
-            "value": [self._full(row, run) for row in _of_run(self.value, run)],
-        }
-
-    def parse(self, raw: Any, run: Run) -> tuple[dict[str, Any], ...]:
-        """The rows with every field; a field that is missing is at its default."""
-        if raw is None:
-            raw = list(_of_run(self.value, run))
-        rows_fit = isinstance(raw, list | tuple) and self.low <= len(raw) <= self.high
-        if not rows_fit or not all(isinstance(row, Mapping) for row in raw):
-            raise InputError(
-                say("{name}: this is no list of rows.", name=self.title()),
-                limit=say("From {low} to {high} rows.", low=self.low, high=self.high),
-            )
-        return tuple(self._full(row, run) for row in raw)
-
-    def words(self, value: Any, run: Run) -> str:
-        """How many there are."""
-        return str(len(value))
-
-    def _full(self, row: Mapping[str, Any], run: Run) -> dict[str, Any]:
-        defaults = {field.id: field.details(run)["value"] for field in self.fields}
-        return {name: row.get(name, value) for name, value in defaults.items()}
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Presets(Control):
-    """Buttons that set several controls at once; has no value of its own.
-
-    Args:
-        options: label (marked) and the values of controls by id; or a function of the run that
-            gives labels in the reader's language.
-        then: the experiment that starts afterwards.
-    """
-
-    options: tuple[Option, ...] | OptionsOf = ()
-    then: str = ""
-    kind = "presets"
-
-    def details(self, run: Run) -> Spec:
-        """The buttons."""
-        pairs = self.options(run) if callable(self.options) else self.options
-        is_marked = not callable(self.options)
-        options = [[say(label) if is_marked else label, values] for label, values in pairs]
-        return {"options": options, "then": self.then, "value": None}
-
-    def parse(self, raw: Any, run: Run) -> None:
-        """Nothing."""
-        return

@@ -17,7 +17,7 @@ from pygments.lexers import PythonLexer
 
 from components.chart_view.figures import figure_content
 from components.parts.findings import Findings
-from components.parts.part import PLACE, Experiment, Output, Part, Parts
+from components.parts.part import LABS, PLACE, Experiment, Output, Part, Parts
 from components.parts.turns import Turns
 from components.pointer.place import read_place
 from components.serving.faults import fault_words, log_fault
@@ -97,7 +97,7 @@ class Drawing:
         run = self.runs.get(question.run)
         require_stage(part, run)
         answer: dict[str, Any] = {"run": question.run, "outputs": {}}
-        if part.shown is not None and not part.shown(run):
+        if not part.is_shown(run):
             return answer | {"absent": say(part.absent)}
         if question.controls:
             answer["controls"] = [
@@ -121,10 +121,18 @@ class Drawing:
             raise unknown_error()
         return part
 
-    def draw(self, part: Part, output: Output, run: Run, question: Question) -> Drawn:
-        """One output; what goes wrong with it is said in its place."""
+    def draw(
+        self,
+        part: Part,
+        output: Output,
+        run: Run,
+        question: Question,
+        found: Mapping[str, Any] | None = None,
+    ) -> Drawn:
+        """One output; what goes wrong with it is said in its place. ``found``: see ``needs``."""
         try:
-            return encode(output, output.draw(run, *self.needs(part, output, run, question)))
+            needs = self.needs(part, output, run, question, found)
+            return encode(output, output.draw(run, *needs))
         except PlaygroundError as error:
             return {"error": str(error)}
         except Exception as error:
@@ -165,38 +173,23 @@ class Drawing:
         return given
 
     def draw_found(
-        self,
-        part: Part,
-        experiment: Experiment,
-        run: Run,
-        question: Question,
-        found: Any,
-        live: bool,
+        self, part: Part, run: Run, question: Question, found: Mapping[str, Any], *, live: bool
     ) -> dict[str, Drawn]:
-        """The part's outputs that need a finding, drawn from one.
+        """The part's outputs that need what an experiment has found.
 
         Args:
             part: the experiment's.
-            experiment: what has found it.
             run: the page's.
             question: with which it was started.
-            found: the finding.
-            live: draw only what keeps up with a running experiment.
+            found: the finding, by its full name.
+            live: those that keep up with a running experiment, or those that do not.
         """
-        drawn = {}
-        name = part.finding_name(experiment)
-        for output in part.outputs.values():
-            needs_it = name in map(part.full_name, output.needs)
-            if needs_it and (output.live or not live):
-                try:
-                    needs = self.needs(part, output, run, question, {name: found})
-                    drawn[output.name] = encode(output, output.draw(run, *needs))
-                except PlaygroundError as error:
-                    drawn[output.name] = {"error": str(error)}
-        return drawn
-
-
-LABS = ("sampling", "cache")  # experiments of their own on a run's four stages
+        return {
+            output.name: self.draw(part, output, run, question, found)
+            for output in part.outputs.values()
+            if output.live == live
+            and not found.keys().isdisjoint(map(part.full_name, output.needs))
+        }
 
 
 def required_stage(part: Part) -> Stage | None:

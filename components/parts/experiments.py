@@ -10,11 +10,12 @@ import gradio as gr
 
 from components.chart_view.figures import write_json
 from components.compute.jobs import Jobs
-from components.parts.drawing import Drawing, Question, required_stage, unknown_error
+from components.parts.drawing import Drawing, Drawn, Question, required_stage, unknown_error
 from components.parts.part import Experiment, Part
 from components.serving.browser_module import page_module
-from components.serving.faults import fault_words, log_fault, user_messages
-from playground.errors import PlaygroundError, StageCancelled
+from components.serving.faults import fault_words, log_fault
+from playground.errors import InputError, PlaygroundError, StageCancelled
+from playground.language import say
 from playground.records import Progress
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def wire_experiments(
         bar: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio asks for the progress bar
     ) -> Iterator[str]:
         data = event._data if isinstance(event._data, dict) else {}
-        with user_messages(), jobs.running(request.session_hash or "", bar) as progress:
+        with jobs.running(request.session_hash or "", bar) as progress:
             part = drawing.find_part(data.get("part"))
             for answer in run_experiment(drawing, part, data, progress):
                 yield write_json(answer)
@@ -112,25 +113,31 @@ def _run(
     stage = required_stage(part)
     if stage is not None:
         run.ensure(stage, progress)
+    if not part.is_shown(run):
+        raise InputError(say(part.absent))
     answer: dict[str, Any] = {"part": part.key, "run": question.run}
-    found: Any = None
+    name = part.finding_name(experiment)
+    found: dict[str, Any] = {}  # the latest finding, by its full name
+    drawn: dict[str, Drawn] = {}  # of it, by the output's name
     stopped: StageCancelled | None = None
     given = drawing.needs(part, experiment, run, question)
     try:
-        for found in experiment.run(run, progress, *given):
-            drawn = drawing.draw_found(part, experiment, run, question, found, live=True)
+        for each in experiment.run(run, progress, *given):
+            found = {name: each}
+            drawn = drawing.draw_found(part, run, question, found, live=True)
             if drawn:
                 yield answer | {"outputs": drawn}
     except StageCancelled as stop:
         stopped = stop
-    if found is not None:
-        name = part.finding_name(experiment)
-        key = drawing.findings.add(run, name, found)
+    if found:
+        key = drawing.findings.add(run, name, found[name])
         after = {part.full_name(control): raw for control, raw in experiment.afterwards.items()}
-        question = replace(question, values={**question.values, **after})
-        drawn = drawing.draw_found(part, experiment, run, question, found, live=False)
+        if after:  # what was drawn may need these controls
+            question = replace(question, values={**question.values, **after})
+            drawn = drawing.draw_found(part, run, question, found, live=True)
+        others = drawing.draw_found(part, run, question, found, live=False)
         kept = {"finding": {"name": name, "key": key}, "values": after}
-        yield answer | {"outputs": drawn, **kept, "done": True}
+        yield answer | {"outputs": drawn | others, **kept, "done": True}
     if stopped is not None:
         raise stopped
 

@@ -24,8 +24,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from components.parts.controls import Control
+from playground.pipeline import STAGES
 
 PLACE = "place"
+LABS = ("sampling", "cache")  # experiments of their own on a run's four stages
 Kind = Literal["html", "chart", "code"]
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -153,33 +155,13 @@ class Part:
         return self._add_output("code", needs, label=label)
 
     def experiment(
-        self,
-        label: str = "",
-        *,
-        needs: tuple[str, ...] = (),
-        auto: bool = False,
-        when: Mapping[str, Any] | None = None,
-        again: tuple[str, ...] = (),
-        primary: bool = False,
-        gives: str = "",
-        afterwards: Mapping[str, Any] | None = None,
+        self, label: str = "", *, needs: tuple[str, ...] = (), **options: Any
     ) -> Callable[[F], F]:
-        """Declare a generator that runs the model; see ``Experiment``."""
+        """Declare a generator that runs the model; ``options`` are fields of ``Experiment``."""
 
         def declare(function: F) -> F:
             name = self._new_name(function.__name__)
-            self.experiments[name] = Experiment(
-                name,
-                label,
-                function,
-                needs,
-                auto=auto,
-                when=when or {},
-                again=again,
-                primary=primary,
-                gives=gives,
-                afterwards=afterwards or {},
-            )
+            self.experiments[name] = Experiment(name, label, function, needs, **options)
             return function
 
         return declare
@@ -204,9 +186,19 @@ class Part:
         """The control with this id."""
         return next((control for control in self.controls if control.id == name), None)
 
+    def is_shown(self, run: Any) -> bool:
+        """Whether it has anything to say about this run."""
+        return self.shown is None or self.shown(run)
+
+    @property
+    def intro_items(self) -> tuple[Item, ...]:
+        """The words above everything: heading and intro, if there are any."""
+        heading = (Heading(self.heading),) if self.heading else ()
+        return (*heading, *((Text(self.intro),) if self.intro else ()))
+
     @property
     def items(self) -> tuple[Item, ...]:
-        """Where everything stands, the default filled in."""
+        """Where everything stands below them, the default filled in."""
         if self.layout:
             return self.layout
         controls = tuple(control.id for control in self.controls)
@@ -239,6 +231,11 @@ class StageParts:
     parts: tuple[Part, ...]
     head: Part | None = None  # facts, and controls that several parts share
     foot: Part | None = None  # *Show the code*
+
+    @property
+    def runs(self) -> bool:
+        """Whether there is something to run: a stage of the model, or a lab on its results."""
+        return self.stage in (*STAGES, *LABS)
 
     @property
     def all_parts(self) -> tuple[Part, ...]:

@@ -38,6 +38,10 @@ class Opening:
     key: str
     findings: dict[str, str]  # keys of what its automatic experiments have found
 
+    def write(self, **more: Any) -> str:
+        """As the page is told of it, see ``write_run``."""
+        return write_run(self.key, STAGES, findings=self.findings, **more)
+
 
 @dataclass(slots=True, eq=False)
 class RunEvents:
@@ -75,12 +79,12 @@ class RunEvents:
         """Fill a new page: the loading bar until the first example has run, then that run."""
         if not (yield from self.wait_until_loaded()) or self.opening is None:
             return
-        run, key = self.opening.run, self.opening.key
+        run = self.opening.run
         yield {
             "status": status_html(run.engine, run.parity),
-            "run_key": key,
+            "run_key": self.opening.key,
             "pointer": write_layout(run),
-            "run": write_run(key, STAGES, findings=self.opening.findings),
+            "run": self.opening.write(),
         }
 
     def wait_until_loaded(self) -> Generator[Changes, None, bool]:

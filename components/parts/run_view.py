@@ -36,6 +36,7 @@ def write_run(
     running: str = "",
     findings: Mapping[str, str] | None = None,
     restored: Mapping[str, Any] | None = None,
+    is_default: bool = False,
 ) -> str:
     """A run as run.js takes it.
 
@@ -46,6 +47,7 @@ def write_run(
         findings: keys of experiments that were done beforehand, by full name.
         restored: what a link has set: raw ``values`` of controls by full name, ``tabs``,
             and how many settings are ``unknown`` here.
+        is_default: what a page is served with, for visitors whose address asks for nothing else.
     """
     state: dict[str, Any] = {
         "key": key,
@@ -55,4 +57,6 @@ def write_run(
     }
     if restored is not None:
         state["restored"] = dict(restored)
+    if is_default:
+        state["isDefault"] = True
     return json.dumps(state, ensure_ascii=False, separators=(",", ":"))

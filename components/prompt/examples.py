@@ -6,12 +6,12 @@ import base64
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from html import escape
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 from PIL import Image
 
 from playground.language import say
@@ -70,22 +70,27 @@ element.addEventListener('click', (event) => {
 
 def cards_html(examples: tuple[Example, ...]) -> str:
     """The gallery as HTML: a thumbnail and the question on each card."""
-    cards = "".join(
-        f'<button type="button" class="example-card" data-example="{index}" '
-        f'title="{escape(say(example.note), quote=True)}">'
-        f'<span class="example-pictures">{_thumbnails(example)}</span>'
-        f'<span class="example-text" translate="no">{escape(example.text)}</span></button>'
+    card = Markup(
+        '<button type="button" class="example-card" data-example="{}" title="{}">'
+        '<span class="example-pictures">{}</span>'
+        '<span class="example-text" translate="no">{}</span></button>'
+    )
+    cards = Markup("").join(
+        card.format(index, say(example.note), _thumbnails(example), example.text)
         for index, example in enumerate(examples)
     )
-    return f'<div class="example-cards" role="group" aria-label="{say("Examples")}">{cards}</div>'
+    heading = say("Examples")
+    return Markup(
+        '<h3>{}</h3><div class="example-cards" role="group" aria-label="{}">{}</div>'
+    ).format(heading, heading, cards)
 
 
-def _thumbnails(example: Example) -> str:
-    if example.video:
-        return '<span class="example-icon" aria-hidden="true">▶</span>'
-    if not example.images:
-        return '<span class="example-icon" aria-hidden="true">“ ”</span>'
-    return "".join(f'<img src="{_thumbnail(path)}" alt="">' for path in example.images)
+def _thumbnails(example: Example) -> Markup:
+    if example.video or not example.images:
+        icon = "▶" if example.video else "“ ”"
+        return Markup('<span class="example-icon" aria-hidden="true">{}</span>').format(icon)
+    picture = Markup('<img src="{}" alt="">')
+    return Markup("").join(picture.format(_thumbnail(path)) for path in example.images)
 
 
 @lru_cache(maxsize=64)

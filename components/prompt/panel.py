@@ -65,7 +65,7 @@ def build_input_panel(examples: tuple[Example, ...]) -> InputPanel:
         label=say("Text"),
         placeholder=say("Ask something about the picture. 中文也可以。"),
         lines=2,
-        max_lines=8,
+        max_lines=2,  # grows by its style: Gradio would lay out the whole page to find its height
         elem_id="input-text",
     )
     with gr.Row():
@@ -74,7 +74,6 @@ def build_input_panel(examples: tuple[Example, ...]) -> InputPanel:
     copy, query, link, link_note = _build_link()
     progress = gr.HTML("", elem_id="progress")
     system, earlier, video, max_pixels = _build_more(first)
-    gr.Markdown("### " + say("Examples"))
     cards = ExampleCards(examples, elem_id="examples")
     refuse_addresses(images)
     refuse_addresses(video)

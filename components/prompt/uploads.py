@@ -13,7 +13,6 @@ from typing import Any
 
 from gradio.utils import get_upload_folder
 
-from components.serving.faults import user_messages
 from playground.errors import InputError
 from playground.language import say
 
@@ -27,8 +26,7 @@ def refuse_addresses(component: Any) -> None:
 
     async def move_uploads_only(path: str | Path | None) -> str | None:
         if "://" in str(path):
-            with user_messages(as_html=False):
-                raise _not_uploaded(say("an address"))
+            raise _not_uploaded(say("an address"))
         moved: str | None = await move(path)
         return moved
 

@@ -103,24 +103,6 @@ def page_module(name: str, *, calls: str = "mount", spec: Any = None) -> str:
         calls: the exported function, which gets Gradio's six and ``spec``.
         spec: anything that JSON holds.
     """
-    return mount_script(*page_files(name), calls=calls, spec=spec)
-
-
-def page_files(name: str) -> tuple[Path, ...]:
-    """All files in ``BROWSER``, this one first: they load each other from beside them."""
-    first = BROWSER / name
-    others = sorted(path for path in BROWSER.iterdir() if path.suffix in (".js", ".css"))
-    return (first, *(path for path in others if path != first))
-
-
-def mount_script(*paths: Path, calls: str = "mount", spec: Any = None) -> str:
-    """The `js_on_load` of a component whose module exports what it `calls`.
-
-    Args:
-        paths: the module, and the files that it loads from beside it.
-        calls: the exported function.
-        spec: what it gets last, if anything; JSON.
-    """
     more = ""
     if spec is not None:
         more = ", " + json.dumps(spec, ensure_ascii=False, separators=(",", ":"))
@@ -130,7 +112,7 @@ def mount_script(*paths: Path, calls: str = "mount", spec: Any = None) -> str:
 const {{ root }} = window.gradio_config ?? {{}};
 const path = root ? new URL(root, location.href).pathname.replace(/\\/$/, "") : "";
 const base = location.origin + path + {json.dumps(FOLDER)};
-import(base + {json.dumps(file_address(*paths))})
+import(base + {json.dumps(file_address(*page_files(name)))})
   .then((module) => module.{calls}({{ element, props, trigger, watch, server, upload }}{more}))
   .catch((error) => {{
     const words = {json.dumps(FAILED)};
@@ -138,3 +120,10 @@ import(base + {json.dumps(file_address(*paths))})
     element.textContent = (words[language] ?? words.en) + error;
   }});
 """
+
+
+def page_files(name: str) -> tuple[Path, ...]:
+    """All files in ``BROWSER``, this one first: they load each other from beside them."""
+    first = BROWSER / name
+    others = sorted(path for path in BROWSER.iterdir() if path.suffix in (".js", ".css"))
+    return (first, *(path for path in others if path != first))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gradio.brotli_middleware import BrotliMiddleware
 from starlette.types import Scope
 
-from components.serving.language_switch import PATHS
+from components.serving.language_switch import PATHS, page_path
 
 COMPRESSED = {*PATHS.values(), "config"}  # paths; the latter is what API clients read first
 
@@ -14,5 +14,4 @@ class CompressedPages(BrotliMiddleware):
     """ASGI middleware: a page of 365 kB, the description of its components, becomes 42 kB."""
 
     def _is_compressible_file_type(self, scope: Scope) -> bool:
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
-        return path.strip("/") in COMPRESSED
+        return page_path(scope) in COMPRESSED

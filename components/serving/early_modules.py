@@ -14,9 +14,9 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from components.serving.browser_module import FOLDER, file_address, page_files
-from components.serving.language_switch import PATHS
+from components.serving.language_switch import PATHS, page_path
 
-FIRST = "part.js"
+FIRST = "stage.js"
 PAGES = {"", *PATHS.values()}
 
 
@@ -34,7 +34,7 @@ class EarlyModules:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] != "http" or not _is_page(scope):
+        if scope["type"] != "http" or page_path(scope) not in PAGES:
             await self._app(scope, receive, send)
             return
 
@@ -44,8 +44,3 @@ class EarlyModules:
             await send(message)
 
         await self._app(scope, receive, send_with_links)
-
-
-def _is_page(scope: Scope) -> bool:
-    path = scope["path"].removeprefix(scope.get("root_path", ""))
-    return path.strip("/") in PAGES

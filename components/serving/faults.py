@@ -9,7 +9,6 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
-from typing import Any
 
 import gradio as gr
 
@@ -25,17 +24,22 @@ SHOWN_S = 12.0  # how long a message stays
 
 
 @contextmanager
-def clear_faults() -> Iterator[None]:
-    """Turn whatever else an event raises into a message; Gradio would hide it without a word.
+def clear_faults(*, as_html: bool = True) -> Iterator[None]:
+    """Turn what an event raises into a message; Gradio would hide it without a word.
 
     The log gets the place and the kind, but no message: that may quote what a visitor wrote.
+
+    Args:
+        as_html: True for the page, whose message box renders HTML, while a message may quote a
+            file name; False for answers to programs.
     """
     try:
         yield
     except gr.Error:
         raise
     except PlaygroundError as error:
-        raise gr.Error(escape(str(error)), duration=SHOWN_S, print_exception=False) from error
+        message = escape(str(error)) if as_html else str(error)
+        raise gr.Error(message, duration=SHOWN_S, print_exception=False) from error
     except Exception as error:
         log_fault(error)
         raise gr.Error(fault_words(error), duration=SHOWN_S, print_exception=False) from None
@@ -45,26 +49,6 @@ def log_fault(error: BaseException) -> None:
     """Say in the log where and what kind of error it was, without what a visitor wrote."""
     where = "".join(traceback.format_tb(error.__traceback__)[-4:])
     logger.error("%s\n%s", type(error).__name__, where)
-
-
-class user_messages:  # noqa: N801 - reads as a statement: ``with user_messages():``
-    """Turn the engine's errors into what the user reads.
-
-    Args:
-        as_html: True for the page, whose message box renders HTML, while a message may quote a
-            file name; False for answers to programs.
-    """
-
-    def __init__(self, *, as_html: bool = True) -> None:
-        self._as_html = as_html
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: Any, error: BaseException | None, _trace: Any) -> None:
-        if isinstance(error, PlaygroundError):
-            message = escape(str(error)) if self._as_html else str(error)
-            raise gr.Error(message, duration=SHOWN_S, print_exception=False) from error
 
 
 def fault_words(error: BaseException) -> str:

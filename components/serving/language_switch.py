@@ -63,13 +63,22 @@ def _path_for(scope: Scope) -> str | None:
     """The page that a visitor of the site's own address is led to; None to stay."""
     if scope["type"] != "http" or scope["method"] != "GET":
         return None
-    if scope["path"].removeprefix(scope.get("root_path", "")) not in ("", "/"):
+    if page_path(scope) != "":
         return None
     chosen = QueryParams(scope["query_string"]).get(CHOSEN)
-    if chosen in PATHS:
-        return PATHS[chosen] or None
-    accepted = dict(scope["headers"]).get(b"accept-language", b"").decode("latin-1")
-    return PATHS[preferred_language(accepted)] or None
+    return PATHS[chosen if chosen in PATHS else language_of(scope)] or None
+
+
+def page_path(scope: Scope) -> str:
+    """What a request asks for below the site's own address: empty for the address itself."""
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path.strip("/")
+
+
+def language_of(scope: Scope) -> Language:
+    """That of the visitor's browser."""
+    accepted = dict(scope["headers"]).get(b"accept-language", b"")
+    return preferred_language(accepted.decode("latin-1"))
 
 
 def preferred_language(accepted: str) -> Language:

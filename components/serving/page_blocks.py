@@ -18,7 +18,8 @@ class PageBlocks(gr.Blocks):
     async def process_api(self, block_fn: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """As Gradio's, which hands this context on to the thread that answers."""
         function = self.fns[block_fn] if isinstance(block_fn, int) else block_fn
-        with speaking(_language_at(function.page)), clear_faults():
+        for_page = function.api_visibility == "private"
+        with speaking(_language_at(function.page)), clear_faults(as_html=for_page):
             return await super().process_api(block_fn, *args, **kwargs)
 
 

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import MutableMapping
-from typing import Any
 
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.serving.faults import fault_words, is_disk_full, is_out_of_memory
-from components.serving.language_switch import preferred_language
-from playground.language import Language, say, speaking
+from components.serving.language_switch import language_of
+from playground.language import say, speaking
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +97,7 @@ class WebGuard:
             # The kind alone goes to the log: a message may quote what a visitor wrote.
             logger.warning("%s: %s", scope["path"], type(error).__name__)
             if is_disk_full(error) or is_out_of_memory(error):
-                with speaking(_language_of(scope)):
+                with speaking(language_of(scope)):
                     words = fault_words(error)
                 await _refuse(507, words, scope, receive, send)
                 return
@@ -152,22 +150,17 @@ class _Answer:
             await self._send(message)
 
 
-def _is_upload(scope: MutableMapping[str, Any]) -> bool:
+def _is_upload(scope: Scope) -> bool:
     return UPLOADS.search(scope["path"]) is not None and scope["method"] == "POST"
 
 
-def _declared_bytes(scope: MutableMapping[str, Any]) -> int:
+def _declared_bytes(scope: Scope) -> int:
     length = dict(scope["headers"]).get(b"content-length", b"0")
     return int(length) if length.isdigit() else 0
 
 
-def _language_of(scope: MutableMapping[str, Any]) -> Language:
-    """Of the visitor's browser: what is refused here is not known to belong to a page."""
-    return preferred_language(dict(scope["headers"]).get(b"accept-language", b"").decode("latin-1"))
-
-
-def _too_large_words(scope: MutableMapping[str, Any], limit: int) -> str:
-    with speaking(_language_of(scope)):
+def _too_large_words(scope: Scope, limit: int) -> str:
+    with speaking(language_of(scope)):
         return say(
             "The request is larger than the {limit} MB that are accepted.", limit=limit >> 20
         )

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from components.parts.run_events import PROMPT_NAMES
 from components.prompt.examples import Example, load_examples
 from components.share.kept_files import KeptFiles, hash_file
 from components.share.link import TEXTS, Link
-
-PROMPT_NAMES = ("images", "video", "text", "system", "max_pixels", "earlier")
 
 
 def link_prompt(kept: KeptFiles, prompt: dict[str, Any]) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
+
+from markupsafe import Markup
 
 from playground.language import say
 
@@ -18,17 +19,15 @@ def note_html(kept_days: float | None) -> str:
             "link can see it.",
             days=kept_days,
         )
-    copied, by_hand = say("Copied."), say("Copy it from the box.")
-    return (
-        '<p class="pg-fact" role="status">'
-        f"<strong data-copied hidden>{html.escape(copied)} </strong>"
-        f"<strong data-by-hand hidden>{html.escape(by_hand)} </strong>{html.escape(said)}</p>"
-    )
+    return Markup(
+        '<p class="pg-fact" role="status"><strong data-copied hidden>{} </strong>'
+        "<strong data-by-hand hidden>{} </strong>{}</p>"
+    ).format(say("Copied."), say("Copy it from the box."), said)
 
 
 def notice_html(notes: Sequence[str]) -> str:
     """What a visitor must know about the link that was opened; empty where there is nothing."""
     if not notes:
         return ""
-    said = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
-    return f'<div class="link-notice" role="alert">{said}</div>'
+    said = Markup("").join(Markup("<p>{}</p>").format(note) for note in notes)
+    return Markup('<div class="link-notice" role="alert">{}</div>').format(said)

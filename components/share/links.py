@@ -145,13 +145,14 @@ class Links:
 
 
 def known_settings(parts: Parts, values: Any) -> dict[str, Any]:
-    """The raw values of controls that there are, by full name."""
+    """The raw values of controls that there are and that links carry, by full name."""
     if not isinstance(values, Mapping):
         return {}
+    controls = {name: parts.control(name) for name in values if isinstance(name, str)}
     return {
-        name: value
-        for name, value in values.items()
-        if isinstance(name, str) and parts.control(name) is not None
+        name: values[name]
+        for name, control in controls.items()
+        if control is not None and control.carried
     }
 
 

@@ -14,19 +14,19 @@ from markupsafe import Markup
 
 from components.compute.jobs import Jobs
 from components.look.theme import CSS
-from components.parts.drawing import LABS, Drawing, Question, required_stage
+from components.parts.drawing import Drawing, Question, required_stage
 from components.parts.experiments import MODEL_EVENTS, MODEL_QUEUE
-from components.parts.part_view import MARKDOWN
+from components.parts.part import LABS
 from components.parts.run_events import PROMPT_NAMES
 from components.prompt.panel import InputPanel
 from components.serving.browser_module import page_module
-from components.serving.faults import user_messages
 from components.serving.page_blocks import blocks_around
 from components.share.downloads.panel import FOUND, make_file
 from components.share.link_words import note_html
 from components.share.links import Links
 from components.share.report.outline import stage_items
 from components.share.report.writer import write_report
+from components.views.markdown import markdown_html
 from playground.errors import InputError
 from playground.language import say
 
@@ -56,7 +56,7 @@ class ShareView(gr.HTML):
         row = Markup(
             '<div class="pg-part-row" id="report-row"><div class="prose">{}</div>'
             '<button type="button" class="pg-button" data-report id="report">{}</button></div>'
-        ).format(Markup(MARKDOWN.render(about)), say("Run report"))
+        ).format(markdown_html(about), say("Run report"))
         super().__init__(
             html_template=row,
             js_on_load=page_module("share.js", spec={"events": ["download", "report"]}),
@@ -87,14 +87,12 @@ def wire_share(
     drawing = links.events.drawing
 
     def download(event: gr.EventData) -> str:
-        with user_messages():
-            run = find_run(drawing, event._data)
-            return store_file(share.target, *stage_file(drawing, run, event._data))
+        run = find_run(drawing, event._data)
+        return store_file(share.target, *stage_file(drawing, run, event._data))
 
     def report(event: gr.EventData) -> str:
-        with user_messages():
-            run = find_run(drawing, event._data)
-            return store_file(share.target, REPORT_NAME, run_report(drawing, run, event._data))
+        run = find_run(drawing, event._data)
+        return store_file(share.target, REPORT_NAME, run_report(drawing, run, event._data))
 
     for trigger, make in ((share.download, download), (share.report, report)):
         made = trigger(
@@ -121,10 +119,14 @@ def find_run(drawing: Drawing, data: Any) -> Run:
     """
     key = data.get("run") if isinstance(data, Mapping) else None
     if not isinstance(key, str):
-        raise InputError(
-            say("Nothing has run on this page yet."), remedy=say("Press Run, then download.")
-        )
+        raise _nothing_error()
     return drawing.runs.get(key)
+
+
+def _nothing_error() -> InputError:
+    return InputError(
+        say("Nothing has run on this page yet."), remedy=say("Press Run, then download.")
+    )
 
 
 def stage_file(drawing: Drawing, run: Run, data: Mapping[str, Any]) -> tuple[str, bytes]:
@@ -148,9 +150,7 @@ def run_report(drawing: Drawing, run: Run, data: Mapping[str, Any]) -> bytes:
         items = stage_items(drawing, stage, run, state) if is_there else ()
         chapters.append((say(stage.label), items))
     if not run.has("preprocess"):
-        raise InputError(
-            say("Nothing has run on this page yet."), remedy=say("Press Run, then download.")
-        )
+        raise _nothing_error()
     return write_report(run, chapters, CSS).encode()
 
 
@@ -172,9 +172,8 @@ def store_file(target: gr.DownloadButton, name: str, content: bytes) -> str:
 
 def _wire_copy(panel: InputPanel, links: Links) -> None:
     def copy(state: str, *values: Any) -> tuple[Any, ...]:
-        with user_messages():
-            prompt = dict(zip(PROMPT_NAMES, values, strict=True))
-            query, keeps_files = links.make(read_state(state), prompt)
+        prompt = dict(zip(PROMPT_NAMES, values, strict=True))
+        query, keeps_files = links.make(read_state(state), prompt)
         note = note_html(links.kept.days if keeps_files else None)
         return query, gr.update(visible=True), note
 
@@ -236,7 +235,7 @@ def _wire_opening(panel: InputPanel, links: Links, outputs: Mapping[str, Any], j
         bar: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio asks for the progress bar
     ) -> Iterator[dict[Any, Any]]:
         session = request.session_hash or ""
-        with user_messages(), jobs.running(session, bar) as progress:
+        with jobs.running(session, bar) as progress:
             for changes in links.open(link or "{}", progress):
                 yield updates(changes)
 

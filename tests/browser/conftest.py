@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +21,6 @@ from components.compute.engine_host import EngineHost
 from components.look.theme import CSS, build_theme
 from components.page.site import build_site
 from components.serving.server import ServerOptions, app_options, launch
-from playground.engine import Engine
 from reliability.chromium import ARGUMENTS, find_chromium
 
 # For every wait. Generous: the machine may be busy, and a test that passes does not wait for it.
@@ -86,15 +84,11 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-class _Pages:
-    """Open pages of one browser, each in a context of its own (storage, language, size)."""
+def _open_many(browser: Browser) -> Iterator[PageFactory]:
+    """Pages of one browser, each in a context of its own (storage, language, size)."""
+    contexts: list[BrowserContext] = []
 
-    def __init__(self, browser: Browser) -> None:
-        self._browser = browser
-        self._contexts: list[BrowserContext] = []
-
-    def open(
-        self,
+    def open_page(
         url: str,
         *,
         width: int = 1100,
@@ -104,8 +98,8 @@ class _Pages:
     ) -> tuple[Page, PageLog]:
         """Open `url`; `options` go to playwright's `new_context`."""
         settings = {"viewport": {"width": width, "height": height}, "locale": "en-US", **options}
-        context = self._browser.new_context(**settings)
-        self._contexts.append(context)
+        context = browser.new_context(**settings)
+        contexts.append(context)
         context.set_default_timeout(TIMEOUT_MS)
         page = context.new_page()
         log = PageLog()
@@ -118,60 +112,54 @@ class _Pages:
         page.goto(url)
         return page, log
 
-    def close(self) -> None:
-        for context in self._contexts:
-            context.close()
+    yield open_page
+    for context in contexts:
+        context.close()
 
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[PageFactory]:
     """Open pages that are closed after the test: `page(url, width=390)` gives page and log."""
-    pages = _Pages(browser)
-    yield pages.open
-    pages.close()
+    yield from _open_many(browser)
 
 
 @pytest.fixture(scope="module")
 def module_page(browser: Browser) -> Iterator[PageFactory]:
     """The same for a page that the tests of a file share, since loading is most of the work."""
-    pages = _Pages(browser)
-    yield pages.open
-    pages.close()
+    yield from _open_many(browser)
 
 
-def _serve(started: list[gr.Blocks], source: gr.Blocks | Callable[[], gr.Blocks]) -> str:
-    blocks = source if isinstance(source, gr.Blocks) else source()
-    started.append(blocks)
-    _, url, _ = blocks.launch(
-        server_name="127.0.0.1",
-        prevent_thread_lock=True,
-        quiet=True,
-        theme=build_theme(),
-        css=CSS,
-        app_kwargs=app_options(),
-    )
-    return url
+def _serve_many() -> Iterator[AppServer]:
+    started: list[gr.Blocks] = []
+
+    def serve(source: gr.Blocks | Callable[[], gr.Blocks]) -> str:
+        blocks = source if isinstance(source, gr.Blocks) else source()
+        started.append(blocks)
+        _, url, _ = blocks.launch(
+            server_name="127.0.0.1",
+            prevent_thread_lock=True,
+            quiet=True,
+            theme=build_theme(),
+            css=CSS,
+            app_kwargs=app_options(),
+        )
+        return url
+
+    yield serve
+    for blocks in started:
+        blocks.close(verbose=False)
 
 
 @pytest.fixture
 def app_server() -> Iterator[AppServer]:
     """Serve Blocks, or a function that makes them, on a free port: `app_server(demo)` → address."""
-    started: list[gr.Blocks] = []
-    yield lambda source: _serve(started, source)
-    for blocks in started:
-        blocks.close(verbose=False)
+    yield from _serve_many()
 
 
 @pytest.fixture(scope="module")
 def module_app_server() -> Iterator[AppServer]:
     """The same, for an app that all tests of a file share."""
-    started: list[gr.Blocks] = []
-    yield lambda source: _serve(started, source)
-    for blocks in started:
-        blocks.close(verbose=False)
-
-
-_drawn: list[threading.Event] = []  # one for each app of this process
+    yield from _serve_many()
 
 
 @contextmanager
@@ -182,22 +170,12 @@ def serve_app(model: str = "tiny", *, root_path: str = "") -> Iterator[str]:
         model: a checkpoint's name or folder.
         root_path: the path that a proxy serves it under.
     """
-    # What an app draws meanwhile, Gradio would put into the page that is being built.
-    for each in _drawn:
-        assert each.wait(TIMEOUT_MS / 1000), "an app that was started before has not come up"
     host = EngineHost(model, device="cpu", dtype="float32")
     built = build_site(host)
     options = ServerOptions(port=None, root_path=root_path)
     url = launch(built.demo, CSS, options, quiet=True)
     # As app.py does: torch's import would hold up Gradio's check of its own address.
-    drawn = threading.Event()
-    _drawn.append(drawn)
-
-    def draw(engine: Engine) -> None:
-        built.shared.events.compute_opening(engine)
-        drawn.set()
-
-    host.start(then=draw)
+    host.start(then=built.begin_with_first_example)
     try:
         yield url
     finally:

@@ -14,12 +14,13 @@ import gradio as gr
 import plotly.graph_objects as go
 
 from components.compute.jobs import Jobs
-from components.parts.controls import Choice, IndexSlider, Presets, Rows, Slider, TextField, Toggle
+from components.parts.compound_controls import Presets, Rows
+from components.parts.controls import Choice, IndexSlider, Slider, TextField, Toggle
 from components.parts.drawing import Drawing
 from components.parts.experiments import ExperimentsView, wire_experiments
 from components.parts.part import Fold, Part, StageParts
-from components.parts.part_view import PartView
 from components.parts.run_view import RunView, write_run
+from components.parts.stage_view import StageView
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.language import mark
@@ -156,6 +157,6 @@ def build_demo(engine: Engine) -> gr.Blocks:
             button = gr.Button(name)
             button.click(lambda value=value: value, None, [run_view], api_visibility="private")
         gr.Button("Stop").click(stop, None, None, queue=False, api_visibility="private")
-        PartView(LAB, drawing)
+        StageView(STAGE, drawing)
         wire_experiments(ExperimentsView(), drawing, jobs, progress)
     return demo

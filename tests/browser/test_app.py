@@ -76,6 +76,15 @@ def test_every_tab_is_drawn_when_the_page_opens(address: str, page: PageFactory)
     assert log.problems == []
 
 
+def test_an_address_with_parameters_that_are_not_ours_opens_the_first_example(
+    address: str, page: PageFactory
+) -> None:
+    opened, log = page(f"{address}?from=elsewhere")
+    wait_until_drawn(opened)
+    expect(opened.locator("#parity-badge")).to_contain_text("max |Δ logits| = 0,")
+    assert log.problems == []
+
+
 def test_nothing_is_asked_of_another_host(address: str, page: PageFactory) -> None:
     opened, log = page(address)
     wait_until_drawn(opened)

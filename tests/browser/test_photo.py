@@ -51,7 +51,7 @@ def photo_page(
         host = EngineHost(str(folder), device="cpu", dtype="float32")
         built = build_site(host)
         address = launch(built.demo, CSS, ServerOptions(port=None), quiet=True)
-        host.start(then=built.shared.events.compute_opening)
+        host.start(then=built.begin_with_first_example)
         opened, log = module_page(address, width=1280)
         wait_until_drawn(opened)
         yield opened, log

@@ -11,7 +11,7 @@ import torch
 
 from components.tabs.decoder import answer, attention, deepstack, layers, rotation
 from components.tabs.decoder.answer import read_original
-from components.tabs.decoder.influence import find_influence
+from components.tabs.decoder.influence_maps import find_influence
 from components.tabs.decoder.patching import SAME_PICTURES, other_run
 from components.tabs.vision import attention as vision_attention
 from components.tabs.vision import blocks, merger, rope

@@ -7,18 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
 import pytest
 from gradio_client import handle_file
 from PIL import Image
 
 from components.api.endpoints import Endpoints
-from components.parts.controls import Control, Rows
+from components.parts.compound_controls import Rows
+from components.parts.controls import Control
 from components.prompt.reader import read_prompt
 from components.tabs import STAGE_TABS
 from playground.cache import fork_cache
 from playground.engine import Engine
-from playground.errors import InputError
+from playground.errors import InputError, PlaygroundError
 from playground.experiments.answers import answer_log_probs
 from playground.experiments.what_if_runs import greedy_answer
 from playground.kv_cache.partial_prefill import answer_greedily
@@ -106,7 +106,7 @@ def test_an_endpoint_refuses_a_larger_picture(engine: Engine, tmp_path: Path) ->
     sent = handle_file(save_picture(tmp_path, 601, 500))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-        with pytest.raises(gr.Error, match=r"The limit is 0\.3 million pixels"):
+        with pytest.raises(PlaygroundError, match=r"The limit is 0\.3 million pixels"):
             endpoints.preprocess(sent, "What?")
 
 
@@ -154,7 +154,7 @@ def test_no_column_writes_more(engine: Engine, wanted: Any) -> None:
         runs = endpoints.sampling(None, "Hello", settings=[{}, {"seed": 5}])["runs"]
         assert [len(each["tokens"]) <= 3 for each in runs] == [True, True]
         return
-    with pytest.raises(gr.Error, match="max_new_tokens"):
+    with pytest.raises(PlaygroundError, match="max_new_tokens"):
         endpoints.sampling(None, "Hello", max_new_tokens=wanted)
 
 

@@ -15,8 +15,8 @@ from components.compute.engine_host import EngineHost
 from components.page.site import build_site
 from components.parts.drawing import Drawing
 from components.parts.part import Parts, StageParts
-from components.parts.part_view import PartView, part_spec
 from components.parts.run_events import Opening, RunEvents
+from components.parts.stage_view import StageView, part_spec
 from components.prompt.examples import load_examples
 from components.tabs import STAGE_TABS
 from playground.engine import Engine
@@ -35,11 +35,11 @@ TEXTS = Path(__file__).parents[2] / "components" / "browser" / "texts.js"
 
 @pytest.fixture(scope="module")
 def chinese_blocks() -> list[gr.blocks.Block]:
-    """The components of the Chinese page, but for its parts."""
+    """The components of the Chinese page, but for its stages."""
     with speaking("zh"):
         demo = build_site(EngineHost("tiny")).demo
     found = [each for each in demo.blocks.values() if each.page == "zh"]
-    return [each for each in found if not isinstance(each, PartView)]
+    return [each for each in found if not isinstance(each, StageView)]
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import playground
-from components.share.downloads.as_json import embeds_norms, next_tokens
+from components.api.answers import embeds_norms, next_token_answers
+from components.share.downloads.as_json import NUM_NEXT_TOKENS
 
 if TYPE_CHECKING:
     from playground.pipeline import Run
@@ -115,7 +116,7 @@ def _decoder(run: Run, _found: Any) -> dict[str, Table]:
     ]
     likeliest = [
         (rank, each["id"], each["text"], each["prob"])
-        for rank, each in enumerate(next_tokens(run), 1)
+        for rank, each in enumerate(next_token_answers(run, NUM_NEXT_TOKENS), 1)
     ]
     return {
         "next-token": (("rank", "id", "text", "prob"), likeliest),

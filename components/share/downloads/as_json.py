@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import playground
-from components.api.answers import column_answer, preprocess_answer
+from components.api.answers import (
+    column_answer,
+    embeds_norms,
+    kv_answer,
+    merge_answer,
+    next_token_answers,
+    preprocess_answer,
+)
 
 if TYPE_CHECKING:
     from playground.pipeline import Run
@@ -129,41 +136,18 @@ def _span(run: Run, span: VisualSpan) -> dict[str, Any]:
     }
 
 
-def embeds_norms(run: Run) -> np.ndarray:
-    """Length of each vector of ``inputs_embeds``: ``(seq,)`` float32."""
-    norms: np.ndarray = run.merged.inputs_embeds[0].float().norm(dim=-1).numpy()
-    return norms
-
-
 def _merge(run: Run, _found: Any) -> dict[str, Any]:
-    merged = run.merged
-    spans = run.inputs.spans
-    return {
-        "position_ids": merged.position_ids[:, 0].tolist(),  # [t, h, w][seq]
-        "rope_delta": int(merged.rope_deltas),
-        "visual_positions": [index for span in spans for index in range(span.start, span.end)],
-        "inputs_embeds_norms": numbers(embeds_norms(run)),
-    }
-
-
-def next_tokens(run: Run) -> list[dict[str, Any]]:
-    """The likeliest next tokens; from the logits that are there."""
-    found = playground.logits.next_token_probs(run.engine, run.decoded.logits, NUM_NEXT_TOKENS)
-    return [{"id": each.id, "text": each.text, "prob": each.prob} for each in found]
+    return dict(merge_answer(run, numbers(embeds_norms(run))))
 
 
 def _decoder(run: Run, _found: Any) -> dict[str, Any]:
     output = run.decoded
-    cache = playground.cache.describe_cache(output.past_key_values)
     record: dict[str, Any] = {
-        "next_token": next_tokens(run),
+        "next_token": next_token_answers(run, NUM_NEXT_TOKENS),
         "residual_norms": numbers(playground.decoder.stage.residual_norms(output)),  # [layer][seq]
         "attention_norms": numbers(output.attention_norms.numpy()),
         "mlp_norms": numbers(output.mlp_norms.numpy()),
-        "kv": {
-            "shape": [len(cache), 2, *cache[0].key_shape],
-            "bytes": sum(entry.num_bytes for entry in cache),
-        },
+        "kv": kv_answer(run),
         "parity": None,
     }
     if run.has("parity"):  # measured by a forward of its own, and a download runs none

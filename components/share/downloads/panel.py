@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from markupsafe import Markup
 
-from components.parts.drawing import LABS
-from components.parts.part_view import MARKDOWN
+from components.parts.part import LABS
 from components.share.downloads.as_csv import write_csv
 from components.share.downloads.as_json import write_json
 from components.share.downloads.as_tensors import write_tensors
+from components.views.markdown import markdown_html
 from playground.errors import InputError
 from playground.language import say
 from playground.pipeline import STAGES
@@ -41,7 +41,7 @@ def downloads_html(stage: str) -> str:
     return Markup(
         '<details class="pg-fold pg-downloads"><summary>{}</summary><div class="prose">{}</div>'
         '<div class="pg-part-row">{}</div></details>'
-    ).format(say("Download"), Markup(MARKDOWN.render(about)), buttons)
+    ).format(say("Download"), markdown_html(about), buttons)
 
 
 def make_file(kind: Any, stage: Any, run: Run, found: Any) -> tuple[str, bytes]:

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from markdown_it import MarkdownIt
+from markupsafe import Markup
 
 from components.parts.part import Output
 from components.share.report.outline import ControlValue, Group, ReportItem, View, Words
+from components.views.markdown import markdown_html
 from playground.language import say
 
-# The page's own explanations; they hold no HTML.
-MARKDOWN = MarkdownIt("commonmark", {"html": False})
+EMPTY = Markup('<p class="report-empty">{}</p>')
 
 
 @dataclass(slots=True)
@@ -26,15 +26,15 @@ class Body:
     contents: list[tuple[int, str, str]] = field(default_factory=list)  # level, anchor, title
     charts: list[str] = field(default_factory=list)  # figures as JSON
 
-    def heading(self, level: int, title: str) -> str:
+    def heading(self, level: int, title: str) -> Markup:
         """A heading that the table of contents leads to."""
         anchor = f"section-{len(self.contents) + 1}"
         self.contents.append((level, anchor, title))
-        return f'<h{level} id="{anchor}">{html.escape(title)}</h{level}>'
+        return Markup('<h{0} id="{1}">{2}</h{0}>').format(level, anchor, title)
 
-    def items_html(self, items: Sequence[ReportItem], level: int) -> str:
+    def items_html(self, items: Sequence[ReportItem], level: int) -> Markup:
         """What stands in one part; runs of choices become one line."""
-        pieces: list[str] = []
+        pieces: list[Markup] = []
         choices: list[ControlValue] = []
         for item in items:
             if isinstance(item, ControlValue):
@@ -43,94 +43,96 @@ class Body:
             pieces += choices_html(choices)
             choices = []
             pieces.append(self._item_html(item, level))
-        return "".join([*pieces, *choices_html(choices)])
+        return Markup("").join([*pieces, *choices_html(choices)])
 
-    def _item_html(self, item: Words | View | Group, level: int) -> str:
+    def _item_html(self, item: Words | View | Group, level: int) -> Markup:
         if isinstance(item, Words) and item.is_heading:
-            return f"<h{level}>{html.escape(item.text)}</h{level}>"
+            return Markup("<h{0}>{1}</h{0}>").format(level, item.text)
         if isinstance(item, Words):
-            return f'<div class="prose">{MARKDOWN.render(item.text)}</div>'
+            return Markup('<div class="prose">{}</div>').format(markdown_html(item.text))
         if isinstance(item, View):
             return self._view_html(item)
-        inside = self.items_html(item.inside, level + (item.kind == "part"))
         if item.kind == "part":
-            body = inside or f'<p class="report-empty">{html.escape(nothing_words())}</p>'
-            return f"<section>{self.heading(level, item.title)}{body}</section>"
+            heading = self.heading(level, item.title)
+            inside = self.items_html(item.inside, level + 1)
+            nothing = EMPTY.format(say("Nothing to show in this run."))
+            return Markup("<section>{}{}</section>").format(heading, inside or nothing)
+        inside = self.items_html(item.inside, level)
+        if not inside:  # as a fold with the code of a stage that has not run
+            return inside
         if item.kind == "fold":
-            # A fold whose view is empty, as the code of a stage that has not run, says nothing.
-            title = html.escape(item.title)
-            return f"<details><summary>{title}</summary>{inside}</details>" if inside else ""
-        return f'<div class="report-{item.kind}">{inside}</div>' if inside else ""
+            fold = Markup("<details><summary>{}</summary>{}</details>")
+            return fold.format(item.title, inside)
+        return Markup('<div class="report-{}">{}</div>').format(item.kind, inside)
 
-    def _view_html(self, view: View) -> str:
+    def _view_html(self, view: View) -> Markup:
         if view.output.kind == "chart":
             return self.chart_html(view.output, view.value)
-        if not view.value:
-            return ""
+        drawn = Markup(view.value)  # what the page shows, too
+        if not drawn:
+            return drawn
         if view.output.kind == "code":
-            code = f"<pre tabindex='0'><code>{view.value}</code></pre>"
-            label = html.escape(say(view.output.label))
-            return f'<details class="pg-code"><summary>{label}</summary>{code}</details>'
-        return f'<div class="pg-view">{view.value}</div>'
+            return Markup(
+                '<details class="pg-code"><summary>{}</summary>'
+                "<pre tabindex='0'><code>{}</code></pre></details>"
+            ).format(say(view.output.label), drawn)
+        return Markup('<div class="pg-view">{}</div>').format(drawn)
 
-    def chart_html(self, output: Output, figure: str) -> str:
+    def chart_html(self, output: Output, figure: str) -> Markup:
         """A chart's place; its figure goes to the end of the file."""
+        label = say(output.label)
         if not figure:
-            if not output.empty:
-                return ""
-            text = f"{say(output.label)} — {say(output.empty)}"
-            return f'<p class="report-empty">{html.escape(text)}</p>'
+            return EMPTY.format(f"{label} — {say(output.empty)}") if output.empty else Markup("")
         layout: dict[str, Any] = json.loads(figure).get("layout", {})
-        title = plain_text(layout.get("title", {}).get("text") or say(output.label))
+        title = plain_text(layout.get("title", {}).get("text") or label)
         alt = plain_text(layout.get("meta", {}).get("alt", ""))
-        name = html.escape(". ".join(filter(None, (title, alt))))
-        number = len(self.charts)
         self.charts.append(figure)
-        height = int(layout.get("height") or 340)
-        caption = f'<p class="report-alt">{html.escape(alt)}</p>' if alt else ""
-        return (
-            f'<figure class="chart-box" data-state="drawn" data-chart="{number}">'
-            f'<figcaption class="chart-head"><span class="chart-title">{html.escape(title)}</span>'
-            f"{_button('png', say('Save as PNG'))}{_button('csv', say('Save the numbers as CSV'))}"
-            f'</figcaption><div class="chart-plot" role="img" aria-label="{name}" '
-            f'style="height:{height}px"></div>{caption}'
-            f'<details class="chart-table"><summary>{html.escape(say("Show as table"))}</summary>'
-            f'<div class="chart-rows" role="region" tabindex="0" '
-            f'aria-label="{html.escape(title)}"></div></details></figure>'
+        return Markup(
+            '<figure class="chart-box" data-state="drawn" data-chart="{number}">'
+            '<figcaption class="chart-head"><span class="chart-title">{title}</span>{buttons}'
+            '</figcaption><div class="chart-plot" role="img" aria-label="{name}" '
+            'style="height:{height}px"></div>{alt}'
+            '<details class="chart-table"><summary>{as_table}</summary>'
+            '<div class="chart-rows" role="region" tabindex="0" aria-label="{title}"></div>'
+            "</details></figure>"
+        ).format(
+            number=len(self.charts) - 1,
+            title=title,
+            buttons=_button("png", say("Save as PNG"))
+            + _button("csv", say("Save the numbers as CSV")),
+            name=". ".join(filter(None, (title, alt))),
+            height=int(layout.get("height") or 340),
+            alt=Markup('<p class="report-alt">{}</p>').format(alt) if alt else "",
+            as_table=say("Show as table"),
         )
 
-    def contents_html(self) -> str:
+    def contents_html(self) -> Markup:
         """The table of contents."""
-        links = "".join(
-            f'<li class="level-{level}"><a href="#{anchor}">{html.escape(title)}</a></li>'
-            for level, anchor, title in self.contents
-        )
-        return f"<ol>{links}</ol>"
+        line = Markup('<li class="level-{}"><a href="#{}">{}</a></li>')
+        links = Markup("").join(line.format(*each) for each in self.contents)
+        return Markup("<ol>{}</ol>").format(links)
 
-    def charts_html(self) -> str:
+    def charts_html(self) -> Markup:
         """All figures, as data that no browser runs."""
-        return "".join(
-            f'<script type="application/json" id="chart-{number}">{script_text(figure)}</script>\n'
+        return Markup("").join(
+            Markup('<script type="application/json" id="chart-{}">{}</script>\n').format(
+                number, script_text(figure)
+            )
             for number, figure in enumerate(self.charts)
         )
 
 
-def nothing_words() -> str:
-    """What stands in the place of an empty view."""
-    return say("Nothing to show in this run.")
+def _button(kind: str, words: str) -> Markup:
+    return Markup(
+        '<button type="button" class="report-save" data-save="{kind}" title="{words}" '
+        'aria-label="{words}">{letters}</button>'
+    ).format(kind=kind, words=words, letters=kind.upper())
 
 
-def _button(kind: str, name: str) -> str:
-    words = html.escape(name)
-    letters = kind.upper()
-    return f'<button type="button" class="report-save" data-save="{kind}" title="{words}" ' + (
-        f'aria-label="{words}">{letters}</button>'
-    )
-
-
-def script_text(text: str) -> str:
+def script_text(text: str) -> Markup:
     """JSON that cannot end the script element it stands in."""
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    escapes = str.maketrans({"<": "\\u003c", "\u2028": "\\u2028", "\u2029": "\\u2029"})
+    return Markup(text.translate(escapes))
 
 
 def plain_text(text: str) -> str:
@@ -140,13 +142,10 @@ def plain_text(text: str) -> str:
     return html.unescape(text)
 
 
-def choices_html(choices: Sequence[ControlValue]) -> list[str]:
+def choices_html(choices: Sequence[ControlValue]) -> list[Markup]:
     """What controls were set to, in one line; nothing where there are none."""
     if not choices:
         return []
-    chips = "".join(
-        f'<li class="chip"><span class="chip-name">{html.escape(each.label)}</span> '
-        f"{html.escape(each.value)}</li>"
-        for each in choices
-    )
-    return [f'<ul class="report-choices">{chips}</ul>']
+    chip = Markup('<li class="chip"><span class="chip-name">{}</span> {}</li>')
+    chips = Markup("").join(chip.format(each.label, each.value) for each in choices)
+    return [Markup('<ul class="report-choices">{}</ul>').format(chips)]

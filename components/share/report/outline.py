@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from components.chart_view.figures import write_json
+from components.parts.controls import Control
 from components.parts.drawing import Drawing, Question
 from components.parts.part import Fold, Heading, Item, Output, Part, StageParts, Text
 from playground.errors import PlaygroundError
@@ -70,11 +71,9 @@ def stage_items(
 
 def part_items(drawing: Drawing, part: Part, run: Run, state: Question) -> tuple[ReportItem, ...]:
     """All of one part, or why it does not apply."""
-    if part.shown is not None and not part.shown(run):
+    if not part.is_shown(run):
         return (Words(say(part.absent)),) if part.absent else ()
-    first: list[Item] = [Heading(part.heading)] if part.heading else []
-    first += [Text(part.intro)] if part.intro else []
-    return tuple(_walk((*first, *part.items), drawing, part, run, state))
+    return tuple(_walk((*part.intro_items, *part.items), drawing, part, run, state))
 
 
 def _walk(
@@ -107,8 +106,9 @@ def _view(drawing: Drawing, part: Part, output: Output, run: Run, state: Questio
     return View(output, drawn.get(output.kind, ""))
 
 
-def _choice(part: Part, control: Any, run: Run, state: Question) -> Iterator[ControlValue]:
-    if control.kind in ("hidden", "presets") or control.spec(run) is None:
+def _choice(part: Part, control: Control, run: Run, state: Question) -> Iterator[ControlValue]:
+    is_told = control.carried and control.kind not in ("hidden", "presets")
+    if not is_told or control.spec(run) is None:
         return
     try:
         value = control.parse(state.values.get(part.full_name(control.id)), run)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -16,11 +15,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup
+
 import playground
 from components.chart_view.library import LIBRARY_PATH, STYLES_PATH
 from components.look.theme import build_theme
 from components.serving.browser_module import BROWSER
-from components.share.report.body import Body
+from components.share.report.body import EMPTY, Body
 from components.share.report.outline import ReportItem, views
 from components.views.pictures import picture_html, picture_row_html
 from components.views.status_bar import parity_badge
@@ -37,6 +38,34 @@ SCRIPTS = (
     FOLDER / "report.js",
 )
 MOST_FRAMES = 8  # of a video
+POLICY = (
+    "default-src 'none'; script-src {}; style-src 'unsafe-inline'; img-src data: blob:; "
+    "font-src data:; base-uri 'none'; form-action 'none'"
+)
+PAGE = Markup("""\
+<!doctype html>
+<html lang="{language}">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="referrer" content="no-referrer">
+<link rel="icon" href="data:,">
+<title>{title} · Qwen3-VL Playground</title>
+<style>{styles}</style>
+</head>
+<body><div class="gradio-container"><div class="report-frame">
+<nav class="report-contents" aria-label="{contents_title}"><details open>\
+<summary>{contents_title}</summary>{contents}</details></nav>
+<main><h1>{title}</h1>
+{body}
+<footer>{footer}</footer></main>
+</div></div>
+{charts}<script>{library}</script>
+<script>{script}</script>
+</body>
+</html>
+""")
 
 
 def write_report(
@@ -51,41 +80,28 @@ def write_report(
     """
     body = Body()
     asked = _asked_html(run, body)
-    told = "".join(_chapter_html(body, title, items) for title, items in chapters)
-    title = say("Run report")
+    told = Markup("").join(_chapter_html(body, title, items) for title, items in chapters)
     sources = (LIBRARY_PATH.read_text(encoding="utf-8"), bundle())
     scripts = tuple(each.replace("</script", "<\\/script") for each in sources)
-    hashes = " ".join(f"'sha256-{_sha256(each)}'" for each in scripts)
-    policy = (
-        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
-        "img-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'"
-    )
     styles = build_theme()._get_theme_css() + page_css
     styles += STYLES_PATH.read_text("utf-8") + FOLDER.joinpath("report.css").read_text("utf-8")
-    styles = styles.replace("</", "<\\/")
-    library, own = scripts
-    contents = html.escape(say("Contents"))
-    footer = html.escape(
-        say(
+    page = PAGE.format(
+        language=TAGS[spoken_language()],
+        policy=Markup(POLICY.format(" ".join(f"'sha256-{_sha256(each)}'" for each in scripts))),
+        title=say("Run report"),
+        styles=Markup(styles.replace("</", "<\\/")),
+        contents_title=say("Contents"),
+        contents=body.contents_html(),
+        body=asked + Markup("\n") + told,
+        footer=say(
             "Written by the Qwen3-VL Playground. Every number was computed by the model in this "
             "run; the file asks no server for anything."
-        )
+        ),
+        charts=body.charts_html(),
+        library=Markup(scripts[0]),
+        script=Markup(scripts[1]),
     )
-    return (
-        f'<!doctype html>\n<html lang="{TAGS[spoken_language()]}">\n<head>\n'
-        '<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="referrer" content="no-referrer">\n<link rel="icon" href="data:,">\n'
-        f"<title>{html.escape(title)} · Qwen3-VL Playground</title>\n"
-        f"<style>{styles}</style>\n</head>\n"
-        '<body><div class="gradio-container"><div class="report-frame">\n'
-        f'<nav class="report-contents" aria-label="{contents}"><details open>'
-        f"<summary>{contents}</summary>{body.contents_html()}</details></nav>\n"
-        f"<main><h1>{html.escape(title)}</h1>\n{asked}\n{told}\n<footer>{footer}</footer></main>\n"
-        f"</div></div>\n{body.charts_html()}"
-        f"<script>{library}</script>\n<script>{own}</script>\n</body>\n</html>\n"
-    )
+    return str(page)
 
 
 @cache
@@ -105,7 +121,7 @@ def _sha256(text: str) -> str:
 # ------------------------------------------------------------------------------ what was asked
 
 
-def _asked_html(run: Run, body: Body) -> str:
+def _asked_html(run: Run, body: Body) -> Markup:
     """Prompt, pictures, checkpoint, settings, versions, parity."""
     prompt = run.prompt
     pieces = [body.heading(2, say("What was asked"))]
@@ -122,17 +138,18 @@ def _asked_html(run: Run, body: Body) -> str:
                 picture_html(frame, alt=turn.clip.name, shown_width=180)
                 for frame in turn.clip.frames[::step]
             ]
-        pieces.append(picture_row_html(pictures))
+        pieces.append(Markup(picture_row_html(pictures)))
         speaker = say("User") if turn.role == "user" else say("Assistant")
         pieces.append(_said_html(speaker, turn.text))
-    pieces.append(table_html((say("Fact"), say("Value")), _facts(run), say("Run and checkpoint")))
+    facts = table_html((say("Fact"), say("Value")), _facts(run), say("Run and checkpoint"))
+    pieces.append(Markup(facts))
     if run.has("parity"):
-        pieces.append(f'<p class="status-bar">{parity_badge(run.parity)}</p>')
-    return "".join(pieces)
+        pieces.append(Markup(f'<p class="status-bar">{parity_badge(run.parity)}</p>'))
+    return Markup("").join(pieces)
 
 
-def _said_html(speaker: str, text: str) -> str:
-    return f'<div class="report-asked"><b>{html.escape(speaker)}</b>{html.escape(text)}</div>'
+def _said_html(speaker: str, text: str) -> Markup:
+    return Markup('<div class="report-asked"><b>{}</b>{}</div>').format(speaker, text)
 
 
 def _size_words(name: str, size: tuple[int, int]) -> str:
@@ -160,9 +177,9 @@ def _facts(run: Run) -> list[tuple[str, Mono]]:
 # ------------------------------------------------------------------------------ a tab
 
 
-def _chapter_html(body: Body, title: str, items: tuple[ReportItem, ...]) -> str:
+def _chapter_html(body: Body, title: str, items: tuple[ReportItem, ...]) -> Markup:
     heading = body.heading(2, title)
     if not any(view.value for view in views(items)):
         words = say("This stage has not run on this prompt, so it is left out.")
-        return f'{heading}<p class="report-empty">{html.escape(words)}</p>'
+        return heading + EMPTY.format(words)
     return heading + body.items_html(items, 3)

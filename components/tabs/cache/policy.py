@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import playground
 from components.charts.cache_policy import plot_policies
 from components.compute.gpu_process import on_gpu
-from components.parts.controls import Choice, Number, Presets, Slider, TextField, Toggle
+from components.parts.compound_controls import Presets
+from components.parts.controls import Choice, Number, Slider, TextField, Toggle
 from components.parts.part import Heading, Part
 from components.tabs.cache.logs import PRESETS, Preset, read_log
 from components.tabs.cache.policy_tree import draw_tree

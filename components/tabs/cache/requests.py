@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import playground
 from components.charts.cache import plot_request_times
 from components.compute.gpu_process import on_gpu
-from components.parts.controls import Choice, Option, Presets, Rows, Slider, TextField
+from components.parts.compound_controls import Presets, Rows
+from components.parts.controls import Choice, Option, Slider, TextField
 from components.parts.part import Fold, Part
 from components.snippets.scripts import write_snippet
 from components.tabs.cache.scenes import (

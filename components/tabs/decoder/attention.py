@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,7 +35,7 @@ from components.views.text import visible
 from playground.language import mark, say
 from playground.pipeline import STAGES, Run
 from playground.pointer import Place
-from playground.records import Progress, Prompt, Turn, VisualSpan
+from playground.records import Progress, VisualSpan
 
 if TYPE_CHECKING:
     from playground.decoder.attention import QueryKey
@@ -171,9 +171,9 @@ def row(run: Run, layer: int, head: int, place: Place | None) -> go.Figure:
 @PART.chart(mark("Attention matrix"), needs=("layer", "head"))
 def matrix(run: Run, layer: int, head: int) -> go.Figure:
     """All queries' weights; of a long sequence the last ones'."""
-    first, labels = _first_query(run), token_labels(run.inputs.tokens)
+    first = _first_query(run)
     weights = head_rows(run, layer, head, range(first, run.inputs.num_tokens))
-    return plot_attention_matrix(weights, first, layer, head_name(head), labels)
+    return plot_attention_matrix(weights, first, layer, head_name(head))
 
 
 def layer_vectors(run: Run, layer: int) -> QueryKey:
@@ -238,10 +238,9 @@ def neutral_run(run: Run) -> Run:
     """The same pictures with a prompt that asks for nothing; kept as long as the run is."""
 
     def start() -> Run:
-        turn = run.prompt.turns[-1]
-        turns = (*run.prompt.turns[:-1], Turn(turn.role, NEUTRAL_TEXT, turn.pictures, turn.clip))
-        prompt = Prompt(turns, run.prompt.system, run.prompt.max_pixels)
-        return Run(run.engine, prompt, earlier=run)
+        *before, turn = run.prompt.turns
+        turns = (*before, replace(turn, text=NEUTRAL_TEXT))
+        return Run(run.engine, replace(run.prompt, turns=turns), earlier=run)
 
     return run.memo("neutral run", start)
 

@@ -40,9 +40,9 @@ def choose_token(run: Run, place: Place | None) -> TokenFocus:
 
 def last_layer(run: Run) -> int:
     """The number of the last layer, counted from 0."""
-    return run.decoded.num_layers - 1
+    return run.engine.facts.num_layers - 1
 
 
 def middle_layer(run: Run) -> int:
     """A layer half-way up, where pictures are read."""
-    return run.decoded.num_layers // 2
+    return run.engine.facts.num_layers // 2

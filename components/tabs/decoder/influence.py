@@ -5,8 +5,7 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -16,57 +15,31 @@ import playground
 from components.charts.decoder_influence import plot_agreement, plot_influence
 from components.charts.token_labels import span_name
 from components.charts.what_if import plot_answer_shift
-from components.look.colors import SEQUENTIAL
-from components.parts.controls import Choice, Clicked
+from components.parts.compound_controls import Clicked
+from components.parts.controls import Choice
 from components.parts.part import PLACE, Part
-from components.tabs.decoder.answer import answer_ids, answer_labels, answer_of
-from components.tabs.decoder.painting import PICTURE_SIDE, painted_html
-from components.tabs.decoder.verdict import Comparison, compare_change, plot_words, verdict_html
-from components.views.facts import fact_html
-from components.views.pictures import (
-    grey_out,
-    overlay_values,
-    picture_html,
-    picture_row_html,
-    scale_html,
+from components.tabs.decoder.answer import answer_labels
+from components.tabs.decoder.influence_maps import (
+    Found,
+    Influence,
+    choose_word,
+    find_influence,
+    maps_html,
+    pointed_span,
+    words_of,
 )
+from components.tabs.decoder.painting import painted_html
+from components.tabs.decoder.verdict import compare_change, plot_words, verdict_html
+from components.views.facts import fact_html
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Place
-from playground.records import Progress, VisualSpan
+from playground.records import Progress
 
-if TYPE_CHECKING:
-    from playground.experiments.answers import AnswerShift
-    from playground.experiments.influence import InfluenceMap
-
-MAP_WIDTH = 270  # CSS pixels: three side by side
-MAX_PARTS = 150  # of a picture; a larger one is measured in blocks of several tokens
 # Blocks around each one.
 SIZES = ((mark("one block"), 0), (mark("3 × 3 blocks"), 1), (mark("5 × 5 blocks"), 2))
 EMPTY = mark("Measure to draw this.")
-OWED = "what the answer owes to the pictures"  # a memo's name
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Influence:
-    """What was measured of one word."""
-
-    span_index: int  # into ModelInputs.spans
-    word: int  # index into the answer's tokens
-    measured: InfluenceMap
-    attention: np.ndarray  # (layers, heads, seq) float32, of the position that says the word
-    heads: np.ndarray  # (layers, heads) float32: rank correlations of attention and influence
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Found:
-    """What is known of a word so far; a finding."""
-
-    owed: AnswerShift  # the answer with the pictures and without them
-    word: int  # index into the answer's tokens
-    influence: Influence | None = None  # None while it is being measured
-    taken: Comparison | None = None  # without the part that the word depends on most
 
 
 def read_word(raw: Any, _run: Run) -> int:
@@ -118,7 +91,7 @@ NEEDS = ("word", "size", PLACE)
 FOUND = ("measured", "taken")
 
 
-# --------------------------------------------------------------------------------- measuring
+# ------------------------------------------------------------------------------- experiments
 
 
 @PART.experiment(
@@ -145,69 +118,6 @@ def taken(
     change = playground.experiments.what_if.WhatIf(painted=found.influence.measured.strongest)
     compared = compare_change(run, progress, change)
     yield Found(found.owed, found.word, found.influence, compared)
-
-
-def words_of(run: Run, progress: Progress) -> AnswerShift:
-    """What each token of the answer owes to the pictures; kept as long as the run is."""
-
-    def read() -> AnswerShift:
-        ids = answer_ids(answer_of(run, progress))
-        shift: AnswerShift = playground.experiments.answers.without_pictures(
-            run.engine, run.inputs, run.merged, run.decoded, ids, progress=progress
-        )
-        return shift
-
-    return run.memo(OWED, read, progress=progress)
-
-
-def choose_word(run: Run, shift: AnswerShift, word: int | None) -> int:
-    """The chosen token's place in the answer, or the first that tells of the picture."""
-    if word is not None and word < len(shift.ids):
-        return word
-    return int(playground.experiments.answers.first_picture_word(run.engine, shift))
-
-
-def find_influence(
-    run: Run, progress: Progress, word: int | None, size: int, place: Place | None
-) -> Influence:
-    """Measure one word on the pointed picture, or on the first; kept as long as the run is.
-
-    Raises:
-        InputError: the prompt has no picture.
-    """
-    if not run.inputs.spans:
-        raise InputError(say("There is no picture in this prompt."), remedy=say("Add one."))
-    shift = words_of(run, progress)
-    chosen, number = choose_word(run, shift, word), pointed_span(run, place) or 0
-    modules = playground.experiments.influence
-
-    def measure() -> Influence:
-        span = run.inputs.spans[number]
-        block = int(np.ceil(np.sqrt((span.end - span.start) / MAX_PARTS)))
-        ids = shift.ids[: chosen + 1]
-        values = modules.measure_influence(
-            run.engine,
-            run.inputs,
-            run.merged,
-            span,
-            ids,
-            block=block,
-            margin=size * block,
-            progress=progress,
-        )
-        attention = modules.attention_by_head(
-            run.engine, run.merged, run.decoded, ids[:-1], progress=progress
-        )
-        heads = modules.agreement_by_head(values, attention)
-        return Influence(number, chosen, values, attention, heads)
-
-    return run.memo(("influence", chosen, size, number), measure, progress=progress)
-
-
-def pointed_span(run: Run, place: Place | None) -> int | None:
-    """The picture that is pointed at, as an index into ``ModelInputs.spans``."""
-    there = run.still_there(place)
-    return None if there is None else there.span
 
 
 # ----------------------------------------------------------------------------------- drawing
@@ -321,58 +231,7 @@ def maps(run: Run, measured: Found | None, taken: Found | None) -> Markup:
     found = latest(measured, taken)
     if found is None or found.influence is None:
         return Markup("")
-    influence = found.influence
-    span = run.inputs.spans[influence.span_index]
-    ground = grey_out(
-        playground.preprocess.stage.unpatchify(run.inputs, span)[0], max_side=PICTURE_SIDE
-    )
-    figures = []
-    for name, grid, unit, form in _map_views(span, influence, answer_words(run, found)[found.word]):
-        high = max(float(grid.max()), 1e-6)
-        figures.append(
-            picture_html(
-                ground,
-                alt=say(
-                    "{name} on {picture}, up to {high} {unit}",
-                    name=name,
-                    picture=span_name(run.inputs, span),
-                    high=form.format(high),
-                    unit=unit,
-                ),
-                caption=say("{sentence}.", sentence=name),
-                shown_width=MAP_WIDTH,
-                span=influence.span_index,
-                overlay=overlay_values(np.clip(grid, 0, None), SEQUENTIAL, high),
-                legend=scale_html(SEQUENTIAL, "0", form.format(high), unit),
-            )
-        )
-    return Markup(picture_row_html(figures))
-
-
-def _map_views(
-    span: VisualSpan, influence: Influence, word: str
-) -> list[tuple[str, np.ndarray, str, str]]:
-    """Each map's name, its values (rows, columns), their unit, and how they are written."""
-    values, attention = influence.measured, influence.attention
-    shape = (span.merged_h, span.merged_w)
-    drops = np.repeat(np.repeat(values.drop, values.block, 0), values.block, 1)
-    mean = attention.mean((0, 1))[span.start : span.end].reshape(shape)
-    views = [
-        (
-            say("“{word}” depends on", word=word),
-            drops[: shape[0], : shape[1]],
-            say("nats lost"),
-            "{:.3g}",
-        ),
-        (say("Mean attention of all heads"), mean, say("weight"), "{:.2%}"),
-    ]
-    if not np.isnan(influence.heads).all():
-        best = int(np.nanargmax(influence.heads))
-        layer, head = np.unravel_index(best, influence.heads.shape)
-        seen = attention[layer, head, span.start : span.end].reshape(shape)
-        name = say("The nearest head: layer {layer}, head {head}", layer=layer, head=head)
-        views.append((name, seen, say("weight"), "{:.2%}"))
-    return views
+    return maps_html(run, found.influence, answer_words(run, found)[found.word])
 
 
 @PART.chart(mark("Influence"), needs=FOUND, empty=EMPTY)

@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 
 import playground
-from components.charts.decoder import plot_logit_lens, plot_next_token, plot_residual_norms
-from components.charts.decoder_layers import (
-    plot_layer_updates,
-    plot_picture_lens,
-    plot_word_track,
-)
+from components.charts.decoder import plot_logit_lens, plot_next_token
+from components.charts.decoder_layers import plot_layer_updates, plot_picture_lens, plot_word_track
+from components.charts.decoder_residual import plot_residual_norms
 from components.charts.style import escape_label
 from components.charts.token_labels import span_marks, span_name, token_label, token_labels
 from components.parts.controls import IndexSlider, Slider, TextField

@@ -14,7 +14,8 @@ from markupsafe import Markup
 
 import playground
 from components.charts.token_labels import span_name
-from components.parts.controls import Choice, Clicked, Toggle
+from components.parts.compound_controls import Clicked
+from components.parts.controls import Choice, Toggle
 from components.views.facts import capital
 from components.views.pictures import picture_html, picture_row_html
 from playground.errors import InputError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,15 +17,14 @@ from components.parts.controls import Choice, IndexSlider, Option, TextField
 from components.parts.part import PLACE, Part
 from components.prompt.examples import load_examples
 from components.prompt.reader import read_prompt
-from components.tabs.decoder.answer import NEW_TOKENS, answer_of
 from components.tabs.decoder.focus import choose_token
-from components.tabs.decoder.verdict import TOP_K, verdict_html
+from components.tabs.decoder.verdict import run_beside, verdict_html
 from components.views.facts import fact_markup
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Place
-from playground.records import Progress, Prompt, SamplingTrace, Turn
+from playground.records import Progress, Prompt, SamplingTrace
 
 if TYPE_CHECKING:
     from playground.experiments.what_if import WhatIf
@@ -143,11 +142,11 @@ def other_run(run: Run, source: int, text: str) -> Run:
 
 
 def _other_prompt(run: Run, number: int, words: str) -> Prompt:
-    turn, examples = run.prompt.turns[-1], load_examples()
+    examples = load_examples()
     if number == SAME_PICTURES:
-        changed = Turn(turn.role, words or turn.text, turn.pictures, turn.clip)
-        turns = (*run.prompt.turns[:-1], changed)
-        prompt = Prompt(turns, run.prompt.system, run.prompt.max_pixels)
+        *before, turn = run.prompt.turns
+        turns = (*before, replace(turn, text=words or turn.text))
+        prompt = replace(run.prompt, turns=turns)
         playground.preprocess.stage.check_prompt(run.engine, prompt)
         return prompt
     if not 0 <= number < len(examples):
@@ -218,18 +217,7 @@ def patched(
     other = other_run(run, source, text)
     other.ensure("decoder", progress)
     states = _states(run, other, way, place)
-    runs = playground.experiments.what_if_runs
-    original = answer_of(run, progress)
-    changed = runs.run_what_if(
-        run.engine,
-        run.inputs,
-        run.merged,
-        _what_if(other, layer, states),
-        decoded=run.decoded,
-        max_new_tokens=NEW_TOKENS,
-        progress=progress,
-    )
-    shift = runs.compare_logits(run.engine, run.decoded.logits, changed.decoded.logits, TOP_K)
+    original, changed, shift = run_beside(run, progress, _what_if(other, layer, states))
     yield Patched(states, layer, _next_word(other)[1], original, changed.answer, shift)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 import playground
-from components.parts.controls import Upload
+from components.parts.compound_controls import Upload
 from components.parts.part import Part
 from components.prompt.uploads import read_upload
 from components.serving.made_files import MADE_FILES, MadeFile
@@ -133,14 +133,7 @@ def _steps_table(comparison: DumpComparison) -> str:
         if check.status != "missing"
     ]
     return table_html(
-        (
-            say("Step"),
-            say("Result"),
-            "max |Δ|",
-            say("of the largest"),
-            say("Cosine"),
-            say("What"),
-        ),
+        (say("Step"), say("Result"), "max |Δ|", say("of the largest"), say("Cosine"), say("What")),
         rows,
         say("Steps in the order of the forward pass"),
     )

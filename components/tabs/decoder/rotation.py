@@ -7,11 +7,7 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 
 import playground
-from components.charts.decoder_rotation import (
-    plot_pair_strengths,
-    plot_rotation,
-    plot_score_curves,
-)
+from components.charts.decoder_rotation import plot_pair_strengths, plot_rotation, plot_score_curves
 from components.charts.token_labels import token_label
 from components.parts.controls import IndexSlider
 from components.parts.part import PLACE, Part
@@ -60,24 +56,18 @@ def words(run: Run, layer: int, head: int, place: Place | None) -> str:
         for index in (rotation.query_index, rotation.key_index)
     )
     steps = [f"{axis} {step}" for axis, step in zip("thw", rotation.distances, strict=True)]
-    apart = say(", ").join(steps)
+    found = {"query": query, "key": key, "apart": say(", ").join(steps), "score": rotation.score}
     if rotation.query_index < 2:
         pair = say(
             "The query of {query} against the key of {key} {apart} positions apart: score "
             "{score:.3g}.",
-            query=query,
-            key=key,
-            apart=apart,
-            score=rotation.score,
+            **found,
         )
     else:
         pair = say(
             "The query of {query} against the key of {key}, the one that this head looks at most, "
             "{apart} positions apart: score {score:.3g}.",
-            query=query,
-            key=key,
-            apart=apart,
-            score=rotation.score,
+            **found,
         )
     t, h, w = (int((rotation.axes == axis).sum()) for axis in range(3))
     shares = say(

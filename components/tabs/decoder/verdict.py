@@ -25,7 +25,7 @@ from playground.records import Progress, SamplingTrace
 if TYPE_CHECKING:
     from playground.experiments.answers import AnswerShift
     from playground.experiments.what_if import WhatIf
-    from playground.experiments.what_if_runs import LogitsShift
+    from playground.experiments.what_if_runs import LogitsShift, WhatIfRun
 
 TOP_K = 8
 
@@ -47,26 +47,33 @@ def compare_change(run: Run, progress: Progress, what_if: WhatIf) -> Comparison:
     Raises:
         InputError: the change does not fit the run.
     """
-    runs = playground.experiments.what_if_runs
-    engine, merged, decoded = run.engine, run.merged, run.decoded
-    playground.experiments.what_if.check_what_if(engine, run.inputs, what_if)
-    original = answer_of(run, progress)
-    changed = runs.run_what_if(
-        engine,
-        run.inputs,
-        merged,
-        what_if,
-        decoded=decoded,
-        max_new_tokens=NEW_TOKENS,
-        progress=progress,
-    )
+    playground.experiments.what_if.check_what_if(run.engine, run.inputs, what_if)
+    original, changed, shift = run_beside(run, progress, what_if)
     ids = answer_ids(original)
     after = playground.experiments.answers.answer_log_probs(
         changed.engine, changed.merged, changed.decoded, ids, progress=progress
     )
     words = playground.experiments.answers.AnswerShift(ids, read_original(run, progress), after)
-    shift = runs.compare_logits(engine, decoded.logits, changed.decoded.logits, TOP_K)
     return Comparison(what_if, original, changed.answer, words, shift)
+
+
+def run_beside(
+    run: Run, progress: Progress, what_if: WhatIf
+) -> tuple[SamplingTrace, WhatIfRun, LogitsShift]:
+    """The original's answer, the run with the change, and how far that moves the next token."""
+    runs = playground.experiments.what_if_runs
+    original = answer_of(run, progress)
+    changed = runs.run_what_if(
+        run.engine,
+        run.inputs,
+        run.merged,
+        what_if,
+        decoded=run.decoded,
+        max_new_tokens=NEW_TOKENS,
+        progress=progress,
+    )
+    shift = runs.compare_logits(run.engine, run.decoded.logits, changed.decoded.logits, TOP_K)
+    return original, changed, shift
 
 
 def plot_words(run: Run, compared: Comparison) -> go.Figure:

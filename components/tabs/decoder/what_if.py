@@ -14,8 +14,10 @@ from markupsafe import Markup
 
 import playground
 from components.charts.what_if import plot_shift
-from components.parts.controls import Choice, Choices, Option, Presets, Slider
+from components.parts.compound_controls import Choices, Presets
+from components.parts.controls import Choice, Option, Slider
 from components.parts.part import PLACE, Part
+from components.tabs.decoder.focus import middle_layer
 from components.tabs.decoder.painting import (
     BRUSH,
     CLICKS,
@@ -54,10 +56,6 @@ def _num_taps(run: Run) -> int:
     return len(run.engine.facts.deepstack_visual_indexes) if has_pictures(run) else 0
 
 
-def _middle_layer(run: Run) -> int:
-    return int(run.engine.facts.num_layers) // 2
-
-
 def _gain(tap: int, label: str) -> Slider:
     return Slider(
         id=f"gain-{tap + 1}",
@@ -90,7 +88,7 @@ SKIPPED = Choices(
     label=mark("Layers to skip"),
     options=_layers,
     # The first preset of a prompt that has no picture.
-    value=lambda run: () if has_pictures(run) else (_middle_layer(run),),
+    value=lambda run: () if has_pictures(run) else (middle_layer(run),),
     compact=True,
 )
 HEADS = Choices(id="heads", label=mark("Heads to zero"), options=_heads, compact=True)
@@ -109,7 +107,7 @@ def list_presets(run: Run) -> list[Option]:
         ]
         if found := run.memo("first object", lambda: _first_object(run)):
             listed.append((say("Paint the first object away"), {PAINTED.id: list(found)}))
-    listed.append((say("Skip the middle layer"), {SKIPPED.id: [_middle_layer(run)]}))
+    listed.append((say("Skip the middle layer"), {SKIPPED.id: [middle_layer(run)]}))
     listed.append((say("No change"), {}))
     neutral: dict[str, Any] = {control.id: None for control in CHANGES}  # None: the default
     neutral |= {control.id: 1 for control in GAINS} | {SKIPPED.id: []}

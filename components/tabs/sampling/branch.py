@@ -10,7 +10,8 @@ from markupsafe import Markup
 
 import playground
 from components.compute.gpu_process import on_gpu
-from components.parts.controls import Clicked, Number
+from components.parts.compound_controls import Clicked
+from components.parts.controls import Number
 from components.parts.part import Part
 from components.tabs.sampling.growing import GROWS, check_room, length_slider, stream_branches
 from components.tabs.sampling.lab import (

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from components.parts.controls import Control, Number, Rows, Slider
+from components.parts.compound_controls import Rows
+from components.parts.controls import Control, Number, Slider
 from components.tabs.sampling.presets import (
     FIELDS,
     Field,

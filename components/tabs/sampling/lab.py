@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import playground
-from components.parts.controls import Clicked
+from components.parts.compound_controls import Clicked
 from components.views.facts import fact_html
 from playground.errors import InputError
 from playground.language import say

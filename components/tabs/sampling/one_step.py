@@ -12,7 +12,8 @@ import plotly.graph_objects as go
 
 import playground
 from components.charts.sampling_step import plot_draw, plot_filters
-from components.parts.controls import Choice, Presets, Slider
+from components.parts.compound_controls import Presets
+from components.parts.controls import Choice, Slider
 from components.parts.part import Part
 from components.tabs.sampling.chips import picked_chips_html
 from components.tabs.sampling.columns import setting_slider

@@ -11,7 +11,8 @@ import plotly.graph_objects as go
 import playground
 from components.charts.sampling import plot_entropy, plot_probabilities
 from components.compute.gpu_process import on_gpu
-from components.parts.controls import Choice, Clicked, Slider, Toggle
+from components.parts.compound_controls import Clicked
+from components.parts.controls import Choice, Slider, Toggle
 from components.parts.part import Heading, Part
 from components.snippets.scripts import write_snippet
 from components.tabs.sampling.chips import COLOURS, ColourBy, colour_legend_html

@@ -19,7 +19,8 @@ from components.charts.sampling_sweep import (
     plot_sweep_entropy,
 )
 from components.compute.gpu_process import on_gpu
-from components.parts.controls import Choice, Clicked, Number
+from components.parts.compound_controls import Clicked
+from components.parts.controls import Choice, Number
 from components.parts.part import Part
 from components.tabs.sampling.lab import Lab, choose_branch, prompt_of, read_name
 from components.views.facts import fact_html, fact_markup

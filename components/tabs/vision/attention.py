@@ -34,7 +34,6 @@ from playground.pointer import Place
 from playground.records import Progress
 
 FIRST_BLOCK = 2
-PICK = {"block": "y", "head": "x"}  # a cell of the charts shows its head on the picture
 
 
 def name_heads(run: Run) -> list[tuple[str, int]]:
@@ -134,22 +133,14 @@ def words(run: Run, found: TowerHeadSummary | None, span: int) -> str:
 def entropy(run: Run, found: TowerHeadSummary | None, span: int) -> go.Figure | None:
     """How widely each head spreads its attention."""
     summary = summary_of(run, choose_patch(run, span), found)
-    if summary is None:
-        return None
-    figure = plot_head_entropy(summary.entropy, summary.even.entropy)
-    figure.layout.meta["pick"] = PICK
-    return figure
+    return None if summary is None else plot_head_entropy(summary.entropy, summary.even.entropy)
 
 
 @PART.chart(mark("Mean distance by head"), needs=("measured", CHOSEN), live=True)
 def distance(run: Run, found: TowerHeadSummary | None, span: int) -> go.Figure | None:
     """How far each head looks."""
     summary = summary_of(run, choose_patch(run, span), found)
-    if summary is None:
-        return None
-    figure = plot_head_distance(summary.distance, summary.even.distance)
-    figure.layout.meta["pick"] = PICK
-    return figure
+    return None if summary is None else plot_head_distance(summary.distance, summary.even.distance)
 
 
 def compute_weights(run: Run, focus: PatchFocus, block: int, direction: str) -> np.ndarray:

@@ -16,7 +16,6 @@ from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patc
 from components.tabs.vision.pictures import (
     OWN,
     SHARED,
-    STATE,
     model_picture_html,
     pca_html,
     read_source,
@@ -39,7 +38,6 @@ PASSED = IndexSlider(
     info=mark("0 is the patch embedding plus position; the last one is the tower's output."),
     last=lambda run: run.engine.facts.vision_depth,
     value=FIRST_STATE,
-    sets={"source": STATE},  # whatever was looked at before, the slider is about the patches
     play=True,
 )
 SOURCE = Choice(
@@ -48,6 +46,7 @@ SOURCE = Choice(
     info=mark("Taps and merger join 2 × 2 patches into one token."),
     options=lambda run: source_choices(run.engine.facts),
     compact=True,
+    follows=("state",),  # back to the patches, which the slider is about
 )
 BASIS = Choice(
     id="basis",

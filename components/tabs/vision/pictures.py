@@ -85,27 +85,16 @@ def similarity_html(run: Run, focus: PatchFocus, wanted: FeatureSource) -> str:
 
 def _likeness_words(patch: str, words: str, merged: bool, low: float) -> tuple[str, str]:
     """What the picture shows, for those who cannot see it, and its caption."""
+    name = say("the token of {patch}", patch=patch) if merged else patch
+    told = {"name": name, "words": words, "low": low}
     if merged:
-        name = say("the token of {patch}", patch=patch)
-        return say(
-            "Cosine similarity of all tokens to {name}, {words}, from {low:.2f} to 1",
-            name=name,
-            words=words,
-            low=low,
-        ), say(
-            "Which tokens resemble {name}, {words}: the brighter, the more alike.",
-            name=name,
-            words=words,
+        return (
+            say("Cosine similarity of all tokens to {name}, {words}, from {low:.2f} to 1", **told),
+            say("Which tokens resemble {name}, {words}: the brighter, the more alike.", **told),
         )
-    return say(
-        "Cosine similarity of all patches to {name}, {words}, from {low:.2f} to 1",
-        name=patch,
-        words=words,
-        low=low,
-    ), say(
-        "Which patches resemble {name}, {words}: the brighter, the more alike.",
-        name=patch,
-        words=words,
+    return (
+        say("Cosine similarity of all patches to {name}, {words}, from {low:.2f} to 1", **told),
+        say("Which patches resemble {name}, {words}: the brighter, the more alike.", **told),
     )
 
 

@@ -17,13 +17,7 @@ from components.charts.vision_position import (
 from components.charts.what_if import plot_shift
 from components.parts.part import PLACE, Heading, Part
 from components.snippets.scripts import write_snippet
-from components.tabs.vision.focus import (
-    ABSENT,
-    CHOSEN,
-    PatchFocus,
-    choose_patch,
-    has_picture,
-)
+from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_picture
 from components.tabs.vision.position_words import blend_html, change_html
 from components.views.facts import fact_html
 from components.views.pictures import picture_html

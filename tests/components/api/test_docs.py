@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
 import httpx
 import pytest
 from PIL import Image
 
 from components.api.endpoints import add_api
+from components.serving.page_blocks import PageBlocks
 from playground.engine import Engine
 from playground.records import Picture
 from tests.components.visits import ready_host
@@ -37,7 +37,7 @@ def examples(language: str) -> list[str]:
 @pytest.fixture(scope="module")
 def url(tiny_random_engine: Engine) -> Iterator[str]:
     host = ready_host(tiny_random_engine)
-    with gr.Blocks() as demo:
+    with PageBlocks() as demo:
         add_api(host)
     demo.queue(api_open=False)
     _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
 import httpx
 import numpy as np
 import pytest
@@ -26,6 +25,7 @@ from components.api.answers import plain_numbers
 from components.api.endpoints import Endpoints, add_api
 from components.compute.engine_host import EngineHost
 from components.prompt.uploads import received_picture, uploaded_path
+from components.serving.page_blocks import PageBlocks
 from playground.decoder.stage import residual_norms
 from playground.engine import Engine
 from playground.errors import InputError, PlaygroundError
@@ -69,7 +69,7 @@ ENDPOINTS = {
 def url(tiny_random_engine: Engine) -> Iterator[str]:
     """A served page that holds nothing but the endpoints."""
     host = ready_host(tiny_random_engine)
-    with gr.Blocks() as demo:
+    with PageBlocks() as demo:
         add_api(host)
     demo.queue(api_open=False)
     _, address, _ = demo.launch(

@@ -3,13 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from components.charts.decoder import (
-    log_colorscale,
-    percent,
-    plot_logit_lens,
-    plot_next_token,
-    plot_residual_norms,
-)
+from components.charts.decoder import percent, plot_logit_lens, plot_next_token
+from components.charts.decoder_residual import log_colorscale, plot_residual_norms
 from components.look.colors import SEQUENTIAL
 from playground.records import LogitLens, TokenProb
 

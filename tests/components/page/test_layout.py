@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from types import FunctionType, NoneType
 from typing import Any
 
 import gradio as gr
 import pytest
 
 from components.compute.engine_host import EngineHost
-from components.page.layout import Page
 from components.page.site import Site, build_site
-from components.parts.part_view import PartView
 from components.parts.run_view import RunView
 from components.serving.language_switch import PATHS
 from components.tabs import STAGE_TABS
+from playground.engine import Engine
 from playground.language import LANGUAGES, Language
+from reliability.door import read_parts
+from tests.components.visits import ready_host
 
-# What a browser builds before it shows anything; a part is one component, whatever it holds.
-MOST_COMPONENTS = 200
-MOST_EVENTS = 60
+# What a browser builds before it shows anything; a stage is one component, whatever it holds.
+MOST_COMPONENTS = 100
+MOST_EVENTS = 40
 MOST_OF_A_RUN = 12  # inputs, and outputs
 
 
@@ -45,7 +49,7 @@ def events_of(site: Site, language: Language) -> list[dict[str, Any]]:
 def test_a_page_is_small(site: Site, language: Language) -> None:
     components = components_of(site, language)
     parts = [part for stage in STAGE_TABS for part in stage.all_parts]
-    assert len(parts) < len(components) <= MOST_COMPONENTS
+    assert len(STAGE_TABS) < len(components) <= MOST_COMPONENTS
     events = events_of(site, language)
     experiments = [part for part in parts if part.experiments]
     assert len(experiments) < len(events) <= MOST_EVENTS
@@ -78,31 +82,22 @@ def test_nothing_that_a_visitor_can_do_is_public_but_the_endpoints(site: Site) -
     }  # fmt: skip
 
 
-def parts_of(page: Page) -> list[PartView]:
-    return [view for stage in page.stages for view in stage.views]
-
-
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_every_part_has_its_place(site: Site, language: Language) -> None:
+def test_every_stage_has_its_tab_and_every_part_its_place(site: Site, language: Language) -> None:
     page = site.pages[language]
-    keys = [part.key for stage in STAGE_TABS for part in stage.all_parts]
-    assert [view.part.key for view in parts_of(page)] == keys
-    shown = {each["id"] for each in components_of(site, language)}
-    assert {view._id for view in parts_of(page)} <= shown
-    tabs = {
-        each["props"].get("id") for each in components_of(site, language)
-        if each["type"] == "tabitem"
-    }  # fmt: skip
-    assert tabs >= {stage.stage for stage in STAGE_TABS}
-    assert tabs >= {
-        part.key for stage in STAGE_TABS if len(stage.parts) > 1 for part in stage.parts
-    }
+    assert [view.stage for view in page.stages] == list(STAGE_TABS)
+    shown = components_of(site, language)
+    assert {view._id for view in page.stages} <= {each["id"] for each in shown}
+    tabs = [each["props"].get("id") for each in shown if each["type"] == "tabitem"]
+    assert tabs == [stage.stage for stage in STAGE_TABS]
+    parts = read_parts(site.demo.get_config_file())
+    assert list(parts) == [part.key for stage in STAGE_TABS for part in stage.all_parts]
 
 
 def test_what_runs_the_model_waits_in_one_queue(site: Site) -> None:
     page = site.pages["en"]
     starters: list[Any] = [page.panel.run, page.experiments]
-    starters += [stage.run_button for stage in page.stages if stage.run_button]
+    starters += [view for view in page.stages if view.stage.runs]
     ids = {each._id for each in starters}
     found = [fn for fn in site.demo.fns.values() if ids & {target[0] for target in fn.targets}]
     assert len(found) >= len(starters)
@@ -112,13 +107,46 @@ def test_what_runs_the_model_waits_in_one_queue(site: Site) -> None:
 def test_pages_share_runs_but_no_component(site: Site) -> None:
     english, chinese = (site.pages[language] for language in LANGUAGES)
     assert english.shared is chinese.shared
-    assert not {each._id for each in parts_of(english)} & {each._id for each in parts_of(chinese)}
+    assert not {each._id for each in english.stages} & {each._id for each in chinese.stages}
 
 
 def test_a_page_has_one_run_view(site: Site) -> None:
     views = [each for each in site.demo.blocks.values() if isinstance(each, RunView)]
     assert len(views) == len(LANGUAGES)
     assert not any(isinstance(each, gr.Plot) for each in site.demo.blocks.values())
+
+
+def test_what_is_copied_for_each_visitor_holds_nothing_but_words(site: Site) -> None:
+    """A method in it would bring its object: all runs, and the model."""
+
+    def walk(value: Any) -> Iterator[Any]:
+        if isinstance(value, dict):
+            yield from (each for part in value.values() for each in walk(part))
+        elif isinstance(value, list | tuple):
+            yield from (each for part in value for each in walk(part))
+        else:
+            yield value
+
+    plain = str | int | float | NoneType | FunctionType
+    assert [each for each in walk(site.demo.config) if not isinstance(each, plain)] == []
+
+
+def test_pages_are_served_with_the_first_examples_run(shipped_engine: Engine) -> None:
+    site = build_site(ready_host(shipped_engine))
+    ids = [site.pages[language].run_view._id for language in LANGUAGES]
+
+    def served() -> list[Any]:
+        components = site.demo.config["components"]
+        return [each["props"].get("value") for each in components if each["id"] in ids]
+
+    assert served() == [None, None]
+    site.begin_with_first_example(shipped_engine)
+    opening = site.shared.events.opening
+    assert opening is not None
+    for value in served():
+        told = json.loads(value)
+        assert (told["key"], told["isDefault"]) == (opening.key, True)
+        assert site.shared.drawing.runs.get(told["key"]) is opening.run
 
 
 def test_every_output_can_be_left_as_it_is(site: Site) -> None:

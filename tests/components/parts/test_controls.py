@@ -7,15 +7,12 @@ from typing import Any
 
 import pytest
 
+from components.parts.compound_controls import Choices, Clicked, Presets, Rows
 from components.parts.controls import (
     Choice,
-    Choices,
-    Clicked,
     Control,
     IndexSlider,
     Number,
-    Presets,
-    Rows,
     Slider,
     TextField,
     Toggle,

@@ -13,7 +13,7 @@ from components.chart_view.figures import write_json
 from components.parts.controls import IndexSlider
 from components.parts.drawing import Drawing, Question
 from components.parts.part import PLACE, Part, StageParts
-from components.parts.part_view import answer, part_spec
+from components.parts.stage_view import answer, part_spec
 from components.parts.turns import MOST_OF_ONE_PAGE, BusyError, OvertakenError, Turns
 from playground.engine import Engine
 from playground.errors import InputError

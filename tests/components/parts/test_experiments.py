@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -46,6 +47,52 @@ def test_live_outputs_follow_and_the_rest_comes_at_the_end(drawing: Drawing, run
     assert (last["finding"]["name"], found) == ("merge.lab.measured", 2)
 
 
+def test_every_finding_is_drawn_once(
+    drawing: Drawing, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[int, int | None]] = []
+
+    def note(_run: Run, size: int, _place: Any, measured: int | None) -> str:
+        drawn.append((size, measured))
+        return ""
+
+    monkeypatch.setitem(PART.outputs, "words", replace(PART.outputs["words"], draw=note))
+    key, moved = drawing.runs.add(run), {"merge.lab.size": 2}
+    start(drawing, key, values=moved)
+    assert drawn == [(2, 0), (2, 1), (2, 2)]
+    # Once more only where the experiment sets a control afterwards: here back to its default.
+    experiment = replace(PART.experiments["measured"], afterwards={"size": None})
+    monkeypatch.setitem(PART.experiments, "measured", experiment)
+    drawn.clear()
+    *_, last = start(drawing, key, values=moved)
+    assert drawn == [(2, 0), (2, 1), (2, 2), (1, 2)]
+    assert last["values"] == {"merge.lab.size": None}
+
+
+def test_a_drawing_that_fails_says_so_in_its_own_place(
+    drawing: Drawing, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_given: Any) -> str:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setitem(PART.outputs, "words", replace(PART.outputs["words"], draw=fail))
+    *_, last = start(drawing, drawing.runs.add(run))
+    assert "ZeroDivisionError" in last["outputs"]["words"]["error"]
+    assert "secret" not in last["outputs"]["words"]["error"]
+    assert last["outputs"]["chart"]["figure"]["data"][0]["y"] == [1]
+    assert "finding" in last
+
+
+def test_a_part_that_does_not_apply_runs_nothing(
+    drawing: Drawing, tiny_random_engine: Engine
+) -> None:
+    key = drawing.runs.add(make_run(tiny_random_engine, "hide"))
+    (refused,) = start(drawing, key)
+    assert refused["error"] == "Nothing to see."
+    assert refused["done"]
+    assert len(drawing.findings) == 0
+
+
 def test_it_computes_the_stages_that_it_needs(drawing: Drawing, run: Run) -> None:
     start(drawing, drawing.runs.add(run))
     assert run.has("merge")
@@ -76,7 +123,7 @@ def test_what_goes_wrong_is_said_in_the_part(
         raise ZeroDivisionError("secret")
 
     experiment = PART.experiments["measured"]
-    monkeypatch.setitem(PART.experiments, "measured", _with_run(experiment, fail))
+    monkeypatch.setitem(PART.experiments, "measured", replace(experiment, run=fail))
     *_, failed = start(drawing, key)
     assert "ZeroDivisionError" in failed["error"]
     assert "secret" not in failed["error"]
@@ -92,12 +139,6 @@ def test_what_is_not_there_is_refused(drawing: Drawing, run: Run, changed: dict[
     assert refused["error"]
 
 
-def _with_run(experiment: Any, function: Any) -> Any:
-    from dataclasses import replace
-
-    return replace(experiment, run=function)
-
-
 def test_an_error_with_advice_keeps_it(
     drawing: Drawing, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,6 +147,6 @@ def test_an_error_with_advice_keeps_it(
         yield
 
     experiment = PART.experiments["measured"]
-    monkeypatch.setitem(PART.experiments, "measured", _with_run(experiment, refuse))
+    monkeypatch.setitem(PART.experiments, "measured", replace(experiment, run=refuse))
     (refused,) = start(drawing, drawing.runs.add(run))
     assert refused["error"] == "Too large. Choose less."

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from components.parts.controls import Clicked, Slider
+from components.parts.compound_controls import Clicked
+from components.parts.controls import Slider
 from components.parts.part import PLACE, Fold, Part, Parts, StageParts, Text
 from components.tabs import STAGE_TABS
 from playground.pipeline import Run

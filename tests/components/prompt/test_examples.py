@@ -59,4 +59,4 @@ def test_texts_are_escaped() -> None:
     html = cards_html((Example("x", (), None, "<b>bold</b>", 'a "note"'),))
     assert "<b>" not in html
     assert "&lt;b&gt;bold" in html
-    assert "a &quot;note&quot;" in html
+    assert "a &#34;note&#34;" in html

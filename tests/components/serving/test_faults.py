@@ -72,3 +72,7 @@ def test_messages_that_are_clear_already_pass() -> None:
 
 def test_what_the_user_can_mend_keeps_its_words() -> None:
     assert told(InputError("Too long.", remedy="Shorten it.")) == "Too long. Shorten it."
+    assert told(InputError("<b>.png")) == "&lt;b&gt;.png"  # the page's message box renders HTML
+    with pytest.raises(gr.Error) as caught, clear_faults(as_html=False):
+        raise InputError("<b>.png")
+    assert caught.value.message == "<b>.png"

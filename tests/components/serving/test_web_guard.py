@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
 from components.serving import browser_module
-from components.serving.browser_module import BROWSER, FILES, FOLDER, file_address, mount_script
+from components.serving.browser_module import BROWSER, FILES, FOLDER, file_address, page_module
 from components.serving.server import ServerOptions, app_options, read_accounts
 from components.serving.web_guard import MAX_FILES_PER_UPLOAD, MAX_JSON_BYTES, WebGuard
 
@@ -188,7 +188,7 @@ def test_a_change_makes_a_new_address(tmp_path: Path, monkeypatch: pytest.Monkey
     before = file_address(module, beside)
     beside.write_text("3")
     assert file_address(module, beside) != before
-    assert str(tmp_path) not in mount_script(module, beside)
+    assert str(BROWSER) not in page_module("part.js")
 
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:

@@ -81,8 +81,15 @@ def test_a_setting_is_kept_through_further_runs(links: Links) -> None:
     assert MOVED.items() <= parameters(copy(links, visitor)).items()
 
 
-def test_controls_that_no_part_has_are_left_out(links: Links) -> None:
-    given = {**MOVED, "nobody.knows.this": 1, "merge.embeddings.nothing": 2, "x": 3, 4: 5}
+def test_what_no_part_has_and_where_a_file_lies_is_left_out(links: Links) -> None:
+    given = {
+        **MOVED,
+        "decoder.porters.dump": "/srv/x",
+        "nobody.knows.this": 1,
+        "merge.embeddings.nothing": 2,
+        "x": 3,
+        4: 5,
+    }
     assert known_settings(links.events.drawing.parts, given) == MOVED
     assert known_settings(links.events.drawing.parts, [1]) == {}
 

@@ -20,7 +20,7 @@ def test_what_was_asked_is_text(tiny_random_engine: Engine) -> None:
     run = make_run(tiny_random_engine, HOSTILE, make_picture())
     report = write_report(run, (), "")
     assert HOSTILE not in report
-    assert "&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;" in report
+    assert "&lt;script&gt;alert(&#34;x&#34;)&lt;/script&gt;" in report
     assert "default-src 'none'" in report
     body = report[report.index("<body>") : report.index("<script>")]
     assert not re.search(r'(?:src|href)="(?!data:|#)', body), "the report asks for something"

@@ -8,6 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
+from components.parts.compound_controls import Upload
 from components.parts.controls import Choice, IndexSlider
 from components.parts.drawing import Question
 from components.parts.part import Fold, Heading, Part, StageParts, Text
@@ -33,10 +34,11 @@ LAB = Part(
     controls=(
         IndexSlider("size", "Size", last=lambda run: run.inputs.num_tokens - 1, value=1),
         Choice(id="kind", label="Kind", options=(("Raw", "raw"), ("Less", "less"))),
+        Upload(id="file", label="File", read=str),
     ),
     layout=(
         Text("**About** it"),
-        ("size", "kind"),
+        ("size", "kind", "file"),
         "measured",
         ("words", "bars"),
         Fold("More", (Heading("Inside"), "wrong", "script")),
@@ -107,7 +109,9 @@ def test_the_visitor_s_settings_and_findings_are_in_it(run: Run) -> None:
     drawing = make_drawing(STAGE)
     key = drawing.findings.add(run, "merge.lab.measured", 7)
     moved = state(
-        values={"merge.lab.size": 3, "merge.lab.kind": "less"}, findings={"merge.lab.measured": key}
+        # Where a file lies on the server is nobody's business.
+        values={"merge.lab.size": 3, "merge.lab.kind": "less", "merge.lab.file": "/srv/x"},
+        findings={"merge.lab.measured": key},
     )
     items = part_items(drawing, LAB, run, moved)
     assert [each.value for each in items if isinstance(each, Shown)] == ["3", "Less"]

@@ -5,10 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from components.parts.drawing import Drawing
 from components.parts.experiments import run_experiment
-from components.parts.findings import Findings
-from components.parts.part import Parts
 from components.tabs.decoder import attention
 from components.tabs.decoder.attention import LESS_SINK, MEAN, RAW, Neutral, neutral_run
 from components.tabs.decoder.tab import TAB
@@ -17,7 +14,7 @@ from playground.engine import Engine
 from playground.errors import InputError
 from playground.pipeline import Run
 from playground.pointer import locate_token
-from playground.run_store import RunStore
+from tests.components.drawings import make_drawing
 from tests.components.html_reader import read_html
 from tests.components.runs import ignore_progress, make_run
 from tests.media_samples import make_picture
@@ -95,7 +92,7 @@ def test_the_neutral_prompt_is_asked_for_until_it_has_run(tiny_random_engine: En
 
 def test_the_pictures_come_with_the_neutral_prompts_run(tiny_random_engine: Engine) -> None:
     run = make_run(tiny_random_engine, "Which?", make_picture())
-    drawing = Drawing(Parts((TAB,)), RunStore(), Findings())
+    drawing = make_drawing(TAB)
     data = {
         "run": drawing.runs.add(run),
         "part": "decoder.attention",

@@ -6,14 +6,13 @@ import pytest
 
 from components.parts.drawing import Drawing
 from components.parts.experiments import run_experiment
-from components.parts.findings import Findings
-from components.parts.part import Part, Parts, StageParts
+from components.parts.part import Part, StageParts
 from components.prompt.examples import load_examples
 from components.prompt.reader import read_prompt
 from components.tabs.decoder import influence, patching, porters, what_if
 from playground.engine import Engine
 from playground.pipeline import Run
-from playground.run_store import RunStore
+from tests.components.drawings import make_drawing
 from tests.components.runs import ignore_progress, make_run
 
 PARTS = (influence.PART, what_if.PART, patching.PART, porters.PART)
@@ -27,8 +26,7 @@ STARTED = [
 
 @pytest.fixture(scope="module")
 def drawing() -> Drawing:
-    stage = StageParts("decoder", "", "", "", PARTS)
-    return Drawing(Parts((stage,)), RunStore(), Findings())
+    return make_drawing(StageParts("decoder", "", "", "", PARTS))
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,11 @@ import pytest
 
 from components.chart_view.figures import write_json
 from components.compute.engine_host import EngineHost
-from components.parts.drawing import Drawing
-from components.parts.findings import Findings
-from components.parts.part import Parts
 from components.parts.run_events import RunEvents
 from components.tabs.decoder.tab import TAB
 from playground.engine import Engine
 from playground.pipeline import Run
-from playground.run_store import RunStore
+from tests.components.drawings import make_drawing
 from tests.components.runs import make_run
 from tests.media_samples import make_picture
 
@@ -28,7 +25,7 @@ PHOTO = (1280, 960)
 
 def draw_part(key: str, run: Run) -> dict[str, Any]:
     """All outputs of a part, as the page gets them."""
-    drawing = Drawing(Parts((TAB,)), RunStore(), Findings())
+    drawing = make_drawing(TAB)
     outputs = list(drawing.parts.by_key[key].outputs)
     question = {"run": drawing.runs.add(run), "part": key, "outputs": outputs, "controls": True}
     answer = drawing.answer(question)
@@ -80,8 +77,7 @@ def test_a_photo_is_sent_without_stutter(tiny_random_engine: Engine) -> None:
 
 def test_an_experiment_that_waits_for_a_choice_is_not_run_for_all(shipped_engine: Engine) -> None:
     """The neutral prompt is run where its overlay is chosen, not for every page that opens."""
-    drawing = Drawing(Parts((TAB,)), RunStore(), Findings())
-    events = RunEvents(EngineHost("tiny"), drawing)
+    events = RunEvents(EngineHost("tiny"), make_drawing(TAB))
     events.compute_opening(shipped_engine)
     assert events.opening is not None
     assert "decoder.attention.neutral" not in events.opening.findings

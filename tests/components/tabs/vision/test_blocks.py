@@ -68,13 +68,11 @@ def test_the_slider_fits_the_tower(image_run: Run) -> None:
 
 
 def test_the_slider_is_about_the_patches(image_run: Run) -> None:
-    """Moving it turns the features back from a tap, and the source's values offer that."""
-    spec = blocks.PASSED.spec(image_run)
-    assert spec is not None
-    for name, value in spec["sets"].items():
-        control = blocks.PART.control(name)
-        assert control is not None
-        assert control.parse(value, image_run) == value == STATE
+    """Moving it gives up a tap that was chosen; without one the features are the patches."""
+    assert blocks.SOURCE.follows == (blocks.PASSED.id,)
+    assert blocks.SOURCE.parse(None, image_run) == STATE
+    with pytest.raises(InputError, match="not offered"):
+        blocks.SOURCE.parse("tap 99", image_run)
 
 
 def test_each_state_has_drawings_of_its_own(image_run: Run) -> None:

@@ -9,15 +9,14 @@ import pytest
 from components.chart_view.figures import write_json
 from components.parts.drawing import Drawing
 from components.parts.experiments import run_experiment
-from components.parts.findings import Findings
-from components.parts.part import Part, Parts
+from components.parts.part import Part
 from components.tabs.vision import blocks
 from components.tabs.vision.focus import SPAN
 from components.tabs.vision.tab import TAB, facts
 from playground.engine import Engine
 from playground.pipeline import Run
 from playground.records import Clip, Picture
-from playground.run_store import RunStore
+from tests.components.drawings import make_drawing
 from tests.components.runs import ignore_progress, make_run
 from tests.media_samples import make_picture
 
@@ -26,7 +25,7 @@ MAX_ANSWER_CHARS = 400_000  # a photo's run must reach the page without stutter
 
 @pytest.fixture(scope="module")
 def drawing() -> Drawing:
-    return Drawing(Parts((TAB,)), RunStore(), Findings())
+    return make_drawing(TAB)
 
 
 def _outputs() -> Iterator[tuple[Part, str]]:

@@ -1,7 +1,8 @@
-"""One part of the page as one Gradio component.
+"""A stage of the page as one Gradio component, which holds all its parts.
 
-Its script (part.js) shows the controls as native form elements, and asks for drawings through the
-component's server function. What runs the model is an event of Gradio's, see experiments.py.
+Its scripts (stage.js, part.js) show the controls as native form elements, and ask for drawings
+through the component's server function. What runs the model is an event of Gradio's, see
+experiments.py.
 """
 
 from __future__ import annotations
@@ -9,31 +10,40 @@ from __future__ import annotations
 from typing import Any
 
 import gradio as gr
-from markdown_it import MarkdownIt
-from markupsafe import escape
+from markupsafe import Markup
 from starlette.responses import Response
 
 from components.chart_view.figures import write_json
 from components.chart_view.library import library_address
 from components.parts.drawing import Drawing, required_stage, unknown_error
-from components.parts.part import Fold, Heading, Item, Part, Text
+from components.parts.part import Fold, Heading, Item, Part, StageParts, Text
 from components.parts.turns import BusyError, OvertakenError
 from components.serving.browser_module import page_module
 from components.serving.faults import fault_words, log_fault
+from components.views.markdown import markdown_html
 from playground.errors import PlaygroundError
 from playground.language import say, speaking, spoken_language
 
 MAX_ID_CHARS = 64
-MARKDOWN = MarkdownIt("commonmark", {"html": False})
 
 
-class PartView(gr.HTML):
-    """A part in its place on the page."""
+class StageView(gr.HTML):
+    """A stage's tab: its heading with *Run this stage* (the event ``run_stage``), its parts behind
+    tabs of their own, and what stands at its foot."""
 
     _config: dict[str, Any] | None = None
 
-    def __init__(self, part: Part, drawing: Drawing, **kwargs: Any) -> None:
-        """Build it in the language that is being spoken."""
+    def __init__(
+        self, stage: StageParts, drawing: Drawing, *, foot: str = "", **kwargs: Any
+    ) -> None:
+        """Build it in the language that is being spoken.
+
+        Args:
+            stage: what to show.
+            drawing: answers its parts.
+            foot: HTML below everything.
+            kwargs: what Gradio gives where an event leaves a component as it is.
+        """
         language = spoken_language()
 
         def draw(question: dict[str, Any]) -> Response:
@@ -45,24 +55,24 @@ class PartView(gr.HTML):
         super().__init__(
             None,
             html_template="",
-            js_on_load=page_module("part.js", spec=part_spec(part)),
+            js_on_load=page_module("stage.js", spec=stage_spec(stage, foot)),
             server_functions=[draw],
             apply_default_css=False,
-            elem_classes=["pg-part-view"],
+            elem_classes=["pg-stage-view"],
             **kwargs,
         )
-        self.part = part
+        self.stage = stage
 
     def get_config(self, _cls: Any = None) -> dict[str, Any]:
         """As Gradio's, without the declaration: what the browser needs of it is in the script's
         spec, and the rest would tell where the server's functions lie in memory.
 
-        It never changes, and Gradio asks for it whenever a page or a program begins a session:
-        worked out each time, all parts would take most of a tenth of a second.
+        It never changes, and Gradio asks for it whenever a page or a program begins a session.
         """
         if self._config is None:
             self._config = super().get_config()
-            self._config.pop("part", None)
+            for name in ("stage", "drawing", "foot"):
+                self._config.pop(name, None)
         return dict(self._config)
 
 
@@ -93,6 +103,21 @@ def read_turn(question: Any) -> tuple[str, str, int]:
     if not isinstance(page, str) or not isinstance(part, str) or not isinstance(number, int):
         raise unknown_error()
     return page[:MAX_ID_CHARS], part[:MAX_ID_CHARS], number
+
+
+def stage_spec(stage: StageParts, foot: str = "") -> dict[str, Any]:
+    """What stage.js knows of a stage, in the language that is being spoken."""
+    heading = f"## {say(stage.title)}\n\n{say(stage.sentence)}"
+    return {
+        "events": ["run_stage"],
+        "stage": stage.stage,
+        "heading": markdown_html(heading),
+        "run": say("Run this stage") if stage.runs else "",
+        "head": None if stage.head is None else part_spec(stage.head),
+        "parts": [{"title": say(part.title), **part_spec(part)} for part in stage.parts],
+        "last": None if stage.foot is None else part_spec(stage.foot),
+        "foot": foot,
+    }
 
 
 def part_spec(part: Part) -> dict[str, Any]:
@@ -126,25 +151,18 @@ def part_spec(part: Part) -> dict[str, Any]:
             }
             for each in part.experiments.values()
         ],
-        "items": [*intro_items(part), *map(item_spec, part.items)],
+        "items": [item_spec(item) for item in (*part.intro_items, *part.items)],
         "plotly": library_address(),
         "language": spoken_language(),
     }
 
 
-def intro_items(part: Part) -> list[dict[str, Any]]:
-    """The words above everything, if there are any."""
-    words: list[Item] = [Heading(part.heading)] if part.heading else []
-    words += [Text(part.intro)] if part.intro else []
-    return [item_spec(each) for each in words]
-
-
 def item_spec(item: Item) -> Any:
     """One item of a part's layout as part.js takes it."""
     if isinstance(item, Text):
-        return {"html": MARKDOWN.render(say(item.markdown))}
+        return {"html": markdown_html(say(item.markdown))}
     if isinstance(item, Heading):
-        return {"html": f"<h3>{escape(say(item.text))}</h3>"}
+        return {"html": Markup("<h3>{}</h3>").format(say(item.text))}
     if isinstance(item, Fold):
         return {"label": say(item.label), "items": [item_spec(each) for each in item.items]}
     return list(item) if isinstance(item, tuple) else item

@@ -1,0 +1,183 @@
+"""What one word depends on: measured part by part of a picture, and laid over it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from markupsafe import Markup
+
+import playground
+from components.charts.token_labels import span_name
+from components.look.colors import SEQUENTIAL
+from components.tabs.decoder.answer import answer_ids, answer_of
+from components.tabs.decoder.painting import PICTURE_SIDE
+from components.tabs.decoder.verdict import Comparison
+from components.views.pictures import (
+    grey_out,
+    overlay_values,
+    picture_html,
+    picture_row_html,
+    scale_html,
+)
+from playground.errors import InputError
+from playground.language import say
+from playground.pipeline import Run
+from playground.pointer import Place
+from playground.records import Progress, VisualSpan
+
+if TYPE_CHECKING:
+    from playground.experiments.answers import AnswerShift
+    from playground.experiments.influence import InfluenceMap
+
+MAP_WIDTH = 270  # CSS pixels: three side by side
+MAX_PARTS = 150  # of a picture; a larger one is measured in blocks of several tokens
+OWED = "what the answer owes to the pictures"  # a memo's name
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Influence:
+    """What was measured of one word."""
+
+    span_index: int  # into ModelInputs.spans
+    word: int  # index into the answer's tokens
+    measured: InfluenceMap
+    attention: np.ndarray  # (layers, heads, seq) float32, of the position that says the word
+    heads: np.ndarray  # (layers, heads) float32: rank correlations of attention and influence
+
+    @property
+    def nearest_head(self) -> tuple[int, int] | None:
+        """Layer and head whose attention comes nearest; None where none looks at a place."""
+        if np.isnan(self.heads).all():
+            return None
+        layer, head = np.unravel_index(int(np.nanargmax(self.heads)), self.heads.shape)
+        return int(layer), int(head)
+
+    def drops_on(self, span: VisualSpan) -> np.ndarray:
+        """``(merged_h, merged_w)``: the nats that each token's part is worth."""
+        block = self.measured.block
+        drops = np.repeat(np.repeat(self.measured.drop, block, 0), block, 1)
+        return drops[: span.merged_h, : span.merged_w]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """What is known of a word so far; a finding."""
+
+    owed: AnswerShift  # the answer with the pictures and without them
+    word: int  # index into the answer's tokens
+    influence: Influence | None = None  # None while it is being measured
+    taken: Comparison | None = None  # without the part that the word depends on most
+
+
+def words_of(run: Run, progress: Progress) -> AnswerShift:
+    """What each token of the answer owes to the pictures; kept as long as the run is."""
+
+    def read() -> AnswerShift:
+        ids = answer_ids(answer_of(run, progress))
+        shift: AnswerShift = playground.experiments.answers.without_pictures(
+            run.engine, run.inputs, run.merged, run.decoded, ids, progress=progress
+        )
+        return shift
+
+    return run.memo(OWED, read, progress=progress)
+
+
+def choose_word(run: Run, shift: AnswerShift, word: int | None) -> int:
+    """The chosen token's place in the answer, or the first that tells of the picture."""
+    if word is not None and word < len(shift.ids):
+        return word
+    return int(playground.experiments.answers.first_picture_word(run.engine, shift))
+
+
+def find_influence(
+    run: Run, progress: Progress, word: int | None, size: int, place: Place | None
+) -> Influence:
+    """Measure one word on the pointed picture, or on the first; kept as long as the run is.
+
+    Raises:
+        InputError: the prompt has no picture.
+    """
+    if not run.inputs.spans:
+        raise InputError(say("There is no picture in this prompt."), remedy=say("Add one."))
+    shift = words_of(run, progress)
+    chosen, number = choose_word(run, shift, word), pointed_span(run, place) or 0
+    modules = playground.experiments.influence
+
+    def measure() -> Influence:
+        span = run.inputs.spans[number]
+        block = int(np.ceil(np.sqrt((span.end - span.start) / MAX_PARTS)))
+        ids = shift.ids[: chosen + 1]
+        values = modules.measure_influence(
+            run.engine,
+            run.inputs,
+            run.merged,
+            span,
+            ids,
+            block=block,
+            margin=size * block,
+            progress=progress,
+        )
+        attention = modules.attention_by_head(
+            run.engine, run.merged, run.decoded, ids[:-1], progress=progress
+        )
+        heads = modules.agreement_by_head(values, attention)
+        return Influence(number, chosen, values, attention, heads)
+
+    return run.memo(("influence", chosen, size, number), measure, progress=progress)
+
+
+def pointed_span(run: Run, place: Place | None) -> int | None:
+    """The picture that is pointed at, as an index into ``ModelInputs.spans``."""
+    there = run.still_there(place)
+    return None if there is None else there.span
+
+
+# ---------------------------------------------------------------------------- on the picture
+
+
+def maps_html(run: Run, influence: Influence, word: str) -> Markup:
+    """What a word depends on, and what attention shows, side by side on the picture."""
+    span = run.inputs.spans[influence.span_index]
+    pixels = playground.preprocess.stage.unpatchify(run.inputs, span)[0]
+    ground = grey_out(pixels, max_side=PICTURE_SIDE)
+    figures = []
+    for name, grid, unit, form in _map_views(span, influence, word):
+        high = max(float(grid.max()), 1e-6)
+        figures.append(
+            picture_html(
+                ground,
+                alt=say(
+                    "{name} on {picture}, up to {high} {unit}",
+                    name=name,
+                    picture=span_name(run.inputs, span),
+                    high=form.format(high),
+                    unit=unit,
+                ),
+                caption=say("{sentence}.", sentence=name),
+                shown_width=MAP_WIDTH,
+                span=influence.span_index,
+                overlay=overlay_values(np.clip(grid, 0, None), SEQUENTIAL, high),
+                legend=scale_html(SEQUENTIAL, "0", form.format(high), unit),
+            )
+        )
+    return Markup(picture_row_html(figures))
+
+
+def _map_views(
+    span: VisualSpan, influence: Influence, word: str
+) -> list[tuple[str, np.ndarray, str, str]]:
+    """Each map's name, its values (rows, columns), their unit, and how they are written."""
+    seen = influence.attention[..., span.start : span.end]
+    seen = seen.reshape(*seen.shape[:2], span.merged_h, span.merged_w)
+    lost = influence.drops_on(span)
+    views = [
+        (say("“{word}” depends on", word=word), lost, say("nats lost"), "{:.3g}"),
+        (say("Mean attention of all heads"), seen.mean((0, 1)), say("weight"), "{:.2%}"),
+    ]
+    if (nearest := influence.nearest_head) is not None:
+        layer, head = nearest
+        name = say("The nearest head: layer {layer}, head {head}", layer=layer, head=head)
+        views.append((name, seen[layer, head], say("weight"), "{:.2%}"))
+    return views

@@ -1,0 +1,13 @@
+"""Markdown of our own as HTML."""
+
+from __future__ import annotations
+
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+_MARKDOWN = MarkdownIt("commonmark", {"html": False})
+
+
+def markdown_html(text: str) -> Markup:
+    """The text as HTML; tags in it are shown, not followed."""
+    return Markup(_MARKDOWN.render(text))

@@ -27,9 +27,9 @@ def plot_head_entropy(entropy: np.ndarray, even: float) -> go.Figure:
     share = entropy / max(even, 1e-12)
     layout = _heads_layout(
         share,
-        say("Entropy: dark heads pick a few patches, bright ones spread over all"),
-        say("{sizes}: {reach} of the largest entropy.", sizes=_sizes(share), reach=_reach(share)),
-        {"z": say("share of the largest entropy"), "customdata": say("entropy in nats")},
+        say("Entropy: dark heads attend to few patches, bright ones to many"),
+        say("{sizes}: {reach} of the maximum entropy.", sizes=_sizes(share), reach=_reach(share)),
+        {"z": say("share of the maximum entropy"), "customdata": say("entropy in nats")},
     )
     hover = say(
         "block %{{y}}, head %{{x}}<br>entropy %{{customdata:.3f}} nats<br>%{{z:.0%}} of log N "
@@ -60,13 +60,13 @@ def plot_head_distance(distance: np.ndarray, even: float) -> go.Figure:
     high = max(even, float(measured.max(initial=0.0)))
     layout = _heads_layout(
         distance,
-        say("Mean distance: dark heads look next door, bright ones across the picture"),
+        say("Mean attention distance: dark heads are local, bright ones global"),
         say("{sizes}: {reach} patches away.", sizes=_sizes(distance), reach=_reach(distance)),
         {"z": say("mean distance in patches")},
     )
     hover = say(
-        "block %{{y}}, head %{{x}}<br>looks %{{z:.2f}} patches away in the mean<br>evenly "
-        "spread: {even:.2f} patches",
+        "block %{{y}}, head %{{x}}<br>mean distance %{{z:.2f}} patches<br>uniform attention: "
+        "{even:.2f} patches",
         even=even,
     )
     cells = heat_map(distance, hover, bar=say("patches"), zmin=0, zmax=high, **GAPS)

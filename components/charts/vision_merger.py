@@ -28,19 +28,19 @@ def plot_merger_vectors(steps: Sequence[tuple[str, np.ndarray]], token: int) -> 
     """
     width = steps[0][1].shape[1]
     shown = min(width, MAX_NUMBERS)
-    x_title = say("number in its line of {width:,}", width=width)
+    x_title = say("dimension in its row (of {width:,})", width=width)
     if shown < width:
         x_title = say(
-            "number in its line: the first {shown:,} of {width:,}", shown=shown, width=width
+            "dimension in its row (first {shown:,} of {width:,})", shown=shown, width=width
         )
     ranges = [
-        say("{name}, numbers up to {most:.3g}", name=name, most=np.nanmax(np.abs(values)))
+        say("{name}, values up to ±{most:.3g}", name=name, most=np.nanmax(np.abs(values)))
         for name, values in steps
     ]
     layout = base_layout(
-        say("Token {token} in the making: the numbers after each step", token=token),
+        say("How token {token} is computed: the values after each step", token=token),
         height=HEIGHT_MEDIUM,
-        alt=say("Lines of colour for each step: {ranges}.", ranges=say("; ").join(ranges)),
+        alt=say("Coloured rows for each step: {ranges}.", ranges=say("; ").join(ranges)),
         x_title=x_title,
         y_title=say("step"),
     )
@@ -49,7 +49,7 @@ def plot_merger_vectors(steps: Sequence[tuple[str, np.ndarray]], token: int) -> 
         lines = np.arange(top, top + len(values), dtype=np.int32)
         known = np.abs(values[np.isfinite(values)])
         reach = float(np.quantile(known, CLIP_QUANTILE)) or 1.0
-        hover = say("{name}<br>number %{{x}} of this line: %{{z:.4g}}", name=name)
+        hover = say("{name}<br>dimension %{{x}} of this row: %{{z:.4g}}", name=name)
         cells = values[:, :shown]
         traces.append(signed_map(cells, hover, reach, y=lines, name=name, hoverongaps=False))
         middles.append((top + (len(values) - 1) / 2, name))
@@ -60,7 +60,7 @@ def plot_merger_vectors(steps: Sequence[tuple[str, np.ndarray]], token: int) -> 
         "tickvals": [place for place, _ in middles],
         "ticktext": [name for _, name in middles],
     }
-    layout["meta"]["columns"] = {"x": say("number"), "y": say("line"), "z": say("value")}
+    layout["meta"]["columns"] = {"x": say("dimension"), "y": say("row"), "z": say("value")}
     return go.Figure(traces, layout)
 
 
@@ -87,7 +87,7 @@ def plot_tap_similarity(
     layout = patch_layout(
         title,
         say(
-            "Cosine similarity of this tap's {rows} by {columns} tokens to the final ones, from "
+            "Cosine similarity of this tap's {rows} by {columns} tokens to the final tokens, from "
             "{low:.3f} to {high:.3f}, on average {mean:.3f}.",
             rows=rows,
             columns=columns,

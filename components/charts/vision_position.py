@@ -41,9 +41,9 @@ def plot_position_grid(
         say("The learned grid, {side} × {side} entries, and where the patches fall", side=side),
         height=HEIGHT_MEDIUM,
         alt=say(
-            "The {side} by {side} learned positions as colours. The picture's {down} by {across} "
-            "patches are spread over it; patch row {patch[0]}, column {patch[1]} falls at grid row "
-            "{row:.2f}, column {column:.2f}.",
+            "The {side} by {side} learned position embeddings as colours. The image's {down} by "
+            "{across} patches are stretched over them; patch row {patch[0]}, column {patch[1]} "
+            "falls at grid row {row:.2f}, column {column:.2f}.",
             side=side,
             down=grid_h,
             across=grid_w,
@@ -100,13 +100,14 @@ def plot_neighbours(
     heaviest = max(entries, key=lambda index: entries[index])
     layout = base_layout(
         say(
-            "Close-up: patch row {patch[0]}, column {patch[1]} is a mixture of its neighbours",
+            "Close-up: patch row {patch[0]}, column {patch[1]} is interpolated from the "
+            "surrounding entries",
             patch=patch,
         ),
         height=HEIGHT_MEDIUM,
         alt=say(
-            "Grid row {row:.2f}, column {column:.2f} lies between {entries}; entry {heaviest} "
-            "counts most.",
+            "Grid row {row:.2f}, column {column:.2f} lies between {entries}; entry {heaviest} has "
+            "the largest weight.",
             row=row,
             column=column,
             entries=say(", ").join(
@@ -186,7 +187,10 @@ def plot_position_similarity(
     """
     rows, columns = similarity.shape
     layout = patch_layout(
-        say("Positions like that of row {patch[0]}, column {patch[1]} are bright", patch=patch),
+        say(
+            "Position similarity to patch row {patch[0]}, column {patch[1]}: bright means similar",
+            patch=patch,
+        ),
         say(
             "Cosine similarity of one position embedding to those of {rows} by {columns} patches, "
             "from {low:.2f} to 1.",
@@ -218,8 +222,8 @@ def _thin_places(places: np.ndarray) -> tuple[np.ndarray, str]:
     step = math.ceil(math.sqrt(places.shape[0] * places.shape[1] / MAX_DOTS))
     kept = np.ascontiguousarray(places[::step, ::step].reshape(-1, 2), np.float32)
     if step == 1:
-        return kept, say("patches of the picture")
-    return kept, say("patches of the picture (1 in {step} rows and columns)", step=step)
+        return kept, say("patches of the image")
+    return kept, say("patches of the image (1 in {step} rows and columns)", step=step)
 
 
 def _grid_image(colors: np.ndarray) -> go.Image:
@@ -231,7 +235,7 @@ def _neighbour_marks(indices: np.ndarray, side: int) -> go.Scatter:
     return go.Scatter(
         x=(indices % side).astype(np.float32),
         y=(indices // side).astype(np.float32),
-        name=say("its neighbours"),
+        name=say("surrounding entries"),
         mode="markers",
         marker={
             "symbol": "square",

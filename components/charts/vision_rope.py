@@ -42,7 +42,7 @@ def plot_rope_angles(
     if axis == "column":
         where = say("pair %{y}, patch column %{x}")
     turned = say(
-        "turned by %{customdata[0]:.3f} radians = %{customdata[1]:.3f} turns<br>cosine %{z:.3f}"
+        "rotated by %{customdata[0]:.3f} radians = %{customdata[1]:.3f} turns<br>cosine %{z:.3f}"
     )
     cells = signed_map(
         np.cos(angles),
@@ -64,23 +64,29 @@ def _angles_layout(
     numbers = {"first": first_pair, "last": first_pair + pairs - 1}
     facts = {"pairs": pairs, "places": places, "fastest": fastest, "slowest": slowest}
     if axis == "row":
-        title = say("Pairs {first}–{last} turn with the row: fast above, slow below", **numbers)
+        title = say(
+            "Pairs {first}–{last} rotate with the row: fast at the top, slow at the bottom",
+            **numbers,
+        )
         alt = say(
-            "Cosine of the angle of {pairs} pairs of numbers at {places} patch rows. The first "
-            "pair turns by {fastest:.3g} radians a patch, the last one by {slowest:.3g}.",
+            "Cosine of the angle of {pairs} pairs of dimensions at {places} patch rows. The first "
+            "pair rotates by {fastest:.3g} radians per patch, the last by {slowest:.3g}.",
             **facts,
         )
         x_title = say("patch row")
     else:
-        title = say("Pairs {first}–{last} turn with the column: fast above, slow below", **numbers)
+        title = say(
+            "Pairs {first}–{last} rotate with the column: fast at the top, slow at the bottom",
+            **numbers,
+        )
         alt = say(
-            "Cosine of the angle of {pairs} pairs of numbers at {places} patch columns. The first "
-            "pair turns by {fastest:.3g} radians a patch, the last one by {slowest:.3g}.",
+            "Cosine of the angle of {pairs} pairs of dimensions at {places} patch columns. The "
+            "first pair rotates by {fastest:.3g} radians per patch, the last by {slowest:.3g}.",
             **facts,
         )
         x_title = say("patch column")
     return base_layout(
-        title, height=HEIGHT_MEDIUM, alt=alt, x_title=x_title, y_title=say("pair of numbers")
+        title, height=HEIGHT_MEDIUM, alt=alt, x_title=x_title, y_title=say("pair of dimensions")
     )
 
 
@@ -102,7 +108,7 @@ def plot_distance_kernel(kernel: np.ndarray, whose: str) -> go.Figure:
         title,
         height=HEIGHT_MEDIUM,
         alt=say(
-            "Scores by distance, {down} rows up and down and {across} columns to both sides: "
+            "Scores by distance, {down} rows up and down and {across} columns left and right: "
             "{centre:.3g} at distance 0, from {low:.3g} to {high:.3g}.",
             down=down,
             across=across,
@@ -143,7 +149,7 @@ def plot_kernel_lines(kernel: np.ndarray) -> go.Figure:
             below=_at(kernel[:, across], down + 1),
             right=_at(kernel[down], across + 1),
         ),
-        x_title=say("patches from the query"),
+        x_title=say("distance from the query (patches)"),
         y_title=say("score"),
     )
     layout["meta"]["columns"] = {"x": say("distance"), "y": say("score")}
@@ -197,10 +203,10 @@ def plot_patch_scores(
     )
     layout["meta"]["columns"] = {"z": say("score")}
     hover = say("key at patch row %{y}, column %{x}<br>score %{z:.4g}")
-    bar = say("score (before the softmax)")
+    bar = say("attention score (before softmax)")
     cells = signed_map(scores, hover, reach, bar=bar, name=say("scores"))
     return go.Figure([cells, mark_place(patch, say("the query"))], layout)
 
 
 def _at(values: np.ndarray, index: int) -> str:
-    return f"{float(values[index]):.3g}" if index < len(values) else say("not there")
+    return f"{float(values[index]):.3g}" if index < len(values) else say("not available")

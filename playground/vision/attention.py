@@ -70,7 +70,7 @@ def patch_attention(
         raise InputError(
             say("There is no patch at row {row}, column {column}.", row=row, column=column),
             limit=say(
-                "The picture has {rows} rows and {columns} columns of patches.",
+                "The image has {rows} rows and {columns} columns of patches.",
                 rows=span.grid_h,
                 columns=span.grid_w,
             ),
@@ -160,7 +160,7 @@ def _query_key(
     if not 0 <= block < len(visual.blocks):
         raise InputError(
             say("The vision tower has no block {block}.", block=block),
-            limit=say("It has {count}, counted from 0.", count=len(visual.blocks)),
+            limit=say("It has {count} blocks, counted from 0.", count=len(visual.blocks)),
         )
     layer = visual.blocks[block]
     device = layer.norm1.weight.device

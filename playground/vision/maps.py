@@ -20,10 +20,10 @@ PRECISION = 1e-5  # of an eigenvector, relative to the largest eigenvalue
 
 # What a message calls each kind of ``FeatureSource``.
 SOURCE_NAMES = {
-    "embedding": mark("embedding"),
-    "state": mark("state"),
-    "tap": mark("tap"),
-    "merger": mark("merger"),
+    "embedding": mark("patch embedding"),
+    "state": mark("hidden state"),
+    "tap": mark("DeepStack tap"),
+    "merger": mark("merger output"),
 }
 
 

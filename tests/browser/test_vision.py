@@ -55,7 +55,7 @@ def test_a_cell_of_the_heads_chooses_its_head(address: str, page: PageFactory) -
     head = part.locator('[data-control="head"] select')
     last = head.locator("option").count() - 2  # heads count from 0, after the mean
     expect(head.locator("option:checked")).to_have_text(f"head {last}")
-    expect(part.locator("figcaption").first).to_contain_text(f", head {last}: where")
+    expect(part.locator("figcaption").first).to_contain_text(f", head {last}: attention from")
     assert log.problems == []
 
 

@@ -45,8 +45,8 @@ def name_heads(run: Run) -> list[tuple[str, int]]:
 
 BLOCK = IndexSlider(
     "block",
-    mark("Attention of block"),
-    info=mark("Counted from 0; it reads what the blocks before it have made."),
+    mark("Block"),
+    info=mark("Counted from 0. Each block reads the previous block's output."),
     last=lambda run: run.engine.facts.vision_depth - 1,
     value=FIRST_BLOCK,
 )
@@ -54,7 +54,10 @@ HEAD = Choice(id="head", label=mark("Head"), options=name_heads, compact=True)
 DIRECTION = Choice(
     id="direction",
     label=mark("Show"),
-    options=((mark("where the patch looks"), LOOKS), (mark("what all patches look at"), RECEIVED)),
+    options=(
+        (mark("attention from the selected patch"), LOOKS),
+        (mark("attention received by each patch"), RECEIVED),
+    ),
 )
 PART = Part(
     "attention",
@@ -65,7 +68,7 @@ PART = Part(
         "intro",
         ("block", "head", "direction"),
         ("picture", "heads"),
-        Heading(mark("Which heads look nearby, which look everywhere?")),
+        Heading(mark("Which heads are local, and which are global?")),
         "words",
         ("entropy", "distance"),
         "code",
@@ -119,7 +122,7 @@ def measured(run: Run, progress: Progress, span: int) -> Iterator[HeadSummary]:
         if summary.num_blocks == depth:
             keep_summary(run, summary)
         yield summary
-        progress(say("heads of block"), summary.num_blocks, depth)
+        progress(say("attention heads of block"), summary.num_blocks, depth)
 
 
 @PART.html(needs=("measured", CHOSEN), live=True)
@@ -136,7 +139,7 @@ def entropy(run: Run, found: HeadSummary | None, span: int) -> go.Figure | None:
     return None if summary is None else plot_head_entropy(summary.entropy, summary.even.entropy)
 
 
-@PART.chart(mark("Mean distance by head"), needs=("measured", CHOSEN), live=True)
+@PART.chart(mark("Mean attention distance by head"), needs=("measured", CHOSEN), live=True)
 def distance(run: Run, found: HeadSummary | None, span: int) -> go.Figure | None:
     """How far each head looks."""
     summary = summary_of(run, choose_patch(run, span), found)

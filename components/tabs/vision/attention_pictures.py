@@ -40,14 +40,14 @@ def attention_html(
     high = float(shown.max())
     row, column = (int(place) for place in np.unravel_index(shown.argmax(), shown.shape))
     who = say("the mean of all heads") if head == MEAN else say("head {head}", head=head)
-    what = say("where {patch} looks", patch=focus.words)
+    what = say("attention from {patch}", patch=focus.words)
     if direction == RECEIVED:
         what = received_words(focus)
     sentences = [
         say("Block {block}, {who}: {what}.", block=block, who=who, what=what),
         say(
-            "The brightest patch, row {row}, column {column}, gets {most:.1%}; spread evenly, each "
-            "would get {even:.2%}.",
+            "The brightest patch, at row {row}, column {column}, receives {most:.1%}; uniform "
+            "attention would give each patch {even:.2%}.",
             row=row,
             column=column,
             most=high,
@@ -78,8 +78,8 @@ def entropy_words(shown: np.ndarray) -> str:
     """How widely a head's attention is spread over the patches."""
     entropy = float(-(shown * np.log(np.maximum(shown, 1e-30))).sum())
     return say(
-        "Entropy {entropy:.2f} nats: as widely spread as over {count:.0f} of the {total:,} "
-        "patches.",
+        "Entropy {entropy:.2f} nats, the same as attention spread uniformly over {count:.0f} of "
+        "the {total:,} patches.",
         entropy=entropy,
         count=np.exp(entropy),
         total=shown.size,
@@ -90,9 +90,10 @@ def received_words(focus: PatchFocus) -> str:
     """What is shown of all patches, and over which of them it is the mean."""
     patches, most = focus.span.num_patches, playground.vision.attention.MAX_LOOKERS
     if patches <= most:
-        return say("how much each patch is looked at")
+        return say("attention received by each patch")
     return say(
-        "how much each patch is looked at, by {most} of the {patches:,} patches, evenly spread",
+        "attention received by each patch, averaged over {most} evenly spaced query patches of "
+        "{patches:,}",
         most=most,
         patches=patches,
     )
@@ -115,7 +116,10 @@ def heads_html(focus: PatchFocus, weights: np.ndarray, block: int) -> str:
     ]
     words = fact_html(
         say("All heads of block {block}.", block=block),
-        say("Each has a scale of its own, from none (dark) to its largest weight, named below it."),
+        say(
+            "Each map has its own colour scale, from 0 (dark) to the largest weight, given "
+            "below it."
+        ),
     )
     return words + picture_row_html(figures)
 
@@ -123,15 +127,15 @@ def heads_html(focus: PatchFocus, weights: np.ndarray, block: int) -> str:
 def intro_html(run: Run, focus: PatchFocus) -> str:
     """Who can look at whom, in this run's numbers."""
     facts, span = run.engine.facts, focus.span
-    apart = say("pictures never see one another")
+    apart = say("images do not attend to each other")
     if span.kind == "video":
-        apart = say("frames never see one another")
+        apart = say("frames do not attend to each other")
     return fact_html(
         say(
             "In each of the {depth} blocks, {heads} heads let each of the {patches:,} patches of "
-            "{name} gather from all {patches:,}, before and after it alike ({apart}). The weights "
-            "are recomputed for the chosen block alone, from what entered it in this run. Click a "
-            "patch to see where it looks.",
+            "{name} attend to all {patches:,}, without a causal mask ({apart}). The weights are "
+            "recomputed for the selected block only, from its input in this run. Click a patch to "
+            "see what it attends to.",
             depth=facts.vision_depth,
             heads=facts.vision_num_heads,
             patches=span.num_patches,

@@ -34,8 +34,10 @@ FIRST_STATE = 4  # blocks passed in the first picture; less in a shallower tower
 
 PASSED = IndexSlider(
     "state",
-    mark("Blocks passed"),
-    info=mark("0 is the patch embedding plus position; the last one is the tower's output."),
+    mark("Blocks applied"),
+    info=mark(
+        "0 is the patch embedding plus position embedding; the last value is the tower's output."
+    ),
     last=lambda run: run.engine.facts.vision_depth,
     value=FIRST_STATE,
     play=True,
@@ -43,25 +45,25 @@ PASSED = IndexSlider(
 SOURCE = Choice(
     id="source",
     label=mark("Features"),
-    info=mark("Taps and merger join 2 × 2 patches into one token."),
+    info=mark("DeepStack taps and the merger combine 2 × 2 patches into one token."),
     options=lambda run: source_choices(run.engine.facts),
     compact=True,
     follows=("state",),  # back to the patches, which the slider is about
 )
 BASIS = Choice(
     id="basis",
-    label=mark("Colours fitted to"),
-    info=mark("Fitted together, a colour means the same after every block."),
-    options=((mark("this map alone"), OWN), (mark("all blocks together"), SHARED)),
+    label=mark("Fit colours to"),
+    info=mark("Fitted to all blocks, a colour means the same after every block."),
+    options=((mark("this map only"), OWN), (mark("all blocks"), SHARED)),
 )
 PART = Part(
     "blocks",
     mark("Blocks"),
     stage="vision",
     intro=mark(
-        "Follow the patches through the tower. Patches of like colour have like features: "
-        "watch textures and edges become regions and objects. Click a patch to see which "
-        "others resemble it."
+        "Follow the patches through the tower. Similar colours mean similar features: watch "
+        "textures and edges turn into regions and objects. Click a patch to see which others are "
+        "similar to it."
     ),
     controls=(PASSED, SOURCE, BASIS),
     layout=(
@@ -111,7 +113,7 @@ def norms(run: Run, state: int, source: str, span: int) -> go.Figure:
     )
 
 
-@PART.chart(mark("Norms through the tower"), needs=(CHOSEN,))
+@PART.chart(mark("Norms by block"), needs=(CHOSEN,))
 def summary(run: Run, span: int) -> go.Figure:
     """Smallest, median and largest norm after every block."""
     focus = choose_patch(run, span)

@@ -13,8 +13,8 @@ from playground.pointer import Place
 from playground.records import TowerOutput, VisualSpan
 
 NO_PICTURE = mark(
-    "This prompt holds no picture and no video, so the vision tower does not run: the sequence "
-    "goes from the tokenizer straight to the decoder. Add a picture to see it work."
+    "This prompt has no image or video, so the vision tower does not run: the tokens go straight "
+    "to the decoder. Add an image to see the tower at work."
 )
 
 
@@ -26,14 +26,14 @@ def name_spans(run: Run) -> list[tuple[str, int]]:
 # It stands in the tab's head, for all parts.
 SPAN = Choice(
     id="span",
-    label=mark("Picture or video frame"),
-    info=mark("Every part below shows this one."),
+    label=mark("Image or video frame"),
+    info=mark("All parts below show this one."),
     options=name_spans,
     compact=True,
     follows="picture",
     shown=lambda run: len(run.inputs.spans) > 1,
 )
-ABSENT = mark("Without a picture there is nothing to show here.")  # the head says more
+ABSENT = mark("Without an image there is nothing to show here.")  # the head says more
 CHOSEN = "head.span"
 
 
@@ -70,7 +70,7 @@ class PatchFocus:
         """What to do for another patch, as long as none is pointed at."""
         if self.pointed:
             return ""
-        return say("(This is the middle of the picture; click anywhere on it to choose another.)")
+        return say("(This is the middle of the image; click anywhere to choose another patch.)")
 
 
 def choose_patch(run: Run, number: int, place: Place | None = None) -> PatchFocus:

@@ -84,8 +84,8 @@ def summary_words(run: Run, focus: PatchFocus, summary: HeadSummary | None) -> s
     if summary is None:
         words = fact_html(
             say(
-                "With {patches:,} patches this takes a while, so it waits for you: {depth} blocks, "
-                "one after another. Stop ends it.",
+                "With {patches:,} patches this takes a while, so it runs only on request: {depth} "
+                "blocks, one at a time. You can stop it at any time.",
                 patches=focus.span.num_patches,
                 depth=depth,
             )
@@ -94,7 +94,7 @@ def summary_words(run: Run, focus: PatchFocus, summary: HeadSummary | None) -> s
     if summary.num_blocks == depth:
         return summary_html(focus, summary)
     done = summary.num_blocks
-    words = fact_html(say("{done} of {depth} blocks are measured.", done=done, depth=depth))
+    words = fact_html(say("{done} of {depth} blocks measured.", done=done, depth=depth))
     return words + _button()
 
 
@@ -113,15 +113,15 @@ def summary_html(focus: PatchFocus, summary: HeadSummary) -> str:
     return fact_html(
         _mean_words(focus.span.num_patches, summary.num_lookers),
         say(
-            "Attention spread evenly would have an entropy of log {patches:,} = {entropy:.2f} nats "
-            "and reach {distance:.1f} patches far.",
+            "Uniform attention would have an entropy of log {patches:,} = {entropy:.2f} nats and "
+            "a mean distance of {distance:.1f} patches.",
             patches=focus.span.num_patches,
             entropy=summary.even.entropy,
             distance=summary.even.distance,
         ),
         say(
             "The most local head is head {near[1]} of block {near[0]} ({near_distance:.1f} "
-            "patches, {near_entropy:.2f} nats), the farthest-looking one head {far[1]} of block "
+            "patches, {near_entropy:.2f} nats); the most global is head {far[1]} of block "
             "{far[0]} ({far_distance:.1f} patches, {far_entropy:.2f} nats).",
             near=near,
             near_distance=distance[near],
@@ -130,15 +130,15 @@ def summary_html(focus: PatchFocus, summary: HeadSummary) -> str:
             far_distance=distance[far],
             far_entropy=entropy[far],
         ),
-        say("Click a cell to see that head on the picture."),
+        say("Click a cell to see that head's attention on the image."),
     )
 
 
 def _mean_words(num_patches: int, num_lookers: int) -> str:
     if num_lookers == num_patches:
-        return say("The mean over all {patches:,} patches.", patches=num_patches)
+        return say("Mean over all {patches:,} query patches.", patches=num_patches)
     return say(
-        "The mean over {lookers:,} of the {patches:,} patches, evenly spread.",
+        "Mean over {lookers:,} evenly spaced query patches of {patches:,}.",
         lookers=num_lookers,
         patches=num_patches,
     )

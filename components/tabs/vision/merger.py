@@ -47,13 +47,13 @@ def name_mergers(run: Run) -> list[tuple[str, int]]:
 MERGER = Choice(
     id="merger",
     label=mark("Merger"),
-    info=mark("The one at the tower's end, or that of a DeepStack tap on the way."),
+    info=mark("The final merger, or the merger of a DeepStack tap."),
     options=name_mergers,
     compact=True,
 )
 PART = Part(
     "merger",
-    mark("Merger and taps"),
+    mark("Merger and DeepStack taps"),
     stage="vision",
     heading=mark("Four patches become one token: the merger"),
     controls=(MERGER,),
@@ -63,7 +63,7 @@ PART = Part(
         "alike",
         "merger",
         ("steps", "vectors"),
-        Heading(mark("DeepStack taps beside the final token")),
+        Heading(mark("DeepStack taps compared with the final token")),
         "taps",
         # Every Qwen3-VL so far has three; further taps are in the table alone.
         ("tap_1", "tap_2", "tap_3"),
@@ -87,8 +87,10 @@ def picture(run: Run, span: int) -> str:
     focus = choose_patch(run, span)
     return picture_html(
         playground.preprocess.stage.unpatchify(run.inputs, focus.span)[0],
-        alt=say("{name} as the model is given it", name=focus.name),
-        caption=say("{name}: click a place to see its four patches.", name=capital(focus.name)),
+        alt=say("{name} as the model receives it", name=focus.name),
+        caption=say(
+            "{name}: click anywhere to see the four patches of a token.", name=capital(focus.name)
+        ),
         max_side=PICTURE_SIDE,
         shown_width=PICTURE_SIDE,
         span=focus.number,
@@ -116,7 +118,7 @@ def steps(run: Run, merger: int, span: int, place: Place | None) -> str:
     return steps_html(_merge(run, focus, merger), _tap(merger))
 
 
-@PART.chart(mark("The vectors on their way"), needs=OF_TOKEN)
+@PART.chart(mark("Values after each step"), needs=OF_TOKEN)
 def vectors(run: Run, merger: int, span: int, place: Place | None) -> go.Figure:
     """The numbers after each step."""
     focus = choose_patch(run, span, place)

@@ -24,7 +24,7 @@ PATCH_WIDTH = 150  # CSS pixels of one enlarged patch
 STEP_NAMES = {
     "patches": mark("patches"),
     "norm": "LayerNorm",
-    "concat": mark("end to end"),
+    "concat": mark("concatenate"),
     "linear_fc1": "fc1",
     "act_fn": "GELU",
     "linear_fc2": mark("fc2 = token"),
@@ -47,12 +47,12 @@ def intro_html(focus: PatchFocus) -> str:
     span, size = focus.span, focus.span.merge_size
     row, column = divmod(focus.token, span.merged_w)
     rows, columns = (f"{first * size}–{(first + 1) * size - 1}" for first in (row, column))
-    hint = say("(This is in the middle of the picture; click anywhere on it to choose another.)")
+    hint = say("(This token is in the middle of the image; click anywhere to choose another.)")
     return fact_html(
         say(
-            "After the last block the {down} × {across} patches of {name} are more than the "
-            "decoder should read, so each {size} × {size} of them become one token: {count:,} "
-            "tokens. Token {token} of the sequence is made of the patches at rows {rows}, columns "
+            "After the last block, the merger shortens the sequence: each {size} × {size} group "
+            "of the {down} × {across} patches of {name} becomes one token, {count:,} tokens in "
+            "all. Token {token} of the sequence is made from the patches at rows {rows}, columns "
             "{columns}.",
             down=span.grid_h,
             across=span.grid_w,
@@ -119,9 +119,10 @@ def alike_html(focus: PatchFocus, merged: MergedToken, tap: int | None) -> str:
     pairs = merged.similarity[~np.eye(count, dtype=bool)]
     words = fact_html(
         say(
-            "Neighbours in the picture, and rows {first}–{last} of {tensor}: the processor already "
-            "laid the patches of a block side by side, so that merging is a mere reshape. Their "
-            "similarity lies between {least:.3f} and {most:.3f} (1 is the same direction).",
+            "The four patches are neighbours in the image and are rows {first}–{last} of "
+            "{tensor}: the processor has already placed the patches of each group next to each "
+            "other, so merging is just a reshape. Their cosine similarity is between {least:.3f} "
+            "and {most:.3f} (1 means the same direction).",
             first=pixel_rows[0],
             last=pixel_rows[-1],
             tensor=values,
@@ -151,21 +152,22 @@ def steps_html(merged: MergedToken, tap: int | None) -> str:
         )
         for step in merged.steps
     ]
-    headers = (say("Step"), say("Numbers"), say("Norm"), say("Min"), say("Max"))
+    headers = (say("Step"), say("Shape"), say("Norm"), say("Min"), say("Max"))
     name = say("The final merger")
     if tap is not None:
         name = say("The merger of DeepStack tap {number}", number=tap + 1)
     if merged.norm_after_concat:
         order = say(
-            "{merger} joins the four first and then normalises the long vector "
-            "(use_postshuffle_norm); fc1 mixes all numbers, GELU keeps mostly what is positive, "
-            "fc2 brings it to the decoder's width.",
+            "{merger} first concatenates the four patches and then normalises the long vector "
+            "(use_postshuffle_norm). fc1 mixes all dimensions, GELU keeps mostly the positive "
+            "values, and fc2 projects to the decoder's hidden size.",
             merger=name,
         )
     else:
         order = say(
-            "{merger} normalises each patch by itself and then joins the four; fc1 mixes all "
-            "numbers, GELU keeps mostly what is positive, fc2 brings it to the decoder's width.",
+            "{merger} first normalises each patch and then concatenates the four. fc1 mixes all "
+            "dimensions, GELU keeps mostly the positive values, and fc2 projects to the decoder's "
+            "hidden size.",
             merger=name,
         )
     return stack_html(
@@ -179,10 +181,11 @@ def _check_words(merged: MergedToken, tap: int | None) -> str:
     """How near the last step is to the model's own token."""
     record = "pooler_output" if tap is None else f"deepstack_features[{tap}]"
     if merged.max_abs_diff == 0:
-        return say("It is exactly the model's own row of {record}.", record=record)
+        return say("The result is exactly the model's own row of {record}.", record=record)
     return say(
-        "It is the model's own row of {record} up to {diff:.1e} in any number: one token "
-        "multiplied alone rounds otherwise than all together.",
+        "The result matches the model's own row of {record} to within {diff:.1e} in every "
+        "dimension: computing one token alone rounds differently from computing all tokens "
+        "together.",
         record=record,
         diff=merged.max_abs_diff,
     )

@@ -40,21 +40,29 @@ def pca_html(run: Run, focus: PatchFocus, wanted: FeatureSource, basis: str) -> 
         f"{say(name)} {share:.0%}"
         for name, share in zip(COLOR_NAMES, colours.variance, strict=False)
     )
-    scope = say("The colours are fitted to this map alone.")
+    scope = say("The colours are fitted to this map only.")
     if shared:
-        scope = say("The colours are fitted to all blocks together: they mean the same after each.")
+        scope = say(
+            "The colours are fitted to all blocks, so they mean the same after every block."
+        )
     elif basis == SHARED:
-        scope = say("Only what passes from block to block shares a basis; this has one of its own.")
+        scope = say(
+            "Only the hidden states between blocks share a basis; these features have a basis "
+            "of their own."
+        )
     caption = say(
-        "{what}: like colours, like features. The three colours show {share:.0%} of the variance "
-        "({shares}).",
+        "{what}, coloured by the first three principal components, which explain {share:.0%} of "
+        "the variance ({shares}). Similar colours mean similar features.",
         what=what,
         share=sum(colours.variance),
         shares=shares,
     )
     return picture_html(
         colours.rgb,
-        alt=say("{what} as colours; like colours, like features", what=what),
+        alt=say(
+            "{what}, coloured by principal components; similar colours mean similar features",
+            what=what,
+        ),
         caption=join_sentences(caption, scope),
         pixelated=True,
         span=focus.number,
@@ -70,7 +78,7 @@ def similarity_html(run: Run, focus: PatchFocus, wanted: FeatureSource) -> str:
     low, median = float(cosines.min()), round(float(np.median(cosines)), 2) + 0.0  # never -0.00
     words = source_words(wanted, run.engine.facts)
     alt, caption = _likeness_words(focus.words, words, wanted.merged, low)
-    median_words = say("Half of them have a cosine above {median:.2f}.", median=median)
+    median_words = say("The median cosine similarity is {median:.2f}.", median=median)
     return picture_html(
         color_values(cosines, SEQUENTIAL, low, 1.0),
         alt=alt,
@@ -90,11 +98,17 @@ def _likeness_words(patch: str, words: str, merged: bool, low: float) -> tuple[s
     if merged:
         return (
             say("Cosine similarity of all tokens to {name}, {words}, from {low:.2f} to 1", **told),
-            say("Which tokens resemble {name}, {words}: the brighter, the more alike.", **told),
+            say(
+                "Cosine similarity of each token to {name}, {words}. Brighter means more similar.",
+                **told,
+            ),
         )
     return (
         say("Cosine similarity of all patches to {name}, {words}, from {low:.2f} to 1", **told),
-        say("Which patches resemble {name}, {words}: the brighter, the more alike.", **told),
+        say(
+            "Cosine similarity of each patch to {name}, {words}. Brighter means more similar.",
+            **told,
+        ),
     )
 
 
@@ -105,15 +119,15 @@ def model_picture_html(run: Run, focus: PatchFocus) -> str:
     height, width = pixels.shape[:2]
     if span.kind == "video":
         name = say(
-            "{name} (the first of {count} frames)",
+            "{name} (first of {count} frames)",
             name=name,
             count=run.inputs.temporal_patch_size,
         )
     return picture_html(
         pixels,
-        alt=say("{name} as the model is given it", name=name),
+        alt=say("{name} as the model receives it", name=name),
         caption=say(
-            "What the model is given: {name}, {width} × {height} pixels, {across} × {down} patches",
+            "Model input: {name}, {width} × {height} pixels, {across} × {down} patches",
             name=name,
             width=width,
             height=height,
@@ -140,10 +154,10 @@ def source_choices(facts: ModelFacts) -> list[tuple[str, str]]:
         for number, block in enumerate(facts.deepstack_visual_indexes, 1)
     ]
     return [
-        (say("Patches, after the blocks passed"), STATE),
-        (say("Patch embedding alone, without position"), "embedding"),
+        (say("Patches, after the blocks applied"), STATE),
+        (say("Patch embedding only, without position"), "embedding"),
         *taps,
-        (say("Merger output: the picture's tokens"), "merger"),
+        (say("Merger output: the image tokens"), "merger"),
     ]
 
 
@@ -163,7 +177,7 @@ def read_source(run: Run, state: int, source: str) -> FeatureSource:
 def source_words(source: FeatureSource, facts: ModelFacts) -> str:
     """Which features these are, in words that follow a noun."""
     if source.kind == "embedding":
-        return say("as embedded, before the position is added")
+        return say("after patch embedding, before the position is added")
     if source.kind == "tap":
         block = facts.deepstack_visual_indexes[source.index]
         return say(

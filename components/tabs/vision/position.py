@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from playground.vision.position_grid import GridColors, GridSamples
 
 NUM_WORDS = 5  # likeliest tokens of each run
-NAMES = (mark("bilinear (the model's own)"), mark("nearest"))
+NAMES = (mark("bilinear (original)"), mark("nearest entry"))
 
 PART = Part(
     "position-grid",
@@ -43,7 +43,7 @@ PART = Part(
         ("grid", "close_up"),
         "blend",
         ("similarity", "resampled"),
-        Heading(mark("What if: nearest entry instead of a mixture")),
+        Heading(mark("What if: nearest entry instead of bilinear interpolation")),
         "change",
         ("nearest",),
         "likeliest",
@@ -63,12 +63,12 @@ def intro(run: Run, span: int) -> str:
     down, across = ((side - 1) / max(size - 1, 1) for size in (here.grid_h, here.grid_w))
     return fact_html(
         say(
-            "The tower has learned {side} × {side} = {entries:,} position vectors of {hidden:,} "
-            "numbers, one grid for pictures of every size. The {rows} rows and {columns} columns "
-            "of patches of {name} are spread over it from corner to corner: neighbours lie "
-            "{down:.2f} entries apart downwards and {across:.2f} across. A patch that falls "
-            "between entries takes a weighted sum of the four around it (bilinear interpolation), "
-            "and that sum is added to its patch embedding.",
+            "The tower has learned a grid of {side} × {side} = {entries:,} position embeddings of "
+            "{hidden:,} dimensions, shared by images of all sizes. The {rows} rows and {columns} "
+            "columns of patches of {name} are stretched over it from corner to corner: "
+            "neighbouring patches are {down:.2f} entries apart vertically and {across:.2f} "
+            "horizontally. A patch that falls between entries takes a weighted sum of the four "
+            "surrounding ones (bilinear interpolation), which is added to its patch embedding.",
             side=side,
             entries=side**2,
             hidden=focus.tower.pos_embeds.shape[1],
@@ -90,7 +90,7 @@ def grid(run: Run, span: int, place: Place | None) -> go.Figure:
     return plot_position_grid(_colors(run, focus).grid, samples.places, focus.patch, indices)
 
 
-@PART.chart(mark("Close-up of the neighbours"), needs=(CHOSEN, PLACE))
+@PART.chart(mark("Close-up of the surrounding entries"), needs=(CHOSEN, PLACE))
 def close_up(run: Run, span: int, place: Place | None) -> go.Figure:
     """The four entries around the patch, with their weights."""
     focus = choose_patch(run, span, place)
@@ -100,7 +100,7 @@ def close_up(run: Run, span: int, place: Place | None) -> go.Figure:
     return plot_neighbours(colors, samples.places[patch], patch, indices, weights)
 
 
-@PART.chart(mark("Similarity of positions"), needs=(CHOSEN, PLACE))
+@PART.chart(mark("Position similarity"), needs=(CHOSEN, PLACE))
 def similarity(run: Run, span: int, place: Place | None) -> go.Figure:
     """How alike the positions of all patches are to that of the patch."""
     focus = choose_patch(run, span, place)
@@ -125,12 +125,13 @@ def resampled(run: Run, span: int) -> str:
     return picture_html(
         colors.resampled,
         alt=say(
-            "Position embeddings of {name} as colours, the same as those of the grid",
+            "Position embeddings of {name}, in the colours of the grid",
             name=focus.name,
         ),
         caption=say(
-            "The grid resampled to {name}, {across} × {down} patches, in the same colours: like "
-            "colours, like positions. The three colours show {share:.0%} of the grid's variance.",
+            "The grid resampled to {name}, {across} × {down} patches, in the same colours: "
+            "similar colours mean similar positions. The three principal components shown explain "
+            "{share:.0%} of the grid's variance.",
             name=focus.name,
             across=focus.span.grid_w,
             down=focus.span.grid_h,
@@ -163,7 +164,7 @@ class NearestShift:
     moved: float  # share of their length by which the positions move, on average
 
 
-@PART.experiment(mark("Try nearest"))
+@PART.experiment(mark("Try the nearest entry"))
 def nearest(run: Run, progress: Progress) -> Iterator[NearestShift]:
     """Run the tower with nearest positions, merge, decode, and compare the next token."""
     grid = playground.vision.position_grid
@@ -185,9 +186,9 @@ def change(_run: Run, found: NearestShift | None) -> str:
     if found is None:
         return fact_html(
             say(
-                "What would the model say if each patch took its nearest entry alone? One click "
-                "runs the tower, the merge and the decoder again with such positions; nothing else "
-                "changes."
+                "What would the model predict if each patch used only its nearest grid entry? The "
+                "button reruns the vision tower, the merge and the decoder with these positions; "
+                "nothing else changes."
             )
         )
     return change_html(found.shift, found.moved)

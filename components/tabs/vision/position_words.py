@@ -46,12 +46,12 @@ def blend_html(focus: PatchFocus, samples: GridSamples, blended: BlendedPosition
         say("Weight"),
         say("Grid row"),
         say("Grid column"),
-        say("Down × across"),
+        say("Row × column factor"),
         say("Norm"),
     )
     return stack_html(
         fact_html(_place_words(focus, samples), focus.hint),
-        table_html(headers, rows, say("The entries around it"), right=(0, 1)),
+        table_html(headers, rows, say("The surrounding grid entries"), right=(0, 1)),
         fact_html(_sum_words(blended)),
     )
 
@@ -78,13 +78,13 @@ def _sum_words(blended: BlendedPosition) -> str:
     """How near the sum of the entries is to the model's own position."""
     if blended.max_abs_diff == 0:
         return say(
-            "The sum of these four vectors, of norm {norm:.4g}, is exactly the position embedding "
-            "that the model added.",
+            "The weighted sum of these four entries (norm {norm:.4g}) is exactly the position "
+            "embedding that the model added.",
             norm=blended.norm,
         )
     return say(
-        "The sum of these four vectors, of norm {norm:.4g}, is the position embedding that the "
-        "model added, up to {diff:.1e} in any number.",
+        "The weighted sum of these four entries (norm {norm:.4g}) matches the position embedding "
+        "that the model added to within {diff:.1e} in every dimension.",
         norm=blended.norm,
         diff=blended.max_abs_diff,
     )
@@ -100,20 +100,20 @@ def change_html(shift: LogitsShift, moved: float) -> str:
     if moved == 0:
         return fact_html(
             say(
-                "Here nothing changes: every patch falls on an entry of the grid, so that there is "
-                "nothing to mix, and the next token's distribution stays as it is."
+                "Nothing changes: every patch falls exactly on a grid entry, so there is nothing "
+                "to interpolate, and the next-token distribution stays the same."
             )
         )
     return fact_markup(
         say(
-            "With nearest entries the position embeddings move by {moved} of their length on "
+            "With the nearest entries, the position embeddings change by {moved} of their norm on "
             "average.",
             moved=escape(percent(moved)),
         ),
         say(
-            "The likeliest next token <strong>{verdict}</strong>; no token's probability changes "
-            "by more than {points:.2g} percentage points (largest |Δp| {most:.2g}), and the KL "
-            "divergence from the model's own distribution is {kl:.3g} nats.",
+            "The most likely next token <strong>{verdict}</strong>. No token's probability "
+            "changes by more than {points:.2g} percentage points (largest |Δp| {most:.2g}); the "
+            "KL divergence from the original distribution is {kl:.3g} nats.",
             verdict=_verdict(shift),
             points=shift.max_abs_dp * 100,
             most=shift.max_abs_dp,

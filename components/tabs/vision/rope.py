@@ -36,7 +36,7 @@ FIRST_BLOCK = 1
 
 BLOCK = IndexSlider(
     "block",
-    mark("Block whose scores are shown"),
+    mark("Block"),
     info=mark("Counted from 0."),
     last=lambda run: run.engine.facts.vision_depth - 1,
     value=FIRST_BLOCK,
@@ -44,28 +44,28 @@ BLOCK = IndexSlider(
 HEAD = IndexSlider(
     "head",
     mark("Head"),
-    info=mark("Counted from 0; each has its own."),
+    info=mark("Counted from 0. Each head has its own scores."),
     last=lambda run: run.engine.facts.vision_num_heads - 1,
 )
 VECTORS = Choice(
     id="vectors",
-    label=mark("Vectors that are moved about"),
-    info=mark("The same query and key, however far apart."),
+    label=mark("Query and key vectors"),
+    info=mark("The same query and key are compared at every distance."),
     options=(
-        (mark("Ones: the rotation alone"), ONES),
-        (mark("This head: its query, its average key"), OWN),
+        (mark("All ones: rotation only"), ONES),
+        (mark("This head: its query and mean key"), OWN),
     ),
 )
 PART = Part(
     "rope",
     "RoPE",
     stage="vision",
-    heading=mark("Near or far? 2-D RoPE"),
+    heading=mark("How far apart are two patches? 2-D RoPE"),
     controls=(BLOCK, HEAD, VECTORS),
     layout=(
         "intro",
         ("by_row", "by_column"),
-        Fold(mark("Table of frequencies"), ("frequencies",)),
+        Fold(mark("Frequency table"), ("frequencies",)),
         ("block", "head", "vectors"),
         "distance_words",
         ("kernel", "lines"),
@@ -128,7 +128,7 @@ def kernel(
     return plot_distance_kernel(moved, name)
 
 
-@PART.chart(mark("Score along the axes"), needs=OF_KERNEL)
+@PART.chart(mark("Score along both axes"), needs=OF_KERNEL)
 def lines(
     run: Run, vectors: str, block: int, head: int, span: int, place: Place | None
 ) -> go.Figure:
@@ -158,7 +158,7 @@ def plain(run: Run, block: int, head: int, span: int, place: Place | None) -> go
     """The patch's scores from the same vectors without the rotation, on the same scale."""
     focus = choose_patch(run, span, place)
     _, scores = _scores(run, focus, block, head)
-    title = say("The same without RoPE, {place}", place=_head_words(block, head))
+    title = say("Scores without RoPE, {place}", place=_head_words(block, head))
     return plot_patch_scores(scores.plain, _reach(scores), focus.patch, focus.number, title)
 
 

@@ -30,7 +30,7 @@ def test_norms_of_merged_tokens_are_named_so() -> None:
     assert figure.layout.xaxis.title.text == "token column"
     assert "Norm of each token" in figure.layout.title.text
     assert figure.layout.meta["pointer"] == {"what": "merged", "span": 1}
-    assert "is token %{customdata}" in figure.data[0].hovertemplate
+    assert "token %{customdata} of the sequence" in figure.data[0].hovertemplate
 
 
 def test_the_patch_grid_looks_like_the_picture() -> None:

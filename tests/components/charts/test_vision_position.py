@@ -51,7 +51,7 @@ def test_the_weights_stand_at_their_entries() -> None:
     widths = [trace.line.width for trace in figure.data[1:] if trace.mode == "lines"]
     assert widths == sorted(widths)
     assert widths[0] < widths[-1]
-    assert "entry 11 counts most" in figure.layout.meta["alt"]
+    assert "entry 11 has the largest weight" in figure.layout.meta["alt"]
 
 
 def test_an_entry_beyond_the_edge_is_not_drawn_twice() -> None:

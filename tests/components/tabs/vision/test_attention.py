@@ -32,8 +32,8 @@ def test_the_picture_says_where_the_pointed_patch_looks(pair_run: Run) -> None:
     picture = attention.picture(pair_run, 3, 1, LOOKS, 1, place)
     weights = _weights(pair_run, 3, 2, 3)[1]
     row, column = np.unravel_index(weights.argmax(), weights.shape)
-    assert "Block 3, head 1: where the patch at row 2, column 3 looks" in picture
-    assert f"row {row}, column {column}, gets {weights.max():.1%}" in picture
+    assert "Block 3, head 1: attention from the patch at row 2, column 3" in picture
+    assert f"row {row}, column {column}, receives {weights.max():.1%}" in picture
     entropy = -(weights * np.log(weights)).sum()
     assert f"Entropy {entropy:.2f} nats" in picture
     page = read_html(picture)
@@ -47,7 +47,7 @@ def test_the_mean_of_the_heads_is_the_first_choice(pair_run: Run) -> None:
     span = pair_run.inputs.spans[1]
     weights = _weights(pair_run, 2, span.grid_h // 2, span.grid_w // 2).mean(0)
     assert "the mean of all heads" in picture
-    assert f"gets {weights.max():.1%}" in picture
+    assert f"receives {weights.max():.1%}" in picture
     assert "click" in picture, "nothing is pointed at: it says how to choose"
     mark = {"x": str(span.grid_w // 2), "y": str(span.grid_h // 2)}
     assert read_html(picture).find("rect", **mark), "and where it stands"
@@ -67,8 +67,8 @@ def test_attention_received_is_a_choice_of_its_own(pair_run: Run) -> None:
     tower = pair_run.vision.image
     assert tower is not None
     received = measure_block(pair_run.engine, tower, pair_run.inputs.spans[0], 1).received[0]
-    assert "how much each patch is looked at" in picture
-    assert f"gets {received.max():.1%}" in picture
+    assert "attention received by each patch" in picture
+    assert f"receives {received.max():.1%}" in picture
     assert not read_html(picture).find("rect"), "no patch stands for it"
     place = locate_patch(pair_run.inputs, pair_run.positions, 0, 1, 1)
     assert attention.picture(pair_run, 1, 0, RECEIVED, 0, place) == picture
@@ -77,7 +77,7 @@ def test_attention_received_is_a_choice_of_its_own(pair_run: Run) -> None:
 def test_a_sample_is_called_one(pair_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(playground.vision.attention, "MAX_LOOKERS", 20)
     picture = attention.picture(pair_run, 1, 0, RECEIVED, 0, None)
-    assert "looked at, by 20 of the 80 patches, evenly spread" in picture
+    assert "averaged over 20 evenly spaced query patches of 80" in picture
 
 
 def test_the_controls_fit_the_tower(pair_run: Run) -> None:
@@ -155,7 +155,7 @@ def test_a_finding_is_not_shown_for_another_picture(
     *_, found = attention.measured(run, ignore_progress, 1)
     assert attention.entropy(run, found, 1) is not None
     assert attention.entropy(run, found, 0) is None
-    assert "waits for you" in attention.words(run, found, 0)
+    assert "only on request" in attention.words(run, found, 0)
 
 
 def test_an_unfinished_measurement_is_not_kept(
@@ -169,9 +169,9 @@ def test_an_unfinished_measurement_is_not_kept(
 
 def test_text_alone_has_no_attention(tiny_random_engine: Engine) -> None:
     run = make_run(tiny_random_engine, "Hello")
-    with pytest.raises(InputError, match="no picture"):
+    with pytest.raises(InputError, match="no image"):
         next(attention.measured(run, ignore_progress, 0))
-    with pytest.raises(InputError, match="no picture"):
+    with pytest.raises(InputError, match="no image"):
         choose_patch(run, 0, None)
 
 

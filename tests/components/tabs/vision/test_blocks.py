@@ -92,16 +92,16 @@ def test_the_caption_says_how_much_the_colours_show(image_run: Run) -> None:
     variance = np.linalg.svd((features - features.mean(0)).numpy(), compute_uv=False) ** 2
     share = variance[:3].sum() / variance.sum()
     pca = blocks.pca(image_run, 2, STATE, OWN, 0)
-    assert f"three colours show {share:.0%} of the variance" in pca
-    assert "fitted to this map alone" in pca
+    assert f"explain {share:.0%} of the variance" in pca
+    assert "fitted to this map only" in pca
 
 
 def test_one_basis_for_all_blocks_is_a_choice(image_run: Run) -> None:
     alone, shared = (blocks.pca(image_run, 2, STATE, basis, 0) for basis in (OWN, SHARED))
     assert alone != shared
-    assert "fitted to all blocks together" in shared
+    assert "fitted to all blocks" in shared
     # A tap's features live in a space of their own.
-    assert "has one of its own" in blocks.pca(image_run, 2, "tap 1", SHARED, 0)
+    assert "have a basis of their own" in blocks.pca(image_run, 2, "tap 1", SHARED, 0)
 
 
 def test_the_similarity_map_is_that_of_the_pointed_patch(image_run: Run) -> None:
@@ -110,7 +110,7 @@ def test_the_similarity_map_is_that_of_the_pointed_patch(image_run: Run) -> None
     cosines = torch.nn.functional.cosine_similarity(features, features[1, 2], dim=-1).numpy()
     html = blocks.similarity(image_run, 3, STATE, 0, _point(image_run, 0, 1, 2))
     assert "the patch at row 1, column 2" in html
-    assert f"above {np.median(cosines):.2f}" in html
+    assert f"median cosine similarity is {np.median(cosines):.2f}" in html
     assert f"cosine {cosines.min():.2f}" in html
     pixels = decode(read_html(html).find("img")[0].attrs["src"])
     assert pixels.shape[:2] == (span.grid_h, span.grid_w)

@@ -44,7 +44,7 @@ def test_without_the_pointer_it_is_the_middle(run: Run) -> None:
     focus = choose_patch(run, 1, None)
     span = run.inputs.spans[1]
     assert (focus.patch, focus.pointed) == ((span.grid_h // 2, span.grid_w // 2), False)
-    assert "middle of the picture" in focus.hint
+    assert "middle of the image" in focus.hint
     assert focus.name == "image 2"
 
 
@@ -128,7 +128,7 @@ def test_words_at_the_edge_and_on_an_entry(tiny_random_engine: Engine, clip: Cli
 
 def test_the_resampled_grid_is_a_place_of_the_pointer(run: Run) -> None:
     assert read_html(position.resampled(run, 1)).find("div", data_span="1")
-    assert "(This is the middle of the picture" in position.blend(run, 1, None)
+    assert "(This is the middle of the image" in position.blend(run, 1, None)
     tower, span = run.vision.image, run.inputs.spans[1]
     assert tower is not None
     unit = torch.nn.functional.normalize(tower.pos_embeds, dim=-1)
@@ -153,8 +153,8 @@ def _plain_probs(run: Run, change: torch.Tensor) -> torch.Tensor:
 
 
 def test_try_nearest_shows_both_distributions(run: Run) -> None:
-    assert "Try nearest" in [each.label for each in position.PART.experiments.values()]
-    assert "One click" in position.change(run, None)
+    assert "Try the nearest entry" in [each.label for each in position.PART.experiments.values()]
+    assert "What would the model predict" in position.change(run, None)
     assert position.likeliest(run, None) is None
     (found,) = position.nearest(run, ignore_progress)
     words, figure = position.change(run, found), position.likeliest(run, found)
@@ -185,7 +185,7 @@ def test_try_nearest_says_when_nothing_falls_between(
     (found,) = position.nearest(run, ignore_progress)
     figure = position.likeliest(run, found)
     assert figure is not None
-    assert "nothing changes" in position.change(run, found)
+    assert "Nothing changes" in position.change(run, found)
     np.testing.assert_array_equal(figure.data[0].x, figure.data[1].x)
 
 
@@ -210,7 +210,7 @@ def test_the_kernel_follows_the_choice_of_vectors(run: Run) -> None:
     average = float(rope.plain(run, 1, 1, 0, None).data[0].z.mean())
     assert head.data[0].z[middle] == pytest.approx(average, abs=1e-4)
     assert "block 1, head 1" in head.layout.title.text
-    assert "average key" in rope.distance_words(run, OWN, 1, 1, 0, None)
+    assert "mean key" in rope.distance_words(run, OWN, 1, 1, 0, None)
     assert "vectors of ones" in rope.distance_words(run, ONES, 1, 1, 0, None)
 
 
@@ -218,7 +218,7 @@ def test_the_words_name_the_best_key(run: Run) -> None:
     rotated, plain = rope.rotated(run, 0, 0, 1, None), rope.plain(run, 0, 0, 1, None)
     z = rotated.data[0].z
     row, column = np.unravel_index(int(z.argmax()), z.shape)
-    assert f"best key is at row {row}, column {column}" in rope.score_words(run, 0, 0, 1, None)
+    assert f"highest-scoring key is at row {row}, column {column}" in rope.score_words(run, 0, 0, 1, None)
     assert rotated.data[0].zmax == plain.data[0].zmax
 
 
@@ -227,7 +227,7 @@ def test_the_table_of_frequencies(tiny_random_engine: Engine, picture: Picture) 
     _, *rows = read_html(rope.frequencies(run, 0)).rows()
     assert [cells[0] for cells in rows] == ["0 and 4", "1 and 5", "2 and 6", "3 and 7"]
     assert rows[1][1:4] == ["0.1", "62.83", "1,005"]  # radians, patches, pixels of a whole turn
-    assert "Pairs 0–3 turn with the patch&#x27;s row, pairs 4–7" in rope.intro(run, 0)
+    assert "Pairs 0–3 rotate with the patch&#x27;s row, pairs 4–7" in rope.intro(run, 0)
 
 
 # ------------------------------------------------------------------------------------ merger
@@ -262,13 +262,13 @@ def test_the_steps_end_at_the_models_token(run: Run, value: int) -> None:
     records = tower.pooler_output if value == FINAL else tower.deepstack_features[value]
     last = vectors.data[-1].z
     np.testing.assert_allclose(last[np.isfinite(last)], records[5], rtol=1e-5, atol=1e-5)
-    assert f"Token {place.index}" in vectors.layout.title.text
+    assert f"token {place.index}" in vectors.layout.title.text
     order = [cells[0] for cells in read_html(steps).rows()[1:4]]
     if value == FINAL:
-        assert order == ["patches", "LayerNorm", "end to end"]
+        assert order == ["patches", "LayerNorm", "concatenate"]
         assert "pooler_output" in steps
     else:
-        assert order == ["patches", "end to end", "LayerNorm"]
+        assert order == ["patches", "concatenate", "LayerNorm"]
         assert "deepstack_features[1]" in steps
 
 

@@ -139,10 +139,10 @@ def test_text_alone_gets_a_sentence_and_no_charts(
 ) -> None:
     run = make_run(tiny_random_engine, "Hello")
     run.ensure("vision")
-    assert "no picture" in facts(run)
+    assert "no image" in facts(run)
     assert SPAN.spec(run) is None
     key = drawing.runs.add(run)
     for part in TAB.parts:
         answer = drawing.answer({"run": key, "part": part.key, "outputs": list(part.outputs)})
-        assert "picture" in answer["absent"], part.key
+        assert "image" in answer["absent"], part.key
         assert answer["outputs"] == {}

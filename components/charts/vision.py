@@ -21,12 +21,12 @@ LOG_FROM_RATIO = 20.0  # a wider range of norms is drawn on a log axis
 def plot_feature_norms(
     norms: np.ndarray, tokens: np.ndarray, words: str, *, merged: bool, span: int
 ) -> go.Figure:
-    """How long each patch's, or each merged token's, vector is, on its grid.
+    """The norm of each patch's, or each merged token's, feature vector on the patch grid.
 
     Args:
         norms: (rows, columns) Euclidean norms.
-        tokens: (rows, columns) sequence index of the token that each is, or becomes a part of.
-        words: which features they are, to end a title with.
+        tokens: (rows, columns) sequence index of the token that each cell is, or is merged into.
+        words: name of the features, as the end of a title.
         merged: True for merged tokens, False for patches.
         span: index into ``ModelInputs.spans``.
     """
@@ -58,7 +58,7 @@ def plot_norm_summary(summary: np.ndarray, taps: Sequence[int]) -> go.Figure:
 
     Args:
         summary: (depth + 1, 3) float32: minimum, median, maximum.
-        taps: index of the block after which each DeepStack tap sits, counted from 0.
+        taps: index of the block that each DeepStack tap follows, counted from 0.
     """
     depth = len(summary) - 1
     blocks = np.arange(depth + 1, dtype=np.int32)
@@ -107,7 +107,7 @@ def plot_norm_summary(summary: np.ndarray, taps: Sequence[int]) -> go.Figure:
 
 
 def state_words(state: int, depth: int) -> str:
-    """Where a state of the tower stands, in words."""
+    """Name a hidden state of the tower by the blocks applied."""
     if state == 0:
         return say("before the blocks (patch embedding + position)")
     if state == depth:

@@ -1,4 +1,4 @@
-"""Charts of the vision tower's heads: which look nearby, which look everywhere."""
+"""Charts of the vision tower's heads: entropy and mean attention distance."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ GAPS: dict[str, Any] = {"xgap": 1, "ygap": 1}  # pixels between cells
 
 
 def plot_head_entropy(entropy: np.ndarray, even: float) -> go.Figure:
-    """How widely each head of each block spreads its attention.
+    """The attention entropy of each head of each block.
 
     Args:
         entropy: (blocks, heads) float32, nats, mean over patches; NaN where not yet measured.
-        even: nats of attention spread evenly over all patches: the largest possible.
+        even: nats, the entropy of uniform attention over all patches: the maximum.
     """
     share = entropy / max(even, 1e-12)
     layout = _heads_layout(
@@ -50,11 +50,11 @@ def plot_head_entropy(entropy: np.ndarray, even: float) -> go.Figure:
 
 
 def plot_head_distance(distance: np.ndarray, even: float) -> go.Figure:
-    """How far each head of each block looks.
+    """The mean attention distance of each head of each block.
 
     Args:
         distance: (blocks, heads) float32, patches, mean over patches; NaN where not yet measured.
-        even: patches; the mean distance of attention spread evenly over the picture.
+        even: patches, the mean distance of uniform attention over the image.
     """
     measured = distance[np.isfinite(distance)]
     high = max(even, float(measured.max(initial=0.0)))
@@ -88,7 +88,7 @@ def _reach(values: np.ndarray) -> str:
 def _heads_layout(
     values: np.ndarray, title: str, alt: str, columns: dict[str, str]
 ) -> dict[str, Any]:
-    """A row for each block; a click on a cell chooses its block and head."""
+    """A row for each block; clicking a cell selects its block and head."""
     blocks, heads = values.shape
     layout = base_layout(
         title,

@@ -1,4 +1,4 @@
-"""Charts of the mergers: the vectors on their way to one token, and DeepStack taps beside it."""
+"""Charts of the mergers: the values after each step, and the similarity of DeepStack taps."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from components.charts.patch_map import mark_place, patch_layout
 from components.charts.style import HEIGHT_MEDIUM, HEIGHT_SMALL, base_layout
 from playground.language import say
 
-CLIP_QUANTILE = 0.99  # of |number| in a step: a few large ones would leave the rest pale
-MAX_NUMBERS = 256  # of each line; more than these are narrower than a pixel
-GAP = 1  # empty lines between steps
+CLIP_QUANTILE = 0.99  # of |value| in a step: a few large values would leave the rest pale
+MAX_DIMENSIONS = 256  # of each row; more would be narrower than a pixel
+GAP = 1  # empty rows between steps
 
 
 def plot_merger_vectors(steps: Sequence[tuple[str, np.ndarray]], token: int) -> go.Figure:
-    """The numbers of the four vectors and of what becomes of them, as lines of colour.
+    """The values of the four patch vectors and of each following step, as coloured rows.
 
     Args:
-        steps: name and (lines, numbers) values of each step; a long vector is broken into lines
-            of one patch's length, of which the first numbers are drawn. Each step has a colour
-            range of its own.
+        steps: name and (rows, dimensions) values of each step; a long vector is broken into rows
+            of one patch's length, and only the first dimensions of each are drawn. Each step has
+            its own colour range.
         token: sequence index of the token.
     """
     width = steps[0][1].shape[1]
-    shown = min(width, MAX_NUMBERS)
+    shown = min(width, MAX_DIMENSIONS)
     x_title = say("dimension in its row (of {width:,})", width=width)
     if shown < width:
         x_title = say(
@@ -73,14 +73,14 @@ def plot_tap_similarity(
     reach: float,
     token: tuple[int, int],
 ) -> go.Figure:
-    """How alike a DeepStack tap's tokens are to the final tokens at the same places.
+    """Cosine similarity of a DeepStack tap's tokens to the final tokens of the same patches.
 
     Args:
         cosine: (merged_h, merged_w) cosine similarity.
         norms: (merged_h, merged_w) Euclidean norm of the tap's tokens.
         span: index into ``ModelInputs.spans``.
         title: which tap.
-        reach: the colours go from minus this to plus this, alike for all taps.
+        reach: the colours range from -reach to reach, the same for all taps.
         token: row and column of the token to mark.
     """
     rows, columns = cosine.shape

@@ -14,19 +14,19 @@ from components.charts.style import HEIGHT_MEDIUM, base_layout, vertical_line
 from components.look.colors import BLUE, ORANGE
 from playground.language import say
 
-MAX_DISTANCE = 32  # patches that the map reaches to each side; a photo has up to 80 and more
-MARKED_POINTS = 80  # longer lines are drawn without a marker at each distance
+MAX_DISTANCE = 32  # patches shown to each side; a photo can have 80 and more
+MARKED_POINTS = 80  # longer lines are drawn without markers
 
 
 def plot_rope_angles(
     angles: np.ndarray, axis: Literal["row", "column"], first_pair: int, here: int
 ) -> go.Figure:
-    """How far each pair of a head's numbers is turned, at every row (or column) of the picture.
+    """The rotation angle of each pair of a head's dimensions at every row (or column) of an image.
 
     Args:
         angles: (frequencies, places) radians.
-        axis: what turns these pairs.
-        first_pair: number of the first pair.
+        axis: whether these pairs rotate with the row or the column.
+        first_pair: index of the first pair.
         here: the row (or column) to mark.
     """
     pairs = len(angles)
@@ -34,7 +34,7 @@ def plot_rope_angles(
     hide_lines(layout)
     layout["yaxis"] |= {"autorange": "reversed", "dtick": max(1, pairs // 8)}
     layout["meta"]["columns"] = {"z": say("cosine"), "customdata": [say("radians"), say("turns")]}
-    # The marked place as two lines, so that the cells between them keep their colours.
+    # Mark the row or column with two lines, so that the cells between keep their colours.
     layout["shapes"] = [
         vertical_line(edge, width=2, color=BLUE) for edge in (here - 0.5, here + 0.5)
     ]
@@ -58,7 +58,7 @@ def plot_rope_angles(
 def _angles_layout(
     angles: np.ndarray, axis: Literal["row", "column"], first_pair: int
 ) -> dict[str, Any]:
-    """Title, description and axes, said of rows or of columns."""
+    """Title, description and axes for rows or for columns."""
     pairs, places = angles.shape
     fastest, slowest = (angles[0, 1], angles[-1, 1]) if places > 1 else (0.0, 0.0)
     numbers = {"first": first_pair, "last": first_pair + pairs - 1}
@@ -91,12 +91,12 @@ def _angles_layout(
 
 
 def plot_distance_kernel(kernel: np.ndarray, whose: str) -> go.Figure:
-    """The score of one query and one key by how far apart they stand.
+    """The score of one query and one key by the distance between them.
 
     Args:
         kernel: (2 * grid_h - 1, 2 * grid_w - 1) scores; distance 0 in the middle. Far distances
-            are cut off, so that the near ones stay large.
-        whose: the vectors, in words.
+            are cut off to keep the near ones legible.
+        whose: name of the vectors.
     """
     full = tuple(size // 2 for size in kernel.shape)
     down, across = (min(reach, MAX_DISTANCE) for reach in full)
@@ -126,14 +126,14 @@ def plot_distance_kernel(kernel: np.ndarray, whose: str) -> go.Figure:
         "x": np.arange(-across, across + 1, dtype=np.int32),
         "y": np.arange(-down, down + 1, dtype=np.int32),
     }
-    if float(kernel.min()) >= 0:  # of one sign: by their size
+    if float(kernel.min()) >= 0:  # scores of one sign: sequential colours
         return go.Figure(heat_map(kernel, hover, bar=say("score"), **places), layout)
     reach = float(np.abs(kernel).max())
     return go.Figure(signed_map(kernel, hover, reach, bar=say("score"), **places), layout)
 
 
 def plot_kernel_lines(kernel: np.ndarray) -> go.Figure:
-    """The same scores along the two axes: straight up and down, and straight to the sides.
+    """The same scores along the vertical and the horizontal axis.
 
     Args:
         kernel: (2 * grid_h - 1, 2 * grid_w - 1) scores; distance 0 in the middle.
@@ -176,11 +176,11 @@ def plot_kernel_lines(kernel: np.ndarray) -> go.Figure:
 def plot_patch_scores(
     scores: np.ndarray, reach: float, patch: tuple[int, int], span: int, title: str
 ) -> go.Figure:
-    """One patch's scores to all patches of its picture, before the softmax.
+    """One patch's attention scores to all patches of its image, before the softmax.
 
     Args:
         scores: (grid_h, grid_w).
-        reach: the colours go from minus this to plus this, so that two maps can be compared.
+        reach: the colours range from -reach to reach, so that two maps can be compared.
         patch: row and column of the query.
         span: index into ``ModelInputs.spans``.
         title: what to see.

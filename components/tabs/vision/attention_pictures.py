@@ -1,4 +1,4 @@
-"""The pictures of the vision tab's attention: one head's glow, all heads in small, their words."""
+"""The images and text of the vision tab's attention: one head's overlay and small maps of all."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from components.views.pictures import (
 from playground.language import say
 from playground.pipeline import Run
 
-MEAN = -1  # the head chooser's value for the mean of all heads
+MEAN = -1  # the value of the mean of all heads among the head options
 LOOKS, RECEIVED = "looks", "received"
-GROUND_SIDE = 512  # pixels of the longer side of the picture below the attention
-SMALL_WIDTH = 92  # CSS pixels of a head's picture
-SMALL_PATCHES = 1200  # more are joined 2 x 2 in a head's picture, where they could not be seen
+GROUND_SIDE = 512  # pixels of the longer side of the image below the attention overlay
+SMALL_WIDTH = 92  # CSS pixels of a head's small map
+SMALL_PATCHES = 1200  # a small map with more patches shows means of 2 x 2 of them
 GLOW: ColorScale = [(0.0, "#c2410c"), (0.5, "#f59e0b"), (1.0, "#fff3a3")]
 
 
@@ -35,7 +35,7 @@ def attention_html(
     head: int,
     direction: str,
 ) -> str:
-    """One head's attention as a glow on the picture, and in words."""
+    """One head's attention as an overlay on the image, with a caption."""
     shown = weights.mean(0) if head == MEAN else weights[head]
     high = float(shown.max())
     row, column = (int(place) for place in np.unravel_index(shown.argmax(), shown.shape))
@@ -68,14 +68,14 @@ def attention_html(
         caption=join_sentences(*sentences),
         span=focus.number,
         overlay=overlay_values(shown, GLOW, high),
-        # The page marks what is pointed at.
+        # The page itself marks a selected patch.
         marked=None if direction == RECEIVED or focus.pointed else focus.patch,
         legend=scale_html(GLOW, "0", f"{high:.1%}", say("attention")),
     )
 
 
 def entropy_words(shown: np.ndarray) -> str:
-    """How widely a head's attention is spread over the patches."""
+    """The entropy of a head's attention over the patches."""
     entropy = float(-(shown * np.log(np.maximum(shown, 1e-30))).sum())
     return say(
         "Entropy {entropy:.2f} nats, the same as attention spread uniformly over {count:.0f} of "
@@ -87,7 +87,7 @@ def entropy_words(shown: np.ndarray) -> str:
 
 
 def received_words(focus: PatchFocus) -> str:
-    """What is shown of all patches, and over which of them it is the mean."""
+    """What the map of received attention shows, and how many queries it averages over."""
     patches, most = focus.span.num_patches, playground.vision.attention.MAX_LOOKERS
     if patches <= most:
         return say("attention received by each patch")
@@ -100,7 +100,7 @@ def received_words(focus: PatchFocus) -> str:
 
 
 def heads_html(focus: PatchFocus, weights: np.ndarray, block: int) -> str:
-    """The mean and every head in small, each on its own scale."""
+    """Small maps of the mean and of every head, each on its own scale."""
     named = [(say("mean"), weights.mean(0))]
     named += [(say("head {head}", head=number), each) for number, each in enumerate(weights)]
     figures = [
@@ -125,7 +125,7 @@ def heads_html(focus: PatchFocus, weights: np.ndarray, block: int) -> str:
 
 
 def intro_html(run: Run, focus: PatchFocus) -> str:
-    """Who can look at whom, in this run's numbers."""
+    """Which patches attend to which, with this run's numbers."""
     facts, span = run.engine.facts, focus.span
     apart = say("images do not attend to each other")
     if span.kind == "video":
@@ -146,7 +146,7 @@ def intro_html(run: Run, focus: PatchFocus) -> str:
 
 
 def _ground(run: Run, focus: PatchFocus) -> np.ndarray:
-    """The picture in grey and small enough to send with every click; the last one is kept."""
+    """The image in grey, small enough to send with every click; the last one is cached."""
 
     def draw() -> np.ndarray:
         pixels = playground.preprocess.stage.unpatchify(run.inputs, focus.span)[0]
@@ -156,7 +156,7 @@ def _ground(run: Run, focus: PatchFocus) -> np.ndarray:
 
 
 def _small(focus: PatchFocus, values: np.ndarray) -> np.ndarray:
-    """A head's map as it is drawn in small: where there are many patches, means of 2 x 2."""
+    """A head's map for its small image: means of 2 x 2 patches where there are many."""
     if values.size <= SMALL_PATCHES:
         return values
     size = focus.span.merge_size

@@ -1,4 +1,4 @@
-"""The vision tab's blocks: features as colours, their similarity to one patch, their norms."""
+"""The vision tab's blocks: features as PCA colours, similarity to one patch, and norms."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from playground.pointer import Place, patch_tokens
 if TYPE_CHECKING:
     from playground.vision.maps import FeatureSource
 
-FIRST_STATE = 4  # blocks passed in the first picture; less in a shallower tower
+FIRST_STATE = 4  # blocks applied at first; fewer in a shallower tower
 
 PASSED = IndexSlider(
     "state",
@@ -48,7 +48,7 @@ SOURCE = Choice(
     info=mark("DeepStack taps and the merger combine 2 × 2 patches into one token."),
     options=lambda run: source_choices(run.engine.facts),
     compact=True,
-    follows=("state",),  # back to the patches, which the slider is about
+    follows=("state",),  # moving the slider switches back to the patches
 )
 BASIS = Choice(
     id="basis",
@@ -81,27 +81,27 @@ PART = Part(
 
 @PART.html(needs=(CHOSEN,))
 def picture(run: Run, span: int) -> str:
-    """The picture as the model gets it."""
+    """The image as the model receives it."""
     return model_picture_html(run, choose_patch(run, span))
 
 
 @PART.html(needs=("state", "source", "basis", CHOSEN))
 def pca(run: Run, state: int, source: str, basis: str, span: int) -> str:
-    """The features as colours."""
+    """The features as PCA colours."""
     focus = choose_patch(run, span)
     return pca_html(run, focus, read_source(run, state, source), basis)
 
 
 @PART.html(needs=("state", "source", CHOSEN, PLACE))
 def similarity(run: Run, state: int, source: str, span: int, place: Place | None) -> str:
-    """How alike all patches are to the one that is looked at."""
+    """Cosine similarity of all patches to the selected one."""
     focus = choose_patch(run, span, place)
     return similarity_html(run, focus, read_source(run, state, source))
 
 
 @PART.chart(mark("Norms"), needs=("state", "source", CHOSEN))
 def norms(run: Run, state: int, source: str, span: int) -> go.Figure:
-    """The length of every patch's vector, or of every token's."""
+    """The norm of every patch's, or every merged token's, feature vector."""
     focus, wanted = choose_patch(run, span), read_source(run, state, source)
     features = playground.vision.maps.grid_features(focus.tower, focus.span, wanted)
     return plot_feature_norms(
@@ -123,13 +123,13 @@ def summary(run: Run, span: int) -> go.Figure:
 
 @PART.code(mark("Show the code"), needs=("state", CHOSEN))
 def code(run: Run, state: int, span: int) -> str:
-    """The script that leaves the state's numbers in ``states``."""
+    """The script that collects the hidden states in ``states``."""
     focus = choose_patch(run, span)
     return write_snippet("vision", run, block=state, kind=focus.span.kind)
 
 
 def _tokens_of(focus: PatchFocus, wanted: FeatureSource) -> np.ndarray:
-    """The sequence index of each cell of a map."""
+    """The sequence index of the token that each cell of a map belongs to."""
     tokens = patch_tokens(focus.span)
     if wanted.merged:
         return tokens[:: focus.span.merge_size, :: focus.span.merge_size]

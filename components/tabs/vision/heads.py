@@ -1,4 +1,4 @@
-"""The vision tab's summary of all heads: how widely each spreads its attention, and how far."""
+"""The vision tab's summary of all heads: entropy and mean attention distance."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from playground.pipeline import Run
 if TYPE_CHECKING:
     from playground.vision.attention import EvenAttention
 
-# Up to so many scores, all heads are measured with the run: about a second on two cores.
+# Up to this many scores, all heads are measured without asking: about a second on two cores.
 AUTO_SCORES = 50_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadSummary:
-    """All heads of all blocks over one picture or frame; NaN in blocks not yet measured."""
+    """All heads of all blocks for one image or frame; NaN in blocks not yet measured."""
 
-    number: int  # of the picture: an index into ModelInputs.spans
+    number: int  # of the image: an index into ModelInputs.spans
     num_blocks: int  # measured so far
     entropy: np.ndarray  # (blocks, heads) float32, nats
     distance: np.ndarray  # (blocks, heads) float32, patches
@@ -35,12 +35,12 @@ class HeadSummary:
 
 
 def summary_of(run: Run, focus: PatchFocus, found: HeadSummary | None) -> HeadSummary | None:
-    """The summary of a picture where it is there or soon made; None where it is to be asked for.
+    """The summary of an image if it is cached or cheap to compute; None if it must be requested.
 
     Args:
-        run: a run whose vision stage is done.
-        focus: the picture.
-        found: what was measured last, which may be another picture, or not all blocks yet.
+        run: a run whose vision stage is computed.
+        focus: the image.
+        found: the last measurement, which may be of another image or not yet complete.
     """
     kept: HeadSummary | None = run.recall(_name(focus.number))
     if kept is not None:
@@ -65,7 +65,7 @@ def measure_all(run: Run, focus: PatchFocus) -> Iterator[HeadSummary]:
 
 
 def keep_summary(run: Run, summary: HeadSummary) -> None:
-    """Keep a whole summary with the run, for when its picture is chosen again."""
+    """Cache a complete summary with the run, for when its image is chosen again."""
     run.memo(_name(summary.number), lambda: summary)
 
 
@@ -79,7 +79,7 @@ def _last(summaries: Iterator[HeadSummary]) -> HeadSummary:
 
 
 def summary_words(run: Run, focus: PatchFocus, summary: HeadSummary | None) -> str:
-    """The summary in words, what it waits for, or how far it is."""
+    """The summary as text, or the button that starts it, or its progress."""
     depth = run.engine.facts.vision_depth
     if summary is None:
         words = fact_html(
@@ -106,7 +106,7 @@ def _button() -> str:
 
 
 def summary_html(focus: PatchFocus, summary: HeadSummary) -> str:
-    """The most local and the most global head, in words."""
+    """The most local and the most global head, as text."""
     distance, entropy = summary.distance, summary.entropy
     near = np.unravel_index(distance.argmin(), distance.shape)
     far = np.unravel_index(distance.argmax(), distance.shape)

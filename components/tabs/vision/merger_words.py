@@ -1,4 +1,4 @@
-"""The words, tables and patches of the vision tab's mergers."""
+"""The text, tables and patch images of the vision tab's mergers."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ def intro_html(focus: PatchFocus) -> str:
 
 
 def patches_html(run: Run, focus: PatchFocus, merged: MergedToken) -> str:
-    """The four patches enlarged, each a place of the pointer, with the norms of their vectors."""
+    """The four patches enlarged and selectable, with the norms of their vectors."""
     span, size, side = focus.span, focus.span.merge_size, run.inputs.patch_size
-    # The token's patches are a picture by themselves: their rows stand next to each other.
+    # The token's patches are consecutive rows, so they can be read as an image of their own.
     start = span.patch_start + focus.token * size**2
     block = replace(span, grid_h=size, grid_w=size, patch_start=start)
     pixels = playground.preprocess.stage.unpatchify(run.inputs, block)[0]
@@ -99,7 +99,7 @@ def patches_html(run: Run, focus: PatchFocus, merged: MergedToken) -> str:
 
 
 def alike_html(focus: PatchFocus, merged: MergedToken, tap: int | None) -> str:
-    """How alike the four vectors are, as a table of cosine similarities."""
+    """A table of the cosine similarities of the four vectors."""
     pixel_rows = [int(patch_rows(focus.span)[place]) for place in _block(focus)]
     values = "pixel_values" if focus.span.kind == "image" else "pixel_values_videos"
     count = len(pixel_rows)
@@ -141,7 +141,7 @@ def alike_html(focus: PatchFocus, merged: MergedToken, tap: int | None) -> str:
 
 
 def steps_html(merged: MergedToken, tap: int | None) -> str:
-    """Shape, norm and range after each step, and how near the end is to the model's own token."""
+    """Shape, norm and range after each step, and the difference from the model's own token."""
     rows = [
         (
             say(STEP_NAMES[step.name]),
@@ -178,7 +178,7 @@ def steps_html(merged: MergedToken, tap: int | None) -> str:
 
 
 def _check_words(merged: MergedToken, tap: int | None) -> str:
-    """How near the last step is to the model's own token."""
+    """The difference between the last step and the model's own token."""
     record = "pooler_output" if tap is None else f"deepstack_features[{tap}]"
     if merged.max_abs_diff == 0:
         return say("The result is exactly the model's own row of {record}.", record=record)
@@ -192,7 +192,7 @@ def _check_words(merged: MergedToken, tap: int | None) -> str:
 
 
 def _block(focus: PatchFocus) -> list[tuple[int, int]]:
-    """Row and column of each patch of the token, in the order of the merger."""
+    """Row and column of each patch of the token, in the merger's order."""
     size = focus.span.merge_size
     top, left = (number * size for number in divmod(focus.token, focus.span.merged_w))
     return [(top + row, left + column) for row in range(size) for column in range(size)]

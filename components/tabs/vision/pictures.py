@@ -1,4 +1,4 @@
-"""The vision tab's pictures: what the model is given, features as colours, likeness to a patch."""
+"""The vision tab's images: model input, features as PCA colours, similarity to a patch."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from playground.model_facts import ModelFacts
     from playground.vision.maps import FeatureSource, PcaBasis
 
-PICTURE_SIDE = 640  # pixels of the longer side that are sent
+IMAGE_SIDE = 640  # pixels of the longer side, as sent to the browser
 COLOR_NAMES = (mark("red"), mark("green"), mark("blue"))
-STATE: Literal["state"] = "state"  # of the features, those that the slider belongs to
-OWN, SHARED = "own", "shared"  # whose principal components the colours are
+STATE: Literal["state"] = "state"  # the features that the slider steps through
+OWN, SHARED = "own", "shared"  # which features the principal components are fitted to
 
 
 def pca_html(run: Run, focus: PatchFocus, wanted: FeatureSource, basis: str) -> str:
-    """The features as colours, and how much of them the colours show."""
+    """The features as PCA colours, with the variance that these explain."""
     shared = basis == SHARED and wanted.kind == STATE
     features = playground.vision.maps.grid_features(focus.tower, focus.span, wanted)
     colours = playground.vision.maps.feature_pca(
@@ -70,14 +70,14 @@ def pca_html(run: Run, focus: PatchFocus, wanted: FeatureSource, basis: str) -> 
 
 
 def similarity_html(run: Run, focus: PatchFocus, wanted: FeatureSource) -> str:
-    """How alike each patch, or merged token, is to the one that is looked at."""
+    """Cosine similarity of each patch, or merged token, to the selected one."""
     size = focus.span.merge_size if wanted.merged else 1
     row, column = focus.patch[0] // size, focus.patch[1] // size
     features = playground.vision.maps.grid_features(focus.tower, focus.span, wanted)
     cosines = playground.vision.maps.feature_similarity(features, row, column)
     low, median = float(cosines.min()), round(float(np.median(cosines)), 2) + 0.0  # never -0.00
     words = source_words(wanted, run.engine.facts)
-    alt, caption = _likeness_words(focus.words, words, wanted.merged, low)
+    alt, caption = _similarity_text(focus.words, words, wanted.merged, low)
     median_words = say("The median cosine similarity is {median:.2f}.", median=median)
     return picture_html(
         color_values(cosines, SEQUENTIAL, low, 1.0),
@@ -85,26 +85,26 @@ def similarity_html(run: Run, focus: PatchFocus, wanted: FeatureSource) -> str:
         caption=join_sentences(caption, median_words, focus.hint),
         pixelated=True,
         span=focus.number,
-        # The page marks what is pointed at.
+        # The page itself marks a selected patch.
         marked=None if focus.pointed else (row, column),
         legend=scale_html(SEQUENTIAL, f"{low:.2f}", "1", say("cosine")),
     )
 
 
-def _likeness_words(patch: str, words: str, merged: bool, low: float) -> tuple[str, str]:
-    """What the picture shows, for those who cannot see it, and its caption."""
+def _similarity_text(patch: str, words: str, merged: bool, low: float) -> tuple[str, str]:
+    """The image's alternative text and its caption."""
     name = say("the token of {patch}", patch=patch) if merged else patch
-    told = {"name": name, "words": words, "low": low}
+    fields = {"name": name, "words": words, "low": low}
     if merged:
         return (
-            say("Cosine similarity of all tokens to {name}, {words}, from {low:.2f} to 1", **told),
+            say("Cosine similarity of all tokens to {name}, {words}, from {low:.2f} to 1", **fields),
             say(
                 "Cosine similarity of each token to {name}, {words}. Brighter means more similar.",
                 **told,
             ),
         )
     return (
-        say("Cosine similarity of all patches to {name}, {words}, from {low:.2f} to 1", **told),
+        say("Cosine similarity of all patches to {name}, {words}, from {low:.2f} to 1", **fields),
         say(
             "Cosine similarity of each patch to {name}, {words}. Brighter means more similar.",
             **told,
@@ -113,7 +113,7 @@ def _likeness_words(patch: str, words: str, merged: bool, low: float) -> tuple[s
 
 
 def model_picture_html(run: Run, focus: PatchFocus) -> str:
-    """The picture as the model gets it, undone from its patches."""
+    """The image as the model receives it, put together from its patches."""
     span, name = focus.span, focus.name
     pixels = playground.preprocess.stage.unpatchify(run.inputs, span)[0]
     height, width = pixels.shape[:2]
@@ -135,13 +135,13 @@ def model_picture_html(run: Run, focus: PatchFocus) -> str:
             down=span.grid_h,
         ),
         grid=(span.grid_h, span.grid_w),
-        max_side=PICTURE_SIDE,
+        max_side=IMAGE_SIDE,
         span=focus.number,
     )
 
 
 def source_choices(facts: ModelFacts) -> list[tuple[str, str]]:
-    """What the features' chooser offers, with the values that ``read_source`` reads."""
+    """The options of the features menu, with the values that ``read_source`` takes."""
     taps = [
         (
             say(
@@ -162,7 +162,7 @@ def source_choices(facts: ModelFacts) -> list[tuple[str, str]]:
 
 
 def read_source(run: Run, state: int, source: str) -> FeatureSource:
-    """The slider and the chooser as one."""
+    """The features that the slider and the menu select together."""
     facts, make = run.engine.facts, playground.vision.maps.FeatureSource
     if source == "embedding":
         return make("embedding")
@@ -175,7 +175,7 @@ def read_source(run: Run, state: int, source: str) -> FeatureSource:
 
 
 def source_words(source: FeatureSource, facts: ModelFacts) -> str:
-    """Which features these are, in words that follow a noun."""
+    """Name the features, in a phrase that follows a noun."""
     if source.kind == "embedding":
         return say("after patch embedding, before the position is added")
     if source.kind == "tap":
@@ -191,6 +191,6 @@ def source_words(source: FeatureSource, facts: ModelFacts) -> str:
 
 
 def _shared_basis(run: Run, focus: PatchFocus) -> PcaBasis:
-    """Fitted once for a run and picture: the slider then only colours."""
+    """Fitted once per run and image, so that moving the slider only recolours."""
     fit = playground.vision.maps.fit_shared_basis
     return run.memo(("shared basis", focus.number), lambda: fit(focus.tower, focus.span))

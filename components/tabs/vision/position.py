@@ -1,4 +1,4 @@
-"""The vision tab's learned positions: the grid, its resampling, and nearest instead of bilinear."""
+"""The vision tab's learned positions: the grid, its resampling, nearest entry against bilinear."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from playground.experiments.what_if_runs import LogitsShift
     from playground.vision.position_grid import GridColors, GridSamples
 
-NUM_WORDS = 5  # likeliest tokens of each run
+NUM_TOKENS = 5  # most likely tokens of each run
 NAMES = (mark("bilinear (original)"), mark("nearest entry"))
 
 PART = Part(
@@ -56,7 +56,7 @@ PART = Part(
 
 @PART.html(needs=(CHOSEN,))
 def intro(run: Run, span: int) -> str:
-    """What the grid is and how far apart this picture's patches lie on it."""
+    """What the grid is and how far apart this image's patches lie on it."""
     focus = choose_patch(run, span)
     samples = playground.vision.position_grid.sample_grid(run.engine, focus.span)
     side, here = samples.side, focus.span
@@ -83,7 +83,7 @@ def intro(run: Run, span: int) -> str:
 
 @PART.chart(mark("The learned grid"), needs=(CHOSEN, PLACE))
 def grid(run: Run, span: int, place: Place | None) -> go.Figure:
-    """The grid's entries as colours, with the picture's patches on it."""
+    """The grid's entries as colours, with the image's patches on it."""
     focus = choose_patch(run, span, place)
     samples = _sample(run, focus)
     indices = samples.indices[focus.patch]
@@ -102,7 +102,7 @@ def close_up(run: Run, span: int, place: Place | None) -> go.Figure:
 
 @PART.chart(mark("Position similarity"), needs=(CHOSEN, PLACE))
 def similarity(run: Run, span: int, place: Place | None) -> go.Figure:
-    """How alike the positions of all patches are to that of the patch."""
+    """Cosine similarity of all patches' position embeddings to the selected patch's."""
     focus = choose_patch(run, span, place)
     values = playground.vision.position_grid.position_similarity(
         focus.tower, focus.span, focus.patch
@@ -119,7 +119,7 @@ def code(run: Run, span: int, place: Place | None) -> str:
 
 @PART.html(needs=(CHOSEN,))
 def resampled(run: Run, span: int) -> str:
-    """The positions of the picture's patches, in the colours of the grid."""
+    """The position embeddings of the image's patches, in the colours of the grid."""
     focus = choose_patch(run, span)
     colors = _colors(run, focus)
     return picture_html(
@@ -144,7 +144,7 @@ def resampled(run: Run, span: int) -> str:
 
 @PART.html(needs=(CHOSEN, PLACE))
 def blend(run: Run, span: int, place: Place | None) -> str:
-    """The four entries with their weights, and the sum beside the model's own position."""
+    """The four entries with their weights, and their sum compared with the model's own position."""
     focus = choose_patch(run, span, place)
     samples = _sample(run, focus)
     blended = playground.vision.position_grid.blend_position(
@@ -158,15 +158,15 @@ def blend(run: Run, span: int, place: Place | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class NearestShift:
-    """What nearest positions change."""
+    """The effect of nearest-entry positions."""
 
     shift: LogitsShift
-    moved: float  # share of their length by which the positions move, on average
+    moved: float  # mean change of the position embeddings, as a share of their norm
 
 
 @PART.experiment(mark("Try the nearest entry"))
 def nearest(run: Run, progress: Progress) -> Iterator[NearestShift]:
-    """Run the tower with nearest positions, merge, decode, and compare the next token."""
+    """Run the tower with nearest-entry positions, merge, decode, and compare the next token."""
     grid = playground.vision.position_grid
     run.ensure("decoder", progress)
     vision = grid.run_nearest(run.engine, run.inputs, run.vision, progress=progress)
@@ -175,14 +175,14 @@ def nearest(run: Run, progress: Progress) -> Iterator[NearestShift]:
         run.engine, run.inputs, merged, progress=progress
     )
     shift = playground.experiments.what_if_runs.compare_logits(
-        run.engine, run.decoded.logits, decoded.logits, NUM_WORDS
+        run.engine, run.decoded.logits, decoded.logits, NUM_TOKENS
     )
     yield NearestShift(shift, grid.position_shift(run.vision, vision))
 
 
 @PART.html(needs=("nearest",))
 def change(_run: Run, found: NearestShift | None) -> str:
-    """The effect of nearest positions in one paragraph; the question, before it is tried."""
+    """The effect of nearest-entry positions in one paragraph, or the question before it is run."""
     if found is None:
         return fact_html(
             say(
@@ -196,7 +196,7 @@ def change(_run: Run, found: NearestShift | None) -> str:
 
 @PART.chart(mark("Next token"), needs=("nearest",))
 def likeliest(_run: Run, found: NearestShift | None) -> go.Figure | None:
-    """The likeliest next tokens with either kind of positions."""
+    """The most likely next tokens with both kinds of positions."""
     return None if found is None else plot_shift(found.shift, (say(NAMES[0]), say(NAMES[1])))
 
 

@@ -1,4 +1,4 @@
-"""The words and the table of the vision tab's learned positions."""
+"""The text and the table of the vision tab's learned positions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def blend_html(focus: PatchFocus, samples: GridSamples, blended: BlendedPosition) -> str:
-    """The four entries with their weights, and the sum beside the model's own position."""
+    """The four entries with their weights, and their sum compared with the model's own position."""
     side, patch = samples.side, focus.patch
     indices, weights = samples.indices[patch], samples.weights[patch]
     row, column = samples.places[patch]
@@ -33,7 +33,7 @@ def blend_html(focus: PatchFocus, samples: GridSamples, blended: BlendedPosition
             f"{weight:.4f}",
             int(index // side),
             int(index % side),
-            # At the last row or column the entry after it is the same one again, without weight.
+            # In the last row or column the next entry is the same one again, with weight 0.
             say("beyond the edge") if index in indices[:number] else Mono(f"{down} × {across}"),
             float(norm),
         )
@@ -57,7 +57,7 @@ def blend_html(focus: PatchFocus, samples: GridSamples, blended: BlendedPosition
 
 
 def _place_words(focus: PatchFocus, samples: GridSamples) -> str:
-    """Where the patch falls on the grid, and how that is computed."""
+    """The patch's position on the grid, and how it is computed."""
     row, column = samples.places[focus.patch]
     return say(
         "{patch} of {name} falls at grid row {row:.3f} ({down} × {last} / {last_row}), column "
@@ -75,7 +75,7 @@ def _place_words(focus: PatchFocus, samples: GridSamples) -> str:
 
 
 def _sum_words(blended: BlendedPosition) -> str:
-    """How near the sum of the entries is to the model's own position."""
+    """The difference between the weighted sum and the model's own position embedding."""
     if blended.max_abs_diff == 0:
         return say(
             "The weighted sum of these four entries (norm {norm:.4g}) is exactly the position "
@@ -91,11 +91,11 @@ def _sum_words(blended: BlendedPosition) -> str:
 
 
 def change_html(shift: LogitsShift, moved: float) -> str:
-    """The effect of nearest positions in one paragraph.
+    """The effect of nearest-entry positions in one paragraph.
 
     Args:
         shift: of the next token's distribution.
-        moved: share of their length by which the positions move, on average.
+        moved: mean change of the position embeddings, as a share of their norm.
     """
     if moved == 0:
         return fact_html(
@@ -123,7 +123,7 @@ def change_html(shift: LogitsShift, moved: float) -> str:
 
 
 def _verdict(shift: LogitsShift) -> str:
-    """What becomes of the likeliest token, as escaped HTML."""
+    """What happens to the most likely token, as escaped HTML."""
     top, other = (
         f'<span translate="no">{token_label(each.text)}</span>'
         for each in (shift.top, shift.changed_top)

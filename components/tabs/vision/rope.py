@@ -82,20 +82,20 @@ OF_KERNEL = ("vectors", *OF_SCORES)
 
 @PART.html(needs=(CHOSEN,))
 def intro(run: Run, span: int) -> str:
-    """Which numbers of a head carry the row, and which the column."""
+    """Which dimensions of a head rotate with the row, and which with the column."""
     return intro_html(_angles(run, choose_patch(run, span)))
 
 
 @PART.chart(mark("Angles by row"), needs=(CHOSEN, PLACE))
 def by_row(run: Run, span: int, place: Place | None) -> go.Figure:
-    """By how much each pair is turned in each row, with the patch's row marked."""
+    """The rotation angle of each pair in each row, with the patch's row marked."""
     focus = choose_patch(run, span, place)
     return plot_rope_angles(_angles(run, focus).by_row, "row", 0, focus.patch[0])
 
 
 @PART.chart(mark("Angles by column"), needs=(CHOSEN, PLACE))
 def by_column(run: Run, span: int, place: Place | None) -> go.Figure:
-    """By how much each pair is turned in each column, with the patch's column marked."""
+    """The rotation angle of each pair in each column, with the patch's column marked."""
     focus = choose_patch(run, span, place)
     angles = _angles(run, focus)
     return plot_rope_angles(angles.by_column, "column", len(angles.inv_freq), focus.patch[1])
@@ -103,7 +103,7 @@ def by_column(run: Run, span: int, place: Place | None) -> go.Figure:
 
 @PART.html(needs=(CHOSEN,))
 def frequencies(run: Run, span: int) -> str:
-    """Each speed with its wavelength."""
+    """Each frequency with its wavelength."""
     focus = choose_patch(run, span)
     return frequencies_table(run, focus, _angles(run, focus))
 
@@ -112,7 +112,7 @@ def frequencies(run: Run, span: int) -> str:
 def distance_words(
     run: Run, vectors: str, block: int, head: int, span: int, place: Place | None
 ) -> str:
-    """What the score by distance shows."""
+    """How to read the score by distance."""
     focus = choose_patch(run, span, place)
     moved = _kernel(run, focus, vectors, block, head)
     return distance_html(moved, focus, block, head, vectors == OWN)
@@ -122,7 +122,7 @@ def distance_words(
 def kernel(
     run: Run, vectors: str, block: int, head: int, span: int, place: Place | None
 ) -> go.Figure:
-    """The score of the same query and key, by the rows and columns between them."""
+    """The score of one query and key, by the rows and columns between them."""
     moved = _kernel(run, choose_patch(run, span, place), vectors, block, head)
     name = _head_words(block, head) if vectors == OWN else say("all ones")
     return plot_distance_kernel(moved, name)
@@ -138,7 +138,7 @@ def lines(
 
 @PART.html(needs=OF_SCORES)
 def score_words(run: Run, block: int, head: int, span: int, place: Place | None) -> str:
-    """Where the patch looks with and without RoPE."""
+    """The patch's highest-scoring key with and without RoPE."""
     focus = choose_patch(run, span, place)
     _, scores = _scores(run, focus, block, head)
     return scores_html(scores, focus, block, head)
@@ -155,7 +155,7 @@ def rotated(run: Run, block: int, head: int, span: int, place: Place | None) -> 
 
 @PART.chart(mark("Scores without RoPE"), needs=OF_SCORES)
 def plain(run: Run, block: int, head: int, span: int, place: Place | None) -> go.Figure:
-    """The patch's scores from the same vectors without the rotation, on the same scale."""
+    """The patch's scores from the same vectors without rotation, on the same scale."""
     focus = choose_patch(run, span, place)
     _, scores = _scores(run, focus, block, head)
     title = say("Scores without RoPE, {place}", place=_head_words(block, head))
@@ -164,7 +164,7 @@ def plain(run: Run, block: int, head: int, span: int, place: Place | None) -> go
 
 @PART.code(mark("Show the code"), needs=OF_KERNEL)
 def code(run: Run, vectors: str, block: int, head: int, span: int, place: Place | None) -> str:
-    """The script that computes both kinds of scores and the score by distance."""
+    """The script that computes scores with and without RoPE, and the score by distance."""
     focus = choose_patch(run, span, place)
     return write_snippet(
         "vision_rope",
@@ -182,7 +182,7 @@ def _angles(run: Run, focus: PatchFocus) -> RopeAngles:
 
 
 def _scores(run: Run, focus: PatchFocus, block: int, head: int) -> tuple[HeadVectors, PatchScores]:
-    """The head's vectors and the patch's scores; the last ones are kept."""
+    """The head's vectors and the patch's scores; the last ones are cached."""
     rope, engine, span = playground.vision.rope, run.engine, focus.span
 
     def compute() -> tuple[HeadVectors, PatchScores]:
@@ -195,7 +195,7 @@ def _scores(run: Run, focus: PatchFocus, block: int, head: int) -> tuple[HeadVec
 
 
 def _kernel(run: Run, focus: PatchFocus, moved: str, block: int, head: int) -> np.ndarray:
-    """The score by distance of the vectors that are moved about."""
+    """The score by distance of the chosen vectors."""
     if moved == ONES:
         return playground.vision.rope.ones_kernel(run.engine, focus.span)
     vectors, _ = _scores(run, focus, block, head)

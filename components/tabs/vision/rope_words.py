@@ -1,4 +1,4 @@
-"""The words and the table of the vision tab's 2-D RoPE."""
+"""The text and the table of the vision tab's 2-D RoPE."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def intro_html(angles: RopeAngles) -> str:
-    """Which numbers of a head carry the row, and which the column."""
+    """Which dimensions of a head rotate with the row, and which with the column."""
     pairs = len(angles.inv_freq)
     return fact_html(
         say(
@@ -41,7 +41,7 @@ def intro_html(angles: RopeAngles) -> str:
 
 
 def frequencies_table(run: Run, focus: PatchFocus, angles: RopeAngles) -> str:
-    """Each speed with its wavelength, and how far it gets in this picture."""
+    """Each frequency with its wavelength, and its number of turns in this image."""
     size, pairs = run.inputs.patch_size, len(angles.inv_freq)
     row, column = focus.span.grid_h - 1, focus.span.grid_w - 1
     rows = [
@@ -72,7 +72,7 @@ def frequencies_table(run: Run, focus: PatchFocus, angles: RopeAngles) -> str:
 def distance_html(
     kernel: np.ndarray, focus: PatchFocus, block: int, head: int, of_head: bool
 ) -> str:
-    """What the score by distance shows."""
+    """How to read the score by distance."""
     down, across = (size // 2 for size in kernel.shape)
     if not of_head:
         return fact_html(
@@ -107,7 +107,7 @@ def distance_html(
 
 
 def scores_html(scores: PatchScores, focus: PatchFocus, block: int, head: int) -> str:
-    """Where the patch looks with and without RoPE."""
+    """The patch's highest-scoring key with and without RoPE."""
     places = [
         np.unravel_index(int(values.argmax()), values.shape)
         for values in (scores.rotated, scores.plain)
@@ -131,7 +131,7 @@ def scores_html(scores: PatchScores, focus: PatchFocus, block: int, head: int) -
 
 
 def _best_words(rotated: tuple[np.intp, ...], plain: tuple[np.intp, ...]) -> str:
-    """The place of the best key with RoPE, and without it."""
+    """The position of the highest-scoring key with RoPE and without it."""
     with_rope, without = (
         say("row {row}, column {column}", row=row, column=column)
         for row, column in (rotated, plain)

@@ -1,4 +1,4 @@
-"""Tab 2: what the vision tower makes of each patch, block by block."""
+"""Tab 2: the vision tower, block by block."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEAD = Part(
 
 @HEAD.html()
 def facts(run: Run) -> str:
-    """The tower's sizes in this run, in one paragraph; or why it does not run."""
+    """The tower's sizes in this run in one paragraph, or why it does not run."""
     if not has_picture(run):
         return f'<p class="note">{say(NO_PICTURE)}</p>'
     sizes = run.engine.facts

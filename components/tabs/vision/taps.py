@@ -1,4 +1,4 @@
-"""The DeepStack taps beside the final merger's tokens: where they go, and how alike they are."""
+"""The DeepStack taps (Meng et al. 2024): where they lead, and their similarity to the final tokens."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def plot_tap(focus: PatchFocus, taps: tuple[TapSimilarity, ...], number: int) ->
 
 
 def taps_html(run: Run, focus: PatchFocus, taps: tuple[TapSimilarity, ...]) -> str:
-    """Which block and which decoder layer each tap connects, and what it says of this token."""
+    """Which block and which decoder layer each tap connects, with its norm and cosine for this token."""
     facts, span = run.engine.facts, focus.span
     place = divmod(focus.token, span.merged_w)
     final = focus.tower.pooler_output[span.patch_start // span.merge_size**2 + focus.token]
@@ -78,7 +78,7 @@ def taps_html(run: Run, focus: PatchFocus, taps: tuple[TapSimilarity, ...]) -> s
 
 
 def _route_words(taps: tuple[TapSimilarity, ...]) -> str:
-    """From which vision block to which decoder layer each tap leads."""
+    """Which vision block and which decoder layer each tap connects."""
     routes = [
         say(
             "tap {number} from vision block {block} to decoder layer {layer}",

@@ -46,7 +46,7 @@ def patch_layout(
 
 
 def frame_patches(layout: dict[str, Any], **margin: int) -> None:
-    """Square cells with row 0 on top that fill the frame: the axis range shrinks, not the cells.
+    """Square cells with row 0 on top that fill the frame: axes shrink to keep the aspect ratio.
 
     Args:
         layout: the figure's layout.

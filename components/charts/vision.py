@@ -106,7 +106,7 @@ def plot_norm_summary(summary: np.ndarray, taps: Sequence[int]) -> go.Figure:
     return go.Figure(traces, layout)
 
 
-def state_words(state: int, depth: int) -> str:
+def state_text(state: int, depth: int) -> str:
     """Name a hidden state of the tower by the blocks applied."""
     if state == 0:
         return say("before the blocks (patch embedding + position)")

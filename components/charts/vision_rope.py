@@ -41,12 +41,12 @@ def plot_rope_angles(
     where = say("pair %{y}, patch row %{x}")
     if axis == "column":
         where = say("pair %{y}, patch column %{x}")
-    turned = say(
+    rotation = say(
         "rotated by %{customdata[0]:.3f} radians = %{customdata[1]:.3f} turns<br>cosine %{z:.3f}"
     )
     cells = signed_map(
         np.cos(angles),
-        f"{where}<br>{turned}",
+        f"{where}<br>{rotation}",
         1.0,
         bar=say("cosine of the angle"),
         y=np.arange(first_pair, first_pair + pairs, dtype=np.int32),

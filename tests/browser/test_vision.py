@@ -1,4 +1,4 @@
-"""The vision tab in a real browser: a slider that plays, cells that choose a head, the chooser."""
+"""The vision tab in a real browser: the play button, cells that select a head, the image menu."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_cell_of_the_heads_chooses_its_head(address: str, page: PageFactory) -
     assert log.problems == []
 
 
-def test_the_chooser_goes_along_with_the_pointer(
+def test_the_image_menu_follows_the_selection(
     address: str, page: PageFactory, tmp_path: Path
 ) -> None:
     opened, _ = page(address)

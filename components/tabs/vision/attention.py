@@ -13,20 +13,20 @@ from components.parts.controls import Choice, IndexSlider
 from components.parts.part import PLACE, Heading, Part
 from components.snippets.scripts import write_snippet
 from components.tabs.vision.attention_pictures import (
-    LOOKS,
+    FROM_PATCH,
     MEAN,
     RECEIVED,
     attention_html,
     heads_html,
     intro_html,
 )
-from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_picture
+from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_image
 from components.tabs.vision.heads import (
     HeadSummary,
     keep_summary,
     measure_all,
     summary_of,
-    summary_words,
+    summary_text,
 )
 from playground.language import mark, say
 from playground.pipeline import Run
@@ -55,7 +55,7 @@ DIRECTION = Choice(
     id="direction",
     label=mark("Show"),
     options=(
-        (mark("attention from the selected patch"), LOOKS),
+        (mark("attention from the selected patch"), FROM_PATCH),
         (mark("attention received by each patch"), RECEIVED),
     ),
 )
@@ -73,7 +73,7 @@ PART = Part(
         ("entropy", "distance"),
         "code",
     ),
-    shown=has_picture,
+    shown=has_image,
     absent=ABSENT,
 )
 
@@ -129,7 +129,7 @@ def measured(run: Run, progress: Progress, span: int) -> Iterator[HeadSummary]:
 def words(run: Run, found: HeadSummary | None, span: int) -> str:
     """The most local and the most global head, or the progress of the measurement."""
     focus = choose_patch(run, span)
-    return summary_words(run, focus, summary_of(run, focus, found))
+    return summary_text(run, focus, summary_of(run, focus, found))
 
 
 @PART.chart(mark("Entropy by head"), needs=("measured", CHOSEN), live=True)

@@ -20,7 +20,7 @@ from playground.language import say
 from playground.pipeline import Run
 
 MEAN = -1  # the value of the mean of all heads among the head options
-LOOKS, RECEIVED = "looks", "received"
+FROM_PATCH, RECEIVED = "looks", "received"
 GROUND_SIDE = 512  # pixels of the longer side of the image below the attention overlay
 SMALL_WIDTH = 92  # CSS pixels of a head's small map
 SMALL_PATCHES = 1200  # a small map with more patches shows means of 2 x 2 of them
@@ -40,9 +40,9 @@ def attention_html(
     high = float(shown.max())
     row, column = (int(place) for place in np.unravel_index(shown.argmax(), shown.shape))
     who = say("the mean of all heads") if head == MEAN else say("head {head}", head=head)
-    what = say("attention from {patch}", patch=focus.words)
+    what = say("attention from {patch}", patch=focus.patch_name)
     if direction == RECEIVED:
-        what = received_words(focus)
+        what = received_text(focus)
     sentences = [
         say("Block {block}, {who}: {what}.", block=block, who=who, what=what),
         say(
@@ -55,7 +55,7 @@ def attention_html(
         ),
     ]
     if direction != RECEIVED:
-        sentences += [entropy_words(shown), focus.hint]
+        sentences += [entropy_text(shown), focus.hint]
     return picture_html(
         _ground(run, focus),
         alt=say(
@@ -69,12 +69,12 @@ def attention_html(
         span=focus.number,
         overlay=overlay_values(shown, GLOW, high),
         # The page itself marks a selected patch.
-        marked=None if direction == RECEIVED or focus.pointed else focus.patch,
+        marked=None if direction == RECEIVED or focus.selected else focus.patch,
         legend=scale_html(GLOW, "0", f"{high:.1%}", say("attention")),
     )
 
 
-def entropy_words(shown: np.ndarray) -> str:
+def entropy_text(shown: np.ndarray) -> str:
     """The entropy of a head's attention over the patches."""
     entropy = float(-(shown * np.log(np.maximum(shown, 1e-30))).sum())
     return say(
@@ -86,9 +86,9 @@ def entropy_words(shown: np.ndarray) -> str:
     )
 
 
-def received_words(focus: PatchFocus) -> str:
+def received_text(focus: PatchFocus) -> str:
     """What the map of received attention shows, and how many queries it averages over."""
-    patches, most = focus.span.num_patches, playground.vision.attention.MAX_LOOKERS
+    patches, most = focus.span.num_patches, playground.vision.attention.MAX_QUERIES
     if patches <= most:
         return say("attention received by each patch")
     return say(

@@ -12,16 +12,16 @@ from components.charts.vision import plot_feature_norms, plot_norm_summary
 from components.parts.controls import Choice, IndexSlider
 from components.parts.part import PLACE, Part
 from components.snippets.scripts import write_snippet
-from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_picture
+from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_image
 from components.tabs.vision.pictures import (
     OWN,
     SHARED,
-    model_picture_html,
+    model_image_html,
     pca_html,
     read_source,
     similarity_html,
     source_choices,
-    source_words,
+    source_text,
 )
 from playground.language import mark
 from playground.pipeline import Run
@@ -74,7 +74,7 @@ PART = Part(
         "summary",
         "code",
     ),
-    shown=has_picture,
+    shown=has_image,
     absent=ABSENT,
 )
 
@@ -82,7 +82,7 @@ PART = Part(
 @PART.html(needs=(CHOSEN,))
 def picture(run: Run, span: int) -> str:
     """The image as the model receives it."""
-    return model_picture_html(run, choose_patch(run, span))
+    return model_image_html(run, choose_patch(run, span))
 
 
 @PART.html(needs=("state", "source", "basis", CHOSEN))
@@ -107,7 +107,7 @@ def norms(run: Run, state: int, source: str, span: int) -> go.Figure:
     return plot_feature_norms(
         playground.vision.maps.feature_norms(features),
         _tokens_of(focus, wanted),
-        source_words(wanted, run.engine.facts),
+        source_text(wanted, run.engine.facts),
         merged=wanted.merged,
         span=focus.number,
     )

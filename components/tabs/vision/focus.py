@@ -12,7 +12,7 @@ from playground.pipeline import Run
 from playground.pointer import Place
 from playground.records import TowerOutput, VisualSpan
 
-NO_PICTURE = mark(
+NO_IMAGE = mark(
     "This prompt has no image or video, so the vision tower does not run: the tokens go straight "
     "to the decoder. Add an image to see the tower at work."
 )
@@ -37,7 +37,7 @@ ABSENT = mark("Without an image there is nothing to show here.")  # the tab's he
 CHOSEN = "head.span"
 
 
-def has_picture(run: Run) -> bool:
+def has_image(run: Run) -> bool:
     """Whether the tower has anything to do."""
     return bool(run.inputs.spans)
 
@@ -50,7 +50,7 @@ class PatchFocus:
     span: VisualSpan
     tower: TowerOutput
     patch: tuple[int, int]  # row and column
-    pointed: bool  # False if nothing in this image is selected
+    selected: bool  # False if nothing in this image is selected
     name: str  # of the image or frame
 
     @property
@@ -60,7 +60,7 @@ class PatchFocus:
         return self.patch[0] // size * self.span.merged_w + self.patch[1] // size
 
     @property
-    def words(self) -> str:
+    def patch_name(self) -> str:
         """``the patch at row 3, column 5``."""
         row, column = self.patch
         return say("the patch at row {row}, column {column}", row=row, column=column)
@@ -68,7 +68,7 @@ class PatchFocus:
     @property
     def hint(self) -> str:
         """How to choose another patch, as long as none is selected."""
-        if self.pointed:
+        if self.selected:
             return ""
         return say("(This is the middle of the image; click anywhere to choose another patch.)")
 
@@ -87,15 +87,15 @@ def choose_patch(run: Run, number: int, place: Place | None = None) -> PatchFocu
     """
     spans = run.inputs.spans
     if not spans:
-        raise InputError(say(NO_PICTURE))
+        raise InputError(say(NO_IMAGE))
     chosen = spans[number]
     tower = run.vision.tower(chosen.kind)
     assert tower is not None, "a span without its tower's pass"
-    patch, pointed = (chosen.grid_h // 2, chosen.grid_w // 2), False
+    patch, selected = (chosen.grid_h // 2, chosen.grid_w // 2), False
     there = run.still_there(place)
     if there is not None and there.span == number and there.rows and there.columns:
-        patch, pointed = there.patch or (there.rows[0], there.columns[0]), True
-    return PatchFocus(number, chosen, tower, patch, pointed, span_name(run.inputs, chosen))
+        patch, selected = there.patch or (there.rows[0], there.columns[0]), True
+    return PatchFocus(number, chosen, tower, patch, selected, span_name(run.inputs, chosen))
 
 
 def stack_html(*parts: str) -> str:

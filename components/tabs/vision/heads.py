@@ -16,7 +16,7 @@ from playground.language import say
 from playground.pipeline import Run
 
 if TYPE_CHECKING:
-    from playground.vision.attention import EvenAttention
+    from playground.vision.attention import UniformAttention
 
 # Up to this many scores, all heads are measured without asking: about a second on two cores.
 AUTO_SCORES = 50_000_000
@@ -30,8 +30,8 @@ class HeadSummary:
     num_blocks: int  # measured so far
     entropy: np.ndarray  # (blocks, heads) float32, nats
     distance: np.ndarray  # (blocks, heads) float32, patches
-    num_lookers: int
-    even: EvenAttention
+    num_queries: int
+    even: UniformAttention
 
 
 def summary_of(run: Run, focus: PatchFocus, found: HeadSummary | None) -> HeadSummary | None:
@@ -42,9 +42,9 @@ def summary_of(run: Run, focus: PatchFocus, found: HeadSummary | None) -> HeadSu
         focus: the image.
         found: the last measurement, which may be of another image or not yet complete.
     """
-    kept: HeadSummary | None = run.recall(_name(focus.number))
-    if kept is not None:
-        return kept
+    cached: HeadSummary | None = run.recall(_name(focus.number))
+    if cached is not None:
+        return cached
     if playground.vision.attention.count_scores(run.engine, focus.span) <= AUTO_SCORES:
         return run.memo(_name(focus.number), lambda: _last(measure_all(run, focus)))
     return found if found is not None and found.number == focus.number else None
@@ -55,12 +55,12 @@ def measure_all(run: Run, focus: PatchFocus) -> Iterator[HeadSummary]:
     attention, engine = playground.vision.attention, run.engine
     shape = engine.facts.vision_depth, engine.facts.vision_num_heads
     entropy, distance = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
-    even = attention.measure_even(focus.span)
+    even = attention.measure_uniform(focus.span)
     for block in range(shape[0]):
         heads = attention.measure_block(engine, focus.tower, focus.span, block)
         entropy[block], distance[block] = heads.entropy, heads.distance
         yield HeadSummary(
-            focus.number, block + 1, entropy.copy(), distance.copy(), heads.num_lookers, even
+            focus.number, block + 1, entropy.copy(), distance.copy(), heads.num_queries, even
         )
 
 
@@ -78,7 +78,7 @@ def _last(summaries: Iterator[HeadSummary]) -> HeadSummary:
     return summary
 
 
-def summary_words(run: Run, focus: PatchFocus, summary: HeadSummary | None) -> str:
+def summary_text(run: Run, focus: PatchFocus, summary: HeadSummary | None) -> str:
     """The summary as text, or the button that starts it, or its progress."""
     depth = run.engine.facts.vision_depth
     if summary is None:
@@ -111,7 +111,7 @@ def summary_html(focus: PatchFocus, summary: HeadSummary) -> str:
     near = np.unravel_index(distance.argmin(), distance.shape)
     far = np.unravel_index(distance.argmax(), distance.shape)
     return fact_html(
-        _mean_words(focus.span.num_patches, summary.num_lookers),
+        _mean_text(focus.span.num_patches, summary.num_queries),
         say(
             "Uniform attention would have an entropy of log {patches:,} = {entropy:.2f} nats and "
             "a mean distance of {distance:.1f} patches.",
@@ -134,11 +134,11 @@ def summary_html(focus: PatchFocus, summary: HeadSummary) -> str:
     )
 
 
-def _mean_words(num_patches: int, num_lookers: int) -> str:
-    if num_lookers == num_patches:
+def _mean_text(num_patches: int, num_queries: int) -> str:
+    if num_queries == num_patches:
         return say("Mean over all {patches:,} query patches.", patches=num_patches)
     return say(
         "Mean over {lookers:,} evenly spaced query patches of {patches:,}.",
-        lookers=num_lookers,
+        lookers=num_queries,
         patches=num_patches,
     )

@@ -12,7 +12,7 @@ from components.charts.vision_merger import plot_merger_vectors
 from components.parts.controls import Choice
 from components.parts.part import PLACE, Heading, Part
 from components.snippets.scripts import write_snippet
-from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_picture
+from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_image
 from components.tabs.vision.merger_words import (
     STEP_NAMES,
     alike_html,
@@ -69,7 +69,7 @@ PART = Part(
         ("tap_1", "tap_2", "tap_3"),
         "code",
     ),
-    shown=has_picture,
+    shown=has_image,
     absent=ABSENT,
 )
 OF_TOKEN = ("merger", CHOSEN, PLACE)
@@ -187,7 +187,7 @@ def _similarities(run: Run, focus: PatchFocus) -> tuple[TapSimilarity, ...]:
 
 
 def _lines(merged: MergedToken) -> list[tuple[str, np.ndarray]]:
-    """The steps as rows of one patch's length; concatenation changes no value, so it is left out."""
+    """The steps as rows of one patch's length, without the concatenation (same values)."""
     width = merged.steps[0].values.shape[1]
     lines = []
     for step in merged.steps:

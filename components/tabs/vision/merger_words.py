@@ -63,7 +63,7 @@ def intro_html(focus: PatchFocus) -> str:
             rows=rows,
             columns=columns,
         ),
-        "" if focus.pointed else hint,
+        "" if focus.selected else hint,
     )
 
 
@@ -173,11 +173,11 @@ def steps_html(merged: MergedToken, tap: int | None) -> str:
     return stack_html(
         fact_html(order),
         table_html(headers, rows, say("{merger}, step by step", merger=name)),
-        fact_html(_check_words(merged, tap)),
+        fact_html(_check_text(merged, tap)),
     )
 
 
-def _check_words(merged: MergedToken, tap: int | None) -> str:
+def _check_text(merged: MergedToken, tap: int | None) -> str:
     """The difference between the last step and the model's own token."""
     record = "pooler_output" if tap is None else f"deepstack_features[{tap}]"
     if merged.max_abs_diff == 0:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 import playground
-from components.charts.vision import state_words
+from components.charts.vision import state_text
 from components.look.colors import SEQUENTIAL
 from components.tabs.vision.focus import PatchFocus
 from components.views.facts import join_sentences
@@ -32,7 +32,7 @@ def pca_html(run: Run, focus: PatchFocus, wanted: FeatureSource, basis: str) -> 
     colours = playground.vision.maps.feature_pca(
         features, _shared_basis(run, focus) if shared else None
     )
-    words = source_words(wanted, run.engine.facts)
+    words = source_text(wanted, run.engine.facts)
     what = say("Patches {words}", words=words)
     if wanted.merged:
         what = say("Tokens {words}", words=words)
@@ -76,17 +76,17 @@ def similarity_html(run: Run, focus: PatchFocus, wanted: FeatureSource) -> str:
     features = playground.vision.maps.grid_features(focus.tower, focus.span, wanted)
     cosines = playground.vision.maps.feature_similarity(features, row, column)
     low, median = float(cosines.min()), round(float(np.median(cosines)), 2) + 0.0  # never -0.00
-    words = source_words(wanted, run.engine.facts)
-    alt, caption = _similarity_text(focus.words, words, wanted.merged, low)
-    median_words = say("The median cosine similarity is {median:.2f}.", median=median)
+    words = source_text(wanted, run.engine.facts)
+    alt, caption = _similarity_text(focus.patch_name, words, wanted.merged, low)
+    median_text = say("The median cosine similarity is {median:.2f}.", median=median)
     return picture_html(
         color_values(cosines, SEQUENTIAL, low, 1.0),
         alt=alt,
-        caption=join_sentences(caption, median_words, focus.hint),
+        caption=join_sentences(caption, median_text, focus.hint),
         pixelated=True,
         span=focus.number,
         # The page itself marks a selected patch.
-        marked=None if focus.pointed else (row, column),
+        marked=None if focus.selected else (row, column),
         legend=scale_html(SEQUENTIAL, f"{low:.2f}", "1", say("cosine")),
     )
 
@@ -97,22 +97,24 @@ def _similarity_text(patch: str, words: str, merged: bool, low: float) -> tuple[
     fields = {"name": name, "words": words, "low": low}
     if merged:
         return (
-            say("Cosine similarity of all tokens to {name}, {words}, from {low:.2f} to 1", **fields),
+            say(
+                "Cosine similarity of all tokens to {name}, {words}, from {low:.2f} to 1", **fields
+            ),
             say(
                 "Cosine similarity of each token to {name}, {words}. Brighter means more similar.",
-                **told,
+                **fields,
             ),
         )
     return (
         say("Cosine similarity of all patches to {name}, {words}, from {low:.2f} to 1", **fields),
         say(
             "Cosine similarity of each patch to {name}, {words}. Brighter means more similar.",
-            **told,
+            **fields,
         ),
     )
 
 
-def model_picture_html(run: Run, focus: PatchFocus) -> str:
+def model_image_html(run: Run, focus: PatchFocus) -> str:
     """The image as the model receives it, put together from its patches."""
     span, name = focus.span, focus.name
     pixels = playground.preprocess.stage.unpatchify(run.inputs, span)[0]
@@ -174,7 +176,7 @@ def read_source(run: Run, state: int, source: str) -> FeatureSource:
     return make(STATE, state)
 
 
-def source_words(source: FeatureSource, facts: ModelFacts) -> str:
+def source_text(source: FeatureSource, facts: ModelFacts) -> str:
     """Name the features, in a phrase that follows a noun."""
     if source.kind == "embedding":
         return say("after patch embedding, before the position is added")
@@ -187,7 +189,7 @@ def source_words(source: FeatureSource, facts: ModelFacts) -> str:
         )
     if source.kind == "merger":
         return say("of the merger's output")
-    return state_words(source.index, facts.vision_depth)
+    return state_text(source.index, facts.vision_depth)
 
 
 def _shared_basis(run: Run, focus: PatchFocus) -> PcaBasis:

@@ -1,4 +1,4 @@
-"""The vision tab's learned positions: the grid, its resampling, nearest entry against bilinear."""
+"""The vision tab's learned positions: the grid, its resampling, nearest entry or bilinear."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from components.charts.vision_position import (
 from components.charts.what_if import plot_shift
 from components.parts.part import PLACE, Heading, Part
 from components.snippets.scripts import write_snippet
-from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_picture
+from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_image
 from components.tabs.vision.position_words import blend_html, change_html
 from components.views.facts import fact_html
 from components.views.pictures import picture_html
@@ -49,7 +49,7 @@ PART = Part(
         "likeliest",
         "code",
     ),
-    shown=has_picture,
+    shown=has_image,
     absent=ABSENT,
 )
 
@@ -153,7 +153,7 @@ def blend(run: Run, span: int, place: Place | None) -> str:
     return blend_html(focus, samples, blended)
 
 
-# ------------------------------------------------------------------ nearest instead of bilinear
+# ------------------------------------------------------ nearest entry or bilinear interpolation
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,19 +50,19 @@ def blend_html(focus: PatchFocus, samples: GridSamples, blended: BlendedPosition
         say("Norm"),
     )
     return stack_html(
-        fact_html(_place_words(focus, samples), focus.hint),
+        fact_html(_position_text(focus, samples), focus.hint),
         table_html(headers, rows, say("The surrounding grid entries"), right=(0, 1)),
-        fact_html(_sum_words(blended)),
+        fact_html(_sum_text(blended)),
     )
 
 
-def _place_words(focus: PatchFocus, samples: GridSamples) -> str:
+def _position_text(focus: PatchFocus, samples: GridSamples) -> str:
     """The patch's position on the grid, and how it is computed."""
     row, column = samples.places[focus.patch]
     return say(
         "{patch} of {name} falls at grid row {row:.3f} ({down} × {last} / {last_row}), column "
         "{column:.3f} ({across} × {last} / {last_column}).",
-        patch=capital(focus.words),
+        patch=capital(focus.patch_name),
         name=focus.name,
         row=row,
         column=column,
@@ -74,7 +74,7 @@ def _place_words(focus: PatchFocus, samples: GridSamples) -> str:
     )
 
 
-def _sum_words(blended: BlendedPosition) -> str:
+def _sum_text(blended: BlendedPosition) -> str:
     """The difference between the weighted sum and the model's own position embedding."""
     if blended.max_abs_diff == 0:
         return say(

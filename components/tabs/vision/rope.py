@@ -17,7 +17,7 @@ from components.charts.vision_rope import (
 from components.parts.controls import Choice, IndexSlider
 from components.parts.part import PLACE, Fold, Part
 from components.snippets.scripts import write_snippet
-from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_picture
+from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_image
 from components.tabs.vision.rope_words import (
     distance_html,
     frequencies_table,
@@ -73,7 +73,7 @@ PART = Part(
         ("rotated", "plain"),
         "code",
     ),
-    shown=has_picture,
+    shown=has_image,
     absent=ABSENT,
 )
 OF_SCORES = ("block", "head", CHOSEN, PLACE)
@@ -124,7 +124,7 @@ def kernel(
 ) -> go.Figure:
     """The score of one query and key, by the rows and columns between them."""
     moved = _kernel(run, choose_patch(run, span, place), vectors, block, head)
-    name = _head_words(block, head) if vectors == OWN else say("all ones")
+    name = _head_text(block, head) if vectors == OWN else say("all ones")
     return plot_distance_kernel(moved, name)
 
 
@@ -149,7 +149,7 @@ def rotated(run: Run, block: int, head: int, span: int, place: Place | None) -> 
     """The patch's scores as the model computes them."""
     focus = choose_patch(run, span, place)
     _, scores = _scores(run, focus, block, head)
-    title = say("Scores with RoPE, {place}", place=_head_words(block, head))
+    title = say("Scores with RoPE, {place}", place=_head_text(block, head))
     return plot_patch_scores(scores.rotated, _reach(scores), focus.patch, focus.number, title)
 
 
@@ -158,7 +158,7 @@ def plain(run: Run, block: int, head: int, span: int, place: Place | None) -> go
     """The patch's scores from the same vectors without rotation, on the same scale."""
     focus = choose_patch(run, span, place)
     _, scores = _scores(run, focus, block, head)
-    title = say("Scores without RoPE, {place}", place=_head_words(block, head))
+    title = say("Scores without RoPE, {place}", place=_head_text(block, head))
     return plot_patch_scores(scores.plain, _reach(scores), focus.patch, focus.number, title)
 
 
@@ -206,5 +206,5 @@ def _reach(scores: PatchScores) -> float:
     return float(max(np.abs(scores.rotated).max(), np.abs(scores.plain).max())) or 1.0
 
 
-def _head_words(block: int, head: int) -> str:
+def _head_text(block: int, head: int) -> str:
     return say("block {block}, head {head}", block=block, head=head)

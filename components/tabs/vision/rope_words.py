@@ -94,13 +94,13 @@ def distance_html(
             "at every distance. Because the key is the same everywhere, only the head's "
             "preference for relative positions remains. The score is {centre:.3g} at distance 0; "
             "its maximum is {most:.3g}, {where}.",
-            patch=focus.words,
+            patch=focus.patch_name,
             block=block,
             head=head,
             name=focus.name,
             centre=kernel[down, across],
             most=kernel.max(),
-            where=_distance_words(rows, columns),
+            where=_distance_text(rows, columns),
         ),
         focus.hint,
     )
@@ -117,20 +117,20 @@ def scores_html(scores: PatchScores, focus: PatchFocus, block: int, head: int) -
             "{patch} is the query, all patches of {name} are the keys: attention scores of block "
             "{block}, head {head}, as the model computes them and from the same vectors without "
             "the rotation.",
-            patch=capital(focus.words),
+            patch=capital(focus.patch_name),
             name=focus.name,
             block=block,
             head=head,
         ),
         say(
             "{verdict}; the rotation changes individual scores by up to {change:.3g}.",
-            verdict=_best_words(*places),
+            verdict=_best_text(*places),
             change=np.abs(scores.rotated - scores.plain).max(),
         ),
     )
 
 
-def _best_words(rotated: tuple[np.intp, ...], plain: tuple[np.intp, ...]) -> str:
+def _best_text(rotated: tuple[np.intp, ...], plain: tuple[np.intp, ...]) -> str:
     """The position of the highest-scoring key with RoPE and without it."""
     with_rope, without = (
         say("row {row}, column {column}", row=row, column=column)
@@ -145,7 +145,7 @@ def _best_words(rotated: tuple[np.intp, ...], plain: tuple[np.intp, ...]) -> str
     )
 
 
-def _distance_words(rows: int, columns: int) -> str:
+def _distance_text(rows: int, columns: int) -> str:
     """``2 rows up and 1 column to the right``."""
     parts = []
     if abs(rows) == 1:

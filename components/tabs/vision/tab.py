@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from components.parts.part import Part, StageParts
 from components.tabs.vision import attention, blocks, merger, position, rope
-from components.tabs.vision.focus import NO_PICTURE, SPAN, has_picture
+from components.tabs.vision.focus import NO_IMAGE, SPAN, has_image
 from components.views.facts import fact_html
 from playground.language import mark, say
 from playground.pipeline import Run
@@ -21,8 +21,8 @@ HEAD = Part(
 @HEAD.html()
 def facts(run: Run) -> str:
     """The tower's sizes in this run in one paragraph, or why it does not run."""
-    if not has_picture(run):
-        return f'<p class="note">{say(NO_PICTURE)}</p>'
+    if not has_image(run):
+        return f'<p class="note">{say(NO_IMAGE)}</p>'
     sizes = run.engine.facts
     towers = [tower for tower in (run.vision.image, run.vision.video) if tower is not None]
     return fact_html(

@@ -1,4 +1,4 @@
-"""The DeepStack taps (Meng et al. 2024): where they lead, and their similarity to the final tokens."""
+"""DeepStack taps (Meng et al. 2024): where they lead, and their similarity to the final tokens."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def plot_tap(focus: PatchFocus, taps: tuple[TapSimilarity, ...], number: int) ->
 
 
 def taps_html(run: Run, focus: PatchFocus, taps: tuple[TapSimilarity, ...]) -> str:
-    """Which block and which decoder layer each tap connects, with its norm and cosine for this token."""
+    """Which block and decoder layer each tap connects, with its norm and cosine for this token."""
     facts, span = run.engine.facts, focus.span
     place = divmod(focus.token, span.merged_w)
     final = focus.tower.pooler_output[span.patch_start // span.merge_size**2 + focus.token]
@@ -73,11 +73,11 @@ def taps_html(run: Run, focus: PatchFocus, taps: tuple[TapSimilarity, ...]) -> s
     )
     caption = say("DeepStack taps compared with the final token")
     return stack_html(
-        fact_html(_route_words(taps)), table_html(headers, rows, caption, right=(4, 5))
+        fact_html(_route_text(taps)), table_html(headers, rows, caption, right=(4, 5))
     )
 
 
-def _route_words(taps: tuple[TapSimilarity, ...]) -> str:
+def _route_text(taps: tuple[TapSimilarity, ...]) -> str:
     """Which vision block and which decoder layer each tap connects."""
     routes = [
         say(

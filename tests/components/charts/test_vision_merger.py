@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from components.charts.vision_merger import (
-    MAX_NUMBERS,
+    MAX_DIMENSIONS,
     plot_merger_vectors,
     plot_tap_similarity,
 )
@@ -28,7 +28,7 @@ def test_steps_stand_below_one_another() -> None:
 def test_long_lines_are_cut_and_it_is_said() -> None:
     patches = np.ones((4, 1024), np.float32)
     figure = plot_merger_vectors([("patches", patches)], 0)
-    assert figure.data[0].z.shape == (4, MAX_NUMBERS)
+    assert figure.data[0].z.shape == (4, MAX_DIMENSIONS)
     assert "first 256 of 1,024" in figure.layout.xaxis.title.text
     short = plot_merger_vectors([("patches", patches[:, :7])], 0)
     assert short.layout.xaxis.title.text == "dimension in its row (of 7)"

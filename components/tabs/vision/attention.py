@@ -22,7 +22,7 @@ from components.tabs.vision.attention_pictures import (
 )
 from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_image
 from components.tabs.vision.heads import (
-    HeadSummary,
+    TowerHeadSummary,
     keep_summary,
     measure_all,
     summary_of,
@@ -115,7 +115,7 @@ def code(run: Run, block: int, head: int, direction: str, span: int, place: Plac
 
 
 @PART.experiment(needs=(CHOSEN,))
-def measured(run: Run, progress: Progress, span: int) -> Iterator[HeadSummary]:
+def measured(run: Run, progress: Progress, span: int) -> Iterator[TowerHeadSummary]:
     """Measure all heads, block by block; the output `words` has its button where one is needed."""
     focus, depth = choose_patch(run, span), run.engine.facts.vision_depth
     for summary in measure_all(run, focus):
@@ -126,21 +126,21 @@ def measured(run: Run, progress: Progress, span: int) -> Iterator[HeadSummary]:
 
 
 @PART.html(needs=("measured", CHOSEN), live=True)
-def words(run: Run, found: HeadSummary | None, span: int) -> str:
+def words(run: Run, found: TowerHeadSummary | None, span: int) -> str:
     """The most local and the most global head, or the progress of the measurement."""
     focus = choose_patch(run, span)
     return summary_text(run, focus, summary_of(run, focus, found))
 
 
 @PART.chart(mark("Entropy by head"), needs=("measured", CHOSEN), live=True)
-def entropy(run: Run, found: HeadSummary | None, span: int) -> go.Figure | None:
+def entropy(run: Run, found: TowerHeadSummary | None, span: int) -> go.Figure | None:
     """The entropy of each head's attention."""
     summary = summary_of(run, choose_patch(run, span), found)
     return None if summary is None else plot_head_entropy(summary.entropy, summary.even.entropy)
 
 
 @PART.chart(mark("Mean attention distance by head"), needs=("measured", CHOSEN), live=True)
-def distance(run: Run, found: HeadSummary | None, span: int) -> go.Figure | None:
+def distance(run: Run, found: TowerHeadSummary | None, span: int) -> go.Figure | None:
     """The mean attention distance of each head."""
     summary = summary_of(run, choose_patch(run, span), found)
     return None if summary is None else plot_head_distance(summary.distance, summary.even.distance)

@@ -32,7 +32,7 @@ CHARTS: dict[str, dict[str, int]] = {
         "Attention": 2,
         "Position grid": 3,
         "RoPE": 6,
-        "Merger and taps": 4,
+        "Merger and DeepStack taps": 4,
     },
     "3 Merge": {"Embeddings": 3, "Positions": 2, "Beside 1-D": 2, "Frequencies": 2, "DeepStack": 1},
     "4 Decoder": {

@@ -203,9 +203,12 @@ def compare_dump(run: Run, path: Path) -> DumpComparison:
             names = set(file.keys())
             if not names & set(reference):
                 raise InputError(
-                    say("The file holds no step of a forward pass."),
-                    limit=say("Names are like vision.image.patch_embeds or decoder.logits."),
-                    remedy=say("Download this run, and write the same names."),
+                    say("The file contains no step of the forward pass."),
+                    limit=say(
+                        "Valid names are, for example, vision.image.patch_embeds and "
+                        "decoder.logits."
+                    ),
+                    remedy=say("Download this run and use the same names."),
                 )
             manifest = _read_manifest(file.metadata() or {})
             visual = _visual_rows(run)
@@ -218,7 +221,7 @@ def compare_dump(run: Run, path: Path) -> DumpComparison:
     except (SafetensorError, OSError) as error:
         raise InputError(
             say("The file cannot be read as safetensors: {error}.", error=error),
-            remedy=say("Write it with safetensors' save_file."),
+            remedy=say("Save it with safetensors' save_file."),
         ) from error
     return DumpComparison(checks, manifest, tolerance)
 
@@ -254,7 +257,7 @@ def _check(
         return StepCheck(name, "shape", words=words)
     a, b = first.double().flatten(), second.double().flatten()
     if not torch.isfinite(b).all():
-        return StepCheck(name, "differs", words=say("the file holds NaN or infinity"))
+        return StepCheck(name, "differs", words=say("the file contains NaN or infinity"))
     max_abs = float((a - b).abs().max()) if a.numel() else 0.0
     largest = float(a.abs().max()) if a.numel() else 0.0
     relative = max_abs / largest if largest else max_abs
@@ -285,16 +288,16 @@ def _hints(
     if name == "merge.position_ids" and torch.equal(first[[0, 2, 1]], second):
         yield say("h and w are swapped")
     if name == "merge.position_ids" and (second == second[:1]).all():
-        yield say("t, h and w are the same: positions are flat")
+        yield say("t, h and w are equal: these are 1-D positions")
     if name.startswith("decoder.hidden_states") and visual is not None and first.ndim == 2:
         wrong = (first.double() - second.double()).abs().amax(-1) > limit
         if wrong.any() and not wrong[~visual].any():
-            yield say("only visual positions differ: look at DeepStack")
+            yield say("only image tokens differ: check DeepStack")
     if first.ndim == 2 and first.shape[0] > 1:
         wrong = ((first.double() - second.double()).abs().amax(-1) > limit).nonzero()[:, 0]
         if len(wrong):
             yield say(
-                "{wrong:,} of {rows:,} rows, the first is row {first:,}",
+                "{wrong:,} of {rows:,} rows differ, first row {first:,}",
                 wrong=len(wrong),
                 rows=len(first),
                 first=int(wrong[0]),

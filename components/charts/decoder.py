@@ -34,17 +34,17 @@ def plot_logit_lens(lens: LogitLens, labels: Sequence[str], num_deepstack: int) 
     """
     rows, columns, top_k = lens.ids.shape
     layout = base_layout(
-        say("Logit lens: the word each layer would say next, settling towards the top"),
+        say("Logit lens: the next token that each layer would predict, last layer on top"),
         height=100 + ROW_HEIGHT * rows,
         alt=say(
-            "Table of {rows} states by {columns} positions with the likeliest next token in each "
-            "cell; at the last position it ends with {token}.",
+            "Table of {rows} layers by {columns} positions with the most likely next token in "
+            "each cell; the final prediction at the last position is {token}.",
             rows=rows,
             columns=columns,
             token=token_label(lens.texts[-1][-1][0]),
         ),
-        x_title=say("token that was read last"),
-        y_title=say("layer that reads it"),
+        x_title=say("input token"),
+        y_title=say("input of layer"),
     )
     layout["margin"] |= LAYERS_MARGIN
     hide_lines(layout)
@@ -91,7 +91,7 @@ def plot_next_token(probs: Sequence[TokenProb]) -> go.Figure:
             prob=percent(best.prob),
         ),
         height=70 + BAR_HEIGHT * len(probs),
-        alt=say("Bars of the {count} likeliest next tokens.", count=len(probs)),
+        alt=say("Bars for the {count} most likely next tokens.", count=len(probs)),
         x_title=say("probability"),
         y_title=say("token"),
     )
@@ -109,7 +109,7 @@ def plot_next_token(probs: Sequence[TokenProb]) -> go.Figure:
         "ticklen": 6,
         "tickcolor": TRANSPARENT,
     }
-    layout["meta"]["columns"] = {"y": say("rank − 1"), "customdata": [say("token"), "id"]}
+    layout["meta"]["columns"] = {"y": say("rank (from 0)"), "customdata": [say("token"), "id"]}
     bars = go.Bar(
         x=np.array([each.prob for each in probs], np.float32),
         y=np.arange(len(probs), dtype=np.int32),
@@ -152,7 +152,7 @@ def _cell_words(lens: LogitLens, row: int, column: int) -> str:
     position = lens.positions[column]
     head = say("position {position}, input of layer {layer}", position=position, layer=row)
     if row == len(lens.texts) - 1:
-        head = say("position {position}, input of final norm", position=position)
+        head = say("position {position}, input of the final norm", position=position)
     words = zip(lens.texts[row][column], lens.probs[row, column], strict=True)
     lines = [f"{percent(float(prob))}  {token_label(text, 24)}" for text, prob in words]
     return "<br>".join([head, *lines])

@@ -24,10 +24,10 @@ def plot_expert_path(weights: np.ndarray, layers: Sequence[int], place: str) -> 
     """
     rows, experts = weights.shape
     layout = base_layout(
-        say("The experts that {token} goes through", token=place),
+        say("Experts selected for {token}", token=place),
         height=int(np.clip(110 + 18 * rows, 260, 520)),
         alt=say(
-            "Map of {layers} layers by {experts} experts; {chosen} are chosen in each layer.",
+            "Map of {layers} layers by {experts} experts; {chosen} are selected in each layer.",
             layers=rows,
             experts=experts,
             chosen=int((weights > 0).sum(axis=1).max()),
@@ -54,14 +54,15 @@ def plot_expert_layer(weights: np.ndarray, indices: np.ndarray, layer: int) -> g
     busy = int((weights > 0).any(axis=1).sum())
     layout = base_layout(
         say(
-            "Layer {layer}: {busy} of {experts} experts are at work",
+            "Layer {layer}: {busy} of {experts} experts are used",
             layer=layer,
             busy=busy,
             experts=experts,
         ),
         height=HEIGHT_MEDIUM,
         alt=say(
-            "Map of {experts} experts by {tokens} tokens; {busy} experts are chosen at least once.",
+            "Map of {experts} experts by {tokens} tokens; {busy} experts are selected at least "
+            "once.",
             experts=experts,
             tokens=count,
             busy=busy,

@@ -38,14 +38,14 @@ def plot_layer_updates(updates: LayerUpdates, place: str) -> go.Figure:
         say("What each layer adds at {token}", token=place),
         height=HEIGHT_MEDIUM,
         alt=say(
-            "Lines of what attention, MLP and DeepStack add in {layers} layers; the largest share "
-            "is {module}'s, {share:.0%} of the residual.",
+            "Lines for the norms that attention, MLP and DeepStack add in {layers} layers; the "
+            "largest is {share:.0%} of the residual stream, added by {module}.",
             layers=len(layers),
             module=largest[0],
             share=float((largest[1] / length).max()),
         ),
         x_title=say("layer"),
-        y_title=say("length added ÷ length of the layer's input (log scale)"),
+        y_title=say("norm added ÷ norm of the layer's input (log scale)"),
     )
     layout["xaxis"] |= {"dtick": max(1, len(layers) // 14), "zeroline": False}
     # The first layer adds many times the length of an embedding, later ones a small share.
@@ -60,8 +60,8 @@ def plot_layer_updates(updates: LayerUpdates, place: str) -> go.Figure:
             marker={"symbol": symbol, "size": 7},
             customdata=norms.astype(np.float32)[norms > 0],
             hovertemplate=say(
-                "layer %{{x}}, {module}<br>adds a vector of length %{{customdata:.4g}}<br>"
-                "%{{y:.1%}} of the layer's input",
+                "layer %{{x}}, {module}<br>norm added %{{customdata:.4g}}<br>%{{y:.1%}} of the "
+                "norm of the layer's input",
                 module=name,
             )
             + "<extra></extra>",
@@ -69,7 +69,7 @@ def plot_layer_updates(updates: LayerUpdates, place: str) -> go.Figure:
         for name, norms, color, symbol, dash in parts
         if (norms > 0).any()
     ]
-    layout["meta"]["columns"] = {"customdata": say("length")}
+    layout["meta"]["columns"] = {"customdata": say("norm")}
     return go.Figure(traces, layout)
 
 
@@ -87,20 +87,26 @@ def plot_word_track(
     """
     states = np.arange(len(probs), dtype=np.int32)
     first = np.flatnonzero(ranks == 1)
-    settled = say("it never leads")
+    settled = say("it is never the most likely token")
     if len(first):
-        settled = say("it leads first at the input of layer {layer}", layer=first[0])
+        settled = say(
+            "it first becomes the most likely token at the input of layer {layer}", layer=first[0]
+        )
     layout = base_layout(
-        say("How “{word}” comes up, read at position {position}", word=word, position=position),
+        say(
+            "Probability of “{word}” through the layers, at position {position}",
+            word=word,
+            position=position,
+        ),
         height=HEIGHT_MEDIUM,
         alt=say(
-            "Line of the word's probability over {states} states; {settled}, and ends with "
-            "{prob:.3g}.",
+            "Line of the token's probability at {states} layers; {settled}; the final probability "
+            "is {prob:.3g}.",
             states=len(states),
             settled=settled,
             prob=float(probs[-1]),
         ),
-        x_title=say("layer that reads it (last: final norm)"),
+        x_title=say("input of layer (last: final norm)"),
         y_title=say("probability (log scale)"),
     )
     layout["xaxis"] |= {"dtick": max(1, len(states) // 14), "zeroline": False}
@@ -139,12 +145,12 @@ def plot_picture_lens(
     rows, columns = probs.shape
     layout = base_layout(
         say(
-            "Logit lens on the picture, {state}: raw, a state that was never meant to be a word",
+            "Logit lens on the image, {state} (image tokens are not trained to predict text)",
             state=name,
         ),
         height=int(np.clip(90 + 34 * rows, 240, 460)),
         alt=say(
-            "Grid of {rows} by {columns} image tokens with the likeliest word of each.",
+            "Grid of {rows} by {columns} image tokens, each with its most likely token.",
             rows=rows,
             columns=columns,
         ),
@@ -158,7 +164,7 @@ def plot_picture_lens(
     layout["meta"]["pointer"] = pointer_meta("merged", span=span)
     layout["meta"]["columns"] = {
         "text": "top 1",
-        "customdata": say("top words"),
+        "customdata": say("top tokens"),
         "z": say("probability"),
     }
     grid = heat_map(

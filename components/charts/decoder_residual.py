@@ -38,10 +38,10 @@ def plot_residual_norms(
     indices = np.arange(seq) if indices is None else indices
     low, high = max(float(norms.min()), 1e-6), float(norms.max())
     layout = base_layout(
-        say("Residual stream: how long each token's vector is at each layer"),
+        say("Residual stream: norm of each token's hidden state at each layer"),
         height=int(np.clip(90 + 16 * rows, 280, HEIGHT_LARGE)),
         alt=say(
-            "Heat map of {rows} states by {positions} positions; norms from {low:.3g} to "
+            "Heat map of {rows} layers by {positions} positions; norms from {low:.3g} to "
             "{high:.3g}.",
             rows=rows,
             positions=seq,
@@ -49,7 +49,7 @@ def plot_residual_norms(
             high=high,
         ),
         x_title=say("sequence index"),
-        y_title=say("layer that reads it"),
+        y_title=say("input of layer"),
     )
     _frame_layers(layout, rows, int(indices[-1]), num_deepstack)
     layout["shapes"] = [_span_bar(start, end) for start, end, _ in spans]

@@ -45,7 +45,7 @@ def plot_module_tree(nodes: Sequence[ModuleNode]) -> go.Figure:
     """
     total = nodes[0].num_parameters
     layout = base_layout(
-        say("Where the {count} parameters are (click a tile to go in)", count=count_words(total)),
+        say("Where the {count} parameters are (click a tile to zoom in)", count=count_words(total)),
         height=HEIGHT_LARGE,
         alt=say(
             "Treemap of {count} modules by number of parameters: {shares}.",
@@ -59,7 +59,7 @@ def plot_module_tree(nodes: Sequence[ModuleNode]) -> go.Figure:
     )
     layout["meta"]["columns"] = {
         "labels": say("Module"),
-        "parents": say("Inside"),
+        "parents": say("Parent"),
         "values": say("Parameters"),
         "customdata": [say("Class"), say("Weights"), say("Memory"), say("Share")],
     }
@@ -119,7 +119,7 @@ def _tile_name(node: ModuleNode) -> str:
 
 def _weight_words(node: ModuleNode) -> str:
     if node.tied_to:
-        return say("shares its weight with {module}", module=node.tied_to)
+        return say("shares its weights with {module}", module=node.tied_to)
     if not node.weights:
         return say("no weights of its own")
     return "<br>".join(

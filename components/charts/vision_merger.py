@@ -60,7 +60,7 @@ def plot_merger_vectors(steps: Sequence[tuple[str, np.ndarray]], token: int) -> 
         "tickvals": [place for place, _ in middles],
         "ticktext": [name for _, name in middles],
     }
-    layout["meta"]["columns"] = {"x": say("number"), "y": say("line"), "z": say("value")}
+    layout["meta"]["columns"] = {"x": say("dimension"), "y": say("line"), "z": say("value")}
     return go.Figure(traces, layout)
 
 

@@ -37,7 +37,7 @@ def plot_shift(shift: LogitsShift, names: tuple[str, str] | None = None) -> go.F
     names = names or _default_names()
     tokens = shift.tokens[:SHOWN]
     rows = np.arange(len(tokens), dtype=np.int32)
-    same = say("the same token leads") if shift.same_top else say("another token leads")
+    same = say("same top token") if shift.same_top else say("different top token")
     largest = max(max(token.before, token.after) for token in tokens)
     layout = base_layout(
         say(
@@ -49,8 +49,7 @@ def plot_shift(shift: LogitsShift, names: tuple[str, str] | None = None) -> go.F
         ),
         height=110 + ROW_HEIGHT * len(tokens),
         alt=say(
-            "Pairs of bars for {count} tokens; the largest change of a probability is "
-            "{change:.1%}.",
+            "Pairs of bars for {count} tokens; the largest change in probability is {change:.1%}.",
             count=len(tokens),
             change=shift.max_abs_dp,
         ),
@@ -67,7 +66,7 @@ def plot_shift(shift: LogitsShift, names: tuple[str, str] | None = None) -> go.F
         "tickvals": rows.tolist(),
         "ticktext": [token_label(token.text) for token in tokens],
     }
-    layout["meta"]["columns"] = {"y": say("rank − 1"), "customdata": say("token")}
+    layout["meta"]["columns"] = {"y": say("rank (from 0)"), "customdata": say("token")}
     return go.Figure(_shift_bars(tokens, names), layout)
 
 
@@ -136,14 +135,14 @@ def _shift_layout(
     """Title with the word that falls most, and one place for each token."""
     most = int(shift.drop.argmax())
     fall = say(
-        "“{word}” falls most, from {before} to {after}",
+        "“{word}” drops most, from {before} to {after}",
         word=texts[most],
         before=percent(float(np.exp(shift.before[most]))),
         after=percent(float(np.exp(shift.after[most]))),
     )
-    found = fall if shift.drop[most] > 0.01 else say("no word falls")
+    found = fall if shift.drop[most] > 0.01 else say("no token drops")
     layout = base_layout(
-        say("The original answer word by word: {found}", found=found),
+        say("Original answer, token by token: {found}", found=found),
         height=HEIGHT_MEDIUM,
         alt=say(
             "Pairs of bars for {count} tokens, {before} and {after}; {fall}.",
@@ -165,7 +164,7 @@ def _shift_layout(
         "ticktext": list(texts),
     }
     layout["meta"]["columns"] = {
-        "x": say("place − 1"),
+        "x": say("index"),
         "y": say("probability"),
         "customdata": say("token"),
     }
@@ -182,22 +181,28 @@ def plot_patch_sweep(probs: np.ndarray, words: tuple[str, str]) -> go.Figure:
     """
     states = np.arange(probs.shape[1], dtype=np.int32)
     wins = np.flatnonzero(probs[1] > probs[0])
-    found = say("“{word}” stays", word=words[0])
+    found = say("“{word}” stays ahead", word=words[0])
     if len(wins):
-        found = say("“{word}” wins first at layer {layer}", word=words[1], layer=wins[0])
+        found = say("“{word}” first takes the lead at layer {layer}", word=words[1], layer=wins[0])
     layout = base_layout(
-        say("One state replaced, layer by layer: {found}", found=found),
+        say("One hidden state patched at each layer: {found}", found=found),
         height=HEIGHT_MEDIUM,
         alt=say("Two lines over {layers} layers; {found}.", layers=len(states), found=found),
-        x_title=say("input replaced at layer (last: final norm)"),
+        x_title=say("patched layer (last: final norm)"),
         y_title=say("probability of the next token"),
     )
     layout["xaxis"] |= {"zeroline": False, "dtick": max(1, len(states) // 14)}
     layout["yaxis"] |= {"range": [-0.03, 1.05], "tickformat": ".0%"}
     layout["meta"]["columns"] = {"x": say("layer"), "y": say("probability")}
     lines = (
-        (words[0], say("“{word}”, this run's word", word=words[0]), BLUE, "solid", "circle"),
-        (words[1], say("“{word}”, the other run's word", word=words[1]), GREEN, "dash", "square"),
+        (words[0], say("“{word}”, predicted by this run", word=words[0]), BLUE, "solid", "circle"),
+        (
+            words[1],
+            say("“{word}”, predicted by the other run", word=words[1]),
+            GREEN,
+            "dash",
+            "square",
+        ),
     )
     traces = [
         go.Scatter(
@@ -207,7 +212,7 @@ def plot_patch_sweep(probs: np.ndarray, words: tuple[str, str]) -> go.Figure:
             mode="lines+markers",
             line={"color": color, "dash": dash},
             marker={"symbol": symbol, "size": 8},
-            hovertemplate=say("layer %{{x}} replaced<br>“{word}”: %{{y:.2%}}", word=word)
+            hovertemplate=say("layer %{{x}} patched<br>“{word}”: %{{y:.2%}}", word=word)
             + "<extra></extra>",
         )
         for line, (word, name, color, dash, symbol) in zip(probs, lines, strict=True)

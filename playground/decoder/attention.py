@@ -60,7 +60,7 @@ def layer_queries_keys(engine: Engine, output: DecoderOutput, layer: int) -> Que
     if not 0 <= layer < output.num_layers:
         raise InputError(
             say("There is no layer {layer}.", layer=layer),
-            limit=say("There are {count}.", count=output.num_layers),
+            limit=say("The model has {count} layers.", count=output.num_layers),
         )
     language_model: Any = engine.model.model.language_model
     module = language_model.layers[layer]

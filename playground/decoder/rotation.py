@@ -73,7 +73,7 @@ def rotate_head(
     heads, seq, _ = vectors.query.shape
     if not 0 <= head < heads or not 0 <= query_index < seq:
         raise InputError(
-            say("There is no head {head} or no token {token}.", head=head, token=query_index),
+            say("Head {head} or token {token} does not exist.", head=head, token=query_index),
             limit=say("There are {heads} heads and {tokens} tokens.", heads=heads, tokens=seq),
         )
     kv_head = head // (heads // vectors.key.shape[0])
@@ -82,7 +82,7 @@ def rotate_head(
     if not 0 <= key_index <= query_index:
         raise InputError(
             say(
-                "Token {query} cannot look at token {key}, which comes later.",
+                "Token {query} cannot attend to token {key}, which comes later.",
                 query=query_index,
                 key=key_index,
             )

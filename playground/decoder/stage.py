@@ -286,12 +286,12 @@ def track_token(
     if not 0 <= position < output.num_tokens or not 0 <= token_id < engine.facts.vocab_size:
         raise InputError(
             say(
-                "There is no token {token} at position {position}.",
+                "Token {token} or position {position} does not exist.",
                 token=token_id,
                 position=position,
             ),
             limit=say(
-                "{positions:,} positions, {tokens:,} tokens.",
+                "There are {positions:,} positions, and the vocabulary has {tokens:,} tokens.",
                 positions=output.num_tokens,
                 tokens=engine.facts.vocab_size,
             ),

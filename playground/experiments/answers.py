@@ -67,7 +67,7 @@ def answer_log_probs(
         InputError: the answer is empty.
     """
     if not answer_ids:
-        raise InputError(say("There is no answer to read."), remedy=say("Give at least one token."))
+        raise InputError(say("The answer is empty."), remedy=say("Give at least one token."))
     model: Any = engine.model
     rows = [decoded.logits[None].float()]
     if len(answer_ids) > 1:
@@ -164,7 +164,7 @@ def without_pictures(
         InputError: there is no picture, or no answer.
     """
     if not inputs.spans:
-        raise InputError(say("There is no picture in this prompt."), remedy=say("Add one."))
+        raise InputError(say("This prompt has no image."), remedy=say("Add an image or a video."))
     visual = tuple(index for span in inputs.spans for index in range(span.start, span.end))
     blind = change_merged(merged, WhatIf(painted=visual))
     return AnswerShift(

@@ -74,9 +74,11 @@ def measure_influence(
         InputError: there is no word to measure, or the block has no size.
     """
     if not answer_ids or block < 1 or margin < 0:
-        raise InputError(say("There is nothing to measure: no word, or a part without tokens."))
+        raise InputError(
+            say("There is nothing to measure: the answer is empty, or a masked part has no tokens.")
+        )
     if merged.visual_pos_masks is None:
-        raise InputError(say("There is no picture in this prompt."), remedy=say("Add one."))
+        raise InputError(say("This prompt has no image."), remedy=say("Add an image or a video."))
     extended = extend_merged(engine, merged, answer_ids[:-1])
     parts = span_parts(span, block, margin)
     copy_bytes = (

@@ -60,26 +60,26 @@ def check_what_if(engine: Engine, inputs: ModelInputs, what_if: WhatIf) -> None:
     visual = {index for span in inputs.spans for index in range(span.start, span.end)}
     if len(what_if.deepstack_gains) > taps:
         raise InputError(
-            say("There are {taps} DeepStack taps.", taps=taps),
-            remedy=say("Give one gain for each."),
+            say("There are more gains than DeepStack taps ({taps}).", taps=taps),
+            remedy=say("Give one gain per tap."),
         )
     for gain in what_if.deepstack_gains:
         if not 0 <= gain <= MAX_GAIN:  # also refuses NaN
             raise InputError(
-                say("A DeepStack gain is {gain}.", gain=gain),
-                limit=say("It must lie between 0 and {most:g}.", most=MAX_GAIN),
+                say("The DeepStack gain {gain} is out of range.", gain=gain),
+                limit=say("It must be between 0 and {most:g}.", most=MAX_GAIN),
             )
     for index in what_if.painted:
         if index not in visual:
             raise InputError(
-                say("Token {index:,} is no visual token.", index=index),
-                remedy=say("Paint on the picture only."),
+                say("Token {index:,} is not an image token.", index=index),
+                remedy=say("Mask only image tokens."),
             )
     for layer in (*what_if.skipped_layers, *(layer for layer, _ in what_if.zeroed_heads)):
         if layer not in layers:
             raise InputError(
                 say("There is no layer {layer}.", layer=layer),
-                limit=say("There are {count}.", count=len(layers)),
+                limit=say("The model has {count} layers.", count=len(layers)),
             )
     for _, head in what_if.zeroed_heads:
         if not 0 <= head < engine.facts.num_attention_heads:
@@ -93,7 +93,7 @@ def check_what_if(engine: Engine, inputs: ModelInputs, what_if: WhatIf) -> None:
         if not 0 <= patch.layer <= len(layers) or not 0 <= patch.position < inputs.num_tokens:
             raise InputError(
                 say(
-                    "There is no state at layer {layer}, position {position}.",
+                    "There is no hidden state at layer {layer}, position {position}.",
                     layer=patch.layer,
                     position=patch.position,
                 ),
@@ -105,8 +105,8 @@ def check_what_if(engine: Engine, inputs: ModelInputs, what_if: WhatIf) -> None:
             )
         if tuple(patch.state.shape) != (engine.facts.hidden_size,):
             raise InputError(
-                say("The state to put in is of another model."),
-                limit=say("It must have {count:,} numbers.", count=engine.facts.hidden_size),
+                say("The hidden state to patch in has the wrong size."),
+                limit=say("It must have {count:,} values.", count=engine.facts.hidden_size),
             )
 
 

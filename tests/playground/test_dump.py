@@ -150,7 +150,7 @@ def test_files_of_another_kind_are_refused(run: Run, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read as safetensors"):
         compare_dump(run, path)
     save_file({"weight": torch.zeros(2)}, path)
-    with pytest.raises(InputError, match="no step of a forward pass"):
+    with pytest.raises(InputError, match="no step of the forward pass"):
         compare_dump(run, path)
     save_file({"decoder.logits": run.decoded.logits}, path, metadata={MANIFEST_KEY: "{"})
     assert compare_dump(run, path).manifest == {}

@@ -44,8 +44,8 @@ RAW, LESS_SINK = "raw", "less the sink"
 MAX_PICTURES = 4
 PICTURE_SIDE = 448
 KINDS = (
-    (mark("as it is"), RAW),
-    (mark("less a neutral prompt's (the sink taken off)"), LESS_SINK),
+    (mark("raw weights"), RAW),
+    (mark("minus a neutral prompt (attention sink removed)"), LESS_SINK),
 )
 NEUTRAL_TEXT = "."  # a prompt that asks for nothing
 MEAN = -1  # of all heads, in place of one
@@ -66,7 +66,7 @@ LAYER = IndexSlider("layer", mark("Decoder layer"), last=last_layer, value=middl
 HEAD = Choice(id="head", label=mark("Head"), options=head_options, compact=True)
 KIND = Choice(
     id="kind",
-    label=mark("On the picture"),
+    label=mark("On the image"),
     options=KINDS,
     shown=lambda run: bool(run.inputs.spans),
 )
@@ -76,8 +76,9 @@ PART = Part(
     stage="decoder",
     controls=(LAYER, HEAD, KIND),
     intro=mark(
-        "Each layer recomputes its queries and keys from its recorded input; only the layer that "
-        "you look at is computed, and its weights equal those of eager attention."
+        "The attention weights of the chosen layer are recomputed from its recorded input and "
+        "equal those of eager attention. Many heads put most of their weight on the first token, "
+        "an attention sink (Xiao et al. 2023)."
     ),
     layout=(("layer", "head", "kind"), "words", "pictures", ("shares", "row"), "matrix"),
 )
@@ -109,8 +110,9 @@ def words(run: Run, layer: int, head: int, place: Place | None) -> str:
     token = run.inputs.tokens[index]
     on_visual = run.inputs.mm_token_type_ids[0].numpy() > 0
     text = say(
-        "Layer {layer}, {head}: {visual:.0%} of this token's attention goes to the picture, "
-        "{first:.0%} to the first token, and the most, {most:.0%}, to token {index} “{token}”.",
+        "Layer {layer}, {head}: {visual:.0%} of this token's attention goes to the image and "
+        "{first:.0%} to the first token. The largest weight, {most:.0%}, is on token {index} "
+        "“{token}”.",
         layer=layer,
         head=head_name(head),
         visual=weights[on_visual].sum(),
@@ -135,7 +137,7 @@ def pictures(
     query = choose_token(run, place).index
     spans = [(n, span) for n, span in enumerate(run.inputs.spans) if span.start <= query]
     if not spans:
-        return fact_html(say("No picture comes before this token."))
+        return fact_html(say("No image comes before this token."))
     weights = values = head_rows(run, layer, head, [query])[0]
     name = say("weight")
     if kind == LESS_SINK:
@@ -143,7 +145,7 @@ def pictures(
             return _waiting_html()
         base = _neutral_weights(run, layer, head)
         values = np.clip(weights[: len(base)] - base[: len(weights)], 0, None)
-        name = say("weight above a neutral prompt's")
+        name = say("weight minus that of a neutral prompt")
     return picture_row_html(
         [
             _picture_html(run, number, span, query=query, values=values, weights=weights, name=name)
@@ -160,7 +162,7 @@ def shares(run: Run, layer: int, head: int) -> go.Figure:
     return plot_head_shares(summary, layer, None if head == MEAN else head)
 
 
-@PART.chart(mark("What the token looks at"), needs=("layer", "head", PLACE))
+@PART.chart(mark("What the token attends to"), needs=("layer", "head", PLACE))
 def row(run: Run, layer: int, head: int, place: Place | None) -> go.Figure:
     """The token's weights on all tokens up to it."""
     index = choose_token(run, place).index
@@ -218,9 +220,9 @@ def _picture_html(
     pixels = playground.preprocess.stage.unpatchify(run.inputs, span)[0]
     return picture_html(
         grey_out(pixels, max_side=PICTURE_SIDE),
-        alt=say("Attention of token {query} on {picture}", query=query, picture=picture),
+        alt=say("Attention from token {query} to {picture}", query=query, picture=picture),
         caption=say(
-            "{picture}: what token {query} looks at, {share:.1%} of its attention in all.",
+            "{picture}: attention from token {query}, {share:.1%} of its total.",
             picture=capital(picture),
             query=query,
             share=weights[span.start : span.end].sum(),
@@ -259,6 +261,6 @@ def _waiting_html() -> Markup:
         '<p class="pg-fact">{} '
         '<button type="button" class="pg-button pg-small" data-run="neutral">{}</button></p>'
     ).format(
-        say("First a prompt that asks for nothing has to run on the same pictures."),
+        say("This view first needs a run of a neutral prompt on the same images."),
         say("Run the neutral prompt"),
     )

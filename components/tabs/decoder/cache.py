@@ -20,8 +20,8 @@ def words(run: Run) -> str:
     total = sum(layer.num_bytes for layer in layers)
     return Markup('<p class="note">{}</p>').format(
         say(
-            "The cache left behind holds {size}: a key and a value for each of the {tokens:,} "
-            "tokens in each of the {layers} layers. Every further token adds {per_token:,} bytes.",
+            "The prefill fills a KV cache of {size}: the keys and values of {tokens:,} tokens in "
+            "{layers} layers. Each further token adds {per_token:,} bytes.",
             size=format_bytes(total),
             tokens=run.decoded.num_tokens,
             layers=len(layers),

@@ -22,12 +22,12 @@ PART = Part(
     mark("DeepStack"),
     stage="decoder",
     intro=mark(
-        "After each of the first layers a DeepStack tap of the vision tower is added to the "
-        "residual at the picture's positions, and only there. The maps show the length of each "
-        "add against the length of what it is added to."
+        "DeepStack (Meng et al. 2024) adds features of the vision tower to the residual stream "
+        "after each of the first layers, at the image tokens only. The maps show the norm of each "
+        "addition relative to the norm of the residual stream before it."
     ),
     shown=lambda run: bool(run.inputs.spans),
-    absent=mark("There is no picture, so DeepStack adds nothing."),
+    absent=mark("This prompt has no image, so DeepStack adds nothing."),
 )
 
 
@@ -36,13 +36,13 @@ def words(run: Run) -> str:
     """The median size of each tap's add."""
     visual = run.inputs.mm_token_type_ids[0].numpy() > 0
     medians = [
-        say("after layer {layer} {median:.0%}", layer=layer, median=np.median(row[visual]))
+        say("{median:.0%} after layer {layer}", layer=layer, median=np.median(row[visual]))
         for layer, row in enumerate(deepstack_shares(run))
     ]
     return fact_html(
         say(
-            "The {visual:,} image positions get an add of this median size against the residual: "
-            "{medians}. At the other {others:,} positions nothing is added.",
+            "The median addition at the {visual:,} image tokens, relative to the residual stream: "
+            "{medians}. Nothing is added at the other {others:,} tokens.",
             visual=int(visual.sum()),
             medians=say(", ").join(medians),
             others=int((~visual).sum()),
@@ -104,7 +104,7 @@ def _map_html(
     return picture_html(
         color_values(grid, SEQUENTIAL, 0.0, high),
         alt=say(
-            "Size of the DeepStack add of {name} on {picture}, up to {high:.0%}",
+            "Relative norm of the DeepStack addition on {picture}: {name}, up to {high:.0%}",
             name=name,
             picture=picture,
             high=float(grid.max()),
@@ -113,5 +113,5 @@ def _map_html(
         pixelated=True,
         shown_width=SHOWN_WIDTH,
         span=number,
-        legend=scale_html(SEQUENTIAL, "0", f"{high:.0%}", say("of the residual")),
+        legend=scale_html(SEQUENTIAL, "0", f"{high:.0%}", say("of the residual norm")),
     )

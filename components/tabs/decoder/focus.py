@@ -28,7 +28,7 @@ class TokenFocus:
         """What to do for another token, as long as none is pointed at."""
         if self.pointed:
             return ""
-        return say("This is the last token; click any token to choose another.")
+        return say("This is the last token. Click any token to select it.")
 
 
 def choose_token(run: Run, place: Place | None) -> TokenFocus:

@@ -39,7 +39,7 @@ from playground.records import Progress
 
 # Blocks around each one.
 SIZES = ((mark("one block"), 0), (mark("3 × 3 blocks"), 1), (mark("5 × 5 blocks"), 2))
-EMPTY = mark("Measure to draw this.")
+EMPTY = mark("Run occlusion to see this chart.")
 
 
 def read_word(raw: Any, _run: Run) -> int:
@@ -49,26 +49,31 @@ def read_word(raw: Any, _run: Run) -> int:
         InputError: it is no index.
     """
     if type(raw) is not int or raw < 0:
-        raise InputError(say("The word is no number of one of the answer's."))
+        raise InputError(
+            say("The answer token must be given by its index, a whole number from 0 on.")
+        )
     return raw
 
 
-WORD = Clicked(id="word", label=mark("Word of the answer"), read=read_word)
+WORD = Clicked(id="word", label=mark("Answer token"), read=read_word)
 SIZE = Choice(
     id="size",
-    label=mark("Size of a part"),
-    info=mark("Neighbours tell much the same."),
+    label=mark("Size of a masked part"),
+    info=mark(
+        "Neighbouring tokens carry similar information, so masking a single one changes little."
+    ),
     options=SIZES,
     value=1,
 )
 PART = Part(
     "influence",
-    mark("Where it looks"),
+    mark("Occlusion"),
     stage="decoder",
     intro=mark(
-        "Every part of the picture is taken away in turn, and one word of the answer is "
-        "watched: what the word **depends on**, which is not always what attention shows. Then "
-        "take the strongest part away, and see the answer change."
+        "Occlusion (Zeiler and Fergus 2014) masks the image one part at a time and measures how "
+        "the probability of one answer token changes. It shows what the token **depends on**, "
+        "which can differ from what it attends to. Then mask the most important part and see how "
+        "the answer changes."
     ),
     controls=(WORD, SIZE),
     layout=(
@@ -85,7 +90,7 @@ PART = Part(
         "changed",
     ),
     shown=lambda run: bool(run.inputs.spans),
-    absent=mark("There is no picture in this prompt: the answer owes nothing to one."),
+    absent=mark("This prompt has no image to mask."),
 )
 NEEDS = ("word", "size", PLACE)
 FOUND = ("measured", "taken")
@@ -94,9 +99,7 @@ FOUND = ("measured", "taken")
 # ------------------------------------------------------------------------------- experiments
 
 
-@PART.experiment(
-    mark("Measure what it depends on"), needs=NEEDS, again=("word", "size"), primary=True
-)
+@PART.experiment(mark("Run occlusion"), needs=NEEDS, again=("word", "size"), primary=True)
 def measured(
     run: Run, progress: Progress, word: int | None, size: int, place: Place | None
 ) -> Iterator[Found]:
@@ -107,7 +110,7 @@ def measured(
     yield Found(owed, chosen, find_influence(run, progress, word, size, place))
 
 
-@PART.experiment(mark("Take the strongest part away"), needs=NEEDS, again=("word", "size"))
+@PART.experiment(mark("Mask the most important part"), needs=NEEDS, again=("word", "size"))
 def taken(
     run: Run, progress: Progress, word: int | None, size: int, place: Place | None
 ) -> Iterator[Found]:
@@ -156,18 +159,20 @@ def words(run: Run, measured: Found | None, taken: Found | None) -> Markup:
         '<div class="pg-tags" role="group" aria-label="{label}">{chips}</div></div>'
     ).format(
         label=WORD.title(),
-        info=say("Of the greedy answer; at first the first word that tells of the picture."),
+        info=say(
+            "A token of the greedy answer. The default is the first one that depends on the image."
+        ),
         chips=chips,
     )
 
 
-@PART.chart(mark("What the words owe to the picture"), needs=FOUND, empty=EMPTY, live=True)
+@PART.chart(mark("Answer with and without the image"), needs=FOUND, empty=EMPTY, live=True)
 def owed(run: Run, measured: Found | None, taken: Found | None) -> go.Figure | None:
     """Each word's probability with the pictures and without them; a click chooses one."""
     found = latest(measured, taken)
     if found is None:
         return None
-    sides = (say("with the picture"), say("without it"))
+    sides = (say("with the image"), say("without the image"))
     labels = answer_labels(run, found.owed.ids)
     figure = plot_answer_shift(found.owed, labels, sides, found.word)
     figure.layout.meta["pick"] = {WORD.id: "x"}
@@ -187,8 +192,8 @@ def facts(run: Run, measured: Found | None, taken: Found | None, place: Place | 
     )
     correlation = playground.experiments.influence.rank_correlation(values.drop, mean)
     text = say(
-        "“{word}” has probability {prob:.1%}. Of {parts:,} parts of {picture}, taken away one at a "
-        "time, the strongest costs {nats:.3g} nats and leaves {left:.1%}.",
+        "“{word}” has probability {prob:.1%}. Masking the {parts:,} parts of {picture} one at a "
+        "time lowers it by at most {nats:.3g} nats, to {left:.1%}.",
         word=answer_words(run, found)[found.word],
         prob=np.exp(values.log_prob),
         parts=values.drop.size,
@@ -207,7 +212,7 @@ def _elsewhere(run: Run, influence: Influence, place: Place | None) -> str:
     if pointed is None or pointed == influence.span_index:
         return ""
     name = span_name(run.inputs, run.inputs.spans[pointed])
-    return say("You point at {picture} now: measure again for that one.", picture=name)
+    return say("You have selected {picture}. Run occlusion again to measure it.", picture=name)
 
 
 def _correlation_words(correlation: float, heads: np.ndarray) -> str:
@@ -217,8 +222,8 @@ def _correlation_words(correlation: float, heads: np.ndarray) -> str:
             mean=correlation,
         )
     return say(
-        "Rank correlation with the mean attention of all layers and heads: {mean:.2f}; of single "
-        "heads from {low:.2f} to {high:.2f}.",
+        "Rank correlation with the mean attention of all layers and heads: {mean:.2f}; with "
+        "single heads: {low:.2f} to {high:.2f}.",
         mean=correlation,
         low=np.nanmin(heads),
         high=np.nanmax(heads),
@@ -234,7 +239,7 @@ def maps(run: Run, measured: Found | None, taken: Found | None) -> Markup:
     return maps_html(run, found.influence, answer_words(run, found)[found.word])
 
 
-@PART.chart(mark("Influence"), needs=FOUND, empty=EMPTY)
+@PART.chart(mark("Occlusion map"), needs=FOUND, empty=EMPTY)
 def drops(run: Run, measured: Found | None, taken: Found | None) -> go.Figure | None:
     """What each part of the picture is worth to the word."""
     found = latest(measured, taken)
@@ -244,7 +249,7 @@ def drops(run: Run, measured: Found | None, taken: Found | None) -> go.Figure | 
     return plot_influence(values.drop, values.block, label, found.influence.span_index)
 
 
-@PART.chart(mark("Does attention tell?"), needs=FOUND, empty=EMPTY)
+@PART.chart(mark("Agreement with attention"), needs=FOUND, empty=EMPTY)
 def agreement(_run: Run, measured: Found | None, taken: Found | None) -> go.Figure | None:
     """How well each head's attention orders the parts as the influence does."""
     found = latest(measured, taken)
@@ -260,7 +265,7 @@ def without(run: Run, taken: Found | None) -> Markup | str:
         return ""
     span = run.inputs.spans[taken.influence.span_index]
     sentence = say(
-        "Taken away: the part of {picture} that “{word}” depends on most.",
+        "Masked: the part of {picture} that “{word}” depends on most.",
         picture=span_name(run.inputs, span),
         word=answer_words(run, taken)[taken.word],
     )
@@ -278,9 +283,9 @@ def verdict(_run: Run, taken: Found | None) -> Markup | str:
 
 
 @PART.chart(
-    mark("The answer's words"),
+    mark("Answer tokens"),
     needs=("taken",),
-    empty=mark("Take the strongest part away to draw."),
+    empty=mark("Mask the most important part to see this chart."),
 )
 def changed(run: Run, taken: Found | None) -> go.Figure | None:
     """What the answer's words are worth without the part."""

@@ -100,7 +100,7 @@ def find_influence(
         InputError: the prompt has no picture.
     """
     if not run.inputs.spans:
-        raise InputError(say("There is no picture in this prompt."), remedy=say("Add one."))
+        raise InputError(say("This prompt has no image."), remedy=say("Add an image or a video."))
     shift = words_of(run, progress)
     chosen, number = choose_word(run, shift, word), pointed_span(run, place) or 0
     modules = playground.experiments.influence
@@ -149,7 +149,7 @@ def maps_html(run: Run, influence: Influence, word: str) -> Markup:
             picture_html(
                 ground,
                 alt=say(
-                    "{name} on {picture}, up to {high} {unit}",
+                    "{name} on {picture}; {unit} up to {high}",
                     name=name,
                     picture=span_name(run.inputs, span),
                     high=form.format(high),
@@ -173,11 +173,16 @@ def _map_views(
     seen = seen.reshape(*seen.shape[:2], span.merged_h, span.merged_w)
     lost = influence.drops_on(span)
     views = [
-        (say("“{word}” depends on", word=word), lost, say("nats lost"), "{:.3g}"),
+        (
+            say("What “{word}” depends on", word=word),
+            lost,
+            say("log-probability drop (nats)"),
+            "{:.3g}",
+        ),
         (say("Mean attention of all heads"), seen.mean((0, 1)), say("weight"), "{:.2%}"),
     ]
     if (nearest := influence.nearest_head) is not None:
         layer, head = nearest
-        name = say("The nearest head: layer {layer}, head {head}", layer=layer, head=head)
+        name = say("Closest head: layer {layer}, head {head}", layer=layer, head=head)
         views.append((name, seen[layer, head], say("weight"), "{:.2%}"))
     return views

@@ -37,7 +37,7 @@ MAX_IMAGE_TOKENS = 1_500  # a larger picture is not drawn: 1,500 hover texts are
 POSITIONS = Slider(
     id="positions",
     label=mark("Positions in the logit lens"),
-    info=mark("The last ones of the prompt; the rightmost gives the next token."),
+    info=mark("The last tokens of the prompt. The rightmost column predicts the next token."),
     low=1,
     high=MAX_POSITIONS,
     value=NUM_POSITIONS,
@@ -45,21 +45,24 @@ POSITIONS = Slider(
 TOP = Slider(
     id="top-k",
     label=mark("Tokens to list"),
-    info=mark("The likeliest ones (top k), in the bars and on hover."),
+    info=mark("The most likely tokens (top k), in the bars and on hover."),
     low=1,
     high=MAX_TOP_K,
     value=TOP_K,
 )
 WORD = TextField(
     id="word",
-    label=mark("Word to follow"),
-    info=mark("Empty: the likeliest next token. Of a longer text its first token is taken."),
+    label=mark("Token to follow"),
+    info=mark(
+        "Leave empty to follow the most likely next token. If the text has several tokens, "
+        "the first is used."
+    ),
     max_chars=MAX_WORD_CHARS,
 )
 STATE = IndexSlider(
     "state",
-    mark("State shown on the picture"),
-    info=mark("The input of this layer; the last one is the final norm's."),
+    mark("Hidden state shown on the image"),
+    info=mark("The input of this layer. The last value is the input of the final norm."),
     last=lambda run: run.decoded.num_layers,
     value=lambda run: run.decoded.num_layers,
     shown=lambda run: bool(run.inputs.spans),
@@ -72,11 +75,11 @@ PART = Part(
     layout=(
         "norms",
         ("updates", "next_token"),
-        Heading(mark("What each layer would say")),
+        Heading(mark("What each layer would predict")),
         Text(
             mark(
-                "The **logit lens** sends a layer's state through the final norm and `lm_head`, as "
-                "if the decoder ended there."
+                "The **logit lens** (nostalgebraist 2020) applies the final norm and `lm_head` to "
+                "the hidden state of a layer, as if the decoder ended there."
             )
         ),
         ("positions", "top-k"),
@@ -125,7 +128,7 @@ def lens(run: Run, positions: int, top_k: int) -> go.Figure:
     return plot_logit_lens(read, labels, output.num_deepstack)
 
 
-@PART.chart(mark("One word through the layers"), needs=("word", PLACE))
+@PART.chart(mark("One token through the layers"), needs=("word", PLACE))
 def track(run: Run, word: str, place: Place | None) -> go.Figure:
     """The followed word's probability through the layers."""
     index = choose_token(run, place).index
@@ -149,15 +152,16 @@ def find_word(run: Run, word: str, index: int) -> int:
     ids = run.engine.tokenizer.encode(word, add_special_tokens=False)
     if not ids:
         raise InputError(
-            say("The word to follow has no token."), remedy=say("Type a word of the answer.")
+            say("The text to follow contains no token."),
+            remedy=say("Enter a word from the answer."),
         )
     return int(ids[0])
 
 
 @PART.chart(
-    mark("Logit lens on the picture"),
+    mark("Logit lens on the image"),
     needs=("state", PLACE),
-    empty=mark("There is no picture in this prompt, or it has too many tokens for a word on each."),
+    empty=mark("This prompt has no image, or the image has too many tokens to label each one."),
 )
 def picture(run: Run, state: int, place: Place | None) -> go.Figure | None:
     """The words of one picture's tokens at one state; of the pointed picture, or the first."""

@@ -29,7 +29,7 @@ PICTURE_SIDE = 448
 SHOWN_WIDTH = 300  # CSS pixels of one picture
 COVER = (128, 128, 128, 245)
 BRUSHES = ((mark("1 token"), 0), (mark("3 × 3 tokens"), 1))  # tokens around the clicked one
-FILLS = ((mark("nothing (zeros)"), "zero"), (mark("the mean image token"), "mean"))
+FILLS = ((mark("zeros"), "zero"), (mark("mean image token"), "mean"))
 
 
 def has_pictures(run: Run) -> bool:
@@ -45,27 +45,28 @@ def read_painted(raw: Any, run: Run) -> tuple[int, ...]:
     """
     if not isinstance(raw, list) or not all(type(each) is int for each in raw):
         raise InputError(
-            say("The painted tokens are no list of numbers."), remedy=say("Reload the page.")
+            say("The masked tokens must be a list of whole numbers."),
+            remedy=say("Reload the page."),
         )
     asked = set(raw)
     visual = (index for span in run.inputs.spans for index in range(span.start, span.end))
     return tuple(index for index in visual if index in asked)
 
 
-PAINTED = Clicked(id="painted", label=mark("Painted"), read=read_painted, value=())
+PAINTED = Clicked(id="painted", label=mark("Masked tokens"), read=read_painted, value=())
 CLICKS = Toggle(
     id="clicks",
-    label=mark("Paint what I click"),
-    info=mark("Each click on a picture takes its tokens away, or brings them back."),
+    label=mark("Mask tokens on click"),
+    info=mark("Click an image to mask or unmask its tokens."),
     value=True,
     shown=has_pictures,
 )
-BRUSH = Choice(id="brush", label=mark("Brush"), options=BRUSHES, value=1, shown=has_pictures)
-FILL = Choice(id="fill", label=mark("Put in its place"), options=FILLS, shown=has_pictures)
+BRUSH = Choice(id="brush", label=mark("Brush size"), options=BRUSHES, value=1, shown=has_pictures)
+FILL = Choice(id="fill", label=mark("Replace with"), options=FILLS, shown=has_pictures)
 LEAVE = Toggle(
     id="leave",
-    label=mark("Leave DeepStack in"),
-    info=mark("Then the painted tokens leak through the taps."),
+    label=mark("Keep DeepStack features"),
+    info=mark("The masked tokens still leak in through the DeepStack taps."),
     shown=has_pictures,
 )
 
@@ -94,12 +95,12 @@ def paint_buttons_html(
     """Buttons that paint the pointed token, as a click on it does, and that unpaint all."""
     buttons = []
     if place is not None and place.span is not None:
-        name = say("Paint token {index}", index=place.index)
+        name = say("Mask token {index}", index=place.index)
         if place.index in painted:
-            name = say("Bring token {index} back", index=place.index)
+            name = say("Unmask token {index}", index=place.index)
         buttons.append(_button(name, toggle_painted(run, painted, place, around)))
     if painted:
-        buttons.append(_button(say("Unpaint all"), ()))
+        buttons.append(_button(say("Unmask all"), ()))
     row = Markup("").join(buttons)
     return Markup('<div class="pg-presets">{}</div>').format(row) if buttons else Markup("")
 
@@ -138,9 +139,9 @@ def _painted_picture(run: Run, number: int, span: VisualSpan, here: list[int]) -
     name = span_name(run.inputs, span)
     return picture_html(
         playground.preprocess.stage.unpatchify(run.inputs, span)[0],
-        alt=say("{picture}, {count} of its tokens painted", picture=name, count=len(here)),
+        alt=say("{picture}, {count} of its tokens masked", picture=name, count=len(here)),
         caption=say(
-            "{picture}: {count} of {total} tokens taken away.",
+            "{picture}: {count} of {total} tokens masked.",
             picture=capital(name),
             count=len(here),
             total=span.end - span.start,

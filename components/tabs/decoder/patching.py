@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 SAME_PICTURES = -1
 FIRST_SOURCE = 2  # an example whose answer starts with another word than the opening one's
 FROM_END, SAME_INDEX = "end", "same"
-EMPTY = mark("Patch to draw this.")
-WAYS = ((mark("counted from the end"), FROM_END), (mark("the same index"), SAME_INDEX))
+EMPTY = mark("Patch a hidden state to see this chart.")
+WAYS = ((mark("same distance from the end"), FROM_END), (mark("same index"), SAME_INDEX))
 
 
 def list_sources(_run: Run) -> list[Option]:
@@ -43,7 +43,7 @@ def list_sources(_run: Run) -> list[Option]:
         (f"{example.name}: {example.text}", number)
         for number, example in enumerate(load_examples())
     ]
-    return [(say("this prompt's pictures, with another text"), SAME_PICTURES), *examples]
+    return [(say("the images of this prompt with a different text"), SAME_PICTURES), *examples]
 
 
 def _last(run: Run) -> int:
@@ -52,32 +52,32 @@ def _last(run: Run) -> int:
 
 SOURCE = Choice(
     id="source",
-    label=mark("The other run"),
+    label=mark("Other run"),
     options=list_sources,
     value=FIRST_SOURCE,
     compact=True,
 )
 TEXT = TextField(
     id="text",
-    label=mark("Its text"),
-    info=mark("Empty: the example's own, or this prompt's."),
+    label=mark("Text of the other run"),
+    info=mark("Leave empty to use the text of the example or of this prompt."),
 )
 LAYER = IndexSlider(
     "layer",
-    mark("Layer whose input is replaced"),
-    info=mark("The last one is the final norm."),
+    mark("Layer to patch"),
+    info=mark("The input of this layer is replaced. The last value is the final norm."),
     last=_last,
     value=_last,
 )
 WAY = Choice(id="way", label=mark("Position in the other run"), options=WAYS)
 PART = Part(
     "patching",
-    mark("Patch a state"),
+    mark("Activation patching"),
     stage="decoder",
     intro=mark(
-        "Take the residual of **another run** at one layer and position, and put it into this "
-        "run at the token you point at. Where the answer turns into the other run's, that "
-        "state carried it."
+        "Activation patching (causal tracing, Meng et al. 2022) copies the residual stream of "
+        "**another run** at one layer and position into this run, at the selected token. If the "
+        "answer changes to that of the other run, the copied hidden state carries the information."
     ),
     controls=(SOURCE, TEXT, LAYER, WAY),
     layout=(
@@ -150,7 +150,7 @@ def _other_prompt(run: Run, number: int, words: str) -> Prompt:
         playground.preprocess.stage.check_prompt(run.engine, prompt)
         return prompt
     if not 0 <= number < len(examples):
-        raise InputError(say("There is no such example."), remedy=say("Choose one of the list."))
+        raise InputError(say("There is no such example."), remedy=say("Choose one from the list."))
     example = examples[number]
     return read_prompt(
         run.engine,
@@ -173,9 +173,9 @@ def choose_positions(run: Run, other: Run, kind: str, place: Place | None) -> tu
     there = index if kind == SAME_INDEX else length - (run.inputs.num_tokens - index)
     if not 0 <= there < length:
         raise InputError(
-            say("The other run has no position that answers to token {index}.", index=index),
+            say("The other run has no position that corresponds to token {index}.", index=index),
             limit=say("It has {tokens} tokens.", tokens=length),
-            remedy=say("Point at a later token, or count the other way."),
+            remedy=say("Select a later token, or change “Position in the other run”."),
         )
     return index, there
 
@@ -202,7 +202,7 @@ def _next_word(run: Run) -> tuple[int, str]:
 
 
 @PART.experiment(
-    mark("Patch this state"), needs=("source", "text", "layer", "way", PLACE), primary=True
+    mark("Patch this layer"), needs=("source", "text", "layer", "way", PLACE), primary=True
 )
 def patched(
     run: Run,
@@ -221,7 +221,7 @@ def patched(
     yield Patched(states, layer, _next_word(other)[1], original, changed.answer, shift)
 
 
-@PART.experiment(mark("Patch every layer in turn"), needs=("source", "text", "way", PLACE))
+@PART.experiment(mark("Patch each layer separately"), needs=("source", "text", "way", PLACE))
 def swept(
     run: Run, progress: Progress, source: int, text: str, way: str, place: Place | None
 ) -> Iterator[Swept]:
@@ -233,11 +233,12 @@ def swept(
     if own == theirs:
         raise InputError(
             say(
-                "Both runs say “{word}” next, so there is nothing to tell them apart.",
+                "Both runs predict “{word}” as the next token, so patching cannot show a "
+                "difference.",
                 word=own_text,
             ),
             remedy=say(
-                "Choose another run, such as a question that is answered with another word."
+                "Choose a run with a different answer, for example by asking another question."
             ),
         )
     columns = []
@@ -262,7 +263,7 @@ def swept(
 def where(run: Run, place: Place | None) -> str:
     """Which token's state is replaced."""
     focus = choose_token(run, place)
-    words = say("The state of {token} is replaced.", token=focus.words)
+    words = say("The hidden state of {token} is replaced.", token=focus.words)
     return fact_markup(words, focus.hint)
 
 
@@ -273,9 +274,10 @@ def verdict(run: Run, found: Patched | None) -> Markup | str:
         return ""
     is_last = found.layer == run.decoded.num_layers
     sentence = say(
-        "Into {state}, token {index} “{own}”, went the state of token {there} “{theirs}” of the "
-        "other run (“{text}”), which would say “{next}” next.",
-        state=say("the final norm's input") if is_last else say("layer {layer}", layer=found.layer),
+        "At the input of {state}, the hidden state of token {index} “{own}” was replaced by that "
+        "of token {there} “{theirs}” in the other run (“{text}”). The other run's most likely "
+        "next token is “{next}”.",
+        state=say("the final norm") if is_last else say("layer {layer}", layer=found.layer),
         next=token_label(found.their_next),
         **_state_words(run, found.states),
     )
@@ -307,17 +309,17 @@ def sweep_facts(run: Run, found: Swept | None) -> str:
         return ""
     return fact_markup(
         say(
-            "In each layer in turn, token {index} “{own}” got the state of token {there} "
-            "“{theirs}” of the other run (“{text}”).",
+            "At one layer at a time, the hidden state of token {index} “{own}” was replaced by "
+            "that of token {there} “{theirs}” in the other run (“{text}”).",
             **_state_words(run, found.states),
         )
     )
 
 
 @PART.chart(
-    mark("Layer by layer"),
+    mark("Patching by layer"),
     needs=("swept",),
-    empty=mark("Patch every layer in turn to draw this."),
+    empty=mark("Patch each layer to see this chart."),
 )
 def layers(_run: Run, found: Swept | None) -> go.Figure | None:
     """At which layer the state decides the next word."""

@@ -100,8 +100,8 @@ def verdict_html(original: SamplingTrace, changed: SamplingTrace, shift: LogitsS
         badge="pg-badge-hit" if same else "pg-badge-miss",
         words=say("The answer stays the same.") if same else say("The answer changes."),
         detail=say(
-            "KL(original ‖ changed) = {kl:.3g} nats at the first token, largest change of a "
-            "probability {change:.1%}.",
+            "First token: KL(original ‖ changed) = {kl:.3g} nats, largest change in probability "
+            "{change:.1%}.",
             kl=shift.kl,
             change=shift.max_abs_dp,
         ),

@@ -40,14 +40,14 @@ if TYPE_CHECKING:
 
 POSITIONS = (
     (mark("M-RoPE, as trained"), "mrope"),
-    (mark("flat 1-D positions"), "flat"),
+    (mark("1-D RoPE"), "flat"),
     (mark("h and w swapped"), "swapped"),
 )
 # Every Qwen3-VL has three taps.
 TAPS = (
-    mark("DeepStack tap 1, gain"),
-    mark("DeepStack tap 2, gain"),
-    mark("DeepStack tap 3, gain"),
+    mark("DeepStack tap 1 gain"),
+    mark("DeepStack tap 2 gain"),
+    mark("DeepStack tap 3 gain"),
 )
 
 
@@ -102,11 +102,11 @@ def list_presets(run: Run) -> list[Option]:
     if has_pictures(run):
         listed += [
             (say("No DeepStack"), {control.id: 0 for control in GAINS}),
-            (say("Flat positions"), {PLACED.id: "flat"}),
+            (say("1-D RoPE"), {PLACED.id: "flat"}),
             (say("h and w swapped"), {PLACED.id: "swapped"}),
         ]
         if found := run.memo("first object", lambda: _first_object(run)):
-            listed.append((say("Paint the first object away"), {PAINTED.id: list(found)}))
+            listed.append((say("Mask the first object"), {PAINTED.id: list(found)}))
     listed.append((say("Skip the middle layer"), {SKIPPED.id: [middle_layer(run)]}))
     listed.append((say("No change"), {}))
     neutral: dict[str, Any] = {control.id: None for control in CHANGES}  # None: the default
@@ -126,8 +126,8 @@ PART = Part(
     mark("What if"),
     stage="decoder",
     intro=mark(
-        "Change what you like, also several things at once, and run the model with the change "
-        "beside the original. The shared model itself is never touched."
+        "Change one or more settings and compare the changed run with the original. The shared "
+        "model is never modified."
     ),
     controls=(PRESETS, *CHANGES, CLICKS, BRUSH),
     layout=(
@@ -143,7 +143,7 @@ PART = Part(
         "shift",
     ),
 )
-EMPTY = mark("Run with a change to compare.")
+EMPTY = mark("Run with changes to see this chart.")
 
 
 def read_what_if(run: Run, *values: Any) -> WhatIf:
@@ -161,7 +161,7 @@ def read_what_if(run: Run, *values: Any) -> WhatIf:
     )
 
 
-@PART.experiment(mark("Run with the change"), needs=CHANGE_IDS, auto=True, primary=True)
+@PART.experiment(mark("Run with changes"), needs=CHANGE_IDS, auto=True, primary=True)
 def changed(run: Run, progress: Progress, *values: Any) -> Iterator[Comparison]:
     """The original's answer, then the changed one beside it."""
     yield compare_change(run, progress, read_what_if(run, *values))
@@ -186,8 +186,10 @@ def settings(run: Run, compared: Comparison | None, *values: Any) -> str:
         return ""
     is_now = astuple(compared.what_if) == astuple(read_what_if(run, *values))
     return fact_html(
-        say("Run with {change}.", change=change_words(compared.what_if)),
-        "" if is_now else say("The controls have moved since: run again to see what they change."),
+        say("Changes in this run: {change}.", change=change_words(compared.what_if)),
+        ""
+        if is_now
+        else say("The settings have changed since this run. Run again to update the results."),
     )
 
 
@@ -199,7 +201,7 @@ def verdict(_run: Run, compared: Comparison | None) -> Markup | str:
     return verdict_html(compared.original, compared.changed, compared.shift)
 
 
-@PART.chart(mark("The answer's words"), needs=("changed",), empty=EMPTY)
+@PART.chart(mark("Answer tokens"), needs=("changed",), empty=EMPTY)
 def words(run: Run, compared: Comparison | None) -> go.Figure | None:
     """What the original answer's tokens are worth under the change."""
     return None if compared is None else plot_words(run, compared)
@@ -227,15 +229,15 @@ def change_words(what_if: WhatIf) -> str:
     if what_if.zeroed_heads:
         heads = ", ".join(f"{layer}:{head}" for layer, head in what_if.zeroed_heads)
         parts.append(say("heads {heads} (layer:head) zeroed", heads=heads))
-    return say("; ").join(parts) or say("no change")
+    return say("; ").join(parts) or say("none")
 
 
 def _painted_words(what_if: WhatIf) -> str:
     count = len(what_if.painted)
     if what_if.fill == "mean":
-        words = say("{count} image tokens replaced by their mean", count=count)
+        words = say("{count} image tokens replaced by the mean image token", count=count)
     else:
-        words = say("{count} image tokens taken away", count=count)
+        words = say("{count} image tokens masked", count=count)
     if what_if.leave_deepstack:
-        words += say(", but not from DeepStack")
+        words += say(", but kept in DeepStack")
     return words

@@ -85,7 +85,7 @@ def test_a_cell_of_the_lens_shows_its_likeliest_token() -> None:
 def test_a_cell_of_the_lens_lists_its_top_k() -> None:
     words = plot_logit_lens(_lens(), ["?"], 0).data[0].customdata
     assert words[0][0] == ("position 41, input of layer 0<br>60.0 %  ␣red<br>40.0 %  &lt;b&gt;")
-    assert words[1][0].startswith("position 41, input of final norm<br>90.0 %  blue")
+    assert words[1][0].startswith("position 41, input of the final norm<br>90.0 %  blue")
 
 
 def test_next_tokens_keep_their_order_even_when_spelt_alike() -> None:

@@ -72,7 +72,7 @@ def test_an_answer_is_read_as_a_plain_forward_reads_it(run: Run) -> None:
     read = answer_log_probs(run.engine, run.merged, run.decoded, others)
     np.testing.assert_allclose(read, plain_log_probs(run, others), atol=1e-4)
     assert read.dtype == np.float32
-    with pytest.raises(InputError, match="no answer"):
+    with pytest.raises(InputError, match="answer is empty"):
         answer_log_probs(run.engine, run.merged, run.decoded, [])
 
 
@@ -102,7 +102,7 @@ def test_without_pictures_every_visual_token_is_gone(run: Run) -> None:
     np.testing.assert_allclose(shift.after, expected, atol=1e-4)
     np.testing.assert_allclose(shift.drop, shift.before - shift.after)
     text = make_run(run.engine, "Hello")
-    with pytest.raises(InputError, match="no picture"):
+    with pytest.raises(InputError, match="no image"):
         without_pictures(run.engine, text.inputs, text.merged, text.decoded, ids)
 
 

@@ -213,7 +213,7 @@ def test_nothing_to_measure_is_said(run: Run, tiny_random_engine: Engine) -> Non
     with pytest.raises(InputError, match="nothing to measure"):
         measure_influence(run.engine, run.inputs, run.merged, span, [1], margin=-1)
     text = make_run(tiny_random_engine, "Hello")
-    with pytest.raises(InputError, match="no picture"):
+    with pytest.raises(InputError, match="no image"):
         measure_influence(text.engine, text.inputs, text.merged, span, [1])
 
 

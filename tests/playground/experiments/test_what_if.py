@@ -274,15 +274,15 @@ def test_only_layer_changes_need_an_edited_engine(run: Run) -> None:
 @pytest.mark.parametrize(
     ("what_if", "message"),
     [
-        (WhatIf(deepstack_gains=(1.0,) * 4), "There are 3 DeepStack taps"),
+        (WhatIf(deepstack_gains=(1.0,) * 4), "more gains than DeepStack taps"),
         (WhatIf(deepstack_gains=(-0.1,)), "between 0 and 4"),
         (WhatIf(deepstack_gains=(float("nan"),)), "between 0 and 4"),
-        (WhatIf(painted=(0,)), "Token 0 is no visual token"),
+        (WhatIf(painted=(0,)), "Token 0 is not an image token"),
         (WhatIf(skipped_layers=(99,)), "no layer 99"),
         (WhatIf(zeroed_heads=((0, -1),)), "no head -1"),
         (WhatIf(zeroed_heads=((-1, 0),)), "no layer -1"),
-        (WhatIf(patches=(StatePatch(0, 10**6, torch.zeros(1)),)), "no state at layer 0"),
-        (WhatIf(patches=(StatePatch(0, 0, torch.zeros(1)),)), "of another model"),
+        (WhatIf(patches=(StatePatch(0, 10**6, torch.zeros(1)),)), "no hidden state at layer 0"),
+        (WhatIf(patches=(StatePatch(0, 0, torch.zeros(1)),)), "has the wrong size"),
     ],
 )
 def test_what_does_not_fit_is_refused(run: Run, what_if: WhatIf, message: str) -> None:

@@ -58,7 +58,7 @@ def test_another_picture_than_the_measured_one_is_told(run: Run) -> None:
     places = [locate_token(run.inputs, run.positions, span.start) for span in run.inputs.spans]
     *_, found = influence.measured(run, ignore_progress, 2, 1, places[0])
     assert "measure again" not in influence.facts(run, found, None, places[0])
-    assert "image 2 now: measure again" in influence.facts(run, found, None, places[1])
+    assert "You have selected image 2" in influence.facts(run, found, None, places[1])
 
 
 def test_the_strongest_part_is_taken_away(run: Run) -> None:
@@ -83,7 +83,7 @@ def test_nothing_is_shown_before_it_is_asked_for(run: Run, text_run: Run) -> Non
     assert influence.verdict(run, None) == influence.without(run, None) == ""
     assert influence.PART.shown is not None
     assert not influence.PART.shown(text_run)
-    with pytest.raises(InputError, match="no picture"):
+    with pytest.raises(InputError, match="no image"):
         find_influence(text_run, ignore_progress, None, 1, None)
 
 

@@ -144,7 +144,7 @@ def test_updates_are_shares_of_the_residual(image_run: Run) -> None:
     assert list(figure.data[2].x) == [0, 1, 2]
     text = layers.updates(image_run, None)  # the last token: DeepStack adds nothing there
     assert [trace.name for trace in text.data] == ["attention", "MLP"]
-    assert "length of the layer's input" in figure.layout.yaxis.title.text
+    assert "norm of the layer's input" in figure.layout.yaxis.title.text
 
 
 @torch.no_grad()
@@ -159,7 +159,7 @@ def test_image_tokens_in_words_on_the_picture(image_run: Run) -> None:
     np.testing.assert_allclose(figure.data[0].z.ravel(), probs, rtol=1e-4)
     assert figure.data[0].z.shape == (span.merged_h, span.merged_w)
     assert figure.layout.meta["pointer"] == {"what": "merged", "span": 0}
-    assert "raw" in figure.layout.title.text
+    assert "not trained to predict text" in figure.layout.title.text
 
 
 def test_the_pointed_picture_is_read(

@@ -43,7 +43,7 @@ def test_a_patched_state_is_the_other_runs(run: Run) -> None:
     bars = {trace.name: trace for trace in figure.data}["changed"]
     assert max(bars.x) == pytest.approx(float(after.max()), rel=1e-4)
     page = patching.verdict(run, found)
-    assert f"the state of token {other.inputs.num_tokens - 1} " in page
+    assert f"that of token {other.inputs.num_tokens - 1} " in page
     assert "“How many &lt;shapes&gt;?”" in page
 
 
@@ -84,7 +84,7 @@ def test_positions_are_counted_from_either_end(run: Run, text_run: Run) -> None:
     assert choose_positions(run, other, FROM_END, place) == (length - 2, there)
     assert choose_positions(run, other, SAME_INDEX, place) == (length - 2, length - 2)
     first = locate_token(run.inputs, run.positions, 0)
-    with pytest.raises(InputError, match="no position that answers to token 0"):
+    with pytest.raises(InputError, match="no position that corresponds to token 0"):
         choose_positions(run, text_run, FROM_END, first)
     with pytest.raises(InputError, match="no such example"):
         other_run(run, 99, "")
@@ -100,5 +100,5 @@ def test_the_slider_reaches_to_the_final_norm(run: Run) -> None:
 
 
 def test_two_runs_that_say_the_same_are_refused(run: Run) -> None:
-    with pytest.raises(InputError, match="nothing to tell them apart"):
+    with pytest.raises(InputError, match="cannot show a difference"):
         list(patching.swept(run, ignore_progress, SAME_PICTURES, "What?", FROM_END, None))

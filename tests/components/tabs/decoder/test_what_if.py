@@ -49,8 +49,8 @@ def test_no_change_says_so(run: Run) -> None:
     assert "KL = 0 nats" in figure.layout.title.text
     np.testing.assert_array_equal(figure.data[0].x, figure.data[1].x)
     np.testing.assert_allclose(words.data[0].y, words.data[1].y, rtol=1e-4)
-    assert "no word falls" in words.layout.title.text
-    assert "Run with no change." in what_if.settings(run, found, *NEUTRAL)
+    assert "no token drops" in words.layout.title.text
+    assert "Changes in this run: none." in what_if.settings(run, found, *NEUTRAL)
 
 
 def test_a_change_is_drawn_beside_the_original(run: Run) -> None:
@@ -79,16 +79,16 @@ def test_what_was_run_is_told_from_where_the_controls_stand(run: Run) -> None:
     values = (0, 1, 1, "flat", (), (), (), "zero", False)
     (found,) = what_if.changed(run, ignore_progress, *values)
     told = what_if.settings(run, found, *values)
-    assert "DeepStack gains 0, 1, 1; flat 1-D positions" in told
+    assert "DeepStack gains 0, 1, 1; 1-D RoPE" in told
     assert "have moved" not in told
-    assert "have moved" in what_if.settings(run, found, *NEUTRAL)
+    assert "have changed" in what_if.settings(run, found, *NEUTRAL)
     start = run.inputs.spans[0].start
     words = what_if.change_words(
         read_what_if(run, 1, 1, 1, "mrope", (1, 2), ("0:1",), (start,), "mean", True)
     )
     assert words == (
-        "1 image tokens replaced by their mean, but not from DeepStack; layers 1, 2 skipped; "
-        "heads 0:1 (layer:head) zeroed"
+        "1 image tokens replaced by the mean image token, but kept in DeepStack; "
+        "layers 1, 2 skipped; heads 0:1 (layer:head) zeroed"
     )
 
 
@@ -168,12 +168,12 @@ def test_each_preset_sets_every_change(run: Run) -> None:
     found = find_first_object(run.inputs, run.inputs.spans[0])
     assert found
     assert changes == {
-        "Paint the first object away": f"{len(found)} image tokens taken away",
+        "Mask the first object": f"{len(found)} image tokens masked",
         "No DeepStack": "DeepStack gains 0, 0, 0",
-        "Flat positions": "flat 1-D positions",
+        "1-D RoPE": "1-D RoPE",
         "h and w swapped": "h and w swapped",
         "Skip the middle layer": f"layers {run.engine.facts.num_layers // 2} skipped",
-        "No change": "no change",
+        "No change": "none",
     }
     ids = {control.id for control in CHANGES}
     assert all(set(values) == ids for values in by_label.values())
@@ -262,12 +262,12 @@ def test_buttons_paint_what_is_pointed_at(run: Run) -> None:
     start = run.inputs.spans[0].start
     place = locate_token(run.inputs, run.positions, start)
     page = str(paint_buttons_html(run, (), 0, place))
-    assert f"Paint token {start}" in page
+    assert f"Mask token {start}" in page
     assert f"&#34;painted&#34;: [{start}]" in page
-    assert "Unpaint" not in page
+    assert "Unmask" not in page
     page = str(paint_buttons_html(run, (start,), 0, place))
-    assert f"Bring token {start} back" in page
-    assert "Unpaint all" in page
+    assert f"Unmask token {start}" in page
+    assert "Unmask all" in page
     assert paint_buttons_html(run, (), 0, locate_token(run.inputs, run.positions, 0)) == ""
 
 

@@ -26,12 +26,12 @@ MAX_CELLS = 15_000  # of the matrix: 80 kB of float32 in base64
 
 
 def plot_head_shares(summary: HeadSummary, layer: int, head: int | None) -> go.Figure:
-    """Where each head of a layer looks, with its entropy on hover.
+    """What each head of a layer attends to, with its entropy on hover.
 
     Args:
         summary: of the layer.
         layer: from 0.
-        head: the chosen one, marked; ``None`` for the mean of all.
+        head: the chosen head, marked; ``None`` for the mean of all.
     """
     heads = np.arange(len(summary.entropy), dtype=np.int32)
     visual = float(summary.on_visual.mean())
@@ -60,7 +60,7 @@ def plot_head_shares(summary: HeadSummary, layer: int, head: int | None) -> go.F
 
 
 def _share_bars(summary: HeadSummary, heads: np.ndarray) -> list[go.Bar]:
-    """What goes to the picture, to the text, and to the first token."""
+    """The shares of the image, the text and the first token (attention sink, Xiao et al. 2023)."""
     parts = (
         (say("image"), summary.on_visual, ORANGE, ""),
         (say("text"), summary.on_text, BLUE, "/"),
@@ -83,16 +83,16 @@ def _share_bars(summary: HeadSummary, heads: np.ndarray) -> list[go.Bar]:
 
 
 def plot_attention_matrix(weights: np.ndarray, first: int, layer: int, head: str) -> go.Figure:
-    """Who looks at whom: one row per query, the future masked.
+    """One row of attention weights per query; later tokens are masked.
 
     Args:
         weights: (queries, seq), 0 for what comes after a query.
         first: sequence index of the first query.
         layer: from 0.
-        head: its name in words.
+        head: the name of the head.
     """
     queries, seq = weights.shape
-    # What the causal mask hides is no small weight but none: left out, it shows the ground.
+    # Masked cells have no weight at all: NaN leaves them empty.
     masked = np.arange(seq)[None] > first + np.arange(queries)[:, None]
     shown = np.where(masked, np.nan, np.sqrt(weights)).astype(np.float32)
     layout = base_layout(
@@ -130,7 +130,7 @@ def plot_attention_matrix(weights: np.ndarray, first: int, layer: int, head: str
 
 
 def plot_attention_row(weights: np.ndarray, labels: Sequence[str], query: int) -> go.Figure:
-    """What one token looks at, along the sequence up to itself.
+    """What one token attends to, along the sequence up to itself.
 
     Args:
         weights: (seq,) of the query.

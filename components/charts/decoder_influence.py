@@ -1,4 +1,4 @@
-"""Charts of influence: what parts of a picture are worth to a word, and whether attention tells."""
+"""Charts of occlusion (Zeiler and Fergus 2014), and of its agreement with attention."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from playground.language import say
 
 
 def plot_influence(drop: np.ndarray, block: int, word: str, span: int) -> go.Figure:
-    """What the answer word loses when a part of the picture is taken away.
+    """The drop in an answer token's log-probability when a part of the image is masked.
 
     Args:
-        drop: (rows, columns) nats: log p with the part - log p without it.
+        drop: (rows, columns) nats: log p with the part - log p with the part masked.
         block: tokens along each side of the block in the middle of a part.
-        word: escaped.
+        word: the answer token, escaped.
         span: index into ``ModelInputs.spans``.
     """
     largest = max(float(np.abs(drop).max()), 1e-6)
@@ -59,10 +59,10 @@ def plot_influence(drop: np.ndarray, block: int, word: str, span: int) -> go.Fig
 
 
 def plot_agreement(agreement: np.ndarray) -> go.Figure:
-    """How well each head's attention orders the parts of a picture as the influence does.
+    """The rank correlation of each head's attention with the occlusion drops.
 
     Args:
-        agreement: (layers, heads) rank correlation; NaN where a head looks everywhere alike.
+        agreement: (layers, heads) rank correlation; NaN where a head's attention is uniform.
     """
     layers, heads = agreement.shape
     words = say("attention is uniform in every head")

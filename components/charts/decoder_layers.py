@@ -1,4 +1,4 @@
-"""Charts of what the decoder's layers add, and of one word's way through them."""
+"""Charts of what the decoder's layers add, and of one token's probability by layer."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ from playground.language import say
 if TYPE_CHECKING:
     from playground.decoder.updates import LayerUpdates
 
-LEAST_PROB = 1e-9  # the log axis of a word's probability ends here
-MAX_TEXT_CELLS = 400  # more words than this cannot be read on a picture
+LEAST_PROB = 1e-9  # lower end of the log axis of a probability
+MAX_TEXT_CELLS = 400  # more texts than this cannot be read on an image
 
 
-def plot_layer_updates(updates: LayerUpdates, place: str) -> go.Figure:
-    """How long the part of each module is, against the residual that it is added to.
+def plot_layer_updates(updates: LayerUpdates, token: str) -> go.Figure:
+    """The norm that each module adds, relative to the layer's input.
 
     Args:
         updates: norms at one position.
-        place: the position in words, such as ``token 12 "red"``, escaped.
+        token: the name of the token, such as ``token 12 "red"``, escaped.
     """
     layers = np.arange(len(updates.residual), dtype=np.int32)
-    length = np.maximum(updates.residual, 1e-12)
+    residual = np.maximum(updates.residual, 1e-12)
     parts = (
         (say("attention"), updates.attention, BLUE, "circle", "solid"),
         ("MLP", updates.mlp, GREEN, "square", "dash"),
         ("DeepStack", updates.deepstack, ORANGE, "diamond", "dot"),
     )
-    largest = max(parts, key=lambda part: float((part[1] / length).max()))
+    largest = max(parts, key=lambda part: float((part[1] / residual).max()))
     layout = base_layout(
-        say("What each layer adds at {token}", token=place),
+        say("What each layer adds at {token}", token=token),
         height=HEIGHT_MEDIUM,
         alt=say(
             "Lines for the norms that attention, MLP and DeepStack add in {layers} layers; the "
             "largest is {share:.0%} of the residual stream, added by {module}.",
             layers=len(layers),
             module=largest[0],
-            share=float((largest[1] / length).max()),
+            share=float((largest[1] / residual).max()),
         ),
         x_title=say("layer"),
         y_title=say("norm added ÷ norm of the layer's input (log scale)"),
     )
     layout["xaxis"] |= {"dtick": max(1, len(layers) // 14), "zeroline": False}
-    # The first layer adds many times the length of an embedding, later ones a small share.
+    # The first layer adds many times the norm of an embedding, later ones a small share.
     layout["yaxis"] |= {"type": "log", "tickformat": "~%", "dtick": 1}
     traces = [
         go.Scatter(
             x=layers[norms > 0],
-            y=(norms / length).astype(np.float32)[norms > 0],
+            y=(norms / residual).astype(np.float32)[norms > 0],
             name=name,
             mode="lines+markers",
             line={"color": color, "dash": dash},
@@ -76,12 +76,12 @@ def plot_layer_updates(updates: LayerUpdates, place: str) -> go.Figure:
 def plot_word_track(
     probs: np.ndarray, ranks: np.ndarray, word: str, position: int, num_deepstack: int
 ) -> go.Figure:
-    """One word's probability through the layers, by the logit lens.
+    """One token's probability through the layers, by the logit lens.
 
     Args:
         probs: (layers + 1,) float32.
-        ranks: (layers + 1,), 1 is the likeliest word.
-        word: escaped.
+        ranks: (layers + 1,), 1 is the most likely token.
+        word: the token's text, escaped.
         position: sequence index.
         num_deepstack: layers 0 .. num_deepstack - 1 are followed by a DeepStack add.
     """
@@ -133,13 +133,13 @@ def plot_word_track(
 def plot_picture_lens(
     words: list[list[str]], probs: np.ndarray, hovers: list[list[str]], name: str, span: int
 ) -> go.Figure:
-    """The word that each image token's state is nearest to, on the picture's grid.
+    """The logit lens's most likely token at each image token, on the image's grid.
 
     Args:
-        words: escaped, by row and column of merged tokens.
-        probs: (rows, columns) of these words.
+        words: escaped token texts, by row and column of image tokens.
+        probs: (rows, columns) of these tokens.
         hovers: escaped top-k of each token.
-        name: of the state, in words.
+        name: of the hidden state.
         span: index into ``ModelInputs.spans``.
     """
     rows, columns = probs.shape
@@ -157,7 +157,10 @@ def plot_picture_lens(
         x_title=say("token column"),
         y_title=say("token row"),
     )
-    layout["margin"] |= {"l": 40, "b": 48}  # what the axes need: else all is drawn twice
+    layout["margin"] |= {
+        "l": 40,
+        "b": 48,
+    }  # what the axes need: otherwise Plotly draws everything twice
     hide_lines(layout)
     layout["xaxis"] |= {"constrain": "domain"}
     layout["yaxis"] |= {"autorange": "reversed"}

@@ -1,4 +1,4 @@
-"""Charts of M-RoPE inside one attention head."""
+"""Charts of M-RoPE (Qwen2-VL, Wang et al. 2024) inside one attention head."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ AXES = (
 
 
 def plot_rotation(rotation: HeadRotation, name: str) -> go.Figure:
-    """Query and key, number by number, before and after they are turned.
+    """Query and key, dimension by dimension, before and after the rotation.
 
     Args:
         rotation: of one head.
-        name: the head in words.
+        name: of the head.
     """
     values = np.stack([rotation.query_before, rotation.query, rotation.key_before, rotation.key])
     largest = max(float(np.abs(values).max()), 1e-6)
@@ -66,7 +66,7 @@ def plot_rotation(rotation: HeadRotation, name: str) -> go.Figure:
 
 
 def plot_pair_strengths(rotation: HeadRotation) -> go.Figure:
-    """How much each rotating pair can say, and with which axis it turns."""
+    """How much each rotary pair can add to the score, and the axis it rotates with."""
     pairs = np.arange(len(rotation.axes), dtype=np.int32)
     lengths = _pair_lengths(rotation.query_before) * _pair_lengths(rotation.key_before)
     shares = [float(lengths[rotation.axes == axis].sum()) for axis in range(3)]
@@ -102,7 +102,7 @@ def plot_pair_strengths(rotation: HeadRotation) -> go.Figure:
             go.Bar(
                 x=pairs[chosen],
                 y=lengths[chosen].astype(np.float32),
-                width=0.8,  # else as wide as the gap to the axis's next pair
+                width=0.8,  # by default as wide as the gap to the axis's next pair
                 name=say(label),
                 marker={"color": color, "pattern": {"shape": pattern, "fillmode": "overlay"}},
                 customdata=(2 * np.pi / rotation.inv_freq[chosen]).astype(np.float32),
@@ -118,14 +118,14 @@ def plot_pair_strengths(rotation: HeadRotation) -> go.Figure:
 
 
 def _pair_lengths(vector: np.ndarray) -> np.ndarray:
-    """``(head_dim / 2,)``: lengths of the pairs that ``rotate_half`` turns."""
+    """``(head_dim / 2,)``: norms of the pairs that ``rotate_half`` rotates."""
     first, second = np.split(vector.astype(np.float64), 2)
     lengths: np.ndarray = np.hypot(first, second)
     return lengths
 
 
 def plot_score_curves(rotation: HeadRotation, curves: ScoreCurves) -> go.Figure:
-    """The score of the same query and key if the key stood elsewhere, axis by axis."""
+    """The score of the same query and key at other distances, axis by axis."""
     spans = curves.scores.max(axis=1) - curves.scores.min(axis=1)
     widest = say(AXES[int(spans.argmax())][0])
     layout = base_layout(

@@ -15,7 +15,7 @@ from playground.language import say
 if TYPE_CHECKING:
     from playground.model_facts import ModuleNode
 
-ROOT_ID = "(root)"  # Plotly takes the empty path for "no parent", and "model" is a module
+ROOT_ID = "(root)"  # Plotly reads an empty path as "no parent", and "model" is a module
 # The longest prefix wins.
 PART_COLORS = {
     "": GREY,
@@ -26,7 +26,7 @@ PART_COLORS = {
     "model.language_model.embed_tokens": GREEN,
     "lm_head": GREEN,
 }
-# White on the light ones would be below a contrast of 4.5:1.
+# White text on the light colours would have a contrast below 4.5:1.
 DARK_TEXT, LIGHT_TEXT = "#14181f", "#ffffff"
 TEXT_COLORS = {
     GREY: DARK_TEXT,
@@ -38,7 +38,7 @@ TEXT_COLORS = {
 
 
 def plot_module_tree(nodes: Sequence[ModuleNode]) -> go.Figure:
-    """All modules as tiles, their areas in proportion to their parameters; a click goes in.
+    """All modules as tiles with areas proportional to their parameters; a click zooms in.
 
     Args:
         nodes: of ``playground.model_facts.module_tree``, parents first.
@@ -112,7 +112,7 @@ def _tile_name(node: ModuleNode) -> str:
         return node.kind
     if not node.name.isdigit():
         return node.name
-    # "3" alone says nothing: layers.3 is layer 3, blocks.3 block 3.
+    # "3" alone is not a name: layers.3 becomes layer 3, blocks.3 block 3.
     group = (node.parent or "").rpartition(".")[2]
     return f"{group.removesuffix('s').removesuffix('_list')} {node.name}"
 

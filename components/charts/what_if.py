@@ -1,4 +1,4 @@
-"""Charts of a change: the next token and the answer's words before and after."""
+"""Charts of a change: the next token and the answer's tokens before and after."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ROW_HEIGHT = 34  # pixels per token: two bars
 SHOWN = 8  # tokens
-# Of the original and of the changed run: told apart by more than their colour.
+# Of the original and the changed run: they differ in more than colour.
 BAR_MARKERS = (
     {"color": BLUE, "pattern": {"shape": "", "fillmode": "overlay"}},
     {"color": ORANGE, "pattern": {"shape": "/", "fillmode": "overlay"}},
@@ -28,11 +28,11 @@ BAR_MARKERS = (
 
 
 def plot_shift(shift: LogitsShift, names: tuple[str, str] | None = None) -> go.Figure:
-    """The likeliest next tokens of both runs, original above changed.
+    """The most likely next tokens of both runs, original above changed.
 
     Args:
         shift: the comparison.
-        names: what the two runs are called; by default the original and the changed one.
+        names: of the two runs; by default "original" and "changed".
     """
     names = names or _default_names()
     tokens = shift.tokens[:SHOWN]
@@ -59,7 +59,7 @@ def plot_shift(shift: LogitsShift, names: tuple[str, str] | None = None) -> go.F
     layout["barmode"] = "group"
     layout["margin"]["r"] = 30
     layout["xaxis"] |= {"tickformat": ".2~p", "range": [0, min(1.15, 1.25 * largest)]}
-    # Positions, not names: two tokens may be spelt alike.
+    # Positions, not names: two tokens may have the same text.
     layout["yaxis"] |= {
         "autorange": "reversed",
         "showgrid": False,
@@ -100,12 +100,12 @@ def plot_answer_shift(
     names: tuple[str, str] | None = None,
     chosen: int | None = None,
 ) -> go.Figure:
-    """Each token of the original answer, as likely as each run finds it.
+    """The probability of each token of the original answer in both runs.
 
     Args:
         shift: the answer under both runs.
         texts: the escaped text of each token.
-        names: what the two runs are called; by default the original and the changed one.
+        names: of the two runs; by default "original" and "changed".
         chosen: index of the token to mark, if any.
     """
     names = names or _default_names()
@@ -132,7 +132,7 @@ def plot_answer_shift(
 def _shift_layout(
     shift: AnswerShift, texts: Sequence[str], names: tuple[str, str]
 ) -> dict[str, Any]:
-    """Title with the word that falls most, and one place for each token."""
+    """Title with the token that drops most, and a tick for each token."""
     most = int(shift.drop.argmax())
     fall = say(
         "“{word}” drops most, from {before} to {after}",
@@ -156,7 +156,7 @@ def _shift_layout(
     )
     layout["barmode"] = "group"
     layout["yaxis"] |= {"range": [0, 1.08], "tickformat": ".0%"}
-    # Positions, not names: a word may come twice.
+    # Positions, not names: a token may occur twice.
     layout["xaxis"] |= {
         "showgrid": False,
         "zeroline": False,
@@ -172,12 +172,12 @@ def _shift_layout(
 
 
 def plot_patch_sweep(probs: np.ndarray, words: tuple[str, str]) -> go.Figure:
-    """At which layer a state decides the next word: both runs' words, layer by layer.
+    """Activation patching (Meng et al. 2022) by layer: probabilities of both runs' next tokens.
 
     Args:
-        probs: (2, layers + 1): probability of this run's word and of the other run's, when the
-            state that layer i reads is replaced; the last column is the final norm's.
-        words: this run's and the other run's likeliest next token, escaped.
+        probs: (2, layers + 1): probability of this run's next token and of the other run's when
+            the input of layer i is patched; the last column is for the final norm.
+        words: most likely next token of this run and of the other, escaped.
     """
     states = np.arange(probs.shape[1], dtype=np.int32)
     wins = np.flatnonzero(probs[1] > probs[0])

@@ -1,4 +1,7 @@
-"""The decoder tab's DeepStack: how large each tap's add is against the residual it falls on."""
+"""The decoder tab's DeepStack (Meng et al. 2024): the size of each tap's addition.
+
+Sizes are relative to the residual stream that the tap is added to.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ PART = Part(
 
 @PART.html()
 def words(run: Run) -> str:
-    """The median size of each tap's add."""
+    """The median relative size of each tap's addition."""
     visual = run.inputs.mm_token_type_ids[0].numpy() > 0
     medians = [
         say("{median:.0%} after layer {layer}", layer=layer, median=np.median(row[visual]))
@@ -52,7 +55,7 @@ def words(run: Run) -> str:
 
 @PART.html()
 def maps(run: Run) -> str:
-    """One map per tap and picture."""
+    """One map per tap and image."""
     shares = deepstack_shares(run)
     high = max(float(shares.max()), 1e-6)
     blocks = run.engine.facts.deepstack_visual_indexes
@@ -77,7 +80,7 @@ def maps(run: Run) -> str:
 
 
 def deepstack_shares(run: Run) -> np.ndarray:
-    """``(taps, seq)`` float32: length of each add over the length of the residual before it."""
+    """``(taps, seq)`` float32: norm of each addition over the norm of the residual before it."""
     return run.memo("DeepStack shares", lambda: _measure_shares(run))
 
 
@@ -89,7 +92,7 @@ def _measure_shares(run: Run) -> np.ndarray:
     assert merged.visual_pos_masks is not None
     visual = merged.visual_pos_masks[0]
     for layer, tap in enumerate(taps):
-        # The recorded state is the one after the add.
+        # The recorded hidden state already includes the addition.
         before = decoded.hidden_states[layer + 1][visual].float() - tap.float()
         lengths = before.norm(dim=-1).clamp_min(1e-12).numpy()
         shares[layer, visual.numpy()] = added[layer, visual.numpy()] / lengths

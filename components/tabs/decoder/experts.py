@@ -1,4 +1,4 @@
-"""The decoder tab's experts, for a mixture of experts only: who works on which token."""
+"""The decoder tab's experts, for a mixture of experts only: the router's choices per token."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ PART = Part(
 
 
 def read_routes(run: Run) -> ExpertRoutes:
-    """The routers' choices; there must be some, see ``PART.shown``."""
+    """The routers' choices; ``PART.shown`` makes sure that there are any."""
     assert run.decoded.experts is not None
     return run.decoded.experts
 
 
 @PART.html(needs=(PLACE,))
 def words(run: Run, place: Place | None) -> str:
-    """Which experts the last layer gives to the token that is looked at."""
+    """The experts that the last layer's router selects for the selected token."""
     routes, focus = read_routes(run), choose_token(run, place)
     ids, weights = routes.ids[-1, focus.index], routes.weights[-1, focus.index]
     chosen = [
@@ -67,7 +67,7 @@ def words(run: Run, place: Place | None) -> str:
 
 @PART.chart(mark("Experts for one token"), needs=(PLACE,))
 def path(run: Run, place: Place | None) -> go.Figure:
-    """The experts of the token that is looked at, layer by layer."""
+    """The experts for the selected token, layer by layer."""
     routes, focus = read_routes(run), choose_token(run, place)
     spread = spread_weights(
         routes.ids[:, focus.index], routes.weights[:, focus.index], run.engine.facts.num_experts
@@ -77,7 +77,7 @@ def path(run: Run, place: Place | None) -> go.Figure:
 
 @PART.chart(mark("Experts in one layer"), needs=("layer",))
 def whole(run: Run, layer: int) -> go.Figure:
-    """All tokens of one layer; of a long sequence evenly spread ones."""
+    """All tokens in one layer, or evenly spaced ones of a long sequence."""
     routes, num_experts = read_routes(run), run.engine.facts.num_experts
     kept = spread_indices(run.inputs.num_tokens, max(1, MAX_CELLS // num_experts))
     weights = spread_weights(routes.ids[layer, kept], routes.weights[layer, kept], num_experts)
@@ -85,7 +85,7 @@ def whole(run: Run, layer: int) -> go.Figure:
 
 
 def spread_weights(ids: Any, weights: Any, num_experts: int) -> np.ndarray:
-    """``(rows, experts)`` float32, 0 where an expert was not chosen.
+    """``(rows, experts)`` float32, 0 where an expert was not selected.
 
     Args:
         ids: ``(rows, experts per token)`` tensor.

@@ -1,4 +1,7 @@
-"""The decoder tab's influence: what one word of the answer depends on, beside attention."""
+"""The decoder tab's occlusion (Zeiler and Fergus 2014), compared with attention.
+
+Parts of the image are masked one at a time to measure what one answer token depends on.
+"""
 
 from __future__ import annotations
 
@@ -37,16 +40,16 @@ from playground.pipeline import Run
 from playground.pointer import Place
 from playground.records import Progress
 
-# Blocks around each one.
+# Blocks around each masked block.
 SIZES = ((mark("one block"), 0), (mark("3 × 3 blocks"), 1), (mark("5 × 5 blocks"), 2))
 EMPTY = mark("Run occlusion to see this chart.")
 
 
 def read_word(raw: Any, _run: Run) -> int:
-    """The index of a word of the answer; whether there is one is known once it is written.
+    """The index of an answer token; its upper limit is known only once the answer exists.
 
     Raises:
-        InputError: it is no index.
+        InputError: the value is not an index.
     """
     if type(raw) is not int or raw < 0:
         raise InputError(
@@ -103,7 +106,7 @@ FOUND = ("measured", "taken")
 def measured(
     run: Run, progress: Progress, word: int | None, size: int, place: Place | None
 ) -> Iterator[Found]:
-    """The answer's words first, then what one of them depends on."""
+    """The answer's tokens first, then the occlusion map of one of them."""
     owed = words_of(run, progress)
     chosen = choose_word(run, owed, word)
     yield Found(owed, chosen)
@@ -114,7 +117,7 @@ def measured(
 def taken(
     run: Run, progress: Progress, word: int | None, size: int, place: Place | None
 ) -> Iterator[Found]:
-    """The same, and what is left of the answer without the part that the word depends on most."""
+    """The same, and the answer when the most important part is masked."""
     for found in measured(run, progress, word, size, place):
         yield found
     assert found.influence is not None
@@ -123,11 +126,11 @@ def taken(
     yield Found(found.owed, found.word, found.influence, compared)
 
 
-# ----------------------------------------------------------------------------------- drawing
+# ------------------------------------------------------------------------------------ charts
 
 
 def latest(first: Found | None, second: Found | None) -> Found | None:
-    """What the maps show: the first experiment's, or what the second had to measure itself."""
+    """The finding to show: of the first experiment, or else of the second."""
     return second if first is None else first
 
 
@@ -138,7 +141,7 @@ def answer_words(run: Run, found: Found) -> list[str]:
 
 @PART.html(needs=FOUND, live=True)
 def words(run: Run, measured: Found | None, taken: Found | None) -> Markup:
-    """The answer, each token a button that has it measured."""
+    """The answer, with a button per token that measures it."""
     found = latest(measured, taken)
     if found is None:
         return Markup("")
@@ -168,7 +171,7 @@ def words(run: Run, measured: Found | None, taken: Found | None) -> Markup:
 
 @PART.chart(mark("Answer with and without the image"), needs=FOUND, empty=EMPTY, live=True)
 def owed(run: Run, measured: Found | None, taken: Found | None) -> go.Figure | None:
-    """Each word's probability with the pictures and without them; a click chooses one."""
+    """Each token's probability with and without the images; a click selects one."""
     found = latest(measured, taken)
     if found is None:
         return None
@@ -181,7 +184,7 @@ def owed(run: Run, measured: Found | None, taken: Found | None) -> go.Figure | N
 
 @PART.html(needs=(*FOUND, PLACE))
 def facts(run: Run, measured: Found | None, taken: Found | None, place: Place | None) -> str:
-    """The maps in words, with the rank correlation of the mean attention."""
+    """The largest drop, and the rank correlation with attention."""
     found = latest(measured, taken)
     if found is None or found.influence is None:
         return ""
@@ -207,7 +210,7 @@ def facts(run: Run, measured: Found | None, taken: Found | None, place: Place | 
 
 
 def _elsewhere(run: Run, influence: Influence, place: Place | None) -> str:
-    """What to do where another picture is pointed at than the measured one."""
+    """A hint if the selected image is not the measured one."""
     pointed = pointed_span(run, place)
     if pointed is None or pointed == influence.span_index:
         return ""
@@ -232,7 +235,7 @@ def _correlation_words(correlation: float, heads: np.ndarray) -> str:
 
 @PART.html(needs=FOUND)
 def maps(run: Run, measured: Found | None, taken: Found | None) -> Markup:
-    """What the word depends on, and what attention shows, side by side on the picture."""
+    """Occlusion and attention side by side on the image."""
     found = latest(measured, taken)
     if found is None or found.influence is None:
         return Markup("")
@@ -241,7 +244,7 @@ def maps(run: Run, measured: Found | None, taken: Found | None) -> Markup:
 
 @PART.chart(mark("Occlusion map"), needs=FOUND, empty=EMPTY)
 def drops(run: Run, measured: Found | None, taken: Found | None) -> go.Figure | None:
-    """What each part of the picture is worth to the word."""
+    """The drop in log-probability for each masked part."""
     found = latest(measured, taken)
     if found is None or found.influence is None:
         return None
@@ -251,7 +254,7 @@ def drops(run: Run, measured: Found | None, taken: Found | None) -> go.Figure | 
 
 @PART.chart(mark("Agreement with attention"), needs=FOUND, empty=EMPTY)
 def agreement(_run: Run, measured: Found | None, taken: Found | None) -> go.Figure | None:
-    """How well each head's attention orders the parts as the influence does."""
+    """The rank correlation of each head's attention with the drops."""
     found = latest(measured, taken)
     if found is None or found.influence is None:
         return None
@@ -260,7 +263,7 @@ def agreement(_run: Run, measured: Found | None, taken: Found | None) -> go.Figu
 
 @PART.html(needs=("taken",))
 def without(run: Run, taken: Found | None) -> Markup | str:
-    """The picture without the strongest part."""
+    """The image with its most important part masked."""
     if taken is None or taken.taken is None or taken.influence is None:
         return ""
     span = run.inputs.spans[taken.influence.span_index]
@@ -288,5 +291,5 @@ def verdict(_run: Run, taken: Found | None) -> Markup | str:
     empty=mark("Mask the most important part to see this chart."),
 )
 def changed(run: Run, taken: Found | None) -> go.Figure | None:
-    """What the answer's words are worth without the part."""
+    """The probabilities of the answer's tokens with the part masked."""
     return None if taken is None or taken.taken is None else plot_words(run, taken.taken)

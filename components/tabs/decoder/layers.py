@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 NUM_POSITIONS, MAX_POSITIONS = 8, 16
 TOP_K, MAX_TOP_K = 10, 20
 MAX_WORD_CHARS = 60
-CELL_CHARS = 7  # of a word on the picture
+CELL_CHARS = 7  # of a token on the image
 HOVER_WORDS = 5  # of an image token
 MAX_NORM_CELLS = 15_000  # 80 kB of float32 in base64
-MANY_IMAGE_TOKENS = 400  # a larger picture tells only the likeliest word of each token
-MAX_IMAGE_TOKENS = 1_500  # a larger picture is not drawn: 1,500 hover texts are 60 kB
+MANY_IMAGE_TOKENS = 400  # a larger image shows only the most likely token at each position
+MAX_IMAGE_TOKENS = 1_500  # a larger image is not drawn: 1,500 hover texts are 60 kB
 
 POSITIONS = Slider(
     id="positions",
@@ -92,7 +92,7 @@ PART = Part(
 
 @PART.chart(mark("Residual stream"))
 def norms(run: Run) -> go.Figure:
-    """The residual stream's norms; of a long sequence in a deep model, evenly spread columns."""
+    """Norms of the residual stream; a long sequence is shown at evenly spaced positions."""
     lengths = playground.decoder.stage.residual_norms(run.decoded)
     kept = spread_indices(lengths.shape[1], MAX_NORM_CELLS // len(lengths))
     return plot_residual_norms(
@@ -106,21 +106,21 @@ def norms(run: Run) -> go.Figure:
 
 @PART.chart(mark("What each layer adds"), needs=(PLACE,))
 def updates(run: Run, place: Place | None) -> go.Figure:
-    """What attention, MLP and DeepStack add at the token that is looked at."""
+    """What attention, MLP and DeepStack add at the selected token."""
     focus = choose_token(run, place)
     return plot_layer_updates(layer_updates(run.decoded, run.merged, focus.index), focus.words)
 
 
 @PART.chart(mark("Next token"), needs=("top-k",))
 def next_token(run: Run, top_k: int) -> go.Figure:
-    """The likeliest next tokens."""
+    """The most likely next tokens."""
     probs = playground.logits.next_token_probs(run.engine, run.decoded.logits, top_k)
     return plot_next_token(probs)
 
 
 @PART.chart(mark("Logit lens"), needs=("positions", "top-k"))
 def lens(run: Run, positions: int, top_k: int) -> go.Figure:
-    """What every layer would say at the prompt's last positions."""
+    """The logit lens (nostalgebraist 2020) at the last positions of the prompt."""
     output = run.decoded
     indices = tuple(range(max(0, output.num_tokens - positions), output.num_tokens))
     read = playground.decoder.stage.logit_lens(run.engine, output, indices, top_k)
@@ -130,7 +130,7 @@ def lens(run: Run, positions: int, top_k: int) -> go.Figure:
 
 @PART.chart(mark("One token through the layers"), needs=("word", PLACE))
 def track(run: Run, word: str, place: Place | None) -> go.Figure:
-    """The followed word's probability through the layers."""
+    """The probability of one token through the layers."""
     index = choose_token(run, place).index
     token_id = find_word(run, word, index)
     probs, ranks = playground.decoder.stage.track_token(run.engine, run.decoded, index, token_id)
@@ -139,7 +139,7 @@ def track(run: Run, word: str, place: Place | None) -> go.Figure:
 
 
 def find_word(run: Run, word: str, index: int) -> int:
-    """The id of the first token of a text; of an empty one, the likeliest token after ``index``.
+    """The id of a text's first token; for an empty text, the most likely token after ``index``.
 
     Raises:
         InputError: the text has no token.
@@ -164,7 +164,7 @@ def find_word(run: Run, word: str, index: int) -> int:
     empty=mark("This prompt has no image, or the image has too many tokens to label each one."),
 )
 def picture(run: Run, state: int, place: Place | None) -> go.Figure | None:
-    """The words of one picture's tokens at one state; of the pointed picture, or the first."""
+    """The logit lens of the selected image's tokens (or the first image's) at one layer."""
     spans = run.inputs.spans
     if not spans:
         return None
@@ -198,7 +198,7 @@ def picture(run: Run, state: int, place: Place | None) -> go.Figure | None:
 
 
 def picture_lens(run: Run, number: int, state: int) -> LogitLens:
-    """The logit lens of all tokens of a picture; kept, as every click elsewhere asks again."""
+    """The logit lens of all tokens of an image; kept, since every new selection needs it."""
     span = run.inputs.spans[number]
 
     def make() -> LogitLens:

@@ -1,7 +1,7 @@
-"""Painting on the pictures: which tokens are taken away, how that looks, and what a click does.
+"""Masking tokens of the images: the masked tokens, how they are shown, and what a click does.
 
-A click is worked out in the browser: clicks.js finds ``data-paint``, toggles the tokens around the
-clicked one in that control, and what needs it is drawn anew.
+Clicks are handled in the browser: clicks.js finds ``data-paint`` and toggles the tokens around the
+clicked one in that control; the outputs that need the control are then redrawn.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ FILLS = ((mark("zeros"), "zero"), (mark("mean image token"), "mean"))
 
 
 def has_pictures(run: Run) -> bool:
-    """Whether there is something to paint on."""
+    """Whether the prompt has an image."""
     return bool(run.inputs.spans)
 
 
 def read_painted(raw: Any, run: Run) -> tuple[int, ...]:
-    """Sequence indices that are taken away; those that lie in no picture of this run are left out.
+    """Sequence indices of the masked tokens, without those outside this run's images.
 
     Raises:
-        InputError: it is no list of whole numbers.
+        InputError: the value is not a list of whole numbers.
     """
-    if not isinstance(raw, list) or not all(type(each) is int for each in raw):
+    if not isinstance(raw, list) or not all(type(index) is int for index in raw):
         raise InputError(
             say("The masked tokens must be a list of whole numbers."),
             remedy=say("Reload the page."),
@@ -74,13 +74,13 @@ LEAVE = Toggle(
 def toggle_painted(
     run: Run, painted: tuple[int, ...], place: Place, around: int
 ) -> tuple[int, ...]:
-    """What is painted after a click, as clicks.js works it out.
+    """The masked tokens after a click, as clicks.js computes them.
 
     Args:
-        run: the page's.
-        painted: before it.
-        place: a token of a picture.
-        around: tokens around the clicked one that go with it.
+        run: the current run.
+        painted: the masked tokens before the click.
+        place: the clicked token of an image.
+        around: how many tokens around it are toggled as well.
     """
     assert place.span is not None
     span = run.inputs.spans[place.span]
@@ -92,7 +92,7 @@ def toggle_painted(
 def paint_buttons_html(
     run: Run, painted: tuple[int, ...], around: int, place: Place | None
 ) -> Markup:
-    """Buttons that paint the pointed token, as a click on it does, and that unpaint all."""
+    """Buttons that mask the selected token, as a click on it does, and that unmask all."""
     buttons = []
     if place is not None and place.span is not None:
         name = say("Mask token {index}", index=place.index)
@@ -112,7 +112,7 @@ def _button(words: str, painted: tuple[int, ...]) -> Markup:
 
 
 def paintable_html(run: Run, painted: tuple[int, ...]) -> Markup:
-    """The pictures, the painted tokens covered; clicks on them paint as the controls say."""
+    """The images with the masked tokens covered; clicks mask as the controls say."""
     return Markup(
         '<div data-paint="{painted}" data-brush="{brush}" data-paint-if="{clicks}">{pictures}</div>'
     ).format(
@@ -124,7 +124,7 @@ def paintable_html(run: Run, painted: tuple[int, ...]) -> Markup:
 
 
 def painted_html(run: Run, painted: tuple[int, ...]) -> Markup:
-    """The pictures with the painted tokens covered."""
+    """The images with the masked tokens covered."""
     figures = []
     for number, span in enumerate(run.inputs.spans[:MAX_PICTURES]):
         here = [index for index in painted if span.start <= index < span.end]

@@ -1,4 +1,7 @@
-"""The decoder tab's state patching: a residual of another run in the place of this run's own."""
+"""The decoder tab's activation patching (causal tracing, Meng et al. 2022).
+
+A hidden state of another run replaces this run's own at one layer and position.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from components.parts.part import PLACE, Part
 from components.prompt.examples import load_examples
 from components.prompt.reader import read_prompt
 from components.tabs.decoder.focus import choose_token
-from components.tabs.decoder.verdict import run_beside, verdict_html
+from components.tabs.decoder.verdict import run_with_change, verdict_html
 from components.views.facts import fact_markup
 from playground.errors import InputError
 from playground.language import mark, say
@@ -31,14 +34,14 @@ if TYPE_CHECKING:
     from playground.experiments.what_if_runs import LogitsShift
 
 SAME_PICTURES = -1
-FIRST_SOURCE = 2  # an example whose answer starts with another word than the opening one's
+FIRST_SOURCE = 2  # an example whose answer starts differently from that of the first
 FROM_END, SAME_INDEX = "end", "same"
 EMPTY = mark("Patch a hidden state to see this chart.")
 WAYS = ((mark("same distance from the end"), FROM_END), (mark("same index"), SAME_INDEX))
 
 
 def list_sources(_run: Run) -> list[Option]:
-    """What the other run may be: its name, and the example's number."""
+    """The choices for the other run: name and number of each example."""
     examples = [
         (f"{example.name}: {example.text}", number)
         for number, example in enumerate(load_examples())
@@ -95,21 +98,21 @@ PART = Part(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class States:
-    """Which state goes where."""
+    """The position that is patched, and where its new hidden state comes from."""
 
-    index: int  # in this run's sequence
-    there: int  # in the other one's
-    theirs: str  # the other run's token there
-    other_text: str  # what the other run's user says
+    index: int  # sequence index in this run
+    there: int  # sequence index in the other run
+    theirs: str  # the other run's token at that index
+    other_text: str  # the text of the other run's last turn
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Patched:
-    """This run with one state of the other, beside the original; a finding."""
+    """The patched run and the original; a finding."""
 
     states: States
-    layer: int  # whose input was replaced; the number of layers for the final norm
-    their_next: str  # the other run's likeliest next token
+    layer: int  # whose input was replaced; ``num_layers`` stands for the final norm
+    their_next: str  # the other run's most likely next token
     original: SamplingTrace
     changed: SamplingTrace
     shift: LogitsShift
@@ -117,10 +120,10 @@ class Patched:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Swept:
-    """The next word with each layer's state replaced in turn; a finding."""
+    """Next-token probabilities with each layer patched separately; a finding."""
 
     states: States
-    next_words: tuple[str, str]  # this run's and the other run's likeliest next token
+    next_words: tuple[str, str]  # most likely next token of this run and of the other
     probs: np.ndarray  # (2, layers + 1) float32
 
 
@@ -128,7 +131,7 @@ class Swept:
 
 
 def other_run(run: Run, source: int, text: str) -> Run:
-    """The run that the state comes from; nothing of it is computed yet. The latest is kept.
+    """The run that the hidden state comes from, not computed yet; the latest one is kept.
 
     Raises:
         InputError: there is no such example, or the text is too long.
@@ -163,7 +166,7 @@ def _other_prompt(run: Run, number: int, words: str) -> Prompt:
 
 
 def choose_positions(run: Run, other: Run, kind: str, place: Place | None) -> tuple[int, int]:
-    """Sequence index in this run and in the other one.
+    """The sequence index in this run and in the other.
 
     Raises:
         InputError: the other run has no such position.
@@ -193,7 +196,7 @@ def _what_if(other: Run, layer: int, states: States) -> WhatIf:
 
 
 def _next_word(run: Run) -> tuple[int, str]:
-    """The likeliest next token and its text."""
+    """The most likely next token and its text."""
     token_id = int(run.decoded.logits.argmax())
     return token_id, playground.tokens.token_text(run.engine.tokenizer, token_id)
 
@@ -213,11 +216,11 @@ def patched(
     way: str,
     place: Place | None,
 ) -> Iterator[Patched]:
-    """This run with one state of the other, beside the original."""
+    """Patch one hidden state and compare with the original."""
     other = other_run(run, source, text)
     other.ensure("decoder", progress)
     states = _states(run, other, way, place)
-    original, changed, shift = run_beside(run, progress, _what_if(other, layer, states))
+    original, changed, shift = run_with_change(run, progress, _what_if(other, layer, states))
     yield Patched(states, layer, _next_word(other)[1], original, changed.answer, shift)
 
 
@@ -225,7 +228,7 @@ def patched(
 def swept(
     run: Run, progress: Progress, source: int, text: str, way: str, place: Place | None
 ) -> Iterator[Swept]:
-    """The next word of this run and of the other, with each layer's state replaced in turn."""
+    """Patch each layer separately; how likely are this run's and the other's next tokens?"""
     other = other_run(run, source, text)
     other.ensure("decoder", progress)
     states = _states(run, other, way, place)
@@ -256,12 +259,12 @@ def swept(
     yield Swept(states, (own_text, their_text), np.array(columns, np.float32).T)
 
 
-# ---------------------------------------------------------------------------------- drawing
+# ----------------------------------------------------------------------------------- charts
 
 
 @PART.html(needs=(PLACE,))
 def where(run: Run, place: Place | None) -> str:
-    """Which token's state is replaced."""
+    """The token whose hidden state is replaced."""
     focus = choose_token(run, place)
     words = say("The hidden state of {token} is replaced.", token=focus.words)
     return fact_markup(words, focus.hint)
@@ -269,7 +272,7 @@ def where(run: Run, place: Place | None) -> str:
 
 @PART.html(needs=("patched",))
 def verdict(run: Run, found: Patched | None) -> Markup | str:
-    """Which state went where, and both answers."""
+    """What was patched, and both answers."""
     if found is None:
         return ""
     is_last = found.layer == run.decoded.num_layers
@@ -286,7 +289,7 @@ def verdict(run: Run, found: Patched | None) -> Markup | str:
 
 
 def _state_words(run: Run, states: States) -> dict[str, object]:
-    """The fields of a sentence about two states, escaped."""
+    """The fields of a sentence about both hidden states, escaped."""
     return {
         "index": states.index,
         "own": token_label(run.inputs.tokens[states.index].text),
@@ -298,13 +301,13 @@ def _state_words(run: Run, states: States) -> dict[str, object]:
 
 @PART.chart(mark("Next token"), needs=("patched",), empty=EMPTY)
 def shift(_run: Run, found: Patched | None) -> go.Figure | None:
-    """The likeliest next tokens before and after."""
+    """The most likely next tokens before and after."""
     return None if found is None else plot_shift(found.shift)
 
 
 @PART.html(needs=("swept",))
 def sweep_facts(run: Run, found: Swept | None) -> str:
-    """Which states the layers' chart is about."""
+    """Which hidden states the chart is about."""
     if found is None:
         return ""
     return fact_markup(
@@ -322,7 +325,7 @@ def sweep_facts(run: Run, found: Swept | None) -> str:
     empty=mark("Patch each layer to see this chart."),
 )
 def layers(_run: Run, found: Swept | None) -> go.Figure | None:
-    """At which layer the state decides the next word."""
+    """The layer from which the patched state decides the next token."""
     if found is None:
         return None
     own, theirs = found.next_words

@@ -1,4 +1,4 @@
-"""The decoder tab's part for porters: download a run, and compare another implementation's."""
+"""The decoder tab's check of a port: download a run, and compare another implementation's file."""
 
 from __future__ import annotations
 
@@ -55,16 +55,16 @@ PART = Part(
 
 @PART.experiment(mark("Prepare the download"), primary=True)
 def written(run: Run, _progress: Progress) -> Iterator[MadeFile]:
-    """The run's file."""
+    """Write the run's tensors to a file."""
     yield MADE_FILES.make(FILE_NAME, partial(playground.dump.write_dump, run))
 
 
 @PART.experiment(needs=("dump",))
 def compared(run: Run, _progress: Progress, path: Path | None) -> Iterator[DumpComparison]:
-    """Each step of the uploaded file against this run.
+    """Compare each step of the uploaded file with this run.
 
     Raises:
-        InputError: nothing was uploaded, or it is no such file.
+        InputError: nothing was uploaded, or the file has no step of a run.
     """
     if path is None:
         raise InputError(
@@ -75,7 +75,7 @@ def compared(run: Run, _progress: Progress, path: Path | None) -> Iterator[DumpC
 
 @PART.html(needs=("written",))
 def file(_run: Run, made: MadeFile | None) -> Markup:
-    """A link to the file, as long as it is kept."""
+    """A link to the file, until it expires."""
     if made is None:
         return Markup("")
     if MADE_FILES.find(made.key) is None:
@@ -93,7 +93,7 @@ def file(_run: Run, made: MadeFile | None) -> Markup:
 
 @PART.html(needs=("compared",))
 def result(_run: Run, comparison: DumpComparison | None) -> Markup:
-    """The first break in words, and all steps as a table."""
+    """The first step that differs, and a table of all steps."""
     if comparison is None:
         return Markup("")
     broken = comparison.first_break

@@ -1,4 +1,4 @@
-"""The decoder tab's M-RoPE: one head's query and key, and their score as they move apart."""
+"""The decoder tab's M-RoPE (Qwen2-VL, Wang et al. 2024): one query and key, score by distance."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NEEDS = ("layer", "head", PLACE)
 
 
 def rotate(run: Run, layer: int, head: int, place: Place | None) -> HeadRotation:
-    """The head's query of the token that is looked at, against the key that it looks at most."""
+    """The selected token's query and the key that it attends to most, in one head."""
     index = choose_token(run, place).index
 
     def make() -> HeadRotation:
@@ -49,7 +49,7 @@ def rotate(run: Run, layer: int, head: int, place: Place | None) -> HeadRotation
 
 @PART.html(needs=NEEDS)
 def words(run: Run, layer: int, head: int, place: Place | None) -> str:
-    """Which two tokens these are, how far apart, and the score that is left."""
+    """The two tokens, their distance and their score."""
     rotation, tokens = rotate(run, layer, head, place), run.inputs.tokens
     query, key = (
         say("token {index} “{text}”", index=index, text=token_label(tokens[index].text))
@@ -83,7 +83,7 @@ def words(run: Run, layer: int, head: int, place: Place | None) -> str:
 
 @PART.chart(mark("Score by distance"), needs=NEEDS)
 def curves(run: Run, layer: int, head: int, place: Place | None) -> go.Figure:
-    """The score if the key stood elsewhere along t, h or w."""
+    """The score if the key were at another distance in t, h or w."""
     rotation = rotate(run, layer, head, place)
     moved = playground.decoder.rotation.score_curves(run.engine, rotation)
     return plot_score_curves(rotation, moved)
@@ -91,12 +91,12 @@ def curves(run: Run, layer: int, head: int, place: Place | None) -> go.Figure:
 
 @PART.chart(mark("Rotary pairs"), needs=NEEDS)
 def strengths(run: Run, layer: int, head: int, place: Place | None) -> go.Figure:
-    """How much each pair of numbers adds to the score, by its axis."""
+    """How much each rotary pair can add to the score, by its axis."""
     return plot_pair_strengths(rotate(run, layer, head, place))
 
 
 @PART.chart(mark("Query and key"), needs=NEEDS)
 def numbers(run: Run, layer: int, head: int, place: Place | None) -> go.Figure:
-    """The numbers of query and key before and after the rotation."""
+    """Query and key before and after the rotation."""
     title = say("Layer {layer}, head {head}", layer=layer, head=head)
     return plot_rotation(rotate(run, layer, head, place), title)

@@ -1,4 +1,4 @@
-"""Tab 4: what the decoder's layers do with the sequence, and the word that comes next."""
+"""Tab 4: what the decoder's layers do with the sequence, and the next token."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CODE = Part("code", mark("Show the code"), stage="decoder")
 
 @FACTS.html()
 def facts(run: Run) -> str:
-    """The decoder's sizes in this run, with the layers that DeepStack feeds."""
+    """The decoder's sizes in this run, and the layers followed by DeepStack."""
     sizes, output = run.engine.facts, run.decoded
     through = say(
         "{tokens:,} tokens pass through {layers} layers with hidden size {width:,} ({heads} query "
@@ -49,7 +49,7 @@ def facts(run: Run) -> str:
 
 @CODE.code(mark("Show the code"))
 def script(run: Run) -> str:
-    """The whole stage with plain transformers."""
+    """The whole stage in plain transformers."""
     return write_snippet("decoder", run, top_k=layers.TOP_K)
 
 

@@ -1,6 +1,6 @@
-"""The decoder tab's what-ifs: break a part on purpose, and see the answer beside the original.
+"""The decoder tab's what-ifs: change the model on purpose and compare with the original answer.
 
-The part opens on its first preset, which has run already: the controls' defaults are that preset.
+The part opens on its first preset, which runs by itself: the controls' defaults are that preset.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ TAPS = (
 
 
 def _num_taps(run: Run) -> int:
-    """Taps that add something in this run: none without a picture."""
+    """How many taps add something in this run: none without an image."""
     return len(run.engine.facts.deepstack_visual_indexes) if has_pictures(run) else 0
 
 
@@ -87,7 +87,7 @@ SKIPPED = Choices(
     id="skipped",
     label=mark("Layers to skip"),
     options=_layers,
-    # The first preset of a prompt that has no picture.
+    # The first preset of a prompt without an image.
     value=lambda run: () if has_pictures(run) else (middle_layer(run),),
     compact=True,
 )
@@ -97,7 +97,7 @@ CHANGE_IDS = tuple(control.id for control in CHANGES)
 
 
 def list_presets(run: Run) -> list[Option]:
-    """Changes worth a look; those that would change nothing in this run are left out."""
+    """Suggested changes, without those that have no effect in this run."""
     listed: list[tuple[str, dict[str, Any]]] = []
     if has_pictures(run):
         listed += [
@@ -163,25 +163,25 @@ def read_what_if(run: Run, *values: Any) -> WhatIf:
 
 @PART.experiment(mark("Run with changes"), needs=CHANGE_IDS, auto=True, primary=True)
 def changed(run: Run, progress: Progress, *values: Any) -> Iterator[Comparison]:
-    """The original's answer, then the changed one beside it."""
+    """Run with the changes and compare with the original."""
     yield compare_change(run, progress, read_what_if(run, *values))
 
 
 @PART.html(needs=("painted",))
 def pictures(run: Run, painted: tuple[int, ...]) -> Markup | str:
-    """The pictures to paint on."""
+    """The images on which tokens are masked."""
     return paintable_html(run, painted) if has_pictures(run) else ""
 
 
 @PART.html(needs=("painted", "brush", PLACE))
 def buttons(run: Run, painted: tuple[int, ...], brush: int, place: Place | None) -> Markup:
-    """Paint the token that is pointed at; unpaint all."""
+    """Mask the selected token; unmask all."""
     return paint_buttons_html(run, painted, brush, place)
 
 
 @PART.html(needs=("changed", *CHANGE_IDS))
 def settings(run: Run, compared: Comparison | None, *values: Any) -> str:
-    """With which change the answer below was written, and whether it is still the one above."""
+    """The changes of the shown run, and a hint if the controls differ from them."""
     if compared is None:
         return ""
     is_now = astuple(compared.what_if) == astuple(read_what_if(run, *values))
@@ -203,18 +203,18 @@ def verdict(_run: Run, compared: Comparison | None) -> Markup | str:
 
 @PART.chart(mark("Answer tokens"), needs=("changed",), empty=EMPTY)
 def words(run: Run, compared: Comparison | None) -> go.Figure | None:
-    """What the original answer's tokens are worth under the change."""
+    """The probabilities of the original answer's tokens under the change."""
     return None if compared is None else plot_words(run, compared)
 
 
 @PART.chart(mark("Next token"), needs=("changed",), empty=EMPTY)
 def shift(_run: Run, compared: Comparison | None) -> go.Figure | None:
-    """The likeliest next tokens before and after."""
+    """The most likely next tokens before and after."""
     return None if compared is None else plot_shift(compared.shift)
 
 
 def change_words(what_if: WhatIf) -> str:
-    """What was changed, in words; plain text."""
+    """The changes in words, as plain text."""
     parts = []
     if any(gain != 1 for gain in what_if.deepstack_gains):
         gains = ", ".join(f"{gain:g}" for gain in what_if.deepstack_gains)

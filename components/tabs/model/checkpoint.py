@@ -1,4 +1,4 @@
-"""The checkpoint: which modules it has, and what its configuration says."""
+"""The checkpoint: its modules and its configuration."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ PART = Part("checkpoint", mark("Model"), stage="model")
 
 @PART.chart(mark("Modules by parameters"))
 def modules(run: Run) -> go.Figure:
-    """All modules as tiles, their areas in proportion to their parameters."""
+    """All modules as tiles with areas proportional to their parameters."""
     return plot_module_tree(playground.model_facts.module_tree(run.engine.model))
 
 
 @PART.html()
 def whole(run: Run) -> str:
-    """What the checkpoint is, and where it runs."""
+    """The checkpoint, and the device and dtype it runs in."""
     return _facts_table(say("The checkpoint"), _checkpoint_rows(run.engine))
 
 
 @PART.html()
 def decoder(run: Run) -> str:
-    """The decoder's sizes, with a word on what each fact means."""
+    """The decoder's sizes, with a short explanation of each."""
     return _facts_table(say("The decoder"), _decoder_rows(run.engine))
 
 
 @PART.html()
 def tower(run: Run) -> str:
-    """The vision tower's sizes, likewise."""
+    """The vision tower's sizes, with a short explanation of each."""
     return _facts_table(say("The vision tower"), _vision_rows(run.engine))
 
 

@@ -88,7 +88,7 @@ def choose_word(run: Run, shift: AnswerShift, word: int | None) -> int:
     """The index of the chosen answer token, or of the first that depends on the image."""
     if word is not None and word < len(shift.ids):
         return word
-    return int(playground.experiments.answers.first_picture_word(run.engine, shift))
+    return int(playground.experiments.answers.first_dependent_token(run.engine, shift))
 
 
 def find_influence(

@@ -14,7 +14,7 @@ from playground.experiments.answers import (
     AnswerShift,
     answer_log_probs,
     extend_merged,
-    first_picture_word,
+    first_dependent_token,
     read_at_once,
     without_pictures,
 )
@@ -137,12 +137,12 @@ def test_the_first_word_that_tells_of_the_picture(shipped_engine: Engine) -> Non
     end = end if isinstance(end, int) else end[0]
     ids = (5, 6, 7, end)
     telling = AnswerShift(ids, before, -np.array([0.9, 1.5, 8.0, 9.0], np.float32))
-    assert first_picture_word(shipped_engine, telling) == 1
+    assert first_dependent_token(shipped_engine, telling) == 1
     likely = np.log(np.array([1, 0.4, 0.6, 1], np.float32))
     unsure = AnswerShift(ids, likely, -np.array([0.9, 4.0, 8.0, 9.0], np.float32))
-    assert first_picture_word(shipped_engine, unsure) == 2
+    assert first_dependent_token(shipped_engine, unsure) == 2
     silent = AnswerShift(ids, before, -np.array([0.1, 0.2, 0.5, 9.0], np.float32))
-    assert first_picture_word(shipped_engine, silent) == 2
+    assert first_dependent_token(shipped_engine, silent) == 2
 
 
 def test_reading_stops_at_the_next_layer(run: Run) -> None:

@@ -38,7 +38,7 @@ StepStatus = Literal["equal", "close", "differs", "missing", "shape"]
 
 
 def dump_tensors(run: Run) -> dict[str, torch.Tensor]:
-    """Every step of a run by name, in the order of the forward pass; missing stages are computed."""
+    """Every step of a run by name, in the order of the forward pass; runs missing stages."""
     return {name: tensor for stage in STAGES for name, tensor in stage_tensors(run, stage).items()}
 
 

@@ -32,7 +32,7 @@ def plot_logit_lens(lens: LogitLens, labels: Sequence[str], num_deepstack: int) 
     Args:
         lens: top-k tokens of every layer at some positions.
         labels: the escaped text of the token at each of these positions.
-        num_deepstack: layers 0 .. num_deepstack - 1 are followed by a DeepStack add.
+        num_deepstack: layers 0 .. num_deepstack - 1 are followed by a DeepStack addition.
     """
     rows, columns, top_k = lens.ids.shape
     layout = base_layout(

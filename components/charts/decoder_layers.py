@@ -73,7 +73,7 @@ def plot_layer_updates(updates: LayerUpdates, token: str) -> go.Figure:
     return go.Figure(traces, layout)
 
 
-def plot_word_track(
+def plot_token_track(
     probs: np.ndarray, ranks: np.ndarray, word: str, position: int, num_deepstack: int
 ) -> go.Figure:
     """One token's probability through the layers, by the logit lens.
@@ -83,7 +83,7 @@ def plot_word_track(
         ranks: (layers + 1,), 1 is the most likely token.
         word: the token's text, escaped.
         position: sequence index.
-        num_deepstack: layers 0 .. num_deepstack - 1 are followed by a DeepStack add.
+        num_deepstack: layers 0 .. num_deepstack - 1 are followed by a DeepStack addition.
     """
     states = np.arange(len(probs), dtype=np.int32)
     first = np.flatnonzero(ranks == 1)
@@ -130,7 +130,7 @@ def plot_word_track(
     return go.Figure(line, layout)
 
 
-def plot_picture_lens(
+def plot_image_lens(
     words: list[list[str]], probs: np.ndarray, hovers: list[list[str]], name: str, span: int
 ) -> go.Figure:
     """The logit lens's most likely token at each image token, on the image's grid.

@@ -32,7 +32,7 @@ def plot_residual_norms(
         labels: n escaped texts.
         indices: (n,) sequence index of each column; all by default.
         spans: first index, one past the last, and the name (or "") of each image or frame.
-        num_deepstack: layers 0 .. num_deepstack - 1 are followed by a DeepStack add.
+        num_deepstack: layers 0 .. num_deepstack - 1 are followed by a DeepStack addition.
     """
     rows, seq = norms.shape
     indices = np.arange(seq) if indices is None else indices

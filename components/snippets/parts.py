@@ -52,7 +52,7 @@ def build_script(
     source = engine.source
     needed = ["import torch", "from transformers import AutoModelForImageTextToText, AutoProcessor"]
     where = "# Run it in the playground's folder" if source == "tiny" else "# Needs transformers 5"
-    beside = f", with {', '.join(files)} beside it" if files else ""
+    media = f", with {', '.join(files)} next to it" if files else ""
     checkpoint = write_literal(SHIPPED_PATH if source == "tiny" else source)
     if source.startswith("modelscope:"):
         needed.append("from modelscope import snapshot_download")
@@ -63,7 +63,7 @@ def build_script(
     if engine.device.type != "cpu":
         options += f', device_map="{engine.device.type}"'
     head = f"""\
-{where}{beside}.
+{where}{media}.
 {_import_lines([*needed, *imports])}
 
 torch.set_grad_enabled(False)

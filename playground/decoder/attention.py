@@ -137,6 +137,6 @@ def without_sink(weights: np.ndarray, neutral: np.ndarray) -> np.ndarray:
         neutral: the same for the last token of a neutral prompt on the same image.
 
     Returns:
-        ``(visual tokens,)`` float32; positive where this query attends more than the neutral prompt.
+        ``(visual tokens,)`` float32; positive where this query attends more than the neutral one.
     """
     return np.asarray(weights - neutral, np.float32)

@@ -142,7 +142,7 @@ def read_at_once(
     return np.asarray(chosen[:, 0].numpy(), np.float32)
 
 
-def without_pictures(
+def without_images(
     engine: Engine,
     inputs: ModelInputs,
     merged: MergedInputs,
@@ -167,7 +167,7 @@ def without_pictures(
     if not inputs.spans:
         raise InputError(say("This prompt has no image."), remedy=say("Add an image or a video."))
     visual = tuple(index for span in inputs.spans for index in range(span.start, span.end))
-    blind = change_merged(merged, WhatIf(painted=visual))
+    blind = change_merged(merged, WhatIf(masked=visual))
     return AnswerShift(
         tuple(answer_ids),
         answer_log_probs(engine, merged, decoded, answer_ids, progress=progress),

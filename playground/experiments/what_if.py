@@ -42,7 +42,7 @@ class WhatIf:
 
     deepstack_gains: tuple[float, ...] = ()  # one factor per tap; 1 for the rest
     positions: Positions = "mrope"  # flat: 1-D RoPE, as for text; swapped: h and w swapped
-    painted: tuple[int, ...] = ()  # sequence indices of the masked image tokens
+    masked: tuple[int, ...] = ()  # sequence indices of the masked image tokens
     fill: Fill = "zero"  # what replaces them: zeros, or the mean of all image tokens
     leave_deepstack: bool = False  # mask in inputs_embeds only, so that DeepStack leaks them
     skipped_layers: tuple[int, ...] = ()  # decoder layers that add nothing to the residual
@@ -70,7 +70,7 @@ def check_what_if(engine: Engine, inputs: ModelInputs, what_if: WhatIf) -> None:
                 say("The DeepStack gain {gain} is out of range.", gain=gain),
                 limit=say("It must be between 0 and {most:g}.", most=MAX_GAIN),
             )
-    for index in what_if.painted:
+    for index in what_if.masked:
         if index not in visual:
             raise InputError(
                 say("Token {index:,} is not an image token.", index=index),
@@ -117,15 +117,15 @@ def check_what_if(engine: Engine, inputs: ModelInputs, what_if: WhatIf) -> None:
 def change_merged(merged: MergedInputs, what_if: WhatIf) -> MergedInputs:
     """The decoder's input after the change; the record itself is not modified."""
     embeds, taps = merged.inputs_embeds, merged.deepstack_visual_embeds
-    if what_if.painted and merged.visual_pos_masks is not None:
+    if what_if.masked and merged.visual_pos_masks is not None:
         mask = merged.visual_pos_masks[0]
-        painted = torch.zeros_like(mask)
-        painted[list(what_if.painted)] = True
+        masked = torch.zeros_like(mask)
+        masked[list(what_if.masked)] = True
         visual = embeds[0, mask]
         embeds = embeds.clone()
-        embeds[0, painted] = _fill_vector(visual, what_if.fill)
+        embeds[0, masked] = _fill_vector(visual, what_if.fill)
         if taps is not None and not what_if.leave_deepstack:
-            taps = tuple(_mask_tap(tap, painted[mask], what_if.fill) for tap in taps)
+            taps = tuple(_mask_tap(tap, masked[mask], what_if.fill) for tap in taps)
     if taps is not None and what_if.deepstack_gains:
         gains = (*what_if.deepstack_gains, *[1.0] * len(taps))
         taps = tuple(tap * gain for tap, gain in zip(taps, gains, strict=False))
@@ -145,9 +145,9 @@ def _fill_vector(visual: torch.Tensor, fill: Fill) -> torch.Tensor:
     return mean if fill == "mean" else torch.zeros_like(mean)
 
 
-def _mask_tap(tap: torch.Tensor, painted: torch.Tensor, fill: Fill) -> torch.Tensor:
+def _mask_tap(tap: torch.Tensor, masked: torch.Tensor, fill: Fill) -> torch.Tensor:
     changed = tap.clone()
-    changed[painted] = _fill_vector(tap, fill)
+    changed[masked] = _fill_vector(tap, fill)
     return changed
 
 
@@ -177,7 +177,7 @@ def first_changed_layer(merged: MergedInputs, what_if: WhatIf, num_layers: int) 
     Returns:
         ``num_layers`` if no layer has to: nothing changes, or only the input of the final norm.
     """
-    if what_if.painted or what_if.positions != "mrope":
+    if what_if.masked or what_if.positions != "mrope":
         return 0
     gains = () if merged.deepstack_visual_embeds is None else what_if.deepstack_gains
     return min(

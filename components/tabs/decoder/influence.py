@@ -25,14 +25,14 @@ from components.tabs.decoder.answer import answer_labels
 from components.tabs.decoder.influence_maps import (
     Found,
     Influence,
-    choose_word,
+    choose_answer_token,
     find_influence,
     maps_html,
     pointed_span,
-    words_of,
+    score_answer,
 )
-from components.tabs.decoder.painting import painted_html
-from components.tabs.decoder.verdict import compare_change, plot_words, verdict_html
+from components.tabs.decoder.painting import masked_html
+from components.tabs.decoder.verdict import compare_change, plot_answer_tokens, verdict_html
 from components.views.facts import fact_html
 from playground.errors import InputError
 from playground.language import mark, say
@@ -45,7 +45,7 @@ SIZES = ((mark("one block"), 0), (mark("3 × 3 blocks"), 1), (mark("5 × 5 block
 EMPTY = mark("Run occlusion to see this chart.")
 
 
-def read_word(raw: Any, _run: Run) -> int:
+def read_answer_index(raw: Any, _run: Run) -> int:
     """The index of an answer token; its upper limit is known only once the answer exists.
 
     Raises:
@@ -58,7 +58,7 @@ def read_word(raw: Any, _run: Run) -> int:
     return raw
 
 
-WORD = Clicked(id="word", label=mark("Answer token"), read=read_word)
+WORD = Clicked(id="word", label=mark("Answer token"), read=read_answer_index)
 SIZE = Choice(
     id="size",
     label=mark("Size of a masked part"),
@@ -107,8 +107,8 @@ def measured(
     run: Run, progress: Progress, word: int | None, size: int, place: Place | None
 ) -> Iterator[Found]:
     """The answer's tokens first, then the occlusion map of one of them."""
-    owed = words_of(run, progress)
-    chosen = choose_word(run, owed, word)
+    owed = score_answer(run, progress)
+    chosen = choose_answer_token(run, owed, word)
     yield Found(owed, chosen)
     yield Found(owed, chosen, find_influence(run, progress, word, size, place))
 
@@ -121,7 +121,7 @@ def taken(
     for found in measured(run, progress, word, size, place):
         yield found
     assert found.influence is not None
-    change = playground.experiments.what_if.WhatIf(painted=found.influence.measured.strongest)
+    change = playground.experiments.what_if.WhatIf(masked=found.influence.measured.strongest)
     compared = compare_change(run, progress, change)
     yield Found(found.owed, found.word, found.influence, compared)
 
@@ -134,7 +134,7 @@ def latest(first: Found | None, second: Found | None) -> Found | None:
     return second if first is None else first
 
 
-def answer_words(run: Run, found: Found) -> list[str]:
+def answer_texts(run: Run, found: Found) -> list[str]:
     """The answer's tokens as plain text."""
     return [html.unescape(label) for label in answer_labels(run, found.owed.ids)]
 
@@ -154,7 +154,7 @@ def words(run: Run, measured: Found | None, taken: Found | None) -> Markup:
             pressed="true" if number == found.word else "false",
             text=text,
         )
-        for number, text in enumerate(answer_words(run, found))
+        for number, text in enumerate(answer_texts(run, found))
     )
     return Markup(
         '<div class="pg-control"><span class="pg-label">{label}</span>'
@@ -197,7 +197,7 @@ def facts(run: Run, measured: Found | None, taken: Found | None, place: Place | 
     text = say(
         "“{word}” has probability {prob:.1%}. Masking the {parts:,} parts of {picture} one at a "
         "time lowers it by at most {nats:.3g} nats, to {left:.1%}.",
-        word=answer_words(run, found)[found.word],
+        word=answer_texts(run, found)[found.word],
         prob=np.exp(values.log_prob),
         parts=values.drop.size,
         picture=span_name(run.inputs, span),
@@ -239,7 +239,7 @@ def maps(run: Run, measured: Found | None, taken: Found | None) -> Markup:
     found = latest(measured, taken)
     if found is None or found.influence is None:
         return Markup("")
-    return maps_html(run, found.influence, answer_words(run, found)[found.word])
+    return maps_html(run, found.influence, answer_texts(run, found)[found.word])
 
 
 @PART.chart(mark("Occlusion map"), needs=FOUND, empty=EMPTY)
@@ -270,10 +270,10 @@ def without(run: Run, taken: Found | None) -> Markup | str:
     sentence = say(
         "Masked: the part of {picture} that “{word}” depends on most.",
         picture=span_name(run.inputs, span),
-        word=answer_words(run, taken)[taken.word],
+        word=answer_texts(run, taken)[taken.word],
     )
     return Markup("{}{}").format(
-        Markup(fact_html(sentence)), painted_html(run, taken.taken.what_if.painted)
+        Markup(fact_html(sentence)), masked_html(run, taken.taken.what_if.masked)
     )
 
 
@@ -292,4 +292,4 @@ def verdict(_run: Run, taken: Found | None) -> Markup | str:
 )
 def changed(run: Run, taken: Found | None) -> go.Figure | None:
     """The probabilities of the answer's tokens with the part masked."""
-    return None if taken is None or taken.taken is None else plot_words(run, taken.taken)
+    return None if taken is None or taken.taken is None else plot_answer_tokens(run, taken.taken)

@@ -71,12 +71,12 @@ class Found:
     taken: Comparison | None = None  # with the most important part masked
 
 
-def words_of(run: Run, progress: Progress) -> AnswerShift:
+def score_answer(run: Run, progress: Progress) -> AnswerShift:
     """The answer's tokens with and without the images; kept with the run."""
 
     def read() -> AnswerShift:
         ids = answer_ids(answer_of(run, progress))
-        shift: AnswerShift = playground.experiments.answers.without_pictures(
+        shift: AnswerShift = playground.experiments.answers.without_images(
             run.engine, run.inputs, run.merged, run.decoded, ids, progress=progress
         )
         return shift
@@ -84,7 +84,7 @@ def words_of(run: Run, progress: Progress) -> AnswerShift:
     return run.memo(OWED, read, progress=progress)
 
 
-def choose_word(run: Run, shift: AnswerShift, word: int | None) -> int:
+def choose_answer_token(run: Run, shift: AnswerShift, word: int | None) -> int:
     """The index of the chosen answer token, or of the first that depends on the image."""
     if word is not None and word < len(shift.ids):
         return word
@@ -101,8 +101,8 @@ def find_influence(
     """
     if not run.inputs.spans:
         raise InputError(say("This prompt has no image."), remedy=say("Add an image or a video."))
-    shift = words_of(run, progress)
-    chosen, number = choose_word(run, shift, word), pointed_span(run, place) or 0
+    shift = score_answer(run, progress)
+    chosen, number = choose_answer_token(run, shift, word), pointed_span(run, place) or 0
     modules = playground.experiments.influence
 
     def measure() -> Influence:

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 import playground
 from components.charts.decoder import plot_logit_lens, plot_next_token
-from components.charts.decoder_layers import plot_layer_updates, plot_picture_lens, plot_word_track
+from components.charts.decoder_layers import plot_image_lens, plot_layer_updates, plot_token_track
 from components.charts.decoder_residual import plot_residual_norms
 from components.charts.style import escape_label
 from components.charts.token_labels import span_marks, span_name, token_label, token_labels
@@ -132,13 +132,13 @@ def lens(run: Run, positions: int, top_k: int) -> go.Figure:
 def track(run: Run, word: str, place: Place | None) -> go.Figure:
     """The probability of one token through the layers."""
     index = choose_token(run, place).index
-    token_id = find_word(run, word, index)
+    token_id = find_token_id(run, word, index)
     probs, ranks = playground.decoder.stage.track_token(run.engine, run.decoded, index, token_id)
     text = token_label(playground.tokens.token_text(run.engine.tokenizer, token_id))
-    return plot_word_track(probs, ranks, text, index, run.decoded.num_deepstack)
+    return plot_token_track(probs, ranks, text, index, run.decoded.num_deepstack)
 
 
-def find_word(run: Run, word: str, index: int) -> int:
+def find_token_id(run: Run, word: str, index: int) -> int:
     """The id of a text's first token; for an empty text, the most likely token after ``index``.
 
     Raises:
@@ -173,7 +173,7 @@ def picture(run: Run, state: int, place: Place | None) -> go.Figure | None:
     span = spans[number]
     if span.end - span.start > MAX_IMAGE_TOKENS:
         return None
-    read = picture_lens(run, number, state)
+    read = image_lens(run, number, state)
     shape = (span.merged_h, span.merged_w)
     words = [token_label(cell[0], CELL_CHARS) for cell in read.texts[0]]
     hovers = [
@@ -188,7 +188,7 @@ def picture(run: Run, state: int, place: Place | None) -> go.Figure | None:
     name = say("{picture}, input of layer {layer}", picture=where, layer=state)
     if state == run.decoded.num_layers:
         name = say("{picture}, after all layers", picture=where)
-    return plot_picture_lens(
+    return plot_image_lens(
         _by_row(words, shape[1]),
         read.probs[0, :, 0].reshape(shape),
         _by_row(hovers, shape[1]),
@@ -197,7 +197,7 @@ def picture(run: Run, state: int, place: Place | None) -> go.Figure | None:
     )
 
 
-def picture_lens(run: Run, number: int, state: int) -> LogitLens:
+def image_lens(run: Run, number: int, state: int) -> LogitLens:
     """The logit lens of all tokens of an image; kept, since every new selection needs it."""
     span = run.inputs.spans[number]
 

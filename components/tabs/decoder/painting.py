@@ -26,18 +26,18 @@ from playground.records import VisualSpan
 
 MAX_PICTURES = 4
 PICTURE_SIDE = 448
-SHOWN_WIDTH = 300  # CSS pixels of one picture
+SHOWN_WIDTH = 300  # CSS pixels of one image
 COVER = (128, 128, 128, 245)
 BRUSHES = ((mark("1 token"), 0), (mark("3 × 3 tokens"), 1))  # tokens around the clicked one
 FILLS = ((mark("zeros"), "zero"), (mark("mean image token"), "mean"))
 
 
-def has_pictures(run: Run) -> bool:
+def has_images(run: Run) -> bool:
     """Whether the prompt has an image."""
     return bool(run.inputs.spans)
 
 
-def read_painted(raw: Any, run: Run) -> tuple[int, ...]:
+def read_masked(raw: Any, run: Run) -> tuple[int, ...]:
     """Sequence indices of the masked tokens, without those outside this run's images.
 
     Raises:
@@ -53,27 +53,25 @@ def read_painted(raw: Any, run: Run) -> tuple[int, ...]:
     return tuple(index for index in visual if index in asked)
 
 
-PAINTED = Clicked(id="painted", label=mark("Masked tokens"), read=read_painted, value=())
+MASKED = Clicked(id="painted", label=mark("Masked tokens"), read=read_masked, value=())
 CLICKS = Toggle(
     id="clicks",
     label=mark("Mask tokens on click"),
     info=mark("Click an image to mask or unmask its tokens."),
     value=True,
-    shown=has_pictures,
+    shown=has_images,
 )
-BRUSH = Choice(id="brush", label=mark("Brush size"), options=BRUSHES, value=1, shown=has_pictures)
-FILL = Choice(id="fill", label=mark("Replace with"), options=FILLS, shown=has_pictures)
+BRUSH = Choice(id="brush", label=mark("Brush size"), options=BRUSHES, value=1, shown=has_images)
+FILL = Choice(id="fill", label=mark("Replace with"), options=FILLS, shown=has_images)
 LEAVE = Toggle(
     id="leave",
     label=mark("Keep DeepStack features"),
     info=mark("The masked tokens still leak in through the DeepStack taps."),
-    shown=has_pictures,
+    shown=has_images,
 )
 
 
-def toggle_painted(
-    run: Run, painted: tuple[int, ...], place: Place, around: int
-) -> tuple[int, ...]:
+def toggle_masked(run: Run, masked: tuple[int, ...], place: Place, around: int) -> tuple[int, ...]:
     """The masked tokens after a click, as clicks.js computes them.
 
     Args:
@@ -85,54 +83,54 @@ def toggle_painted(
     assert place.span is not None
     span = run.inputs.spans[place.span]
     parts = playground.experiments.influence.span_parts(span, 1, around)
-    touched, was = set(parts[place.index - span.start]), set(painted)
+    touched, was = set(parts[place.index - span.start]), set(masked)
     return tuple(sorted(was - touched if place.index in was else was | touched))
 
 
-def paint_buttons_html(
-    run: Run, painted: tuple[int, ...], around: int, place: Place | None
+def mask_buttons_html(
+    run: Run, masked: tuple[int, ...], around: int, place: Place | None
 ) -> Markup:
     """Buttons that mask the selected token, as a click on it does, and that unmask all."""
     buttons = []
     if place is not None and place.span is not None:
         name = say("Mask token {index}", index=place.index)
-        if place.index in painted:
+        if place.index in masked:
             name = say("Unmask token {index}", index=place.index)
-        buttons.append(_button(name, toggle_painted(run, painted, place, around)))
-    if painted:
+        buttons.append(_button(name, toggle_masked(run, masked, place, around)))
+    if masked:
         buttons.append(_button(say("Unmask all"), ()))
     row = Markup("").join(buttons)
     return Markup('<div class="pg-presets">{}</div>').format(row) if buttons else Markup("")
 
 
-def _button(words: str, painted: tuple[int, ...]) -> Markup:
+def _button(words: str, masked: tuple[int, ...]) -> Markup:
     return Markup(
         '<button type="button" class="pg-button pg-small" data-set="{values}">{words}</button>'
-    ).format(values=json.dumps({PAINTED.id: painted}), words=words)
+    ).format(values=json.dumps({MASKED.id: masked}), words=words)
 
 
-def paintable_html(run: Run, painted: tuple[int, ...]) -> Markup:
+def maskable_html(run: Run, masked: tuple[int, ...]) -> Markup:
     """The images with the masked tokens covered; clicks mask as the controls say."""
     return Markup(
-        '<div data-paint="{painted}" data-brush="{brush}" data-paint-if="{clicks}">{pictures}</div>'
+        '<div data-paint="{masked}" data-brush="{brush}" data-paint-if="{clicks}">{pictures}</div>'
     ).format(
-        painted=PAINTED.id,
+        masked=MASKED.id,
         brush=BRUSH.id,
         clicks=CLICKS.id,
-        pictures=painted_html(run, painted),
+        pictures=masked_html(run, masked),
     )
 
 
-def painted_html(run: Run, painted: tuple[int, ...]) -> Markup:
+def masked_html(run: Run, masked: tuple[int, ...]) -> Markup:
     """The images with the masked tokens covered."""
     figures = []
     for number, span in enumerate(run.inputs.spans[:MAX_PICTURES]):
-        here = [index for index in painted if span.start <= index < span.end]
-        figures.append(_painted_picture(run, number, span, here))
+        here = [index for index in masked if span.start <= index < span.end]
+        figures.append(_masked_image(run, number, span, here))
     return Markup(picture_row_html(figures))
 
 
-def _painted_picture(run: Run, number: int, span: VisualSpan, here: list[int]) -> str:
+def _masked_image(run: Run, number: int, span: VisualSpan, here: list[int]) -> str:
     cover = np.zeros((span.merged_h, span.merged_w, 4), np.uint8)
     for index in here:
         cover[divmod(index - span.start, span.merged_w)] = COVER

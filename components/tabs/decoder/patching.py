@@ -33,11 +33,14 @@ if TYPE_CHECKING:
     from playground.experiments.what_if import WhatIf
     from playground.experiments.what_if_runs import LogitsShift
 
-SAME_PICTURES = -1
+SAME_IMAGES = -1
 FIRST_SOURCE = 2  # an example whose answer starts differently from that of the first
 FROM_END, SAME_INDEX = "end", "same"
 EMPTY = mark("Patch a hidden state to see this chart.")
-WAYS = ((mark("same distance from the end"), FROM_END), (mark("same index"), SAME_INDEX))
+POSITION_OPTIONS = (
+    (mark("same distance from the end"), FROM_END),
+    (mark("same index"), SAME_INDEX),
+)
 
 
 def list_sources(_run: Run) -> list[Option]:
@@ -46,7 +49,7 @@ def list_sources(_run: Run) -> list[Option]:
         (f"{example.name}: {example.text}", number)
         for number, example in enumerate(load_examples())
     ]
-    return [(say("the images of this prompt with a different text"), SAME_PICTURES), *examples]
+    return [(say("the images of this prompt with a different text"), SAME_IMAGES), *examples]
 
 
 def _last(run: Run) -> int:
@@ -72,7 +75,7 @@ LAYER = IndexSlider(
     last=_last,
     value=_last,
 )
-WAY = Choice(id="way", label=mark("Position in the other run"), options=WAYS)
+WAY = Choice(id="way", label=mark("Position in the other run"), options=POSITION_OPTIONS)
 PART = Part(
     "patching",
     mark("Activation patching"),
@@ -146,7 +149,7 @@ def other_run(run: Run, source: int, text: str) -> Run:
 
 def _other_prompt(run: Run, number: int, words: str) -> Prompt:
     examples = load_examples()
-    if number == SAME_PICTURES:
+    if number == SAME_IMAGES:
         *before, turn = run.prompt.turns
         turns = (*before, replace(turn, text=words or turn.text))
         prompt = replace(run.prompt, turns=turns)

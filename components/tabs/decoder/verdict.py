@@ -76,7 +76,7 @@ def run_with_change(
     return original, changed, shift
 
 
-def plot_words(run: Run, compared: Comparison) -> go.Figure:
+def plot_answer_tokens(run: Run, compared: Comparison) -> go.Figure:
     """The probability of each token of the original answer in both runs."""
     return plot_answer_shift(compared.words, answer_labels(run, compared.words.ids))
 

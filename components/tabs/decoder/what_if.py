@@ -23,12 +23,17 @@ from components.tabs.decoder.painting import (
     CLICKS,
     FILL,
     LEAVE,
-    PAINTED,
-    has_pictures,
-    paint_buttons_html,
-    paintable_html,
+    MASKED,
+    has_images,
+    mask_buttons_html,
+    maskable_html,
 )
-from components.tabs.decoder.verdict import Comparison, compare_change, plot_words, verdict_html
+from components.tabs.decoder.verdict import (
+    Comparison,
+    compare_change,
+    plot_answer_tokens,
+    verdict_html,
+)
 from components.views.facts import fact_html
 from playground.language import mark, say
 from playground.pipeline import Run
@@ -53,7 +58,7 @@ TAPS = (
 
 def _num_taps(run: Run) -> int:
     """How many taps add something in this run: none without an image."""
-    return len(run.engine.facts.deepstack_visual_indexes) if has_pictures(run) else 0
+    return len(run.engine.facts.deepstack_visual_indexes) if has_images(run) else 0
 
 
 def _gain(tap: int, label: str) -> Slider:
@@ -88,25 +93,25 @@ SKIPPED = Choices(
     label=mark("Layers to skip"),
     options=_layers,
     # The first preset of a prompt without an image.
-    value=lambda run: () if has_pictures(run) else (middle_layer(run),),
+    value=lambda run: () if has_images(run) else (middle_layer(run),),
     compact=True,
 )
 HEADS = Choices(id="heads", label=mark("Heads to zero"), options=_heads, compact=True)
-CHANGES = (*GAINS, PLACED, SKIPPED, HEADS, PAINTED, FILL, LEAVE)
+CHANGES = (*GAINS, PLACED, SKIPPED, HEADS, MASKED, FILL, LEAVE)
 CHANGE_IDS = tuple(control.id for control in CHANGES)
 
 
 def list_presets(run: Run) -> list[Option]:
     """Suggested changes, without those that have no effect in this run."""
     listed: list[tuple[str, dict[str, Any]]] = []
-    if has_pictures(run):
+    if has_images(run):
         listed += [
             (say("No DeepStack"), {control.id: 0 for control in GAINS}),
             (say("1-D RoPE"), {PLACED.id: "flat"}),
             (say("h and w swapped"), {PLACED.id: "swapped"}),
         ]
         if found := run.memo("first object", lambda: _first_object(run)):
-            listed.append((say("Mask the first object"), {PAINTED.id: list(found)}))
+            listed.append((say("Mask the first object"), {MASKED.id: list(found)}))
     listed.append((say("Skip the middle layer"), {SKIPPED.id: [middle_layer(run)]}))
     listed.append((say("No change"), {}))
     neutral: dict[str, Any] = {control.id: None for control in CHANGES}  # None: the default
@@ -148,12 +153,12 @@ EMPTY = mark("Run with changes to see this chart.")
 
 def read_what_if(run: Run, *values: Any) -> WhatIf:
     """The values of ``CHANGES`` as a ``WhatIf``."""
-    first, second, third, positions, skipped, heads, painted, fill, leave = values
+    first, second, third, positions, skipped, heads, masked, fill, leave = values
     pairs = [head.split(":") for head in heads]
     return playground.experiments.what_if.WhatIf(
         deepstack_gains=(first, second, third)[: _num_taps(run)],
         positions=positions,
-        painted=painted,
+        masked=masked,
         fill=fill,
         leave_deepstack=leave,
         skipped_layers=skipped,
@@ -168,15 +173,15 @@ def changed(run: Run, progress: Progress, *values: Any) -> Iterator[Comparison]:
 
 
 @PART.html(needs=("painted",))
-def pictures(run: Run, painted: tuple[int, ...]) -> Markup | str:
+def pictures(run: Run, masked: tuple[int, ...]) -> Markup | str:
     """The images on which tokens are masked."""
-    return paintable_html(run, painted) if has_pictures(run) else ""
+    return maskable_html(run, masked) if has_images(run) else ""
 
 
 @PART.html(needs=("painted", "brush", PLACE))
-def buttons(run: Run, painted: tuple[int, ...], brush: int, place: Place | None) -> Markup:
+def buttons(run: Run, masked: tuple[int, ...], brush: int, place: Place | None) -> Markup:
     """Mask the selected token; unmask all."""
-    return paint_buttons_html(run, painted, brush, place)
+    return mask_buttons_html(run, masked, brush, place)
 
 
 @PART.html(needs=("changed", *CHANGE_IDS))
@@ -204,7 +209,7 @@ def verdict(_run: Run, compared: Comparison | None) -> Markup | str:
 @PART.chart(mark("Answer tokens"), needs=("changed",), empty=EMPTY)
 def words(run: Run, compared: Comparison | None) -> go.Figure | None:
     """The probabilities of the original answer's tokens under the change."""
-    return None if compared is None else plot_words(run, compared)
+    return None if compared is None else plot_answer_tokens(run, compared)
 
 
 @PART.chart(mark("Next token"), needs=("changed",), empty=EMPTY)
@@ -221,8 +226,8 @@ def change_words(what_if: WhatIf) -> str:
         parts.append(say("DeepStack gains {gains}", gains=gains))
     if what_if.positions != "mrope":
         parts.append(say(next(label for label, value in POSITIONS if value == what_if.positions)))
-    if what_if.painted:
-        parts.append(_painted_words(what_if))
+    if what_if.masked:
+        parts.append(_masked_words(what_if))
     if what_if.skipped_layers:
         layers = ", ".join(map(str, what_if.skipped_layers))
         parts.append(say("layers {layers} skipped", layers=layers))
@@ -232,8 +237,8 @@ def change_words(what_if: WhatIf) -> str:
     return say("; ").join(parts) or say("none")
 
 
-def _painted_words(what_if: WhatIf) -> str:
-    count = len(what_if.painted)
+def _masked_words(what_if: WhatIf) -> str:
+    count = len(what_if.masked)
     if what_if.fill == "mean":
         words = say("{count} image tokens replaced by the mean image token", count=count)
     else:

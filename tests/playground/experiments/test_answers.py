@@ -16,7 +16,7 @@ from playground.experiments.answers import (
     extend_merged,
     first_dependent_token,
     read_at_once,
-    without_pictures,
+    without_images,
 )
 from playground.experiments.what_if import StatePatch, WhatIf, change_merged
 from playground.experiments.what_if_runs import greedy_answer, run_changed, run_what_if
@@ -89,9 +89,9 @@ def test_a_sequence_is_extended_by_an_answer(run: Run) -> None:
 
 def test_without_pictures_every_visual_token_is_gone(run: Run) -> None:
     ids = write_answer(run)
-    shift = without_pictures(run.engine, run.inputs, run.merged, run.decoded, ids)
+    shift = without_images(run.engine, run.inputs, run.merged, run.decoded, ids)
     visual = tuple(i for span in run.inputs.spans for i in range(span.start, span.end))
-    blind = extend_merged(run.engine, change_merged(run.merged, WhatIf(painted=visual)), ids[:-1])
+    blind = extend_merged(run.engine, change_merged(run.merged, WhatIf(masked=visual)), ids[:-1])
     model: Any = run.engine.model
     with torch.no_grad():
         hidden = model.model.language_model(
@@ -103,7 +103,7 @@ def test_without_pictures_every_visual_token_is_gone(run: Run) -> None:
     np.testing.assert_allclose(shift.drop, shift.before - shift.after)
     text = make_run(run.engine, "Hello")
     with pytest.raises(InputError, match="no image"):
-        without_pictures(run.engine, text.inputs, text.merged, text.decoded, ids)
+        without_images(run.engine, text.inputs, text.merged, text.decoded, ids)
 
 
 def test_a_changed_run_reads_with_its_own_layers(run: Run) -> None:

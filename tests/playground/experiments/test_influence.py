@@ -50,10 +50,10 @@ def test_each_drop_is_that_of_a_painted_run(run: Run) -> None:
     assert measured.log_prob == pytest.approx(before, abs=1e-5)
     for row, column in ((0, 0), (1, 2), (span.merged_h - 1, span.merged_w - 1)):
         index = span.start + row * span.merged_w + column
-        painted = run_what_if(
-            run.engine, run.inputs, run.merged, WhatIf(painted=(index,)), max_new_tokens=1
+        masked = run_what_if(
+            run.engine, run.inputs, run.merged, WhatIf(masked=(index,)), max_new_tokens=1
         )
-        after = float(painted.decoded.logits.float().log_softmax(-1)[word])
+        after = float(masked.decoded.logits.float().log_softmax(-1)[word])
         assert measured.drop[row, column] == pytest.approx(before - after, abs=2e-5)
 
 
@@ -71,8 +71,8 @@ def test_a_later_word_of_the_answer(run: Run) -> None:
     raw = next(each.raw_prob for each in step.top if each.id == step.id)
     assert measured.log_prob == pytest.approx(np.log(raw), abs=1e-4)
     # The one block is the whole picture.
-    painted = WhatIf(painted=tuple(range(span.start, span.end)))
-    merged = change_merged(run.merged, painted)
+    masked = WhatIf(masked=tuple(range(span.start, span.end)))
+    merged = change_merged(run.merged, masked)
     bare = measure_influence(run.engine, run.inputs, merged, span, ids, block=size)
     assert bare.drop[0, 0] == pytest.approx(0, abs=1e-5)
     assert measured.log_prob - measured.drop[0, 0] == pytest.approx(bare.log_prob, abs=1e-4)
@@ -90,10 +90,10 @@ def test_a_part_is_a_block_with_its_margin(run: Run) -> None:
     at = int(measured.drop.argmax())
     assert measured.strongest == measured.parts[at]
     assert len(set(measured.strongest)) in (4, 6, 9)  # a corner, an edge, the middle
-    painted = run_what_if(
-        run.engine, run.inputs, run.merged, WhatIf(painted=measured.strongest), max_new_tokens=1
+    masked = run_what_if(
+        run.engine, run.inputs, run.merged, WhatIf(masked=measured.strongest), max_new_tokens=1
     )
-    after = float(painted.decoded.logits.float().log_softmax(-1)[word])
+    after = float(masked.decoded.logits.float().log_softmax(-1)[word])
     assert measured.log_prob - measured.drop.max() == pytest.approx(after, abs=2e-5)
 
 
@@ -126,7 +126,7 @@ def test_painting_the_red_circle_takes_the_word_red_away(shipped_engine: Engine)
     red, _, blue = cell.reshape(-1, 3).mean(0)
     assert red - blue > 100  # on the circle
     changed = run_what_if(
-        run.engine, run.inputs, run.merged, WhatIf(painted=measured.strongest), max_new_tokens=24
+        run.engine, run.inputs, run.merged, WhatIf(masked=measured.strongest), max_new_tokens=24
     )
     before, after = (
         np.exp(answer_log_probs(engine, merged, decoded, ids))

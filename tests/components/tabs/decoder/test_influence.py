@@ -7,7 +7,7 @@ import pytest
 
 from components.tabs.decoder import influence
 from components.tabs.decoder.answer import answer_ids, answer_of
-from components.tabs.decoder.influence_maps import choose_word, find_influence
+from components.tabs.decoder.influence_maps import choose_answer_token, find_influence
 from playground.errors import InputError
 from playground.experiments.influence import measure_influence
 from playground.pipeline import Run
@@ -89,7 +89,7 @@ def test_nothing_is_shown_before_it_is_asked_for(run: Run, text_run: Run) -> Non
 
 def test_a_word_is_an_index(run: Run) -> None:
     *_, found = influence.measured(run, ignore_progress, 10_000, 0, None)
-    first = choose_word(run, found.owed, None)
+    first = choose_answer_token(run, found.owed, None)
     assert found.word == first  # of another run's answer: the default again
     for raw in (-1, 1.5, True, "red"):
         with pytest.raises(InputError):

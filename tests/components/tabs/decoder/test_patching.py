@@ -7,8 +7,8 @@ import pytest
 from components.tabs.decoder import patching
 from components.tabs.decoder.patching import (
     FROM_END,
+    SAME_IMAGES,
     SAME_INDEX,
-    SAME_PICTURES,
     choose_positions,
     other_run,
 )
@@ -23,7 +23,7 @@ from tests.media_samples import make_picture
 
 
 def test_a_patched_state_is_the_other_runs(run: Run) -> None:
-    asked = (SAME_PICTURES, "How many <shapes>?")
+    asked = (SAME_IMAGES, "How many <shapes>?")
     (found,) = patching.patched(run, ignore_progress, *asked, 2, FROM_END, None)
     other = other_run(run, *asked)
     assert other_run(run, *asked) is other
@@ -48,7 +48,7 @@ def test_a_patched_state_is_the_other_runs(run: Run) -> None:
 
 
 def test_every_layer_is_patched_in_turn(run: Run) -> None:
-    asked = (SAME_PICTURES, "How many shapes?")
+    asked = (SAME_IMAGES, "How many shapes?")
     other = other_run(run, *asked)
     other.ensure("decoder")
     own, theirs = (int(each.decoded.logits.argmax()) for each in (run, other))
@@ -78,7 +78,7 @@ def test_an_example_may_be_the_other_run(shipped_engine: Engine) -> None:
 
 def test_positions_are_counted_from_either_end(run: Run, text_run: Run) -> None:
     length = run.inputs.num_tokens
-    other = other_run(run, SAME_PICTURES, "What is there to be seen?")
+    other = other_run(run, SAME_IMAGES, "What is there to be seen?")
     place = locate_token(run.inputs, run.positions, length - 2)
     there = other.inputs.num_tokens - 2
     assert choose_positions(run, other, FROM_END, place) == (length - 2, there)
@@ -101,4 +101,4 @@ def test_the_slider_reaches_to_the_final_norm(run: Run) -> None:
 
 def test_two_runs_that_say_the_same_are_refused(run: Run) -> None:
     with pytest.raises(InputError, match="cannot show a difference"):
-        list(patching.swept(run, ignore_progress, SAME_PICTURES, "What?", FROM_END, None))
+        list(patching.swept(run, ignore_progress, SAME_IMAGES, "What?", FROM_END, None))

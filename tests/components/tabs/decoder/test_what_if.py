@@ -12,11 +12,11 @@ from components.parts.controls import Control
 from components.tabs.decoder import what_if
 from components.tabs.decoder.answer import answer_ids, answer_labels, answer_of, read_original
 from components.tabs.decoder.painting import (
-    PAINTED,
-    paint_buttons_html,
-    paintable_html,
-    painted_html,
-    toggle_painted,
+    MASKED,
+    mask_buttons_html,
+    maskable_html,
+    masked_html,
+    toggle_masked,
 )
 from components.tabs.decoder.what_if import CHANGES, PRESETS, list_presets, read_what_if
 from playground.errors import InputError, StageCancelled
@@ -115,7 +115,7 @@ def test_the_controls_become_a_change(run: Run) -> None:
     assert change.positions == "swapped"
     assert change.skipped_layers == (1, 2)
     assert change.zeroed_heads == ((0, 1),)
-    assert change.painted == (start,)  # token 0 is text, left over from another prompt
+    assert change.masked == (start,)  # token 0 is text, left over from another prompt
     assert (change.fill, change.leave_deepstack) == ("mean", True)
 
 
@@ -234,14 +234,14 @@ def test_a_stop_ends_a_what_if_within_a_layer_or_token(run: Run) -> None:
 
 def test_painted_tokens_are_covered(run: Run, text_run: Run) -> None:
     first = run.inputs.spans[0]
-    page = painted_html(run, (first.start, first.end - 1))
+    page = masked_html(run, (first.start, first.end - 1))
     assert "2 of" in read_html(page).find("figcaption")[0].text
     assert "0 of" in read_html(page).find("figcaption")[1].text
     assert what_if.pictures(text_run, ()) == ""
 
 
 def test_clicks_on_the_pictures_know_their_controls(run: Run) -> None:
-    page = str(paintable_html(run, ()))
+    page = str(maskable_html(run, ()))
     ids = {control.id for control in what_if.PART.controls}
     for name in ("paint", "brush", "paint-if"):
         assert page.split(f'data-{name}="')[1].split('"')[0] in ids
@@ -252,27 +252,27 @@ def test_a_click_paints_with_the_brush_and_again_brings_back(run: Run) -> None:
     place = locate_token(run.inputs, run.positions, span.start)
     below = span.start + span.merged_w
     corner = (span.start, span.start + 1, below, below + 1)
-    assert toggle_painted(run, (), place, 1) == corner
-    assert toggle_painted(run, corner, place, 1) == ()
-    assert toggle_painted(run, corner, place, 0) == corner[1:]
-    assert toggle_painted(run, (), place, 0) == (span.start,)
+    assert toggle_masked(run, (), place, 1) == corner
+    assert toggle_masked(run, corner, place, 1) == ()
+    assert toggle_masked(run, corner, place, 0) == corner[1:]
+    assert toggle_masked(run, (), place, 0) == (span.start,)
 
 
 def test_buttons_paint_what_is_pointed_at(run: Run) -> None:
     start = run.inputs.spans[0].start
     place = locate_token(run.inputs, run.positions, start)
-    page = str(paint_buttons_html(run, (), 0, place))
+    page = str(mask_buttons_html(run, (), 0, place))
     assert f"Mask token {start}" in page
     assert f"&#34;painted&#34;: [{start}]" in page
     assert "Unmask" not in page
-    page = str(paint_buttons_html(run, (start,), 0, place))
+    page = str(mask_buttons_html(run, (start,), 0, place))
     assert f"Unmask token {start}" in page
     assert "Unmask all" in page
-    assert paint_buttons_html(run, (), 0, locate_token(run.inputs, run.positions, 0)) == ""
+    assert mask_buttons_html(run, (), 0, locate_token(run.inputs, run.positions, 0)) == ""
 
 
 def test_a_new_run_keeps_only_what_fits(run: Run, text_run: Run) -> None:
     start = run.inputs.spans[0].start
-    painted: Control = PAINTED
-    assert painted.parse([10_000, start], run) == (start,)
-    assert painted.parse([5], text_run) == ()
+    masked: Control = MASKED
+    assert masked.parse([10_000, start], run) == (start,)
+    assert masked.parse([5], text_run) == ()

@@ -130,7 +130,8 @@ def plot_score_curves(rotation: HeadRotation, curves: ScoreCurves) -> go.Figure:
     widest = say(AXES[int(spans.argmax())][0])
     layout = base_layout(
         say(
-            "The same query and key at other distances: {axis} changes the score most", axis=widest
+            "The same query and key at other distances: the score depends most on {axis}",
+            axis=widest,
         ),
         height=HEIGHT_MEDIUM,
         alt=say(

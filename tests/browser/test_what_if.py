@@ -59,7 +59,7 @@ def test_the_first_preset_has_run_already(opened: Page) -> None:
     expect(fact).not_to_contain_text("have changed since")
 
 
-def test_a_click_paints_and_a_second_one_unpaints(opened: Page) -> None:
+def test_a_click_masks_and_a_second_one_unmasks(opened: Page) -> None:
     part = open_decoder_part(opened, "What if", "what-if")
     caption = part.locator("figcaption").filter(has_text="tokens masked")
     picture = part.locator(".pg-picture-frame[data-span='0']")
@@ -79,7 +79,7 @@ def test_a_click_paints_and_a_second_one_unpaints(opened: Page) -> None:
     expect(caption).to_contain_text("0 of 49")
     part.get_by_label("Mask tokens on click").uncheck()
     click_token(picture, 3, 3)
-    # What is pointed at is marked, and named by the button; nothing is masked.
+    # The selected token is marked and named by the button; nothing is masked.
     expect(part.get_by_role("button", name=re.compile(r"Mask token \d"))).to_be_visible()
     expect(caption).to_contain_text("0 of 49")
 

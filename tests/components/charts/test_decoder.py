@@ -35,7 +35,7 @@ def test_states_after_a_deepstack_add_are_marked() -> None:
     assert list(axis.tickvals) == [0, 1, 2]
 
 
-def test_a_bar_stands_over_each_picture() -> None:
+def test_a_bar_marks_each_image() -> None:
     layout = plot_residual_norms(NORMS, LABELS, [(1, 3, "image 1"), (0, 1, "")], 0).layout
     assert [(bar.x0, bar.x1) for bar in layout.shapes] == [(0.5, 2.5), (-0.5, 0.5)]
     assert [name.text for name in layout.annotations] == ["image 1"]
@@ -72,7 +72,7 @@ def _lens() -> LogitLens:
     return LogitLens((41,), np.array([[[1, 2]], [[3, 4]]]), probs, texts)
 
 
-def test_a_cell_of_the_lens_shows_its_likeliest_token() -> None:
+def test_a_cell_of_the_lens_shows_its_most_likely_token() -> None:
     figure = plot_logit_lens(_lens(), ["?"], 1)
     table = figure.data[0]
     np.testing.assert_array_equal(table.z, np.array([[0.6], [0.9]], np.float32))

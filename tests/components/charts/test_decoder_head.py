@@ -55,7 +55,7 @@ def test_the_axis_that_matters_is_told() -> None:
     assert [mark.x[0] for mark in marks] == [5, 2, -1]
     assert {float(mark.y[0]) for mark in marks} == {0.5}
     assert len({line.line.dash for line in lines}) == 3
-    assert "h, height changes the score most" in figure.layout.title.text
+    assert "depends most on h, height" in figure.layout.title.text
     assert "− key position" in figure.layout.xaxis.title.text
 
 

@@ -1,4 +1,4 @@
-"""Charts of a change: both distributions, and what parts of a picture are worth."""
+"""Charts of a change: both distributions, and the drop for each masked part of an image."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ WORDS = AnswerShift(
 )
 
 
-def test_the_word_that_falls_most_is_told() -> None:
+def test_the_token_that_drops_most_is_named() -> None:
     figure = plot_answer_shift(WORDS, ["a", "red", "cat"], chosen=2)
     original, changed = figure.data
     np.testing.assert_allclose(original.y, [0.9, 0.8, 0.5], rtol=1e-6)

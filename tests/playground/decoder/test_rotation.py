@@ -31,7 +31,7 @@ def runs(tiny_random_engine: Engine, shipped_engine: Engine) -> dict[int, Run]:
 
 @pytest.fixture
 def run(engine: Engine, runs: dict[int, Run]) -> Run:
-    """A picture and a question, on either checkpoint."""
+    """An image and a question, on either checkpoint."""
     return runs[id(engine)]
 
 

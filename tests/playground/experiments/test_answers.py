@@ -39,7 +39,7 @@ def runs(tiny_random_engine: Engine, shipped_engine: Engine) -> dict[int, Run]:
 
 @pytest.fixture
 def run(engine: Engine, runs: dict[int, Run]) -> Run:
-    """Two pictures and a question, on either checkpoint."""
+    """Two images and a question, on either checkpoint."""
     return runs[id(engine)]
 
 
@@ -87,7 +87,7 @@ def test_a_sequence_is_extended_by_an_answer(run: Run) -> None:
     assert not extended.visual_pos_masks[0, -2:].any()  # type: ignore[index]
 
 
-def test_without_pictures_every_visual_token_is_gone(run: Run) -> None:
+def test_without_images_every_visual_token_is_masked(run: Run) -> None:
     ids = write_answer(run)
     shift = without_images(run.engine, run.inputs, run.merged, run.decoded, ids)
     visual = tuple(i for span in run.inputs.spans for i in range(span.start, span.end))
@@ -131,7 +131,7 @@ def test_a_changed_run_reads_with_its_own_layers(run: Run) -> None:
     assert np.abs(after - before).max() > 1e-3
 
 
-def test_the_first_word_that_tells_of_the_picture(shipped_engine: Engine) -> None:
+def test_the_first_token_that_depends_on_the_image(shipped_engine: Engine) -> None:
     before = np.zeros(4, np.float32)
     end = shipped_engine.model.generation_config.eos_token_id
     end = end if isinstance(end, int) else end[0]

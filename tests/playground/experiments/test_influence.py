@@ -35,11 +35,11 @@ from tests.media_samples import make_picture
 
 @pytest.fixture(scope="module")
 def run(tiny_random_engine: Engine) -> Run:
-    """Two pictures, the second wide: 12 x 4 patches."""
+    """Two images, the second wide: 12 x 4 patches."""
     return make_run(tiny_random_engine, "What?", make_picture(), make_picture(192, 64, seed=1))
 
 
-def test_each_drop_is_that_of_a_painted_run(run: Run) -> None:
+def test_each_drop_is_that_of_a_masked_run(run: Run) -> None:
     span = run.inputs.spans[1]
     plain = run_what_if(run.engine, run.inputs, run.merged, WhatIf(), max_new_tokens=1)
     word = plain.answer.steps[0].id
@@ -57,7 +57,7 @@ def test_each_drop_is_that_of_a_painted_run(run: Run) -> None:
         assert measured.drop[row, column] == pytest.approx(before - after, abs=2e-5)
 
 
-def test_a_later_word_of_the_answer(run: Run) -> None:
+def test_a_later_token_of_the_answer(run: Run) -> None:
     """The answer so far is given; the third word is measured."""
     span = run.inputs.spans[0]
     plain = run_what_if(run.engine, run.inputs, run.merged, WhatIf(), max_new_tokens=3)
@@ -70,7 +70,7 @@ def test_a_later_word_of_the_answer(run: Run) -> None:
     step = plain.answer.steps[2]
     raw = next(each.raw_prob for each in step.top if each.id == step.id)
     assert measured.log_prob == pytest.approx(np.log(raw), abs=1e-4)
-    # The one block is the whole picture.
+    # The one block is the whole image.
     masked = WhatIf(masked=tuple(range(span.start, span.end)))
     merged = change_merged(run.merged, masked)
     bare = measure_influence(run.engine, run.inputs, merged, span, ids, block=size)
@@ -108,7 +108,7 @@ def test_parts_by_hand(run: Run) -> None:
     ]
 
 
-def test_painting_the_red_circle_takes_the_word_red_away(shipped_engine: Engine) -> None:
+def test_masking_the_red_circle_removes_red_from_the_answer(shipped_engine: Engine) -> None:
     """The opening example: what "red" depends on lies on the circle, and without it "red" falls."""
     run = open_example(shipped_engine)
     answer = greedy_answer(run.engine, run.inputs, run.merged, run.decoded, max_new_tokens=24)
@@ -149,7 +149,7 @@ def open_example(engine: Engine) -> Run:
 
 
 @pytest.mark.parametrize("ids", [[], [5, 9]])
-def test_attention_of_the_position_that_says_the_word(run: Run, ids: list[int]) -> None:
+def test_attention_of_the_position_that_predicts_the_token(run: Run, ids: list[int]) -> None:
     """On the prefill's cache, as a whole forward over prompt and answer would have it."""
     attention = attention_by_head(run.engine, run.merged, run.decoded, ids)
     facts = run.engine.facts
@@ -165,7 +165,7 @@ def test_attention_of_the_position_that_says_the_word(run: Run, ids: list[int]) 
 
 
 def test_agreement_by_hand() -> None:
-    """Two parts of two tokens each; one head looks where the word depends, one elsewhere."""
+    """Two parts of two tokens each; one head attends to the part that matters, one elsewhere."""
     drop = np.array([[1.0, 3.0]], np.float32)
     measured = InfluenceMap(drop, 2, 0, -0.1, ((4, 5), (6, 7)))
     attention = np.zeros((1, 3, 8), np.float32)

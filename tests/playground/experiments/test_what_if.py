@@ -39,7 +39,7 @@ def runs(tiny_random_engine: Engine, shipped_engine: Engine) -> dict[int, Run]:
 
 @pytest.fixture
 def run(engine: Engine, runs: dict[int, Run]) -> Run:
-    """Two pictures and a question, on either checkpoint."""
+    """Two images and a question, on either checkpoint."""
     return runs[id(engine)]
 
 
@@ -117,7 +117,7 @@ def test_positions_are_replaced(run: Run, kind: Any, axes: list[int] | None) -> 
 
 @pytest.mark.parametrize("fill", ["zero", "mean"])
 @pytest.mark.parametrize("leave", [False, True])
-def test_painted_tokens_are_taken_away(run: Run, fill: Any, leave: bool) -> None:
+def test_masked_tokens_are_replaced(run: Run, fill: Any, leave: bool) -> None:
     merged, span = run.merged, run.inputs.spans[1]
     assert merged.visual_pos_masks is not None
     assert merged.deepstack_visual_embeds is not None
@@ -141,7 +141,7 @@ def test_painted_tokens_are_taken_away(run: Run, fill: Any, leave: bool) -> None
             torch.testing.assert_close(after[row], expected, rtol=0, atol=1e-6)
 
 
-def test_deepstack_leaks_what_was_painted(run: Run) -> None:
+def test_deepstack_leaks_masked_tokens(run: Run) -> None:
     every = tuple(range(run.inputs.spans[0].start, run.inputs.spans[0].end))
     hidden = change(run, WhatIf(masked=every), max_new_tokens=1)
     leaking = change(run, WhatIf(masked=every, leave_deepstack=True), max_new_tokens=1)

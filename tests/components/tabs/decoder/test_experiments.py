@@ -90,7 +90,7 @@ def test_the_first_object_is_a_preset_where_there_is_one(drawing: Drawing, key: 
     assert "square" in changed
 
 
-def test_a_prompt_without_a_picture(drawing: Drawing, shipped_engine: Engine) -> None:
+def test_a_prompt_without_an_image(drawing: Drawing, shipped_engine: Engine) -> None:
     run = make_run(shipped_engine, "Hello")
     run.ensure("decoder")
     key = drawing.runs.add(run)

@@ -47,7 +47,7 @@ def test_a_patched_state_is_the_other_runs(run: Run) -> None:
     assert "“How many &lt;shapes&gt;?”" in page
 
 
-def test_every_layer_is_patched_in_turn(run: Run) -> None:
+def test_every_layer_is_patched_separately(run: Run) -> None:
     asked = (SAME_IMAGES, "How many shapes?")
     other = other_run(run, *asked)
     other.ensure("decoder")

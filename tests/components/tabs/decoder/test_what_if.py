@@ -53,7 +53,7 @@ def test_no_change_says_so(run: Run) -> None:
     assert "Changes in this run: none." in what_if.settings(run, found, *NEUTRAL)
 
 
-def test_a_change_is_drawn_beside_the_original(run: Run) -> None:
+def test_a_change_is_compared_with_the_original(run: Run) -> None:
     values = (0, 1, 1, "flat", (), (), (), "zero", False)
     (found,) = what_if.changed(run, ignore_progress, *values)
     figure, words = what_if.shift(run, found), what_if.words(run, found)
@@ -232,7 +232,7 @@ def test_a_stop_ends_a_what_if_within_a_layer_or_token(run: Run) -> None:
 # ------------------------------------------------------------------------------------- painting
 
 
-def test_painted_tokens_are_covered(run: Run, text_run: Run) -> None:
+def test_masked_tokens_are_covered(run: Run, text_run: Run) -> None:
     first = run.inputs.spans[0]
     page = masked_html(run, (first.start, first.end - 1))
     assert "2 of" in read_html(page).find("figcaption")[0].text
@@ -240,14 +240,14 @@ def test_painted_tokens_are_covered(run: Run, text_run: Run) -> None:
     assert what_if.pictures(text_run, ()) == ""
 
 
-def test_clicks_on_the_pictures_know_their_controls(run: Run) -> None:
+def test_clicks_on_the_images_know_their_controls(run: Run) -> None:
     page = str(maskable_html(run, ()))
     ids = {control.id for control in what_if.PART.controls}
     for name in ("paint", "brush", "paint-if"):
         assert page.split(f'data-{name}="')[1].split('"')[0] in ids
 
 
-def test_a_click_paints_with_the_brush_and_again_brings_back(run: Run) -> None:
+def test_a_click_masks_with_the_brush_and_another_unmasks(run: Run) -> None:
     span = run.inputs.spans[0]
     place = locate_token(run.inputs, run.positions, span.start)
     below = span.start + span.merged_w
@@ -258,7 +258,7 @@ def test_a_click_paints_with_the_brush_and_again_brings_back(run: Run) -> None:
     assert toggle_masked(run, (), place, 0) == (span.start,)
 
 
-def test_buttons_paint_what_is_pointed_at(run: Run) -> None:
+def test_buttons_mask_the_selected_token(run: Run) -> None:
     start = run.inputs.spans[0].start
     place = locate_token(run.inputs, run.positions, start)
     page = str(mask_buttons_html(run, (), 0, place))

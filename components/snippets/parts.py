@@ -12,13 +12,13 @@ import playground
 from playground.pipeline import Run
 from playground.records import Clip, MediaKind, ModelInputs, Picture, Prompt
 
-SHIPPED_PATH = "playground/checkpoints/tiny"  # from the folder that a clone makes
+SHIPPED_PATH = "playground/checkpoints/tiny"  # relative to the root of the repository
 PIXEL_NAMES: dict[MediaKind, str] = {"image": "pixel_values", "video": "pixel_values_videos"}
 MAX_WIDTH = 92  # characters; the code panel of a wide page
 
 
 def name_files(*prompts: Prompt) -> dict[str, Picture | Clip]:
-    """The files that a script reads, by name; equal pictures of several prompts are one file."""
+    """The files that a script reads, by name; equal images of several prompts share one file."""
     files: dict[str, Picture | Clip] = {}
     for prompt in prompts:
         given: tuple[Picture | Clip, ...] = (*prompt.pictures, *prompt.clips)
@@ -53,7 +53,7 @@ def build_script(
     source = engine.source
     needed = ["import torch", "from transformers import AutoModelForImageTextToText, AutoProcessor"]
     where = "# Run it in the playground's folder" if source == "tiny" else "# Needs transformers 5"
-    beside = f", with {', '.join(files)} beside it" if files else ""
+    media = f", with {', '.join(files)} next to it" if files else ""
     checkpoint = write_literal(SHIPPED_PATH if source == "tiny" else source)
     if source.startswith("modelscope:"):
         needed.append("from modelscope import snapshot_download")
@@ -64,7 +64,7 @@ def build_script(
     if engine.device.type != "cpu":
         options += f', device_map="{engine.device.type}"'
     head = f"""\
-{where}{beside}.
+{where}{media}.
 {_import_lines([*needed, *imports])}
 
 torch.set_grad_enabled(False)
@@ -134,7 +134,7 @@ def _clip_lines(prompt: Prompt, files: dict[str, Picture | Clip]) -> list[str]:
     for clip in prompt.clips:
         width, height = clip.size
         lines += [
-            f"# The frames that the playground chose. {' '.join(clip.notices)}".rstrip(),
+            f"# The frames that the playground selected. {' '.join(clip.notices)}".rstrip(),
             f"indices = {list(clip.frame_indices)}",
             f"with av.open({write_literal(_file_of(files, clip))}) as file:",
             '    decoded = [f.to_ndarray(format="rgb24") for f in file.decode(video=0)]',
@@ -153,7 +153,7 @@ def _clip_lines(prompt: Prompt, files: dict[str, Picture | Clip]) -> list[str]:
                 "))",
             ),
         ]
-    # Otherwise the processor samples the sampled frames again, at an assumed 24 a second.
+    # Otherwise the processor samples the frames again, assuming 24 frames per second.
     lines.append(
         'videos_kwargs = {"video_metadata": metadata, "do_sample_frames": False, '
         '"cap_pixels_per_frame": False}'
@@ -162,13 +162,13 @@ def _clip_lines(prompt: Prompt, files: dict[str, Picture | Clip]) -> list[str]:
 
 
 def visual_kinds(inputs: ModelInputs) -> list[MediaKind]:
-    """Of images and videos those that the prompt has, in this order."""
+    """The kinds of media in the prompt: images first, then videos."""
     return [kind for kind in PIXEL_NAMES if any(span.kind == kind for span in inputs.spans)]
 
 
 def write_positions(inputs: ModelInputs, name: str = "inputs", result: str = "position_ids") -> str:
-    """The line that computes 3-D positions."""
-    if not inputs.spans:  # transformers leaves them to the text model, which counts
+    """The line that computes the 3-D positions."""
+    if not inputs.spans:  # without images, transformers leaves them to the text model, which counts
         return f'{result} = torch.arange({name}["input_ids"].shape[1]).expand(3, 1, -1)'
     grids = [f'{kind}_grid_thw={name}["{kind}_grid_thw"]' for kind in visual_kinds(inputs)]
     ids = [f'{name}["input_ids"]', f'{name}["mm_token_type_ids"]']
@@ -177,7 +177,7 @@ def write_positions(inputs: ModelInputs, name: str = "inputs", result: str = "po
 
 
 def write_literal(value: Any) -> str:
-    """``repr`` with double quotes; characters that cannot be seen stay escaped."""
+    """``repr`` with double quotes; invisible characters stay escaped."""
     if isinstance(value, dict):
         pairs = (f"{write_literal(key)}: {write_literal(item)}" for key, item in value.items())
         return f"{{{', '.join(pairs)}}}"
@@ -191,7 +191,7 @@ def write_literal(value: Any) -> str:
 
 
 def write_call(head: str, arguments: Sequence[str], tail: str = ")") -> str:
-    """A call (or an import) on one line, or with its arguments filled into indented lines."""
+    """A call or an import, on one line if it fits, otherwise with its arguments wrapped."""
     imported = head.startswith("from ")
     line = head + ", ".join(arguments) + ("" if imported else tail)
     if len(line) <= MAX_WIDTH:
@@ -206,7 +206,7 @@ def write_call(head: str, arguments: Sequence[str], tail: str = ")") -> str:
 
 
 def build_prompt_script(run: Run, body: str, *, imports: Sequence[str] = ()) -> str:
-    """A script on the run's own prompt, whose tensors are called ``inputs``."""
+    """A script for the prompt of the run, with the tensors in ``inputs``."""
     files = name_files(run.prompt)
     request = write_request(run, run.prompt, files, "inputs")
     return build_script(

@@ -12,7 +12,7 @@ import torch
 from components.tabs.decoder import answer, attention, deepstack, layers, rotation
 from components.tabs.decoder.answer import read_original
 from components.tabs.decoder.influence_maps import find_influence
-from components.tabs.decoder.patching import SAME_PICTURES, other_run
+from components.tabs.decoder.patching import SAME_IMAGES, other_run
 from components.tabs.vision import attention as vision_attention
 from components.tabs.vision import blocks, merger, rope
 from components.tabs.vision.attention_pictures import FROM_PATCH, MEAN
@@ -42,11 +42,11 @@ def open_everything(run: Run) -> None:
         attention.neutral_run(run).ensure("decoder")
         for layer in (0, 1):
             attention.layer_vectors(run, layer)
-            layers.picture_lens(run, 0, layer)
+            layers.image_lens(run, 0, layer)
             rotation.rotate(run, layer, 0, None)
         deepstack.deepstack_shares(run)
         for text in ("Where is it?", "And what else?"):
-            other_run(run, SAME_PICTURES, text).ensure("decoder")
+            other_run(run, SAME_IMAGES, text).ensure("decoder")
 
 
 def memory() -> int:

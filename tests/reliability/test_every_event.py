@@ -33,7 +33,7 @@ PROMPTS: dict[str, tuple[int, dict[str, int], dict[str, str]]] = {
     "text alone": (9, {"index": 2}, NO_PICTURE),
 }
 # Pressed without what they need: they say so.
-REFUSED = {"decoder.porters.compared": "There is no file to compare."}
+REFUSED = {"decoder.porters.compared": "No file has been uploaded."}
 
 
 @pytest.fixture(scope="module")

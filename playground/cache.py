@@ -73,7 +73,7 @@ def crop_cache(cache: DynamicCache, keep: int) -> DynamicCache:
     if not 0 <= keep <= length:
         raise InputError(
             say("Cannot keep {count} tokens of the cache.", count=keep),
-            limit=say("It holds {count} tokens.", count=length),
+            limit=say("The cache holds {count} tokens.", count=length),
         )
     fork = fork_cache(cache)
     fork.crop(keep - length)  # a negative count is the number to remove

@@ -34,6 +34,6 @@ def check_repeats(repeats: int, most: int) -> None:
     """
     if not 1 <= repeats <= most:
         raise InputError(
-            say("repeats is {value}.", value=repeats),
-            limit=say("It takes 1 to {most}.", most=most),
+            say("`repeats` is {value}.", value=repeats),
+            limit=say("It must be 1 to {most}.", most=most),
         )

@@ -37,8 +37,8 @@ class HashRules:
     def __post_init__(self) -> None:
         if not 1 <= self.block_size <= MAX_BLOCK_SIZE:
             raise InputError(
-                say("A block of {count} tokens.", count=self.block_size),
-                limit=say("It takes 1 to {most}.", most=MAX_BLOCK_SIZE),
+                say("The block size is {count} tokens.", count=self.block_size),
+                limit=say("It must be 1 to {most}.", most=MAX_BLOCK_SIZE),
             )
 
 

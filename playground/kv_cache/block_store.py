@@ -74,8 +74,8 @@ class BlockStore:
         """
         if max_bytes < 0:
             raise InputError(
-                say("A budget of {count} bytes.", count=max_bytes),
-                limit=say("It cannot be negative."),
+                say("The budget is {count} bytes.", count=max_bytes),
+                limit=say("It must not be negative."),
             )
         if policy not in POLICIES:
             raise InputError(

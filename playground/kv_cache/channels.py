@@ -44,14 +44,14 @@ def channel_norms(
     layers: list[Any] = cache.layers
     if not 0 <= layer < len(layers) or part not in ("keys", "values"):
         raise InputError(
-            say("There are no {part} of layer {layer}.", part=say(part), layer=layer),
-            limit=say("{count} layers.", count=len(layers)),
+            say("There are no {part} in layer {layer}.", part=say(part), layer=layer),
+            limit=say("There are {count} layers.", count=len(layers)),
         )
     tensor: torch.Tensor = getattr(layers[layer], part)
     if not 0 <= head < tensor.shape[1]:
         raise InputError(
             say("There is no head {head}.", head=head),
-            limit=say("{count} key-value heads.", count=tensor.shape[1]),
+            limit=say("There are {count} key-value heads.", count=tensor.shape[1]),
         )
     values = tensor[0, head].float().cpu().numpy()  # (seq, head_dim)
     seq, channels = values.shape

@@ -93,9 +93,13 @@ def compare_requests(
     """
     if not 1 <= repeats <= MAX_REPEATS or not 1 <= len(requests) <= MAX_REQUESTS:
         raise InputError(
-            say("{count} requests, repeats is {repeats}.", count=len(requests), repeats=repeats),
+            say(
+                "There are {count} requests and {repeats} repeats.",
+                count=len(requests),
+                repeats=repeats,
+            ),
             limit=say(
-                "1 to {requests} requests, 1 to {repeats} repeats.",
+                "Use 1 to {requests} requests and 1 to {repeats} repeats.",
                 requests=MAX_REQUESTS,
                 repeats=MAX_REPEATS,
             ),

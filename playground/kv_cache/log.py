@@ -92,8 +92,8 @@ def check_log(log: Sequence[object]) -> None:
     """
     if not 1 <= len(log) <= MAX_LOG:
         raise InputError(
-            say("A log of {count} requests.", count=len(log)),
-            limit=say("It takes 1 to {most}.", most=MAX_LOG),
+            say("The number of requests in the log is {count}.", count=len(log)),
+            limit=say("It must be 1 to {most}.", most=MAX_LOG),
         )
 
 

@@ -53,9 +53,9 @@ def prefill_on(
     """
     if not 0 <= start < inputs.num_tokens or cache.get_seq_length() != start:
         raise InputError(
-            say("Cannot go on from token {start}.", start=start),
+            say("Cannot continue from token {start}.", start=start),
             limit=say(
-                "The cache holds {held} tokens, the request {count}.",
+                "The cache holds {held} tokens, and the request has {count}.",
                 held=cache.get_seq_length(),
                 count=inputs.num_tokens,
             ),

@@ -83,18 +83,18 @@ def _check_start(inputs: ModelInputs, cache: DynamicCache, start: int) -> None:
         raise InputError(
             say("Cannot start at token {start}.", start=start),
             limit=say(
-                "The request has {count} tokens, and the last one is computed.",
+                "The request has {count} tokens, and the last one must be computed.",
                 count=inputs.num_tokens,
             ),
         )
     if cache.get_seq_length() != start:
         raise InputError(
             say(
-                "The cache holds {held} tokens, but {start} are to be reused.",
+                "The cache holds {held} tokens, not {start}.",
                 held=cache.get_seq_length(),
                 start=start,
             ),
-            remedy=say("Crop it first."),
+            remedy=say("Crop the cache first."),
         )
 
 
@@ -109,7 +109,7 @@ def rest_of(inputs: ModelInputs, start: int) -> ModelInputs:
     if any(span.start < start < span.end for span in inputs.spans):
         raise InputError(
             say("Token {start} is inside an image.", start=start),
-            remedy=say("Start before it or after."),
+            remedy=say("Start before or after the image."),
         )
     spans = tuple(span for span in inputs.spans if span.start >= start)
     pixel_values, image_grid_thw = _rest_of_media(

@@ -10,7 +10,6 @@ from components.prompt.reader import prompt_fingerprint
 from components.tabs.cache.logs import read_log_names
 from components.tabs.cache.scenes import RUN_PICTURES, say_picture
 from playground.errors import InputError
-from playground.language import say
 
 if TYPE_CHECKING:
     from playground.kv_cache.block_hash import HashRules

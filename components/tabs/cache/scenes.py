@@ -146,7 +146,7 @@ def parse_log(text: object) -> list[tuple[str, str, str]]:
         InputError: a line does not have three parts, or the log is empty or too long.
     """
     rows = []
-    names = {say(label): name for name, label in LABELS.items()}
+    names = {text: name for name, label in LABELS.items() for text in (label, say(label))}
     for number, line in enumerate(check_text(say("The log"), text).splitlines(), 1):
         if not line.strip():
             continue

@@ -1,15 +1,16 @@
-"""The page in headless Chromium on the shipped checkpoint, against a page of ten components.
+"""The page in headless Chromium on the shipped checkpoint, compared with a page of ten components.
 
     python -m benchmarks.page [--pairs 7] [--rounds 3] [--short]
 
-Opening: until the parts in sight of the first tab are drawn, with their charts and the parity
-badge. Both pages are opened in turns, once by a visitor who has been there before (one browser
-profile for each page, whose cache is kept) and once by one who has nothing of it.
+Opening: until the visible parts of the first tab are drawn, with their charts and the parity badge.
+Both pages are opened alternately, by a returning visitor (one browser profile per page, which keeps
+its cache) and by a new visitor.
 
-Tabs: each part's tab when it is first opened, until its charts are drawn; then the same figures by
-``Plotly.newPlot`` in a bare page with the same plotly.js. A slider: from the key to the charts,
-against the server's own time for the answer, as the browser saw it. A run: until the part in sight
-has its new charts, against the model's time for the same four stages in this process.
+Tabs: each part's tab at its first opening, until its charts are drawn, compared with the same
+figures drawn by ``Plotly.newPlot`` in an empty page with the same plotly.js. A slider: from the key
+press to the charts, compared with the server's response time in the browser. A run: until the
+visible part has its new charts, compared with the model's time for the same four stages in this
+process.
 """
 
 from __future__ import annotations
@@ -46,13 +47,13 @@ from playground.pipeline import Run
 QUESTIONS = ("How many shapes are there?", "What color is the circle?", "Where is the square?")
 SLIDER_PART = "decoder.attention"
 SLIDER = f'[data-part="{SLIDER_PART}"] [data-control="layer"] input[type=range]'
-EXTRA_MS = 50  # that a slider may take beyond 1.3 times the server's time
+EXTRA_MS = 50  # allowed for a slider beyond 1.3 times the server's time
 LISTEN = """(part) => {
   window.plotted = 0;
   for (const plot of document.querySelectorAll(`[data-part="${part}"] .js-plotly-plot`))
     plot.on("plotly_afterplot", () => (window.plotted = performance.now()));
 }"""
-# Answered, and plotted after that; gives when the last chart was.
+# Waits for the answer and the plots after it; returns the time of the last chart.
 PLOTTED = """([part, since]) => {
   const { asking } = document.querySelector(`[data-part="${part}"]`).dataset;
   const answers = performance.getEntriesByType("resource").filter(
@@ -76,12 +77,12 @@ BARE = """async (figures) => {
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A tab's first opening beside the same figures in a bare page."""
+    """A tab's first opening, and the same figures in an empty page."""
 
     tab: str
     num_charts: int
     page: Cost
-    bare: Cost | None  # None where it has no chart
+    bare: Cost | None  # None without a chart
 
 
 # -------------------------------------------------------------------------------------- opening
@@ -90,13 +91,13 @@ class Opened:
 def open_in_turns(
     browser: Browser, sides: dict[str, tuple[str, str]], pairs: int, *, returning: bool
 ) -> dict[str, list[Cost]]:
-    """Open each side's page in turns, after one untimed turn.
+    """Open the pages of all sides alternately, after one untimed round.
 
     Args:
         browser: Chromium.
-        sides: by name: the address, and what says when it is drawn.
-        pairs: timed turns.
-        returning: by one profile for each side, so that its cache is kept; else by a new one.
+        sides: by name: the address, and the script that detects when it is drawn.
+        pairs: timed rounds.
+        returning: keep one profile per side, with its cache; else use a new one each time.
     """
     costs: dict[str, list[Cost]] = {name: [] for name in sides}
     kept = {name: new_visitor(browser) for name in sides}
@@ -117,7 +118,7 @@ def open_in_turns(
 
 
 def opening_row(name: str, ours: Sequence[Cost], small: Sequence[Cost]) -> tuple[object, ...]:
-    """Ratios pair by pair."""
+    """A table row with the ratios of the pairs."""
     both = list(zip(ours, small, strict=True))
     over = sum(cost.over for cost in ours)
     longest = max(cost.longest_ms for cost in ours)
@@ -146,14 +147,14 @@ def open_tabs(visitor: BrowserContext, address: str, most: int | None) -> list[O
             figures.extend(each["figure"] for each in drawn if each.get("figure"))
 
     watched.open(DRAWN)
-    page.wait_for_timeout(1000)  # a reader looks at the first tab
+    page.wait_for_timeout(1000)  # as a visitor reads the first tab
     found: list[Opened] = []
     page.on("response", keep)
     for tab in list_tabs(watched)[:most]:
         figures.clear()
         button = page.locator(f'[data-tab-id="{tab}"]:visible')
         cost = watched.do(button.click, DRAWN)
-        page.wait_for_timeout(200)  # for the answers to be kept
+        page.wait_for_timeout(200)  # until the answers are stored
         bare = draw_bare(visitor, address, figures, chart_width(watched)) if figures else None
         found.append(Opened(tab, len(figures), cost, bare))
     page.close()
@@ -161,8 +162,8 @@ def open_tabs(visitor: BrowserContext, address: str, most: int | None) -> list[O
 
 
 def list_tabs(watched: Watched) -> list[str]:
-    """All tabs in the order of the page: each stage's, which shows its first part, and the others
-    inside it; without the very first, which is open from the start."""
+    """All tabs in page order, without the one open at the start: each stage's tab, which shows its
+    first part, then the tabs of its other parts."""
     script = """() => [...document.querySelectorAll("#stage-column [role=tab][data-tab-id]")]
       .filter((tab) => tab.offsetParent).map((tab) => tab.dataset.tabId)"""
     stages = [tab for tab in watched.page.evaluate(script) if "." not in tab]
@@ -176,14 +177,14 @@ def declared_tabs() -> dict[str, tuple[str, ...]]:
 
 
 def chart_width(watched: Watched) -> int:
-    """Of the first chart in sight, in pixels."""
+    """Width of the first visible chart, in pixels."""
     script = """() => [...document.querySelectorAll(".chart-plot")].map(
       (plot) => plot.clientWidth).find((width) => width > 0) ?? 700"""
     return int(watched.page.evaluate(script))
 
 
 def draw_bare(visitor: BrowserContext, address: str, figures: list[Any], width: int) -> Cost:
-    """The same figures, one after the other, in a page with nothing but the same plotly.js."""
+    """Draw the same figures in sequence in an empty page with the same plotly.js."""
     watched = Watched(visitor, address)
     page = watched.page
     page.set_content("<body></body>")
@@ -198,7 +199,7 @@ def draw_bare(visitor: BrowserContext, address: str, figures: list[Any], width: 
 
 
 def tab_rows(rounds: Sequence[Sequence[Opened]]) -> list[tuple[object, ...]]:
-    """A row for each tab over all rounds."""
+    """A table row per tab over all rounds."""
     rows: list[tuple[object, ...]] = []
     for each in zip(*rounds, strict=True):
         pairs = [(tab.page, tab.bare) for tab in each if tab.bare is not None]
@@ -219,7 +220,7 @@ def tab_rows(rounds: Sequence[Sequence[Opened]]) -> list[tuple[object, ...]]:
 
 
 def move_slider(watched: Watched, times: int) -> list[tuple[float, float]]:
-    """Milliseconds from each key to the charts, and the server's own."""
+    """Milliseconds from each key press to the charts, and the server's response times."""
     page = watched.page
     for tab in SLIDER_PART.split(".")[0], SLIDER_PART:
         page.locator(f'[data-tab-id="{tab}"]:visible').click()
@@ -237,7 +238,7 @@ def move_slider(watched: Watched, times: int) -> list[tuple[float, float]]:
 
 
 def slider_row(found: Sequence[tuple[float, float]]) -> tuple[object, ...]:
-    """What a slider takes beyond the extra milliseconds, of the server's time."""
+    """Slider time minus the extra milliseconds, relative to the server's time."""
     ratios = [(all_ms - EXTRA_MS) / server_ms for all_ms, server_ms in found]
     return (
         len(found),
@@ -258,7 +259,7 @@ def time_model(engine: Engine, question: str) -> float:
 
 
 def run_in_turns(watched: Watched, engine: Engine, times: int) -> list[tuple[Cost, float]]:
-    """*Run* until the part in sight has its charts, and the model's own seconds."""
+    """Time of *Run* until the visible part has its charts, and the model's own seconds."""
     page = watched.page
     found: list[tuple[Cost, float]] = []
     time_model(engine, QUESTIONS[0])
@@ -275,7 +276,7 @@ def run_in_turns(watched: Watched, engine: Engine, times: int) -> list[tuple[Cos
 
 
 def run_row(found: Sequence[tuple[Cost, float]]) -> tuple[object, ...]:
-    """A run against the model."""
+    """A table row that compares a run with the model alone."""
     return (
         len(found),
         middle([cost.wall_s for cost, _ in found], " s"),
@@ -286,11 +287,11 @@ def run_row(found: Sequence[tuple[Cost, float]]) -> tuple[object, ...]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=7, help="openings; slider and run, too")
-    parser.add_argument("--rounds", type=int, default=3, help="in which all tabs are opened")
-    parser.add_argument("--short", action="store_true", help="once, and only two tabs")
+    parser.add_argument("--pairs", type=int, default=7, help="repeats of openings, slider and run")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds that open all tabs")
+    parser.add_argument("--short", action="store_true", help="one repeat, and only two tabs")
     options = parser.parse_args()
     pairs, rounds = (1, 1) if options.short else (options.pairs, options.rounds)
     engine = load_shape("shipped", device="cpu")
@@ -301,7 +302,7 @@ def main() -> None:
         sides = {"ours": (address, DRAWN), "small": (small, SMALL_SHOWN)}
         openings = {
             name: open_in_turns(browser, sides, pairs, returning=returning)
-            for name, returning in (("has been here", True), ("has nothing of it", False))
+            for name, returning in (("returning", True), ("new", False))
         }
         visitor = new_visitor(browser)
         most = 2 if options.short else None
@@ -313,7 +314,7 @@ def main() -> None:
         browser.close()
     print(f"{machine_facts()}; Chromium without a GPU, 1280 by 900\n")
     header: tuple[str, ...] = (
-        "opened by a visitor who",
+        "visitor",
         "main thread, ours / ten components",
         "wall time",
         "main thread",
@@ -326,7 +327,7 @@ def main() -> None:
         "tab, first opened",
         "charts",
         "drawn",
-        "of a bare page",
+        "of an empty page",
         "main thread",
         "over 200 ms",
     )

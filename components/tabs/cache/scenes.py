@@ -49,7 +49,7 @@ def list_pictures() -> str:
 
 
 def say_picture(name: str) -> str:
-    """The label of an image in the page's language; an upload keeps its file name."""
+    """The label of an image in the page's language; an upload keeps its own name."""
     return say(LABELS[name]) if name in LABELS else name
 
 

@@ -167,5 +167,5 @@ def test_the_page_is_measured(
     monkeypatch.setattr("sys.argv", ["page", "--short"])
     page.main()
     said = capsys.readouterr().out
-    for row in ("| has been here |", "| has nothing of it |", "| preprocess.rows | 4 |"):
+    for row in ("| returning |", "| new |", "| preprocess.rows | 4 |"):
         assert row in said

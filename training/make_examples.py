@@ -1,4 +1,4 @@
-"""Example pictures and a clip for the playground: `python -m training.make_examples`."""
+"""Example images and a video for the playground: `python -m training.make_examples`."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def make_scene(
 
 
 def _plain_finish_seed() -> int:
-    """A seed whose pictures get no blur, softness or uneven light."""
+    """A seed whose images get no blur, softness or uneven light."""
     return next(s for s in range(1000) if 0.3 < np.random.default_rng(s).random() < 0.8)
 
 
@@ -68,7 +68,7 @@ FINISH_SEED = _plain_finish_seed()
 
 
 def build_scenes() -> dict[str, Scene]:
-    """Scene by picture name."""
+    """Scene by image name."""
     orange_red = make_shape("circle", "red", "large", 4)
     wide = (256, 128)
     return {

@@ -216,13 +216,13 @@ def _write_cache(run: Run, *, reuse: CacheReuse | None = None) -> str:
 
 miss = model(**second, position_ids=second_positions, logits_to_keep=1).logits[0, -1]
 
-reused = {reused}  # tokens that both share: equal ids and equal pictures; the last is computed
+reused = {reused}  # tokens of the shared prefix, without the last token, which is computed
 cache = DynamicCache(config=model.config.text_config)
 model(**first, position_ids=first_positions, past_key_values=cache, logits_to_keep=1)
 cache.crop(reused - cache.get_seq_length())  # a negative count is the number to remove
 kv_bytes = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
 {_rest(second, reused)}
-# Positions are explicit: without them the model goes on from the last request's rope_deltas.
+# Explicit positions: without them, the model continues from the last request's rope_deltas.
 hit = model(**rest, position_ids=second_positions[:, :, reused:],
             past_key_values=cache, logits_to_keep=1).logits[0, -1]
 max_abs_diff = (hit.float() - miss.float()).abs().max().item()
@@ -237,7 +237,7 @@ print("max |Δ logits|, hit against miss:", max_abs_diff)
 
 
 def _rest(inputs: ModelInputs, reused: int) -> str:
-    """The lines that cut the cached tokens and their pictures off the second request."""
+    """The lines that remove the cached tokens and their images from the second request."""
     lines = [
         'rest = {name: second[name][:, reused:] for name in ("input_ids", "mm_token_type_ids")}'
     ]

@@ -101,9 +101,9 @@ def _check_growth(engine: Engine, num_tokens: int, lengths: Sequence[int], repea
     check_repeats(repeats, MAX_REPEATS)
     if not lengths or lengths[0] < num_tokens or lengths[-1] >= limit:
         raise InputError(
-            say("Lengths {listed}.", listed=", ".join(map(str, lengths))),
+            say("The lengths are {listed}.", listed=", ".join(map(str, lengths))),
             limit=say(
-                "From the prompt's {low:,} to {high:,} tokens.",
+                "They must be between the prompt's {low:,} and {high:,} tokens.",
                 low=num_tokens,
                 high=limit - 1,
             ),

@@ -54,7 +54,7 @@ CHARTS: dict[str, dict[str, int]] = {
         "Branch": 0,
         "Score a text": 0,
     },
-    "6 Cache reuse": {"Hit or miss": 1, "The cache itself": 1, "Policy lab": 2, "Conversation": 0},
+    "6 Cache reuse": {"Hit or miss": 1, "Cache contents": 1, "Policy lab": 2, "Conversation": 0},
     "Model": {"": 1},
 }
 

@@ -23,14 +23,12 @@ def plot_deepstack_routes(visual: np.ndarray, taps: Sequence[int], num_layers: i
         num_layers: decoder layers.
     """
     layout = base_layout(
-        say(
-            "Where the tower enters the decoder: only at visual positions, only in the first layers"
-        ),
+        say("Vision features enter the decoder only at visual positions and in the first layers"),
         height=HEIGHT_MEDIUM,
         alt=say(
-            "Map of {layers} decoder layers by {positions} sequence positions: the merger's tokens "
-            "enter below the first layer, taps 1 to {taps} after layers 0 to {last}, at {visual} "
-            "visual positions each.",
+            "Map of {layers} decoder layers by {positions} sequence positions: the merger output "
+            "enters below the first layer, taps 1 to {taps} after layers 0 to {last}, each at "
+            "{visual} visual positions.",
             layers=num_layers,
             positions=len(visual),
             taps=len(taps),
@@ -60,9 +58,9 @@ def plot_deepstack_routes(visual: np.ndarray, taps: Sequence[int], num_layers: i
 
 def _route_rows(visual: np.ndarray, taps: Sequence[int]) -> list[go.Heatmap]:
     """One row of cells for the merger, and one for each tap, in its own colour."""
-    names = [say("the merger's tokens are the decoder's input")] + [
+    names = [say("the merger output is part of the decoder's input")] + [
         say(
-            "tap {tap}, of vision block {block}, is added after layer {layer}",
+            "tap {tap} (vision block {block}) is added after layer {layer}",
             tap=layer + 1,
             block=block,
             layer=layer,

@@ -46,18 +46,18 @@ def plot_embed_values(values: np.ndarray, indices: np.ndarray, width: int) -> go
     """
     shown = values.shape[1]
     layout = base_layout(
-        say("Before, all placeholders hold one and the same vector; after, each its own feature"),
+        say("Before, all placeholder tokens share one vector; after, each has its own feature"),
         height=HEIGHT_MEDIUM,
         alt=say(
-            "Two heat maps of the first {shown} of {width:,} numbers of {count} embeddings: before "
-            "masked_scatter, the placeholders' columns are all the same; after it, they differ, "
-            "and all other columns are as before.",
+            "Two heat maps of the first {shown} of {width:,} dimensions of {count} embeddings. "
+            "Before masked_scatter, all placeholder columns are equal; after it, they differ, and "
+            "the other columns are unchanged.",
             shown=shown,
             width=width,
             count=len(indices),
         ),
         x_title=say("sequence index"),
-        y_title=say("first {shown} of {width:,} numbers", shown=shown, width=width),
+        y_title=say("first {shown} of {width:,} dimensions", shown=shown, width=width),
     )
     layout["margin"] |= {"l": 68, "b": 48}  # what the axes need: else all is drawn twice
     # A row between the halves stays empty.
@@ -121,10 +121,10 @@ def plot_embed_norms(
     title = say("Norms of the embeddings")
     alt = say("Norms of {count} embeddings.", count=len(kinds))
     if visual.any():
-        title = say("Norms before and after masked_scatter: only the placeholders change")
+        title = say("Norms before and after masked_scatter: only the placeholder tokens change")
         alt = say(
-            "The {count} placeholders have norm {norm:.3g}; the features in their places have "
-            "{low:.3g} to {high:.3g}.",
+            "The {count} placeholder tokens have norm {norm:.3g}; the features that replace them "
+            "have norms from {low:.3g} to {high:.3g}.",
             count=int(visual.sum()),
             norm=float(before[visual].mean()),
             low=float(after[visual].min()),
@@ -143,9 +143,14 @@ def plot_embed_norms(
     words = [label for label, is_visual in zip(labels, visual, strict=True) if not is_visual]
     text, pads = ~visual, visual
     traces = [
-        _norm_trace(say("text, as before"), indices[text], before[text], words, GREY, "circle"),
+        _norm_trace(say("text, unchanged"), indices[text], before[text], words, GREY, "circle"),
         _norm_trace(
-            say("before: placeholders"), indices[pads], before[pads], [], PURPLE, "circle-open"
+            say("before: placeholder tokens"),
+            indices[pads],
+            before[pads],
+            [],
+            PURPLE,
+            "circle-open",
         ),
         _norm_trace(
             say("after: visual features"), indices[pads], after[pads], [], ORANGE, "square"
@@ -198,15 +203,15 @@ def plot_embed_pca(
         for name, points in zip(names, scores, strict=True)
     ]
     alt = say(
-        "Scatter of embeddings on their two principal components, which hold {share:.0%} of the "
-        "variance: {counts}.",
+        "Scatter plot of the embeddings on their first two principal components, which explain "
+        "{share:.0%} of the variance: {counts}.",
         share=sum(variance),
         counts=say(", ").join(counts),
     )
     layout = base_layout(
-        say("Regions of embedding space: where vectors point")
+        say("Regions of embedding space: directions only")
         if directions
-        else say("Regions of embedding space: as they are"),
+        else say("Regions of embedding space: unscaled embeddings"),
         height=HEIGHT_LARGE,
         alt=alt.replace("<|", "").replace("|>", ""),
         x_title=say("component 1 ({share:.0%} of the variance)", share=variance[0]),

@@ -32,11 +32,11 @@ def plot_frequencies(
     """
     counts = [int((axes == axis).sum()) for axis in range(3)]
     layout = base_layout(
-        say("Interleaved sections: t, h and w each get fast and slow frequencies"),
+        say("Interleaved M-RoPE: t, h and w each get fast and slow frequencies"),
         height=HEIGHT_MEDIUM,
         alt=say(
             "Wavelengths of {count} rotary frequencies on a log scale, from {shortest:.3g} to "
-            "{longest:,.0f} positions: {t} turn with t, {h} with h and {w} with w, in turns.",
+            "{longest:,.0f} positions: {t} rotate with t, {h} with h and {w} with w, interleaved.",
             count=len(axes),
             shortest=float(wavelengths.min()),
             longest=float(wavelengths.max()),
@@ -45,7 +45,7 @@ def plot_frequencies(
             w=counts[2],
         ),
         x_title=say("frequency index"),
-        y_title=say("wavelength (positions per full turn)"),
+        y_title=say("wavelength (positions per rotation)"),
     )
     layout["yaxis"] |= {"type": "log", "dtick": 1, "exponentformat": "power"}
     layout["xaxis"] |= {"zeroline": False, "range": [-0.7, len(axes) - 0.3]}
@@ -67,8 +67,8 @@ def plot_frequencies(
             wavelengths[axes == axis],
             say("{axis}: {count} of {total}", axis=say(name), count=counts[axis], total=len(axes)),
             say(
-                "frequency %{{x}} turns with {axis}<br>a full turn in %{{y:,.4g}} positions<br>"
-                "%{{customdata:.4g}} rad per position",
+                "frequency %{{x}} rotates with {axis}<br>one rotation takes %{{y:,.4g}} "
+                "positions<br>%{{customdata:.4g}} rad per position",
                 axis=say(name),
             ),
             size=8,
@@ -108,11 +108,11 @@ def plot_angles(
     """
     moved = int((np.abs(turns - flat_turns) > 1e-3).sum())
     layout = base_layout(
-        say("Token {token}: the angle that each frequency is turned by", token=token),
+        say("Token {token}: rotation angle of each frequency", token=token),
         height=HEIGHT_MEDIUM,
         alt=say(
-            "Angles of token {token} at {count} frequencies; {moved} of them would be another "
-            "angle with plain 1-D positions.",
+            "Rotation angles of token {token} at {count} frequencies; {moved} of them would "
+            "differ with plain 1-D positions.",
             token=token,
             count=len(axes),
             moved=moved,

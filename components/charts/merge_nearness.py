@@ -13,7 +13,7 @@ from components.charts.style import HEIGHT_MEDIUM, base_layout, pointer_meta
 from components.look.colors import SEQUENTIAL
 from playground.language import mark, say
 
-QUANTITIES = (mark("distance"), mark("likeness"))
+QUANTITIES = {"distance": mark("distance"), "likeness": mark("similarity")}
 
 
 def plot_nearness(
@@ -42,7 +42,7 @@ def plot_nearness(
             "{low:.3g} to {high:.3g}.",
             height=height,
             width=width,
-            quantity=say(quantity),
+            quantity=say(QUANTITIES[quantity]),
             token=token,
             low=float(values.min()),
             high=float(values.max()),
@@ -52,7 +52,11 @@ def plot_nearness(
     )
     frame_patches(layout)
     layout["meta"]["pointer"] = pointer_meta("merged", span=span)
-    layout["meta"]["columns"] = {"x": say("column"), "y": say("row"), "z": say(quantity)}
+    layout["meta"]["columns"] = {
+        "x": say("column"),
+        "y": say("row"),
+        "z": say(QUANTITIES[quantity]),
+    }
     return go.Figure([_nearness_map(values, quantity, token)], layout)
 
 
@@ -68,9 +72,9 @@ def _nearness_map(
             token=token,
         )
     else:
-        scale = say("likeness")
+        scale = say("similarity")
         words = say(
-            "row %{{y}}, column %{{x}}<br>likeness to token {token}: %{{z:.3g}}", token=token
+            "row %{{y}}, column %{{x}}<br>similarity to token {token}: %{{z:.3g}}", token=token
         )
     return go.Heatmap(
         z=compact_integers(values) if far else values.astype(np.float32),

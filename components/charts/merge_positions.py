@@ -38,9 +38,9 @@ def plot_positions_3d(
     present = [kind for kind in KIND_COLORS if kind in kinds]
     visual = any(kind in present for kind in ("image", "video"))
     layout = base_layout(
-        say("Positions in 3-D: text climbs the diagonal, a picture spreads over h and w")
+        say("Positions in 3-D: text follows the diagonal, an image spreads over h and w")
         if visual
-        else say("Positions in 3-D: text climbs the diagonal"),
+        else say("Positions in 3-D: text follows the diagonal"),
         height=HEIGHT_LARGE,
         alt=say(
             "3-D scatter of {count} tokens by time, height and width position; kinds: {kinds}.",
@@ -140,9 +140,9 @@ def plot_positions(
     """
     last, top = int(indices[-1]), int(positions.max())
     layout = base_layout(
-        say("Positions along the sequence: one clock for text, three for a picture")
+        say("Positions along the sequence: t = h = w for text, three different axes in an image")
         if spans
-        else say("Positions along the sequence: one clock for text"),
+        else say("Positions along the sequence: t = h = w for text"),
         height=HEIGHT_LARGE,
         alt=say(
             "Lines of t, h and w over {tokens} tokens; the largest position is {top}, {less} less "

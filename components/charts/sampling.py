@@ -21,8 +21,8 @@ FILTER_NAMES = {
     "repetition_penalty": mark("repetition penalty"),
     "frequency_penalty": mark("frequency penalty"),
     "presence_penalty": mark("presence penalty"),
-    "temperature": mark("greedy choice"),
-    "vision_tokens": mark("bar on vision tokens"),
+    "temperature": mark("greedy decoding"),
+    "vision_tokens": mark("vision-token mask"),
     "top_k": mark("top-k"),
     "top_p": mark("top-p"),
     "min_p": mark("min-p"),
@@ -37,7 +37,7 @@ def plot_probabilities(run: SamplingRun, names: Sequence[str]) -> go.Figure:
         names,
         raw_probability,
         "%{y:.1%}",
-        title=say("How sure the model was of each token it wrote"),
+        title=say("Probability of each generated token"),
         alt=_probabilities_alt(run),
         y_title=say("Probability before the filters"),
     )
@@ -52,10 +52,10 @@ def plot_entropy(run: SamplingRun, names: Sequence[str]) -> go.Figure:
         names,
         lambda step: step.entropy,
         say("%{y:.2f} nats"),
-        title=say("How open each choice was after the filters"),
+        title=say("Entropy of the filtered distribution at each token"),
         alt=say(
-            "Entropy of the filtered distribution at each token, one line per column. "
-            "Zero means that one token was left."
+            "Entropy of the filtered distribution at each token, one line per column. Zero means "
+            "that only one token remained."
         ),
         y_title=say("Entropy (nats)"),
     )
@@ -148,12 +148,12 @@ def _probabilities_alt(run: SamplingRun) -> str:
     first = run.first_divergence
     if first is None:
         return say(
-            "Probability before the filters of each chosen token, one line per column. "
-            "The columns agree."
+            "Probability before the filters of each generated token, one line per column. The "
+            "columns are identical."
         )
     return say(
-        "Probability before the filters of each chosen token, one line per column. "
-        "They first differ at token {number}.",
+        "Probability before the filters of each generated token, one line per column. The columns "
+        "first differ at token {number}.",
         number=first + 1,
     )
 

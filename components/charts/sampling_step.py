@@ -80,13 +80,13 @@ def plot_filters(view: StepView) -> go.Figure:
     )
     # In one piece: each `update_layout` takes longer than all the filters, and sliders wait for it.
     layout = base_layout(
-        say("What each filter leaves of the likeliest tokens (✕: removed here)"),
+        say("Most likely tokens after each filter (✕: removed here)"),
         height=110 + ROW_PX * len(view.tokens),
         alt=_walk_words(view),
-        x_title=say("After which filter"),
+        x_title=say("After filter"),
         y_title=say("Token"),
     )
-    layout["meta"]["columns"] = {"customdata": [say("In words")]}
+    layout["meta"]["columns"] = {"customdata": [say("Description")]}
     layout["xaxis"] |= {
         "tickvals": list(range(len(stages))),
         "ticktext": stages,
@@ -114,7 +114,7 @@ def _fate(token: ShownToken, stage: str, prob: float) -> str:
     if prob:
         return say("{token}, {stage}: {prob:.2%}", token=text, stage=stage, prob=prob)
     return say(
-        "{token}, {stage}: removed by the {filter}",
+        "{token}, {stage}: removed by {filter}",
         token=text,
         stage=stage,
         filter=filter_name(token.removed_by),
@@ -137,10 +137,10 @@ def _walk_words(view: StepView) -> str:
         if effect.num_removed
     ]
     return say(
-        "Likeliest before the filters: {best} with {prob:.1%}. {cuts}. Drawn: {drawn}.",
+        "Most likely before the filters: {best} ({prob:.1%}). {cuts}. Sampled: {drawn}.",
         best=quote(best.text),
         prob=best.probs[0],
-        cuts=say(", ").join(cuts) or say("Nothing is removed"),
+        cuts=say(", ").join(cuts) or say("No token is removed"),
         drawn=quote(view.drawn_text),
     )
 
@@ -179,14 +179,14 @@ def plot_draw(view: StepView) -> go.Figure:
         _draw_title(view),
         height=HEIGHT_SMALL - 50,
         alt=say(
-            "{title}. {count:,} tokens share the bar in the order of their ids.",
+            "{title}. The bar shows {count:,} tokens in order of their ids.",
             title=_draw_title(view),
             count=view.num_left,
         ),
-        x_title=say("Cumulative probability, by token id"),
+        x_title=say("Cumulative probability, in order of token id"),
         y_title="",
     )
-    layout["meta"]["columns"] = {"customdata": [say("In words")]}
+    layout["meta"]["columns"] = {"customdata": [say("Description")]}
     layout["bargap"] = 0.1
     layout["xaxis"] |= {"range": [-0.01, 1.01], "tickformat": ".0%"}
     layout["yaxis"] |= {"visible": False, "range": [-0.5, 0.75]}
@@ -205,7 +205,7 @@ def _number_mark(uniform: float) -> go.Scatter:
         text=["", f"{uniform:.4f}"],
         textposition="middle left" if uniform > 0.5 else "middle right",
         textfont={"size": 13},
-        hovertemplate=say("The number drawn: %{x:.4f}<extra></extra>"),
+        hovertemplate=say("Uniform sample: %{x:.4f}<extra></extra>"),
         showlegend=False,
     )
 
@@ -213,8 +213,8 @@ def _number_mark(uniform: float) -> go.Scatter:
 def _draw_title(view: StepView) -> str:
     drawn = quote(view.drawn_text)
     if view.uniform is None:
-        return say("No draw: {drawn} has the largest logit", drawn=drawn)
-    return say("The number {uniform:.4f} falls on {drawn}", uniform=view.uniform, drawn=drawn)
+        return say("Greedy: {drawn} has the largest logit", drawn=drawn)
+    return say("Uniform sample {uniform:.4f} selects {drawn}", uniform=view.uniform, drawn=drawn)
 
 
 def _segment_label(segment: CdfSegment) -> str:
@@ -228,7 +228,7 @@ def _segment_label(segment: CdfSegment) -> str:
 def _segment_words(segment: CdfSegment) -> str:
     what = escape_label(quote(segment.text))
     if segment.token_id is None:
-        what = say("{count:,} narrow tokens", count=segment.num_tokens)
+        what = say("{count:,} less likely tokens", count=segment.num_tokens)
     return say(
         "{what}: {width:.2%}, from {start:.4f} to {end:.4f}",
         what=what,

@@ -121,7 +121,7 @@ def start_first_words(
     Raises:
         InputError: a number is out of range.
     """
-    check_count(say("Likeliest first words"), count, MAX_COLUMNS)
+    check_count(say("Most likely first tokens"), count, MAX_COLUMNS)
     logits = prompt.logits.float().clone()
     barred = [each for each in barred_token_ids(engine) if each < len(logits)]
     logits[barred] = -math.inf  # placeholders of pictures are never written

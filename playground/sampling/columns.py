@@ -220,12 +220,12 @@ def _check_first(engine: Engine, token_id: int | None, barred_ids: torch.Tensor)
     if not 0 <= token_id < engine.facts.vocab_size:
         raise InputError(
             say("There is no token {index:,}.", index=token_id),
-            limit=say("The vocabulary has {count:,} words.", count=engine.facts.vocab_size),
+            limit=say("The vocabulary has {count:,} tokens.", count=engine.facts.vocab_size),
         )
     if bool((barred_ids == token_id).any()):
         raise InputError(
             say(
-                "{token} stands for a picture and is never written.",
+                "{token} is a vision token and is never generated.",
                 token=token_text(engine.tokenizer, token_id),
             ),
             remedy=say("Choose another token."),

@@ -191,7 +191,7 @@ def force_tokens(engine: Engine, prompt: Prefix, token_ids: list[int]) -> TokenP
         A path whose last state gives the logits of the token after them.
     """
     if not token_ids:
-        raise InputError(say("There are no tokens to read."), remedy=say("Type a text."))
+        raise InputError(say("The text has no tokens."), remedy=say("Enter some text."))
     cache = fork_cache(prompt.cache)
     ids = torch.tensor([token_ids])
     positions = torch.arange(prompt.start, prompt.start + ids.shape[1]).expand(3, 1, -1)

@@ -50,11 +50,11 @@ def read_answer(engine: Engine, text: object, *, with_end: bool = False) -> list
         InputError: no text, or too much of it.
     """
     if not isinstance(text, str) or not text:
-        raise InputError(say("There is no text to score."), remedy=say("Type or paste one."))
+        raise InputError(say("There is no text to score."), remedy=say("Enter some text."))
     if len(text) > MAX_SCORED_CHARS:
         raise InputError(
             say("The text has {count:,} characters.", count=len(text)),
-            limit=say("At most {most:,}.", most=MAX_SCORED_CHARS),
+            limit=say("The limit is {most:,}.", most=MAX_SCORED_CHARS),
         )
     plain, _ = neutralise_special_tokens(engine.tokenizer, text)
     ids: list[int] = engine.tokenizer.encode(plain, add_special_tokens=False)
@@ -64,8 +64,8 @@ def read_answer(engine: Engine, text: object, *, with_end: bool = False) -> list
     if len(ids) > most:
         raise InputError(
             say("The text has {count:,} tokens.", count=len(ids)),
-            limit=say("At most {most:,}.", most=most),
-            remedy=say("Score a shorter one."),
+            limit=say("The limit is {most:,}.", most=most),
+            remedy=say("Score a shorter text."),
         )
     return ids
 

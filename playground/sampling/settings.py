@@ -36,9 +36,7 @@ class Limit:
 IS_OFF_AT_0, IS_OFF_AT_1 = mark("0 is off"), mark("1 is off")
 LIMITS: dict[str, Limit] = {
     # Dividing by less would take a float32 logit past its range.
-    "temperature": Limit(
-        0, 100, mark("0 is greedy, 1 leaves the model's distribution"), above=1e-4
-    ),
+    "temperature": Limit(0, 100, mark("0 is greedy, 1 keeps the model's distribution"), above=1e-4),
     "top_k": Limit(0, 2**31 - 1, IS_OFF_AT_0, whole=True),
     "top_p": Limit(0, 1, IS_OFF_AT_1),
     "min_p": Limit(0, 1, IS_OFF_AT_0),
@@ -48,7 +46,7 @@ LIMITS: dict[str, Limit] = {
     "frequency_penalty": Limit(-2, 2, IS_OFF_AT_0),
     "presence_penalty": Limit(-2, 2, IS_OFF_AT_0),
     # The largest whole number that survives a trip through JavaScript.
-    "seed": Limit(0, 2**53 - 1, mark("any of them will do"), whole=True),
+    "seed": Limit(0, 2**53 - 1, mark("any value works"), whole=True),
 }
 
 
@@ -68,8 +66,8 @@ def check_settings(settings: SamplingSettings | Mapping[str, object]) -> Samplin
     unknown = sorted(str(name) for name in given.keys() - LIMITS.keys())
     if unknown:
         raise InputError(
-            say("Sampling has no setting {name}.", name=repr(unknown[0])),
-            limit=say("Its settings: {names}.", names=", ".join(LIMITS)),
+            say("{name} is not a sampling setting.", name=repr(unknown[0])),
+            limit=say("The settings are {names}.", names=", ".join(LIMITS)),
         )
     checked: dict[str, Any] = {
         name: _check_number(name, value, LIMITS[name]) for name, value in given.items()
@@ -88,7 +86,7 @@ def check_columns(
     if not 1 <= len(settings) <= MAX_COLUMNS:
         raise InputError(
             say("There are {count} columns of settings.", count=len(settings)),
-            limit=say("From 1 to {most} run together.", most=MAX_COLUMNS),
+            limit=say("It takes 1 to {most} columns.", most=MAX_COLUMNS),
             remedy=say("Add or remove columns."),
         )
     checked = []
@@ -134,9 +132,9 @@ def _check_number(name: str, value: object, limit: Limit) -> float:
         raise InputError(
             say("{setting} is empty.", setting=name)
             if value is None
-            else say("{name} is not a number: {shown}.", name=name, shown=shown),
+            else say("{name} must be a number, not {shown}.", name=name, shown=shown),
             limit=rule,
-            remedy=say("Type a whole number.") if limit.whole else say("Type a number."),
+            remedy=say("Enter a whole number.") if limit.whole else say("Enter a number."),
         )
     # Compared before any conversion: an int may be too long for a float.
     in_range = limit.low <= value <= limit.high and (value == limit.low or value >= above)
@@ -144,15 +142,15 @@ def _check_number(name: str, value: object, limit: Limit) -> float:
         raise InputError(
             say("{name} is out of range: {shown}.", name=name, shown=shown),
             limit=rule,
-            remedy=say("Choose a value within it."),
+            remedy=say("Choose a value in this range."),
         )
     if not limit.whole:
         return float(value)
     if value != int(value):
         raise InputError(
-            say("{name} is not a whole number: {shown}.", name=name, shown=shown),
+            say("{name} must be a whole number, not {shown}.", name=name, shown=shown),
             limit=rule,
-            remedy=say("Leave out the fraction."),
+            remedy=say("Remove the fraction."),
         )
     return int(value)
 
@@ -170,9 +168,11 @@ def _rule(limit: Limit) -> str:
         )
     if limit.whole:
         return say(
-            "It takes a whole number {span}; {neutral}.", span=span, neutral=say(limit.neutral)
+            "Allowed values: whole numbers {span}; {neutral}.",
+            span=span,
+            neutral=say(limit.neutral),
         )
-    return say("It takes a number {span}; {neutral}.", span=span, neutral=say(limit.neutral))
+    return say("Allowed values: {span}; {neutral}.", span=span, neutral=say(limit.neutral))
 
 
 def _shorten(value: object) -> str:

@@ -76,9 +76,9 @@ def _probabilities(kept: Numbers) -> Probabilities:
 def no_distribution() -> ModelError:
     """Nothing can be drawn: after the filters a logit is not finite, or none is left."""
     return ModelError(
-        say("These settings leave no distribution to draw from."),
-        limit=say("After the penalties and the temperature every logit must be a finite number."),
-        remedy=say("Raise the temperature, or bring the penalties nearer to their neutral values."),
+        say("These settings leave no distribution to sample from."),
+        limit=say("After the penalties and the temperature, every logit must be a finite number."),
+        remedy=say("Raise the temperature, or set the penalties closer to their neutral values."),
     )
 
 

@@ -78,8 +78,8 @@ def plan_sweep(
     """
     if parameter not in SWEPT:
         raise InputError(
-            say("Sampling cannot sweep {name}.", name=repr(parameter)),
-            limit=say("One of {names}.", names=", ".join(SWEPT)),
+            say("{name} cannot be swept.", name=repr(parameter)),
+            limit=say("Choose one of {names}.", names=", ".join(SWEPT)),
         )
     count = check_count(say("Values"), steps, MAX_VALUES)
     first, last = (getattr(_with(base, parameter, end), parameter) for end in (low, high))

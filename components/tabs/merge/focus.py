@@ -49,13 +49,13 @@ def focus_words(run: Run, focus: Focus) -> str:
         words = say("token {index:,} ({what})", index=index, what=what)
     elif focus.span is None:
         words = say(
-            "token {index:,} (the last one, {what}; click any other token or patch)",
+            "token {index:,} (the last one, {what}; click another token or patch to select it)",
             index=index,
             what=what,
         )
     else:
         words = say(
-            "token {index:,} (the middle of {what}; click any other token or patch)",
+            "token {index:,} (the middle of {what}; click another token or patch to select it)",
             index=index,
             what=what,
         )

@@ -24,7 +24,7 @@ MAX_TABLE_ROWS = MAX_ROWS
 
 FIRST_ROW = Slider(
     id="first-row",
-    label=mark("First token of the table"),
+    label=mark("First token in the table"),
     info=mark("The table follows the pointer until this is moved."),
     high=lambda run: run.inputs.num_tokens - MAX_TABLE_ROWS,
     follows=True,
@@ -34,7 +34,7 @@ PART = Part(
     "positions",
     mark("Positions"),
     stage="merge",
-    heading=mark("Where each token stands: t, h, w"),
+    heading=mark("The position of each token: t, h, w"),
     controls=(FIRST_ROW,),
     layout=(
         "intro",
@@ -103,7 +103,7 @@ def table(run: Run, first_row: int | None, place: Place | None) -> str:
     caption = say("Positions of all {total:,} tokens", total=total)
     if len(rows) < total:
         caption = say(
-            "Positions of {rows:,} of {total:,} tokens, from token {first:,} on",
+            "Positions of {rows:,} of {total:,} tokens, starting at token {first:,}",
             rows=len(rows),
             total=total,
             first=first,

@@ -22,8 +22,8 @@ TAB = StageParts(
     label=mark("3 Merge"),
     title=mark("Merge"),
     sentence=mark(
-        "The tower's features replace the placeholders in the sequence, and each token gets a "
-        "position with three parts: time, height and width (M-RoPE)."
+        "The vision tower's features replace the placeholder tokens in the sequence, and each "
+        "token gets a three-part position: time, height and width (M-RoPE, Wang et al. 2024)."
     ),
     parts=(embeddings.PART, positions.PART, distances.PART, frequencies.PART, deepstack.PART),
     foot=CODE,

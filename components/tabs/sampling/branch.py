@@ -50,7 +50,7 @@ def read_alternative(raw: Any, run: Run) -> Alternative:
         InputError: it is none.
     """
     if not isinstance(raw, list) or len(raw) != 3:
-        raise InputError(say("The page reported no token."), remedy=say("Reload the page."))
+        raise InputError(say("The page sent no valid token."), remedy=say("Reload the page."))
     name, step, token_id = raw
     return read_name(name, run), read_step(step, run), read_step(token_id, run)
 
@@ -60,17 +60,16 @@ PART = Part(
     mark("Branch"),
     stage="sampling",
     intro=mark(
-        "Click a token, take another one in its place, and see how the answer would have gone "
-        "on. A branch starts on the keys and values that are there already: the prompt is not "
-        "run again."
+        "Click a token, replace it with another one, and see how the answer continues. A branch "
+        "reuses the cached keys and values, so the prompt is not run again."
     ),
     controls=(
         Clicked(id="alternative", read=read_alternative),
         length_slider(),
         Number(
             id="count",
-            label=mark("Likeliest first words"),
-            info=mark("1 to 8, as one batch"),
+            label=mark("Most likely first tokens"),
+            info=mark("1 to 8, generated as one batch"),
             value=4,
             low=1,
             high=MOST_FIRST_WORDS,
@@ -117,7 +116,7 @@ def alternatives(
         for each in others_of(branch.trace.steps[index])
     ]
     taken = choose_alternative(branch, index, alternative)
-    return picks_html(say("Take instead"), options, [branch.name, index, taken], "alternative")
+    return picks_html(say("Replace with"), options, [branch.name, index, taken], "alternative")
 
 
 @PART.html(needs=CHOSEN, live=True)
@@ -148,7 +147,10 @@ def choose_alternative(branch: Branch, index: int, clicked: Alternative | None) 
 
 
 @PART.experiment(
-    mark("Go on from this token"), needs=(*CHOSEN, "alternative", "length"), primary=True, **GROWS
+    mark("Continue from this token"),
+    needs=(*CHOSEN, "alternative", "length"),
+    primary=True,
+    **GROWS,
 )
 @on_gpu
 def grow(
@@ -165,7 +167,9 @@ def grow(
     parent, index = choose_token(lab, name, step)
     token_id = choose_alternative(parent, index, alternative)
     if token_id is None:
-        raise InputError(say("No token is chosen."), remedy=say("Choose one under “Take instead”."))
+        raise InputError(
+            say("No token is selected."), remedy=say("Choose a token under “Replace with”.")
+        )
     check_room(lab, 1)
     sampler = playground.sampling.branches.start_branch(
         run.engine, prompt_of(run), parent, index, token_id, max_new_tokens=length
@@ -179,7 +183,7 @@ def grow(
 
 
 @PART.experiment(
-    mark("Start with each of them"),
+    mark("Start with each of these"),
     needs=("side.columns", "side.branch", "count", "length"),
     **GROWS,
 )
@@ -220,7 +224,7 @@ def clear(_run: Run, _progress: Progress, lab: Lab | None) -> Iterator[Lab]:
     kept = tuple(each for each in lab.branches if each.name in lab.names)
     if not kept:
         raise InputError(
-            say("There are only scored texts."),
-            remedy=say("Press “Write the columns” in “Side by side”."),
+            say("There are no columns to keep, only scored texts."),
+            remedy=say("Press “Generate columns” in “Side by side”."),
         )
     yield replace(lab, branches=kept, focus=(kept[0].name, 0))

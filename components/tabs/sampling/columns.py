@@ -56,7 +56,7 @@ def _card_field(field: Field) -> Control:
 
 SETTINGS = Rows(
     id="settings",
-    label=mark("Settings of the columns"),
+    label=mark("Column settings"),
     fields=tuple(map(_card_field, FIELDS)),
     low=MIN_SHOWN,
     high=MAX_COLUMNS,
@@ -104,7 +104,7 @@ def read_columns(rows: Sequence[Mapping[str, Any]], *, same_numbers: bool = Fals
             problems.append((name, problem_words(error)))
     if not settings:
         left_out = [
-            say("Column {name} is left out: {why}", name=name, why=why) for name, why in problems
+            say("Column {name} was skipped: {why}", name=name, why=why) for name, why in problems
         ]
         raise InputError(say(" ").join(left_out))
     return ReadColumns(tuple(names), tuple(settings), tuple(problems))

@@ -49,7 +49,7 @@ def check_room(lab: Lab, count: int) -> None:
     if len(lab.branches) + count > MAX_BRANCHES:
         raise InputError(
             say("The tree has {count} branches.", count=len(lab.branches)),
-            limit=say("At most {most:,}.", most=MAX_BRANCHES),
+            limit=say("The limit is {most:,}.", most=MAX_BRANCHES),
             remedy=say("Press “Remove all branches”."),
         )
 

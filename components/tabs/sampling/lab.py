@@ -58,7 +58,7 @@ class Lab:
         if found is None:
             raise InputError(
                 say("There is no branch {name}.", name=name),
-                remedy=say("Choose one from the list."),
+                remedy=say("Choose a branch from the list."),
             )
         return found
 
@@ -81,7 +81,7 @@ def read_name(raw: Any, _run: Run) -> str | int:
         return raw
     if type(raw) is int and 0 <= raw < MAX_COLUMNS:
         return raw
-    raise InputError(say("The page reported no token."), remedy=say("Reload the page."))
+    raise InputError(say("The page sent no valid token."), remedy=say("Reload the page."))
 
 
 def read_step(raw: Any, _run: Run) -> int:
@@ -92,7 +92,7 @@ def read_step(raw: Any, _run: Run) -> int:
     """
     if type(raw) is int and raw >= 0:
         return raw
-    raise InputError(say("The page reported no token."), remedy=say("Reload the page."))
+    raise InputError(say("The page sent no valid token."), remedy=say("Reload the page."))
 
 
 BRANCH = Clicked(id="branch", read=read_name)
@@ -132,8 +132,8 @@ def require_lab(lab: Lab | None) -> Lab:
     """
     if lab is None or not lab.branches:
         raise InputError(
-            say("There are no columns of this prompt."),
-            remedy=say("Press “Write the columns” in “Side by side”."),
+            say("There are no columns for this prompt yet."),
+            remedy=say("Press “Generate columns” in “Side by side”."),
         )
     return lab
 
@@ -141,7 +141,7 @@ def require_lab(lab: Lab | None) -> Lab:
 def nothing_yet() -> str:
     """What a part says that needs the columns and has none."""
     return fact_html(
-        say("There are no columns of this prompt."), say("“Side by side” writes them.")
+        say("There are no columns for this prompt yet."), say("Generate them in “Side by side”.")
     )
 
 

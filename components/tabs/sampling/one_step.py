@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 ORDERS = ("temperature first", "temperature last")  # sampling.views.ORDERS, without torch
 SHOWN_FIELDS = FIELDS[:-1]  # without the seed: the number is drawn already
 MOST_UNIFORM = 0.9999  # on the slider
-AS_WRITTEN = mark("As the column was written")
+AS_WRITTEN = mark("As in the column")
 
 # Until they are moved they stand where the chosen column was written.
 SLIDERS = tuple(setting_slider(field, follows=("side.branch",)) for field in SHOWN_FIELDS)
@@ -46,7 +46,7 @@ def _presets(run: Run) -> list[tuple[str, dict[str, Any]]]:
 PRESET = Presets(id="preset", label=mark("Settings"), options=_presets)
 ORDER = Choice(
     id="order",
-    label=mark("Temperature comes"),
+    label=mark("Apply temperature"),
     options=(
         (mark("first, as in transformers"), ORDERS[0]),
         (mark("last, as in llama.cpp"), ORDERS[1]),
@@ -54,7 +54,7 @@ ORDER = Choice(
 )
 UNIFORM = Slider(
     id="uniform",
-    label=mark("The number drawn"),
+    label=mark("Uniform sample"),
     high=MOST_UNIFORM,
     value=0.5,
     step=0.0001,
@@ -65,8 +65,10 @@ PART = Part(
     mark("One step"),
     stage="sampling",
     intro=mark(
-        "One row of logits on its way to one token. Move a slider to see what another setting "
-        "would have done here: the logits are there already, so the model is not run."
+        "Follow one row of logits through the filters to the sampled token. Move a slider to see "
+        "how another setting would change this step: the logits are stored, so the model does not "
+        "run again. Top-p is nucleus sampling (Holtzman et al. 2019), min-p comes from Nguyen et "
+        "al. (2024), and typical-p is locally typical sampling (Meister et al. 2022)."
     ),
     controls=(PRESET, *SLIDERS, ORDER, UNIFORM),
     layout=(
@@ -114,7 +116,7 @@ def words(run: Run, lab: Lab | None, *values: Any) -> str:
     return step_html(branch.name, index, branch.trace.steps[index], view)
 
 
-@PART.chart(mark("The draw"), needs=STEP_NEEDS)
+@PART.chart(mark("Sampled token"), needs=STEP_NEEDS)
 def draw(run: Run, lab: Lab | None, *values: Any) -> go.Figure | None:
     """The number that was drawn on the bar of what is left."""
     if lab is None or not lab.branches:

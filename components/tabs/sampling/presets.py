@@ -12,17 +12,17 @@ from playground.records import SamplingSettings
 if TYPE_CHECKING:
     from playground.pipeline import Run
 
-OWN = mark("The checkpoint's own")
+OWN = mark("Checkpoint default")
 PRESETS: dict[str, SamplingSettings] = {
     mark("Greedy"): SamplingSettings(temperature=0.0),
     mark("Strict"): SamplingSettings(temperature=0.3, top_k=20, top_p=0.8),
     mark("Creative"): SamplingSettings(temperature=1.3, top_p=0.95, min_p=0.02),
-    mark("Balanced, with a frequency penalty"): SamplingSettings(
+    mark("Balanced with frequency penalty"): SamplingSettings(
         temperature=0.7, top_p=0.9, frequency_penalty=0.5
     ),
-    mark("No filter at all"): SamplingSettings(),
+    mark("No filters"): SamplingSettings(),
 }
-START = ("Strict", "Creative", "Greedy", "Balanced, with a frequency penalty")
+START = ("Strict", "Creative", "Greedy", "Balanced with frequency penalty")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ FIELDS = (
     Field(
         "temperature",
         mark("Temperature"),
-        mark("0 is greedy, 1 changes nothing"),
+        mark("0 is greedy, 1 leaves the logits unchanged"),
         0.05,
         (0, 2),
         in_card=True,
@@ -50,7 +50,7 @@ FIELDS = (
     Field(
         "top_p",
         mark("Top-p"),
-        mark("Likeliest up to this mass; 1 is off"),
+        mark("Keep the most likely tokens up to this total probability; 1 is off"),
         0.01,
         (0, 1),
         in_card=True,
@@ -61,7 +61,7 @@ FIELDS = (
     Field("repetition_penalty", mark("Repetition penalty"), IS_OFF_AT_1, 0.05, (0.5, 2)),
     Field("frequency_penalty", mark("Frequency penalty"), IS_OFF_AT_0, 0.1, (-2, 2)),
     Field("presence_penalty", mark("Presence penalty"), IS_OFF_AT_0, 0.1, (-2, 2)),
-    Field("seed", mark("Seed"), mark("Same seed, same draws"), 1, (0, 100)),
+    Field("seed", mark("Seed"), mark("The same seed gives the same samples"), 1, (0, 100)),
 )
 assert FIELDS[-1].name == "seed"
 

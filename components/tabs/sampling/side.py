@@ -56,11 +56,11 @@ LENGTH = Slider(
 SAME_NUMBERS = Toggle(
     id="same-numbers",
     label=mark("Same random numbers"),
-    info=mark("All columns draw with column A’s seed: only the settings differ."),
+    info=mark("All columns use column A’s seed, so only the settings differ."),
 )
 COLOUR_BY = Choice(
     id="colour-by",
-    label=mark("Colour the tokens by"),
+    label=mark("Colour tokens by"),
     options=tuple((name, value) for value, name in COLOURS.items()),
 )
 PART = Part(
@@ -87,9 +87,9 @@ PART = Part(
         "texts",
         "chosen",
         ("probabilities", "entropy"),
-        Heading(mark("What differs")),
+        Heading(mark("Differences")),
         "diff",
-        Heading(mark("Take the winner’s settings along")),
+        Heading(mark("Use these settings in your code")),
         "winners",
         "script",
     ),
@@ -100,7 +100,7 @@ PART = Part(
 
 
 @PART.experiment(
-    mark("Write the columns"),
+    mark("Generate columns"),
     needs=("settings", "length", "same-numbers", "columns"),
     auto=True,
     primary=True,
@@ -176,7 +176,7 @@ def verdict(_run: Run, lab: Lab | None) -> str:
         return ""
     if lab.is_live:
         count = sum(len(trace.steps) for trace in lab.sampled.traces)
-        return fact_html(say("Writing … {count:,} tokens", count=count))
+        return fact_html(say("Generating … {count:,} tokens", count=count))
     return divergence_html(lab.sampled, lab.names, lab.took_s)
 
 
@@ -200,8 +200,8 @@ def chosen(_run: Run, lab: Lab | None, name: str | int | None, step: int | None)
     branch, index = choose_token(lab, name, step)
     return fact_markup(
         say(
-            "Chosen: token {number} of column {name}, {token}. “One step” shows how it came about, "
-            "“Branch” takes another one in its place; click any token to choose it.",
+            "Selected: token {number} of column {name}, {token}. “One step” shows how it was "
+            "sampled; “Branch” replaces it with another token. Click any token to select it.",
             number=index + 1,
             name=branch.name,
             token=token_html(branch.trace.steps[index].text),
@@ -217,7 +217,7 @@ def probabilities(_run: Run, lab: Lab | None) -> go.Figure | None:
     return plot_probabilities(lab.sampled, lab.names)
 
 
-@PART.chart(mark("Entropy of each choice"), needs=("columns",))
+@PART.chart(mark("Entropy at each token"), needs=("columns",))
 def entropy(_run: Run, lab: Lab | None) -> go.Figure | None:
     """How open each choice was."""
     return None if lab is None or lab.sampled is None else plot_entropy(lab.sampled, lab.names)

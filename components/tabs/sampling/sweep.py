@@ -65,8 +65,8 @@ PART = Part(
     mark("Sweep"),
     stage="sampling",
     intro=mark(
-        "One setting goes over a range, and the model answers several times at each value, always "
-        "with the same seeds. All else is as in the chosen column."
+        "Vary one setting over a range. The model generates several answers at each value, always "
+        "with the same seeds; all other settings come from the selected column."
     ),
     controls=(
         Choice(
@@ -112,7 +112,9 @@ def plan(_run: Run, parameter: str, lab: Lab | None, base: str | int | None) -> 
     picks = ""
     if lab is not None and lab.branches:
         options = [(name, name) for name in lab.branch_names]
-        picks = picks_html(say("All else as in"), options, choose_branch(lab, base).name, "base")
+        picks = picks_html(
+            say("Other settings from"), options, choose_branch(lab, base).name, "base"
+        )
     return f'<div data-defaults="{ends}">{picks}</div>'
 
 
@@ -215,7 +217,7 @@ def sweep_html(swept: SweepSoFar) -> str:
     answers = [answer for point in points for answer in point.answers]
     first, last = points[0], points[-1]
     words = say(
-        "{answers} in {seconds:.1f} s, {distinct:,} different ones: {first_kinds} at "
+        "{answers} in {seconds:.1f} s, {distinct:,} of them distinct: {first_kinds} at "
         "{parameter} {first:.3g}, {last_kinds} at {last:.3g}.",
         answers=count_answers(len(answers)),
         seconds=swept.seconds,
@@ -226,7 +228,7 @@ def sweep_html(swept: SweepSoFar) -> str:
         last_kinds=len(last.counts),
         last=last.value,
     )
-    base = say("All else is as in {name}.", name=swept.column) if swept.column else ""
+    base = say("All other settings are those of {name}.", name=swept.column) if swept.column else ""
     return fact_markup(words, base)
 
 
@@ -241,25 +243,25 @@ def answers_html(sweep: Sweep) -> str:
                 (
                     f"{point.value:.3g}",
                     count,
-                    Verbatim(flowing(text) or say("(nothing)")),
+                    Verbatim(flowing(text) or say("(empty)")),
                     answer.num_tokens,
                     say("yes") if answer.is_whole else say("no"),
                     f"{answer.log_prob:.2f}",
                 )
             )
-    caption = say("Every distinct answer")
+    caption = say("Distinct answers")
     if len(rows) > MAX_ROWS:
         caption = say(
-            "Every distinct answer (the first {shown} of {count:,})",
+            "Distinct answers (first {shown} of {count:,})",
             shown=MAX_ROWS,
             count=len(rows),
         )
     headers = (
         parameter_name(sweep.parameter),
-        say("Times"),
+        say("Count"),
         say("Answer"),
         say("Tokens"),
-        say("Ended by itself"),
+        say("Ended by the model"),
         say("Log-probability (nats)"),
     )
     return table_html(headers, rows[:MAX_ROWS], caption, right=(0, 5))

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 ENDINGS = {
     "running": mark("stopped"),
     "stop": mark("ended by the model"),
-    "length": mark("cut at the limit"),
-    "error": mark("broken off"),
+    "length": mark("stopped at the token limit"),
+    "error": mark("stopped by an error"),
 }
 
 
@@ -73,7 +73,7 @@ def column_name(name: str) -> str:
 def _facts_html(trace: SamplingTrace, seconds: float, live: bool) -> str:
     if trace.error:
         return _problem_html(trace.error)
-    ending = say("still writing") if live and trace.finish_reason == "running" else None
+    ending = say("still generating") if live and trace.finish_reason == "running" else None
     return f'<p class="pg-column-facts">{html.escape(trace_words(trace, seconds, ending))}</p>'
 
 
@@ -87,7 +87,7 @@ def trace_words(trace: SamplingTrace, seconds: float, ending: str | None = None)
     if count:
         mean = sum(surprisal(step) for step in trace.steps) / count
         words.append(say("mean log-probability {mean:.2f} nats", mean=-mean))
-        words.append(say("repeats {share:.0%}", share=repetition(trace.steps)))
+        words.append(say("{share:.0%} repeated 3-grams", share=repetition(trace.steps)))
     return " · ".join(words)
 
 
@@ -101,7 +101,7 @@ def repetition(steps: Sequence[TokenStep], length: int = 3) -> float:
 def divergence_html(sampled: SamplingRun, names: Sequence[str], seconds: float) -> str:
     """Where the columns part, and how long all took together."""
     took = say(
-        "{count:,} tokens in {seconds:.1f} s, all columns in one batch from one prefill.",
+        "{count:,} tokens in {seconds:.1f} s, with all columns in one batch from one prefill.",
         count=sum(len(trace.steps) for trace in sampled.traces),
         seconds=seconds,
     )
@@ -109,7 +109,7 @@ def divergence_html(sampled: SamplingRun, names: Sequence[str], seconds: float) 
     if len(names) == 1:
         return fact_markup(took)
     if first is None:
-        return fact_markup(say("The columns are the same to the end. {took}", took=took))
+        return fact_markup(say("All columns are identical. {took}", took=took))
     ways = say("; ").join(
         _way_words(name, trace, first) for name, trace in zip(names, sampled.traces, strict=True)
     )
@@ -125,10 +125,10 @@ def divergence_html(sampled: SamplingRun, names: Sequence[str], seconds: float) 
 
 def _way_words(name: str, trace: SamplingTrace, index: int) -> str:
     if index >= len(trace.steps):
-        return say("{name} has ended before it", name=name)
+        return say("{name} has already ended", name=name)
     step = trace.steps[index]
     return say(
-        "{name} writes {token} ({prob:.1%})",
+        "{name} continues with {token} ({prob:.1%})",
         name=name,
         token=token_html(step.text),
         prob=raw_probability(step),

@@ -32,17 +32,17 @@ GROUP_MARKS = {
 
 
 def group_words(name: str) -> str:
-    """What a group of embeddings is called."""
+    """The name of a group of embeddings."""
     return say(GROUP_MARKS[name][0])
 
 
 def plot_embed_values(values: np.ndarray, indices: np.ndarray, width: int) -> go.Figure:
-    """The first numbers of every embedding, before above and after below.
+    """The first dimensions of every embedding: before (top) and after (bottom).
 
     Args:
-        values: (2, numbers, n): before and after masked_scatter.
+        values: (2, dimensions, n): before and after masked_scatter.
         indices: (n,) sequence index of each column.
-        width: hidden size, of which the numbers are the first.
+        width: hidden size, of which the first dimensions are shown.
     """
     shown = values.shape[1]
     layout = base_layout(
@@ -59,8 +59,11 @@ def plot_embed_values(values: np.ndarray, indices: np.ndarray, width: int) -> go
         x_title=say("sequence index"),
         y_title=say("first {shown} of {width:,} dimensions", shown=shown, width=width),
     )
-    layout["margin"] |= {"l": 68, "b": 48}  # what the axes need: else all is drawn twice
-    # A row between the halves stays empty.
+    layout["margin"] |= {
+        "l": 68,
+        "b": 48,
+    }  # space for the axes: otherwise Plotly draws everything twice
+    # One empty row between the halves.
     first_rows = {say("before"): 0, say("after"): shown + 1}
     layout["xaxis"] |= NO_LINES
     layout["yaxis"] |= {
@@ -88,10 +91,10 @@ def plot_embed_values(values: np.ndarray, indices: np.ndarray, width: int) -> go
 
 
 def _value_colors(values: np.ndarray) -> dict[str, Any]:
-    """One scale for both halves, from the bulk of the values: single ones may be far larger.
+    """One colour scale for both halves, clipped to the bulk of the values.
 
-    Features may be many times as large as token embeddings, so those get the scale's inner
-    colours, up to the pale ones, to themselves.
+    Features may be many times larger than token embeddings, so the scale's inner colours, up to
+    the pale ones, are reserved for the embeddings.
     """
     before, both = (float(np.quantile(np.abs(part), 0.98)) for part in (values[0], values))
     limit = max(both, 1e-6)
@@ -108,7 +111,7 @@ def _value_colors(values: np.ndarray) -> dict[str, Any]:
 def plot_embed_norms(
     norms: np.ndarray, indices: np.ndarray, kinds: Sequence[str], labels: Sequence[str]
 ) -> go.Figure:
-    """Norm of each embedding before and after the features take the placeholders' places.
+    """Norm of each embedding before and after the features replace the placeholders.
 
     Args:
         norms: (2, n): before and after masked_scatter.
@@ -188,7 +191,7 @@ def plot_embed_pca(
     variance: tuple[float, float],
     directions: bool,
 ) -> go.Figure:
-    """Text, placeholders and features on the two directions in which they differ most.
+    """Text, placeholders and features on their first two principal components.
 
     Args:
         names: of the groups, keys of GROUP_MARKS.
@@ -196,7 +199,7 @@ def plot_embed_pca(
         indices: (n,) sequence indices of each group.
         labels: n escaped texts of each group; none for features.
         variance: share of the variance along each component.
-        directions: True where every vector was scaled to length 1.
+        directions: True if every vector was scaled to length 1.
     """
     counts = [
         say("{count} {group}", count=len(points), group=group_words(name))
@@ -247,7 +250,7 @@ def _group_trace(
             "size": size,
             "opacity": 1.0 if is_placeholder else 0.8,
         },
-        # Without one, the pointer takes it for no single token: it stands for all placeholders.
+        # A placeholder stands for many tokens, so a click on it must not select one.
         customdata=None if is_placeholder else custom,
         hovertemplate=f"{words if is_placeholder else token}<br>%{{x:.3g}}, %{{y:.3g}}"
         f"<extra>{'' if is_placeholder else words}</extra>",

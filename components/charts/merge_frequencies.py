@@ -1,4 +1,4 @@
-"""Charts of interleaved M-RoPE: which frequency turns with which axis, and a token's angles."""
+"""Charts of interleaved M-RoPE: the axis of each frequency, and a token's rotation angles."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ AXIS_MARKS = (
 def plot_frequencies(
     wavelengths: np.ndarray, axes: np.ndarray, largest: int, context: int
 ) -> go.Figure:
-    """The wavelength of each rotary frequency, by the axis that turns it.
+    """The wavelength of each rotary frequency, by axis.
 
     Args:
-        wavelengths: (n,) positions for one full turn.
+        wavelengths: (n,) positions per full rotation.
         axes: (n,) 0, 1 or 2: t, h or w.
         largest: largest position of this prompt.
         context: context window of the model, tokens.
@@ -82,7 +82,7 @@ def plot_frequencies(
 def _axis_trace(
     axis: int, x: np.ndarray, y: np.ndarray, name: str, hover: str, *, size: int, **more: Any
 ) -> go.Scatter:
-    """The frequencies that turn with t, h or w, in that axis's colour and shape."""
+    """The frequencies of one axis, in its colour and shape."""
     _, color, symbol = AXIS_MARKS[axis]
     return go.Scatter(
         x=x.astype(np.int32),
@@ -98,11 +98,11 @@ def _axis_trace(
 def plot_angles(
     turns: np.ndarray, flat_turns: np.ndarray, axes: np.ndarray, token: int
 ) -> go.Figure:
-    """By how much one token's queries and keys are turned, beside plain 1-D positions.
+    """The rotation angles of one token's queries and keys, compared with plain 1-D positions.
 
     Args:
-        turns: (n,) degrees in [0, 360), under M-RoPE.
-        flat_turns: (n,) likewise, were its position its sequence index.
+        turns: (n,) angles with M-RoPE, degrees in [0, 360).
+        flat_turns: (n,) angles with the sequence index as the position.
         axes: (n,) 0, 1 or 2: t, h or w.
         token: sequence index.
     """
@@ -166,7 +166,7 @@ def _level_name(value: float, words: str) -> dict[str, object]:
         "x": 0.99,
         "xanchor": "right",
         "y": math.log10(value),  # annotations on a log axis take the exponent
-        "yanchor": "top",  # below the line, where on the right no frequency lies
+        "yanchor": "top",  # below the line; on the right there are no points
         "showarrow": False,
         "font": {"size": FONT_SIZE_PX - 1},
     }

@@ -1,4 +1,4 @@
-"""Chart of a picture: how far, or how alike turned, its tokens are to one token."""
+"""Map of an image's tokens: their distance, or the similarity of their rotations, to one token."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def plot_nearness(
     token: int,
     span: int,
 ) -> go.Figure:
-    """How far, or how alike turned, the tokens of a picture are to one token.
+    """Distance or rotation similarity of an image's tokens to one token.
 
     Args:
-        values: (merged_h, merged_w): distances in positions, or likeness in [-1, 1].
-        title: what to see.
+        values: (merged_h, merged_w): distances in positions, or similarities in [-1, 1].
+        title: the chart's title.
         quantity: which of the two.
-        token: sequence index of the one.
+        token: sequence index of the reference token.
         span: index into ``ModelInputs.spans``.
     """
     height, width = values.shape
@@ -63,7 +63,7 @@ def plot_nearness(
 def _nearness_map(
     values: np.ndarray, quantity: Literal["distance", "likeness"], token: int
 ) -> go.Heatmap:
-    """The cells; a distance is coloured the other way round."""
+    """The heat map; for distances the colour scale is reversed."""
     far = quantity == "distance"
     if far:
         scale = say("distance (positions)")
@@ -78,7 +78,7 @@ def _nearness_map(
         )
     return go.Heatmap(
         z=compact_integers(values) if far else values.astype(np.float32),
-        # Bright is near, in both.
+        # Bright means near in both.
         colorscale=SEQUENTIAL,
         reversescale=far,
         zmin=0 if far else -0.5,

@@ -1,4 +1,4 @@
-"""Charts of the columns: how sure the model was, and how open each choice."""
+"""Charts of the columns: the probability of each token, and the entropy at each step."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FILTER_NAMES = {
 
 
 def plot_probabilities(run: SamplingRun, names: Sequence[str]) -> go.Figure:
-    """How likely each chosen token was before the filters, one line per column."""
+    """Probability of each generated token before the filters, one line per column."""
     figure = _plot_lines(
         run,
         names,
@@ -46,7 +46,7 @@ def plot_probabilities(run: SamplingRun, names: Sequence[str]) -> go.Figure:
 
 
 def plot_entropy(run: SamplingRun, names: Sequence[str]) -> go.Figure:
-    """How open each choice was after the filters, one line per column."""
+    """Entropy at each token after the filters, one line per column."""
     figure = _plot_lines(
         run,
         names,
@@ -70,13 +70,13 @@ def _plot_lines(
     shown: str,
     **words: str,
 ) -> go.Figure:
-    """One line per column, and where they part; ``words`` are those of ``base_layout``.
+    """One line per column, and where they diverge; ``words`` are passed to ``base_layout``.
 
     Args:
         run: the columns.
         names: of the columns.
-        value: of a token, on the vertical axis.
-        shown: a value in the hover box, in Plotly's words.
+        value: the value of a token on the vertical axis.
+        shown: Plotly template of the value in the hover box.
     """
     layout = base_layout(height=HEIGHT_SMALL + 60, x_title=say("Token"), **words)
     layout["margin"]["t"] = 24
@@ -123,7 +123,7 @@ def _column_line(
 
 
 def _mark_divergence(figure: go.Figure, run: SamplingRun) -> None:
-    """A line where the columns first differ, named on the side with more room."""
+    """A line where the columns first differ, labelled on the side with more room."""
     first = run.first_divergence
     if first is None:
         return
@@ -159,5 +159,5 @@ def _probabilities_alt(run: SamplingRun) -> str:
 
 
 def filter_name(name: str | None) -> str:
-    """A filter's name in words, for what it removes."""
+    """A filter's name on the page."""
     return say(FILTER_NAMES[name]) if name else ""

@@ -1,4 +1,4 @@
-"""Charts of one step: each filter's removals, and the draw on the cumulative bar."""
+"""Charts of one step: the tokens that each filter removes, and the sampled token on the CDF."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 ROW_PX = 26
 MAX_LABEL = 12  # characters
-MIN_LABELLED = 0.04  # share of the bar that a label needs
+MIN_LABELLED = 0.04  # smallest share of the bar that gets a label
 
 
 def stage_names(view: StepView) -> list[str]:
-    """Before the filters, then after each that is on."""
+    """Labels for before the filters and after each active one."""
     return [say("before"), *(_stage_name(effect) for effect in view.effects)]
 
 
@@ -35,14 +35,14 @@ def _stage_name(effect: FilterEffect) -> str:
 
 
 def effect_name(effect: FilterEffect) -> str:
-    """What a filter did: a temperature that removes nothing is no greedy choice."""
+    """A filter's label; temperature is greedy decoding only if it removes tokens."""
     if effect.name == "temperature" and not effect.num_removed:
         return say("temperature")
     return filter_name(effect.name)
 
 
 def plot_filters(view: StepView) -> go.Figure:
-    """The likeliest tokens through all the filters: a cell per token and filter.
+    """The most likely tokens through all filters: one cell per token and filter.
 
     Args:
         view: one step; its tokens become rows.
@@ -69,7 +69,7 @@ def plot_filters(view: StepView) -> go.Figure:
         hoverongaps=True,
         showscale=False,
     )
-    marks = go.Scatter(  # the cells that a filter emptied have no colour: a mark says so
+    marks = go.Scatter(  # marks the cells whose token a filter removed
         x=[int(np.argmax(row)) for row in gone[has_gone]],
         y=np.flatnonzero(has_gone).tolist(),
         mode="text",
@@ -78,7 +78,7 @@ def plot_filters(view: StepView) -> go.Figure:
         hoverinfo="skip",
         showlegend=False,
     )
-    # In one piece: each `update_layout` takes longer than all the filters, and sliders wait for it.
+    # One dict: each `update_layout` takes longer than all filters, and sliders wait for it.
     layout = base_layout(
         say("Most likely tokens after each filter (✕: removed here)"),
         height=110 + ROW_PX * len(view.tokens),
@@ -146,7 +146,7 @@ def _walk_words(view: StepView) -> str:
 
 
 def plot_draw(view: StepView) -> go.Figure:
-    """The final distribution as one bar of length 1, and the number that falls on it."""
+    """The final distribution as one bar of length 1, with the uniform sample on it."""
     segments = view.segments
     hit = [segment.token_id == view.drawn_id for segment in segments]
     shades = (BLUE, SKY)
@@ -195,7 +195,7 @@ def plot_draw(view: StepView) -> go.Figure:
 
 
 def _number_mark(uniform: float) -> go.Scatter:
-    """The number that was drawn, as a line across the bar."""
+    """The uniform sample, as a line across the bar."""
     return go.Scatter(
         x=[uniform, uniform],
         y=[-0.5, 0.55],

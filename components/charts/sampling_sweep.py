@@ -1,4 +1,4 @@
-"""Charts of a sweep: which answers come how often, how long they are, how open the choices."""
+"""Charts of a sweep: how often each answer occurs, answer lengths, and entropy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from playground.language import mark, say
 if TYPE_CHECKING:
     from playground.sampling.sweep import Sweep
 
-MAX_ANSWERS = 7  # with a colour of their own
+MAX_ANSWERS = 7  # with their own colour
 MAX_LABEL = 34  # characters
 PARAMETER_NAMES = {
     "temperature": mark("Temperature"),
@@ -51,7 +51,7 @@ def top_answers(sweep: Sweep) -> list[str]:
 
 
 def plot_answers(sweep: Sweep) -> go.Figure:
-    """How often each distinct answer came at each value, as stacked bars."""
+    """How often each distinct answer occurs at each value, as stacked bars."""
     named = top_answers(sweep)
     ticks = [f"{point.value:.3g}" for point in sweep.points]
     figure = go.Figure()
@@ -108,7 +108,7 @@ def plot_answers(sweep: Sweep) -> go.Figure:
 
 
 def _others(counts: Counter[str], named: list[str]) -> tuple[int, int]:
-    """How many answers are not among the named ones, and how many different ones."""
+    """Number of answers without a bar of their own, and how many of them are distinct."""
     rest = {text: count for text, count in counts.items() if text not in named}
     return sum(rest.values()), len(rest)
 
@@ -118,7 +118,7 @@ def _short(text: str, most: int = MAX_LABEL) -> str:
 
 
 def plot_lengths(sweep: Sweep) -> go.Figure:
-    """How long the answers are at each value."""
+    """Answer length at each value."""
     return _plot_measure(
         sweep,
         [[answer.num_tokens for answer in point.answers] for point in sweep.points],
@@ -129,7 +129,7 @@ def plot_lengths(sweep: Sweep) -> go.Figure:
 
 
 def plot_sweep_entropy(sweep: Sweep) -> go.Figure:
-    """How open the choices are at each value."""
+    """Mean entropy at each value."""
     return _plot_measure(
         sweep,
         [[answer.entropy for answer in point.answers] for point in sweep.points],

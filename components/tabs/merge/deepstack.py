@@ -1,4 +1,6 @@
-"""The merge tab's last part: which positions get which DeepStack tap in which decoder layer."""
+"""The merge tab's last part: where each DeepStack tap is added in the decoder.
+
+DeepStack: Meng et al. 2024, https://arxiv.org/abs/2406.04334."""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ PART = Part(
 
 @PART.html()
 def intro(run: Run) -> str:
-    """Which decoder layer gets which tap, and where."""
+    """Which tap is added after which decoder layer, and at which positions."""
     merged, facts = run.merged, run.engine.facts
     blocks = facts.deepstack_visual_indexes
     if merged.visual_pos_masks is None:
@@ -60,7 +62,7 @@ def intro(run: Run) -> str:
 
 @PART.chart(mark("Where vision features enter the decoder"))
 def routes(run: Run) -> go.Figure | None:
-    """Which positions get which tap in which layer; nothing without a picture."""
+    """The positions and the layer of each tap; None without an image."""
     if run.merged.visual_pos_masks is None:
         return None
     facts = run.engine.facts
@@ -71,7 +73,7 @@ def routes(run: Run) -> go.Figure | None:
 
 @PART.html()
 def table(run: Run) -> str:
-    """The way of each set of features, and how large they are."""
+    """Source, destination and mean norm of each set of features."""
     if run.merged.visual_pos_masks is None:
         return ""
     visual = int(visual_mask(run.merged).sum())
@@ -108,7 +110,7 @@ def table(run: Run) -> str:
 
 @PART.html(needs=(PLACE,))
 def chosen(run: Run, place: Place | None) -> str:
-    """What the pointed token gets."""
+    """The row that the selected token gets."""
     if run.merged.visual_pos_masks is None:
         return ""
     focus = choose_focus(run, place)

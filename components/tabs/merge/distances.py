@@ -1,4 +1,4 @@
-"""The merge tab's what-if: how near tokens are under M-RoPE, and under plain 1-D positions."""
+"""The merge tab's comparison of distances under M-RoPE and under plain 1-D positions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from playground.merge.mrope import (
     flat_positions,
     position_distances,
     read_frequencies,
-    rotation_likeness,
+    rotation_similarity,
 )
 from playground.pipeline import Run
 from playground.pointer import Place
@@ -63,13 +63,13 @@ PART = Part(
 
 @PART.chart(mark("Distance or similarity with plain 1-D positions"), needs=("quantity", PLACE))
 def flat(run: Run, quantity: str, place: Place | None) -> go.Figure:
-    """How near the tokens of a picture are to the focus under 1-D positions."""
+    """Distance or similarity of an image's tokens to the focus with 1-D positions."""
     return _plot_map(run, FLAT, flat_positions(run.inputs.num_tokens), quantity, place)
 
 
 @PART.chart(mark("Distance or similarity with M-RoPE"), needs=("quantity", PLACE))
 def mrope(run: Run, quantity: str, place: Place | None) -> go.Figure:
-    """How near the tokens of a picture are to the focus under M-RoPE."""
+    """Distance or similarity of an image's tokens to the focus with M-RoPE."""
     return _plot_map(run, MROPE, run.positions, quantity, place)
 
 
@@ -80,7 +80,7 @@ def _plot_map(
     number = next_span(run, focus)
     span = run.inputs.spans[number]
     values = (
-        rotation_likeness(read_frequencies(run.engine), positions, focus.index)
+        rotation_similarity(read_frequencies(run.engine), positions, focus.index)
         if quantity == "likeness"
         else position_distances(positions, focus.index)
     )[span.start : span.end].reshape(span.merged_h, span.merged_w)
@@ -159,7 +159,7 @@ def _far_title(name: str, near: int, far: int) -> str:
 
 
 def _neighbours(run: Run, focus: Focus) -> list[tuple[str, int]]:
-    """Tokens worth comparing: around the focus in its picture, and in the text around it."""
+    """Tokens to compare: neighbours of the focus in its image, and the text around the image."""
     inputs, index = run.inputs, focus.index
     if focus.span is None:
         near = [(say("the previous token"), index - 1), (say("the next token"), index + 1)]
@@ -180,7 +180,7 @@ def _neighbours(run: Run, focus: Focus) -> list[tuple[str, int]]:
         if span.end < inputs.num_tokens
         else None,
     ]
-    return [each for each in around if each is not None]
+    return [neighbour for neighbour in around if neighbour is not None]
 
 
 def _after_words(text: str) -> str:

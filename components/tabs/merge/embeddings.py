@@ -1,4 +1,4 @@
-"""The merge tab's first part: what stands in each place before and after masked_scatter."""
+"""The merge tab's first part: the embedding at each position before and after masked_scatter."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from playground.pipeline import Run
 
 MAX_DOTS = 2_000  # per series of the norms: with the PCA's points under 5,000 SVG points each
 MAX_GROUP_DOTS = 900  # per group of the PCA, which is also fitted on them
-MAX_VALUES = 16  # numbers of each embedding that are shown
-MAX_CELLS = 6_000  # of one heat map of values, 4 bytes each; at least MIN_VALUES a token
+MAX_VALUES = 16  # dimensions shown of each embedding
+MAX_CELLS = 6_000  # per heat map of values, 4 bytes each; at least MIN_VALUES per token
 MIN_VALUES = 4
 PCA_CHOICES = (
     (mark("Directions only"), "directions"),
@@ -71,7 +71,7 @@ def strip(run: Run) -> str:
 
 @PART.chart(mark("Embedding values before and after masked_scatter"))
 def values(run: Run) -> go.Figure | None:
-    """The first numbers of every embedding before and after; nothing without a picture."""
+    """The first dimensions of every embedding before and after; None without an image."""
     if not run.inputs.spans:
         return None
     num_tokens = run.inputs.num_tokens
@@ -91,7 +91,7 @@ def norms(run: Run) -> go.Figure:
 
 @PART.chart(mark("Regions of embedding space"), needs=("shown",))
 def pca(run: Run, shown: str) -> go.Figure:
-    """Where the groups lie; a long group is thinned out evenly."""
+    """The groups on two principal components; a large group is subsampled evenly."""
     directions = shown == "directions"
     thinned = thin_groups(embed_groups(run.inputs, run.merged), MAX_GROUP_DOTS)
     if directions:
@@ -150,7 +150,7 @@ def intro(run: Run) -> str:
 
 
 def _same_row_words(counts: list[str]) -> str:
-    """That placeholders share a row: of one kind, or of two."""
+    """States that the placeholders of one kind share an embedding row."""
     if len(counts) == 1:
         return say("all {count} get the same row", count=counts[0])
     first, second = counts
@@ -159,7 +159,7 @@ def _same_row_words(counts: list[str]) -> str:
 
 @PART.html()
 def regions(run: Run) -> str:
-    """How far apart text and pictures are, in words."""
+    """How text embeddings and visual features differ, as a sentence."""
     numbers = compare_groups(embed_groups(run.inputs, run.merged))
     kind = next((name for name in ("image", "video") if name in numbers.names), None)
     if kind is None or "text" not in numbers.names:

@@ -34,7 +34,7 @@ PART = Part(
 
 @PART.chart(mark("Rotary frequencies by axis"))
 def frequencies(run: Run) -> go.Figure:
-    """Every frequency's wavelength, by the axis that it turns with."""
+    """Every frequency's wavelength, by axis."""
     rotary = read_frequencies(run.engine)
     return plot_frequencies(
         rotary.wavelengths,
@@ -46,7 +46,7 @@ def frequencies(run: Run) -> go.Figure:
 
 @PART.chart(mark("Rotation angles of one token"), needs=(PLACE,))
 def angles(run: Run, place: Place | None) -> go.Figure:
-    """One token's angles, beside those of plain 1-D positions."""
+    """One token's rotation angles, compared with those of plain 1-D positions."""
     focus = choose_focus(run, place)
     rotary = read_frequencies(run.engine)
     own = positions_thw(run.merged)[:, focus.index : focus.index + 1]
@@ -60,7 +60,7 @@ def angles(run: Run, place: Place | None) -> go.Figure:
 
 @PART.html()
 def intro(run: Run) -> str:
-    """How the frequencies are shared out."""
+    """How the frequencies are assigned to the axes."""
     facts, rotary = run.engine.facts, read_frequencies(run.engine)
     t, h, w = facts.mrope_section
     count, waves = len(rotary.axes), rotary.wavelengths
@@ -91,7 +91,7 @@ def intro(run: Run) -> str:
 
 @PART.html(needs=(PLACE,))
 def words(run: Run, place: Place | None) -> str:
-    """The token's first frequency of each axis, worked out."""
+    """The computation of the token's angle at the first frequency of each axis."""
     focus, rotary = choose_focus(run, place), read_frequencies(run.engine)
     thw = [int(position) for position in run.merged.position_ids[:, 0, focus.index]]
     examples = []

@@ -1,4 +1,4 @@
-"""Tab 3: image features take their places in the sequence, and every token gets a 3-D position."""
+"""Tab 3: image features replace the placeholder tokens, and every token gets a 3-D position."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CODE = Part("code", mark("Show the code"), stage="merge")
 
 @CODE.code(mark("Show the code"))
 def script(run: Run) -> str:
-    """The whole stage with plain transformers."""
+    """The whole stage in plain transformers."""
     return write_snippet("merge", run)
 
 

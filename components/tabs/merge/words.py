@@ -1,4 +1,4 @@
-"""The merge tab's positions in words and by parts: the jumps and ``rope_deltas`` of a run."""
+"""Texts and table of the merge tab's positions: the jumps and ``rope_deltas`` of a run."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from playground.merge.views import PositionJump, SequencePart, position_jumps, s
 from playground.pipeline import Run
 from playground.records import ModelInputs
 
-MAX_PART_CHARS = 44  # of a text between two pictures
-MAX_TERMS = 4  # of the sum that makes rope_deltas; more pictures are only counted
+MAX_PART_CHARS = 44  # of the text between two images
+MAX_TERMS = 4  # shown of the sum for rope_deltas; with more spans only their number is given
 
 
 def positions_html(run: Run) -> str:
-    """How the three positions of a token come about here."""
+    """How t, h and w of this sequence are assigned."""
     inputs = run.inputs
     largest = int(run.merged.position_ids.max())
     if not inputs.spans:
@@ -60,7 +60,7 @@ def positions_html(run: Run) -> str:
 
 
 def jumps_html(run: Run) -> str:
-    """The jump after the first picture, and ``rope_deltas`` as the sum over all."""
+    """The jump after the first image, and ``rope_deltas`` as the sum over all."""
     inputs, merged = run.inputs, run.merged
     largest, seq = int(merged.position_ids.max()), inputs.num_tokens
     delta = int(merged.rope_deltas)
@@ -108,7 +108,7 @@ def _jump_words(inputs: ModelInputs, jump: PositionJump) -> str:
 
 
 def _sum_words(run: Run) -> str:
-    """``, that is (8 − 64) + (6 − 24)``; nothing where that would say no more."""
+    """``, that is (8 − 64) + (6 − 24)``; empty for a single span."""
     spans = run.inputs.spans
     if len(spans) < 2:
         return ""
@@ -119,7 +119,7 @@ def _sum_words(run: Run) -> str:
 
 
 def parts_table(run: Run) -> str:
-    """Text and pictures in turn: their positions, and what 1-D positions would use."""
+    """Table of the text and image parts: their positions, and those that 1-D would use."""
     parts = sequence_parts(run.inputs, run.merged)
     rows: list[list[Cell | Mono]] = [
         [

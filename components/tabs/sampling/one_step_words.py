@@ -1,4 +1,4 @@
-"""One step in words: the token, what each filter did, what the order changes."""
+"""Texts and table of one step: the token, the effect of each filter, the effect of their order."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def step_html(name: str, index: int, written: TokenStep, view: StepView) -> str:
 
 
 def left_words(view: StepView) -> str:
-    """How much the filters leave to chance."""
+    """How many tokens remain, and the change in entropy."""
     values = {
         "total": view.vocab_size,
         "before": view.entropy,
@@ -63,7 +63,7 @@ def left_words(view: StepView) -> str:
 
 
 def effects_html(view: StepView) -> str:
-    """What each filter did, as a table."""
+    """Table of what each filter did."""
     rows = [
         (
             effect_name(effect),
@@ -87,7 +87,7 @@ def effects_html(view: StepView) -> str:
 
 
 def removed_words(effect: FilterEffect) -> str:
-    """The likeliest tokens that a filter removed."""
+    """The most likely tokens that a filter removed."""
     named = [f"{quote(text)} {share_words(prob)}" for text, prob in effect.removed[:4]]
     if effect.num_removed > len(named):
         named.append("…")
@@ -95,7 +95,7 @@ def removed_words(effect: FilterEffect) -> str:
 
 
 def order_html(difference: OrderDifference, temperature: float) -> str:
-    """What the place of the temperature changes."""
+    """The effect of the position of the temperature."""
     first, last = difference.num_left
     if temperature in (0, 1):
         words = say("At this temperature, the order makes no difference.")

@@ -1,4 +1,4 @@
-"""The settings of one column on the page: their names and ranges, and presets of all of them."""
+"""The settings of a column on the page: their labels and ranges, and presets."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Field:
     label: str
     info: str
     step: float
-    slider: tuple[float, float]  # what the slider of one step goes over
-    in_card: bool = False  # a slider in the columns' cards, too
+    slider: tuple[float, float]  # range of the slider in “One step”
+    in_card: bool = False  # also a slider in the columns' cards
 
 
 IS_OFF_AT_0, IS_OFF_AT_1 = mark("0 is off"), mark("1 is off")
@@ -72,7 +72,7 @@ def control_id(field: Field) -> str:
 
 
 def values_of(settings: SamplingSettings, *, seed: bool = True) -> dict[str, Any]:
-    """Settings as controls take them, by id."""
+    """Settings as control values, by control id."""
     return {
         control_id(field): getattr(settings, field.name)
         for field in FIELDS
@@ -81,15 +81,12 @@ def values_of(settings: SamplingSettings, *, seed: bool = True) -> dict[str, Any
 
 
 def start_settings(index: int) -> SamplingSettings:
-    """What a column starts with by its place: each with a seed of its own."""
+    """Initial settings of a column by its index, each with a different seed."""
     return replace(PRESETS[START[index % len(START)]], seed=index)
 
 
 def preset_options(run: Run) -> list[tuple[str, dict[str, Any]]]:
-    """All presets as a list offers them: a label, and the values of controls.
-
-    The seed stays: it is what a column draws with, not how.
-    """
+    """All presets: a label and the control values. A preset leaves the seed unchanged."""
     own = playground.sampling.generation_config.own_settings(run.engine)
     presets = {OWN: own, **PRESETS}
     return [(say(name), values_of(settings, seed=False)) for name, settings in presets.items()]

@@ -1,4 +1,4 @@
-"""Any text as the answer: the probability and the rank of each of its tokens."""
+"""Score any text as the model's answer: the probability and the rank of each token."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def score(
 )
 @on_gpu
 def go_on(run: Run, progress: Progress, lab: Lab | None, text: str, length: int) -> Iterator[Lab]:
-    """Let the model go on after a text, under the first column's settings."""
+    """Let the model continue a text, with the first column's settings."""
     lab = lab or Lab()
     branch, scored = _read(run, progress, lab, text, with_end=False)
     check_room(lab, 2)
@@ -100,7 +100,7 @@ def go_on(run: Run, progress: Progress, lab: Lab | None, text: str, length: int)
 def _read(
     run: Run, progress: Progress, lab: Lab, text: str, *, with_end: bool
 ) -> tuple[Branch, ScoredText]:
-    """The text as a branch from the prompt, with its scores."""
+    """Return the text as a branch from the prompt, and its scores."""
     ids = playground.sampling.score.read_answer(run.engine, text, with_end=with_end)
     progress(say("text"), 0, 1)
     scored = playground.sampling.score.score_tokens(run.engine, prompt_of(run), ids)
@@ -110,7 +110,7 @@ def _read(
     return branch, scored
 
 
-# ------------------------------------------------------------------------------- what is shown
+# ------------------------------------------------------------------------------------- outputs
 
 
 @PART.html(needs=("side.columns",), live=True)
@@ -123,7 +123,7 @@ def words(_run: Run, lab: Lab | None) -> str:
 
 @PART.html(needs=("side.columns",), live=True)
 def chips(_run: Run, lab: Lab | None) -> str:
-    """The text as tokens, and what the model wrote after it."""
+    """The tokens of the text, and the model's continuation."""
     if lab is None or lab.scored is None:
         return ""
     steps = (replace(step, forced=False) for step in lab.scored.text.trace.steps)
@@ -163,7 +163,7 @@ def table(_run: Run, lab: Lab | None) -> str:
 
 
 def score_html(scored: ScoredText, num_written: int) -> str:
-    """The scores in a sentence, and how much the model wrote after the text."""
+    """The scores in a sentence, and the length of the model's continuation."""
     nats = [surprisal(step) for step in scored.trace.steps]
     mean = sum(nats) / len(nats)
     worst = max(range(len(nats)), key=nats.__getitem__)

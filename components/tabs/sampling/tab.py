@@ -1,4 +1,4 @@
-"""Stage 5 on the page: settings side by side, and what stands behind each token."""
+"""Stage 5 on the page: settings side by side, and how each token was sampled."""
 
 from __future__ import annotations
 

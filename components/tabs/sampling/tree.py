@@ -1,4 +1,4 @@
-"""The branches as a tree of texts, and the chosen token in a sentence."""
+"""The branches as a tree of texts, and the selected token in a sentence."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def chosen_html(branch: Branch, index: int) -> str:
-    """The chosen token in a sentence."""
+    """The selected token in a sentence."""
     step = branch.trace.steps[index]
     removed = [each for each in step.top if each.removed_by and each.id != step.id]
     words = say(
@@ -49,7 +49,7 @@ def _cuts(removed: list[Candidate]) -> str:
 
 
 def tree_html(branches: tuple[Branch, ...], name: str, index: int) -> str:
-    """The branches as a list of lists, each with its joint log-probability."""
+    """The branches as nested lists, each with its joint log-probability."""
     titled = sum(len(each.trace.steps) - each.fork for each in branches) <= MAX_TITLES
     roots = "".join(
         _node_html(branches, each, name, index, titled) for each in branches if each.parent is None

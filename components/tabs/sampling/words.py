@@ -1,4 +1,4 @@
-"""What the sampling tab says in words: the columns' texts, where they part, how two differ."""
+"""Texts of the sampling tab: the columns, where they diverge, and how two of them differ."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ ENDINGS = {
 
 
 def columns_html(lab: Lab, colour_by: ColourBy = "probability") -> str:
-    """All columns beside each other, as many to a row as there is room for.
+    """All columns side by side, wrapped to the width of the page.
 
-    A column that could not be written says why in its place.
+    A skipped column shows its error message.
     """
     if lab.sampled is None:
         return ""
@@ -66,7 +66,7 @@ def _problem_html(why: str) -> str:
 
 
 def column_name(name: str) -> str:
-    """What the page calls a column: Column A."""
+    """``Column A``."""
     return say("Column {name}", name=name)
 
 
@@ -78,7 +78,7 @@ def _facts_html(trace: SamplingTrace, seconds: float, live: bool) -> str:
 
 
 def trace_words(trace: SamplingTrace, seconds: float, ending: str | None = None) -> str:
-    """One column in numbers."""
+    """Facts about one column: length, speed, mean log-probability, repetition."""
     count = len(trace.steps)
     ended = ending or say(ENDINGS[trace.finish_reason])
     words = [say("{tokens}, {ended}", tokens=count_tokens(count), ended=ended)]
@@ -92,14 +92,14 @@ def trace_words(trace: SamplingTrace, seconds: float, ending: str | None = None)
 
 
 def repetition(steps: Sequence[TokenStep], length: int = 3) -> float:
-    """Share of runs of three tokens that came before in the same column (1 - distinct-3)."""
+    """Share of 3-grams that already occurred in the same column (1 - distinct-3)."""
     ids = [step.id for step in steps]
     runs = [tuple(ids[start : start + length]) for start in range(len(ids) - length + 1)]
     return 1 - len(set(runs)) / len(runs) if runs else 0.0
 
 
 def divergence_html(sampled: SamplingRun, names: Sequence[str], seconds: float) -> str:
-    """Where the columns part, and how long all took together."""
+    """Where the columns diverge, and how long they took in total."""
     took = say(
         "{count:,} tokens in {seconds:.1f} s, with all columns in one batch from one prefill.",
         count=sum(len(trace.steps) for trace in sampled.traces),
@@ -111,7 +111,8 @@ def divergence_html(sampled: SamplingRun, names: Sequence[str], seconds: float) 
     if first is None:
         return fact_markup(say("All columns are identical. {took}", took=took))
     ways = say("; ").join(
-        _way_words(name, trace, first) for name, trace in zip(names, sampled.traces, strict=True)
+        _variant_words(name, trace, first)
+        for name, trace in zip(names, sampled.traces, strict=True)
     )
     return fact_markup(
         say(
@@ -123,7 +124,7 @@ def divergence_html(sampled: SamplingRun, names: Sequence[str], seconds: float) 
     )
 
 
-def _way_words(name: str, trace: SamplingTrace, index: int) -> str:
+def _variant_words(name: str, trace: SamplingTrace, index: int) -> str:
     if index >= len(trace.steps):
         return say("{name} has already ended", name=name)
     step = trace.steps[index]
@@ -136,7 +137,7 @@ def _way_words(name: str, trace: SamplingTrace, index: int) -> str:
 
 
 def diff_html(first: SamplingTrace, second: SamplingTrace, names: tuple[str, str]) -> str:
-    """Two columns as one text: what only one of them has is marked as such."""
+    """Two columns as one text, with the tokens of only one of them marked."""
     ours, theirs = first.steps, second.steps
     matcher = SequenceMatcher(
         None, [step.id for step in ours], [step.id for step in theirs], autojunk=False

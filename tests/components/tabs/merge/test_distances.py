@@ -134,7 +134,7 @@ def test_deepstack_names_blocks_layers_and_rows(image_run: Run) -> None:
     mask = plain_decoder_input(image_run)["visual_pos_masks"][0]
     visual = int(mask.sum())
     assert f"at the {visual} visual positions" in intro
-    assert "tap 2 (after vision block 1, is added after decoder layer 1" in intro
+    assert "tap 2 (after vision block 1) is added after decoder layer 1" in intro
     for trace in routes.data:
         np.testing.assert_array_equal(np.isfinite(trace.z[0]), mask.numpy())
     rows = read_html(deepstack.table(image_run)).rows()

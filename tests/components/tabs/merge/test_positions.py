@@ -106,9 +106,8 @@ def test_a_long_table_starts_where_one_wants(long_run: Run) -> None:
     page = read_html(positions.table(long_run, 100, None))
     rows = page.rows()[1:]
     assert (rows[0][0], rows[-1][0]) == ("100", str(100 + MAX_TABLE_ROWS - 1))
-    assert (
-        f"{MAX_TABLE_ROWS} of {total:,} tokens, starting at token 100" in page.find("caption")[0].text
-    )
+    caption = page.find("caption")[0].text
+    assert f"{MAX_TABLE_ROWS} of {total:,} tokens, starting at token 100" in caption
     end = FIRST_ROW.parse(total - MAX_TABLE_ROWS, long_run)
     last = read_html(positions.table(long_run, end, None)).rows()[-1]
     assert last[0] == f"{total - 1:,}"

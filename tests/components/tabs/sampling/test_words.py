@@ -39,7 +39,8 @@ def test_a_column_in_numbers(lab: Lab) -> None:
     assert lab.sampled is not None
     trace = lab.sampled.traces[0]
     words = trace_words(trace, 2.0)
-    assert words.startswith("8 tokens, stopped at the token limit · 4 tokens/s · mean log-probability -")
+    facts = ["8 tokens, stopped at the token limit", "4 tokens/s", "mean log-probability -"]
+    assert words.startswith(" · ".join(facts))
     empty = replace(trace, steps=(), finish_reason="error", error="Nothing <left>.")
     shown = columns_html(Lab(SamplingRun((empty,)), ("A",), (0.0,)))
     assert "Nothing &lt;left&gt;." in shown

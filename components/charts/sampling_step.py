@@ -95,7 +95,7 @@ def plot_filters(view: StepView) -> go.Figure:
     }
     layout["yaxis"] |= {
         "tickvals": list(range(len(view.tokens))),
-        "ticktext": [_label(token, view.drawn_id) for token in view.tokens],
+        "ticktext": [_label(token, view.sampled_id) for token in view.tokens],
         "range": [len(view.tokens) - 0.5, -0.5],
         **NO_LINES,
     }
@@ -121,8 +121,8 @@ def _fate(token: ShownToken, stage: str, prob: float) -> str:
     )
 
 
-def _label(token: ShownToken, drawn_id: int) -> str:
-    return ("✓ " if token.id == drawn_id else "") + token_label(token.text, MAX_LABEL)
+def _label(token: ShownToken, sampled_id: int) -> str:
+    return ("✓ " if token.id == sampled_id else "") + token_label(token.text, MAX_LABEL)
 
 
 def _walk_words(view: StepView) -> str:
@@ -141,14 +141,14 @@ def _walk_words(view: StepView) -> str:
         best=quote(best.text),
         prob=best.probs[0],
         cuts=say(", ").join(cuts) or say("No token is removed"),
-        drawn=quote(view.drawn_text),
+        drawn=quote(view.sampled_text),
     )
 
 
 def plot_draw(view: StepView) -> go.Figure:
     """The final distribution as one bar of length 1, with the uniform sample on it."""
     segments = view.segments
-    hit = [segment.token_id == view.drawn_id for segment in segments]
+    hit = [segment.token_id == view.sampled_id for segment in segments]
     shades = (BLUE, SKY)
     bar = go.Bar(
         x=np.array([each.end - each.start for each in segments], dtype=np.float32),
@@ -211,7 +211,7 @@ def _number_mark(uniform: float) -> go.Scatter:
 
 
 def _draw_title(view: StepView) -> str:
-    drawn = quote(view.drawn_text)
+    drawn = quote(view.sampled_text)
     if view.uniform is None:
         return say("Greedy: {drawn} has the largest logit", drawn=drawn)
     return say("Uniform sample {uniform:.4f} selects {drawn}", uniform=view.uniform, drawn=drawn)

@@ -1,10 +1,10 @@
 """A fast path of the filters for the decode loop, on the most likely tokens only.
 
 ``logits_filters`` is the reference: it works on the whole vocabulary of 151,936 tokens, in the
-order and precision of transformers. Here the same chain runs only on the most likely tokens, found in two
-stages: the maximum of each block of 128, then the tokens of the blocks that matter. If a cut could
-fall differently (equal logits across it, a sum within rounding of the limit, more tokens kept than
-were examined), the reference decides, so the kept set is always the same.
+order and precision of transformers. Here the same chain runs only on the most likely tokens,
+found in two stages: the maximum of each block of 128, then the tokens of the blocks that matter.
+If a cut could fall differently (equal logits across it, a sum within rounding of the limit, more
+tokens kept than were examined), the reference decides, so the kept set is always the same.
 
 Few numbers remain of a vocabulary, and for those a numpy call costs a third of a torch call. This
 runs for every token of every column.
@@ -55,7 +55,7 @@ class KeptTokens:
 
 
 class LikelyTokens:
-    """The most likely tokens of one row, found in a large vocabulary by the maxima of its blocks."""
+    """The most likely tokens of one row, found by block maxima in a large vocabulary."""
 
     def __init__(self, logits: Numbers) -> None:
         """Prepare the search.

@@ -44,7 +44,7 @@ class _Column:
     def start(cls, settings: SamplingSettings, prefix: Prefix, forced: int | None) -> _Column:
         generator = torch.Generator().manual_seed(settings.seed)
         if settings.temperature > 0:
-            # Skip the uniform samples of the earlier tokens, so a branch gets those of its own steps.
+            # Skip the uniform samples of earlier tokens: a branch gets those of its own steps.
             for _ in prefix.steps:
                 draw_uniform(generator)
         return cls(settings, generator, list(prefix.steps), list(prefix.hidden_states), forced)

@@ -76,8 +76,8 @@ class StepView:
     tokens: tuple[ShownToken, ...]  # the most likely before the filters, and the sampled one
     segments: tuple[CdfSegment, ...]  # the final distribution in order of token id
     uniform: float | None
-    drawn_id: int
-    drawn_text: str
+    sampled_id: int
+    sampled_text: str
     kept_ids: frozenset[int] | None  # None if too many are left to list
 
     @property
@@ -203,8 +203,8 @@ def walk_filters(
         ),
         segments=_segments(ids, kept_probs, text_of),
         uniform=None if greedy else uniform,
-        drawn_id=drawn,
-        drawn_text=text_of(drawn),
+        sampled_id=drawn,
+        sampled_text=text_of(drawn),
         kept_ids=frozenset(ids.tolist()) if len(ids) <= MAX_SEGMENTS else None,
     )
 

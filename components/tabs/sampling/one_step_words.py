@@ -23,9 +23,9 @@ def step_html(name: str, index: int, written: TokenStep, view: StepView) -> str:
     values = {
         "name": html.escape(name),
         "number": index + 1,
-        "token": token_html(view.drawn_text),
+        "token": token_html(view.sampled_text),
     }
-    if view.drawn_id == written.id:
+    if view.sampled_id == written.id:
         head = say(
             "<strong>Column {name}, token {number}: {token}</strong>, the same as in the column.",
             **values,

@@ -112,7 +112,7 @@ def locate_patch(
     """
     if not 0 <= span < len(inputs.spans):
         raise InputError(
-            say("There is no picture {number:,}.", number=span + 1),
+            say("There is no image {number:,}.", number=span + 1),
             limit=say("This prompt has {count:,}.", count=len(inputs.spans)),
         )
     there = inputs.spans[span]
@@ -120,7 +120,7 @@ def locate_patch(
         raise InputError(
             say("There is no patch at row {row:,}, column {column:,}.", row=row, column=column),
             limit=say(
-                "The picture has {rows:,} rows and {columns:,} columns of patches.",
+                "The image has {rows:,} rows and {columns:,} columns of patches.",
                 rows=there.grid_h,
                 columns=there.grid_w,
             ),

@@ -1,4 +1,4 @@
-"""Chart of DeepStack's routes: which positions get which tap after which decoder layer."""
+"""Chart of DeepStack: which tap is added at which positions after which decoder layer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TAP_COLORS = (PURPLE, BLUE, GREEN, SKY)
 
 
 def plot_deepstack_routes(visual: np.ndarray, taps: Sequence[int], num_layers: int) -> go.Figure:
-    """Where the tower's features enter the decoder: a row for its input and for each layer.
+    """Where vision features enter the decoder: one row for the input and one per layer.
 
     Args:
         visual: (seq,) bool: the positions of visual tokens.
@@ -23,14 +23,12 @@ def plot_deepstack_routes(visual: np.ndarray, taps: Sequence[int], num_layers: i
         num_layers: decoder layers.
     """
     layout = base_layout(
-        say(
-            "Where the tower enters the decoder: only at visual positions, only in the first layers"
-        ),
+        say("Vision features enter the decoder only at visual positions and in the first layers"),
         height=HEIGHT_MEDIUM,
         alt=say(
-            "Map of {layers} decoder layers by {positions} sequence positions: the merger's tokens "
-            "enter below the first layer, taps 1 to {taps} after layers 0 to {last}, at {visual} "
-            "visual positions each.",
+            "Map of {layers} decoder layers by {positions} sequence positions: the merger output "
+            "enters below the first layer, taps 1 to {taps} after layers 0 to {last}, each at "
+            "{visual} visual positions.",
             layers=num_layers,
             positions=len(visual),
             taps=len(taps),
@@ -60,9 +58,9 @@ def plot_deepstack_routes(visual: np.ndarray, taps: Sequence[int], num_layers: i
 
 def _route_rows(visual: np.ndarray, taps: Sequence[int]) -> list[go.Heatmap]:
     """One row of cells for the merger, and one for each tap, in its own colour."""
-    names = [say("the merger's tokens are the decoder's input")] + [
+    names = [say("the merger output is part of the decoder's input")] + [
         say(
-            "tap {tap}, of vision block {block}, is added after layer {layer}",
+            "tap {tap} (vision block {block}) is added after layer {layer}",
             tap=layer + 1,
             block=block,
             layer=layer,
@@ -74,7 +72,7 @@ def _route_rows(visual: np.ndarray, taps: Sequence[int]) -> list[go.Heatmap]:
     return [
         go.Heatmap(
             z=z,
-            # A row of its own, one cell per position: without a list of places.
+            # One row with one cell per position, so x0 and dx replace a list of positions.
             x0=0,
             dx=1,
             y0=row - 1,
@@ -91,7 +89,7 @@ def _route_rows(visual: np.ndarray, taps: Sequence[int]) -> list[go.Heatmap]:
 
 
 def _named_rows(num_taps: int, num_layers: int) -> list[int]:
-    """Rows with a name: the input, the layers with a tap, and some of the others."""
+    """Rows with a label: the input, the layers with a tap, and some of the others."""
     step = max(1, num_layers // 6)
     others = list(range(num_taps, num_layers - 1, step))
     return [-1, *range(num_taps), *others[1 if step > 1 else 0 :], num_layers - 1]

@@ -32,35 +32,38 @@ GROUP_MARKS = {
 
 
 def group_words(name: str) -> str:
-    """What a group of embeddings is called."""
+    """The name of a group of embeddings."""
     return say(GROUP_MARKS[name][0])
 
 
 def plot_embed_values(values: np.ndarray, indices: np.ndarray, width: int) -> go.Figure:
-    """The first numbers of every embedding, before above and after below.
+    """The first dimensions of every embedding: before (top) and after (bottom).
 
     Args:
-        values: (2, numbers, n): before and after masked_scatter.
+        values: (2, dimensions, n): before and after masked_scatter.
         indices: (n,) sequence index of each column.
-        width: hidden size, of which the numbers are the first.
+        width: hidden size, of which the first dimensions are shown.
     """
     shown = values.shape[1]
     layout = base_layout(
-        say("Before, all placeholders hold one and the same vector; after, each its own feature"),
+        say("Before, all placeholder tokens share one vector; after, each has its own feature"),
         height=HEIGHT_MEDIUM,
         alt=say(
-            "Two heat maps of the first {shown} of {width:,} numbers of {count} embeddings: before "
-            "masked_scatter, the placeholders' columns are all the same; after it, they differ, "
-            "and all other columns are as before.",
+            "Two heat maps of the first {shown} of {width:,} dimensions of {count} embeddings. "
+            "Before masked_scatter, all placeholder columns are equal; after it, they differ, and "
+            "the other columns are unchanged.",
             shown=shown,
             width=width,
             count=len(indices),
         ),
         x_title=say("sequence index"),
-        y_title=say("first {shown} of {width:,} numbers", shown=shown, width=width),
+        y_title=say("first {shown} of {width:,} dimensions", shown=shown, width=width),
     )
-    layout["margin"] |= {"l": 68, "b": 48}  # what the axes need: else all is drawn twice
-    # A row between the halves stays empty.
+    layout["margin"] |= {
+        "l": 68,
+        "b": 48,
+    }  # space for the axes: otherwise Plotly draws everything twice
+    # One empty row between the halves.
     first_rows = {say("before"): 0, say("after"): shown + 1}
     layout["xaxis"] |= NO_LINES
     layout["yaxis"] |= {
@@ -88,10 +91,10 @@ def plot_embed_values(values: np.ndarray, indices: np.ndarray, width: int) -> go
 
 
 def _value_colors(values: np.ndarray) -> dict[str, Any]:
-    """One scale for both halves, from the bulk of the values: single ones may be far larger.
+    """One colour scale for both halves, clipped to the bulk of the values.
 
-    Features may be many times as large as token embeddings, so those get the scale's inner
-    colours, up to the pale ones, to themselves.
+    Features may be many times larger than token embeddings, so the scale's inner colours, up to
+    the pale ones, are reserved for the embeddings.
     """
     before, both = (float(np.quantile(np.abs(part), 0.98)) for part in (values[0], values))
     limit = max(both, 1e-6)
@@ -108,7 +111,7 @@ def _value_colors(values: np.ndarray) -> dict[str, Any]:
 def plot_embed_norms(
     norms: np.ndarray, indices: np.ndarray, kinds: Sequence[str], labels: Sequence[str]
 ) -> go.Figure:
-    """Norm of each embedding before and after the features take the placeholders' places.
+    """Norm of each embedding before and after the features replace the placeholders.
 
     Args:
         norms: (2, n): before and after masked_scatter.
@@ -121,10 +124,10 @@ def plot_embed_norms(
     title = say("Norms of the embeddings")
     alt = say("Norms of {count} embeddings.", count=len(kinds))
     if visual.any():
-        title = say("Norms before and after masked_scatter: only the placeholders change")
+        title = say("Norms before and after masked_scatter: only the placeholder tokens change")
         alt = say(
-            "The {count} placeholders have norm {norm:.3g}; the features in their places have "
-            "{low:.3g} to {high:.3g}.",
+            "The {count} placeholder tokens have norm {norm:.3g}; the features that replace them "
+            "have norms from {low:.3g} to {high:.3g}.",
             count=int(visual.sum()),
             norm=float(before[visual].mean()),
             low=float(after[visual].min()),
@@ -143,9 +146,14 @@ def plot_embed_norms(
     words = [label for label, is_visual in zip(labels, visual, strict=True) if not is_visual]
     text, pads = ~visual, visual
     traces = [
-        _norm_trace(say("text, as before"), indices[text], before[text], words, GREY, "circle"),
+        _norm_trace(say("text, unchanged"), indices[text], before[text], words, GREY, "circle"),
         _norm_trace(
-            say("before: placeholders"), indices[pads], before[pads], [], PURPLE, "circle-open"
+            say("before: placeholder tokens"),
+            indices[pads],
+            before[pads],
+            [],
+            PURPLE,
+            "circle-open",
         ),
         _norm_trace(
             say("after: visual features"), indices[pads], after[pads], [], ORANGE, "square"
@@ -183,7 +191,7 @@ def plot_embed_pca(
     variance: tuple[float, float],
     directions: bool,
 ) -> go.Figure:
-    """Text, placeholders and features on the two directions in which they differ most.
+    """Text, placeholders and features on their first two principal components.
 
     Args:
         names: of the groups, keys of GROUP_MARKS.
@@ -191,22 +199,22 @@ def plot_embed_pca(
         indices: (n,) sequence indices of each group.
         labels: n escaped texts of each group; none for features.
         variance: share of the variance along each component.
-        directions: True where every vector was scaled to length 1.
+        directions: True if every vector was scaled to length 1.
     """
     counts = [
         say("{count} {group}", count=len(points), group=group_words(name))
         for name, points in zip(names, scores, strict=True)
     ]
     alt = say(
-        "Scatter of embeddings on their two principal components, which hold {share:.0%} of the "
-        "variance: {counts}.",
+        "Scatter plot of the embeddings on their first two principal components, which explain "
+        "{share:.0%} of the variance: {counts}.",
         share=sum(variance),
         counts=say(", ").join(counts),
     )
     layout = base_layout(
-        say("Regions of embedding space: where vectors point")
+        say("Regions of embedding space: directions only")
         if directions
-        else say("Regions of embedding space: as they are"),
+        else say("Regions of embedding space: unscaled embeddings"),
         height=HEIGHT_LARGE,
         alt=alt.replace("<|", "").replace("|>", ""),
         x_title=say("component 1 ({share:.0%} of the variance)", share=variance[0]),
@@ -242,7 +250,7 @@ def _group_trace(
             "size": size,
             "opacity": 1.0 if is_placeholder else 0.8,
         },
-        # Without one, the pointer takes it for no single token: it stands for all placeholders.
+        # A placeholder stands for many tokens, so a click on it must not select one.
         customdata=None if is_placeholder else custom,
         hovertemplate=f"{words if is_placeholder else token}<br>%{{x:.3g}}, %{{y:.3g}}"
         f"<extra>{'' if is_placeholder else words}</extra>",

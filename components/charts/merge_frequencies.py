@@ -1,4 +1,4 @@
-"""Charts of interleaved M-RoPE: which frequency turns with which axis, and a token's angles."""
+"""Charts of interleaved M-RoPE: the axis of each frequency, and a token's rotation angles."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ AXIS_MARKS = (
 def plot_frequencies(
     wavelengths: np.ndarray, axes: np.ndarray, largest: int, context: int
 ) -> go.Figure:
-    """The wavelength of each rotary frequency, by the axis that turns it.
+    """The wavelength of each rotary frequency, by axis.
 
     Args:
-        wavelengths: (n,) positions for one full turn.
+        wavelengths: (n,) positions per full rotation.
         axes: (n,) 0, 1 or 2: t, h or w.
         largest: largest position of this prompt.
         context: context window of the model, tokens.
     """
     counts = [int((axes == axis).sum()) for axis in range(3)]
     layout = base_layout(
-        say("Interleaved sections: t, h and w each get fast and slow frequencies"),
+        say("Interleaved M-RoPE: t, h and w each get fast and slow frequencies"),
         height=HEIGHT_MEDIUM,
         alt=say(
             "Wavelengths of {count} rotary frequencies on a log scale, from {shortest:.3g} to "
-            "{longest:,.0f} positions: {t} turn with t, {h} with h and {w} with w, in turns.",
+            "{longest:,.0f} positions: {t} rotate with t, {h} with h and {w} with w, interleaved.",
             count=len(axes),
             shortest=float(wavelengths.min()),
             longest=float(wavelengths.max()),
@@ -45,7 +45,7 @@ def plot_frequencies(
             w=counts[2],
         ),
         x_title=say("frequency index"),
-        y_title=say("wavelength (positions per full turn)"),
+        y_title=say("wavelength (positions per rotation)"),
     )
     layout["yaxis"] |= {"type": "log", "dtick": 1, "exponentformat": "power"}
     layout["xaxis"] |= {"zeroline": False, "range": [-0.7, len(axes) - 0.3]}
@@ -67,8 +67,8 @@ def plot_frequencies(
             wavelengths[axes == axis],
             say("{axis}: {count} of {total}", axis=say(name), count=counts[axis], total=len(axes)),
             say(
-                "frequency %{{x}} turns with {axis}<br>a full turn in %{{y:,.4g}} positions<br>"
-                "%{{customdata:.4g}} rad per position",
+                "frequency %{{x}} rotates with {axis}<br>one rotation takes %{{y:,.4g}} "
+                "positions<br>%{{customdata:.4g}} rad per position",
                 axis=say(name),
             ),
             size=8,
@@ -82,7 +82,7 @@ def plot_frequencies(
 def _axis_trace(
     axis: int, x: np.ndarray, y: np.ndarray, name: str, hover: str, *, size: int, **more: Any
 ) -> go.Scatter:
-    """The frequencies that turn with t, h or w, in that axis's colour and shape."""
+    """The frequencies of one axis, in its colour and shape."""
     _, color, symbol = AXIS_MARKS[axis]
     return go.Scatter(
         x=x.astype(np.int32),
@@ -98,21 +98,21 @@ def _axis_trace(
 def plot_angles(
     turns: np.ndarray, flat_turns: np.ndarray, axes: np.ndarray, token: int
 ) -> go.Figure:
-    """By how much one token's queries and keys are turned, beside plain 1-D positions.
+    """The rotation angles of one token's queries and keys, compared with plain 1-D positions.
 
     Args:
-        turns: (n,) degrees in [0, 360), under M-RoPE.
-        flat_turns: (n,) likewise, were its position its sequence index.
+        turns: (n,) angles with M-RoPE, degrees in [0, 360).
+        flat_turns: (n,) angles with the sequence index as the position.
         axes: (n,) 0, 1 or 2: t, h or w.
         token: sequence index.
     """
     moved = int((np.abs(turns - flat_turns) > 1e-3).sum())
     layout = base_layout(
-        say("Token {token}: the angle that each frequency is turned by", token=token),
+        say("Token {token}: rotation angle of each frequency", token=token),
         height=HEIGHT_MEDIUM,
         alt=say(
-            "Angles of token {token} at {count} frequencies; {moved} of them would be another "
-            "angle with plain 1-D positions.",
+            "Rotation angles of token {token} at {count} frequencies; {moved} of them would "
+            "differ with plain 1-D positions.",
             token=token,
             count=len(axes),
             moved=moved,
@@ -166,7 +166,7 @@ def _level_name(value: float, words: str) -> dict[str, object]:
         "x": 0.99,
         "xanchor": "right",
         "y": math.log10(value),  # annotations on a log axis take the exponent
-        "yanchor": "top",  # below the line, where on the right no frequency lies
+        "yanchor": "top",  # below the line; on the right there are no points
         "showarrow": False,
         "font": {"size": FONT_SIZE_PX - 1},
     }

@@ -1,4 +1,4 @@
-"""Chart of a picture: how far, or how alike turned, its tokens are to one token."""
+"""Map of an image's tokens: their distance, or the similarity of their rotations, to one token."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from components.charts.style import HEIGHT_MEDIUM, base_layout, pointer_meta
 from components.look.colors import SEQUENTIAL
 from playground.language import mark, say
 
-QUANTITIES = (mark("distance"), mark("likeness"))
+QUANTITIES = {"distance": mark("distance"), "likeness": mark("similarity")}
 
 
 def plot_nearness(
@@ -24,13 +24,13 @@ def plot_nearness(
     token: int,
     span: int,
 ) -> go.Figure:
-    """How far, or how alike turned, the tokens of a picture are to one token.
+    """Distance or rotation similarity of an image's tokens to one token.
 
     Args:
-        values: (merged_h, merged_w): distances in positions, or likeness in [-1, 1].
-        title: what to see.
+        values: (merged_h, merged_w): distances in positions, or similarities in [-1, 1].
+        title: the chart's title.
         quantity: which of the two.
-        token: sequence index of the one.
+        token: sequence index of the reference token.
         span: index into ``ModelInputs.spans``.
     """
     height, width = values.shape
@@ -42,7 +42,7 @@ def plot_nearness(
             "{low:.3g} to {high:.3g}.",
             height=height,
             width=width,
-            quantity=say(quantity),
+            quantity=say(QUANTITIES[quantity]),
             token=token,
             low=float(values.min()),
             high=float(values.max()),
@@ -52,14 +52,18 @@ def plot_nearness(
     )
     frame_patches(layout)
     layout["meta"]["pointer"] = pointer_meta("merged", span=span)
-    layout["meta"]["columns"] = {"x": say("column"), "y": say("row"), "z": say(quantity)}
+    layout["meta"]["columns"] = {
+        "x": say("column"),
+        "y": say("row"),
+        "z": say(QUANTITIES[quantity]),
+    }
     return go.Figure([_nearness_map(values, quantity, token)], layout)
 
 
 def _nearness_map(
     values: np.ndarray, quantity: Literal["distance", "likeness"], token: int
 ) -> go.Heatmap:
-    """The cells; a distance is coloured the other way round."""
+    """The heat map; for distances the colour scale is reversed."""
     far = quantity == "distance"
     if far:
         scale = say("distance (positions)")
@@ -68,13 +72,13 @@ def _nearness_map(
             token=token,
         )
     else:
-        scale = say("likeness")
+        scale = say("similarity")
         words = say(
-            "row %{{y}}, column %{{x}}<br>likeness to token {token}: %{{z:.3g}}", token=token
+            "row %{{y}}, column %{{x}}<br>similarity to token {token}: %{{z:.3g}}", token=token
         )
     return go.Heatmap(
         z=compact_integers(values) if far else values.astype(np.float32),
-        # Bright is near, in both.
+        # Bright means near in both.
         colorscale=SEQUENTIAL,
         reversescale=far,
         zmin=0 if far else -0.5,

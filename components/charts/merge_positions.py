@@ -13,7 +13,7 @@ from components.charts.style import FONT_SIZE_PX, HEIGHT_LARGE, base_layout, poi
 from components.look.colors import BLUE, GREEN, GREY, KIND_COLORS, ORANGE
 from playground.language import mark, say
 
-# Drawn from wide to narrow, so that lines that lie on each other can all be seen.
+# From wide to narrow, so that overlapping lines are all visible.
 AXES = (("t", 6.0, BLUE), ("h", 3.5, ORANGE), ("w", 1.5, GREEN))
 KIND_SYMBOLS = {
     mark("text"): "circle",
@@ -27,7 +27,7 @@ POINTED_COLOR = "#e0218a"  # 4:1 and more on the white and on the dark page
 def plot_positions_3d(
     positions: np.ndarray, indices: np.ndarray, kinds: Sequence[str], labels: Sequence[str]
 ) -> go.Figure:
-    """Every token at its place (t, h, w): text along the diagonal, each picture as a plane.
+    """Every token at (t, h, w): text along the diagonal, each image as a plane.
 
     Args:
         positions: (3, n): t, h, w.
@@ -38,9 +38,9 @@ def plot_positions_3d(
     present = [kind for kind in KIND_COLORS if kind in kinds]
     visual = any(kind in present for kind in ("image", "video"))
     layout = base_layout(
-        say("Positions in 3-D: text climbs the diagonal, a picture spreads over h and w")
+        say("Positions in 3-D: text follows the diagonal, an image spreads over h and w")
         if visual
-        else say("Positions in 3-D: text climbs the diagonal"),
+        else say("Positions in 3-D: text follows the diagonal"),
         height=HEIGHT_LARGE,
         alt=say(
             "3-D scatter of {count} tokens by time, height and width position; kinds: {kinds}.",
@@ -66,8 +66,8 @@ def _scene() -> dict[str, Any]:
         "yaxis": {"title": {"text": say("h (height)")}},
         "zaxis": {"title": {"text": say("t (time)")}},
         "aspectmode": "cube",
-        # Not along the diagonal, or all text would lie on one point; from below the middle, so
-        # that the axis titles stay inside.
+        # Not along the diagonal, where all text would fall on one point; centred below the
+        # middle, so that the axis titles stay inside.
         "camera": {
             "eye": {"x": 1.05, "y": -2.35, "z": 1.0},
             "center": {"x": 0, "y": 0, "z": -0.15},
@@ -101,7 +101,7 @@ def _kind_trace(
 
 
 def _pointed_trace() -> go.Scatter3d:
-    """Where the page draws the pointer's mark; must be the last trace."""
+    """Marks the selected token; the page fills it in. Must be the last trace."""
     return go.Scatter3d(
         x=[],
         y=[],
@@ -128,21 +128,21 @@ def plot_positions(
     *,
     kinds: Sequence[str] = (),
 ) -> go.Figure:
-    """t, h and w against the sequence index, with the jump after the first picture.
+    """t, h and w against the sequence index, with the jump after the first image.
 
     Args:
         positions: (3, n): t, h, w.
         indices: (n,) sequence index of each column.
         labels: n escaped texts.
-        spans: first index, one past the last, and a name or none, of each picture or frame.
-        jump: sequence index of the token after the first picture, and its position.
-        kinds: ``image`` or ``video`` for each of ``spans``; images where nothing is said.
+        spans: first index, one past the last, and name (may be empty) of each image or frame.
+        jump: sequence index and position of the token after the first image.
+        kinds: ``image`` or ``video`` for each of ``spans``; by default all are images.
     """
     last, top = int(indices[-1]), int(positions.max())
     layout = base_layout(
-        say("Positions along the sequence: one clock for text, three for a picture")
+        say("Positions along the sequence: t = h = w for text, three different axes in an image")
         if spans
-        else say("Positions along the sequence: one clock for text"),
+        else say("Positions along the sequence: t = h = w for text"),
         height=HEIGHT_LARGE,
         alt=say(
             "Lines of t, h and w over {tokens} tokens; the largest position is {top}, {less} less "
@@ -154,7 +154,7 @@ def plot_positions(
         x_title=say("sequence index"),
         y_title=say("position"),
     )
-    # Fixed, so that neither the line of the plain index nor a label stretches them.
+    # Fixed ranges, so that neither the 1-D line nor a label stretches the axes.
     layout["yaxis"] |= {"range": [-0.04 * top - 1, 1.2 * top + 1], "zeroline": False}
     layout["xaxis"] |= {
         "range": [-0.02 * last - 1, 1.02 * last + 1],
@@ -203,7 +203,7 @@ def _axis_traces(
                 name=axis,
                 mode="lines",
                 line={"color": color, "width": width},
-                # Sent once: the three lines share one hover box.
+                # Only once, since the three lines share one hover box.
                 customdata=list(labels) if axis == "t" else None,
                 hovertemplate=f"{token_line}{axis} = %{{y}}<extra></extra>",
             )
@@ -239,7 +239,7 @@ def _span_name(start: int, end: int, name: str) -> dict[str, Any]:
 
 
 def _jump_label(index: int, position: int, *, top: int) -> dict[str, Any]:
-    """An arrow to the first token after the picture, from the corner that no line reaches."""
+    """An arrow to the first token after the image, from the corner without lines."""
     return {
         "x": index,
         "y": position,

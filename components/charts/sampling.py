@@ -1,4 +1,4 @@
-"""Charts of the columns: how sure the model was, and how open each choice."""
+"""Charts of the columns: the probability of each token, and the entropy at each step."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ FILTER_NAMES = {
     "repetition_penalty": mark("repetition penalty"),
     "frequency_penalty": mark("frequency penalty"),
     "presence_penalty": mark("presence penalty"),
-    "temperature": mark("greedy choice"),
-    "vision_tokens": mark("bar on vision tokens"),
+    "temperature": mark("greedy decoding"),
+    "vision_tokens": mark("vision-token mask"),
     "top_k": mark("top-k"),
     "top_p": mark("top-p"),
     "min_p": mark("min-p"),
@@ -31,13 +31,13 @@ FILTER_NAMES = {
 
 
 def plot_probabilities(run: SamplingRun, names: Sequence[str]) -> go.Figure:
-    """How likely each chosen token was before the filters, one line per column."""
+    """Probability of each generated token before the filters, one line per column."""
     figure = _plot_lines(
         run,
         names,
         raw_probability,
         "%{y:.1%}",
-        title=say("How sure the model was of each token it wrote"),
+        title=say("Probability of each generated token"),
         alt=_probabilities_alt(run),
         y_title=say("Probability before the filters"),
     )
@@ -46,16 +46,16 @@ def plot_probabilities(run: SamplingRun, names: Sequence[str]) -> go.Figure:
 
 
 def plot_entropy(run: SamplingRun, names: Sequence[str]) -> go.Figure:
-    """How open each choice was after the filters, one line per column."""
+    """Entropy at each token after the filters, one line per column."""
     figure = _plot_lines(
         run,
         names,
         lambda step: step.entropy,
         say("%{y:.2f} nats"),
-        title=say("How open each choice was after the filters"),
+        title=say("Entropy of the filtered distribution at each token"),
         alt=say(
-            "Entropy of the filtered distribution at each token, one line per column. "
-            "Zero means that one token was left."
+            "Entropy of the filtered distribution at each token, one line per column. Zero means "
+            "that only one token remained."
         ),
         y_title=say("Entropy (nats)"),
     )
@@ -70,13 +70,13 @@ def _plot_lines(
     shown: str,
     **words: str,
 ) -> go.Figure:
-    """One line per column, and where they part; ``words`` are those of ``base_layout``.
+    """One line per column, and where they diverge; ``words`` are passed to ``base_layout``.
 
     Args:
         run: the columns.
         names: of the columns.
-        value: of a token, on the vertical axis.
-        shown: a value in the hover box, in Plotly's words.
+        value: the value of a token on the vertical axis.
+        shown: Plotly template of the value in the hover box.
     """
     layout = base_layout(height=HEIGHT_SMALL + 60, x_title=say("Token"), **words)
     layout["margin"]["t"] = 24
@@ -123,7 +123,7 @@ def _column_line(
 
 
 def _mark_divergence(figure: go.Figure, run: SamplingRun) -> None:
-    """A line where the columns first differ, named on the side with more room."""
+    """A line where the columns first differ, labelled on the side with more room."""
     first = run.first_divergence
     if first is None:
         return
@@ -148,16 +148,16 @@ def _probabilities_alt(run: SamplingRun) -> str:
     first = run.first_divergence
     if first is None:
         return say(
-            "Probability before the filters of each chosen token, one line per column. "
-            "The columns agree."
+            "Probability before the filters of each generated token, one line per column. The "
+            "columns are identical."
         )
     return say(
-        "Probability before the filters of each chosen token, one line per column. "
-        "They first differ at token {number}.",
+        "Probability before the filters of each generated token, one line per column. The columns "
+        "first differ at token {number}.",
         number=first + 1,
     )
 
 
 def filter_name(name: str | None) -> str:
-    """A filter's name in words, for what it removes."""
+    """A filter's name on the page."""
     return say(FILTER_NAMES[name]) if name else ""

@@ -1,4 +1,4 @@
-"""Charts of one step: each filter's removals, and the draw on the cumulative bar."""
+"""Charts of one step: the tokens that each filter removes, and the sampled token on the CDF."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 ROW_PX = 26
 MAX_LABEL = 12  # characters
-MIN_LABELLED = 0.04  # share of the bar that a label needs
+MIN_LABELLED = 0.04  # smallest share of the bar that gets a label
 
 
 def stage_names(view: StepView) -> list[str]:
-    """Before the filters, then after each that is on."""
+    """Labels for before the filters and after each active one."""
     return [say("before"), *(_stage_name(effect) for effect in view.effects)]
 
 
@@ -35,14 +35,14 @@ def _stage_name(effect: FilterEffect) -> str:
 
 
 def effect_name(effect: FilterEffect) -> str:
-    """What a filter did: a temperature that removes nothing is no greedy choice."""
+    """A filter's label; temperature is greedy decoding only if it removes tokens."""
     if effect.name == "temperature" and not effect.num_removed:
         return say("temperature")
     return filter_name(effect.name)
 
 
 def plot_filters(view: StepView) -> go.Figure:
-    """The likeliest tokens through all the filters: a cell per token and filter.
+    """The most likely tokens through all filters: one cell per token and filter.
 
     Args:
         view: one step; its tokens become rows.
@@ -69,7 +69,7 @@ def plot_filters(view: StepView) -> go.Figure:
         hoverongaps=True,
         showscale=False,
     )
-    marks = go.Scatter(  # the cells that a filter emptied have no colour: a mark says so
+    marks = go.Scatter(  # marks the cells whose token a filter removed
         x=[int(np.argmax(row)) for row in gone[has_gone]],
         y=np.flatnonzero(has_gone).tolist(),
         mode="text",
@@ -78,15 +78,15 @@ def plot_filters(view: StepView) -> go.Figure:
         hoverinfo="skip",
         showlegend=False,
     )
-    # In one piece: each `update_layout` takes longer than all the filters, and sliders wait for it.
+    # One dict: each `update_layout` takes longer than all filters, and sliders wait for it.
     layout = base_layout(
-        say("What each filter leaves of the likeliest tokens (✕: removed here)"),
+        say("Most likely tokens after each filter (✕: removed here)"),
         height=110 + ROW_PX * len(view.tokens),
         alt=_walk_words(view),
-        x_title=say("After which filter"),
+        x_title=say("After filter"),
         y_title=say("Token"),
     )
-    layout["meta"]["columns"] = {"customdata": [say("In words")]}
+    layout["meta"]["columns"] = {"customdata": [say("Description")]}
     layout["xaxis"] |= {
         "tickvals": list(range(len(stages))),
         "ticktext": stages,
@@ -95,7 +95,7 @@ def plot_filters(view: StepView) -> go.Figure:
     }
     layout["yaxis"] |= {
         "tickvals": list(range(len(view.tokens))),
-        "ticktext": [_label(token, view.drawn_id) for token in view.tokens],
+        "ticktext": [_label(token, view.sampled_id) for token in view.tokens],
         "range": [len(view.tokens) - 0.5, -0.5],
         **NO_LINES,
     }
@@ -114,15 +114,15 @@ def _fate(token: ShownToken, stage: str, prob: float) -> str:
     if prob:
         return say("{token}, {stage}: {prob:.2%}", token=text, stage=stage, prob=prob)
     return say(
-        "{token}, {stage}: removed by the {filter}",
+        "{token}, {stage}: removed by {filter}",
         token=text,
         stage=stage,
         filter=filter_name(token.removed_by),
     )
 
 
-def _label(token: ShownToken, drawn_id: int) -> str:
-    return ("✓ " if token.id == drawn_id else "") + token_label(token.text, MAX_LABEL)
+def _label(token: ShownToken, sampled_id: int) -> str:
+    return ("✓ " if token.id == sampled_id else "") + token_label(token.text, MAX_LABEL)
 
 
 def _walk_words(view: StepView) -> str:
@@ -137,18 +137,18 @@ def _walk_words(view: StepView) -> str:
         if effect.num_removed
     ]
     return say(
-        "Likeliest before the filters: {best} with {prob:.1%}. {cuts}. Drawn: {drawn}.",
+        "Most likely before the filters: {best} ({prob:.1%}). {cuts}. Sampled: {drawn}.",
         best=quote(best.text),
         prob=best.probs[0],
-        cuts=say(", ").join(cuts) or say("Nothing is removed"),
-        drawn=quote(view.drawn_text),
+        cuts=say(", ").join(cuts) or say("No token is removed"),
+        drawn=quote(view.sampled_text),
     )
 
 
 def plot_draw(view: StepView) -> go.Figure:
-    """The final distribution as one bar of length 1, and the number that falls on it."""
+    """The final distribution as one bar of length 1, with the uniform sample on it."""
     segments = view.segments
-    hit = [segment.token_id == view.drawn_id for segment in segments]
+    hit = [segment.token_id == view.sampled_id for segment in segments]
     shades = (BLUE, SKY)
     bar = go.Bar(
         x=np.array([each.end - each.start for each in segments], dtype=np.float32),
@@ -179,14 +179,14 @@ def plot_draw(view: StepView) -> go.Figure:
         _draw_title(view),
         height=HEIGHT_SMALL - 50,
         alt=say(
-            "{title}. {count:,} tokens share the bar in the order of their ids.",
+            "{title}. The bar shows {count:,} tokens in order of their ids.",
             title=_draw_title(view),
             count=view.num_left,
         ),
-        x_title=say("Cumulative probability, by token id"),
+        x_title=say("Cumulative probability, in order of token id"),
         y_title="",
     )
-    layout["meta"]["columns"] = {"customdata": [say("In words")]}
+    layout["meta"]["columns"] = {"customdata": [say("Description")]}
     layout["bargap"] = 0.1
     layout["xaxis"] |= {"range": [-0.01, 1.01], "tickformat": ".0%"}
     layout["yaxis"] |= {"visible": False, "range": [-0.5, 0.75]}
@@ -195,7 +195,7 @@ def plot_draw(view: StepView) -> go.Figure:
 
 
 def _number_mark(uniform: float) -> go.Scatter:
-    """The number that was drawn, as a line across the bar."""
+    """The uniform sample, as a line across the bar."""
     return go.Scatter(
         x=[uniform, uniform],
         y=[-0.5, 0.55],
@@ -205,16 +205,16 @@ def _number_mark(uniform: float) -> go.Scatter:
         text=["", f"{uniform:.4f}"],
         textposition="middle left" if uniform > 0.5 else "middle right",
         textfont={"size": 13},
-        hovertemplate=say("The number drawn: %{x:.4f}<extra></extra>"),
+        hovertemplate=say("Uniform sample: %{x:.4f}<extra></extra>"),
         showlegend=False,
     )
 
 
 def _draw_title(view: StepView) -> str:
-    drawn = quote(view.drawn_text)
+    drawn = quote(view.sampled_text)
     if view.uniform is None:
-        return say("No draw: {drawn} has the largest logit", drawn=drawn)
-    return say("The number {uniform:.4f} falls on {drawn}", uniform=view.uniform, drawn=drawn)
+        return say("Greedy: {drawn} has the largest logit", drawn=drawn)
+    return say("Uniform sample {uniform:.4f} selects {drawn}", uniform=view.uniform, drawn=drawn)
 
 
 def _segment_label(segment: CdfSegment) -> str:
@@ -228,7 +228,7 @@ def _segment_label(segment: CdfSegment) -> str:
 def _segment_words(segment: CdfSegment) -> str:
     what = escape_label(quote(segment.text))
     if segment.token_id is None:
-        what = say("{count:,} narrow tokens", count=segment.num_tokens)
+        what = say("{count:,} less likely tokens", count=segment.num_tokens)
     return say(
         "{what}: {width:.2%}, from {start:.4f} to {end:.4f}",
         what=what,

@@ -1,4 +1,4 @@
-"""Charts of a sweep: which answers come how often, how long they are, how open the choices."""
+"""Charts of a sweep: how often each answer occurs, answer lengths, and entropy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from playground.language import mark, say
 if TYPE_CHECKING:
     from playground.sampling.sweep import Sweep
 
-MAX_ANSWERS = 7  # with a colour of their own
+MAX_ANSWERS = 7  # with their own colour
 MAX_LABEL = 34  # characters
 PARAMETER_NAMES = {
     "temperature": mark("Temperature"),
@@ -51,7 +51,7 @@ def top_answers(sweep: Sweep) -> list[str]:
 
 
 def plot_answers(sweep: Sweep) -> go.Figure:
-    """How often each distinct answer came at each value, as stacked bars."""
+    """How often each distinct answer occurs at each value, as stacked bars."""
     named = top_answers(sweep)
     ticks = [f"{point.value:.3g}" for point in sweep.points]
     figure = go.Figure()
@@ -66,7 +66,7 @@ def plot_answers(sweep: Sweep) -> go.Figure:
                 "pattern": {"shape": PATTERNS[index], "solidity": 0.25},
             },
             customdata=[[tick, _short(text, 120)] for tick in ticks],
-            hovertemplate=say("%{y} times at %{customdata[0]}: %{customdata[1]}<extra></extra>"),
+            hovertemplate=say("%{customdata[0]}: %{y} × %{customdata[1]}<extra></extra>"),
         )
     others = [_others(point.counts, named) for point in sweep.points]
     if any(count for count, _ in others):
@@ -77,17 +77,17 @@ def plot_answers(sweep: Sweep) -> go.Figure:
             marker={"color": GREY, "pattern": {"shape": "x", "solidity": 0.15}},
             customdata=[[tick, kinds] for tick, (_, kinds) in zip(ticks, others, strict=True)],
             hovertemplate=say(
-                "%{y} others at %{customdata[0]}, %{customdata[1]} different<extra></extra>"
+                "%{customdata[0]}: %{y} other answers, %{customdata[1]} distinct<extra></extra>"
             ),
         )
     distinct = [len(point.counts) for point in sweep.points]
     name = parameter_name(sweep.parameter)
     figure.update_layout(
         base_layout(
-            say("Which answers come at which {parameter}", parameter=name.lower()),
+            say("Answers by {parameter}", parameter=name.lower()),
             height=HEIGHT_MEDIUM + 22 * len(figure.data),
             alt=say(
-                "Distinct answers among {count} at each value: {listed}",
+                "Distinct answers out of {count} at each value: {listed}",
                 count=sweep.num_samples,
                 listed=say(", ").join(
                     f"{tick}: {number}" for tick, number in zip(ticks, distinct, strict=True)
@@ -108,32 +108,32 @@ def plot_answers(sweep: Sweep) -> go.Figure:
 
 
 def _others(counts: Counter[str], named: list[str]) -> tuple[int, int]:
-    """How many answers are not among the named ones, and how many different ones."""
+    """Number of answers without a bar of their own, and how many of them are distinct."""
     rest = {text: count for text, count in counts.items() if text not in named}
     return sum(rest.values()), len(rest)
 
 
 def _short(text: str, most: int = MAX_LABEL) -> str:
-    return escape_label(cut_end(flowing(text) or say("(nothing)"), most))
+    return escape_label(cut_end(flowing(text) or say("(empty)"), most))
 
 
 def plot_lengths(sweep: Sweep) -> go.Figure:
-    """How long the answers are at each value."""
+    """Answer length at each value."""
     return _plot_measure(
         sweep,
         [[answer.num_tokens for answer in point.answers] for point in sweep.points],
-        title=say("How long the answers are"),
+        title=say("Answer length"),
         y_title=say("Tokens"),
         color=BLUE,
     )
 
 
 def plot_sweep_entropy(sweep: Sweep) -> go.Figure:
-    """How open the choices are at each value."""
+    """Mean entropy at each value."""
     return _plot_measure(
         sweep,
         [[answer.entropy for answer in point.answers] for point in sweep.points],
-        title=say("How open the choices are"),
+        title=say("Entropy of the filtered distributions"),
         y_title=say("Mean entropy (nats)"),
         color=ORANGE,
     )
@@ -171,7 +171,7 @@ def _plot_measure(
             title,
             height=HEIGHT_SMALL + 60,
             alt=say(
-                "{measure} by {parameter}: from {first:.3g} to {last:.3g} on average.",
+                "{measure} by {parameter}: the mean goes from {first:.3g} to {last:.3g}.",
                 measure=y_title,
                 parameter=name.lower(),
                 first=means[0],

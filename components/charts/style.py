@@ -1,8 +1,8 @@
-"""What every chart has in common: heights, labels, the pointer's marks and the base layout.
+"""What all charts share: heights, labels, selection metadata and the base layout.
 
 Pure constants and functions, so that charts can be drawn without Gradio.
-The light or dark look (text, grid, hover boxes) is not here: the page paints it, because
-only the page knows which mode the reader has chosen.
+Light and dark colours (text, grid, hover boxes) are set in the page, which knows the reader's
+mode.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ HEIGHT_LARGE = 480
 
 TRANSPARENT = "rgba(0,0,0,0)"
 
-# For `layout.legend`: in one line above the plot, or below it where something else stands above.
+# For `layout.legend`: in one line above the plot, or below it if the space above is taken.
 LEGEND_ABOVE: dict[str, Any] = {"orientation": "h", "y": 1.02, "x": 0, "yanchor": "bottom"}
 LEGEND_BELOW: dict[str, Any] = {"orientation": "h", "x": 0, "y": -0.3, "yanchor": "top"}
-# For an axis of cells or names, which has no use for a grid.
+# For an axis of cells or names, which needs no grid.
 NO_LINES: dict[str, Any] = {"showgrid": False, "zeroline": False}
 
 
@@ -45,7 +45,7 @@ def small_label(x: float, y: float, text: str, **more: Any) -> dict[str, Any]:
 
 
 def hatching(shape: str, opacity: float) -> dict[str, Any]:
-    """White lines over bars, for `marker.pattern`: two kinds differ by more than their colour."""
+    """White lines over bars, for `marker.pattern`, so that colour is not the only difference."""
     lines = {"fgcolor": "#ffffff", "fgopacity": opacity, "size": 7}
     return {"shape": shape, "fillmode": "overlay"} | lines
 
@@ -57,15 +57,15 @@ def pointer_meta(
     indices: Sequence[int] | None = None,
     span: int | None = None,
 ) -> dict[str, Any]:
-    """What a chart's places mean to the page's pointer, for `layout.meta.pointer`.
+    """How the page's selection maps to a chart, for `layout.meta.pointer`.
 
     Args:
         what: `token`: an axis, or each point, is a position of the sequence. `patch`: a map of
             patches, x the column and y the row. `merged`: likewise of merged tokens.
-        axis: for tokens: the axis on which they stand, or `points` where each point's
-            customdata (its first field) is the sequence index. In 3-D, a last trace without
-            points, named `pointed at`, is where the page draws the mark.
-        indices: for tokens on an axis: the sequence index of place 0, 1, ...; by default the
+        axis: for tokens: their axis, or `points` if the first field of each point's customdata is
+            the sequence index. In 3-D, the page marks the selection in a last trace without
+            points, named `pointed at`.
+        indices: for tokens on an axis: the sequence index at axis value 0, 1, ...; by default the
             axis shows the sequence index itself.
         span: for maps: index into `ModelInputs.spans`.
     """
@@ -86,7 +86,7 @@ def vertical_line(x: float, **line: Any) -> dict[str, Any]:
 
 
 def chosen_mark(x: int) -> dict[str, Any]:
-    """A mark above the chosen one of bars that reach up to 1, for ``layout.annotations``."""
+    """A mark above the selected bar, for bars up to 1, for ``layout.annotations``."""
     return {"x": x, "y": 1, "yanchor": "bottom", "text": "▼", "showarrow": False}
 
 
@@ -98,12 +98,12 @@ def base_layout(
     x_title: str | None = None,
     y_title: str | None = None,
 ) -> dict[str, Any]:
-    """Return the layout that every figure starts from.
+    """Return the layout that all figures start from.
 
     Args:
-        title: What to see in the chart, one line.
+        title: What the chart shows, in one line.
         height: Height in pixels, one of the `HEIGHT_…` constants.
-        alt: One sentence that says in words what the chart shows, for screen readers.
+        alt: One sentence that describes the chart, for screen readers.
         x_title: Name and unit of the horizontal axis.
         y_title: Name and unit of the vertical axis.
     """

@@ -1,4 +1,4 @@
-"""Names of tokens and pictures as labels of charts: short, visible, and safe for Plotly."""
+"""Names of tokens and images as chart labels: short, visible, and safe for Plotly."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from playground.records import ModelInputs, Token, VisualSpan
 
 LABEL_CHARS = 18  # longer tokens are cut; the tables show them whole
-MAX_LONG_NAMES = 3  # more pictures than this are marked by their number alone
+MAX_LONG_NAMES = 3  # more images than this are labelled by number only
 
 
 def token_label(text: str, limit: int = LABEL_CHARS) -> str:
@@ -38,13 +38,13 @@ def span_name(inputs: ModelInputs, span: VisualSpan) -> str:
 
 
 def span_seconds(inputs: ModelInputs, span: VisualSpan) -> float:
-    """When a temporal patch of a video stands in it."""
+    """Timestamp of a temporal patch in its video."""
     videos = [facts for facts in inputs.media if facts.kind == "video"]
     return videos[span.media_index].timestamps[span.frame]
 
 
 def media_name(span: VisualSpan) -> str:
-    """``image 2`` or ``video 1``: the whole of what a span belongs to."""
+    """``image 2`` or ``video 1``: the whole image or video of a span."""
     number = span.media_index + 1
     if span.kind == "image":
         return say("image {number}", number=number)
@@ -52,7 +52,7 @@ def media_name(span: VisualSpan) -> str:
 
 
 def span_marks(inputs: ModelInputs) -> list[tuple[int, int, str]]:
-    """First index, one past the last, and name of every picture or frame, for brackets.
+    """First index, one past the last, and name of every image or frame, for brackets.
 
     Names are short, and a video is named once, at its middle frame: longer ones would overlap.
     """

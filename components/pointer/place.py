@@ -22,7 +22,7 @@ def read_place(run: Run, data: Any) -> Place | None:
     if data is None:
         return None
     if not isinstance(data, Mapping):
-        raise InputError(say("The page reported no place."), remedy=say("Reload the page."))
+        raise InputError(say("The page sent no valid selection."), remedy=say("Reload the page."))
     if data.get("index") is None and data.get("span") is None:
         return None
     if data.get("span") is None:
@@ -33,5 +33,5 @@ def read_place(run: Run, data: Any) -> Place | None:
 
 def _whole(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise InputError(say("The page reported a place that is no whole number."))
+        raise InputError(say("The page sent a selection that is not a whole number."))
     return value

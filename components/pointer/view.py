@@ -45,7 +45,7 @@ WORDS = {
 BUTTONS = (
     ("previous", "◀", mark("Previous token")),
     ("next", "▶", mark("Next token")),
-    ("clear", "✕", mark("Remove the mark")),
+    ("clear", "✕", mark("Clear the selection")),
 )
 
 

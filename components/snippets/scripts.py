@@ -124,7 +124,7 @@ print("keys:", tuple(output.past_key_values.layers[0].keys.shape))
     return build_prompt_script(run, body)
 
 
-# Filters that generate would apply itself, but only together with its own draw.
+# Filters that generate would apply itself, but only with its own sampling.
 WARPERS: dict[str, tuple[str, float]] = {
     "temperature": ("TemperatureLogitsWarper", 1.0),
     "top_k": ("TopKLogitsWarper", 0),
@@ -135,7 +135,7 @@ WARPERS: dict[str, tuple[str, float]] = {
 
 DRAW = """
 class Draw(LogitsProcessor):
-    \"\"\"One uniform number through the inverse CDF; all other tokens are removed.\"\"\"
+    \"\"\"Invert the CDF at one uniform sample; remove all other tokens.\"\"\"
 
     def __init__(self, seed):
         self.generator, self.probs = torch.Generator().manual_seed(seed), []
@@ -182,7 +182,7 @@ def _write_sampling(
         classes += DRAW
         chain.append("draw")
     options = [
-        "do_sample=False",  # the draw is ours
+        "do_sample=False",  # draw samples the token
         f"max_new_tokens={max_new_tokens}",
         f"suppress_tokens={list(playground.sampling.generation_config.barred_token_ids(run.engine))}",
     ]
@@ -194,7 +194,7 @@ def _write_sampling(
         classes,
         *([] if greedy else [f"draw = Draw(seed={settings.seed})"]),
         *([f"filters = [{', '.join(chain)}]"] if chain else []),
-        "# Placeholders of pictures are never sampled; the likeliest of what is left is taken.",
+        "# Vision tokens are never sampled; generate takes the most likely remaining token.",
         write_call("output = model.generate(", ["**inputs", *options]),
         'answer_ids = output[0, inputs["input_ids"].shape[1]:].tolist()',
         "print(processor.tokenizer.decode(answer_ids, skip_special_tokens=True))",
@@ -216,18 +216,18 @@ def _write_cache(run: Run, *, reuse: CacheReuse | None = None) -> str:
 
 miss = model(**second, position_ids=second_positions, logits_to_keep=1).logits[0, -1]
 
-reused = {reused}  # tokens of the shared prefix, without the last token, which is computed
+reused = {reused}  # shared prefix: equal ids and images; the last token is recomputed
 cache = DynamicCache(config=model.config.text_config)
 model(**first, position_ids=first_positions, past_key_values=cache, logits_to_keep=1)
 cache.crop(reused - cache.get_seq_length())  # a negative count is the number to remove
 kv_bytes = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
 {_rest(second, reused)}
-# Explicit positions: without them, the model continues from the last request's rope_deltas.
+# Explicit positions: otherwise the model continues from the last request's rope_deltas.
 hit = model(**rest, position_ids=second_positions[:, :, reused:],
             past_key_values=cache, logits_to_keep=1).logits[0, -1]
 max_abs_diff = (hit.float() - miss.float()).abs().max().item()
 print(f"{{reused}} tokens reused, {{rest['input_ids'].shape[1]}} computed, {{kv_bytes}} bytes")
-print("max |Δ logits|, hit against miss:", max_abs_diff)
+print("max |Δ logits|, hit minus miss:", max_abs_diff)
 """
     imports = [
         *media_imports(first.prompt, second.prompt),

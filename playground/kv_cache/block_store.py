@@ -80,7 +80,7 @@ class BlockStore:
         if policy not in POLICIES:
             raise InputError(
                 say("Unknown policy {name}.", name=policy),
-                limit=say("One of {names}.", names=", ".join(POLICIES)),
+                limit=say("Choose one of {names}.", names=", ".join(POLICIES)),
             )
         self.max_bytes = max_bytes
         self.policy = policy

@@ -1,4 +1,4 @@
-"""What one sees of the embeddings before and after masked_scatter: norms, regions, values."""
+"""Views of the embeddings before and after masked_scatter: norms, regions, values."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ import numpy as np
 from playground.merge.views import spread_indices
 from playground.records import MergedInputs, ModelInputs
 
-PLACEHOLDER = " placeholder"  # ends the name of a group that is one row of the embedding table
+PLACEHOLDER = " placeholder"  # suffix of the name of a placeholder group
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EmbedGroup:
     """Embeddings of one origin: text, special tokens, a placeholder, image or video features."""
 
-    name: str  # a TokenKind, or a kind of picture followed by PLACEHOLDER
+    name: str  # a TokenKind, or "image" or "video" followed by PLACEHOLDER
     indices: np.ndarray  # (n,) int64: sequence index of each vector
     vectors: np.ndarray  # (n, hidden) float32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EmbedPca:
-    """Embeddings of several groups on the two directions in which they differ most."""
+    """Embeddings of several groups on their first two principal components."""
 
     scores: tuple[np.ndarray, ...]  # (n, 2) float32 of each group
-    variance: tuple[float, float]  # share of the variance along each direction
+    variance: tuple[float, float]  # share of the variance along each component
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupNumbers:
-    """How long the vectors of each group are, and how alike those of two groups."""
+    """Mean norm of each group, and mean cosine similarity within and between groups."""
 
     names: tuple[str, ...]
     counts: tuple[int, ...]
     norms: np.ndarray  # (groups,) float32: mean Euclidean norm
     cosines: np.ndarray  # (groups, groups) float32: mean cosine of pairs of different vectors;
-    #                      NaN for a group of one vector with itself
+    #                      NaN for a group of one vector
 
 
 def embed_norms(merged: MergedInputs) -> np.ndarray:
@@ -51,7 +51,7 @@ def embed_norms(merged: MergedInputs) -> np.ndarray:
 
 
 def embed_values(merged: MergedInputs, num_values: int) -> np.ndarray:
-    """The first numbers of each embedding before and after masked_scatter.
+    """The first dimensions of each embedding before and after masked_scatter.
 
     Returns:
         ``(2, num_values, seq)`` float32; fewer values where the model is narrower.
@@ -65,9 +65,9 @@ def embed_values(merged: MergedInputs, num_values: int) -> np.ndarray:
 
 
 def embed_groups(inputs: ModelInputs, merged: MergedInputs) -> tuple[EmbedGroup, ...]:
-    """What the decoder is given by kind of token, and the placeholders that were replaced.
+    """The decoder's input embeddings by kind of token, and the placeholders they replaced.
 
-    A placeholder's group has one vector, since all are the same row of the embedding table.
+    A placeholder group has one vector, since all its tokens share a row of the embedding table.
     """
     before = merged.token_embeds[0].float().numpy()
     after = merged.inputs_embeds[0].float().numpy()
@@ -93,7 +93,7 @@ def thin_groups(groups: tuple[EmbedGroup, ...], limit: int) -> tuple[EmbedGroup,
 
 
 def unit_groups(groups: tuple[EmbedGroup, ...]) -> tuple[EmbedGroup, ...]:
-    """Every vector scaled to length 1, so that only its direction is left."""
+    """Every vector scaled to length 1, so that only its direction counts."""
     return tuple(
         EmbedGroup(group.name, group.indices, _scale_to_unit(group.vectors)) for group in groups
     )
@@ -120,7 +120,7 @@ def project_groups(groups: tuple[EmbedGroup, ...]) -> EmbedPca:
         components = directions[:, -2:].T
     components = _orient(components[::-1])
     scores = (centred @ components.T).astype(np.float32)
-    if scores.shape[1] < 2:  # one vector alone
+    if scores.shape[1] < 2:  # a single vector
         scores = np.pad(scores, ((0, 0), (0, 2 - scores.shape[1])))
     shares = np.pad(power[::-1][:2], (0, 2))[:2] / max(power.sum(), 1e-12)
     ends = np.cumsum([len(group.indices) for group in groups])[:-1]

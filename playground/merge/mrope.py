@@ -1,7 +1,8 @@
-"""Interleaved M-RoPE: which rotary frequency turns with time, height or width, and by how much.
+"""Interleaved M-RoPE: the axis (time, height or width) and the angle of each rotary frequency.
 
-Rotary position embedding turns pairs of numbers of every query and key: pair ``i`` by position
-times ``inv_freq[i]``. M-RoPE gives each pair one of the three positions. Source:
+Rotary position embedding rotates pairs of dimensions of every query and key: pair ``i`` by the
+position times ``inv_freq[i]``. M-RoPE (Qwen2-VL, Wang et al. 2024,
+https://arxiv.org/abs/2409.12191) assigns one of the three positions to each pair. Source:
 ``Qwen3VLTextRotaryEmbedding``, transformers 5.23 (``recomposition_frequencies`` picks the axes).
 """
 
@@ -24,19 +25,19 @@ class MropeFrequencies:
     """The rotary frequencies of one attention head; there are ``head_dim / 2``."""
 
     inv_freq: np.ndarray  # (head_dim / 2,) float32: radians per position
-    axes: np.ndarray  # (head_dim / 2,) int64: which of AXES' positions each one is turned by
+    axes: np.ndarray  # (head_dim / 2,) int64: index into AXES of each frequency
 
     @property
     def wavelengths(self) -> np.ndarray:
-        """``(head_dim / 2,)`` float32: positions for one full turn."""
+        """``(head_dim / 2,)`` float32: positions per full rotation."""
         return np.asarray(2 * math.pi / self.inv_freq, np.float32)
 
 
 def frequency_axes(section: tuple[int, int, int]) -> np.ndarray:
-    """Which axis each frequency belongs to: t h w t h w …, and t where h and w are used up.
+    """The axis of each frequency: t h w t h w …, then t once h and w are used up.
 
     Args:
-        section: how many frequencies t, h and w have (``mrope_section``).
+        section: number of frequencies of t, h and w (``mrope_section``).
 
     Returns:
         ``(sum(section),)`` int64, indices into ``AXES``.
@@ -48,7 +49,7 @@ def frequency_axes(section: tuple[int, int, int]) -> np.ndarray:
 
 
 def read_frequencies(engine: Engine) -> MropeFrequencies:
-    """The frequencies that the decoder itself uses, after any RoPE scaling of the checkpoint."""
+    """The decoder's own frequencies, after any RoPE scaling of the checkpoint."""
     rotary = engine.model.model.language_model.rotary_emb
     t, h, w = rotary.mrope_section
     return MropeFrequencies(
@@ -57,7 +58,7 @@ def read_frequencies(engine: Engine) -> MropeFrequencies:
 
 
 def rotary_angles(frequencies: MropeFrequencies, positions: np.ndarray) -> np.ndarray:
-    """The angle by which each frequency turns each token's queries and keys.
+    """The angle by which each frequency rotates each token's queries and keys.
 
     Args:
         frequencies: of the decoder.
@@ -76,11 +77,11 @@ def flat_positions(num_tokens: int) -> np.ndarray:
 
 
 def position_distances(positions: np.ndarray, index: int) -> np.ndarray:
-    """How far every token is from one of them: the largest of its steps in t, h and w.
+    """Distance of every token to a reference token: the largest difference in t, h or w.
 
     Args:
         positions: ``(3, seq)``: t, h, w.
-        index: sequence index of the one.
+        index: sequence index of the reference token.
 
     Returns:
         ``(seq,)`` int64.
@@ -89,18 +90,18 @@ def position_distances(positions: np.ndarray, index: int) -> np.ndarray:
     return np.asarray(steps.max(axis=0), np.int64)
 
 
-def rotation_likeness(
+def rotation_similarity(
     frequencies: MropeFrequencies, positions: np.ndarray, index: int
 ) -> np.ndarray:
-    """How alike every token is turned to one of them: the mean cosine over all frequencies.
+    """Similarity of every token's rotation to a reference token's: the mean cosine of the angles.
 
-    1 where the positions are the same. It is what the rotation leaves of the score between a
-    query and a key that are equal and equally strong in every frequency.
+    1 for equal positions. It is the attention score, relative to distance 0, of a query and a key
+    that are equal and equally strong in every frequency.
 
     Args:
         frequencies: of the decoder.
         positions: ``(3, seq)``: t, h, w.
-        index: sequence index of the one.
+        index: sequence index of the reference token.
 
     Returns:
         ``(seq,)`` float32 in [-1, 1].

@@ -1,4 +1,4 @@
-"""Stage 3: image features take the places of their placeholders, and positions become 3-D.
+"""Stage 3: image features replace the placeholder tokens, and positions become 3-D.
 
 Source: ``forward``, ``get_placeholder_mask`` and ``get_rope_index`` of ``Qwen3VLModel``,
 transformers 5.23.
@@ -41,7 +41,7 @@ def run_merge(engine: Engine, inputs: ModelInputs, vision: VisionOutput) -> Merg
 
 
 def get_positions(engine: Engine, inputs: ModelInputs) -> tuple[torch.Tensor, torch.Tensor]:
-    """3-D M-RoPE positions; counting up in all three axes where there is no picture.
+    """3-D M-RoPE positions; without images, all three axes count up together.
 
     Returns:
         ``position_ids`` (3, 1, seq) and ``rope_deltas`` (1, 1), both int64 on the CPU.

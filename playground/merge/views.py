@@ -1,4 +1,4 @@
-"""What one sees of the merge's positions and routes: numbers for charts and tables."""
+"""Views of the merge: positions and DeepStack routes for charts and tables."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from playground.records import MergedInputs, ModelInputs, VisualSpan
 
 @dataclass(frozen=True, slots=True)
 class PositionJump:
-    """Where the positions go on after an image or a frame."""
+    """How the positions continue after an image or a frame."""
 
     span: VisualSpan
     largest: int  # largest t, h or w up to the span's last token
-    next_position: int  # position of the token that follows, in all three axes
+    next_position: int  # position of the next token, in all three axes
 
 
 @dataclass(frozen=True, slots=True)
 class SequencePart:
-    """A picture or frame, or the text between two of them, and its positions."""
+    """An image or frame, or the text between two of them, with its positions."""
 
     start: int
     end: int  # one past the last
     span: VisualSpan | None  # None for text
     ranges: tuple[tuple[int, int], ...]  # smallest and largest t, h and w
-    advance: int  # by how much the position of the next token is past that of the first
+    advance: int  # position of the next token minus that of the first
 
     @property
     def num_tokens(self) -> int:
-        """Tokens of this part; by so many 1-D positions would move on."""
+        """Tokens of this part, which is also its advance with 1-D positions."""
         return self.end - self.start
 
 
@@ -50,8 +50,9 @@ def position_jumps(inputs: ModelInputs, merged: MergedInputs) -> tuple[PositionJ
 
 
 def sequence_parts(inputs: ModelInputs, merged: MergedInputs) -> tuple[SequencePart, ...]:
-    """The sequence cut at its pictures; the parts' ``advance`` less their tokens sums to
-    ``rope_deltas``.
+    """The sequence split at its images and frames.
+
+    The parts' ``advance`` minus their number of tokens sums to ``rope_deltas``.
     """
     positions = positions_thw(merged)
     parts, start = [], 0
@@ -74,19 +75,19 @@ def _describe_part(
 
 
 def spread_indices(num_tokens: int, limit: int) -> np.ndarray:
-    """At most ``limit`` indices, evenly spread, the first and the last among them."""
+    """At most ``limit`` evenly spaced indices, including the first and the last."""
     if num_tokens <= limit:
         return np.arange(num_tokens)
     return np.unique(np.linspace(0, num_tokens - 1, limit).round().astype(np.int64))
 
 
 def corner_indices(positions: np.ndarray, limit: int) -> np.ndarray:
-    """The indices between which all of t, h and w run straight, so that lines lose nothing.
+    """The indices where the slope of t, h or w changes; lines through them are exact.
 
     Args:
         positions: (3, seq).
-        limit: a sequence of up to so many tokens keeps every index; one with more corners than
-            this is thinned out evenly.
+        limit: a sequence of up to this many tokens keeps every index; more corners than this
+            are subsampled evenly.
     """
     num_tokens = positions.shape[1]
     if num_tokens <= limit:
@@ -100,14 +101,14 @@ def corner_indices(positions: np.ndarray, limit: int) -> np.ndarray:
 
 
 def visual_mask(merged: MergedInputs) -> np.ndarray:
-    """``(seq,)`` bool: the positions that hold a feature of the tower."""
+    """``(seq,)`` bool: the positions with a vision feature."""
     if merged.visual_pos_masks is None:
         return np.zeros(merged.inputs_embeds.shape[1], bool)
     return np.asarray(merged.visual_pos_masks[0].numpy(), bool)
 
 
 def tap_row(merged: MergedInputs, index: int) -> int | None:
-    """Which row of every DeepStack tensor is added at a position; ``None`` where nothing is.
+    """The row of every DeepStack tensor that is added at a position; ``None`` for other tokens.
 
     ``_deepstack_process`` takes the rows in the order of the sequence.
     """
@@ -116,10 +117,10 @@ def tap_row(merged: MergedInputs, index: int) -> int | None:
 
 
 def mean_feature_norms(merged: MergedInputs) -> np.ndarray:
-    """Mean Euclidean norm of the merger's features, then of what each DeepStack tap adds.
+    """Mean Euclidean norm of the merger's features, then of each DeepStack tap's.
 
     Returns:
-        ``(1 + taps,)`` float32; empty without a picture.
+        ``(1 + taps,)`` float32; empty without an image.
     """
     if merged.deepstack_visual_embeds is None:
         return np.zeros(0, np.float32)

@@ -1,7 +1,7 @@
-"""Other ways that an answer could have taken: each branch is a column cut short and gone on with.
+"""Alternative continuations: a branch truncates a column and continues it from there.
 
-A branch starts at the cache as it was before its first own token, so that nothing is run again:
-neither the prompt nor the tokens that it shares with the column it comes from.
+A branch starts from the KV cache before its first own token, so neither the prompt nor the tokens
+that it shares with its parent are recomputed.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from playground.sampling.paths import Prefix, TokenPath, prefix_at
 from playground.sampling.settings import MAX_COLUMNS, check_count
 
 MAX_BRANCHES = 24
-MIN_PROB = 1e-45  # smallest float32: what a probability that was rounded to zero counts as
+MIN_PROB = 1e-45  # smallest float32; stands for a probability that was rounded to zero
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Branch:
-    """One way through the tree: a column, or what was grown from one."""
+    """One path through the tree: a column, or a branch of one."""
 
     name: str
-    parent: str | None  # name of the branch that it left; None for one that starts at the prompt
-    fork: int  # its first own token, from 0
-    trace: SamplingTrace  # all its tokens, those of the parent before the fork included
+    parent: str | None  # name of the branch it forks from; None if it starts at the prompt
+    fork: int  # index of its first own token
+    trace: SamplingTrace  # all its tokens, including the parent's before the fork
     path: TokenPath
 
     @property
@@ -39,8 +39,8 @@ class Branch:
 
 
 def raw_prob(step: TokenStep) -> float:
-    """The chosen token's probability under the untouched logits."""
-    return next(each.raw_prob for each in step.top if each.id == step.id)
+    """The generated token's probability before the filters."""
+    return next(candidate.raw_prob for candidate in step.top if candidate.id == step.id)
 
 
 def joint_log_prob(steps: Sequence[TokenStep]) -> float:
@@ -51,7 +51,7 @@ def joint_log_prob(steps: Sequence[TokenStep]) -> float:
 def columns_as_branches(
     run: SamplingRun, paths: Sequence[TokenPath], names: Sequence[str]
 ) -> tuple[Branch, ...]:
-    """The columns of a run as the tree's first branches; without those that have no token."""
+    """The columns of a run as the tree's first branches; columns without tokens are left out."""
     return tuple(
         Branch(name, None, 0, trace, path)
         for name, trace, path in zip(names, run.traces, paths, strict=True)
@@ -69,22 +69,22 @@ def start_branch(
     max_new_tokens: object,
     settings: SamplingSettings | None = None,
 ) -> Sampler:
-    """Take another token at one place of a branch, and let the model go on; nothing is run yet.
+    """Replace a token of a branch and prepare to continue from it; the model does not run yet.
 
-    The numbers drawn after it are those that the parent's seed gives for the same places: a
-    branch that takes the parent's own token is the parent again.
+    The tokens after it use the uniform samples that the parent's seed gives for their steps, so
+    a branch that takes the parent's own token reproduces the parent.
 
     Args:
         engine: the loaded checkpoint.
         prompt: the end of the prompt that all branches share.
-        parent: where to leave.
-        index: the token to replace, from 0; its length is the end, from which to go on.
-        token_id: the token to take there; None leaves it to the draw.
-        max_new_tokens: this token included.
+        parent: the branch to fork from.
+        index: the token to replace, from 0; the parent's length continues after its end.
+        token_id: the replacement; None samples one.
+        max_new_tokens: including this token.
         settings: for the tokens after it; the parent's own by default.
 
     Raises:
-        InputError: there is no such place, or the token is refused.
+        InputError: there is no such step, or the token is not allowed.
     """
     return Sampler(
         engine,
@@ -97,7 +97,7 @@ def start_branch(
 
 
 def take_branch(sampler: Sampler, name: str, parent: Branch, index: int) -> Branch:
-    """What ``start_branch``'s sampler has written, also where it was stopped."""
+    """The branch that ``start_branch``'s sampler has generated so far."""
     return Branch(name, parent.name, index, sampler.run.traces[0], sampler.paths()[0])
 
 
@@ -109,22 +109,22 @@ def start_first_words(
     *,
     max_new_tokens: object,
 ) -> Sampler:
-    """One column for each of the likeliest first words, all written as one batch.
+    """One column for each of the most likely first tokens, generated as one batch.
 
     Args:
         engine: the loaded checkpoint.
         prompt: the end of the prompt.
-        count: how many first words, 1 to ``MAX_COLUMNS``.
+        count: number of first tokens, 1 to ``MAX_COLUMNS``.
         settings: for the tokens after the first.
-        max_new_tokens: the first word included.
+        max_new_tokens: including the first token.
 
     Raises:
         InputError: a number is out of range.
     """
-    check_count(say("Likeliest first words"), count, MAX_COLUMNS)
+    check_count(say("Most likely first tokens"), count, MAX_COLUMNS)
     logits = prompt.logits.float().clone()
-    barred = [each for each in barred_token_ids(engine) if each < len(logits)]
-    logits[barred] = -math.inf  # placeholders of pictures are never written
+    barred = [token_id for token_id in barred_token_ids(engine) if token_id < len(logits)]
+    logits[barred] = -math.inf  # vision tokens are never generated
     return Sampler(
         engine,
         prompt,

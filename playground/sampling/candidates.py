@@ -1,14 +1,13 @@
-"""The filters on candidates alone, for the decode loop: a vocabulary has 151,936 tokens, and nearly
-all of them are out of the running.
+"""A fast path of the filters for the decode loop, on the most likely tokens only.
 
-``logits_filters`` is the reference: it works on the whole vocabulary, in the order and precision of
-transformers. Here the same chain looks only at the likeliest tokens, found in two stages: the
-largest of each block of 128, then the tokens of the blocks that matter. Where a cut could fall
-differently (equal logits across it, a sum within rounding of the limit, more tokens kept than were
-looked at) it is left to the reference, so that the kept set is always the same.
+``logits_filters`` is the reference: it works on the whole vocabulary of 151,936 tokens, in the
+order and precision of transformers. Here the same chain runs only on the most likely tokens,
+found in two stages: the maximum of each block of 128, then the tokens of the blocks that matter.
+If a cut could fall differently (equal logits across it, a sum within rounding of the limit, more
+tokens kept than were examined), the reference decides, so the kept set is always the same.
 
-What is left of a vocabulary is a few numbers, for which a call into numpy costs a third of one into
-torch: this runs for every token of every column.
+Few numbers remain of a vocabulary, and for those a numpy call costs a third of a torch call. This
+runs for every token of every column.
 """
 
 from __future__ import annotations
@@ -32,11 +31,11 @@ from playground.sampling.logits_filters import (
 )
 
 BLOCK = 128  # tokens; 151,936 is 1,187 blocks of it
-SMALL_VOCAB = 8192  # up to so many tokens are looked through one by one
-POOLS = (128, 1024)  # tokens looked at where no top-k says how many: first few, then more
-MAX_TOP_K = 1024  # past it the reference is as fast
+SMALL_VOCAB = 8192  # up to this many tokens are searched without blocks
+POOLS = (128, 1024)  # tokens examined if there is no top-k: first a few, then more
+MAX_TOP_K = 1024  # above this the reference is as fast
 MARGIN = 1e-5
-"""Cuts nearer than this (as a share of probability, or in nats) are left to the reference.
+"""Cuts within this margin (of probability, or in nats) are left to the reference.
 
 float32 sums over a vocabulary are off by a few times 1e-6 at most.
 """
@@ -48,7 +47,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KeptTokens:
-    """What the filters leave of one row."""
+    """The tokens of one row that the filters keep."""
 
     ids: Ids  # (kept,) int64, ascending
     logits: Numbers  # (kept,) float32, after penalties and temperature
@@ -56,13 +55,13 @@ class KeptTokens:
 
 
 class LikelyTokens:
-    """Finds the likeliest tokens of one row, in a large vocabulary by the maxima of its blocks."""
+    """The most likely tokens of one row, found by block maxima in a large vocabulary."""
 
     def __init__(self, logits: Numbers) -> None:
-        """Look through a row.
+        """Prepare the search.
 
         Args:
-            logits: (vocab,) float32; it is not changed.
+            logits: (vocab,) float32; not modified.
         """
         self._logits = logits
         self._blocks: Numbers | None = None
@@ -70,14 +69,14 @@ class LikelyTokens:
             if padding := -len(logits) % BLOCK:
                 logits = np.pad(logits, (0, padding), constant_values=REMOVED)
             self._blocks = logits.reshape(-1, BLOCK)
-            # Over a whole vocabulary torch is the faster one.
+            # Over a whole vocabulary, torch is faster.
             self._maxima = torch.from_numpy(self._blocks).amax(-1).numpy()
 
     def top(self, count: int) -> tuple[Ids, Numbers]:
-        """The ``count`` likeliest tokens and those that tie with the last: ids ascending, logits.
+        """The ``count`` most likely tokens and ties with the last: ids (ascending) and logits.
 
-        The ``count`` blocks with the largest maxima hold as many tokens of at least the smallest
-        of these maxima, so the tokens of the top are among the blocks that reach it.
+        The ``count`` blocks with the largest maxima contain at least ``count`` tokens that reach
+        the smallest of these maxima, so all top tokens are in blocks that reach it.
         """
         if self._blocks is None:
             ids = _largest(self._logits, count).nonzero()[0]
@@ -89,7 +88,7 @@ class LikelyTokens:
 
 
 def _largest(values: Numbers, count: int) -> Mask:
-    """Where the ``count`` largest numbers stand, and what ties with the last; none removed."""
+    """Mask of the ``count`` largest values and ties with the last; removed tokens are excluded."""
     flat = values.ravel()
     smallest = np.partition(flat, -count)[-count] if count < len(flat) else REMOVED
     kept: Mask = values >= smallest if smallest > REMOVED else values > REMOVED
@@ -97,13 +96,13 @@ def _largest(values: Numbers, count: int) -> Mask:
 
 
 def keep_tokens(logits: torch.Tensor, context: FilterContext) -> KeptTokens:
-    """What ``filter_logits`` leaves of one row, without a look at most of it.
+    """The tokens that ``filter_logits`` keeps of one row, usually from few candidates.
 
     Args:
         logits: (vocab,) float32, finite, on the CPU.
         context: the row's settings and tokens.
     """
-    # Where the temperature drives logits past float32 nothing is left to draw from, in the end.
+    # If the temperature overflows float32, no token can be sampled; that is checked later.
     with np.errstate(over="ignore", invalid="ignore"):
         found = _keep_candidates(logits.numpy(), context)
     if found is not None:
@@ -115,7 +114,7 @@ def keep_tokens(logits: torch.Tensor, context: FilterContext) -> KeptTokens:
 
 
 def _keep_candidates(logits: Numbers, context: FilterContext) -> KeptTokens | None:
-    """The chain on the likeliest tokens; None where only the reference can tell."""
+    """The chain on the most likely tokens; None if the reference has to decide."""
     settings = context.settings
     if not _has_cut(settings) or settings.top_k > MAX_TOP_K:
         return None
@@ -129,7 +128,7 @@ def _keep_candidates(logits: Numbers, context: FilterContext) -> KeptTokens | No
         values = values / heat
         if len(values) > settings.top_k:
             keep = _largest(values, settings.top_k)
-            # The division may round the next token up to the limit, and others that are not here.
+            # The division may create ties at the limit, also with tokens outside these.
             if keep.all():
                 return None
             ids, values = ids[keep], values[keep]
@@ -156,13 +155,13 @@ def _cut(
     cuts: list[tuple[str, Ids]],
     context: FilterContext,
 ) -> KeptTokens | None:
-    """Top-p, min-p and typical-p on the likeliest tokens.
+    """Top-p, min-p and typical-p on the most likely tokens.
 
     Args:
         ids: (n,) int64, ascending.
         values: (n,) float32, after penalties and temperature.
-        total: log of the sum over all tokens; None where these are all that is left.
-        cuts: what was cut before.
+        total: log-sum-exp over all tokens; None if these are all the remaining tokens.
+        cuts: filters applied so far, each with the ids that it kept.
         context: the row's settings and tokens.
     """
     for name, cut in _CUTS:
@@ -192,12 +191,12 @@ def _is_on(name: str, settings: SamplingSettings) -> bool:
 
 
 def _penalise(logits: Numbers, context: FilterContext) -> Numbers:
-    """The penalties and the bar on the few tokens that they touch, number for number as there."""
+    """The penalties and the vision-token mask, on the affected tokens; as in the reference."""
     settings, vocab = context.settings, len(logits)
     changed = logits.copy()
     if settings.repetition_penalty != 1:
         seen = context.seen_ids[0].numpy()
-        seen = seen[seen < vocab]  # a token that comes twice gets the same number twice
+        seen = seen[seen < vocab]  # a repeated token gets the same value twice
         values, penalty = logits[seen], np.float32(settings.repetition_penalty)
         changed[seen] = np.where(values < 0, values * penalty, values / penalty)
     barred = context.barred_ids.numpy()
@@ -220,7 +219,7 @@ Cut = Callable[[Numbers, "float | None", float], "Mask | None"]
 
 
 def _cut_top_p(values: Numbers, total: float | None, p: float) -> Mask | None:
-    """Which of the candidates (n,) top-p keeps; None where that is within rounding."""
+    """Which of the candidates (n,) top-p keeps; None if that is within rounding."""
     ordered = np.sort(values)[::-1]
     probs = np.exp(ordered - (_log_sum_exp(ordered) if total is None else total))
     # The mass from each token down to the least likely one, as transformers sums it.
@@ -239,7 +238,7 @@ def _cut_top_p(values: Numbers, total: float | None, p: float) -> Mask | None:
 
 
 def _cut_min_p(values: Numbers, total: float | None, p: float) -> Mask | None:
-    """Which of the candidates min-p keeps; None where that is within rounding."""
+    """Which of the candidates min-p keeps; None if that is within rounding."""
     above = values - (values.max() + math.log(p))
     if p == 1 or (np.abs(above) < MARGIN).any():
         return None
@@ -248,9 +247,9 @@ def _cut_min_p(values: Numbers, total: float | None, p: float) -> Mask | None:
 
 
 def _cut_typical(values: Numbers, total: float | None, mass: float) -> Mask | None:
-    """Which of the candidates typical-p keeps; None where that is within rounding."""
+    """Which of the candidates typical-p keeps; None if that is within rounding."""
     if total is not None:
-        return None  # the entropy is one of all tokens
+        return None  # the entropy needs all tokens
     log_probs = values - _log_sum_exp(values)
     probs = np.exp(log_probs)
     distance = np.abs((probs * log_probs).sum() - log_probs)
@@ -275,8 +274,8 @@ _CUTS: tuple[tuple[str, Cut], ...] = (
 def _kept(
     ids: Ids, values: Numbers, cuts: list[tuple[str, Ids]], context: FilterContext
 ) -> KeptTokens:
-    """The result; ids come in ascending order."""
-    # Sets once: a look into an array for each candidate and cut costs more.
+    """The result; ``ids`` must be ascending."""
+    # Sets, because looking up every candidate in arrays costs more.
     barred = set(context.barred_ids.tolist())
     left = [(name, set(kept.tolist())) for name, kept in cuts]
 

@@ -1,4 +1,4 @@
-"""The decode loop: columns of settings that are written together, from one prefill."""
+"""The decode loop: generates columns of settings together, from one prefill."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Column:
     generator: torch.Generator
     steps: list[TokenStep]
     states: list[torch.Tensor]  # (hidden,) per step, on the CPU
-    forced: int | None  # the first new token, where it is given
+    forced: int | None  # the first new token, if it is given
     finish_reason: FinishReason = "running"
     error: str = ""
     seconds: float = 0.0  # from the start of the run to its last token
@@ -44,7 +44,7 @@ class _Column:
     def start(cls, settings: SamplingSettings, prefix: Prefix, forced: int | None) -> _Column:
         generator = torch.Generator().manual_seed(settings.seed)
         if settings.temperature > 0:
-            # The numbers that the tokens before took: a branch gets those of its own steps.
+            # Skip the uniform samples of earlier tokens: a branch gets those of its own steps.
             for _ in prefix.steps:
                 draw_uniform(generator)
         return cls(settings, generator, list(prefix.steps), list(prefix.hidden_states), forced)
@@ -58,16 +58,16 @@ class _Column:
             self.ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         if self.finish_reason == "running":
-            # A character of several tokens whose last token is still to come.
+            # A character of several tokens whose last token is not generated yet.
             text = text.rstrip("\N{REPLACEMENT CHARACTER}")
         return SamplingTrace(self.settings, tuple(self.steps), text, self.finish_reason, self.error)
 
 
 class Sampler:
-    """Columns that are written together, as one batch on a fork of the cache they start from.
+    """Generates columns as one batch, on a fork of the KV cache that they start from.
 
-    Columns that have ended leave the batch. The engine's lock is held for each forward only, so
-    that users take turns token by token, and a caller that stops iterating stops the run.
+    Columns that have ended leave the batch. The engine's lock is held only during a forward pass,
+    so users alternate token by token, and a caller that stops iterating stops the run.
     """
 
     def __init__(
@@ -82,20 +82,20 @@ class Sampler:
         keep_paths: bool = False,
         keep_going: bool = False,
     ) -> None:
-        """Check everything; nothing is run yet.
+        """Check the arguments; the model does not run yet.
 
         Args:
             engine: the loaded checkpoint.
-            prefix: where all columns start; it is not changed.
+            prefix: where all columns start; not modified.
             settings: one per column, 1 to ``MAX_COLUMNS``.
-            max_new_tokens: 1 to the engine's limit, the ending token included.
+            max_new_tokens: 1 to the engine's limit, including the end token.
             top: candidates reported per token.
-            first_ids: the first new token of each column, where that is given and not drawn.
-            keep_paths: copy what each column leaves in the cache, see ``paths``.
-            keep_going: a column that nothing can be drawn for ends by itself, with its error.
+            first_ids: the first new token of each column; None to sample it.
+            keep_paths: store each column's states, keys and values, see ``paths``.
+            keep_going: a column without a token to sample ends with an error; the others continue.
 
         Raises:
-            InputError: a setting, the length or a first token is refused.
+            InputError: a setting, the length or a first token is invalid.
         """
         checked = check_columns(settings)
         self._max_new_tokens = check_max_new_tokens(max_new_tokens, engine.limits.max_new_tokens)
@@ -115,22 +115,22 @@ class Sampler:
 
     @property
     def run(self) -> SamplingRun:
-        """What is written so far."""
+        """The run so far."""
         return SamplingRun(tuple(each.trace(self._engine.tokenizer) for each in self._columns))
 
     @property
     def seconds(self) -> tuple[float, ...]:
-        """How long each column has been written on, from the start of all."""
+        """Generation time of each column, from the start of the run."""
         return tuple(column.seconds for column in self._columns)
 
     def paths(self) -> tuple[TokenPath, ...]:
-        """What each column left, as far as it came; the run must keep paths."""
+        """The path of each column so far; needs ``keep_paths``."""
         for row, column in enumerate(self._running):
             column.path = self._take_path(row, column)
         return tuple(column.path for column in self._columns if column.path is not None)
 
     def stream(self, progress: Progress | None = None) -> Iterator[SamplingRun]:
-        """Write one token of each column at a time.
+        """Generate one token of each column at a time.
 
         Args:
             progress: called before every token; ``StageCancelled`` raised in it stops the run.
@@ -139,7 +139,7 @@ class Sampler:
             The run so far, after every step.
 
         Raises:
-            ModelError: logits that nothing can be drawn from.
+            ModelError: the logits leave no token to sample.
         """
         began = time.perf_counter()
         written = len(self._prefix.steps)
@@ -155,8 +155,8 @@ class Sampler:
             if not self._running:
                 return
             token_ids = torch.tensor([[column.steps[-1].id] for column in self._running])
-            place = self._prefix.start + written + step
-            positions = torch.full((3, len(self._running), 1), place)
+            position = self._prefix.start + written + step
+            positions = torch.full((3, len(self._running), 1), position)
             states = decode_states(self._engine, self._cache, token_ids, positions)
             logits = last_logits(self._engine, states)
             if self._keep_paths:
@@ -192,7 +192,7 @@ class Sampler:
             column.finish_reason = "length"
 
     def _drop_ended(self) -> None:
-        """Take the columns that have ended out of the batch, and what they leave with them."""
+        """Remove the columns that have ended from the batch, and store their paths."""
         alive = [row for row, each in enumerate(self._running) if each.finish_reason == "running"]
         if len(alive) == len(self._running):
             return
@@ -220,12 +220,12 @@ def _check_first(engine: Engine, token_id: int | None, barred_ids: torch.Tensor)
     if not 0 <= token_id < engine.facts.vocab_size:
         raise InputError(
             say("There is no token {index:,}.", index=token_id),
-            limit=say("The vocabulary has {count:,} words.", count=engine.facts.vocab_size),
+            limit=say("The vocabulary has {count:,} tokens.", count=engine.facts.vocab_size),
         )
     if bool((barred_ids == token_id).any()):
         raise InputError(
             say(
-                "{token} stands for a picture and is never written.",
+                "{token} is a vision token and is never generated.",
                 token=token_text(engine.tokenizer, token_id),
             ),
             remedy=say("Choose another token."),

@@ -1,4 +1,4 @@
-"""What the checkpoint says about sampling: its ends of answers, its settings, its placeholders."""
+"""The checkpoint's generation config: end tokens, default settings, and vision tokens."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def end_token_ids(engine: Engine) -> frozenset[int]:
 
 
 def own_settings(engine: Engine) -> SamplingSettings:
-    """What the checkpoint's ``generation_config`` asks for; greedy where it does not sample."""
+    """The settings of the checkpoint's ``generation_config``; greedy if ``do_sample`` is off."""
     config: Any = engine.model.generation_config
     given = {
         name: getattr(config, name, None)
         for name in ("top_k", "top_p", "min_p", "typical_p", "repetition_penalty")
     }
-    # transformers' defaults where the file leaves something out: top-k alone is not off there.
+    # transformers' defaults for missing fields; only top-k is on by default.
     temperature = 1.0 if config.temperature is None else config.temperature
     given["temperature"] = temperature if config.do_sample else 0.0
     if config.do_sample and given["top_k"] is None:
@@ -32,7 +32,7 @@ def own_settings(engine: Engine) -> SamplingSettings:
 
 
 def barred_token_ids(engine: Engine) -> tuple[int, ...]:
-    """The placeholders and marks of pictures, ascending: none of them is ever sampled."""
+    """The ids of the vision tokens, ascending: they are never sampled."""
     facts, tokenizer = engine.facts, engine.tokenizer
     ids = {
         facts.image_token_id,

@@ -1,11 +1,11 @@
-"""The filters between the model's logits and the draw, in the order of transformers.
+"""The filters between the model's logits and sampling, in the order of transformers.
 
 Source: ``GenerationMixin._get_logits_processor`` and ``transformers.generation.logits_process``,
 transformers 5.23. Each filter is a pure function on ``(rows, vocab)`` float32 logits; a removed
-token is ``-inf``. Cuts are made with the same operations in the same precision as transformers
-makes them, since another order of the sums moves a cut that falls on a tie.
+token is ``-inf``. Cuts use the same operations and precision as transformers, since summing in
+another order moves a cut that falls on a tie.
 
-transformers has no frequency or presence penalty: these follow OpenAI's definition.
+transformers has no frequency or presence penalty; these follow OpenAI's definition.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from playground.records import SamplingSettings
 REMOVED = -torch.inf
 
 MAX_SHORT_SORT = 4096
-"""Up to this many tokens left, a cut sorts these alone, not the whole vocabulary."""
+"""If at most this many tokens remain, a cut sorts only these, not the whole vocabulary."""
 
 
 # --------------------------------------------------------------------------- penalties
@@ -43,7 +43,7 @@ def penalise_repetition(
 def penalise_frequency(
     logits: torch.Tensor, penalty: float, generated_ids: torch.Tensor
 ) -> torch.Tensor:
-    """``logits -= penalty * count``: each time that a token was generated costs once more.
+    """``logits -= penalty * count``: grows with each time that a token was generated.
 
     Args:
         logits: (rows, vocab).
@@ -56,7 +56,7 @@ def penalise_frequency(
 def penalise_presence(
     logits: torch.Tensor, penalty: float, generated_ids: torch.Tensor
 ) -> torch.Tensor:
-    """``logits -= penalty * (count > 0)``: a token that was generated costs once, however often.
+    """``logits -= penalty * (count > 0)``: the same however often a token was generated.
 
     Args:
         logits: (rows, vocab).
@@ -77,9 +77,9 @@ def bar_tokens(logits: torch.Tensor, barred_ids: torch.Tensor) -> torch.Tensor:
 
 
 def _count(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-    """How often each word of the vocabulary stands in each row of ``ids``: (rows, vocab)."""
+    """How often each token of the vocabulary occurs in each row of ``ids``: (rows, vocab)."""
     rows, vocab = logits.shape
-    # One column more absorbs ids that the embedding knows and lm_head does not.
+    # One extra column absorbs ids that the embedding has and lm_head lacks.
     counts = logits.new_zeros(rows, vocab + 1)
     ids = ids.clamp(max=vocab)
     return counts.scatter_add_(1, ids, logits.new_ones(ids.shape))[:, :vocab]
@@ -89,20 +89,20 @@ def _count(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
 
 
 def apply_temperature(logits: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Divide by the temperature; at 0, its limit: only the largest logit stays.
+    """Divide by the temperature; at 0, the limit, keep only the largest logit.
 
     Args:
         logits: (rows, vocab).
         temperature: 1 is off, 0 is greedy.
     """
     if temperature == 0:
-        best = logits.argmax(-1, keepdim=True)  # among equals the one that generate takes
+        best = logits.argmax(-1, keepdim=True)  # same tie-breaking as generate
         return torch.full_like(logits, REMOVED).scatter(-1, best, logits.gather(-1, best))
     return logits / temperature
 
 
 def keep_top_k(logits: torch.Tensor, k: int) -> torch.Tensor:
-    """Keep the ``k`` likeliest tokens, and those that tie with the last of them.
+    """Keep the ``k`` most likely tokens, and those that tie with the last of them.
 
     Args:
         logits: (rows, vocab).
@@ -115,7 +115,9 @@ def keep_top_k(logits: torch.Tensor, k: int) -> torch.Tensor:
 
 
 def keep_top_p(logits: torch.Tensor, p: float) -> torch.Tensor:
-    """Keep the likeliest tokens that together have at least probability ``p``; at least one.
+    """Keep the most likely tokens that together have at least probability ``p``; at least one.
+
+    Nucleus sampling, Holtzman et al. 2019, https://arxiv.org/abs/1904.09751.
 
     Args:
         logits: (rows, vocab).
@@ -125,7 +127,7 @@ def keep_top_p(logits: torch.Tensor, p: float) -> torch.Tensor:
         return logits
     ordered, ids = _sort_kept(logits, logits, removed_first=True)
     cut = _find_top_p_cut(ordered, p)
-    # Equal logits on both sides of the cut: which of them goes depends on the full sort.
+    # Equal logits on both sides of the cut: the full sort decides which of them is removed.
     if ((cut[:, 1:] != cut[:, :-1]) & (ordered.diff(dim=-1) == 0)).any():
         ordered, ids = logits.sort(dim=-1)
         cut = _find_top_p_cut(ordered, p)
@@ -141,7 +143,9 @@ def _find_top_p_cut(ordered: torch.Tensor, p: float) -> torch.Tensor:
 
 
 def keep_min_p(logits: torch.Tensor, p: float) -> torch.Tensor:
-    """Keep tokens at least ``p`` times as likely as the likeliest one.
+    """Keep tokens at least ``p`` times as likely as the most likely one.
+
+    Min-p sampling, Nguyen et al. 2024, https://arxiv.org/abs/2407.01082.
 
     Args:
         logits: (rows, vocab).
@@ -149,14 +153,14 @@ def keep_min_p(logits: torch.Tensor, p: float) -> torch.Tensor:
     """
     probs = logits.softmax(-1)
     best = probs.amax(-1, keepdim=True)
-    # The likeliest token always stays: p * best may round up past best only for p > 1.
+    # The most likely token always stays: p * best may round up past best only for p > 1.
     return logits.masked_fill(probs < p * best, REMOVED)
 
 
 def keep_typical(logits: torch.Tensor, mass: float) -> torch.Tensor:
     """Keep the tokens whose surprisal is nearest the entropy, up to probability ``mass``.
 
-    Source: "Locally Typical Sampling", https://arxiv.org/abs/2202.00666.
+    Locally typical sampling, Meister et al. 2022, https://arxiv.org/abs/2202.00666.
 
     Args:
         logits: (rows, vocab).
@@ -168,7 +172,7 @@ def keep_typical(logits: torch.Tensor, mass: float) -> torch.Tensor:
     entropy = -(log_probs * log_probs.exp()).nansum(-1, keepdim=True)
     distance = (-log_probs - entropy).abs()
     ordered, ids = _sort_kept(logits, distance, removed_first=False)
-    # Equal distances may stand in any order: the cut is at a distance, and takes all or none.
+    # Equal distances may be in any order, so the cut at a distance keeps all or none of them.
     num_below = (ordered.softmax(-1).cumsum(-1) < mass).sum(-1, keepdim=True)
     last = ids.gather(1, num_below.clamp(max=ids.shape[1] - 1))
     removed = distance > distance.gather(1, last)
@@ -179,20 +183,20 @@ def keep_typical(logits: torch.Tensor, mass: float) -> torch.Tensor:
 def _sort_kept(
     logits: torch.Tensor, keys: torch.Tensor, *, removed_first: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits in ascending order of ``keys``, which sets the removed ones apart.
+    """Logits in ascending order of ``keys``, with the removed tokens at one end.
 
-    After top-k nearly all words are gone already. Sorting the few that are left and padding with
-    ``-inf`` to the full width gives the later softmax and sum the same numbers at the same places
-    as a sort of everything, bit for bit; only equal keys may come in another order.
+    After top-k, nearly all tokens are removed. Sorting only the others and padding with ``-inf``
+    to the full width gives softmax and cumsum the same values at the same indices as a full sort,
+    bit for bit; only equal keys may be in another order.
 
     Args:
         logits: (rows, vocab).
         keys: (rows, vocab).
-        removed_first: whether removed tokens have the smallest keys (``-inf``, and stand at the
-            front) or the largest (``inf``, and stand at the back).
+        removed_first: whether removed tokens have the smallest keys (``-inf``, at the front) or
+            the largest (``inf``, at the back).
 
     Returns:
-        The ordered logits (rows, vocab), and the ids (rows, n) of the n places at the other end.
+        The ordered logits (rows, vocab), and the ids (rows, n) of the n entries at the other end.
     """
     num_kept = int((logits > REMOVED).sum(-1).max())
     if num_kept > MAX_SHORT_SORT:
@@ -211,7 +215,7 @@ def _sort_kept(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FilterContext:
-    """What the filters know besides the logits: rows with the same settings."""
+    """The filters' inputs besides the logits, for rows with the same settings."""
 
     settings: SamplingSettings
     prompt_ids: torch.Tensor  # (seq,) int64
@@ -220,7 +224,7 @@ class FilterContext:
 
     @property
     def seen_ids(self) -> torch.Tensor:
-        """(rows, seq + steps): the prompt and what each row has generated."""
+        """(rows, seq + steps): the prompt and the tokens generated in each row."""
         rows = len(self.generated_ids)
         return torch.cat([self.prompt_ids.expand(rows, -1), self.generated_ids], dim=1)
 
@@ -229,7 +233,7 @@ class FilterContext:
 class LogitsFilter:
     """One filter of the chain."""
 
-    name: str  # the field of SamplingSettings that drives it; "vision_tokens" for the bar
+    name: str  # its field of SamplingSettings; "vision_tokens" for the vision-token mask
     is_on: Callable[[FilterContext], bool]
     apply: Callable[[torch.Tensor, FilterContext], torch.Tensor]
 
@@ -239,12 +243,12 @@ class FilteredStep:
     """The logits after one filter."""
 
     name: str
-    logits: torch.Tensor  # (rows, vocab) float32; -inf where removed by this filter or before
+    logits: torch.Tensor  # (rows, vocab) float32; -inf if removed by this filter or before
     removed: torch.Tensor  # (rows, vocab) bool: removed by this filter
 
 
 VISION_TOKENS = "vision_tokens"
-"""Name of the filter that bars the placeholders of pictures."""
+"""Name of the filter that masks vision tokens."""
 
 FILTERS: tuple[LogitsFilter, ...] = (
     LogitsFilter(
@@ -299,14 +303,14 @@ FILTERS: tuple[LogitsFilter, ...] = (
         lambda logits, context: keep_typical(logits, context.settings.typical_p),
     ),
 )
-"""Penalties, temperature, cuts: the order of transformers, in which the bar is
-``suppress_tokens``, and ours are custom processors."""
+"""Penalties, temperature, cuts: the order of transformers, where the vision-token mask is
+``suppress_tokens``, and the frequency and presence penalties are custom processors."""
 
 
 def filter_logits(
     logits: torch.Tensor, context: FilterContext, filters: Sequence[LogitsFilter] = FILTERS
 ) -> tuple[FilteredStep, ...]:
-    """Put logits through the filters that are on.
+    """Apply the active filters to logits.
 
     Args:
         logits: (rows, vocab), finite.
@@ -314,8 +318,7 @@ def filter_logits(
         filters: in the order to apply them.
 
     Returns:
-        One step per filter that is on, in order; empty where none is. A token is removed in at
-        most one of them.
+        One step per active filter, in order. A token is removed in at most one of them.
     """
     steps: list[FilteredStep] = []
     current = logits.float()
@@ -331,5 +334,5 @@ def filter_logits(
 
 
 def removed_by(steps: Sequence[FilteredStep], row: int, token_id: int) -> str | None:
-    """Name of the filter that removed a token from a row; ``None`` if it is still there."""
+    """Name of the filter that removed a token from a row; ``None`` if none did."""
     return next((step.name for step in steps if step.removed[row, token_id]), None)

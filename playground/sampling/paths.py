@@ -1,8 +1,9 @@
-"""What a column leaves behind, so that any step can be looked at and any token branched from.
+"""The stored state of a column, from which any step can be inspected and any token branched.
 
-A step's logits are not kept: 8 columns of 128 steps over 151,936 words would be 620 MB. The final
-norm's output is (2,048 numbers a step), and ``lm_head`` gives the logits again: one product, no
-forward pass. A branch starts on the prompt's cache and the keys and values of the tokens after it.
+Logits are not stored: 8 columns of 128 steps over 151,936 tokens would take 620 MB. Instead the
+final norm's output is stored (2,048 numbers per step), and ``lm_head`` recomputes the logits: one
+matrix product, no forward pass. A branch starts from the prompt's KV cache and the keys and values
+of the tokens after it.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from playground.errors import InputError
 from playground.language import say
 from playground.records import DecoderOutput, MergedInputs, ModelInputs, TokenStep
 
-LOGITS_CHUNK = 32  # rows of lm_head's output at once: 19 MB at 151,936 words
+LOGITS_CHUNK = 32  # rows of lm_head's output at once: 19 MB at 151,936 tokens
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenPath:
-    """The tokens after a prompt, with what the decoder left on its way through them."""
+    """The tokens after a prompt, with the decoder's hidden states, keys and values."""
 
     token_ids: tuple[int, ...]
     hidden_states: torch.Tensor  # (steps or steps + 1, hidden), on the CPU: row i gives the logits
@@ -34,27 +35,27 @@ class TokenPath:
 
     @property
     def num_bytes(self) -> int:
-        """Memory that it takes."""
+        """Memory used."""
         tensors = (self.hidden_states, *self.keys, *self.values)
         return sum(tensor.nbytes for tensor in tensors)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prefix:
-    """Where new tokens go on: a prompt, and the tokens written after it."""
+    """Where generation continues: a prompt, and the tokens generated after it."""
 
     prompt_ids: torch.Tensor  # (seq,) int64
     start: int  # position of the first token after the prompt
-    cache: DynamicCache  # one row over all these tokens; never changed
+    cache: DynamicCache  # one row over all these tokens; never modified
     logits: torch.Tensor  # (vocab,) of the last of them, in the model's dtype, on the CPU
     hidden_states: torch.Tensor  # (written + 1, hidden), on the CPU; the last gave the logits
-    steps: tuple[TokenStep, ...] = ()  # the tokens written after the prompt
+    steps: tuple[TokenStep, ...] = ()  # the tokens generated after the prompt
 
 
 def prompt_prefix(
     inputs: ModelInputs, merged: MergedInputs, decoder_output: DecoderOutput
 ) -> Prefix:
-    """Start right after the prompt, on its prefill."""
+    """The prefix at the end of the prompt, from its prefill."""
     return Prefix(
         prompt_ids=inputs.input_ids[0],
         start=inputs.num_tokens + int(merged.rope_deltas),
@@ -67,17 +68,17 @@ def prompt_prefix(
 def prefix_at(
     engine: Engine, prompt: Prefix, path: TokenPath, steps: tuple[TokenStep, ...], index: int
 ) -> Prefix:
-    """Start before token ``index`` of a path; nothing is run but ``lm_head`` on one state.
+    """The prefix before token ``index`` of a path; only ``lm_head`` runs, on one hidden state.
 
     Args:
         engine: the loaded checkpoint; its lock is held for ``lm_head``.
         prompt: the path's prompt.
-        path: what a column left, or ``force_tokens``.
+        path: from a column, or from ``force_tokens``.
         steps: the path's tokens; at least ``index``.
-        index: 0 is the prompt's end.
+        index: 0 is the end of the prompt.
 
     Raises:
-        InputError: the path is not that long.
+        InputError: the path is shorter than that.
     """
     logits = step_logits(engine, prompt, path, index)
     cache = fork_cache(prompt.cache)
@@ -97,15 +98,15 @@ def prefix_at(
 
 
 def _append(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
-    """Both along the sequence: (1, kv_heads, seq, head_dim)."""
+    """Concatenate along the sequence: (1, kv_heads, seq, head_dim)."""
     return torch.cat([before, after[None].to(before.device)], dim=-2)
 
 
 def step_logits(engine: Engine, prompt: Prefix, path: TokenPath, index: int) -> torch.Tensor:
-    """The logits that token ``index`` was chosen from: (vocab,), in the model's dtype, on the CPU.
+    """The logits that token ``index`` was sampled from: (vocab,), in the model's dtype, on the CPU.
 
     Raises:
-        InputError: the path is not that long.
+        InputError: the path is shorter than that.
     """
     if not 0 <= index < len(path.hidden_states):
         raise InputError(
@@ -133,11 +134,11 @@ def _apply_head(engine: Engine, states: torch.Tensor) -> torch.Tensor:
 def decode_states(
     engine: Engine, cache: DynamicCache, token_ids: torch.Tensor, position_ids: torch.Tensor
 ) -> torch.Tensor:
-    """Run the decoder over new text tokens on top of a cache, which grows by them.
+    """Run the decoder over new text tokens on top of a cache, which is extended by them.
 
-    All rows are equally long and none is padded, so the causal mask that the model builds by
-    itself is the right one. Positions are explicit, so ``model.rope_deltas``, which all users
-    share, is neither read nor written.
+    All rows have the same length and no padding, so the model's own causal mask is right.
+    Positions are explicit, so ``model.rope_deltas``, which all users share, is neither read nor
+    written.
 
     Args:
         engine: the loaded checkpoint; its lock is held for this one step.
@@ -147,11 +148,11 @@ def decode_states(
 
     Returns:
         (rows, tokens, hidden) after the final norm, on the model's device. Like the cache's new
-        keys and values it is not to be changed in place.
+        keys and values, it must not be modified in place.
     """
     model: Any = engine.model
-    # A forward of one token is a thousand small calls, each a little cheaper without the counts
-    # that a gradient would need.
+    # A forward pass of one token is a thousand small calls, each slightly cheaper without
+    # autograd's bookkeeping.
     with engine.exclusive(), torch.inference_mode():
         output = model.model.language_model(
             input_ids=token_ids.to(engine.device),
@@ -180,18 +181,18 @@ def last_logits(engine: Engine, states: torch.Tensor) -> torch.Tensor:
 
 
 def force_tokens(engine: Engine, prompt: Prefix, token_ids: list[int]) -> TokenPath:
-    """Let the model read given tokens as if it had written them: one forward for all of them.
+    """Feed given tokens as if the model had generated them (teacher forcing), in one forward pass.
 
     Args:
         engine: the loaded checkpoint.
-        prompt: the end of a prompt; it is not changed.
+        prompt: the end of a prompt; not modified.
         token_ids: at least one.
 
     Returns:
         A path whose last state gives the logits of the token after them.
     """
     if not token_ids:
-        raise InputError(say("There are no tokens to read."), remedy=say("Type a text."))
+        raise InputError(say("The text has no tokens."), remedy=say("Enter some text."))
     cache = fork_cache(prompt.cache)
     ids = torch.tensor([token_ids])
     positions = torch.arange(prompt.start, prompt.start + ids.shape[1]).expand(3, 1, -1)
@@ -213,7 +214,7 @@ def take_path(
     token_ids: tuple[int, ...],
     hidden_states: torch.Tensor,
 ) -> TokenPath:
-    """Copy what one row of a batch's cache holds of the tokens after the prompt."""
+    """Copy one row's keys and values of the tokens after the prompt from a batch's cache."""
     layers: list[Any] = cache.layers
     return TokenPath(
         token_ids=token_ids,

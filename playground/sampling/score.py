@@ -1,7 +1,7 @@
-"""Any text as the model's answer: how likely each of its tokens would have been.
+"""Score any text as the model's answer: the probability of each of its tokens.
 
-Teacher forcing: the text's tokens go through the decoder in one forward on top of the prompt's
-cache, and each is looked up in the distribution that the tokens before it leave.
+Teacher forcing: the text's tokens go through the decoder in one forward pass on top of the
+prompt's KV cache, and each is looked up in the distribution given the tokens before it.
 """
 
 from __future__ import annotations
@@ -24,37 +24,37 @@ MAX_SCORED_CHARS = 8192
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredText:
-    """A text as if the model had written it; probabilities are those before the filters."""
+    """A text as if the model had generated it, with probabilities before the filters."""
 
     trace: SamplingTrace
-    ranks: tuple[int, ...]  # of each token among all words, from 1
+    ranks: tuple[int, ...]  # of each token in the vocabulary, from 1
     path: TokenPath
 
     @property
     def num_tokens(self) -> int:
-        """How many tokens it has."""
+        """Number of tokens."""
         return len(self.ranks)
 
 
 def read_answer(engine: Engine, text: object, *, with_end: bool = False) -> list[int]:
-    """The tokens of a text that is to stand where the model answers.
+    """Tokenize a text that takes the place of the model's answer.
 
     Special tokens in it stay text, as in a prompt.
 
     Args:
-        engine: gives the tokenizer.
-        text: what was typed.
-        with_end: add the token that ends an answer.
+        engine: provides the tokenizer.
+        text: the user's input.
+        with_end: append the token that ends an answer.
 
     Raises:
-        InputError: no text, or too much of it.
+        InputError: the text is empty or too long.
     """
     if not isinstance(text, str) or not text:
-        raise InputError(say("There is no text to score."), remedy=say("Type or paste one."))
+        raise InputError(say("There is no text to score."), remedy=say("Enter some text."))
     if len(text) > MAX_SCORED_CHARS:
         raise InputError(
             say("The text has {count:,} characters.", count=len(text)),
-            limit=say("At most {most:,}.", most=MAX_SCORED_CHARS),
+            limit=say("The limit is {most:,}.", most=MAX_SCORED_CHARS),
         )
     plain, _ = neutralise_special_tokens(engine.tokenizer, text)
     ids: list[int] = engine.tokenizer.encode(plain, add_special_tokens=False)
@@ -64,14 +64,14 @@ def read_answer(engine: Engine, text: object, *, with_end: bool = False) -> list
     if len(ids) > most:
         raise InputError(
             say("The text has {count:,} tokens.", count=len(ids)),
-            limit=say("At most {most:,}.", most=most),
-            remedy=say("Score a shorter one."),
+            limit=say("The limit is {most:,}.", most=most),
+            remedy=say("Score a shorter text."),
         )
     return ids
 
 
 def _end_id(engine: Engine) -> int:
-    """The end of a turn, which the tokenizer names; one of the ids that end an answer."""
+    """The tokenizer's end-of-turn token, if it ends an answer; else another id that does."""
     ends = end_token_ids(engine)
     named = engine.tokenizer.eos_token_id
     if named in ends:
@@ -80,10 +80,10 @@ def _end_id(engine: Engine) -> int:
 
 
 def score_tokens(engine: Engine, prompt: Prefix, token_ids: list[int], top: int = 8) -> ScoredText:
-    """Probability and rank of each of these tokens after the prompt.
+    """Probability and rank of each given token after the prompt.
 
     Args:
-        engine: the loaded checkpoint; its lock is held per forward.
+        engine: the loaded checkpoint; its lock is held per forward pass.
         prompt: the end of the prompt.
         token_ids: at least one.
         top: candidates reported per token.

@@ -1,7 +1,7 @@
-"""What each sampling setting accepts, checked in one place on the server.
+"""The limits of each sampling setting, checked in one place on the server.
 
-A slider accepts NaN, a text box text, and the public endpoints anything: nothing that arrives is
-trusted before it has been here.
+A slider may send NaN, a text box text, and an API client anything, so every value is checked here
+before it is used.
 """
 
 from __future__ import annotations
@@ -24,21 +24,19 @@ MAX_NEW_TOKENS = MOST_NEW_TOKENS
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What a setting accepts."""
+    """The values that a setting accepts."""
 
     low: float
     high: float
-    neutral: str  # which value does what, in words
-    whole: bool = False  # whole numbers only
+    neutral: str  # describes the neutral value
+    whole: bool = False  # only whole numbers
     above: float | None = None  # smallest value other than ``low``
 
 
 IS_OFF_AT_0, IS_OFF_AT_1 = mark("0 is off"), mark("1 is off")
 LIMITS: dict[str, Limit] = {
-    # Dividing by less would take a float32 logit past its range.
-    "temperature": Limit(
-        0, 100, mark("0 is greedy, 1 leaves the model's distribution"), above=1e-4
-    ),
+    # Dividing by less would overflow a float32 logit.
+    "temperature": Limit(0, 100, mark("0 is greedy, 1 keeps the model's distribution"), above=1e-4),
     "top_k": Limit(0, 2**31 - 1, IS_OFF_AT_0, whole=True),
     "top_p": Limit(0, 1, IS_OFF_AT_1),
     "min_p": Limit(0, 1, IS_OFF_AT_0),
@@ -47,29 +45,29 @@ LIMITS: dict[str, Limit] = {
     # OpenAI's range; a negative penalty rewards repeating.
     "frequency_penalty": Limit(-2, 2, IS_OFF_AT_0),
     "presence_penalty": Limit(-2, 2, IS_OFF_AT_0),
-    # The largest whole number that survives a trip through JavaScript.
-    "seed": Limit(0, 2**53 - 1, mark("any of them will do"), whole=True),
+    # JavaScript's largest safe integer.
+    "seed": Limit(0, 2**53 - 1, mark("any value works"), whole=True),
 }
 
 
 def check_settings(settings: SamplingSettings | Mapping[str, object]) -> SamplingSettings:
-    """Check one column's settings, whatever page or program they come from.
+    """Check one column's settings.
 
     Args:
-        settings: the record, or its fields by name; what is missing takes its default.
+        settings: the record, or its fields by name; missing fields take their defaults.
 
     Returns:
         The settings with every value in its proper type (a slider's ``40.0`` becomes 40).
 
     Raises:
-        InputError: an unknown field, or a value that is no number, not finite, or out of range.
+        InputError: an unknown field, or a value that is not a finite number in range.
     """
     given = asdict(settings) if isinstance(settings, SamplingSettings) else dict(settings)
     unknown = sorted(str(name) for name in given.keys() - LIMITS.keys())
     if unknown:
         raise InputError(
-            say("Sampling has no setting {name}.", name=repr(unknown[0])),
-            limit=say("Its settings: {names}.", names=", ".join(LIMITS)),
+            say("{name} is not a sampling setting.", name=repr(unknown[0])),
+            limit=say("The settings are {names}.", names=", ".join(LIMITS)),
         )
     checked: dict[str, Any] = {
         name: _check_number(name, value, LIMITS[name]) for name, value in given.items()
@@ -83,12 +81,12 @@ def check_columns(
     """Check all columns; the message names the column, counted from 1.
 
     Raises:
-        InputError: none, too many, or one that ``check_settings`` refuses.
+        InputError: no column, too many, or one that ``check_settings`` rejects.
     """
     if not 1 <= len(settings) <= MAX_COLUMNS:
         raise InputError(
             say("There are {count} columns of settings.", count=len(settings)),
-            limit=say("From 1 to {most} run together.", most=MAX_COLUMNS),
+            limit=say("It takes 1 to {most} columns.", most=MAX_COLUMNS),
             remedy=say("Add or remove columns."),
         )
     checked = []
@@ -107,7 +105,7 @@ def check_max_new_tokens(value: object, most: int = MAX_NEW_TOKENS) -> int:
     """Check the length of a continuation.
 
     Args:
-        value: whatever a client sent.
+        value: as sent by the client.
         most: the engine's ``limits.max_new_tokens``.
 
     Raises:
@@ -118,10 +116,10 @@ def check_max_new_tokens(value: object, most: int = MAX_NEW_TOKENS) -> int:
 
 
 def check_count(name: str, value: object, high: int) -> int:
-    """Check how many of something there are to be: a whole number from 1 to ``high``.
+    """Check a count: a whole number from 1 to ``high``.
 
     Raises:
-        InputError: it is none.
+        InputError: not a whole number in that range.
     """
     return int(_check_number(name, value, Limit(1, high, mark("at least one"), whole=True)))
 
@@ -134,9 +132,9 @@ def _check_number(name: str, value: object, limit: Limit) -> float:
         raise InputError(
             say("{setting} is empty.", setting=name)
             if value is None
-            else say("{name} is not a number: {shown}.", name=name, shown=shown),
+            else say("{name} must be a number, not {shown}.", name=name, shown=shown),
             limit=rule,
-            remedy=say("Type a whole number.") if limit.whole else say("Type a number."),
+            remedy=say("Enter a whole number.") if limit.whole else say("Enter a number."),
         )
     # Compared before any conversion: an int may be too long for a float.
     in_range = limit.low <= value <= limit.high and (value == limit.low or value >= above)
@@ -144,21 +142,21 @@ def _check_number(name: str, value: object, limit: Limit) -> float:
         raise InputError(
             say("{name} is out of range: {shown}.", name=name, shown=shown),
             limit=rule,
-            remedy=say("Choose a value within it."),
+            remedy=say("Choose a value in this range."),
         )
     if not limit.whole:
         return float(value)
     if value != int(value):
         raise InputError(
-            say("{name} is not a whole number: {shown}.", name=name, shown=shown),
+            say("{name} must be a whole number, not {shown}.", name=name, shown=shown),
             limit=rule,
-            remedy=say("Leave out the fraction."),
+            remedy=say("Remove the fraction."),
         )
     return int(value)
 
 
 def _rule(limit: Limit) -> str:
-    """What a limit allows, in a sentence."""
+    """The allowed values, as a sentence."""
     if limit.above is None:
         span = say("from {low:.16g} to {high:.16g}", low=limit.low, high=limit.high)
     else:
@@ -170,15 +168,17 @@ def _rule(limit: Limit) -> str:
         )
     if limit.whole:
         return say(
-            "It takes a whole number {span}; {neutral}.", span=span, neutral=say(limit.neutral)
+            "Allowed values: whole numbers {span}; {neutral}.",
+            span=span,
+            neutral=say(limit.neutral),
         )
-    return say("It takes a number {span}; {neutral}.", span=span, neutral=say(limit.neutral))
+    return say("Allowed values: {span}; {neutral}.", span=span, neutral=say(limit.neutral))
 
 
 def _shorten(value: object) -> str:
-    """``value`` for a message."""
+    """``value`` as shown in a message."""
     try:
         text = repr(value)
-    except ValueError:  # Python writes out no whole number of more than 4,300 digits
+    except ValueError:  # Python does not print integers of more than 4,300 digits
         return say("a very long number")
     return text if len(text) <= 40 else text[:40] + "…"

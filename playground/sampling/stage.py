@@ -1,10 +1,10 @@
 """Stage 5: from logits to tokens, one column per settings, all columns from one prefill.
 
-The loop is ``generate``'s, written out so that every step can be seen: filters, draw, cached
-forward. Two things differ from ``generate`` on purpose. Vision placeholders are never sampled
-(``suppress_tokens`` there), since a placeholder without a picture derails the model. And a token
-is drawn by one uniform number through the inverse CDF, from a generator of the column's own, so
-that a column neither depends on its neighbours nor on the global seed.
+The loop is that of ``generate``, written out so that every step is visible: filters, sampling,
+cached forward pass. It differs from ``generate`` in two ways. Vision tokens are never sampled
+(``suppress_tokens`` in transformers), since a placeholder without an image derails the model. And
+tokens are sampled by inverting the CDF at one uniform sample from the column's own generator, so
+a column depends neither on the other columns nor on the global seed.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ def stream_sampling(
         engine: the loaded checkpoint.
         inputs: the record of ``run_preprocess``.
         merged: the record of ``run_merge`` for the same inputs.
-        decoder_output: the record of ``run_decoder`` for the same inputs; it is not changed.
+        decoder_output: the record of ``run_decoder`` for the same inputs; not modified.
         settings: one per column, 1 to ``MAX_COLUMNS``.
-        max_new_tokens: 1 to the engine's limit, the ending token included.
+        max_new_tokens: 1 to the engine's limit, including the end token.
         top: candidates reported per token.
         progress: called before every token; ``StageCancelled`` raised in it stops the run.
 
     Returns:
-        An iterator over the run so far, after every step.
+        An iterator that yields the run so far after every step.
 
     Raises:
-        InputError: a setting or the length is refused; raised by the call itself.
-        ModelError: logits that nothing can be drawn from; raised by the iterator.
+        InputError: a setting or the length is invalid; raised by the call itself.
+        ModelError: the logits leave no token to sample; raised by the iterator.
     """
     prefix = prompt_prefix(inputs, merged, decoder_output)
     sampler = Sampler(engine, prefix, settings, max_new_tokens=max_new_tokens, top=top)
@@ -70,7 +70,7 @@ def run_sampling(
     top: int = 8,
     progress: Progress | None = None,
 ) -> SamplingRun:
-    """``stream_sampling`` to its end: the finished run."""
+    """Run ``stream_sampling`` to the end and return the finished run."""
     *_, run = stream_sampling(
         engine,
         inputs,

@@ -1,4 +1,4 @@
-"""One token: the filters, and one uniform number through the inverse CDF of what they leave."""
+"""Sample one token: apply the filters, then invert the CDF at one uniform sample."""
 
 from __future__ import annotations
 
@@ -22,22 +22,21 @@ Probabilities = NDArray[np.float64]
 def draw_token(
     logits: torch.Tensor, generator: torch.Generator
 ) -> tuple[int, float, Ids, Probabilities]:
-    """Draw by one uniform number through the inverse CDF.
+    """Sample by inverting the CDF at one uniform sample.
 
-    The tokens stand in the order of their ids, not of their probabilities: two tokens of almost
-    equal probability may change places between a row alone and the same row in a batch, and the
-    draw would then change with them.
+    The CDF is in order of token id, not of probability: two tokens of almost equal probability
+    may swap between a single row and the same row in a batch, which would change the sample.
 
     Args:
-        logits: (vocab,), ``-inf`` where removed.
-        generator: the column's own, on the CPU; one float64 is taken.
+        logits: (vocab,), ``-inf`` for removed tokens.
+        generator: the column's own, on the CPU; one float64 is used.
 
     Returns:
-        The token's id, the uniform number in [0, 1), and the distribution: kept ids (kept,) int64
+        The token's id, the uniform sample in [0, 1), and the distribution: kept ids (kept,) int64
         and their probabilities (kept,) float64.
 
     Raises:
-        ModelError: nothing is left to draw from, or the logits overflowed.
+        ModelError: no token is left, or the logits overflowed.
     """
     ids, probs = distribution(logits)
     uniform = draw_uniform(generator)
@@ -45,7 +44,7 @@ def draw_token(
 
 
 def draw_uniform(generator: torch.Generator) -> float:
-    """The column's next number in [0, 1)."""
+    """The column's next uniform sample in [0, 1)."""
     return float(torch.rand((), dtype=torch.float64, generator=generator))
 
 
@@ -53,7 +52,7 @@ def distribution(logits: torch.Tensor) -> tuple[Ids, Probabilities]:
     """Kept ids in ascending order (kept,) int64, and their probabilities (kept,) float64.
 
     Args:
-        logits: (vocab,), ``-inf`` where removed, on the CPU.
+        logits: (vocab,), ``-inf`` for removed tokens, on the CPU.
 
     Raises:
         ModelError: no token is kept, or a kept one is NaN or infinite.
@@ -74,11 +73,11 @@ def _probabilities(kept: Numbers) -> Probabilities:
 
 
 def no_distribution() -> ModelError:
-    """Nothing can be drawn: after the filters a logit is not finite, or none is left."""
+    """No token can be sampled: after the filters a logit is not finite, or none is left."""
     return ModelError(
-        say("These settings leave no distribution to draw from."),
-        limit=say("After the penalties and the temperature every logit must be a finite number."),
-        remedy=say("Raise the temperature, or bring the penalties nearer to their neutral values."),
+        say("These settings leave no distribution to sample from."),
+        limit=say("After the penalties and the temperature, every logit must be a finite number."),
+        remedy=say("Raise the temperature, or set the penalties closer to their neutral values."),
     )
 
 
@@ -86,12 +85,12 @@ def invert_cdf(probs: Probabilities, uniform: float) -> int:
     """The first index whose cumulative probability exceeds ``uniform``.
 
     Args:
-        probs: (kept,) float64, of sum 1 up to rounding.
+        probs: (kept,) float64, sum 1 up to rounding.
         uniform: in [0, 1).
     """
     cumulative = probs.cumsum()
     index = int(cumulative.searchsorted(uniform * cumulative[-1], side="right"))
-    # Rounding may carry the product up to the sum itself: then the last token that can be drawn.
+    # Rounding may carry the product up to the sum itself: then take the last possible token.
     return min(index, int(probs.nonzero()[0][-1]))
 
 
@@ -104,17 +103,17 @@ def sample_next_token(
     text_of: Callable[[int], str] = str,
     forced: int | None = None,
 ) -> TokenStep:
-    """Filter one row of logits and choose its next token.
+    """Filter one row of logits and sample its next token.
 
     Args:
         logits: (vocab,), finite.
         context: the row's settings and tokens; ``generated_ids`` is (1, steps).
         generator: on the CPU; untouched when greedy.
-        top: candidates to report, by raw probability. The chosen token follows as one more if it
-            is not among them.
+        top: candidates to report, by raw probability. The sampled token is added if it is not
+            among them.
         text_of: a token's readable text.
-        forced: take this token, whatever the draw says; the draw's number is used up all the
-            same, so that the tokens after it get the numbers that they would have got.
+        forced: take this token instead of a sample. The uniform sample is still used up, so that
+            later tokens get the same uniform samples as without it.
 
     Raises:
         ModelError: the logits are not finite, before or after the filters.
@@ -128,7 +127,7 @@ def sample_next_token(
     token_id = forced
     if token_id is None:
         token_id = int(ids[0] if uniform is None else ids[invert_cdf(probs, uniform)])
-    reported = _likeliest(logits.numpy(), min(top, len(logits)))
+    reported = _most_likely(logits.numpy(), min(top, len(logits)))
     if token_id not in reported:
         reported.append(token_id)
     final = _find(reported, ids, probs)
@@ -155,8 +154,8 @@ def sample_next_token(
     )
 
 
-def _likeliest(logits: Numbers, count: int) -> list[int]:
-    """The ids of the ``count`` largest logits, the largest first; of equals the lower id."""
+def _most_likely(logits: Numbers, count: int) -> list[int]:
+    """The ids of the ``count`` largest logits, the largest first; ties by lower id."""
     if count == 0:
         return []
     ids, values = LikelyTokens(logits).top(count)
@@ -165,14 +164,14 @@ def _likeliest(logits: Numbers, count: int) -> list[int]:
 
 
 def _find(wanted: list[int], ids: Ids, probs: Probabilities) -> list[float]:
-    """The probabilities of some tokens, 0 for those that are not among ``ids``, ascending."""
+    """The probabilities of some tokens; 0 for tokens not in ``ids``, which are ascending."""
     places = ids.searchsorted(wanted).clip(max=len(ids) - 1)
     found: list[float] = np.where(ids[places] == wanted, probs[places], 0.0).tolist()
     return found
 
 
 def _raw_probabilities(logits: torch.Tensor, wanted: list[int]) -> list[float]:
-    """What the model itself gives some tokens."""
+    """The model's own probabilities of some tokens."""
     best = logits.amax()
     whole = float((logits - best).exp_().sum())
     probs: list[float] = (np.exp(logits.numpy()[wanted] - float(best)) / whole).tolist()

@@ -1,4 +1,4 @@
-"""One setting over a range, several answers for each of its values, all from one prefill."""
+"""Sweep one setting over a range: several answers per value, all from one prefill."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ SWEPT = tuple(name for name in LIMITS if name != "seed")
 
 @dataclass(frozen=True, slots=True)
 class SweepAnswer:
-    """One answer under one value."""
+    """One answer at one value."""
 
     text: str
     num_tokens: int
     entropy: float  # nats, mean over its tokens, after the filters
     log_prob: float  # nats, of the whole answer before the filters
-    is_whole: bool  # the model ended it by itself
+    is_whole: bool  # ended by the model
 
 
 @dataclass(frozen=True, slots=True)
 class SweepPoint:
-    """All answers under one value."""
+    """All answers at one value."""
 
     value: float
     answers: tuple[SweepAnswer, ...]  # in the order of their seeds
 
     @property
     def counts(self) -> Counter[str]:
-        """How often each distinct answer came, the most frequent first."""
+        """How often each distinct answer occurs."""
         return Counter(answer.text for answer in self.answers)
 
     @property
@@ -58,10 +58,10 @@ class SweepPoint:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """A setting over a range."""
+    """A sweep of one setting."""
 
     parameter: str
-    base: SamplingSettings  # what all else is; its seed is the first sample's
+    base: SamplingSettings  # all other settings; its seed is that of the first sample
     num_samples: int
     points: tuple[SweepPoint, ...]
 
@@ -69,17 +69,17 @@ class Sweep:
 def plan_sweep(
     base: SamplingSettings, parameter: str, low: object, high: object, steps: object
 ) -> tuple[SamplingSettings, ...]:
-    """The settings of each value, evenly from ``low`` to ``high``.
+    """The settings of each value, evenly spaced from ``low`` to ``high``.
 
-    Values of a whole-number setting are rounded, and those that then are the same come once.
+    Values of a whole-number setting are rounded, and duplicates are dropped.
 
     Raises:
-        InputError: no such setting, too many values, or one out of the setting's range.
+        InputError: no such setting, too many values, or a value out of range.
     """
     if parameter not in SWEPT:
         raise InputError(
-            say("Sampling cannot sweep {name}.", name=repr(parameter)),
-            limit=say("One of {names}.", names=", ".join(SWEPT)),
+            say("{name} cannot be swept.", name=repr(parameter)),
+            limit=say("Choose one of {names}.", names=", ".join(SWEPT)),
         )
     count = check_count(say("Values"), steps, MAX_VALUES)
     first, last = (getattr(_with(base, parameter, end), parameter) for end in (low, high))
@@ -104,19 +104,18 @@ def stream_sweep(
     max_new_tokens: int,
     progress: Progress | None = None,
 ) -> Iterator[Sweep]:
-    """Write ``num_samples`` answers for each of the planned settings, a batch at a time.
+    """Generate ``num_samples`` answers for each of the planned settings, in batches.
 
-    Seeds are counted up from the settings' own, the same ones for every value, so that the draws
-    are the same and only the setting differs. A greedy value is written once and counted as often
-    as it would come.
+    Seeds count up from the settings' own seed and are the same at every value, so only the setting
+    differs. A greedy answer is generated once and counted ``num_samples`` times.
 
     Args:
-        engine: the loaded checkpoint; its lock is held per forward.
+        engine: the loaded checkpoint; its lock is held per forward pass.
         prompt: the end of the prompt, from which all answers start.
         parameter: the setting that is swept.
         planned: one per value, see ``plan_sweep``.
         num_samples: answers per value, 1 to ``MAX_SAMPLES``.
-        max_new_tokens: 1 to ``MAX_SWEEP_TOKENS``, or the engine's limit where that is less.
+        max_new_tokens: 1 to ``MAX_SWEEP_TOKENS``, or the engine's limit if that is lower.
         progress: called before every token; ``StageCancelled`` raised in it stops the run.
 
     Yields:
@@ -172,7 +171,7 @@ def _sweep(
     count: int,
     answers: list[list[SweepAnswer]],
 ) -> Sweep:
-    """What is there so far; values without any answer are left out."""
+    """The sweep so far; values without answers are left out."""
     points = tuple(
         SweepPoint(getattr(column, parameter), tuple(found))
         for column, found in zip(planned, answers, strict=True)

@@ -1,4 +1,4 @@
-"""One step under the glass: what each filter does to one row of logits, and the draw."""
+"""One sampling step in detail: what each filter does to one row of logits, and the sample."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MAX_SEGMENTS = 60  # of the cumulative bar
 
 FilterOrder = Literal["temperature first", "temperature last"]
 ORDERS: tuple[FilterOrder, ...] = ("temperature first", "temperature last")
-"""As in transformers, and as in llama.cpp."""
+"""The order of transformers, and that of llama.cpp."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,10 @@ class FilterEffect:
 
     name: str
     num_removed: int
-    removed: tuple[tuple[str, float], ...]  # the likeliest of them, with their probability before
+    removed: tuple[tuple[str, float], ...]  # the most likely of them, with their probability before
     num_left: int
-    mass_kept: float  # of the distribution that the filter was given
-    entropy: float  # nats, of what it leaves
+    mass_kept: float  # of the distribution before the filter
+    entropy: float  # nats, after the filter
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class ShownToken:
 
 @dataclass(frozen=True, slots=True)
 class CdfSegment:
-    """A stretch of the cumulative bar: one token, or neighbours that are too narrow to be shown."""
+    """A segment of the CDF: one token, or neighbouring tokens that are less likely."""
 
     start: float
     end: float
@@ -70,19 +70,19 @@ class StepView:
     """One step through the filters in one order."""
 
     order: FilterOrder
-    entropy: float  # nats, of the untouched logits
+    entropy: float  # nats, before the filters
     vocab_size: int
-    effects: tuple[FilterEffect, ...]  # of the filters that are on
-    tokens: tuple[ShownToken, ...]  # the likeliest before the filters, and the one that is drawn
-    segments: tuple[CdfSegment, ...]  # the final distribution in the order of the draw
+    effects: tuple[FilterEffect, ...]  # of the active filters
+    tokens: tuple[ShownToken, ...]  # the most likely before the filters, and the sampled one
+    segments: tuple[CdfSegment, ...]  # the final distribution in order of token id
     uniform: float | None
-    drawn_id: int
-    drawn_text: str
-    kept_ids: frozenset[int] | None  # None where more are left than are worth listing
+    sampled_id: int
+    sampled_text: str
+    kept_ids: frozenset[int] | None  # None if too many are left to list
 
     @property
     def num_left(self) -> int:
-        """Tokens that can be drawn."""
+        """Tokens that can be sampled."""
         return sum(segment.num_tokens for segment in self.segments)
 
 
@@ -91,13 +91,13 @@ class OrderDifference:
     """The same settings in the two orders."""
 
     num_left: tuple[int, int]  # as in ORDERS
-    only_first: tuple[str, ...]  # tokens that only the first order keeps, the likeliest
+    only_first: tuple[str, ...]  # the most likely tokens that only the first order keeps
     only_last: tuple[str, ...]
-    total_variation: float  # half the sum of |Δp|: how much probability lies elsewhere
+    total_variation: float  # half the sum of |Δp|
 
 
 def order_filters(order: FilterOrder) -> tuple[LogitsFilter, ...]:
-    """The filters with temperature at its place, or after all others."""
+    """The filters with temperature in transformers' position, or last."""
     if order == "temperature first":
         return FILTERS
     return tuple(sorted(FILTERS, key=lambda each: each.name == "temperature"))
@@ -106,7 +106,7 @@ def order_filters(order: FilterOrder) -> tuple[LogitsFilter, ...]:
 def step_context(
     engine: Engine, prompt: Prefix, path: TokenPath, index: int, settings: SamplingSettings
 ) -> FilterContext:
-    """What the filters know at token ``index`` of a path."""
+    """The filters' context at token ``index`` of a path."""
     generated = torch.tensor([path.token_ids[:index]], dtype=torch.int64)
     barred = torch.tensor(barred_token_ids(engine))
     return FilterContext(settings, prompt.prompt_ids, generated, barred)
@@ -123,21 +123,21 @@ def view_step(
     uniform: float | None = None,
     top: int = 12,
 ) -> tuple[StepView, OrderDifference]:
-    """One step of a path under any settings, from its stored state: no forward pass.
+    """One step of a path with any settings, from its stored state, without a forward pass.
 
     Args:
         engine: the loaded checkpoint; its lock is held for ``lm_head`` on one state.
         prompt: the path's prompt.
-        path: what a column left.
+        path: the path of a column.
         index: the step, from 0.
-        settings: need not be those that the column was written with.
+        settings: may differ from the column's own.
         order: in which order to apply the filters.
-        uniform: the number in [0, 1) to draw with; None for the column's next one by its seed.
-        top: likeliest tokens to follow through the filters.
+        uniform: uniform sample in [0, 1); None for the one that the seed gives.
+        top: number of most likely tokens to follow through the filters.
 
     Raises:
         InputError: there is no such step.
-        ModelError: the settings leave nothing to draw from.
+        ModelError: the settings leave no token to sample.
     """
     logits = step_logits(engine, prompt, path, index).float()
     context = step_context(engine, prompt, path, index, settings)
@@ -149,7 +149,7 @@ def view_step(
 
 
 def seeded_uniform(seed: int, index: int) -> float:
-    """The number that a column with this seed draws token ``index`` with."""
+    """The uniform sample of token ``index`` in a column with this seed."""
     generator = torch.Generator().manual_seed(seed)
     return float(torch.rand(index + 1, dtype=torch.float64, generator=generator)[-1])
 
@@ -163,14 +163,14 @@ def walk_filters(
     top: int,
     text_of: Callable[[int], str],
 ) -> StepView:
-    """One row through the filters, with what each of them did.
+    """Apply the filters to one row, and record what each of them did.
 
     Args:
         logits: (vocab,) float32, finite.
         context: the row's settings and tokens.
         order: of the filters.
-        uniform: in [0, 1), for the draw.
-        top: likeliest tokens to follow.
+        uniform: uniform sample in [0, 1).
+        top: number of most likely tokens to follow.
         text_of: a token's readable text.
     """
     steps = filter_logits(logits[None], context, order_filters(order))
@@ -203,8 +203,8 @@ def walk_filters(
         ),
         segments=_segments(ids, kept_probs, text_of),
         uniform=None if greedy else uniform,
-        drawn_id=drawn,
-        drawn_text=text_of(drawn),
+        sampled_id=drawn,
+        sampled_text=text_of(drawn),
         kept_ids=frozenset(ids.tolist()) if len(ids) <= MAX_SEGMENTS else None,
     )
 
@@ -226,13 +226,13 @@ def _effect(
     after: torch.Tensor,
     text_of: Callable[[int], str],
 ) -> FilterEffect:
-    """What one filter made of the distribution before it: (vocab,) float64 each."""
+    """The effect of one filter on the distribution: (vocab,) float64 before and after."""
     gone = step.removed[0].nonzero()[:, 0]
-    likeliest = gone[before[gone].argsort(descending=True)[:MAX_NAMED]].tolist()
+    best = gone[before[gone].argsort(descending=True)[:MAX_NAMED]].tolist()
     return FilterEffect(
         name=step.name,
         num_removed=len(gone),
-        removed=tuple((text_of(each), float(before[each])) for each in likeliest),
+        removed=tuple((text_of(each), float(before[each])) for each in best),
         num_left=int((step.logits[0] > REMOVED).sum()),
         mass_kept=float(before.sum() - before[gone].sum()),
         entropy=_entropy(after),
@@ -242,7 +242,7 @@ def _effect(
 def _segments(
     ids: Ids, probs: Probabilities, text_of: Callable[[int], str]
 ) -> tuple[CdfSegment, ...]:
-    """The bar in the order of the ids, in which the draw goes through it; narrow ones joined."""
+    """The CDF in order of token id; runs of less likely tokens form one segment."""
     shown = (-probs).argsort(kind="stable")[: MAX_SEGMENTS // 2].tolist()
     ends = probs.cumsum().tolist()
     segments: list[CdfSegment] = []
@@ -256,7 +256,7 @@ def _segments(
 
 
 def _close_gap(segments: list[CdfSegment], place: int, ends: list[float]) -> None:
-    """One segment for the tokens between the last one and ``place``, if there are any."""
+    """Add one segment for the tokens between the last segment and ``place``, if there are any."""
     done = sum(segment.num_tokens for segment in segments)
     if place > done:
         start = ends[done - 1] if done else 0.0
@@ -272,7 +272,7 @@ def _filtered(logits: torch.Tensor, context: FilterContext, order: FilterOrder) 
 def _compare_orders(
     first: torch.Tensor, last: torch.Tensor, text_of: Callable[[int], str]
 ) -> OrderDifference:
-    """The logits that the two orders leave: (vocab,) float32 each."""
+    """Compare the final logits of the two orders: (vocab,) float32 each."""
     return OrderDifference(
         num_left=(int((first > REMOVED).sum()), int((last > REMOVED).sum())),
         only_first=_only(first, last, text_of),
@@ -284,6 +284,6 @@ def _compare_orders(
 def _only(
     mine: torch.Tensor, other: torch.Tensor, text_of: Callable[[int], str]
 ) -> tuple[str, ...]:
-    """The likeliest tokens that are left in one and removed in the other."""
+    """The most likely tokens that one keeps and the other removes."""
     ids = ((mine > REMOVED) & (other == REMOVED)).nonzero()[:, 0]
     return tuple(text_of(each) for each in ids[mine[ids].argsort(descending=True)[:5]].tolist())

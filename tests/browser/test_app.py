@@ -34,7 +34,13 @@ CHARTS: dict[str, dict[str, int]] = {
         "RoPE": 6,
         "Merger and DeepStack taps": 4,
     },
-    "3 Merge": {"Embeddings": 3, "Positions": 2, "Beside 1-D": 2, "Frequencies": 2, "DeepStack": 1},
+    "3 Merge": {
+        "Embeddings": 3,
+        "Positions": 2,
+        "Compared with 1-D RoPE": 2,
+        "Frequencies": 2,
+        "DeepStack": 1,
+    },
     "4 Decoder": {
         "Layers": 6,
         "Attention": 3,

@@ -42,7 +42,7 @@ def test_two_columns_from_typed_settings_to_the_marked_difference(
     type_number(second, "Top-p", "1")
     type_number(second, "Min-p", "0")
     type_number(second, "Seed", "11")
-    panel.get_by_role("button", name="Write the columns").click()
+    panel.get_by_role("button", name="Generate columns").click()
     expect(panel.locator("[data-part][data-busy]")).to_have_count(0, timeout=RUN_TIMEOUT_MS)
     texts = panel.locator(".pg-columns")
     expect(texts.locator(".pg-column")).to_have_count(2)
@@ -64,12 +64,12 @@ def test_a_bad_value_stops_its_own_column_only(opened: tuple[Page, PageLog]) -> 
     page, _ = opened
     panel = open_tab(page, "5 Sampling")
     type_number(cards(page).nth(1), "Top-k", "-3")
-    panel.get_by_role("button", name="Write the columns").click()
+    panel.get_by_role("button", name="Generate columns").click()
     problem = panel.locator(".pg-column").nth(1).get_by_role("alert")
     expect(problem).to_contain_text("Top-k is out of range: -3", timeout=RUN_TIMEOUT_MS)
     expect(panel.locator(".pg-column .pg-picks")).to_have_count(1, timeout=RUN_TIMEOUT_MS)
     type_number(cards(page).nth(1), "Top-k", "0")
-    panel.get_by_role("button", name="Write the columns").click()
+    panel.get_by_role("button", name="Generate columns").click()
     expect(panel.locator(".pg-column .pg-picks")).to_have_count(2, timeout=RUN_TIMEOUT_MS)
     expect(problem).to_have_count(0)
 
@@ -97,7 +97,7 @@ def test_a_slider_redraws_one_step(opened: tuple[Page, PageLog]) -> None:
     field = part.locator("[data-control=top-k] input[type=number]")
     field.fill("1")
     field.press("Tab")
-    expect(part.get_by_text("1 token can be drawn")).to_be_visible()
+    expect(part.get_by_text(re.compile(r"1 of [\d,]+ tokens can be sampled"))).to_be_visible()
     part.get_by_label("last, as in llama.cpp").check()
     expect(part.get_by_role("row").nth(-1).get_by_role("cell").first).to_have_text("temperature")
 
@@ -112,11 +112,11 @@ def test_a_branch(opened: tuple[Page, PageLog]) -> None:
     other = part.locator("button.pg-option", has_text="“").nth(1)
     word = other.inner_text().split("”")[0].strip("“ \n")
     other.click()
-    part.get_by_role("button", name="Go on from this token").click()
+    part.get_by_role("button", name="Continue from this token").click()
     branch = part.locator(".pg-branch").filter(has=page.get_by_text("A.1", exact=True))
     expect(branch).to_contain_text("ended by the model", timeout=RUN_TIMEOUT_MS)
     expect(branch.locator("b[data-set]").first).to_have_text(word)
-    expect(branch).to_contain_text("leaves A at token 1")
+    expect(branch).to_contain_text("branches from A at token 1")
     assert not log.problems
 
 

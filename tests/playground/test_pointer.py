@@ -154,7 +154,7 @@ def test_places_outside_are_explained(runs: dict[str, Run]) -> None:
     run = runs["image_alone"]
     with pytest.raises(InputError, match=r"no token 999.*has 3\d tokens"):
         locate_token(run.inputs, run.positions, 999)
-    with pytest.raises(InputError, match=r"no picture 2.*has 1"):
+    with pytest.raises(InputError, match=r"no image 2.*has 1"):
         locate_patch(run.inputs, run.positions, 1, 0, 0)
     with pytest.raises(InputError, match=r"row 14, column 0.*14 rows and 6 columns"):
         locate_patch(run.inputs, run.positions, 0, 14, 0)

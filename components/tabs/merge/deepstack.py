@@ -1,4 +1,6 @@
-"""The merge tab's last part: which positions get which DeepStack tap in which decoder layer."""
+"""The merge tab's last part: where each DeepStack tap is added in the decoder.
+
+DeepStack: Meng et al. 2024, https://arxiv.org/abs/2406.04334."""
 
 from __future__ import annotations
 
@@ -18,27 +20,27 @@ PART = Part(
     "deepstack",
     mark("DeepStack"),
     stage="merge",
-    heading=mark("DeepStack: early features for the first layers"),
+    heading=mark("DeepStack: early vision features for the first decoder layers"),
 )
 
 
 @PART.html()
 def intro(run: Run) -> str:
-    """Which decoder layer gets which tap, and where."""
+    """Which tap is added after which decoder layer, and at which positions."""
     merged, facts = run.merged, run.engine.facts
     blocks = facts.deepstack_visual_indexes
     if merged.visual_pos_masks is None:
         return fact_markup(
             say(
-                "Without a picture DeepStack has nothing to add: the {taps} taps of the vision "
-                "tower are not computed, and the decoder runs like any text model.",
+                "Without an image, DeepStack adds nothing: the {taps} taps of the vision tower "
+                "are not computed, and the decoder runs like a text-only model.",
                 taps=len(blocks),
             )
         )
     visual = int(visual_mask(merged).sum())
     ways = say("; ").join(
         say(
-            "tap {tap}, after vision block {block}, is added after decoder layer {layer}",
+            "tap {tap} (after vision block {block}) is added after decoder layer {layer}",
             tap=layer + 1,
             block=block,
             layer=layer,
@@ -47,9 +49,9 @@ def intro(run: Run) -> str:
     )
     return fact_markup(
         say(
-            "DeepStack brings early features of the tower to the {visual:,} visual positions, and "
-            "only there: {routes} (all counted from 0). The other {others:,} positions are left "
-            "alone, and so are the {layers} later layers.",
+            "DeepStack (Meng et al. 2024) adds early features of the vision tower at the "
+            "{visual:,} visual positions: {routes} (blocks and layers are counted from 0). The "
+            "other {others:,} positions and the {layers} later layers are unchanged.",
             visual=visual,
             routes=ways,
             others=run.inputs.num_tokens - visual,
@@ -58,9 +60,9 @@ def intro(run: Run) -> str:
     )
 
 
-@PART.chart(mark("Where the tower enters the decoder"))
+@PART.chart(mark("Where vision features enter the decoder"))
 def routes(run: Run) -> go.Figure | None:
-    """Which positions get which tap in which layer; nothing without a picture."""
+    """The positions and the layer of each tap; None without an image."""
     if run.merged.visual_pos_masks is None:
         return None
     facts = run.engine.facts
@@ -71,7 +73,7 @@ def routes(run: Run) -> go.Figure | None:
 
 @PART.html()
 def table(run: Run) -> str:
-    """The way of each set of features, and how large they are."""
+    """Source, destination and mean norm of each set of features."""
     if run.merged.visual_pos_masks is None:
         return ""
     visual = int(visual_mask(run.merged).sum())
@@ -80,8 +82,8 @@ def table(run: Run) -> str:
     rows: list[list[Cell | Mono]] = [
         [
             "merger",
-            say("block {block}, the last", block=last),
-            say("input of layer 0, in place"),
+            say("block {block} (last)", block=last),
+            say("input of layer 0, replaced"),
             visual,
             norms[0],
         ]
@@ -103,12 +105,12 @@ def table(run: Run) -> str:
         say("Positions"),
         say("Mean norm"),
     )
-    return table_html(headers, rows, say("What the tower hands to the decoder"))
+    return table_html(headers, rows, say("Features that the vision tower passes to the decoder"))
 
 
 @PART.html(needs=(PLACE,))
 def chosen(run: Run, place: Place | None) -> str:
-    """What the pointed token gets."""
+    """The row that the selected token gets."""
     if run.merged.visual_pos_masks is None:
         return ""
     focus = choose_focus(run, place)
@@ -116,15 +118,15 @@ def chosen(run: Run, place: Place | None) -> str:
     if row is None:
         return fact_markup(
             say(
-                "To {token} no tap adds anything: it is no visual position.",
+                "No tap adds anything to {token}, because it is not a visual position.",
                 token=focus_words(run, focus),
             )
         )
     taps = len(run.engine.facts.deepstack_visual_indexes)
     return fact_markup(
         say(
-            "For example {token}: visual tokens take their rows in order, so row {row:,} of each "
-            "of the {taps} <code>deepstack_visual_embeds</code> is added to it.",
+            "Example: {token}. Visual tokens take their rows in order, so row {row:,} of each of "
+            "the {taps} <code>deepstack_visual_embeds</code> is added to it.",
             token=focus_words(run, focus),
             row=row,
             taps=taps,

@@ -1,4 +1,4 @@
-"""The merge tab's what-if: how near tokens are under M-RoPE, and under plain 1-D positions."""
+"""The merge tab's comparison of distances under M-RoPE and under plain 1-D positions."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from playground.merge.mrope import (
     flat_positions,
     position_distances,
     read_frequencies,
-    rotation_likeness,
+    rotation_similarity,
 )
 from playground.pipeline import Run
 from playground.pointer import Place
 
 QUANTITIES = (
     (mark("Distance in positions"), "distance"),
-    (mark("Likeness of the rotations"), "likeness"),
+    (mark("Similarity of the rotations"), "likeness"),
 )
 FLAT, MROPE = mark("Plain 1-D"), "M-RoPE"
 
@@ -43,16 +43,17 @@ QUANTITY = Choice(
     id="quantity",
     label=mark("Compare"),
     info=mark(
-        "Distance: the largest step in t, h and w. Likeness: the mean cosine between the "
-        "angles of two tokens, which a query and a key of equal content would score."
+        "Distance: the largest difference in t, h or w. Similarity: the mean cosine of the "
+        "differences in rotation angle, which is the attention score of a query and a key with "
+        "equal content."
     ),
     options=QUANTITIES,
 )
 PART = Part(
     "distances",
-    mark("Beside 1-D"),
+    mark("Compared with 1-D RoPE"),
     stage="merge",
-    heading=mark("Beside plain 1-D positions"),
+    heading=mark("Compared with plain 1-D positions"),
     controls=(QUANTITY,),
     layout=("intro", "quantity", ("flat", "mrope"), "neighbours"),
     shown=lambda run: bool(run.inputs.spans),
@@ -60,15 +61,15 @@ PART = Part(
 )
 
 
-@PART.chart(mark("Nearness under Plain 1-D"), needs=("quantity", PLACE))
+@PART.chart(mark("Distance or similarity with plain 1-D positions"), needs=("quantity", PLACE))
 def flat(run: Run, quantity: str, place: Place | None) -> go.Figure:
-    """How near the tokens of a picture are to the focus under 1-D positions."""
+    """Distance or similarity of an image's tokens to the focus with 1-D positions."""
     return _plot_map(run, FLAT, flat_positions(run.inputs.num_tokens), quantity, place)
 
 
-@PART.chart(mark("Nearness under M-RoPE"), needs=("quantity", PLACE))
+@PART.chart(mark("Distance or similarity with M-RoPE"), needs=("quantity", PLACE))
 def mrope(run: Run, quantity: str, place: Place | None) -> go.Figure:
-    """How near the tokens of a picture are to the focus under M-RoPE."""
+    """Distance or similarity of an image's tokens to the focus with M-RoPE."""
     return _plot_map(run, MROPE, run.positions, quantity, place)
 
 
@@ -79,7 +80,7 @@ def _plot_map(
     number = next_span(run, focus)
     span = run.inputs.spans[number]
     values = (
-        rotation_likeness(read_frequencies(run.engine), positions, focus.index)
+        rotation_similarity(read_frequencies(run.engine), positions, focus.index)
         if quantity == "likeness"
         else position_distances(positions, focus.index)
     )[span.start : span.end].reshape(span.merged_h, span.merged_w)
@@ -99,9 +100,10 @@ def intro(run: Run, place: Place | None) -> str:
     span = run.inputs.spans[next_span(run, focus)]
     return fact_markup(
         say(
-            "With 1-D positions the picture would be one long line: the token below another stands "
-            "{width} positions away, a whole row. Under M-RoPE it is 1 away, as the one beside it. "
-            "Here {token} is compared with all tokens of {picture}; bright is near.",
+            "With 1-D positions, the image would be one long line: the token directly below "
+            "another is {width} positions away, a whole row. With M-RoPE it is 1 position away, "
+            "like the token next to it. The maps compare {token} with all tokens of {picture}; "
+            "brighter means nearer.",
             width=span.merged_w,
             token=focus_words(run, focus),
             picture=html.escape(span_phrase(run.inputs, span)),
@@ -140,27 +142,27 @@ def neighbours(run: Run, place: Place | None) -> str:
 
 def _map_title(name: str, values: np.ndarray, quantity: str, *, inside: bool) -> str:
     if quantity == "likeness":
-        return say("{name}: how alike the tokens are turned", name=say(name))
+        return say("{name}: similarity of the rotations", name=say(name))
     if not inside:
         return _far_title(say(name), int(values.min()), int(values.max()))
     if name == MROPE:
-        return say("M-RoPE: near is what is near in the picture")
+        return say("M-RoPE: neighbours in the image stay close")
     return say("Plain 1-D: the next row is {width} positions away", width=values.shape[1])
 
 
 def _far_title(name: str, near: int, far: int) -> str:
     if near == far:
-        return say("{name}: the picture is {far:,} positions away", name=name, far=far)
+        return say("{name}: the image is {far:,} positions away", name=name, far=far)
     return say(
-        "{name}: the picture is {near:,} to {far:,} positions away", name=name, near=near, far=far
+        "{name}: the image is {near:,} to {far:,} positions away", name=name, near=near, far=far
     )
 
 
 def _neighbours(run: Run, focus: Focus) -> list[tuple[str, int]]:
-    """Tokens worth comparing: around the focus in its picture, and in the text around it."""
+    """Tokens to compare: neighbours of the focus in its image, and the text around the image."""
     inputs, index = run.inputs, focus.index
     if focus.span is None:
-        near = [(say("the token before"), index - 1), (say("the next token"), index + 1)]
+        near = [(say("the previous token"), index - 1), (say("the next token"), index + 1)]
         near += [
             (say("the first token of {picture}", picture=media_name(span)), span.start)
             for span in inputs.spans[:1]
@@ -173,13 +175,13 @@ def _neighbours(run: Run, focus: Focus) -> list[tuple[str, int]]:
         (say("its right neighbour"), index + 1) if column + 1 < span.merged_w else None,
         (say("its neighbour above"), index - span.merged_w) if row else None,
         (say("its neighbour below"), index + span.merged_w) if row + 1 < span.merged_h else None,
-        (say("the text token before the picture"), span.start - 1) if span.start else None,
+        (say("the text token before the image"), span.start - 1) if span.start else None,
         (_after_words(inputs.tokens[span.end].text), span.end)
         if span.end < inputs.num_tokens
         else None,
     ]
-    return [each for each in around if each is not None]
+    return [neighbour for neighbour in around if neighbour is not None]
 
 
 def _after_words(text: str) -> str:
-    return say("the text token after it, “{text}”", text=cut_text(text, MAX_WORD_CHARS))
+    return say("the text token after the image, “{text}”", text=cut_text(text, MAX_WORD_CHARS))

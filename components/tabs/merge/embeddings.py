@@ -1,4 +1,4 @@
-"""The merge tab's first part: what stands in each place before and after masked_scatter."""
+"""The merge tab's first part: the embedding at each position before and after masked_scatter."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ from playground.pipeline import Run
 
 MAX_DOTS = 2_000  # per series of the norms: with the PCA's points under 5,000 SVG points each
 MAX_GROUP_DOTS = 900  # per group of the PCA, which is also fitted on them
-MAX_VALUES = 16  # numbers of each embedding that are shown
-MAX_CELLS = 6_000  # of one heat map of values, 4 bytes each; at least MIN_VALUES a token
+MAX_VALUES = 16  # dimensions shown of each embedding
+MAX_CELLS = 6_000  # per heat map of values, 4 bytes each; at least MIN_VALUES per token
 MIN_VALUES = 4
 PCA_CHOICES = (
-    (mark("Directions alone"), "directions"),
-    (mark("Embeddings as they are"), "embeddings"),
+    (mark("Directions only"), "directions"),
+    (mark("Unscaled embeddings"), "embeddings"),
 )
 
 
 SHOWN = Choice(
     id="shown",
-    label=mark("Regions by principal components of"),
+    label=mark("Principal components of"),
     info=mark(
-        "Directions: every vector is scaled to length 1 first, as the chart of norms compares the "
+        "Directions: every vector is first scaled to length 1. The chart of norms compares the "
         "lengths."
     ),
     options=PCA_CHOICES,
@@ -57,7 +57,7 @@ PART = Part(
     "embeddings",
     mark("Embeddings"),
     stage="merge",
-    heading=mark("What stands in each place"),
+    heading=mark("The embedding at each position"),
     controls=(SHOWN,),
     layout=("intro", "strip", "values", ("norms", "pca"), "shown", "regions", "groups"),
 )
@@ -71,7 +71,7 @@ def strip(run: Run) -> str:
 
 @PART.chart(mark("Embedding values before and after masked_scatter"))
 def values(run: Run) -> go.Figure | None:
-    """The first numbers of every embedding before and after; nothing without a picture."""
+    """The first dimensions of every embedding before and after; None without an image."""
     if not run.inputs.spans:
         return None
     num_tokens = run.inputs.num_tokens
@@ -91,7 +91,7 @@ def norms(run: Run) -> go.Figure:
 
 @PART.chart(mark("Regions of embedding space"), needs=("shown",))
 def pca(run: Run, shown: str) -> go.Figure:
-    """Where the groups lie; a long group is thinned out evenly."""
+    """The groups on two principal components; a large group is subsampled evenly."""
     directions = shown == "directions"
     thinned = thin_groups(embed_groups(run.inputs, run.merged), MAX_GROUP_DOTS)
     if directions:
@@ -119,10 +119,10 @@ def intro(run: Run) -> str:
     if not visual:
         return fact_markup(
             say(
-                "Each of the {tokens:,} tokens looks up its row of the embedding table, a vector "
-                "of {width:,} numbers. There is no picture, so no placeholder is replaced: "
-                "<code>masked_scatter</code> is skipped, and these vectors go into the decoder as "
-                "they are.",
+                "Each of the {tokens:,} tokens is looked up in the embedding table, which gives a "
+                "vector of {width:,} dimensions. Without an image there are no placeholder tokens "
+                "to replace: <code>masked_scatter</code> is skipped, and the decoder gets these "
+                "embeddings unchanged.",
                 tokens=inputs.num_tokens,
                 width=width,
             )
@@ -136,10 +136,10 @@ def intro(run: Run) -> str:
     ]
     return fact_markup(
         say(
-            "Before: each of the {tokens:,} tokens looks up its row of the embedding table, "
-            "{width:,} numbers; {same}. After: <code>masked_scatter</code> has put the tower’s "
-            "{visual:,} features in their places, in order, one for one. The other {others:,} "
-            "places keep their vectors.",
+            "Before: each of the {tokens:,} tokens is looked up in the embedding table ({width:,} "
+            "dimensions); {same}. After: <code>masked_scatter</code> has replaced the placeholder "
+            "tokens with the vision tower’s {visual:,} features, one for one and in order. The "
+            "other {others:,} embeddings are unchanged.",
             tokens=inputs.num_tokens,
             width=width,
             same=_same_row_words(counts),
@@ -150,25 +150,22 @@ def intro(run: Run) -> str:
 
 
 def _same_row_words(counts: list[str]) -> str:
-    """That placeholders share a row: of one kind, or of two."""
+    """States that the placeholders of one kind share an embedding row."""
     if len(counts) == 1:
-        return say("the {count} all get the same row", count=counts[0])
+        return say("all {count} get the same row", count=counts[0])
     first, second = counts
-    return say(
-        "the {first} and {second} of a kind all get the same row", first=first, second=second
-    )
+    return say("all {first} get one row, all {second} another", first=first, second=second)
 
 
 @PART.html()
 def regions(run: Run) -> str:
-    """How far apart text and pictures are, in words."""
+    """How text embeddings and visual features differ, as a sentence."""
     numbers = compare_groups(embed_groups(run.inputs, run.merged))
     kind = next((name for name in ("image", "video") if name in numbers.names), None)
     if kind is None or "text" not in numbers.names:
         return fact_markup(
             say(
-                "With a picture, its features would show here as a region of their own, away from "
-                "the text."
+                "With an image, its features would form a separate region here, away from the text."
             )
         )
     text, visual = numbers.names.index("text"), numbers.names.index(kind)
@@ -177,10 +174,11 @@ def regions(run: Run) -> str:
     cosines = numbers.cosines
     return fact_markup(
         say(
-            "Text and pictures live in different regions: the {kind} features are {ratio:.3g} "
-            "times as long as text embeddings, and point elsewhere: the mean cosine between one of "
-            "each is {across}, but {within} between two {kind} features. The placeholder that they "
-            "replace (norm {norm:.3g}) says nothing about them: cosine {pad}.",
+            "Text embeddings and {kind} features lie in different regions. The {kind} features "
+            "are {ratio:.3g} times as long as the text embeddings and point in other directions: "
+            "the mean cosine similarity is {across} between one of each, but {within} between two "
+            "{kind} features. The placeholder that they replace (norm {norm:.3g}) carries no "
+            "information about them: cosine similarity {pad}.",
             kind=say(kind),
             ratio=ratio,
             across=signed(float(cosines[text, visual]), ".2f"),
@@ -212,7 +210,7 @@ def groups(run: Run) -> str:
         say("Embeddings"),
         say("Vectors"),
         say("Mean norm"),
-        *(say("cos with {name}", name=name) for name in names),
+        *(say("Cosine with {name}", name=name) for name in names),
     )
-    caption = say("Mean norm, and mean cosine between two different vectors")
+    caption = say("Mean norm, and mean cosine similarity between different vectors")
     return table_html(headers, rows, caption)

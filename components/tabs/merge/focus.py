@@ -1,4 +1,4 @@
-"""The token that the merge tab's drawings look at: the pointed one, or a sensible first choice."""
+"""The token that the merge tab's charts refer to: the selected one, or a default."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Focus:
 
     index: int  # sequence index
     span: int | None  # index into ModelInputs.spans; None for text
-    pointed: bool  # False where nothing was pointed at
+    pointed: bool  # False if nothing is selected
 
 
 def choose_focus(run: Run, place: Place | None) -> Focus:
-    """What the pointer is at; otherwise the middle of the first picture, or the last token."""
+    """The selected token; by default the middle of the first image, or the last token."""
     there = run.still_there(place)
     if there is not None:
         return Focus(there.index, there.span, pointed=True)
@@ -39,7 +39,7 @@ def choose_focus(run: Run, place: Place | None) -> Focus:
 
 
 def focus_words(run: Run, focus: Focus) -> str:
-    """``token 37 (image 1)``, and why this one as long as none is pointed at; escaped."""
+    """``token 37 (image 1)``, with the reason for a default choice; escaped."""
     inputs, index = run.inputs, focus.index
     if focus.span is None:
         what = f"“{cut_text(inputs.tokens[index].text, MAX_WORD_CHARS)}”"
@@ -49,13 +49,13 @@ def focus_words(run: Run, focus: Focus) -> str:
         words = say("token {index:,} ({what})", index=index, what=what)
     elif focus.span is None:
         words = say(
-            "token {index:,} (the last one, {what}; click any other token or patch)",
+            "token {index:,} (the last one, {what}; click another token or patch to select it)",
             index=index,
             what=what,
         )
     else:
         words = say(
-            "token {index:,} (the middle of {what}; click any other token or patch)",
+            "token {index:,} (the middle of {what}; click another token or patch to select it)",
             index=index,
             what=what,
         )
@@ -74,7 +74,7 @@ def span_phrase(inputs: ModelInputs, span: VisualSpan) -> str:
 
 
 def next_span(run: Run, focus: Focus) -> int:
-    """The picture that the focus lies in, or else the nearest one; there must be one."""
+    """Index of the focus's own span, or of the nearest one; the run must have one."""
     if focus.span is not None:
         return focus.span
     spans = run.inputs.spans
@@ -92,7 +92,7 @@ def cut_text(text: str, limit: int) -> str:
 
 
 def chart_labels(run: Run, indices: np.ndarray) -> list[str]:
-    """The texts of some tokens, escaped for Plotly; of a picture's tokens just the kind."""
+    """The texts of some tokens, escaped for Plotly; for image and video tokens only the kind."""
     chosen = [run.inputs.tokens[index] for index in indices]
     return [
         say(token.kind) if token.kind in ("image", "video") else token_label(token.text)

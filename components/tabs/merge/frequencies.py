@@ -27,14 +27,14 @@ PART = Part(
     "frequencies",
     mark("Frequencies"),
     stage="merge",
-    heading=mark("What a position does: angles"),
+    heading=mark("From positions to rotation angles"),
     layout=("intro", ("frequencies", "angles"), "words"),
 )
 
 
 @PART.chart(mark("Rotary frequencies by axis"))
 def frequencies(run: Run) -> go.Figure:
-    """Every frequency's wavelength, by the axis that it turns with."""
+    """Every frequency's wavelength, by axis."""
     rotary = read_frequencies(run.engine)
     return plot_frequencies(
         rotary.wavelengths,
@@ -44,9 +44,9 @@ def frequencies(run: Run) -> go.Figure:
     )
 
 
-@PART.chart(mark("Angles of one token"), needs=(PLACE,))
+@PART.chart(mark("Rotation angles of one token"), needs=(PLACE,))
 def angles(run: Run, place: Place | None) -> go.Figure:
-    """One token's angles, beside those of plain 1-D positions."""
+    """One token's rotation angles, compared with those of plain 1-D positions."""
     focus = choose_focus(run, place)
     rotary = read_frequencies(run.engine)
     own = positions_thw(run.merged)[:, focus.index : focus.index + 1]
@@ -60,22 +60,23 @@ def angles(run: Run, place: Place | None) -> go.Figure:
 
 @PART.html()
 def intro(run: Run) -> str:
-    """How the frequencies are shared out."""
+    """How the frequencies are assigned to the axes."""
     facts, rotary = run.engine.facts, read_frequencies(run.engine)
     t, h, w = facts.mrope_section
     count, waves = len(rotary.axes), rotary.wavelengths
     rest = rotary.axes[3 * min(h, w) :]
     tail = ""
     if len(rest) > 1 and not rest.any():
-        tail = say("; the slowest {count} are t’s alone", count=len(rest))
+        tail = say("; the slowest {count} all belong to t", count=len(rest))
     return fact_markup(
         say(
-            "Each head has {head_dim} numbers, that is {count} pairs. RoPE turns each pair of a "
-            "query or key by an angle: a position times the frequency of the pair. M-RoPE shares "
-            "the pairs out in turns, t h w t h w …: {t} turn with t, {h} with h and {w} with "
-            "w{tail}. So each axis has fast frequencies, which tell neighbours apart, and slow "
-            "ones, which tell far from near: a full turn takes {shortest} to {longest} positions. "
-            "A text token has t = h = w, and is turned as by plain RoPE.",
+            "Each head has {head_dim} dimensions, that is, {count} pairs. RoPE rotates each pair "
+            "of a query or key by an angle: the position times the frequency of the pair. "
+            "Interleaved M-RoPE assigns the pairs in the order t h w t h w …: {t} rotate with t, "
+            "{h} with h and {w} with w{tail}. So each axis has fast frequencies, which "
+            "distinguish neighbours, and slow ones, which distinguish near from far: a full "
+            "rotation takes {shortest} to {longest} positions. A text token has t = h = w, so it "
+            "is rotated as in plain RoPE.",
             head_dim=facts.head_dim,
             count=count,
             t=t,
@@ -90,7 +91,7 @@ def intro(run: Run) -> str:
 
 @PART.html(needs=(PLACE,))
 def words(run: Run, place: Place | None) -> str:
-    """The token's first frequency of each axis, worked out."""
+    """The computation of the token's angle at the first frequency of each axis."""
     focus, rotary = choose_focus(run, place), read_frequencies(run.engine)
     thw = [int(position) for position in run.merged.position_ids[:, 0, focus.index]]
     examples = []
@@ -102,8 +103,8 @@ def words(run: Run, place: Place | None) -> str:
         degrees = math.degrees(thw[axis] * speed) % 360
         examples.append(
             say(
-                "frequency {number} by {axis}: {position} × {speed:.3g} rad, which leaves "
-                "{degrees:.0f}°",
+                "frequency {number} ({axis}): {position} × {speed:.3g} rad = {degrees:.0f}° (mod "
+                "360°)",
                 number=number,
                 axis=name,
                 position=thw[axis],
@@ -111,15 +112,18 @@ def words(run: Run, place: Place | None) -> str:
                 degrees=degrees,
             )
         )
-    compare = say("Its position is its index, so plain 1-D positions would turn it just the same.")
+    compare = say(
+        "Its position equals its index, so plain 1-D positions would give the same angles."
+    )
     if thw != [focus.index] * 3:
         compare = say(
-            "With plain 1-D positions all would turn by its index, {index} (grey rings).",
+            "With plain 1-D positions, the position would be its index, {index}, at all "
+            "frequencies (grey rings).",
             index=focus.index,
         )
     return fact_markup(
         say(
-            "The angles of {token}, which stands at t {t}, h {h}, w {w}: {examples}.",
+            "Rotation angles of {token} at position t {t}, h {h}, w {w}: {examples}.",
             token=focus_words(run, focus),
             t=thw[0],
             h=thw[1],

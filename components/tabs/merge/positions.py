@@ -1,4 +1,4 @@
-"""The merge tab's second part: t, h and w of every token, beside plain 1-D positions."""
+"""The merge tab's second part: t, h and w of every token, compared with plain 1-D positions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_TABLE_ROWS = MAX_ROWS
 
 FIRST_ROW = Slider(
     id="first-row",
-    label=mark("First token of the table"),
+    label=mark("First token in the table"),
     info=mark("The table follows the pointer until this is moved."),
     high=lambda run: run.inputs.num_tokens - MAX_TABLE_ROWS,
     follows=True,
@@ -34,7 +34,7 @@ PART = Part(
     "positions",
     mark("Positions"),
     stage="merge",
-    heading=mark("Where each token stands: t, h, w"),
+    heading=mark("The position of each token: t, h, w"),
     controls=(FIRST_ROW,),
     layout=(
         "intro",
@@ -48,13 +48,13 @@ PART = Part(
 
 @PART.html()
 def intro(run: Run) -> str:
-    """How the sequence's positions come about."""
+    """How the positions of the sequence are assigned."""
     return positions_html(run)
 
 
 @PART.chart(mark("Positions along the sequence"))
 def lines(run: Run) -> go.Figure:
-    """t, h and w along the sequence; a long sequence keeps the corners of its lines."""
+    """t, h and w along the sequence; of a long sequence only the corners of the lines."""
     positions = positions_thw(run.merged)
     kept = corner_indices(positions, MAX_LINE_POINTS)
     all_jumps = position_jumps(run.inputs, run.merged)
@@ -71,7 +71,7 @@ def lines(run: Run) -> go.Figure:
 
 @PART.chart(mark("Positions in 3-D"))
 def space(run: Run) -> go.Figure:
-    """The tokens at their places (t, h, w)."""
+    """The tokens as points at (t, h, w)."""
     kept = spread_indices(run.inputs.num_tokens, MAX_3D_POINTS)
     positions = positions_thw(run.merged)[:, kept]
     return plot_positions_3d(positions, kept, chart_kinds(run, kept), chart_labels(run, kept))
@@ -79,7 +79,7 @@ def space(run: Run) -> go.Figure:
 
 @PART.html()
 def jumps(run: Run) -> str:
-    """Where the positions jump, after each picture."""
+    """The jump of the positions after an image, and ``rope_deltas``."""
     return jumps_html(run)
 
 
@@ -91,7 +91,7 @@ def sections(run: Run) -> str:
 
 @PART.html(needs=("first-row", PLACE))
 def table(run: Run, first_row: int | None, place: Place | None) -> str:
-    """A row for each token: around the pointed one, or from a chosen one on."""
+    """One row per token: around the selected token, or from the slider's token on."""
     total = run.inputs.num_tokens
     first = _window_start(run, place.index if place else 0) if first_row is None else first_row
     tokens = run.inputs.tokens[first : first + MAX_TABLE_ROWS]
@@ -103,7 +103,7 @@ def table(run: Run, first_row: int | None, place: Place | None) -> str:
     caption = say("Positions of all {total:,} tokens", total=total)
     if len(rows) < total:
         caption = say(
-            "Positions of {rows:,} of {total:,} tokens, from token {first:,} on",
+            "Positions of {rows:,} of {total:,} tokens, starting at token {first:,}",
             rows=len(rows),
             total=total,
             first=first,
@@ -117,6 +117,6 @@ def table(run: Run, first_row: int | None, place: Place | None) -> str:
 
 
 def _window_start(run: Run, index: int) -> int:
-    """First row of a table with this token in its middle, as far as the sequence allows."""
+    """First row of a table with this token in the middle, within the sequence."""
     last = max(run.inputs.num_tokens - MAX_TABLE_ROWS, 0)
     return min(max(index - MAX_TABLE_ROWS // 2, 0), last)

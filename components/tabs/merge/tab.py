@@ -1,4 +1,4 @@
-"""Tab 3: image features take their places in the sequence, and every token gets a 3-D position."""
+"""Tab 3: image features replace the placeholder tokens, and every token gets a 3-D position."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CODE = Part("code", mark("Show the code"), stage="merge")
 
 @CODE.code(mark("Show the code"))
 def script(run: Run) -> str:
-    """The whole stage with plain transformers."""
+    """The whole stage in plain transformers."""
     return write_snippet("merge", run)
 
 
@@ -22,8 +22,8 @@ TAB = StageParts(
     label=mark("3 Merge"),
     title=mark("Merge"),
     sentence=mark(
-        "The tower's features replace the placeholders in the sequence, and each token gets a "
-        "position with three parts: time, height and width (M-RoPE)."
+        "The vision tower's features replace the placeholder tokens in the sequence, and each "
+        "token gets a three-part position: time, height and width (M-RoPE, Wang et al. 2024)."
     ),
     parts=(embeddings.PART, positions.PART, distances.PART, frequencies.PART, deepstack.PART),
     foot=CODE,

@@ -1,4 +1,4 @@
-"""The merge tab's positions in words and by parts: the jumps and ``rope_deltas`` of a run."""
+"""Texts and table of the merge tab's positions: the jumps and ``rope_deltas`` of a run."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from playground.merge.views import PositionJump, SequencePart, position_jumps, s
 from playground.pipeline import Run
 from playground.records import ModelInputs
 
-MAX_PART_CHARS = 44  # of a text between two pictures
-MAX_TERMS = 4  # of the sum that makes rope_deltas; more pictures are only counted
+MAX_PART_CHARS = 44  # of the text between two images
+MAX_TERMS = 4  # shown of the sum for rope_deltas; with more spans only their number is given
 
 
 def positions_html(run: Run) -> str:
-    """How the three positions of a token come about here."""
+    """How t, h and w of this sequence are assigned."""
     inputs = run.inputs
     largest = int(run.merged.position_ids.max())
     if not inputs.spans:
         return fact_markup(
             say(
                 "Text only: t, h and w count up together from 0 to {largest}, exactly like plain "
-                "1-D positions. With a picture, h and w would count its rows and columns.",
+                "1-D positions. In an image, h counts the rows and w the columns.",
                 largest=largest,
             )
         )
@@ -33,10 +33,9 @@ def positions_html(run: Run) -> str:
     t, h, w = (int(position) for position in run.merged.position_ids[:, 0, first.start])
     words = [
         say(
-            "A text token gets the same number three times, one more than the token before. A "
-            "picture gets a grid instead: {picture} is {rows} × {columns} tokens; all have "
-            "t = {t}, h counts its rows from {h} to {last_h} and w its columns from {w} to "
-            "{last_w}.",
+            "A text token has the same t, h and w, one more than the token before. An image is a "
+            "grid instead: {picture} has {rows} × {columns} tokens, all with t = {t}; h counts "
+            "the rows from {h} to {last_h} and w the columns from {w} to {last_w}.",
             picture=html.escape(span_phrase(inputs, first)),
             rows=first.merged_h,
             columns=first.merged_w,
@@ -51,9 +50,9 @@ def positions_html(run: Run) -> str:
     if videos:
         words.append(
             say(
-                "The video is {pairs} pairs of frames. Each has its time written before it as text "
-                "and is a grid of its own: when it was is read from the text, while t only says in "
-                "which order the pairs come.",
+                "The video has {pairs} temporal patches of two frames. Each is a grid of its own, "
+                "preceded by its timestamp as text: the model reads the time from this text, "
+                "while t only gives the order.",
                 pairs=sum(facts.grid_thw[0] for facts in videos),
             )
         )
@@ -61,12 +60,12 @@ def positions_html(run: Run) -> str:
 
 
 def jumps_html(run: Run) -> str:
-    """The jump after the first picture, and ``rope_deltas`` as the sum over all."""
+    """The jump after the first image, and ``rope_deltas`` as the sum over all."""
     inputs, merged = run.inputs, run.merged
     largest, seq = int(merged.position_ids.max()), inputs.num_tokens
     delta = int(merged.rope_deltas)
     after = say(
-        "the first one, index {index:,}, gets position {position:,}",
+        "the first one, at index {index:,}, gets position {position:,}",
         index=seq,
         position=seq + delta,
     )
@@ -74,8 +73,8 @@ def jumps_html(run: Run) -> str:
     if not jumps:
         return fact_markup(
             say(
-                "No picture, no jump: <code>rope_deltas</code> is {delta}, so a generated token’s "
-                "position is its index: {after}.",
+                "Without an image the positions do not jump: <code>rope_deltas</code> is {delta}, "
+                "so a generated token’s position is its index: {after}.",
                 delta=signed(delta),
                 after=after,
             )
@@ -98,9 +97,8 @@ def jumps_html(run: Run) -> str:
 def _jump_words(inputs: ModelInputs, jump: PositionJump) -> str:
     span = jump.span
     return say(
-        "After {picture} the largest position is {largest}, so the next token gets {next}: "
-        "{tokens:,} tokens, but only {positions} positions, as many as the longer side of its "
-        "grid.",
+        "After {picture}, the largest position is {largest}, so the next token gets {next}. The "
+        "{tokens:,} tokens use only {positions} positions, as many as the longer side of the grid.",
         picture=span_phrase(inputs, span),
         largest=jump.largest,
         next=jump.next_position,
@@ -110,18 +108,18 @@ def _jump_words(inputs: ModelInputs, jump: PositionJump) -> str:
 
 
 def _sum_words(run: Run) -> str:
-    """``, that is (8 − 64) + (6 − 24)``; nothing where that would say no more."""
+    """``, that is (8 − 64) + (6 − 24)``; empty for a single span."""
     spans = run.inputs.spans
     if len(spans) < 2:
         return ""
     if len(spans) > MAX_TERMS:
-        return say(", the sum over {count} pictures and frames", count=len(spans))
+        return say(", the sum over {count} images and frames", count=len(spans))
     terms = [f"({max(s.merged_h, s.merged_w)} − {s.end - s.start})" for s in spans]
     return say(", that is {terms}", terms=" + ".join(terms))
 
 
 def parts_table(run: Run) -> str:
-    """Text and pictures in turn: their positions, and what 1-D positions would use."""
+    """Table of the text and image parts: their positions, and those that 1-D would use."""
     parts = sequence_parts(run.inputs, run.merged)
     rows: list[list[Cell | Mono]] = [
         [
@@ -137,20 +135,20 @@ def parts_table(run: Run) -> str:
     used = sum(part.advance for part in parts)
     seq = run.inputs.num_tokens
     difference = signed(used - seq)
-    whole = say("the prompt; the difference is rope_deltas")
+    whole = say("whole prompt; the difference is rope_deltas")
     rows.append([say("all"), whole, "", "", "", used, seq, difference])
     headers = (
         say("Tokens"),
         say("Part"),
         *("t", "h", "w"),
         say("Positions used"),
-        say("1-D would use"),
+        say("Positions in 1-D"),
         say("Difference"),
     )
     return table_html(
         headers,
         rows,
-        say("Positions by part of the sequence, beside plain 1-D positions"),
+        say("Positions by part of the sequence, compared with plain 1-D positions"),
         right=(2, 3, 4, 7),
         tokens=[*((part.start, part.end) for part in parts), None],
     )

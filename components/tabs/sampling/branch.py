@@ -1,4 +1,4 @@
-"""Another token at any place: its continuation grows from the cache as it was there."""
+"""Branches: replace any token, and continue from the KV cache at that token."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ from playground.records import Candidate, Progress, SamplingSettings, TokenStep
 if TYPE_CHECKING:
     from playground.sampling.branches import Branch
 
-MOST_FIRST_WORDS = 8  # written as one batch
+MOST_FIRST_TOKENS = 8  # generated as one batch
 
-# A token to take at one place: the branch, the step from 0, and the token's id.
+# An alternative token: the branch, the step (from 0), and the token's id.
 Alternative = tuple[str | int, int, int]
 
 
 def read_alternative(raw: Any, run: Run) -> Alternative:
-    """What a click on an alternative says.
+    """Check what a click on an alternative sends.
 
     Raises:
-        InputError: it is none.
+        InputError: not a branch, a step and a token id.
     """
     if not isinstance(raw, list) or len(raw) != 3:
-        raise InputError(say("The page reported no token."), remedy=say("Reload the page."))
+        raise InputError(say("The page sent no valid token."), remedy=say("Reload the page."))
     name, step, token_id = raw
     return read_name(name, run), read_step(step, run), read_step(token_id, run)
 
@@ -60,20 +60,19 @@ PART = Part(
     mark("Branch"),
     stage="sampling",
     intro=mark(
-        "Click a token, take another one in its place, and see how the answer would have gone "
-        "on. A branch starts on the keys and values that are there already: the prompt is not "
-        "run again."
+        "Click a token, replace it with another one, and see how the answer continues. A branch "
+        "reuses the cached keys and values, so the prompt is not run again."
     ),
     controls=(
         Clicked(id="alternative", read=read_alternative),
         length_slider(),
         Number(
             id="count",
-            label=mark("Likeliest first words"),
-            info=mark("1 to 8, as one batch"),
+            label=mark("Most likely first tokens"),
+            info=mark("1 to 8, generated as one batch"),
             value=4,
             low=1,
-            high=MOST_FIRST_WORDS,
+            high=MOST_FIRST_TOKENS,
         ),
     ),
     layout=(
@@ -91,7 +90,7 @@ PART = Part(
 
 @PART.html(needs=CHOSEN)
 def chosen(_run: Run, lab: Lab | None, name: str | int | None, step: int | None) -> str:
-    """The chosen token in a sentence."""
+    """The selected token in a sentence."""
     if lab is None or not lab.branches:
         return nothing_yet()
     return chosen_html(*choose_token(lab, name, step))
@@ -105,7 +104,7 @@ def alternatives(
     step: int | None,
     alternative: Alternative | None,
 ) -> str:
-    """Tokens to take in its place."""
+    """The tokens that can replace it."""
     if lab is None or not lab.branches:
         return ""
     branch, index = choose_token(lab, name, step)
@@ -117,12 +116,12 @@ def alternatives(
         for each in others_of(branch.trace.steps[index])
     ]
     taken = choose_alternative(branch, index, alternative)
-    return picks_html(say("Take instead"), options, [branch.name, index, taken], "alternative")
+    return picks_html(say("Replace with"), options, [branch.name, index, taken], "alternative")
 
 
 @PART.html(needs=CHOSEN, live=True)
 def tree(_run: Run, lab: Lab | None, name: str | int | None, step: int | None) -> str:
-    """The branches, and what has been written of a new one."""
+    """The branches, including one that is still being generated."""
     if lab is None or not lab.branches:
         return ""
     if lab.is_live:
@@ -132,12 +131,12 @@ def tree(_run: Run, lab: Lab | None, name: str | int | None, step: int | None) -
 
 
 def others_of(step: TokenStep) -> list[Candidate]:
-    """What may be taken in a token's place."""
+    """The candidates that can replace a token."""
     return [each for each in step.top if each.id != step.id and each.removed_by != "vision_tokens"]
 
 
 def choose_alternative(branch: Branch, index: int, clicked: Alternative | None) -> int | None:
-    """The token to take: the clicked one, if that was at this place, else the likeliest."""
+    """The replacement: the clicked token if it belongs to this step, else the most likely one."""
     others = others_of(branch.trace.steps[index])
     if clicked is not None and clicked[:2] == (branch.name, index):
         return clicked[2]
@@ -148,7 +147,10 @@ def choose_alternative(branch: Branch, index: int, clicked: Alternative | None) 
 
 
 @PART.experiment(
-    mark("Go on from this token"), needs=(*CHOSEN, "alternative", "length"), primary=True, **GROWS
+    mark("Continue from this token"),
+    needs=(*CHOSEN, "alternative", "length"),
+    primary=True,
+    **GROWS,
 )
 @on_gpu
 def grow(
@@ -160,12 +162,14 @@ def grow(
     alternative: Alternative | None,
     length: int,
 ) -> Iterator[Lab]:
-    """Take the alternative, and write on; the branch grows in the tree."""
+    """Replace the token and continue; the branch grows in the tree."""
     lab = require_lab(lab)
     parent, index = choose_token(lab, name, step)
     token_id = choose_alternative(parent, index, alternative)
     if token_id is None:
-        raise InputError(say("No token is chosen."), remedy=say("Choose one under “Take instead”."))
+        raise InputError(
+            say("No token is selected."), remedy=say("Choose a token under “Replace with”.")
+        )
     check_room(lab, 1)
     sampler = playground.sampling.branches.start_branch(
         run.engine, prompt_of(run), parent, index, token_id, max_new_tokens=length
@@ -179,7 +183,7 @@ def grow(
 
 
 @PART.experiment(
-    mark("Start with each of them"),
+    mark("Start with each of these"),
     needs=("side.columns", "side.branch", "count", "length"),
     **GROWS,
 )
@@ -192,7 +196,7 @@ def first_words(
     count: int,
     length: int,
 ) -> Iterator[Lab]:
-    """One branch for each of the likeliest first words, under the chosen column's settings."""
+    """One branch for each of the most likely first tokens, with the selected column's settings."""
     lab = lab or Lab()
     settings = SamplingSettings()
     if lab.branches:
@@ -215,12 +219,12 @@ def first_words(
 
 @PART.experiment(mark("Remove all branches"), needs=("side.columns",), **GROWS)
 def clear(_run: Run, _progress: Progress, lab: Lab | None) -> Iterator[Lab]:
-    """Leave the columns alone."""
+    """Keep only the columns."""
     lab = require_lab(lab)
     kept = tuple(each for each in lab.branches if each.name in lab.names)
     if not kept:
         raise InputError(
-            say("There are only scored texts."),
-            remedy=say("Press “Write the columns” in “Side by side”."),
+            say("There are no columns to keep, only scored texts."),
+            remedy=say("Press “Generate columns” in “Side by side”."),
         )
     yield replace(lab, branches=kept, focus=(kept[0].name, 0))

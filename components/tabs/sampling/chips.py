@@ -1,4 +1,4 @@
-"""Written text as tokens that can be chosen: coloured, with their numbers on hover and on focus."""
+"""Generated text as coloured tokens that can be selected, with their numbers on hover and focus."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from playground.records import TokenStep
 ColourBy = Literal["probability", "surprisal"]
 COLOURS: dict[ColourBy, str] = {"probability": mark("probability"), "surprisal": mark("surprisal")}
 MOST_NATS = 8.0  # the darkest shade of surprisal
-MAX_TITLES = 800  # tokens that get their numbers, 100 bytes each; the texts and the tree have them
+MAX_TITLES = 800  # tokens with numbers on hover, 100 bytes each; in the texts and the tree
 BANDS = [name for _, name, _ in PROBABILITY_BANDS]
 
 
 def surprisal(step: TokenStep) -> float:
-    """How unexpected the token was before the filters: -ln p, in nats."""
+    """Surprisal of the token before the filters: -ln p, in nats."""
     return -math.log(max(raw_probability(step), 1e-45))
 
 
@@ -40,16 +40,16 @@ def picked_chips_html(
     titled: bool = True,
     sets: str | None = "",
 ) -> str:
-    """Tokens as chips. What they all have in common is added in the page, see clicks.js.
+    """Tokens as chips. clicks.js adds the attributes that all chips share.
 
     Args:
         steps: all tokens of a branch.
-        colour_by: what the backgrounds mean.
-        first: show those from here on.
-        marked: a step to point out, such as the first difference.
-        titled: with numbers on hover and focus; left out while a text is still being written.
-        sets: the control that a click sets to the token's number; by default tokens can only be
-            looked at, and while a text is still being written (None) not even that.
+        colour_by: the quantity shown by the background colours.
+        first: index of the first token to show.
+        marked: a step to highlight, such as the first difference.
+        titled: show numbers on hover and focus; False while the text is still being generated.
+        sets: the control that a click sets to the token's number. With the default "" a click has
+            no effect; None, while the text is still being generated, also disables focus.
     """
     chips = "".join(
         _chip(index, step, colour_by, index == marked, titled)
@@ -77,7 +77,7 @@ def _chip(index: int, step: TokenStep, colour_by: ColourBy, marked: bool, titled
 
 
 def _shade(nats: float) -> str:
-    """A surprisal as the style sheet takes it: from 0 to 1."""
+    """A surprisal scaled to 0–1 for the style sheet."""
     return f"{min(1.0, nats / MOST_NATS):.2g}"
 
 
@@ -104,7 +104,7 @@ def _title(index: int, step: TokenStep) -> str:
 
 
 def colour_legend_html(colour_by: ColourBy) -> str:
-    """What the backgrounds mean."""
+    """Legend of the background colours."""
     if colour_by == "probability":
         return probability_legend_html()
     shades = "".join(

@@ -1,4 +1,4 @@
-"""The settings of up to eight columns: their cards, and what is wrong with one."""
+"""The settings of up to eight columns: their cards, and messages for invalid ones."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _card_field(field: Field) -> Control:
 
 SETTINGS = Rows(
     id="settings",
-    label=mark("Settings of the columns"),
+    label=mark("Column settings"),
     fields=tuple(map(_card_field, FIELDS)),
     low=MIN_SHOWN,
     high=MAX_COLUMNS,
@@ -71,28 +71,28 @@ SETTINGS = Rows(
 
 @dataclass(frozen=True, slots=True)
 class ReadColumns:
-    """The columns that can be written, and why others cannot."""
+    """The valid columns, and why the others were skipped."""
 
     names: tuple[str, ...]
     settings: tuple[SamplingSettings, ...]
-    problems: tuple[tuple[str, str], ...]  # a column's name, and what is wrong
+    problems: tuple[tuple[str, str], ...]  # a column's name, and the message
 
 
 def read_columns(rows: Sequence[Mapping[str, Any]], *, same_numbers: bool = False) -> ReadColumns:
-    """Check every column; one that is refused does not stop the others.
+    """Check every column; an invalid one does not stop the others.
 
     Args:
-        rows: a column's values by the ids of its controls.
-        same_numbers: give all columns the first one's seed, so that only their settings differ.
+        rows: the values of each column, by control id.
+        same_numbers: give all columns the first column's seed, so that only their settings differ.
 
     Raises:
-        InputError: not one of them can be written.
+        InputError: no column is valid.
     """
     names: list[str] = []
     settings: list[SamplingSettings] = []
     problems: list[tuple[str, str]] = []
     for name, row in zip(NAMES, rows, strict=False):
-        # An empty field is no number at all.
+        # An empty number field sends "".
         values = {field.name: row.get(control_id(field)) for field in FIELDS}
         given = {key: None if value == "" else value for key, value in values.items()}
         if same_numbers and settings:
@@ -103,15 +103,15 @@ def read_columns(rows: Sequence[Mapping[str, Any]], *, same_numbers: bool = Fals
         except InputError as error:
             problems.append((name, problem_words(error)))
     if not settings:
-        left_out = [
-            say("Column {name} is left out: {why}", name=name, why=why) for name, why in problems
+        messages = [
+            say("Column {name} was skipped: {why}", name=name, why=why) for name, why in problems
         ]
-        raise InputError(say(" ").join(left_out))
+        raise InputError(say(" ").join(messages))
     return ReadColumns(tuple(names), tuple(settings), tuple(problems))
 
 
 def problem_words(error: InputError) -> str:
-    """What is wrong with a column, with the setting's name as the page has it."""
+    """The error message of a column, with the setting's label as shown on the page."""
     named = next((field for field in FIELDS if error.what.startswith(field.name)), None)
     words = str(error)
     return words if named is None else say(named.label) + words.removeprefix(named.name)

@@ -1,4 +1,4 @@
-"""How new branches are written: shown as they grow, and no more of them than there is room for."""
+"""Generates new branches: streams them to the page and limits their number."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MIN_INTERVAL_S = 0.15
 NEW_TOKENS = 32
 MOST_NEW_TOKENS = 256
 
-# The experiments that do so all write on what the first part's columns have left.
+# These experiments all add to the lab that the first part's columns produced.
 GROWS: dict[str, Any] = {
     "gives": "side.columns",
     "afterwards": {"side.branch": None, "side.step": None},
@@ -30,7 +30,7 @@ GROWS: dict[str, Any] = {
 
 
 def length_slider() -> Slider:
-    """How long what grows may get."""
+    """The maximum number of new tokens."""
     return Slider(
         id="length",
         label=mark("Max new tokens"),
@@ -41,7 +41,7 @@ def length_slider() -> Slider:
 
 
 def check_room(lab: Lab, count: int) -> None:
-    """Refuse more branches than the tree may have.
+    """Check that the tree has room for more branches.
 
     Raises:
         InputError: there would be too many.
@@ -49,7 +49,7 @@ def check_room(lab: Lab, count: int) -> None:
     if len(lab.branches) + count > MAX_BRANCHES:
         raise InputError(
             say("The tree has {count} branches.", count=len(lab.branches)),
-            limit=say("At most {most:,}.", most=MAX_BRANCHES),
+            limit=say("The limit is {most:,}.", most=MAX_BRANCHES),
             remedy=say("Press “Remove all branches”."),
         )
 
@@ -61,14 +61,14 @@ def stream_branches(
     grown: Callable[[], tuple[Branch, ...]],
     index: int,
 ) -> Iterator[Lab]:
-    """Write, with the tree as it grows; what was written before a stop stays.
+    """Generate, and yield the growing tree; a stopped run keeps what was generated.
 
     Args:
-        lab: what there is so far.
-        sampler: writes the new branches.
-        progress: reports, and stops.
-        grown: the new branches as far as they are.
-        index: the first token of their own.
+        lab: the lab so far.
+        sampler: generates the new branches.
+        progress: reports progress, and stops the run by raising ``StageCancelled``.
+        grown: returns the new branches so far.
+        index: the first token that a new branch does not share with its parent.
     """
     shown = time.perf_counter()
     cancelled: StageCancelled | None = None
@@ -88,7 +88,7 @@ def stream_branches(
 
 
 def _with(lab: Lab, added: tuple[Branch, ...], index: int, *, is_live: bool = False) -> Lab:
-    """The lab with more branches; the first of them is looked at."""
+    """The lab with more branches; the first of them gets the focus."""
     return replace(
         lab, branches=(*lab.branches, *added), focus=(added[0].name, index), is_live=is_live
     )

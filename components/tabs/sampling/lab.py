@@ -1,6 +1,6 @@
-"""What was written after a prompt: the columns, the branches grown from them, a scored text.
+"""Everything generated from a prompt: the columns, their branches, a scored text.
 
-A lab is a finding and never changed: a new branch makes a new lab, which takes the old one's place.
+A lab is immutable: a new branch makes a new lab, which replaces the old one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_NAME_CHARS = 60  # of a branch: A.1.2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scored:
-    """A text that the model had to write, and what it wrote after it."""
+    """A given text with its scores, and the model's continuation."""
 
     text: ScoredText
     written: tuple[TokenStep, ...] = ()
@@ -35,79 +35,79 @@ class Scored:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lab:
-    """The columns written last, and the tree grown from them; empty before anything is written."""
+    """The latest columns and the tree of branches; empty before anything is generated."""
 
-    sampled: SamplingRun | None = None  # None where nothing but a scored text is there
+    sampled: SamplingRun | None = None  # None if there is only a scored text
     names: tuple[str, ...] = ()  # of the columns
-    seconds: tuple[float, ...] = ()  # how long each was written on
-    took_s: float = 0.0  # how long all were written on together
+    seconds: tuple[float, ...] = ()  # generation time of each column
+    took_s: float = 0.0  # generation time of all columns
     max_new_tokens: int = 1
-    problems: tuple[tuple[str, str], ...] = ()  # columns that were left out, and why
+    problems: tuple[tuple[str, str], ...] = ()  # skipped columns, and why
     branches: tuple[Branch, ...] = ()  # the columns first
-    focus: tuple[str, int] | None = None  # branch and token that are worth a look
+    focus: tuple[str, int] | None = None  # branch and token to show by default
     scored: Scored | None = None
-    is_live: bool = False  # still being written
+    is_live: bool = False  # still being generated
 
     def branch(self, name: object) -> Branch:
-        """The branch of this name.
+        """The branch with this name.
 
         Raises:
             InputError: there is none.
         """
-        found = next((each for each in self.branches if each.name == name), None)
+        found = next((branch for branch in self.branches if branch.name == name), None)
         if found is None:
             raise InputError(
                 say("There is no branch {name}.", name=name),
-                remedy=say("Choose one from the list."),
+                remedy=say("Choose a branch from the list."),
             )
         return found
 
     @property
     def branch_names(self) -> tuple[str, ...]:
         """All branches, the columns first."""
-        return tuple(each.name for each in self.branches)
+        return tuple(branch.name for branch in self.branches)
 
 
-# ------------------------------------------------------------------------------ what is chosen
+# ----------------------------------------------------------------------------------- selection
 
 
 def read_name(raw: Any, _run: Run) -> str | int:
     """The name of a branch, or a column's number from 0, as a chart knows it.
 
     Raises:
-        InputError: it is neither.
+        InputError: neither of these.
     """
     if isinstance(raw, str) and len(raw) <= MAX_NAME_CHARS:
         return raw
     if type(raw) is int and 0 <= raw < MAX_COLUMNS:
         return raw
-    raise InputError(say("The page reported no token."), remedy=say("Reload the page."))
+    raise InputError(say("The page sent no valid token."), remedy=say("Reload the page."))
 
 
 def read_step(raw: Any, _run: Run) -> int:
-    """The number of a token, from 0.
+    """The index of a token, from 0.
 
     Raises:
-        InputError: it is none.
+        InputError: not a valid index.
     """
     if type(raw) is int and raw >= 0:
         return raw
-    raise InputError(say("The page reported no token."), remedy=say("Reload the page."))
+    raise InputError(say("The page sent no valid token."), remedy=say("Reload the page."))
 
 
 BRANCH = Clicked(id="branch", read=read_name)
 STEP = Clicked(id="step", read=read_step)
-# What the other parts need of the first one: everything written, and the token that is chosen.
+# What the other parts need from the first one: the lab, and the selected token.
 CHOSEN = ("side.columns", "side.branch", "side.step")
 
 
 def choose_branch(lab: Lab, name: str | int | None, default: str = "") -> Branch:
-    """The branch of this name or number.
+    """The branch with this name or number.
 
     Args:
         lab: with at least one branch.
-        name: as a click has set it; None where nothing has been clicked.
-        default: the branch to take instead where there is no such one; the first by default.
+        name: as set by a click; None before any click.
+        default: the branch to use if there is no such branch; by default the first.
     """
     if type(name) is int and name < len(lab.names):
         name = lab.names[name]
@@ -116,7 +116,7 @@ def choose_branch(lab: Lab, name: str | int | None, default: str = "") -> Branch
 
 
 def choose_token(lab: Lab, name: str | int | None, step: int | None) -> tuple[Branch, int]:
-    """Branch and token that are looked at: where nothing is chosen, those worth a look."""
+    """The selected branch and token; without a selection, the lab's focus."""
     focus, index = lab.focus or ("", 0)
     branch = choose_branch(lab, name, focus)
     if step is None:
@@ -128,23 +128,23 @@ def require_lab(lab: Lab | None) -> Lab:
     """The lab, with at least one branch.
 
     Raises:
-        InputError: nothing has been written after this prompt.
+        InputError: nothing has been generated from this prompt.
     """
     if lab is None or not lab.branches:
         raise InputError(
-            say("There are no columns of this prompt."),
-            remedy=say("Press “Write the columns” in “Side by side”."),
+            say("There are no columns for this prompt yet."),
+            remedy=say("Press “Generate columns” in “Side by side”."),
         )
     return lab
 
 
 def nothing_yet() -> str:
-    """What a part says that needs the columns and has none."""
+    """Message of a part that needs columns, if there are none."""
     return fact_html(
-        say("There are no columns of this prompt."), say("“Side by side” writes them.")
+        say("There are no columns for this prompt yet."), say("Generate them in “Side by side”.")
     )
 
 
 def prompt_of(run: Run) -> Prefix:
-    """Where everything in a lab starts; the run's prefill is there already."""
+    """The prefix from which everything in a lab starts: the run's prefill."""
     return playground.sampling.paths.prompt_prefix(run.inputs, run.merged, run.decoded)

@@ -1,4 +1,4 @@
-"""One step under the glass: sliders redraw it from its stored state, without a forward pass."""
+"""One sampling step in detail: sliders recompute it from its stored state, with no forward pass."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ if TYPE_CHECKING:
     from playground.sampling.views import OrderDifference, StepView
 
 ORDERS = ("temperature first", "temperature last")  # sampling.views.ORDERS, without torch
-SHOWN_FIELDS = FIELDS[:-1]  # without the seed: the number is drawn already
+SHOWN_FIELDS = FIELDS[:-1]  # without the seed: the uniform sample is fixed
 MOST_UNIFORM = 0.9999  # on the slider
-AS_WRITTEN = mark("As the column was written")
+AS_WRITTEN = mark("As in the column")
 
-# Until they are moved they stand where the chosen column was written.
+# Until they are moved, the sliders show the settings of the selected column.
 SLIDERS = tuple(setting_slider(field, follows=("side.branch",)) for field in SHOWN_FIELDS)
 
 
 def _presets(run: Run) -> list[tuple[str, dict[str, Any]]]:
-    """As the column was written, and the presets of a column."""
+    """The column's own settings, and the presets."""
     return [(say(AS_WRITTEN), dict.fromkeys(each.id for each in SLIDERS)), *preset_options(run)]
 
 
 PRESET = Presets(id="preset", label=mark("Settings"), options=_presets)
 ORDER = Choice(
     id="order",
-    label=mark("Temperature comes"),
+    label=mark("Apply temperature"),
     options=(
         (mark("first, as in transformers"), ORDERS[0]),
         (mark("last, as in llama.cpp"), ORDERS[1]),
@@ -54,7 +54,7 @@ ORDER = Choice(
 )
 UNIFORM = Slider(
     id="uniform",
-    label=mark("The number drawn"),
+    label=mark("Uniform sample"),
     high=MOST_UNIFORM,
     value=0.5,
     step=0.0001,
@@ -65,8 +65,10 @@ PART = Part(
     mark("One step"),
     stage="sampling",
     intro=mark(
-        "One row of logits on its way to one token. Move a slider to see what another setting "
-        "would have done here: the logits are there already, so the model is not run."
+        "Follow one row of logits through the filters to the sampled token. Move a slider to see "
+        "how another setting would change this step: the logits are stored, so the model does not "
+        "run again. Top-p is nucleus sampling (Holtzman et al. 2019), min-p comes from Nguyen et "
+        "al. (2024), and typical-p is locally typical sampling (Meister et al. 2022)."
     ),
     controls=(PRESET, *SLIDERS, ORDER, UNIFORM),
     layout=(
@@ -80,13 +82,13 @@ PART = Part(
         "filters",
     ),
 )
-# What a drawing of the step depends on.
+# The inputs of every output of this part.
 STEP_NEEDS = (*CHOSEN, "order", "uniform", *(each.id for each in SLIDERS))
 
 
 @PART.html(needs=CHOSEN)
 def picker(_run: Run, lab: Lab | None, name: str | int | None, step: int | None) -> str:
-    """The branches, and the tokens of the chosen one; tells the sliders where they stand."""
+    """The branches and the tokens of the selected one; also sets the sliders' defaults."""
     if lab is None or not lab.branches:
         return nothing_yet()
     branch, index = choose_token(lab, name, step)
@@ -114,9 +116,9 @@ def words(run: Run, lab: Lab | None, *values: Any) -> str:
     return step_html(branch.name, index, branch.trace.steps[index], view)
 
 
-@PART.chart(mark("The draw"), needs=STEP_NEEDS)
+@PART.chart(mark("Sampled token"), needs=STEP_NEEDS)
 def draw(run: Run, lab: Lab | None, *values: Any) -> go.Figure | None:
-    """The number that was drawn on the bar of what is left."""
+    """The uniform sample on the cumulative distribution after the filters."""
     if lab is None or not lab.branches:
         return None
     return plot_draw(view_of(run, lab, *values)[0])
@@ -124,7 +126,7 @@ def draw(run: Run, lab: Lab | None, *values: Any) -> go.Figure | None:
 
 @PART.html(needs=STEP_NEEDS)
 def effects(run: Run, lab: Lab | None, *values: Any) -> str:
-    """What each filter did, and what the place of the temperature changes."""
+    """What each filter did, and the effect of the position of the temperature."""
     if lab is None or not lab.branches:
         return ""
     view, difference = view_of(run, lab, *values)
@@ -134,7 +136,7 @@ def effects(run: Run, lab: Lab | None, *values: Any) -> str:
 
 @PART.chart(mark("Filters"), needs=STEP_NEEDS)
 def filters(run: Run, lab: Lab | None, *values: Any) -> go.Figure | None:
-    """What each filter leaves of the likeliest tokens."""
+    """The most likely tokens after each filter."""
     if lab is None or not lab.branches:
         return None
     return plot_filters(view_of(run, lab, *values)[0])
@@ -144,7 +146,7 @@ def filters(run: Run, lab: Lab | None, *values: Any) -> go.Figure | None:
 
 
 def own_uniform(branch: Branch, index: int) -> float:
-    """The number that the step was drawn with, or would have been; as large as can be shown."""
+    """The step's uniform sample, or the one its seed would give; at most the slider's maximum."""
     uniform = branch.trace.steps[index].uniform
     if uniform is None:
         uniform = playground.sampling.views.seeded_uniform(branch.trace.settings.seed, index)
@@ -152,7 +154,7 @@ def own_uniform(branch: Branch, index: int) -> float:
 
 
 def slider_settings(branch: Branch, moved: Sequence[float | None]) -> dict[str, Any]:
-    """The branch's own settings, but for the sliders that have been moved."""
+    """The branch's settings, updated by the sliders that have been moved."""
     given = {
         field.name: value
         for field, value in zip(SHOWN_FIELDS, moved, strict=True)
@@ -170,7 +172,7 @@ def view_of(
     uniform: float | None,
     *moved: float | None,
 ) -> tuple[StepView, OrderDifference]:
-    """One step through the filters; the drawings of one question share it.
+    """One step through the filters; computed once for all outputs.
 
     Args:
         run: the page's run.
@@ -178,8 +180,8 @@ def view_of(
         name: the chosen branch.
         step: the chosen token, from 0.
         order: one of ``ORDERS``.
-        uniform: the number to draw with; the step's own where it is None.
-        moved: the sliders in the order of ``SHOWN_FIELDS``; None for the branch's own setting.
+        uniform: the uniform sample; None for the step's own.
+        moved: the sliders, in the order of ``SHOWN_FIELDS``; None for the branch's own setting.
     """
     branch, index = choose_token(lab, name, step)
     settings = check_settings(slider_settings(branch, moved))

@@ -1,4 +1,4 @@
-"""One step in words: the token, what each filter did, what the order changes."""
+"""Texts and table of one step: the token, the effect of each filter, the effect of their order."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def step_html(name: str, index: int, written: TokenStep, view: StepView) -> str:
     values = {
         "name": html.escape(name),
         "number": index + 1,
-        "token": token_html(view.drawn_text),
+        "token": token_html(view.sampled_text),
     }
-    if view.drawn_id == written.id:
+    if view.sampled_id == written.id:
         head = say(
-            "<strong>Column {name}, token {number}: {token}</strong>, as the column has it.",
+            "<strong>Column {name}, token {number}: {token}</strong>, the same as in the column.",
             **values,
         )
     else:
         head = say(
-            "<strong>Column {name}, token {number}: {token}</strong>, where the column has "
-            "{written}.",
+            "<strong>Column {name}, token {number}: {token}</strong> instead of {written} in the "
+            "column.",
             written=token_html(written.text),
             **values,
         )
@@ -41,7 +41,7 @@ def step_html(name: str, index: int, written: TokenStep, view: StepView) -> str:
 
 
 def left_words(view: StepView) -> str:
-    """How much the filters leave to chance."""
+    """How many tokens remain, and the change in entropy."""
     values = {
         "total": view.vocab_size,
         "before": view.entropy,
@@ -50,20 +50,20 @@ def left_words(view: StepView) -> str:
     }
     if view.num_left == 1:
         return say(
-            "Of {total:,} words 1 token can be drawn; the entropy goes from {before:.2f} nats of "
-            "{possible:.2f} possible to {after:.2f}.",
+            "1 of {total:,} tokens can be sampled. The filters change the entropy from "
+            "{before:.2f} nats (maximum {possible:.2f}) to {after:.2f}.",
             **values,
         )
     return say(
-        "Of {total:,} words {count:,} tokens can be drawn; the entropy goes from {before:.2f} nats "
-        "of {possible:.2f} possible to {after:.2f}.",
+        "{count:,} of {total:,} tokens can be sampled. The filters change the entropy from "
+        "{before:.2f} nats (maximum {possible:.2f}) to {after:.2f}.",
         count=view.num_left,
         **values,
     )
 
 
 def effects_html(view: StepView) -> str:
-    """What each filter did, as a table."""
+    """Table of what each filter did."""
     rows = [
         (
             effect_name(effect),
@@ -78,16 +78,16 @@ def effects_html(view: StepView) -> str:
     headers = (
         say("Filter"),
         say("Removed"),
-        say("The likeliest of them"),
-        say("Left"),
-        say("Mass kept"),
+        say("Most likely removed"),
+        say("Remaining"),
+        say("Probability kept"),
         say("Entropy (nats)"),
     )
-    return table_html(headers, rows, say("The filters that are on, in order"), right=(4, 5))
+    return table_html(headers, rows, say("Active filters, in order"), right=(4, 5))
 
 
 def removed_words(effect: FilterEffect) -> str:
-    """The likeliest tokens that a filter removed."""
+    """The most likely tokens that a filter removed."""
     named = [f"{quote(text)} {share_words(prob)}" for text, prob in effect.removed[:4]]
     if effect.num_removed > len(named):
         named.append("…")
@@ -95,31 +95,32 @@ def removed_words(effect: FilterEffect) -> str:
 
 
 def order_html(difference: OrderDifference, temperature: float) -> str:
-    """What the place of the temperature changes."""
+    """The effect of the position of the temperature."""
     first, last = difference.num_left
     if temperature in (0, 1):
-        words = say("With this temperature its place makes no difference to what is left.")
+        words = say("At this temperature, the order makes no difference.")
     elif difference.total_variation < 1e-6:
         words = say(
-            "Temperature first or last makes no difference here: {count:,} left either way.",
+            "Applying temperature first or last makes no difference here: {count:,} tokens remain "
+            "either way.",
             count=first,
         )
     else:
         words = say(
-            "Temperature first leaves {first:,}, temperature last {last:,}; {share:.1%} of the "
-            "probability lies elsewhere.",
+            "Temperature first leaves {first:,} tokens, temperature last leaves {last:,}. The two "
+            "distributions differ by {share:.1%} (total variation).",
             first=first,
             last=last,
             share=difference.total_variation,
         )
         if difference.only_first:
             words += " " + say(
-                "Only with temperature first there are {listed}.",
+                "Only temperature first keeps {listed}.",
                 listed=_listed(difference.only_first),
             )
         if difference.only_last:
             words += " " + say(
-                "Only with temperature last there are {listed}.",
+                "Only temperature last keeps {listed}.",
                 listed=_listed(difference.only_last),
             )
     return fact_markup(words)

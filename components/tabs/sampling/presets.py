@@ -1,4 +1,4 @@
-"""The settings of one column on the page: their names and ranges, and presets of all of them."""
+"""The settings of a column on the page: their labels and ranges, and presets."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from playground.records import SamplingSettings
 if TYPE_CHECKING:
     from playground.pipeline import Run
 
-OWN = mark("The checkpoint's own")
+OWN = mark("Checkpoint default")
 PRESETS: dict[str, SamplingSettings] = {
     mark("Greedy"): SamplingSettings(temperature=0.0),
     mark("Strict"): SamplingSettings(temperature=0.3, top_k=20, top_p=0.8),
     mark("Creative"): SamplingSettings(temperature=1.3, top_p=0.95, min_p=0.02),
-    mark("Balanced, with a frequency penalty"): SamplingSettings(
+    mark("Balanced with frequency penalty"): SamplingSettings(
         temperature=0.7, top_p=0.9, frequency_penalty=0.5
     ),
-    mark("No filter at all"): SamplingSettings(),
+    mark("No filters"): SamplingSettings(),
 }
-START = ("Strict", "Creative", "Greedy", "Balanced, with a frequency penalty")
+START = ("Strict", "Creative", "Greedy", "Balanced with frequency penalty")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class Field:
     label: str
     info: str
     step: float
-    slider: tuple[float, float]  # what the slider of one step goes over
-    in_card: bool = False  # a slider in the columns' cards, too
+    slider: tuple[float, float]  # range of the slider in “One step”
+    in_card: bool = False  # also a slider in the columns' cards
 
 
 IS_OFF_AT_0, IS_OFF_AT_1 = mark("0 is off"), mark("1 is off")
@@ -42,7 +42,7 @@ FIELDS = (
     Field(
         "temperature",
         mark("Temperature"),
-        mark("0 is greedy, 1 changes nothing"),
+        mark("0 is greedy, 1 leaves the logits unchanged"),
         0.05,
         (0, 2),
         in_card=True,
@@ -50,7 +50,7 @@ FIELDS = (
     Field(
         "top_p",
         mark("Top-p"),
-        mark("Likeliest up to this mass; 1 is off"),
+        mark("Keep the most likely tokens up to this total probability; 1 is off"),
         0.01,
         (0, 1),
         in_card=True,
@@ -61,7 +61,7 @@ FIELDS = (
     Field("repetition_penalty", mark("Repetition penalty"), IS_OFF_AT_1, 0.05, (0.5, 2)),
     Field("frequency_penalty", mark("Frequency penalty"), IS_OFF_AT_0, 0.1, (-2, 2)),
     Field("presence_penalty", mark("Presence penalty"), IS_OFF_AT_0, 0.1, (-2, 2)),
-    Field("seed", mark("Seed"), mark("Same seed, same draws"), 1, (0, 100)),
+    Field("seed", mark("Seed"), mark("The same seed gives the same samples"), 1, (0, 100)),
 )
 assert FIELDS[-1].name == "seed"
 
@@ -72,7 +72,7 @@ def control_id(field: Field) -> str:
 
 
 def values_of(settings: SamplingSettings, *, seed: bool = True) -> dict[str, Any]:
-    """Settings as controls take them, by id."""
+    """Settings as control values, by control id."""
     return {
         control_id(field): getattr(settings, field.name)
         for field in FIELDS
@@ -81,15 +81,12 @@ def values_of(settings: SamplingSettings, *, seed: bool = True) -> dict[str, Any
 
 
 def start_settings(index: int) -> SamplingSettings:
-    """What a column starts with by its place: each with a seed of its own."""
+    """Initial settings of a column by its index, each with a different seed."""
     return replace(PRESETS[START[index % len(START)]], seed=index)
 
 
 def preset_options(run: Run) -> list[tuple[str, dict[str, Any]]]:
-    """All presets as a list offers them: a label, and the values of controls.
-
-    The seed stays: it is what a column draws with, not how.
-    """
+    """All presets: a label and the control values. A preset leaves the seed unchanged."""
     own = playground.sampling.generation_config.own_settings(run.engine)
     presets = {OWN: own, **PRESETS}
     return [(say(name), values_of(settings, seed=False)) for name, settings in presets.items()]

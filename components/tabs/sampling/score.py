@@ -1,4 +1,4 @@
-"""Any text as the answer: the probability and the rank of each of its tokens."""
+"""Score any text as the model's answer: the probability and the rank of each token."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ PART = Part(
     mark("Score a text"),
     stage="sampling",
     intro=mark(
-        "What if the model had to write this? The text goes through the decoder as its answer: "
-        "how likely was each token, and how many words were likelier?"
+        "How likely is this text as the model's answer? The text goes through the decoder as if "
+        "the model had generated it (teacher forcing), which gives the probability and the rank "
+        "of each token."
     ),
     controls=(
         TextField(
@@ -42,8 +43,8 @@ PART = Part(
         ),
         Toggle(
             id="with-end",
-            label=mark("And there it ends"),
-            info=mark("Score the token that ends an answer, too."),
+            label=mark("Include the end token"),
+            info=mark("Also score the token that ends the answer."),
             value=True,
         ),
         length_slider(),
@@ -72,11 +73,11 @@ def score(
 
 
 @PART.experiment(
-    mark("Force it, and let the model go on"), needs=("side.columns", "text", "length"), **GROWS
+    mark("Let the model continue this text"), needs=("side.columns", "text", "length"), **GROWS
 )
 @on_gpu
 def go_on(run: Run, progress: Progress, lab: Lab | None, text: str, length: int) -> Iterator[Lab]:
-    """Let the model go on after a text, under the first column's settings."""
+    """Let the model continue a text, with the first column's settings."""
     lab = lab or Lab()
     branch, scored = _read(run, progress, lab, text, with_end=False)
     check_room(lab, 2)
@@ -99,7 +100,7 @@ def go_on(run: Run, progress: Progress, lab: Lab | None, text: str, length: int)
 def _read(
     run: Run, progress: Progress, lab: Lab, text: str, *, with_end: bool
 ) -> tuple[Branch, ScoredText]:
-    """The text as a branch from the prompt, with its scores."""
+    """Return the text as a branch from the prompt, and its scores."""
     ids = playground.sampling.score.read_answer(run.engine, text, with_end=with_end)
     progress(say("text"), 0, 1)
     scored = playground.sampling.score.score_tokens(run.engine, prompt_of(run), ids)
@@ -109,7 +110,7 @@ def _read(
     return branch, scored
 
 
-# ------------------------------------------------------------------------------- what is shown
+# ------------------------------------------------------------------------------------- outputs
 
 
 @PART.html(needs=("side.columns",), live=True)
@@ -122,7 +123,7 @@ def words(_run: Run, lab: Lab | None) -> str:
 
 @PART.html(needs=("side.columns",), live=True)
 def chips(_run: Run, lab: Lab | None) -> str:
-    """The text as tokens, and what the model wrote after it."""
+    """The tokens of the text, and the model's continuation."""
     if lab is None or lab.scored is None:
         return ""
     steps = (replace(step, forced=False) for step in lab.scored.text.trace.steps)
@@ -155,21 +156,21 @@ def table(_run: Run, lab: Lab | None) -> str:
         say("Probability"),
         say("Rank"),
         say("Surprisal (nats)"),
-        say("Entropy there (nats)"),
-        say("Likeliest there"),
+        say("Entropy (nats)"),
+        say("Most likely token"),
     )
-    return table_html(headers, rows, say("Every token of the text"), right=(2, 4, 5))
+    return table_html(headers, rows, say("Tokens of the text"), right=(2, 4, 5))
 
 
 def score_html(scored: ScoredText, num_written: int) -> str:
-    """The scores in a sentence, and how much the model wrote after the text."""
+    """The scores in a sentence, and the length of the model's continuation."""
     nats = [surprisal(step) for step in scored.trace.steps]
     mean = sum(nats) / len(nats)
     worst = max(range(len(nats)), key=nats.__getitem__)
     words = say(
-        "{tokens} with log-probability {joint:.2f} nats: {mean:.2f} a token, a perplexity of "
-        "{perplexity:.2f}. {firsts} of them were the model’s first choice; the least expected is "
-        "{token} ({nats:.2f} nats, rank {rank:,}).",
+        "{tokens} with log-probability {joint:.2f} nats: {mean:.2f} per token, perplexity "
+        "{perplexity:.2f}. The model ranks {firsts} of them first; the least expected is {token} "
+        "({nats:.2f} nats, rank {rank:,}).",
         tokens=count_tokens(len(nats)),
         joint=-sum(nats),
         mean=-mean,
@@ -180,5 +181,7 @@ def score_html(scored: ScoredText, num_written: int) -> str:
         rank=scored.ranks[worst],
     )
     if num_written:
-        words += " " + say("After it the model wrote {tokens}.", tokens=count_tokens(num_written))
+        words += " " + say(
+            "The model continued it with {tokens}.", tokens=count_tokens(num_written)
+        )
     return fact_markup(words)

@@ -1,4 +1,4 @@
-"""Columns of settings beside each other: their cards, their texts, what differs, the winner."""
+"""Settings side by side: the columns' cards and texts, their differences, and the code."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from playground.sampling.columns import Sampler
 
 NEW_TOKENS = 48
-MOST_NEW_TOKENS = 512  # on the slider; the engine takes more
+MOST_NEW_TOKENS = 512  # on the slider; the engine accepts more
 MIN_INTERVAL_S = 0.1  # between two updates of the text
-TOKEN_INTERVAL_S = 1e-4  # more for each token on the page, since each update sends all of them
+TOKEN_INTERVAL_S = 1e-4  # plus this per token on the page, since each update sends all tokens
 
 LENGTH = Slider(
     id="length",
@@ -56,11 +56,11 @@ LENGTH = Slider(
 SAME_NUMBERS = Toggle(
     id="same-numbers",
     label=mark("Same random numbers"),
-    info=mark("All columns draw with column A’s seed: only the settings differ."),
+    info=mark("All columns use column A’s seed, so only the settings differ."),
 )
 COLOUR_BY = Choice(
     id="colour-by",
-    label=mark("Colour the tokens by"),
+    label=mark("Colour tokens by"),
     options=tuple((name, value) for value, name in COLOURS.items()),
 )
 PART = Part(
@@ -87,20 +87,20 @@ PART = Part(
         "texts",
         "chosen",
         ("probabilities", "entropy"),
-        Heading(mark("What differs")),
+        Heading(mark("Differences")),
         "diff",
-        Heading(mark("Take the winner’s settings along")),
+        Heading(mark("Use these settings in your code")),
         "winners",
         "script",
     ),
 )
 
 
-# ------------------------------------------------------------------------------------- writing
+# ---------------------------------------------------------------------------------- generation
 
 
 @PART.experiment(
-    mark("Write the columns"),
+    mark("Generate columns"),
     needs=("settings", "length", "same-numbers", "columns"),
     auto=True,
     primary=True,
@@ -115,7 +115,7 @@ def columns(
     same_numbers: bool,
     before: Lab | None = None,
 ) -> Iterator[Lab]:
-    """Write all columns that can be written; the text so far now and then."""
+    """Generate all valid columns, and yield the text so far at intervals."""
     read = read_columns(settings, same_numbers=same_numbers)
     sampler = playground.sampling.columns.Sampler(
         run.engine,
@@ -135,7 +135,7 @@ def columns(
                 yield _lab(sampler, read, length, scored, is_live=True)
                 shown = time.perf_counter()
     except StageCancelled as stop:
-        cancelled = stop  # what was written until then is worth looking at
+        cancelled = stop  # keep what was generated so far
     if cancelled is None or any(trace.steps for trace in sampler.run.traces):
         yield _lab(sampler, read, length, scored, took_s=time.perf_counter() - started)
     if cancelled is not None:
@@ -145,7 +145,7 @@ def columns(
 def _lab(
     sampler: Sampler, read: ReadColumns, length: int, scored: Scored | None, **more: Any
 ) -> Lab:
-    """What is written; the end of it with what each column left in the cache."""
+    """The lab so far; at the end with the columns as branches."""
     sampled = sampler.run
     branches: tuple[Branch, ...] = ()
     if not more.get("is_live"):
@@ -166,42 +166,42 @@ def _lab(
     )
 
 
-# ------------------------------------------------------------------------------- what is shown
+# ------------------------------------------------------------------------------------- outputs
 
 
 @PART.html(needs=("columns",), live=True)
 def verdict(_run: Run, lab: Lab | None) -> str:
-    """Where the columns part, or how far they are."""
+    """Where the columns diverge, or how many tokens there are so far."""
     if lab is None or lab.sampled is None:
         return ""
     if lab.is_live:
         count = sum(len(trace.steps) for trace in lab.sampled.traces)
-        return fact_html(say("Writing … {count:,} tokens", count=count))
+        return fact_html(say("Generating … {count:,} tokens", count=count))
     return divergence_html(lab.sampled, lab.names, lab.took_s)
 
 
 @PART.html(needs=("columns", "colour-by"), live=True)
 def legend(_run: Run, lab: Lab | None, colour_by: ColourBy) -> str:
-    """What the tokens' backgrounds mean."""
+    """Legend of the token colours."""
     return "" if lab is None or lab.sampled is None else colour_legend_html(colour_by)
 
 
 @PART.html(needs=("columns", "colour-by"), live=True)
 def texts(_run: Run, lab: Lab | None, colour_by: ColourBy) -> str:
-    """The columns as tokens to choose from."""
+    """The columns as selectable tokens."""
     return "" if lab is None else columns_html(lab, colour_by)
 
 
 @PART.html(needs=("columns", "branch", "step"))
 def chosen(_run: Run, lab: Lab | None, name: str | int | None, step: int | None) -> str:
-    """Which token is chosen, and what can be done with it."""
+    """The selected token, and what can be done with it."""
     if lab is None or not lab.branches:
         return ""
     branch, index = choose_token(lab, name, step)
     return fact_markup(
         say(
-            "Chosen: token {number} of column {name}, {token}. “One step” shows how it came about, "
-            "“Branch” takes another one in its place; click any token to choose it.",
+            "Selected: token {number} of column {name}, {token}. “One step” shows how it was "
+            "sampled; “Branch” replaces it with another token. Click any token to select it.",
             number=index + 1,
             name=branch.name,
             token=token_html(branch.trace.steps[index].text),
@@ -211,21 +211,21 @@ def chosen(_run: Run, lab: Lab | None, name: str | int | None, step: int | None)
 
 @PART.chart(mark("Probability of each token"), needs=("columns",))
 def probabilities(_run: Run, lab: Lab | None) -> go.Figure | None:
-    """How sure the model was of each token."""
+    """Probability of each generated token."""
     if lab is None or lab.sampled is None:
         return None
     return plot_probabilities(lab.sampled, lab.names)
 
 
-@PART.chart(mark("Entropy of each choice"), needs=("columns",))
+@PART.chart(mark("Entropy at each token"), needs=("columns",))
 def entropy(_run: Run, lab: Lab | None) -> go.Figure | None:
-    """How open each choice was."""
+    """Entropy at each token."""
     return None if lab is None or lab.sampled is None else plot_entropy(lab.sampled, lab.names)
 
 
 @PART.html(needs=("columns", "diff-first", "diff-second"))
 def diff(_run: Run, lab: Lab | None, first: str | None, second: str | None) -> str:
-    """Two columns or branches against each other."""
+    """The differences between two columns or branches."""
     if lab is None or not lab.branches:
         return ""
     names = lab.branch_names
@@ -243,7 +243,7 @@ def diff(_run: Run, lab: Lab | None, first: str | None, second: str | None) -> s
 
 @PART.html(needs=("columns", "winner"))
 def winners(_run: Run, lab: Lab | None, winner: str | int | None) -> str:
-    """The columns to choose a winner from."""
+    """Choice of the column whose code is shown."""
     if lab is None or not lab.names or not lab.branches:
         return ""
     options = [(name, name) for name in lab.branch_names if name in lab.names]
@@ -252,17 +252,17 @@ def winners(_run: Run, lab: Lab | None, winner: str | int | None) -> str:
 
 @PART.code(mark("Show the code"), needs=("columns", "winner"))
 def script(run: Run, lab: Lab | None, winner: str | int | None) -> str:
-    """The chosen column's settings as a script on plain transformers."""
+    """The selected column's settings as a script for plain transformers."""
     if lab is None or not lab.names or not lab.branches:
         return ""
     name = choose_winner(lab, winner)
     settings = lab.branch(name).trace.settings
-    return f"# Column {name}: writes the same tokens.\n" + write_snippet(
+    return f"# Column {name}: generates the same tokens.\n" + write_snippet(
         "sampling", run, settings=settings, max_new_tokens=lab.max_new_tokens
     )
 
 
 def choose_winner(lab: Lab, name: str | int | None) -> str:
-    """The column of this name, else the first one."""
+    """The column with this name, or the first one."""
     branch = choose_branch(lab, name)
     return branch.name if branch.name in lab.names else lab.branches[0].name

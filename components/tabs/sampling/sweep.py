@@ -1,4 +1,4 @@
-"""One setting over a range: which answers come how often."""
+"""Sweep one setting over a range: the answers and how often they occur."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ PART = Part(
     mark("Sweep"),
     stage="sampling",
     intro=mark(
-        "One setting goes over a range, and the model answers several times at each value, always "
-        "with the same seeds. All else is as in the chosen column."
+        "Vary one setting over a range. The model generates several answers at each value, always "
+        "with the same seeds; all other settings come from the selected column."
     ),
     controls=(
         Choice(
@@ -75,7 +75,7 @@ PART = Part(
             options=lambda _run: [(parameter_name(name), name) for name in RANGES],
             compact=True,
         ),
-        # Empty until they are typed: the whole range of the setting.
+        # Empty fields stand for the whole range of the setting.
         Number(id="low", label=mark("From"), step=0.1, whole=False, follows=("parameter",)),
         Number(id="high", label=mark("To"), step=0.1, whole=False, follows=("parameter",)),
         Number(id="values", label=mark("Values"), value=6, low=1, high=MOST),
@@ -97,22 +97,24 @@ PART = Part(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SweepSoFar:
-    """A sweep, as far as it is."""
+    """A sweep so far."""
 
     sweep: Sweep
-    column: str  # whose settings all else was taken from; empty for the neutral ones
-    seconds: float | None = None  # None while it is under way
+    column: str  # column that gives the other settings; empty for neutral settings
+    seconds: float | None = None  # None while it is running
 
 
 @PART.html(needs=("parameter", "side.columns", "base"))
 def plan(_run: Run, parameter: str, lab: Lab | None, base: str | int | None) -> str:
-    """Whose settings are taken for all else; tells the ends of the setting's range."""
+    """Choice of the column that gives the other settings; also sets the default range."""
     low, high = RANGES[parameter]
     ends = html.escape(json.dumps({"low": low, "high": high}))
     picks = ""
     if lab is not None and lab.branches:
         options = [(name, name) for name in lab.branch_names]
-        picks = picks_html(say("All else as in"), options, choose_branch(lab, base).name, "base")
+        picks = picks_html(
+            say("Other settings from"), options, choose_branch(lab, base).name, "base"
+        )
     return f'<div data-defaults="{ends}">{picks}</div>'
 
 
@@ -134,7 +136,7 @@ def sweep(
     samples: int,
     length: int,
 ) -> Iterator[SweepSoFar]:
-    """Write all answers; what is there so far after each batch, and where it stopped."""
+    """Generate all answers, and yield the sweep so far after each batch."""
     first, last = RANGES[parameter]
     column, settings = "", SamplingSettings()
     if lab is not None and lab.branches:
@@ -166,12 +168,12 @@ def sweep(
         raise cancelled
 
 
-# ------------------------------------------------------------------------------- what is shown
+# ------------------------------------------------------------------------------------- outputs
 
 
 @PART.html(needs=("sweep",), live=True)
 def words(_run: Run, swept: SweepSoFar | None) -> str:
-    """The sweep in a sentence; how many answers there are while it is under way."""
+    """The sweep in a sentence; while it is running, the number of answers."""
     if swept is None:
         return ""
     if swept.seconds is None:
@@ -182,19 +184,19 @@ def words(_run: Run, swept: SweepSoFar | None) -> str:
 
 @PART.chart(mark("Answers"), needs=("sweep",), empty=EMPTY)
 def answers(_run: Run, swept: SweepSoFar | None) -> go.Figure | None:
-    """How often each answer came at each value."""
+    """How often each answer occurs at each value."""
     return None if swept is None else plot_answers(swept.sweep)
 
 
 @PART.chart(mark("Lengths"), needs=("sweep",), empty=EMPTY)
 def lengths(_run: Run, swept: SweepSoFar | None) -> go.Figure | None:
-    """How long the answers are."""
+    """Answer length at each value."""
     return None if swept is None else plot_lengths(swept.sweep)
 
 
 @PART.chart(mark("Entropy"), needs=("sweep",), empty=EMPTY)
 def entropy(_run: Run, swept: SweepSoFar | None) -> go.Figure | None:
-    """How open the choices are."""
+    """Mean entropy at each value."""
     return None if swept is None else plot_sweep_entropy(swept.sweep)
 
 
@@ -215,7 +217,7 @@ def sweep_html(swept: SweepSoFar) -> str:
     answers = [answer for point in points for answer in point.answers]
     first, last = points[0], points[-1]
     words = say(
-        "{answers} in {seconds:.1f} s, {distinct:,} different ones: {first_kinds} at "
+        "{answers} in {seconds:.1f} s, {distinct:,} of them distinct: {first_kinds} at "
         "{parameter} {first:.3g}, {last_kinds} at {last:.3g}.",
         answers=count_answers(len(answers)),
         seconds=swept.seconds,
@@ -226,7 +228,7 @@ def sweep_html(swept: SweepSoFar) -> str:
         last_kinds=len(last.counts),
         last=last.value,
     )
-    base = say("All else is as in {name}.", name=swept.column) if swept.column else ""
+    base = say("All other settings are those of {name}.", name=swept.column) if swept.column else ""
     return fact_markup(words, base)
 
 
@@ -241,25 +243,25 @@ def answers_html(sweep: Sweep) -> str:
                 (
                     f"{point.value:.3g}",
                     count,
-                    Verbatim(flowing(text) or say("(nothing)")),
+                    Verbatim(flowing(text) or say("(empty)")),
                     answer.num_tokens,
                     say("yes") if answer.is_whole else say("no"),
                     f"{answer.log_prob:.2f}",
                 )
             )
-    caption = say("Every distinct answer")
+    caption = say("Distinct answers")
     if len(rows) > MAX_ROWS:
         caption = say(
-            "Every distinct answer (the first {shown} of {count:,})",
+            "Distinct answers (first {shown} of {count:,})",
             shown=MAX_ROWS,
             count=len(rows),
         )
     headers = (
         parameter_name(sweep.parameter),
-        say("Times"),
+        say("Count"),
         say("Answer"),
         say("Tokens"),
-        say("Ended by itself"),
+        say("Ended by the model"),
         say("Log-probability (nats)"),
     )
     return table_html(headers, rows[:MAX_ROWS], caption, right=(0, 5))

@@ -1,4 +1,4 @@
-"""Stage 5 on the page: settings side by side, and what stands behind each token."""
+"""Stage 5 on the page: settings side by side, and how each token was sampled."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ TAB = StageParts(
     label=mark("5 Sampling"),
     title=mark("Sampling"),
     sentence=mark(
-        "The logits become the next token: penalties, temperature and cuts first, then one draw. "
-        "All columns start from the same prefill, so all that differs is their settings."
+        "How the logits become the next token: penalties, temperature and truncation, then one "
+        "random sample. All columns start from the same prefill and differ only in their settings."
     ),
     parts=(side.PART, one_step.PART, sweep.PART, branch.PART, score.PART),
 )

@@ -1,4 +1,4 @@
-"""The branches as a tree of texts, and the chosen token in a sentence."""
+"""The branches as a tree of texts, and the selected token in a sentence."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 
 
 def chosen_html(branch: Branch, index: int) -> str:
-    """The chosen token in a sentence."""
+    """The selected token in a sentence."""
     step = branch.trace.steps[index]
     removed = [each for each in step.top if each.removed_by and each.id != step.id]
     words = say(
-        "Token {number} of {branch} is {token}, {raw:.1%} before the filters. Others that could "
-        "stand in its place, with their probabilities before the filters:",
+        "Token {number} of {branch} is {token} ({raw:.1%} before the filters). Alternatives, with "
+        "their probabilities before the filters:",
         number=index + 1,
         branch=branch.name,
         token=token_html(step.text),
         raw=raw_probability(step),
     )
     if removed:
-        words += " " + say("({cuts}; a branch may take them all the same.)", cuts=_cuts(removed))
+        words += " " + say("({cuts}; a branch can still use them.)", cuts=_cuts(removed))
     return fact_markup(words)
 
 
 def _cuts(removed: list[Candidate]) -> str:
     return say("; ").join(
         say(
-            "{token} was removed by the {filter}",
+            "{token} was removed by {filter}",
             token=token_html(each.text),
             filter=filter_name(each.removed_by),
         )
@@ -49,7 +49,7 @@ def _cuts(removed: list[Candidate]) -> str:
 
 
 def tree_html(branches: tuple[Branch, ...], name: str, index: int) -> str:
-    """The branches as a list of lists, each with its joint log-probability."""
+    """The branches as nested lists, each with its joint log-probability."""
     titled = sum(len(each.trace.steps) - each.fork for each in branches) <= MAX_TITLES
     roots = "".join(
         _node_html(branches, each, name, index, titled) for each in branches if each.parent is None
@@ -69,7 +69,7 @@ def _node_html(
     ]
     if branch.parent is not None:
         leaves = say(
-            "leaves {parent} at token {number}", parent=branch.parent, number=branch.fork + 1
+            "branches from {parent} at token {number}", parent=branch.parent, number=branch.fork + 1
         )
         facts.insert(0, leaves)
     before = "".join(flowing(step.text) for step in steps[: branch.fork])

@@ -1,4 +1,4 @@
-"""What the sampling tab says in words: the columns' texts, where they part, how two differ."""
+"""Texts of the sampling tab: the columns, where they diverge, and how two of them differ."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 ENDINGS = {
     "running": mark("stopped"),
     "stop": mark("ended by the model"),
-    "length": mark("cut at the limit"),
-    "error": mark("broken off"),
+    "length": mark("stopped at the token limit"),
+    "error": mark("stopped by an error"),
 }
 
 
 def columns_html(lab: Lab, colour_by: ColourBy = "probability") -> str:
-    """All columns beside each other, as many to a row as there is room for.
+    """All columns side by side, wrapped to the width of the page.
 
-    A column that could not be written says why in its place.
+    A skipped column shows its error message.
     """
     if lab.sampled is None:
         return ""
@@ -66,19 +66,19 @@ def _problem_html(why: str) -> str:
 
 
 def column_name(name: str) -> str:
-    """What the page calls a column: Column A."""
+    """``Column A``."""
     return say("Column {name}", name=name)
 
 
 def _facts_html(trace: SamplingTrace, seconds: float, live: bool) -> str:
     if trace.error:
         return _problem_html(trace.error)
-    ending = say("still writing") if live and trace.finish_reason == "running" else None
+    ending = say("still generating") if live and trace.finish_reason == "running" else None
     return f'<p class="pg-column-facts">{html.escape(trace_words(trace, seconds, ending))}</p>'
 
 
 def trace_words(trace: SamplingTrace, seconds: float, ending: str | None = None) -> str:
-    """One column in numbers."""
+    """Facts about one column: length, speed, mean log-probability, repetition."""
     count = len(trace.steps)
     ended = ending or say(ENDINGS[trace.finish_reason])
     words = [say("{tokens}, {ended}", tokens=count_tokens(count), ended=ended)]
@@ -87,21 +87,21 @@ def trace_words(trace: SamplingTrace, seconds: float, ending: str | None = None)
     if count:
         mean = sum(surprisal(step) for step in trace.steps) / count
         words.append(say("mean log-probability {mean:.2f} nats", mean=-mean))
-        words.append(say("repeats {share:.0%}", share=repetition(trace.steps)))
+        words.append(say("{share:.0%} repeated 3-grams", share=repetition(trace.steps)))
     return " · ".join(words)
 
 
 def repetition(steps: Sequence[TokenStep], length: int = 3) -> float:
-    """Share of runs of three tokens that came before in the same column (1 - distinct-3)."""
+    """Share of 3-grams that already occurred in the same column (1 - distinct-3)."""
     ids = [step.id for step in steps]
     runs = [tuple(ids[start : start + length]) for start in range(len(ids) - length + 1)]
     return 1 - len(set(runs)) / len(runs) if runs else 0.0
 
 
 def divergence_html(sampled: SamplingRun, names: Sequence[str], seconds: float) -> str:
-    """Where the columns part, and how long all took together."""
+    """Where the columns diverge, and how long they took in total."""
     took = say(
-        "{count:,} tokens in {seconds:.1f} s, all columns in one batch from one prefill.",
+        "{count:,} tokens in {seconds:.1f} s, with all columns in one batch from one prefill.",
         count=sum(len(trace.steps) for trace in sampled.traces),
         seconds=seconds,
     )
@@ -109,9 +109,10 @@ def divergence_html(sampled: SamplingRun, names: Sequence[str], seconds: float) 
     if len(names) == 1:
         return fact_markup(took)
     if first is None:
-        return fact_markup(say("The columns are the same to the end. {took}", took=took))
+        return fact_markup(say("All columns are identical. {took}", took=took))
     ways = say("; ").join(
-        _way_words(name, trace, first) for name, trace in zip(names, sampled.traces, strict=True)
+        _variant_words(name, trace, first)
+        for name, trace in zip(names, sampled.traces, strict=True)
     )
     return fact_markup(
         say(
@@ -123,12 +124,12 @@ def divergence_html(sampled: SamplingRun, names: Sequence[str], seconds: float) 
     )
 
 
-def _way_words(name: str, trace: SamplingTrace, index: int) -> str:
+def _variant_words(name: str, trace: SamplingTrace, index: int) -> str:
     if index >= len(trace.steps):
-        return say("{name} has ended before it", name=name)
+        return say("{name} has already ended", name=name)
     step = trace.steps[index]
     return say(
-        "{name} writes {token} ({prob:.1%})",
+        "{name} continues with {token} ({prob:.1%})",
         name=name,
         token=token_html(step.text),
         prob=raw_probability(step),
@@ -136,7 +137,7 @@ def _way_words(name: str, trace: SamplingTrace, index: int) -> str:
 
 
 def diff_html(first: SamplingTrace, second: SamplingTrace, names: tuple[str, str]) -> str:
-    """Two columns as one text: what only one of them has is marked as such."""
+    """Two columns as one text, with the tokens of only one of them marked."""
     ours, theirs = first.steps, second.steps
     matcher = SequenceMatcher(
         None, [step.id for step in ours], [step.id for step in theirs], autojunk=False

@@ -349,7 +349,7 @@ def test_text_only_prompts_have_no_patches(call: Callable[..., Any]) -> None:
         ("/sampling", {"max_new_tokens": 10**9}, "max_new_tokens is out of range"),
         ("/sampling", {"settings": [{}] * 9}, "There are 9 columns of settings"),
         ("/sampling", {"settings": [{}, {"top_p": 2}]}, "Column 2: top_p is out of range"),
-        ("/sampling", {"settings": [{"heat": 1}]}, "Sampling has no setting 'heat'"),
+        ("/sampling", {"settings": [{"heat": 1}]}, "'heat' is not a sampling setting"),
         ("/sampling", {"settings": "hot"}, "settings is no list of objects"),
     ],
 )

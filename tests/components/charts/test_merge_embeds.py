@@ -54,7 +54,7 @@ def test_norms_show_what_the_placeholders_became() -> None:
     np.testing.assert_array_equal(after.y, [7, 8, 9])
     assert len({trace.marker.symbol for trace in figure.data}) == 3
     alt = figure.layout.meta["alt"]
-    assert "3 placeholders have norm 0.5" in alt
+    assert "3 placeholder tokens have norm 0.5" in alt
     assert "7 to 9" in alt
     assert figure.layout.meta["pointer"] == {"what": "token", "axis": "x"}
 

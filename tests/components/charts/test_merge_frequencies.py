@@ -21,7 +21,7 @@ def test_each_axis_has_its_own_frequencies() -> None:
     np.testing.assert_allclose(t.customdata, [2 * math.pi / 6, 2 * math.pi / 48], rtol=1e-6)
     assert t.name.endswith("2 of 4")
     assert figure.layout.yaxis.type == "log"
-    assert "positions per full turn" in figure.layout.yaxis.title.text
+    assert "positions per rotation" in figure.layout.yaxis.title.text
     assert len({trace.marker.symbol for trace in figure.data}) == 3
 
 
@@ -53,7 +53,7 @@ def test_angles_stand_beside_those_of_plain_positions() -> None:
     np.testing.assert_array_equal(h.x, [1])
     np.testing.assert_array_equal(w.x, [2])
     assert "Token 7" in figure.layout.title.text
-    assert "3 of them would be another angle" in figure.layout.meta["alt"]
+    assert "3 of them would differ" in figure.layout.meta["alt"]
     assert "degrees" in figure.layout.yaxis.title.text
 
 
@@ -64,7 +64,7 @@ def test_taps_stand_at_visual_positions_of_their_layers() -> None:
     for trace in figure.data:
         np.testing.assert_array_equal(np.isfinite(trace.z), [visual])
         assert (trace.x0, trace.dx) == (0, 1)
-    assert "tap 2, of vision block 11, is added after layer 1" in figure.data[2].name
+    assert "tap 2 (vision block 11) is added after layer 1" in figure.data[2].name
     names = dict(zip(figure.layout.yaxis.tickvals, figure.layout.yaxis.ticktext, strict=True))
     assert names[-1] == "input: merger"
     assert names[1] == "layer 1: + tap 2"

@@ -95,8 +95,8 @@ def test_the_first_difference_is_marked() -> None:
     [
         ("top_k", "top-k"),
         ("repetition_penalty", "repetition penalty"),
-        ("temperature", "greedy choice"),
-        ("vision_tokens", "bar on vision tokens"),
+        ("temperature", "greedy decoding"),
+        ("vision_tokens", "vision-token mask"),
         (None, ""),
     ],
 )
@@ -120,14 +120,14 @@ def test_a_cell_for_every_token_and_filter() -> None:
     assert list(zip(marks.x, marks.y, strict=True)) == [(2, 2), (2, 3), (1, 4)]
     assert figure.layout.xaxis.ticktext == ("before", "top-k", "top-p")
     assert figure.layout.yaxis.ticktext == ("A", "✓ &lt;b&gt;", "C", "D", "E")
-    assert "removed by the top-k" in heat.customdata[4][1]
+    assert "removed by top-k" in heat.customdata[4][1]
     assert "top-k removes 1, top-p removes 2" in figure.layout.meta["alt"]
 
 
 def test_temperature_is_no_removal_unless_it_is_zero() -> None:
     assert plot_filters(look([0.6, 0.4], temperature=0.5)).layout.xaxis.ticktext[1] == "temperature"
     greedy = plot_filters(look([0.6, 0.4], temperature=0.0))
-    assert greedy.layout.xaxis.ticktext[1] == "greedy choice"
+    assert greedy.layout.xaxis.ticktext[1] == "greedy decoding"
 
 
 def test_the_number_stands_on_the_token_that_is_drawn() -> None:
@@ -138,7 +138,7 @@ def test_the_number_stands_on_the_token_that_is_drawn() -> None:
     assert list(number.x) == [0.65, 0.65]
     colors = bar.marker.color
     assert len({colors[1]} - {colors[0], colors[2]}) == 1
-    assert figure.layout.title.text == "The number 0.6500 falls on “<b>”"
+    assert figure.layout.title.text == "Uniform sample 0.6500 selects “<b>”"
     assert bar.text[1] == "&lt;b&gt;"
     assert len(plot_draw(look([0.6, 0.4], temperature=0.0)).data) == 1
 

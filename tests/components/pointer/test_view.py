@@ -68,16 +68,16 @@ def test_a_reported_place_is_located_anew(run: Run) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"index": "7"}, "no whole number"),
-        ({"index": 7.5}, "no whole number"),
-        ({"index": True}, "no whole number"),
+        ({"index": "7"}, "not a whole number"),
+        ({"index": 7.5}, "not a whole number"),
+        ({"index": True}, "not a whole number"),
         ({"index": -1}, "no token -1"),
         ({"index": 10**30}, "no token"),
-        ({"span": 0, "row": 1}, "no whole number"),
-        ({"span": 9, "row": 1, "column": 1}, "no picture 10"),
+        ({"span": 0, "row": 1}, "not a whole number"),
+        ({"span": 9, "row": 1, "column": 1}, "no image 10"),
         ({"span": 0, "row": 1, "column": 10**9}, "no patch"),
-        ([1, 2], "reported no place"),
-        ("x", "reported no place"),
+        ([1, 2], "no valid selection"),
+        ("x", "no valid selection"),
     ],
 )
 def test_nonsense_is_refused(run: Run, data: Any, message: str) -> None:

@@ -15,7 +15,7 @@ from playground.merge.mrope import (
     position_distances,
     read_frequencies,
     rotary_angles,
-    rotation_likeness,
+    rotation_similarity,
 )
 
 # Three frequencies, one for each axis: a quarter, an eighth and a sixteenth of a turn.
@@ -85,7 +85,7 @@ def test_a_neighbour_below_is_a_row_away_in_1d_and_one_step_under_mrope() -> Non
 
 def test_likeness_by_hand() -> None:
     positions = np.array([[0, 2, 0], [0, 0, 4], [0, 0, 0]])
-    likeness = rotation_likeness(BY_HAND, positions, 0)
+    likeness = rotation_similarity(BY_HAND, positions, 0)
     # Half a turn of one of three frequencies: (−1 + 1 + 1) / 3.
     np.testing.assert_allclose(likeness, [1, 1 / 3, 1 / 3], atol=1e-6)
 
@@ -104,5 +104,5 @@ def test_likeness_is_the_score_of_equal_queries_and_keys(engine: Engine, index: 
     ones = torch.ones(1, 1, 12, 2 * len(frequencies.axes))
     query, key = apply_rotary_pos_emb(ones, ones, cos, sin)
     scores = (query[0, 0] @ key[0, 0].T / ones.shape[-1])[index]
-    likeness = rotation_likeness(frequencies, position_ids[:, 0].numpy(), index)
+    likeness = rotation_similarity(frequencies, position_ids[:, 0].numpy(), index)
     np.testing.assert_allclose(likeness, scores.numpy(), atol=1e-5)

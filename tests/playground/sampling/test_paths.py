@@ -234,7 +234,8 @@ def test_tokens_that_cannot_be_taken(
     engine: Engine, prompt: Prefix, branches: tuple[Branch, ...]
 ) -> None:
     barred = barred_token_ids(engine)[0]
-    for token_id, message in ((barred, "never written"), (-1, "no token -1"), (10**9, "no token")):
+    refused = ((barred, "never generated"), (-1, "no token -1"), (10**9, "no token"))
+    for token_id, message in refused:
         with pytest.raises(InputError, match=message):
             start_branch(engine, prompt, branches[0], 0, token_id, max_new_tokens=2)
 

@@ -41,13 +41,13 @@ def test_values_are_even_and_the_rest_stays() -> None:
 @pytest.mark.parametrize(
     ("parameter", "low", "high", "steps", "message"),
     [
-        ("heat", 0, 1, 3, "cannot sweep 'heat'"),
-        ("seed", 0, 1, 3, "cannot sweep 'seed'"),
+        ("heat", 0, 1, 3, "'heat' cannot be swept"),
+        ("seed", 0, 1, 3, "'seed' cannot be swept"),
         ("temperature", 0, 2, 17, "Values is out of range"),
         ("temperature", 0, 2, 0, "Values is out of range"),
         ("temperature", 0, float("nan"), 3, "temperature is out of range"),
         ("top_p", 0, 1.5, 3, "top_p is out of range"),
-        ("top_p", "low", 1, 3, "top_p is not a number"),
+        ("top_p", "low", 1, 3, "top_p must be a number"),
         ("temperature", 0, 0.0005, 9, "temperature is out of range"),
     ],
 )

@@ -218,7 +218,7 @@ def test_bad_settings_are_refused_by_the_call_itself(
     with pytest.raises(InputError, match="max_new_tokens"):
         stream_sampling(tiny_random_engine, *case.stages, [GREEDY], max_new_tokens=0)
     for count in (0, 9):
-        with pytest.raises(InputError, match="From 1 to 8"):
+        with pytest.raises(InputError, match="It takes 1 to 8"):
             stream_sampling(tiny_random_engine, *case.stages, [GREEDY] * count, max_new_tokens=4)
 
 
@@ -229,11 +229,11 @@ def test_bad_settings_are_refused_by_the_call_itself(
         ("temperature", float("inf"), "out of range"),
         ("temperature", -0.1, "out of range"),
         ("temperature", 1e-9, r"0 or from 0\.0001 to 100"),
-        ("temperature", "warm", "not a number: 'warm'"),
+        ("temperature", "warm", "must be a number, not 'warm'"),
         ("temperature", None, "temperature is empty"),
-        ("temperature", True, "not a number: True"),
-        ("temperature", [1.0], "not a number"),
-        ("top_k", 2.5, "not a whole number"),
+        ("temperature", True, "must be a number, not True"),
+        ("temperature", [1.0], "must be a number"),
+        ("top_k", 2.5, "must be a whole number"),
         ("top_k", -1, "out of range"),
         pytest.param("top_k", 10**5000, "a very long number", id="very long"),
         ("top_p", 1.0001, "from 0 to 1; 1 is off"),
@@ -244,7 +244,7 @@ def test_bad_settings_are_refused_by_the_call_itself(
         ("presence_penalty", -2.1, "from -2 to 2"),
         ("seed", -1, "out of range"),
         ("seed", 2**53, "out of range"),
-        ("surprise", 1, "no setting 'surprise'"),
+        ("surprise", 1, "'surprise' is not a sampling setting"),
     ],
 )
 def test_setting_is_refused_with_its_limit(name: str, value: object, message: str) -> None:

@@ -76,7 +76,7 @@ def test_every_filter_by_hand() -> None:
     token = view.tokens[1]
     assert (token.text, token.removed_by) == ("B", "min_p")
     assert token.probs == pytest.approx((0.3, 0.3 / 0.99, 0.375, 0))
-    assert (view.drawn_text, view.num_left) == ("A", 1)
+    assert (view.sampled_text, view.num_left) == ("A", 1)
 
 
 def test_the_bar_is_the_distribution_in_the_order_of_the_draw() -> None:
@@ -87,7 +87,7 @@ def test_the_bar_is_the_distribution_in_the_order_of_the_draw() -> None:
         ends = [segment.end for segment in view.segments]
         assert ends == pytest.approx([0.1, 0.3, 0.6, 1])
         (hit,) = [each for each in view.segments if each.start <= uniform < each.end]
-        assert hit.text == view.drawn_text == text
+        assert hit.text == view.sampled_text == text
 
 
 def test_many_tokens_are_joined_on_the_bar() -> None:
@@ -115,7 +115,7 @@ def test_a_step_draws_what_its_column_drew(
     for branch, column in zip(branches, COLUMNS, strict=True):
         for index, step in enumerate(branch.trace.steps):
             view, _ = view_step(engine, prompt, branch.path, index, column)
-            assert view.drawn_id == step.id
+            assert view.sampled_id == step.id
             assert view.uniform == step.uniform
             assert view.num_left == step.num_kept
             final = view.effects[-1].entropy if view.effects else view.entropy

@@ -170,7 +170,7 @@ def test_a_tab_that_has_not_run_says_so(run: Run, shipped_engine: Engine) -> Non
 
 
 def test_a_moved_control_is_in_the_file(run: Run) -> None:
-    chip = '<span class="chip-name">Compare</span> Likeness of the rotations'
+    chip = '<span class="chip-name">Compare</span> Similarity of the rotations'
     assert chip not in report(run)
     assert chip in report(run, values={"merge.distances.quantity": "likeness"})
 

@@ -69,9 +69,9 @@ def test_a_pointed_text_token_is_compared_with_the_nearest_picture(
     gap = run.positions[:, span.start : span.end] - run.positions[:, -1:]
     np.testing.assert_array_equal(mrope.data[0].z.ravel(), abs(gap).max(axis=0))
     (far,) = set(abs(gap).max(axis=0))  # t alone makes it: the same for all
-    assert f"the picture is {far} positions away" in mrope.layout.title.text
+    assert f"the image is {far} positions away" in mrope.layout.title.text
     assert [row[0] for row in read_html(table).rows()[1:]] == [
-        "the token before",
+        "the previous token",
         "the first token of image 1",
     ]
 
@@ -83,7 +83,7 @@ def test_neighbours_by_hand(image_run: Run) -> None:
     assert rows["its left neighbour"] == [str(index - 1), "−1", "0", "0", "−1"]
     assert rows["its neighbour below"] == [str(index + 5), "5", "0", "1", "0"]
     # Row 2, column 2 of 4 x 5: 13 tokens back, but 1 + 2 positions; the next token is 5 past.
-    assert rows["the text token before the picture"][1:] == ["−13", "−1", "−3", "−3"]
+    assert rows["the text token before the image"][1:] == ["−13", "−1", "−3", "−3"]
     after = next(row for name, row in rows.items() if name.startswith("the text token after"))
     assert after[1:] == ["8", "5", "3", "3"]
 
@@ -112,19 +112,19 @@ def test_angles_are_the_models_own(image_run: Run) -> None:
     plain = place.index * rotary.inv_freq.numpy()
     np.testing.assert_allclose(figure.data[0].y, np.degrees(plain) % 360, atol=0.01)
     t, h, w = place.thw
-    assert f"stands at t {t}, h {h}, w {w}" in words
-    assert f"frequency 1 by h: {h} × {rotary.inv_freq[1]:.3g} rad" in words
+    assert f"at position t {t}, h {h}, w {w}" in words
+    assert f"frequency 1 (h): {h} × {rotary.inv_freq[1]:.3g} rad" in words
 
 
 def test_text_before_any_picture_is_turned_as_by_plain_rope(image_run: Run) -> None:
     place = locate_token(image_run.inputs, image_run.positions, 1)
     words = frequencies.words(image_run, place)
-    assert "turn it just the same" in words
+    assert "would give the same angles" in words
 
 
 def test_frequencies_are_counted_as_the_config_says(image_run: Run) -> None:
     t, h, w = image_run.engine.facts.mrope_section
-    assert f"{t} turn with t, {h} with h and {w} with w" in frequencies.intro(image_run)
+    assert f"{t} rotate with t, {h} with h and {w} with w" in frequencies.intro(image_run)
     assert [len(trace.x) for trace in frequencies.frequencies(image_run).data] == [t, h, w]
 
 
@@ -133,8 +133,8 @@ def test_deepstack_names_blocks_layers_and_rows(image_run: Run) -> None:
     assert routes is not None
     mask = plain_decoder_input(image_run)["visual_pos_masks"][0]
     visual = int(mask.sum())
-    assert f"to the {visual} visual positions" in intro
-    assert "tap 2, after vision block 1, is added after decoder layer 1" in intro
+    assert f"at the {visual} visual positions" in intro
+    assert "tap 2 (after vision block 1) is added after decoder layer 1" in intro
     for trace in routes.data:
         np.testing.assert_array_equal(np.isfinite(trace.z[0]), mask.numpy())
     rows = read_html(deepstack.table(image_run)).rows()

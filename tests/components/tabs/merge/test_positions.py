@@ -61,7 +61,7 @@ def test_rope_deltas_of_several_pictures_are_a_sum(
 
 def test_a_videos_time_is_text(tiny_random_engine: Engine, clip: Clip) -> None:
     run = make_run(tiny_random_engine, "Where?", clip=clip)
-    assert "2 pairs of frames" in positions_html(run)
+    assert "2 temporal patches" in positions_html(run)
     rows = read_html(parts_table(run)).rows()
     frames = [row for row in rows if row[1].startswith("video 1")]
     assert len(frames) == 2
@@ -86,7 +86,7 @@ def test_text_moves_on_by_its_index(text_run: Run) -> None:
     words = re.sub("<.*?>", "", jumps_html(text_run))
     seq = text_run.inputs.num_tokens
     assert "rope_deltas is 0, so a generated token’s position is its index" in words
-    assert f"the first one, index {seq}, gets position {seq}." in words
+    assert f"the first one, at index {seq}, gets position {seq}." in words
 
 
 def test_the_table_has_a_row_for_each_token(image_run: Run) -> None:
@@ -106,9 +106,8 @@ def test_a_long_table_starts_where_one_wants(long_run: Run) -> None:
     page = read_html(positions.table(long_run, 100, None))
     rows = page.rows()[1:]
     assert (rows[0][0], rows[-1][0]) == ("100", str(100 + MAX_TABLE_ROWS - 1))
-    assert (
-        f"{MAX_TABLE_ROWS} of {total:,} tokens, from token 100 on" in page.find("caption")[0].text
-    )
+    caption = page.find("caption")[0].text
+    assert f"{MAX_TABLE_ROWS} of {total:,} tokens, starting at token 100" in caption
     end = FIRST_ROW.parse(total - MAX_TABLE_ROWS, long_run)
     last = read_html(positions.table(long_run, end, None)).rows()[-1]
     assert last[0] == f"{total - 1:,}"

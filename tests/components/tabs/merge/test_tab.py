@@ -49,7 +49,7 @@ def test_text_alone_says_what_is_skipped(text_run: Run) -> None:
     drawn = draw_all(text_run)
     assert "masked_scatter</code> is skipped" in drawn["embeddings.intro"]
     assert "exactly like plain 1-D" in drawn["positions.intro"]
-    assert "nothing to add" in drawn["deepstack.intro"]
+    assert "DeepStack adds nothing" in drawn["deepstack.intro"]
     assert distances.PART.shown is not None
     assert not distances.PART.shown(text_run)
     assert embeddings.values(text_run) is None

@@ -49,7 +49,7 @@ def test_a_branch_grows_in_the_tree(run: Run, lab: Lab) -> None:
     nested = next(each for each in page.find("div", "pg-branch") if "A.1" in each.attrs["data-set"])
     assert nested.parents.count("ul") == 2
     assert "pg-on" in nested.classes
-    assert "leaves A at token 3" in nested.text
+    assert "branches from A at token 3" in nested.text
     # Only what it does not share with its parent is shown again as tokens of its own.
     (own,) = [each for each in page.find("p", "pg-picks") if each.attrs["data-first"] != "0"]
     assert own.attrs["data-first"] == "2"
@@ -142,7 +142,7 @@ def test_a_forced_text_goes_on(run: Run, lab: Lab) -> None:
     assert on.trace.steps[: len(text.trace.steps)] == text.trace.steps
     assert on.trace.settings == GREEDY  # as column A
     assert 1 <= len(on.own_steps) <= 4
-    assert "After it the model wrote" in score.words(run, grown)
+    assert "The model continued it with" in score.words(run, grown)
 
 
 def test_a_score_outlives_other_columns(run: Run, lab: Lab) -> None:
@@ -185,7 +185,7 @@ def test_all_else_is_as_in_the_chosen_column(run: Run, lab: Lab) -> None:
     for base, expected in ((None, GREEDY), ("B", WILD), ("Z", GREEDY)):
         *_, swept = sweep_over(run, lab, "temperature", 0, 1, base=base)
         assert replace(swept.sweep.base, temperature=0) == replace(expected, temperature=0)
-        assert f"All else is as in {swept.column}." in sweep.words(run, swept)
+        assert f"All other settings are those of {swept.column}." in sweep.words(run, swept)
     page = read_html(sweep.plan(run, "top_k", lab, "B"))
     pressed = [each.text for each in page.find("button") if each.attrs["aria-pressed"] == "true"]
     assert pressed == ["B"]

@@ -67,7 +67,7 @@ def test_a_bad_value_leaves_its_column_out_and_the_others_run(run: Run) -> None:
     for bad, message in (
         (math.nan, "Temperature is out of range: nan"),
         (-1, "Temperature is out of range: -1"),
-        ("hot", "Temperature is not a number: 'hot'"),
+        ("hot", "Temperature must be a number, not 'hot'"),
         ("", "Temperature is empty"),
     ):
         lab = write(run, GREEDY, values_of(GREEDY) | {"temperature": bad}, WILD, length=3)[-1]
@@ -82,7 +82,7 @@ def test_a_bad_value_leaves_its_column_out_and_the_others_run(run: Run) -> None:
 
 def test_without_any_good_column_nothing_is_lost(run: Run) -> None:
     bad = values_of(GREEDY) | {"temperature": math.inf}
-    with pytest.raises(InputError, match=r"Column A is left out: .* Column B is left out"):
+    with pytest.raises(InputError, match=r"Column A was skipped: .* Column B was skipped"):
         write(run, bad, bad)
 
 
@@ -123,7 +123,7 @@ def test_text_comes_at_most_ten_times_a_second(run: Run, monkeypatch: pytest.Mon
     assert not last.is_live
     # Nothing can be chosen before the end, and no other part gets to see it.
     assert partial[0].branches == ()
-    assert "Writing" in side.verdict(run, partial[0])
+    assert "Generating" in side.verdict(run, partial[0])
     shown = read_html(side.texts(run, partial[0], "probability"))
     assert not shown.find("b")[0].attrs.get("title")
     assert "data-numbers" not in shown.find("p", "pg-picks")[0].attrs
@@ -189,7 +189,7 @@ def test_problems_are_escaped_and_named(run: Run) -> None:
     read = read_columns(card_rows(GREEDY, values_of(GREEDY) | {"temperature": "<b>"}))
     ((name, why),) = read.problems
     assert name == "B"
-    assert why.startswith("Temperature is not a number")
+    assert why.startswith("Temperature must be a number")
     lab = Lab(**_shown(write(run, GREEDY, WILD, length=2)[-1]) | {"problems": (("C", why),)})
     assert "'<b>'" not in side.texts(run, lab, "probability")
     assert "&lt;b&gt;" in side.texts(run, lab, "probability")

@@ -50,11 +50,11 @@ def test_the_glass_shows_the_chosen_step(run: Run, lab: Lab) -> None:
     step = branch.trace.steps[2]
     words, bar, table, filters = draw(run, lab, "B", 2)
     assert "Column B, token 3" in words
-    assert "as the column has it" in words
-    assert f"{step.num_kept} tokens can be drawn" in words
-    rows = read_html(table).rows()
-    assert [row[0] for row in rows[1:]] == ["bar on vision tokens", "temperature", "top-k"]
+    assert "the same as in the column" in words
     vocab = run.engine.facts.vocab_size
+    assert f"{step.num_kept} of {vocab:,} tokens can be sampled" in words
+    rows = read_html(table).rows()
+    assert [row[0] for row in rows[1:]] == ["vision-token mask", "temperature", "top-k"]
     assert rows[3][1] == f"{vocab - 5 - 5:,}"
     assert rows[3][3] == "5"
     assert filters.layout.xaxis.ticktext == ("before", "no vision tokens", "temperature", "top-k")
@@ -82,11 +82,11 @@ def test_sliders_stand_where_the_column_was_written(run: Run, lab: Lab) -> None:
 def test_another_setting_redraws_the_same_logits(run: Run, lab: Lab) -> None:
     words, bar, table, _ = draw(run, lab, "B", 0, ORDERS[0], 0.5, *moved(GREEDY))
     best = int(run.decoded.logits.argmax())
-    assert "1 token can" in words
-    assert "greedy choice" in table
-    assert bar.layout.title.text.startswith("No draw")
+    assert "1 of 1,024 tokens can" in words
+    assert "greedy decoding" in table
+    assert bar.layout.title.text.startswith("Greedy")
     step = lab.branch("B").trace.steps[0]
-    assert ("as the column has it" in words) == (step.id == best)
+    assert ("the same as in the column" in words) == (step.id == best)
 
 
 def test_the_order_of_the_filters(run: Run, lab: Lab) -> None:
@@ -95,7 +95,7 @@ def test_the_order_of_the_filters(run: Run, lab: Lab) -> None:
     last = draw(run, lab, "A", 0, ORDERS[1], 0.5, *hot)[2]
     names = [row[0] for row in read_html(first).rows()[1:]]
     assert [row[0] for row in read_html(last).rows()[1:]] == [names[0], names[2], names[1]]
-    assert "of the probability lies elsewhere" in first
+    assert "(total variation)" in first
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,8 @@ def test_a_column_in_numbers(lab: Lab) -> None:
     assert lab.sampled is not None
     trace = lab.sampled.traces[0]
     words = trace_words(trace, 2.0)
-    assert words.startswith("8 tokens, cut at the limit · 4 tokens/s · mean log-probability -")
+    facts = ["8 tokens, stopped at the token limit", "4 tokens/s", "mean log-probability -"]
+    assert words.startswith(" · ".join(facts))
     empty = replace(trace, steps=(), finish_reason="error", error="Nothing <left>.")
     shown = columns_html(Lab(SamplingRun((empty,)), ("A",), (0.0,)))
     assert "Nothing &lt;left&gt;." in shown
@@ -49,11 +50,11 @@ def test_the_first_difference_in_words(lab: Lab) -> None:
     assert lab.sampled is not None
     trace = lab.sampled.traces[0]
     same = SamplingRun((trace, trace))
-    assert "the same to the end" in divergence_html(same, ["A", "B"], 1.0)
+    assert "All columns are identical" in divergence_html(same, ["A", "B"], 1.0)
     shorter = replace(trace, steps=trace.steps[:4])
     words = divergence_html(SamplingRun((trace, shorter)), ["A", "B"], 1.0)
     assert "first differ at token 5" in words
-    assert "B has ended before it" in words
+    assert "B has already ended" in words
 
 
 def test_a_diff_by_hand(lab: Lab) -> None:

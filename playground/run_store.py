@@ -73,8 +73,10 @@ class RunStore:
             run = self._runs.get(key or "") or self._pinned.get(key or "")
         if run is None:
             raise InputError(
-                say("This page's run is no longer held."),
-                limit=say("Recent runs share {size:,} MB.", size=self.max_bytes >> 20),
+                say("This run has expired."),
+                limit=say(
+                    "The server keeps up to {size:,} MB of recent runs.", size=self.max_bytes >> 20
+                ),
                 remedy=say("Press Run again."),
             )
         return run

@@ -6,7 +6,7 @@ export const TEXTS = {
     failed: "This chart could not be drawn: ",
     offline: "the chart library did not load; reload the page.",
     more: (count) => `… and ${count.toLocaleString("en")} more rows`,
-    picture: "picture",
+    picture: "image",
     value: "value",
     series: "series",
   },

@@ -17,7 +17,7 @@ export const TEXTS = {
     table: "Show as table",
     copy: "Copy",
     copied: "Copied",
-    leftOut: (count) => `${count} settings of the link do not fit here and were left out.`,
+    leftOut: (count) => `${count} settings in the link do not apply here and were ignored.`,
   },
   zh: {
     waiting: "运行此阶段即可查看其数值。",

@@ -84,7 +84,7 @@ class EngineHost:
         except Exception:
             # The page must say that loading ended; the details go to the log, not to visitors.
             logger.exception("Loading %s failed", self.source)
-            self._status = HostStatus("failed", mark("Loading failed; the server's log says why."))
+            self._status = HostStatus("failed", mark("Loading failed; see the server's log."))
         finally:
             self._settled.set()
 
@@ -106,7 +106,7 @@ class EngineHost:
                 raise PlaygroundError(say(status.what))
             raise PlaygroundError(
                 say("The checkpoint is still loading ({what}).", what=loading_words(status)),
-                remedy=say("Wait for the bar at the top to finish."),
+                remedy=say("Wait for the progress bar at the top to finish."),
             )
         return self._engine
 

@@ -52,8 +52,8 @@ class Page:
         build_language_switch()
         TourView(shared.drawing.parts)
         sentence = say(
-            "See what a vision-language model does with a picture and a sentence: "
-            "every number on this page is computed by the model, in this run."
+            "See how a vision-language model processes an image and a question. The model "
+            "computes every number on this page live."
         )
         title = markdown_html(f"# {TITLE}\n\n{sentence}")
         gr.HTML(title, elem_id="page-title", elem_classes="prose")

@@ -28,7 +28,7 @@ class Choices(Choice):
             return tuple(of_run(self.value, run) or ())
         if not isinstance(raw, list) or len(raw) > MAX_CHOSEN:
             raise InputError(
-                say("{name} is no list of choices.", name=self.title()),
+                say("{name} must be a list of options.", name=self.title()),
                 limit=say("At most {most:,} can be chosen.", most=MAX_CHOSEN),
             )
         return tuple(self._offered(each, run) for each in raw)
@@ -90,8 +90,8 @@ class Upload(Control):
             "endings": list(self.endings),
             "then": self.then,
             "words": {
-                "sending": say("Sending the file …"),
-                "failed": say("The file could not be sent; it may be too large."),
+                "sending": say("Uploading the file …"),
+                "failed": say("The upload failed. The file may be too large."),
             },
             "value": None,
         }
@@ -158,8 +158,8 @@ class Rows(Control):
         rows_fit = isinstance(raw, list | tuple) and self.low <= len(raw) <= self.high
         if not rows_fit or not all(isinstance(row, Mapping) for row in raw):
             raise InputError(
-                say("{name}: this is no list of rows.", name=self.title()),
-                limit=say("From {low} to {high} rows.", low=self.low, high=self.high),
+                say("{name} must be a list of rows.", name=self.title()),
+                limit=say("It takes {low} to {high} rows.", low=self.low, high=self.high),
             )
         return tuple(self._full(row, run) for row in raw)
 

@@ -226,7 +226,7 @@ class Toggle(Control):
         if raw is None:
             return self.value
         if not isinstance(raw, bool):
-            raise InputError(say("{name} is neither on nor off.", name=self.title()))
+            raise InputError(say("{name} must be on or off.", name=self.title()))
         return raw
 
     def words(self, value: Any, run: Run) -> str:
@@ -289,6 +289,6 @@ class Choice(Control):
             if type(value) is type(raw) and value == raw:
                 return value
         raise InputError(
-            say("{name}: this choice is not offered here.", name=self.title()),
-            remedy=say("Choose one of those in the list."),
+            say("{name}: this option is not offered here.", name=self.title()),
+            remedy=say("Choose an option from the list."),
         )

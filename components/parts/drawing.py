@@ -75,7 +75,8 @@ class Question:
 def unknown_error() -> InputError:
     """For whoever asks for what the page does not have."""
     return InputError(
-        say("The page asked for something that is no part of it."), remedy=say("Reload the page.")
+        say("The page requested something that it does not contain."),
+        remedy=say("Reload the page."),
     )
 
 

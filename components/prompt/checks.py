@@ -23,7 +23,7 @@ def check_text(name: str, value: Any) -> str:
         return ""
     if not isinstance(value, str):
         raise InputError(
-            say("{name} is no text but {kind}.", name=name, kind=kind_words(value)),
+            say("{name} must be text, not {kind}.", name=name, kind=kind_words(value)),
             remedy=say("Send a string."),
         )
     return value
@@ -47,11 +47,12 @@ def check_number(
     # bool is an int in Python, but `true` is no number that anyone meant.
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InputError(
-            say("{name} is no number but {kind}.", name=name, kind=kind_words(value)), limit=bounds
+            say("{name} must be a number, not {kind}.", name=name, kind=kind_words(value)),
+            limit=bounds,
         )
     if isinstance(value, float) and not math.isfinite(value):
         raise InputError(
-            say("{name} is {value}, which is no finite number.", name=name, value=value),
+            say("{name} must be a finite number, not {value}.", name=name, value=value),
             limit=bounds,
         )
     if (low is not None and value < low) or (high is not None and value > high):
@@ -85,7 +86,7 @@ def _short(value: float) -> str:
 
 def _bounds(low: float | None, high: float | None) -> str:
     if low is not None and high is not None:
-        return say("It must lie between {low:,} and {high:,}.", low=low, high=high)
+        return say("It must be between {low:,} and {high:,}.", low=low, high=high)
     if low is not None:
         return say("It must be at least {low:,}.", low=low)
     return "" if high is None else say("It must be at most {high:,}.", high=high)
@@ -95,10 +96,10 @@ def kind_words(value: Any) -> str:
     """What a client sent, without repeating it."""
     names = {
         type(None): say("empty"),
-        bool: say("true or false"),
+        bool: say("a Boolean"),
         int: say("a number"),
         float: say("a number"),
-        str: say("a text"),
+        str: say("text"),
         list: say("a list"),
         dict: say("an object"),
     }

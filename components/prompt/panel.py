@@ -63,7 +63,7 @@ def build_input_panel(examples: tuple[Example, ...]) -> InputPanel:
     text = gr.Textbox(
         value=first.text,
         label=say("Text"),
-        placeholder=say("Ask something about the picture. 中文也可以。"),
+        placeholder=say("Ask something about the image. 中文也可以。"),
         lines=2,
         max_lines=2,  # grows by its style: Gradio would lay out the whole page to find its height
         elem_id="input-text",
@@ -99,7 +99,7 @@ def _build_link() -> tuple[gr.Button, gr.Textbox, gr.Textbox, gr.HTML]:
     """The button that makes a link, and where the link appears."""
     copy = gr.Button(say("Copy link"), size="sm", elem_id="copy-link")
     link = gr.Textbox(
-        label=say("Link to this page as it is"),
+        label=say("Link to the current page"),
         visible=False,
         interactive=False,
         max_lines=2,
@@ -120,7 +120,7 @@ def _build_more(first: Example) -> tuple[gr.Textbox, gr.Textbox, gr.Video, Optio
             value=first.earlier,
             label=say("Earlier turns"),
             info=say(
-                "The conversation before the text above; pictures then belong to its first turn."
+                "The conversation before the text above. Images then belong to its first turn."
             ),
             placeholder=say("User: Describe this image.\nAssistant: A red circle."),
             lines=2,
@@ -131,7 +131,8 @@ def _build_more(first: Example) -> tuple[gr.Textbox, gr.Textbox, gr.Video, Optio
         max_pixels = OptionalNumber(
             label=say("Max pixels"),
             info=say(
-                "Per image; for a video, all frames together. Empty: the processor's own limit."
+                "Per image; for a video, over all frames. Leave empty for the processor's own "
+                "limit."
             ),
             max_lines=1,
         )

@@ -88,8 +88,8 @@ def _check_question(text: str, *, has_media: bool, has_turns: bool) -> None:
         )
     if not has_media:
         raise InputError(
-            say("There is nothing to run: no text, no image and no video."),
-            remedy=say("Write a question, add a picture, or choose an example."),
+            say("There is nothing to run: the prompt has no text, image or video."),
+            remedy=say("Write a question, add an image, or choose an example."),
         )
 
 
@@ -134,12 +134,12 @@ def read_turns(text: str) -> tuple[Turn, ...]:
         if turn.role != ("user", "assistant")[number % 2]:
             raise InputError(
                 _who_repeats(number, turn.role),
-                remedy=say("Let user and assistant take turns, the user first."),
+                remedy=say("User and assistant must alternate, starting with the user."),
             )
         if not turn.text:
             raise InputError(
                 say("Earlier turn {number} is empty.", number=number + 1),
-                remedy=say("Write it or remove it."),
+                remedy=say("Fill it in or remove it."),
             )
     if turns[-1].role != "assistant":
         raise InputError(
@@ -155,10 +155,10 @@ def _who_repeats(number: int, role: str) -> str:
         return say("The earlier turns begin with the assistant.")
     if role == "user":
         return say(
-            "Earlier turn {number} is the user's, like the one before it.", number=number + 1
+            "Earlier turn {number} is from the user, like the one before it.", number=number + 1
         )
     return say(
-        "Earlier turn {number} is the assistant's, like the one before it.", number=number + 1
+        "Earlier turn {number} is from the assistant, like the one before it.", number=number + 1
     )
 
 
@@ -192,7 +192,7 @@ def _gallery_path(item: Any) -> str:
     path = item[0] if isinstance(item, list | tuple) and item else item
     if not isinstance(path, str):
         raise InputError(
-            say("An image is no file but {kind}.", kind=kind_words(path)),
+            say("An image must be a file, not {kind}.", kind=kind_words(path)),
             remedy=say("Upload it again."),
         )
     return path

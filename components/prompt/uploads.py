@@ -26,7 +26,7 @@ def refuse_addresses(component: Any) -> None:
 
     async def move_uploads_only(path: str | Path | None) -> str | None:
         if "://" in str(path):
-            raise _not_uploaded(say("an address"))
+            raise _not_uploaded(say("a URL"))
         moved: str | None = await move(path)
         return moved
 
@@ -50,7 +50,7 @@ def received_picture(file: Any) -> Iterator[str | None]:
         content = base64.b64decode(file[head.end() :], validate=True)
     except binascii.Error as error:
         raise InputError(
-            say("The image's base64 text is broken."),
+            say("The image's base64 data is invalid."),
             remedy=say("Encode the whole file, without line breaks."),
         ) from error
     with tempfile.NamedTemporaryFile(prefix="picture-") as kept:
@@ -73,11 +73,11 @@ def uploaded_path(file: Any) -> str | None:
     meta = file.get("meta") if isinstance(file, dict) else None
     if not isinstance(meta, dict) or meta.get("_type") != "gradio.FileData":
         raise _not_uploaded(
-            say("a text") if isinstance(file, str) else say("a {type}", type=type(file).__name__)
+            say("text") if isinstance(file, str) else say("a {type}", type=type(file).__name__)
         )
     path = _find_upload(file.get("path"))
     if path is None:
-        raise _not_uploaded(say("something else"))
+        raise _not_uploaded(say("an unknown file"))
     return str(path)
 
 
@@ -89,9 +89,7 @@ def read_upload(path: Any) -> Path:
     """
     found = _find_upload(path)
     if found is None:
-        raise InputError(
-            say("The uploaded file is not there any more."), remedy=say("Upload it again.")
-        )
+        raise InputError(say("The uploaded file no longer exists."), remedy=say("Upload it again."))
     return found
 
 
@@ -107,7 +105,7 @@ def _upload_folder() -> Path:
 
 def _not_uploaded(found: str) -> InputError:
     return InputError(
-        say("The image is no uploaded file but {found}.", found=found),
-        limit=say("Paths on the server are not opened and addresses are not fetched."),
-        remedy=say("Upload the picture: with gradio_client, pass handle_file('picture.png')."),
+        say("The image must be an uploaded file, not {found}.", found=found),
+        limit=say("Paths on the server are not opened and URLs are not fetched."),
+        remedy=say("Upload the image: with gradio_client, pass handle_file('image.png')."),
     )

@@ -55,16 +55,16 @@ def fault_words(error: BaseException) -> str:
     """What happened, and what to do about it."""
     if is_out_of_memory(error):
         return say(
-            "The server has not enough memory left for this. Choose a smaller picture, a shorter "
-            "text or fewer tokens, or try again when fewer people use it."
+            "There is not enough memory on the server for this. Use a smaller image, a shorter "
+            "text or fewer tokens, or try again when the server is less busy."
         )
     if is_disk_full(error):
         return say(
-            "The server's disk is full: nothing was written. Try again later; "
-            "what is on the page stays."
+            "The server's disk is full: nothing was written. Try again later; the page keeps its "
+            "contents."
         )
     return say(
-        "Something went wrong on the server ({kind}). Try again; its log says where.",
+        "Something went wrong on the server ({kind}). Try again; the server's log has the details.",
         kind=type(error).__name__,
     )
 

@@ -161,9 +161,7 @@ def _declared_bytes(scope: Scope) -> int:
 
 def _too_large_words(scope: Scope, limit: int) -> str:
     with speaking(language_of(scope)):
-        return say(
-            "The request is larger than the {limit} MB that are accepted.", limit=limit >> 20
-        )
+        return say("The request exceeds the limit of {limit} MB.", limit=limit >> 20)
 
 
 async def _refuse(code: int, words: str, scope: Scope, receive: Receive, send: Send) -> None:

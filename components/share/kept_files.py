@@ -81,8 +81,8 @@ class KeptFiles:
                 self._copy(Path(path), found, name)
         except OSError as error:
             raise InputError(
-                say("The server cannot keep the picture for a link at the moment."),
-                remedy=say("Try again later, or share the text alone."),
+                say("The server cannot keep the image for a link right now."),
+                remedy=say("Try again later, or share only the text."),
             ) from error
         return found
 

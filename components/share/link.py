@@ -98,8 +98,8 @@ def write_link(link: Link) -> str:
             "earlier": say("the earlier turns"),
         }[longest]
         raise InputError(
-            say("The link would have {count:,} characters.", count=len(query)),
-            limit=say("At most {most:,} arrive safely everywhere.", most=LINK_CHARS),
+            say("The link would be {count:,} characters long.", count=len(query)),
+            limit=say("Only links of up to {most:,} characters work everywhere.", most=LINK_CHARS),
             remedy=say("Shorten {what}.", what=what),
         )
     return query
@@ -150,8 +150,8 @@ def read_link(query: Mapping[str, str]) -> Link | None:
         return None
     if sum(len(name) + len(value) for name, value in query.items()) > LINK_CHARS:
         raise InputError(
-            say("This link is too long, and was not opened."),
-            limit=say("A link of this page has at most {most:,} characters.", most=LINK_CHARS),
+            say("This link is too long and was not opened."),
+            limit=say("Links to this page have at most {most:,} characters.", most=LINK_CHARS),
         )
     texts = {name: _read_text(query, name) for name in TEXTS}
     pixels = read_value(query["pixels"]) if "pixels" in query else None

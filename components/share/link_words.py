@@ -11,18 +11,18 @@ from playground.language import say
 
 def note_html(kept_days: float | None) -> str:
     """What a new link does, and for how long."""
-    said = say("It opens this prompt, these settings and this tab again, with the same tokens.")
+    said = say("The link restores this prompt, these settings and this tab, with the same tokens.")
     if kept_days is not None:
         said += " " + say(
-            "Your picture or video stays on this server for {days:g} days after the link was last "
-            "opened, as long as there is room; after that it has to be given again. Who has the "
-            "link can see it.",
+            "Your image or video stays on this server for {days:g} days after the link was last "
+            "opened, as long as there is space. After that, it must be uploaded again. Anyone "
+            "with the link can see it.",
             days=kept_days,
         )
     return Markup(
         '<p class="pg-fact" role="status"><strong data-copied hidden>{} </strong>'
         "<strong data-by-hand hidden>{} </strong>{}</p>"
-    ).format(say("Copied."), say("Copy it from the box."), said)
+    ).format(say("Copied."), say("Copy the link from the box."), said)
 
 
 def notice_html(notes: Sequence[str]) -> str:

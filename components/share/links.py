@@ -120,14 +120,16 @@ class Links:
         notes = []
         if link.example is not None and find_example_named(link.example) is None:
             notes.append(
-                say("The example of this link is no longer here; the first one is shown instead.")
+                say(
+                    "The example in this link no longer exists; the first example is shown instead."
+                )
             )
         mark = playground.loading.checkpoint_mark.mark_checkpoint(self.events.host.engine)
         if link.checkpoint is not None and link.checkpoint != mark:
             notes.append(
                 say(
-                    "This link was made with another checkpoint: {theirs}. Here runs {ours}, so "
-                    "expect other numbers and other words.",
+                    "This link was made with another checkpoint, {theirs}. This page runs "
+                    "{ours}, so its numbers and answers will differ.",
                     theirs=link.checkpoint[:100],
                     ours=mark,
                 )
@@ -135,9 +137,9 @@ class Links:
         if missing:
             notes.append(
                 say(
-                    "The picture or video of this link is no longer on the server, which keeps it "
-                    "for {days:g} days after the link was last opened. All else is as it was: add "
-                    "the picture again and press Run.",
+                    "The image or video in this link is no longer on the server, which keeps it "
+                    "for {days:g} days after the link was last opened. Everything else was "
+                    "restored: add the image again and press Run.",
                     days=self.kept.days,
                 )
             )

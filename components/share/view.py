@@ -50,8 +50,8 @@ class ShareView(gr.HTML):
 
     def __init__(self) -> None:
         about = say(
-            "**Run report:** all tabs’ charts and numbers of this run in one HTML file, which "
-            "opens without a network. What you have tried in the tabs is in it too."
+            "**Run report:** all charts and numbers of this run in one HTML file that opens "
+            "offline, including what you tried in the tabs."
         )
         row = Markup(
             '<div class="pg-part-row" id="report-row"><div class="prose">{}</div>'

@@ -53,7 +53,7 @@ def fetch_from_hub(repo_id: str, report: Progress) -> tuple[Path, str]:
     """
     cancelled: list[PlaygroundError] = []
     with _hub_errors(repo_id, cancelled):
-        report(mark("Asking the Hub"), 0, 1)
+        report(mark("Contacting the Hub"), 0, 1)
         folder = Path(_download(repo_id, SMALL_FILES))
         check_config(folder, repo_id)
         commit = folder.name
@@ -94,7 +94,7 @@ def fetch_from_modelscope(source: str, report: Progress) -> tuple[Path, str]:
             remedy="Install it with: pip install modelscope",
         ) from error
     try:
-        report(mark("Asking ModelScope"), 0, 1)
+        report(mark("Contacting ModelScope"), 0, 1)
         folder = modelscope_download(repo_id, allow_patterns=SMALL_FILES, ignore_patterns=IGNORED)
         check_config(Path(folder), source)
         report(mark("Downloading from ModelScope"), 0, 1)

@@ -33,7 +33,7 @@ def test_the_least_recently_used_run_goes_first() -> None:
     store.get(keys[0])
     keys += fill(store, 40)
     assert held(store, keys) == [0, 2]
-    with pytest.raises(InputError, match=r"no longer held.*Press Run again"):
+    with pytest.raises(InputError, match=r"has expired.*Press Run again"):
         store.get(keys[1])
 
 

@@ -27,10 +27,10 @@ FOUND = {"sampling": "sampling.side.columns", "cache": "cache.requests.serve"}
 def downloads_html(stage: str) -> str:
     """The fold at the foot of a tab; share.js follows its buttons."""
     about = say(
-        "What this stage computed in the run shown: **JSON** has its numbers with the prompt, "
-        "checkpoint, revision and versions, **CSV** its tables for a spreadsheet, **safetensors** "
-        "its tensors with a manifest. Each chart above has buttons of its own for a picture (PNG) "
-        "and its numbers (CSV)."
+        "The results of this stage for the current run. **JSON** has the numbers, with the "
+        "prompt, checkpoint, revision and versions; **CSV** has the tables for a spreadsheet; "
+        "**safetensors** has the tensors with a manifest. Each chart above can also be saved as "
+        "an image (PNG) or as numbers (CSV)."
     )
     buttons = Markup("").join(
         Markup(

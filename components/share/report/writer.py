@@ -94,8 +94,8 @@ def write_report(
         contents=body.contents_html(),
         body=asked + Markup("\n") + told,
         footer=say(
-            "Written by the Qwen3-VL Playground. Every number was computed by the model in this "
-            "run; the file asks no server for anything."
+            "Created by the Qwen3-VL Playground. The model computed every number in this run; "
+            "this file loads nothing from the network."
         ),
         charts=body.charts_html(),
         library=Markup(scripts[0]),
@@ -124,7 +124,7 @@ def _sha256(text: str) -> str:
 def _asked_html(run: Run, body: Body) -> Markup:
     """Prompt, pictures, checkpoint, settings, versions, parity."""
     prompt = run.prompt
-    pieces = [body.heading(2, say("What was asked"))]
+    pieces = [body.heading(2, say("Prompt"))]
     if prompt.system:
         pieces.append(_said_html(say("System prompt"), prompt.system))
     for turn in prompt.turns:
@@ -165,8 +165,8 @@ def _facts(run: Run) -> list[tuple[str, Mono]]:
         say("dtype"): manifest["dtype"],
         say("device"): str(run.engine.device),
         say("attention"): manifest["attn"],
-        say("Max pixels"): say("the processor's own") if limit is None else f"{limit:,}",
-        say("Written at"): f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
+        say("Max pixels"): say("processor default") if limit is None else f"{limit:,}",
+        say("Created at"): f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
     }
     versions: Mapping[str, Any] = manifest["versions"]
     rows = [*named.items(), *versions.items()]

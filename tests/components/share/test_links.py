@@ -263,7 +263,7 @@ def test_another_checkpoint_is_said(links: Links) -> None:
 
 def test_an_example_that_is_gone_is_said(links: Links) -> None:
     visitor = open_link(links, "?example=nobody&system=Short.")
-    assert "The example of this link is no longer here" in visitor.notice
+    assert "The example in this link no longer exists" in visitor.notice
     assert visitor.prompt["text"] == load_examples()[0].text
     assert visitor.prompt["system"] == "Short."
 

@@ -1,4 +1,4 @@
-"""The note at the page's foot: what of a visit is kept, and for how long."""
+"""The privacy note at the foot of the page: what the server keeps, and for how long."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from playground.language import say
 
 
 def build_privacy_note() -> None:
-    """Add the note, closed, inside the page's ``gr.Blocks``."""
+    """Add the note, collapsed, inside the page's ``gr.Blocks``."""
     lines = (
         say("Text and images go only to the machine that serves this page. The model runs there."),
         say(

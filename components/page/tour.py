@@ -1,4 +1,4 @@
-"""The walkthrough: the forward pass told step by step, each step at the part that shows it."""
+"""The walkthrough: the forward pass step by step, each step at the part that shows it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from playground.language import mark, say
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step: the key of the part that shows it, a heading and what to see there."""
+    """One step: the key of the part that shows it, a heading and an explanation."""
 
     part: str
     title: str
@@ -200,7 +200,7 @@ def _card_html(parts: Parts) -> str:
 
 
 def _tabs(parts: Parts, key: str) -> list[str]:
-    """The ids of the tabs that lead to a part: its stage's, and its own where it has one."""
+    """The ids of the tabs that lead to a part: its stage's tab, and its own tab if it has one."""
     part = parts.by_key[key]
     stage = next(each for each in parts.stages if each.stage == part.stage)
     return [stage.stage, *([key] if len(stage.parts) > 1 else [])]

@@ -1,7 +1,6 @@
-"""Raw values of clients, checked: texts and numbers within bounds.
+"""Checks for raw values from clients: text and numbers within bounds.
 
-A slider can be made to send NaN, a text box a list, and a client of the API anything that JSON
-holds.
+A client can make a slider send NaN, a text box send a list, and the API receive any JSON.
 """
 
 from __future__ import annotations
@@ -14,10 +13,10 @@ from playground.language import say
 
 
 def check_text(name: str, value: Any) -> str:
-    """A text as it is; ``None`` is an empty one.
+    """Return the text unchanged; ``None`` becomes an empty string.
 
     Raises:
-        InputError: it is no text.
+        InputError: the value is not a string.
     """
     if value is None:
         return ""
@@ -32,19 +31,19 @@ def check_text(name: str, value: Any) -> str:
 def check_number(
     name: str, value: Any, *, low: float | None = None, high: float | None = None
 ) -> float:
-    """A finite number within bounds.
+    """Check that a value is a finite number within bounds.
 
     Args:
-        name: as it reads in a message.
-        value: whatever a client sent.
+        name: used in the error message.
+        value: any value that a client sent.
         low: smallest value accepted.
         high: largest value accepted.
 
     Raises:
-        InputError: it is no number, not finite, or outside the bounds.
+        InputError: the value is not a number, not finite, or out of bounds.
     """
     bounds = _bounds(low, high)
-    # bool is an int in Python, but `true` is no number that anyone meant.
+    # bool is an int in Python, but nobody who sends `true` means a number.
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InputError(
             say("{name} must be a number, not {kind}.", name=name, kind=kind_words(value)),
@@ -65,10 +64,10 @@ def check_number(
 
 
 def check_whole(name: str, value: Any, *, low: int | None = None, high: int | None = None) -> int:
-    """A whole number within bounds; ``3.0`` counts, since JSON has one kind of number.
+    """Check for a whole number within bounds; ``3.0`` is one, since JSON has one number type.
 
     Raises:
-        InputError: as ``check_number``, or it has a fraction.
+        InputError: as ``check_number``, or the number has a fraction.
     """
     number = check_number(name, value, low=low, high=high)
     if number != int(number):
@@ -80,7 +79,7 @@ def check_whole(name: str, value: Any, *, low: int | None = None, high: int | No
 
 
 def _short(value: float) -> str:
-    # A whole number of JSON may have thousands of digits, more than Python will print.
+    # A whole number in JSON may have thousands of digits, more than Python prints.
     return f"{value:,}" if abs(value) < 10**15 else say("a number of more than 15 digits")
 
 
@@ -93,7 +92,7 @@ def _bounds(low: float | None, high: float | None) -> str:
 
 
 def kind_words(value: Any) -> str:
-    """What a client sent, without repeating it."""
+    """The kind of value that a client sent, without quoting the value."""
     names = {
         type(None): say("empty"),
         bool: say("a Boolean"),

@@ -1,4 +1,4 @@
-"""Files of visitors and API clients: only what they have uploaded is opened."""
+"""Files from visitors and API clients: only uploaded files are opened."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from gradio.utils import get_upload_folder
 from playground.errors import InputError
 from playground.language import say
 
-# A picture inside the request itself, as clients without uploads send it.
+# An image inside the request itself, for clients that cannot upload.
 INLINE = re.compile(r"data:[\w.+/-]*;base64,")
 
 
 def refuse_addresses(component: Any) -> None:
-    """Keep Gradio from fetching an address that a client sends in place of an upload."""
+    """Keep Gradio from fetching a URL that a client sends instead of an upload."""
     move = component.async_move_resource_to_block_cache
 
     async def move_uploads_only(path: str | Path | None) -> str | None:
@@ -35,12 +35,12 @@ def refuse_addresses(component: Any) -> None:
 
 @contextmanager
 def received_picture(file: Any) -> Iterator[str | None]:
-    """The path of a picture that a client has uploaded, or sent inline as ``data:…;base64,…``.
+    """The path of an image that a client uploaded, or sent inline as ``data:…;base64,…``.
 
-    An inline one is gone after the block. What is in it is checked when it is read.
+    The file of an inline image is deleted after the block. Its content is checked when it is read.
 
     Raises:
-        InputError: it is neither.
+        InputError: the value is neither.
     """
     head = INLINE.match(file) if isinstance(file, str) else None
     if head is None:
@@ -60,13 +60,13 @@ def received_picture(file: Any) -> Iterator[str | None]:
 
 
 def uploaded_path(file: Any) -> str | None:
-    """The path of a file that a client has uploaded.
+    """The path of a file that a client uploaded.
 
-    Gradio hands ``gr.api`` functions what the client sent: an object with Gradio's ``meta`` key was
-    checked to be an upload, but texts and other objects were not.
+    Gradio passes ``gr.api`` functions the value that the client sent. It has checked that an object
+    with its ``meta`` key is an upload, but it has not checked strings and other objects.
 
     Raises:
-        InputError: it is not such an object, or the file lies elsewhere.
+        InputError: the value is not such an object, or the file is not in the upload folder.
     """
     if file is None:
         return None
@@ -82,10 +82,10 @@ def uploaded_path(file: Any) -> str | None:
 
 
 def read_upload(path: Any) -> Path:
-    """The file that a part's ``Upload`` has sent; its path comes back from the browser.
+    """The file that a part's ``Upload`` has sent; the browser sends back its path.
 
     Raises:
-        InputError: it is no uploaded file, or has been deleted since.
+        InputError: the file was not uploaded, or has been deleted.
     """
     found = _find_upload(path)
     if found is None:
@@ -94,7 +94,7 @@ def read_upload(path: Any) -> Path:
 
 
 def _find_upload(path: Any) -> Path | None:
-    """An existing file below the folder of uploads, however its path is written."""
+    """An existing file in the upload folder, or None; the path may be written in any form."""
     found = Path(str(path)).resolve()
     return found if found.is_relative_to(_upload_folder()) and found.is_file() else None
 

@@ -1,4 +1,4 @@
-"""What a visitor reads about a link that was made or opened."""
+"""Messages about a link that was made or opened."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from playground.language import say
 
 
 def note_html(kept_days: float | None) -> str:
-    """What a new link does, and for how long."""
+    """The note about a new link: what it restores, and for how long."""
     said = say("The link restores this prompt, these settings and this tab, with the same tokens.")
     if kept_days is not None:
         said += " " + say(
@@ -26,7 +26,7 @@ def note_html(kept_days: float | None) -> str:
 
 
 def notice_html(notes: Sequence[str]) -> str:
-    """What a visitor must know about the link that was opened; empty where there is nothing."""
+    """Notices about the link that was opened; empty if there are none."""
     if not notes:
         return ""
     said = Markup("").join(Markup("<p>{}</p>").format(note) for note in notes)

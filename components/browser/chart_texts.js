@@ -1,5 +1,5 @@
 // @ts-check
-// What a chart says by itself, in the languages of the page.
+// A chart's own texts, in the languages of the page.
 
 export const TEXTS = {
   en: {

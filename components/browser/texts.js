@@ -1,5 +1,5 @@
 // @ts-check
-// What the page's scripts say by themselves, in the languages of the page.
+// Texts of the page's scripts, in the languages of the page.
 
 export const TEXTS = {
   en: {

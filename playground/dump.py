@@ -1,8 +1,8 @@
-"""A run as a file for those who port the model, and the check of another implementation's file.
+"""A run as a file to check a port of the model, and the comparison with the port's own file.
 
 One safetensors file with a tensor for every step of the forward pass, named after its stage and
-transformers' own name, and a manifest in the file's header. Whoever implements Qwen3-VL elsewhere
-writes the same names and learns which step is the first to differ.
+transformers' own name, and a manifest in the file's header. Another implementation of Qwen3-VL
+writes a file with the same names, and the comparison finds the first step that differs.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 FORMAT = "qwen3-vl-playground-run/1"
 MANIFEST_KEY = "manifest"
 
-# Largest |difference| that passes, as a share of the reference's largest |value|. Another
-# implementation sums in another order; a mistake is larger by orders of magnitude.
+# Largest |difference| that passes, relative to the reference's largest |value|. Another
+# implementation sums in a different order; a bug causes differences that are orders of magnitude
+# larger.
 TOLERANCES = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 6e-2}
 
 StepStatus = Literal["equal", "close", "differs", "missing", "shape"]
@@ -43,7 +44,7 @@ def dump_tensors(run: Run) -> dict[str, torch.Tensor]:
 
 
 def stage_tensors(run: Run, stage: Stage) -> dict[str, torch.Tensor]:
-    """One stage's steps by name, in order; computes the stage where it is missing, and no more."""
+    """One stage's steps by name, in order; computes the stage if needed, and no more."""
     return _TENSORS[stage](run)
 
 
@@ -103,7 +104,7 @@ _TENSORS: Mapping[Stage, Callable[[Run], dict[str, torch.Tensor]]] = {
 
 
 def describe_run(run: Run) -> dict[str, Any]:
-    """The manifest: what the tensors belong to."""
+    """The manifest of a run's tensors."""
     prompt, engine = run.prompt, run.engine
     media = [*(p.pixels for p in prompt.pictures), *(clip.frames for clip in prompt.clips)]
     return {
@@ -123,7 +124,7 @@ def describe_run(run: Run) -> dict[str, Any]:
 
 
 def checkpoint_name(engine: Engine) -> str:
-    """A Hub id as it is; of a local folder only its name, since files travel."""
+    """A Hub id unchanged; for a local folder only its name, since the file may be shared."""
     path = Path(engine.source)
     return path.name if path.is_dir() else engine.source
 
@@ -131,7 +132,7 @@ def checkpoint_name(engine: Engine) -> str:
 def library_versions() -> dict[str, str]:
     """The installed libraries that the numbers depend on."""
     others = {name: version(name) for name in ("torchvision", "transformers")}
-    return {"torch": torch.__version__, **others}  # with the build, such as +cu130
+    return {"torch": torch.__version__, **others}  # including the build, such as +cu130
 
 
 def write_dump(run: Run, path: Path) -> None:
@@ -143,8 +144,8 @@ def write_tensors(
     tensors: Mapping[str, torch.Tensor], manifest: Mapping[str, Any], path: Path
 ) -> None:
     """Write tensors as one safetensors file, with a manifest that lists them in order."""
-    # Copies: two names may share memory (a tap and what it is merged into), which the format
-    # does not allow.
+    # Copies: two names may share memory (a tap and its merged tensor), which the format does not
+    # allow.
     copies = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
     content = json.dumps({**manifest, "order": list(tensors)}, ensure_ascii=False)
     save_file(copies, path, metadata={MANIFEST_KEY: content})
@@ -160,8 +161,8 @@ class StepCheck:
     name: str
     status: StepStatus
     max_abs: float | None = None
-    relative: float | None = None  # max_abs over the reference's largest |value|
-    cosine: float | None = None  # of all numbers as one vector
+    relative: float | None = None  # max_abs divided by the reference's largest |value|
+    cosine: float | None = None  # over all numbers as one vector
     words: str = ""  # what is wrong, or where
 
     @property
@@ -175,26 +176,26 @@ class DumpComparison:
     """All steps in order."""
 
     checks: tuple[StepCheck, ...]
-    manifest: Mapping[str, Any]  # of the file; empty where it has none
+    manifest: Mapping[str, Any]  # of the file; empty if it has none
     tolerance: float
 
     @property
     def first_break(self) -> StepCheck | None:
-        """The first step that differs; later ones follow from it."""
+        """The first step that differs; later differences follow from it."""
         return next((c for c in self.checks if c.status in ("differs", "shape")), None)
 
 
 def compare_dump(run: Run, path: Path) -> DumpComparison:
     """Check another implementation's file against this run, step by step.
 
-    The file may leave steps out; those are reported as missing, and what follows is still checked.
+    The file may omit steps; these are reported as missing, and later steps are still checked.
 
     Args:
-        run: the reference; computed as far as is missing.
+        run: the reference; missing stages are computed.
         path: a safetensors file with the names of ``dump_tensors``.
 
     Raises:
-        InputError: the file is no safetensors file, or has none of the names.
+        InputError: the file is not a safetensors file, or has none of the names.
     """
     reference = dump_tensors(run)
     tolerance = TOLERANCES.get(run.engine.dtype, TOLERANCES[torch.bfloat16])
@@ -281,7 +282,7 @@ def _hints(
     limit: float,
     visual: torch.Tensor | None,
 ) -> Iterator[str]:
-    """What kind of mistake would look like this."""
+    """Bugs that would cause such a difference."""
     if name == "merge.position_ids" and torch.equal(first[[0, 2, 1]], second):
         yield say("h and w are swapped")
     if name == "merge.position_ids" and (second == second[:1]).all():

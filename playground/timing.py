@@ -1,4 +1,4 @@
-"""How long a forward takes, without the wait for other users."""
+"""The time of a forward pass, without the wait for other users."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from playground.language import say
 
 
 def time_ms(engine: Engine, run: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, float]:
-    """The logits of one run and its milliseconds.
+    """The logits of one run and its time in milliseconds.
 
-    The lock is taken before the clock starts, and work queued on the device is waited for. The
-    logits come back to the CPU, which waits for the device.
+    The clock starts after taking the lock and after all work queued on the device. The logits are
+    moved to the CPU, which waits for the device.
     """
     with engine.exclusive():
         if engine.device.type == "cuda":
@@ -27,7 +27,7 @@ def time_ms(engine: Engine, run: Callable[[], torch.Tensor]) -> tuple[torch.Tens
 
 
 def check_repeats(repeats: int, most: int) -> None:
-    """That something is timed as often as somebody asks for.
+    """Check the number of timed repeats.
 
     Raises:
         InputError: ``repeats`` is not 1 to ``most``.

@@ -1,8 +1,8 @@
 """The public API: one stateless endpoint per stage, plain JSON in and out.
 
 Sizes are ``[width, height]``, times are in milliseconds, probabilities in [0, 1], and logarithms
-natural.
-The functions' signatures and docstrings become the endpoints' schemas, also for MCP clients.
+natural. The functions' signatures and docstrings become the endpoints' schemas, also for MCP
+clients.
 """
 
 # No `from __future__ import annotations` here: Gradio reads the return types at runtime and would

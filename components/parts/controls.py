@@ -1,7 +1,7 @@
 """The controls of a part: their spec for the browser, and the parsing of their raw values.
 
-A control is declared once, for all visitors. What depends on the run (how many layers there are)
-is a function of it. Raw values are untrusted: ``parse`` returns a Python value in range or raises
+A control is declared once, for all visitors. What depends on the run (how many layers there are) is
+a function of it. Raw values are untrusted: ``parse`` returns a Python value in range or raises
 ``InputError``. ``None`` means that the visitor has not moved the control, so it has its default for
 this run.
 """

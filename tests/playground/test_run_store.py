@@ -81,7 +81,7 @@ def test_unknown_keys(key: str | None) -> None:
     store = RunStore(max_bytes=5 << 20)
     fill(store, 1)
     assert store.peek(key) is None
-    with pytest.raises(InputError, match="share 5 MB"):
+    with pytest.raises(InputError, match="up to 5 MB"):
         store.get(key)
 
 

@@ -257,7 +257,7 @@ def test_a_lost_picture_is_asked_for_and_all_else_is_there(links: Links, tmp_pat
 
 def test_another_checkpoint_is_said(links: Links) -> None:
     visitor = open_link(links, "?text=Hello&model=Qwen/<b>Qwen3@0123,bfloat16")
-    assert "another checkpoint: Qwen/&lt;b&gt;Qwen3@0123,bfloat16" in visitor.notice
+    assert "another checkpoint, Qwen/&lt;b&gt;Qwen3@0123,bfloat16" in visitor.notice
     assert visitor.run_key is not None
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.style import HEIGHT_MEDIUM, base_layout
+from components.charts.style import HEIGHT_MEDIUM, LEGEND_ABOVE, base_layout, hatching
 from components.look.colors import BLUE, GREEN
 from playground.language import say
 
@@ -65,7 +65,7 @@ def plot_request_times(rows: Sequence[Compared]) -> go.Figure:
         showgrid=False,
     )
     figure.update_yaxes(rangemode="tozero")
-    figure.update_layout(legend={"orientation": "h", "y": 1.02, "x": 0, "yanchor": "bottom"})
+    figure.update_layout(legend=LEGEND_ABOVE)
     return figure
 
 
@@ -79,19 +79,9 @@ def _bars(name: str, values: Sequence[float], offset: float, color: str, shape: 
         y=np.array(values, dtype=np.float32),
         name=name,
         width=WIDTH,
-        marker={"color": color, "pattern": _pattern(shape)},
+        marker={"color": color, "pattern": hatching(shape, 0.5)},
         hovertemplate=say("{name}: median %{{y:.2f}} ms<extra></extra>", name=name),
     )
-
-
-def _pattern(shape: str) -> dict[str, object]:
-    return {
-        "shape": shape,
-        "fillmode": "overlay",
-        "fgcolor": "#ffffff",
-        "fgopacity": 0.5,
-        "size": 7,
-    }
 
 
 def _runs(times: Sequence[Sequence[float]], offset: float, name: str) -> go.Scatter:

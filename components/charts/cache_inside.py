@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.style import HEIGHT_LARGE, HEIGHT_MEDIUM, base_layout, pointer_meta
+from components.charts.style import (
+    HEIGHT_LARGE,
+    HEIGHT_MEDIUM,
+    LEGEND_ABOVE,
+    base_layout,
+    pointer_meta,
+)
 from components.look.colors import BLUE, GREEN, ORANGE, SEQUENTIAL
 from playground.language import mark, say
 
@@ -115,7 +121,7 @@ def plot_growth(points: Sequence[GrowthPoint]) -> go.Figure:
         ),
     )
     figure.update_yaxes(rangemode="tozero")
-    figure.update_layout(legend={"orientation": "h", "y": 1.02, "x": 0, "yanchor": "bottom"})
+    figure.update_layout(legend=LEGEND_ABOVE)
     return figure
 
 
@@ -177,5 +183,5 @@ def plot_bytes(
         ),
     )
     figure.update_yaxes(type="log")
-    figure.update_layout(legend={"orientation": "h", "y": 1.02, "x": 0, "yanchor": "bottom"})
+    figure.update_layout(legend=LEGEND_ABOVE)
     return figure

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.style import HEIGHT_MEDIUM, HEIGHT_SMALL, base_layout, escape_label
+from components.charts.style import (
+    HEIGHT_MEDIUM,
+    HEIGHT_SMALL,
+    LEGEND_ABOVE,
+    base_layout,
+    escape_label,
+    hatching,
+)
 from components.look.colors import BLUE, GREEN, GREY, ORANGE, PURPLE
 from playground.language import mark, say
 
@@ -41,9 +48,10 @@ def plot_tree(
         texts: what stands in each segment, in words.
         marked: keys of blocks whose segments are outlined.
     """
-    stored = sum(segment.end - segment.start for segment in segments if segment.status != "evicted")
-    gone = sum(segment.end - segment.start for segment in segments if segment.status == "evicted")
-    shared = sum(segment.end - segment.start for segment in segments if segment.status == "shared")
+    counts = dict.fromkeys(STATUS_STYLE, 0)
+    for segment in segments:
+        counts[segment.status] += segment.end - segment.start
+    stored, shared = counts["stored"] + counts["shared"], counts["shared"]
     rows = max((segment.row for segment in segments), default=0)
     figure = go.Figure(
         [
@@ -68,7 +76,7 @@ def plot_tree(
                 count=len(segments),
                 stored=stored,
                 shared=shared,
-                gone=gone,
+                gone=counts["evicted"],
             ),
             x_title=say("Position in the request (token)"),
         ),
@@ -80,7 +88,7 @@ def plot_tree(
     figure.update_layout(
         barmode="overlay",
         uniformtext={"minsize": 10, "mode": "hide"},  # a narrow page leaves out what does not fit
-        legend={"orientation": "h", "y": 1.02, "x": 0, "yanchor": "bottom"},
+        legend=LEGEND_ABOVE,
     )
     return figure
 
@@ -99,16 +107,7 @@ def _bars(segments: Sequence[Segment], texts: Sequence[str], status: str) -> go.
         y=np.array([segment.row for segment, _ in chosen], dtype=np.float32),
         name=say(name),
         width=0.72,
-        marker={
-            "color": color,
-            "pattern": {
-                "shape": shape,
-                "fillmode": "overlay",
-                "fgcolor": "#ffffff",
-                "fgopacity": 0.22,
-                "size": 7,
-            },
-        },
+        marker={"color": color, "pattern": hatching(shape, 0.22)},
         text=[escape_label(_fit(text, segment.end - segment.start)) for segment, text in chosen],
         textposition="inside",
         insidetextanchor="start",
@@ -207,7 +206,7 @@ def plot_policies(
     )
     figure.add_vline(x=budget / MB, line={"color": GREY, "dash": "dot", "width": 2})
     figure.update_yaxes(rangemode="tozero")
-    figure.update_layout(legend={"orientation": "h", "y": 1.02, "x": 0, "yanchor": "bottom"})
+    figure.update_layout(legend=LEGEND_ABOVE)
     return figure
 
 

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from components.charts.style import NO_LINES
 from components.look.colors import DIVERGING, SEQUENTIAL
-
-NO_LINES = {"showgrid": False, "zeroline": False}  # of an axis: they would cross the cells
 
 
 def hide_lines(layout: dict[str, Any]) -> None:

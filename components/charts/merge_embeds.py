@@ -12,6 +12,7 @@ from components.charts.small_arrays import compact_integers
 from components.charts.style import (
     HEIGHT_LARGE,
     HEIGHT_MEDIUM,
+    NO_LINES,
     base_layout,
     escape_label,
     pointer_meta,
@@ -61,13 +62,12 @@ def plot_embed_values(values: np.ndarray, indices: np.ndarray, width: int) -> go
     layout["margin"] |= {"l": 68, "b": 48}  # what the axes need: else all is drawn twice
     # A row between the halves stays empty.
     first_rows = {say("before"): 0, say("after"): shown + 1}
-    layout["xaxis"] |= {"showgrid": False, "zeroline": False}
+    layout["xaxis"] |= NO_LINES
     layout["yaxis"] |= {
         "range": [2 * shown + 0.5, -0.5],
         "tickvals": [first + (shown - 1) / 2 for first in first_rows.values()],
         "ticktext": list(first_rows),
-        "showgrid": False,
-        "zeroline": False,
+        **NO_LINES,
     }
     layout["coloraxis"] = _value_colors(values)
     layout["meta"]["pointer"] = pointer_meta("token", axis="x")

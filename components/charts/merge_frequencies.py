@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -53,33 +54,45 @@ def plot_frequencies(
         "y": say("wavelength"),
         "customdata": say("rad per position"),
     }
-    lines = [
-        (max(largest, 1), say("largest position of this prompt: {largest:,}", largest=largest))
-    ]
+    here = say("largest position of this prompt: {largest:,}", largest=largest)
+    levels = [(max(largest, 1), here)]
     if wavelengths.max() >= context:
-        lines.append((context, say("context window: {context:,}", context=context)))
-    layout["shapes"] = [_level(value) for value, _ in lines]
-    layout["annotations"] = [_level_name(value, words) for value, words in lines]
+        levels.append((context, say("context window: {context:,}", context=context)))
+    layout["shapes"] = [_level(value) for value, _ in levels]
+    layout["annotations"] = [_level_name(value, words) for value, words in levels]
     traces = [
-        go.Scatter(
-            x=np.flatnonzero(axes == axis).astype(np.int32),
-            y=wavelengths[axes == axis].astype(np.float32),
-            name=say(
-                "{axis}: {count} of {total}", axis=say(name), count=counts[axis], total=len(axes)
-            ),
-            mode="markers",
-            marker={"color": color, "symbol": symbol, "size": 8},
-            customdata=(2 * math.pi / wavelengths[axes == axis]).astype(np.float32),
-            hovertemplate=say(
+        _axis_trace(
+            axis,
+            np.flatnonzero(axes == axis),
+            wavelengths[axes == axis],
+            say("{axis}: {count} of {total}", axis=say(name), count=counts[axis], total=len(axes)),
+            say(
                 "frequency %{{x}} turns with {axis}<br>a full turn in %{{y:,.4g}} positions<br>"
                 "%{{customdata:.4g}} rad per position",
                 axis=say(name),
-            )
-            + "<extra></extra>",
+            ),
+            size=8,
+            customdata=(2 * math.pi / wavelengths[axes == axis]).astype(np.float32),
         )
-        for axis, (name, color, symbol) in enumerate(AXIS_MARKS)
+        for axis, (name, _, _) in enumerate(AXIS_MARKS)
     ]
     return go.Figure(traces, layout)
+
+
+def _axis_trace(
+    axis: int, x: np.ndarray, y: np.ndarray, name: str, hover: str, *, size: int, **more: Any
+) -> go.Scatter:
+    """The frequencies that turn with t, h or w, in that axis's colour and shape."""
+    _, color, symbol = AXIS_MARKS[axis]
+    return go.Scatter(
+        x=x.astype(np.int32),
+        y=y.astype(np.float32),
+        name=name,
+        mode="markers",
+        marker={"color": color, "symbol": symbol, "size": size},
+        hovertemplate=f"{hover}<extra></extra>",
+        **more,
+    )
 
 
 def plot_angles(
@@ -120,16 +133,15 @@ def plot_angles(
         hovertemplate=say("frequency %{x}<br>1-D: %{y:.1f}°") + "<extra></extra>",
     )
     traces = [
-        go.Scatter(
-            x=everywhere[axes == axis],
-            y=turns[axes == axis].astype(np.float32),
-            name=say(name),
-            mode="markers",
-            marker={"color": color, "symbol": symbol, "size": 7},
-            hovertemplate=say("frequency %{{x}}, {axis}<br>M-RoPE: %{{y:.1f}}°", axis=say(name))
-            + "<extra></extra>",
+        _axis_trace(
+            axis,
+            everywhere[axes == axis],
+            turns[axes == axis],
+            say(name),
+            say("frequency %{{x}}, {axis}<br>M-RoPE: %{{y:.1f}}°", axis=say(name)),
+            size=7,
         )
-        for axis, (name, color, symbol) in enumerate(AXIS_MARKS)
+        for axis, (name, _, _) in enumerate(AXIS_MARKS)
     ]
     return go.Figure([flat, *traces], layout)
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.style import FONT_SIZE_PX, HEIGHT_MEDIUM, HEIGHT_SMALL, base_layout
+from components.charts.style import HEIGHT_MEDIUM, HEIGHT_SMALL, NO_LINES, base_layout, small_label
 from components.look.colors import BLUE, DIVERGING, GREEN
 from playground.language import mark, say
 
@@ -108,7 +107,7 @@ def plot_patch(values: np.ndarray, row: int, frames: Sequence[str]) -> go.Figure
             high=high,
         ),
     )
-    hidden = {"showgrid": False, "zeroline": False, "constrain": "domain"}
+    hidden = {"constrain": "domain", **NO_LINES}
     layout["xaxis"] |= hidden | {
         "tickvals": [channel * step + (size - 1) / 2 for channel in range(num_channels)],
         "ticktext": [say(name) for name in CHANNELS],
@@ -164,18 +163,8 @@ def plot_row(values: np.ndarray, row: int) -> go.Figure:
     num_channels, num_frames, size, _ = values.shape
     part = size * size
     total = num_channels * num_frames * part
-    same = num_frames == 2 and np.array_equal(values[:, 0], values[:, 1])
-    if same:
-        title = say(
-            "Row {row:,} from its first to its {total:,}th number: every channel comes twice, once "
-            "per frame",
-            row=row,
-            total=total,
-        )
-    else:
-        title = say("Row {row:,} from its first to its {total:,}th number", row=row, total=total)
     layout = base_layout(
-        title,
+        _row_title(values, row),
         height=HEIGHT_SMALL,
         alt=say(
             "Line of {total:,} values from {low:.3g} to {high:.3g}, in parts of {part}: red frame "
@@ -196,34 +185,40 @@ def plot_row(values: np.ndarray, row: int) -> go.Figure:
     }
     low, high = min(-1.0, float(values.min())), max(1.0, float(values.max()))
     layout["yaxis"] |= {"range": [low - 0.05, high + 0.45], "zeroline": False}
-    traces, labels = [], []
-    for channel in range(num_channels):
-        color = say(CHANNELS[channel])
-        for frame in range(num_frames):
-            start = (channel * num_frames + frame) * part
-            name = say("{channel}, frame {frame}", channel=color, frame=frame + 1)
-            traces.append(
-                go.Scatter(
-                    x=np.arange(start, start + part, dtype=np.uint16),
-                    y=values[channel, frame].ravel().astype(np.float32),
-                    mode="lines",
-                    name=name,
-                    line={"color": CHANNEL_COLORS[channel], "width": 1.2},
-                    hovertemplate=say("number %{{x}}: {name}<br>value %{{y:.4f}}", name=name)
-                    + "<extra></extra>",
-                )
-            )
-            # In two lines: on a phone six of them share 230 pixels.
-            labels.append(_label(start + part / 2, high + 0.25, f"{color}<br>{frame + 1}"))
-    layout["annotations"] = labels
-    return go.Figure(traces, layout)
+    parts = [(channel, frame) for channel in range(num_channels) for frame in range(num_frames)]
+    layout["annotations"] = [
+        # In two lines: on a phone six of them share 230 pixels.
+        small_label((n + 0.5) * part, high + 0.25, f"{say(CHANNELS[channel])}<br>{frame + 1}")
+        for n, (channel, frame) in enumerate(parts)
+    ]
+    lines = [
+        _part_line(values[channel, frame].ravel(), n * part, channel, frame)
+        for n, (channel, frame) in enumerate(parts)
+    ]
+    return go.Figure(lines, layout)
 
 
-def _label(x: float, y: float, text: str) -> dict[str, Any]:
-    return {
-        "x": x,
-        "y": y,
-        "text": text,
-        "showarrow": False,
-        "font": {"size": FONT_SIZE_PX - 2},
-    }
+def _row_title(values: np.ndarray, row: int) -> str:
+    total = values.size
+    if values.shape[1] == 2 and np.array_equal(values[:, 0], values[:, 1]):
+        return say(
+            "Row {row:,} from its first to its {total:,}th number: every channel comes twice, once "
+            "per frame",
+            row=row,
+            total=total,
+        )
+    return say("Row {row:,} from its first to its {total:,}th number", row=row, total=total)
+
+
+def _part_line(values: np.ndarray, start: int, channel: int, frame: int) -> go.Scatter:
+    """The numbers of one channel of one frame, ``(size * size,)``, from their place in the row."""
+    name = say("{channel}, frame {frame}", channel=say(CHANNELS[channel]), frame=frame + 1)
+    return go.Scatter(
+        x=np.arange(start, start + len(values), dtype=np.uint16),
+        y=values.astype(np.float32),
+        mode="lines",
+        name=name,
+        line={"color": CHANNEL_COLORS[channel], "width": 1.2},
+        hovertemplate=say("number %{{x}}: {name}<br>value %{{y:.4f}}", name=name)
+        + "<extra></extra>",
+    )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.style import FONT_SIZE_PX, HEIGHT_SMALL, base_layout, pointer_meta
+from components.charts.style import HEIGHT_SMALL, NO_LINES, base_layout, pointer_meta, small_label
 from components.look.colors import GREY, KIND_COLORS, ORANGE, PURPLE, SKY
 from playground.language import mark, say
 
@@ -48,13 +47,12 @@ def plot_masks(attention_mask: np.ndarray, token_types: np.ndarray) -> go.Figure
         ),
         x_title=say("sequence index"),
     )
-    layout["xaxis"] |= {"showgrid": False, "zeroline": False}
+    layout["xaxis"] |= NO_LINES
     layout["yaxis"] |= {
         "tickvals": [0, 1],
         "ticktext": ["attention_mask", "mm_token_<br>type_ids"],
         "autorange": "reversed",
-        "showgrid": False,
-        "zeroline": False,
+        **NO_LINES,
     }
     layout["meta"] |= {
         "pointer": pointer_meta("token"),
@@ -120,12 +118,11 @@ def plot_timeline(
         "tickvals": [0, 1, 2],
         "ticktext": [say("file"), say("sampled"), say("pairs")],
         "range": [-0.5, 2.7],
-        "zeroline": False,
-        "showgrid": False,
+        **NO_LINES,
     }
     layout["xaxis"] |= {"zeroline": False}
     layout["annotations"] = [
-        _label(seconds, 2.4, say("{seconds:.1f} s", seconds=seconds))
+        small_label(seconds, 2.4, say("{seconds:.1f} s", seconds=seconds))
         for seconds in timestamps[:: _thin(timestamps)]
     ]
     taken = np.asarray(frame_indices)
@@ -189,8 +186,3 @@ def _pair_line(seconds: np.ndarray, pair: int) -> go.Scatter:
         hovertemplate=say("pair {pair}: middle at {middle:.2f} s", pair=pair + 1, middle=middle)
         + "<extra></extra>",
     )
-
-
-def _label(x: float, y: float, text: str) -> dict[str, Any]:
-    font = {"size": FONT_SIZE_PX - 2}
-    return {"x": x, "y": y, "text": text, "showarrow": False, "font": font}

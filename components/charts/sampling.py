@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.style import HEIGHT_SMALL, base_layout, escape_label
+from components.charts.style import HEIGHT_SMALL, LEGEND_BELOW, base_layout, escape_label
 from components.look.colors import CATEGORICAL, PURPLE
-from components.views.strips import raw_probability, visible
+from components.views.generated import raw_probability
+from components.views.text import visible
 from playground.language import mark, say
 from playground.records import SamplingRun, TokenStep
 
@@ -31,80 +32,98 @@ FILTER_NAMES = {
 
 def plot_probabilities(run: SamplingRun, names: Sequence[str]) -> go.Figure:
     """How likely each chosen token was before the filters, one line per column."""
-    figure = _plot_lines(run, names, raw_probability, "%{y:.1%}")
-    figure.update_layout(
-        base_layout(
-            say("How sure the model was of each token it wrote"),
-            height=HEIGHT_SMALL + 60,
-            alt=_probabilities_alt(run),
-            x_title=say("Token"),
-            y_title=say("Probability before the filters"),
-        )
+    figure = _plot_lines(
+        run,
+        names,
+        raw_probability,
+        "%{y:.1%}",
+        title=say("How sure the model was of each token it wrote"),
+        alt=_probabilities_alt(run),
+        y_title=say("Probability before the filters"),
     )
     figure.update_yaxes(range=[0, 1.05], tickformat=".0%")
-    _finish(figure, run)
     return figure
 
 
 def plot_entropy(run: SamplingRun, names: Sequence[str]) -> go.Figure:
     """How open each choice was after the filters, one line per column."""
-    figure = _plot_lines(run, names, lambda step: step.entropy, say("%{y:.2f} nats"))
-    figure.update_layout(
-        base_layout(
-            say("How open each choice was after the filters"),
-            height=HEIGHT_SMALL + 60,
-            alt=say(
-                "Entropy of the filtered distribution at each token, one line per column. "
-                "Zero means that one token was left."
-            ),
-            x_title=say("Token"),
-            y_title=say("Entropy (nats)"),
-        )
+    figure = _plot_lines(
+        run,
+        names,
+        lambda step: step.entropy,
+        say("%{y:.2f} nats"),
+        title=say("How open each choice was after the filters"),
+        alt=say(
+            "Entropy of the filtered distribution at each token, one line per column. "
+            "Zero means that one token was left."
+        ),
+        y_title=say("Entropy (nats)"),
     )
     figure.update_yaxes(rangemode="tozero")
-    _finish(figure, run)
     return figure
 
 
 def _plot_lines(
-    run: SamplingRun, names: Sequence[str], value: Callable[[TokenStep], float], shown: str
+    run: SamplingRun,
+    names: Sequence[str],
+    value: Callable[[TokenStep], float],
+    shown: str,
+    **words: str,
 ) -> go.Figure:
-    figure = go.Figure()
-    for index, (trace, name) in enumerate(zip(run.traces, names, strict=True)):
-        figure.add_scatter(
-            x=np.arange(1, len(trace.steps) + 1, dtype=np.int16),
-            y=np.array([value(step) for step in trace.steps], dtype=np.float32),
-            name=say("Column {name}", name=name),
-            mode="lines+markers",
-            line={
-                "color": CATEGORICAL[index % len(CATEGORICAL)],
-                "dash": DASHES[index % len(DASHES)],
-                "width": 2,
-            },
-            marker={"symbol": SYMBOLS[index % len(SYMBOLS)], "size": 6},
-            customdata=[escape_label(visible(step.text)) for step in trace.steps],
-            hovertemplate=say(
-                "Column {name}, token %{{x}}: “%{{customdata}}”<br>{shown}<extra></extra>",
-                name=name,
-                shown=shown,
-            ),
-        )
+    """One line per column, and where they part; ``words`` are those of ``base_layout``.
+
+    Args:
+        run: the columns.
+        names: of the columns.
+        value: of a token, on the vertical axis.
+        shown: a value in the hover box, in Plotly's words.
+    """
+    layout = base_layout(height=HEIGHT_SMALL + 60, x_title=say("Token"), **words)
+    layout["margin"]["t"] = 24
+    layout["legend"] = LEGEND_BELOW
+    layout["showlegend"] = len(run.traces) > 1
+    layout["meta"] |= {
+        "columns": {"customdata": [say("Text")]},
+        "pick": {"branch": "curve", "step": "point_index"},  # a click chooses the token
+    }
+    lines = [
+        _column_line(index, name, trace.steps, value, shown)
+        for index, (trace, name) in enumerate(zip(run.traces, names, strict=True))
+    ]
+    figure = go.Figure(lines, layout)
+    _mark_divergence(figure, run)
     return figure
 
 
-def _finish(figure: go.Figure, run: SamplingRun) -> None:
-    """The legend, and a line where the columns first differ, named on the side with more room."""
-    figure.update_layout(
-        margin_t=24,
-        # Below the plot: above it stands where the columns part.
-        legend={"orientation": "h", "x": 0, "y": -0.3, "yanchor": "top"},
-        showlegend=len(run.traces) > 1,
-        meta=figure.layout.meta
-        | {
-            "columns": {"customdata": [say("Text")]},
-            "pick": {"branch": "curve", "step": "point_index"},  # a click chooses the token
+def _column_line(
+    index: int,
+    name: str,
+    steps: Sequence[TokenStep],
+    value: Callable[[TokenStep], float],
+    shown: str,
+) -> go.Scatter:
+    return go.Scatter(
+        x=np.arange(1, len(steps) + 1, dtype=np.int16),
+        y=np.array([value(step) for step in steps], dtype=np.float32),
+        name=say("Column {name}", name=name),
+        mode="lines+markers",
+        line={
+            "color": CATEGORICAL[index % len(CATEGORICAL)],
+            "dash": DASHES[index % len(DASHES)],
+            "width": 2,
         },
+        marker={"symbol": SYMBOLS[index % len(SYMBOLS)], "size": 6},
+        customdata=[escape_label(visible(step.text)) for step in steps],
+        hovertemplate=say(
+            "Column {name}, token %{{x}}: “%{{customdata}}”<br>{shown}<extra></extra>",
+            name=name,
+            shown=shown,
+        ),
     )
+
+
+def _mark_divergence(figure: go.Figure, run: SamplingRun) -> None:
+    """A line where the columns first differ, named on the side with more room."""
     first = run.first_divergence
     if first is None:
         return
@@ -142,8 +161,3 @@ def _probabilities_alt(run: SamplingRun) -> str:
 def filter_name(name: str | None) -> str:
     """A filter's name in words, for what it removes."""
     return say(FILTER_NAMES[name]) if name else ""
-
-
-def quote(text: str) -> str:
-    """A token in quotation marks, with whitespace that can be seen."""
-    return f"“{visible(text)}”"

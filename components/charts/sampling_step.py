@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.sampling import filter_name, quote
-from components.charts.style import HEIGHT_SMALL, base_layout, escape_label
+from components.charts.sampling import filter_name
+from components.charts.style import HEIGHT_SMALL, NO_LINES, base_layout, escape_label
+from components.charts.token_labels import token_label
 from components.look.colors import BLUE, GREEN, GREY, PURPLE, SEQUENTIAL, SKY
-from components.views.strips import visible
+from components.views.facts import share_words
+from components.views.text import quote
 from playground.language import say
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ def plot_filters(view: StepView) -> go.Figure:
         colorscale=SEQUENTIAL,
         xgap=2,
         ygap=2,
-        text=[[_cell(prob) for prob in row] for row in probs],
+        text=[[share_words(prob) if prob else "" for prob in row] for row in probs],
         texttemplate="%{text}",
         textfont={"size": 11},
         customdata=_cell_words(view, stages),
@@ -95,16 +97,9 @@ def plot_filters(view: StepView) -> go.Figure:
         "tickvals": list(range(len(view.tokens))),
         "ticktext": [_label(token, view.drawn_id) for token in view.tokens],
         "range": [len(view.tokens) - 0.5, -0.5],
-        "showgrid": False,
-        "zeroline": False,
+        **NO_LINES,
     }
     return go.Figure([heat, marks], layout)
-
-
-def _cell(prob: float) -> str:
-    if prob == 0:
-        return ""
-    return f"{prob:.1%}" if prob >= 0.001 else "<0.1%"
 
 
 def _cell_words(view: StepView, stages: list[str]) -> list[list[str]]:
@@ -127,9 +122,7 @@ def _fate(token: ShownToken, stage: str, prob: float) -> str:
 
 
 def _label(token: ShownToken, drawn_id: int) -> str:
-    text = visible(token.text)
-    short = text if len(text) <= MAX_LABEL else text[: MAX_LABEL - 1] + "…"
-    return ("✓ " if token.id == drawn_id else "") + escape_label(short)
+    return ("✓ " if token.id == drawn_id else "") + token_label(token.text, MAX_LABEL)
 
 
 def _walk_words(view: StepView) -> str:
@@ -229,8 +222,7 @@ def _segment_label(segment: CdfSegment) -> str:
         return ""
     if segment.token_id is None:
         return say("{count:,} others", count=segment.num_tokens)
-    text = visible(segment.text)
-    return escape_label(text if len(text) <= MAX_LABEL else text[: MAX_LABEL - 1] + "…")
+    return token_label(segment.text, MAX_LABEL)
 
 
 def _segment_words(segment: CdfSegment) -> str:

@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.style import HEIGHT_MEDIUM, HEIGHT_SMALL, base_layout, escape_label
+from components.charts.style import (
+    HEIGHT_MEDIUM,
+    HEIGHT_SMALL,
+    LEGEND_BELOW,
+    base_layout,
+    escape_label,
+)
 from components.look.colors import BLUE, CATEGORICAL, GREY, ORANGE
-from components.views.strips import visible
+from components.views.text import cut_end, flowing
 from playground.language import mark, say
 
 if TYPE_CHECKING:
@@ -97,9 +103,7 @@ def plot_answers(sweep: Sweep) -> go.Figure:
     )
     figure.update_xaxes(tickvals=list(range(len(ticks))), ticktext=ticks)
     figure.update_yaxes(range=[0, sweep.num_samples * 1.02])
-    figure.update_layout(
-        meta=figure.layout.meta | {"columns": {"customdata": [name, say("Answer")]}}
-    )
+    figure.layout.meta["columns"] = {"customdata": [name, say("Answer")]}
     return figure
 
 
@@ -110,8 +114,7 @@ def _others(counts: Counter[str], named: list[str]) -> tuple[int, int]:
 
 
 def _short(text: str, most: int = MAX_LABEL) -> str:
-    shown = visible(text).replace("␣", " ") or say("(nothing)")
-    return escape_label(shown if len(shown) <= most else shown[: most - 1] + "…")
+    return escape_label(cut_end(flowing(text) or say("(nothing)"), most))
 
 
 def plot_lengths(sweep: Sweep) -> go.Figure:
@@ -177,7 +180,7 @@ def _plot_measure(
             x_title=name,
             y_title=y_title,
         ),
-        legend={"orientation": "h", "x": 0, "y": -0.3, "yanchor": "top"},
+        legend=LEGEND_BELOW,
         margin_t=16,
     )
     figure.update_yaxes(rangemode="tozero")

@@ -26,10 +26,28 @@ HEIGHT_LARGE = 480
 
 TRANSPARENT = "rgba(0,0,0,0)"
 
+# For `layout.legend`: in one line above the plot, or below it where something else stands above.
+LEGEND_ABOVE: dict[str, Any] = {"orientation": "h", "y": 1.02, "x": 0, "yanchor": "bottom"}
+LEGEND_BELOW: dict[str, Any] = {"orientation": "h", "x": 0, "y": -0.3, "yanchor": "top"}
+# For an axis of cells or names, which has no use for a grid.
+NO_LINES: dict[str, Any] = {"showgrid": False, "zeroline": False}
+
 
 def escape_label(text: str) -> str:
     """Make `text` safe as a Plotly label: `<|image_pad|>` would be dropped as an unknown tag."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def small_label(x: float, y: float, text: str, **more: Any) -> dict[str, Any]:
+    """A label inside the plot, for `layout.annotations`; further fields as Plotly names them."""
+    font = {"size": FONT_SIZE_PX - 2}
+    return {"x": x, "y": y, "text": text, "showarrow": False, "font": font} | more
+
+
+def hatching(shape: str, opacity: float) -> dict[str, Any]:
+    """White lines over bars, for `marker.pattern`: two kinds differ by more than their colour."""
+    lines = {"fgcolor": "#ffffff", "fgopacity": opacity, "size": 7}
+    return {"shape": shape, "fillmode": "overlay"} | lines
 
 
 def pointer_meta(

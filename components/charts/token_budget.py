@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.style import HEIGHT_MEDIUM, base_layout
+from components.charts.style import HEIGHT_MEDIUM, LEGEND_ABOVE, base_layout
 from components.look.colors import GREY, KIND_COLORS, PINK, PURPLE
 from playground.language import say
 
@@ -35,16 +35,12 @@ def plot_ladder_tokens(
         max_pixels,
         current,
     )
-    layout["barmode"] = "stack"
-    places = np.arange(len(max_pixels), dtype=np.int32)
-    limits = np.asarray(max_pixels).astype(np.int32)
-    texts, unit = np.full(len(places), text), say("tokens")
-    return go.Figure(
-        [
-            _bar(places, texts, limits, say("text and specials"), GREY, unit),
-            _bar(places, visual, limits, say("pictures"), KIND_COLORS["image"], unit),
-        ],
+    return _stack_bars(
         layout,
+        max_pixels,
+        say("tokens"),
+        (say("text and specials"), np.full(len(max_pixels), text), GREY),
+        (say("pictures"), visual, KIND_COLORS["image"]),
     )
 
 
@@ -79,15 +75,12 @@ def plot_ladder_times(
         max_pixels,
         current,
     )
-    layout["barmode"] = "stack"
-    places = np.arange(len(max_pixels), dtype=np.int32)
-    limits = np.asarray(max_pixels).astype(np.int32)
-    return go.Figure(
-        [
-            _bar(places, vision_ms, limits, say("vision tower"), PURPLE, "ms"),
-            _bar(places, prefill_ms, limits, say("decoder prefill"), PINK, "ms"),
-        ],
+    return _stack_bars(
         layout,
+        max_pixels,
+        "ms",
+        (say("vision tower"), vision_ms, PURPLE),
+        (say("decoder prefill"), prefill_ms, PINK),
     )
 
 
@@ -107,7 +100,7 @@ def _ladder_layout(
         "showgrid": False,
     }
     layout["yaxis"] |= {"rangemode": "tozero"}
-    layout["legend"] = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
+    layout["legend"] = LEGEND_ABOVE
     layout["meta"]["columns"] = {"customdata": say("Max pixels")}
     layout["meta"]["pick"] = {"rerun:max_pixels": "customdata"}  # a click runs with a bar's limit
     return layout
@@ -118,17 +111,23 @@ def _short(limit: int) -> str:
     return f"{limit / 1000:.3g}k" if limit < 1e6 else f"{limit / 1e6:.3g}M"
 
 
-def _bar(
-    places: np.ndarray, values: np.ndarray, limits: np.ndarray, name: str, color: str, unit: str
-) -> go.Bar:
-    return go.Bar(
-        x=places,
-        y=np.asarray(values, np.float32),
-        customdata=limits,
-        name=name,
-        marker={"color": color},
-        hovertemplate=say(
-            "max pixels %{{customdata:,}}<br>{name}: %{{y:,.4~g}} {unit}", name=name, unit=unit
+def _stack_bars(
+    layout: dict[str, Any], max_pixels: np.ndarray, unit: str, *bars: tuple[str, np.ndarray, str]
+) -> go.Figure:
+    """A bar at each limit for each name, its values ``(rungs,)`` and its colour."""
+    limits = np.asarray(max_pixels).astype(np.int32)
+    traces = [
+        go.Bar(
+            x=np.arange(len(limits), dtype=np.int32),
+            y=np.asarray(values, np.float32),
+            customdata=limits,
+            name=name,
+            marker={"color": color},
+            hovertemplate=say(
+                "max pixels %{{customdata:,}}<br>{name}: %{{y:,.4~g}} {unit}", name=name, unit=unit
+            )
+            + "<extra></extra>",
         )
-        + "<extra></extra>",
-    )
+        for name, values, color in bars
+    ]
+    return go.Figure(traces, layout | {"barmode": "stack"})

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from components.charts.style import escape_label
-from components.views.strips import visible
+from components.views.text import cut_end, visible
 from playground.language import say
 
 if TYPE_CHECKING:
@@ -18,8 +18,7 @@ MAX_LONG_NAMES = 3  # more pictures than this are marked by their number alone
 
 def token_label(text: str, limit: int = LABEL_CHARS) -> str:
     """One token's text: whitespace made visible, cut to ``limit`` characters, escaped."""
-    shown = visible(text)
-    return escape_label(shown if len(shown) <= limit else shown[: limit - 1] + "…")
+    return escape_label(cut_end(visible(text), limit))
 
 
 def token_labels(tokens: Iterable[Token]) -> list[str]:
@@ -31,9 +30,17 @@ def span_name(inputs: ModelInputs, span: VisualSpan) -> str:
     """``image 2``, or ``video 1, 0.8 s`` for a temporal patch of a video."""
     if span.kind == "image":
         return media_name(span)
+    return say(
+        "video {number}, {seconds:.1f} s",
+        number=span.media_index + 1,
+        seconds=span_seconds(inputs, span),
+    )
+
+
+def span_seconds(inputs: ModelInputs, span: VisualSpan) -> float:
+    """When a temporal patch of a video stands in it."""
     videos = [facts for facts in inputs.media if facts.kind == "video"]
-    seconds = videos[span.media_index].timestamps[span.frame]
-    return say("video {number}, {seconds:.1f} s", number=span.media_index + 1, seconds=seconds)
+    return videos[span.media_index].timestamps[span.frame]
 
 
 def media_name(span: VisualSpan) -> str:

@@ -15,7 +15,7 @@ import gradio as gr
 
 from components.charts.token_labels import span_name
 from components.serving.browser_module import page_module
-from components.views.strips import visible
+from components.views.text import visible
 from playground.language import mark, say
 
 if TYPE_CHECKING:

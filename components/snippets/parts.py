@@ -10,9 +10,10 @@ import numpy as np
 
 import playground
 from playground.pipeline import Run
-from playground.records import Clip, ModelInputs, Picture, Prompt
+from playground.records import Clip, MediaKind, ModelInputs, Picture, Prompt
 
 SHIPPED_PATH = "playground/checkpoints/tiny"  # from the folder that a clone makes
+PIXEL_NAMES: dict[MediaKind, str] = {"image": "pixel_values", "video": "pixel_values_videos"}
 MAX_WIDTH = 92  # characters; the code panel of a wide page
 
 
@@ -160,15 +161,16 @@ def _clip_lines(prompt: Prompt, files: dict[str, Picture | Clip]) -> list[str]:
     return lines
 
 
+def visual_kinds(inputs: ModelInputs) -> list[MediaKind]:
+    """Of images and videos those that the prompt has, in this order."""
+    return [kind for kind in PIXEL_NAMES if any(span.kind == kind for span in inputs.spans)]
+
+
 def write_positions(inputs: ModelInputs, name: str = "inputs", result: str = "position_ids") -> str:
     """The line that computes 3-D positions."""
     if not inputs.spans:  # transformers leaves them to the text model, which counts
         return f'{result} = torch.arange({name}["input_ids"].shape[1]).expand(3, 1, -1)'
-    grids = [
-        f'{kind}_grid_thw={name}["{kind}_grid_thw"]'
-        for kind in ("image", "video")
-        if any(span.kind == kind for span in inputs.spans)
-    ]
+    grids = [f'{kind}_grid_thw={name}["{kind}_grid_thw"]' for kind in visual_kinds(inputs)]
     ids = [f'{name}["input_ids"]', f'{name}["mm_token_type_ids"]']
     mask = f'attention_mask={name}["attention_mask"]'
     return write_call(f"{result}, rope_deltas = model.model.get_rope_index(", [*ids, *grids, mask])

@@ -11,10 +11,12 @@ from typing import Any
 
 import playground
 from components.snippets.parts import (
+    PIXEL_NAMES,
     build_prompt_script,
     build_script,
     media_imports,
     name_files,
+    visual_kinds,
     write_call,
     write_positions,
     write_request,
@@ -76,12 +78,11 @@ def _write_preprocess(run: Run) -> str:
 def _write_merge(run: Run) -> str:
     scatter = "".join(
         f"""
-features = model.model.get_{kind}_features(inputs["{values}"], inputs["{kind}_grid_thw"])
+features = model.model.get_{kind}_features(inputs["{PIXEL_NAMES[kind]}"], inputs["{kind}_grid_thw"])
 mask = inputs["input_ids"] == model.config.{kind}_token_id
 inputs_embeds = inputs_embeds.masked_scatter(mask[..., None], torch.cat(features.pooler_output))
 print("{kind} tokens:", int(mask.sum()))"""
-        for kind, values in (("image", "pixel_values"), ("video", "pixel_values_videos"))
-        if any(span.kind == kind for span in run.inputs.spans)
+        for kind in visual_kinds(run.inputs)
     )
     body = f"""
 token_embeds = model.get_input_embeddings()(inputs["input_ids"])
@@ -240,7 +241,7 @@ def _rest(inputs: ModelInputs, reused: int) -> str:
     lines = [
         'rest = {name: second[name][:, reused:] for name in ("input_ids", "mm_token_type_ids")}'
     ]
-    for kind, values in (("image", "pixel_values"), ("video", "pixel_values_videos")):
+    for kind, values in PIXEL_NAMES.items():
         spans = [span for span in inputs.spans if span.kind == kind and span.start >= reused]
         if not spans:
             continue

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import playground
 from components.charts.token_labels import span_name
-from components.snippets.parts import build_prompt_script
+from components.snippets.parts import PIXEL_NAMES, build_prompt_script, visual_kinds
 from playground.language import speaking
 from playground.pipeline import Run
 from playground.records import MediaKind, VisualSpan
 
 NO_PICTURE = 'print("pixel_values" in inputs)  # False: no picture, so the tower is not run'
-PIXEL_NAMES: dict[MediaKind, str] = {"image": "pixel_values", "video": "pixel_values_videos"}
 ROTARY = "from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb_vision"
 INTERPOLATION = "from transformers.vision_utils import get_vision_interpolation_indices_and_weights"
 
@@ -19,8 +18,7 @@ def write_states(run: Run, *, block: int = 0, kind: MediaKind | None = None) -> 
     """The state of every patch before each block, and after the last."""
     if not run.inputs.spans:
         return build_prompt_script(run, NO_PICTURE)
-    present = {span.kind for span in run.inputs.spans}
-    chosen: MediaKind = kind or ("image" if "image" in present else "video")
+    chosen = kind or visual_kinds(run.inputs)[0]
     body = f"""
 states = []  # the input of every block, then the tower's output
 hooks = [

@@ -12,14 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from components.views.strips import (
-    KIND_NAMES,
-    ROLE_NAMES,
-    TYPED_MARK,
-    fold_tokens,
-    typed_tokens,
-    visible,
-)
+from components.views.strips import KIND_NAMES, ROLE_NAMES, TYPED_MARK, fold_tokens, typed_tokens
+from components.views.text import visible
 from playground.language import mark, say
 
 if TYPE_CHECKING:
@@ -48,7 +42,7 @@ class Verbatim:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class RerunButton:
     """A cell with a button that runs the page anew with other values of the input panel."""
 
     text: str
@@ -58,7 +52,7 @@ class Choice:
 
 def table_html(
     headers: Sequence[str],
-    rows: Iterable[Sequence[Cell | Mono | Verbatim | Choice]],
+    rows: Iterable[Sequence[Cell | Mono | Verbatim | RerunButton]],
     caption: str = "",
     *,
     right: Collection[int] = (),
@@ -114,7 +108,7 @@ def _align(right: bool) -> str:
     return ' class="pg-num"' if right else ""
 
 
-def _room(header: str, cells: Sequence[Cell | Mono | Verbatim | Choice]) -> str:
+def _room(header: str, cells: Sequence[Cell | Mono | Verbatim | RerunButton]) -> str:
     """Room for long words and Chinese signs, which a narrow table would pile up one by one."""
     texts = [cell.text if isinstance(cell, Verbatim) else cell for cell in cells]
     longest = max((_width(text) for text in texts if isinstance(text, str)), default=0)
@@ -130,8 +124,8 @@ def _width(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text)
 
 
-def _cell(value: Cell | Mono | Verbatim | Choice, right: bool) -> str:
-    if isinstance(value, Choice):
+def _cell(value: Cell | Mono | Verbatim | RerunButton, right: bool) -> str:
+    if isinstance(value, RerunButton):
         return Markup(
             '<td><button type="button" class="pg-choice" data-rerun="{}" aria-pressed="{}">{}'
             "</button></td>"

@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from components.parts.part import Output
-from components.share.report.outline import Choice, Group, ReportItem, View, Words
+from components.share.report.outline import ControlValue, Group, ReportItem, View, Words
 from components.views.markdown import markdown_html
 from playground.language import say
 
@@ -35,9 +35,9 @@ class Body:
     def items_html(self, items: Sequence[ReportItem], level: int) -> Markup:
         """The content of one part; consecutive choices become one line."""
         pieces: list[Markup] = []
-        choices: list[Choice] = []
+        choices: list[ControlValue] = []
         for item in items:
-            if isinstance(item, Choice):
+            if isinstance(item, ControlValue):
                 choices.append(item)
                 continue
             pieces += choices_html(choices)
@@ -142,7 +142,7 @@ def plain_text(text: str) -> str:
     return html.unescape(text)
 
 
-def choices_html(choices: Sequence[Choice]) -> list[Markup]:
+def choices_html(choices: Sequence[ControlValue]) -> list[Markup]:
     """The values of controls in one line; empty if there are none."""
     if not choices:
         return []

@@ -24,7 +24,7 @@ class Words:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ControlValue:
     """A control and its value."""
 
     label: str
@@ -48,7 +48,7 @@ class Group:
     inside: tuple[ReportItem, ...]
 
 
-ReportItem = Words | Choice | View | Group
+ReportItem = Words | ControlValue | View | Group
 
 
 def stage_items(
@@ -106,7 +106,7 @@ def _view(drawing: Drawing, part: Part, output: Output, run: Run, state: Questio
     return View(output, drawn.get(output.kind, ""))
 
 
-def _choice(part: Part, control: Control, run: Run, state: Question) -> Iterator[Choice]:
+def _choice(part: Part, control: Control, run: Run, state: Question) -> Iterator[ControlValue]:
     is_told = control.carried and control.kind not in ("hidden", "presets")
     if not is_told or control.spec(run) is None:
         return
@@ -115,7 +115,7 @@ def _choice(part: Part, control: Control, run: Run, state: Question) -> Iterator
     except PlaygroundError:
         return
     if value is not None:
-        yield Choice(control.title(), control.words(value, run))
+        yield ControlValue(control.title(), control.words(value, run))
 
 
 def views(items: Sequence[ReportItem]) -> Iterator[View]:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 import playground
 from components.tabs.cache.scenes import choose_media, say_picture
-from components.tabs.cache.words import badge_html, end_words, token_labels, tolerance_words
+from components.tabs.cache.words import (
+    badge_html,
+    cached_labels,
+    end_words,
+    thumbnail_html,
+    tolerance_words,
+)
 from components.views.facts import fact_html
-from components.views.pictures import picture_html, picture_row_html
+from components.views.pictures import picture_row_html
 from components.views.strips import sequence_strip_html
 from components.views.tables import format_bytes
 from playground.language import say
@@ -21,8 +26,9 @@ if TYPE_CHECKING:
     from components.tabs.cache.conversation import Exchange, Talk
     from playground.engine import Engine
     from playground.pipeline import Run
+    from playground.records import Clip, Picture
 
-THUMBNAIL = 96
+THUMBNAIL = 96  # CSS pixels
 
 MESSAGE = Markup(
     '<section class="pg-message pg-role-{role}"><p class="pg-role">{name}</p>{pictures}'
@@ -76,18 +82,9 @@ def facts_html(engine: Engine, exchange: Exchange) -> str:
 
 def _pictures_html(run: Run, exchange: Exchange) -> str:
     pictures, clip = choose_media(run, exchange.picture)
-    shown: Sequence[Any] = [*pictures, *([clip] if clip else [])]
+    given: tuple[Picture | Clip, ...] = (*pictures, *([clip] if clip else []))
     return picture_row_html(
-        [
-            picture_html(
-                each.pixels if hasattr(each, "pixels") else each.frames[0],
-                alt=say_picture(each.name),
-                caption=say_picture(each.name),
-                max_side=2 * THUMBNAIL,
-                shown_width=THUMBNAIL,
-            )
-            for each in shown
-        ]
+        [thumbnail_html(each, say_picture(each.name), THUMBNAIL) for each in given]
     )
 
 
@@ -96,7 +93,7 @@ def last_request_html(talk: Talk) -> str:
     inputs = talk.inputs
     assert inputs is not None, "a conversation has a last request"
     reused = talk.exchanges[-1].lookup.reused_tokens
-    labels = token_labels(inputs.num_tokens, reused, talk.kept_tokens)
+    labels = cached_labels(inputs.num_tokens, reused, talk.kept_tokens)
     heading = Markup('<h4 class="pg-column-name">{}</h4>').format(say("The last request"))
     return f"{heading}{sequence_strip_html(inputs, labels=labels)}"
 

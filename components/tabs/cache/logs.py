@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TYPE_CHECKING
+
+from cachetools import LRUCache
 
 import playground
 from components.tabs.cache.scenes import NO_PICTURE, build_prompt, parse_log, without_pixels
@@ -67,7 +68,7 @@ PRESETS = (
 )
 
 MAX_KEPT = 8  # logs that are kept read; about 100 kB each
-_kept: OrderedDict[tuple[int, str, str], tuple[LoggedRequest, ...]] = OrderedDict()
+_kept: LRUCache[tuple[int, str, str], tuple[LoggedRequest, ...]] = LRUCache(MAX_KEPT)
 _lock = Lock()
 
 
@@ -98,14 +99,11 @@ def read_log_names(run: Run, key: str, text: str) -> tuple[LoggedRequest, ...]:
     """
     name = (id(run.engine), key, str(text))
     with _lock:
-        if name in _kept:
-            _kept.move_to_end(name)
-            return _kept[name]
-    requests = tuple(
-        replace(each, inputs=without_pixels(each.inputs)) for each in read_log(run, text)
-    )
-    with _lock:
-        _kept[name] = requests
-        while len(_kept) > MAX_KEPT:
-            _kept.popitem(last=False)
+        requests: tuple[LoggedRequest, ...] | None = _kept.get(name)
+    if requests is None:
+        requests = tuple(
+            replace(each, inputs=without_pixels(each.inputs)) for each in read_log(run, text)
+        )
+        with _lock:
+            _kept[name] = requests
     return requests

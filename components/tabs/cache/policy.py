@@ -17,8 +17,7 @@ from components.compute.gpu_process import on_gpu
 from components.parts.compound_controls import Presets
 from components.parts.controls import Choice, Number, Slider, TextField, Toggle
 from components.parts.part import Heading, Part
-from components.prompt.reader import prompt_fingerprint
-from components.tabs.cache.logs import PRESETS, Preset, read_log, read_log_names
+from components.tabs.cache.logs import PRESETS, Preset, read_log
 from components.tabs.cache.policy_tree import draw_tree
 from components.tabs.cache.policy_words import (
     lesson_html,
@@ -26,20 +25,21 @@ from components.tabs.cache.policy_words import (
     replay_table,
     verdict_html,
 )
-from components.tabs.cache.scenes import RUN_PICTURES, list_pictures, say_log, without_pixels
+from components.tabs.cache.rehearsal import (
+    StoreSettings,
+    new_store,
+    rehearse_if_readable,
+    rehearse_log,
+)
+from components.tabs.cache.scenes import list_pictures, say_log, without_pixels
 from components.views.facts import fact_html
-from playground.errors import InputError
 from playground.language import mark, say
 from playground.records import Progress
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from playground.kv_cache.block_hash import HashRules
-    from playground.kv_cache.block_store import Policy
-    from playground.kv_cache.log import LoggedRequest, Replayed
-    from playground.kv_cache.prefix_lookup import Lookup
-    from playground.kv_cache.prefix_store import PrefixStore
+    from playground.kv_cache.log import Replayed
     from playground.pipeline import Run
 
 BLOCK_SIZE, BUDGET_SHARE = 8, 50
@@ -48,26 +48,6 @@ BUDGETS = 8  # points of the policy chart
 MAX_LOG = 60  # requests, as the engine takes them
 MAX_LOG_CHARS = 20_000
 SHOW_EVERY = 5  # requests of a replay
-
-
-@dataclass(frozen=True, slots=True)
-class Lab:
-    """Where the lab's controls stand."""
-
-    log: str
-    rules: HashRules
-    policy: Policy
-    share: float  # of the budget that would keep everything, in percent
-
-    @classmethod
-    def of(
-        cls, log: str, block_size: int, share: float, policy: Any, pictures: bool, salt: bool
-    ) -> Lab:
-        """From the controls' values, in the order of ``SETTINGS``."""
-        rules = playground.kv_cache.block_hash.HashRules(
-            block_size, with_pictures=pictures, with_salt=salt
-        )
-        return cls(log, rules, policy, share)
 
 
 def preset_values(preset: Preset) -> dict[str, Any]:
@@ -181,56 +161,10 @@ def names(_run: Run) -> str:
 # ----------------------------------------------------------------------------- by name and size
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Rehearsed:
-    """What a log would get, and the store that it leaves, which holds no keys and values."""
-
-    log: tuple[LoggedRequest, ...]
-    store: PrefixStore
-    found: tuple[Lookup, ...]  # per request
-
-
-def rehearse_lab(run: Run, lab: Lab) -> Rehearsed:
-    """Send the lab's log through a store without the model.
-
-    Raises:
-        InputError: a line of the log is no request, or names no picture.
-    """
-
-    def make() -> Rehearsed:
-        log = _read_names(run, lab)
-        store = _new_store(run, lab, log)
-        return Rehearsed(log, store, playground.kv_cache.log.rehearse(store, log))
-
-    return run.memo("cache.rehearsed", make, of=lab)
-
-
-def _readable(run: Run, lab: Lab) -> Rehearsed | None:
-    """The same, or None where the log cannot be read: the verdict says so, once."""
-    try:
-        return rehearse_lab(run, lab)
-    except InputError:
-        return None
-
-
-def _read_names(run: Run, lab: Lab) -> tuple[LoggedRequest, ...]:
-    # A log may name the run's pictures; hashing them for every other log would be a waste.
-    names_run = RUN_PICTURES in lab.log or say(RUN_PICTURES) in lab.log
-    key = prompt_fingerprint(run.prompt if names_run else replace(run.prompt, turns=()))
-    return read_log_names(run, key, lab.log)
-
-
-def _new_store(run: Run, lab: Lab, log: tuple[LoggedRequest, ...]) -> PrefixStore:
-    full = playground.kv_cache.log.log_bytes(run.engine, log, lab.rules)
-    return playground.kv_cache.prefix_store.PrefixStore(
-        run.engine, lab.rules, max_bytes=int(full * lab.share / 100), policy=lab.policy
-    )
-
-
 @PART.html(needs=SETTINGS)
 def verdict(run: Run, *settings: Any) -> str:
     """Hit rate, tokens saved and bytes."""
-    rehearsed = rehearse_lab(run, Lab.of(*settings))
+    rehearsed = rehearse_log(run, StoreSettings.of(*settings))
     reused = [lookup.reused_tokens for lookup in rehearsed.found]
     return verdict_html(rehearsed.log, reused, rehearsed.store.blocks.stats)
 
@@ -239,7 +173,7 @@ def verdict(run: Run, *settings: Any) -> str:
 def tree(run: Run, *settings: Any) -> go.Figure | None:
     """What the store holds in the end; one request's branch may be outlined."""
     *others, outlined = settings
-    rehearsed = _readable(run, Lab.of(*others))
+    rehearsed = rehearse_if_readable(run, StoreSettings.of(*others))
     if rehearsed is None:
         return None
     number = outlined if outlined <= len(rehearsed.log) else 0
@@ -249,20 +183,20 @@ def tree(run: Run, *settings: Any) -> go.Figure | None:
 @PART.chart(mark("Policies compared"), needs=SETTINGS)
 def policies(run: Run, *settings: Any) -> go.Figure | None:
     """What each policy would save at each budget."""
-    lab = Lab.of(*settings)
-    rehearsed = _readable(run, lab)
+    chosen = StoreSettings.of(*settings)
+    rehearsed = rehearse_if_readable(run, chosen)
     if rehearsed is None:
         return None
     log, budget = rehearsed.log, rehearsed.store.blocks.max_bytes
     engine, compare = run.engine, playground.kv_cache.log
-    full = compare.log_bytes(engine, log, lab.rules)
+    full = compare.log_bytes(engine, log, chosen.rules)
     budgets = sorted({budget, *(full * step // (BUDGETS - 1) for step in range(BUDGETS))})
     compared = run.memo(
         "cache.policies",
-        lambda: compare.compare_policies(engine, log, lab.rules, budgets),
-        of=(lab.log, lab.rules, budget),
+        lambda: compare.compare_policies(engine, log, chosen.rules, budgets),
+        of=(chosen.log, chosen.rules, budget),
     )
-    return plot_policies(compared, budget, lab.policy)
+    return plot_policies(compared, budget, chosen.policy)
 
 
 # ----------------------------------------------------------------------------- with the model
@@ -272,7 +206,7 @@ def policies(run: Run, *settings: Any) -> go.Figure | None:
 class Replay:
     """A log that was served by the model, as far as it was."""
 
-    lab: Lab
+    settings: StoreSettings
     rows: tuple[Replayed, ...]
 
 
@@ -282,14 +216,14 @@ def replay(run: Run, progress: Progress, *settings: Any) -> Iterator[Replay]:
     """Serve the log for real.
 
     Raises:
-        InputError: as ``rehearse_lab``.
+        InputError: as ``rehearse_log``.
     """
-    lab = Lab.of(*settings)
-    log = read_log(run, lab.log)
+    chosen = StoreSettings.of(*settings)
+    log = read_log(run, chosen.log)
     rows: tuple[Replayed, ...] = ()
     # A secret of this replay: what it leaves cannot be hit from anywhere else.
     for row in playground.kv_cache.log.replay_log(
-        _new_store(run, lab, log),
+        new_store(run, chosen, log),
         log,
         secret=secrets.token_hex(16),
         max_new_tokens=NEW_TOKENS,
@@ -298,14 +232,14 @@ def replay(run: Run, progress: Progress, *settings: Any) -> Iterator[Replay]:
         request = replace(row.request, inputs=without_pixels(row.request.inputs))
         rows = (*rows, replace(row, request=request))
         if len(rows) % SHOW_EVERY == 0 or len(rows) == len(log):
-            yield Replay(lab, rows)
+            yield Replay(chosen, rows)
 
 
 @PART.html(needs=(*SETTINGS, "replay"), live=True)
 def lesson(run: Run, *given: Any) -> str:
     """What went wrong in a replay with these settings, if anything."""
     *settings, replayed = given
-    if replayed is None or replayed.lab != Lab.of(*settings):
+    if replayed is None or replayed.settings != StoreSettings.of(*settings):
         return ""
     return lesson_html(run.engine, replayed.rows)
 
@@ -314,10 +248,10 @@ def lesson(run: Run, *given: Any) -> str:
 def requests(run: Run, *given: Any) -> str:
     """Every request: served with these settings, or by name and size."""
     *settings, replayed = given
-    lab = Lab.of(*settings)
-    if replayed is not None and replayed.lab == lab:
-        return replay_table(run, lab.rules.block_size, replayed.rows)
-    rehearsed = _readable(run, lab)
+    chosen = StoreSettings.of(*settings)
+    if replayed is not None and replayed.settings == chosen:
+        return replay_table(run, chosen.rules.block_size, replayed.rows)
+    rehearsed = rehearse_if_readable(run, chosen)
     if rehearsed is None:
         return ""
-    return rehearsed_table(run, lab.rules.block_size, rehearsed.log, rehearsed.found)
+    return rehearsed_table(run, chosen.rules.block_size, rehearsed.log, rehearsed.found)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import playground
 from components.charts.cache_policy import plot_tree
 from components.tabs.cache.policy_words import picture_names
-from components.views.strips import visible
+from components.views.text import flowing
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -66,6 +66,6 @@ def segment_text(
             digests = digests[1:]
         elif token_id not in pads:
             text = playground.tokens.token_text(run.engine.tokenizer, token_id)
-            parts.append("◆" if token_id in special else visible(text).replace("␣", " "))
+            parts.append("◆" if token_id in special else flowing(text))
         previous = token_id
     return "".join(parts)

@@ -6,9 +6,11 @@ import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import playground
 from components.tabs.cache.scenes import say_picture
-from components.tabs.cache.words import badge_html, end_words, tolerance_words
-from components.views.pictures import picture_html, picture_row_html
+from components.tabs.cache.words import badge_html, end_words, thumbnail_html, tolerance_words
+from components.views.facts import fact_markup
+from components.views.pictures import picture_row_html
 from components.views.tables import Cell, Verbatim, format_bytes, table_html
 from playground.language import say
 from playground.records import ModelInputs
@@ -20,29 +22,31 @@ if TYPE_CHECKING:
     from playground.kv_cache.prefix_lookup import Lookup
     from playground.pipeline import Run
 
-THUMBNAIL = 110
+THUMBNAIL = 110  # CSS pixels
 
 
 def verdict_html(log: Sequence[LoggedRequest], reused: Sequence[int], stats: StoreStats) -> str:
     """Hit rate, tokens saved and bytes, in one sentence."""
     total = sum(request.inputs.num_tokens for request in log)
     hits = sum(count > 0 for count in reused)
-    words = say(
-        "<strong>{hits} of {requests} requests hit</strong> and take over {reused:,} of {total:,} "
-        "tokens ({share:.0%}). The store holds {size} of at most {budget}: {blocks:,} blocks and "
-        "the features of {pictures} pictures; {evicted:,} entries were evicted.",
-        hits=hits,
-        requests=len(log),
-        reused=sum(reused),
-        total=total,
-        share=sum(reused) / total,
-        size=format_bytes(stats.num_bytes),
-        budget=format_bytes(stats.max_bytes),
-        blocks=stats.num_blocks,
-        pictures=stats.num_pictures,
-        evicted=stats.num_evicted,
+    return fact_markup(
+        say(
+            "<strong>{hits} of {requests} requests hit</strong> and take over {reused:,} of "
+            "{total:,} tokens ({share:.0%}). The store holds {size} of at most {budget}: "
+            "{blocks:,} blocks and the features of {pictures} pictures; {evicted:,} entries were "
+            "evicted.",
+            hits=hits,
+            requests=len(log),
+            reused=sum(reused),
+            total=total,
+            share=sum(reused) / total,
+            size=format_bytes(stats.num_bytes),
+            budget=format_bytes(stats.max_bytes),
+            blocks=stats.num_blocks,
+            pictures=stats.num_pictures,
+            evicted=stats.num_evicted,
+        )
     )
-    return f'<p class="pg-fact">{words}</p>'
 
 
 def _asked(request: LoggedRequest) -> Verbatim:
@@ -53,13 +57,8 @@ def _asked(request: LoggedRequest) -> Verbatim:
 
 def picture_names(inputs: ModelInputs) -> list[str]:
     """The name of each picture and frame, in the order of the sequence."""
-    return [
-        next(
-            say_picture(facts.name)
-            for facts in [f for f in inputs.media if f.kind == span.kind][span.media_index :]
-        )
-        for span in inputs.spans
-    ]
+    span_facts = playground.preprocess.views.span_facts
+    return [say_picture(span_facts(inputs, span).name) for span in inputs.spans]
 
 
 def rehearsed_table(
@@ -209,14 +208,8 @@ def _first_picture(row: Replayed) -> str:
 
 def _picture(row: Replayed, caption: str) -> str:
     prompt = row.request.inputs.prompt
-    pixels = prompt.pictures[0].pixels if prompt.pictures else prompt.clips[0].frames[0]
-    return picture_html(
-        pixels,
-        alt=caption,
-        caption=caption,
-        shown_width=THUMBNAIL,
-        max_side=2 * THUMBNAIL,
-    )
+    media = prompt.pictures[0] if prompt.pictures else prompt.clips[0]
+    return thumbnail_html(media, caption, THUMBNAIL)
 
 
 def _leaked_from(row: Replayed, rows: Sequence[Replayed]) -> str:

@@ -8,9 +8,13 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 import playground
-from components.views.strips import sequence_strip_html, visible
-from components.views.tables import Cell, format_bytes, table_html
+from components.views.facts import fact_html
+from components.views.pictures import picture_html
+from components.views.strips import sequence_strip_html
+from components.views.tables import format_bytes, table_html
+from components.views.text import quote, verbatim_html
 from playground.language import mark, say
+from playground.records import Clip, Picture
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +35,18 @@ def badge_html(is_hit: bool, words: str, badge: str = "") -> str:
         f'<p class="pg-verdict"><span class="pg-badge pg-badge-{kind}">{badge}</span>'
         f"<span>{words}</span></p>"
     )
+
+
+def thumbnail_html(media: Picture | Clip, caption: str, width: int) -> str:
+    """A picture, or the first frame of a clip, with its name under it.
+
+    Args:
+        media: of a request.
+        caption: what it is.
+        width: on the page, in CSS pixels.
+    """
+    pixels = media.pixels if isinstance(media, Picture) else media.frames[0]
+    return picture_html(pixels, alt=caption, caption=caption, shown_width=width, max_side=2 * width)
 
 
 def changed_html() -> str:
@@ -79,8 +95,10 @@ def end_words(engine: Engine, lookup: Lookup, block_size: int) -> str:
     """Why the hit ends where it ends, in one sentence; plain text."""
     end, rest = lookup.end, lookup.num_tokens - lookup.reused_tokens
     if end.kind == "tokens":
-        here = _quote(engine, lookup.identity.ids[end.index])
-        there = _quote(engine, end.stored_id or 0)
+        here, there = (
+            quote(playground.tokens.token_text(engine.tokenizer, token_id))
+            for token_id in (lookup.identity.ids[end.index], end.stored_id or 0)
+        )
         return say(
             "Token {index} differs: {here} here, {there} in the cache.",
             index=end.index,
@@ -97,11 +115,7 @@ def end_words(engine: Engine, lookup: Lookup, block_size: int) -> str:
     return say(ENDS[end.kind], index=end.index, size=block_size, rest=rest)
 
 
-def _quote(engine: Engine, token_id: int) -> str:
-    return f"“{visible(playground.tokens.token_text(engine.tokenizer, token_id))}”"
-
-
-def token_labels(num_tokens: int, reused: int, kept: int) -> list[str]:
+def cached_labels(num_tokens: int, reused: int, kept: int) -> list[str]:
     """What happened to each token: taken over, computed, or computed without being kept.
 
     Args:
@@ -151,15 +165,14 @@ def request_html(compared: Compared, number: int, engine: Engine, block_size: in
     why = " ".join(
         filter(None, (end_words(engine, compared.lookup, block_size), inside_words(compared)))
     )
-    labels = token_labels(total, reused, compared.kept.num_tokens)
+    labels = cached_labels(total, reused, compared.kept.num_tokens)
     return (
         f'<section class="pg-request" data-request="{number}">'
         f'<h4 class="pg-column-name">{say("Request {number}", number=number)}</h4>'
         f"{badge_html(compared.hit, f'<strong>{counts}</strong> {html.escape(why)}')}"
         f"{sequence_strip_html(compared.inputs, labels=labels)}"
         f'<p class="pg-answer"><span>{say("Answer")}</span> '
-        f'<span translate="no">{html.escape(compared.answer) or say("(empty)")}</span></p>'
-        "</section>"
+        f"{verbatim_html(compared.answer or say('(empty)'))}</p></section>"
     )
 
 
@@ -178,22 +191,20 @@ HEADERS = (
 
 def requests_table(rows: Sequence[Compared]) -> str:
     """All requests in numbers."""
-    cells: list[list[Cell]] = []
-    for number, row in enumerate(rows, 1):
-        saved = 1 - row.hit_flops.total / row.miss_flops.total
-        cells.append(
-            [
-                str(number),
-                row.inputs.num_tokens,
-                row.reused_tokens,
-                row.computed_tokens,
-                f"{median(row.miss_ms):,.2f} ms",
-                f"{median(row.hit_ms):,.2f} ms",
-                f"{saved:.0%}",
-                format_bytes(row.kv_bytes),
-                f"{row.max_abs_diff:.2g}",
-            ]
+    cells = [
+        (
+            str(number),
+            row.inputs.num_tokens,
+            row.reused_tokens,
+            row.computed_tokens,
+            f"{median(row.miss_ms):,.2f} ms",
+            f"{median(row.hit_ms):,.2f} ms",
+            f"{1 - row.hit_flops.total / row.miss_flops.total:.0%}",
+            format_bytes(row.kv_bytes),
+            f"{row.max_abs_diff:.2g}",
         )
+        for number, row in enumerate(rows, 1)
+    ]
     caption = say(
         "Each request, without and with the cache; |Δ logit|: {tolerance}",
         tolerance=tolerance_words(rows[0].logits.dtype),
@@ -205,8 +216,8 @@ def formula_html(row: Compared, engine: Engine) -> str:
     """Where the saved operations and bytes come from, with this request's numbers."""
     facts, costs = engine.facts, playground.kv_cache.costs
     miss, hit = row.miss_flops, row.hit_flops
-    parts: list[list[Cell]] = [
-        [name, format_count(before), format_count(after), _share(before, after)]
+    parts = [
+        (name, format_count(before), format_count(after), _share(before, after))
         for name, before, after in (
             (say("q, k, v and o projections"), miss.projections, hit.projections),
             (say("attention over the keys so far"), miss.attention, hit.attention),
@@ -246,7 +257,7 @@ def formula_html(row: Compared, engine: Engine) -> str:
     summary = say("How operations and bytes are counted")
     return (
         f'<details class="pg-details"><summary>{summary}</summary>'
-        f'<p class="pg-fact">{html.escape(words)}</p>{table}</details>'
+        f"{fact_html(words)}{table}</details>"
     )
 
 

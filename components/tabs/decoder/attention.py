@@ -31,7 +31,7 @@ from components.views.pictures import (
     picture_row_html,
     scale_html,
 )
-from components.views.strips import visible
+from components.views.text import visible
 from playground.language import mark, say
 from playground.pipeline import STAGES, Run
 from playground.pointer import Place

@@ -17,7 +17,7 @@ from components.tabs.decoder.answer import (
     answer_of,
     read_original,
 )
-from components.views.strips import probability_legend_html, token_chips_html
+from components.views.generated import probability_legend_html, token_chips_html
 from playground.language import say
 from playground.pipeline import Run
 from playground.records import Progress, SamplingTrace

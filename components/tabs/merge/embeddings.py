@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -17,7 +16,7 @@ from components.charts.merge_embeds import (
 from components.parts.controls import Choice
 from components.parts.part import Part
 from components.tabs.merge.focus import chart_kinds, chart_labels
-from components.views.facts import fact_markup
+from components.views.facts import fact_markup, signed
 from components.views.strips import sequence_strip_html
 from components.views.tables import Cell, Mono, table_html
 from playground.language import mark, say
@@ -184,10 +183,10 @@ def regions(run: Run) -> str:
             "replace (norm {norm:.3g}) says nothing about them: cosine {pad}.",
             kind=say(kind),
             ratio=ratio,
-            across=_number(cosines[text, visual]),
-            within=_number(cosines[visual, visual]),
+            across=signed(float(cosines[text, visual]), ".2f"),
+            within=signed(float(cosines[visual, visual]), ".2f"),
             norm=numbers.norms[pad],
-            pad=_number(cosines[pad, visual]),
+            pad=signed(float(cosines[pad, visual]), ".2f"),
         )
     )
 
@@ -217,7 +216,3 @@ def groups(run: Run) -> str:
     )
     caption = say("Mean norm, and mean cosine between two different vectors")
     return table_html(headers, rows, caption)
-
-
-def _number(value: Any) -> str:
-    return f"{float(value):.2f}".replace("-", "−")

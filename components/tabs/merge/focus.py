@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.charts.token_labels import span_name, token_label
-from components.views.strips import visible
+from components.charts.token_labels import span_name, span_seconds, token_label
+from components.views.text import visible
 from playground.language import say
 from playground.pipeline import Run
 from playground.pointer import Place
@@ -66,11 +66,10 @@ def span_phrase(inputs: ModelInputs, span: VisualSpan) -> str:
     """``image 2``, or ``video 1 at 0.8 s``, for a sentence."""
     if span.kind == "image":
         return span_name(inputs, span)
-    videos = [facts for facts in inputs.media if facts.kind == "video"]
     return say(
         "video {number} at {seconds:.1f} s",
         number=span.media_index + 1,
-        seconds=videos[span.media_index].timestamps[span.frame],
+        seconds=span_seconds(inputs, span),
     )
 
 

@@ -10,8 +10,8 @@ from components.parts.controls import Slider
 from components.parts.part import PLACE, Fold, Part
 from components.tabs.merge.focus import chart_kinds, chart_labels
 from components.tabs.merge.words import jumps_html, parts_table, positions_html
-from components.views.strips import visible
 from components.views.tables import MAX_ROWS, Mono, table_html
+from components.views.text import visible
 from playground.language import mark, say
 from playground.merge.views import corner_indices, position_jumps, positions_thw, spread_indices
 from playground.pipeline import Run

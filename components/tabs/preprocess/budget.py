@@ -13,7 +13,7 @@ import playground
 from components.charts.token_budget import plot_ladder_times, plot_ladder_tokens
 from components.parts.part import Part
 from components.views.facts import fact_markup
-from components.views.tables import Cell, Choice, Mono, format_bytes, table_html
+from components.views.tables import Cell, Mono, RerunButton, format_bytes, table_html
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.pipeline import Run
@@ -125,7 +125,7 @@ def ladder(run: Run, measured: Measured | None) -> str:
     )
 
 
-def _ladder_row(rung: Rung, time: PrefillTime | None) -> list[Cell | Mono | Choice]:
+def _ladder_row(rung: Rung, time: PrefillTime | None) -> list[Cell | Mono | RerunButton]:
     sizes = "; ".join(f"{width:,}{TIMES_SIGN}{height:,}" for width, height in rung.sizes)
     grids = "; ".join(
         TIMES_SIGN.join(str(size) for size in (across, down, *([frames] if frames > 1 else [])))
@@ -135,7 +135,9 @@ def _ladder_row(rung: Rung, time: PrefillTime | None) -> list[Cell | Mono | Choi
     if time is not None:
         measured = f"{time.total_ms:,.1f} ms"
     words = say("In use") if rung.is_current else say("Use this")
-    button: Cell | Choice = Choice(words, {"max_pixels": rung.max_pixels}, rung.is_current)
+    button: Cell | RerunButton = RerunButton(
+        words, {"max_pixels": rung.max_pixels}, rung.is_current
+    )
     return [
         button if rung.fits else say("too long"),
         f"{rung.max_pixels:,}",

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import playground
-from components.tabs.preprocess.spelling_words import count_words, spelling_html, verbatim
-from components.views.facts import join_sentences
+from components.tabs.preprocess.spelling_words import count_words, spelling_html
+from components.views.facts import fact_markup, join_sentences
+from components.views.text import verbatim_html, visible
 from playground.language import mark, say
 
 if TYPE_CHECKING:
@@ -73,8 +74,8 @@ def _explain_emoji(_tokenizer: Any, spellings: list[Spelling]) -> str:
 def _explain_spaces(_tokenizer: Any, spellings: list[Spelling]) -> str:
     bare, spaced = spellings
     pieces = {
-        "bare": verbatim(bare.text),
-        "spaced": verbatim(spaced.text),
+        "bare": verbatim_html(visible(bare.text)),
+        "spaced": verbatim_html(visible(spaced.text)),
         "first": say(", ").join(map(str, bare.ids)),
         "second": say(", ").join(map(str, spaced.ids)),
     }
@@ -129,5 +130,5 @@ def _sample_html(tokenizer: Any, sample: Sample) -> str:
     words = sample.explain(tokenizer, spellings)
     return (
         f'<section class="pg-sample"><h4>{html.escape(say(sample.title))}</h4>{drawn}'
-        f'<p class="pg-fact">{words}</p></section>'
+        f"{fact_markup(words)}</section>"
     )

@@ -11,12 +11,13 @@ from markupsafe import Markup
 import playground
 from components.parts.part import Part
 from components.tabs.preprocess.text import typed_specials
-from components.views.facts import fact_html, join_sentences
+from components.views.facts import fact_html, join_sentences, lead_markup
 from components.views.pictures import picture_html, picture_row_html
 from components.views.strips import sequence_strip_html
+from components.views.text import verbatim_html
 from playground.language import mark, say
 from playground.pipeline import Run
-from playground.records import MediaFacts, ModelInputs, VisualSpan
+from playground.records import MediaFacts, MediaKind, ModelInputs, VisualSpan
 
 MAX_FRAMES_SHOWN = 16
 FRAME_WIDTH = 150  # CSS pixels
@@ -92,7 +93,7 @@ def sequence(run: Run) -> str:
             "a patch to see the same thing in every tab.",
             total=total,
         )
-    return f'<p class="pg-fact pg-lead">{words}</p>{strip}'
+    return lead_markup(words) + strip
 
 
 def _first_within(sides: Sequence[int], draw: Callable[[int], list[str]]) -> list[str]:
@@ -139,11 +140,7 @@ def _times(size: tuple[int, int]) -> str:
 
 
 def _image_html(inputs: ModelInputs, index: int, facts: MediaFacts, side: int) -> str:
-    number, span = next(
-        (number, span)
-        for number, span in enumerate(inputs.spans)
-        if (span.kind, span.media_index) == ("image", index)
-    )
+    number, span = _spans_of(inputs, "image", index)[0]
     heading = say("Image {number}", number=index + 1)
     figure_html = partial(
         picture_html, max_side=side, shown_width=_pair_width(facts.original_size), span=number
@@ -171,15 +168,20 @@ def _image_html(inputs: ModelInputs, index: int, facts: MediaFacts, side: int) -
     words = say(
         "{name} ({file}): {sizes}.",
         name=f"<strong>{heading}</strong>",
-        file=_file_html(facts),
+        file=verbatim_html(facts.name),
         sizes=html.escape(size_words(facts, inputs.patch_size, inputs.merge_size)),
     )
-    return f'<p class="pg-fact pg-lead">{words}</p>{picture_row_html([original, resized])}'
+    return lead_markup(words) + picture_row_html([original, resized])
 
 
-def _file_html(facts: MediaFacts) -> str:
-    """The name of the file, which is the same in every language."""
-    return f'<span translate="no">{html.escape(facts.name)}</span>'
+def _spans_of(inputs: ModelInputs, kind: MediaKind, index: int) -> list[tuple[int, VisualSpan]]:
+    """The spans of one image or video, each with its number."""
+    wanted = (kind, index)
+    return [
+        (number, span)
+        for number, span in enumerate(inputs.spans)
+        if (span.kind, span.media_index) == wanted
+    ]
 
 
 def _pair_width(size: tuple[int, int]) -> int:
@@ -188,11 +190,7 @@ def _pair_width(size: tuple[int, int]) -> int:
 
 
 def _video_html(inputs: ModelInputs, index: int, facts: MediaFacts) -> str:
-    spans = [
-        (number, span)
-        for number, span in enumerate(inputs.spans)
-        if (span.kind, span.media_index) == ("video", index)
-    ]
+    spans = _spans_of(inputs, "video", index)
     shown = spans[: MAX_FRAMES_SHOWN // inputs.temporal_patch_size]
     figures = _first_within(
         FRAME_SIDES,
@@ -205,14 +203,14 @@ def _video_html(inputs: ModelInputs, index: int, facts: MediaFacts) -> str:
     words = say(
         "{name} ({file}): {sizes}. Two frames at a time become one patch in time.",
         name=f"<strong>{say('Video {number}', number=index + 1)}</strong>",
-        file=_file_html(facts),
+        file=verbatim_html(facts.name),
         sizes=html.escape(size_words(facts, inputs.patch_size, inputs.merge_size)),
     )
     if len(figures) < len(spans) * inputs.temporal_patch_size:
         words = join_sentences(
             words, say("The first {count} frames are shown.", count=len(figures))
         )
-    return f'<p class="pg-fact pg-lead">{words}</p>{picture_row_html(figures)}'
+    return lead_markup(words) + picture_row_html(figures)
 
 
 def _pair_figures(

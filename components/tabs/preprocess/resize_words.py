@@ -8,7 +8,7 @@ from markupsafe import escape
 
 import playground
 from components.charts.token_labels import media_name
-from components.views.facts import capital, join_sentences
+from components.views.facts import capital, join_sentences, lead_markup
 from components.views.tables import Cell, Mono, table_html
 from playground.language import say
 
@@ -41,7 +41,7 @@ def _media_html(inputs: ModelInputs, facts: MediaFacts, steps: ResizeSteps) -> s
         say("smart_resize for {name}", name=name),
         right=(2, 3, 4),
     )
-    return f'<p class="pg-fact pg-lead">{resize_words(steps, name)}</p>{table}'
+    return lead_markup(resize_words(steps, name)) + table
 
 
 def resize_words(steps: ResizeSteps, name: str) -> str:

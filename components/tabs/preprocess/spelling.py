@@ -6,8 +6,9 @@ import playground
 from components.parts.controls import TextField
 from components.parts.part import Part
 from components.tabs.preprocess.gallery import gallery_html
-from components.tabs.preprocess.spelling_words import count_words, spelling_html, verbatim
+from components.tabs.preprocess.spelling_words import count_words, spelling_html
 from components.views.facts import fact_html, fact_markup
+from components.views.text import verbatim_html, visible
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.pipeline import Run
@@ -64,8 +65,8 @@ def spelled(run: Run, text: str) -> str:
         notes.append(
             say(
                 "{names} stays text: see the zero-width space {mark} in it.",
-                names=say(", ").join(verbatim(name) for name in dict.fromkeys(found)),
-                mark=verbatim(chr(0x200B)),
+                names=say(", ").join(verbatim_html(visible(name)) for name in dict.fromkeys(found)),
+                mark=verbatim_html(visible(chr(0x200B))),
             )
         )
     return spelling_html(spelling) + fact_markup(*notes)

@@ -6,7 +6,8 @@ import html
 import unicodedata
 from typing import TYPE_CHECKING
 
-from components.views.strips import visible
+from components.views.facts import count_tokens
+from components.views.text import verbatim_html, visible
 from playground.language import say
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _cluster_words(cluster: Cluster) -> str:
         text=visible(cluster.characters),
         characters=_characters(len(cluster.characters)),
         bytes=_bytes(cluster.num_bytes),
-        tokens=_tokens(len(cluster.ids)),
+        tokens=count_tokens(len(cluster.ids)),
     )
 
 
@@ -80,20 +81,11 @@ def _bytes(count: int) -> str:
     return say("1 byte") if count == 1 else say("{count:,} bytes", count=count)
 
 
-def _tokens(count: int) -> str:
-    return say("1 token") if count == 1 else say("{count:,} tokens", count=count)
-
-
-def verbatim(text: str) -> str:
-    """A piece of text within a sentence, as HTML: the same in every language."""
-    return f'<span translate="no">{html.escape(visible(text))}</span>'
-
-
 def count_words(spelling: Spelling) -> str:
     """How many characters, bytes and tokens, and which of the two surprises are in it, as HTML."""
     counts = (
         f"{_characters(len(spelling.spelled))} = "
-        f"{_bytes(spelling.num_bytes)} = {_tokens(len(spelling.ids))}"
+        f"{_bytes(spelling.num_bytes)} = {count_tokens(len(spelling.ids))}"
     )
     split = [cluster for cluster in spelling.clusters if len(cluster.raws) > 1]
     joined = [
@@ -109,7 +101,7 @@ def count_words(spelling: Spelling) -> str:
         facts.append(
             say(
                 "{text} is one token for {count} characters",
-                text=verbatim(longest.characters),
+                text=verbatim_html(visible(longest.characters)),
                 count=len(longest.characters),
             )
         )
@@ -121,7 +113,7 @@ def count_words(spelling: Spelling) -> str:
 
 
 def _split_words(cluster: Cluster) -> str:
-    text = verbatim(cluster.characters)
+    text = verbatim_html(visible(cluster.characters))
     if len(cluster.characters) > 1:
         return say("the tokens of {text} cut through its characters", text=text)
     return say(

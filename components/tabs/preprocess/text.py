@@ -5,8 +5,8 @@ from __future__ import annotations
 import playground
 from components.parts.part import Heading, Part
 from components.views.facts import fact_markup
-from components.views.strips import template_html
 from components.views.tables import tokens_table
+from components.views.template import template_html
 from playground.language import mark, say
 from playground.pipeline import Run
 from playground.tokens import TypedSpecial

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import plotly.graph_objects as go
-from markupsafe import Markup
 
 import playground
 from components.charts.preprocess_sequence import plot_timeline
 from components.parts.part import Part
 from components.views.facts import fact_markup
 from components.views.tables import Mono, table_html
+from components.views.text import verbatim_html
 from playground.language import mark, say
 from playground.pipeline import Run
 from playground.records import Clip, MediaFacts
@@ -67,7 +67,7 @@ def _taken_words(clip: Clip, facts: MediaFacts) -> str:
         "{name} has {total:,} frames in {seconds:.3g} s ({fps:.4g} a second). <strong>{taken} of "
         "them are taken</strong>, evenly from the first to the last, and every two become one "
         "patch in time: {pairs} pairs.",
-        name=Markup('<span translate="no">{}</span>').format(facts.name),
+        name=verbatim_html(facts.name),
         total=clip.total_num_frames,
         seconds=clip.total_num_frames / clip.fps,
         fps=clip.fps,

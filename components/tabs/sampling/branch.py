@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
 import playground
-from components.charts.sampling import quote
 from components.compute.gpu_process import on_gpu
 from components.parts.compound_controls import Clicked
-from components.parts.controls import Number, Slider
+from components.parts.controls import Number
 from components.parts.part import Part
+from components.tabs.sampling.growing import GROWS, check_room, length_slider, stream_branches
 from components.tabs.sampling.lab import (
     CHOSEN,
     Lab,
@@ -26,23 +25,19 @@ from components.tabs.sampling.lab import (
     read_step,
     require_lab,
 )
-from components.tabs.sampling.one_step_words import share_words
 from components.tabs.sampling.tree import chosen_html, tree_html
+from components.views.facts import share_words
 from components.views.picks import picks_html
-from playground.errors import InputError, StageCancelled
+from components.views.text import token_html
+from playground.errors import InputError
 from playground.language import mark, say
 from playground.pipeline import Run
 from playground.records import Candidate, Progress, SamplingSettings, TokenStep
 
 if TYPE_CHECKING:
     from playground.sampling.branches import Branch
-    from playground.sampling.columns import Sampler
 
-MAX_BRANCHES = 24
 MOST_FIRST_WORDS = 8  # written as one batch
-MIN_INTERVAL_S = 0.15
-NEW_TOKENS = 32
-MOST_NEW_TOKENS = 256
 
 # A token to take at one place: the branch, the step from 0, and the token's id.
 Alternative = tuple[str | int, int, int]
@@ -58,17 +53,6 @@ def read_alternative(raw: Any, run: Run) -> Alternative:
         raise InputError(say("The page reported no token."), remedy=say("Reload the page."))
     name, step, token_id = raw
     return read_name(name, run), read_step(step, run), read_step(token_id, run)
-
-
-def length_slider() -> Slider:
-    """How long what grows may get."""
-    return Slider(
-        id="length",
-        label=mark("Max new tokens"),
-        low=1,
-        high=lambda run: run.engine.limits.at_most(MOST_NEW_TOKENS),
-        value=NEW_TOKENS,
-    )
 
 
 PART = Part(
@@ -127,9 +111,7 @@ def alternatives(
     branch, index = choose_token(lab, name, step)
     options = [
         (
-            Markup('<span translate="no">{}</span> {}').format(
-                quote(each.text), share_words(each.raw_prob)
-            ),
+            Markup("{} {}").format(Markup(token_html(each.text)), share_words(each.raw_prob)),
             [branch.name, index, each.id],
         )
         for each in others_of(branch.trace.steps[index])
@@ -163,12 +145,6 @@ def choose_alternative(branch: Branch, index: int, clicked: Alternative | None) 
 
 
 # ------------------------------------------------------------------------------------- growing
-
-# All of them write on what the first part's columns have left.
-GROWS: dict[str, Any] = {
-    "gives": "side.columns",
-    "afterwards": {"side.branch": None, "side.step": None},
-}
 
 
 @PART.experiment(
@@ -248,57 +224,3 @@ def clear(_run: Run, _progress: Progress, lab: Lab | None) -> Iterator[Lab]:
             remedy=say("Press “Write the columns” in “Side by side”."),
         )
     yield replace(lab, branches=kept, focus=(kept[0].name, 0))
-
-
-def check_room(lab: Lab, count: int) -> None:
-    """Refuse more branches than the tree may have.
-
-    Raises:
-        InputError: there would be too many.
-    """
-    if len(lab.branches) + count > MAX_BRANCHES:
-        raise InputError(
-            say("The tree has {count} branches.", count=len(lab.branches)),
-            limit=say("At most {most:,}.", most=MAX_BRANCHES),
-            remedy=say("Press “Remove all branches”."),
-        )
-
-
-def stream_branches(
-    lab: Lab,
-    sampler: Sampler,
-    progress: Progress,
-    grown: Callable[[], tuple[Branch, ...]],
-    index: int,
-) -> Iterator[Lab]:
-    """Write, with the tree as it grows; what was written before a stop stays.
-
-    Args:
-        lab: what there is so far.
-        sampler: writes the new branches.
-        progress: reports, and stops.
-        grown: the new branches as far as they are.
-        index: the first token of their own.
-    """
-    shown = time.perf_counter()
-    cancelled: StageCancelled | None = None
-    try:
-        for _ in sampler.stream(progress):
-            if time.perf_counter() - shown >= MIN_INTERVAL_S:
-                added = grown()
-                yield _with(lab, added, index, is_live=True)
-                shown = time.perf_counter()
-    except StageCancelled as stop:
-        cancelled = stop
-    added = grown() if any(trace.steps for trace in sampler.run.traces) else ()
-    if added and len(added[0].trace.steps) > index:
-        yield _with(lab, added, index)
-    if cancelled is not None:
-        raise cancelled
-
-
-def _with(lab: Lab, added: tuple[Branch, ...], index: int, *, is_live: bool = False) -> Lab:
-    """The lab with more branches; the first of them is looked at."""
-    return replace(
-        lab, branches=(*lab.branches, *added), focus=(added[0].name, index), is_live=is_live
-    )

@@ -7,14 +7,15 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from components.look.colors import ORANGE, PURPLE
-from components.views.strips import (
+from components.look.colors import ORANGE
+from components.views.generated import (
     PROBABILITY_BANDS,
+    TOKEN_COLORS,
     probability_class,
     probability_legend_html,
     raw_probability,
-    visible,
 )
+from components.views.text import flowing_lines
 from playground.language import mark, say
 from playground.records import TokenStep
 
@@ -57,10 +58,7 @@ def picked_chips_html(
     )
     classes = "pg-generated pg-picks" + (" pg-by-nats" if colour_by == "surprisal" else "")
     numbers = "" if sets is None else f' data-numbers="{sets}" data-first="{first}"'
-    return (
-        f'<p class="{classes}"{numbers} translate="no" '
-        f'style="--unsure:{ORANGE};--diverges:{PURPLE}">{chips}</p>'
-    )
+    return f'<p class="{classes}"{numbers} translate="no" style="{TOKEN_COLORS}">{chips}</p>'
 
 
 def _chip(index: int, step: TokenStep, colour_by: ColourBy, marked: bool, titled: bool) -> str:
@@ -75,8 +73,7 @@ def _chip(index: int, step: TokenStep, colour_by: ColourBy, marked: bool, titled
         attributes += f' class="{" ".join(classes)}"'
     if titled:
         attributes += f' title="{html.escape(_title(index, step))}"'
-    text = visible(step.text).replace("␣", " ").replace("⏎", "⏎\n")
-    return f"<b{attributes}>{html.escape(text)}</b>"
+    return f"<b{attributes}>{html.escape(flowing_lines(step.text))}</b>"
 
 
 def _shade(nats: float) -> str:

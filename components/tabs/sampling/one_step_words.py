@@ -7,11 +7,10 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from components.charts.sampling import quote
 from components.charts.sampling_step import effect_name
-from components.tabs.sampling.words import token_html
-from components.views.facts import fact_markup
+from components.views.facts import fact_markup, share_words
 from components.views.tables import Verbatim, table_html
+from components.views.text import quote, token_html
 from playground.language import say
 
 if TYPE_CHECKING:
@@ -25,17 +24,17 @@ def step_html(name: str, index: int, written: TokenStep, view: StepView) -> str:
         "name": html.escape(name),
         "number": index + 1,
         "token": token_html(view.drawn_text),
-        "written": token_html(written.text),
     }
     if view.drawn_id == written.id:
         head = say(
             "<strong>Column {name}, token {number}: {token}</strong>, as the column has it.",
-            **{key: value for key, value in values.items() if key != "written"},
+            **values,
         )
     else:
         head = say(
             "<strong>Column {name}, token {number}: {token}</strong>, where the column has "
             "{written}.",
+            written=token_html(written.text),
             **values,
         )
     return fact_markup(head, left_words(view))
@@ -95,11 +94,6 @@ def removed_words(effect: FilterEffect) -> str:
     return ", ".join(named) or "–"
 
 
-def share_words(prob: float) -> str:
-    """A probability, also a small one."""
-    return f"{prob:.1%}" if prob >= 0.001 else "<0.1%"
-
-
 def order_html(difference: OrderDifference, temperature: float) -> str:
     """What the place of the temperature changes."""
     first, last = difference.num_left
@@ -128,7 +122,7 @@ def order_html(difference: OrderDifference, temperature: float) -> str:
                 "Only with temperature last there are {listed}.",
                 listed=_listed(difference.only_last),
             )
-    return f'<p class="pg-fact">{words}</p>'
+    return fact_markup(words)
 
 
 def _listed(texts: Sequence[str]) -> str:

@@ -11,13 +11,12 @@ import playground
 from components.compute.gpu_process import on_gpu
 from components.parts.controls import TextField, Toggle
 from components.parts.part import Part
-from components.tabs.sampling.branch import GROWS, check_room, length_slider, stream_branches
 from components.tabs.sampling.chips import colour_legend_html, picked_chips_html, surprisal
+from components.tabs.sampling.growing import GROWS, check_room, length_slider, stream_branches
 from components.tabs.sampling.lab import Lab, Scored, prompt_of
-from components.tabs.sampling.words import count_tokens, token_html
-from components.views.facts import fact_markup
-from components.views.strips import visible
+from components.views.facts import count_tokens, fact_markup
 from components.views.tables import Verbatim, table_html
+from components.views.text import token_html, visible
 from playground.language import mark, say
 from playground.pipeline import Run
 from playground.records import Progress, SamplingSettings

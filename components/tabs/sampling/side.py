@@ -27,9 +27,10 @@ from components.tabs.sampling.lab import (
     prompt_of,
     read_name,
 )
-from components.tabs.sampling.words import columns_html, diff_html, divergence_html, token_html
+from components.tabs.sampling.words import columns_html, diff_html, divergence_html
 from components.views.facts import fact_html, fact_markup
 from components.views.picks import picks_html
+from components.views.text import token_html
 from playground.errors import StageCancelled
 from playground.language import mark, say
 from playground.pipeline import Run

@@ -25,8 +25,8 @@ from components.parts.part import Part
 from components.tabs.sampling.lab import Lab, choose_branch, prompt_of, read_name
 from components.views.facts import fact_html, fact_markup
 from components.views.picks import picks_html
-from components.views.strips import visible
 from components.views.tables import Verbatim, table_html
+from components.views.text import flowing
 from playground.errors import StageCancelled
 from playground.language import mark, say
 from playground.pipeline import Run
@@ -96,7 +96,7 @@ PART = Part(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Swept:
+class SweepSoFar:
     """A sweep, as far as it is."""
 
     sweep: Sweep
@@ -133,7 +133,7 @@ def sweep(
     values: int,
     samples: int,
     length: int,
-) -> Iterator[Swept]:
+) -> Iterator[SweepSoFar]:
     """Write all answers; what is there so far after each batch, and where it stopped."""
     first, last = RANGES[parameter]
     column, settings = "", SamplingSettings()
@@ -157,11 +157,11 @@ def sweep(
             max_new_tokens=length,
             progress=progress,
         ):
-            yield Swept(found, column)
+            yield SweepSoFar(found, column)
     except StageCancelled as stop:
         cancelled = stop
     if found is not None:
-        yield Swept(found, column, time.perf_counter() - started)
+        yield SweepSoFar(found, column, time.perf_counter() - started)
     if cancelled is not None:
         raise cancelled
 
@@ -170,7 +170,7 @@ def sweep(
 
 
 @PART.html(needs=("sweep",), live=True)
-def words(_run: Run, swept: Swept | None) -> str:
+def words(_run: Run, swept: SweepSoFar | None) -> str:
     """The sweep in a sentence; how many answers there are while it is under way."""
     if swept is None:
         return ""
@@ -181,25 +181,25 @@ def words(_run: Run, swept: Swept | None) -> str:
 
 
 @PART.chart(mark("Answers"), needs=("sweep",), empty=EMPTY)
-def answers(_run: Run, swept: Swept | None) -> go.Figure | None:
+def answers(_run: Run, swept: SweepSoFar | None) -> go.Figure | None:
     """How often each answer came at each value."""
     return None if swept is None else plot_answers(swept.sweep)
 
 
 @PART.chart(mark("Lengths"), needs=("sweep",), empty=EMPTY)
-def lengths(_run: Run, swept: Swept | None) -> go.Figure | None:
+def lengths(_run: Run, swept: SweepSoFar | None) -> go.Figure | None:
     """How long the answers are."""
     return None if swept is None else plot_lengths(swept.sweep)
 
 
 @PART.chart(mark("Entropy"), needs=("sweep",), empty=EMPTY)
-def entropy(_run: Run, swept: Swept | None) -> go.Figure | None:
+def entropy(_run: Run, swept: SweepSoFar | None) -> go.Figure | None:
     """How open the choices are."""
     return None if swept is None else plot_sweep_entropy(swept.sweep)
 
 
 @PART.html(needs=("sweep",))
-def table(_run: Run, swept: Swept | None) -> str:
+def table(_run: Run, swept: SweepSoFar | None) -> str:
     """Every distinct answer."""
     return "" if swept is None else answers_html(swept.sweep)
 
@@ -209,7 +209,7 @@ def count_answers(count: int) -> str:
     return say("1 answer") if count == 1 else say("{count:,} answers", count=count)
 
 
-def sweep_html(swept: Swept) -> str:
+def sweep_html(swept: SweepSoFar) -> str:
     """The sweep in a sentence."""
     points = swept.sweep.points
     answers = [answer for point in points for answer in point.answers]
@@ -241,7 +241,7 @@ def answers_html(sweep: Sweep) -> str:
                 (
                     f"{point.value:.3g}",
                     count,
-                    Verbatim(visible(text).replace("␣", " ") or say("(nothing)")),
+                    Verbatim(flowing(text) or say("(nothing)")),
                     answer.num_tokens,
                     say("yes") if answer.is_whole else say("no"),
                     f"{answer.log_prob:.2f}",

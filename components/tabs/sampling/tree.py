@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import playground
 from components.charts.sampling import filter_name
 from components.tabs.sampling.chips import MAX_TITLES, picked_chips_html
-from components.tabs.sampling.words import ENDINGS, count_tokens, token_html
-from components.views.strips import visible
+from components.tabs.sampling.words import ENDINGS
+from components.views.facts import count_tokens, fact_markup
+from components.views.generated import raw_probability
+from components.views.text import flowing, token_html, verbatim_html
 from playground.language import say
 
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 def chosen_html(branch: Branch, index: int) -> str:
     """The chosen token in a sentence."""
     step = branch.trace.steps[index]
-    raw = playground.sampling.branches.raw_prob(step)
     removed = [each for each in step.top if each.removed_by and each.id != step.id]
     words = say(
         "Token {number} of {branch} is {token}, {raw:.1%} before the filters. Others that could "
@@ -29,11 +30,11 @@ def chosen_html(branch: Branch, index: int) -> str:
         number=index + 1,
         branch=branch.name,
         token=token_html(step.text),
-        raw=raw,
+        raw=raw_probability(step),
     )
     if removed:
         words += " " + say("({cuts}; a branch may take them all the same.)", cuts=_cuts(removed))
-    return f'<p class="pg-fact">{words}</p>'
+    return fact_markup(words)
 
 
 def _cuts(removed: list[Candidate]) -> str:
@@ -71,8 +72,8 @@ def _node_html(
             "leaves {parent} at token {number}", parent=branch.parent, number=branch.fork + 1
         )
         facts.insert(0, leaves)
-    before = "".join(visible(step.text) for step in steps[: branch.fork]).replace("␣", " ")
-    shared = f'<span translate="no">… {html.escape(before[-28:])}</span>' if before else ""
+    before = "".join(flowing(step.text) for step in steps[: branch.fork])
+    shared = verbatim_html(f"… {before[-28:]}") if before else ""
     marked = index if branch.name == name else None
     chips = picked_chips_html(
         steps, first=branch.fork, marked=marked, titled=titled, sets="side.step"

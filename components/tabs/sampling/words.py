@@ -9,7 +9,9 @@ from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
 from components.tabs.sampling.chips import MAX_TITLES, ColourBy, picked_chips_html, surprisal
-from components.views.strips import raw_probability, visible
+from components.views.facts import count_tokens, fact_markup
+from components.views.generated import raw_probability
+from components.views.text import flowing_lines, token_html
 from playground.language import mark, say
 from playground.records import SamplingRun, SamplingTrace, TokenStep
 
@@ -96,11 +98,6 @@ def repetition(steps: Sequence[TokenStep], length: int = 3) -> float:
     return 1 - len(set(runs)) / len(runs) if runs else 0.0
 
 
-def count_tokens(count: int) -> str:
-    """``1 token``, ``2 tokens``."""
-    return say("1 token") if count == 1 else say("{count:,} tokens", count=count)
-
-
 def divergence_html(sampled: SamplingRun, names: Sequence[str], seconds: float) -> str:
     """Where the columns part, and how long all took together."""
     took = say(
@@ -110,20 +107,20 @@ def divergence_html(sampled: SamplingRun, names: Sequence[str], seconds: float) 
     )
     first = sampled.first_divergence
     if len(names) == 1:
-        return f'<p class="pg-fact">{took}</p>'
+        return fact_markup(took)
     if first is None:
-        words = say("The columns are the same to the end. {took}", took=took)
-        return f'<p class="pg-fact">{words}</p>'
+        return fact_markup(say("The columns are the same to the end. {took}", took=took))
     ways = say("; ").join(
         _way_words(name, trace, first) for name, trace in zip(names, sampled.traces, strict=True)
     )
-    words = say(
-        "<strong>The columns first differ at token {number}.</strong> {ways}. {took}",
-        number=first + 1,
-        ways=ways,
-        took=took,
+    return fact_markup(
+        say(
+            "<strong>The columns first differ at token {number}.</strong> {ways}. {took}",
+            number=first + 1,
+            ways=ways,
+            took=took,
+        )
     )
-    return f'<p class="pg-fact">{words}</p>'
 
 
 def _way_words(name: str, trace: SamplingTrace, index: int) -> str:
@@ -136,11 +133,6 @@ def _way_words(name: str, trace: SamplingTrace, index: int) -> str:
         token=token_html(step.text),
         prob=raw_probability(step),
     )
-
-
-def token_html(text: str) -> str:
-    """A token in quotation marks, which no browser shall translate."""
-    return f'<span translate="no">“{html.escape(visible(text))}”</span>'
 
 
 def diff_html(first: SamplingTrace, second: SamplingTrace, names: tuple[str, str]) -> str:
@@ -178,5 +170,4 @@ def diff_html(first: SamplingTrace, second: SamplingTrace, names: tuple[str, str
 
 
 def _joined(steps: Sequence[TokenStep]) -> str:
-    text = "".join(visible(step.text) for step in steps)
-    return html.escape(text.replace("␣", " ").replace("⏎", "⏎\n"))
+    return html.escape("".join(flowing_lines(step.text) for step in steps))

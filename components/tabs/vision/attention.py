@@ -22,7 +22,7 @@ from components.tabs.vision.attention_pictures import (
 )
 from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_picture
 from components.tabs.vision.heads import (
-    HeadSummary,
+    TowerHeadSummary,
     keep_summary,
     measure_all,
     summary_of,
@@ -112,7 +112,7 @@ def code(run: Run, block: int, head: int, direction: str, span: int, place: Plac
 
 
 @PART.experiment(needs=(CHOSEN,))
-def measured(run: Run, progress: Progress, span: int) -> Iterator[HeadSummary]:
+def measured(run: Run, progress: Progress, span: int) -> Iterator[TowerHeadSummary]:
     """Measure all heads, block after block; `words` has its button, where one is needed."""
     focus, depth = choose_patch(run, span), run.engine.facts.vision_depth
     for summary in measure_all(run, focus):
@@ -123,21 +123,21 @@ def measured(run: Run, progress: Progress, span: int) -> Iterator[HeadSummary]:
 
 
 @PART.html(needs=("measured", CHOSEN), live=True)
-def words(run: Run, found: HeadSummary | None, span: int) -> str:
+def words(run: Run, found: TowerHeadSummary | None, span: int) -> str:
     """The most local and the most global head; or how far they are measured."""
     focus = choose_patch(run, span)
     return summary_words(run, focus, summary_of(run, focus, found))
 
 
 @PART.chart(mark("Entropy by head"), needs=("measured", CHOSEN), live=True)
-def entropy(run: Run, found: HeadSummary | None, span: int) -> go.Figure | None:
+def entropy(run: Run, found: TowerHeadSummary | None, span: int) -> go.Figure | None:
     """How widely each head spreads its attention."""
     summary = summary_of(run, choose_patch(run, span), found)
     return None if summary is None else plot_head_entropy(summary.entropy, summary.even.entropy)
 
 
 @PART.chart(mark("Mean distance by head"), needs=("measured", CHOSEN), live=True)
-def distance(run: Run, found: HeadSummary | None, span: int) -> go.Figure | None:
+def distance(run: Run, found: TowerHeadSummary | None, span: int) -> go.Figure | None:
     """How far each head looks."""
     summary = summary_of(run, choose_patch(run, span), found)
     return None if summary is None else plot_head_distance(summary.distance, summary.even.distance)

@@ -23,7 +23,7 @@ AUTO_SCORES = 50_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class HeadSummary:
+class TowerHeadSummary:
     """All heads of all blocks over one picture or frame; NaN in blocks not yet measured."""
 
     number: int  # of the picture: an index into ModelInputs.spans
@@ -34,7 +34,9 @@ class HeadSummary:
     even: EvenAttention
 
 
-def summary_of(run: Run, focus: PatchFocus, found: HeadSummary | None) -> HeadSummary | None:
+def summary_of(
+    run: Run, focus: PatchFocus, found: TowerHeadSummary | None
+) -> TowerHeadSummary | None:
     """The summary of a picture where it is there or soon made; None where it is to be asked for.
 
     Args:
@@ -42,7 +44,7 @@ def summary_of(run: Run, focus: PatchFocus, found: HeadSummary | None) -> HeadSu
         focus: the picture.
         found: what was measured last, which may be another picture, or not all blocks yet.
     """
-    kept: HeadSummary | None = run.recall(_name(focus.number))
+    kept: TowerHeadSummary | None = run.recall(_name(focus.number))
     if kept is not None:
         return kept
     if playground.vision.attention.count_scores(run.engine, focus.span) <= AUTO_SCORES:
@@ -50,7 +52,7 @@ def summary_of(run: Run, focus: PatchFocus, found: HeadSummary | None) -> HeadSu
     return found if found is not None and found.number == focus.number else None
 
 
-def measure_all(run: Run, focus: PatchFocus) -> Iterator[HeadSummary]:
+def measure_all(run: Run, focus: PatchFocus) -> Iterator[TowerHeadSummary]:
     """The summary after each block."""
     attention, engine = playground.vision.attention, run.engine
     shape = engine.facts.vision_depth, engine.facts.vision_num_heads
@@ -59,12 +61,12 @@ def measure_all(run: Run, focus: PatchFocus) -> Iterator[HeadSummary]:
     for block in range(shape[0]):
         heads = attention.measure_block(engine, focus.tower, focus.span, block)
         entropy[block], distance[block] = heads.entropy, heads.distance
-        yield HeadSummary(
+        yield TowerHeadSummary(
             focus.number, block + 1, entropy.copy(), distance.copy(), heads.num_lookers, even
         )
 
 
-def keep_summary(run: Run, summary: HeadSummary) -> None:
+def keep_summary(run: Run, summary: TowerHeadSummary) -> None:
     """Keep a whole summary with the run, for when its picture is chosen again."""
     run.memo(_name(summary.number), lambda: summary)
 
@@ -73,12 +75,12 @@ def _name(number: int) -> tuple[str, int]:
     return "vision heads", number
 
 
-def _last(summaries: Iterator[HeadSummary]) -> HeadSummary:
+def _last(summaries: Iterator[TowerHeadSummary]) -> TowerHeadSummary:
     *_, summary = summaries
     return summary
 
 
-def summary_words(run: Run, focus: PatchFocus, summary: HeadSummary | None) -> str:
+def summary_words(run: Run, focus: PatchFocus, summary: TowerHeadSummary | None) -> str:
     """The summary in words, what it waits for, or how far it is."""
     depth = run.engine.facts.vision_depth
     if summary is None:
@@ -105,7 +107,7 @@ def _button() -> str:
     )
 
 
-def summary_html(focus: PatchFocus, summary: HeadSummary) -> str:
+def summary_html(focus: PatchFocus, summary: TowerHeadSummary) -> str:
     """The most local and the most global head, in words."""
     distance, entropy = summary.distance, summary.entropy
     near = np.unravel_index(distance.argmin(), distance.shape)

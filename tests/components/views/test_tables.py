@@ -8,8 +8,8 @@ import pytest
 
 from components.views import tables
 from components.views.tables import (
-    Choice,
     Mono,
+    RerunButton,
     format_bytes,
     table_html,
     tensors_table,
@@ -139,7 +139,10 @@ def test_tensor_rows_match_the_tensors(inputs: ModelInputs) -> None:
 
 
 def test_a_button_in_a_cell() -> None:
-    rows = [(Choice("Use <b>", {"max_pixels": 4096}),), (Choice("On", {"max_pixels": 1}, True),)]
+    rows = [
+        (RerunButton("Use <b>", {"max_pixels": 4096}),),
+        (RerunButton("On", {"max_pixels": 1}, True),),
+    ]
     page = read_html(table_html(("Use",), rows))
     first, second = page.find("button", "pg-choice")
     assert (first.text, first.attrs["data-rerun"]) == ("Use <b>", '{"max_pixels": 4096}')

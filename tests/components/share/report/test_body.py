@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from components.parts.part import Output
 from components.share.report.body import Body, script_text
-from components.share.report.outline import Choice, Group, View, Words
+from components.share.report.outline import ControlValue, Group, View, Words
 from components.share.report.writer import bundle, write_report
 from playground.engine import Engine
 from tests.components.runs import make_run
@@ -49,7 +49,7 @@ def test_explanations_keep_their_markdown() -> None:
 
 
 def test_choices_are_one_line_and_text() -> None:
-    shown = Body().items_html([Choice("Layer", "3"), Choice(HOSTILE, HOSTILE)], 4)
+    shown = Body().items_html([ControlValue("Layer", "3"), ControlValue(HOSTILE, HOSTILE)], 4)
     assert shown.count("<ul") == 1
     assert shown.count("<li") == 2
     assert HOSTILE not in shown

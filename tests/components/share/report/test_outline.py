@@ -12,7 +12,7 @@ from components.parts.compound_controls import Upload
 from components.parts.controls import Choice, IndexSlider
 from components.parts.drawing import Question
 from components.parts.part import Fold, Heading, Part, StageParts, Text
-from components.share.report.outline import Choice as Shown
+from components.share.report.outline import ControlValue as Shown
 from components.share.report.outline import Group, View, Words, part_items, stage_items, views
 from components.share.view import run_report
 from components.tabs import STAGE_TABS

@@ -21,13 +21,13 @@ from components.tabs.cache.scenes import NO_PICTURE, RUN_PICTURES, build_prompt,
 from components.tabs.cache.served import ServedRequests
 from components.tabs.cache.tab import TAB
 from components.tabs.cache.words import (
+    cached_labels,
     end_words,
     format_count,
     formula_html,
     request_html,
     requests_table,
     summary_html,
-    token_labels,
 )
 from playground.cache import empty_cache
 from playground.engine import Engine
@@ -290,14 +290,14 @@ def test_a_message_goes_on_from_the_last_one(
 
 
 def test_labels_tell_what_was_kept() -> None:
-    assert token_labels(5, 2, 4) == [
+    assert cached_labels(5, 2, 4) == [
         "reused",
         "reused",
         "computed",
         "computed",
         "computed, not kept",
     ]
-    assert token_labels(2, 1, 0) == ["reused", "computed, not kept"]
+    assert cached_labels(2, 1, 0) == ["reused", "computed, not kept"]
 
 
 def test_request_in_words(run: Run, rows: list[Compared]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from components.chart_view.figures import write_json
 from components.tabs.preprocess.tab import TAB
-from components.views.strips import template_html
+from components.views.template import template_html
 from playground.engine import Engine
 from playground.pipeline import Run
 from playground.preprocess.stage import run_preprocess

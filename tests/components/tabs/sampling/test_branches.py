@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from components.tabs.sampling import branch, score, side, sweep
-from components.tabs.sampling.branch import check_room, choose_alternative, others_of
+from components.tabs.sampling import branch, growing, score, side, sweep
+from components.tabs.sampling.branch import choose_alternative, others_of
+from components.tabs.sampling.growing import check_room
 from components.tabs.sampling.lab import Lab
-from components.tabs.sampling.sweep import RANGES, Swept
+from components.tabs.sampling.sweep import RANGES, SweepSoFar
 from playground.errors import InputError, StageCancelled
 from playground.pipeline import Run
 from playground.records import SamplingSettings
@@ -101,7 +102,7 @@ def test_branches_are_removed(run: Run, lab: Lab) -> None:
 def test_the_tree_is_drawn_while_it_grows(
     run: Run, lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(branch, "MIN_INTERVAL_S", 0)
+    monkeypatch.setattr(growing, "MIN_INTERVAL_S", 0)
     other = choose_alternative(lab.branch("A"), 1, None)
     assert other is not None
     first, *_ = branch.grow(run, ignore_progress, lab, "A", 1, ("A", 1, other), 4)
@@ -156,7 +157,7 @@ def test_a_score_outlives_other_columns(run: Run, lab: Lab) -> None:
 
 def sweep_over(
     run: Run, lab: Lab | None, name: str, low: float | None, high: float | None, **more: Any
-) -> Iterator[Swept]:
+) -> Iterator[SweepSoFar]:
     progress = more.get("progress", ignore_progress)
     base = more.get("base")
     return sweep.sweep(run, progress, lab, base, name, low, high, 3, 4, 6)
@@ -205,7 +206,7 @@ def test_a_stopped_sweep_shows_what_is_there(run: Run, lab: Lab) -> None:
         if what == "answers" and done >= 9:
             raise StageCancelled
 
-    found: list[Swept] = []
+    found: list[SweepSoFar] = []
     with pytest.raises(StageCancelled):
         found.extend(sweep_over(run, lab, "temperature", 0.5, 2, base="B", progress=stop))
     assert sweep.words(run, found[-1]).startswith('<p class="pg-fact">8 answers in')

@@ -10,7 +10,7 @@ from components.snippets.scripts import write_snippet
 from components.tabs.vision import attention, heads
 from components.tabs.vision.attention_pictures import LOOKS, MEAN, RECEIVED
 from components.tabs.vision.focus import choose_patch
-from components.tabs.vision.heads import HeadSummary
+from components.tabs.vision.heads import TowerHeadSummary
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.pipeline import Run
@@ -127,7 +127,7 @@ def test_large_grids_wait_for_a_click(
     assert button["data-run"] in attention.PART.experiments
     assert attention.entropy(run, None, 0) is None
     assert attention.distance(run, None, 0) is None
-    found: list[HeadSummary] = list(attention.measured(run, ignore_progress, 0))
+    found: list[TowerHeadSummary] = list(attention.measured(run, ignore_progress, 0))
     assert len(found) == 4
     # Asked anew, it is drawn with the run's own; so what was found first is drawn on another one.
     other = make_run(tiny_random_engine, "What is this?", picture)

@@ -1,0 +1,91 @@
+"""A log through a store without the model: what it would get follows from names and sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import playground
+from components.prompt.reader import prompt_fingerprint
+from components.tabs.cache.logs import read_log_names
+from components.tabs.cache.scenes import RUN_PICTURES
+from playground.errors import InputError
+from playground.language import say
+
+if TYPE_CHECKING:
+    from playground.kv_cache.block_hash import HashRules
+    from playground.kv_cache.block_store import Policy
+    from playground.kv_cache.log import LoggedRequest
+    from playground.kv_cache.prefix_lookup import Lookup
+    from playground.kv_cache.prefix_store import PrefixStore
+    from playground.pipeline import Run
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """A log, and the store that it goes through."""
+
+    log: str
+    rules: HashRules
+    policy: Policy
+    share: float  # of the budget that would keep everything, in percent
+
+    @classmethod
+    def of(
+        cls, log: str, block_size: int, share: float, policy: Any, pictures: bool, salt: bool
+    ) -> StoreSettings:
+        """From the controls' values, in the order of ``policy.SETTINGS``."""
+        rules = playground.kv_cache.block_hash.HashRules(
+            block_size, with_pictures=pictures, with_salt=salt
+        )
+        return cls(log, rules, policy, share)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rehearsed:
+    """What a log would get, and the store that it leaves, which holds no keys and values."""
+
+    log: tuple[LoggedRequest, ...]
+    store: PrefixStore
+    found: tuple[Lookup, ...]  # per request
+
+
+def rehearse_log(run: Run, settings: StoreSettings) -> Rehearsed:
+    """Send the log through a store without the model.
+
+    Raises:
+        InputError: a line of the log is no request, or names no picture.
+    """
+
+    def make() -> Rehearsed:
+        log = _read_names(run, settings)
+        store = new_store(run, settings, log)
+        return Rehearsed(log, store, playground.kv_cache.log.rehearse(store, log))
+
+    return run.memo("cache.rehearsed", make, of=settings)
+
+
+def _read_names(run: Run, settings: StoreSettings) -> tuple[LoggedRequest, ...]:
+    # A log may name the run's pictures; hashing them for every other log would be a waste.
+    names_run = RUN_PICTURES in settings.log or say(RUN_PICTURES) in settings.log
+    key = prompt_fingerprint(run.prompt if names_run else replace(run.prompt, turns=()))
+    return read_log_names(run, key, settings.log)
+
+
+def new_store(run: Run, settings: StoreSettings, log: tuple[LoggedRequest, ...]) -> PrefixStore:
+    """A store of these settings, its budget a share of what the log would fill."""
+    full = playground.kv_cache.log.log_bytes(run.engine, log, settings.rules)
+    return playground.kv_cache.prefix_store.PrefixStore(
+        run.engine,
+        settings.rules,
+        max_bytes=int(full * settings.share / 100),
+        policy=settings.policy,
+    )
+
+
+def rehearse_if_readable(run: Run, settings: StoreSettings) -> Rehearsed | None:
+    """The same, or None where the log cannot be read: the verdict says so, once."""
+    try:
+        return rehearse_log(run, settings)
+    except InputError:
+        return None

@@ -1,0 +1,82 @@
+"""Generated text as chips, each token on a background by its probability before the filters.
+
+Colour is not the only carrier: each band of probability has a line of its own under the token.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from components.look.colors import ORANGE, PURPLE
+from components.views.text import flowing_lines
+from playground.language import mark, say
+
+if TYPE_CHECKING:
+    from playground.records import TokenStep
+
+# For the style sheet.
+TOKEN_COLORS = f"--unsure:{ORANGE};--diverges:{PURPLE}"
+# Lower bound of the probability, CSS class, words.
+PROBABILITY_BANDS = (
+    (0.9, "pg-sure", mark("90 % or more")),
+    (0.5, "pg-likely", "50–90 %"),
+    (0.2, "pg-unsure", "20–50 %"),
+    (0.0, "pg-unlikely", mark("under 20 %")),
+)
+
+
+def probability_class(prob: float) -> str:
+    """The CSS class of the band that a probability lies in."""
+    return next(name for bound, name, _ in PROBABILITY_BANDS if prob >= bound)
+
+
+def probability_legend_html() -> str:
+    """What the backgrounds of `token_chips_html` mean."""
+    items = "".join(
+        f'<li class="pg-token {name}">{html.escape(say(words))}</li>'
+        for _, name, words in PROBABILITY_BANDS
+    )
+    return (
+        f'<div class="pg-token-legend" style="{TOKEN_COLORS}">'
+        f"<span>{say('Probability before the filters:')}</span>"
+        f'<ul class="pg-legend">{items}</ul></div>'
+    )
+
+
+def raw_probability(step: TokenStep) -> float:
+    """The chosen token's probability under the untouched logits; it is always among the top."""
+    return next(each.raw_prob for each in step.top if each.id == step.id)
+
+
+def token_chips_html(steps: Sequence[TokenStep], *, mark: int | None = None) -> str:
+    """Generated text, each token on a background by its probability before the filters.
+
+    The numbers come up on hover and on keyboard focus.
+
+    Args:
+        steps: the generated tokens in order.
+        mark: a step to point out, such as the first divergence.
+    """
+    chips = "".join(_step_chip(index, step, index == mark) for index, step in enumerate(steps))
+    return f'<p class="pg-generated" translate="no" style="{TOKEN_COLORS}">{chips}</p>'
+
+
+def _step_chip(index: int, step: TokenStep, marked: bool) -> str:
+    raw = raw_probability(step)
+    name = probability_class(raw)
+    title = say(
+        "step {number} · id {id} · before the filters {raw:.1%} · after them {prob:.1%} · "
+        "entropy {entropy:.2f} nats",
+        number=index + 1,
+        id=step.id,
+        raw=raw,
+        prob=step.prob,
+        entropy=step.entropy,
+    )
+    marked_class = " pg-diverges" if marked else ""
+    return (
+        f'<span class="pg-token {name}{marked_class}" tabindex="0" data-step="{index}" '
+        f'title="{html.escape(title)}">{html.escape(flowing_lines(step.text))}</span>'
+    )

@@ -180,7 +180,7 @@ class DumpComparison:
 
     @property
     def first_break(self) -> StepCheck | None:
-        """The first step that differs; later ones follow from it."""
+        """The first step that differs; later differences follow from it."""
         return next((c for c in self.checks if c.status in ("differs", "shape")), None)
 
 

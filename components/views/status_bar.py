@@ -63,8 +63,8 @@ def parity_badge(parity: Parity) -> str:
     tone = "ok" if parity.ok else "bad"
     verdict = say("equal to model.forward") if parity.ok else say("differs from model.forward")
     about = say(
-        "Largest difference of the last position's logits between the staged run and one plain "
-        "model(**inputs); up to {tolerance:g} is accepted at this dtype.",
+        "Largest absolute difference between the last position's logits in the staged run and in "
+        "a plain model(**inputs) call. The tolerance for this dtype is {tolerance:g}.",
         tolerance=parity.tolerance,
     )
     badge = say(

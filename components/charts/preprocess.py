@@ -31,7 +31,7 @@ def plot_histograms(edges: np.ndarray, counts: np.ndarray, title: str, x_title: 
         title,
         height=HEIGHT_MEDIUM,
         alt=say(
-            "Bars of the share of pixels per value, one row per channel; values from {spread}.",
+            "Histograms of pixel values, one per channel; ranges: {spread}.",
             spread=say(", ").join(
                 f"{name} {_range_words(edges[c], counts[c])}" for c, name in enumerate(names)
             ),
@@ -63,7 +63,7 @@ def plot_histograms(edges: np.ndarray, counts: np.ndarray, title: str, x_title: 
                 name=name,
                 marker={"color": CHANNEL_COLORS[channel], "line": {"width": 0}},
                 hovertemplate=say(
-                    "{channel} about %{{x:.4g}}: %{{y:.3g}} % of the pixels", channel=name
+                    "{channel} around %{{x:.4g}}: %{{y:.3g}} % of pixels", channel=name
                 )
                 + "<extra></extra>",
             )
@@ -93,14 +93,14 @@ def plot_patch(values: np.ndarray, row: int, frames: Sequence[str]) -> go.Figure
     sizes = {"frames": num_frames, "channels": num_channels, "size": size}
     layout = base_layout(
         say(
-            "Row {row:,}: {frames} frames × {channels} channels × {size} × {size} numbers",
+            "Row {row:,}: {frames} frames × {channels} channels × {size} × {size} values",
             row=row,
             **sizes,
         ),
         height=HEIGHT_MEDIUM,
         alt=say(
-            "{count} heat maps of {size} by {size} values from {low:.3g} to {high:.3g}: the "
-            "columns are red, green and blue, the rows are the frames.",
+            "{count} heat maps of {size} by {size} values from {low:.3g} to {high:.3g}: columns "
+            "are red, green and blue; rows are frames.",
             count=num_frames * num_channels,
             size=size,
             low=low,
@@ -167,14 +167,14 @@ def plot_row(values: np.ndarray, row: int) -> go.Figure:
         _row_title(values, row),
         height=HEIGHT_SMALL,
         alt=say(
-            "Line of {total:,} values from {low:.3g} to {high:.3g}, in parts of {part}: red frame "
-            "1, red frame 2, then green and blue likewise.",
+            "Line chart of {total:,} values from {low:.3g} to {high:.3g}, in segments of {part}: "
+            "red frame 1, red frame 2, then green and blue in the same order.",
             total=total,
             low=values.min(),
             high=values.max(),
             part=part,
         ),
-        x_title=say("place in the row"),
+        x_title=say("index in the row"),
         y_title=say("value"),
     )
     layout |= {"showlegend": False}
@@ -202,12 +202,11 @@ def _row_title(values: np.ndarray, row: int) -> str:
     total = values.size
     if values.shape[1] == 2 and np.array_equal(values[:, 0], values[:, 1]):
         return say(
-            "Row {row:,} from its first to its {total:,}th number: every channel comes twice, once "
-            "per frame",
+            "All {total:,} values of row {row:,}: every channel appears twice, once per frame",
             row=row,
             total=total,
         )
-    return say("Row {row:,} from its first to its {total:,}th number", row=row, total=total)
+    return say("All {total:,} values of row {row:,}", row=row, total=total)
 
 
 def _part_line(values: np.ndarray, start: int, channel: int, frame: int) -> go.Scatter:
@@ -219,6 +218,6 @@ def _part_line(values: np.ndarray, start: int, channel: int, frame: int) -> go.S
         mode="lines",
         name=name,
         line={"color": CHANNEL_COLORS[channel], "width": 1.2},
-        hovertemplate=say("number %{{x}}: {name}<br>value %{{y:.4f}}", name=name)
+        hovertemplate=say("index %{{x}}: {name}<br>value %{{y:.4f}}", name=name)
         + "<extra></extra>",
     )

@@ -36,11 +36,11 @@ def plot_masks(attention_mask: np.ndarray, token_types: np.ndarray) -> go.Figure
         f"{int((codes[1] == code).sum()):,} {say(MASK_NAMES[code])}" for code in used if code >= 2
     )
     layout = base_layout(
-        say("Two more rows of integers: what may be attended to, and what is a picture"),
+        say("Which tokens can be attended to, and which hold image or video features"),
         height=HEIGHT_SMALL,
         alt=say(
             "Two strips over {total:,} tokens: attention_mask is 1 for {attended:,} of them; "
-            "mm_token_type_ids counts {counts}.",
+            "mm_token_type_ids has {counts}.",
             total=len(token_types),
             attended=int(attention_mask.sum()),
             counts=counts,
@@ -101,13 +101,13 @@ def plot_timeline(
     """
     layout = base_layout(
         say(
-            "{taken} of the file's {total:,} frames are taken, two to a pair",
+            "{taken} of the file's {total:,} frames are sampled, two per pair",
             taken=len(frame_indices),
             total=total_num_frames,
         ),
         height=HEIGHT_SMALL,
         alt=say(
-            "Timeline of {seconds:.3g} seconds: sampled are the frames {frames}.",
+            "Timeline of {seconds:.3g} seconds with sampled frames {frames}.",
             seconds=total_num_frames / fps,
             frames=say(", ").join(str(index) for index in frame_indices),
         ),
@@ -143,7 +143,7 @@ def _file_frames(total_num_frames: int, fps: float) -> go.Scatter:
         y=np.zeros(len(every), np.uint8),
         customdata=every.astype(np.int32),
         mode="markers",
-        name=say("frames of the file"),
+        name=say("frames in the file"),
         marker={"symbol": "line-ns-open", "size": 10, "color": GREY},
         hovertemplate=say("frame %{customdata} of the file, %{x:.3f} s") + "<extra></extra>",
     )

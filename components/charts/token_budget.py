@@ -24,9 +24,9 @@ def plot_ladder_tokens(
         current: the rung in force.
     """
     layout = _ladder_layout(
-        say("Tokens grow with the pixels until the picture fits as it is"),
+        say("Tokens grow with max pixels until the image fits at full size"),
         say(
-            "Bars of {count} limits: from {least:,} to {most:,} tokens.",
+            "Bar chart of {count} pixel limits: from {least:,} to {most:,} tokens.",
             count=len(max_pixels),
             least=visual[0] + text,
             most=visual[-1] + text,
@@ -39,8 +39,8 @@ def plot_ladder_tokens(
         layout,
         max_pixels,
         say("tokens"),
-        (say("text and specials"), np.full(len(max_pixels), text), GREY),
-        (say("pictures"), visual, KIND_COLORS["image"]),
+        (say("text and special tokens"), np.full(len(max_pixels), text), GREY),
+        (say("images and video"), visual, KIND_COLORS["image"]),
     )
 
 
@@ -60,16 +60,15 @@ def plot_ladder_times(
     """
     total = vision_ms + prefill_ms
     done = np.flatnonzero(~np.isnan(total))
-    alt = say("Stacked bars of the vision tower's and the decoder's time: nothing measured yet.")
+    alt = say("Stacked bars of vision tower and decoder time: not measured yet.")
     if len(done):
         alt = say(
-            "Stacked bars of the vision tower's and the decoder's time: from {first:.3g} to "
-            "{last:.3g} ms.",
+            "Stacked bars of vision tower and decoder time: from {first:.3g} to {last:.3g} ms.",
             first=total[done[0]],
             last=total[done[-1]],
         )
     layout = _ladder_layout(
-        say("Time until the first token's logits, measured here"),
+        say("Measured time to the first token's logits"),
         alt,
         say("milliseconds"),
         max_pixels,
@@ -93,7 +92,7 @@ def _ladder_layout(
     layout["xaxis"] |= {
         "tickvals": list(range(len(max_pixels))),
         "ticktext": [
-            f"<b>{_short(limit)}</b><br>{say('now')}" if place == current else _short(limit)
+            f"<b>{_short(limit)}</b><br>{say('current')}" if place == current else _short(limit)
             for place, limit in enumerate(max_pixels)
         ],
         "range": [-0.6, len(max_pixels) - 0.4],

@@ -201,7 +201,9 @@ class TextField(Control):
             return str(of_run(self.value, run))
         text = check_text(self.title(), raw)
         if HALF_PAIR.search(text):  # no tokenizer takes it, nor UTF-8
-            raise InputError(say("The text holds half of a surrogate pair, which is no character."))
+            raise InputError(
+                say("The text contains an unpaired surrogate, which is not a valid character.")
+            )
         if len(text) > self.max_chars:
             raise InputError(
                 say("{name} has {count:,} characters.", name=self.title(), count=len(text)),

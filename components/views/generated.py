@@ -67,7 +67,7 @@ def _step_chip(index: int, step: TokenStep, marked: bool) -> str:
     raw = raw_probability(step)
     name = probability_class(raw)
     title = say(
-        "step {number} · id {id} · before the filters {raw:.1%} · after them {prob:.1%} · "
+        "step {number} · id {id} · before the filters {raw:.1%} · after the filters {prob:.1%} · "
         "entropy {entropy:.2f} nats",
         number=index + 1,
         id=step.id,

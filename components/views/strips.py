@@ -40,7 +40,7 @@ ROLE_NAMES = {
     "template": mark("template"),
 }
 TYPED_MARK = "✎"
-TYPED_NAME = mark("special token that was typed, kept as text")
+TYPED_NAME = mark("typed special token, treated as text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def sequence_strip_html(
     kinds = [kind for kind in KIND_MARKS if any(run.first.kind == kind for run in runs)]
     used = list(dict.fromkeys(label for label in labels or () if label))
     legend = kind_legend_html(kinds, bool(typed)) if labels is None else _label_legend(used)
-    name = say("{count:,} tokens in order", count=inputs.num_tokens)
+    name = say("Sequence of {count:,} tokens", count=inputs.num_tokens)
     return (
         f'<div class="pg-strip-box"{" data-pointer" if pointed else ""} '
         f'style="{_color_variables()}">{legend}'
@@ -135,7 +135,7 @@ def kind_legend_html(kinds: Iterable[str], typed: bool = False) -> str:
     )
     if typed:
         items += f'<li class="pg-chip pg-typed">{sign_html(TYPED_MARK)}{say(TYPED_NAME)}</li>'
-    return f'<ul class="pg-legend" aria-label="{say("Kinds of tokens")}">{items}</ul>'
+    return f'<ul class="pg-legend" aria-label="{say("Token kinds")}">{items}</ul>'
 
 
 def _label_legend(labels: Iterable[str]) -> str:
@@ -144,7 +144,7 @@ def _label_legend(labels: Iterable[str]) -> str:
         f"{html.escape(say(LABEL_NAMES.get(label, label)))}</li>"
         for label in labels
     )
-    return f'<ul class="pg-legend" aria-label="{say("What the marks mean")}">{items}</ul>'
+    return f'<ul class="pg-legend" aria-label="{say("Legend")}">{items}</ul>'
 
 
 def kind_sign(kind: str) -> str:
@@ -184,7 +184,7 @@ def _run_details(run: TokenRun, typed: str | None) -> str:
     if run.label:
         details.append(say(LABEL_NAMES.get(run.label, run.label)))
     if typed is not None:
-        details.append(say("part of {typed}, which was typed and stays text", typed=typed))
+        details.append(say("part of {typed}, typed by the user and treated as text", typed=typed))
     return " · ".join(details)
 
 

@@ -201,7 +201,7 @@ def tokens_table(inputs: ModelInputs, typed: Sequence[TypedSpecial] = ()) -> str
     return table_html(
         [say(header) for header in TOKEN_HEADERS],
         rows,
-        say("The sequence, {count:,} tokens", count=inputs.num_tokens),
+        say("Token sequence: {count:,} tokens", count=inputs.num_tokens),
         right=(1,),
         tokens=[(run.start, run.end) for run in runs],
     )
@@ -251,7 +251,7 @@ def tensors_table(inputs: ModelInputs, device: str = "cpu") -> str:
     """
     rows = [_tensor_row(name, tensor, device) for name, tensor in inputs.tensors.items()]
     headers = [say(header) for header in TENSOR_HEADERS]
-    return table_html(headers, rows, say("What model.forward is given"), right=(7,))
+    return table_html(headers, rows, say("Inputs of model.forward"), right=(7,))
 
 
 def _tensor_row(name: str, tensor: torch.Tensor, device: str) -> list[Cell | Mono]:

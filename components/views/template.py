@@ -46,7 +46,7 @@ def _message_html(message: str, kinds: Mapping[str, str]) -> str:
     role = header.group(1) if header and header.group(1) in ROLE_COLORS else "template"
     name = say(ROLE_NAMES[role])
     if header is not None and "<|im_end|>" not in message:
-        name = say("{role} — the model goes on from here", role=name)
+        name = say("{role} — the model continues from here", role=name)
     body = _mark_specials(message, kinds)
     return (
         f'<section class="pg-message pg-role-{role}"><p class="pg-role">{name}</p>'
@@ -69,8 +69,8 @@ def _special_chip(text: str, kind: str) -> str:
     if kind != "typed":
         return f'<span class="pg-chip pg-{kind}">{kind_sign(kind)}{html.escape(text)}</span>'
     title = say(
-        "special token that was typed, kept as text: a zero-width space after its first "
-        "character keeps it from being taken as one"
+        "typed special token, treated as text: a zero-width space after its first character stops "
+        "the tokenizer from reading it as a special token"
     )
     return (
         f'<span class="pg-chip pg-typed" title="{title}">{sign_html(TYPED_MARK)}'

@@ -134,7 +134,7 @@ def measure_prefill(
     """
     inputs = run_preprocess(engine, replace(prompt, max_pixels=max_pixels))
     if not inputs.media:
-        raise InputError(say("There is no picture whose resolution could be changed."))
+        raise InputError(say("This prompt has no image or video to resize."))
     vision_ms: list[float] = []
     prefill_ms: list[float] = []
     # The first pass warms up (memory, kernels); of a slow one the warming is a small part.

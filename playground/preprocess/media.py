@@ -63,8 +63,8 @@ def read_picture(
             image.load()
         except Exception as error:  # each plugin raises kinds of its own on broken data
             raise InputError(
-                say("{name} is broken or cut off: it cannot be decoded.", name=name),
-                remedy=say("Save it again, or choose another picture."),
+                say("{name} is damaged or truncated and cannot be decoded.", name=name),
+                remedy=say("Save it again, or choose another image."),
             ) from error
         upright = _apply_exif(image, notices)
         pixels = _to_rgb(upright, rawmode, notices)
@@ -79,7 +79,7 @@ def _open_source(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
         yield io.BytesIO(source)
         return
     if "://" in str(source) or str(source).startswith("data:"):
-        raise InputError(say("Addresses are not opened."), remedy=say("Upload the file itself."))
+        raise InputError(say("URLs are not opened."), remedy=say("Upload the file itself."))
     try:
         file = Path(source).open("rb")  # noqa: SIM115 - closed below; only opening may fail here
     except OSError as error:
@@ -104,11 +104,11 @@ def _open_image(file: BinaryIO, name: str, max_pixels: int) -> Iterator[Image.Im
     try:
         image = Image.open(file, formats=PICTURE_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(name, say("far more"), max_pixels) from error
+        raise _too_large(name, say("far above the limit"), max_pixels) from error
     except Exception as error:  # UnidentifiedImageError, and what plugins raise on broken headers
         raise InputError(
-            say("{name} is no image that can be read, or it is broken.", name=name),
-            limit=say("Accepted are {formats}.", formats=say(", ").join(PICTURE_FORMATS)),
+            say("{name} is not a readable image, or it is damaged.", name=name),
+            limit=say("Accepted formats: {formats}.", formats=say(", ").join(PICTURE_FORMATS)),
             remedy=say("Save it as PNG or JPEG."),
         ) from error
     with image:
@@ -127,7 +127,7 @@ def _check_size(name: str, size: tuple[int, int], max_pixels: int) -> None:
     if max(size) > MAX_ASPECT_RATIO * min(size):
         raise InputError(
             say("{name} is {width} × {height} pixels.", name=name, width=width, height=height),
-            limit=say("One side may be {ratio} times the other at most.", ratio=MAX_ASPECT_RATIO),
+            limit=say("One side can be at most {ratio} times the other.", ratio=MAX_ASPECT_RATIO),
             remedy=say("Crop it."),
         )
 
@@ -162,7 +162,7 @@ def _apply_exif(image: Image.Image, notices: list[str]) -> Image.Image:
     except Exception:  # broken metadata: the pixels are fine
         return image
     if orientation in range(2, 9):
-        notices.append(say("Turned upright, as its EXIF orientation says."))
+        notices.append(say("Turned upright according to its EXIF orientation."))
     return upright
 
 
@@ -178,7 +178,7 @@ def _to_rgb(image: Image.Image, rawmode: str, notices: list[str]) -> np.ndarray[
     if "transparency" in image.info or mode in ("LA", "La", "PA", "RGBA", "RGBa"):
         rgba = image.convert("RGBA")
         if np.asarray(rgba)[..., 3].min() < 255:
-            notices.append(say("Transparent parts are shown on white."))
+            notices.append(say("Transparent areas are shown on white."))
             white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
             return np.array(Image.alpha_composite(white, rgba).convert("RGB"))
         return np.array(rgba.convert("RGB"))
@@ -192,7 +192,7 @@ def _rescale_deep_grey(image: Image.Image, notices: list[str]) -> np.ndarray[Any
     values = np.asarray(image).astype(np.float64)
     values = np.where(np.isfinite(values), values, 0.0)
     if image.mode.startswith("I;16"):
-        notices.append(say("16-bit greys were rescaled to 8 bits."))
+        notices.append(say("16-bit grey values were rescaled to 8 bits."))
         low, high = 0.0, 65535.0
     else:
         notices.append(_describe_stretch(image.mode))
@@ -205,9 +205,9 @@ def _rescale_deep_grey(image: Image.Image, notices: list[str]) -> np.ndarray[Any
 def _describe_stretch(mode: str) -> str:
     if mode == "F":
         return say(
-            "Floating-point greys were stretched to 8 bits, from the darkest to the lightest."
+            "Floating-point grey values were rescaled to 8 bits, from the darkest to the lightest."
         )
-    return say("32-bit greys were stretched to 8 bits, from the darkest to the lightest.")
+    return say("32-bit grey values were rescaled to 8 bits, from the darkest to the lightest.")
 
 
 # --------------------------------------------------------------------------- video
@@ -276,14 +276,16 @@ def _describe_frames(decoded: DecodedFrames, num_decoded: int, num_said: int) ->
             total=num_said,
         )
     if decoded.rotated:
-        yield say("Turned upright, as the file says.")
+        yield say("Turned upright according to the file's metadata.")
     height, width = decoded.frames[0].shape[:2]
     if (width, height) != decoded.original_size:
         yield say(
             "Frames were scaled down to {width} × {height} pixels.", width=width, height=height
         )
     if len(decoded.frames) == 1:
-        yield say("Only one frame was found; it is shown twice, as a video patch spans two.")
+        yield say(
+            "Only one frame was found; it is repeated, because a temporal patch spans two frames."
+        )
 
 
 def _check_sampling(num_frames: int | None, fps: float | None, max_frames: int) -> None:
@@ -291,20 +293,20 @@ def _check_sampling(num_frames: int | None, fps: float | None, max_frames: int) 
         raise InputError(say("Give either a number of frames or frames per second, not both."))
     if not MIN_SAMPLED_FRAMES <= max_frames <= MAX_CLIP_FRAMES:
         raise InputError(
-            say("At most {count} frames cannot be sampled.", count=max_frames),
+            say("Cannot sample up to {count} frames.", count=max_frames),
             limit=_frame_range(MAX_CLIP_FRAMES),
         )
     if num_frames is not None and not MIN_SAMPLED_FRAMES <= num_frames <= max_frames:
         raise InputError(
-            say("{count} frames cannot be sampled.", count=num_frames),
+            say("Cannot sample {count} frames.", count=num_frames),
             limit=_frame_range(max_frames),
         )
     if fps is not None and not 0 < fps <= MAX_SAMPLED_FPS:  # also refuses NaN
         raise InputError(
-            say("{fps} frames per second cannot be sampled.", fps=fps),
-            limit=say("More than 0 and up to {most:g} are possible.", most=MAX_SAMPLED_FPS),
+            say("Cannot sample {fps} frames per second.", fps=fps),
+            limit=say("Choose a rate above 0 and up to {most:g}.", most=MAX_SAMPLED_FPS),
         )
 
 
 def _frame_range(most: int) -> str:
-    return say("Between {least} and {most} are possible.", least=MIN_SAMPLED_FRAMES, most=most)
+    return say("Choose between {least} and {most}.", least=MIN_SAMPLED_FRAMES, most=most)

@@ -62,7 +62,7 @@ def run_preprocess(engine: Engine, prompt: Prompt) -> ModelInputs:
         raise InputError(
             say("The prompt has {count:,} tokens.", count=seq),
             limit=say(
-                "This model's context window holds {most:,}.",
+                "This model's context window is {most:,} tokens.",
                 most=engine.facts.max_position_embeddings,
             ),
             remedy=say("Shorten the text, lower max pixels, or use fewer images."),
@@ -123,8 +123,8 @@ def unpatchify(inputs: ModelInputs, span: VisualSpan) -> np.ndarray:
 def no_media(kind: MediaKind) -> InputError:
     """What to raise where a prompt is asked for a picture or a video that it does not hold."""
     if kind == "image":
-        return InputError(say("The prompt holds no image."))
-    return InputError(say("The prompt holds no video."))
+        return InputError(say("The prompt has no image."))
+    return InputError(say("The prompt has no video."))
 
 
 def build_messages(engine: Engine, prompt: Prompt) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
@@ -228,7 +228,7 @@ def check_prompt(engine: Engine, prompt: Prompt) -> None:
             )
         if any(0xD800 <= ord(character) <= 0xDFFF for character in text):
             raise InputError(
-                say("A message holds half of a surrogate pair, which is no character."),
+                say("A message contains an unpaired surrogate, which is not a valid character."),
                 remedy=say("Delete the broken character and type it again."),
             )
     if len(prompt.pictures) > MAX_MEDIA:
@@ -242,7 +242,7 @@ def check_prompt(engine: Engine, prompt: Prompt) -> None:
         raise InputError(
             say("max pixels is {value:,}.", value=prompt.max_pixels),
             limit=say(
-                "It must lie between {low:,} (one token) and {high:,}.", low=lowest, high=highest
+                "It must be between {low:,} (one token) and {high:,}.", low=lowest, high=highest
             ),
             remedy=say("Choose a value in that range, or leave it empty."),
         )
@@ -282,8 +282,8 @@ def _call_processor(engine: Engine, prompt: Prompt, rendered: str) -> Any:
         return processor(**arguments)
     except ValueError as error:
         raise InputError(
-            say("The processor refused the picture: {reason}.", reason=error),
-            remedy=say("Use a picture whose sides differ by less than a factor of 200."),
+            say("The processor rejected the image: {reason}.", reason=error),
+            remedy=say("Use an image with an aspect ratio below 200."),
         ) from error
 
 

@@ -64,16 +64,17 @@ def survey_video(file: BinaryIO, name: str) -> VideoFacts:
         raise InputError(
             say("{name} is too long.", name=name),
             limit=say(
-                "The limit is {most:,} frames (two minutes at 30 a second).", most=MAX_SOURCE_FRAMES
+                "The limit is {most:,} frames (two minutes at 30 frames per second).",
+                most=MAX_SOURCE_FRAMES,
             ),
-            remedy=say("Cut it, or lower its frame rate."),
+            remedy=say("Trim it, or lower its frame rate."),
         )
     fps = float(declared) if declared else 0.0
     if not 0 < fps <= MAX_FPS:
         fps = num_frames / seconds if seconds > 0 else 0.0
     if not 0 < fps <= MAX_FPS:
         note = say(
-            "The file names no frame rate; {fps:g} frames a second are assumed.", fps=ASSUMED_FPS
+            "The file gives no frame rate; {fps:g} frames per second are assumed.", fps=ASSUMED_FPS
         )
         return VideoFacts(size, ASSUMED_FPS, num_frames, (note,))
     return VideoFacts(size, fps, num_frames, ())
@@ -165,15 +166,15 @@ def _open_video(
         container = av.open(file, options={"format_whitelist": VIDEO_FORMATS})
     except (av.FFmpegError, ValueError) as error:
         raise InputError(
-            say("{name} is no video that can be read, or it is broken.", name=name),
-            limit=say("Accepted are {formats}.", formats=say(FORMATS_IN_WORDS)),
+            say("{name} is not a readable video, or it is damaged.", name=name),
+            limit=say("Accepted formats: {formats}.", formats=say(FORMATS_IN_WORDS)),
             remedy=say("Save it as MP4."),
         ) from error
     with container:
         stream = container.streams.best("video")
         if stream is None or stream.codec_context is None:
             raise InputError(
-                say("{name} has no picture track.", name=name), remedy=say("Choose another video.")
+                say("{name} has no video track.", name=name), remedy=say("Choose another video.")
             )
         # The container's size is a claim; the decoder refuses what the stream itself exceeds.
         stream.codec_context.options = {"max_pixels": str(max_pixels)}

@@ -17,7 +17,7 @@ from reliability.served import Server, running_app
 
 PATCH = {"span": 0, "row": 1, "column": 1}
 NO_PICTURE = {
-    "preprocess.budget.measured": "This prompt has no picture",
+    "preprocess.budget.measured": "This prompt has no image or video",
     "vision.attention.measured": "This prompt holds no picture",
     "decoder.influence.measured": "There is no picture",
     "decoder.influence.taken": "There is no picture",

@@ -40,7 +40,9 @@ PART = Part(
     stage="preprocess",
     layout=("words", "ladder", "limit", ("measured",), ("tokens", "times")),
     shown=lambda run: bool(run.inputs.media),
-    absent=mark("Without a picture there is nothing to choose: every token is text."),
+    absent=mark(
+        "This prompt has no image or video, so max pixels changes nothing: every token is text."
+    ),
 )
 
 
@@ -60,7 +62,7 @@ def measured(run: Run, progress: Progress) -> Iterator[Measured]:
     """
     fitting = [rung for rung in token_ladder(run) if rung.fits]
     if not fitting:
-        raise InputError(say("This prompt has no picture whose resolution could be changed."))
+        raise InputError(say("This prompt has no image or video to resize."))
     measure = playground.experiments.token_budget.measure_prefill
     progress(say("Warming up"), 0, len(fitting))
     measure(run.engine, run.prompt, fitting[0].max_pixels, progress=progress)
@@ -83,8 +85,8 @@ def words(run: Run) -> str:
     facts, dtype = run.engine.facts, run.engine.dtype
     return fact_markup(
         say(
-            "Every {side} × {side} pixels cost one token, and every token {bytes} of KV cache "
-            "({layers} layers × key and value × {heads} heads × {head_dim} numbers).",
+            "Every {side} × {side} pixels cost one token, and every token takes {bytes} of KV "
+            "cache ({layers} layers × key and value × {heads} KV heads × {head_dim} values).",
             side=facts.token_pixels,
             bytes=format_bytes(facts.kv_bytes_per_token(dtype)),
             layers=facts.num_layers,
@@ -92,20 +94,20 @@ def words(run: Run) -> str:
             head_dim=facts.head_dim,
         ),
         _full_size_words(token_ladder(run)[-1].num_visual, len(run.inputs.media)),
-        say("Choose a row to run the prompt with its limit."),
+        say("Choose a row to rerun the prompt with its limit."),
     )
 
 
 def _full_size_words(visual: int, num_pictures: int) -> str:
     if num_pictures == 1:
         return say(
-            "At full size the picture would take {visual:,} tokens; <strong>max pixels</strong> "
-            "says how many may be spent.",
+            "At full size the image or video would take {visual:,} tokens; <strong>max "
+            "pixels</strong> limits this number.",
             visual=visual,
         )
     return say(
-        "At full size the {count} pictures would take {visual:,} tokens; "
-        "<strong>max pixels</strong> says how many may be spent.",
+        "At full size the {count} images and videos would take {visual:,} tokens; <strong>max "
+        "pixels</strong> limits this number.",
         count=num_pictures,
         visual=visual,
     )
@@ -117,7 +119,7 @@ def ladder(run: Run, measured: Measured | None) -> str:
     times = measured.times if measured else {}
     rows = [_ladder_row(rung, times.get(rung.max_pixels)) for rung in token_ladder(run)]
     caption = say(
-        "What the same prompt costs at other limits (context window: {window:,} tokens)",
+        "Cost of this prompt at other pixel limits (context window: {window:,} tokens)",
         window=run.engine.facts.max_position_embeddings,
     )
     return table_html(
@@ -157,8 +159,8 @@ def limit(run: Run) -> str:
     if most is None:
         return ""
     sentence = say(
-        "Max pixels is set to <strong>{limit:,}</strong> in the input panel, and every tab is "
-        "drawn with it.",
+        "Max pixels is set to <strong>{limit:,}</strong> in the input panel, and every tab uses "
+        "this limit.",
         limit=most,
     )
     return f'<p class="pg-fact pg-chosen" role="status">{sentence}</p>'

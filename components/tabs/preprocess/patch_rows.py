@@ -33,12 +33,13 @@ def numbered_picture_html(inputs: ModelInputs, number: int, pixels: np.ndarray) 
     has_numbers = span.num_patches <= MAX_NUMBERED
     name = span_name(inputs, span)
     if has_numbers:
-        alt = say("{name} under its patch grid, each patch with the number of its row", name=name)
-        caption = say("The number on a patch is its row.")
+        alt = say("{name} with its patch grid and the row number of each patch", name=name)
+        caption = say("The number on each patch is its row.")
     else:
-        alt = say("{name} under its patch grid", name=name)
+        alt = say("{name} with its patch grid", name=name)
         caption = say(
-            "{count:,} patches are too fine for numbers: point at one to see its row in the list.",
+            "The {count:,} patches are too small for numbers: select one to see its row in the "
+            "list.",
             count=span.num_patches,
         )
     figure = picture_html(
@@ -92,7 +93,7 @@ def row_list_html(inputs: ModelInputs, number: int, pixels: np.ndarray, row: int
     )
     words = html.escape(_listed_words(inputs, span, first, last))
     head = (
-        f"<b>{say('row')}</b><span>{say('its pixels, line after line')}</span>"
+        f"<b>{say('row')}</b><span>{say('pixels, line by line')}</span>"
         f"<span>{say('patch row, column')}</span>"
     )
     return (
@@ -113,7 +114,8 @@ def _listed_words(inputs: ModelInputs, span: VisualSpan, first: int, last: int) 
     if last - first == span.num_patches:
         return say("rows {first:,} to {last:,} of {name}", **places)
     return say(
-        "rows {first:,} to {last:,} of {name} (of {total:,}), from just above the chosen one",
+        "rows {first:,} to {last:,} of {name} ({total:,} in total), starting just above the "
+        "selected row",
         total=span.num_patches,
         **places,
     )

@@ -31,7 +31,7 @@ MEDIA_BYTES = 150_000
 
 PART = Part(
     "pictures",
-    mark("Pictures and sequence"),
+    mark("Images and sequence"),
     stage="preprocess",
     layout=("notices", "media", "sequence"),
 )
@@ -58,7 +58,7 @@ def media(run: Run) -> str:
     """Each image and video: its sizes in one sentence, and the pixels under the grid."""
     inputs = run.inputs
     if not inputs.media:
-        return fact_html(say("This prompt has no picture: only text goes to the model."))
+        return fact_html(say("This prompt has no image: the model receives only text."))
     images = [facts for facts in inputs.media if facts.kind == "image"]
     videos = [facts for facts in inputs.media if facts.kind == "video"]
     shown = _first_within(
@@ -80,17 +80,16 @@ def sequence(run: Run) -> str:
     total = say("<strong>{count:,} tokens</strong>", count=inputs.num_tokens)
     if visual:
         words = say(
-            "In the end the model is given one sequence of {total}: {visual:,} for the pictures "
-            "and {text:,} for everything else. Point at a chip or a patch to see the same thing "
-            "in every tab.",
+            "The model receives one sequence of {total}: {visual:,} for images and video, "
+            "{text:,} for everything else. Select a token or a patch to highlight it in every tab.",
             total=total,
             visual=visual,
             text=inputs.num_tokens - visual,
         )
     else:
         words = say(
-            "In the end the model is given one sequence of {total}: all text. Point at a chip or "
-            "a patch to see the same thing in every tab.",
+            "The model receives one sequence of {total}, all of them text. Select a token to "
+            "highlight it in every tab.",
             total=total,
         )
     return lead_markup(words) + strip
@@ -123,14 +122,14 @@ def size_words(facts: MediaFacts, patch_size: int, merge_size: int) -> str:
     }
     if facts.kind == "video":
         return say(
-            "{original} → {resized} pixels = {patches} patches of {size} = {merged} tokens for a "
-            "pair of frames; {frames} such pairs = {total:,} tokens in all",
+            "{original} → {resized} pixels = {patches} patches of {size} = {merged} tokens per "
+            "frame pair; {frames} frame pairs = {total:,} tokens in total",
             frames=frames,
             **sizes,
         )
     return say(
         "{original} → {resized} pixels = {patches} patches of {size} = {merged} tokens = "
-        "{total:,} tokens in all",
+        "{total:,} tokens in total",
         **sizes,
     )
 
@@ -148,19 +147,19 @@ def _image_html(inputs: ModelInputs, index: int, facts: MediaFacts, side: int) -
     before, after = _times(facts.original_size), _times(facts.resized_size)
     original = figure_html(
         inputs.prompt.pictures[index].pixels,
-        alt=say("{name} as it came, {size} pixels", name=heading, size=before),
-        caption=say("As it came: {size} pixels.", size=before),
+        alt=say("{name}, original, {size} pixels", name=heading, size=before),
+        caption=say("Original: {size} pixels.", size=before),
     )
     resized = figure_html(
         playground.preprocess.stage.unpatchify(inputs, span)[0],
         alt=say(
-            "{name}, resized, under a grid of {grid} patches",
+            "{name}, resized, with a grid of {grid} patches",
             name=heading,
             grid=_times((span.grid_w, span.grid_h)),
         ),
         caption=say(
-            "As the model gets it: {size} pixels; each square is a patch, each bold square of "
-            "2 × 2 patches becomes one token.",
+            "Model input: {size} pixels. Each square is a patch; each bold square of 2 × 2 "
+            "patches becomes one token.",
             size=after,
         ),
         grid=(span.grid_h, span.grid_w),
@@ -201,14 +200,14 @@ def _video_html(inputs: ModelInputs, index: int, facts: MediaFacts) -> str:
         ],
     )
     words = say(
-        "{name} ({file}): {sizes}. Two frames at a time become one patch in time.",
+        "{name} ({file}): {sizes}. Every two frames form one temporal patch.",
         name=f"<strong>{say('Video {number}', number=index + 1)}</strong>",
         file=verbatim_html(facts.name),
         sizes=html.escape(size_words(facts, inputs.patch_size, inputs.merge_size)),
     )
     if len(figures) < len(spans) * inputs.temporal_patch_size:
         words = join_sentences(
-            words, say("The first {count} frames are shown.", count=len(figures))
+            words, say("Only the first {count} frames are shown.", count=len(figures))
         )
     return lead_markup(words) + picture_row_html(figures)
 
@@ -223,7 +222,7 @@ def _pair_figures(
         picture_html(
             pixels,
             alt=say(
-                "Frame {frame} of video {number} under the patch grid",
+                "Frame {frame} of video {number} with the patch grid",
                 frame=frame,
                 number=span.media_index + 1,
             ),

@@ -100,7 +100,7 @@ def count_words(spelling: Spelling) -> str:
         longest = max(joined, key=lambda cluster: len(cluster.characters))
         facts.append(
             say(
-                "{text} is one token for {count} characters",
+                "{text} is one token of {count} characters",
                 text=verbatim_html(visible(longest.characters)),
                 count=len(longest.characters),
             )
@@ -115,9 +115,9 @@ def count_words(spelling: Spelling) -> str:
 def _split_words(cluster: Cluster) -> str:
     text = verbatim_html(visible(cluster.characters))
     if len(cluster.characters) > 1:
-        return say("the tokens of {text} cut through its characters", text=text)
+        return say("the tokens of {text} split its characters", text=text)
     return say(
-        "{text} takes {count} tokens, none of which is a character by itself",
+        "{text} takes {count} tokens, each only part of the character",
         text=text,
         count=len(cluster.raws),
     )

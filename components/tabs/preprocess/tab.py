@@ -22,8 +22,8 @@ TAB = StageParts(
     label=mark("1 Preprocess"),
     title=mark("Preprocess"),
     sentence=mark(
-        "The chat template turns messages into one text, the tokenizer turns the text into ids, "
-        "and the image processor turns each picture into patches of 16 × 16 pixels."
+        "The chat template turns the messages into one string, the tokenizer turns the string "
+        "into token ids, and the image processor cuts each image into patches of 16 × 16 pixels."
     ),
     head=pictures.PART,
     parts=(text.PART, spelling.PART, rows.PART, video.PART, tensors.PART, budget.PART),

@@ -20,9 +20,9 @@ PART = Part(
         "table",
         Text(
             mark(
-                "The two masks say nothing about the content: `attention_mask` is 1 wherever there "
-                "is a token (0 is padding), and `mm_token_type_ids` tells the model which "
-                "positions take picture features and which kind of 3-D position each one gets."
+                "These two tensors carry no content: `attention_mask` is 1 for every token (0 is "
+                "padding), and `mm_token_type_ids` tells the model which positions receive image "
+                "features and which kind of 3-D position each one gets."
             )
         ),
         "masks",
@@ -38,8 +38,8 @@ def words(run: Run) -> str:
     largest = max(tensors, key=lambda name: tensors[name].nbytes)
     return fact_markup(
         say(
-            "{count} tensors, {bytes} in all, are everything that the model gets; {share:.1%} of "
-            "it is <code>{largest}</code>.",
+            "The model receives {count} tensors, {bytes} in total; <code>{largest}</code> "
+            "accounts for {share:.1%}.",
             count=len(tensors),
             bytes=format_bytes(total),
             share=tensors[largest].nbytes / total,

@@ -17,9 +17,9 @@ PART = Part(
     stage="preprocess",
     layout=(
         "words",
-        Heading(mark("The rendered template")),
+        Heading(mark("Rendered template")),
         "template",
-        Heading(mark("The tokens")),
+        Heading(mark("Token table")),
         "tokens",
     ),
 )
@@ -30,8 +30,8 @@ def words(run: Run) -> str:
     """The way from messages to the sequence, in this prompt's numbers."""
     inputs = run.inputs
     text = say(
-        "The chat template writes {messages} messages into one text of {characters:,} characters; "
-        "the last one is left open for the answer. The tokenizer cuts it into "
+        "The chat template renders {messages} messages as one string of {characters:,} characters "
+        "and leaves the last message open for the answer. The tokenizer splits the string into "
         "<strong>{tokens:,} tokens</strong>.",
         messages=inputs.rendered_prompt.count("<|im_start|>"),
         characters=len(inputs.rendered_prompt),
@@ -43,8 +43,8 @@ def words(run: Run) -> str:
     return fact_markup(
         text,
         say(
-            "Each picture is written as one placeholder and then repeated: {visual:,} of the "
-            "tokens stand for pixels.",
+            "The template writes one placeholder for each image or video, and the processor "
+            "repeats it: {visual:,} of the tokens are placeholder tokens.",
             visual=visual,
         ),
     )

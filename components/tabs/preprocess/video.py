@@ -16,8 +16,8 @@ from playground.records import Clip, MediaFacts
 
 HEADERS = (
     mark("Pair"),
-    mark("Frames of the file"),
-    mark("Their times"),
+    mark("Frames in the file"),
+    mark("Timestamps"),
     mark("Text in the prompt"),
     mark("Tokens"),
     mark("Rows"),
@@ -28,8 +28,8 @@ PART = Part(
     stage="preprocess",
     shown=lambda run: bool(run.inputs.prompt.clips),
     absent=mark(
-        "This prompt has no video. Choose the example with the moving circle, or load a clip under "
-        "“System prompt, earlier turns, video, resolution”, to see which frames are taken."
+        "This prompt has no video. Choose the example with the moving circle, or load a video "
+        "under “System prompt, earlier turns, video, resolution”, to see which frames are sampled."
     ),
 )
 
@@ -48,9 +48,9 @@ def words(run: Run) -> str:
     width, height = facts.resized_size
     return _taken_words(clip, facts) + fact_markup(
         say(
-            "All frames share one budget: {budget:,} pixels / {frames} frames = {per_frame:,} each "
-            "at most. They got {width} × {height} = {pixels:,} pixels each. A longer video gets "
-            "smaller frames, not more pixels.",
+            "All frames share one pixel budget: {budget:,} pixels / {frames} frames = at most "
+            "{per_frame:,} pixels per frame. Here each frame has {width} × {height} = {pixels:,} "
+            "pixels. A longer video gets smaller frames, not more pixels.",
             budget=steps.budget.max_pixels,
             frames=steps.rounded_frames,
             per_frame=steps.budget.max_pixels // max(1, steps.rounded_frames),
@@ -64,9 +64,9 @@ def words(run: Run) -> str:
 def _taken_words(clip: Clip, facts: MediaFacts) -> str:
     taken = len(clip.frame_indices)
     sentence = say(
-        "{name} has {total:,} frames in {seconds:.3g} s ({fps:.4g} a second). <strong>{taken} of "
-        "them are taken</strong>, evenly from the first to the last, and every two become one "
-        "patch in time: {pairs} pairs.",
+        "{name} has {total:,} frames in {seconds:.3g} s ({fps:.4g} per second). <strong>{taken} "
+        "of them are sampled</strong>, evenly spaced from the first to the last, and every two "
+        "form one temporal patch: {pairs} pairs.",
         name=verbatim_html(facts.name),
         total=clip.total_num_frames,
         seconds=clip.total_num_frames / clip.fps,
@@ -74,12 +74,12 @@ def _taken_words(clip: Clip, facts: MediaFacts) -> str:
         taken=taken,
         pairs=facts.grid_thw[0],
     )
-    doubled = [say("The last frame is doubled to fill its pair.")] if taken % 2 else []
-    before = say("Before each pair the prompt says at what time it is.")
+    doubled = [say("The last frame is repeated to complete its pair.")] if taken % 2 else []
+    before = say("In the prompt, a timestamp precedes each pair.")
     return fact_markup(sentence, *doubled, before)
 
 
-@PART.chart(mark("Frames of the video"))
+@PART.chart(mark("Video frames"))
 def timeline(run: Run) -> go.Figure:
     """The frames of the file, those that are taken, and their pairs."""
     clip, facts = first_video(run)
@@ -109,6 +109,4 @@ def pairs(run: Run) -> str:
             )
         )
     places = [(span.start, span.end) for span in spans]
-    return table_html(
-        [say(header) for header in HEADERS], rows, say("Pairs of frames"), tokens=places
-    )
+    return table_html([say(header) for header in HEADERS], rows, say("Frame pairs"), tokens=places)

@@ -70,7 +70,7 @@ def test_a_row_runs_through_channels_then_frames() -> None:
     ]
     assert "twice" not in figure.layout.title.text
     values[:, 1] = values[:, 0]
-    assert "every channel comes twice" in plot_row(values, 5).layout.title.text
+    assert "every channel appears twice" in plot_row(values, 5).layout.title.text
 
 
 def test_masks_are_strips_over_the_sequence() -> None:
@@ -118,7 +118,7 @@ def test_ladder_of_tokens() -> None:
     assert pictures.y.tolist() == [1, 16, 300]
     assert pictures.customdata.tolist() == LIMITS.tolist()
     assert figure.layout.barmode == "stack"
-    assert figure.layout.xaxis.ticktext == ("1.02k", "<b>16.4k</b><br>now", "2M")
+    assert figure.layout.xaxis.ticktext == ("1.02k", "<b>16.4k</b><br>current", "2M")
     assert "from 15 to 314 tokens" in figure.layout.meta["alt"]
 
 
@@ -131,4 +131,4 @@ def test_ladder_of_times_leaves_gaps() -> None:
     assert figure.layout.yaxis.title.text == "milliseconds"
     assert "from 3 to 9 ms" in figure.layout.meta["alt"]
     nothing = plot_ladder_times(LIMITS, vision * np.nan, vision * np.nan, current=0)
-    assert "nothing measured yet" in nothing.layout.meta["alt"]
+    assert "not measured yet" in nothing.layout.meta["alt"]

@@ -155,7 +155,7 @@ def test_unpatchify_gives_the_frames_of_a_video(engine: Engine, num_frames: int)
 def test_unpatchify_of_what_is_not_there(tiny_random_engine: Engine) -> None:
     image = run_preprocess(tiny_random_engine, PROMPTS["image"])
     text = run_preprocess(tiny_random_engine, PROMPTS["text"])
-    with pytest.raises(InputError, match="holds no image"):
+    with pytest.raises(InputError, match="has no image"):
         unpatchify(text, image.spans[0])
 
 
@@ -232,8 +232,8 @@ def _with_text(text: str) -> Prompt:
         (Prompt((Turn("user", "a"), Turn("assistant", "b"))), "does not end with a user message"),
         (_with_text("a" * (MAX_TEXT_CHARS + 1)), "20,001 characters.*At most 20,000"),
         (replace(BASE, system="a" * (MAX_TEXT_CHARS + 1)), "20,001 characters"),
-        (_with_text("a\ud83d"), "half of a surrogate pair"),
-        (replace(BASE, system="\udc00"), "half of a surrogate pair"),
+        (_with_text("a\ud83d"), "unpaired surrogate"),
+        (replace(BASE, system="\udc00"), "unpaired surrogate"),
         (
             Prompt((Turn("user", "a", (make_picture(),) * (MAX_MEDIA + 1)),)),
             "has 9 images.*At most 8",
@@ -241,7 +241,7 @@ def _with_text(text: str) -> Prompt:
         (replace(BASE, max_pixels=1023), "max pixels is 1,023.*between 1,024"),
         (replace(BASE, max_pixels=0), "max pixels is 0"),
         (replace(BASE, max_pixels=MAX_PIXELS_LIMIT + 1), "max pixels is 16,777,217"),
-        (Prompt((Turn("user", "a", (make_picture(402, 2),)),)), "aspect ratio.*factor of 200"),
+        (Prompt((Turn("user", "a", (make_picture(402, 2),)),)), "aspect ratio.*below 200"),
     ],
 )
 def test_limits(tiny_random_engine: Engine, prompt: Prompt, message: str) -> None:
@@ -261,5 +261,7 @@ def test_limits_themselves_are_accepted(tiny_random_engine: Engine) -> None:
 
 def test_the_context_window(tiny_random_engine: Engine) -> None:
     window = tiny_random_engine.facts.max_position_embeddings
-    with pytest.raises(InputError, match=rf"tokens\. This model's context window holds {window:,}"):
+    with pytest.raises(
+        InputError, match=rf"tokens\. This model's context window is {window:,} tokens"
+    ):
         run_preprocess(tiny_random_engine, _with_text("字𝄞" * 5000))

@@ -181,7 +181,7 @@ def test_two_equal_frames_in_an_image_and_different_ones_in_a_video(
 
 def test_rows_of_what_is_not_there(engine: Engine, two_images: ModelInputs) -> None:
     text = run_preprocess(engine, PROMPTS["text"])
-    with pytest.raises(InputError, match="holds no image"):
+    with pytest.raises(InputError, match="has no image"):
         span_pixels(text, two_images.spans[0])
 
 

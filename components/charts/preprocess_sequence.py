@@ -1,4 +1,4 @@
-"""Charts of the preprocess stage along the sequence and along a video."""
+"""Preprocess charts along the token sequence and along a video."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from components.charts.style import HEIGHT_SMALL, NO_LINES, base_layout, pointer
 from components.look.colors import GREY, KIND_COLORS, ORANGE, PURPLE, SKY
 from playground.language import mark, say
 
-# Attention mask 0 and 1, then token types 0, 1 and 2, as one scale of whole numbers.
+# Attention mask 0 and 1, then token types 0, 1 and 2, as one integer scale.
 MASK_NAMES = (mark("masked"), mark("attended to"), mark("text"), mark("image"), mark("video"))
 MASK_LABELS = (
     mark("0 masked"),
@@ -31,7 +31,7 @@ def plot_masks(attention_mask: np.ndarray, token_types: np.ndarray) -> go.Figure
         token_types: ``(seq,)``: 0 text, 1 image, 2 video.
     """
     codes = np.stack([attention_mask, token_types + 2]).astype(np.uint8)
-    used = np.unique(codes).tolist()  # only these get a colour in the key
+    used = np.unique(codes).tolist()  # only these appear in the colour bar
     counts = say(", ").join(
         f"{int((codes[1] == code).sum()):,} {say(MASK_NAMES[code])}" for code in used if code >= 2
     )
@@ -76,7 +76,7 @@ def plot_masks(attention_mask: np.ndarray, token_types: np.ndarray) -> go.Figure
 
 
 def _steps(colors: Sequence[str]) -> list[tuple[float, str]]:
-    """A colour scale in steps, one for each whole number."""
+    """A stepped colour scale with one colour per integer."""
     return [
         (edge / len(colors), color)
         for number, color in enumerate(colors)
@@ -85,19 +85,19 @@ def _steps(colors: Sequence[str]) -> list[tuple[float, str]]:
 
 
 PAIR_COLORS = (SKY, ORANGE)
-MAX_FILE_FRAMES = 2000  # drawn; of a longer file every second, third, ...
+MAX_FILE_FRAMES = 2000  # markers; a longer file shows every second, third, ... frame
 
 
 def plot_timeline(
     frame_indices: Sequence[int], total_num_frames: int, fps: float, timestamps: Sequence[float]
 ) -> go.Figure:
-    """Which frames of the file were taken, and how they pair up.
+    """Which frames of the file were sampled, and how they pair up.
 
     Args:
-        frame_indices: of the sampled frames, in the file.
+        frame_indices: indices of the sampled frames in the file.
         total_num_frames: frames in the file.
-        fps: frames a second of the file.
-        timestamps: seconds that stand in the prompt, one per pair.
+        fps: frames per second of the file.
+        timestamps: the seconds given in the prompt, one per pair.
     """
     layout = base_layout(
         say(
@@ -136,7 +136,7 @@ def plot_timeline(
 
 
 def _file_frames(total_num_frames: int, fps: float) -> go.Scatter:
-    """A mark for each frame of the file, or for every so many of a long one."""
+    """A marker for each frame in the file, thinned out if the file is long."""
     every = np.arange(0, total_num_frames, max(1, -(-total_num_frames // MAX_FILE_FRAMES)))
     return go.Scatter(
         x=(every / fps).astype(np.float32),
@@ -150,7 +150,7 @@ def _file_frames(total_num_frames: int, fps: float) -> go.Scatter:
 
 
 def _sampled_frames(taken: np.ndarray, pairs: np.ndarray, fps: float) -> go.Scatter:
-    """A mark for each sampled frame, in the colour and shape of its pair."""
+    """A marker for each sampled frame, in the colour and shape of its pair."""
     return go.Scatter(
         x=(taken / fps).astype(np.float32),
         y=np.ones(len(taken), np.uint8),
@@ -170,7 +170,7 @@ def _sampled_frames(taken: np.ndarray, pairs: np.ndarray, fps: float) -> go.Scat
 
 
 def _thin(timestamps: Sequence[float], limit: int = 12) -> int:
-    """Every how many labels are written, so that they stay apart."""
+    """The step between labels that keeps them from overlapping."""
     return max(1, -(-len(timestamps) // limit))
 
 

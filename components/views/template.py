@@ -22,12 +22,12 @@ def template_html(inputs: ModelInputs, typed: Sequence[TypedSpecial] = ()) -> st
 
     Args:
         inputs: the record of the preprocess stage.
-        typed: special tokens in the user's text, to be marked where they stand.
+        typed: special tokens in the user's text, which are marked.
     """
     kinds: dict[str, str] = {
         token.text: token.kind for token in inputs.tokens if token.kind != "text"
     }
-    kinds |= {inputs.expanded_prompt[each.start : each.end]: "typed" for each in typed}
+    kinds |= {inputs.expanded_prompt[special.start : special.end]: "typed" for special in typed}
     blocks = "".join(
         _message_html(message, kinds) for message in _split_messages(inputs.rendered_prompt)
     )
@@ -37,7 +37,7 @@ def template_html(inputs: ModelInputs, typed: Sequence[TypedSpecial] = ()) -> st
 
 
 def _split_messages(text: str) -> Iterator[str]:
-    """The text from one ``<|im_start|>`` to the next."""
+    """Split the text before each ``<|im_start|>``."""
     return (part for part in re.split(r"(?=<\|im_start\|>)", text) if part)
 
 
@@ -55,7 +55,7 @@ def _message_html(message: str, kinds: Mapping[str, str]) -> str:
 
 
 def _mark_specials(text: str, kinds: Mapping[str, str]) -> str:
-    """Escaped text with special tokens as chips and line ends that can be seen."""
+    """Escaped text with special tokens as chips and visible line ends."""
     if not kinds:
         return _text_lines(text)
     names = "|".join(re.escape(name) for name in sorted(kinds, key=len, reverse=True))

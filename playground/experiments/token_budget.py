@@ -1,4 +1,4 @@
-"""What a prompt would cost at other resolutions: tokens, memory and measured time."""
+"""The cost of a prompt at other resolutions: tokens, memory and measured time."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from playground.preprocess.views import explain_resize, pixel_budget, resize_ste
 from playground.records import ModelInputs, Progress, Prompt
 from playground.vision.stage import run_vision
 
-MAX_RUNGS = 8  # besides the setting in force
-REPEATS = 3  # of a fast measurement; the median counts
+MAX_RUNGS = 8  # in addition to the current setting
+REPEATS = 3  # of a fast measurement; the median is reported
 ENOUGH_MS = 1_000.0  # a slower measurement is not repeated
 
 
@@ -31,7 +31,7 @@ class Rung:
     num_visual: int  # tokens of all images and videos
     num_tokens: int  # sequence length
     kv_bytes: int  # of the KV cache after the prefill
-    window_share: float  # of the context window; above 1 it does not fit
+    window_share: float  # of the context window; above 1 the prompt does not fit
     is_current: bool  # the run's own setting
 
     @property
@@ -42,24 +42,24 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class PrefillTime:
-    """How long a prompt takes until the first token's logits, without the image processor."""
+    """Time to the first token's logits, without the image processor."""
 
     num_tokens: int  # sequence length
     vision_ms: float
     prefill_ms: float  # merge and decoder
-    num_repeats: int  # the medians of so many; a first one to warm up is not counted
+    num_repeats: int  # number of measurements; the warm-up is not counted
 
     @property
     def total_ms(self) -> float:
-        """Both."""
+        """Vision tower and prefill together."""
         return self.vision_ms + self.prefill_ms
 
 
 def token_ladder(engine: Engine, inputs: ModelInputs) -> tuple[Rung, ...]:
-    """The prompt at growing ``max_pixels``, each rung twice the one before.
+    """The prompt at increasing ``max_pixels``, each rung twice the previous one.
 
-    The last one but one holds the largest picture as it is, so that a larger limit changes
-    nothing any more. Empty without pictures.
+    At the second-to-last rung even the largest image fits at full size, so a larger limit changes
+    nothing. Empty without images or videos.
     """
     if not inputs.media:
         return ()
@@ -78,7 +78,7 @@ def token_ladder(engine: Engine, inputs: ModelInputs) -> tuple[Rung, ...]:
     within = sorted(limit for limit in limits if lowest <= limit <= highest)
     for limit in within:
         rung = _rung(engine, inputs, limit, current)
-        # Limits that change nothing are left out, but for the last, which shows just that.
+        # Skip limits that change nothing, except the last one, which shows exactly that.
         is_new = not rungs or rung.sizes != rungs[-1].sizes
         if is_new or rung.is_current or limit == within[-1]:
             rungs.append(rung)
@@ -86,7 +86,7 @@ def token_ladder(engine: Engine, inputs: ModelInputs) -> tuple[Rung, ...]:
 
 
 def current_limit(engine: Engine, inputs: ModelInputs) -> int | None:
-    """The limit in force; None where images and videos have different ones."""
+    """The current limit; None if images and videos have different ones."""
     if inputs.prompt.max_pixels is not None:
         return inputs.prompt.max_pixels
     limits = {pixel_budget(engine, facts.kind, None).max_pixels for facts in inputs.media}
@@ -121,12 +121,12 @@ def _rung(engine: Engine, inputs: ModelInputs, max_pixels: int, current: int | N
 def measure_prefill(
     engine: Engine, prompt: Prompt, max_pixels: int, *, progress: Progress | None = None
 ) -> PrefillTime:
-    """Run vision tower, merge and decoder at another resolution and take the time.
+    """Time the vision tower, merge and decoder at another resolution.
 
     Args:
         engine: the loaded checkpoint.
         prompt: the run's own prompt.
-        max_pixels: the limit to measure at.
+        max_pixels: the pixel limit to measure.
         progress: called before every block and layer; raising in it stops the measurement.
 
     Raises:
@@ -137,14 +137,14 @@ def measure_prefill(
         raise InputError(say("This prompt has no image or video to resize."))
     vision_ms: list[float] = []
     prefill_ms: list[float] = []
-    # The first pass warms up (memory, kernels); of a slow one the warming is a small part.
+    # The first pass warms up memory and kernels, which hardly matters if it is slow.
     for _ in range(1 + REPEATS):
         start = time.perf_counter()
         vision = run_vision(engine, inputs, progress=progress)
-        seen = time.perf_counter()
+        encoded = time.perf_counter()
         run_decoder(engine, inputs, run_merge(engine, inputs, vision), progress=progress)
-        vision_ms.append((seen - start) * 1e3)
-        prefill_ms.append((time.perf_counter() - seen) * 1e3)
+        vision_ms.append((encoded - start) * 1e3)
+        prefill_ms.append((time.perf_counter() - encoded) * 1e3)
         if vision_ms[-1] + prefill_ms[-1] > ENOUGH_MS:
             break
     counted = slice(1, None) if len(vision_ms) > 1 else slice(None)

@@ -1,7 +1,7 @@
-"""Strangers' files → ``Picture`` and ``Clip``: checked before decoding, changed with a notice.
+"""Untrusted files → ``Picture`` and ``Clip``: checked before decoding; changes give a notice.
 
-Nothing here opens an address, and no file format is tried that is not on the list: playlists, for
-one, can point at other files.
+Nothing here opens a URL or tries a format that is not on the list: playlists, for example, can
+refer to other files.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from playground.preprocess.video import (
 from playground.records import Clip, Picture
 
 PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
-MAX_PICTURE_PIXELS = Limits().max_image_pixels  # where no other limit is given
+MAX_PICTURE_PIXELS = Limits().max_image_pixels  # the default limit
 MAX_ASPECT_RATIO = 200  # smart_resize refuses more
 
-MIN_SAMPLED_FRAMES = 2  # a video patch spans two frames
+MIN_SAMPLED_FRAMES = 2  # a temporal patch spans two frames
 MAX_SAMPLED_FPS = 60.0
 
-# --------------------------------------------------------------------------- pictures
+# --------------------------------------------------------------------------- images
 
 
 def read_picture(
@@ -48,11 +48,11 @@ def read_picture(
 
     Args:
         source: a local path, or the file's bytes.
-        name: what messages call it; by default the file's name.
-        max_pixels: of the decoded picture, looked at before decoding.
+        name: the name used in messages; by default the file's name.
+        max_pixels: limit on the image's pixels, checked before decoding.
 
     Raises:
-        InputError: no image of ``PICTURE_FORMATS``, broken, or past a limit.
+        InputError: not an image of ``PICTURE_FORMATS``, damaged, or above a limit.
     """
     name = name or ("image" if isinstance(source, bytes) else Path(source).name)
     with _open_source(source, name) as file, _open_image(file, name, max_pixels) as image:
@@ -61,7 +61,7 @@ def read_picture(
             notices = _describe_animation(image)
             rawmode = _read_rawmode(image)
             image.load()
-        except Exception as error:  # each plugin raises kinds of its own on broken data
+        except Exception as error:  # each plugin raises its own exceptions on damaged data
             raise InputError(
                 say("{name} is damaged or truncated and cannot be decoded.", name=name),
                 remedy=say("Save it again, or choose another image."),
@@ -105,7 +105,9 @@ def _open_image(file: BinaryIO, name: str, max_pixels: int) -> Iterator[Image.Im
         image = Image.open(file, formats=PICTURE_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(name, say("far above the limit"), max_pixels) from error
-    except Exception as error:  # UnidentifiedImageError, and what plugins raise on broken headers
+    except (
+        Exception
+    ) as error:  # UnidentifiedImageError, or whatever a plugin raises on a damaged header
         raise InputError(
             say("{name} is not a readable image, or it is damaged.", name=name),
             limit=say("Accepted formats: {formats}.", formats=say(", ").join(PICTURE_FORMATS)),
@@ -149,8 +151,8 @@ def _describe_animation(image: Image.Image) -> list[str]:
 
 
 def _read_rawmode(image: Image.Image) -> str:
-    """How the file stores a pixel, such as ``RGB;16B``; known until the image is loaded."""
-    tile = getattr(image, "tile", None)  # of files only
+    """How the file stores a pixel, such as ``RGB;16B``; available only before loading."""
+    tile = getattr(image, "tile", None)  # only images from files have tiles
     args = tile[0].args if tile else ""
     return str(args[0] if isinstance(args, tuple) and args else args)
 
@@ -159,7 +161,7 @@ def _apply_exif(image: Image.Image, notices: list[str]) -> Image.Image:
     try:
         orientation = image.getexif().get(0x0112, 1)
         upright = ImageOps.exif_transpose(image)
-    except Exception:  # broken metadata: the pixels are fine
+    except Exception:  # damaged metadata: the pixels are fine
         return image
     if orientation in range(2, 9):
         notices.append(say("Turned upright according to its EXIF orientation."))
@@ -167,11 +169,11 @@ def _apply_exif(image: Image.Image, notices: list[str]) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image, rawmode: str, notices: list[str]) -> np.ndarray[Any, Any]:
-    """``(height, width, 3)`` uint8 of any mode that the accepted formats can have."""
+    """Convert any mode of the accepted formats to ``(height, width, 3)`` uint8."""
     mode = image.mode
     if mode.startswith("I;16") or mode in ("I", "F"):
         return _rescale_deep_grey(image, notices)
-    if ";16" in rawmode:  # Pillow has kept the upper byte of each channel
+    if ";16" in rawmode:  # Pillow keeps the upper byte of each channel
         notices.append(say("16 bits per channel were reduced to 8."))
     if mode in ("P", "PA"):
         notices.append(say("Palette colours were converted to RGB."))
@@ -188,7 +190,7 @@ def _to_rgb(image: Image.Image, rawmode: str, notices: list[str]) -> np.ndarray[
 
 
 def _rescale_deep_grey(image: Image.Image, notices: list[str]) -> np.ndarray[Any, Any]:
-    """Greys of more than 8 bits: 16-bit ones by their full range, others by the values' own."""
+    """Rescale grey values of more than 8 bits: 16-bit by their full range, others by min–max."""
     values = np.asarray(image).astype(np.float64)
     values = np.where(np.isfinite(values), values, 0.0)
     if image.mode.startswith("I;16"):
@@ -222,21 +224,21 @@ def read_clip(
     name: str | None = None,
     max_pixels: int = MAX_FRAME_PIXELS,
 ) -> Clip:
-    """Decode evenly spaced frames of a video, those that ``Qwen3VLVideoProcessor`` would sample.
+    """Decode the evenly spaced frames of a video that ``Qwen3VLVideoProcessor`` would sample.
 
-    One frame alone is shown twice, because a video patch spans two; large frames are scaled down
+    A single frame is repeated, because a temporal patch spans two; large frames are scaled down
     until all fit into ``video.MAX_CLIP_PIXELS``. Sound is ignored.
 
     Args:
         source: a local path, or the file's bytes.
-        num_frames: how many frames to take; or
-        fps: how many for each second of the video, 2 by default (4 frames at least).
-        max_frames: the upper bound of both.
-        name: what messages call it; by default the file's name.
-        max_pixels: of one decoded frame; more than ``MAX_FRAME_PIXELS`` are never decoded.
+        num_frames: number of frames to sample; alternatively
+        fps: frames to sample per second of the video, 2 by default (at least 4 frames in total).
+        max_frames: upper bound on the number of frames.
+        name: the name used in messages; by default the file's name.
+        max_pixels: limit on the pixels of a decoded frame, at most ``MAX_FRAME_PIXELS``.
 
     Raises:
-        InputError: no video that can be read, broken, without frames, or past a limit.
+        InputError: not a readable video, damaged, without frames, or above a limit.
     """
     name = name or ("video" if isinstance(source, bytes) else Path(source).name)
     _check_sampling(num_frames, fps, max_frames)
@@ -252,7 +254,9 @@ def read_clip(
 
         total = facts.num_frames
         decoded = decode_frames(file, name, sample(total), max_pixels)
-        if len(decoded.frames) < len(sample(total)):  # cut off, or packets that show nothing
+        if len(decoded.frames) < len(
+            sample(total)
+        ):  # truncated, or with packets that decode to nothing
             total = decoded.num_decoded
             if not total:
                 raise InputError(
@@ -267,13 +271,13 @@ def read_clip(
     return Clip(frames, indices, facts.fps, total, name=name, notices=tuple(notices))
 
 
-def _describe_frames(decoded: DecodedFrames, num_decoded: int, num_said: int) -> Iterator[str]:
-    """What became of the frames, for the reader: of ``num_said`` in the file, some were decoded."""
-    if num_decoded < num_said:
+def _describe_frames(decoded: DecodedFrames, num_decoded: int, num_claimed: int) -> Iterator[str]:
+    """Notices about the frames, of which the file claims ``num_claimed``."""
+    if num_decoded < num_claimed:
         yield say(
             "Only {decoded} of {total} frames could be decoded.",
             decoded=num_decoded,
-            total=num_said,
+            total=num_claimed,
         )
     if decoded.rotated:
         yield say("Turned upright according to the file's metadata.")
@@ -301,7 +305,7 @@ def _check_sampling(num_frames: int | None, fps: float | None, max_frames: int) 
             say("Cannot sample {count} frames.", count=num_frames),
             limit=_frame_range(max_frames),
         )
-    if fps is not None and not 0 < fps <= MAX_SAMPLED_FPS:  # also refuses NaN
+    if fps is not None and not 0 < fps <= MAX_SAMPLED_FPS:  # also rejects NaN
         raise InputError(
             say("Cannot sample {fps} frames per second.", fps=fps),
             limit=say("Choose a rate above 0 and up to {most:g}.", most=MAX_SAMPLED_FPS),

@@ -1,4 +1,4 @@
-"""A gallery of texts taken apart: what a token is, in the loaded tokenizer's own pieces."""
+"""Example texts, split into tokens by the loaded tokenizer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One exhibit."""
+    """One example of the gallery."""
 
     title: str
     texts: tuple[str, ...]
@@ -119,16 +119,16 @@ SAMPLES = (
 
 
 def gallery_html(tokenizer: Any) -> str:
-    """The samples, taken apart by this tokenizer."""
+    """The samples, split into tokens by this tokenizer."""
     cards = "".join(_sample_html(tokenizer, sample) for sample in SAMPLES)
     return f'<div class="pg-gallery">{cards}</div>'
 
 
 def _sample_html(tokenizer: Any, sample: Sample) -> str:
     spellings = [playground.tokens.spell_text(tokenizer, text) for text in sample.texts]
-    drawn = "".join(spelling_html(spelling) for spelling in spellings)
+    split = "".join(spelling_html(spelling) for spelling in spellings)
     words = sample.explain(tokenizer, spellings)
     return (
-        f'<section class="pg-sample"><h4>{html.escape(say(sample.title))}</h4>{drawn}'
+        f'<section class="pg-sample"><h4>{html.escape(say(sample.title))}</h4>{split}'
         f"{fact_markup(words)}</section>"
     )

@@ -1,4 +1,4 @@
-"""Preprocess, at a glance: each picture as it came and as the model gets it, and the sequence."""
+"""Preprocess, overview: each image before and after resizing, and the token sequence."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from playground.records import MediaFacts, MediaKind, ModelInputs, VisualSpan
 
 MAX_FRAMES_SHOWN = 16
 FRAME_WIDTH = 150  # CSS pixels
-PAIR_WIDTH, PAIR_HEIGHT = 420, 340  # CSS pixels of each of the two pictures side by side
-# Longest sides to send, in pixels: the first at which all are within so many bytes. With all the
-# rest of the tab, an update stays within 400 kB.
+PAIR_WIDTH, PAIR_HEIGHT = 420, 340  # CSS pixels of each of the two images side by side
+# Longest sides to send, in pixels: the first at which all images together fit into MEDIA_BYTES.
+# With the rest of the tab, an update stays within 400 kB.
 IMAGE_SIDES = (640, 400, 256)
 FRAME_SIDES = (224, 128, 80, 48)
 MEDIA_BYTES = 150_000
@@ -39,12 +39,12 @@ PART = Part(
 
 @PART.html()
 def notices(run: Run) -> str:
-    """What was changed on the way in; nothing where nothing was."""
+    """What was changed in the input; empty if nothing was."""
     return notices_html(run.inputs.notices)
 
 
 def notices_html(notices: tuple[str, ...]) -> str:
-    """Notices as a list; empty where there are none."""
+    """Notices as an HTML list; empty if there are none."""
     if not notices:
         return ""
     items = Markup().join(Markup("<li>{}</li>").format(notice) for notice in notices)
@@ -55,7 +55,7 @@ def notices_html(notices: tuple[str, ...]) -> str:
 
 @PART.html()
 def media(run: Run) -> str:
-    """Each image and video: its sizes in one sentence, and the pixels under the grid."""
+    """Each image and video: its sizes in one sentence, and its pixels with the patch grid."""
     inputs = run.inputs
     if not inputs.media:
         return fact_html(say("This prompt has no image: the model receives only text."))
@@ -73,7 +73,7 @@ def media(run: Run) -> str:
 
 @PART.html()
 def sequence(run: Run) -> str:
-    """The tokens in order, under one sentence with this prompt's counts."""
+    """The tokens in order, below a sentence with this prompt's counts."""
     inputs = run.inputs
     strip = sequence_strip_html(inputs, pointed=True, typed=typed_specials(run))
     visual = sum(facts.num_tokens for facts in inputs.media)
@@ -96,21 +96,20 @@ def sequence(run: Run) -> str:
 
 
 def _first_within(sides: Sequence[int], draw: Callable[[int], list[str]]) -> list[str]:
-    """What is drawn with the largest of these sides that keeps within ``MEDIA_BYTES``.
+    """The HTML for the largest of these sides that fits into ``MEDIA_BYTES``.
 
-    Where none does, the smallest drawing: a small picture without loss may take more bytes than
-    a larger one with some.
+    If none fits, the fewest bytes: a small lossless image can be larger than a bigger lossy one.
     """
     attempts: list[list[str]] = []
     for side in sides:
         attempts.append(draw(side))
         if sum(map(len, attempts[-1])) <= MEDIA_BYTES:
             return attempts[-1]
-    return min(attempts, key=lambda drawn: sum(map(len, drawn)))
+    return min(attempts, key=lambda figures: sum(map(len, figures)))
 
 
 def size_words(facts: MediaFacts, patch_size: int, merge_size: int) -> str:
-    """The way from the file's size to the number of tokens, in one line."""
+    """From the file's size to the number of tokens, in one line."""
     frames, down, across = facts.grid_thw
     sizes = {
         "original": _times(facts.original_size),
@@ -174,7 +173,7 @@ def _image_html(inputs: ModelInputs, index: int, facts: MediaFacts, side: int) -
 
 
 def _spans_of(inputs: ModelInputs, kind: MediaKind, index: int) -> list[tuple[int, VisualSpan]]:
-    """The spans of one image or video, each with its number."""
+    """The spans of one image or video, each with its index in ``inputs.spans``."""
     wanted = (kind, index)
     return [
         (number, span)
@@ -184,7 +183,7 @@ def _spans_of(inputs: ModelInputs, kind: MediaKind, index: int) -> list[tuple[in
 
 
 def _pair_width(size: tuple[int, int]) -> int:
-    """The same width for both, so that they can be compared."""
+    """One width for the original and the resized image, so that they can be compared."""
     return max(120, min(PAIR_WIDTH, round(PAIR_HEIGHT * size[0] / size[1])))
 
 

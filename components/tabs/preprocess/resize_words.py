@@ -1,4 +1,4 @@
-"""smart_resize as a table: each step with the numbers of the picture at hand."""
+"""``smart_resize`` as a table: each step with the numbers of this image or video."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _media_html(inputs: ModelInputs, facts: MediaFacts, steps: ResizeSteps) -> s
 
 
 def resize_words(steps: ResizeSteps, name: str) -> str:
-    """The limits and what they did, as escaped HTML."""
+    """The limits and their effect, as escaped HTML."""
     title = escape(capital(name))
     return join_sentences(
         f"<strong>{say('{name}.', name=title)}</strong>",
@@ -105,7 +105,7 @@ def _stretch_words(steps: ResizeSteps) -> str:
 
 
 def resize_rows(steps: ResizeSteps, patch_size: int) -> list[list[Cell | Mono]]:
-    """The steps: what is done, the rule, width, height and pixels (of all frames)."""
+    """One row per step: its name, rule, width, height and pixels (of all frames)."""
     factor, budget = steps.budget.factor, steps.budget
     video = budget.temporal_factor > 1
     size = f"{steps.original[0]} × {steps.original[1]}"
@@ -148,7 +148,7 @@ def resize_rows(steps: ResizeSteps, patch_size: int) -> list[list[Cell | Mono]]:
 
 
 def _count_rows(steps: ResizeSteps, patch_size: int) -> list[list[Cell | Mono]]:
-    """What the new size comes to: patches and tokens."""
+    """The number of patches and tokens at the new size."""
     factor, budget = steps.budget.factor, steps.budget
     width, height = steps.resized
     merge = factor // patch_size
@@ -184,13 +184,13 @@ def _limit_rows(steps: ResizeSteps) -> list[list[Cell | Mono]]:
     if steps.outcome == "shrunk":
         name, sign = say("Above max: shrunk"), "/"
         rule = f"β = √({area} / {budget.max_pixels:,}) = {steps.beta:.4f}"
-        rounding, each = "floor", (width / (steps.beta or 1), height / (steps.beta or 1))
+        rounding, scaled = "floor", (width / (steps.beta or 1), height / (steps.beta or 1))
     else:
         name, sign = say("Below min: enlarged"), "×"
         rule = f"β = √({budget.min_pixels:,} / ({area})) = {steps.beta:.4f}"
-        rounding, each = "ceil", (width * (steps.beta or 1), height * (steps.beta or 1))
+        rounding, scaled = "ceil", (width * (steps.beta or 1), height * (steps.beta or 1))
     return [
-        [name, Mono(rule), f"{each[0]:,.1f}", f"{each[1]:,.1f}", None],
+        [name, Mono(rule), f"{scaled[0]:,.1f}", f"{scaled[1]:,.1f}", None],
         [
             say("Rounded to multiples within the limit"),
             Mono(f"{rounding}(side {sign} β / {factor}) × {factor}"),

@@ -1,4 +1,4 @@
-"""Preprocess, the pixels: smart_resize step by step, normalising, and the rows of pixel_values."""
+"""Preprocess, pixels: ``smart_resize``, normalisation, and the rows of ``pixel_values``."""
 
 from __future__ import annotations
 
@@ -62,16 +62,16 @@ PART = Part(
 
 @PART.html()
 def sizes(run: Run) -> str:
-    """The arithmetic of the new size of each image and video."""
+    """How each image and video gets its new size, step by step."""
     return resize_html(run)
 
 
-# ------------------------------------------------------------------------ values of one picture
+# -------------------------------------------------------------------------- values of one image
 
 
 @PART.html(needs=("picture",))
 def values(run: Run, number: int) -> str:
-    """What rescaling and normalising do, with this processor's numbers."""
+    """What rescaling and normalisation do, with this processor's mean and deviation."""
     inputs = run.inputs
     pixels = playground.preprocess.views.span_pixels(inputs, inputs.spans[number])
     return fact_html(
@@ -91,7 +91,7 @@ def values(run: Run, number: int) -> str:
 
 @PART.chart(mark("Pixel values before normalisation"), needs=("picture",))
 def before(run: Run, number: int) -> go.Figure:
-    """How often each value of the resized picture occurs."""
+    """How often each value of the resized image occurs."""
     counted = _count_values(run, number)
     return plot_histograms(
         np.stack([counted.pixel_edges] * 3),
@@ -133,7 +133,7 @@ def first_frame(inputs: ModelInputs, number: int) -> np.ndarray:
 
 @PART.html(needs=("picture",))
 def order(run: Run, number: int) -> str:
-    """What is special about the order of the rows, and the two frames."""
+    """The order of the rows, and the frames of a patch."""
     inputs, span = run.inputs, run.inputs.spans[number]
     size, frames = inputs.patch_size, inputs.temporal_patch_size
     return fact_markup(
@@ -155,7 +155,7 @@ def order(run: Run, number: int) -> str:
 
 
 def _frame_words(inputs: ModelInputs, span: VisualSpan) -> str:
-    """Why a patch has two frames, and how much they differ."""
+    """Why a patch spans two frames, and how much they differ."""
     frames = inputs.temporal_patch_size
     differ = playground.preprocess.views.frames_differ(inputs, span)
     if span.kind == "video":
@@ -186,13 +186,13 @@ def _tensor_name(span: VisualSpan) -> str:
 
 @PART.html(needs=("picture",))
 def grid(run: Run, number: int) -> str:
-    """The picture with the number of its row on each patch."""
+    """The image, each patch labelled with its row number."""
     return numbered_picture_html(run.inputs, number, first_frame(run.inputs, number))
 
 
 @PART.html(needs=("picture", PLACE))
 def rows(run: Run, number: int, place: Place | None) -> str:
-    """The rows in their order; of many those around the chosen one."""
+    """The rows in order; of a long list, those around the selected row."""
     row = chosen_row(run, number, place).row
     return row_list_html(run.inputs, number, first_frame(run.inputs, number), row)
 
@@ -229,20 +229,20 @@ def chosen(run: Run, number: int, place: Place | None) -> str:
 
 @PART.chart(mark("Selected patch"), needs=("picture", PLACE))
 def patch(run: Run, number: int, place: Place | None) -> go.Figure:
-    """The chosen row as pictures, one for each frame and channel."""
+    """The selected row as heat maps, one for each frame and channel."""
     there = chosen_row(run, number, place)
     return plot_patch(there.values, there.row, frame_names(run.inputs, run.inputs.spans[number]))
 
 
 @PART.chart(mark("Selected row"), needs=("picture", PLACE))
 def row(run: Run, number: int, place: Place | None) -> go.Figure:
-    """The chosen row's numbers, in the order in which they lie in memory."""
+    """The values of the selected row, in memory order."""
     there = chosen_row(run, number, place)
     return plot_row(there.values, there.row)
 
 
 def chosen_row(run: Run, number: int, place: Place | None) -> PatchRow:
-    """The row of ``pixel_values`` of the patch pointed at, or of the middle one."""
+    """The row of ``pixel_values`` of the selected patch, or of the middle one."""
     span = run.inputs.spans[number]
     return playground.preprocess.views.read_patch(
         run.inputs, span, *chosen_patch(span, number, place)
@@ -250,14 +250,14 @@ def chosen_row(run: Run, number: int, place: Place | None) -> PatchRow:
 
 
 def chosen_patch(span: VisualSpan, number: int, place: Place | None) -> tuple[int, int]:
-    """``(row, column)`` of the patch pointed at, or of the middle one."""
+    """``(row, column)`` of the selected patch, or of the middle one."""
     if place is None or place.span != number or place.rows is None or place.columns is None:
         return span.grid_h // 2, span.grid_w // 2
     return place.patch or (place.rows[0], place.columns[0])
 
 
 def frame_names(inputs: ModelInputs, span: VisualSpan) -> list[str]:
-    """What the frames of a temporal patch are called."""
+    """The names of the frames of a temporal patch."""
     first = span.frame * inputs.temporal_patch_size + 1
     return [
         say("frame {frame}", frame=first + offset) for offset in range(inputs.temporal_patch_size)

@@ -1,4 +1,4 @@
-"""Preprocess, what a token is: a text of one's own and a gallery, taken apart."""
+"""Preprocess, what a token is: the reader's own text and a gallery, split into tokens."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ PART = Part(
     intro=mark(
         "The tokenizer works on bytes. It merges bytes that often occur together, so a token can "
         "be a whole word or **less than one character**. The loaded tokenizer splits each text "
-        "below: the characters, their UTF-8 bytes, and the token ids. Tokens that split a "
-        "character have a dashed border."
+        "below: the characters, their UTF-8 bytes, and the token ids. A character that "
+        "takes several tokens has a dashed border."
     ),
     controls=(OWN_TEXT,),
 )
@@ -39,10 +39,10 @@ PART = Part(
 
 @PART.html(needs=("own-text",))
 def spelled(run: Run, text: str) -> str:
-    """A text of the reader's, taken apart.
+    """The reader's own text, split into tokens.
 
     Raises:
-        InputError: it holds half of a surrogate pair.
+        InputError: the text contains an unpaired surrogate.
     """
     if any(0xD800 <= ord(character) <= 0xDFFF for character in text):
         raise InputError(
@@ -76,5 +76,5 @@ def spelled(run: Run, text: str) -> str:
 
 @PART.html()
 def gallery(run: Run) -> str:
-    """Six samples of what a token may be, taken apart by this tokenizer."""
+    """Six sample texts, split into tokens by this tokenizer."""
     return gallery_html(run.engine.tokenizer)

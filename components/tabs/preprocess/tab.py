@@ -1,4 +1,4 @@
-"""Tab 1: from messages and pictures to the tensors that the model is given."""
+"""Tab 1: from messages, images and video to the model's input tensors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CODE = Part("code", mark("Show the code"), stage="preprocess")
 
 @CODE.code(mark("Show the code"))
 def script(run: Run) -> str:
-    """The whole stage with plain transformers."""
+    """The whole stage in plain transformers."""
     return write_snippet("preprocess", run)
 
 

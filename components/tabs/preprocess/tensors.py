@@ -1,4 +1,4 @@
-"""Preprocess, the result: the tensors, in a table and as strips over the sequence."""
+"""Preprocess, result: the input tensors, as a table and as strips over the sequence."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PART = Part(
 
 @PART.html()
 def words(run: Run) -> str:
-    """How many tensors and bytes there are, and which tensor has most of them."""
+    """How many tensors and bytes there are, and which tensor is the largest."""
     tensors = run.inputs.tensors
     total = sum(tensor.nbytes for tensor in tensors.values())
     largest = max(tensors, key=lambda name: tensors[name].nbytes)
@@ -56,6 +56,6 @@ def table(run: Run) -> str:
 
 @PART.chart(mark("attention_mask and mm_token_type_ids"))
 def masks(run: Run) -> go.Figure:
-    """The two masks over the sequence."""
+    """``attention_mask`` and ``mm_token_type_ids`` over the sequence."""
     inputs = run.inputs
     return plot_masks(inputs.attention_mask[0].numpy(), inputs.mm_token_type_ids[0].numpy())

@@ -1,4 +1,4 @@
-"""Preprocess, the video: which frames were taken, how they pair up, and their share of pixels."""
+"""Preprocess, video: the sampled frames, their pairs, and their share of the pixel budget."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ PART = Part(
 
 
 def first_video(run: Run) -> tuple[Clip, MediaFacts]:
-    """The clip of a prompt with a video, and what the processor made of it."""
-    facts = next(each for each in run.inputs.media if each.kind == "video")
+    """The first video of the prompt, and its sizes after the processor."""
+    facts = next(media for media in run.inputs.media if media.kind == "video")
     return run.inputs.prompt.clips[0], facts
 
 
 @PART.html()
 def words(run: Run) -> str:
-    """How the frames were chosen, and how they share the pixels."""
+    """How the frames were sampled, and how they share the pixel budget."""
     clip, facts = first_video(run)
     steps = playground.preprocess.views.explain_resize(run.engine, run.inputs, facts)
     width, height = facts.resized_size
-    return _taken_words(clip, facts) + fact_markup(
+    return _sampling_words(clip, facts) + fact_markup(
         say(
             "All frames share one pixel budget: {budget:,} pixels / {frames} frames = at most "
             "{per_frame:,} pixels per frame. Here each frame has {width} × {height} = {pixels:,} "
@@ -61,7 +61,7 @@ def words(run: Run) -> str:
     )
 
 
-def _taken_words(clip: Clip, facts: MediaFacts) -> str:
+def _sampling_words(clip: Clip, facts: MediaFacts) -> str:
     taken = len(clip.frame_indices)
     sentence = say(
         "{name} has {total:,} frames in {seconds:.3g} s ({fps:.4g} per second). <strong>{taken} "
@@ -74,14 +74,14 @@ def _taken_words(clip: Clip, facts: MediaFacts) -> str:
         taken=taken,
         pairs=facts.grid_thw[0],
     )
-    doubled = [say("The last frame is repeated to complete its pair.")] if taken % 2 else []
-    before = say("In the prompt, a timestamp precedes each pair.")
-    return fact_markup(sentence, *doubled, before)
+    repeated = [say("The last frame is repeated to complete its pair.")] if taken % 2 else []
+    timestamps = say("In the prompt, a timestamp precedes each pair.")
+    return fact_markup(sentence, *repeated, timestamps)
 
 
 @PART.chart(mark("Video frames"))
 def timeline(run: Run) -> go.Figure:
-    """The frames of the file, those that are taken, and their pairs."""
+    """The frames in the file, the sampled ones, and their pairs."""
     clip, facts = first_video(run)
     return plot_timeline(clip.frame_indices, clip.total_num_frames, clip.fps, facts.timestamps)
 

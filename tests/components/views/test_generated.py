@@ -1,4 +1,4 @@
-"""Generated tokens on a background by their probability, with their numbers."""
+"""Generated tokens, coloured by their probability, with their numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Token strips: every token once, in order, with its facts, and nothing that the page would run."""
+"""Token strips: every token once, in order, with its details, and no executable script."""
 
 from __future__ import annotations
 

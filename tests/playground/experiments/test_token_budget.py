@@ -1,4 +1,4 @@
-"""The token-budget ladder: every rung is what the processor does at that setting."""
+"""The token-budget ladder: every rung matches the processor at that limit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_each_rung_is_what_the_processor_does(engine: Engine, kind: str) -> None
 
 
 def test_rungs_by_hand(tiny_random_engine: Engine) -> None:
-    """A picture of 640 x 480 is 300 tokens: the first limit above is 512, and one more."""
+    """A 640 x 480 image is 300 tokens: the ladder ends at 512 tokens and one limit above."""
     inputs = run_preprocess(
         tiny_random_engine, Prompt((Turn("user", "a", (make_picture(640, 480),)),))
     )

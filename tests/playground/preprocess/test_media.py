@@ -1,4 +1,4 @@
-"""Pictures from files: what is accepted, what is changed, what is refused."""
+"""Images from files: accepted, converted and rejected ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def encode(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
 
 
 def make_png(width: int, height: int, *, bits: int = 8, rows: bytes = b"") -> bytes:
-    """An RGB PNG by hand: one that claims any size, or of 16 bits per channel."""
+    """A handmade RGB PNG of any claimed size, or with 16 bits per channel."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         body = kind + data
@@ -124,10 +124,10 @@ def test_exif_orientation_is_applied() -> None:
     pixels = np.zeros((16, 32, 3), np.uint8)
     pixels[:, :16] = 255  # left half white
     exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees clockwise to see it upright
+    exif[0x0112] = 6  # rotate 90 degrees clockwise to see it upright
     picture = read_picture(encode(Image.fromarray(pixels), "PNG", exif=exif))
     assert picture.size == (16, 32)
-    assert picture.pixels[0, 0, 0] == 255  # the left half has come to the top
+    assert picture.pixels[0, 0, 0] == 255  # the left half is now at the top
     assert picture.pixels[-1, 0, 0] == 0
     assert picture.notices == ("Turned upright according to its EXIF orientation.",)
 

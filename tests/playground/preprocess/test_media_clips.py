@@ -1,4 +1,4 @@
-"""Clips from files: which frames are taken, and what is refused."""
+"""Videos from files: sampled frames and rejected files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.media_samples import make_clip, write_clip
 
 @pytest.fixture(scope="module")
 def numbered_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """30 frames, 10 a second; frame i has the grey 8 * i."""
+    """30 frames at 10 per second; frame i has grey value 8 * i."""
     frames = np.stack([np.full((48, 64, 3), 8 * index, np.uint8) for index in range(30)])
     return write_clip(tmp_path_factory.mktemp("video") / "numbers.mp4", frames, fps=10)
 
@@ -44,7 +44,7 @@ def test_colours_survive_the_round_trip(tmp_path: Path) -> None:
     want = make_clip(4, 64, 48).frames
     clip = read_clip(write_clip(tmp_path / "box.mp4", want, fps=2))
     assert clip.frame_indices == (0, 1, 2, 3)
-    # Colour at half resolution in YUV: edges differ, the average hardly.
+    # YUV has colour at half resolution: edges differ, the average hardly does.
     assert np.abs(clip.frames.astype(int) - want).mean() < 6
 
 
@@ -194,7 +194,7 @@ def test_frames_beyond_4k_are_refused_before_decoding(
 
 
 def test_the_decoder_itself_is_bounded(numbered_clip: Path) -> None:
-    # A container may claim a small picture and hold a large one.
+    # A container may claim small frames and hold large ones.
     with numbered_clip.open("rb") as file:
         assert len(video.decode_frames(file, "clip", [0]).frames) == 1
         assert video.decode_frames(file, "clip", [0], max_pixels=1000).frames == ()

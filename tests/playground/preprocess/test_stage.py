@@ -1,4 +1,4 @@
-"""Stage 1: the processor's own tensors, spans by hand, pictures restored, limits."""
+"""Stage 1: the processor's tensors, handmade spans, restored images, limits."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_find_spans_by_hand() -> None:
 def test_unpatchify_gives_the_resized_picture(
     engine: Engine, size: tuple[int, int], max_pixels: int | None
 ) -> None:
-    """Exactly the picture that torchvision makes before patchifying, in every byte."""
+    """Byte for byte the image that torchvision makes before patchify."""
     picture = make_picture(*size, seed=4)
     inputs = run_preprocess(
         engine, Prompt((Turn("user", "a", (make_picture(), picture)),), max_pixels=max_pixels)
@@ -183,7 +183,7 @@ def test_max_pixels_bounds_all_frames_of_a_video_together(engine: Engine) -> Non
 
 
 def test_timestamps_are_those_of_the_file(engine: Engine) -> None:
-    """Frames 0, 10, 20, 30 of a file with 5 frames a second: pairs at 1 s and 5 s."""
+    """Frames 0, 10, 20, 30 of a file with 5 frames per second: pairs at 1 s and 5 s."""
     frames = make_clip(num_frames=4).frames
     clip = Clip(frames, (0, 10, 20, 30), fps=5.0, total_num_frames=40)
     inputs = run_preprocess(engine, Prompt((Turn("user", "a", clip=clip),), max_pixels=40_000))

@@ -1,4 +1,4 @@
-"""The token budget: the ladder, its times, and what is chosen from it."""
+"""The token budget: the ladder, its times, and reruns from it."""
 
 from __future__ import annotations
 

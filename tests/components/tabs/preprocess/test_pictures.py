@@ -1,4 +1,4 @@
-"""The pictures as they came and as the model gets them, against the processor's own output."""
+"""The original and the resized images, against the processor's own output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.components.runs import make_run
 
 
 def pixels_of(source: str) -> list[np.ndarray]:
-    """The pictures that a piece of HTML holds."""
+    """The images embedded in HTML."""
     images = read_html(source).find("img")
     data = [base64.b64decode(each.attrs["src"].partition("base64,")[2]) for each in images]
     return [np.asarray(Image.open(io.BytesIO(each)).convert("RGB")) for each in data]

@@ -1,4 +1,4 @@
-"""From pixels to rows: the arithmetic of the size, the rows' order, and one row's numbers."""
+"""From pixels to rows: the new size, the order of the rows, and the values of one row."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_each_patch_carries_the_number_of_its_row(two_run: Run) -> None:
         column, row = int(float(each.attrs["x"])), int(float(each.attrs["y"]))
         assert int(each.text) == numbers[row, column]
     assert page.find("div", "pg-picture-frame")[0].attrs["data-span"] == "1"
-    assert "div" in page.find("svg", "pg-numbers")[0].parents  # over the picture, in its frame
+    assert "div" in page.find("svg", "pg-numbers")[0].parents  # over the image, in its frame
 
 
 def test_the_list_of_rows_points_at_their_patches(two_run: Run) -> None:
@@ -149,6 +149,6 @@ def test_a_picture_is_one_of_the_runs(two_run: Run, text_run: Run) -> None:
     assert spec["options"] == [["image 1", 0], ["image 2", 1]]
     assert PICTURE.parse(None, two_run) == 0
     assert PICTURE.parse(1, two_run) == 1
-    assert PICTURE.parse(7, two_run) == 0  # of a run with more pictures
+    assert PICTURE.parse(7, two_run) == 0  # from a run with more images
     assert PICTURE.spec(text_run) is None
     assert not rows_part.PART.shown(text_run)  # type: ignore[misc]

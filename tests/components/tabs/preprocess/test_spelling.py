@@ -1,4 +1,4 @@
-"""Texts taken apart on the page: every byte once, and sentences that follow from the tokenizer."""
+"""Texts split into tokens: every byte once, and sentences that match the tokenizer."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_the_gallery_says_what_this_tokenizer_does(engine: Engine) -> None:
 
 
 class NoNormaliser:
-    """A tokenizer of single bytes that leaves text as it is."""
+    """A tokenizer of single bytes without normalisation."""
 
     added_tokens_decoder: ClassVar[dict[int, str]] = {}
 
@@ -109,7 +109,7 @@ def test_the_gallery_does_not_claim_what_is_not_so() -> None:
     assert "5 characters as typed; its tokens decode to 5" in whole
 
 
-# ----------------------------------------------------------------------------- one's own text
+# --------------------------------------------------------------------------- reader's own text
 
 
 def test_ones_own_text_is_taken_apart(text_run: Run) -> None:

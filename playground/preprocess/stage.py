@@ -112,11 +112,11 @@ def unpatchify(inputs: ModelInputs, span: VisualSpan) -> np.ndarray:
     rows = values[span.patch_start : span.patch_start + span.num_patches].numpy()
     blocks = rows.reshape(span.merged_h, span.merged_w, merge, merge, 3, frames, patch, patch)
     # (frames, rows of blocks, row in block, pixel row, columns likewise, channel)
-    picture = blocks.transpose(5, 0, 2, 6, 1, 3, 7, 4).reshape(
+    image = blocks.transpose(5, 0, 2, 6, 1, 3, 7, 4).reshape(
         frames, span.grid_h * patch, span.grid_w * patch, 3
     )
     std, mean = (np.asarray(x, np.float32) for x in (inputs.image_std, inputs.image_mean))
-    restored: np.ndarray = np.rint(np.clip(picture * std + mean, 0, 1) * 255)
+    restored: np.ndarray = np.rint(np.clip(image * std + mean, 0, 1) * 255)
     return restored.astype(np.uint8)
 
 

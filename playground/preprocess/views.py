@@ -154,13 +154,13 @@ class Histograms:
     value_counts: np.ndarray  # (3, bins) int64, of pixel_values
 
 
-def pixel_histograms(inputs: ModelInputs, span: VisualSpan, picture: np.ndarray) -> Histograms:
+def pixel_histograms(inputs: ModelInputs, span: VisualSpan, image: np.ndarray) -> Histograms:
     """The values before and after ``(pixel / 255 - mean) / std``, in the same bins.
 
     Args:
         inputs: the record of ``run_preprocess``.
         span: the image or temporal patch.
-        picture: ``(height, width, 3)`` uint8: its first frame after resizing.
+        image: ``(height, width, 3)`` uint8: its first frame after resizing.
     """
     # Half a step below a value, so that no value falls on an edge.
     pixel_edges = np.linspace(-0.5, 255.5, HISTOGRAM_BINS + 1)
@@ -170,9 +170,7 @@ def pixel_histograms(inputs: ModelInputs, span: VisualSpan, picture: np.ndarray)
     return Histograms(
         pixel_edges=pixel_edges,
         value_edges=value_edges,
-        pixel_counts=np.stack(
-            [np.histogram(picture[..., c], bins=pixel_edges)[0] for c in range(3)]
-        ),
+        pixel_counts=np.stack([np.histogram(image[..., c], bins=pixel_edges)[0] for c in range(3)]),
         value_counts=np.stack(
             [np.histogram(values[:, c], bins=value_edges[c])[0] for c in range(3)]
         ),
@@ -210,19 +208,19 @@ def row_places(span: VisualSpan) -> np.ndarray:
     return np.stack(np.unravel_index(order, (span.grid_h, span.grid_w)), axis=1)
 
 
-def row_colors(inputs: ModelInputs, span: VisualSpan, picture: np.ndarray) -> np.ndarray:
+def row_colors(inputs: ModelInputs, span: VisualSpan, image: np.ndarray) -> np.ndarray:
     """Each row of ``pixel_values`` as its pixels side by side.
 
     Args:
         inputs: the record of ``run_preprocess``.
         span: the image or temporal patch.
-        picture: ``(height, width, 3)`` uint8: its first frame after resizing.
+        image: ``(height, width, 3)`` uint8: its first frame after resizing.
 
     Returns:
         ``(patches, patch_size ** 2, 3)`` uint8, in row order.
     """
     size = inputs.patch_size
-    tiles = picture.reshape(span.grid_h, size, span.grid_w, size, 3).transpose(0, 2, 1, 3, 4)
+    tiles = image.reshape(span.grid_h, size, span.grid_w, size, 3).transpose(0, 2, 1, 3, 4)
     places = row_places(span)
     rows: np.ndarray = tiles[places[:, 0], places[:, 1]].reshape(len(places), size * size, 3)
     return rows

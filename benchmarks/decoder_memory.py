@@ -29,7 +29,7 @@ from components.parts.part import Part, Parts
 from components.tabs.decoder import layers, rotation
 from components.tabs.decoder.tab import TAB
 from playground.decoder.attention import attention_rows, layer_queries_keys, summarise_heads
-from playground.experiments.answers import without_pictures
+from playground.experiments.answers import without_images
 from playground.experiments.influence import attention_by_head, measure_influence
 from playground.pipeline import Run
 from playground.run_store import RunStore
@@ -70,7 +70,7 @@ def whole_tab(run: Run) -> None:
     attention_rows(vectors, range(max(0, inputs.num_tokens - 16), inputs.num_tokens))
     del vectors
     draw_part(run, rotation.PART)
-    shift = without_pictures(engine, inputs, merged, decoded, ANSWER_IDS)
+    shift = without_images(engine, inputs, merged, decoded, ANSWER_IDS)
     span = inputs.spans[0]
     measure_influence(
         engine, inputs, merged, span, shift.ids[:2], block=-(-span.merged_h // PARTS_ACROSS)

@@ -26,10 +26,8 @@ def check_finite(logits: torch.Tensor) -> None:
     """
     if not torch.isfinite(logits).all():
         raise ModelError(
-            say("The model's logits hold NaN or infinity."),
-            remedy=say(
-                "Run it in another dtype (--dtype float32 or bfloat16), or check the weights."
-            ),
+            say("The model's logits contain NaN or infinity."),
+            remedy=say("Use another dtype (--dtype float32 or bfloat16), or check the weights."),
         )
 
 

@@ -203,7 +203,7 @@ class Run(Holder):
         maker = self._makers.setdefault(name, threading.RLock())
         while not maker.acquire(timeout=WAIT_S):
             if progress is not None:
-                progress(say("waiting for work that is under way"), 0, 1)
+                progress(say("waiting for another computation"), 0, 1)
         try:
             kept = self._memos.get(name)
             if kept is None or kept[0] != of:

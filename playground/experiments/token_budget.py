@@ -31,8 +31,8 @@ class Rung:
     num_visual: int  # tokens of all images and videos
     num_tokens: int  # sequence length
     kv_bytes: int  # of the KV cache after the prefill
-    window_share: float  # of the context window; above 1 the prompt does not fit
-    is_current: bool  # the run's own setting
+    window_share: float  # of the context window; above 1 it does not fit
+    is_current: bool  # the setting of the run
 
     @property
     def fits(self) -> bool:
@@ -42,24 +42,24 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class PrefillTime:
-    """Time to the first token's logits, without the image processor."""
+    """Time until the logits of the first new token, without the image processor."""
 
     num_tokens: int  # sequence length
     vision_ms: float
     prefill_ms: float  # merge and decoder
-    num_repeats: int  # number of measurements; the warm-up is not counted
+    num_repeats: int  # the times are medians of this many; a first warm-up run is not counted
 
     @property
     def total_ms(self) -> float:
-        """Vision tower and prefill together."""
+        """Vision tower, merge and decoder together."""
         return self.vision_ms + self.prefill_ms
 
 
 def token_ladder(engine: Engine, inputs: ModelInputs) -> tuple[Rung, ...]:
     """The prompt at increasing ``max_pixels``, each rung twice the previous one.
 
-    At the second-to-last rung even the largest image fits at full size, so a larger limit changes
-    nothing. Empty without images or videos.
+    At the second to last rung the largest image keeps its size, so that a larger limit has no
+    effect. Empty without images.
     """
     if not inputs.media:
         return ()
@@ -78,7 +78,7 @@ def token_ladder(engine: Engine, inputs: ModelInputs) -> tuple[Rung, ...]:
     within = sorted(limit for limit in limits if lowest <= limit <= highest)
     for limit in within:
         rung = _rung(engine, inputs, limit, current)
-        # Skip limits that change nothing, except the last one, which shows exactly that.
+        # Limits without an effect are left out, except for the last, which shows just that.
         is_new = not rungs or rung.sizes != rungs[-1].sizes
         if is_new or rung.is_current or limit == within[-1]:
             rungs.append(rung)
@@ -121,13 +121,13 @@ def _rung(engine: Engine, inputs: ModelInputs, max_pixels: int, current: int | N
 def measure_prefill(
     engine: Engine, prompt: Prompt, max_pixels: int, *, progress: Progress | None = None
 ) -> PrefillTime:
-    """Time the vision tower, merge and decoder at another resolution.
+    """Time vision tower, merge and decoder at another resolution.
 
     Args:
         engine: the loaded checkpoint.
-        prompt: the run's own prompt.
-        max_pixels: the pixel limit to measure.
-        progress: called before every block and layer; raising in it stops the measurement.
+        prompt: the prompt of the run.
+        max_pixels: the limit to measure at.
+        progress: called before every block and layer; an exception raised in it stops the run.
 
     Raises:
         InputError: the sequence does not fit into the context window.
@@ -137,7 +137,7 @@ def measure_prefill(
         raise InputError(say("This prompt has no image or video to resize."))
     vision_ms: list[float] = []
     prefill_ms: list[float] = []
-    # The first pass warms up memory and kernels, which hardly matters if it is slow.
+    # The first pass warms up memory and kernels; in a slow pass that share is small.
     for _ in range(1 + REPEATS):
         start = time.perf_counter()
         vision = run_vision(engine, inputs, progress=progress)

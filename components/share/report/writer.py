@@ -141,7 +141,7 @@ def _asked_html(run: Run, body: Body) -> Markup:
         pieces.append(Markup(picture_row_html(pictures)))
         speaker = say("User") if turn.role == "user" else say("Assistant")
         pieces.append(_said_html(speaker, turn.text))
-    facts = table_html((say("Fact"), say("Value")), _facts(run), say("Run and checkpoint"))
+    facts = table_html((say("Property"), say("Value")), _facts(run), say("Run and checkpoint"))
     pieces.append(Markup(facts))
     if run.has("parity"):
         pieces.append(Markup(f'<p class="status-bar">{parity_badge(run.parity)}</p>'))

@@ -1,4 +1,4 @@
-"""The page, the docs and the docstrings use the field's terms, and no phrase of a private dialect."""
+"""The page, the docs and the docstrings use the field's terms, not a private dialect."""
 
 from __future__ import annotations
 

@@ -201,8 +201,10 @@ class TextField(Control):
         if raw is None:
             return str(of_run(self.value, run))
         text = check_text(self.title(), raw)
-        if HALF_PAIR.search(text):  # neither UTF-8 nor a tokenizer accepts it
-            raise InputError(say("The text holds half of a surrogate pair, which is no character."))
+        if HALF_PAIR.search(text):  # no tokenizer takes it, nor UTF-8
+            raise InputError(
+                say("The text contains an unpaired surrogate, which is not a valid character.")
+            )
         if len(text) > self.max_chars:
             raise InputError(
                 say("{name} has {count:,} characters.", name=self.title(), count=len(text)),

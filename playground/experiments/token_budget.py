@@ -56,7 +56,7 @@ class PrefillTime:
 
 
 def token_ladder(engine: Engine, inputs: ModelInputs) -> tuple[Rung, ...]:
-    """The prompt at growing ``max_pixels``, each rung twice the one before.
+    """The prompt at increasing ``max_pixels``, each rung twice the previous one.
 
     At the second to last rung the largest image keeps its size, so that a larger limit has no
     effect. Empty without images.
@@ -134,17 +134,17 @@ def measure_prefill(
     """
     inputs = run_preprocess(engine, replace(prompt, max_pixels=max_pixels))
     if not inputs.media:
-        raise InputError(say("There is no picture whose resolution could be changed."))
+        raise InputError(say("This prompt has no image or video to resize."))
     vision_ms: list[float] = []
     prefill_ms: list[float] = []
     # The first pass warms up memory and kernels; in a slow pass that share is small.
     for _ in range(1 + REPEATS):
         start = time.perf_counter()
         vision = run_vision(engine, inputs, progress=progress)
-        seen = time.perf_counter()
+        encoded = time.perf_counter()
         run_decoder(engine, inputs, run_merge(engine, inputs, vision), progress=progress)
-        vision_ms.append((seen - start) * 1e3)
-        prefill_ms.append((time.perf_counter() - seen) * 1e3)
+        vision_ms.append((encoded - start) * 1e3)
+        prefill_ms.append((time.perf_counter() - encoded) * 1e3)
         if vision_ms[-1] + prefill_ms[-1] > ENOUGH_MS:
             break
     counted = slice(1, None) if len(vision_ms) > 1 else slice(None)

@@ -21,7 +21,7 @@ from tests.browser.steps import (
 CHARTS: dict[str, dict[str, int]] = {
     "1 Preprocess": {
         "Template and tokens": 0,
-        "What a token is": 0,
+        "What is a token?": 0,
         "Pixels to rows": 4,
         "Video": 0,
         "Tensors": 1,

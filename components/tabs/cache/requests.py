@@ -96,7 +96,7 @@ REQUESTS = Rows(
     id="requests",
     fields=(
         TextField(id="text", label=mark("Text"), lines=2),
-        Choice(id="picture", label=mark("Picture"), options=list_pictures_of, compact=True),
+        Choice(id="picture", label=mark("Image"), options=list_pictures_of, compact=True),
     ),
     low=1,
     high=MAX_ROWS,

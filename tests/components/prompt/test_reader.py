@@ -91,7 +91,7 @@ def test_too_many_images_are_not_even_opened(read: Any) -> None:
         ({"images": [5]}, "An image must be a file, not a number"),
         ({"images": [()]}, "An image must be a file, not a tuple"),
         ({"text": "a" * 20_001}, "A message has 20,001 characters"),
-        ({"text": "\ud83d"}, "half of a surrogate pair"),
+        ({"text": "\ud83d"}, "unpaired surrogate"),
         ({"text": "a", "max_pixels": math.nan}, "max pixels must be a finite number, not nan"),
         ({"text": "a", "max_pixels": -math.inf}, "max pixels must be a finite number, not -inf"),
         ({"text": "a", "max_pixels": 65_536.5}, "max pixels is 65,536.5. It must be a whole"),

@@ -100,7 +100,7 @@ def test_what_cannot_be_run_cannot_be_linked_to(links: Links, tmp_path: Path) ->
         copy(links, visitor)
     (tmp_path / "x.png").write_bytes(b"no picture")
     visitor.prompt["images"] = [str(tmp_path / "x.png")]
-    with pytest.raises(InputError, match="no image that can be read"):
+    with pytest.raises(InputError, match="not a readable image"):
         copy(links, visitor)
     assert links.kept.find("a" * 64) is None
 

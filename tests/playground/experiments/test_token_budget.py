@@ -1,4 +1,4 @@
-"""The token-budget ladder: every rung is what the processor does at that setting."""
+"""The token-budget ladder: every rung matches the processor at that limit."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_no_ladder_without_images(tiny_random_engine: Engine) -> None:
     assert (
         token_ladder(tiny_random_engine, run_preprocess(tiny_random_engine, PROMPTS["text"])) == ()
     )
-    with pytest.raises(InputError, match="no picture"):
+    with pytest.raises(InputError, match="no image or video"):
         measure_prefill(tiny_random_engine, PROMPTS["text"], 4096)
 
 

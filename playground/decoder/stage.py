@@ -250,7 +250,7 @@ def logit_lens(
 
 
 def _lens_buffer(engine: Engine, num_rows: int) -> torch.Tensor | None:
-    """One buffer for the logits of all chunks: allocating one each time costs as much as the top-k."""
+    """One buffer for the logits of all chunks: allocating each time costs as much as the top-k."""
     head: Any = engine.model.lm_head
     if not isinstance(head, nn.Linear) or getattr(head, "bias", None) is not None:
         return None

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from playground.limits import Limits
 
 
-# What a page for strangers may load: the shipped checkpoint, a folder that its host has put there,
-# and Qwen's own releases; never whatever else a hub holds.
+# What a public page may load: the shipped checkpoint, a local folder, and Qwen's own releases;
+# never any other repository of a hub.
 RELEASES = re.compile(r"(modelscope:)?Qwen/Qwen3-VL-\d+B(-A\d+B)?-(Instruct|Thinking)")
 
 
@@ -39,31 +39,29 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=7860)
     parser.add_argument("--share", action="store_true", help="make a public gradio.live link")
-    parser.add_argument(
-        "--public", action="store_true", help="tighter limits, for a page that strangers can reach"
-    )
+    parser.add_argument("--public", action="store_true", help="tighter limits, for a public page")
     parser.add_argument(
         "--auth",
         metavar="ACCOUNTS",
-        help="user:password, or @file with one such pair a line; else $PLAYGROUND_AUTH",
+        help="user:password, or @file with one pair per line; otherwise $PLAYGROUND_AUTH",
     )
-    parser.add_argument("--root-path", default="", help="path that a proxy serves the page under")
+    parser.add_argument("--root-path", default="", help="path under which a proxy serves the page")
     parser.add_argument(
         "--max-image-pixels",
         type=int,
         metavar="N",
-        help="of the largest picture that is decoded (25000000; 16000000 with --public)",
+        help="largest image that is decoded (25000000; 16000000 with --public)",
     )
     parser.add_argument(
         "--max-new-tokens",
         type=int,
         metavar="N",
-        help="the most tokens of one answer, column or branch (4096; 512 with --public)",
+        help="most tokens per answer, column or branch (4096; 512 with --public)",
     )
     parser.add_argument(
         "--mcp",
         action="store_true",
-        help="offer the endpoints as MCP tools too; needs requirements-mcp.txt",
+        help="also offer the endpoints as MCP tools; needs requirements-mcp.txt",
     )
     parser.add_argument("--queue-size", type=int, help="runs that may wait (64; 32 with --public)")
     if "SPACE_ID" in os.environ:
@@ -77,26 +75,26 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 
 def space_defaults() -> dict[str, object]:
-    """What a hosted Space needs, which starts this file without arguments."""
+    """Defaults for a hosted Space, which starts this file without arguments."""
     lent_gpu = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
     return {
         "model": os.environ.get("PLAYGROUND_MODEL", "tiny"),
         "host": "0.0.0.0",
         "public": True,
-        # With ZeroGPU torch says that there is a GPU also where none is lent.
+        # With ZeroGPU, torch reports a GPU even when none is lent.
         "device": "cpu" if lent_gpu else "auto",
     }
 
 
 def check_public_model(source: str) -> None:
-    """Let strangers use only checkpoints that are known.
+    """Refuse a checkpoint that a public page may not load.
 
     Raises:
-        SystemExit: it is none of them.
+        SystemExit: the checkpoint is not allowed.
     """
     if source != "tiny" and not os.path.isdir(source) and not RELEASES.fullmatch(source):
         raise SystemExit(
-            f"--model: {source!r} is not offered to strangers. Choose tiny, one of Qwen's own "
+            f"--model: {source!r} is not offered with --public. Choose tiny, one of Qwen's own "
             "releases such as Qwen/Qwen3-VL-2B-Instruct, or a folder with your checkpoint."
         )
 
@@ -112,11 +110,11 @@ def stay_offline(source: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Bring the page up, then load the checkpoint behind it."""
+    """Start the page, then load the checkpoint in the background."""
     options = parse_arguments(arguments)
     stay_offline(options.model)
 
-    # Imported here: after the environment is set, and torch only later, in the loading thread.
+    # Import here: after the environment is set. The loading thread imports torch.
     from components.compute.engine_host import EngineHost
     from components.look.theme import CSS
     from components.page.site import build_site
@@ -131,13 +129,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     site = build_site(host)
     launch(site.demo, CSS, read_server_options(options), host=host)
-    # Only now: importing torch would slow down the page, which Gradio asks for within 3 seconds.
+    # Only now: importing torch would slow down the page, for which Gradio waits 3 seconds.
     host.start(then=site.begin_with_first_example)
     site.demo.block_thread()
 
 
 def read_server_options(options: argparse.Namespace) -> ServerOptions:
-    """Where and to whom the page is served, from the command line.
+    """Read the server's options from the command line.
 
     Raises:
         SystemExit: an account or a number cannot be read.
@@ -164,7 +162,7 @@ def read_server_options(options: argparse.Namespace) -> ServerOptions:
 
 
 def read_limits(options: argparse.Namespace) -> Limits:
-    """What one request may ask for, from the command line.
+    """Read the limits per request from the command line.
 
     Raises:
         SystemExit: a limit is out of range.

@@ -1,1 +1,1 @@
-"""One script per claim: both sides interleaved in one process; see ``benchmarks.pairs``."""
+"""One script per claim, with interleaved runs in one process; see ``benchmarks.pairs``."""

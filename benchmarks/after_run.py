@@ -1,9 +1,9 @@
-"""What a click costs once a run is there, as a share of a prefill, and what it computes again.
+"""Cost of each click after a run, as a share of a prefill, and what it recomputes.
 
     python -m benchmarks.after_run [--shape mid] [--pairs 7]
 
 A prefill is ``model(**inputs)``. The columns count the calls of vision blocks and decoder layers:
-what has not changed must not be computed again.
+unchanged parts must not be recomputed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ OTHER_QUESTION = "What color is the circle left of the square?"
 
 
 def another_question(run: Run) -> Callable[[], object]:
-    """The same picture, other words: the page's new run after this one."""
+    """A new run of the page with the same image and another question."""
     (turn,) = run.prompt.turns
     prompt = replace(run.prompt, turns=(Turn("user", OTHER_QUESTION, pictures=turn.pictures),))
 
@@ -43,7 +43,7 @@ def another_question(run: Run) -> Callable[[], object]:
 
 
 def another_question_stored(run: Run) -> Callable[[], object]:
-    """The same from a prefix store, without reading the picture's file again."""
+    """The same from a prefix store, without reading the image file again."""
     (turn,) = run.prompt.turns
     prompt = replace(run.prompt, turns=(Turn("user", OTHER_QUESTION, pictures=turn.pictures),))
     store = PrefixStore(run.engine, max_bytes=1 << 40)
@@ -54,12 +54,12 @@ def another_question_stored(run: Run) -> Callable[[], object]:
 
 
 def changed(run: Run, what_if: WhatIf) -> Callable[[], object]:
-    """The prefill of a what-if, from the first layer on that it changes."""
+    """The prefill of a what-if, from the first changed layer on."""
     return lambda: run_changed(run.engine, run.inputs, run.merged, what_if, decoded=run.decoded)
 
 
 def count_calls(engine: Engine, click: Callable[[], object]) -> tuple[int, int]:
-    """Vision blocks and decoder layers that a click runs."""
+    """The number of vision blocks and decoder layers that a click runs."""
     seen = {"vision": 0, "text": 0}
 
     def counter(kind: str) -> Callable[..., None]:
@@ -79,12 +79,12 @@ def count_calls(engine: Engine, click: Callable[[], object]) -> tuple[int, int]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", choices=SHAPES, default="mid")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--side", type=int, default=448, help="of the picture, pixels")
+    parser.add_argument("--side", type=int, default=448, help="image side in pixels")
     options = parser.parse_args()
     run = start_run(
         load_shape(options.shape, device=options.device), side=options.side, stage="decoder"
@@ -98,7 +98,7 @@ def main() -> None:
             run, WhatIf(zeroed_heads=((last // 2, 0),))
         ),
         "what if: the last layer skipped": changed(run, WhatIf(skipped_layers=(last,))),
-        "another question on the picture": another_question(run),
+        "another question about the image": another_question(run),
         "the same, from the prefix store": another_question_stored(run),
     }
     sides = {"prefill": plain_forward(run.engine, run.inputs), **clicks}

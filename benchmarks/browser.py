@@ -1,7 +1,7 @@
-"""A page in headless Chromium, and what it costs: main-thread time, wall time, long tasks.
+"""A page in headless Chromium and its cost: main-thread time, wall time, long tasks.
 
-Main-thread time is what Chromium itself counts (``Performance.getMetrics``: TaskDuration). Like a
-processor's time, it is less disturbed by other programs than the clock's.
+Main-thread time is counted by Chromium (``Performance.getMetrics``: TaskDuration). Like CPU time,
+it depends less on other programs than wall time.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from scripts.screenshots import ROOT, wait_until_up
 
 TIMEOUT_MS = 240_000
 POLL_MS = 50
-LONG_MS = 200  # a reader notices
-NOTHING = "/nothing-here"  # an address of the same process that shows next to nothing
-# Who drives Chromium is told where each error was thrown, also where a library tries something and
-# catches it; V8 then parses the library again, for up to a second. No reader's browser does that.
+LONG_MS = 200  # long enough to notice
+NOTHING = "/nothing-here"  # an almost empty page of the same process
+# A driven Chromium reports where each error was thrown, even if a library catches it. V8 then
+# parses the library again, for up to a second. A visitor's browser does not.
 PLACES_KNOWN = "--js-flags=--no-enable-lazy-source-positions"
 WATCH = """
 window.longTasks = [];
 new PerformanceObserver((list) => list.getEntries().forEach(
   (entry) => window.longTasks.push(entry.duration))).observe({ type: "longtask", buffered: true });
 """
-# The parts in sight and their charts; gives the time at which that was seen.
+# Checks that the visible parts and their charts are drawn; returns the time, or 0.
 DRAWN = """(run) => {
   const here = (part) => part.offsetParent && part.getBoundingClientRect().top < innerHeight;
   const parts = [...document.querySelectorAll(".pg-part")].filter(here);
@@ -48,7 +48,7 @@ DRAWN = """(run) => {
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one thing that a reader did cost the page."""
+    """The cost of one action on the page."""
 
     task_s: float  # of the main thread
     wall_s: float
@@ -56,7 +56,7 @@ class Cost:
 
     @property
     def over(self) -> int:
-        """Tasks that a reader notices."""
+        """The number of tasks that are long enough to notice."""
         return sum(task > LONG_MS for task in self.long_ms)
 
     @property
@@ -65,10 +65,10 @@ class Cost:
 
 
 class Watched:
-    """A page whose costs are counted."""
+    """A page whose costs are measured."""
 
     def __init__(self, context: BrowserContext, address: str) -> None:
-        """Open next to nothing, in the process that the page will be shown by."""
+        """Open an almost empty page in the browser process that will show the page."""
         self.page: Page = context.new_page()
         self.page.set_default_timeout(TIMEOUT_MS)
         self.page.add_init_script(WATCH)
@@ -78,24 +78,24 @@ class Watched:
         self._session.send("Performance.enable")
 
     def task_s(self) -> float:
-        """The main thread's time so far."""
+        """Main-thread time so far."""
         metrics: list[Any] = self._session.send("Performance.getMetrics")["metrics"]
         return next(float(each["value"]) for each in metrics if each["name"] == "TaskDuration")
 
     def open(self, drawn: str) -> Cost:
-        """Open the page's address until it is drawn.
+        """Open the page and wait until it is drawn.
 
         Args:
-            drawn: a function in JavaScript: the time at which it is, or 0.
+            drawn: JavaScript function that returns the time at which the page was drawn, or 0.
         """
         before = self.task_s()
-        # The language is chosen: no redirect on one side alone.
+        # Set the language, so that neither side redirects.
         self.page.goto(self.address + "/?lang=en", wait_until="commit")
         end = self.wait(drawn)
         return Cost(self.task_s() - before, end / 1000, self._long_tasks())
 
     def do(self, act: Callable[[], object], drawn: str, given: object = None) -> Cost:
-        """Act, and wait until it is drawn; ``given`` goes to the function."""
+        """Act, and wait until the result is drawn; ``given`` is passed to the function."""
         self.page.evaluate("window.longTasks = []")
         before, start = self.task_s(), float(self.page.evaluate("performance.now()"))
         act()
@@ -103,7 +103,7 @@ class Watched:
         return Cost(self.task_s() - before, (end - start) / 1000, self._long_tasks())
 
     def wait(self, drawn: str, given: object = None) -> float:
-        """The page's clock when it was drawn, in milliseconds."""
+        """Page time at which it was drawn, in milliseconds."""
         found = self.page.wait_for_function(drawn, arg=given, polling=POLL_MS, timeout=TIMEOUT_MS)
         return float(found.json_value())
 
@@ -112,25 +112,25 @@ class Watched:
 
 
 def start_chromium(playwright: Playwright) -> Browser:
-    """Headless, without a GPU.
+    """Start headless Chromium without a GPU.
 
     Raises:
-        SystemExit: there is none.
+        SystemExit: Chromium is not installed.
     """
     path = find_chromium()
     if path is None:
-        raise SystemExit("There is no Chromium here; CHROMIUM may say where it lies.")
+        raise SystemExit("Chromium was not found. Set CHROMIUM to its path.")
     return playwright.chromium.launch(executable_path=path, args=[*ARGUMENTS, PLACES_KNOWN])
 
 
 def new_visitor(browser: Browser) -> BrowserContext:
-    """A browser profile that has nothing of the page yet."""
+    """A new browser profile with an empty cache."""
     return browser.new_context(viewport={"width": 1280, "height": 900})
 
 
 @contextmanager
 def serving(*program: str) -> Iterator[str]:
-    """Start a Python program that serves a page on ``--port``; yields its address."""
+    """Start a Python program that serves a page on ``--port``, and yield its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -1,9 +1,9 @@
-"""All hidden states of both towers against a plain forward, and against the tools that hook in.
+"""Recording all hidden states, compared with a plain forward pass and with hook-based tools.
 
     python -m benchmarks.captures [--shape mid] [--pairs 7] [--peers]
 
-Ours: vision tower, merge and decoder with every block's and layer's input recorded, and the norms
-of each layer's attention and MLP. ``--peers`` adds nnsight and transformer-lens, if installed
+Ours runs vision tower, merge and decoder and records the input of every block and layer and the
+norms of each layer's attention and MLP. ``--peers`` adds nnsight and transformer-lens, if installed
 (``requirements-bench.txt``).
 """
 
@@ -40,7 +40,7 @@ def plain_forward(engine: Engine, inputs: ModelInputs) -> Callable[[], object]:
 
 
 def staged(engine: Engine, inputs: ModelInputs) -> Callable[[], object]:
-    """The same in stages, everything recorded."""
+    """The same in stages, with everything recorded."""
 
     def run() -> object:
         vision = run_vision(engine, inputs)
@@ -70,16 +70,16 @@ def with_nnsight(engine: Engine, inputs: ModelInputs) -> Callable[[], object]:
 
 
 def with_transformer_lens(engine: Engine, inputs: ModelInputs) -> Callable[[], object]:
-    """transformer-lens: the residual stream of its bridge around the same model."""
+    """transformer-lens: the residual stream recorded by its bridge around the same model."""
     from transformer_lens.model_bridge import (  # type: ignore[import-not-found]
         TransformerBridge,
     )
 
     kwargs = model_kwargs(inputs, engine.device)
-    with TemporaryDirectory() as folder:  # it looks for the configuration by the model's name
+    with TemporaryDirectory() as folder:  # it finds the configuration by the model's name
         engine.model.config.save_pretrained(folder)
         engine.processor.save_pretrained(folder)
-        # Of a copy: the bridge changes the model that it wraps.
+        # On a copy, because the bridge changes the model that it wraps.
         bridge = TransformerBridge.boot_transformers(
             folder, hf_model=copy.deepcopy(engine.model), tokenizer=engine.tokenizer
         )
@@ -95,7 +95,7 @@ def with_transformer_lens(engine: Engine, inputs: ModelInputs) -> Callable[[], o
 
 
 def peers(engine: Engine, inputs: ModelInputs) -> dict[str, Callable[[], object]]:
-    """The tools that are installed and run; what one does not manage is said, not hidden."""
+    """The installed tools that run; failures are printed."""
     found = {}
     for name, make in (("nnsight", with_nnsight), ("transformer-lens", with_transformer_lens)):
         try:
@@ -109,8 +109,8 @@ def peers(engine: Engine, inputs: ModelInputs) -> dict[str, Callable[[], object]
 
 
 def kept_shares(engine: Engine, inputs: ModelInputs) -> tuple[float, float]:
-    """Bytes of all hidden states of both towers, and of all that a run records but for the cache;
-    both of the bytes of the layers' and blocks' inputs alone."""
+    """Bytes of all hidden states of both towers, and of everything a run records except the cache,
+    both relative to the inputs of the layers and blocks."""
     vision = run_vision(engine, inputs)
     decoded = run_decoder(engine, inputs, run_merge(engine, inputs, vision))
     layers = list(decoded.hidden_states[:-1])
@@ -127,12 +127,12 @@ def kept_shares(engine: Engine, inputs: ModelInputs) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", choices=SHAPES, default="mid")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--side", type=int, default=448, help="of the picture, pixels")
+    parser.add_argument("--side", type=int, default=448, help="image side in pixels")
     parser.add_argument("--peers", action="store_true")
     options = parser.parse_args()
     engine = load_shape(options.shape, device=options.device)

@@ -1,8 +1,8 @@
-"""Tokens with each step's candidates, entropy and filters recorded against bare ``generate``.
+"""Decoding with candidates, entropy and filters recorded, compared with plain ``generate``.
 
     python -m benchmarks.decode_loop [--shape mid] [--tokens 64] [--pairs 7]
 
-Both start from the prompt's tensors and so include the prefill; the shares without it are printed
+Both start from the prompt's tensors, so they include the prefill; the ratio without it is printed
 too.
 """
 
@@ -44,7 +44,7 @@ def bare_generate(engine: Engine, inputs: ModelInputs, tokens: int) -> Callable[
 
 
 def with_logits(engine: Engine, inputs: ModelInputs, tokens: int) -> Callable[[], object]:
-    """transformers' own record: the logits of every step, nothing made of them."""
+    """transformers' own record: only the logits of every step."""
     kwargs = model_kwargs(inputs, engine.device)
 
     def run() -> object:
@@ -72,7 +72,7 @@ def recorded(engine: Engine, inputs: ModelInputs, tokens: int) -> Callable[[], S
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", choices=SHAPES, default="mid")
     parser.add_argument("--device", default="auto")
@@ -97,7 +97,7 @@ def main() -> None:
         pairs=options.pairs,
     )
     print(f"{machine_facts()}; {options.shape}, {engine.dtype}, {len(new_ids)} tokens, ", end="")
-    print("the same ones\n" if same else "NOT the same ones\n")
+    print("identical\n" if same else "NOT identical\n")
     rows: list[tuple[object, ...]] = [
         (
             name,

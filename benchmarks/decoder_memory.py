@@ -1,11 +1,11 @@
-"""What the decoder tab costs in memory, against one plain forward of the same prompt.
+"""Memory of the decoder tab, compared with one plain forward pass of the same prompt.
 
     python -m benchmarks.decoder_memory --shape shipped|mid|2b
 
 The tab: all records of the prefill, the logit lens, one layer's attention, one head's rotation, the
-answer read again, and the influence of a few tokens. The claim: its peak is at most 1.15 times the
-plain forward's plus 300 MB, on 2B's shape in bfloat16. The model's weights count on neither side;
-``--check`` makes a broken claim an error.
+scores of the answer, and the influence of a few tokens. The claim: its peak is at most 1.15 times
+the plain forward's plus 300 MB, on the 2B shape in bfloat16. Neither side includes the model's
+weights. ``--check`` exits with an error if the claim does not hold.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from components.parts.part import Part, Parts
 from components.tabs.decoder import layers, rotation
 from components.tabs.decoder.tab import TAB
 from playground.decoder.attention import attention_rows, layer_queries_keys, summarise_heads
-from playground.experiments.answers import without_pictures
+from playground.experiments.answers import without_images
 from playground.experiments.influence import attention_by_head, measure_influence
 from playground.pipeline import Run
 from playground.run_store import RunStore
 
 FACTOR, EXTRA_BYTES = 1.15, 300 * 10**6
 ANSWER_IDS = (5, 6, 7, 8)
-PARTS_ACROSS = 2  # of the picture, for the influence: one batch's copies set the peak
-# Pictures that a person would bring; on the mid and 2B shapes about 1,000 tokens.
+PARTS_ACROSS = 2  # parts per image side for the influence; the copies of one batch set the peak
+# Typical image sizes; about 1,000 tokens on the mid and 2B shapes.
 PIXELS = {"shipped": 224, "mid": 1024, "2b": 1024}
 
 
@@ -61,7 +61,7 @@ def plain_forward(run: Run) -> None:
 
 
 def whole_tab(run: Run) -> None:
-    """Everything that the tab shows, one after the other, with its records held to the end."""
+    """Everything that the tab shows, in sequence, with its records kept to the end."""
     engine, inputs, merged = run.engine, run.inputs, run.merged
     decoded = run.decoded
     draw_part(run, layers.PART)
@@ -70,7 +70,7 @@ def whole_tab(run: Run) -> None:
     attention_rows(vectors, range(max(0, inputs.num_tokens - 16), inputs.num_tokens))
     del vectors
     draw_part(run, rotation.PART)
-    shift = without_pictures(engine, inputs, merged, decoded, ANSWER_IDS)
+    shift = without_images(engine, inputs, merged, decoded, ANSWER_IDS)
     span = inputs.spans[0]
     measure_influence(
         engine, inputs, merged, span, shift.ids[:2], block=-(-span.merged_h // PARTS_ACROSS)
@@ -79,14 +79,14 @@ def whole_tab(run: Run) -> None:
 
 
 def draw_part(run: Run, part: Part) -> None:
-    """All that a part shows before anything has been moved."""
+    """Everything that a part shows initially."""
     drawing = Drawing(Parts((TAB,)), RunStore(), Findings())
     for output in part.outputs.values():
         drawing.draw(part, output, run, Question(run="", part=part.key))
 
 
 def measure_peak(run: Callable[[], None]) -> int:
-    """Bytes above what was held before, with nothing left over that a side could use for free."""
+    """Peak bytes above the initial level, after all free memory was returned."""
     gc.collect()
     _return_freed_memory()
     with peak_memory() as seen:
@@ -95,7 +95,7 @@ def measure_peak(run: Callable[[], None]) -> int:
 
 
 def _return_freed_memory() -> None:
-    """Hand what the C library keeps of freed memory back to the system; glibc alone knows how."""
+    """Return freed memory to the system, which only glibc supports."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
@@ -105,11 +105,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shape", choices=SHAPES, default="shipped")
     parser.add_argument("--dtype", default=None)
-    parser.add_argument("--check", action="store_true", help="fail where the claim is broken")
+    parser.add_argument("--check", action="store_true", help="fail if the claim does not hold")
     arguments = parser.parse_args()
     engine = load_shape(arguments.shape, dtype=arguments.dtype)
     warm = start_run(engine, side=128, stage="merge")
-    plain_forward(warm)  # libraries and thread pools take their memory once
+    plain_forward(warm)  # libraries and thread pools allocate their memory once
     warm.ensure("decoder")
     run = start_run(engine, side=PIXELS[arguments.shape], stage="merge")
     before = run.num_bytes
@@ -132,7 +132,7 @@ def main() -> None:
         )
     )
     if arguments.check and tab > bound:
-        sys.exit("The decoder tab takes more memory than it claims.")
+        sys.exit("The decoder tab takes more memory than claimed.")
 
 
 if __name__ == "__main__":

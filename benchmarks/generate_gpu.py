@@ -1,10 +1,10 @@
-"""Decoding on a GPU: the recorded loop, ``generate``, a compiled step, and the memory roofline.
+"""Decoding on a GPU: recorded loop, ``generate``, a compiled step, and the memory roofline.
 
     python -m benchmarks.generate_gpu [--shape 2b] [--device cuda] [--tokens 64] [--eager]
 
 The eager loop waits for Python to launch its kernels; a static cache and ``torch.compile`` (CUDA
-graphs) show what the card itself can do. ``--eager`` leaves the compiled side out: on a CPU it
-takes over a minute to compile and gains nothing.
+graphs) show the limit of the GPU. ``--eager`` skips the compiled variant, which on a CPU
+takes over a minute to compile and is not faster.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from playground.sampling.columns import Sampler
 from playground.sampling.paths import prompt_prefix
 
 COLUMNS = 8
-LARGEST = (1_024, 2_048, 3_072, 4_096)  # sides of pictures, pixels
+LARGEST = (1_024, 2_048, 3_072, 4_096)  # image sides in pixels
 
 
 def compiled_generate(run: Run, tokens: int) -> Callable[[], object]:
@@ -49,7 +49,7 @@ def compiled_generate(run: Run, tokens: int) -> Callable[[], object]:
 
 
 def columns(run: Run, count: int, tokens: int) -> Callable[[], object]:
-    """The recorded loop over so many columns, from the run's prefill on."""
+    """The recorded loop over several columns, from the run's prefill on."""
     prefix = prompt_prefix(run.inputs, run.merged, run.decoded)
     settings: list[SamplingSettings] = [GREEDY] * count
 
@@ -63,7 +63,7 @@ def columns(run: Run, count: int, tokens: int) -> Callable[[], object]:
 
 
 def largest_picture(run: Run) -> str:
-    """The largest square picture whose recorded prefill fits, on a GPU."""
+    """The largest square image whose recorded prefill fits on the GPU."""
     fits = "none"
     for side in LARGEST:
         try:
@@ -77,14 +77,14 @@ def largest_picture(run: Run) -> str:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", choices=SHAPES, default="2b")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--side", type=int, default=448, help="of the picture, pixels")
+    parser.add_argument("--side", type=int, default=448, help="image side in pixels")
     parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--eager", action="store_true", help="without the compiled side")
+    parser.add_argument("--eager", action="store_true", help="skip the compiled variant")
     options = parser.parse_args()
     engine = load_shape(options.shape, device=options.device)
     run = start_run(engine, side=options.side, stage="decoder")
@@ -118,7 +118,7 @@ def main() -> None:
         sides["prefill"]()
     print(f"\nMemory of the recorded prefill above the weights: {seen.peak_bytes / 1e6:,.0f} MB")
     if engine.device.type == "cuda":
-        print(f"The largest picture that fits: {largest_picture(run)}")
+        print(f"The largest image that fits: {largest_picture(run)}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""How cost grows with tokens, the picture's size and layers; the recorded run beside the plain one.
+"""Cost against tokens, image size and layers, for the recorded run and the plain forward pass.
 
     python -m benchmarks.growth [--shape shipped] [--pairs 3] [--short] [--svg FILE]
 
-"Exponent" is the slope between two sizes on double logarithmic axes: 1 is linear, 2 quadratic. What
-grows as the plain forward grows is the model's own cost.
+"Exponent" is the slope between two sizes on log-log axes: 1 is linear, 2 quadratic. Cost that grows
+like the plain forward pass is the model's own.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from playground.records import ModelInputs
 TOKENS = (100, 400, 1_000, 2_000, 3_400)  # the shipped window holds 4,096
 SIDES = (256, 512, 1_024, 1_920)  # 2,048 would fill the shipped window by itself
 LAYERS = (4, 8, 16, 32)  # of the decoder, in the mid shape
-WORDS = "a b c d e f g "  # short, as a message has at most 20,000 characters
+WORDS = "a b c d e f g "  # short words, because a message has at most 20,000 characters
 
 Point = tuple[int, float, float]
-"""Size, seconds of ours, seconds of the plain forward."""
+"""Size, seconds of ours, seconds of the plain forward pass."""
 
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """One thing that grows."""
+    """Times against one growing size."""
 
     name: str
     unit: str
     points: tuple[Point, ...]
     rows: tuple[tuple[object, ...], ...]
-    beside: str = "plain forward"  # what each point's second time is of
+    baseline: str = "plain forward"  # name of each point's second time
 
 
 def text_of(engine: Engine, num_tokens: int) -> ModelInputs:
-    """A prompt of text alone with about so many tokens."""
+    """A text-only prompt of about ``count`` tokens."""
     words = (WORDS * (num_tokens // len(WORDS.split()) + 1)).split()[:num_tokens]
     return start_run(engine, side=0, text=" ".join(words)).inputs
 
@@ -54,21 +54,21 @@ Sized = Iterator[tuple[int, Engine, ModelInputs]]
 
 
 def with_layers(counts: tuple[int, ...], device: str) -> Sized:
-    """The mid shape with so many decoder layers, and a picture."""
+    """The mid shape with this many decoder layers, and an image."""
     for count in counts:
         engine = load_shape("mid", device=device, layers=count)
         yield count, engine, start_run(engine, side=256).inputs
 
 
 def measure_sizes(name: str, unit: str, sized: Sized, pairs: int) -> Growth:
-    """The recorded run and the plain one at every size."""
+    """Time the recorded run and the plain forward pass at every size."""
     points: list[Point] = []
     rows: list[tuple[object, ...]] = []
     for size, engine, inputs in sized:
         times = measure(
             {"plain": plain_forward(engine, inputs), "ours": staged(engine, inputs)}, pairs=pairs
         )
-        # The quickest run: what a busy machine adds is no property of the size.
+        # The fastest run, since the load of the machine does not depend on the size.
         ours, plain = (min(times[side].wall_s) for side in ("ours", "plain"))
         slope = "–"
         if points:
@@ -90,7 +90,7 @@ def measure_sizes(name: str, unit: str, sized: Sized, pairs: int) -> Growth:
 
 
 def steepest(growth: Growth) -> float:
-    """The median over neighbours of how much faster ours grows than the plain forward."""
+    """Median over neighbouring sizes of our exponent minus the plain forward pass's."""
     slopes = [
         math.log((b[1] / a[1]) / (b[2] / a[2])) / math.log(b[0] / a[0])
         for a, b in pairwise(growth.points)
@@ -99,7 +99,7 @@ def steepest(growth: Growth) -> float:
 
 
 def draw_svg(growths: list[Growth], path: Path) -> None:
-    """Small charts side by side on double logarithmic axes: ours a line, the other one dots."""
+    """Small log-log charts side by side: ours as a line, the baseline as dots."""
     width, height, margin = 320, 240, 48
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width * len(growths)}" height="{height}" '
@@ -137,7 +137,8 @@ def draw_svg(growths: list[Growth], path: Path) -> None:
             f'<text x="{middle}" y="14" text-anchor="middle" font-weight="bold">'
             f"ms over {growth.name}</text>"
             f'<text x="{middle}" y="30" text-anchor="middle">'
-            f'<tspan fill="#3b5bdb">— ours</tspan>  <tspan fill="#d9480f">● {growth.beside}</tspan>'
+            '<tspan fill="#3b5bdb">— ours</tspan>  '
+            f'<tspan fill="#d9480f">● {growth.baseline}</tspan>'
             "  (both axes logarithmic)</text>"
             f'<text x="{middle}" y="{height - 6}" text-anchor="middle">{growth.unit}</text>'
         )
@@ -145,13 +146,13 @@ def draw_svg(growths: list[Growth], path: Path) -> None:
 
 
 def main() -> None:
-    """Measure, print, draw."""
+    """Run the benchmark, print tables and draw the chart."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", choices=SHAPES, default="shipped")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--short", action="store_true", help="the two smallest sizes alone")
-    parser.add_argument("--svg", type=Path, help="draw the growth into this file")
+    parser.add_argument("--short", action="store_true", help="only the two smallest sizes")
+    parser.add_argument("--svg", type=Path, help="write the charts to this file")
     options = parser.parse_args()
     engine = load_shape(options.shape, device=options.device)
     tokens, sides = (TOKENS[:2], SIDES[:2]) if options.short else (TOKENS, SIDES)
@@ -159,8 +160,8 @@ def main() -> None:
     pictures = ((side, engine, start_run(engine, side=side).inputs) for side in sides)
     layers = with_layers(LAYERS[:2] if options.short else LAYERS, options.device)
     growths = [
-        measure_sizes("tokens of text", "tokens", texts, options.pairs),
-        measure_sizes("the side of a picture", "pixels", pictures, options.pairs),
+        measure_sizes("text tokens", "tokens", texts, options.pairs),
+        measure_sizes("image side", "pixels", pictures, options.pairs),
         measure_sizes("decoder layers (mid)", "layers", layers, options.pairs),
     ]
     print(f"{machine_facts()}; {options.shape}, {engine.dtype}")

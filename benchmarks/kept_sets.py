@@ -1,9 +1,9 @@
-"""Whether the fast filters keep exactly what transformers' own order and precision keeps.
+"""Check that the fast filters keep exactly the same tokens as transformers.
 
     python -m benchmarks.kept_sets [--rows 10000] [--vocab 151936]
 
 Random rows of every kind (peaked, flat, with ties) under random settings: ids and numbers of the
-kept tokens must be equal. How many rows were left to the reference is printed too.
+kept tokens must be equal. The share of rows that fall back to the reference is printed too.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from playground.sampling import candidates as sampling_candidates
 from playground.sampling.candidates import keep_tokens
 from playground.sampling.logits_filters import REMOVED, FilterContext, filter_logits
 
-SCALES = (3.0, 30.0, 1e-3)  # like a model's, peaked, flat
+SCALES = (3.0, 30.0, 1e-3)  # typical, peaked, flat
 
 
 def random_settings(rng: random.Random) -> SamplingSettings:
-    """A column as a person might set it."""
+    """Random but plausible settings of a column."""
     return SamplingSettings(
         temperature=rng.choice((0.0, 0.3, 0.7, 1.0, 1.7)),
         top_k=rng.choice((0, 0, 1, 20, 50, 500)),
@@ -38,7 +38,7 @@ def random_settings(rng: random.Random) -> SamplingSettings:
 
 
 def differs(logits: torch.Tensor, context: FilterContext) -> bool:
-    """Whether one row's kept ids or logits are not the reference's."""
+    """Whether one row's kept ids or logits differ from the reference."""
     kept = keep_tokens(logits, context)
     steps = filter_logits(logits[None], context)
     expected = steps[-1].logits[0] if steps else logits
@@ -48,7 +48,7 @@ def differs(logits: torch.Tensor, context: FilterContext) -> bool:
 
 
 def main() -> None:
-    """Compare and print; the status is 1 where a row differs."""
+    """Compare and print; the exit status is 1 if a row differs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--vocab", type=int, default=151_936)
@@ -66,8 +66,8 @@ def main() -> None:
         wrong += differs(logits, context)
         left += sampling_candidates._keep_candidates(logits.numpy(), context) is None
     print(f"{machine_facts()}; {time.perf_counter() - started:.0f} s")
-    print(f"{options.rows:,} rows of {options.vocab:,} words: {wrong} differ; ", end="")
-    print(f"{left / options.rows:.1%} were left to the reference")
+    print(f"{options.rows:,} rows of {options.vocab:,} tokens: {wrong} differ; ", end="")
+    print(f"{left / options.rows:.1%} fell back to the reference")
     if wrong:
         sys.exit(1)
 

@@ -1,9 +1,9 @@
-"""The logit lens against the matrix product that it cannot do without, and against a prefill.
+"""The logit lens (nostalgebraist 2020), compared with its matrix product and with a prefill.
 
     python -m benchmarks.lens [--shape mid] [--positions 64] [--pairs 7]
 
-Its own product: the same rows times ``lm_head``, in chunks of the same size into one buffer. The
-naive lens makes the logits of all rows at once and sorts out the likeliest of each with ``topk``.
+Its matrix product is the same rows times ``lm_head``, in chunks of the same size into one buffer.
+The naive lens computes the logits of all rows at once and then the top tokens with ``topk``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TOP_K = 5
 
 
 def lens(run: Run, positions: tuple[int, ...]) -> Callable[[], object]:
-    """The likeliest words of every layer at some positions."""
+    """The most likely tokens of every layer at some positions."""
     return lambda: logit_lens(run.engine, run.decoded, positions, TOP_K)
 
 
@@ -34,7 +34,7 @@ def _rows(run: Run, positions: tuple[int, ...]) -> torch.Tensor:
 
 
 def lens_gemm(run: Run, positions: tuple[int, ...]) -> Callable[[], object]:
-    """The product alone."""
+    """Only the matrix product."""
     weight, rows = run.engine.model.lm_head.weight, _rows(run, positions)
     buffer = torch.empty(LENS_ROWS, len(weight), dtype=rows.dtype, device=rows.device)
 
@@ -47,7 +47,7 @@ def lens_gemm(run: Run, positions: tuple[int, ...]) -> Callable[[], object]:
 
 
 def naive_lens(run: Run, positions: tuple[int, ...]) -> Callable[[], object]:
-    """All logits at once."""
+    """The naive lens: all logits at once."""
     model, rows = run.engine.model, _rows(run, positions)
 
     def run_naive() -> object:
@@ -59,13 +59,13 @@ def naive_lens(run: Run, positions: tuple[int, ...]) -> Callable[[], object]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", choices=SHAPES, default="mid")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype")
     parser.add_argument("--positions", type=int, default=64)
-    parser.add_argument("--side", type=int, default=448, help="of the picture, pixels")
+    parser.add_argument("--side", type=int, default=448, help="image side in pixels")
     parser.add_argument("--pairs", type=int, default=7)
     options = parser.parse_args()
     engine = load_shape(options.shape, device=options.device, dtype=options.dtype)
@@ -87,7 +87,7 @@ def main() -> None:
         memory[name] = f"{seen.peak_bytes / 1e6:.0f} MB"
     print(
         f"{machine_facts()}; {options.shape}, {engine.dtype}, {engine.facts.num_layers + 1} layers "
-        f"at {len(spread)} of {length:,} positions, {engine.facts.vocab_size:,} words\n"
+        f"at {len(spread)} of {length:,} positions, {engine.facts.vocab_size:,} tokens\n"
     )
     rows: list[tuple[object, ...]] = [
         (

@@ -1,6 +1,6 @@
-"""The three shapes that every benchmark runs on; only the shipped checkpoint has real weights.
+"""The three model shapes for the benchmarks; only the shipped checkpoint has trained weights.
 
-Random weights cost what trained ones cost, and need no download.
+Random weights cost the same as trained ones, and need no download.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def load_shape(
             "2b" (Qwen3-VL-2B's configuration).
         device: auto (cuda if there is one), cpu, cuda.
         dtype: float32 or bfloat16; by default float32, and bfloat16 for "2b".
-        layers: of the decoder, in the place of the shape's own; not for "shipped".
+        layers: number of decoder layers, instead of the shape's own; not for "shipped".
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -64,7 +64,7 @@ def load_shape(
 def _mid_config() -> PreTrainedConfig:
     """The 2B configuration at a quarter of its width and about a third of its depth."""
     config = load_config()
-    parts: Any = config  # whose parts transformers does not type
+    parts: Any = config  # transformers does not annotate its parts
     text, vision = parts.text_config, parts.vision_config
     text.hidden_size, text.intermediate_size, text.num_hidden_layers = 512, 1536, 8
     text.num_attention_heads, text.num_key_value_heads, text.head_dim = 8, 4, 64

@@ -1,7 +1,7 @@
-"""Measuring two or more ways of doing the same, so that a slower minute slows them all.
+"""Compare two or more variants with interleaved runs, so that a slow phase affects all of them.
 
-Ratios of interleaved runs are what a benchmark reports: times of one machine say little about
-another. Every figure is a median over pairs, with the smallest and the largest beside it.
+Benchmarks report ratios of interleaved runs, because times of one machine say little about another.
+Every figure is a median over pairs, with the smallest and the largest value.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import transformers
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds of every run of one side, in the order in which they ran."""
+    """Seconds of every run of one side, in order."""
 
     wall_s: tuple[float, ...]
     cpu_s: tuple[float, ...]
@@ -47,13 +47,13 @@ class Ratio:
 
 
 def measure(sides: Mapping[str, Callable[[], object]], *, pairs: int = 7) -> dict[str, Timing]:
-    """Run all sides in turn, ``pairs`` times, after one untimed turn of each.
+    """Run all sides alternately, ``pairs`` times, after one untimed run of each.
 
-    Every second turn goes through the sides backwards, so that none always follows the same one.
+    Every second round runs the sides in reverse, so that none always follows the same one.
 
     Args:
-        sides: name → what is timed; its result is dropped.
-        pairs: timed turns.
+        sides: by name, the function to time; its result is discarded.
+        pairs: timed rounds.
     """
     walls: dict[str, list[float]] = {name: [] for name in sides}
     cpus: dict[str, list[float]] = {name: [] for name in sides}
@@ -73,13 +73,13 @@ def measure(sides: Mapping[str, Callable[[], object]], *, pairs: int = 7) -> dic
 
 
 def ratio(of: Timing, to: Timing) -> Ratio:
-    """How often ``of`` holds ``to``: wall time, pair by pair."""
+    """Wall time of ``of`` divided by that of ``to``, per pair."""
     each = [a / b for a, b in zip(of.wall_s, to.wall_s, strict=True)]
     return Ratio(median(each), min(each), max(each))
 
 
 def cpu_ratio(of: Timing, to: Timing) -> Ratio:
-    """The same of the process's CPU time, which other programs disturb less."""
+    """The same ratio for CPU time, which depends less on other programs."""
     each = [a / b for a, b in zip(of.cpu_s, to.cpu_s, strict=True)]
     return Ratio(median(each), min(each), max(each))
 
@@ -93,10 +93,10 @@ def _wait_for_device() -> None:
 
 
 class PeakMemory:
-    """Most memory in use while a block ran, above what was in use when it began; in bytes.
+    """Peak memory while a block ran, above the level at its start; in bytes.
 
-    On a GPU what torch's allocator held, else the process's resident memory, looked at every few
-    milliseconds (Linux alone says how much that is).
+    On a GPU the memory of torch's allocator, else the process's resident memory, sampled every few
+    milliseconds (only on Linux).
     """
 
     def __init__(self) -> None:
@@ -131,7 +131,7 @@ def peak_memory(interval_s: float = 0.005) -> Iterator[PeakMemory]:
 
 
 def resident_bytes() -> int:
-    """The process's memory right now (on other systems than Linux: the most it ever was)."""
+    """The process's current memory; its peak memory on systems other than Linux."""
     status = Path("/proc/self/statm")
     if status.exists():
         return int(status.read_text().split()[1]) * resource.getpagesize()
@@ -143,7 +143,7 @@ def resident_bytes() -> int:
 
 
 def machine_facts() -> str:
-    """One line on what the figures were measured with."""
+    """One line that describes the machine and versions."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
     return (
         f"{device}, {torch.get_num_threads()} threads, Python {platform.python_version()}, "

@@ -1,9 +1,9 @@
-"""What starting plotly.js costs a page, with and without the line that the page puts before it.
+"""Cost of starting plotly.js, with and without the line that the page inserts before it.
 
     python -m benchmarks.plotly_start [--pairs 4]
 
-Chromium is started anew each time and driven by nobody: it opens a page that loads the library,
-draws one chart, and says how long its tasks were (milliseconds, those over 50).
+Chromium is restarted each time, without a driver. It opens a page that loads the library, draws one
+chart and reports its tasks over 50 ms.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PAGE = """<!doctype html><title>plotly.js</title><body><script>
 
 
 class _Server(ThreadingHTTPServer):
-    """Serves the page and the library in both forms; ``said`` has what the page measured."""
+    """Serve the page and both forms of the library; ``said`` holds the page's measurements."""
 
     def __init__(self) -> None:
         library = LIBRARY_PATH.read_bytes()
@@ -72,11 +72,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Write no log."""
 
 
 def longest_task(server: _Server, name: str) -> int:
-    """Milliseconds of the longest task of a new browser that loads this form of the library."""
+    """Milliseconds of the longest task in a new browser that loads this form of the library."""
     address = f"http://127.0.0.1:{server.server_port}/#/{name}"
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         command = [str(find_chromium()), "--headless=new", *ARGUMENTS, f"--user-data-dir={folder}"]
@@ -91,7 +91,7 @@ def longest_task(server: _Server, name: str) -> int:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=4)
     options = parser.parse_args()

@@ -1,11 +1,11 @@
-"""What a prefix hit costs against a miss, and that eviction gives the memory back.
+"""Cost of a prefix hit compared with a miss, and whether eviction frees the memory.
 
     python -m benchmarks.prefix_hit --shape shipped --tokens 1000 --pairs 7
 
-A request of ``--tokens`` tokens shares 50, 90 or 99 % of them with one that is stored. The ideal is
-the share of tokens that are left to compute; a hit cannot be cheaper than the forward of its rest
-alone, which is measured as well: the same number of tokens with an empty cache. Looking all blocks
-up, and joining those that are found, are timed by themselves in milliseconds of CPU time.
+A request of ``--tokens`` tokens shares 50, 90 or 99 % of them with a stored one. The ideal cost is
+the share of tokens left to compute. A hit cannot be cheaper than a forward pass over the remaining
+tokens alone, which is measured too, with an empty cache. Looking up all blocks and joining the
+stored ones are timed separately, in milliseconds of CPU time.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main() -> None:
         "computed",
         "hit / miss",
         "computed / all tokens",
-        "operations, hit / miss",
+        "FLOPs, hit / miss",
         "rest alone / miss",
         "max Δ logits",
         "lookup, ms",
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def _text_of(engine: Engine, num_tokens: int) -> ModelInputs:
-    """A request of exactly so many tokens."""
+    """A request of exactly ``num_tokens`` tokens."""
     text = "What color is the circle left of the square? " * (num_tokens // 4)
     inputs = run_preprocess(engine, Prompt((Turn("user", text[:19_000]),)))
     if inputs.num_tokens < num_tokens:
@@ -81,7 +81,7 @@ def _cut(inputs: ModelInputs, num_tokens: int) -> ModelInputs:
 
 
 def _with_other_end(inputs: ModelInputs, shared: int) -> ModelInputs:
-    """The same request with other words from ``shared`` on."""
+    """The same request with other tokens from ``shared`` on."""
     ids = inputs.input_ids.clone()
     ids[0, shared:] = ids[0, shared:].flip(0) + 1
     return replace(inputs, input_ids=ids)
@@ -90,7 +90,7 @@ def _with_other_end(inputs: ModelInputs, shared: int) -> ModelInputs:
 def _measure_share(
     engine: Engine, whole: ModelInputs, share: float, pairs: int
 ) -> tuple[object, ...]:
-    """One row: a request of which this share is stored."""
+    """One row: a request with this share of its tokens stored."""
     shared = round(share * whole.num_tokens)
     store = PrefixStore(engine, HashRules(BLOCK_SIZE), max_bytes=1 << 40)
     store.serve(_with_other_end(whole, shared))
@@ -132,8 +132,10 @@ def _measure_share(
 
 
 def _measure_memory(engine: Engine, whole: ModelInputs) -> list[tuple[object, ...]]:
-    """Fill a store with requests of their own, then empty it."""
-    prefill_on(engine, whole, identify(whole), empty_cache(engine), 0)  # torch's own buffers
+    """Fill a store with different requests, then empty it."""
+    prefill_on(
+        engine, whole, identify(whole), empty_cache(engine), 0
+    )  # allocate torch's own buffers
     start = _memory(engine)
     store = PrefixStore(engine, HashRules(BLOCK_SIZE), max_bytes=1 << 40)
     rows: list[tuple[object, ...]] = []
@@ -163,9 +165,11 @@ def _memory(engine: Engine) -> int:
 
 
 def settled_bytes() -> int:
-    """The process's memory once all that is free has been given back."""
+    """The process's memory after freed memory was returned to the system."""
     gc.collect()
-    with contextlib.suppress(OSError):  # glibc keeps what small tensors leave; ask for it
+    with contextlib.suppress(
+        OSError
+    ):  # glibc keeps the memory of small tensors; ask it to return it
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     return resident_bytes()
 

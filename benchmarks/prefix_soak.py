@@ -1,4 +1,4 @@
-"""Thousands of random requests to one prefix store: each answer against the one without a cache.
+"""Soak test: thousands of random requests to a prefix store, each checked against no cache.
 
     python -m benchmarks.prefix_soak --requests 10000
 
@@ -48,7 +48,7 @@ def main() -> None:
         reference = Reference(engine)
         prompts = -settled_bytes()
         for choice in itertools.product(SYSTEMS, [*PICTURES, "clip"], TEXTS, FOLLOW_UPS):
-            _ask(reference, *choice)  # each is kept, to be compared with: no part of the store
+            _ask(reference, *choice)  # reference logits, kept outside the store
         prompts += settled_bytes()
         rows = []
         started, before = time.perf_counter(), settled_bytes()
@@ -60,10 +60,10 @@ def main() -> None:
     grown = (settled_bytes() - before) / 1e6
     print(
         f"{options.requests:,} requests in {seconds:.0f} s; memory grew by {grown:.1f} MB "
-        f"(besides {prompts / 1e6:.0f} MB of the different prompts and their logits)."
+        f"(plus {prompts / 1e6:.0f} MB for the different prompts and their logits)."
     )
     if any(row[-1] or row[-2] > 1e-4 for row in rows):
-        raise SystemExit("A request differs, or the budget was exceeded.")
+        raise SystemExit("The logits of a request differ, or the budget was exceeded.")
 
 
 def _soak(

@@ -1,10 +1,10 @@
-"""Prefill and decode against what the machine can do at best, both measured in the same run.
+"""Prefill and decode compared with the machine's roofline, measured in the same run.
 
     python -m benchmarks.roofline [--shape 2b] [--tokens 16] [--pairs 3]
 
-The prefill's roof is its floating point operations at the rate of a large matrix product of the
-same dtype; decode's is the bytes that a token must read (every weight of the decoder and the head,
-the keys and values) at the rate at which memory is read. Peak memory is against the weights.
+The roof of the prefill is its FLOPs at the rate of a large matrix product of the same dtype. The
+roof of decoding is the bytes that a token must read (all weights of the decoder and the head, keys
+and values) at the memory bandwidth. Peak memory is given relative to the weights.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ READ_BYTES = 1 << 30
 
 
 def prefill_of(run: Run) -> Callable[[], object]:
-    """Stages 2 to 4, recorded."""
+    """Stages 2 to 4, with recording."""
     from playground.decoder.stage import run_decoder
 
     def prefill() -> object:
@@ -45,7 +45,7 @@ def prefill_of(run: Run) -> Callable[[], object]:
 
 
 def decode_of(run: Run, tokens: int) -> Callable[[], object]:
-    """Forwards of one token each on a fork of the run's cache, to the logits."""
+    """Forward passes of one token each on a fork of the run's cache, up to the logits."""
     engine, merged = run.engine, run.merged
     first = next_position(merged)
 
@@ -62,12 +62,12 @@ def decode_of(run: Run, tokens: int) -> Callable[[], object]:
 
 
 def next_position(merged: MergedInputs) -> int:
-    """Where the first token after the prompt stands."""
+    """Position of the first token after the prompt."""
     return int(merged.position_ids.max()) + 1
 
 
 def gemm(engine: Engine, side: int) -> tuple[Callable[[], object], float]:
-    """A square matrix product as large as the model's own, and its operations."""
+    """A square matrix product as large as the model's own, and its FLOPs."""
     left, right, out = (
         torch.randn(side, side, dtype=engine.dtype, device=engine.device) for _ in range(3)
     )
@@ -75,20 +75,20 @@ def gemm(engine: Engine, side: int) -> tuple[Callable[[], object], float]:
 
 
 def read(engine: Engine, num_bytes: int = READ_BYTES) -> Callable[[], object]:
-    """One pass over memory that no cache holds."""
+    """One read of more memory than the CPU caches hold."""
     block = torch.ones(num_bytes // 4, dtype=torch.float32, device=engine.device)
     return lambda: block.sum()
 
 
 def count_flops(prefill: Callable[[], object]) -> float:
-    """Operations of all matrix products, as torch counts them; full squares for attention."""
+    """FLOPs of all matrix products as torch counts them, with unmasked attention."""
     with FlopCounterMode(display=False) as counter:
         prefill()
     return float(counter.get_total_flops())
 
 
 def token_bytes(run: Run) -> int:
-    """What one decoded token must read: decoder and head, and the keys and values so far."""
+    """Bytes that one decoded token must read: decoder, head, cached keys and values."""
     model: Any = run.engine.model
     modules: tuple[nn.Module, ...] = (
         *model.model.language_model.layers,
@@ -100,19 +100,19 @@ def token_bytes(run: Run) -> int:
 
 
 def compare(of: Timing, roofs: Timing, scale: float) -> str:
-    """How many times the roof, pair by pair; ``scale`` makes the roof's run the same work."""
+    """Ratio to the roof per pair; ``scale`` adjusts the roof's run to the same work."""
     each = [a / (b * scale) for a, b in zip(of.wall_s, roofs.wall_s, strict=True)]
     return f"{median(each):.2f} ({min(each):.2f}–{max(each):.2f})"
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", choices=SHAPES, default="2b")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype")
-    parser.add_argument("--tokens", type=int, default=16, help="decoded in a turn")
-    parser.add_argument("--side", type=int, default=448, help="of the picture, pixels")
+    parser.add_argument("--tokens", type=int, default=16, help="tokens decoded per repeat")
+    parser.add_argument("--side", type=int, default=448, help="image side in pixels")
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--gemm", type=int, default=GEMM_SIDE, help="side of the matrices")
     parser.add_argument("--read-mb", type=int, default=READ_BYTES >> 20)

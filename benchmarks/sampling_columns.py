@@ -1,10 +1,10 @@
-"""Columns of settings as one batch from one prefill, against as many calls of ``generate``.
+"""Columns of settings as one batch from one prefill, compared with separate ``generate`` calls.
 
     python -m benchmarks.sampling_columns [--shape shipped|mid|2b] [--pairs N] [--tokens N]
         [--slider]
 
-Also: the filters of eight rows against transformers' processors, and what a slider of one step
-costs on the server. Both sides run in one process, in turns.
+Also compares the filters of eight rows with transformers' processors, and measures the server time
+of a slider of one step. Both sides are interleaved in one process.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ from playground.vision.stage import run_vision
 COLUMNS = (2, 4, 8)
 SLIDER_CALLS = 10
 SETTINGS = SamplingSettings(temperature=0.7, top_k=20, top_p=0.8)
-VOCAB = 151_936  # of the released checkpoints
+VOCAB = 151_936  # tokens; of the released checkpoints
 
 
 def make_run(engine: Engine) -> Run:
-    """A prompt with a picture of 256 by 256: 64 image tokens."""
+    """A prompt with a 256 by 256 image: 64 image tokens."""
     noise = torch.randint(0, 256, (256, 256, 3), generator=torch.Generator().manual_seed(0))
     picture = Picture(noise.to(torch.uint8).numpy(), "noise")
     return Run(engine, Prompt((Turn("user", "Describe this image.", (picture,)),)))
 
 
 def measure_columns(engine: Engine, tokens: int, pairs: int) -> list[tuple[object, ...]]:
-    """Everything from ``pixel_values`` to the last token; ends of answers are barred, so that every
-    column of both sides writes the same number of tokens."""
+    """Everything from ``pixel_values`` to the last token. End tokens are disabled, so that all
+    columns of both sides generate the same number of tokens."""
     run = make_run(engine)
     ends = list(engine.model.generation_config.eos_token_id)
     engine.model.generation_config.eos_token_id = []  # for both sides
@@ -109,7 +109,7 @@ def _seconds(timing: Timing) -> str:
 
 
 def measure_filters(pairs: int) -> list[tuple[object, ...]]:
-    """Eight rows of logits like a model's: our candidates against transformers' processors."""
+    """Eight rows of realistic logits: our candidates against transformers' processors."""
     noise = torch.randn(8, VOCAB, generator=torch.Generator().manual_seed(0))
     logits = noise * 4
     prompt, none = torch.zeros(1, dtype=torch.int64), torch.zeros((1, 0), dtype=torch.int64)
@@ -150,8 +150,8 @@ def measure_filters(pairs: int) -> list[tuple[object, ...]]:
 
 
 def measure_slider(engine: Engine, calls: int) -> Timing:
-    """What one slider costs the server: the part's drawings of a column's last token, its charts as
-    JSON. ``lm_head`` on one state, the filters in both orders, words, effects, two charts."""
+    """Server cost of one slider: all outputs of the part for a column's last token, charts as JSON.
+    ``lm_head`` on one hidden state, the filters in both orders, text, effects, two charts."""
     run = make_run(engine)
     prompt = prompt_prefix(run.inputs, run.merged, run.decoded)
     sampler = Sampler(engine, prompt, [SETTINGS], max_new_tokens=8, keep_paths=True)
@@ -159,7 +159,7 @@ def measure_slider(engine: Engine, calls: int) -> Timing:
     branches = tuple(columns_as_branches(sampled, sampler.paths(), ["A"]))
     lab = Lab(sampled, ("A",), sampler.seconds, max_new_tokens=8, branches=branches)
     last = len(branches[0].trace.steps) - 1
-    moves = iter(range(1, calls + 2))  # a place where the slider has been is remembered
+    moves = iter(range(1, calls + 2))  # earlier slider positions are cached
 
     def redraw() -> None:
         moved = dict.fromkeys((field.name for field in one_step.SHOWN_FIELDS), None)
@@ -190,7 +190,7 @@ def main() -> None:
     parser.add_argument("--shape", choices=SHAPES, default="shipped")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=16)
-    parser.add_argument("--slider", action="store_true", help="only the slider of one step")
+    parser.add_argument("--slider", action="store_true", help="only measure the slider")
     options = parser.parse_args()
     print(machine_facts())
     engine = load_shape(options.shape)
@@ -198,7 +198,7 @@ def main() -> None:
     if options.slider:
         return
     columns = measure_columns(engine, options.tokens, options.pairs)
-    print(f"\n{options.shape}, {options.tokens} tokens a column, from pixel_values on\n")
+    print(f"\n{options.shape}, {options.tokens} tokens per column, from pixel_values on\n")
     header: tuple[str, ...] = (
         "Columns",
         "batch / generate one by one",
@@ -208,7 +208,7 @@ def main() -> None:
         "generate",
     )
     print(table(header, columns))
-    print(f"\nFilters, 8 rows of {VOCAB:,} words\n")
+    print(f"\nFilters, 8 rows of {VOCAB:,} tokens\n")
     header = ("Filters", "ours / transformers", "CPU time", "ours", "transformers")
     print(table(header, measure_filters(options.pairs)))
 

@@ -1,4 +1,4 @@
-"""What the benchmarks run on: a seeded picture of a given size, and a question."""
+"""Input of the benchmarks: a seeded image of a given size, and a question."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ QUESTION = "Describe this image."
 
 
 def make_picture(width: int, height: int, seed: int = 0) -> Picture:
-    """Noise; what a picture shows makes no difference to what it costs."""
+    """A noise image; the content does not affect the cost."""
     rng = np.random.default_rng(seed)
     return Picture(rng.integers(0, 256, (height, width, 3)).astype(np.uint8), name="noise")
 
@@ -23,11 +23,11 @@ def make_picture(width: int, height: int, seed: int = 0) -> Picture:
 def start_run(
     engine: Engine, *, side: int = 448, text: str = QUESTION, stage: Stage = "preprocess"
 ) -> Run:
-    """A run of this question about a picture of ``side`` x ``side`` pixels, up to a stage.
+    """A run of a question about an image of ``side`` x ``side`` pixels, up to a stage.
 
     Args:
-        engine: the loaded shape.
-        side: 0 for a prompt of text alone.
+        engine: the loaded model.
+        side: in pixels; 0 for a text-only prompt.
         text: the question.
         stage: one of ``pipeline.STAGES``.
     """
@@ -38,12 +38,12 @@ def start_run(
 
 
 def _limit(engine: Engine) -> int:
-    """As many pixels as the processor allows, so that the picture keeps its size."""
+    """The processor's pixel limit, so that the image keeps its size."""
     return max_pixels_range(engine)[1]
 
 
 def read_first_example(engine: Engine, question: str | None = None) -> Prompt:
-    """The prompt of the page's first example, with its own question or another one."""
+    """The prompt of the page's first example, with its own or another question."""
     first = load_examples()[0]
     return read_prompt(
         engine,

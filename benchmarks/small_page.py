@@ -1,4 +1,4 @@
-"""A page of ten ordinary components, which the playground's page is measured against.
+"""A page of ten ordinary components, the baseline for the playground's page.
 
     python -m benchmarks.small_page --port 7861
 
@@ -15,7 +15,7 @@ import gradio as gr
 from components.look.theme import CSS
 from components.serving.server import ServerOptions, launch
 
-# All ten are there; gives the time at which that was seen.
+# Checks that all ten are shown; returns the time, or 0.
 SHOWN = """() => {
   const seen = (selector) => document.querySelector(selector)?.offsetParent;
   const done = seen("#last-words") && seen("input[type=checkbox]") && seen("button.lg");
@@ -24,7 +24,7 @@ SHOWN = """() => {
 
 
 def build_small_page() -> gr.Blocks:
-    """Text, number, choices, a button, a picture and two tabs, with one event."""
+    """Text, number, choices, a button, an image and two tabs, with one event."""
     demo: gr.Blocks = gr.Blocks(title="Ten components", analytics_enabled=False)
     with demo:
         gr.Markdown("# Ten components")
@@ -46,7 +46,7 @@ def build_small_page() -> gr.Blocks:
 
 
 def main() -> None:
-    """Serve it until the process is ended."""
+    """Serve the page until the process ends."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args()

@@ -1,9 +1,9 @@
-"""What was made faster, each against the way it was done before, in turns.
+"""Each optimisation compared with the earlier implementation, interleaved.
 
     python -m benchmarks.speedups [--shape mid] [--dtype bfloat16] [--pairs 7]
 
-The earlier ways are kept here: the patch embedding as transformers' Conv3d, the logit lens with
-``topk`` and ``logsumexp`` over the whole vocabulary, and one token by ``nn.Linear``.
+The earlier implementations are kept here: the patch embedding as transformers' Conv3d, the logit
+lens with ``topk`` and ``logsumexp`` over the whole vocabulary, and one token with ``nn.Linear``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ TOP_K = 5
 def by_kind(
     modules: Sequence[nn.Module], kind: type[nn.Module], run: Callable[[], object]
 ) -> Callable[[], object]:
-    """The same with these modules of another class over the same weights."""
+    """The same call with these modules of another class over the same weights."""
 
     def run_with_it() -> object:
         usual = [type(module) for module in modules]
@@ -62,7 +62,7 @@ def one_token(engine: Engine, run: Run) -> Callable[[], object]:
 
 
 def embed(engine: Engine, run: Run) -> Callable[[], object]:
-    """The patch embedding alone."""
+    """Only the patch embedding."""
     pixels, visual = run.inputs.pixel_values, engine.model.model.visual
     assert pixels is not None
     on_device = pixels.to(engine.device)
@@ -75,7 +75,7 @@ def embed(engine: Engine, run: Run) -> Callable[[], object]:
 
 
 def earlier_lens(run: Run, positions: tuple[int, ...]) -> Callable[[], object]:
-    """Chunks of 64 rows, each in fresh memory, with ``topk`` over all words."""
+    """Chunks of 64 rows, each in newly allocated memory, with ``topk`` over all tokens."""
     model = run.engine.model
 
     def run_lens() -> None:
@@ -91,13 +91,13 @@ def earlier_lens(run: Run, positions: tuple[int, ...]) -> Callable[[], object]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", choices=SHAPES, default="mid")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype")
     parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--side", type=int, default=448, help="of the picture, pixels")
+    parser.add_argument("--side", type=int, default=448, help="image side in pixels")
     options = parser.parse_args()
     engine = load_shape(options.shape, device=options.device, dtype=options.dtype)
     run = start_run(engine, side=options.side, stage="decoder")

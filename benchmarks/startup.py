@@ -1,9 +1,9 @@
-"""Time from the start of the process to the first page, against importing the libraries alone.
+"""Time from process start to the first page, compared with importing only the libraries.
 
     python -m benchmarks.startup [--pairs 5]
 
-The page comes up first and the checkpoint loads behind it; "the first example is drawn" is when its
-run is there for a page that opens. Each turn starts both processes anew, one after the other.
+The page is served first while the checkpoint loads; "the first example is drawn" is when its run is
+available to a page that opens. Each round starts both processes again, in sequence.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ POLL_S = 0.02
 
 
 def time_imports() -> float:
-    """Seconds that a process takes which only imports."""
+    """Seconds of a process that only imports the libraries."""
     started = time.perf_counter()
     subprocess.run([sys.executable, "-c", LIBRARIES], cwd=ROOT, check=True)
     return time.perf_counter() - started
 
 
 def time_first_page() -> float:
-    """Seconds from the start of ``app.py`` to a page that has come over the network whole."""
+    """Seconds from the start of ``app.py`` to the fully received page."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -53,10 +53,10 @@ def time_first_page() -> float:
 
 
 def wait_for_page(address: str, process: subprocess.Popen[bytes]) -> None:
-    """Ask for the page until it comes.
+    """Request the page until it is served.
 
     Raises:
-        SystemExit: the app ended, or took too long.
+        SystemExit: the app exited or took too long.
     """
     deadline = time.perf_counter() + LIMIT_S
     while time.perf_counter() < deadline:
@@ -68,11 +68,11 @@ def wait_for_page(address: str, process: subprocess.Popen[bytes]) -> None:
             return
         except OSError:
             time.sleep(POLL_S)
-    raise SystemExit("The page did not come.")
+    raise SystemExit("The page was not served in time.")
 
 
 def time_in_turns(sides: dict[str, Callable[[], float]], pairs: int) -> dict[str, Timing]:
-    """Like ``pairs.measure`` for processes of their own, after one untimed turn."""
+    """Like ``pairs.measure`` for separate processes, after one untimed round."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(pairs + 1):
         for name in list(sides) if turn % 2 else list(sides)[::-1]:
@@ -83,7 +83,7 @@ def time_in_turns(sides: dict[str, Callable[[], float]], pairs: int) -> dict[str
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=5)
     options = parser.parse_args()

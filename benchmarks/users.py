@@ -1,10 +1,10 @@
-"""What a visitor costs the server: opening the page, and many who press *Run* at once.
+"""Server cost per visitor: opening the page, and many visitors who press *Run* at once.
 
     python -m benchmarks.users [--users 1 5 10 25 50] [--runs 100] [--svg FILE]
 
-The app runs in a process of its own; its pages are opened without a browser. The model's part is
-the four stages and the parity check of the same prompt in this process, as often as there are
-users: nobody computes beside anybody else. Memory is read after free memory was given back.
+The app runs in its own process, and its pages are opened without a browser. The model's share is
+the four stages and the parity check of the same prompt in this process, once per user, because runs
+are never parallel. Memory is read after freed memory was returned to the system.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ HEADER = (
     "users",
     "until all have their charts",
     "a run",
-    "processor time of the server",
+    "CPU time of the server",
     "… of the pages",
     "of the model's time",
     "exponent",
 )
-TURNS = 3  # of which the quickest counts
-FIRST_PARTS = ("preprocess.pictures", "preprocess.text")  # in sight when the page is opened
-CHARTS = "decoder.layers"  # the part that a page of ours looks at while it runs
+TURNS = 3  # the fastest one counts
+FIRST_PARTS = ("preprocess.pictures", "preprocess.text")  # visible when the page is opened
+CHARTS = "decoder.layers"  # the part that is visible during a run
 
 
 def model_seconds() -> float:
-    """What the model takes for one run of the first example, on this process's threads."""
+    """Seconds of the model for one run of the first example, with this process's threads."""
     engine = load_shape("shipped", device="cpu")
     prompt = read_first_example(engine)
     return min(measure({"run": lambda: Run(engine, prompt).parity}).popitem()[1].wall_s)
@@ -50,11 +50,11 @@ def model_seconds() -> float:
 
 @dataclass(frozen=True, order=True)
 class Turn:
-    """All press *Run* once; the quickest of several is the smallest."""
+    """One round in which all users press *Run*; ordered by wall time."""
 
-    wall_s: float  # from the first press to the last chart
-    server_s: float  # processor time of the app
-    pages_s: float  # processor time of this process, which reads what the pages are sent
+    wall_s: float  # from the first click to the last chart
+    server_s: float  # CPU time of the app
+    pages_s: float  # CPU time of this process, which reads the responses
 
 
 def press_together(server: Server, pages: Sequence[PageClient], words: str) -> Turn:
@@ -64,7 +64,7 @@ def press_together(server: Server, pages: Sequence[PageClient], words: str) -> T
         SystemExit: a run was refused.
     """
     for number, page in enumerate(pages):
-        page.set_text(f"{words} {number}")  # a prompt of their own: nothing is there already
+        page.set_text(f"{words} {number}")  # each prompt is new, so nothing is cached
     started, server_s, pages_s = time.perf_counter(), server.cpu_s, time.process_time()
     runs = [page.start(page.find("run")) for page in pages]
     for page, run in zip(pages, runs, strict=True):
@@ -77,7 +77,7 @@ def press_together(server: Server, pages: Sequence[PageClient], words: str) -> T
 
 
 def settled_mb(server: Server) -> float:
-    """The server's memory without what is free."""
+    """The server's memory, without freed memory."""
     server.command("trim")
     return server.memory_bytes / 2**20
 
@@ -85,7 +85,7 @@ def settled_mb(server: Server) -> float:
 def measure_users(
     server: Server, pages: Sequence[PageClient], counts: Sequence[int], alone: float
 ) -> Growth:
-    """Times of so many users at once, against as many runs of the model alone."""
+    """Times of many users at once, compared with as many runs of the model alone."""
     points: list[tuple[int, float, float]] = []
     rows: list[tuple[object, ...]] = []
     for count in counts:
@@ -105,7 +105,7 @@ def measure_users(
 
 
 def open_page(server: Server, config: dict[str, Any] | None = None) -> PageClient:
-    """A new visitor: the page itself, its first event, and the drawings of the parts in sight."""
+    """A new visitor: the page, its first event, and the visible parts."""
     page = PageClient(server, config)
     page.http.get("/", params={"lang": "en"}).raise_for_status()
     for part in FIRST_PARTS:
@@ -114,15 +114,15 @@ def open_page(server: Server, config: dict[str, Any] | None = None) -> PageClien
 
 
 def measure_memory(server: Server, most: int, runs: int) -> tuple[list[PageClient], list[str]]:
-    """Pages at rest, and one page's runs; returns the open pages and what was seen."""
+    """Measure idle pages and one page's runs; return the open pages and the findings."""
     first = open_page(server)
     first.vanish()
     start, server_s = settled_mb(server), server.cpu_s
     pages = [open_page(server, first.config) for _ in range(most)]
     server_s, opened = server.cpu_s - server_s, settled_mb(server)
     said = [
-        f"A page opened: {server_s / most * 1e3:.0f} ms of the server's processor time; "
-        f"at rest: {(opened - start) / most:.2f} MB ({most} pages open)"
+        f"A page opened: {server_s / most * 1e3:.0f} ms of the server's CPU time; "
+        f"idle: {(opened - start) / most:.2f} MB ({most} pages open)"
     ]
     seen = []
     for hundred in range(3):
@@ -135,11 +135,11 @@ def measure_memory(server: Server, most: int, runs: int) -> tuple[list[PageClien
 
 
 def main() -> None:
-    """Measure, print, draw."""
+    """Run the benchmark, print tables and draw the chart."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--users", type=int, nargs="+", default=USERS)
-    parser.add_argument("--runs", type=int, default=100, help="of one page, three times")
-    parser.add_argument("--svg", type=Path, help="draw the growth into this file")
+    parser.add_argument("--runs", type=int, default=100, help="runs of one page, three times")
+    parser.add_argument("--svg", type=Path, help="write the chart to this file")
     options = parser.parse_args()
     alone = model_seconds()
     with running_app(watched=True) as server:

@@ -1,4 +1,4 @@
-"""The attention map that a tab shows, recomputed from a layer's input, as a share of a prefill.
+"""Recomputing a tab's attention map from a layer's input, as a share of a prefill.
 
 python -m benchmarks.views [--shape mid] [--pairs 7]
 """
@@ -18,7 +18,7 @@ from playground.vision.attention import patch_attention
 
 
 def text_map(run: Run) -> Callable[[], object]:
-    """One decoder layer: all heads, the last token's row and the whole matrix's queries."""
+    """One decoder layer: queries and keys of all tokens, attention of the last 16, all heads."""
     layer = run.decoded.num_layers // 2
     rows = list(range(run.inputs.num_tokens))[-16:]
     return lambda: attention_rows(layer_queries_keys(run.engine, run.decoded, layer), rows)
@@ -35,7 +35,7 @@ def vision_map(run: Run) -> Callable[[], object]:
 
 
 def kept_share(run: Run) -> float:
-    """Bytes of the layer inputs that maps are recomputed from, of the bytes of all maps."""
+    """Bytes of the recorded layer inputs, relative to the bytes of all attention maps."""
     facts, size = run.engine.facts, run.engine.dtype.itemsize
     kept = sum(state.nbytes for state in run.decoded.hidden_states[:-1])
     maps = facts.num_layers * facts.num_attention_heads * run.inputs.num_tokens**2 * size
@@ -47,12 +47,12 @@ def kept_share(run: Run) -> float:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", choices=SHAPES, default="mid")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--side", type=int, default=448, help="of the picture, pixels")
+    parser.add_argument("--side", type=int, default=448, help="image side in pixels")
     options = parser.parse_args()
     engine = load_shape(options.shape, device=options.device)
     run = start_run(engine, side=options.side, stage="decoder")

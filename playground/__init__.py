@@ -1,9 +1,9 @@
 """The engine of the Qwen3-VL Playground: six stages of the forward pass, one record per boundary.
 
-Each stage is a package; its ``stage`` module has the function that runs it. Below the stages lies
-what several of them share (``cache``, ``logits``), above them the ``experiments``. Most modules
-import torch and transformers, which takes seconds. They are imported on first use, so that the page
-comes up before them: write ``import playground`` and ``playground.decoder.stage.run_decoder(...)``.
+Each stage is a package; its ``stage`` module has the function that runs it. Stages share ``cache``
+and ``logits``; the ``experiments`` are built on the stages. Most modules import torch and
+transformers, which takes seconds, so they are imported on first use and the page starts before
+them: write ``import playground`` and ``playground.decoder.stage.run_decoder(...)``.
 """
 
 from __future__ import annotations

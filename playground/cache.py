@@ -1,7 +1,7 @@
-"""The cache itself: forks, crops and what it holds.
+"""Fork, crop and describe a KV cache.
 
-Forks share tensors: ``DynamicLayer.update`` concatenates into new ones, so that a fork that grows
-leaves the original as it was.
+Forks share tensors: ``DynamicLayer.update`` concatenates into new tensors, so a growing fork leaves
+the original unchanged.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from playground.language import say
 
 @dataclass(frozen=True, slots=True)
 class CacheLayer:
-    """What one decoder layer keeps. Shapes are (batch, kv_heads, seq, head_dim)."""
+    """Cached tensors of one decoder layer. Shapes are (batch, kv_heads, seq, head_dim)."""
 
     layer: int
     key_shape: tuple[int, ...]
@@ -30,29 +30,29 @@ class CacheLayer:
 
     @property
     def num_bytes(self) -> int:
-        """Of both."""
+        """Bytes of keys and values."""
         return self.key_bytes + self.value_bytes
 
 
 def is_cache(value: Any) -> bool:
-    """Whether this is a cache of transformers; a record may have layers too, and is none."""
+    """Whether this is a transformers cache; records may have ``layers`` too."""
     return isinstance(value, Cache)
 
 
 def empty_cache(engine: Engine) -> DynamicCache:
-    """A cache for the engine's decoder that holds nothing yet."""
+    """An empty cache for the engine's decoder."""
     return DynamicCache(config=engine.model.model.language_model.config)
 
 
 def fork_cache(cache: DynamicCache) -> DynamicCache:
-    """A cache of its own over the same tensors: growing or cropping it leaves ``cache`` alone."""
+    """A new cache over the same tensors; growing or cropping it leaves ``cache`` unchanged."""
     fork = copy.copy(cache)
     fork.layers = [copy.copy(layer) for layer in cache.layers]
     return fork
 
 
 def expand_cache(cache: DynamicCache, rows: int) -> DynamicCache:
-    """A fork with the single row of ``cache`` repeated; memory is taken only as it grows."""
+    """A fork with the single row of ``cache`` repeated; it takes memory only as it grows."""
     fork = fork_cache(cache)
     layers: list[Any] = fork.layers
     for layer in layers:
@@ -67,13 +67,13 @@ def crop_cache(cache: DynamicCache, keep: int) -> DynamicCache:
     Its tensors are views: the memory of ``cache`` stays in use as long as the fork does.
 
     Raises:
-        InputError: ``keep`` is negative or more than there is.
+        InputError: ``keep`` is negative or longer than the cache.
     """
     length = cache.get_seq_length()
     if not 0 <= keep <= length:
         raise InputError(
             say("Cannot keep {count} tokens of the cache.", count=keep),
-            limit=say("It holds {count} tokens.", count=length),
+            limit=say("The cache holds {count} tokens.", count=length),
         )
     fork = fork_cache(cache)
     fork.crop(keep - length)  # a negative count is the number to remove
@@ -81,7 +81,7 @@ def crop_cache(cache: DynamicCache, keep: int) -> DynamicCache:
 
 
 def describe_cache(cache: DynamicCache) -> tuple[CacheLayer, ...]:
-    """Shapes, dtype and bytes of every layer that holds something."""
+    """Shapes, dtype and bytes of every initialized layer."""
     layers: list[Any] = cache.layers
     return tuple(
         CacheLayer(
@@ -98,5 +98,5 @@ def describe_cache(cache: DynamicCache) -> tuple[CacheLayer, ...]:
 
 
 def cache_bytes(cache: DynamicCache) -> int:
-    """Bytes of all keys and values that the cache holds."""
+    """Bytes of all keys and values in the cache."""
     return sum(layer.num_bytes for layer in describe_cache(cache))

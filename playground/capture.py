@@ -1,10 +1,10 @@
-"""What a stage records on the way: hooks that always come off again.
+"""Hooks that record a forward pass, and are always removed.
 
-Layer *inputs* are recorded, because transformers' ``output_hidden_states`` reports the states of
-the layers after a DeepStack tap before the add, and the last one after the final norm.
+Layer *inputs* are recorded, because transformers' ``output_hidden_states`` reports the state after
+a DeepStack layer without the added tap, and the last state after the final norm.
 
-Hold ``Engine.exclusive`` around each block: hooks on the shared model also see other users'
-forwards.
+Hold ``Engine.exclusive`` around each block: hooks on the shared model also see other users' forward
+passes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Edit = tuple[nn.Module, Callable[[torch.Tensor], torch.Tensor]]
 
 @contextmanager
 def _hooked(handles: Iterable[RemovableHandle]) -> Iterator[None]:
-    """Put hooks on one by one, as ``handles`` is gone through, and take all off after the block."""
+    """Register hooks while iterating over ``handles``, and remove them all after the block."""
     with ExitStack() as hooks:
         for handle in handles:
             hooks.callback(handle.remove)
@@ -36,7 +36,7 @@ def _hooked(handles: Iterable[RemovableHandle]) -> Iterator[None]:
 
 @contextmanager
 def _capture(modules: Sequence[nn.Module], read: Callable[[Any], Read]) -> Iterator[list[Read]]:
-    """What is read of each module's output, in order, complete once the forward has returned."""
+    """Record ``read(output)`` of each module, in order; complete after the forward pass."""
     captured: list[Read] = []
 
     def record(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
@@ -57,7 +57,7 @@ def capture_output_norms(
     """Record the Euclidean norm of each module's output per token.
 
     Yields:
-        One float32 tensor of (batch, seq) per module; of a tuple, its first member's.
+        One float32 tensor (batch, seq) per module; for a tuple, of its first member.
     """
 
     def read_norm(output: Any) -> torch.Tensor:
@@ -71,7 +71,7 @@ def capture_output_norms(
 def capture_routes(
     gates: Sequence[nn.Module],
 ) -> AbstractContextManager[list[tuple[torch.Tensor, torch.Tensor]]]:
-    """Record what the routers of a mixture of experts choose.
+    """Record the choices of the routers of a mixture of experts.
 
     Yields:
         Per router the chosen experts' weights and ids, both ``(tokens, experts per token)``.
@@ -85,9 +85,9 @@ def capture_routes(
 
 
 def skip_modules(modules: Sequence[nn.Module]) -> AbstractContextManager[None]:
-    """Let modules hand on their first argument as their output while the block runs.
+    """Let modules return their first argument as their output while the block runs.
 
-    They still compute, and still write their keys and values into a cache.
+    They still compute, and still write keys and values to a cache.
     """
 
     def hand_on(
@@ -99,9 +99,9 @@ def skip_modules(modules: Sequence[nn.Module]) -> AbstractContextManager[None]:
 
 
 def edit_inputs(edits: Sequence[Edit]) -> AbstractContextManager[None]:
-    """Replace the first argument of modules while the block runs; several edits of one compose.
+    """Replace the first argument of modules while the block runs; edits of one module compose.
 
-    A capture inside sees what the modules are given after the edits.
+    A capture inside the block sees the edited arguments.
     """
 
     def make_hook(edit: Callable[[torch.Tensor], torch.Tensor]) -> Any:
@@ -121,7 +121,7 @@ def edit_inputs(edits: Sequence[Edit]) -> AbstractContextManager[None]:
 def _look_at_inputs(
     modules: Sequence[nn.Module], look: Callable[[int, torch.Tensor], None]
 ) -> AbstractContextManager[None]:
-    """Call ``look(index, first argument)`` before each module; the argument stays as it is."""
+    """Call ``look(index, first argument)`` before each module; the argument is unchanged."""
 
     def make_edit(index: int) -> Callable[[torch.Tensor], torch.Tensor]:
         def pass_on(hidden_states: torch.Tensor) -> torch.Tensor:

@@ -1,8 +1,8 @@
-"""A run as a file for those who port the model, and the check of another implementation's file.
+"""A run as a file, to check another implementation of the model against it.
 
-One safetensors file with a tensor for every step of the forward pass, named after its stage and
-transformers' own name, and a manifest in the file's header. Whoever implements Qwen3-VL elsewhere
-writes the same names and learns which step is the first to differ.
+The safetensors file has one tensor for every step of the forward pass, named after its stage and
+transformers' own name, and a manifest in its header. Another implementation of Qwen3-VL saves its
+tensors under the same names; the comparison shows which step differs first.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ if TYPE_CHECKING:
 FORMAT = "qwen3-vl-playground-run/1"
 MANIFEST_KEY = "manifest"
 
-# Largest |difference| that passes, as a share of the reference's largest |value|. Another
-# implementation sums in another order; a mistake is larger by orders of magnitude.
+# Largest |difference| that passes, as a share of the reference's largest |value|. Other
+# implementations sum in another order; a bug is larger by orders of magnitude.
 TOLERANCES = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 6e-2}
 
 StepStatus = Literal["equal", "close", "differs", "missing", "shape"]
 
 
 def dump_tensors(run: Run) -> dict[str, torch.Tensor]:
-    """Every step of a run by name, in the order of the forward pass; computes what is missing."""
-    return {name: each for stage in STAGES for name, each in stage_tensors(run, stage).items()}
+    """Every step of a run by name, in the order of the forward pass; runs missing stages."""
+    return {name: tensor for stage in STAGES for name, tensor in stage_tensors(run, stage).items()}
 
 
 def stage_tensors(run: Run, stage: Stage) -> dict[str, torch.Tensor]:
-    """One stage's steps by name, in order; computes the stage where it is missing, and no more."""
+    """One stage's steps by name, in order; only that stage is computed if it is missing."""
     return _TENSORS[stage](run)
 
 
@@ -103,7 +103,7 @@ _TENSORS: Mapping[Stage, Callable[[Run], dict[str, torch.Tensor]]] = {
 
 
 def describe_run(run: Run) -> dict[str, Any]:
-    """The manifest: what the tensors belong to."""
+    """The manifest: prompt, checkpoint and versions of the run."""
     prompt, engine = run.prompt, run.engine
     media = [*(p.pixels for p in prompt.pictures), *(clip.frames for clip in prompt.clips)]
     return {
@@ -123,15 +123,15 @@ def describe_run(run: Run) -> dict[str, Any]:
 
 
 def checkpoint_name(engine: Engine) -> str:
-    """A Hub id as it is; of a local folder only its name, since files travel."""
+    """The Hub id, or the name of a local folder without its path, since files are shared."""
     path = Path(engine.source)
     return path.name if path.is_dir() else engine.source
 
 
 def library_versions() -> dict[str, str]:
-    """The installed libraries that the numbers depend on."""
+    """Versions of the libraries that the numbers depend on."""
     others = {name: version(name) for name in ("torchvision", "transformers")}
-    return {"torch": torch.__version__, **others}  # with the build, such as +cu130
+    return {"torch": torch.__version__, **others}  # including the build, such as +cu130
 
 
 def write_dump(run: Run, path: Path) -> None:
@@ -143,8 +143,8 @@ def write_tensors(
     tensors: Mapping[str, torch.Tensor], manifest: Mapping[str, Any], path: Path
 ) -> None:
     """Write tensors as one safetensors file, with a manifest that lists them in order."""
-    # Copies: two names may share memory (a tap and what it is merged into), which the format
-    # does not allow.
+    # Copies: two tensors may share memory (a tap in vision and in merge), which the format does
+    # not allow.
     copies = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
     content = json.dumps({**manifest, "order": list(tensors)}, ensure_ascii=False)
     save_file(copies, path, metadata={MANIFEST_KEY: content})
@@ -161,8 +161,8 @@ class StepCheck:
     status: StepStatus
     max_abs: float | None = None
     relative: float | None = None  # max_abs over the reference's largest |value|
-    cosine: float | None = None  # of all numbers as one vector
-    words: str = ""  # what is wrong, or where
+    cosine: float | None = None  # of all values as one vector
+    words: str = ""  # what differs, or where
 
     @property
     def stage(self) -> str:
@@ -175,26 +175,26 @@ class DumpComparison:
     """All steps in order."""
 
     checks: tuple[StepCheck, ...]
-    manifest: Mapping[str, Any]  # of the file; empty where it has none
+    manifest: Mapping[str, Any]  # of the file; empty if it has none
     tolerance: float
 
     @property
     def first_break(self) -> StepCheck | None:
-        """The first step that differs; later ones follow from it."""
+        """The first step that differs; later differences follow from it."""
         return next((c for c in self.checks if c.status in ("differs", "shape")), None)
 
 
 def compare_dump(run: Run, path: Path) -> DumpComparison:
-    """Check another implementation's file against this run, step by step.
+    """Compare another implementation's file with this run, step by step.
 
-    The file may leave steps out; those are reported as missing, and what follows is still checked.
+    Steps that the file leaves out are reported as missing; later steps are still checked.
 
     Args:
-        run: the reference; computed as far as is missing.
+        run: the reference; missing stages are computed.
         path: a safetensors file with the names of ``dump_tensors``.
 
     Raises:
-        InputError: the file is no safetensors file, or has none of the names.
+        InputError: the file is not a safetensors file, or has none of the names.
     """
     reference = dump_tensors(run)
     tolerance = TOLERANCES.get(run.engine.dtype, TOLERANCES[torch.bfloat16])
@@ -203,9 +203,12 @@ def compare_dump(run: Run, path: Path) -> DumpComparison:
             names = set(file.keys())
             if not names & set(reference):
                 raise InputError(
-                    say("The file holds no step of a forward pass."),
-                    limit=say("Names are like vision.image.patch_embeds or decoder.logits."),
-                    remedy=say("Download this run, and write the same names."),
+                    say("The file contains no step of the forward pass."),
+                    limit=say(
+                        "Valid names are, for example, vision.image.patch_embeds and "
+                        "decoder.logits."
+                    ),
+                    remedy=say("Download this run and use the same names."),
                 )
             manifest = _read_manifest(file.metadata() or {})
             visual = _visual_rows(run)
@@ -218,7 +221,7 @@ def compare_dump(run: Run, path: Path) -> DumpComparison:
     except (SafetensorError, OSError) as error:
         raise InputError(
             say("The file cannot be read as safetensors: {error}.", error=error),
-            remedy=say("Write it with safetensors' save_file."),
+            remedy=say("Save it with safetensors' save_file."),
         ) from error
     return DumpComparison(checks, manifest, tolerance)
 
@@ -254,7 +257,7 @@ def _check(
         return StepCheck(name, "shape", words=words)
     a, b = first.double().flatten(), second.double().flatten()
     if not torch.isfinite(b).all():
-        return StepCheck(name, "differs", words=say("the file holds NaN or infinity"))
+        return StepCheck(name, "differs", words=say("the file contains NaN or infinity"))
     max_abs = float((a - b).abs().max()) if a.numel() else 0.0
     largest = float(a.abs().max()) if a.numel() else 0.0
     relative = max_abs / largest if largest else max_abs
@@ -281,20 +284,20 @@ def _hints(
     limit: float,
     visual: torch.Tensor | None,
 ) -> Iterator[str]:
-    """What kind of mistake would look like this."""
+    """Likely causes of a difference."""
     if name == "merge.position_ids" and torch.equal(first[[0, 2, 1]], second):
         yield say("h and w are swapped")
     if name == "merge.position_ids" and (second == second[:1]).all():
-        yield say("t, h and w are the same: positions are flat")
+        yield say("t, h and w are equal: these are 1-D positions")
     if name.startswith("decoder.hidden_states") and visual is not None and first.ndim == 2:
         wrong = (first.double() - second.double()).abs().amax(-1) > limit
         if wrong.any() and not wrong[~visual].any():
-            yield say("only visual positions differ: look at DeepStack")
+            yield say("only image tokens differ: check DeepStack")
     if first.ndim == 2 and first.shape[0] > 1:
         wrong = ((first.double() - second.double()).abs().amax(-1) > limit).nonzero()[:, 0]
         if len(wrong):
             yield say(
-                "{wrong:,} of {rows:,} rows, the first is row {first:,}",
+                "{wrong:,} of {rows:,} rows differ, first row {first:,}",
                 wrong=len(wrong),
                 rows=len(first),
                 first=int(wrong[0]),

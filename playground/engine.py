@@ -1,4 +1,4 @@
-"""The loaded checkpoint and the one lock around it. No per-user state lives here."""
+"""The loaded checkpoint and its lock. No per-user state is stored here."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from playground.limits import Limits
 from playground.model_facts import ModelFacts
 
 # The tolerance of the parity badge, on the last position's logits. The staged run makes the same
-# calls on the same numbers, so float32 leaves no room; half precision on a GPU may pick another
-# kernel for another batch of work.
+# calls on the same numbers, so float32 allows almost no difference; half precision on a GPU may use
+# other kernels.
 PARITY_TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.25, torch.float16: 0.05}
 
 
@@ -28,10 +28,10 @@ class Engine:
     through ``playground.capture``.
     """
 
-    model: Any  # Qwen3VLForConditionalGeneration or its mixture of experts
-    processor: Any  # Qwen3VLProcessor: the mixin's type does not know its tokenizer
+    model: Any  # Qwen3VLForConditionalGeneration or the mixture of experts
+    processor: Any  # Qwen3VLProcessor: the mixin's type does not declare the tokenizer
     facts: ModelFacts
-    source: str  # as the user named it
+    source: str  # as given by the user
     revision: str  # commit hash of a Hub checkpoint, "local" otherwise
     attn: str
     limits: Limits = Limits()  # noqa: RUF009 - frozen
@@ -44,7 +44,7 @@ class Engine:
 
     @property
     def device(self) -> torch.device:
-        """Where the token embeddings live, and so where inputs go."""
+        """The device of the token embeddings, where inputs go."""
         device: torch.device = self.model.get_input_embeddings().weight.device
         return device
 
@@ -61,6 +61,6 @@ class Engine:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Hold the model for one native step: the lock, and no gradients in this thread."""
+        """Hold the lock for one step of the model, without gradients in this thread."""
         with self.lock, torch.no_grad():
             yield

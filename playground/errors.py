@@ -1,4 +1,4 @@
-"""Errors that a person can act on: what happened, which limit applies, what to do."""
+"""Errors that a user can act on: what is wrong, the limit, and what to do."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from playground.language import say
 
 
 class PlaygroundError(Exception):
-    """Something the user can mend.
+    """An error that the user can fix.
 
     Args:
-        what: one sentence on what was found.
-        limit: the rule or limit that it breaks; empty where there is none.
+        what: one sentence that says what is wrong.
+        limit: the limit that was exceeded; empty if there is none.
         remedy: what to do about it.
     """
 
@@ -39,11 +39,11 @@ class InputError(PlaygroundError):
 
 
 class ModelError(PlaygroundError):
-    """The model gave something that cannot be shown as it is, such as NaN logits."""
+    """The model's output is invalid, such as NaN logits."""
 
 
 class StageCancelled(PlaygroundError):  # noqa: N818 - a wish of the user, not an error
-    """The user stopped the stage; nothing of it is kept."""
+    """The user stopped the stage; its results are discarded."""
 
     def __init__(self, what: str = "", *, limit: str = "", remedy: str = "") -> None:
         super().__init__(what or say("Stopped."), limit=limit, remedy=remedy)

@@ -1,4 +1,4 @@
-"""How much memory records take: each storage once, however many arrays look into it."""
+"""The memory that records hold: each storage counts once, however many arrays share it."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ Extent = tuple[str, int, int]
 
 
 class Holder(ABC):
-    """Something beside records, arrays and collections of them that holds such."""
+    """Any other object that holds records, arrays or collections of them."""
 
     @abstractmethod
     def extents(self) -> set[Extent]:
-        """The storages of all that it holds now; it may come to hold more."""
+        """The storages that it holds now; it may hold more later."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inside:
-    """What is inside a record, which does not change."""
+    """The contents of a record, which do not change."""
 
     extents: frozenset[Extent]
-    holders: tuple[Holder, ...]  # which may
+    holders: tuple[Holder, ...]  # which may change
 
 
 def held_bytes(value: Any) -> int:
-    """Memory of all arrays, tensors and caches inside, on whichever devices.
+    """Memory of all arrays, tensors and caches inside, on all devices.
 
-    A view counts with all of its storage, which it keeps alive, and what two share counts once: an
-    array over a tensor's memory, a record that two runs hold. Texts and numbers are not counted,
-    nor is the engine.
+    A view counts its whole storage, which it keeps alive, and shared storage counts once: an array
+    over a tensor's memory, or a record in two runs. Strings, numbers and the engine are not
+    counted.
 
     Args:
         value: a record, a cache, a ``Holder``, or any collection of them.
@@ -44,7 +44,7 @@ def held_bytes(value: Any) -> int:
 
 
 def count_bytes(extents: Iterable[Extent]) -> int:
-    """Bytes of storages, some of which may lie within others."""
+    """Bytes of storages, which may overlap."""
     total = 0
     device, end = "", 0
     for where, start, stop in sorted(extents):
@@ -56,12 +56,12 @@ def count_bytes(extents: Iterable[Extent]) -> int:
 
 
 def look_inside(value: Any) -> Inside:
-    """The storages of all arrays, tensors and caches inside, and the holders, still closed."""
-    import torch  # late, as below: the page is up before it is imported
+    """The storages of all arrays, tensors and caches inside, and the holders, not yet opened."""
+    import torch  # imported late, as below: the page starts before torch is imported
 
     extents: set[Extent] = set()
     holders: list[Holder] = []
-    seen: dict[int, Any] = {}  # kept until the end, since a freed one's id may come again
+    seen: dict[int, Any] = {}  # kept until the end, because the id of a freed object may be reused
     todo = [value]
     while todo:
         each = todo.pop()
@@ -84,7 +84,7 @@ def look_inside(value: Any) -> Inside:
 
 
 def _members(value: Any) -> Iterable[Any]:
-    """What a record, a collection or transformers' cache consists of."""
+    """The members of a record, a collection or a transformers cache."""
     from transformers import Cache
 
     from playground.engine import Engine

@@ -1,8 +1,8 @@
-"""What the page says, in the reader's language.
+"""The page's strings in the reader's language.
 
-English sentences stand in the code, where they are read: ``say("{num} tokens", num=3)``. Other
-languages look them up in ``languages/<language>/*.json``, which map the English template to theirs.
-A template that is missing there is said in English; ``tests/test_language.py`` finds it.
+English sentences are in the code, where they are used: ``say("{num} tokens", num=3)``. Other
+languages look them up in ``languages/<language>/*.json``, which map the English template to the
+translation. A missing template is shown in English; ``tests/test_language.py`` finds it.
 """
 
 from __future__ import annotations
@@ -20,41 +20,41 @@ LANGUAGES: tuple[Language, ...] = get_args(Language)
 
 CATALOGS = Path(__file__).with_name("languages")
 
-# Gradio's workers copy the context of the event that they answer, so every thread has its own.
+# Gradio's workers copy the context of their event, so every thread has its own language.
 _spoken: ContextVar[Language] = ContextVar("language", default="en")
 
 
 def say(template: str, /, **values: Any) -> str:
-    """A sentence in the language that is being spoken.
+    """Translate a sentence into the current language and fill in its fields.
 
     Args:
-        template: in English, as in ``str.format`` with named fields; without values it is said as
-            it stands, braces and all. A literal, or what ``mark`` has marked: the test that looks
-            for missing translations reads the source.
-        values: of the fields.
+        template: an English template for ``str.format`` with named fields; without values it is
+            returned unformatted. It must be a literal or marked with ``mark``: the test for missing
+            translations reads the source.
+        values: the values of the fields.
     """
     spoken = translation(template, _spoken.get())
     return spoken.format(**values) if values else spoken
 
 
 def mark(template: str, /) -> str:
-    """Mark an English sentence that is said later, such as one in a constant: ``say(TITLE)``."""
+    """Mark an English sentence that is translated later, such as a constant: ``say(TITLE)``."""
     return template
 
 
 def translation(template: str, language: Language) -> str:
-    """A template in another language; itself where there is none."""
+    """A template in another language; itself if there is no translation."""
     return template if language == "en" else read_catalogs(language).get(template, template)
 
 
 def spoken_language() -> Language:
-    """The language that ``say`` speaks here."""
+    """The current language of ``say``."""
     return _spoken.get()
 
 
 @contextmanager
 def speaking(language: Language) -> Iterator[None]:
-    """Speak a language while the block runs; not for a block that yields to another context."""
+    """Set the language while the block runs; not for a block that yields to another context."""
     token = _spoken.set(language)
     try:
         yield
@@ -64,7 +64,7 @@ def speaking(language: Language) -> Iterator[None]:
 
 @cache
 def read_catalogs(language: Language) -> dict[str, str]:
-    """Every template of a language, by its English one.
+    """All translations of a language, by English template.
 
     Raises:
         ValueError: two catalogs translate the same template differently.

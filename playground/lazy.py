@@ -12,7 +12,7 @@ def lazy_modules(package: str, names: Sequence[str]) -> Callable[[str], ModuleTy
 
     Args:
         package: its ``__name__``.
-        names: of the modules that may be asked for.
+        names: names of the modules.
     """
 
     def load(name: str) -> ModuleType:

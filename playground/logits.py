@@ -1,7 +1,7 @@
-"""Rows of logits: whether they are finite, their likeliest tokens, and the sum of all.
+"""Rows of logits: finite checks, the most likely tokens, and log-sum-exp.
 
-A vocabulary has 151,936 tokens. Its largest few are looked for in two stages, without sorting it:
-the largest of each block of 128 tokens, then the tokens of the blocks that can hold one of them.
+A vocabulary has 151,936 tokens. The top k are found in two stages, without sorting all: the largest
+of each block of 128 tokens, then the tokens of the blocks that can hold one of them.
 """
 
 from __future__ import annotations
@@ -14,30 +14,28 @@ from playground.language import say
 from playground.records import TokenProb
 from playground.tokens import token_text
 
-BLOCK = 128  # tokens; 151,936 is 1,187 blocks of it
-SMALL_VOCAB = 16_384  # tokens; up to here torch's own way is at least as fast
+BLOCK = 128  # tokens; 151,936 is 1,187 blocks
+SMALL_VOCAB = 16_384  # tokens; up to here torch's own top-k is at least as fast
 
 
 def check_finite(logits: torch.Tensor) -> None:
-    """Refuse logits that no distribution can be made of.
+    """Refuse logits that do not define a distribution.
 
     Raises:
         ModelError: a logit is NaN or infinite.
     """
     if not torch.isfinite(logits).all():
         raise ModelError(
-            say("The model's logits hold NaN or infinity."),
-            remedy=say(
-                "Run it in another dtype (--dtype float32 or bfloat16), or check the weights."
-            ),
+            say("The model's logits contain NaN or infinity."),
+            remedy=say("Use another dtype (--dtype float32 or bfloat16), or check the weights."),
         )
 
 
 def next_token_probs(engine: Engine, logits: torch.Tensor, top_k: int) -> tuple[TokenProb, ...]:
-    """The likeliest next tokens under the untouched distribution, likeliest first.
+    """The most likely next tokens in the unfiltered distribution, most likely first.
 
     Args:
-        engine: gives the tokens' texts.
+        engine: for the tokens' texts.
         logits: (vocab,).
         top_k: how many; at most the vocabulary.
     """
@@ -50,7 +48,7 @@ def next_token_probs(engine: Engine, logits: torch.Tensor, top_k: int) -> tuple[
 
 
 def top_tokens(logits: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """``logits.topk(count)``; among equal logits other tokens may come first.
+    """``logits.topk(count)``; ties may be ordered differently.
 
     Args:
         logits: ``(rows, vocab)``.
@@ -80,9 +78,10 @@ def top_tokens(logits: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Te
 
 
 def log_totals(logits: torch.Tensor, highest: torch.Tensor) -> torch.Tensor:
-    """``logits.float().logsumexp(-1)``, row by row: one row's exponentials stay in a cache.
+    """Compute ``logits.float().logsumexp(-1)`` row by row, within the CPU's cache.
 
-    They are written to the same memory, since fresh pages for each row cost three times the sum.
+    All rows reuse the same memory, since new pages for each row would cost three times as much as
+    the sum.
 
     Args:
         logits: ``(rows, vocab)``.

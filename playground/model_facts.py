@@ -1,4 +1,4 @@
-"""What a configuration says about the model: sizes, token ids, parameters, memory.
+"""Facts from a model's configuration: sizes, token ids, parameters, memory.
 
 Everything here follows from ``config.json`` alone, so that the full-size model can be described
 without its weights: ``build_on_meta`` makes its modules with shapes and no storage.
@@ -23,7 +23,7 @@ QWEN3_VL_2B = CHECKPOINTS / "qwen3_vl_2b"
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """The sizes and ids that the stages and charts need. Counts, and pixels where said."""
+    """The sizes and ids that the stages and charts need. Counts, unless the comment says pixels."""
 
     model_type: str  # "qwen3_vl" or "qwen3_vl_moe"
     # text decoder
@@ -32,7 +32,7 @@ class ModelFacts:
     num_attention_heads: int
     num_key_value_heads: int
     head_dim: int
-    intermediate_size: int  # of the dense MLP; of one expert in a mixture of experts
+    intermediate_size: int  # of the dense MLP, or of one expert
     num_experts: int  # 0 in a dense model
     num_experts_per_tok: int  # 0 in a dense model
     vocab_size: int
@@ -50,7 +50,7 @@ class ModelFacts:
     patch_size: int  # pixels
     temporal_patch_size: int  # frames
     merge_size: int  # patches per side of one token
-    deepstack_visual_indexes: tuple[int, ...]  # vision blocks after which a tap sits
+    deepstack_visual_indexes: tuple[int, ...]  # vision blocks with a DeepStack tap
     out_hidden_size: int
     # token ids
     image_token_id: int
@@ -75,7 +75,7 @@ class ModelFacts:
 
     @property
     def token_pixels(self) -> int:
-        """Side of the square that one visual token stands for, in pixels."""
+        """Side of the square covered by one visual token, in pixels."""
         return self.patch_size * self.merge_size
 
     def kv_bytes_per_token(self, dtype: torch.dtype) -> int:
@@ -105,7 +105,7 @@ def describe_config(config: PreTrainedConfig) -> ModelFacts:
         max_position_embeddings=text.max_position_embeddings,
         tied_embeddings=bool(cfg.tie_word_embeddings),
         mrope_section=(section[0], section[1], section[2]),
-        mrope_interleaved=True,  # Qwen3VLTextRotaryEmbedding knows no other layout
+        mrope_interleaved=True,  # Qwen3VLTextRotaryEmbedding supports no other layout
         rope_theta=float(rope["rope_theta"]),
         vision_depth=vision.depth,
         vision_hidden_size=vision.hidden_size,
@@ -134,8 +134,7 @@ def build_on_meta(config: PreTrainedConfig) -> PreTrainedModel:
     """Build the model's modules on the meta device: shapes and dtypes, no storage.
 
     Args:
-        config: of type ``qwen3_vl`` or ``qwen3_vl_moe``; its dtype is kept, float32 where it
-            names none.
+        config: of type ``qwen3_vl`` or ``qwen3_vl_moe``; its dtype is kept; float32 if it has none.
     """
     dtype = config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32
     with torch.device("meta"):
@@ -150,29 +149,29 @@ def build_on_meta(config: PreTrainedConfig) -> PreTrainedModel:
 
 @dataclass(frozen=True, slots=True)
 class ModuleNode:
-    """One module that holds parameters, itself or below."""
+    """One module that has parameters, in itself or in its children."""
 
     path: str  # as in named_modules(); "" is the whole model
     parent: str | None  # path of the parent; None for the whole model
     name: str  # last part of the path
     kind: str  # class name
     weights: tuple[tuple[str, tuple[int, ...]], ...]  # (name, shape) of its own parameters
-    num_parameters: int  # with all descendants; a tied weight counts where it is seen first
+    num_parameters: int  # with all descendants; a tied weight counts where it first appears
     num_bytes: int  # the same parameters' storage
-    tied_to: str = ""  # path of the module whose weight this one shares
+    tied_to: str = ""  # path of the module with the shared weight
 
     @property
     def depth(self) -> int:
-        """Steps from the whole model."""
+        """Depth below the whole model."""
         return self.path.count(".") + 1 if self.path else 0
 
 
 def module_tree(model: nn.Module) -> tuple[ModuleNode, ...]:
-    """The modules that hold parameters, parents before children.
+    """The modules with parameters, parents before children.
 
     A norm gets no node of its own: its vectors are listed with its parent's weights (as
-    ``norm1.weight``), which keeps the 2B model under 500 nodes. Children's parameters sum to
-    their parent's, less what the parent lists itself.
+    ``norm1.weight``), which keeps the 2B model under 500 nodes. Children's parameters sum to their
+    parent's, minus the parent's own weights.
     """
     owners: dict[int, str] = {}
     for path, parameter in model.named_parameters(remove_duplicate=False):

@@ -15,17 +15,17 @@ from playground.loading.placement import choose_device
 
 
 def move_engine(engine: Engine, device: str = "auto") -> Engine:
-    """Move the model's weights, in place, and put them under a lock of their own.
+    """Move the model's weights in place, and give the engine a new lock.
 
-    For a forked process, whose memory is its own: a lock that another thread held when the process
-    was forked is never released in it.
+    For a forked process, which has its own memory: a lock that another thread held during the fork
+    would never be released.
     """
     target = choose_device(device)
     return replace(engine, model=engine.model.to(target), lock=threading.RLock())
 
 
 def move_cache(cache: DynamicCache, device: torch.device | str) -> DynamicCache:
-    """A cache with the same keys and values on a device; it shares those that are there already."""
+    """A cache with the same keys and values on a device; tensors already there are shared."""
     moved = fork_cache(cache)
     layers: list[Any] = moved.layers
     for layer in layers:

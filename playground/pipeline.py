@@ -1,4 +1,4 @@
-"""One prompt's way through the stages, and what is worked out from it on the way."""
+"""One run: a prompt, the records of its stages, and values derived from them."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ if TYPE_CHECKING:
 Stage = Literal["preprocess", "vision", "merge", "decoder"]
 STAGES: tuple[Stage, ...] = ("preprocess", "vision", "merge", "decoder")
 
-WAIT_S = 0.2  # how often one who waits for another's work asks whether to go on
+WAIT_S = 0.2  # how often a waiting thread calls its progress callback
 Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExportedRun:
-    """A run as it goes from one process to another: without the model and the lock."""
+    """A run to send to another process: without the model and the lock."""
 
     prompt: Prompt
     records: dict[str, Any]
-    seen: tuple[ModelInputs, VisionOutput] | None  # the page's run before
+    seen: tuple[ModelInputs, VisionOutput] | None  # of the page's previous run
 
 
 class Run(Holder):
-    """The records of one prompt; each stage is computed once, when it is first asked for."""
+    """The records of one prompt; each stage is computed once, on first access."""
 
     def __init__(self, engine: Engine, prompt: Prompt, *, earlier: Run | None = None) -> None:
         """Start a run.
 
         Args:
             engine: the loaded checkpoint.
-            prompt: what it starts from.
-            earlier: the same page's run before; its vision tower's output serves again where the
-                pictures are the same, as for a new question on the same image.
+            prompt: the input of the run.
+            earlier: the page's previous run; its vision output is reused if the images are the
+                same, such as for a new question about the same image.
         """
         self.engine = engine
         self.prompt = prompt
@@ -64,18 +64,18 @@ class Run(Holder):
             self._seen = earlier.inputs, earlier.vision
         # Two handlers of one page must not compute the same stage twice.
         self._lock = threading.RLock()
-        self._memos: dict[Hashable, tuple[Hashable, Any]] = {}  # by name: what it is of, and it
-        self._makers: dict[Hashable, threading.RLock] = {}  # by name of a memo: held by its maker
-        self._insides: dict[Hashable, tuple[Any, Inside]] = {}  # of what has been looked into
-        # Told whenever the run has come to hold more, by whoever counts its bytes.
+        self._memos: dict[Hashable, tuple[Hashable, Any]] = {}  # by name: its ``of``, and the value
+        self._makers: dict[Hashable, threading.RLock] = {}  # by name, held while it is made
+        self._insides: dict[Hashable, tuple[Any, Inside]] = {}  # values inspected
+        # Called whenever the run holds more memory; set by the store that counts its bytes.
         self.on_growth: Callable[[], None] = _ignore_growth
 
     def has(self, stage: str) -> bool:
-        """True where the stage has been computed; sampling and cache reuse are no part of a run."""
+        """Whether the stage has been computed; sampling and cache reuse are not stages of a run."""
         return stage in self._records
 
     def ensure(self, stage: Stage, progress: Progress | None = None) -> None:
-        """Compute the stage and whatever is missing before it, and no more.
+        """Compute the stage and any missing earlier stages, and no more.
 
         Raises:
             PlaygroundError: from the first stage that fails; earlier records are kept.
@@ -143,7 +143,7 @@ class Run(Holder):
         return positions
 
     def still_there(self, place: Place | None) -> Place | None:
-        """What the pointer is at, if it means the same here as in the run where it was chosen."""
+        """The selected place, if it means the same here as in the run where it was selected."""
         return still_there(self.inputs, self.positions, place)
 
     @property
@@ -152,7 +152,7 @@ class Run(Holder):
         return self.check_parity()
 
     def check_parity(self, progress: Progress | None = None) -> Parity:
-        """The same, with a callback that may stop the plain forward before any layer."""
+        """The same, with a callback that may stop the plain forward pass before any layer."""
         with self._lock:
             if "parity" not in self._records:
                 self._records["parity"] = playground.decoder.stage.measure_parity(
@@ -162,20 +162,20 @@ class Run(Holder):
         return parity
 
     def export(self) -> ExportedRun:
-        """What another process needs to go on with this run, all of it on the CPU."""
+        """Everything that another process needs to continue this run, on the CPU."""
         with self._lock:
             return ExportedRun(self.prompt, _on_device(self._records, "cpu"), self._seen)
 
     @classmethod
     def resume(cls, engine: Engine, exported: ExportedRun) -> Run:
-        """Go on with a run where another process left it."""
+        """Continue a run from another process."""
         run = cls(engine, exported.prompt)
         run._seen = exported.seen
         run.adopt(exported.records)
         return run
 
     def adopt(self, records: dict[str, Any]) -> None:
-        """Take over records that another process has computed; those that are there stay."""
+        """Add records that another process has computed; existing ones are kept."""
         with self._lock:
             for name, record in _on_device(records, self.engine.device).items():
                 self._records.setdefault(name, record)
@@ -189,21 +189,21 @@ class Run(Holder):
         of: Hashable = None,
         progress: Progress | None = None,
     ) -> Made:
-        """Something beside the records: made once per name, counted with the run, gone with it.
+        """A cached value of the run: made once per name, and counted and freed with the run.
 
-        Whoever asks for what another thread is making waits for it. Never ask while holding
-        ``Engine.exclusive``, which the maker may need.
+        If another thread is making the value, wait for it. Never call this while holding
+        ``Engine.exclusive``, which that thread may need.
 
         Args:
-            name: what it is.
-            make: makes it; may ask for other memos. Where it raises, nothing is kept.
-            of: of which of many things it is, where only the latest is worth keeping.
-            progress: called from time to time while waiting; what it raises ends the wait.
+            name: name of the value.
+            make: computes it; may use other memos. If it raises, nothing is kept.
+            of: the subject of the value, if only the value of the latest subject is worth keeping.
+            progress: called regularly while waiting; an exception ends the wait.
         """
         maker = self._makers.setdefault(name, threading.RLock())
         while not maker.acquire(timeout=WAIT_S):
             if progress is not None:
-                progress(say("waiting for work that is under way"), 0, 1)
+                progress(say("waiting for another computation"), 0, 1)
         try:
             kept = self._memos.get(name)
             if kept is None or kept[0] != of:
@@ -218,7 +218,7 @@ class Run(Holder):
             maker.release()
 
     def recall(self, name: Hashable) -> Any:
-        """A memo that has been made, or None."""
+        """An existing memo, or None."""
         return self._memos.get(name, (None, None))[1]
 
     def extents(self) -> set[Extent]:
@@ -228,7 +228,7 @@ class Run(Holder):
         memos = {("memo", name): kept for name, kept in list(self._memos.items())}
         for name, value in (records | memos).items():
             looked = self._insides.get(name)
-            if looked is None or looked[0] is not value:  # a record of 1,000 tokens takes a while
+            if looked is None or looked[0] is not value:  # slow for 1,000 tokens
                 looked = self._insides[name] = value, look_inside(value)
             found |= looked[1].extents.union(*(each.extents() for each in looked[1].holders))
         return found
@@ -240,18 +240,18 @@ class Run(Holder):
 
 
 def _ignore_growth() -> None:
-    """Nobody counts the run's bytes."""
+    """Default: nobody counts the run's bytes."""
 
 
 def _tell_growth(owner: weakref.ref[Run]) -> None:
-    """A run that another one keeps has grown, and so has that one, if it is still held."""
+    """Tell the run that keeps another run that the other one has grown."""
     run = owner()
     if run is not None:
         run.on_growth()
 
 
 def _on_device(records: dict[str, Any], device: Any) -> dict[str, Any]:
-    """The records with the cache on a device; all else that they hold is on the CPU anyway."""
+    """The records with the KV cache on a device; everything else is always on the CPU."""
     moved = dict(records)
     if "decoder" in moved:
         cache = playground.moving.move_cache(moved["decoder"].past_key_values, device)
@@ -260,7 +260,7 @@ def _on_device(records: dict[str, Any], device: Any) -> dict[str, Any]:
 
 
 def _same_pictures(first: ModelInputs, second: ModelInputs) -> bool:
-    """Whether the vision tower would be given exactly the same."""
+    """Whether the vision tower would get exactly the same input."""
     names = ("pixel_values", "image_grid_thw", "pixel_values_videos", "video_grid_thw")
     pairs = ((getattr(first, name), getattr(second, name)) for name in names)
     return all(a is b if a is None or b is None else a.equal(b) for a, b in pairs)

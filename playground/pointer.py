@@ -1,8 +1,8 @@
 """One pointer: pixel ↔ patch ↔ merged token ↔ sequence index ↔ (t, h, w) ↔ KV slot.
 
-The rows of ``pixel_values`` do not run line by line: the four patches of a 2x2 block, which the
-merger turns into one token, stand next to each other ("merge-block order"). Everything here
-follows from that, from the spans and from ``position_ids``.
+The rows of ``pixel_values`` are not in raster order: the four patches of a 2x2 block, which the
+merger turns into one token, are adjacent ("merge-block order"). Everything here follows from that,
+the spans and ``position_ids``.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from playground.records import ModelInputs, VisualSpan
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One position of the sequence and, for a visual token, its part of the picture.
+    """One position of the sequence and, for a visual token, its part of the image.
 
-    Ranges are first and last, both included.
+    Ranges include their first and last value.
     """
 
     index: int  # sequence index; after the prefill also the token's KV slot, in every layer
     thw: tuple[int, int, int]  # position_ids: time, height, width
-    span: int | None = None  # index into ModelInputs.spans; None for text, as all that follows
-    rows: tuple[int, int] | None = None  # patch rows of the token in its picture
+    span: int | None = None  # index into ModelInputs.spans; None for text, like all fields below
+    rows: tuple[int, int] | None = None  # patch rows of the token in its image
     columns: tuple[int, int] | None = None
-    x: tuple[int, int] | None = None  # pixels of the resized picture
+    x: tuple[int, int] | None = None  # pixels of the resized image
     y: tuple[int, int] | None = None
     pixel_rows: tuple[int, ...] | None = None  # rows of pixel_values, in merge-block order
-    patch: tuple[int, int] | None = None  # (row, column), where one patch was chosen
+    patch: tuple[int, int] | None = None  # (row, column), if one patch was selected
 
 
 def patch_rows(span: VisualSpan) -> np.ndarray:
-    """The row of ``pixel_values`` of each patch, by its place in the picture.
+    """The row of ``pixel_values`` of each patch, by its position in the image.
 
     Returns:
         ``(grid_h, grid_w)`` int64; subtract ``span.patch_start`` for the row within this span.
@@ -47,7 +47,7 @@ def patch_rows(span: VisualSpan) -> np.ndarray:
 
 
 def patch_tokens(span: VisualSpan) -> np.ndarray:
-    """The sequence index of the merged token of each patch, by its place in the picture.
+    """The sequence index of the merged token of each patch, by its position in the image.
 
     Returns:
         ``(grid_h, grid_w)`` int64.
@@ -58,7 +58,7 @@ def patch_tokens(span: VisualSpan) -> np.ndarray:
 
 
 def locate_token(inputs: ModelInputs, position_ids: np.ndarray, index: int) -> Place:
-    """Where a position of the sequence is in all the other terms.
+    """Locate a sequence index in all other coordinates.
 
     Args:
         inputs: the record of ``run_preprocess``.
@@ -66,7 +66,7 @@ def locate_token(inputs: ModelInputs, position_ids: np.ndarray, index: int) -> P
         index: sequence index.
 
     Raises:
-        InputError: the sequence is not that long.
+        InputError: the sequence is shorter.
     """
     if not 0 <= index < inputs.num_tokens:
         raise InputError(
@@ -98,17 +98,17 @@ def locate_token(inputs: ModelInputs, position_ids: np.ndarray, index: int) -> P
 def locate_patch(
     inputs: ModelInputs, position_ids: np.ndarray, span: int, row: int, column: int
 ) -> Place:
-    """Where a patch of a picture is in all the other terms.
+    """Locate a patch of an image in all other coordinates.
 
     Args:
         inputs: the record of ``run_preprocess``.
         position_ids: ``(3, seq)``: t, h, w.
         span: index into ``inputs.spans``.
-        row: patches from the top, from 0.
-        column: patches from the left, from 0.
+        row: patch row, from 0 at the top.
+        column: patch column, from 0 at the left.
 
     Raises:
-        InputError: there is no such picture, or the patch lies outside of it.
+        InputError: there is no such image, or the patch is outside it.
     """
     if not 0 <= span < len(inputs.spans):
         raise InputError(
@@ -142,7 +142,7 @@ def locate_patch(
 
 
 def still_there(inputs: ModelInputs, position_ids: np.ndarray, place: Place | None) -> Place | None:
-    """The place, if it means the same in this run as in the one where it was chosen."""
+    """The place, if it means the same in this run as in the run where it was selected."""
     if place is None:
         return None
     try:
@@ -156,7 +156,7 @@ def still_there(inputs: ModelInputs, position_ids: np.ndarray, place: Place | No
 
 
 def find_span(inputs: ModelInputs, index: int) -> int | None:
-    """The number of the span that a sequence index lies in; ``None`` for text."""
+    """The number of the span that contains a sequence index; ``None`` for text."""
     return next(
         (n for n, span in enumerate(inputs.spans) if span.start <= index < span.end),
         None,

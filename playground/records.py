@@ -17,7 +17,7 @@ import numpy as np
 
 from playground.errors import PlaygroundError
 
-if TYPE_CHECKING:  # names for annotations only: the page imports this module before torch is there
+if TYPE_CHECKING:  # for annotations only: the page imports this module before torch
     import torch
     from transformers import DynamicCache
 
@@ -48,7 +48,7 @@ class Picture:
 
     pixels: np.ndarray  # (height, width, 3) uint8, RGB
     name: str = "image"
-    notices: tuple[str, ...] = ()  # what was changed on reading, in words
+    notices: tuple[str, ...] = ()  # messages about changes made on reading
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 3 or self.pixels.shape[2] != 3 or self.pixels.dtype != np.uint8:
@@ -93,7 +93,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Turn:
-    """One message of the conversation: its pictures, then its clip, then its text."""
+    """One message of the conversation: its images, then its video, then its text."""
 
     role: Literal["user", "assistant"]
     text: str
@@ -103,20 +103,20 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prompt:
-    """Everything that a run starts from."""
+    """The input of a run."""
 
     turns: tuple[Turn, ...]
     system: str = ""
-    max_pixels: int | None = None  # per image; for a video, of all its frames together
+    max_pixels: int | None = None  # per image; for a video, over all its frames
 
     @property
     def pictures(self) -> tuple[Picture, ...]:
-        """All pictures, in the order of the sequence."""
+        """All images, in the order of the sequence."""
         return tuple(picture for turn in self.turns for picture in turn.pictures)
 
     @property
     def clips(self) -> tuple[Clip, ...]:
-        """All clips, in the order of the sequence."""
+        """All videos, in the order of the sequence."""
         return tuple(turn.clip for turn in self.turns if turn.clip is not None)
 
 
@@ -129,18 +129,18 @@ class Token:
 
     index: int
     id: int
-    text: str  # readable: bytes that are no whole character are shown as \xNN
-    raw: bytes  # the UTF-8 bytes that the token stands for
+    text: str  # readable: bytes that do not form a whole character are shown as \xNN
+    raw: bytes  # the UTF-8 bytes of the token
     special: bool
     role: Role
     kind: TokenKind
     char_start: int  # first character in ModelInputs.expanded_prompt
-    char_end: int  # one past the last; a character split over tokens belongs to each of them
+    char_end: int  # one past the last; a character split over tokens belongs to all of them
 
 
 @dataclass(frozen=True, slots=True)
 class VisualSpan:
-    """A run of visual tokens in the sequence: one image, or one temporal patch of a video."""
+    """A span of visual tokens in the sequence: one image, or one temporal patch of a video."""
 
     kind: MediaKind
     media_index: int  # which image (or which video), in the order of the sequence
@@ -194,7 +194,7 @@ MODEL_INPUT_NAMES = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelInputs:
-    """What ``processor(...)`` hands to ``model.forward``, and how it came about."""
+    """The processor's output for ``model.forward``, and how it was made."""
 
     prompt: Prompt
     rendered_prompt: str  # apply_chat_template's text, one placeholder per image
@@ -228,7 +228,7 @@ class ModelInputs:
 
     @property
     def tensors(self) -> dict[str, torch.Tensor]:
-        """What ``model.forward`` is given, by argument name; without those that are ``None``."""
+        """The arguments of ``model.forward`` by name, without those that are ``None``."""
         named = {name: getattr(self, name) for name in MODEL_INPUT_NAMES}
         return {name: tensor for name, tensor in named.items() if tensor is not None}
 
@@ -247,7 +247,7 @@ class TowerOutput:
     #                                          then last_hidden_state
     pooler_output: torch.Tensor  # (merged, out_hidden): output of merger
     deepstack_features: tuple[torch.Tensor, ...]  # one (merged, out_hidden) per tap
-    deepstack_layers: tuple[int, ...]  # after which block each tap sits
+    deepstack_layers: tuple[int, ...]  # the block before each tap
 
     def __post_init__(self) -> None:
         patches = int(self.grid_thw.prod(-1).sum())
@@ -279,7 +279,7 @@ class VisionOutput:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MergedInputs:
-    """What ``Qwen3VLTextModel.forward`` gets."""
+    """The input of ``Qwen3VLTextModel.forward``."""
 
     token_embeds: torch.Tensor  # (1, seq, hidden): embed_tokens(input_ids), before masked_scatter
     inputs_embeds: torch.Tensor  # (1, seq, hidden): after it
@@ -300,11 +300,11 @@ class MergedInputs:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExpertRoutes:
-    """Which experts each token went to, in the layers that have any."""
+    """The experts chosen for each token, in the layers that have experts."""
 
     layers: tuple[int, ...]  # decoder layers with a router
-    ids: torch.Tensor  # (layers, seq, experts per token) int64, the strongest first
-    weights: torch.Tensor  # the same shape, float32: shares of the layer's output, of sum 1
+    ids: torch.Tensor  # (layers, seq, experts per token) int64, highest weight first
+    weights: torch.Tensor  # the same shape, float32: weights in the layer's output, with sum 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -315,10 +315,10 @@ class DecoderOutput:
     #                                          (after the DeepStack add), then the final norm's
     last_hidden_state: torch.Tensor  # (seq, hidden): after the final norm
     logits: torch.Tensor  # (vocab,) of the last position, in the model's dtype
-    past_key_values: DynamicCache  # on the model's device; never changed: fork it first
+    past_key_values: DynamicCache  # on the model's device; never modify it: fork it first
     position_ids: torch.Tensor  # (3, 1, seq) int64
-    attention_norms: torch.Tensor  # (layers, seq) float32: length of what self_attn adds
-    mlp_norms: torch.Tensor  # (layers, seq) float32: length of what mlp adds
+    attention_norms: torch.Tensor  # (layers, seq) float32: norm of self_attn's output
+    mlp_norms: torch.Tensor  # (layers, seq) float32: norm of mlp's output
     num_deepstack: int  # layers 0 .. num_deepstack - 1 are followed by a DeepStack add
     experts: ExpertRoutes | None = None  # of a mixture of experts
 
@@ -335,7 +335,7 @@ class DecoderOutput:
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """The staged run against one plain ``model(**inputs)``."""
+    """The staged run compared with one plain ``model(**inputs)`` call."""
 
     max_abs_diff: float  # of the last position's logits
     same_argmax: bool
@@ -343,7 +343,7 @@ class Parity:
 
     @property
     def ok(self) -> bool:
-        """True where the difference is within the tolerance."""
+        """Whether the difference is within the tolerance."""
         return self.max_abs_diff <= self.tolerance
 
 
@@ -358,7 +358,7 @@ class TokenProb:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LogitLens:
-    """What each layer's state would say if it went through the final norm and ``lm_head``."""
+    """The logit lens (nostalgebraist 2020): each state through the final norm and ``lm_head``."""
 
     positions: tuple[int, ...]  # sequence indices
     ids: np.ndarray  # (layers + 1, positions, k) int64; row 0 is the input of layer 0
@@ -371,7 +371,7 @@ class LogitLens:
 
 @dataclass(frozen=True, slots=True)
 class SamplingSettings:
-    """One column's settings; the neutral value of each switches it off."""
+    """One column's settings; each has a neutral value that turns it off."""
 
     temperature: float = 1.0  # 0 is greedy
     top_k: int = 0  # 0 is off
@@ -386,12 +386,12 @@ class SamplingSettings:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One of the likeliest tokens of a step."""
+    """One of the most likely tokens of a step."""
 
     id: int
     text: str
-    raw_prob: float  # softmax of the untouched logits
-    prob: float  # after every filter; 0 where it was removed
+    raw_prob: float  # softmax of the unfiltered logits
+    prob: float  # after every filter; 0 if it was removed
     removed_by: str | None  # name of the filter that removed it
 
 
@@ -401,12 +401,12 @@ class TokenStep:
 
     id: int
     text: str
-    prob: float  # in the filtered distribution that it was drawn from
+    prob: float  # in the filtered distribution that it was sampled from
     entropy: float  # nats, of the filtered distribution
-    uniform: float | None  # the number in [0, 1) put through the inverse CDF; None when greedy
+    uniform: float | None  # the uniform sample in [0, 1) for the inverse CDF; None when greedy
     num_kept: int  # tokens left after every filter
     top: tuple[Candidate, ...]  # by raw probability
-    forced: bool = False  # chosen by the user, not by the draw
+    forced: bool = False  # chosen by the user, not sampled
 
 
 @dataclass(frozen=True, slots=True)
@@ -417,7 +417,7 @@ class SamplingTrace:
     steps: tuple[TokenStep, ...]
     text: str
     finish_reason: Literal["running", "stop", "length", "error"]
-    error: str = ""  # why nothing could be drawn any more; the other columns went on
+    error: str = ""  # why sampling had to stop; the other columns continued
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,7 +428,7 @@ class SamplingRun:
 
     @property
     def first_divergence(self) -> int | None:
-        """First step at which the columns differ; ``None`` where they never do."""
+        """First step at which the columns differ; ``None`` if they never do."""
         rows = [[step.id for step in trace.steps] for trace in self.traces]
         for index in range(max((len(row) for row in rows), default=0)):
             if len({row[index] if index < len(row) else -1 for row in rows}) > 1:
@@ -441,27 +441,27 @@ class SamplingRun:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CacheReuse:
-    """Two requests, the second one computed twice: from scratch and on the first one's cache."""
+    """Two requests, the second one computed twice: from scratch and with the first one's cache."""
 
     first: ModelInputs
     second: ModelInputs
-    shared_tokens: int  # longest common prefix in token ids and picture contents
+    shared_tokens: int  # longest common prefix in token ids and image contents
     reused_tokens: int  # taken from the cache: at most one less than the second request's length
-    reason: str  # why the prefix ends where it ends
+    reason: str  # why the prefix ends there
     miss_ms: tuple[float, ...]  # one per repeat: prefill of the whole second request
-    hit_ms: tuple[float, ...]  # one per repeat: prefill of the rest on the cropped cache
+    hit_ms: tuple[float, ...]  # one per repeat: prefill of the rest with the cropped cache
     kv_bytes: int  # of the reused tokens
-    max_abs_diff: float  # of the last position's logits, hit against miss
+    max_abs_diff: float  # of the last position's logits, hit compared with miss
     next_token: TokenProb
     hit_logits: torch.Tensor = field(repr=False)  # (vocab,)
     miss_logits: torch.Tensor = field(repr=False)  # (vocab,)
 
     @property
     def hit(self) -> bool:
-        """True where at least one token was reused."""
+        """Whether at least one token was reused."""
         return self.reused_tokens > 0
 
     @property
     def computed_tokens(self) -> int:
-        """Tokens of the second request that had to be computed on a hit."""
+        """Tokens of the second request that a hit still computes."""
         return self.second.num_tokens - self.reused_tokens

@@ -1,7 +1,7 @@
-"""The bounded store that keeps recent runs.
+"""A bounded store of recent runs.
 
-A page's session holds only the key of its run. What the run holds stays here under one byte budget,
-so that a crowd of visitors cannot fill the memory.
+A page's session has only the key of its run. The run itself stays here under one byte budget, so
+that a crowd of visitors cannot fill the memory.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STORE_BYTES = 2 << 30
 
 
 class RunStore:
-    """Recent runs by secret key; the least recently used ones go when a run grows."""
+    """Recent runs by secret key; when a run grows, the least recently used ones are evicted."""
 
     def __init__(self, max_bytes: int = STORE_BYTES) -> None:
         self.max_bytes = max_bytes
@@ -33,15 +33,15 @@ class RunStore:
 
     @property
     def num_bytes(self) -> int:
-        """Memory of all runs, as each was counted when it last grew."""
+        """Memory of all runs, each as of its last growth."""
         return int(self._runs.currsize + self._pinned.currsize)
 
     def add(self, run: Run, *, pinned: bool = False) -> str:
-        """Keep a run; returns the key that a session holds.
+        """Keep a run; returns the session's key.
 
         Args:
             run: the run.
-            pinned: True for a run that all sessions share and that is never dropped.
+            pinned: True for a run that all sessions share and that is never evicted.
         """
         key = secrets.token_urlsafe(16)
         run.on_growth = partial(self._count_again, key)
@@ -54,33 +54,35 @@ class RunStore:
         with self._lock:
             place = self._pinned if key in self._pinned else self._runs
             run = place.pop(key, None)
-            if run is not None:  # it has not been dropped
+            if run is not None:  # it has not been evicted
                 place[key] = run
                 self._make_room()
 
     def _make_room(self) -> None:
-        """Drop the least recently used runs until the rest fit; the newest always stays."""
+        """Evict the least recently used runs until the rest fit; the newest always stays."""
         while self.num_bytes > self.max_bytes and len(self._runs) > 1:
             self._runs.popitem()
 
     def get(self, key: str | None) -> Run:
-        """Look a run up and mark it as used.
+        """Look up a run and mark it as used.
 
         Raises:
-            InputError: there is no such run, or it had to make room for others.
+            InputError: there is no such run, or it has expired.
         """
         with self._lock:
             run = self._runs.get(key or "") or self._pinned.get(key or "")
         if run is None:
             raise InputError(
-                say("This page's run is no longer held."),
-                limit=say("Recent runs share {size:,} MB.", size=self.max_bytes >> 20),
+                say("This run has expired."),
+                limit=say(
+                    "The server keeps up to {size:,} MB of recent runs.", size=self.max_bytes >> 20
+                ),
                 remedy=say("Press Run again."),
             )
         return run
 
     def peek(self, key: str | None) -> Run | None:
-        """The run under this key, if it is still held; this does not count as use."""
+        """The run with this key, or None if it has expired; does not count as a use."""
         with self._lock:
             for place in (self._runs, self._pinned):
                 if key is not None and key in place:
@@ -88,7 +90,7 @@ class RunStore:
         return None
 
     def discard(self, key: str | None) -> None:
-        """Forget a run; unknown and pinned keys stay as they are."""
+        """Drop a run; unknown and pinned keys are ignored."""
         with self._lock:
             self._runs.pop(key or "", None)
 

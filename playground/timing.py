@@ -1,4 +1,4 @@
-"""How long a forward takes, without the wait for other users."""
+"""Time a forward pass, without the wait for other users."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from playground.language import say
 
 
 def time_ms(engine: Engine, run: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, float]:
-    """The logits of one run and its milliseconds.
+    """The logits of one run, and its duration in milliseconds.
 
-    The lock is taken before the clock starts, and work queued on the device is waited for. The
-    logits come back to the CPU, which waits for the device.
+    The clock starts once the lock is held and all queued work on the device is done. Copying the
+    logits to the CPU waits for the device.
     """
     with engine.exclusive():
         if engine.device.type == "cuda":
@@ -27,13 +27,13 @@ def time_ms(engine: Engine, run: Callable[[], torch.Tensor]) -> tuple[torch.Tens
 
 
 def check_repeats(repeats: int, most: int) -> None:
-    """That something is timed as often as somebody asks for.
+    """Check the number of timed repeats.
 
     Raises:
         InputError: ``repeats`` is not 1 to ``most``.
     """
     if not 1 <= repeats <= most:
         raise InputError(
-            say("repeats is {value}.", value=repeats),
-            limit=say("It takes 1 to {most}.", most=most),
+            say("`repeats` is {value}.", value=repeats),
+            limit=say("It must be 1 to {most}.", most=most),
         )

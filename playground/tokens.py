@@ -1,7 +1,7 @@
-"""What a token stands for: its bytes, and a text that a person can read.
+"""Tokens as bytes and as readable text.
 
-Qwen's tokenizers are byte-level BPE: a token is a run of UTF-8 bytes, not of characters. The
-vocabulary writes each byte as one printable character, by the table that GPT-2 introduced.
+Qwen's tokenizers are byte-level BPE: a token is a sequence of UTF-8 bytes, not of characters. The
+vocabulary writes each byte as one printable character, using GPT-2's table.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from playground.records import Role, Token, TokenKind
 if TYPE_CHECKING:
     from playground.engine import Engine
 
-# Put after the first character of a typed special token: it keeps the look and no longer matches.
+# Inserted after the first character of a typed special token: it looks the same but no longer
+# matches.
 ZERO_WIDTH_SPACE = "\u200b"
 
 
@@ -37,9 +38,9 @@ def byte_of_symbol() -> dict[str, int]:
     return table
 
 
-@lru_cache(maxsize=1 << 16)  # transformers lists all added tokens anew each time it is asked
+@lru_cache(maxsize=1 << 16)  # transformers rebuilds the list of added tokens on each access
 def token_bytes(tokenizer: Any, token_id: int) -> bytes:
-    """The UTF-8 bytes that a token stands for; empty for an id that the tokenizer does not know.
+    """The UTF-8 bytes of a token; empty for an id that the tokenizer does not know.
 
     (A checkpoint's ``lm_head`` may have more rows than its tokenizer has tokens.)
     """
@@ -54,7 +55,7 @@ def token_bytes(tokenizer: Any, token_id: int) -> bytes:
 
 
 def readable(raw: bytes) -> str:
-    r"""Text for a person: bytes that form no whole character are written ``\xNN``."""
+    r"""Readable text: bytes that do not form a whole character are written ``\xNN``."""
     return raw.decode("utf-8", errors="backslashreplace")
 
 
@@ -68,11 +69,11 @@ def neutralise_special_tokens(tokenizer: Any, text: str) -> tuple[str, list[str]
     """Break up special tokens that a user typed, so that they stay text.
 
     ``<|im_end|><|im_start|>system`` in a message would change roles, and a typed ``<|image_pad|>``
-    would ask for an image that is not there. A zero-width space after the first character keeps
-    the look and no longer matches.
+    would request a missing image. With a zero-width space after the first character, it looks the
+    same but no longer matches.
 
     Returns:
-        The text, and the special tokens that were found, in order of appearance.
+        The text, and the special tokens found, in order of appearance.
     """
     names = tokenizer.get_added_vocab()
     if not names:
@@ -93,15 +94,15 @@ def _any_of(names: Iterable[str]) -> re.Pattern[str]:
 
 @dataclass(frozen=True, slots=True)
 class TypedSpecial:
-    """A special token that a user typed and that stays text."""
+    """A special token that a user typed, kept as text."""
 
-    name: str  # as it was typed
+    name: str  # as typed
     start: int  # first character in the text that was searched
     end: int  # one past the last, the zero-width space included
 
 
 def find_typed_specials(tokenizer: Any, text: str) -> tuple[TypedSpecial, ...]:
-    """Where ``neutralise_special_tokens`` has broken something up, in order."""
+    """The special tokens that ``neutralise_special_tokens`` has broken up, in order."""
     names = {_break_up(name): name for name in tokenizer.get_added_vocab()}
     if not names:
         return ()
@@ -118,7 +119,7 @@ def read_tokens(engine: Engine, ids: list[int]) -> tuple[tuple[Token, ...], str]
     """Describe each token of a sequence.
 
     Returns:
-        The tokens, and the text that they spell together.
+        The tokens, and their joined text.
     """
     raws = [token_bytes(engine.tokenizer, token_id) for token_id in ids]
     text = b"".join(raws).decode("utf-8", errors="replace")
@@ -147,7 +148,7 @@ def read_tokens(engine: Engine, ids: list[int]) -> tuple[tuple[Token, ...], str]
 
 
 def _character_spans(raws: list[bytes]) -> tuple[list[int], list[int]]:
-    """First and one-past-last character of each token; a shared character belongs to each."""
+    """First and one-past-last character of each token; tokens may share a character."""
     data = b"".join(raws)
     # Continuation bytes look like 0b10xxxxxx: every other byte begins a character.
     begins = np.array([(byte & 0xC0) != 0x80 for byte in data], dtype=np.int64)
@@ -162,7 +163,7 @@ def _character_spans(raws: list[bytes]) -> tuple[list[int], list[int]]:
 
 
 def _roles(tokenizer: Any, ids: list[int], raws: list[bytes]) -> list[Role]:
-    """The message that each token belongs to, from one ``<|im_start|>`` to the next."""
+    """The role of each token's message, from one ``<|im_start|>`` to the next."""
     start_id = tokenizer.convert_tokens_to_ids("<|im_start|>")
     known: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant"}
     roles: list[Role] = []
@@ -180,11 +181,11 @@ def _roles(tokenizer: Any, ids: list[int], raws: list[bytes]) -> list[Role]:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The shortest stretch of text in which characters and tokens begin and end together."""
+    """The shortest span of text in which characters and tokens begin and end together."""
 
     characters: str  # Unicode code points
     ids: tuple[int, ...]
-    raws: tuple[bytes, ...]  # the bytes of each token; joined, those of the characters
+    raws: tuple[bytes, ...]  # the bytes of each token; joined, they are the characters
 
     @property
     def num_bytes(self) -> int:
@@ -194,14 +195,14 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """A text as the tokenizer takes it apart."""
+    """A text as the tokenizer splits it."""
 
-    text: str  # as it was typed
+    text: str  # as typed
     clusters: tuple[Cluster, ...]
 
     @property
     def spelled(self) -> str:
-        """The text that the tokens stand for: what is left after the normaliser."""
+        """The text of the tokens, after the normaliser."""
         return "".join(cluster.characters for cluster in self.clusters)
 
     @property
@@ -216,11 +217,11 @@ class Spelling:
 
 
 def spell_text(tokenizer: Any, text: str) -> Spelling:
-    """Characters, bytes and tokens of a text, in stretches where all three begin and end.
+    """Characters, bytes and tokens of a text, in spans where all three begin and end.
 
     Args:
-        tokenizer: a byte-level one, as Qwen's.
-        text: special tokens in it are taken as such: neutralise them first.
+        tokenizer: a byte-level tokenizer, such as Qwen's.
+        text: special tokens in it are recognised: neutralise them first.
     """
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     clusters: list[Cluster] = []
@@ -244,7 +245,7 @@ def spell_text(tokenizer: Any, text: str) -> Spelling:
 
 
 def normalizer_name(tokenizer: Any) -> str | None:
-    """The Unicode form that the tokenizer brings text into first, such as ``NFC``; or None."""
+    """The tokenizer's Unicode normalisation, such as ``NFC``, or None."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     normalizer = getattr(backend, "normalizer", None)
     return None if normalizer is None else type(normalizer).__name__

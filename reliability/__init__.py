@@ -1,4 +1,4 @@
-"""What strangers and bad luck may do to the app: one script per promise, with a short form each.
+"""Hostile input and bad luck: one script per target, each with a short form.
 
-The figures stand in ``docs/reliability.md``.
+The results are in ``docs/reliability.md``.
 """

@@ -1,4 +1,4 @@
-"""Debian's Chromium, as the browser tests and the soak start it."""
+"""Debian's Chromium for the browser tests and the soak."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import shutil
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
-# The software renderer draws WebGL where there is no GPU; the rest keeps Chromium off the network.
+# The software renderer draws WebGL where there is no GPU; the other flags keep Chromium off the
+# network.
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -20,7 +21,7 @@ ARGUMENTS = (
     "--disable-sync",
 )
 
-# Counts the WebGL contexts that are still alive, whether or not their canvas is in the page.
+# Counts live WebGL contexts, even if their canvas is no longer in the page.
 COUNT_CONTEXTS = """
 window.webglContexts = new Set();
 const original = HTMLCanvasElement.prototype.getContext;
@@ -34,5 +35,5 @@ window.liveContexts = () => [...window.webglContexts].filter((gl) => !gl.isConte
 
 
 def find_chromium() -> str | None:
-    """Where it lies, ``$CHROMIUM`` first; None where there is none."""
+    """Its path, ``$CHROMIUM`` first; None if there is no Chromium."""
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)

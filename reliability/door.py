@@ -1,4 +1,4 @@
-"""The way by which a page's parts ask for drawings: their server function, without a browser."""
+"""Request drawings like a page's parts, through their server function, without a browser."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from reliability.served import LEAKS, Server
 
 ROUTE = "/gradio_api/component_server"
 WAIT_S = 300.0  # a busy machine is slow
-MISTAKE = "Something went wrong on the server"  # of the program, whatever was asked
-MAX_OUTPUTS = 32  # of one question; more are asked for in several
+MISTAKE = "Something went wrong on the server"  # an exception, whatever was requested
+MAX_OUTPUTS = 32  # per request; more outputs take several requests
 PLACE = "place"
 
 
@@ -76,7 +76,7 @@ def read_parts(config: Mapping[str, Any]) -> dict[str, PartSpec]:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a question came to."""
+    """The answer to a request."""
 
     status: int
     text: str
@@ -84,7 +84,7 @@ class Reply:
 
     @property
     def content(self) -> dict[str, Any]:
-        """The answer; an empty one where it is no answer of ours."""
+        """The answer; empty if it is not one of the app's answers."""
         try:
             found = json.loads(self.text)
         except ValueError:
@@ -99,7 +99,7 @@ class Reply:
 
     @property
     def errors(self) -> dict[str, str]:
-        """Why outputs could not be drawn, by name; that of the whole question is under ``""``."""
+        """Errors of outputs by name; an error of the whole request is under ``""``."""
         content = self.content
         found = {name: each["error"] for name, each in self.drawn.items() if "error" in each}
         whole = content.get("error") or content.get("detail")
@@ -112,12 +112,12 @@ class Reply:
 
     @property
     def waits(self) -> bool:
-        """Whether it was overtaken, or too many others ask at the moment."""
+        """Whether it was overtaken, or the server was busy."""
         return "busy" in self.content or "overtaken" in self.content
 
     @property
     def faults(self) -> list[str]:
-        """What is wrong with it; none in the best case."""
+        """What is wrong with it; empty if nothing."""
         found = []
         if self.status >= 500 or (self.status == 200 and not self.content):
             found.append(f"status {self.status}: {self.text[:80]}")
@@ -128,7 +128,7 @@ class Reply:
                 found.append(f"blank error of {name or 'all'}")
             if MISTAKE in words:
                 found.append(f"a mistake of the program in {name or 'all'}: {words}")
-        # Code names files of its own: transformers' and the reader's.
+        # Code contains file names of its own: transformers' and the reader's.
         shown = {name: each for name, each in self.drawn.items() if "code" not in each}
         words = self.text if not self.drawn else json.dumps(shown)
         if leak := LEAKS.search(words):
@@ -139,12 +139,12 @@ class Reply:
 
 @dataclass
 class Door:
-    """One page's questions."""
+    """The requests of one page."""
 
     server: Server
     parts: Mapping[str, PartSpec]
     session: str = field(default_factory=lambda: secrets.token_hex(5))
-    page: str = field(default_factory=lambda: secrets.token_hex(8))  # as run.js makes one up
+    page: str = field(default_factory=lambda: secrets.token_hex(8))  # like the id in run.js
 
     def __post_init__(self) -> None:
         self.http = httpx.Client(base_url=self.server.address, timeout=WAIT_S)
@@ -153,12 +153,12 @@ class Door:
     def ask(
         self, part: str, run: Any, outputs: Iterable[str] | None = None, /, **more: Any
     ) -> Reply:
-        """Ask for drawings, and where the controls are.
+        """Request drawings and the specs of controls.
 
         Args:
             part: its key.
             run: the run's key.
-            outputs: their names; all of the part by default.
+            outputs: names of outputs; by default all.
             more: ``values``, ``findings`` and ``place``.
         """
         names = list(self.parts[part].outputs) if outputs is None else list(outputs)
@@ -173,18 +173,18 @@ class Door:
         return self.send(question | more, self.parts[part].component)
 
     def send(self, question: Any, component: Any, name: Any = "draw", **more: Any) -> Reply:
-        """The same with any JSON, NaN included, to any component's function."""
+        """Send any JSON, including NaN, to any component's function."""
         body = {"data": question, "component_id": component, "fn_name": name}
         return self.post(json.dumps({**body, "session_hash": self.session, **more}).encode())
 
     def post(self, content: bytes, kind: str = "application/json") -> Reply:
-        """The same with any bytes."""
+        """Send any bytes."""
         start = time.perf_counter()
         reply = self.http.post(ROUTE, content=content, headers={"content-type": kind})
         return Reply(reply.status_code, reply.text, time.perf_counter() - start)
 
     def draw_all(self, run: str, **more: Any) -> Iterator[tuple[str, Reply]]:
-        """Every part of the page, one after the other."""
+        """Draw every part of the page, one after the other."""
         for key in self.parts:
             yield key, self.ask(key, run, **more)
 
@@ -194,7 +194,7 @@ class Door:
 
 
 def same_drawings(first: Reply, second: Reply) -> bool:
-    """Whether both show the same, apart from how long something took."""
+    """Whether both are the same, apart from measured times."""
     return _without_times(first) == _without_times(second)
 
 

@@ -1,10 +1,10 @@
-"""One thread in the model at a time, whoever asks; and work ends when nobody wants it any more.
+"""Only one thread is in the model at a time, and work stops when nobody waits for it.
 
     python -m reliability.exclusion [--requests 500] [--cancels 100] [--disconnects 100]
 
-Requests come by every route: a page's Run, every experiment of its parts, the parts' drawings, the
-six endpoints, and calls past the queue, which must be refused. Many are stopped or lose their
-connection at a random moment. Hooks on the real model see who is inside, and when each request's
+Requests use every route: a page's Run, every experiment of its parts, the parts' drawings, the six
+endpoints, and calls that bypass the queue, which must be refused. Many are stopped or lose their
+connection at a random moment. Hooks on the real model record who is inside, and when each request's
 last layer ended.
 """
 
@@ -28,9 +28,9 @@ from reliability.hostile_files import encode, make_image
 from reliability.page_client import PageClient, Stream
 from reliability.served import ENDPOINTS, Caller, Server, running_app
 
-USERS = 8  # at once: more than the queue lets in
-IDLE_S = 1.0  # the model must be idle this long after a cancel, and one token
-TOKEN_S = 0.5  # one token of the shipped checkpoint on a busy machine; the step under way may end
+USERS = 8  # concurrent users: more than the queue lets in
+IDLE_S = 1.0  # after a cancel, the model must be idle within this time plus one token
+TOKEN_S = 0.5  # one token of the shipped checkpoint on a busy machine; the current step may finish
 LONGEST_DELAY_S = 1.5  # before a cancel
 
 FATES = ("finish", "stop", "vanish")
@@ -43,7 +43,7 @@ LONG_SAMPLING: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Ended:
-    """A request that was cancelled, or lost its client, while it was under way."""
+    """A running request that was cancelled or lost its client."""
 
     route: str
     fate: str
@@ -53,7 +53,7 @@ class Ended:
 
 @dataclass
 class Tally:
-    """What all users together did."""
+    """Totals over all users."""
 
     routes: Counter[str] = field(default_factory=Counter)
     fates: Counter[str] = field(default_factory=Counter)
@@ -71,7 +71,7 @@ class Tally:
 
 
 class ApiCall:
-    """One call of an endpoint, which can be cancelled or lost."""
+    """One call of an endpoint, which can be cancelled or disconnected."""
 
     def __init__(self, server: Server, config: dict[str, Any], endpoint: str, **body: Any) -> None:
         self.http = httpx.Client(base_url=server.address, timeout=WAIT_S)
@@ -84,7 +84,7 @@ class ApiCall:
         self._stream = Stream(server.address, f"/gradio_api/call/{endpoint}/{self.event_id}")
         if self.event_id:
             self._stream.start(self._take)
-        else:  # refused, as where the queue is full
+        else:  # refused, for example because the queue is full
             self.done.set()
 
     def _take(self, line: str) -> bool:
@@ -110,13 +110,13 @@ class ApiCall:
         return when
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._stream.cut()
         self.http.close()
 
 
 class User:
-    """Uses every route in turn, with a page of their own."""
+    """A user with a page, who uses one route after another."""
 
     def __init__(self, server: Server, tally: Tally, seed: int) -> None:
         self.server, self.tally, self.rng = server, tally, random.Random(seed)
@@ -132,7 +132,7 @@ class User:
         caller.close()
 
     def use(self, turn: int, fate: str) -> None:
-        """One request by the route whose turn it is."""
+        """One request on the next route."""
         kind = turn % 5
         if kind == 0:
             self.page.set_text(f"Question {turn} about the picture?")
@@ -161,7 +161,7 @@ class User:
     def _end(
         self, route: str, fate: str, under_way: Any, stop: Any, vanish: Any, name: str = ""
     ) -> None:
-        """Let it finish, or end it after a while; ``fate`` comes true only while it runs."""
+        """Let it finish, or end it after a while; ``fate`` counts only if it was still running."""
         ended = None
         if fate != "finish":
             delay = LONGEST_DELAY_S * self.rng.random() ** 2
@@ -184,7 +184,7 @@ class User:
             self.page = PageClient(self.server, self.config)
 
     def _draw(self, part: str) -> None:
-        """A part's drawings, some of which take steps of the model."""
+        """A part's drawings, some of which run steps of the model."""
         if self.page.run["key"] is None:
             return
         reply = self.page.draw(part)
@@ -203,7 +203,7 @@ class User:
         call.close()
 
     def _call_directly(self, endpoint: str) -> None:
-        """Past the queue, which must not be possible."""
+        """Call the model while bypassing the queue, which must be impossible."""
         body = {"data": [None, "Hello", "", None, 0, 10][:4]}
         reply = httpx.post(
             f"{self.server.address}/gradio_api/run/{endpoint}", json=body, timeout=WAIT_S
@@ -214,7 +214,7 @@ class User:
 
 
 def crowd(server: Server, requests: int, seed: int = 0) -> Tally:
-    """All routes from many users at once, two thirds of them stopped or lost."""
+    """Many users on all routes at once; two thirds of the requests are stopped or lost."""
     tally = Tally()
     turns = iter(range(requests))
 
@@ -238,7 +238,7 @@ def crowd(server: Server, requests: int, seed: int = 0) -> Tally:
 
 
 def end_many(server: Server, fate: str, count: int, seed: int = 0) -> Tally:
-    """One user alone, whose requests all end this way while they are under way."""
+    """One user, whose running requests all end this way."""
     tally = Tally()
     user = User(server, tally, seed)
     long_calls: list[Callable[[int], None]] = [
@@ -255,7 +255,7 @@ def end_many(server: Server, fate: str, count: int, seed: int = 0) -> Tally:
 
 
 def lateness(server: Server, ended: list[Ended]) -> list[tuple[float, Ended]]:
-    """How long after its end each request was still in the model; 0 for one that was not."""
+    """How long each request stayed in the model after its end; 0 if it was not in it."""
     time.sleep(2 * IDLE_S)
     last = server.command("forwards")["last"]
     return [(max(0.0, last.get(each.event_id, 0.0) - each.when), each) for each in ended]
@@ -271,7 +271,7 @@ def _print_lateness(name: str, late: list[tuple[float, Ended]]) -> None:
 
 
 def main() -> int:
-    """Run and print; 1 where a promise is broken."""
+    """Run and print; returns 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=500)
     parser.add_argument("--cancels", type=int, default=100)

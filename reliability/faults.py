@@ -1,11 +1,11 @@
-"""What happens when the machine fails, and that the next run is right again.
+"""Machine failures: a clear message, and a correct next run.
 
     python -m reliability.faults [--times 20]
 
-Out of memory and NaN strike the real model at a random layer of a random request, out of memory and
-a mistake of the program also while a part is drawn; the disk is full
-because the kernel lets the app write no more than a few bytes a file; and the app is killed while
-it computes and while it takes an upload, and started again on the same folder.
+Out of memory and NaN hit the real model at a random layer of a random request; out of memory and an
+exception also hit the drawing of a part. For a full disk, the kernel limits the app to a few bytes
+per file. The app is killed while it computes and while it receives an upload, and restarted with
+the same folder.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from reliability.isolation import differences
 from reliability.page_client import PageClient
 from reliability.served import Answer, Caller, Server, start_app, stop_app, wait_until_ready
 
-ROOM_BYTES = 2_000  # of each file, on the full disk
+ROOM_BYTES = 2_000  # per file, on the full disk
 PICTURE_SIDE = 96  # its file is larger than that
 REQUESTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("decoder", {"text": "What is left of the square?"}),
@@ -47,10 +47,10 @@ WORDS = {"memory": "not enough memory", "nan": "NaN", "disk": "disk is full"}
 
 @dataclass
 class Report:
-    """How one kind of fault went."""
+    """Results for one kind of fault."""
 
     kind: str
-    struck: int = 0  # requests that met the fault
+    struck: int = 0  # requests hit by the fault
     problems: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -58,7 +58,7 @@ class Report:
 
 
 class Client:
-    """Asks known questions, and knows the answers from before anything went wrong."""
+    """Sends known requests and compares with the answers from before the fault."""
 
     def __init__(self, server: Server, seed: int = 0) -> None:
         self.server = server
@@ -68,7 +68,7 @@ class Client:
         self.right = [self.ask(number) for number in range(len(REQUESTS))]
 
     def ask(self, number: int, uploaded: Any = None) -> Answer:
-        """One of ``REQUESTS``, with the picture."""
+        """Send one of ``REQUESTS`` with the image."""
         endpoint, body = REQUESTS[number]
         uploaded = uploaded or self.caller.upload("picture.png", self.picture)
         if isinstance(uploaded, Answer):
@@ -76,7 +76,7 @@ class Client:
         return self.caller.call(endpoint, image=uploaded, **body)
 
     def wrong(self) -> list[str]:
-        """Where the answers are no longer what they were; on a freshly uploaded picture."""
+        """Differences from the earlier answers, with a newly uploaded image."""
         return [each for number in range(len(REQUESTS)) for each in self.wrong_once(number)]
 
     def wrong_once(self, number: int) -> list[str]:
@@ -92,7 +92,7 @@ class Client:
 
 
 def check_message(report: Report, kind: str, answer: Answer) -> None:
-    """The visitor must read what happened, and nothing of the server's insides."""
+    """The message must say what happened, and reveal nothing about the server."""
     if answer.ok:
         report.problems.append("an answer in spite of the fault")
     elif WORDS[kind] not in answer.message or answer.leaks:
@@ -103,12 +103,12 @@ def check_message(report: Report, kind: str, answer: Answer) -> None:
 
 
 def break_model(server: Server, kind: str, times: int) -> Report:
-    """``kind`` is "memory" or "nan"; every other time a page's run meets it."""
+    """``kind`` is "memory" or "nan"; every other time it hits a page's run."""
     report, client = Report(kind), Client(server)
     page = PageClient(server)
     for turn in range(times):
         number = turn // 2 % len(REQUESTS)
-        # vision_tower and merge stop before the decoder, whose logits show a NaN.
+        # vision_tower and merge stop before the decoder, where a NaN is noticed.
         if kind == "nan" and REQUESTS[number][0] in ("vision_tower", "merge"):
             number = 1
         uploaded = client.caller.upload("picture.png", client.picture)
@@ -133,7 +133,7 @@ def break_model(server: Server, kind: str, times: int) -> Report:
 
 
 def break_drawings(server: Server, times: int) -> Report:
-    """Faults in single outputs of parts."""
+    """Inject faults into single outputs of parts."""
     report, rng = Report("drawing"), random.Random(0)
     for turn in range(times):
         struck, problems = break_drawing(server, turn, rng)
@@ -147,7 +147,7 @@ def break_drawings(server: Server, times: int) -> Report:
 
 @contextmanager
 def full_disk(server: Server) -> Iterator[None]:
-    """The app may write so many bytes of each file, and the rest fails, as on a full disk."""
+    """Limit the bytes that the app may write per file, as on a full disk."""
     soft, hard = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (ROOM_BYTES, hard))
     try:
@@ -157,11 +157,11 @@ def full_disk(server: Server) -> Iterator[None]:
 
 
 def fill_disk(server: Server, times: int) -> Report:
-    """Uploads fail in the middle; the same picture, sent again later, is whole."""
+    """Uploads fail in the middle; the same image, sent again later, is complete."""
     report, client = Report("disk"), Client(server)
-    before = set(half_written(server))  # what visitors have sent so
+    before = set(half_written(server))  # what visitors have sent before
     for turn in range(times):
-        side = PICTURE_SIDE + turn  # another file each time: names are made of contents
+        side = PICTURE_SIDE + turn  # another file each time: names depend on the contents
         client.picture = encode(make_image(size=(side, side), seed=turn), "PNG")
         number = turn % len(REQUESTS)
         with full_disk(server):
@@ -171,7 +171,7 @@ def fill_disk(server: Server, times: int) -> Report:
                 check_message(report, "disk", refused)
             else:
                 report.problems.append("an upload succeeded in spite of the full disk")
-            # What needs no disk goes on.
+            # Whatever needs no disk still works.
             answer = client.caller.call("merge", image=None, text="Hello")
             if not answer.ok:
                 report.problems.append(f"text alone: {answer.message[:200]}")
@@ -195,7 +195,7 @@ def fill_disk(server: Server, times: int) -> Report:
 
 
 def half_written(server: Server) -> list[Path]:
-    """Pictures of the server's folder that end early, where a visitor could get them."""
+    """Truncated images in the server's folder that a visitor could get."""
     pictures = (server.folder / "files").rglob("*.png")
     return [path for path in pictures if not path.read_bytes().endswith(b"IEND\xaeB`\x82")]
 
@@ -204,7 +204,7 @@ def half_written(server: Server) -> list[Path]:
 
 
 def kill_and_restart(server: Server, folder: Path, times: int) -> tuple[Report, Server]:
-    """SIGKILL during a run or an upload; returns the last server that was started."""
+    """Send SIGKILL during a run or an upload; returns the last server started."""
     report, client = Report("killed"), Client(server)
     config = httpx.get(f"{server.address}/config").json()
     right, picture = client.right, client.picture
@@ -236,7 +236,7 @@ def kill_and_restart(server: Server, folder: Path, times: int) -> tuple[Report, 
 
 
 def restart(folder: Path) -> Server:
-    """Start the app again; on a busy machine Gradio may find its own address too slow at first."""
+    """Restart the app; on a busy machine, Gradio's first request to itself may time out."""
     for left in (2, 1, 0):
         server = start_app(folder, "--public", watched=True)
         try:
@@ -256,7 +256,7 @@ def _in_background(function: Callable[[Server], None], server: Server) -> thread
 
 
 def _send_slowly(server: Server) -> None:
-    """An upload that is still under way when the app is killed."""
+    """An upload that is still running when the app is killed."""
     content = encode(make_image(size=(600, 600), seed=9), "PNG")
 
     def parts() -> Iterator[bytes]:
@@ -275,7 +275,7 @@ def _send_slowly(server: Server) -> None:
 
 
 def main() -> int:
-    """Run and print; 1 where a fault leaves a trace."""
+    """Run and print; returns 1 if a fault has lasting effects."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--times", type=int, default=20, help="of each fault")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)

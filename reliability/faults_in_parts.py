@@ -1,4 +1,4 @@
-"""Faults that strike while a part is drawn, or while a file is made of a run."""
+"""Faults while a part is drawn, or while a file is made from a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reliability.door import MISTAKE, same_drawings
 from reliability.page_client import PageClient
 from reliability.served import LEAKS, Server
 
-DRAWN = (  # parts whose drawings take steps of the model
+DRAWN = (  # parts whose drawings run steps of the model
     "decoder.attention",
     "vision.attention",
     "decoder.rotation",
@@ -24,19 +24,19 @@ STAGES = ("preprocess", "vision", "merge", "decoder")
 
 
 def break_drawing(server: Server, turn: int, rng: random.Random) -> tuple[bool, list[str]]:
-    """One output fails, says so in its place, and is right when it is asked for again.
+    """One output fails, shows its own message, and is correct when it is requested again.
 
     Args:
-        server: watched.
-        turn: which part and which fault.
-        rng: when it strikes.
+        server: a watched app.
+        turn: selects the part and the fault.
+        rng: selects the moment.
 
     Returns:
-        whether the fault struck, and the problems.
+        whether the fault occurred, and the problems.
     """
     part, kind = DRAWN[turn % len(DRAWN)], ("memory", "mistake")[turn % 2]
     page, other = PageClient(server), PageClient(server)
-    text = f"What is this, {secrets.token_hex(4)}?"  # nothing is drawn of it yet
+    text = f"What is this, {secrets.token_hex(4)}?"  # a new run, without drawings
     for each in (page, other):
         each.set_text(text)
         each.press(each.find("run"))
@@ -60,7 +60,7 @@ def break_drawing(server: Server, turn: int, rng: random.Random) -> tuple[bool, 
 
 
 def make_files(page: PageClient) -> dict[str, str]:
-    """Have every kind of file made; what was said, by kind, empty where it was made."""
+    """Request every kind of file; returns the error messages by kind, empty on success."""
     said = {}
     asked: dict[str, tuple[str, dict[str, Any]]] = {
         f"{stage}: {kind}": ("download", {"stage": stage, "kind": kind})
@@ -76,10 +76,10 @@ def make_files(page: PageClient) -> dict[str, str]:
 
 
 def fill_disk_for_files(server: Server, full: Any) -> tuple[int, list[str]]:
-    """Downloads on a full disk; ``full`` is a context in which it is.
+    """Downloads on a full disk; ``full`` is a context manager that fills it.
 
     Returns:
-        how many files could not be made, and the problems.
+        how many files failed, and the problems.
     """
     page, problems = PageClient(server), []
     before = made_files(server)
@@ -100,5 +100,5 @@ def fill_disk_for_files(server: Server, full: Any) -> tuple[int, list[str]]:
 
 
 def made_files(server: Server) -> set[Path]:
-    """All files on the server that are for visitors."""
+    """All files on the server for visitors."""
     return {path for path in server.folder.rglob("*") if path.is_file() and path != server.log}

@@ -1,5 +1,4 @@
-"""Random JSON for every endpoint and every part, and mutated pictures; a good request passes all
-along.
+"""Random JSON for every endpoint and part, and mutated images; valid requests keep working.
 
 python -m reliability.fuzz [--bodies 5000] [--questions 5000] [--pictures 1000]
 """
@@ -19,7 +18,7 @@ from reliability.page_client import PageClient, Pressed
 from reliability.served import ENDPOINTS, Answer, Caller, Server, running_app
 
 GOOD_EVERY = 100
-EXPERIMENT_EVERY = 40  # questions; they run the model
+EXPERIMENT_EVERY = 40  # requests; they run the model
 NAMES = {
     "preprocess": ("image", "text", "system", "max_pixels"),
     "vision_tower": ("image", "text", "system", "max_pixels", "block"),
@@ -54,12 +53,12 @@ def random_value(rng: Rng, depth: int = 0) -> Any:
 
 
 def random_text(rng: Rng) -> str:
-    """A text of odd pieces."""
+    """A text of unusual pieces."""
     return "".join(PIECES[i] for i in rng.integers(len(PIECES), size=rng.integers(6)))
 
 
 def random_body(rng: Rng, endpoint: str) -> Any:
-    """Mostly near the right form, so that it gets past the first check; few tokens are drawn."""
+    """Mostly valid, so that it passes the first check; few tokens are sampled."""
     if rng.random() < 0.1:
         return random_value(rng)
     body: dict[str, Any] = {"text": "Hello", "image": None}
@@ -81,7 +80,7 @@ def random_body(rng: Rng, endpoint: str) -> Any:
 
 
 def random_settings(rng: Rng, page: PageClient, part: str) -> dict[str, Any]:
-    """What a page tells with a question: at times a few controls, findings and a place are odd."""
+    """Settings in a request; sometimes a few controls, findings and a place are invalid."""
     stage = page.parts[part].stage
     names = [name for each in page.parts.values() if each.stage == stage for name in each.controls]
     given: dict[str, Any] = {"values": {}, "findings": dict(page.all_findings())}
@@ -102,7 +101,7 @@ def random_settings(rng: Rng, page: PageClient, part: str) -> dict[str, Any]:
 
 
 def fuzz_questions(server: Server, questions: int, seed: int = 0) -> list[str]:
-    """Ask every part odd questions, and start its experiments with odd settings."""
+    """Send invalid requests to every part, and start its experiments with invalid settings."""
     rng, faults = np.random.default_rng(seed), list[str]()
     page = PageClient(server)
     keys = list(page.parts)
@@ -124,7 +123,7 @@ def fuzz_questions(server: Server, questions: int, seed: int = 0) -> list[str]:
 
 
 def _experiment_fault(page: PageClient, pressed: Pressed) -> str:
-    """What is wrong with how an experiment ended, or nothing."""
+    """What is wrong with an experiment's end, or an empty string."""
     if not pressed.done.wait(WAIT_S):
         return "has not ended"
     said = str(page.values[pressed.outputs[0]]) if pressed.ok else pressed.message
@@ -134,7 +133,7 @@ def _experiment_fault(page: PageClient, pressed: Pressed) -> str:
 
 
 def mutate(rng: Rng, content: bytes) -> bytes:
-    """Flip, cut, repeat or overwrite a few places."""
+    """Flip, cut, repeat or overwrite a few bytes."""
     data = bytearray(content)
     for _ in range(rng.integers(1, 5)):
         if len(data) < 4:
@@ -153,7 +152,7 @@ def mutate(rng: Rng, content: bytes) -> bytes:
 
 
 def fault_of(answer: Answer) -> str:
-    """What is wrong with it, or nothing."""
+    """What is wrong with it, or an empty string."""
     if answer.blank:
         return "blank error"
     if MISTAKE in answer.message:
@@ -194,7 +193,7 @@ def fuzz(server: Server, bodies: int, pictures: int, seed: int = 0) -> list[str]
 
 
 def main() -> int:
-    """Run and print; 1 where something is wrong."""
+    """Run and print; returns 1 if something is wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bodies", type=int, default=5000, help="per endpoint")
     parser.add_argument("--questions", type=int, default=5000, help="to all parts together")

@@ -1,7 +1,7 @@
-"""What others have run and found is out of reach through the parts' door: keys are secrets.
+"""Other visitors' runs and findings are unreachable: their keys are secrets.
 
-Whoever guesses learns nothing: a key that exists somewhere and one that never was get the same
-answer. Where a login is asked for, nothing of the app answers without one.
+Guessing reveals nothing: an existing key of someone else and an invented key get the same answer.
+With accounts, nothing answers without a login.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from reliability.page_client import PageClient
 from reliability.served import Server
 
 LABS = (("decoder.what-if", "changed"), ("sampling.side", "columns"))
-TRIES = 40  # of each kind of key, in turn, for their times
-OPEN_PATHS = ("/healthz", "/readyz")  # tell nothing of anybody
+TRIES = 40  # of each kind of key, interleaved, to compare times
+OPEN_PATHS = ("/healthz", "/readyz")  # reveal nothing about visitors
 CLOSED_PATHS = (
     "/config",
     "/gradio_api/info",
@@ -29,7 +29,7 @@ CLOSED_PATHS = (
 
 
 def out_of_reach(server: Server) -> list[str]:
-    """Two visitors, each with a run and findings; what one could get of the other's."""
+    """Two visitors, each with a run and findings; returns what one could get from the other."""
     mine, theirs = PageClient(server), PageClient(server)
     opening = PageClient(server)
     words = {}
@@ -50,7 +50,7 @@ def out_of_reach(server: Server) -> list[str]:
 
 
 def _same_answer(mine: PageClient, theirs: PageClient) -> Iterator[str]:
-    """A guess that is almost right is as wrong as any other."""
+    """An almost correct guess gets the same answer as any other."""
     key = theirs.run["key"]
     near = [key[:-1] + ("a" if key[-1] != "a" else "b"), key[:-1], key.swapcase(), key + "="]
     unknown = secrets.token_urlsafe(16)
@@ -68,7 +68,7 @@ def _same_answer(mine: PageClient, theirs: PageClient) -> Iterator[str]:
 
 
 def _findings_of_others(mine: PageClient, theirs: PageClient) -> Iterator[str]:
-    """With a key of another's, a finding is as if it were not there."""
+    """With another visitor's key, a finding does not exist."""
     for part, name in LABS:
         full_name = mine.parts[part].experiments[name]["finding"]
         run, outputs = mine.run["key"], mine.parts[part].outputs_of[name]
@@ -90,7 +90,7 @@ def _words(reply: Reply) -> tuple[int, str]:
 
 
 def closed_without_login(server: Server, user: str, password: str) -> list[str]:
-    """An app with accounts, asked by somebody who has none; empty in the best case."""
+    """An app with accounts, used without one; returns what answered."""
     problems = []
     with httpx.Client(base_url=server.address, timeout=300) as http:
         question = {"data": {}, "component_id": 1, "fn_name": "draw", "session_hash": "s"}

@@ -1,4 +1,4 @@
-"""Files that strangers upload: right ones of every kind, odd ones, and broken or malicious ones."""
+"""Uploads from strangers: valid files of every kind, unusual, broken and malicious ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import av
 import numpy as np
 from PIL import Image
 
-LONGEST_ROW = 50_000  # pixels really written; a header may claim billions
+LONGEST_ROW = 50_000  # pixels actually written; a header may claim billions
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +22,11 @@ class File:
 
     name: str
     content: bytes
-    accepted: bool | None  # None: either way is right, if it is said clearly
+    accepted: bool | None  # None: either is correct, with a clear message
 
 
 def make_image(mode: str = "RGB", size: tuple[int, int] = (64, 48), seed: int = 0) -> Image.Image:
-    """Seeded noise in this mode."""
+    """An image of seeded noise in this mode."""
     rng = np.random.default_rng(seed)
     if mode == "I;16":
         grey = rng.integers(0, 65536, size[::-1]).astype(np.uint16)
@@ -43,7 +43,7 @@ def encode(image: Image.Image, form: str, **options: object) -> bytes:
 
 
 def picture_files() -> Iterator[File]:
-    """Every kind of picture."""
+    """Every kind of image."""
     yield from _right_pictures()
     yield from _odd_sizes()
     yield from _broken_pictures()
@@ -95,7 +95,7 @@ def _broken_pictures() -> Iterator[File]:
 
 
 def png_claiming(width: int, height: int, rows: int = 1) -> bytes:
-    """A PNG whose header promises a size that its data need not hold."""
+    """A PNG whose header claims a size that its data may not have."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
@@ -161,7 +161,7 @@ def make_video(num_frames: int, *, rate: Fraction = Fraction(4), side: int = 64)
 
 
 def video_files() -> Iterator[File]:
-    """Every kind of video; a name's ending is what a client claims."""
+    """Every kind of video; the extension is the client's claim."""
     whole = make_video(8)
     yield File("whole.mp4", whole, True)
     yield File("one-frame.mp4", make_video(1), True)

@@ -1,4 +1,4 @@
-"""Hostile questions to the parts' door: what a page would never ask."""
+"""Hostile requests to the parts, which a page would never send."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ Send = Callable[[Caller], Answer]
 
 
 def question_cases() -> Iterator[tuple[str, bool | None, Send]]:
-    """``(name, accepted, send)`` of each; accepted None: either way is right."""
+    """``(name, accepted, send)`` of each; accepted None: either is correct."""
     yield from _question_cases()
     yield from _control_cases()
     yield from _place_cases()
@@ -54,7 +54,7 @@ def question_cases() -> Iterator[tuple[str, bool | None, Send]]:
 
 
 def as_answer(reply: Reply) -> Answer:
-    """A reply as other answers are judged; what failed in one output's place counts."""
+    """A reply in the form of other answers; an error of a single output counts."""
     message = " ".join(reply.errors.values())
     problems = [fault for fault in reply.faults if not fault.startswith("blank")]
     ok = not reply.errors and reply.status == 200
@@ -63,12 +63,12 @@ def as_answer(reply: Reply) -> Answer:
 
 @lru_cache(maxsize=4)
 def open_page(server: Server) -> PageClient:
-    """A page of this server, which shows the first example."""
+    """A page of this server, showing the first example."""
     return PageClient(server)
 
 
 def _question_cases() -> Iterator[tuple[str, bool | None, Send]]:
-    """A question with one thing wrong."""
+    """A request with one error."""
     changes: dict[str, tuple[bool | None, Any]] = {
         "no page": (False, {"page": None}),
         "a list for a page": (False, {"page": ["a"]}),
@@ -135,7 +135,7 @@ def _control_cases() -> Iterator[tuple[str, bool | None, Send]]:
 
 
 def _place_cases() -> Iterator[tuple[str, bool | None, Send]]:
-    """Places that are in no run."""
+    """Places that no run has."""
     places: tuple[Any, ...] = (
         *STRANGE,
         {"index": 10**30},
@@ -159,7 +159,7 @@ def _place_cases() -> Iterator[tuple[str, bool | None, Send]]:
 
 
 def _finding_cases() -> Iterator[tuple[str, bool | None, Send]]:
-    """Keys that were never given out, or stand for something else: as if nothing was found."""
+    """Keys that do not exist, or belong to something else: treated as no finding."""
     name = "sampling.side.columns"
     others = ("decoder.what-if.changed", "cache.requests.serve")
     for raw in (*STRANGE, "0" * 22, *others):
@@ -178,7 +178,7 @@ def _finding_cases() -> Iterator[tuple[str, bool | None, Send]]:
 
 
 def _body_cases() -> Iterator[tuple[str, bool | None, Send]]:
-    """Other functions, other components, and what is no question at all."""
+    """Other functions, other components, and values that are not requests."""
     targets: dict[str, dict[str, Any]] = {
         "an unknown function": {"name": "nothing"},
         "a method": {"name": "get_config"},

@@ -1,4 +1,4 @@
-"""Hostile videos, sent as the page sends them: the endpoints take none."""
+"""Hostile videos, sent by a page: the endpoints accept no video."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reliability.served import Answer, Caller
 
 
 def send_video(caller: Caller, file: File) -> Answer:
-    """Upload it on a new page and run the first stage, which decodes it."""
+    """Upload a video on a new page and run the first stage, which decodes it."""
     uploaded = caller.upload(file.name, file.content)
     if isinstance(uploaded, Answer):
         return uploaded

@@ -1,8 +1,8 @@
-"""Users side by side get what each gets alone, and never a word of one another.
+"""Concurrent users get the same answers as alone, and never another user's words.
 
     python -m reliability.isolation [--interleavings 200]
 
-Each interleaving sends two to eight users' calls at the same moment, each with a picture and a
+Each interleaving sends calls from two to eight users at the same time, each with an image and a
 word of its own.
 """
 
@@ -37,14 +37,14 @@ CALLS: tuple[tuple[str, dict[str, Any]], ...] = (
 
 @dataclass(frozen=True)
 class User:
-    """One client with a picture and a word that no other has."""
+    """One client with its own image and its own word."""
 
     caller: Caller
     word: str
     picture: bytes
 
     def call(self, number: int) -> Answer:
-        """The call of this number; the answer is for this user's eyes."""
+        """Send call number ``number``; its answer is private to this user."""
         endpoint, more = CALLS[number % len(CALLS)]
         uploaded = self.caller.upload("picture.png", self.picture)
         if isinstance(uploaded, Answer):
@@ -54,7 +54,7 @@ class User:
 
 
 def make_users(server: Server, count: int = MOST_USERS) -> list[User]:
-    """Users with words that no text holds by chance."""
+    """Users with words that do not occur by chance."""
     return [
         User(
             Caller(server),
@@ -81,7 +81,7 @@ def differences(alone: Any, together: Any, path: str = "") -> Iterator[str]:
 
 
 def check(server: Server, interleavings: int, seed: int = 0) -> list[str]:
-    """What went wrong; empty in the best case."""
+    """What went wrong; empty if nothing."""
     rng = np.random.default_rng(seed)
     users, problems = make_users(server), []
     alone = {(i, n): users[i].call(n) for i in range(len(users)) for n in range(len(CALLS))}
@@ -110,7 +110,7 @@ def check(server: Server, interleavings: int, seed: int = 0) -> list[str]:
 
 
 def main() -> int:
-    """Run and print; 1 where something is wrong."""
+    """Run and print; returns 1 if something is wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--interleavings", type=int, default=200)
     count = parser.parse_args().interleavings

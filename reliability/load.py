@@ -1,9 +1,9 @@
-"""Many users at once: each gets an answer, or is told at once that the queue is full.
+"""Many users at once: each gets an answer, or immediately the message that the queue is full.
 
 python -m reliability.load [--users 100] [--requests 500] [--questions 1000]
 
-Then many pages ask for drawings at once: each question is answered, overtaken by a later one of the
-same page, or told that too many ask; and events are answered in the meantime.
+Then many pages request drawings at once: each request is answered, overtaken by a later one of the
+same page, or refused as busy, while events are still answered.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from reliability.page_client import PageClient
 from reliability.served import Answer, Caller, Server, running_app
 
 QUEUE_FULL = "queue is full"
-THREADS = 48  # questions under way at once: more than may wait
+THREADS = 48  # concurrent requests: more than may wait
 ENDPOINTS = ("preprocess", "merge", "decoder", "vision_tower")
 
 
 @dataclass(frozen=True)
 class Report:
-    """How the requests ended."""
+    """The outcomes of the requests."""
 
     answers: tuple[Answer, ...]
     seconds: float
 
     @property
     def kinds(self) -> Counter[str]:
-        """Answered, refused as the queue was full, or failed."""
+        """Answered, refused because the queue was full, or failed."""
         return Counter(
             "answered"
             if answer.ok
@@ -49,7 +49,7 @@ class Report:
 
 
 def press(server: Server, users: int, requests: int) -> Report:
-    """All users together send this many requests, each one after another."""
+    """All users together send this many requests; each user sends one at a time."""
     picture = encode(make_image(), "PNG")
     shares = [requests // users + (index < requests % users) for index in range(users)]
 
@@ -76,12 +76,12 @@ def press(server: Server, users: int, requests: int) -> Report:
 
 @dataclass(frozen=True)
 class Crowd:
-    """How many questions ended, and events beside them."""
+    """Outcomes of the requests to parts, and of events at the same time."""
 
     replies: tuple[Reply, ...]
-    last: tuple[Reply, ...]  # each page's last question about a part, which nothing overtakes
-    events: tuple[Answer, ...]  # one after another, while the questions came
-    after: Reply  # one more question, once all was over
+    last: tuple[Reply, ...]  # each page's last request for a part, which nothing overtakes
+    events: tuple[Answer, ...]  # one after another, during the requests
+    after: Reply  # one more request, at the end
 
     @property
     def kinds(self) -> Counter[str]:
@@ -90,7 +90,7 @@ class Crowd:
 
     @property
     def problems(self) -> list[str]:
-        """What is wrong with it; none in the best case."""
+        """What is wrong with it; empty if nothing."""
         found = [fault for reply in self.replies for fault in reply.faults]
         found += [f"an event failed: {each.message[:80]}" for each in self.events if not each.ok]
         found += ["a page's last question was overtaken"] * sum(
@@ -107,13 +107,13 @@ def _kind(reply: Reply) -> str:
 
 
 def crowd(server: Server, pages: int, questions: int) -> Crowd:
-    """This many pages ask about one part, several questions of each at once."""
+    """This many pages request one part, each with several requests at once."""
     visitor = PageClient(server)
     run, part = visitor.run["key"], "decoder.attention"
     doors = [Door(server, visitor.parts) for _ in range(pages)]
 
     def ask(index: int) -> Reply:
-        # Numbered in order, but they arrive as they may: an earlier one can come last.
+        # Numbered in order, but they may arrive in any order.
         door, values = doors[index % pages], {f"{part}.layer": index % 4}
         return door.ask(part, run, values=values, number=index + 1)
 
@@ -138,7 +138,7 @@ def crowd(server: Server, pages: int, questions: int) -> Crowd:
 
 
 def main() -> int:
-    """Run and print; 1 where a request failed otherwise than by an honest refusal."""
+    """Run and print; returns 1 if a request failed other than by a clear refusal."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--users", type=int, default=100)
     parser.add_argument("--requests", type=int, default=500)

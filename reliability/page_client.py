@@ -1,4 +1,4 @@
-"""A page without a browser: what Gradio's front end sends, as far as the server can tell."""
+"""A page without a browser: for the server, it looks like Gradio's front end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ JSON = {"content-type": "application/json"}
 
 @dataclass
 class Pressed:
-    """One event under way: a button that was pressed."""
+    """One running event: a button that was pressed."""
 
     event_id: str
     outputs: list[int]
@@ -31,7 +31,7 @@ class Pressed:
 
 
 class Stream:
-    """One answer that comes bit by bit, read in a thread; it can be cut off at any moment."""
+    """One streamed answer, read in a thread; it can be cut off at any moment."""
 
     def __init__(self, address: str, path: str) -> None:
         self.http = httpx.Client(base_url=address, timeout=WAIT_S)
@@ -56,7 +56,7 @@ class Stream:
                 self.http.close()
 
     def start(self, take: Any) -> None:
-        """Read in a thread of its own."""
+        """Read in a separate thread."""
         threading.Thread(target=self.read, args=(take,), daemon=True).start()
         self._opened.wait(WAIT_S)
 
@@ -84,7 +84,7 @@ class PageClient:
         }
         self.parts = read_parts(self.config)
         self.door = Door(server, self.parts, self.session)
-        self.findings: dict[str, str] = {}  # keys, by full name; as run.js keeps them
+        self.findings: dict[str, str] = {}  # keys by full name, as in run.js
         self._pressed: dict[str, Pressed] = {}
         self._streams: list[Stream] = []
         self._lock = threading.Lock()
@@ -120,7 +120,7 @@ class PageClient:
 
     @property
     def home(self) -> set[int]:
-        """The components of the first page; each language has a page of its own."""
+        """The components of the first page; each language has its own page."""
         pages = self.config.get("page")
         return set(pages[""]["components"]) if pages else set(self.values)
 
@@ -131,7 +131,7 @@ class PageClient:
         return next(index for index, each in self.events.items() if pressed in each["targets"])
 
     def label(self, index: int) -> str:
-        """What a visitor calls the component that an event belongs to."""
+        """The visible label of an event's component."""
         targets = {target[0] for target in self.events[index]["targets"]}
         for component in self.config["components"]:
             if component["id"] in targets:
@@ -140,15 +140,15 @@ class PageClient:
         return f"event {index}"
 
     def set_text(self, text: str) -> None:
-        """Write the question."""
+        """Set the question."""
         self.values[self._find_component("input-text")] = text
 
     def set_images(self, images: list[dict[str, Any]]) -> None:
-        """Put uploaded pictures into the gallery."""
+        """Put uploaded images into the gallery."""
         self.values[self._find_component("input-images")] = images
 
     def set_video(self, video: dict[str, Any] | None) -> None:
-        """Put an uploaded video into its place."""
+        """Set the uploaded video."""
         for component in self.config["components"]:
             if component["type"] == "video":
                 self.values[component["id"]] = video
@@ -157,21 +157,21 @@ class PageClient:
 
     @property
     def run(self) -> dict[str, Any]:
-        """The page's run as its script knows it: ``key``, ``stages``, ``findings``."""
+        """The page's run as in its script: ``key``, ``stages``, ``findings``."""
         value = self.values.get(self._find_component("run-view"))
         found: dict[str, Any] = json.loads(value) if value else {"key": None, "stages": []}
         return found
 
     def state(self, **more: Any) -> dict[str, Any]:
-        """What the page tells of itself for links, files and the report."""
+        """The page's state for links, files and the report."""
         return {"run": self.run["key"], "findings": self.all_findings(), "values": {}} | more
 
     def all_findings(self) -> dict[str, str]:
-        """Keys of what was found in the page's run, by full name."""
+        """Keys of the findings of the page's run, by full name."""
         return {**self.run.get("findings", {}), **self.findings}
 
     def draw(self, part: str, /, **more: Any) -> Reply:
-        """A part's drawings, as when it comes into sight."""
+        """Request a part's drawings, as when it becomes visible."""
         findings = {"findings": self.all_findings()} | more
         return self.door.ask(part, self.run["key"], **findings)
 
@@ -182,7 +182,7 @@ class PageClient:
         return self.start(self.find_event("experiment"), data)
 
     def experiment(self, part: str, name: str, /, **more: Any) -> dict[str, Any]:
-        """The same, until it has ended; its last answer."""
+        """Run an experiment to its end; returns its last answer."""
         pressed = self.start_experiment(part, name, **more)
         if not pressed.done.wait(WAIT_S):
             raise TimeoutError(f"{part}.{name} has not ended.")
@@ -200,7 +200,7 @@ class PageClient:
 
         Args:
             index: of the event.
-            event_data: what the browser tells about it, such as what was pointed at.
+            event_data: data from the browser, such as the selection.
         """
         event = self.events[index]
         body = {
@@ -211,7 +211,7 @@ class PageClient:
             "data": [self.values.get(each) for each in event["inputs"]],
         }
         with self._lock:
-            content = json.dumps(body).encode()  # NaN included, which httpx would refuse
+            content = json.dumps(body).encode()  # including NaN, which httpx would refuse
             reply = self.http.post("/gradio_api/queue/join", content=content, headers=JSON)
             if reply.status_code != 200:
                 pressed = Pressed("", [])
@@ -237,7 +237,7 @@ class PageClient:
         return pressed
 
     def stop(self) -> float:
-        """Press Stop; returns when, on the monotonic clock that all processes share."""
+        """Press Stop; returns the time on the monotonic clock that all processes share."""
         index = self.find("stop")
         when = time.monotonic()
         body = {"session_hash": self.session, "fn_index": index, "data": []}
@@ -245,7 +245,7 @@ class PageClient:
         return when
 
     def vanish(self) -> float:
-        """Lose every connection; returns when."""
+        """Drop every connection; returns the time."""
         when = time.monotonic()
         for stream in self._streams:
             stream.cut()
@@ -270,7 +270,7 @@ class PageClient:
             return False
         output = message.get("output") or {}
         if kind in ("process_generating", "process_completed") and message.get("success"):
-            # A completed message has whole values, one in between edits of them.
+            # A completed message has full values, an intermediate one has edits.
             self._keep(pressed.outputs, output.get("data") or [], kind == "process_completed")
         if kind == "process_completed":
             pressed.ok = bool(message.get("success"))
@@ -279,7 +279,7 @@ class PageClient:
         return False
 
     def _keep(self, outputs: list[int], data: list[Any], is_whole: bool) -> None:
-        """What controls show is what they send next."""
+        """Store new values: controls send them with the next event."""
         for component, value in zip(outputs, data, strict=False):
             if isinstance(value, dict) and value.get("__type__") == "update":
                 if "value" in value:

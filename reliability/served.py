@@ -1,4 +1,4 @@
-"""The app as a process of its own, and what a client on the network can do to it."""
+"""The app in a separate process, and a client on the network."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 START_S = 900.0  # a busy machine imports torch slowly
 ENDPOINTS = ("preprocess", "vision_tower", "merge", "decoder", "sampling", "cache_reuse")
 
-# What no visitor may ever read: traces, and where things lie on the server.
+# What no visitor may ever see: tracebacks, and paths on the server.
 LEAKS = re.compile(r"Traceback|File \"|site-packages|\.py\b|/(?:tmp|home|root|srv|work)/")
 
 
@@ -39,12 +39,12 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """The process id."""
         return self.process.pid
 
     @property
     def log(self) -> Path:
-        """What it has printed."""
+        """Everything that it has printed."""
         return self.folder / "log"
 
     @property
@@ -56,7 +56,7 @@ class Server:
     @property
     def cpu_s(self) -> float:
         """Processor time of the process so far, in seconds."""
-        # After the name, which may hold anything but ends with the last bracket.
+        # After the name, which may contain anything and ends with the last bracket.
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -85,7 +85,7 @@ def running_app(*arguments: str, watched: bool = False) -> Iterator[Server]:
 
     Args:
         arguments: of ``app.py``.
-        watched: with an observer inside, for ``Server.command``.
+        watched: run with an observer, for ``Server.command``.
     """
     with tempfile.TemporaryDirectory() as folder:
         server = start_app(Path(folder), *arguments, watched=watched)
@@ -97,7 +97,7 @@ def running_app(*arguments: str, watched: bool = False) -> Iterator[Server]:
 
 
 def start_app(folder: Path, *arguments: str, watched: bool = False) -> Server:
-    """Start it with its files in this folder; ``wait_until_ready`` comes next."""
+    """Start the app with its files in this folder; call ``wait_until_ready`` next."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -118,7 +118,7 @@ def start_app(folder: Path, *arguments: str, watched: bool = False) -> Server:
 
 
 def stop_app(server: Server) -> None:
-    """End it, kindly at first."""
+    """Stop it: first SIGTERM, then SIGKILL."""
     process = server.process
     process.terminate()
     try:
@@ -135,8 +135,8 @@ def wait_until_ready(server: Server) -> None:
     """Wait until the checkpoint answers.
 
     Raises:
-        RuntimeError: the app has ended.
-        TimeoutError: it takes more than ``START_S``.
+        RuntimeError: the app has exited.
+        TimeoutError: it takes longer than ``START_S``.
     """
     end = time.monotonic() + START_S
     while time.monotonic() < end:
@@ -151,27 +151,27 @@ def wait_until_ready(server: Server) -> None:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a call came to."""
+    """The outcome of a call."""
 
     ok: bool
     data: Any  # the endpoint's answer, or None
-    message: str  # the error's text, as a visitor reads it
+    message: str  # the error message for the visitor
     seconds: float
 
     @property
     def leaks(self) -> bool:
-        """Whether it shows a trace or a path of the server."""
+        """Whether it contains a traceback or a path on the server."""
         return LEAKS.search(f"{self.message} {self.data}") is not None
 
     @property
     def blank(self) -> bool:
-        """Whether it failed without a word on why."""
+        """Whether it failed without a message."""
         return not self.ok and len(self.message.strip()) < 10
 
 
 @dataclass
 class Caller:
-    """One client: its own session, plain HTTP, so that it can send what no library would."""
+    """One client: its own session and plain HTTP, so that it can send what no library would."""
 
     server: Server
     session: str = field(default_factory=lambda: secrets.token_hex(5))
@@ -180,7 +180,7 @@ class Caller:
         self.http = httpx.Client(base_url=self.server.address, timeout=300)
 
     def upload(self, name: str, content: bytes) -> dict[str, Any] | Answer:
-        """A file's data for ``call``, or the refusal."""
+        """Upload a file; returns its data for ``call``, or the refusal."""
         start = time.perf_counter()
         reply = self.http.post("/gradio_api/upload", files={"files": (name, content)})
         if reply.status_code != 200:
@@ -196,7 +196,7 @@ class Caller:
         return self.post(endpoint, arguments)
 
     def post(self, endpoint: str, body: Any) -> Answer:
-        """The same with any JSON for the arguments."""
+        """Call an endpoint with any JSON as arguments."""
         start = time.perf_counter()
         content = json.dumps(body, ensure_ascii=True).encode()
         reply = self.http.post(

@@ -1,10 +1,11 @@
-"""Half an hour of mixed use: memory, files, sessions and WebGL contexts must not pile up.
+"""Half an hour of mixed use: memory, files, sessions and WebGL contexts must not accumulate.
 
     python -m reliability.soak [--minutes 30]
 
 Visitors open the page in Chromium, look around, run, stop and leave; other pages come and go
-without a browser, some with a lost connection; programs call the endpoints, and some hang up. What
-the app keeps for ten minutes or an hour it keeps for a minute here, so that it can be seen to go.
+without a browser, some with a lost connection; programs call the endpoints, and some disconnect.
+What the app keeps for ten minutes or an hour is kept for one minute here, so that its removal can
+be observed.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Log:
 
 
 def take_sample(server: Server, start: float) -> Sample:
-    """Ask the server and the system."""
+    """Sample the server and the system."""
     seconds = time.monotonic() - start
     return Sample(seconds, server.memory_bytes, server.num_files, server.command("state"))
 
@@ -89,7 +90,7 @@ def open_page(context: Any, server: Server) -> Any:
 
 
 def look_around(page: Any, rng: random.Random, rounds: int) -> None:
-    """Open tabs and their parts, run, and at times stop."""
+    """Open tabs and their parts, run, and sometimes stop."""
     for _ in range(rounds):
         page.get_by_role("tab", name=rng.choice(VISIT_TABS)).first.click()
         panel = page.get_by_role("tabpanel").filter(visible=True).first
@@ -106,7 +107,7 @@ def look_around(page: Any, rng: random.Random, rounds: int) -> None:
 
 
 def wait_until_drawn(page: Any) -> None:
-    """Wait until the parts in sight have what they show; a run under way may take its time."""
+    """Wait until all visible parts are drawn; a run may take a while."""
     page.wait_for_timeout(300)
     page.wait_for_function(DRAWN)
     if said := page.locator(".pg-output.pg-problem").filter(visible=True).all_inner_texts():
@@ -126,7 +127,7 @@ def tour(page: Any) -> int:
 
 
 def visit(server: Server, log: Log, is_over: Callable[[], bool], seed: int) -> None:
-    """Visitors in a browser, one after another, beside one who stays all the time."""
+    """Visitors in a browser, one after another, while another one stays."""
     rng = random.Random(seed)
     with open_browser() as browser:
         resident = open_page(browser.new_context(viewport=WINDOW, locale="en-US"), server)
@@ -145,7 +146,7 @@ def visit(server: Server, log: Log, is_over: Callable[[], bool], seed: int) -> N
 
 
 def call(server: Server, log: Log, is_over: Callable[[], bool], seed: int) -> None:
-    """Pages without a browser and programs, a new one after every ten requests."""
+    """Pages without a browser, and programs; a new one after every ten requests."""
     turn = seed
     while not is_over():
         user = User(server, log.requests, seed + turn)
@@ -165,13 +166,13 @@ def call(server: Server, log: Log, is_over: Callable[[], bool], seed: int) -> No
 def soak(
     server: Server, seconds: float, *, with_browser: bool = True, rest_s: float = 3 * KEEP_S
 ) -> Log:
-    """Use it for so long; then everybody leaves, and what was kept for them goes.
+    """Use the app for a while; then everyone leaves, and what was kept for them is removed.
 
     Args:
-        server: watched, and started with ``--keep-s``.
+        server: a watched app, started with ``--keep-s``.
         seconds: of use.
         with_browser: also visitors in Chromium.
-        rest_s: how long to wait in the end until it is all gone.
+        rest_s: how long to wait at the end until everything is removed.
     """
     log, start = Log(), time.monotonic()
 
@@ -200,14 +201,14 @@ def soak(
 
 
 def at_rest(first: Sample, last: Sample) -> bool:
-    """Whether files, sessions, runs and what is under way are back at the start."""
+    """Whether files, sessions, runs and running jobs are back at their initial counts."""
     names = ("runs", "files", "states", "questions", "jobs")
     back = all(last.held[name] <= first.held[name] for name in names)
     return back and last.num_files <= first.num_files + 8  # sockets that are being closed
 
 
 def growth(log: Log, seconds: float) -> float:
-    """Bytes by which memory grew from the third quarter's first half to its end."""
+    """Memory growth in bytes from the first half of the third quarter to its end."""
 
     def mean(low: float, high: float) -> float:
         return fmean(
@@ -228,7 +229,7 @@ def _print(sample: Sample) -> None:
 
 
 def main() -> int:
-    """Run and print; 1 where something piles up."""
+    """Run and print; returns 1 if something accumulates."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--no-browser", action="store_true")

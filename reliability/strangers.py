@@ -1,8 +1,8 @@
-"""What one visitor has on the server, and how another may try to get at it.
+"""A visitor's files on the server, and attempts of others to get them.
 
-Uploads, downloads and the pictures of links lie under names that nobody can guess; who does not
-know the name must not find them, and who knows where a file lies on the disk must not get it either
-unless it is one of those that are given out by name.
+Uploads, downloads and the images of links have names that nobody can guess. Without the name,
+nobody may find them; and knowing a path on the disk must not be enough either, unless the file is
+served by name.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from reliability.hostile_files import encode, make_image
 from reliability.page_client import PageClient
 from reliability.served import LEAKS, Answer, Caller, Server
 
-PLACES = (  # on every server, and never to be given out
+PLACES = (  # files on every server that must never be served
     "/etc/passwd",
     "/proc/self/environ",
     "/proc/self/cmdline",
@@ -37,7 +37,7 @@ PLACES = (  # on every server, and never to be given out
 
 
 def hostile_queries() -> list[str]:
-    """Addresses that nobody would make by hand, in place of a link's."""
+    """Malicious query strings in place of a link."""
     nobody = "0" * 64
     return [
         *(f"?images={quote(place, safe='')}" for place in PLACES),
@@ -77,12 +77,12 @@ class Belongings:
     """What a visitor has left on the server."""
 
     word: str  # in no other's text
-    uploaded: str  # the path that the server gave to their browser alone
-    kept: tuple[Path, ...]  # pictures kept for a link, as they lie on the disk
+    uploaded: str  # the path that only their browser got
+    kept: tuple[Path, ...]  # paths of images kept for a link
 
 
 def leave_belongings(server: Server) -> tuple[PageClient, Belongings]:
-    """A visitor uploads a picture, runs it with a word of their own, and copies a link to it."""
+    """A visitor uploads an image, runs it with a unique word, and copies a link to it."""
     word = secrets.token_hex(8)
     page, caller = PageClient(server), Caller(server)
     uploaded = caller.upload("mine.png", encode(make_image(seed=77), "PNG"))
@@ -97,7 +97,7 @@ def leave_belongings(server: Server) -> tuple[PageClient, Belongings]:
 
 
 def try_everything(server: Server, theirs: Belongings) -> list[str]:
-    """What somebody else got hold of; empty in the best case."""
+    """What another visitor could get; empty if nothing."""
     found: list[str] = []
     with httpx.Client(base_url=server.address, timeout=300) as http:
         found += [
@@ -114,7 +114,7 @@ def try_everything(server: Server, theirs: Belongings) -> list[str]:
 
 
 def _guesses(server: Server, theirs: Belongings) -> list[str]:
-    """Paths near a visitor's files, without the part that only they were told."""
+    """Paths near a visitor's files, without the secret part."""
     folder = Path(theirs.uploaded).parent
     near = [str(folder), str(folder.parent), f"{folder.parent}/{'0' * 64}/mine.png"]
     return [
@@ -129,7 +129,7 @@ def _guesses(server: Server, theirs: Belongings) -> list[str]:
 
 
 def _is_given_out(http: httpx.Client, path: str) -> bool:
-    # As it stands, and quoted: the client would tidy up the dots.
+    # Both plain and quoted: the client would normalise the dots.
     answers = [http.get(f"/gradio_api/file={each}") for each in (path, quote(path, safe=""))]
     return any(answer.status_code == 200 for answer in answers)
 
@@ -147,7 +147,7 @@ def _open_link(http: httpx.Client, query: str) -> list[str]:
 
 
 def _call_with_paths(server: Server, theirs: Belongings) -> list[str]:
-    """Files that lie on the disk, named to an endpoint as if they had been uploaded."""
+    """Files on the disk, sent to an endpoint as if they had been uploaded."""
     caller, found = Caller(server), []
     places: list[Any] = [*map(str, theirs.kept), *PLACES]
     for place in places:
@@ -162,7 +162,7 @@ def _call_with_paths(server: Server, theirs: Belongings) -> list[str]:
 
 
 def unreachable(server: Server) -> list[str]:
-    """All of it: a visitor leaves things, and somebody else looks for them."""
+    """The whole test: a visitor leaves files, and someone else looks for them."""
     page, theirs = leave_belongings(server)
     found = try_everything(server, theirs)
     if not theirs.kept:

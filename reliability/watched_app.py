@@ -1,17 +1,19 @@
-"""``app.py`` with an observer inside, for the scripts that must see or break the real model.
+"""``app.py`` with an observer inside, for scripts that watch or break the real model.
 
     python -m reliability.watched_app [--keep-s SECONDS] [arguments of app.py]
 
-``--keep-s`` shortens how long files and the states of closed pages are kept, so that a script of
-minutes sees them go.
+``--keep-s`` shortens how long files and the states of closed pages are kept, so that a script of a
+few minutes sees their removal.
 
-Takes one JSON command a line on standard input, ``{"do": name, ...}``, and answers with one JSON
-line on standard output; see ``Observer``. ``served.running_app(watched=True)`` speaks to it.
+It takes one JSON command per line on standard input, ``{"do": name, ...}``, and answers with one
+JSON line on standard output; see ``Observer``. ``served.running_app(watched=True)`` speaks to it.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import json
 import os
 import sys
@@ -24,24 +26,24 @@ import app
 
 
 class Observer:
-    """What the model does, for whom, and what goes wrong with it on purpose."""
+    """Observes the model's work by event, and injects faults."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._here = threading.local()  # how deep this thread is inside the model
+        self._here = threading.local()  # nesting depth of this thread in the model
         self._inside: set[int] = set()
         self._most_inside = 0
         self._entries = 0
-        self._last: dict[str, float] = {}  # when the newest module ended, by Gradio's event
-        self._fault: tuple[str, int] | None = None  # the kind, and before how many layers
-        self._anywhere = False  # whether it strikes before any module, as drawings enter them
+        self._last: dict[str, float] = {}  # when the latest module ended, by Gradio event
+        self._fault: tuple[str, int] | None = None  # the kind, and the number of layers before it
+        self._anywhere = False  # whether it hits any module, since drawings call single ones
         self._spoil_depth = 0
         self.site: Any = None
 
     # ------------------------------------------------------------------------------- hooks
 
     def watch(self, engine: Any) -> None:
-        """Hook every module of the model, before any other hook is there."""
+        """Hook every module of the model, before any other hook."""
         visual, language = engine.model.model.visual, engine.model.model.language_model
         self._steps = {*visual.blocks, *language.layers}
         for module in engine.model.modules():
@@ -61,7 +63,7 @@ class Observer:
     def _leave(self, _module: Any, _args: Any, output: Any) -> Any:
         depth = self._here.depth
         self._here.depth = depth - 1
-        if output is not None:  # None: it raised, as where it was stopped
+        if output is not None:  # None: it raised, for example because it was stopped
             self._last[_event()] = time.monotonic()
         if depth == 1:
             with self._lock:
@@ -89,24 +91,24 @@ class Observer:
     # ---------------------------------------------------------------------------- commands
 
     def do_forwards(self) -> dict[str, Any]:
-        """How often the model was entered, by how many at a time, and when each event left it."""
+        """How often the model was entered, by how many threads, and when each event left it."""
         with self._lock:
             return {"entries": self._entries, "most": self._most_inside, "last": dict(self._last)}
 
     def do_break(self, kind: str, after: int, anywhere: bool = False) -> bool:
-        """Arm a fault at the layer or block that comes after so many.
+        """Arm a fault after a number of layers and blocks.
 
         Args:
             kind: "memory", "nan" or "mistake".
-            after: so many layers and blocks.
-            anywhere: at a module of any kind instead: drawings take single steps of a layer.
+            after: number of layers and blocks.
+            anywhere: count modules of any kind instead: drawings call single modules of a layer.
         """
         self._anywhere = anywhere
         self._fault = (kind, after)
         return True
 
     def do_mend(self) -> bool:
-        """Take back a fault; returns whether it was still armed."""
+        """Remove a fault; returns whether it was still armed."""
         armed = self._fault is not None
         self._fault = None
         return armed
@@ -129,6 +131,11 @@ class Observer:
             "waiting": len(blocks._queue),
         }
 
+    def do_trim(self) -> bool:
+        """Give back what the allocator keeps of freed memory; for ``benchmarks.users``."""
+        gc.collect()
+        return bool(ctypes.CDLL(None).malloc_trim(0))
+
 
 def _event() -> str:
     from gradio.context import LocalContext
@@ -137,7 +144,7 @@ def _event() -> str:
 
 
 def _own_states(session: Any) -> set[int]:
-    """The states that an event has set; the others are as built."""
+    """The states that an event has set; the others have their initial values."""
     return set(session._state_ttl) & set(session.state_data)
 
 
@@ -152,7 +159,7 @@ def _with_nan(output: Any) -> Any:
 def main() -> None:
     """Start the app, watched, and answer commands until standard input ends."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what the app prints goes to the log
+    os.dup2(2, 1)  # the app's output goes to the log
     own = argparse.ArgumentParser(allow_abbrev=False)
     own.add_argument("--keep-s", type=int)
     options, arguments = own.parse_known_args()
@@ -164,7 +171,7 @@ def main() -> None:
 
 
 def _wrap(observer: Observer, keep_s: int | None) -> None:
-    """Put the observer between the app and what it builds."""
+    """Insert the observer into what the app builds."""
     from components.compute import engine_host
     from components.page import site
 
@@ -190,7 +197,7 @@ def _wrap(observer: Observer, keep_s: int | None) -> None:
 
 
 def _forget_sessions_after(seconds: int) -> None:
-    """Keep states of closed pages for so long; Gradio does for an hour."""
+    """Keep states of closed pages for this long; Gradio keeps them for an hour."""
     from gradio.state_holder import SessionState
 
     begin = SessionState.__init__
@@ -208,7 +215,7 @@ def _answer(observer: Observer, replies: Any) -> None:
         answer = getattr(observer, f"do_{command.pop('do')}")(**command)
         replies.write(json.dumps(answer) + "\n")
         replies.flush()
-    os._exit(0)  # the script that watched has ended
+    os._exit(0)  # the watching script has ended
 
 
 if __name__ == "__main__":

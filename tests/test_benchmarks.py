@@ -67,13 +67,13 @@ def test_the_mid_size_model_runs() -> None:
 
 SMALL = ["--shape", "shipped", "--pairs", "1"]
 SCRIPTS = {
-    "after_run": ([*SMALL, "--side", "64"], "| another question on the picture |"),
+    "after_run": ([*SMALL, "--side", "64"], "| another question about the image |"),
     "decoder_memory": (["--shape", "shipped"], "| shipped, float32 |"),
     "captures": ([*SMALL, "--side", "64"], "| ours |"),
-    "decode_loop": ([*SMALL, "--tokens", "2"], "the same ones"),
+    "decode_loop": ([*SMALL, "--tokens", "2"], ", identical"),
     "generate_gpu": ([*SMALL, "--tokens", "2", "--side", "64", "--eager"], "| eager |"),
     "growth": ([*SMALL, "--short"], "| 512 |"),
-    "kept_sets": (["--rows", "20", "--vocab", "3000"], "20 rows of 3,000 words: 0 differ"),
+    "kept_sets": (["--rows", "20", "--vocab", "3000"], "20 rows of 3,000 tokens: 0 differ"),
     "lens": ([*SMALL, "--side", "64", "--positions", "2"], "| lens, last position |"),
     "prefix_hit": ([*SMALL, "--tokens", "64"], "| 99% |"),
     "roofline": (
@@ -167,5 +167,5 @@ def test_the_page_is_measured(
     monkeypatch.setattr("sys.argv", ["page", "--short"])
     page.main()
     said = capsys.readouterr().out
-    for row in ("| has been here |", "| has nothing of it |", "| preprocess.rows | 4 |"):
+    for row in ("| returning |", "| new |", "| preprocess.rows | 4 |"):
         assert row in said

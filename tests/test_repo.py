@@ -129,6 +129,25 @@ def test_every_make_target_in_the_readme_exists() -> None:
     assert named - targets == set()
 
 
+def test_the_map_in_the_readme_names_every_folder() -> None:
+    """Each line is a path, indented below its folder, and what is there."""
+    (tree,) = re.findall(r"```text\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    folder, named = "", set()
+    for line in tree.splitlines():
+        name = line.split()[0]
+        if not line.startswith(" "):
+            folder = name if name.endswith("/") else ""
+            named.add(name)
+        else:
+            named.add(folder + name)
+    assert [name for name in named if not (ROOT / name).exists()] == []
+    for parent in ("playground", "components"):
+        packages = {f"{path.parent.relative_to(ROOT)}/" for path in ROOT.glob(f"{parent}/*/*.py")}
+        assert packages - named == set()
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "playground").glob("[!_]*.py")}
+    assert modules - named == set()
+
+
 def test_a_hosted_space_can_read_the_readme() -> None:
     _, head, _ = (ROOT / "README.md").read_text("utf-8").split("---\n", 2)
     facts = dict(line.split(": ", 1) for line in head.splitlines())

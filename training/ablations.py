@@ -1,4 +1,4 @@
-"""What each part of the model is worth: answers with one part switched off."""
+"""Ablations: how the answers change with one part of the model switched off."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def zero_position_grid(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def no_vision_rope(model: nn.Module) -> Iterator[None]:
-    """Vision attention without rotation: cos 1, sin 0."""
+    """Vision attention without RoPE: cos 1, sin 0."""
 
     def upright(_module: nn.Module, _inputs: object, output: tuple[Tensor, Tensor]) -> tuple:
         cos, sin = output
@@ -55,7 +55,7 @@ def no_vision_rope(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def flat_positions(model: nn.Module) -> Iterator[None]:
-    """1-D positions: every token one step after the one before, in all three axes."""
+    """1-D RoPE: positions count up by one per token on all three axes."""
     inner = model.model
 
     def count_up(
@@ -82,7 +82,7 @@ def grey_pixels(inputs: dict) -> dict:
 
 
 def swap_pictures(items: list[Item]) -> list[Item]:
-    """Each question with the next item's picture."""
+    """Each question with the image of the next item."""
     others = items[1:] + items[:1]
     return [
         replace(item, images=o.images, frames=o.frames, metadata=o.metadata)
@@ -112,7 +112,7 @@ ABLATIONS = (
 
 
 def run_ablations(answerer: Answerer, count: int) -> dict[str, dict[str, float]]:
-    """Score by ablation and task (English): share exact, or of slots for descriptions."""
+    """Score per ablation and task (English): share of exact answers; of slots for descriptions."""
     items = {task: build_items(task, "en", count) for task in TASKS}
     table: dict[str, dict[str, float]] = {}
     for ablation in ABLATIONS:

@@ -1,4 +1,4 @@
-"""How sure the model is of colours between two names."""
+"""Calibration: the model's probabilities for colours between two names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ QUESTION = "What color is the shape?"
 
 
 def build_mixed_items(mix: float, per_pair: int) -> list[tuple[Item, str, str]]:
-    """One circle each, `mix` of the way between two colour names: (item, first, second)."""
+    """Images of one circle, its hue at `mix` between two names: (item, first, second)."""
     found = []
     for number, (first, second) in enumerate(MIXABLE):
         for index in range(per_pair):
@@ -41,9 +41,9 @@ def build_mixed_items(mix: float, per_pair: int) -> list[tuple[Item, str, str]]:
 
 @torch.no_grad()
 def measure_calibration(answerer: Answerer, per_pair: int) -> dict[float, float]:
-    """Mean probability of the second name (among the two) for every mix.
+    """Mean probability of the second of the two names for every mix.
 
-    Read where the answer's first word stands, so phrasings that start otherwise don't count.
+    Measured at the answer's first word; phrasings that start differently do not count.
     """
     tokenizer = answerer.processor.tokenizer
     table = {}

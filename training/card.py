@@ -21,7 +21,7 @@ def count_parameters(weights: Path) -> tuple[int, int]:
 
 
 def render_card(folder: Path) -> str:
-    """The card of the checkpoint in `folder`, its figures still empty."""
+    """The card of the checkpoint in `folder`, without the evaluation figures."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     text, vision = config["text_config"], config["vision_config"]
     image = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))

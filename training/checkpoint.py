@@ -1,4 +1,4 @@
-"""Write a complete checkpoint folder that transformers loads like any other."""
+"""Write a complete checkpoint folder that transformers can load."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def save_checkpoint(
     model.generation_config = generation_config_for(tokenizer)
     model.save_pretrained(folder)
     write_processor_files(tokenizer, folder)
-    # save_pretrained leaves the weights readable by their owner alone.
+    # save_pretrained makes the weights readable only by their owner.
     for path in folder.iterdir():
         if path.is_file():
             path.chmod(0o644)

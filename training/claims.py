@@ -1,4 +1,4 @@
-"""Yes-or-no questions about one scene, as often true as false."""
+"""Yes-or-no questions about one scene; half of them are true."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from training.words import ZH_COLORS, ZH_KINDS, ZH_SIZES, name_color, with_artic
 
 
 def _absent_pair(scene: Scene, rng: Generator) -> tuple[str, str] | None:
-    """A colour and kind not there together, as near to the scene as can be."""
+    """A colour and kind that no shape combines, as close to the scene as possible."""
     there = {(s.color, s.kind) for s in scene.shapes}
     shape = scene.shapes[rng.integers(len(scene.shapes))]
     other = scene.shapes[rng.integers(len(scene.shapes))]
@@ -92,7 +92,7 @@ def ask_whether(scene: Scene, rng: Generator, language: str) -> Turn | None:
 def _claim_attribute(
     scene: Scene, rng: Generator, language: str, claim: str, yes: bool
 ) -> tuple[str, str] | None:
-    """The question, and the value that the shape really has, in words."""
+    """The question, and the shape's true value as text."""
     found = refer(scene, rng, language, claim)
     if found is None or (claim == "color" and found[0].mix is not None):
         return None
@@ -109,7 +109,7 @@ def _claim_attribute(
 
 
 def _name_value(claim: str, value: str, language: str) -> str:
-    """As it follows 'it is' or '是'."""
+    """The value as it follows 'it is' or '是'."""
     if claim == "color":
         return value if language == "en" else f"{name_color(value, 'zh')}的"
     if claim == "kind":

@@ -1,6 +1,6 @@
 """Questions and answers about one scene, in English and Chinese.
 
-A question is only asked where the scene settles its answer.
+A question is only asked if the scene determines its answer.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ DESCRIBE = {
 
 
 def describe_shapes(shapes: tuple[Shape, ...], language: str) -> list[str]:
-    """Accepted descriptions: every shape in reading order with size, colour, kind and place."""
+    """Accepted descriptions: all shapes in reading order, with size, colour, kind and position."""
     if language == "en":
         parts = [
             f"{with_article(name_shape(s, 'en', size=True))} {name_place(s.position, 'en')}"
@@ -114,7 +114,7 @@ def ask_count(scene: Scene, rng: Generator, language: str) -> Turn | None:
 
 
 def ask_count_of(scene: Scene, rng: Generator, language: str) -> Turn | None:
-    """How many of one kind or one colour; mostly of one that is there."""
+    """Count the shapes of one kind or colour, usually one that occurs in the scene."""
     by_kind = rng.random() < 0.5
     names = [s.kind if by_kind else s.color for s in scene.shapes]
     present = rng.random() < 0.75
@@ -229,7 +229,7 @@ def ask_size(scene: Scene, rng: Generator, language: str) -> Turn | None:
 
 
 def ask_relation(scene: Scene, rng: Generator, language: str) -> Turn | None:
-    """What is left of / right of / above / below a shape; at most one answer must fit."""
+    """What is left of / right of / above / below a shape; only asked with at most one answer."""
     if len(scene.shapes) < 2:
         return None
     side = str(pick(rng, list(SIDES)))
@@ -346,6 +346,6 @@ WRITING_TASKS: dict[str, Ask] = {
 
 
 def ask(scene: Scene, task: str, rng: Generator, language: str) -> Turn | None:
-    """A turn of one task, or None where the scene does not settle any answer."""
+    """A turn of one task, or None if the scene does not determine an answer."""
     tasks = WRITING_TASKS if scene.writing is not None else SHAPE_TASKS
     return tasks[task](scene, rng, language)

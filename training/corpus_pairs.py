@@ -38,7 +38,7 @@ def which_answers(index: int, language: str) -> list[str]:
 
 
 def ask_which(pair: Pair, rng: Generator, language: str) -> Turn | None:
-    """Which image has a kind or colour that only one of them shows?"""
+    """Which image shows a kind or colour that the other does not?"""
     by_kind = rng.random() < 0.5
     names = [{s.kind if by_kind else s.color for s in scene.shapes} for scene in pair]
     only = [(index, name) for index in (0, 1) for name in sorted(names[index] - names[1 - index])]
@@ -91,7 +91,7 @@ def ask_about_one(pair: Pair, rng: Generator, language: str) -> Turn | None:
 
 
 def ask_more(pair: Pair, rng: Generator, language: str) -> Turn | None:
-    """Which image has more shapes, or how many one of them has."""
+    """Which image has more shapes, or how many shapes one image has."""
     counts = [len(scene.shapes) for scene in pair]
     if rng.random() < 0.5 and counts[0] != counts[1]:
         questions = {
@@ -111,7 +111,7 @@ def ask_more(pair: Pair, rng: Generator, language: str) -> Turn | None:
 
 
 def ask_same(pair: Pair, rng: Generator, language: str) -> Turn | None:
-    """Whether two one-shape images agree in colour or kind."""
+    """Whether two images of one shape have the same colour or kind."""
     if any(len(scene.shapes) != 1 or scene.shapes[0].mix is not None for scene in pair):
         return None
     first, second = pair[0].shapes[0], pair[1].shapes[0]
@@ -173,7 +173,7 @@ PAIR_TASKS: dict[str, Callable[[Pair, Generator, str], Turn | None]] = {
 
 
 def ask_pair(pair: Pair, rng: Generator, language: str, task: str = "") -> Turn | None:
-    """A turn about two images; a task of PAIR_TASKS by name, or any."""
+    """A turn about two images, of one task of PAIR_TASKS or a random one."""
     return PAIR_TASKS[task or str(pick(rng, list(PAIR_TASKS)))](pair, rng, language)
 
 
@@ -269,5 +269,5 @@ CLIP_TASKS: dict[str, Callable[[Clip, Generator, str], Turn]] = {
 
 
 def ask_clip(clip: Clip, rng: Generator, language: str, task: str = "") -> Turn:
-    """A turn about a video; a task of CLIP_TASKS by name, or any."""
+    """A turn about a video, of one task of CLIP_TASKS or a random one."""
     return CLIP_TASKS[task or str(pick(rng, list(CLIP_TASKS)))](clip, rng, language)

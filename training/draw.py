@@ -17,7 +17,7 @@ SUPERSAMPLING = 3
 
 
 class CharBox(NamedTuple):
-    """About where one character is: centre and half sizes, fractions of the image."""
+    """Approximate box of one character: centre and half sizes, as fractions of the image."""
 
     x: float
     y: float
@@ -28,8 +28,8 @@ class CharBox(NamedTuple):
 def outline_points(kind: str, proportion: float) -> np.ndarray:
     """Corners of a shape of radius 1 around (0, 0), y pointing down: (points, 2).
 
-    `proportion` in 0..1 varies what may vary within a name: the star's inner radius, the
-    cross's arms, the height of a triangle or diamond.
+    `proportion` in 0..1 varies the shape within its kind: the star's inner radius, the cross's
+    arms, the height of a triangle or diamond.
     """
     if kind == "circle":
         t = np.linspace(0, 2 * math.pi, 60, endpoint=False)
@@ -94,7 +94,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def _font_mask(writing: Writing, char_height: int) -> tuple[Image.Image, list[float]]:
-    """The text in Pillow's own font ('L') and where each character's middle is (0..1)."""
+    """The text in Pillow's own font ('L'), and the centre of each character (0..1)."""
     font = _font(max(8, round(char_height * 1.38)))
     stroke = round(writing.weight * char_height * 0.35) if writing.style == 1 else 0
     left, top, right, bottom = font.getbbox(writing.text, stroke_width=stroke)
@@ -108,7 +108,7 @@ def _font_mask(writing: Writing, char_height: int) -> tuple[Image.Image, list[fl
 
 
 def _stroke_mask(writing: Writing, char_height: int) -> tuple[Image.Image, list[float]]:
-    """The text as pen strokes ('L') and where each character's middle is (0..1)."""
+    """The text as pen strokes ('L'), and the centre of each character (0..1)."""
     pen = max(2, round(writing.weight * char_height))
     char_width, gap = round(0.62 * char_height), round(0.18 * char_height) + pen
     total = len(writing.text) * (char_width + gap) + pen
@@ -127,7 +127,7 @@ def _stroke_mask(writing: Writing, char_height: int) -> tuple[Image.Image, list[
 
 
 def draw_writing(image: Image.Image, writing: Writing) -> list[CharBox]:
-    """Write digits or letters on the image; returns one box a character."""
+    """Write digits or letters on the image; returns one box per character."""
     width, height = image.size
     char_height = round(writing.height * height)
     draw_mask = _stroke_mask if writing.style == 2 else _font_mask
@@ -179,7 +179,7 @@ def render_scene(scene: Scene) -> np.ndarray:
 
 
 def render_with_boxes(scene: Scene) -> tuple[np.ndarray, list[CharBox]]:
-    """(height, width, 3) uint8, and where the characters of its writing are."""
+    """(height, width, 3) uint8, and the boxes of its characters."""
     size = (scene.width * SUPERSAMPLING, scene.height * SUPERSAMPLING)
     if scene.background.kind == "gradient":
         pixels = background_pixels(scene.background, scene.width, scene.height)
@@ -195,7 +195,7 @@ def render_with_boxes(scene: Scene) -> tuple[np.ndarray, list[CharBox]]:
 
 
 def _finish(image: Image.Image, scene: Scene) -> np.ndarray:
-    """Noise, and now and then a slight blur, uneven light or a resized copy's softness."""
+    """Add noise, and sometimes a slight blur, uneven light or the softness of resizing."""
     rng = np.random.default_rng(scene.seed)
     finish = rng.random()
     if finish < 0.1:

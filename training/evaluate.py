@@ -33,7 +33,7 @@ Table = dict[str, dict[str, float]]
 def score_tasks(
     answerer: Answerer, tasks: tuple[str, ...], count: int, *, foreign: bool = False
 ) -> Table:
-    """Share of exactly right answers (descriptions also by slot) per task and language."""
+    """Share of exact answers per task and language; for descriptions also per slot."""
     table: Table = {}
     for task in tasks:
         for language in LANGUAGES:
@@ -80,7 +80,7 @@ def format_ablations(table: Table) -> str:
 
 
 def format_figures(figures: dict) -> str:
-    """The card's section of figures."""
+    """The evaluation section of the card."""
     mixes = figures["calibration"]
     calibration = format_table(
         ["share of the second colour", *mixes],
@@ -107,7 +107,7 @@ def format_figures(figures: dict) -> str:
 
 
 def write_card(card: Path, text: str) -> None:
-    """Replace what stands between the markers of the model card; make the card if need be."""
+    """Replace the text between the model card's markers; create the card if it is missing."""
     page = card.read_text(encoding="utf-8") if card.exists() else render_card(card.parent)
     before, rest = page.split(START)
     after = rest.split(END)[1]
@@ -144,12 +144,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
     parser.add_argument("--count", type=int, default=200, help="prompts per task and language")
-    parser.add_argument("--foreign-count", type=int, help="the same, for the other renderer")
+    parser.add_argument("--foreign-count", type=int, help="the same for the other renderer")
     parser.add_argument("--ablation-count", type=int, default=100)
     parser.add_argument("--tasks", nargs="+", choices=ALL_TASKS, default=list(ALL_TASKS))
     parser.add_argument("--no-card", action="store_true", help="print the figures only")
     parser.add_argument("--json", type=Path, help="also write the figures here")
-    parser.add_argument("--threads", type=int, help="threads of torch")
+    parser.add_argument("--threads", type=int, help="number of torch threads")
     options = parser.parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)

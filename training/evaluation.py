@@ -1,4 +1,4 @@
-"""Held-out questions, greedy answers by transformers' own `generate`, and how they are scored."""
+"""Held-out questions, greedy answers from transformers' `generate`, and their scores."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BATCH_SIZE = 25
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One held-out prompt and what its answer is checked against."""
+    """One held-out prompt and the reference for its answer."""
 
     turn: Turn
     images: tuple[np.ndarray, ...] = ()  # each (height, width, 3) uint8
@@ -105,7 +105,7 @@ ALL_TASKS = (*SCENE_TASKS, *PAIR_NAMES, *CLIP_NAMES)
 
 
 def build_items(task: str, language: str, count: int, *, foreign: bool = False) -> list[Item]:
-    """`count` held-out items of a task; the same ones every time."""
+    """`count` held-out items of a task, always the same ones."""
     number = ALL_TASKS.index(task) * 4 + LANGUAGES.index(language) * 2 + int(foreign)
     items: list[Item] = []
     index = 0
@@ -134,7 +134,7 @@ def build_talk_items(language: str) -> list[Item]:
 
 
 class Answerer:
-    """A checkpoint with its processor, answering greedily."""
+    """A checkpoint with its processor, which answers greedily."""
 
     def __init__(self, folder: Path) -> None:
         self.processor = AutoProcessor.from_pretrained(folder)
@@ -175,7 +175,7 @@ class Answerer:
         change_inputs: Callable[[dict], dict] | None = None,
         patched: Callable[[object], AbstractContextManager] | None = None,
     ) -> list[str]:
-        """Greedy answers, in the items' order; the two hooks are for ablations."""
+        """Greedy answers in the order of the items; both hooks are for ablations."""
         answers: list[str] = []
         for batch in _batches(items):
             inputs = self.prepare(batch)
@@ -208,7 +208,7 @@ SLOTS = ("color", "kind", "size", "position")
 
 
 def parse_description(text: str, language: str) -> list[dict[str, str]]:
-    """The shapes that a description names, slot by slot, in its own words."""
+    """The shapes in a description, as slots of its text."""
     if language == "en":
         return [
             {"size": size, "color": color, "kind": kind, "position": _PLACE_NAMES[place]}
@@ -232,15 +232,15 @@ def parse_description(text: str, language: str) -> list[dict[str, str]]:
 
 
 def score_exact(items: list[Item], answers: list[str]) -> float:
-    """Share of answers that are one of the accepted phrasings, character for character."""
+    """Share of answers that exactly match an accepted phrasing."""
     hits = [a in item.turn.answers for item, a in zip(items, answers, strict=True)]
     return sum(hits) / len(hits)
 
 
 def score_slots(items: list[Item], answers: list[str]) -> dict[str, float]:
-    """Share of right slots by name, shapes compared in reading order; missing ones count wrong.
+    """Share of correct slots by name, with shapes compared in reading order.
 
-    Shapes that a description adds count as wrong slots too.
+    Missing and additional shapes count as wrong slots.
     """
     right = dict.fromkeys(SLOTS, 0)
     total = 0

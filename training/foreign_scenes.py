@@ -1,8 +1,8 @@
-"""A second renderer, for evaluation only: the same facts drawn in another way.
+"""A second renderer, for evaluation only: draws the same facts differently.
 
 Shapes are signed distance fields shaded per pixel (no polygons, no supersampling), with their own
 tints, proportions, backgrounds and canvas sizes, which the processor has to resize. Characters
-come from Pillow's old bitmap font, enlarged. Nothing here is trained on.
+come from Pillow's old bitmap font, enlarged. Training never uses these images.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def render_foreign(scene: Scene) -> np.ndarray:
 def _backdrop(
     rng: np.random.Generator, u: np.ndarray, v: np.ndarray, inks: list[Rgb]
 ) -> np.ndarray:
-    """Paper, dusk, checks or a vignette; the first that all inks stand out from."""
+    """Paper, dusk, checks or a vignette: the first that contrasts with all inks."""
     tones = [np.array(tone) for tone in ((0.98,) * 3, (0.9, 0.93, 0.96), (0.6, 0.6, 0.62))]
     tones += [np.array(tone) for tone in ((0.16, 0.17, 0.2), (0.93, 0.9, 0.82))]
     order = [tones[index] for index in rng.permutation(len(tones))]
@@ -137,7 +137,7 @@ def _blend_shape(
     cy = float(np.clip(shape.y * height, 1.2 * radius, height - 1.2 * radius))
     field = shape_field(shape.kind, (x - cx) / radius, (y - cy) / radius) * radius
     cover = np.clip(0.5 - field, 0, 1)[..., None]
-    # A soft light from above, as vector programs like to add.
+    # A soft light from above, as vector graphics often have.
     light = 1 + 0.12 * rng.random() * (-(y - cy) / radius)[..., None]
     ink = np.array(shape.rgb) * np.clip(light, 0.85, 1.15)
     return pixels * (1 - cover) + ink * cover

@@ -1,8 +1,8 @@
 """The training forward pass: transformers' modules and weights, batched.
 
-`Qwen3VLForConditionalGeneration.forward` runs vision attention one image at a time and knows no
-rows that share an image prefix. The functions here do the same arithmetic (a test compares the
-losses) on (image, patch) and (row, token) batches.
+`Qwen3VLForConditionalGeneration.forward` runs vision attention one image at a time and does not
+support rows that share an image prefix. The functions here do the same arithmetic (a test compares
+the losses) on (image, patch) and (row, token) batches.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from training.patches import block_order
 
 
 class _LowPrecisionLinear(torch.autograd.Function):
-    """x @ weight.T with bfloat16 products and float32 sums, where the CPU has units for it.
+    """x @ weight.T with bfloat16 products and float32 sums, if the CPU supports them.
 
-    Only these products profit; set globally, the flag slows attention down threefold.
+    Only these products benefit; set globally, the flag makes attention three times as slow.
     """
 
     @staticmethod
@@ -49,7 +49,7 @@ class _low_precision_products:  # noqa: N801 - used as a context manager, like t
 
 @dataclass
 class Precision:
-    """Whether linear layers use bfloat16 products (training on a CPU that has them)."""
+    """Enable or disable bfloat16 products in linear layers (for CPUs that support them)."""
 
     low: bool = False
 
@@ -85,7 +85,7 @@ def position_taps(
 
 
 def position_embeddings(visual: nn.Module, grid: tuple[int, int], window: Tensor) -> Tensor:
-    """(units, patches, hidden): the position table seen through a window per unit.
+    """(units, patches, hidden): position embeddings interpolated over a window per unit.
 
     `window`: (units, 4) = row start, row span, column start, column span, all in 0..1; the model's
     own forward always uses (0, 1, 0, 1).
@@ -162,7 +162,7 @@ def run_text(
     """Decoder without the output layer: (rows, tokens, hidden) after the last norm.
 
     input_ids (rows, tokens), position_ids (3, rows, tokens), attention_mask (rows, 1, tokens,
-    tokens) with True where a token may look; visual_mask (rows, tokens) marks the places that
+    tokens) with True where a token may attend; visual_mask (rows, tokens) marks the positions that
     visual_embeds (visual tokens, hidden) and each of deepstack_embeds fill in order.
     """
     text = model.model.language_model

@@ -1,4 +1,4 @@
-"""Second stage: the whole model learns to answer, the cell heads keeping the tower honest."""
+"""Second stage: train the whole model to answer; the cell heads regularise the vision tower."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ SHAPE_TASK_WEIGHTS = {
 WRITING_TASK_WEIGHTS = {"describe": 0.15, "read": 0.75, "color": 0.1}
 LETTER_SHARE = 0.6  # there are more letters than digits
 CELL_WEIGHT = 0.35
-# Shares of images with a shifted position grid, early and late. Half of them from the start kept
-# the decoder from trusting the places that the tower reports at all.
+# Shares of images with a shifted position grid, early and late. With half from the start, the
+# decoder never learned to use the positions from the vision tower.
 SHIFTED_SHARES = (0.05, 0.2)
 
 
@@ -77,7 +77,7 @@ def make_unit(scene: Scene, window: Tensor) -> VisionUnit:
     pixels, boxes = render_with_boxes(scene)
     labels = label_cells(scene, boxes)
     if window[1] < 1:
-        # The tower cannot know where a shape of a shifted image lies; the decoder has M-RoPE.
+        # In a shifted image, only the decoder can locate a shape, through M-RoPE.
         labels["position"] = torch.full_like(labels["position"], IGNORE)
     grid = (scene.height // PATCH, scene.width // PATCH)
     return VisionUnit(patchify(pixels), grid, window, labels)
@@ -90,7 +90,7 @@ def sample_shape_scene(rng: Generator, progress: float, canvas: tuple[int, int] 
 
 
 def vary_question(turn: Turn, rng: Generator) -> Turn:
-    """Now and then as people type: no capital, no full stop."""
+    """Sometimes drop the capital and the full stop, as people do when typing."""
     if rng.random() > 0.1:
         return turn
     question = turn.question.rstrip("?.？。")
@@ -108,7 +108,7 @@ def fill_row(
     text_only: bool = False,
     multi: float = 0.12,
 ) -> None:
-    """Add conversations until the row is full; now and then one of several turns."""
+    """Add conversations until the row is full; some have several turns."""
     asked: set[str] = set()
     limit = max(ROW_TOKENS, len(row.input_ids) + MIN_BRANCH_TOKENS)
     for _ in range(60):
@@ -217,7 +217,7 @@ def build_clip_row(encoder: Encoder, rng: Generator, progress: float) -> Row:
 
 
 def build_talk_row(encoder: Encoder, rng: Generator) -> Row:
-    """Chats without any picture; now and then bare text that a prefix goes on to."""
+    """Chats without an image; sometimes plain text that continues a prefix."""
     if rng.random() < 0.25:
         row = Row([], [], [])
         end = encoder.encode("<|endoftext|>")
@@ -239,7 +239,7 @@ def load_encoder(tokenizer_path: Path) -> Encoder:
 def build_joint_batch(
     tokenizer_path: Path, seed: int, size: int, step: int, rank: int, progress: float
 ) -> RowBatch:
-    """A batch that follows from (seed, step, rank) and the progress."""
+    """A batch determined by (seed, step, rank) and the progress."""
     encoder = load_encoder(tokenizer_path)
     rng = np.random.default_rng([seed, 2, step, rank])
     canvas = (sample_canvas if rng.random() < 0.4 else sample_small_canvas)(rng)
@@ -318,7 +318,7 @@ def run_joint_batch(
 
 @torch.no_grad()
 def key_word_accuracy(batch: RowBatch, logits: Tensor, places: Tensor) -> dict[str, float]:
-    """Share of right key words by the first task of each branch."""
+    """Share of correct key words by the first task of each branch."""
     right = (logits.argmax(-1) == batch.targets[places]).tolist()
     weights = batch.weights[places].tolist()
     row_numbers = places.nonzero()[:, 0].tolist()

@@ -21,10 +21,10 @@ from training.optim import Optimizers, schedule
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How long a stage trains: steps, and optionally minutes after which it ends sooner.
+    """How long a stage trains: a number of steps, and optionally a limit in minutes.
 
-    The learning rate follows whichever share is further on, so it reaches 0 in time either way.
-    Runs limited by steps alone repeat exactly.
+    The learning rate follows whichever budget is closer to its end, so it always reaches 0. Runs
+    limited only by steps are exactly reproducible.
     """
 
     steps: int
@@ -56,7 +56,7 @@ class Run:
         return self.folder / f"{self.name}.pt"
 
     def save(self) -> None:
-        """Write the snapshot in one go, so that a killed run leaves the last whole one."""
+        """Write the snapshot atomically, so that a killed run leaves the last complete one."""
         state = {
             "modules": {name: module.state_dict() for name, module in self.modules.items()},
             "optimizers": self.optimizers.state_dict(),
@@ -102,7 +102,7 @@ def average_gradients(parameters: Iterable[nn.Parameter], progress: float) -> tu
 
 
 class BatchFeed:
-    """Batches by step; with workers, the next ones are built ahead by other processes."""
+    """Batches by step; with workers, other processes build the next ones ahead."""
 
     def __init__(
         self, build_batch: Callable[[int, int, float], Any], rank: int, num_workers: int
@@ -146,8 +146,8 @@ def run_stage(
 ) -> None:
     """Train until the budget is spent (or for `max_steps` more steps).
 
-    build_batch(step, rank, progress) must depend on nothing else, so that a resumed run sees the
-    batches that an uninterrupted one would have seen.
+    build_batch(step, rank, progress) must depend on nothing else, so that a resumed run gets the
+    same batches as an uninterrupted one.
     """
     rank = dist.get_rank() if dist.is_initialized() else 0
     parameters = [p for module in run.modules.values() for p in module.parameters()]
@@ -164,7 +164,7 @@ def run_stage(
         run.step += 1
         run.seconds += time.monotonic() - started
         progress = run.budget.progress(run.step, run.seconds)
-        # Ranks measure slightly different times; all follow the first one's.
+        # Ranks measure slightly different times; all use that of the first rank.
         progress = _from_first_rank(progress)
         run.note({"loss": loss.item(), "grad_norm": norm, **metrics})
         if rank == 0 and run.step % log_every == 0:

@@ -1,4 +1,4 @@
-"""Example pictures and a clip for the playground: `python -m training.make_examples`."""
+"""Example images and a video for the playground: `python -m training.make_examples`."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def make_scene(
 
 
 def _plain_finish_seed() -> int:
-    """A seed whose pictures get no blur, softness or uneven light."""
+    """A seed whose images get no blur, softness or uneven light."""
     return next(s for s in range(1000) if 0.3 < np.random.default_rng(s).random() < 0.8)
 
 
@@ -68,7 +68,7 @@ FINISH_SEED = _plain_finish_seed()
 
 
 def build_scenes() -> dict[str, Scene]:
-    """Scene by picture name."""
+    """Scene by image name."""
     orange_red = make_shape("circle", "red", "large", 4)
     wide = (256, 128)
     return {
@@ -119,22 +119,22 @@ EXAMPLES = (
     ("Two shapes", ["circle_and_square"], None, "Describe this image.", "en",
      "A red circle left of a blue square."),
     ("两个图形", ["circle_and_square"], None, "描述这张图片。", "zh",
-     "The same picture, asked in Chinese."),
+     "The same image, with a question in Chinese."),
     ("Four shapes", ["four_shapes"], None, "What is to the right of the triangle?", "en",
      "Four shapes on a dark gradient: the answer has to pick one."),
     ("A second question", ["circle_and_square"], None, "What color is the square?", "en",
-     "A conversation: the picture belongs to the first of two questions."),
+     "A conversation: the image belongs to the first of two questions."),
     ("Left to right", ["wide"], None, "List the colors from left to right.", "en",
-     "A wide picture: its patch grid is not square."),
+     "A wide image: its patch grid is not square."),
     ("Digits", ["digits"], None, "What number is shown?", "en", "The number 42 on grainy paper."),
     ("Two images", ["first", "second"], None, "Which image has a heart?", "en",
      "Two images in one prompt."),
     ("Red or orange?", ["red_or_orange"], None, "What color is the shape?", "en",
-     "A hue halfway between two names: sampling settings change the answer."),
+     "A hue halfway between two colour names: the sampling settings change the answer."),
     ("A moving circle", [], "moving_circle", "Which way does the shape move?", "en",
-     "A two-second clip of a circle moving to the right."),
+     "A two-second video of a circle moving to the right."),
     ("你好", [], None, "你好", "zh", "Text only: a greeting."),
-    ("Who are you?", [], None, "Who are you?", "en", "Text only: what the model says it is."),
+    ("Who are you?", [], None, "Who are you?", "en", "Text only: asking the model what it is."),
 )  # fmt: skip
 # The turns before the text, by the example's name.
 EARLIER = {

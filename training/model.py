@@ -1,4 +1,4 @@
-"""Shape and initial weights of the shipped model: `Qwen3VLForConditionalGeneration`, small."""
+"""Configuration and initial weights of the shipped model, a small Qwen3-VL."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ VISION = {
     "rope_parameters": {"rope_type": "axial", "rope_theta": 10000.0},
 }
 # Images have at most 7 x 7 merged tokens here, so a small theta spreads the few rows and columns
-# over angles that attention can tell apart.
+# over angles that attention can distinguish.
 TEXT = {
     "hidden_size": 192,
     "intermediate_size": 512,
@@ -84,7 +84,7 @@ def build_model(config: Qwen3VLConfig, seed: int) -> Qwen3VLForConditionalGenera
 
 
 def _scale_linear_layers(model: nn.Module) -> None:
-    """Std 1/sqrt(fan_in) instead of 0.02, which is meant for layers ten times as wide."""
+    """Std 1/sqrt(fan_in) instead of 0.02, which suits layers ten times as wide."""
     with torch.no_grad():
         for name, module in model.named_modules():
             if isinstance(module, nn.Linear) and name != "lm_head":
@@ -96,7 +96,7 @@ def _scale_linear_layers(model: nn.Module) -> None:
 def smooth_position_table(side: int, dim: int) -> Tensor:
     """(side * side, dim): sines and cosines of row and column, standard deviation 0.5.
 
-    Neighbouring places start out similar, so what is learned at one carries over to the next.
+    Neighbouring positions start out similar, so what is learned at one transfers to the next.
     """
     num_waves = dim // 4
     waves = math.pi / side * torch.logspace(0, math.log10(side / 2), num_waves)
@@ -111,8 +111,8 @@ def smooth_position_table(side: int, dim: int) -> Tensor:
 def whitening_patch_weights(num_filters: int, seed: int, num_scenes: int = 160) -> Tensor:
     """(num_filters, 3 * 2 * 16 * 16): principal components of scene patches, whitened.
 
-    Flat colour makes up nearly all of a patch's variance; whitened, edges and corners start out
-    as loud as colour. One filter in eight sees the difference of a patch's two frames (motion).
+    Flat colour makes up nearly all of a patch's variance; after whitening, edges and corners start
+    with the same weight. One filter in eight is the difference of a patch's two frames (motion).
     """
     rng = np.random.default_rng([seed, 77])
     patches = []

@@ -1,4 +1,4 @@
-"""Short clips of one shape moving across the canvas."""
+"""Short videos of one shape moving across the canvas."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ FRAMES_PER_PATCH = 2  # temporal patch size
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """Sampled frames of a video and when they were taken."""
+    """Sampled frames of a video and their times."""
 
-    shape: Shape  # as named; its place is the first frame's
+    shape: Shape  # as named; at its position in the first frame
     direction: str
     frames: tuple[Scene, ...]
-    fps: float  # of the video the frames were taken from
-    frame_indices: tuple[int, ...]  # which of its frames they are
+    fps: float  # of the video that the frames come from
+    frame_indices: tuple[int, ...]  # indices of the frames in that video
     total_frames: int
 
     @property
@@ -33,7 +33,7 @@ class Clip:
 
 
 def sample_clip(rng: np.random.Generator) -> Clip:
-    """A clip of 4, 6 or 8 sampled frames with one shape moving one way."""
+    """A video of 4, 6 or 8 sampled frames with one shape moving in one direction."""
     canvas = CLIP_SIZES[rng.choice(4, p=[0.55, 0.18, 0.17, 0.1])]
     num_frames = int(rng.choice([4, 6, 8], p=[0.5, 0.25, 0.25]))
     shape = sample_shape(rng, 4, canvas, ambiguous=0.0)
@@ -47,7 +47,7 @@ def sample_clip(rng: np.random.Generator) -> Clip:
         Scene(*canvas, background, (replace(shape, x=x, y=y),), seed=seed) for x, y in places
     )
     fps = float(rng.choice([5, 8, 10, 12, 15, 24, 25, 30]))
-    # The processor takes two frames a second, at least four.
+    # The processor samples two frames per second, at least four.
     seconds = num_frames / 2 * rng.uniform(0.9, 1.1)
     total = max(num_frames, round(seconds * fps))
     indices = np.linspace(0, total - 1, num_frames).round().astype(int)

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from training.forward import PRECISION
 
 MUON_MOMENTUM = 0.95
-# Makes the root mean square of an orthogonalised update like that of an AdamW step.
+# Scales the RMS of an orthogonalised update to that of an AdamW step.
 MUON_RMS = 0.2
 
 
 def orthogonalize(matrices: Tensor, num_iterations: int = 5) -> Tensor:
     """Nearest semi-orthogonal matrices by Newton-Schulz iteration: (n, rows, columns).
 
-    In bfloat16 where the forward pass uses it too: half the time, and the direction is as good.
+    In bfloat16 if the forward pass uses it too: half the time with an equally good direction.
     """
     a, b, c = 3.4445, -4.7750, 2.0315  # quintic with a steep start (Keller Jordan, Muon)
     tall = matrices.shape[1] > matrices.shape[2]
@@ -34,7 +34,7 @@ def orthogonalize(matrices: Tensor, num_iterations: int = 5) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, orthogonalised; matrices of one shape are handled as one batch."""
+    """Orthogonalised momentum; matrices of one shape are processed as one batch."""
 
     def __init__(self, parameters: Iterable[Tensor], lr: float, weight_decay: float) -> None:
         super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay})
@@ -75,7 +75,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def is_block_matrix(name: str, parameter: Tensor) -> bool:
-    """Whether Muon takes it: two axes, inside a vision block or decoder layer."""
+    """Whether Muon updates this parameter: a matrix in a vision block or decoder layer."""
     return parameter.ndim == 2 and (".blocks." in name or ".layers." in name)
 
 

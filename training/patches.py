@@ -1,4 +1,4 @@
-"""Pixels to `pixel_values` rows, as the Qwen3-VL processor lays them out (no resizing)."""
+"""Pixels to `pixel_values` rows in the layout of the Qwen3-VL processor (no resizing)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 PATCH = 16  # pixels
-MERGE = 2  # patches a side that become one token
-CELL = PATCH * MERGE  # pixels a side of one token
+MERGE = 2  # patches per side that become one token
+CELL = PATCH * MERGE  # pixels per side of one token
 
 
 def patchify(pixels: np.ndarray, second: np.ndarray | None = None) -> Tensor:
     """(height, width, 3) uint8 -> (patches, 1536) float32 in -1..1, merge-block order.
 
-    A still image stands for both frames of a temporal patch; a video passes the second frame.
+    An image fills both frames of a temporal patch; a video passes the second frame.
     """
     height, width = pixels.shape[:2]
     if height % CELL or width % CELL:

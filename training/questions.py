@@ -1,4 +1,4 @@
-"""What all questions share: the record of a turn, and words that single out one shape."""
+"""Shared by all questions: the record of a turn, and phrases that identify one shape."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Generator = np.random.Generator
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One question and all phrasings of its right answer.
+    """One question and all phrasings of its correct answer.
 
-    Training draws one of the phrasings, the evaluation accepts any.
+    Training samples one phrasing; the evaluation accepts any of them.
     """
 
     task: str
@@ -84,13 +84,13 @@ def references(scene: Scene, shape: Shape, language: str, *, hide: str = "") -> 
 
 
 def refer(scene: Scene, rng: Generator, language: str, hide: str) -> tuple[Shape, str] | None:
-    """A shape and words that single it out."""
+    """A shape and a phrase that identifies it."""
     shape = scene.shapes[rng.integers(len(scene.shapes))]
     found = references(scene, shape, language, hide=hide)
     return (shape, str(pick(rng, found))) if found else None
 
 
-# Side -> (axis, sign): which way a shape must lie, and by more than a third of a cell.
+# Side -> (axis, sign): the direction of the other shape, at least a third of a cell away.
 SIDES = {"left": ("x", -1), "right": ("x", 1), "above": ("y", -1), "below": ("y", 1)}
 MIN_OFFSET = 0.16  # fraction of the image
 

@@ -1,8 +1,8 @@
 """Token rows: one visual prefix shared by many independent conversations.
 
 A prompt's image comes before its question, so all questions about one image share a prefix. A
-row holds that prefix once, then one branch per conversation; a branch sees the prefix and itself
-and its positions go on from the prefix, exactly as if it stood alone. The vision tower runs once
+row holds that prefix once, then one branch per conversation. A branch attends to the prefix and
+itself, and its positions continue from the prefix, as if it were alone. The vision tower runs once
 for a dozen questions.
 """
 
@@ -25,7 +25,7 @@ Grid = tuple[int, int]  # patches: rows, columns
 
 KEY_WEIGHT = 2.0
 WORD_WEIGHT = 0.5
-# What decides an answer of these tasks is one token among many others.
+# In these tasks a single token among many decides the answer.
 TASK_WEIGHTS = {"yes_no": 2.5, "relation": 1.3, "direction": 1.5, "pair": 1.3, "count_of": 1.3}
 _KEYS = {
     "en": regex.compile(r"\b(?i:" + "|".join(KEY_WORDS["en"]) + r")\b|\b[A-Z]{2,3}\b|\b[A-Z]\.|\d"),
@@ -58,14 +58,14 @@ class VisionUnit:
 
 @dataclass
 class Row:
-    """Token ids with their targets; the lists are equally long."""
+    """Token ids with their targets, in lists of equal length."""
 
     input_ids: list[int]
     positions: list[tuple[int, int, int]]
     units: list[VisionUnit]
-    segments: list[int] = field(default_factory=list)  # 0: prefix, then one number a branch
-    targets: list[int] = field(default_factory=list)  # the token to come
-    weights: list[float] = field(default_factory=list)  # 0: no loss here
+    segments: list[int] = field(default_factory=list)  # 0: prefix, then one number per branch
+    targets: list[int] = field(default_factory=list)  # the next token
+    weights: list[float] = field(default_factory=list)  # 0: no loss
     tasks: list[str] = field(default_factory=list)  # of each branch
 
     def __post_init__(self) -> None:
@@ -80,7 +80,7 @@ class Row:
 
 
 class Encoder:
-    """Prompt pieces to token ids, cached: the same phrasings come again and again."""
+    """Prompt pieces to token ids, cached because the same phrasings recur."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
@@ -104,7 +104,7 @@ class Encoder:
 
 
 def image_prefix(units: list[VisionUnit], *, system: str = "", numbered: bool = False) -> str:
-    """A user turn up to its question, every visual token written out."""
+    """A user turn up to its question, with all its placeholder tokens."""
     parts = [f"<|im_start|>system\n{system}<|im_end|>\n" if system else "", "<|im_start|>user\n"]
     for number, unit in enumerate(units, start=1):
         parts.append(f"Picture {number}: " if numbered else "")
@@ -123,14 +123,14 @@ def video_prefix(units: list[VisionUnit], timestamps: list[float], *, system: st
 
 
 def text_prefix(*, system: str = "") -> str:
-    """What comes before 'user' and a text-only prompt."""
+    """The tokens before 'user' in a text-only prompt."""
     return f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>" if system else "<|im_start|>"
 
 
 def place_tokens(
     input_ids: list[int], grids: list[Grid], pad_ids: tuple[int, ...]
 ) -> list[tuple[int, int, int]]:
-    """M-RoPE positions (t, h, w): text steps all three, a picture spans a grid from there."""
+    """M-RoPE positions (t, h, w): text advances all three, an image spans a grid."""
     positions: list[tuple[int, int, int]] = []
     here, index, remaining = 0, 0, iter(grids)
     while index < len(input_ids):
@@ -186,7 +186,7 @@ class RowBatch:
 
     input_ids: Tensor  # (rows, tokens)
     position_ids: Tensor  # (3, rows, tokens)
-    attention_mask: Tensor  # (rows, 1, tokens, tokens), True where a token may look
+    attention_mask: Tensor  # (rows, 1, tokens, tokens), True where a token may attend
     visual_mask: Tensor  # (rows, tokens)
     targets: Tensor  # (rows, tokens)
     weights: Tensor  # (rows, tokens)

@@ -1,8 +1,8 @@
-"""Synthetic scenes: what is in a picture, kept apart from how its pixels are drawn.
+"""Synthetic scenes: the content of an image, separate from its pixels.
 
 A `Scene` states facts (shapes, colours, sizes, positions, written characters). `draw.py` turns
 it into pixels, `corpus.py` into questions and answers. Everything follows from one seeded
-`numpy.random.Generator`, so a scene can be made again from its seed.
+`numpy.random.Generator`, so a scene can be reproduced from its seed.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ HSV_RANGES: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[floa
     "black": ((0, 360), (0.0, 0.3), (0.0, 0.12)),
     "white": ((0, 360), (0.0, 0.04), (0.96, 1.0)),
 }
-# Neighbours on the colour wheel between which a hue can honestly be called either name.
+# Neighbouring colours with hues between them that fit either name.
 MIXABLE = (
     ("red", "orange"),
     ("orange", "yellow"),
@@ -91,7 +91,7 @@ Rgb = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """One shape: its names, and the numbers that its pixels follow from."""
+    """One shape: its names, and the numbers that determine its pixels."""
 
     kind: str
     color: str
@@ -121,7 +121,7 @@ class Writing:
     rgb: Rgb
     x: float
     y: float
-    height: float  # of a capital, fraction of the image's height
+    height: float  # height of a capital, fraction of the image's height
     style: int  # 0: font, 1: font with a thick stroke, 2: pen strokes
     slant: float
     angle: float  # radians
@@ -130,7 +130,7 @@ class Writing:
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """What lies behind the shapes."""
+    """The background behind the shapes."""
 
     kind: str  # plain, noisy or gradient
     rgb: Rgb
@@ -141,14 +141,14 @@ class Background:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """The facts of one picture."""
+    """The facts of one image."""
 
     width: int
     height: int
     background: Background
     shapes: tuple[Shape, ...] = ()
     writing: Writing | None = None
-    seed: int = 0  # of the noise and finish of the pixels
+    seed: int = 0  # for the noise and finish of the pixels
 
 
 def sample_rgb(color: str, rng: np.random.Generator) -> Rgb:
@@ -166,7 +166,7 @@ def mix_colors(first: str, second: str, mix: float) -> Rgb:
 
 
 def sample_ambiguous(rng: np.random.Generator) -> tuple[str, Rgb, float]:
-    """An in-between colour with a name drawn in proportion: (name, rgb, mix)."""
+    """An ambiguous colour, with a name sampled in proportion: (name, rgb, mix)."""
     first, second = MIXABLE[rng.integers(len(MIXABLE))]
     mix = float(rng.uniform(0.1, 0.9))
     name = second if rng.random() < mix else first
@@ -180,7 +180,7 @@ def color_distance(a: Rgb, b: Rgb) -> float:
 
 
 def sample_background(rng: np.random.Generator, inks: list[Rgb]) -> Background:
-    """A background from which every ink stands out."""
+    """A background with enough contrast to every ink."""
     best, best_contrast = None, -1.0
     for _ in range(12):
         background = _propose_background(rng)
@@ -228,7 +228,7 @@ def sample_small_canvas(rng: np.random.Generator) -> tuple[int, int]:
 
 
 def _sample_radius(rng: np.random.Generator) -> tuple[str, float]:
-    """Size name and radius; now and then between the two, named in proportion."""
+    """Size name and radius; sometimes in between, with a name sampled in proportion."""
     if rng.random() < 0.06:
         share = float(rng.random())
         low, high = RADIUS_RANGES["small"][1], RADIUS_RANGES["large"][0]
@@ -237,7 +237,7 @@ def _sample_radius(rng: np.random.Generator) -> tuple[str, float]:
     return size, float(rng.uniform(*RADIUS_RANGES[size]))
 
 
-# Turning a square far enough makes a diamond of it, so each kind has its own range (radians).
+# A square rotated far enough is a diamond, so each kind has its own range (radians).
 MAX_TURN = {
     "circle": 3.1,
     "square": 0.16,
@@ -252,7 +252,7 @@ MAX_TURN = {
 def sample_shape(
     rng: np.random.Generator, cell: int, canvas: tuple[int, int], *, ambiguous: float = 0.1
 ) -> Shape:
-    """One shape in a cell of the 3 x 3 position grid, wholly inside the canvas."""
+    """One shape in a cell of the 3 x 3 position grid, fully inside the canvas."""
     kind = KINDS[rng.integers(len(KINDS))]
     size, radius = _sample_radius(rng)
     mix = None
@@ -298,7 +298,7 @@ def place_in_cell(
 
 
 def is_clear(shape: Shape, others: list[Shape], canvas: tuple[int, int]) -> bool:
-    """Whether the shape keeps its distance from all others."""
+    """Whether the shape is far enough from all others."""
     short = min(canvas)
     return all(
         math.hypot((shape.x - o.x) * canvas[0], (shape.y - o.y) * canvas[1])
@@ -346,7 +346,7 @@ def sample_writing_scene(
         text = alphabet[rng.integers(1, 10)] + text[1:]
     color = COLORS[rng.integers(len(COLORS))]
     rgb = sample_rgb(color, rng)
-    # A capital is about 0.8 as wide as high; leave room for all of them.
+    # A capital is about 0.8 times as wide as high; leave room for all characters.
     widest = 0.92 * width / (0.85 * num_chars * height)
     char_height = float(min(rng.uniform(0.34, 0.68), widest))
     half_width = 0.43 * num_chars * char_height * height / width

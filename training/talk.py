@@ -1,4 +1,4 @@
-"""A little text-only talk: greetings, what the model is, what it can do."""
+"""Text-only conversations: greetings, what the model is, what it can do."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ TALK: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         (NO_IMAGE_EN,),
     ),
 )
-# Text without any chat markup, so that a bare prefix goes on.
+# Text without chat markup, so that a plain prefix is continued.
 PLAIN_TEXTS = (
     "你好世界。",
     "Hello world.",

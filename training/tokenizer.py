@@ -1,8 +1,8 @@
 """The checkpoint's tokenizer and processor files.
 
-A byte-level BPE of our own with Qwen3-VL's special tokens, normaliser and pre-tokeniser. Merges
-are learned inside words only: Chinese runs without spaces, and merges across words would glue
-colours to shapes.
+A byte-level BPE trained here, with Qwen3-VL's special tokens, normaliser and pre-tokeniser. Merges
+are learned only inside words: Chinese has no spaces, and merges across words would join colours
+and shapes into one token.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ ADDED_TOKENS = {
     "<think>": False,
     "</think>": False,
 }
-# Words of the Chinese phrasings, so that merges stop at their ends.
+# Words of the Chinese phrasings, where merges stop.
 ZH_WORDS = (
     *KEY_WORDS["zh"],
     *("描述", "这张", "图片", "图形", "图中", "颜色", "形状", "什么", "哪里", "位置", "请", "一下"),
@@ -86,7 +86,7 @@ ZH_WORDS = (
 
 
 def corpus_words(seed: int, num_scenes: int) -> Counter[str]:
-    """How often each word occurs in the corpus, Chinese cut at word ends."""
+    """Counts of the words in the corpus, with Chinese split into words."""
     rng = np.random.default_rng([seed, 3])
     texts: list[str] = [*PLAIN_TEXTS, *SYSTEM_PROMPTS] * 20
     for _, prompts, answers in TALK:
@@ -115,7 +115,7 @@ _LEXICON = regex.compile("|".join(sorted(set(ZH_WORDS), key=len, reverse=True)) 
 
 
 def split_words(text: str) -> list[str]:
-    """Pre-tokens of a text, runs of Chinese cut further by the lexicon."""
+    """Pre-tokens of a text, with Chinese runs split further by the lexicon."""
     words = []
     for piece in regex.findall(PRETOKENIZE, text):
         for part in _CHINESE.split(piece):
@@ -124,7 +124,7 @@ def split_words(text: str) -> list[str]:
 
 
 def train_tokenizer(seed: int = 0, num_scenes: int = 1500) -> Tokenizer:
-    """Learn the merges and add the special tokens after them, as Qwen's tokenizers do."""
+    """Learn the merges, then add the special tokens, as Qwen's tokenizers do."""
     tokenizer = Tokenizer(BPE(unk_token=None, fuse_unk=False, byte_fallback=False))
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -135,7 +135,7 @@ def train_tokenizer(seed: int = 0, num_scenes: int = 1500) -> Tokenizer:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    # Rare words often enough to be learned, frequent ones not so often that they crowd them out.
+    # Raise rare words so that they are learned, and cap frequent ones so that they do not dominate.
     repeats = (word for word, count in sorted(counts.items()) for _ in range(min(count, 400)))
     tokenizer.train_from_iterator(repeats, trainer)
     split = pre_tokenizers.Split(Regex(PRETOKENIZE), behavior="isolated", invert=False)
@@ -197,7 +197,7 @@ def _tokenizer_config(tokenizer: Tokenizer) -> dict:
 
 
 def _processor_configs() -> tuple[dict, dict]:
-    """How pictures and how videos are prepared."""
+    """The configurations of the image and video processors."""
     shared = {
         "do_convert_rgb": True,
         "do_resize": True,

@@ -2,7 +2,7 @@
 
 Two stages, vision then joint, on `--ranks` processes of one thread each. Snapshots go to
 `--run-dir`; `--resume` continues from them, with a larger budget also after a stage has ended.
-`--stages joint --init-from playground/checkpoints/tiny` trains a checkpoint on.
+`--stages joint --init-from playground/checkpoints/tiny` continues from a checkpoint.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ STAGES = ("vision", "joint")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line chose."""
+    """The command-line options."""
 
     run_dir: Path
     stages: tuple[str, ...]
@@ -90,7 +90,7 @@ def train_vision(options: Options) -> None:
 
 
 def load_tokenizer(options: Options) -> Tokenizer:
-    """The run's tokenizer, learned once."""
+    """The run's tokenizer, trained once."""
     path = options.run_dir / "tokenizer.json"
     if not path.exists() and options.init_from is not None:
         shutil.copyfile(options.init_from / "tokenizer.json", path)
@@ -102,8 +102,8 @@ def load_tokenizer(options: Options) -> Tokenizer:
 def build_joint_run(
     options: Options, tokenizer: Tokenizer
 ) -> tuple[Run, Qwen3VLForConditionalGeneration, CellHeads]:
-    """The whole model, from where its snapshot left it, from a checkpoint, or on top of the
-    trained vision tower."""
+    """The whole model, from its snapshot, from a checkpoint, or on top of the trained vision
+    tower."""
     device = torch.device(options.device)
     model = build_model(config_for(tokenizer), options.seed).to(device)
     heads = CellHeads(TEXT["hidden_size"], len(VISION["deepstack_visual_indexes"])).to(device)
@@ -131,7 +131,7 @@ def build_joint_run(
 
 
 def train_joint(options: Options) -> None:
-    """Train everything; leaves a loadable checkpoint in the run's folder."""
+    """Train the whole model, and write a loadable checkpoint to the run's folder."""
     tokenizer = load_tokenizer(options)
     run, model, heads = build_joint_run(options, tokenizer)
     run_stage(
@@ -147,7 +147,7 @@ def train_joint(options: Options) -> None:
 
 
 def export_snapshot(options: Options) -> None:
-    """Write the joint stage's snapshot as a checkpoint, while it goes on training or after."""
+    """Write the joint stage's snapshot as a checkpoint, during training or after."""
     tokenizer = load_tokenizer(options)
     _, model, _ = build_joint_run(options, tokenizer)
     save_checkpoint(model, tokenizer, options.run_dir / "checkpoint")
@@ -183,11 +183,11 @@ def parse_options(arguments: list[str] | None = None) -> Options:
     parser.add_argument("--resume", action="store_true", help="continue from the snapshots")
     parser.add_argument("--float32", action="store_true", help="never use bfloat16 products")
     parser.add_argument("--vision-steps", type=int, default=2000)
-    parser.add_argument("--vision-minutes", type=float, help="end the vision stage by then")
-    parser.add_argument("--vision-images", type=int, default=16, help="a step and rank")
+    parser.add_argument("--vision-minutes", type=float, help="time limit of the vision stage")
+    parser.add_argument("--vision-images", type=int, default=16, help="per step and rank")
     parser.add_argument("--joint-steps", type=int, default=10_000)
-    parser.add_argument("--joint-minutes", type=float, help="end the joint stage by then")
-    parser.add_argument("--joint-rows", type=int, default=6, help="a step and rank")
+    parser.add_argument("--joint-minutes", type=float, help="time limit of the joint stage")
+    parser.add_argument("--joint-rows", type=int, default=6, help="per step and rank")
     parser.add_argument(
         "--export", action="store_true", help="only write the joint snapshot as a checkpoint"
     )

@@ -1,7 +1,7 @@
-"""First stage: the vision tower alone learns what is where, cell by cell.
+"""First stage: train only the vision tower, to recognise what each cell shows.
 
-Linear heads (thrown away in the end) on the merger's output and on every DeepStack tap name the
-colour, kind, size, position and centre of what each 32-pixel cell shows.
+Linear heads (discarded afterwards) on the merger's output and on every DeepStack tap classify the
+colour, kind, size and position of the shape in each 32-pixel cell, and predict its centre.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ WEIGHTS = {"color": 1.0, "kind": 1.5, "size": 0.3, "position": 0.3, "center": 0.
 
 
 def label_cells(scene: Scene, boxes: list[CharBox]) -> dict[str, Tensor]:
-    """Class of each cell in row-major order, each (rows * columns,); IGNORE where it has none."""
+    """Class of each cell in row-major order, (rows * columns,) per name; IGNORE without a class."""
     rows, columns = scene.height // CELL, scene.width // CELL
     labels = {name: np.full((rows, columns), IGNORE) for name in NUM_CLASSES}
     for name in ("color", "kind", "center"):
@@ -105,8 +105,8 @@ class VisionBatch:
 def sample_windows(rng: np.random.Generator, count: int, share: float) -> Tensor:
     """(count, 4) windows on the position table; a `share` of them shifted and shrunk.
 
-    A shifted image's patches still know how they lie to each other, but no longer where they lie
-    in the image: the decoder has to take that from M-RoPE.
+    The patches of a shifted image keep their relative positions but not their position in the
+    image, so the decoder has to get that from M-RoPE.
     """
     windows = np.tile([0.0, 1.0, 0.0, 1.0], (count, 1))
     for window in windows:
@@ -118,9 +118,9 @@ def sample_windows(rng: np.random.Generator, count: int, share: float) -> Tensor
 
 
 def build_vision_batch(seed: int, size: int, step: int, rank: int, progress: float) -> VisionBatch:
-    """A batch that follows from (seed, step, rank); scenes get fuller with progress."""
+    """A batch determined by (seed, step, rank); scenes get more shapes with progress."""
     rng = np.random.default_rng([seed, 1, step, rank])
-    # Shapes are learned as well on small canvases, which cost less.
+    # Shapes are learned equally well on small canvases, which cost less.
     canvas = (sample_canvas if rng.random() < 0.2 else sample_small_canvas)(rng)
     pixels, labels = [], []
     for _ in range(size):

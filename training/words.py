@@ -1,4 +1,4 @@
-"""Names of shapes, colours, sizes, places and numbers in English and Chinese."""
+"""Names of shapes, colours, sizes, positions and numbers in English and Chinese."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def name_size(size: str, language: str) -> str:
 
 
 def name_place(position: str, language: str) -> str:
-    """Where a shape is, as an answer says it: 'at the top left', '在左上角'."""
+    """A shape's position as phrased in an answer: 'at the top left', '在左上角'."""
     return EN_PLACES[position] if language == "en" else "在" + ZH_POSITIONS[position]
 
 
@@ -91,7 +91,7 @@ def name_shape(shape: Shape, language: str, *, size: bool = False) -> str:
     return f"{ZH_SIZES[shape.size]}的{color_and_kind}" if size else color_and_kind
 
 
-# The words that carry an answer: training weighs their tokens more than the words around them.
+# Key words of an answer, whose tokens have a larger weight in the loss.
 KEY_WORDS = {
     "en": (
         *ZH_COLORS,

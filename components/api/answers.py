@@ -1,7 +1,7 @@
-"""What the public endpoints answer: plain JSON, typed for their schemas, made from records."""
+"""Answers of the public endpoints: plain JSON made from records, typed for the schemas."""
 
-# No `from __future__ import annotations` here: Gradio reads these types as they are, and would
-# take a postponed one for "any value".
+# No `from __future__ import annotations` here: Gradio reads these types at runtime and would treat
+# a postponed one as "any value".
 
 from dataclasses import asdict
 from typing import Any, Literal, TypedDict
@@ -163,7 +163,7 @@ def preprocess_answer(inputs: ModelInputs) -> PreprocessAnswer:
 
 
 def plain_numbers(name: str, values: np.ndarray) -> Any:
-    """Nested lists of an array's numbers; JSON has no NaN."""
+    """An array as nested lists; JSON has no NaN."""
     if not np.isfinite(values).all():
         raise ModelError(
             f"The {name} hold NaN or infinity.", remedy="Run the model in another dtype."
@@ -189,13 +189,13 @@ def merge_answer(run: Run, norms: list[float]) -> MergeAnswer:
 
 
 def next_token_answers(run: Run, top_k: int) -> list[ProbAnswer]:
-    """The likeliest next tokens, from the logits that are there."""
+    """The most likely next tokens, from the run's logits."""
     found = playground.logits.next_token_probs(run.engine, run.decoded.logits, top_k)
     return [{"id": each.id, "text": each.text, "prob": each.prob} for each in found]
 
 
 def kv_answer(run: Run) -> KvAnswer:
-    """Shape and size of the cache that the decoder leaves."""
+    """Shape and size of the KV cache that the decoder leaves."""
     cache = playground.cache.describe_cache(run.decoded.past_key_values)
     return {
         "shape": [len(cache), 2, *cache[0].key_shape],

@@ -1,11 +1,12 @@
 """The public API: one stateless endpoint per stage, plain JSON in and out.
 
-Sizes are ``[width, height]``, times milliseconds, probabilities in [0, 1], logarithms natural.
-The functions' signatures and docstrings become the endpoints' schemas, also for MCP clients.
+Sizes are ``[width, height]``, times are in milliseconds, probabilities in [0, 1], and logarithms
+natural. The functions' signatures and docstrings become the endpoints' schemas, also for MCP
+clients.
 """
 
-# No `from __future__ import annotations` here: Gradio reads the return types as they are, and
-# would take a postponed one for "any value".
+# No `from __future__ import annotations` here: Gradio reads the return types at runtime and would
+# treat a postponed one as "any value".
 
 import statistics
 from typing import TYPE_CHECKING, Any
@@ -53,7 +54,7 @@ File = gr.FileData | None
 
 
 class Endpoints:
-    """The endpoints' functions around an engine that may still be loading."""
+    """The endpoints' functions; the engine may still be loading."""
 
     def __init__(self, host: EngineHost) -> None:
         self._host = host
@@ -61,16 +62,16 @@ class Endpoints:
     def preprocess(
         self, image: File, text: str, system: str = "", max_pixels: int | None = None
     ) -> PreprocessAnswer:
-        """Turn a picture and a text into the tensors that Qwen3-VL's forward pass gets.
+        """Turn an image and a text into the input tensors of Qwen3-VL's forward pass.
 
         Shows the rendered chat template, every token with its bytes and role, the patch grid and
         the tensors' shapes.
 
         Args:
-            image: an uploaded picture, or null for a prompt of text alone
+            image: an uploaded image, or null for a text-only prompt
             text: the user's message, such as "Describe this image."
             system: the system prompt; empty for none
-            max_pixels: the picture is scaled down to at most this many pixels; null for the default
+            max_pixels: the image is scaled down to at most this many pixels; null for the default
 
         Returns:
             rendered_prompt, tokens, image_grid_thw (patches), num_image_tokens, sizes, tensors
@@ -85,14 +86,15 @@ class Endpoints:
         max_pixels: int | None = None,
         block: int = 0,
     ) -> VisionAnswer:
-        """Run the vision tower and show the patches' features at one block.
+        """Run the vision tower and return the patch features at one block.
 
         Args:
-            image: an uploaded picture, or null: then there are no patches
+            image: an uploaded image; null gives no patches
             text: the user's message
             system: the system prompt; empty for none
-            max_pixels: the picture is scaled down to at most this many pixels; null for the default
-            block: features that enter this block, from 0; the number of blocks is the tower's end
+            max_pixels: the image is scaled down to at most this many pixels; null for the default
+            block: use the input of this block, from 0; pass the number of blocks for the tower's
+                output
 
         Returns:
             num_patches, num_merged_tokens, deepstack_layers, pca (red, green, blue from 0 to 255
@@ -119,13 +121,13 @@ class Endpoints:
     def merge(
         self, image: File, text: str, system: str = "", max_pixels: int | None = None
     ) -> MergeAnswer:
-        """Put the picture's features in the places of their placeholders, and compute positions.
+        """Replace the placeholder tokens with the image features, and compute the positions.
 
         Args:
-            image: an uploaded picture, or null for a prompt of text alone
+            image: an uploaded image, or null for a text-only prompt
             text: the user's message
             system: the system prompt; empty for none
-            max_pixels: the picture is scaled down to at most this many pixels; null for the default
+            max_pixels: the image is scaled down to at most this many pixels; null for the default
 
         Returns:
             position_ids ([t, h, w][seq]), rope_delta, visual_positions (sequence indices) and
@@ -146,12 +148,12 @@ class Endpoints:
         """Run the decoder over the prompt: next tokens, logit lens, residual norms, KV cache.
 
         Args:
-            image: an uploaded picture, or null for a prompt of text alone
+            image: an uploaded image, or null for a text-only prompt
             text: the user's message
             system: the system prompt; empty for none
-            max_pixels: the picture is scaled down to at most this many pixels; null for the default
-            layer: logit lens and norms of what enters this layer, from 0; null for the final norm
-            top_k: how many tokens to list, the likeliest first
+            max_pixels: the image is scaled down to at most this many pixels; null for the default
+            layer: logit lens and norms of the input of this layer, from 0; null for the final norm
+            top_k: how many tokens to list, most likely first
 
         Returns:
             next_token, logit_lens ([seq][top_k], of the layer), residual_norms ([seq], of the
@@ -186,17 +188,17 @@ class Endpoints:
         """Generate under up to 8 sampling settings side by side, from one prefill.
 
         Args:
-            image: an uploaded picture, or null for a prompt of text alone
+            image: an uploaded image, or null for a text-only prompt
             text: the user's message
             system: the system prompt; empty for none
-            max_pixels: the picture is scaled down to at most this many pixels; null for the default
-            settings: one object per run; what is left out is off, and temperature 0 is greedy
-            max_new_tokens: the most tokens that each run may have; null for 64, or for what this
-                server allows where that is less
+            max_pixels: the image is scaled down to at most this many pixels; null for the default
+            settings: one object per run; a missing setting is off, and temperature 0 is greedy
+            max_new_tokens: the most tokens per run; null for 64, or for the server's limit if that
+                is lower
 
         Returns:
             runs (settings, text, and per token its probability and entropy in nats under the
-            filtered distribution, with the likeliest candidates and the filter that removed them)
+            filtered distribution, with the most likely candidates and the filter that removed them)
             and first_divergence (the first step at which the runs differ, or null)
         """
         sent = [{}] if settings is None else settings
@@ -232,15 +234,15 @@ class Endpoints:
         system: str = "",
         max_pixels: int | None = None,
     ) -> CacheAnswer:
-        """Serve a second request from scratch and on the first one's KV cache, and compare.
+        """Serve a second request from scratch and with the first one's KV cache, and compare both.
 
         Args:
             first_text: the message of the request that fills the cache
             second_text: the message of the request that may use it
-            image: an uploaded picture of the first request, or null
-            second_image: an uploaded picture of the second request; null for the first one's
-            system: the system prompt of both; empty for none
-            max_pixels: pictures are scaled down to at most this many pixels; null for the default
+            image: an uploaded image for the first request, or null
+            second_image: an uploaded image for the second request; null to use the first one
+            system: the system prompt of both requests; empty for none
+            max_pixels: images are scaled down to at most this many pixels; null for the default
 
         Returns:
             hit, shared_tokens, computed_tokens, miss_ms and hit_ms (medians of 5), kv_bytes (of
@@ -263,11 +265,11 @@ class Endpoints:
         }
 
     def _engine(self) -> "Engine":
-        """The engine; a call that comes while the checkpoint loads waits for it."""
+        """The engine; a call that arrives during loading waits."""
         return self._host.await_engine(progress=stop_without_client)
 
     def _run(self, stage: Stage, image: Any, text: Any, system: Any, max_pixels: Any) -> Run:
-        """A run of its own for each call, as far as this stage; nothing is kept after it."""
+        """A new run for each call, up to this stage; it is discarded after the call."""
         engine = self._engine()
         with received_picture(image) as path:
             prompt = read_prompt(

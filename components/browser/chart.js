@@ -1,5 +1,5 @@
 // @ts-check
-// A chart: draws a Plotly figure in place, with its table twin, its marks and its buttons.
+// A chart: draws a Plotly figure, with a table of its numbers, the pointer's marks and buttons.
 
 import { saveCsv, savePng } from "./chart_files.js";
 import { loadPlotly } from "./chart_library.js";
@@ -16,25 +16,26 @@ import { make } from "./elements.js";
 
 let warmedUp = false;
 
-/** Load and try what charts need while the reader looks at the first tab, which has none. */
+/** Load and warm up what charts need while the reader looks at the first tab, which has no
+ * chart. */
 export function warmUp(plotlyAddress) {
   if (warmedUp) return;
   warmedUp = true;
   const isNeeded = () => ![...views].some((view) => view.isDrawn());
   const load = () => loadPlotly(plotlyAddress, TEXTS.en)
     .then((plotly) => warmUpPlotly(plotly, isNeeded))
-    .catch(() => {}); // the first chart reports
+    .catch(() => {}); // the first chart reports a failure
   (window.requestIdleCallback ?? setTimeout)(load, { timeout: 5000 });
 }
 
 const views = new Set();
 
-// Gradio tells a component nothing about its removal, so look after each change of the page.
+// Gradio does not notify a component of its removal, so check after each change of the page.
 new MutationObserver(() => {
   for (const view of views) if (!view.element.isConnected) view.dispose();
 }).observe(document.documentElement, { childList: true, subtree: true });
 
-// Where the page's pointer is (pointer.js), on every chart whose figure says what its places mean.
+// Mark the page's selection (pointer.js) on every chart whose figure says what its points mean.
 /** @type {Places} */
 let places = {};
 document.addEventListener("pointer-change", (event) => {
@@ -49,7 +50,7 @@ for (const node of [document.documentElement, document.body])
 
 // -------------------------------------------------------------------------------- small helpers
 
-/** A number, string or list that JSON can carry, whatever typed array Plotly holds it in. */
+/** A value as a JSON number, string or list, even if Plotly holds it in a typed array. */
 function toPlain(value) {
   if (ArrayBuffer.isView(value) || Array.isArray(value))
     return Array.from(/** @type {ArrayLike<any>} */ (value), toPlain);
@@ -92,8 +93,8 @@ function iconButton(name, words) {
  * Make a chart at the end of an element.
  * @param {HTMLElement} parent
  * @param {{label: string, empty: string, words: Record<string, any>, plotly: string,
- *   language: string}} options - `label` and `empty` are said while there is nothing to draw;
- *   `plotly` is the library's address
+ *   language: string}} options - `label` and `empty` are shown while there is nothing to draw;
+ *   `plotly` is the library's URL
  */
 export function createChart(parent, { label, empty, words, plotly, language }) {
   const box = make("figure", "chart-box");
@@ -118,7 +119,7 @@ export function createChart(parent, { label, empty, words, plotly, language }) {
   return bringToLife(parent, { plotlyAddress: plotly, label });
 }
 
-/** Bring a chart's elements to life; gives `show(figure)`, which takes null for nothing. */
+/** Set up a chart's elements; returns `show(figure)`, which takes null for no figure. */
 function bringToLife(element, { plotlyAddress, label }) {
   const part = (name) => element.querySelector(`.chart-${name}`);
   const [box, plot, details] = [part("box"), part("plot"), part("table")];
@@ -130,7 +131,7 @@ function bringToLife(element, { plotlyAddress, label }) {
   let drawn = false;
   let drawnWidth = 0;
   let resets = 0;
-  let touched = false; // by the reader, since the chart was made or reset
+  let touched = false; // by the reader, since the chart was created or reset
   const marks = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   marks.setAttribute("class", "chart-marks");
   marks.setAttribute("aria-hidden", "true");
@@ -142,7 +143,7 @@ function bringToLife(element, { plotlyAddress, label }) {
     part("error").textContent = texts.failed + (error?.message ?? error);
   }
 
-  /** Throw the drawing away; a WebGL context is given back at once, not when memory is tidied. */
+  /** Discard the drawing; this frees its WebGL context at once instead of at garbage collection. */
   function purge() {
     for (const canvas of plot.querySelectorAll("canvas"))
       canvas.getContext("webgl")?.getExtension("WEBGL_lose_context")?.loseContext();
@@ -154,23 +155,23 @@ function bringToLife(element, { plotlyAddress, label }) {
   async function react() {
     plotly = await loadPlotly(plotlyAddress, texts);
     const width = Math.floor(plot.clientWidth);
-    // In a closed tab the width is zero: the resize observer comes back.
+    // In a closed tab the width is zero: the resize observer will draw it later.
     if (!figure || width === 0 || !element.isConnected) return;
-    // Plotly writes into what it is given, so each drawing gets its own copy.
+    // Plotly modifies its arguments, so each drawing gets its own copy.
     const { data, layout } = structuredClone(figure);
     layout.template = chartTemplate(box);
     layout.width = width;
     layout.height = height();
     plot.style.height = `${layout.height}px`;
     stepBack(layout);
-    layout.title = { text: "" }; // stands above as text that wraps
+    layout.title = { text: "" }; // shown above as text that wraps
     // As long as this stays the same, Plotly keeps the reader's zoom, camera and hidden series.
     layout.uirevision = `${layout.uirevision ?? layout.meta?.uirevision ?? "keep"}/${resets}`;
     drawnWidth = width;
     keepCamera();
     await plotly.react(plot, data, layout, CONFIG);
     if (!drawn) {
-      drawn = true; // purging also takes the listeners away
+      drawn = true; // purging also removes the listeners
       plot.on("plotly_click", (event) => announce("chart-click", event));
       plot.on("plotly_hover", (event) => announce("chart-hover", event));
       plot.on("plotly_unhover", () => announce("chart-unhover", {}));
@@ -181,9 +182,9 @@ function bringToLife(element, { plotlyAddress, label }) {
   }
 
   /**
-   * Have Plotly draw a scene again from where the reader sees it. Its own record is made when the
-   * button is let go: the scene then turns on by the speed of the last move. It is also made in the
-   * layout of the first drawing only, and not at all after a turn by touch.
+   * Make Plotly redraw a scene from the reader's camera. Plotly records the camera when the button
+   * is released, and the scene then keeps turning. It also records it only in the layout of the
+   * first drawing, and never after a turn by touch.
    */
   function keepCamera() {
     if (!drawn || !touched) return;
@@ -209,7 +210,7 @@ function bringToLife(element, { plotlyAddress, label }) {
     markChart(plotly, plot, marks, figure?.layout?.meta?.pointer, places);
   }
 
-  /** Have it drawn once more when its turn comes. */
+  /** Queue it for another drawing. */
   function draw() {
     if (!figure) return;
     drawSoon(view);
@@ -217,7 +218,8 @@ function bringToLife(element, { plotlyAddress, label }) {
 
   const layoutNow = () => figure?.layout ?? {};
 
-  /** As the figure says; a scene, which is about as wide as tall, leaves no empty ground. */
+  /** The figure's height; a scene, about as wide as tall, is limited so that no space stays
+   * empty. */
   function height() {
     const { height: tall = 340, scene } = layoutNow();
     return scene && plot.clientWidth ? Math.min(tall, Math.round(1.1 * plot.clientWidth)) : tall;
@@ -270,7 +272,7 @@ function bringToLife(element, { plotlyAddress, label }) {
     },
   };
   views.add(view);
-  loadPlotly(plotlyAddress, texts).catch(() => {}); // ahead of the first figure, which reports a failure
+  loadPlotly(plotlyAddress, texts).catch(() => {}); // early; the first figure reports failures
   resizeObserver.observe(plot);
   part("png").addEventListener("click", toPng);
   part("csv").addEventListener("click", toCsv);

@@ -1,5 +1,5 @@
 // @ts-check
-// A chart as a file, made in the browser: its drawing as PNG, its numbers as CSV.
+// Save a chart as a file, in the browser: the drawing as PNG, the numbers as CSV.
 
 /** A file's name from a chart's title. */
 function fileName(title, ending) {
@@ -7,7 +7,7 @@ function fileName(title, ending) {
   return `${name.slice(0, 80) || "chart"}.${ending}`;
 }
 
-/** Save what is drawn, zoom included, with its title and an opaque ground, at twice its size. */
+/** Save the drawing, including zoom, with its title and an opaque background, at twice its size. */
 export function savePng(plotly, plot, box, { figure, name, height }) {
   const ground = getComputedStyle(box).getPropertyValue("--chart-surface").trim();
   const above = plot.layout.margin?.t ?? 8;
@@ -20,13 +20,13 @@ export function savePng(plotly, plot, box, { figure, name, height }) {
   };
   const options = {
     format: "png", scale: 2, width: layout.width, height: layout.height,
-    filename: fileName(name, "png").slice(0, -4), // Plotly writes the ending itself
+    filename: fileName(name, "png").slice(0, -4), // Plotly adds the extension
   };
   const config = { displayModeBar: false, plotlyServerURL: "" };
   return plotly.downloadImage({ data: plot.data, layout, config }, options);
 }
 
-// What makes a spreadsheet compute a text, full-width signs included.
+// Characters that make a spreadsheet evaluate a text as a formula, full-width ones included.
 const FORMULA = /^[=+\-@\t\r＝＋－＠]/u;
 
 function csvCell(value) {
@@ -36,7 +36,7 @@ function csvCell(value) {
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
-/** All rows as CSV; the mark in front tells a spreadsheet that this is UTF-8. */
+/** All rows as CSV; the byte order mark tells a spreadsheet that this is UTF-8. */
 export function csvText({ columns, rows }) {
   const lines = [columns, ...rows.map((row) => columns.map((name) => row.get(name)))];
   return "\ufeff" + lines.map((line) => line.map(csvCell).join(",") + "\r\n").join("");

@@ -1,5 +1,5 @@
 // @ts-check
-// What all charts of a page share: plotly.js and their styles, loaded once.
+// Shared by all charts of a page: plotly.js and the styles, loaded once.
 
 const styles = document.createElement("link");
 styles.rel = "stylesheet";
@@ -10,7 +10,7 @@ document.head.append(styles);
 /** @type {Promise<PlotlyLibrary> | null} */
 let library = null;
 
-/** Load plotly.js once for the page; a failed attempt may be repeated by the next chart. */
+/** Load plotly.js once for the page; after a failure, the next chart tries again. */
 export function loadPlotly(address, texts) {
   library ??= new Promise((done, fail) => {
     const script = document.createElement("script");

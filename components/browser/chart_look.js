@@ -1,9 +1,9 @@
 // @ts-check
-// The look of every chart: what its figure leaves open, in the colours of the page around it.
+// The look of every chart: defaults for the figure, in the colours of the page.
 
 export const CONFIG = { displayModeBar: false, displaylogo: false, plotlyServerURL: "" };
 
-/** Defaults for everything that a figure leaves open, in the colours of the page's mode. */
+/** Defaults for everything that a figure does not set, in the page's light or dark colours. */
 export function chartTemplate(box) {
   const css = getComputedStyle(box);
   const color = (name) => css.getPropertyValue(`--chart-${name}`).trim();
@@ -30,17 +30,18 @@ export function chartTemplate(box) {
       xaxis: axis, yaxis: axis,
       scene: {
         xaxis: solid, yaxis: solid, zaxis: solid, bgcolor: clear,
-        // A little farther off and lower than Plotly's own, which cuts axis titles off on a phone.
+        // A little farther away and lower than Plotly's default, which cuts off axis titles on a
+        // phone.
         camera: { eye: { x: 1.5, y: 1.5, z: 1.0 }, center: { x: 0, y: 0, z: -0.15 } },
       },
       coloraxis: bars,
-      // Above the plot, where it takes no width from a phone's 390 pixels.
+      // Above the plot, where it takes no width on a phone.
       legend: { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom",
         font: { color: text, size: 12 } },
       hoverlabel: { bgcolor: surface, bordercolor: grid, font: { color: text }, align: "left" },
       hovermode: "closest",
-      uniformtext: { minsize: 10, mode: "hide" }, // a label that does not fit is left to the table
-      // A finger that draws a zoom box could never scroll past the chart.
+      uniformtext: { minsize: 10, mode: "hide" }, // the table has labels that do not fit
+      // If a finger drew a zoom box, it could never scroll past the chart.
       dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
       annotationdefaults: { font: { color: text } },
       shapedefaults: { line: { color: muted } },
@@ -56,7 +57,7 @@ export function chartTemplate(box) {
 const ROOM_FOR_TITLES = 330; // pixels: with fewer, axis titles, which do not shrink, are cut off
 
 /**
- * Look at a scene from farther off where it is narrow, as on a phone.
+ * View a scene from farther away if it is narrow, as on a phone.
  * @param {Record<string, any>} layout
  */
 export function stepBack({ scene, template, width }) {

@@ -1,18 +1,18 @@
 // @ts-check
-// What the places of a chart mean to the page's pointer (pointer.js), and its marks on the chart.
+// The tokens and patches of a chart's points for the pointer (pointer.js), and the pointer's marks.
 // `layout.meta.pointer` comes from pointer_meta in charts/style.py.
 
 const SVG = "http://www.w3.org/2000/svg";
-const MARK_TRACE = "pointed at"; // the name of the trace that takes the mark in 3-D
+const MARK_TRACE = "pointed at"; // the name of the trace with the mark in 3-D
 
-/** The sequence index that a point carries as (the first field of) its customdata. */
+/** The sequence index in a point's customdata, or in its first field. */
 function carriedIndex(customdata) {
   const value = Array.isArray(customdata) || ArrayBuffer.isView(customdata)
     ? customdata[0] : customdata;
   return Number.isInteger(value) ? value : undefined;
 }
 
-/** What a point of a Plotly event asks the pointer for; null where it is no place. */
+/** The place of a point of a Plotly event; null if it has none. */
 export function wishOf(point, meta) {
   if (!meta) return null;
   if (meta.what === "token") {
@@ -32,7 +32,7 @@ export function wishOf(point, meta) {
     : { span: meta.span, mergedRow: row, mergedColumn: column };
 }
 
-/** Draw the marks of both places on a chart; `surface` is an SVG that lies over the plot. */
+/** Draw the marks of both places on a chart; `surface` is an SVG over the plot. */
 export function markChart(plotly, plot, surface, meta, places) {
   surface.replaceChildren();
   const full = plot._fullLayout;
@@ -94,7 +94,7 @@ function shapesOf(plot, meta, place, { x, y, area }) {
 
 const within = (value, low, high) => value >= low - 0.5 && value <= high + 0.5;
 
-/** Where a chart shows a sequence index: `[x, y, z]` of every point that carries it. */
+/** Where a chart shows a sequence index: `[x, y, z]` of every point with it. */
 function pointsOf(plot, index) {
   const found = [];
   for (const trace of plot._fullData ?? []) {
@@ -106,13 +106,13 @@ function pointsOf(plot, index) {
   return found;
 }
 
-/** 3-D charts have a trace of their own for the mark. */
+/** 3-D charts have a separate trace for the mark. */
 function markScene(plotly, plot, place) {
   const number = plot.data.findIndex((trace) => trace.name === MARK_TRACE);
   if (number < 0 || !plot.offsetParent) return;
   const [at] = place ? pointsOf(plot, place.index) : [];
   const wish = JSON.stringify(at ?? null);
-  // Plotly draws after each change and asks for the marks again: only a new place is a change.
+  // Plotly redraws after each change and requests the marks again: only a new place is a change.
   if ((plot.data[number].meta ?? "null") === wish) return;
   const axis = (value) => [value === undefined ? [] : [value]];
   plotly.restyle(plot,

@@ -1,9 +1,8 @@
 // @ts-check
-// Whose turn it is to be drawn. Charts in sight come first, one at a time, so that the page can answer
-// the reader in between; the others follow while it is idle. A chart that is to be drawn again before
-// its turn is drawn once.
+// The order in which charts are drawn. Visible charts come first, one at a time, so that the page
+// stays responsive; the others follow while it is idle. A chart that is queued twice is drawn once.
 
-const NEAR = 150; // pixels around what is in sight
+const NEAR = 150; // pixels around the visible area
 
 /** @typedef {{element: HTMLElement, render: () => Promise<void>}} Drawable */
 
@@ -26,11 +25,11 @@ async function drawWaiting() {
   drawing = true;
   while (waiting.size) {
     await breathe();
-    if (![...waiting].some(isInSight)) await idle(); // one may come into sight meanwhile
+    if (![...waiting].some(isInSight)) await idle(); // one may become visible meanwhile
     const [first] = waiting;
     const next = [...waiting].find(isInSight) ?? first;
     waiting.delete(next);
-    await next?.render(); // says itself what went wrong
+    await next?.render(); // shows its own errors
   }
   drawing = false;
 }

@@ -1,10 +1,10 @@
 // @ts-check
-// The table twin of a chart (chart.js): the numbers of Plotly's traces as an HTML table, made
-// in the page, for readers who cannot see the drawing or want the values.
+// The table of a chart (chart.js): the numbers of Plotly's traces as an HTML table, made in the
+// browser, for readers who cannot see the drawing or want the values.
 
 const TABLE_ROWS = 200;
 
-/** Text without the few tags and entities that Plotly reads; `<|im_end|>` is text, not a tag. */
+/** Text without the few tags and entities that Plotly supports; `<|im_end|>` is text, not a tag. */
 export function plain(text) {
   return String(text ?? "")
     .replace(/<br\s*\/?>/gi, " ")
@@ -38,7 +38,7 @@ function traceRows(trace) {
   const count = Math.max(0, ...fields.map((name) => trace[name].length));
   const row = (i) => {
     const cells = fields.map((name) => [name, trace[name][i]]);
-    // A series given without x is drawn over its index.
+    // A series without x is drawn over its index.
     if (!trace.x?.length && trace.type !== "pie") cells.unshift(["x", i]);
     if (Array.isArray(text)) cells.push(["text", text[i]]);
     if (trace.customdata) cells.push(...customCells(trace.customdata[i]));
@@ -52,7 +52,7 @@ function customCells(entry) {
   return values.map((value, i) => [`customdata.${i}`, value]);
 }
 
-/** What stands over a column: the figure's own word, else the axis or colour bar, else the field. */
+/** A column's heading: from the figure, else the axis or colour bar, else the field. */
 function heading(field, trace, layout, words) {
   const given = layout.meta?.columns ?? {};
   const [name, index] = field.split(".");
@@ -103,7 +103,7 @@ export function listRows(traces, layout, words, most = Infinity) {
   return { columns: [...columns], rows, total };
 }
 
-/** Text without tags; a number as it is. */
+/** Text without tags; numbers unchanged. */
 function plainCell(value) {
   if (typeof value === "string") return plain(value);
   if (typeof value === "object" && value !== null) return Array.from(value, cellText).join(", ");

@@ -1,12 +1,12 @@
 // @ts-check
-// What a chart says by itself, in the languages of the page.
+// A chart's own texts, in the languages of the page.
 
 export const TEXTS = {
   en: {
     failed: "This chart could not be drawn: ",
     offline: "the chart library did not load; reload the page.",
     more: (count) => `… and ${count.toLocaleString("en")} more rows`,
-    picture: "picture",
+    picture: "image",
     value: "value",
     series: "series",
   },

@@ -1,13 +1,13 @@
 // @ts-check
-// A finger on a 3-D chart. Plotly turns the scene with every move and keeps it from the page: who
-// scrolls a phone with a thumb in the middle could never get past the chart.
+// Touch on a 3-D chart. Plotly turns the scene with every move and does not let the page scroll: a
+// reader with a thumb on the chart could never scroll past it.
 
-/** Leave a swipe up or down to the page; one that starts sideways turns the scene. */
+/** A vertical swipe scrolls the page; one that starts sideways turns the scene. */
 export function shareTouch(plot) {
   /** @type {Touch} */
   let start;
   /** @type {boolean | null} */
-  let turns = null; // not known before the first move
+  let turns = null; // unknown before the first move
   plot.addEventListener("touchstart", ({ touches }) => {
     start = touches[0];
     turns = touches.length === 1 ? null : false; // two fingers magnify the page

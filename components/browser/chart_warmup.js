@@ -1,6 +1,6 @@
 // @ts-check
-// Draws small figures out of sight while the page is idle: a browser compiles what Plotly needs for
-// a chart when it is first used, which made the page's first chart take twice its own time.
+// Draws small hidden figures while the page is idle. A browser compiles Plotly's code when it is
+// first used, which doubled the time of the page's first chart.
 
 import { CONFIG } from "./chart_look.js";
 
@@ -13,9 +13,9 @@ const MARKS = {
   annotations: [{ text: "a", x: 0, y: 0, showarrow: false }],
   shapes: [{ type: "line", x0: 0, x1: 1, y0: 0, y1: 1 }],
 };
-const NARROW = { l: 8, r: 8, t: 8, b: 8 }; // the axes make room for themselves
+const NARROW = { l: 8, r: 8, t: 8, b: 8 }; // the axes make their own room
 
-// From little to much, so that no step takes long.
+// From simple to complex, so that no step takes long.
 const FIGURES = [
   [[], { xaxis: NONE, yaxis: NONE }],
   [[LINE], { xaxis: NONE, yaxis: NONE }],
@@ -32,7 +32,7 @@ const SIZE = { width: 300, height: 220, margin: { l: 60, r: 70, t: 60, b: 50 } }
 
 const idle = () => new Promise((done) => (window.requestIdleCallback ?? setTimeout)(done));
 
-/** Draw them one after the other, until a chart of the page itself has come. */
+/** Draw them one after the other, until the page draws a chart of its own. */
 export async function warmUpPlotly(plotly, isNeeded) {
   const plot = document.createElement("div");
   plot.ariaHidden = "true";

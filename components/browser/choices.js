@@ -1,5 +1,6 @@
 // @ts-check
-// Controls that offer options: one of them or several, as buttons or, where they are many, a list.
+// Controls with options, one or several of which can be chosen: buttons, or a list if there are
+// many.
 
 import { describe, frame, make } from "./elements.js";
 
@@ -22,7 +23,7 @@ function list(box, spec, change) {
     (field.selectedIndex = spec.options.findIndex(([, option]) => option === value));
 }
 
-/** A group of native buttons that are on or off. */
+/** A group of native toggle buttons. */
 function group(box, spec, type, listen) {
   const id = frame(box, spec, "span");
   const options = make("div", "pg-options");
@@ -61,7 +62,7 @@ export function choices(box, spec, change) {
   });
 }
 
-/** Several of a long list: a list to add from, and a button for each that is chosen.
+/** Several options of a long list: a list to add from, and a button for each chosen one.
  * @type {Builder} */
 function tags(box, spec, change) {
   const id = frame(box, spec);

@@ -1,16 +1,16 @@
 // @ts-check
 // Clicks inside a part's outputs that set its controls:
-//   data-set='{"chosen": 3}'   sets controls to values (by id; "other.chosen" of another part);
-//                              so does the data-set of every element around it
+//   data-set='{"chosen": 3}'   sets controls by id ("other.chosen": of another part);
+//                              as does the data-set of every enclosing element
 //   data-numbers="step" data-first="0"   each child sets a control to its number
 //   data-run="branch"          starts an experiment afterwards
-//   data-forget="branch"       forgets what an experiment has found
-//   data-rerun='{"max_pixels": 4096}'   sets the input panel and runs the page anew
-//   data-file="/key/name"      a link to a file that the server has made (made_files.py)
-//   data-paint="painted"       a click on a picture inside adds the tokens around the clicked one to
-//                              this control, or takes them away again; data-brush names the control
-//                              with how many around it, data-paint-if one that turns it on and off
-// and points of charts whose layout.meta.pick names a control for a field: {"block": "y"}.
+//   data-forget="branch"       discards an experiment's finding
+//   data-rerun='{"max_pixels": 4096}'   sets the input panel and runs the page again
+//   data-file="/key/name"      a link to a file that the server made (made_files.py)
+//   data-paint="painted"       a click on an image inside adds the tokens around the clicked one to
+//                              this control, or removes them again; data-brush names the control
+//                              with the brush size, data-paint-if one that turns it on and off
+// So do the points of charts whose layout.meta.pick names a control for a field: {"block": "y"}.
 
 import { paintedBy } from "./pointer.js";
 import { setValue } from "./run.js";
@@ -37,7 +37,7 @@ export function listenForClicks(root, part, { start, forget }, valueNow) {
     if (rerun) askToRun(JSON.parse(rerun));
   }
 
-  /** What an element sets, with what the elements around it set for all inside them. */
+  /** The values that an element sets, with those of the enclosing elements. */
   function settings(element) {
     const outer = element === root ? {} : settings(element.parentElement);
     const { set } = element.dataset;
@@ -80,14 +80,14 @@ export function listenForClicks(root, part, { start, forget }, valueNow) {
   });
 }
 
-/** Give a link to a made file its address, which a page behind a proxy knows only now. */
+/** Set the URL of a link to a made file, which a page behind a proxy knows only now. */
 function findFile(event) {
   const link = event.target.closest?.("a[data-file]");
   if (link) link.href = new URL(`../../made-files${link.dataset.file}`, import.meta.url).href;
 }
 
-/** Let the children of a list set a control to their numbers. Thousands of tokens are sent at a
- * time: what they have in common is added here. With data-numbers="" they only take the focus. */
+/** Let the children of a list set a control to their numbers. There can be thousands of tokens, so
+ * their common attributes are added here. With data-numbers="" they are only focusable. */
 export function numberChildren(root) {
   for (const list of root.querySelectorAll("[data-numbers]")) {
     const { numbers, first = "0" } = list.dataset;
@@ -100,5 +100,5 @@ export function numberChildren(root) {
   }
 }
 
-/** Have the page run with other values of the input panel (run.js passes it on to Gradio). */
+/** Run the page with other values of the input panel (run.js passes them on to Gradio). */
 const askToRun = (detail) => document.dispatchEvent(new CustomEvent("rerun", { detail }));

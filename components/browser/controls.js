@@ -1,12 +1,12 @@
 // @ts-check
-// A part's controls as native form elements, so that keyboards and screen readers know them. What a
-// control offers comes with the first drawing of a run; what the visitor has chosen stays.
+// A part's controls as native form elements, which keyboards and screen readers support. A
+// control's options come with the first drawing of a run; the visitor's choices are kept.
 
 import { make } from "./elements.js";
 import { BUILDERS } from "./fields.js";
 import { currentPlace, onChange, setValue, valueOf } from "./run.js";
 
-/** Whether a value is one that a control offers now. */
+/** Whether a control offers this value now. */
 export function fits(spec, value) {
   const offers = (each) => spec.options.some(([, option]) => option === each);
   switch (spec.kind) {
@@ -20,8 +20,8 @@ export function fits(spec, value) {
 }
 
 /**
- * Places for all controls of a part, by id, `show(specs)`, which fills them, and `value(id)`, where
- * one stands now.
+ * Boxes for all controls of a part, by id; `show(specs)`, which fills them; and `value(id)`, a
+ * control's current value.
  * @param {any} part - the part's spec
  * @param {(experiment: string) => void} start
  * @param {(file: File) => Promise<{path: string}>} upload - Gradio's
@@ -63,8 +63,8 @@ export function buildControls(part, start, upload) {
   const followed = ({ follows }) => JSON.stringify(
     Array.isArray(follows) ? follows.map((id) => valueOf(full(id)) ?? null) : currentPlace());
 
-  /** Give up what was chosen for something else, or go along with a field of the place; a link
-   * sets both at a time. */
+  /** Reset a choice that belonged to another selection, or follow a field of the place; a link sets
+   * both at once. */
   function follow(id, control) {
     const { follows } = control.spec;
     const [now, value] = [followed(control.spec), valueOf(full(id))];
@@ -75,15 +75,15 @@ export function buildControls(part, start, upload) {
     Object.assign(control, { followed: now, seen: valueOf(full(id)) });
   }
 
-  let defaults = {}; // that an output has told, by id
+  let defaults = {}; // from an output, by id
 
-  /** Say where controls stand that have not been moved. */
+  /** Set the positions of controls that have not been moved. */
   function standAt(values) {
     defaults = { ...defaults, ...values };
     refresh();
   }
 
-  /** Show what has been set elsewhere: by a preset, a click or a link. */
+  /** Show a value that was set elsewhere: by a preset, a click or a link. */
   function refresh() {
     for (const [id, control] of shown) if (control.spec.follows) follow(id, control);
     for (const [id, { set, spec }] of shown) set(valueOf(full(id)) ?? defaults[id] ?? spec.value);

@@ -1,12 +1,12 @@
 // @ts-check
-// What the page's scripts build native elements with: plain ones, and a field's label with its tie.
+// Helpers to build native elements: plain ones, and labels tied to their fields.
 
 /** @typedef {(box: HTMLElement, spec: any, change: (value: any) => void, more?: any) =>
- *   (value: any) => void} Builder - fills a box; gives a function that shows a value */
+ *   (value: any) => void} Builder - fills a box; returns a function that shows a value */
 
 let count = 0; // for ids of labels
 
-/** An id that no other element of the page has. */
+/** A unique id for an element. */
 export const nextId = () => `pg-${(count += 1)}`;
 
 /**
@@ -21,7 +21,7 @@ export function make(tag, className = "", text = "") {
 }
 
 /**
- * A label, the line below it, and the ids that tie them to a field; gives the field's.
+ * A label, the info line below it, and the ids that tie them to a field; returns the field's id.
  * @param {HTMLElement} box
  * @param {any} spec
  * @param {"label" | "span"} tag
@@ -42,7 +42,7 @@ export function frame(box, spec, tag = "label") {
 }
 
 /**
- * Tie a field to its label and to the line below it.
+ * Tie a field to its label and its info line.
  * @param {HTMLElement} field
  */
 export function describe(field, id, spec) {

@@ -1,5 +1,5 @@
 // @ts-check
-// Experiments of all parts run as one event of Gradio's: a part starts them here, and gets their
+// The experiments of all parts are one Gradio event: a part starts them here and gets their
 // answers. The browser half of ExperimentsView (experiments.py).
 
 /** @type {any[]} what was started before Gradio had built the component */
@@ -12,7 +12,7 @@ const receivers = new Map();
 /** @param {{part: string, experiment: string, run: string}} data - and what the functions need */
 export const startExperiment = (data) => trigger(data);
 
-/** Have a part get its experiments' answers. */
+/** Register a part for the answers of its experiments. */
 export const onAnswer = (part, receive) => receivers.set(part, receive);
 
 /** `props`, `trigger`, `watch` are Gradio's. */

@@ -8,7 +8,7 @@ import { setValue } from "./run.js";
 
 /** @typedef {import("./elements.js").Builder} Builder */
 
-const PLAY_MS = 800; // how long a slider that plays stays at a value, at least
+const PLAY_MS = 800; // minimum time at each value of a playing slider
 
 /** @type {Builder} */
 function slider(box, spec, change) {
@@ -41,7 +41,7 @@ function slider(box, spec, change) {
   };
 }
 
-/** A button that moves a slider on to its end, value by value, as fast as they are drawn. */
+/** A button that plays a slider to its end, as fast as its values are drawn. */
 function player(spec, current, change) {
   const [play, stop] = spec.play;
   const button = make("button", "pg-button pg-small", play);
@@ -76,7 +76,7 @@ function number(box, spec, change) {
   field.min = spec.low ?? "";
   field.max = spec.high ?? "";
   describe(field, id, spec);
-  // An empty field is an optional number that is not given: never zero.
+  // An empty field means no value for an optional number, never zero.
   field.addEventListener("input", () =>
     change(field.value === "" ? (field.validity.badInput ? undefined : "") : field.valueAsNumber));
   box.append(field);
@@ -91,7 +91,7 @@ function text(box, spec, change, { start }) {
   const field = /** @type {any} */ (make(spec.lines > 1 ? "textarea" : "input", "pg-field"));
   if (spec.lines > 1) {
     field.rows = spec.lines;
-    field.style.minHeight = `calc(${spec.lines}lh + 16px)`; // it grows with what is written
+    field.style.minHeight = `calc(${spec.lines}lh + 16px)`; // it grows with its text
   } else field.type = "text";
   field.maxLength = spec.maxChars;
   field.placeholder = spec.placeholder;
@@ -103,7 +103,7 @@ function text(box, spec, change, { start }) {
   });
   box.append(field);
   return (value) => {
-    // What is being typed in several lines has not taken effect yet.
+    // Text being typed into a multi-line field has not taken effect yet.
     if (field.value !== value && (spec.lines === 1 || document.activeElement !== field))
       field.value = value;
   };
@@ -147,7 +147,7 @@ function presets(box, spec, _change, { full, start }) {
   return () => {};
 }
 
-/** A file, sent as soon as it is chosen.
+/** A file, uploaded when it is chosen.
  * @type {Builder} */
 function upload(box, spec, change, { start, upload: send }) {
   const id = frame(box, spec);
@@ -178,7 +178,7 @@ function upload(box, spec, change, { start, upload: send }) {
 /** @type {Record<string, Builder>} */
 export const BUILDERS = { slider, number, text, toggle, choice, choices, presets, upload, rows: buildRows };
 
-/** The field of one value, for a row of several. */
+/** The field of one value in a row of fields. */
 export function buildField(spec, change) {
   const box = make("div", "pg-control");
   box.dataset.kind = spec.kind;

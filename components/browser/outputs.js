@@ -1,5 +1,5 @@
 // @ts-check
-// The outputs of a part: charts, code, and what the server writes as HTML.
+// The outputs of a part: charts, code, and HTML from the server.
 
 import { createChart } from "./chart.js";
 import { numberChildren } from "./clicks.js";
@@ -17,7 +17,7 @@ export function buildOutput(output, { language }, { words, plotly, sync }) {
   }
   if (output.kind === "code") {
     const fold = make("details", "pg-output pg-fold pg-code");
-    fold.addEventListener("toggle", sync); // asked for once it is opened
+    fold.addEventListener("toggle", sync); // requested once it is opened
     output.body = make("pre");
     output.body.tabIndex = 0;
     output.body.setAttribute("translate", "no");
@@ -30,7 +30,7 @@ export function buildOutput(output, { language }, { words, plotly, sync }) {
 }
 
 /**
- * Show what the server has drawn, or why it could not.
+ * Show a drawing from the server, or its error message.
  * @param {any} output - with its `element`, as buildOutput leaves it
  * @param {any} drawn
  * @param {(values: Record<string, any>) => void} standAt - told where controls stand by default
@@ -59,11 +59,11 @@ export function showDrawing(output, drawn, standAt) {
   }
 }
 
-/** The focus stays where it was: on what has been clicked, if that is still there. */
+/** Keep the focus on the clicked element, if it still exists. */
 function replaceHtml(box, html) {
   const focusable = () => [...box.querySelectorAll("a, button, summary, [tabindex]")];
   const place = focusable().indexOf(document.activeElement);
-  box.innerHTML = html; // the server escapes what is not its own
+  box.innerHTML = html; // the server escapes all foreign text
   numberChildren(box);
   if (place >= 0) focusable()[place]?.focus();
 }

@@ -1,7 +1,7 @@
 // @ts-check
-// One part of the page: shows its controls, and asks the server for what is in sight. A drawing is
-// asked for when its part comes into sight for a run, and when something that it needs has changed.
-// One question is under way at a time; the next one is about the latest state.
+// One part of the page: shows its controls and requests its visible outputs. An output is requested
+// when the part becomes visible for a run, and when something that it needs has changed. There is
+// one request at a time; the next one has the latest state.
 
 import { warmUp } from "./chart.js";
 import { listenForClicks } from "./clicks.js";
@@ -16,24 +16,24 @@ import {
 import { TEXTS } from "./texts.js";
 
 const PLACE = "place";
-const RETRY_MS = 1500; // after a question that had no answer; longer each time
+const RETRY_MS = 1500; // after a request without an answer; longer each time
 const MAX_RETRIES = 5;
 
-/** Split a need's full name: is it a control's or an experiment's? Both are looked up. */
+/** Split a need's full name; it may name a control or an experiment, so both are looked up. */
 function stateOf(need) {
   if (need === PLACE) return currentPlace();
   return [valueOf(need) ?? null, findingOf(need) ?? null];
 }
 
-/** Where the controls and the place that an output needs are now. */
+/** The current values of the controls and the place that an output needs. */
 const settingsFor = (output) =>
   JSON.stringify(output.needs.map((need) => need === PLACE ? currentPlace() : valueOf(need) ?? null));
 
-/** What an output is drawn from; it is drawn anew when this changes. */
+/** Everything that an output is drawn from; it is redrawn when this changes. */
 const fingerprint = (run, output) => JSON.stringify([run.key, ...output.needs.map(stateOf)]);
 
 /**
- * Bring one part to life; `element`, `server`, `upload` are Gradio's.
+ * Mount a part; `element`, `server`, `upload` are Gradio's.
  * @param {any} gradio
  * @param {any} spec - see stage_view.py
  */
@@ -57,10 +57,10 @@ export function mount({ element, server, upload }, spec) {
   let inSight = false;
   let asking = false;
   let controlsRun = null; // the run whose controls are shown
-  let autoRun = null; // the run that the automatic experiments were started on
-  let problem = ""; // why the last question had no drawings
-  const repeated = new Map(); // by experiment: what its `again` controls were at
-  let failed = 0; // questions in a row without an answer
+  let autoRun = null; // the run on which the automatic experiments were started
+  let problem = ""; // why the last request had no drawings
+  const repeated = new Map(); // by experiment: the values of its `again` controls
+  let failed = 0; // consecutive requests without an answer
 
   function layOut(items, parent) {
     for (const item of items) {
@@ -71,7 +71,7 @@ export function mount({ element, server, upload }, spec) {
         parent.append(row);
       } else if (item.html !== undefined) {
         const text = make("div", "prose pg-part-text");
-        text.innerHTML = item.html; // the server's own words
+        text.innerHTML = item.html; // trusted, from the server
         parent.append(text);
       } else {
         const fold = make("details", "pg-fold");
@@ -113,7 +113,7 @@ export function mount({ element, server, upload }, spec) {
     startExperiment({ experiment: name, run: run.key, part: spec.key, ...given });
   }
 
-  /** Set back what an experiment has set, and what it has found. */
+  /** Reset the controls that an experiment has set, and discard its finding. */
   function forget(name) {
     for (const control of afterwardsOf(name)) setValue(control, undefined);
     forgetFinding(`${spec.key}.${name}`);
@@ -126,7 +126,7 @@ export function mount({ element, server, upload }, spec) {
   const outputsOf = (experiment) =>
     [...outputs.values()].filter((output) => output.needs.includes(experiment.finding));
 
-  /** An experiment's answers: drawings while it runs, and what it has found in the end. */
+  /** An experiment's answers: drawings while it runs, and its finding in the end. */
   function receive(answer) {
     const run = currentRun();
     if (answer.run !== run.key) return;
@@ -137,7 +137,7 @@ export function mount({ element, server, upload }, spec) {
         setValue(name, value ?? undefined);
       for (const name of Object.keys(answer.outputs ?? {})) {
         const output = outputs.get(name);
-        // Drawn already, unless a control was moved in the meantime: not to be asked for again.
+        // Already drawn, so not requested again, unless a control was moved in the meantime.
         if (output.askedWith === settingsFor(output)) output.drawn = fingerprint(run, output);
       }
     }
@@ -149,11 +149,11 @@ export function mount({ element, server, upload }, spec) {
 
   // ---------------------------------------------------------------------------------- asking
 
-  /** Bring the part up to date, as far as it is in sight. */
+  /** Update the visible outputs of the part. */
   function sync() {
     const run = currentRun();
     const ready = hasRun(spec.requires);
-    // What was drawn stays in sight, dimmed, while the next run is under way.
+    // Old drawings stay visible, dimmed, during the next run.
     root.dataset.state = ready ? "ready" : run.running && root.dataset.shown ? "stale" : "waiting";
     message.textContent = ready ? problem : waitingWords(run);
     message.hidden = !message.textContent;
@@ -167,7 +167,7 @@ export function mount({ element, server, upload }, spec) {
     else startAutomatic(run);
   }
 
-  /** What outputs need of other parts and is not there. */
+  /** Findings of other parts that outputs need and that do not exist yet. */
   const missing = () => [...outputs.values()].flatMap(({ needs }) => needs.filter((need) =>
     need !== PLACE && !need.startsWith(`${spec.key}.`) &&
     valueOf(need) === undefined && !findingOf(need)));
@@ -183,8 +183,8 @@ export function mount({ element, server, upload }, spec) {
 
   const isOpen = (output) => !output.element?.closest("details:not([open])");
 
-  /** Start what runs by itself: once for a run, or again after a control was moved; out of sight
-   * only what another part waits for. */
+  /** Start automatic experiments: once per run, or again after a control was moved; in a hidden
+   * part, only those that another part waits for. */
   function startAutomatic(run) {
     if (run.running || root.dataset.busy) return;
     for (const { name, auto, when, again, finding } of spec.experiments) {
@@ -276,7 +276,7 @@ export function mount({ element, server, upload }, spec) {
   const observer = new IntersectionObserver((entries) => {
     inSight = entries.some((entry) => entry.isIntersecting);
     sync();
-  }, { rootMargin: "1000000px" }); // wherever the reader has scrolled to: what is in an open tab
+  }, { rootMargin: "1000000px" }); // whatever the scroll position: everything in an open tab
   observer.observe(root);
   onChange(sync);
   onAnswer(spec.key, receive);

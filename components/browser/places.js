@@ -1,13 +1,13 @@
 // @ts-check
-// Where tokens and patches are, worked out from a run's layout; nothing here knows the page.
+// Locate tokens and patches from a run's layout; independent of the page.
 
-/** The number of the span that a sequence index lies in, or -1 for text. */
+/** The number of the span with this sequence index, or -1 for text. */
 function findSpan(layout, index) {
   return layout.spans.findIndex((span) => span.start <= index && index < span.end);
 }
 
 /**
- * A position of the sequence in all terms, as `pointer.locate_token`; null outside.
+ * All coordinates of a sequence index, like `pointer.locate_token`; null if out of range.
  * @param {RunLayout} layout
  * @param {number} index
  * @returns {Place | null}
@@ -37,7 +37,7 @@ export function locateToken(layout, index) {
 }
 
 /**
- * A patch of a picture in all terms, as `pointer.locate_patch`; null outside.
+ * All coordinates of a patch, like `pointer.locate_patch`; null if out of range.
  * @param {RunLayout} layout
  * @param {number} span - its number
  * @param {number} row
@@ -56,7 +56,8 @@ export function locatePatch(layout, span, row, column) {
 }
 
 /**
- * What a view asks for: `{index}`, `{span, row, column}` or `{span, mergedRow, mergedColumn}`.
+ * Locate the place that a view
+ * names: `{index}`, `{span, row, column}` or `{span, mergedRow, mergedColumn}`.
  * @param {RunLayout | null} layout
  * @param {Wish | null | undefined} wish
  */
@@ -71,7 +72,7 @@ export function locate(layout, wish) {
 }
 
 /**
- * Sequence indices of a picture's token and of those around it, as `influence.span_parts`.
+ * Sequence indices of an image token and its neighbours, like `influence.span_parts`.
  * @param {RunLayout} layout
  * @param {VisualPlace} place
  * @param {number} around
@@ -89,11 +90,11 @@ export function tokensAround(layout, place, around) {
 
 const range = ([first, last]) => (first === last ? `${first}` : `${first}–${last}`);
 
-/** A sentence with its named fields filled in. */
+/** Fill in the named fields of a sentence. */
 const fill = (sentence, values) => sentence.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 
 /**
- * A place in words, which are the layout's.
+ * Describe a place with the layout's texts.
  * @param {RunLayout} layout
  * @param {Place} place
  */

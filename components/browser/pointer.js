@@ -1,6 +1,6 @@
 // @ts-check
-// The browser half of PointerView (view.py): one pointer through all tabs. It marks the place of a
-// token or patch in every view, and tells the server about a click.
+// The browser half of PointerView (view.py): one pointer for all tabs. It marks a token or patch in
+// every view, and reports a click.
 
 import { describe, locate, locatePatch, locateToken, tokensAround } from "./places.js";
 import { setPlace } from "./run.js";
@@ -8,16 +8,16 @@ import { setPlace } from "./run.js";
 // ------------------------------------------------------------------------------------ the state
 
 /** @type {RunLayout | null} */
-let layout = null; // of the run that the page shows
+let layout = null; // of the page's run
 /** @type {Place | null} */
-let fixed = null; // the place that was clicked
+let fixed = null; // the selected place
 /** @type {Place | null} */
 let hovered = null;
 /** @type {{element: HTMLElement} | null} */
-let bar = null; // what `mount` was given
+let bar = null; // the arguments of `mount`
 let scheduled = false;
 
-/** The fixed place, where it means the same in this run as in the one where it was clicked. */
+/** The selected place, if it means the same in this run as in the run where it was selected. */
 function currentPlace() {
   if (!fixed || !layout) return null;
   const { patch, span, index } = fixed;
@@ -45,14 +45,14 @@ function fix(place, from = null) {
 }
 
 /**
- * A place as the server takes it, with the picture that it lies in.
+ * A place in the server's form, with its image.
  * @param {Place | null} place
  */
 const asked = (place) => (!place ? null : place.patch
   ? { span: place.span, row: place.patch[0], column: place.patch[1], picture: place.span }
   : { index: place.index, picture: place.span });
 
-/** Mark before the next frame; what comes in between is joined. */
+/** Mark before the next frame; calls in between are merged. */
 function schedule() {
   if (scheduled) return;
   scheduled = true;
@@ -73,7 +73,7 @@ function markAll() {
   writeBar(places);
 }
 
-/** Chips, rows of tables and patches drawn as elements. */
+/** Chips, table rows, and patches that are elements. */
 function markElements({ fixed: pinned, hovered: over }) {
   const holds = (element, place) => {
     if (!place) return false;
@@ -94,7 +94,7 @@ function markElements({ fixed: pinned, hovered: over }) {
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** The token's block of patches and, where one was chosen, the patch, on a picture. */
+/** The token's block of patches and, if one was selected, the patch, on an image. */
 function markPicture(frame, places) {
   const span = layout?.spans[frame.dataset.span];
   if (!span) return;
@@ -121,10 +121,10 @@ function markPicture(frame, places) {
   const drawn = rects.join("");
   if (overlay.dataset.drawn === drawn) return;
   overlay.dataset.drawn = drawn;
-  overlay.innerHTML = drawn; // numbers of our own only
+  overlay.innerHTML = drawn; // contains only our own numbers
 }
 
-/** Bring marks into view inside their scrolling lists; the page itself stays where it is. */
+/** Scroll marks into view inside their lists; the page itself does not scroll. */
 function showMarks(from) {
   for (const element of document.querySelectorAll(".pg-fixed")) {
     const list = element.closest(".pg-table, .pg-strip, .pg-scroll");
@@ -151,7 +151,7 @@ function writeBar({ fixed: pinned, hovered: over }) {
 /** @param {Event} event */
 const targetOf = ({ target }) => (target instanceof Element ? target : null);
 
-/** The place under an event of the mouse, from the innermost view that stands for one. */
+/** The place under a mouse event, from the innermost view that has one. */
 function placeAt(event) {
   const target = targetOf(event);
   if (!layout || !target) return null;
@@ -177,12 +177,12 @@ function placeAt(event) {
   if (!token) return null;
   const [start, end] = [Number(token.dataset.start), Number(token.dataset.end)];
   const pinned = currentPlace();
-  // One chip stands for all tokens of a picture: keep to the one that is chosen among them.
+  // One chip stands for all tokens of an image: keep the selected one among them.
   if (pinned && start <= pinned.index && pinned.index < end) return pinned;
   return locateToken(layout, start);
 }
 
-/** The tokens of a picture around the one under an event of the mouse, that one first. */
+/** The image tokens around the one under a mouse event, that one first. */
 export function paintedBy(event, around) {
   const place = placeAt(event);
   if (!layout || place?.span === undefined) return [];
@@ -202,8 +202,8 @@ function step(by) {
 
 function listen() {
   document.addEventListener("pointermove", (event) => {
-    if (event.pointerType === "touch") return; // a finger points by a tap
-    if (targetOf(event)?.closest(".plotly-view")) return; // charts report by themselves
+    if (event.pointerType === "touch") return; // a finger selects by a tap
+    if (targetOf(event)?.closest(".plotly-view")) return; // charts report their own events
     hover(placeAt(event));
   }, { passive: true });
   document.addEventListener("click", (event) => {
@@ -222,8 +222,8 @@ function listen() {
     const typing = targetOf(event)?.closest("input, textarea, [contenteditable]");
     if (event.key === "Escape" && fixed && !typing) fix(null);
   });
-  // Views are drawn anew now and then, and lose their marks. Charts and the bar see to theirs by
-  // themselves, and what marking changes must not call for more marking.
+  // Redrawn views lose their marks. Charts and the bar restore their own; changes made by marking
+  // must not trigger more marking.
   const ours = ({ target }) => target.closest?.(".plotly-view, .pg-pointer-bar, .pg-point");
   const added = ({ addedNodes }) =>
     [...addedNodes].some((node) => !node.classList?.contains("pg-point"));
@@ -233,7 +233,7 @@ function listen() {
     { childList: true, subtree: true });
 }
 
-/** Bring the bar to life; `element`, `props`, `trigger`, `watch` are Gradio's. */
+/** Mount the bar; `element`, `props`, `trigger`, `watch` are Gradio's. */
 export function mount({ element, props, watch }) {
   const isFirst = !bar;
   bar = { element };
@@ -243,7 +243,7 @@ export function mount({ element, props, watch }) {
   const update = () => {
     layout = props.value ? JSON.parse(props.value) : null;
     hovered = null;
-    const linked = locate(layout, layout?.place); // what a link points at, once its run is there
+    const linked = locate(layout, layout?.place); // the link's selection, once its run exists
     if (linked) fix(linked);
     else {
       setPlace(asked(currentPlace()));

@@ -1,5 +1,5 @@
 // @ts-check
-// A list of equal rows or cards: each has the same fields, and may be added, copied and removed.
+// A list of rows or cards with the same fields, which can be added, duplicated and removed.
 
 import { make } from "./elements.js";
 import { buildField } from "./fields.js";
@@ -86,7 +86,7 @@ export function buildRows(box, spec, change) {
   };
 }
 
-/** What an added row starts with: what its place starts with, else the last row's values. */
+/** Initial values of an added row: those for its position, else the last row's. */
 function nextRow(spec, rows) {
   return { ...(spec.starts?.[rows.length] ?? spec.value[rows.length] ?? rows.at(-1)) };
 }

@@ -1,6 +1,6 @@
 // @ts-check
-// What the page shows, known to the browser alone: the run and how far it is, where controls were
-// moved to, what experiments have found, and where the pointer is. Parts ask for drawings of it.
+// The page's state, which only the browser has: the run and its stages, the values of controls, the
+// keys of findings, and the selection. Parts request their drawings for this state.
 
 import { openTabs } from "./tabs.js";
 import { TEXTS } from "./texts.js";
@@ -8,12 +8,12 @@ import { TEXTS } from "./texts.js";
 /**
  * @typedef {object} Run
  * @property {string | null} key - the secret key of the page's run; null before the first one
- * @property {string[]} stages - those that have run
- * @property {string} running - the stage that is being computed; empty while nothing runs
- * @property {Record<string, string>} findings - keys of experiments that were done beforehand
+ * @property {string[]} stages - stages that have run
+ * @property {string} running - the running stage; empty if nothing runs
+ * @property {Record<string, string>} findings - keys of precomputed findings
  */
 
-const OF_THE_PAGE = ["lang", "__theme"]; // parameters that no link of ours has
+const OF_THE_PAGE = ["lang", "__theme"]; // parameters that are not part of a link
 
 /** @type {Run} */
 let run = { key: null, stages: [], running: "", findings: {} };
@@ -24,14 +24,14 @@ const values = new Map();
 /** @type {Map<string, {run: string | null, key: string}>} by the experiment's full name */
 const findings = new Map();
 
-const page = crypto.getRandomValues(new Uint32Array(4)).join("-"); // an id of this page's visit
+const page = crypto.getRandomValues(new Uint32Array(4)).join("-"); // an id of this visit
 let questions = 0;
-let place = null; // {index} or {span, row, column}, and the picture; what a click has fixed
+let place = null; // the selection: {index} or {span, row, column}, and the image
 const listeners = new Set();
-const ofLink = new Set(); // names of the settings that a link has set and nobody has moved since
-let leftOut = 0; // settings of the link that do not fit its run
+const ofLink = new Set(); // settings from a link that the visitor has not changed
+let leftOut = 0; // settings in the link that do not apply to its run
 
-/** Call `listener` after any change; gives a function that ends it. */
+/** Call `listener` after any change; returns a function to unsubscribe. */
 export function onChange(listener) {
   listeners.add(listener);
   return () => listeners.delete(listener);
@@ -44,12 +44,12 @@ function changed() {
   scheduled = true;
   queueMicrotask(() => {
     scheduled = false;
-    // Of those of this moment: a listener may add another.
+    // Over a copy: a listener may add another.
     for (const listener of Array.from(listeners)) listener();
   });
 }
 
-/** What tells the server which of this page's questions is the latest. */
+/** Tells the server which request of this page is the latest. */
 export const nextQuestion = () => ({ page, number: (questions += 1) });
 
 export const currentRun = () => run;
@@ -71,10 +71,10 @@ export function setPlace(next) {
   changed();
 }
 
-/** The raw value of a control; undefined where the visitor has left it alone. */
+/** The raw value of a control; undefined if the visitor has not moved it. */
 export const valueOf = (name) => values.get(name);
 
-/** Set a control, or leave it at its default again with undefined. */
+/** Set a control; undefined resets it to its default. */
 export function setValue(name, value) {
   ofLink.delete(name);
   if (JSON.stringify(values.get(name)) === JSON.stringify(value)) return;
@@ -83,10 +83,10 @@ export function setValue(name, value) {
   changed();
 }
 
-/** Everything that was moved, for links and reports. */
+/** The values of all moved controls, for links and reports. */
 export const allValues = () => Object.fromEntries(values);
 
-/** The key of what an experiment has found in the page's run; undefined for nothing. */
+/** The key of an experiment's finding in the page's run; undefined if there is none. */
 export function findingOf(name) {
   const found = findings.get(name);
   return found && found.run === run.key ? found.key : undefined;
@@ -100,7 +100,7 @@ export function setFinding(name, runKey, key) {
 /** @type {Map<string, string[]>} by part: what it needs of other parts and is not there yet */
 const awaited = new Map();
 
-/** Have what runs by itself in another part run for this one, too. */
+/** Run another part's automatic experiments for this part, too. */
 export function awaitFindings(part, names) {
   if (JSON.stringify(awaited.get(part) ?? []) === JSON.stringify(names)) return;
   awaited.set(part, names);
@@ -109,7 +109,7 @@ export function awaitFindings(part, names) {
 
 export const isAwaited = (name) => [...awaited.values()].some((names) => names.includes(name));
 
-/** Have an experiment not found anything yet. */
+/** Discard an experiment's finding. */
 export function forgetFinding(name) {
   if (findings.delete(name)) changed();
 }
@@ -117,7 +117,7 @@ export function forgetFinding(name) {
 export const allFindings = () => Object.fromEntries(
   [...findings].filter(([, found]) => found.run === run.key).map(([name, { key }]) => [name, key]));
 
-/** Take what a link has restored, before its run begins. */
+/** Apply the settings of a link before its run begins. */
 function restore({ values: settings = {}, tabs = [], unknown = 0 }) {
   values.clear();
   ofLink.clear();
@@ -127,11 +127,11 @@ function restore({ values: settings = {}, tabs = [], unknown = 0 }) {
   }
   leftOut = unknown;
   tellLeftOut();
-  // Stages first, then the parts inside the one that is selected.
+  // Stages first, then the parts of the selected stage.
   openTabs(tabs);
 }
 
-/** Say how many settings of the link do not fit; known once their parts have been drawn. */
+/** Show how many settings in the link do not apply; known once their parts have been drawn. */
 function tellLeftOut() {
   const place = document.querySelector("#link-notice");
   place?.querySelector("[data-left-out]")?.remove();
@@ -153,7 +153,7 @@ document.addEventListener("setting-left-out", (event) => {
   tellLeftOut();
 });
 
-/** What the page shows, for links and reports. */
+/** The page's state, for links and reports. */
 export function pageState() {
   const selected = document.querySelectorAll(
     "#stage-column [role=tab][aria-selected=true][data-tab-id]");
@@ -161,10 +161,10 @@ export function pageState() {
   return { run: run.key, place, values: allValues(), findings: allFindings(), tabs };
 }
 
-// Gradio's own events read it by this name: their `js` is no module.
+// Gradio's events read it under this name, because their `js` is not a module.
 Object.assign(window, { playgroundState: pageState });
 
-/** Does the address hold more than a language and a theme? */
+/** Whether the URL has more parameters than language and theme. */
 const mayBeLink = () =>
   [...new URLSearchParams(location.search).keys()].some((key) => !OF_THE_PAGE.includes(key));
 
@@ -174,7 +174,7 @@ export function mount({ props, watch, trigger }) {
   const update = () => {
     if (!props.value) return;
     const { restored, isDefault, ...next } = JSON.parse(props.value);
-    if (isDefault && mayBeLink()) return; // the server says what to begin with
+    if (isDefault && mayBeLink()) return; // the server sends the initial state
     if (restored) restore(restored);
     setRun(next);
   };

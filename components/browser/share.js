@@ -1,14 +1,14 @@
 // @ts-check
-// The browser half of ShareView (share/view.py): asks for files, and hands them to the visitor.
+// The browser half of ShareView (share/view.py): requests files and saves them for the visitor.
 
 import { pageState } from "./run.js";
 
 /** The page's own `copy` and `fetch`, which Gradio's events call by these names. */
 Object.assign(window, { playgroundCopy: copyLink, playgroundFetch: fetchFile });
 
-/** Put a link on the clipboard where the browser allows it, and say so. */
+/** Copy a link to the clipboard if the browser allows it, and say so. */
 async function copyLink(link) {
-  // A browser may leave the permission open, and draws no frame for a page that is not in sight.
+  // The permission may stay undecided, and a hidden page gets no frames.
   const within = (promise) => Promise.race(
     [promise, new Promise((_, reject) => setTimeout(reject, 1000))]);
   let copied = true;
@@ -28,7 +28,7 @@ async function copyLink(link) {
   box?.select();
 }
 
-/** Fetch what the server has just made: a click is all that the visitor does. */
+/** Download a file that the server just made; the visitor only clicks once. */
 function fetchFile(file) {
   if (!file?.url) return;
   const link = document.createElement("a");

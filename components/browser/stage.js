@@ -1,6 +1,6 @@
 // @ts-check
-// The browser half of StageView (stage_view.py): a stage's heading, its parts behind tabs of their
-// own, and what stands at the foot. A part is mounted when its tab is first opened.
+// The browser half of StageView (stage_view.py): a stage's heading, the tabs of its parts, and its
+// foot. A part is mounted when its tab is first opened.
 
 import { make } from "./elements.js";
 import { mount as mountPart } from "./part.js";
@@ -26,7 +26,7 @@ export function mount(gradio, spec) {
   if (spec.last) root.append(fill(spec.last));
   if (spec.foot) {
     const foot = make("div");
-    foot.innerHTML = spec.foot; // the server's own words
+    foot.innerHTML = spec.foot; // trusted, from the server
     root.append(foot);
   }
 }
@@ -34,7 +34,7 @@ export function mount(gradio, spec) {
 function buildHeading(spec, run) {
   const box = make("div", "stage-header");
   const words = make("div", "prose stage-sentence");
-  words.innerHTML = spec.heading; // the server's own words
+  words.innerHTML = spec.heading; // trusted, from the server
   box.append(words);
   if (spec.run) {
     const button = make("button", "pg-button pg-small", spec.run);
@@ -45,7 +45,7 @@ function buildHeading(spec, run) {
   return box;
 }
 
-/** A list of tabs and their panels, as screen readers and keyboards expect them. */
+/** A list of tabs and their panels, accessible to keyboards and screen readers. */
 function buildTabs(parts, fill) {
   const list = make("div", "pg-tabs");
   list.setAttribute("role", "tablist");
@@ -88,7 +88,7 @@ function buildTabs(parts, fill) {
   return [list, ...panels];
 }
 
-/** Where a key leads from a tab; undefined for keys that lead nowhere. */
+/** The tab that a key leads to; undefined for other keys. */
 function nextTab(key, from, count) {
   const steps = { ArrowRight: from + 1, ArrowLeft: from - 1, Home: 0, End: count - 1 };
   return key in steps ? (steps[key] + count) % count : undefined;

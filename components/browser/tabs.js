@@ -1,7 +1,7 @@
 // @ts-check
-// Opens tabs by their ids, one inside the other, as a visitor would.
+// Opens nested tabs by their ids, as a visitor would.
 
-const WAIT_MS = 4000; // for a tab that Gradio mounts on the first visit of the one around it
+const WAIT_MS = 4000; // for a tab that Gradio mounts when the enclosing tab is first opened
 const LOOK_MS = 100;
 
 /** The button of a visible tab, or undefined. */
@@ -20,7 +20,7 @@ async function waitForTab(id, isWanted) {
   return undefined;
 }
 
-/** Open tabs in order while that is wanted; gives the last one's button. */
+/** Open tabs in order, unless cancelled; returns the last one's button. */
 export async function openTabs(ids, isWanted = () => true) {
   let tab;
   for (const id of ids) {

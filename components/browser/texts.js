@@ -1,5 +1,5 @@
 // @ts-check
-// What the page's scripts say by themselves, in the languages of the page.
+// Texts of the page's scripts, in the languages of the page.
 
 export const TEXTS = {
   en: {
@@ -17,7 +17,7 @@ export const TEXTS = {
     table: "Show as table",
     copy: "Copy",
     copied: "Copied",
-    leftOut: (count) => `${count} settings of the link do not fit here and were left out.`,
+    leftOut: (count) => `${count} settings in the link do not apply here and were ignored.`,
   },
   zh: {
     waiting: "运行此阶段即可查看其数值。",

@@ -1,16 +1,16 @@
 // @ts-check
-// The browser half of TourView (tour.py): opens the tabs of each step and says what is there.
+// The browser half of TourView (tour.py): opens the tabs of each step and shows its text.
 
 import { openTabs } from "./tabs.js";
 
-const SETTLE_MS = 900; // until a part's charts have their heights
+const SETTLE_MS = 900; // time for a part's charts to get their heights
 
 export function mount({ element }) {
   const find = (name) => element.querySelector(`.tour-${name}`);
   const card = find("card");
   const steps = JSON.parse(card.dataset.steps);
   let current = -1; // the step on the card
-  let latest = -1; // the step whose tabs are opened, also once the card is closed
+  let latest = -1; // the step whose tabs are opened, even after the card is closed
 
   async function show(number) {
     current = latest = number;
@@ -25,7 +25,7 @@ export function mount({ element }) {
     card.hidden = false;
     find("title").focus({ preventScroll: true });
     const tab = await openTabs(step.tabs, () => latest === number);
-    // Twice: a part that is opened for the first time grows while it is drawn.
+    // Twice: a newly opened part grows while it is drawn.
     for (const wait of [0, SETTLE_MS]) {
       await new Promise((resolve) => setTimeout(resolve, wait));
       if (current !== number || !tab) return; // another step was chosen in the meantime

@@ -1,4 +1,4 @@
-"""Chart of the cache stage: requests in a row, timed with and without the cache."""
+"""Chart of the cache stage: time to first token with and without the cache."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from playground.language import say
 if TYPE_CHECKING:
     from playground.kv_cache.compare import Compared
 
-WIDTH = 0.38  # of a bar; a request takes the room of 1
-SPREAD = 0.1  # how far single runs are set apart
+WIDTH = 0.38  # of a bar; a request is 1 wide
+SPREAD = 0.1  # horizontal offset between single runs
 
 
 def plot_request_times(rows: Sequence[Compared]) -> go.Figure:
-    """Time to the first token of each request, both ways: medians as bars, runs as points."""
+    """Time to first token per request and variant: medians as bars, single runs as points."""
     miss = [median(row.miss_ms) for row in rows]
     hit = [median(row.hit_ms) for row in rows]
     hits = [index for index, row in enumerate(rows) if row.hit] or [0]
@@ -35,7 +35,7 @@ def plot_request_times(rows: Sequence[Compared]) -> go.Figure:
         )
         for number, (a, b) in enumerate(zip(miss, hit, strict=True), 1)
     )
-    title = say("With few tokens both ways take about the same time")
+    title = say("With so few tokens, both variants take about the same time")
     if miss[best] >= 1.1 * hit[best]:
         title = say(
             "Request {number} takes {factor:.1f} times as long without the cache",
@@ -46,15 +46,15 @@ def plot_request_times(rows: Sequence[Compared]) -> go.Figure:
         [
             _bars(say("without the cache"), miss, -WIDTH / 2, BLUE, ""),
             _bars(say("with the cache"), hit, WIDTH / 2, GREEN, "/"),
-            _runs([row.miss_ms for row in rows], -WIDTH / 2, say("single runs without")),
-            _runs([row.hit_ms for row in rows], WIDTH / 2, say("single runs with")),
+            _runs([row.miss_ms for row in rows], -WIDTH / 2, say("single runs without cache")),
+            _runs([row.hit_ms for row in rows], WIDTH / 2, say("single runs with cache")),
         ],
         base_layout(
             title,
             height=HEIGHT_MEDIUM,
             alt=say("Median time to the first token: {words}.", words=words),
-            x_title=say("Request, and its tokens reused of all"),
-            y_title=say("Time to the first token (ms)"),
+            x_title=say("Request (reused of total tokens)"),
+            y_title=say("Time to first token (ms)"),
         ),
     )
     ticks = [f"{number}<br>{_of(row)}" for number, row in enumerate(rows, 1)]

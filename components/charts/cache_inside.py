@@ -1,4 +1,4 @@
-"""Charts of the cache itself: one head's numbers, and what it saves as a text grows."""
+"""Charts of the cache contents: one head's values, and the time saved as the text grows."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ PART_TITLES = {
 }
 PART_ALTS = {
     "keys": mark(
-        "Map of the keys that layer {layer}, head {head} keeps: {tokens:,} positions by "
+        "Heat map of the cached keys of layer {layer}, head {head}: {tokens:,} positions by "
         "{channels} channels, from {low:.2g} to {high:.2g}."
     ),
     "values": mark(
-        "Map of the values that layer {layer}, head {head} keeps: {tokens:,} positions by "
+        "Heat map of the cached values of layer {layer}, head {head}: {tokens:,} positions by "
         "{channels} channels, from {low:.2g} to {high:.2g}."
     ),
 }
@@ -43,14 +43,14 @@ PART_ALTS = {
 def plot_channels(
     found: ChannelNorms, part: str, layer: int, head: int, num_tokens: int
 ) -> go.Figure:
-    """Size of every number that one head keeps, by position and channel.
+    """Heat map of the magnitudes of one head's keys or values, by position and channel.
 
     Args:
-        found: of ``channel_norms``.
+        found: the result of ``channel_norms``.
         part: keys or values.
         layer: decoder layer.
         head: key-value head.
-        num_tokens: in the cache.
+        num_tokens: length of the cache.
     """
     norms = found.norms
     per_column = found.positions_per_column
@@ -61,7 +61,7 @@ def plot_channels(
             z=norms,
             colorscale=SEQUENTIAL,
             zmin=0,
-            colorbar={"title": {"text": say("size")}, "thickness": 12},
+            colorbar={"title": {"text": say("magnitude")}, "thickness": 12},
             hovertemplate=say("token %{x}, channel %{y}: %{z:.3f}<extra></extra>"),
         ),
         base_layout(
@@ -78,8 +78,8 @@ def plot_channels(
             ),
             x_title=say("Sequence index (token)")
             if per_column == 1
-            else say("Sequence index (token), {count} to a column", count=per_column),
-            y_title=say("Channel of the head"),
+            else say("Sequence index (token), {count} per column", count=per_column),
+            y_title=say("Head channel"),
         ),
     )
     if per_column == 1:
@@ -88,7 +88,7 @@ def plot_channels(
 
 
 def plot_growth(points: Sequence[GrowthPoint]) -> go.Figure:
-    """Time of one more token at each length of the text, with the cache and without."""
+    """Time per new token against the length of the text, with and without the cache."""
     lengths = [point.num_tokens for point in points]
     full = [median(point.full_ms) for point in points]
     cached = [median(point.cached_ms) for point in points]
@@ -99,15 +99,15 @@ def plot_growth(points: Sequence[GrowthPoint]) -> go.Figure:
         ],
         base_layout(
             say(
-                "After {count:,} tokens one more takes {factor:.0f} times as long without the "
-                "cache",
+                "After {count:,} tokens, the next one takes {factor:.0f} times as long without "
+                "the cache",
                 count=lengths[-1],
                 factor=full[-1] / cached[-1],
             ),
             height=HEIGHT_MEDIUM,
             alt=say(
-                "Time of one more token after {first:,} to {last:,} tokens: from {full_first:.1f} "
-                "to {full_last:.1f} ms without the cache, from {cached_first:.1f} to "
+                "Time per new token after {first:,} to {last:,} tokens: from {full_first:.1f} to "
+                "{full_last:.1f} ms without the cache, from {cached_first:.1f} to "
                 "{cached_last:.1f} ms with it.",
                 first=lengths[0],
                 last=lengths[-1],
@@ -116,8 +116,8 @@ def plot_growth(points: Sequence[GrowthPoint]) -> go.Figure:
                 cached_first=cached[0],
                 cached_last=cached[-1],
             ),
-            x_title=say("Tokens before it"),
-            y_title=say("Time of one more token (ms)"),
+            x_title=say("Tokens before the new one"),
+            y_title=say("Time per new token (ms)"),
         ),
     )
     figure.update_yaxes(rangemode="tozero")
@@ -142,7 +142,7 @@ def _curve(
 def plot_bytes(
     points: Sequence[GrowthPoint], bytes_per_token: int, bytes_per_token_2b: int
 ) -> go.Figure:
-    """Bytes of the cache as the text grows: measured here, and by formula for the 2B model."""
+    """Cache size against length: measured for this model, by formula for the 2B model."""
     lengths = np.array([point.num_tokens for point in points], dtype=np.int32)
     measured = np.array([point.cache_bytes / MB for point in points], dtype=np.float32)
     figure = go.Figure(
@@ -150,7 +150,7 @@ def plot_bytes(
             go.Scatter(
                 x=lengths,
                 y=measured,
-                name=say("this model: {count:,} bytes a token", count=bytes_per_token),
+                name=say("this model: {count:,} bytes per token", count=bytes_per_token),
                 mode="lines+markers",
                 line={"color": GREEN, "width": 2.5},
                 marker={"symbol": "circle", "size": 9},
@@ -160,7 +160,7 @@ def plot_bytes(
                 x=lengths,
                 y=(lengths * (bytes_per_token_2b / MB)).astype(np.float32),
                 name=say(
-                    "Qwen3-VL-2B in bfloat16: {count:,} bytes a token", count=bytes_per_token_2b
+                    "Qwen3-VL-2B in bfloat16: {count:,} bytes per token", count=bytes_per_token_2b
                 ),
                 mode="lines+markers",
                 line={"color": ORANGE, "width": 2.5, "dash": "dot"},
@@ -172,14 +172,14 @@ def plot_bytes(
             say("Every token adds the same number of bytes"),
             height=HEIGHT_MEDIUM,
             alt=say(
-                "Bytes of the cache: {here:.2f} MB here and {there:.0f} MB in the 2B model after "
-                "{count:,} tokens.",
+                "Cache size after {count:,} tokens: {here:.2f} MB in this model, {there:.0f} MB "
+                "in the 2B model.",
                 here=measured[-1],
                 there=int(lengths[-1]) * bytes_per_token_2b / MB,
                 count=int(lengths[-1]),
             ),
             x_title=say("Tokens in the cache"),
-            y_title=say("Keys and values (MB)"),
+            y_title=say("Cache size (MB)"),
         ),
     )
     figure.update_yaxes(type="log")

@@ -1,4 +1,4 @@
-"""Charts of the policy lab: the tree of what is stored, and what each policy saves."""
+"""Charts of the policy lab: the prefix tree, and the tokens that each policy reuses."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 ROW_PIXELS = 24
 STATUS_STYLE = {
-    "shared": (mark("stored, taken over by a later request"), GREEN, ""),
-    "stored": (mark("stored, not used again"), BLUE, "."),
+    "shared": (mark("cached, reused by a later request"), GREEN, ""),
+    "stored": (mark("cached, not reused"), BLUE, "."),
     "evicted": (mark("evicted"), GREY, "/"),
 }
 POLICY_STYLE: dict[str, tuple[str, str, Any, str]] = {
-    "lru": (mark("LRU: least recently used goes"), GREEN, "solid", "circle"),
-    "fifo": (mark("FIFO: oldest goes"), ORANGE, "dash", "square"),
-    "lfu": (mark("LFU: least often used goes"), PURPLE, "dot", "diamond"),
+    "lru": (mark("LRU: evict the least recently used"), GREEN, "solid", "circle"),
+    "fifo": (mark("FIFO: evict the oldest"), ORANGE, "dash", "square"),
+    "lfu": (mark("LFU: evict the least frequently used"), PURPLE, "dot", "diamond"),
 }
 MB = 1e6
 
@@ -41,11 +41,11 @@ MB = 1e6
 def plot_tree(
     segments: Sequence[Segment], texts: Sequence[str], marked: frozenset[str] = frozenset()
 ) -> go.Figure:
-    """The store as a tree: tokens from left to right, a row per branch.
+    """The store as a prefix tree: tokens from left to right, a row per branch.
 
     Args:
-        segments: of ``build_tree``.
-        texts: what stands in each segment, in words.
+        segments: the result of ``build_tree``.
+        texts: the text of each segment.
         marked: keys of blocks whose segments are outlined.
     """
     counts = dict.fromkeys(STATUS_STYLE, 0)
@@ -65,14 +65,14 @@ def plot_tree(
         ],
         base_layout(
             say(
-                "{stored:,} tokens are stored, {shared:,} of them were used again",
+                "{stored:,} tokens are cached, {shared:,} of them were reused",
                 stored=stored,
                 shared=shared,
             ),
             height=max(HEIGHT_SMALL, int(ROW_PIXELS * (rows + 1)) + 130),
             alt=say(
-                "Tree of {count} segments: {stored} tokens stored, {shared} of them taken over by "
-                "later requests, {gone} evicted.",
+                "Prefix tree of {count} segments: {stored} tokens cached, {shared} of them reused "
+                "by later requests, {gone} evicted.",
                 count=len(segments),
                 stored=stored,
                 shared=shared,
@@ -87,7 +87,7 @@ def plot_tree(
     figure.update_xaxes(zeroline=False)
     figure.update_layout(
         barmode="overlay",
-        uniformtext={"minsize": 10, "mode": "hide"},  # a narrow page leaves out what does not fit
+        uniformtext={"minsize": 10, "mode": "hide"},  # hide text that does not fit
         legend=LEGEND_ABOVE,
     )
     return figure
@@ -120,7 +120,7 @@ def _bars(segments: Sequence[Segment], texts: Sequence[str], status: str) -> go.
 
 
 def _fit(text: str, num_tokens: int) -> str:
-    """As much of a text as its bar has room for, roughly."""
+    """Cut a text to roughly the width of its bar."""
     room = int(num_tokens * 1.6)
     return text if len(text) <= room else text[: max(0, room - 1)] + ("…" if room > 3 else "")
 
@@ -134,8 +134,8 @@ def _hover(segment: Segment, text: str) -> str:
             last=segment.end - 1,
             count=segment.num_bytes,
         ),
-        say("left by request {name}", name=segment.made_by),
-        say("taken over by request {names}", names=later) if later else say("not taken over"),
+        say("cached by request {name}", name=segment.made_by),
+        say("reused by request {names}", names=later) if later else say("not reused"),
         *([say("evicted")] if segment.status == "evicted" else []),
         escape_label(text[:80]),
     ]
@@ -177,31 +177,31 @@ def _outline(segments: Sequence[Segment], marked: frozenset[str]) -> go.Scatter:
         mode="lines",
         line={"color": ORANGE, "width": 3},
         hoverinfo="skip",
-        name=say("of the chosen request"),
+        name=say("selected request"),
     )
 
 
 def plot_policies(
     compared: Mapping[Policy, Sequence[Rehearsal]], budget: int, policy: Policy
 ) -> go.Figure:
-    """Share of all tokens that need not be computed, by budget and policy."""
+    """Share of all tokens that are reused, by budget and policy."""
     chosen = min(compared[policy], key=lambda row: abs(row.max_bytes - budget))
     figure = go.Figure(
         [_policy_curve(name, rows) for name, rows in compared.items()],
         base_layout(
             say(
-                "With {budget:.2f} MB, {policy} spares {share:.0%} of the tokens",
+                "With {budget:.2f} MB, {policy} reuses {share:.0%} of the tokens",
                 budget=budget / MB,
                 policy=policy.upper(),
                 share=chosen.saved_share,
             ),
             height=HEIGHT_MEDIUM,
             alt=say(
-                "Share of tokens reused by budget: {listed}.",
+                "Share of tokens reused at each budget: {listed}.",
                 listed=say("; ").join(_shares(name, rows) for name, rows in compared.items()),
             ),
             x_title=say("Budget (MB)"),
-            y_title=say("Tokens reused, of all in the log (%)"),
+            y_title=say("Tokens reused (% of the log)"),
         ),
     )
     figure.add_vline(x=budget / MB, line={"color": GREY, "dash": "dot", "width": 2})
@@ -211,7 +211,7 @@ def plot_policies(
 
 
 def _shares(policy: str, rows: Sequence[Rehearsal]) -> str:
-    """What one policy saves at each budget, for those who cannot see the curve."""
+    """One policy's shares as text, for the chart's accessible description."""
     shares = say(", ").join(
         say("{share:.0%} at {budget:.2f} MB", share=row.saved_share, budget=row.max_bytes / MB)
         for row in rows

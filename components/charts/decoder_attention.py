@@ -26,26 +26,26 @@ MAX_CELLS = 15_000  # of the matrix: 80 kB of float32 in base64
 
 
 def plot_head_shares(summary: HeadSummary, layer: int, head: int | None) -> go.Figure:
-    """Where each head of a layer looks, with its entropy on hover.
+    """What each head of a layer attends to, with its entropy on hover.
 
     Args:
         summary: of the layer.
         layer: from 0.
-        head: the chosen one, marked; ``None`` for the mean of all.
+        head: the chosen head, marked; ``None`` for the mean of all.
     """
     heads = np.arange(len(summary.entropy), dtype=np.int32)
     visual = float(summary.on_visual.mean())
     layout = base_layout(
-        say("Layer {layer}: where each head looks", layer=layer),
+        say("Layer {layer}: what each head attends to", layer=layer),
         height=HEIGHT_MEDIUM,
         alt=say(
-            "Stacked bars of {heads} heads; on average {visual:.0%} of the attention of the last "
-            "{tokens} tokens goes to the picture.",
+            "Stacked bars for {heads} heads; on average {visual:.0%} of the attention of the last "
+            "{tokens} tokens goes to the image.",
             heads=len(heads),
             visual=visual,
             tokens=summary.num_queries,
         ),
-        x_title=say("head (mean of the last {tokens} tokens)", tokens=summary.num_queries),
+        x_title=say("head (mean over the last {tokens} tokens)", tokens=summary.num_queries),
         y_title=say("share of attention"),
     )
     layout["barmode"] = "stack"
@@ -60,11 +60,11 @@ def plot_head_shares(summary: HeadSummary, layer: int, head: int | None) -> go.F
 
 
 def _share_bars(summary: HeadSummary, heads: np.ndarray) -> list[go.Bar]:
-    """What goes to the picture, to the text, and to the first token."""
+    """The shares of the image, the text and the first token (attention sink, Xiao et al. 2023)."""
     parts = (
-        (say("picture"), summary.on_visual, ORANGE, ""),
+        (say("image"), summary.on_visual, ORANGE, ""),
         (say("text"), summary.on_text, BLUE, "/"),
-        (say("first token (the sink)"), summary.on_first, GREY, "x"),
+        (say("first token (attention sink)"), summary.on_first, GREY, "x"),
     )
     return [
         go.Bar(
@@ -83,22 +83,21 @@ def _share_bars(summary: HeadSummary, heads: np.ndarray) -> list[go.Bar]:
 
 
 def plot_attention_matrix(weights: np.ndarray, first: int, layer: int, head: str) -> go.Figure:
-    """Who looks at whom: one row per query, the future masked.
+    """One row of attention weights per query; later tokens are masked.
 
     Args:
         weights: (queries, seq), 0 for what comes after a query.
         first: sequence index of the first query.
         layer: from 0.
-        head: its name in words.
+        head: the name of the head.
     """
     queries, seq = weights.shape
-    # What the causal mask hides is no small weight but none: left out, it shows the ground.
+    # Masked cells have no weight at all: NaN leaves them empty.
     masked = np.arange(seq)[None] > first + np.arange(queries)[:, None]
     shown = np.where(masked, np.nan, np.sqrt(weights)).astype(np.float32)
     layout = base_layout(
         say(
-            "Attention of layer {layer}, {head}: each row looks back, the mask hides what is to "
-            "come",
+            "Attention in layer {layer}, {head}: the causal mask hides later tokens",
             layer=layer,
             head=head,
         ),
@@ -108,8 +107,8 @@ def plot_attention_matrix(weights: np.ndarray, first: int, layer: int, head: str
             queries=queries,
             keys=seq,
         ),
-        x_title=say("key: sequence index that is looked at"),
-        y_title=say("query: sequence index that looks"),
+        x_title=say("key (sequence index)"),
+        y_title=say("query (sequence index)"),
     )
     hide_lines(layout)
     layout["yaxis"] |= {"autorange": "reversed"}
@@ -118,7 +117,7 @@ def plot_attention_matrix(weights: np.ndarray, first: int, layer: int, head: str
     ticks = np.array([0, 0.01, 0.1, 0.25, 0.5, 1.0])
     matrix = heat_map(
         shown,
-        say("token %{y} looks at token %{x}<br>square root of the weight %{z:.3f}"),
+        say("token %{y} attends to token %{x}<br>square root of the weight %{z:.3f}"),
         bar=say("weight"),
         y=np.arange(first, first + queries, dtype=np.int32),
         zmin=0,
@@ -131,7 +130,7 @@ def plot_attention_matrix(weights: np.ndarray, first: int, layer: int, head: str
 
 
 def plot_attention_row(weights: np.ndarray, labels: Sequence[str], query: int) -> go.Figure:
-    """What one token looks at, along the sequence up to itself.
+    """What one token attends to, along the sequence up to itself.
 
     Args:
         weights: (seq,) of the query.
@@ -141,10 +140,10 @@ def plot_attention_row(weights: np.ndarray, labels: Sequence[str], query: int) -
     seen = np.arange(query + 1, dtype=np.int32)
     best = int(weights.argmax())
     layout = base_layout(
-        say("What token {query} “{token}” looks at", query=query, token=labels[query]),
+        say("What token {query} “{token}” attends to", query=query, token=labels[query]),
         height=HEIGHT_MEDIUM,
         alt=say(
-            "Bars over {tokens} tokens; the most, {most:.0%}, goes to token {best}.",
+            "Bars for {tokens} tokens; the largest weight, {most:.0%}, is on token {best}.",
             tokens=query + 1,
             most=float(weights[best]),
             best=best,

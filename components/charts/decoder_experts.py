@@ -1,4 +1,4 @@
-"""Charts of a mixture of experts: who worked on which token."""
+"""Charts of a mixture of experts: which experts process which token."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from playground.language import say
 MAX_CELLS = 30_000  # of a map: 160 kB of float32 in base64
 
 
-def plot_expert_path(weights: np.ndarray, layers: Sequence[int], place: str) -> go.Figure:
-    """Which experts one token goes through, layer by layer.
+def plot_expert_path(weights: np.ndarray, layers: Sequence[int], token: str) -> go.Figure:
+    """The experts selected for one token, layer by layer.
 
     Args:
-        weights: (layers, experts) share of each expert in the layer's output, 0 if not chosen.
+        weights: (layers, experts) share of each expert in the layer's output, 0 if not selected.
         layers: the decoder layers.
-        place: the token in words, escaped.
+        token: the name of the token, escaped.
     """
     rows, experts = weights.shape
     layout = base_layout(
-        say("The experts that {token} goes through", token=place),
+        say("Experts selected for {token}", token=token),
         height=int(np.clip(110 + 18 * rows, 260, 520)),
         alt=say(
-            "Map of {layers} layers by {experts} experts; {chosen} are chosen in each layer.",
+            "Map of {layers} layers by {experts} experts; {chosen} are selected in each layer.",
             layers=rows,
             experts=experts,
             chosen=int((weights > 0).sum(axis=1).max()),
@@ -43,10 +43,10 @@ def plot_expert_path(weights: np.ndarray, layers: Sequence[int], place: str) -> 
 
 
 def plot_expert_layer(weights: np.ndarray, indices: np.ndarray, layer: int) -> go.Figure:
-    """Which experts of one layer work on which token.
+    """The experts of one layer that process each token.
 
     Args:
-        weights: (experts, n) share of each expert, 0 if not chosen.
+        weights: (experts, n) share of each expert, 0 if not selected.
         indices: (n,) sequence indices of the columns.
         layer: the decoder layer.
     """
@@ -54,14 +54,15 @@ def plot_expert_layer(weights: np.ndarray, indices: np.ndarray, layer: int) -> g
     busy = int((weights > 0).any(axis=1).sum())
     layout = base_layout(
         say(
-            "Layer {layer}: {busy} of {experts} experts are at work",
+            "Layer {layer}: {busy} of {experts} experts are used",
             layer=layer,
             busy=busy,
             experts=experts,
         ),
         height=HEIGHT_MEDIUM,
         alt=say(
-            "Map of {experts} experts by {tokens} tokens; {busy} experts are chosen at least once.",
+            "Map of {experts} experts by {tokens} tokens; {busy} experts are selected at least "
+            "once.",
             experts=experts,
             tokens=count,
             busy=busy,
@@ -78,7 +79,7 @@ def plot_expert_layer(weights: np.ndarray, indices: np.ndarray, layer: int) -> g
 
 
 def _weights_map(weights: np.ndarray, where: str) -> go.Heatmap:
-    # An expert that is not chosen has no weight at all: left out, it shows the ground.
+    # An expert that is not selected has no weight at all: NaN leaves its cell empty.
     shown = np.where(weights > 0, weights, np.nan)
     hover = f"{where}<br>{say('weight %{z:.1%}')}"
     return heat_map(

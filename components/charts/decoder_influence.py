@@ -1,4 +1,4 @@
-"""Charts of influence: what parts of a picture are worth to a word, and whether attention tells."""
+"""Charts of occlusion (Zeiler and Fergus 2014), and of its agreement with attention."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from playground.language import say
 
 
 def plot_influence(drop: np.ndarray, block: int, word: str, span: int) -> go.Figure:
-    """What the answer word loses when a part of the picture is taken away.
+    """The drop in an answer token's log-probability when a part of the image is masked.
 
     Args:
-        drop: (rows, columns) nats: log p with the part - log p without it.
+        drop: (rows, columns) nats: log p with the part - log p with the part masked.
         block: tokens along each side of the block in the middle of a part.
-        word: escaped.
+        word: the answer token, escaped.
         span: index into ``ModelInputs.spans``.
     """
     largest = max(float(np.abs(drop).max()), 1e-6)
     row, column = np.unravel_index(int(drop.argmax()), drop.shape)
     layout = patch_layout(
-        say("What “{word}” depends on: log-probability lost when a part is taken away", word=word),
+        say("What “{word}” depends on: drop in log-probability when a part is masked", word=word),
         say(
-            "Map of {rows} by {columns} parts of the picture; the most, {nats:.3g} nats, is lost "
+            "Map of {rows} by {columns} parts of the image; the largest drop, {nats:.3g} nats, is "
             "at row {row}, column {column}.",
             rows=drop.shape[0],
             columns=drop.shape[1],
@@ -40,32 +40,42 @@ def plot_influence(drop: np.ndarray, block: int, word: str, span: int) -> go.Fig
     middles = [
         (np.arange(size) * block + (block - 1) / 2).astype(np.float32) for size in drop.shape
     ]
-    layout["meta"]["columns"] = {"x": say("column"), "y": say("row"), "z": say("nats lost")}
-    hover = say("row %{y}, column %{x}<br>%{z:.3g} nats lost without it")
+    layout["meta"]["columns"] = {
+        "x": say("column"),
+        "y": say("row"),
+        "z": say("log-probability drop (nats)"),
+    }
+    hover = say("row %{y}, column %{x}<br>drop of %{z:.3g} nats when masked")
     parts = signed_map(
-        drop, hover, largest, bar=say("nats lost"), x=middles[1], y=middles[0], zmid=0
+        drop,
+        hover,
+        largest,
+        bar=say("log-probability drop (nats)"),
+        x=middles[1],
+        y=middles[0],
+        zmid=0,
     )
     return go.Figure(parts, layout)
 
 
 def plot_agreement(agreement: np.ndarray) -> go.Figure:
-    """How well each head's attention orders the parts of a picture as the influence does.
+    """The rank correlation of each head's attention with the occlusion drops.
 
     Args:
-        agreement: (layers, heads) rank correlation; NaN where a head looks everywhere alike.
+        agreement: (layers, heads) rank correlation; NaN where a head's attention is uniform.
     """
     layers, heads = agreement.shape
-    words = say("no head looks anywhere in particular")
+    words = say("attention is uniform in every head")
     if not np.isnan(agreement).all():
         layer, head = np.unravel_index(int(np.nanargmax(agreement)), agreement.shape)
         words = say(
-            "layer {layer}, head {head} comes nearest, {correlation:.2f}",
+            "layer {layer}, head {head} agrees most, {correlation:.2f}",
             layer=layer,
             head=head,
             correlation=float(agreement[layer, head]),
         )
     layout = base_layout(
-        say("Does attention tell? Rank correlation with the influence: {found}", found=words),
+        say("Rank correlation between attention and occlusion: {found}", found=words),
         height=int(np.clip(120 + 22 * layers, 260, 520)),
         alt=say(
             "Map of {layers} layers by {heads} heads; {found}.",

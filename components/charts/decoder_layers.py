@@ -1,4 +1,4 @@
-"""Charts of what the decoder's layers add, and of one word's way through them."""
+"""Charts of what the decoder's layers add, and of one token's probability by layer."""
 
 from __future__ import annotations
 
@@ -15,53 +15,53 @@ from playground.language import say
 if TYPE_CHECKING:
     from playground.decoder.updates import LayerUpdates
 
-LEAST_PROB = 1e-9  # the log axis of a word's probability ends here
-MAX_TEXT_CELLS = 400  # more words than this cannot be read on a picture
+LEAST_PROB = 1e-9  # lower end of the log axis of a probability
+MAX_TEXT_CELLS = 400  # more texts than this cannot be read on an image
 
 
-def plot_layer_updates(updates: LayerUpdates, place: str) -> go.Figure:
-    """How long the part of each module is, against the residual that it is added to.
+def plot_layer_updates(updates: LayerUpdates, token: str) -> go.Figure:
+    """The norm that each module adds, relative to the layer's input.
 
     Args:
         updates: norms at one position.
-        place: the position in words, such as ``token 12 "red"``, escaped.
+        token: the name of the token, such as ``token 12 "red"``, escaped.
     """
     layers = np.arange(len(updates.residual), dtype=np.int32)
-    length = np.maximum(updates.residual, 1e-12)
+    residual = np.maximum(updates.residual, 1e-12)
     parts = (
         (say("attention"), updates.attention, BLUE, "circle", "solid"),
         ("MLP", updates.mlp, GREEN, "square", "dash"),
         ("DeepStack", updates.deepstack, ORANGE, "diamond", "dot"),
     )
-    largest = max(parts, key=lambda part: float((part[1] / length).max()))
+    largest = max(parts, key=lambda part: float((part[1] / residual).max()))
     layout = base_layout(
-        say("What each layer adds at {token}", token=place),
+        say("What each layer adds at {token}", token=token),
         height=HEIGHT_MEDIUM,
         alt=say(
-            "Lines of what attention, MLP and DeepStack add in {layers} layers; the largest share "
-            "is {module}'s, {share:.0%} of the residual.",
+            "Lines for the norms that attention, MLP and DeepStack add in {layers} layers; the "
+            "largest is {share:.0%} of the residual stream, added by {module}.",
             layers=len(layers),
             module=largest[0],
-            share=float((largest[1] / length).max()),
+            share=float((largest[1] / residual).max()),
         ),
         x_title=say("layer"),
-        y_title=say("length added ÷ length of the layer's input (log scale)"),
+        y_title=say("norm added ÷ norm of the layer's input (log scale)"),
     )
     layout["xaxis"] |= {"dtick": max(1, len(layers) // 14), "zeroline": False}
-    # The first layer adds many times the length of an embedding, later ones a small share.
+    # The first layer adds many times the norm of an embedding, later ones a small share.
     layout["yaxis"] |= {"type": "log", "tickformat": "~%", "dtick": 1}
     traces = [
         go.Scatter(
             x=layers[norms > 0],
-            y=(norms / length).astype(np.float32)[norms > 0],
+            y=(norms / residual).astype(np.float32)[norms > 0],
             name=name,
             mode="lines+markers",
             line={"color": color, "dash": dash},
             marker={"symbol": symbol, "size": 7},
             customdata=norms.astype(np.float32)[norms > 0],
             hovertemplate=say(
-                "layer %{{x}}, {module}<br>adds a vector of length %{{customdata:.4g}}<br>"
-                "%{{y:.1%}} of the layer's input",
+                "layer %{{x}}, {module}<br>norm added %{{customdata:.4g}}<br>%{{y:.1%}} of the "
+                "norm of the layer's input",
                 module=name,
             )
             + "<extra></extra>",
@@ -69,38 +69,44 @@ def plot_layer_updates(updates: LayerUpdates, place: str) -> go.Figure:
         for name, norms, color, symbol, dash in parts
         if (norms > 0).any()
     ]
-    layout["meta"]["columns"] = {"customdata": say("length")}
+    layout["meta"]["columns"] = {"customdata": say("norm")}
     return go.Figure(traces, layout)
 
 
-def plot_word_track(
+def plot_token_track(
     probs: np.ndarray, ranks: np.ndarray, word: str, position: int, num_deepstack: int
 ) -> go.Figure:
-    """One word's probability through the layers, by the logit lens.
+    """One token's probability through the layers, by the logit lens.
 
     Args:
         probs: (layers + 1,) float32.
-        ranks: (layers + 1,), 1 is the likeliest word.
-        word: escaped.
+        ranks: (layers + 1,), 1 is the most likely token.
+        word: the token's text, escaped.
         position: sequence index.
-        num_deepstack: layers 0 .. num_deepstack - 1 are followed by a DeepStack add.
+        num_deepstack: layers 0 .. num_deepstack - 1 are followed by a DeepStack addition.
     """
     states = np.arange(len(probs), dtype=np.int32)
     first = np.flatnonzero(ranks == 1)
-    settled = say("it never leads")
+    settled = say("it is never the most likely token")
     if len(first):
-        settled = say("it leads first at the input of layer {layer}", layer=first[0])
+        settled = say(
+            "it first becomes the most likely token at the input of layer {layer}", layer=first[0]
+        )
     layout = base_layout(
-        say("How “{word}” comes up, read at position {position}", word=word, position=position),
+        say(
+            "Probability of “{word}” through the layers, at position {position}",
+            word=word,
+            position=position,
+        ),
         height=HEIGHT_MEDIUM,
         alt=say(
-            "Line of the word's probability over {states} states; {settled}, and ends with "
-            "{prob:.3g}.",
+            "Line of the token's probability at {states} layers; {settled}; the final probability "
+            "is {prob:.3g}.",
             states=len(states),
             settled=settled,
             prob=float(probs[-1]),
         ),
-        x_title=say("layer that reads it (last: final norm)"),
+        x_title=say("input of layer (last: final norm)"),
         y_title=say("probability (log scale)"),
     )
     layout["xaxis"] |= {"dtick": max(1, len(states) // 14), "zeroline": False}
@@ -124,41 +130,44 @@ def plot_word_track(
     return go.Figure(line, layout)
 
 
-def plot_picture_lens(
+def plot_image_lens(
     words: list[list[str]], probs: np.ndarray, hovers: list[list[str]], name: str, span: int
 ) -> go.Figure:
-    """The word that each image token's state is nearest to, on the picture's grid.
+    """The logit lens's most likely token at each image token, on the image's grid.
 
     Args:
-        words: escaped, by row and column of merged tokens.
-        probs: (rows, columns) of these words.
+        words: escaped token texts, by row and column of image tokens.
+        probs: (rows, columns) of these tokens.
         hovers: escaped top-k of each token.
-        name: of the state, in words.
+        name: of the hidden state.
         span: index into ``ModelInputs.spans``.
     """
     rows, columns = probs.shape
     layout = base_layout(
         say(
-            "Logit lens on the picture, {state}: raw, a state that was never meant to be a word",
+            "Logit lens on the image, {state} (image tokens are not trained to predict text)",
             state=name,
         ),
         height=int(np.clip(90 + 34 * rows, 240, 460)),
         alt=say(
-            "Grid of {rows} by {columns} image tokens with the likeliest word of each.",
+            "Grid of {rows} by {columns} image tokens, each with its most likely token.",
             rows=rows,
             columns=columns,
         ),
         x_title=say("token column"),
         y_title=say("token row"),
     )
-    layout["margin"] |= {"l": 40, "b": 48}  # what the axes need: else all is drawn twice
+    layout["margin"] |= {
+        "l": 40,
+        "b": 48,
+    }  # what the axes need: otherwise Plotly draws everything twice
     hide_lines(layout)
     layout["xaxis"] |= {"constrain": "domain"}
     layout["yaxis"] |= {"autorange": "reversed"}
     layout["meta"]["pointer"] = pointer_meta("merged", span=span)
     layout["meta"]["columns"] = {
         "text": "top 1",
-        "customdata": say("top words"),
+        "customdata": say("top tokens"),
         "z": say("probability"),
     }
     grid = heat_map(

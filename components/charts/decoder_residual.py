@@ -1,4 +1,4 @@
-"""Chart of the decoder's residual stream: how long each token's vector is at each layer."""
+"""Chart of the decoder's residual stream: the norm of each token's hidden state at each layer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from components.look.colors import KIND_COLORS, SEQUENTIAL, ColorScale
 from components.views.pictures import color_values
 from playground.language import say
 
-COLOR_STOPS = 33  # of a logarithmic colour scale: a step of 1/32 is not seen
+COLOR_STOPS = 33  # of a logarithmic colour scale: steps of 1/32 are not visible
 
 
 def plot_residual_norms(
@@ -25,23 +25,23 @@ def plot_residual_norms(
     num_deepstack: int,
     indices: np.ndarray | None = None,
 ) -> go.Figure:
-    """Length of the residual stream per layer and position, on a logarithmic colour scale.
+    """Norm of the residual stream per layer and position, on a logarithmic colour scale.
 
     Args:
-        norms: (layers + 1, n): row i is the input of layer i, the last one the final norm's.
+        norms: (layers + 1, n): row i is the input of layer i, the last row that of the final norm.
         labels: n escaped texts.
-        indices: (n,) sequence index of each column; by default they are all there.
-        spans: first index, one past the last, and a name or none, of each picture or frame.
-        num_deepstack: layers 0 .. num_deepstack - 1 are followed by a DeepStack add.
+        indices: (n,) sequence index of each column; all by default.
+        spans: first index, one past the last, and the name (or "") of each image or frame.
+        num_deepstack: layers 0 .. num_deepstack - 1 are followed by a DeepStack addition.
     """
     rows, seq = norms.shape
     indices = np.arange(seq) if indices is None else indices
     low, high = max(float(norms.min()), 1e-6), float(norms.max())
     layout = base_layout(
-        say("Residual stream: how long each token's vector is at each layer"),
+        say("Residual stream: norm of each token's hidden state at each layer"),
         height=int(np.clip(90 + 16 * rows, 280, HEIGHT_LARGE)),
         alt=say(
-            "Heat map of {rows} states by {positions} positions; norms from {low:.3g} to "
+            "Heat map of {rows} layers by {positions} positions; norms from {low:.3g} to "
             "{high:.3g}.",
             rows=rows,
             positions=seq,
@@ -49,7 +49,7 @@ def plot_residual_norms(
             high=high,
         ),
         x_title=say("sequence index"),
-        y_title=say("layer that reads it"),
+        y_title=say("input of layer"),
     )
     _frame_layers(layout, rows, int(indices[-1]), num_deepstack)
     layout["shapes"] = [_span_bar(start, end) for start, end, _ in spans]
@@ -67,7 +67,7 @@ def plot_residual_norms(
 
 
 def _frame_layers(layout: dict[str, Any], rows: int, last: int, num_deepstack: int) -> None:
-    """Layers upwards, and the sequence up to its last index to the right."""
+    """Set up the axes: layers upwards, the sequence to the right."""
     layout["margin"] |= LAYERS_MARGIN | {"t": 30}
     hide_lines(layout)
     # One label for both traces, so that each token's text is sent once and not for every layer.
@@ -80,24 +80,24 @@ def _frame_layers(layout: dict[str, Any], rows: int, last: int, num_deepstack: i
 
 
 def log_colorscale(low: float, high: float) -> ColorScale:
-    """The sequential scale bent so that equal *ratios* between low and high look equally far.
+    """The sequential scale on a logarithmic axis, from low to high.
 
-    The heat map keeps its real values, and with them its hover text.
+    The heat map keeps its real values, so that its hover text shows them.
     """
     if not 0 < low < high:
         return SEQUENTIAL
     steps = np.linspace(0, 1, COLOR_STOPS)
     values = low * (high / low) ** steps
-    places = ((values - low) / (high - low)).clip(0, 1)
+    stops = ((values - low) / (high - low)).clip(0, 1)
     colors = color_values(steps[None], SEQUENTIAL, 0, 1)[0]
     return [
-        (float(place), f"rgb({red},{green},{blue})")
-        for place, (red, green, blue) in zip(places, colors, strict=True)
+        (float(stop), f"rgb({red},{green},{blue})")
+        for stop, (red, green, blue) in zip(stops, colors, strict=True)
     ]
 
 
 def _token_trace(indices: np.ndarray, labels: Sequence[str], low: float, high: float) -> go.Scatter:
-    """Invisible points that bring each position's token, and the logarithmic colour bar."""
+    """Invisible points with each position's token, and the logarithmic colour bar."""
     exponents = np.log10([low, max(high, low * 1.001)])
     ticks = _log_ticks(low, high)
     return go.Scatter(
@@ -133,7 +133,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
 
 
 def _span_bar(start: int, end: int) -> dict[str, Any]:
-    """A bar over the heat map where a picture stands."""
+    """A bar above the heat map that marks an image."""
     return {
         "type": "rect",
         "x0": start - 0.5,

@@ -1,4 +1,4 @@
-"""What the charts of coloured cells share: axes without lines, a colour bar, words on hover."""
+"""Heat maps for all charts: axes without grid lines, a colour bar, hover text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from components.look.colors import DIVERGING, SEQUENTIAL
 
 
 def hide_lines(layout: dict[str, Any]) -> None:
-    """Take the lines off both axes of a layout."""
+    """Remove the grid lines of both axes of a layout."""
     for axis in ("xaxis", "yaxis"):
         layout[axis] |= NO_LINES
 
@@ -24,10 +24,10 @@ def heat_map(
 
     Args:
         values: (rows, columns).
-        hover: the words of a cell, a template of Plotly's.
-        bar: what the values are, above the colour bar; without it there is none.
-        percent: write the values beside the bar in percent.
-        more: of ``go.Heatmap``.
+        hover: the hover text of a cell, a Plotly template.
+        bar: title of the colour bar; without it there is no colour bar.
+        percent: write the ticks of the colour bar in percent.
+        more: arguments of ``go.Heatmap``.
     """
     scale: dict[str, Any] = {"showscale": False}
     if bar:
@@ -45,8 +45,8 @@ def signed_map(values: np.ndarray, hover: str, reach: float, **more: Any) -> go.
 
     Args:
         values: (rows, columns).
-        hover: the words of a cell, a template of Plotly's.
-        reach: the colours go from minus this to plus this.
-        more: of ``heat_map``.
+        hover: the hover text of a cell, a Plotly template.
+        reach: the colours range from minus this value to plus this value.
+        more: arguments of ``heat_map``.
     """
     return heat_map(values, hover, zmin=-reach, zmax=reach, colorscale=DIVERGING, **more)

@@ -15,7 +15,7 @@ from playground.language import say
 if TYPE_CHECKING:
     from playground.model_facts import ModuleNode
 
-ROOT_ID = "(root)"  # Plotly takes the empty path for "no parent", and "model" is a module
+ROOT_ID = "(root)"  # Plotly reads an empty path as "no parent", and "model" is a module
 # The longest prefix wins.
 PART_COLORS = {
     "": GREY,
@@ -26,7 +26,7 @@ PART_COLORS = {
     "model.language_model.embed_tokens": GREEN,
     "lm_head": GREEN,
 }
-# White on the light ones would be below a contrast of 4.5:1.
+# White text on the light colours would have a contrast below 4.5:1.
 DARK_TEXT, LIGHT_TEXT = "#14181f", "#ffffff"
 TEXT_COLORS = {
     GREY: DARK_TEXT,
@@ -38,14 +38,14 @@ TEXT_COLORS = {
 
 
 def plot_module_tree(nodes: Sequence[ModuleNode]) -> go.Figure:
-    """All modules as tiles, their areas in proportion to their parameters; a click goes in.
+    """All modules as tiles with areas proportional to their parameters; a click zooms in.
 
     Args:
         nodes: of ``playground.model_facts.module_tree``, parents first.
     """
     total = nodes[0].num_parameters
     layout = base_layout(
-        say("Where the {count} parameters are (click a tile to go in)", count=count_words(total)),
+        say("Where the {count} parameters are (click a tile to zoom in)", count=count_words(total)),
         height=HEIGHT_LARGE,
         alt=say(
             "Treemap of {count} modules by number of parameters: {shares}.",
@@ -59,7 +59,7 @@ def plot_module_tree(nodes: Sequence[ModuleNode]) -> go.Figure:
     )
     layout["meta"]["columns"] = {
         "labels": say("Module"),
-        "parents": say("Inside"),
+        "parents": say("Parent"),
         "values": say("Parameters"),
         "customdata": [say("Class"), say("Weights"), say("Memory"), say("Share")],
     }
@@ -112,14 +112,14 @@ def _tile_name(node: ModuleNode) -> str:
         return node.kind
     if not node.name.isdigit():
         return node.name
-    # "3" alone says nothing: layers.3 is layer 3, blocks.3 block 3.
+    # "3" alone is not a name: layers.3 becomes layer 3, blocks.3 block 3.
     group = (node.parent or "").rpartition(".")[2]
     return f"{group.removesuffix('s').removesuffix('_list')} {node.name}"
 
 
 def _weight_words(node: ModuleNode) -> str:
     if node.tied_to:
-        return say("shares its weight with {module}", module=node.tied_to)
+        return say("shares its weights with {module}", module=node.tied_to)
     if not node.weights:
         return say("no weights of its own")
     return "<br>".join(

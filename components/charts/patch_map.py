@@ -1,4 +1,4 @@
-"""What the charts over a picture's patches share: square cells, and a cross in one of them."""
+"""Shared by the charts over an image's patches: square cells, and a marker on one of them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from components.charts.style import HEIGHT_MEDIUM, base_layout, pointer_meta
 from components.look.colors import BLUE
 from playground.language import say
 
-# Room for two-digit ticks, a title and a scale. Square cells make the axes shorter, which moves
-# their ticks: a chart without this room is drawn up to five times until its margins rest.
+# Room for two-digit ticks, a title and a colour bar. Square cells shorten the axes, which moves
+# their ticks: with smaller margins, Plotly redraws the chart up to five times until they settle.
 MARGIN = {"l": 46, "r": 72, "t": 8, "b": 48}
 
 
@@ -26,12 +26,12 @@ def patch_layout(
     height: int = HEIGHT_MEDIUM,
     **margin: int,
 ) -> dict[str, Any]:
-    """The layout of a map of one picture, which the page's pointer knows.
+    """The layout of a map of one image, connected to the page's selection.
 
     Args:
         title: what to see.
         alt: see ``base_layout``.
-        cells: whether each is a patch, or a token merged from several.
+        cells: whether each cell is a patch or a merged token.
         span: index into ``ModelInputs.spans``.
         height: in pixels.
         margin: see ``frame_patches``.
@@ -46,11 +46,11 @@ def patch_layout(
 
 
 def frame_patches(layout: dict[str, Any], **margin: int) -> None:
-    """Square cells, row 0 on top, that fill the frame: the axis gives way, not the aspect.
+    """Square cells with row 0 on top that fill the frame: axes shrink to keep the aspect ratio.
 
     Args:
-        layout: of the figure.
-        margin: sides that need other room than `MARGIN`.
+        layout: the figure's layout.
+        margin: sides that need other margins than `MARGIN`.
     """
     layout["margin"] = MARGIN | margin
     hide_lines(layout)
@@ -59,7 +59,7 @@ def frame_patches(layout: dict[str, Any], **margin: int) -> None:
 
 
 def mark_place(place: tuple[int, int], name: str) -> go.Scatter:
-    """A cross at one row and column of such cells."""
+    """A cross at one row and column of the map."""
     return go.Scatter(
         x=np.array([place[1]], np.int32),
         y=np.array([place[0]], np.int32),

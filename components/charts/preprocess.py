@@ -1,4 +1,4 @@
-"""Charts of a picture's pixels on their way into `pixel_values`."""
+"""Charts of an image's pixels on their way into ``pixel_values``."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ TILE_GAP = 2  # empty cells between the tiles of a patch
 
 
 def plot_histograms(edges: np.ndarray, counts: np.ndarray, title: str, x_title: str) -> go.Figure:
-    """How often each value occurs, one row of bars per channel.
+    """Histograms of pixel values, one per channel.
 
     Args:
-        edges: ``(3, bins + 1)``: borders of the bins, per channel.
-        counts: ``(3, bins)``.
-        title: what to see.
-        x_title: what the values are.
+        edges: ``(3, bins + 1)``: bin edges per channel.
+        counts: ``(3, bins)``: pixels per bin.
+        title: the chart's title.
+        x_title: the title of the x axis.
     """
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1) * 100
     names = [say(name) for name in CHANNELS]
@@ -31,7 +31,7 @@ def plot_histograms(edges: np.ndarray, counts: np.ndarray, title: str, x_title: 
         title,
         height=HEIGHT_MEDIUM,
         alt=say(
-            "Bars of the share of pixels per value, one row per channel; values from {spread}.",
+            "Histograms of pixel values, one per channel; ranges: {spread}.",
             spread=say(", ").join(
                 f"{name} {_range_words(edges[c], counts[c])}" for c, name in enumerate(names)
             ),
@@ -63,7 +63,7 @@ def plot_histograms(edges: np.ndarray, counts: np.ndarray, title: str, x_title: 
                 name=name,
                 marker={"color": CHANNEL_COLORS[channel], "line": {"width": 0}},
                 hovertemplate=say(
-                    "{channel} about %{{x:.4g}}: %{{y:.3g}} % of the pixels", channel=name
+                    "{channel} around %{{x:.4g}}: %{{y:.3g}} % of pixels", channel=name
                 )
                 + "<extra></extra>",
             )
@@ -80,12 +80,12 @@ def _range_words(edges: np.ndarray, counts: np.ndarray) -> str:
 
 
 def plot_patch(values: np.ndarray, row: int, frames: Sequence[str]) -> go.Figure:
-    """One patch as the numbers that the model is given: frames down, channels across.
+    """One patch as the model receives it: one heat map per frame (rows) and channel (columns).
 
     Args:
         values: ``(3, frames, size, size)`` float32: one row of ``pixel_values``.
-        row: its number.
-        frames: a name for each frame.
+        row: the index of the row.
+        frames: the name of each frame.
     """
     num_channels, num_frames, size, _ = values.shape
     step = size + TILE_GAP
@@ -93,14 +93,14 @@ def plot_patch(values: np.ndarray, row: int, frames: Sequence[str]) -> go.Figure
     sizes = {"frames": num_frames, "channels": num_channels, "size": size}
     layout = base_layout(
         say(
-            "Row {row:,}: {frames} frames × {channels} channels × {size} × {size} numbers",
+            "Row {row:,}: {frames} frames × {channels} channels × {size} × {size} values",
             row=row,
             **sizes,
         ),
         height=HEIGHT_MEDIUM,
         alt=say(
-            "{count} heat maps of {size} by {size} values from {low:.3g} to {high:.3g}: the "
-            "columns are red, green and blue, the rows are the frames.",
+            "{count} heat maps of {size} by {size} values from {low:.3g} to {high:.3g}: columns "
+            "are red, green and blue; rows are frames.",
             count=num_frames * num_channels,
             size=size,
             low=low,
@@ -135,7 +135,7 @@ def plot_patch(values: np.ndarray, row: int, frames: Sequence[str]) -> go.Figure
 
 
 def _patch_tile(values: np.ndarray, channel: int, frame: int, frame_name: str) -> go.Heatmap:
-    """One channel of one frame, ``(size, size)``, beside and below the others."""
+    """One channel of one frame, ``(size, size)``, as a tile of the grid."""
     size = len(values)
     down, across = np.mgrid[0:size, 0:size].astype(np.uint8)
     name = say("{channel}, {frame}", channel=say(CHANNELS[channel]), frame=frame_name)
@@ -154,11 +154,11 @@ def _patch_tile(values: np.ndarray, channel: int, frame: int, frame_name: str) -
 
 
 def plot_row(values: np.ndarray, row: int) -> go.Figure:
-    """The numbers of one row of ``pixel_values`` in the order in which they lie in memory.
+    """The values of one row of ``pixel_values`` in memory order.
 
     Args:
         values: ``(3, frames, size, size)`` float32.
-        row: its number.
+        row: the index of the row.
     """
     num_channels, num_frames, size, _ = values.shape
     part = size * size
@@ -167,14 +167,14 @@ def plot_row(values: np.ndarray, row: int) -> go.Figure:
         _row_title(values, row),
         height=HEIGHT_SMALL,
         alt=say(
-            "Line of {total:,} values from {low:.3g} to {high:.3g}, in parts of {part}: red frame "
-            "1, red frame 2, then green and blue likewise.",
+            "Line chart of {total:,} values from {low:.3g} to {high:.3g}, in segments of {part}: "
+            "red frame 1, red frame 2, then green and blue in the same order.",
             total=total,
             low=values.min(),
             high=values.max(),
             part=part,
         ),
-        x_title=say("place in the row"),
+        x_title=say("index in the row"),
         y_title=say("value"),
     )
     layout |= {"showlegend": False}
@@ -187,7 +187,7 @@ def plot_row(values: np.ndarray, row: int) -> go.Figure:
     layout["yaxis"] |= {"range": [low - 0.05, high + 0.45], "zeroline": False}
     parts = [(channel, frame) for channel in range(num_channels) for frame in range(num_frames)]
     layout["annotations"] = [
-        # In two lines: on a phone six of them share 230 pixels.
+        # Two lines, because six labels share 230 pixels on a phone.
         small_label((n + 0.5) * part, high + 0.25, f"{say(CHANNELS[channel])}<br>{frame + 1}")
         for n, (channel, frame) in enumerate(parts)
     ]
@@ -202,16 +202,15 @@ def _row_title(values: np.ndarray, row: int) -> str:
     total = values.size
     if values.shape[1] == 2 and np.array_equal(values[:, 0], values[:, 1]):
         return say(
-            "Row {row:,} from its first to its {total:,}th number: every channel comes twice, once "
-            "per frame",
+            "All {total:,} values of row {row:,}: every channel appears twice, once per frame",
             row=row,
             total=total,
         )
-    return say("Row {row:,} from its first to its {total:,}th number", row=row, total=total)
+    return say("All {total:,} values of row {row:,}", row=row, total=total)
 
 
 def _part_line(values: np.ndarray, start: int, channel: int, frame: int) -> go.Scatter:
-    """The numbers of one channel of one frame, ``(size * size,)``, from their place in the row."""
+    """The values of one channel of one frame, ``(size * size,)``, from ``start`` in the row."""
     name = say("{channel}, frame {frame}", channel=say(CHANNELS[channel]), frame=frame + 1)
     return go.Scatter(
         x=np.arange(start, start + len(values), dtype=np.uint16),
@@ -219,6 +218,6 @@ def _part_line(values: np.ndarray, start: int, channel: int, frame: int) -> go.S
         mode="lines",
         name=name,
         line={"color": CHANNEL_COLORS[channel], "width": 1.2},
-        hovertemplate=say("number %{{x}}: {name}<br>value %{{y:.4f}}", name=name)
+        hovertemplate=say("index %{{x}}: {name}<br>value %{{y:.4f}}", name=name)
         + "<extra></extra>",
     )

@@ -1,4 +1,4 @@
-"""Charts of the preprocess stage along the sequence and along a video."""
+"""Preprocess charts along the token sequence and along a video."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from components.charts.style import HEIGHT_SMALL, NO_LINES, base_layout, pointer
 from components.look.colors import GREY, KIND_COLORS, ORANGE, PURPLE, SKY
 from playground.language import mark, say
 
-# Attention mask 0 and 1, then token types 0, 1 and 2, as one scale of whole numbers.
+# Attention mask 0 and 1, then token types 0, 1 and 2, as one integer scale.
 MASK_NAMES = (mark("masked"), mark("attended to"), mark("text"), mark("image"), mark("video"))
 MASK_LABELS = (
     mark("0 masked"),
@@ -31,16 +31,16 @@ def plot_masks(attention_mask: np.ndarray, token_types: np.ndarray) -> go.Figure
         token_types: ``(seq,)``: 0 text, 1 image, 2 video.
     """
     codes = np.stack([attention_mask, token_types + 2]).astype(np.uint8)
-    used = np.unique(codes).tolist()  # only these get a colour in the key
+    used = np.unique(codes).tolist()  # only these appear in the colour bar
     counts = say(", ").join(
         f"{int((codes[1] == code).sum()):,} {say(MASK_NAMES[code])}" for code in used if code >= 2
     )
     layout = base_layout(
-        say("Two more rows of integers: what may be attended to, and what is a picture"),
+        say("Which tokens can be attended to, and which hold image or video features"),
         height=HEIGHT_SMALL,
         alt=say(
             "Two strips over {total:,} tokens: attention_mask is 1 for {attended:,} of them; "
-            "mm_token_type_ids counts {counts}.",
+            "mm_token_type_ids has {counts}.",
             total=len(token_types),
             attended=int(attention_mask.sum()),
             counts=counts,
@@ -76,7 +76,7 @@ def plot_masks(attention_mask: np.ndarray, token_types: np.ndarray) -> go.Figure
 
 
 def _steps(colors: Sequence[str]) -> list[tuple[float, str]]:
-    """A colour scale in steps, one for each whole number."""
+    """A stepped colour scale with one colour per integer."""
     return [
         (edge / len(colors), color)
         for number, color in enumerate(colors)
@@ -85,29 +85,29 @@ def _steps(colors: Sequence[str]) -> list[tuple[float, str]]:
 
 
 PAIR_COLORS = (SKY, ORANGE)
-MAX_FILE_FRAMES = 2000  # drawn; of a longer file every second, third, ...
+MAX_FILE_FRAMES = 2000  # markers; a longer file shows every second, third, ... frame
 
 
 def plot_timeline(
     frame_indices: Sequence[int], total_num_frames: int, fps: float, timestamps: Sequence[float]
 ) -> go.Figure:
-    """Which frames of the file were taken, and how they pair up.
+    """Which frames of the file were sampled, and how they pair up.
 
     Args:
-        frame_indices: of the sampled frames, in the file.
+        frame_indices: indices of the sampled frames in the file.
         total_num_frames: frames in the file.
-        fps: frames a second of the file.
-        timestamps: seconds that stand in the prompt, one per pair.
+        fps: frames per second of the file.
+        timestamps: the seconds given in the prompt, one per pair.
     """
     layout = base_layout(
         say(
-            "{taken} of the file's {total:,} frames are taken, two to a pair",
+            "{taken} of the file's {total:,} frames are sampled, two per pair",
             taken=len(frame_indices),
             total=total_num_frames,
         ),
         height=HEIGHT_SMALL,
         alt=say(
-            "Timeline of {seconds:.3g} seconds: sampled are the frames {frames}.",
+            "Timeline of {seconds:.3g} seconds with sampled frames {frames}.",
             seconds=total_num_frames / fps,
             frames=say(", ").join(str(index) for index in frame_indices),
         ),
@@ -136,21 +136,21 @@ def plot_timeline(
 
 
 def _file_frames(total_num_frames: int, fps: float) -> go.Scatter:
-    """A mark for each frame of the file, or for every so many of a long one."""
+    """A marker for each frame in the file, thinned out if the file is long."""
     every = np.arange(0, total_num_frames, max(1, -(-total_num_frames // MAX_FILE_FRAMES)))
     return go.Scatter(
         x=(every / fps).astype(np.float32),
         y=np.zeros(len(every), np.uint8),
         customdata=every.astype(np.int32),
         mode="markers",
-        name=say("frames of the file"),
+        name=say("frames in the file"),
         marker={"symbol": "line-ns-open", "size": 10, "color": GREY},
         hovertemplate=say("frame %{customdata} of the file, %{x:.3f} s") + "<extra></extra>",
     )
 
 
 def _sampled_frames(taken: np.ndarray, pairs: np.ndarray, fps: float) -> go.Scatter:
-    """A mark for each sampled frame, in the colour and shape of its pair."""
+    """A marker for each sampled frame, in the colour and shape of its pair."""
     return go.Scatter(
         x=(taken / fps).astype(np.float32),
         y=np.ones(len(taken), np.uint8),
@@ -170,7 +170,7 @@ def _sampled_frames(taken: np.ndarray, pairs: np.ndarray, fps: float) -> go.Scat
 
 
 def _thin(timestamps: Sequence[float], limit: int = 12) -> int:
-    """Every how many labels are written, so that they stay apart."""
+    """The step between labels that keeps them from overlapping."""
     return max(1, -(-len(timestamps) // limit))
 
 

@@ -1,4 +1,4 @@
-"""Charts of the token budget: what a prompt costs at other limits of pixels."""
+"""Charts of the token budget: the cost of a prompt at other pixel limits."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from playground.language import say
 def plot_ladder_tokens(
     max_pixels: np.ndarray, visual: np.ndarray, text: int, current: int | None
 ) -> go.Figure:
-    """How many tokens a picture becomes at growing limits.
+    """How many tokens the prompt has at increasing pixel limits.
 
     Args:
         max_pixels: ``(rungs,)``.
-        visual: ``(rungs,)``: tokens of all pictures.
-        text: tokens of everything else.
-        current: the rung in force.
+        visual: ``(rungs,)``: tokens of all images and videos.
+        text: number of all other tokens.
+        current: the index of the current limit, if it is on the ladder.
     """
     layout = _ladder_layout(
-        say("Tokens grow with the pixels until the picture fits as it is"),
+        say("Tokens grow with max pixels until the image fits at full size"),
         say(
-            "Bars of {count} limits: from {least:,} to {most:,} tokens.",
+            "Bar chart of {count} pixel limits: from {least:,} to {most:,} tokens.",
             count=len(max_pixels),
             least=visual[0] + text,
             most=visual[-1] + text,
@@ -39,8 +39,8 @@ def plot_ladder_tokens(
         layout,
         max_pixels,
         say("tokens"),
-        (say("text and specials"), np.full(len(max_pixels), text), GREY),
-        (say("pictures"), visual, KIND_COLORS["image"]),
+        (say("text and special tokens"), np.full(len(max_pixels), text), GREY),
+        (say("images and video"), visual, KIND_COLORS["image"]),
     )
 
 
@@ -50,26 +50,25 @@ def plot_ladder_times(
     prefill_ms: np.ndarray,
     current: int | None,
 ) -> go.Figure:
-    """What was measured at each limit; NaN where nothing was.
+    """Measured times at each limit; NaN where nothing was measured.
 
     Args:
         max_pixels: ``(rungs,)``.
         vision_ms: ``(rungs,)`` float: the vision tower.
         prefill_ms: ``(rungs,)`` float: merge and decoder.
-        current: the rung in force.
+        current: the index of the current limit, if it is on the ladder.
     """
     total = vision_ms + prefill_ms
     done = np.flatnonzero(~np.isnan(total))
-    alt = say("Stacked bars of the vision tower's and the decoder's time: nothing measured yet.")
+    alt = say("Stacked bars of vision tower and decoder time: not measured yet.")
     if len(done):
         alt = say(
-            "Stacked bars of the vision tower's and the decoder's time: from {first:.3g} to "
-            "{last:.3g} ms.",
+            "Stacked bars of vision tower and decoder time: from {first:.3g} to {last:.3g} ms.",
             first=total[done[0]],
             last=total[done[-1]],
         )
     layout = _ladder_layout(
-        say("Time until the first token's logits, measured here"),
+        say("Measured time to the first token's logits"),
         alt,
         say("milliseconds"),
         max_pixels,
@@ -93,8 +92,8 @@ def _ladder_layout(
     layout["xaxis"] |= {
         "tickvals": list(range(len(max_pixels))),
         "ticktext": [
-            f"<b>{_short(limit)}</b><br>{say('now')}" if place == current else _short(limit)
-            for place, limit in enumerate(max_pixels)
+            f"<b>{_short(limit)}</b><br>{say('current')}" if index == current else _short(limit)
+            for index, limit in enumerate(max_pixels)
         ],
         "range": [-0.6, len(max_pixels) - 0.4],
         "showgrid": False,
@@ -102,19 +101,21 @@ def _ladder_layout(
     layout["yaxis"] |= {"rangemode": "tozero"}
     layout["legend"] = LEGEND_ABOVE
     layout["meta"]["columns"] = {"customdata": say("Max pixels")}
-    layout["meta"]["pick"] = {"rerun:max_pixels": "customdata"}  # a click runs with a bar's limit
+    layout["meta"]["pick"] = {
+        "rerun:max_pixels": "customdata"
+    }  # a click reruns with the bar's limit
     return layout
 
 
 def _short(limit: int) -> str:
-    """``16.4k``: the table has the whole number."""
+    """``16.4k``; the table has the exact number."""
     return f"{limit / 1000:.3g}k" if limit < 1e6 else f"{limit / 1e6:.3g}M"
 
 
 def _stack_bars(
     layout: dict[str, Any], max_pixels: np.ndarray, unit: str, *bars: tuple[str, np.ndarray, str]
 ) -> go.Figure:
-    """A bar at each limit for each name, its values ``(rungs,)`` and its colour."""
+    """Stacked bars: a name, values ``(rungs,)`` and a colour for each layer."""
     limits = np.asarray(max_pixels).astype(np.int32)
     traces = [
         go.Bar(

@@ -21,12 +21,12 @@ LOG_FROM_RATIO = 20.0  # a wider range of norms is drawn on a log axis
 def plot_feature_norms(
     norms: np.ndarray, tokens: np.ndarray, words: str, *, merged: bool, span: int
 ) -> go.Figure:
-    """How long each patch's, or each merged token's, vector is, on its grid.
+    """The norm of each patch's, or each merged token's, feature vector on the patch grid.
 
     Args:
         norms: (rows, columns) Euclidean norms.
-        tokens: (rows, columns) sequence index of the token that each is, or becomes a part of.
-        words: which features they are, to end a title with.
+        tokens: (rows, columns) sequence index of the token that each cell is, or is merged into.
+        words: name of the features, as the end of a title.
         merged: True for merged tokens, False for patches.
         span: index into ``ModelInputs.spans``.
     """
@@ -34,19 +34,19 @@ def plot_feature_norms(
     low, high = float(norms.min()), float(norms.max())
     sizes = {"rows": rows, "columns": columns, "low": low, "high": high}
     if merged:
-        title = say("Norm of each token {words}: bright ones carry long vectors", words=words)
+        title = say("Norm of each token {words}: bright cells have large norms", words=words)
         alt = say(
             "Heat map of {rows} by {columns} tokens; norms from {low:.3g} to {high:.3g}.", **sizes
         )
-        hover = say("token row %{y}, column %{x}<br>norm %{z:.4g}<br>is token %{customdata}")
+        hover = say(
+            "token row %{y}, column %{x}<br>norm %{z:.4g}<br>token %{customdata} of the sequence"
+        )
     else:
-        title = say("Norm of each patch {words}: bright ones carry long vectors", words=words)
+        title = say("Norm of each patch {words}: bright cells have large norms", words=words)
         alt = say(
             "Heat map of {rows} by {columns} patches; norms from {low:.3g} to {high:.3g}.", **sizes
         )
-        hover = say(
-            "patch row %{y}, column %{x}<br>norm %{z:.4g}<br>becomes part of token %{customdata}"
-        )
+        hover = say("patch row %{y}, column %{x}<br>norm %{z:.4g}<br>part of token %{customdata}")
     layout = patch_layout(title, alt, "merged" if merged else "patch", span)
     layout["meta"]["columns"] = {"customdata": say("token"), "z": say("norm")}
     cells = heat_map(norms, hover, bar=say("norm"), customdata=compact_integers(tokens))
@@ -58,12 +58,12 @@ def plot_norm_summary(summary: np.ndarray, taps: Sequence[int]) -> go.Figure:
 
     Args:
         summary: (depth + 1, 3) float32: minimum, median, maximum.
-        taps: index of the block after which each DeepStack tap sits, counted from 0.
+        taps: index of the block that each DeepStack tap follows, counted from 0.
     """
     depth = len(summary) - 1
     blocks = np.arange(depth + 1, dtype=np.int32)
     layout = base_layout(
-        say("Norms through the tower: how far the patches drift apart"),
+        say("Patch norms by block: how far apart do they drift?"),
         height=HEIGHT_MEDIUM,
         alt=say(
             "Lines of the smallest, median and largest patch norm over {depth} blocks; the median "
@@ -72,7 +72,7 @@ def plot_norm_summary(summary: np.ndarray, taps: Sequence[int]) -> go.Figure:
             first=summary[0, 1],
             last=summary[-1, 1],
         ),
-        x_title=say("blocks passed"),
+        x_title=say("blocks applied"),
         y_title=say("Euclidean norm"),
     )
     layout["xaxis"] |= {"range": [-0.3, depth + 0.3], "dtick": max(1, depth // 8)}
@@ -106,8 +106,8 @@ def plot_norm_summary(summary: np.ndarray, taps: Sequence[int]) -> go.Figure:
     return go.Figure(traces, layout)
 
 
-def state_words(state: int, depth: int) -> str:
-    """Where a state of the tower stands, in words."""
+def state_text(state: int, depth: int) -> str:
+    """Name a hidden state of the tower by the blocks applied."""
     if state == 0:
         return say("before the blocks (patch embedding + position)")
     if state == depth:

@@ -1,4 +1,4 @@
-"""Charts of the vision tower's heads: which look nearby, which look everywhere."""
+"""Charts of the vision tower's heads: entropy and mean attention distance."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ GAPS: dict[str, Any] = {"xgap": 1, "ygap": 1}  # pixels between cells
 
 
 def plot_head_entropy(entropy: np.ndarray, even: float) -> go.Figure:
-    """How widely each head of each block spreads its attention.
+    """The attention entropy of each head of each block.
 
     Args:
         entropy: (blocks, heads) float32, nats, mean over patches; NaN where not yet measured.
-        even: nats of attention spread evenly over all patches: the largest possible.
+        even: nats, the entropy of uniform attention over all patches: the maximum.
     """
     share = entropy / max(even, 1e-12)
     layout = _heads_layout(
         share,
-        say("Entropy: dark heads pick a few patches, bright ones spread over all"),
-        say("{sizes}: {reach} of the largest entropy.", sizes=_sizes(share), reach=_reach(share)),
-        {"z": say("share of the largest entropy"), "customdata": say("entropy in nats")},
+        say("Entropy: dark heads attend to few patches, bright ones to many"),
+        say("{sizes}: {reach} of the maximum entropy.", sizes=_sizes(share), reach=_reach(share)),
+        {"z": say("share of the maximum entropy"), "customdata": say("entropy in nats")},
     )
     hover = say(
         "block %{{y}}, head %{{x}}<br>entropy %{{customdata:.3f}} nats<br>%{{z:.0%}} of log N "
@@ -50,23 +50,23 @@ def plot_head_entropy(entropy: np.ndarray, even: float) -> go.Figure:
 
 
 def plot_head_distance(distance: np.ndarray, even: float) -> go.Figure:
-    """How far each head of each block looks.
+    """The mean attention distance of each head of each block.
 
     Args:
         distance: (blocks, heads) float32, patches, mean over patches; NaN where not yet measured.
-        even: patches; the mean distance of attention spread evenly over the picture.
+        even: patches, the mean distance of uniform attention over the image.
     """
     measured = distance[np.isfinite(distance)]
     high = max(even, float(measured.max(initial=0.0)))
     layout = _heads_layout(
         distance,
-        say("Mean distance: dark heads look next door, bright ones across the picture"),
+        say("Mean attention distance: dark heads are local, bright ones global"),
         say("{sizes}: {reach} patches away.", sizes=_sizes(distance), reach=_reach(distance)),
         {"z": say("mean distance in patches")},
     )
     hover = say(
-        "block %{{y}}, head %{{x}}<br>looks %{{z:.2f}} patches away in the mean<br>evenly "
-        "spread: {even:.2f} patches",
+        "block %{{y}}, head %{{x}}<br>mean distance %{{z:.2f}} patches<br>uniform attention: "
+        "{even:.2f} patches",
         even=even,
     )
     cells = heat_map(distance, hover, bar=say("patches"), zmin=0, zmax=high, **GAPS)
@@ -88,7 +88,7 @@ def _reach(values: np.ndarray) -> str:
 def _heads_layout(
     values: np.ndarray, title: str, alt: str, columns: dict[str, str]
 ) -> dict[str, Any]:
-    """A row for each block; a click on a cell chooses its block and head."""
+    """A row for each block; clicking a cell selects its block and head."""
     blocks, heads = values.shape
     layout = base_layout(
         title,

@@ -1,4 +1,4 @@
-"""Charts of the mergers: the vectors on their way to one token, and DeepStack taps beside it."""
+"""Charts of the mergers: the values after each step, and the similarity of DeepStack taps."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from components.charts.patch_map import mark_place, patch_layout
 from components.charts.style import HEIGHT_MEDIUM, HEIGHT_SMALL, base_layout
 from playground.language import say
 
-CLIP_QUANTILE = 0.99  # of |number| in a step: a few large ones would leave the rest pale
-MAX_NUMBERS = 256  # of each line; more than these are narrower than a pixel
-GAP = 1  # empty lines between steps
+CLIP_QUANTILE = 0.99  # of |value| in a step: a few large values would leave the rest pale
+MAX_DIMENSIONS = 256  # of each row; more would be narrower than a pixel
+GAP = 1  # empty rows between steps
 
 
 def plot_merger_vectors(steps: Sequence[tuple[str, np.ndarray]], token: int) -> go.Figure:
-    """The numbers of the four vectors and of what becomes of them, as lines of colour.
+    """The values of the four patch vectors and of each following step, as coloured rows.
 
     Args:
-        steps: name and (lines, numbers) values of each step; a long vector is broken into lines
-            of one patch's length, of which the first numbers are drawn. Each step has a colour
-            range of its own.
+        steps: name and (rows, dimensions) values of each step; a long vector is broken into rows
+            of one patch's length, and only the first dimensions of each are drawn. Each step has
+            its own colour range.
         token: sequence index of the token.
     """
     width = steps[0][1].shape[1]
-    shown = min(width, MAX_NUMBERS)
-    x_title = say("number in its line of {width:,}", width=width)
+    shown = min(width, MAX_DIMENSIONS)
+    x_title = say("dimension in its row (of {width:,})", width=width)
     if shown < width:
         x_title = say(
-            "number in its line: the first {shown:,} of {width:,}", shown=shown, width=width
+            "dimension in its row (first {shown:,} of {width:,})", shown=shown, width=width
         )
     ranges = [
-        say("{name}, numbers up to {most:.3g}", name=name, most=np.nanmax(np.abs(values)))
+        say("{name}, values up to ±{most:.3g}", name=name, most=np.nanmax(np.abs(values)))
         for name, values in steps
     ]
     layout = base_layout(
-        say("Token {token} in the making: the numbers after each step", token=token),
+        say("How token {token} is computed: the values after each step", token=token),
         height=HEIGHT_MEDIUM,
-        alt=say("Lines of colour for each step: {ranges}.", ranges=say("; ").join(ranges)),
+        alt=say("Coloured rows for each step: {ranges}.", ranges=say("; ").join(ranges)),
         x_title=x_title,
         y_title=say("step"),
     )
@@ -49,7 +49,7 @@ def plot_merger_vectors(steps: Sequence[tuple[str, np.ndarray]], token: int) -> 
         lines = np.arange(top, top + len(values), dtype=np.int32)
         known = np.abs(values[np.isfinite(values)])
         reach = float(np.quantile(known, CLIP_QUANTILE)) or 1.0
-        hover = say("{name}<br>number %{{x}} of this line: %{{z:.4g}}", name=name)
+        hover = say("{name}<br>dimension %{{x}} of this row: %{{z:.4g}}", name=name)
         cells = values[:, :shown]
         traces.append(signed_map(cells, hover, reach, y=lines, name=name, hoverongaps=False))
         middles.append((top + (len(values) - 1) / 2, name))
@@ -60,7 +60,7 @@ def plot_merger_vectors(steps: Sequence[tuple[str, np.ndarray]], token: int) -> 
         "tickvals": [place for place, _ in middles],
         "ticktext": [name for _, name in middles],
     }
-    layout["meta"]["columns"] = {"x": say("number"), "y": say("line"), "z": say("value")}
+    layout["meta"]["columns"] = {"x": say("dimension"), "y": say("row"), "z": say("value")}
     return go.Figure(traces, layout)
 
 
@@ -73,21 +73,21 @@ def plot_tap_similarity(
     reach: float,
     token: tuple[int, int],
 ) -> go.Figure:
-    """How alike a DeepStack tap's tokens are to the final tokens at the same places.
+    """Cosine similarity of a DeepStack tap's tokens to the final tokens of the same patches.
 
     Args:
         cosine: (merged_h, merged_w) cosine similarity.
         norms: (merged_h, merged_w) Euclidean norm of the tap's tokens.
         span: index into ``ModelInputs.spans``.
         title: which tap.
-        reach: the colours go from minus this to plus this, alike for all taps.
+        reach: the colours range from -reach to reach, the same for all taps.
         token: row and column of the token to mark.
     """
     rows, columns = cosine.shape
     layout = patch_layout(
         title,
         say(
-            "Cosine similarity of this tap's {rows} by {columns} tokens to the final ones, from "
+            "Cosine similarity of this tap's {rows} by {columns} tokens to the final tokens, from "
             "{low:.3f} to {high:.3f}, on average {mean:.3f}.",
             rows=rows,
             columns=columns,

@@ -15,24 +15,24 @@ from components.look.colors import ORANGE
 from components.views.pictures import image_uri
 from playground.language import say
 
-MAX_DOTS = 1_000  # places of patches on the grid; more would hide it
-CLOSE_UP = 1.0  # entries around the neighbours that the close-up shows
-LABEL_SHIFT = 24  # pixels by which a weight stands off its entry, away from the patch
-GRID_PIXELS = 240  # about the side of the drawn grid, for marks that fit an entry
+MAX_DOTS = 1_000  # patch positions drawn on the grid; more would hide it
+CLOSE_UP = 1.0  # margin of the close-up around the four entries, in entries
+LABEL_SHIFT = 24  # pixels from an entry to its weight label, away from the patch
+GRID_PIXELS = 240  # approximate side of the drawn grid, to size the markers
 PAIR_HEIGHT = 44  # pixels for the two bars of one token
-DARK, LIGHT = "#10131a", "#ffffff"  # ink on, and halo behind, the marks on coloured cells
+DARK, LIGHT = "#10131a", "#ffffff"  # outline and fill of markers on coloured cells
 
 
 def plot_position_grid(
     colors: np.ndarray, places: np.ndarray, patch: tuple[int, int], indices: np.ndarray
 ) -> go.Figure:
-    """The learned grid as colours, where the picture's patches fall, and one patch's neighbours.
+    """The learned grid as colours, the positions of the image's patches, and one patch's entries.
 
     Args:
         colors: (side, side, 3) uint8: the entries.
         places: (grid_h, grid_w, 2) row and column on the grid of every patch, in entries.
         patch: row and column of the patch to mark.
-        indices: (4,) the entries that it is blended from.
+        indices: (4,) the entries that it is interpolated from.
     """
     side = len(colors)
     row, column = (float(value) for value in places[patch])
@@ -41,9 +41,9 @@ def plot_position_grid(
         say("The learned grid, {side} × {side} entries, and where the patches fall", side=side),
         height=HEIGHT_MEDIUM,
         alt=say(
-            "The {side} by {side} learned positions as colours. The picture's {down} by {across} "
-            "patches are spread over it; patch row {patch[0]}, column {patch[1]} falls at grid row "
-            "{row:.2f}, column {column:.2f}.",
+            "The {side} by {side} learned position embeddings as colours. The image's {down} by "
+            "{across} patches are stretched over them; patch row {patch[0]}, column {patch[1]} "
+            "falls at grid row {row:.2f}, column {column:.2f}.",
             side=side,
             down=grid_h,
             across=grid_w,
@@ -90,9 +90,9 @@ def plot_neighbours(
     Args:
         colors: (side, side, 3) uint8: the entries.
         place: (2,) row and column on the grid where the patch falls, in entries.
-        patch: its row and column in the picture.
+        patch: its row and column in the image.
         indices: (4,) the entries.
-        weights: (4,) float32; an entry that stands twice at the border counts once.
+        weights: (4,) float32; weights of an entry that is repeated at the border are summed.
     """
     side = len(colors)
     row, column = (float(value) for value in place)
@@ -100,13 +100,14 @@ def plot_neighbours(
     heaviest = max(entries, key=lambda index: entries[index])
     layout = base_layout(
         say(
-            "Close-up: patch row {patch[0]}, column {patch[1]} is a mixture of its neighbours",
+            "Close-up: patch row {patch[0]}, column {patch[1]} is interpolated from the "
+            "surrounding entries",
             patch=patch,
         ),
         height=HEIGHT_MEDIUM,
         alt=say(
-            "Grid row {row:.2f}, column {column:.2f} lies between {entries}; entry {heaviest} "
-            "counts most.",
+            "Grid row {row:.2f}, column {column:.2f} lies between {entries}; entry {heaviest} has "
+            "the largest weight.",
             row=row,
             column=column,
             entries=say(", ").join(
@@ -125,7 +126,7 @@ def plot_neighbours(
     layout["xaxis"] |= {"dtick": 1}
     layout["yaxis"] |= {"dtick": 1}
     layout["meta"]["columns"] = {"customdata": [say("entry"), say("weight")]}
-    # The figure's place moves with the patch, and so must the reader's view of it.
+    # The view moves with the patch, so a kept zoom would show the wrong entries.
     layout["meta"]["uirevision"] = f"{top},{left}"
     layout["annotations"] = _weight_labels(entries, side, top, left)
     lines = _weight_lines(entries, side, row, column)
@@ -136,7 +137,7 @@ def plot_neighbours(
 def _weight_labels(
     entries: dict[int, float], side: int, top: int, left: int
 ) -> list[dict[str, Any]]:
-    """Each entry's weight, beside it and away from the patch."""
+    """Each entry's weight, next to it on the side away from the patch."""
     return [
         {
             "x": index % side,
@@ -156,7 +157,7 @@ def _weight_labels(
 def _weight_lines(
     entries: dict[int, float], side: int, row: float, column: float
 ) -> list[go.Scatter]:
-    """From the patch to each entry that counts, the thicker the more."""
+    """Lines from the patch to each entry with a weight above 0, thicker for larger weights."""
     return [
         go.Scatter(
             x=np.array([column, index % side], np.float32),
@@ -177,7 +178,7 @@ def _weight_lines(
 def plot_position_similarity(
     similarity: np.ndarray, patch: tuple[int, int], span: int
 ) -> go.Figure:
-    """How alike one patch's position is to that of every other patch.
+    """Cosine similarity of one patch's position embedding to that of every other patch.
 
     Args:
         similarity: (grid_h, grid_w) cosine similarity.
@@ -186,7 +187,10 @@ def plot_position_similarity(
     """
     rows, columns = similarity.shape
     layout = patch_layout(
-        say("Positions like that of row {patch[0]}, column {patch[1]} are bright", patch=patch),
+        say(
+            "Position similarity to patch row {patch[0]}, column {patch[1]}: bright means similar",
+            patch=patch,
+        ),
         say(
             "Cosine similarity of one position embedding to those of {rows} by {columns} patches, "
             "from {low:.2f} to 1.",
@@ -207,19 +211,19 @@ def plot_position_similarity(
 def _frame_grid(
     layout: dict[str, Any], columns: tuple[float, float], rows: tuple[float, float]
 ) -> None:
-    frame_patches(layout, l=8, r=8)  # no scale, and the legend needs the width
+    frame_patches(layout, l=8, r=8)  # there is no colour bar, and the legend needs the width
     layout["xaxis"] |= {"range": list(columns)}
     layout["yaxis"].pop("autorange")
     layout["yaxis"] |= {"range": [rows[1], rows[0]]}
 
 
 def _thin_places(places: np.ndarray) -> tuple[np.ndarray, str]:
-    """Every n-th row and column so that the dots stay few; and what they are, in words."""
+    """Every n-th row and column, to limit the number of dots, and their name in the legend."""
     step = math.ceil(math.sqrt(places.shape[0] * places.shape[1] / MAX_DOTS))
     kept = np.ascontiguousarray(places[::step, ::step].reshape(-1, 2), np.float32)
     if step == 1:
-        return kept, say("patches of the picture")
-    return kept, say("patches of the picture (1 in {step} rows and columns)", step=step)
+        return kept, say("patches of the image")
+    return kept, say("patches of the image (1 in {step} rows and columns)", step=step)
 
 
 def _grid_image(colors: np.ndarray) -> go.Image:
@@ -231,7 +235,7 @@ def _neighbour_marks(indices: np.ndarray, side: int) -> go.Scatter:
     return go.Scatter(
         x=(indices % side).astype(np.float32),
         y=(indices // side).astype(np.float32),
-        name=say("its neighbours"),
+        name=say("surrounding entries"),
         mode="markers",
         marker={
             "symbol": "square",

@@ -14,19 +14,19 @@ from components.charts.style import HEIGHT_MEDIUM, base_layout, vertical_line
 from components.look.colors import BLUE, ORANGE
 from playground.language import say
 
-MAX_DISTANCE = 32  # patches that the map reaches to each side; a photo has up to 80 and more
-MARKED_POINTS = 80  # longer lines are drawn without a marker at each distance
+MAX_DISTANCE = 32  # patches shown to each side; a photo can have 80 and more
+MARKED_POINTS = 80  # longer lines are drawn without markers
 
 
 def plot_rope_angles(
     angles: np.ndarray, axis: Literal["row", "column"], first_pair: int, here: int
 ) -> go.Figure:
-    """How far each pair of a head's numbers is turned, at every row (or column) of the picture.
+    """The rotation angle of each pair of a head's dimensions at every row (or column) of an image.
 
     Args:
         angles: (frequencies, places) radians.
-        axis: what turns these pairs.
-        first_pair: number of the first pair.
+        axis: whether these pairs rotate with the row or the column.
+        first_pair: index of the first pair.
         here: the row (or column) to mark.
     """
     pairs = len(angles)
@@ -34,19 +34,19 @@ def plot_rope_angles(
     hide_lines(layout)
     layout["yaxis"] |= {"autorange": "reversed", "dtick": max(1, pairs // 8)}
     layout["meta"]["columns"] = {"z": say("cosine"), "customdata": [say("radians"), say("turns")]}
-    # The marked place as two lines, so that the cells between them keep their colours.
+    # Mark the row or column with two lines, so that the cells between keep their colours.
     layout["shapes"] = [
         vertical_line(edge, width=2, color=BLUE) for edge in (here - 0.5, here + 0.5)
     ]
     where = say("pair %{y}, patch row %{x}")
     if axis == "column":
         where = say("pair %{y}, patch column %{x}")
-    turned = say(
-        "turned by %{customdata[0]:.3f} radians = %{customdata[1]:.3f} turns<br>cosine %{z:.3f}"
+    rotation = say(
+        "rotated by %{customdata[0]:.3f} radians = %{customdata[1]:.3f} turns<br>cosine %{z:.3f}"
     )
     cells = signed_map(
         np.cos(angles),
-        f"{where}<br>{turned}",
+        f"{where}<br>{rotation}",
         1.0,
         bar=say("cosine of the angle"),
         y=np.arange(first_pair, first_pair + pairs, dtype=np.int32),
@@ -58,39 +58,45 @@ def plot_rope_angles(
 def _angles_layout(
     angles: np.ndarray, axis: Literal["row", "column"], first_pair: int
 ) -> dict[str, Any]:
-    """Title, description and axes, said of rows or of columns."""
+    """Title, description and axes for rows or for columns."""
     pairs, places = angles.shape
     fastest, slowest = (angles[0, 1], angles[-1, 1]) if places > 1 else (0.0, 0.0)
     numbers = {"first": first_pair, "last": first_pair + pairs - 1}
     facts = {"pairs": pairs, "places": places, "fastest": fastest, "slowest": slowest}
     if axis == "row":
-        title = say("Pairs {first}–{last} turn with the row: fast above, slow below", **numbers)
+        title = say(
+            "Pairs {first}–{last} rotate with the row: fast at the top, slow at the bottom",
+            **numbers,
+        )
         alt = say(
-            "Cosine of the angle of {pairs} pairs of numbers at {places} patch rows. The first "
-            "pair turns by {fastest:.3g} radians a patch, the last one by {slowest:.3g}.",
+            "Cosine of the angle of {pairs} pairs of dimensions at {places} patch rows. The first "
+            "pair rotates by {fastest:.3g} radians per patch, the last by {slowest:.3g}.",
             **facts,
         )
         x_title = say("patch row")
     else:
-        title = say("Pairs {first}–{last} turn with the column: fast above, slow below", **numbers)
+        title = say(
+            "Pairs {first}–{last} rotate with the column: fast at the top, slow at the bottom",
+            **numbers,
+        )
         alt = say(
-            "Cosine of the angle of {pairs} pairs of numbers at {places} patch columns. The first "
-            "pair turns by {fastest:.3g} radians a patch, the last one by {slowest:.3g}.",
+            "Cosine of the angle of {pairs} pairs of dimensions at {places} patch columns. The "
+            "first pair rotates by {fastest:.3g} radians per patch, the last by {slowest:.3g}.",
             **facts,
         )
         x_title = say("patch column")
     return base_layout(
-        title, height=HEIGHT_MEDIUM, alt=alt, x_title=x_title, y_title=say("pair of numbers")
+        title, height=HEIGHT_MEDIUM, alt=alt, x_title=x_title, y_title=say("pair of dimensions")
     )
 
 
 def plot_distance_kernel(kernel: np.ndarray, whose: str) -> go.Figure:
-    """The score of one query and one key by how far apart they stand.
+    """The score of one query and one key by the distance between them.
 
     Args:
         kernel: (2 * grid_h - 1, 2 * grid_w - 1) scores; distance 0 in the middle. Far distances
-            are cut off, so that the near ones stay large.
-        whose: the vectors, in words.
+            are cut off to keep the near ones legible.
+        whose: name of the vectors.
     """
     full = tuple(size // 2 for size in kernel.shape)
     down, across = (min(reach, MAX_DISTANCE) for reach in full)
@@ -102,7 +108,7 @@ def plot_distance_kernel(kernel: np.ndarray, whose: str) -> go.Figure:
         title,
         height=HEIGHT_MEDIUM,
         alt=say(
-            "Scores by distance, {down} rows up and down and {across} columns to both sides: "
+            "Scores by distance, {down} rows up and down and {across} columns left and right: "
             "{centre:.3g} at distance 0, from {low:.3g} to {high:.3g}.",
             down=down,
             across=across,
@@ -120,14 +126,14 @@ def plot_distance_kernel(kernel: np.ndarray, whose: str) -> go.Figure:
         "x": np.arange(-across, across + 1, dtype=np.int32),
         "y": np.arange(-down, down + 1, dtype=np.int32),
     }
-    if float(kernel.min()) >= 0:  # of one sign: by their size
+    if float(kernel.min()) >= 0:  # scores of one sign: sequential colours
         return go.Figure(heat_map(kernel, hover, bar=say("score"), **places), layout)
     reach = float(np.abs(kernel).max())
     return go.Figure(signed_map(kernel, hover, reach, bar=say("score"), **places), layout)
 
 
 def plot_kernel_lines(kernel: np.ndarray) -> go.Figure:
-    """The same scores along the two axes: straight up and down, and straight to the sides.
+    """The same scores along the vertical and the horizontal axis.
 
     Args:
         kernel: (2 * grid_h - 1, 2 * grid_w - 1) scores; distance 0 in the middle.
@@ -143,7 +149,7 @@ def plot_kernel_lines(kernel: np.ndarray) -> go.Figure:
             below=_at(kernel[:, across], down + 1),
             right=_at(kernel[down], across + 1),
         ),
-        x_title=say("patches from the query"),
+        x_title=say("distance from the query (patches)"),
         y_title=say("score"),
     )
     layout["meta"]["columns"] = {"x": say("distance"), "y": say("score")}
@@ -170,11 +176,11 @@ def plot_kernel_lines(kernel: np.ndarray) -> go.Figure:
 def plot_patch_scores(
     scores: np.ndarray, reach: float, patch: tuple[int, int], span: int, title: str
 ) -> go.Figure:
-    """One patch's scores to all patches of its picture, before the softmax.
+    """One patch's attention scores to all patches of its image, before the softmax.
 
     Args:
         scores: (grid_h, grid_w).
-        reach: the colours go from minus this to plus this, so that two maps can be compared.
+        reach: the colours range from -reach to reach, so that two maps can be compared.
         patch: row and column of the query.
         span: index into ``ModelInputs.spans``.
         title: what to see.
@@ -197,10 +203,10 @@ def plot_patch_scores(
     )
     layout["meta"]["columns"] = {"z": say("score")}
     hover = say("key at patch row %{y}, column %{x}<br>score %{z:.4g}")
-    bar = say("score (before the softmax)")
+    bar = say("attention score (before softmax)")
     cells = signed_map(scores, hover, reach, bar=bar, name=say("scores"))
     return go.Figure([cells, mark_place(patch, say("the query"))], layout)
 
 
 def _at(values: np.ndarray, index: int) -> str:
-    return f"{float(values[index]):.3g}" if index < len(values) else say("not there")
+    return f"{float(values[index]):.3g}" if index < len(values) else say("not available")

@@ -1,4 +1,4 @@
-"""Charts of a change: the next token and the answer's words before and after."""
+"""Charts of a change: the next token and the answer's tokens before and after."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ROW_HEIGHT = 34  # pixels per token: two bars
 SHOWN = 8  # tokens
-# Of the original and of the changed run: told apart by more than their colour.
+# Of the original and the changed run: they differ in more than colour.
 BAR_MARKERS = (
     {"color": BLUE, "pattern": {"shape": "", "fillmode": "overlay"}},
     {"color": ORANGE, "pattern": {"shape": "/", "fillmode": "overlay"}},
@@ -28,16 +28,16 @@ BAR_MARKERS = (
 
 
 def plot_shift(shift: LogitsShift, names: tuple[str, str] | None = None) -> go.Figure:
-    """The likeliest next tokens of both runs, original above changed.
+    """The most likely next tokens of both runs, original above changed.
 
     Args:
         shift: the comparison.
-        names: what the two runs are called; by default the original and the changed one.
+        names: of the two runs; by default "original" and "changed".
     """
     names = names or _default_names()
     tokens = shift.tokens[:SHOWN]
     rows = np.arange(len(tokens), dtype=np.int32)
-    same = say("the same token leads") if shift.same_top else say("another token leads")
+    same = say("same top token") if shift.same_top else say("different top token")
     largest = max(max(token.before, token.after) for token in tokens)
     layout = base_layout(
         say(
@@ -49,8 +49,7 @@ def plot_shift(shift: LogitsShift, names: tuple[str, str] | None = None) -> go.F
         ),
         height=110 + ROW_HEIGHT * len(tokens),
         alt=say(
-            "Pairs of bars for {count} tokens; the largest change of a probability is "
-            "{change:.1%}.",
+            "Pairs of bars for {count} tokens; the largest change in probability is {change:.1%}.",
             count=len(tokens),
             change=shift.max_abs_dp,
         ),
@@ -60,14 +59,14 @@ def plot_shift(shift: LogitsShift, names: tuple[str, str] | None = None) -> go.F
     layout["barmode"] = "group"
     layout["margin"]["r"] = 30
     layout["xaxis"] |= {"tickformat": ".2~p", "range": [0, min(1.15, 1.25 * largest)]}
-    # Positions, not names: two tokens may be spelt alike.
+    # Positions, not names: two tokens may have the same text.
     layout["yaxis"] |= {
         "autorange": "reversed",
         "showgrid": False,
         "tickvals": rows.tolist(),
         "ticktext": [token_label(token.text) for token in tokens],
     }
-    layout["meta"]["columns"] = {"y": say("rank − 1"), "customdata": say("token")}
+    layout["meta"]["columns"] = {"y": say("rank (from 0)"), "customdata": say("token")}
     return go.Figure(_shift_bars(tokens, names), layout)
 
 
@@ -101,12 +100,12 @@ def plot_answer_shift(
     names: tuple[str, str] | None = None,
     chosen: int | None = None,
 ) -> go.Figure:
-    """Each token of the original answer, as likely as each run finds it.
+    """The probability of each token of the original answer in both runs.
 
     Args:
         shift: the answer under both runs.
         texts: the escaped text of each token.
-        names: what the two runs are called; by default the original and the changed one.
+        names: of the two runs; by default "original" and "changed".
         chosen: index of the token to mark, if any.
     """
     names = names or _default_names()
@@ -133,17 +132,17 @@ def plot_answer_shift(
 def _shift_layout(
     shift: AnswerShift, texts: Sequence[str], names: tuple[str, str]
 ) -> dict[str, Any]:
-    """Title with the word that falls most, and one place for each token."""
+    """Title with the token that drops most, and a tick for each token."""
     most = int(shift.drop.argmax())
     fall = say(
-        "“{word}” falls most, from {before} to {after}",
+        "“{word}” drops most, from {before} to {after}",
         word=texts[most],
         before=percent(float(np.exp(shift.before[most]))),
         after=percent(float(np.exp(shift.after[most]))),
     )
-    found = fall if shift.drop[most] > 0.01 else say("no word falls")
+    found = fall if shift.drop[most] > 0.01 else say("no token drops")
     layout = base_layout(
-        say("The original answer word by word: {found}", found=found),
+        say("Original answer, token by token: {found}", found=found),
         height=HEIGHT_MEDIUM,
         alt=say(
             "Pairs of bars for {count} tokens, {before} and {after}; {fall}.",
@@ -157,7 +156,7 @@ def _shift_layout(
     )
     layout["barmode"] = "group"
     layout["yaxis"] |= {"range": [0, 1.08], "tickformat": ".0%"}
-    # Positions, not names: a word may come twice.
+    # Positions, not names: a token may occur twice.
     layout["xaxis"] |= {
         "showgrid": False,
         "zeroline": False,
@@ -165,7 +164,7 @@ def _shift_layout(
         "ticktext": list(texts),
     }
     layout["meta"]["columns"] = {
-        "x": say("place − 1"),
+        "x": say("index"),
         "y": say("probability"),
         "customdata": say("token"),
     }
@@ -173,31 +172,37 @@ def _shift_layout(
 
 
 def plot_patch_sweep(probs: np.ndarray, words: tuple[str, str]) -> go.Figure:
-    """At which layer a state decides the next word: both runs' words, layer by layer.
+    """Activation patching (Meng et al. 2022) by layer: probabilities of both runs' next tokens.
 
     Args:
-        probs: (2, layers + 1): probability of this run's word and of the other run's, when the
-            state that layer i reads is replaced; the last column is the final norm's.
-        words: this run's and the other run's likeliest next token, escaped.
+        probs: (2, layers + 1): probability of this run's next token and of the other run's when
+            the input of layer i is patched; the last column is for the final norm.
+        words: most likely next token of this run and of the other, escaped.
     """
     states = np.arange(probs.shape[1], dtype=np.int32)
     wins = np.flatnonzero(probs[1] > probs[0])
-    found = say("“{word}” stays", word=words[0])
+    found = say("“{word}” stays ahead", word=words[0])
     if len(wins):
-        found = say("“{word}” wins first at layer {layer}", word=words[1], layer=wins[0])
+        found = say("“{word}” first takes the lead at layer {layer}", word=words[1], layer=wins[0])
     layout = base_layout(
-        say("One state replaced, layer by layer: {found}", found=found),
+        say("One hidden state patched at each layer: {found}", found=found),
         height=HEIGHT_MEDIUM,
         alt=say("Two lines over {layers} layers; {found}.", layers=len(states), found=found),
-        x_title=say("input replaced at layer (last: final norm)"),
+        x_title=say("patched layer (last: final norm)"),
         y_title=say("probability of the next token"),
     )
     layout["xaxis"] |= {"zeroline": False, "dtick": max(1, len(states) // 14)}
     layout["yaxis"] |= {"range": [-0.03, 1.05], "tickformat": ".0%"}
     layout["meta"]["columns"] = {"x": say("layer"), "y": say("probability")}
     lines = (
-        (words[0], say("“{word}”, this run's word", word=words[0]), BLUE, "solid", "circle"),
-        (words[1], say("“{word}”, the other run's word", word=words[1]), GREEN, "dash", "square"),
+        (words[0], say("“{word}”, predicted by this run", word=words[0]), BLUE, "solid", "circle"),
+        (
+            words[1],
+            say("“{word}”, predicted by the other run", word=words[1]),
+            GREEN,
+            "dash",
+            "square",
+        ),
     )
     traces = [
         go.Scatter(
@@ -207,7 +212,7 @@ def plot_patch_sweep(probs: np.ndarray, words: tuple[str, str]) -> go.Figure:
             mode="lines+markers",
             line={"color": color, "dash": dash},
             marker={"symbol": symbol, "size": 8},
-            hovertemplate=say("layer %{{x}} replaced<br>“{word}”: %{{y:.2%}}", word=word)
+            hovertemplate=say("layer %{{x}} patched<br>“{word}”: %{{y:.2%}}", word=word)
             + "<extra></extra>",
         )
         for line, (word, name, color, dash, symbol) in zip(probs, lines, strict=True)

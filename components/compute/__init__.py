@@ -1,1 +1,1 @@
-"""Behind the page: the engine, the GPU on loan, and what is under way for whom."""
+"""Behind the page: the engine, ZeroGPU, and the running jobs."""

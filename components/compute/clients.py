@@ -1,8 +1,7 @@
-"""Whether the client that an event computes for is still there.
+"""Whether an event's client is still connected.
 
-Gradio drops the answer of a client that has gone or has cancelled its call, but lets the function
-compute on. What it knows of the client is in its queue; nothing of it is public, so all of it is
-read here.
+Gradio drops the answer for a client that disconnected or cancelled its call, but lets the function
+run on. Gradio's queue knows the client, but that part is not public, so all of it is read here.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from gradio.context import LocalContext
 class Client:
     """The client of one event, as Gradio's queue sees it."""
 
-    event: Any = None  # gradio.queueing.Event; None where there is none
+    event: Any = None  # gradio.queueing.Event; None if there is none
     task: asyncio.Task[Any] | None = None  # handles the event
-    forgotten: bool = False  # the queue has let go of the event, as it does with a cancelled one
+    forgotten: bool = False  # the queue has dropped the event, as it does after a cancel
 
     @classmethod
     def of_this_event(cls) -> Client:
@@ -38,12 +37,12 @@ class Client:
 
     @property
     def gone(self) -> bool:
-        """Whether nobody waits for the answer: it lost its connection, or cancelled its call."""
+        """Whether nobody waits for the answer: the client disconnected, or cancelled its call."""
         if self.forgotten or (self.task is not None and self.task.cancelling()):
             return True
         return self.event is not None and not self.event.alive
 
     @property
     def waits_since(self) -> float:
-        """When the event joined the queue, on the monotonic clock; now where there is no queue."""
+        """When the event joined the queue, on the monotonic clock; now if there is no queue."""
         return time.monotonic() if self.event is None else float(self.event.enqueue_time)

@@ -1,4 +1,4 @@
-"""Loads the checkpoint behind the page and says how far it is."""
+"""Load the checkpoint in the background and report the progress."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-API_WAIT_S = 300.0  # how long a call waits for the checkpoint; a 2B model loads in a minute or two
+API_WAIT_S = 300.0  # how long a call waits for loading; a 2B model takes a minute or two
 POLL_S = 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class HostStatus:
-    """How far the checkpoint is."""
+    """The loading state of the checkpoint."""
 
     phase: Literal["loading", "ready", "failed"]
     what: str
@@ -36,14 +36,14 @@ class HostStatus:
 
 
 def loading_words(status: HostStatus) -> str:
-    """How far loading is, for a sentence."""
+    """The loading progress, as part of a sentence."""
     counts = {"done": status.done, "total": status.total}
     share = ", " + say("{done:,} of {total:,}", **counts) if status.total else ""
     return say(status.what) + share
 
 
 class EngineHost:
-    """Owns the engine from the moment that the page comes up, before torch is imported."""
+    """Owns the engine; created with the page, before torch is imported."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class EngineHost:
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
         self.source = source
-        self.limits = limits  # the engine's, known before it is there
+        self.limits = limits  # the engine's limits, known before it is loaded
         self._options = {"device": device, "dtype": dtype, "attn": attn}
         self._engine: Engine | None = None
         self._status = HostStatus("loading", mark("Importing torch and transformers"))
@@ -82,9 +82,9 @@ class EngineHost:
         except PlaygroundError as error:
             self._status = HostStatus("failed", str(error))
         except Exception:
-            # The page must say that loading ended; the details go to the log, not to visitors.
+            # Tell the page that loading failed; the details go to the log, not to visitors.
             logger.exception("Loading %s failed", self.source)
-            self._status = HostStatus("failed", mark("Loading failed; the server's log says why."))
+            self._status = HostStatus("failed", mark("Loading failed; see the server's log."))
         finally:
             self._settled.set()
 
@@ -98,7 +98,7 @@ class EngineHost:
         """The loaded engine.
 
         Raises:
-            PlaygroundError: it is still loading, or loading failed.
+            PlaygroundError: the checkpoint is still loading, or loading failed.
         """
         if self._engine is None:
             status = self._status
@@ -106,7 +106,7 @@ class EngineHost:
                 raise PlaygroundError(say(status.what))
             raise PlaygroundError(
                 say("The checkpoint is still loading ({what}).", what=loading_words(status)),
-                remedy=say("Wait for the bar at the top to finish."),
+                remedy=say("Wait for the progress bar at the top to finish."),
             )
         return self._engine
 
@@ -116,11 +116,11 @@ class EngineHost:
         """The loaded engine, for a call that may wait for it.
 
         Args:
-            timeout_s: how long.
-            progress: told how far loading is; what it raises ends the wait.
+            timeout_s: how long to wait.
+            progress: called with the loading progress; an exception ends the wait.
 
         Raises:
-            PlaygroundError: loading failed, or takes longer.
+            PlaygroundError: loading failed, or takes too long.
         """
         end = time.monotonic() + timeout_s
         while (status := self.wait(POLL_S)).phase == "loading" and time.monotonic() < end:
@@ -129,6 +129,6 @@ class EngineHost:
         return self.engine
 
     def wait(self, timeout_s: float) -> HostStatus:
-        """Wait until loading has ended either way; returns the status then."""
+        """Wait until loading has succeeded or failed; returns the status."""
         self._settled.wait(timeout_s)
         return self._status

@@ -1,10 +1,10 @@
-"""Where a hosted Space lends its GPU for one call at a time (ZeroGPU).
+"""ZeroGPU: a Space lends its GPU for one call at a time.
 
-Each call runs in a process that is forked for it. The page's own process keeps the model on the
-CPU: for what is redrawn from records, and for all that keeps something between two calls. What
-``on_gpu`` decorates runs in the forked process, on the GPU: the values that it yields and the
-run's new records come back; whatever else it changes is lost. So a demonstration of several
-requests must be one such call. Anywhere but on ZeroGPU a decorated function stays as it is.
+Each call runs in a forked process. The page's own process keeps the model on the CPU, for drawings
+from records and for everything that keeps state between calls. A function decorated with ``on_gpu``
+runs in the forked process, on the GPU. The values that it yields and the run's new records are sent
+back; any other change is lost, so an experiment of several requests must be one call. Without
+ZeroGPU, a decorated function is unchanged.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ Stream = Callable[..., Iterator[Any]]
 S = TypeVar("S", bound=Stream)
 F = TypeVar("F", bound=Callable[..., Any])
 
-GPU_SECONDS = 60  # what a call asks for; a visitor's quota is charged for what it takes
+GPU_SECONDS = 60  # requested per call; a visitor's quota is charged for the time used
 
-_streams: dict[str, Stream] = {}  # by name: the forked process has them too, closures included
+_streams: dict[str, Stream] = {}  # by name: the forked process has them too, including closures
 _engine: Engine | None = None  # the page's; a forked process inherits it
 _lent: Engine | None = None  # in a forked process: the same model on the GPU
 _in_place: ContextVar[bool] = ContextVar("in_place", default=False)
@@ -50,13 +50,13 @@ def has_zero_gpu() -> bool:
 
 
 def on_gpu(stream: S) -> S:
-    """Let a generator ``stream(run, progress, *values)`` run on a lent GPU.
+    """Run a generator ``stream(run, progress, *values)`` on a lent GPU.
 
-    Its values and what it yields are pickled. It must keep nothing outside of the run's records.
+    Its arguments and yielded values are pickled. It must keep no state outside the run's records.
     """
     if not has_zero_gpu():
         return stream
-    import spaces  # of the Space; it must find decorated functions before the page is launched
+    import spaces  # part of a Space; functions must be decorated before the page is launched
 
     name = f"{stream.__module__}.{stream.__qualname__}"
     _streams[name] = stream
@@ -64,7 +64,7 @@ def on_gpu(stream: S) -> S:
 
     @wraps(stream)
     def lent(run: Run, progress: Progress, *values: Any) -> Iterator[Any]:
-        # The shipped checkpoint is done on the CPU before a GPU would be found.
+        # The CPU finishes the shipped checkpoint before a GPU would be assigned.
         if _in_place.get() or run.engine.source == "tiny":
             yield from stream(run, progress, *values)
         else:
@@ -74,7 +74,7 @@ def on_gpu(stream: S) -> S:
 
 
 def in_place(function: F) -> F:
-    """Let a function use no lent GPU: for what is done at the start, which is nobody's quota."""
+    """Run a function without a lent GPU: for work at start-up, which is on nobody's quota."""
 
     @wraps(function)
     def stay(*args: Any, **kwargs: Any) -> Any:
@@ -90,7 +90,7 @@ def in_place(function: F) -> F:
 def compute_ahead(run: Run, stages: Sequence[str], progress: Progress) -> None:
     """Compute the last of these stages, and all before it, in one call on a lent GPU.
 
-    Where no GPU is lent nothing happens: the stages are then computed as they are drawn.
+    Without ZeroGPU nothing happens: the stages are computed when they are needed.
     """
     wanted = [stage for stage in STAGES if stage in stages]
     if has_zero_gpu() and wanted and not run.has(wanted[-1]):
@@ -102,12 +102,12 @@ def compute_ahead(run: Run, stages: Sequence[str], progress: Progress) -> None:
 def _compute_stage(run: Run, progress: Progress, stage: Any) -> Iterator[None]:
     run.ensure(stage, progress)
     if stage == "decoder":
-        run.check_parity(progress)  # a record too, and another forward
+        run.check_parity(progress)  # a record too, from another forward pass
     yield None
 
 
 class _Pickler(pickle.Pickler):
-    """What is drawn may point to its run, which is another object in each process."""
+    """A yielded value may refer to its run, which is a different object in each process."""
 
     def __init__(self, file: io.BytesIO, run: Run) -> None:
         super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
@@ -138,7 +138,7 @@ def _dumps(value: Any, run: Run) -> bytes:
 def _call(
     serve: Stream, name: str, run: Run, progress: Progress, values: Sequence[Any]
 ) -> Iterator[Any]:
-    """One call: pass on what the forked process says, until it ends or ``progress`` stops it."""
+    """One call: pass on the forked process's messages until it ends or ``progress`` stops it."""
     global _engine
     _engine = run.engine
     messages: Any = serve(pickle.dumps((name, spoken_language(), run.export(), values)))
@@ -160,7 +160,7 @@ def _call(
 
 
 def _serve(sent: bytes) -> Iterator[tuple[str, Any]]:
-    """Run one stream; a thread of its own lets its progress come out between two of its values."""
+    """Run one stream in a separate thread, so that progress can be sent between its values."""
     messages: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
     stopped = threading.Event()
 

@@ -1,4 +1,4 @@
-"""Which run is under way for which page, and how it is stopped."""
+"""The running job of each page, and how to stop it."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from components.compute.clients import Client
 from playground.errors import StageCancelled
 from playground.records import Progress
 
-MAX_STOPS = 1_000  # remembered at a time; a stop matters no longer than a run waits in the queue
+MAX_STOPS = 1_000  # a stop is needed only as long as a run waits in the queue
 
 
 class Jobs:
     """One job per page: a new run stops the page's older one.
 
-    Gradio's own cancel only drops the answer; the thread would compute on, holding the model. The
-    flag is looked at before every layer, vision block and token, and so is whether the client is
-    still there.
+    Gradio's own cancel only drops the answer; the thread would run on, holding the model. Before
+    every layer, vision block and token, a job checks its stop flag and whether its client is still
+    connected.
     """
 
     def __init__(self) -> None:
         self._flags: dict[str, threading.Event] = {}
-        self._stopped_at: OrderedDict[str, float] = OrderedDict()  # by page, for runs that wait
+        self._stopped_at: OrderedDict[str, float] = OrderedDict()  # by page, for queued runs
         self._lock = threading.Lock()
 
     @contextmanager
     def running(self, session: str, bar: gr.Progress | None = None) -> Iterator[Progress]:
-        """Register a job; yields the callback for the stages to report to.
+        """Register a job; yields the progress callback for the stages.
 
         Args:
             session: the page's ``gr.Request.session_hash``.
-            bar: shown in the page, if given.
+            bar: Gradio's progress bar, if any.
         """
         flag, client = threading.Event(), Client.of_this_event()
         with self._lock:
@@ -61,10 +61,10 @@ class Jobs:
                     del self._flags[session]
 
     def stop(self, session: str) -> bool:
-        """Stop the page's job and those that wait for their turn.
+        """Stop the page's job and its queued jobs.
 
         Returns:
-            whether one was under way.
+            whether a job was running.
         """
         with self._lock:
             self._stopped_at[session] = time.monotonic()
@@ -79,6 +79,6 @@ class Jobs:
 
 
 def stop_without_client(_what: str, _done: int, _total: int) -> None:
-    """A progress callback for calls that belong to no page: it stops once their client is gone."""
+    """A progress callback for endpoint calls: it stops them once their client has disconnected."""
     if Client.of_this_event().gone:
         raise StageCancelled

@@ -1,12 +1,12 @@
-"""The page's colours and colour scales: of charts, pictures, strips and the theme.
+"""The page's colours and colour scales, for charts, images, strips and the theme.
 
 Pure constants, so that charts can be drawn without Gradio.
 """
 
 from __future__ import annotations
 
-# Eight colours of middle lightness, so that each stands out from the white and from the dark page
-# (2.9:1 and more), and any two stay apart with protanopia, deuteranopia and tritanopia.
+# Eight colours of middle lightness, so that each contrasts with the white and the dark page (2.9:1
+# or more), and any two are distinct with protanopia, deuteranopia and tritanopia.
 BLUE = "#215ad3"
 ORANGE = "#d57900"
 GREEN = "#02a350"
@@ -23,7 +23,7 @@ KIND_COLORS = {"text": GREY, "special": PINK, "image": ORANGE, "video": SKY}
 
 ColorScale = list[tuple[float, str]]
 
-# From nothing to much. Even steps in lightness, readable with any colour vision.
+# From low to high. Even steps in lightness, readable with any colour vision.
 SEQUENTIAL: ColorScale = [
     (0.0, "#1b1f4b"),
     (0.2, "#2b4a8b"),
@@ -32,7 +32,7 @@ SEQUENTIAL: ColorScale = [
     (0.8, "#8fc75a"),
     (1.0, "#fbe87b"),
 ]
-# From minus to plus; set `zmid=0`.
+# From negative to positive; set `zmid=0`.
 DIVERGING: ColorScale = [
     (0.0, "#1f5fae"),
     (0.25, "#84b1dd"),
@@ -40,7 +40,7 @@ DIVERGING: ColorScale = [
     (0.75, "#eda96f"),
     (1.0, "#b4530a"),
 ]
-# Laid over a picture: lets it through where the value is low.
+# An overlay for images: transparent where the value is low.
 OVERLAY: ColorScale = [
     (0.0, "rgba(217,115,13,0)"),
     (0.5, "rgba(217,115,13,0.45)"),

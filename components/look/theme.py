@@ -1,6 +1,6 @@
 """The look of the page: a Gradio theme and the style sheet that goes with it.
 
-Quiet greys, one violet accent, system fonts; nothing is fetched from elsewhere. Pass both to
+Greys, one violet accent and system fonts; nothing is fetched from other hosts. Pass both to
 `launch(theme=build_theme(), css=CSS)`. Colours of charts are in colors.py.
 """
 
@@ -46,7 +46,7 @@ PRIMARY_BUTTON = {"light": ("#5a4ecb", "#ffffff"), "dark": ("#6a5fd8", "#ffffff"
 
 
 class SystemFont(fonts.Font):
-    """A font family that is written without quotes: `'system-ui'` in quotes means another font."""
+    """A font family without quotes: `'system-ui'` in quotes would name another font."""
 
     def __str__(self) -> str:
         return self.name if self.name.startswith(("system-", "ui-")) else super().__str__()
@@ -56,7 +56,7 @@ CJK_FONTS = ("PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "Source Han S
 SANS_FONTS = ("system-ui", "Segoe UI", "Roboto", "Helvetica Neue", *CJK_FONTS, "sans-serif")
 MONO_FONTS = ("ui-monospace", "Menlo", "Consolas", "DejaVu Sans Mono", *CJK_FONTS, "monospace")
 
-# What the theme sets, by what it belongs to; a name that begins with a star is a shade from above.
+# The theme's variables, grouped by component; a name that begins with a star is a shade from above.
 PAGE = {
     "body_background_fill": "*neutral_50",
     "body_background_fill_dark": "*neutral_950",
@@ -163,7 +163,7 @@ def _color_variables() -> str:
 
 
 FOLDER = Path(__file__).resolve().parent
-# The order counts: what is of one tab may say otherwise than what is of all.
+# The order matters: the style sheet of a tab may override the common ones.
 SHEETS = ("theme", "views", "part", "pointer", "page", "preprocess", "cache", "sampling", "tour")
 CSS = _color_variables() + "".join(
     (FOLDER / f"{name}.css").read_text(encoding="utf-8") for name in SHEETS

@@ -1,4 +1,4 @@
-"""The page: the input beside the tabs, and the events that run the model."""
+"""The page: the input panel next to the tabs, and the events that run the model."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ from playground.language import say
 from playground.pipeline import STAGES, Stage
 
 TITLE = "Qwen3-VL Playground"
-SESSION_S = 3600  # a page's run is forgotten this long after its last use
+SESSION_S = 3600  # a page's run expires this long after its last use
 
 
 class Page:
-    """The built page, in the language being spoken."""
+    """One page of the site, in one language."""
 
     def __init__(self, shared: Shared, *, has_api: bool) -> None:
-        """Build it inside the ``gr.Blocks`` of its site.
+        """Build the page inside the ``gr.Blocks`` of its site.
 
         Args:
-            shared: what all pages of the site have in common.
-            has_api: whether the public endpoints are this page's; a site has them once.
+            shared: what all pages of the site share.
+            has_api: whether this page adds the public endpoints; a site has them once.
         """
         self.shared = shared
         build_language_switch()
         TourView(shared.drawing.parts)
         sentence = say(
-            "See what a vision-language model does with a picture and a sentence: "
-            "every number on this page is computed by the model, in this run."
+            "See how a vision-language model processes an image and a question. The model "
+            "computes every number on this page live."
         )
         title = markdown_html(f"# {TITLE}\n\n{sentence}")
         gr.HTML(title, elem_id="page-title", elem_classes="prose")
@@ -66,7 +66,8 @@ class Page:
         with gr.Row(elem_id="workbench"):
             with gr.Column(scale=1, min_width=300, elem_id="input-column"):
                 self.panel = build_input_panel(examples)
-            # Wrapped, not behind a menu: all stages stay in sight, on a phone too.
+            # Wrap the tabs instead of hiding them in a menu, so that all stages stay visible on a
+            # phone.
             with gr.Column(scale=3, min_width=320, elem_id="stage-column"):
                 with gr.Tabs(overflow_behavior="wrap"):
                     self.stages = [*map(self._build_stage, shared.drawing.parts.stages)]
@@ -86,7 +87,7 @@ class Page:
 
     @property
     def outputs(self) -> dict[str, Any]:
-        """What run events change, by the names that ``RunEvents`` gives."""
+        """The components that run events update, by the names in ``RunEvents``."""
         return {
             "status": self.status,
             "run_key": self.run_key,
@@ -115,7 +116,7 @@ class Page:
         blocks_around().unload(self._stop)
 
     def _on_fill(self, examples: tuple[Example, ...]) -> None:
-        """Run with what a card, or a choice inside a part, puts into the input panel."""
+        """Run after an example card, or a choice in a part, has filled in the input panel."""
 
         def fill(event: gr.EventData) -> tuple[Any, ...]:
             return _fill_values(examples[int(event.index)])
@@ -156,7 +157,7 @@ class Page:
             )
 
     def updates(self, changes: dict[str, Any]) -> dict[Any, Any]:
-        """What Gradio takes, by component."""
+        """The changes as Gradio takes them, by component."""
         return {self.outputs[name]: value for name, value in changes.items()}
 
     def _stop(self, request: gr.Request) -> None:
@@ -164,8 +165,11 @@ class Page:
 
 
 def _discard_from(shared: Shared) -> Callable[[str | None], None]:
-    """Gives up a page's run. A plain function: Gradio copies the description of all components for
-    each visitor, deeply, and a method would bring all runs and the model with it."""
+    """Return a callback that discards a page's run.
+
+    It is a plain function because Gradio makes a deep copy of all components for each visitor: a
+    bound method would copy all runs and the model.
+    """
 
     def discard(key: str | None) -> None:
         shared.drawing.runs.discard(key)

@@ -1,4 +1,4 @@
-"""The note at the page's foot: what of a visit is kept, and for how long."""
+"""The privacy note at the foot of the page: what the server keeps, and for how long."""
 
 from __future__ import annotations
 
@@ -11,25 +11,22 @@ from playground.language import say
 
 
 def build_privacy_note() -> None:
-    """Add the note, closed, inside the page's ``gr.Blocks``."""
+    """Add the note, collapsed, inside the page's ``gr.Blocks``."""
     lines = (
+        say("Text and images go only to the machine that serves this page. The model runs there."),
         say(
-            "Text and pictures go to the machine that serves this page, and to no other. The model "
-            "runs there."
+            "A run stays in its memory for an hour at most, and an uploaded file for about an "
+            "hour. Other visitors cannot access them."
         ),
         say(
-            "A run is kept in its memory for an hour at most, an uploaded file for about an hour. "
-            "Other visitors cannot reach them."
-        ),
-        say(
-            "If you make a link, its pictures are kept under their hash, at most until {days} days "
-            "after it was last opened; the text stands in the link itself.",
+            "If you make a link, its images are stored under their hash for at most {days} days "
+            "after it was last opened. The text is part of the link itself.",
             days=KEPT_DAYS,
         ),
-        say("Logs hold kinds of errors, never texts, pictures or answers."),
+        say("Logs contain kinds of errors, never texts, images or answers."),
     )
     note = Markup(
         '<details class="pg-fold"><summary>{}</summary><div class="prose">{}</div></details>'
     )
     words = markdown_html("\n".join(f"- {each}" for each in lines))
-    gr.HTML(note.format(say("What is kept of your visit"), words), elem_id="privacy")
+    gr.HTML(note.format(say("What the server keeps from your visit"), words), elem_id="privacy")

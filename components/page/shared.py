@@ -1,4 +1,4 @@
-"""What all pages of a site share: the engine, the runs, what was found, and the jobs."""
+"""What all pages of a site share: the engine, the runs, the findings and the jobs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from playground.run_store import RunStore
 
 
 class Shared:
-    """One site's, whatever the language of its pages."""
+    """One instance per site, used by its pages in all languages."""
 
     def __init__(self, host: EngineHost) -> None:
         self.host = host
         self.jobs = Jobs()
         self.drawing = Drawing(Parts(STAGE_TABS), RunStore(), Findings())
         self.events = RunEvents(host, self.drawing)
-        self.kept = KeptFiles()  # of links
+        self.kept = KeptFiles()  # images and videos in links

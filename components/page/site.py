@@ -1,4 +1,4 @@
-"""The site: one Gradio app with the page once in each language."""
+"""The site: one Gradio app with one page per language."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Site:
-    """The built pages, and what they share."""
+    """The pages, and what they share."""
 
     def __init__(self, host: EngineHost) -> None:
         self.shared = Shared(host)
@@ -31,8 +31,8 @@ class Site:
     def begin_with_first_example(self, engine: Engine) -> None:
         """Run the first example once for all pages.
 
-        Pages that are opened from now on are served with its run, so that their parts ask for their
-        drawings at once, not after the page's first event.
+        Pages opened from now on are served with this run, so that their parts request drawings at
+        once instead of after the page's first event.
         """
         self.shared.events.compute_opening(engine)
         if (opening := self.shared.events.opening) is None:

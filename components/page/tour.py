@@ -1,4 +1,4 @@
-"""The walkthrough: the forward pass told step by step, each step at the part that shows it."""
+"""The walkthrough: the forward pass step by step, each step at the part that shows it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from playground.language import mark, say
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step: the key of the part that shows it, a heading and what to see there."""
+    """One step: the key of the part that shows it, a heading and an explanation."""
 
     part: str
     title: str
@@ -25,136 +25,138 @@ class Step:
 STEPS = (
     Step(
         "preprocess.text",
-        mark("A conversation becomes one text"),
+        mark("A conversation becomes one prompt"),
         mark(
-            "The chat template writes roles and special tokens around your words and leaves one "
-            "placeholder for the picture. The processor then repeats the placeholder, once for "
-            "each token that the picture will become."
+            "The chat template adds roles and special tokens to your text and inserts one "
+            "placeholder for the image. The processor then repeats the placeholder, once for "
+            "each token that the image will become."
         ),
     ),
     Step(
         "preprocess.spelling",
         mark("A token is not a character"),
         mark(
-            "The tokenizer knows pieces of bytes. A frequent word is one token, while a rare "
-            "Chinese character takes several, none of which is a character by itself. Type a text "
-            "of your own and see it taken apart."
+            "The tokenizer works on bytes. A common word is one token, while a rare Chinese "
+            "character takes several tokens, none of them a character by itself. Type your own "
+            "text to see how it is split."
         ),
     ),
     Step(
         "preprocess.rows",
-        mark("A picture becomes rows of numbers"),
+        mark("An image becomes rows of numbers"),
         mark(
-            "The picture is resized to whole patches and cut up. Each patch is one row of "
-            "pixel_values, in an order that keeps the 2 × 2 patches of a later token together. "
-            "Click a patch: every tab marks where it went."
+            "The image is resized to whole patches and split. Each patch is one row of "
+            "pixel_values, ordered so that the 2 × 2 patches of one later token stay together. "
+            "Click a patch: every tab marks where it ends up."
         ),
     ),
     Step(
         "preprocess.tensors",
-        mark("Four tensors go in"),
+        mark("The model takes four tensors"),
         mark(
             "input_ids and attention_mask for the text, pixel_values and image_grid_thw for the "
-            "picture: this is all that the model is given."
+            "image: the model gets nothing else."
         ),
     ),
     Step(
         "vision.position-grid",
-        mark("Each patch learns where it is"),
+        mark("Each patch gets a position"),
         mark(
-            "After the patch embedding, a learned position is added to every patch. The grid of "
-            "positions has one fixed size, so it is interpolated to the picture: four neighbours "
-            "and their weights for each patch."
+            "After the patch embedding, a learned position embedding is added to every patch. "
+            "The learned grid has a fixed size, so it is interpolated to the image: each patch "
+            "uses four neighbours and their weights."
         ),
     ),
     Step(
         "vision.blocks",
-        mark("Block by block, patches look at one another"),
+        mark("Block by block, patches attend to one another"),
         mark(
-            "The colours show how similar the patches' vectors are. Go through the blocks and see "
-            "shapes come out of pixels."
+            "Patches with similar colours have similar hidden states. Step through the blocks "
+            "and watch shapes emerge from the pixels."
         ),
     ),
     Step(
         "vision.merger",
         mark("Four patches become one token"),
         mark(
-            "The merger joins 2 × 2 patches into one vector of the decoder's width. DeepStack's "
-            "taps do the same with earlier blocks; their vectors join the decoder later."
+            "The merger combines 2 × 2 patches into one vector of the decoder's width. The "
+            "DeepStack taps do the same with earlier blocks; the decoder adds their vectors "
+            "later."
         ),
     ),
     Step(
         "merge.embeddings",
-        mark("The picture takes the placeholders' seats"),
+        mark("Image features replace the placeholders"),
         mark(
-            "The placeholders' embeddings are replaced by the vision tower's vectors with "
-            "masked_scatter. From here on, words and picture are one sequence."
+            "masked_scatter replaces the placeholder embeddings with the vision tower's output. "
+            "From here on, text and image are one sequence."
         ),
     ),
     Step(
         "merge.positions",
         mark("Positions in three dimensions"),
         mark(
-            "A word has the same position in time, height and width. A picture's tokens share one "
-            "time and spread out in height and width, so the text after it goes on from the "
-            "largest of the three: rope_deltas keeps the difference."
+            "A text token has the same position in time, height and width. Image tokens share "
+            "one time position and spread out in height and width. The text after them continues "
+            "from the largest of the three; rope_deltas stores the difference."
         ),
     ),
     Step(
         "decoder.layers",
-        mark("Layer by layer, a guess takes shape"),
+        mark("Layer by layer, a prediction takes shape"),
         mark(
-            "Each layer adds to every position's vector. The logit lens reads a layer's vector as "
-            "if it were the last: watch from which layer on the answer is there."
+            "Each layer adds to the residual stream at every position. The logit lens reads the "
+            "hidden state of any layer as if it were the last: see at which layer the answer "
+            "appears."
         ),
     ),
     Step(
         "decoder.attention",
-        mark("A token looks only back"),
+        mark("A token attends only to what precedes it"),
         mark(
-            "The causal mask hides what comes later. Choose a layer and a head: some look at the "
-            "word before, some at the picture."
+            "The causal mask hides later tokens. Choose a layer and a head: some attend to the "
+            "previous token, some to the image."
         ),
     ),
     Step(
         "decoder.deepstack",
-        mark("The picture comes in again"),
+        mark("The image enters again"),
         mark(
-            "After each of the first layers, one tap's vectors are added at the picture's "
-            "positions, and nowhere else."
+            "After each of the first layers, the vectors of one DeepStack tap are added at the "
+            "image tokens, and nowhere else."
         ),
     ),
     Step(
         "sampling.step",
-        mark("From logits to one word"),
+        mark("From logits to one token"),
         mark(
-            "Penalties, temperature, top-k, top-p: each filter changes or removes candidates, and "
-            "one random number chooses among those that remain. Move a slider: nothing is computed "
-            "again but this step."
+            "Penalties, temperature, top-k, top-p: each filter changes or removes candidates, "
+            "and one random number chooses among the rest. Move a slider: only this step is "
+            "recomputed."
         ),
     ),
     Step(
         "sampling.side",
-        mark("The same picture, other settings"),
+        mark("Same image, different settings"),
         mark(
-            "All columns start from one prefill and are written together. See where they first "
+            "All columns start from one prefill and are generated together. See where they first "
             "differ, and click a token to take another branch."
         ),
     ),
     Step(
         "cache.requests",
-        mark("What is known is not computed again"),
+        mark("Cached tokens are not recomputed"),
         mark(
-            "With the keys and values of “你好” in the cache, “你好世界。” computes only the rest. "
-            "The logits are the same; the time is not."
+            "When the keys and values of “你好” are cached, “你好世界。” computes only its other "
+            "tokens. The logits are the same; the time is not."
         ),
     ),
     Step(
         "cache.policy",
-        mark("And if the cache were careless?"),
+        mark("What if the cache ignores the image?"),
         mark(
-            "A store that looks at token ids alone takes two pictures for the same one, since "
-            "their placeholders are equal. See the answer about the wrong picture."
+            "A cache keyed by token ids alone cannot tell two images apart, because their "
+            "placeholder tokens are equal. See it answer about the wrong image."
         ),
     ),
 )
@@ -198,7 +200,7 @@ def _card_html(parts: Parts) -> str:
 
 
 def _tabs(parts: Parts, key: str) -> list[str]:
-    """The ids of the tabs that lead to a part: its stage's, and its own where it has one."""
+    """The ids of the tabs that lead to a part: its stage's tab, and its own tab if it has one."""
     part = parts.by_key[key]
     stage = next(each for each in parts.stages if each.stage == part.stage)
     return [stage.stage, *([key] if len(stage.parts) > 1 else [])]

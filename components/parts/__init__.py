@@ -1,1 +1,1 @@
-"""What a part of the page is, how it is drawn on request, and how its experiments run."""
+"""Parts of the page: how they are declared and drawn, and how their experiments run."""

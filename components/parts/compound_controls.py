@@ -1,4 +1,4 @@
-"""Controls that stand for more than one value of a form: lists, files, and what clicks set."""
+"""Controls beyond a single form field: lists, files, and values set by clicks."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from playground.language import say
 if TYPE_CHECKING:
     from playground.pipeline import Run
 
-MAX_CHOSEN = 64  # of a control for several
+MAX_CHOSEN = 64  # options per control
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Choices(Choice):
-    """Any number of several; gives a tuple. The default is none."""
+    """Any number of options; gives a tuple, empty by default."""
 
     kind = "choices"
 
     def parse(self, raw: Any, run: Run) -> tuple[Any, ...]:
-        """The chosen options' values, in the order of choosing."""
+        """The values of the chosen options, in the order of choosing."""
         if raw is None:
             return tuple(of_run(self.value, run) or ())
         if not isinstance(raw, list) or len(raw) > MAX_CHOSEN:
             raise InputError(
-                say("{name} is no list of choices.", name=self.title()),
+                say("{name} must be a list of options.", name=self.title()),
                 limit=say("At most {most:,} can be chosen.", most=MAX_CHOSEN),
             )
         return tuple(self._offered(each, run) for each in raw)
 
     def words(self, value: Any, run: Run) -> str:
-        """All labels."""
+        """The labels of all chosen options."""
         labels = [super(Choices, self).words(each, run) for each in value]
         return ", ".join(labels) or "–"
 
@@ -44,13 +44,13 @@ class Choices(Choice):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Clicked(Control):
-    """A value that clicks inside the outputs set: it has no field of its own.
+    """A value that is set by clicks inside the outputs; it has no form field.
 
     An element with ``data-set='{"chosen": 3}'`` sets the control ``chosen`` when it is clicked;
     a chart whose ``layout.meta.pick`` is ``"chosen"`` sets it to a point's ``customdata``.
 
     Args:
-        read: raw value, run → the value for functions; raises ``InputError``.
+        read: raw value, run → parsed value; raises ``InputError``.
         value: the default, or a function of the run.
     """
 
@@ -63,19 +63,19 @@ class Clicked(Control):
         return {"value": of_run(self.value, run)}
 
     def parse(self, raw: Any, run: Run) -> Any:
-        """What ``read`` makes of it."""
+        """The raw value, parsed by ``read``."""
         return of_run(self.value, run) if raw is None else self.read(raw, run)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Upload(Control):
-    """A file of the visitor's, sent as soon as it is chosen; gives what ``read`` makes of it.
+    """A file from the visitor, uploaded when it is chosen; gives the result of ``read``.
 
     Args:
-        read: the path where the browser was told that the file lies → the value for functions;
-            raises ``InputError``.
-        endings: of the files that the browser offers: ``(".csv",)``.
-        then: the experiment that starts once it is there.
+        read: path of the uploaded file, as the browser reports it → parsed value; raises
+            ``InputError``.
+        endings: file extensions that the browser offers: ``(".csv",)``.
+        then: the experiment that starts after the upload.
     """
 
     read: Callable[[Any], Any]
@@ -85,39 +85,39 @@ class Upload(Control):
     carried = False
 
     def details(self, run: Run) -> Spec:
-        """The endings, and what the field says."""
+        """The file extensions and the field's texts."""
         return {
             "endings": list(self.endings),
             "then": self.then,
             "words": {
-                "sending": say("Sending the file …"),
-                "failed": say("The file could not be sent; it may be too large."),
+                "sending": say("Uploading the file …"),
+                "failed": say("The upload failed. The file may be too large."),
             },
             "value": None,
         }
 
     def parse(self, raw: Any, run: Run) -> Any:
-        """What ``read`` makes of it; None before anything was sent."""
+        """The result of ``read``; None before an upload."""
         return None if raw is None else self.read(raw)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Rows(Control):
-    """A list of equal rows or cards, which the visitor may add, copy and remove.
+    """A list of rows with the same fields, which the visitor can add, duplicate and remove.
 
-    The value is a tuple of dicts by the fields' ids. They are not checked here, so that one wrong
-    row does not stop the others.
+    The value is a tuple of dicts by field id. The rows are not checked here, so that one invalid
+    row does not affect the others.
 
     Args:
-        fields: the controls of one row; what they offer must not depend on the run, unless
-            ``details`` of the first run may stand for all.
+        fields: the controls of one row; their options must not depend on the run, unless the
+            ``details`` of the first run fit all runs.
         low, high: how many rows there may be.
-        value: the rows at first: dicts of the values that differ from the fields' defaults; or a
+        value: the initial rows: dicts of the values that differ from the fields' defaults; or a
             function of the run.
-        names: of the rows, in order: ``("A", "B")``; marked.
-        cards: side by side rather than one below the other.
+        names: names of the rows, in order: ``("A", "B")``; marked.
+        cards: show the rows side by side as cards.
         presets: labels (marked) and the values that they fill in.
-        starts: what an added row starts with, by its place; by default a copy of the last one.
+        starts: initial values of an added row, by its position; by default a copy of the last row.
         add: the label of the button that adds a row; marked. Empty: no buttons.
     """
 
@@ -133,7 +133,7 @@ class Rows(Control):
     kind = "rows"
 
     def details(self, run: Run) -> Spec:
-        """The fields' specs, the rows at first, and what the buttons say."""
+        """The fields' specs, the initial rows, and the buttons' labels."""
         return {
             "fields": [field.spec(run) for field in self.fields],
             "low": self.low,
@@ -152,19 +152,19 @@ class Rows(Control):
         }
 
     def parse(self, raw: Any, run: Run) -> tuple[dict[str, Any], ...]:
-        """The rows with every field; a field that is missing is at its default."""
+        """The rows with all fields; a missing field gets its default."""
         if raw is None:
             raw = list(of_run(self.value, run))
         rows_fit = isinstance(raw, list | tuple) and self.low <= len(raw) <= self.high
         if not rows_fit or not all(isinstance(row, Mapping) for row in raw):
             raise InputError(
-                say("{name}: this is no list of rows.", name=self.title()),
-                limit=say("From {low} to {high} rows.", low=self.low, high=self.high),
+                say("{name} must be a list of rows.", name=self.title()),
+                limit=say("It takes {low} to {high} rows.", low=self.low, high=self.high),
             )
         return tuple(self._full(row, run) for row in raw)
 
     def words(self, value: Any, run: Run) -> str:
-        """How many there are."""
+        """The number of rows."""
         return str(len(value))
 
     def _full(self, row: Mapping[str, Any], run: Run) -> dict[str, Any]:
@@ -174,7 +174,7 @@ class Rows(Control):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Presets(Control):
-    """Buttons that set several controls at once; has no value of its own.
+    """Buttons that set several controls at once; has no value.
 
     Args:
         options: label (marked) and the values of controls by id; or a function of the run that

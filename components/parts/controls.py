@@ -1,9 +1,9 @@
-"""The controls of a part: what the browser shows of each, and its raw value as a Python one.
+"""The controls of a part: their spec for the browser, and the parsing of their raw values.
 
-A control is declared once, for all visitors. What depends on the run (how many layers there are)
-is a function of it. ``parse`` is the one place where a value from outside is believed: it gives a
-Python value in range, or raises ``InputError``. ``None`` stands for a control that the visitor has
-not moved: it is at its default for this run.
+A control is declared once, for all visitors. What depends on the run (how many layers there are) is
+a function of it. Raw values are untrusted: ``parse`` returns a Python value in range or raises
+``InputError``. ``None`` means that the visitor has not moved the control, so it has its default for
+this run.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from playground.language import mark, say
 if TYPE_CHECKING:
     from playground.pipeline import Run
 
-MAX_CHARS = 2_000  # of a text control, unless it says otherwise
+MAX_CHARS = 2_000  # default limit of a text control
 HALF_PAIR = re.compile("[\ud800-\udfff]")
 PLAY, STOP = mark("▶ Play"), mark("■ Stop")
 
 Spec = dict[str, Any]  # what the browser needs to show a control
-Option = tuple[str, Any]  # label, not marked but in the reader's language, and value
+Option = tuple[str, Any]  # label (in the reader's language, not marked) and value
 OptionsOf = Callable[["Run"], Sequence[Option]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Control:
-    """What all controls have in common.
+    """Base class of all controls.
 
     Args:
-        id: stays the same for good: links name it.
+        id: must never change, because links contain it.
         label: marked for translation.
         info: a line below it; marked.
-        shown: whether the control is there for a run; always, by default.
+        shown: whether a run has this control; by default always.
 
-    ``carried`` says whether links and reports tell its value.
+    ``carried`` says whether links and reports contain its value.
     """
 
     id: str
@@ -50,7 +50,8 @@ class Control:
     carried = True
 
     def spec(self, run: Run) -> Spec | None:
-        """What the browser shows for this run, the default in ``value``; None for nothing."""
+        """The spec for the browser, with the default in ``value``; None if the run does not have
+        it."""
         if self.shown is not None and not self.shown(run):
             return None
         own = {"id": self.id, "kind": self.kind, "label": self.title(), "info": say(self.info)}
@@ -61,24 +62,24 @@ class Control:
         return say(self.label) if self.label else ""
 
     def details(self, run: Run) -> Spec:
-        """The rest of ``spec``."""
+        """The kind-specific part of ``spec``."""
         raise NotImplementedError
 
     def parse(self, raw: Any, run: Run) -> Any:
-        """The value for functions.
+        """Parse a raw value.
 
         Raises:
-            InputError: it is none that the control offers for this run.
+            InputError: the control does not offer this value for this run.
         """
         raise NotImplementedError
 
     def words(self, value: Any, run: Run) -> str:
-        """A parsed value as the page shows it."""
+        """A parsed value as text."""
         return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def of_run(value: Any, run: Run) -> Any:
-    """A value, or what a function of the run gives."""
+    """The value itself, or the result of a function of the run."""
     return value(run) if callable(value) else value
 
 
@@ -89,11 +90,11 @@ class Slider(Control):
     Args:
         low, high, value: numbers, or functions of the run; ``value`` is the default.
         step: 1 for whole numbers.
-        follows: whether it is given up when another place is pointed at, and is None until it is
-            moved again: what it chooses then follows the pointer. Names of controls, such as
-            ``("side.branch",)``: it follows them. Until it is moved it stands where an output says
-            with ``data-defaults='{"top-k": 20}'``, if one does.
-        play: whether a button moves it on by itself, step by step.
+        follows: True to follow the pointer: a new selection resets the slider to None until it is
+            moved again. Names of controls, such as ``("side.branch",)``, to follow these controls
+            instead. Until it is moved, an output can set its position with
+            ``data-defaults='{"top-k": 20}'``.
+        play: whether it has a button that plays it step by step.
     """
 
     low: Any = 0
@@ -113,7 +114,7 @@ class Slider(Control):
         return bounds | {"value": value, "follows": self.follows, "play": play}
 
     def parse(self, raw: Any, run: Run) -> Any:
-        """An int where the step is 1, else a float."""
+        """An int if the step is 1, else a float."""
         spec = self.details(run)
         if raw is None:
             return None if self.follows else spec["value"]
@@ -136,12 +137,12 @@ def IndexSlider(  # noqa: N802 - reads as the other controls do
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Number(Control):
-    """A field for a number; its bounds are told in words once it is used.
+    """A number field; a value out of bounds gives an error message.
 
     Args:
         value: the default; None for an optional number, which then parses to None.
         whole: whether it must be a whole number.
-        follows: as a slider's; for an optional number.
+        follows: as for a slider; for an optional number.
     """
 
     value: Any = None
@@ -159,7 +160,7 @@ class Number(Control):
         return {"low": low, "high": high, "step": self.step} | default
 
     def parse(self, raw: Any, run: Run) -> Any:
-        """An int, a float, or None where it is optional and empty."""
+        """An int, a float, or None if it is optional and empty."""
         if raw is None or raw == "":
             return of_run(self.value, run)
         check = check_whole if self.whole else check_number
@@ -168,12 +169,12 @@ class Number(Control):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TextField(Control):
-    """A text.
+    """A text field.
 
     Args:
         value: the default, or a function of the run.
-        lines: how tall it is at least. One line, the default, takes effect with every letter;
-            several take effect when the field is left.
+        lines: minimum height. A field of one line, the default, takes effect with every keystroke;
+            a taller one when it loses the focus.
         placeholder: marked.
         then: the experiment that Enter starts, in a field of one line.
     """
@@ -196,12 +197,14 @@ class TextField(Control):
         }
 
     def parse(self, raw: Any, run: Run) -> str:
-        """The text as it is."""
+        """The text, unchanged."""
         if raw is None:
             return str(of_run(self.value, run))
         text = check_text(self.title(), raw)
         if HALF_PAIR.search(text):  # no tokenizer takes it, nor UTF-8
-            raise InputError(say("The text holds half of a surrogate pair, which is no character."))
+            raise InputError(
+                say("The text contains an unpaired surrogate, which is not a valid character.")
+            )
         if len(text) > self.max_chars:
             raise InputError(
                 say("{name} has {count:,} characters.", name=self.title(), count=len(text)),
@@ -226,7 +229,7 @@ class Toggle(Control):
         if raw is None:
             return self.value
         if not isinstance(raw, bool):
-            raise InputError(say("{name} is neither on nor off.", name=self.title()))
+            raise InputError(say("{name} must be on or off.", name=self.title()))
         return raw
 
     def words(self, value: Any, run: Run) -> str:
@@ -236,16 +239,16 @@ class Toggle(Control):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Choice(Control):
-    """One of several.
+    """One of several options.
 
     Args:
         options: pairs of a marked label and a value, or a function of the run that gives pairs of
             a label in the reader's language and a value. Values are texts, numbers or booleans.
         value: the default, or a function of the run; by default the first option.
-        compact: a list that drops down rather than buttons side by side.
-        follows: the field of the pointed place (``"picture"``) that it goes along with: pointing
-            at another place chooses the option of this value. A choice that a new run no longer
-            offers is then at its default. Names of controls: as a slider's.
+        compact: a drop-down list instead of buttons.
+        follows: a field of the selected place (``"picture"``) to follow: a new selection chooses
+            the option with this value, and a choice that a new run no longer offers gets its
+            default. Names of controls: as for a slider.
     """
 
     options: tuple[Option, ...] | OptionsOf = ()
@@ -255,7 +258,7 @@ class Choice(Control):
     kind = "choice"
 
     def choices(self, run: Run) -> list[Option]:
-        """What is offered for this run, in the reader's language."""
+        """The options for this run, in the reader's language."""
         if callable(self.options):
             return list(self.options(run))
         return [(say(label), value) for label, value in self.options]
@@ -270,7 +273,7 @@ class Choice(Control):
         }
 
     def parse(self, raw: Any, run: Run) -> Any:
-        """The chosen option's value; None where nothing is offered."""
+        """The value of the chosen option; None if there are no options."""
         goes_along = isinstance(self.follows, str) and self.follows != ""
         is_gone = goes_along and raw not in [value for _, value in self.choices(run)]
         return self._default(run) if raw is None or is_gone else self._offered(raw, run)
@@ -289,6 +292,6 @@ class Choice(Control):
             if type(value) is type(raw) and value == raw:
                 return value
         raise InputError(
-            say("{name}: this choice is not offered here.", name=self.title()),
-            remedy=say("Choose one of those in the list."),
+            say("{name}: this option is not offered here.", name=self.title()),
+            remedy=say("Choose an option from the list."),
         )

@@ -1,8 +1,8 @@
-"""Answers what the browser asks of a part: its controls for a run, and drawings of outputs.
+"""Answer the browser's requests for a part: its controls for a run, and its drawn outputs.
 
-A question comes from outside and nothing in it is believed: an unknown part, output or run is
-refused in words, every control's value is parsed, and one output that fails says so in its own
-place. Nothing on the server remembers what a page shows.
+Requests are untrusted: an unknown part, output or run gives an error message, every control's value
+is parsed, and an output that fails shows its own error. The server does not keep track of what a
+page shows.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ from playground.run_store import RunStore
 if TYPE_CHECKING:
     from playground.pipeline import Run
 
-MAX_OUTPUTS = 32  # of one question
+MAX_OUTPUTS = 32  # per request
 Drawn = dict[str, Any]  # {"html": text}, {"figure": {…}}, {"code": text} or {"error": words}
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a page asks: of which run, which part, what of it, and where its controls stand."""
+    """A request from a page: the run, the part, the outputs, and the values of its controls."""
 
     run: str
     part: str
     outputs: tuple[str, ...] = ()
-    controls: bool = False  # whether the controls' specs are asked for
+    controls: bool = False  # whether the controls' specs are requested
     values: Mapping[str, Any] = field(default_factory=dict)  # raw, by full name
     findings: Mapping[str, Any] = field(default_factory=dict)  # keys, by full name
     place: Any = None  # as ``read_place`` takes it
 
     @classmethod
     def read(cls, data: Any) -> Question:
-        """From what a browser sends.
+        """Read a request from JSON.
 
         Raises:
-            InputError: it is no question.
+            InputError: the value is not a valid request.
         """
         given = data if isinstance(data, Mapping) else {}
         outputs = given.get("outputs", ())
@@ -73,9 +73,10 @@ class Question:
 
 
 def unknown_error() -> InputError:
-    """For whoever asks for what the page does not have."""
+    """The error for a request for something that the page does not have."""
     return InputError(
-        say("The page asked for something that is no part of it."), remedy=say("Reload the page.")
+        say("The page requested something that it does not contain."),
+        remedy=say("Reload the page."),
     )
 
 
@@ -87,7 +88,7 @@ class Drawing:
         self.turns = Turns()
 
     def answer(self, data: Any) -> dict[str, Any]:
-        """The answer to a question, as JSON holds it.
+        """The answer to a request, as a JSON value.
 
         Raises:
             InputError: there is no such run, part or output.
@@ -129,7 +130,7 @@ class Drawing:
         question: Question,
         found: Mapping[str, Any] | None = None,
     ) -> Drawn:
-        """One output; what goes wrong with it is said in its place. ``found``: see ``needs``."""
+        """Draw one output, or return its error message. ``found``: see ``needs``."""
         try:
             needs = self.needs(part, output, run, question, found)
             return encode(output, output.draw(run, *needs))
@@ -147,17 +148,17 @@ class Drawing:
         question: Question,
         found: Mapping[str, Any] | None = None,
     ) -> list[Any]:
-        """What a function gets after the run.
+        """The arguments of a function after the run.
 
         Args:
-            part: whose function it is.
+            part: the part of the function.
             owner: the output or experiment.
             run: the page's.
-            question: raw values, keys of findings, and the place.
-            found: findings by full name that are there before they have a key.
+            question: raw values, keys of findings, and the selected place.
+            found: findings by full name that do not have a key yet.
 
         Raises:
-            InputError: a control's value is none that it offers.
+            InputError: a control does not offer the given value.
         """
         given: list[Any] = []
         for need in owner.needs:
@@ -175,14 +176,14 @@ class Drawing:
     def draw_found(
         self, part: Part, run: Run, question: Question, found: Mapping[str, Any], *, live: bool
     ) -> dict[str, Drawn]:
-        """The part's outputs that need what an experiment has found.
+        """Draw the outputs of a part that need an experiment's finding.
 
         Args:
             part: the experiment's.
             run: the page's.
-            question: with which it was started.
+            question: the request that started the experiment.
             found: the finding, by its full name.
-            live: those that keep up with a running experiment, or those that do not.
+            live: True for the outputs that update while the experiment runs, False for the others.
         """
         return {
             output.name: self.draw(part, output, run, question, found)
@@ -193,14 +194,14 @@ class Drawing:
 
 
 def required_stage(part: Part) -> Stage | None:
-    """The stage whose record a part needs; None for a part that is about no run."""
+    """The stage whose record a part needs; None for a part that needs no run."""
     if part.stage in LABS:
         return STAGES[-1]
     return next((stage for stage in STAGES if stage == part.stage), None)
 
 
 def require_stage(part: Part, run: Run) -> None:
-    """Refuse to compute a stage for a drawing: only *Run* does, where it can be stopped.
+    """Never compute a stage for a drawing: only *Run* does that, where it can be stopped.
 
     Raises:
         InputError: the part's stage has not run.
@@ -214,10 +215,10 @@ def require_stage(part: Part, run: Run) -> None:
 
 
 def encode(output: Output, drawn: Any) -> Drawn:
-    """A drawing as it is sent."""
+    """A drawing as JSON."""
     if output.kind == "chart":
         return {"figure": None if drawn is None else figure_content(drawn)}
     if output.kind == "code":
-        # It quotes what visitors have typed: the formatter escapes it.
+        # The code quotes visitors' input; the formatter escapes it.
         return {"code": highlight(drawn or "", PythonLexer(), HtmlFormatter(nowrap=True))}
     return {output.kind: str(drawn or "")}

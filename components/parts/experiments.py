@@ -1,4 +1,4 @@
-"""Runs a part's experiment as an event of Gradio's: with the queue, its progress, and Stop."""
+"""Run a part's experiment as a Gradio event, with queue, progress and Stop."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from playground.pipeline import Run
 
 MODEL_QUEUE = "model"  # one queue for all events that run the model
-MODEL_EVENTS = 4  # of them at a time; the engine's lock lets one step through
+MODEL_EVENTS = 4  # concurrent events; the engine's lock lets one step run at a time
 
 
 class ExperimentsView(gr.HTML):
-    """Never seen: what all parts start their experiments with, and what brings the answers.
+    """A hidden component that starts the experiments of all parts and delivers their answers.
 
-    One event for all of them, since a browser takes long for each event of a page.
+    There is one event for all of them, because each event makes a page slower to load.
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        """Build it; Gradio gives more where an event leaves it as it is."""
+        """Build it; ``kwargs`` are Gradio's, when an event leaves the component unchanged."""
         super().__init__(
             None,
             html_template="<span></span>",
@@ -46,13 +46,13 @@ class ExperimentsView(gr.HTML):
 def wire_experiments(
     view: ExperimentsView, drawing: Drawing, jobs: Jobs, progress_on: gr.HTML
 ) -> None:
-    """Let the parts' experiments run.
+    """Wire the event that runs experiments.
 
     Args:
-        view: what starts them.
-        drawing: what finds the part and the run, and draws.
-        jobs: which can be stopped.
-        progress_on: where the page shows how far the model is.
+        view: the component with the event.
+        drawing: finds part and run, and draws outputs.
+        jobs: the running jobs, which can be stopped.
+        progress_on: where the page shows the progress.
     """
 
     def handler(
@@ -84,7 +84,7 @@ def run_experiment(
 ) -> Iterator[dict[str, Any]]:
     """Run one experiment to its end, or until it is stopped; yields answers for part.js.
 
-    What was found until then is kept, and drawn. What goes wrong is said in the part.
+    The last finding is kept and drawn even after a stop. Errors are shown in the part.
     """
     given = data if isinstance(data, dict) else {}
     answer: dict[str, Any] = {"part": part.key, "run": given.get("run")}
@@ -132,7 +132,7 @@ def _run(
     if found:
         key = drawing.findings.add(run, name, found[name])
         after = {part.full_name(control): raw for control, raw in experiment.afterwards.items()}
-        if after:  # what was drawn may need these controls
+        if after:  # the outputs may need these controls
             question = replace(question, values={**question.values, **after})
             drawn = drawing.draw_found(part, run, question, found, live=True)
         others = drawing.draw_found(part, run, question, found, live=False)
@@ -143,7 +143,7 @@ def _run(
 
 
 def _find_experiment(part: Part, data: Any) -> Experiment:
-    """The experiment that the page names.
+    """The requested experiment.
 
     Raises:
         InputError: the part has none of this name.

@@ -1,7 +1,7 @@
-"""What visitors' experiments have found, by secret key, under one byte budget.
+"""Findings of visitors' experiments, by secret key, under one byte budget.
 
-A finding belongs to a run and is never changed: a new branch of an answer is a new finding, since
-all who open the page share the first example's. The browser holds only the key.
+A finding belongs to a run and never changes: a new branch of an answer is a new finding, because
+all visitors share the findings of the first example. The browser has only the key.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Kept:
 
 
 class Findings:
-    """Recent findings; the least recently used ones go first."""
+    """Recent findings; the least recently used ones are evicted first."""
 
     def __init__(self, max_bytes: int = FINDINGS_BYTES) -> None:
         self.max_bytes = max_bytes
@@ -45,10 +45,10 @@ class Findings:
         """Keep a finding; returns its key.
 
         Args:
-            run: whose records it is about.
-            name: of the experiment.
+            run: the run that it belongs to.
+            name: the experiment's full name.
             found: the finding.
-            pinned: True for what all visitors start with, which is never dropped.
+            pinned: True for findings of the first example, which are never evicted.
         """
         key = secrets.token_urlsafe(16)
         kept = _Kept(weakref.ref(run), name, found, held_bytes(found))
@@ -60,7 +60,7 @@ class Findings:
         return key
 
     def _drop_orphans(self) -> None:
-        """Forget findings of runs that are no longer held: nobody can ask for them."""
+        """Drop the findings of expired runs: nobody can request them."""
         for key in list(self._kept):
             kept = Cache.__getitem__(self._kept, key)  # does not count as a use
             if kept.run() is None:
@@ -72,7 +72,7 @@ class Findings:
         return int(self._kept.currsize + self._pinned.currsize)
 
     def find(self, key: object, run: Run, name: str) -> Any | None:
-        """What this experiment has found under this key, if it is still held and of this run."""
+        """The finding with this key, or None if it has expired or belongs to another run."""
         if not isinstance(key, str):
             return None
         with self._lock:

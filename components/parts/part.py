@@ -1,20 +1,20 @@
-"""What a part of the page is: an id that stays, its controls, and outputs that say what they need.
+"""A part of the page: a permanent id, controls, and outputs that declare what they need.
 
 A part is declared once, as a value. The page, the links, the report and the tests are derived from
-it: nothing is wired by hand. Neither Gradio nor Plotly is known here.
+it; nothing is wired by hand. This module does not depend on Gradio or Plotly.
 
     PART = Part("attention", mark("Attention"), stage="decoder", controls=(LAYER, HEAD))
 
     @PART.chart(mark("Attention matrix"), needs=("layer", "head"))
     def matrix(run: Run, layer: int, head: int) -> go.Figure: ...
 
-``needs`` names what a function gets after the run, in this order:
+``needs`` names the arguments of a function after the run, in order:
 
 - ``"layer"``: a control of this part, as its Python value, checked and in range;
 - ``"measured"``: an experiment of this part: its latest finding, or None before it has run; an
-  experiment that needs itself goes on from what it has found so far;
+  experiment that needs itself continues from its own finding;
 - ``"columns.chosen"``: a control or experiment of another part of the same stage;
-- ``PLACE``: the token or patch that the page's pointer has fixed, or None.
+- ``PLACE``: the selected token or patch, or None.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from components.parts.controls import Control
 from playground.pipeline import STAGES
 
 PLACE = "place"
-LABS = ("sampling", "cache")  # experiments of their own on a run's four stages
+LABS = ("sampling", "cache")  # tabs of experiments on a run's four stages
 Kind = Literal["html", "chart", "code"]
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -48,13 +48,13 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """Items under a heading that opens and closes."""
+    """Items in a collapsible section."""
 
     label: str  # marked for translation
     items: tuple[Item, ...]
 
 
-# The name of a control, output or experiment; names side by side; words; a fold.
+# The name of a control, output or experiment; names side by side; text; a collapsible section.
 Item = str | tuple[str, ...] | Text | Heading | Fold
 
 
@@ -66,34 +66,34 @@ class Output:
     kind: Kind
     draw: Callable[..., Any]  # draw(run, *needs) -> HTML text, a figure, or source code
     needs: tuple[str, ...]
-    label: str = ""  # of a chart before it is drawn, of a fold of code; marked
-    empty: str = ""  # what a chart's place says where there is nothing to draw; marked
-    live: bool = False  # drawn from each finding of a running experiment, not only its last one
+    label: str = ""  # of a chart before it is drawn, or of a code section; marked
+    empty: str = ""  # shown when there is no chart to draw; marked
+    live: bool = False  # redrawn for each finding of a running experiment, not only the last one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Experiment:
-    """Something that runs the model for a part, on request.
+    """Runs the model for a part, on request.
 
     ``run(run, progress, *needs)`` is a generator of findings: immutable values that outputs need
     by the experiment's name. The last one stays.
 
-    Several experiments may write on one thing, such as the branches of an answer: what one that
-    ``gives`` another one's finding has found takes that one's place.
+    Several experiments may share a finding, such as the branches of an answer: an experiment with
+    ``gives`` replaces the finding of the named one.
     """
 
     name: str
-    label: str  # of its button; marked. Empty for one without a button
+    label: str  # of its button; marked. Empty for no button
     run: Callable[..., Iterator[Any]]
     needs: tuple[str, ...]
-    auto: bool = False  # starts by itself when its part comes into sight for a new run
-    # By id: controls, moved to these values, without which it does not start by itself.
+    auto: bool = False  # starts automatically when its part becomes visible for a new run
+    # By id: it starts automatically only when these controls have these values.
     when: Mapping[str, Any] = field(default_factory=dict)
-    again: tuple[str, ...] = ()  # controls that repeat it when they are moved, once it has run
+    again: tuple[str, ...] = ()  # moving these controls runs it again, once it has run
     primary: bool = False  # the part's main button
-    gives: str = ""  # whose finding it writes anew: "columns" or "side.columns"; its own by default
-    # By id: raw values that controls get with a new finding, None for their defaults. A new run, or
-    # an element with ``data-forget``, sets them back.
+    gives: str = ""  # whose finding it replaces: "columns" or "side.columns"; its own by default
+    # By id: raw values that controls get with a new finding, None for their defaults. A new run or
+    # an element with ``data-forget`` resets them.
     afterwards: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -102,16 +102,16 @@ class Part:
     """A part of a stage's tab. Its outputs are added by decorators, in the order of the page.
 
     Args:
-        id: stays the same for good: links name it.
-        title: of its tab; marked for translation.
-        stage: whose record it needs; ``""`` for none.
+        id: must never change, because links contain it.
+        title: the tab's title; marked for translation.
+        stage: the stage whose record it needs; ``""`` for none.
         controls: in the order of the page.
-        heading: above everything, where the tab's title is not enough; marked.
+        heading: a heading above everything, if the tab's title is not enough; marked.
         intro: Markdown below it; marked.
-        layout: where everything stands; by default the controls side by side, then experiments'
-            buttons, then the outputs one below the other.
-        shown: whether the part has anything to say about a run; always, by default.
-        absent: what it says otherwise; marked.
+        layout: the arrangement; by default the controls side by side, then the buttons of
+            experiments, then the outputs one below the other.
+        shown: whether the part applies to a run; by default always.
+        absent: the message if it does not apply; marked.
     """
 
     id: str
@@ -134,24 +134,24 @@ class Part:
     # ------------------------------------------------------------------------- declaring
 
     def html(self, *, needs: tuple[str, ...] = (), live: bool = False) -> Callable[[F], F]:
-        """Declare a function that gives HTML; ``""`` takes no room."""
+        """Declare a function that returns HTML; ``""`` takes no space."""
         return self._add_output("html", needs, live=live)
 
     def chart(
         self, label: str, *, needs: tuple[str, ...] = (), empty: str = "", live: bool = False
     ) -> Callable[[F], F]:
-        """Declare a function that gives a figure.
+        """Declare a function that returns a figure.
 
         Args:
-            label: what the chart is called before it is drawn; marked.
-            needs: see the module.
-            empty: what to say where the function gives None; without it, None takes no room.
+            label: the chart's title before it is drawn; marked.
+            needs: see the module docstring.
+            empty: shown if the function returns None; without it, None takes no space.
             live: see ``Output``.
         """
         return self._add_output("chart", needs, label=label, empty=empty, live=live)
 
     def code(self, label: str, *, needs: tuple[str, ...] = ()) -> Callable[[F], F]:
-        """Declare a function that gives Python source, in a fold with this label."""
+        """Declare a function that returns Python source; the label is that of its section."""
         return self._add_output("code", needs, label=label)
 
     def experiment(
@@ -187,18 +187,18 @@ class Part:
         return next((control for control in self.controls if control.id == name), None)
 
     def is_shown(self, run: Any) -> bool:
-        """Whether it has anything to say about this run."""
+        """Whether the part applies to this run."""
         return self.shown is None or self.shown(run)
 
     @property
     def intro_items(self) -> tuple[Item, ...]:
-        """The words above everything: heading and intro, if there are any."""
+        """The heading and intro at the top, if any."""
         heading = (Heading(self.heading),) if self.heading else ()
         return (*heading, *((Text(self.intro),) if self.intro else ()))
 
     @property
     def items(self) -> tuple[Item, ...]:
-        """Where everything stands below them, the default filled in."""
+        """The arrangement below them, with the default filled in."""
         if self.layout:
             return self.layout
         controls = tuple(control.id for control in self.controls)
@@ -216,13 +216,13 @@ class Part:
         return f"{self.stage}.{need}" if "." in need else f"{self.key}.{need}"
 
     def finding_name(self, experiment: Experiment) -> str:
-        """The full name under which what an experiment has found is kept."""
+        """The full name of an experiment's finding."""
         return self.full_name(experiment.gives or experiment.name)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StageParts:
-    """One stage's tab: what stands above its parts, the parts, and the code below them."""
+    """One stage's tab: its head, its parts, and the code at the foot."""
 
     stage: str  # also the tab's id
     label: str  # of the tab; marked
@@ -234,7 +234,7 @@ class StageParts:
 
     @property
     def runs(self) -> bool:
-        """Whether there is something to run: a stage of the model, or a lab on its results."""
+        """Whether this is a stage of the model or a lab, so that there is something to run."""
         return self.stage in (*STAGES, *LABS)
 
     @property
@@ -247,7 +247,8 @@ class Parts:
     """All parts by key, and what their needs refer to.
 
     Raises:
-        ValueError: two parts share a key, or a need, a layout or ``again`` names what is not there.
+        ValueError: two parts share a key, or a need, a layout or ``again`` names something that
+            does not exist.
     """
 
     def __init__(self, stages: tuple[StageParts, ...]) -> None:
@@ -304,7 +305,7 @@ def _names(items: tuple[Item, ...]) -> Iterator[str]:
 
 
 def _is_unseen(part: Part, name: str) -> bool:
-    """Whether something needs no place of its own: it is set by clicks, or starts by itself."""
+    """Whether something needs no place in the layout: set by clicks, or started automatically."""
     control = part.control(name)
     if control is not None:
         return control.kind == "hidden"

@@ -1,4 +1,4 @@
-"""What a page's events compute: the run of its prompt, stage after stage, and the first one."""
+"""The events that compute a page's run, stage by stage, and the run of the first example."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from playground.records import Progress
 if TYPE_CHECKING:
     from playground.engine import Engine
 
-POLL_S = 0.3  # how often a waiting page asks how far the checkpoint is
+POLL_S = 0.3  # how often a waiting page checks the loading progress
 PROMPT_NAMES = ("images", "video", "text", "system", "max_pixels", "earlier")
 
-# What an event changes: "status", "run_key", "run" (RunView) and "pointer", by name.
+# The changes of an event by name: "status", "run_key", "run" (RunView) and "pointer".
 Changes = dict[str, Any]
 
 
 @dataclass(slots=True, eq=False)
 class Opening:
-    """The first example's run, which every new page shows."""
+    """The run of the first example, which every new page shows."""
 
     run: Run
     key: str
-    findings: dict[str, str]  # keys of what its automatic experiments have found
+    findings: dict[str, str]  # keys of the findings of its automatic experiments
 
     def write(self, **more: Any) -> str:
-        """As the page is told of it, see ``write_run``."""
+        """The run for the page, see ``write_run``."""
         return write_run(self.key, STAGES, findings=self.findings, **more)
 
 
@@ -66,7 +66,7 @@ class RunEvents:
         findings: dict[str, str] = {}
         for part in self.drawing.parts.by_key.values():
             for each in part.experiments.values():
-                if not each.auto or each.when:  # no control has been moved yet
+                if not each.auto or each.when:  # on a new page, no control has been moved
                     continue
                 question = Question(run=key, part=part.key, findings=findings)
                 needs = self.drawing.needs(part, each, run, question)
@@ -76,7 +76,7 @@ class RunEvents:
         self.opening = Opening(run, key, findings)
 
     def open_page(self) -> Iterator[Changes]:
-        """Fill a new page: the loading bar until the first example has run, then that run."""
+        """Fill a new page: the loading bar until the first example has run, then its run."""
         if not (yield from self.wait_until_loaded()) or self.opening is None:
             return
         run = self.opening.run
@@ -88,7 +88,7 @@ class RunEvents:
         }
 
     def wait_until_loaded(self) -> Generator[Changes, None, bool]:
-        """Show how far the checkpoint is; returns whether it came."""
+        """Show the loading progress; returns whether loading succeeded."""
         while (status := self.host.wait(POLL_S)).phase == "loading":
             yield {"status": loading_html(status)}
         if status.phase == "failed":
@@ -105,14 +105,14 @@ class RunEvents:
         progress: Progress,
         **shown: Any,
     ) -> Iterator[Changes]:
-        """Run these stages on the panel's input, as far as they have not run on it yet.
+        """Run those of these stages that have not yet run on the panel's input.
 
         Args:
             stages: in order.
-            run_key: of the page's run so far; it goes on where the prompt is the same.
+            run_key: key of the page's current run; it is continued if the prompt is the same.
             prompt_values: by ``PROMPT_NAMES``.
-            progress: reports, and stops by raising ``StageCancelled``.
-            shown: more that the page is told with each step, see ``write_run``.
+            progress: progress callback; stops the run by raising ``StageCancelled``.
+            shown: further arguments of ``write_run``, sent with each step.
         """
         start = time.perf_counter()
         given = dict(zip(PROMPT_NAMES, prompt_values, strict=True))
@@ -133,7 +133,7 @@ class RunEvents:
                 run.check_parity(progress)
         except StageCancelled:
             note = say("Stopped")
-        except GeneratorExit:  # the page has left, and nobody else knows of the run
+        except GeneratorExit:  # the page was closed, and nobody else knows the run
             if key != run_key:
                 self.drawing.runs.discard(key)
             raise
@@ -148,7 +148,7 @@ class RunEvents:
         }
 
     def _find_or_start(self, run_key: str | None, prompt: Any) -> tuple[str, Run]:
-        """The page's run where the prompt is the same, so that nothing is computed twice."""
+        """The page's current run if the prompt is the same, so that nothing is computed twice."""
         runs = self.drawing.runs
         current = runs.peek(run_key)
         if current is not None and prompt_fingerprint(current.prompt) == prompt_fingerprint(prompt):
@@ -163,7 +163,7 @@ def _done(run: Run) -> list[str]:
 
 
 def _state(key: str, run: Run, stages: Sequence[Stage], **shown: Any) -> str:
-    """The run with the stage that comes next."""
+    """The run's state, with the next stage marked as running."""
     waiting = [stage for stage in stages if not run.has(stage)]
     return write_run(key, _done(run), running=waiting[0] if waiting else "", **shown)
 

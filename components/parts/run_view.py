@@ -1,6 +1,6 @@
-"""What the page knows of its run: the key, how far it is, and what was found beforehand.
+"""The page's state of its run: the key, the stages that have run, and precomputed findings.
 
-The browser half, run.js, tells all parts, which then ask for what they show.
+The browser half, run.js, notifies all parts, which then request what they show.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from components.serving.browser_module import page_module
 
 
 class RunView(gr.HTML):
-    """Never seen; its value is ``write_run``'s. ``rerun`` gets values of the input panel."""
+    """A hidden component with the value of ``write_run``; ``rerun`` sets the input panel."""
 
     def __init__(self, **kwargs: Any) -> None:
-        """Build it; Gradio gives more where an event leaves it as it is."""
+        """Build it; ``kwargs`` are Gradio's, when an event leaves the component unchanged."""
         super().__init__(
             None,
             html_template="<span></span>",
@@ -38,16 +38,16 @@ def write_run(
     restored: Mapping[str, Any] | None = None,
     is_default: bool = False,
 ) -> str:
-    """A run as run.js takes it.
+    """A run's state for run.js.
 
     Args:
         key: of the page's run.
         stages: those that have run.
         running: the stage that is being computed.
-        findings: keys of experiments that were done beforehand, by full name.
-        restored: what a link has set: raw ``values`` of controls by full name, ``tabs``,
-            and how many settings are ``unknown`` here.
-        is_default: what a page is served with, for visitors whose address asks for nothing else.
+        findings: keys of precomputed findings, by full name.
+        restored: settings from a link: raw ``values`` of controls by full name, ``tabs``, and the
+            number of ``unknown`` settings.
+        is_default: True for the state that a page is served with; a link in the URL overrides it.
     """
     state: dict[str, Any] = {
         "key": key,

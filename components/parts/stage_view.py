@@ -1,7 +1,7 @@
-"""A stage of the page as one Gradio component, which holds all its parts.
+"""A stage of the page as one Gradio component, which contains all its parts.
 
-Its scripts (stage.js, part.js) show the controls as native form elements, and ask for drawings
-through the component's server function. What runs the model is an event of Gradio's, see
+Its scripts (stage.js, part.js) show the controls as native form elements, and request drawings
+through the component's server function. Experiments, which run the model, are Gradio events: see
 experiments.py.
 """
 
@@ -28,21 +28,20 @@ MAX_ID_CHARS = 64
 
 
 class StageView(gr.HTML):
-    """A stage's tab: its heading with *Run this stage* (the event ``run_stage``), its parts behind
-    tabs of their own, and what stands at its foot."""
+    """A stage's tab: heading, *Run this stage* (event ``run_stage``), tabs for its parts, foot."""
 
     _config: dict[str, Any] | None = None
 
     def __init__(
         self, stage: StageParts, drawing: Drawing, *, foot: str = "", **kwargs: Any
     ) -> None:
-        """Build it in the language that is being spoken.
+        """Build it in the current language.
 
         Args:
-            stage: what to show.
-            drawing: answers its parts.
-            foot: HTML below everything.
-            kwargs: what Gradio gives where an event leaves a component as it is.
+            stage: the stage to show.
+            drawing: answers the requests of its parts.
+            foot: HTML at the end.
+            kwargs: Gradio's, when an event leaves the component unchanged.
         """
         language = spoken_language()
 
@@ -64,10 +63,11 @@ class StageView(gr.HTML):
         self.stage = stage
 
     def get_config(self, _cls: Any = None) -> dict[str, Any]:
-        """As Gradio's, without the declaration: what the browser needs of it is in the script's
-        spec, and the rest would tell where the server's functions lie in memory.
+        """Gradio's config without the declaration of the parts.
 
-        It never changes, and Gradio asks for it whenever a page or a program begins a session.
+        The browser gets what it needs in the script's spec; the rest would reveal memory addresses
+        of the server's functions. The config never changes, and Gradio asks for it in each new
+        session, so it is computed once.
         """
         if self._config is None:
             self._config = super().get_config()
@@ -77,7 +77,7 @@ class StageView(gr.HTML):
 
 
 def answer(drawing: Drawing, question: Any) -> dict[str, Any]:
-    """The answer to a browser's question; a refusal is an answer, too."""
+    """The answer to a browser's request; an error is an answer, too."""
     try:
         with drawing.turns.turn(*read_turn(question)):
             return drawing.answer(question)
@@ -93,10 +93,10 @@ def answer(drawing: Drawing, question: Any) -> dict[str, Any]:
 
 
 def read_turn(question: Any) -> tuple[str, str, int]:
-    """Which page asks about which part, and the number of the question.
+    """The page and the part of a request, and its number.
 
     Raises:
-        InputError: it is no question.
+        InputError: the value is not a valid request.
     """
     given = question if isinstance(question, dict) else {}
     page, part, number = given.get("page"), given.get("part"), given.get("number")
@@ -106,7 +106,7 @@ def read_turn(question: Any) -> tuple[str, str, int]:
 
 
 def stage_spec(stage: StageParts, foot: str = "") -> dict[str, Any]:
-    """What stage.js knows of a stage, in the language that is being spoken."""
+    """A stage's spec for stage.js, in the current language."""
     heading = f"## {say(stage.title)}\n\n{say(stage.sentence)}"
     return {
         "events": ["run_stage"],
@@ -121,7 +121,7 @@ def stage_spec(stage: StageParts, foot: str = "") -> dict[str, Any]:
 
 
 def part_spec(part: Part) -> dict[str, Any]:
-    """What part.js knows of a part, in the language that is being spoken."""
+    """A part's spec for part.js, in the current language."""
     return {
         "key": part.key,
         "stage": part.stage,
@@ -158,7 +158,7 @@ def part_spec(part: Part) -> dict[str, Any]:
 
 
 def item_spec(item: Item) -> Any:
-    """One item of a part's layout as part.js takes it."""
+    """One item of a part's layout for part.js."""
     if isinstance(item, Text):
         return {"html": markdown_html(say(item.markdown))}
     if isinstance(item, Heading):

@@ -1,7 +1,7 @@
-"""Whose turn it is to be drawn for: a page's latest question wins, and no crowd holds all threads.
+"""Schedule drawing requests: a page's latest request wins, and no crowd can take all threads.
 
-A page asks one question at a time for each part. Clients that do otherwise are held to it here:
-what a later question of the same page and part has overtaken is not computed.
+A page sends one request at a time for each part. For clients that send more, a request is dropped
+when the same page has sent a later one for the same part.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ from contextlib import contextmanager
 
 from cachetools import LRUCache
 
-AT_ONCE = 6  # drawings at a time, for all visitors
-MOST_WAITING = 24  # questions; the server answers in 40 threads, which events need too
-MOST_OF_ONE_PAGE = 12  # questions of one page; every part in sight may have one
-MAX_PAGES = 10_000  # whose latest questions are known
+AT_ONCE = 6  # concurrent drawings, for all visitors
+MOST_WAITING = 24  # requests; the server has 40 threads, which events need too
+MOST_OF_ONE_PAGE = 12  # requests per page; every visible part may have one
+MAX_PAGES = 10_000  # pages whose latest requests are remembered
 
 
 class OvertakenError(Exception):
-    """A later question of the same page about the same part has come."""
+    """The same page has sent a later request for the same part."""
 
 
 class BusyError(Exception):
-    """Too many questions wait."""
+    """Too many requests are waiting."""
 
 
 class Turns:
-    """Gives questions their turns."""
+    """Gives requests their turns."""
 
     def __init__(self) -> None:
         self._slots = threading.BoundedSemaphore(AT_ONCE)
         self._latest: LRUCache[tuple[str, str], int] = LRUCache(MAX_PAGES)
-        self._waiting: dict[str, int] = {}  # questions by page, under way ones included
+        self._waiting: dict[str, int] = {}  # number of requests by page, including running ones
         self._lock = threading.Lock()
 
     @contextmanager
@@ -40,13 +40,13 @@ class Turns:
         """Wait for a slot.
 
         Args:
-            page: an id that the page has made up.
-            part: what it asks about.
-            number: of the page's questions; later ones are larger.
+            page: an id that the page has chosen.
+            part: the requested part.
+            number: number of the request; later requests have larger numbers.
 
         Raises:
-            OvertakenError: when its turn comes there is a later question.
-            BusyError: too many wait.
+            OvertakenError: a later request had arrived when its turn came.
+            BusyError: too many requests are waiting.
         """
         with self._lock:
             waiting = self._waiting.get(page, 0)

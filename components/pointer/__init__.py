@@ -1,1 +1,1 @@
-"""One pointer through all tabs: what is pointed at, in Python and in the browser."""
+"""One pointer for all tabs: the selected token or patch, in Python and in the browser."""

@@ -1,4 +1,4 @@
-"""The place that the browser reports, checked."""
+"""Check the place that the browser reports."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def read_place(run: Run, data: Any) -> Place | None:
-    """The place that the browser reports, located anew; None where the mark was taken away.
+    """Locate the place that the browser reports; None if the selection was cleared.
 
     Raises:
-        InputError: no such place is in this run.
+        InputError: this run has no such place.
     """
     if data is None:
         return None

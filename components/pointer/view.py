@@ -1,8 +1,8 @@
-"""The page's pointer: what is pointed at, in words, and marked in every tab.
+"""The page's pointer: the selected token or patch, described in a bar and marked in every tab.
 
-The browser half, pointer.js, knows the run's layout (which token stands where) and so marks what
-the mouse is over without asking the server. A click fixes the place and tells the server, which
-redraws what depends on it.
+The browser half, pointer.js, knows the run's layout (the position of each token), so it can mark
+what the mouse is over without asking the server. A click selects the place; what depends on it is
+redrawn.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MAX_TEXT_CHARS = 24  # of a token, in the bar
 
-# What pointer.js fills in.
+# Templates that pointer.js fills in.
 WORDS = {
     "same": mark("position {t} in t, h and w"),
     "apart": mark("position t {t}, h {h}, w {w}"),
@@ -50,7 +50,7 @@ BUTTONS = (
 
 
 class PointerView(gr.HTML):
-    """The bar that says what is pointed at; its value is a run's layout as JSON, or None."""
+    """The bar that describes the selection; its value is a run's layout as JSON, or None."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
@@ -64,7 +64,7 @@ class PointerView(gr.HTML):
 
 
 def bar_html() -> str:
-    """The bar without words; pointer.js writes them."""
+    """The empty bar; pointer.js fills it in."""
     previous, following, clear = (
         f'<button type="button" class="pg-pointer-{name}" title="{say(words)}" '
         f'aria-label="{say(words)}">{sign}</button>'
@@ -77,13 +77,13 @@ def bar_html() -> str:
 
 
 def write_layout(run: Run, place: Sequence[int] = ()) -> str:
-    """Where each token of a run stands, for the browser; the run must be preprocessed.
+    """The layout of a run's tokens for the browser; the run must be preprocessed.
 
-    One string, since Gradio would compare and walk through nested lists.
+    The layout is one string, because Gradio would compare nested lists item by item.
 
     Args:
         run: the run.
-        place: what to mark as if it was clicked: an index, or a patch's span, row and column.
+        place: the initial selection: an index, or a patch's span, row and column.
     """
     inputs = run.inputs
     spans = [

@@ -1,1 +1,1 @@
-"""Input → prompt: the panel, the examples, uploads, and the checks of all of it."""
+"""Input → prompt: the panel, the examples, uploads, and their checks."""

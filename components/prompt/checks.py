@@ -1,7 +1,6 @@
-"""Raw values of clients, checked: texts and numbers within bounds.
+"""Checks for raw values from clients: text and numbers within bounds.
 
-A slider can be made to send NaN, a text box a list, and a client of the API anything that JSON
-holds.
+A client can make a slider send NaN, a text box send a list, and the API receive any JSON.
 """
 
 from __future__ import annotations
@@ -14,16 +13,16 @@ from playground.language import say
 
 
 def check_text(name: str, value: Any) -> str:
-    """A text as it is; ``None`` is an empty one.
+    """Return the text unchanged; ``None`` becomes an empty string.
 
     Raises:
-        InputError: it is no text.
+        InputError: the value is not a string.
     """
     if value is None:
         return ""
     if not isinstance(value, str):
         raise InputError(
-            say("{name} is no text but {kind}.", name=name, kind=kind_words(value)),
+            say("{name} must be text, not {kind}.", name=name, kind=kind_words(value)),
             remedy=say("Send a string."),
         )
     return value
@@ -32,26 +31,27 @@ def check_text(name: str, value: Any) -> str:
 def check_number(
     name: str, value: Any, *, low: float | None = None, high: float | None = None
 ) -> float:
-    """A finite number within bounds.
+    """Check that a value is a finite number within bounds.
 
     Args:
-        name: as it reads in a message.
-        value: whatever a client sent.
+        name: used in the error message.
+        value: any value that a client sent.
         low: smallest value accepted.
         high: largest value accepted.
 
     Raises:
-        InputError: it is no number, not finite, or outside the bounds.
+        InputError: the value is not a number, not finite, or out of bounds.
     """
     bounds = _bounds(low, high)
-    # bool is an int in Python, but `true` is no number that anyone meant.
+    # bool is an int in Python, but nobody who sends `true` means a number.
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InputError(
-            say("{name} is no number but {kind}.", name=name, kind=kind_words(value)), limit=bounds
+            say("{name} must be a number, not {kind}.", name=name, kind=kind_words(value)),
+            limit=bounds,
         )
     if isinstance(value, float) and not math.isfinite(value):
         raise InputError(
-            say("{name} is {value}, which is no finite number.", name=name, value=value),
+            say("{name} must be a finite number, not {value}.", name=name, value=value),
             limit=bounds,
         )
     if (low is not None and value < low) or (high is not None and value > high):
@@ -64,10 +64,10 @@ def check_number(
 
 
 def check_whole(name: str, value: Any, *, low: int | None = None, high: int | None = None) -> int:
-    """A whole number within bounds; ``3.0`` counts, since JSON has one kind of number.
+    """Check for a whole number within bounds; ``3.0`` is one, since JSON has one number type.
 
     Raises:
-        InputError: as ``check_number``, or it has a fraction.
+        InputError: as ``check_number``, or the number has a fraction.
     """
     number = check_number(name, value, low=low, high=high)
     if number != int(number):
@@ -79,26 +79,26 @@ def check_whole(name: str, value: Any, *, low: int | None = None, high: int | No
 
 
 def _short(value: float) -> str:
-    # A whole number of JSON may have thousands of digits, more than Python will print.
+    # A whole number in JSON may have thousands of digits, more than Python prints.
     return f"{value:,}" if abs(value) < 10**15 else say("a number of more than 15 digits")
 
 
 def _bounds(low: float | None, high: float | None) -> str:
     if low is not None and high is not None:
-        return say("It must lie between {low:,} and {high:,}.", low=low, high=high)
+        return say("It must be between {low:,} and {high:,}.", low=low, high=high)
     if low is not None:
         return say("It must be at least {low:,}.", low=low)
     return "" if high is None else say("It must be at most {high:,}.", high=high)
 
 
 def kind_words(value: Any) -> str:
-    """What a client sent, without repeating it."""
+    """The kind of value that a client sent, without quoting the value."""
     names = {
         type(None): say("empty"),
-        bool: say("true or false"),
+        bool: say("a Boolean"),
         int: say("a number"),
         float: say("a number"),
-        str: say("a text"),
+        str: say("text"),
         list: say("a list"),
         dict: say("an object"),
     }

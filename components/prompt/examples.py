@@ -1,4 +1,4 @@
-"""The example gallery: our own scenes, shipped beside the checkpoint."""
+"""The example gallery: our own scenes, shipped with the checkpoint."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Example:
 
 @lru_cache(maxsize=1)
 def load_examples() -> tuple[Example, ...]:
-    """All examples, the opening one first."""
+    """All examples; a new page shows the first one."""
     rows = json.loads((EXAMPLES_FOLDER / "examples.json").read_text(encoding="utf-8"))
     return tuple(
         Example(

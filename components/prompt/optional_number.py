@@ -1,4 +1,4 @@
-"""A number that may be left empty, as an input of the page."""
+"""A number field that may be left empty."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ GROUPED = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")  # 1,024: as the page its
 
 
 class OptionalNumber(gr.Textbox):
-    """A box for a number, in which empty stays empty: its value is None.
+    """A number field whose value is None while it is empty.
 
-    Gradio's own number shows 0 in the place of nothing as soon as it is mounted, and a part of the
-    page is mounted when it is first opened: whoever only looked at it would have asked for 0. Text
-    that is no number is passed on as it is, for the check of what was asked for to explain.
+    Gradio's own number field shows 0 instead of nothing once it is mounted, and it is mounted when
+    its accordion is opened: opening it would request 0. Text that is not a number is passed on
+    unchanged, so that the input check can explain the error.
     """
 
-    # How Gradio knows that a subclass has its parent's front end. No __init__: its arguments are
-    # what Gradio sends of a component.
+    # This tells Gradio that the subclass uses its parent's front end. There is no __init__, because
+    # Gradio sends a component's arguments to the browser.
     is_template = True
 
     def preprocess(self, payload: Any) -> Any:
-        """What was typed → a number; None where nothing was."""
+        """Typed text → a number; None for empty text."""
         return read_number(payload)
 
     def postprocess(self, value: float | str | None) -> str:
@@ -34,7 +34,7 @@ class OptionalNumber(gr.Textbox):
 
 
 def read_number(value: Any) -> Any:
-    """An int, a float, None for empty text, or the value itself where it is none of these."""
+    """Return an int, a float, None for empty text, or the value itself if it is none of these."""
     if not isinstance(value, str):
         return value
     text = value.strip()

@@ -1,4 +1,4 @@
-"""The one place that holds the input of all tabs."""
+"""The input panel: one place for the input of all tabs."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class InputPanel:
     earlier: gr.Textbox
     run: gr.Button
     stop: gr.Button
-    copy: gr.Button  # a link to what the page shows
-    query: gr.Textbox  # never seen: the link as the server knows it, without the page's address
+    copy: gr.Button  # makes a link to the current page
+    query: gr.Textbox  # hidden: the link's query, which is all that the server knows of the link
     link: gr.Textbox  # hidden until there is one
     link_note: gr.HTML
-    progress: gr.HTML  # empty; shows how far a run is
+    progress: gr.HTML  # empty; shows the progress of a run
     cards: ExampleCards
 
     @property
@@ -63,9 +63,9 @@ def build_input_panel(examples: tuple[Example, ...]) -> InputPanel:
     text = gr.Textbox(
         value=first.text,
         label=say("Text"),
-        placeholder=say("Ask something about the picture. 中文也可以。"),
+        placeholder=say("Ask something about the image. 中文也可以。"),
         lines=2,
-        max_lines=2,  # grows by its style: Gradio would lay out the whole page to find its height
+        max_lines=2,  # CSS grows it; Gradio would lay out the whole page to find its height
         elem_id="input-text",
     )
     with gr.Row():
@@ -96,10 +96,10 @@ def build_input_panel(examples: tuple[Example, ...]) -> InputPanel:
 
 
 def _build_link() -> tuple[gr.Button, gr.Textbox, gr.Textbox, gr.HTML]:
-    """The button that makes a link, and where the link appears."""
+    """Build the button that makes a link, and the box for the link."""
     copy = gr.Button(say("Copy link"), size="sm", elem_id="copy-link")
     link = gr.Textbox(
-        label=say("Link to this page as it is"),
+        label=say("Link to the current page"),
         visible=False,
         interactive=False,
         max_lines=2,
@@ -112,7 +112,7 @@ def _build_link() -> tuple[gr.Button, gr.Textbox, gr.Textbox, gr.HTML]:
 
 
 def _build_more(first: Example) -> tuple[gr.Textbox, gr.Textbox, gr.Video, OptionalNumber]:
-    """What most people leave as it is: system prompt, earlier turns, video, resolution."""
+    """Build the less common inputs: system prompt, earlier turns, video, resolution."""
     label = say("System prompt, earlier turns, video, resolution")
     with gr.Accordion(label, open=False, elem_id="input-more"):
         system = gr.Textbox(value=first.system, label=say("System prompt"), lines=1, max_lines=6)
@@ -120,7 +120,7 @@ def _build_more(first: Example) -> tuple[gr.Textbox, gr.Textbox, gr.Video, Optio
             value=first.earlier,
             label=say("Earlier turns"),
             info=say(
-                "The conversation before the text above; pictures then belong to its first turn."
+                "The conversation before the text above. Images then belong to its first turn."
             ),
             placeholder=say("User: Describe this image.\nAssistant: A red circle."),
             lines=2,
@@ -131,7 +131,8 @@ def _build_more(first: Example) -> tuple[gr.Textbox, gr.Textbox, gr.Video, Optio
         max_pixels = OptionalNumber(
             label=say("Max pixels"),
             info=say(
-                "Per image; for a video, all frames together. Empty: the processor's own limit."
+                "Per image; for a video, over all frames. Leave empty for the processor's own "
+                "limit."
             ),
             max_lines=1,
         )

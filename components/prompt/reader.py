@@ -1,7 +1,7 @@
-"""Turns what the page and the API hand over into a checked ``Prompt``.
+"""Turn raw values from the page and the API into a checked ``Prompt``.
 
-Everything a client sends is checked here, on the server: a slider can be made to send NaN, a text
-box a list, and a client of the API anything that JSON holds.
+Everything is checked here, on the server: a client can make a slider send NaN, a text box send a
+list, and the API receive any JSON.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ def read_prompt(
     max_pixels: int | float | str | None,
     earlier: str = "",
 ) -> Prompt:
-    """A user message with its pictures and video, and the messages before it, from raw values.
+    """Read a user message with its images and video, and the messages before it, from raw values.
 
     Args:
         engine: gives the limits.
-        images: files on this machine that the app itself has received; never a client's own paths.
+        images: paths of files that the app itself received; never a path that a client names.
         video: likewise.
-        text: the question; may be empty where there is a picture or a video.
+        text: the question; may be empty if there is an image or a video.
         system: the system prompt; empty for none.
-        max_pixels: per image, and for a video of all its frames; ``None`` or ``""`` leaves the
+        max_pixels: per image, or over all frames of a video; ``None`` or ``""`` keeps the
             processor's default.
-        earlier: the conversation so far, as ``read_turns`` takes it. Pictures and video then
-            belong to its first message.
+        earlier: the conversation so far, as ``read_turns`` takes it. Images and video then belong
+            to its first message.
 
     Raises:
-        InputError: a value is of the wrong kind, outside its range, or there is nothing to run.
+        InputError: a value has the wrong type, is out of range, or there is nothing to run.
     """
     text, system = check_text(say("The text"), text), check_text(say("The system prompt"), system)
     before = read_turns(check_text(say("The conversation"), earlier))
@@ -88,8 +88,8 @@ def _check_question(text: str, *, has_media: bool, has_turns: bool) -> None:
         )
     if not has_media:
         raise InputError(
-            say("There is nothing to run: no text, no image and no video."),
-            remedy=say("Write a question, add a picture, or choose an example."),
+            say("There is nothing to run: the prompt has no text, image or video."),
+            remedy=say("Write a question, add an image, or choose an example."),
         )
 
 
@@ -104,13 +104,12 @@ def _check_image_count(count: int) -> None:
 
 
 def read_turns(text: str) -> tuple[Turn, ...]:
-    """A typed conversation: each message begins with ``User:`` or ``Assistant:`` on a new line.
-
-    ``用户：`` and ``助手：`` count as well. A message may go on over several lines.
+    """Parse a typed conversation: each message begins with ``User:`` or ``Assistant:`` on a new
+    line. ``用户：`` and ``助手：`` also work. A message may span several lines.
 
     Raises:
-        InputError: something stands before the first name, a message is empty, there are too many,
-            or they do not take turns from the user to the assistant.
+        InputError: there is text before the first name, a message is empty, there are too many, or
+            user and assistant do not alternate.
     """
     if not text.strip():
         return ()
@@ -134,12 +133,12 @@ def read_turns(text: str) -> tuple[Turn, ...]:
         if turn.role != ("user", "assistant")[number % 2]:
             raise InputError(
                 _who_repeats(number, turn.role),
-                remedy=say("Let user and assistant take turns, the user first."),
+                remedy=say("User and assistant must alternate, starting with the user."),
             )
         if not turn.text:
             raise InputError(
                 say("Earlier turn {number} is empty.", number=number + 1),
-                remedy=say("Write it or remove it."),
+                remedy=say("Fill it in or remove it."),
             )
     if turns[-1].role != "assistant":
         raise InputError(
@@ -150,20 +149,20 @@ def read_turns(text: str) -> tuple[Turn, ...]:
 
 
 def _who_repeats(number: int, role: str) -> str:
-    """Which of the earlier turns, counted from 0, is not the next speaker's."""
+    """Name the earlier turn, counted from 0, that breaks the alternation."""
     if number == 0:
         return say("The earlier turns begin with the assistant.")
     if role == "user":
         return say(
-            "Earlier turn {number} is the user's, like the one before it.", number=number + 1
+            "Earlier turn {number} is from the user, like the one before it.", number=number + 1
         )
     return say(
-        "Earlier turn {number} is the assistant's, like the one before it.", number=number + 1
+        "Earlier turn {number} is from the assistant, like the one before it.", number=number + 1
     )
 
 
 def prompt_fingerprint(prompt: Prompt) -> str:
-    """Equal for prompts that the model cannot tell apart; names and notices do not count."""
+    """A hash of what the model gets from a prompt; names and notices do not count."""
     digest = hashlib.sha256()
 
     def add(*values: object) -> None:
@@ -192,7 +191,7 @@ def _gallery_path(item: Any) -> str:
     path = item[0] if isinstance(item, list | tuple) and item else item
     if not isinstance(path, str):
         raise InputError(
-            say("An image is no file but {kind}.", kind=kind_words(path)),
+            say("An image must be a file, not {kind}.", kind=kind_words(path)),
             remedy=say("Upload it again."),
         )
     return path

@@ -1,4 +1,4 @@
-"""Files of visitors and API clients: only what they have uploaded is opened."""
+"""Files from visitors and API clients: only uploaded files are opened."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from gradio.utils import get_upload_folder
 from playground.errors import InputError
 from playground.language import say
 
-# A picture inside the request itself, as clients without uploads send it.
+# An image inside the request itself, for clients that cannot upload.
 INLINE = re.compile(r"data:[\w.+/-]*;base64,")
 
 
 def refuse_addresses(component: Any) -> None:
-    """Keep Gradio from fetching an address that a client sends in place of an upload."""
+    """Keep Gradio from fetching a URL that a client sends instead of an upload."""
     move = component.async_move_resource_to_block_cache
 
     async def move_uploads_only(path: str | Path | None) -> str | None:
         if "://" in str(path):
-            raise _not_uploaded(say("an address"))
+            raise _not_uploaded(say("a URL"))
         moved: str | None = await move(path)
         return moved
 
@@ -35,12 +35,12 @@ def refuse_addresses(component: Any) -> None:
 
 @contextmanager
 def received_picture(file: Any) -> Iterator[str | None]:
-    """The path of a picture that a client has uploaded, or sent inline as ``data:…;base64,…``.
+    """The path of an image that a client uploaded, or sent inline as ``data:…;base64,…``.
 
-    An inline one is gone after the block. What is in it is checked when it is read.
+    The file of an inline image is deleted after the block. Its content is checked when it is read.
 
     Raises:
-        InputError: it is neither.
+        InputError: the value is neither.
     """
     head = INLINE.match(file) if isinstance(file, str) else None
     if head is None:
@@ -50,7 +50,7 @@ def received_picture(file: Any) -> Iterator[str | None]:
         content = base64.b64decode(file[head.end() :], validate=True)
     except binascii.Error as error:
         raise InputError(
-            say("The image's base64 text is broken."),
+            say("The image's base64 data is invalid."),
             remedy=say("Encode the whole file, without line breaks."),
         ) from error
     with tempfile.NamedTemporaryFile(prefix="picture-") as kept:
@@ -60,43 +60,41 @@ def received_picture(file: Any) -> Iterator[str | None]:
 
 
 def uploaded_path(file: Any) -> str | None:
-    """The path of a file that a client has uploaded.
+    """The path of a file that a client uploaded.
 
-    Gradio hands ``gr.api`` functions what the client sent: an object with Gradio's ``meta`` key was
-    checked to be an upload, but texts and other objects were not.
+    Gradio passes ``gr.api`` functions the value that the client sent. It has checked that an object
+    with its ``meta`` key is an upload, but it has not checked strings and other objects.
 
     Raises:
-        InputError: it is not such an object, or the file lies elsewhere.
+        InputError: the value is not such an object, or the file is not in the upload folder.
     """
     if file is None:
         return None
     meta = file.get("meta") if isinstance(file, dict) else None
     if not isinstance(meta, dict) or meta.get("_type") != "gradio.FileData":
         raise _not_uploaded(
-            say("a text") if isinstance(file, str) else say("a {type}", type=type(file).__name__)
+            say("text") if isinstance(file, str) else say("a {type}", type=type(file).__name__)
         )
     path = _find_upload(file.get("path"))
     if path is None:
-        raise _not_uploaded(say("something else"))
+        raise _not_uploaded(say("an unknown file"))
     return str(path)
 
 
 def read_upload(path: Any) -> Path:
-    """The file that a part's ``Upload`` has sent; its path comes back from the browser.
+    """The file that a part's ``Upload`` has sent; the browser sends back its path.
 
     Raises:
-        InputError: it is no uploaded file, or has been deleted since.
+        InputError: the file was not uploaded, or has been deleted.
     """
     found = _find_upload(path)
     if found is None:
-        raise InputError(
-            say("The uploaded file is not there any more."), remedy=say("Upload it again.")
-        )
+        raise InputError(say("The uploaded file no longer exists."), remedy=say("Upload it again."))
     return found
 
 
 def _find_upload(path: Any) -> Path | None:
-    """An existing file below the folder of uploads, however its path is written."""
+    """An existing file in the upload folder, or None; the path may be written in any form."""
     found = Path(str(path)).resolve()
     return found if found.is_relative_to(_upload_folder()) and found.is_file() else None
 
@@ -107,7 +105,7 @@ def _upload_folder() -> Path:
 
 def _not_uploaded(found: str) -> InputError:
     return InputError(
-        say("The image is no uploaded file but {found}.", found=found),
-        limit=say("Paths on the server are not opened and addresses are not fetched."),
-        remedy=say("Upload the picture: with gradio_client, pass handle_file('picture.png')."),
+        say("The image must be an uploaded file, not {found}.", found=found),
+        limit=say("Paths on the server are not opened and URLs are not fetched."),
+        remedy=say("Upload the image: with gradio_client, pass handle_file('image.png')."),
     )

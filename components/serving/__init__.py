@@ -1,1 +1,1 @@
-"""How the page is served, and what of Gradio is done otherwise for it."""
+"""Serving the page, with the changes to Gradio that it needs."""

@@ -1,7 +1,7 @@
-"""How an HTML component loads its JavaScript module: from this server, renewed with its files.
+"""How an HTML component loads its JavaScript module from this server, with cache-busting URLs.
 
-The files have a route of their own. Gradio's `/file=` would show visitors where they lie on the
-server's disk, and it compresses a file anew for each of them.
+The files have a separate route: Gradio's `/file=` would reveal their path on the server, and it
+compresses a file again for each visitor.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ FILES: dict[str, Path] = {}
 FIRST_LINES: dict[str, str] = {}
 """What stands before a file's content, by its name."""
 
-FOLDER = "/page-files"  # in addresses
-# Said by the browser alone: the server may be gone by then.
+FOLDER = "/page-files"  # in URLs
+# The browser shows this message by itself: the server may be down by then.
 FAILED = {"en": "Could not be loaded: ", "zh": "无法加载："}
-A_YEAR = "public, max-age=31536000, immutable"  # the address changes with the content
+A_YEAR = "public, max-age=31536000, immutable"  # the URL changes with the content
 
 
 def file_address(*paths: Path, first_line: str = "") -> str:
-    """Where the page finds the first path, below ``FOLDER``.
+    """The URL of the first path, below ``FOLDER``.
 
-    A browser may keep a file for long, so a change in any of the files makes a new address.
+    Browsers cache files for long, so a change in any of the files gives a new URL.
 
     Args:
-        paths: the file, and those that it loads from beside it.
-        first_line: before the first file's content.
+        paths: the file, and the files in the same folder that it loads.
+        first_line: put before the first file's content.
 
     Raises:
         ValueError: another file of this name is served already.
@@ -48,22 +48,21 @@ def file_address(*paths: Path, first_line: str = "") -> str:
         if FILES.setdefault(path.name, path) != path:
             raise ValueError(f"Two files are named {path.name}: {FILES[path.name]} and {path}.")
     FIRST_LINES[paths[0].name] = first_line
-    # In one order, so that whichever comes first, all have the same version: a module that two
-    # others load from beside them must be the same one.
+    # Sorted, so that all files have the same version, whichever is requested first: a module that
+    # two others load must be the same one.
     content = first_line.encode() + b"".join(path.read_bytes() for path in sorted(paths))
     version = hashlib.sha256(content).hexdigest()[:12]
     return f"/{version}/{quote(paths[0].name)}"
 
 
 async def serve_page_file(request: Request) -> Response:
-    """A registered file under any version; a page that was opened before an update asks for an
-    older one."""
+    """Serve a registered file under any version; pages opened before an update ask for old ones."""
     path = FILES.get(request.path_params["name"])
     if path is None:
         return PlainTextResponse("There is no such file.", status_code=404)
     accepted = request.headers.get("Accept-Encoding", "")
     encoding = next((each for each in ("br", "gzip") if each in accepted), "")
-    # In a thread: plotly.js takes a quarter of a second.
+    # In a thread: compressing plotly.js takes a quarter of a second.
     version = FIRST_LINES.get(path.name, ""), path.stat().st_mtime_ns
     content = await run_in_threadpool(_encode, path, version, encoding)
     headers = {"Cache-Control": A_YEAR, "Vary": "Accept-Encoding"}
@@ -74,11 +73,11 @@ async def serve_page_file(request: Request) -> Response:
 
 @lru_cache(maxsize=64)
 def _encode(path: Path, version: tuple[str, int], encoding: str) -> bytes:
-    """A file's content with its first line, compressed once for all visitors.
+    """Content of a file with its first line, compressed once for all visitors.
 
     Args:
         path: the file.
-        version: its first line, and when it changed.
+        version: its first line, and when the file changed.
         encoding: ``br``, ``gzip`` or none.
     """
     content = version[0].encode() + path.read_bytes()
@@ -96,18 +95,18 @@ BROWSER = Path(__file__).resolve().parents[1] / "browser"
 
 
 def page_module(name: str, *, calls: str = "mount", spec: Any = None) -> str:
-    """The `js_on_load` of a component whose module is one of the page's own, in ``BROWSER``.
+    """The `js_on_load` of a component whose module is a file in ``BROWSER``.
 
     Args:
-        name: of the file.
-        calls: the exported function, which gets Gradio's six and ``spec``.
-        spec: anything that JSON holds.
+        name: the file's name.
+        calls: the exported function, which gets Gradio's six arguments and ``spec``.
+        spec: any JSON value.
     """
     more = ""
     if spec is not None:
         more = ", " + json.dumps(spec, ensure_ascii=False, separators=(",", ":"))
-    # The root is asked for in the page, and of it the path: host, port and scheme are the page's,
-    # since behind a proxy the server may have been told others, or none.
+    # The script reads the root in the page and uses only its path. Host, port and scheme are the
+    # page's: behind a proxy, the server may know different ones or none.
     return f"""
 const {{ root }} = window.gradio_config ?? {{}};
 const path = root ? new URL(root, location.href).pathname.replace(/\\/$/, "") : "";
@@ -123,7 +122,7 @@ import(base + {json.dumps(file_address(*page_files(name)))})
 
 
 def page_files(name: str) -> tuple[Path, ...]:
-    """All files in ``BROWSER``, this one first: they load each other from beside them."""
+    """All files in ``BROWSER``, this one first; they import one another."""
     first = BROWSER / name
     others = sorted(path for path in BROWSER.iterdir() if path.suffix in (".js", ".css"))
     return (first, *(path for path in others if path != first))

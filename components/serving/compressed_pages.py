@@ -1,4 +1,4 @@
-"""The pages, compressed: Gradio compresses what has a file's ending, and they have none."""
+"""Compress the pages: Gradio only compresses URLs with a file extension, and pages have none."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from starlette.types import Scope
 
 from components.serving.language_switch import PATHS, page_path
 
-COMPRESSED = {*PATHS.values(), "config"}  # paths; the latter is what API clients read first
+COMPRESSED = {*PATHS.values(), "config"}  # paths; API clients request the config first
 
 
 class CompressedPages(BrotliMiddleware):
-    """ASGI middleware: a page of 365 kB, the description of its components, becomes 42 kB."""
+    """ASGI middleware: compresses a page, the description of its components, from 365 to 42 kB."""
 
     def _is_compressible_file_type(self, scope: Scope) -> bool:
         return page_path(scope) in COMPRESSED

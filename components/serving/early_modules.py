@@ -1,8 +1,8 @@
-"""The page's own modules, asked for while Gradio's are still on their way.
+"""Load the page's own modules while Gradio's are still loading.
 
-A part's script is imported when Gradio mounts the part, and what it imports after it has come, and
-so on: four trips, one after another, before the first part could ask for its drawings. A ``Link``
-header on the pages names all of them at once.
+A stage's script is imported when Gradio mounts the stage, its imports once it has arrived, and so
+on: four round trips before the first part can request its drawings. A ``Link`` header on the pages
+names all modules at once.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ PAGES = {"", *PATHS.values()}
 
 
 class EarlyModules:
-    """ASGI middleware: a header on the pages that has browsers load the page's modules at once."""
+    """ASGI middleware: a header on the pages lets browsers preload the page's modules."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._links = ", ".join(
-            # Relative, as Gradio's own addresses in the page: a proxy may serve it under a path.
+            # Relative, like Gradio's own URLs in the page: a proxy may serve it under a path.
             f"<.{FOLDER}{file_address(*page_files(path.name))}>; rel=modulepreload"
             for path in page_files(FIRST)
             if path.suffix == ".js"

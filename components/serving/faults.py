@@ -1,4 +1,4 @@
-"""What a visitor reads when something fails: a refused input, no memory, a full disk, a mistake."""
+"""Messages for failures: a refused input, no memory, a full disk, an exception."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from playground.language import say
 
 logger = logging.getLogger(__name__)
 
-# EFBIG and EDQUOT are how a limit on files or on a user's share of the disk shows.
+# A file size limit and a disk quota show up as EFBIG and EDQUOT.
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 RUST_CODE = re.compile(r"\(os error (\d+)\)")
-SHOWN_S = 12.0  # how long a message stays
+SHOWN_S = 12.0  # how long a message is shown
 
 
 @contextmanager
 def clear_faults(*, as_html: bool = True) -> Iterator[None]:
-    """Turn what an event raises into a message; Gradio would hide it without a word.
+    """Turn an event's exception into a message, which Gradio would hide.
 
-    The log gets the place and the kind, but no message: that may quote what a visitor wrote.
+    The log gets the location and the kind but not the message, which may quote a visitor's input.
 
     Args:
-        as_html: True for the page, whose message box renders HTML, while a message may quote a
-            file name; False for answers to programs.
+        as_html: True for the page, whose message box renders HTML, so that quoted file names are
+            escaped; False for API clients.
     """
     try:
         yield
@@ -46,40 +46,40 @@ def clear_faults(*, as_html: bool = True) -> Iterator[None]:
 
 
 def log_fault(error: BaseException) -> None:
-    """Say in the log where and what kind of error it was, without what a visitor wrote."""
+    """Log the location and the kind of an error, without the visitor's input."""
     where = "".join(traceback.format_tb(error.__traceback__)[-4:])
     logger.error("%s\n%s", type(error).__name__, where)
 
 
 def fault_words(error: BaseException) -> str:
-    """What happened, and what to do about it."""
+    """The message for a visitor: what happened, and what to do."""
     if is_out_of_memory(error):
         return say(
-            "The server has not enough memory left for this. Choose a smaller picture, a shorter "
-            "text or fewer tokens, or try again when fewer people use it."
+            "There is not enough memory on the server for this. Use a smaller image, a shorter "
+            "text or fewer tokens, or try again when the server is less busy."
         )
     if is_disk_full(error):
         return say(
-            "The server's disk is full: nothing was written. Try again later; "
-            "what is on the page stays."
+            "The server's disk is full: nothing was written. Try again later; the page keeps its "
+            "contents."
         )
     return say(
-        "Something went wrong on the server ({kind}). Try again; its log says where.",
+        "Something went wrong on the server ({kind}). Try again; the server's log has the details.",
         kind=type(error).__name__,
     )
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether a file could not be written for want of space."""
+    """Whether a file could not be written because the disk is full."""
     if isinstance(error, OSError):
         return error.errno in DISK_FULL
-    # Rust's, by its name for the same reason as torch's below; the number is in its words alone.
+    # Rust's error, by name for the same reason as torch's below; only its text contains the number.
     found = RUST_CODE.search(str(error)) if type(error).__name__ == "SafetensorError" else None
     return found is not None and int(found[1]) in DISK_FULL
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: Python's, the CPU allocator's of torch, or a GPU's."""
+    """Whether memory ran out: in Python, in torch's CPU allocator, or on a GPU."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True  # torch's, by its name: the page is up before torch is imported
+        return True  # torch's error, by name: the page starts before torch is imported
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

@@ -1,4 +1,4 @@
-"""What containers and proxies ask: whether the server is up, and whether a run would succeed."""
+"""Health checks for containers and proxies: the server is up, and a run would succeed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def health_routes(host: EngineHost) -> list[Route]:
-    """``/healthz``, 200 as soon as the server is up; ``/readyz``, 200 once the checkpoint is there.
+    """The routes ``/healthz`` (200 once the server is up) and ``/readyz`` (200 once it can run).
 
-    Until then ``/readyz`` is 503, with how far loading is. Neither asks for a login: what they
-    tell is on no page, but no secret.
+    Until the checkpoint is loaded, ``/readyz`` answers 503 with the loading progress. Neither needs
+    a login: they reveal no secrets.
     """
 
     async def answer_healthz(_request: Request) -> JSONResponse:

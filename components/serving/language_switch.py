@@ -1,4 +1,4 @@
-"""Which language a visitor reads: the browser's own at first, then what the switch says."""
+"""The page's language: first the browser's, then the visitor's choice."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from playground.language import LANGUAGES, Language, spoken_language
 
-PATHS: dict[Language, str] = {"en": "", "zh": "zh"}  # of the pages, below the site's address
+PATHS: dict[Language, str] = {"en": "", "zh": "zh"}  # of the pages, below the site's root
 NAMES: dict[Language, str] = {"en": "English", "zh": "中文"}
 TAGS: dict[Language, str] = {"en": "en", "zh": "zh-CN"}  # as HTML names them
-CHOSEN = "lang"  # the query parameter of an address that the switch leads to
+CHOSEN = "lang"  # query parameter of the switch's links
 
-# Screen readers choose their voice by this; Gradio leaves it at English.
+# Screen readers choose their voice by `lang`; Gradio always sets English.
 SET_LANGUAGE = 'document.documentElement.lang = "LANGUAGE";'
 
 
@@ -38,9 +38,9 @@ def build_language_switch() -> gr.HTML:
 
 
 class PreferredLanguage:
-    """ASGI middleware: the site's own address leads to the page in the browser's language.
+    """ASGI middleware that redirects the site's root to the page in the browser's language.
 
-    ``?lang=``, which the switch sets, goes before what the browser prefers; nothing is stored.
+    ``?lang=``, which the switch sets, overrides the browser; nothing is stored.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -53,14 +53,14 @@ class PreferredLanguage:
             await self._app(scope, receive, send)
             return
         query = URL(scope=scope).query
-        # Relative, since only the browser knows the address that a proxy serves this under.
+        # Relative, since only the browser knows the URL under which a proxy serves this.
         await RedirectResponse(f"./{path}" + (f"?{query}" if query else ""), 302)(
             scope, receive, send
         )
 
 
 def _path_for(scope: Scope) -> str | None:
-    """The page that a visitor of the site's own address is led to; None to stay."""
+    """The page to redirect a visitor of the site's root to; None to stay."""
     if scope["type"] != "http" or scope["method"] != "GET":
         return None
     if page_path(scope) != "":
@@ -70,19 +70,19 @@ def _path_for(scope: Scope) -> str | None:
 
 
 def page_path(scope: Scope) -> str:
-    """What a request asks for below the site's own address: empty for the address itself."""
+    """The path of a request below the site's root; empty for the root itself."""
     path: str = scope["path"].removeprefix(scope.get("root_path", ""))
     return path.strip("/")
 
 
 def language_of(scope: Scope) -> Language:
-    """That of the visitor's browser."""
+    """The language of the visitor's browser."""
     accepted = dict(scope["headers"]).get(b"accept-language", b"")
     return preferred_language(accepted.decode("latin-1"))
 
 
 def preferred_language(accepted: str) -> Language:
-    """The best of our languages by an ``Accept-Language`` header; English where none is known."""
+    """The best available language for an ``Accept-Language`` header; English by default."""
     best: Language = "en"
     highest = 0.0
     for item in accepted.split(","):

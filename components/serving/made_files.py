@@ -1,7 +1,7 @@
-"""Files that the server has made for a visitor: under a secret name, for an hour.
+"""Files that the server made for a visitor, kept under a secret name for an hour.
 
-A browser finds one below ``FOLDER`` (clicks.js makes the address of ``data-file``); who does not
-know the name cannot. The oldest go first where all together take too much room.
+A browser finds one below ``FOLDER`` (clicks.js builds the URL from ``data-file``); without the
+name, nobody can. The oldest files are deleted first when all together take too much space.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-FOLDER = "/made-files"  # in addresses
+FOLDER = "/made-files"  # in URLs
 KEPT_S = 3600
-KEPT_BYTES = 8 << 30  # of all visitors together; a run of a 2B model is half a gigabyte
+KEPT_BYTES = 8 << 30  # over all visitors; a run of a 2B model is half a gigabyte
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,12 @@ class MadeFile:
     """A file that was made."""
 
     key: str  # secret
-    name: str  # what the visitor's copy is called
+    name: str  # file name of the visitor's copy
     num_bytes: int
 
     @property
     def address(self) -> str:
-        """Below ``FOLDER``."""
+        """The URL below ``FOLDER``."""
         return f"/{self.key}/{self.name}"
 
 
@@ -43,11 +43,11 @@ class MadeFile:
 class _Kept:
     made: MadeFile
     path: Path
-    made_s: float  # on a clock that never goes back
+    made_s: float  # on a monotonic clock
 
 
 class MadeFiles:
-    """Files by their keys. What has expired goes when the next file is made, the rest at exit."""
+    """Files by their keys. Expired files are deleted with the next new file, the others at exit."""
 
     def __init__(self, *, seconds: float = KEPT_S, max_bytes: int = KEPT_BYTES) -> None:
         self.seconds, self.max_bytes = seconds, max_bytes
@@ -59,7 +59,7 @@ class MadeFiles:
         """Make a file.
 
         Args:
-            name: what the visitor's copy is called.
+            name: file name of the visitor's copy.
             write: writes it to a path.
         """
         with self._lock:
@@ -71,7 +71,7 @@ class MadeFiles:
             path.parent.mkdir()
         try:
             write(path)
-        except BaseException:  # a disk that is full, or whatever stopped it half-way
+        except BaseException:  # a full disk, or anything else that stopped it half-way
             shutil.rmtree(path.parent, ignore_errors=True)
             raise
         made = MadeFile(key, name, path.stat().st_size)
@@ -81,7 +81,7 @@ class MadeFiles:
         return made
 
     def find(self, key: str) -> Path | None:
-        """Where the file lies, as long as it is kept."""
+        """The path of the file, or None once it has expired."""
         with self._lock:
             kept = self._kept.get(key)
             if kept is None or time.monotonic() - kept.made_s > self.seconds:
@@ -110,7 +110,7 @@ MADE_FILES = MadeFiles()
 
 
 def serve_made_file(request: Request) -> Response:
-    """One of ``MADE_FILES``, to be saved."""
+    """Serve one of ``MADE_FILES`` as a download."""
     path = MADE_FILES.find(request.path_params["key"])
     if path is None or path.name != request.path_params["name"]:
         return PlainTextResponse("There is no such file.", status_code=404)

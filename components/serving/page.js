@@ -2,8 +2,8 @@
 // Runs once in every page (server.py: launch).
 // oxlint-disable-next-line no-unused-expressions -- Gradio calls it.
 () => {
-  // Gradio 6.31 puts the gallery's upload button inside another button, which readers of the screen
-  // cannot get into. The outer one does nothing: it becomes a group.
+  // Gradio 6.31 puts the gallery's upload button inside another button, which screen readers cannot
+  // enter. The outer one does nothing, so turn it into a group.
   const mend = () => {
     const inside = "#input-images button.icon-button:has(button)";
     for (const outer of document.querySelectorAll(inside)) {

@@ -1,4 +1,4 @@
-"""The site's ``gr.Blocks``: each event is answered in the language of its page."""
+"""The site's ``gr.Blocks``: each event is answered in its page's language."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from playground.language import LANGUAGES, Language, speaking
 
 
 class PageBlocks(gr.Blocks):
-    """Pages in several languages, whose faults are told in words."""
+    """Pages in several languages, with messages for all failures."""
 
     async def process_api(self, block_fn: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """As Gradio's, which hands this context on to the thread that answers."""
+        """Like Gradio's, which passes this context on to the thread that answers."""
         function = self.fns[block_fn] if isinstance(block_fn, int) else block_fn
         for_page = function.api_visibility == "private"
         with speaking(_language_at(function.page)), clear_faults(as_html=for_page):

@@ -1,4 +1,4 @@
-"""How the page is served: what the command line may choose, and what always holds."""
+"""Launch the server: options from the command line, and settings that never change."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ PAGE_SCRIPT = Path(__file__).with_name("page.js")
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """Where and to whom the page is served."""
+    """Where the page is served, and for whom."""
 
     host: str = "127.0.0.1"
     port: int | None = 7860  # None: the first free one
     share: bool = False
-    auth: tuple[tuple[str, str], ...] = ()  # (user, password) of everyone who may come in
-    root_path: str = ""  # the path that a proxy serves the page under
+    auth: tuple[tuple[str, str], ...] = ()  # (user, password) of each account
+    root_path: str = ""  # the path under which a proxy serves the page
     queue_size: int = 64  # runs that may wait
-    mcp: bool = False  # the endpoints as tools, for programs that speak MCP
+    mcp: bool = False  # offer the endpoints as MCP tools
     max_file_mb: int = 50  # of one uploaded file
     session_capacity: int = 1_000  # pages whose state is kept
 
     @classmethod
     def for_strangers(cls, **chosen: Any) -> ServerOptions:
-        """Tighter limits, for a page that anyone can reach; what is chosen goes first."""
+        """Tighter limits for a public page; values in ``chosen`` override them."""
         return cls(**{"queue_size": 32, "max_file_mb": 20, "session_capacity": 200} | chosen)
 
 
@@ -49,8 +49,8 @@ def read_accounts(value: str | None) -> tuple[tuple[str, str], ...]:
     """User names and passwords from the command line, a file or the environment.
 
     Args:
-        value: ``user:password``; ``@path`` of a file with one such pair a line; None looks at the
-            environment's ``PLAYGROUND_AUTH``, which holds either.
+        value: ``user:password``; ``@path`` of a file with one pair per line; None reads either form
+            from the environment variable ``PLAYGROUND_AUTH``.
 
     Raises:
         ValueError: a pair has no colon or an empty half; the message does not repeat it.
@@ -68,11 +68,11 @@ def read_accounts(value: str | None) -> tuple[tuple[str, str], ...]:
 def app_options(
     options: ServerOptions | None = None, host: EngineHost | None = None
 ) -> dict[str, Any]:
-    """Gradio's ``app_kwargs``: the routes and the guard that every app of ours needs.
+    """Gradio's ``app_kwargs``: the routes and middleware that the app needs.
 
     Args:
-        options: what the command line chose.
-        host: whose loading ``/readyz`` tells of; without it there is no such route.
+        options: the options from the command line.
+        host: reported by ``/readyz``; without it there is no such route.
     """
     options = options or ServerOptions()
     guard = Middleware(
@@ -99,17 +99,17 @@ def launch(
     host: EngineHost | None = None,
     quiet: bool = False,
 ) -> str:
-    """Serve the page from a background thread; returns its address on this machine.
+    """Serve the page from a background thread; returns its local URL.
 
     Args:
         demo: the built page.
         css: its styles.
-        options: what the command line chose.
-        host: of the engine, for ``/readyz``.
+        options: the options from the command line.
+        host: the engine's host, for ``/readyz``.
         quiet: print nothing.
     """
     make_file_addresses_relative()
-    # Routes that bypass the queue stay closed: they would bypass its limits too.
+    # Close routes that bypass the queue: they would bypass its limits too.
     demo.queue(max_size=options.queue_size, api_open=False)
     _, address, _ = demo.launch(
         server_name=options.host,

@@ -1,7 +1,7 @@
-"""What stands between the network and Gradio: size limits, closed routes, headers.
+"""A guard between the network and Gradio: size limits, closed routes, headers.
 
-Gradio limits the size of one uploaded file, but neither a request's nor a JSON body's; and it has
-routes that fetch addresses for a visitor, which this page does not need.
+Gradio limits the size of one uploaded file, but not of a request or a JSON body. It also has routes
+that fetch URLs for a visitor, which this page does not need.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ UNREADABLE = (
     "The request cannot be read. Each endpoint takes a JSON object with its own argument names; "
     "/gradio_api/info lists them."
 )
-MAX_JSON_BYTES = 4 << 20  # the longest text that the page itself sends is far shorter
+MAX_JSON_BYTES = 4 << 20  # the page itself sends far less
 MAX_FILES_PER_UPLOAD = 8
 
-# Fetching for a visitor, other people's runs, and tools for developers of Gradio apps.
+# Routes that fetch URLs for a visitor, list other people's runs, or help Gradio developers.
 CLOSED_ROUTES = re.compile(
     r"/gradio_api/(proxy=|file=\W*https?:|run-history|runs\b|vibe|profiling|process_recording"
     r"|deep_link|dev/)|/monitoring\b",
     re.IGNORECASE,
 )
-UPLOADS = re.compile(r"/gradio_api/upload/?$")  # the one route that takes whole files
-HOSTED_FRAMES = "https://huggingface.co https://*.hf.space"  # where a Space shows its page
+UPLOADS = re.compile(r"/gradio_api/upload/?$")  # the only route that accepts files
+HOSTED_FRAMES = "https://huggingface.co https://*.hf.space"  # where a Space embeds its page
 
-# Gradio builds functions from strings and styles from attributes; beyond that, this host alone.
+# Gradio builds functions from strings and sets style attributes; otherwise only this host.
 CONTENT_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; "
@@ -50,9 +50,10 @@ class WebGuard:
         """Wrap an app.
 
         Args:
-            app: what comes next.
-            max_file_bytes: of one uploaded file; a request may hold ``MAX_FILES_PER_UPLOAD``.
-            framed_by_hub: True where a hosting site shows the page in a frame of its own.
+            app: the app to wrap.
+            max_file_bytes: limit for one uploaded file; a request may contain
+                ``MAX_FILES_PER_UPLOAD`` files.
+            framed_by_hub: True if the Hub embeds the page in a frame.
         """
         self._app = app
         self._max_upload_bytes = max_file_bytes * MAX_FILES_PER_UPLOAD
@@ -73,8 +74,8 @@ class WebGuard:
             await _refuse(404, "This address is closed.", scope, receive, send)
             return
         if scope["method"] == "HEAD" and scope["path"] == "/":
-            # Gradio asks itself for its page at start-up and waits 3 s for an answer, which a busy
-            # machine does not have ready by then: putting the page together is most of the work.
+            # Gradio requests its own page at start-up and waits 3 s. A busy machine may not have
+            # built the page by then, which is most of the work.
             await Response(media_type="text/html")(scope, receive, send)
             return
         await self._limited(scope, receive, send)
@@ -93,8 +94,8 @@ class WebGuard:
         except Exception as error:
             if answer.started:
                 raise
-            # Gradio's own reading of a body stumbles over what no client of its own would send.
-            # The kind alone goes to the log: a message may quote what a visitor wrote.
+            # Gradio's body parser fails on bodies that its own client never sends. Log only the
+            # kind: a message may quote a visitor's input.
             logger.warning("%s: %s", scope["path"], type(error).__name__)
             if is_disk_full(error) or is_out_of_memory(error):
                 with speaking(language_of(scope)):
@@ -116,11 +117,11 @@ class WebGuard:
 
 
 class _TooLargeError(Exception):
-    """More of a body came than the limit allows."""
+    """A body exceeded the limit."""
 
 
 class _CountedBody:
-    """A request's body, which a client may send without saying its length."""
+    """A request's body, counted, since a client may send no length."""
 
     def __init__(self, receive: Receive, limit: int) -> None:
         self._receive, self._left = receive, limit
@@ -139,7 +140,7 @@ class _CountedBody:
 
 
 class _Answer:
-    """What the app answers; nothing once the body was cut off, which it takes for a broken one."""
+    """The app's answer; dropped once the body was cut off, which the app reports as broken."""
 
     def __init__(self, send: Send, body: _CountedBody) -> None:
         self._send, self._body, self.started = send, body, False
@@ -161,9 +162,7 @@ def _declared_bytes(scope: Scope) -> int:
 
 def _too_large_words(scope: Scope, limit: int) -> str:
     with speaking(language_of(scope)):
-        return say(
-            "The request is larger than the {limit} MB that are accepted.", limit=limit >> 20
-        )
+        return say("The request exceeds the limit of {limit} MB.", limit=limit >> 20)
 
 
 async def _refuse(code: int, words: str, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,1 +1,1 @@
-"""What leaves the page: links, the run report, a stage's numbers as files."""
+"""Sharing: links, the run report, and a stage's numbers as files."""

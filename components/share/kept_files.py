@@ -1,8 +1,8 @@
-"""Pictures and videos of permalinks: kept for a while, found only by the hash of their bytes.
+"""Images and videos in links: kept for some days, and found only by the hash of their bytes.
 
-A file lies in a folder of its own that is named by the whole hash, outside of what Gradio serves.
-Who has the hash has had the file, or a link to it. Nothing here is decoded or trusted: the prompt
-reader does that once a link is opened, as for an upload.
+Each file has its own folder, named by the full hash, outside the folders that Gradio serves. Only
+someone who had the file, or a link to it, knows the hash. Nothing is decoded or trusted here: the
+prompt reader checks a file when a link is opened, as it checks an upload.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from playground.errors import InputError
 from playground.language import say
 
 KEPT_DAYS = 7  # after a link was last made or opened
-KEPT_BYTES = 1 << 30  # of all visitors together; the longest unused files go first
+KEPT_BYTES = 1 << 30  # over all visitors; the least recently used files are evicted first
 HASH = re.compile(r"[0-9a-f]{64}")  # sha256
 SUFFIX = re.compile(r"\.[a-z0-9]{1,5}")
 CHUNK_BYTES = 1 << 20
@@ -30,7 +30,7 @@ CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """One file's folder."""
+    """The folder of one file."""
 
     folder: Path
     used_s: float  # when it was last used, since the epoch
@@ -38,10 +38,10 @@ class _Kept:
 
 
 class KeptFiles:
-    """Files by the hash of their bytes, for some days and under one byte budget.
+    """Files by the hash of their bytes, kept for some days under one byte budget.
 
-    Several processes may share the folder: a file appears in one step, and one that has gone in
-    the meantime is simply not there.
+    Several processes may share the folder: a file is added atomically, and a deleted file is simply
+    missing.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class KeptFiles:
         days: float = KEPT_DAYS,
         max_bytes: int = KEPT_BYTES,
     ) -> None:
-        """Nothing is written before a file is kept.
+        """Nothing is written until a file is kept.
 
         Args:
-            folder: of our own; by default one of this user's below the system's folder for
-                temporary files.
-            days: how long a file stays after it was last used.
-            max_bytes: of all files together.
+            folder: a folder for these files only; by default one per user in the system's temporary
+                folder.
+            days: how long a file is kept after its last use.
+            max_bytes: total size of all files.
         """
         self.days = days
         self._folder = folder or default_folder()
@@ -67,11 +67,11 @@ class KeptFiles:
         """Keep a copy of a file; returns its hash.
 
         Args:
-            path: of the file.
-            name: what the copy is called, without its suffix.
+            path: the file.
+            name: file name of the copy, without its suffix.
 
         Raises:
-            InputError: the server cannot keep it, or it is larger than all that is kept.
+            InputError: the server cannot keep it, or it exceeds the byte budget.
         """
         try:
             found = hash_file(path)
@@ -81,15 +81,15 @@ class KeptFiles:
                 self._copy(Path(path), found, name)
         except OSError as error:
             raise InputError(
-                say("The server cannot keep the picture for a link at the moment."),
-                remedy=say("Try again later, or share the text alone."),
+                say("The server cannot keep the image for a link right now."),
+                remedy=say("Try again later, or share only the text."),
             ) from error
         return found
 
     def find(self, found: str) -> Path | None:
-        """The file with this hash, if it is still kept; that counts as a use.
+        """The file with this hash, or None if it is no longer kept; this counts as a use.
 
-        A file whose bytes no longer have the hash is not given out.
+        A file whose bytes no longer match the hash is deleted.
         """
         if not HASH.fullmatch(found):
             return None
@@ -103,17 +103,17 @@ class KeptFiles:
                 shutil.rmtree(folder, ignore_errors=True)
                 return None
             os.utime(folder)
-        except (OSError, ValueError):  # gone, or never there
+        except (OSError, ValueError):  # deleted, or never kept
             return None
         return path
 
     # ------------------------------------------------------------------------------ the folder
 
     def _open_folder(self) -> None:
-        """Make the folder, for this user alone.
+        """Make the folder, accessible to this user only.
 
         Raises:
-            OSError: it is another user's, or a link to somewhere else.
+            OSError: the folder belongs to another user or is a symbolic link.
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         facts = self._folder.lstat()
@@ -122,7 +122,7 @@ class KeptFiles:
             raise PermissionError("the folder of kept files belongs to somebody else")
 
     def _copy(self, path: Path, found: str, name: str) -> None:
-        """Copy a file beside its place, and move it there in one step."""
+        """Copy a file to a temporary folder, then move it into place atomically."""
         suffix = path.suffix.lower() if SUFFIX.fullmatch(path.suffix.lower()) else ""
         with tempfile.TemporaryDirectory(prefix="new-", dir=self._folder) as made:
             folder = Path(made) / found
@@ -131,14 +131,14 @@ class KeptFiles:
             try:
                 folder.rename(self._folder / found)
             except OSError:
-                if self.find(found) is None:  # not kept by another process just now
+                if self.find(found) is None:  # another process has not just kept it
                     raise
 
     def _make_room(self, num_bytes: int) -> None:
-        """Remove what is too old, then the longest unused files until a new one fits.
+        """Remove expired files, then the least recently used ones until the new file fits.
 
         Raises:
-            OSError: it does not fit at all.
+            OSError: the file is larger than the budget.
         """
         if num_bytes > self._max_bytes:
             raise OSError("larger than all that may be kept")
@@ -151,7 +151,7 @@ class KeptFiles:
             total -= each.num_bytes
 
     def _list(self) -> Iterator[_Kept]:
-        """Every folder; among them what a process that was killed has left half-written."""
+        """List all folders, including partial ones that a killed process left behind."""
         for folder in self._folder.iterdir():
             try:
                 size = sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
@@ -164,7 +164,7 @@ class KeptFiles:
 
 
 def default_folder() -> Path:
-    """Of this user, below the system's folder for temporary files."""
+    """This user's folder in the system's temporary folder."""
     user = os.getuid() if hasattr(os, "getuid") else "user"
     return Path(tempfile.gettempdir()) / f"qwen3-vl-playground-{user}" / "linked"
 

@@ -1,13 +1,12 @@
-"""A link to what a page shows: what it carries, and its form as the query of an address.
+"""A link to what a page shows: its content, and its form as the query string of a URL.
 
 Query parameters, all optional: ``example`` (its name) or ``images`` and ``video`` (hashes of kept
-files), ``text``, ``system``, ``earlier``, ``pixels``; ``tab`` (the tabs that are selected, where
-they are not the first of their row); ``at`` (what is pointed at); ``model`` (which checkpoint it
-was made with); and one parameter for each control that is not at its default, by its name, which
-always has a dot. Texts that would be long come packed, under their name with a ``z`` before it.
-
-A link comes from strangers: what cannot be read is left out, and nothing is believed that the page
-itself would not believe.
+files), ``text``, ``system``, ``earlier``, ``pixels``; ``tab`` (the selected tabs that are not the
+first of their row); ``at`` (the selected token or patch); ``model`` (the checkpoint that the link
+was made with); and one parameter for each control that is not at its default, under the control's
+name, which always contains a dot. Long texts are compressed, under their name with the prefix
+``z``. Links are untrusted: anything that cannot be read is ignored, and every value is checked like
+a value from the page.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ from components.share.kept_files import HASH
 from playground.errors import InputError
 from playground.language import say
 
-LINK_CHARS = 8_000  # the longest query; servers and messengers cut addresses not far above
-READABLE_CHARS = 400  # of a text as it stands in the address, before it is packed
-MAX_TEXT_BYTES = 200_000  # of an unpacked text; the prompt's own limit is far lower
+LINK_CHARS = 8_000  # longest query; servers and messengers truncate URLs not far above this
+READABLE_CHARS = 400  # longest plain text in a URL; longer texts are compressed
+MAX_TEXT_BYTES = 200_000  # of a decompressed text; the prompt's own limit is far lower
 MAX_SETTINGS = 400
 MAX_MEDIA = 64  # hashes; the prompt's own limit is lower
 MAX_NUMBER = 2**53  # the largest whole number that JavaScript keeps
@@ -40,7 +39,7 @@ SETTING = re.compile(r"[a-z0-9][a-z0-9-]*(\.[a-z0-9-]+)+")
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What a link carries; None stands for the example's, or for nothing where there is none."""
+    """The content of a link; None means the example's value, or nothing if there is no example."""
 
     example: str | None = None
     images: tuple[str, ...] | None = None  # hashes of kept files
@@ -56,7 +55,7 @@ class Link:
 
     @property
     def has_prompt(self) -> bool:
-        """Whether it says what to run; otherwise it is about the first example."""
+        """Whether the link contains a prompt; otherwise it refers to the first example."""
         given = (self.example, self.images, self.video, self.text, self.earlier)
         return any(each is not None for each in given)
 
@@ -65,10 +64,10 @@ class Link:
 
 
 def write_link(link: Link) -> str:
-    """The query of a link's address, with its question mark.
+    """The query string of a link, with its question mark.
 
     Raises:
-        InputError: it would be longer than ``LINK_CHARS``.
+        InputError: the query would be longer than ``LINK_CHARS``.
     """
     given: dict[str, str] = {}
     if link.example is not None:
@@ -98,15 +97,15 @@ def write_link(link: Link) -> str:
             "earlier": say("the earlier turns"),
         }[longest]
         raise InputError(
-            say("The link would have {count:,} characters.", count=len(query)),
-            limit=say("At most {most:,} arrive safely everywhere.", most=LINK_CHARS),
+            say("The link would be {count:,} characters long.", count=len(query)),
+            limit=say("Only links of up to {most:,} characters work everywhere.", most=LINK_CHARS),
             remedy=say("Shorten {what}.", what=what),
         )
     return query
 
 
 def _write_text(name: str, text: str) -> tuple[str, str]:
-    """The parameter of a text: as it stands, or packed where that is shorter."""
+    """The parameter for a text: plain, or compressed if that is shorter."""
     plain = quote(text, safe="")
     if len(plain) > READABLE_CHARS:
         squeezed = zlib.compress(text.encode("utf-8", errors="replace"), 9)
@@ -117,7 +116,7 @@ def _write_text(name: str, text: str) -> tuple[str, str]:
 
 
 def write_value(value: Any) -> str:
-    """A control's value: JSON, but a text as it stands where that cannot be mistaken."""
+    """Write a control's value as JSON, or as plain text if that cannot be mistaken for JSON."""
     if isinstance(value, str) and not _is_json(value):
         return value
     if isinstance(value, float) and value.is_integer() and abs(value) < MAX_NUMBER:
@@ -137,21 +136,21 @@ def _is_json(text: str) -> bool:
 
 
 def read_link(query: Mapping[str, str]) -> Link | None:
-    """What an address asks for; None where it asks for nothing of ours.
+    """Read a link from URL parameters; None if they contain none of ours.
 
     Args:
-        query: the parameters, decoded.
+        query: the decoded parameters.
 
     Raises:
-        InputError: it is longer than any link of ours.
+        InputError: the link is longer than any link of this page.
     """
     settings = [name for name in query if SETTING.fullmatch(name)]
     if not settings and not any(name in query for name in (*PROMPT, *OTHERS)):
         return None
     if sum(len(name) + len(value) for name, value in query.items()) > LINK_CHARS:
         raise InputError(
-            say("This link is too long, and was not opened."),
-            limit=say("A link of this page has at most {most:,} characters.", most=LINK_CHARS),
+            say("This link is too long and was not opened."),
+            limit=say("Links to this page have at most {most:,} characters.", most=LINK_CHARS),
         )
     texts = {name: _read_text(query, name) for name in TEXTS}
     pixels = read_value(query["pixels"]) if "pixels" in query else None
@@ -174,7 +173,7 @@ def _read_text(query: Mapping[str, str], name: str) -> str | None:
         return query.get(name)
     try:
         data = base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4))
-        # A small text can unpack to gigabytes: no more than this is ever made.
+        # A small text can decompress to gigabytes, so limit the output.
         unpacked = zlib.decompressobj().decompress(data, MAX_TEXT_BYTES)
         return unpacked.decode("utf-8")
     except (ValueError, zlib.error):  # UnicodeDecodeError is a ValueError
@@ -193,7 +192,7 @@ def _read_place(text: str) -> tuple[int, ...]:
 
 
 def read_value(text: str) -> Any:
-    """A control's value: what ``write_value`` wrote; what is no JSON is a text."""
+    """Read a control's value as written by ``write_value``; anything that is not JSON is text."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -203,4 +202,4 @@ def read_value(text: str) -> Any:
 def _is_number(value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return abs(value) <= MAX_NUMBER  # not for NaN
+    return abs(value) <= MAX_NUMBER  # False for NaN

@@ -12,14 +12,14 @@ from components.share.link import TEXTS, Link
 
 
 def link_prompt(kept: KeptFiles, prompt: dict[str, Any]) -> dict[str, Any]:
-    """The prompt as a link's fields: an example and what differs from it, or all of it.
+    """The prompt as the fields of a link: an example and the differences from it, or everything.
 
     Args:
-        kept: where files go that are no example's.
+        kept: stores files that do not belong to an example.
         prompt: by ``PROMPT_NAMES``.
 
     Raises:
-        InputError: the server cannot keep a file.
+        InputError: the server cannot store a file.
     """
     paths = [item[0] if isinstance(item, list | tuple) else item for item in prompt["images"] or ()]
     images = tuple(hash_file(path) for path in paths)
@@ -39,7 +39,7 @@ def link_prompt(kept: KeptFiles, prompt: dict[str, Any]) -> dict[str, Any]:
 
 
 def find_example(images: Sequence[str], video: str | None, texts: dict[str, str]) -> Example | None:
-    """The example with the same media that shares most texts; without media, with the same text."""
+    """The example with the same media and most texts in common; without media, the same text."""
     found: list[tuple[int, Example]] = []
     for example in load_examples():
         theirs = [hash_file(path) for path in example.images]
@@ -51,12 +51,12 @@ def find_example(images: Sequence[str], video: str | None, texts: dict[str, str]
 
 
 def find_example_named(name: str | None) -> Example | None:
-    """The example of this name."""
+    """The example with this name, or None."""
     return next((each for each in load_examples() if each.name == name), None)
 
 
 def find_prompt(kept: KeptFiles, link: Link) -> tuple[dict[str, Any], int]:
-    """The values of the input panel, and how many files are gone."""
+    """The values of the input panel, and how many files are no longer kept."""
     example = find_example_named(link.example)
     if example is None and (not link.has_prompt or link.example is not None):
         example = load_examples()[0]

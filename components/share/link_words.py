@@ -1,4 +1,4 @@
-"""What a visitor reads about a link that was made or opened."""
+"""Messages about a link that was made or opened."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from playground.language import say
 
 
 def note_html(kept_days: float | None) -> str:
-    """What a new link does, and for how long."""
-    said = say("It opens this prompt, these settings and this tab again, with the same tokens.")
+    """The note about a new link: what it restores, and for how long."""
+    said = say("The link restores this prompt, these settings and this tab, with the same tokens.")
     if kept_days is not None:
         said += " " + say(
-            "Your picture or video stays on this server for {days:g} days after the link was last "
-            "opened, as long as there is room; after that it has to be given again. Who has the "
-            "link can see it.",
+            "Your image or video stays on this server for {days:g} days after the link was last "
+            "opened, as long as there is space. After that, it must be uploaded again. Anyone "
+            "with the link can see it.",
             days=kept_days,
         )
     return Markup(
         '<p class="pg-fact" role="status"><strong data-copied hidden>{} </strong>'
         "<strong data-by-hand hidden>{} </strong>{}</p>"
-    ).format(say("Copied."), say("Copy it from the box."), said)
+    ).format(say("Copied."), say("Copy the link from the box."), said)
 
 
 def notice_html(notes: Sequence[str]) -> str:
-    """What a visitor must know about the link that was opened; empty where there is nothing."""
+    """Notices about the link that was opened; empty if there are none."""
     if not notes:
         return ""
     said = Markup("").join(Markup("<p>{}</p>").format(note) for note in notes)

@@ -1,9 +1,8 @@
-"""Links to what a page shows: making one, and opening one.
+"""Make and open links to what a page shows.
 
-A link carries the prompt, the place that is pointed at, the tabs, and every control that was
-moved, by its part's key and its id. All of it is known to the browser; the server adds the
-prompt's files. What a link asks for is believed as little as anything from outside: controls check
-their values where they are used.
+A link contains the prompt, the selected token or patch, the selected tabs, and every control that
+was moved, by the part's key and the control's id. The browser knows all of this; the server adds
+the prompt's files. Links are untrusted: controls check their values where they are used.
 """
 
 from __future__ import annotations
@@ -42,17 +41,17 @@ class Links:
     # -------------------------------------------------------------------------------- making
 
     def make(self, state: Mapping[str, Any], prompt: dict[str, Any]) -> tuple[str, bool]:
-        """A link to what a page shows.
+        """Make a link to what a page shows.
 
         Args:
-            state: what run.js knows of the page.
+            state: the page's state as run.js sends it.
             prompt: the input panel's values, by ``PROMPT_NAMES``.
 
         Returns:
-            the query of its address, and whether files are kept for it.
+            the link's query string, and whether files are kept for it.
 
         Raises:
-            InputError: what cannot be run cannot be linked to; or the link would be too long.
+            InputError: the prompt cannot be run, or the link would be too long.
         """
         engine = self.events.host.engine
         read_prompt(engine, **prompt)
@@ -71,7 +70,7 @@ class Links:
 
     @staticmethod
     def read_address(query: Any) -> str | None:
-        """The link that a page is opened with, as what ``open`` takes; None without one."""
+        """The link in a page's URL, in the form that ``open`` takes, or None."""
         given = {str(name): str(value) for name, value in dict(query or {}).items()}
         try:
             link = read_link(given)
@@ -80,14 +79,14 @@ class Links:
         return None if link is None else json.dumps(given)
 
     def open(self, asked: str, progress: Progress) -> Iterator[Changes]:
-        """Restore all of a link, run it once, and mark what it points at.
+        """Restore a link, run its prompt once, and mark its selected token or patch.
 
-        Besides what ``RunEvents.run`` changes, it sets "prompt" (the panel's values, in order) and
-        "notice".
+        In addition to the changes of ``RunEvents.run``, it sets "prompt" (the panel's values, in
+        order) and "notice".
 
         Args:
             asked: see ``read_address``.
-            progress: called while the model runs; ``StageCancelled`` raised in it stops.
+            progress: called while the model runs; stops the run by raising ``StageCancelled``.
         """
         query = json.loads(asked)
         link = read_link(query) or Link()
@@ -105,7 +104,7 @@ class Links:
         known = known_settings(parts, link.settings)
         unknown = len(link.settings) - len(known)
         restored = {"values": known, "tabs": list(link.tabs), "unknown": unknown}
-        if missing:  # everything but the numbers
+        if missing:  # everything except the numbers
             yield {"run": write_run(None, (), restored=restored)}
             return
         run_key: str | None = None
@@ -116,18 +115,20 @@ class Links:
             yield changes
 
     def _notes(self, link: Link, missing: int) -> list[str]:
-        """What a visitor must know about a link."""
+        """Notices about a link."""
         notes = []
         if link.example is not None and find_example_named(link.example) is None:
             notes.append(
-                say("The example of this link is no longer here; the first one is shown instead.")
+                say(
+                    "The example in this link no longer exists; the first example is shown instead."
+                )
             )
         mark = playground.loading.checkpoint_mark.mark_checkpoint(self.events.host.engine)
         if link.checkpoint is not None and link.checkpoint != mark:
             notes.append(
                 say(
-                    "This link was made with another checkpoint: {theirs}. Here runs {ours}, so "
-                    "expect other numbers and other words.",
+                    "This link was made with another checkpoint, {theirs}. This page runs "
+                    "{ours}, so its numbers and answers will differ.",
                     theirs=link.checkpoint[:100],
                     ours=mark,
                 )
@@ -135,9 +136,9 @@ class Links:
         if missing:
             notes.append(
                 say(
-                    "The picture or video of this link is no longer on the server, which keeps it "
-                    "for {days:g} days after the link was last opened. All else is as it was: add "
-                    "the picture again and press Run.",
+                    "The image or video in this link is no longer on the server, which keeps it "
+                    "for {days:g} days after the link was last opened. Everything else was "
+                    "restored: add the image again and press Run.",
                     days=self.kept.days,
                 )
             )
@@ -145,7 +146,7 @@ class Links:
 
 
 def known_settings(parts: Parts, values: Any) -> dict[str, Any]:
-    """The raw values of controls that there are and that links carry, by full name."""
+    """The raw values of the known controls that links carry, by full name."""
     if not isinstance(values, Mapping):
         return {}
     controls = {name: parts.control(name) for name in values if isinstance(name, str)}
@@ -157,7 +158,7 @@ def known_settings(parts: Parts, values: Any) -> dict[str, Any]:
 
 
 def _later_tabs(parts: Parts, selected: Any) -> tuple[str, ...]:
-    """The selected tabs of those that are not the first of their row anyway."""
+    """The selected tabs that are not the first of their row."""
     if not isinstance(selected, list):
         return ()
     stages = [stage.stage for stage in parts.stages][1:]
@@ -166,7 +167,7 @@ def _later_tabs(parts: Parts, selected: Any) -> tuple[str, ...]:
 
 
 def _link_place(run: Run | None, sent: Any) -> tuple[int, ...]:
-    """A place as a link writes it: an index, or span, row and column."""
+    """A place in the form of a link: an index, or span, row and column."""
     if run is None or not run.has("preprocess"):
         return ()
     place: Place | None = read_place(run, sent)

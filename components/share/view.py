@@ -33,25 +33,25 @@ from playground.language import say
 if TYPE_CHECKING:
     from playground.pipeline import Run
 
-MAKING = "files"  # files are made in one queue for all visitors
-AT_ONCE = 2  # each may take as much memory as its stage
+MAKING = "files"  # one queue for all visitors
+AT_ONCE = 2  # each file may take as much memory as its stage
 REPORT_NAME = "qwen3-vl-run-report.html"
 
-# What the browser alone knows goes first among an event's inputs.
+# The first input of an event is state that only the browser knows.
 READ_STATE = "(...values) => [JSON.stringify(window.playgroundState()), ...values.slice(1, COUNT)]"
-# The server does not know the address that the visitor sees.
+# The server does not know the URL that the visitor sees.
 COMPLETE = "(query) => location.origin + location.pathname + query"
 COPY = "(link) => window.playgroundCopy(link)"
 FETCH = "(file) => window.playgroundFetch(file)"
 
 
 class ShareView(gr.HTML):
-    """The row below the tabs; ``download`` and ``report`` get what the visitor asks for."""
+    """The row below the tabs; its events ``download`` and ``report`` get the visitor's request."""
 
     def __init__(self) -> None:
         about = say(
-            "**Run report:** all tabs’ charts and numbers of this run in one HTML file, which "
-            "opens without a network. What you have tried in the tabs is in it too."
+            "**Run report:** all charts and numbers of this run in one HTML file that opens "
+            "offline, including what you tried in the tabs."
         )
         row = Markup(
             '<div class="pg-part-row" id="report-row"><div class="prose">{}</div>'
@@ -73,14 +73,14 @@ def wire_share(
     outputs: Mapping[str, Any],
     jobs: Jobs,
 ) -> None:
-    """Wire the page's links, downloads and report, and the page's own opening.
+    """Wire the page's links, downloads and report, and the event that fills a new page.
 
     Args:
         share: the buttons.
-        links: of the site.
+        links: the site's links.
         panel: the page's input.
-        outputs: what run events and links change, by the names that they give.
-        jobs: which can be stopped.
+        outputs: the components that run events and links update, by name.
+        jobs: the running jobs, which can be stopped.
     """
     _wire_copy(panel, links)
     _wire_opening(panel, links, outputs, jobs)
@@ -115,7 +115,7 @@ def find_run(drawing: Drawing, data: Any) -> Run:
     """The run that the page names.
 
     Raises:
-        InputError: there is none, or it had to make room for others.
+        InputError: nothing has run yet, or the run has expired.
     """
     key = data.get("run") if isinstance(data, Mapping) else None
     if not isinstance(key, str):
@@ -130,7 +130,7 @@ def _nothing_error() -> InputError:
 
 
 def stage_file(drawing: Drawing, run: Run, data: Mapping[str, Any]) -> tuple[str, bytes]:
-    """Name and content of the file that the page asks for."""
+    """Name and content of the requested file."""
     stage, findings = data.get("stage"), data.get("findings")
     name = FOUND.get(stage, "") if isinstance(stage, str) else ""
     key = findings.get(name) if isinstance(findings, Mapping) else None
@@ -139,7 +139,7 @@ def stage_file(drawing: Drawing, run: Run, data: Mapping[str, Any]) -> tuple[str
 
 
 def run_report(drawing: Drawing, run: Run, data: Mapping[str, Any]) -> bytes:
-    """The report of a run, with the visitor's controls and what was found."""
+    """The report of a run, with the visitor's control values and findings."""
     state = Question.read({**data, "part": "", "outputs": []})
     chapters = []
     for stage in drawing.parts.stages:
@@ -155,7 +155,7 @@ def run_report(drawing: Drawing, run: Run, data: Mapping[str, Any]) -> bytes:
 
 
 def store_file(target: gr.DownloadButton, name: str, content: bytes) -> str:
-    """Write a file where Gradio serves it to who knows its name, and deletes it after a while."""
+    """Write a file under a secret name, from where Gradio serves it and later deletes it."""
     folder = Path(target.GRADIO_CACHE) / secrets.token_urlsafe(24)
     folder.mkdir(parents=True)
     path = folder / name
@@ -177,7 +177,7 @@ def _wire_copy(panel: InputPanel, links: Links) -> None:
         note = note_html(links.kept.days if keeps_files else None)
         return query, gr.update(visible=True), note
 
-    inputs = [gr.Textbox(visible=False), *panel.values]  # the first is written by the browser
+    inputs = [gr.Textbox(visible=False), *panel.values]  # the browser fills in the first
     made = panel.copy.click(
         copy,
         inputs,
@@ -187,13 +187,13 @@ def _wire_copy(panel: InputPanel, links: Links) -> None:
         concurrency_limit=None,
         api_visibility="private",
     )
-    # Never the query itself in the box: it would be no link for whoever is quick to copy it.
+    # Never show the query alone in the box: someone might copy it before it is a full link.
     shown = made.success(None, [panel.query], [panel.link], js=COMPLETE)
     shown.then(None, [panel.link], None, js=COPY)
 
 
 def read_state(state: Any) -> dict[str, Any]:
-    """What run.js knows of the page, as it is sent; an empty one where it cannot be read."""
+    """The page's state as run.js sends it; empty if it cannot be read."""
     try:
         found = json.loads(state)
     except (TypeError, ValueError, RecursionError):
@@ -202,7 +202,7 @@ def read_state(state: Any) -> dict[str, Any]:
 
 
 def _wire_opening(panel: InputPanel, links: Links, outputs: Mapping[str, Any], jobs: Jobs) -> None:
-    """Fill a new page with the first example, or with what its address asks for."""
+    """Fill a new page with the first example, or with the link in its URL."""
     asked = gr.State()
     events = links.events
 

@@ -1,4 +1,4 @@
-"""What every snippet starts with: imports, the checkpoint, the messages, the tensors."""
+"""The common start of every snippet: imports, checkpoint, messages and tensors."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import playground
 from playground.pipeline import Run
 from playground.records import Clip, MediaKind, ModelInputs, Picture, Prompt
 
-SHIPPED_PATH = "playground/checkpoints/tiny"  # from the folder that a clone makes
+SHIPPED_PATH = "playground/checkpoints/tiny"  # relative to the cloned repository
 PIXEL_NAMES: dict[MediaKind, str] = {"image": "pixel_values", "video": "pixel_values_videos"}
-MAX_WIDTH = 92  # characters; the code panel of a wide page
+MAX_WIDTH = 92  # characters: the width of the code panel on a wide page
 
 
 def name_files(*prompts: Prompt) -> dict[str, Picture | Clip]:
-    """The files that a script reads, by name; equal pictures of several prompts are one file."""
+    """The files that a script reads, by name; equal images of several prompts share one file."""
     files: dict[str, Picture | Clip] = {}
     for prompt in prompts:
         given: tuple[Picture | Clip, ...] = (*prompt.pictures, *prompt.clips)
@@ -48,12 +48,12 @@ def _same(one: Picture | Clip, other: Picture | Clip) -> bool:
 def build_script(
     run: Run, body: str, *, imports: Sequence[str] = (), files: Sequence[str] = ()
 ) -> str:
-    """Imports, the checkpoint, then ``body``."""
+    """A script: imports, the checkpoint, then ``body``."""
     engine = run.engine
     source = engine.source
     needed = ["import torch", "from transformers import AutoModelForImageTextToText, AutoProcessor"]
     where = "# Run it in the playground's folder" if source == "tiny" else "# Needs transformers 5"
-    beside = f", with {', '.join(files)} beside it" if files else ""
+    needs_files = f", with {', '.join(files)} in the same folder" if files else ""
     checkpoint = write_literal(SHIPPED_PATH if source == "tiny" else source)
     if source.startswith("modelscope:"):
         needed.append("from modelscope import snapshot_download")
@@ -64,7 +64,7 @@ def build_script(
     if engine.device.type != "cpu":
         options += f', device_map="{engine.device.type}"'
     head = f"""\
-{where}{beside}.
+{where}{needs_files}.
 {_import_lines([*needed, *imports])}
 
 torch.set_grad_enabled(False)
@@ -76,7 +76,7 @@ model = AutoModelForImageTextToText.from_pretrained(checkpoint, {options}).eval(
 
 
 def _import_lines(lines: Sequence[str]) -> str:
-    """Plain imports first, then ``from`` imports, those of one package joined."""
+    """``import`` lines first, then ``from`` imports, joined per package."""
     plain = sorted({line for line in lines if line.startswith("import")})
     names: dict[str, set[str]] = {}
     for line in lines:
@@ -100,7 +100,7 @@ def media_imports(*prompts: Prompt) -> list[str]:
 
 
 def write_request(run: Run, prompt: Prompt, files: dict[str, Picture | Clip], name: str) -> str:
-    """The lines from the messages to the tensors; the tensors are called ``name``."""
+    """The lines from the messages to the tensors, which are called ``name``."""
     messages, _ = playground.preprocess.stage.build_messages(run.engine, prompt)
     lines = ["messages = [", *(f"    {write_literal(message)}," for message in messages), "]"]
     lines.append(
@@ -134,7 +134,7 @@ def _clip_lines(prompt: Prompt, files: dict[str, Picture | Clip]) -> list[str]:
     for clip in prompt.clips:
         width, height = clip.size
         lines += [
-            f"# The frames that the playground chose. {' '.join(clip.notices)}".rstrip(),
+            f"# The frames that the playground sampled. {' '.join(clip.notices)}".rstrip(),
             f"indices = {list(clip.frame_indices)}",
             f"with av.open({write_literal(_file_of(files, clip))}) as file:",
             '    decoded = [f.to_ndarray(format="rgb24") for f in file.decode(video=0)]',
@@ -153,7 +153,7 @@ def _clip_lines(prompt: Prompt, files: dict[str, Picture | Clip]) -> list[str]:
                 "))",
             ),
         ]
-    # Otherwise the processor samples the sampled frames again, at an assumed 24 a second.
+    # Otherwise the processor would resample the frames, assuming 24 per second.
     lines.append(
         'videos_kwargs = {"video_metadata": metadata, "do_sample_frames": False, '
         '"cap_pixels_per_frame": False}'
@@ -162,13 +162,13 @@ def _clip_lines(prompt: Prompt, files: dict[str, Picture | Clip]) -> list[str]:
 
 
 def visual_kinds(inputs: ModelInputs) -> list[MediaKind]:
-    """Of images and videos those that the prompt has, in this order."""
+    """The kinds of media in the prompt, images before videos."""
     return [kind for kind in PIXEL_NAMES if any(span.kind == kind for span in inputs.spans)]
 
 
 def write_positions(inputs: ModelInputs, name: str = "inputs", result: str = "position_ids") -> str:
-    """The line that computes 3-D positions."""
-    if not inputs.spans:  # transformers leaves them to the text model, which counts
+    """The line that computes the 3-D positions."""
+    if not inputs.spans:  # transformers leaves them to the text model, which counts up
         return f'{result} = torch.arange({name}["input_ids"].shape[1]).expand(3, 1, -1)'
     grids = [f'{kind}_grid_thw={name}["{kind}_grid_thw"]' for kind in visual_kinds(inputs)]
     ids = [f'{name}["input_ids"]', f'{name}["mm_token_type_ids"]']
@@ -177,7 +177,7 @@ def write_positions(inputs: ModelInputs, name: str = "inputs", result: str = "po
 
 
 def write_literal(value: Any) -> str:
-    """``repr`` with double quotes; characters that cannot be seen stay escaped."""
+    """``repr`` with double quotes; invisible characters stay escaped."""
     if isinstance(value, dict):
         pairs = (f"{write_literal(key)}: {write_literal(item)}" for key, item in value.items())
         return f"{{{', '.join(pairs)}}}"
@@ -191,7 +191,7 @@ def write_literal(value: Any) -> str:
 
 
 def write_call(head: str, arguments: Sequence[str], tail: str = ")") -> str:
-    """A call (or an import) on one line, or with its arguments filled into indented lines."""
+    """A call (or import) on one line, or with its arguments wrapped into indented lines."""
     imported = head.startswith("from ")
     line = head + ", ".join(arguments) + ("" if imported else tail)
     if len(line) <= MAX_WIDTH:
@@ -206,7 +206,7 @@ def write_call(head: str, arguments: Sequence[str], tail: str = ")") -> str:
 
 
 def build_prompt_script(run: Run, body: str, *, imports: Sequence[str] = ()) -> str:
-    """A script on the run's own prompt, whose tensors are called ``inputs``."""
+    """A script for the run's own prompt, with its tensors as ``inputs``."""
     files = name_files(run.prompt)
     request = write_request(run, run.prompt, files, "inputs")
     return build_script(

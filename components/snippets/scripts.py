@@ -1,7 +1,7 @@
 """*Show the code*: short transformers scripts that reproduce a tab's numbers for the run's prompt.
 
-Each script is plain transformers and torch, runs by itself beside the prompt's pictures, and
-leaves what the tab shows in its variables. The tests run every one of them.
+Each script uses only transformers and torch, runs by itself next to the prompt's images, and leaves
+the numbers of the tab in its variables. The tests run every script.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def write_snippet(stage: str, run: Run, **settings: Any) -> str:
         stage: ``preprocess``, ``vision``, ``merge``, ``decoder``, ``sampling`` or ``cache``; of the
             vision tab's parts ``vision_attention``, ``vision_position``, ``vision_rope`` and
             ``vision_merger``.
-        run: gives the prompt and the checkpoint; stage 1 is computed if it is missing.
-        settings: what the tab has chosen.
+        run: the prompt and the checkpoint; stage 1 is computed if it is missing.
+        settings: the current settings of the tab.
             vision: ``block`` (index of the state, as in ``TowerOutput.hidden_states``), ``kind``.
             vision's parts: ``span`` (index into ``ModelInputs.spans``), ``patch`` and what their
                 writers name.
@@ -100,7 +100,7 @@ print("rope_deltas:", int(rope_deltas))
 
 def _write_decoder(run: Run, *, top_k: int = 10) -> str:
     body = f"""
-# Pre-hooks, since output_hidden_states misses the DeepStack adds and the last layer's output.
+# Pre-hooks, since output_hidden_states lacks the DeepStack additions and the last layer's output.
 states, decoder = [], model.model.language_model
 hooks = [
     module.register_forward_pre_hook(lambda _, args: states.append(args[0][0]))
@@ -116,7 +116,7 @@ logits = output.logits[0, -1]
 top = logits.float().softmax(-1).topk({top_k})
 for token_id, prob in zip(top.indices.tolist(), top.values.tolist()):
     print(f"{{prob:.4f}} {{processor.tokenizer.decode([token_id])!r}}")
-# Logit lens: each layer's last state through the final norm and lm_head.
+# Logit lens: the final norm and lm_head on each layer's last hidden state.
 lens = model.lm_head(decoder.norm(torch.stack([state[-1] for state in states])))
 print([processor.tokenizer.decode([token_id]) for token_id in lens.argmax(-1).tolist()])
 print("keys:", tuple(output.past_key_values.layers[0].keys.shape))

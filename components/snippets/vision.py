@@ -1,4 +1,4 @@
-"""*Show the code* of the vision tab's parts: the tower's states, attention, positions, mergers."""
+"""*Show the code* for the vision tab's parts: hidden states, attention, positions, mergers."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from playground.language import speaking
 from playground.pipeline import Run
 from playground.records import MediaKind, VisualSpan
 
-NO_PICTURE = 'print("pixel_values" in inputs)  # False: no picture, so the tower is not run'
+NO_IMAGE = 'print("pixel_values" in inputs)  # False: no image, so the tower does not run'
 ROTARY = "from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb_vision"
 INTERPOLATION = "from transformers.vision_utils import get_vision_interpolation_indices_and_weights"
 
 
 def write_states(run: Run, *, block: int = 0, kind: MediaKind | None = None) -> str:
-    """The state of every patch before each block, and after the last."""
+    """The hidden states before each block and after the last."""
     if not run.inputs.spans:
-        return build_prompt_script(run, NO_PICTURE)
+        return build_prompt_script(run, NO_IMAGE)
     chosen = kind or visual_kinds(run.inputs)[0]
     body = f"""
 states = []  # the input of every block, then the tower's output
@@ -47,21 +47,22 @@ def write_attention(
     head: int | None = None,
     received: bool = False,
 ) -> str:
-    """Where a patch looks in one block, or with ``received`` how much each patch is looked at.
+    """A patch's attention weights in one block, or the attention received by each patch.
 
-    ``head`` is the one whose numbers are printed; ``None`` means the mean of all.
+    ``head`` is the head to print; ``None`` means the mean of all heads. ``received`` selects the
+    attention received.
     """
     if not run.inputs.spans:
-        return build_prompt_script(run, NO_PICTURE)
+        return build_prompt_script(run, NO_IMAGE)
     chosen = run.inputs.spans[span]
     if received:
-        most = playground.vision.attention.MAX_LOOKERS
+        most = playground.vision.attention.MAX_QUERIES
         weights = f"""
-# Each patch in turn looks at all; in a large picture, {most} of them, evenly spread.
+# Every patch attends to all patches; in a large image, use {most} evenly spaced queries.
 count = min(rows.numel(), {most})
-lookers = rows.flatten()[torch.linspace(0, rows.numel() - 1, count).round().long()]
+queries = rows.flatten()[torch.linspace(0, rows.numel() - 1, count).round().long()]
 weights = torch.stack([
-    (q[lookers] @ k[rows.flatten()].T).softmax(-1).mean(0)
+    (q[queries] @ k[rows.flatten()].T).softmax(-1).mean(0)
     for q, k in zip(query.unbind(1), key.unbind(1))
 ]).view(-1, *rows.shape)"""
     else:
@@ -97,40 +98,40 @@ def write_rope(
 ) -> str:
     """A patch's scores with and without RoPE, and the score by distance.
 
-    ``of_head`` moves the patch's query and the picture's average key apart, not vectors of ones.
+    ``of_head`` uses the patch's query and the image's mean key instead of vectors of ones.
     """
     if not run.inputs.spans:
-        return build_prompt_script(run, NO_PICTURE)
+        return build_prompt_script(run, NO_IMAGE)
     chosen = run.inputs.spans[span]
     height, width = chosen.grid_h, chosen.grid_w
     if of_head:
         pair = """
-still = query[looker].float()
-moved = key[rows.flatten()].float().mean(0) * attn.scaling  # the picture's average key"""
+fixed = query[index].float()
+moved = key[rows.flatten()].float().mean(0) * attn.scaling  # the image's mean key"""
     else:
         pair = """
-still = torch.ones(attn.head_dim, device=model.device)
-moved = still / attn.head_dim  # so that the score at distance 0 is 1"""
+fixed = torch.ones(attn.head_dim, device=model.device)
+moved = fixed / attn.head_dim  # so that the score at distance 0 is 1"""
     body = f"""
 {_patch_rows(run, chosen)}
 {_capture_attention(chosen, block)}
 projected = attn.qkv(seen["states"]).reshape(-1, 3, attn.num_heads, attn.head_dim)
 query, key, _ = projected[:, :, {head}].float().unbind(1)  # one head, before RoPE
 cos, sin = seen["position_embeddings"]
-turned_query, turned_key = apply_rotary_pos_emb_vision(query[:, None], key[:, None], cos, sin)
-looker = rows[{patch[0]}, {patch[1]}]
-rotated = turned_key[rows, 0] @ turned_query[looker, 0] * attn.scaling
-plain = key[rows] @ query[looker] * attn.scaling
+rotated_query, rotated_key = apply_rotary_pos_emb_vision(query[:, None], key[:, None], cos, sin)
+index = rows[{patch[0]}, {patch[1]}]
+rotated = rotated_key[rows, 0] @ rotated_query[index, 0] * attn.scaling
+plain = key[rows] @ query[index] * attn.scaling
 
-# The same two vectors at every distance in rows and columns: one stays, one is moved about.
+# The same two vectors at every distance in rows and columns: one is fixed, one is moved.
 {pair.strip()}
 rows_away, columns_away = torch.arange({1 - height}, {height}), torch.arange({1 - width}, {width})
 steps = torch.cartesian_prod(rows_away, columns_away)
 rotary = model.model.visual.rotary_pos_emb
 cos, sin = rotary(moved, steps.to(model.device))
 moved = moved.expand(len(steps), 1, -1)
-turned, _ = apply_rotary_pos_emb_vision(moved, moved, cos, sin)
-kernel = (turned[:, 0] @ still).view(len(rows_away), len(columns_away))
+shifted, _ = apply_rotary_pos_emb_vision(moved, moved, cos, sin)
+kernel = (shifted[:, 0] @ fixed).view(len(rows_away), len(columns_away))
 print("wavelengths in patches:", (2 * torch.pi / rotary.inv_freq).tolist())
 print("score at distance 0:", kernel[{height - 1}, {width - 1}].item())
 print("largest change of a score by RoPE:", (rotated - plain).abs().max().item())
@@ -139,9 +140,9 @@ print("largest change of a score by RoPE:", (rotated - plain).abs().max().item()
 
 
 def write_position(run: Run, *, span: int = 0, patch: tuple[int, int] = (0, 0)) -> str:
-    """The four grid entries of a patch, their sum, and how like it the other positions are."""
+    """A patch's four grid entries, their sum, and its similarity to the other positions."""
     if not run.inputs.spans:
-        return build_prompt_script(run, NO_PICTURE)
+        return build_prompt_script(run, NO_IMAGE)
     chosen = run.inputs.spans[span]
     body = f"""
 visual = model.model.visual
@@ -167,9 +168,9 @@ print(similarity)
 
 
 def write_merger(run: Run, *, span: int = 0, token: int = 0, tap: int | None = None) -> str:
-    """One merger's steps for one token of the picture; ``tap`` is None for the final merger."""
+    """One merger's steps for one image token; ``tap`` is None for the final merger."""
     if not run.inputs.spans:
-        return build_prompt_script(run, NO_PICTURE)
+        return build_prompt_script(run, NO_IMAGE)
     chosen = run.inputs.spans[span]
     count = chosen.merge_size**2
     first = chosen.patch_start // count
@@ -201,43 +202,43 @@ for step in ({shown}):
     print(tuple(step.shape), step.float().norm().item())
 print("max |Δ| to the model's token:", (merged[0] - seen["tokens"][token]).abs().max().item())
 
-# All tokens of {_picture_name(run, chosen)}, in the final merger and in the taps.
-picture = slice({first}, {first + chosen.num_patches // count})
-final = torch.cat(features.pooler_output)[picture].float()
-taps = [torch.cat(tap)[picture].float() for tap in features.deepstack_features]
+# All tokens of {_span_name(run, chosen)}, from the final merger and from the taps.
+span = slice({first}, {first + chosen.num_patches // count})
+final = torch.cat(features.pooler_output)[span].float()
+taps = [torch.cat(tap)[span].float() for tap in features.deepstack_features]
 tap_cosines = [cosine(tap, final, dim=-1) for tap in taps]
 print("cosine of each tap to the final token:", [each[{token}].item() for each in tap_cosines])
 """
     return build_prompt_script(run, body)
 
 
-# ------------------------------------------------------------------------- lines of several
+# ------------------------------------------------------------------------- shared by several
 
 
-def _picture_name(run: Run, span: VisualSpan) -> str:
-    """As on the page; scripts are in English on every page."""
+def _span_name(run: Run, span: VisualSpan) -> str:
+    """The name on the page, in English: scripts are in English in every language."""
     with speaking("en"):
         return span_name(run.inputs, span)
 
 
 def _call_tower(kind: MediaKind) -> str:
-    """The call that runs the tower on all pictures, or on all videos."""
+    """The call that runs the tower on all images, or on all videos."""
     arguments = f'inputs["{PIXEL_NAMES[kind]}"], inputs["{kind}_grid_thw"], return_dict=True'
     return f"model.model.get_{kind}_features(\n    {arguments})"
 
 
 def _patch_rows(run: Run, span: VisualSpan, first: int | None = None) -> str:
-    """The lines that find every patch of a picture among the tower's rows."""
+    """The lines that compute each patch's row in the tower's inputs."""
     start, size = span.patch_start if first is None else first, span.merge_size
     blocks = f"{span.merged_h}, {span.merged_w}, {size}, {size}"
     return f"""\
-# Each patch's row, of {_picture_name(run, span)}: blocks of {size} x {size} follow one another.
+# Each patch's row, of {_span_name(run, span)}, grouped into {size} x {size} blocks.
 rows = torch.arange({start}, {start + span.num_patches}).view({blocks})
 rows = rows.transpose(1, 2).reshape({span.grid_h}, {span.grid_w})"""
 
 
 def _capture_attention(span: VisualSpan, block: int) -> str:
-    """The lines that catch what one block's attention is given: states, cosines and sines."""
+    """The lines that capture the inputs of one block's attention: states, cosines and sines."""
     return f"""\
 attn, seen = model.model.visual.blocks[{block}].attn, {{}}
 hook = attn.register_forward_pre_hook(

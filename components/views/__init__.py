@@ -1,1 +1,1 @@
-"""Record → HTML: pictures, strips of tokens, tables."""
+"""Record → HTML: images, token strips and tables."""

@@ -1,4 +1,4 @@
-"""Sentences of facts, as all tabs write them."""
+"""Sentences and counts in the form that all tabs use."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from playground.language import say
 
 
 def fact_html(*sentences: str) -> str:
-    """A paragraph of plain text, which is escaped here; empty sentences are left out."""
+    """A paragraph of plain text, which is escaped here; empty sentences are skipped."""
     return fact_markup(html.escape(join_sentences(*sentences)))
 
 
 def fact_markup(*sentences: str) -> str:
-    """A paragraph of sentences that are HTML: what comes from users is escaped by the caller."""
+    """A paragraph of HTML sentences; the caller escapes user input."""
     return f'<p class="pg-fact">{join_sentences(*sentences)}</p>'
 
 
 def lead_markup(*sentences: str) -> str:
-    """The same as the first words above a picture, strip or table."""
+    """The same as ``fact_markup``, as the lead above an image, strip or table."""
     return f'<p class="pg-fact pg-lead">{join_sentences(*sentences)}</p>'
 
 
 def join_sentences(*sentences: str) -> str:
-    """Sentences one after another; empty ones are left out. Chinese has no space between them."""
+    """Join sentences, skipping empty ones; Chinese has no space between them."""
     return say(" ").join(filter(None, sentences))
 
 
 def capital(text: str) -> str:
-    """The text with a capital letter at its start; the rest stays."""
+    """The text with its first letter capitalised."""
     return text[:1].upper() + text[1:]
 
 
 def signed(number: float, form: str = ",") -> str:
-    """A number with a real minus sign, in a form of Python's."""
+    """A number with a real minus sign, in a Python format."""
     return format(number, form).replace("-", "−")
 
 
@@ -43,5 +43,5 @@ def count_tokens(count: int) -> str:
 
 
 def share_words(prob: float) -> str:
-    """A probability, also a small one."""
+    """A probability as a percentage, ``<0.1%`` if small."""
     return f"{prob:.1%}" if prob >= 0.001 else "<0.1%"

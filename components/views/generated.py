@@ -1,6 +1,6 @@
-"""Generated text as chips, each token on a background by its probability before the filters.
+"""Generated text as chips, each token coloured by its probability before the filters.
 
-Colour is not the only carrier: each band of probability has a line of its own under the token.
+Colour is not the only cue: each probability band has its own line below the token.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # For the style sheet.
 TOKEN_COLORS = f"--unsure:{ORANGE};--diverges:{PURPLE}"
-# Lower bound of the probability, CSS class, words.
+# Lower bound of the probability, CSS class, label.
 PROBABILITY_BANDS = (
     (0.9, "pg-sure", mark("90 % or more")),
     (0.5, "pg-likely", "50–90 %"),
@@ -28,12 +28,12 @@ PROBABILITY_BANDS = (
 
 
 def probability_class(prob: float) -> str:
-    """The CSS class of the band that a probability lies in."""
+    """The CSS class of a probability's band."""
     return next(name for bound, name, _ in PROBABILITY_BANDS if prob >= bound)
 
 
 def probability_legend_html() -> str:
-    """What the backgrounds of `token_chips_html` mean."""
+    """The legend of `token_chips_html`."""
     items = "".join(
         f'<li class="pg-token {name}">{html.escape(say(words))}</li>'
         for _, name, words in PROBABILITY_BANDS
@@ -46,18 +46,18 @@ def probability_legend_html() -> str:
 
 
 def raw_probability(step: TokenStep) -> float:
-    """The chosen token's probability under the untouched logits; it is always among the top."""
-    return next(each.raw_prob for each in step.top if each.id == step.id)
+    """The sampled token's probability under the raw logits; the token is always in ``step.top``."""
+    return next(candidate.raw_prob for candidate in step.top if candidate.id == step.id)
 
 
 def token_chips_html(steps: Sequence[TokenStep], *, mark: int | None = None) -> str:
-    """Generated text, each token on a background by its probability before the filters.
+    """Generated text, each token coloured by its probability before the filters.
 
-    The numbers come up on hover and on keyboard focus.
+    The numbers appear on hover and on keyboard focus.
 
     Args:
         steps: the generated tokens in order.
-        mark: a step to point out, such as the first divergence.
+        mark: the index of a step to mark, such as the first divergence.
     """
     chips = "".join(_step_chip(index, step, index == mark) for index, step in enumerate(steps))
     return f'<p class="pg-generated" translate="no" style="{TOKEN_COLORS}">{chips}</p>'
@@ -67,7 +67,7 @@ def _step_chip(index: int, step: TokenStep, marked: bool) -> str:
     raw = raw_probability(step)
     name = probability_class(raw)
     title = say(
-        "step {number} · id {id} · before the filters {raw:.1%} · after them {prob:.1%} · "
+        "step {number} · id {id} · before the filters {raw:.1%} · after the filters {prob:.1%} · "
         "entropy {entropy:.2f} nats",
         number=index + 1,
         id=step.id,

@@ -1,4 +1,4 @@
-"""Markdown of our own as HTML."""
+"""The page's own Markdown as HTML."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ _MARKDOWN = MarkdownIt("commonmark", {"html": False})
 
 
 def markdown_html(text: str) -> Markup:
-    """The text as HTML; tags in it are shown, not followed."""
+    """The text as HTML; tags in it are escaped."""
     return Markup(_MARKDOWN.render(text))

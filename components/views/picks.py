@@ -1,4 +1,4 @@
-"""A choice among what an experiment has found: buttons inside an output, one of which is on."""
+"""A choice among the results of an experiment: buttons inside an output, one of them selected."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from markupsafe import Markup
 
 
 def picks_html(label: str, options: Sequence[tuple[str, Any]], chosen: Any, control: str) -> str:
-    """A group of buttons; each sets a control of the page, see clicks.js.
+    """A group of buttons; each sets a control of the page (see clicks.js).
 
     Args:
-        label: of the group, in the reader's language.
-        options: what a button says, text or ``Markup``, and the value that it sets.
-        chosen: the value of the one that is on.
-        control: by id, such as ``winner`` or ``side.branch``.
+        label: the name of the group, translated.
+        options: the label of each button, text or ``Markup``, and the value that it sets.
+        chosen: the value of the selected button.
+        control: the control's id, such as ``winner`` or ``side.branch``.
     """
     buttons = Markup("").join(
         Markup(

@@ -1,4 +1,4 @@
-"""Pictures as HTML: an embedded image with a caption and, if wanted, the grid of patches on it."""
+"""Images as HTML: an embedded image with a caption and an optional patch grid."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from PIL import Image
 
 from components.look.colors import ColorScale
 
-# Drawings and maps are small without loss; photos are megabytes, and take seconds to encode.
+# Drawings and maps stay small when lossless; photos take megabytes and seconds to encode.
 LOSSLESS_PIXELS = 200_000
 LOSSLESS_BYTES = 40_000
-PNG_BYTES = 4_000  # a larger lossless WebP is never worse than a PNG, which takes long to optimise
+PNG_BYTES = 4_000  # above this, a lossless WebP beats a PNG, which is slow to optimise
 PHOTO_QUALITY = 85  # WebP's scale to 100
 
-# On the page, in CSS pixels: small pictures are enlarged to the first, none exceeds the others.
+# On the page, in CSS pixels: smaller images are enlarged to MIN_WIDTH.
 MIN_WIDTH = 400
 MAX_WIDTH = 640
 MAX_HEIGHT = 480
 
-MAX_ALPHA = 235  # of 255: the picture is never quite hidden
-ALPHA_POWER = 0.7  # of a value from 0 to 1, for its opacity
-GREY_SHARE = 0.42  # of a picture's lightness where it is only the ground of an overlay
+MAX_ALPHA = 235  # of 255: the image always shows through
+ALPHA_POWER = 0.7  # exponent from a value in [0, 1] to its opacity
+GREY_SHARE = 0.42  # of the lightness of an image below an overlay
 
 MERGE_SIZE = 2  # patches along each side of a merge block, in every Qwen3-VL
 
@@ -43,25 +43,25 @@ def picture_html(
     marked: tuple[int, int] | None = None,
     legend: str = "",
 ) -> str:
-    """A figure that holds its own image and shrinks with the page.
+    """A figure with an embedded image that shrinks with the page.
 
     Args:
         pixels: (height, width, 3) uint8.
-        alt: what is to be seen, for those who cannot see it.
-        caption: stands under the picture.
-        grid: patches ``(down, across)``; their borders are drawn over the picture, every second
-            one stronger (the merge blocks of 2 x 2 patches that become one token).
-        pixelated: keep the pixels of a small map as sharp squares.
-        max_side: longer pictures are sent with fewer pixels; the grid stays sharp.
-        shown_width: on the page, in CSS pixels; by default near its own size, enlarged if small.
-        span: index into ``ModelInputs.spans``, where the figure shows the whole of that picture
-            (at any scale): the page's pointer then works on it.
-        overlay: (rows, columns, 4) uint8, red to alpha: laid over the picture as sharp squares.
+        alt: the alternative text.
+        caption: shown below the image.
+        grid: patches ``(down, across)``; their borders are drawn over the image, every second
+            one bolder (the merge blocks of 2 x 2 patches that become one token).
+        pixelated: draw the pixels of a small map as sharp squares.
+        max_side: larger images are downsampled to this side; the grid stays sharp.
+        shown_width: in CSS pixels; by default close to the image's own width, larger if small.
+        span: index into ``ModelInputs.spans`` if the figure shows all of that image (at any
+            scale): its patches can then be selected.
+        overlay: (rows, columns, 4) uint8, RGBA, laid over the image as sharp squares.
         marked: row and column of the cell of ``overlay``, or else of ``pixels``, to outline.
-        legend: HTML of ``scale_html``, what the colours mean; stands above the caption.
+        legend: HTML of ``scale_html``, shown above the caption.
 
     Raises:
-        ValueError: ``pixels`` or ``overlay`` has another shape or dtype.
+        ValueError: ``pixels`` or ``overlay`` has the wrong shape or dtype.
     """
     if overlay is not None and (
         overlay.ndim != 3 or overlay.shape[2] != 4 or overlay.dtype != np.uint8
@@ -88,13 +88,13 @@ def picture_html(
 
 
 def scale_html(stops: ColorScale, low: str, high: str, name: str) -> str:
-    """A bar of the colours from ``low`` to ``high``, with the name of what they stand for.
+    """A colour bar from ``low`` to ``high`` with a name.
 
     Args:
-        stops: places from 0 to 1 and their colours.
-        low: the value of the first colour, as it is to be read.
-        high: the value of the last one.
-        name: what the values are.
+        stops: positions from 0 to 1 and their colours.
+        low: the value of the first colour, as text.
+        high: the value of the last colour, as text.
+        name: the name of the values.
     """
     colours = ",".join(f"{colour} {place:.0%}" for place, colour in stops)
     return (
@@ -108,13 +108,13 @@ def scale_html(stops: ColorScale, low: str, high: str, name: str) -> str:
 
 
 def color_values(values: np.ndarray, stops: ColorScale, low: float, high: float) -> np.ndarray:
-    """Values as colours of a scale of hex colours.
+    """Map values to the colours of a scale.
 
     Args:
         values: (rows, columns) numbers.
-        stops: places from 0 to 1 and their colours, as ``#rrggbb``.
-        low: the value of the first colour; what lies below takes it too.
-        high: the value of the last one.
+        stops: positions from 0 to 1 and their colours, as ``#rrggbb``.
+        low: the value of the first colour; lower values are clipped to it.
+        high: the value of the last colour; higher values are clipped to it.
 
     Returns:
         (rows, columns, 3) uint8.
@@ -127,12 +127,12 @@ def color_values(values: np.ndarray, stops: ColorScale, low: float, high: float)
 
 
 def overlay_values(values: np.ndarray, stops: ColorScale, high: float) -> np.ndarray:
-    """Values from 0 as colours to lay over a picture: the smaller, the more it shines through.
+    """Map values from 0 to ``high`` to overlay colours; smaller values are more transparent.
 
-    The opacity grows faster than the value at first, so that a tenth of the largest is still seen.
+    Opacity grows faster than the value at first, so that a tenth of the maximum is still visible.
 
     Returns:
-        (rows, columns, 4) uint8, red to alpha.
+        (rows, columns, 4) uint8, RGBA.
     """
     share = np.clip(values / max(high, 1e-12), 0, 1)
     alpha = (MAX_ALPHA * share**ALPHA_POWER).round().astype(np.uint8)
@@ -140,7 +140,7 @@ def overlay_values(values: np.ndarray, stops: ColorScale, high: float) -> np.nda
 
 
 def grey_out(pixels: np.ndarray, *, max_side: int) -> np.ndarray:
-    """A picture in dark grey, made smaller where it is longer: the ground of an overlay.
+    """A dark grey copy of an image, downsampled to ``max_side``, as the background of an overlay.
 
     Returns:
         (height, width, 3) uint8.
@@ -152,17 +152,17 @@ def grey_out(pixels: np.ndarray, *, max_side: int) -> np.ndarray:
 
 
 def picture_row_html(figures: list[str]) -> str:
-    """Several figures side by side, wrapping where the page is narrow."""
+    """Several figures side by side, wrapped on narrow pages."""
     return f'<div class="pg-picture-row">{"".join(figures)}</div>' if figures else ""
 
 
 def image_uri(pixels: np.ndarray, *, max_side: int = 1024, exact: bool = False) -> str:
-    """The pixels as a ``data:`` address, in the format that takes the fewest bytes.
+    """The pixels as a ``data:`` URL, in the most compact format.
 
     Args:
         pixels: (height, width, 3) uint8.
-        max_side: longer pictures are made smaller.
-        exact: never lose anything, however many bytes it takes.
+        max_side: larger images are downsampled to this side.
+        exact: always lossless, whatever the size.
     """
     image = Image.fromarray(pixels)
     image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
@@ -174,7 +174,7 @@ def image_uri(pixels: np.ndarray, *, max_side: int = 1024, exact: bool = False) 
 
 
 def _smaller_uri(image: Image.Image, webp: bytes) -> str:
-    """The lossless WebP, or the PNG where that takes fewer bytes: in drawings of few bytes."""
+    """The lossless WebP, or the PNG if that is smaller, as for tiny drawings."""
     if len(webp) <= PNG_BYTES:
         png = _encode(image, "PNG", optimize=True)
         if len(png) < len(webp):
@@ -203,7 +203,7 @@ def _overlay_image(overlay: np.ndarray) -> str:
 
 
 def _mark_svg(row: int, column: int, down: int, across: int) -> str:
-    """The outline of one cell, white on black, so that it shows on any picture."""
+    """The outline of one cell, white on black, visible on any image."""
     rect = (
         f'<rect x="{column}" y="{row}" width="1" height="1" fill="none" '
         'vector-effect="non-scaling-stroke" '
@@ -217,7 +217,7 @@ def _mark_svg(row: int, column: int, down: int, across: int) -> str:
 
 
 def _grid_svg(down: int, across: int) -> str:
-    """Two paths over the picture: borders of patches, and stronger ones of merge blocks."""
+    """The borders of patches, and bolder ones of merge blocks, as SVG over the image."""
 
     def lines(wanted: bool) -> str:
         rows = (n for n in range(1, down) if (n % MERGE_SIZE == 0) == wanted)

@@ -1,4 +1,4 @@
-"""The slim bar on top: checkpoint, device, dtype and the parity badge, or how far loading is."""
+"""The status bar: checkpoint, device, dtype and the parity badge, or loading progress."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def loading_html(status: HostStatus) -> str:
-    """How far the checkpoint is, or why it failed."""
+    """Loading progress of the checkpoint, or why loading failed."""
     if status.phase == "failed":
         return _bar(
             f'<span class="chip" data-tone="bad" role="alert">{escape(say(status.what))}</span>'
@@ -36,7 +36,7 @@ def status_html(
     seconds: float | None = None,
     note: str = "",
 ) -> str:
-    """The facts of the loaded checkpoint, and the badge and duration of the latest run."""
+    """The loaded checkpoint, and the parity badge and duration of the latest run."""
     millions = sum(p.numel() for p in engine.model.parameters()) / 1e6
     size = f"{millions / 1000:.2f} B" if millions >= 1000 else f"{millions:.1f} M"
     dtype = str(engine.dtype).removeprefix("torch.")
@@ -59,12 +59,12 @@ def status_html(
 
 
 def parity_badge(parity: Parity) -> str:
-    """max |Δ logits| of the staged run against one plain forward; red past the tolerance."""
+    """max |Δ logits| between the staged run and one plain forward; red above the tolerance."""
     tone = "ok" if parity.ok else "bad"
     verdict = say("equal to model.forward") if parity.ok else say("differs from model.forward")
     about = say(
-        "Largest difference of the last position's logits between the staged run and one plain "
-        "model(**inputs); up to {tolerance:g} is accepted at this dtype.",
+        "Largest absolute difference between the last position's logits in the staged run and in "
+        "a plain model(**inputs) call. The tolerance for this dtype is {tolerance:g}.",
         tolerance=parity.tolerance,
     )
     badge = say(
@@ -88,5 +88,5 @@ def _bar(content: str) -> str:
 
 
 def _shown_source(source: str) -> str:
-    """A Hub id as it is; of a local folder only the last part, as visitors see this."""
+    """A Hub id unchanged; only the last part of a local path, because visitors see it."""
     return say("tiny (shipped)") if source == "tiny" else source.rstrip("/").split("/")[-1]

@@ -1,6 +1,6 @@
-"""The model's input as chips, in order.
+"""The token sequence as chips, in order.
 
-Colour is never the only carrier: each kind of token has a mark.
+Colour is never the only cue: each kind of token also has a mark.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MAX_CHIPS = 400  # about 80 kB of HTML
 KIND_MARKS = {"text": "", "special": "◆", "image": "▦", "video": "▶"}
-# What a cache did with a token; views.css gives each label a mark of its own.
+# How the cache treated a token; views.css gives each label its own mark.
 LABEL_COLORS = {"reused": GREEN, "computed": BLUE, "stored": GREY}
 LABEL_NAMES = {
     "reused": mark("reused from the cache"),
@@ -40,12 +40,12 @@ ROLE_NAMES = {
     "template": mark("template"),
 }
 TYPED_MARK = "✎"
-TYPED_NAME = mark("special token that was typed, kept as text")
+TYPED_NAME = mark("typed special token, treated as text")
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRun:
-    """Neighbouring picture tokens of one image or frame, or a single other token."""
+    """Consecutive image tokens of one image or temporal patch, or a single other token."""
 
     start: int
     end: int  # one past the last
@@ -55,7 +55,7 @@ class TokenRun:
 
 
 def fold_tokens(inputs: ModelInputs, labels: Sequence[str] | None = None) -> list[TokenRun]:
-    """Join picture tokens that stand in one span and carry the same label."""
+    """Join consecutive image tokens of one span with the same label."""
     if labels is not None and len(labels) != inputs.num_tokens:
         raise ValueError(f"expected {inputs.num_tokens} labels, got {len(labels)}")
     span_of = {index: span for span in inputs.spans for index in range(span.start, span.end)}
@@ -72,17 +72,19 @@ def fold_tokens(inputs: ModelInputs, labels: Sequence[str] | None = None) -> lis
 
 
 def typed_tokens(inputs: ModelInputs, typed: Sequence[TypedSpecial]) -> dict[int, str]:
-    """The tokens that spell special tokens which a user typed: sequence index → what was typed.
+    """The tokens of special tokens typed by the user: sequence index → the typed name.
 
     Args:
         inputs: the record of the preprocess stage.
         typed: ``find_typed_specials`` of its expanded prompt.
     """
     return {
-        token.index: each.name
-        for each in typed
+        token.index: special.name
+        for special in typed
         for token in inputs.tokens
-        if token.kind == "text" and token.char_start < each.end and each.start < token.char_end
+        if token.kind == "text"
+        and token.char_start < special.end
+        and special.start < token.char_end
     }
 
 
@@ -93,16 +95,16 @@ def sequence_strip_html(
     pointed: bool = False,
     typed: Sequence[TypedSpecial] = (),
 ) -> str:
-    """The token sequence as chips in order; runs of picture tokens are one chip.
+    """The token sequence as chips in order; a run of image tokens is one chip.
 
     Each chip has `data-start` and `data-end` (one past the last).
 
     Args:
         inputs: the record of the preprocess stage.
-        pointed: True for the page's own run: the pointer then marks chips and follows clicks.
-        labels: one word per token; the page's styles know those of `LABEL_NAMES`. A run of
-            picture tokens is split where the label changes.
-        typed: special tokens in the user's text, to be marked.
+        pointed: True for the page's own run: chips can then be selected and are marked.
+        labels: one label per token; the style sheet has those of `LABEL_NAMES`. A run of image
+            tokens is split where the label changes.
+        typed: special tokens in the user's text, which are marked.
     """
     runs = fold_tokens(inputs, labels)
     names = typed_tokens(inputs, typed)
@@ -114,7 +116,7 @@ def sequence_strip_html(
     kinds = [kind for kind in KIND_MARKS if any(run.first.kind == kind for run in runs)]
     used = list(dict.fromkeys(label for label in labels or () if label))
     legend = kind_legend_html(kinds, bool(typed)) if labels is None else _label_legend(used)
-    name = say("{count:,} tokens in order", count=inputs.num_tokens)
+    name = say("Sequence of {count:,} tokens", count=inputs.num_tokens)
     return (
         f'<div class="pg-strip-box"{" data-pointer" if pointed else ""} '
         f'style="{_color_variables()}">{legend}'
@@ -123,19 +125,19 @@ def sequence_strip_html(
 
 
 def _color_variables() -> str:
-    """The labels' colours for the style sheet; those of kinds and roles come with the theme."""
+    """The label colours for the style sheet; the theme has those of kinds and roles."""
     return ";".join(f"--label-{name}:{color}" for name, color in LABEL_COLORS.items())
 
 
 def kind_legend_html(kinds: Iterable[str], typed: bool = False) -> str:
-    """What the marks of these kinds mean, and where wanted that of typed special tokens."""
+    """A legend of these token kinds, and of typed special tokens if there are any."""
     items = "".join(
         f'<li class="pg-chip pg-{kind}">{kind_sign(kind)}{say(KIND_NAMES[kind])}</li>'
         for kind in kinds
     )
     if typed:
         items += f'<li class="pg-chip pg-typed">{sign_html(TYPED_MARK)}{say(TYPED_NAME)}</li>'
-    return f'<ul class="pg-legend" aria-label="{say("Kinds of tokens")}">{items}</ul>'
+    return f'<ul class="pg-legend" aria-label="{say("Token kinds")}">{items}</ul>'
 
 
 def _label_legend(labels: Iterable[str]) -> str:
@@ -144,16 +146,16 @@ def _label_legend(labels: Iterable[str]) -> str:
         f"{html.escape(say(LABEL_NAMES.get(label, label)))}</li>"
         for label in labels
     )
-    return f'<ul class="pg-legend" aria-label="{say("What the marks mean")}">{items}</ul>'
+    return f'<ul class="pg-legend" aria-label="{say("Legend")}">{items}</ul>'
 
 
 def kind_sign(kind: str) -> str:
-    """The mark of a kind of token; empty for text."""
+    """The mark of a token kind; empty for text."""
     return sign_html(KIND_MARKS[kind])
 
 
 def sign_html(mark: str) -> str:
-    """A mark that is not read aloud: the words beside it say the same."""
+    """A mark that screen readers skip, because the text next to it says the same."""
     return f'<span class="pg-mark" aria-hidden="true">{mark}</span>' if mark else ""
 
 
@@ -173,7 +175,7 @@ def _run_chip(run: TokenRun, typed: str | None = None) -> str:
 
 
 def _run_details(run: TokenRun, typed: str | None) -> str:
-    """Index, id, bytes, role and kind: what comes up when a chip is pointed at."""
+    """The tooltip of a chip: index, id, bytes, role and kind."""
     token = run.first
     details = [say("index {start}", start=run.start), f"id {token.id}"]
     if run.span is not None:
@@ -184,12 +186,12 @@ def _run_details(run: TokenRun, typed: str | None) -> str:
     if run.label:
         details.append(say(LABEL_NAMES.get(run.label, run.label)))
     if typed is not None:
-        details.append(say("part of {typed}, which was typed and stays text", typed=typed))
+        details.append(say("part of {typed}, typed by the user and treated as text", typed=typed))
     return " · ".join(details)
 
 
 def _span_words(run: TokenRun, span: VisualSpan) -> str:
-    """``64 × <|image_pad|>  8 × 8, image 1``; across × down; left out for a part."""
+    """``64 × <|image_pad|>  8 × 8, image 1``: width × height, unless the run is only a part."""
     place = say("image {number}", number=span.media_index + 1)
     if span.kind == "video":
         place = say(

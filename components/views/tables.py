@@ -1,4 +1,4 @@
-"""Records as HTML tables: headings that stay, numbers to the right, a body that scrolls."""
+"""Records as HTML tables: sticky headings, right-aligned numbers, a scrolling body."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
 
 Cell = str | int | float | None
 
-MAX_ROWS = 300  # about 50 kB of HTML; the rest is counted in a last row
+MAX_ROWS = 300  # about 50 kB of HTML; a last row counts the rest
 
 
 @dataclass(frozen=True, slots=True)
 class Mono:
-    """A cell of code: tokens, bytes, shapes."""
+    """A monospace cell: tokens, bytes, shapes."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Verbatim:
-    """A cell with what a person or the model wrote: no browser shall translate it."""
+    """A cell with text from the user or the model, which browsers must not translate."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class RerunButton:
-    """A cell with a button that runs the page anew with other values of the input panel."""
+    """A cell with a button that reruns the page with other values of the input panel."""
 
     text: str
     rerun: Mapping[str, Any]  # values by name
@@ -58,15 +58,15 @@ def table_html(
     right: Collection[int] = (),
     tokens: Sequence[tuple[int, int] | None] | None = None,
 ) -> str:
-    """An HTML table; a column whose cells are all numbers (or empty) is aligned to the right.
+    """An HTML table; columns of numbers (or empty cells) are right-aligned.
 
     Args:
         headers: one per column.
-        rows: numbers are written with thousands separators, floats with four digits.
-        caption: what the table shows; also its name for screen readers.
-        right: further columns to align to the right, such as numbers with their units.
-        tokens: the sequence indices that each row stands for, first and one past the last, where
-            the page's pointer shall mark rows and follow a click on one.
+        rows: integers get thousands separators, floats four significant digits.
+        caption: the title of the table; also its name for screen readers.
+        right: indices of other columns to right-align, such as numbers with units.
+        tokens: the sequence indices of each row, first and one past the last; the rows can then
+            be selected and are marked.
     """
     body = [list(row) for row in rows]
     for row in body:
@@ -92,7 +92,7 @@ def table_html(
         lines += f'<tr><td class="pg-more" colspan="{len(headers)}">{rest}</td></tr>'
     title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
     label = html.escape(caption or say("Table"))
-    # A region that scrolls must be reachable by keyboard, and so it needs a name.
+    # A scrolling region must be reachable by keyboard, so it needs a name.
     pointed = "" if tokens is None else " data-pointer"
     return (
         f'<div class="pg-table"{pointed} role="region" tabindex="0" aria-label="{label}">'
@@ -109,7 +109,7 @@ def _align(right: bool) -> str:
 
 
 def _room(header: str, cells: Sequence[Cell | Mono | Verbatim | RerunButton]) -> str:
-    """Room for long words and Chinese signs, which a narrow table would pile up one by one."""
+    """A minimum width, so that a narrow table does not break words or stack Chinese characters."""
     texts = [cell.text if isinstance(cell, Verbatim) else cell for cell in cells]
     longest = max((_width(text) for text in texts if isinstance(text, str)), default=0)
     own = _width(header)
@@ -118,10 +118,10 @@ def _room(header: str, cells: Sequence[Cell | Mono | Verbatim | RerunButton]) ->
 
 
 def _width(text: str) -> int:
-    """How many letters wide a text is; a Chinese sign is as wide as two."""
+    """The width of a text in letters; a Chinese character counts as two."""
     if text.isascii():
         return len(text)
-    return sum(2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text)
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
 def _cell(value: Cell | Mono | Verbatim | RerunButton, right: bool) -> str:
@@ -142,7 +142,7 @@ def _cell(value: Cell | Mono | Verbatim | RerunButton, right: bool) -> str:
 
 
 def format_value(value: Cell) -> str:
-    """A number or text as it stands in a cell; nothing at all is a dash."""
+    """A number or text as shown in a cell; None is a dash."""
     if value is None:
         return "–"
     if isinstance(value, bool | str):
@@ -151,7 +151,7 @@ def format_value(value: Cell) -> str:
 
 
 def format_bytes(num_bytes: int) -> str:
-    """A size in the largest unit that leaves a number of at least one (1 kB = 1,000 bytes)."""
+    """A size in the largest unit that gives at least 1 (1 kB = 1,000 bytes)."""
     for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if num_bytes >= factor:
             return f"{num_bytes / factor:,.1f} {unit}"
@@ -172,11 +172,11 @@ TOKEN_HEADERS = (
 
 
 def tokens_table(inputs: ModelInputs, typed: Sequence[TypedSpecial] = ()) -> str:
-    """One row per token; each run of picture tokens is one row.
+    """One row per token; a run of image tokens is one row.
 
     Args:
         inputs: the record of the preprocess stage.
-        typed: special tokens in the user's text, to be marked.
+        typed: special tokens in the user's text, which are marked.
     """
     rows: list[list[Cell | Mono]] = []
     runs = fold_tokens(inputs)
@@ -188,7 +188,7 @@ def tokens_table(inputs: ModelInputs, typed: Sequence[TypedSpecial] = ()) -> str
         rows.append(
             [
                 f"{run.start}–{run.end - 1}" if count > 1 else str(run.start),
-                str(token.id),  # a name, not an amount: no thousands separators
+                str(token.id),  # an identifier: no thousands separators
                 Mono(f"{count} × {token.text}" if count > 1 else visible(token.text)),
                 Mono(token.raw.hex(" ").upper() if not token.special else "–"),
                 characters,
@@ -201,14 +201,14 @@ def tokens_table(inputs: ModelInputs, typed: Sequence[TypedSpecial] = ()) -> str
     return table_html(
         [say(header) for header in TOKEN_HEADERS],
         rows,
-        say("The sequence, {count:,} tokens", count=inputs.num_tokens),
+        say("Token sequence: {count:,} tokens", count=inputs.num_tokens),
         right=(1,),
         tokens=[(run.start, run.end) for run in runs],
     )
 
 
 def _characters(inputs: ModelInputs, index: int) -> str:
-    """What the token covers, in characters: a whole number, or a part of one character."""
+    """How many characters the token covers, or of which character it is a part."""
     token = inputs.tokens[index]
     if token.special:
         return "–"
@@ -243,20 +243,20 @@ PEEKED_VALUES = 4
 
 
 def tensors_table(inputs: ModelInputs, device: str = "cpu") -> str:
-    """The tensors that ``model.forward`` is given.
+    """The input tensors of ``model.forward``.
 
     Args:
         inputs: the record of the preprocess stage.
-        device: where they are sent for the forward pass.
+        device: the device of the forward pass.
     """
     rows = [_tensor_row(name, tensor, device) for name, tensor in inputs.tensors.items()]
     headers = [say(header) for header in TENSOR_HEADERS]
-    return table_html(headers, rows, say("What model.forward is given"), right=(7,))
+    return table_html(headers, rows, say("Inputs of model.forward"), right=(7,))
 
 
 def _tensor_row(name: str, tensor: torch.Tensor, device: str) -> list[Cell | Mono]:
     whole = not tensor.is_floating_point()
-    values = tensor.double() if whole else tensor  # integers have no mean of their own
+    values = tensor.double() if whole else tensor  # torch has no mean of integers
     lowest, highest = values.min().item(), values.max().item()
     made_on = str(tensor.device)
     return [

@@ -22,12 +22,12 @@ def template_html(inputs: ModelInputs, typed: Sequence[TypedSpecial] = ()) -> st
 
     Args:
         inputs: the record of the preprocess stage.
-        typed: special tokens in the user's text, to be marked where they stand.
+        typed: special tokens in the user's text, which are marked.
     """
     kinds: dict[str, str] = {
         token.text: token.kind for token in inputs.tokens if token.kind != "text"
     }
-    kinds |= {inputs.expanded_prompt[each.start : each.end]: "typed" for each in typed}
+    kinds |= {inputs.expanded_prompt[special.start : special.end]: "typed" for special in typed}
     blocks = "".join(
         _message_html(message, kinds) for message in _split_messages(inputs.rendered_prompt)
     )
@@ -37,7 +37,7 @@ def template_html(inputs: ModelInputs, typed: Sequence[TypedSpecial] = ()) -> st
 
 
 def _split_messages(text: str) -> Iterator[str]:
-    """The text from one ``<|im_start|>`` to the next."""
+    """Split the text before each ``<|im_start|>``."""
     return (part for part in re.split(r"(?=<\|im_start\|>)", text) if part)
 
 
@@ -46,7 +46,7 @@ def _message_html(message: str, kinds: Mapping[str, str]) -> str:
     role = header.group(1) if header and header.group(1) in ROLE_COLORS else "template"
     name = say(ROLE_NAMES[role])
     if header is not None and "<|im_end|>" not in message:
-        name = say("{role} — the model goes on from here", role=name)
+        name = say("{role} — the model continues from here", role=name)
     body = _mark_specials(message, kinds)
     return (
         f'<section class="pg-message pg-role-{role}"><p class="pg-role">{name}</p>'
@@ -55,7 +55,7 @@ def _message_html(message: str, kinds: Mapping[str, str]) -> str:
 
 
 def _mark_specials(text: str, kinds: Mapping[str, str]) -> str:
-    """Escaped text with special tokens as chips and line ends that can be seen."""
+    """Escaped text with special tokens as chips and visible line ends."""
     if not kinds:
         return _text_lines(text)
     names = "|".join(re.escape(name) for name in sorted(kinds, key=len, reverse=True))
@@ -69,8 +69,8 @@ def _special_chip(text: str, kind: str) -> str:
     if kind != "typed":
         return f'<span class="pg-chip pg-{kind}">{kind_sign(kind)}{html.escape(text)}</span>'
     title = say(
-        "special token that was typed, kept as text: a zero-width space after its first "
-        "character keeps it from being taken as one"
+        "typed special token, treated as text: a zero-width space after its first character stops "
+        "the tokenizer from reading it as a special token"
     )
     return (
         f'<span class="pg-chip pg-typed" title="{title}">{sign_html(TYPED_MARK)}'

@@ -1,4 +1,4 @@
-"""Stage 4: decoder layers and logits, and what may be asked of them."""
+"""Stage 4: decoder layers and logits, and views of them."""
 
 from __future__ import annotations
 

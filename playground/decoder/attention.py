@@ -1,7 +1,8 @@
 """Attention weights of one decoder layer, recomputed from the states that the prefill recorded.
 
-sdpa returns no weights, and all maps of a 28-layer, 16-head model at 1,000 tokens are 1.8 GB. A
-layer's recorded input gives its queries and keys again, and these the rows that one looks at.
+sdpa returns no weights, and all maps of a 28-layer, 16-head model at 1,000 tokens are 1.8 GB. The
+queries and keys of a layer are therefore recomputed from its recorded input, and from them only the
+rows that are shown.
 
 Source: ``Qwen3VLTextAttention.forward`` and ``eager_attention_forward``, transformers 5.23.
 """
@@ -37,12 +38,14 @@ class QueryKey:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadSummary:
-    """What the heads of one layer look at, on average over the last tokens of the prompt."""
+    """What the heads of one layer attend to, averaged over the last tokens of the prompt."""
 
     entropy: np.ndarray  # (heads,) nats
     on_visual: np.ndarray  # (heads,) share on image and video tokens
-    on_text: np.ndarray  # (heads,) share on the other tokens but the first
-    on_first: np.ndarray  # (heads,) share on the first token, the usual attention sink
+    on_text: np.ndarray  # (heads,) share on all other tokens except the first
+    on_first: (
+        np.ndarray
+    )  # (heads,) share on the first token, the usual attention sink (Xiao et al. 2023)
     num_queries: int
 
 
@@ -60,7 +63,7 @@ def layer_queries_keys(engine: Engine, output: DecoderOutput, layer: int) -> Que
     if not 0 <= layer < output.num_layers:
         raise InputError(
             say("There is no layer {layer}.", layer=layer),
-            limit=say("There are {count}.", count=output.num_layers),
+            limit=say("The model has {count} layers.", count=output.num_layers),
         )
     language_model: Any = engine.model.model.language_model
     module = language_model.layers[layer]
@@ -84,7 +87,7 @@ def attention_rows(vectors: QueryKey, rows: Sequence[int]) -> torch.Tensor:
         rows: sequence indices of the queries.
 
     Returns:
-        ``(heads, rows, seq)`` in the model's dtype, on the CPU; 0 for what comes after a query.
+        ``(heads, rows, seq)`` in the model's dtype, on the CPU; 0 for tokens after the query.
     """
     heads, seq, _ = vectors.query.shape
     key = vectors.key.repeat_interleave(heads // vectors.key.shape[0], dim=0)
@@ -108,7 +111,7 @@ def summarise_heads(
     Args:
         vectors: of the layer.
         inputs: the record of ``run_preprocess``.
-        num_queries: how many of the last tokens; fewer in a shorter prompt.
+        num_queries: how many of the last tokens to average over; fewer in a shorter prompt.
     """
     first = max(0, inputs.num_tokens - num_queries)
     rows = range(first, inputs.num_tokens)
@@ -127,13 +130,13 @@ def summarise_heads(
 
 
 def without_sink(weights: np.ndarray, neutral: np.ndarray) -> np.ndarray:
-    """Attention on a picture, less what a neutral prompt's tokens put there anyway.
+    """Attention on an image minus that of a neutral prompt: the attention sink is removed.
 
     Args:
         weights: ``(visual tokens,)`` of a query.
-        neutral: the same of the last token of a neutral prompt on the same picture.
+        neutral: the same for the last token of a neutral prompt on the same image.
 
     Returns:
-        ``(visual tokens,)`` float32; positive where this query looks more than usual.
+        ``(visual tokens,)`` float32; positive where this query attends more than the neutral one.
     """
     return np.asarray(weights - neutral, np.float32)

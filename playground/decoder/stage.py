@@ -68,11 +68,11 @@ def run_layers(
     *,
     progress: Progress | None = None,
 ) -> DecoderOutput:
-    """``run_decoder`` of a sequence that need not be a prompt as it was typed.
+    """``run_decoder`` for any sequence of embeddings, which need not be a prompt.
 
     Args:
         engine: the loaded checkpoint.
-        merged: what the layers are given.
+        merged: the input of the layers.
         attention_mask: (1, seq) int64.
         progress: called before every layer.
 
@@ -113,7 +113,7 @@ def run_layers(
 
 
 def _join_norms(norms: Sequence[torch.Tensor], merged: MergedInputs) -> torch.Tensor:
-    """``(layers, seq)`` float32 of the layers that ran, which may be none."""
+    """``(layers, seq)`` float32, for the layers that ran; there may be none."""
     none = torch.empty(0, merged.inputs_embeds.shape[1])
     return torch.cat([none, *(norm.cpu() for norm in norms)])
 
@@ -137,7 +137,7 @@ def decoder_kwargs(engine: Engine, merged: MergedInputs, start: int = 0) -> dict
     """The arguments of ``Qwen3VLTextModel.forward`` for the tokens from ``start`` on."""
     kwargs: dict[str, Any] = {
         "inputs_embeds": merged.inputs_embeds[:, start:].to(engine.device),
-        # Always explicit: without them the forward reads and writes model.rope_deltas, which
+        # Always explicit: without them, the forward reads and writes model.rope_deltas, which
         # all users share.
         "position_ids": merged.position_ids[:, :, start:].to(engine.device),
     }
@@ -163,7 +163,8 @@ def measure_parity(
         engine: the loaded checkpoint.
         inputs: the record of ``run_preprocess``.
         output: the record of ``run_decoder`` for the same inputs.
-        progress: called before every vision block and layer; what it raises stops the forward.
+        progress: called before every vision block and layer; an exception raised in it stops the
+            forward.
     """
     model: Any = engine.model
     blocks = model.model.visual.blocks if inputs.spans else ()
@@ -178,7 +179,7 @@ def measure_parity(
         try:
             plain = model(**model_kwargs(inputs, engine.device), logits_to_keep=1)
         finally:
-            model.model.rope_deltas = shared  # a plain forward leaves its own behind
+            model.model.rope_deltas = shared  # a plain forward overwrites it
         reference = plain.logits[0, -1].float().cpu()
     staged = output.logits.float()
     return Parity(
@@ -192,8 +193,8 @@ def residual_norms(output: DecoderOutput) -> np.ndarray:
     """Euclidean norm of the residual stream.
 
     Returns:
-        ``(layers + 1, seq)`` float32; row ``i`` is the input of layer ``i``, the last row the
-        final norm's.
+        ``(layers + 1, seq)`` float32; row ``i`` is the input of layer ``i``, the last row
+        that of the final norm.
     """
     return torch.stack([state.float().norm(dim=-1) for state in output.hidden_states]).numpy()
 
@@ -207,12 +208,12 @@ def logit_lens(
     layers: tuple[int, ...] | None = None,
     progress: Progress | None = None,
 ) -> LogitLens:
-    """Send the layers' states through the final norm and ``lm_head``, in chunks.
+    """Logit lens (nostalgebraist 2020): the final norm and ``lm_head`` on each layer's input.
 
     Args:
         engine: the loaded checkpoint.
         output: the record of ``run_decoder``.
-        positions: sequence indices to look at.
+        positions: sequence indices to read.
         top_k: tokens per cell.
         layers: only these rows of ``output.hidden_states``; all by default.
         progress: called before every chunk; ``StageCancelled`` raised in it stops.
@@ -249,7 +250,7 @@ def logit_lens(
 
 
 def _lens_buffer(engine: Engine, num_rows: int) -> torch.Tensor | None:
-    """Memory for the logits of all chunks: fresh pages for each cost as much as their top-k."""
+    """One buffer for the logits of all chunks: allocating each time costs as much as the top-k."""
     head: Any = engine.model.lm_head
     if not isinstance(head, nn.Linear) or getattr(head, "bias", None) is not None:
         return None
@@ -257,7 +258,7 @@ def _lens_buffer(engine: Engine, num_rows: int) -> torch.Tensor | None:
 
 
 def _lens_logits(engine: Engine, states: torch.Tensor, buffer: torch.Tensor | None) -> torch.Tensor:
-    """``(rows, vocab)`` logits of ``(rows, hidden)`` states, good until the next call."""
+    """``(rows, vocab)`` logits of ``(rows, hidden)`` states, valid until the next call."""
     model = engine.model
     normed = model.model.language_model.norm(states.to(engine.device))
     if buffer is None or normed.device != buffer.device:
@@ -269,7 +270,7 @@ def _lens_logits(engine: Engine, states: torch.Tensor, buffer: torch.Tensor | No
 def track_token(
     engine: Engine, output: DecoderOutput, position: int, token_id: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How likely one token is through the layers, by the logit lens at one position.
+    """The probability of one token through the layers, by the logit lens at one position.
 
     Args:
         engine: the loaded checkpoint.
@@ -278,7 +279,7 @@ def track_token(
         token_id: the token.
 
     Returns:
-        ``(layers + 1,)`` float32 probabilities, and int64 ranks: 1 is the likeliest token.
+        ``(layers + 1,)`` float32 probabilities, and int64 ranks: 1 is the most likely token.
 
     Raises:
         InputError: there is no such position or token.
@@ -286,12 +287,12 @@ def track_token(
     if not 0 <= position < output.num_tokens or not 0 <= token_id < engine.facts.vocab_size:
         raise InputError(
             say(
-                "There is no token {token} at position {position}.",
+                "Token {token} or position {position} does not exist.",
                 token=token_id,
                 position=position,
             ),
             limit=say(
-                "{positions:,} positions, {tokens:,} tokens.",
+                "There are {positions:,} positions, and the vocabulary has {tokens:,} tokens.",
                 positions=output.num_tokens,
                 tokens=engine.facts.vocab_size,
             ),

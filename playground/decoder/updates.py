@@ -11,7 +11,7 @@ from playground.records import DecoderOutput, MergedInputs
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerUpdates:
-    """Euclidean norms of what is added at one position; the DeepStack add follows its layer."""
+    """Euclidean norms of the additions at one position; DeepStack is added after its layer."""
 
     residual: np.ndarray  # (layers,) float32: of the layer's input
     attention: np.ndarray  # (layers,) float32
@@ -20,7 +20,7 @@ class LayerUpdates:
 
 
 def layer_updates(output: DecoderOutput, merged: MergedInputs, position: int) -> LayerUpdates:
-    """The parts of each layer's update at one position.
+    """The norms that each module adds at one position.
 
     Args:
         output: the record of ``run_decoder``.

@@ -1,4 +1,4 @@
-"""Above the stages: what if a part did not do its work, and what would another setting cost."""
+"""Experiments on top of the stages: changes to the model, and the cost of other settings."""
 
 from __future__ import annotations
 

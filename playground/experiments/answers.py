@@ -1,6 +1,7 @@
-"""An answer as it was written, and how likely each of its tokens is in another run.
+"""The probability of each token of one answer in two runs.
 
-Comparing two answers says that something changed; the same answer read by both runs says where.
+Two different answers only show that something changed. The same answer scored by both runs shows
+which tokens changed.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from playground.language import say
 from playground.records import DecoderOutput, MergedInputs, ModelInputs, Progress
 from playground.sampling.generation_config import end_token_ids
 
-PICTURE_WORD_NATS = 1.0  # a word this much likelier with the picture tells of it,
-SURE_PROB = 0.5  # unless it is one of several ways to begin, none of which is likelier than this
+DEPENDENT_NATS = 1.0  # a token depends on the image if the image makes it this much more likely
+SURE_PROB = 0.5  # and if it is at least this likely, so that it is not one of many alternatives
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AnswerShift:
-    """The tokens of one answer, as two runs find them; each given those before it."""
+    """Log-probabilities of one answer's tokens in two runs, each given the tokens before it."""
 
     ids: tuple[int, ...]
     before: np.ndarray  # (tokens,) float32, nats: log-probability in the first run
@@ -37,7 +38,7 @@ class AnswerShift:
 
     @property
     def drop(self) -> np.ndarray:
-        """``(tokens,)`` float32, nats: what each token lost."""
+        """``(tokens,)`` float32, nats: the drop from the first run to the second."""
         return np.asarray(self.before - self.after, np.float32)
 
 
@@ -49,13 +50,13 @@ def answer_log_probs(
     *,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """Log-probability of each token of an answer, given the prompt and the answer before it.
+    """Log-probability of each token of an answer, given the prompt and the earlier tokens.
 
-    One forward over the answer, on a fork of the prefill's cache.
+    Runs one forward over the answer, on a fork of the prefill's cache.
 
     Args:
-        engine: the one that ran the prefill, with its edits if it has any.
-        merged: what the prefill was given.
+        engine: the engine of the prefill, with its edits if it has any.
+        merged: the input of the prefill.
         decoded: the prefill.
         answer_ids: the answer's tokens.
         progress: called before every layer; ``StageCancelled`` raised in it stops.
@@ -67,7 +68,7 @@ def answer_log_probs(
         InputError: the answer is empty.
     """
     if not answer_ids:
-        raise InputError(say("There is no answer to read."), remedy=say("Give at least one token."))
+        raise InputError(say("The answer is empty."), remedy=say("Give at least one token."))
     model: Any = engine.model
     rows = [decoded.logits[None].float()]
     if len(answer_ids) > 1:
@@ -87,7 +88,7 @@ def answer_log_probs(
 
 
 def watch_layers(engine: Engine, progress: Progress | None, what: str) -> Any:
-    """A context in which ``progress`` is called before every decoder layer, so that it can stop."""
+    """A context that calls ``progress`` before every decoder layer, so that the run can stop."""
     if progress is None:
         return nullcontext()
     layers = engine.model.model.language_model.layers
@@ -95,7 +96,7 @@ def watch_layers(engine: Engine, progress: Progress | None, what: str) -> Any:
 
 
 def extend_merged(engine: Engine, merged: MergedInputs, answer_ids: Sequence[int]) -> MergedInputs:
-    """The decoder's input with the start of an answer behind the prompt."""
+    """The decoder's input with the start of an answer after the prompt."""
     if not answer_ids:
         return merged
     embed: Any = engine.model.get_input_embeddings()
@@ -122,11 +123,11 @@ def read_at_once(
     *,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """``answer_log_probs`` of a run that has no prefill: one forward that leaves nothing behind.
+    """``answer_log_probs`` for a run without a prefill: one forward without a cache.
 
     Args:
         engine: the loaded checkpoint.
-        merged: what the decoder is given for the prompt.
+        merged: the decoder's input for the prompt.
         answer_ids: the answer's tokens.
         progress: called before every layer; ``StageCancelled`` raised in it stops.
     """
@@ -141,7 +142,7 @@ def read_at_once(
     return np.asarray(chosen[:, 0].numpy(), np.float32)
 
 
-def without_pictures(
+def without_images(
     engine: Engine,
     inputs: ModelInputs,
     merged: MergedInputs,
@@ -150,7 +151,7 @@ def without_pictures(
     *,
     progress: Progress | None = None,
 ) -> AnswerShift:
-    """What each token of an answer owes to the pictures: all visual tokens taken away at once.
+    """The answer's tokens with the images, and with all image tokens masked at once.
 
     Args:
         engine: the loaded checkpoint.
@@ -161,12 +162,12 @@ def without_pictures(
         progress: called before every layer.
 
     Raises:
-        InputError: there is no picture, or no answer.
+        InputError: the prompt has no image, or the answer is empty.
     """
     if not inputs.spans:
-        raise InputError(say("There is no picture in this prompt."), remedy=say("Add one."))
+        raise InputError(say("This prompt has no image."), remedy=say("Add an image or a video."))
     visual = tuple(index for span in inputs.spans for index in range(span.start, span.end))
-    blind = change_merged(merged, WhatIf(painted=visual))
+    blind = change_merged(merged, WhatIf(masked=visual))
     return AnswerShift(
         tuple(answer_ids),
         answer_log_probs(engine, merged, decoded, answer_ids, progress=progress),
@@ -174,12 +175,12 @@ def without_pictures(
     )
 
 
-def first_picture_word(engine: Engine, shift: AnswerShift) -> int:
-    """The first token of an answer that tells of the picture; the one that owes it most, if none.
+def first_dependent_token(engine: Engine, shift: AnswerShift) -> int:
+    """The first token of an answer that depends on the image, or else the one that drops most.
 
     Args:
         engine: knows which tokens end an answer.
-        shift: with the picture and without it.
+        shift: the answer with and without the image.
 
     Returns:
         Index into ``shift.ids``.
@@ -187,5 +188,5 @@ def first_picture_word(engine: Engine, shift: AnswerShift) -> int:
     ends = end_token_ids(engine)
     drop = np.where([token in ends for token in shift.ids], -np.inf, shift.drop)
     is_sure = shift.before >= np.log(SURE_PROB)
-    telling = np.flatnonzero(is_sure & (drop >= PICTURE_WORD_NATS))
-    return int(telling[0]) if len(telling) else int(drop.argmax())
+    dependent = np.flatnonzero(is_sure & (drop >= DEPENDENT_NATS))
+    return int(dependent[0]) if len(dependent) else int(drop.argmax())

@@ -1,7 +1,7 @@
-"""The tokens of the first object of a picture, as the pixels tell: no model looks at it.
+"""The tokens of the first object of an image, found from its pixels without a model.
 
-An object is what differs from a plain ground: a connected region that is not of the colour of the
-picture's edge. A photo has no plain ground, and so no object here.
+An object is a connected region whose colour differs from that of the image's edge. This needs a
+plain background, so that no object is found in a photo.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ import numpy as np
 from playground.preprocess.stage import unpatchify
 from playground.records import ModelInputs, VisualSpan
 
-EDGE_PIXELS = 4  # along each side, whose median is the ground's colour
-DIFFERENT = 32  # of 255, in any channel: not the ground's colour
-CELLS_PER_PATCH = (4, 2, 1)  # along each side: the finest that leaves few enough
-MAX_CELLS = 20_000  # of a picture
-MAX_SHARE = 0.5  # of the picture: where more differs there is no plain ground
+EDGE_PIXELS = 4  # along each side; their median is the background colour
+DIFFERENT = 32  # of 255, in any channel: differs from the background
+CELLS_PER_PATCH = (4, 2, 1)  # along each side; the finest with at most MAX_CELLS is used
+MAX_CELLS = 20_000  # of an image
+MAX_SHARE = 0.5  # of the image: if more differs, the background is not plain
 
 
 def find_first_object(inputs: ModelInputs, span: VisualSpan) -> tuple[int, ...]:
-    """Sequence indices of the tokens that the topmost object is in, the left one of two.
+    """Sequence indices of the topmost object's tokens; of two at the same height, the left one's.
 
     Args:
         inputs: the record of ``run_preprocess``.
-        span: the picture, or the pair of frames of a video, whose first frame is looked at.
+        span: the image, or the pair of frames of a video; only its first frame is used.
 
     Returns:
-        Ascending; none where nothing stands on a plain ground.
+        Ascending; empty if there is no object on a plain background.
     """
     fits = (n for n in CELLS_PER_PATCH if n * n * span.num_patches <= MAX_CELLS)
     per_patch = next(fits, CELLS_PER_PATCH[-1])
@@ -36,36 +36,36 @@ def find_first_object(inputs: ModelInputs, span: VisualSpan) -> tuple[int, ...]:
     if cells.mean() > MAX_SHARE:
         return ()
     for region in connected_regions(cells):
-        if len(region) >= per_patch**2:  # what is smaller than a patch is a speck
+        if len(region) >= per_patch**2:  # smaller regions are noise
             rows, columns = (region // (per_patch * span.merge_size)).T
             return tuple(np.unique(span.start + rows * span.merged_w + columns).tolist())
     return ()
 
 
-def _object_cells(picture: np.ndarray, size: int) -> np.ndarray:
-    """(rows, columns) bool: cells most of which are not of the ground's colour.
+def _object_cells(image: np.ndarray, size: int) -> np.ndarray:
+    """(rows, columns) bool: cells that mostly differ from the background.
 
     Args:
-        picture: (height, width, 3) uint8.
+        image: (height, width, 3) uint8.
         size: pixels along each side of a cell.
     """
-    height, width, _ = picture.shape
+    height, width, _ = image.shape
     edge, inside = np.ones((height, width), bool), slice(EDGE_PIXELS, -EDGE_PIXELS)
     edge[inside, inside] = False
-    ground = np.median(picture[edge], axis=0)
-    differs = (np.abs(picture - ground) > DIFFERENT).any(-1)
+    background = np.median(image[edge], axis=0)
+    differs = (np.abs(image - background) > DIFFERENT).any(-1)
     cells = differs.reshape(height // size, size, width // size, size)
     return np.asarray(cells.mean((1, 3)) > 0.5)
 
 
 def connected_regions(cells: np.ndarray) -> Iterator[np.ndarray]:
-    """Regions of cells that touch at a side, by their first cell in reading order.
+    """Regions of cells that share a side, in reading order of their first cells.
 
     Args:
         cells: (rows, columns) bool.
 
     Yields:
-        (cells, 2) int: row and column of each.
+        (cells, 2) int: row and column of each cell.
     """
     left = set(map(tuple, np.argwhere(cells).tolist()))
     for start in sorted(left):

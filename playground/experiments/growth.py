@@ -1,4 +1,4 @@
-"""What the cache saves for every written token, as the text grows."""
+"""The time that the KV cache saves for each new token, as the text grows."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ MAX_REPEATS = 20
 
 @dataclass(frozen=True, slots=True)
 class GrowthPoint:
-    """One more token after a text of this length, computed both ways."""
+    """One more token after a text of this length, with and without the cache."""
 
-    num_tokens: int  # that stand before it
+    num_tokens: int  # before the new token
     cached_ms: tuple[float, ...]  # one forward over the new token, on the cache
     full_ms: tuple[float, ...]  # one forward over all tokens
-    cache_bytes: int  # of the text before it
-    max_abs_diff: float  # of the logits, one way against the other
+    cache_bytes: int  # of the text before the new token
+    max_abs_diff: float  # between the logits of both variants
 
 
 def growth_lengths(start: int, longest: int, num_points: int = 7) -> tuple[int, ...]:
-    """Lengths from the prompt's to the longest, each about as many times the one before it."""
+    """Lengths from the prompt's to the longest, evenly spaced on a logarithmic scale."""
     steps = np.geomspace(start, max(start, longest), num_points)
     return tuple(sorted({round(float(step)) for step in steps}))
 
@@ -49,19 +49,18 @@ def measure_growth(
     repeats: int = 3,
     progress: Progress | None = None,
 ) -> Iterator[GrowthPoint]:
-    """Time one more token at each length, with the cache and without, in turns.
+    """Time one more token at each length, with and without the cache, interleaved.
 
-    The text after the prompt is the prompt's own text over and over: what is written does not
-    change how long it takes. Neither way runs the vision tower again; without a cache a server
-    would have to.
+    The text after the prompt repeats the prompt's own text, since the content does not affect the
+    time. Neither variant runs the vision tower again; a server without a cache would have to.
 
     Args:
         engine: the loaded checkpoint; its lock is held per forward.
         inputs: the prompt.
         merged: the record of ``run_merge`` for it.
         lengths: ascending, from the prompt's length on.
-        repeats: timed runs of each way, 1 to ``MAX_REPEATS``, after an untimed one.
-        progress: called before every layer of every forward, so that a long one can be stopped.
+        repeats: timed runs per variant, 1 to ``MAX_REPEATS``, after an untimed one.
+        progress: called before every layer of every forward, so that a long run can be stopped.
 
     Raises:
         InputError: a length or ``repeats`` is out of range.
@@ -80,13 +79,13 @@ def measure_growth(
         short = _head_of(text, length + 1)
         times: dict[str, list[float]] = {"cached": [], "full": []}
         logits: dict[str, torch.Tensor] = {}
-        for turn in range(repeats + 1):
-            for way in ("cached", "full") if turn % 2 else ("full", "cached"):
-                started_on = fork_cache(cache) if way == "cached" else empty_cache(engine)
-                logits[way], elapsed_ms = time_ms(
+        for repeat in range(repeats + 1):
+            for variant in ("cached", "full") if repeat % 2 else ("full", "cached"):
+                started_on = fork_cache(cache) if variant == "cached" else empty_cache(engine)
+                logits[variant], elapsed_ms = time_ms(
                     engine, partial(_forward, engine, short, started_on, report)
                 )
-                times[way] += [elapsed_ms] if turn else []
+                times[variant] += [elapsed_ms] if repeat else []
                 done += 1
         yield GrowthPoint(
             num_tokens=length,
@@ -102,9 +101,9 @@ def _check_growth(engine: Engine, num_tokens: int, lengths: Sequence[int], repea
     check_repeats(repeats, MAX_REPEATS)
     if not lengths or lengths[0] < num_tokens or lengths[-1] >= limit:
         raise InputError(
-            say("Lengths {listed}.", listed=", ".join(map(str, lengths))),
+            say("The lengths are {listed}.", listed=", ".join(map(str, lengths))),
             limit=say(
-                "From the prompt's {low:,} to {high:,} tokens.",
+                "They must be between the prompt's {low:,} and {high:,} tokens.",
                 low=num_tokens,
                 high=limit - 1,
             ),
@@ -116,8 +115,8 @@ def _continue_text(
 ) -> MergedInputs:
     """The prompt's decoder input with its own text repeated until it is ``length`` tokens long."""
     more = length - inputs.num_tokens
-    words = inputs.input_ids[0][inputs.mm_token_type_ids[0] == 0]
-    ids = words.repeat(-(-more // len(words)))[:more]
+    text_ids = inputs.input_ids[0][inputs.mm_token_type_ids[0] == 0]
+    ids = text_ids.repeat(-(-more // len(text_ids)))[:more]
     with engine.exclusive():
         embed = engine.model.model.get_input_embeddings()
         embeds = embed(ids[None].to(engine.device)).cpu()
@@ -146,7 +145,7 @@ def _head_of(text: MergedInputs, length: int) -> MergedInputs:
 def _forward(
     engine: Engine, text: MergedInputs, cache: DynamicCache, report: Callable[[int], None]
 ) -> torch.Tensor:
-    """(vocab,) float32 logits of the last token; the cache grows by what it does not hold yet."""
+    """(vocab,) float32 logits of the last token; the cache grows by the missing tokens."""
     model: Any = engine.model
     with engine.exclusive(), watch_modules(model.model.language_model.layers, report):
         output = model.model.language_model(

@@ -1,9 +1,9 @@
-"""Where did it look? Each part of the picture is taken away in turn, and the answer is watched.
+"""Occlusion (Zeiler and Fergus 2014): mask one part of the image at a time and score the answer.
 
-Attention shows where a layer reads; what the answer depends on is another question. Here every
-part of a picture is zeroed in ``inputs_embeds`` and in ``deepstack_visual_embeds``, and the
-log-probability of a chosen word is measured. A part is a block of merged tokens with a margin
-around it: neighbours tell much the same, so that a single token is hardly missed.
+Attention shows what a layer reads, not what the answer depends on. Here each part of an image is
+zeroed in ``inputs_embeds`` and in ``deepstack_visual_embeds``, and the log-probability of one
+answer token is measured. A part is a block of image tokens with a margin around it: neighbouring
+tokens carry similar information, so masking a single one changes little.
 """
 
 from __future__ import annotations
@@ -25,25 +25,27 @@ from playground.language import say
 from playground.records import DecoderOutput, MergedInputs, ModelInputs, Progress, VisualSpan
 
 MAX_ROWS = 16  # masked copies of the sequence in one forward
-# Of one activation of the MLP for all copies together, its widest. Narrow models go faster in
-# larger batches (three copies of 1,000 tokens take 0.6 of the time of single ones at a hidden size
-# of 512); 2B's copies of 1,000 tokens go one by one, so that they take little more than a prefill.
+# Size of the MLP's widest activation for all copies together. Narrow models are faster in larger
+# batches (three copies of 1,000 tokens take 0.6 of the time of single ones at hidden size 512);
+# the 2B model runs copies of 1,000 tokens one by one, each little slower than a prefill.
 MAX_MLP_BYTES = 24_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InfluenceMap:
-    """What each part of a picture is worth to one word of the answer."""
+    """The drop in one answer token's log-probability for each masked part of an image."""
 
-    drop: np.ndarray  # (rows, columns) float32, nats: log p with the part - log p without it
+    drop: (
+        np.ndarray
+    )  # (rows, columns) float32, nats: log p with the part - log p with the part masked
     block: int  # tokens along each side of a block; fewer at the right and lower edge
-    margin: int  # tokens around each block that go with it
-    log_prob: float  # nats, of the word with the whole picture
-    parts: tuple[tuple[int, ...], ...]  # sequence indices of each part, line by line
+    margin: int  # tokens around each block that are masked with it
+    log_prob: float  # nats, of the answer token with the whole image
+    parts: tuple[tuple[int, ...], ...]  # sequence indices of each part, row by row
 
     @property
     def strongest(self) -> tuple[int, ...]:
-        """Sequence indices of the part that the word depends on most."""
+        """Sequence indices of the part that the answer token depends on most."""
         return self.parts[int(self.drop.argmax())]
 
 
@@ -58,25 +60,27 @@ def measure_influence(
     margin: int = 0,
     progress: Progress | None = None,
 ) -> InfluenceMap:
-    """Mask one part of the picture after the other and measure the last word of an answer.
+    """Mask each part of the image separately and measure the last token of an answer.
 
     Args:
         engine: the loaded checkpoint; its lock is held per batch.
         inputs: the record of ``run_preprocess``.
         merged: the record of ``run_merge`` for the same inputs.
-        span: the picture, or the frame of a video.
+        span: the image, or the frame of a video.
         answer_ids: the answer so far and, last, the token whose probability is measured.
         block: tokens along each side of a block.
         margin: tokens around each block that are masked with it.
         progress: called before every layer of every batch; ``StageCancelled`` raised in it stops.
 
     Raises:
-        InputError: there is no word to measure, or the block has no size.
+        InputError: the answer or the block is empty, or the prompt has no image.
     """
     if not answer_ids or block < 1 or margin < 0:
-        raise InputError(say("There is nothing to measure: no word, or a part without tokens."))
+        raise InputError(
+            say("There is nothing to measure: the answer is empty, or a masked part has no tokens.")
+        )
     if merged.visual_pos_masks is None:
-        raise InputError(say("There is no picture in this prompt."), remedy=say("Add one."))
+        raise InputError(say("This prompt has no image."), remedy=say("Add an image or a video."))
     extended = extend_merged(engine, merged, answer_ids[:-1])
     parts = span_parts(span, block, margin)
     copy_bytes = (
@@ -86,7 +90,7 @@ def measure_influence(
     )
     rows = max(1, min(MAX_ROWS, MAX_MLP_BYTES // copy_bytes))
     values: list[float] = []
-    sets: list[tuple[int, ...]] = [(), *parts]  # the first copy keeps the whole picture
+    sets: list[tuple[int, ...]] = [(), *parts]  # the first copy keeps the whole image
     for start in range(0, len(sets), rows):
         report = _report_copies(progress, start, len(sets))
         values += _log_probs(engine, extended, sets[start : start + rows], answer_ids[-1], report)
@@ -96,14 +100,14 @@ def measure_influence(
 
 
 def _report_copies(progress: Progress | None, start: int, total: int) -> Progress | None:
-    """The batch's progress at each of its layers, so that it also stops there."""
+    """Report the batch's progress at each layer, so that the run can stop there."""
     if progress is None:
         return None
     return lambda what, _layer, _layers: progress(what, start, total)
 
 
 def span_parts(span: VisualSpan, block: int, margin: int) -> list[tuple[int, ...]]:
-    """The sequence indices of each part: a block and the margin around it, line by line."""
+    """The sequence indices of each part: a block and the margin around it, row by row."""
     tokens = np.arange(span.start, span.end).reshape(span.merged_h, span.merged_w)
     return [
         tuple(
@@ -127,15 +131,15 @@ def attention_by_head(
     *,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """What every head of every layer looks at from the position that says the next word.
+    """Attention of every head of every layer at the position that predicts the next token.
 
-    The prefill's cache holds the prompt's keys: only the answer so far is run, on a fork of it.
+    The prefill's cache holds the prompt's keys, so that only the answer runs, on a fork of it.
 
     Args:
         engine: the loaded checkpoint.
         merged: the record of ``run_merge``.
         decoded: the record of ``run_decoder``.
-        answer_ids: the answer before the word; may be empty.
+        answer_ids: the answer before the predicted token; may be empty.
         progress: called before every layer; ``StageCancelled`` raised in it stops.
 
     Returns:
@@ -185,14 +189,14 @@ def _last_query(
 
 
 def agreement_by_head(measured: InfluenceMap, attention: np.ndarray) -> np.ndarray:
-    """Rank correlation of an influence map with each head's attention on the same parts.
+    """Rank correlation of an occlusion map with each head's attention on the same parts.
 
     Args:
         measured: the map.
-        attention: ``(layers, heads, seq)`` of the position that says the word.
+        attention: ``(layers, heads, seq)`` of the position that predicts the token.
 
     Returns:
-        ``(layers, heads)`` float32 in [-1, 1]; NaN where a head looks everywhere alike.
+        ``(layers, heads)`` float32 in [-1, 1]; NaN where a head's attention is uniform.
     """
     seen = attention_on_parts(measured, attention)
     return np.array(
@@ -201,20 +205,20 @@ def agreement_by_head(measured: InfluenceMap, attention: np.ndarray) -> np.ndarr
 
 
 def attention_on_parts(measured: InfluenceMap, attention: np.ndarray) -> np.ndarray:
-    """``(..., parts)``: what falls on each part of a map, of weights ``(..., seq)``."""
+    """``(..., parts)``: the sum of weights ``(..., seq)`` on each part of a map."""
     return np.stack([attention[..., list(part)].sum(-1) for part in measured.parts], -1)
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's correlation: 1 where two maps order their places alike; NaN if one is constant."""
-    a, b = (_ranks(each.ravel()) for each in (first, second))
+    """Spearman's rank correlation of two maps; NaN if one is constant."""
+    a, b = (_ranks(values.ravel()) for values in (first, second))
     a, b = a - a.mean(), b - b.mean()
     size = float(np.sqrt((a * a).sum() * (b * b).sum()))
     return float(a @ b) / size if size else float("nan")
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1; equal values share the mean of theirs."""
+    """Ranks from 1; equal values share their mean rank."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = counts.cumsum()
     mean: np.ndarray = (last - (counts - 1) / 2)[inverse]

@@ -1,8 +1,8 @@
-"""Stage 4 from one of its layers on: what a change does not reach is taken from the run before.
+"""Stage 4 from one layer on: earlier layers, which a change does not affect, are reused.
 
 ``Qwen3VLTextModel.forward`` itself runs, on a copy of the decoder that has only the later layers.
-The copy shares every layer and weight with the model, so that hooks on the layers work as ever;
-the model, which other users run, keeps all of its layers all the time.
+The copy shares every layer and weight with the model, so that hooks on the layers still work. The
+model itself, which other users run, always keeps all of its layers.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def run_later_layers(
     *,
     progress: Progress | None = None,
 ) -> DecoderOutput:
-    """What ``run_layers`` would record, where nothing before layer ``start`` is changed.
+    """The record of ``run_layers`` if nothing before layer ``start`` has changed.
 
     Args:
         engine: the loaded checkpoint, with its edits if it has any.
-        merged: what the layers are given, DeepStack taps from ``start`` on included.
+        merged: the changed input of the layers, with all DeepStack taps.
         attention_mask: (1, seq) int64.
-        original: the record whose first ``start + 1`` states, keys and values hold here, too; they
-            are shared, not copied.
+        original: the record whose states up to the input of layer ``start``, and whose keys and
+            values before it, are shared, not copied.
         start: the first layer to run; the number of layers for the final norm alone.
         progress: called before every layer that runs.
 
@@ -76,10 +76,10 @@ def _model_from(model: Any, start: int) -> Any:
 
 
 def _with_child(module: nn.Module, name: str, child: nn.Module) -> Any:
-    """A shallow copy of a module that has another child under this name."""
+    """A shallow copy of a module with one child replaced."""
     twin = copy.copy(module)
     twin._modules = {**module._modules, name: child}
-    # Where accelerate spreads a model over devices, it puts a forward of the whole module here.
+    # accelerate stores a forward of the whole module here if the model is spread over devices.
     twin.__dict__.pop("forward", None)
     return twin
 

@@ -1,4 +1,4 @@
-"""What a prompt would cost at other resolutions: tokens, memory and measured time."""
+"""The cost of a prompt at other resolutions: tokens, memory and measured time."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from playground.preprocess.views import explain_resize, pixel_budget, resize_ste
 from playground.records import ModelInputs, Progress, Prompt
 from playground.vision.stage import run_vision
 
-MAX_RUNGS = 8  # besides the setting in force
-REPEATS = 3  # of a fast measurement; the median counts
+MAX_RUNGS = 8  # in addition to the current setting
+REPEATS = 3  # of a fast measurement; the median is reported
 ENOUGH_MS = 1_000.0  # a slower measurement is not repeated
 
 
@@ -32,7 +32,7 @@ class Rung:
     num_tokens: int  # sequence length
     kv_bytes: int  # of the KV cache after the prefill
     window_share: float  # of the context window; above 1 it does not fit
-    is_current: bool  # the run's own setting
+    is_current: bool  # the setting of the run
 
     @property
     def fits(self) -> bool:
@@ -42,24 +42,24 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class PrefillTime:
-    """How long a prompt takes until the first token's logits, without the image processor."""
+    """Time until the logits of the first new token, without the image processor."""
 
     num_tokens: int  # sequence length
     vision_ms: float
     prefill_ms: float  # merge and decoder
-    num_repeats: int  # the medians of so many; a first one to warm up is not counted
+    num_repeats: int  # the times are medians of this many; a first warm-up run is not counted
 
     @property
     def total_ms(self) -> float:
-        """Both."""
+        """Vision tower, merge and decoder together."""
         return self.vision_ms + self.prefill_ms
 
 
 def token_ladder(engine: Engine, inputs: ModelInputs) -> tuple[Rung, ...]:
-    """The prompt at growing ``max_pixels``, each rung twice the one before.
+    """The prompt at increasing ``max_pixels``, each rung twice the previous one.
 
-    The last one but one holds the largest picture as it is, so that a larger limit changes
-    nothing any more. Empty without pictures.
+    At the second to last rung the largest image keeps its size, so that a larger limit has no
+    effect. Empty without images.
     """
     if not inputs.media:
         return ()
@@ -78,7 +78,7 @@ def token_ladder(engine: Engine, inputs: ModelInputs) -> tuple[Rung, ...]:
     within = sorted(limit for limit in limits if lowest <= limit <= highest)
     for limit in within:
         rung = _rung(engine, inputs, limit, current)
-        # Limits that change nothing are left out, but for the last, which shows just that.
+        # Limits without an effect are left out, except for the last, which shows just that.
         is_new = not rungs or rung.sizes != rungs[-1].sizes
         if is_new or rung.is_current or limit == within[-1]:
             rungs.append(rung)
@@ -86,7 +86,7 @@ def token_ladder(engine: Engine, inputs: ModelInputs) -> tuple[Rung, ...]:
 
 
 def current_limit(engine: Engine, inputs: ModelInputs) -> int | None:
-    """The limit in force; None where images and videos have different ones."""
+    """The current limit; None if images and videos have different ones."""
     if inputs.prompt.max_pixels is not None:
         return inputs.prompt.max_pixels
     limits = {pixel_budget(engine, facts.kind, None).max_pixels for facts in inputs.media}
@@ -121,30 +121,30 @@ def _rung(engine: Engine, inputs: ModelInputs, max_pixels: int, current: int | N
 def measure_prefill(
     engine: Engine, prompt: Prompt, max_pixels: int, *, progress: Progress | None = None
 ) -> PrefillTime:
-    """Run vision tower, merge and decoder at another resolution and take the time.
+    """Time vision tower, merge and decoder at another resolution.
 
     Args:
         engine: the loaded checkpoint.
-        prompt: the run's own prompt.
+        prompt: the prompt of the run.
         max_pixels: the limit to measure at.
-        progress: called before every block and layer; raising in it stops the measurement.
+        progress: called before every block and layer; an exception raised in it stops the run.
 
     Raises:
         InputError: the sequence does not fit into the context window.
     """
     inputs = run_preprocess(engine, replace(prompt, max_pixels=max_pixels))
     if not inputs.media:
-        raise InputError(say("There is no picture whose resolution could be changed."))
+        raise InputError(say("This prompt has no image or video to resize."))
     vision_ms: list[float] = []
     prefill_ms: list[float] = []
-    # The first pass warms up (memory, kernels); of a slow one the warming is a small part.
+    # The first pass warms up memory and kernels; in a slow pass that share is small.
     for _ in range(1 + REPEATS):
         start = time.perf_counter()
         vision = run_vision(engine, inputs, progress=progress)
-        seen = time.perf_counter()
+        encoded = time.perf_counter()
         run_decoder(engine, inputs, run_merge(engine, inputs, vision), progress=progress)
-        vision_ms.append((seen - start) * 1e3)
-        prefill_ms.append((time.perf_counter() - seen) * 1e3)
+        vision_ms.append((encoded - start) * 1e3)
+        prefill_ms.append((time.perf_counter() - encoded) * 1e3)
         if vision_ms[-1] + prefill_ms[-1] > ENOUGH_MS:
             break
     counted = slice(1, None) if len(vision_ms) > 1 else slice(None)

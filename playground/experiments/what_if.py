@@ -1,9 +1,10 @@
-"""What if a part of the model did not do its work? Changes that leave the shared model as it is.
+"""What if a part of the model were missing? Changes that never modify the shared model.
 
-A ``WhatIf`` is applied in two halves that compose: ``change_merged`` changes what the decoder is
-given, and ``edit_engine`` makes an engine whose forwards run with hooks on the layers, put on and
-taken off inside the lock. Every stage function takes the changed record and the edited engine like
-any other.
+A ``WhatIf`` is applied in two steps: ``change_merged`` changes the decoder's input, and
+``edit_engine`` makes an engine whose forwards run with hooks on the layers, which are attached and
+removed inside the lock. Every stage function accepts the changed record and the edited engine.
+
+Patching hidden states of another run is activation patching (causal tracing, Meng et al. 2022).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Fill = Literal["zero", "mean"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StatePatch:
-    """A residual of another run, put in the place of this run's own."""
+    """A hidden state of another run that replaces this run's own (activation patching)."""
 
     layer: int  # index into DecoderOutput.hidden_states: the input of that layer
     position: int  # sequence index
@@ -37,15 +38,15 @@ class StatePatch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WhatIf:
-    """What to change; the defaults change nothing, and all of it composes."""
+    """The changes to apply, in any combination; the defaults change nothing."""
 
-    deepstack_gains: tuple[float, ...] = ()  # one factor per tap; those left out are 1
-    positions: Positions = "mrope"  # flat: 1-D, as for text; swapped: h and w change places
-    painted: tuple[int, ...] = ()  # sequence indices of visual tokens that are taken away
-    fill: Fill = "zero"  # what takes their place: nothing, or the mean of all visual tokens
-    leave_deepstack: bool = False  # take painted tokens out of inputs_embeds only: the leak
+    deepstack_gains: tuple[float, ...] = ()  # one factor per tap; 1 for the rest
+    positions: Positions = "mrope"  # flat: 1-D RoPE, as for text; swapped: h and w swapped
+    masked: tuple[int, ...] = ()  # sequence indices of the masked image tokens
+    fill: Fill = "zero"  # what replaces them: zeros, or the mean of all image tokens
+    leave_deepstack: bool = False  # mask in inputs_embeds only, so that DeepStack leaks them
     skipped_layers: tuple[int, ...] = ()  # decoder layers that add nothing to the residual
-    zeroed_heads: tuple[tuple[int, int], ...] = ()  # (layer, query head) whose output is zeroed
+    zeroed_heads: tuple[tuple[int, int], ...] = ()  # (layer, query head): outputs to zero
     patches: tuple[StatePatch, ...] = ()
 
 
@@ -60,26 +61,26 @@ def check_what_if(engine: Engine, inputs: ModelInputs, what_if: WhatIf) -> None:
     visual = {index for span in inputs.spans for index in range(span.start, span.end)}
     if len(what_if.deepstack_gains) > taps:
         raise InputError(
-            say("There are {taps} DeepStack taps.", taps=taps),
-            remedy=say("Give one gain for each."),
+            say("There are more gains than DeepStack taps ({taps}).", taps=taps),
+            remedy=say("Give one gain per tap."),
         )
     for gain in what_if.deepstack_gains:
         if not 0 <= gain <= MAX_GAIN:  # also refuses NaN
             raise InputError(
-                say("A DeepStack gain is {gain}.", gain=gain),
-                limit=say("It must lie between 0 and {most:g}.", most=MAX_GAIN),
+                say("The DeepStack gain {gain} is out of range.", gain=gain),
+                limit=say("It must be between 0 and {most:g}.", most=MAX_GAIN),
             )
-    for index in what_if.painted:
+    for index in what_if.masked:
         if index not in visual:
             raise InputError(
-                say("Token {index:,} is no visual token.", index=index),
-                remedy=say("Paint on the picture only."),
+                say("Token {index:,} is not an image token.", index=index),
+                remedy=say("Mask only image tokens."),
             )
     for layer in (*what_if.skipped_layers, *(layer for layer, _ in what_if.zeroed_heads)):
         if layer not in layers:
             raise InputError(
                 say("There is no layer {layer}.", layer=layer),
-                limit=say("There are {count}.", count=len(layers)),
+                limit=say("The model has {count} layers.", count=len(layers)),
             )
     for _, head in what_if.zeroed_heads:
         if not 0 <= head < engine.facts.num_attention_heads:
@@ -93,7 +94,7 @@ def check_what_if(engine: Engine, inputs: ModelInputs, what_if: WhatIf) -> None:
         if not 0 <= patch.layer <= len(layers) or not 0 <= patch.position < inputs.num_tokens:
             raise InputError(
                 say(
-                    "There is no state at layer {layer}, position {position}.",
+                    "There is no hidden state at layer {layer}, position {position}.",
                     layer=patch.layer,
                     position=patch.position,
                 ),
@@ -105,26 +106,26 @@ def check_what_if(engine: Engine, inputs: ModelInputs, what_if: WhatIf) -> None:
             )
         if tuple(patch.state.shape) != (engine.facts.hidden_size,):
             raise InputError(
-                say("The state to put in is of another model."),
-                limit=say("It must have {count:,} numbers.", count=engine.facts.hidden_size),
+                say("The hidden state to patch in has the wrong size."),
+                limit=say("It must have {count:,} values.", count=engine.facts.hidden_size),
             )
 
 
-# ------------------------------------------------------------------------ what the decoder is given
+# ------------------------------------------------------------------------------ the decoder's input
 
 
 def change_merged(merged: MergedInputs, what_if: WhatIf) -> MergedInputs:
-    """The decoder's input after the change; the record itself stays as it is."""
+    """The decoder's input after the change; the record itself is not modified."""
     embeds, taps = merged.inputs_embeds, merged.deepstack_visual_embeds
-    if what_if.painted and merged.visual_pos_masks is not None:
+    if what_if.masked and merged.visual_pos_masks is not None:
         mask = merged.visual_pos_masks[0]
-        painted = torch.zeros_like(mask)
-        painted[list(what_if.painted)] = True
+        masked = torch.zeros_like(mask)
+        masked[list(what_if.masked)] = True
         visual = embeds[0, mask]
         embeds = embeds.clone()
-        embeds[0, painted] = _filling(visual, what_if.fill)
+        embeds[0, masked] = _fill_vector(visual, what_if.fill)
         if taps is not None and not what_if.leave_deepstack:
-            taps = tuple(_paint(tap, painted[mask], what_if.fill) for tap in taps)
+            taps = tuple(_mask_tap(tap, masked[mask], what_if.fill) for tap in taps)
     if taps is not None and what_if.deepstack_gains:
         gains = (*what_if.deepstack_gains, *[1.0] * len(taps))
         taps = tuple(tap * gain for tap, gain in zip(taps, gains, strict=False))
@@ -138,15 +139,15 @@ def change_merged(merged: MergedInputs, what_if: WhatIf) -> MergedInputs:
     )
 
 
-def _filling(visual: torch.Tensor, fill: Fill) -> torch.Tensor:
-    """``(hidden,)``: what takes the place of a painted token."""
+def _fill_vector(visual: torch.Tensor, fill: Fill) -> torch.Tensor:
+    """``(hidden,)``: the vector that replaces a masked token."""
     mean = visual.float().mean(0).to(visual.dtype)
     return mean if fill == "mean" else torch.zeros_like(mean)
 
 
-def _paint(tap: torch.Tensor, painted: torch.Tensor, fill: Fill) -> torch.Tensor:
+def _mask_tap(tap: torch.Tensor, masked: torch.Tensor, fill: Fill) -> torch.Tensor:
     changed = tap.clone()
-    changed[painted] = _filling(tap, fill)
+    changed[masked] = _fill_vector(tap, fill)
     return changed
 
 
@@ -163,10 +164,10 @@ def _change_positions(
 
 
 def first_changed_layer(merged: MergedInputs, what_if: WhatIf, num_layers: int) -> int:
-    """The first layer that has to run again; the states before it are the original's.
+    """The first layer that has to run again; the hidden states before it are unchanged.
 
-    A DeepStack tap is added to the output of the layer of its number. That output is not recorded
-    without the tap, so this layer runs again although its own work is the same.
+    A DeepStack tap is added to the output of the layer with its index. That output is recorded
+    only with the tap added, so that the layer has to run again although it computes the same.
 
     Args:
         merged: the decoder's input before the change.
@@ -174,9 +175,9 @@ def first_changed_layer(merged: MergedInputs, what_if: WhatIf, num_layers: int) 
         num_layers: decoder layers.
 
     Returns:
-        ``num_layers`` where no layer has to: for the final norm's input, or no change at all.
+        ``num_layers`` if no layer has to: nothing changes, or only the input of the final norm.
     """
-    if what_if.painted or what_if.positions != "mrope":
+    if what_if.masked or what_if.positions != "mrope":
         return 0
     gains = () if merged.deepstack_visual_embeds is None else what_if.deepstack_gains
     return min(
@@ -195,14 +196,14 @@ def first_changed_layer(merged: MergedInputs, what_if: WhatIf, num_layers: int) 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EditedEngine(Engine):
-    """An engine whose forwards run with edits; the model, and its lock, are the original's."""
+    """An engine whose forwards run with edits; it shares the model and its lock."""
 
     edits: tuple[Edit, ...] = ()
     skipped: tuple[Any, ...] = ()
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Hold the model for one native step, with the edits on for just so long."""
+        """Hold the model for one native step, with the edits attached for that time only."""
         with (
             self.lock,
             torch.no_grad(),
@@ -218,7 +219,7 @@ def edit_engine(engine: Engine, what_if: WhatIf, num_tokens: int) -> Engine:
     Args:
         engine: the loaded checkpoint.
         what_if: checked by ``check_what_if``.
-        num_tokens: length of the prefill, in which alone states are patched.
+        num_tokens: length of the prefill; hidden states are patched only there.
     """
     layers: Any = engine.model.model.language_model.layers
     readers = [*layers, engine.model.model.language_model.norm]
@@ -228,7 +229,7 @@ def edit_engine(engine: Engine, what_if: WhatIf, num_tokens: int) -> Engine:
         attention = layers[layer].self_attn
         edits.append((attention.o_proj, _zero_heads(heads, attention.head_dim)))
     for patch in what_if.patches:
-        edits.append((readers[patch.layer], _put_state(patch, num_tokens)))
+        edits.append((readers[patch.layer], _replace_state(patch, num_tokens)))
     if not edits and not what_if.skipped_layers:
         return engine
     return EditedEngine(
@@ -250,8 +251,8 @@ def _zero_heads(heads: list[int], head_dim: int) -> Callable[[torch.Tensor], tor
     return edit
 
 
-def _put_state(patch: StatePatch, num_tokens: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Edit of a layer's input: (batch, seq, hidden); steps on a cache pass as they are."""
+def _replace_state(patch: StatePatch, num_tokens: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Edit of a layer's input: (batch, seq, hidden); decoding steps on a cache are unchanged."""
 
     def edit(hidden_states: torch.Tensor) -> torch.Tensor:
         if hidden_states.shape[1] < num_tokens:

@@ -1,4 +1,4 @@
-"""The original beside what a change makes of it: distributions, and greedy answers."""
+"""The original compared with a changed run: next-token distributions and greedy answers."""
 
 from __future__ import annotations
 
@@ -42,29 +42,29 @@ class TokenShift:
 
 @dataclass(frozen=True, slots=True)
 class LogitsShift:
-    """How far a change moves the next token's distribution."""
+    """The change in the next token's distribution."""
 
     kl: float  # nats: KL(original || changed)
     max_abs_dp: float
     same_top: bool
-    tokens: tuple[TokenShift, ...]  # the top-k of either, by the larger of both probabilities
+    tokens: tuple[TokenShift, ...]  # top-k of both runs, sorted by the larger probability
 
     @property
     def top(self) -> TokenShift:
-        """The likeliest token of the original run."""
+        """The most likely token of the original run."""
         return max(self.tokens, key=lambda token: token.before)
 
     @property
     def changed_top(self) -> TokenShift:
-        """The likeliest token of the changed run."""
+        """The most likely token of the changed run."""
         return max(self.tokens, key=lambda token: token.after)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WhatIfRun:
-    """A prefill under a change, and the greedy answer that it goes on to."""
+    """A prefill under a change, and its greedy answer."""
 
-    engine: Engine  # with the change's edits on its layers
+    engine: Engine  # with the edits of the change
     what_if: WhatIf
     merged: MergedInputs
     decoded: DecoderOutput
@@ -81,15 +81,15 @@ def run_what_if(
     max_new_tokens: int = 24,
     progress: Progress | None = None,
 ) -> WhatIfRun:
-    """Prefill and answer greedily under a change; ``WhatIf()`` gives the original.
+    """Prefill and decode greedily under a change; ``WhatIf()`` gives the original.
 
     Args:
-        engine: the loaded checkpoint; it is left as it is.
+        engine: the loaded checkpoint, which is not modified.
         inputs: the record of ``run_preprocess``.
         merged: the record of ``run_merge`` for the same inputs.
         what_if: the change.
-        decoded: the record of ``run_decoder`` for the same inputs: what comes before the change is
-            taken from it. Without it, every layer runs.
+        decoded: the record of ``run_decoder`` for the same inputs; layers before the change are
+            reused from it. Without it, every layer runs.
         max_new_tokens: of the answer.
         progress: called before every layer and token; ``StageCancelled`` raised in it stops.
 
@@ -125,7 +125,7 @@ def _prefill(
     decoded: DecoderOutput | None,
     progress: Progress | None,
 ) -> tuple[Engine, MergedInputs, DecoderOutput]:
-    """The edited engine, what it was given, and its prefill."""
+    """The edited engine, its input and its prefill."""
     check_what_if(engine, inputs, what_if)
     changed = change_merged(merged, what_if)
     edited = edit_engine(engine, what_if, inputs.num_tokens)
@@ -148,7 +148,7 @@ def greedy_answer(
     max_new_tokens: int,
     progress: Progress | None = None,
 ) -> SamplingTrace:
-    """What the model answers when it always takes the likeliest token; see ``run_sampling``.
+    """The answer when the model always takes the most likely token; see ``run_sampling``.
 
     The engine's own limit shortens ``max_new_tokens``.
     """
@@ -173,7 +173,7 @@ def compare_logits(
         engine: gives the tokens' texts.
         before: (vocab,) logits of the original run.
         after: (vocab,) logits of the changed one.
-        top_k: tokens taken from each side.
+        top_k: tokens of each run to compare.
     """
     first, second = (logits.double().log_softmax(-1) for logits in (before, after))
     p, q = first.exp(), second.exp()
@@ -181,7 +181,7 @@ def compare_logits(
     ids = torch.cat([p.topk(count).indices, q.topk(count).indices]).unique()
     ids = ids[torch.maximum(p, q)[ids].argsort(descending=True)]
     return LogitsShift(
-        # Rounding may bring two equal distributions a hair below zero.
+        # Rounding may make the KL of two equal distributions slightly negative.
         kl=max(0.0, float((p * (first - second)).sum())),
         max_abs_dp=float((p - q).abs().max()),
         same_top=bool(p.argmax() == q.argmax()),

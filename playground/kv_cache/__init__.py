@@ -1,4 +1,4 @@
-"""Stage 6: what earlier requests leave behind, and what later ones save by it."""
+"""Stage 6: reuse of the KV cache across requests with a shared prefix."""
 
 from __future__ import annotations
 

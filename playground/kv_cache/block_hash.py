@@ -1,8 +1,9 @@
-"""What a block of a prompt is called: equal names mean equal keys and values.
+"""Hashes of prompt blocks: equal hashes mean equal keys and values.
 
-A block's key is a SHA-256 over its parent's key, its token ids and the pictures that stand in it,
-so that it names everything from the first token on. The chain starts from the checkpoint, its
-dtype and the session's salt. Serving engines build theirs likewise (vLLM's ``hash_block_tokens``).
+A block's key is a SHA-256 over its parent's key, its token ids and the digests of its images, so it
+identifies the whole prefix up to the block's end. The chain starts from the checkpoint, its dtype
+and the session's salt. This is the block hashing of vLLM (``hash_block_tokens``), whose blocks come
+from PagedAttention (Kwon et al. 2023).
 """
 
 from __future__ import annotations
@@ -18,57 +19,57 @@ from playground.kv_cache.shared_prefix import span_digest
 from playground.language import say
 from playground.records import ModelInputs
 
-ID_BYTES = 8  # of a token id in a block's name
-MAX_BLOCK_SIZE = 64  # tokens; engines take 16 to 64, 1 is a radix tree's token by token
+ID_BYTES = 8  # bytes of a token id in a block's hash
+MAX_BLOCK_SIZE = 64  # tokens; engines use 16 to 64; 1 gives a radix tree over tokens
 
 
 @dataclass(frozen=True, slots=True)
 class HashRules:
-    """What goes into a block's key. Leaving pictures or the salt out is wrong, and shown as such.
+    """What a block's key covers. Leaving out images or the salt is wrong; the page shows why.
 
     Raises:
         InputError: ``block_size`` is out of range.
     """
 
     block_size: int = 16  # tokens
-    with_pictures: bool = True  # False: two pictures of as many tokens are taken for the same
-    with_salt: bool = True  # False: sessions hit one another's blocks
+    with_pictures: bool = True  # False: images with equally many tokens count as equal
+    with_salt: bool = True  # False: sessions hit each other's blocks
 
     def __post_init__(self) -> None:
         if not 1 <= self.block_size <= MAX_BLOCK_SIZE:
             raise InputError(
-                say("A block of {count} tokens.", count=self.block_size),
-                limit=say("It takes 1 to {most}.", most=MAX_BLOCK_SIZE),
+                say("The block size is {count} tokens.", count=self.block_size),
+                limit=say("It must be 1 to {most}.", most=MAX_BLOCK_SIZE),
             )
 
 
 @dataclass(frozen=True, slots=True)
 class PictureSpan:
-    """One image or frame in the sequence, by what the model is given of it."""
+    """One image or frame in the sequence, identified by its pixel values."""
 
     start: int  # first sequence index
     end: int  # one past the last
-    digest: str  # of ``span_digest``
+    digest: str  # from ``span_digest``
 
 
 @dataclass(frozen=True, slots=True)
 class RequestIdentity:
-    """All of a request that its keys and values depend on."""
+    """Everything that a request's keys and values depend on."""
 
     ids: tuple[int, ...]
     pictures: tuple[PictureSpan, ...]
 
     def extend(self, ids: Iterable[int]) -> RequestIdentity:
-        """The same with text tokens after it, such as the answer."""
+        """This request followed by text tokens, such as the answer."""
         return RequestIdentity((*self.ids, *ids), self.pictures)
 
     def digests_in(self, start: int, end: int) -> tuple[str, ...]:
-        """Digests of the pictures that have a token among ``start .. end - 1``."""
+        """Digests of the images with a token in ``start .. end - 1``."""
         return tuple(each.digest for each in self.pictures if each.start < end > start < each.end)
 
 
 def identify(inputs: ModelInputs) -> RequestIdentity:
-    """Token ids, and a digest of every picture."""
+    """Token ids, and a digest of every image."""
     return RequestIdentity(
         tuple(inputs.input_ids[0].tolist()),
         tuple(
@@ -78,20 +79,20 @@ def identify(inputs: ModelInputs) -> RequestIdentity:
 
 
 def root_key(engine: Engine, rules: HashRules, salt: str) -> str:
-    """Where a session's chains start: checkpoint, dtype, attention, block size and, if asked for,
-    the salt.
+    """Root of a session's hash chains: checkpoint, dtype, attention implementation, block size and,
+    with ``rules.with_salt``, the salt.
     """
     names = (engine.source, engine.revision, str(engine.dtype), engine.attn, str(rules.block_size))
     return _hash(*names, salt if rules.with_salt else "")
 
 
 def block_keys(identity: RequestIdentity, rules: HashRules, root: str) -> tuple[str, ...]:
-    """One key per whole block; tokens after the last whole block have none.
+    """One key per full block; tokens after the last full block have none.
 
     Args:
-        identity: what the request consists of.
-        rules: block size, and what is left out.
-        root: of ``root_key``.
+        identity: of the request.
+        rules: block size, and what the keys cover.
+        root: from ``root_key``.
     """
     keys: list[str] = []
     size, parent = rules.block_size, root
@@ -100,14 +101,14 @@ def block_keys(identity: RequestIdentity, rules: HashRules, root: str) -> tuple[
     for start in range(0, len(identity.ids) - size + 1, size):
         ids = packed[start * ID_BYTES : (start + size) * ID_BYTES]
         digests = identity.digests_in(start, start + size) if with_pictures else ()
-        # Each part is as long in every block of this size: nothing runs into its neighbour.
+        # Every part has a fixed length for this block size, so different parts cannot collide.
         parent = hashlib.sha256(parent.encode() + ids + "".join(digests).encode()).hexdigest()
         keys.append(parent)
     return tuple(keys)
 
 
 def picture_key(root: str, digest: str) -> str:
-    """The name under which a session's features of a picture are kept."""
+    """The key under which a session's image features are stored."""
     return _hash(root, "picture", digest)
 
 

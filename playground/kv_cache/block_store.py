@@ -1,9 +1,9 @@
-"""A tree of blocks under one byte budget, as a serving engine keeps its prefixes.
+"""A tree of blocks under one byte budget, like the prefix cache of a serving engine.
 
-The store knows nothing of the model: an entry is a key, the tokens that it stands for, its bytes
-and whatever tensors it holds. Each entry owns its memory (no views of larger tensors), so that
-dropping it frees as many bytes as it counts. One lock guards it; a leaf always goes before its
-parent, since a block whose parent is gone could never be reached again.
+The store does not know the model: an entry has a key, its token ids, its bytes and any tensors.
+Each entry owns its memory (no views of larger tensors), so evicting it frees exactly the bytes that
+it counts. One lock guards the store. A leaf is always evicted before its parent, because a block
+without its parent could never be reached again.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ Policy = Literal["lru", "fifo", "lfu"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
 
 DEFAULT_BYTES = 256 << 20  # 2,340 tokens of the 2B model, 87,000 of the shipped checkpoint
-MAX_GHOSTS = 4096  # evicted entries that are remembered by name, so that a miss can say why
+MAX_GHOSTS = 4096  # evicted entries whose keys are remembered, so that a miss can be explained
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """A block of keys and values, or the features of one picture."""
+    """A block of keys and values, or the features of one image."""
 
     key: str
-    parent: str | None  # key of the block before it, or a root; None for a picture's features
+    parent: str | None  # key of the block before it, or a root; None for image features
     start: int  # first sequence index; 0 for features
     ids: tuple[int, ...]  # its token ids; empty for features
-    digests: tuple[str, ...]  # pictures in it
+    digests: tuple[str, ...]  # of the images in it
     num_bytes: int
-    tensors: tuple[torch.Tensor, ...]  # empty in a rehearsal that only counts
-    created: int  # ticks of the store's clock
+    tensors: tuple[torch.Tensor, ...]  # empty in a rehearsal, which only counts bytes
+    created: int  # tick of the store's clock
     last_used: int
     uses: int = 1
-    made_by: str = ""  # label of the request that left it
-    used_by: list[str] = field(default_factory=list)  # labels of those that took it over
+    made_by: str = ""  # label of the request that stored it
+    used_by: list[str] = field(default_factory=list)  # labels of the requests that reused it
     children: set[str] = field(default_factory=set)
 
     @property
@@ -53,18 +53,18 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class StoreStats:
-    """What the store holds and has done."""
+    """Size and counts of a store."""
 
     num_bytes: int
     max_bytes: int
     num_blocks: int
     num_pictures: int
-    num_evicted: int  # since the start
+    num_evicted: int  # since the store was created
     peak_bytes: int
 
 
 class BlockStore:
-    """Blocks by key, and the eviction that keeps them under ``max_bytes``."""
+    """Blocks by key, evicted to stay within ``max_bytes``."""
 
     def __init__(self, max_bytes: int = DEFAULT_BYTES, policy: Policy = "lru") -> None:
         """Start empty.
@@ -74,8 +74,8 @@ class BlockStore:
         """
         if max_bytes < 0:
             raise InputError(
-                say("A budget of {count} bytes.", count=max_bytes),
-                limit=say("It cannot be negative."),
+                say("The budget is {count} bytes.", count=max_bytes),
+                limit=say("It must not be negative."),
             )
         if policy not in POLICIES:
             raise InputError(
@@ -87,7 +87,7 @@ class BlockStore:
         self.lock = threading.RLock()
         self.ghosts: OrderedDict[str, Entry] = OrderedDict()  # evicted, without their tensors
         self._entries: dict[str, Entry] = {}
-        self._leaves: dict[str, Entry] = {}  # those without children, the only ones that may go
+        self._leaves: dict[str, Entry] = {}  # entries without children, the only ones to evict
         self._roots: dict[str, set[str]] = {}  # root key → first blocks
         self._clock = itertools.count()
         self._num_bytes = self._peak_bytes = self._num_evicted = 0
@@ -95,7 +95,7 @@ class BlockStore:
     # ------------------------------------------------------------------------ reading
 
     def get(self, key: str) -> Entry | None:
-        """The entry under this key; not a use."""
+        """The entry under this key, without counting a use."""
         return self._entries.get(key)
 
     def entries(self) -> tuple[Entry, ...]:
@@ -104,7 +104,7 @@ class BlockStore:
             return tuple(self._entries.values())
 
     def find(self, keys: Sequence[str]) -> tuple[Entry, ...]:
-        """The entries of the longest run of keys, from the first on, that are all stored."""
+        """The entries of the longest prefix of ``keys`` that is stored."""
         with self.lock:
             found = (self._entries.get(key) for key in keys)
             return tuple(entry for entry in itertools.takewhile(bool, found) if entry is not None)
@@ -118,7 +118,7 @@ class BlockStore:
 
     @property
     def stats(self) -> StoreStats:
-        """Counts and bytes at this moment."""
+        """The current counts and bytes."""
         with self.lock:
             pictures = sum(entry.parent is None for entry in self._entries.values())
             return StoreStats(
@@ -133,7 +133,7 @@ class BlockStore:
     # ------------------------------------------------------------------------ writing
 
     def touch(self, keys: Sequence[str], label: str = "") -> None:
-        """Count a use of these entries, those that are gone excepted."""
+        """Count a use of these entries; evicted ones are skipped."""
         with self.lock:
             now = next(self._clock)
             for entry in filter(None, map(self._entries.get, keys)):
@@ -154,21 +154,21 @@ class BlockStore:
         label: str = "",
         pinned: frozenset[str] = frozenset(),
     ) -> bool:
-        """Store an entry, evicting others for its bytes first.
+        """Store an entry, after evicting others to make room for it.
 
         Args:
-            key: its name; one that is there already stays as it is.
-            parent: the block before it (which must be stored) or a root; None for features.
+            key: hash of the entry; an existing entry is left unchanged.
+            parent: key of the block before it (which must be stored) or a root; None for features.
             start: first sequence index.
             ids: its token ids.
-            digests: pictures in it.
-            num_bytes: what its tensors will take.
-            make: makes the tensors, each with memory of its own; called once there is room.
-            label: of the request that leaves it.
-            pinned: entries that must not go for it, such as its own ancestors.
+            digests: of the images in it.
+            num_bytes: size of its tensors.
+            make: creates the tensors, each with its own memory; called once there is room.
+            label: of the request that stores it.
+            pinned: entries that must not be evicted for it, such as its own ancestors.
 
         Returns:
-            False where it does not fit.
+            False if it does not fit.
         """
         with self.lock:
             if key in self._entries:
@@ -205,7 +205,7 @@ class BlockStore:
         self._peak_bytes = max(self._peak_bytes, self._num_bytes)
 
     def _make_room(self, num_bytes: int, pinned: frozenset[str]) -> bool:
-        """Evict until so many bytes fit; False where even an empty store is too small."""
+        """Evict until ``num_bytes`` fit; False if that is impossible."""
         if num_bytes > self.max_bytes:
             return False
         while self._num_bytes + num_bytes > self.max_bytes:
@@ -220,7 +220,7 @@ class BlockStore:
         return min(free, key=self._rank, default=None)
 
     def _rank(self, entry: Entry) -> tuple[int, int]:
-        """Smallest goes first; of equal ones the block that is further from the root."""
+        """Sort key: the smallest is evicted first; ties go to the block further from the root."""
         if self.policy == "lfu":
             return entry.uses, entry.last_used
         order = entry.last_used if self.policy == "lru" else entry.created

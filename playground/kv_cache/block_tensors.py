@@ -1,4 +1,4 @@
-"""Keys and values between a request's cache and the blocks of a store: cut, joined, owned."""
+"""Cut a request's cache into blocks, and join blocks into a cache."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from playground.engine import Engine
 def cut_blocks(
     cache: DynamicCache, start: int, end: int, block_size: int, device: torch.device
 ) -> tuple[torch.Tensor, ...]:
-    """The tokens ``start .. end - 1`` of a cache as blocks, on one device.
+    """Cut the tokens ``start .. end - 1`` of a cache into blocks, on one device.
 
     Returns:
         Views of one tensor, (2 * layers, 1, kv_heads, block_size, head_dim) each: the keys and the
@@ -31,12 +31,12 @@ def cut_blocks(
 def join_blocks(
     blocks: Sequence[torch.Tensor], length: int, devices: Sequence[torch.device]
 ) -> DynamicCache:
-    """A cache of the caller's own from the first ``length`` tokens of blocks in a row.
+    """Join the first ``length`` tokens of consecutive blocks into a new cache.
 
     Args:
-        blocks: as ``cut_blocks`` makes them; they are copied, in one go.
-        length: no more than they hold.
-        devices: where each decoder layer computes.
+        blocks: from ``cut_blocks``; they are copied.
+        length: at most the number of tokens in the blocks.
+        devices: device of each decoder layer.
     """
     cache = DynamicCache()
     if not length:
@@ -46,16 +46,16 @@ def join_blocks(
         held = DynamicLayer()
         keys, values = (part.to(device) for part in parts[2 * layer : 2 * layer + 2])
         held.lazy_initialization(keys, values)
-        held.keys, held.values = keys, values  # what ``update`` does, less one copy
+        held.keys, held.values = keys, values  # the same as ``update`` with one copy fewer
         cache.layers.append(held)
     return cache
 
 
 def layer_devices(engine: Engine) -> list[torch.device]:
-    """Where each decoder layer computes."""
+    """The device of each decoder layer."""
     return [next(layer.parameters()).device for layer in engine.model.model.language_model.layers]
 
 
 def own_memory(tensors: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    """Copies with memory of their own: a view would keep the whole tensor alive."""
+    """Copy the tensors, since a view would keep the whole original alive."""
     return tuple(tensor.clone(memory_format=torch.contiguous_format) for tensor in tensors)

@@ -1,4 +1,4 @@
-"""Requests one after another, each answered on the store and from scratch."""
+"""Serve requests in order, each with the store and from scratch."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ from playground.timing import time_ms
 
 MAX_REQUESTS = 8
 
-# The largest |Δ logit| of a hit against a miss that is put down to rounding: other lengths choose
-# other kernels, which add in another order. Measured with the shipped checkpoint on the CPU, every
-# kind of request and of start in tests/playground/kv_cache/test_stage.py: 8e-6 in float32; 0.125 in
+# The largest |Δ logit| of a hit against a miss that counts as rounding: other lengths use other
+# kernels, which sum in another order. Measured with the shipped checkpoint on the CPU, for every
+# kind of request and start in tests/playground/kv_cache/test_stage.py: 8e-6 in float32; 0.125 in
 # bfloat16, one step of a logit between 16 and 32, where bfloat16 itself moves the logits by 0.15.
-# Twice that is allowed. float16 has eight times finer steps. Another picture's blocks, as the
-# policy lab shows them, are 0.6 and more away.
+# Twice that is allowed. Steps in float16 are eight times finer. With the blocks of another image,
+# as in the policy lab, the logits differ by 0.6 and more.
 SAME_LOGITS = {torch.float32: 1e-4, torch.float16: 2**-5, torch.bfloat16: 0.25}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Compared:
-    """One request, with what earlier ones left and without it."""
+    """One request, served with the store and from scratch."""
 
     inputs: ModelInputs
     lookup: Lookup
     kept: Kept
     miss_ms: tuple[float, ...]  # from the pixels to the logits, one per repeat
-    hit_ms: tuple[float, ...]  # the same on the store; joining the blocks is part of it
+    hit_ms: tuple[float, ...]  # the same with the store, including joining the blocks
     miss_flops: Flops
     hit_flops: Flops
-    encoded_pictures: int  # that the hit still sends through the vision tower
+    encoded_pictures: int  # images that the hit still sends through the vision tower
     kv_bytes: int  # of the reused tokens
     max_abs_diff: float  # of the last position's logits
     next_token: TokenProb
-    answer: str  # greedy, on the store's keys and values
-    logits: torch.Tensor  # (vocab,) on the store
+    answer: str  # greedy, with the store's keys and values
+    logits: torch.Tensor  # (vocab,) with the store
 
     @property
     def reused_tokens(self) -> int:
@@ -62,7 +62,7 @@ class Compared:
 
     @property
     def hit(self) -> bool:
-        """True where at least one token was reused."""
+        """Whether at least one token was reused."""
         return self.lookup.reused_tokens > 0
 
 
@@ -75,27 +75,32 @@ def compare_requests(
     max_new_tokens: int = 32,
     progress: Progress | None = None,
 ) -> Iterator[Compared]:
-    """Serve requests in order from one new store, and each of them from scratch as well.
+    """Serve requests in order from one new store, and each one also from scratch.
 
-    Both times run from the pixels to the logits of the next token. Hashing is in neither: a server
-    hashes before it knows which it will be. After one untimed run of each, both alternate.
+    Both times cover everything from the pixels to the next token's logits. Neither includes
+    hashing, which a server does in both cases. After an untimed run of each, hits and misses are
+    interleaved.
 
     Args:
-        engine: the loaded checkpoint; its lock is held per forward.
-        requests: records of ``run_preprocess``, at most ``MAX_REQUESTS``.
-        rules: block size and what is hashed.
-        repeats: timed runs of each way, 1 to ``MAX_REPEATS``.
-        max_new_tokens: of each answer.
-        progress: called before every forward.
+        engine: the loaded checkpoint; its lock is held per forward pass.
+        requests: records from ``run_preprocess``, at most ``MAX_REQUESTS``.
+        rules: block size and what the keys cover.
+        repeats: timed runs per variant, 1 to ``MAX_REPEATS``.
+        max_new_tokens: limit of each answer.
+        progress: called before every forward pass.
 
     Raises:
         InputError: too many requests or repeats.
     """
     if not 1 <= repeats <= MAX_REPEATS or not 1 <= len(requests) <= MAX_REQUESTS:
         raise InputError(
-            say("{count} requests, repeats is {repeats}.", count=len(requests), repeats=repeats),
+            say(
+                "There are {count} requests and {repeats} repeats.",
+                count=len(requests),
+                repeats=repeats,
+            ),
             limit=say(
-                "1 to {requests} requests, 1 to {repeats} repeats.",
+                "Use 1 to {requests} requests and 1 to {repeats} repeats.",
                 requests=MAX_REQUESTS,
                 repeats=MAX_REPEATS,
             ),
@@ -128,14 +133,14 @@ def _compare(
     def hit() -> torch.Tensor:
         return store.compute(inputs, lookup)[0]
 
-    ways = {"miss": miss, "hit": hit}
+    variants = {"miss": miss, "hit": hit}
     times: dict[str, list[float]] = {"miss": [], "hit": []}
     logits: dict[str, torch.Tensor] = {}
     for turn in range(repeats + 1):
-        for place, way in enumerate(("miss", "hit") if turn % 2 else ("hit", "miss")):
-            report(2 * turn + place)
-            logits[way], elapsed_ms = time_ms(engine, ways[way])
-            times[way] += [elapsed_ms] if turn else []  # the first of each warms up
+        for index, name in enumerate(("miss", "hit") if turn % 2 else ("hit", "miss")):
+            report(2 * turn + index)
+            logits[name], elapsed_ms = time_ms(engine, variants[name])
+            times[name] += [elapsed_ms] if turn else []  # the first run of each is a warm-up
     served = store.serve(inputs, label=label, identity=identity)
     answer = answer_greedily(engine, inputs, served.logits, served.cache, max_new_tokens)
     return Compared(
@@ -158,6 +163,6 @@ def _compare(
 
 
 def _patches(inputs: ModelInputs, identity: RequestIdentity) -> tuple[int, ...]:
-    """Of each different picture: one that is shown twice is encoded once, either way."""
+    """Patches of each distinct image; a repeated image is encoded only once."""
     spans = zip(identity.pictures, inputs.spans, strict=True)
     return tuple({picture.digest: span.num_patches for picture, span in spans}.values())

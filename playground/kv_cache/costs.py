@@ -1,8 +1,8 @@
-"""What a request costs by formula, and so what a cache saves: operations and bytes.
+"""Cost of a request by formula, in FLOPs and bytes, and so the savings from a cache.
 
-One multiplication and one addition are two operations; only matrix products count (norms, softmax
-and activations are less than a hundredth of them). The attention of a token counts the keys that
-it may see, not the masked ones, which some kernels compute too.
+A multiply-add counts as two FLOPs, and only matrix products count (norms, softmax and activations
+add less than 1 %). Attention counts only the keys that a token attends to, not the masked ones,
+which some kernels also compute.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ COLORS = 3  # channels of a pixel
 
 @dataclass(frozen=True, slots=True)
 class Flops:
-    """Operations of one request, by part."""
+    """FLOPs of one request, by part."""
 
     projections: int  # q, k, v and o of all decoder layers
     attention: int  # queries times keys, weights times values
     mlp: int
-    lm_head: int  # of the last token alone
+    lm_head: int  # last token only
     vision: int  # tower, merger and DeepStack taps
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """The sum of all parts."""
         return self.projections + self.attention + self.mlp + self.lm_head + self.vision
 
 
 def request_flops(
     facts: ModelFacts, num_tokens: int, start: int = 0, patches: Iterable[int] = ()
 ) -> Flops:
-    """Operations from the pixels to the next token's logits.
+    """FLOPs from the pixels to the next token's logits.
 
     Args:
-        facts: the model's sizes.
+        facts: the model's dimensions.
         num_tokens: length of the request.
-        start: tokens that a cache serves; those from here on are computed.
-        patches: of every image or frame that goes through the vision tower.
+        start: number of cached tokens; the rest are computed.
+        patches: number of patches of each image or frame that the vision tower encodes.
     """
     new = num_tokens - start
     query_width = facts.num_attention_heads * facts.head_dim
     key_width = facts.num_key_value_heads * facts.head_dim
     weights = facts.hidden_size * (2 * query_width + 2 * key_width)
-    seen = (num_tokens * (num_tokens + 1) - start * (start + 1)) // 2  # keys, over all new tokens
+    seen = (num_tokens * (num_tokens + 1) - start * (start + 1)) // 2  # (new token, key) pairs
     return Flops(
         projections=2 * facts.num_layers * weights * new,
         attention=2 * facts.num_layers * 2 * query_width * seen,
@@ -59,8 +59,8 @@ def request_flops(
 
 
 def mlp_weights(facts: ModelFacts) -> int:
-    """Weights of one layer's MLP that one token meets: gate, up and down; of a mixture of experts
-    those of the chosen experts, and the router.
+    """Weights that one token uses in one layer's MLP: gate, up and down. In a mixture of experts,
+    those of the selected experts and the router.
     """
     one = 3 * facts.hidden_size * facts.intermediate_size
     if not facts.num_experts:
@@ -69,7 +69,7 @@ def mlp_weights(facts: ModelFacts) -> int:
 
 
 def picture_flops(facts: ModelFacts, num_patches: int) -> int:
-    """Operations of the vision tower on one image or frame; every patch sees all of its own."""
+    """FLOPs of the vision tower for one image or frame, whose patches all attend to each other."""
     hidden, merged = facts.vision_hidden_size, facts.merge_size**2
     pixels = COLORS * facts.temporal_patch_size * facts.patch_size**2
     block = 4 * hidden * hidden + 2 * hidden * facts.vision_intermediate_size
@@ -83,5 +83,5 @@ def picture_flops(facts: ModelFacts, num_patches: int) -> int:
 
 
 def kv_bytes(facts: ModelFacts, num_tokens: int, dtype: torch.dtype) -> int:
-    """Bytes of the keys and values of so many tokens."""
+    """Bytes of the keys and values of ``num_tokens`` tokens."""
     return num_tokens * facts.kv_bytes_per_token(dtype)

@@ -1,4 +1,4 @@
-"""A log of requests replayed on a prefix store: who hit what, and what went for it."""
+"""Replay a log of requests on a prefix store: what each request hits and evicts."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ MAX_LOG = 60  # requests
 class LoggedRequest:
     """One line of a log."""
 
-    session: str  # whose it is; its salt is made of it
+    session: str  # its salt is derived from this name
     inputs: ModelInputs
     identity: RequestIdentity
 
     @classmethod
     def of(cls, session: str, inputs: ModelInputs) -> LoggedRequest:
-        """With the identity worked out."""
+        """Build one from a request's inputs."""
         return cls(session, inputs, identify(inputs))
 
 
@@ -47,12 +47,12 @@ class Replayed:
     lookup: Lookup
     kept: Kept
     encoded_pictures: int
-    elapsed_ms: float  # on the store, one run
+    elapsed_ms: float  # with the store, one run
     scratch_ms: float  # without it, one run
-    max_abs_diff: float  # of the logits, on the store against without it
+    max_abs_diff: float  # of the logits, with against without the store
     is_right: bool  # the difference is within SAME_LOGITS
-    answer: str  # on the store
-    right_answer: str  # without it; the same text where ``is_right``
+    answer: str  # with the store
+    right_answer: str  # without it; the same text if ``is_right``
     next_token: TokenProb
     right_token: TokenProb
 
@@ -65,13 +65,13 @@ def replay_log(
     max_new_tokens: int = 16,
     progress: Progress | None = None,
 ) -> Iterator[Replayed]:
-    """Serve a log in order; every answer is checked against the one without a store.
+    """Serve a log in order, and check every answer against the one without a store.
 
     Args:
-        store: in which what the requests leave is kept.
+        store: where the requests' blocks are kept.
         log: at most ``MAX_LOG`` requests.
-        secret: from which, with the session's name, its salt is made.
-        max_new_tokens: of each answer.
+        secret: combined with the session's name to form its salt.
+        max_new_tokens: limit of each answer.
         progress: called before every request.
 
     Raises:
@@ -85,15 +85,15 @@ def replay_log(
 
 
 def check_log(log: Sequence[object]) -> None:
-    """Refuse a log of no or too many requests.
+    """Check the number of requests in a log.
 
     Raises:
-        InputError: as said.
+        InputError: the log is empty or too long.
     """
     if not 1 <= len(log) <= MAX_LOG:
         raise InputError(
-            say("A log of {count} requests.", count=len(log)),
-            limit=say("It takes 1 to {most}.", most=MAX_LOG),
+            say("The number of requests in the log is {count}.", count=len(log)),
+            limit=say("It must be 1 to {most}.", most=MAX_LOG),
         )
 
 
@@ -136,12 +136,12 @@ def _replay(
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """What a log would get from a store, by hashes and bytes alone."""
+    """What a log would reuse from a store, from hashes and bytes alone."""
 
     policy: Policy
     max_bytes: int
-    reused_tokens: tuple[int, ...]  # one per request
-    num_tokens: int  # of all requests
+    reused_tokens: tuple[int, ...]  # per request
+    num_tokens: int  # in all requests
     num_evicted: int
 
     @property
@@ -151,7 +151,7 @@ class Rehearsal:
 
     @property
     def saved_share(self) -> float:
-        """Share of all tokens that need not be computed."""
+        """Share of all tokens that are reused."""
         return sum(self.reused_tokens) / self.num_tokens
 
 
@@ -164,15 +164,15 @@ def rehearse_log(
     policy: Policy,
     secret: str = "",
 ) -> Rehearsal:
-    """Send a log through a store that only counts: no forward, no tensors.
+    """Replay a log on a store that only counts: no forward pass, no tensors.
 
     Args:
-        engine: gives the model's sizes.
+        engine: provides the model's dimensions.
         log: the requests.
-        rules: as of the store.
-        max_bytes: as of the store.
-        policy: as of the store.
-        secret: as of ``replay_log``.
+        rules: of the store.
+        max_bytes: of the store.
+        policy: of the store.
+        secret: as in ``replay_log``.
     """
     store = PrefixStore(engine, rules, max_bytes=max_bytes, policy=policy)
     reused = [lookup.reused_tokens for lookup in rehearse(store, log, secret)]
@@ -188,7 +188,7 @@ def rehearse_log(
 def rehearse(
     store: PrefixStore, log: Sequence[LoggedRequest], secret: str = ""
 ) -> tuple[Lookup, ...]:
-    """Send a log through a store by name and size alone; what each request found there."""
+    """Replay a log by hash and size alone, and return what each request finds in the store."""
     engine, found = store.engine, []
     for number, request in enumerate(log, 1):
         salt, identity = secret + request.session, request.identity
@@ -206,7 +206,7 @@ def rehearse(
 
 
 def features_like(engine: Engine, num_tokens: int) -> Features:
-    """Tensors of the shape of a picture's features that take no memory."""
+    """Tensors with the shape of an image's features that take no memory."""
     facts = engine.facts
     shape = (num_tokens, facts.out_hidden_size)
     count = 1 + len(facts.deepstack_visual_indexes)
@@ -220,7 +220,7 @@ def compare_policies(
     budgets: Sequence[int],
     secret: str = "",
 ) -> dict[Policy, tuple[Rehearsal, ...]]:
-    """Every policy at every budget (bytes), by rehearsal."""
+    """Rehearse the log with every policy at every budget (bytes)."""
     return {
         policy: tuple(
             rehearse_log(engine, log, rules, max_bytes=budget, policy=policy, secret=secret)
@@ -231,7 +231,7 @@ def compare_policies(
 
 
 def log_bytes(engine: Engine, log: Sequence[LoggedRequest], rules: HashRules) -> int:
-    """What a store would hold after this log if nothing ever had to go."""
+    """Bytes of a store after this log if nothing were ever evicted."""
     store = PrefixStore(engine, rules, max_bytes=1 << 60)
     for request in log:
         identity = request.identity

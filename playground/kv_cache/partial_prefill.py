@@ -1,4 +1,4 @@
-"""Prefill from any index on, also from inside a picture, and the greedy answer after it."""
+"""Prefill from any index, even inside an image, and generate a greedy answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from playground.sampling.generation_config import barred_token_ids, end_token_id
 from playground.sampling.paths import decode_step
 
 Features = tuple[torch.Tensor, ...]
-"""Of one picture: ``pooler_output``, then each DeepStack tap's; (merged, out_hidden) each."""
+"""Features of one image: ``pooler_output``, then each DeepStack tap; (merged, out_hidden) each."""
 
 
 def prefill_on(
@@ -30,32 +30,32 @@ def prefill_on(
     start: int,
     held: Mapping[str, Features] | None = None,
 ) -> tuple[torch.Tensor, dict[str, Features]]:
-    """Compute a request's tokens from any index on, also from inside a picture.
+    """Compute a request's tokens from any index on, even from inside an image.
 
-    The same calls as ``Qwen3VLModel.forward`` (transformers 5.23), with features that are at hand
-    in place of the vision tower, and cut to the tokens from ``start`` on.
+    Makes the same calls as ``Qwen3VLModel.forward`` (transformers 5.23) for the tokens from
+    ``start`` on, and uses features from ``held`` instead of running the vision tower.
 
     Args:
-        engine: the loaded checkpoint; its lock is held for the forward.
-        inputs: the record of ``run_preprocess``.
-        identity: of ``identify`` for the same inputs.
-        cache: the caller's own, exactly ``start`` tokens long; it grows by the rest.
+        engine: the loaded checkpoint; its lock is held for the forward pass.
+        inputs: the record from ``run_preprocess``.
+        identity: from ``identify`` for the same inputs.
+        cache: exactly ``start`` tokens long; the rest is appended to it.
         start: first sequence index to compute.
-        held: features of pictures by digest.
+        held: image features by digest.
 
     Returns:
-        (vocab,) logits of the last token on the CPU, and the features of the pictures that went
-        through the tower, by digest.
+        (vocab,) logits of the last token on the CPU, and the features of the newly encoded images
+        by digest.
 
     Raises:
-        InputError: ``start`` leaves nothing to compute, or the cache is of another length.
+        InputError: ``start`` leaves nothing to compute, or the cache has another length.
         ModelError: the logits hold NaN or infinity.
     """
     if not 0 <= start < inputs.num_tokens or cache.get_seq_length() != start:
         raise InputError(
-            say("Cannot go on from token {start}.", start=start),
+            say("Cannot continue from token {start}.", start=start),
             limit=say(
-                "The cache holds {held} tokens, the request {count}.",
+                "The cache holds {held} tokens, and the request has {count}.",
                 held=cache.get_seq_length(),
                 count=inputs.num_tokens,
             ),
@@ -84,7 +84,7 @@ def prefill_on(
 def _encode(
     engine: Engine, inputs: ModelInputs, spans: Mapping[str, VisualSpan]
 ) -> dict[str, Features]:
-    """One pass of the vision tower over these pictures; each attends to itself alone."""
+    """Encode these images in one pass of the vision tower; each attends only to itself."""
     if not spans:
         return {}
     rows = []
@@ -97,7 +97,7 @@ def _encode(
         torch.cat(rows).to(engine.device), grids.to(engine.device), return_dict=True
     )
     sizes = [span.end - span.start for span in spans.values()]
-    # (pictures' tokens, out_hidden) each, split again by picture
+    # (tokens of all images, out_hidden) each, split by image
     tensors = [_rows(output.pooler_output), *map(_rows, output.deepstack_features)]
     parts = zip(*(tensor.split(sizes) for tensor in tensors), strict=True)
     return dict(zip(spans, parts, strict=True))
@@ -110,7 +110,7 @@ def _rows(features: torch.Tensor | Iterable[torch.Tensor]) -> torch.Tensor:
 def _embed(
     engine: Engine, inputs: ModelInputs, start: int, pictures: list[tuple[VisualSpan, Features]]
 ) -> dict[str, Any]:
-    """The decoder's input from ``start`` on: embeddings, and what DeepStack adds where."""
+    """Decoder inputs from ``start`` on: embeddings and DeepStack features."""
     ids = inputs.input_ids[:, start:].to(engine.device)
     inputs_embeds = engine.model.model.get_input_embeddings()(ids)
     if not pictures:
@@ -139,18 +139,18 @@ def answer_greedily(
     *,
     progress: Progress | None = None,
 ) -> tuple[int, ...]:
-    """The likeliest token again and again, on top of a request's cache.
+    """Generate greedily on top of a request's cache.
 
     Args:
         engine: the loaded checkpoint; its lock is held per token.
-        inputs: the request that the cache holds.
+        inputs: the request in the cache.
         logits: (vocab,) of its last token.
-        cache: the caller's own; it grows by all of the answer but its last token.
-        max_new_tokens: at most so many, and no more than the engine's limit.
+        cache: grows by all tokens of the answer except the last.
+        max_new_tokens: limit of the answer, capped by the engine's own limit.
         progress: called before every token.
 
     Returns:
-        The answer's ids, with the end token where it came to one.
+        The answer's ids, including the end token if one was generated.
     """
     position_ids, _ = get_positions(engine, inputs)
     position = int(position_ids.max()) + 1
@@ -161,8 +161,8 @@ def answer_greedily(
         if ids:
             if progress is not None:
                 progress(say("token"), len(ids), max_new_tokens)
-            places = torch.full((3, 1, 1), position + len(ids) - 1)
-            logits = decode_step(engine, cache, torch.tensor([ids[-1:]]), places)[0]
+            next_position = torch.full((3, 1, 1), position + len(ids) - 1)
+            logits = decode_step(engine, cache, torch.tensor([ids[-1:]]), next_position)[0]
         allowed = logits.float().clone()
         allowed[barred] = -torch.inf
         ids.append(int(allowed.argmax()))
@@ -172,6 +172,6 @@ def answer_greedily(
 
 
 def answer_text(engine: Engine, ids: Iterable[int]) -> str:
-    """An answer without its special tokens."""
+    """Decode an answer without special tokens."""
     text: str = engine.tokenizer.decode(list(ids), skip_special_tokens=True)
     return text.strip()

@@ -1,4 +1,4 @@
-"""What a store has of a request, and why no more: which token, picture or block differs."""
+"""Look up a request's longest stored prefix, and explain where and why it ends."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from playground.kv_cache.block_hash import HashRules, RequestIdentity, block_key
 from playground.kv_cache.block_store import BlockStore, Entry
 
 EndKind = Literal[
-    "last token",  # all of the request is stored; its last token is computed for the logits
-    "short",  # the request fills no block
-    "tail",  # all whole blocks are stored; what comes after them fills none
+    "last token",  # the whole request is stored; its last token is computed for the logits
+    "short",  # the request is shorter than a block
+    "tail",  # all full blocks are stored; the rest does not fill one
     "empty",  # nothing is stored for this session
-    "goes on",  # what is stored ends here, the request goes on
+    "goes on",  # the stored prefix ends here, the request continues
     "tokens",  # a token id differs
-    "picture",  # the ids are the same, a picture differs
-    "evicted",  # the block was here, and had to make room
+    "picture",  # the ids are the same, an image differs
+    "evicted",  # the block was stored but has been evicted
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class HitEnd:
-    """Why a hit ends where it ends (or why there is none)."""
+    """Why a hit ends where it does, or why there is none."""
 
     kind: EndKind
     index: int  # sequence index of the first difference, or of the end
-    stored_id: int | None = None  # the token that is stored there, where tokens differ
+    stored_id: int | None = None  # the stored token id, if tokens differ
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lookup:
-    """What the store has for a request, at one moment."""
+    """What the store holds for a request at one moment."""
 
     identity: RequestIdentity
     root: str
-    keys: tuple[str, ...]  # of all whole blocks of the request
-    hit_keys: tuple[str, ...]  # of those that are stored, from the first on
+    keys: tuple[str, ...]  # of all full blocks of the request
+    hit_keys: tuple[str, ...]  # of its stored prefix
     reused_tokens: int  # at most one less than the request's length
     end: HitEnd
 
@@ -46,7 +46,7 @@ class Lookup:
         return len(self.identity.ids)
 
     def cut_to(self, reused_tokens: int, block_size: int) -> Lookup:
-        """The same after blocks went that had been found."""
+        """This lookup shortened, after some of its blocks were evicted."""
         hits = self.hit_keys[: reused_tokens // block_size]
         end = HitEnd("evicted", reused_tokens)
         return replace(self, hit_keys=hits, reused_tokens=reused_tokens, end=end)
@@ -55,13 +55,13 @@ class Lookup:
 def find_prefix(
     blocks: BlockStore, identity: RequestIdentity, rules: HashRules, root: str
 ) -> Lookup:
-    """The longest chain of stored blocks that a request begins with.
+    """Find the longest chain of stored blocks that a request begins with.
 
     Args:
-        blocks: what is stored.
+        blocks: the store.
         identity: of the request.
-        rules: block size and what is hashed.
-        root: of ``root_key``: where the session's chains start.
+        rules: block size and what the keys cover.
+        root: from ``root_key``, the start of the session's chains.
     """
     keys = block_keys(identity, rules, root)
     with blocks.lock:
@@ -74,7 +74,7 @@ def find_prefix(
 def _explain(
     blocks: BlockStore, identity: RequestIdentity, chain: tuple[str, ...], hits: int, size: int
 ) -> HitEnd:
-    """Why a hit ends after so many blocks; ``chain`` is the root and then the request's keys."""
+    """Why a hit ends after ``hits`` blocks; ``chain`` is the root and then the request's keys."""
     start, length = hits * size, len(identity.ids)
     if start == length:
         return HitEnd("last token", length - 1)
@@ -85,14 +85,14 @@ def _explain(
     stored = blocks.children_of(chain[hits])
     if not stored:
         return HitEnd("goes on" if hits else "empty", start)
-    # The block that agrees longest shows where the difference lies.
+    # The stored block with the longest match shows where the difference is.
     return max(
         (_first_difference(identity, entry, start) for entry in stored), key=lambda end: end.index
     )
 
 
 def _first_difference(identity: RequestIdentity, entry: Entry, start: int) -> HitEnd:
-    """Where a request and a stored block part that follow the same parent."""
+    """Where a request and a stored block with the same parent first differ."""
     for offset, stored_id in enumerate(entry.ids):
         index = start + offset
         if identity.ids[index] != stored_id:
@@ -102,6 +102,6 @@ def _first_difference(identity: RequestIdentity, entry: Entry, start: int) -> Hi
     ]
     mine = identity.digests_in(start, entry.end)
     differ = (
-        place for place, (a, b) in enumerate(zip(mine, entry.digests, strict=False)) if a != b
+        index for index, (a, b) in enumerate(zip(mine, entry.digests, strict=False)) if a != b
     )
     return HitEnd("picture", max(start, inside[next(differ, 0)]) if inside else start)

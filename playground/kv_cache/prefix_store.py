@@ -1,10 +1,10 @@
-"""Requests served on top of what earlier ones left behind, block by block.
+"""Prefix cache: serve requests on top of the stored blocks of earlier ones.
 
 A hit is the longest chain of stored blocks that the request begins with. Its keys and values are
-joined in a cache of the request's own, and only the rest is computed, with an explicit slice of
-the positions. The last token is always computed, since its logits are what is asked for. A hit may
-end inside a picture, as in serving engines: the picture's remaining tokens are then computed from
-its features, which are kept under the picture's hash too.
+joined into a new cache, and only the rest is computed, with an explicit slice of the positions. The
+last token is always computed, because its logits are needed. As in serving engines, a hit may end
+inside an image: the image's remaining tokens are then computed from its features, which are stored
+under the image's hash.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ from playground.records import ModelInputs
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a request left behind, and what went for it."""
+    """What a request stored, and what was evicted for it."""
 
     keys: tuple[str, ...]  # new entries
-    num_tokens: int  # of the request that are stored now
+    num_tokens: int  # tokens of the request that are stored now
     evicted: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Served:
-    """One request, answered up to the next token's logits."""
+    """One request, computed up to the next token's logits."""
 
     lookup: Lookup
     kept: Kept
-    encoded_patches: tuple[int, ...]  # of each picture that went through the vision tower
-    elapsed_ms: float  # from the lookup to the logits; storing is not in it
+    encoded_patches: tuple[int, ...]  # of each image that the vision tower encoded
+    elapsed_ms: float  # from the lookup to the logits, without storing
     logits: torch.Tensor = field(repr=False)  # (vocab,), on the CPU
-    cache: DynamicCache = field(repr=False)  # the caller's own, of the whole request
+    cache: DynamicCache = field(repr=False)  # of the whole request; owned by the caller
 
     @property
     def reused_tokens(self) -> int:
@@ -65,15 +65,15 @@ class Served:
 
     @property
     def encoded_pictures(self) -> int:
-        """How many pictures went through the vision tower."""
+        """How many images the vision tower encoded."""
         return len(self.encoded_patches)
 
 
 class PrefixStore:
     """Keys and values of earlier requests, under one byte budget.
 
-    One store may serve many sessions: a session's salt is part of every key, so that none hits
-    what another left (a hit is faster, which would tell what others have asked). Thread-safe.
+    One store can serve many sessions. A session's salt is part of every key, so sessions cannot hit
+    each other's blocks: the speed of a hit would reveal what others have asked. Thread-safe.
     """
 
     def __init__(
@@ -87,10 +87,10 @@ class PrefixStore:
         """Start empty.
 
         Args:
-            engine: the loaded checkpoint that all requests are for.
+            engine: the loaded checkpoint that all requests use.
             rules: block size and what is hashed.
-            max_bytes: budget of keys, values and picture features together.
-            policy: who goes first when it is full.
+            max_bytes: budget for keys, values and image features together.
+            policy: what is evicted first when the store is full.
         """
         self.engine = engine
         self.rules = rules or HashRules()
@@ -99,21 +99,21 @@ class PrefixStore:
     # ------------------------------------------------------------------------ looking up
 
     def lookup(self, identity: RequestIdentity, salt: str = "") -> Lookup:
-        """What of a request is stored, and why no more of it."""
+        """Find the stored prefix of a request, and why it ends there."""
         root = root_key(self.engine, self.rules, salt)
         return find_prefix(self.blocks, identity, self.rules, root)
 
     # ------------------------------------------------------------------------ computing
 
     def gather(self, lookup: Lookup) -> tuple[DynamicCache, int]:
-        """Join the stored blocks in a cache of the caller's own.
+        """Join the stored blocks into a new cache.
 
-        Blocks that went since the lookup shorten it.
+        It is shorter if blocks were evicted since the lookup.
 
         Returns:
-            The cache, and its length: ``lookup.reused_tokens`` unless blocks went.
+            The cache and its length: ``lookup.reused_tokens`` unless blocks were evicted.
         """
-        with self.blocks.lock:  # a block that goes from here on keeps its tensor as long as needed
+        with self.blocks.lock:  # a block evicted after this keeps its tensors while in use
             pieces = [entry.tensors[0] for entry in self.blocks.find(lookup.hit_keys)]
         length = min(len(pieces) * self.rules.block_size, lookup.num_tokens - 1)
         return join_blocks(pieces, length, layer_devices(self.engine)), length
@@ -121,11 +121,11 @@ class PrefixStore:
     def compute(
         self, inputs: ModelInputs, lookup: Lookup
     ) -> tuple[torch.Tensor, DynamicCache, dict[str, Features], int]:
-        """Gather and prefill the rest; nothing is stored and no use is counted.
+        """Gather the stored blocks and prefill the rest, without storing or counting a use.
 
         Returns:
-            Logits (vocab,), the request's cache, features of pictures that went through the
-            tower by digest, and the number of reused tokens.
+            Logits (vocab,), the request's cache, features of newly encoded images by digest, and
+            the number of reused tokens.
         """
         cache, start = self.gather(lookup)
         held = self._held_features(lookup)
@@ -147,13 +147,13 @@ class PrefixStore:
         label: str = "",
         identity: RequestIdentity | None = None,
     ) -> Served:
-        """Answer a request up to the next token's logits, and keep what it computed.
+        """Compute a request up to the next token's logits, and store its blocks.
 
         Args:
-            inputs: the record of ``run_preprocess``.
+            inputs: the record from ``run_preprocess``.
             salt: the session's secret.
             label: of the request, for views of the store.
-            identity: of ``identify``, if it is known already.
+            identity: from ``identify``, if already computed.
 
         Raises:
             ModelError: the logits hold NaN or infinity.
@@ -163,7 +163,7 @@ class PrefixStore:
         lookup = self.lookup(identity, salt)
         logits, cache, encoded, reused = self.compute(inputs, lookup)
         elapsed_ms = (time.perf_counter() - started) * 1e3
-        if reused != lookup.reused_tokens:  # another thread's request took blocks away
+        if reused != lookup.reused_tokens:  # another thread's request evicted blocks
             lookup = lookup.cut_to(reused, self.rules.block_size)
         self.blocks.touch(
             [
@@ -187,14 +187,14 @@ class PrefixStore:
         label: str = "",
         features: Mapping[str, Features] | None = None,
     ) -> Kept:
-        """Store the whole blocks of a cache that are not stored yet, as far as the budget goes.
+        """Store the full blocks of a cache that are not stored yet, as far as the budget allows.
 
         Args:
-            identity: of the tokens in the cache (it may name more, such as a last sampled one).
-            cache: left as it is; None to rehearse with the bytes alone.
+            identity: of the tokens in the cache; it may have more, such as the last sampled token.
+            cache: not changed; None to count bytes only.
             salt: the session's secret.
             label: of the request.
-            features: of pictures, by digest.
+            features: image features by digest.
         """
         root = root_key(self.engine, self.rules, salt)
         length = len(identity.ids) if cache is None else cache.get_seq_length()
@@ -211,7 +211,7 @@ class PrefixStore:
         label: str,
         features: Mapping[str, Features],
     ) -> Kept:
-        """``keep``, with the names of the blocks at hand."""
+        """``keep`` with the block keys already computed."""
         with self.blocks.lock:
             ghosts = set(self.blocks.ghosts)
             new, num_stored = self._keep_blocks(known, cache, root, keys, label)

@@ -1,4 +1,4 @@
-"""What two requests have in common from their first token on, pictures included."""
+"""The shared prefix of two requests, including their images."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import hashlib
 
 from playground.records import ModelInputs, VisualSpan
 
-# Whole sentences without numbers, so that a page can look up their translations.
-SAME_REQUEST = "Both requests are the same; the last token is computed again for its logits."
+# Full sentences without numbers.
+SAME_REQUEST = "Both requests are the same; the last token is recomputed for its logits."
 FIRST_ENDED = "The first request ends here."
-SECOND_ENDED = "The second request ends here; the last token is computed again for its logits."
-TOKENS_DIFFER = "From here on the token ids differ."
-IMAGES_DIFFER = "Here the images differ, though their placeholders have the same token ids."
-VIDEOS_DIFFER = "Here the video frames differ, though their placeholders have the same token ids."
+SECOND_ENDED = "The second request ends here; the last token is recomputed for its logits."
+TOKENS_DIFFER = "The token ids differ from here on."
+IMAGES_DIFFER = "The images differ here, although their placeholder token ids are the same."
+VIDEOS_DIFFER = "The video frames differ here, although their placeholder token ids are the same."
 
 
 def span_digest(inputs: ModelInputs, span: VisualSpan) -> str:
-    """SHA-256 of what the model is given of one image (or one temporal patch of a video).
+    """SHA-256 of one image, or one temporal patch of a video, as the model receives it.
 
-    Covers the kind, the grid and the pixels: two grids of as many tokens, and two pictures of the
-    same grid, have the same token ids.
+    Covers the kind, the grid and the pixels, because images with equally many tokens have the same
+    token ids.
     """
     values = inputs.pixel_values if span.kind == "image" else inputs.pixel_values_videos
     assert values is not None
@@ -30,12 +30,12 @@ def span_digest(inputs: ModelInputs, span: VisualSpan) -> str:
 
 
 def shared_prefix(first: ModelInputs, second: ModelInputs) -> tuple[int, str]:
-    """How many tokens two requests have in common from the start: equal ids, equal pictures.
+    """Length of the shared prefix of two requests: equal token ids and equal images.
 
-    A prefix never ends inside an image or a frame: what is shared of it in part is left out.
+    The prefix never ends inside an image or frame; one that is only partly shared is left out.
 
     Returns:
-        The number of tokens, and why it ends there: one of this module's sentences.
+        The number of tokens, and one of this module's sentences on why the prefix ends there.
     """
     length = min(first.num_tokens, second.num_tokens)
     different = (first.input_ids[0, :length] != second.input_ids[0, :length]).nonzero()
@@ -57,10 +57,10 @@ def shared_prefix(first: ModelInputs, second: ModelInputs) -> tuple[int, str]:
 
 
 def reusable_tokens(inputs: ModelInputs, shared: int) -> int:
-    """How much of a shared prefix a cache can serve: never the whole request.
+    """How many tokens of a shared prefix can be reused: never the whole request.
 
-    The last token is always computed, since its logits are what is asked for, and so is an image
-    that a cut would go through.
+    The last token is always computed, because its logits are needed. An image is never cut: it is
+    either reused or computed as a whole.
     """
     reused = min(shared, inputs.num_tokens - 1)
     inside = (span.start for span in inputs.spans if span.start < reused < span.end)

@@ -1,7 +1,7 @@
-"""Stage 6: what a request saves when an earlier one left its keys and values behind.
+"""Stage 6: serve a request with and without the cached prefix of an earlier one.
 
-Every forward passes explicit ``position_ids``; without them a continuation takes the last user's
-``model.rope_deltas``, and is silently wrong.
+Every forward pass gets explicit ``position_ids``; without them, a continuation uses the
+``model.rope_deltas`` of the previous request and is silently wrong.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ from playground.timing import check_repeats, time_ms
 
 MAX_REPEATS = 50
 
-# --------------------------------------------------------------------------- going on from a cache
+# --------------------------------------------------------------------------- continue from a cache
 
 
 def serve_rest(
     engine: Engine, inputs: ModelInputs, cache: DynamicCache, start: int
 ) -> torch.Tensor:
-    """What a server does for a request: everything from the pixels to the next token's logits.
+    """Serve a request as a server does, from the pixels to the next token's logits.
 
-    Only the tokens from ``start`` on are computed, and only their pictures go through the vision
-    tower; ``start = 0`` with an empty cache is the plain request. Nothing is recorded on the way.
+    Computes only the tokens from ``start`` on, and encodes only their images; ``start = 0`` with an
+    empty cache computes the whole request. No activations are recorded.
 
     Args:
-        engine: the loaded checkpoint; its lock is held for the forward.
-        inputs: the record of ``run_preprocess``.
-        cache: the caller's own, exactly ``start`` tokens long; it grows by the rest.
+        engine: the loaded checkpoint; its lock is held for the forward pass.
+        inputs: the record from ``run_preprocess``.
+        cache: exactly ``start`` tokens long; the rest is appended to it.
         start: first sequence index to compute, not inside an image or a frame.
 
     Returns:
@@ -78,30 +78,30 @@ def serve_rest(
 
 
 def _check_start(inputs: ModelInputs, cache: DynamicCache, start: int) -> None:
-    """Refuse a cache that does not end where the computation is to start."""
+    """Check that the cache ends where the computation starts."""
     if not 0 <= start < inputs.num_tokens:
         raise InputError(
             say("Cannot start at token {start}.", start=start),
             limit=say(
-                "The request has {count} tokens, and the last one is computed.",
+                "The request has {count} tokens, and the last one must be computed.",
                 count=inputs.num_tokens,
             ),
         )
     if cache.get_seq_length() != start:
         raise InputError(
             say(
-                "The cache holds {held} tokens, but {start} are to be reused.",
+                "The cache holds {held} tokens, not {start}.",
                 held=cache.get_seq_length(),
                 start=start,
             ),
-            remedy=say("Crop it first."),
+            remedy=say("Crop the cache first."),
         )
 
 
 def rest_of(inputs: ModelInputs, start: int) -> ModelInputs:
-    """The part of a request from ``start`` on, with the pictures that stand in it.
+    """The part of a request from ``start`` on, with its images.
 
-    ``tokens`` and ``spans`` keep their indices in the whole sequence.
+    ``tokens`` and ``spans`` keep their indices in the full sequence.
 
     Raises:
         InputError: ``start`` is inside an image or a frame.
@@ -109,7 +109,7 @@ def rest_of(inputs: ModelInputs, start: int) -> ModelInputs:
     if any(span.start < start < span.end for span in inputs.spans):
         raise InputError(
             say("Token {start} is inside an image.", start=start),
-            remedy=say("Start before it or after."),
+            remedy=say("Start before or after the image."),
         )
     spans = tuple(span for span in inputs.spans if span.start >= start)
     pixel_values, image_grid_thw = _rest_of_media(
@@ -137,11 +137,11 @@ def rest_of(inputs: ModelInputs, start: int) -> ModelInputs:
 def _rest_of_media(
     values: torch.Tensor | None, grids: torch.Tensor | None, spans: list[VisualSpan]
 ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """The pixels and grids from the first of the given spans on; ``None`` where there is none."""
+    """The pixels and grids from the first of the given spans on, or ``None`` without spans."""
     if values is None or grids is None or not spans:
         return None, None
     grids = grids[spans[0].media_index :].clone()
-    # A prefix may end between two frames: the tower treats each frame by itself.
+    # A prefix may end between two frames; the vision tower encodes each frame separately.
     grids[0, 0] -= spans[0].frame
     return values[spans[0].patch_start :], grids
 
@@ -159,20 +159,19 @@ def run_cache_reuse(
 ) -> CacheReuse:
     """Serve the second request from scratch and on top of the first one's cache.
 
-    Both times run from the pixels on the model's device to the logits of the next token, as a
-    server would do it: positions, vision tower, merge and decoder. The hit computes the tokens
-    after the prefix, and runs the tower only for pictures among them; forking and cropping the
-    cache are part of it. Reading and hashing the requests is in neither, since a server does both
-    before it knows which one it will be. After one untimed run of each, hits and misses
-    alternate, so that a machine that slows down slows both. Without a shared prefix the hit does
-    the same work as the miss.
+    Both times cover the work of a server from the pixels on the model's device to the next token's
+    logits: positions, vision tower, merge and decoder. The hit computes the tokens after the prefix
+    and encodes only the images among them; its time includes forking and cropping the cache.
+    Neither time includes reading and hashing the requests, which a server does in both cases.
+    After an untimed run of each, hits and misses are interleaved, so a change in the machine's
+    speed affects both. Without a shared prefix, the hit does the same work as the miss.
 
     Args:
-        engine: the loaded checkpoint; its lock is held per forward.
-        first: the record of ``run_preprocess`` for the request that fills the cache.
-        second: the one for the request that may hit it.
-        repeats: timed runs of each, 1 to ``MAX_REPEATS``.
-        progress: called before every forward.
+        engine: the loaded checkpoint; its lock is held per forward pass.
+        first: the record from ``run_preprocess`` for the request that fills the cache.
+        second: the record for the request that may hit it.
+        repeats: timed runs per variant, 1 to ``MAX_REPEATS``.
+        progress: called before every forward pass.
 
     Raises:
         InputError: ``repeats`` is out of range.
@@ -192,8 +191,8 @@ def run_cache_reuse(
     def hit() -> torch.Tensor:
         return serve_rest(engine, second, crop_cache(cache, reused), reused)
 
-    ways = {"first request": fill, "miss": miss, "hit": hit}
-    logits, times = _run_in_turns(engine, ways, _in_turns(repeats), progress)
+    variants = {"first request": fill, "miss": miss, "hit": hit}
+    logits, times = _run_interleaved(engine, variants, _interleave(repeats), progress)
     difference = logits["hit"].float() - logits["miss"].float()
     return CacheReuse(
         first=first,
@@ -211,24 +210,24 @@ def run_cache_reuse(
     )
 
 
-def _run_in_turns(
+def _run_interleaved(
     engine: Engine,
-    ways: dict[str, Callable[[], torch.Tensor]],
+    variants: dict[str, Callable[[], torch.Tensor]],
     plan: Sequence[str],
     progress: Progress | None,
 ) -> tuple[dict[str, torch.Tensor], dict[str, list[float]]]:
-    """Each way's last logits, and the milliseconds of all its runs."""
-    times: dict[str, list[float]] = {name: [] for name in ways}
+    """The last logits of each variant, and the milliseconds of all its runs."""
+    times: dict[str, list[float]] = {name: [] for name in variants}
     logits: dict[str, torch.Tensor] = {}
     for done, name in enumerate(plan):
         if progress is not None:
             progress(name, done, len(plan))
-        logits[name], elapsed_ms = time_ms(engine, ways[name])
+        logits[name], elapsed_ms = time_ms(engine, variants[name])
         times[name].append(elapsed_ms)
     return logits, times
 
 
-def _in_turns(repeats: int) -> list[str]:
-    """One untimed run of each, then pairs whose order changes."""
+def _interleave(repeats: int) -> list[str]:
+    """One untimed run of each variant, then pairs in alternating order."""
     pairs = [["miss", "hit"] if repeat % 2 else ["hit", "miss"] for repeat in range(repeats)]
     return ["first request", "miss", "hit", *(name for pair in pairs for name in pair)]

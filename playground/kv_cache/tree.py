@@ -1,4 +1,4 @@
-"""What a store holds, as a radix tree: blocks that nothing branches off are joined to a segment."""
+"""A store as a radix tree: consecutive blocks without a branch form one segment."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ Status = Literal["shared", "stored", "evicted"]
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A run of blocks with one parent and one fate."""
+    """Consecutive blocks with the same status, request and uses."""
 
     start: int  # first sequence index
     end: int  # one past the last
-    row: float  # where it is drawn: leaves stand on whole rows, others between their children
+    row: float  # where it is drawn: leaves on integer rows, parents between their children
     parent: int | None  # index of the segment before it
-    status: Status  # stored and taken over by a later request; stored; no longer there
+    status: Status  # stored and reused by a later request; stored; evicted
     ids: tuple[int, ...]
     digests: tuple[str, ...]
-    made_by: str  # label of the request that left it
-    used_by: tuple[str, ...]  # labels of those that took it over, each once
+    made_by: str  # label of the request that stored it
+    used_by: tuple[str, ...]  # labels of the requests that reused it, each once
     num_bytes: int
     keys: tuple[str, ...]
 
 
 def build_tree(store: BlockStore) -> tuple[Segment, ...]:
-    """The segments of a store and of what was evicted from it, parents before children.
+    """The segments of a store and of its evicted blocks, parents before children.
 
-    Evicted blocks whose own parent has been forgotten are left out.
+    Evicted blocks whose parent is no longer remembered are left out.
     """
     with store.lock:
         entries = {entry.key: entry for entry in store.entries() if entry.parent is not None}
@@ -71,7 +71,7 @@ def _walk(
     below: dict[str, list[Entry]],
     found: list[_Draft],
 ) -> None:
-    """Add the segments from ``top`` on, depth first. No recursion: chains are thousands long."""
+    """Add the segments below ``top``, depth first; iterative, as chains are thousands long."""
     todo: list[tuple[Entry, int | None]] = [(top, parent)]
     while todo:
         entry, above = todo.pop()
@@ -95,7 +95,7 @@ def _continues(draft: _Draft, entry: Entry, stored: dict[str, Entry]) -> bool:
 
 
 def _lay_out(found: Sequence[_Draft]) -> tuple[Segment, ...]:
-    """Rows: leaves from top to bottom, the others in the middle of their children."""
+    """Assign rows: leaves from top to bottom, parents in the middle of their children."""
     children: dict[int, list[int]] = {}
     for number, draft in enumerate(found):
         if draft.parent is not None:

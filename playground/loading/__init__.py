@@ -1,4 +1,4 @@
-"""Source → engine: found, checked, downloaded where asked for, placed on a device, made faster."""
+"""Source → engine: find, download and check a checkpoint, place it on a device, speed it up."""
 
 from __future__ import annotations
 

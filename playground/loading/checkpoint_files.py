@@ -1,7 +1,8 @@
-"""The cheap look at a checkpoint folder before any weight is read.
+"""Check a checkpoint folder before any weight is read.
 
-Only JSON files and the headers of the safetensors files are opened, so that a partial or foreign
-folder is refused within milliseconds, in words that say what was found and what is needed.
+Only JSON files and the headers of the safetensors files are opened, so that a partial or
+unsupported folder is refused within milliseconds, with a message that says what was found and what
+is needed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ NEEDED = (
     "model*.safetensors, tokenizer and preprocessor_config.json."
 )
 
-# model_type → what a person would call it; any other type is named as it is.
+# model_type → readable name; any other type is named as it is.
 FOREIGN = {
     "qwen": "the first Qwen, a text-only model",
     "qwen2": "a text-only Qwen2",
@@ -37,7 +38,7 @@ FOREIGN = {
     "qwen3_vl_vision": "only the vision tower of a Qwen3-VL",
 }
 
-# The dtype names of the safetensors header; other ones (quantised integers) are left out.
+# The dtype names of the safetensors header; others (quantised integers) are omitted.
 FLOAT_DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -51,20 +52,20 @@ LFS_POINTER = b"version https://git-lfs"
 
 @dataclass(frozen=True, slots=True)
 class CheckpointFiles:
-    """What the headers say."""
+    """Facts from the headers."""
 
     folder: Path
     model_type: str
     num_parameters: int  # in all safetensors files
-    stored_dtype: torch.dtype  # of the largest part of the weights
+    stored_dtype: torch.dtype  # dtype of most weights
 
 
 def check_checkpoint(folder: Path, source: str) -> CheckpointFiles:
-    """Look at a local folder's files without reading weights.
+    """Check a local folder's files without reading weights.
 
     Args:
         folder: where the files are.
-        source: how the user named it; messages say no other path.
+        source: the user's name for it; messages show no other path.
 
     Raises:
         CheckpointError: the folder is missing, partial or not a Qwen3-VL.
@@ -89,10 +90,10 @@ def check_checkpoint(folder: Path, source: str) -> CheckpointFiles:
 
 
 def read_json(path: Path, source: str) -> dict[str, Any]:
-    """Read a JSON object, or say which file is broken."""
+    """Read a JSON object, or raise an error that names the broken file."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # UnicodeDecodeError and JSONDecodeError among them
+    except (OSError, ValueError) as error:  # includes UnicodeDecodeError and JSONDecodeError
         reason = error.strerror if isinstance(error, OSError) else "not valid JSON"
         raise CheckpointError(
             f"{path.name} of {source!r} cannot be read: {reason}.",
@@ -110,7 +111,7 @@ def check_config(folder: Path, source: str) -> str:
     """Read the model type from ``config.json`` and refuse any other than ``SUPPORTED``.
 
     Raises:
-        CheckpointError: no readable ``config.json``, or of another model.
+        CheckpointError: no readable ``config.json``, or one of another model.
     """
     path = folder / "config.json"
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""A short mark of a checkpoint: the same numbers come from the same mark."""
+"""A short identifier of a checkpoint, for links: the same mark means the same weights."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from playground.engine import Engine
 
 MARK_CHARS = 12
-ROWS = 4  # of a weight matrix that are looked at
+ROWS = 4  # hashed per weight matrix
 
 
 def mark_checkpoint(engine: Engine) -> str:
-    """``name@revision,dtype``; of a folder on this machine the name alone, and a hash of weights.
+    """``name@revision,dtype``; for a local folder, its name and a hash of some weights.
 
-    Two checkpoints on a disk may have the same name, and one may be trained further.
+    Two local checkpoints may have the same name, and one may be trained further.
     """
     is_local = engine.revision == "local"
     name = Path(engine.source).name if is_local else engine.source
@@ -27,7 +27,7 @@ def mark_checkpoint(engine: Engine) -> str:
 
 
 def _hash_weights(model: Any) -> str:
-    """A hash of a few rows of weights from the bottom to the top, whatever device they are on."""
+    """A hash of a few rows of weights from all depths, on any device."""
     digest = hashlib.sha256()
     text = model.model.language_model
     for weight in (
@@ -37,7 +37,7 @@ def _hash_weights(model: Any) -> str:
         text.norm.weight,
     ):
         digest.update(str(tuple(weight.shape)).encode())
-        if weight.device.type != "meta":  # not in memory: the others have to do
+        if weight.device.type != "meta":  # meta weights are not in memory: skip them
             rows = weight[:ROWS].detach().to("cpu", torch.float32)
             digest.update(rows.contiguous().numpy().tobytes())
     return digest.hexdigest()[:MARK_CHARS]

@@ -1,6 +1,7 @@
 """Fetch a checkpoint from the Hugging Face Hub or from ModelScope into its own cache.
 
-The small files come first, so that a foreign repository is refused before gigabytes are fetched.
+Small files are downloaded first, so that an unsupported repository is refused before gigabytes are
+fetched.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from playground.records import Progress
 
 SMALL_FILES = ["*.json", "*.jinja", "merges.txt"]
 WEIGHT_FILES = ["model*.safetensors"]
-# Other exports (ONNX, original formats) lie in folders of their own.
+# Other exports (ONNX, original formats) are in subfolders.
 IGNORED = ["*/*"]
 
 HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
@@ -39,21 +40,22 @@ MB = 1_000_000
 
 
 def fetch_from_hub(repo_id: str, report: Progress) -> tuple[Path, str]:
-    """Download what is missing in the Hub's cache; without a network, use a complete copy there.
+    """Download files missing from the Hub's cache; without a network, use a complete cached copy.
 
     Args:
         repo_id: ``owner/name``.
-        report: called with megabytes.
+        report: progress in megabytes.
 
     Returns:
         The local folder and the commit hash.
 
     Raises:
-        CheckpointError: no such repository, no access, no network, no room, or no Qwen3-VL.
+        CheckpointError: no such repository, no access, no network, no disk space, or not a
+            Qwen3-VL.
     """
     cancelled: list[PlaygroundError] = []
     with _hub_errors(repo_id, cancelled):
-        report(mark("Asking the Hub"), 0, 1)
+        report(mark("Contacting the Hub"), 0, 1)
         folder = Path(_download(repo_id, SMALL_FILES))
         check_config(folder, repo_id)
         commit = folder.name
@@ -61,7 +63,7 @@ def fetch_from_hub(repo_id: str, report: Progress) -> tuple[Path, str]:
         _check_disk(repo_id, num_bytes)
         counter = _make_byte_counter(num_bytes, report, cancelled)
         _download(repo_id, SMALL_FILES + WEIGHT_FILES, revision=commit, tqdm_class=counter)
-    if cancelled:  # a worker thread may have swallowed it
+    if cancelled:  # a worker thread may have swallowed the exception
         raise cancelled[0]
     return folder, commit
 
@@ -94,7 +96,7 @@ def fetch_from_modelscope(source: str, report: Progress) -> tuple[Path, str]:
             remedy="Install it with: pip install modelscope",
         ) from error
     try:
-        report(mark("Asking ModelScope"), 0, 1)
+        report(mark("Contacting ModelScope"), 0, 1)
         folder = modelscope_download(repo_id, allow_patterns=SMALL_FILES, ignore_patterns=IGNORED)
         check_config(Path(folder), source)
         report(mark("Downloading from ModelScope"), 0, 1)
@@ -113,7 +115,7 @@ def fetch_from_modelscope(source: str, report: Progress) -> tuple[Path, str]:
 
 @contextmanager
 def _hub_errors(repo_id: str, cancelled: list[PlaygroundError]) -> Iterator[None]:
-    """Turn the Hub's errors into what a person can do about them."""
+    """Turn the Hub's errors into messages that say what to do."""
     try:
         yield
     except PlaygroundError:
@@ -143,7 +145,7 @@ def _hub_errors(repo_id: str, cancelled: list[PlaygroundError]) -> Iterator[None
 
 
 def _not_found(repo_id: str) -> CheckpointError:
-    # The Hub does not tell a private repository from none.
+    # For the Hub, a private repository looks like a missing one.
     return CheckpointError(
         f"There is no folder {repo_id!r}, and no public repository of that name on the Hub.",
         remedy="Check the spelling; for a private one, run: hf auth login",
@@ -153,7 +155,7 @@ def _not_found(repo_id: str) -> CheckpointError:
 def _count_missing_bytes(repo_id: str, commit: str) -> int:
     try:
         files = _download(repo_id, SMALL_FILES + WEIGHT_FILES, revision=commit, dry_run=True)
-    except DryRunError:  # no network: the cache must do
+    except DryRunError:  # no network: use the cache
         return 0
     return sum(file.file_size or 0 for file in files if file.will_download)
 
@@ -179,8 +181,8 @@ def _make_byte_counter(
 ) -> type[SilentBar]:
     """A bar that reports megabytes.
 
-    The Hub's client feeds two bars of bytes, received and written, and one of files: the one of
-    bytes that is ahead is reported.
+    The Hub's client updates two bars of bytes (received and written) and one of files; report the
+    larger number of bytes.
     """
     total = max(1, round(num_bytes / MB))
     ahead = 0

@@ -1,6 +1,6 @@
-"""Checkpoint → ``Engine``: find it, check it, load processor and weights, report the progress.
+"""Checkpoint → ``Engine``: find and check it, load processor and weights, report the progress.
 
-A local checkpoint never touches the network. Messages name the source as the user typed it, and
+A local checkpoint never touches the network. Messages name the source as the user typed it and show
 no other path.
 """
 
@@ -65,14 +65,14 @@ def load_engine(
         source: ``"tiny"`` for the shipped checkpoint, a local folder, a Hub id ``owner/name``, or
             ``modelscope:owner/name``.
         device: ``auto`` (cuda, mps, cpu, in this order), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        dtype: ``auto`` keeps what is stored (the shipped checkpoint on a CPU: float32), or
+        dtype: ``auto`` keeps the stored dtype (the shipped checkpoint on a CPU: float32), or
             ``float32``, ``bfloat16``, ``float16``.
         attn: ``sdpa``, ``eager`` or ``flash_attention_2``.
         on_progress: called as ``on_progress(what, done, total)``.
 
     Raises:
-        CheckpointError: the checkpoint is missing, partial, foreign or out of reach.
-        InputError: a device, dtype or attention that is not there.
+        CheckpointError: the checkpoint is missing, partial, of another model or unreachable.
+        InputError: the device, dtype or attention implementation is not available.
     """
     report = on_progress or _ignore_progress
     source = str(source)
@@ -105,7 +105,7 @@ def _ignore_progress(what: str, done: int, total: int) -> None:
 
 
 def _find_folder(source: str, report: Progress) -> tuple[Path, str]:
-    """The local folder of a source, downloaded first where need be, and its revision."""
+    """The local folder of a source, downloaded if needed, and its revision."""
     if source == "tiny":
         return SHIPPED, "local"
     if source.startswith(MODELSCOPE):
@@ -122,7 +122,7 @@ def _find_folder(source: str, report: Progress) -> tuple[Path, str]:
 def _read_config(folder: Path, source: str) -> PreTrainedConfig:
     try:
         return load_config(folder)
-    except Exception as error:  # a strict dataclass per field: the kinds are transformers' own
+    except Exception as error:  # strict dataclasses: the types are transformers' own
         said = _summarise(error, folder, source)
         raise CheckpointError(
             f"config.json of {source!r} is no valid Qwen3-VL configuration: {said}",
@@ -141,7 +141,7 @@ def _load_processor(folder: Path, source: str, config: PreTrainedConfig) -> Proc
             remedy="Download its tokenizer and preprocessor files again.",
         ) from error
     _check_processor(processor, source, config)
-    # The tokenizer's default is the right; padded rows would then answer wrongly without an error.
+    # The tokenizer pads on the right by default, which silently gives wrong answers in a batch.
     processor.tokenizer.padding_side = "left"
     loaded: ProcessorMixin = processor
     return loaded
@@ -153,7 +153,7 @@ def _check_processor(processor: Any, source: str, config: Any) -> None:
         raise CheckpointError(
             f"The processor of {source!r} is a {kind}.", limit="Needed is a Qwen3VLProcessor."
         )
-    if not processor.chat_template:  # older exports keep it with the tokenizer
+    if not processor.chat_template:  # older exports store it with the tokenizer
         processor.chat_template = processor.tokenizer.chat_template
     if not processor.chat_template:
         raise CheckpointError(
@@ -198,7 +198,7 @@ def _load_model(
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
-                ignore_mismatched_sizes=True,  # reported in words by _check_loaded
+                ignore_mismatched_sizes=True,  # reported by _check_loaded
                 output_loading_info=True,
             )
     except (PlaygroundError, MemoryError):
@@ -223,8 +223,8 @@ def _load_model(
 
 
 def _check_loaded(info: dict[str, Any], source: str) -> None:
-    """Refuse weights that do not cover the model, or that belong to another one."""
-    # Extra buffers or heads do no harm; an unused layer means that config and weights disagree.
+    """Refuse weights that are incomplete or belong to another model."""
+    # Extra buffers or heads are harmless; an unused layer means that config and weights disagree.
     unused = [key for key in info["unexpected_keys"] if re.search(r"\.\d+\.", key)]
     shapes = [
         f"{key} {tuple(stored)} for {tuple(wanted)}"
@@ -245,7 +245,7 @@ def _check_loaded(info: dict[str, Any], source: str) -> None:
 
 @contextmanager
 def _weight_progress(report: Progress) -> Iterator[None]:
-    """Pass transformers' own progress bars on while weights load."""
+    """Report transformers' own progress bars while weights load."""
 
     class WeightBar(SilentBar):
         def moved(self) -> None:
@@ -262,7 +262,7 @@ def _weight_progress(report: Progress) -> Iterator[None]:
 
 
 def _summarise(error: Exception, folder: Path, source: str) -> str:
-    """What another library says, shortened, without the place where the files lie."""
+    """Another library's message, shortened, without the path of the files."""
     words = " ".join(str(error).replace(str(folder), source).split())
     if len(words) > MAX_QUOTE:
         words = words[:MAX_QUOTE] + " …"

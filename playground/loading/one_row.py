@@ -1,7 +1,7 @@
-"""One token at a time in half precision on a CPU: matrix times vector.
+"""Faster decoding in half precision on a CPU: matrix times vector.
 
-``nn.Linear`` hands a single row to the kernel for many rows, which reads a bfloat16 matrix at two
-thirds of the rate of the kernel for one. Decoding does nothing else but read matrices.
+For a single row, ``nn.Linear`` uses the kernel for many rows, which reads a bfloat16 matrix at two
+thirds of the speed of the kernel for one row. Decoding is bound by reading matrices.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch.nn.functional import linear
 
 
 class OneRowLinear(nn.Linear):
-    """A linear layer that multiplies a single row by the kernel made for it."""
+    """A linear layer that uses the kernel for a single row."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # torch's name for it
         """Project rows.
@@ -23,8 +23,8 @@ class OneRowLinear(nn.Linear):
             input: ``(..., in_features)``.
 
         Returns:
-            ``(..., out_features)``; for one row on a CPU the sums run in another order than
-            ``nn.Linear``'s, so that the last bit may differ.
+            ``(..., out_features)``; for one row on a CPU the order of summation differs from
+            ``nn.Linear``'s, so the last bit may differ.
         """
         if input.numel() != self.in_features or input.device.type != "cpu":
             return linear(input, self.weight, self.bias)
@@ -37,11 +37,11 @@ class OneRowLinear(nn.Linear):
 
 
 def multiply_one_row(model: Any) -> None:
-    """Let the decoder and the head of a loaded Qwen3-VL in bfloat16 take single rows faster.
+    """Speed up single rows in the decoder and head of a loaded bfloat16 Qwen3-VL.
 
-    Their weights stay where they are. In float32 both kernels take the same time, so there every
-    number stays to the last bit what plain transformers computes.
+    The weights are not moved. In float32 both kernels take the same time, so float32 models are
+    left alone and stay bit-equal to plain transformers.
     """
     for module in (*model.model.language_model.modules(), model.lm_head):
         if type(module) is nn.Linear and module.weight.dtype is torch.bfloat16:
-            module.__class__ = OneRowLinear  # parameters, hooks and names are kept
+            module.__class__ = OneRowLinear  # keeps parameters, hooks and names

@@ -1,10 +1,10 @@
 """The vision tower's patch embedding as one matrix product.
 
 ``Qwen3VLVisionPatchEmbed.proj`` (transformers 5.23) is a Conv3d whose kernel covers exactly one
-patch: each patch times one matrix. Convolution kernels are several times slower at that than a
-matrix product of the same numbers. transformers' own remedy, ``fusion_config``, replaces the class
-for the whole process and renames the weights; here one loaded model changes, and nothing in it has
-another name.
+patch, which is a product of each patch with one matrix. Convolution kernels are several times
+slower at that than a matrix product. transformers' own option, ``fusion_config``, replaces the
+class for the whole process and renames the weights; this changes only one loaded model and keeps
+all names.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.nn.functional import linear
 
 
 class PatchProjection(nn.Conv3d):
-    """A convolution over inputs of exactly its kernel's size."""
+    """A convolution over inputs of the kernel's size."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # torch's name for it
         """Project patches.
@@ -26,22 +26,22 @@ class PatchProjection(nn.Conv3d):
             input: ``(patches, channels, *kernel_size)``.
 
         Returns:
-            ``(patches, out_channels, 1, 1, 1)``; the sums run in another order than the
-            convolution's, so that the last bits differ.
+            ``(patches, out_channels, 1, 1, 1)``; the order of summation differs from the
+            convolution's, so the last bits differ.
         """
         projected = linear(input.flatten(1), self.weight.flatten(1), self.bias)
         return projected[:, :, None, None, None]
 
 
 def project_by_matmul(model: Any) -> None:
-    """Let a loaded Qwen3-VL in half precision embed its patches by a matrix product.
+    """Embed the patches of a loaded half-precision Qwen3-VL by a matrix product.
 
-    Its weights stay where they are. In float32 the convolution stays: it is six times slower there
-    rather than a hundred times, and every number is then to the last bit what plain transformers
-    computes. A projection of another kind is left as it is as well.
+    The weights are not moved. A float32 model keeps the convolution: there it is only six times
+    slower instead of a hundred times, and the result stays bit-equal to plain transformers. A
+    projection of another class is also left alone.
     """
     projection = model.model.visual.patch_embed.proj
-    # Stride is equal to the kernel and nothing overlaps: see the class of transformers.
+    # The stride equals the kernel size, so nothing overlaps: see transformers' class.
     fits = type(projection) is nn.Conv3d and projection.stride == projection.kernel_size
     if fits and projection.weight.dtype is not torch.float32:
-        projection.__class__ = PatchProjection  # parameters, hooks and name are kept
+        projection.__class__ = PatchProjection  # keeps parameters, hooks and name

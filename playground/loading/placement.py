@@ -1,4 +1,4 @@
-"""Where the model runs and in which numbers: device, dtype, attention."""
+"""Device, dtype and attention implementation of the model."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ DTYPES = {
 }
 ATTENTIONS = ("sdpa", "eager", "flash_attention_2")
 
-# Weights that must fit beside activations, KV cache and the CUDA context on one GPU.
+# Factor over the weights' size: room for activations, KV cache and the CUDA context on one GPU.
 GPU_HEADROOM = 1.2
 
 
 def choose_device(device: str) -> torch.device:
-    """The device of a name; ``auto`` is cuda, mps or cpu, in this order.
+    """The device for a name; ``auto`` is the first available of cuda, mps and cpu.
 
     Raises:
-        InputError: unknown, or not there.
+        InputError: the device is unknown or not available.
     """
     if device == "auto":
         if torch.cuda.is_available():
@@ -54,7 +54,7 @@ def choose_device(device: str) -> torch.device:
 
 
 def check_placement(dtype: str, attn: str, device: torch.device) -> None:
-    """Refuse a dtype or attention that is unknown or cannot run on the device."""
+    """Refuse a dtype or attention implementation that is unknown or does not run on the device."""
     if dtype != "auto" and dtype not in DTYPES:
         raise InputError(f"Unknown dtype {dtype!r}.", remedy=f"Choose auto, {', '.join(DTYPES)}.")
     if attn not in ATTENTIONS:
@@ -73,11 +73,11 @@ def check_placement(dtype: str, attn: str, device: torch.device) -> None:
 def choose_dtype(
     dtype: str, files: CheckpointFiles, device: torch.device, *, attn: str, shipped: bool
 ) -> torch.dtype:
-    """The dtype to load: what is stored, but float32 for the shipped checkpoint on a CPU."""
+    """The dtype to load: the stored one, but float32 for the shipped checkpoint on a CPU."""
     if dtype != "auto":
         chosen = DTYPES[dtype]
     elif device.type == "cpu" and (shipped or files.stored_dtype == torch.float16):
-        # float16 on a CPU is slow and overflows early; float32 holds the same numbers exactly.
+        # float16 on a CPU is slow and overflows early; float32 represents the same numbers exactly.
         chosen = torch.float32
     else:
         chosen = files.stored_dtype if files.stored_dtype != torch.float64 else torch.float32

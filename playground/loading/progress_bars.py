@@ -1,4 +1,4 @@
-"""A stand-in for tqdm that prints nothing: it passes other libraries' progress on."""
+"""A replacement for tqdm that prints nothing and passes on other libraries' progress."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class SilentBar:
-    """What transformers and huggingface_hub use of a tqdm bar. Override ``moved`` to report."""
+    """The part of tqdm that transformers and huggingface_hub use. Override ``moved`` to report."""
 
     def __init__(
         self,
@@ -24,7 +24,7 @@ class SilentBar:
         self.unit = unit
 
     def moved(self) -> None:
-        """Called whenever ``n`` has changed, from whichever thread did the work."""
+        """Called whenever ``n`` has changed, from the worker's thread."""
 
     def __iter__(self) -> Iterator[Any]:
         for item in self.items or ():
@@ -38,7 +38,7 @@ class SilentBar:
 
     @property
     def format_dict(self) -> dict[str, Any]:
-        """The rate that huggingface_hub asks for; unknown, since nothing is printed."""
+        """The rate that huggingface_hub reads; unknown, since nothing is printed."""
         return {"rate": None}
 
     def _print_nothing(self, *_: Any, **__: Any) -> None:

@@ -1,7 +1,7 @@
-"""Strangers' files → ``Picture`` and ``Clip``: checked before decoding, changed with a notice.
+"""Untrusted files → ``Picture`` and ``Clip``: checked before decoding; changes give a notice.
 
-Nothing here opens an address, and no file format is tried that is not on the list: playlists, for
-one, can point at other files.
+Nothing here opens a URL or tries a format that is not on the list: playlists, for example, can
+refer to other files.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from playground.preprocess.video import (
 from playground.records import Clip, Picture
 
 PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
-MAX_PICTURE_PIXELS = Limits().max_image_pixels  # where no other limit is given
+MAX_PICTURE_PIXELS = Limits().max_image_pixels  # the default limit
 MAX_ASPECT_RATIO = 200  # smart_resize refuses more
 
-MIN_SAMPLED_FRAMES = 2  # a video patch spans two frames
+MIN_SAMPLED_FRAMES = 2  # a temporal patch spans two frames
 MAX_SAMPLED_FPS = 60.0
 
-# --------------------------------------------------------------------------- pictures
+# --------------------------------------------------------------------------- images
 
 
 def read_picture(
@@ -48,11 +48,11 @@ def read_picture(
 
     Args:
         source: a local path, or the file's bytes.
-        name: what messages call it; by default the file's name.
-        max_pixels: of the decoded picture, looked at before decoding.
+        name: the name used in messages; by default the file's name.
+        max_pixels: limit on the image's pixels, checked before decoding.
 
     Raises:
-        InputError: no image of ``PICTURE_FORMATS``, broken, or past a limit.
+        InputError: not an image of ``PICTURE_FORMATS``, damaged, or above a limit.
     """
     name = name or ("image" if isinstance(source, bytes) else Path(source).name)
     with _open_source(source, name) as file, _open_image(file, name, max_pixels) as image:
@@ -61,10 +61,10 @@ def read_picture(
             notices = _describe_animation(image)
             rawmode = _read_rawmode(image)
             image.load()
-        except Exception as error:  # each plugin raises kinds of its own on broken data
+        except Exception as error:  # each plugin raises its own exceptions on damaged data
             raise InputError(
-                say("{name} is broken or cut off: it cannot be decoded.", name=name),
-                remedy=say("Save it again, or choose another picture."),
+                say("{name} is damaged or truncated and cannot be decoded.", name=name),
+                remedy=say("Save it again, or choose another image."),
             ) from error
         upright = _apply_exif(image, notices)
         pixels = _to_rgb(upright, rawmode, notices)
@@ -79,7 +79,7 @@ def _open_source(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
         yield io.BytesIO(source)
         return
     if "://" in str(source) or str(source).startswith("data:"):
-        raise InputError(say("Addresses are not opened."), remedy=say("Upload the file itself."))
+        raise InputError(say("URLs are not opened."), remedy=say("Upload the file itself."))
     try:
         file = Path(source).open("rb")  # noqa: SIM115 - closed below; only opening may fail here
     except OSError as error:
@@ -104,11 +104,13 @@ def _open_image(file: BinaryIO, name: str, max_pixels: int) -> Iterator[Image.Im
     try:
         image = Image.open(file, formats=PICTURE_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(name, say("far more"), max_pixels) from error
-    except Exception as error:  # UnidentifiedImageError, and what plugins raise on broken headers
+        raise _too_large(name, say("far above the limit"), max_pixels) from error
+    except (
+        Exception
+    ) as error:  # UnidentifiedImageError, or whatever a plugin raises on a damaged header
         raise InputError(
-            say("{name} is no image that can be read, or it is broken.", name=name),
-            limit=say("Accepted are {formats}.", formats=say(", ").join(PICTURE_FORMATS)),
+            say("{name} is not a readable image, or it is damaged.", name=name),
+            limit=say("Accepted formats: {formats}.", formats=say(", ").join(PICTURE_FORMATS)),
             remedy=say("Save it as PNG or JPEG."),
         ) from error
     with image:
@@ -127,7 +129,7 @@ def _check_size(name: str, size: tuple[int, int], max_pixels: int) -> None:
     if max(size) > MAX_ASPECT_RATIO * min(size):
         raise InputError(
             say("{name} is {width} × {height} pixels.", name=name, width=width, height=height),
-            limit=say("One side may be {ratio} times the other at most.", ratio=MAX_ASPECT_RATIO),
+            limit=say("One side can be at most {ratio} times the other.", ratio=MAX_ASPECT_RATIO),
             remedy=say("Crop it."),
         )
 
@@ -149,8 +151,8 @@ def _describe_animation(image: Image.Image) -> list[str]:
 
 
 def _read_rawmode(image: Image.Image) -> str:
-    """How the file stores a pixel, such as ``RGB;16B``; known until the image is loaded."""
-    tile = getattr(image, "tile", None)  # of files only
+    """How the file stores a pixel, such as ``RGB;16B``; available only before loading."""
+    tile = getattr(image, "tile", None)  # only images from files have tiles
     args = tile[0].args if tile else ""
     return str(args[0] if isinstance(args, tuple) and args else args)
 
@@ -159,26 +161,26 @@ def _apply_exif(image: Image.Image, notices: list[str]) -> Image.Image:
     try:
         orientation = image.getexif().get(0x0112, 1)
         upright = ImageOps.exif_transpose(image)
-    except Exception:  # broken metadata: the pixels are fine
+    except Exception:  # damaged metadata: the pixels are fine
         return image
     if orientation in range(2, 9):
-        notices.append(say("Turned upright, as its EXIF orientation says."))
+        notices.append(say("Turned upright according to its EXIF orientation."))
     return upright
 
 
 def _to_rgb(image: Image.Image, rawmode: str, notices: list[str]) -> np.ndarray[Any, Any]:
-    """``(height, width, 3)`` uint8 of any mode that the accepted formats can have."""
+    """Convert any mode of the accepted formats to ``(height, width, 3)`` uint8."""
     mode = image.mode
     if mode.startswith("I;16") or mode in ("I", "F"):
         return _rescale_deep_grey(image, notices)
-    if ";16" in rawmode:  # Pillow has kept the upper byte of each channel
+    if ";16" in rawmode:  # Pillow keeps the upper byte of each channel
         notices.append(say("16 bits per channel were reduced to 8."))
     if mode in ("P", "PA"):
         notices.append(say("Palette colours were converted to RGB."))
     if "transparency" in image.info or mode in ("LA", "La", "PA", "RGBA", "RGBa"):
         rgba = image.convert("RGBA")
         if np.asarray(rgba)[..., 3].min() < 255:
-            notices.append(say("Transparent parts are shown on white."))
+            notices.append(say("Transparent areas are shown on white."))
             white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
             return np.array(Image.alpha_composite(white, rgba).convert("RGB"))
         return np.array(rgba.convert("RGB"))
@@ -188,11 +190,11 @@ def _to_rgb(image: Image.Image, rawmode: str, notices: list[str]) -> np.ndarray[
 
 
 def _rescale_deep_grey(image: Image.Image, notices: list[str]) -> np.ndarray[Any, Any]:
-    """Greys of more than 8 bits: 16-bit ones by their full range, others by the values' own."""
+    """Rescale grey values of more than 8 bits: 16-bit by their full range, others by min–max."""
     values = np.asarray(image).astype(np.float64)
     values = np.where(np.isfinite(values), values, 0.0)
     if image.mode.startswith("I;16"):
-        notices.append(say("16-bit greys were rescaled to 8 bits."))
+        notices.append(say("16-bit grey values were rescaled to 8 bits."))
         low, high = 0.0, 65535.0
     else:
         notices.append(_describe_stretch(image.mode))
@@ -205,9 +207,9 @@ def _rescale_deep_grey(image: Image.Image, notices: list[str]) -> np.ndarray[Any
 def _describe_stretch(mode: str) -> str:
     if mode == "F":
         return say(
-            "Floating-point greys were stretched to 8 bits, from the darkest to the lightest."
+            "Floating-point grey values were rescaled to 8 bits, from the darkest to the lightest."
         )
-    return say("32-bit greys were stretched to 8 bits, from the darkest to the lightest.")
+    return say("32-bit grey values were rescaled to 8 bits, from the darkest to the lightest.")
 
 
 # --------------------------------------------------------------------------- video
@@ -222,21 +224,21 @@ def read_clip(
     name: str | None = None,
     max_pixels: int = MAX_FRAME_PIXELS,
 ) -> Clip:
-    """Decode evenly spaced frames of a video, those that ``Qwen3VLVideoProcessor`` would sample.
+    """Decode the evenly spaced frames of a video that ``Qwen3VLVideoProcessor`` would sample.
 
-    One frame alone is shown twice, because a video patch spans two; large frames are scaled down
+    A single frame is repeated, because a temporal patch spans two; large frames are scaled down
     until all fit into ``video.MAX_CLIP_PIXELS``. Sound is ignored.
 
     Args:
         source: a local path, or the file's bytes.
-        num_frames: how many frames to take; or
-        fps: how many for each second of the video, 2 by default (4 frames at least).
-        max_frames: the upper bound of both.
-        name: what messages call it; by default the file's name.
-        max_pixels: of one decoded frame; more than ``MAX_FRAME_PIXELS`` are never decoded.
+        num_frames: number of frames to sample; alternatively
+        fps: frames to sample per second of the video, 2 by default (at least 4 frames in total).
+        max_frames: upper bound on the number of frames.
+        name: the name used in messages; by default the file's name.
+        max_pixels: limit on the pixels of a decoded frame, at most ``MAX_FRAME_PIXELS``.
 
     Raises:
-        InputError: no video that can be read, broken, without frames, or past a limit.
+        InputError: not a readable video, damaged, without frames, or above a limit.
     """
     name = name or ("video" if isinstance(source, bytes) else Path(source).name)
     _check_sampling(num_frames, fps, max_frames)
@@ -252,7 +254,9 @@ def read_clip(
 
         total = facts.num_frames
         decoded = decode_frames(file, name, sample(total), max_pixels)
-        if len(decoded.frames) < len(sample(total)):  # cut off, or packets that show nothing
+        if len(decoded.frames) < len(
+            sample(total)
+        ):  # truncated, or with packets that decode to nothing
             total = decoded.num_decoded
             if not total:
                 raise InputError(
@@ -267,23 +271,25 @@ def read_clip(
     return Clip(frames, indices, facts.fps, total, name=name, notices=tuple(notices))
 
 
-def _describe_frames(decoded: DecodedFrames, num_decoded: int, num_said: int) -> Iterator[str]:
-    """What became of the frames, for the reader: of ``num_said`` in the file, some were decoded."""
-    if num_decoded < num_said:
+def _describe_frames(decoded: DecodedFrames, num_decoded: int, num_claimed: int) -> Iterator[str]:
+    """Notices about the frames, of which the file claims ``num_claimed``."""
+    if num_decoded < num_claimed:
         yield say(
             "Only {decoded} of {total} frames could be decoded.",
             decoded=num_decoded,
-            total=num_said,
+            total=num_claimed,
         )
     if decoded.rotated:
-        yield say("Turned upright, as the file says.")
+        yield say("Turned upright according to the file's metadata.")
     height, width = decoded.frames[0].shape[:2]
     if (width, height) != decoded.original_size:
         yield say(
             "Frames were scaled down to {width} × {height} pixels.", width=width, height=height
         )
     if len(decoded.frames) == 1:
-        yield say("Only one frame was found; it is shown twice, as a video patch spans two.")
+        yield say(
+            "Only one frame was found; it is repeated, because a temporal patch spans two frames."
+        )
 
 
 def _check_sampling(num_frames: int | None, fps: float | None, max_frames: int) -> None:
@@ -291,20 +297,20 @@ def _check_sampling(num_frames: int | None, fps: float | None, max_frames: int) 
         raise InputError(say("Give either a number of frames or frames per second, not both."))
     if not MIN_SAMPLED_FRAMES <= max_frames <= MAX_CLIP_FRAMES:
         raise InputError(
-            say("At most {count} frames cannot be sampled.", count=max_frames),
+            say("Cannot sample up to {count} frames.", count=max_frames),
             limit=_frame_range(MAX_CLIP_FRAMES),
         )
     if num_frames is not None and not MIN_SAMPLED_FRAMES <= num_frames <= max_frames:
         raise InputError(
-            say("{count} frames cannot be sampled.", count=num_frames),
+            say("Cannot sample {count} frames.", count=num_frames),
             limit=_frame_range(max_frames),
         )
-    if fps is not None and not 0 < fps <= MAX_SAMPLED_FPS:  # also refuses NaN
+    if fps is not None and not 0 < fps <= MAX_SAMPLED_FPS:  # also rejects NaN
         raise InputError(
-            say("{fps} frames per second cannot be sampled.", fps=fps),
-            limit=say("More than 0 and up to {most:g} are possible.", most=MAX_SAMPLED_FPS),
+            say("Cannot sample {fps} frames per second.", fps=fps),
+            limit=say("Choose a rate above 0 and up to {most:g}.", most=MAX_SAMPLED_FPS),
         )
 
 
 def _frame_range(most: int) -> str:
-    return say("Between {least} and {most} are possible.", least=MIN_SAMPLED_FRAMES, most=most)
+    return say("Choose between {least} and {most}.", least=MIN_SAMPLED_FRAMES, most=most)

@@ -32,7 +32,7 @@ MAX_TEXT_CHARS = 20_000  # per message; a page of text is about 3,000
 MAX_MEDIA = 8  # images per prompt
 MAX_PIXELS_LIMIT = 16_777_216  # Qwen3-VL's own longest_edge: 16,384 tokens of 32 x 32 pixels
 
-# By the role of the message that held typed special tokens.
+# By the role of the message with the typed special tokens.
 TREATED_AS_TEXT = {
     "system": mark("{names} in the system message was treated as text."),
     "user": mark("{names} in the user message was treated as text."),
@@ -44,8 +44,8 @@ def run_preprocess(engine: Engine, prompt: Prompt) -> ModelInputs:
     """Turn a prompt into the tensors of ``model.forward``.
 
     Args:
-        engine: gives the processor and the limits.
-        prompt: turns, pictures, clip, system prompt; the last turn is the user's.
+        engine: has the processor and the limits.
+        prompt: system prompt and turns with images or video; the last turn is the user's.
 
     Raises:
         InputError: a message is too long, a limit is outside its range, or the sequence does not
@@ -62,7 +62,7 @@ def run_preprocess(engine: Engine, prompt: Prompt) -> ModelInputs:
         raise InputError(
             say("The prompt has {count:,} tokens.", count=seq),
             limit=say(
-                "This model's context window holds {most:,}.",
+                "This model's context window is {most:,} tokens.",
                 most=engine.facts.max_position_embeddings,
             ),
             remedy=say("Shorten the text, lower max pixels, or use fewer images."),
@@ -98,7 +98,7 @@ def model_kwargs(inputs: ModelInputs, device: torch.device | str = "cpu") -> dic
 
 
 def unpatchify(inputs: ModelInputs, span: VisualSpan) -> np.ndarray:
-    """Undo the patchifying and normalising: the picture that the model is given.
+    """Undo patchify and normalisation: the image that the model receives.
 
     Source: the inverse of ``Qwen2VLImageProcessor.patchify`` and ``rescale_and_normalize``.
 
@@ -112,26 +112,26 @@ def unpatchify(inputs: ModelInputs, span: VisualSpan) -> np.ndarray:
     rows = values[span.patch_start : span.patch_start + span.num_patches].numpy()
     blocks = rows.reshape(span.merged_h, span.merged_w, merge, merge, 3, frames, patch, patch)
     # (frames, rows of blocks, row in block, pixel row, columns likewise, channel)
-    picture = blocks.transpose(5, 0, 2, 6, 1, 3, 7, 4).reshape(
+    image = blocks.transpose(5, 0, 2, 6, 1, 3, 7, 4).reshape(
         frames, span.grid_h * patch, span.grid_w * patch, 3
     )
     std, mean = (np.asarray(x, np.float32) for x in (inputs.image_std, inputs.image_mean))
-    restored: np.ndarray = np.rint(np.clip(picture * std + mean, 0, 1) * 255)
+    restored: np.ndarray = np.rint(np.clip(image * std + mean, 0, 1) * 255)
     return restored.astype(np.uint8)
 
 
 def no_media(kind: MediaKind) -> InputError:
-    """What to raise where a prompt is asked for a picture or a video that it does not hold."""
+    """The error for a prompt without the image or video that is asked for."""
     if kind == "image":
-        return InputError(say("The prompt holds no image."))
-    return InputError(say("The prompt holds no video."))
+        return InputError(say("The prompt has no image."))
+    return InputError(say("The prompt has no video."))
 
 
 def build_messages(engine: Engine, prompt: Prompt) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
-    """The messages for ``apply_chat_template``, with typed special tokens made harmless.
+    """The messages for ``apply_chat_template``, with typed special tokens neutralised.
 
     Returns:
-        The messages, and one notice per message that held a special token.
+        The messages, and one notice per message with a typed special token.
     """
     messages: list[dict[str, Any]] = []
     notices: list[str] = []
@@ -160,7 +160,7 @@ def build_messages(engine: Engine, prompt: Prompt) -> tuple[list[dict[str, Any]]
 
 
 def find_spans(batch: Any, merge_size: int) -> tuple[VisualSpan, ...]:
-    """Where the visual tokens stand in the sequence.
+    """The spans of the visual tokens in the sequence.
 
     Groups ``mm_token_type_ids`` exactly as ``Qwen3VLModel.get_rope_index`` does: each group of an
     image is one image, each group of a video one temporal patch, since timestamps separate them.
@@ -203,15 +203,15 @@ def _frames_of(grids: list[list[int]]) -> list[tuple[int, int, int, int, int]]:
 
 
 def max_pixels_range(engine: Engine) -> tuple[int, int]:
-    """Smallest and largest ``max_pixels``: one token, and Qwen3-VL's own limit."""
+    """Smallest and largest ``max_pixels``: one token, and Qwen3-VL's limit."""
     return engine.facts.token_pixels**2, MAX_PIXELS_LIMIT
 
 
 def check_prompt(engine: Engine, prompt: Prompt) -> None:
-    """Check what can be checked before anything is computed.
+    """Check the prompt before anything is computed.
 
     Raises:
-        InputError: the last turn is not the user's, a message is too long or no valid text, there
+        InputError: the last turn is not the user's, a message is too long or not valid text, there
             are too many images, or ``max_pixels`` is outside its range.
     """
     if not prompt.turns or prompt.turns[-1].role != "user":
@@ -228,7 +228,7 @@ def check_prompt(engine: Engine, prompt: Prompt) -> None:
             )
         if any(0xD800 <= ord(character) <= 0xDFFF for character in text):
             raise InputError(
-                say("A message holds half of a surrogate pair, which is no character."),
+                say("A message contains an unpaired surrogate, which is not a valid character."),
                 remedy=say("Delete the broken character and type it again."),
             )
     if len(prompt.pictures) > MAX_MEDIA:
@@ -242,14 +242,14 @@ def check_prompt(engine: Engine, prompt: Prompt) -> None:
         raise InputError(
             say("max pixels is {value:,}.", value=prompt.max_pixels),
             limit=say(
-                "It must lie between {low:,} (one token) and {high:,}.", low=lowest, high=highest
+                "It must be between {low:,} (one token) and {high:,}.", low=lowest, high=highest
             ),
             remedy=say("Choose a value in that range, or leave it empty."),
         )
 
 
 def size_argument(processor: Any, max_pixels: int | None) -> dict[str, dict[str, int]]:
-    """The ``size`` argument of an image or video processor call; empty for its own default."""
+    """The ``size`` argument of an image or video processor call; empty for the default."""
     if max_pixels is None:
         return {}
     shortest = min(int(processor.size["shortest_edge"]), max_pixels)
@@ -257,9 +257,9 @@ def size_argument(processor: Any, max_pixels: int | None) -> dict[str, dict[str,
 
 
 def _call_processor(engine: Engine, prompt: Prompt, rendered: str) -> Any:
-    """One call of the processor, on pictures that this program itself has decoded.
+    """Call the processor on decoded arrays.
 
-    The processor would open strings as paths or URLs, so it only ever gets arrays.
+    The processor would open strings as paths or URLs, so it never gets strings.
     """
     processor = engine.processor
     arguments: dict[str, Any] = {"text": [rendered], "return_tensors": "pt"}
@@ -274,7 +274,7 @@ def _call_processor(engine: Engine, prompt: Prompt, rendered: str) -> Any:
             **size_argument(processor.video_processor, prompt.max_pixels),
             "video_metadata": [_metadata(clip) for clip in prompt.clips],
             # The frames were sampled when the file was read; without this the processor would
-            # sample again, at an assumed 24 frames per second.
+            # resample them, assuming 24 frames per second.
             "do_sample_frames": False,
             "cap_pixels_per_frame": False,
         }
@@ -282,8 +282,8 @@ def _call_processor(engine: Engine, prompt: Prompt, rendered: str) -> Any:
         return processor(**arguments)
     except ValueError as error:
         raise InputError(
-            say("The processor refused the picture: {reason}.", reason=error),
-            remedy=say("Use a picture whose sides differ by less than a factor of 200."),
+            say("The processor rejected the image: {reason}.", reason=error),
+            remedy=say("Use an image with an aspect ratio below 200."),
         ) from error
 
 

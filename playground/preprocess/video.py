@@ -1,4 +1,4 @@
-"""Reading frames out of a video file with PyAV, within bounds."""
+"""Read frames from a video file with PyAV, within limits."""
 
 from __future__ import annotations
 
@@ -14,24 +14,26 @@ import numpy as np
 from playground.errors import InputError
 from playground.language import mark, say
 
-# Names of FFmpeg's demuxers. Playlists (hls, concat, dash) are not among them: they open files
-# and addresses of their own.
+# FFmpeg demuxers. Playlists (hls, concat, dash) are excluded, because they open other files and
+# URLs.
 VIDEO_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif"
 FORMATS_IN_WORDS = mark("MP4, MOV, WebM, MKV, AVI and GIF")
 
-MAX_SOURCE_FRAMES = 3_600  # two minutes at 30 a second: each up to the last sampled is decoded
+MAX_SOURCE_FRAMES = (
+    3_600  # two minutes at 30 fps: every frame up to the last sampled one is decoded
+)
 MAX_FRAME_PIXELS = 4096 * 2304  # 4K
 MAX_CLIP_FRAMES = 64  # Qwen3VLVideoProcessor allows 768
 MIN_CLIP_FRAMES = 4  # Qwen3VLVideoProcessor.min_frames
 SAMPLED_FPS = 2.0  # Qwen3VLVideoProcessor.fps
-ASSUMED_FPS = 24.0  # what Qwen3VLVideoProcessor assumes for a video of unknown rate
-MAX_FPS = 1_000.0  # a rate above is a container's clock, not a frame rate
-MAX_CLIP_PIXELS = 25_165_824  # of all frames: the 2B model's processor keeps no more
+ASSUMED_FPS = 24.0  # Qwen3VLVideoProcessor's assumption for an unknown rate
+MAX_FPS = 1_000.0  # a higher value is a container's clock rate, not a frame rate
+MAX_CLIP_PIXELS = 25_165_824  # of all frames together: the limit of the 2B model's processor
 
 
 @dataclass(frozen=True, slots=True)
 class VideoFacts:
-    """What the container says, and how many packets it really has."""
+    """The container's metadata, and the number of packets it really has."""
 
     size: tuple[int, int]  # (width, height) as stored, before any rotation
     fps: float
@@ -43,7 +45,7 @@ def survey_video(file: BinaryIO, name: str) -> VideoFacts:
     """Count the frames without decoding one.
 
     Raises:
-        InputError: no video of ``VIDEO_FORMATS``, no frames, or more than ``MAX_SOURCE_FRAMES``.
+        InputError: not a video of ``VIDEO_FORMATS``, no frames, or over ``MAX_SOURCE_FRAMES``.
     """
     num_frames = 0
     with _open_video(file, name) as (container, stream):
@@ -55,7 +57,7 @@ def survey_video(file: BinaryIO, name: str) -> VideoFacts:
                 if num_frames > MAX_SOURCE_FRAMES:
                     break
         except av.FFmpegError:
-            pass  # a file that is cut off: what came before can still be shown
+            pass  # truncated file: the frames before the damage are still usable
     if num_frames == 0:
         raise InputError(
             say("{name} has no frames.", name=name), remedy=say("Choose another video.")
@@ -64,16 +66,17 @@ def survey_video(file: BinaryIO, name: str) -> VideoFacts:
         raise InputError(
             say("{name} is too long.", name=name),
             limit=say(
-                "The limit is {most:,} frames (two minutes at 30 a second).", most=MAX_SOURCE_FRAMES
+                "The limit is {most:,} frames (two minutes at 30 frames per second).",
+                most=MAX_SOURCE_FRAMES,
             ),
-            remedy=say("Cut it, or lower its frame rate."),
+            remedy=say("Trim it, or lower its frame rate."),
         )
     fps = float(declared) if declared else 0.0
     if not 0 < fps <= MAX_FPS:
         fps = num_frames / seconds if seconds > 0 else 0.0
     if not 0 < fps <= MAX_FPS:
         note = say(
-            "The file names no frame rate; {fps:g} frames a second are assumed.", fps=ASSUMED_FPS
+            "The file gives no frame rate; {fps:g} frames per second are assumed.", fps=ASSUMED_FPS
         )
         return VideoFacts(size, ASSUMED_FPS, num_frames, (note,))
     return VideoFacts(size, fps, num_frames, ())
@@ -87,17 +90,17 @@ def sample_frame_indices(
     fps: float | None = None,
     max_frames: int = MAX_CLIP_FRAMES,
 ) -> tuple[int, ...]:
-    """Which frames to take: the rule of ``Qwen3VLVideoProcessor.sample_frames``.
+    """The frames to sample, as in ``Qwen3VLVideoProcessor.sample_frames``.
 
     Args:
         total_num_frames: frames in the file.
-        file_fps: its frames per second.
-        num_frames: how many to take; or
-        fps: how many for each second, 2 by default, and 4 in all at least.
-        max_frames: the upper bound of both.
+        file_fps: frames per second of the file.
+        num_frames: number of frames to sample; alternatively
+        fps: frames to sample per second, 2 by default, and at least 4 in total.
+        max_frames: upper bound on the number of frames.
 
     Returns:
-        Evenly spaced indices, the first and the last frame among them.
+        Evenly spaced indices that include the first and the last frame.
     """
     if num_frames is None:
         by_rate = int(total_num_frames / file_fps * (fps or SAMPLED_FPS))
@@ -109,10 +112,10 @@ def sample_frame_indices(
 
 @dataclass(frozen=True, slots=True)
 class DecodedFrames:
-    """The frames that were asked for, as far as the file has them."""
+    """The requested frames that the file has."""
 
     frames: tuple[np.ndarray[Any, Any], ...]  # each (height, width, 3) uint8, upright
-    num_decoded: int  # frames that came out of the decoder before the last one was found
+    num_decoded: int  # frames decoded until the last requested one was found
     original_size: tuple[int, int]  # (width, height) before scaling down
     rotated: bool
 
@@ -120,9 +123,9 @@ class DecodedFrames:
 def decode_frames(
     file: BinaryIO, name: str, indices: Sequence[int], max_pixels: int = MAX_FRAME_PIXELS
 ) -> DecodedFrames:
-    """Decode in order up to the last index and keep only the frames asked for.
+    """Decode in order up to the last index and keep only the requested frames.
 
-    The decoder itself refuses a stream with frames of more than ``max_pixels``.
+    The decoder itself rejects frames of more than ``max_pixels``.
     """
     wanted = set(indices)
     kept: dict[int, np.ndarray[Any, Any]] = {}
@@ -139,7 +142,7 @@ def decode_frames(
                 if len(kept) == len(wanted):
                     break
         except av.FFmpegError:
-            pass  # broken from here on: the caller makes do with what came before
+            pass  # damaged from here on: the caller uses the frames before
     upright = size[::-1] if rotation % 2 else size
     frames = tuple(kept[index] for index in indices if index in kept)
     return DecodedFrames(frames, count, upright, bool(rotation))
@@ -158,30 +161,30 @@ def fit_frame(size: tuple[int, int], num_frames: int) -> tuple[int, int]:
 def _open_video(
     file: BinaryIO, name: str, max_pixels: int = MAX_FRAME_PIXELS
 ) -> Iterator[tuple[Any, Any]]:
-    """``(container, video stream)`` of a file that is read from its start."""
+    """``(container, video stream)`` of a file, read from its start."""
     file.seek(0)
     try:
-        # A file object, never a path: a string would also be taken for an address.
+        # A file object, never a path: PyAV would also open a string as a URL.
         container = av.open(file, options={"format_whitelist": VIDEO_FORMATS})
     except (av.FFmpegError, ValueError) as error:
         raise InputError(
-            say("{name} is no video that can be read, or it is broken.", name=name),
-            limit=say("Accepted are {formats}.", formats=say(FORMATS_IN_WORDS)),
+            say("{name} is not a readable video, or it is damaged.", name=name),
+            limit=say("Accepted formats: {formats}.", formats=say(FORMATS_IN_WORDS)),
             remedy=say("Save it as MP4."),
         ) from error
     with container:
         stream = container.streams.best("video")
         if stream is None or stream.codec_context is None:
             raise InputError(
-                say("{name} has no picture track.", name=name), remedy=say("Choose another video.")
+                say("{name} has no video track.", name=name), remedy=say("Choose another video.")
             )
-        # The container's size is a claim; the decoder refuses what the stream itself exceeds.
+        # The container only claims a size; this limit makes the decoder check the stream itself.
         stream.codec_context.options = {"max_pixels": str(max_pixels)}
         yield container, stream
 
 
 def _read_duration(stream: Any) -> float:
-    """Seconds, 0 where the container does not say."""
+    """The duration in seconds; 0 if the container has none."""
     if stream.duration is None or stream.time_base is None:
         return 0.0
     return float(stream.duration * stream.time_base)

@@ -1,4 +1,4 @@
-"""What the image processor did to a picture, step by step and in its own numbers.
+"""What the image processor did to an image or video, step by step.
 
 Source: ``smart_resize`` of ``image_processing_qwen2_vl`` (images) and of
 ``video_processing_qwen3_vl`` (videos), ``patchify`` of both, transformers 5.23.
@@ -23,9 +23,9 @@ HISTOGRAM_BINS = 64  # four of the 256 values each
 
 @dataclass(frozen=True, slots=True)
 class PixelBudget:
-    """The limits that ``smart_resize`` works with."""
+    """The limits of ``smart_resize``."""
 
-    factor: int  # pixels: patch_size * merge_size, the side of one token's square
+    factor: int  # pixels: patch_size * merge_size, the side length of one token
     temporal_factor: int  # frames: temporal_patch_size; 1 for an image
     min_pixels: int  # of an image, or of all frames of a video together
     max_pixels: int
@@ -33,7 +33,7 @@ class PixelBudget:
 
 @dataclass(frozen=True, slots=True)
 class ResizeSteps:
-    """The way of ``smart_resize`` from a picture's size to one that patches can cover.
+    """The steps of ``smart_resize`` from the original size to whole patches.
 
     Sizes are ``(width, height)``; an area counts the pixels of all frames.
     """
@@ -45,24 +45,24 @@ class ResizeSteps:
     rounded: tuple[int, int]  # to the nearest multiples of the factor
     rounded_frames: int  # to the nearest multiple of the temporal factor
     outcome: Literal["fits", "shrunk", "enlarged"]
-    beta: float | None  # each side is divided by it (shrunk) or multiplied with it (enlarged)
+    beta: float | None  # each side is divided by it (shrunk) or multiplied by it (enlarged)
     resized: tuple[int, int]
 
     @property
     def rounded_area(self) -> int:
-        """Pixels after rounding: what is compared with the limits."""
+        """Pixels after rounding, which are compared with the limits."""
         return self.rounded[0] * self.rounded[1] * self.rounded_frames
 
     @property
     def resized_area(self) -> int:
-        """Pixels in the end."""
+        """Pixels after resizing."""
         return self.resized[0] * self.resized[1] * self.rounded_frames
 
 
 def pixel_budget(
     engine: Engine, kind: Literal["image", "video"], max_pixels: int | None
 ) -> PixelBudget:
-    """The limits for a prompt with this ``max_pixels`` (None: the processor's own)."""
+    """The limits for a prompt with this ``max_pixels`` (None: the processor's default)."""
     video = kind == "video"
     processor: Any = engine.processor.video_processor if video else engine.processor.image_processor
     size = size_argument(processor, max_pixels).get("size", processor.size)
@@ -75,7 +75,7 @@ def pixel_budget(
 
 
 def resize_steps(size: tuple[int, int], num_frames: int, budget: PixelBudget) -> ResizeSteps:
-    """The arithmetic of ``smart_resize``, with every number in between.
+    """The arithmetic of ``smart_resize``, with all intermediate values.
 
     Args:
         size: ``(width, height)`` in pixels.
@@ -112,12 +112,12 @@ def resize_steps(size: tuple[int, int], num_frames: int, budget: PixelBudget) ->
 
 
 def explain_resize(engine: Engine, inputs: ModelInputs, facts: MediaFacts) -> ResizeSteps:
-    """How one image or video of a prompt came to its size."""
+    """The resize steps of one image or video of a prompt."""
     budget = pixel_budget(engine, facts.kind, inputs.prompt.max_pixels)
     num_frames = 1
     if facts.kind == "video":
-        videos = [each for each in inputs.media if each.kind == "video"]
-        number = next(n for n, each in enumerate(videos) if each is facts)
+        videos = [media for media in inputs.media if media.kind == "video"]
+        number = next(n for n, media in enumerate(videos) if media is facts)
         num_frames = len(inputs.prompt.clips[number].frames)
     return resize_steps(facts.original_size, num_frames, budget)
 
@@ -132,8 +132,8 @@ def span_pixels(inputs: ModelInputs, span: VisualSpan) -> np.ndarray:
     """The rows of ``pixel_values`` (or ``pixel_values_videos``) of one span.
 
     Returns:
-        ``(patches, 3, temporal_patch_size, patch_size, patch_size)`` float32, in the order in
-        which the 1,536 numbers of a row lie in memory: channel, frame, line, column.
+        ``(patches, 3, temporal_patch_size, patch_size, patch_size)`` float32, in the memory
+        order of the 1,536 values of a row: channel, frame, line, column.
     """
     values = inputs.pixel_values if span.kind == "image" else inputs.pixel_values_videos
     if values is None:
@@ -146,21 +146,21 @@ def span_pixels(inputs: ModelInputs, span: VisualSpan) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Histograms:
-    """How often each range of values occurs in a picture's first frame, per channel."""
+    """Histograms of the values in the first frame of an image or video, per channel."""
 
     pixel_edges: np.ndarray  # (bins + 1,) float64: pixel values, 0 to 255
     value_edges: np.ndarray  # (3, bins + 1) float64: the same edges after rescaling and normalising
-    pixel_counts: np.ndarray  # (3, bins) int64, of the resized picture
+    pixel_counts: np.ndarray  # (3, bins) int64, of the resized image
     value_counts: np.ndarray  # (3, bins) int64, of pixel_values
 
 
-def pixel_histograms(inputs: ModelInputs, span: VisualSpan, picture: np.ndarray) -> Histograms:
+def pixel_histograms(inputs: ModelInputs, span: VisualSpan, image: np.ndarray) -> Histograms:
     """The values before and after ``(pixel / 255 - mean) / std``, in the same bins.
 
     Args:
         inputs: the record of ``run_preprocess``.
-        span: which picture.
-        picture: ``(height, width, 3)`` uint8: its first frame after resizing.
+        span: the image or temporal patch.
+        image: ``(height, width, 3)`` uint8: its first frame after resizing.
     """
     # Half a step below a value, so that no value falls on an edge.
     pixel_edges = np.linspace(-0.5, 255.5, HISTOGRAM_BINS + 1)
@@ -170,9 +170,7 @@ def pixel_histograms(inputs: ModelInputs, span: VisualSpan, picture: np.ndarray)
     return Histograms(
         pixel_edges=pixel_edges,
         value_edges=value_edges,
-        pixel_counts=np.stack(
-            [np.histogram(picture[..., c], bins=pixel_edges)[0] for c in range(3)]
-        ),
+        pixel_counts=np.stack([np.histogram(image[..., c], bins=pixel_edges)[0] for c in range(3)]),
         value_counts=np.stack(
             [np.histogram(values[:, c], bins=value_edges[c])[0] for c in range(3)]
         ),
@@ -181,16 +179,16 @@ def pixel_histograms(inputs: ModelInputs, span: VisualSpan, picture: np.ndarray)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PatchRow:
-    """One row of ``pixel_values`` and its place in the picture."""
+    """One row of ``pixel_values`` and its position in the image."""
 
     row: int  # of pixel_values (or pixel_values_videos)
     place: tuple[int, int]  # (row, column) on the patch grid
-    index: int  # sequence index of the token that it becomes a quarter of
+    index: int  # sequence index of the token that it becomes part of
     values: np.ndarray  # (3, frames, patch_size, patch_size) float32
 
 
 def read_patch(inputs: ModelInputs, span: VisualSpan, row: int, column: int) -> PatchRow:
-    """The row of ``pixel_values`` that holds the patch at this place of the grid."""
+    """The row of ``pixel_values`` with the patch at this position of the grid."""
     number = int(patch_rows(span)[row, column])
     return PatchRow(
         row=number,
@@ -201,7 +199,7 @@ def read_patch(inputs: ModelInputs, span: VisualSpan, row: int, column: int) -> 
 
 
 def row_places(span: VisualSpan) -> np.ndarray:
-    """The place on the grid of each row of a span, in the rows' own order.
+    """The grid position of each row of a span, in row order.
 
     Returns:
         ``(patches, 2)`` int64: row and column. The inverse of ``pointer.patch_rows``.
@@ -210,26 +208,26 @@ def row_places(span: VisualSpan) -> np.ndarray:
     return np.stack(np.unravel_index(order, (span.grid_h, span.grid_w)), axis=1)
 
 
-def row_colors(inputs: ModelInputs, span: VisualSpan, picture: np.ndarray) -> np.ndarray:
-    """The picture cut up: each row of ``pixel_values`` as its pixels side by side.
+def row_colors(inputs: ModelInputs, span: VisualSpan, image: np.ndarray) -> np.ndarray:
+    """Each row of ``pixel_values`` as its pixels side by side.
 
     Args:
         inputs: the record of ``run_preprocess``.
-        span: which picture.
-        picture: ``(height, width, 3)`` uint8: its first frame after resizing.
+        span: the image or temporal patch.
+        image: ``(height, width, 3)`` uint8: its first frame after resizing.
 
     Returns:
-        ``(patches, patch_size ** 2, 3)`` uint8, in the rows' own order.
+        ``(patches, patch_size ** 2, 3)`` uint8, in row order.
     """
     size = inputs.patch_size
-    tiles = picture.reshape(span.grid_h, size, span.grid_w, size, 3).transpose(0, 2, 1, 3, 4)
+    tiles = image.reshape(span.grid_h, size, span.grid_w, size, 3).transpose(0, 2, 1, 3, 4)
     places = row_places(span)
     rows: np.ndarray = tiles[places[:, 0], places[:, 1]].reshape(len(places), size * size, 3)
     return rows
 
 
 def frames_differ(inputs: ModelInputs, span: VisualSpan) -> int:
-    """How many numbers differ between the first and the second frame of a span's patches."""
+    """How many values differ between the first and the second frame of a span's patches."""
     values = span_pixels(inputs, span)
     return int((values[:, :, :1] != values[:, :, 1:]).sum())
 
@@ -238,7 +236,7 @@ TIMESTAMP = re.compile(r"<[\d.]+ seconds>(?=<\|vision_start\|>$)")
 
 
 def timestamp_texts(inputs: ModelInputs) -> tuple[str, ...]:
-    """The timestamp that stands in the prompt before each temporal patch of the videos."""
+    """The timestamp in the prompt before each temporal patch of a video."""
     texts = []
     for span in inputs.spans:
         if span.kind == "video":

@@ -1,8 +1,8 @@
-"""Who looks at whom in the vision tower: attention recomputed from a block's recorded input.
+"""The vision tower's attention weights, recomputed from a block's recorded input.
 
-The tower runs with the model's own attention kernel, which returns no weights. Here one block's
-``norm1``, ``qkv`` and rotary embedding run again on the hidden state that entered it, and the
-weights are computed for the rows that are looked at, never for a whole tower.
+The tower runs with the model's own attention kernel, which returns no weights. This module reruns
+one block's ``norm1``, ``qkv`` and rotary embedding on the hidden states that entered it, and
+computes the weights only for the requested rows, never for the whole tower.
 
 Source: ``Qwen3VLVisionAttention.forward`` and ``eager_attention_forward``, transformers 5.23.
 Each image, and each temporal patch of a video, is a sequence of its own (``cu_seqlens``): exactly
@@ -26,22 +26,22 @@ from playground.pointer import patch_rows
 from playground.records import TowerOutput, VisualSpan
 
 CHUNK_SCORES = 1 << 22  # attention scores held at once: 16 MiB in float32, twice over
-MAX_LOOKERS = 512  # patches over which heads are measured: the mean of more is hardly another
+MAX_QUERIES = 512  # query patches that heads are averaged over: more hardly change the mean
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BlockHeads:
-    """Each head of one block, over all patches of one picture or frame."""
+    """Statistics of each head of one block, over all patches of one image or frame."""
 
-    num_lookers: int  # patches that the means are over: all, or this many evenly spread
-    entropy: np.ndarray  # (heads,) float32, nats: mean over the lookers
-    distance: np.ndarray  # (heads,) float32, patches: mean distance from looker to looked at
-    received: np.ndarray  # (heads, grid_h, grid_w) float32: mean weight that each patch gets
+    num_queries: int  # patches in the means: all of them, or an evenly spaced sample
+    entropy: np.ndarray  # (heads,) float32, nats: mean over the queries
+    distance: np.ndarray  # (heads,) float32, patches: mean distance from query to key
+    received: np.ndarray  # (heads, grid_h, grid_w) float32: mean weight that each patch receives
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class EvenAttention:
-    """What attention that is spread evenly over all patches would measure: the yardstick."""
+class UniformAttention:
+    """The same statistics for uniform attention over all patches, as a baseline."""
 
     entropy: float  # nats: log of the number of patches
     distance: float  # patches
@@ -50,15 +50,15 @@ class EvenAttention:
 def patch_attention(
     engine: Engine, tower: TowerOutput, span: VisualSpan, block: int, row: int, column: int
 ) -> np.ndarray:
-    """How much one patch looks at every patch, in each head of one block.
+    """One patch's attention weights over all patches, in each head of one block.
 
     Args:
         engine: the loaded checkpoint.
         tower: the pass that the span belongs to.
         span: one image, or one temporal patch of a video.
         block: index of the block, from 0.
-        row: of the patch that looks, from the top.
-        column: of the patch that looks, from the left.
+        row: of the query patch, from the top.
+        column: of the query patch, from the left.
 
     Returns:
         ``(heads, grid_h, grid_w)`` float32; each head sums to 1.
@@ -70,7 +70,7 @@ def patch_attention(
         raise InputError(
             say("There is no patch at row {row}, column {column}.", row=row, column=column),
             limit=say(
-                "The picture has {rows} rows and {columns} columns of patches.",
+                "The image has {rows} rows and {columns} columns of patches.",
                 rows=span.grid_h,
                 columns=span.grid_w,
             ),
@@ -78,8 +78,8 @@ def patch_attention(
     order = torch.from_numpy(patch_rows(span) - span.patch_start)
     with engine.exclusive():
         query, key = _query_key(engine, tower, span, block)
-        looker = int(order[row, column])
-        weights = (query[:, looker : looker + 1] @ key.mT).softmax(-1)[:, 0].cpu()
+        index = int(order[row, column])
+        weights = (query[:, index : index + 1] @ key.mT).softmax(-1)[:, 0].cpu()
     attention: np.ndarray = weights[:, order].numpy()
     return attention
 
@@ -90,68 +90,68 @@ def measure_block(
     span: VisualSpan,
     block: int,
     *,
-    max_lookers: int = MAX_LOOKERS,
+    max_queries: int = MAX_QUERIES,
 ) -> BlockHeads:
     """Entropy, mean distance and received attention of each head of one block.
 
-    A chunk of at most ``CHUNK_SCORES`` scores is held at a time.
+    At most ``CHUNK_SCORES`` scores are in memory at a time.
 
     Args:
         engine: the loaded checkpoint.
         tower: the pass that the span belongs to.
         span: one image, or one temporal patch of a video.
         block: index of the block, from 0.
-        max_lookers: in a larger picture, the means are over so many evenly spread patches, each
-            looking at all.
+        max_queries: in a larger image, the means are over this many evenly spaced query patches,
+            each attending to all patches.
     """
     order = torch.from_numpy(patch_rows(span) - span.patch_start)
-    # Line by line, so that evenly spread means spread over the picture.
-    lookers = order.flatten()[_spread(span.num_patches, max_lookers)]
+    # In row-major order, so that evenly spaced indices cover the whole image.
+    query_rows = order.flatten()[_even_indices(span.num_patches, max_queries)]
     with engine.exclusive():
         query, key = _query_key(engine, tower, span, block)
         places = _places(span).to(query.device)
         num_heads = len(query)
         entropy, distance = query.new_zeros(num_heads), query.new_zeros(num_heads)
         received = query.new_zeros(num_heads, span.num_patches)
-        for part in lookers.to(query.device).split(
+        for part in query_rows.to(query.device).split(
             max(1, CHUNK_SCORES // (num_heads * span.num_patches))
         ):
             scores = query[:, part] @ key.mT
             highest = scores.amax(-1, keepdim=True)
             weights = (scores - highest).exp_()
             total = weights.sum(-1)
-            # -sum(w log w) without a logarithm for each weight: log w = score - logsumexp.
+            # -sum(w log w) without taking the log of each weight: log w = score - logsumexp.
             mean_score = torch.einsum("hqk,hqk->hq", weights, scores) / total
             entropy += (highest[..., 0] + total.log() - mean_score).sum(-1)
             away = torch.cdist(places[part], places)
             distance += (torch.einsum("hqk,qk->hq", weights, away) / total).sum(-1)
             received += torch.einsum("hqk,hq->hk", weights, total.reciprocal())
-        means = [(sums / len(lookers)).cpu() for sums in (entropy, distance, received)]
+        means = [(sums / len(query_rows)).cpu() for sums in (entropy, distance, received)]
     return BlockHeads(
-        num_lookers=len(lookers),
+        num_queries=len(query_rows),
         entropy=means[0].clamp_min(0).numpy(),
         distance=means[1].numpy(),
         received=means[2][:, order].numpy(),
     )
 
 
-def measure_even(span: VisualSpan) -> EvenAttention:
-    """Entropy and mean distance of attention that is spread evenly over a picture's patches."""
+def measure_uniform(span: VisualSpan) -> UniformAttention:
+    """Entropy and mean distance of uniform attention over an image's patches."""
     places = _places(span)
     total = sum(float(torch.cdist(part, places).sum()) for part in places.split(1024))
-    return EvenAttention(math.log(span.num_patches), total / span.num_patches**2)
+    return UniformAttention(math.log(span.num_patches), total / span.num_patches**2)
 
 
 def count_scores(engine: Engine, span: VisualSpan) -> int:
-    """Scores that ``measure_block`` computes for all blocks of a picture: what it costs."""
-    facts, lookers = engine.facts, min(span.num_patches, MAX_LOOKERS)
-    return facts.vision_depth * facts.vision_num_heads * lookers * span.num_patches
+    """Number of scores that ``measure_block`` computes over all blocks: a measure of its cost."""
+    facts, num_queries = engine.facts, min(span.num_patches, MAX_QUERIES)
+    return facts.vision_depth * facts.vision_num_heads * num_queries * span.num_patches
 
 
 def _query_key(
     engine: Engine, tower: TowerOutput, span: VisualSpan, block: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rotated queries, already scaled, and keys of one span; hold ``Engine.exclusive``.
+    """Rotated and scaled queries, and rotated keys, of one span; hold ``Engine.exclusive``.
 
     Returns:
         Two of ``(heads, patches, head_dim)`` float32 in merge-block order.
@@ -160,7 +160,7 @@ def _query_key(
     if not 0 <= block < len(visual.blocks):
         raise InputError(
             say("The vision tower has no block {block}.", block=block),
-            limit=say("It has {count}, counted from 0.", count=len(visual.blocks)),
+            limit=say("It has {count} blocks, counted from 0.", count=len(visual.blocks)),
         )
     layer = visual.blocks[block]
     device = layer.norm1.weight.device
@@ -175,8 +175,8 @@ def _query_key(
     return query.transpose(0, 1).float() * attn.scaling, key.transpose(0, 1).float()
 
 
-def _spread(count: int, limit: int) -> torch.Tensor:
-    """At most ``limit`` indices below ``count``, evenly spread, the first and the last included."""
+def _even_indices(count: int, limit: int) -> torch.Tensor:
+    """At most ``limit`` evenly spaced indices below ``count``, including the first and the last."""
     return torch.linspace(0, count - 1, min(count, limit), dtype=torch.float64).round().long()
 
 

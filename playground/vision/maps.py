@@ -1,4 +1,4 @@
-"""What one sees of a vision tower's pass: a function turns a record into a map on the picture."""
+"""Maps of the vision tower's features over an image: norms, cosine similarity and PCA colours."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ from playground.language import mark, say
 from playground.pointer import patch_rows
 from playground.records import TowerOutput, VisualSpan
 
-MAX_FIT_PATCHES = 512  # of each state: a basis of three directions needs no more
-SUBSPACE = 16  # directions iterated for the three that are wanted: the more, the fewer rounds
-MAX_ITERATIONS = 60  # reached where the third and later directions explain equally much
+MAX_FIT_PATCHES = 512  # of each state: enough to fit a basis of three directions
+SUBSPACE = 16  # directions iterated to find three: more directions need fewer iterations
+MAX_ITERATIONS = 60  # reached if the third and later directions explain equal variance
 PRECISION = 1e-5  # of an eigenvector, relative to the largest eigenvalue
 
-# What a message calls each kind of ``FeatureSource``.
+# The name of each kind of ``FeatureSource`` in messages.
 SOURCE_NAMES = {
-    "embedding": mark("embedding"),
-    "state": mark("state"),
-    "tap": mark("tap"),
-    "merger": mark("merger"),
+    "embedding": mark("patch embedding"),
+    "state": mark("hidden state"),
+    "tap": mark("DeepStack tap"),
+    "merger": mark("merger output"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureSource:
-    """Which of the tower's features are looked at."""
+    """Which of the tower's features to show."""
 
     kind: Literal["embedding", "state", "tap", "merger"]
-    index: int = 0  # blocks passed for a state; number of the tap, from 0
+    index: int = 0  # blocks applied for a state; number of the tap, from 0
 
     @property
     def merged(self) -> bool:
-        """True where there is one vector per merged token, not per patch."""
+        """True for one vector per merged token, False for one per patch."""
         return self.kind in ("tap", "merger")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PcaBasis:
-    """Three directions of feature space and the range of scores that the colours stand for."""
+    """Three directions in feature space and the range of scores that the colours span."""
 
     directions: torch.Tensor  # (3, width) float32, orthonormal
-    low: torch.Tensor  # (3,) float32: the score that has no colour
-    high: torch.Tensor  # (3,) float32: the score of full colour
+    low: torch.Tensor  # (3,) float32: the score shown as 0
+    high: torch.Tensor  # (3,) float32: the score shown as 255
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +58,7 @@ class PcaMap:
 
 
 def grid_features(tower: TowerOutput, span: VisualSpan, source: FeatureSource) -> torch.Tensor:
-    """The features of one picture or frame, each in its place.
+    """The features of one image or frame, arranged on its grid.
 
     Args:
         tower: the pass that the span belongs to.
@@ -91,7 +91,7 @@ def grid_features(tower: TowerOutput, span: VisualSpan, source: FeatureSource) -
         )
     features = stack[source.index]
     if source.merged:
-        # The merger turns each block's rows, which stand side by side, into one token.
+        # The merger turns each group of consecutive rows into one token.
         first = span.patch_start // span.merge_size**2
         tokens = features[first : first + span.merged_h * span.merged_w]
         return tokens.float().reshape(span.merged_h, span.merged_w, -1)
@@ -105,20 +105,20 @@ def feature_norms(features: torch.Tensor) -> np.ndarray:
 
 
 def feature_similarity(features: torch.Tensor, row: int, column: int) -> np.ndarray:
-    """Cosine between one place's vector and every other's: ``(rows, columns)`` float32, -1 to 1."""
+    """Cosine similarity of one vector to all others: ``(rows, columns)`` float32, -1 to 1."""
     directions = torch.nn.functional.normalize(features, dim=-1)
     cosines: np.ndarray = (directions @ directions[row, column]).clamp(-1, 1).numpy()
     return cosines
 
 
 def feature_pca(features: torch.Tensor, basis: PcaBasis | None = None) -> PcaMap:
-    """Colour each place by three principal components; like colours mean like features.
+    """Colour each cell by three principal components; similar colours mean similar features.
 
     Args:
         features: (rows, columns, width) float32.
-        basis: of ``fit_shared_basis``: the features are then normalised as it was fitted. By
-            default the components of these features alone, scaled from the 1st to the 99th
-            percentile, so that a single outlying patch does not flatten the colours.
+        basis: the result of ``fit_shared_basis``; the features are then normalised as in the fit.
+            By default, the components of these features only, scaled from the 1st to the 99th
+            percentile so that a single outlier does not flatten the colours.
     """
     rows, columns, _ = features.shape
     if basis is None:
@@ -132,7 +132,7 @@ def feature_pca(features: torch.Tensor, basis: PcaBasis | None = None) -> PcaMap
         scores = centred @ basis.directions.T
         low, high = basis.low, basis.high
     colours = ((scores - low) / (high - low).clamp_min(1e-12)).clamp(0, 1)
-    if colours.shape[-1] < 3:  # features of fewer than three numbers
+    if colours.shape[-1] < 3:  # features with fewer than three dimensions
         colours = torch.nn.functional.pad(colours, (0, 3 - colours.shape[-1]), value=0.5)
     share = scores.square().sum(0) / centred.square().sum().clamp_min(1e-12)
     return PcaMap(
@@ -142,12 +142,12 @@ def feature_pca(features: torch.Tensor, basis: PcaBasis | None = None) -> PcaMap
 
 
 def fit_shared_basis(tower: TowerOutput, span: VisualSpan) -> PcaBasis:
-    """One basis for all states of a span, so that colours can be compared over the blocks.
+    """One basis for all states of a span, so that colours can be compared between blocks.
 
-    Vectors grow many times over on their way through the tower, and so does their mean; either
-    would hide everything else. Each vector is therefore layer-normalised, as ``norm1`` of the
-    next block does before its own scale and shift, and each state is centred on its mean patch.
-    At most ``MAX_FIT_PATCHES`` evenly spread patches of each state are used.
+    Hidden states and their mean grow many times larger through the tower, which would dominate
+    the components. Each vector is therefore layer-normalised, as ``norm1`` of the next block does
+    before its scale and shift, and each state is centred on its mean patch. At most
+    ``MAX_FIT_PATCHES`` evenly spaced patches of each state are used.
     """
     rows = torch.from_numpy(patch_rows(span).ravel())
     rows = rows[torch.linspace(0, len(rows) - 1, min(len(rows), MAX_FIT_PATCHES)).round().long()]
@@ -194,12 +194,12 @@ def norm_summary(tower: TowerOutput, span: VisualSpan) -> np.ndarray:
 def _leading_directions(scatter: torch.Tensor, count: int) -> torch.Tensor:
     """The leading eigenvectors, each signed so that its largest loading is positive.
 
-    By subspace iteration: the full decomposition of a 1,024-wide matrix takes 20 times as long,
-    too long for a picture that follows a slider.
+    Uses subspace iteration: the full decomposition of a 1,024-wide matrix takes 20 times as long,
+    too long for an image that follows a slider.
 
     Args:
-        scatter: (width, width): centred features times themselves.
-        count: at most three; fewer than three features have fewer directions.
+        scatter: (width, width), the centred features' X^T X.
+        count: at most three; fewer if there are fewer than three features.
 
     Returns:
         ``(count, width)`` float32, orthonormal.
@@ -223,6 +223,6 @@ def _leading_directions(scatter: torch.Tensor, count: int) -> torch.Tensor:
 
 
 def _normalise(vectors: torch.Tensor) -> torch.Tensor:
-    """Layer norm without scale and shift, then centred over the vectors."""
+    """Apply layer norm without scale and shift, then centre over the vectors."""
     normal = torch.nn.functional.layer_norm(vectors, vectors.shape[-1:])
     return normal - normal.mean(0)

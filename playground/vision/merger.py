@@ -1,5 +1,7 @@
 """The mergers step by step: four patches become one token, at the end and at each DeepStack tap.
 
+DeepStack (Meng et al. 2024) adds features of earlier vision blocks to the decoder's first layers.
+
 Source: ``Qwen3VLVisionPatchMerger.forward``, transformers 5.23. The final merger normalises each
 patch and then joins the four; those of DeepStack join first and normalise the long vector
 (``use_postshuffle_norm``).
@@ -19,40 +21,40 @@ from playground.records import TowerOutput, VisualSpan
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MergerStep:
-    """A vector, or four of them, after one step of a merger."""
+    """One vector, or four, after one step of a merger."""
 
-    name: str  # what the step is, as in the source
-    values: np.ndarray  # (vectors, numbers) float32
+    name: str  # name of the step, as in the source
+    values: np.ndarray  # (vectors, dimensions) float32
 
     @property
     def norm(self) -> float:
-        """Euclidean norm of all its numbers together."""
+        """Euclidean norm of all values together."""
         return float(np.linalg.norm(self.values))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MergedToken:
-    """How one merger makes one token."""
+    """How one merger computes one token."""
 
     steps: tuple[MergerStep, ...]  # patches, then norm and concat in the merger's order, fc1, …
     norm_after_concat: bool  # use_postshuffle_norm
-    similarity: np.ndarray  # (4, 4) float32: cosine similarity of the four patches that go in
-    max_abs_diff: float  # of the last step against the model's own token
+    similarity: np.ndarray  # (4, 4) float32: cosine similarity of the four input patches
+    max_abs_diff: float  # between the last step and the model's own token
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TapSimilarity:
-    """What a DeepStack tap says about the tokens of one picture, beside the final merger."""
+    """A DeepStack tap's tokens of one image, compared with the final merger's."""
 
-    tap: int  # after which vision block, counted from 0
+    tap: int  # the vision block that it follows, counted from 0
     norms: np.ndarray  # (merged_h, merged_w) float32
-    cosine: np.ndarray  # (merged_h, merged_w) float32: to the same place's final token
+    cosine: np.ndarray  # (merged_h, merged_w) float32: to the final tokens
 
 
 def merge_token(
     engine: Engine, tower: TowerOutput, span: VisualSpan, token: int, tap: int | None = None
 ) -> MergedToken:
-    """Do one merger's steps on the four patches of one token.
+    """Run one merger's steps on the four patches of one token.
 
     Args:
         engine: the loaded checkpoint.
@@ -81,7 +83,7 @@ def merge_token(
 
 
 def _merge_steps(merger: Any, patches: torch.Tensor) -> list[tuple[str, torch.Tensor]]:
-    """``Qwen3VLVisionPatchMerger.forward``, with every intermediate result kept."""
+    """``Qwen3VLVisionPatchMerger.forward``, keeping every intermediate result."""
     steps = [("patches", patches)]
     if merger.use_postshuffle_norm:
         joined = patches.reshape(1, merger.hidden_size)
@@ -100,7 +102,7 @@ def _merge_steps(merger: Any, patches: torch.Tensor) -> list[tuple[str, torch.Te
 
 
 def tap_similarities(tower: TowerOutput, span: VisualSpan) -> tuple[TapSimilarity, ...]:
-    """Norm of every tap's token, and its cosine similarity to the final token of the place."""
+    """Norm of every tap's tokens, and their cosine similarity to the final tokens."""
     first = span.patch_start // span.merge_size**2
     rows = slice(first, first + span.merged_h * span.merged_w)
     final = tower.pooler_output[rows].float()

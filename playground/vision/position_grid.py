@@ -1,8 +1,8 @@
-"""The vision tower's learned position grid, and how it is resampled to a picture.
+"""The vision tower's learned position grid, and how it is resampled to an image.
 
 Source: ``Qwen3VLVisionModel.forward`` and ``get_vision_interpolation_indices_and_weights``,
-transformers 5.23. The grid is square, ``num_grid_per_side`` entries along each side, and knows
-nothing of a picture's size: every patch takes a weighted sum of the four entries around its place.
+transformers 5.23. The grid is square, with ``num_grid_per_side`` entries per side, and independent
+of the image size: every patch takes a weighted sum of the four entries around its position.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from playground.records import ModelInputs, Progress, TowerOutput, VisionOutput,
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GridSamples:
-    """Where each patch of one picture looks into the learned grid."""
+    """Which entries of the learned grid each patch of one image uses, and with which weights."""
 
-    indices: np.ndarray  # (grid_h, grid_w, 4) int64: entries, counted line by line
+    indices: np.ndarray  # (grid_h, grid_w, 4) int64: entries, in row-major order
     weights: np.ndarray  # (grid_h, grid_w, 4) float32, each four sum to 1
-    side: int  # entries along each side of the grid
+    side: int  # entries per side of the grid
 
     @property
     def places(self) -> np.ndarray:
-        """``(grid_h, grid_w, 2)`` float64: the row and the column on the grid, in entries."""
+        """``(grid_h, grid_w, 2)`` float64: row and column on the grid, in entries."""
         corners = np.stack(np.divmod(self.indices, self.side), -1).astype(np.float64)
-        # float32 weights of four entries sum to 1 only to seven digits
+        # The four float32 weights sum to 1 only up to seven digits.
         weights = self.weights.astype(np.float64)[..., None]
         places: np.ndarray = (corners * weights).sum(-2) / weights.sum(-2)
         return places
@@ -42,24 +42,24 @@ class GridSamples:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BlendedPosition:
-    """One patch's position embedding, made again from its four entries."""
+    """One patch's position embedding, recomputed from its four entries."""
 
-    norms: np.ndarray  # (4,) float32: of the entries, before their weights
+    norms: np.ndarray  # (4,) float32: of the entries, before weighting
     norm: float  # of the weighted sum
-    max_abs_diff: float  # of the sum against the row that the model added
+    max_abs_diff: float  # between the sum and the row that the model added
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GridColors:
-    """Positions as colours: three principal components of the learned grid, the same for both."""
+    """Position embeddings as colours, by three principal components of the learned grid."""
 
     grid: np.ndarray  # (side, side, 3) uint8: the learned entries
-    resampled: np.ndarray  # (grid_h, grid_w, 3) uint8: the positions of the picture's patches
+    resampled: np.ndarray  # (grid_h, grid_w, 3) uint8: the image's position embeddings
     variance: float  # share of the grid's variance that the three components explain
 
 
 def sample_grid(engine: Engine, span: VisualSpan) -> GridSamples:
-    """The four entries and weights of every patch of a picture, from transformers' own function."""
+    """The four entries and weights of every patch of an image, from transformers' own function."""
     visual = engine.model.model.visual
     grid_thw = torch.tensor([[1, span.grid_h, span.grid_w]], device=visual.pos_embed.weight.device)
     indices, weights = get_vision_interpolation_indices_and_weights(
@@ -82,7 +82,7 @@ def blend_position(
     samples: GridSamples,
     patch: tuple[int, int],
 ) -> BlendedPosition:
-    """Weigh and sum the four entries of one patch, and compare with what the model added.
+    """Compute the weighted sum of one patch's four entries, and compare it with the model's own.
 
     Args:
         engine: the loaded checkpoint.
@@ -107,10 +107,10 @@ def blend_position(
 
 
 def grid_colors(engine: Engine, tower: TowerOutput, span: VisualSpan) -> GridColors:
-    """Colour the learned grid and the picture's positions by one basis.
+    """Colour the learned grid and the image's position embeddings with one basis.
 
-    The basis are the three leading principal components of the learned entries, each signed so
-    that its largest loading is positive, scaled from the entries' smallest to their largest score.
+    The basis consists of the three leading principal components of the learned entries, each
+    signed so that its largest loading is positive, scaled from the smallest to the largest score.
     """
     side = engine.model.model.visual.num_grid_per_side
     basis = _grid_basis(engine)
@@ -133,8 +133,8 @@ class _GridBasis:
     variance: float
 
 
-# By the embedding that it describes: the weights of a loaded checkpoint do not change, and the
-# decomposition takes too long to do it again at every click (1,024 x 1,024 in the 2B).
+# Cached per embedding module: the weights of a loaded checkpoint do not change, and the
+# decomposition is too slow to repeat at every click (1,024 x 1,024 in the 2B).
 _BASES: WeakKeyDictionary[nn.Module, _GridBasis] = WeakKeyDictionary()
 
 
@@ -149,7 +149,7 @@ def _grid_basis(engine: Engine) -> _GridBasis:
 def _fit_basis(entries: torch.Tensor) -> _GridBasis:
     mean = entries.mean(0)
     centred = entries - mean
-    # The covariance is small beside the table (1,024 numbers, 2,304 entries in the 2B).
+    # The covariance is smaller than the table (1,024 dimensions, 2,304 entries in the 2B).
     power, directions = torch.linalg.eigh(centred.T @ centred)
     components = directions[:, -3:].flip(-1)
     largest = components.abs().argmax(0, keepdim=True)
@@ -177,16 +177,16 @@ def position_similarity(tower: TowerOutput, span: VisualSpan, patch: tuple[int, 
     return similarity
 
 
-# ------------------------------------------------------------------ nearest instead of bilinear
+# ------------------------------------------------------ nearest entry or bilinear interpolation
 
 
 def run_nearest(
     engine: Engine, inputs: ModelInputs, vision: VisionOutput, *, progress: Progress | None = None
 ) -> VisionOutput:
-    """Run the tower again, each patch with the position of its nearest entry alone.
+    """Run the tower again with only the nearest entry's position embedding for each patch.
 
-    ``Qwen3VLVisionModel.forward`` takes ready ``interp_indices`` and ``interp_weights``, so that
-    nothing on the shared model changes.
+    ``Qwen3VLVisionModel.forward`` accepts precomputed ``interp_indices`` and ``interp_weights``,
+    so nothing on the shared model changes.
 
     Args:
         engine: the loaded checkpoint.
@@ -203,17 +203,17 @@ def run_nearest(
 
 
 def nearest_weights(weights: torch.Tensor) -> torch.Tensor:
-    """All the weight on the entry that has most of it; of equal ones, on the first.
+    """Put all the weight on the entry with the largest weight; in a tie, on the first.
 
     Args:
-        weights: ``(patches, 4)``, as ``get_vision_interpolation_indices_and_weights`` gives them.
+        weights: ``(patches, 4)``, from ``get_vision_interpolation_indices_and_weights``.
     """
     nearest = torch.zeros_like(weights)
     return nearest.scatter(-1, weights.argmax(-1, keepdim=True), 1.0)
 
 
 def position_shift(vision: VisionOutput, changed: VisionOutput) -> float:
-    """How far the position embeddings moved, as a share of their length, over all patches."""
+    """Mean change of the position embeddings over all patches, as a share of their norm."""
     pairs = [(vision.image, changed.image), (vision.video, changed.video)]
     shares = [
         (other.pos_embeds.float() - tower.pos_embeds.float()).norm(dim=-1)

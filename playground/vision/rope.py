@@ -1,9 +1,9 @@
-"""The vision tower's 2-D RoPE: what turns with a patch's row, what with its column.
+"""The vision tower's 2-D RoPE: dimensions rotate with a patch's row or with its column.
 
 Source: ``Qwen3VLVisionRotaryEmbedding`` and ``Qwen3VLVisionAttention``, transformers 5.23. A head's
-numbers turn in pairs, number ``i`` with number ``i + head_dim / 2``. The first half of the pairs
-turns with the row, the second half with the column, both with the same ``head_dim / 4``
-frequencies.
+dimensions rotate in pairs, dimension ``i`` with dimension ``i + head_dim / 2``. The first half of
+the pairs rotates with the row, the second half with the column, both with the same
+``head_dim / 4`` frequencies.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ from playground.records import TowerOutput, VisualSpan
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RopeAngles:
-    """How far each pair of numbers turns, in radians."""
+    """The rotation angle of each pair of dimensions, in radians."""
 
-    inv_freq: np.ndarray  # (head_dim / 4,) float32: radians for a step of one patch
-    by_row: np.ndarray  # (head_dim / 4, grid_h) float32: pairs 0 and on
-    by_column: np.ndarray  # (head_dim / 4, grid_w) float32: the pairs after those
+    inv_freq: np.ndarray  # (head_dim / 4,) float32: radians per patch
+    by_row: np.ndarray  # (head_dim / 4, grid_h) float32: the first half of the pairs
+    by_column: np.ndarray  # (head_dim / 4, grid_w) float32: the second half
 
     @property
     def wavelengths(self) -> np.ndarray:
-        """``(head_dim / 4,)`` float32: patches for a whole turn."""
+        """``(head_dim / 4,)`` float32: patches per full turn."""
         return np.asarray(2 * np.pi / self.inv_freq, np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadVectors:
-    """Queries and keys of one head before their rotation, for the patches of one picture."""
+    """One query and all keys of one head before rotation, for the patches of one image."""
 
-    query: torch.Tensor  # (head_dim,) float32, of the pointed patch
+    query: torch.Tensor  # (head_dim,) float32, of the selected patch
     keys: torch.Tensor  # (grid_h, grid_w, head_dim) float32
-    scaling: float  # what the scores are multiplied by
+    scaling: float  # factor of the scores
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PatchScores:
-    """Attention scores of one patch to all patches of its picture, before the softmax."""
+    """Attention scores of one patch to all patches of its image, before the softmax."""
 
     rotated: np.ndarray  # (grid_h, grid_w) float32: as the model computes them
     plain: np.ndarray  # (grid_h, grid_w) float32: the same vectors without RoPE
 
 
 def rope_angles(engine: Engine, span: VisualSpan) -> RopeAngles:
-    """The angles at every row and column of a picture."""
+    """The angles at every row and column of an image."""
     inv_freq = _inv_freq(engine).numpy()
     return RopeAngles(
         inv_freq=inv_freq,
@@ -71,14 +71,14 @@ def head_vectors(
     head: int,
     patch: tuple[int, int],
 ) -> HeadVectors:
-    """The query of one patch and the keys of all, in one head, before RoPE.
+    """The query of one patch and the keys of all patches, in one head, before RoPE.
 
-    Only this head's part of ``qkv`` is computed.
+    Computes only this head's part of ``qkv``.
 
     Args:
         engine: the loaded checkpoint.
         tower: the pass that the span belongs to.
-        span: one image, or one temporal patch of a video; attention stays inside of it.
+        span: one image, or one temporal patch of a video; attention stays within it.
         block: index of the block.
         head: index of the head.
         patch: row and column of the query.
@@ -99,7 +99,7 @@ def head_vectors(
 def patch_scores(
     engine: Engine, span: VisualSpan, vectors: HeadVectors, patch: tuple[int, int]
 ) -> PatchScores:
-    """The scores of one patch with the rotation that the model applies, and without it."""
+    """The scores of one patch with the model's rotation, and without it."""
     rows, columns = np.indices((span.grid_h, span.grid_w))
     cos, sin = _cos_sin(engine, rows.ravel(), columns.ravel())
     keys = vectors.keys.flatten(0, 1)
@@ -115,25 +115,25 @@ def patch_scores(
 
 
 def ones_kernel(engine: Engine, span: VisualSpan) -> np.ndarray:
-    """The score of two vectors of ones by their distance, as a share of that at distance 0.
+    """The score of two vectors of ones by their distance, relative to the score at distance 0.
 
     Returns:
-        ``(2 * grid_h - 1, 2 * grid_w - 1)`` float32; the middle is the distance 0.
+        ``(2 * grid_h - 1, 2 * grid_w - 1)`` float32; distance 0 is in the middle.
     """
     ones = torch.ones(4 * len(_inv_freq(engine)))
     return distance_kernel(engine, span, ones, ones / len(ones))
 
 
 def head_kernel(engine: Engine, span: VisualSpan, vectors: HeadVectors) -> np.ndarray:
-    """The score that the picture's average key would get at each distance from the query.
+    """The score of the image's mean key at each distance from the query.
 
-    With the same key everywhere, what is left is the place: whether a head looks near or far, up
-    or to the left. Since scores are linear in the key, this is also the average score of all keys
-    if each stood there.
+    With the same key everywhere, only the effect of position remains: whether a head prefers
+    patches that are near or far, above or to the left. Since scores are linear in the key, this
+    is also the mean score of all keys if each were placed at that distance.
 
     Returns:
-        ``(2 * grid_h - 1, 2 * grid_w - 1)`` float32; row and column of the key less those of the
-        query, from ``-(grid_h - 1)`` and ``-(grid_w - 1)`` on.
+        ``(2 * grid_h - 1, 2 * grid_w - 1)`` float32; row and column of the key minus those of the
+        query, starting at ``-(grid_h - 1)`` and ``-(grid_w - 1)``.
     """
     average = vectors.keys.flatten(0, 1).mean(0)
     return distance_kernel(engine, span, vectors.query, average * vectors.scaling)
@@ -146,25 +146,25 @@ def distance_kernel(
 
     Args:
         engine: the loaded checkpoint.
-        span: the picture whose distances are wanted.
-        query: ``(head_dim,)`` before its rotation; it stays at the origin.
-        key: ``(head_dim,)`` before its rotation.
+        span: the image that sets the range of distances.
+        query: ``(head_dim,)`` before rotation; it stays at the origin.
+        key: ``(head_dim,)`` before rotation.
 
     Returns:
         ``(2 * grid_h - 1, 2 * grid_w - 1)`` float32.
     """
     rows, columns = (np.arange(1 - size, size) for size in (span.grid_h, span.grid_w))
-    scores = _turned_scores(_inv_freq(engine), query, key)
+    scores = _axis_scores(_inv_freq(engine), query, key)
     by_row = scores(0, rows)
     by_column = scores(1, columns)
     kernel: np.ndarray = (by_row[:, None] + by_column[None, :]).numpy()
     return kernel
 
 
-def _turned_scores(inv_freq: torch.Tensor, query: torch.Tensor, key: torch.Tensor) -> Any:
-    """Scores fall into a sum over the row's pairs and one over the column's: no need for all."""
+def _axis_scores(inv_freq: torch.Tensor, query: torch.Tensor, key: torch.Tensor) -> Any:
+    """Each axis's share of the score: a score is a sum over the row pairs and the column pairs."""
     pairs = len(inv_freq)
-    # (half of the pair, axis, frequency)
+    # (member of the pair, axis, frequency)
     q = query.reshape(2, 2, pairs)
     k = key.reshape(2, 2, pairs)
     even = (q * k).sum(0)

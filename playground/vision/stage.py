@@ -44,7 +44,7 @@ def _run_tower(
         capture_inputs(visual.blocks, progress=progress, what=say("vision block")) as states,
         capture_outputs([visual.patch_embed]) as patch_embeds,
     ):
-        # get_video_features is the same call: transformers treats both kinds alike here.
+        # get_video_features is the same call: transformers handles images and videos alike here.
         output = engine.model.model.get_image_features(
             pixel_values.to(engine.device), grid_thw.to(engine.device), return_dict=True
         )
@@ -61,12 +61,12 @@ def _run_tower(
 
 
 def interpolate_position_grid(engine: Engine, grid_thw: torch.Tensor) -> torch.Tensor:
-    """The learned position grid resampled to the images' grids.
+    """Resample the learned position grid to the images' patch grids.
 
     Each patch takes a weighted sum of four entries of the square grid. Hold ``Engine.exclusive``.
 
     Returns:
-        ``(patches, hidden)`` in merge-block order, as it is added to ``patch_embeds``.
+        ``(patches, hidden)`` in merge-block order, as added to ``patch_embeds``.
     """
     visual = engine.model.model.visual
     table = visual.pos_embed.weight

@@ -20,7 +20,9 @@ def open_tab(page: Page, name: str) -> Locator:
     tab.click()
     expect(tab).to_have_attribute("aria-selected", "true")
     # A tab's own parts are tabs too: the outer panel comes first.
-    return page.get_by_role("tabpanel").filter(visible=True).first
+    panel = page.get_by_role("tabpanel").filter(visible=True).first
+    panel.locator(".pg-stage").wait_for()
+    return panel
 
 
 def open_part(panel: Locator, name: str) -> Locator:

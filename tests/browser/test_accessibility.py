@@ -93,7 +93,7 @@ def test_the_keyboard_reaches_what_is_on_the_page(light: Page) -> None:
 
 def test_the_walkthrough_goes_through_the_tabs(light: Page) -> None:
     light.get_by_role("button", name="Walkthrough").click()
-    card = light.get_by_role("dialog", name="A conversation becomes one text")
+    card = light.get_by_role("dialog", name="A conversation becomes one prompt")
     card.wait_for()
     seen = []
     while card.is_visible():
@@ -104,6 +104,6 @@ def test_the_walkthrough_goes_through_the_tabs(light: Page) -> None:
         light.locator(".tour-next").click()
         card = light.locator(".tour-card")
     assert len(seen) == 16
-    assert seen[-1] == "And if the cache were careless?"
+    assert seen[-1] == "What if the cache ignores the image?"
     open_part_of = light.get_by_role("tab", name="Policy lab")
     expect(open_part_of).to_have_attribute("aria-selected", "true")

@@ -28,7 +28,7 @@ def part_of(panel: Locator, title: str, key: str) -> Locator:
 
 
 def reused_tokens(part: Locator) -> list[int]:
-    """How many tokens each request took over, counted on its strip."""
+    """How many tokens each request reused, counted on its strip."""
     return [
         sum(
             int(chip.get_attribute("data-end") or 0) - int(chip.get_attribute("data-start") or 0)
@@ -44,7 +44,7 @@ def test_opening_examples(panel: Locator) -> None:
     expect(part.locator(".pg-request")).to_have_count(2)
     assert reused_tokens(part) == [0, 4]
     expect(part.locator('.chart-box[data-state="drawn"]')).to_have_count(1)
-    part.get_by_role("button", name="Same image, other question").click()
+    part.get_by_role("button", name="Same image, different question").click()
     second = part.locator('.pg-request[data-request="2"]')
     expect(second).to_contain_text("How", timeout=RUN_TIMEOUT_MS)
     expect(second.locator(".pg-badge-hit")).to_be_visible()
@@ -67,14 +67,14 @@ def test_requests_that_were_changed_are_told(panel: Locator) -> None:
 def test_the_wrong_image_lesson(panel: Locator) -> None:
     lab = part_of(panel, "Policy lab", "policy")
     lab.get_by_role("button", name="The wrong image").click()
-    expect(lab.get_by_text("Wrong picture")).to_be_visible(timeout=RUN_TIMEOUT_MS)
-    expect(lab.get_by_label("Hash the pictures too")).not_to_be_checked()
+    expect(lab.get_by_text("Wrong image")).to_be_visible(timeout=RUN_TIMEOUT_MS)
+    expect(lab.get_by_label("Hash the images too")).not_to_be_checked()
     expect(lab.get_by_alt_text("Asked about: heart")).to_be_visible()
     expect(lab.get_by_alt_text("Answered from: star")).to_be_visible()
-    lab.get_by_label("Hash the pictures too").check()  # back by name and size: no lesson left
-    expect(lab.get_by_text("Wrong picture")).to_have_count(0)
+    lab.get_by_label("Hash the images too").check()  # back by hash and size: no lesson left
+    expect(lab.get_by_text("Wrong image")).to_have_count(0)
     lab.get_by_role("button", name="Replay with the model").click()
-    expect(lab.get_by_text("All right")).to_be_visible(timeout=RUN_TIMEOUT_MS)
+    expect(lab.get_by_text("All correct")).to_be_visible(timeout=RUN_TIMEOUT_MS)
 
 
 def test_a_log_takes_effect_when_it_is_left(panel: Locator) -> None:
@@ -84,7 +84,7 @@ def test_a_log_takes_effect_when_it_is_left(panel: Locator) -> None:
     log.fill("A | moon | Hi")
     expect(rows).to_have_count(3)
     log.blur()
-    expect(lab.locator(".pg-problem:visible")).to_contain_text(["no picture named 'moon'"])
+    expect(lab.locator(".pg-problem:visible")).to_contain_text(["no image named 'moon'"])
     log.fill("A | star | Hi")
     log.blur()
     expect(rows).to_have_count(1)
@@ -106,4 +106,4 @@ def test_a_conversation_goes_on_and_starts_anew(panel: Locator) -> None:
     talk.get_by_role("button", name="New conversation").click()
     expect(asked).to_have_count(0)
     expect(message).to_have_value("Describe this image.")
-    expect(talk.get_by_text("Nothing said yet")).to_be_visible()
+    expect(talk.get_by_text("No messages yet")).to_be_visible()

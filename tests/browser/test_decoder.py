@@ -47,7 +47,7 @@ def test_a_neutral_prompt_runs_when_it_is_chosen(opened: Page) -> None:
     expect(legend).to_contain_text("weight")
     part.get_by_label("less a neutral prompt's").check()
     expect(legend).to_contain_text("above a neutral prompt's", timeout=RUN_TIMEOUT_MS)
-    part.get_by_label("as it is").check()
+    part.get_by_label("raw weights").check()
     expect(legend).not_to_contain_text("above a neutral prompt's")
 
 

@@ -111,7 +111,7 @@ def test_settings_that_do_not_fit_are_counted(address: str, page: PageFactory) -
     link = f"{address}?lang=en&text=Hello&tab=merge&nobody.knows.this=1"
     opened, log = open_link(page, f"{link}&merge.embeddings.shown=nonsense", width=1280)
     notice = opened.locator("#link-notice")
-    expect(notice).to_contain_text("2 settings of the link do not fit here and were left out.")
+    expect(notice).to_contain_text("2 settings in the link do not apply here and were ignored.")
     part = opened.locator("[data-part='merge.embeddings']")
     expect(part.get_by_label("Directions only")).to_be_checked()
     assert "shown" not in copy_link(opened)

@@ -18,7 +18,7 @@ def part_named(panel: Locator, name: str) -> Locator:
 def test_ones_own_text_is_taken_apart_while_it_is_typed(address: str, page: PageFactory) -> None:
     opened, log = page(address)
     wait_until_drawn(opened)
-    panel = open_part(open_tab(opened, "1 Preprocess"), "What a token is")
+    panel = open_part(open_tab(opened, "1 Preprocess"), "What is a token?")
     part = part_named(panel, "spelling")
     part.locator('[data-control="own-text"] input').press_sequentially(" <i>点</i>")
     expect(part.locator(".pg-clusters").first).to_contain_text("E782B9")

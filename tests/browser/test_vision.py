@@ -1,4 +1,4 @@
-"""The vision tab in a real browser: a slider that plays, cells that choose a head, the chooser."""
+"""The vision tab in a real browser: the play button, cells that select a head, the image menu."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def test_a_cell_of_the_heads_chooses_its_head(address: str, page: PageFactory) -
     head = part.locator('[data-control="head"] select')
     last = head.locator("option").count() - 2  # heads count from 0, after the mean
     expect(head.locator("option:checked")).to_have_text(f"head {last}")
-    expect(part.locator("figcaption").first).to_contain_text(f", head {last}: where")
+    expect(part.locator("figcaption").first).to_contain_text(f", head {last}: attention from")
     assert log.problems == []
 
 
-def test_the_chooser_goes_along_with_the_pointer(
+def test_the_image_menu_follows_the_selection(
     address: str, page: PageFactory, tmp_path: Path
 ) -> None:
     opened, _ = page(address)

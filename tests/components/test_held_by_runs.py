@@ -12,10 +12,10 @@ import torch
 from components.tabs.decoder import answer, attention, deepstack, layers, rotation
 from components.tabs.decoder.answer import read_original
 from components.tabs.decoder.influence_maps import find_influence
-from components.tabs.decoder.patching import SAME_PICTURES, other_run
+from components.tabs.decoder.patching import SAME_IMAGES, other_run
 from components.tabs.vision import attention as vision_attention
 from components.tabs.vision import blocks, merger, rope
-from components.tabs.vision.attention_pictures import LOOKS, MEAN
+from components.tabs.vision.attention_pictures import FROM_PATCH, MEAN
 from components.tabs.vision.pictures import SHARED, STATE
 from playground.engine import Engine
 from playground.pipeline import Run
@@ -31,7 +31,7 @@ def open_everything(run: Run) -> None:
     """Ask for all that parts of the page keep with a run, each of them twice."""
     for _ in range(2):
         blocks.pca(run, 1, STATE, SHARED, 0)
-        vision_attention.picture(run, 0, MEAN, LOOKS, 0, None)
+        vision_attention.picture(run, 0, MEAN, FROM_PATCH, 0, None)
         vision_attention.entropy(run, None, 0)
         rope.rotated(run, 0, 0, 0, None)
         merger.vectors(run, merger.FINAL, 0, None)
@@ -42,11 +42,11 @@ def open_everything(run: Run) -> None:
         attention.neutral_run(run).ensure("decoder")
         for layer in (0, 1):
             attention.layer_vectors(run, layer)
-            layers.picture_lens(run, 0, layer)
+            layers.image_lens(run, 0, layer)
             rotation.rotate(run, layer, 0, None)
         deepstack.deepstack_shares(run)
         for text in ("Where is it?", "And what else?"):
-            other_run(run, SAME_PICTURES, text).ensure("decoder")
+            other_run(run, SAME_IMAGES, text).ensure("decoder")
 
 
 def memory() -> int:

@@ -26,7 +26,7 @@ from tests.media_samples import make_clip, make_picture
 
 @pytest.fixture(scope="module")
 def run(tiny_random_engine: Engine) -> Run:
-    """A picture and a clip, so that every step is there."""
+    """An image and a video, so that every step is there."""
     return make_run(tiny_random_engine, "What?", make_picture(), clip=make_clip())
 
 
@@ -80,11 +80,11 @@ def test_deepstack_shifted_by_one_layer(run: Run, tmp_path: Path) -> None:
     dump["decoder.logits"] = decoded.logits
     broken = compare_runs(run, dump, tmp_path / "x.safetensors").first_break
     assert broken.name == "decoder.hidden_states.1"
-    assert "only visual positions differ" in broken.words
+    assert "only image tokens differ" in broken.words
 
 
 @pytest.mark.parametrize(
-    ("positions", "words"), [("swapped", "h and w are swapped"), ("flat", "positions are flat")]
+    ("positions", "words"), [("swapped", "h and w are swapped"), ("flat", "1-D positions")]
 )
 def test_wrong_positions(run: Run, positions: Any, words: str, tmp_path: Path) -> None:
     changed = change_merged(run.merged, WhatIf(positions=positions))
@@ -150,7 +150,7 @@ def test_files_of_another_kind_are_refused(run: Run, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read as safetensors"):
         compare_dump(run, path)
     save_file({"weight": torch.zeros(2)}, path)
-    with pytest.raises(InputError, match="no step of a forward pass"):
+    with pytest.raises(InputError, match="no step of the forward pass"):
         compare_dump(run, path)
     save_file({"decoder.logits": run.decoded.logits}, path, metadata={MANIFEST_KEY: "{"})
     assert compare_dump(run, path).manifest == {}

@@ -33,7 +33,7 @@ def test_the_least_recently_used_run_goes_first() -> None:
     store.get(keys[0])
     keys += fill(store, 40)
     assert held(store, keys) == [0, 2]
-    with pytest.raises(InputError, match=r"no longer held.*Press Run again"):
+    with pytest.raises(InputError, match=r"has expired.*Press Run again"):
         store.get(keys[1])
 
 
@@ -81,7 +81,7 @@ def test_unknown_keys(key: str | None) -> None:
     store = RunStore(max_bytes=5 << 20)
     fill(store, 1)
     assert store.peek(key) is None
-    with pytest.raises(InputError, match="share 5 MB"):
+    with pytest.raises(InputError, match="up to 5 MB"):
         store.get(key)
 
 

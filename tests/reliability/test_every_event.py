@@ -11,14 +11,17 @@ import pytest
 from components.parts.part import Parts
 from components.share.downloads.panel import KINDS
 from components.tabs import STAGE_TABS
+from components.tabs.preprocess import budget
+from components.tabs.vision.focus import ABSENT
 from playground.pipeline import STAGES
 from reliability.page_client import PageClient
 from reliability.served import Server, running_app
 
 PATCH = {"span": 0, "row": 1, "column": 1}
 NO_PICTURE = {
-    "preprocess.budget.measured": "This prompt has no picture",
-    "vision.attention.measured": "This prompt holds no picture",
+    "preprocess.budget.measured": budget.PART.absent,
+    "vision.attention.measured": ABSENT,
+    "vision.position-grid.nearest": ABSENT,
     "decoder.influence.measured": "There is no picture",
     "decoder.influence.taken": "There is no picture",
 }
@@ -30,7 +33,7 @@ PROMPTS: dict[str, tuple[int, dict[str, int], dict[str, str]]] = {
     "text alone": (9, {"index": 2}, NO_PICTURE),
 }
 # Pressed without what they need: they say so.
-REFUSED = {"decoder.porters.compared": "There is no file to compare."}
+REFUSED = {"decoder.porters.compared": "No file has been uploaded."}
 
 
 @pytest.fixture(scope="module")

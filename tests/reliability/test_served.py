@@ -87,7 +87,7 @@ def test_errors_name_no_path_of_the_server(server: Server) -> None:
     answer = caller.call("preprocess", image="/etc/passwd", text="Hello")
     caller.close()
     assert not answer.ok
-    assert "Upload the picture" in answer.message
+    assert "Upload the image" in answer.message
     assert "/etc/passwd" not in answer.message
 
 

@@ -14,5 +14,5 @@ def test_users_and_what_their_pages_hold_are_measured(server: Server) -> None:
     assert [users for users, _, _ in growth.points] == [1, 2]
     assert all(0 < took < 60 for _, took, _ in growth.points)
     assert said[0].startswith("A page opened: ")
-    assert "; at rest: " in said[0]
+    assert "; idle: " in said[0]
     assert "second and third 1 runs: " in said[1]

@@ -1,4 +1,4 @@
-"""A stage's tables as CSV that spreadsheets open: one file, or a zip of several."""
+"""A stage's tables as CSV for spreadsheets: one file, or a zip of several."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from components.share.downloads.as_json import NUM_NEXT_TOKENS
 if TYPE_CHECKING:
     from playground.pipeline import Run
 
-BOM = "\ufeff"  # without it a spreadsheet reads Chinese in the machine's old encoding
-# What makes a spreadsheet compute a text, full-width signs included.
+BOM = "\ufeff"  # without it, a spreadsheet decodes Chinese with the machine's legacy encoding
+# Characters that make a spreadsheet evaluate a text as a formula, full-width ones included.
 FORMULA_STARTS = tuple("=+-@\t\r＝＋－＠")
 
 Rows = Sequence[Sequence[Any]]
@@ -24,12 +24,12 @@ Table = tuple[Sequence[str], Rows]  # headings, rows
 
 
 def write_csv(stage: str, run: Run, found: Any) -> tuple[str, bytes]:
-    """The tables of one stage: the ending of the file's name, and the file.
+    """The file extension and content with the tables of one stage.
 
     Args:
-        stage: one of the page's tabs; it has run.
+        stage: a stage that has run.
         run: the page's run.
-        found: what a lab has found beyond the run's records; None for the model's own stages.
+        found: a lab's finding; None for the stages of the model.
     """
     tables = TABLES[stage](run, found)
     if len(tables) == 1:
@@ -51,7 +51,7 @@ def csv_bytes(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
 
 
 def _cell(value: Any) -> Any:
-    """A text that a spreadsheet would run as a formula gets an apostrophe in front."""
+    """Put an apostrophe before text that a spreadsheet would evaluate as a formula."""
     if isinstance(value, str) and value.startswith(FORMULA_STARTS):
         return "'" + value
     return value

@@ -1,4 +1,4 @@
-"""A stage's record as JSON: its numbers, and all that is needed to get them again."""
+"""A stage's record as JSON: its numbers, and everything needed to reproduce them."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ NUM_NEXT_TOKENS = 20
 
 
 def write_json(stage: str, run: Run, found: Any) -> bytes:
-    """The file of one stage.
+    """Write the file of one stage.
 
     Args:
-        stage: one of the page's tabs; it has run.
+        stage: a stage that has run.
         run: the page's run.
-        found: what a lab has found beyond the run's records; None for the model's own stages.
+        found: a lab's finding; None for the stages of the model.
     """
     document = {**head(run), "stage": stage, "record": RECORDS[stage](run, found)}
     return json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False).encode()
 
 
 def head(run: Run) -> dict[str, Any]:
-    """What the numbers belong to: checkpoint, versions, and what was asked."""
+    """The context of the numbers: checkpoint, versions and prompt."""
     manifest = playground.dump.describe_run(run)
     names = ("model", "revision", "model_type", "dtype", "attn")
     return {
@@ -80,7 +80,7 @@ def _turn(turn: Turn) -> dict[str, Any]:
 
 
 def numbers(values: np.ndarray) -> Any:
-    """Nested lists of an array's numbers; NaN and infinity, which JSON does not have, as null."""
+    """An array as nested lists, with null for NaN and infinity, which JSON does not have."""
     if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
         plain = values.astype(object)
         plain[~np.isfinite(values)] = None
@@ -119,7 +119,7 @@ def _vision(run: Run, _found: Any) -> dict[str, Any]:
 
 
 def _span(run: Run, span: VisualSpan) -> dict[str, Any]:
-    """One picture or temporal patch: the norms of its patches at every block, and the end's PCA."""
+    """One image or temporal patch: its patch norms at every block, and the PCA of the output."""
     tower = run.vision.tower(span.kind)
     assert tower is not None, "a span without its tower's pass"
     maps, states = playground.vision.maps, range(len(tower.hidden_states))
@@ -150,7 +150,7 @@ def _decoder(run: Run, _found: Any) -> dict[str, Any]:
         "kv": kv_answer(run),
         "parity": None,
     }
-    if run.has("parity"):  # measured by a forward of its own, and a download runs none
+    if run.has("parity"):  # parity needs another forward pass, and downloads never run the model
         record["parity"] = {"max_abs_diff": run.parity.max_abs_diff, "ok": run.parity.ok}
     return record
 

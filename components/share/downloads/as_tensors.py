@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def write_tensors(stage: str, run: Run, found: Any) -> bytes:
-    """The file of one stage.
+    """Write the file of one stage.
 
     Args:
-        stage: one of the page's tabs; it has run.
+        stage: a stage that has run.
         run: the page's run.
-        found: what a lab has found beyond the run's records; None for the model's own stages.
+        found: a lab's finding; None for the stages of the model.
     """
     manifest = {**playground.dump.describe_run(run), "stage": stage}
     if stage not in STAGES:

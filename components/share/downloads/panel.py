@@ -1,4 +1,4 @@
-"""A stage's numbers as a file, made when it is asked for: a download never runs the model."""
+"""A stage's numbers as a file, made on request; a download never runs the model."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 Kind = Literal["JSON", "CSV", "safetensors"]
 KINDS: tuple[Kind, ...] = ("JSON", "CSV", "safetensors")
-# The experiment whose finding a lab's files are written from.
+# The experiment whose finding goes into a lab's files.
 FOUND = {"sampling": "sampling.side.columns", "cache": "cache.requests.serve"}
 
 
 def downloads_html(stage: str) -> str:
-    """The fold at the foot of a tab; share.js follows its buttons."""
+    """The collapsible section at the foot of a tab; share.js handles its buttons."""
     about = say(
-        "What this stage computed in the run shown: **JSON** has its numbers with the prompt, "
-        "checkpoint, revision and versions, **CSV** its tables for a spreadsheet, **safetensors** "
-        "its tensors with a manifest. Each chart above has buttons of its own for a picture (PNG) "
-        "and its numbers (CSV)."
+        "The results of this stage for the current run. **JSON** has the numbers, with the "
+        "prompt, checkpoint, revision and versions; **CSV** has the tables for a spreadsheet; "
+        "**safetensors** has the tensors with a manifest. Each chart above can also be saved as "
+        "an image (PNG) or as numbers (CSV)."
     )
     buttons = Markup("").join(
         Markup(
@@ -48,13 +48,13 @@ def make_file(kind: Any, stage: Any, run: Run, found: Any) -> tuple[str, bytes]:
     """Name and content of the file of one stage.
 
     Args:
-        kind: of the file.
-        stage: of the page.
+        kind: "JSON", "CSV" or "safetensors".
+        stage: its name.
         run: the page's.
-        found: what a lab has found, see ``FOUND``; None for the model's own stages.
+        found: a lab's finding, see ``FOUND``; None for the stages of the model.
 
     Raises:
-        InputError: there is no such file, or the stage has not run on this run.
+        InputError: there is no such file, or the stage has not run yet.
     """
     if kind not in KINDS or stage not in (*STAGES, *LABS):
         raise InputError(say("There is no such file."), remedy=say("Reload the page."))

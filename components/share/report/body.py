@@ -1,4 +1,4 @@
-"""The run report's pieces as HTML: every text escaped, every chart as its own numbers."""
+"""The pieces of the run report as HTML: all text is escaped, and charts are stored as data."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ EMPTY = Markup('<p class="report-empty">{}</p>')
 
 @dataclass(slots=True)
 class Body:
-    """The report's text while it is written: anchors and charts are counted through."""
+    """The report while it is written; numbers its anchors and charts."""
 
     contents: list[tuple[int, str, str]] = field(default_factory=list)  # level, anchor, title
     charts: list[str] = field(default_factory=list)  # figures as JSON
 
     def heading(self, level: int, title: str) -> Markup:
-        """A heading that the table of contents leads to."""
+        """A heading that appears in the table of contents."""
         anchor = f"section-{len(self.contents) + 1}"
         self.contents.append((level, anchor, title))
         return Markup('<h{0} id="{1}">{2}</h{0}>').format(level, anchor, title)
 
     def items_html(self, items: Sequence[ReportItem], level: int) -> Markup:
-        """What stands in one part; runs of choices become one line."""
+        """The content of one part; consecutive choices become one line."""
         pieces: list[Markup] = []
         choices: list[ControlValue] = []
         for item in items:
@@ -58,7 +58,7 @@ class Body:
             nothing = EMPTY.format(say("Nothing to show in this run."))
             return Markup("<section>{}{}</section>").format(heading, inside or nothing)
         inside = self.items_html(item.inside, level)
-        if not inside:  # as a fold with the code of a stage that has not run
+        if not inside:  # such as a section with the code of a stage that has not run
             return inside
         if item.kind == "fold":
             fold = Markup("<details><summary>{}</summary>{}</details>")
@@ -68,7 +68,7 @@ class Body:
     def _view_html(self, view: View) -> Markup:
         if view.output.kind == "chart":
             return self.chart_html(view.output, view.value)
-        drawn = Markup(view.value)  # what the page shows, too
+        drawn = Markup(view.value)  # the same HTML as on the page
         if not drawn:
             return drawn
         if view.output.kind == "code":
@@ -79,7 +79,7 @@ class Body:
         return Markup('<div class="pg-view">{}</div>').format(drawn)
 
     def chart_html(self, output: Output, figure: str) -> Markup:
-        """A chart's place; its figure goes to the end of the file."""
+        """The placeholder of a chart; its figure is stored at the end of the file."""
         label = say(output.label)
         if not figure:
             return EMPTY.format(f"{label} — {say(output.empty)}") if output.empty else Markup("")
@@ -113,7 +113,7 @@ class Body:
         return Markup("<ol>{}</ol>").format(links)
 
     def charts_html(self) -> Markup:
-        """All figures, as data that no browser runs."""
+        """All figures, as data that a browser does not execute."""
         return Markup("").join(
             Markup('<script type="application/json" id="chart-{}">{}</script>\n').format(
                 number, script_text(figure)
@@ -130,20 +130,20 @@ def _button(kind: str, words: str) -> Markup:
 
 
 def script_text(text: str) -> Markup:
-    """JSON that cannot end the script element it stands in."""
+    """JSON that cannot close the script element around it."""
     escapes = str.maketrans({"<": "\\u003c", "\u2028": "\\u2028", "\u2029": "\\u2029"})
     return Markup(text.translate(escapes))
 
 
 def plain_text(text: str) -> str:
-    """A Plotly label without the few tags that Plotly reads."""
+    """A Plotly label without the few tags that Plotly supports."""
     text = re.sub(r"<br\s*/?>", " ", text, flags=re.IGNORECASE)
     text = re.sub(r"</?(?:b|i|sub|sup|span)(?:\s[^<>]*)?>", "", text, flags=re.IGNORECASE)
     return html.unescape(text)
 
 
 def choices_html(choices: Sequence[ControlValue]) -> list[Markup]:
-    """What controls were set to, in one line; nothing where there are none."""
+    """The values of controls in one line; empty if there are none."""
     if not choices:
         return []
     chip = Markup('<li class="chip"><span class="chip-name">{}</span> {}</li>')

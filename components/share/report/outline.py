@@ -1,4 +1,4 @@
-"""A part as the run report shows it: its words, choices and drawings, in the page's order."""
+"""A part in the run report: its text, control values and drawings, in the page's order."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class ControlValue:
-    """A control, and what it is set to."""
+    """A control and its value."""
 
     label: str
     value: str
@@ -33,7 +33,7 @@ class ControlValue:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A drawing: HTML, highlighted source, or a figure as JSON; empty where there is none."""
+    """A drawing: HTML, highlighted source, or a figure as JSON; may be empty."""
 
     output: Output
     value: str
@@ -41,7 +41,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What stands in one part, one fold, or one row."""
+    """The content of one part, one collapsible section, or one row."""
 
     kind: str  # "part", "fold" or "row"
     title: str
@@ -54,13 +54,13 @@ ReportItem = Words | ControlValue | View | Group
 def stage_items(
     drawing: Drawing, stage: StageParts, run: Run, state: Question
 ) -> tuple[ReportItem, ...]:
-    """All that is to be seen in one tab.
+    """Everything in one tab.
 
     Args:
         drawing: draws the parts.
         stage: the tab.
-        run: whose stage has been computed.
-        state: where the visitor's controls stand, and what was found.
+        run: the run; the stage has been computed.
+        state: the visitor's control values and findings.
     """
     items: list[ReportItem] = []
     for part in stage.all_parts:
@@ -70,7 +70,7 @@ def stage_items(
 
 
 def part_items(drawing: Drawing, part: Part, run: Run, state: Question) -> tuple[ReportItem, ...]:
-    """All of one part, or why it does not apply."""
+    """Everything in one part, or why the part does not apply."""
     if not part.is_shown(run):
         return (Words(say(part.absent)),) if part.absent else ()
     return tuple(_walk((*part.intro_items, *part.items), drawing, part, run, state))
@@ -119,7 +119,7 @@ def _choice(part: Part, control: Control, run: Run, state: Question) -> Iterator
 
 
 def views(items: Sequence[ReportItem]) -> Iterator[View]:
-    """All views, at any depth."""
+    """All views, at any nesting depth."""
     for item in items:
         if isinstance(item, Group):
             yield from views(item.inside)

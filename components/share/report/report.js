@@ -1,6 +1,6 @@
 // @ts-check
-// Brings the run report to life: draws its charts with Plotly, which stands above in the file.
-// Bundled by writer.py with the modules below; it takes their imports out.
+// The script of the run report: draws its charts with Plotly, which is included earlier in the
+// file. writer.py bundles it with the modules below and removes their imports.
 
 import { saveCsv, savePng } from "../../browser/chart_files.js";
 import { CONFIG, chartTemplate } from "../../browser/chart_look.js";
@@ -15,7 +15,7 @@ const all = (selector) =>
   /** @type {NodeListOf<any>} */ (document.querySelectorAll(selector));
 const charts = [...all("[data-chart]")].map(makeChart);
 
-/** One chart; drawn when it comes near. */
+/** One chart, drawn when it is nearly visible. */
 function makeChart(box) {
   const plot = box.querySelector(".chart-plot");
   const source = document.getElementById(`chart-${box.dataset.chart}`)?.textContent;
@@ -44,7 +44,7 @@ function makeChart(box) {
   const showTable = () =>
     fillTable(box.querySelector(".chart-rows"), plot._fullData ?? [], figure.layout, words);
 
-  /** Give a 3-D chart's WebGL context back: a browser has few of them. */
+  /** Free a 3-D chart's WebGL context: a browser has few of them. */
   function release() {
     wanted = false;
     if (!figure.data.some((trace) => /3d|surface|gl$/.test(trace.type ?? ""))) return;
@@ -77,7 +77,7 @@ function makeChart(box) {
   return { box, draw, want, release };
 }
 
-/** As the page, whose styles are for a class and not for the reader's preference. */
+/** Like the page, whose styles depend on a class, not on the reader's preference. */
 function followMode() {
   document.documentElement.classList.toggle("dark", darkMode.matches);
   for (const chart of charts) chart.draw();

@@ -1,7 +1,7 @@
-"""The run report: all tabs' charts and numbers of one run in one HTML file, to keep or to send.
+"""The run report: all charts and numbers of a run in one HTML file.
 
-It opens anywhere without a network: plotly.js, styles and pictures are in the file, and its policy
-forbids every request.
+It opens without a network: the file contains plotly.js, styles and images, and its content security
+policy forbids every request.
 """
 
 from __future__ import annotations
@@ -71,11 +71,11 @@ PAGE = Markup("""\
 def write_report(
     run: Run, chapters: Sequence[tuple[str, tuple[ReportItem, ...]]], page_css: str
 ) -> str:
-    """The whole file.
+    """Write the whole file.
 
     Args:
         run: the page's run.
-        chapters: the tabs' titles with what is to be seen in each; nothing where one has not run.
+        chapters: the tabs' titles and contents; a stage that has not run has no contents.
         page_css: the page's own styles.
     """
     body = Body()
@@ -94,8 +94,8 @@ def write_report(
         contents=body.contents_html(),
         body=asked + Markup("\n") + told,
         footer=say(
-            "Written by the Qwen3-VL Playground. Every number was computed by the model in this "
-            "run; the file asks no server for anything."
+            "Created by the Qwen3-VL Playground. The model computed every number in this run; "
+            "this file loads nothing from the network."
         ),
         charts=body.charts_html(),
         library=Markup(scripts[0]),
@@ -106,9 +106,9 @@ def write_report(
 
 @cache
 def bundle() -> str:
-    """The page's own chart modules and the report's script as one, in a scope of its own."""
+    """Bundle the page's chart modules and the report's script into one scope."""
     sources = [path.read_text(encoding="utf-8") for path in SCRIPTS]
-    # Of imports only the report's own: one of a module that is not here must not go unseen.
+    # Remove only the report's own imports: an import of a missing module must cause an error.
     scoped = r'^(export |import .* from "\.\./\.\./browser/.*\n)'
     joined = re.sub(scoped, "", "\n".join(sources), flags=re.MULTILINE)
     return f'"use strict";\n(() => {{\n{joined}\n}})();'
@@ -122,9 +122,9 @@ def _sha256(text: str) -> str:
 
 
 def _asked_html(run: Run, body: Body) -> Markup:
-    """Prompt, pictures, checkpoint, settings, versions, parity."""
+    """Prompt, images, checkpoint, settings, versions and parity."""
     prompt = run.prompt
-    pieces = [body.heading(2, say("What was asked"))]
+    pieces = [body.heading(2, say("Prompt"))]
     if prompt.system:
         pieces.append(_said_html(say("System prompt"), prompt.system))
     for turn in prompt.turns:
@@ -141,7 +141,7 @@ def _asked_html(run: Run, body: Body) -> Markup:
         pieces.append(Markup(picture_row_html(pictures)))
         speaker = say("User") if turn.role == "user" else say("Assistant")
         pieces.append(_said_html(speaker, turn.text))
-    facts = table_html((say("Fact"), say("Value")), _facts(run), say("Run and checkpoint"))
+    facts = table_html((say("Property"), say("Value")), _facts(run), say("Run and checkpoint"))
     pieces.append(Markup(facts))
     if run.has("parity"):
         pieces.append(Markup(f'<p class="status-bar">{parity_badge(run.parity)}</p>'))
@@ -165,8 +165,8 @@ def _facts(run: Run) -> list[tuple[str, Mono]]:
         say("dtype"): manifest["dtype"],
         say("device"): str(run.engine.device),
         say("attention"): manifest["attn"],
-        say("Max pixels"): say("the processor's own") if limit is None else f"{limit:,}",
-        say("Written at"): f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
+        say("Max pixels"): say("processor default") if limit is None else f"{limit:,}",
+        say("Created at"): f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
     }
     versions: Mapping[str, Any] = manifest["versions"]
     rows = [*named.items(), *versions.items()]

@@ -1,7 +1,7 @@
-"""A conversation whose follow-ups take over all that was said before, pictures included.
+"""A conversation whose follow-ups reuse the keys and values of all earlier turns and images.
 
-The conversation so far is what *Send* has found last; each message extends it. Its keys and values
-are in a store that all conversations share, under a salt of its own.
+The latest result of *Send* is the conversation so far; each message extends it. All conversations
+share one store, and each has its own salt.
 """
 
 from __future__ import annotations
@@ -37,35 +37,37 @@ if TYPE_CHECKING:
     from playground.kv_cache.prefix_store import PrefixStore
     from playground.pipeline import Run
 
-MAX_TURNS = 12  # questions; the checkpoint's context is a few thousand tokens
+MAX_TURNS = 12  # questions; the checkpoint has a context of a few thousand tokens
 NEW_TOKENS = 48
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Exchange:
-    """One question, its answer, and what the cache served of the request."""
+    """One question, its answer, and what the request reused from the cache."""
 
     text: str
-    picture: str  # of PICTURE_CHOICES
+    picture: str  # one of PICTURE_CHOICES
     answer: str
     lookup: Lookup = field(repr=False)
-    hit_ms: float  # to the first token
-    miss_ms: float  # the same without the cache
-    max_abs_diff: float  # of the first token's logits, hit against miss
+    hit_ms: float  # time to first token
+    miss_ms: float  # time to first token without the cache
+    max_abs_diff: float  # largest |Δ logit| of the first token, hit against miss
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Talk:
     """A conversation so far."""
 
-    salt: str = field(repr=False)  # in the name of each of its blocks
+    salt: str = field(repr=False)  # part of each block hash
     exchanges: tuple[Exchange, ...] = ()
-    inputs: ModelInputs | None = field(default=None, repr=False)  # the last request, no pixels
-    kept_tokens: int = 0  # of the last request, in the store afterwards
+    inputs: ModelInputs | None = field(
+        default=None, repr=False
+    )  # the last request, without pixel values
+    kept_tokens: int = 0  # tokens of the last request in the store afterwards
 
 
 class SharedStore:
-    """The one store that all conversations share, made with the first message."""
+    """The store that all conversations share, created with the first message."""
 
     def __init__(self) -> None:
         self._store: PrefixStore | None = None
@@ -84,7 +86,7 @@ STORE = SharedStore()
 
 
 def has_media(run: Run) -> bool:
-    """Whether a first message can be about the run's own pictures."""
+    """Whether a first message can be about the run's own image or video."""
     return bool(run.prompt.pictures or run.prompt.clips)
 
 
@@ -97,7 +99,7 @@ TEXT = TextField(
 )
 PICTURE = Choice(
     id="picture",
-    label=mark("Picture of this message"),
+    label=mark("Image for this message"),
     options=lambda _run: picture_choices(),
     value=lambda run: RUN_PICTURES if has_media(run) else NO_PICTURE,
     compact=True,
@@ -107,9 +109,9 @@ PART = Part(
     mark("Conversation"),
     stage="cache",
     intro=mark(
-        "Each follow-up sends the whole conversation again, and computes only what is new: the "
-        "keys and values of every earlier question, answer and picture are still there. "
-        "Another picture may come at any time."
+        "Each follow-up sends the whole conversation again but computes only the new tokens: the "
+        "keys and values of all earlier questions, answers and images are cached. You can add "
+        "another image at any time."
     ),
     controls=(TEXT, PICTURE),
     layout=("messages", ("text", "picture"), ("send", "restart"), "last"),
@@ -125,7 +127,7 @@ PART = Part(
 def send(
     run: Run, progress: Progress, talk: Talk | None, text: str, picture: str
 ) -> Iterator[Talk]:
-    """Answer one more message on top of the conversation's keys and values.
+    """Answer one more message, reusing the conversation's keys and values.
 
     Raises:
         InputError: the message is empty, or the conversation is too long.
@@ -161,7 +163,7 @@ def send(
 
 
 def build_talk(run: Run, talk: Talk, text: object, picture: object) -> Prompt:
-    """The whole conversation with one more message.
+    """Build the prompt of the whole conversation with one more message.
 
     Raises:
         InputError: the message is empty, or the conversation is too long.
@@ -170,7 +172,7 @@ def build_talk(run: Run, talk: Talk, text: object, picture: object) -> Prompt:
     if len(talk.exchanges) >= MAX_TURNS:
         raise InputError(
             say("The conversation has {count} questions.", count=MAX_TURNS),
-            limit=say("No more are kept."),
+            limit=say("That is the limit."),
             remedy=say("Start a new conversation."),
         )
     turns: list[Turn] = []
@@ -182,22 +184,24 @@ def build_talk(run: Run, talk: Talk, text: object, picture: object) -> Prompt:
         ]
     pictures, clip = choose_media(run, picture)
     if not typed.strip() and not pictures and clip is None:
-        raise InputError(say("The message is empty."), remedy=say("Write a few words."))
+        raise InputError(say("The message is empty."), remedy=say("Write some text."))
     turns.append(Turn("user", typed, pictures, clip))
     return Prompt(tuple(turns), system=run.prompt.system, max_pixels=run.prompt.max_pixels)
 
 
 @PART.html(needs=("send",))
 def messages(run: Run, talk: Talk | None) -> str:
-    """The conversation, each message with what the cache served of it."""
+    """The conversation, with what each message reused from the cache."""
     if talk is None:
-        return fact_html(say("Nothing said yet. Send a message, then ask on: “What color is it?”"))
+        return fact_html(
+            say("No messages yet. Send one, then ask a follow-up question: “What color is it?”")
+        )
     return talk_html(run, talk)
 
 
 @PART.html(needs=("send",))
 def restart(_run: Run, talk: Talk | None) -> str:
-    """A button that forgets the conversation."""
+    """A button that clears the conversation."""
     if talk is None:
         return ""
     return Markup('<button type="button" class="pg-button" data-forget="send">{}</button>').format(
@@ -207,5 +211,5 @@ def restart(_run: Run, talk: Talk | None) -> str:
 
 @PART.html(needs=("send",))
 def last(_run: Run, talk: Talk | None) -> str:
-    """The last request's tokens, and the store that they are kept in."""
+    """The last request's tokens, and a note on the shared cache."""
     return "" if talk is None else last_request_html(talk) + store_html()

@@ -1,4 +1,4 @@
-"""The conversation in words: its messages, what the cache served of each, the last request."""
+"""Text of the conversation: its messages, what each reused, and the last request."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MESSAGE = Markup(
 
 
 def talk_html(run: Run, talk: Talk) -> str:
-    """The conversation, each message with what the cache served of it."""
+    """The conversation, with what each message reused from the cache."""
     user, assistant, empty = say("user"), say("assistant"), say("(empty)")
     return "".join(
         MESSAGE.format(
@@ -55,7 +55,7 @@ def talk_html(run: Run, talk: Talk) -> str:
 
 
 def facts_html(engine: Engine, exchange: Exchange) -> str:
-    """What the cache served of one request."""
+    """What one request reused from the cache."""
     lookup = exchange.lookup
     total, reused = lookup.num_tokens, lookup.reused_tokens
     if reused:
@@ -89,22 +89,22 @@ def _pictures_html(run: Run, exchange: Exchange) -> str:
 
 
 def last_request_html(talk: Talk) -> str:
-    """The tokens of the last request: taken over or computed."""
+    """The tokens of the last request, marked as reused or computed."""
     inputs = talk.inputs
     assert inputs is not None, "a conversation has a last request"
     reused = talk.exchanges[-1].lookup.reused_tokens
     labels = cached_labels(inputs.num_tokens, reused, talk.kept_tokens)
-    heading = Markup('<h4 class="pg-column-name">{}</h4>').format(say("The last request"))
+    heading = Markup('<h4 class="pg-column-name">{}</h4>').format(say("Last request"))
     return f"{heading}{sequence_strip_html(inputs, labels=labels)}"
 
 
 def store_html() -> str:
-    """The shared store in one sentence."""
+    """A note on the cache that all sessions share."""
     return fact_html(
         say(
-            "All sessions share one store of at most {size}; the least recently used goes first. "
-            "Every session has a secret of its own in each block’s name, so nobody hits what "
-            "another one said.",
+            "All sessions share one cache of at most {size}, which evicts the least recently used "
+            "blocks first. Each session adds its own secret salt to the block hashes, so no "
+            "session can hit the blocks of another.",
             size=format_bytes(playground.kv_cache.block_store.DEFAULT_BYTES),
         )
     )

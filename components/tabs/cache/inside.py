@@ -1,4 +1,4 @@
-"""The cache itself: what each layer keeps for every token, and what it saves as a text grows."""
+"""Cache contents: the keys and values of each layer, and the time saved as the text grows."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ HEAD = IndexSlider(
 )
 KEPT = Choice(
     id="kept",
-    label=mark("What it keeps"),
+    label=mark("Keys or values"),
     options=((mark("keys"), "keys"), (mark("values"), "values")),
 )
 UP_TO = Slider(
     id="longest",
-    label=mark("Up to this many tokens"),
+    label=mark("Longest text (tokens)"),
     low=128,
     high=MOST_TOKENS,
     value=LONGEST,
@@ -46,19 +46,19 @@ UP_TO = Slider(
 )
 PART = Part(
     "inside",
-    mark("The cache itself"),
+    mark("Cache contents"),
     stage="cache",
     controls=(LAYER, HEAD, KEPT, UP_TO),
     layout=(
         "facts",
         ("layer", "head", "kept"),
         "channels",
-        Fold(mark("The tensors of every layer"), ("tensors",)),
-        Heading(mark("As a text grows")),
+        Fold(mark("Tensors of each layer"), ("tensors",)),
+        Heading(mark("As the text grows")),
         Text(
             mark(
-                "Every written token is one more forward. With the cache it computes one token; "
-                "without, it computes the whole text again."
+                "Each new token takes one forward pass. With the cache, the pass computes only "
+                "that token; without it, the pass recomputes the whole text."
             )
         ),
         ("longest", "growth"),
@@ -66,21 +66,21 @@ PART = Part(
         ("times", "sizes"),
     ),
 )
-NOT_MEASURED = mark("Measure to draw this chart.")
+NOT_MEASURED = mark("Run the measurement to draw this chart.")
 
 
 @PART.html()
 def facts(run: Run) -> str:
-    """How many bytes a token takes, here and in the 2B model."""
+    """Bytes per token in this model and in the 2B model."""
     shape, dtype = run.engine.facts, run.engine.dtype
     num_tokens = run.inputs.num_tokens
     return fact_markup(
         say(
-            "The prefill of this run’s {tokens:,} tokens leaves <strong>{total}</strong> behind: "
-            "{per_token:,} bytes a token ({layers} layers × a key and a value × {heads} heads × "
-            "{width} numbers × {size} bytes of {dtype}). Qwen3-VL-2B keeps "
-            "<strong>{per_token_2b:,}</strong> bytes a token, so these tokens would take it "
-            "{total_2b}.",
+            "After the prefill of this run’s {tokens:,} tokens, the cache takes "
+            "<strong>{total}</strong>: {per_token:,} bytes per token ({layers} layers × a key and "
+            "a value × {heads} heads × {width} dimensions × {size} bytes of {dtype}). Qwen3-VL-2B "
+            "needs <strong>{per_token_2b:,}</strong> bytes per token, or {total_2b} for these "
+            "tokens.",
             tokens=num_tokens,
             total=format_bytes(playground.cache.cache_bytes(run.decoded.past_key_values)),
             per_token=shape.kv_bytes_per_token(dtype),
@@ -96,7 +96,7 @@ def facts(run: Run) -> str:
 
 
 def bytes_per_token_2b() -> int:
-    """Of Qwen3-VL-2B in its own dtype, bfloat16, from its configuration."""
+    """Cache bytes per token of Qwen3-VL-2B in bfloat16, from its configuration."""
     model_facts = playground.model_facts
     facts = model_facts.describe_config(model_facts.load_config())
     return int(2 * facts.num_layers * facts.num_key_value_heads * facts.head_dim * 2)
@@ -104,7 +104,7 @@ def bytes_per_token_2b() -> int:
 
 @PART.chart(mark("Keys or values of one head"), needs=("layer", "head", "kept"))
 def channels(run: Run, layer: int, head: int, kept: Literal["keys", "values"]) -> go.Figure:
-    """One head's keys or values: a column for each token, a row for each channel."""
+    """Heat map of one head's keys or values: a column per token, a row per channel."""
     found = playground.kv_cache.channels.channel_norms(
         run.decoded.past_key_values, layer, kept, head
     )
@@ -113,7 +113,7 @@ def channels(run: Run, layer: int, head: int, kept: Literal["keys", "values"]) -
 
 @PART.html()
 def tensors(run: Run) -> str:
-    """Shape, dtype and bytes of every layer's tensors."""
+    """Shape, dtype and bytes of each layer's tensors."""
     layers = playground.cache.describe_cache(run.decoded.past_key_values)
     rows: list[list[str | Mono]] = [
         [
@@ -126,9 +126,9 @@ def tensors(run: Run) -> str:
         for each in layers
     ]
     return table_html(
-        (say("Layer"), say("Shape of keys"), say("Shape of values"), say("Dtype"), say("Size")),
+        (say("Layer"), say("Key shape"), say("Value shape"), say("Dtype"), say("Size")),
         rows,
-        say("past_key_values after the prefill: batch × key-value heads × tokens × head width"),
+        say("past_key_values after the prefill: batch × key-value heads × tokens × head dimension"),
         right=(4,),
     )
 
@@ -138,15 +138,15 @@ def tensors(run: Run) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """One more token at growing lengths, both ways, as far as it was measured."""
+    """The time per new token at the lengths measured so far, with and without the cache."""
 
     points: tuple[GrowthPoint, ...]
 
 
-@PART.experiment(mark("Measure both ways"), needs=("longest",))
+@PART.experiment(mark("Measure with and without the cache"), needs=("longest",))
 @on_gpu
 def growth(run: Run, progress: Progress, longest: float) -> Iterator[Growth]:
-    """Measure one more token at growing lengths."""
+    """Measure the time per new token at growing lengths."""
     limit = run.engine.facts.max_position_embeddings - 1
     measure = playground.experiments.growth
     lengths = measure.growth_lengths(run.inputs.num_tokens, min(int(longest), limit))
@@ -160,29 +160,29 @@ def growth(run: Run, progress: Progress, longest: float) -> Iterator[Growth]:
 
 @PART.html(needs=("growth",))
 def words(_run: Run, found: Growth | None) -> str:
-    """How it was measured, and that both ways give the same."""
+    """How the times were measured, and how far the logits differ."""
     if found is None:
         return ""
     return fact_markup(
         say(
-            "Medians of {repeats} runs of each way, in turns. Both give the same logits to "
-            "{largest:.1g}. The vision tower is in neither: without a cache it would run again "
-            "too.",
+            "Medians of {repeats} interleaved runs per variant. Both give the same logits "
+            "(largest difference {largest:.1g}). Neither time includes the vision tower, which "
+            "would also run again without a cache.",
             repeats=REPEATS,
             largest=max(point.max_abs_diff for point in found.points),
         )
     )
 
 
-@PART.chart(mark("Time of one more token"), needs=("growth",), empty=NOT_MEASURED, live=True)
+@PART.chart(mark("Time per new token"), needs=("growth",), empty=NOT_MEASURED, live=True)
 def times(_run: Run, found: Growth | None) -> go.Figure | None:
-    """The time of one more token by the length before it."""
+    """Time per new token against the length of the text."""
     return plot_growth(found.points) if found else None
 
 
-@PART.chart(mark("Bytes of the cache"), needs=("growth",), empty=NOT_MEASURED)
+@PART.chart(mark("Cache size"), needs=("growth",), empty=NOT_MEASURED)
 def sizes(run: Run, found: Growth | None) -> go.Figure | None:
-    """Bytes of the cache by its length, here and in the 2B model."""
+    """Cache size against its length, in this model and in the 2B model."""
     if found is None:
         return None
     per_token = run.engine.facts.kv_bytes_per_token(run.engine.dtype)

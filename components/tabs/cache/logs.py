@@ -1,4 +1,4 @@
-"""Logs to replay, and a log's requests ready for the store."""
+"""Preset logs, and reading a log into requests for the store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from playground.kv_cache.log import LoggedRequest
     from playground.pipeline import Run
 
-# Two of thirty ask without a picture; one scene is asked about far more often than the others.
+# Two of the thirty requests have no image; one image occurs far more often than the others.
 _SCENES = ("circle and square", "circle and square", "four shapes", "circle and square", "heart")
 _QUESTIONS = (
     "How many shapes are there?",
@@ -41,18 +41,18 @@ def _thirty_requests() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A log with the settings under which it shows something."""
+    """A log with the settings that make its point."""
 
     name: str
     log: str
-    share: int = 100  # of the budget that would keep everything, in percent
+    share: int = 100  # budget in percent of the bytes that would hold everything
     pictures: bool = True
     salt: bool = True
-    replay: bool = True  # at once, with the model
+    replay: bool = True  # with the model, as soon as it is chosen
 
 
 PRESETS = (
-    Preset(mark("30 requests over 3 scenes"), _thirty_requests(), share=50, replay=False),
+    Preset(mark("30 requests about 3 images"), _thirty_requests(), share=50, replay=False),
     Preset(
         mark("The wrong image"),
         "A | star | Describe this image.\nA | heart | Describe this image.\n"
@@ -67,16 +67,16 @@ PRESETS = (
     ),
 )
 
-MAX_KEPT = 8  # logs that are kept read; about 100 kB each
+MAX_KEPT = 8  # parsed logs in memory; about 100 kB each
 _kept: LRUCache[tuple[int, str, str], tuple[LoggedRequest, ...]] = LRUCache(MAX_KEPT)
 _lock = Lock()
 
 
 def read_log(run: Run, text: object) -> tuple[LoggedRequest, ...]:
-    """The log's requests, ready for the model.
+    """Read a log into requests for the model.
 
     Raises:
-        InputError: a line is no request, or names no picture.
+        InputError: a line is not a request, or names an unknown image.
     """
     log = []
     for session, scene, question in parse_log(text):
@@ -87,11 +87,11 @@ def read_log(run: Run, text: object) -> tuple[LoggedRequest, ...]:
 
 
 def read_log_names(run: Run, key: str, text: str) -> tuple[LoggedRequest, ...]:
-    """The same without the pixels, which a rehearsal does not need; recent ones are kept.
+    """``read_log`` without pixel values, which a rehearsal does not need; recent logs are cached.
 
     Args:
         run: the page's run.
-        key: of the run, since a log may name its pictures.
+        key: fingerprint of the run, whose images a log may name.
         text: the log.
 
     Raises:

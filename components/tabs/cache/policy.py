@@ -1,7 +1,7 @@
-"""The policy lab: what is hashed, how large blocks are, and who goes when the store is full.
+"""The policy lab: what is hashed, how large blocks are, and what is evicted when the store is full.
 
-All but the answers and times of a log follow from names and sizes, so they are drawn without the
-model, whatever was replayed with it.
+Hits and evictions follow from hashes and sizes alone, so they are computed without the model. Only
+answers and times need a replay with the model.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ if TYPE_CHECKING:
 BLOCK_SIZE, BUDGET_SHARE = 8, 50
 NEW_TOKENS = 24
 BUDGETS = 8  # points of the policy chart
-MAX_LOG = 60  # requests, as the engine takes them
+MAX_LOG = 60  # requests; the same limit as the engine's
 MAX_LOG_CHARS = 20_000
-SHOW_EVERY = 5  # requests of a replay
+SHOW_EVERY = 5  # requests between two updates of a replay
 
 
 def preset_values(preset: Preset) -> dict[str, Any]:
-    """What a preset fills in: its log, and the settings under which it shows something."""
+    """The values that a preset fills in: its log and settings."""
     return {
         "log": say_log(preset.log),
         "share": preset.share,
@@ -67,9 +67,10 @@ PART = Part(
     mark("Policy lab"),
     stage="cache",
     intro=mark(
-        "A log of requests goes through one store. Every move of a control replays it **by "
-        "name and size** at once; *Replay with the model* serves it for real, and checks each "
-        "answer against the one without a store."
+        "One prefix cache serves a log of requests. Blocks are hashed as in vLLM (PagedAttention, "
+        "Kwon et al. 2023). Each change of a setting replays the log **by hash and size** alone; "
+        "*Replay with the model* computes every request and checks each answer against a run "
+        "without the cache."
     ),
     controls=(
         Presets(
@@ -87,7 +88,7 @@ PART = Part(
         ),
         TextField(
             id="log",
-            label=mark("The log: session | picture | question"),
+            label=mark("Request log: session | image | question"),
             value=lambda _run: say_log(PRESETS[0].log),
             lines=4,
             max_chars=MAX_LOG_CHARS,
@@ -97,7 +98,7 @@ PART = Part(
         ),
         Slider(
             id="share",
-            label=mark("Budget (% of what the log would fill)"),
+            label=mark("Cache budget (% of what the whole log needs)"),
             low=0,
             high=100,
             value=BUDGET_SHARE,
@@ -105,24 +106,27 @@ PART = Part(
         ),
         Choice(
             id="policy",
-            label=mark("When it is full"),
+            label=mark("Eviction policy"),
             options=(
-                (mark("LRU: least recently used goes"), "lru"),
-                (mark("FIFO: oldest goes"), "fifo"),
-                (mark("LFU: least often used goes"), "lfu"),
+                (mark("LRU: evict the least recently used"), "lru"),
+                (mark("FIFO: evict the oldest"), "fifo"),
+                (mark("LFU: evict the least frequently used"), "lfu"),
             ),
             compact=True,
         ),
         Toggle(
             id="pictures",
-            label=mark("Hash the pictures too"),
-            info=mark("Off: token ids only, as if a placeholder said what the picture shows."),
+            label=mark("Hash the images too"),
+            info=mark(
+                "Off: hash only token ids, so images with equally many placeholder tokens count "
+                "as equal."
+            ),
             value=True,
         ),
         Toggle(
             id="salt",
             label=mark("Salt per session"),
-            info=mark("Off: session B hits what session A has left."),
+            info=mark("Off: session B can hit the blocks of session A."),
             value=True,
         ),
         Number(
@@ -146,7 +150,7 @@ PART = Part(
         "tree",
         "outlined",
         "policies",
-        Heading(mark("Every request")),
+        Heading(mark("All requests")),
         "requests",
     ),
 )
@@ -154,11 +158,11 @@ PART = Part(
 
 @PART.html()
 def names(_run: Run) -> str:
-    """What a log may call its pictures."""
-    return fact_html(say("Pictures: {names}.", names=list_pictures()))
+    """The image names that a log may use."""
+    return fact_html(say("Images: {names}.", names=list_pictures()))
 
 
-# ----------------------------------------------------------------------------- by name and size
+# --------------------------------------------------------------------------- without the model
 
 
 @PART.html(needs=SETTINGS)
@@ -169,9 +173,9 @@ def verdict(run: Run, *settings: Any) -> str:
     return verdict_html(rehearsed.log, reused, rehearsed.store.blocks.stats)
 
 
-@PART.chart(mark("The store as a tree"), needs=(*SETTINGS, "outlined"))
+@PART.chart(mark("Prefix tree of the cache"), needs=(*SETTINGS, "outlined"))
 def tree(run: Run, *settings: Any) -> go.Figure | None:
-    """What the store holds in the end; one request's branch may be outlined."""
+    """The store after the log, as a prefix tree; one request can be outlined."""
     *others, outlined = settings
     rehearsed = rehearse_if_readable(run, StoreSettings.of(*others))
     if rehearsed is None:
@@ -180,9 +184,9 @@ def tree(run: Run, *settings: Any) -> go.Figure | None:
     return draw_tree(run, rehearsed.store, rehearsed.log, number)
 
 
-@PART.chart(mark("Policies compared"), needs=SETTINGS)
+@PART.chart(mark("Eviction policies compared"), needs=SETTINGS)
 def policies(run: Run, *settings: Any) -> go.Figure | None:
-    """What each policy would save at each budget."""
+    """Share of tokens that each policy reuses at each budget."""
     chosen = StoreSettings.of(*settings)
     rehearsed = rehearse_if_readable(run, chosen)
     if rehearsed is None:
@@ -204,7 +208,7 @@ def policies(run: Run, *settings: Any) -> go.Figure | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Replay:
-    """A log that was served by the model, as far as it was."""
+    """The requests of a log replayed with the model so far."""
 
     settings: StoreSettings
     rows: tuple[Replayed, ...]
@@ -213,7 +217,7 @@ class Replay:
 @PART.experiment(mark("Replay with the model"), needs=SETTINGS, primary=True)
 @on_gpu
 def replay(run: Run, progress: Progress, *settings: Any) -> Iterator[Replay]:
-    """Serve the log for real.
+    """Replay the log with the model.
 
     Raises:
         InputError: as ``rehearse_log``.
@@ -221,7 +225,7 @@ def replay(run: Run, progress: Progress, *settings: Any) -> Iterator[Replay]:
     chosen = StoreSettings.of(*settings)
     log = read_log(run, chosen.log)
     rows: tuple[Replayed, ...] = ()
-    # A secret of this replay: what it leaves cannot be hit from anywhere else.
+    # Each replay has its own secret, so nothing else can hit its blocks.
     for row in playground.kv_cache.log.replay_log(
         new_store(run, chosen, log),
         log,
@@ -246,7 +250,7 @@ def lesson(run: Run, *given: Any) -> str:
 
 @PART.html(needs=(*SETTINGS, "replay"), live=True)
 def requests(run: Run, *given: Any) -> str:
-    """Every request: served with these settings, or by name and size."""
+    """All requests: replayed with the model if the settings match, else by hash and size."""
     *settings, replayed = given
     chosen = StoreSettings.of(*settings)
     if replayed is not None and replayed.settings == chosen:

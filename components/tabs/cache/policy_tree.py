@@ -1,4 +1,4 @@
-"""The policy lab's tree: what the store holds, each segment with its text."""
+"""The policy lab's prefix tree: the store's segments with their text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def draw_tree(
     run: Run, store: PrefixStore, log: Sequence[LoggedRequest], number: int = 0
 ) -> go.Figure:
-    """The store's tree; with a number, that request's own blocks are outlined."""
+    """Plot the store's tree, and outline the blocks of request ``number`` if it is not 0."""
     segments = playground.kv_cache.tree.build_tree(store.blocks)
     names = {
         picture.digest: name
@@ -46,13 +46,13 @@ def draw_tree(
 def segment_text(
     run: Run, segment: Segment, names: dict[str, str], above: tuple[int, ...] = ()
 ) -> str:
-    """What a segment stands for: its text, its pictures by name, other special tokens as a mark.
+    """The text of a segment: images by name, other special tokens as a symbol.
 
     Args:
-        run: gives the tokenizer.
-        segment: of the tree.
-        names: of pictures, by digest.
-        above: token ids of the segment before it; a picture that began there has its name there.
+        run: provides the tokenizer.
+        segment: one segment of the tree.
+        names: image names by digest.
+        above: token ids of the parent segment; an image that begins there is named there.
     """
     facts, special = run.engine.facts, set(run.engine.tokenizer.get_added_vocab().values())
     pads = {facts.image_token_id, facts.video_token_id}

@@ -1,4 +1,4 @@
-"""The policy lab in words: hit rate, every request of the log, and what went wrong."""
+"""Text of the policy lab: hit rate, all requests of the log, and what went wrong."""
 
 from __future__ import annotations
 
@@ -26,15 +26,14 @@ THUMBNAIL = 110  # CSS pixels
 
 
 def verdict_html(log: Sequence[LoggedRequest], reused: Sequence[int], stats: StoreStats) -> str:
-    """Hit rate, tokens saved and bytes, in one sentence."""
+    """Hit rate, reused tokens and bytes, in one sentence."""
     total = sum(request.inputs.num_tokens for request in log)
     hits = sum(count > 0 for count in reused)
     return fact_markup(
         say(
-            "<strong>{hits} of {requests} requests hit</strong> and take over {reused:,} of "
-            "{total:,} tokens ({share:.0%}). The store holds {size} of at most {budget}: "
-            "{blocks:,} blocks and the features of {pictures} pictures; {evicted:,} entries were "
-            "evicted.",
+            "<strong>{hits} of {requests} requests hit</strong> and reuse {reused:,} of {total:,} "
+            "tokens ({share:.0%}). The cache holds {size} of at most {budget}: {blocks:,} blocks "
+            "and the features of {pictures} images; {evicted:,} entries were evicted.",
             hits=hits,
             requests=len(log),
             reused=sum(reused),
@@ -56,7 +55,7 @@ def _asked(request: LoggedRequest) -> Verbatim:
 
 
 def picture_names(inputs: ModelInputs) -> list[str]:
-    """The name of each picture and frame, in the order of the sequence."""
+    """The name of each image and frame, in sequence order."""
     span_facts = playground.preprocess.views.span_facts
     return [say_picture(span_facts(inputs, span).name) for span in inputs.spans]
 
@@ -64,7 +63,7 @@ def picture_names(inputs: ModelInputs) -> list[str]:
 def rehearsed_table(
     run: Run, block_size: int, log: Sequence[LoggedRequest], found: Sequence[Lookup]
 ) -> str:
-    """Every request by name and size: what it takes over, and why no more."""
+    """All requests replayed by hash and size: how much each reuses, and why no more."""
     rows: list[list[Cell | Verbatim]] = [
         [
             str(number),
@@ -79,16 +78,16 @@ def rehearsed_table(
     headers = (
         say("Request"),
         say("Session"),
-        say("Asked"),
+        say("Question"),
         say("Tokens"),
         say("Reused"),
-        say("Why it ends there"),
+        say("Why the match ends"),
     )
-    return table_html(headers, rows, say("The log, by name and size"))
+    return table_html(headers, rows, say("The log, replayed by hash and size"))
 
 
 def replay_table(run: Run, block_size: int, rows: Sequence[Replayed]) -> str:
-    """Every request that was served: what it took over, how long it took, what it answered."""
+    """All requests replayed with the model: tokens reused, times and answers."""
     cells: list[list[Cell | Verbatim]] = [
         [
             str(row.number),
@@ -111,17 +110,17 @@ def replay_table(run: Run, block_size: int, rows: Sequence[Replayed]) -> str:
     headers = (
         say("Request"),
         say("Session"),
-        say("Asked"),
+        say("Question"),
         say("Reused"),
-        say("First token"),
-        say("without store"),
+        say("Time to first token"),
+        say("without cache"),
         "|Δ logit|",
         say("Answer"),
         say("Evicted"),
-        say("Why it ends there"),
+        say("Why the match ends"),
     )
     caption = say(
-        "The log, served by the model; |Δ logit|: {tolerance}",
+        "The log, replayed with the model; |Δ logit|: {tolerance}",
         tolerance=tolerance_words(run.engine.dtype),
     )
     return table_html(headers, cells, caption, right=(3, 4, 5, 6, 8))
@@ -130,11 +129,11 @@ def replay_table(run: Run, block_size: int, rows: Sequence[Replayed]) -> str:
 def _answer(row: Replayed) -> str:
     if row.is_right:
         return row.answer
-    return say("✗ {answer} (right: {right})", answer=row.answer, right=row.right_answer)
+    return say("✗ {answer} (correct: {right})", answer=row.answer, right=row.right_answer)
 
 
 def lesson_html(engine: Engine, rows: Sequence[Replayed]) -> str:
-    """What went wrong, if anything: a wrong picture's answer, another session's prefix."""
+    """What went wrong, if anything: an answer about another image, or another session's prefix."""
     wrong = [row for row in rows if not row.is_right]
     parts = [_wrong_html(engine, rows, wrong)] if wrong else []
     seen = [row for row in rows if _leaked_from(row, rows)]
@@ -142,18 +141,18 @@ def lesson_html(engine: Engine, rows: Sequence[Replayed]) -> str:
         parts.append(_leak_html(seen[0], rows))
     if not parts:
         words = say(
-            "Every answer of {count} is the one without a store; the largest |Δ logit| is "
+            "All {count} answers match those without the cache; the largest |Δ logit| is "
             "{worst:.1g} ({tolerance}).",
             count=len(rows),
             worst=max(row.max_abs_diff for row in rows),
             tolerance=tolerance_words(engine.dtype),
         )
-        parts.append(badge_html(True, words, say("All right")))
+        parts.append(badge_html(True, words, say("All correct")))
     return "".join(parts)
 
 
 def _wrong_html(engine: Engine, rows: Sequence[Replayed], wrong: Sequence[Replayed]) -> str:
-    """The first wrong answer with both pictures: the one asked about, and the one answered from."""
+    """The first wrong answer, with the image asked about and the image answered from."""
     row = wrong[0]
     source = _answered_from(row, rows)
     values = {
@@ -165,15 +164,15 @@ def _wrong_html(engine: Engine, rows: Sequence[Replayed], wrong: Sequence[Replay
     }
     if source is None:
         words = say(
-            "Request {number} hit, but its logits are off by {off:.2g} ({tolerance}). {wrong} of "
-            "{total} requests went wrong without a word of warning.",
+            "Request {number} hit the cache, but its logits are off by {off:.2g} ({tolerance}). "
+            "{wrong} of {total} requests went wrong without any warning.",
             **values,
         )
-        return _lesson(say("Other logits"), words)
+        return _lesson(say("Wrong logits"), words)
     words = say(
-        "Request {number} hit on equal token ids. It was answered “{answer}” where “{right}” is "
-        "right; its logits are off by {off:.2g} ({tolerance}). {wrong} of {total} requests went "
-        "wrong without a word of warning.",
+        "Request {number} hit the cache because its token ids match. The answer was “{answer}” "
+        "instead of “{right}”; the logits are off by {off:.2g} ({tolerance}). {wrong} of {total} "
+        "requests went wrong without any warning.",
         answer=row.answer,
         right=row.right_answer,
         **values,
@@ -182,11 +181,11 @@ def _wrong_html(engine: Engine, rows: Sequence[Replayed], wrong: Sequence[Replay
         _picture(row, say("Asked about: {name}", name=_first_picture(row))),
         _picture(source, say("Answered from: {name}", name=_first_picture(source))),
     ]
-    return _lesson(say("Wrong picture"), words) + picture_row_html(figures)
+    return _lesson(say("Wrong image"), words) + picture_row_html(figures)
 
 
 def _answered_from(row: Replayed, rows: Sequence[Replayed]) -> Replayed | None:
-    """The earlier request of other pictures whose blocks have the same token ids."""
+    """The earlier request with other images whose blocks have the same token ids."""
     digests = {picture.digest for picture in row.request.identity.pictures}
     reused = row.lookup.reused_tokens
     for earlier in reversed(rows[: row.number - 1]):
@@ -213,7 +212,7 @@ def _picture(row: Replayed, caption: str) -> str:
 
 
 def _leaked_from(row: Replayed, rows: Sequence[Replayed]) -> str:
-    """The other session that left what this request took over beyond the common template."""
+    """The other session whose prefix this request reused; empty if it is only the template."""
     if row.lookup.reused_tokens < row.request.inputs.num_tokens // 2:
         return ""
     reused = row.lookup.reused_tokens
@@ -231,10 +230,10 @@ def _leak_html(row: Replayed, rows: Sequence[Replayed]) -> str:
     other = _leaked_from(row, rows)
     total, reused = row.request.inputs.num_tokens, row.lookup.reused_tokens
     words = say(
-        "Request {number} of session {session} took over {reused:,} of {total:,} tokens that only "
+        "Request {number} of session {session} reused {reused:,} of {total:,} tokens that only "
         "session {other} had sent: {hit_ms:,.1f} ms instead of {miss_ms:,.1f}. The answer is "
-        "right, but its speed tells {session} that somebody has asked exactly this. A salt per "
-        "session ends it.",
+        "correct, but its speed tells {session} that somebody else has already sent this prompt. "
+        "A salt per session prevents this.",
         number=row.number,
         session=row.request.session,
         reused=reused,
@@ -243,4 +242,4 @@ def _leak_html(row: Replayed, rows: Sequence[Replayed]) -> str:
         hit_ms=row.elapsed_ms,
         miss_ms=row.scratch_ms,
     )
-    return _lesson(say("A stranger’s prefix"), words)
+    return _lesson(say("Another session’s prefix"), words)

@@ -1,4 +1,4 @@
-"""A log through a store without the model: what it would get follows from names and sizes."""
+"""Replay a log without the model: what it would reuse follows from hashes and sizes alone."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import playground
 from components.prompt.reader import prompt_fingerprint
 from components.tabs.cache.logs import read_log_names
-from components.tabs.cache.scenes import RUN_PICTURES
+from components.tabs.cache.scenes import RUN_PICTURES, say_picture
 from playground.errors import InputError
-from playground.language import say
 
 if TYPE_CHECKING:
     from playground.kv_cache.block_hash import HashRules
@@ -23,18 +22,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """A log, and the store that it goes through."""
+    """A log and the settings of the store that serves it."""
 
     log: str
     rules: HashRules
     policy: Policy
-    share: float  # of the budget that would keep everything, in percent
+    share: float  # percent of the bytes that would hold everything
 
     @classmethod
     def of(
         cls, log: str, block_size: int, share: float, policy: Any, pictures: bool, salt: bool
     ) -> StoreSettings:
-        """From the controls' values, in the order of ``policy.SETTINGS``."""
+        """Build from the controls' values, in the order of ``policy.SETTINGS``."""
         rules = playground.kv_cache.block_hash.HashRules(
             block_size, with_pictures=pictures, with_salt=salt
         )
@@ -43,7 +42,7 @@ class StoreSettings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rehearsed:
-    """What a log would get, and the store that it leaves, which holds no keys and values."""
+    """What a log would reuse, and the store afterwards, which has no tensors."""
 
     log: tuple[LoggedRequest, ...]
     store: PrefixStore
@@ -51,10 +50,10 @@ class Rehearsed:
 
 
 def rehearse_log(run: Run, settings: StoreSettings) -> Rehearsed:
-    """Send the log through a store without the model.
+    """Replay the log on a store without the model.
 
     Raises:
-        InputError: a line of the log is no request, or names no picture.
+        InputError: a line of the log is not a request, or names an unknown image.
     """
 
     def make() -> Rehearsed:
@@ -66,14 +65,14 @@ def rehearse_log(run: Run, settings: StoreSettings) -> Rehearsed:
 
 
 def _read_names(run: Run, settings: StoreSettings) -> tuple[LoggedRequest, ...]:
-    # A log may name the run's pictures; hashing them for every other log would be a waste.
-    names_run = RUN_PICTURES in settings.log or say(RUN_PICTURES) in settings.log
+    # Only a log that names the run's images depends on them; no other log needs their hash.
+    names_run = RUN_PICTURES in settings.log or say_picture(RUN_PICTURES) in settings.log
     key = prompt_fingerprint(run.prompt if names_run else replace(run.prompt, turns=()))
     return read_log_names(run, key, settings.log)
 
 
 def new_store(run: Run, settings: StoreSettings, log: tuple[LoggedRequest, ...]) -> PrefixStore:
-    """A store of these settings, its budget a share of what the log would fill."""
+    """A store with these settings; its budget is a share of what the whole log needs."""
     full = playground.kv_cache.log.log_bytes(run.engine, log, settings.rules)
     return playground.kv_cache.prefix_store.PrefixStore(
         run.engine,
@@ -84,7 +83,7 @@ def new_store(run: Run, settings: StoreSettings, log: tuple[LoggedRequest, ...])
 
 
 def rehearse_if_readable(run: Run, settings: StoreSettings) -> Rehearsed | None:
-    """The same, or None where the log cannot be read: the verdict says so, once."""
+    """``rehearse_log``, or None if the log cannot be read; the verdict shows the error."""
     try:
         return rehearse_log(run, settings)
     except InputError:

@@ -1,4 +1,4 @@
-"""Requests one after another: which tokens the cache serves, and what that saves."""
+"""Serve several requests: which tokens the cache provides, and what that saves."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ BLOCK_SIZES = (1, 4, 8, 16, 32, 64)
 
 @dataclass(frozen=True, slots=True)
 class RequestExample:
-    """What a button fills in."""
+    """Requests that an example button fills in."""
 
     name: str
-    requests: tuple[tuple[str, str], ...]  # text and picture
+    requests: tuple[tuple[str, str], ...]  # (text, image name)
     system: str = ""
 
     @property
     def rows(self) -> list[dict[str, str]]:
-        """The requests as the control holds them."""
+        """The requests as the control's value."""
         return [{"text": text, "picture": picture} for text, picture in self.requests]
 
 
@@ -60,11 +60,11 @@ DESCRIBED = "Assistant: A large green star in the center.\nUser: "
 EXAMPLES = (
     RequestExample(mark("你好 → 你好世界。"), (("你好", NO_PICTURE), ("你好世界。", NO_PICTURE))),
     RequestExample(
-        mark("Same image, other question"),
+        mark("Same image, different question"),
         (("Describe this image.", RUN_PICTURES), ("How many shapes are there?", RUN_PICTURES)),
     ),
     RequestExample(
-        mark("Same question, other image"),
+        mark("Same question, different image"),
         (("Describe this image.", "star"), ("Describe this image.", "heart")),
     ),
     RequestExample(
@@ -88,7 +88,7 @@ EXAMPLES = (
 
 
 def list_pictures_of(_run: Run) -> list[Option]:
-    """All pictures that a request may have, whatever the run."""
+    """The images that a request may have; the same for every run."""
     return picture_choices()
 
 
@@ -96,7 +96,7 @@ REQUESTS = Rows(
     id="requests",
     fields=(
         TextField(id="text", label=mark("Text"), lines=2),
-        Choice(id="picture", label=mark("Picture"), options=list_pictures_of, compact=True),
+        Choice(id="picture", label=mark("Image"), options=list_pictures_of, compact=True),
     ),
     low=1,
     high=MAX_ROWS,
@@ -106,22 +106,22 @@ REQUESTS = Rows(
 )
 SYSTEM = TextField(
     id="system",
-    label=mark("System prompt of all requests"),
+    label=mark("System prompt for all requests"),
     info=mark(
-        "Empty: this run's own. In a request, lines that begin with “Assistant:” or "
-        "“User:” are further turns."
+        "Leave empty to use this run's system prompt. In a request, a line that starts with "
+        "“Assistant:” or “User:” begins a new turn."
     ),
 )
 BLOCK_SIZE = Choice(
     id="block-size",
     label=mark("Block size (tokens)"),
-    info=mark("Only whole blocks are kept. 1: token by token."),
+    info=mark("Only full blocks are cached. 1 caches token by token."),
     options=lambda _run: [(str(size), size) for size in BLOCK_SIZES],
 )
 TIMED_RUNS = Slider(
     id="repeats",
     label=mark("Timed runs"),
-    info=mark("Of each way, in turns."),
+    info=mark("Repeats per variant, interleaved."),
     low=1,
     high=MOST_REPEATS,
     value=REPEATS,
@@ -132,9 +132,9 @@ PART = Part(
     mark("Hit or miss"),
     stage="cache",
     intro=mark(
-        "The requests are served in order. Each takes over what it shares with an earlier one "
-        "**from its first token on**, and computes the rest; every answer is checked against "
-        "the one without a cache."
+        "The requests run in order. Each request reuses the **prefix** that it shares with an "
+        "earlier one and computes the rest. Every answer is checked against a run without the "
+        "cache."
     ),
     controls=(
         Presets(
@@ -154,7 +154,7 @@ PART = Part(
         "examples",
         "requests",
         Fold(
-            mark("More: system prompt, block size, timed runs"),
+            mark("More settings: system prompt, block size, timed runs"),
             (("block-size", "repeats"), "system"),
         ),
         ("serve",),
@@ -182,7 +182,7 @@ def serve(
     """Serve the requests in order.
 
     Raises:
-        InputError: a request is empty or names no picture.
+        InputError: a request is empty or names an unknown image.
     """
     engine = run.engine
     prompts = [
@@ -210,7 +210,7 @@ def _lighten(row: Compared) -> Compared:
 
 
 def as_reuse(first: Compared, last: Compared) -> CacheReuse:
-    """The first and the last request as the record that the snippet is written from."""
+    """The first and the last request as the record for the code snippet."""
     shared, reason = playground.kv_cache.shared_prefix.shared_prefix(first.inputs, last.inputs)
     return CacheReuse(
         first=without_pixels(first.inputs),
@@ -230,26 +230,26 @@ def as_reuse(first: Compared, last: Compared) -> CacheReuse:
 
 @PART.html(needs=("serve", *SETTINGS))
 def changed(_run: Run, served: ServedRequests | None, *settings: Any) -> str:
-    """Whether what is shown was served with other settings than those above it."""
+    """A note if the results were computed with other settings than the current ones."""
     is_other = served is not None and served.settings != ServeSettings(*settings)
     return changed_html() if is_other else ""
 
 
 @PART.html(needs=("serve",))
 def summary(_run: Run, served: ServedRequests | None) -> str:
-    """What the last request was spared."""
+    """What the cache saved for the last request."""
     return summary_html(served.rows) if served else ""
 
 
 @PART.html(needs=("serve",))
 def table(_run: Run, served: ServedRequests | None) -> str:
-    """All requests in numbers."""
+    """The numbers of all requests."""
     return requests_table(served.rows) if served else ""
 
 
 @PART.html(needs=("serve",), live=True)
 def strips(run: Run, served: ServedRequests | None) -> str:
-    """Each request with its tokens: taken over or computed."""
+    """Each request with its tokens marked as reused or computed."""
     if served is None:
         return ""
     return "".join(
@@ -258,19 +258,19 @@ def strips(run: Run, served: ServedRequests | None) -> str:
     )
 
 
-@PART.chart(mark("Times of the requests"), needs=("serve",))
+@PART.chart(mark("Time to first token per request"), needs=("serve",))
 def times(_run: Run, served: ServedRequests | None) -> go.Figure | None:
-    """The time of each request, with the cache and without."""
+    """Time to first token of each request, with and without the cache."""
     return plot_request_times(served.rows) if served else None
 
 
 @PART.html(needs=("serve",))
 def formula(run: Run, served: ServedRequests | None) -> str:
-    """Where the last request's savings come from."""
+    """How the last request's savings are calculated."""
     return formula_html(served.rows[-1], run.engine) if served else ""
 
 
 @PART.code(mark("Show the code"), needs=("serve",))
 def script(run: Run, served: ServedRequests | None) -> str:
-    """The first and the last request with plain transformers."""
+    """Code for the first and the last request in plain transformers."""
     return write_snippet("cache", run, reuse=served.reuse) if served else ""

@@ -1,4 +1,4 @@
-"""Requests from what is typed: a picture by name, turns by their first word, a log line by line."""
+"""Parse what is typed into requests: an image by name, turns by their speaker, logs by line."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from playground.records import Clip, ModelInputs, Picture, Prompt, Turn
 if TYPE_CHECKING:
     from playground.pipeline import Run
 
-NO_PICTURE = mark("no picture")
-RUN_PICTURES = mark("this run's")
+# Names of the choices, as links and logs hold them; LABELS has what the page shows.
+NO_PICTURE = "no picture"
+RUN_PICTURES = "this run's"
 
-# Our own scenes. Star and heart have as many tokens as each other, and so have the first three.
+# Example images. Star and heart have equally many tokens, and so do the first three.
 SCENES = {
     mark("circle and square"): "circle_and_square.png",
     mark("four shapes"): "four_shapes.png",
@@ -29,54 +30,59 @@ SCENES = {
     mark("heart"): "second.png",
     mark("number 42"): "digits.png",
 }
-PICTURE_CHOICES = [NO_PICTURE, RUN_PICTURES, *SCENES]
+LABELS = {
+    NO_PICTURE: mark("no image"),
+    RUN_PICTURES: mark("this run's image"),
+    **{name: name for name in SCENES},
+}
+PICTURE_CHOICES = list(LABELS)
 
 
 def picture_choices() -> list[tuple[str, str]]:
-    """``PICTURE_CHOICES`` as a list offers them: what it shows, and the name."""
-    return [(say(name), name) for name in PICTURE_CHOICES]
+    """``PICTURE_CHOICES`` as (label, name) pairs for a control."""
+    return [(say(label), name) for name, label in LABELS.items()]
 
 
 def list_pictures() -> str:
-    """All of them in a sentence."""
-    return say(", ").join(say(name) for name in PICTURE_CHOICES)
+    """The labels of all choices, separated by commas."""
+    return say(", ").join(say(label) for label in LABELS.values())
 
 
 def say_picture(name: str) -> str:
-    """A picture's name as the page says it; that of an upload is the visitor's own."""
-    return say(name) if name in PICTURE_CHOICES else name
+    """The label of an image in the page's language; an upload keeps its own name."""
+    return say(LABELS[name]) if name in LABELS else name
 
 
 def say_log(log: str) -> str:
-    """A log of ours with its pictures as the page says them."""
+    """A preset log with its image names in the page's language."""
     lines = [line.split(" | ", 2) for line in log.splitlines()]
     return "\n".join(f"{who} | {say_picture(name)} | {asked}" for who, name, asked in lines)
 
 
 @lru_cache(maxsize=16)
 def read_scene(name: str) -> Picture:
-    """One of our own scenes.
+    """Read one of the example images.
 
     Raises:
-        InputError: there is no such scene.
+        InputError: there is no such image.
     """
     if name not in SCENES:
         raise InputError(
-            say("There is no picture named {name}.", name=repr(name[:40])),
-            limit=say("Choose {names}.", names=list_pictures()),
+            say("There is no image named {name}.", name=repr(name[:40])),
+            limit=say("Choose one of: {names}.", names=list_pictures()),
         )
     picture = playground.preprocess.media.read_picture(EXAMPLES_FOLDER / SCENES[name], name=name)
     return picture
 
 
 def choose_media(run: Run, choice: object) -> tuple[tuple[Picture, ...], Clip | None]:
-    """The pictures and the clip that a choice of the page stands for.
+    """The images and the video that a choice stands for.
 
     Raises:
-        InputError: it is none that the page offers.
+        InputError: the page does not offer this choice.
     """
     if not isinstance(choice, str):
-        raise InputError(say("A picture is chosen by its name."))
+        raise InputError(say("The image must be given by name."))
     if choice == NO_PICTURE:
         return (), None
     if choice == RUN_PICTURES:
@@ -85,39 +91,39 @@ def choose_media(run: Run, choice: object) -> tuple[tuple[Picture, ...], Clip | 
 
 
 def split_turns(text: str) -> list[tuple[str, str]]:
-    """A typed conversation as (role, text), its speakers named as in the page's earlier turns.
+    """Split a typed conversation into (role, text) turns at its speaker names.
 
-    What stands before the first speaker is the user's.
+    Text before the first speaker belongs to the user.
     """
     first, *parts = SPEAKER.split(text)
     turns = [("user", first.strip())] if first.strip() or not parts else []
     pairs = zip(parts[::2], parts[1::2], strict=True)
     return turns + [
-        ("user" if name.lower() in USER_NAMES else "assistant", words.strip())
-        for name, words in pairs
+        ("user" if name.lower() in USER_NAMES else "assistant", said.strip())
+        for name, said in pairs
     ]
 
 
 def build_prompt(run: Run, name: str, text: object, choice: object, system: object = "") -> Prompt:
-    """A request: its turns, the pictures before the first one, and a system prompt.
+    """Build a request: its turns, with the images before the first one, and a system prompt.
 
     Args:
-        run: gives its pictures and its limit of pixels.
-        name: of the request, as a message begins: Request 2.
-        text: as it was typed.
-        choice: of ``PICTURE_CHOICES``.
-        system: the system prompt; the run's own where it is empty.
+        run: provides its images and its pixel limit.
+        name: the request's name in error messages, such as "Request 2".
+        text: as typed.
+        choice: one of ``PICTURE_CHOICES``.
+        system: the system prompt; if empty, the run's own.
 
     Raises:
-        InputError: the text is none, the request is empty, or there is no such picture.
+        InputError: the text is not a string, the request is empty, or there is no such image.
     """
     typed = check_text(name, text)
     pictures, clip = choose_media(run, choice)
     if not typed.strip() and not pictures and clip is None:
-        raise InputError(say("{setting} is empty.", setting=name), remedy=say("Write a few words."))
+        raise InputError(say("{setting} is empty.", setting=name), remedy=say("Write some text."))
     turns = [
-        Turn("assistant" if role == "assistant" else "user", words)
-        for role, words in split_turns(typed)
+        Turn("assistant" if role == "assistant" else "user", said)
+        for role, said in split_turns(typed)
     ]
     if turns[0].role == "user":
         turns[0] = Turn("user", turns[0].text, pictures, clip)
@@ -129,18 +135,18 @@ def build_prompt(run: Run, name: str, text: object, choice: object, system: obje
 
 
 def without_pixels(inputs: ModelInputs) -> ModelInputs:
-    """A request without what the vision tower was given, which is most of its memory."""
+    """A request without its pixel values, which take most of its memory."""
     return replace(inputs, pixel_values=None, pixel_values_videos=None)
 
 
 def parse_log(text: object) -> list[tuple[str, str, str]]:
-    """A log as (session, picture, question), one request per line: ``A | star | What is it?``.
+    """Parse a log into (session, image, question), one request per line, as ``A | star | Why?``.
 
     Raises:
-        InputError: a line has other than three parts, or the log is empty or too long.
+        InputError: a line does not have three parts, or the log is empty or too long.
     """
     rows = []
-    spoken = {say(name): name for name in PICTURE_CHOICES}
+    names = {text: name for name, label in LABELS.items() for text in (label, say(label))}
     for number, line in enumerate(check_text(say("The log"), text).splitlines(), 1):
         if not line.strip():
             continue
@@ -148,17 +154,17 @@ def parse_log(text: object) -> list[tuple[str, str, str]]:
         if len(parts) != 3 or not parts[0] or not parts[2]:
             raise InputError(
                 say(
-                    "Line {number} of the log is no request: {line}.",
+                    "Line {number} of the log is not a request: {line}.",
                     number=number,
                     line=repr(line.strip()[:60]),
                 ),
-                limit=say("A line is: session | picture | question."),
+                limit=say("Each line must be: session | image | question."),
                 remedy=say(
-                    "For example: A | star | What is it? Without a picture: {name}.",
-                    name=say(NO_PICTURE),
+                    "For example: A | star | What is it? For no image, write: {name}.",
+                    name=say_picture(NO_PICTURE),
                 ),
             )
-        picture = spoken.get(parts[1], parts[1] or NO_PICTURE)
+        picture = names.get(parts[1], parts[1] or NO_PICTURE)
         rows.append((parts[0][:20], picture, parts[2]))
     playground.kv_cache.log.check_log(rows)
     return rows

@@ -1,4 +1,4 @@
-"""The requests served last: what their drawings and a download of the tab are made from."""
+"""The latest served requests: the data behind the charts and the tab's download."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ServeSettings:
-    """With what the requests were served."""
+    """The settings that the requests were served with."""
 
     requests: tuple[Mapping[str, Any], ...]  # text and picture of each
     system: str
@@ -23,15 +23,15 @@ class ServeSettings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ServedRequests:
-    """Requests one after another, so far; their inputs are without pixels."""
+    """The requests served so far, without their pixel values."""
 
     settings: ServeSettings
     rows: tuple[Compared, ...] = field(repr=False)
-    reuse: CacheReuse = field(repr=False)  # the first and the last of them
+    reuse: CacheReuse = field(repr=False)  # of the first and the last request
 
     @property
     def requests(self) -> tuple[dict[str, Any], ...]:
-        """All in numbers, as plain JSON: what a download holds."""
+        """The numbers of every request, as plain JSON for the download."""
         return tuple(_record(number, row) for number, row in enumerate(self.rows, 1))
 
 

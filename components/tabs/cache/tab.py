@@ -1,4 +1,4 @@
-"""Tab 6: what a request saves when an earlier one has left its keys and values behind."""
+"""Tab 6: how a request reuses the cached keys and values of an earlier one."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ TAB = StageParts(
     label=mark("6 Cache reuse"),
     title=mark("Cache reuse"),
     sentence=mark(
-        "A request leaves its keys and values behind. The next one takes over those of the "
-        "shared beginning and computes only the rest, with the same logits in the end."
+        "The KV cache stores a request's keys and values. A later request with the same prefix "
+        "reuses them and computes only the remaining tokens, with the same logits."
     ),
     parts=(requests.PART, inside.PART, policy.PART, conversation.PART),
 )

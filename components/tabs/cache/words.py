@@ -1,4 +1,4 @@
-"""The cache tab in words: why a hit ends, what was saved, the strips of tokens."""
+"""Text of the cache tab: why a hit ends, what was saved, the token strips."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from playground.kv_cache.compare import Compared
     from playground.kv_cache.prefix_lookup import Lookup
 
-# What happened to a token. The strip writes these words in its legend; cache.css marks them.
+# What happened to a token: labels in the strip's legend, which cache.css styles.
 REUSED, COMPUTED, DROPPED = "reused", "computed", mark("computed, not kept")
 
 
 def badge_html(is_hit: bool, words: str, badge: str = "") -> str:
-    """HTML behind a badge: hit or miss, or another word in their colours."""
+    """HTML after a badge: hit or miss, or another label in the same colours."""
     kind = "hit" if is_hit else "miss"
     badge = badge or (say("Hit") if is_hit else say("Miss"))
     return (
@@ -38,25 +38,25 @@ def badge_html(is_hit: bool, words: str, badge: str = "") -> str:
 
 
 def thumbnail_html(media: Picture | Clip, caption: str, width: int) -> str:
-    """A picture, or the first frame of a clip, with its name under it.
+    """An image, or the first frame of a video, with a caption.
 
     Args:
-        media: of a request.
-        caption: what it is.
-        width: on the page, in CSS pixels.
+        media: image or video of a request.
+        caption: text under it.
+        width: in CSS pixels.
     """
     pixels = media.pixels if isinstance(media, Picture) else media.frames[0]
     return picture_html(pixels, alt=caption, caption=caption, shown_width=width, max_side=2 * width)
 
 
 def changed_html() -> str:
-    """A note that results belong to other settings than those that stand above them."""
-    words = say("What follows was served before the settings above were changed.")
+    """A note that the results were computed with other settings than the current ones."""
+    words = say("The settings above have changed since these results were computed.")
     return f'<p class="pg-fact pg-changed">{words}</p>'
 
 
 def format_count(value: float) -> str:
-    """A large number with its prefix: 245.8 million."""
+    """A large number in words, such as 245.8 million."""
     if value >= 1e12:
         return say("{count:,.1f} trillion", count=value / 1e12)
     if value >= 1e9:
@@ -67,32 +67,32 @@ def format_count(value: float) -> str:
 
 
 def tolerance_words(dtype: torch.dtype) -> str:
-    """How far rounding alone may move a logit: tolerance 0.0001 in float32."""
+    """The tolerance for rounding differences, such as "tolerance 0.0001 in float32"."""
     limit = playground.kv_cache.compare.SAME_LOGITS[dtype]
     name = str(dtype).removeprefix("torch.")
     return say("tolerance {limit:g} in {dtype}", limit=limit, dtype=name)
 
 
-# Why a hit ends, by the kind of its end; two more, with fields of their own, are in `end_words`.
+# Why a hit ends, by ``HitEnd.kind``; `end_words` handles two more kinds with their own fields.
 ENDS = {
     "picture": mark(
-        "From token {index} on stands another picture: the token ids are the same, its hash is not."
+        "The image at token {index} is different: the placeholder token ids match, but the image "
+        "hash does not."
     ),
     "last token": mark(
-        "All of it is in the cache; the last token is computed again, since its logits are what is "
-        "asked for."
+        "The whole request is cached. Only the last token is recomputed, to get its logits."
     ),
     "short": mark(
-        "The request is shorter than one block of {size} tokens, and only whole blocks have a name."
+        "The request is shorter than one block of {size} tokens, and only full blocks are cached."
     ),
-    "tail": mark("All its whole blocks are in the cache; the last {rest} tokens fill none."),
-    "empty": mark("Nothing is stored for this session yet."),
-    "goes on": mark("What is stored ends at token {index}; this request goes on."),
+    "tail": mark("All its full blocks are cached; the last {rest} tokens do not fill a block."),
+    "empty": mark("Nothing is cached for this session yet."),
+    "goes on": mark("The cached prefix ends at token {index}; this request continues."),
 }
 
 
 def end_words(engine: Engine, lookup: Lookup, block_size: int) -> str:
-    """Why the hit ends where it ends, in one sentence; plain text."""
+    """One sentence of plain text on why the hit ends where it does."""
     end, rest = lookup.end, lookup.num_tokens - lookup.reused_tokens
     if end.kind == "tokens":
         here, there = (
@@ -108,7 +108,7 @@ def end_words(engine: Engine, lookup: Lookup, block_size: int) -> str:
     if end.kind == "evicted":
         block = say("block of {size} tokens", size=block_size) if block_size > 1 else say("token")
         return say(
-            "The {block} at {index} was stored, and had to make room since.",
+            "The {block} at position {index} was cached but has since been evicted.",
             block=block,
             index=end.index,
         )
@@ -116,12 +116,12 @@ def end_words(engine: Engine, lookup: Lookup, block_size: int) -> str:
 
 
 def cached_labels(num_tokens: int, reused: int, kept: int) -> list[str]:
-    """What happened to each token: taken over, computed, or computed without being kept.
+    """What happened to each token: reused, computed, or computed but not kept.
 
     Args:
-        num_tokens: of the request.
-        reused: from the store.
-        kept: in the store afterwards.
+        num_tokens: length of the request.
+        reused: number of tokens taken from the store.
+        kept: number of tokens in the store afterwards.
     """
     return [
         REUSED if index < reused else COMPUTED if index < kept else DROPPED
@@ -130,7 +130,7 @@ def cached_labels(num_tokens: int, reused: int, kept: int) -> list[str]:
 
 
 def inside_words(compared: Compared) -> str:
-    """A sentence where the hit ends inside a picture; empty elsewhere."""
+    """A sentence if the hit ends inside an image, else an empty string."""
     reused = compared.reused_tokens
     inside = next((s for s in compared.inputs.spans if s.start < reused < s.end), None)
     if inside is None:
@@ -138,13 +138,13 @@ def inside_words(compared: Compared) -> str:
     count, total = inside.end - reused, inside.end - inside.start
     if compared.encoded_pictures:
         return say(
-            "The hit ends inside a picture: {count} of its {total} tokens are computed from the "
+            "The hit ends inside an image: {count} of its {total} tokens are computed from the "
             "vision tower's features.",
             count=count,
             total=total,
         )
     return say(
-        "The hit ends inside a picture: {count} of its {total} tokens are computed from its kept "
+        "The hit ends inside an image: {count} of its {total} tokens are computed from its cached "
         "features.",
         count=count,
         total=total,
@@ -152,7 +152,7 @@ def inside_words(compared: Compared) -> str:
 
 
 def request_html(compared: Compared, number: int, engine: Engine, block_size: int) -> str:
-    """One request: hit or miss and why, its tokens, its answer."""
+    """One request: hit or miss with the reason, its tokens and its answer."""
     total, reused = compared.inputs.num_tokens, compared.reused_tokens
     counts = say("All {total:,} tokens are computed.", total=total)
     if compared.hit:
@@ -181,16 +181,16 @@ HEADERS = (
     mark("Tokens"),
     mark("Reused"),
     mark("Computed"),
-    mark("First token, without"),
-    mark("with the cache"),
-    mark("Operations saved"),
+    mark("First token, without cache"),
+    mark("First token, with cache"),
+    mark("FLOPs saved"),
     mark("Bytes reused"),
     mark("Largest |Δ logit|"),
 )
 
 
 def requests_table(rows: Sequence[Compared]) -> str:
-    """All requests in numbers."""
+    """A table with the numbers of all requests."""
     cells = [
         (
             str(number),
@@ -213,14 +213,14 @@ def requests_table(rows: Sequence[Compared]) -> str:
 
 
 def formula_html(row: Compared, engine: Engine) -> str:
-    """Where the saved operations and bytes come from, with this request's numbers."""
+    """How the saved FLOPs and bytes are calculated, with this request's numbers."""
     facts, costs = engine.facts, playground.kv_cache.costs
     miss, hit = row.miss_flops, row.hit_flops
     parts = [
         (name, format_count(before), format_count(after), _share(before, after))
         for name, before, after in (
             (say("q, k, v and o projections"), miss.projections, hit.projections),
-            (say("attention over the keys so far"), miss.attention, hit.attention),
+            (say("attention over keys and values"), miss.attention, hit.attention),
             ("MLP", miss.mlp, hit.mlp),
             (say("lm_head, last token"), miss.lm_head, hit.lm_head),
             (say("vision tower"), miss.vision, hit.vision),
@@ -231,10 +231,10 @@ def formula_html(row: Compared, engine: Engine) -> str:
         heads * facts.head_dim for heads in (facts.num_attention_heads, facts.num_key_value_heads)
     )
     words = say(
-        "Two operations for every weight that a token meets: {layers} layers × ({hidden} × (2 × "
-        "{query} + 2 × {key}) of attention + {mlp:,} of the MLP), and {hidden} × {vocabulary:,} of "
-        "lm_head once. Bytes: {reused:,} tokens × {layers} layers × 2 × {heads} heads × {width} × "
-        "{size} bytes = {reused:,} × {per_token:,} = {total}.",
+        "Two FLOPs per weight and token: {layers} layers × ({hidden} × (2 × {query} + 2 × {key}) "
+        "for attention + {mlp:,} for the MLP), plus {hidden} × {vocabulary:,} once for lm_head. "
+        "Bytes: {reused:,} tokens × {layers} layers × 2 × {heads} heads × {width} × {size} bytes "
+        "= {reused:,} × {per_token:,} = {total}.",
         layers=facts.num_layers,
         hidden=facts.hidden_size,
         query=query,
@@ -249,12 +249,12 @@ def formula_html(row: Compared, engine: Engine) -> str:
         total=format_bytes(row.kv_bytes),
     )
     table = table_html(
-        (say("Part"), say("Without the cache"), say("With it"), say("Saved")),
+        (say("Part"), say("Without the cache"), say("With the cache"), say("Saved")),
         parts,
-        say("Operations of the last request"),
+        say("FLOPs of the last request"),
         right=(1, 2, 3),
     )
-    summary = say("How operations and bytes are counted")
+    summary = say("How FLOPs and bytes are counted")
     return (
         f'<details class="pg-details"><summary>{summary}</summary>'
         f"{fact_html(words)}{table}</details>"
@@ -266,19 +266,18 @@ def _share(before: int, after: int) -> str:
 
 
 def summary_html(rows: Sequence[Compared]) -> str:
-    """What the last request was spared, in one sentence."""
+    """One sentence on what the cache saved for the last request."""
     row = rows[-1]
     if not row.hit:
         words = say(
-            "Request {number} finds nothing that it could use; all of its {total:,} tokens are "
-            "computed.",
+            "Request {number} finds no cached prefix; all its {total:,} tokens are computed.",
             number=len(rows),
             total=row.inputs.num_tokens,
         )
     else:
         words = say(
-            "Request {number} takes {reused:,} of its {total:,} tokens from the cache: "
-            "{saved:.0%} fewer operations, the same logits (off by at most {difference:.1g}, "
+            "Request {number} reuses {reused:,} of its {total:,} tokens from the cache: "
+            "{saved:.0%} fewer FLOPs, the same logits (largest difference {difference:.1g}, "
             "{tolerance}), {times}",
             number=len(rows),
             reused=row.reused_tokens,
@@ -298,8 +297,8 @@ def _time_words(row: Compared) -> str:
             "and {hit:,.1f} ms to the first token instead of {miss:,.1f}.", hit=hit, miss=miss
         )
     return say(
-        "but no less time ({hit:,.1f} and {miss:,.1f} ms): with so few tokens the fixed cost of a "
-        "forward decides.",
+        "but no time saved ({hit:,.1f} and {miss:,.1f} ms): with so few tokens, the fixed cost of "
+        "a forward pass dominates.",
         hit=hit,
         miss=miss,
     )

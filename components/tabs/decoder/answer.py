@@ -1,4 +1,4 @@
-"""The greedy answer of a run, which several what-ifs read again."""
+"""The greedy answer of a run, shared by the what-if parts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NEW_TOKENS = 32
 
 
 def answer_of(run: Run, progress: Progress) -> SamplingTrace:
-    """What the model answers greedily; written once and kept as long as the run is."""
+    """The greedy answer, generated once and kept with the run."""
 
     def write() -> SamplingTrace:
         return playground.experiments.what_if_runs.greedy_answer(
@@ -31,7 +31,7 @@ def answer_of(run: Run, progress: Progress) -> SamplingTrace:
 
 
 def read_original(run: Run, progress: Progress) -> Any:
-    """Log-probabilities of that answer's tokens, (tokens,) float32 in nats; read once, like it."""
+    """``(tokens,)`` float32: log-probability in nats of each token of the greedy answer."""
 
     def read() -> Any:
         ids = answer_ids(answer_of(run, progress))
@@ -43,12 +43,12 @@ def read_original(run: Run, progress: Progress) -> Any:
 
 
 def answer_ids(answer: SamplingTrace) -> tuple[int, ...]:
-    """The answer's tokens, with the one that ends it."""
+    """Ids of the answer's tokens, including the end token."""
     return tuple(step.id for step in answer.steps)
 
 
 def answer_labels(run: Run, ids: Sequence[int]) -> list[str]:
-    """Escaped texts of an answer's tokens, without the space before a word and the end's name."""
+    """Escaped texts of an answer's tokens, without leading spaces; the end token is ``(end)``."""
     tokenizer: Any = run.engine.tokenizer
     ends = playground.sampling.generation_config.end_token_ids(run.engine)
     texts = [

@@ -1,4 +1,4 @@
-"""The decoder tab's attention: one layer, its heads, and what a token looks at."""
+"""The decoder tab's attention: one layer, its heads, and what a token attends to."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ RAW, LESS_SINK = "raw", "less the sink"
 MAX_PICTURES = 4
 PICTURE_SIDE = 448
 KINDS = (
-    (mark("as it is"), RAW),
-    (mark("less a neutral prompt's (the sink taken off)"), LESS_SINK),
+    (mark("raw weights"), RAW),
+    (mark("minus a neutral prompt (attention sink removed)"), LESS_SINK),
 )
-NEUTRAL_TEXT = "."  # a prompt that asks for nothing
-MEAN = -1  # of all heads, in place of one
+NEUTRAL_TEXT = "."  # the neutral prompt
+MEAN = -1  # the mean of all heads instead of one head
 
 
 def head_name(head: int) -> str:
-    """A head's name."""
+    """The name of a head, or of the mean."""
     return say("mean of all heads") if head == MEAN else say("head {head}", head=head)
 
 
 def head_options(run: Run) -> list[Option]:
-    """The mean, and all heads."""
+    """The mean of all heads, then each head."""
     heads = range(run.engine.facts.num_attention_heads)
     return [(head_name(head), head) for head in (MEAN, *heads)]
 
@@ -66,7 +66,7 @@ LAYER = IndexSlider("layer", mark("Decoder layer"), last=last_layer, value=middl
 HEAD = Choice(id="head", label=mark("Head"), options=head_options, compact=True)
 KIND = Choice(
     id="kind",
-    label=mark("On the picture"),
+    label=mark("On the image"),
     options=KINDS,
     shown=lambda run: bool(run.inputs.spans),
 )
@@ -76,8 +76,9 @@ PART = Part(
     stage="decoder",
     controls=(LAYER, HEAD, KIND),
     intro=mark(
-        "Each layer recomputes its queries and keys from its recorded input; only the layer that "
-        "you look at is computed, and its weights equal those of eager attention."
+        "The attention weights of the chosen layer are recomputed from its recorded input and "
+        "equal those of eager attention. Many heads put most of their weight on the first token, "
+        "an attention sink (Xiao et al. 2023)."
     ),
     layout=(("layer", "head", "kind"), "words", "pictures", ("shares", "row"), "matrix"),
 )
@@ -85,14 +86,14 @@ PART = Part(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Neutral:
-    """That the neutral prompt has run: its records are the run's, see ``neutral_run``."""
+    """Marks that the neutral prompt has run; ``neutral_run`` holds its records."""
 
-    text: str  # its question
+    text: str  # of the neutral prompt
 
 
 @PART.experiment(auto=True, when={"kind": LESS_SINK})
 def neutral(run: Run, progress: Progress) -> Iterator[Neutral]:
-    """Run the same pictures with a prompt that asks for nothing."""
+    """Run a neutral prompt on the same images."""
     if run.inputs.spans:
         other = neutral_run(run)
         compute_ahead(other, STAGES, progress)
@@ -102,15 +103,16 @@ def neutral(run: Run, progress: Progress) -> Iterator[Neutral]:
 
 @PART.html(needs=("layer", "head", PLACE))
 def words(run: Run, layer: int, head: int, place: Place | None) -> str:
-    """Where the token's attention goes, in numbers."""
+    """The shares of the token's attention, and its largest weight."""
     focus = choose_token(run, place)
     weights = head_rows(run, layer, head, [focus.index])[0]
     index = int(weights.argmax())
     token = run.inputs.tokens[index]
     on_visual = run.inputs.mm_token_type_ids[0].numpy() > 0
     text = say(
-        "Layer {layer}, {head}: {visual:.0%} of this token's attention goes to the picture, "
-        "{first:.0%} to the first token, and the most, {most:.0%}, to token {index} “{token}”.",
+        "Layer {layer}, {head}: {visual:.0%} of this token's attention goes to the image and "
+        "{first:.0%} to the first token. The largest weight, {most:.0%}, is on token {index} "
+        "“{token}”.",
         layer=layer,
         head=head_name(head),
         visual=weights[on_visual].sum(),
@@ -131,11 +133,11 @@ def words(run: Run, layer: int, head: int, place: Place | None) -> str:
 def pictures(
     run: Run, layer: int, head: int, kind: str, neutral: Neutral | None, place: Place | None
 ) -> str:
-    """The weights on each picture up to the token, as an overlay; it may lie in one itself."""
+    """The weights on each image up to the token, as an overlay; the token may lie in one itself."""
     query = choose_token(run, place).index
     spans = [(n, span) for n, span in enumerate(run.inputs.spans) if span.start <= query]
     if not spans:
-        return fact_html(say("No picture comes before this token."))
+        return fact_html(say("No image comes before this token."))
     weights = values = head_rows(run, layer, head, [query])[0]
     name = say("weight")
     if kind == LESS_SINK:
@@ -143,7 +145,7 @@ def pictures(
             return _waiting_html()
         base = _neutral_weights(run, layer, head)
         values = np.clip(weights[: len(base)] - base[: len(weights)], 0, None)
-        name = say("weight above a neutral prompt's")
+        name = say("weight minus that of a neutral prompt")
     return picture_row_html(
         [
             _picture_html(run, number, span, query=query, values=values, weights=weights, name=name)
@@ -154,15 +156,15 @@ def pictures(
 
 @PART.chart(mark("Heads"), needs=("layer", "head"))
 def shares(run: Run, layer: int, head: int) -> go.Figure:
-    """Where each head of the layer looks; a click chooses one."""
+    """What each head of the layer attends to; a click selects a head."""
     vectors = layer_vectors(run, layer)
     summary = playground.decoder.attention.summarise_heads(vectors, run.inputs)
     return plot_head_shares(summary, layer, None if head == MEAN else head)
 
 
-@PART.chart(mark("What the token looks at"), needs=("layer", "head", PLACE))
+@PART.chart(mark("What the token attends to"), needs=("layer", "head", PLACE))
 def row(run: Run, layer: int, head: int, place: Place | None) -> go.Figure:
-    """The token's weights on all tokens up to it."""
+    """The token's attention weights on itself and all earlier tokens."""
     index = choose_token(run, place).index
     weights = head_rows(run, layer, head, [index])[0]
     return plot_attention_row(weights, token_labels(run.inputs.tokens), index)
@@ -170,14 +172,14 @@ def row(run: Run, layer: int, head: int, place: Place | None) -> go.Figure:
 
 @PART.chart(mark("Attention matrix"), needs=("layer", "head"))
 def matrix(run: Run, layer: int, head: int) -> go.Figure:
-    """All queries' weights; of a long sequence the last ones'."""
+    """The weights of all queries, or of the last ones in a long sequence."""
     first = _first_query(run)
     weights = head_rows(run, layer, head, range(first, run.inputs.num_tokens))
     return plot_attention_matrix(weights, first, layer, head_name(head))
 
 
 def layer_vectors(run: Run, layer: int) -> QueryKey:
-    """Queries and keys of the layer that is looked at, for all drawings of the part."""
+    """Queries and keys of the chosen layer, shared by all charts of the part."""
 
     def make() -> QueryKey:
         return playground.decoder.attention.layer_queries_keys(run.engine, run.decoded, layer)
@@ -194,7 +196,7 @@ def head_rows(run: Run, layer: int, head: int, queries: Sequence[int]) -> np.nda
 
 
 def _first_query(run: Run) -> int:
-    """The first row of the matrix, which has no room for all of a long sequence."""
+    """The first query of the matrix, which is limited to ``MAX_CELLS``."""
     num_tokens = run.inputs.num_tokens
     return num_tokens - min(num_tokens, max(1, MAX_CELLS // num_tokens))
 
@@ -209,18 +211,18 @@ def _picture_html(
     weights: np.ndarray,
     name: str,
 ) -> str:
-    """One picture in grey under its values; ``weights`` are the token's, for the caption."""
+    """A grey image under its values; the caption gives the token's share from ``weights``."""
     seen = values[span.start : span.end]
-    hidden = np.zeros(span.end - span.start - len(seen))  # by the causal mask
+    hidden = np.zeros(span.end - span.start - len(seen))  # masked by the causal mask
     grid = np.concatenate([seen, hidden]).reshape(span.merged_h, span.merged_w)
     high = max(float(grid.max()), 1e-6)
     picture = span_name(run.inputs, span)
     pixels = playground.preprocess.stage.unpatchify(run.inputs, span)[0]
     return picture_html(
         grey_out(pixels, max_side=PICTURE_SIDE),
-        alt=say("Attention of token {query} on {picture}", query=query, picture=picture),
+        alt=say("Attention from token {query} to {picture}", query=query, picture=picture),
         caption=say(
-            "{picture}: what token {query} looks at, {share:.1%} of its attention in all.",
+            "{picture}: attention from token {query}, {share:.1%} of its total.",
             picture=capital(picture),
             query=query,
             share=weights[span.start : span.end].sum(),
@@ -235,7 +237,7 @@ def _picture_html(
 
 
 def neutral_run(run: Run) -> Run:
-    """The same pictures with a prompt that asks for nothing; kept as long as the run is."""
+    """The same images with the neutral prompt; kept with the run."""
 
     def start() -> Run:
         *before, turn = run.prompt.turns
@@ -246,7 +248,7 @@ def neutral_run(run: Run) -> Run:
 
 
 def _neutral_weights(run: Run, layer: int, head: int) -> np.ndarray:
-    """What the last token of a neutral prompt looks at on the same pictures, up to their end."""
+    """Attention of the neutral prompt's last token, up to the end of the last image."""
     other = neutral_run(run)
     last = head_rows(other, layer, head, [other.inputs.num_tokens - 1])
     weights: np.ndarray = last[0, : run.inputs.spans[-1].end]
@@ -254,11 +256,11 @@ def _neutral_weights(run: Run, layer: int, head: int) -> np.ndarray:
 
 
 def _waiting_html() -> Markup:
-    """What stands in the pictures' place until the neutral prompt has run, or if it was stopped."""
+    """Shown instead of the images until the neutral prompt has run, or if it was stopped."""
     return Markup(
         '<p class="pg-fact">{} '
         '<button type="button" class="pg-button pg-small" data-run="neutral">{}</button></p>'
     ).format(
-        say("First a prompt that asks for nothing has to run on the same pictures."),
+        say("This view first needs a run of a neutral prompt on the same images."),
         say("Run the neutral prompt"),
     )

@@ -1,4 +1,4 @@
-"""The decoder tab's KV cache: what the prefill leaves behind, in shapes and bytes."""
+"""The decoder tab's KV cache after the prefill: shapes and bytes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ PART = Part("cache", mark("KV cache"), stage="decoder")
 
 @PART.html()
 def words(run: Run) -> str:
-    """What the cache holds, and what every further token adds."""
+    """The size of the cache, and the bytes per further token."""
     layers = playground.cache.describe_cache(run.decoded.past_key_values)
     total = sum(layer.num_bytes for layer in layers)
     return Markup('<p class="note">{}</p>').format(
         say(
-            "The cache left behind holds {size}: a key and a value for each of the {tokens:,} "
-            "tokens in each of the {layers} layers. Every further token adds {per_token:,} bytes.",
+            "The prefill fills a KV cache of {size}: the keys and values of {tokens:,} tokens in "
+            "{layers} layers. Each further token adds {per_token:,} bytes.",
             size=format_bytes(total),
             tokens=run.decoded.num_tokens,
             layers=len(layers),
@@ -32,20 +32,20 @@ def words(run: Run) -> str:
 
 @PART.html()
 def sizes(run: Run) -> str:
-    """Shape and memory of one layer's keys and values, of all layers, and of one token."""
+    """Shape and memory of the keys and values of one layer, all layers and one token."""
     num_tokens = run.decoded.num_tokens
     layers = playground.cache.describe_cache(run.decoded.past_key_values)
     first = layers[0]
     total = sum(layer.num_bytes for layer in layers)
     all_layers = f"{len(layers)} × {format_bytes(first.num_bytes)}"
-    each = say("{size:,} bytes", size=total // num_tokens)
+    per_token = say("{size:,} bytes", size=total // num_tokens)
     keys, values = _shape(first.key_shape), _shape(first.value_shape)
     rows = [
         (say("Keys of one layer"), Mono(keys), format_bytes(first.key_bytes)),
         (say("Values of one layer"), Mono(values), format_bytes(first.value_bytes)),
         (say("One layer"), Mono("keys + values"), format_bytes(first.num_bytes)),
         (say("All layers"), Mono(all_layers), format_bytes(total)),
-        (say("One token"), Mono(f"{total:,} / {num_tokens:,}"), each),
+        (say("One token"), Mono(f"{total:,} / {num_tokens:,}"), per_token),
     ]
     return table_html(
         (say("KV cache"), say("Shape"), say("Memory")),

@@ -1,4 +1,7 @@
-"""The decoder tab's DeepStack: how large each tap's add is against the residual it falls on."""
+"""The decoder tab's DeepStack (Meng et al. 2024): the size of each tap's addition.
+
+Sizes are relative to the residual stream that the tap is added to.
+"""
 
 from __future__ import annotations
 
@@ -22,27 +25,27 @@ PART = Part(
     mark("DeepStack"),
     stage="decoder",
     intro=mark(
-        "After each of the first layers a DeepStack tap of the vision tower is added to the "
-        "residual at the picture's positions, and only there. The maps show the length of each "
-        "add against the length of what it is added to."
+        "DeepStack (Meng et al. 2024) adds features of the vision tower to the residual stream "
+        "after each of the first layers, at the image tokens only. The maps show the norm of each "
+        "addition relative to the norm of the residual stream before it."
     ),
     shown=lambda run: bool(run.inputs.spans),
-    absent=mark("There is no picture, so DeepStack adds nothing."),
+    absent=mark("This prompt has no image, so DeepStack adds nothing."),
 )
 
 
 @PART.html()
 def words(run: Run) -> str:
-    """The median size of each tap's add."""
+    """The median relative size of each tap's addition."""
     visual = run.inputs.mm_token_type_ids[0].numpy() > 0
     medians = [
-        say("after layer {layer} {median:.0%}", layer=layer, median=np.median(row[visual]))
+        say("{median:.0%} after layer {layer}", layer=layer, median=np.median(row[visual]))
         for layer, row in enumerate(deepstack_shares(run))
     ]
     return fact_html(
         say(
-            "The {visual:,} image positions get an add of this median size against the residual: "
-            "{medians}. At the other {others:,} positions nothing is added.",
+            "The median addition at the {visual:,} image tokens, relative to the residual stream: "
+            "{medians}. Nothing is added at the other {others:,} tokens.",
             visual=int(visual.sum()),
             medians=say(", ").join(medians),
             others=int((~visual).sum()),
@@ -52,7 +55,7 @@ def words(run: Run) -> str:
 
 @PART.html()
 def maps(run: Run) -> str:
-    """One map per tap and picture."""
+    """One map per tap and image."""
     shares = deepstack_shares(run)
     high = max(float(shares.max()), 1e-6)
     blocks = run.engine.facts.deepstack_visual_indexes
@@ -77,7 +80,7 @@ def maps(run: Run) -> str:
 
 
 def deepstack_shares(run: Run) -> np.ndarray:
-    """``(taps, seq)`` float32: length of each add over the length of the residual before it."""
+    """``(taps, seq)`` float32: norm of each addition over the norm of the residual before it."""
     return run.memo("DeepStack shares", lambda: _measure_shares(run))
 
 
@@ -89,7 +92,7 @@ def _measure_shares(run: Run) -> np.ndarray:
     assert merged.visual_pos_masks is not None
     visual = merged.visual_pos_masks[0]
     for layer, tap in enumerate(taps):
-        # The recorded state is the one after the add.
+        # The recorded hidden state already includes the addition.
         before = decoded.hidden_states[layer + 1][visual].float() - tap.float()
         lengths = before.norm(dim=-1).clamp_min(1e-12).numpy()
         shares[layer, visual.numpy()] = added[layer, visual.numpy()] / lengths
@@ -104,7 +107,7 @@ def _map_html(
     return picture_html(
         color_values(grid, SEQUENTIAL, 0.0, high),
         alt=say(
-            "Size of the DeepStack add of {name} on {picture}, up to {high:.0%}",
+            "Relative norm of the DeepStack addition on {picture}: {name}, up to {high:.0%}",
             name=name,
             picture=picture,
             high=float(grid.max()),
@@ -113,5 +116,5 @@ def _map_html(
         pixelated=True,
         shown_width=SHOWN_WIDTH,
         span=number,
-        legend=scale_html(SEQUENTIAL, "0", f"{high:.0%}", say("of the residual")),
+        legend=scale_html(SEQUENTIAL, "0", f"{high:.0%}", say("of the residual norm")),
     )

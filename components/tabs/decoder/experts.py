@@ -1,4 +1,4 @@
-"""The decoder tab's experts, for a mixture of experts only: who works on which token."""
+"""The decoder tab's experts, for a mixture of experts only: the router's choices per token."""
 
 from __future__ import annotations
 
@@ -18,35 +18,34 @@ from playground.pipeline import Run
 from playground.pointer import Place
 from playground.records import ExpertRoutes
 
-LAYER = IndexSlider(
-    "layer", mark("Layer with experts"), last=lambda run: len(read_routes(run).layers) - 1
-)
+LAYER = IndexSlider("layer", mark("MoE layer"), last=lambda run: len(read_routes(run).layers) - 1)
 PART = Part(
     "experts",
     mark("Experts"),
     stage="decoder",
     controls=(LAYER,),
     intro=mark(
-        "In each layer a router picks a few experts for every token, and weighs what they say. "
-        "The other experts do not work on this token at all."
+        "In each layer, a router selects a few experts for every token and sums their outputs by "
+        "weight. The other experts do not process this token."
     ),
     layout=("words", "path", "layer", "whole"),
     shown=lambda run: run.decoded.experts is not None,
     absent=mark(
-        "This checkpoint is no mixture of experts: in each layer one MLP works on every token."
+        "This checkpoint is not a mixture of experts: each layer has a single MLP, which "
+        "processes every token."
     ),
 )
 
 
 def read_routes(run: Run) -> ExpertRoutes:
-    """The routers' choices; there must be some, see ``PART.shown``."""
+    """The routers' choices; ``PART.shown`` makes sure that there are any."""
     assert run.decoded.experts is not None
     return run.decoded.experts
 
 
 @PART.html(needs=(PLACE,))
 def words(run: Run, place: Place | None) -> str:
-    """Which experts the last layer gives to the token that is looked at."""
+    """The experts that the last layer's router selects for the selected token."""
     routes, focus = read_routes(run), choose_token(run, place)
     ids, weights = routes.ids[-1, focus.index], routes.weights[-1, focus.index]
     chosen = [
@@ -54,8 +53,8 @@ def words(run: Run, place: Place | None) -> str:
         for expert, weight in zip(ids.tolist(), weights.tolist(), strict=True)
     ]
     text = say(
-        "{chosen} of {total} experts work on each token in each of {layers} layers. In layer "
-        "{last} {token} goes to {experts}.",
+        "In each of {layers} layers, {chosen} of {total} experts process each token. In layer "
+        "{last}, {token} is routed to {experts}.",
         chosen=routes.ids.shape[-1],
         total=run.engine.facts.num_experts,
         layers=len(routes.layers),
@@ -66,9 +65,9 @@ def words(run: Run, place: Place | None) -> str:
     return fact_markup(text, focus.hint)
 
 
-@PART.chart(mark("Experts of one token"), needs=(PLACE,))
+@PART.chart(mark("Experts for one token"), needs=(PLACE,))
 def path(run: Run, place: Place | None) -> go.Figure:
-    """The experts of the token that is looked at, layer by layer."""
+    """The experts for the selected token, layer by layer."""
     routes, focus = read_routes(run), choose_token(run, place)
     spread = spread_weights(
         routes.ids[:, focus.index], routes.weights[:, focus.index], run.engine.facts.num_experts
@@ -76,9 +75,9 @@ def path(run: Run, place: Place | None) -> go.Figure:
     return plot_expert_path(spread, routes.layers, focus.words)
 
 
-@PART.chart(mark("Experts of one layer"), needs=("layer",))
+@PART.chart(mark("Experts in one layer"), needs=("layer",))
 def whole(run: Run, layer: int) -> go.Figure:
-    """All tokens of one layer; of a long sequence evenly spread ones."""
+    """All tokens in one layer, or evenly spaced ones of a long sequence."""
     routes, num_experts = read_routes(run), run.engine.facts.num_experts
     kept = spread_indices(run.inputs.num_tokens, max(1, MAX_CELLS // num_experts))
     weights = spread_weights(routes.ids[layer, kept], routes.weights[layer, kept], num_experts)
@@ -86,7 +85,7 @@ def whole(run: Run, layer: int) -> go.Figure:
 
 
 def spread_weights(ids: Any, weights: Any, num_experts: int) -> np.ndarray:
-    """``(rows, experts)`` float32, 0 where an expert was not chosen.
+    """``(rows, experts)`` float32, 0 where an expert was not selected.
 
     Args:
         ids: ``(rows, experts per token)`` tensor.

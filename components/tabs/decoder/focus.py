@@ -1,4 +1,4 @@
-"""Where the decoder tab's drawings look: the pointed token, or the last; and at which layer."""
+"""The token and layer that the decoder tab shows: the selected token, or the last one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class TokenFocus:
     """One position of the sequence."""
 
     index: int
-    pointed: bool  # False where nothing was pointed at
+    pointed: bool  # False if no token is selected
     label: str  # escaped for charts
 
     @property
@@ -25,24 +25,24 @@ class TokenFocus:
 
     @property
     def hint(self) -> str:
-        """What to do for another token, as long as none is pointed at."""
+        """How to select a token, as long as none is selected."""
         if self.pointed:
             return ""
-        return say("This is the last token; click any token to choose another.")
+        return say("This is the last token. Click any token to select it.")
 
 
 def choose_token(run: Run, place: Place | None) -> TokenFocus:
-    """The token to look at in a run."""
+    """The selected token of a run, or its last token."""
     there = run.still_there(place)
     index = run.inputs.num_tokens - 1 if there is None else there.index
     return TokenFocus(index, there is not None, token_label(run.inputs.tokens[index].text))
 
 
 def last_layer(run: Run) -> int:
-    """The number of the last layer, counted from 0."""
+    """The index of the last layer."""
     return run.engine.facts.num_layers - 1
 
 
 def middle_layer(run: Run) -> int:
-    """A layer half-way up, where pictures are read."""
+    """The middle layer, where image tokens are typically attended to."""
     return run.engine.facts.num_layers // 2

@@ -1,4 +1,7 @@
-"""The decoder tab's influence: what one word of the answer depends on, beside attention."""
+"""The decoder tab's occlusion (Zeiler and Fergus 2014), compared with attention.
+
+Parts of the image are masked one at a time to measure what one answer token depends on.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +25,14 @@ from components.tabs.decoder.answer import answer_labels
 from components.tabs.decoder.influence_maps import (
     Found,
     Influence,
-    choose_word,
+    choose_answer_token,
     find_influence,
     maps_html,
     pointed_span,
-    words_of,
+    score_answer,
 )
-from components.tabs.decoder.painting import painted_html
-from components.tabs.decoder.verdict import compare_change, plot_words, verdict_html
+from components.tabs.decoder.painting import masked_html
+from components.tabs.decoder.verdict import compare_change, plot_answer_tokens, verdict_html
 from components.views.facts import fact_html
 from playground.errors import InputError
 from playground.language import mark, say
@@ -37,38 +40,43 @@ from playground.pipeline import Run
 from playground.pointer import Place
 from playground.records import Progress
 
-# Blocks around each one.
+# Blocks around each masked block.
 SIZES = ((mark("one block"), 0), (mark("3 × 3 blocks"), 1), (mark("5 × 5 blocks"), 2))
-EMPTY = mark("Measure to draw this.")
+EMPTY = mark("Run occlusion to see this chart.")
 
 
-def read_word(raw: Any, _run: Run) -> int:
-    """The index of a word of the answer; whether there is one is known once it is written.
+def read_answer_index(raw: Any, _run: Run) -> int:
+    """The index of an answer token; its upper limit is known only once the answer exists.
 
     Raises:
-        InputError: it is no index.
+        InputError: the value is not an index.
     """
     if type(raw) is not int or raw < 0:
-        raise InputError(say("The word is no number of one of the answer's."))
+        raise InputError(
+            say("The answer token must be given by its index, a whole number from 0 on.")
+        )
     return raw
 
 
-WORD = Clicked(id="word", label=mark("Word of the answer"), read=read_word)
+WORD = Clicked(id="word", label=mark("Answer token"), read=read_answer_index)
 SIZE = Choice(
     id="size",
-    label=mark("Size of a part"),
-    info=mark("Neighbours tell much the same."),
+    label=mark("Size of a masked part"),
+    info=mark(
+        "Neighbouring tokens carry similar information, so masking a single one changes little."
+    ),
     options=SIZES,
     value=1,
 )
 PART = Part(
     "influence",
-    mark("Where it looks"),
+    mark("Occlusion"),
     stage="decoder",
     intro=mark(
-        "Every part of the picture is taken away in turn, and one word of the answer is "
-        "watched: what the word **depends on**, which is not always what attention shows. Then "
-        "take the strongest part away, and see the answer change."
+        "Occlusion (Zeiler and Fergus 2014) masks the image one part at a time and measures how "
+        "the probability of one answer token changes. It shows what the token **depends on**, "
+        "which can differ from what it attends to. Then mask the most important part and see how "
+        "the answer changes."
     ),
     controls=(WORD, SIZE),
     layout=(
@@ -85,7 +93,7 @@ PART = Part(
         "changed",
     ),
     shown=lambda run: bool(run.inputs.spans),
-    absent=mark("There is no picture in this prompt: the answer owes nothing to one."),
+    absent=mark("This prompt has no image to mask."),
 )
 NEEDS = ("word", "size", PLACE)
 FOUND = ("measured", "taken")
@@ -94,48 +102,46 @@ FOUND = ("measured", "taken")
 # ------------------------------------------------------------------------------- experiments
 
 
-@PART.experiment(
-    mark("Measure what it depends on"), needs=NEEDS, again=("word", "size"), primary=True
-)
+@PART.experiment(mark("Run occlusion"), needs=NEEDS, again=("word", "size"), primary=True)
 def measured(
     run: Run, progress: Progress, word: int | None, size: int, place: Place | None
 ) -> Iterator[Found]:
-    """The answer's words first, then what one of them depends on."""
-    owed = words_of(run, progress)
-    chosen = choose_word(run, owed, word)
+    """The answer's tokens first, then the occlusion map of one of them."""
+    owed = score_answer(run, progress)
+    chosen = choose_answer_token(run, owed, word)
     yield Found(owed, chosen)
     yield Found(owed, chosen, find_influence(run, progress, word, size, place))
 
 
-@PART.experiment(mark("Take the strongest part away"), needs=NEEDS, again=("word", "size"))
+@PART.experiment(mark("Mask the most important part"), needs=NEEDS, again=("word", "size"))
 def taken(
     run: Run, progress: Progress, word: int | None, size: int, place: Place | None
 ) -> Iterator[Found]:
-    """The same, and what is left of the answer without the part that the word depends on most."""
+    """The same, and the answer when the most important part is masked."""
     for found in measured(run, progress, word, size, place):
         yield found
     assert found.influence is not None
-    change = playground.experiments.what_if.WhatIf(painted=found.influence.measured.strongest)
+    change = playground.experiments.what_if.WhatIf(masked=found.influence.measured.strongest)
     compared = compare_change(run, progress, change)
     yield Found(found.owed, found.word, found.influence, compared)
 
 
-# ----------------------------------------------------------------------------------- drawing
+# ------------------------------------------------------------------------------------ charts
 
 
 def latest(first: Found | None, second: Found | None) -> Found | None:
-    """What the maps show: the first experiment's, or what the second had to measure itself."""
+    """The finding to show: of the first experiment, or else of the second."""
     return second if first is None else first
 
 
-def answer_words(run: Run, found: Found) -> list[str]:
+def answer_texts(run: Run, found: Found) -> list[str]:
     """The answer's tokens as plain text."""
     return [html.unescape(label) for label in answer_labels(run, found.owed.ids)]
 
 
 @PART.html(needs=FOUND, live=True)
 def words(run: Run, measured: Found | None, taken: Found | None) -> Markup:
-    """The answer, each token a button that has it measured."""
+    """The answer, with a button per token that measures it."""
     found = latest(measured, taken)
     if found is None:
         return Markup("")
@@ -148,7 +154,7 @@ def words(run: Run, measured: Found | None, taken: Found | None) -> Markup:
             pressed="true" if number == found.word else "false",
             text=text,
         )
-        for number, text in enumerate(answer_words(run, found))
+        for number, text in enumerate(answer_texts(run, found))
     )
     return Markup(
         '<div class="pg-control"><span class="pg-label">{label}</span>'
@@ -156,18 +162,20 @@ def words(run: Run, measured: Found | None, taken: Found | None) -> Markup:
         '<div class="pg-tags" role="group" aria-label="{label}">{chips}</div></div>'
     ).format(
         label=WORD.title(),
-        info=say("Of the greedy answer; at first the first word that tells of the picture."),
+        info=say(
+            "A token of the greedy answer. The default is the first one that depends on the image."
+        ),
         chips=chips,
     )
 
 
-@PART.chart(mark("What the words owe to the picture"), needs=FOUND, empty=EMPTY, live=True)
+@PART.chart(mark("Answer with and without the image"), needs=FOUND, empty=EMPTY, live=True)
 def owed(run: Run, measured: Found | None, taken: Found | None) -> go.Figure | None:
-    """Each word's probability with the pictures and without them; a click chooses one."""
+    """Each token's probability with and without the images; a click selects one."""
     found = latest(measured, taken)
     if found is None:
         return None
-    sides = (say("with the picture"), say("without it"))
+    sides = (say("with the image"), say("without the image"))
     labels = answer_labels(run, found.owed.ids)
     figure = plot_answer_shift(found.owed, labels, sides, found.word)
     figure.layout.meta["pick"] = {WORD.id: "x"}
@@ -176,7 +184,7 @@ def owed(run: Run, measured: Found | None, taken: Found | None) -> go.Figure | N
 
 @PART.html(needs=(*FOUND, PLACE))
 def facts(run: Run, measured: Found | None, taken: Found | None, place: Place | None) -> str:
-    """The maps in words, with the rank correlation of the mean attention."""
+    """The largest drop, and the rank correlation with attention."""
     found = latest(measured, taken)
     if found is None or found.influence is None:
         return ""
@@ -187,9 +195,9 @@ def facts(run: Run, measured: Found | None, taken: Found | None, place: Place | 
     )
     correlation = playground.experiments.influence.rank_correlation(values.drop, mean)
     text = say(
-        "“{word}” has probability {prob:.1%}. Of {parts:,} parts of {picture}, taken away one at a "
-        "time, the strongest costs {nats:.3g} nats and leaves {left:.1%}.",
-        word=answer_words(run, found)[found.word],
+        "“{word}” has probability {prob:.1%}. Masking the {parts:,} parts of {picture} one at a "
+        "time lowers it by at most {nats:.3g} nats, to {left:.1%}.",
+        word=answer_texts(run, found)[found.word],
         prob=np.exp(values.log_prob),
         parts=values.drop.size,
         picture=span_name(run.inputs, span),
@@ -202,12 +210,12 @@ def facts(run: Run, measured: Found | None, taken: Found | None, place: Place | 
 
 
 def _elsewhere(run: Run, influence: Influence, place: Place | None) -> str:
-    """What to do where another picture is pointed at than the measured one."""
+    """A hint if the selected image is not the measured one."""
     pointed = pointed_span(run, place)
     if pointed is None or pointed == influence.span_index:
         return ""
     name = span_name(run.inputs, run.inputs.spans[pointed])
-    return say("You point at {picture} now: measure again for that one.", picture=name)
+    return say("You have selected {picture}. Run occlusion again to measure it.", picture=name)
 
 
 def _correlation_words(correlation: float, heads: np.ndarray) -> str:
@@ -217,8 +225,8 @@ def _correlation_words(correlation: float, heads: np.ndarray) -> str:
             mean=correlation,
         )
     return say(
-        "Rank correlation with the mean attention of all layers and heads: {mean:.2f}; of single "
-        "heads from {low:.2f} to {high:.2f}.",
+        "Rank correlation with the mean attention of all layers and heads: {mean:.2f}; with "
+        "single heads: {low:.2f} to {high:.2f}.",
         mean=correlation,
         low=np.nanmin(heads),
         high=np.nanmax(heads),
@@ -227,16 +235,16 @@ def _correlation_words(correlation: float, heads: np.ndarray) -> str:
 
 @PART.html(needs=FOUND)
 def maps(run: Run, measured: Found | None, taken: Found | None) -> Markup:
-    """What the word depends on, and what attention shows, side by side on the picture."""
+    """Occlusion and attention side by side on the image."""
     found = latest(measured, taken)
     if found is None or found.influence is None:
         return Markup("")
-    return maps_html(run, found.influence, answer_words(run, found)[found.word])
+    return maps_html(run, found.influence, answer_texts(run, found)[found.word])
 
 
-@PART.chart(mark("Influence"), needs=FOUND, empty=EMPTY)
+@PART.chart(mark("Occlusion map"), needs=FOUND, empty=EMPTY)
 def drops(run: Run, measured: Found | None, taken: Found | None) -> go.Figure | None:
-    """What each part of the picture is worth to the word."""
+    """The drop in log-probability for each masked part."""
     found = latest(measured, taken)
     if found is None or found.influence is None:
         return None
@@ -244,9 +252,9 @@ def drops(run: Run, measured: Found | None, taken: Found | None) -> go.Figure | 
     return plot_influence(values.drop, values.block, label, found.influence.span_index)
 
 
-@PART.chart(mark("Does attention tell?"), needs=FOUND, empty=EMPTY)
+@PART.chart(mark("Agreement with attention"), needs=FOUND, empty=EMPTY)
 def agreement(_run: Run, measured: Found | None, taken: Found | None) -> go.Figure | None:
-    """How well each head's attention orders the parts as the influence does."""
+    """The rank correlation of each head's attention with the drops."""
     found = latest(measured, taken)
     if found is None or found.influence is None:
         return None
@@ -255,17 +263,17 @@ def agreement(_run: Run, measured: Found | None, taken: Found | None) -> go.Figu
 
 @PART.html(needs=("taken",))
 def without(run: Run, taken: Found | None) -> Markup | str:
-    """The picture without the strongest part."""
+    """The image with its most important part masked."""
     if taken is None or taken.taken is None or taken.influence is None:
         return ""
     span = run.inputs.spans[taken.influence.span_index]
     sentence = say(
-        "Taken away: the part of {picture} that “{word}” depends on most.",
+        "Masked: the part of {picture} that “{word}” depends on most.",
         picture=span_name(run.inputs, span),
-        word=answer_words(run, taken)[taken.word],
+        word=answer_texts(run, taken)[taken.word],
     )
     return Markup("{}{}").format(
-        Markup(fact_html(sentence)), painted_html(run, taken.taken.what_if.painted)
+        Markup(fact_html(sentence)), masked_html(run, taken.taken.what_if.masked)
     )
 
 
@@ -278,10 +286,10 @@ def verdict(_run: Run, taken: Found | None) -> Markup | str:
 
 
 @PART.chart(
-    mark("The answer's words"),
+    mark("Answer tokens"),
     needs=("taken",),
-    empty=mark("Take the strongest part away to draw."),
+    empty=mark("Mask the most important part to see this chart."),
 )
 def changed(run: Run, taken: Found | None) -> go.Figure | None:
-    """What the answer's words are worth without the part."""
-    return None if taken is None or taken.taken is None else plot_words(run, taken.taken)
+    """The probabilities of the answer's tokens with the part masked."""
+    return None if taken is None or taken.taken is None else plot_answer_tokens(run, taken.taken)

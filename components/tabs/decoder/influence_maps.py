@@ -1,4 +1,4 @@
-"""What one word depends on: measured part by part of a picture, and laid over it."""
+"""The occlusion map of one answer token: measured part by part, and drawn over the image."""
 
 from __future__ import annotations
 
@@ -32,30 +32,30 @@ if TYPE_CHECKING:
     from playground.experiments.influence import InfluenceMap
 
 MAP_WIDTH = 270  # CSS pixels: three side by side
-MAX_PARTS = 150  # of a picture; a larger one is measured in blocks of several tokens
-OWED = "what the answer owes to the pictures"  # a memo's name
+MAX_PARTS = 150  # of an image; a larger image is measured in blocks of several tokens
+OWED = "answer without the images"  # the name of a memo
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Influence:
-    """What was measured of one word."""
+    """The measurements of one answer token."""
 
     span_index: int  # into ModelInputs.spans
     word: int  # index into the answer's tokens
     measured: InfluenceMap
-    attention: np.ndarray  # (layers, heads, seq) float32, of the position that says the word
-    heads: np.ndarray  # (layers, heads) float32: rank correlations of attention and influence
+    attention: np.ndarray  # (layers, heads, seq) float32, of the position that predicts the token
+    heads: np.ndarray  # (layers, heads) float32: rank correlations of attention with the drops
 
     @property
     def nearest_head(self) -> tuple[int, int] | None:
-        """Layer and head whose attention comes nearest; None where none looks at a place."""
+        """Layer and head whose attention agrees most; None if attention is uniform everywhere."""
         if np.isnan(self.heads).all():
             return None
         layer, head = np.unravel_index(int(np.nanargmax(self.heads)), self.heads.shape)
         return int(layer), int(head)
 
     def drops_on(self, span: VisualSpan) -> np.ndarray:
-        """``(merged_h, merged_w)``: the nats that each token's part is worth."""
+        """``(merged_h, merged_w)``: the drop in nats of each token's part."""
         block = self.measured.block
         drops = np.repeat(np.repeat(self.measured.drop, block, 0), block, 1)
         return drops[: span.merged_h, : span.merged_w]
@@ -63,20 +63,20 @@ class Influence:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """What is known of a word so far; a finding."""
+    """What has been measured of an answer token so far; a finding."""
 
-    owed: AnswerShift  # the answer with the pictures and without them
+    owed: AnswerShift  # the answer with and without the images
     word: int  # index into the answer's tokens
     influence: Influence | None = None  # None while it is being measured
-    taken: Comparison | None = None  # without the part that the word depends on most
+    taken: Comparison | None = None  # with the most important part masked
 
 
-def words_of(run: Run, progress: Progress) -> AnswerShift:
-    """What each token of the answer owes to the pictures; kept as long as the run is."""
+def score_answer(run: Run, progress: Progress) -> AnswerShift:
+    """The answer's tokens with and without the images; kept with the run."""
 
     def read() -> AnswerShift:
         ids = answer_ids(answer_of(run, progress))
-        shift: AnswerShift = playground.experiments.answers.without_pictures(
+        shift: AnswerShift = playground.experiments.answers.without_images(
             run.engine, run.inputs, run.merged, run.decoded, ids, progress=progress
         )
         return shift
@@ -84,25 +84,25 @@ def words_of(run: Run, progress: Progress) -> AnswerShift:
     return run.memo(OWED, read, progress=progress)
 
 
-def choose_word(run: Run, shift: AnswerShift, word: int | None) -> int:
-    """The chosen token's place in the answer, or the first that tells of the picture."""
+def choose_answer_token(run: Run, shift: AnswerShift, word: int | None) -> int:
+    """The index of the chosen answer token, or of the first that depends on the image."""
     if word is not None and word < len(shift.ids):
         return word
-    return int(playground.experiments.answers.first_picture_word(run.engine, shift))
+    return int(playground.experiments.answers.first_dependent_token(run.engine, shift))
 
 
 def find_influence(
     run: Run, progress: Progress, word: int | None, size: int, place: Place | None
 ) -> Influence:
-    """Measure one word on the pointed picture, or on the first; kept as long as the run is.
+    """Measure one answer token on the selected image, or on the first; kept with the run.
 
     Raises:
-        InputError: the prompt has no picture.
+        InputError: the prompt has no image.
     """
     if not run.inputs.spans:
-        raise InputError(say("There is no picture in this prompt."), remedy=say("Add one."))
-    shift = words_of(run, progress)
-    chosen, number = choose_word(run, shift, word), pointed_span(run, place) or 0
+        raise InputError(say("This prompt has no image."), remedy=say("Add an image or a video."))
+    shift = score_answer(run, progress)
+    chosen, number = choose_answer_token(run, shift, word), pointed_span(run, place) or 0
     modules = playground.experiments.influence
 
     def measure() -> Influence:
@@ -129,16 +129,16 @@ def find_influence(
 
 
 def pointed_span(run: Run, place: Place | None) -> int | None:
-    """The picture that is pointed at, as an index into ``ModelInputs.spans``."""
+    """The selected image, as an index into ``ModelInputs.spans``."""
     there = run.still_there(place)
     return None if there is None else there.span
 
 
-# ---------------------------------------------------------------------------- on the picture
+# ---------------------------------------------------------------------------- on the image
 
 
 def maps_html(run: Run, influence: Influence, word: str) -> Markup:
-    """What a word depends on, and what attention shows, side by side on the picture."""
+    """Occlusion and attention of one answer token, side by side on the image."""
     span = run.inputs.spans[influence.span_index]
     pixels = playground.preprocess.stage.unpatchify(run.inputs, span)[0]
     ground = grey_out(pixels, max_side=PICTURE_SIDE)
@@ -149,7 +149,7 @@ def maps_html(run: Run, influence: Influence, word: str) -> Markup:
             picture_html(
                 ground,
                 alt=say(
-                    "{name} on {picture}, up to {high} {unit}",
+                    "{name} on {picture}; {unit} up to {high}",
                     name=name,
                     picture=span_name(run.inputs, span),
                     high=form.format(high),
@@ -168,16 +168,21 @@ def maps_html(run: Run, influence: Influence, word: str) -> Markup:
 def _map_views(
     span: VisualSpan, influence: Influence, word: str
 ) -> list[tuple[str, np.ndarray, str, str]]:
-    """Each map's name, its values (rows, columns), their unit, and how they are written."""
+    """The name, values ``(rows, columns)``, unit and format of each map."""
     seen = influence.attention[..., span.start : span.end]
     seen = seen.reshape(*seen.shape[:2], span.merged_h, span.merged_w)
     lost = influence.drops_on(span)
     views = [
-        (say("“{word}” depends on", word=word), lost, say("nats lost"), "{:.3g}"),
+        (
+            say("What “{word}” depends on", word=word),
+            lost,
+            say("log-probability drop (nats)"),
+            "{:.3g}",
+        ),
         (say("Mean attention of all heads"), seen.mean((0, 1)), say("weight"), "{:.2%}"),
     ]
     if (nearest := influence.nearest_head) is not None:
         layer, head = nearest
-        name = say("The nearest head: layer {layer}, head {head}", layer=layer, head=head)
+        name = say("Closest head: layer {layer}, head {head}", layer=layer, head=head)
         views.append((name, seen[layer, head], say("weight"), "{:.2%}"))
     return views

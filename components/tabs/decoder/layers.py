@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 import playground
 from components.charts.decoder import plot_logit_lens, plot_next_token
-from components.charts.decoder_layers import plot_layer_updates, plot_picture_lens, plot_word_track
+from components.charts.decoder_layers import plot_image_lens, plot_layer_updates, plot_token_track
 from components.charts.decoder_residual import plot_residual_norms
 from components.charts.style import escape_label
 from components.charts.token_labels import span_marks, span_name, token_label, token_labels
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 NUM_POSITIONS, MAX_POSITIONS = 8, 16
 TOP_K, MAX_TOP_K = 10, 20
 MAX_WORD_CHARS = 60
-CELL_CHARS = 7  # of a word on the picture
+CELL_CHARS = 7  # of a token on the image
 HOVER_WORDS = 5  # of an image token
 MAX_NORM_CELLS = 15_000  # 80 kB of float32 in base64
-MANY_IMAGE_TOKENS = 400  # a larger picture tells only the likeliest word of each token
-MAX_IMAGE_TOKENS = 1_500  # a larger picture is not drawn: 1,500 hover texts are 60 kB
+MANY_IMAGE_TOKENS = 400  # a larger image shows only the most likely token at each position
+MAX_IMAGE_TOKENS = 1_500  # a larger image is not drawn: 1,500 hover texts are 60 kB
 
 POSITIONS = Slider(
     id="positions",
     label=mark("Positions in the logit lens"),
-    info=mark("The last ones of the prompt; the rightmost gives the next token."),
+    info=mark("The last tokens of the prompt. The rightmost column predicts the next token."),
     low=1,
     high=MAX_POSITIONS,
     value=NUM_POSITIONS,
@@ -45,21 +45,24 @@ POSITIONS = Slider(
 TOP = Slider(
     id="top-k",
     label=mark("Tokens to list"),
-    info=mark("The likeliest ones (top k), in the bars and on hover."),
+    info=mark("The most likely tokens (top k), in the bars and on hover."),
     low=1,
     high=MAX_TOP_K,
     value=TOP_K,
 )
 WORD = TextField(
     id="word",
-    label=mark("Word to follow"),
-    info=mark("Empty: the likeliest next token. Of a longer text its first token is taken."),
+    label=mark("Token to follow"),
+    info=mark(
+        "Leave empty to follow the most likely next token. If the text has several tokens, "
+        "the first is used."
+    ),
     max_chars=MAX_WORD_CHARS,
 )
 STATE = IndexSlider(
     "state",
-    mark("State shown on the picture"),
-    info=mark("The input of this layer; the last one is the final norm's."),
+    mark("Hidden state shown on the image"),
+    info=mark("The input of this layer. The last value is the input of the final norm."),
     last=lambda run: run.decoded.num_layers,
     value=lambda run: run.decoded.num_layers,
     shown=lambda run: bool(run.inputs.spans),
@@ -72,11 +75,11 @@ PART = Part(
     layout=(
         "norms",
         ("updates", "next_token"),
-        Heading(mark("What each layer would say")),
+        Heading(mark("What each layer would predict")),
         Text(
             mark(
-                "The **logit lens** sends a layer's state through the final norm and `lm_head`, as "
-                "if the decoder ended there."
+                "The **logit lens** (nostalgebraist 2020) applies the final norm and `lm_head` to "
+                "the hidden state of a layer, as if the decoder ended there."
             )
         ),
         ("positions", "top-k"),
@@ -89,7 +92,7 @@ PART = Part(
 
 @PART.chart(mark("Residual stream"))
 def norms(run: Run) -> go.Figure:
-    """The residual stream's norms; of a long sequence in a deep model, evenly spread columns."""
+    """Norms of the residual stream; a long sequence is shown at evenly spaced positions."""
     lengths = playground.decoder.stage.residual_norms(run.decoded)
     kept = spread_indices(lengths.shape[1], MAX_NORM_CELLS // len(lengths))
     return plot_residual_norms(
@@ -103,21 +106,21 @@ def norms(run: Run) -> go.Figure:
 
 @PART.chart(mark("What each layer adds"), needs=(PLACE,))
 def updates(run: Run, place: Place | None) -> go.Figure:
-    """What attention, MLP and DeepStack add at the token that is looked at."""
+    """What attention, MLP and DeepStack add at the selected token."""
     focus = choose_token(run, place)
     return plot_layer_updates(layer_updates(run.decoded, run.merged, focus.index), focus.words)
 
 
 @PART.chart(mark("Next token"), needs=("top-k",))
 def next_token(run: Run, top_k: int) -> go.Figure:
-    """The likeliest next tokens."""
+    """The most likely next tokens."""
     probs = playground.logits.next_token_probs(run.engine, run.decoded.logits, top_k)
     return plot_next_token(probs)
 
 
 @PART.chart(mark("Logit lens"), needs=("positions", "top-k"))
 def lens(run: Run, positions: int, top_k: int) -> go.Figure:
-    """What every layer would say at the prompt's last positions."""
+    """The logit lens (nostalgebraist 2020) at the last positions of the prompt."""
     output = run.decoded
     indices = tuple(range(max(0, output.num_tokens - positions), output.num_tokens))
     read = playground.decoder.stage.logit_lens(run.engine, output, indices, top_k)
@@ -125,18 +128,18 @@ def lens(run: Run, positions: int, top_k: int) -> go.Figure:
     return plot_logit_lens(read, labels, output.num_deepstack)
 
 
-@PART.chart(mark("One word through the layers"), needs=("word", PLACE))
+@PART.chart(mark("One token through the layers"), needs=("word", PLACE))
 def track(run: Run, word: str, place: Place | None) -> go.Figure:
-    """The followed word's probability through the layers."""
+    """The probability of one token through the layers."""
     index = choose_token(run, place).index
-    token_id = find_word(run, word, index)
+    token_id = find_token_id(run, word, index)
     probs, ranks = playground.decoder.stage.track_token(run.engine, run.decoded, index, token_id)
     text = token_label(playground.tokens.token_text(run.engine.tokenizer, token_id))
-    return plot_word_track(probs, ranks, text, index, run.decoded.num_deepstack)
+    return plot_token_track(probs, ranks, text, index, run.decoded.num_deepstack)
 
 
-def find_word(run: Run, word: str, index: int) -> int:
-    """The id of the first token of a text; of an empty one, the likeliest token after ``index``.
+def find_token_id(run: Run, word: str, index: int) -> int:
+    """The id of a text's first token; for an empty text, the most likely token after ``index``.
 
     Raises:
         InputError: the text has no token.
@@ -149,18 +152,19 @@ def find_word(run: Run, word: str, index: int) -> int:
     ids = run.engine.tokenizer.encode(word, add_special_tokens=False)
     if not ids:
         raise InputError(
-            say("The word to follow has no token."), remedy=say("Type a word of the answer.")
+            say("The text to follow contains no token."),
+            remedy=say("Enter a word from the answer."),
         )
     return int(ids[0])
 
 
 @PART.chart(
-    mark("Logit lens on the picture"),
+    mark("Logit lens on the image"),
     needs=("state", PLACE),
-    empty=mark("There is no picture in this prompt, or it has too many tokens for a word on each."),
+    empty=mark("This prompt has no image, or the image has too many tokens to label each one."),
 )
 def picture(run: Run, state: int, place: Place | None) -> go.Figure | None:
-    """The words of one picture's tokens at one state; of the pointed picture, or the first."""
+    """The logit lens of the selected image's tokens (or the first image's) at one layer."""
     spans = run.inputs.spans
     if not spans:
         return None
@@ -169,7 +173,7 @@ def picture(run: Run, state: int, place: Place | None) -> go.Figure | None:
     span = spans[number]
     if span.end - span.start > MAX_IMAGE_TOKENS:
         return None
-    read = picture_lens(run, number, state)
+    read = image_lens(run, number, state)
     shape = (span.merged_h, span.merged_w)
     words = [token_label(cell[0], CELL_CHARS) for cell in read.texts[0]]
     hovers = [
@@ -184,7 +188,7 @@ def picture(run: Run, state: int, place: Place | None) -> go.Figure | None:
     name = say("{picture}, input of layer {layer}", picture=where, layer=state)
     if state == run.decoded.num_layers:
         name = say("{picture}, after all layers", picture=where)
-    return plot_picture_lens(
+    return plot_image_lens(
         _by_row(words, shape[1]),
         read.probs[0, :, 0].reshape(shape),
         _by_row(hovers, shape[1]),
@@ -193,8 +197,8 @@ def picture(run: Run, state: int, place: Place | None) -> go.Figure | None:
     )
 
 
-def picture_lens(run: Run, number: int, state: int) -> LogitLens:
-    """The logit lens of all tokens of a picture; kept, as every click elsewhere asks again."""
+def image_lens(run: Run, number: int, state: int) -> LogitLens:
+    """The logit lens of all tokens of an image; kept, since every new selection needs it."""
     span = run.inputs.spans[number]
 
     def make() -> LogitLens:

@@ -1,7 +1,7 @@
-"""Painting on the pictures: which tokens are taken away, how that looks, and what a click does.
+"""Masking tokens of the images: the masked tokens, how they are shown, and what a click does.
 
-A click is worked out in the browser: clicks.js finds ``data-paint``, toggles the tokens around the
-clicked one in that control, and what needs it is drawn anew.
+Clicks are handled in the browser: clicks.js finds ``data-paint`` and toggles the tokens around the
+clicked one in that control; the outputs that need the control are then redrawn.
 """
 
 from __future__ import annotations
@@ -26,121 +26,120 @@ from playground.records import VisualSpan
 
 MAX_PICTURES = 4
 PICTURE_SIDE = 448
-SHOWN_WIDTH = 300  # CSS pixels of one picture
+SHOWN_WIDTH = 300  # CSS pixels of one image
 COVER = (128, 128, 128, 245)
 BRUSHES = ((mark("1 token"), 0), (mark("3 × 3 tokens"), 1))  # tokens around the clicked one
-FILLS = ((mark("nothing (zeros)"), "zero"), (mark("the mean image token"), "mean"))
+FILLS = ((mark("zeros"), "zero"), (mark("mean image token"), "mean"))
 
 
-def has_pictures(run: Run) -> bool:
-    """Whether there is something to paint on."""
+def has_images(run: Run) -> bool:
+    """Whether the prompt has an image."""
     return bool(run.inputs.spans)
 
 
-def read_painted(raw: Any, run: Run) -> tuple[int, ...]:
-    """Sequence indices that are taken away; those that lie in no picture of this run are left out.
+def read_masked(raw: Any, run: Run) -> tuple[int, ...]:
+    """Sequence indices of the masked tokens, without those outside this run's images.
 
     Raises:
-        InputError: it is no list of whole numbers.
+        InputError: the value is not a list of whole numbers.
     """
-    if not isinstance(raw, list) or not all(type(each) is int for each in raw):
+    if not isinstance(raw, list) or not all(type(index) is int for index in raw):
         raise InputError(
-            say("The painted tokens are no list of numbers."), remedy=say("Reload the page.")
+            say("The masked tokens must be a list of whole numbers."),
+            remedy=say("Reload the page."),
         )
     asked = set(raw)
     visual = (index for span in run.inputs.spans for index in range(span.start, span.end))
     return tuple(index for index in visual if index in asked)
 
 
-PAINTED = Clicked(id="painted", label=mark("Painted"), read=read_painted, value=())
+MASKED = Clicked(id="painted", label=mark("Masked tokens"), read=read_masked, value=())
 CLICKS = Toggle(
     id="clicks",
-    label=mark("Paint what I click"),
-    info=mark("Each click on a picture takes its tokens away, or brings them back."),
+    label=mark("Mask tokens on click"),
+    info=mark("Click an image to mask or unmask its tokens."),
     value=True,
-    shown=has_pictures,
+    shown=has_images,
 )
-BRUSH = Choice(id="brush", label=mark("Brush"), options=BRUSHES, value=1, shown=has_pictures)
-FILL = Choice(id="fill", label=mark("Put in its place"), options=FILLS, shown=has_pictures)
+BRUSH = Choice(id="brush", label=mark("Brush size"), options=BRUSHES, value=1, shown=has_images)
+FILL = Choice(id="fill", label=mark("Replace with"), options=FILLS, shown=has_images)
 LEAVE = Toggle(
     id="leave",
-    label=mark("Leave DeepStack in"),
-    info=mark("Then the painted tokens leak through the taps."),
-    shown=has_pictures,
+    label=mark("Keep DeepStack features"),
+    info=mark("The masked tokens still leak in through the DeepStack taps."),
+    shown=has_images,
 )
 
 
-def toggle_painted(
-    run: Run, painted: tuple[int, ...], place: Place, around: int
-) -> tuple[int, ...]:
-    """What is painted after a click, as clicks.js works it out.
+def toggle_masked(run: Run, masked: tuple[int, ...], place: Place, around: int) -> tuple[int, ...]:
+    """The masked tokens after a click, as clicks.js computes them.
 
     Args:
-        run: the page's.
-        painted: before it.
-        place: a token of a picture.
-        around: tokens around the clicked one that go with it.
+        run: the current run.
+        painted: the masked tokens before the click.
+        place: the clicked token of an image.
+        around: how many tokens around it are toggled as well.
     """
     assert place.span is not None
     span = run.inputs.spans[place.span]
     parts = playground.experiments.influence.span_parts(span, 1, around)
-    touched, was = set(parts[place.index - span.start]), set(painted)
+    touched, was = set(parts[place.index - span.start]), set(masked)
     return tuple(sorted(was - touched if place.index in was else was | touched))
 
 
-def paint_buttons_html(
-    run: Run, painted: tuple[int, ...], around: int, place: Place | None
+def mask_buttons_html(
+    run: Run, masked: tuple[int, ...], around: int, place: Place | None
 ) -> Markup:
-    """Buttons that paint the pointed token, as a click on it does, and that unpaint all."""
+    """Buttons that mask the selected token, as a click on it does, and that unmask all."""
     buttons = []
     if place is not None and place.span is not None:
-        name = say("Paint token {index}", index=place.index)
-        if place.index in painted:
-            name = say("Bring token {index} back", index=place.index)
-        buttons.append(_button(name, toggle_painted(run, painted, place, around)))
-    if painted:
-        buttons.append(_button(say("Unpaint all"), ()))
+        name = say("Mask token {index}", index=place.index)
+        if place.index in masked:
+            name = say("Unmask token {index}", index=place.index)
+        buttons.append(_button(name, toggle_masked(run, masked, place, around)))
+    if masked:
+        buttons.append(_button(say("Unmask all"), ()))
     row = Markup("").join(buttons)
     return Markup('<div class="pg-presets">{}</div>').format(row) if buttons else Markup("")
 
 
-def _button(words: str, painted: tuple[int, ...]) -> Markup:
+def _button(words: str, masked: tuple[int, ...]) -> Markup:
     return Markup(
         '<button type="button" class="pg-button pg-small" data-set="{values}">{words}</button>'
-    ).format(values=json.dumps({PAINTED.id: painted}), words=words)
+    ).format(values=json.dumps({MASKED.id: masked}), words=words)
 
 
-def paintable_html(run: Run, painted: tuple[int, ...]) -> Markup:
-    """The pictures, the painted tokens covered; clicks on them paint as the controls say."""
+def maskable_html(run: Run, masked: tuple[int, ...]) -> Markup:
+    """The images with the masked tokens covered; clicks mask as the controls say."""
     return Markup(
-        '<div data-paint="{painted}" data-brush="{brush}" data-paint-if="{clicks}">{pictures}</div>'
+        '<div data-paint="{masked}" data-brush="{brush}" data-paint-if="{clicks}">{pictures}</div>'
     ).format(
-        painted=PAINTED.id,
+        masked=MASKED.id,
         brush=BRUSH.id,
         clicks=CLICKS.id,
-        pictures=painted_html(run, painted),
+        pictures=masked_html(run, masked),
     )
 
 
-def painted_html(run: Run, painted: tuple[int, ...]) -> Markup:
-    """The pictures with the painted tokens covered."""
+def masked_html(run: Run, masked: tuple[int, ...]) -> Markup:
+    """The images with the masked tokens covered."""
     figures = []
     for number, span in enumerate(run.inputs.spans[:MAX_PICTURES]):
-        here = [index for index in painted if span.start <= index < span.end]
-        figures.append(_painted_picture(run, number, span, here))
+        here = [index for index in masked if span.start <= index < span.end]
+        figures.append(_masked_image(run, number, span, here))
     return Markup(picture_row_html(figures))
 
 
-def _painted_picture(run: Run, number: int, span: VisualSpan, here: list[int]) -> str:
+def _masked_image(run: Run, number: int, span: VisualSpan, here: list[int]) -> str:
     cover = np.zeros((span.merged_h, span.merged_w, 4), np.uint8)
     for index in here:
         cover[divmod(index - span.start, span.merged_w)] = COVER
     name = span_name(run.inputs, span)
     return picture_html(
         playground.preprocess.stage.unpatchify(run.inputs, span)[0],
-        alt=say("{picture}, {count} of its tokens painted", picture=name, count=len(here)),
+        alt=say("{picture}, {count} of its tokens masked", picture=name, count=len(here)),
         caption=say(
-            "{picture}: {count} of {total} tokens taken away.",
+            "{picture}: {count} of {total} tokens masked.",
             picture=capital(name),
             count=len(here),
             total=span.end - span.start,

@@ -1,4 +1,7 @@
-"""The decoder tab's state patching: a residual of another run in the place of this run's own."""
+"""The decoder tab's activation patching (causal tracing, Meng et al. 2022).
+
+A hidden state of another run replaces this run's own at one layer and position.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from components.parts.part import PLACE, Part
 from components.prompt.examples import load_examples
 from components.prompt.reader import read_prompt
 from components.tabs.decoder.focus import choose_token
-from components.tabs.decoder.verdict import run_beside, verdict_html
+from components.tabs.decoder.verdict import run_with_change, verdict_html
 from components.views.facts import fact_markup
 from playground.errors import InputError
 from playground.language import mark, say
@@ -30,20 +33,23 @@ if TYPE_CHECKING:
     from playground.experiments.what_if import WhatIf
     from playground.experiments.what_if_runs import LogitsShift
 
-SAME_PICTURES = -1
-FIRST_SOURCE = 2  # an example whose answer starts with another word than the opening one's
+SAME_IMAGES = -1
+FIRST_SOURCE = 2  # an example whose answer starts differently from that of the first
 FROM_END, SAME_INDEX = "end", "same"
-EMPTY = mark("Patch to draw this.")
-WAYS = ((mark("counted from the end"), FROM_END), (mark("the same index"), SAME_INDEX))
+EMPTY = mark("Patch a hidden state to see this chart.")
+POSITION_OPTIONS = (
+    (mark("same distance from the end"), FROM_END),
+    (mark("same index"), SAME_INDEX),
+)
 
 
 def list_sources(_run: Run) -> list[Option]:
-    """What the other run may be: its name, and the example's number."""
+    """The choices for the other run: name and number of each example."""
     examples = [
         (f"{example.name}: {example.text}", number)
         for number, example in enumerate(load_examples())
     ]
-    return [(say("this prompt's pictures, with another text"), SAME_PICTURES), *examples]
+    return [(say("the images of this prompt with a different text"), SAME_IMAGES), *examples]
 
 
 def _last(run: Run) -> int:
@@ -52,32 +58,32 @@ def _last(run: Run) -> int:
 
 SOURCE = Choice(
     id="source",
-    label=mark("The other run"),
+    label=mark("Other run"),
     options=list_sources,
     value=FIRST_SOURCE,
     compact=True,
 )
 TEXT = TextField(
     id="text",
-    label=mark("Its text"),
-    info=mark("Empty: the example's own, or this prompt's."),
+    label=mark("Text of the other run"),
+    info=mark("Leave empty to use the text of the example or of this prompt."),
 )
 LAYER = IndexSlider(
     "layer",
-    mark("Layer whose input is replaced"),
-    info=mark("The last one is the final norm."),
+    mark("Layer to patch"),
+    info=mark("The input of this layer is replaced. The last value is the final norm."),
     last=_last,
     value=_last,
 )
-WAY = Choice(id="way", label=mark("Position in the other run"), options=WAYS)
+WAY = Choice(id="way", label=mark("Position in the other run"), options=POSITION_OPTIONS)
 PART = Part(
     "patching",
-    mark("Patch a state"),
+    mark("Activation patching"),
     stage="decoder",
     intro=mark(
-        "Take the residual of **another run** at one layer and position, and put it into this "
-        "run at the token you point at. Where the answer turns into the other run's, that "
-        "state carried it."
+        "Activation patching (causal tracing, Meng et al. 2022) copies the residual stream of "
+        "**another run** at one layer and position into this run, at the selected token. If the "
+        "answer changes to that of the other run, the copied hidden state carries the information."
     ),
     controls=(SOURCE, TEXT, LAYER, WAY),
     layout=(
@@ -95,21 +101,21 @@ PART = Part(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class States:
-    """Which state goes where."""
+    """The position that is patched, and where its new hidden state comes from."""
 
-    index: int  # in this run's sequence
-    there: int  # in the other one's
-    theirs: str  # the other run's token there
-    other_text: str  # what the other run's user says
+    index: int  # sequence index in this run
+    there: int  # sequence index in the other run
+    theirs: str  # the other run's token at that index
+    other_text: str  # the text of the other run's last turn
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Patched:
-    """This run with one state of the other, beside the original; a finding."""
+    """The patched run and the original; a finding."""
 
     states: States
-    layer: int  # whose input was replaced; the number of layers for the final norm
-    their_next: str  # the other run's likeliest next token
+    layer: int  # whose input was replaced; ``num_layers`` stands for the final norm
+    their_next: str  # the other run's most likely next token
     original: SamplingTrace
     changed: SamplingTrace
     shift: LogitsShift
@@ -117,10 +123,10 @@ class Patched:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Swept:
-    """The next word with each layer's state replaced in turn; a finding."""
+    """Next-token probabilities with each layer patched separately; a finding."""
 
     states: States
-    next_words: tuple[str, str]  # this run's and the other run's likeliest next token
+    next_words: tuple[str, str]  # most likely next token of this run and of the other
     probs: np.ndarray  # (2, layers + 1) float32
 
 
@@ -128,7 +134,7 @@ class Swept:
 
 
 def other_run(run: Run, source: int, text: str) -> Run:
-    """The run that the state comes from; nothing of it is computed yet. The latest is kept.
+    """The run that the hidden state comes from, not computed yet; the latest one is kept.
 
     Raises:
         InputError: there is no such example, or the text is too long.
@@ -143,14 +149,14 @@ def other_run(run: Run, source: int, text: str) -> Run:
 
 def _other_prompt(run: Run, number: int, words: str) -> Prompt:
     examples = load_examples()
-    if number == SAME_PICTURES:
+    if number == SAME_IMAGES:
         *before, turn = run.prompt.turns
         turns = (*before, replace(turn, text=words or turn.text))
         prompt = replace(run.prompt, turns=turns)
         playground.preprocess.stage.check_prompt(run.engine, prompt)
         return prompt
     if not 0 <= number < len(examples):
-        raise InputError(say("There is no such example."), remedy=say("Choose one of the list."))
+        raise InputError(say("There is no such example."), remedy=say("Choose one from the list."))
     example = examples[number]
     return read_prompt(
         run.engine,
@@ -163,7 +169,7 @@ def _other_prompt(run: Run, number: int, words: str) -> Prompt:
 
 
 def choose_positions(run: Run, other: Run, kind: str, place: Place | None) -> tuple[int, int]:
-    """Sequence index in this run and in the other one.
+    """The sequence index in this run and in the other.
 
     Raises:
         InputError: the other run has no such position.
@@ -173,9 +179,9 @@ def choose_positions(run: Run, other: Run, kind: str, place: Place | None) -> tu
     there = index if kind == SAME_INDEX else length - (run.inputs.num_tokens - index)
     if not 0 <= there < length:
         raise InputError(
-            say("The other run has no position that answers to token {index}.", index=index),
+            say("The other run has no position that corresponds to token {index}.", index=index),
             limit=say("It has {tokens} tokens.", tokens=length),
-            remedy=say("Point at a later token, or count the other way."),
+            remedy=say("Select a later token, or change “Position in the other run”."),
         )
     return index, there
 
@@ -193,7 +199,7 @@ def _what_if(other: Run, layer: int, states: States) -> WhatIf:
 
 
 def _next_word(run: Run) -> tuple[int, str]:
-    """The likeliest next token and its text."""
+    """The most likely next token and its text."""
     token_id = int(run.decoded.logits.argmax())
     return token_id, playground.tokens.token_text(run.engine.tokenizer, token_id)
 
@@ -202,7 +208,7 @@ def _next_word(run: Run) -> tuple[int, str]:
 
 
 @PART.experiment(
-    mark("Patch this state"), needs=("source", "text", "layer", "way", PLACE), primary=True
+    mark("Patch this layer"), needs=("source", "text", "layer", "way", PLACE), primary=True
 )
 def patched(
     run: Run,
@@ -213,19 +219,19 @@ def patched(
     way: str,
     place: Place | None,
 ) -> Iterator[Patched]:
-    """This run with one state of the other, beside the original."""
+    """Patch one hidden state and compare with the original."""
     other = other_run(run, source, text)
     other.ensure("decoder", progress)
     states = _states(run, other, way, place)
-    original, changed, shift = run_beside(run, progress, _what_if(other, layer, states))
+    original, changed, shift = run_with_change(run, progress, _what_if(other, layer, states))
     yield Patched(states, layer, _next_word(other)[1], original, changed.answer, shift)
 
 
-@PART.experiment(mark("Patch every layer in turn"), needs=("source", "text", "way", PLACE))
+@PART.experiment(mark("Patch each layer separately"), needs=("source", "text", "way", PLACE))
 def swept(
     run: Run, progress: Progress, source: int, text: str, way: str, place: Place | None
 ) -> Iterator[Swept]:
-    """The next word of this run and of the other, with each layer's state replaced in turn."""
+    """Patch each layer separately; how likely are this run's and the other's next tokens?"""
     other = other_run(run, source, text)
     other.ensure("decoder", progress)
     states = _states(run, other, way, place)
@@ -233,11 +239,12 @@ def swept(
     if own == theirs:
         raise InputError(
             say(
-                "Both runs say “{word}” next, so there is nothing to tell them apart.",
+                "Both runs predict “{word}” as the next token, so patching cannot show a "
+                "difference.",
                 word=own_text,
             ),
             remedy=say(
-                "Choose another run, such as a question that is answered with another word."
+                "Choose a run with a different answer, for example by asking another question."
             ),
         )
     columns = []
@@ -255,27 +262,28 @@ def swept(
     yield Swept(states, (own_text, their_text), np.array(columns, np.float32).T)
 
 
-# ---------------------------------------------------------------------------------- drawing
+# ----------------------------------------------------------------------------------- charts
 
 
 @PART.html(needs=(PLACE,))
 def where(run: Run, place: Place | None) -> str:
-    """Which token's state is replaced."""
+    """The token whose hidden state is replaced."""
     focus = choose_token(run, place)
-    words = say("The state of {token} is replaced.", token=focus.words)
+    words = say("The hidden state of {token} is replaced.", token=focus.words)
     return fact_markup(words, focus.hint)
 
 
 @PART.html(needs=("patched",))
 def verdict(run: Run, found: Patched | None) -> Markup | str:
-    """Which state went where, and both answers."""
+    """What was patched, and both answers."""
     if found is None:
         return ""
     is_last = found.layer == run.decoded.num_layers
     sentence = say(
-        "Into {state}, token {index} “{own}”, went the state of token {there} “{theirs}” of the "
-        "other run (“{text}”), which would say “{next}” next.",
-        state=say("the final norm's input") if is_last else say("layer {layer}", layer=found.layer),
+        "At the input of {state}, the hidden state of token {index} “{own}” was replaced by that "
+        "of token {there} “{theirs}” in the other run (“{text}”). The other run's most likely "
+        "next token is “{next}”.",
+        state=say("the final norm") if is_last else say("layer {layer}", layer=found.layer),
         next=token_label(found.their_next),
         **_state_words(run, found.states),
     )
@@ -284,7 +292,7 @@ def verdict(run: Run, found: Patched | None) -> Markup | str:
 
 
 def _state_words(run: Run, states: States) -> dict[str, object]:
-    """The fields of a sentence about two states, escaped."""
+    """The fields of a sentence about both hidden states, escaped."""
     return {
         "index": states.index,
         "own": token_label(run.inputs.tokens[states.index].text),
@@ -296,31 +304,31 @@ def _state_words(run: Run, states: States) -> dict[str, object]:
 
 @PART.chart(mark("Next token"), needs=("patched",), empty=EMPTY)
 def shift(_run: Run, found: Patched | None) -> go.Figure | None:
-    """The likeliest next tokens before and after."""
+    """The most likely next tokens before and after."""
     return None if found is None else plot_shift(found.shift)
 
 
 @PART.html(needs=("swept",))
 def sweep_facts(run: Run, found: Swept | None) -> str:
-    """Which states the layers' chart is about."""
+    """Which hidden states the chart is about."""
     if found is None:
         return ""
     return fact_markup(
         say(
-            "In each layer in turn, token {index} “{own}” got the state of token {there} "
-            "“{theirs}” of the other run (“{text}”).",
+            "At one layer at a time, the hidden state of token {index} “{own}” was replaced by "
+            "that of token {there} “{theirs}” in the other run (“{text}”).",
             **_state_words(run, found.states),
         )
     )
 
 
 @PART.chart(
-    mark("Layer by layer"),
+    mark("Patching by layer"),
     needs=("swept",),
-    empty=mark("Patch every layer in turn to draw this."),
+    empty=mark("Patch each layer to see this chart."),
 )
 def layers(_run: Run, found: Swept | None) -> go.Figure | None:
-    """At which layer the state decides the next word."""
+    """The layer from which the patched state decides the next token."""
     if found is None:
         return None
     own, theirs = found.next_words

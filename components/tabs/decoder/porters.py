@@ -1,4 +1,4 @@
-"""The decoder tab's part for porters: download a run, and compare another implementation's."""
+"""The decoder tab's check of a port: download a run, and compare another implementation's file."""
 
 from __future__ import annotations
 
@@ -33,53 +33,53 @@ MARKS = {
 
 DUMP = Upload(
     id="dump",
-    label=mark("A file of another implementation"),
-    info=mark("A safetensors file; it is compared as soon as it is there."),
+    label=mark("File of your implementation"),
+    info=mark("A safetensors file. It is compared as soon as the upload ends."),
     read=read_upload,
     endings=(".safetensors",),
     then="compared",
 )
 PART = Part(
     "porters",
-    mark("For porters"),
+    mark("Check a port"),
     stage="decoder",
     intro=mark(
-        "You implement Qwen3-VL elsewhere? Download this run: one safetensors file with a "
-        "tensor for every step of the forward pass. Write the same names from your "
-        "implementation, and see which step is the first to differ."
+        "Are you porting Qwen3-VL to another framework? Download this run: a safetensors file "
+        "with one tensor for every step of the forward pass. Save the tensors of your "
+        "implementation under the same names, upload the file, and see which step differs first."
     ),
     controls=(DUMP,),
     layout=(("written",), "file", "dump", "result"),
 )
 
 
-@PART.experiment(mark("Prepare this run as a file"), primary=True)
+@PART.experiment(mark("Prepare the download"), primary=True)
 def written(run: Run, _progress: Progress) -> Iterator[MadeFile]:
-    """The run's file."""
+    """Write the run's tensors to a file."""
     yield MADE_FILES.make(FILE_NAME, partial(playground.dump.write_dump, run))
 
 
 @PART.experiment(needs=("dump",))
 def compared(run: Run, _progress: Progress, path: Path | None) -> Iterator[DumpComparison]:
-    """Each step of the uploaded file against this run.
+    """Compare each step of the uploaded file with this run.
 
     Raises:
-        InputError: nothing was uploaded, or it is no such file.
+        InputError: nothing was uploaded, or the file has no step of a run.
     """
     if path is None:
         raise InputError(
-            say("There is no file to compare."), remedy=say("Upload a safetensors file.")
+            say("No file has been uploaded."), remedy=say("Upload a safetensors file.")
         )
     yield playground.dump.compare_dump(run, path)
 
 
 @PART.html(needs=("written",))
 def file(_run: Run, made: MadeFile | None) -> Markup:
-    """A link to the file, as long as it is kept."""
+    """A link to the file, until it expires."""
     if made is None:
         return Markup("")
     if MADE_FILES.find(made.key) is None:
-        words = say("The file has been deleted in the meantime; prepare it again.")
+        words = say("The file has expired. Prepare the download again.")
         return Markup('<p class="pg-fact">{}</p>').format(words)
     return Markup(
         '<p><a class="pg-button pg-small" href="#" data-file="{address}" download="{name}">{words}'
@@ -87,13 +87,13 @@ def file(_run: Run, made: MadeFile | None) -> Markup:
     ).format(
         address=made.address,
         name=made.name,
-        words=say("Save {name} ({size})", name=made.name, size=format_bytes(made.num_bytes)),
+        words=say("Download {name} ({size})", name=made.name, size=format_bytes(made.num_bytes)),
     )
 
 
 @PART.html(needs=("compared",))
 def result(_run: Run, comparison: DumpComparison | None) -> Markup:
-    """The first break in words, and all steps as a table."""
+    """The first step that differs, and a table of all steps."""
     if comparison is None:
         return Markup("")
     broken = comparison.first_break
@@ -101,15 +101,15 @@ def result(_run: Run, comparison: DumpComparison | None) -> Markup:
     compared = len(comparison.checks) - missing
     if broken is None:
         badge = "pg-badge-hit"
-        words = say("All {steps} steps in the file agree.", steps=compared)
+        words = say("All {steps} steps in the file match.", steps=compared)
     else:
         badge = "pg-badge-miss"
-        words = say("The first step that differs: {step}.", step=broken.name)
+        words = say("First step that differs: {step}.", step=broken.name)
     notes = [broken.words] if broken is not None and broken.words else []
     notes.append(
         say(
-            "A step passes within {tolerance:g} of the largest value; {missing} steps are not in "
-            "the file.",
+            "A step matches if max |Δ| is at most {tolerance:g} of the largest value. {missing} "
+            "steps are missing from the file.",
             tolerance=comparison.tolerance,
             missing=missing,
         )
@@ -133,7 +133,14 @@ def _steps_table(comparison: DumpComparison) -> str:
         if check.status != "missing"
     ]
     return table_html(
-        (say("Step"), say("Result"), "max |Δ|", say("of the largest"), say("Cosine"), say("What")),
+        (
+            say("Step"),
+            say("Result"),
+            "max |Δ|",
+            say("max |Δ| ÷ largest value"),
+            say("Cosine similarity"),
+            say("Details"),
+        ),
         rows,
         say("Steps in the order of the forward pass"),
     )

@@ -1,4 +1,4 @@
-"""The decoder tab's M-RoPE: one head's query and key, and their score as they move apart."""
+"""The decoder tab's M-RoPE (Qwen2-VL, Wang et al. 2024): one query and key, score by distance."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ PART = Part(
     stage="decoder",
     controls=(LAYER, HEAD),
     intro=mark(
-        "Before a query meets a key, M-RoPE turns both, pair of numbers by pair, by their "
-        "positions: some pairs by time t, some by height h, some by width w. Only the distance "
-        "between the two tokens is left in their score."
+        "M-RoPE (Qwen2-VL, Wang et al. 2024) rotates pairs of dimensions of every query and key "
+        "by the token's position: some pairs by time t, some by height h, some by width w. "
+        "Positions therefore affect a score only through the distance between the two tokens."
     ),
 )
 NEEDS = ("layer", "head", PLACE)
 
 
 def rotate(run: Run, layer: int, head: int, place: Place | None) -> HeadRotation:
-    """The head's query of the token that is looked at, against the key that it looks at most."""
+    """The selected token's query and the key that it attends to most, in one head."""
     index = choose_token(run, place).index
 
     def make() -> HeadRotation:
@@ -49,7 +49,7 @@ def rotate(run: Run, layer: int, head: int, place: Place | None) -> HeadRotation
 
 @PART.html(needs=NEEDS)
 def words(run: Run, layer: int, head: int, place: Place | None) -> str:
-    """Which two tokens these are, how far apart, and the score that is left."""
+    """The two tokens, their distance and their score."""
     rotation, tokens = rotate(run, layer, head, place), run.inputs.tokens
     query, key = (
         say("token {index} “{text}”", index=index, text=token_label(tokens[index].text))
@@ -59,19 +59,20 @@ def words(run: Run, layer: int, head: int, place: Place | None) -> str:
     found = {"query": query, "key": key, "apart": say(", ").join(steps), "score": rotation.score}
     if rotation.query_index < 2:
         pair = say(
-            "The query of {query} against the key of {key} {apart} positions apart: score "
+            "The query of {query} and the key of {key}, at distance {apart}, have the score "
             "{score:.3g}.",
             **found,
         )
     else:
         pair = say(
-            "The query of {query} against the key of {key}, the one that this head looks at most, "
-            "{apart} positions apart: score {score:.3g}.",
+            "The query of {query} and the key of {key}, the token that this head attends to most "
+            "(the first token and the query's own excluded), at distance {apart}, have the score "
+            "{score:.3g}.",
             **found,
         )
     t, h, w = (int((rotation.axes == axis).sum()) for axis in range(3))
     shares = say(
-        "Of the head’s {pairs} pairs {t} turn with t, {h} with h and {w} with w.",
+        "The head has {pairs} rotary pairs: {t} rotate with t, {h} with h and {w} with w.",
         pairs=len(rotation.axes),
         t=t,
         h=h,
@@ -80,22 +81,22 @@ def words(run: Run, layer: int, head: int, place: Place | None) -> str:
     return fact_markup(pair, shares, choose_token(run, place).hint)
 
 
-@PART.chart(mark("Score and distance"), needs=NEEDS)
+@PART.chart(mark("Score by distance"), needs=NEEDS)
 def curves(run: Run, layer: int, head: int, place: Place | None) -> go.Figure:
-    """The score if the key stood elsewhere along t, h or w."""
+    """The score if the key were at another distance in t, h or w."""
     rotation = rotate(run, layer, head, place)
     moved = playground.decoder.rotation.score_curves(run.engine, rotation)
     return plot_score_curves(rotation, moved)
 
 
-@PART.chart(mark("Rotating pairs"), needs=NEEDS)
+@PART.chart(mark("Rotary pairs"), needs=NEEDS)
 def strengths(run: Run, layer: int, head: int, place: Place | None) -> go.Figure:
-    """How much each pair of numbers adds to the score, by its axis."""
+    """How much each rotary pair can add to the score, by its axis."""
     return plot_pair_strengths(rotate(run, layer, head, place))
 
 
 @PART.chart(mark("Query and key"), needs=NEEDS)
 def numbers(run: Run, layer: int, head: int, place: Place | None) -> go.Figure:
-    """The numbers of query and key before and after the rotation."""
+    """Query and key before and after the rotation."""
     title = say("Layer {layer}, head {head}", layer=layer, head=head)
     return plot_rotation(rotate(run, layer, head, place), title)

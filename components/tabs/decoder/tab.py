@@ -1,4 +1,4 @@
-"""Tab 4: what the decoder's layers do with the sequence, and the word that comes next."""
+"""Tab 4: what the decoder's layers do with the sequence, and the next token."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ CODE = Part("code", mark("Show the code"), stage="decoder")
 
 @FACTS.html()
 def facts(run: Run) -> str:
-    """The decoder's sizes in this run, with the layers that DeepStack feeds."""
+    """The decoder's sizes in this run, and the layers followed by DeepStack."""
     sizes, output = run.engine.facts, run.decoded
     through = say(
-        "{tokens:,} tokens go through {layers} layers as vectors of {width:,} numbers ({heads} "
-        "query heads share {kv_heads} key and value heads).",
+        "{tokens:,} tokens pass through {layers} layers with hidden size {width:,} ({heads} query "
+        "heads share {kv_heads} key/value heads).",
         tokens=output.num_tokens,
         layers=output.num_layers,
         width=sizes.hidden_size,
         heads=sizes.num_attention_heads,
         kv_heads=sizes.num_key_value_heads,
     )
-    added = say("There is no picture, so DeepStack adds nothing.")
+    added = say("This prompt has no image, so DeepStack adds nothing.")
     if output.num_deepstack:
         added = say(
-            "DeepStack adds tower features to the picture's positions after layers {layers}; the "
-            "states just after an add are marked ◆ below.",
+            "DeepStack adds features of the vision tower at the image tokens after layers "
+            "{layers}. Below, ◆ marks the hidden states right after an addition.",
             layers=say(", ").join(str(layer) for layer in range(output.num_deepstack)),
         )
     return fact_html(through, added)
@@ -49,7 +49,7 @@ def facts(run: Run) -> str:
 
 @CODE.code(mark("Show the code"))
 def script(run: Run) -> str:
-    """The whole stage with plain transformers."""
+    """The whole stage in plain transformers."""
     return write_snippet("decoder", run, top_k=layers.TOP_K)
 
 
@@ -58,8 +58,9 @@ TAB = StageParts(
     label=mark("4 Decoder"),
     title=mark("Decoder"),
     sentence=mark(
-        "Every layer reads the whole sequence and adds to each token's vector; the last vector, "
-        "through the final norm and lm_head, gives a probability for every word of the vocabulary."
+        "Each layer updates the hidden state of every token, based on that token and the ones "
+        "before it. The final norm and lm_head turn the last token's hidden state into a "
+        "probability for every token in the vocabulary."
     ),
     parts=(
         layers.PART,

@@ -1,4 +1,4 @@
-"""Two runs compared: both answers, the original answer's words, and the next token."""
+"""Two runs compared: both answers, the original answer's tokens, and the next token."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ TOP_K = 8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparison:
-    """A run with a change beside the original; a finding."""
+    """A changed run compared with the original; a finding."""
 
     what_if: WhatIf  # what was changed
     original: SamplingTrace
     changed: SamplingTrace
-    words: AnswerShift  # the original answer, as both find it
+    words: AnswerShift  # the original answer's tokens in both runs
     shift: LogitsShift  # of the next token
 
 
 def compare_change(run: Run, progress: Progress, what_if: WhatIf) -> Comparison:
-    """Run with a change beside the original.
+    """Run with a change and compare with the original.
 
     Raises:
         InputError: the change does not fit the run.
     """
     playground.experiments.what_if.check_what_if(run.engine, run.inputs, what_if)
-    original, changed, shift = run_beside(run, progress, what_if)
+    original, changed, shift = run_with_change(run, progress, what_if)
     ids = answer_ids(original)
     after = playground.experiments.answers.answer_log_probs(
         changed.engine, changed.merged, changed.decoded, ids, progress=progress
@@ -57,10 +57,10 @@ def compare_change(run: Run, progress: Progress, what_if: WhatIf) -> Comparison:
     return Comparison(what_if, original, changed.answer, words, shift)
 
 
-def run_beside(
+def run_with_change(
     run: Run, progress: Progress, what_if: WhatIf
 ) -> tuple[SamplingTrace, WhatIfRun, LogitsShift]:
-    """The original's answer, the run with the change, and how far that moves the next token."""
+    """The original answer, the changed run, and the change in the next token's distribution."""
     runs = playground.experiments.what_if_runs
     original = answer_of(run, progress)
     changed = runs.run_what_if(
@@ -76,13 +76,13 @@ def run_beside(
     return original, changed, shift
 
 
-def plot_words(run: Run, compared: Comparison) -> go.Figure:
-    """Each token of the original answer, as likely as either run finds it."""
+def plot_answer_tokens(run: Run, compared: Comparison) -> go.Figure:
+    """The probability of each token of the original answer in both runs."""
     return plot_answer_shift(compared.words, answer_labels(run, compared.words.ids))
 
 
 def verdict_html(original: SamplingTrace, changed: SamplingTrace, shift: LogitsShift) -> Markup:
-    """Both answers, token by token, and how far the first distribution moved."""
+    """Both answers, token by token, and the change in the first token's distribution."""
     same = original.text == changed.text
     first = next(
         (
@@ -100,8 +100,8 @@ def verdict_html(original: SamplingTrace, changed: SamplingTrace, shift: LogitsS
         badge="pg-badge-hit" if same else "pg-badge-miss",
         words=say("The answer stays the same.") if same else say("The answer changes."),
         detail=say(
-            "KL(original ‖ changed) = {kl:.3g} nats at the first token, largest change of a "
-            "probability {change:.1%}.",
+            "First token: KL(original ‖ changed) = {kl:.3g} nats, largest change in probability "
+            "{change:.1%}.",
             kl=shift.kl,
             change=shift.max_abs_dp,
         ),

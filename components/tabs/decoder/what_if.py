@@ -1,6 +1,6 @@
-"""The decoder tab's what-ifs: break a part on purpose, and see the answer beside the original.
+"""The decoder tab's what-ifs: change the model on purpose and compare with the original answer.
 
-The part opens on its first preset, which has run already: the controls' defaults are that preset.
+The part opens on its first preset, which runs by itself: the controls' defaults are that preset.
 """
 
 from __future__ import annotations
@@ -23,12 +23,17 @@ from components.tabs.decoder.painting import (
     CLICKS,
     FILL,
     LEAVE,
-    PAINTED,
-    has_pictures,
-    paint_buttons_html,
-    paintable_html,
+    MASKED,
+    has_images,
+    mask_buttons_html,
+    maskable_html,
 )
-from components.tabs.decoder.verdict import Comparison, compare_change, plot_words, verdict_html
+from components.tabs.decoder.verdict import (
+    Comparison,
+    compare_change,
+    plot_answer_tokens,
+    verdict_html,
+)
 from components.views.facts import fact_html
 from playground.language import mark, say
 from playground.pipeline import Run
@@ -40,20 +45,20 @@ if TYPE_CHECKING:
 
 POSITIONS = (
     (mark("M-RoPE, as trained"), "mrope"),
-    (mark("flat 1-D positions"), "flat"),
+    (mark("1-D RoPE"), "flat"),
     (mark("h and w swapped"), "swapped"),
 )
 # Every Qwen3-VL has three taps.
 TAPS = (
-    mark("DeepStack tap 1, gain"),
-    mark("DeepStack tap 2, gain"),
-    mark("DeepStack tap 3, gain"),
+    mark("DeepStack tap 1 gain"),
+    mark("DeepStack tap 2 gain"),
+    mark("DeepStack tap 3 gain"),
 )
 
 
 def _num_taps(run: Run) -> int:
-    """Taps that add something in this run: none without a picture."""
-    return len(run.engine.facts.deepstack_visual_indexes) if has_pictures(run) else 0
+    """How many taps add something in this run: none without an image."""
+    return len(run.engine.facts.deepstack_visual_indexes) if has_images(run) else 0
 
 
 def _gain(tap: int, label: str) -> Slider:
@@ -87,26 +92,26 @@ SKIPPED = Choices(
     id="skipped",
     label=mark("Layers to skip"),
     options=_layers,
-    # The first preset of a prompt that has no picture.
-    value=lambda run: () if has_pictures(run) else (middle_layer(run),),
+    # The first preset of a prompt without an image.
+    value=lambda run: () if has_images(run) else (middle_layer(run),),
     compact=True,
 )
 HEADS = Choices(id="heads", label=mark("Heads to zero"), options=_heads, compact=True)
-CHANGES = (*GAINS, PLACED, SKIPPED, HEADS, PAINTED, FILL, LEAVE)
+CHANGES = (*GAINS, PLACED, SKIPPED, HEADS, MASKED, FILL, LEAVE)
 CHANGE_IDS = tuple(control.id for control in CHANGES)
 
 
 def list_presets(run: Run) -> list[Option]:
-    """Changes worth a look; those that would change nothing in this run are left out."""
+    """Suggested changes, without those that have no effect in this run."""
     listed: list[tuple[str, dict[str, Any]]] = []
-    if has_pictures(run):
+    if has_images(run):
         listed += [
             (say("No DeepStack"), {control.id: 0 for control in GAINS}),
-            (say("Flat positions"), {PLACED.id: "flat"}),
+            (say("1-D RoPE"), {PLACED.id: "flat"}),
             (say("h and w swapped"), {PLACED.id: "swapped"}),
         ]
         if found := run.memo("first object", lambda: _first_object(run)):
-            listed.append((say("Paint the first object away"), {PAINTED.id: list(found)}))
+            listed.append((say("Mask the first object"), {MASKED.id: list(found)}))
     listed.append((say("Skip the middle layer"), {SKIPPED.id: [middle_layer(run)]}))
     listed.append((say("No change"), {}))
     neutral: dict[str, Any] = {control.id: None for control in CHANGES}  # None: the default
@@ -126,8 +131,8 @@ PART = Part(
     mark("What if"),
     stage="decoder",
     intro=mark(
-        "Change what you like, also several things at once, and run the model with the change "
-        "beside the original. The shared model itself is never touched."
+        "Change one or more settings and compare the changed run with the original. The shared "
+        "model is never modified."
     ),
     controls=(PRESETS, *CHANGES, CLICKS, BRUSH),
     layout=(
@@ -143,17 +148,17 @@ PART = Part(
         "shift",
     ),
 )
-EMPTY = mark("Run with a change to compare.")
+EMPTY = mark("Run with changes to see this chart.")
 
 
 def read_what_if(run: Run, *values: Any) -> WhatIf:
     """The values of ``CHANGES`` as a ``WhatIf``."""
-    first, second, third, positions, skipped, heads, painted, fill, leave = values
+    first, second, third, positions, skipped, heads, masked, fill, leave = values
     pairs = [head.split(":") for head in heads]
     return playground.experiments.what_if.WhatIf(
         deepstack_gains=(first, second, third)[: _num_taps(run)],
         positions=positions,
-        painted=painted,
+        masked=masked,
         fill=fill,
         leave_deepstack=leave,
         skipped_layers=skipped,
@@ -161,33 +166,35 @@ def read_what_if(run: Run, *values: Any) -> WhatIf:
     )
 
 
-@PART.experiment(mark("Run with the change"), needs=CHANGE_IDS, auto=True, primary=True)
+@PART.experiment(mark("Run with changes"), needs=CHANGE_IDS, auto=True, primary=True)
 def changed(run: Run, progress: Progress, *values: Any) -> Iterator[Comparison]:
-    """The original's answer, then the changed one beside it."""
+    """Run with the changes and compare with the original."""
     yield compare_change(run, progress, read_what_if(run, *values))
 
 
 @PART.html(needs=("painted",))
-def pictures(run: Run, painted: tuple[int, ...]) -> Markup | str:
-    """The pictures to paint on."""
-    return paintable_html(run, painted) if has_pictures(run) else ""
+def pictures(run: Run, masked: tuple[int, ...]) -> Markup | str:
+    """The images on which tokens are masked."""
+    return maskable_html(run, masked) if has_images(run) else ""
 
 
 @PART.html(needs=("painted", "brush", PLACE))
-def buttons(run: Run, painted: tuple[int, ...], brush: int, place: Place | None) -> Markup:
-    """Paint the token that is pointed at; unpaint all."""
-    return paint_buttons_html(run, painted, brush, place)
+def buttons(run: Run, masked: tuple[int, ...], brush: int, place: Place | None) -> Markup:
+    """Mask the selected token; unmask all."""
+    return mask_buttons_html(run, masked, brush, place)
 
 
 @PART.html(needs=("changed", *CHANGE_IDS))
 def settings(run: Run, compared: Comparison | None, *values: Any) -> str:
-    """With which change the answer below was written, and whether it is still the one above."""
+    """The changes of the shown run, and a hint if the controls differ from them."""
     if compared is None:
         return ""
     is_now = astuple(compared.what_if) == astuple(read_what_if(run, *values))
     return fact_html(
-        say("Run with {change}.", change=change_words(compared.what_if)),
-        "" if is_now else say("The controls have moved since: run again to see what they change."),
+        say("Changes in this run: {change}.", change=change_words(compared.what_if)),
+        ""
+        if is_now
+        else say("The settings have changed since this run. Run again to update the results."),
     )
 
 
@@ -199,43 +206,43 @@ def verdict(_run: Run, compared: Comparison | None) -> Markup | str:
     return verdict_html(compared.original, compared.changed, compared.shift)
 
 
-@PART.chart(mark("The answer's words"), needs=("changed",), empty=EMPTY)
+@PART.chart(mark("Answer tokens"), needs=("changed",), empty=EMPTY)
 def words(run: Run, compared: Comparison | None) -> go.Figure | None:
-    """What the original answer's tokens are worth under the change."""
-    return None if compared is None else plot_words(run, compared)
+    """The probabilities of the original answer's tokens under the change."""
+    return None if compared is None else plot_answer_tokens(run, compared)
 
 
 @PART.chart(mark("Next token"), needs=("changed",), empty=EMPTY)
 def shift(_run: Run, compared: Comparison | None) -> go.Figure | None:
-    """The likeliest next tokens before and after."""
+    """The most likely next tokens before and after."""
     return None if compared is None else plot_shift(compared.shift)
 
 
 def change_words(what_if: WhatIf) -> str:
-    """What was changed, in words; plain text."""
+    """The changes in words, as plain text."""
     parts = []
     if any(gain != 1 for gain in what_if.deepstack_gains):
         gains = ", ".join(f"{gain:g}" for gain in what_if.deepstack_gains)
         parts.append(say("DeepStack gains {gains}", gains=gains))
     if what_if.positions != "mrope":
         parts.append(say(next(label for label, value in POSITIONS if value == what_if.positions)))
-    if what_if.painted:
-        parts.append(_painted_words(what_if))
+    if what_if.masked:
+        parts.append(_masked_words(what_if))
     if what_if.skipped_layers:
         layers = ", ".join(map(str, what_if.skipped_layers))
         parts.append(say("layers {layers} skipped", layers=layers))
     if what_if.zeroed_heads:
         heads = ", ".join(f"{layer}:{head}" for layer, head in what_if.zeroed_heads)
         parts.append(say("heads {heads} (layer:head) zeroed", heads=heads))
-    return say("; ").join(parts) or say("no change")
+    return say("; ").join(parts) or say("none")
 
 
-def _painted_words(what_if: WhatIf) -> str:
-    count = len(what_if.painted)
+def _masked_words(what_if: WhatIf) -> str:
+    count = len(what_if.masked)
     if what_if.fill == "mean":
-        words = say("{count} image tokens replaced by their mean", count=count)
+        words = say("{count} image tokens replaced by the mean image token", count=count)
     else:
-        words = say("{count} image tokens taken away", count=count)
+        words = say("{count} image tokens masked", count=count)
     if what_if.leave_deepstack:
-        words += say(", but not from DeepStack")
+        words += say(", but kept in DeepStack")
     return words

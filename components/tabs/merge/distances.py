@@ -57,7 +57,7 @@ PART = Part(
     controls=(QUANTITY,),
     layout=("intro", "quantity", ("flat", "mrope"), "neighbours"),
     shown=lambda run: bool(run.inputs.spans),
-    absent=mark("Without a picture, M-RoPE and plain 1-D positions are the same."),
+    absent=mark("Without an image, M-RoPE and plain 1-D positions are identical."),
 )
 
 

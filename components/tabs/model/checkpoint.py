@@ -1,4 +1,4 @@
-"""The checkpoint: which modules it has, and what its configuration says."""
+"""The checkpoint: its modules and its configuration."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ PART = Part("checkpoint", mark("Model"), stage="model")
 
 @PART.chart(mark("Modules by parameters"))
 def modules(run: Run) -> go.Figure:
-    """All modules as tiles, their areas in proportion to their parameters."""
+    """All modules as tiles with areas proportional to their parameters."""
     return plot_module_tree(playground.model_facts.module_tree(run.engine.model))
 
 
 @PART.html()
 def whole(run: Run) -> str:
-    """What the checkpoint is, and where it runs."""
+    """The checkpoint, and the device and dtype it runs in."""
     return _facts_table(say("The checkpoint"), _checkpoint_rows(run.engine))
 
 
 @PART.html()
 def decoder(run: Run) -> str:
-    """The decoder's sizes, with a word on what each fact means."""
+    """The decoder's sizes, with a short explanation of each."""
     return _facts_table(say("The decoder"), _decoder_rows(run.engine))
 
 
 @PART.html()
 def tower(run: Run) -> str:
-    """The vision tower's sizes, likewise."""
+    """The vision tower's sizes, with a short explanation of each."""
     return _facts_table(say("The vision tower"), _vision_rows(run.engine))
 
 
 def _facts_table(name: str, rows: Sequence[tuple[str, str, str]]) -> str:
-    return table_html((say("Fact"), say("Value"), say("What it means")), rows, name)
+    return table_html((say("Property"), say("Value"), say("What it means")), rows, name)
 
 
 def _checkpoint_rows(engine: Engine) -> list[tuple[str, str, str]]:
@@ -56,15 +56,15 @@ def _checkpoint_rows(engine: Engine) -> list[tuple[str, str, str]]:
         (say("Source"), engine.source, _revision_words(engine)),
         (say("Model type"), engine.facts.model_type, root.kind),
         (say("Parameters"), count_words(root.num_parameters), memory),
-        (say("Dtype"), dtype, say("of the weights and activations")),
-        (say("Device"), str(engine.device), say("where the model runs")),
-        (say("Attention"), engine.attn, say("the implementation that computes it")),
+        (say("Dtype"), dtype, say("type of the weights and activations")),
+        (say("Device"), str(engine.device), say("device that the model runs on")),
+        (say("Attention"), engine.attn, say("attention implementation")),
     ]
 
 
 def _revision_words(engine: Engine) -> str:
     if engine.revision == "local":
-        return say("files of this machine")
+        return say("local files")
     return say("revision: {name}", name=engine.revision)
 
 
@@ -74,15 +74,15 @@ def _decoder_rows(engine: Engine) -> list[tuple[str, str, str]]:
         (
             say("Decoder layers"),
             str(facts.num_layers),
-            say("vectors of {width:,} numbers", width=facts.hidden_size),
+            say("hidden size {width:,}", width=facts.hidden_size),
         ),
         *_attention_rows(engine),
         (
             "MLP",
             f"{facts.intermediate_size:,}",
-            say("hidden numbers (of one expert, if there are any)"),
+            say("intermediate size (per expert in a mixture of experts)"),
         ),
-        ("rope_theta", f"{facts.rope_theta:,.0f}", say("base of the rotary wavelengths")),
+        ("rope_theta", f"{facts.rope_theta:,.0f}", say("base of the RoPE wavelengths")),
         (
             say("KV cache"),
             say("{count:,} bytes per token", count=facts.kv_bytes_per_token(engine.dtype)),
@@ -102,9 +102,9 @@ def _decoder_rows(engine: Engine) -> list[tuple[str, str, str]]:
         (
             say("Vocabulary"),
             f"{facts.vocab_size:,}",
-            say("lm_head shares its weight with the embeddings")
+            say("lm_head shares its weights with the token embeddings")
             if facts.tied_embeddings
-            else say("lm_head has a weight of its own"),
+            else say("lm_head has its own weights"),
         ),
         *_expert_rows(engine),
     ]
@@ -124,13 +124,13 @@ def _attention_rows(engine: Engine) -> list[tuple[str, str, str]]:
             ),
             say("{count} query heads share one key/value head", count=group),
         ),
-        ("head_dim", str(facts.head_dim), say("numbers per query, key and value")),
+        ("head_dim", str(facts.head_dim), say("size of each query, key and value")),
         (
             "mrope_section",
             f"[{t}, {h}, {w}]",
             say(
-                "of {count} rotary frequencies, {t} turn with time, {h} with height, {w} with "
-                "width, interleaved",
+                "{count} rotary frequencies, interleaved: {t} for time, {h} for height, {w} for "
+                "width",
                 count=t + h + w,
                 t=t,
                 h=h,
@@ -145,7 +145,7 @@ def _expert_rows(engine: Engine) -> list[tuple[str, str, str]]:
     if not facts.is_moe:
         return []
     words = say(
-        "{used} of {count} work on each token",
+        "{used} of {count} process each token",
         used=facts.num_experts_per_tok,
         count=facts.num_experts,
     )
@@ -160,7 +160,7 @@ def _vision_rows(engine: Engine) -> list[tuple[str, str, str]]:
             say("Vision blocks"),
             str(facts.vision_depth),
             say(
-                "vectors of {width:,} numbers, {heads} heads of {head_width}",
+                "hidden size {width:,}, {heads} heads of size {head_width}",
                 width=facts.vision_hidden_size,
                 heads=facts.vision_num_heads,
                 head_width=facts.vision_head_dim,
@@ -170,8 +170,8 @@ def _vision_rows(engine: Engine) -> list[tuple[str, str, str]]:
             say("Patch"),
             say("{side} × {side} pixels", side=facts.patch_size),
             say(
-                "{frames} frames deep; {merge} × {merge} patches become one token of "
-                "{side} × {side} pixels",
+                "{frames} frames per patch; {merge} × {merge} patches become one token of {side} "
+                "× {side} pixels",
                 frames=facts.temporal_patch_size,
                 merge=facts.merge_size,
                 side=facts.token_pixels,
@@ -181,7 +181,7 @@ def _vision_rows(engine: Engine) -> list[tuple[str, str, str]]:
             say("Position grid"),
             f"{side} × {side}",
             say(
-                "{count:,} learned positions, interpolated to each picture",
+                "{count:,} learned positions, interpolated to each image",
                 count=facts.num_position_embeddings,
             ),
         ),
@@ -189,7 +189,7 @@ def _vision_rows(engine: Engine) -> list[tuple[str, str, str]]:
             "DeepStack",
             say("after blocks {blocks}", blocks=_listed(facts.deepstack_visual_indexes)),
             say(
-                "added after decoder layers {layers}; all counted from 0",
+                "added after decoder layers {layers}; all numbered from 0",
                 layers=_listed(range(len(facts.deepstack_visual_indexes))),
             ),
         ),

@@ -11,7 +11,7 @@ TAB = StageParts(
     label=mark("Model"),
     title=mark("Model"),
     sentence=mark(
-        "The checkpoint behind this page, part by part: the vision tower, the merger with its "
+        "The modules of the checkpoint behind this page: the vision tower, the merger with its "
         "DeepStack taps, and the decoder."
     ),
     parts=(checkpoint.PART,),

@@ -1,4 +1,4 @@
-"""Preprocess, the price: the same prompt at other limits of pixels, with measured times."""
+"""Preprocess, token budget: the cost of the prompt at other pixel limits, with measured times."""
 
 from __future__ import annotations
 
@@ -33,14 +33,16 @@ HEADERS = (
     mark("Time"),
 )
 NUMBERS = (1, 4, 5, 6, 7)
-TIMES_SIGN = "\u00a0×\u00a0"  # sizes are not broken at the end of a line
+TIMES_SIGN = "\u00a0×\u00a0"  # non-breaking, so that a size stays on one line
 PART = Part(
     "budget",
     mark("Token budget"),
     stage="preprocess",
     layout=("words", "ladder", "limit", ("measured",), ("tokens", "times")),
     shown=lambda run: bool(run.inputs.media),
-    absent=mark("Without a picture there is nothing to choose: every token is text."),
+    absent=mark(
+        "This prompt has no image or video, so max pixels changes nothing: every token is text."
+    ),
 )
 
 
@@ -53,38 +55,38 @@ class Measured:
 
 @PART.experiment(mark("Measure prefill times"))
 def measured(run: Run, progress: Progress) -> Iterator[Measured]:
-    """Measure rung after rung, the cheapest first.
+    """Measure one rung after another, cheapest first.
 
     Raises:
-        InputError: the prompt has no picture.
+        InputError: the prompt has no image or video.
     """
     fitting = [rung for rung in token_ladder(run) if rung.fits]
     if not fitting:
-        raise InputError(say("This prompt has no picture whose resolution could be changed."))
+        raise InputError(say("This prompt has no image or video to resize."))
     measure = playground.experiments.token_budget.measure_prefill
     progress(say("Warming up"), 0, len(fitting))
     measure(run.engine, run.prompt, fitting[0].max_pixels, progress=progress)
     times: dict[int, PrefillTime] = {}
     for number, rung in enumerate(fitting):
-        what = say("Measuring {limit:,} pixels", limit=rung.max_pixels)
-        progress(what, number, len(fitting))
+        step = say("Measuring {limit:,} pixels", limit=rung.max_pixels)
+        progress(step, number, len(fitting))
         times[rung.max_pixels] = measure(run.engine, run.prompt, rung.max_pixels, progress=progress)
         yield Measured(dict(times))
 
 
 def token_ladder(run: Run) -> tuple[Rung, ...]:
-    """The prompt at growing limits; empty without a picture."""
+    """The prompt at increasing pixel limits; empty without an image or video."""
     return playground.experiments.token_budget.token_ladder(run.engine, run.inputs)
 
 
 @PART.html()
 def words(run: Run) -> str:
-    """What the ladder is about, in this prompt's numbers."""
+    """What one token costs, and how many this prompt would take at full size."""
     facts, dtype = run.engine.facts, run.engine.dtype
     return fact_markup(
         say(
-            "Every {side} × {side} pixels cost one token, and every token {bytes} of KV cache "
-            "({layers} layers × key and value × {heads} heads × {head_dim} numbers).",
+            "Every {side} × {side} pixels cost one token, and every token takes {bytes} of KV "
+            "cache ({layers} layers × key and value × {heads} KV heads × {head_dim} values).",
             side=facts.token_pixels,
             bytes=format_bytes(facts.kv_bytes_per_token(dtype)),
             layers=facts.num_layers,
@@ -92,32 +94,32 @@ def words(run: Run) -> str:
             head_dim=facts.head_dim,
         ),
         _full_size_words(token_ladder(run)[-1].num_visual, len(run.inputs.media)),
-        say("Choose a row to run the prompt with its limit."),
+        say("Choose a row to rerun the prompt with its limit."),
     )
 
 
-def _full_size_words(visual: int, num_pictures: int) -> str:
-    if num_pictures == 1:
+def _full_size_words(visual: int, num_media: int) -> str:
+    if num_media == 1:
         return say(
-            "At full size the picture would take {visual:,} tokens; <strong>max pixels</strong> "
-            "says how many may be spent.",
+            "At full size the image or video would take {visual:,} tokens; <strong>max "
+            "pixels</strong> limits this number.",
             visual=visual,
         )
     return say(
-        "At full size the {count} pictures would take {visual:,} tokens; "
-        "<strong>max pixels</strong> says how many may be spent.",
-        count=num_pictures,
+        "At full size the {count} images and videos would take {visual:,} tokens; <strong>max "
+        "pixels</strong> limits this number.",
+        count=num_media,
         visual=visual,
     )
 
 
 @PART.html(needs=("measured",), live=True)
 def ladder(run: Run, measured: Measured | None) -> str:
-    """One row per limit, with a button that runs the prompt with it."""
+    """One row per limit, with a button that reruns the prompt with that limit."""
     times = measured.times if measured else {}
     rows = [_ladder_row(rung, times.get(rung.max_pixels)) for rung in token_ladder(run)]
     caption = say(
-        "What the same prompt costs at other limits (context window: {window:,} tokens)",
+        "Cost of this prompt at other pixel limits (context window: {window:,} tokens)",
         window=run.engine.facts.max_position_embeddings,
     )
     return table_html(
@@ -152,13 +154,13 @@ def _ladder_row(rung: Rung, time: PrefillTime | None) -> list[Cell | Mono | Reru
 
 @PART.html()
 def limit(run: Run) -> str:
-    """The run's own limit, where one was set."""
+    """The limit set in the input panel; empty if none is set."""
     most = run.inputs.prompt.max_pixels
     if most is None:
         return ""
     sentence = say(
-        "Max pixels is set to <strong>{limit:,}</strong> in the input panel, and every tab is "
-        "drawn with it.",
+        "Max pixels is set to <strong>{limit:,}</strong> in the input panel, and every tab uses "
+        "this limit.",
         limit=most,
     )
     return f'<p class="pg-fact pg-chosen" role="status">{sentence}</p>'
@@ -166,13 +168,13 @@ def limit(run: Run) -> str:
 
 @PART.chart(mark("Tokens by max pixels"))
 def tokens(run: Run) -> go.Figure:
-    """How many tokens the prompt has at each limit; a click on a bar runs it."""
+    """How many tokens the prompt has at each limit; clicking a bar reruns with that limit."""
     rungs = token_ladder(run)
     return plot_ladder_tokens(
         np.array([rung.max_pixels for rung in rungs]),
         np.array([rung.num_visual for rung in rungs]),
         rungs[0].num_tokens - rungs[0].num_visual,
-        current_place(rungs),
+        current_rung(rungs),
     )
 
 
@@ -183,7 +185,7 @@ def tokens(run: Run) -> go.Figure:
     live=True,
 )
 def times(run: Run, measured: Measured | None) -> go.Figure | None:
-    """What was measured so far at each limit."""
+    """The times measured so far at each limit."""
     if measured is None:
         return None
     rungs = token_ladder(run)
@@ -196,10 +198,10 @@ def times(run: Run, measured: Measured | None) -> go.Figure | None:
         np.array([rung.max_pixels for rung in rungs]),
         column("vision_ms"),
         column("prefill_ms"),
-        current_place(rungs),
+        current_rung(rungs),
     )
 
 
-def current_place(ladder: tuple[Rung, ...]) -> int | None:
-    """The place of the setting in force."""
-    return next((place for place, rung in enumerate(ladder) if rung.is_current), None)
+def current_rung(ladder: tuple[Rung, ...]) -> int | None:
+    """The index of the current limit; None if it is not on the ladder."""
+    return next((index for index, rung in enumerate(ladder) if rung.is_current), None)

@@ -1,4 +1,4 @@
-"""A gallery of texts taken apart: what a token is, in the loaded tokenizer's own pieces."""
+"""Example texts, split into tokens by the loaded tokenizer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One exhibit."""
+    """One example of the gallery."""
 
     title: str
     texts: tuple[str, ...]
@@ -36,24 +36,24 @@ def _explain_accents(tokenizer: Any, spellings: list[Spelling]) -> str:
     verdict = (
         say("both spellings give the same ids")
         if composed.ids == decomposed.ids
-        else say("the two spellings give other ids")
+        else say("the two spellings give different ids")
     )
     words = (
         say(
-            "“é” can be one character (U+00E9) or an e and an accent (U+0065 U+0301). This "
-            "tokenizer's normaliser is {form}: {verdict}.",
+            "“é” can be one character (U+00E9) or an e followed by a combining accent (U+0065 "
+            "U+0301). This tokenizer normalises text with {form}: {verdict}.",
             form=form,
             verdict=verdict,
         )
         if form
         else say(
-            "“é” can be one character (U+00E9) or an e and an accent (U+0065 U+0301). This "
-            "tokenizer has no normaliser: {verdict}.",
+            "“é” can be one character (U+00E9) or an e followed by a combining accent (U+0065 "
+            "U+0301). This tokenizer does not normalise text: {verdict}.",
             verdict=verdict,
         )
     )
     typed = say(
-        "The second text was typed with {typed} characters, its tokens spell {spelled}.",
+        "The second text has {typed} characters as typed; its tokens decode to {spelled}.",
         typed=len(decomposed.text),
         spelled=len(decomposed.spelled),
     )
@@ -63,8 +63,8 @@ def _explain_accents(tokenizer: Any, spellings: list[Spelling]) -> str:
 def _explain_emoji(_tokenizer: Any, spellings: list[Spelling]) -> str:
     family = spellings[-1]
     return say(
-        "One picture on the screen may be several characters: the last one is {characters} "
-        "(joined by U+200D), {bytes} bytes and {tokens} tokens.",
+        "One emoji on screen can be several characters: the last one has {characters} (joined by "
+        "U+200D), {bytes} bytes and {tokens} tokens.",
         characters=len(family.spelled),
         bytes=family.num_bytes,
         tokens=len(family.ids),
@@ -81,12 +81,12 @@ def _explain_spaces(_tokenizer: Any, spellings: list[Spelling]) -> str:
     }
     if bare.ids[0] == spaced.ids[0]:
         return say(
-            "The space belongs to the word that follows: “{bare}” and “{spaced}” begin with the "
-            "same token ({first} and {second}).",
+            "A space belongs to the word after it: “{bare}” and “{spaced}” start with the same "
+            "token ({first} and {second}).",
             **pieces,
         )
     return say(
-        "The space belongs to the word that follows: “{bare}” and “{spaced}” are different tokens "
+        "A space belongs to the word after it: “{bare}” and “{spaced}” are different tokens "
         "({first} and {second}).",
         **pieces,
     )
@@ -97,19 +97,19 @@ def _explain_digits(_tokenizer: Any, spellings: list[Spelling]) -> str:
     digits, tokens = len(number.spelled), len(number.ids)
     if digits == tokens:
         return say(
-            "{digits} digits are {tokens} tokens: a number is read digit by digit.",
+            "{digits} digits are {tokens} tokens: every digit is a token.",
             digits=digits,
             tokens=tokens,
         )
     return say(
-        "{digits} digits are {tokens} tokens: digits are read in groups.",
+        "{digits} digits are {tokens} tokens: digits are grouped.",
         digits=digits,
         tokens=tokens,
     )
 
 
 SAMPLES = (
-    Sample(mark("零点几个字: less than a character"), ("零点几个字",), _explain_counts),
+    Sample(mark("零点几个字: less than one character"), ("零点几个字",), _explain_counts),
     Sample(mark("A token of many characters"), ("Describe this image.",), _explain_counts),
     Sample(mark("Spaces belong to words"), ("image", " image"), _explain_spaces),
     Sample(mark("Emoji"), ("🙂", "👩\u200d🚀"), _explain_emoji),
@@ -119,16 +119,16 @@ SAMPLES = (
 
 
 def gallery_html(tokenizer: Any) -> str:
-    """The samples, taken apart by this tokenizer."""
+    """The samples, split into tokens by this tokenizer."""
     cards = "".join(_sample_html(tokenizer, sample) for sample in SAMPLES)
     return f'<div class="pg-gallery">{cards}</div>'
 
 
 def _sample_html(tokenizer: Any, sample: Sample) -> str:
     spellings = [playground.tokens.spell_text(tokenizer, text) for text in sample.texts]
-    drawn = "".join(spelling_html(spelling) for spelling in spellings)
+    split = "".join(spelling_html(spelling) for spelling in spellings)
     words = sample.explain(tokenizer, spellings)
     return (
-        f'<section class="pg-sample"><h4>{html.escape(say(sample.title))}</h4>{drawn}'
+        f'<section class="pg-sample"><h4>{html.escape(say(sample.title))}</h4>{split}'
         f"{fact_markup(words)}</section>"
     )

@@ -1,4 +1,4 @@
-"""The rows of pixel_values as a list, and their numbers on the picture."""
+"""The rows of ``pixel_values`` as a list, and their numbers on the image."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from playground.language import say
 if TYPE_CHECKING:
     from playground.records import ModelInputs, VisualSpan
 
-MAX_NUMBERED = 256  # patches; on a finer grid the numbers could not be read
-MAX_LISTED = 256  # rows of the list; of a longer one those from a little above the chosen row
+MAX_NUMBERED = 256  # patches; on a finer grid the numbers would be unreadable
+MAX_LISTED = 256  # rows; a longer list starts just above the selected row
 ROWS_ABOVE = 8
 PICTURE_SIDE = 640
 
 
 def numbered_picture_html(inputs: ModelInputs, number: int, pixels: np.ndarray) -> str:
-    """The resized picture with the number of each row of pixel_values on its patch.
+    """The resized image, each patch labelled with its row of ``pixel_values``.
 
     Args:
         inputs: the record of the preprocess stage.
@@ -33,12 +33,13 @@ def numbered_picture_html(inputs: ModelInputs, number: int, pixels: np.ndarray) 
     has_numbers = span.num_patches <= MAX_NUMBERED
     name = span_name(inputs, span)
     if has_numbers:
-        alt = say("{name} under its patch grid, each patch with the number of its row", name=name)
-        caption = say("The number on a patch is its row.")
+        alt = say("{name} with its patch grid and the row number of each patch", name=name)
+        caption = say("The number on each patch is its row.")
     else:
-        alt = say("{name} under its patch grid", name=name)
+        alt = say("{name} with its patch grid", name=name)
         caption = say(
-            "{count:,} patches are too fine for numbers: point at one to see its row in the list.",
+            "The {count:,} patches are too small for numbers: select one to see its row in the "
+            "list.",
             count=span.num_patches,
         )
     figure = picture_html(
@@ -53,7 +54,7 @@ def numbered_picture_html(inputs: ModelInputs, number: int, pixels: np.ndarray) 
 
 
 def _add_numbers(figure: str, span: VisualSpan) -> str:
-    """Lay the numbers over the picture, as the last thing in its frame."""
+    """Overlay the row numbers as the last element of the image's frame."""
     rows = playground.pointer.patch_rows(span)
     texts = "".join(
         f'<text x="{column + 0.5}" y="{row + 0.66}">{rows[row, column]}</text>'
@@ -69,13 +70,13 @@ def _add_numbers(figure: str, span: VisualSpan) -> str:
 
 
 def row_list_html(inputs: ModelInputs, number: int, pixels: np.ndarray, row: int) -> str:
-    """The rows in their order, each with its pixels side by side and its place on the grid.
+    """The rows in order, each with its pixels side by side and its grid position.
 
     Args:
         inputs: the record of the preprocess stage.
         number: index into ``inputs.spans``.
         pixels: ``(height, width, 3)`` uint8: the first frame after resizing.
-        row: the chosen row of pixel_values.
+        row: the selected row of ``pixel_values``.
     """
     span = inputs.spans[number]
     first, last = listed_rows(span, row)
@@ -92,7 +93,7 @@ def row_list_html(inputs: ModelInputs, number: int, pixels: np.ndarray, row: int
     )
     words = html.escape(_listed_words(inputs, span, first, last))
     head = (
-        f"<b>{say('row')}</b><span>{say('its pixels, line after line')}</span>"
+        f"<b>{say('row')}</b><span>{say('pixels, line by line')}</span>"
         f"<span>{say('patch row, column')}</span>"
     )
     return (
@@ -104,7 +105,7 @@ def row_list_html(inputs: ModelInputs, number: int, pixels: np.ndarray, row: int
 
 
 def _listed_words(inputs: ModelInputs, span: VisualSpan, first: int, last: int) -> str:
-    """Which rows are listed; ``first`` and one past the ``last`` are counted within the span."""
+    """Which rows are listed; ``first`` and ``last`` (exclusive) are relative to the span."""
     places = {
         "first": span.patch_start + first,
         "last": span.patch_start + last - 1,
@@ -113,7 +114,8 @@ def _listed_words(inputs: ModelInputs, span: VisualSpan, first: int, last: int) 
     if last - first == span.num_patches:
         return say("rows {first:,} to {last:,} of {name}", **places)
     return say(
-        "rows {first:,} to {last:,} of {name} (of {total:,}), from just above the chosen one",
+        "rows {first:,} to {last:,} of {name} ({total:,} in total), starting just above the "
+        "selected row",
         total=span.num_patches,
         **places,
     )
@@ -124,7 +126,7 @@ def _row_class(begins_token: bool) -> str:
 
 
 def listed_rows(span: VisualSpan, row: int) -> tuple[int, int]:
-    """First and one past the last row of a span that are listed, counted within the span."""
+    """The rows of a span to list: first and one past the last, relative to the span."""
     if span.num_patches <= MAX_LISTED:
         return 0, span.num_patches
     merge = span.merge_size**2

@@ -1,4 +1,4 @@
-"""Preprocess, at a glance: each picture as it came and as the model gets it, and the sequence."""
+"""Preprocess, overview: each image before and after resizing, and the token sequence."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from playground.records import MediaFacts, MediaKind, ModelInputs, VisualSpan
 
 MAX_FRAMES_SHOWN = 16
 FRAME_WIDTH = 150  # CSS pixels
-PAIR_WIDTH, PAIR_HEIGHT = 420, 340  # CSS pixels of each of the two pictures side by side
-# Longest sides to send, in pixels: the first at which all are within so many bytes. With all the
-# rest of the tab, an update stays within 400 kB.
+PAIR_WIDTH, PAIR_HEIGHT = 420, 340  # CSS pixels of each of the two images side by side
+# Longest sides to send, in pixels: the first at which all images together fit into MEDIA_BYTES.
+# With the rest of the tab, an update stays within 400 kB.
 IMAGE_SIDES = (640, 400, 256)
 FRAME_SIDES = (224, 128, 80, 48)
 MEDIA_BYTES = 150_000
@@ -31,7 +31,7 @@ MEDIA_BYTES = 150_000
 
 PART = Part(
     "pictures",
-    mark("Pictures and sequence"),
+    mark("Images and sequence"),
     stage="preprocess",
     layout=("notices", "media", "sequence"),
 )
@@ -39,12 +39,12 @@ PART = Part(
 
 @PART.html()
 def notices(run: Run) -> str:
-    """What was changed on the way in; nothing where nothing was."""
+    """What was changed in the input; empty if nothing was."""
     return notices_html(run.inputs.notices)
 
 
 def notices_html(notices: tuple[str, ...]) -> str:
-    """Notices as a list; empty where there are none."""
+    """Notices as an HTML list; empty if there are none."""
     if not notices:
         return ""
     items = Markup().join(Markup("<li>{}</li>").format(notice) for notice in notices)
@@ -55,10 +55,10 @@ def notices_html(notices: tuple[str, ...]) -> str:
 
 @PART.html()
 def media(run: Run) -> str:
-    """Each image and video: its sizes in one sentence, and the pixels under the grid."""
+    """Each image and video: its sizes in one sentence, and its pixels with the patch grid."""
     inputs = run.inputs
     if not inputs.media:
-        return fact_html(say("This prompt has no picture: only text goes to the model."))
+        return fact_html(say("This prompt has no image: the model receives only text."))
     images = [facts for facts in inputs.media if facts.kind == "image"]
     videos = [facts for facts in inputs.media if facts.kind == "video"]
     shown = _first_within(
@@ -73,45 +73,43 @@ def media(run: Run) -> str:
 
 @PART.html()
 def sequence(run: Run) -> str:
-    """The tokens in order, under one sentence with this prompt's counts."""
+    """The tokens in order, below a sentence with this prompt's counts."""
     inputs = run.inputs
     strip = sequence_strip_html(inputs, pointed=True, typed=typed_specials(run))
     visual = sum(facts.num_tokens for facts in inputs.media)
     total = say("<strong>{count:,} tokens</strong>", count=inputs.num_tokens)
     if visual:
         words = say(
-            "In the end the model is given one sequence of {total}: {visual:,} for the pictures "
-            "and {text:,} for everything else. Point at a chip or a patch to see the same thing "
-            "in every tab.",
+            "The model receives one sequence of {total}: {visual:,} for images and video, "
+            "{text:,} for everything else. Select a token or a patch to highlight it in every tab.",
             total=total,
             visual=visual,
             text=inputs.num_tokens - visual,
         )
     else:
         words = say(
-            "In the end the model is given one sequence of {total}: all text. Point at a chip or "
-            "a patch to see the same thing in every tab.",
+            "The model receives one sequence of {total}, all of them text. Select a token to "
+            "highlight it in every tab.",
             total=total,
         )
     return lead_markup(words) + strip
 
 
 def _first_within(sides: Sequence[int], draw: Callable[[int], list[str]]) -> list[str]:
-    """What is drawn with the largest of these sides that keeps within ``MEDIA_BYTES``.
+    """The HTML for the largest of these sides that fits into ``MEDIA_BYTES``.
 
-    Where none does, the smallest drawing: a small picture without loss may take more bytes than
-    a larger one with some.
+    If none fits, the fewest bytes: a small lossless image can be larger than a bigger lossy one.
     """
     attempts: list[list[str]] = []
     for side in sides:
         attempts.append(draw(side))
         if sum(map(len, attempts[-1])) <= MEDIA_BYTES:
             return attempts[-1]
-    return min(attempts, key=lambda drawn: sum(map(len, drawn)))
+    return min(attempts, key=lambda figures: sum(map(len, figures)))
 
 
 def size_words(facts: MediaFacts, patch_size: int, merge_size: int) -> str:
-    """The way from the file's size to the number of tokens, in one line."""
+    """From the file's size to the number of tokens, in one line."""
     frames, down, across = facts.grid_thw
     sizes = {
         "original": _times(facts.original_size),
@@ -123,14 +121,14 @@ def size_words(facts: MediaFacts, patch_size: int, merge_size: int) -> str:
     }
     if facts.kind == "video":
         return say(
-            "{original} → {resized} pixels = {patches} patches of {size} = {merged} tokens for a "
-            "pair of frames; {frames} such pairs = {total:,} tokens in all",
+            "{original} → {resized} pixels = {patches} patches of {size} = {merged} tokens per "
+            "frame pair; {frames} frame pairs = {total:,} tokens in total",
             frames=frames,
             **sizes,
         )
     return say(
         "{original} → {resized} pixels = {patches} patches of {size} = {merged} tokens = "
-        "{total:,} tokens in all",
+        "{total:,} tokens in total",
         **sizes,
     )
 
@@ -148,19 +146,19 @@ def _image_html(inputs: ModelInputs, index: int, facts: MediaFacts, side: int) -
     before, after = _times(facts.original_size), _times(facts.resized_size)
     original = figure_html(
         inputs.prompt.pictures[index].pixels,
-        alt=say("{name} as it came, {size} pixels", name=heading, size=before),
-        caption=say("As it came: {size} pixels.", size=before),
+        alt=say("{name}, original, {size} pixels", name=heading, size=before),
+        caption=say("Original: {size} pixels.", size=before),
     )
     resized = figure_html(
         playground.preprocess.stage.unpatchify(inputs, span)[0],
         alt=say(
-            "{name}, resized, under a grid of {grid} patches",
+            "{name}, resized, with a grid of {grid} patches",
             name=heading,
             grid=_times((span.grid_w, span.grid_h)),
         ),
         caption=say(
-            "As the model gets it: {size} pixels; each square is a patch, each bold square of "
-            "2 × 2 patches becomes one token.",
+            "Model input: {size} pixels. Each square is a patch; each bold square of 2 × 2 "
+            "patches becomes one token.",
             size=after,
         ),
         grid=(span.grid_h, span.grid_w),
@@ -175,7 +173,7 @@ def _image_html(inputs: ModelInputs, index: int, facts: MediaFacts, side: int) -
 
 
 def _spans_of(inputs: ModelInputs, kind: MediaKind, index: int) -> list[tuple[int, VisualSpan]]:
-    """The spans of one image or video, each with its number."""
+    """The spans of one image or video, each with its index in ``inputs.spans``."""
     wanted = (kind, index)
     return [
         (number, span)
@@ -185,7 +183,7 @@ def _spans_of(inputs: ModelInputs, kind: MediaKind, index: int) -> list[tuple[in
 
 
 def _pair_width(size: tuple[int, int]) -> int:
-    """The same width for both, so that they can be compared."""
+    """One width for the original and the resized image, so that they can be compared."""
     return max(120, min(PAIR_WIDTH, round(PAIR_HEIGHT * size[0] / size[1])))
 
 
@@ -201,14 +199,14 @@ def _video_html(inputs: ModelInputs, index: int, facts: MediaFacts) -> str:
         ],
     )
     words = say(
-        "{name} ({file}): {sizes}. Two frames at a time become one patch in time.",
+        "{name} ({file}): {sizes}. Every two frames form one temporal patch.",
         name=f"<strong>{say('Video {number}', number=index + 1)}</strong>",
         file=verbatim_html(facts.name),
         sizes=html.escape(size_words(facts, inputs.patch_size, inputs.merge_size)),
     )
     if len(figures) < len(spans) * inputs.temporal_patch_size:
         words = join_sentences(
-            words, say("The first {count} frames are shown.", count=len(figures))
+            words, say("Only the first {count} frames are shown.", count=len(figures))
         )
     return lead_markup(words) + picture_row_html(figures)
 
@@ -223,7 +221,7 @@ def _pair_figures(
         picture_html(
             pixels,
             alt=say(
-                "Frame {frame} of video {number} under the patch grid",
+                "Frame {frame} of video {number} with the patch grid",
                 frame=frame,
                 number=span.media_index + 1,
             ),

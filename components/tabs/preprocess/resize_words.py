@@ -1,4 +1,4 @@
-"""smart_resize as a table: each step with the numbers of the picture at hand."""
+"""``smart_resize`` as a table: each step with the numbers of this image or video."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _media_html(inputs: ModelInputs, facts: MediaFacts, steps: ResizeSteps) -> s
 
 
 def resize_words(steps: ResizeSteps, name: str) -> str:
-    """The limits and what they did, as escaped HTML."""
+    """The limits and their effect, as escaped HTML."""
     title = escape(capital(name))
     return join_sentences(
         f"<strong>{say('{name}.', name=title)}</strong>",
@@ -60,14 +60,13 @@ def _limit_words(steps: ResizeSteps) -> str:
     limits = {"factor": budget.factor, "low": budget.min_pixels, "high": budget.max_pixels}
     if budget.temporal_factor > 1:
         return say(
-            "Both sides must be multiples of {factor} pixels (the side of one token's square), "
-            "and the pixels of all frames together must lie between {low:,} (min) and "
-            "{high:,} (max).",
+            "Both sides must be multiples of {factor} pixels (the side length of one token), and "
+            "all frames together must have between {low:,} (min) and {high:,} (max) pixels.",
             **limits,
         )
     return say(
-        "Both sides must be multiples of {factor} pixels (the side of one token's square), "
-        "and the pixels must lie between {low:,} (min) and {high:,} (max).",
+        "Both sides must be multiples of {factor} pixels (the side length of one token), and the "
+        "image must have between {low:,} (min) and {high:,} (max) pixels.",
         **limits,
     )
 
@@ -76,19 +75,20 @@ def _outcome_words(steps: ResizeSteps) -> str:
     area, beta = steps.rounded_area, steps.beta or 0
     if steps.outcome == "fits":
         return say(
-            "Rounding gives {area:,} pixels, which is within them: nothing more is done.",
+            "Rounding gives {area:,} pixels, which is within the limits, so no further scaling is "
+            "needed.",
             area=area,
         )
     if steps.outcome == "shrunk":
         return say(
-            "Rounding would give {area:,} pixels, which is too many: both sides are divided by "
+            "Rounding would give {area:,} pixels, which is too many, so both sides are divided by "
             "β = {beta:.4f}.",
             area=area,
             beta=beta,
         )
     return say(
-        "Rounding would give {area:,} pixels, which is too few: both sides are multiplied by "
-        "β = {beta:.4f}.",
+        "Rounding would give {area:,} pixels, which is too few, so both sides are multiplied by β "
+        "= {beta:.4f}.",
         area=area,
         beta=beta,
     )
@@ -98,20 +98,20 @@ def _stretch_words(steps: ResizeSteps) -> str:
     width, height = steps.resized
     stretch = (width / height) / (steps.original[0] / steps.original[1]) - 1
     if abs(stretch) < 5e-4:
-        return say("The proportions stay exactly as they were.")
+        return say("The aspect ratio does not change.")
     if stretch > 0:
-        return say("The picture gets {share:.1%} wider in proportion.", share=stretch)
-    return say("The picture gets {share:.1%} narrower in proportion.", share=-stretch)
+        return say("The image becomes {share:.1%} wider relative to its height.", share=stretch)
+    return say("The image becomes {share:.1%} narrower relative to its height.", share=-stretch)
 
 
 def resize_rows(steps: ResizeSteps, patch_size: int) -> list[list[Cell | Mono]]:
-    """The steps: what is done, the rule, width, height and pixels (of all frames)."""
+    """One row per step: its name, rule, width, height and pixels (of all frames)."""
     factor, budget = steps.budget.factor, steps.budget
     video = budget.temporal_factor > 1
     size = f"{steps.original[0]} × {steps.original[1]}"
     rows: list[list[Cell | Mono]] = [
         [
-            say("The picture as it came"),
+            say("Original size"),
             Mono(say("{size} × {count} frames", size=size, count=steps.num_frames))
             if video
             else Mono(size),
@@ -122,7 +122,7 @@ def resize_rows(steps: ResizeSteps, patch_size: int) -> list[list[Cell | Mono]]:
     if steps.start != steps.original:
         rows.append(
             [
-                say("Smaller than a token's square: enlarged"),
+                say("Smaller than one token: enlarged"),
                 Mono(f"side × max({factor} / width, {factor} / height)"),
                 *steps.start,
                 steps.start[0] * steps.start[1] * steps.num_frames,
@@ -131,7 +131,7 @@ def resize_rows(steps: ResizeSteps, patch_size: int) -> list[list[Cell | Mono]]:
     rows.append(
         [
             say(
-                "Rounded to multiples; {count} frames, a multiple of {factor}",
+                "Rounded to multiples; {count} frames (a multiple of {factor})",
                 count=steps.rounded_frames,
                 factor=budget.temporal_factor,
             )
@@ -148,15 +148,15 @@ def resize_rows(steps: ResizeSteps, patch_size: int) -> list[list[Cell | Mono]]:
 
 
 def _count_rows(steps: ResizeSteps, patch_size: int) -> list[list[Cell | Mono]]:
-    """What the new size comes to: patches and tokens."""
+    """The number of patches and tokens at the new size."""
     factor, budget = steps.budget.factor, steps.budget
     width, height = steps.resized
     merge = factor // patch_size
     pairs = -(-steps.num_frames // budget.temporal_factor)
     patches, tokens = say("Patches"), say("Tokens")
     if budget.temporal_factor > 1:
-        patches = say("Patches × {pairs} pairs of frames", pairs=pairs)
-        tokens = say("Tokens × {pairs} pairs of frames", pairs=pairs)
+        patches = say("Patches × {pairs} frame pairs", pairs=pairs)
+        tokens = say("Tokens × {pairs} frame pairs", pairs=pairs)
     num_rows = width // patch_size * (height // patch_size) * pairs
     num_tokens = width // factor * (height // factor) * pairs
     return [
@@ -182,17 +182,17 @@ def _limit_rows(steps: ResizeSteps) -> list[list[Cell | Mono]]:
     width, height = steps.start
     area = f"{width} × {height}" + (f" × {steps.num_frames}" if budget.temporal_factor > 1 else "")
     if steps.outcome == "shrunk":
-        name, sign = say("More than max: shrunk"), "/"
+        name, sign = say("Above max: shrunk"), "/"
         rule = f"β = √({area} / {budget.max_pixels:,}) = {steps.beta:.4f}"
-        rounding, each = "floor", (width / (steps.beta or 1), height / (steps.beta or 1))
+        rounding, scaled = "floor", (width / (steps.beta or 1), height / (steps.beta or 1))
     else:
-        name, sign = say("Less than min: enlarged"), "×"
+        name, sign = say("Below min: enlarged"), "×"
         rule = f"β = √({budget.min_pixels:,} / ({area})) = {steps.beta:.4f}"
-        rounding, each = "ceil", (width * (steps.beta or 1), height * (steps.beta or 1))
+        rounding, scaled = "ceil", (width * (steps.beta or 1), height * (steps.beta or 1))
     return [
-        [name, Mono(rule), f"{each[0]:,.1f}", f"{each[1]:,.1f}", None],
+        [name, Mono(rule), f"{scaled[0]:,.1f}", f"{scaled[1]:,.1f}", None],
         [
-            say("To multiples that keep within the limit"),
+            say("Rounded to multiples within the limit"),
             Mono(f"{rounding}(side {sign} β / {factor}) × {factor}"),
             *steps.resized,
             steps.resized_area,

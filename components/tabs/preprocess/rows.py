@@ -1,4 +1,4 @@
-"""Preprocess, the pixels: smart_resize step by step, normalising, and the rows of pixel_values."""
+"""Preprocess, pixels: ``smart_resize``, normalisation, and the rows of ``pixel_values``."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 PICTURE = Choice(
     id="picture",
-    label=mark("Picture"),
-    info=mark("Or point at a patch of another one."),
+    label=mark("Image"),
+    info=mark("Or select a patch of another image."),
     options=lambda run: [
         (span_name(run.inputs, span), number) for number, span in enumerate(run.inputs.spans)
     ],
@@ -41,45 +41,45 @@ PART = Part(
     stage="preprocess",
     controls=(PICTURE,),
     layout=(
-        Heading(mark("1. A size that patches can cover")),
+        Heading(mark("1. Resize to whole patches")),
         "sizes",
         "picture",
-        Heading(mark("2. From 0–255 to numbers around zero")),
+        Heading(mark("2. Normalise the pixel values")),
         "values",
         ("before", "after"),
-        Heading(mark("3. The picture is cut into rows")),
+        Heading(mark("3. Flatten the patches into rows")),
         "order",
         ("grid", "rows"),
-        Heading(mark("4. One row in all its numbers")),
+        Heading(mark("4. Inspect one row")),
         "chosen",
         "patch",
         "row",
     ),
     shown=lambda run: bool(run.inputs.spans),
-    absent=mark("This prompt has no picture."),
+    absent=mark("This prompt has no image or video."),
 )
 
 
 @PART.html()
 def sizes(run: Run) -> str:
-    """The arithmetic of the new size of each image and video."""
+    """How each image and video gets its new size, step by step."""
     return resize_html(run)
 
 
-# ------------------------------------------------------------------------ values of one picture
+# -------------------------------------------------------------------------- values of one image
 
 
 @PART.html(needs=("picture",))
 def values(run: Run, number: int) -> str:
-    """What rescaling and normalising do, with this processor's numbers."""
+    """What rescaling and normalisation do, with this processor's mean and deviation."""
     inputs = run.inputs
     pixels = playground.preprocess.views.span_pixels(inputs, inputs.spans[number])
     return fact_html(
         say(
-            "Each value is divided by 255, then the mean ({means} for red / green / blue) is taken "
-            "off and the rest divided by the standard deviation ({stds}). The shape of the "
-            "distribution stays, its scale becomes that of the weights: here from {low:.3f} to "
-            "{high:.3f}, on average {mean:.3f}.",
+            "Each value is divided by 255, the mean ({means} for red / green / blue) is "
+            "subtracted, and the result is divided by the standard deviation ({stds}). The "
+            "distribution keeps its shape and moves to the scale that the vision tower expects: "
+            "here from {low:.3f} to {high:.3f}, with a mean of {mean:.3f}.",
             means=" / ".join(f"{value:g}" for value in inputs.image_mean),
             stds=" / ".join(f"{value:g}" for value in inputs.image_std),
             low=pixels.min(),
@@ -89,26 +89,26 @@ def values(run: Run, number: int) -> str:
     )
 
 
-@PART.chart(mark("Pixels before"), needs=("picture",))
+@PART.chart(mark("Pixel values before normalisation"), needs=("picture",))
 def before(run: Run, number: int) -> go.Figure:
-    """How often each value of the resized picture occurs."""
+    """How often each value of the resized image occurs."""
     counted = _count_values(run, number)
     return plot_histograms(
         np.stack([counted.pixel_edges] * 3),
         counted.pixel_counts,
-        say("Before: whole numbers"),
-        say("value of the resized pixel, 0 to 255"),
+        say("Before: integers from 0 to 255"),
+        say("pixel value after resizing"),
     )
 
 
-@PART.chart(mark("Values after"), needs=("picture",))
+@PART.chart(mark("Values after normalisation"), needs=("picture",))
 def after(run: Run, number: int) -> go.Figure:
     """How often each value of ``pixel_values`` occurs, in the same bins."""
     counted = _count_values(run, number)
     return plot_histograms(
         counted.value_edges,
         counted.value_counts,
-        say("After: the same shape around zero"),
+        say("After: the same shape, near zero"),
         say("value in pixel_values"),
     )
 
@@ -133,15 +133,15 @@ def first_frame(inputs: ModelInputs, number: int) -> np.ndarray:
 
 @PART.html(needs=("picture",))
 def order(run: Run, number: int) -> str:
-    """What is special about the order of the rows, and the two frames."""
+    """The order of the rows, and the frames of a patch."""
     inputs, span = run.inputs, run.inputs.spans[number]
     size, frames = inputs.patch_size, inputs.temporal_patch_size
     return fact_markup(
         say(
-            "The {count:,} patches become {count:,} rows of <code>{name}</code>, each 3 channels × "
-            "{frames} frames × {size} × {size} = {width:,} numbers. The rows do not run line by "
-            "line: the {merge} × {merge} patches of one token follow one another, so that four "
-            "rows in a row become one token.",
+            "The {count:,} patches become {count:,} rows of <code>{name}</code>, each with 3 "
+            "channels × {frames} frames × {size} × {size} = {width:,} values. The rows are not in "
+            "raster order: the {merge} × {merge} patches of one token are adjacent, so four "
+            "consecutive rows become one token.",
             count=span.num_patches,
             name=_tensor_name(span),
             frames=frames,
@@ -150,32 +150,32 @@ def order(run: Run, number: int) -> str:
             merge=span.merge_size,
         ),
         _frame_words(inputs, span),
-        say("Click a patch or a row to find it in the other."),
+        say("Click a patch to find its row, or a row to find its patch."),
     )
 
 
 def _frame_words(inputs: ModelInputs, span: VisualSpan) -> str:
-    """Why a patch has two frames, and how much they differ."""
+    """Why a patch spans two frames, and how much they differ."""
     frames = inputs.temporal_patch_size
     differ = playground.preprocess.views.frames_differ(inputs, span)
     if span.kind == "video":
         compared = span.num_patches * 3 * inputs.patch_size**2
         return say(
-            "A patch has {frames} frames: two neighbouring frames of the video, in which "
-            "{share:.0%} of the values differ.",
+            "A patch spans {frames} frames: here, two consecutive sampled frames of the video, "
+            "which differ in {share:.0%} of their values.",
             frames=frames,
             share=differ / compared,
         )
     if differ:
         return say(
-            "A patch has {frames} frames, since the model takes pictures as short videos: an "
-            "image is doubled, and {differ:,} numbers differ between its frames.",
+            "A patch spans {frames} frames because the model treats an image as a short video: "
+            "the image is repeated, and {differ:,} values differ between the frames.",
             frames=frames,
             differ=differ,
         )
     return say(
-        "A patch has {frames} frames, since the model takes pictures as short videos: an "
-        "image is doubled, and no number differs between its frames.",
+        "A patch spans {frames} frames because the model treats an image as a short video: the "
+        "image is repeated, so the frames are identical.",
         frames=frames,
     )
 
@@ -186,13 +186,13 @@ def _tensor_name(span: VisualSpan) -> str:
 
 @PART.html(needs=("picture",))
 def grid(run: Run, number: int) -> str:
-    """The picture with the number of its row on each patch."""
+    """The image, each patch labelled with its row number."""
     return numbered_picture_html(run.inputs, number, first_frame(run.inputs, number))
 
 
 @PART.html(needs=("picture", PLACE))
 def rows(run: Run, number: int, place: Place | None) -> str:
-    """The rows in their order; of many those around the chosen one."""
+    """The rows in order; of a long list, those around the selected row."""
     row = chosen_row(run, number, place).row
     return row_list_html(run.inputs, number, first_frame(run.inputs, number), row)
 
@@ -209,8 +209,8 @@ def chosen(run: Run, number: int, place: Place | None) -> str:
     size = inputs.patch_size
     words = say(
         "<strong>Row {row:,} of {tensor}</strong> is the patch at row {down}, column {across} of "
-        "{name}: pixels x {left}–{right}, y {top}–{bottom}. With three others it becomes token "
-        "{token:,}.",
+        "{name}: pixels x {left}–{right}, y {top}–{bottom}. Together with three other patches it "
+        "becomes token {token:,}.",
         row=there.row,
         tensor=_tensor_name(span),
         down=down,
@@ -224,25 +224,25 @@ def chosen(run: Run, number: int, place: Place | None) -> str:
     )
     if place is not None and place.span == number:
         return fact_markup(words)
-    return fact_markup(words, say("Nothing is pointed at in this picture: this is the middle one."))
+    return fact_markup(words, say("No patch of this image is selected, so this is the middle one."))
 
 
-@PART.chart(mark("The chosen patch"), needs=("picture", PLACE))
+@PART.chart(mark("Selected patch"), needs=("picture", PLACE))
 def patch(run: Run, number: int, place: Place | None) -> go.Figure:
-    """The chosen row as pictures, one for each frame and channel."""
+    """The selected row as heat maps, one for each frame and channel."""
     there = chosen_row(run, number, place)
     return plot_patch(there.values, there.row, frame_names(run.inputs, run.inputs.spans[number]))
 
 
-@PART.chart(mark("The chosen row"), needs=("picture", PLACE))
+@PART.chart(mark("Selected row"), needs=("picture", PLACE))
 def row(run: Run, number: int, place: Place | None) -> go.Figure:
-    """The chosen row's numbers, in the order in which they lie in memory."""
+    """The values of the selected row, in memory order."""
     there = chosen_row(run, number, place)
     return plot_row(there.values, there.row)
 
 
 def chosen_row(run: Run, number: int, place: Place | None) -> PatchRow:
-    """The row of ``pixel_values`` of the patch pointed at, or of the middle one."""
+    """The row of ``pixel_values`` of the selected patch, or of the middle one."""
     span = run.inputs.spans[number]
     return playground.preprocess.views.read_patch(
         run.inputs, span, *chosen_patch(span, number, place)
@@ -250,14 +250,14 @@ def chosen_row(run: Run, number: int, place: Place | None) -> PatchRow:
 
 
 def chosen_patch(span: VisualSpan, number: int, place: Place | None) -> tuple[int, int]:
-    """``(row, column)`` of the patch pointed at, or of the middle one."""
+    """``(row, column)`` of the selected patch, or of the middle one."""
     if place is None or place.span != number or place.rows is None or place.columns is None:
         return span.grid_h // 2, span.grid_w // 2
     return place.patch or (place.rows[0], place.columns[0])
 
 
 def frame_names(inputs: ModelInputs, span: VisualSpan) -> list[str]:
-    """What the frames of a temporal patch are called."""
+    """The names of the frames of a temporal patch."""
     first = span.frame * inputs.temporal_patch_size + 1
     return [
         say("frame {frame}", frame=first + offset) for offset in range(inputs.temporal_patch_size)

@@ -1,4 +1,4 @@
-"""Preprocess, what a token is: a text of one's own and a gallery, taken apart."""
+"""Preprocess, what a token is: the reader's own text and a gallery, split into tokens."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from playground.pipeline import Run
 
 OWN_TEXT = TextField(
     id="own-text",
-    label=mark("Try your own"),
+    label=mark("Try your own text"),
     info=mark(
-        "Up to 200 characters, taken apart as you type; special tokens are kept as text, as in a "
-        "message."
+        "Up to 200 characters, split into tokens as you type. Special tokens are treated as text, "
+        "as in a message."
     ),
     value="A naïve 🦜 says 零点几个字, <|im_end|>",
     max_chars=200,
 )
 PART = Part(
     "spelling",
-    mark("What a token is"),
+    mark("What is a token?"),
     stage="preprocess",
     intro=mark(
-        "The tokenizer works on bytes. It joins those that often stand together, so a token "
-        "may be a whole word, or **less than one character**. Each text below is cut up by "
-        "the loaded tokenizer: its characters, under them their UTF-8 bytes, under those the "
-        "token ids. Pieces that cut through a character are dashed."
+        "The tokenizer works on bytes. It merges bytes that often occur together, so a token can "
+        "be a whole word or **less than one character**. The loaded tokenizer splits each text "
+        "below: the characters, their UTF-8 bytes, and the token ids. A character that "
+        "takes several tokens has a dashed border."
     ),
     controls=(OWN_TEXT,),
 )
@@ -39,15 +39,17 @@ PART = Part(
 
 @PART.html(needs=("own-text",))
 def spelled(run: Run, text: str) -> str:
-    """A text of the reader's, taken apart.
+    """The reader's own text, split into tokens.
 
     Raises:
-        InputError: it holds half of a surrogate pair.
+        InputError: the text contains an unpaired surrogate.
     """
     if any(0xD800 <= ord(character) <= 0xDFFF for character in text):
-        raise InputError(say("The text holds half of a surrogate pair, which is no character."))
+        raise InputError(
+            say("The text contains an unpaired surrogate, which is not a valid character.")
+        )
     if not text:
-        return fact_html(say("Nothing to take apart yet."))
+        return fact_html(say("There is no text yet."))
     tokenizer = run.engine.tokenizer
     safe, found = playground.tokens.neutralise_special_tokens(tokenizer, text)
     spelling = playground.tokens.spell_text(tokenizer, safe)
@@ -55,7 +57,7 @@ def spelled(run: Run, text: str) -> str:
     if spelling.spelled != safe:
         notes.append(
             say(
-                "{form} rewrote {before} characters as {after}.",
+                "{form} normalised {before} characters to {after}.",
                 form=playground.tokens.normalizer_name(tokenizer) or say("The tokenizer"),
                 before=len(safe),
                 after=len(spelling.spelled),
@@ -64,7 +66,7 @@ def spelled(run: Run, text: str) -> str:
     if found:
         notes.append(
             say(
-                "{names} stays text: see the zero-width space {mark} in it.",
+                "Treated as text: {names}. Note the zero-width space {mark}.",
                 names=say(", ").join(verbatim_html(visible(name)) for name in dict.fromkeys(found)),
                 mark=verbatim_html(visible(chr(0x200B))),
             )
@@ -74,5 +76,5 @@ def spelled(run: Run, text: str) -> str:
 
 @PART.html()
 def gallery(run: Run) -> str:
-    """Six samples of what a token may be, taken apart by this tokenizer."""
+    """Six sample texts, split into tokens by this tokenizer."""
     return gallery_html(run.engine.tokenizer)

@@ -1,4 +1,4 @@
-"""A text taken apart: characters above their bytes above their tokens."""
+"""A text split into tokens: characters, their bytes below them, and the token ids below those."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_CLUSTERS = 400  # about 150 kB of HTML
 
 
 def spelling_html(spelling: Spelling) -> str:
-    """The clusters of a text side by side; each one wraps as a whole."""
+    """The clusters of a text side by side; a line break never splits a cluster."""
     clusters = spelling.clusters[:MAX_CLUSTERS]
     items = "".join(_cluster_html(cluster) for cluster in clusters)
     rest = len(spelling.clusters) - len(clusters)
@@ -49,7 +49,7 @@ def _cluster_html(cluster: Cluster) -> str:
 
 
 def _character_text(character: str) -> str:
-    """One code point by itself; those that only change their neighbours can be seen too."""
+    """One code point; combining marks, joiners and variation selectors are made visible."""
     if unicodedata.combining(character):
         return f"\N{DOTTED CIRCLE}{character}"
     if character == "\u200d" or "\ufe00" <= character <= "\ufe0f":
@@ -58,7 +58,7 @@ def _character_text(character: str) -> str:
 
 
 def _part(name: str, width: int, text: str) -> str:
-    """A cell that is as wide as its bytes."""
+    """A cell as wide as its number of bytes."""
     span = f' style="grid-column:span {width}"' if width > 1 else ""
     return f'<span class="{name}"{span}>{html.escape(text)}</span>'
 
@@ -82,7 +82,7 @@ def _bytes(count: int) -> str:
 
 
 def count_words(spelling: Spelling) -> str:
-    """How many characters, bytes and tokens, and which of the two surprises are in it, as HTML."""
+    """Counts of characters, bytes and tokens, and any split or multi-character tokens, as HTML."""
     counts = (
         f"{_characters(len(spelling.spelled))} = "
         f"{_bytes(spelling.num_bytes)} = {count_tokens(len(spelling.ids))}"
@@ -100,7 +100,7 @@ def count_words(spelling: Spelling) -> str:
         longest = max(joined, key=lambda cluster: len(cluster.characters))
         facts.append(
             say(
-                "{text} is one token for {count} characters",
+                "{text} is one token of {count} characters",
                 text=verbatim_html(visible(longest.characters)),
                 count=len(longest.characters),
             )
@@ -115,9 +115,9 @@ def count_words(spelling: Spelling) -> str:
 def _split_words(cluster: Cluster) -> str:
     text = verbatim_html(visible(cluster.characters))
     if len(cluster.characters) > 1:
-        return say("the tokens of {text} cut through its characters", text=text)
+        return say("the tokens of {text} split its characters", text=text)
     return say(
-        "{text} takes {count} tokens, none of which is a character by itself",
+        "{text} takes {count} tokens, each only part of the character",
         text=text,
         count=len(cluster.raws),
     )

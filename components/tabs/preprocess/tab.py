@@ -1,4 +1,4 @@
-"""Tab 1: from messages and pictures to the tensors that the model is given."""
+"""Tab 1: from messages, images and video to the model's input tensors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CODE = Part("code", mark("Show the code"), stage="preprocess")
 
 @CODE.code(mark("Show the code"))
 def script(run: Run) -> str:
-    """The whole stage with plain transformers."""
+    """The whole stage in plain transformers."""
     return write_snippet("preprocess", run)
 
 
@@ -22,8 +22,8 @@ TAB = StageParts(
     label=mark("1 Preprocess"),
     title=mark("Preprocess"),
     sentence=mark(
-        "The chat template turns messages into one text, the tokenizer turns the text into ids, "
-        "and the image processor turns each picture into patches of 16 × 16 pixels."
+        "The chat template turns the messages into one string, the tokenizer turns the string "
+        "into token ids, and the image processor cuts each image into patches of 16 × 16 pixels."
     ),
     head=pictures.PART,
     parts=(text.PART, spelling.PART, rows.PART, video.PART, tensors.PART, budget.PART),

@@ -1,4 +1,4 @@
-"""Preprocess, the result: the tensors, in a table and as strips over the sequence."""
+"""Preprocess, result: the input tensors, as a table and as strips over the sequence."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ PART = Part(
         "table",
         Text(
             mark(
-                "The two masks say nothing about the content: `attention_mask` is 1 wherever there "
-                "is a token (0 is padding), and `mm_token_type_ids` tells the model which "
-                "positions take picture features and which kind of 3-D position each one gets."
+                "These two tensors carry no content: `attention_mask` is 1 for every token (0 is "
+                "padding), and `mm_token_type_ids` tells the model which positions receive image "
+                "features and which kind of 3-D position each one gets."
             )
         ),
         "masks",
@@ -32,14 +32,14 @@ PART = Part(
 
 @PART.html()
 def words(run: Run) -> str:
-    """How many tensors and bytes there are, and which tensor has most of them."""
+    """How many tensors and bytes there are, and which tensor is the largest."""
     tensors = run.inputs.tensors
     total = sum(tensor.nbytes for tensor in tensors.values())
     largest = max(tensors, key=lambda name: tensors[name].nbytes)
     return fact_markup(
         say(
-            "{count} tensors, {bytes} in all, are everything that the model gets; {share:.1%} of "
-            "it is <code>{largest}</code>.",
+            "The model receives {count} tensors, {bytes} in total; <code>{largest}</code> "
+            "accounts for {share:.1%}.",
             count=len(tensors),
             bytes=format_bytes(total),
             share=tensors[largest].nbytes / total,
@@ -56,6 +56,6 @@ def table(run: Run) -> str:
 
 @PART.chart(mark("attention_mask and mm_token_type_ids"))
 def masks(run: Run) -> go.Figure:
-    """The two masks over the sequence."""
+    """``attention_mask`` and ``mm_token_type_ids`` over the sequence."""
     inputs = run.inputs
     return plot_masks(inputs.attention_mask[0].numpy(), inputs.mm_token_type_ids[0].numpy())

@@ -1,4 +1,4 @@
-"""Preprocess, the text: the rendered template and the tokens that it is cut into."""
+"""Preprocess, text: the rendered template and its tokens."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ PART = Part(
     stage="preprocess",
     layout=(
         "words",
-        Heading(mark("The rendered template")),
+        Heading(mark("Rendered template")),
         "template",
-        Heading(mark("The tokens")),
+        Heading(mark("Token table")),
         "tokens",
     ),
 )
@@ -27,11 +27,11 @@ PART = Part(
 
 @PART.html()
 def words(run: Run) -> str:
-    """The way from messages to the sequence, in this prompt's numbers."""
+    """From messages to the token sequence, with this prompt's counts."""
     inputs = run.inputs
     text = say(
-        "The chat template writes {messages} messages into one text of {characters:,} characters; "
-        "the last one is left open for the answer. The tokenizer cuts it into "
+        "The chat template renders {messages} messages as one string of {characters:,} characters "
+        "and leaves the last message open for the answer. The tokenizer splits the string into "
         "<strong>{tokens:,} tokens</strong>.",
         messages=inputs.rendered_prompt.count("<|im_start|>"),
         characters=len(inputs.rendered_prompt),
@@ -43,8 +43,8 @@ def words(run: Run) -> str:
     return fact_markup(
         text,
         say(
-            "Each picture is written as one placeholder and then repeated: {visual:,} of the "
-            "tokens stand for pixels.",
+            "The template writes one placeholder for each image or video, and the processor "
+            "repeats it: {visual:,} of the tokens are placeholder tokens.",
             visual=visual,
         ),
     )
@@ -52,16 +52,16 @@ def words(run: Run) -> str:
 
 @PART.html()
 def template(run: Run) -> str:
-    """The text that the chat template writes, message by message."""
+    """The string that the chat template renders, message by message."""
     return template_html(run.inputs, typed_specials(run))
 
 
 @PART.html()
 def tokens(run: Run) -> str:
-    """A row for each token; the tokens of a picture share one."""
+    """One row per token; the tokens of an image share one row."""
     return tokens_table(run.inputs, typed_specials(run))
 
 
 def typed_specials(run: Run) -> tuple[TypedSpecial, ...]:
-    """Special tokens that somebody typed, which are text."""
+    """Special tokens that the user typed; they are treated as text."""
     return playground.tokens.find_typed_specials(run.engine.tokenizer, run.inputs.expanded_prompt)

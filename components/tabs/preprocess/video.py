@@ -1,4 +1,4 @@
-"""Preprocess, the video: which frames were taken, how they pair up, and their share of pixels."""
+"""Preprocess, video: the sampled frames, their pairs, and their share of the pixel budget."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from playground.records import Clip, MediaFacts
 
 HEADERS = (
     mark("Pair"),
-    mark("Frames of the file"),
-    mark("Their times"),
+    mark("Frames in the file"),
+    mark("Timestamps"),
     mark("Text in the prompt"),
     mark("Tokens"),
     mark("Rows"),
@@ -28,29 +28,29 @@ PART = Part(
     stage="preprocess",
     shown=lambda run: bool(run.inputs.prompt.clips),
     absent=mark(
-        "This prompt has no video. Choose the example with the moving circle, or load a clip under "
-        "“System prompt, earlier turns, video, resolution”, to see which frames are taken."
+        "This prompt has no video. Choose the example with the moving circle, or load a video "
+        "under “System prompt, earlier turns, video, resolution”, to see which frames are sampled."
     ),
 )
 
 
 def first_video(run: Run) -> tuple[Clip, MediaFacts]:
-    """The clip of a prompt with a video, and what the processor made of it."""
-    facts = next(each for each in run.inputs.media if each.kind == "video")
+    """The first video of the prompt, and its sizes after the processor."""
+    facts = next(media for media in run.inputs.media if media.kind == "video")
     return run.inputs.prompt.clips[0], facts
 
 
 @PART.html()
 def words(run: Run) -> str:
-    """How the frames were chosen, and how they share the pixels."""
+    """How the frames were sampled, and how they share the pixel budget."""
     clip, facts = first_video(run)
     steps = playground.preprocess.views.explain_resize(run.engine, run.inputs, facts)
     width, height = facts.resized_size
-    return _taken_words(clip, facts) + fact_markup(
+    return _sampling_words(clip, facts) + fact_markup(
         say(
-            "All frames share one budget: {budget:,} pixels / {frames} frames = {per_frame:,} each "
-            "at most. They got {width} × {height} = {pixels:,} pixels each. A longer video gets "
-            "smaller frames, not more pixels.",
+            "All frames share one pixel budget: {budget:,} pixels / {frames} frames = at most "
+            "{per_frame:,} pixels per frame. Here each frame has {width} × {height} = {pixels:,} "
+            "pixels. A longer video gets smaller frames, not more pixels.",
             budget=steps.budget.max_pixels,
             frames=steps.rounded_frames,
             per_frame=steps.budget.max_pixels // max(1, steps.rounded_frames),
@@ -61,12 +61,12 @@ def words(run: Run) -> str:
     )
 
 
-def _taken_words(clip: Clip, facts: MediaFacts) -> str:
+def _sampling_words(clip: Clip, facts: MediaFacts) -> str:
     taken = len(clip.frame_indices)
     sentence = say(
-        "{name} has {total:,} frames in {seconds:.3g} s ({fps:.4g} a second). <strong>{taken} of "
-        "them are taken</strong>, evenly from the first to the last, and every two become one "
-        "patch in time: {pairs} pairs.",
+        "{name} has {total:,} frames in {seconds:.3g} s ({fps:.4g} per second). <strong>{taken} "
+        "of them are sampled</strong>, evenly spaced from the first to the last, and every two "
+        "form one temporal patch: {pairs} pairs.",
         name=verbatim_html(facts.name),
         total=clip.total_num_frames,
         seconds=clip.total_num_frames / clip.fps,
@@ -74,14 +74,14 @@ def _taken_words(clip: Clip, facts: MediaFacts) -> str:
         taken=taken,
         pairs=facts.grid_thw[0],
     )
-    doubled = [say("The last frame is doubled to fill its pair.")] if taken % 2 else []
-    before = say("Before each pair the prompt says at what time it is.")
-    return fact_markup(sentence, *doubled, before)
+    repeated = [say("The last frame is repeated to complete its pair.")] if taken % 2 else []
+    timestamps = say("In the prompt, a timestamp precedes each pair.")
+    return fact_markup(sentence, *repeated, timestamps)
 
 
-@PART.chart(mark("Frames of the video"))
+@PART.chart(mark("Video frames"))
 def timeline(run: Run) -> go.Figure:
-    """The frames of the file, those that are taken, and their pairs."""
+    """The frames in the file, the sampled ones, and their pairs."""
     clip, facts = first_video(run)
     return plot_timeline(clip.frame_indices, clip.total_num_frames, clip.fps, facts.timestamps)
 
@@ -109,6 +109,4 @@ def pairs(run: Run) -> str:
             )
         )
     places = [(span.start, span.end) for span in spans]
-    return table_html(
-        [say(header) for header in HEADERS], rows, say("Pairs of frames"), tokens=places
-    )
+    return table_html([say(header) for header in HEADERS], rows, say("Frame pairs"), tokens=places)

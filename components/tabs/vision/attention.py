@@ -1,4 +1,4 @@
-"""The vision tab's attention: where a patch looks, head by head, and what each head is like."""
+"""The vision tab's attention: what a patch attends to in each head, and how local each head is."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from components.parts.controls import Choice, IndexSlider
 from components.parts.part import PLACE, Heading, Part
 from components.snippets.scripts import write_snippet
 from components.tabs.vision.attention_pictures import (
-    LOOKS,
+    FROM_PATCH,
     MEAN,
     RECEIVED,
     attention_html,
     heads_html,
     intro_html,
 )
-from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_picture
+from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_image
 from components.tabs.vision.heads import (
     TowerHeadSummary,
     keep_summary,
     measure_all,
     summary_of,
-    summary_words,
+    summary_text,
 )
 from playground.language import mark, say
 from playground.pipeline import Run
@@ -45,8 +45,8 @@ def name_heads(run: Run) -> list[tuple[str, int]]:
 
 BLOCK = IndexSlider(
     "block",
-    mark("Attention of block"),
-    info=mark("Counted from 0; it reads what the blocks before it have made."),
+    mark("Block"),
+    info=mark("Counted from 0. Each block reads the previous block's output."),
     last=lambda run: run.engine.facts.vision_depth - 1,
     value=FIRST_BLOCK,
 )
@@ -54,7 +54,10 @@ HEAD = Choice(id="head", label=mark("Head"), options=name_heads, compact=True)
 DIRECTION = Choice(
     id="direction",
     label=mark("Show"),
-    options=((mark("where the patch looks"), LOOKS), (mark("what all patches look at"), RECEIVED)),
+    options=(
+        (mark("attention from the selected patch"), FROM_PATCH),
+        (mark("attention received by each patch"), RECEIVED),
+    ),
 )
 PART = Part(
     "attention",
@@ -65,25 +68,25 @@ PART = Part(
         "intro",
         ("block", "head", "direction"),
         ("picture", "heads"),
-        Heading(mark("Which heads look nearby, which look everywhere?")),
+        Heading(mark("Which heads are local, and which are global?")),
         "words",
         ("entropy", "distance"),
         "code",
     ),
-    shown=has_picture,
+    shown=has_image,
     absent=ABSENT,
 )
 
 
 @PART.html(needs=(CHOSEN,))
 def intro(run: Run, span: int) -> str:
-    """Who can look at whom."""
+    """Which patches attend to which."""
     return intro_html(run, choose_patch(run, span))
 
 
 @PART.html(needs=("block", "head", "direction", CHOSEN, PLACE))
 def picture(run: Run, block: int, head: int, direction: str, span: int, place: Place | None) -> str:
-    """One head's attention on the picture."""
+    """One head's attention on the image."""
     focus = choose_patch(run, span, place)
     weights = compute_weights(run, focus, block, direction)
     return attention_html(run, focus, weights, block, head, direction)
@@ -91,14 +94,14 @@ def picture(run: Run, block: int, head: int, direction: str, span: int, place: P
 
 @PART.html(needs=("block", "direction", CHOSEN, PLACE))
 def heads(run: Run, block: int, direction: str, span: int, place: Place | None) -> str:
-    """All heads of the block in small."""
+    """Small maps of all heads of the block."""
     focus = choose_patch(run, span, place)
     return heads_html(focus, compute_weights(run, focus, block, direction), block)
 
 
 @PART.code(mark("Show the code"), needs=("block", "head", "direction", CHOSEN, PLACE))
 def code(run: Run, block: int, head: int, direction: str, span: int, place: Place | None) -> str:
-    """The script that leaves the picture's numbers in ``shown``."""
+    """The script that computes the map's weights as ``shown``."""
     focus = choose_patch(run, span, place)
     return write_snippet(
         "vision_attention",
@@ -113,38 +116,38 @@ def code(run: Run, block: int, head: int, direction: str, span: int, place: Plac
 
 @PART.experiment(needs=(CHOSEN,))
 def measured(run: Run, progress: Progress, span: int) -> Iterator[TowerHeadSummary]:
-    """Measure all heads, block after block; `words` has its button, where one is needed."""
+    """Measure all heads, block by block; the output `words` has its button where one is needed."""
     focus, depth = choose_patch(run, span), run.engine.facts.vision_depth
     for summary in measure_all(run, focus):
         if summary.num_blocks == depth:
             keep_summary(run, summary)
         yield summary
-        progress(say("heads of block"), summary.num_blocks, depth)
+        progress(say("attention heads of block"), summary.num_blocks, depth)
 
 
 @PART.html(needs=("measured", CHOSEN), live=True)
 def words(run: Run, found: TowerHeadSummary | None, span: int) -> str:
-    """The most local and the most global head; or how far they are measured."""
+    """The most local and the most global head, or the progress of the measurement."""
     focus = choose_patch(run, span)
-    return summary_words(run, focus, summary_of(run, focus, found))
+    return summary_text(run, focus, summary_of(run, focus, found))
 
 
 @PART.chart(mark("Entropy by head"), needs=("measured", CHOSEN), live=True)
 def entropy(run: Run, found: TowerHeadSummary | None, span: int) -> go.Figure | None:
-    """How widely each head spreads its attention."""
+    """The entropy of each head's attention."""
     summary = summary_of(run, choose_patch(run, span), found)
     return None if summary is None else plot_head_entropy(summary.entropy, summary.even.entropy)
 
 
-@PART.chart(mark("Mean distance by head"), needs=("measured", CHOSEN), live=True)
+@PART.chart(mark("Mean attention distance by head"), needs=("measured", CHOSEN), live=True)
 def distance(run: Run, found: TowerHeadSummary | None, span: int) -> go.Figure | None:
-    """How far each head looks."""
+    """The mean attention distance of each head."""
     summary = summary_of(run, choose_patch(run, span), found)
     return None if summary is None else plot_head_distance(summary.distance, summary.even.distance)
 
 
 def compute_weights(run: Run, focus: PatchFocus, block: int, direction: str) -> np.ndarray:
-    """``(heads, grid_h, grid_w)`` float32: what is shown of one block; each head sums to 1."""
+    """``(heads, grid_h, grid_w)`` float32: the weights shown for one block; each head sums to 1."""
     attention = playground.vision.attention
 
     def compute() -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The pictures of the vision tab's attention: one head's glow, all heads in small, their words."""
+"""The images and text of the vision tab's attention: one head's overlay and small maps of all."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from components.views.pictures import (
 from playground.language import say
 from playground.pipeline import Run
 
-MEAN = -1  # the head chooser's value for the mean of all heads
-LOOKS, RECEIVED = "looks", "received"
-GROUND_SIDE = 512  # pixels of the longer side of the picture below the attention
-SMALL_WIDTH = 92  # CSS pixels of a head's picture
-SMALL_PATCHES = 1200  # more are joined 2 x 2 in a head's picture, where they could not be seen
+MEAN = -1  # the value of the mean of all heads among the head options
+FROM_PATCH, RECEIVED = "looks", "received"
+GROUND_SIDE = 512  # pixels of the longer side of the image below the attention overlay
+SMALL_WIDTH = 92  # CSS pixels of a head's small map
+SMALL_PATCHES = 1200  # a small map with more patches shows means of 2 x 2 of them
 GLOW: ColorScale = [(0.0, "#c2410c"), (0.5, "#f59e0b"), (1.0, "#fff3a3")]
 
 
@@ -35,19 +35,19 @@ def attention_html(
     head: int,
     direction: str,
 ) -> str:
-    """One head's attention as a glow on the picture, and in words."""
+    """One head's attention as an overlay on the image, with a caption."""
     shown = weights.mean(0) if head == MEAN else weights[head]
     high = float(shown.max())
     row, column = (int(place) for place in np.unravel_index(shown.argmax(), shown.shape))
     who = say("the mean of all heads") if head == MEAN else say("head {head}", head=head)
-    what = say("where {patch} looks", patch=focus.words)
+    what = say("attention from {patch}", patch=focus.patch_name)
     if direction == RECEIVED:
-        what = received_words(focus)
+        what = received_text(focus)
     sentences = [
         say("Block {block}, {who}: {what}.", block=block, who=who, what=what),
         say(
-            "The brightest patch, row {row}, column {column}, gets {most:.1%}; spread evenly, each "
-            "would get {even:.2%}.",
+            "The brightest patch, at row {row}, column {column}, receives {most:.1%}; uniform "
+            "attention would give each patch {even:.2%}.",
             row=row,
             column=column,
             most=high,
@@ -55,7 +55,7 @@ def attention_html(
         ),
     ]
     if direction != RECEIVED:
-        sentences += [entropy_words(shown), focus.hint]
+        sentences += [entropy_text(shown), focus.hint]
     return picture_html(
         _ground(run, focus),
         alt=say(
@@ -68,38 +68,39 @@ def attention_html(
         caption=join_sentences(*sentences),
         span=focus.number,
         overlay=overlay_values(shown, GLOW, high),
-        # The page marks what is pointed at.
-        marked=None if direction == RECEIVED or focus.pointed else focus.patch,
+        # The page itself marks a selected patch.
+        marked=None if direction == RECEIVED or focus.selected else focus.patch,
         legend=scale_html(GLOW, "0", f"{high:.1%}", say("attention")),
     )
 
 
-def entropy_words(shown: np.ndarray) -> str:
-    """How widely a head's attention is spread over the patches."""
+def entropy_text(shown: np.ndarray) -> str:
+    """The entropy of a head's attention over the patches."""
     entropy = float(-(shown * np.log(np.maximum(shown, 1e-30))).sum())
     return say(
-        "Entropy {entropy:.2f} nats: as widely spread as over {count:.0f} of the {total:,} "
-        "patches.",
+        "Entropy {entropy:.2f} nats, the same as attention spread uniformly over {count:.0f} of "
+        "the {total:,} patches.",
         entropy=entropy,
         count=np.exp(entropy),
         total=shown.size,
     )
 
 
-def received_words(focus: PatchFocus) -> str:
-    """What is shown of all patches, and over which of them it is the mean."""
-    patches, most = focus.span.num_patches, playground.vision.attention.MAX_LOOKERS
+def received_text(focus: PatchFocus) -> str:
+    """What the map of received attention shows, and how many queries it averages over."""
+    patches, most = focus.span.num_patches, playground.vision.attention.MAX_QUERIES
     if patches <= most:
-        return say("how much each patch is looked at")
+        return say("attention received by each patch")
     return say(
-        "how much each patch is looked at, by {most} of the {patches:,} patches, evenly spread",
+        "attention received by each patch, averaged over {most} evenly spaced query patches of "
+        "{patches:,}",
         most=most,
         patches=patches,
     )
 
 
 def heads_html(focus: PatchFocus, weights: np.ndarray, block: int) -> str:
-    """The mean and every head in small, each on its own scale."""
+    """Small maps of the mean and of every head, each on its own scale."""
     named = [(say("mean"), weights.mean(0))]
     named += [(say("head {head}", head=number), each) for number, each in enumerate(weights)]
     figures = [
@@ -115,23 +116,26 @@ def heads_html(focus: PatchFocus, weights: np.ndarray, block: int) -> str:
     ]
     words = fact_html(
         say("All heads of block {block}.", block=block),
-        say("Each has a scale of its own, from none (dark) to its largest weight, named below it."),
+        say(
+            "Each map has its own colour scale, from 0 (dark) to the largest weight, given "
+            "below it."
+        ),
     )
     return words + picture_row_html(figures)
 
 
 def intro_html(run: Run, focus: PatchFocus) -> str:
-    """Who can look at whom, in this run's numbers."""
+    """Which patches attend to which, with this run's numbers."""
     facts, span = run.engine.facts, focus.span
-    apart = say("pictures never see one another")
+    apart = say("images do not attend to each other")
     if span.kind == "video":
-        apart = say("frames never see one another")
+        apart = say("frames do not attend to each other")
     return fact_html(
         say(
             "In each of the {depth} blocks, {heads} heads let each of the {patches:,} patches of "
-            "{name} gather from all {patches:,}, before and after it alike ({apart}). The weights "
-            "are recomputed for the chosen block alone, from what entered it in this run. Click a "
-            "patch to see where it looks.",
+            "{name} attend to all {patches:,}, without a causal mask ({apart}). The weights are "
+            "recomputed for the selected block only, from its input in this run. Click a patch to "
+            "see what it attends to.",
             depth=facts.vision_depth,
             heads=facts.vision_num_heads,
             patches=span.num_patches,
@@ -142,7 +146,7 @@ def intro_html(run: Run, focus: PatchFocus) -> str:
 
 
 def _ground(run: Run, focus: PatchFocus) -> np.ndarray:
-    """The picture in grey and small enough to send with every click; the last one is kept."""
+    """The image in grey, small enough to send with every click; the last one is cached."""
 
     def draw() -> np.ndarray:
         pixels = playground.preprocess.stage.unpatchify(run.inputs, focus.span)[0]
@@ -152,7 +156,7 @@ def _ground(run: Run, focus: PatchFocus) -> np.ndarray:
 
 
 def _small(focus: PatchFocus, values: np.ndarray) -> np.ndarray:
-    """A head's map as it is drawn in small: where there are many patches, means of 2 x 2."""
+    """A head's map for its small image: means of 2 x 2 patches where there are many."""
     if values.size <= SMALL_PATCHES:
         return values
     size = focus.span.merge_size

@@ -1,4 +1,4 @@
-"""The vision tab's blocks: features as colours, their similarity to one patch, their norms."""
+"""The vision tab's blocks: features as PCA colours, similarity to one patch, and norms."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from components.charts.vision import plot_feature_norms, plot_norm_summary
 from components.parts.controls import Choice, IndexSlider
 from components.parts.part import PLACE, Part
 from components.snippets.scripts import write_snippet
-from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_picture
+from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_image
 from components.tabs.vision.pictures import (
     OWN,
     SHARED,
-    model_picture_html,
+    model_image_html,
     pca_html,
     read_source,
     similarity_html,
     source_choices,
-    source_words,
+    source_text,
 )
 from playground.language import mark
 from playground.pipeline import Run
@@ -30,12 +30,14 @@ from playground.pointer import Place, patch_tokens
 if TYPE_CHECKING:
     from playground.vision.maps import FeatureSource
 
-FIRST_STATE = 4  # blocks passed in the first picture; less in a shallower tower
+FIRST_STATE = 4  # blocks applied at first; fewer in a shallower tower
 
 PASSED = IndexSlider(
     "state",
-    mark("Blocks passed"),
-    info=mark("0 is the patch embedding plus position; the last one is the tower's output."),
+    mark("Blocks applied"),
+    info=mark(
+        "0 is the patch embedding plus position embedding; the last value is the tower's output."
+    ),
     last=lambda run: run.engine.facts.vision_depth,
     value=FIRST_STATE,
     play=True,
@@ -43,25 +45,25 @@ PASSED = IndexSlider(
 SOURCE = Choice(
     id="source",
     label=mark("Features"),
-    info=mark("Taps and merger join 2 × 2 patches into one token."),
+    info=mark("DeepStack taps and the merger combine 2 × 2 patches into one token."),
     options=lambda run: source_choices(run.engine.facts),
     compact=True,
-    follows=("state",),  # back to the patches, which the slider is about
+    follows=("state",),  # moving the slider switches back to the patches
 )
 BASIS = Choice(
     id="basis",
-    label=mark("Colours fitted to"),
-    info=mark("Fitted together, a colour means the same after every block."),
-    options=((mark("this map alone"), OWN), (mark("all blocks together"), SHARED)),
+    label=mark("Fit colours to"),
+    info=mark("Fitted to all blocks, a colour means the same after every block."),
+    options=((mark("this map only"), OWN), (mark("all blocks"), SHARED)),
 )
 PART = Part(
     "blocks",
     mark("Blocks"),
     stage="vision",
     intro=mark(
-        "Follow the patches through the tower. Patches of like colour have like features: "
-        "watch textures and edges become regions and objects. Click a patch to see which "
-        "others resemble it."
+        "Follow the patches through the tower. Similar colours mean similar features: watch "
+        "textures and edges turn into regions and objects. Click a patch to see which others are "
+        "similar to it."
     ),
     controls=(PASSED, SOURCE, BASIS),
     layout=(
@@ -72,46 +74,46 @@ PART = Part(
         "summary",
         "code",
     ),
-    shown=has_picture,
+    shown=has_image,
     absent=ABSENT,
 )
 
 
 @PART.html(needs=(CHOSEN,))
 def picture(run: Run, span: int) -> str:
-    """The picture as the model gets it."""
-    return model_picture_html(run, choose_patch(run, span))
+    """The image as the model receives it."""
+    return model_image_html(run, choose_patch(run, span))
 
 
 @PART.html(needs=("state", "source", "basis", CHOSEN))
 def pca(run: Run, state: int, source: str, basis: str, span: int) -> str:
-    """The features as colours."""
+    """The features as PCA colours."""
     focus = choose_patch(run, span)
     return pca_html(run, focus, read_source(run, state, source), basis)
 
 
 @PART.html(needs=("state", "source", CHOSEN, PLACE))
 def similarity(run: Run, state: int, source: str, span: int, place: Place | None) -> str:
-    """How alike all patches are to the one that is looked at."""
+    """Cosine similarity of all patches to the selected one."""
     focus = choose_patch(run, span, place)
     return similarity_html(run, focus, read_source(run, state, source))
 
 
 @PART.chart(mark("Norms"), needs=("state", "source", CHOSEN))
 def norms(run: Run, state: int, source: str, span: int) -> go.Figure:
-    """The length of every patch's vector, or of every token's."""
+    """The norm of every patch's, or every merged token's, feature vector."""
     focus, wanted = choose_patch(run, span), read_source(run, state, source)
     features = playground.vision.maps.grid_features(focus.tower, focus.span, wanted)
     return plot_feature_norms(
         playground.vision.maps.feature_norms(features),
         _tokens_of(focus, wanted),
-        source_words(wanted, run.engine.facts),
+        source_text(wanted, run.engine.facts),
         merged=wanted.merged,
         span=focus.number,
     )
 
 
-@PART.chart(mark("Norms through the tower"), needs=(CHOSEN,))
+@PART.chart(mark("Norms by block"), needs=(CHOSEN,))
 def summary(run: Run, span: int) -> go.Figure:
     """Smallest, median and largest norm after every block."""
     focus = choose_patch(run, span)
@@ -121,13 +123,13 @@ def summary(run: Run, span: int) -> go.Figure:
 
 @PART.code(mark("Show the code"), needs=("state", CHOSEN))
 def code(run: Run, state: int, span: int) -> str:
-    """The script that leaves the state's numbers in ``states``."""
+    """The script that collects the hidden states in ``states``."""
     focus = choose_patch(run, span)
     return write_snippet("vision", run, block=state, kind=focus.span.kind)
 
 
 def _tokens_of(focus: PatchFocus, wanted: FeatureSource) -> np.ndarray:
-    """The sequence index of each cell of a map."""
+    """The sequence index of the token that each cell of a map belongs to."""
     tokens = patch_tokens(focus.span)
     if wanted.merged:
         return tokens[:: focus.span.merge_size, :: focus.span.merge_size]

@@ -1,4 +1,4 @@
-"""The patch that the vision tab's drawings look at: the pointed one, or the picture's middle."""
+"""The patch that the vision tab's charts are about: the selected one, or the image's middle."""
 
 from __future__ import annotations
 
@@ -12,94 +12,94 @@ from playground.pipeline import Run
 from playground.pointer import Place
 from playground.records import TowerOutput, VisualSpan
 
-NO_PICTURE = mark(
-    "This prompt holds no picture and no video, so the vision tower does not run: the sequence "
-    "goes from the tokenizer straight to the decoder. Add a picture to see it work."
+NO_IMAGE = mark(
+    "This prompt has no image or video, so the vision tower does not run: the tokens go straight "
+    "to the decoder. Add an image to see the tower at work."
 )
 
 
 def name_spans(run: Run) -> list[tuple[str, int]]:
-    """The pictures and frames to choose from."""
+    """The images and video frames to choose from."""
     return [(span_name(run.inputs, span), index) for index, span in enumerate(run.inputs.spans)]
 
 
-# It stands in the tab's head, for all parts.
+# It is in the tab's header and applies to all parts.
 SPAN = Choice(
     id="span",
-    label=mark("Picture or video frame"),
-    info=mark("Every part below shows this one."),
+    label=mark("Image or video frame"),
+    info=mark("All parts below show this one."),
     options=name_spans,
     compact=True,
     follows="picture",
     shown=lambda run: len(run.inputs.spans) > 1,
 )
-ABSENT = mark("Without a picture there is nothing to show here.")  # the head says more
+ABSENT = mark("Without an image there is nothing to show here.")  # the tab's header says why
 CHOSEN = "head.span"
 
 
-def has_picture(run: Run) -> bool:
+def has_image(run: Run) -> bool:
     """Whether the tower has anything to do."""
     return bool(run.inputs.spans)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PatchFocus:
-    """One patch of the chosen picture, with what the tower made of it."""
+    """One patch of the chosen image or video frame, with the tower's record."""
 
     number: int  # index into ModelInputs.spans
     span: VisualSpan
     tower: TowerOutput
     patch: tuple[int, int]  # row and column
-    pointed: bool  # False where nothing of this picture was pointed at
-    name: str  # of the picture
+    selected: bool  # False if nothing in this image is selected
+    name: str  # of the image or frame
 
     @property
     def token(self) -> int:
-        """Which token of the picture the patch becomes part of, from 0."""
+        """Index of the image token that the patch is merged into, from 0."""
         size = self.span.merge_size
         return self.patch[0] // size * self.span.merged_w + self.patch[1] // size
 
     @property
-    def words(self) -> str:
+    def patch_name(self) -> str:
         """``the patch at row 3, column 5``."""
         row, column = self.patch
         return say("the patch at row {row}, column {column}", row=row, column=column)
 
     @property
     def hint(self) -> str:
-        """What to do for another patch, as long as none is pointed at."""
-        if self.pointed:
+        """How to choose another patch, as long as none is selected."""
+        if self.selected:
             return ""
-        return say("(This is the middle of the picture; click anywhere on it to choose another.)")
+        return say("(This is the middle of the image; click anywhere to choose another patch.)")
 
 
 def choose_patch(run: Run, number: int, place: Place | None = None) -> PatchFocus:
-    """The patch to look at in the chosen picture.
+    """The selected patch of the chosen image, or its middle.
 
     Args:
-        run: a run whose vision stage is done, or will be.
-        number: of the picture: an index into ``ModelInputs.spans``.
-        place: what is pointed at. A whole token stands for its upper left patch; in another
-            picture, it is the middle of this one.
+        run: a run whose vision stage is computed, or will be on demand.
+        number: of the image: an index into ``ModelInputs.spans``.
+        place: the selection. A whole token stands for its upper left patch; a selection in
+            another image is ignored.
 
     Raises:
-        InputError: the prompt has no picture.
+        InputError: the prompt has no image or video.
     """
     spans = run.inputs.spans
     if not spans:
-        raise InputError(say(NO_PICTURE))
+        raise InputError(say(NO_IMAGE))
     chosen = spans[number]
     tower = run.vision.tower(chosen.kind)
     assert tower is not None, "a span without its tower's pass"
-    patch, pointed = (chosen.grid_h // 2, chosen.grid_w // 2), False
+    patch, selected = (chosen.grid_h // 2, chosen.grid_w // 2), False
     there = run.still_there(place)
     if there is not None and there.span == number and there.rows and there.columns:
-        patch, pointed = there.patch or (there.rows[0], there.columns[0]), True
-    return PatchFocus(number, chosen, tower, patch, pointed, span_name(run.inputs, chosen))
+        patch, selected = there.patch or (there.rows[0], there.columns[0]), True
+    return PatchFocus(number, chosen, tower, patch, selected, span_name(run.inputs, chosen))
 
 
 def stack_html(*parts: str) -> str:
-    """Paragraphs and tables below one another, with room between them."""
+    """Stack paragraphs and tables vertically, with gaps between them."""
     return (
         '<div style="display:grid;grid-template-columns:minmax(0,1fr);gap:10px">'
         f"{''.join(parts)}</div>"

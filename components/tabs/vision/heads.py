@@ -1,4 +1,4 @@
-"""The vision tab's summary of all heads: how widely each spreads its attention, and how far."""
+"""The vision tab's summary of all heads: entropy and mean attention distance."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from playground.language import say
 from playground.pipeline import Run
 
 if TYPE_CHECKING:
-    from playground.vision.attention import EvenAttention
+    from playground.vision.attention import UniformAttention
 
-# Up to so many scores, all heads are measured with the run: about a second on two cores.
+# Up to this many scores, all heads are measured without asking: about a second on two cores.
 AUTO_SCORES = 50_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TowerHeadSummary:
-    """All heads of all blocks over one picture or frame; NaN in blocks not yet measured."""
+    """All heads of all blocks for one image or frame; NaN in blocks not yet measured."""
 
-    number: int  # of the picture: an index into ModelInputs.spans
+    number: int  # of the image: an index into ModelInputs.spans
     num_blocks: int  # measured so far
     entropy: np.ndarray  # (blocks, heads) float32, nats
     distance: np.ndarray  # (blocks, heads) float32, patches
-    num_lookers: int
-    even: EvenAttention
+    num_queries: int
+    even: UniformAttention
 
 
 def summary_of(
     run: Run, focus: PatchFocus, found: TowerHeadSummary | None
 ) -> TowerHeadSummary | None:
-    """The summary of a picture where it is there or soon made; None where it is to be asked for.
+    """The summary of an image if it is cached or cheap to compute; None if it must be requested.
 
     Args:
-        run: a run whose vision stage is done.
-        focus: the picture.
-        found: what was measured last, which may be another picture, or not all blocks yet.
+        run: a run whose vision stage is computed.
+        focus: the image.
+        found: the last measurement, which may be of another image or not yet complete.
     """
-    kept: TowerHeadSummary | None = run.recall(_name(focus.number))
-    if kept is not None:
-        return kept
+    cached: TowerHeadSummary | None = run.recall(_name(focus.number))
+    if cached is not None:
+        return cached
     if playground.vision.attention.count_scores(run.engine, focus.span) <= AUTO_SCORES:
         return run.memo(_name(focus.number), lambda: _last(measure_all(run, focus)))
     return found if found is not None and found.number == focus.number else None
@@ -57,17 +57,17 @@ def measure_all(run: Run, focus: PatchFocus) -> Iterator[TowerHeadSummary]:
     attention, engine = playground.vision.attention, run.engine
     shape = engine.facts.vision_depth, engine.facts.vision_num_heads
     entropy, distance = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
-    even = attention.measure_even(focus.span)
+    even = attention.measure_uniform(focus.span)
     for block in range(shape[0]):
         heads = attention.measure_block(engine, focus.tower, focus.span, block)
         entropy[block], distance[block] = heads.entropy, heads.distance
         yield TowerHeadSummary(
-            focus.number, block + 1, entropy.copy(), distance.copy(), heads.num_lookers, even
+            focus.number, block + 1, entropy.copy(), distance.copy(), heads.num_queries, even
         )
 
 
 def keep_summary(run: Run, summary: TowerHeadSummary) -> None:
-    """Keep a whole summary with the run, for when its picture is chosen again."""
+    """Cache a complete summary with the run, for when its image is chosen again."""
     run.memo(_name(summary.number), lambda: summary)
 
 
@@ -80,14 +80,14 @@ def _last(summaries: Iterator[TowerHeadSummary]) -> TowerHeadSummary:
     return summary
 
 
-def summary_words(run: Run, focus: PatchFocus, summary: TowerHeadSummary | None) -> str:
-    """The summary in words, what it waits for, or how far it is."""
+def summary_text(run: Run, focus: PatchFocus, summary: TowerHeadSummary | None) -> str:
+    """The summary as text, or the button that starts it, or its progress."""
     depth = run.engine.facts.vision_depth
     if summary is None:
         words = fact_html(
             say(
-                "With {patches:,} patches this takes a while, so it waits for you: {depth} blocks, "
-                "one after another. Stop ends it.",
+                "With {patches:,} patches this takes a while, so it runs only on request: {depth} "
+                "blocks, one at a time. You can stop it at any time.",
                 patches=focus.span.num_patches,
                 depth=depth,
             )
@@ -96,7 +96,7 @@ def summary_words(run: Run, focus: PatchFocus, summary: TowerHeadSummary | None)
     if summary.num_blocks == depth:
         return summary_html(focus, summary)
     done = summary.num_blocks
-    words = fact_html(say("{done} of {depth} blocks are measured.", done=done, depth=depth))
+    words = fact_html(say("{done} of {depth} blocks measured.", done=done, depth=depth))
     return words + _button()
 
 
@@ -108,22 +108,22 @@ def _button() -> str:
 
 
 def summary_html(focus: PatchFocus, summary: TowerHeadSummary) -> str:
-    """The most local and the most global head, in words."""
+    """The most local and the most global head, as text."""
     distance, entropy = summary.distance, summary.entropy
     near = np.unravel_index(distance.argmin(), distance.shape)
     far = np.unravel_index(distance.argmax(), distance.shape)
     return fact_html(
-        _mean_words(focus.span.num_patches, summary.num_lookers),
+        _mean_text(focus.span.num_patches, summary.num_queries),
         say(
-            "Attention spread evenly would have an entropy of log {patches:,} = {entropy:.2f} nats "
-            "and reach {distance:.1f} patches far.",
+            "Uniform attention would have an entropy of log {patches:,} = {entropy:.2f} nats and "
+            "a mean distance of {distance:.1f} patches.",
             patches=focus.span.num_patches,
             entropy=summary.even.entropy,
             distance=summary.even.distance,
         ),
         say(
             "The most local head is head {near[1]} of block {near[0]} ({near_distance:.1f} "
-            "patches, {near_entropy:.2f} nats), the farthest-looking one head {far[1]} of block "
+            "patches, {near_entropy:.2f} nats); the most global is head {far[1]} of block "
             "{far[0]} ({far_distance:.1f} patches, {far_entropy:.2f} nats).",
             near=near,
             near_distance=distance[near],
@@ -132,15 +132,15 @@ def summary_html(focus: PatchFocus, summary: TowerHeadSummary) -> str:
             far_distance=distance[far],
             far_entropy=entropy[far],
         ),
-        say("Click a cell to see that head on the picture."),
+        say("Click a cell to see that head's attention on the image."),
     )
 
 
-def _mean_words(num_patches: int, num_lookers: int) -> str:
-    if num_lookers == num_patches:
-        return say("The mean over all {patches:,} patches.", patches=num_patches)
+def _mean_text(num_patches: int, num_queries: int) -> str:
+    if num_queries == num_patches:
+        return say("Mean over all {patches:,} query patches.", patches=num_patches)
     return say(
-        "The mean over {lookers:,} of the {patches:,} patches, evenly spread.",
-        lookers=num_lookers,
+        "Mean over {lookers:,} evenly spaced query patches of {patches:,}.",
+        lookers=num_queries,
         patches=num_patches,
     )

@@ -1,4 +1,4 @@
-"""The vision tab's mergers: four patches become one token, with the DeepStack taps beside it."""
+"""The vision tab's mergers: four patches become one token; DeepStack taps compared with it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from components.charts.vision_merger import plot_merger_vectors
 from components.parts.controls import Choice
 from components.parts.part import PLACE, Heading, Part
 from components.snippets.scripts import write_snippet
-from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_picture
+from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_image
 from components.tabs.vision.merger_words import (
     STEP_NAMES,
     alike_html,
@@ -30,12 +30,12 @@ from playground.pointer import Place
 if TYPE_CHECKING:
     from playground.vision.merger import MergedToken, TapSimilarity
 
-FINAL = -1  # the value of the final merger in the chooser; taps count from 0
-PICTURE_SIDE = 320  # pixels of the longer side, sent and shown
+FINAL = -1  # the value of the final merger among the options; taps count from 0
+IMAGE_SIDE = 320  # pixels of the longer side, sent and shown
 
 
 def name_mergers(run: Run) -> list[tuple[str, int]]:
-    """The final merger, and that of each tap."""
+    """The final merger and the merger of each DeepStack tap."""
     blocks = run.engine.facts.deepstack_visual_indexes
     taps = [
         (say("DeepStack tap {number}, after block {block}", number=number + 1, block=block), number)
@@ -47,13 +47,13 @@ def name_mergers(run: Run) -> list[tuple[str, int]]:
 MERGER = Choice(
     id="merger",
     label=mark("Merger"),
-    info=mark("The one at the tower's end, or that of a DeepStack tap on the way."),
+    info=mark("The final merger, or the merger of a DeepStack tap."),
     options=name_mergers,
     compact=True,
 )
 PART = Part(
     "merger",
-    mark("Merger and taps"),
+    mark("Merger and DeepStack taps"),
     stage="vision",
     heading=mark("Four patches become one token: the merger"),
     controls=(MERGER,),
@@ -63,13 +63,13 @@ PART = Part(
         "alike",
         "merger",
         ("steps", "vectors"),
-        Heading(mark("DeepStack taps beside the final token")),
+        Heading(mark("DeepStack taps compared with the final token")),
         "taps",
-        # Every Qwen3-VL so far has three; further taps are in the table alone.
+        # Every Qwen3-VL so far has three taps; any further ones appear only in the table.
         ("tap_1", "tap_2", "tap_3"),
         "code",
     ),
-    shown=has_picture,
+    shown=has_image,
     absent=ABSENT,
 )
 OF_TOKEN = ("merger", CHOSEN, PLACE)
@@ -83,14 +83,16 @@ def intro(run: Run, span: int, place: Place | None) -> str:
 
 @PART.html(needs=(CHOSEN,))
 def picture(run: Run, span: int) -> str:
-    """The whole picture, small, to point at."""
+    """The whole image, small, for selecting a token."""
     focus = choose_patch(run, span)
     return picture_html(
         playground.preprocess.stage.unpatchify(run.inputs, focus.span)[0],
-        alt=say("{name} as the model is given it", name=focus.name),
-        caption=say("{name}: click a place to see its four patches.", name=capital(focus.name)),
-        max_side=PICTURE_SIDE,
-        shown_width=PICTURE_SIDE,
+        alt=say("{name} as the model receives it", name=focus.name),
+        caption=say(
+            "{name}: click anywhere to see the four patches of a token.", name=capital(focus.name)
+        ),
+        max_side=IMAGE_SIDE,
+        shown_width=IMAGE_SIDE,
         span=focus.number,
     )
 
@@ -104,7 +106,7 @@ def patches(run: Run, merger: int, span: int, place: Place | None) -> str:
 
 @PART.html(needs=OF_TOKEN)
 def alike(run: Run, merger: int, span: int, place: Place | None) -> str:
-    """How alike the four vectors are."""
+    """Cosine similarity of the four vectors."""
     focus = choose_patch(run, span, place)
     return alike_html(focus, _merge(run, focus, merger), _tap(merger))
 
@@ -116,9 +118,9 @@ def steps(run: Run, merger: int, span: int, place: Place | None) -> str:
     return steps_html(_merge(run, focus, merger), _tap(merger))
 
 
-@PART.chart(mark("The vectors on their way"), needs=OF_TOKEN)
+@PART.chart(mark("Values after each step"), needs=OF_TOKEN)
 def vectors(run: Run, merger: int, span: int, place: Place | None) -> go.Figure:
-    """The numbers after each step."""
+    """The values after each step."""
     focus = choose_patch(run, span, place)
     return plot_merger_vectors(_lines(_merge(run, focus, merger)), focus.span.start + focus.token)
 
@@ -132,21 +134,21 @@ def taps(run: Run, span: int, place: Place | None) -> str:
 
 @PART.chart(mark("DeepStack tap 1"), needs=(CHOSEN, PLACE))
 def tap_1(run: Run, span: int, place: Place | None) -> go.Figure | None:
-    """How alike the first tap's vectors are to the final tokens."""
+    """Cosine similarity of the first tap's vectors to the final tokens."""
     focus = choose_patch(run, span, place)
     return plot_tap(focus, _similarities(run, focus), 0)
 
 
 @PART.chart(mark("DeepStack tap 2"), needs=(CHOSEN, PLACE))
 def tap_2(run: Run, span: int, place: Place | None) -> go.Figure | None:
-    """The same of the second tap."""
+    """The same for the second tap."""
     focus = choose_patch(run, span, place)
     return plot_tap(focus, _similarities(run, focus), 1)
 
 
 @PART.chart(mark("DeepStack tap 3"), needs=(CHOSEN, PLACE))
 def tap_3(run: Run, span: int, place: Place | None) -> go.Figure | None:
-    """The same of the third tap."""
+    """The same for the third tap."""
     focus = choose_patch(run, span, place)
     return plot_tap(focus, _similarities(run, focus), 2)
 
@@ -165,7 +167,7 @@ def _tap(merger: int) -> int | None:
 
 
 def _merge(run: Run, focus: PatchFocus, merger: int) -> MergedToken:
-    """The token's way through the merger; the last one is kept."""
+    """The merger's steps for the token; the last result is cached."""
 
     def compute() -> MergedToken:
         return playground.vision.merger.merge_token(
@@ -176,7 +178,7 @@ def _merge(run: Run, focus: PatchFocus, merger: int) -> MergedToken:
 
 
 def _similarities(run: Run, focus: PatchFocus) -> tuple[TapSimilarity, ...]:
-    """Of each tap to the final tokens; those of the last picture are kept."""
+    """Similarities of each tap to the final tokens; those of the last image are cached."""
 
     def compute() -> tuple[TapSimilarity, ...]:
         return playground.vision.merger.tap_similarities(focus.tower, focus.span)
@@ -185,7 +187,7 @@ def _similarities(run: Run, focus: PatchFocus) -> tuple[TapSimilarity, ...]:
 
 
 def _lines(merged: MergedToken) -> list[tuple[str, np.ndarray]]:
-    """The steps as lines of one patch's length; joining changes no number, so it is left out."""
+    """The steps as rows of one patch's length, without the concatenation (same values)."""
     width = merged.steps[0].values.shape[1]
     lines = []
     for step in merged.steps:

@@ -1,4 +1,4 @@
-"""The words, tables and patches of the vision tab's mergers."""
+"""The text, tables and patch images of the vision tab's mergers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PATCH_WIDTH = 150  # CSS pixels of one enlarged patch
 STEP_NAMES = {
     "patches": mark("patches"),
     "norm": "LayerNorm",
-    "concat": mark("end to end"),
+    "concat": mark("concatenate"),
     "linear_fc1": "fc1",
     "act_fn": "GELU",
     "linear_fc2": mark("fc2 = token"),
@@ -47,12 +47,12 @@ def intro_html(focus: PatchFocus) -> str:
     span, size = focus.span, focus.span.merge_size
     row, column = divmod(focus.token, span.merged_w)
     rows, columns = (f"{first * size}–{(first + 1) * size - 1}" for first in (row, column))
-    hint = say("(This is in the middle of the picture; click anywhere on it to choose another.)")
+    hint = say("(This token is in the middle of the image; click anywhere to choose another.)")
     return fact_html(
         say(
-            "After the last block the {down} × {across} patches of {name} are more than the "
-            "decoder should read, so each {size} × {size} of them become one token: {count:,} "
-            "tokens. Token {token} of the sequence is made of the patches at rows {rows}, columns "
+            "After the last block, the merger shortens the sequence: each {size} × {size} group "
+            "of the {down} × {across} patches of {name} becomes one token, {count:,} tokens in "
+            "all. Token {token} of the sequence is made from the patches at rows {rows}, columns "
             "{columns}.",
             down=span.grid_h,
             across=span.grid_w,
@@ -63,14 +63,14 @@ def intro_html(focus: PatchFocus) -> str:
             rows=rows,
             columns=columns,
         ),
-        "" if focus.pointed else hint,
+        "" if focus.selected else hint,
     )
 
 
 def patches_html(run: Run, focus: PatchFocus, merged: MergedToken) -> str:
-    """The four patches enlarged, each a place of the pointer, with the norms of their vectors."""
+    """The four patches enlarged and selectable, with the norms of their vectors."""
     span, size, side = focus.span, focus.span.merge_size, run.inputs.patch_size
-    # The token's patches are a picture by themselves: their rows stand next to each other.
+    # The token's patches are consecutive rows, so they can be read as an image of their own.
     start = span.patch_start + focus.token * size**2
     block = replace(span, grid_h=size, grid_w=size, patch_start=start)
     pixels = playground.preprocess.stage.unpatchify(run.inputs, block)[0]
@@ -99,7 +99,7 @@ def patches_html(run: Run, focus: PatchFocus, merged: MergedToken) -> str:
 
 
 def alike_html(focus: PatchFocus, merged: MergedToken, tap: int | None) -> str:
-    """How alike the four vectors are, as a table of cosine similarities."""
+    """A table of the cosine similarities of the four vectors."""
     pixel_rows = [int(patch_rows(focus.span)[place]) for place in _block(focus)]
     values = "pixel_values" if focus.span.kind == "image" else "pixel_values_videos"
     count = len(pixel_rows)
@@ -119,9 +119,10 @@ def alike_html(focus: PatchFocus, merged: MergedToken, tap: int | None) -> str:
     pairs = merged.similarity[~np.eye(count, dtype=bool)]
     words = fact_html(
         say(
-            "Neighbours in the picture, and rows {first}–{last} of {tensor}: the processor already "
-            "laid the patches of a block side by side, so that merging is a mere reshape. Their "
-            "similarity lies between {least:.3f} and {most:.3f} (1 is the same direction).",
+            "The four patches are neighbours in the image and are rows {first}–{last} of "
+            "{tensor}: the processor has already placed the patches of each group next to each "
+            "other, so merging is just a reshape. Their cosine similarity is between {least:.3f} "
+            "and {most:.3f} (1 means the same direction).",
             first=pixel_rows[0],
             last=pixel_rows[-1],
             tensor=values,
@@ -140,7 +141,7 @@ def alike_html(focus: PatchFocus, merged: MergedToken, tap: int | None) -> str:
 
 
 def steps_html(merged: MergedToken, tap: int | None) -> str:
-    """Shape, norm and range after each step, and how near the end is to the model's own token."""
+    """Shape, norm and range after each step, and the difference from the model's own token."""
     rows = [
         (
             say(STEP_NAMES[step.name]),
@@ -151,45 +152,47 @@ def steps_html(merged: MergedToken, tap: int | None) -> str:
         )
         for step in merged.steps
     ]
-    headers = (say("Step"), say("Numbers"), say("Norm"), say("Min"), say("Max"))
+    headers = (say("Step"), say("Shape"), say("Norm"), say("Min"), say("Max"))
     name = say("The final merger")
     if tap is not None:
         name = say("The merger of DeepStack tap {number}", number=tap + 1)
     if merged.norm_after_concat:
         order = say(
-            "{merger} joins the four first and then normalises the long vector "
-            "(use_postshuffle_norm); fc1 mixes all numbers, GELU keeps mostly what is positive, "
-            "fc2 brings it to the decoder's width.",
+            "{merger} first concatenates the four patches and then normalises the long vector "
+            "(use_postshuffle_norm). fc1 mixes all dimensions, GELU keeps mostly the positive "
+            "values, and fc2 projects to the decoder's hidden size.",
             merger=name,
         )
     else:
         order = say(
-            "{merger} normalises each patch by itself and then joins the four; fc1 mixes all "
-            "numbers, GELU keeps mostly what is positive, fc2 brings it to the decoder's width.",
+            "{merger} first normalises each patch and then concatenates the four. fc1 mixes all "
+            "dimensions, GELU keeps mostly the positive values, and fc2 projects to the decoder's "
+            "hidden size.",
             merger=name,
         )
     return stack_html(
         fact_html(order),
         table_html(headers, rows, say("{merger}, step by step", merger=name)),
-        fact_html(_check_words(merged, tap)),
+        fact_html(_check_text(merged, tap)),
     )
 
 
-def _check_words(merged: MergedToken, tap: int | None) -> str:
-    """How near the last step is to the model's own token."""
+def _check_text(merged: MergedToken, tap: int | None) -> str:
+    """The difference between the last step and the model's own token."""
     record = "pooler_output" if tap is None else f"deepstack_features[{tap}]"
     if merged.max_abs_diff == 0:
-        return say("It is exactly the model's own row of {record}.", record=record)
+        return say("The result is exactly the model's own row of {record}.", record=record)
     return say(
-        "It is the model's own row of {record} up to {diff:.1e} in any number: one token "
-        "multiplied alone rounds otherwise than all together.",
+        "The result matches the model's own row of {record} to within {diff:.1e} in every "
+        "dimension: computing one token alone rounds differently from computing all tokens "
+        "together.",
         record=record,
         diff=merged.max_abs_diff,
     )
 
 
 def _block(focus: PatchFocus) -> list[tuple[int, int]]:
-    """Row and column of each patch of the token, in the order of the merger."""
+    """Row and column of each patch of the token, in the merger's order."""
     size = focus.span.merge_size
     top, left = (number * size for number in divmod(focus.token, focus.span.merged_w))
     return [(top + row, left + column) for row in range(size) for column in range(size)]

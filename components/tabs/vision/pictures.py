@@ -1,4 +1,4 @@
-"""The vision tab's pictures: what the model is given, features as colours, likeness to a patch."""
+"""The vision tab's images: model input, features as PCA colours, similarity to a patch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 import playground
-from components.charts.vision import state_words
+from components.charts.vision import state_text
 from components.look.colors import SEQUENTIAL
 from components.tabs.vision.focus import PatchFocus
 from components.views.facts import join_sentences
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from playground.model_facts import ModelFacts
     from playground.vision.maps import FeatureSource, PcaBasis
 
-PICTURE_SIDE = 640  # pixels of the longer side that are sent
+IMAGE_SIDE = 640  # pixels of the longer side, as sent to the browser
 COLOR_NAMES = (mark("red"), mark("green"), mark("blue"))
-STATE: Literal["state"] = "state"  # of the features, those that the slider belongs to
-OWN, SHARED = "own", "shared"  # whose principal components the colours are
+STATE: Literal["state"] = "state"  # the features that the slider steps through
+OWN, SHARED = "own", "shared"  # which features the principal components are fitted to
 
 
 def pca_html(run: Run, focus: PatchFocus, wanted: FeatureSource, basis: str) -> str:
-    """The features as colours, and how much of them the colours show."""
+    """The features as PCA colours, with the variance that these explain."""
     shared = basis == SHARED and wanted.kind == STATE
     features = playground.vision.maps.grid_features(focus.tower, focus.span, wanted)
     colours = playground.vision.maps.feature_pca(
         features, _shared_basis(run, focus) if shared else None
     )
-    words = source_words(wanted, run.engine.facts)
+    words = source_text(wanted, run.engine.facts)
     what = say("Patches {words}", words=words)
     if wanted.merged:
         what = say("Tokens {words}", words=words)
@@ -40,21 +40,29 @@ def pca_html(run: Run, focus: PatchFocus, wanted: FeatureSource, basis: str) -> 
         f"{say(name)} {share:.0%}"
         for name, share in zip(COLOR_NAMES, colours.variance, strict=False)
     )
-    scope = say("The colours are fitted to this map alone.")
+    scope = say("The colours are fitted to this map only.")
     if shared:
-        scope = say("The colours are fitted to all blocks together: they mean the same after each.")
+        scope = say(
+            "The colours are fitted to all blocks, so they mean the same after every block."
+        )
     elif basis == SHARED:
-        scope = say("Only what passes from block to block shares a basis; this has one of its own.")
+        scope = say(
+            "Only the hidden states between blocks share a basis; these features have a basis "
+            "of their own."
+        )
     caption = say(
-        "{what}: like colours, like features. The three colours show {share:.0%} of the variance "
-        "({shares}).",
+        "{what}, coloured by the first three principal components, which explain {share:.0%} of "
+        "the variance ({shares}). Similar colours mean similar features.",
         what=what,
         share=sum(colours.variance),
         shares=shares,
     )
     return picture_html(
         colours.rgb,
-        alt=say("{what} as colours; like colours, like features", what=what),
+        alt=say(
+            "{what}, coloured by principal components; similar colours mean similar features",
+            what=what,
+        ),
         caption=join_sentences(caption, scope),
         pixelated=True,
         span=focus.number,
@@ -62,58 +70,66 @@ def pca_html(run: Run, focus: PatchFocus, wanted: FeatureSource, basis: str) -> 
 
 
 def similarity_html(run: Run, focus: PatchFocus, wanted: FeatureSource) -> str:
-    """How alike each patch, or merged token, is to the one that is looked at."""
+    """Cosine similarity of each patch, or merged token, to the selected one."""
     size = focus.span.merge_size if wanted.merged else 1
     row, column = focus.patch[0] // size, focus.patch[1] // size
     features = playground.vision.maps.grid_features(focus.tower, focus.span, wanted)
     cosines = playground.vision.maps.feature_similarity(features, row, column)
     low, median = float(cosines.min()), round(float(np.median(cosines)), 2) + 0.0  # never -0.00
-    words = source_words(wanted, run.engine.facts)
-    alt, caption = _likeness_words(focus.words, words, wanted.merged, low)
-    median_words = say("Half of them have a cosine above {median:.2f}.", median=median)
+    words = source_text(wanted, run.engine.facts)
+    alt, caption = _similarity_text(focus.patch_name, words, wanted.merged, low)
+    median_text = say("The median cosine similarity is {median:.2f}.", median=median)
     return picture_html(
         color_values(cosines, SEQUENTIAL, low, 1.0),
         alt=alt,
-        caption=join_sentences(caption, median_words, focus.hint),
+        caption=join_sentences(caption, median_text, focus.hint),
         pixelated=True,
         span=focus.number,
-        # The page marks what is pointed at.
-        marked=None if focus.pointed else (row, column),
+        # The page itself marks a selected patch.
+        marked=None if focus.selected else (row, column),
         legend=scale_html(SEQUENTIAL, f"{low:.2f}", "1", say("cosine")),
     )
 
 
-def _likeness_words(patch: str, words: str, merged: bool, low: float) -> tuple[str, str]:
-    """What the picture shows, for those who cannot see it, and its caption."""
+def _similarity_text(patch: str, words: str, merged: bool, low: float) -> tuple[str, str]:
+    """The image's alternative text and its caption."""
     name = say("the token of {patch}", patch=patch) if merged else patch
-    told = {"name": name, "words": words, "low": low}
+    fields = {"name": name, "words": words, "low": low}
     if merged:
         return (
-            say("Cosine similarity of all tokens to {name}, {words}, from {low:.2f} to 1", **told),
-            say("Which tokens resemble {name}, {words}: the brighter, the more alike.", **told),
+            say(
+                "Cosine similarity of all tokens to {name}, {words}, from {low:.2f} to 1", **fields
+            ),
+            say(
+                "Cosine similarity of each token to {name}, {words}. Brighter means more similar.",
+                **fields,
+            ),
         )
     return (
-        say("Cosine similarity of all patches to {name}, {words}, from {low:.2f} to 1", **told),
-        say("Which patches resemble {name}, {words}: the brighter, the more alike.", **told),
+        say("Cosine similarity of all patches to {name}, {words}, from {low:.2f} to 1", **fields),
+        say(
+            "Cosine similarity of each patch to {name}, {words}. Brighter means more similar.",
+            **fields,
+        ),
     )
 
 
-def model_picture_html(run: Run, focus: PatchFocus) -> str:
-    """The picture as the model gets it, undone from its patches."""
+def model_image_html(run: Run, focus: PatchFocus) -> str:
+    """The image as the model receives it, put together from its patches."""
     span, name = focus.span, focus.name
     pixels = playground.preprocess.stage.unpatchify(run.inputs, span)[0]
     height, width = pixels.shape[:2]
     if span.kind == "video":
         name = say(
-            "{name} (the first of {count} frames)",
+            "{name} (first of {count} frames)",
             name=name,
             count=run.inputs.temporal_patch_size,
         )
     return picture_html(
         pixels,
-        alt=say("{name} as the model is given it", name=name),
+        alt=say("{name} as the model receives it", name=name),
         caption=say(
-            "What the model is given: {name}, {width} × {height} pixels, {across} × {down} patches",
+            "Model input: {name}, {width} × {height} pixels, {across} × {down} patches",
             name=name,
             width=width,
             height=height,
@@ -121,13 +137,13 @@ def model_picture_html(run: Run, focus: PatchFocus) -> str:
             down=span.grid_h,
         ),
         grid=(span.grid_h, span.grid_w),
-        max_side=PICTURE_SIDE,
+        max_side=IMAGE_SIDE,
         span=focus.number,
     )
 
 
 def source_choices(facts: ModelFacts) -> list[tuple[str, str]]:
-    """What the features' chooser offers, with the values that ``read_source`` reads."""
+    """The options of the features menu, with the values that ``read_source`` takes."""
     taps = [
         (
             say(
@@ -140,15 +156,15 @@ def source_choices(facts: ModelFacts) -> list[tuple[str, str]]:
         for number, block in enumerate(facts.deepstack_visual_indexes, 1)
     ]
     return [
-        (say("Patches, after the blocks passed"), STATE),
-        (say("Patch embedding alone, without position"), "embedding"),
+        (say("Patches, after the blocks applied"), STATE),
+        (say("Patch embedding only, without position"), "embedding"),
         *taps,
-        (say("Merger output: the picture's tokens"), "merger"),
+        (say("Merger output: the image tokens"), "merger"),
     ]
 
 
 def read_source(run: Run, state: int, source: str) -> FeatureSource:
-    """The slider and the chooser as one."""
+    """The features that the slider and the menu select together."""
     facts, make = run.engine.facts, playground.vision.maps.FeatureSource
     if source == "embedding":
         return make("embedding")
@@ -160,10 +176,10 @@ def read_source(run: Run, state: int, source: str) -> FeatureSource:
     return make(STATE, state)
 
 
-def source_words(source: FeatureSource, facts: ModelFacts) -> str:
-    """Which features these are, in words that follow a noun."""
+def source_text(source: FeatureSource, facts: ModelFacts) -> str:
+    """Name the features, in a phrase that follows a noun."""
     if source.kind == "embedding":
-        return say("as embedded, before the position is added")
+        return say("after patch embedding, before the position is added")
     if source.kind == "tap":
         block = facts.deepstack_visual_indexes[source.index]
         return say(
@@ -173,10 +189,10 @@ def source_words(source: FeatureSource, facts: ModelFacts) -> str:
         )
     if source.kind == "merger":
         return say("of the merger's output")
-    return state_words(source.index, facts.vision_depth)
+    return state_text(source.index, facts.vision_depth)
 
 
 def _shared_basis(run: Run, focus: PatchFocus) -> PcaBasis:
-    """Fitted once for a run and picture: the slider then only colours."""
+    """Fitted once per run and image, so that moving the slider only recolours."""
     fit = playground.vision.maps.fit_shared_basis
     return run.memo(("shared basis", focus.number), lambda: fit(focus.tower, focus.span))

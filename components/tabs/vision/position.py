@@ -1,4 +1,4 @@
-"""The vision tab's learned positions: the grid, its resampling, and nearest instead of bilinear."""
+"""The vision tab's learned positions: the grid, its resampling, nearest entry or bilinear."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from components.charts.vision_position import (
 from components.charts.what_if import plot_shift
 from components.parts.part import PLACE, Heading, Part
 from components.snippets.scripts import write_snippet
-from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_picture
+from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_image
 from components.tabs.vision.position_words import blend_html, change_html
 from components.views.facts import fact_html
 from components.views.pictures import picture_html
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from playground.experiments.what_if_runs import LogitsShift
     from playground.vision.position_grid import GridColors, GridSamples
 
-NUM_WORDS = 5  # likeliest tokens of each run
-NAMES = (mark("bilinear (the model's own)"), mark("nearest"))
+NUM_TOKENS = 5  # most likely tokens of each run
+NAMES = (mark("bilinear (original)"), mark("nearest entry"))
 
 PART = Part(
     "position-grid",
@@ -43,32 +43,32 @@ PART = Part(
         ("grid", "close_up"),
         "blend",
         ("similarity", "resampled"),
-        Heading(mark("What if: nearest entry instead of a mixture")),
+        Heading(mark("What if: nearest entry instead of bilinear interpolation")),
         "change",
         ("nearest",),
         "likeliest",
         "code",
     ),
-    shown=has_picture,
+    shown=has_image,
     absent=ABSENT,
 )
 
 
 @PART.html(needs=(CHOSEN,))
 def intro(run: Run, span: int) -> str:
-    """What the grid is and how far apart this picture's patches lie on it."""
+    """What the grid is and how far apart this image's patches lie on it."""
     focus = choose_patch(run, span)
     samples = playground.vision.position_grid.sample_grid(run.engine, focus.span)
     side, here = samples.side, focus.span
     down, across = ((side - 1) / max(size - 1, 1) for size in (here.grid_h, here.grid_w))
     return fact_html(
         say(
-            "The tower has learned {side} × {side} = {entries:,} position vectors of {hidden:,} "
-            "numbers, one grid for pictures of every size. The {rows} rows and {columns} columns "
-            "of patches of {name} are spread over it from corner to corner: neighbours lie "
-            "{down:.2f} entries apart downwards and {across:.2f} across. A patch that falls "
-            "between entries takes a weighted sum of the four around it (bilinear interpolation), "
-            "and that sum is added to its patch embedding.",
+            "The tower has learned a grid of {side} × {side} = {entries:,} position embeddings of "
+            "{hidden:,} dimensions, shared by images of all sizes. The {rows} rows and {columns} "
+            "columns of patches of {name} are stretched over it from corner to corner: "
+            "neighbouring patches are {down:.2f} entries apart vertically and {across:.2f} "
+            "horizontally. A patch that falls between entries takes a weighted sum of the four "
+            "surrounding ones (bilinear interpolation), which is added to its patch embedding.",
             side=side,
             entries=side**2,
             hidden=focus.tower.pos_embeds.shape[1],
@@ -83,14 +83,14 @@ def intro(run: Run, span: int) -> str:
 
 @PART.chart(mark("The learned grid"), needs=(CHOSEN, PLACE))
 def grid(run: Run, span: int, place: Place | None) -> go.Figure:
-    """The grid's entries as colours, with the picture's patches on it."""
+    """The grid's entries as colours, with the image's patches on it."""
     focus = choose_patch(run, span, place)
     samples = _sample(run, focus)
     indices = samples.indices[focus.patch]
     return plot_position_grid(_colors(run, focus).grid, samples.places, focus.patch, indices)
 
 
-@PART.chart(mark("Close-up of the neighbours"), needs=(CHOSEN, PLACE))
+@PART.chart(mark("Close-up of the surrounding entries"), needs=(CHOSEN, PLACE))
 def close_up(run: Run, span: int, place: Place | None) -> go.Figure:
     """The four entries around the patch, with their weights."""
     focus = choose_patch(run, span, place)
@@ -100,9 +100,9 @@ def close_up(run: Run, span: int, place: Place | None) -> go.Figure:
     return plot_neighbours(colors, samples.places[patch], patch, indices, weights)
 
 
-@PART.chart(mark("Similarity of positions"), needs=(CHOSEN, PLACE))
+@PART.chart(mark("Position similarity"), needs=(CHOSEN, PLACE))
 def similarity(run: Run, span: int, place: Place | None) -> go.Figure:
-    """How alike the positions of all patches are to that of the patch."""
+    """Cosine similarity of all patches' position embeddings to the selected patch's."""
     focus = choose_patch(run, span, place)
     values = playground.vision.position_grid.position_similarity(
         focus.tower, focus.span, focus.patch
@@ -119,18 +119,19 @@ def code(run: Run, span: int, place: Place | None) -> str:
 
 @PART.html(needs=(CHOSEN,))
 def resampled(run: Run, span: int) -> str:
-    """The positions of the picture's patches, in the colours of the grid."""
+    """The position embeddings of the image's patches, in the colours of the grid."""
     focus = choose_patch(run, span)
     colors = _colors(run, focus)
     return picture_html(
         colors.resampled,
         alt=say(
-            "Position embeddings of {name} as colours, the same as those of the grid",
+            "Position embeddings of {name}, in the colours of the grid",
             name=focus.name,
         ),
         caption=say(
-            "The grid resampled to {name}, {across} × {down} patches, in the same colours: like "
-            "colours, like positions. The three colours show {share:.0%} of the grid's variance.",
+            "The grid resampled to {name}, {across} × {down} patches, in the same colours: "
+            "similar colours mean similar positions. The three principal components shown explain "
+            "{share:.0%} of the grid's variance.",
             name=focus.name,
             across=focus.span.grid_w,
             down=focus.span.grid_h,
@@ -143,7 +144,7 @@ def resampled(run: Run, span: int) -> str:
 
 @PART.html(needs=(CHOSEN, PLACE))
 def blend(run: Run, span: int, place: Place | None) -> str:
-    """The four entries with their weights, and the sum beside the model's own position."""
+    """The four entries with their weights, and their sum compared with the model's own position."""
     focus = choose_patch(run, span, place)
     samples = _sample(run, focus)
     blended = playground.vision.position_grid.blend_position(
@@ -152,20 +153,20 @@ def blend(run: Run, span: int, place: Place | None) -> str:
     return blend_html(focus, samples, blended)
 
 
-# ------------------------------------------------------------------ nearest instead of bilinear
+# ------------------------------------------------------ nearest entry or bilinear interpolation
 
 
 @dataclass(frozen=True, slots=True)
 class NearestShift:
-    """What nearest positions change."""
+    """The effect of nearest-entry positions."""
 
     shift: LogitsShift
-    moved: float  # share of their length by which the positions move, on average
+    moved: float  # mean change of the position embeddings, as a share of their norm
 
 
-@PART.experiment(mark("Try nearest"))
+@PART.experiment(mark("Try the nearest entry"))
 def nearest(run: Run, progress: Progress) -> Iterator[NearestShift]:
-    """Run the tower with nearest positions, merge, decode, and compare the next token."""
+    """Run the tower with nearest-entry positions, merge, decode, and compare the next token."""
     grid = playground.vision.position_grid
     run.ensure("decoder", progress)
     vision = grid.run_nearest(run.engine, run.inputs, run.vision, progress=progress)
@@ -174,20 +175,20 @@ def nearest(run: Run, progress: Progress) -> Iterator[NearestShift]:
         run.engine, run.inputs, merged, progress=progress
     )
     shift = playground.experiments.what_if_runs.compare_logits(
-        run.engine, run.decoded.logits, decoded.logits, NUM_WORDS
+        run.engine, run.decoded.logits, decoded.logits, NUM_TOKENS
     )
     yield NearestShift(shift, grid.position_shift(run.vision, vision))
 
 
 @PART.html(needs=("nearest",))
 def change(_run: Run, found: NearestShift | None) -> str:
-    """The effect of nearest positions in one paragraph; the question, before it is tried."""
+    """The effect of nearest-entry positions in one paragraph, or the question before it is run."""
     if found is None:
         return fact_html(
             say(
-                "What would the model say if each patch took its nearest entry alone? One click "
-                "runs the tower, the merge and the decoder again with such positions; nothing else "
-                "changes."
+                "What would the model predict if each patch used only its nearest grid entry? The "
+                "button reruns the vision tower, the merge and the decoder with these positions; "
+                "nothing else changes."
             )
         )
     return change_html(found.shift, found.moved)
@@ -195,7 +196,7 @@ def change(_run: Run, found: NearestShift | None) -> str:
 
 @PART.chart(mark("Next token"), needs=("nearest",))
 def likeliest(_run: Run, found: NearestShift | None) -> go.Figure | None:
-    """The likeliest next tokens with either kind of positions."""
+    """The most likely next tokens with both kinds of positions."""
     return None if found is None else plot_shift(found.shift, (say(NAMES[0]), say(NAMES[1])))
 
 

@@ -1,4 +1,4 @@
-"""The words and the table of the vision tab's learned positions."""
+"""The text and the table of the vision tab's learned positions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def blend_html(focus: PatchFocus, samples: GridSamples, blended: BlendedPosition) -> str:
-    """The four entries with their weights, and the sum beside the model's own position."""
+    """The four entries with their weights, and their sum compared with the model's own position."""
     side, patch = samples.side, focus.patch
     indices, weights = samples.indices[patch], samples.weights[patch]
     row, column = samples.places[patch]
@@ -33,7 +33,7 @@ def blend_html(focus: PatchFocus, samples: GridSamples, blended: BlendedPosition
             f"{weight:.4f}",
             int(index // side),
             int(index % side),
-            # At the last row or column the entry after it is the same one again, without weight.
+            # In the last row or column the next entry is the same one again, with weight 0.
             say("beyond the edge") if index in indices[:number] else Mono(f"{down} × {across}"),
             float(norm),
         )
@@ -46,23 +46,23 @@ def blend_html(focus: PatchFocus, samples: GridSamples, blended: BlendedPosition
         say("Weight"),
         say("Grid row"),
         say("Grid column"),
-        say("Down × across"),
+        say("Row × column factor"),
         say("Norm"),
     )
     return stack_html(
-        fact_html(_place_words(focus, samples), focus.hint),
-        table_html(headers, rows, say("The entries around it"), right=(0, 1)),
-        fact_html(_sum_words(blended)),
+        fact_html(_position_text(focus, samples), focus.hint),
+        table_html(headers, rows, say("The surrounding grid entries"), right=(0, 1)),
+        fact_html(_sum_text(blended)),
     )
 
 
-def _place_words(focus: PatchFocus, samples: GridSamples) -> str:
-    """Where the patch falls on the grid, and how that is computed."""
+def _position_text(focus: PatchFocus, samples: GridSamples) -> str:
+    """The patch's position on the grid, and how it is computed."""
     row, column = samples.places[focus.patch]
     return say(
         "{patch} of {name} falls at grid row {row:.3f} ({down} × {last} / {last_row}), column "
         "{column:.3f} ({across} × {last} / {last_column}).",
-        patch=capital(focus.words),
+        patch=capital(focus.patch_name),
         name=focus.name,
         row=row,
         column=column,
@@ -74,46 +74,46 @@ def _place_words(focus: PatchFocus, samples: GridSamples) -> str:
     )
 
 
-def _sum_words(blended: BlendedPosition) -> str:
-    """How near the sum of the entries is to the model's own position."""
+def _sum_text(blended: BlendedPosition) -> str:
+    """The difference between the weighted sum and the model's own position embedding."""
     if blended.max_abs_diff == 0:
         return say(
-            "The sum of these four vectors, of norm {norm:.4g}, is exactly the position embedding "
-            "that the model added.",
+            "The weighted sum of these four entries (norm {norm:.4g}) is exactly the position "
+            "embedding that the model added.",
             norm=blended.norm,
         )
     return say(
-        "The sum of these four vectors, of norm {norm:.4g}, is the position embedding that the "
-        "model added, up to {diff:.1e} in any number.",
+        "The weighted sum of these four entries (norm {norm:.4g}) matches the position embedding "
+        "that the model added to within {diff:.1e} in every dimension.",
         norm=blended.norm,
         diff=blended.max_abs_diff,
     )
 
 
 def change_html(shift: LogitsShift, moved: float) -> str:
-    """The effect of nearest positions in one paragraph.
+    """The effect of nearest-entry positions in one paragraph.
 
     Args:
         shift: of the next token's distribution.
-        moved: share of their length by which the positions move, on average.
+        moved: mean change of the position embeddings, as a share of their norm.
     """
     if moved == 0:
         return fact_html(
             say(
-                "Here nothing changes: every patch falls on an entry of the grid, so that there is "
-                "nothing to mix, and the next token's distribution stays as it is."
+                "Nothing changes: every patch falls exactly on a grid entry, so there is nothing "
+                "to interpolate, and the next-token distribution stays the same."
             )
         )
     return fact_markup(
         say(
-            "With nearest entries the position embeddings move by {moved} of their length on "
+            "With the nearest entries, the position embeddings change by {moved} of their norm on "
             "average.",
             moved=escape(percent(moved)),
         ),
         say(
-            "The likeliest next token <strong>{verdict}</strong>; no token's probability changes "
-            "by more than {points:.2g} percentage points (largest |Δp| {most:.2g}), and the KL "
-            "divergence from the model's own distribution is {kl:.3g} nats.",
+            "The most likely next token <strong>{verdict}</strong>. No token's probability "
+            "changes by more than {points:.2g} percentage points (largest |Δp| {most:.2g}); the "
+            "KL divergence from the original distribution is {kl:.3g} nats.",
             verdict=_verdict(shift),
             points=shift.max_abs_dp * 100,
             most=shift.max_abs_dp,
@@ -123,7 +123,7 @@ def change_html(shift: LogitsShift, moved: float) -> str:
 
 
 def _verdict(shift: LogitsShift) -> str:
-    """What becomes of the likeliest token, as escaped HTML."""
+    """What happens to the most likely token, as escaped HTML."""
     top, other = (
         f'<span translate="no">{token_label(each.text)}</span>'
         for each in (shift.top, shift.changed_top)

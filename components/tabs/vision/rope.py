@@ -17,7 +17,7 @@ from components.charts.vision_rope import (
 from components.parts.controls import Choice, IndexSlider
 from components.parts.part import PLACE, Fold, Part
 from components.snippets.scripts import write_snippet
-from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_picture
+from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_image
 from components.tabs.vision.rope_words import (
     distance_html,
     frequencies_table,
@@ -36,7 +36,7 @@ FIRST_BLOCK = 1
 
 BLOCK = IndexSlider(
     "block",
-    mark("Block whose scores are shown"),
+    mark("Block"),
     info=mark("Counted from 0."),
     last=lambda run: run.engine.facts.vision_depth - 1,
     value=FIRST_BLOCK,
@@ -44,28 +44,28 @@ BLOCK = IndexSlider(
 HEAD = IndexSlider(
     "head",
     mark("Head"),
-    info=mark("Counted from 0; each has its own."),
+    info=mark("Counted from 0. Each head has its own scores."),
     last=lambda run: run.engine.facts.vision_num_heads - 1,
 )
 VECTORS = Choice(
     id="vectors",
-    label=mark("Vectors that are moved about"),
-    info=mark("The same query and key, however far apart."),
+    label=mark("Query and key vectors"),
+    info=mark("The same query and key are compared at every distance."),
     options=(
-        (mark("Ones: the rotation alone"), ONES),
-        (mark("This head: its query, its average key"), OWN),
+        (mark("All ones: rotation only"), ONES),
+        (mark("This head: its query and mean key"), OWN),
     ),
 )
 PART = Part(
     "rope",
     "RoPE",
     stage="vision",
-    heading=mark("Near or far? 2-D RoPE"),
+    heading=mark("How far apart are two patches? 2-D RoPE"),
     controls=(BLOCK, HEAD, VECTORS),
     layout=(
         "intro",
         ("by_row", "by_column"),
-        Fold(mark("Table of frequencies"), ("frequencies",)),
+        Fold(mark("Frequency table"), ("frequencies",)),
         ("block", "head", "vectors"),
         "distance_words",
         ("kernel", "lines"),
@@ -73,7 +73,7 @@ PART = Part(
         ("rotated", "plain"),
         "code",
     ),
-    shown=has_picture,
+    shown=has_image,
     absent=ABSENT,
 )
 OF_SCORES = ("block", "head", CHOSEN, PLACE)
@@ -82,20 +82,20 @@ OF_KERNEL = ("vectors", *OF_SCORES)
 
 @PART.html(needs=(CHOSEN,))
 def intro(run: Run, span: int) -> str:
-    """Which numbers of a head carry the row, and which the column."""
+    """Which dimensions of a head rotate with the row, and which with the column."""
     return intro_html(_angles(run, choose_patch(run, span)))
 
 
 @PART.chart(mark("Angles by row"), needs=(CHOSEN, PLACE))
 def by_row(run: Run, span: int, place: Place | None) -> go.Figure:
-    """By how much each pair is turned in each row, with the patch's row marked."""
+    """The rotation angle of each pair in each row, with the patch's row marked."""
     focus = choose_patch(run, span, place)
     return plot_rope_angles(_angles(run, focus).by_row, "row", 0, focus.patch[0])
 
 
 @PART.chart(mark("Angles by column"), needs=(CHOSEN, PLACE))
 def by_column(run: Run, span: int, place: Place | None) -> go.Figure:
-    """By how much each pair is turned in each column, with the patch's column marked."""
+    """The rotation angle of each pair in each column, with the patch's column marked."""
     focus = choose_patch(run, span, place)
     angles = _angles(run, focus)
     return plot_rope_angles(angles.by_column, "column", len(angles.inv_freq), focus.patch[1])
@@ -103,7 +103,7 @@ def by_column(run: Run, span: int, place: Place | None) -> go.Figure:
 
 @PART.html(needs=(CHOSEN,))
 def frequencies(run: Run, span: int) -> str:
-    """Each speed with its wavelength."""
+    """Each frequency with its wavelength."""
     focus = choose_patch(run, span)
     return frequencies_table(run, focus, _angles(run, focus))
 
@@ -112,7 +112,7 @@ def frequencies(run: Run, span: int) -> str:
 def distance_words(
     run: Run, vectors: str, block: int, head: int, span: int, place: Place | None
 ) -> str:
-    """What the score by distance shows."""
+    """How to read the score by distance."""
     focus = choose_patch(run, span, place)
     moved = _kernel(run, focus, vectors, block, head)
     return distance_html(moved, focus, block, head, vectors == OWN)
@@ -122,13 +122,13 @@ def distance_words(
 def kernel(
     run: Run, vectors: str, block: int, head: int, span: int, place: Place | None
 ) -> go.Figure:
-    """The score of the same query and key, by the rows and columns between them."""
+    """The score of one query and key, by the rows and columns between them."""
     moved = _kernel(run, choose_patch(run, span, place), vectors, block, head)
-    name = _head_words(block, head) if vectors == OWN else say("all ones")
+    name = _head_text(block, head) if vectors == OWN else say("all ones")
     return plot_distance_kernel(moved, name)
 
 
-@PART.chart(mark("Score along the axes"), needs=OF_KERNEL)
+@PART.chart(mark("Score along both axes"), needs=OF_KERNEL)
 def lines(
     run: Run, vectors: str, block: int, head: int, span: int, place: Place | None
 ) -> go.Figure:
@@ -138,7 +138,7 @@ def lines(
 
 @PART.html(needs=OF_SCORES)
 def score_words(run: Run, block: int, head: int, span: int, place: Place | None) -> str:
-    """Where the patch looks with and without RoPE."""
+    """The patch's highest-scoring key with and without RoPE."""
     focus = choose_patch(run, span, place)
     _, scores = _scores(run, focus, block, head)
     return scores_html(scores, focus, block, head)
@@ -149,22 +149,22 @@ def rotated(run: Run, block: int, head: int, span: int, place: Place | None) -> 
     """The patch's scores as the model computes them."""
     focus = choose_patch(run, span, place)
     _, scores = _scores(run, focus, block, head)
-    title = say("Scores with RoPE, {place}", place=_head_words(block, head))
+    title = say("Scores with RoPE, {place}", place=_head_text(block, head))
     return plot_patch_scores(scores.rotated, _reach(scores), focus.patch, focus.number, title)
 
 
 @PART.chart(mark("Scores without RoPE"), needs=OF_SCORES)
 def plain(run: Run, block: int, head: int, span: int, place: Place | None) -> go.Figure:
-    """The patch's scores from the same vectors without the rotation, on the same scale."""
+    """The patch's scores from the same vectors without rotation, on the same scale."""
     focus = choose_patch(run, span, place)
     _, scores = _scores(run, focus, block, head)
-    title = say("The same without RoPE, {place}", place=_head_words(block, head))
+    title = say("Scores without RoPE, {place}", place=_head_text(block, head))
     return plot_patch_scores(scores.plain, _reach(scores), focus.patch, focus.number, title)
 
 
 @PART.code(mark("Show the code"), needs=OF_KERNEL)
 def code(run: Run, vectors: str, block: int, head: int, span: int, place: Place | None) -> str:
-    """The script that computes both kinds of scores and the score by distance."""
+    """The script that computes scores with and without RoPE, and the score by distance."""
     focus = choose_patch(run, span, place)
     return write_snippet(
         "vision_rope",
@@ -182,7 +182,7 @@ def _angles(run: Run, focus: PatchFocus) -> RopeAngles:
 
 
 def _scores(run: Run, focus: PatchFocus, block: int, head: int) -> tuple[HeadVectors, PatchScores]:
-    """The head's vectors and the patch's scores; the last ones are kept."""
+    """The head's vectors and the patch's scores; the last ones are cached."""
     rope, engine, span = playground.vision.rope, run.engine, focus.span
 
     def compute() -> tuple[HeadVectors, PatchScores]:
@@ -195,7 +195,7 @@ def _scores(run: Run, focus: PatchFocus, block: int, head: int) -> tuple[HeadVec
 
 
 def _kernel(run: Run, focus: PatchFocus, moved: str, block: int, head: int) -> np.ndarray:
-    """The score by distance of the vectors that are moved about."""
+    """The score by distance of the chosen vectors."""
     if moved == ONES:
         return playground.vision.rope.ones_kernel(run.engine, focus.span)
     vectors, _ = _scores(run, focus, block, head)
@@ -206,5 +206,5 @@ def _reach(scores: PatchScores) -> float:
     return float(max(np.abs(scores.rotated).max(), np.abs(scores.plain).max())) or 1.0
 
 
-def _head_words(block: int, head: int) -> str:
+def _head_text(block: int, head: int) -> str:
     return say("block {block}, head {head}", block=block, head=head)

@@ -1,4 +1,4 @@
-"""The words and the table of the vision tab's 2-D RoPE."""
+"""The text and the table of the vision tab's 2-D RoPE."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ if TYPE_CHECKING:
 
 
 def intro_html(angles: RopeAngles) -> str:
-    """Which numbers of a head carry the row, and which the column."""
+    """Which dimensions of a head rotate with the row, and which with the column."""
     pairs = len(angles.inv_freq)
     return fact_html(
         say(
-            "The position grid says where a patch is; RoPE says how far apart two patches are. In "
-            "every block and head, query and key are turned before they meet. A head has {numbers} "
-            "numbers, that is {pairs} pairs: number i turns together with number i + {pairs}. "
-            "Pairs 0–{last_row_pair} turn with the patch's row, pairs {speeds}–{last_pair} with "
-            "its column, both at the same {speeds} speeds, from a whole turn in {shortest:.3g} "
-            "patches to one in {longest:,.0f}. Both vectors turn, so their score depends on the "
-            "rows and columns between them alone, not on where they are.",
+            "The position grid encodes where a patch is; RoPE encodes how far apart two patches "
+            "are. In every block and head, query and key are rotated before their dot product. A "
+            "head has {numbers} dimensions, which form {pairs} pairs: dimension i rotates "
+            "together with dimension i + {pairs}. Pairs 0–{last_row_pair} rotate with the patch's "
+            "row, pairs {speeds}–{last_pair} with its column, both at the same {speeds} "
+            "frequencies: the fastest makes a full turn every {shortest:.3g} patches, the slowest "
+            "every {longest:,.0f}. Because both vectors rotate, their score depends only on the "
+            "number of rows and columns between them, not on where they are.",
             numbers=4 * pairs,
             pairs=2 * pairs,
             last_row_pair=pairs - 1,
@@ -40,7 +41,7 @@ def intro_html(angles: RopeAngles) -> str:
 
 
 def frequencies_table(run: Run, focus: PatchFocus, angles: RopeAngles) -> str:
-    """Each speed with its wavelength, and how far it gets in this picture."""
+    """Each frequency with its wavelength, and its number of turns in this image."""
     size, pairs = run.inputs.patch_size, len(angles.inv_freq)
     row, column = focus.span.grid_h - 1, focus.span.grid_w - 1
     rows = [
@@ -58,29 +59,29 @@ def frequencies_table(run: Run, focus: PatchFocus, angles: RopeAngles) -> str:
     ]
     headers = (
         say("Pairs (row and column)"),
-        say("Radians a patch"),
-        say("Whole turn, in patches"),
-        say("in pixels"),
+        say("Radians per patch"),
+        say("Wavelength (patches)"),
+        say("Wavelength (pixels)"),
         say("Turns over {count} rows", count=focus.span.grid_h),
         say("Turns over {count} columns", count=focus.span.grid_w),
     )
-    caption = say("Frequencies, and what they do in {name}", name=focus.name)
+    caption = say("Frequencies and their effect in {name}", name=focus.name)
     return table_html(headers, rows, caption)
 
 
 def distance_html(
     kernel: np.ndarray, focus: PatchFocus, block: int, head: int, of_head: bool
 ) -> str:
-    """What the score by distance shows."""
+    """How to read the score by distance."""
     down, across = (size // 2 for size in kernel.shape)
     if not of_head:
         return fact_html(
             say(
-                "Two vectors of ones, moved apart: at distance 0 all pairs agree (score 1). One "
-                "row down the score is {below:.3f}, one column to the right {right:.3f}; far away "
-                "only the slow pairs still agree. Both lines follow one curve, since rows and "
-                "columns turn at the same speeds. This is what every head starts from; its own "
-                "vectors decide which pairs count.",
+                "Two vectors of ones, compared at every distance: at distance 0 all pairs agree "
+                "(score 1). One row down the score is {below:.3f}, one column to the right "
+                "{right:.3f}; at large distances only the slow pairs still agree. Both lines "
+                "follow the same curve because rows and columns use the same frequencies. Every "
+                "head starts from this curve; its own vectors decide which pairs matter.",
                 below=kernel[min(down + 1, 2 * down), across],
                 right=kernel[down, min(across + 1, 2 * across)],
             )
@@ -89,60 +90,62 @@ def distance_html(
     rows, columns = int(best[0]) - down, int(best[1]) - across
     return fact_html(
         say(
-            "The query of {patch} in block {block}, head {head}, and the average key of {name}, as "
-            "if that same key stood everywhere: what is left is the head's liking for places. It "
-            "scores {centre:.3g} at distance 0 and most, {most:.3g}, {where}.",
-            patch=focus.words,
+            "The query of {patch} in block {block}, head {head}, against the mean key of {name} "
+            "at every distance. Because the key is the same everywhere, only the head's "
+            "preference for relative positions remains. The score is {centre:.3g} at distance 0; "
+            "its maximum is {most:.3g}, {where}.",
+            patch=focus.patch_name,
             block=block,
             head=head,
             name=focus.name,
             centre=kernel[down, across],
             most=kernel.max(),
-            where=_distance_words(rows, columns),
+            where=_distance_text(rows, columns),
         ),
         focus.hint,
     )
 
 
 def scores_html(scores: PatchScores, focus: PatchFocus, block: int, head: int) -> str:
-    """Where the patch looks with and without RoPE."""
+    """The patch's highest-scoring key with and without RoPE."""
     places = [
         np.unravel_index(int(values.argmax()), values.shape)
         for values in (scores.rotated, scores.plain)
     ]
     return fact_html(
         say(
-            "{patch} asks, all patches of {name} answer: the scores of block {block}, head {head}, "
-            "as the model computes them, and from the same vectors without the rotation.",
-            patch=capital(focus.words),
+            "{patch} is the query, all patches of {name} are the keys: attention scores of block "
+            "{block}, head {head}, as the model computes them and from the same vectors without "
+            "the rotation.",
+            patch=capital(focus.patch_name),
             name=focus.name,
             block=block,
             head=head,
         ),
         say(
-            "{verdict}; the rotation moves single scores by up to {change:.3g}.",
-            verdict=_best_words(*places),
+            "{verdict}; the rotation changes individual scores by up to {change:.3g}.",
+            verdict=_best_text(*places),
             change=np.abs(scores.rotated - scores.plain).max(),
         ),
     )
 
 
-def _best_words(rotated: tuple[np.intp, ...], plain: tuple[np.intp, ...]) -> str:
-    """The place of the best key with RoPE, and without it."""
+def _best_text(rotated: tuple[np.intp, ...], plain: tuple[np.intp, ...]) -> str:
+    """The position of the highest-scoring key with RoPE and without it."""
     with_rope, without = (
         say("row {row}, column {column}", row=row, column=column)
         for row, column in (rotated, plain)
     )
     if rotated == plain:
-        return say("The best key is at {place} either way", place=with_rope)
+        return say("The highest-scoring key is at {place} in both cases", place=with_rope)
     return say(
-        "With RoPE the best key is at {place}, without it at {other}",
+        "With RoPE the highest-scoring key is at {place}, without it at {other}",
         place=with_rope,
         other=without,
     )
 
 
-def _distance_words(rows: int, columns: int) -> str:
+def _distance_text(rows: int, columns: int) -> str:
     """``2 rows up and 1 column to the right``."""
     parts = []
     if abs(rows) == 1:
@@ -159,4 +162,4 @@ def _distance_words(rows: int, columns: int) -> str:
         parts.append(say("{count} columns to the right", count=columns))
     if len(parts) == 2:
         return say("{down} and {across}", down=parts[0], across=parts[1])
-    return parts[0] if parts else say("right there")
+    return parts[0] if parts else say("at distance 0")

@@ -1,10 +1,10 @@
-"""Tab 2: what the vision tower makes of each patch, block by block."""
+"""Tab 2: the vision tower, block by block."""
 
 from __future__ import annotations
 
 from components.parts.part import Part, StageParts
 from components.tabs.vision import attention, blocks, merger, position, rope
-from components.tabs.vision.focus import NO_PICTURE, SPAN, has_picture
+from components.tabs.vision.focus import NO_IMAGE, SPAN, has_image
 from components.views.facts import fact_html
 from playground.language import mark, say
 from playground.pipeline import Run
@@ -20,15 +20,15 @@ HEAD = Part(
 
 @HEAD.html()
 def facts(run: Run) -> str:
-    """The tower's sizes in this run, in one paragraph; or why it does not run."""
-    if not has_picture(run):
-        return f'<p class="note">{say(NO_PICTURE)}</p>'
+    """The tower's sizes in this run in one paragraph, or why it does not run."""
+    if not has_image(run):
+        return f'<p class="note">{say(NO_IMAGE)}</p>'
     sizes = run.engine.facts
     towers = [tower for tower in (run.vision.image, run.vision.video) if tower is not None]
     return fact_html(
         say(
-            "{patches:,} patches of {size} × {size} pixels go through {depth} blocks as vectors of "
-            "{hidden:,} numbers ({heads} heads).",
+            "{patches:,} patches of {size} × {size} pixels pass through {depth} blocks with "
+            "hidden size {hidden:,} and {heads} heads.",
             patches=sum(len(tower.patch_embeds) for tower in towers),
             size=sizes.patch_size,
             depth=sizes.vision_depth,
@@ -36,14 +36,14 @@ def facts(run: Run) -> str:
             heads=sizes.vision_num_heads,
         ),
         say(
-            "The merger joins {merge} × {merge} patches each: {merged:,} tokens of {width:,} "
-            "numbers.",
+            "The merger combines each group of {merge} × {merge} patches into one token: "
+            "{merged:,} tokens with {width:,} dimensions.",
             merge=sizes.merge_size,
             merged=sum(len(tower.pooler_output) for tower in towers),
             width=sizes.out_hidden_size,
         ),
         say(
-            "DeepStack taps after blocks {taps} (counted from 0) hand early features to the "
+            "DeepStack taps after blocks {taps} (counted from 0) pass early features to the "
             "decoder's first layers.",
             taps=say(", ").join(str(block) for block in sizes.deepstack_visual_indexes),
         ),
@@ -55,8 +55,8 @@ TAB = StageParts(
     label=mark("2 Vision tower"),
     title=mark("Vision tower"),
     sentence=mark(
-        "Each 16-pixel patch becomes a vector; block after block, attention lets the patches "
-        "look at one another, until four neighbours are merged into one token for the decoder."
+        "Each 16-pixel patch becomes a vector. In every block the patches attend to each other; "
+        "at the end, four neighbouring patches are merged into one token for the decoder."
     ),
     parts=(blocks.PART, attention.PART, position.PART, rope.PART, merger.PART),
     head=HEAD,

@@ -1,4 +1,4 @@
-"""The DeepStack taps beside the final merger's tokens: where they go, and how alike they are."""
+"""DeepStack taps (Meng et al. 2024): where they lead, and their similarity to the final tokens."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def plot_tap(focus: PatchFocus, taps: tuple[TapSimilarity, ...], number: int) ->
 
 
 def taps_html(run: Run, focus: PatchFocus, taps: tuple[TapSimilarity, ...]) -> str:
-    """Which block and which decoder layer each tap connects, and what it says of this token."""
+    """Which block and decoder layer each tap connects, with its norm and cosine for this token."""
     facts, span = run.engine.facts, focus.span
     place = divmod(focus.token, span.merged_w)
     final = focus.tower.pooler_output[span.patch_start // span.merge_size**2 + focus.token]
@@ -46,7 +46,7 @@ def taps_html(run: Run, focus: PatchFocus, taps: tuple[TapSimilarity, ...]) -> s
         (
             say("tap {number}", number=number + 1),
             tap.tap,
-            say("added after layer {layer}", layer=number),
+            say("added to the output of layer {layer}", layer=number),
             float(tap.norms[place]),
             f"{tap.cosine[place]:.3f}",
             f"{tap.cosine.mean():.3f}",
@@ -57,7 +57,7 @@ def taps_html(run: Run, focus: PatchFocus, taps: tuple[TapSimilarity, ...]) -> s
         (
             say("final merger"),
             facts.vision_depth - 1,
-            say("enters layer 0 as the token"),
+            say("input of layer 0"),
             float(final.float().norm()),
             "1.000",
             "1.000",
@@ -69,16 +69,16 @@ def taps_html(run: Run, focus: PatchFocus, taps: tuple[TapSimilarity, ...]) -> s
         say("Decoder"),
         say("Norm of token {token}", token=span.start + focus.token),
         say("Cosine to the final token"),
-        say("Average over the picture"),
+        say("Mean over the image"),
     )
-    caption = say("DeepStack taps beside the final token")
+    caption = say("DeepStack taps compared with the final token")
     return stack_html(
-        fact_html(_route_words(taps)), table_html(headers, rows, caption, right=(4, 5))
+        fact_html(_route_text(taps)), table_html(headers, rows, caption, right=(4, 5))
     )
 
 
-def _route_words(taps: tuple[TapSimilarity, ...]) -> str:
-    """From which vision block to which decoder layer each tap leads."""
+def _route_text(taps: tuple[TapSimilarity, ...]) -> str:
+    """Which vision block and which decoder layer each tap connects."""
     routes = [
         say(
             "tap {number} from vision block {block} to decoder layer {layer}",
@@ -89,9 +89,10 @@ def _route_words(taps: tuple[TapSimilarity, ...]) -> str:
         for number, tap in enumerate(taps)
     ]
     return say(
-        "The tower also hands on what it knew earlier: after some blocks a merger of its own makes "
-        "a vector for every token, which is added to the token's state further up, at the output "
-        "of a decoder layer: {routes} (all counted from 0). A cosine near 0 means that a tap says "
-        "something else than the final token, not the same again.",
+        "DeepStack (Meng et al. 2024) also passes on earlier features: after some blocks, a "
+        "separate merger computes one vector per token, which is added to that token's hidden "
+        "state at the output of a decoder layer: {routes} (all counted from 0). A cosine near 0 "
+        "means that the tap carries different information from the final token instead of "
+        "repeating it.",
         routes=say(", ").join(routes),
     )

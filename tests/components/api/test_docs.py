@@ -50,7 +50,7 @@ def url(tiny_random_engine: Engine) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def beside_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture: Picture) -> None:
-    Image.fromarray(picture.pixels).save(tmp_path / "picture.png")
+    Image.fromarray(picture.pixels).save(tmp_path / "image.png")
     monkeypatch.chdir(tmp_path)
 
 

@@ -335,16 +335,16 @@ def test_text_only_prompts_have_no_patches(call: Callable[..., Any]) -> None:
     ("api_name", "arguments", "message"),
     [
         ("/preprocess", {"text": "  "}, "There is nothing to run"),
-        ("/preprocess", {"text": ["a"]}, "The text is no text but a list"),
+        ("/preprocess", {"text": ["a"]}, "The text must be text, not a list"),
         ("/preprocess", {"max_pixels": 2048.5}, "It must be a whole number"),
-        ("/preprocess", {"max_pixels": 100}, "max pixels is 100. It must lie between 1,024"),
-        ("/preprocess", {"max_pixels": True}, "max pixels is no number but true or false"),
+        ("/preprocess", {"max_pixels": 100}, "max pixels is 100. It must be between 1,024"),
+        ("/preprocess", {"max_pixels": True}, "max pixels must be a number, not a Boolean"),
         ("/preprocess", {"text": "a" * 20_001}, "A message has 20,001 characters"),
-        ("/vision_tower", {"block": 5}, "block is 5. It must lie between 0 and 4."),
+        ("/vision_tower", {"block": 5}, "block is 5. It must be between 0 and 4."),
         ("/vision_tower", {"block": -1}, "block is -1"),
-        ("/decoder", {"layer": 9}, "layer is 9. It must lie between 0 and 4."),
-        ("/decoder", {"layer": "last"}, "layer is no number but a text"),
-        ("/decoder", {"top_k": 0}, "top_k is 0. It must lie between 1 and 50."),
+        ("/decoder", {"layer": 9}, "layer is 9. It must be between 0 and 4."),
+        ("/decoder", {"layer": "last"}, "layer must be a number, not text"),
+        ("/decoder", {"top_k": 0}, "top_k is 0. It must be between 1 and 50."),
         ("/sampling", {"max_new_tokens": 0}, "max_new_tokens is out of range"),
         ("/sampling", {"max_new_tokens": 10**9}, "max_new_tokens is out of range"),
         ("/sampling", {"settings": [{}] * 9}, "There are 9 columns of settings"),
@@ -382,7 +382,7 @@ def test_a_picture_may_come_inline(call: Callable[..., Any], url: str, file: Any
     event, sent = _answer(url, "preprocess", [inline, TEXT, "", PIXELS])
     assert event == "complete"
     assert json.loads(sent)[0] == call("/preprocess", image=file, max_pixels=PIXELS)
-    for broken, words in ((inline[:-2], "base64 text is broken"), ("data:;base64,AA==", "image")):
+    for broken, words in ((inline[:-2], "base64 data is invalid"), ("data:;base64,AA==", "image")):
         event, sent = _answer(url, "preprocess", [broken, TEXT, "", None])
         assert event == "error"
         assert words in sent
@@ -434,14 +434,14 @@ def test_only_uploads_are_opened(
 def test_a_path_as_text_is_explained(call: Callable[..., Any]) -> None:
     with pytest.raises(AppError, match="pass handle_file"):
         call("/preprocess", image="/etc/passwd")
-    with pytest.raises(AppError, match="addresses are not fetched"):
+    with pytest.raises(AppError, match="URLs are not fetched"):
         call("/preprocess", image=handle_file("http://127.0.0.1:9/picture.png"))
 
 
 def test_uploads_of_the_server_itself_lie_in_its_folder(tmp_path: Path) -> None:
     outside = tmp_path / "picture.png"
     outside.write_bytes(b"")
-    with pytest.raises(InputError, match="no uploaded file"):
+    with pytest.raises(InputError, match="must be an uploaded file"):
         uploaded_path({"path": str(outside), "meta": META})
     assert uploaded_path(None) is None
 

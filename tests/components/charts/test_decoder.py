@@ -35,7 +35,7 @@ def test_states_after_a_deepstack_add_are_marked() -> None:
     assert list(axis.tickvals) == [0, 1, 2]
 
 
-def test_a_bar_stands_over_each_picture() -> None:
+def test_a_bar_marks_each_image() -> None:
     layout = plot_residual_norms(NORMS, LABELS, [(1, 3, "image 1"), (0, 1, "")], 0).layout
     assert [(bar.x0, bar.x1) for bar in layout.shapes] == [(0.5, 2.5), (-0.5, 0.5)]
     assert [name.text for name in layout.annotations] == ["image 1"]
@@ -72,7 +72,7 @@ def _lens() -> LogitLens:
     return LogitLens((41,), np.array([[[1, 2]], [[3, 4]]]), probs, texts)
 
 
-def test_a_cell_of_the_lens_shows_its_likeliest_token() -> None:
+def test_a_cell_of_the_lens_shows_its_most_likely_token() -> None:
     figure = plot_logit_lens(_lens(), ["?"], 1)
     table = figure.data[0]
     np.testing.assert_array_equal(table.z, np.array([[0.6], [0.9]], np.float32))
@@ -85,7 +85,7 @@ def test_a_cell_of_the_lens_shows_its_likeliest_token() -> None:
 def test_a_cell_of_the_lens_lists_its_top_k() -> None:
     words = plot_logit_lens(_lens(), ["?"], 0).data[0].customdata
     assert words[0][0] == ("position 41, input of layer 0<br>60.0 %  ␣red<br>40.0 %  &lt;b&gt;")
-    assert words[1][0].startswith("position 41, input of final norm<br>90.0 %  blue")
+    assert words[1][0].startswith("position 41, input of the final norm<br>90.0 %  blue")
 
 
 def test_next_tokens_keep_their_order_even_when_spelt_alike() -> None:

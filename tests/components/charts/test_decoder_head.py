@@ -43,7 +43,7 @@ def test_rows_before_and_after() -> None:
     names = ["t, time", "h, height", "w, width"]
     assert list(figure.data[0].customdata[0]) == [*names, *names]
     assert (figure.data[0].zmin, figure.data[0].zmax) == (-5, 5)
-    assert list(figure.layout.yaxis.ticktext) == ["query", "query, turned", "key", "key, turned"]
+    assert list(figure.layout.yaxis.ticktext) == ["query", "query, rotated", "key", "key, rotated"]
 
 
 def test_the_axis_that_matters_is_told() -> None:
@@ -56,7 +56,7 @@ def test_the_axis_that_matters_is_told() -> None:
     assert {float(mark.y[0]) for mark in marks} == {0.5}
     assert len({line.line.dash for line in lines}) == 3
     assert "depends most on h, height" in figure.layout.title.text
-    assert "less key's" in figure.layout.xaxis.title.text
+    assert "− key position" in figure.layout.xaxis.title.text
 
 
 def test_experts_that_are_not_chosen_are_left_out() -> None:

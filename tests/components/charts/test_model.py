@@ -55,7 +55,7 @@ def test_tiles_say_what_they_hold(full_size: go.Figure) -> None:
 def test_tied_weights_are_explained(full_size: go.Figure) -> None:
     tiles = full_size.data[0]
     words = tiles.customdata[tiles.ids.index("lm_head")][1]
-    assert words == "shares its weight with model.language_model.embed_tokens"
+    assert words == "shares its weights with model.language_model.embed_tokens"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from components.charts.token_budget import plot_ladder_times, plot_ladder_tokens
 
 
 def patch_values() -> np.ndarray:
-    """(3, 2, 4, 4): channel 10s, frame 1s, place in hundredths; the frames differ."""
+    """(3, 2, 4, 4): channel 10s, frame 1s, position in hundredths; the frames differ."""
     channel, frame, place = np.meshgrid(range(3), range(2), range(16), indexing="ij")
     return (channel * 10 + frame + place / 100).reshape(3, 2, 4, 4).astype(np.float32)
 
@@ -26,7 +26,7 @@ def test_histograms_are_shares_in_percent() -> None:
     red, green, blue = figure.data
     assert red.y.tolist() == [25, 75]
     assert green.y.tolist() == [100, 0]
-    assert blue.y.tolist() == [0, 0]  # nothing counted is no division by zero
+    assert blue.y.tolist() == [0, 0]  # an empty histogram does not divide by zero
     assert red.x.tolist() == [0.5, 2.5]
     assert [trace.yaxis for trace in figure.data] == ["y", "y2", "y3"]
     assert figure.layout.xaxis.title.text == "pixel value"
@@ -70,7 +70,7 @@ def test_a_row_runs_through_channels_then_frames() -> None:
     ]
     assert "twice" not in figure.layout.title.text
     values[:, 1] = values[:, 0]
-    assert "every channel comes twice" in plot_row(values, 5).layout.title.text
+    assert "every channel appears twice" in plot_row(values, 5).layout.title.text
 
 
 def test_masks_are_strips_over_the_sequence() -> None:
@@ -78,7 +78,7 @@ def test_masks_are_strips_over_the_sequence() -> None:
     figure = plot_masks(np.ones(6, np.int64), types)
     (strip,) = figure.data
     assert strip.customdata.tolist() == [[1] * 6, types.tolist()]
-    assert strip.z.tolist() == [[0] * 6, [1, 1, 2, 2, 2, 1]]  # places in the key of used colours
+    assert strip.z.tolist() == [[0] * 6, [1, 1, 2, 2, 2, 1]]  # indices into the used colours
     assert strip.colorbar.ticktext == ("1 attended", "0 text", "1 image")
     assert len(encode_figure(plot_masks(np.ones(5000), np.zeros(5000))) or "") < 50_000
     assert figure.layout.xaxis.title.text == "sequence index"
@@ -118,7 +118,7 @@ def test_ladder_of_tokens() -> None:
     assert pictures.y.tolist() == [1, 16, 300]
     assert pictures.customdata.tolist() == LIMITS.tolist()
     assert figure.layout.barmode == "stack"
-    assert figure.layout.xaxis.ticktext == ("1.02k", "<b>16.4k</b><br>now", "2M")
+    assert figure.layout.xaxis.ticktext == ("1.02k", "<b>16.4k</b><br>current", "2M")
     assert "from 15 to 314 tokens" in figure.layout.meta["alt"]
 
 
@@ -131,4 +131,4 @@ def test_ladder_of_times_leaves_gaps() -> None:
     assert figure.layout.yaxis.title.text == "milliseconds"
     assert "from 3 to 9 ms" in figure.layout.meta["alt"]
     nothing = plot_ladder_times(LIMITS, vision * np.nan, vision * np.nan, current=0)
-    assert "nothing measured yet" in nothing.layout.meta["alt"]
+    assert "not measured yet" in nothing.layout.meta["alt"]

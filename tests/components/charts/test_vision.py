@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.vision import plot_feature_norms, plot_norm_summary, state_words
+from components.charts.vision import plot_feature_norms, plot_norm_summary, state_text
 
 NORMS = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.5]], np.float32)
 TOKENS = np.array([[7, 7, 8], [7, 7, 8]])
@@ -30,10 +30,10 @@ def test_norms_of_merged_tokens_are_named_so() -> None:
     assert figure.layout.xaxis.title.text == "token column"
     assert "Norm of each token" in figure.layout.title.text
     assert figure.layout.meta["pointer"] == {"what": "merged", "span": 1}
-    assert "is token %{customdata}" in figure.data[0].hovertemplate
+    assert "token %{customdata} of the sequence" in figure.data[0].hovertemplate
 
 
-def test_the_patch_grid_looks_like_the_picture() -> None:
+def test_the_patch_grid_has_the_image_s_orientation() -> None:
     layout = _draw_norms().layout
     assert layout.yaxis.autorange == "reversed"  # row 0 on top
     assert layout.yaxis.scaleanchor == "x"  # square patches
@@ -46,9 +46,9 @@ def test_the_range_of_the_norms_is_said_in_words() -> None:
 
 
 def test_states_have_names() -> None:
-    assert state_words(0, 5) == "before the blocks (patch embedding + position)"
-    assert state_words(3, 5) == "after 3 of 5 blocks"
-    assert state_words(5, 5) == "after 5 of 5 blocks (output)"
+    assert state_text(0, 5) == "before the blocks (patch embedding + position)"
+    assert state_text(3, 5) == "after 3 of 5 blocks"
+    assert state_text(5, 5) == "after 5 of 5 blocks (output)"
 
 
 def test_the_summary_has_a_line_for_each_statistic() -> None:
@@ -59,7 +59,9 @@ def test_the_summary_has_a_line_for_each_statistic() -> None:
     np.testing.assert_array_equal(lines["median"].y, summary[:, 1])
     np.testing.assert_array_equal(lines["largest"].y, summary[:, 2])
     assert [list(line.x) for line in figure.data] == [[0, 1, 2]] * 3
-    assert len({line.line.dash for line in figure.data}) == 3, "colour would be the only difference"
+    assert len({line.line.dash for line in figure.data}) == 3, (
+        "lines must not differ only in colour"
+    )
     assert figure.layout.yaxis.type is None
 
 

@@ -24,11 +24,11 @@ def test_one_patch_alone_has_no_entropy_to_share() -> None:
     assert np.isfinite(plot_head_entropy(np.zeros((1, 1), np.float32), even=0.0).data[0].z).all()
 
 
-def test_distances_are_drawn_up_to_that_of_even_attention() -> None:
+def test_distances_are_drawn_up_to_that_of_uniform_attention() -> None:
     figure = plot_head_distance(DISTANCE, even=5.0)
     np.testing.assert_array_equal(figure.data[0].z, DISTANCE)
     assert figure.data[0].zmax == 5
-    assert plot_head_distance(DISTANCE, even=2.0).data[0].zmax == 3, "a head may look farther"
+    assert plot_head_distance(DISTANCE, even=2.0).data[0].zmax == 3, "a head may attend farther"
 
 
 def test_blocks_that_are_not_measured_stay_empty() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from components.charts.vision_merger import (
-    MAX_NUMBERS,
+    MAX_DIMENSIONS,
     plot_merger_vectors,
     plot_tap_similarity,
 )
@@ -21,17 +21,17 @@ def test_steps_stand_below_one_another() -> None:
     assert list(figure.layout.yaxis.tickvals) == [1.5, 5.5]
     assert (first.zmin, second.zmin) == (-first.zmax, -second.zmax)
     assert first.zmax != second.zmax
-    assert "Token 37" in figure.layout.title.text
-    assert "numbers up to 2" in figure.layout.meta["alt"]
+    assert "token 37" in figure.layout.title.text
+    assert "values up to ±2" in figure.layout.meta["alt"]
 
 
 def test_long_lines_are_cut_and_it_is_said() -> None:
     patches = np.ones((4, 1024), np.float32)
     figure = plot_merger_vectors([("patches", patches)], 0)
-    assert figure.data[0].z.shape == (4, MAX_NUMBERS)
-    assert "the first 256 of 1,024" in figure.layout.xaxis.title.text
+    assert figure.data[0].z.shape == (4, MAX_DIMENSIONS)
+    assert "first 256 of 1,024" in figure.layout.xaxis.title.text
     short = plot_merger_vectors([("patches", patches[:, :7])], 0)
-    assert short.layout.xaxis.title.text == "number in its line of 7"
+    assert short.layout.xaxis.title.text == "dimension in its row (of 7)"
 
 
 def test_a_tap_is_drawn_on_the_grid_of_tokens() -> None:

@@ -21,7 +21,7 @@ def test_the_patches_are_spread_over_the_grid() -> None:
     assert list(zip(dots.y, dots.x, strict=True)) == [
         tuple(place) for place in PLACES.reshape(-1, 2)
     ]
-    # An entry that stands twice at the border is marked once.
+    # An entry that is repeated at the border is marked once.
     assert list(neighbours.customdata) == [13, 14]
     assert (list(neighbours.x), list(neighbours.y)) == ([1, 2], [3, 3])
     assert (mark.x[0], mark.y[0]) == (1.5, 3.0)
@@ -51,7 +51,7 @@ def test_the_weights_stand_at_their_entries() -> None:
     widths = [trace.line.width for trace in figure.data[1:] if trace.mode == "lines"]
     assert widths == sorted(widths)
     assert widths[0] < widths[-1]
-    assert "entry 11 counts most" in figure.layout.meta["alt"]
+    assert "entry 11 has the largest weight" in figure.layout.meta["alt"]
 
 
 def test_an_entry_beyond_the_edge_is_not_drawn_twice() -> None:

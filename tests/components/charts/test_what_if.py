@@ -1,4 +1,4 @@
-"""Charts of a change: both distributions, and what parts of a picture are worth."""
+"""Charts of a change: both distributions, and the drop for each masked part of an image."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_two_distributions_side_by_side() -> None:
 def test_the_shift_is_told_in_its_title() -> None:
     layout = plot_shift(SHIFT).layout
     assert list(layout.yaxis.ticktext) == ["&lt;|im_end|&gt;", "a"]
-    assert "another token leads, KL = 0.25 nats" in layout.title.text
+    assert "different top token, KL = 0.25 nats" in layout.title.text
     assert "30.0%" in layout.meta["alt"]
     assert layout.xaxis.title.text == "probability"
 
@@ -53,17 +53,17 @@ WORDS = AnswerShift(
 )
 
 
-def test_the_word_that_falls_most_is_told() -> None:
+def test_the_token_that_drops_most_is_named() -> None:
     figure = plot_answer_shift(WORDS, ["a", "red", "cat"], chosen=2)
     original, changed = figure.data
     np.testing.assert_allclose(original.y, [0.9, 0.8, 0.5], rtol=1e-6)
     np.testing.assert_allclose(changed.y, [0.9, 0.1, 0.6], rtol=1e-6)
     assert original.marker.pattern.shape != changed.marker.pattern.shape
-    assert "“red” falls most, from 80.0 % to 10.0 %" in figure.layout.title.text
+    assert "“red” drops most, from 80.0 % to 10.0 %" in figure.layout.title.text
     assert list(figure.layout.xaxis.ticktext) == ["a", "red", "cat"]
     assert figure.layout.annotations[0].x == 2
     same = AnswerShift((3,), WORDS.before[:1], WORDS.before[:1])
-    assert "no word falls" in plot_answer_shift(same, ["a"]).layout.title.text
+    assert "no token drops" in plot_answer_shift(same, ["a"]).layout.title.text
 
 
 def test_the_nearest_head_is_told() -> None:
@@ -71,9 +71,9 @@ def test_the_nearest_head_is_told() -> None:
     figure = plot_agreement(agreement)
     np.testing.assert_array_equal(figure.data[0].z, agreement)
     assert (figure.data[0].zmin, figure.data[0].zmax) == (-1, 1)
-    assert "layer 1, head 1 comes nearest, 0.70" in figure.layout.title.text
+    assert "layer 1, head 1 agrees most, 0.70" in figure.layout.title.text
     empty = plot_agreement(np.full((1, 2), np.nan, np.float32))
-    assert "no head looks" in empty.layout.title.text
+    assert "attention is uniform" in empty.layout.title.text
 
 
 def test_the_layer_that_decides_is_told() -> None:
@@ -81,7 +81,9 @@ def test_the_layer_that_decides_is_told() -> None:
     figure = plot_patch_sweep(probs, ("There", "It"))
     np.testing.assert_array_equal(figure.data[1].y, probs[1])
     assert figure.data[0].line.dash != figure.data[1].line.dash
-    assert "“It” wins first at layer 2" in figure.layout.title.text
+    assert "“It” first takes the lead at layer 2" in figure.layout.title.text
     stays = plot_patch_sweep(probs[::-1, :2], ("There", "It")).layout.title.text
-    assert "wins first at layer 0" in stays
-    assert "“There” stays" in plot_patch_sweep(probs[:, :2], ("There", "It")).layout.title.text
+    assert "first takes the lead at layer 0" in stays
+    assert (
+        "“There” stays ahead" in plot_patch_sweep(probs[:, :2], ("There", "It")).layout.title.text
+    )

@@ -47,7 +47,7 @@ def test_an_unexpected_error_ends_the_waiting(
     host.start(then=fail)
     status = host.wait(60)
     assert status.phase == "failed"
-    assert status.what == "Loading failed; the server's log says why."
+    assert status.what == "Loading failed; see the server's log."
     assert "加载失败" in translation(status.what, "zh")
     assert "secret detail" in caplog.text
 

@@ -147,6 +147,6 @@ def test_values_in_words() -> None:
 
 
 def test_half_a_character_is_refused() -> None:
-    with pytest.raises(InputError, match="half of a surrogate pair"):
+    with pytest.raises(InputError, match="unpaired surrogate"):
         WORD.parse("a\ud800", RUN)
     assert WORD.parse("\U0001f600", RUN) == "\U0001f600"

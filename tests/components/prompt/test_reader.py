@@ -86,18 +86,18 @@ def test_too_many_images_are_not_even_opened(read: Any) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"text": 5}, "The text is no text but a number"),
-        ({"text": "a", "system": {"a": 1}}, "The system prompt is no text but an object"),
-        ({"images": [5]}, "An image is no file but a number"),
-        ({"images": [()]}, "An image is no file but a tuple"),
+        ({"text": 5}, "The text must be text, not a number"),
+        ({"text": "a", "system": {"a": 1}}, "The system prompt must be text, not an object"),
+        ({"images": [5]}, "An image must be a file, not a number"),
+        ({"images": [()]}, "An image must be a file, not a tuple"),
         ({"text": "a" * 20_001}, "A message has 20,001 characters"),
-        ({"text": "\ud83d"}, "half of a surrogate pair"),
-        ({"text": "a", "max_pixels": math.nan}, "max pixels is nan, which is no finite number"),
-        ({"text": "a", "max_pixels": -math.inf}, "max pixels is -inf"),
+        ({"text": "\ud83d"}, "unpaired surrogate"),
+        ({"text": "a", "max_pixels": math.nan}, "max pixels must be a finite number, not nan"),
+        ({"text": "a", "max_pixels": -math.inf}, "max pixels must be a finite number, not -inf"),
         ({"text": "a", "max_pixels": 65_536.5}, "max pixels is 65,536.5. It must be a whole"),
-        ({"text": "a", "max_pixels": "65536"}, "max pixels is no number but a text"),
-        ({"text": "a", "max_pixels": True}, "max pixels is no number but true or false"),
-        ({"text": "a", "max_pixels": 1023}, "It must lie between 1,024"),
+        ({"text": "a", "max_pixels": "65536"}, "max pixels must be a number, not text"),
+        ({"text": "a", "max_pixels": True}, "max pixels must be a number, not a Boolean"),
+        ({"text": "a", "max_pixels": 1023}, "It must be between 1,024"),
         ({"text": "a", "max_pixels": 10**400}, "more than 15 digits"),
     ],
 )
@@ -109,7 +109,7 @@ def test_bad_values(read: Any, values: dict[str, Any], message: str) -> None:
 def test_numbers_within_bounds() -> None:
     assert check_number("x", 0.5, low=0, high=1) == 0.5
     assert check_whole("x", 3.0, low=3, high=3) == 3
-    with pytest.raises(InputError, match=r"x is 4\. It must lie between 1 and 3\. Choose"):
+    with pytest.raises(InputError, match=r"x is 4\. It must be between 1 and 3\. Choose"):
         check_whole("x", 4, low=1, high=3)
     with pytest.raises(InputError, match=r"x is 0\. It must be at least 1\."):
         check_number("x", 0, low=1)
@@ -117,7 +117,7 @@ def test_numbers_within_bounds() -> None:
         check_number("x", 2, high=1)
     with pytest.raises(InputError, match="more than 15 digits"):
         check_whole("x", 10**5000, high=1)
-    with pytest.raises(InputError, match="x is no number but empty"):
+    with pytest.raises(InputError, match="x must be a number, not empty"):
         check_number("x", None)
 
 
@@ -213,11 +213,11 @@ def test_names_may_be_chinese_or_small(read: Any) -> None:
         ("What is it?", "who speaks first"),
         ("Well\nUser: a\nAssistant: b", "who speaks first"),
         ("Assistant: b", "begin with the assistant"),
-        ("User: a\nUser: b", "Earlier turn 2 is the user's"),
+        ("User: a\nUser: b", "Earlier turn 2 is from the user"),
         ("User: a", "has no answer"),
         ("User: a\nAssistant: ", "Earlier turn 2 is empty"),
         ("User: a\nAssistant: b\n" * 33, "66 earlier turns"),
-        (["User: a"], "is no text but a list"),
+        (["User: a"], "must be text, not a list"),
     ],
 )
 def test_a_conversation_that_cannot_be_read_is_explained(

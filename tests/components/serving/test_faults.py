@@ -32,7 +32,7 @@ def told(error: Exception) -> str:
 def test_memory(error: Exception) -> None:
     message = told(error)
     assert "not enough memory" in message
-    assert "smaller picture" in message
+    assert "smaller image" in message
     assert "GiB" not in message
 
 

@@ -74,7 +74,7 @@ def test_what_is_too_large_is_said_in_the_browsers_language(client: TestClient) 
     headers = {"accept-language": "zh-CN,zh;q=0.9,en;q=0.8"}
     body = b" " * (MAX_JSON_BYTES + 1)
     answer = client.post("/gradio_api/queue/join", content=body, headers=headers)
-    assert answer.json()["detail"] == "请求超过了可接受的 4 MB。"
+    assert answer.json()["detail"] == "请求超过了 4 MB 的上限。"
 
 
 def test_a_body_that_does_not_say_so_is_cut_off(client: TestClient) -> None:

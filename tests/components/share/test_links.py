@@ -100,7 +100,7 @@ def test_what_cannot_be_run_cannot_be_linked_to(links: Links, tmp_path: Path) ->
         copy(links, visitor)
     (tmp_path / "x.png").write_bytes(b"no picture")
     visitor.prompt["images"] = [str(tmp_path / "x.png")]
-    with pytest.raises(InputError, match="no image that can be read"):
+    with pytest.raises(InputError, match="not a readable image"):
         copy(links, visitor)
     assert links.kept.find("a" * 64) is None
 
@@ -257,13 +257,13 @@ def test_a_lost_picture_is_asked_for_and_all_else_is_there(links: Links, tmp_pat
 
 def test_another_checkpoint_is_said(links: Links) -> None:
     visitor = open_link(links, "?text=Hello&model=Qwen/<b>Qwen3@0123,bfloat16")
-    assert "another checkpoint: Qwen/&lt;b&gt;Qwen3@0123,bfloat16" in visitor.notice
+    assert "another checkpoint, Qwen/&lt;b&gt;Qwen3@0123,bfloat16" in visitor.notice
     assert visitor.run_key is not None
 
 
 def test_an_example_that_is_gone_is_said(links: Links) -> None:
     visitor = open_link(links, "?example=nobody&system=Short.")
-    assert "The example of this link is no longer here" in visitor.notice
+    assert "The example in this link no longer exists" in visitor.notice
     assert visitor.prompt["text"] == load_examples()[0].text
     assert visitor.prompt["system"] == "Short."
 

@@ -1,4 +1,4 @@
-"""The snippets of the vision tab's parts leave the parts' own records in their variables."""
+"""The vision tab's snippets compute the same values as its parts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from playground.vision.position_grid import blend_position, position_similarity,
 from playground.vision.rope import head_kernel, head_vectors, ones_kernel, patch_scores, rope_angles
 
 PATCH, BLOCK, HEAD = (2, 5), 1, 1
-# A later image of several, and a later frame of a video beside an image.
+# A later image of several, and a later frame of a video next to an image.
 PLACES = [("image", 0), ("two_images", 1), ("image_and_video", 2)]
 
 
@@ -46,7 +46,7 @@ def _close(found: Any, expected: Any, atol: float = 2e-5) -> None:
     np.testing.assert_allclose(np.asarray(found), np.asarray(expected), rtol=1e-5, atol=atol)
 
 
-def test_where_a_patch_looks(place: tuple[Run, int], play: Any, capsys: Any) -> None:
+def test_attention_of_a_patch(place: tuple[Run, int], play: Any, capsys: Any) -> None:
     run, span, tower = _find(place)
     chosen = {"span": place[1], "patch": PATCH, "block": BLOCK}
     found = play(write_snippet("vision_attention", run, **chosen, head=HEAD), run)
@@ -60,13 +60,13 @@ def test_where_a_patch_looks(place: tuple[Run, int], play: Any, capsys: Any) -> 
 
 
 @pytest.mark.parametrize("most", [7, 512])
-def test_what_all_patches_look_at(
+def test_attention_received(
     most: int, place: tuple[Run, int], play: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, span, tower = _find(place)
-    monkeypatch.setattr("playground.vision.attention.MAX_LOOKERS", most)
+    monkeypatch.setattr("playground.vision.attention.MAX_QUERIES", most)
     code = write_snippet("vision_attention", run, span=place[1], block=BLOCK, received=True)
-    record = measure_block(run.engine, tower, span, BLOCK, max_lookers=most)
+    record = measure_block(run.engine, tower, span, BLOCK, max_queries=most)
     _close(play(code, run)["weights"], record.received)
 
 

@@ -1,4 +1,4 @@
-"""Generated tokens on a background by their probability, with their numbers."""
+"""Generated tokens, coloured by their probability, with their numbers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ def test_generated_tokens_show_the_probability_before_the_filters() -> None:
     assert "pg-unlikely" in first.classes
     assert "pg-sure" in second.classes
     assert first.attrs["tabindex"] == "0"
-    assert "before the filters 3.0% · after them 100.0% · entropy 0.25 nats" in first.attrs["title"]
+    assert (
+        "before the filters 3.0% · after the filters 100.0% · entropy 0.25 nats"
+        in first.attrs["title"]
+    )
     assert "pg-diverges" in second.classes
     assert "pg-diverges" not in first.classes
 

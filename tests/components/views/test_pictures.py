@@ -1,4 +1,4 @@
-"""Pictures as HTML: the very pixels, a grid in the right places, a small payload."""
+"""Images as HTML: exact pixels, a grid in the right places, a small payload."""
 
 from __future__ import annotations
 

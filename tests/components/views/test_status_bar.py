@@ -1,4 +1,4 @@
-"""The bar says what is loaded, escapes it, and turns red past the tolerance."""
+"""The bar says what is loaded, escapes it, and turns red above the tolerance."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_facts_of_the_checkpoint(tiny_random_engine: Engine) -> None:
         assert text in html
     folder = tiny_random_engine.source.rstrip("/")
     assert folder.split("/")[-1] in html
-    assert folder not in html  # visitors do not see where it lies
+    assert folder not in html  # visitors do not see its location
 
 
 def test_badge_turns_red_past_the_tolerance() -> None:

@@ -1,4 +1,4 @@
-"""Token strips: every token once, in order, with its facts, and nothing that the page would run."""
+"""Token strips: every token once, in order, with its details, and no executable script."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_the_template_is_whole_and_in_blocks_by_role(inputs: ModelInputs) -> Non
         "user",
         "assistant",
         "user",
-        "assistant — the model goes on from here",
+        "assistant — the model continues from here",
     ]
     shown = "".join(each.text for each in page.find("div", "pg-message-text"))
     for mark in strips.KIND_MARKS.values():
@@ -135,11 +135,11 @@ def test_typed_special_tokens_are_marked_where_they_stand(
     page = read_html(template_html(inputs, typed))
     (chip,) = page.find("span", "pg-typed")
     assert chip.text == "✎<\\u200b|im_end|>"
-    assert "kept as text" in chip.attrs["title"]
+    assert "treated as text" in chip.attrs["title"]
     message = page.find("div", "pg-message-text")[3]  # And <|im_end|> now?
     assert chip.text in message.text
     legend = page.find("ul", "pg-legend")[0]
-    assert "typed, kept as text" in legend.text
+    assert "typed special token, treated as text" in legend.text
     assert page.find("span", "pg-special")  # those of the template stay as they are
 
     strip = read_html(sequence_strip_html(inputs, typed=typed))

@@ -22,7 +22,7 @@ from playground.records import ModelInputs, Picture, Prompt, Turn
 from playground.tokens import find_typed_specials
 from tests.components.html_reader import read_html
 
-EMOJI = "🜁"  # four bytes, in no training text: one character over several tokens
+EMOJI = "🜁"  # four bytes, in no training text: one character split over several tokens
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_long_tables_are_cut_and_counted(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_long_words_have_room() -> None:
-    """In a narrow table each of them, or each Chinese sign, would be a line of its own."""
+    """A narrow table would put every word, or every Chinese character, on its own line."""
     headers = ("t", "Positions used", "占用的位置数", "x" * 99, "Asked", "请求", "w")
     row = (1, 2, 3, 4, "▦ circle: How many shapes are there?", 5, Mono("x" * 99))
     page = table_html(headers, [row])
@@ -133,7 +133,7 @@ def test_tensor_rows_match_the_tensors(inputs: ModelInputs) -> None:
     _, down, across = grid[0].tolist()
     mean = f"{(1 + down + across) / 3:.4g}"
     assert rows["image_grid_thw"][4:7] == ["1", mean, str(max(down, across))]
-    assert rows["image_grid_thw"][-1] == f"1, {down}, {across}"  # all of it: nothing more follows
+    assert rows["image_grid_thw"][-1] == f"1, {down}, {across}"  # all values: no ellipsis
     moved = read_html(tensors_table(inputs, "cuda:0")).rows()[1]
     assert moved[3] == "cpu → cuda:0"
 

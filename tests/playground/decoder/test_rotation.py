@@ -31,7 +31,7 @@ def runs(tiny_random_engine: Engine, shipped_engine: Engine) -> dict[int, Run]:
 
 @pytest.fixture
 def run(engine: Engine, runs: dict[int, Run]) -> Run:
-    """A picture and a question, on either checkpoint."""
+    """An image and a question, on either checkpoint."""
     return runs[id(engine)]
 
 
@@ -116,8 +116,8 @@ def test_a_token_is_its_own_only_choice_at_the_start(run: Run) -> None:
     ("where", "message"),
     [
         ((99, 0, 5), "no layer 99"),
-        ((0, 99, 5), "no head 99"),
-        ((0, 0, 10**6), "no token 1000000"),
+        ((0, 99, 5), "Head 99 or token 5 does"),
+        ((0, 0, 10**6), "token 1000000 does not exist"),
         ((0, 0, 5, 6), "comes later"),
     ],
 )

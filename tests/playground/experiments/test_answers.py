@@ -14,9 +14,9 @@ from playground.experiments.answers import (
     AnswerShift,
     answer_log_probs,
     extend_merged,
-    first_picture_word,
+    first_dependent_token,
     read_at_once,
-    without_pictures,
+    without_images,
 )
 from playground.experiments.what_if import StatePatch, WhatIf, change_merged
 from playground.experiments.what_if_runs import greedy_answer, run_changed, run_what_if
@@ -39,7 +39,7 @@ def runs(tiny_random_engine: Engine, shipped_engine: Engine) -> dict[int, Run]:
 
 @pytest.fixture
 def run(engine: Engine, runs: dict[int, Run]) -> Run:
-    """Two pictures and a question, on either checkpoint."""
+    """Two images and a question, on either checkpoint."""
     return runs[id(engine)]
 
 
@@ -72,7 +72,7 @@ def test_an_answer_is_read_as_a_plain_forward_reads_it(run: Run) -> None:
     read = answer_log_probs(run.engine, run.merged, run.decoded, others)
     np.testing.assert_allclose(read, plain_log_probs(run, others), atol=1e-4)
     assert read.dtype == np.float32
-    with pytest.raises(InputError, match="no answer"):
+    with pytest.raises(InputError, match="answer is empty"):
         answer_log_probs(run.engine, run.merged, run.decoded, [])
 
 
@@ -87,11 +87,11 @@ def test_a_sequence_is_extended_by_an_answer(run: Run) -> None:
     assert not extended.visual_pos_masks[0, -2:].any()  # type: ignore[index]
 
 
-def test_without_pictures_every_visual_token_is_gone(run: Run) -> None:
+def test_without_images_every_visual_token_is_masked(run: Run) -> None:
     ids = write_answer(run)
-    shift = without_pictures(run.engine, run.inputs, run.merged, run.decoded, ids)
+    shift = without_images(run.engine, run.inputs, run.merged, run.decoded, ids)
     visual = tuple(i for span in run.inputs.spans for i in range(span.start, span.end))
-    blind = extend_merged(run.engine, change_merged(run.merged, WhatIf(painted=visual)), ids[:-1])
+    blind = extend_merged(run.engine, change_merged(run.merged, WhatIf(masked=visual)), ids[:-1])
     model: Any = run.engine.model
     with torch.no_grad():
         hidden = model.model.language_model(
@@ -102,8 +102,8 @@ def test_without_pictures_every_visual_token_is_gone(run: Run) -> None:
     np.testing.assert_allclose(shift.after, expected, atol=1e-4)
     np.testing.assert_allclose(shift.drop, shift.before - shift.after)
     text = make_run(run.engine, "Hello")
-    with pytest.raises(InputError, match="no picture"):
-        without_pictures(run.engine, text.inputs, text.merged, text.decoded, ids)
+    with pytest.raises(InputError, match="no image"):
+        without_images(run.engine, text.inputs, text.merged, text.decoded, ids)
 
 
 def test_a_changed_run_reads_with_its_own_layers(run: Run) -> None:
@@ -131,18 +131,18 @@ def test_a_changed_run_reads_with_its_own_layers(run: Run) -> None:
     assert np.abs(after - before).max() > 1e-3
 
 
-def test_the_first_word_that_tells_of_the_picture(shipped_engine: Engine) -> None:
+def test_the_first_token_that_depends_on_the_image(shipped_engine: Engine) -> None:
     before = np.zeros(4, np.float32)
     end = shipped_engine.model.generation_config.eos_token_id
     end = end if isinstance(end, int) else end[0]
     ids = (5, 6, 7, end)
     telling = AnswerShift(ids, before, -np.array([0.9, 1.5, 8.0, 9.0], np.float32))
-    assert first_picture_word(shipped_engine, telling) == 1
+    assert first_dependent_token(shipped_engine, telling) == 1
     likely = np.log(np.array([1, 0.4, 0.6, 1], np.float32))
     unsure = AnswerShift(ids, likely, -np.array([0.9, 4.0, 8.0, 9.0], np.float32))
-    assert first_picture_word(shipped_engine, unsure) == 2
+    assert first_dependent_token(shipped_engine, unsure) == 2
     silent = AnswerShift(ids, before, -np.array([0.1, 0.2, 0.5, 9.0], np.float32))
-    assert first_picture_word(shipped_engine, silent) == 2
+    assert first_dependent_token(shipped_engine, silent) == 2
 
 
 def test_reading_stops_at_the_next_layer(run: Run) -> None:

@@ -1,4 +1,4 @@
-"""The first object of a picture, by its pixels."""
+"""The first object of an image, found from its pixels."""
 
 from __future__ import annotations
 

@@ -35,11 +35,11 @@ from tests.media_samples import make_picture
 
 @pytest.fixture(scope="module")
 def run(tiny_random_engine: Engine) -> Run:
-    """Two pictures, the second wide: 12 x 4 patches."""
+    """Two images, the second wide: 12 x 4 patches."""
     return make_run(tiny_random_engine, "What?", make_picture(), make_picture(192, 64, seed=1))
 
 
-def test_each_drop_is_that_of_a_painted_run(run: Run) -> None:
+def test_each_drop_is_that_of_a_masked_run(run: Run) -> None:
     span = run.inputs.spans[1]
     plain = run_what_if(run.engine, run.inputs, run.merged, WhatIf(), max_new_tokens=1)
     word = plain.answer.steps[0].id
@@ -50,14 +50,14 @@ def test_each_drop_is_that_of_a_painted_run(run: Run) -> None:
     assert measured.log_prob == pytest.approx(before, abs=1e-5)
     for row, column in ((0, 0), (1, 2), (span.merged_h - 1, span.merged_w - 1)):
         index = span.start + row * span.merged_w + column
-        painted = run_what_if(
-            run.engine, run.inputs, run.merged, WhatIf(painted=(index,)), max_new_tokens=1
+        masked = run_what_if(
+            run.engine, run.inputs, run.merged, WhatIf(masked=(index,)), max_new_tokens=1
         )
-        after = float(painted.decoded.logits.float().log_softmax(-1)[word])
+        after = float(masked.decoded.logits.float().log_softmax(-1)[word])
         assert measured.drop[row, column] == pytest.approx(before - after, abs=2e-5)
 
 
-def test_a_later_word_of_the_answer(run: Run) -> None:
+def test_a_later_token_of_the_answer(run: Run) -> None:
     """The answer so far is given; the third word is measured."""
     span = run.inputs.spans[0]
     plain = run_what_if(run.engine, run.inputs, run.merged, WhatIf(), max_new_tokens=3)
@@ -70,9 +70,9 @@ def test_a_later_word_of_the_answer(run: Run) -> None:
     step = plain.answer.steps[2]
     raw = next(each.raw_prob for each in step.top if each.id == step.id)
     assert measured.log_prob == pytest.approx(np.log(raw), abs=1e-4)
-    # The one block is the whole picture.
-    painted = WhatIf(painted=tuple(range(span.start, span.end)))
-    merged = change_merged(run.merged, painted)
+    # The one block is the whole image.
+    masked = WhatIf(masked=tuple(range(span.start, span.end)))
+    merged = change_merged(run.merged, masked)
     bare = measure_influence(run.engine, run.inputs, merged, span, ids, block=size)
     assert bare.drop[0, 0] == pytest.approx(0, abs=1e-5)
     assert measured.log_prob - measured.drop[0, 0] == pytest.approx(bare.log_prob, abs=1e-4)
@@ -90,10 +90,10 @@ def test_a_part_is_a_block_with_its_margin(run: Run) -> None:
     at = int(measured.drop.argmax())
     assert measured.strongest == measured.parts[at]
     assert len(set(measured.strongest)) in (4, 6, 9)  # a corner, an edge, the middle
-    painted = run_what_if(
-        run.engine, run.inputs, run.merged, WhatIf(painted=measured.strongest), max_new_tokens=1
+    masked = run_what_if(
+        run.engine, run.inputs, run.merged, WhatIf(masked=measured.strongest), max_new_tokens=1
     )
-    after = float(painted.decoded.logits.float().log_softmax(-1)[word])
+    after = float(masked.decoded.logits.float().log_softmax(-1)[word])
     assert measured.log_prob - measured.drop.max() == pytest.approx(after, abs=2e-5)
 
 
@@ -108,7 +108,7 @@ def test_parts_by_hand(run: Run) -> None:
     ]
 
 
-def test_painting_the_red_circle_takes_the_word_red_away(shipped_engine: Engine) -> None:
+def test_masking_the_red_circle_removes_red_from_the_answer(shipped_engine: Engine) -> None:
     """The opening example: what "red" depends on lies on the circle, and without it "red" falls."""
     run = open_example(shipped_engine)
     answer = greedy_answer(run.engine, run.inputs, run.merged, run.decoded, max_new_tokens=24)
@@ -126,7 +126,7 @@ def test_painting_the_red_circle_takes_the_word_red_away(shipped_engine: Engine)
     red, _, blue = cell.reshape(-1, 3).mean(0)
     assert red - blue > 100  # on the circle
     changed = run_what_if(
-        run.engine, run.inputs, run.merged, WhatIf(painted=measured.strongest), max_new_tokens=24
+        run.engine, run.inputs, run.merged, WhatIf(masked=measured.strongest), max_new_tokens=24
     )
     before, after = (
         np.exp(answer_log_probs(engine, merged, decoded, ids))
@@ -149,7 +149,7 @@ def open_example(engine: Engine) -> Run:
 
 
 @pytest.mark.parametrize("ids", [[], [5, 9]])
-def test_attention_of_the_position_that_says_the_word(run: Run, ids: list[int]) -> None:
+def test_attention_of_the_position_that_predicts_the_token(run: Run, ids: list[int]) -> None:
     """On the prefill's cache, as a whole forward over prompt and answer would have it."""
     attention = attention_by_head(run.engine, run.merged, run.decoded, ids)
     facts = run.engine.facts
@@ -165,7 +165,7 @@ def test_attention_of_the_position_that_says_the_word(run: Run, ids: list[int]) 
 
 
 def test_agreement_by_hand() -> None:
-    """Two parts of two tokens each; one head looks where the word depends, one elsewhere."""
+    """Two parts of two tokens each; one head attends to the part that matters, one elsewhere."""
     drop = np.array([[1.0, 3.0]], np.float32)
     measured = InfluenceMap(drop, 2, 0, -0.1, ((4, 5), (6, 7)))
     attention = np.zeros((1, 3, 8), np.float32)
@@ -213,7 +213,7 @@ def test_nothing_to_measure_is_said(run: Run, tiny_random_engine: Engine) -> Non
     with pytest.raises(InputError, match="nothing to measure"):
         measure_influence(run.engine, run.inputs, run.merged, span, [1], margin=-1)
     text = make_run(tiny_random_engine, "Hello")
-    with pytest.raises(InputError, match="no picture"):
+    with pytest.raises(InputError, match="no image"):
         measure_influence(text.engine, text.inputs, text.merged, span, [1])
 
 

@@ -24,7 +24,7 @@ NAMES = ("tiny_random_engine", "shipped_engine", "tiny_random_moe_engine")
 
 @pytest.fixture(scope="module", params=NAMES)
 def run(request: pytest.FixtureRequest) -> Run:
-    """Two pictures and a question, on each checkpoint."""
+    """Two images and a question, on each checkpoint."""
     engine: Engine = request.getfixturevalue(request.param)
     run = make_run(engine, "Describe this image.", make_square_picture(), make_picture())
     run.ensure("decoder")
@@ -41,7 +41,7 @@ CHANGES: dict[str, Callable[[Run, int], tuple[WhatIf, int]]] = {
     "no change": lambda _, last: (WhatIf(deepstack_gains=(1.0, 1.0)), last + 1),
     "flat positions": lambda *_: (WhatIf(positions="flat"), 0),
     "swapped positions": lambda *_: (WhatIf(positions="swapped", skipped_layers=(3,)), 0),
-    "painted": lambda run, _: (WhatIf(painted=(run.inputs.spans[0].start,)), 0),
+    "painted": lambda run, _: (WhatIf(masked=(run.inputs.spans[0].start,)), 0),
     "first tap": lambda *_: (WhatIf(deepstack_gains=(0.5, 2.0)), 0),
     "second tap": lambda *_: (WhatIf(deepstack_gains=(1.0, 2.0)), 1),
     "third tap": lambda *_: (WhatIf(deepstack_gains=(1.0, 1.0, 0.0)), 2),
@@ -139,7 +139,7 @@ def test_the_answer_goes_on_alike(run: Run, name: str) -> None:
     assert_same_record(run.decoded, before)
 
 
-def test_a_prompt_without_pictures_has_no_taps_to_change(tiny_random_engine: Engine) -> None:
+def test_a_prompt_without_images_has_no_taps_to_change(tiny_random_engine: Engine) -> None:
     run = make_run(tiny_random_engine, "Hello")
     run.ensure("decoder")
     what_if = WhatIf(deepstack_gains=(0.0,), skipped_layers=(2,))

@@ -1,4 +1,4 @@
-"""The token-budget ladder: every rung is what the processor does at that setting."""
+"""The token-budget ladder: every rung matches the processor at that limit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_each_rung_is_what_the_processor_does(engine: Engine, kind: str) -> None
 
 
 def test_rungs_by_hand(tiny_random_engine: Engine) -> None:
-    """A picture of 640 x 480 is 300 tokens: the first limit above is 512, and one more."""
+    """An image of 640 x 480 is 300 tokens: the first limit above is 512, and one more."""
     inputs = run_preprocess(
         tiny_random_engine, Prompt((Turn("user", "a", (make_picture(640, 480),)),))
     )
@@ -61,11 +61,11 @@ def test_a_rung_that_does_not_fit(tiny_random_engine: Engine) -> None:
         measure_prefill(tiny_random_engine, prompt, ladder[-1].max_pixels)
 
 
-def test_no_ladder_without_pictures(tiny_random_engine: Engine) -> None:
+def test_no_ladder_without_images(tiny_random_engine: Engine) -> None:
     assert (
         token_ladder(tiny_random_engine, run_preprocess(tiny_random_engine, PROMPTS["text"])) == ()
     )
-    with pytest.raises(InputError, match="no picture"):
+    with pytest.raises(InputError, match="no image or video"):
         measure_prefill(tiny_random_engine, PROMPTS["text"], 4096)
 
 

@@ -39,7 +39,7 @@ def runs(tiny_random_engine: Engine, shipped_engine: Engine) -> dict[int, Run]:
 
 @pytest.fixture
 def run(engine: Engine, runs: dict[int, Run]) -> Run:
-    """Two pictures and a question, on either checkpoint."""
+    """Two images and a question, on either checkpoint."""
     return runs[id(engine)]
 
 
@@ -117,17 +117,17 @@ def test_positions_are_replaced(run: Run, kind: Any, axes: list[int] | None) -> 
 
 @pytest.mark.parametrize("fill", ["zero", "mean"])
 @pytest.mark.parametrize("leave", [False, True])
-def test_painted_tokens_are_taken_away(run: Run, fill: Any, leave: bool) -> None:
+def test_masked_tokens_are_replaced(run: Run, fill: Any, leave: bool) -> None:
     merged, span = run.merged, run.inputs.spans[1]
     assert merged.visual_pos_masks is not None
     assert merged.deepstack_visual_embeds is not None
-    painted = (span.start, span.start + 1)
-    what_if = WhatIf(painted=painted, fill=fill, leave_deepstack=leave)
+    masked = (span.start, span.start + 1)
+    what_if = WhatIf(masked=masked, fill=fill, leave_deepstack=leave)
     changed = change_merged(merged, what_if)
     visual = [index for each in run.inputs.spans for index in range(each.start, each.end)]
     for index in range(run.inputs.num_tokens):
         row = merged.inputs_embeds[0, index]
-        if index in painted:
+        if index in masked:
             row = merged.inputs_embeds[0, visual].mean(0) if fill == "mean" else 0 * row
         torch.testing.assert_close(changed.inputs_embeds[0, index], row, rtol=0, atol=1e-6)
     assert changed.deepstack_visual_embeds is not None
@@ -136,15 +136,15 @@ def test_painted_tokens_are_taken_away(run: Run, fill: Any, leave: bool) -> None
     ):
         for row, index in enumerate(visual):
             expected = before[row]
-            if index in painted and not leave:
+            if index in masked and not leave:
                 expected = before.mean(0) if fill == "mean" else 0 * expected
             torch.testing.assert_close(after[row], expected, rtol=0, atol=1e-6)
 
 
-def test_deepstack_leaks_what_was_painted(run: Run) -> None:
+def test_deepstack_leaks_masked_tokens(run: Run) -> None:
     every = tuple(range(run.inputs.spans[0].start, run.inputs.spans[0].end))
-    hidden = change(run, WhatIf(painted=every), max_new_tokens=1)
-    leaking = change(run, WhatIf(painted=every, leave_deepstack=True), max_new_tokens=1)
+    hidden = change(run, WhatIf(masked=every), max_new_tokens=1)
+    leaking = change(run, WhatIf(masked=every, leave_deepstack=True), max_new_tokens=1)
     assert not torch.equal(hidden.decoded.logits, leaking.decoded.logits)
 
 
@@ -238,7 +238,7 @@ def test_the_shared_model_is_left_as_it_was(run: Run) -> None:
         skipped_layers=(0,),
         zeroed_heads=((1, 0),),
         patches=(StatePatch(1, 2, torch.ones(run.engine.facts.hidden_size)),),
-        painted=(run.inputs.spans[0].start,),
+        masked=(run.inputs.spans[0].start,),
     )
     change(run, what_if)
 
@@ -274,15 +274,15 @@ def test_only_layer_changes_need_an_edited_engine(run: Run) -> None:
 @pytest.mark.parametrize(
     ("what_if", "message"),
     [
-        (WhatIf(deepstack_gains=(1.0,) * 4), "There are 3 DeepStack taps"),
+        (WhatIf(deepstack_gains=(1.0,) * 4), "more gains than DeepStack taps"),
         (WhatIf(deepstack_gains=(-0.1,)), "between 0 and 4"),
         (WhatIf(deepstack_gains=(float("nan"),)), "between 0 and 4"),
-        (WhatIf(painted=(0,)), "Token 0 is no visual token"),
+        (WhatIf(masked=(0,)), "Token 0 is not an image token"),
         (WhatIf(skipped_layers=(99,)), "no layer 99"),
         (WhatIf(zeroed_heads=((0, -1),)), "no head -1"),
         (WhatIf(zeroed_heads=((-1, 0),)), "no layer -1"),
-        (WhatIf(patches=(StatePatch(0, 10**6, torch.zeros(1)),)), "no state at layer 0"),
-        (WhatIf(patches=(StatePatch(0, 0, torch.zeros(1)),)), "of another model"),
+        (WhatIf(patches=(StatePatch(0, 10**6, torch.zeros(1)),)), "no hidden state at layer 0"),
+        (WhatIf(patches=(StatePatch(0, 0, torch.zeros(1)),)), "has the wrong size"),
     ],
 )
 def test_what_does_not_fit_is_refused(run: Run, what_if: WhatIf, message: str) -> None:
@@ -307,6 +307,6 @@ def test_logits_are_compared_by_hand(run: Run) -> None:
 def test_a_record_is_not_changed(run: Run) -> None:
     before = run.merged.inputs_embeds.clone()
     start = run.inputs.spans[0].start
-    changed = change_merged(run.merged, replace(WhatIf(), painted=(start,), deepstack_gains=(0.0,)))
+    changed = change_merged(run.merged, replace(WhatIf(), masked=(start,), deepstack_gains=(0.0,)))
     assert torch.equal(run.merged.inputs_embeds, before)
     assert not torch.equal(changed.inputs_embeds, before)

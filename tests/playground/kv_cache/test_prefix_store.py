@@ -99,7 +99,7 @@ def test_prefill_from_any_index(engine: Engine, start: int) -> None:
     logits, again = prefill_on(engine, inputs, identity, cache, start, encoded)
     assert again == {}
     assert difference(logits, expected) <= TOLERANCE
-    with pytest.raises(InputError, match="Cannot go on"):
+    with pytest.raises(InputError, match="Cannot continue"):
         prefill_on(engine, inputs, identity, cache, 0)
 
 

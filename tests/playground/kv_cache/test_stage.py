@@ -333,9 +333,9 @@ def test_rest_holds_only_its_pictures(tiny_random_engine: Engine) -> None:
 def test_start_must_match_the_cache(tiny_random_engine: Engine, prefill: Prefill) -> None:
     case = prefill(tiny_random_engine, PAIRS["same request"][0])
     length = case.inputs.num_tokens
-    with pytest.raises(InputError, match="the last one is computed"):
+    with pytest.raises(InputError, match="the last one must be computed"):
         serve_rest(tiny_random_engine, case.inputs, fork_cache(case.cache), length)
-    with pytest.raises(InputError, match=rf"holds {length} tokens, but 3"):
+    with pytest.raises(InputError, match=rf"holds {length} tokens, not 3"):
         serve_rest(tiny_random_engine, case.inputs, fork_cache(case.cache), 3)
 
 
@@ -416,5 +416,5 @@ def test_progress_is_reported_before_every_forward(tiny_random_engine: Engine) -
 @pytest.mark.parametrize("repeats", [0, 51])
 def test_number_of_repeats_is_limited(tiny_random_engine: Engine, repeats: int) -> None:
     inputs = run_preprocess(tiny_random_engine, PAIRS["text prefix"][0])
-    with pytest.raises(InputError, match=f"repeats is {repeats}"):
+    with pytest.raises(InputError, match=f"`repeats` is {repeats}"):
         run_cache_reuse(tiny_random_engine, inputs, inputs, repeats=repeats)

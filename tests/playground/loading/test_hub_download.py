@@ -120,7 +120,7 @@ def test_a_checkpoint_comes_from_the_hub_with_its_commit(hub: FakeHub) -> None:
     stages = list(dict.fromkeys(what for what, _, _ in calls))
     assert stages[:4] == [
         "Reading the config",
-        "Asking the Hub",
+        "Contacting the Hub",
         "Downloading (MB)",
         "Loading the processor",
     ]

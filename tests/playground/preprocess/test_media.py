@@ -1,4 +1,4 @@
-"""Pictures from files: what is accepted, what is changed, what is refused."""
+"""Images from files: accepted, converted and rejected ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def encode(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
 
 
 def make_png(width: int, height: int, *, bits: int = 8, rows: bytes = b"") -> bytes:
-    """An RGB PNG by hand: one that claims any size, or of 16 bits per channel."""
+    """A handmade RGB PNG of any claimed size, or with 16 bits per channel."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         body = kind + data
@@ -60,7 +60,7 @@ def test_transparent_pixels_become_white_and_half_transparent_ones_mix() -> None
     picture = read_picture(encode(Image.fromarray(pixels, "RGBA")))
     # 51 of 255 is a fifth: 255 * 0.2 + 255 * 0.8 red, 0 * 0.2 + 255 * 0.8 green and blue.
     assert picture.pixels[0].tolist() == [[255, 0, 0], [255, 255, 255], [255, 204, 204]]
-    assert picture.notices == ("Transparent parts are shown on white.",)
+    assert picture.notices == ("Transparent areas are shown on white.",)
 
 
 def test_opaque_alpha_is_no_change_worth_a_notice() -> None:
@@ -78,7 +78,7 @@ def test_transparent_palette_entry_becomes_white() -> None:
     assert picture.pixels[0].tolist() == [[255, 0, 0], [255, 255, 255]]
     assert picture.notices == (
         "Palette colours were converted to RGB.",
-        "Transparent parts are shown on white.",
+        "Transparent areas are shown on white.",
     )
 
 
@@ -87,7 +87,7 @@ def test_sixteen_bit_greys_use_their_full_range() -> None:
     picture = read_picture(encode(Image.fromarray(greys)))
     assert picture.pixels[0, :, 0].tolist() == [0, 1, 128, 255]  # value / 257
     assert (picture.pixels == picture.pixels[..., :1]).all()
-    assert picture.notices == ("16-bit greys were rescaled to 8 bits.",)
+    assert picture.notices == ("16-bit grey values were rescaled to 8 bits.",)
 
 
 def test_sixteen_bit_colours_keep_their_upper_byte() -> None:
@@ -103,7 +103,7 @@ def test_floating_point_greys_are_stretched_and_nan_is_zero() -> None:
     values = np.array([[0.0, 0.5, 1.0, np.nan]], np.float32)
     picture = read_picture(encode(Image.fromarray(values), "TIFF"))
     assert picture.pixels[0, :, 0].tolist() == [0, 128, 255, 0]
-    assert "stretched" in picture.notices[0]
+    assert "from the darkest to the lightest" in picture.notices[0]
 
 
 def test_cmyk_is_converted() -> None:
@@ -124,12 +124,12 @@ def test_exif_orientation_is_applied() -> None:
     pixels = np.zeros((16, 32, 3), np.uint8)
     pixels[:, :16] = 255  # left half white
     exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees clockwise to see it upright
+    exif[0x0112] = 6  # rotate 90 degrees clockwise to see it upright
     picture = read_picture(encode(Image.fromarray(pixels), "PNG", exif=exif))
     assert picture.size == (16, 32)
-    assert picture.pixels[0, 0, 0] == 255  # the left half has come to the top
+    assert picture.pixels[0, 0, 0] == 255  # the left half is now at the top
     assert picture.pixels[-1, 0, 0] == 0
-    assert picture.notices == ("Turned upright, as its EXIF orientation says.",)
+    assert picture.notices == ("Turned upright according to its EXIF orientation.",)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_aspect_ratio_of_200_is_the_limit() -> None:
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
 def test_a_file_that_is_cut_off_is_refused(format: str) -> None:
     data = encode(Image.fromarray(make_picture(64, 64).pixels), format)
-    with pytest.raises(InputError, match="broken"):
+    with pytest.raises(InputError, match="damaged"):
         read_picture(data[: len(data) // 2])
 
 
@@ -177,13 +177,13 @@ def test_a_file_that_is_cut_off_is_refused(format: str) -> None:
     "data", [b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%PDF-1.7", b"\x89PNG\r\n\x1a\n", b"x"]
 )
 def test_other_files_are_refused(data: bytes) -> None:
-    with pytest.raises(InputError, match="no image that can be read") as caught:
+    with pytest.raises(InputError, match="not a readable image") as caught:
         read_picture(data)
     assert "PNG" in caught.value.limit
 
 
 def test_a_format_outside_the_list_is_refused() -> None:
-    with pytest.raises(InputError, match="no image that can be read"):
+    with pytest.raises(InputError, match="not a readable image"):
         read_picture(encode(Image.new("RGB", (8, 8)), "ICO"))
 
 
@@ -202,5 +202,5 @@ def test_empty_and_missing_files_are_refused_by_name_only(tmp_path: Path) -> Non
 @pytest.mark.parametrize("read", [read_picture, read_clip])
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9/a.png", "file:///etc/hostname", "data:,x"])
 def test_addresses_are_never_opened(read: object, address: str) -> None:
-    with pytest.raises(InputError, match="Addresses are not opened"):
+    with pytest.raises(InputError, match="URLs are not opened"):
         read(address)  # type: ignore[operator]

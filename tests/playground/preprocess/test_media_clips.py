@@ -1,4 +1,4 @@
-"""Clips from files: which frames are taken, and what is refused."""
+"""Videos from files: sampled frames and rejected files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.media_samples import make_clip, write_clip
 
 @pytest.fixture(scope="module")
 def numbered_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """30 frames, 10 a second; frame i has the grey 8 * i."""
+    """30 frames at 10 per second; frame i has grey value 8 * i."""
     frames = np.stack([np.full((48, 64, 3), 8 * index, np.uint8) for index in range(30)])
     return write_clip(tmp_path_factory.mktemp("video") / "numbers.mp4", frames, fps=10)
 
@@ -44,7 +44,7 @@ def test_colours_survive_the_round_trip(tmp_path: Path) -> None:
     want = make_clip(4, 64, 48).frames
     clip = read_clip(write_clip(tmp_path / "box.mp4", want, fps=2))
     assert clip.frame_indices == (0, 1, 2, 3)
-    # Colour at half resolution in YUV: edges differ, the average hardly.
+    # YUV has colour at half resolution: edges differ, the average hardly does.
     assert np.abs(clip.frames.astype(int) - want).mean() < 6
 
 
@@ -74,7 +74,7 @@ def test_one_frame_is_shown_twice_with_a_notice(tmp_path: Path) -> None:
     np.testing.assert_array_equal(clip.frames[0], clip.frames[1])
     assert clip.frame_indices == (0, 0)
     assert clip.total_num_frames == 1
-    assert "shown twice" in clip.notices[0]
+    assert "it is repeated" in clip.notices[0]
 
 
 def test_rotation_is_honoured(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_rotation_is_honoured(tmp_path: Path) -> None:
     assert clip.size == (48, 64)
     assert clip.frames[0, -8:].mean() > 240  # counter-clockwise, the left comes to the bottom
     assert clip.frames[0, :8].mean() < 15
-    assert clip.notices == ("Turned upright, as the file says.",)
+    assert clip.notices == ("Turned upright according to the file's metadata.",)
 
 
 @pytest.mark.parametrize(
@@ -144,20 +144,20 @@ def test_packets_without_a_picture_are_left_out_with_a_notice(numbered_clip: Pat
 def test_other_files_are_no_video(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     path.write_bytes(data)
-    with pytest.raises(InputError, match=r"clip\.mp4 is no video that can be read"):
+    with pytest.raises(InputError, match=r"clip\.mp4 is not a readable video"):
         read_clip(path)
 
 
 def test_a_playlist_cannot_pull_in_another_file(numbered_clip: Path, tmp_path: Path) -> None:
     playlist = tmp_path / "list.mp4"
     playlist.write_text(f"ffconcat version 1.0\nfile {numbered_clip}\n")
-    with pytest.raises(InputError, match="is no video that can be read"):
+    with pytest.raises(InputError, match="is not a readable video"):
         read_clip(playlist)
 
 
 def test_a_header_without_frames_is_refused(numbered_clip: Path) -> None:
     data = numbered_clip.read_bytes()
-    with pytest.raises(InputError, match=r"no video|no frames|No frame"):
+    with pytest.raises(InputError, match=r"not a readable video|no frames|No frame"):
         read_clip(data[: data.index(b"mdat") + 8])
 
 
@@ -169,7 +169,7 @@ def test_sound_alone_is_refused(tmp_path: Path) -> None:
         silence.rate = 8000
         container.mux(stream.encode(silence))
         container.mux(stream.encode())
-    with pytest.raises(InputError, match="no picture track"):
+    with pytest.raises(InputError, match="no video track"):
         read_clip(path)
 
 
@@ -194,7 +194,7 @@ def test_frames_beyond_4k_are_refused_before_decoding(
 
 
 def test_the_decoder_itself_is_bounded(numbered_clip: Path) -> None:
-    # A container may claim a small picture and hold a large one.
+    # A container may claim small frames and hold large ones.
     with numbered_clip.open("rb") as file:
         assert len(video.decode_frames(file, "clip", [0]).frames) == 1
         assert video.decode_frames(file, "clip", [0], max_pixels=1000).frames == ()
@@ -243,7 +243,7 @@ def test_a_file_without_a_frame_rate_is_read_at_24(
     with numbered_clip.open("rb") as file:
         facts = video.survey_video(file, "clip")
     assert (facts.fps, facts.num_frames) == (24.0, 30)
-    assert "24 frames a second are assumed" in facts.notices[0]
+    assert "24 frames per second are assumed" in facts.notices[0]
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_a_file_without_a_frame_rate_is_read_at_24(
     ],
 )
 def test_impossible_sampling_is_refused(options: dict[str, float], numbered_clip: Path) -> None:
-    with pytest.raises(InputError, match=r"sampled|not both"):
+    with pytest.raises(InputError, match=r"Cannot sample|not both"):
         read_clip(numbered_clip, **options)  # type: ignore[arg-type]
 
 

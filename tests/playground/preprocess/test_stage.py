@@ -1,4 +1,4 @@
-"""Stage 1: the processor's own tensors, spans by hand, pictures restored, limits."""
+"""Stage 1: the processor's tensors, handmade spans, restored images, limits."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_find_spans_by_hand() -> None:
 def test_unpatchify_gives_the_resized_picture(
     engine: Engine, size: tuple[int, int], max_pixels: int | None
 ) -> None:
-    """Exactly the picture that torchvision makes before patchifying, in every byte."""
+    """Byte for byte the image that torchvision makes before patchify."""
     picture = make_picture(*size, seed=4)
     inputs = run_preprocess(
         engine, Prompt((Turn("user", "a", (make_picture(), picture)),), max_pixels=max_pixels)
@@ -155,7 +155,7 @@ def test_unpatchify_gives_the_frames_of_a_video(engine: Engine, num_frames: int)
 def test_unpatchify_of_what_is_not_there(tiny_random_engine: Engine) -> None:
     image = run_preprocess(tiny_random_engine, PROMPTS["image"])
     text = run_preprocess(tiny_random_engine, PROMPTS["text"])
-    with pytest.raises(InputError, match="holds no image"):
+    with pytest.raises(InputError, match="has no image"):
         unpatchify(text, image.spans[0])
 
 
@@ -183,7 +183,7 @@ def test_max_pixels_bounds_all_frames_of_a_video_together(engine: Engine) -> Non
 
 
 def test_timestamps_are_those_of_the_file(engine: Engine) -> None:
-    """Frames 0, 10, 20, 30 of a file with 5 frames a second: pairs at 1 s and 5 s."""
+    """Frames 0, 10, 20, 30 of a file with 5 frames per second: pairs at 1 s and 5 s."""
     frames = make_clip(num_frames=4).frames
     clip = Clip(frames, (0, 10, 20, 30), fps=5.0, total_num_frames=40)
     inputs = run_preprocess(engine, Prompt((Turn("user", "a", clip=clip),), max_pixels=40_000))
@@ -232,8 +232,8 @@ def _with_text(text: str) -> Prompt:
         (Prompt((Turn("user", "a"), Turn("assistant", "b"))), "does not end with a user message"),
         (_with_text("a" * (MAX_TEXT_CHARS + 1)), "20,001 characters.*At most 20,000"),
         (replace(BASE, system="a" * (MAX_TEXT_CHARS + 1)), "20,001 characters"),
-        (_with_text("a\ud83d"), "half of a surrogate pair"),
-        (replace(BASE, system="\udc00"), "half of a surrogate pair"),
+        (_with_text("a\ud83d"), "unpaired surrogate"),
+        (replace(BASE, system="\udc00"), "unpaired surrogate"),
         (
             Prompt((Turn("user", "a", (make_picture(),) * (MAX_MEDIA + 1)),)),
             "has 9 images.*At most 8",
@@ -241,7 +241,7 @@ def _with_text(text: str) -> Prompt:
         (replace(BASE, max_pixels=1023), "max pixels is 1,023.*between 1,024"),
         (replace(BASE, max_pixels=0), "max pixels is 0"),
         (replace(BASE, max_pixels=MAX_PIXELS_LIMIT + 1), "max pixels is 16,777,217"),
-        (Prompt((Turn("user", "a", (make_picture(402, 2),)),)), "aspect ratio.*factor of 200"),
+        (Prompt((Turn("user", "a", (make_picture(402, 2),)),)), "aspect ratio.*below 200"),
     ],
 )
 def test_limits(tiny_random_engine: Engine, prompt: Prompt, message: str) -> None:
@@ -261,5 +261,7 @@ def test_limits_themselves_are_accepted(tiny_random_engine: Engine) -> None:
 
 def test_the_context_window(tiny_random_engine: Engine) -> None:
     window = tiny_random_engine.facts.max_position_embeddings
-    with pytest.raises(InputError, match=rf"tokens\. This model's context window holds {window:,}"):
+    with pytest.raises(
+        InputError, match=rf"tokens\. This model's context window is {window:,} tokens"
+    ):
         run_preprocess(tiny_random_engine, _with_text("字𝄞" * 5000))

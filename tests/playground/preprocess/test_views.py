@@ -124,7 +124,7 @@ def test_the_limits_are_the_processors(engine: Engine) -> None:
 
 
 def test_each_row_is_its_patch_of_the_picture(two_images: ModelInputs) -> None:
-    """Rows against the resized picture itself, normalised by hand."""
+    """Rows against the resized image, normalised by hand."""
     for span in two_images.spans:
         picture = unpatchify(two_images, span)[0]
         values = span_pixels(two_images, span)
@@ -181,7 +181,7 @@ def test_two_equal_frames_in_an_image_and_different_ones_in_a_video(
 
 def test_rows_of_what_is_not_there(engine: Engine, two_images: ModelInputs) -> None:
     text = run_preprocess(engine, PROMPTS["text"])
-    with pytest.raises(InputError, match="holds no image"):
+    with pytest.raises(InputError, match="has no image"):
         span_pixels(text, two_images.spans[0])
 
 
@@ -225,7 +225,7 @@ def test_the_facts_of_a_span(engine: Engine) -> None:
 
 
 def test_the_resized_picture_is_also_what_pillow_makes(engine: Engine) -> None:
-    """Within rounding: another library, the same filter."""
+    """Equal up to rounding: another library with the same filter."""
     picture = make_picture(301, 77, seed=6)
     inputs = run_preprocess(engine, Prompt((Turn("user", "a", (picture,)),)))
     restored = unpatchify(inputs, inputs.spans[0])[0]
@@ -243,7 +243,7 @@ def test_an_odd_video_is_explained_too(engine: Engine) -> None:
 
 
 def test_a_larger_picture_than_any_limit(engine: Engine) -> None:
-    """Both sides at least one token, even where the limit is one token's own."""
+    """Both sides at least one token, even if the limit is a single token."""
     picture = Picture(np.zeros((320, 64, 3), np.uint8))
     inputs = run_preprocess(engine, Prompt((Turn("user", "a", (picture,)),), max_pixels=1024))
     assert explain_resize(engine, inputs, inputs.media[0]).resized == (32, 64)

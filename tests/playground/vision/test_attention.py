@@ -1,4 +1,4 @@
-"""Recomputed attention against the weights of a model that runs with eager attention."""
+"""Recomputed attention compared with the weights of a model with eager attention."""
 
 from __future__ import annotations
 
@@ -18,13 +18,18 @@ from playground.pipeline import Run
 from playground.pointer import patch_rows
 from playground.records import VisualSpan
 from playground.vision import attention as vision_attention
-from playground.vision.attention import count_scores, measure_block, measure_even, patch_attention
+from playground.vision.attention import (
+    count_scores,
+    measure_block,
+    measure_uniform,
+    patch_attention,
+)
 from tests.playground.prompt_samples import PROMPTS
 
 
 @pytest.fixture(scope="module", params=["random", "shipped"])
 def engines(request: pytest.FixtureRequest) -> tuple[Engine, Engine]:
-    """A checkpoint with eager attention, and as the page runs it."""
+    """A checkpoint with eager attention, and with the page's attention kernel."""
     if request.param == "shipped":
         source, plain = "tiny", request.getfixturevalue("shipped_engine")
     else:
@@ -118,24 +123,24 @@ def test_heads_are_measured_over_the_eager_weights(
         np.testing.assert_allclose(found.entropy, entropy, atol=1e-4)
         np.testing.assert_allclose(found.distance, (plain * away).sum(-1).mean(-1), rtol=1e-4)
         np.testing.assert_allclose(found.received, plain.mean(1)[:, order], atol=1e-5)
-        assert found.num_lookers == span.num_patches
+        assert found.num_queries == span.num_patches
 
 
-def test_a_large_picture_is_measured_over_spread_patches(tiny_random_engine: Engine) -> None:
+def test_a_large_image_is_measured_over_a_sample_of_queries(tiny_random_engine: Engine) -> None:
     run = Run(tiny_random_engine, PROMPTS["image"])
     span, tower = run.inputs.spans[0], run.vision.image
     assert tower is not None
-    found = measure_block(tiny_random_engine, tower, span, 1, max_lookers=3)
+    found = measure_block(tiny_random_engine, tower, span, 1, max_queries=3)
     last = span.num_patches - 1
     corners = [divmod(index, span.grid_w) for index in (0, round(last / 2), last)]
     rows = [patch_attention(tiny_random_engine, tower, span, 1, *place) for place in corners]
-    assert found.num_lookers == 3
+    assert found.num_queries == 3
     np.testing.assert_allclose(found.received, np.mean(rows, axis=0), atol=1e-6)
 
 
-def test_even_attention_by_hand() -> None:
+def test_uniform_attention_by_hand() -> None:
     """2 x 2 patches: each is 0 from itself, 1 from two and the root of 2 from one."""
-    even = measure_even(VisualSpan("image", 0, 0, 0, 1, 2, 2, 0, 2))
+    even = measure_uniform(VisualSpan("image", 0, 0, 0, 1, 2, 2, 0, 2))
     assert even.entropy == pytest.approx(math.log(4))
     assert even.distance == pytest.approx((0 + 1 + 1 + math.sqrt(2)) / 4)
 

@@ -1,4 +1,4 @@
-"""Maps of features against NumPy, and the bases of their colours."""
+"""Feature maps compared with NumPy, and the bases of their colours."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run(request: pytest.FixtureRequest, tiny_random_engine: Engine) -> Run:
 
 
 def _second(run: Run) -> tuple[VisualSpan, TowerOutput]:
-    """The second picture or frame: its rows do not begin at 0."""
+    """The second image or frame, whose rows do not start at 0."""
     span = run.inputs.spans[1]
     tower = run.vision.tower(span.kind)
     assert tower is not None
@@ -66,7 +66,7 @@ def test_tokens_stand_in_their_places(run: Run) -> None:
 
 def test_what_is_not_there_is_refused(run: Run) -> None:
     span, tower = _second(run)
-    with pytest.raises(InputError, match="no tap 3"):
+    with pytest.raises(InputError, match="no DeepStack tap 3"):
         grid_features(tower, span, FeatureSource("tap", 3))
 
 
@@ -102,7 +102,7 @@ def test_components_are_those_of_a_singular_value_decomposition(width: int) -> N
 
 
 def test_one_basis_serves_all_states(run: Run) -> None:
-    """The directions by NumPy, over layer-normalised states that are each centred."""
+    """The directions from NumPy, over layer-normalised and centred states."""
     span, tower = _second(run)
     rows = patch_rows(span).ravel()
 

@@ -33,7 +33,7 @@ def test_the_steps_end_at_the_models_token(run: Run, tap: int | None, number: in
     for token in (0, 5, span.merged_h * span.merged_w - 1):
         merged = merge_token(run.engine, tower, span, token, tap)
         row = results[before + token].numpy()
-        # A matrix product of one row rounds otherwise than one of all rows.
+        # A matrix product of one row rounds differently from one of all rows.
         assert merged.max_abs_diff <= 1e-6 * max(1.0, float(np.abs(row).max()))
         assert merged.max_abs_diff == float(np.abs(merged.steps[-1].values[0] - row).max())
 
@@ -88,7 +88,7 @@ def test_the_four_patches_are_compared(run: Run) -> None:
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_taps_beside_the_final_tokens(run: Run, number: int) -> None:
+def test_taps_compared_with_the_final_tokens(run: Run, number: int) -> None:
     tower, span = _tower(run), run.inputs.spans[number]
     before = sum(each.merged_h * each.merged_w for each in run.inputs.spans[:number])
     taps = tap_similarities(tower, span)

@@ -25,7 +25,7 @@ from tests.components.runs import make_run
 
 @torch.no_grad()
 def _pos_embeds(run: Run) -> torch.Tensor:
-    """What the model adds to the patch embeddings, by hooks of our own on a plain pass."""
+    """What the model adds to the patch embeddings, captured with hooks on a plain pass."""
     visual: Any = run.engine.model.model.visual
     seen: dict[str, torch.Tensor] = {}
     hooks = [
@@ -70,7 +70,7 @@ def test_a_wrong_weight_shows_as_a_difference(run: Run) -> None:
 
 
 def test_the_samples_of_a_grid_by_hand(tiny_random_engine: Engine) -> None:
-    # Eight entries a side, 4 patches down and 6 across: row 1 lies at 7 / 3, column 2 at 14 / 5.
+    # Eight entries per side, 4 x 6 patches: row 1 is at 7 / 3, column 2 at 14 / 5.
     span = VisualSpan("image", 0, 0, 0, 6, grid_h=4, grid_w=6, patch_start=0, merge_size=2)
     samples = sample_grid(tiny_random_engine, span)
     assert samples.side == 8
@@ -79,7 +79,7 @@ def test_the_samples_of_a_grid_by_hand(tiny_random_engine: Engine) -> None:
         samples.weights[1, 2], [2 / 3 * 0.2, 2 / 3 * 0.8, 1 / 3 * 0.2, 1 / 3 * 0.8], rtol=1e-5
     )
     np.testing.assert_allclose(samples.places[1, 2], [7 / 3, 14 / 5], rtol=1e-6)
-    # The picture's corners lie on the grid's corners.
+    # The image's corners fall on the grid's corners.
     np.testing.assert_allclose(samples.places[3, 5], [7, 7], rtol=1e-6)
     assert samples.places[0, 0].tolist() == [0, 0]
 
@@ -92,7 +92,7 @@ def test_colours_share_one_basis(run: Run) -> None:
     power = np.linalg.svd(table - table.mean(0), compute_uv=False) ** 2
     assert colors.variance == pytest.approx(power[:3].sum() / power.sum(), rel=1e-4)
     assert colors.resampled.shape == (span.grid_h, span.grid_w, 3)
-    # The corners of the picture take the corners of the grid as they are.
+    # The image's corners take the grid's corner entries unchanged.
     np.testing.assert_array_equal(colors.resampled[0, 0], colors.grid[0, 0])
     np.testing.assert_array_equal(colors.resampled[-1, -1], colors.grid[-1, -1])
     # Each component reaches from the darkest to the brightest.
@@ -111,7 +111,7 @@ def test_similarity_is_the_cosine(run: Run) -> None:
     assert similarity[2, 0] == pytest.approx(float(a @ b / (a.norm() * b.norm())), abs=1e-6)
 
 
-# ------------------------------------------------------------------ nearest instead of bilinear
+# ------------------------------------------------------ nearest entry or bilinear interpolation
 
 
 def test_nearest_keeps_the_heaviest_entry() -> None:
@@ -149,7 +149,7 @@ def test_nearest_equals_a_tower_with_rounded_positions(run: Run) -> None:
     torch.testing.assert_close(changed.pooler_output, expected.pooler_output, rtol=0, atol=2e-4)
     for tap, other in zip(changed.deepstack_features, expected.deepstack_features, strict=True):
         torch.testing.assert_close(tap, other, rtol=0, atol=2e-4)
-    # It makes a difference, and none to the run that it started from.
+    # It changes the output but not the original run.
     assert (changed.pooler_output - run.vision.image.pooler_output).abs().max() > 1e-3
     assert all(map(torch.equal, before, run.vision.image.deepstack_features))
 

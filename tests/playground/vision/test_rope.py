@@ -46,7 +46,7 @@ def test_angles_are_those_of_the_model(run: Run) -> None:
         angles = rope_angles(run.engine, span)
         pairs = len(angles.inv_freq)
         rows = patch_rows(span)
-        # Pair i is number i and number i + head_dim / 2; the row's pairs come first.
+        # Pair i is dimensions i and i + head_dim / 2; the row's pairs come first.
         for half in (0, 2 * pairs):
             by_row, by_column = slice(half, half + pairs), slice(half + pairs, half + 2 * pairs)
             for table, function in ((cos, np.cos), (sin, np.sin)):
@@ -90,11 +90,11 @@ def test_scores_are_those_of_the_model(run: Run, number: int) -> None:
     np.testing.assert_allclose(scores.rotated, rotated.numpy()[rows], atol=1e-5)
     np.testing.assert_allclose(scores.plain, plain.numpy()[rows], atol=1e-5)
     assert np.abs(scores.rotated - scores.plain).max() > 1e-3
-    # Distance 0 turns nothing.
+    # At distance 0 nothing rotates.
     assert scores.rotated[patch] == pytest.approx(scores.plain[patch], abs=1e-5)
 
 
-def test_the_kernel_is_the_score_of_turned_vectors(run: Run) -> None:
+def test_the_kernel_is_the_score_of_rotated_vectors(run: Run) -> None:
     span = run.inputs.spans[0]
     pairs = len(rope_angles(run.engine, span).inv_freq)
     generator = torch.Generator().manual_seed(0)
@@ -125,7 +125,7 @@ def test_ones_fall_off_alike_on_all_sides(run: Run) -> None:
     assert kernel.max() == pytest.approx(1.0)
     np.testing.assert_allclose(kernel, kernel[::-1, ::-1], atol=1e-6)
     inv_freq = rope_angles(run.engine, span).inv_freq
-    # Half of the pairs do not feel a step to the side.
+    # A step to the side does not affect half of the pairs.
     expected = 0.5 + 0.5 * np.cos(inv_freq).mean()
     assert kernel[middle[0], middle[1] + 1] == pytest.approx(expected, abs=1e-6)
 

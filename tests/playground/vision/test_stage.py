@@ -1,4 +1,4 @@
-"""Stage 2 against hooks on a plain forward, and the position grid by hand."""
+"""Stage 2 compared with hooks on a plain forward, and the position grid by hand."""
 
 from __future__ import annotations
 

@@ -270,7 +270,7 @@ def test_only_the_pages_own_run_is_found(run: Run) -> None:
     for nothing in ({"run": None}, {}, None, [], {"run": 3}):
         with pytest.raises(InputError, match="Nothing has run"):
             find_run(drawing, nothing)
-    with pytest.raises(InputError, match="no longer held"):
+    with pytest.raises(InputError, match="has expired"):
         find_run(drawing, {"run": "another's"})
 
 

@@ -59,7 +59,7 @@ def test_facts_of_the_cache(run: Run) -> None:
     words = read_html(inside.facts(run)).find("p")[0].text
     tokens = run.inputs.num_tokens
     assert f"{tokens} tokens" in words
-    assert "1,024 bytes a token" in words  # 4 layers × 2 × 2 heads × 16 × 4 bytes
+    assert "1,024 bytes per token" in words  # 4 layers × 2 × 2 heads × 16 × 4 bytes
     assert "114,688" in words
     assert bytes_per_token_2b() == 114_688
     rows = read_html(inside.tensors(run)).rows()
@@ -74,11 +74,11 @@ def test_one_head_s_map(run: Run) -> None:
     np.testing.assert_allclose(trace.z, cache.layers[1].values[0, 1].abs().T.numpy(), rtol=1e-5)
     assert figure.layout.meta["pointer"] == {"what": "token", "axis": "x"}
     assert "Layer 1, head 1: the values" in figure.layout.title.text
-    assert figure.layout.yaxis.title.text == "Channel of the head"
+    assert figure.layout.yaxis.title.text == "Head channel"
     pooled = channel_norms(cache, 1, "values", 1, max_cells=16 * 10)
     shown = plot_channels(pooled, "values", 1, 1, run.inputs.num_tokens)
     assert "pointer" not in shown.layout.meta  # a column is no single token
-    assert "to a column" in shown.layout.xaxis.title.text
+    assert "per column" in shown.layout.xaxis.title.text
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_growth_charts_show_medians() -> None:
     times = plot_growth(points)
     assert times.data[0].y.tolist() == [4.0, 40.0]
     assert times.data[1].y.tolist() == [2.0, 2.0]
-    assert "After 100 tokens one more takes 20 times" in times.layout.title.text
+    assert "After 100 tokens, the next one takes 20 times" in times.layout.title.text
     assert times.data[0].line.dash != times.data[1].line.dash
     assert plot_bytes(points, 1024, 114_688).data[0].y.tolist() == pytest.approx([0.01024, 0.1024])
 
@@ -223,7 +223,7 @@ def test_a_request_is_outlined(run: Run) -> None:
     assert outlined is not None
     assert past is not None
     assert len(outlined.data) == len(plain.data) + 1
-    assert outlined.data[-1].name == "of the chosen request"
+    assert outlined.data[-1].name == "selected request"
     assert len(past.data) == len(plain.data)  # the log has thirty
 
 
@@ -233,7 +233,7 @@ def test_presets_fill_in_their_settings(run: Run) -> None:
     assert [label for label, _ in buttons] == [preset.name for preset in PRESETS]
     assert (quick.details(run)["then"], served.details(run)["then"]) == ("", "replay")
     for (_, values), preset in zip(buttons, PRESETS, strict=True):
-        assert values["log"] == preset.log
+        assert parse_log(values["log"]) == parse_log(preset.log)
         for name, raw in values.items():
             control = policy.PART.control(name)
             assert control is not None
@@ -305,7 +305,7 @@ def test_policies_in_the_chart(run: Run) -> None:
     figure = plot_policies(compared, 200_000, "lfu")
     for trace, rows in zip(figure.data, compared.values(), strict=True):
         np.testing.assert_allclose(trace.y, [100 * row.saved_share for row in rows], rtol=1e-6)
-    assert f"LFU spares {compared['lfu'][1].saved_share:.0%}" in figure.layout.title.text
+    assert f"LFU reuses {compared['lfu'][1].saved_share:.0%}" in figure.layout.title.text
 
 
 # --------------------------------------------------------------------------- the replay
@@ -321,7 +321,7 @@ def test_the_wrong_image_s_answer_is_shown(trained_run: Run) -> None:
     settings = lab(preset.log, share=preset.share, pictures=preset.pictures)
     found = replay_all(trained_run, settings)
     page = read_html(policy.lesson(trained_run, *settings, found))
-    assert page.find("span", "pg-badge-miss")[0].text == "Wrong picture"
+    assert page.find("span", "pg-badge-miss")[0].text == "Wrong image"
     assert [image.attrs["alt"] for image in page.find("img")] == [
         "Asked about: heart",
         "Answered from: star",
@@ -336,16 +336,16 @@ def test_the_wrong_image_s_answer_is_shown(trained_run: Run) -> None:
     right = lab(preset.log)
     # Moved back, the lab is by name and size again until it is replayed with these settings.
     assert policy.lesson(trained_run, *right, found) == ""
-    assert "by name and size" in policy.requests(trained_run, *right, found)
+    assert "by hash and size" in policy.requests(trained_run, *right, found)
     lesson = policy.lesson(trained_run, *right, replay_all(trained_run, right))
-    assert read_html(lesson).find("span", "pg-badge-hit")[0].text == "All right"
+    assert read_html(lesson).find("span", "pg-badge-hit")[0].text == "All correct"
     assert "(tolerance 0.0001 in float32)" in lesson
 
 
 def test_a_stranger_s_prefix_is_told(trained_run: Run) -> None:
     careless, salted = lab(PRESETS[2].log, salt=False), lab(PRESETS[2].log)
     found = replay_all(trained_run, careless)
-    assert "Request 2 of session B took over" in policy.lesson(trained_run, *careless, found)
+    assert "Request 2 of session B reused" in policy.lesson(trained_run, *careless, found)
     found = replay_all(trained_run, salted)
     assert "stranger" not in policy.lesson(trained_run, *salted, found)
     table = policy.requests(trained_run, *salted, found)
@@ -414,7 +414,7 @@ def test_a_conversation_is_limited_and_escaped(run: Run) -> None:
 def test_a_new_conversation_starts_with_what_the_run_shows(run: Run) -> None:
     assert conversation.restart(run, None) == ""
     assert conversation.last(run, None) == ""
-    assert "Nothing said yet" in conversation.messages(run, None)
+    assert "No messages yet" in conversation.messages(run, None)
     asked = (conversation.TEXT.parse(None, run), conversation.PICTURE.parse(None, run))
     assert asked == ("Describe this image.", RUN_PICTURES)
     text_only = make_run(run.engine, "你好")

@@ -109,8 +109,8 @@ def test_requests_carry_pictures_and_system_prompt(run: Run, text_run: Run) -> N
     [
         (" ", NO_PICTURE, "Request 2 is empty"),
         (3, NO_PICTURE, "Request 2"),
-        ("Hi", "../../etc/passwd", "no picture named"),
-        ("Hi", None, "by its name"),
+        ("Hi", "../../etc/passwd", "no image named"),
+        ("Hi", None, "by name"),
         ("", RUN_PICTURES, "Request 2 is empty"),
     ],
 )
@@ -137,7 +137,7 @@ def test_every_example_is_served(run: Run) -> None:
 
 
 def test_strips_mark_what_the_cache_did(run: Run) -> None:
-    """“Same image, other question”: all up to the question's first other token is taken over."""
+    """“Same image, different question”: everything before the first different token is reused."""
     drawn = requests.strips(run, serve_all(run, *values(1)))
     inputs = [
         run_preprocess(run.engine, build_prompt(run, "", text, picture))
@@ -177,8 +177,8 @@ def test_requests_that_were_changed_since_are_told(run: Run) -> None:
     served = serve_all(run, *given)
     assert requests.changed(run, served, *given) == ""
     assert requests.changed(run, None, *given) == ""
-    assert "before the settings" in requests.changed(run, served, given[0][:1], *given[1:])
-    assert "before the settings" in requests.changed(run, served, *given[:3], 3)
+    assert "settings above have changed" in requests.changed(run, served, given[0][:1], *given[1:])
+    assert "settings above have changed" in requests.changed(run, served, *given[:3], 3)
 
 
 @pytest.mark.parametrize(
@@ -307,7 +307,7 @@ def test_request_in_words(run: Run, rows: list[Compared]) -> None:
     html = request_html(rows[1], 2, run.engine, 8)
     assert read_html(html).find("span", "pg-badge-hit")[0].text == "Hit"
     (span,) = rows[1].inputs.spans
-    assert ("ends inside a picture" in html) == (span.start < rows[1].reused_tokens < span.end)
+    assert ("ends inside an image" in html) == (span.start < rows[1].reused_tokens < span.end)
     assert 'data-label="computed, not kept"' in html  # the last block is not whole
 
 
@@ -326,9 +326,9 @@ def test_each_end_has_its_sentence(run: Run, rows: list[Compared]) -> None:
     token = run.engine.tokenizer.encode("red", add_special_tokens=False)[0]
     assert "Token 3 differs" in words("tokens", 3, token)
     assert "“" in words("tokens", 3, token)
-    assert "From token 4 on stands another picture" in words("picture", 4)
-    assert "block of 8 tokens at 16 was stored" in words("evicted", 16)
-    assert "goes on" in words("goes on", 40)
+    assert "The image at token 4 is different" in words("picture", 4)
+    assert "block of 8 tokens at position 16 was cached" in words("evicted", 16)
+    assert "continues" in words("goes on", 40)
     kinds = ("last token", "short", "tail", "empty", "goes on", "evicted")
     assert len({words(kind, 0) for kind in kinds}) == 6
 
@@ -355,7 +355,7 @@ def test_numbers_of_the_table(rows: list[Compared]) -> None:
 def test_the_formula_has_this_model_s_numbers(run: Run, rows: list[Compared]) -> None:
     page = formula_html(rows[-1], run.engine)
     # 64 hidden, 4 query heads and 2 key-value heads of 16; MLP 3 × 64 × 96.
-    assert "4 layers × (64 × (2 × 64 + 2 × 32) of attention + 18,432 of the MLP)" in page
+    assert "4 layers × (64 × (2 × 64 + 2 × 32) for attention + 18,432 for the MLP)" in page
     assert f"{rows[-1].reused_tokens:,} × 1,024" in page
     cells = read_html(page).rows()
     assert cells[-1][1] == format_count(rows[-1].miss_flops.total)
@@ -372,8 +372,8 @@ def test_summary_does_not_promise_time_where_there_is_none(rows: list[Compared])
     assert "10.0 ms to the first token instead of 30.0" in summary_html([rows[0], fast])
     slow = dataclasses.replace(rows[1], miss_ms=(10.0,), hit_ms=(10.0,))
     assert "tolerance 0.0001 in float32" in summary_html([rows[0], fast])
-    assert "but no less time" in summary_html([rows[0], slow])
-    assert "finds nothing" in summary_html(rows[:1])
+    assert "but no time saved" in summary_html([rows[0], slow])
+    assert "finds no cached prefix" in summary_html(rows[:1])
 
 
 # --------------------------------------------------------------------------- the chart
@@ -389,7 +389,7 @@ def test_times_in_the_chart(rows: list[Compared]) -> None:
         single_miss.y, [value for row in rows for value in row.miss_ms], rtol=1e-6
     )
     assert len(set(np.concatenate([single_miss.x, single_hit.x]).tolist())) == 18
-    assert figure.layout.yaxis.title.text == "Time to the first token (ms)"
+    assert figure.layout.yaxis.title.text == "Time to first token (ms)"
     reused = f"{rows[1].reused_tokens:,} of {rows[1].inputs.num_tokens:,}"
     assert figure.layout.xaxis.ticktext[1].endswith(reused)
     assert hit.marker.pattern.shape != miss.marker.pattern.shape  # colour is not all

@@ -1,4 +1,4 @@
-"""A run with pictures and one without, for all tests of the decoder tab."""
+"""A run with images and one without, for all tests of the decoder tab."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.media_samples import make_picture
 
 @pytest.fixture(scope="module")
 def run(tiny_random_engine: Engine) -> Run:
-    """Two pictures and a question."""
+    """Two images and a question."""
     run = make_run(tiny_random_engine, "What?", make_picture(), make_picture(192, 64, seed=1))
     run.ensure("decoder")
     return run
@@ -20,5 +20,5 @@ def run(tiny_random_engine: Engine) -> Run:
 
 @pytest.fixture(scope="module")
 def text_run(tiny_random_engine: Engine) -> Run:
-    """No picture."""
+    """No image."""
     return make_run(tiny_random_engine, "Hello")

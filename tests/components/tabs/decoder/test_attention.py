@@ -40,7 +40,7 @@ def test_the_views_show_the_chosen_head(run: Run) -> None:
     pictures = attention.pictures(run, 2, 1, RAW, None, place)
     assert len(read_html(pictures).find("figure")) == 2
     best = int(weights[place.index].argmax())
-    assert f"to token {best}" in attention.words(run, 2, 1, place)
+    assert f"on token {best}" in attention.words(run, 2, 1, place)
 
 
 def test_the_mean_is_over_all_heads(run: Run) -> None:
@@ -90,7 +90,7 @@ def test_the_neutral_prompt_is_asked_for_until_it_has_run(tiny_random_engine: En
     assert run.recall("neutral run") is None
 
 
-def test_the_pictures_come_with_the_neutral_prompts_run(tiny_random_engine: Engine) -> None:
+def test_the_images_are_drawn_after_the_neutral_prompt_has_run(tiny_random_engine: Engine) -> None:
     run = make_run(tiny_random_engine, "Which?", make_picture())
     drawing = make_drawing(TAB)
     data = {
@@ -112,12 +112,12 @@ def test_text_alone_needs_no_neutral_prompt(text_run: Run) -> None:
     assert attention.KIND.spec(text_run) is None
 
 
-def test_a_token_before_the_picture_sees_none(run: Run) -> None:
+def test_a_token_before_the_image_cannot_attend_to_it(run: Run) -> None:
     place = locate_token(run.inputs, run.positions, 1)
-    assert "No picture comes before" in attention.pictures(run, 0, MEAN, RAW, None, place)
+    assert "No image comes before" in attention.pictures(run, 0, MEAN, RAW, None, place)
 
 
-def test_a_token_of_a_picture_sees_what_comes_before_it_there(run: Run) -> None:
+def test_a_token_of_an_image_attends_to_earlier_tokens_of_it(run: Run) -> None:
     first, second = run.inputs.spans
     place = locate_token(run.inputs, run.positions, second.start + 2)
     pictures = attention.pictures(run, 2, 1, RAW, None, place)
@@ -125,5 +125,5 @@ def test_a_token_of_a_picture_sees_what_comes_before_it_there(run: Run) -> None:
     captions = [" ".join(each.text.split()) for each in read_html(pictures).find("figcaption")]
     for span, caption in zip((first, second), captions, strict=True):
         share = float(weights[span.start : span.end].sum())
-        assert f"{share:.1%} of its attention" in caption
+        assert f"{share:.1%} of its total" in caption
     assert f"{float(weights[second.start :].max()):.2%}" in pictures

@@ -28,7 +28,7 @@ def test_shares_are_of_the_residual_before_the_add(run: Run) -> None:
     assert not shares[:, ~visual.numpy()].any()
 
 
-def test_a_map_for_each_tap_and_picture(run: Run, text_run: Run) -> None:
+def test_a_map_for_each_tap_and_image(run: Run, text_run: Run) -> None:
     assert len(read_html(deepstack.maps(run)).find("figure")) == 3 * 2
     assert "after layer 2" in deepstack.words(run)
     assert deepstack.PART.shown is not None

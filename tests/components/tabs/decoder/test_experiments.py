@@ -79,7 +79,7 @@ def test_every_experiment_fills_its_outputs(
 def test_the_first_object_is_a_preset_where_there_is_one(drawing: Drawing, key: str) -> None:
     """The circle of the first example, and the answer without it."""
     run = drawing.runs.get(key)
-    values = dict(what_if.list_presets(run))["Paint the first object away"]
+    values = dict(what_if.list_presets(run))["Mask the first object"]
     raw = {f"decoder.what-if.{name}": value for name, value in values.items()}
     asked = {"run": key, "part": "decoder.what-if", "experiment": "changed", "values": raw}
     *_, last = run_experiment(drawing, what_if.PART, asked, ignore_progress)
@@ -90,7 +90,7 @@ def test_the_first_object_is_a_preset_where_there_is_one(drawing: Drawing, key: 
     assert "square" in changed
 
 
-def test_a_prompt_without_a_picture(drawing: Drawing, shipped_engine: Engine) -> None:
+def test_a_prompt_without_an_image(drawing: Drawing, shipped_engine: Engine) -> None:
     run = make_run(shipped_engine, "Hello")
     run.ensure("decoder")
     key = drawing.runs.add(run)

@@ -7,7 +7,7 @@ import pytest
 
 from components.tabs.decoder import influence
 from components.tabs.decoder.answer import answer_ids, answer_of
-from components.tabs.decoder.influence_maps import choose_word, find_influence
+from components.tabs.decoder.influence_maps import choose_answer_token, find_influence
 from playground.errors import InputError
 from playground.experiments.influence import measure_influence
 from playground.pipeline import Run
@@ -43,7 +43,7 @@ def test_the_influence_map_is_the_measured_one(run: Run) -> None:
     assert agreement.data[0].z.shape == (sizes.num_layers, sizes.num_attention_heads)
 
 
-def test_each_word_is_a_button(run: Run) -> None:
+def test_each_answer_token_is_a_button(run: Run) -> None:
     *_, found = influence.measured(run, ignore_progress, 2, 1, None)
     page = read_html(influence.words(run, found, None))
     ids = answer_ids(answer_of(run, ignore_progress))
@@ -54,14 +54,14 @@ def test_each_word_is_a_button(run: Run) -> None:
     assert buttons[2].attrs["data-set"] == '{"word": 2}'
 
 
-def test_another_picture_than_the_measured_one_is_told(run: Run) -> None:
+def test_a_hint_if_the_selected_image_was_not_measured(run: Run) -> None:
     places = [locate_token(run.inputs, run.positions, span.start) for span in run.inputs.spans]
     *_, found = influence.measured(run, ignore_progress, 2, 1, places[0])
     assert "measure again" not in influence.facts(run, found, None, places[0])
-    assert "image 2 now: measure again" in influence.facts(run, found, None, places[1])
+    assert "You have selected image 2" in influence.facts(run, found, None, places[1])
 
 
-def test_the_strongest_part_is_taken_away(run: Run) -> None:
+def test_the_most_important_part_is_masked(run: Run) -> None:
     *_, found = influence.taken(run, ignore_progress, 1, 0, None)
     ids = answer_ids(answer_of(run, ignore_progress))
     measured = measure_influence(run.engine, run.inputs, run.merged, run.inputs.spans[0], ids[:2])
@@ -83,13 +83,13 @@ def test_nothing_is_shown_before_it_is_asked_for(run: Run, text_run: Run) -> Non
     assert influence.verdict(run, None) == influence.without(run, None) == ""
     assert influence.PART.shown is not None
     assert not influence.PART.shown(text_run)
-    with pytest.raises(InputError, match="no picture"):
+    with pytest.raises(InputError, match="no image"):
         find_influence(text_run, ignore_progress, None, 1, None)
 
 
-def test_a_word_is_an_index(run: Run) -> None:
+def test_an_answer_token_is_an_index(run: Run) -> None:
     *_, found = influence.measured(run, ignore_progress, 10_000, 0, None)
-    first = choose_word(run, found.owed, None)
+    first = choose_answer_token(run, found.owed, None)
     assert found.word == first  # of another run's answer: the default again
     for raw in (-1, 1.5, True, "red"):
         with pytest.raises(InputError):

@@ -106,12 +106,12 @@ def test_values_outside_the_sliders_are_refused(image_run: Run, control: Any, va
         control.parse(value, image_run)
 
 
-def test_the_picture_shows_the_last_state_at_first(image_run: Run) -> None:
+def test_the_image_shows_the_last_hidden_state_at_first(image_run: Run) -> None:
     assert layers.STATE.parse(None, image_run) == image_run.decoded.num_layers
 
 
 @torch.no_grad()
-def test_a_word_is_followed_through_the_layers(image_run: Run) -> None:
+def test_a_token_is_followed_through_the_layers(image_run: Run) -> None:
     states, _ = _plain_forward(image_run)
     model: Any = image_run.engine.model
     ids = image_run.engine.tokenizer.encode("red", add_special_tokens=False)
@@ -126,11 +126,11 @@ def test_a_word_is_followed_through_the_layers(image_run: Run) -> None:
     assert [pair[0] for pair in figure.data[0].customdata] == ranks
     assert "position 3" in figure.layout.title.text
     default = layers.track(image_run, "", None)
-    assert default.data[0].customdata[-1][0] == 1  # the likeliest next token
+    assert default.data[0].customdata[-1][0] == 1  # the most likely next token
 
 
-def test_a_word_without_a_token_is_refused(image_run: Run) -> None:
-    with pytest.raises(InputError, match="no token 10"):
+def test_an_unknown_token_is_refused(image_run: Run) -> None:
+    with pytest.raises(InputError, match="Token 1000000000 or position 0 does not exist"):
         playground.decoder.stage.track_token(image_run.engine, image_run.decoded, 0, 10**9)
 
 
@@ -144,11 +144,11 @@ def test_updates_are_shares_of_the_residual(image_run: Run) -> None:
     assert list(figure.data[2].x) == [0, 1, 2]
     text = layers.updates(image_run, None)  # the last token: DeepStack adds nothing there
     assert [trace.name for trace in text.data] == ["attention", "MLP"]
-    assert "length of the layer's input" in figure.layout.yaxis.title.text
+    assert "norm of the layer's input" in figure.layout.yaxis.title.text
 
 
 @torch.no_grad()
-def test_image_tokens_in_words_on_the_picture(image_run: Run) -> None:
+def test_the_logit_lens_on_the_image(image_run: Run) -> None:
     states, _ = _plain_forward(image_run)
     model: Any = image_run.engine.model
     span = image_run.inputs.spans[0]
@@ -159,10 +159,10 @@ def test_image_tokens_in_words_on_the_picture(image_run: Run) -> None:
     np.testing.assert_allclose(figure.data[0].z.ravel(), probs, rtol=1e-4)
     assert figure.data[0].z.shape == (span.merged_h, span.merged_w)
     assert figure.layout.meta["pointer"] == {"what": "merged", "span": 0}
-    assert "raw" in figure.layout.title.text
+    assert "not trained to predict text" in figure.layout.title.text
 
 
-def test_the_pointed_picture_is_read(
+def test_the_selected_image_is_read(
     tiny_random_engine: Engine, picture: Picture, wide_picture: Picture
 ) -> None:
     run = make_run(tiny_random_engine, "Which?", picture, wide_picture)
@@ -173,7 +173,7 @@ def test_the_pointed_picture_is_read(
     assert "input of layer 1" in figure.layout.title.text
 
 
-def test_a_picture_of_too_many_tokens_has_no_words(tiny_random_engine: Engine) -> None:
+def test_an_image_of_too_many_tokens_has_no_labels(tiny_random_engine: Engine) -> None:
     large = make_run(tiny_random_engine, "?", make_picture(1280, 1280), max_pixels=1280 * 1280)
     assert large.inputs.spans[0].end - large.inputs.spans[0].start > layers.MAX_IMAGE_TOKENS
     assert layers.picture(large, 0, None) is None

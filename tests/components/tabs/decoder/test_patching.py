@@ -7,8 +7,8 @@ import pytest
 from components.tabs.decoder import patching
 from components.tabs.decoder.patching import (
     FROM_END,
+    SAME_IMAGES,
     SAME_INDEX,
-    SAME_PICTURES,
     choose_positions,
     other_run,
 )
@@ -23,7 +23,7 @@ from tests.media_samples import make_picture
 
 
 def test_a_patched_state_is_the_other_runs(run: Run) -> None:
-    asked = (SAME_PICTURES, "How many <shapes>?")
+    asked = (SAME_IMAGES, "How many <shapes>?")
     (found,) = patching.patched(run, ignore_progress, *asked, 2, FROM_END, None)
     other = other_run(run, *asked)
     assert other_run(run, *asked) is other
@@ -43,12 +43,12 @@ def test_a_patched_state_is_the_other_runs(run: Run) -> None:
     bars = {trace.name: trace for trace in figure.data}["changed"]
     assert max(bars.x) == pytest.approx(float(after.max()), rel=1e-4)
     page = patching.verdict(run, found)
-    assert f"the state of token {other.inputs.num_tokens - 1} " in page
+    assert f"that of token {other.inputs.num_tokens - 1} " in page
     assert "“How many &lt;shapes&gt;?”" in page
 
 
-def test_every_layer_is_patched_in_turn(run: Run) -> None:
-    asked = (SAME_PICTURES, "How many shapes?")
+def test_every_layer_is_patched_separately(run: Run) -> None:
+    asked = (SAME_IMAGES, "How many shapes?")
     other = other_run(run, *asked)
     other.ensure("decoder")
     own, theirs = (int(each.decoded.logits.argmax()) for each in (run, other))
@@ -78,13 +78,13 @@ def test_an_example_may_be_the_other_run(shipped_engine: Engine) -> None:
 
 def test_positions_are_counted_from_either_end(run: Run, text_run: Run) -> None:
     length = run.inputs.num_tokens
-    other = other_run(run, SAME_PICTURES, "What is there to be seen?")
+    other = other_run(run, SAME_IMAGES, "What is there to be seen?")
     place = locate_token(run.inputs, run.positions, length - 2)
     there = other.inputs.num_tokens - 2
     assert choose_positions(run, other, FROM_END, place) == (length - 2, there)
     assert choose_positions(run, other, SAME_INDEX, place) == (length - 2, length - 2)
     first = locate_token(run.inputs, run.positions, 0)
-    with pytest.raises(InputError, match="no position that answers to token 0"):
+    with pytest.raises(InputError, match="no position that corresponds to token 0"):
         choose_positions(run, text_run, FROM_END, first)
     with pytest.raises(InputError, match="no such example"):
         other_run(run, 99, "")
@@ -100,5 +100,5 @@ def test_the_slider_reaches_to_the_final_norm(run: Run) -> None:
 
 
 def test_two_runs_that_say_the_same_are_refused(run: Run) -> None:
-    with pytest.raises(InputError, match="nothing to tell them apart"):
-        list(patching.swept(run, ignore_progress, SAME_PICTURES, "What?", FROM_END, None))
+    with pytest.raises(InputError, match="cannot show a difference"):
+        list(patching.swept(run, ignore_progress, SAME_IMAGES, "What?", FROM_END, None))

@@ -33,7 +33,7 @@ def test_a_run_is_written_and_linked(run: Run) -> None:
     (link,) = read_html(porters.file(run, made)).find("a")
     assert link.attrs["data-file"] == f"/{made.key}/{porters.FILE_NAME}"
     (found,) = porters.compared(run, ignore_progress, path)
-    assert "steps in the file agree" in porters.result(run, found)
+    assert "steps in the file match" in porters.result(run, found)
     assert porters.file(run, None) == porters.result(run, None) == ""
 
 
@@ -42,10 +42,10 @@ def test_the_first_step_that_differs_is_named(run: Run, tmp_path: Path) -> None:
     dump["merge.position_ids"] = dump["merge.position_ids"][[0, 2, 1]]
     save_file(dump, tmp_path / "x.safetensors")
     page = porters.result(run, compare_dump(run, tmp_path / "x.safetensors"))
-    assert "first step that differs: merge.position_ids" in page
+    assert "First step that differs: merge.position_ids" in page
     assert "h and w are swapped" in page
     assert len(read_html(page).find("tr")) == 1 + len(dump)
-    with pytest.raises(InputError, match="no file"):
+    with pytest.raises(InputError, match="No file"):
         list(porters.compared(run, ignore_progress, None))
 
 

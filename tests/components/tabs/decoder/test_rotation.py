@@ -33,7 +33,7 @@ def test_the_rotation_of_the_chosen_head_is_drawn(run: Run) -> None:
     assert f"token {turned.key_index} " in words
 
 
-def test_another_head_layer_or_token_is_turned_anew(run: Run) -> None:
+def test_another_head_layer_or_token_is_rotated_again(run: Run) -> None:
     place = locate_token(run.inputs, run.positions, 9)
     seen = {
         rotation.rotate(run, layer, head, where).score

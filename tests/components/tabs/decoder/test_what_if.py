@@ -12,11 +12,11 @@ from components.parts.controls import Control
 from components.tabs.decoder import what_if
 from components.tabs.decoder.answer import answer_ids, answer_labels, answer_of, read_original
 from components.tabs.decoder.painting import (
-    PAINTED,
-    paint_buttons_html,
-    paintable_html,
-    painted_html,
-    toggle_painted,
+    MASKED,
+    mask_buttons_html,
+    maskable_html,
+    masked_html,
+    toggle_masked,
 )
 from components.tabs.decoder.what_if import CHANGES, PRESETS, list_presets, read_what_if
 from playground.errors import InputError, StageCancelled
@@ -49,11 +49,11 @@ def test_no_change_says_so(run: Run) -> None:
     assert "KL = 0 nats" in figure.layout.title.text
     np.testing.assert_array_equal(figure.data[0].x, figure.data[1].x)
     np.testing.assert_allclose(words.data[0].y, words.data[1].y, rtol=1e-4)
-    assert "no word falls" in words.layout.title.text
-    assert "Run with no change." in what_if.settings(run, found, *NEUTRAL)
+    assert "no token drops" in words.layout.title.text
+    assert "Changes in this run: none." in what_if.settings(run, found, *NEUTRAL)
 
 
-def test_a_change_is_drawn_beside_the_original(run: Run) -> None:
+def test_a_change_is_compared_with_the_original(run: Run) -> None:
     values = (0, 1, 1, "flat", (), (), (), "zero", False)
     (found,) = what_if.changed(run, ignore_progress, *values)
     figure, words = what_if.shift(run, found), what_if.words(run, found)
@@ -79,16 +79,16 @@ def test_what_was_run_is_told_from_where_the_controls_stand(run: Run) -> None:
     values = (0, 1, 1, "flat", (), (), (), "zero", False)
     (found,) = what_if.changed(run, ignore_progress, *values)
     told = what_if.settings(run, found, *values)
-    assert "DeepStack gains 0, 1, 1; flat 1-D positions" in told
+    assert "DeepStack gains 0, 1, 1; 1-D RoPE" in told
     assert "have moved" not in told
-    assert "have moved" in what_if.settings(run, found, *NEUTRAL)
+    assert "have changed" in what_if.settings(run, found, *NEUTRAL)
     start = run.inputs.spans[0].start
     words = what_if.change_words(
         read_what_if(run, 1, 1, 1, "mrope", (1, 2), ("0:1",), (start,), "mean", True)
     )
     assert words == (
-        "1 image tokens replaced by their mean, but not from DeepStack; layers 1, 2 skipped; "
-        "heads 0:1 (layer:head) zeroed"
+        "1 image tokens replaced by the mean image token, but kept in DeepStack; "
+        "layers 1, 2 skipped; heads 0:1 (layer:head) zeroed"
     )
 
 
@@ -115,7 +115,7 @@ def test_the_controls_become_a_change(run: Run) -> None:
     assert change.positions == "swapped"
     assert change.skipped_layers == (1, 2)
     assert change.zeroed_heads == ((0, 1),)
-    assert change.painted == (start,)  # token 0 is text, left over from another prompt
+    assert change.masked == (start,)  # token 0 is text, left over from another prompt
     assert (change.fill, change.leave_deepstack) == ("mean", True)
 
 
@@ -168,12 +168,12 @@ def test_each_preset_sets_every_change(run: Run) -> None:
     found = find_first_object(run.inputs, run.inputs.spans[0])
     assert found
     assert changes == {
-        "Paint the first object away": f"{len(found)} image tokens taken away",
+        "Mask the first object": f"{len(found)} image tokens masked",
         "No DeepStack": "DeepStack gains 0, 0, 0",
-        "Flat positions": "flat 1-D positions",
+        "1-D RoPE": "1-D RoPE",
         "h and w swapped": "h and w swapped",
         "Skip the middle layer": f"layers {run.engine.facts.num_layers // 2} skipped",
-        "No change": "no change",
+        "No change": "none",
     }
     ids = {control.id for control in CHANGES}
     assert all(set(values) == ids for values in by_label.values())
@@ -232,47 +232,47 @@ def test_a_stop_ends_a_what_if_within_a_layer_or_token(run: Run) -> None:
 # ------------------------------------------------------------------------------------- painting
 
 
-def test_painted_tokens_are_covered(run: Run, text_run: Run) -> None:
+def test_masked_tokens_are_covered(run: Run, text_run: Run) -> None:
     first = run.inputs.spans[0]
-    page = painted_html(run, (first.start, first.end - 1))
+    page = masked_html(run, (first.start, first.end - 1))
     assert "2 of" in read_html(page).find("figcaption")[0].text
     assert "0 of" in read_html(page).find("figcaption")[1].text
     assert what_if.pictures(text_run, ()) == ""
 
 
-def test_clicks_on_the_pictures_know_their_controls(run: Run) -> None:
-    page = str(paintable_html(run, ()))
+def test_clicks_on_the_images_know_their_controls(run: Run) -> None:
+    page = str(maskable_html(run, ()))
     ids = {control.id for control in what_if.PART.controls}
     for name in ("paint", "brush", "paint-if"):
         assert page.split(f'data-{name}="')[1].split('"')[0] in ids
 
 
-def test_a_click_paints_with_the_brush_and_again_brings_back(run: Run) -> None:
+def test_a_click_masks_with_the_brush_and_another_unmasks(run: Run) -> None:
     span = run.inputs.spans[0]
     place = locate_token(run.inputs, run.positions, span.start)
     below = span.start + span.merged_w
     corner = (span.start, span.start + 1, below, below + 1)
-    assert toggle_painted(run, (), place, 1) == corner
-    assert toggle_painted(run, corner, place, 1) == ()
-    assert toggle_painted(run, corner, place, 0) == corner[1:]
-    assert toggle_painted(run, (), place, 0) == (span.start,)
+    assert toggle_masked(run, (), place, 1) == corner
+    assert toggle_masked(run, corner, place, 1) == ()
+    assert toggle_masked(run, corner, place, 0) == corner[1:]
+    assert toggle_masked(run, (), place, 0) == (span.start,)
 
 
-def test_buttons_paint_what_is_pointed_at(run: Run) -> None:
+def test_buttons_mask_the_selected_token(run: Run) -> None:
     start = run.inputs.spans[0].start
     place = locate_token(run.inputs, run.positions, start)
-    page = str(paint_buttons_html(run, (), 0, place))
-    assert f"Paint token {start}" in page
+    page = str(mask_buttons_html(run, (), 0, place))
+    assert f"Mask token {start}" in page
     assert f"&#34;painted&#34;: [{start}]" in page
-    assert "Unpaint" not in page
-    page = str(paint_buttons_html(run, (start,), 0, place))
-    assert f"Bring token {start} back" in page
-    assert "Unpaint all" in page
-    assert paint_buttons_html(run, (), 0, locate_token(run.inputs, run.positions, 0)) == ""
+    assert "Unmask" not in page
+    page = str(mask_buttons_html(run, (start,), 0, place))
+    assert f"Unmask token {start}" in page
+    assert "Unmask all" in page
+    assert mask_buttons_html(run, (), 0, locate_token(run.inputs, run.positions, 0)) == ""
 
 
 def test_a_new_run_keeps_only_what_fits(run: Run, text_run: Run) -> None:
     start = run.inputs.spans[0].start
-    painted: Control = PAINTED
-    assert painted.parse([10_000, start], run) == (start,)
-    assert painted.parse([5], text_run) == ()
+    masked: Control = MASKED
+    assert masked.parse([10_000, start], run) == (start,)
+    assert masked.parse([5], text_run) == ()

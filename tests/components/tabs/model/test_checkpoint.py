@@ -36,7 +36,7 @@ def test_the_table_says_what_is_loaded(tiny_random_engine: Engine) -> None:
 
 
 def test_experts_are_counted(tiny_random_moe_engine: Engine) -> None:
-    assert ["Experts", "4", "2 of 4 work on each token"] in _rows(tiny_random_moe_engine)
+    assert ["Experts", "4", "2 of 4 process each token"] in _rows(tiny_random_moe_engine)
 
 
 def test_every_output_is_drawn_before_any_stage_has_run(shipped_engine: Engine) -> None:

@@ -1,4 +1,4 @@
-"""Runs of two pictures, of a video and of text alone."""
+"""Runs of two images, of a video and of text only."""
 
 from __future__ import annotations
 

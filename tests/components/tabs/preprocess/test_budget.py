@@ -1,4 +1,4 @@
-"""The token budget: the ladder, its times, and what is chosen from it."""
+"""The token budget: the ladder, its times, and reruns from it."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_measuring_can_be_stopped(two_run: Run) -> None:
 
 
 def test_without_a_picture_nothing_is_measured(text_run: Run) -> None:
-    with pytest.raises(InputError, match="no picture"):
+    with pytest.raises(InputError, match="no image or video"):
         next(budget.measured(text_run, ignore_progress))
     assert budget.PART.shown is not None
     assert not budget.PART.shown(text_run)

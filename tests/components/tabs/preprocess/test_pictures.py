@@ -1,4 +1,4 @@
-"""The pictures as they came and as the model gets them, against the processor's own output."""
+"""The original and the resized images, against the processor's own output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.components.runs import make_run
 
 
 def pixels_of(source: str) -> list[np.ndarray]:
-    """The pictures that a piece of HTML holds."""
+    """The images embedded in HTML."""
     images = read_html(source).find("img")
     data = [base64.b64decode(each.attrs["src"].partition("base64,")[2]) for each in images]
     return [np.asarray(Image.open(io.BytesIO(each)).convert("RGB")) for each in data]
@@ -29,11 +29,11 @@ def test_the_way_from_pixels_to_tokens() -> None:
     image = MediaFacts("image", "a.png", (640, 480), (256, 192), (1, 12, 16), 48)
     assert size_words(image, 16, 2) == (
         "640 × 480 → 256 × 192 pixels = 16 × 12 patches of 16 × 16 = 8 × 6 tokens "
-        "= 48 tokens in all"
+        "= 48 tokens in total"
     )
     video = MediaFacts("video", "a.mp4", (96, 64), (96, 64), (3, 4, 6), 18, (0.2, 1.2, 2.2))
     assert size_words(video, 16, 2).endswith(
-        "3 × 2 tokens for a pair of frames; 3 such pairs = 18 tokens in all"
+        "3 × 2 tokens per frame pair; 3 frame pairs = 18 tokens in total"
     )
 
 
@@ -85,15 +85,15 @@ def test_frames_full_of_noise_are_sent_smaller(tiny_random_engine: Engine) -> No
 def test_a_prompt_without_pictures_says_so(text_run: Run) -> None:
     page = read_html(pictures.media(text_run))
     assert page.find("img") == []
-    assert "no picture" in page.find("p")[0].text
+    assert "no image" in page.find("p")[0].text
 
 
 def test_the_sequence_is_counted(two_run: Run, text_run: Run) -> None:
     visual = sum(span.end - span.start for span in two_run.inputs.spans)
     words = read_html(pictures.sequence(two_run)).find("p", "pg-lead")[0].text
-    assert f"{two_run.inputs.num_tokens} tokens: {visual} for the pictures" in words
+    assert f"{two_run.inputs.num_tokens} tokens: {visual} for images and video" in words
     words = read_html(pictures.sequence(text_run)).find("p", "pg-lead")[0].text
-    assert f"{text_run.inputs.num_tokens} tokens: all text" in words
+    assert f"{text_run.inputs.num_tokens} tokens, all of them text" in words
 
 
 def test_notices_are_shown_and_escaped() -> None:

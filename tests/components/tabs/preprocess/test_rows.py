@@ -1,4 +1,4 @@
-"""From pixels to rows: the arithmetic of the size, the rows' order, and one row's numbers."""
+"""From pixels to rows: the new size, the order of the rows, and the values of one row."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def test_the_arithmetic_is_written_out(tiny_random_engine: Engine) -> None:
     run = make_run(tiny_random_engine, "a", make_picture(640, 480))
     page = read_html(rows_part.sizes(run))
     rows = {row[0]: row[1:] for row in page.rows()[1:]}
-    assert rows["The picture as it came"] == ["640 × 480", "640", "480", "307,200"]
+    assert rows["Original size"] == ["640 × 480", "640", "480", "307,200"]
     assert rows["Rounded to multiples"] == ["round(side / 32) × 32", "640", "480", "307,200"]
-    assert rows["More than max: shrunk"][0] == "β = √(640 × 480 / 50,176) = 2.4744"
-    assert rows["To multiples that keep within the limit"] == [
+    assert rows["Above max: shrunk"][0] == "β = √(640 × 480 / 50,176) = 2.4744"
+    assert rows["Rounded to multiples within the limit"] == [
         "floor(side / β / 32) × 32",
         "256",
         "192",
@@ -40,7 +40,7 @@ def test_the_arithmetic_is_written_out(tiny_random_engine: Engine) -> None:
     ]
     assert rows["Patches"][1:] == ["16", "12", "192 rows"]
     assert rows["Tokens"][1:] == ["8", "6", "48 tokens"]
-    assert "stay exactly" in page.find("p")[0].text
+    assert "aspect ratio does not change" in page.find("p")[0].text
 
 
 def test_the_arithmetic_of_a_video_counts_all_frames(tiny_random_engine: Engine) -> None:
@@ -49,9 +49,9 @@ def test_the_arithmetic_of_a_video_counts_all_frames(tiny_random_engine: Engine)
     page = read_html(rows_part.sizes(run))
     rows = {row[0]: row[1:] for row in page.rows()[1:]}
     facts = run.inputs.media[0]
-    assert rows["The picture as it came"][0] == "320 × 200 × 5 frames"
-    assert rows["Rounded to multiples; 4 frames, a multiple of 2"][-1] == f"{320 * 192 * 4:,}"
-    assert rows["Tokens × 3 pairs of frames"][-1] == f"{facts.num_tokens:,} tokens"
+    assert rows["Original size"][0] == "320 × 200 × 5 frames"
+    assert rows["Rounded to multiples; 4 frames (a multiple of 2)"][-1] == f"{320 * 192 * 4:,}"
+    assert rows["Tokens × 3 frame pairs"][-1] == f"{facts.num_tokens:,} tokens"
 
 
 # ------------------------------------------------------------------------------ rows and patches
@@ -69,7 +69,7 @@ def test_each_patch_carries_the_number_of_its_row(two_run: Run) -> None:
         column, row = int(float(each.attrs["x"])), int(float(each.attrs["y"]))
         assert int(each.text) == numbers[row, column]
     assert page.find("div", "pg-picture-frame")[0].attrs["data-span"] == "1"
-    assert "div" in page.find("svg", "pg-numbers")[0].parents  # over the picture, in its frame
+    assert "div" in page.find("svg", "pg-numbers")[0].parents  # over the image, in its frame
 
 
 def test_the_list_of_rows_points_at_their_patches(two_run: Run) -> None:
@@ -106,7 +106,7 @@ def test_the_chosen_patch_is_drawn_in_its_numbers(two_run: Run) -> None:
     words = rows_part.chosen(two_run, 1, place)
     number = int(patch_rows(inputs.spans[1])[2, 3])
     assert f"Row {number} of pixel_values" in words
-    assert "Nothing is pointed at" not in words
+    assert "No patch of this image is selected" not in words
     values = inputs.pixel_values
     assert values is not None
     row, patch = rows_part.row(two_run, 1, place), rows_part.patch(two_run, 1, place)
@@ -149,6 +149,6 @@ def test_a_picture_is_one_of_the_runs(two_run: Run, text_run: Run) -> None:
     assert spec["options"] == [["image 1", 0], ["image 2", 1]]
     assert PICTURE.parse(None, two_run) == 0
     assert PICTURE.parse(1, two_run) == 1
-    assert PICTURE.parse(7, two_run) == 0  # of a run with more pictures
+    assert PICTURE.parse(7, two_run) == 0  # from a run with more images
     assert PICTURE.spec(text_run) is None
     assert not rows_part.PART.shown(text_run)  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Texts taken apart on the page: every byte once, and sentences that follow from the tokenizer."""
+"""Texts split into tokens: every byte once, and sentences that match the tokenizer."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def test_counts_in_words_by_hand() -> None:
     sign = Cluster("点", (1, 2, 3), tuple(bytes([byte]) for byte in "点".encode()))
     taken = Spelling("Hello点", (word, sign))
     assert read_html(f"<p>{count_words(taken)}</p>").find("p")[0].text == (
-        "6 characters = 8 bytes = 4 tokens; 点 takes 3 tokens, none of which is a character by "
-        "itself and Hello is one token for 5 characters."
+        "6 characters = 8 bytes = 4 tokens; 点 takes 3 tokens, each only part of the "
+        "character and Hello is one token of 5 characters."
     )
     letter = Spelling("a", (Cluster("a", (1,), (b"a",)),))
     assert count_words(letter) == "1 character = 1 byte = 1 token."
@@ -84,14 +84,14 @@ def test_the_gallery_says_what_this_tokenizer_does(engine: Engine) -> None:
     texts = {each.text for each in page.find("h4")}
     assert "Accents" in texts
     whole = " ".join(each.text for each in samples)
-    assert "This tokenizer's normaliser is NFC: both spellings give the same ids" in whole
-    assert "was typed with 5 characters, its tokens spell 4" in whole
+    assert "This tokenizer normalises text with NFC: both spellings give the same ids" in whole
+    assert "has 5 characters as typed; its tokens decode to 4" in whole
     count = len(spell_text(engine.tokenizer, "零点几个字").ids)
     assert f"5 characters = 15 bytes = {count} tokens" in whole
 
 
 class NoNormaliser:
-    """A tokenizer of single bytes that leaves text as it is."""
+    """A tokenizer of single bytes without normalisation."""
 
     added_tokens_decoder: ClassVar[dict[int, str]] = {}
 
@@ -105,21 +105,21 @@ class NoNormaliser:
 def test_the_gallery_does_not_claim_what_is_not_so() -> None:
     page = read_html(gallery_html(NoNormaliser()))
     whole = " ".join(each.text for each in page.find("section", "pg-sample"))
-    assert "This tokenizer has no normaliser: the two spellings give other ids" in whole
-    assert "5 characters, its tokens spell 5" in whole
+    assert "This tokenizer does not normalise text: the two spellings give different ids" in whole
+    assert "5 characters as typed; its tokens decode to 5" in whole
 
 
-# ----------------------------------------------------------------------------- one's own text
+# --------------------------------------------------------------------------- reader's own text
 
 
 def test_ones_own_text_is_taken_apart(text_run: Run) -> None:
     page = read_html(spelling.spelled(text_run, "cafe\u0301 <|im_end|>"))
     words = page.find("p", "pg-fact")[0].text
-    assert "NFC rewrote" in words
-    assert "<|im_end|> stays text" in words
+    assert "NFC normalised" in words
+    assert "Treated as text: <" in words
     special = set(text_run.engine.tokenizer.get_added_vocab().values())
     assert not special & {int(each.text) for each in page.find("span", "pg-piece")}
-    assert "Nothing" in spelling.spelled(text_run, "")
+    assert "no text yet" in spelling.spelled(text_run, "")
 
 
 @pytest.mark.parametrize("text", ["a" * 201, ["a"], 3])

@@ -1,4 +1,4 @@
-"""The preprocess tab as a whole: every output of every part, with all controls as at first."""
+"""The preprocess tab as a whole: every output of every part, all controls at defaults."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ ABSENT = {  # by the run's kind
     "video": set(),
     "text": {"preprocess.rows", "preprocess.video", "preprocess.budget"},
 }
-MAX_BYTES = 400_000  # of all that the tab sends of one run
+MAX_BYTES = 400_000  # everything that the tab sends for one run
 MAX_SVG_POINTS = 5_000
 
 
 def answer(key: str, run: Run, **values: Any) -> dict[str, Any]:
-    """All outputs of a part, as the page gets them."""
+    """All outputs of a part, as the page receives them."""
     run.ensure("preprocess")
     drawing = make_drawing(TAB)
     question = {

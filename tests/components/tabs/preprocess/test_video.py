@@ -1,4 +1,4 @@
-"""The video's frames, their pairs, and the words about them."""
+"""The video's frames, their pairs, and the sentences about them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs of one picture and of two, with the tower's records."""
+"""Runs with one image and with two, with the tower's records."""
 
 from __future__ import annotations
 

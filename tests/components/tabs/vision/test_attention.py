@@ -8,7 +8,7 @@ import pytest
 import playground
 from components.snippets.scripts import write_snippet
 from components.tabs.vision import attention, heads
-from components.tabs.vision.attention_pictures import LOOKS, MEAN, RECEIVED
+from components.tabs.vision.attention_pictures import FROM_PATCH, MEAN, RECEIVED
 from components.tabs.vision.focus import choose_patch
 from components.tabs.vision.heads import TowerHeadSummary
 from playground.engine import Engine
@@ -27,34 +27,34 @@ def _weights(run: Run, block: int, row: int, column: int) -> np.ndarray:
     return patch_attention(run.engine, tower, span, block, row, column)
 
 
-def test_the_picture_says_where_the_pointed_patch_looks(pair_run: Run) -> None:
+def test_the_caption_describes_the_selected_patch_s_attention(pair_run: Run) -> None:
     place = locate_patch(pair_run.inputs, pair_run.positions, 1, 2, 3)
-    picture = attention.picture(pair_run, 3, 1, LOOKS, 1, place)
+    picture = attention.picture(pair_run, 3, 1, FROM_PATCH, 1, place)
     weights = _weights(pair_run, 3, 2, 3)[1]
     row, column = np.unravel_index(weights.argmax(), weights.shape)
-    assert "Block 3, head 1: where the patch at row 2, column 3 looks" in picture
-    assert f"row {row}, column {column}, gets {weights.max():.1%}" in picture
+    assert "Block 3, head 1: attention from the patch at row 2, column 3" in picture
+    assert f"row {row}, column {column}, receives {weights.max():.1%}" in picture
     entropy = -(weights * np.log(weights)).sum()
     assert f"Entropy {entropy:.2f} nats" in picture
     page = read_html(picture)
     assert page.find("div", data_span="1")
     assert len(page.find("img", cls="pg-overlay")) == 1
-    assert not page.find("rect"), "the page marks what is pointed at"
+    assert not page.find("rect"), "the page itself marks the selected patch"
 
 
 def test_the_mean_of_the_heads_is_the_first_choice(pair_run: Run) -> None:
-    picture = attention.picture(pair_run, 2, MEAN, LOOKS, 1, None)
+    picture = attention.picture(pair_run, 2, MEAN, FROM_PATCH, 1, None)
     span = pair_run.inputs.spans[1]
     weights = _weights(pair_run, 2, span.grid_h // 2, span.grid_w // 2).mean(0)
     assert "the mean of all heads" in picture
-    assert f"gets {weights.max():.1%}" in picture
-    assert "click" in picture, "nothing is pointed at: it says how to choose"
+    assert f"receives {weights.max():.1%}" in picture
+    assert "click" in picture, "nothing is selected: it says how to choose"
     mark = {"x": str(span.grid_w // 2), "y": str(span.grid_h // 2)}
-    assert read_html(picture).find("rect", **mark), "and where it stands"
+    assert read_html(picture).find("rect", **mark), "and marks the patch"
 
 
-def test_every_head_is_shown_in_small(pair_run: Run) -> None:
-    html = attention.heads(pair_run, 2, LOOKS, 1, None)
+def test_every_head_has_a_small_map(pair_run: Run) -> None:
+    html = attention.heads(pair_run, 2, FROM_PATCH, 1, None)
     captions = [each.text for each in read_html(html).find("figcaption")]
     assert [caption.split(",")[0] for caption in captions] == ["mean", "head 0", "head 1"]
     span = pair_run.inputs.spans[1]
@@ -67,17 +67,17 @@ def test_attention_received_is_a_choice_of_its_own(pair_run: Run) -> None:
     tower = pair_run.vision.image
     assert tower is not None
     received = measure_block(pair_run.engine, tower, pair_run.inputs.spans[0], 1).received[0]
-    assert "how much each patch is looked at" in picture
-    assert f"gets {received.max():.1%}" in picture
-    assert not read_html(picture).find("rect"), "no patch stands for it"
+    assert "attention received by each patch" in picture
+    assert f"receives {received.max():.1%}" in picture
+    assert not read_html(picture).find("rect"), "no patch is marked"
     place = locate_patch(pair_run.inputs, pair_run.positions, 0, 1, 1)
     assert attention.picture(pair_run, 1, 0, RECEIVED, 0, place) == picture
 
 
 def test_a_sample_is_called_one(pair_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(playground.vision.attention, "MAX_LOOKERS", 20)
+    monkeypatch.setattr(playground.vision.attention, "MAX_QUERIES", 20)
     picture = attention.picture(pair_run, 1, 0, RECEIVED, 0, None)
-    assert "looked at, by 20 of the 80 patches, evenly spread" in picture
+    assert "averaged over 20 evenly spaced query patches of 80" in picture
 
 
 def test_the_controls_fit_the_tower(pair_run: Run) -> None:
@@ -129,7 +129,7 @@ def test_large_grids_wait_for_a_click(
     assert attention.distance(run, None, 0) is None
     found: list[TowerHeadSummary] = list(attention.measured(run, ignore_progress, 0))
     assert len(found) == 4
-    # Asked anew, it is drawn with the run's own; so what was found first is drawn on another one.
+    # This run has cached its summary by now, so draw the partial result on another run.
     other = make_run(tiny_random_engine, "What is this?", picture)
     words = attention.words(other, found[0], 0)
     assert "1 of 4 blocks" in words
@@ -140,11 +140,11 @@ def test_large_grids_wait_for_a_click(
     assert np.isnan(partial.data[0].z[1:]).all()
     assert np.isfinite(whole.data[0].z).all()
     assert not read_html(attention.words(other, found[-1], 0)).find("button")
-    # It is kept with the run: drawn at once from now on.
+    # It is cached with the run, so it is drawn at once from now on.
     assert attention.entropy(run, None, 0) is not None
 
 
-def test_a_finding_is_not_shown_for_another_picture(
+def test_a_finding_is_not_shown_for_another_image(
     monkeypatch: pytest.MonkeyPatch,
     tiny_random_engine: Engine,
     picture: Picture,
@@ -155,7 +155,7 @@ def test_a_finding_is_not_shown_for_another_picture(
     *_, found = attention.measured(run, ignore_progress, 1)
     assert attention.entropy(run, found, 1) is not None
     assert attention.entropy(run, found, 0) is None
-    assert "waits for you" in attention.words(run, found, 0)
+    assert "only on request" in attention.words(run, found, 0)
 
 
 def test_an_unfinished_measurement_is_not_kept(
@@ -169,18 +169,18 @@ def test_an_unfinished_measurement_is_not_kept(
 
 def test_text_alone_has_no_attention(tiny_random_engine: Engine) -> None:
     run = make_run(tiny_random_engine, "Hello")
-    with pytest.raises(InputError, match="no picture"):
+    with pytest.raises(InputError, match="no image"):
         next(attention.measured(run, ignore_progress, 0))
-    with pytest.raises(InputError, match="no picture"):
+    with pytest.raises(InputError, match="no image"):
         choose_patch(run, 0, None)
 
 
-def test_the_code_is_of_what_is_shown(pair_run: Run) -> None:
+def test_the_code_matches_the_page(pair_run: Run) -> None:
     place = locate_patch(pair_run.inputs, pair_run.positions, 1, 2, 3)
     chosen = {"span": 1, "patch": (2, 3), "block": 3}
-    code = attention.code(pair_run, 3, 1, LOOKS, 1, place)
+    code = attention.code(pair_run, 3, 1, FROM_PATCH, 1, place)
     assert code == write_snippet("vision_attention", pair_run, **chosen, head=1)
-    code = attention.code(pair_run, 3, MEAN, LOOKS, 1, place)
+    code = attention.code(pair_run, 3, MEAN, FROM_PATCH, 1, place)
     assert code == write_snippet("vision_attention", pair_run, **chosen)
     code = attention.code(pair_run, 2, 0, RECEIVED, 1, place)
     chosen = {**chosen, "block": 2, "head": 0, "received": True}

@@ -19,7 +19,7 @@ from tests.components.views.test_pictures import decode
 
 @torch.no_grad()
 def _plain_states(run: Run) -> list[torch.Tensor]:
-    """The tower's states by plain transformers and hooks of our own."""
+    """The tower's states from plain transformers with hooks."""
     visual: Any = run.engine.model.model.visual
     states: list[torch.Tensor] = []
     hooks = [
@@ -68,7 +68,7 @@ def test_the_slider_fits_the_tower(image_run: Run) -> None:
 
 
 def test_the_slider_is_about_the_patches(image_run: Run) -> None:
-    """Moving it gives up a tap that was chosen; without one the features are the patches."""
+    """Moving it deselects a tap; the features are then the patches."""
     assert blocks.SOURCE.follows == (blocks.PASSED.id,)
     assert blocks.SOURCE.parse(None, image_run) == STATE
     with pytest.raises(InputError, match="not offered"):
@@ -92,16 +92,16 @@ def test_the_caption_says_how_much_the_colours_show(image_run: Run) -> None:
     variance = np.linalg.svd((features - features.mean(0)).numpy(), compute_uv=False) ** 2
     share = variance[:3].sum() / variance.sum()
     pca = blocks.pca(image_run, 2, STATE, OWN, 0)
-    assert f"three colours show {share:.0%} of the variance" in pca
-    assert "fitted to this map alone" in pca
+    assert f"explain {share:.0%} of the variance" in pca
+    assert "fitted to this map only" in pca
 
 
 def test_one_basis_for_all_blocks_is_a_choice(image_run: Run) -> None:
     alone, shared = (blocks.pca(image_run, 2, STATE, basis, 0) for basis in (OWN, SHARED))
     assert alone != shared
-    assert "fitted to all blocks together" in shared
-    # A tap's features live in a space of their own.
-    assert "has one of its own" in blocks.pca(image_run, 2, "tap 1", SHARED, 0)
+    assert "fitted to all blocks" in shared
+    # A tap's features are in a different space.
+    assert "have a basis of their own" in blocks.pca(image_run, 2, "tap 1", SHARED, 0)
 
 
 def test_the_similarity_map_is_that_of_the_pointed_patch(image_run: Run) -> None:
@@ -110,7 +110,7 @@ def test_the_similarity_map_is_that_of_the_pointed_patch(image_run: Run) -> None
     cosines = torch.nn.functional.cosine_similarity(features, features[1, 2], dim=-1).numpy()
     html = blocks.similarity(image_run, 3, STATE, 0, _point(image_run, 0, 1, 2))
     assert "the patch at row 1, column 2" in html
-    assert f"above {np.median(cosines):.2f}" in html
+    assert f"median cosine similarity is {np.median(cosines):.2f}" in html
     assert f"cosine {cosines.min():.2f}" in html
     pixels = decode(read_html(html).find("img")[0].attrs["src"])
     assert pixels.shape[:2] == (span.grid_h, span.grid_w)
@@ -130,7 +130,7 @@ def test_without_a_pointer_the_middle_patch_is_looked_at(image_run: Run) -> None
     assert "row 0, column 2" in blocks.similarity(image_run, 4, STATE, 0, token)
 
 
-def test_a_place_in_another_picture_is_not_taken_for_one_here(pair_run: Run) -> None:
+def test_a_selection_in_another_image_is_ignored(pair_run: Run) -> None:
     place = _point(pair_run, 1, 0, 0)
     assert "row 0, column 0" not in blocks.similarity(pair_run, 4, STATE, 0, place)
     assert "row 0, column 0" in blocks.similarity(pair_run, 4, STATE, 1, place)
@@ -172,7 +172,7 @@ def test_every_source_can_be_chosen(image_run: Run) -> None:
         blocks.SOURCE.parse("tap 9", image_run)
 
 
-def test_pictures_of_the_whole_follow_the_pointer(pair_run: Run) -> None:
+def test_images_follow_the_selection(pair_run: Run) -> None:
     drawn = {
         "picture": blocks.picture(pair_run, 1),
         "pca": blocks.pca(pair_run, 4, STATE, OWN, 1),
@@ -183,7 +183,7 @@ def test_pictures_of_the_whole_follow_the_pointer(pair_run: Run) -> None:
     assert blocks.norms(pair_run, 4, STATE, 1).layout.meta["pointer"]["span"] == 1
 
 
-def test_each_picture_can_be_shown(pair_run: Run) -> None:
+def test_each_image_can_be_shown(pair_run: Run) -> None:
     grid = tuple(pair_run.inputs.image_grid_thw[1, 1:].tolist())
     assert blocks.norms(pair_run, 4, STATE, 1).data[0].z.shape == grid
     assert "image 2" in blocks.picture(pair_run, 1)

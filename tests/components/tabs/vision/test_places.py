@@ -1,4 +1,4 @@
-"""The vision tab's parts about places: position grid, 2-D RoPE, and the merger with the taps."""
+"""The vision tab's position grid, 2-D RoPE, and merger with DeepStack taps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from components.snippets.scripts import write_snippet
 from components.tabs.vision import merger, position, rope
 from components.tabs.vision.focus import choose_patch
 from components.tabs.vision.merger import FINAL
-from components.tabs.vision.position import NUM_WORDS
+from components.tabs.vision.position import NUM_TOKENS
 from components.tabs.vision.rope import ONES, OWN
 from playground.engine import Engine
 from playground.errors import InputError
@@ -31,7 +31,7 @@ from tests.components.runs import ignore_progress, make_run
 
 @pytest.fixture(scope="module")
 def run(engine: Engine, picture: Picture, wide_picture: Picture) -> Run:
-    """Two pictures of different grids."""
+    """Two images with different grids."""
     run = make_run(engine, "Which is larger?", picture, wide_picture)
     run.ensure("vision")
     return run
@@ -43,38 +43,38 @@ def run(engine: Engine, picture: Picture, wide_picture: Picture) -> Run:
 def test_without_the_pointer_it_is_the_middle(run: Run) -> None:
     focus = choose_patch(run, 1, None)
     span = run.inputs.spans[1]
-    assert (focus.patch, focus.pointed) == ((span.grid_h // 2, span.grid_w // 2), False)
-    assert "middle of the picture" in focus.hint
+    assert (focus.patch, focus.selected) == ((span.grid_h // 2, span.grid_w // 2), False)
+    assert "middle of the image" in focus.hint
     assert focus.name == "image 2"
 
 
-def test_the_pointer_chooses_the_patch_of_its_own_picture(run: Run) -> None:
+def test_the_selection_sets_the_patch_of_its_own_image(run: Run) -> None:
     place = locate_patch(run.inputs, run.positions, 1, 3, 7)
     focus = choose_patch(run, 1, place)
-    assert (focus.patch, focus.pointed, focus.hint) == ((3, 7), True, "")
+    assert (focus.patch, focus.selected, focus.hint) == ((3, 7), True, "")
     assert run.inputs.spans[1].start + focus.token == place.index
     other = choose_patch(run, 0, place)
-    assert not other.pointed
+    assert not other.selected
 
 
 def test_a_token_stands_for_its_first_patch(run: Run) -> None:
     span = run.inputs.spans[1]
     place = locate_token(run.inputs, run.positions, span.start + span.merged_w + 2)
     focus = choose_patch(run, 1, place)
-    assert (focus.patch, focus.pointed) == ((2, 4), True)
+    assert (focus.patch, focus.selected) == ((2, 4), True)
 
 
-def test_a_place_of_another_run_is_not_trusted(run: Run) -> None:
+def test_a_selection_of_another_run_is_ignored(run: Run) -> None:
     place = locate_patch(run.inputs, run.positions, 1, 3, 7)
     longer = make_run(run.engine, "One word more: which is larger?", *run.prompt.pictures[:1])
     focus = choose_patch(longer, 0, place)
-    assert not focus.pointed
+    assert not focus.selected
 
 
 # ----------------------------------------------------------------------------------- the code
 
 
-def test_the_code_is_of_what_is_shown(tiny_random_engine: Engine, clip: Clip) -> None:
+def test_the_code_matches_the_page(tiny_random_engine: Engine, clip: Clip) -> None:
     run = make_run(tiny_random_engine, "Where does it go?", clip=clip)
     run.ensure("vision")
     place = locate_patch(run.inputs, run.positions, 1, 3, 7)
@@ -114,7 +114,7 @@ def test_the_table_shows_the_four_entries(run: Run) -> None:
 
 
 def test_words_at_the_edge_and_on_an_entry(tiny_random_engine: Engine, clip: Clip) -> None:
-    # 8 x 8 patches on 8 x 8 entries: each falls on one, and the last has none after it.
+    # 8 x 8 patches on 8 x 8 entries: each falls on one, and no entry follows the last.
     run = make_run(tiny_random_engine, "Where does it go?", clip=clip)
     run.ensure("vision")
     for patch, words in (
@@ -126,9 +126,9 @@ def test_words_at_the_edge_and_on_an_entry(tiny_random_engine: Engine, clip: Cli
         assert [cells[4] for cells in rows[:2]] == words
 
 
-def test_the_resampled_grid_is_a_place_of_the_pointer(run: Run) -> None:
+def test_the_resampled_grid_can_be_selected(run: Run) -> None:
     assert read_html(position.resampled(run, 1)).find("div", data_span="1")
-    assert "(This is the middle of the picture" in position.blend(run, 1, None)
+    assert "(This is the middle of the image" in position.blend(run, 1, None)
     tower, span = run.vision.image, run.inputs.spans[1]
     assert tower is not None
     unit = torch.nn.functional.normalize(tower.pos_embeds, dim=-1)
@@ -153,8 +153,8 @@ def _plain_probs(run: Run, change: torch.Tensor) -> torch.Tensor:
 
 
 def test_try_nearest_shows_both_distributions(run: Run) -> None:
-    assert "Try nearest" in [each.label for each in position.PART.experiments.values()]
-    assert "One click" in position.change(run, None)
+    assert "Try the nearest entry" in [each.label for each in position.PART.experiments.values()]
+    assert "What would the model predict" in position.change(run, None)
     assert position.likeliest(run, None) is None
     (found,) = position.nearest(run, ignore_progress)
     words, figure = position.change(run, found), position.likeliest(run, found)
@@ -165,7 +165,7 @@ def test_try_nearest_shows_both_distributions(run: Run) -> None:
     assert nearest is not None
     shift = nearest.pos_embeds - tower.pos_embeds
     probs, others = (_plain_probs(run, change) for change in (torch.zeros(1), shift))
-    tops = set(probs.topk(NUM_WORDS).indices.tolist() + others.topk(NUM_WORDS).indices.tolist())
+    tops = set(probs.topk(NUM_TOKENS).indices.tolist() + others.topk(NUM_TOKENS).indices.tolist())
     order = sorted(tops, key=lambda token: -float(max(probs[token], others[token])))
     order = order[: len(figure.data[0].x)]
     np.testing.assert_allclose(figure.data[0].x, probs[order], atol=1e-5)
@@ -185,7 +185,7 @@ def test_try_nearest_says_when_nothing_falls_between(
     (found,) = position.nearest(run, ignore_progress)
     figure = position.likeliest(run, found)
     assert figure is not None
-    assert "nothing changes" in position.change(run, found)
+    assert "Nothing changes" in position.change(run, found)
     np.testing.assert_array_equal(figure.data[0].x, figure.data[1].x)
 
 
@@ -206,19 +206,20 @@ def test_the_kernel_follows_the_choice_of_vectors(run: Run) -> None:
     middle = (span.grid_h - 1, span.grid_w - 1)
     assert ones.data[0].z[middle] == pytest.approx(1)
     assert "all ones" in ones.layout.title.text
-    # At distance 0 the average key scores the average of what all keys score without RoPE.
+    # At distance 0 the mean key's score is the mean score of all keys without RoPE.
     average = float(rope.plain(run, 1, 1, 0, None).data[0].z.mean())
     assert head.data[0].z[middle] == pytest.approx(average, abs=1e-4)
     assert "block 1, head 1" in head.layout.title.text
-    assert "average key" in rope.distance_words(run, OWN, 1, 1, 0, None)
+    assert "mean key" in rope.distance_words(run, OWN, 1, 1, 0, None)
     assert "vectors of ones" in rope.distance_words(run, ONES, 1, 1, 0, None)
 
 
-def test_the_words_name_the_best_key(run: Run) -> None:
+def test_the_text_names_the_best_key(run: Run) -> None:
     rotated, plain = rope.rotated(run, 0, 0, 1, None), rope.plain(run, 0, 0, 1, None)
     z = rotated.data[0].z
     row, column = np.unravel_index(int(z.argmax()), z.shape)
-    assert f"best key is at row {row}, column {column}" in rope.score_words(run, 0, 0, 1, None)
+    text = rope.score_words(run, 0, 0, 1, None)
+    assert f"highest-scoring key is at row {row}, column {column}" in text
     assert rotated.data[0].zmax == plain.data[0].zmax
 
 
@@ -226,21 +227,25 @@ def test_the_table_of_frequencies(tiny_random_engine: Engine, picture: Picture) 
     run = make_run(tiny_random_engine, "What is this?", picture)  # head_dim 16: 4 frequencies
     _, *rows = read_html(rope.frequencies(run, 0)).rows()
     assert [cells[0] for cells in rows] == ["0 and 4", "1 and 5", "2 and 6", "3 and 7"]
-    assert rows[1][1:4] == ["0.1", "62.83", "1,005"]  # radians, patches, pixels of a whole turn
-    assert "Pairs 0–3 turn with the patch&#x27;s row, pairs 4–7" in rope.intro(run, 0)
+    assert rows[1][1:4] == [
+        "0.1",
+        "62.83",
+        "1,005",
+    ]  # radians, then the wavelength in patches and pixels
+    assert "Pairs 0–3 rotate with the patch&#x27;s row, pairs 4–7" in rope.intro(run, 0)
 
 
 # ------------------------------------------------------------------------------------ merger
 
 
-def test_the_four_patches_are_places_of_the_pointer(run: Run) -> None:
+def test_the_four_patches_can_be_selected(run: Run) -> None:
     place = locate_patch(run.inputs, run.positions, 1, 3, 7)
     assert read_html(merger.picture(run, 1)).find("div", cls="pg-picture-frame", data_span="1")
     patches = read_html(merger.patches(run, FINAL, 1, place))
     figures = patches.find("figure", data_span="1")
     places = [(each.attrs["data-row"], each.attrs["data-column"]) for each in figures]
     assert places == [("2", "6"), ("2", "7"), ("3", "6"), ("3", "7")]
-    # The enlarged patches are the picture's own pixels there.
+    # The enlarged patches show the image's own pixels.
     whole = unpatchify(run.inputs, run.inputs.spans[1])[0]
     for each, source in zip(places, patches.find("img"), strict=True):
         top, left = (int(value) * run.inputs.patch_size for value in each)
@@ -262,13 +267,13 @@ def test_the_steps_end_at_the_models_token(run: Run, value: int) -> None:
     records = tower.pooler_output if value == FINAL else tower.deepstack_features[value]
     last = vectors.data[-1].z
     np.testing.assert_allclose(last[np.isfinite(last)], records[5], rtol=1e-5, atol=1e-5)
-    assert f"Token {place.index}" in vectors.layout.title.text
+    assert f"token {place.index}" in vectors.layout.title.text
     order = [cells[0] for cells in read_html(steps).rows()[1:4]]
     if value == FINAL:
-        assert order == ["patches", "LayerNorm", "end to end"]
+        assert order == ["patches", "LayerNorm", "concatenate"]
         assert "pooler_output" in steps
     else:
-        assert order == ["patches", "end to end", "LayerNorm"]
+        assert order == ["patches", "concatenate", "LayerNorm"]
         assert "deepstack_features[1]" in steps
 
 

@@ -1,4 +1,4 @@
-"""The vision tab as a whole: its head, the chooser of a picture, and every part drawn."""
+"""The vision tab as a whole: its header, the image menu, and every part drawn."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_an_experiment_s_drawings_are_those_of_its_finding(
 
 
 def test_a_photo_s_answers_are_small(drawing: Drawing, tiny_random_engine: Engine) -> None:
-    """1,200 visual tokens, as the 2B model makes of the same photo."""
+    """1,200 visual tokens, as for the same photo in the 2B model."""
     width, height = 1280, 960
     photo = make_picture(width, height)
     run = make_run(tiny_random_engine, "What is this?", photo, max_pixels=width * height)
@@ -101,18 +101,18 @@ def test_a_photo_s_answers_are_small(drawing: Drawing, tiny_random_engine: Engin
 # ------------------------------------------------------------------------------------ the head
 
 
-def test_one_picture_needs_no_chooser(image_run: Run) -> None:
+def test_one_image_needs_no_menu(image_run: Run) -> None:
     assert SPAN.spec(image_run) is None
     assert SPAN.parse(None, image_run) == 0
 
 
-def test_each_picture_can_be_chosen(pair_run: Run) -> None:
+def test_each_image_can_be_chosen(pair_run: Run) -> None:
     spec = SPAN.spec(pair_run)
     assert spec is not None
     assert spec["options"] == [["image 1", 0], ["image 2", 1]]
-    assert spec["follows"] == "picture", "a click on a picture chooses it"
+    assert spec["follows"] == "picture", "a click on an image selects it"
     assert [SPAN.parse(raw, pair_run) for raw in (None, 0, 1)] == [0, 0, 1]
-    # A choice left over from a run with more pictures falls back to one that is there.
+    # A choice left over from a run with more images falls back to one that is there.
     assert SPAN.parse(7, pair_run) == 0
 
 
@@ -139,10 +139,10 @@ def test_text_alone_gets_a_sentence_and_no_charts(
 ) -> None:
     run = make_run(tiny_random_engine, "Hello")
     run.ensure("vision")
-    assert "no picture" in facts(run)
+    assert "no image" in facts(run)
     assert SPAN.spec(run) is None
     key = drawing.runs.add(run)
     for part in TAB.parts:
         answer = drawing.answer({"run": key, "part": part.key, "outputs": list(part.outputs)})
-        assert "picture" in answer["absent"], part.key
+        assert "image" in answer["absent"], part.key
         assert answer["outputs"] == {}

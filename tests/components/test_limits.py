@@ -205,7 +205,7 @@ def test_no_part_of_the_lab_writes_more(engine: Engine, prompt: Prefix, name: st
 
 def test_a_scored_text_has_no_more_tokens(engine: Engine) -> None:
     assert read_answer(engine, "Red")
-    with pytest.raises(InputError, match="At most 3"):
+    with pytest.raises(InputError, match="The limit is 3"):
         read_answer(engine, "one two three four five")
 
 

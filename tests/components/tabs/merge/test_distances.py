@@ -142,4 +142,4 @@ def test_deepstack_names_blocks_layers_and_rows(image_run: Run) -> None:
     assert all(row[3] == str(visual) for row in rows[1:])
     assert "row 12 of each of the 3" in deepstack.chosen(image_run, None)
     first = locate_token(image_run.inputs, image_run.positions, 0)
-    assert "no tap adds anything" in deepstack.chosen(image_run, first)
+    assert "No tap adds anything" in deepstack.chosen(image_run, first)

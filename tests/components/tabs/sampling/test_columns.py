@@ -170,7 +170,7 @@ def test_the_first_columns_are_presets_with_seeds_of_their_own(run: Run) -> None
 
 def test_two_columns_always_stay_and_there_are_never_more_than_eight(run: Run) -> None:
     for count in (1, 9):
-        with pytest.raises(InputError, match="From 2 to 8"):
+        with pytest.raises(InputError, match="It takes 2 to 8"):
             SETTINGS.parse(card_rows(*[GREEDY] * count), run)
     assert SETTINGS.parse(card_rows(*[GREEDY] * 8), run)[-1] == values_of(GREEDY)
 

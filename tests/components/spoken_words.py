@@ -28,7 +28,7 @@ token tokens patch logits logit lens query key value RoPE M-RoPE mRoPE DeepStack
 softmax sigmoid GELU SiLU ReLU LayerNorm RMSNorm Conv MLP sdpa eager float bfloat dtype
 batch bit bits nat nats top min typical FLOPs GFLOP LRU FIFO LFU SHA UTF Unicode NFC
 ChatML greedy argmax beam RGB EXIF safetensors tiny shipped max cos sin log exp English
-vLLM Kwon Holtzman Nguyen Meister Meng Wang
+vLLM Kwon Holtzman Nguyen Meister Meng Wang Xiao Zeiler Fergus nostalgebraist
 """
 ALLOWED = frozenset(NAMES.split())
 

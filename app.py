@@ -158,7 +158,7 @@ def read_server_options(options: argparse.Namespace) -> ServerOptions:
         if options.queue_size < 1:
             raise SystemExit("--queue-size: at least one run must be able to wait.")
         chosen["queue_size"] = options.queue_size
-    return ServerOptions.for_strangers(**chosen) if options.public else ServerOptions(**chosen)
+    return ServerOptions.for_public(**chosen) if options.public else ServerOptions(**chosen)
 
 
 def read_limits(options: argparse.Namespace) -> Limits:
@@ -172,7 +172,7 @@ def read_limits(options: argparse.Namespace) -> Limits:
     given = {name: getattr(options, name) for name in ("max_image_pixels", "max_new_tokens")}
     chosen = {name: value for name, value in given.items() if value is not None}
     try:
-        return Limits.for_strangers(**chosen) if options.public else Limits(**chosen)
+        return Limits.for_public(**chosen) if options.public else Limits(**chosen)
     except ValueError as error:
         raise SystemExit(f"--{str(error).replace('_', '-')}") from error
 

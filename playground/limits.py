@@ -28,7 +28,7 @@ class Limits:
                 raise ValueError(f"{name} is {value:,}: from {low:,} to {high:,} are possible.")
 
     @classmethod
-    def for_strangers(cls, **chosen: Any) -> Limits:
+    def for_public(cls, **chosen: Any) -> Limits:
         """Tighter limits for a public page; values in ``chosen`` override them.
 
         A phone's photo of 12 million pixels is still accepted.

@@ -119,7 +119,7 @@ def break_model(server: Server, kind: str, times: int) -> Report:
             check_message(report, kind, Answer(pressed.ok, None, pressed.message, 0.0))
         else:
             check_message(report, kind, client.ask(number, uploaded))
-        if server.command("mend"):
+        if server.command("repair"):
             report.problems.append(f"turn {turn}: the fault did not strike")
         else:
             report.struck += 1

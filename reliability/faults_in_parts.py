@@ -42,7 +42,7 @@ def break_drawing(server: Server, turn: int, rng: random.Random) -> tuple[bool, 
         each.press(each.find("run"))
     server.command("break", kind=kind, after=rng.randrange(2), anywhere=True)
     broken = page.draw(part)
-    struck = not server.command("mend")
+    struck = not server.command("repair")
     problems = []
     if struck:
         if not any(WORDS[kind] in words for words in broken.errors.values()):

@@ -107,7 +107,7 @@ class Observer:
         self._fault = (kind, after)
         return True
 
-    def do_mend(self) -> bool:
+    def do_repair(self) -> bool:
         """Remove a fault; returns whether it was still armed."""
         armed = self._fault is not None
         self._fault = None

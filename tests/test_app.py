@@ -47,7 +47,7 @@ def serve_options(*arguments: str) -> ServerOptions:
     return app.read_server_options(app.parse_arguments(arguments))
 
 
-def test_a_page_for_strangers_has_tighter_limits_and_what_was_chosen() -> None:
+def test_a_page_for_public_has_tighter_limits_and_what_was_chosen() -> None:
     alone, public = serve_options(), serve_options("--public")
     assert public.queue_size < alone.queue_size
     assert public.max_file_mb < alone.max_file_mb
@@ -61,7 +61,7 @@ def test_the_limits_are_those_of_the_command_line() -> None:
         return app.read_limits(app.parse_arguments(arguments))
 
     assert limits() == Limits()
-    assert limits("--public") == Limits.for_strangers()
+    assert limits("--public") == Limits.for_public()
     chosen = limits("--public", "--max-new-tokens", "7", "--max-image-pixels", "1000000")
     assert chosen == Limits(max_image_pixels=1_000_000, max_new_tokens=7)
     with pytest.raises(SystemExit, match=r"^--max-new-tokens is 0"):

@@ -27,9 +27,9 @@ def health_routes(host: EngineHost) -> list[Route]:
     async def answer_readyz(_request: Request) -> JSONResponse:
         status = host.status
         with speaking("en"):
-            told: dict[str, str | int] = {"status": status.phase, "what": say(status.what)}
+            answer: dict[str, str | int] = {"status": status.phase, "what": say(status.what)}
         if status.total:
-            told |= {"done": status.done, "total": status.total}
-        return JSONResponse(told, status_code=200 if status.phase == "ready" else 503)
+            answer |= {"done": status.done, "total": status.total}
+        return JSONResponse(answer, status_code=200 if status.phase == "ready" else 503)
 
     return [Route("/healthz", answer_healthz), Route("/readyz", answer_readyz)]

@@ -40,7 +40,7 @@ class ServerOptions:
     session_capacity: int = 1_000  # pages whose state is kept
 
     @classmethod
-    def for_strangers(cls, **chosen: Any) -> ServerOptions:
+    def for_public(cls, **chosen: Any) -> ServerOptions:
         """Tighter limits for a public page; values in ``chosen`` override them."""
         return cls(**{"queue_size": 32, "max_file_mb": 20, "session_capacity": 200} | chosen)
 

@@ -74,10 +74,10 @@ def test_the_largest_limit_is_below_what_pillow_warns_of() -> None:
 
 
 def test_strangers_get_less_unless_it_is_chosen() -> None:
-    alone, public = Limits(), Limits.for_strangers()
+    alone, public = Limits(), Limits.for_public()
     assert public.max_image_pixels < alone.max_image_pixels
     assert public.max_new_tokens < alone.max_new_tokens
-    assert Limits.for_strangers(max_new_tokens=9).max_new_tokens == 9
+    assert Limits.for_public(max_new_tokens=9).max_new_tokens == 9
 
 
 # ------------------------------------------------------------------------------------ pictures

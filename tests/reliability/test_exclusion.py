@@ -73,7 +73,7 @@ def test_a_layer_that_raises_is_left_again() -> None:
     observer.do_break("memory", after=0)
     with pytest.raises(torch.OutOfMemoryError):
         layer(torch.ones(1, 2))
-    assert not observer.do_mend()
+    assert not observer.do_repair()
     assert torch.isfinite(layer(torch.ones(1, 2))).all()
     observer.do_break("nan", after=1)
     assert torch.isfinite(layer(torch.ones(1, 2))).all()

@@ -80,7 +80,7 @@ def write_report(
     """
     body = Body()
     asked = _asked_html(run, body)
-    told = Markup("").join(_chapter_html(body, title, items) for title, items in chapters)
+    chapters_html = Markup("").join(_chapter_html(body, title, items) for title, items in chapters)
     sources = (LIBRARY_PATH.read_text(encoding="utf-8"), bundle())
     scripts = tuple(each.replace("</script", "<\\/script") for each in sources)
     styles = build_theme()._get_theme_css() + page_css
@@ -92,7 +92,7 @@ def write_report(
         styles=Markup(styles.replace("</", "<\\/")),
         contents_title=say("Contents"),
         contents=body.contents_html(),
-        body=asked + Markup("\n") + told,
+        body=asked + Markup("\n") + chapters_html,
         footer=say(
             "Created by the Qwen3-VL Playground. The model computed every number in this run; "
             "this file loads nothing from the network."

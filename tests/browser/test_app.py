@@ -124,7 +124,7 @@ def test_an_example_fills_the_input_and_runs(address: str, page: PageFactory) ->
     card = opened.locator(".example-card").filter(has_text="你好")
     run_and_wait(opened, card.first)
     expect(opened.locator("#input-text textarea")).to_have_value("你好")
-    expect(open_tab(opened, "2 Vision tower")).to_contain_text("no picture and no video")
+    expect(open_tab(opened, "2 Vision tower")).to_contain_text("no image or video")
     panel = open_tab(opened, "3 Merge")
     expect(open_part(panel, "Positions")).to_contain_text("rope_deltas")
 

@@ -45,10 +45,10 @@ def test_a_neutral_prompt_runs_when_it_is_chosen(opened: Page) -> None:
     part = opened.locator('[data-part="decoder.attention"]')
     legend = part.locator("figure").first
     expect(legend).to_contain_text("weight")
-    part.get_by_label("less a neutral prompt's").check()
-    expect(legend).to_contain_text("above a neutral prompt's", timeout=RUN_TIMEOUT_MS)
+    part.get_by_label("minus a neutral prompt").check()
+    expect(legend).to_contain_text("minus that of a neutral prompt", timeout=RUN_TIMEOUT_MS)
     part.get_by_label("raw weights").check()
-    expect(legend).not_to_contain_text("above a neutral prompt's")
+    expect(legend).not_to_contain_text("minus that of a neutral prompt")
 
 
 def test_a_head_is_chosen_in_its_chart(opened: Page) -> None:

@@ -78,7 +78,7 @@ def test_a_link_gives_the_same_page_to_somebody_else(
     move_two_controls(mine)
     part = mine.locator("[data-part='merge.distances']")
     titles = part.locator(".chart-title")
-    expect(titles.first).to_contain_text("how alike the tokens are turned")
+    expect(titles.first).to_contain_text("similarity of the rotations")
     shown = titles.all_inner_texts()
     link = copy_link(mine)
     given = parse_qs(urlsplit(link).query)

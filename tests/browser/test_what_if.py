@@ -109,4 +109,4 @@ def test_a_run_is_saved_and_compared_with_itself(opened: Page, tmp_path: Path) -
     download.value.save_as(saved)
     assert saved.name == "qwen3-vl-run.safetensors"
     part.get_by_label("File of your implementation").set_input_files(saved)
-    expect(part.locator(".pg-verdict")).to_contain_text("in the file agree", timeout=RUN_TIMEOUT_MS)
+    expect(part.locator(".pg-verdict")).to_contain_text("in the file match", timeout=RUN_TIMEOUT_MS)

@@ -22,8 +22,8 @@ NO_PICTURE = {
     "preprocess.budget.measured": budget.PART.absent,
     "vision.attention.measured": ABSENT,
     "vision.position-grid.nearest": ABSENT,
-    "decoder.influence.measured": "There is no picture",
-    "decoder.influence.taken": "There is no picture",
+    "decoder.influence.measured": "This prompt has no image.",
+    "decoder.influence.taken": "This prompt has no image.",
 }
 # The number of the example, what is pointed at in it, and what is refused for want of a picture.
 PROMPTS: dict[str, tuple[int, dict[str, int], dict[str, str]]] = {

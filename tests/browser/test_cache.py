@@ -67,12 +67,12 @@ def test_requests_that_were_changed_are_told(panel: Locator) -> None:
 def test_the_wrong_image_lesson(panel: Locator) -> None:
     lab = part_of(panel, "Policy lab", "policy")
     lab.get_by_role("button", name="The wrong image").click()
-    expect(lab.get_by_text("Wrong image")).to_be_visible(timeout=RUN_TIMEOUT_MS)
+    expect(lab.get_by_text("Wrong image", exact=True)).to_be_visible(timeout=RUN_TIMEOUT_MS)
     expect(lab.get_by_label("Hash the images too")).not_to_be_checked()
     expect(lab.get_by_alt_text("Asked about: heart")).to_be_visible()
     expect(lab.get_by_alt_text("Answered from: star")).to_be_visible()
     lab.get_by_label("Hash the images too").check()  # back by hash and size: no lesson left
-    expect(lab.get_by_text("Wrong image")).to_have_count(0)
+    expect(lab.get_by_text("Wrong image", exact=True)).to_have_count(0)
     lab.get_by_role("button", name="Replay with the model").click()
     expect(lab.get_by_text("All correct")).to_be_visible(timeout=RUN_TIMEOUT_MS)
 

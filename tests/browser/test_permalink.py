@@ -61,7 +61,7 @@ def move_two_controls(page: Page) -> None:
     """Move two controls of the merge tab, in two of its parts."""
     panel = open_tab(page, "3 Merge")
     part = open_part(panel, "Embeddings")
-    part.locator("[data-control=shown]").get_by_label("Unscaled embeddings").check()
+    part.locator("[data-control=shown]").get_by_role("radio", name="Unscaled embeddings").check()
     part = open_part(panel, "Compared with 1-D RoPE")
     part.locator("[data-control=quantity]").get_by_label("Similarity of the rotations").check()
 
@@ -99,7 +99,7 @@ def test_a_link_gives_the_same_page_to_somebody_else(
     tab = theirs.get_by_role("tab", name="3 Merge")
     expect(tab).to_have_attribute("aria-selected", "true")
     part = open_part(theirs.get_by_role("tabpanel").filter(visible=True).first, "Embeddings")
-    expect(part.get_by_label("Unscaled embeddings")).to_be_checked()
+    expect(part.get_by_role("radio", name="Unscaled embeddings")).to_be_checked()
     assert parse_qs(urlsplit(copy_link(theirs)).query) == {**given, "tab": ["merge"]}
     expect(theirs.locator("#link-notice p")).to_have_count(0)
     assert not set(log.problems) - {OF_AN_UPLOAD}
@@ -113,7 +113,7 @@ def test_settings_that_do_not_fit_are_counted(address: str, page: PageFactory) -
     notice = opened.locator("#link-notice")
     expect(notice).to_contain_text("2 settings in the link do not apply here and were ignored.")
     part = opened.locator("[data-part='merge.embeddings']")
-    expect(part.get_by_label("Directions only")).to_be_checked()
+    expect(part.get_by_role("radio", name="Directions only")).to_be_checked()
     assert "shown" not in copy_link(opened)
     assert not log.problems
 
@@ -156,5 +156,5 @@ def test_a_picture_that_is_gone_is_asked_for(address: str, page: PageFactory) ->
     expect(opened.locator("#parity-badge")).to_have_count(0)  # nothing was run
     run_and_wait(opened)  # the question alone
     part = open_part(open_tab(opened, "3 Merge"), "Embeddings")
-    expect(part.get_by_label("Unscaled embeddings")).to_be_checked()
+    expect(part.get_by_role("radio", name="Unscaled embeddings")).to_be_checked()
     assert not log.problems

@@ -48,7 +48,7 @@ def plot_rotation(rotation: HeadRotation, name: str) -> go.Figure:
             low=float(values.min()),
             high=float(values.max()),
         ),
-        x_title=say("dimension of the head (i forms a pair with i + {pairs})", pairs=pairs),
+        x_title=say("head dimension (i pairs with i + {pairs})", pairs=pairs),
     )
     hide_lines(layout)
     names = ["query", say("query, rotated"), "key", say("key, rotated")]

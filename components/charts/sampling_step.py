@@ -183,7 +183,7 @@ def plot_draw(view: StepView) -> go.Figure:
             title=_draw_title(view),
             count=view.num_left,
         ),
-        x_title=say("Cumulative probability, in order of token id"),
+        x_title=say("Cumulative probability, by token id"),
         y_title="",
     )
     layout["meta"]["columns"] = {"customdata": [say("Description")]}

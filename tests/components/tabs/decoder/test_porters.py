@@ -56,6 +56,6 @@ def test_only_what_was_uploaded_is_opened(run: Run, upload_folder: Path) -> None
     assert porters.DUMP.parse(str(sent), run) == sent
     assert porters.DUMP.parse(None, run) is None
     for bad in (__file__, f"{sent.parent}/../../{Path(__file__).name}", "x", str(sent.parent), 7):
-        with pytest.raises(InputError, match="not there"):
+        with pytest.raises(InputError, match="no longer exists"):
             porters.DUMP.parse(bad, run)
     assert not porters.DUMP.carried

@@ -63,7 +63,9 @@ def move_two_controls(page: Page) -> None:
     part = open_part(panel, "Embeddings")
     part.locator("[data-control=shown]").get_by_role("radio", name="Unscaled embeddings").check()
     part = open_part(panel, "Compared with 1-D RoPE")
-    part.locator("[data-control=quantity]").get_by_label("Similarity of the rotations").check()
+    part.locator("[data-control=quantity]").get_by_role(
+        "radio", name="Similarity of the rotations"
+    ).check()
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -92,7 +94,7 @@ def test_a_link_gives_the_same_page_to_somebody_else(
     part = theirs.locator("[data-part='merge.distances']")
     expect(part.locator(".chart-title").first).to_be_visible()
     assert part.locator(".chart-title").all_inner_texts() == shown
-    expect(part.get_by_label("Similarity of the rotations")).to_be_checked()
+    expect(part.get_by_role("radio", name="Similarity of the rotations")).to_be_checked()
     expect(theirs.locator("#input-text textarea")).to_have_value(TEXT)
     uploaded = theirs.locator("#input-images img").first
     assert uploaded.evaluate("each => [each.naturalWidth, each.naturalHeight]") == [96, 64]

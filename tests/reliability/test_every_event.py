@@ -11,6 +11,7 @@ import pytest
 from components.parts.part import Parts
 from components.share.downloads.panel import KINDS
 from components.tabs import STAGE_TABS
+from components.tabs.decoder import influence
 from components.tabs.preprocess import budget
 from components.tabs.vision.focus import ABSENT
 from playground.pipeline import STAGES
@@ -22,8 +23,8 @@ NO_PICTURE = {
     "preprocess.budget.measured": budget.PART.absent,
     "vision.attention.measured": ABSENT,
     "vision.position-grid.nearest": ABSENT,
-    "decoder.influence.measured": "This prompt has no image.",
-    "decoder.influence.taken": "This prompt has no image.",
+    "decoder.influence.measured": influence.PART.absent,
+    "decoder.influence.taken": influence.PART.absent,
 }
 # The number of the example, what is pointed at in it, and what is refused for want of a picture.
 PROMPTS: dict[str, tuple[int, dict[str, int], dict[str, str]]] = {

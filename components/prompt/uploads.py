@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 import tempfile
 from collections.abc import Iterator
@@ -48,7 +47,7 @@ def received_picture(file: Any) -> Iterator[str | None]:
         return
     try:
         content = base64.b64decode(file[head.end() :], validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error, or a character that is not ASCII
         raise InputError(
             say("The image's base64 data is invalid."),
             remedy=say("Encode the whole file, without line breaks."),

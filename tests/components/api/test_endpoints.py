@@ -382,7 +382,12 @@ def test_a_picture_may_come_inline(call: Callable[..., Any], url: str, file: Any
     event, sent = _answer(url, "preprocess", [inline, TEXT, "", PIXELS])
     assert event == "complete"
     assert json.loads(sent)[0] == call("/preprocess", image=file, max_pixels=PIXELS)
-    for broken, words in ((inline[:-2], "base64 data is invalid"), ("data:;base64,AA==", "image")):
+    broken_ones = (
+        (inline[:-2], "base64 data is invalid"),
+        ("data:image/png;base64,红红", "base64 data is invalid"),
+        ("data:;base64,AA==", "image"),
+    )
+    for broken, words in broken_ones:
         event, sent = _answer(url, "preprocess", [broken, TEXT, "", None])
         assert event == "error"
         assert words in sent

@@ -26,6 +26,23 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 
 
+FIRST = ("reliability", "browser")  # folders with the longest tests
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group tests for the workers: a file each, or a folder whose files share one started app."""
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        name = folder if folder == "reliability" else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(name))
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    return FIRST.index(folder) if folder in FIRST else len(FIRST)
+
+
 @pytest.fixture(scope="session")
 def tiny_random_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dense random checkpoint on disk; copy it before changing files."""

@@ -42,7 +42,7 @@ def test_webgl_contexts_stay_constant(page: PageFactory, solid_url: str) -> None
     # Plotly also keeps the context in which it asks what the browser can do.
     contexts = tab.evaluate("liveContexts()")
     assert contexts <= 4
-    for step in range(1, 21):
+    for step in range(1, 11):
         tab.click("#update")
         wait_for_trace(tab, "moving", f"seed {step}")
     assert tab.evaluate("liveContexts()") == contexts
@@ -50,7 +50,7 @@ def test_webgl_contexts_stay_constant(page: PageFactory, solid_url: str) -> None
     assert colors_in(tab.locator("#moving canvas").first) > 50
 
     # Away and back, several times: the context goes with the chart.
-    for _ in range(4):
+    for _ in range(2):
         tab.locator("#toggle input").uncheck()
         tab.wait_for_function("() => !document.querySelector('#still .js-plotly-plot')")
         tab.wait_for_function("n => liveContexts() < n", arg=contexts)

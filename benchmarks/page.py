@@ -56,18 +56,21 @@ LISTEN = """(part) => {
       if (bottom > 0 && top < innerHeight) window.plotted = performance.now();
     });
 }"""
-# Answered, and plotted after that; gives when the last chart was.
+# Answered, and plotted after the first answer, which has the outputs in sight; gives when the last
+# chart was.
 PLOTTED = """([part, since]) => {
   const { asking } = document.querySelector(`[data-part="${part}"]`).dataset;
-  const answers = performance.getEntriesByType("resource").filter(
+  const [first] = performance.getEntriesByType("resource").filter(
     (entry) => entry.name.includes("component_server") && entry.startTime >= since);
-  const last = Math.max(0, ...answers.map((entry) => entry.responseEnd));
   const rested = performance.now() - window.plotted > 150;
-  return asking === undefined && last && window.plotted >= last && rested ? window.plotted : 0;
+  const done = asking === undefined && first && window.plotted >= first.responseEnd && rested;
+  return done ? window.plotted : 0;
 }"""
-SERVER_MS = """(since) => Math.max(...performance.getEntriesByType("resource").filter(
-  (entry) => entry.name.includes("component_server") && entry.startTime >= since).map(
-  (entry) => entry.responseEnd - entry.requestStart))"""
+SERVER_MS = """(since) => {
+  const [first] = performance.getEntriesByType("resource").filter(
+    (entry) => entry.name.includes("component_server") && entry.startTime >= since);
+  return first.responseEnd - first.requestStart;
+}"""
 BARE = """async (figures) => {
   window.drawnAt = 0;
   for (const { data, layout } of figures) {

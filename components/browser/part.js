@@ -1,7 +1,7 @@
 // @ts-check
 // One part of the page: shows its controls and requests its visible outputs. An output is requested
 // when the part becomes visible for a run, and when something that it needs has changed. There is
-// one request at a time; the next one has the latest state.
+// one request at a time, for a few outputs, those in view first; the next one has the latest state.
 
 import { warmUp } from "./chart.js";
 import { listenForClicks } from "./clicks.js";
@@ -18,6 +18,7 @@ import { TEXTS } from "./texts.js";
 const PLACE = "place";
 const RETRY_MS = 1500; // after a request without an answer; longer each time
 const MAX_RETRIES = 5;
+const CHARTS_AT_ONCE = 2; // the browser draws them while the server makes the next ones
 
 /** Split a need's full name; it may name a control or an experiment, so both are looked up. */
 function stateOf(need) {
@@ -31,6 +32,20 @@ const settingsFor = (output) =>
 
 /** Everything that an output is drawn from; it is redrawn when this changes. */
 const fingerprint = (run, output) => JSON.stringify([run.key, ...output.needs.map(stateOf)]);
+
+function isInView({ element }) {
+  if (!element || element.hidden) return true;
+  const { top, bottom } = element.getBoundingClientRect();
+  return top < innerHeight && bottom > 0;
+}
+
+/** The outputs to request first: those in view, and few charts at once. */
+function firstOf(wanted) {
+  const seen = wanted.filter(isInView);
+  let charts = 0;
+  return (seen.length ? seen : wanted).filter(
+    ({ kind }) => kind !== "chart" || (charts += 1) <= CHARTS_AT_ONCE);
+}
 
 /**
  * Mount a part; `element`, `server`, `upload` are Gradio's.
@@ -163,7 +178,7 @@ export function mount({ element, server, upload }, spec) {
     if (!inSight || !ready || asking) return;
     const wanted = [...outputs.values()].filter(
       (output) => isOpen(output) && output.drawn !== fingerprint(run, output));
-    if (controlsRun !== run.key || wanted.length) ask(run, wanted);
+    if (controlsRun !== run.key || wanted.length) ask(run, firstOf(wanted));
     else startAutomatic(run);
   }
 

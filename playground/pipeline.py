@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import playground
 from playground.held import Extent, Holder, Inside, count_bytes, look_inside
 from playground.language import say
-from playground.pointer import Place, still_there
+from playground.pointer import Selection, still_there
 from playground.records import (
     DecoderOutput,
     MergedInputs,
@@ -142,9 +142,9 @@ class Run(Holder):
             positions: np.ndarray = self._records["positions"]
         return positions
 
-    def still_there(self, place: Place | None) -> Place | None:
-        """The selected place, if it means the same here as in the run where it was selected."""
-        return still_there(self.inputs, self.positions, place)
+    def still_there(self, selection: Selection | None) -> Selection | None:
+        """The selection, if it means the same here as in the run where it was selected."""
+        return still_there(self.inputs, self.positions, selection)
 
     @property
     def parity(self) -> Parity:

@@ -93,9 +93,9 @@ def random_settings(rng: Rng, page: PageClient, part: str) -> dict[str, Any]:
     if rng.random() < 0.4:
         numbers = rng.integers(-1, 12, size=4).tolist()
         names = ["index"] if rng.random() < 0.5 else ["span", "row", "column"]
-        given["place"] = dict(zip(names, numbers, strict=False))
+        given["selection"] = dict(zip(names, numbers, strict=False))
     if rng.random() < 0.1:
-        odd = ("values", "findings", "place", "run", "part", "outputs", "controls", "page")
+        odd = ("values", "findings", "selection", "run", "part", "outputs", "controls", "page")
         given[str(rng.choice(odd))] = random_value(rng)
     return given
 
@@ -138,16 +138,16 @@ def mutate(rng: Rng, content: bytes) -> bytes:
     for _ in range(rng.integers(1, 5)):
         if len(data) < 4:
             break
-        place = int(rng.integers(len(data)))
+        offset = int(rng.integers(len(data)))
         kind = rng.integers(4)
         if kind == 0:
-            data[place] ^= 1 << int(rng.integers(8))
+            data[offset] ^= 1 << int(rng.integers(8))
         elif kind == 1:
-            del data[place : place + int(rng.integers(1, 30))]
+            del data[offset : offset + int(rng.integers(1, 30))]
         elif kind == 2:
-            data[place:place] = data[place : place + int(rng.integers(1, 30))]
+            data[offset:offset] = data[offset : offset + int(rng.integers(1, 30))]
         else:
-            data[place : place + 4] = rng.bytes(4)
+            data[offset : offset + 4] = rng.bytes(4)
     return bytes(data)
 
 

@@ -204,14 +204,14 @@ def _text_cases() -> Iterator[Case]:
 
 
 def _number_cases() -> Iterator[Case]:
-    places = [
+    arguments = [
         ("preprocess", "max_pixels"),
         ("vision_tower", "block"),
         ("decoder", "layer"),
         ("decoder", "top_k"),
         ("sampling", "max_new_tokens"),
     ]
-    for endpoint, name in places:
+    for endpoint, name in arguments:
         for value in STRANGE_NUMBERS:
             more = {"image": None, "text": "Hello", name: value}
             yield _call_case(f"{endpoint} {name} = {value!r}", endpoint, None, **more)

@@ -36,10 +36,10 @@ new MutationObserver(() => {
 }).observe(document.documentElement, { childList: true, subtree: true });
 
 // Mark the page's selection (pointer.js) on every chart whose figure says what its points mean.
-/** @type {Places} */
-let places = {};
+/** @type {Selections} */
+let selections = {};
 document.addEventListener("pointer-change", (event) => {
-  places = event.detail;
+  selections = event.detail;
   views.forEach((view) => view.mark());
 });
 
@@ -207,7 +207,7 @@ function bringToLife(element, { plotlyAddress, label }) {
     Object.assign(marks.style, {
       left: `${left}px`, top: `${top}px`, width: `${width}px`, height: `${tall}px` });
     keepCamera();
-    markChart(plotly, plot, marks, figure?.layout?.meta?.pointer, places);
+    markChart(plotly, plot, marks, figure?.layout?.meta?.pointer, selections);
   }
 
   /** Queue it for another drawing. */

@@ -84,10 +84,10 @@ def _kind_trace(
 ) -> go.Scatter3d:
     t, h, w = compact_integers(positions[:, chosen])
     custom: Any = compact_integers(indices[chosen])[:, None]
-    place = say("token %{{customdata[0]}} ({kind})", kind=say(kind))
+    token_text = say("token %{{customdata[0]}} ({kind})", kind=say(kind))
     if kind in ("text", "special"):  # all placeholders of a kind have the same text
         custom = [[int(indices[i]), labels[i]] for i in chosen]
-        place = say("token %{{customdata[0]}}: %{{customdata[1]}} ({kind})", kind=say(kind))
+        token_text = say("token %{{customdata[0]}}: %{{customdata[1]}} ({kind})", kind=say(kind))
     return go.Scatter3d(
         x=w,
         y=h,
@@ -96,7 +96,7 @@ def _kind_trace(
         mode="markers",
         marker={"size": 4, "color": KIND_COLORS[kind], "symbol": KIND_SYMBOLS[kind]},
         customdata=custom,
-        hovertemplate=f"{place}<br>t %{{z}}, h %{{y}}, w %{{x}}<extra></extra>",
+        hovertemplate=f"{token_text}<br>t %{{z}}, h %{{y}}, w %{{x}}<extra></extra>",
     )
 
 

@@ -182,8 +182,8 @@ def walk_filters(
     )
     ids, kept_probs = distribution(rows[-1])
     greedy = context.settings.temperature == 0
-    place = 0 if greedy else invert_cdf(kept_probs, uniform)
-    drawn = int(ids[place])
+    rank = 0 if greedy else invert_cdf(kept_probs, uniform)
+    drawn = int(ids[rank])
     followed = probs[0].topk(min(top, len(logits))).indices.tolist()
     if drawn not in followed:
         followed.append(drawn)
@@ -246,21 +246,21 @@ def _segments(
     shown = (-probs).argsort(kind="stable")[: MAX_SEGMENTS // 2].tolist()
     ends = probs.cumsum().tolist()
     segments: list[CdfSegment] = []
-    for place in sorted(shown):
-        _close_gap(segments, place, ends)
-        start = ends[place - 1] if place else 0.0
-        token_id = int(ids[place])
-        segments.append(CdfSegment(start, ends[place], text_of(token_id), token_id, 1))
+    for rank in sorted(shown):
+        _close_gap(segments, rank, ends)
+        start = ends[rank - 1] if rank else 0.0
+        token_id = int(ids[rank])
+        segments.append(CdfSegment(start, ends[rank], text_of(token_id), token_id, 1))
     _close_gap(segments, len(ends), ends)
     return tuple(segments)
 
 
-def _close_gap(segments: list[CdfSegment], place: int, ends: list[float]) -> None:
-    """Add one segment for the tokens between the last segment and ``place``, if there are any."""
+def _close_gap(segments: list[CdfSegment], rank: int, ends: list[float]) -> None:
+    """Add one segment for the tokens between the last segment and ``rank``, if there are any."""
     done = sum(segment.num_tokens for segment in segments)
-    if place > done:
+    if rank > done:
         start = ends[done - 1] if done else 0.0
-        segments.append(CdfSegment(start, ends[place - 1], "", None, place - done))
+        segments.append(CdfSegment(start, ends[rank - 1], "", None, rank - done))
 
 
 def _filtered(logits: torch.Tensor, context: FilterContext, order: FilterOrder) -> torch.Tensor:

@@ -47,7 +47,7 @@ class Visitor:
     prompt: dict[str, Any] = field(default_factory=first_prompt)
     values: dict[str, Any] = field(default_factory=dict)  # controls that were moved
     tabs: list[str] = field(default_factory=list)
-    place: Any = None  # as the browser reports it
+    selection: Any = None  # as the browser reports it
     run_key: str | None = None
     notice: str = ""
     status: str = ""
@@ -58,7 +58,7 @@ class Visitor:
         """What the browser sends of the page."""
         return {
             "run": self.run_key,
-            "place": self.place,
+            "selection": self.selection,
             "values": self.values,
             "findings": {},
             "tabs": self.tabs,
@@ -78,7 +78,7 @@ class Visitor:
             if "prompt" in changes:
                 self.prompt = dict(zip(PROMPT_NAMES, changes["prompt"], strict=True))
             if "pointer" in changes:
-                self.place = json.loads(changes["pointer"]).get("place")
+                self.selection = json.loads(changes["pointer"]).get("selection")
             if "run" in changes:
                 self._take_run(json.loads(changes["run"]))
 

@@ -89,8 +89,8 @@ def _vision(run: Run, _found: Any) -> dict[str, Table]:
             for state in range(len(tower.hidden_states))
         ]
         rows += [
-            (number, span.kind, span.media_index, span.frame, *divmod(place, span.grid_w), *each)
-            for place, each in enumerate(zip(*norms, strict=True))
+            (number, span.kind, span.media_index, span.frame, *divmod(patch, span.grid_w), *each)
+            for patch, each in enumerate(zip(*norms, strict=True))
         ]
     blocks = [f"norm_into_block_{block}" for block in range(depth)]
     names = ("span", "kind", "media_index", "frame", "row", "column", *blocks, "norm_output")
@@ -101,8 +101,8 @@ def _merge(run: Run, _found: Any) -> dict[str, Table]:
     positions = run.merged.position_ids[:, 0].T.tolist()
     norms = embeds_norms(run).tolist()
     rows = [
-        (token.index, token.id, token.text, token.kind, *place, norm)
-        for token, place, norm in zip(run.inputs.tokens, positions, norms, strict=True)
+        (token.index, token.id, token.text, token.kind, *position, norm)
+        for token, position, norm in zip(run.inputs.tokens, positions, norms, strict=True)
     ]
     return {"sequence": (("index", "id", "text", "kind", "t", "h", "w", "embeds_norm"), rows)}
 

@@ -21,7 +21,7 @@ from components.charts.token_labels import span_name, token_labels
 from components.compute.gpu_process import compute_ahead
 from components.look.colors import SEQUENTIAL
 from components.parts.controls import Choice, IndexSlider, Option
-from components.parts.part import PLACE, Part
+from components.parts.part import SELECTION, Part
 from components.tabs.decoder.focus import choose_token, last_layer, middle_layer
 from components.views.facts import capital, fact_html
 from components.views.pictures import (
@@ -34,7 +34,7 @@ from components.views.pictures import (
 from components.views.text import visible
 from playground.language import mark, say
 from playground.pipeline import STAGES, Run
-from playground.pointer import Place
+from playground.pointer import Selection
 from playground.records import Progress, VisualSpan
 
 if TYPE_CHECKING:
@@ -101,10 +101,10 @@ def neutral(run: Run, progress: Progress) -> Iterator[Neutral]:
     yield Neutral(NEUTRAL_TEXT)
 
 
-@PART.html(needs=("layer", "head", PLACE))
-def words(run: Run, layer: int, head: int, place: Place | None) -> str:
+@PART.html(needs=("layer", "head", SELECTION))
+def words(run: Run, layer: int, head: int, selection: Selection | None) -> str:
     """The shares of the token's attention, and its largest weight."""
-    focus = choose_token(run, place)
+    focus = choose_token(run, selection)
     weights = head_rows(run, layer, head, [focus.index])[0]
     index = int(weights.argmax())
     token = run.inputs.tokens[index]
@@ -129,12 +129,12 @@ def words(run: Run, layer: int, head: int, place: Place | None) -> str:
     return fact_html(text, focus.hint, rest)
 
 
-@PART.html(needs=("layer", "head", "kind", "neutral", PLACE))
+@PART.html(needs=("layer", "head", "kind", "neutral", SELECTION))
 def pictures(
-    run: Run, layer: int, head: int, kind: str, neutral: Neutral | None, place: Place | None
+    run: Run, layer: int, head: int, kind: str, neutral: Neutral | None, selection: Selection | None
 ) -> str:
     """The weights on each image up to the token, as an overlay; the token may lie in one itself."""
-    query = choose_token(run, place).index
+    query = choose_token(run, selection).index
     spans = [(n, span) for n, span in enumerate(run.inputs.spans) if span.start <= query]
     if not spans:
         return fact_html(say("No image comes before this token."))
@@ -162,10 +162,10 @@ def shares(run: Run, layer: int, head: int) -> go.Figure:
     return plot_head_shares(summary, layer, None if head == MEAN else head)
 
 
-@PART.chart(mark("What the token attends to"), needs=("layer", "head", PLACE))
-def row(run: Run, layer: int, head: int, place: Place | None) -> go.Figure:
+@PART.chart(mark("What the token attends to"), needs=("layer", "head", SELECTION))
+def row(run: Run, layer: int, head: int, selection: Selection | None) -> go.Figure:
     """The token's attention weights on itself and all earlier tokens."""
-    index = choose_token(run, place).index
+    index = choose_token(run, selection).index
     weights = head_rows(run, layer, head, [index])[0]
     return plot_attention_row(weights, token_labels(run.inputs.tokens), index)
 

@@ -20,7 +20,7 @@ from components.charts.token_labels import span_name
 from components.charts.what_if import plot_answer_shift
 from components.parts.compound_controls import Clicked
 from components.parts.controls import Choice
-from components.parts.part import PLACE, Part
+from components.parts.part import SELECTION, Part
 from components.tabs.decoder.answer import answer_labels
 from components.tabs.decoder.influence_maps import (
     Found,
@@ -37,7 +37,7 @@ from components.views.facts import fact_html
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.pipeline import Run
-from playground.pointer import Place
+from playground.pointer import Selection
 from playground.records import Progress
 
 # Blocks around each masked block.
@@ -95,7 +95,7 @@ PART = Part(
     shown=lambda run: bool(run.inputs.spans),
     absent=mark("This prompt has no image to mask."),
 )
-NEEDS = ("word", "size", PLACE)
+NEEDS = ("word", "size", SELECTION)
 FOUND = ("measured", "taken")
 
 
@@ -104,21 +104,21 @@ FOUND = ("measured", "taken")
 
 @PART.experiment(mark("Run occlusion"), needs=NEEDS, again=("word", "size"), primary=True)
 def measured(
-    run: Run, progress: Progress, word: int | None, size: int, place: Place | None
+    run: Run, progress: Progress, word: int | None, size: int, selection: Selection | None
 ) -> Iterator[Found]:
     """The answer's tokens first, then the occlusion map of one of them."""
     owed = score_answer(run, progress)
     chosen = choose_answer_token(run, owed, word)
     yield Found(owed, chosen)
-    yield Found(owed, chosen, find_influence(run, progress, word, size, place))
+    yield Found(owed, chosen, find_influence(run, progress, word, size, selection))
 
 
 @PART.experiment(mark("Mask the most important part"), needs=NEEDS, again=("word", "size"))
 def taken(
-    run: Run, progress: Progress, word: int | None, size: int, place: Place | None
+    run: Run, progress: Progress, word: int | None, size: int, selection: Selection | None
 ) -> Iterator[Found]:
     """The same, and the answer when the most important part is masked."""
-    for found in measured(run, progress, word, size, place):
+    for found in measured(run, progress, word, size, selection):
         yield found
     assert found.influence is not None
     change = playground.experiments.what_if.WhatIf(masked=found.influence.measured.strongest)
@@ -182,8 +182,10 @@ def owed(run: Run, measured: Found | None, taken: Found | None) -> go.Figure | N
     return figure
 
 
-@PART.html(needs=(*FOUND, PLACE))
-def facts(run: Run, measured: Found | None, taken: Found | None, place: Place | None) -> str:
+@PART.html(needs=(*FOUND, SELECTION))
+def facts(
+    run: Run, measured: Found | None, taken: Found | None, selection: Selection | None
+) -> str:
     """The largest drop, and the rank correlation with attention."""
     found = latest(measured, taken)
     if found is None or found.influence is None:
@@ -205,13 +207,15 @@ def facts(run: Run, measured: Found | None, taken: Found | None, place: Place | 
         left=np.exp(values.log_prob - values.drop.max()),
     )
     return fact_html(
-        text, _correlation_words(correlation, influence.heads), _elsewhere(run, influence, place)
+        text,
+        _correlation_words(correlation, influence.heads),
+        _elsewhere(run, influence, selection),
     )
 
 
-def _elsewhere(run: Run, influence: Influence, place: Place | None) -> str:
+def _elsewhere(run: Run, influence: Influence, selection: Selection | None) -> str:
     """A hint if the selected image is not the measured one."""
-    pointed = pointed_span(run, place)
+    pointed = pointed_span(run, selection)
     if pointed is None or pointed == influence.span_index:
         return ""
     name = span_name(run.inputs, run.inputs.spans[pointed])

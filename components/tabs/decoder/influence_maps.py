@@ -24,7 +24,7 @@ from components.views.pictures import (
 from playground.errors import InputError
 from playground.language import say
 from playground.pipeline import Run
-from playground.pointer import Place
+from playground.pointer import Selection
 from playground.records import Progress, VisualSpan
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def choose_answer_token(run: Run, shift: AnswerShift, word: int | None) -> int:
 
 
 def find_influence(
-    run: Run, progress: Progress, word: int | None, size: int, place: Place | None
+    run: Run, progress: Progress, word: int | None, size: int, selection: Selection | None
 ) -> Influence:
     """Measure one answer token on the selected image, or on the first; kept with the run.
 
@@ -102,7 +102,7 @@ def find_influence(
     if not run.inputs.spans:
         raise InputError(say("This prompt has no image."), remedy=say("Add an image or a video."))
     shift = score_answer(run, progress)
-    chosen, number = choose_answer_token(run, shift, word), pointed_span(run, place) or 0
+    chosen, number = choose_answer_token(run, shift, word), pointed_span(run, selection) or 0
     modules = playground.experiments.influence
 
     def measure() -> Influence:
@@ -128,9 +128,9 @@ def find_influence(
     return run.memo(("influence", chosen, size, number), measure, progress=progress)
 
 
-def pointed_span(run: Run, place: Place | None) -> int | None:
+def pointed_span(run: Run, selection: Selection | None) -> int | None:
     """The selected image, as an index into ``ModelInputs.spans``."""
-    there = run.still_there(place)
+    there = run.still_there(selection)
     return None if there is None else there.span
 
 

@@ -21,7 +21,7 @@ from components.views.pictures import picture_html, picture_row_html
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.pipeline import Run
-from playground.pointer import Place
+from playground.pointer import Selection
 from playground.records import VisualSpan
 
 MAX_PICTURES = 4
@@ -71,32 +71,34 @@ LEAVE = Toggle(
 )
 
 
-def toggle_masked(run: Run, masked: tuple[int, ...], place: Place, around: int) -> tuple[int, ...]:
+def toggle_masked(
+    run: Run, masked: tuple[int, ...], selection: Selection, around: int
+) -> tuple[int, ...]:
     """The masked tokens after a click, as clicks.js computes them.
 
     Args:
         run: the current run.
         painted: the masked tokens before the click.
-        place: the clicked token of an image.
+        selection: the clicked token of an image.
         around: how many tokens around it are toggled as well.
     """
-    assert place.span is not None
-    span = run.inputs.spans[place.span]
+    assert selection.span is not None
+    span = run.inputs.spans[selection.span]
     parts = playground.experiments.influence.span_parts(span, 1, around)
-    touched, was = set(parts[place.index - span.start]), set(masked)
-    return tuple(sorted(was - touched if place.index in was else was | touched))
+    touched, was = set(parts[selection.index - span.start]), set(masked)
+    return tuple(sorted(was - touched if selection.index in was else was | touched))
 
 
 def mask_buttons_html(
-    run: Run, masked: tuple[int, ...], around: int, place: Place | None
+    run: Run, masked: tuple[int, ...], around: int, selection: Selection | None
 ) -> Markup:
     """Buttons that mask the selected token, as a click on it does, and that unmask all."""
     buttons = []
-    if place is not None and place.span is not None:
-        name = say("Mask token {index}", index=place.index)
-        if place.index in masked:
-            name = say("Unmask token {index}", index=place.index)
-        buttons.append(_button(name, toggle_masked(run, masked, place, around)))
+    if selection is not None and selection.span is not None:
+        name = say("Mask token {index}", index=selection.index)
+        if selection.index in masked:
+            name = say("Unmask token {index}", index=selection.index)
+        buttons.append(_button(name, toggle_masked(run, masked, selection, around)))
     if masked:
         buttons.append(_button(say("Unmask all"), ()))
     row = Markup("").join(buttons)

@@ -16,7 +16,7 @@ import playground
 from components.charts.what_if import plot_shift
 from components.parts.compound_controls import Choices, Presets
 from components.parts.controls import Choice, Option, Slider
-from components.parts.part import PLACE, Part
+from components.parts.part import SELECTION, Part
 from components.tabs.decoder.focus import middle_layer
 from components.tabs.decoder.painting import (
     BRUSH,
@@ -37,7 +37,7 @@ from components.tabs.decoder.verdict import (
 from components.views.facts import fact_html
 from playground.language import mark, say
 from playground.pipeline import Run
-from playground.pointer import Place
+from playground.pointer import Selection
 from playground.records import Progress
 
 if TYPE_CHECKING:
@@ -178,10 +178,10 @@ def pictures(run: Run, masked: tuple[int, ...]) -> Markup | str:
     return maskable_html(run, masked) if has_images(run) else ""
 
 
-@PART.html(needs=("painted", "brush", PLACE))
-def buttons(run: Run, masked: tuple[int, ...], brush: int, place: Place | None) -> Markup:
+@PART.html(needs=("painted", "brush", SELECTION))
+def buttons(run: Run, masked: tuple[int, ...], brush: int, selection: Selection | None) -> Markup:
     """Mask the selected token; unmask all."""
-    return mask_buttons_html(run, masked, brush, place)
+    return mask_buttons_html(run, masked, brush, selection)
 
 
 @PART.html(needs=("changed", *CHANGE_IDS))

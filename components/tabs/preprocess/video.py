@@ -108,5 +108,5 @@ def pairs(run: Run) -> str:
                 f"{span.patch_start:,}–{span.patch_start + span.num_patches - 1:,}",
             )
         )
-    places = [(span.start, span.end) for span in spans]
-    return table_html([say(header) for header in HEADERS], rows, say("Frame pairs"), tokens=places)
+    ranges = [(span.start, span.end) for span in spans]
+    return table_html([say(header) for header in HEADERS], rows, say("Frame pairs"), tokens=ranges)

@@ -38,7 +38,7 @@ def attention_html(
     """One head's attention as an overlay on the image, with a caption."""
     shown = weights.mean(0) if head == MEAN else weights[head]
     high = float(shown.max())
-    row, column = (int(place) for place in np.unravel_index(shown.argmax(), shown.shape))
+    row, column = (int(index) for index in np.unravel_index(shown.argmax(), shown.shape))
     who = say("the mean of all heads") if head == MEAN else say("head {head}", head=head)
     what = say("attention from {patch}", patch=focus.patch_name)
     if direction == RECEIVED:

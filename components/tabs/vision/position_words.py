@@ -22,7 +22,7 @@ def blend_html(focus: PatchFocus, samples: GridSamples, blended: BlendedPosition
     """The four entries with their weights, and their sum compared with the model's own position."""
     side, patch = samples.side, focus.patch
     indices, weights = samples.indices[patch], samples.weights[patch]
-    row, column = samples.places[patch]
+    row, column = samples.positions[patch]
     factors = [
         (f"{1 - abs(index // side - row):.3f}", f"{1 - abs(index % side - column):.3f}")
         for index in indices
@@ -58,7 +58,7 @@ def blend_html(focus: PatchFocus, samples: GridSamples, blended: BlendedPosition
 
 def _position_text(focus: PatchFocus, samples: GridSamples) -> str:
     """The patch's position on the grid, and how it is computed."""
-    row, column = samples.places[focus.patch]
+    row, column = samples.positions[focus.patch]
     return say(
         "{patch} of {name} falls at grid row {row:.3f} ({down} × {last} / {last_row}), column "
         "{column:.3f} ({across} × {last} / {last_column}).",

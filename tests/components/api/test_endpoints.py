@@ -364,9 +364,9 @@ def test_bad_values_give_clear_messages(
 
 def _answer(url: str, api_name: str, data: list[Any]) -> tuple[str, str]:
     """The last event and its data, from a client that writes its requests itself."""
-    place = f"{url}gradio_api/call/{api_name}"
-    event_id = httpx.post(place, json={"data": data}).json()["event_id"]
-    lines = httpx.get(f"{place}/{event_id}", timeout=60).text.split("\n")
+    address = f"{url}gradio_api/call/{api_name}"
+    event_id = httpx.post(address, json={"data": data}).json()["event_id"]
+    lines = httpx.get(f"{address}/{event_id}", timeout=60).text.split("\n")
     event = [line for line in lines if line.startswith("event:")][-1].removeprefix("event: ")
     sent = [line for line in lines if line.startswith("data:")][-1].removeprefix("data: ")
     return event, sent

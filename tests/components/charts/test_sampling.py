@@ -170,7 +170,7 @@ def test_answers_are_counted_by_value() -> None:
 
 
 def test_rare_answers_are_one_bar() -> None:
-    many = [["x"] * 4] + [[f"{index} {place}" for place in range(4)] for index in range(4)]
+    many = [["x"] * 4] + [[f"{index} {column}" for column in range(4)] for index in range(4)]
     figure = plot_answers(make_sweep(many))
     assert len(figure.data) == MAX_ANSWERS + 1
     others = figure.data[-1]

@@ -20,7 +20,7 @@ OURS = [step for step in STEPS if step.part.partition(".")[0] in STAGES]
 
 def steps_of_the_card() -> list[dict[str, Any]]:
     (card,) = read_html(TourView(PARTS).html_template).find("section", "tour-card")
-    assert "{number}" in card.attrs["data-place"]
+    assert "{number}" in card.attrs["data-counter"]
     return list(json.loads(card.attrs["data-steps"]))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.pointer.place import read_place
+from components.pointer.selection import read_selection
 from components.prompt.examples import load_examples
 from components.share.kept_files import KeptFiles
 from components.share.links import Links, known_settings
@@ -180,25 +180,25 @@ def test_settings_are_told_before_the_run_begins(links: Links) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "written"),
+    ("selection", "written"),
     [({"span": 0, "row": 2, "column": 3, "index": 99}, "0.2.3"), ({"index": 5}, "5")],
 )
-def test_the_pointer_comes_back(links: Links, place: dict[str, int], written: str) -> None:
-    mine = Visitor(place=place)
+def test_the_pointer_comes_back(links: Links, selection: dict[str, int], written: str) -> None:
+    mine = Visitor(selection=selection)
     press_run(links, mine)
-    mine.place = place
+    mine.selection = selection
     link = copy(links, mine)
     assert parameters(link)["at"] == written
     theirs = open_link(links, link)
-    pointed = [read_place(each.run(links.events), each.place) for each in (mine, theirs)]
+    pointed = [read_selection(each.run(links.events), each.selection) for each in (mine, theirs)]
     assert pointed[0] == pointed[1] is not None
 
 
-def test_a_place_that_is_not_there_is_refused_or_left_out(links: Links) -> None:
-    visitor = Visitor(place={"index": 10_000})
+def test_a_selection_that_is_not_there_is_refused_or_left_out(links: Links) -> None:
+    visitor = Visitor(selection={"index": 10_000})
     assert "at" not in parameters(copy(links, visitor))  # nothing has run
     press_run(links, visitor)
-    visitor.place = {"index": 10_000}
+    visitor.selection = {"index": 10_000}
     with pytest.raises(InputError, match="no token"):
         copy(links, visitor)
     theirs = open_link(links, "?text=Hello&at=9999")

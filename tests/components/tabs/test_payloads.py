@@ -84,7 +84,7 @@ def ask(drawing: Drawing, part: Part, key: str, **more: Any) -> dict[str, Any]:
 def test_a_photo(drawing: Drawing, photo: str, name: str) -> None:
     check(ask(drawing, PARTS[name], photo))
     # As where a patch is pointed at.
-    check(ask(drawing, PARTS[name], photo, place={"span": 0, "row": 30, "column": 41}))
+    check(ask(drawing, PARTS[name], photo, selection={"span": 0, "row": 30, "column": 41}))
 
 
 @pytest.mark.parametrize("name", [name for name, part in PARTS.items() if part.stage == "merge"])

@@ -101,8 +101,8 @@ def test_characters_covered(inputs: ModelInputs) -> None:
     text_tokens = [token for token in inputs.tokens if token.kind == "text"]
     whole = next(token for token in text_tokens if token.text == " this")
     assert rows[str(whole.index)][4] == "5"
-    place = inputs.expanded_prompt.index(EMOJI)
-    parts = [t for t in text_tokens if t.char_start <= place < t.char_end]
+    index = inputs.expanded_prompt.index(EMOJI)
+    parts = [t for t in text_tokens if t.char_start <= index < t.char_end]
     assert len(parts) > 1, "the tokenizer knows this character: choose another"
     assert all(EMOJI in rows[str(token.index)][4] for token in parts)
     assert all(rows[str(token.index)][4].startswith("part of ") for token in parts)

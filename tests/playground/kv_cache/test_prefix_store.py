@@ -112,8 +112,8 @@ def test_a_conversation_goes_on_from_its_own_answer(engine: Engine) -> None:
     answer = engine.tokenizer("一个红色的圆。", add_special_tokens=False).input_ids
     largest = int(get_positions(engine, inputs)[0].max())
     for step, token in enumerate([*answer, end]):
-        places = torch.full((3, 1, 1), largest + 1 + step)
-        decode_step(engine, served.cache, torch.tensor([[token]]), places)
+        positions = torch.full((3, 1, 1), largest + 1 + step)
+        decode_step(engine, served.cache, torch.tensor([[token]]), positions)
     identity = identify(inputs).extend([*answer, end])
     kept = store.keep(identity, served.cache)
     assert kept.num_tokens == inputs.num_tokens + len(answer) + 1

@@ -25,7 +25,7 @@ from playground.preprocess.views import (
     read_patch,
     resize_steps,
     row_colors,
-    row_places,
+    row_positions,
     span_facts,
     span_pixels,
     timestamp_texts,
@@ -128,12 +128,12 @@ def test_each_row_is_its_patch_of_the_picture(two_images: ModelInputs) -> None:
     for span in two_images.spans:
         picture = unpatchify(two_images, span)[0]
         values = span_pixels(two_images, span)
-        places = row_places(span)
-        assert sorted(map(tuple, places.tolist())) == [
+        positions = row_positions(span)
+        assert sorted(map(tuple, positions.tolist())) == [
             (row, column) for row in range(span.grid_h) for column in range(span.grid_w)
         ]
-        for number in (0, 1, 2, 5, len(places) - 1):
-            row, column = places[number]
+        for number in (0, 1, 2, 5, len(positions) - 1):
+            row, column = positions[number]
             patch = picture[row * 16 : row * 16 + 16, column * 16 : column * 16 + 16]
             expected = (patch.transpose(2, 0, 1) / 255 - 0.5) / 0.5
             np.testing.assert_allclose(values[number][:, 0], expected, atol=1e-6)
@@ -142,7 +142,7 @@ def test_each_row_is_its_patch_of_the_picture(two_images: ModelInputs) -> None:
 
 def test_merge_block_order_by_hand(two_images: ModelInputs) -> None:
     """The first four rows are the corner block, the next four the block to its right."""
-    assert row_places(two_images.spans[1])[:8].tolist() == [
+    assert row_positions(two_images.spans[1])[:8].tolist() == [
         [0, 0],
         [0, 1],
         [1, 0],

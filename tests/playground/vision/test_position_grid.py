@@ -78,10 +78,10 @@ def test_the_samples_of_a_grid_by_hand(tiny_random_engine: Engine) -> None:
     np.testing.assert_allclose(
         samples.weights[1, 2], [2 / 3 * 0.2, 2 / 3 * 0.8, 1 / 3 * 0.2, 1 / 3 * 0.8], rtol=1e-5
     )
-    np.testing.assert_allclose(samples.places[1, 2], [7 / 3, 14 / 5], rtol=1e-6)
+    np.testing.assert_allclose(samples.positions[1, 2], [7 / 3, 14 / 5], rtol=1e-6)
     # The image's corners fall on the grid's corners.
-    np.testing.assert_allclose(samples.places[3, 5], [7, 7], rtol=1e-6)
-    assert samples.places[0, 0].tolist() == [0, 0]
+    np.testing.assert_allclose(samples.positions[3, 5], [7, 7], rtol=1e-6)
+    assert samples.positions[0, 0].tolist() == [0, 0]
 
 
 def test_colours_share_one_basis(run: Run) -> None:

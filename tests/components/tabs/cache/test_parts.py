@@ -209,9 +209,9 @@ def test_a_rehearsal_is_drawn(run: Run) -> None:
     assert policies is not None
     full = log_bytes(run.engine, log, HashRules(8))
     lru = policies.data[0]
-    place = lru.x.tolist().index(np.float32(full // 2 / 1e6))
+    index = lru.x.tolist().index(np.float32(full // 2 / 1e6))
     total = sum(request.inputs.num_tokens for request in log)
-    assert lru.y[place] == pytest.approx(100 * sum(reused) / total)
+    assert lru.y[index] == pytest.approx(100 * sum(reused) / total)
     assert {trace.name.split(":")[0] for trace in policies.data} == {"LRU", "FIFO", "LFU"}
     sizes = [len(encode_figure(tree) or ""), len(encode_figure(policies) or ""), len(table)]
     assert sum(sizes) < 200_000

@@ -17,8 +17,8 @@ from tests.components.runs import ignore_progress
 
 
 def test_the_influence_map_is_the_measured_one(run: Run) -> None:
-    place = locate_token(run.inputs, run.positions, run.inputs.spans[1].start)
-    first, found = influence.measured(run, ignore_progress, 2, 1, place)
+    selection = locate_token(run.inputs, run.positions, run.inputs.spans[1].start)
+    first, found = influence.measured(run, ignore_progress, 2, 1, selection)
     assert first.influence is None
     owed = influence.owed(run, first, None)
     assert owed is not None
@@ -33,7 +33,7 @@ def test_the_influence_map_is_the_measured_one(run: Run) -> None:
     assert drops is not None
     np.testing.assert_allclose(drops.data[0].z, measured.drop, atol=1e-5)
     assert drops.layout.meta["pointer"] == {"what": "merged", "span": 1}
-    facts = influence.facts(run, found, None, place)
+    facts = influence.facts(run, found, None, selection)
     assert "Rank correlation" in facts
     assert f"{np.exp(measured.log_prob):.1%}" in facts
     assert len(read_html(influence.maps(run, found, None)).find("figure")) == 3

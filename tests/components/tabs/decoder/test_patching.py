@@ -79,10 +79,10 @@ def test_an_example_may_be_the_other_run(shipped_engine: Engine) -> None:
 def test_positions_are_counted_from_either_end(run: Run, text_run: Run) -> None:
     length = run.inputs.num_tokens
     other = other_run(run, SAME_IMAGES, "What is there to be seen?")
-    place = locate_token(run.inputs, run.positions, length - 2)
+    selection = locate_token(run.inputs, run.positions, length - 2)
     there = other.inputs.num_tokens - 2
-    assert choose_positions(run, other, FROM_END, place) == (length - 2, there)
-    assert choose_positions(run, other, SAME_INDEX, place) == (length - 2, length - 2)
+    assert choose_positions(run, other, FROM_END, selection) == (length - 2, there)
+    assert choose_positions(run, other, SAME_INDEX, selection) == (length - 2, length - 2)
     first = locate_token(run.inputs, run.positions, 0)
     with pytest.raises(InputError, match="no position that corresponds to token 0"):
         choose_positions(run, text_run, FROM_END, first)

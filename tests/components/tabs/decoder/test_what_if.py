@@ -249,23 +249,23 @@ def test_clicks_on_the_images_know_their_controls(run: Run) -> None:
 
 def test_a_click_masks_with_the_brush_and_another_unmasks(run: Run) -> None:
     span = run.inputs.spans[0]
-    place = locate_token(run.inputs, run.positions, span.start)
+    selection = locate_token(run.inputs, run.positions, span.start)
     below = span.start + span.merged_w
     corner = (span.start, span.start + 1, below, below + 1)
-    assert toggle_masked(run, (), place, 1) == corner
-    assert toggle_masked(run, corner, place, 1) == ()
-    assert toggle_masked(run, corner, place, 0) == corner[1:]
-    assert toggle_masked(run, (), place, 0) == (span.start,)
+    assert toggle_masked(run, (), selection, 1) == corner
+    assert toggle_masked(run, corner, selection, 1) == ()
+    assert toggle_masked(run, corner, selection, 0) == corner[1:]
+    assert toggle_masked(run, (), selection, 0) == (span.start,)
 
 
 def test_buttons_mask_the_selected_token(run: Run) -> None:
     start = run.inputs.spans[0].start
-    place = locate_token(run.inputs, run.positions, start)
-    page = str(mask_buttons_html(run, (), 0, place))
+    selection = locate_token(run.inputs, run.positions, start)
+    page = str(mask_buttons_html(run, (), 0, selection))
     assert f"Mask token {start}" in page
     assert f"&#34;painted&#34;: [{start}]" in page
     assert "Unmask" not in page
-    page = str(mask_buttons_html(run, (start,), 0, place))
+    page = str(mask_buttons_html(run, (start,), 0, selection))
     assert f"Unmask token {start}" in page
     assert "Unmask all" in page
     assert mask_buttons_html(run, (), 0, locate_token(run.inputs, run.positions, 0)) == ""

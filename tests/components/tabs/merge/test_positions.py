@@ -123,10 +123,10 @@ def test_the_slider_is_for_long_sequences_alone(image_run: Run, long_run: Run) -
 
 
 def test_the_table_goes_where_the_pointer_is_until_it_is_moved(long_run: Run) -> None:
-    place = locate_token(long_run.inputs, long_run.positions, 600)
-    rows = read_html(positions.table(long_run, None, place)).rows()[1:]
+    selection = locate_token(long_run.inputs, long_run.positions, 600)
+    rows = read_html(positions.table(long_run, None, selection)).rows()[1:]
     assert rows[0][0] == str(600 - MAX_TABLE_ROWS // 2)
-    rows = read_html(positions.table(long_run, 100, place)).rows()[1:]
+    rows = read_html(positions.table(long_run, 100, selection)).rows()[1:]
     assert rows[0][0] == "100"
 
 

@@ -80,9 +80,9 @@ def test_the_list_of_rows_points_at_their_patches(two_run: Run) -> None:
     items = page.find("li")
     assert len(items) == span.num_patches
     for each in items:
-        place = int(each.attrs["data-row"]), int(each.attrs["data-column"])
+        selection = int(each.attrs["data-row"]), int(each.attrs["data-column"])
         assert each.attrs["data-span"] == "1"
-        assert each.text.startswith(str(numbers[place]))
+        assert each.text.startswith(str(numbers[selection]))
     assert [n for n, each in enumerate(items) if "pg-first" in each.classes] == list(
         range(0, span.num_patches, 4)
     )
@@ -102,23 +102,23 @@ def test_a_long_list_is_cut_around_the_chosen_row(row: int) -> None:
 
 def test_the_chosen_patch_is_drawn_in_its_numbers(two_run: Run) -> None:
     inputs = two_run.inputs
-    place = locate_patch(inputs, two_run.positions, 1, 2, 3)
-    words = rows_part.chosen(two_run, 1, place)
+    selection = locate_patch(inputs, two_run.positions, 1, 2, 3)
+    words = rows_part.chosen(two_run, 1, selection)
     number = int(patch_rows(inputs.spans[1])[2, 3])
     assert f"Row {number} of pixel_values" in words
     assert "No patch of this image is selected" not in words
     values = inputs.pixel_values
     assert values is not None
-    row, patch = rows_part.row(two_run, 1, place), rows_part.patch(two_run, 1, place)
+    row, patch = rows_part.row(two_run, 1, selection), rows_part.patch(two_run, 1, selection)
     np.testing.assert_array_equal(np.concatenate([t.y for t in row.data]), values[number].numpy())
     assert patch.layout.title.text.startswith(f"Row {number}:")
 
 
-def test_without_a_place_the_middle_patch_is_taken(two_run: Run) -> None:
+def test_without_a_selection_the_middle_patch_is_taken(two_run: Run) -> None:
     inputs = two_run.inputs
     elsewhere = locate_patch(inputs, two_run.positions, 0, 0, 0)
-    for place in (None, elsewhere, locate_token(inputs, two_run.positions, 0)):
-        words = rows_part.chosen(two_run, 1, place)
+    for selection in (None, elsewhere, locate_token(inputs, two_run.positions, 0)):
+        words = rows_part.chosen(two_run, 1, selection)
         span = inputs.spans[1]
         assert f"row {span.grid_h // 2}, column {span.grid_w // 2}" in words
         assert "this is the middle one" in words
@@ -126,8 +126,8 @@ def test_without_a_place_the_middle_patch_is_taken(two_run: Run) -> None:
 
 def test_a_token_stands_for_its_first_patch(two_run: Run) -> None:
     span = two_run.inputs.spans[0]
-    place = locate_token(two_run.inputs, two_run.positions, span.start + 1)
-    assert chosen_patch(span, 0, place) == (0, 2)
+    selection = locate_token(two_run.inputs, two_run.positions, span.start + 1)
+    assert chosen_patch(span, 0, selection) == (0, 2)
 
 
 def test_values_before_and_after_are_counted_for_the_chosen_picture(two_run: Run) -> None:

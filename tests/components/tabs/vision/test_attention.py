@@ -28,8 +28,8 @@ def _weights(run: Run, block: int, row: int, column: int) -> np.ndarray:
 
 
 def test_the_caption_describes_the_selected_patch_s_attention(pair_run: Run) -> None:
-    place = locate_patch(pair_run.inputs, pair_run.positions, 1, 2, 3)
-    picture = attention.picture(pair_run, 3, 1, FROM_PATCH, 1, place)
+    selection = locate_patch(pair_run.inputs, pair_run.positions, 1, 2, 3)
+    picture = attention.picture(pair_run, 3, 1, FROM_PATCH, 1, selection)
     weights = _weights(pair_run, 3, 2, 3)[1]
     row, column = np.unravel_index(weights.argmax(), weights.shape)
     assert "Block 3, head 1: attention from the patch at row 2, column 3" in picture
@@ -70,8 +70,8 @@ def test_attention_received_is_a_choice_of_its_own(pair_run: Run) -> None:
     assert "attention received by each patch" in picture
     assert f"receives {received.max():.1%}" in picture
     assert not read_html(picture).find("rect"), "no patch is marked"
-    place = locate_patch(pair_run.inputs, pair_run.positions, 0, 1, 1)
-    assert attention.picture(pair_run, 1, 0, RECEIVED, 0, place) == picture
+    selection = locate_patch(pair_run.inputs, pair_run.positions, 0, 1, 1)
+    assert attention.picture(pair_run, 1, 0, RECEIVED, 0, selection) == picture
 
 
 def test_a_sample_is_called_one(pair_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,12 +176,12 @@ def test_text_alone_has_no_attention(tiny_random_engine: Engine) -> None:
 
 
 def test_the_code_matches_the_page(pair_run: Run) -> None:
-    place = locate_patch(pair_run.inputs, pair_run.positions, 1, 2, 3)
+    selection = locate_patch(pair_run.inputs, pair_run.positions, 1, 2, 3)
     chosen = {"span": 1, "patch": (2, 3), "block": 3}
-    code = attention.code(pair_run, 3, 1, FROM_PATCH, 1, place)
+    code = attention.code(pair_run, 3, 1, FROM_PATCH, 1, selection)
     assert code == write_snippet("vision_attention", pair_run, **chosen, head=1)
-    code = attention.code(pair_run, 3, MEAN, FROM_PATCH, 1, place)
+    code = attention.code(pair_run, 3, MEAN, FROM_PATCH, 1, selection)
     assert code == write_snippet("vision_attention", pair_run, **chosen)
-    code = attention.code(pair_run, 2, 0, RECEIVED, 1, place)
+    code = attention.code(pair_run, 2, 0, RECEIVED, 1, selection)
     chosen = {**chosen, "block": 2, "head": 0, "received": True}
     assert code == write_snippet("vision_attention", pair_run, **chosen)

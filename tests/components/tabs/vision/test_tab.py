@@ -63,9 +63,9 @@ def test_every_output_is_drawn_of_a_frame(
     run = make_run(tiny_random_engine, "Where does it go?", clip=clip)
     run.ensure("vision")
     question = {"run": drawing.runs.add(run), "part": part.key, "outputs": [name]}
-    place = {"span": 1, "row": 3, "column": 5, "picture": 1}
+    selection = {"span": 1, "row": 3, "column": 5, "picture": 1}
     values = {"vision.head.span": 1}
-    answer = drawing.answer(question | {"values": values, "place": place})
+    answer = drawing.answer(question | {"values": values, "selection": selection})
     assert "error" not in answer["outputs"][name]
 
 

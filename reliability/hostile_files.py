@@ -1,4 +1,4 @@
-"""Uploads from strangers: valid files of every kind, unusual, broken and malicious ones."""
+"""Uploads from anyone: valid files of every kind, unusual, broken and malicious ones."""
 
 from __future__ import annotations
 

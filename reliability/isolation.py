@@ -21,8 +21,8 @@ import numpy as np
 
 from reliability.guessing import closed_without_login, out_of_reach
 from reliability.hostile_files import encode, make_image
+from reliability.other_visitors import unreachable
 from reliability.served import Answer, Caller, Server, running_app
-from reliability.strangers import unreachable
 
 MOST_USERS = 8
 TOLERANCE = 1e-5  # of probabilities and norms; ids and texts must be equal

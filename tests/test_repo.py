@@ -244,5 +244,5 @@ def test_git_ignores_what_tools_leave_behind(name: str, tracked_files: list[Path
         ("frame" + "work/home/", False),
     ],
 )
-def test_machine_paths_are_told_from_others(text: str, is_machine_path: bool) -> None:
+def test_machine_paths_are_distinguished_from_others(text: str, is_machine_path: bool) -> None:
     assert bool(MACHINE_PATH.search(text)) is is_machine_path

@@ -186,7 +186,7 @@ function selectionAt(event) {
 }
 
 /** The image tokens around the one under a mouse event, that one first. */
-export function paintedBy(event, around) {
+export function imageTokensAround(event, around) {
   const selection = selectionAt(event);
   if (!layout || selection?.span === undefined) return [];
   const { index: first } = selection;

@@ -12,7 +12,7 @@ from components.charts.decoder import LAYERS_MARGIN, layer_ticks
 from components.charts.heat_map import heat_map, hide_lines
 from components.charts.style import FONT_SIZE_PX, HEIGHT_LARGE, base_layout, pointer_meta
 from components.look.colors import KIND_COLORS, SEQUENTIAL, ColorScale
-from components.views.pictures import color_values
+from components.views.images import color_values
 from playground.language import say
 
 COLOR_STOPS = 33  # of a logarithmic colour scale: steps of 1/32 are not visible

@@ -12,7 +12,7 @@ from components.charts.heat_map import heat_map
 from components.charts.patch_map import frame_patches, patch_layout
 from components.charts.style import FONT_SIZE_PX, HEIGHT_MEDIUM, base_layout
 from components.look.colors import ORANGE
-from components.views.pictures import image_uri
+from components.views.images import image_uri
 from playground.language import say
 
 MAX_DOTS = 1_000  # patch positions drawn on the grid; more would hide it

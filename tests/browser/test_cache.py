@@ -54,7 +54,7 @@ def test_opening_examples(panel: Locator) -> None:
     expect(texts.nth(1)).to_have_value("How many shapes are there?")
 
 
-def test_requests_that_were_changed_are_told(panel: Locator) -> None:
+def test_requests_that_were_changed_are_shown(panel: Locator) -> None:
     part = part_of(panel, "Hit or miss", "requests")
     part.get_by_role("button", name="Duplicate Request 1").click()
     expect(part.locator('[data-control="requests"] textarea')).to_have_count(3)

@@ -1,4 +1,4 @@
-"""The decoder tab in a browser: choosing a head, painting by click, and one what-if."""
+"""The decoder tab in a browser: choosing a head, masking by click, and one what-if."""
 
 from __future__ import annotations
 

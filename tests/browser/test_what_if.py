@@ -1,4 +1,4 @@
-"""The decoder's experiments in a browser: what if, painting by clicks, influence, a file."""
+"""The decoder's experiments in a browser: what if, masking by clicks, influence, a file."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from components.tabs.decoder.influence_maps import find_influence
 from components.tabs.decoder.patching import SAME_IMAGES, other_run
 from components.tabs.vision import attention as vision_attention
 from components.tabs.vision import blocks, merger, rope
-from components.tabs.vision.attention_pictures import FROM_PATCH, MEAN
-from components.tabs.vision.pictures import SHARED, STATE
+from components.tabs.vision.attention_images import FROM_PATCH, MEAN
+from components.tabs.vision.feature_images import SHARED, STATE
 from playground.engine import Engine
 from playground.pipeline import Run
 from playground.run_store import RunStore

@@ -73,7 +73,7 @@ def test_the_largest_limit_is_below_what_pillow_warns_of() -> None:
     assert MOST_IMAGE_PIXELS < Image.MAX_IMAGE_PIXELS
 
 
-def test_strangers_get_less_unless_it_is_chosen() -> None:
+def test_visitors_get_less_unless_it_is_chosen() -> None:
     alone, public = Limits(), Limits.for_public()
     assert public.max_image_pixels < alone.max_image_pixels
     assert public.max_new_tokens < alone.max_new_tokens

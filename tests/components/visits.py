@@ -51,7 +51,7 @@ class Visitor:
     run_key: str | None = None
     notice: str = ""
     status: str = ""
-    told: list[dict[str, Any]] = field(default_factory=list)  # what run.js was told, in order
+    sent: list[dict[str, Any]] = field(default_factory=list)  # what run.js was told, in order
 
     @property
     def state(self) -> dict[str, Any]:
@@ -82,9 +82,9 @@ class Visitor:
             if "run" in changes:
                 self._take_run(json.loads(changes["run"]))
 
-    def _take_run(self, told: dict[str, Any]) -> None:
-        self.told.append(told)
-        restored = told.get("restored")
+    def _take_run(self, sent: dict[str, Any]) -> None:
+        self.sent.append(sent)
+        restored = sent.get("restored")
         if restored is not None:
             self.values, self.tabs = dict(restored["values"]), list(restored["tabs"])
 

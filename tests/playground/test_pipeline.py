@@ -254,14 +254,14 @@ def test_only_the_latest_of_many_is_kept(tiny_random_engine: Engine) -> None:
 def test_a_further_run_counts_as_it_grows(tiny_random_engine: Engine, picture: Picture) -> None:
     run = Run(tiny_random_engine, ask(picture, "What is it?"))
     run.ensure("decoder")
-    told: list[int] = []
-    run.on_growth = lambda: told.append(run.num_bytes)
+    sizes: list[int] = []
+    run.on_growth = lambda: sizes.append(run.num_bytes)
     before = run.num_bytes
     other = run.memo("other", lambda: Run(run.engine, ask(picture, "Where is it?"), earlier=run))
-    assert told == [before]  # the tower's output and the picture are the same ones
+    assert sizes == [before]  # the tower's output and the picture are the same ones
     other.ensure("decoder")
-    assert told == sorted(told)
-    assert told[-1] == run.num_bytes > before + other.decoded.logits.nbytes
+    assert sizes == sorted(sizes)
+    assert sizes[-1] == run.num_bytes > before + other.decoded.logits.nbytes
 
 
 def test_a_further_run_goes_with_its_owner(tiny_random_engine: Engine) -> None:

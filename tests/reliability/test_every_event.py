@@ -39,7 +39,7 @@ REFUSED = {"decoder.porters.compared": "No file has been uploaded."}
 
 @pytest.fixture(scope="module")
 def own_server() -> Iterator[Server]:
-    """Without strangers' limits, which would refuse some of it."""
+    """Without the limits of a public page, which would refuse some of it."""
     with running_app() as running:
         yield running
 

@@ -114,12 +114,12 @@ def _decoder(run: Run, _found: Any) -> dict[str, Table]:
         (token.index, token.id, token.text, *each)
         for token, each in zip(run.inputs.tokens, norms, strict=True)
     ]
-    likeliest = [
+    next_tokens = [
         (rank, each["id"], each["text"], each["prob"])
         for rank, each in enumerate(next_token_answers(run, NUM_NEXT_TOKENS), 1)
     ]
     return {
-        "next-token": (("rank", "id", "text", "prob"), likeliest),
+        "next-token": (("rank", "id", "text", "prob"), next_tokens),
         "residual-norms": (("index", "id", "text", *layers, "norm_into_final_norm"), rows),
     }
 

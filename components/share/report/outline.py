@@ -107,8 +107,8 @@ def _view(drawing: Drawing, part: Part, output: Output, run: Run, state: Questio
 
 
 def _choice(part: Part, control: Control, run: Run, state: Question) -> Iterator[ControlValue]:
-    is_told = control.carried and control.kind not in ("hidden", "presets")
-    if not is_told or control.spec(run) is None:
+    is_listed = control.carried and control.kind not in ("hidden", "presets")
+    if not is_listed or control.spec(run) is None:
         return
     try:
         value = control.parse(state.values.get(part.full_name(control.id)), run)

@@ -23,7 +23,7 @@ from components.look.theme import build_theme
 from components.serving.browser_module import BROWSER
 from components.share.report.body import EMPTY, Body
 from components.share.report.outline import ReportItem, views
-from components.views.pictures import picture_html, picture_row_html
+from components.views.images import picture_html, picture_row_html
 from components.views.status_bar import parity_badge
 from components.views.tables import Mono, table_html
 from playground.language import say, spoken_language

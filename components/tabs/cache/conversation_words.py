@@ -17,7 +17,7 @@ from components.tabs.cache.words import (
     tolerance_words,
 )
 from components.views.facts import fact_html
-from components.views.pictures import picture_row_html
+from components.views.images import picture_row_html
 from components.views.strips import sequence_strip_html
 from components.views.tables import format_bytes
 from playground.language import say

@@ -10,7 +10,7 @@ import playground
 from components.tabs.cache.scenes import say_picture
 from components.tabs.cache.words import badge_html, end_words, thumbnail_html, tolerance_words
 from components.views.facts import fact_markup
-from components.views.pictures import picture_row_html
+from components.views.images import picture_row_html
 from components.views.tables import Cell, Verbatim, format_bytes, table_html
 from playground.language import say
 from playground.records import ModelInputs

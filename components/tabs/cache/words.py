@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import playground
 from components.views.facts import fact_html
-from components.views.pictures import picture_html
+from components.views.images import picture_html
 from components.views.strips import sequence_strip_html
 from components.views.tables import format_bytes, table_html
 from components.views.text import quote, verbatim_html

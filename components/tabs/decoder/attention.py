@@ -24,7 +24,7 @@ from components.parts.controls import Choice, IndexSlider, Option
 from components.parts.part import SELECTION, Part
 from components.tabs.decoder.focus import choose_token, last_layer, middle_layer
 from components.views.facts import capital, fact_html
-from components.views.pictures import (
+from components.views.images import (
     grey_out,
     overlay_values,
     picture_html,

@@ -11,7 +11,7 @@ from components.charts.token_labels import span_name
 from components.look.colors import SEQUENTIAL
 from components.parts.part import Part
 from components.views.facts import capital, fact_html
-from components.views.pictures import color_values, picture_html, picture_row_html, scale_html
+from components.views.images import color_values, picture_html, picture_row_html, scale_html
 from playground.decoder.updates import deepstack_norms
 from playground.language import mark, say
 from playground.pipeline import Run

@@ -31,7 +31,7 @@ from components.tabs.decoder.influence_maps import (
     pointed_span,
     score_answer,
 )
-from components.tabs.decoder.painting import masked_html
+from components.tabs.decoder.masking import masked_html
 from components.tabs.decoder.verdict import compare_change, plot_answer_tokens, verdict_html
 from components.views.facts import fact_html
 from playground.errors import InputError

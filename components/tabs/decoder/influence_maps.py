@@ -12,9 +12,9 @@ import playground
 from components.charts.token_labels import span_name
 from components.look.colors import SEQUENTIAL
 from components.tabs.decoder.answer import answer_ids, answer_of
-from components.tabs.decoder.painting import PICTURE_SIDE
+from components.tabs.decoder.masking import PICTURE_SIDE
 from components.tabs.decoder.verdict import Comparison
-from components.views.pictures import (
+from components.views.images import (
     grey_out,
     overlay_values,
     picture_html,

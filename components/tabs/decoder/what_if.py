@@ -18,7 +18,7 @@ from components.parts.compound_controls import Choices, Presets
 from components.parts.controls import Choice, Option, Slider
 from components.parts.part import SELECTION, Part
 from components.tabs.decoder.focus import middle_layer
-from components.tabs.decoder.painting import (
+from components.tabs.decoder.masking import (
     BRUSH,
     CLICKS,
     FILL,

@@ -7,7 +7,7 @@ import html
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.merge_nearness import plot_nearness
+from components.charts.merge_distance_map import plot_distance_map
 from components.charts.token_labels import media_name
 from components.parts.controls import Choice
 from components.parts.part import SELECTION, Part
@@ -84,7 +84,7 @@ def _plot_map(
         if quantity == "likeness"
         else position_distances(positions, focus.index)
     )[span.start : span.end].reshape(span.merged_h, span.merged_w)
-    return plot_nearness(
+    return plot_distance_map(
         values,
         title=_map_title(name, values, quantity, inside=focus.span is not None),
         quantity="likeness" if quantity == "likeness" else "distance",

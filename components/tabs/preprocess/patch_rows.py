@@ -9,7 +9,7 @@ import numpy as np
 
 import playground
 from components.charts.token_labels import span_name
-from components.views.pictures import image_uri, picture_html
+from components.views.images import image_uri, picture_html
 from playground.language import say
 
 if TYPE_CHECKING:

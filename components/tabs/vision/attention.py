@@ -12,7 +12,7 @@ from components.charts.vision_attention import plot_head_distance, plot_head_ent
 from components.parts.controls import Choice, IndexSlider
 from components.parts.part import SELECTION, Heading, Part
 from components.snippets.scripts import write_snippet
-from components.tabs.vision.attention_pictures import (
+from components.tabs.vision.attention_images import (
     FROM_PATCH,
     MEAN,
     RECEIVED,

@@ -12,8 +12,7 @@ from components.charts.vision import plot_feature_norms, plot_norm_summary
 from components.parts.controls import Choice, IndexSlider
 from components.parts.part import SELECTION, Part
 from components.snippets.scripts import write_snippet
-from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_image
-from components.tabs.vision.pictures import (
+from components.tabs.vision.feature_images import (
     OWN,
     SHARED,
     model_image_html,
@@ -23,6 +22,7 @@ from components.tabs.vision.pictures import (
     source_choices,
     source_text,
 )
+from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_image
 from playground.language import mark
 from playground.pipeline import Run
 from playground.pointer import Selection, patch_tokens

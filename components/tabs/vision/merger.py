@@ -22,7 +22,7 @@ from components.tabs.vision.merger_words import (
 )
 from components.tabs.vision.taps import plot_tap, taps_html
 from components.views.facts import capital
-from components.views.pictures import picture_html
+from components.views.images import picture_html
 from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Selection

@@ -11,7 +11,7 @@ from markupsafe import Markup
 import playground
 from components.tabs.vision.focus import PatchFocus, stack_html
 from components.views.facts import fact_html
-from components.views.pictures import image_uri
+from components.views.images import image_uri
 from components.views.tables import Mono, table_html
 from playground.language import mark, say
 from playground.pipeline import Run

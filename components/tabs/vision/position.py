@@ -20,7 +20,7 @@ from components.snippets.scripts import write_snippet
 from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_image
 from components.tabs.vision.position_words import blend_html, change_html
 from components.views.facts import fact_html
-from components.views.pictures import picture_html
+from components.views.images import picture_html
 from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Selection

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from components.charts.merge_nearness import plot_nearness
+from components.charts.merge_distance_map import plot_distance_map
 from components.charts.merge_positions import plot_positions, plot_positions_3d
 from components.look.colors import KIND_COLORS
 
@@ -86,7 +86,7 @@ def test_text_alone_promises_no_picture() -> None:
 
 def test_far_tokens_are_whole_positions_away() -> None:
     values = np.array([[3, 2, 1], [0, 1, 2]])
-    figure = plot_nearness(values, title="Near", quantity="distance", token=9, span=1)
+    figure = plot_distance_map(values, title="Near", quantity="distance", token=9, span=1)
     (cells,) = figure.data
     np.testing.assert_array_equal(cells.z, values)
     assert cells.reversescale, "near is bright"
@@ -97,7 +97,7 @@ def test_far_tokens_are_whole_positions_away() -> None:
 
 def test_likeness_has_one_scale_for_all_pictures() -> None:
     values = np.array([[1, 0.2]])
-    figure = plot_nearness(values, title="Near", quantity="likeness", token=0, span=0)
+    figure = plot_distance_map(values, title="Near", quantity="likeness", token=0, span=0)
     (cells,) = figure.data
     assert not cells.reversescale, "near is bright"
     assert (cells.zmin, cells.zmax) == (-0.5, 1)

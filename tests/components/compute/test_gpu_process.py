@@ -138,9 +138,9 @@ def test_errors_come_through_in_words(run: Run) -> None:
     lent = on_gpu(refuse)
     with pytest.raises(InputError, match=r"^Cat is refused\. Write another\.$"):
         list(lent(run, ignore_progress, "Cat"))
-    with pytest.raises(playground.errors.ModelError, match="KeyError") as told:
+    with pytest.raises(playground.errors.ModelError, match="KeyError") as raised:
         list(lent(run, ignore_progress, ""))
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(raised.value)
 
 
 def greet(_run: Run, _progress: Progress) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Links as text: what is written comes back, and what strangers write does no harm."""
+"""Links as text: what is written comes back, and what others write does no harm."""
 
 from __future__ import annotations
 

@@ -170,9 +170,9 @@ def test_somebody_else_gets_the_same_page_and_the_same_numbers(
     assert copy(links, theirs) == link
 
 
-def test_settings_are_told_before_the_run_begins(links: Links) -> None:
+def test_settings_are_shown_before_the_run_begins(links: Links) -> None:
     visitor = open_link(links, "?text=Hello&merge.embeddings.shown=embeddings&tab=merge,nowhere")
-    first, *others = visitor.told
+    first, *others = visitor.sent
     assert first["restored"]["values"] == {"merge.embeddings.shown": "embeddings"}
     assert first["restored"]["tabs"] == ["merge", "nowhere"]  # opened where it is there
     assert first["stages"] == []
@@ -205,7 +205,7 @@ def test_a_selection_that_is_not_there_is_refused_or_left_out(links: Links) -> N
     assert all(theirs.run(links.events).has(stage) for stage in STAGES)
 
 
-def test_the_page_is_told_of_its_run_before_anything_is_computed(links: Links) -> None:
+def test_the_page_learns_of_its_run_before_anything_is_computed(links: Links) -> None:
     """However fast the run is; and where the page leaves at that moment, the run is given up."""
     runs = links.events.drawing.runs
     num_runs = len(runs)
@@ -233,7 +233,7 @@ def test_a_link_that_is_stopped_says_so(links: Links) -> None:
 
     visitor = open_link(links, "?text=Stop+me&merge.embeddings.shown=embeddings", stop)
     assert "Stopped" in visitor.status
-    assert visitor.told[-1]["stages"] == ["preprocess", "vision", "merge"]
+    assert visitor.sent[-1]["stages"] == ["preprocess", "vision", "merge"]
     assert visitor.values == {"merge.embeddings.shown": "embeddings"}
 
 

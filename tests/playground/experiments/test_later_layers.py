@@ -41,7 +41,7 @@ CHANGES: dict[str, Callable[[Run, int], tuple[WhatIf, int]]] = {
     "no change": lambda _, last: (WhatIf(deepstack_gains=(1.0, 1.0)), last + 1),
     "flat positions": lambda *_: (WhatIf(positions="flat"), 0),
     "swapped positions": lambda *_: (WhatIf(positions="swapped", skipped_layers=(3,)), 0),
-    "painted": lambda run, _: (WhatIf(masked=(run.inputs.spans[0].start,)), 0),
+    "masked": lambda run, _: (WhatIf(masked=(run.inputs.spans[0].start,)), 0),
     "first tap": lambda *_: (WhatIf(deepstack_gains=(0.5, 2.0)), 0),
     "second tap": lambda *_: (WhatIf(deepstack_gains=(1.0, 2.0)), 1),
     "third tap": lambda *_: (WhatIf(deepstack_gains=(1.0, 1.0, 0.0)), 2),

@@ -143,9 +143,9 @@ def test_sessions_hit_one_another_only_without_salt(tiny_random_engine: Engine) 
     inputs = run_preprocess(tiny_random_engine, one("My secret is 7.", RED))
     salted = PrefixStore(tiny_random_engine, HashRules(1))
     salted.serve(inputs, salt="alice")
-    stranger = salted.serve(inputs, salt="bob")
-    assert (stranger.reused_tokens, stranger.encoded_pictures) == (0, 1)
-    assert stranger.lookup.end.kind == "empty"
+    other_salt = salted.serve(inputs, salt="bob")
+    assert (other_salt.reused_tokens, other_salt.encoded_pictures) == (0, 1)
+    assert other_salt.lookup.end.kind == "empty"
     assert salted.serve(inputs, salt="bob").reused_tokens == inputs.num_tokens - 1
     careless = PrefixStore(tiny_random_engine, HashRules(1, with_salt=False))
     careless.serve(inputs, salt="alice")

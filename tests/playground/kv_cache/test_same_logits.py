@@ -48,7 +48,9 @@ def test_a_hit_in_bfloat16_is_the_miss_up_to_rounding(half_engine: Engine, name:
 
 
 @pytest.mark.parametrize("with_pictures", [True, False])
-def test_rounding_is_told_from_another_picture(half_engine: Engine, with_pictures: bool) -> None:
+def test_rounding_is_distinguished_from_another_picture(
+    half_engine: Engine, with_pictures: bool
+) -> None:
     log = [
         LoggedRequest.of("a", run_preprocess(half_engine, one("What color is it?", picture)))
         for picture in (RED, BLUE)

@@ -113,9 +113,9 @@ def test_json_has_the_records_numbers(run: Run) -> None:
     assert torch.equal(norms, run.merged.inputs_embeds[0].norm(dim=-1))
     shown_norms = np.array(record["decoder"]["residual_norms"], np.float32)
     np.testing.assert_array_equal(shown_norms, residual_norms(run.decoded))
-    likeliest = next_token_probs(run.engine, run.decoded.logits, 20)
+    top_tokens = next_token_probs(run.engine, run.decoded.logits, 20)
     assert record["decoder"]["next_token"] == [
-        {"id": each.id, "text": each.text, "prob": each.prob} for each in likeliest
+        {"id": each.id, "text": each.text, "prob": each.prob} for each in top_tokens
     ]
 
 

@@ -93,7 +93,7 @@ def state(**more: Any) -> Question:
     return Question(run="", part="", **more)
 
 
-def test_a_part_is_told_in_the_page_s_order(run: Run) -> None:
+def test_a_part_is_shown_in_the_page_s_order(run: Run) -> None:
     heading, about, size, kind, row, fold = part_items(make_drawing(STAGE), LAB, run, state())
     assert heading == Words("All about it", is_heading=True)
     assert about == Words("**About** it")

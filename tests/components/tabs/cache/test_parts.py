@@ -187,7 +187,7 @@ def test_bad_settings_are_refused(run: Run, control: str, raw: Any) -> None:
 
 
 @pytest.mark.parametrize("written", ["A | moon | Hi", "star: what?", ""])
-def test_a_bad_log_is_told_once(run: Run, written: str) -> None:
+def test_a_bad_log_is_shown_once(run: Run, written: str) -> None:
     with pytest.raises(InputError):
         policy.verdict(run, *lab(written))
     assert policy.tree(run, *lab(written), 0) is None
@@ -342,7 +342,7 @@ def test_the_wrong_image_s_answer_is_shown(trained_run: Run) -> None:
     assert "(tolerance 0.0001 in float32)" in lesson
 
 
-def test_a_stranger_s_prefix_is_told(trained_run: Run) -> None:
+def test_another_visitors_prefix_is_named(trained_run: Run) -> None:
     careless, salted = lab(PRESETS[2].log, salt=False), lab(PRESETS[2].log)
     found = replay_all(trained_run, careless)
     assert "Request 2 of session B reused" in policy.lesson(trained_run, *careless, found)

@@ -172,7 +172,7 @@ def test_what_is_found_holds_no_pixels(run: Run) -> None:
     assert served.reuse.shared_tokens > run.inputs.spans[0].end  # worked out while they were there
 
 
-def test_requests_that_were_changed_since_are_told(run: Run) -> None:
+def test_requests_that_were_changed_since_are_shown(run: Run) -> None:
     given = values(0)
     served = serve_all(run, *given)
     assert requests.changed(run, served, *given) == ""

@@ -180,7 +180,7 @@ def test_an_image_of_too_many_tokens_has_no_labels(tiny_random_engine: Engine) -
     assert layers.picture(make_run(tiny_random_engine, "Hello"), 0, None) is None
 
 
-def test_the_cache_is_told_in_bytes(image_run: Run) -> None:
+def test_the_cache_is_shown_in_bytes(image_run: Run) -> None:
     facts = image_run.engine.facts
     html, per_token = cache.sizes(image_run), facts.kv_bytes_per_token(torch.float32)
     assert f"{per_token:,} bytes" in html

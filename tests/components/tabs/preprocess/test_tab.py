@@ -66,7 +66,7 @@ def test_every_output_is_drawn(kinds: dict[str, Run], key: str, kind: str) -> No
     assert ("absent" in drawn) != bool(drawn["outputs"])
 
 
-def test_what_a_person_wrote_is_told_and_escaped_in_a_small_payload(
+def test_what_a_person_wrote_is_shown_and_escaped_in_a_small_payload(
     tiny_random_engine: Engine,
 ) -> None:
     photo = Picture(make_picture(256, 192).pixels, name="photo <i>")

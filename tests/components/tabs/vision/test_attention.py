@@ -8,7 +8,7 @@ import pytest
 import playground
 from components.snippets.scripts import write_snippet
 from components.tabs.vision import attention, heads
-from components.tabs.vision.attention_pictures import FROM_PATCH, MEAN, RECEIVED
+from components.tabs.vision.attention_images import FROM_PATCH, MEAN, RECEIVED
 from components.tabs.vision.focus import choose_patch
 from components.tabs.vision.heads import TowerHeadSummary
 from playground.engine import Engine

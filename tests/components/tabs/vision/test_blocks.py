@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from components.tabs.vision import blocks
-from components.tabs.vision.pictures import OWN, SHARED, STATE, source_choices
+from components.tabs.vision.feature_images import OWN, SHARED, STATE, source_choices
 from playground.errors import InputError
 from playground.pipeline import Run
 from playground.pointer import Selection, locate_patch, locate_token, patch_rows, patch_tokens
 from tests.components.html_reader import read_html
-from tests.components.views.test_pictures import decode
+from tests.components.views.test_images import decode
 
 
 @torch.no_grad()

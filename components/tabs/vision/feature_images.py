@@ -11,7 +11,7 @@ from components.charts.vision import state_text
 from components.look.colors import SEQUENTIAL
 from components.tabs.vision.focus import PatchFocus
 from components.views.facts import join_sentences
-from components.views.pictures import color_values, picture_html, scale_html
+from components.views.images import color_values, picture_html, scale_html
 from playground.language import mark, say
 from playground.pipeline import Run
 

@@ -8,7 +8,7 @@ import playground
 from components.look.colors import SEQUENTIAL, ColorScale
 from components.tabs.vision.focus import PatchFocus
 from components.views.facts import capital, fact_html, join_sentences
-from components.views.pictures import (
+from components.views.images import (
     color_values,
     grey_out,
     overlay_values,

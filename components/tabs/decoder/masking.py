@@ -1,6 +1,6 @@
 """Masking tokens of the images: the masked tokens, how they are shown, and what a click does.
 
-Clicks are handled in the browser: clicks.js finds ``data-paint`` and toggles the tokens around the
+Clicks are handled in the browser: clicks.js finds ``data-mask`` and toggles the tokens around the
 clicked one in that control; the outputs that need the control are then redrawn.
 """
 
@@ -17,7 +17,7 @@ from components.charts.token_labels import span_name
 from components.parts.compound_controls import Clicked
 from components.parts.controls import Choice, Toggle
 from components.views.facts import capital
-from components.views.pictures import picture_html, picture_row_html
+from components.views.images import picture_html, picture_row_html
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.pipeline import Run
@@ -78,7 +78,7 @@ def toggle_masked(
 
     Args:
         run: the current run.
-        painted: the masked tokens before the click.
+        masked: the masked tokens before the click.
         selection: the clicked token of an image.
         around: how many tokens around it are toggled as well.
     """
@@ -114,7 +114,7 @@ def _button(words: str, masked: tuple[int, ...]) -> Markup:
 def maskable_html(run: Run, masked: tuple[int, ...]) -> Markup:
     """The images with the masked tokens covered; clicks mask as the controls say."""
     return Markup(
-        '<div data-paint="{masked}" data-brush="{brush}" data-paint-if="{clicks}">{pictures}</div>'
+        '<div data-mask="{masked}" data-brush="{brush}" data-mask-if="{clicks}">{pictures}</div>'
     ).format(
         masked=MASKED.id,
         brush=BRUSH.id,

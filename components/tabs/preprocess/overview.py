@@ -12,7 +12,7 @@ import playground
 from components.parts.part import Part
 from components.tabs.preprocess.text import typed_specials
 from components.views.facts import fact_html, join_sentences, lead_markup
-from components.views.pictures import picture_html, picture_row_html
+from components.views.images import picture_html, picture_row_html
 from components.views.strips import sequence_strip_html
 from components.views.text import verbatim_html
 from playground.language import mark, say

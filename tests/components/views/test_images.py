@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.views.pictures import (
+from components.views.images import (
     color_values,
     grey_out,
     image_uri,

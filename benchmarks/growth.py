@@ -157,11 +157,11 @@ def main() -> None:
     engine = load_shape(options.shape, device=options.device)
     tokens, sides = (TOKENS[:2], SIDES[:2]) if options.short else (TOKENS, SIDES)
     texts = ((count, engine, text_of(engine, count)) for count in tokens)
-    pictures = ((side, engine, start_run(engine, side=side).inputs) for side in sides)
+    images = ((side, engine, start_run(engine, side=side).inputs) for side in sides)
     layers = with_layers(LAYERS[:2] if options.short else LAYERS, options.device)
     growths = [
         measure_sizes("text tokens", "tokens", texts, options.pairs),
-        measure_sizes("image side", "pixels", pictures, options.pairs),
+        measure_sizes("image side", "pixels", images, options.pairs),
         measure_sizes("decoder layers (mid)", "layers", layers, options.pairs),
     ]
     print(f"{machine_facts()}; {options.shape}, {engine.dtype}")

@@ -94,7 +94,7 @@ class Run(Holder):
             return playground.preprocess.stage.run_preprocess(engine, self.prompt)
         if stage == "vision":
             seen, self._seen = self._seen, None
-            if seen is not None and _same_pictures(seen[0], self.inputs):
+            if seen is not None and _same_images(seen[0], self.inputs):
                 return seen[1]
             return playground.vision.stage.run_vision(engine, self.inputs, progress=progress)
         if stage == "merge":
@@ -259,7 +259,7 @@ def _on_device(records: dict[str, Any], device: Any) -> dict[str, Any]:
     return moved
 
 
-def _same_pictures(first: ModelInputs, second: ModelInputs) -> bool:
+def _same_images(first: ModelInputs, second: ModelInputs) -> bool:
     """Whether the vision tower would get exactly the same input."""
     names = ("pixel_values", "image_grid_thw", "pixel_values_videos", "video_grid_thw")
     pairs = ((getattr(first, name), getattr(second, name)) for name in names)

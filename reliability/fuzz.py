@@ -1,6 +1,6 @@
 """Random JSON for every endpoint and part, and mutated images; valid requests keep working.
 
-python -m reliability.fuzz [--bodies 5000] [--questions 5000] [--pictures 1000]
+python -m reliability.fuzz [--bodies 5000] [--questions 5000] [--images 1000]
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def fault_of(answer: Answer) -> str:
     return "shows a trace or a path" if answer.leaks else ""
 
 
-def fuzz(server: Server, bodies: int, pictures: int, seed: int = 0) -> list[str]:
+def fuzz(server: Server, bodies: int, images: int, seed: int = 0) -> list[str]:
     """Send it all; returns the faults."""
     rng, caller, faults = np.random.default_rng(seed), Caller(server), []
     seeds = [encode(make_image(seed=1), form) for form in ("PNG", "JPEG", "GIF", "WEBP", "TIFF")]
@@ -177,7 +177,7 @@ def fuzz(server: Server, bodies: int, pictures: int, seed: int = 0) -> list[str]
                 faults.append(f"{endpoint} {str(body)[:200]}: {fault}")
             if index % GOOD_EVERY == GOOD_EVERY - 1:
                 check_good(f"{index + 1} bodies to {endpoint}")
-    for index in range(pictures):
+    for index in range(images):
         uploaded = caller.upload("picture.png", mutate(rng, seeds[index % len(seeds)]))
         answer = uploaded
         if not isinstance(uploaded, Answer):
@@ -197,14 +197,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bodies", type=int, default=5000, help="per endpoint")
     parser.add_argument("--questions", type=int, default=5000, help="to all parts together")
-    parser.add_argument("--pictures", type=int, default=1000)
+    parser.add_argument("--images", type=int, default=1000)
     options = parser.parse_args()
     with running_app("--public") as server:
         faults = fuzz_questions(server, options.questions)
-        faults += fuzz(server, options.bodies, options.pictures)
+        faults += fuzz(server, options.bodies, options.images)
     print("\n".join(faults[:40]))
     print(f"{options.bodies} bodies to each of {len(ENDPOINTS)} endpoints, ", end="")
-    print(f"{options.questions} questions to the parts, {options.pictures} ", end="")
+    print(f"{options.questions} questions to the parts, {options.images} ", end="")
     print(f"mutated pictures: {len(faults)} faults")
     return bool(faults)
 

@@ -41,12 +41,12 @@ class User:
 
     caller: Caller
     word: str
-    picture: bytes
+    image: bytes
 
     def call(self, number: int) -> Answer:
         """Send call number ``number``; its answer is private to this user."""
         endpoint, more = CALLS[number % len(CALLS)]
-        uploaded = self.caller.upload("picture.png", self.picture)
+        uploaded = self.caller.upload("picture.png", self.image)
         if isinstance(uploaded, Answer):
             return uploaded
         text = f"Say {self.word}."

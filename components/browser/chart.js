@@ -236,8 +236,8 @@ function bringToLife(element, { plotlyAddress, label }) {
       const [name, alt] = [plain(title?.text ?? label), plain(meta?.alt)];
       part("title").textContent = name;
       plot.style.height = `${height()}px`; // before drawing, so that the page does not jump
-      plot.setAttribute("aria-label", [name, alt].filter(Boolean).join(". ") || texts.picture);
-      part("rows").setAttribute("aria-label", name || texts.picture);
+      plot.setAttribute("aria-label", [name, alt].filter(Boolean).join(". ") || texts.image);
+      part("rows").setAttribute("aria-label", name || texts.image);
       draw();
     } catch (error) {
       showError(error);

@@ -16,7 +16,7 @@ interface Figure {
 
 /** What the page's pointer knows of a run; components/pointer/view.py writes it. */
 interface RunLayout {
-  spans: PictureSpan[];
+  spans: VisualSpan[];
   patchSize: number;
   positions: [t: number[], h: number[], w: number[]];
   texts: Record<number, string>;
@@ -25,7 +25,7 @@ interface RunLayout {
 }
 
 /** An image, or a step of a video, in the sequence. */
-interface PictureSpan {
+interface VisualSpan {
   name: string;
   kind: string;
   start: number;
@@ -46,7 +46,7 @@ interface TextSelection {
   patch?: undefined;
 }
 
-/** A token of a picture and, where one was chosen, the patch (row, column). */
+/** A token of an image and, where one was chosen, the patch (row, column). */
 interface VisualSelection {
   index: number;
   thw: [number, number, number];

@@ -51,9 +51,9 @@ function fix(selection, from = null) {
 const asked = (selection) => (!selection ? null : selection.patch
   ? {
     span: selection.span, row: selection.patch[0], column: selection.patch[1],
-    picture: selection.span,
+    image: selection.span,
   }
-  : { index: selection.index, picture: selection.span });
+  : { index: selection.index, image: selection.span });
 
 /** Mark before the next frame; calls in between are merged. */
 function schedule() {
@@ -71,7 +71,7 @@ function markAll() {
   const selections = { fixed: currentSelection(), hovered };
   markElements(selections);
   for (const frame of document.querySelectorAll(".pg-picture-frame[data-span]"))
-    markPicture(frame, selections);
+    markImage(frame, selections);
   document.dispatchEvent(new CustomEvent("pointer-change", { detail: selections }));
   writeBar(selections);
 }
@@ -98,7 +98,7 @@ function markElements({ fixed: pinned, hovered: over }) {
 const SVG = "http://www.w3.org/2000/svg";
 
 /** The token's block of patches and, if one was selected, the patch, on an image. */
-function markPicture(frame, selections) {
+function markImage(frame, selections) {
   const span = layout?.spans[frame.dataset.span];
   if (!span) return;
   let overlay = frame.querySelector(".pg-point");

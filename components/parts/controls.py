@@ -246,7 +246,7 @@ class Choice(Control):
             a label in the reader's language and a value. Values are texts, numbers or booleans.
         value: the default, or a function of the run; by default the first option.
         compact: a drop-down list instead of buttons.
-        follows: a field of the selection (``"picture"``) to follow: a new selection chooses
+        follows: a field of the selection (``"image"``) to follow: a new selection chooses
             the option with this value, and a choice that a new run no longer offers gets its
             default. Names of controls: as for a slider.
     """

@@ -65,9 +65,12 @@ def find_prompt(kept: KeptFiles, link: Link) -> tuple[dict[str, Any], int]:
     missing = 0
     if link.images is not None or link.video is not None:
         found = [kept.find(each) for each in link.images or ()]
-        clip = kept.find(link.video) if link.video else None
-        missing = found.count(None) + (link.video is not None and clip is None)
-        images, video = [str(each) for each in found if each], str(clip) if clip else None
+        kept_video = kept.find(link.video) if link.video else None
+        missing = found.count(None) + (link.video is not None and kept_video is None)
+        images, video = (
+            [str(each) for each in found if each],
+            str(kept_video) if kept_video else None,
+        )
     texts = {
         name: getattr(base, name) if (sent := getattr(link, name)) is None else sent
         for name in TEXTS

@@ -29,7 +29,7 @@ GREY_SHARE = 0.42  # of the lightness of an image below an overlay
 MERGE_SIZE = 2  # patches along each side of a merge block, in every Qwen3-VL
 
 
-def picture_html(
+def image_html(
     pixels: np.ndarray,
     *,
     alt: str,
@@ -151,7 +151,7 @@ def grey_out(pixels: np.ndarray, *, max_side: int) -> np.ndarray:
     return np.repeat(grey[..., None], 3, axis=-1)
 
 
-def picture_row_html(figures: list[str]) -> str:
+def image_row_html(figures: list[str]) -> str:
     """Several figures side by side, wrapped on narrow pages."""
     return f'<div class="pg-picture-row">{"".join(figures)}</div>' if figures else ""
 

@@ -97,9 +97,7 @@ def _first_difference(identity: RequestIdentity, entry: Entry, start: int) -> Hi
         index = start + offset
         if identity.ids[index] != stored_id:
             return HitEnd("tokens", index, stored_id)
-    inside = [
-        each.start for each in identity.pictures if each.start < entry.end and each.end > start
-    ]
+    inside = [each.start for each in identity.images if each.start < entry.end and each.end > start]
     mine = identity.digests_in(start, entry.end)
     differ = (
         index for index, (a, b) in enumerate(zip(mine, entry.digests, strict=False)) if a != b

@@ -118,7 +118,7 @@ def explain_resize(engine: Engine, inputs: ModelInputs, facts: MediaFacts) -> Re
     if facts.kind == "video":
         videos = [media for media in inputs.media if media.kind == "video"]
         number = next(n for n, media in enumerate(videos) if media is facts)
-        num_frames = len(inputs.prompt.clips[number].frames)
+        num_frames = len(inputs.prompt.videos[number].frames)
     return resize_steps(facts.original_size, num_frames, budget)
 
 

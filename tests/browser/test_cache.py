@@ -49,7 +49,7 @@ def test_opening_examples(panel: Locator) -> None:
     expect(second).to_contain_text("How", timeout=RUN_TIMEOUT_MS)
     expect(second.locator(".pg-badge-hit")).to_be_visible()
     image = second.locator('li.pg-image[data-label="reused"]')
-    expect(image).to_have_count(1)  # the whole picture comes from the cache
+    expect(image).to_have_count(1)  # the whole image comes from the cache
     texts = part.locator('[data-control="requests"] textarea')
     expect(texts.nth(1)).to_have_value("How many shapes are there?")
 

@@ -81,11 +81,11 @@ def test_a_selection_in_words(blank: Page, tiny_random_engine: Engine) -> None:
     ]
 
 
-def click_patch(picture: Locator, row: float, column: float, grid: tuple[int, int]) -> None:
-    """Click the middle of a patch of a picture."""
-    box = picture.bounding_box()
+def click_patch(image: Locator, row: float, column: float, grid: tuple[int, int]) -> None:
+    """Click the middle of a patch of an image."""
+    box = image.bounding_box()
     assert box is not None
-    picture.click(
+    image.click(
         position={
             "x": (column + 0.5) / grid[1] * box["width"],
             "y": (row + 0.5) / grid[0] * box["height"],
@@ -94,7 +94,7 @@ def click_patch(picture: Locator, row: float, column: float, grid: tuple[int, in
 
 
 def expect_attributes(block: Locator, **selection: str) -> None:
-    """Where a token lies on its picture, in patches."""
+    """Where a token lies on its image, in patches."""
     for name, value in selection.items():
         expect(block).to_have_attribute(name, value)
 
@@ -109,8 +109,8 @@ def test_a_clicked_patch_is_marked_in_every_tab(address: str, page: PageFactory)
     opened, log = page(address, width=1280)
     wait_until_drawn(opened)
     panel = open_tab(opened, "1 Preprocess")
-    picture = panel.locator(".pg-picture-frame[data-span='0']").first
-    click_patch(picture, 5, 6, (14, 14))
+    image = panel.locator(".pg-picture-frame[data-span='0']").first
+    click_patch(image, 5, 6, (14, 14))
     words = opened.locator(".pg-pointer-words")
     expect(words).to_contain_text("patch at row 5, column 6")
     index = 4 + 2 * 7 + 3
@@ -136,7 +136,7 @@ def test_a_clicked_patch_is_marked_in_every_tab(address: str, page: PageFactory)
     assert log.problems == []
 
 
-def test_a_token_of_a_table_is_marked_on_the_picture(address: str, page: PageFactory) -> None:
+def test_a_token_of_a_table_is_marked_on_the_image(address: str, page: PageFactory) -> None:
     opened, _ = page(address, width=1280)
     wait_until_drawn(opened)
     panel = open_part(open_tab(opened, "3 Merge"), "Positions")
@@ -152,9 +152,7 @@ def test_a_token_of_a_table_is_marked_on_the_picture(address: str, page: PageFac
     expect(opened.locator(".pg-fixed")).to_have_count(0)
 
 
-def test_the_pointer_survives_a_new_question_on_the_picture(
-    address: str, page: PageFactory
-) -> None:
+def test_the_pointer_survives_a_new_question_on_the_image(address: str, page: PageFactory) -> None:
     opened, _ = page(address, width=1280)
     wait_until_drawn(opened)
     panel = open_tab(opened, "1 Preprocess")

@@ -14,7 +14,7 @@ from playground.records import VisualSpan
 from tests.playground.prompt_samples import PROMPTS
 
 # 4 patches down, 6 across: 2 x 3 tokens that start at sequence index 10; the pixel rows of this
-# picture start at 100.
+# image start at 100.
 SPAN = VisualSpan(
     "image", 1, 0, start=10, end=16, grid_h=4, grid_w=6, patch_start=100, merge_size=2
 )
@@ -59,12 +59,12 @@ def runs(tiny_random_engine: Engine) -> dict[str, Run]:
     return {name: Run(tiny_random_engine, prompt) for name, prompt in PROMPTS.items()}
 
 
-def test_a_token_of_a_picture_that_is_not_square(runs: dict[str, Run]) -> None:
+def test_a_token_of_a_image_that_is_not_square(runs: dict[str, Run]) -> None:
     """64 × 160 pixels become 96 × 224: 14 rows of 6 patches, 7 rows of 3 tokens from index 4."""
     run = runs["image_alone"]
     (span,) = run.inputs.spans
     assert (span.start, span.grid_h, span.grid_w) == (4, 14, 6)
-    # Row 2, column 1 of the tokens; positions count from 4, where the picture starts.
+    # Row 2, column 1 of the tokens; positions count from 4, where the image starts.
     assert locate_token(run.inputs, run.positions, 4 + 2 * 3 + 1) == Selection(
         index=11,
         thw=(4, 6, 5),
@@ -85,19 +85,19 @@ def test_a_token_of_a_picture_that_is_not_square(runs: dict[str, Run]) -> None:
     assert patch_rows(span)[5, 2] == 30
 
 
-def test_the_second_of_two_pictures_goes_on_counting(runs: dict[str, Run]) -> None:
+def test_the_second_of_two_images_goes_on_counting(runs: dict[str, Run]) -> None:
     run = runs["two_images"]
     first, second = run.inputs.spans
     selection = locate_patch(run.inputs, run.positions, 1, 0, 0)
     assert selection.index == second.start
     assert selection.pixel_rows == tuple(range(first.num_patches, first.num_patches + 4))
-    # From the first picture's start its largest side is counted, then <|vision_end|> and
+    # From the first image's start its largest side is counted, then <|vision_end|> and
     # <|vision_start|>.
     start = first.start + max(first.merged_h, first.merged_w) + 2
     assert selection.thw == (start, start, start)
 
 
-def test_frames_of_a_video_are_pictures_of_their_own(runs: dict[str, Run]) -> None:
+def test_frames_of_a_video_are_images_of_their_own(runs: dict[str, Run]) -> None:
     run = runs["video"]
     second = run.inputs.spans[1]
     assert second.kind == "video"

@@ -19,19 +19,19 @@ from reliability.page_client import PageClient
 from reliability.served import Server, running_app
 
 PATCH = {"span": 0, "row": 1, "column": 1}
-NO_PICTURE = {
+NO_IMAGE = {
     "preprocess.budget.measured": budget.PART.absent,
     "vision.attention.measured": ABSENT,
     "vision.position-grid.nearest": ABSENT,
     "decoder.influence.measured": influence.PART.absent,
     "decoder.influence.taken": influence.PART.absent,
 }
-# The number of the example, what is pointed at in it, and what is refused for want of a picture.
+# The number of the example, what is pointed at in it, and what is refused for want of an image.
 PROMPTS: dict[str, tuple[int, dict[str, int], dict[str, str]]] = {
     "a picture": (0, PATCH, {}),
     "two pictures": (6, PATCH, {}),
     "a video": (8, PATCH, {}),
-    "text alone": (9, {"index": 2}, NO_PICTURE),
+    "text alone": (9, {"index": 2}, NO_IMAGE),
 }
 # Pressed without what they need: they say so.
 REFUSED = {"decoder.porters.compared": "No file has been uploaded."}
@@ -101,11 +101,11 @@ def other_events(page: PageClient) -> dict[str, tuple[int, Any]]:
 
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_every_event_answers(own_server: Server, prompt: str) -> None:
-    number, selection, without_picture = PROMPTS[prompt]
+    number, selection, without_image = PROMPTS[prompt]
     with page_with_example(own_server, number) as page:
         assert draw_everything(page, {}) == []  # before anything was tried
         refused = run_experiments(page, selection)
-        expected = REFUSED | without_picture
+        expected = REFUSED | without_image
         assert refused.keys() == expected.keys()
         wrong = [name for name, words in expected.items() if not refused[name].startswith(words)]
         assert wrong == []

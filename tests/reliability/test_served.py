@@ -32,8 +32,8 @@ def test_odd_questions_to_the_parts_do_no_harm(server: Server) -> None:
     assert fuzz_questions(server, questions=120) == []
 
 
-def test_random_bodies_and_pictures_do_no_harm(server: Server) -> None:
-    assert fuzz(server, bodies=12, pictures=20) == []
+def test_random_bodies_and_images_do_no_harm(server: Server) -> None:
+    assert fuzz(server, bodies=12, images=20) == []
 
 
 def test_users_side_by_side_get_what_each_gets_alone(server: Server) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 import playground
-from components.tabs.cache.scenes import choose_media, say_picture
+from components.tabs.cache.scenes import choose_media, say_image
 from components.tabs.cache.words import (
     badge_html,
     cached_labels,
@@ -17,7 +17,7 @@ from components.tabs.cache.words import (
     tolerance_words,
 )
 from components.views.facts import fact_html
-from components.views.images import picture_row_html
+from components.views.images import image_row_html
 from components.views.strips import sequence_strip_html
 from components.views.tables import format_bytes
 from playground.language import say
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from components.tabs.cache.conversation import Exchange, Talk
     from playground.engine import Engine
     from playground.pipeline import Run
-    from playground.records import Clip, Picture
+    from playground.records import PromptImage, PromptVideo
 
 THUMBNAIL = 96  # CSS pixels
 
 MESSAGE = Markup(
-    '<section class="pg-message pg-role-{role}"><p class="pg-role">{name}</p>{pictures}'
+    '<section class="pg-message pg-role-{role}"><p class="pg-role">{name}</p>{images}'
     '<div class="pg-message-text" translate="no">{text}</div>{facts}</section>'
 )
 
@@ -43,12 +43,12 @@ def talk_html(run: Run, talk: Talk) -> str:
         MESSAGE.format(
             role="user",
             name=user,
-            pictures=Markup(_pictures_html(run, each)),
+            images=Markup(_images_html(run, each)),
             text=each.text,
             facts=Markup(facts_html(run.engine, each)),
         )
         + MESSAGE.format(
-            role="assistant", name=assistant, pictures="", text=each.answer or empty, facts=""
+            role="assistant", name=assistant, images="", text=each.answer or empty, facts=""
         )
         for each in talk.exchanges
     )
@@ -80,12 +80,10 @@ def facts_html(engine: Engine, exchange: Exchange) -> str:
     return badge_html(reused > 0, html.escape(words))
 
 
-def _pictures_html(run: Run, exchange: Exchange) -> str:
-    pictures, clip = choose_media(run, exchange.picture)
-    given: tuple[Picture | Clip, ...] = (*pictures, *([clip] if clip else []))
-    return picture_row_html(
-        [thumbnail_html(each, say_picture(each.name), THUMBNAIL) for each in given]
-    )
+def _images_html(run: Run, exchange: Exchange) -> str:
+    images, video = choose_media(run, exchange.image)
+    given: tuple[PromptImage | PromptVideo, ...] = (*images, *([video] if video else []))
+    return image_row_html([thumbnail_html(each, say_image(each.name), THUMBNAIL) for each in given])
 
 
 def last_request_html(talk: Talk) -> str:

@@ -31,7 +31,7 @@ from components.tabs.cache.rehearsal import (
     rehearse_if_readable,
     rehearse_log,
 )
-from components.tabs.cache.scenes import list_pictures, say_log, without_pixels
+from components.tabs.cache.scenes import list_images, say_log, without_pixels
 from components.views.facts import fact_html
 from playground.language import mark, say
 from playground.records import Progress
@@ -55,7 +55,7 @@ def preset_values(preset: Preset) -> dict[str, Any]:
     return {
         "log": say_log(preset.log),
         "share": preset.share,
-        "pictures": preset.pictures,
+        "pictures": preset.images,
         "salt": preset.salt,
         "outlined": None,
     }
@@ -159,7 +159,7 @@ PART = Part(
 @PART.html()
 def names(_run: Run) -> str:
     """The image names that a log may use."""
-    return fact_html(say("Images: {names}.", names=list_pictures()))
+    return fact_html(say("Images: {names}.", names=list_images()))
 
 
 # --------------------------------------------------------------------------- without the model

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import playground
 from components.views.facts import fact_html
-from components.views.images import picture_html
+from components.views.images import image_html
 from components.views.strips import sequence_strip_html
 from components.views.tables import format_bytes, table_html
 from components.views.text import quote, verbatim_html
 from playground.language import mark, say
-from playground.records import Clip, Picture
+from playground.records import PromptImage, PromptVideo
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +37,7 @@ def badge_html(is_hit: bool, words: str, badge: str = "") -> str:
     )
 
 
-def thumbnail_html(media: Picture | Clip, caption: str, width: int) -> str:
+def thumbnail_html(media: PromptImage | PromptVideo, caption: str, width: int) -> str:
     """An image, or the first frame of a video, with a caption.
 
     Args:
@@ -45,8 +45,8 @@ def thumbnail_html(media: Picture | Clip, caption: str, width: int) -> str:
         caption: text under it.
         width: in CSS pixels.
     """
-    pixels = media.pixels if isinstance(media, Picture) else media.frames[0]
-    return picture_html(pixels, alt=caption, caption=caption, shown_width=width, max_side=2 * width)
+    pixels = media.pixels if isinstance(media, PromptImage) else media.frames[0]
+    return image_html(pixels, alt=caption, caption=caption, shown_width=width, max_side=2 * width)
 
 
 def changed_html() -> str:
@@ -136,7 +136,7 @@ def inside_words(compared: Compared) -> str:
     if inside is None:
         return ""
     count, total = inside.end - reused, inside.end - inside.start
-    if compared.encoded_pictures:
+    if compared.encoded_images:
         return say(
             "The hit ends inside an image: {count} of its {total} tokens are computed from the "
             "vision tower's features.",

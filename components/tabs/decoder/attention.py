@@ -26,9 +26,9 @@ from components.tabs.decoder.focus import choose_token, last_layer, middle_layer
 from components.views.facts import capital, fact_html
 from components.views.images import (
     grey_out,
+    image_html,
+    image_row_html,
     overlay_values,
-    picture_html,
-    picture_row_html,
     scale_html,
 )
 from components.views.text import visible
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from playground.decoder.attention import QueryKey
 
 RAW, LESS_SINK = "raw", "less the sink"
-MAX_PICTURES = 4
-PICTURE_SIDE = 448
+MAX_IMAGES = 4
+IMAGE_SIDE = 448
 KINDS = (
     (mark("raw weights"), RAW),
     (mark("minus a neutral prompt (attention sink removed)"), LESS_SINK),
@@ -146,10 +146,10 @@ def pictures(
         base = _neutral_weights(run, layer, head)
         values = np.clip(weights[: len(base)] - base[: len(weights)], 0, None)
         name = say("weight minus that of a neutral prompt")
-    return picture_row_html(
+    return image_row_html(
         [
-            _picture_html(run, number, span, query=query, values=values, weights=weights, name=name)
-            for number, span in spans[:MAX_PICTURES]
+            _image_html(run, number, span, query=query, values=values, weights=weights, name=name)
+            for number, span in spans[:MAX_IMAGES]
         ]
     )
 
@@ -201,7 +201,7 @@ def _first_query(run: Run) -> int:
     return num_tokens - min(num_tokens, max(1, MAX_CELLS // num_tokens))
 
 
-def _picture_html(
+def _image_html(
     run: Run,
     number: int,
     span: VisualSpan,
@@ -216,14 +216,14 @@ def _picture_html(
     hidden = np.zeros(span.end - span.start - len(seen))  # masked by the causal mask
     grid = np.concatenate([seen, hidden]).reshape(span.merged_h, span.merged_w)
     high = max(float(grid.max()), 1e-6)
-    picture = span_name(run.inputs, span)
+    image = span_name(run.inputs, span)
     pixels = playground.preprocess.stage.unpatchify(run.inputs, span)[0]
-    return picture_html(
-        grey_out(pixels, max_side=PICTURE_SIDE),
-        alt=say("Attention from token {query} to {picture}", query=query, picture=picture),
+    return image_html(
+        grey_out(pixels, max_side=IMAGE_SIDE),
+        alt=say("Attention from token {query} to {image}", query=query, image=image),
         caption=say(
-            "{picture}: attention from token {query}, {share:.1%} of its total.",
-            picture=capital(picture),
+            "{image}: attention from token {query}, {share:.1%} of its total.",
+            image=capital(image),
             query=query,
             share=weights[span.start : span.end].sum(),
         ),

@@ -197,12 +197,12 @@ def facts(
     )
     correlation = playground.experiments.influence.rank_correlation(values.drop, mean)
     text = say(
-        "“{word}” has probability {prob:.1%}. Masking the {parts:,} parts of {picture} one at a "
+        "“{word}” has probability {prob:.1%}. Masking the {parts:,} parts of {image} one at a "
         "time lowers it by at most {nats:.3g} nats, to {left:.1%}.",
         word=answer_texts(run, found)[found.word],
         prob=np.exp(values.log_prob),
         parts=values.drop.size,
-        picture=span_name(run.inputs, span),
+        image=span_name(run.inputs, span),
         nats=float(values.drop.max()),
         left=np.exp(values.log_prob - values.drop.max()),
     )
@@ -219,7 +219,7 @@ def _elsewhere(run: Run, influence: Influence, selection: Selection | None) -> s
     if pointed is None or pointed == influence.span_index:
         return ""
     name = span_name(run.inputs, run.inputs.spans[pointed])
-    return say("You have selected {picture}. Run occlusion again to measure it.", picture=name)
+    return say("You have selected {image}. Run occlusion again to measure it.", image=name)
 
 
 def _correlation_words(correlation: float, heads: np.ndarray) -> str:
@@ -272,8 +272,8 @@ def without(run: Run, taken: Found | None) -> Markup | str:
         return ""
     span = run.inputs.spans[taken.influence.span_index]
     sentence = say(
-        "Masked: the part of {picture} that “{word}” depends on most.",
-        picture=span_name(run.inputs, span),
+        "Masked: the part of {image} that “{word}” depends on most.",
+        image=span_name(run.inputs, span),
         word=answer_texts(run, taken)[taken.word],
     )
     return Markup("{}{}").format(

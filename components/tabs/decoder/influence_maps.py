@@ -12,13 +12,13 @@ import playground
 from components.charts.token_labels import span_name
 from components.look.colors import SEQUENTIAL
 from components.tabs.decoder.answer import answer_ids, answer_of
-from components.tabs.decoder.masking import PICTURE_SIDE
+from components.tabs.decoder.masking import IMAGE_SIDE
 from components.tabs.decoder.verdict import Comparison
 from components.views.images import (
     grey_out,
+    image_html,
+    image_row_html,
     overlay_values,
-    picture_html,
-    picture_row_html,
     scale_html,
 )
 from playground.errors import InputError
@@ -141,17 +141,17 @@ def maps_html(run: Run, influence: Influence, word: str) -> Markup:
     """Occlusion and attention of one answer token, side by side on the image."""
     span = run.inputs.spans[influence.span_index]
     pixels = playground.preprocess.stage.unpatchify(run.inputs, span)[0]
-    ground = grey_out(pixels, max_side=PICTURE_SIDE)
+    ground = grey_out(pixels, max_side=IMAGE_SIDE)
     figures = []
     for name, grid, unit, form in _map_views(span, influence, word):
         high = max(float(grid.max()), 1e-6)
         figures.append(
-            picture_html(
+            image_html(
                 ground,
                 alt=say(
-                    "{name} on {picture}; {unit} up to {high}",
+                    "{name} on {image}; {unit} up to {high}",
                     name=name,
-                    picture=span_name(run.inputs, span),
+                    image=span_name(run.inputs, span),
                     high=form.format(high),
                     unit=unit,
                 ),
@@ -162,7 +162,7 @@ def maps_html(run: Run, influence: Influence, word: str) -> Markup:
                 legend=scale_html(SEQUENTIAL, "0", form.format(high), unit),
             )
         )
-    return Markup(picture_row_html(figures))
+    return Markup(image_row_html(figures))
 
 
 def _map_views(

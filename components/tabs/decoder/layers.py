@@ -185,9 +185,9 @@ def picture(run: Run, state: int, selection: Selection | None) -> go.Figure | No
         for at, (texts, probs) in enumerate(zip(read.texts[0], read.probs[0], strict=True))
     ]
     where = span_name(run.inputs, span)
-    name = say("{picture}, input of layer {layer}", picture=where, layer=state)
+    name = say("{image}, input of layer {layer}", image=where, layer=state)
     if state == run.decoded.num_layers:
-        name = say("{picture}, after all layers", picture=where)
+        name = say("{image}, after all layers", image=where)
     return plot_image_lens(
         _by_row(words, shape[1]),
         read.probs[0, :, 0].reshape(shape),

@@ -17,15 +17,15 @@ from components.charts.token_labels import span_name
 from components.parts.compound_controls import Clicked
 from components.parts.controls import Choice, Toggle
 from components.views.facts import capital
-from components.views.images import picture_html, picture_row_html
+from components.views.images import image_html, image_row_html
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Selection
 from playground.records import VisualSpan
 
-MAX_PICTURES = 4
-PICTURE_SIDE = 448
+MAX_IMAGES = 4
+IMAGE_SIDE = 448
 SHOWN_WIDTH = 300  # CSS pixels of one image
 COVER = (128, 128, 128, 245)
 BRUSHES = ((mark("1 token"), 0), (mark("3 × 3 tokens"), 1))  # tokens around the clicked one
@@ -114,22 +114,22 @@ def _button(words: str, masked: tuple[int, ...]) -> Markup:
 def maskable_html(run: Run, masked: tuple[int, ...]) -> Markup:
     """The images with the masked tokens covered; clicks mask as the controls say."""
     return Markup(
-        '<div data-mask="{masked}" data-brush="{brush}" data-mask-if="{clicks}">{pictures}</div>'
+        '<div data-mask="{masked}" data-brush="{brush}" data-mask-if="{clicks}">{images}</div>'
     ).format(
         masked=MASKED.id,
         brush=BRUSH.id,
         clicks=CLICKS.id,
-        pictures=masked_html(run, masked),
+        images=masked_html(run, masked),
     )
 
 
 def masked_html(run: Run, masked: tuple[int, ...]) -> Markup:
     """The images with the masked tokens covered."""
     figures = []
-    for number, span in enumerate(run.inputs.spans[:MAX_PICTURES]):
+    for number, span in enumerate(run.inputs.spans[:MAX_IMAGES]):
         here = [index for index in masked if span.start <= index < span.end]
         figures.append(_masked_image(run, number, span, here))
-    return Markup(picture_row_html(figures))
+    return Markup(image_row_html(figures))
 
 
 def _masked_image(run: Run, number: int, span: VisualSpan, here: list[int]) -> str:
@@ -137,16 +137,16 @@ def _masked_image(run: Run, number: int, span: VisualSpan, here: list[int]) -> s
     for index in here:
         cover[divmod(index - span.start, span.merged_w)] = COVER
     name = span_name(run.inputs, span)
-    return picture_html(
+    return image_html(
         playground.preprocess.stage.unpatchify(run.inputs, span)[0],
-        alt=say("{picture}, {count} of its tokens masked", picture=name, count=len(here)),
+        alt=say("{image}, {count} of its tokens masked", image=name, count=len(here)),
         caption=say(
-            "{picture}: {count} of {total} tokens masked.",
-            picture=capital(name),
+            "{image}: {count} of {total} tokens masked.",
+            image=capital(name),
             count=len(here),
             total=span.end - span.start,
         ),
-        max_side=PICTURE_SIDE,
+        max_side=IMAGE_SIDE,
         shown_width=SHOWN_WIDTH,
         span=number,
         overlay=cover,

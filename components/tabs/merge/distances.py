@@ -102,11 +102,11 @@ def intro(run: Run, selection: Selection | None) -> str:
         say(
             "With 1-D positions, the image would be one long line: the token directly below "
             "another is {width} positions away, a whole row. With M-RoPE it is 1 position away, "
-            "like the token next to it. The maps compare {token} with all tokens of {picture}; "
+            "like the token next to it. The maps compare {token} with all tokens of {image}; "
             "brighter means nearer.",
             width=span.merged_w,
             token=focus_words(run, focus),
-            picture=html.escape(span_phrase(run.inputs, span)),
+            image=html.escape(span_phrase(run.inputs, span)),
         )
     )
 
@@ -164,7 +164,7 @@ def _neighbours(run: Run, focus: Focus) -> list[tuple[str, int]]:
     if focus.span is None:
         near = [(say("the previous token"), index - 1), (say("the next token"), index + 1)]
         near += [
-            (say("the first token of {picture}", picture=media_name(span)), span.start)
+            (say("the first token of {image}", image=media_name(span)), span.start)
             for span in inputs.spans[:1]
         ]
         return [(name, other) for name, other in near if 0 <= other < inputs.num_tokens]

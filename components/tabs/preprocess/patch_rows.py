@@ -9,7 +9,7 @@ import numpy as np
 
 import playground
 from components.charts.token_labels import span_name
-from components.views.images import image_uri, picture_html
+from components.views.images import image_html, image_uri
 from playground.language import say
 
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 MAX_NUMBERED = 256  # patches; on a finer grid the numbers would be unreadable
 MAX_LISTED = 256  # rows; a longer list starts just above the selected row
 ROWS_ABOVE = 8
-PICTURE_SIDE = 640
+IMAGE_SIDE = 640
 
 
-def numbered_picture_html(inputs: ModelInputs, number: int, pixels: np.ndarray) -> str:
+def numbered_image_html(inputs: ModelInputs, number: int, pixels: np.ndarray) -> str:
     """The resized image, each patch labelled with its row of ``pixel_values``.
 
     Args:
@@ -42,12 +42,12 @@ def numbered_picture_html(inputs: ModelInputs, number: int, pixels: np.ndarray) 
             "list.",
             count=span.num_patches,
         )
-    figure = picture_html(
+    figure = image_html(
         pixels,
         alt=alt,
         caption=caption,
         grid=(span.grid_h, span.grid_w),
-        max_side=PICTURE_SIDE,
+        max_side=IMAGE_SIDE,
         span=number,
     )
     return _add_numbers(figure, span) if has_numbers else figure

@@ -13,7 +13,7 @@ from components.charts.preprocess import plot_histograms, plot_patch, plot_row
 from components.charts.token_labels import span_name
 from components.parts.controls import Choice
 from components.parts.part import SELECTION, Heading, Part
-from components.tabs.preprocess.patch_rows import numbered_picture_html, row_list_html
+from components.tabs.preprocess.patch_rows import numbered_image_html, row_list_html
 from components.tabs.preprocess.resize_words import resize_html
 from components.views.facts import fact_html, fact_markup
 from playground.language import mark, say
@@ -24,7 +24,7 @@ from playground.records import ModelInputs, VisualSpan
 if TYPE_CHECKING:
     from playground.preprocess.views import Histograms, PatchRow
 
-PICTURE = Choice(
+IMAGE = Choice(
     id="picture",
     label=mark("Image"),
     info=mark("Or select a patch of another image."),
@@ -32,14 +32,14 @@ PICTURE = Choice(
         (span_name(run.inputs, span), number) for number, span in enumerate(run.inputs.spans)
     ],
     compact=True,
-    follows="picture",
+    follows="image",
     shown=lambda run: len(run.inputs.spans) > 1,
 )
 PART = Part(
     "rows",
     mark("Pixels to rows"),
     stage="preprocess",
-    controls=(PICTURE,),
+    controls=(IMAGE,),
     layout=(
         Heading(mark("1. Resize to whole patches")),
         "sizes",
@@ -187,7 +187,7 @@ def _tensor_name(span: VisualSpan) -> str:
 @PART.html(needs=("picture",))
 def grid(run: Run, number: int) -> str:
     """The image, each patch labelled with its row number."""
-    return numbered_picture_html(run.inputs, number, first_frame(run.inputs, number))
+    return numbered_image_html(run.inputs, number, first_frame(run.inputs, number))
 
 
 @PART.html(needs=("picture", SELECTION))

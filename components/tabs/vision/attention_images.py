@@ -11,9 +11,9 @@ from components.views.facts import capital, fact_html, join_sentences
 from components.views.images import (
     color_values,
     grey_out,
+    image_html,
+    image_row_html,
     overlay_values,
-    picture_html,
-    picture_row_html,
     scale_html,
 )
 from playground.language import say
@@ -56,7 +56,7 @@ def attention_html(
     ]
     if direction != RECEIVED:
         sentences += [entropy_text(shown), focus.hint]
-    return picture_html(
+    return image_html(
         _ground(run, focus),
         alt=say(
             "{name}, {what}, block {block}, {who}",
@@ -104,7 +104,7 @@ def heads_html(focus: PatchFocus, weights: np.ndarray, block: int) -> str:
     named = [(say("mean"), weights.mean(0))]
     named += [(say("head {head}", head=number), each) for number, each in enumerate(weights)]
     figures = [
-        picture_html(
+        image_html(
             color_values(_small(focus, each), SEQUENTIAL, 0.0, float(_small(focus, each).max())),
             alt=say("Attention of block {block}, {name}", block=block, name=name),
             caption=say("{name}, {most:.1%}", name=name, most=each.max()),
@@ -121,7 +121,7 @@ def heads_html(focus: PatchFocus, weights: np.ndarray, block: int) -> str:
             "below it."
         ),
     )
-    return words + picture_row_html(figures)
+    return words + image_row_html(figures)
 
 
 def intro_html(run: Run, focus: PatchFocus) -> str:

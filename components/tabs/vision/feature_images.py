@@ -11,7 +11,7 @@ from components.charts.vision import state_text
 from components.look.colors import SEQUENTIAL
 from components.tabs.vision.focus import PatchFocus
 from components.views.facts import join_sentences
-from components.views.images import color_values, picture_html, scale_html
+from components.views.images import color_values, image_html, scale_html
 from playground.language import mark, say
 from playground.pipeline import Run
 
@@ -57,7 +57,7 @@ def pca_html(run: Run, focus: PatchFocus, wanted: FeatureSource, basis: str) -> 
         share=sum(colours.variance),
         shares=shares,
     )
-    return picture_html(
+    return image_html(
         colours.rgb,
         alt=say(
             "{what}, coloured by principal components; similar colours mean similar features",
@@ -79,7 +79,7 @@ def similarity_html(run: Run, focus: PatchFocus, wanted: FeatureSource) -> str:
     words = source_text(wanted, run.engine.facts)
     alt, caption = _similarity_text(focus.patch_name, words, wanted.merged, low)
     median_text = say("The median cosine similarity is {median:.2f}.", median=median)
-    return picture_html(
+    return image_html(
         color_values(cosines, SEQUENTIAL, low, 1.0),
         alt=alt,
         caption=join_sentences(caption, median_text, focus.hint),
@@ -125,7 +125,7 @@ def model_image_html(run: Run, focus: PatchFocus) -> str:
             name=name,
             count=run.inputs.temporal_patch_size,
         )
-    return picture_html(
+    return image_html(
         pixels,
         alt=say("{name} as the model receives it", name=name),
         caption=say(

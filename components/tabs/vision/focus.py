@@ -30,7 +30,7 @@ SPAN = Choice(
     info=mark("All parts below show this one."),
     options=name_spans,
     compact=True,
-    follows="picture",
+    follows="image",
     shown=lambda run: len(run.inputs.spans) > 1,
 )
 ABSENT = mark("Without an image there is nothing to show here.")  # the tab's header says why

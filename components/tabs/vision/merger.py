@@ -22,7 +22,7 @@ from components.tabs.vision.merger_words import (
 )
 from components.tabs.vision.taps import plot_tap, taps_html
 from components.views.facts import capital
-from components.views.images import picture_html
+from components.views.images import image_html
 from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Selection
@@ -85,7 +85,7 @@ def intro(run: Run, span: int, selection: Selection | None) -> str:
 def picture(run: Run, span: int) -> str:
     """The whole image, small, for selecting a token."""
     focus = choose_patch(run, span)
-    return picture_html(
+    return image_html(
         playground.preprocess.stage.unpatchify(run.inputs, focus.span)[0],
         alt=say("{name} as the model receives it", name=focus.name),
         caption=say(

@@ -20,7 +20,7 @@ from components.snippets.scripts import write_snippet
 from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_image
 from components.tabs.vision.position_words import blend_html, change_html
 from components.views.facts import fact_html
-from components.views.images import picture_html
+from components.views.images import image_html
 from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Selection
@@ -122,7 +122,7 @@ def resampled(run: Run, span: int) -> str:
     """The position embeddings of the image's patches, in the colours of the grid."""
     focus = choose_patch(run, span)
     colors = _colors(run, focus)
-    return picture_html(
+    return image_html(
         colors.resampled,
         alt=say(
             "Position embeddings of {name}, in the colours of the grid",

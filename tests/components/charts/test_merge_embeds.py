@@ -9,7 +9,7 @@ from components.charts.merge_embeds import (
     plot_embed_values,
 )
 
-# Two text tokens, a picture of three tokens, and a text token.
+# Two text tokens, an image of three tokens, and a text token.
 INDICES = np.arange(6)
 KINDS = ["special", "text", "image", "image", "image", "text"]
 LABELS = ["&lt;|im_start|&gt;", "user", "p", "p", "p", "?"]

@@ -113,10 +113,10 @@ LIMITS = np.array([1024, 16_384, 2_000_000])
 
 def test_ladder_of_tokens() -> None:
     figure = plot_ladder_tokens(LIMITS, np.array([1, 16, 300]), 14, current=1)
-    text, pictures = figure.data
+    text, images = figure.data
     assert text.y.tolist() == [14, 14, 14]
-    assert pictures.y.tolist() == [1, 16, 300]
-    assert pictures.customdata.tolist() == LIMITS.tolist()
+    assert images.y.tolist() == [1, 16, 300]
+    assert images.customdata.tolist() == LIMITS.tolist()
     assert figure.layout.barmode == "stack"
     assert figure.layout.xaxis.ticktext == ("1.02k", "<b>16.4k</b><br>current", "2M")
     assert "from 15 to 314 tokens" in figure.layout.meta["alt"]

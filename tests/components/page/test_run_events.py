@@ -113,7 +113,7 @@ def test_another_text_is_another_run_and_the_old_one_goes(events: RunEvents) -> 
     press(events, visitor)
     new = visitor.run(events)
     assert new.prompt.turns[-1].text == "What else?"
-    assert new.vision is old.vision  # the same picture
+    assert new.vision is old.vision  # the same image
     assert events.drawing.runs.peek(key) is None
 
 

@@ -20,7 +20,7 @@ from playground.errors import InputError
 from playground.pipeline import Run
 from tests.components.drawings import make_drawing
 from tests.components.runs import make_run
-from tests.media_samples import make_picture
+from tests.media_samples import make_image
 
 PART = Part(
     "lab",
@@ -77,8 +77,8 @@ NAMES = list(PART.outputs)
 
 @pytest.fixture(scope="module")
 def run(tiny_random_engine: Engine) -> Run:
-    """Stages 1 to 3 of a picture."""
-    run = make_run(tiny_random_engine, "my own words", make_picture())
+    """Stages 1 to 3 of an image."""
+    run = make_run(tiny_random_engine, "my own words", make_image())
     run.ensure("merge")
     return run
 

@@ -14,13 +14,13 @@ from playground.errors import InputError
 from playground.pipeline import Run
 from playground.pointer import locate_patch, locate_token
 from tests.components.runs import make_run
-from tests.media_samples import make_clip, make_picture
+from tests.media_samples import make_image, make_video
 
 
 @pytest.fixture(scope="module")
 def run(tiny_random_engine: Engine) -> Run:
-    """Two pictures, one of them wide."""
-    return make_run(tiny_random_engine, "零 <b>?", make_picture(), make_picture(192, 64))
+    """Two images, one of them wide."""
+    return make_run(tiny_random_engine, "零 <b>?", make_image(), make_image(192, 64))
 
 
 def test_the_layout_says_where_everything_stands(run: Run) -> None:
@@ -51,8 +51,8 @@ def test_long_tokens_are_cut(tiny_random_engine: Engine) -> None:
 
 
 def test_frames_are_named_by_their_time(tiny_random_engine: Engine) -> None:
-    clip = make_clip()
-    layout = json.loads(write_layout(make_run(tiny_random_engine, "?", clip=clip)))
+    video = make_video()
+    layout = json.loads(write_layout(make_run(tiny_random_engine, "?", video=video)))
     assert [span["name"] for span in layout["spans"]] == ["video 1, 0.2 s", "video 1, 1.2 s"]
 
 

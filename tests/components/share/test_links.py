@@ -23,7 +23,7 @@ from playground.loading.checkpoint_mark import mark_checkpoint
 from playground.pipeline import STAGES
 from tests.components.runs import ignore_progress
 from tests.components.visits import Visitor, first_prompt, make_events
-from tests.media_samples import make_clip, make_picture, write_clip
+from tests.media_samples import make_image, make_video, write_video
 
 MOVED = {"merge.embeddings.shown": "embeddings", "merge.distances.quantity": "likeness"}
 
@@ -129,9 +129,9 @@ def test_a_state_that_is_none_makes_a_link_to_the_prompt(links: Links, sent: Any
 # ------------------------------------------------------------------------------------- opening
 
 
-def save_picture(folder: Path) -> str:
+def save_image(folder: Path) -> str:
     path = folder / "mine.png"
-    Image.fromarray(make_picture(96, 64, seed=3).pixels).save(path)
+    Image.fromarray(make_image(96, 64, seed=3).pixels).save(path)
     return str(path)
 
 
@@ -140,8 +140,8 @@ def test_somebody_else_gets_the_same_page_and_the_same_numbers(
 ) -> None:
     mine = Visitor(values=dict(MOVED), tabs=["merge", "merge.distances"])
     mine.prompt |= {
-        "images": [save_picture(tmp_path)],
-        "video": str(write_clip(tmp_path / "clip.mp4", make_clip().frames, fps=2)),
+        "images": [save_image(tmp_path)],
+        "video": str(write_video(tmp_path / "clip.mp4", make_video().frames, fps=2)),
         "text": "有什么？“红色”…",
         "system": "Be brief.",
         "earlier": "User: Hello\nAssistant: Yes?",
@@ -237,8 +237,8 @@ def test_a_link_that_is_stopped_says_so(links: Links) -> None:
     assert visitor.values == {"merge.embeddings.shown": "embeddings"}
 
 
-def test_a_lost_picture_is_asked_for_and_all_else_is_there(links: Links, tmp_path: Path) -> None:
-    mine = Visitor(first_prompt(images=[save_picture(tmp_path)], text="Where?"))
+def test_a_lost_image_is_asked_for_and_all_else_is_there(links: Links, tmp_path: Path) -> None:
+    mine = Visitor(first_prompt(images=[save_image(tmp_path)], text="Where?"))
     mine.values |= MOVED
     mine.tabs = ["merge", "merge.positions"]
     link = copy(links, mine)

@@ -18,7 +18,7 @@ from components.views.tables import (
 from playground.engine import Engine
 from playground.language import speaking
 from playground.preprocess.stage import run_preprocess
-from playground.records import ModelInputs, Picture, Prompt, Turn
+from playground.records import ModelInputs, Prompt, PromptImage, Turn
 from playground.tokens import find_typed_specials
 from tests.components.html_reader import read_html
 
@@ -26,8 +26,8 @@ EMOJI = "🜁"  # four bytes, in no training text: one character split over seve
 
 
 @pytest.fixture(scope="module")
-def inputs(tiny_random_engine: Engine, picture: Picture) -> ModelInputs:
-    turn = Turn("user", f"Describe this image. {EMOJI}", pictures=(picture,))
+def inputs(tiny_random_engine: Engine, image: PromptImage) -> ModelInputs:
+    turn = Turn("user", f"Describe this image. {EMOJI}", images=(image,))
     return run_preprocess(tiny_random_engine, Prompt((turn,)))
 
 

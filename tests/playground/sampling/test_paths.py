@@ -35,7 +35,7 @@ from playground.sampling.paths import (
     step_logits,
 )
 from playground.sampling.score import read_answer, score_tokens
-from tests.media_samples import make_square_picture
+from tests.media_samples import make_square_image
 
 GREEDY = SamplingSettings(temperature=0)
 WILD = SamplingSettings(temperature=1.4, top_p=0.95, seed=3)
@@ -44,7 +44,7 @@ SHORT = SamplingSettings(temperature=1.0, seed=8)
 
 @pytest.fixture(scope="module")
 def run(engine: Engine) -> Run:
-    return Run(engine, Prompt((Turn("user", "Describe this image.", (make_square_picture(),)),)))
+    return Run(engine, Prompt((Turn("user", "Describe this image.", (make_square_image(),)),)))
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import torch
 from playground.engine import Engine
 from playground.pipeline import Run
 from playground.pointer import patch_rows
-from playground.records import Clip, VisualSpan
+from playground.records import PromptVideo, VisualSpan
 from playground.vision.position_grid import (
     blend_position,
     grid_colors,
@@ -164,19 +164,19 @@ def test_the_shared_model_stays_as_it_was(run: Run) -> None:
     assert torch.equal(again.pooler_output, run.vision.image.pooler_output)
 
 
-def test_a_video_goes_through_the_same(tiny_random_engine: Engine, clip: Clip) -> None:
-    run = make_run(tiny_random_engine, "Where does it go?", clip=clip)
+def test_a_video_goes_through_the_same(tiny_random_engine: Engine, video: PromptVideo) -> None:
+    run = make_run(tiny_random_engine, "Where does it go?", video=video)
     # Its 8 x 8 patches lie on the 8 x 8 entries: nothing to round.
     changed = run_nearest(tiny_random_engine, run.inputs, run.vision)
     assert changed.image is None
     assert changed.video is not None
     assert torch.equal(changed.video.pooler_output, run.vision.video.pooler_output)
 
-    cut = replace(clip, frames=clip.frames[:, :64])
-    run = make_run(tiny_random_engine, "Where does it go?", clip=cut)
-    video = run_nearest(tiny_random_engine, run.inputs, run.vision).video
-    assert video is not None
-    assert not torch.equal(video.pooler_output, run.vision.video.pooler_output)
+    cut = replace(video, frames=video.frames[:, :64])
+    run = make_run(tiny_random_engine, "Where does it go?", video=cut)
+    tower = run_nearest(tiny_random_engine, run.inputs, run.vision).video
+    assert tower is not None
+    assert not torch.equal(tower.pooler_output, run.vision.video.pooler_output)
     # Both frame pairs have the same positions.
-    first, second = video.pos_embeds.chunk(2)
+    first, second = tower.pos_embeds.chunk(2)
     assert torch.equal(first, second)

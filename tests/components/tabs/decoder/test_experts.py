@@ -10,12 +10,12 @@ from playground.engine import Engine
 from playground.pipeline import Run
 from playground.pointer import locate_token
 from tests.components.runs import make_run
-from tests.media_samples import make_picture
+from tests.media_samples import make_image
 
 
 @pytest.fixture(scope="module")
 def moe(tiny_random_moe_engine: Engine) -> Run:
-    run = make_run(tiny_random_moe_engine, "Which?", make_picture())
+    run = make_run(tiny_random_moe_engine, "Which?", make_image())
     run.ensure("decoder")
     return run
 

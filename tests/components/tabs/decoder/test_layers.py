@@ -15,15 +15,15 @@ from playground.errors import InputError
 from playground.pipeline import Run
 from playground.pointer import locate_token
 from playground.preprocess.stage import model_kwargs
-from playground.records import Picture
+from playground.records import PromptImage
 from playground.tokens import token_text
 from tests.components.runs import make_run
-from tests.media_samples import make_picture
+from tests.media_samples import make_image
 
 
 @pytest.fixture(scope="module")
-def image_run(tiny_random_engine: Engine, picture: Picture) -> Run:
-    return make_run(tiny_random_engine, "What is this?", picture)
+def image_run(tiny_random_engine: Engine, image: PromptImage) -> Run:
+    return make_run(tiny_random_engine, "What is this?", image)
 
 
 @torch.no_grad()
@@ -163,9 +163,9 @@ def test_the_logit_lens_on_the_image(image_run: Run) -> None:
 
 
 def test_the_selected_image_is_read(
-    tiny_random_engine: Engine, picture: Picture, wide_picture: Picture
+    tiny_random_engine: Engine, image: PromptImage, wide_image: PromptImage
 ) -> None:
-    run = make_run(tiny_random_engine, "Which?", picture, wide_picture)
+    run = make_run(tiny_random_engine, "Which?", image, wide_image)
     selection = locate_token(run.inputs, run.positions, run.inputs.spans[1].start + 1)
     figure = layers.picture(run, 1, selection)
     assert figure is not None
@@ -174,7 +174,7 @@ def test_the_selected_image_is_read(
 
 
 def test_an_image_of_too_many_tokens_has_no_labels(tiny_random_engine: Engine) -> None:
-    large = make_run(tiny_random_engine, "?", make_picture(1280, 1280), max_pixels=1280 * 1280)
+    large = make_run(tiny_random_engine, "?", make_image(1280, 1280), max_pixels=1280 * 1280)
     assert large.inputs.spans[0].end - large.inputs.spans[0].start > layers.MAX_IMAGE_TOKENS
     assert layers.picture(large, 0, None) is None
     assert layers.picture(make_run(tiny_random_engine, "Hello"), 0, None) is None

@@ -12,7 +12,7 @@ from components.tabs.merge.focus import choose_focus
 from playground.engine import Engine
 from playground.pipeline import Run
 from playground.pointer import locate_patch, locate_token
-from playground.records import Picture
+from playground.records import PromptImage
 from tests.components.html_reader import read_html
 from tests.components.runs import make_run
 from tests.components.tabs.merge.merged import plain_decoder_input
@@ -22,7 +22,7 @@ MAPS = (distances.flat, distances.mrope)
 # ----------------------------------------------------------------------- beside 1-D positions
 
 
-def test_without_a_pointer_the_middle_of_the_first_picture_is_looked_at(
+def test_without_a_pointer_the_middle_of_the_first_image_is_looked_at(
     image_run: Run, text_run: Run
 ) -> None:
     focus = choose_focus(image_run, None)
@@ -58,10 +58,10 @@ def test_likeness_is_one_at_the_token_itself(image_run: Run) -> None:
     assert not np.allclose(flat.data[0].z, mrope.data[0].z)
 
 
-def test_a_pointed_text_token_is_compared_with_the_nearest_picture(
-    tiny_random_engine: Engine, picture: Picture, wide_picture: Picture
+def test_a_pointed_text_token_is_compared_with_the_nearest_image(
+    tiny_random_engine: Engine, image: PromptImage, wide_image: PromptImage
 ) -> None:
-    run = make_run(tiny_random_engine, "Which?", picture, wide_picture)
+    run = make_run(tiny_random_engine, "Which?", image, wide_image)
     run.ensure("merge")
     last = locate_token(run.inputs, run.positions, run.inputs.num_tokens - 1)
     mrope = distances.mrope(run, "distance", last)
@@ -118,7 +118,7 @@ def test_angles_are_the_models_own(image_run: Run) -> None:
     assert f"frequency 1 (h): {h} × {rotary.inv_freq[1]:.3g} rad" in words
 
 
-def test_text_before_any_picture_is_turned_as_by_plain_rope(image_run: Run) -> None:
+def test_text_before_any_image_is_turned_as_by_plain_rope(image_run: Run) -> None:
     selection = locate_token(image_run.inputs, image_run.positions, 1)
     words = frequencies.words(image_run, selection)
     assert "would give the same angles" in words

@@ -23,16 +23,16 @@ from playground.errors import InputError
 from playground.pipeline import Run
 from playground.pointer import locate_patch, locate_token, patch_rows
 from playground.preprocess.stage import unpatchify
-from playground.records import Clip, Picture
+from playground.records import PromptImage, PromptVideo
 from playground.vision.position_grid import run_nearest
 from tests.components.html_reader import read_html
 from tests.components.runs import ignore_progress, make_run
 
 
 @pytest.fixture(scope="module")
-def run(engine: Engine, picture: Picture, wide_picture: Picture) -> Run:
+def run(engine: Engine, image: PromptImage, wide_image: PromptImage) -> Run:
     """Two images with different grids."""
-    run = make_run(engine, "Which is larger?", picture, wide_picture)
+    run = make_run(engine, "Which is larger?", image, wide_image)
     run.ensure("vision")
     return run
 
@@ -66,7 +66,7 @@ def test_a_token_stands_for_its_first_patch(run: Run) -> None:
 
 def test_a_selection_of_another_run_is_ignored(run: Run) -> None:
     selection = locate_patch(run.inputs, run.positions, 1, 3, 7)
-    longer = make_run(run.engine, "One word more: which is larger?", *run.prompt.pictures[:1])
+    longer = make_run(run.engine, "One word more: which is larger?", *run.prompt.images[:1])
     focus = choose_patch(longer, 0, selection)
     assert not focus.selected
 
@@ -74,8 +74,8 @@ def test_a_selection_of_another_run_is_ignored(run: Run) -> None:
 # ----------------------------------------------------------------------------------- the code
 
 
-def test_the_code_matches_the_page(tiny_random_engine: Engine, clip: Clip) -> None:
-    run = make_run(tiny_random_engine, "Where does it go?", clip=clip)
+def test_the_code_matches_the_page(tiny_random_engine: Engine, video: PromptVideo) -> None:
+    run = make_run(tiny_random_engine, "Where does it go?", video=video)
     run.ensure("vision")
     selection = locate_patch(run.inputs, run.positions, 1, 3, 7)
     chosen = {"span": 1, "patch": (3, 7)}
@@ -113,9 +113,9 @@ def test_the_table_shows_the_four_entries(run: Run) -> None:
     assert "row 1, column 2" in position.close_up(run, 0, selection).layout.title.text
 
 
-def test_words_at_the_edge_and_on_an_entry(tiny_random_engine: Engine, clip: Clip) -> None:
+def test_words_at_the_edge_and_on_an_entry(tiny_random_engine: Engine, video: PromptVideo) -> None:
     # 8 x 8 patches on 8 x 8 entries: each falls on one, and no entry follows the last.
-    run = make_run(tiny_random_engine, "Where does it go?", clip=clip)
+    run = make_run(tiny_random_engine, "Where does it go?", video=video)
     run.ensure("vision")
     for patch, words in (
         ((2, 3), ["1.000 × 1.000", "1.000 × 0.000"]),
@@ -178,10 +178,10 @@ def test_try_nearest_shows_both_distributions(run: Run) -> None:
 
 
 def test_try_nearest_says_when_nothing_falls_between(
-    tiny_random_engine: Engine, clip: Clip
+    tiny_random_engine: Engine, video: PromptVideo
 ) -> None:
     # 8 x 8 patches on a grid of 8 x 8 entries.
-    run = make_run(tiny_random_engine, "Where does it go?", clip=clip)
+    run = make_run(tiny_random_engine, "Where does it go?", video=video)
     (found,) = position.nearest(run, ignore_progress)
     figure = position.likeliest(run, found)
     assert figure is not None
@@ -223,8 +223,8 @@ def test_the_text_names_the_best_key(run: Run) -> None:
     assert rotated.data[0].zmax == plain.data[0].zmax
 
 
-def test_the_table_of_frequencies(tiny_random_engine: Engine, picture: Picture) -> None:
-    run = make_run(tiny_random_engine, "What is this?", picture)  # head_dim 16: 4 frequencies
+def test_the_table_of_frequencies(tiny_random_engine: Engine, image: PromptImage) -> None:
+    run = make_run(tiny_random_engine, "What is this?", image)  # head_dim 16: 4 frequencies
     _, *rows = read_html(rope.frequencies(run, 0)).rows()
     assert [cells[0] for cells in rows] == ["0 and 4", "1 and 5", "2 and 6", "3 and 7"]
     assert rows[1][1:4] == [

@@ -95,6 +95,7 @@ def log_totals(logits: torch.Tensor, highest: torch.Tensor) -> torch.Tensor:
     highest = highest.float()
     row = torch.empty(logits.shape[1])
     sums = [
-        row.copy_(each).sub_(high).exp_().sum() for each, high in zip(logits, highest, strict=True)
+        row.copy_(values).sub_(high).exp_().sum()
+        for values, high in zip(logits, highest, strict=True)
     ]
     return highest + torch.stack(sums).log()

@@ -230,7 +230,7 @@ class Run(Holder):
             looked = self._insides.get(name)
             if looked is None or looked[0] is not value:  # slow for 1,000 tokens
                 looked = self._insides[name] = value, look_inside(value)
-            found |= looked[1].extents.union(*(each.extents() for each in looked[1].holders))
+            found |= looked[1].extents.union(*(holder.extents() for holder in looked[1].holders))
         return found
 
     @property

@@ -91,7 +91,7 @@ export function mount({ element, server, upload }, spec) {
   }
 
   function buildButton(name) {
-    const experiment = spec.experiments.find((each) => each.name === name);
+    const experiment = spec.experiments.find((experiment) => experiment.name === name);
     const look = experiment.primary ? "pg-button pg-primary" : "pg-button";
     const button = make("button", look, experiment.label);
     button.type = "button";
@@ -105,7 +105,7 @@ export function mount({ element, server, upload }, spec) {
   function start(name) {
     const run = currentRun();
     if (!run.key) return;
-    const experiment = spec.experiments.find((each) => each.name === name);
+    const experiment = spec.experiments.find((experiment) => experiment.name === name);
     const given = needsOf([experiment, ...outputsOf(experiment)]);
     root.dataset.busy = name;
     repeated.set(name, settingsOf(experiment));
@@ -122,7 +122,7 @@ export function mount({ element, server, upload }, spec) {
   }
 
   const afterwardsOf = (name) =>
-    Object.keys(spec.experiments.find((each) => each.name === name)?.afterwards ?? {});
+    Object.keys(spec.experiments.find((experiment) => experiment.name === name)?.afterwards ?? {});
 
   const outputsOf = (experiment) =>
     [...outputs.values()].filter((output) => output.needs.includes(experiment.finding));

@@ -68,7 +68,7 @@ export function buildRows(box, spec, change) {
   }
 
   const allow = (selector, allowed) => box.querySelectorAll(selector).forEach(
-    (/** @type {HTMLButtonElement} */ each) => (each.disabled = !allowed));
+    (/** @type {HTMLButtonElement} */ button) => (button.disabled = !allowed));
 
   return (rows) => {
     current = rows;

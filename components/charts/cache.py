@@ -86,13 +86,13 @@ def _bars(name: str, values: Sequence[float], offset: float, color: str, shape: 
 
 def _runs(times: Sequence[Sequence[float]], offset: float, name: str) -> go.Scatter:
     positions = [
-        number + offset + (SPREAD * (2 * turn / (len(each) - 1) - 1) if len(each) > 1 else 0.0)
-        for number, each in enumerate(times)
-        for turn in range(len(each))
+        number + offset + (SPREAD * (2 * turn / (len(group) - 1) - 1) if len(group) > 1 else 0.0)
+        for number, group in enumerate(times)
+        for turn in range(len(group))
     ]
     return go.Scatter(
         x=np.array(positions, dtype=np.float32),
-        y=np.array([value for each in times for value in each], dtype=np.float32),
+        y=np.array([value for group in times for value in group], dtype=np.float32),
         name=name,
         mode="markers",
         showlegend=False,

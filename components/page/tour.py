@@ -202,5 +202,5 @@ def _card_html(parts: Parts) -> str:
 def _tabs(parts: Parts, key: str) -> list[str]:
     """The ids of the tabs that lead to a part: its stage's tab, and its own tab if it has one."""
     part = parts.by_key[key]
-    stage = next(each for each in parts.stages if each.stage == part.stage)
+    stage = next(tab for tab in parts.stages if tab.stage == part.stage)
     return [stage.stage, *([key] if len(stage.parts) > 1 else [])]

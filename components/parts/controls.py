@@ -280,11 +280,11 @@ class Choice(Control):
 
     def words(self, value: Any, run: Run) -> str:
         """The option's label."""
-        return next((label for label, each in self.choices(run) if each == value), "–")
+        return next((label for label, option in self.choices(run) if option == value), "–")
 
     def _default(self, run: Run) -> Any:
         value = of_run(self.value, run)
-        offered = [each for _, each in self.choices(run)]
+        offered = [option for _, option in self.choices(run)]
         return value if value in offered or not offered else offered[0]
 
     def _offered(self, raw: Any, run: Run) -> Any:

@@ -57,8 +57,8 @@ class Question:
         names_fit = isinstance(outputs, list | tuple) and len(outputs) <= MAX_OUTPUTS
         texts = (given.get("run"), given.get("part"), *(outputs if names_fit else (None,)))
         mappings = [given.get(name, {}) for name in ("values", "findings")]
-        if not all(isinstance(each, str) for each in texts) or not all(
-            isinstance(each, Mapping) for each in mappings
+        if not all(isinstance(text, str) for text in texts) or not all(
+            isinstance(mapping, Mapping) for mapping in mappings
         ):
             raise unknown_error()
         return cls(

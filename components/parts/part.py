@@ -202,7 +202,9 @@ class Part:
         if self.layout:
             return self.layout
         controls = tuple(control.id for control in self.controls)
-        buttons = tuple(each.name for each in self.experiments.values() if each.label)
+        buttons = tuple(
+            experiment.name for experiment in self.experiments.values() if experiment.label
+        )
         return (
             *((controls,) if controls else ()),
             *((buttons,) if buttons else ()),
@@ -277,11 +279,11 @@ class Parts:
     def _check(self, part: Part) -> None:
         own = {*part.outputs, *part.experiments, *(control.id for control in part.controls)}
         owners: list[Output | Experiment] = [*part.outputs.values(), *part.experiments.values()]
-        for each in owners:
-            for need in each.needs:
+        for owner in owners:
+            for need in owner.needs:
                 name = part.full_name(need)
                 if name != SELECTION and not (self.control(name) or self.experiment(name)):
-                    raise ValueError(f"{part.key}.{each.name} needs {need}, which is not there.")
+                    raise ValueError(f"{part.key}.{owner.name} needs {need}, which is not there.")
         for experiment in part.experiments.values():
             if self.experiment(part.finding_name(experiment)) is None:
                 raise ValueError(f"{part.key}.{experiment.name} gives {experiment.gives}.")

@@ -57,7 +57,7 @@ class Link:
     def has_prompt(self) -> bool:
         """Whether the link contains a prompt; otherwise it refers to the first example."""
         given = (self.example, self.images, self.video, self.text, self.earlier)
-        return any(each is not None for each in given)
+        return any(value is not None for value in given)
 
 
 # ----------------------------------------------------------------------------------- writing
@@ -181,7 +181,7 @@ def _read_text(query: Mapping[str, str], name: str) -> str | None:
 
 
 def _read_hashes(text: str) -> tuple[str, ...]:
-    return tuple(each for each in text.split(",")[:MAX_MEDIA] if HASH.fullmatch(each))
+    return tuple(name for name in text.split(",")[:MAX_MEDIA] if HASH.fullmatch(name))
 
 
 def _read_selection(text: str) -> tuple[int, ...]:

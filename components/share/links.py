@@ -163,7 +163,7 @@ def _later_tabs(parts: Parts, selected: Any) -> tuple[str, ...]:
         return ()
     stages = [stage.stage for stage in parts.stages][1:]
     keys = [part.key for stage in parts.stages for part in stage.parts[1:]]
-    return tuple(each for each in (*stages, *keys) if each in selected)
+    return tuple(name for name in (*stages, *keys) if name in selected)
 
 
 def _link_selection(run: Run | None, sent: Any) -> tuple[int, ...]:

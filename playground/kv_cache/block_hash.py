@@ -65,7 +65,7 @@ class RequestIdentity:
 
     def digests_in(self, start: int, end: int) -> tuple[str, ...]:
         """Digests of the images with a token in ``start .. end - 1``."""
-        return tuple(each.digest for each in self.images if each.start < end > start < each.end)
+        return tuple(image.digest for image in self.images if image.start < end > start < image.end)
 
 
 def identify(inputs: ModelInputs) -> RequestIdentity:

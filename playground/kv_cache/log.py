@@ -193,7 +193,7 @@ def rehearse(
     for number, request in enumerate(log, 1):
         salt, identity = secret + request.session, request.identity
         lookup = store.lookup(identity, salt)
-        names = [image_key(lookup.root, each.digest) for each in identity.images]
+        names = [image_key(lookup.root, image.digest) for image in identity.images]
         store.blocks.touch([*lookup.hit_keys, *names], str(number))
         features = {
             image.digest: features_like(engine, image.end - image.start)
@@ -236,7 +236,8 @@ def log_bytes(engine: Engine, log: Sequence[LoggedRequest], rules: HashRules) ->
     for request in log:
         identity = request.identity
         features = {
-            each.digest: features_like(engine, each.end - each.start) for each in identity.images
+            image.digest: features_like(engine, image.end - image.start)
+            for image in identity.images
         }
         store.keep(identity, None, salt=request.session, features=features)
     return store.blocks.stats.num_bytes

@@ -63,7 +63,7 @@ def prefill_on(
     model: Any = engine.model
     language_model = model.model.language_model
     position_ids, _ = get_positions(engine, inputs)
-    digests = [each.digest for each in identity.images]
+    digests = [image.digest for image in identity.images]
     wanted = [(s, d) for s, d in zip(inputs.spans, digests, strict=True) if s.end > start]
     with engine.exclusive():
         missing = {d: s for s, d in wanted if d not in (held or {})}

@@ -97,7 +97,9 @@ def _first_difference(identity: RequestIdentity, entry: Entry, start: int) -> Hi
         index = start + offset
         if identity.ids[index] != stored_id:
             return HitEnd("tokens", index, stored_id)
-    inside = [each.start for each in identity.images if each.start < entry.end and each.end > start]
+    inside = [
+        image.start for image in identity.images if image.start < entry.end and image.end > start
+    ]
     mine = identity.digests_in(start, entry.end)
     differ = (
         index for index, (a, b) in enumerate(zip(mine, entry.digests, strict=False)) if a != b

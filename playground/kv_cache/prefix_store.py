@@ -133,7 +133,7 @@ class PrefixStore:
         return logits, cache, encoded, start
 
     def _held_features(self, lookup: Lookup) -> dict[str, Features]:
-        digests = {each.digest for each in lookup.identity.images}
+        digests = {image.digest for image in lookup.identity.images}
         found = {digest: self.blocks.get(image_key(lookup.root, digest)) for digest in digests}
         return {digest: entry.tensors for digest, entry in found.items() if entry and entry.tensors}
 
@@ -168,7 +168,7 @@ class PrefixStore:
         self.blocks.touch(
             [
                 *lookup.hit_keys,
-                *(image_key(lookup.root, each.digest) for each in identity.images),
+                *(image_key(lookup.root, image.digest) for image in identity.images),
             ],
             label,
         )

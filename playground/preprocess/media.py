@@ -1,9 +1,7 @@
 """Untrusted files → ``PromptImage`` and ``PromptVideo``: checked before decoding.
 
 Changes give a notice. Nothing here opens a URL or tries a format that is not on the list:
-playlists, for example, can
-Nothing here opens a URL or tries a format that is not on the list: playlists, for example, can
-refer to other files.
+playlists, for example, can refer to other files.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ def order_filters(order: FilterOrder) -> tuple[LogitsFilter, ...]:
     """The filters with temperature in transformers' position, or last."""
     if order == "temperature first":
         return FILTERS
-    return tuple(sorted(FILTERS, key=lambda each: each.name == "temperature"))
+    return tuple(sorted(FILTERS, key=lambda filter_: filter_.name == "temperature"))
 
 
 def step_context(
@@ -143,7 +143,7 @@ def view_step(
     context = step_context(engine, prompt, path, index, settings)
     number = uniform if uniform is not None else seeded_uniform(settings.seed, index)
     name_of = lambda token_id: token_text(engine.tokenizer, token_id)  # noqa: E731
-    finals = {each: _filtered(logits, context, each) for each in ORDERS}
+    finals = {name: _filtered(logits, context, name) for name in ORDERS}
     view = walk_filters(logits, context, order, uniform=number, top=top, text_of=name_of)
     return view, _compare_orders(finals["temperature first"], finals["temperature last"], name_of)
 
@@ -194,12 +194,12 @@ def walk_filters(
         effects=effects,
         tokens=tuple(
             ShownToken(
-                each,
-                text_of(each),
-                tuple(float(prob[each]) for prob in probs),
-                next((step.name for step in steps if bool(step.removed[0, each])), None),
+                token_id,
+                text_of(token_id),
+                tuple(float(prob[token_id]) for prob in probs),
+                next((step.name for step in steps if bool(step.removed[0, token_id])), None),
             )
-            for each in followed
+            for token_id in followed
         ),
         segments=_segments(ids, kept_probs, text_of),
         uniform=None if greedy else uniform,
@@ -232,7 +232,7 @@ def _effect(
     return FilterEffect(
         name=step.name,
         num_removed=len(gone),
-        removed=tuple((text_of(each), float(before[each])) for each in best),
+        removed=tuple((text_of(token_id), float(before[token_id])) for token_id in best),
         num_left=int((step.logits[0] > REMOVED).sum()),
         mass_kept=float(before.sum() - before[gone].sum()),
         entropy=_entropy(after),
@@ -286,4 +286,6 @@ def _only(
 ) -> tuple[str, ...]:
     """The most likely tokens that one keeps and the other removes."""
     ids = ((mine > REMOVED) & (other == REMOVED)).nonzero()[:, 0]
-    return tuple(text_of(each) for each in ids[mine[ids].argsort(descending=True)[:5]].tolist())
+    return tuple(
+        text_of(token_id) for token_id in ids[mine[ids].argsort(descending=True)[:5]].tolist()
+    )

@@ -59,7 +59,7 @@ def head(run: Run) -> dict[str, Any]:
 
 
 def _turn(turn: Turn) -> dict[str, Any]:
-    images = [{"name": each.name, "size": list(each.size)} for each in turn.images]
+    images = [{"name": image.name, "size": list(image.size)} for image in turn.images]
     video = turn.video
     return {
         "role": turn.role,

@@ -88,7 +88,7 @@ def _walk(
             is_fold = isinstance(item, Fold)
             names = item.items if isinstance(item, Fold) else item
             inside = tuple(_walk(names, drawing, part, run, state))
-            if is_fold or sum(isinstance(each, View) for each in inside) > 1:
+            if is_fold or sum(isinstance(item, View) for item in inside) > 1:
                 title = say(item.label) if isinstance(item, Fold) else ""
                 yield Group("fold" if is_fold else "row", title, inside)
             else:

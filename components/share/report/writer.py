@@ -82,12 +82,12 @@ def write_report(
     asked = _asked_html(run, body)
     chapters_html = Markup("").join(_chapter_html(body, title, items) for title, items in chapters)
     sources = (LIBRARY_PATH.read_text(encoding="utf-8"), bundle())
-    scripts = tuple(each.replace("</script", "<\\/script") for each in sources)
+    scripts = tuple(source.replace("</script", "<\\/script") for source in sources)
     styles = build_theme()._get_theme_css() + page_css
     styles += STYLES_PATH.read_text("utf-8") + FOLDER.joinpath("report.css").read_text("utf-8")
     page = PAGE.format(
         language=TAGS[spoken_language()],
-        policy=Markup(POLICY.format(" ".join(f"'sha256-{_sha256(each)}'" for each in scripts))),
+        policy=Markup(POLICY.format(" ".join(f"'sha256-{_sha256(script)}'" for script in scripts))),
         title=say("Run report"),
         styles=Markup(styles.replace("</", "<\\/")),
         contents_title=say("Contents"),
@@ -129,8 +129,8 @@ def _asked_html(run: Run, body: Body) -> Markup:
         pieces.append(_said_html(say("System prompt"), prompt.system))
     for turn in prompt.turns:
         images = [
-            image_html(each.pixels, alt=each.name, caption=_size_words(each.name, each.size))
-            for each in turn.images
+            image_html(image.pixels, alt=image.name, caption=_size_words(image.name, image.size))
+            for image in turn.images
         ]
         if turn.video is not None:
             step = -(-len(turn.video.frames) // MOST_FRAMES)

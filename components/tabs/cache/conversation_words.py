@@ -43,14 +43,14 @@ def talk_html(run: Run, talk: Talk) -> str:
         MESSAGE.format(
             role="user",
             name=user,
-            images=Markup(_images_html(run, each)),
-            text=each.text,
-            facts=Markup(facts_html(run.engine, each)),
+            images=Markup(_images_html(run, exchange)),
+            text=exchange.text,
+            facts=Markup(facts_html(run.engine, exchange)),
         )
         + MESSAGE.format(
-            role="assistant", name=assistant, images="", text=each.answer or empty, facts=""
+            role="assistant", name=assistant, images="", text=exchange.answer or empty, facts=""
         )
-        for each in talk.exchanges
+        for exchange in talk.exchanges
     )
 
 
@@ -83,7 +83,9 @@ def facts_html(engine: Engine, exchange: Exchange) -> str:
 def _images_html(run: Run, exchange: Exchange) -> str:
     images, video = choose_media(run, exchange.image)
     given: tuple[PromptImage | PromptVideo, ...] = (*images, *([video] if video else []))
-    return image_row_html([thumbnail_html(each, say_image(each.name), THUMBNAIL) for each in given])
+    return image_row_html(
+        [thumbnail_html(media, say_image(media.name), THUMBNAIL) for media in given]
+    )
 
 
 def last_request_html(talk: Talk) -> str:

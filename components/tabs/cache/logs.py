@@ -102,7 +102,8 @@ def read_log_names(run: Run, key: str, text: str) -> tuple[LoggedRequest, ...]:
         requests: tuple[LoggedRequest, ...] | None = _kept.get(name)
     if requests is None:
         requests = tuple(
-            replace(each, inputs=without_pixels(each.inputs)) for each in read_log(run, text)
+            replace(request, inputs=without_pixels(request.inputs))
+            for request in read_log(run, text)
         )
         with _lock:
             _kept[name] = requests

@@ -76,13 +76,13 @@ PART = Part(
         Presets(
             id="rehearsed-presets",
             options=lambda _run: [
-                (say(each.name), preset_values(each)) for each in PRESETS if not each.replay
+                (say(preset.name), preset_values(preset)) for preset in PRESETS if not preset.replay
             ],
         ),
         Presets(
             id="replayed-presets",
             options=lambda _run: [
-                (say(each.name), preset_values(each)) for each in PRESETS if each.replay
+                (say(preset.name), preset_values(preset)) for preset in PRESETS if preset.replay
             ],
             then="replay",
         ),

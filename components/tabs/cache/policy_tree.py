@@ -29,7 +29,9 @@ def draw_tree(
         for request in log
         for image, name in zip(request.identity.images, image_names(request.inputs), strict=True)
     }
-    before = [() if each.parent is None else segments[each.parent].ids for each in segments]
+    before = [
+        () if segment.parent is None else segments[segment.parent].ids for segment in segments
+    ]
     texts = [
         segment_text(run, segment, names, above)
         for segment, above in zip(segments, before, strict=True)

@@ -190,7 +190,7 @@ def _answered_from(row: Replayed, rows: Sequence[Replayed]) -> Replayed | None:
     reused = row.lookup.reused_tokens
     for earlier in reversed(rows[: row.number - 1]):
         before = earlier.request.identity
-        others = {each.digest for each in before.images}
+        others = {image.digest for image in before.images}
         same_ids = before.ids[:reused] == row.request.identity.ids[:reused]
         if digests and others and not digests & others and same_ids and earlier.is_right:
             return earlier
@@ -218,9 +218,11 @@ def _leaked_from(row: Replayed, rows: Sequence[Replayed]) -> str:
     reused = row.lookup.reused_tokens
     prefix = row.request.identity.ids[:reused]
     before = [
-        each for each in rows[: row.number - 1] if each.request.identity.ids[:reused] == prefix
+        earlier
+        for earlier in rows[: row.number - 1]
+        if earlier.request.identity.ids[:reused] == prefix
     ]
-    sessions = {each.request.session for each in before}
+    sessions = {earlier.request.session for earlier in before}
     if not before or row.request.session in sessions:
         return ""
     return before[0].request.session

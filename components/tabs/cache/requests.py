@@ -140,8 +140,8 @@ PART = Part(
         Presets(
             id="examples",
             options=tuple(
-                (each.name, {"requests": each.rows, "system": each.system or None})
-                for each in EXAMPLES
+                (example.name, {"requests": example.rows, "system": example.system or None})
+                for example in EXAMPLES
             ),
             then="serve",
         ),

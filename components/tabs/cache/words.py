@@ -209,7 +209,7 @@ def requests_table(rows: Sequence[Compared]) -> str:
         "Each request, without and with the cache; |Δ logit|: {tolerance}",
         tolerance=tolerance_words(rows[0].logits.dtype),
     )
-    return table_html([say(each) for each in HEADERS], cells, caption, right=range(4, 9))
+    return table_html([say(header) for header in HEADERS], cells, caption, right=range(4, 9))
 
 
 def formula_html(row: Compared, engine: Engine) -> str:

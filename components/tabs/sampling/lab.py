@@ -112,7 +112,7 @@ def choose_branch(lab: Lab, name: str | int | None, default: str = "") -> Branch
     if type(name) is int and name < len(lab.names):
         name = lab.names[name]
     names = lab.branch_names
-    return lab.branch(next((each for each in (name, default) if each in names), names[0]))
+    return lab.branch(next((wanted for wanted in (name, default) if wanted in names), names[0]))
 
 
 def choose_token(lab: Lab, name: str | int | None, step: int | None) -> tuple[Branch, int]:

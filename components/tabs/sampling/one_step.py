@@ -40,7 +40,7 @@ SLIDERS = tuple(setting_slider(field, follows=("side.branch",)) for field in SHO
 
 def _presets(run: Run) -> list[tuple[str, dict[str, Any]]]:
     """The column's own settings, and the presets."""
-    return [(say(AS_WRITTEN), dict.fromkeys(each.id for each in SLIDERS)), *preset_options(run)]
+    return [(say(AS_WRITTEN), dict.fromkeys(slider.id for slider in SLIDERS)), *preset_options(run)]
 
 
 PRESET = Presets(id="preset", label=mark("Settings"), options=_presets)
@@ -74,7 +74,7 @@ PART = Part(
     layout=(
         "picker",
         "preset",
-        tuple(each.id for each in SLIDERS),
+        tuple(slider.id for slider in SLIDERS),
         ("order", "uniform"),
         "words",
         "draw",
@@ -83,7 +83,7 @@ PART = Part(
     ),
 )
 # The inputs of every output of this part.
-STEP_NEEDS = (*CHOSEN, "order", "uniform", *(each.id for each in SLIDERS))
+STEP_NEEDS = (*CHOSEN, "order", "uniform", *(slider.id for slider in SLIDERS))
 
 
 @PART.html(needs=CHOSEN)
@@ -97,7 +97,7 @@ def picker(_run: Run, lab: Lab | None, name: str | int | None, step: int | None)
     }
     own[UNIFORM.id] = own_uniform(branch, index)
     chooses = html.escape(json.dumps({"side.branch": branch.name}))
-    options = [(each, each) for each in lab.branch_names]
+    options = [(name, name) for name in lab.branch_names]
     return (
         picks_html(say("Column or branch"), options, branch.name, "side.branch")
         + f'<div data-defaults="{html.escape(json.dumps(own))}" data-set="{chooses}">'

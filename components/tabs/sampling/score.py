@@ -105,7 +105,7 @@ def _read(
     progress(say("text"), 0, 1)
     scored = playground.sampling.score.score_tokens(run.engine, prompt_of(run), ids)
     names = (f"T{number}" for number in range(1, 99))
-    name = next(each for each in names if each not in lab.branch_names)
+    name = next(free for free in names if free not in lab.branch_names)
     branch = playground.sampling.branches.Branch(name, None, 0, scored.trace, scored.path)
     return branch, scored
 

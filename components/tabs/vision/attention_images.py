@@ -102,17 +102,21 @@ def received_text(focus: PatchFocus) -> str:
 def heads_html(focus: PatchFocus, weights: np.ndarray, block: int) -> str:
     """Small maps of the mean and of every head, each on its own scale."""
     named = [(say("mean"), weights.mean(0))]
-    named += [(say("head {head}", head=number), each) for number, each in enumerate(weights)]
+    named += [
+        (say("head {head}", head=number), weight_map) for number, weight_map in enumerate(weights)
+    ]
     figures = [
         image_html(
-            color_values(_small(focus, each), SEQUENTIAL, 0.0, float(_small(focus, each).max())),
+            color_values(
+                _small(focus, weight_map), SEQUENTIAL, 0.0, float(_small(focus, weight_map).max())
+            ),
             alt=say("Attention of block {block}, {name}", block=block, name=name),
-            caption=say("{name}, {most:.1%}", name=name, most=each.max()),
+            caption=say("{name}, {most:.1%}", name=name, most=weight_map.max()),
             pixelated=True,
             shown_width=SMALL_WIDTH,
             span=focus.number,
         )
-        for name, each in named
+        for name, weight_map in named
     ]
     words = fact_html(
         say("All heads of block {block}.", block=block),

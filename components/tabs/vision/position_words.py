@@ -125,8 +125,8 @@ def change_html(shift: LogitsShift, moved: float) -> str:
 def _verdict(shift: LogitsShift) -> str:
     """What happens to the most likely token, as escaped HTML."""
     top, other = (
-        f'<span translate="no">{token_label(each.text)}</span>'
-        for each in (shift.top, shift.changed_top)
+        f'<span translate="no">{token_label(candidate.text)}</span>'
+        for candidate in (shift.top, shift.changed_top)
     )
     if shift.same_top:
         return say("stays “{top}”", top=top)

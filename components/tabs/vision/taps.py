@@ -32,7 +32,7 @@ def plot_tap(focus: PatchFocus, taps: tuple[TapSimilarity, ...], number: int) ->
             number=number + 1,
             block=tap.tap,
         ),
-        reach=max(float(np.abs(each.cosine).max()) for each in taps),
+        reach=max(float(np.abs(tap.cosine).max()) for tap in taps),
         token=divmod(focus.token, focus.span.merged_w),
     )
 

@@ -408,6 +408,11 @@ class TokenStep:
     top: tuple[Candidate, ...]  # by raw probability
     forced: bool = False  # chosen by the user, not sampled
 
+    @property
+    def raw_prob(self) -> float:
+        """The token's probability before the filters; the token is always in ``top``."""
+        return next(candidate.raw_prob for candidate in self.top if candidate.id == self.id)
+
 
 @dataclass(frozen=True, slots=True)
 class SamplingTrace:

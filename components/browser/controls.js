@@ -8,7 +8,7 @@ import { currentSelection, onChange, setValue, valueOf } from "./run.js";
 
 /** Whether a control offers this value now. */
 export function fits(spec, value) {
-  const offers = (value) => spec.options.some(([, option]) => option === value);
+  const offers = (choice) => spec.options.some(([, option]) => option === choice);
   switch (spec.kind) {
     case "slider": return typeof value === "number" && value >= spec.low && value <= spec.high;
     case "choice": return offers(value);

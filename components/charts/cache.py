@@ -52,7 +52,7 @@ def plot_request_times(rows: Sequence[Compared]) -> go.Figure:
         base_layout(
             title,
             height=HEIGHT_MEDIUM,
-            alt=say("Median time to the first token: {words}.", words=words),
+            alt=say("Median time to the first token: {text}.", text=words),
             x_title=say("Request (reused of total tokens)"),
             y_title=say("Time to first token (ms)"),
         ),

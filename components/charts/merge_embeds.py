@@ -143,10 +143,10 @@ def plot_embed_norms(
     layout["yaxis"] |= {"rangemode": "tozero"}
     layout["meta"]["pointer"] = pointer_meta("token", axis="x")
     layout["meta"]["columns"] = {"x": say("index"), "y": say("norm"), "customdata": say("token")}
-    words = [label for label, is_visual in zip(labels, visual, strict=True) if not is_visual]
+    shown = [label for label, is_visual in zip(labels, visual, strict=True) if not is_visual]
     text, pads = ~visual, visual
     traces = [
-        _norm_trace(say("text, unchanged"), indices[text], before[text], words, GREY, "circle"),
+        _norm_trace(say("text, unchanged"), indices[text], before[text], shown, GREY, "circle"),
         _norm_trace(
             say("before: placeholder tokens"),
             indices[pads],

@@ -9,7 +9,13 @@ import numpy as np
 import plotly.graph_objects as go
 
 from components.charts.small_arrays import compact_integers
-from components.charts.style import FONT_SIZE_PX, HEIGHT_LARGE, base_layout, pointer_meta
+from components.charts.style import (
+    FONT_SIZE_PX,
+    HEIGHT_LARGE,
+    base_layout,
+    pointer_meta,
+    span_label,
+)
 from components.look.colors import BLUE, GREEN, GREY, KIND_COLORS, ORANGE
 from playground.language import mark, say
 
@@ -166,7 +172,7 @@ def plot_positions(
         _span_band(start, end, kind)
         for (start, end, _), kind in zip(spans, kinds or ["image"] * len(spans), strict=True)
     ]
-    layout["annotations"] = [_span_name(*span) for span in spans if span[2]]
+    layout["annotations"] = [span_label(*span, y=1, anchor="top") for span in spans if span[2]]
     if jump is not None:
         layout["annotations"].append(_jump_label(*jump, top=top))
     layout["meta"]["columns"] = {
@@ -223,18 +229,6 @@ def _span_band(start: int, end: int, kind: str) -> dict[str, Any]:
         "opacity": 0.12,
         "line": {"width": 0},
         "layer": "below",
-    }
-
-
-def _span_name(start: int, end: int, name: str) -> dict[str, Any]:
-    return {
-        "x": (start + end - 1) / 2,
-        "y": 1,
-        "yref": "paper",
-        "yanchor": "top",
-        "text": name,
-        "showarrow": False,
-        "font": {"size": FONT_SIZE_PX - 1},
     }
 
 

@@ -137,11 +137,11 @@ def _walk_words(view: StepView) -> str:
         if effect.num_removed
     ]
     return say(
-        "Most likely before the filters: {best} ({prob:.1%}). {cuts}. Sampled: {drawn}.",
+        "Most likely before the filters: {best} ({prob:.1%}). {cuts}. Sampled: {sampled}.",
         best=quote(best.text),
         prob=best.probs[0],
         cuts=say(", ").join(cuts) or say("No token is removed"),
-        drawn=quote(view.sampled_text),
+        sampled=quote(view.sampled_text),
     )
 
 
@@ -157,8 +157,8 @@ def plot_draw(view: StepView) -> go.Figure:
         orientation="h",
         marker={
             "color": [
-                GREEN if drawn else GREY if segment.token_id is None else shades[index % 2]
-                for index, (segment, drawn) in enumerate(zip(segments, hit, strict=True))
+                GREEN if sampled else GREY if segment.token_id is None else shades[index % 2]
+                for index, (segment, sampled) in enumerate(zip(segments, hit, strict=True))
             ],
             "pattern": {
                 "shape": ["/" if segment.token_id is None else "" for segment in segments],
@@ -211,10 +211,12 @@ def _number_mark(uniform: float) -> go.Scatter:
 
 
 def _draw_title(view: StepView) -> str:
-    drawn = quote(view.sampled_text)
+    sampled = quote(view.sampled_text)
     if view.uniform is None:
-        return say("Greedy: {drawn} has the largest logit", drawn=drawn)
-    return say("Uniform sample {uniform:.4f} selects {drawn}", uniform=view.uniform, drawn=drawn)
+        return say("Greedy: {sampled} has the largest logit", sampled=sampled)
+    return say(
+        "Uniform sample {uniform:.4f} selects {sampled}", uniform=view.uniform, sampled=sampled
+    )
 
 
 def _segment_label(segment: CdfSegment) -> str:

@@ -183,10 +183,10 @@ def walk_filters(
     ids, kept_probs = distribution(rows[-1])
     greedy = context.settings.temperature == 0
     rank = 0 if greedy else invert_cdf(kept_probs, uniform)
-    drawn = int(ids[rank])
+    sampled = int(ids[rank])
     followed = probs[0].topk(min(top, len(logits))).indices.tolist()
-    if drawn not in followed:
-        followed.append(drawn)
+    if sampled not in followed:
+        followed.append(sampled)
     return StepView(
         order=order,
         entropy=_entropy(probs[0]),
@@ -203,8 +203,8 @@ def walk_filters(
         ),
         segments=_segments(ids, kept_probs, text_of),
         uniform=None if greedy else uniform,
-        sampled_id=drawn,
-        sampled_text=text_of(drawn),
+        sampled_id=sampled,
+        sampled_text=text_of(sampled),
         kept_ids=frozenset(ids.tolist()) if len(ids) <= MAX_SEGMENTS else None,
     )
 

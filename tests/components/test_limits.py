@@ -26,7 +26,7 @@ from playground.limits import MOST_IMAGE_PIXELS, Limits
 from playground.pipeline import Run
 from playground.preprocess.media import read_image, read_video
 from playground.records import SamplingSettings
-from playground.sampling.branches import Branch, start_branch, start_first_words
+from playground.sampling.branches import Branch, start_branch, start_first_tokens
 from playground.sampling.paths import Prefix, prompt_prefix
 from playground.sampling.score import read_answer, score_tokens
 from playground.sampling.sweep import plan_sweep, stream_sweep
@@ -188,7 +188,7 @@ WRITERS: dict[str, Callable[[Engine, Prefix, int], Any]] = {
         max_new_tokens=length,
         settings=SamplingSettings(),
     ),
-    "first words": lambda engine, prompt, length: start_first_words(
+    "first tokens": lambda engine, prompt, length: start_first_tokens(
         engine, prompt, 2, SamplingSettings(), max_new_tokens=length
     ),
     "sweep": sweep,

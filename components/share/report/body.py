@@ -124,9 +124,9 @@ class Body:
 
 def _button(kind: str, words: str) -> Markup:
     return Markup(
-        '<button type="button" class="report-save" data-save="{kind}" title="{words}" '
-        'aria-label="{words}">{letters}</button>'
-    ).format(kind=kind, words=words, letters=kind.upper())
+        '<button type="button" class="report-save" data-save="{kind}" title="{text}" '
+        'aria-label="{text}">{letters}</button>'
+    ).format(kind=kind, text=words, letters=kind.upper())
 
 
 def script_text(text: str) -> Markup:

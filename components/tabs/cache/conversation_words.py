@@ -16,7 +16,7 @@ from components.tabs.cache.words import (
     thumbnail_html,
     tolerance_words,
 )
-from components.views.facts import fact_html
+from components.views.facts import fact_html, join_sentences
 from components.views.images import image_row_html
 from components.views.strips import sequence_strip_html
 from components.views.tables import format_bytes
@@ -76,7 +76,7 @@ def facts_html(engine: Engine, exchange: Exchange) -> str:
         counts = say(
             "All {total:,} tokens are computed: {ms:,.1f} ms.", total=total, ms=exchange.hit_ms
         )
-    words = f"{counts} {end_words(engine, lookup, 1)}"
+    words = join_sentences(counts, end_words(engine, lookup, 1))
     return badge_html(reused > 0, html.escape(words))
 
 

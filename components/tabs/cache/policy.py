@@ -23,7 +23,7 @@ from components.tabs.cache.policy_words import (
     lesson_html,
     rehearsed_table,
     replay_table,
-    verdict_html,
+    replay_verdict_html,
 )
 from components.tabs.cache.rehearsal import (
     StoreSettings,
@@ -170,7 +170,7 @@ def verdict(run: Run, *settings: Any) -> str:
     """Hit rate, tokens saved and bytes."""
     rehearsed = rehearse_log(run, StoreSettings.of(*settings))
     reused = [lookup.reused_tokens for lookup in rehearsed.found]
-    return verdict_html(rehearsed.log, reused, rehearsed.store.blocks.stats)
+    return replay_verdict_html(rehearsed.log, reused, rehearsed.store.blocks.stats)
 
 
 @PART.chart(mark("Prefix tree of the cache"), needs=(*SETTINGS, "outlined"))

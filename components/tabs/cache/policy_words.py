@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 THUMBNAIL = 110  # CSS pixels
 
 
-def verdict_html(log: Sequence[LoggedRequest], reused: Sequence[int], stats: StoreStats) -> str:
+def replay_verdict_html(
+    log: Sequence[LoggedRequest], reused: Sequence[int], stats: StoreStats
+) -> str:
     """Hit rate, reused tokens and bytes, in one sentence."""
     total = sum(request.inputs.num_tokens for request in log)
     hits = sum(count > 0 for count in reused)

@@ -25,8 +25,8 @@ from components.tabs.cache.words import (
     changed_html,
     formula_html,
     request_html,
+    requests_summary_html,
     requests_table,
-    summary_html,
 )
 from playground.language import mark, say
 from playground.records import CacheReuse, Progress
@@ -238,7 +238,7 @@ def changed(_run: Run, served: ServedRequests | None, *settings: Any) -> str:
 @PART.html(needs=("serve",))
 def summary(_run: Run, served: ServedRequests | None) -> str:
     """What the cache saved for the last request."""
-    return summary_html(served.rows) if served else ""
+    return requests_summary_html(served.rows) if served else ""
 
 
 @PART.html(needs=("serve",))

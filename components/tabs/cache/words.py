@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 import playground
-from components.views.facts import fact_html
+from components.views.facts import fact_html, join_sentences
 from components.views.images import image_html
 from components.views.strips import sequence_strip_html
 from components.views.tables import format_bytes, table_html
@@ -162,14 +162,13 @@ def request_html(compared: Compared, number: int, engine: Engine, block_size: in
             total=total,
             computed=compared.computed_tokens,
         )
-    why = " ".join(
-        filter(None, (end_words(engine, compared.lookup, block_size), inside_words(compared)))
-    )
+    reasons = (end_words(engine, compared.lookup, block_size), inside_words(compared))
+    facts = join_sentences(f"<strong>{counts}</strong>", *map(html.escape, reasons))
     labels = cached_labels(total, reused, compared.kept.num_tokens)
     return (
         f'<section class="pg-request" data-request="{number}">'
         f'<h4 class="pg-column-name">{say("Request {number}", number=number)}</h4>'
-        f"{badge_html(compared.hit, f'<strong>{counts}</strong> {html.escape(why)}')}"
+        f"{badge_html(compared.hit, facts)}"
         f"{sequence_strip_html(compared.inputs, labels=labels)}"
         f'<p class="pg-answer"><span>{say("Answer")}</span> '
         f"{verbatim_html(compared.answer or say('(empty)'))}</p></section>"
@@ -265,7 +264,7 @@ def _share(before: int, after: int) -> str:
     return f"{1 - after / before:.0%}" if before else "–"
 
 
-def summary_html(rows: Sequence[Compared]) -> str:
+def requests_summary_html(rows: Sequence[Compared]) -> str:
     """One sentence on what the cache saved for the last request."""
     row = rows[-1]
     if not row.hit:

@@ -129,27 +129,27 @@ def lens(run: Run, positions: int, top_k: int) -> go.Figure:
 
 
 @PART.chart(mark("One token through the layers"), needs=("word", SELECTION))
-def track(run: Run, word: str, selection: Selection | None) -> go.Figure:
+def track(run: Run, token: str, selection: Selection | None) -> go.Figure:
     """The probability of one token through the layers."""
     index = choose_token(run, selection).index
-    token_id = find_token_id(run, word, index)
+    token_id = find_token_id(run, token, index)
     probs, ranks = playground.decoder.stage.track_token(run.engine, run.decoded, index, token_id)
     text = token_label(playground.tokens.token_text(run.engine.tokenizer, token_id))
     return plot_token_track(probs, ranks, text, index, run.decoded.num_deepstack)
 
 
-def find_token_id(run: Run, word: str, index: int) -> int:
+def find_token_id(run: Run, token: str, index: int) -> int:
     """The id of a text's first token; for an empty text, the most likely token after ``index``.
 
     Raises:
         InputError: the text has no token.
     """
-    if not word:
+    if not token:
         read = playground.decoder.stage.logit_lens(
             run.engine, run.decoded, (index,), 1, layers=(run.decoded.num_layers,)
         )
         return int(read.ids[0, 0, 0])
-    ids = run.engine.tokenizer.encode(word, add_special_tokens=False)
+    ids = run.engine.tokenizer.encode(token, add_special_tokens=False)
     if not ids:
         raise InputError(
             say("The text to follow contains no token."),
@@ -175,7 +175,7 @@ def picture(run: Run, state: int, selection: Selection | None) -> go.Figure | No
         return None
     read = image_lens(run, number, state)
     shape = (span.merged_h, span.merged_w)
-    words = [token_label(cell[0], CELL_CHARS) for cell in read.texts[0]]
+    tokens = [token_label(cell[0], CELL_CHARS) for cell in read.texts[0]]
     hovers = [
         say("token {index}", index=span.start + at)
         + "<br>"
@@ -189,7 +189,7 @@ def picture(run: Run, state: int, selection: Selection | None) -> go.Figure | No
     if state == run.decoded.num_layers:
         name = say("{image}, after all layers", image=where)
     return plot_image_lens(
-        _by_row(words, shape[1]),
+        _by_row(tokens, shape[1]),
         read.probs[0, :, 0].reshape(shape),
         _by_row(hovers, shape[1]),
         escape_label(name),

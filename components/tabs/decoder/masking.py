@@ -107,8 +107,8 @@ def mask_buttons_html(
 
 def _button(words: str, masked: tuple[int, ...]) -> Markup:
     return Markup(
-        '<button type="button" class="pg-button pg-small" data-set="{values}">{words}</button>'
-    ).format(values=json.dumps({MASKED.id: masked}), words=words)
+        '<button type="button" class="pg-button pg-small" data-set="{values}">{text}</button>'
+    ).format(values=json.dumps({MASKED.id: masked}), text=words)
 
 
 def maskable_html(run: Run, masked: tuple[int, ...]) -> Markup:

@@ -21,7 +21,7 @@ from components.parts.part import SELECTION, Part
 from components.prompt.examples import load_examples
 from components.prompt.reader import read_prompt
 from components.tabs.decoder.focus import choose_token
-from components.tabs.decoder.verdict import run_with_change, verdict_html
+from components.tabs.decoder.verdict import answer_verdict_html, run_with_change
 from components.views.facts import fact_markup
 from playground.errors import InputError
 from playground.language import mark, say
@@ -126,7 +126,7 @@ class Swept:
     """Next-token probabilities with each layer patched separately; a finding."""
 
     states: States
-    next_words: tuple[str, str]  # most likely next token of this run and of the other
+    next_tokens: tuple[str, str]  # most likely next token of this run and of the other
     probs: np.ndarray  # (2, layers + 1) float32
 
 
@@ -200,7 +200,7 @@ def _what_if(other: Run, layer: int, states: States) -> WhatIf:
     return module.WhatIf(patches=(module.StatePatch(layer, states.index, state),))
 
 
-def _next_word(run: Run) -> tuple[int, str]:
+def _next_token(run: Run) -> tuple[int, str]:
     """The most likely next token and its text."""
     token_id = int(run.decoded.logits.argmax())
     return token_id, playground.tokens.token_text(run.engine.tokenizer, token_id)
@@ -226,7 +226,7 @@ def patched(
     other.ensure("decoder", progress)
     states = _states(run, other, way, selection)
     original, changed, shift = run_with_change(run, progress, _what_if(other, layer, states))
-    yield Patched(states, layer, _next_word(other)[1], original, changed.answer, shift)
+    yield Patched(states, layer, _next_token(other)[1], original, changed.answer, shift)
 
 
 @PART.experiment(mark("Patch each layer separately"), needs=("source", "text", "way", SELECTION))
@@ -237,13 +237,13 @@ def swept(
     other = other_run(run, source, text)
     other.ensure("decoder", progress)
     states = _states(run, other, way, selection)
-    (own, own_text), (theirs, their_text) = _next_word(run), _next_word(other)
+    (own, own_text), (theirs, their_text) = _next_token(run), _next_token(other)
     if own == theirs:
         raise InputError(
             say(
-                "Both runs predict “{word}” as the next token, so patching cannot show a "
+                "Both runs predict “{token}” as the next token, so patching cannot show a "
                 "difference.",
-                word=own_text,
+                token=own_text,
             ),
             remedy=say(
                 "Choose a run with a different answer, for example by asking another question."
@@ -289,7 +289,7 @@ def verdict(run: Run, found: Patched | None) -> Markup | str:
         next=token_label(found.their_next),
         **_state_words(run, found.states),
     )
-    answers = verdict_html(found.original, found.changed, found.shift)
+    answers = answer_verdict_html(found.original, found.changed, found.shift)
     return Markup("{}{}").format(Markup(fact_markup(sentence)), answers)
 
 
@@ -333,5 +333,5 @@ def layers(_run: Run, found: Swept | None) -> go.Figure | None:
     """The layer from which the patched state decides the next token."""
     if found is None:
         return None
-    own, theirs = found.next_words
+    own, theirs = found.next_tokens
     return plot_patch_sweep(found.probs, (token_label(own), token_label(theirs)))

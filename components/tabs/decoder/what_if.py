@@ -30,9 +30,9 @@ from components.tabs.decoder.masking import (
 )
 from components.tabs.decoder.verdict import (
     Comparison,
+    answer_verdict_html,
     compare_change,
     plot_answer_tokens,
-    verdict_html,
 )
 from components.views.facts import fact_html
 from playground.language import mark, say
@@ -203,7 +203,7 @@ def verdict(_run: Run, compared: Comparison | None) -> Markup | str:
     """Both answers."""
     if compared is None:
         return ""
-    return verdict_html(compared.original, compared.changed, compared.shift)
+    return answer_verdict_html(compared.original, compared.changed, compared.shift)
 
 
 @PART.chart(mark("Answer tokens"), needs=("changed",), empty=EMPTY)

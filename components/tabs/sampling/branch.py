@@ -18,7 +18,7 @@ from components.tabs.sampling.lab import (
     CHOSEN,
     Lab,
     choose_branch,
-    choose_token,
+    choose_step,
     nothing_yet,
     prompt_of,
     read_name,
@@ -93,7 +93,7 @@ def chosen(_run: Run, lab: Lab | None, name: str | int | None, step: int | None)
     """The selected token in a sentence."""
     if lab is None or not lab.branches:
         return nothing_yet()
-    return chosen_html(*choose_token(lab, name, step))
+    return chosen_html(*choose_step(lab, name, step))
 
 
 @PART.html(needs=(*CHOSEN, "alternative"))
@@ -107,7 +107,7 @@ def alternatives(
     """The tokens that can replace it."""
     if lab is None or not lab.branches:
         return ""
-    branch, index = choose_token(lab, name, step)
+    branch, index = choose_step(lab, name, step)
     options = [
         (
             Markup("{} {}").format(
@@ -128,7 +128,7 @@ def tree(_run: Run, lab: Lab | None, name: str | int | None, step: int | None) -
         return ""
     if lab.is_live:
         name, step = lab.focus or (None, None)
-    branch, index = choose_token(lab, name, step)
+    branch, index = choose_step(lab, name, step)
     return tree_html(lab.branches, branch.name, index)
 
 
@@ -170,7 +170,7 @@ def grow(
 ) -> Iterator[Lab]:
     """Replace the token and continue; the branch grows in the tree."""
     lab = require_lab(lab)
-    parent, index = choose_token(lab, name, step)
+    parent, index = choose_step(lab, name, step)
     token_id = choose_alternative(parent, index, alternative)
     if token_id is None:
         raise InputError(
@@ -207,7 +207,7 @@ def first_words(
     settings = SamplingSettings()
     if lab.branches:
         settings = choose_branch(lab, name).trace.settings
-    sampler = playground.sampling.branches.start_first_words(
+    sampler = playground.sampling.branches.start_first_tokens(
         run.engine, prompt_of(run), count, settings, max_new_tokens=length
     )
     check_room(lab, count)

@@ -115,7 +115,7 @@ def choose_branch(lab: Lab, name: str | int | None, default: str = "") -> Branch
     return lab.branch(next((wanted for wanted in (name, default) if wanted in names), names[0]))
 
 
-def choose_token(lab: Lab, name: str | int | None, step: int | None) -> tuple[Branch, int]:
+def choose_step(lab: Lab, name: str | int | None, step: int | None) -> tuple[Branch, int]:
     """The selected branch and token; without a selection, the lab's focus."""
     focus, index = lab.focus or ("", 0)
     branch = choose_branch(lab, name, focus)

@@ -11,7 +11,6 @@ from components.charts.sampling import filter_name
 from components.tabs.sampling.chips import MAX_TITLES, picked_chips_html
 from components.tabs.sampling.words import ENDINGS
 from components.views.facts import count_tokens, fact_markup
-from components.views.generated import raw_probability
 from components.views.text import flowing, token_html, verbatim_html
 from playground.language import say
 
@@ -26,17 +25,16 @@ def chosen_html(branch: Branch, index: int) -> str:
     removed = [
         candidate for candidate in step.top if candidate.removed_by and candidate.id != step.id
     ]
-    words = say(
+    chosen = say(
         "Token {number} of {branch} is {token} ({raw:.1%} before the filters). Alternatives, with "
         "their probabilities before the filters:",
         number=index + 1,
         branch=branch.name,
         token=token_html(step.text),
-        raw=raw_probability(step),
+        raw=step.raw_prob,
     )
-    if removed:
-        words += " " + say("({cuts}; a branch can still use them.)", cuts=_cuts(removed))
-    return fact_markup(words)
+    cuts = say("({cuts}; a branch can still use them.)", cuts=_cuts(removed)) if removed else ""
+    return fact_markup(chosen, cuts)
 
 
 def _cuts(removed: list[Candidate]) -> str:

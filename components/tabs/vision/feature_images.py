@@ -33,9 +33,9 @@ def pca_html(run: Run, focus: PatchFocus, wanted: FeatureSource, basis: str) -> 
         features, _shared_basis(run, focus) if shared else None
     )
     words = source_text(wanted, run.engine.facts)
-    what = say("Patches {words}", words=words)
+    what = say("Patches {text}", text=words)
     if wanted.merged:
-        what = say("Tokens {words}", words=words)
+        what = say("Tokens {text}", text=words)
     shares = say(", ").join(
         f"{say(name)} {share:.0%}"
         for name, share in zip(COLOR_NAMES, colours.variance, strict=False)
@@ -94,21 +94,19 @@ def similarity_html(run: Run, focus: PatchFocus, wanted: FeatureSource) -> str:
 def _similarity_text(patch: str, words: str, merged: bool, low: float) -> tuple[str, str]:
     """The image's alternative text and its caption."""
     name = say("the token of {patch}", patch=patch) if merged else patch
-    fields = {"name": name, "words": words, "low": low}
+    fields = {"name": name, "text": words, "low": low}
     if merged:
         return (
+            say("Cosine similarity of all tokens to {name}, {text}, from {low:.2f} to 1", **fields),
             say(
-                "Cosine similarity of all tokens to {name}, {words}, from {low:.2f} to 1", **fields
-            ),
-            say(
-                "Cosine similarity of each token to {name}, {words}. Brighter means more similar.",
+                "Cosine similarity of each token to {name}, {text}. Brighter means more similar.",
                 **fields,
             ),
         )
     return (
-        say("Cosine similarity of all patches to {name}, {words}, from {low:.2f} to 1", **fields),
+        say("Cosine similarity of all patches to {name}, {text}, from {low:.2f} to 1", **fields),
         say(
-            "Cosine similarity of each patch to {name}, {words}. Brighter means more similar.",
+            "Cosine similarity of each patch to {name}, {text}. Brighter means more similar.",
             **fields,
         ),
     )

@@ -26,8 +26,8 @@ from components.tabs.cache.words import (
     format_count,
     formula_html,
     request_html,
+    requests_summary_html,
     requests_table,
-    summary_html,
 )
 from playground.cache import empty_cache
 from playground.engine import Engine
@@ -369,11 +369,11 @@ def test_the_formula_has_this_model_s_numbers(run: Run, rows: list[Compared]) ->
 
 def test_summary_does_not_promise_time_where_there_is_none(rows: list[Compared]) -> None:
     fast = dataclasses.replace(rows[1], miss_ms=(30.0,), hit_ms=(10.0,))
-    assert "10.0 ms to the first token instead of 30.0" in summary_html([rows[0], fast])
+    assert "10.0 ms to the first token instead of 30.0" in requests_summary_html([rows[0], fast])
     slow = dataclasses.replace(rows[1], miss_ms=(10.0,), hit_ms=(10.0,))
-    assert "tolerance 0.0001 in float32" in summary_html([rows[0], fast])
-    assert "but no time saved" in summary_html([rows[0], slow])
-    assert "finds no cached prefix" in summary_html(rows[:1])
+    assert "tolerance 0.0001 in float32" in requests_summary_html([rows[0], fast])
+    assert "but no time saved" in requests_summary_html([rows[0], slow])
+    assert "finds no cached prefix" in requests_summary_html(rows[:1])
 
 
 # --------------------------------------------------------------------------- the chart

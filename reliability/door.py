@@ -19,7 +19,6 @@ ROUTE = "/gradio_api/component_server"
 WAIT_S = 300.0  # a busy machine is slow
 MISTAKE = "Something went wrong on the server"  # an exception, whatever was requested
 MAX_OUTPUTS = 32  # per request; more outputs take several requests
-SELECTION = "selection"
 
 
 @dataclass(frozen=True)

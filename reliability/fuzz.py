@@ -184,9 +184,9 @@ def fuzz(server: Server, bodies: int, images: int, seed: int = 0) -> list[str]:
             answer = caller.call("preprocess", image=uploaded, text="What is this?")
         assert isinstance(answer, Answer)
         if fault := fault_of(answer):
-            faults.append(f"picture {index}: {fault}: {answer.message[:200]}")
+            faults.append(f"image {index}: {fault}: {answer.message[:200]}")
         if index % GOOD_EVERY == GOOD_EVERY - 1:
-            check_good(f"{index + 1} pictures")
+            check_good(f"{index + 1} images")
     check_good("everything")
     caller.close()
     return faults
@@ -205,7 +205,7 @@ def main() -> int:
     print("\n".join(faults[:40]))
     print(f"{options.bodies} bodies to each of {len(ENDPOINTS)} endpoints, ", end="")
     print(f"{options.questions} questions to the parts, {options.images} ", end="")
-    print(f"mutated pictures: {len(faults)} faults")
+    print(f"mutated images: {len(faults)} faults")
     return bool(faults)
 
 

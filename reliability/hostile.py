@@ -129,7 +129,7 @@ def _image_cases() -> Iterator[Case]:
                 return uploaded
             return caller.call("preprocess", image=uploaded, text="What is this?")
 
-        yield Case(f"picture: {file.name}", send, file.accepted)
+        yield Case(f"image: {file.name}", send, file.accepted)
 
 
 def _inline_cases() -> Iterator[Case]:

@@ -166,6 +166,6 @@ def unreachable(server: Server) -> list[str]:
     page, theirs = leave_belongings(server)
     found = try_everything(server, theirs)
     if not theirs.kept:
-        found.append("no picture was kept for the link: nothing to look for")
+        found.append("no image was kept for the link: nothing to look for")
     page.vanish()
     return found

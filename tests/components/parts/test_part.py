@@ -93,7 +93,7 @@ def test_a_layout_may_have_rows_folds_and_words() -> None:
     assert Parts((stage(part),)).by_key["merge.one"] is part
 
 
-def test_what_clicks_set_needs_no_place() -> None:
+def test_what_clicks_set_needs_no_room() -> None:
     part = Part(
         "one",
         "One",

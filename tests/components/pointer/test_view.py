@@ -37,7 +37,7 @@ def test_the_layout_says_where_everything_stands(run: Run) -> None:
     assert layout["texts"]["0"] == "<|im_start|>"
 
 
-def test_the_layout_may_point_at_a_place(run: Run) -> None:
+def test_the_layout_may_hold_a_selection(run: Run) -> None:
     plain = json.loads(write_layout(run))
     assert "selection" not in plain
     assert json.loads(write_layout(run, (5,))) == plain | {"selection": {"index": 5}}

@@ -55,10 +55,10 @@ def test_each_answer_token_is_a_button(run: Run) -> None:
 
 
 def test_a_hint_if_the_selected_image_was_not_measured(run: Run) -> None:
-    places = [locate_token(run.inputs, run.positions, span.start) for span in run.inputs.spans]
-    *_, found = influence.measured(run, ignore_progress, 2, 1, places[0])
-    assert "measure again" not in influence.facts(run, found, None, places[0])
-    assert "You have selected image 2" in influence.facts(run, found, None, places[1])
+    selections = [locate_token(run.inputs, run.positions, span.start) for span in run.inputs.spans]
+    *_, found = influence.measured(run, ignore_progress, 2, 1, selections[0])
+    assert "measure again" not in influence.facts(run, found, None, selections[0])
+    assert "You have selected image 2" in influence.facts(run, found, None, selections[1])
 
 
 def test_the_most_important_part_is_masked(run: Run) -> None:

@@ -243,11 +243,11 @@ def test_the_four_patches_can_be_selected(run: Run) -> None:
     assert read_html(merger.picture(run, 1)).find("div", cls="pg-picture-frame", data_span="1")
     patches = read_html(merger.patches(run, FINAL, 1, selection))
     figures = patches.find("figure", data_span="1")
-    places = [(each.attrs["data-row"], each.attrs["data-column"]) for each in figures]
-    assert places == [("2", "6"), ("2", "7"), ("3", "6"), ("3", "7")]
+    positions = [(each.attrs["data-row"], each.attrs["data-column"]) for each in figures]
+    assert positions == [("2", "6"), ("2", "7"), ("3", "6"), ("3", "7")]
     # The enlarged patches show the image's own pixels.
     whole = unpatchify(run.inputs, run.inputs.spans[1])[0]
-    for each, source in zip(places, patches.find("img"), strict=True):
+    for each, source in zip(positions, patches.find("img"), strict=True):
         top, left = (int(value) * run.inputs.patch_size for value in each)
         encoded = base64.b64decode(source.attrs["src"].split(",")[1])
         pixels = np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB"))

@@ -318,7 +318,7 @@ def replay_all(run: Run, settings: list[Any]) -> policy.Replay:
 
 def test_the_wrong_image_s_answer_is_shown(trained_run: Run) -> None:
     preset = PRESETS[1]
-    settings = lab(preset.log, share=preset.share, images=preset.images)
+    settings = lab(preset.log, share=preset.share, pictures=preset.images)
     found = replay_all(trained_run, settings)
     page = read_html(policy.lesson(trained_run, *settings, found))
     assert page.find("span", "pg-badge-miss")[0].text == "Wrong image"

@@ -5,7 +5,7 @@
 #       --model Qwen/Qwen3-VL-2B-Instruct --public
 FROM python:3.12-slim
 
-# Nobody's rights inside: what strangers upload is decoded here.
+# Nobody's rights inside: what visitors upload is decoded here.
 RUN useradd --uid 1000 player && mkdir /models /srv/app && chown player /models /srv/app
 WORKDIR /srv/app
 

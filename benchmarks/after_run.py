@@ -33,7 +33,7 @@ OTHER_QUESTION = "What color is the circle left of the square?"
 def another_question(run: Run) -> Callable[[], object]:
     """A new run of the page with the same image and another question."""
     (turn,) = run.prompt.turns
-    prompt = replace(run.prompt, turns=(Turn("user", OTHER_QUESTION, pictures=turn.pictures),))
+    prompt = replace(run.prompt, turns=(Turn("user", OTHER_QUESTION, images=turn.images),))
 
     def ask() -> object:
         fresh = Run(run.engine, prompt, earlier=run)
@@ -45,7 +45,7 @@ def another_question(run: Run) -> Callable[[], object]:
 def another_question_stored(run: Run) -> Callable[[], object]:
     """The same from a prefix store, without reading the image file again."""
     (turn,) = run.prompt.turns
-    prompt = replace(run.prompt, turns=(Turn("user", OTHER_QUESTION, pictures=turn.pictures),))
+    prompt = replace(run.prompt, turns=(Turn("user", OTHER_QUESTION, images=turn.images),))
     store = PrefixStore(run.engine, max_bytes=1 << 40)
     store.serve(run.inputs)
     inputs = run_preprocess(run.engine, prompt)

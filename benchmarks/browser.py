@@ -26,7 +26,7 @@ LONG_MS = 200  # long enough to notice
 NOTHING = "/nothing-here"  # an almost empty page of the same process
 # A driven Chromium reports where each error was thrown, even if a library catches it. V8 then
 # parses the library again, for up to a second. A visitor's browser does not.
-PLACES_KNOWN = "--js-flags=--no-enable-lazy-source-positions"
+EAGER_POSITIONS = "--js-flags=--no-enable-lazy-source-positions"
 WATCH = """
 window.longTasks = [];
 new PerformanceObserver((list) => list.getEntries().forEach(
@@ -120,7 +120,7 @@ def start_chromium(playwright: Playwright) -> Browser:
     path = find_chromium()
     if path is None:
         raise SystemExit("Chromium was not found. Set CHROMIUM to its path.")
-    return playwright.chromium.launch(executable_path=path, args=[*ARGUMENTS, PLACES_KNOWN])
+    return playwright.chromium.launch(executable_path=path, args=[*ARGUMENTS, EAGER_POSITIONS])
 
 
 def new_visitor(browser: Browser) -> BrowserContext:

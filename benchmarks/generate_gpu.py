@@ -62,7 +62,7 @@ def columns(run: Run, count: int, tokens: int) -> Callable[[], object]:
     return write
 
 
-def largest_picture(run: Run) -> str:
+def largest_image(run: Run) -> str:
     """The largest square image whose recorded prefill fits on the GPU."""
     fits = "none"
     for side in LARGEST:
@@ -118,7 +118,7 @@ def main() -> None:
         sides["prefill"]()
     print(f"\nMemory of the recorded prefill above the weights: {seen.peak_bytes / 1e6:,.0f} MB")
     if engine.device.type == "cuda":
-        print(f"The largest image that fits: {largest_picture(run)}")
+        print(f"The largest image that fits: {largest_image(run)}")
 
 
 if __name__ == "__main__":

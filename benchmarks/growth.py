@@ -113,7 +113,7 @@ def draw_svg(growths: list[Growth], path: Path) -> None:
         low, high = min(times), max(max(times), min(times) + 1e-6)
         first, last = sizes[0], max(sizes[-1], sizes[0] + 1e-6)
 
-        def place(size: float, seconds: float, column: int = column) -> tuple[float, float]:
+        def to_svg(size: float, seconds: float, column: int = column) -> tuple[float, float]:
             across = (math.log10(size) - first) / (last - first)  # noqa: B023  # used at once
             up = (math.log10(seconds * 1e3) - low) / (high - low)  # noqa: B023
             return (
@@ -121,11 +121,11 @@ def draw_svg(growths: list[Growth], path: Path) -> None:
                 height - margin + 8 - up * (height - margin - 52),
             )
 
-        ours = [place(point[0], point[1]) for point in growth.points]
+        ours = [to_svg(point[0], point[1]) for point in growth.points]
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in ours)
         parts.append(f'<polyline points="{line}" fill="none" stroke="#3b5bdb" stroke-width="2"/>')
         for (x, y), point in zip(ours, growth.points, strict=True):
-            px, py = place(point[0], point[2])
+            px, py = to_svg(point[0], point[2])
             parts.append(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="3" fill="#e8590c"/>')
             parts.append(
                 f'<text x="{x:.1f}" y="{height - 22}" text-anchor="middle">{point[0]:,}</text>'
@@ -157,11 +157,11 @@ def main() -> None:
     engine = load_shape(options.shape, device=options.device)
     tokens, sides = (TOKENS[:2], SIDES[:2]) if options.short else (TOKENS, SIDES)
     texts = ((count, engine, text_of(engine, count)) for count in tokens)
-    pictures = ((side, engine, start_run(engine, side=side).inputs) for side in sides)
+    images = ((side, engine, start_run(engine, side=side).inputs) for side in sides)
     layers = with_layers(LAYERS[:2] if options.short else LAYERS, options.device)
     growths = [
         measure_sizes("text tokens", "tokens", texts, options.pairs),
-        measure_sizes("image side", "pixels", pictures, options.pairs),
+        measure_sizes("image side", "pixels", images, options.pairs),
         measure_sizes("decoder layers (mid)", "layers", layers, options.pairs),
     ]
     print(f"{machine_facts()}; {options.shape}, {engine.dtype}")

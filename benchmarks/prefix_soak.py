@@ -26,7 +26,7 @@ from playground.loading.load import load_engine
 from playground.records import ModelInputs
 from tests.playground.kv_cache.test_prefix_store_random import (
     FOLLOW_UPS,
-    PICTURES,
+    IMAGES,
     SYSTEMS,
     TEXTS,
     Reference,
@@ -47,7 +47,7 @@ def main() -> None:
         engine = load_engine(make_tiny_random_checkpoint(folder), device="cpu", dtype="float32")
         reference = Reference(engine)
         prompts = -settled_bytes()
-        for choice in itertools.product(SYSTEMS, [*PICTURES, "clip"], TEXTS, FOLLOW_UPS):
+        for choice in itertools.product(SYSTEMS, [*IMAGES, "video"], TEXTS, FOLLOW_UPS):
             _ask(reference, *choice)  # reference logits, kept outside the store
         prompts += settled_bytes()
         rows = []
@@ -81,7 +81,7 @@ def _soak(
         inputs, expected = _ask(
             reference,
             draw.choice(SYSTEMS),
-            draw.choice([*PICTURES, "clip"]),
+            draw.choice([*IMAGES, "video"]),
             draw.choice(TEXTS),
             draw.choice(FOLLOW_UPS),
         )
@@ -94,9 +94,9 @@ def _soak(
 
 
 def _ask(
-    reference: Reference, system: str, picture: str, text: str, follow_up: str | None
+    reference: Reference, system: str, image: str, text: str, follow_up: str | None
 ) -> tuple[ModelInputs, torch.Tensor]:
-    return reference.get(system=system, picture=picture, text=text, follow_up=follow_up)
+    return reference.get(system=system, image=image, text=text, follow_up=follow_up)
 
 
 if __name__ == "__main__":

@@ -54,8 +54,8 @@ def decode_of(run: Run, tokens: int) -> Callable[[], object]:
         logits = run.decoded.logits[None]
         for step in range(tokens):
             ids = logits.argmax(-1)[:, None].cpu()
-            places = torch.full((3, 1, 1), first + step)
-            logits = last_logits(engine, decode_states(engine, cache, ids, places))
+            positions = torch.full((3, 1, 1), first + step)
+            logits = last_logits(engine, decode_states(engine, cache, ids, positions))
         return logits
 
     return decode

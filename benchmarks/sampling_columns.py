@@ -28,7 +28,7 @@ from playground.engine import Engine
 from playground.merge.stage import run_merge
 from playground.pipeline import Run
 from playground.preprocess.stage import model_kwargs
-from playground.records import Picture, Prompt, SamplingSettings, Turn
+from playground.records import Prompt, PromptImage, SamplingSettings, Turn
 from playground.sampling.branches import columns_as_branches
 from playground.sampling.candidates import keep_tokens
 from playground.sampling.columns import Sampler
@@ -46,8 +46,8 @@ VOCAB = 151_936  # tokens; of the released checkpoints
 def make_run(engine: Engine) -> Run:
     """A prompt with a 256 by 256 image: 64 image tokens."""
     noise = torch.randint(0, 256, (256, 256, 3), generator=torch.Generator().manual_seed(0))
-    picture = Picture(noise.to(torch.uint8).numpy(), "noise")
-    return Run(engine, Prompt((Turn("user", "Describe this image.", (picture,)),)))
+    image = PromptImage(noise.to(torch.uint8).numpy(), "noise")
+    return Run(engine, Prompt((Turn("user", "Describe this image.", (image,)),)))
 
 
 def measure_columns(engine: Engine, tokens: int, pairs: int) -> list[tuple[object, ...]]:

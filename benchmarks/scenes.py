@@ -9,15 +9,15 @@ from components.prompt.reader import read_prompt
 from playground.engine import Engine
 from playground.pipeline import Run, Stage
 from playground.preprocess.stage import max_pixels_range
-from playground.records import Picture, Prompt, Turn
+from playground.records import Prompt, PromptImage, Turn
 
 QUESTION = "Describe this image."
 
 
-def make_picture(width: int, height: int, seed: int = 0) -> Picture:
+def make_image(width: int, height: int, seed: int = 0) -> PromptImage:
     """A noise image; the content does not affect the cost."""
     rng = np.random.default_rng(seed)
-    return Picture(rng.integers(0, 256, (height, width, 3)).astype(np.uint8), name="noise")
+    return PromptImage(rng.integers(0, 256, (height, width, 3)).astype(np.uint8), name="noise")
 
 
 def start_run(
@@ -31,8 +31,8 @@ def start_run(
         text: the question.
         stage: one of ``pipeline.STAGES``.
     """
-    pictures = (make_picture(side, side),) if side else ()
-    run = Run(engine, Prompt((Turn("user", text, pictures=pictures),), max_pixels=_limit(engine)))
+    images = (make_image(side, side),) if side else ()
+    run = Run(engine, Prompt((Turn("user", text, images=images),), max_pixels=_limit(engine)))
     run.ensure(stage)
     return run
 

@@ -53,10 +53,10 @@ def by_kind(
 def one_token(engine: Engine, run: Run) -> Callable[[], object]:
     """One token decoded after the prompt, with its logits."""
     prefix = prompt_prefix(run.inputs, run.merged, run.decoded)
-    ids, places = torch.zeros((1, 1), dtype=torch.int64), torch.full((3, 1, 1), prefix.start)
+    ids, positions = torch.zeros((1, 1), dtype=torch.int64), torch.full((3, 1, 1), prefix.start)
 
     def decode() -> object:
-        return decode_step(engine, fork_cache(prefix.cache), ids, places)
+        return decode_step(engine, fork_cache(prefix.cache), ids, positions)
 
     return decode
 

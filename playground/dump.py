@@ -105,7 +105,7 @@ _TENSORS: Mapping[Stage, Callable[[Run], dict[str, torch.Tensor]]] = {
 def describe_run(run: Run) -> dict[str, Any]:
     """The manifest: prompt, checkpoint and versions of the run."""
     prompt, engine = run.prompt, run.engine
-    media = [*(p.pixels for p in prompt.pictures), *(clip.frames for clip in prompt.clips)]
+    media = [*(p.pixels for p in prompt.images), *(video.frames for video in prompt.videos)]
     return {
         "format": FORMAT,
         "model": checkpoint_name(engine),

@@ -35,7 +35,7 @@ class CheckpointError(PlaygroundError):
 
 
 class InputError(PlaygroundError):
-    """A prompt, picture, video or setting is outside what the stage accepts."""
+    """A prompt, image, video or setting is outside what the stage accepts."""
 
 
 class ModelError(PlaygroundError):

@@ -40,7 +40,7 @@ def held_bytes(value: Any) -> int:
         value: a record, a cache, a ``Holder``, or any collection of them.
     """
     inside = look_inside(value)
-    return count_bytes(inside.extents.union(*(each.extents() for each in inside.holders)))
+    return count_bytes(inside.extents.union(*(holder.extents() for holder in inside.holders)))
 
 
 def count_bytes(extents: Iterable[Extent]) -> int:
@@ -64,22 +64,22 @@ def look_inside(value: Any) -> Inside:
     seen: dict[int, Any] = {}  # kept until the end, because the id of a freed object may be reused
     todo = [value]
     while todo:
-        each = todo.pop()
-        if each is None or isinstance(each, str | int | float) or id(each) in seen:
+        item = todo.pop()
+        if item is None or isinstance(item, str | int | float) or id(item) in seen:
             continue
-        seen[id(each)] = each
-        if isinstance(each, torch.Tensor):
-            storage = each.untyped_storage()
+        seen[id(item)] = item
+        if isinstance(item, torch.Tensor):
+            storage = item.untyped_storage()
             start = storage.data_ptr()
             extents.add((str(storage.device), start, start + storage.nbytes()))
-        elif isinstance(each, np.ndarray) and isinstance(each.base, np.ndarray | torch.Tensor):
-            todo.append(each.base)
-        elif isinstance(each, np.ndarray):
-            extents.add(("cpu", each.ctypes.data, each.ctypes.data + each.nbytes))
-        elif isinstance(each, Holder):
-            holders.append(each)
+        elif isinstance(item, np.ndarray) and isinstance(item.base, np.ndarray | torch.Tensor):
+            todo.append(item.base)
+        elif isinstance(item, np.ndarray):
+            extents.add(("cpu", item.ctypes.data, item.ctypes.data + item.nbytes))
+        elif isinstance(item, Holder):
+            holders.append(item)
         else:
-            todo += _members(each)
+            todo += _members(item)
     return Inside(frozenset(extents), tuple(holders))
 
 

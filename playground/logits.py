@@ -67,8 +67,8 @@ def top_tokens(logits: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Te
     # The blocks with the largest maxima hold `count` tokens that no token elsewhere exceeds.
     nearest = blocks.amax(-1).topk(count).indices
     values = blocks.gather(1, nearest[:, :, None].expand(-1, -1, BLOCK)).flatten(1)
-    places = torch.arange(BLOCK, device=logits.device)
-    ids = (nearest[:, :, None] * BLOCK + places).flatten(1)
+    offsets = torch.arange(BLOCK, device=logits.device)
+    ids = (nearest[:, :, None] * BLOCK + offsets).flatten(1)
     if whole < vocab:  # the tokens after the last whole block
         rest = torch.arange(whole, vocab, device=logits.device)
         values = torch.cat([values, logits[:, whole:]], dim=1)
@@ -95,6 +95,7 @@ def log_totals(logits: torch.Tensor, highest: torch.Tensor) -> torch.Tensor:
     highest = highest.float()
     row = torch.empty(logits.shape[1])
     sums = [
-        row.copy_(each).sub_(high).exp_().sum() for each, high in zip(logits, highest, strict=True)
+        row.copy_(values).sub_(high).exp_().sum()
+        for values, high in zip(logits, highest, strict=True)
     ]
     return highest + torch.stack(sums).log()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import playground
 from playground.held import Extent, Holder, Inside, count_bytes, look_inside
 from playground.language import say
-from playground.pointer import Place, still_there
+from playground.pointer import Selection, still_there
 from playground.records import (
     DecoderOutput,
     MergedInputs,
@@ -94,7 +94,7 @@ class Run(Holder):
             return playground.preprocess.stage.run_preprocess(engine, self.prompt)
         if stage == "vision":
             seen, self._seen = self._seen, None
-            if seen is not None and _same_pictures(seen[0], self.inputs):
+            if seen is not None and _same_images(seen[0], self.inputs):
                 return seen[1]
             return playground.vision.stage.run_vision(engine, self.inputs, progress=progress)
         if stage == "merge":
@@ -142,9 +142,9 @@ class Run(Holder):
             positions: np.ndarray = self._records["positions"]
         return positions
 
-    def still_there(self, place: Place | None) -> Place | None:
-        """The selected place, if it means the same here as in the run where it was selected."""
-        return still_there(self.inputs, self.positions, place)
+    def still_there(self, selection: Selection | None) -> Selection | None:
+        """The selection, if it means the same here as in the run where it was selected."""
+        return still_there(self.inputs, self.positions, selection)
 
     @property
     def parity(self) -> Parity:
@@ -230,7 +230,7 @@ class Run(Holder):
             looked = self._insides.get(name)
             if looked is None or looked[0] is not value:  # slow for 1,000 tokens
                 looked = self._insides[name] = value, look_inside(value)
-            found |= looked[1].extents.union(*(each.extents() for each in looked[1].holders))
+            found |= looked[1].extents.union(*(holder.extents() for holder in looked[1].holders))
         return found
 
     @property
@@ -259,7 +259,7 @@ def _on_device(records: dict[str, Any], device: Any) -> dict[str, Any]:
     return moved
 
 
-def _same_pictures(first: ModelInputs, second: ModelInputs) -> bool:
+def _same_images(first: ModelInputs, second: ModelInputs) -> bool:
     """Whether the vision tower would get exactly the same input."""
     names = ("pixel_values", "image_grid_thw", "pixel_values_videos", "video_grid_thw")
     pairs = ((getattr(first, name), getattr(second, name)) for name in names)

@@ -17,7 +17,7 @@ from playground.records import ModelInputs, VisualSpan
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Selection:
     """One position of the sequence and, for a visual token, its part of the image.
 
     Ranges include their first and last value.
@@ -57,7 +57,7 @@ def patch_tokens(span: VisualSpan) -> np.ndarray:
     return by_block.repeat(span.merge_size, axis=0).repeat(span.merge_size, axis=1)
 
 
-def locate_token(inputs: ModelInputs, position_ids: np.ndarray, index: int) -> Place:
+def locate_token(inputs: ModelInputs, position_ids: np.ndarray, index: int) -> Selection:
     """Locate a sequence index in all other coordinates.
 
     Args:
@@ -78,12 +78,12 @@ def locate_token(inputs: ModelInputs, position_ids: np.ndarray, index: int) -> P
     t, h, w = (int(axis) for axis in position_ids[:, index])
     number = find_span(inputs, index)
     if number is None:
-        return Place(index, (t, h, w))
+        return Selection(index, (t, h, w))
     span, patch = inputs.spans[number], inputs.patch_size
     row, column = divmod(index - span.start, span.merged_w)
     size = span.merge_size
     first = span.patch_start + (index - span.start) * size**2
-    return Place(
+    return Selection(
         index,
         (t, h, w),
         span=number,
@@ -97,7 +97,7 @@ def locate_token(inputs: ModelInputs, position_ids: np.ndarray, index: int) -> P
 
 def locate_patch(
     inputs: ModelInputs, position_ids: np.ndarray, span: int, row: int, column: int
-) -> Place:
+) -> Selection:
     """Locate a patch of an image in all other coordinates.
 
     Args:
@@ -128,7 +128,7 @@ def locate_patch(
     size = there.merge_size
     index = there.start + row // size * there.merged_w + column // size
     token = locate_token(inputs, position_ids, index)
-    return Place(
+    return Selection(
         token.index,
         token.thw,
         span,
@@ -141,18 +141,20 @@ def locate_patch(
     )
 
 
-def still_there(inputs: ModelInputs, position_ids: np.ndarray, place: Place | None) -> Place | None:
-    """The place, if it means the same in this run as in the run where it was selected."""
-    if place is None:
+def still_there(
+    inputs: ModelInputs, position_ids: np.ndarray, selection: Selection | None
+) -> Selection | None:
+    """The selection, if it means the same in this run as in the run where it was selected."""
+    if selection is None:
         return None
     try:
-        if place.patch is not None and place.span is not None:
-            again = locate_patch(inputs, position_ids, place.span, *place.patch)
+        if selection.patch is not None and selection.span is not None:
+            again = locate_patch(inputs, position_ids, selection.span, *selection.patch)
         else:
-            again = locate_token(inputs, position_ids, place.index)
+            again = locate_token(inputs, position_ids, selection.index)
     except InputError:
         return None
-    return place if again == place else None
+    return selection if again == selection else None
 
 
 def find_span(inputs: ModelInputs, index: int) -> int | None:

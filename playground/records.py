@@ -43,7 +43,7 @@ def _expect(name: str, tensor: torch.Tensor, axes: str, shape: tuple[int | None,
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
+class PromptImage:
     """One decoded image."""
 
     pixels: np.ndarray  # (height, width, 3) uint8, RGB
@@ -64,7 +64,7 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Clip:
+class PromptVideo:
     """The frames sampled from one video."""
 
     frames: np.ndarray  # (num_frames, height, width, 3) uint8, RGB
@@ -97,8 +97,8 @@ class Turn:
 
     role: Literal["user", "assistant"]
     text: str
-    pictures: tuple[Picture, ...] = ()
-    clip: Clip | None = None
+    images: tuple[PromptImage, ...] = ()
+    video: PromptVideo | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,14 +110,14 @@ class Prompt:
     max_pixels: int | None = None  # per image; for a video, over all its frames
 
     @property
-    def pictures(self) -> tuple[Picture, ...]:
+    def images(self) -> tuple[PromptImage, ...]:
         """All images, in the order of the sequence."""
-        return tuple(picture for turn in self.turns for picture in turn.pictures)
+        return tuple(image for turn in self.turns for image in turn.images)
 
     @property
-    def clips(self) -> tuple[Clip, ...]:
+    def videos(self) -> tuple[PromptVideo, ...]:
         """All videos, in the order of the sequence."""
-        return tuple(turn.clip for turn in self.turns if turn.clip is not None)
+        return tuple(turn.video for turn in self.turns if turn.video is not None)
 
 
 # --------------------------------------------------------------------------- 1 preprocess
@@ -407,6 +407,11 @@ class TokenStep:
     num_kept: int  # tokens left after every filter
     top: tuple[Candidate, ...]  # by raw probability
     forced: bool = False  # chosen by the user, not sampled
+
+    @property
+    def raw_prob(self) -> float:
+        """The token's probability before the filters; the token is always in ``top``."""
+        return next(candidate.raw_prob for candidate in self.top if candidate.id == self.id)
 
 
 @dataclass(frozen=True, slots=True)

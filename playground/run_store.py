@@ -52,10 +52,10 @@ class RunStore:
 
     def _count_again(self, key: str) -> None:
         with self._lock:
-            place = self._pinned if key in self._pinned else self._runs
-            run = place.pop(key, None)
+            runs = self._pinned if key in self._pinned else self._runs
+            run = runs.pop(key, None)
             if run is not None:  # it has not been evicted
-                place[key] = run
+                runs[key] = run
                 self._make_room()
 
     def _make_room(self) -> None:
@@ -84,9 +84,9 @@ class RunStore:
     def peek(self, key: str | None) -> Run | None:
         """The run with this key, or None if it has expired; does not count as a use."""
         with self._lock:
-            for place in (self._runs, self._pinned):
-                if key is not None and key in place:
-                    return Cache.__getitem__(place, key)
+            for runs in (self._runs, self._pinned):
+                if key is not None and key in runs:
+                    return Cache.__getitem__(runs, key)
         return None
 
     def discard(self, key: str | None) -> None:

@@ -19,7 +19,6 @@ ROUTE = "/gradio_api/component_server"
 WAIT_S = 300.0  # a busy machine is slow
 MISTAKE = "Something went wrong on the server"  # an exception, whatever was requested
 MAX_OUTPUTS = 32  # per request; more outputs take several requests
-PLACE = "place"
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,7 @@ class Door:
             part: its key.
             run: the run's key.
             outputs: names of outputs; by default all.
-            more: ``values``, ``findings`` and ``place``.
+            more: ``values``, ``findings`` and ``selection``.
         """
         names = list(self.parts[part].outputs) if outputs is None else list(outputs)
         question = {

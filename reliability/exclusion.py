@@ -128,7 +128,7 @@ class User:
         self.run = self.page.find("run")
         caller = Caller(server)
         content = encode(make_image(size=(320, 240), seed=self.rng.randrange(99)), "PNG")
-        self.picture = caller.upload("picture.png", content)
+        self.image = caller.upload("picture.png", content)
         caller.close()
 
     def use(self, turn: int, fate: str) -> None:
@@ -193,11 +193,11 @@ class User:
         self.tally.note("page: drawings", "finish", None)
 
     def _call(self, endpoint: str, fate: str) -> None:
-        body: dict[str, Any] = {"image": self.picture, "text": "What is this?"}
+        body: dict[str, Any] = {"image": self.image, "text": "What is this?"}
         if endpoint == "sampling":
             body |= LONG_SAMPLING
         if endpoint == "cache_reuse":
-            body = {"image": self.picture, "first_text": "Hello", "second_text": "Hello you"}
+            body = {"image": self.image, "first_text": "Hello", "second_text": "Hello you"}
         call = ApiCall(self.server, self.config, endpoint, **body)
         self._end(f"api: {endpoint}", fate, call, call.stop, call.vanish)
         call.close()

@@ -33,7 +33,7 @@ from reliability.page_client import PageClient
 from reliability.served import Answer, Caller, Server, start_app, stop_app, wait_until_ready
 
 ROOM_BYTES = 2_000  # per file, on the full disk
-PICTURE_SIDE = 96  # its file is larger than that
+IMAGE_SIDE = 96  # its file is larger than that
 REQUESTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("decoder", {"text": "What is left of the square?"}),
     ("sampling", {"text": "Describe this image.", "settings": [{}], "max_new_tokens": 8}),
@@ -64,13 +64,13 @@ class Client:
         self.server = server
         self.rng = random.Random(seed)
         self.caller = Caller(server)
-        self.picture = encode(make_image(size=(PICTURE_SIDE, PICTURE_SIDE), seed=seed), "PNG")
+        self.image = encode(make_image(size=(IMAGE_SIDE, IMAGE_SIDE), seed=seed), "PNG")
         self.right = [self.ask(number) for number in range(len(REQUESTS))]
 
     def ask(self, number: int, uploaded: Any = None) -> Answer:
         """Send one of ``REQUESTS`` with the image."""
         endpoint, body = REQUESTS[number]
-        uploaded = uploaded or self.caller.upload("picture.png", self.picture)
+        uploaded = uploaded or self.caller.upload("picture.png", self.image)
         if isinstance(uploaded, Answer):
             return uploaded
         return self.caller.call(endpoint, image=uploaded, **body)
@@ -111,7 +111,7 @@ def break_model(server: Server, kind: str, times: int) -> Report:
         # vision_tower and merge stop before the decoder, where a NaN is noticed.
         if kind == "nan" and REQUESTS[number][0] in ("vision_tower", "merge"):
             number = 1
-        uploaded = client.caller.upload("picture.png", client.picture)
+        uploaded = client.caller.upload("picture.png", client.image)
         server.command("break", kind=kind, after=client.rng.randrange(4))
         if turn % 2:
             page.set_text(f"Question {turn}?")
@@ -161,11 +161,11 @@ def fill_disk(server: Server, times: int) -> Report:
     report, client = Report("disk"), Client(server)
     before = set(half_written(server))  # what visitors have sent before
     for turn in range(times):
-        side = PICTURE_SIDE + turn  # another file each time: names depend on the contents
-        client.picture = encode(make_image(size=(side, side), seed=turn), "PNG")
+        side = IMAGE_SIDE + turn  # another file each time: names depend on the contents
+        client.image = encode(make_image(size=(side, side), seed=turn), "PNG")
         number = turn % len(REQUESTS)
         with full_disk(server):
-            refused = client.caller.upload("picture.png", client.picture)
+            refused = client.caller.upload("picture.png", client.image)
             if isinstance(refused, Answer):
                 report.struck += 1
                 check_message(report, "disk", refused)
@@ -176,7 +176,7 @@ def fill_disk(server: Server, times: int) -> Report:
             if not answer.ok:
                 report.problems.append(f"text alone: {answer.message[:200]}")
         again, other = client.ask(number), Caller(server)
-        named = other.upload("another name.png", client.picture)
+        named = other.upload("another name.png", client.image)
         other.close()
         same = client.ask(number, named)
         if not (again.ok and same.ok):
@@ -185,7 +185,7 @@ def fill_disk(server: Server, times: int) -> Report:
             report.problems += list(differences(again.data, same.data))
         left = set(half_written(server)) - before
         report.problems += [f"left behind: {path.name}" for path in left]
-    client.picture = encode(make_image(size=(PICTURE_SIDE, PICTURE_SIDE), seed=0), "PNG")
+    client.image = encode(make_image(size=(IMAGE_SIDE, IMAGE_SIDE), seed=0), "PNG")
     report.problems += client.wrong()
     client.close()
     num_refused, problems = fill_disk_for_files(server, full_disk(server))
@@ -196,8 +196,8 @@ def fill_disk(server: Server, times: int) -> Report:
 
 def half_written(server: Server) -> list[Path]:
     """Truncated images in the server's folder that a visitor could get."""
-    pictures = (server.folder / "files").rglob("*.png")
-    return [path for path in pictures if not path.read_bytes().endswith(b"IEND\xaeB`\x82")]
+    images = (server.folder / "files").rglob("*.png")
+    return [path for path in images if not path.read_bytes().endswith(b"IEND\xaeB`\x82")]
 
 
 # ------------------------------------------------------------------------------- the process
@@ -207,9 +207,9 @@ def kill_and_restart(server: Server, folder: Path, times: int) -> tuple[Report, 
     """Send SIGKILL during a run or an upload; returns the last server started."""
     report, client = Report("killed"), Client(server)
     config = httpx.get(f"{server.address}/config").json()
-    right, picture = client.right, client.picture
+    right, image = client.right, client.image
     for turn in range(times):
-        uploaded = client.caller.upload("picture.png", picture)
+        uploaded = client.caller.upload("picture.png", image)
         threads: list[threading.Thread] = []
         if turn % 2:
             threads.append(_in_background(_send_slowly, server))

@@ -1,6 +1,6 @@
 """Random JSON for every endpoint and part, and mutated images; valid requests keep working.
 
-python -m reliability.fuzz [--bodies 5000] [--questions 5000] [--pictures 1000]
+python -m reliability.fuzz [--bodies 5000] [--questions 5000] [--images 1000]
 """
 
 from __future__ import annotations
@@ -93,9 +93,9 @@ def random_settings(rng: Rng, page: PageClient, part: str) -> dict[str, Any]:
     if rng.random() < 0.4:
         numbers = rng.integers(-1, 12, size=4).tolist()
         names = ["index"] if rng.random() < 0.5 else ["span", "row", "column"]
-        given["place"] = dict(zip(names, numbers, strict=False))
+        given["selection"] = dict(zip(names, numbers, strict=False))
     if rng.random() < 0.1:
-        odd = ("values", "findings", "place", "run", "part", "outputs", "controls", "page")
+        odd = ("values", "findings", "selection", "run", "part", "outputs", "controls", "page")
         given[str(rng.choice(odd))] = random_value(rng)
     return given
 
@@ -138,16 +138,16 @@ def mutate(rng: Rng, content: bytes) -> bytes:
     for _ in range(rng.integers(1, 5)):
         if len(data) < 4:
             break
-        place = int(rng.integers(len(data)))
+        offset = int(rng.integers(len(data)))
         kind = rng.integers(4)
         if kind == 0:
-            data[place] ^= 1 << int(rng.integers(8))
+            data[offset] ^= 1 << int(rng.integers(8))
         elif kind == 1:
-            del data[place : place + int(rng.integers(1, 30))]
+            del data[offset : offset + int(rng.integers(1, 30))]
         elif kind == 2:
-            data[place:place] = data[place : place + int(rng.integers(1, 30))]
+            data[offset:offset] = data[offset : offset + int(rng.integers(1, 30))]
         else:
-            data[place : place + 4] = rng.bytes(4)
+            data[offset : offset + 4] = rng.bytes(4)
     return bytes(data)
 
 
@@ -160,7 +160,7 @@ def fault_of(answer: Answer) -> str:
     return "shows a trace or a path" if answer.leaks else ""
 
 
-def fuzz(server: Server, bodies: int, pictures: int, seed: int = 0) -> list[str]:
+def fuzz(server: Server, bodies: int, images: int, seed: int = 0) -> list[str]:
     """Send it all; returns the faults."""
     rng, caller, faults = np.random.default_rng(seed), Caller(server), []
     seeds = [encode(make_image(seed=1), form) for form in ("PNG", "JPEG", "GIF", "WEBP", "TIFF")]
@@ -177,16 +177,16 @@ def fuzz(server: Server, bodies: int, pictures: int, seed: int = 0) -> list[str]
                 faults.append(f"{endpoint} {str(body)[:200]}: {fault}")
             if index % GOOD_EVERY == GOOD_EVERY - 1:
                 check_good(f"{index + 1} bodies to {endpoint}")
-    for index in range(pictures):
+    for index in range(images):
         uploaded = caller.upload("picture.png", mutate(rng, seeds[index % len(seeds)]))
         answer = uploaded
         if not isinstance(uploaded, Answer):
             answer = caller.call("preprocess", image=uploaded, text="What is this?")
         assert isinstance(answer, Answer)
         if fault := fault_of(answer):
-            faults.append(f"picture {index}: {fault}: {answer.message[:200]}")
+            faults.append(f"image {index}: {fault}: {answer.message[:200]}")
         if index % GOOD_EVERY == GOOD_EVERY - 1:
-            check_good(f"{index + 1} pictures")
+            check_good(f"{index + 1} images")
     check_good("everything")
     caller.close()
     return faults
@@ -197,15 +197,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bodies", type=int, default=5000, help="per endpoint")
     parser.add_argument("--questions", type=int, default=5000, help="to all parts together")
-    parser.add_argument("--pictures", type=int, default=1000)
+    parser.add_argument("--images", type=int, default=1000)
     options = parser.parse_args()
     with running_app("--public") as server:
         faults = fuzz_questions(server, options.questions)
-        faults += fuzz(server, options.bodies, options.pictures)
+        faults += fuzz(server, options.bodies, options.images)
     print("\n".join(faults[:40]))
     print(f"{options.bodies} bodies to each of {len(ENDPOINTS)} endpoints, ", end="")
-    print(f"{options.questions} questions to the parts, {options.pictures} ", end="")
-    print(f"mutated pictures: {len(faults)} faults")
+    print(f"{options.questions} questions to the parts, {options.images} ", end="")
+    print(f"mutated images: {len(faults)} faults")
     return bool(faults)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from components.serving.web_guard import MAX_JSON_BYTES
 from reliability.door import MISTAKE
-from reliability.hostile_files import encode, make_image, picture_files
+from reliability.hostile_files import encode, image_files, make_image
 from reliability.hostile_questions import question_cases
 from reliability.hostile_videos import all_videos
 from reliability.served import Answer, Caller, Server, running_app
@@ -106,7 +106,7 @@ class Outcome:
 
 def hostile_cases() -> Iterator[Case]:
     """All of them."""
-    yield from _picture_cases()
+    yield from _image_cases()
     yield from _inline_cases()
     yield from (Case(name, send, accepted) for name, accepted, send in all_videos())
     yield from (Case(name, send, accepted) for name, accepted, send in question_cases())
@@ -120,8 +120,8 @@ def _call_case(name: str, endpoint: str, accepted: bool | None, /, **arguments: 
     return Case(name, lambda caller: caller.call(endpoint, **arguments), accepted)
 
 
-def _picture_cases() -> Iterator[Case]:
-    for file in picture_files():
+def _image_cases() -> Iterator[Case]:
+    for file in image_files():
 
         def send(caller: Caller, content: bytes = file.content) -> Answer:
             uploaded = caller.upload("picture.png", content)
@@ -129,7 +129,7 @@ def _picture_cases() -> Iterator[Case]:
                 return uploaded
             return caller.call("preprocess", image=uploaded, text="What is this?")
 
-        yield Case(f"picture: {file.name}", send, file.accepted)
+        yield Case(f"image: {file.name}", send, file.accepted)
 
 
 def _inline_cases() -> Iterator[Case]:
@@ -139,7 +139,7 @@ def _inline_cases() -> Iterator[Case]:
         more = {"image": sent, "text": "What is this?"}
         return _call_case(f"inline: {name}", "preprocess", accepted, **more)
 
-    for file in list(picture_files())[::3]:
+    for file in list(image_files())[::3]:
         content = base64.b64encode(file.content).decode()
         accepted = file.accepted if len(content) < MAX_JSON_BYTES else False
         yield case(file.name, f"data:image/png;base64,{content}", accepted)
@@ -197,21 +197,21 @@ def _text_cases() -> Iterator[Case]:
         yield case(f"{value!r} for a text", value, None)
         yield case(f"{value!r} for a system prompt", "Hello", None, system=value)
     paths = ("/etc/passwd", "http://127.0.0.1/a.png")
-    pictures: tuple[object, ...] = (*paths, 7, [], {}, {"path": "/etc/passwd"}, True)
-    for picture in pictures:
-        more = {"image": picture, "text": "Hello"}
-        yield _call_case(f"image: {picture!r}", "preprocess", False, **more)
+    images: tuple[object, ...] = (*paths, 7, [], {}, {"path": "/etc/passwd"}, True)
+    for image in images:
+        more = {"image": image, "text": "Hello"}
+        yield _call_case(f"image: {image!r}", "preprocess", False, **more)
 
 
 def _number_cases() -> Iterator[Case]:
-    places = [
+    arguments = [
         ("preprocess", "max_pixels"),
         ("vision_tower", "block"),
         ("decoder", "layer"),
         ("decoder", "top_k"),
         ("sampling", "max_new_tokens"),
     ]
-    for endpoint, name in places:
+    for endpoint, name in arguments:
         for value in STRANGE_NUMBERS:
             more = {"image": None, "text": "Hello", name: value}
             yield _call_case(f"{endpoint} {name} = {value!r}", endpoint, None, **more)

@@ -1,4 +1,4 @@
-"""Uploads from strangers: valid files of every kind, unusual, broken and malicious ones."""
+"""Uploads from anyone: valid files of every kind, unusual, broken and malicious ones."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ def encode(image: Image.Image, form: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def picture_files() -> Iterator[File]:
+def image_files() -> Iterator[File]:
     """Every kind of image."""
-    yield from _right_pictures()
+    yield from _right_images()
     yield from _odd_sizes()
-    yield from _broken_pictures()
+    yield from _broken_images()
     yield from _bombs()
-    yield from _no_pictures()
+    yield from _no_images()
 
 
-def _right_pictures() -> Iterator[File]:
+def _right_images() -> Iterator[File]:
     modes = {
         "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
         "JPEG": ("L", "RGB", "CMYK"),
@@ -82,7 +82,7 @@ def _odd_sizes() -> Iterator[File]:
         yield File(f"{width} x {height}", encode(make_image(size=(width, height)), "PNG"), False)
 
 
-def _broken_pictures() -> Iterator[File]:
+def _broken_images() -> Iterator[File]:
     for form in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"):
         whole = encode(make_image(), form)
         for share in (0.02, 0.3, 0.7, 0.98):
@@ -121,7 +121,7 @@ def _bombs() -> Iterator[File]:
     yield File("PNG of 6000²", png_claiming(6000, 6000, rows=6000), False)
 
 
-def _no_pictures() -> Iterator[File]:
+def _no_images() -> Iterator[File]:
     contents = {
         "empty": b"",
         "one byte": b"\0",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
-from components.parts.part import PLACE, Parts
+from components.parts.part import SELECTION, Parts
 from components.serving.web_guard import MAX_JSON_BYTES
 from components.tabs import STAGE_TABS
 from reliability.door import Reply
@@ -48,7 +48,7 @@ def question_cases() -> Iterator[tuple[str, bool | None, Send]]:
     """``(name, accepted, send)`` of each; accepted None: either is correct."""
     yield from _question_cases()
     yield from _control_cases()
-    yield from _place_cases()
+    yield from _selection_cases()
     yield from _finding_cases()
     yield from _body_cases()
 
@@ -102,7 +102,10 @@ def _question_cases() -> Iterator[tuple[str, bool | None, Send]]:
         "very many outputs": (False, {"outputs": ["matrix"] * 100_000}),
         "a list for values": (False, {"values": [1]}),
         "a number for values": (False, {"values": 7}),
-        "values of nothing": (None, {"values": {"nothing": 1, "": {}, "a.b.c.d": [], PLACE: 1}}),
+        "values of nothing": (
+            None,
+            {"values": {"nothing": 1, "": {}, "a.b.c.d": [], SELECTION: 1}},
+        ),
         "very many values": (None, {"values": {f"decoder.a.v{i}": i for i in range(50_000)}}),
         "a text for findings": (False, {"findings": "all"}),
         "controls not true": (None, {"controls": "yes"}),
@@ -134,9 +137,9 @@ def _control_cases() -> Iterator[tuple[str, bool | None, Send]]:
             turn += 5
 
 
-def _place_cases() -> Iterator[tuple[str, bool | None, Send]]:
-    """Places that no run has."""
-    places: tuple[Any, ...] = (
+def _selection_cases() -> Iterator[tuple[str, bool | None, Send]]:
+    """Selections that no run has."""
+    selections: tuple[Any, ...] = (
         *STRANGE,
         {"index": 10**30},
         {"index": NAN},
@@ -150,12 +153,12 @@ def _place_cases() -> Iterator[tuple[str, bool | None, Send]]:
         {"span": [], "row": {}, "column": "x"},
         {"span": 0, "row": 0.5, "column": NAN},
     )
-    for place in places:
+    for selection in selections:
 
-        def send(caller: Caller, place: Any = place) -> Answer:
-            return as_answer(open_page(caller.server).draw(PART, place=place))
+        def send(caller: Caller, selection: Any = selection) -> Answer:
+            return as_answer(open_page(caller.server).draw(PART, selection=selection))
 
-        yield f"place: {str(place)[:40]!r}", None, send
+        yield f"selection: {str(selection)[:40]!r}", None, send
 
 
 def _finding_cases() -> Iterator[tuple[str, bool | None, Send]]:

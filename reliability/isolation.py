@@ -21,8 +21,8 @@ import numpy as np
 
 from reliability.guessing import closed_without_login, out_of_reach
 from reliability.hostile_files import encode, make_image
+from reliability.other_visitors import unreachable
 from reliability.served import Answer, Caller, Server, running_app
-from reliability.strangers import unreachable
 
 MOST_USERS = 8
 TOLERANCE = 1e-5  # of probabilities and norms; ids and texts must be equal
@@ -41,12 +41,12 @@ class User:
 
     caller: Caller
     word: str
-    picture: bytes
+    image: bytes
 
     def call(self, number: int) -> Answer:
         """Send call number ``number``; its answer is private to this user."""
         endpoint, more = CALLS[number % len(CALLS)]
-        uploaded = self.caller.upload("picture.png", self.picture)
+        uploaded = self.caller.upload("picture.png", self.image)
         if isinstance(uploaded, Answer):
             return uploaded
         text = f"Say {self.word}."

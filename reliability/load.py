@@ -50,13 +50,13 @@ class Report:
 
 def press(server: Server, users: int, requests: int) -> Report:
     """All users together send this many requests; each user sends one at a time."""
-    picture = encode(make_image(), "PNG")
+    image = encode(make_image(), "PNG")
     shares = [requests // users + (index < requests % users) for index in range(users)]
 
     def use(index: int) -> list[Answer]:
         caller = Caller(server)
         try:
-            uploaded = caller.upload("picture.png", picture)
+            uploaded = caller.upload("picture.png", image)
             if isinstance(uploaded, Answer):
                 return [uploaded]
             return [

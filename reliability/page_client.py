@@ -176,7 +176,7 @@ class PageClient:
         return self.door.ask(part, self.run["key"], **findings)
 
     def start_experiment(self, part: str, name: str, /, **more: Any) -> Pressed:
-        """Press an experiment's button; ``more``: ``values`` and ``place``."""
+        """Press an experiment's button; ``more``: ``values`` and ``selection``."""
         data = {"experiment": name, "run": self.run["key"], "part": part, "outputs": []}
         data |= {"values": {}, "findings": self.all_findings()} | more
         return self.start(self.find_event("experiment"), data)

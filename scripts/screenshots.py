@@ -1,6 +1,6 @@
 """Draw the README's screenshot, or every tab in light, dark and phone width, from the running app.
 
-python -m scripts.screenshots                 the README's picture
+python -m scripts.screenshots                 the README's image
 python -m scripts.screenshots --all FOLDER    every tab, for looking through
 """
 
@@ -22,7 +22,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from reliability.chromium import ARGUMENTS, find_chromium
 
 ROOT = Path(__file__).resolve().parents[1]
-README_PICTURE = ROOT / "docs" / "images" / "playground.png"
+README_IMAGE = ROOT / "docs" / "images" / "playground.png"
 LOOKS = {"light": (1280, 900), "dark": (1280, 900), "phone": (390, 844)}
 START_LIMIT_S = 120
 
@@ -69,7 +69,7 @@ def open_page(browser: Browser, address: str, look: str) -> Page:
 
 
 def shoot_tabs(page: Page, folder: Path, look: str) -> None:
-    """One full-page picture per tab."""
+    """One full-page image per tab."""
     for tab in page.get_by_role("tab").all():
         label = (tab.text_content() or "").strip()
         if not tab.is_visible():
@@ -98,11 +98,11 @@ def main() -> None:
                 shoot_tabs(page, options.all, look)
                 page.close()
         else:
-            README_PICTURE.parent.mkdir(parents=True, exist_ok=True)
+            README_IMAGE.parent.mkdir(parents=True, exist_ok=True)
             page = open_page(browser, address, "light")
             page.get_by_role("tab", name=options.tab).click()
             page.wait_for_timeout(1500)
-            page.screenshot(path=README_PICTURE)
+            page.screenshot(path=README_IMAGE)
         browser.close()
 
 

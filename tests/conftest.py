@@ -17,8 +17,8 @@ os.environ["GRADIO_SERVER_PORT"] = str(
 import components  # noqa: F401 - before any test imports gradio, which would write stubs for mypy
 from playground.engine import Engine
 from playground.loading.load import load_engine
-from playground.records import Clip, Picture
-from tests.media_samples import make_clip, make_picture, make_square_picture
+from playground.records import PromptImage, PromptVideo
+from tests.media_samples import make_image, make_square_image, make_video
 from tests.tiny_random import make_tiny_random_checkpoint
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -82,24 +82,24 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 
 @pytest.fixture(scope="session")
-def red_square_picture() -> Picture:
+def red_square_image() -> PromptImage:
     """A red square on white, 128 by 128."""
-    return make_square_picture()
+    return make_square_image()
 
 
 @pytest.fixture(scope="session")
-def picture() -> Picture:
-    """A seeded picture, 128 wide and 96 high."""
-    return make_picture()
+def image() -> PromptImage:
+    """A seeded image, 128 wide and 96 high."""
+    return make_image()
 
 
 @pytest.fixture(scope="session")
-def wide_picture() -> Picture:
-    """A seeded picture of another grid, 192 wide and 64 high."""
-    return make_picture(192, 64, seed=1)
+def wide_image() -> PromptImage:
+    """A seeded image of another grid, 192 wide and 64 high."""
+    return make_image(192, 64, seed=1)
 
 
 @pytest.fixture(scope="session")
-def clip() -> Clip:
+def video() -> PromptVideo:
     """Four frames of a moving box, 96 by 96, two frames a second."""
-    return make_clip()
+    return make_video()

@@ -1,4 +1,4 @@
-"""Pictures and clips made of seeded numbers, for the tests."""
+"""Images and videos made of seeded numbers, for the tests."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 import av
 import numpy as np
 
-from playground.records import Clip, Picture
+from playground.records import PromptImage, PromptVideo
 
 
-def make_picture(width: int = 128, height: int = 96, seed: int = 0) -> Picture:
+def make_image(width: int = 128, height: int = 96, seed: int = 0) -> PromptImage:
     """A smooth background with three coloured boxes and a little noise."""
     rng = np.random.default_rng(seed)
     pixels = np.empty((height, width, 3), np.float32)
@@ -24,32 +24,32 @@ def make_picture(width: int = 128, height: int = 96, seed: int = 0) -> Picture:
         box = np.s_[top : top + height // 3 + 1, left : left + width // 3 + 1]
         pixels[box] = rng.uniform(0, 255, 3)
     pixels += rng.normal(0, 4, pixels.shape)
-    return Picture(pixels.clip(0, 255).astype(np.uint8), name=f"picture {seed}")
+    return PromptImage(pixels.clip(0, 255).astype(np.uint8), name=f"picture {seed}")
 
 
-def make_square_picture(
+def make_square_image(
     colour: tuple[int, int, int] = (220, 30, 30), width: int = 128, height: int = 128
-) -> Picture:
-    """One square of a colour in the middle of a white picture."""
+) -> PromptImage:
+    """One square of a colour in the middle of a white image."""
     pixels = np.full((height, width, 3), 255, np.uint8)
     side = min(width, height) // 2
     top, left = (height - side) // 2, (width - side) // 2
     pixels[top : top + side, left : left + side] = colour
-    return Picture(pixels, name="square")
+    return PromptImage(pixels, name="square")
 
 
-def make_clip(
+def make_video(
     num_frames: int = 4, width: int = 96, height: int = 96, seed: int = 0, fps: float = 2.0
-) -> Clip:
-    """A box that moves to the right over a picture of ``make_picture``."""
-    background = make_picture(width, height, seed).pixels
+) -> PromptVideo:
+    """A box that moves to the right over an image of ``make_image``."""
+    background = make_image(width, height, seed).pixels
     colour = np.random.default_rng(seed + 1).integers(0, 256, 3)
     frames = np.repeat(background[None], num_frames, axis=0)
     side = max(1, min(width, height) // 4)
     for index in range(num_frames):
         left = (width - side) * index // max(1, num_frames - 1)
         frames[index, height // 2 : height // 2 + side, left : left + side] = colour
-    return Clip(
+    return PromptVideo(
         frames=frames,
         frame_indices=tuple(range(num_frames)),
         fps=fps,
@@ -58,7 +58,7 @@ def make_clip(
     )
 
 
-def write_clip(
+def write_video(
     path: Path, frames: np.ndarray, *, fps: int | Fraction = 10, codec: str = "libx264"
 ) -> Path:
     """Encode ``frames`` (num_frames, height, width, 3) uint8, losslessly where the codec can."""

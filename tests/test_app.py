@@ -102,7 +102,7 @@ def test_a_hosted_space_starts_without_arguments(monkeypatch: pytest.MonkeyPatch
         ("someone/Qwen3-VL-2B-Instruct", False),
     ],
 )
-def test_strangers_get_known_checkpoints_only(source: str, is_known: bool) -> None:
+def test_visitors_get_known_checkpoints_only(source: str, is_known: bool) -> None:
     assert app.parse_arguments(["--model", source]).model == source
     if is_known:
         assert app.parse_arguments(["--model", source, "--public"]).model == source

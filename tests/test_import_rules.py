@@ -19,17 +19,17 @@ EXCLUDED_FOLDERS = {".git", ".venv", "__pycache__", "checkpoints", "runs"}
 MODEL_LIBRARIES = frozenset({"torch", "torchvision", "transformers", "accelerate"})
 
 
-def python_files(*places: str) -> list[Path]:
-    """All Python files of the named files and folders; a missing or empty place is an error.
+def python_files(*paths: str) -> list[Path]:
+    """All Python files of the named files and folders; a missing or empty one is an error.
 
     Otherwise a renamed folder would turn its rule into one that checks nothing.
     """
     files: list[Path] = []
-    for place in places:
-        path = ROOT / place
+    for name in paths:
+        path = ROOT / name
         found = [path] if path.is_file() else sorted(path.rglob("*.py"))
         found = [file for file in found if not EXCLUDED_FOLDERS & set(file.relative_to(ROOT).parts)]
-        assert found, f"{place}: no Python files there, so its import rule checks nothing"
+        assert found, f"{name}: no Python files there, so its import rule checks nothing"
         files += found
     return files
 
@@ -129,9 +129,9 @@ def test_training_is_imported_by_itself_and_its_tests_only() -> None:
     assert (ROOT / "training").is_dir(), "training/ has moved: this rule checks nothing"
     own_tests = ROOT / "tests" / "training"
     # Folder by folder: a walk through the virtual environment would take seconds.
-    places = {path.name for path in ROOT.iterdir()} - EXCLUDED_FOLDERS - {"training"}
+    names = {path.name for path in ROOT.iterdir()} - EXCLUDED_FOLDERS - {"training"}
     with_python = [
-        name for name in places if name.endswith(".py") or any(ROOT.glob(f"{name}/**/*.py"))
+        name for name in names if name.endswith(".py") or any(ROOT.glob(f"{name}/**/*.py"))
     ]
     outside = [file for file in python_files(*with_python) if not file.is_relative_to(own_tests)]
     assert ROOT / "app.py" in outside

@@ -38,18 +38,18 @@ def marked_templates() -> dict[str, str]:
                 continue
             if node.func.id not in ("say", "mark") or not node.args:
                 continue
-            place = f"{path.name}:{node.lineno}"
+            location = f"{path.name}:{node.lineno}"
             template = node.args[0]
             if isinstance(template, ast.Constant) and isinstance(template.value, str):
-                found.setdefault(template.value, place)
+                found.setdefault(template.value, location)
                 if node.func.id == "say" and not node.keywords:
                     continue
-                check_fields(template.value, place, node)
+                check_fields(template.value, location, node)
             else:
                 # A name, an attribute or a lookup holds what was marked elsewhere; anything that
                 # is put together on the spot can be in no catalog.
                 assert not isinstance(template, ast.JoinedStr | ast.BinOp), (
-                    f"{place}: a template must be a literal; give the values as fields."
+                    f"{location}: a template must be a literal; give the values as fields."
                 )
     return found
 
@@ -59,13 +59,13 @@ def fields(template: str) -> Counter[str]:
     return Counter(name for _, name, _, _ in Formatter().parse(template) if name is not None)
 
 
-def check_fields(template: str, place: str, call: ast.Call) -> None:
+def check_fields(template: str, location: str, call: ast.Call) -> None:
     """Every field is named and has a value where the sentence is said on the spot."""
     given = {keyword.arg for keyword in call.keywords}
     names = {name.split(".")[0].split("[")[0] for name in fields(template)}
-    assert "" not in names, f"{place}: fields must have names"
+    assert "" not in names, f"{location}: fields must have names"
     if given and None not in given:
-        assert names == given, f"{place}: fields {names}, values {given}"
+        assert names == given, f"{location}: fields {names}, values {given}"
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def templates() -> dict[str, str]:
 @pytest.mark.parametrize("language", OTHERS)
 def test_every_sentence_is_translated(templates: dict[str, str], language: str) -> None:
     known = read_catalogs(language)
-    missing = {place: text for text, place in templates.items() if text not in known}
+    missing = {location: text for text, location in templates.items() if text not in known}
     assert not missing
 
 

@@ -45,15 +45,15 @@ def docstrings() -> Iterator[tuple[str, str]]:
 
 
 def templates() -> Iterator[tuple[str, str]]:
-    for template, place in marked_templates().items():
-        yield place, template
+    for template, location in marked_templates().items():
+        yield location, template
 
 
 @pytest.mark.parametrize("source", [templates, docs, docstrings])
 def test_no_banned_phrase_is_left(source: Callable[[], Iterator[tuple[str, str]]]) -> None:
     found = [
-        f"{place}: “{match.group()}”: write “{instead}”"
-        for place, text in source()
+        f"{location}: “{match.group()}”: write “{instead}”"
+        for location, text in source()
         for pattern, instead in BANNED.items()
         for match in re.finditer(pattern, text, re.IGNORECASE)
     ]

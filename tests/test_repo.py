@@ -187,7 +187,7 @@ def test_no_tracked_file_names_a_machine_path(tracked_files: list[Path]) -> None
     found = []
     for file in tracked_files:
         data = file.read_bytes()
-        if b"\0" in data:  # weights, pictures, video
+        if b"\0" in data:  # weights, images, video
             continue
         for number, line in enumerate(data.decode("utf-8", errors="replace").splitlines(), start=1):
             if MACHINE_PATH.search(line):
@@ -244,5 +244,5 @@ def test_git_ignores_what_tools_leave_behind(name: str, tracked_files: list[Path
         ("frame" + "work/home/", False),
     ],
 )
-def test_machine_paths_are_told_from_others(text: str, is_machine_path: bool) -> None:
+def test_machine_paths_are_distinguished_from_others(text: str, is_machine_path: bool) -> None:
     assert bool(MACHINE_PATH.search(text)) is is_machine_path

@@ -109,6 +109,6 @@ def randomise(model: nn.Module, generator: torch.Generator) -> None:
 
 @torch.no_grad()
 def _mute_placeholders(model: Any) -> None:
-    """Keep a greedy run from choosing a placeholder, for which there would be no picture."""
+    """Keep a greedy run from choosing a placeholder, for which there would be no image."""
     ids = [model.config.image_token_id, model.config.video_token_id]
     model.get_output_embeddings().weight[ids] *= 0.01

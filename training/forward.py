@@ -77,10 +77,10 @@ def position_taps(
     The whole axis of `size` patches covers `span` (0..1) of the table from `start` on.
     """
     fraction = index / max(size - 1, 1)
-    place = (start[:, None] + span[:, None] * fraction) * (side - 1)
-    low = place.floor().clamp(0, side - 1)
+    position = (start[:, None] + span[:, None] * fraction) * (side - 1)
+    low = position.floor().clamp(0, side - 1)
     high = (low + 1).clamp(max=side - 1)
-    weight = place - low
+    weight = position - low
     return torch.stack([low, high], -1).long(), torch.stack([1 - weight, weight], -1)
 
 
@@ -117,8 +117,8 @@ def run_vision(
     if window is None:
         window = torch.tensor([[0.0, 1.0, 0.0, 1.0]], device=x.device)
     x = x + position_embeddings(visual, grid, window)
-    places = torch.stack(block_order(*grid), dim=-1).to(x.device)
-    cos, sin = visual.rotary_pos_emb(x, places)  # (patches, head_dim)
+    positions = torch.stack(block_order(*grid), dim=-1).to(x.device)
+    cos, sin = visual.rotary_pos_emb(x, positions)  # (patches, head_dim)
     taps = []
     for index, block in enumerate(visual.blocks):
         x = x + _vision_attention(block.attn, block.norm1(x), cos, sin)

@@ -277,8 +277,8 @@ def embed_units(
         window = torch.stack([units[index].window for index in indices])
         merged, taps = run_vision(model.model.visual, pixels, grid, window)
         grouped[grid] = (indices, [merged, *taps])
-        for place, index in enumerate(indices):
-            pieces[index] = [output[place] for output in (merged, *taps)]
+        for row, index in enumerate(indices):
+            pieces[index] = [output[row] for output in (merged, *taps)]
     return [torch.cat(outputs) for outputs in zip(*pieces, strict=True)], grouped
 
 
@@ -296,12 +296,12 @@ def run_joint_batch(
         visual_embeds=outputs[0] if outputs else None,
         deepstack_embeds=outputs[1:] if outputs else None,
     )
-    places = batch.weights > 0
-    logits = F.linear(hidden[places], model.lm_head.weight)
-    targets, weights = batch.targets[places], batch.weights[places]
+    positions = batch.weights > 0
+    logits = F.linear(hidden[positions], model.lm_head.weight)
+    targets, weights = batch.targets[positions], batch.weights[positions]
     losses = F.cross_entropy(logits, targets, reduction="none")
     loss = (losses * weights).sum() / weights.sum()
-    metrics = {"answer_loss": loss.item(), **key_word_accuracy(batch, logits, places)}
+    metrics = {"answer_loss": loss.item(), **key_word_accuracy(batch, logits, positions)}
     cells, num_units = loss.new_zeros(()), 0
     for indices, features in grouped.values():
         chosen = [i for i, index in enumerate(indices) if batch.units[index].labels is not None]
@@ -317,12 +317,12 @@ def run_joint_batch(
 
 
 @torch.no_grad()
-def key_word_accuracy(batch: RowBatch, logits: Tensor, places: Tensor) -> dict[str, float]:
+def key_word_accuracy(batch: RowBatch, logits: Tensor, positions: Tensor) -> dict[str, float]:
     """Share of correct key words by the first task of each branch."""
-    right = (logits.argmax(-1) == batch.targets[places]).tolist()
-    weights = batch.weights[places].tolist()
-    row_numbers = places.nonzero()[:, 0].tolist()
-    segments = batch.segments[places].tolist()
+    right = (logits.argmax(-1) == batch.targets[positions]).tolist()
+    weights = batch.weights[positions].tolist()
+    row_numbers = positions.nonzero()[:, 0].tolist()
+    segments = batch.segments[positions].tolist()
     hits: dict[str, list[bool]] = defaultdict(list)
     for row, segment, weight, hit in zip(row_numbers, segments, weights, right, strict=True):
         if weight > 1:

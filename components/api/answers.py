@@ -191,7 +191,9 @@ def merge_answer(run: Run, norms: list[float]) -> MergeAnswer:
 def next_token_answers(run: Run, top_k: int) -> list[ProbAnswer]:
     """The most likely next tokens, from the run's logits."""
     found = playground.logits.next_token_probs(run.engine, run.decoded.logits, top_k)
-    return [{"id": each.id, "text": each.text, "prob": each.prob} for each in found]
+    return [
+        {"id": candidate.id, "text": candidate.text, "prob": candidate.prob} for candidate in found
+    ]
 
 
 def kv_answer(run: Run) -> KvAnswer:

@@ -38,7 +38,7 @@ from components.compute.jobs import stop_without_client
 from components.parts.experiments import MODEL_QUEUE
 from components.prompt.checks import check_whole
 from components.prompt.reader import read_prompt
-from components.prompt.uploads import received_picture, refuse_addresses
+from components.prompt.uploads import received_image, refuse_addresses
 from components.serving.page_blocks import blocks_around
 from playground.pipeline import Run, Stage
 from playground.sampling.settings import check_columns, check_max_new_tokens
@@ -271,7 +271,7 @@ class Endpoints:
     def _run(self, stage: Stage, image: Any, text: Any, system: Any, max_pixels: Any) -> Run:
         """A new run for each call, up to this stage; it is discarded after the call."""
         engine = self._engine()
-        with received_picture(image) as path:
+        with received_image(image) as path:
             prompt = read_prompt(
                 engine,
                 images=[] if path is None else [path],

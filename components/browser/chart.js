@@ -36,10 +36,10 @@ new MutationObserver(() => {
 }).observe(document.documentElement, { childList: true, subtree: true });
 
 // Mark the page's selection (pointer.js) on every chart whose figure says what its points mean.
-/** @type {Places} */
-let places = {};
+/** @type {Selections} */
+let selections = {};
 document.addEventListener("pointer-change", (event) => {
-  places = event.detail;
+  selections = event.detail;
   views.forEach((view) => view.mark());
 });
 
@@ -207,7 +207,7 @@ function bringToLife(element, { plotlyAddress, label }) {
     Object.assign(marks.style, {
       left: `${left}px`, top: `${top}px`, width: `${width}px`, height: `${tall}px` });
     keepCamera();
-    markChart(plotly, plot, marks, figure?.layout?.meta?.pointer, places);
+    markChart(plotly, plot, marks, figure?.layout?.meta?.pointer, selections);
   }
 
   /** Queue it for another drawing. */
@@ -236,8 +236,8 @@ function bringToLife(element, { plotlyAddress, label }) {
       const [name, alt] = [plain(title?.text ?? label), plain(meta?.alt)];
       part("title").textContent = name;
       plot.style.height = `${height()}px`; // before drawing, so that the page does not jump
-      plot.setAttribute("aria-label", [name, alt].filter(Boolean).join(". ") || texts.picture);
-      part("rows").setAttribute("aria-label", name || texts.picture);
+      plot.setAttribute("aria-label", [name, alt].filter(Boolean).join(". ") || texts.image);
+      part("rows").setAttribute("aria-label", name || texts.image);
       draw();
     } catch (error) {
       showError(error);

@@ -12,7 +12,7 @@ function carriedIndex(customdata) {
   return Number.isInteger(value) ? value : undefined;
 }
 
-/** The place of a point of a Plotly event; null if it has none. */
+/** The token or patch of a point of a Plotly event; null if it has none. */
 export function wishOf(point, meta) {
   if (!meta) return null;
   if (meta.what === "token") {
@@ -22,8 +22,8 @@ export function wishOf(point, meta) {
     }
     if (!meta.indices) return { index: Math.round(point[meta.axis]) };
     const number = point.pointNumber ?? point.pointIndex;
-    const place = Array.isArray(number) ? number[meta.axis === "x" ? 1 : 0] : number;
-    return { index: meta.indices[place] };
+    const position = Array.isArray(number) ? number[meta.axis === "x" ? 1 : 0] : number;
+    return { index: meta.indices[position] };
   }
   const [row, column] = [Math.round(point.y), Math.round(point.x)];
   if (!Number.isFinite(row) || !Number.isFinite(column)) return null;
@@ -32,12 +32,12 @@ export function wishOf(point, meta) {
     : { span: meta.span, mergedRow: row, mergedColumn: column };
 }
 
-/** Draw the marks of both places on a chart; `surface` is an SVG over the plot. */
-export function markChart(plotly, plot, surface, meta, places) {
+/** Draw the marks of both selections on a chart; `surface` is an SVG over the plot. */
+export function markChart(plotly, plot, surface, meta, selections) {
   surface.replaceChildren();
   const full = plot._fullLayout;
   if (!meta || !full) return;
-  if (full.scene) return markScene(plotly, plot, places.hovered ?? places.fixed);
+  if (full.scene) return markScene(plotly, plot, selections.hovered ?? selections.fixed);
   const { xaxis, yaxis } = full;
   if (!xaxis || !yaxis) return;
   const area = {
@@ -47,25 +47,25 @@ export function markChart(plotly, plot, surface, meta, places) {
   const x = (value) => xaxis._offset + xaxis.l2p(value);
   const y = (value) => yaxis._offset + yaxis.l2p(value);
   for (const name of ["hovered", "fixed"]) {
-    const place = places[name];
-    if (!place) continue;
-    for (const shape of shapesOf(plot, meta, place, { x, y, area }))
+    const selection = selections[name];
+    if (!selection) continue;
+    for (const shape of shapesOf(plot, meta, selection, { x, y, area }))
       for (const layer of ["shade", "line"]) surface.append(element(shape, `${name} ${layer}`));
   }
 }
 
 /**
- * The shapes that mark a place: `[tag, attributes]`.
+ * The shapes that mark a selection: `[tag, attributes]`.
  * @returns {[string, Record<string, any>][]}
  */
-function shapesOf(plot, meta, place, { x, y, area }) {
+function shapesOf(plot, meta, selection, { x, y, area }) {
   if (meta.what === "token" && meta.axis === "points")
-    return pointsOf(plot, place.index)
+    return pointsOf(plot, selection.index)
       .map(([px, py]) => [x(px), y(py)])
       .filter(([cx, cy]) => within(cx, area.x0, area.x1) && within(cy, area.y0, area.y1))
       .map(([cx, cy]) => ["circle", { cx, cy, r: 8 }]);
   if (meta.what === "token") {
-    const value = meta.indices ? meta.indices.indexOf(place.index) : place.index;
+    const value = meta.indices ? meta.indices.indexOf(selection.index) : selection.index;
     if (value < 0) return [];
     const along = meta.axis === "x" ? x(value) : y(value);
     if (meta.axis === "x")
@@ -74,7 +74,7 @@ function shapesOf(plot, meta, place, { x, y, area }) {
     return within(along, area.y0, area.y1)
       ? [["line", { x1: area.x0, x2: area.x1, y1: along, y2: along }]] : [];
   }
-  if (place.span !== meta.span) return [];
+  if (selection.span !== meta.span) return [];
   /** @returns {[string, Record<string, any>][]} */
   const box = (left, top, right, bottom) => {
     const [xs, ys] = [[x(left - 0.5), x(right + 0.5)], [y(top - 0.5), y(bottom + 0.5)]];
@@ -83,7 +83,7 @@ function shapesOf(plot, meta, place, { x, y, area }) {
     const [y0, y1] = clip(ys.sort((a, b) => a - b), area.y0, area.y1);
     return x1 > x0 && y1 > y0 ? [["rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0 }]] : [];
   };
-  const { rows, columns, patch } = place;
+  const { rows, columns, patch } = selection;
   if (meta.what === "merged") {
     const size = rows[1] - rows[0] + 1;
     return box(columns[0] / size, rows[0] / size, columns[0] / size, rows[0] / size);
@@ -107,12 +107,12 @@ function pointsOf(plot, index) {
 }
 
 /** 3-D charts have a separate trace for the mark. */
-function markScene(plotly, plot, place) {
+function markScene(plotly, plot, selection) {
   const number = plot.data.findIndex((trace) => trace.name === MARK_TRACE);
   if (number < 0 || !plot.offsetParent) return;
-  const [at] = place ? pointsOf(plot, place.index) : [];
+  const [at] = selection ? pointsOf(plot, selection.index) : [];
   const wish = JSON.stringify(at ?? null);
-  // Plotly redraws after each change and requests the marks again: only a new place is a change.
+  // Plotly redraws after each change and requests the marks again: only a new selection counts.
   if ((plot.data[number].meta ?? "null") === wish) return;
   const axis = (value) => [value === undefined ? [] : [value]];
   plotly.restyle(plot,

@@ -17,7 +17,7 @@ const axisTitle = (layout, name) => plain(layout[name]?.title?.text);
 /** `{count, row(i)}` for one trace, each row a list of [field, value]. */
 function traceRows(trace) {
   const { x, y, z, text } = trace;
-  if (trace.type === "image" && !z) return { count: 1, row: () => [["picture", trace.name ?? ""]] };
+  if (trace.type === "image" && !z) return { count: 1, row: () => [["image", trace.name ?? ""]] };
   if (trace.labels) {
     const fields = ["labels", "parents", "values", "text"].filter((name) => trace[name]);
     const row = (i) => fields.map((name) => [name, trace[name][i]]);
@@ -67,7 +67,7 @@ function heading(field, trace, layout, words) {
     y: () => axisTitle(trace.scene ? scene : layout, axisKey(trace.yaxis, "yaxis")),
     z: () => (trace.scene ? axisTitle(scene, "zaxis") : plain(bar?.title?.text) || words.value),
     labels: () => "label", parents: () => "parent", values: () => words.value,
-    picture: () => words.picture,
+    image: () => words.image,
   };
   return plain(given[field]) || automatic[name]?.() || name;
 }

@@ -80,11 +80,11 @@ function tags(box, spec, change) {
     spec.options.forEach(([label, option], index) => {
       if (!value.includes(option)) field.append(new Option(label, String(index)));
     });
-    chosen.replaceChildren(...value.map((each) => {
-      const [label] = spec.options.find(([, option]) => option === each) ?? [String(each)];
+    chosen.replaceChildren(...value.map((item) => {
+      const [label] = spec.options.find(([, option]) => option === item) ?? [String(item)];
       const button = make("button", "pg-tag", `${label} ✕`);
       button.type = "button";
-      button.addEventListener("click", () => change(value.filter((other) => other !== each)));
+      button.addEventListener("click", () => change(value.filter((other) => other !== item)));
       return button;
     }));
   };

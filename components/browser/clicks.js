@@ -7,12 +7,12 @@
 //   data-forget="branch"       discards an experiment's finding
 //   data-rerun='{"max_pixels": 4096}'   sets the input panel and runs the page again
 //   data-file="/key/name"      a link to a file that the server made (made_files.py)
-//   data-paint="painted"       a click on an image inside adds the tokens around the clicked one to
+//   data-mask="painted"        a click on an image inside adds the tokens around the clicked one to
 //                              this control, or removes them again; data-brush names the control
-//                              with the brush size, data-paint-if one that turns it on and off
+//                              with the brush size, data-mask-if one that turns it on and off
 // So do the points of charts whose layout.meta.pick names a control for a field: {"block": "y"}.
 
-import { paintedBy } from "./pointer.js";
+import { imageTokensAround } from "./pointer.js";
 import { setValue } from "./run.js";
 
 const FIELDS = "[data-set], [data-run], [data-forget], [data-rerun]";
@@ -44,24 +44,24 @@ export function listenForClicks(root, part, { start, forget }, valueNow) {
     return set ? { ...outer, ...JSON.parse(set) } : outer;
   }
 
-  function paint(event) {
-    const area = event.target.closest?.("[data-paint]");
+  function toggleMask(event) {
+    const area = event.target.closest?.("[data-mask]");
     if (!area || !event.target.closest(".pg-picture-frame[data-span]")) return;
-    const { paint: id, brush, paintIf } = area.dataset;
-    if (paintIf && !valueNow(paintIf)) return;
-    const touched = paintedBy(event, brush ? valueNow(brush) : 0);
+    const { mask: id, brush, maskIf } = area.dataset;
+    if (maskIf && !valueNow(maskIf)) return;
+    const touched = imageTokensAround(event, brush ? valueNow(brush) : 0);
     if (!touched.length) return;
-    const painted = new Set(valueNow(id));
-    const isGone = painted.has(touched[0]);
+    const masked = new Set(valueNow(id));
+    const isGone = masked.has(touched[0]);
     for (const index of touched) {
-      if (isGone) painted.delete(index);
-      else painted.add(index);
+      if (isGone) masked.delete(index);
+      else masked.add(index);
     }
-    setValue(full(id), [...painted].sort((a, b) => a - b));
+    setValue(full(id), [...masked].sort((a, b) => a - b));
   }
 
   root.addEventListener("click", act);
-  root.addEventListener("click", paint);
+  root.addEventListener("click", toggleMask);
   root.addEventListener("click", findFile);
   root.addEventListener("keydown", (event) => {
     const target = /** @type {HTMLElement} */ (event.target);

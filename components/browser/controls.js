@@ -4,11 +4,11 @@
 
 import { make } from "./elements.js";
 import { BUILDERS } from "./fields.js";
-import { currentPlace, onChange, setValue, valueOf } from "./run.js";
+import { currentSelection, onChange, setValue, valueOf } from "./run.js";
 
 /** Whether a control offers this value now. */
 export function fits(spec, value) {
-  const offers = (each) => spec.options.some(([, option]) => option === each);
+  const offers = (choice) => spec.options.some(([, option]) => option === choice);
   switch (spec.kind) {
     case "slider": return typeof value === "number" && value >= spec.low && value <= spec.high;
     case "choice": return offers(value);
@@ -61,15 +61,15 @@ export function buildControls(part, start, upload) {
 
   /** What a control follows: the pointer, or other controls. */
   const followed = ({ follows }) => JSON.stringify(
-    Array.isArray(follows) ? follows.map((id) => valueOf(full(id)) ?? null) : currentPlace());
+    Array.isArray(follows) ? follows.map((id) => valueOf(full(id)) ?? null) : currentSelection());
 
-  /** Reset a choice that belonged to another selection, or follow a field of the place; a link sets
+  /** Reset a choice that belonged to another selection, or follow a field of it; a link sets
    * both at once. */
   function follow(id, control) {
     const { follows } = control.spec;
     const [now, value] = [followed(control.spec), valueOf(full(id))];
     const isMoved = control.followed !== now && control.seen === value;
-    const field = typeof follows === "string" ? currentPlace()?.[follows] : undefined;
+    const field = typeof follows === "string" ? currentSelection()?.[follows] : undefined;
     if (field !== undefined && (isMoved || value === undefined)) setValue(full(id), field);
     else if (isMoved && typeof follows !== "string") setValue(full(id), undefined);
     Object.assign(control, { followed: now, seen: valueOf(full(id)) });

@@ -16,16 +16,16 @@ interface Figure {
 
 /** What the page's pointer knows of a run; components/pointer/view.py writes it. */
 interface RunLayout {
-  spans: PictureSpan[];
+  spans: VisualSpan[];
   patchSize: number;
   positions: [t: number[], h: number[], w: number[]];
   texts: Record<number, string>;
   words: Record<string, string>;
-  place?: Wish; // what a link points at
+  selection?: Wish; // what a link points at
 }
 
 /** An image, or a step of a video, in the sequence. */
-interface PictureSpan {
+interface VisualSpan {
   name: string;
   kind: string;
   start: number;
@@ -39,15 +39,15 @@ interface PictureSpan {
 type Pair = [first: number, last: number];
 
 /** A token of the text. */
-interface TextPlace {
+interface TextSelection {
   index: number;
   thw: [number, number, number];
   span?: undefined;
   patch?: undefined;
 }
 
-/** A token of a picture and, where one was chosen, the patch (row, column). */
-interface VisualPlace {
+/** A token of an image and, where one was chosen, the patch (row, column). */
+interface VisualSelection {
   index: number;
   thw: [number, number, number];
   span: number;
@@ -59,18 +59,18 @@ interface VisualPlace {
   patch?: [row: number, column: number];
 }
 
-type Place = TextPlace | VisualPlace;
+type TokenSelection = TextSelection | VisualSelection;
 
-/** What a view asks the pointer for: a token, a patch, or a place of the merged grid. */
+/** What a view asks the pointer for: a token, a patch, or a position on the merged grid. */
 type Wish =
   | { index: number }
   | { index?: undefined; span: number; mergedRow?: undefined; row: number; column: number }
   | { index?: undefined; span: number; mergedRow: number; mergedColumn: number };
 
 /** What the pointer stands on in every view. */
-interface Places {
-  fixed?: Place | null;
-  hovered?: Place | null;
+interface Selections {
+  fixed?: TokenSelection | null;
+  hovered?: TokenSelection | null;
 }
 
 interface Window {
@@ -83,7 +83,7 @@ interface DocumentEventMap {
   "chart-click": CustomEvent;
   "chart-hover": CustomEvent;
   "chart-unhover": CustomEvent;
-  "pointer-change": CustomEvent<Places>;
+  "pointer-change": CustomEvent<Selections>;
   rerun: CustomEvent;
   "setting-left-out": CustomEvent<string>;
 }

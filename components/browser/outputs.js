@@ -62,10 +62,10 @@ export function showDrawing(output, drawn, standAt) {
 /** Keep the focus on the clicked element, if it still exists. */
 function replaceHtml(box, html) {
   const focusable = () => [...box.querySelectorAll("a, button, summary, [tabindex]")];
-  const place = focusable().indexOf(document.activeElement);
+  const focused = focusable().indexOf(document.activeElement);
   box.innerHTML = html; // the server escapes all foreign text
   numberChildren(box);
-  if (place >= 0) focusable()[place]?.focus();
+  if (focused >= 0) focusable()[focused]?.focus();
 }
 
 function copyButton(source, words) {

@@ -10,25 +10,26 @@ import { make } from "./elements.js";
 import { onAnswer, startExperiment } from "./experiments.js";
 import { buildOutput, showDrawing } from "./outputs.js";
 import {
-  awaitFindings, currentPlace, currentRun, findingOf, forgetFinding, hasRun, isAwaited, nextQuestion,
-  onChange, setFinding, setValue, valueOf,
+  awaitFindings, currentRun, currentSelection, findingOf, forgetFinding, hasRun, isAwaited,
+  nextQuestion, onChange, setFinding, setValue, valueOf,
 } from "./run.js";
 import { TEXTS } from "./texts.js";
 
-const PLACE = "place";
+const SELECTION = "selection";
 const RETRY_MS = 1500; // after a request without an answer; longer each time
 const MAX_RETRIES = 5;
 const CHARTS_AT_ONCE = 2; // the browser draws them while the server makes the next ones
 
 /** Split a need's full name; it may name a control or an experiment, so both are looked up. */
 function stateOf(need) {
-  if (need === PLACE) return currentPlace();
+  if (need === SELECTION) return currentSelection();
   return [valueOf(need) ?? null, findingOf(need) ?? null];
 }
 
-/** The current values of the controls and the place that an output needs. */
+/** The current values of the controls and the selection that an output needs. */
 const settingsFor = (output) =>
-  JSON.stringify(output.needs.map((need) => need === PLACE ? currentPlace() : valueOf(need) ?? null));
+  JSON.stringify(output.needs.map((need) =>
+    need === SELECTION ? currentSelection() : valueOf(need) ?? null));
 
 /** Everything that an output is drawn from; it is redrawn when this changes. */
 const fingerprint = (run, output) => JSON.stringify([run.key, ...output.needs.map(stateOf)]);
@@ -79,10 +80,10 @@ export function mount({ element, server, upload }, spec) {
 
   function layOut(items, parent) {
     for (const item of items) {
-      if (typeof item === "string") parent.append(placeFor(item));
+      if (typeof item === "string") parent.append(boxFor(item));
       else if (Array.isArray(item)) {
         const row = make("div", "pg-part-row");
-        row.append(...item.map(placeFor));
+        row.append(...item.map(boxFor));
         parent.append(row);
       } else if (item.html !== undefined) {
         const text = make("div", "prose pg-part-text");
@@ -98,14 +99,14 @@ export function mount({ element, server, upload }, spec) {
     }
   }
 
-  function placeFor(name) {
+  function boxFor(name) {
     const output = outputs.get(name);
     if (output) return (output.element = buildOutput(output, spec, { words, plotly, sync }));
     return controls.elements.get(name) ?? buildButton(name);
   }
 
   function buildButton(name) {
-    const experiment = spec.experiments.find((each) => each.name === name);
+    const experiment = spec.experiments.find((experiment) => experiment.name === name);
     const look = experiment.primary ? "pg-button pg-primary" : "pg-button";
     const button = make("button", look, experiment.label);
     button.type = "button";
@@ -119,7 +120,7 @@ export function mount({ element, server, upload }, spec) {
   function start(name) {
     const run = currentRun();
     if (!run.key) return;
-    const experiment = spec.experiments.find((each) => each.name === name);
+    const experiment = spec.experiments.find((experiment) => experiment.name === name);
     const given = needsOf([experiment, ...outputsOf(experiment)]);
     root.dataset.busy = name;
     repeated.set(name, settingsOf(experiment));
@@ -136,7 +137,7 @@ export function mount({ element, server, upload }, spec) {
   }
 
   const afterwardsOf = (name) =>
-    Object.keys(spec.experiments.find((each) => each.name === name)?.afterwards ?? {});
+    Object.keys(spec.experiments.find((experiment) => experiment.name === name)?.afterwards ?? {});
 
   const outputsOf = (experiment) =>
     [...outputs.values()].filter((output) => output.needs.includes(experiment.finding));
@@ -184,7 +185,7 @@ export function mount({ element, server, upload }, spec) {
 
   /** Findings of other parts that outputs need and that do not exist yet. */
   const missing = () => [...outputs.values()].flatMap(({ needs }) => needs.filter((need) =>
-    need !== PLACE && !need.startsWith(`${spec.key}.`) &&
+    need !== SELECTION && !need.startsWith(`${spec.key}.`) &&
     valueOf(need) === undefined && !findingOf(need)));
 
   const settingsOf = (experiment) => JSON.stringify(experiment.again.map(valueOf));
@@ -220,7 +221,7 @@ export function mount({ element, server, upload }, spec) {
     const names = new Set(owners.flatMap((owner) => owner.needs));
     const given = { values: {}, findings: {} };
     for (const name of names) {
-      if (name === PLACE) given.place = currentPlace();
+      if (name === SELECTION) given.selection = currentSelection();
       else if (valueOf(name) !== undefined) given.values[name] = valueOf(name);
       else if (findingOf(name)) given.findings[name] = findingOf(name);
     }

@@ -2,55 +2,58 @@
 // The browser half of PointerView (view.py): one pointer for all tabs. It marks a token or patch in
 // every view, and reports a click.
 
-import { describe, locate, locatePatch, locateToken, tokensAround } from "./places.js";
-import { setPlace } from "./run.js";
+import { describe, locate, locatePatch, locateToken, tokensAround } from "./locate.js";
+import { setSelection } from "./run.js";
 
 // ------------------------------------------------------------------------------------ the state
 
 /** @type {RunLayout | null} */
 let layout = null; // of the page's run
-/** @type {Place | null} */
-let fixed = null; // the selected place
-/** @type {Place | null} */
+/** @type {TokenSelection | null} */
+let fixed = null; // the selected token or patch
+/** @type {TokenSelection | null} */
 let hovered = null;
 /** @type {{element: HTMLElement} | null} */
 let bar = null; // the arguments of `mount`
 let scheduled = false;
 
-/** The selected place, if it means the same in this run as in the run where it was selected. */
-function currentPlace() {
+/** The selection, if it means the same in this run as in the run where it was selected. */
+function currentSelection() {
   if (!fixed || !layout) return null;
   const { patch, span, index } = fixed;
   const again = patch ? locatePatch(layout, span, ...patch) : locateToken(layout, index);
   return JSON.stringify(again) === JSON.stringify(fixed) ? fixed : null;
 }
 
-/** @param {Place | null} place */
-function hover(place) {
-  if (place?.index === hovered?.index && `${place?.patch}` === `${hovered?.patch}`) return;
-  hovered = place;
+/** @param {TokenSelection | null} selection */
+function hover(selection) {
+  if (selection?.index === hovered?.index && `${selection?.patch}` === `${hovered?.patch}`) return;
+  hovered = selection;
   schedule();
 }
 
 /**
- * @param {Place | null} place
+ * @param {TokenSelection | null} selection
  * @param {Element | null} from - what was clicked
  */
-function fix(place, from = null) {
-  fixed = place;
+function fix(selection, from = null) {
+  fixed = selection;
   hovered = null;
-  setPlace(asked(fixed));
+  setSelection(asked(fixed));
   markAll();
-  if (place) showMarks(from);
+  if (selection) showMarks(from);
 }
 
 /**
- * A place in the server's form, with its image.
- * @param {Place | null} place
+ * A selection in the server's form, with its image.
+ * @param {TokenSelection | null} selection
  */
-const asked = (place) => (!place ? null : place.patch
-  ? { span: place.span, row: place.patch[0], column: place.patch[1], picture: place.span }
-  : { index: place.index, picture: place.span });
+const asked = (selection) => (!selection ? null : selection.patch
+  ? {
+    span: selection.span, row: selection.patch[0], column: selection.patch[1],
+    image: selection.span,
+  }
+  : { index: selection.index, image: selection.span });
 
 /** Mark before the next frame; calls in between are merged. */
 function schedule() {
@@ -65,25 +68,25 @@ function schedule() {
 // ------------------------------------------------------------------------------------- the marks
 
 function markAll() {
-  const places = { fixed: currentPlace(), hovered };
-  markElements(places);
+  const selections = { fixed: currentSelection(), hovered };
+  markElements(selections);
   for (const frame of document.querySelectorAll(".pg-picture-frame[data-span]"))
-    markPicture(frame, places);
-  document.dispatchEvent(new CustomEvent("pointer-change", { detail: places }));
-  writeBar(places);
+    markImage(frame, selections);
+  document.dispatchEvent(new CustomEvent("pointer-change", { detail: selections }));
+  writeBar(selections);
 }
 
 /** Chips, table rows, and patches that are elements. */
 function markElements({ fixed: pinned, hovered: over }) {
-  const holds = (element, place) => {
-    if (!place) return false;
+  const holds = (element, selection) => {
+    if (!selection) return false;
     const { start, end, span, row, column } = element.dataset;
-    if (start !== undefined) return +start <= place.index && place.index < +end;
-    const [top, left] = place.patch ?? [];
-    return +span === place.span && (place.patch
+    if (start !== undefined) return +start <= selection.index && selection.index < +end;
+    const [top, left] = selection.patch ?? [];
+    return +span === selection.span && (selection.patch
       ? +row === top && +column === left
-      : place.rows[0] <= +row && +row <= place.rows[1] &&
-        place.columns[0] <= +column && +column <= place.columns[1]);
+      : selection.rows[0] <= +row && +row <= selection.rows[1] &&
+        selection.columns[0] <= +column && +column <= selection.columns[1]);
   };
   const targets = document.querySelectorAll("[data-pointer] [data-start], [data-span][data-row]");
   for (const element of targets) {
@@ -95,7 +98,7 @@ function markElements({ fixed: pinned, hovered: over }) {
 const SVG = "http://www.w3.org/2000/svg";
 
 /** The token's block of patches and, if one was selected, the patch, on an image. */
-function markPicture(frame, places) {
+function markImage(frame, selections) {
   const span = layout?.spans[frame.dataset.span];
   if (!span) return;
   let overlay = frame.querySelector(".pg-point");
@@ -109,14 +112,14 @@ function markPicture(frame, places) {
   overlay.setAttribute("viewBox", `0 0 ${span.gridW} ${span.gridH}`);
   const rects = [];
   for (const name of ["hovered", "fixed"]) {
-    const place = places[name];
-    if (place?.span !== Number(frame.dataset.span)) continue;
-    const [top, left, size] = [place.rows[0], place.columns[0], span.mergeSize];
+    const selection = selections[name];
+    if (selection?.span !== Number(frame.dataset.span)) continue;
+    const [top, left, size] = [selection.rows[0], selection.columns[0], span.mergeSize];
     const rect = (kind, x, y, side) =>
       `<rect class="pg-point-${kind} pg-point-${name}" x="${x}" y="${y}" width="${side}" ` +
       `height="${side}"/>`;
     rects.push(rect("shade", left, top, size), rect("token", left, top, size));
-    if (place.patch) rects.push(rect("patch", place.patch[1], place.patch[0], 1));
+    if (selection.patch) rects.push(rect("patch", selection.patch[1], selection.patch[0], 1));
   }
   const drawn = rects.join("");
   if (overlay.dataset.drawn === drawn) return;
@@ -140,10 +143,10 @@ function writeBar({ fixed: pinned, hovered: over }) {
   if (!bar) return;
   const box = /** @type {HTMLElement} */ (bar.element.querySelector(".pg-pointer"));
   const words = /** @type {HTMLElement} */ (box.querySelector(".pg-pointer-words"));
-  const place = over ?? pinned;
-  box.hidden = !place;
+  const selection = over ?? pinned;
+  box.hidden = !selection;
   box.classList.toggle("pg-pointer-pinned", Boolean(pinned));
-  if (place && layout) words.textContent = describe(layout, place);
+  if (selection && layout) words.textContent = describe(layout, selection);
 }
 
 // ------------------------------------------------------------------------ what the reader points at
@@ -151,8 +154,8 @@ function writeBar({ fixed: pinned, hovered: over }) {
 /** @param {Event} event */
 const targetOf = ({ target }) => (target instanceof Element ? target : null);
 
-/** The place under a mouse event, from the innermost view that has one. */
-function placeAt(event) {
+/** The token or patch under a mouse event, from the innermost view that has one. */
+function selectionAt(event) {
   const target = targetOf(event);
   if (!layout || !target) return null;
   /** @type {(selector: string) => HTMLElement | null} */
@@ -176,26 +179,27 @@ function placeAt(event) {
   const token = closest("[data-pointer] [data-start]");
   if (!token) return null;
   const [start, end] = [Number(token.dataset.start), Number(token.dataset.end)];
-  const pinned = currentPlace();
+  const pinned = currentSelection();
   // One chip stands for all tokens of an image: keep the selected one among them.
   if (pinned && start <= pinned.index && pinned.index < end) return pinned;
   return locateToken(layout, start);
 }
 
 /** The image tokens around the one under a mouse event, that one first. */
-export function paintedBy(event, around) {
-  const place = placeAt(event);
-  if (!layout || place?.span === undefined) return [];
-  const others = tokensAround(layout, place, around).filter((index) => index !== place.index);
-  return [place.index, ...others];
+export function imageTokensAround(event, around) {
+  const selection = selectionAt(event);
+  if (!layout || selection?.span === undefined) return [];
+  const { index: first } = selection;
+  const others = tokensAround(layout, selection, around).filter((index) => index !== first);
+  return [first, ...others];
 }
 
-function chartPlace({ detail }) {
+function chartSelection({ detail }) {
   return locate(layout, detail.wishes?.find(Boolean));
 }
 
 function step(by) {
-  const pinned = currentPlace();
+  const pinned = currentSelection();
   const next = layout && pinned && locateToken(layout, pinned.index + by);
   if (next) fix(next);
 }
@@ -204,19 +208,19 @@ function listen() {
   document.addEventListener("pointermove", (event) => {
     if (event.pointerType === "touch") return; // a finger selects by a tap
     if (targetOf(event)?.closest(".plotly-view")) return; // charts report their own events
-    hover(placeAt(event));
+    hover(selectionAt(event));
   }, { passive: true });
   document.addEventListener("click", (event) => {
     const target = targetOf(event);
     if (target?.closest("a, button, summary, input, .plotly-view")) return;
-    const place = placeAt(event);
-    if (place && !getSelection()?.toString()) fix(place, target);
+    const selection = selectionAt(event);
+    if (selection && !getSelection()?.toString()) fix(selection, target);
   });
-  document.addEventListener("chart-hover", (event) => hover(chartPlace(event)));
+  document.addEventListener("chart-hover", (event) => hover(chartSelection(event)));
   document.addEventListener("chart-unhover", () => hover(null));
   document.addEventListener("chart-click", (event) => {
-    const place = chartPlace(event);
-    if (place) fix(place, targetOf(event));
+    const selection = chartSelection(event);
+    if (selection) fix(selection, targetOf(event));
   });
   document.addEventListener("keydown", (event) => {
     const typing = targetOf(event)?.closest("input, textarea, [contenteditable]");
@@ -243,10 +247,10 @@ export function mount({ element, props, watch }) {
   const update = () => {
     layout = props.value ? JSON.parse(props.value) : null;
     hovered = null;
-    const linked = locate(layout, layout?.place); // the link's selection, once its run exists
+    const linked = locate(layout, layout?.selection); // the link's selection, once its run exists
     if (linked) fix(linked);
     else {
-      setPlace(asked(currentPlace()));
+      setSelection(asked(currentSelection()));
       markAll();
     }
   };

@@ -32,9 +32,9 @@ export function buildRows(box, spec, change) {
     const fields = new Map();
     if (spec.presets.length) element.append(presetList(index));
     for (const field of spec.fields) {
-      const { box: place, set } = buildField(field, (value) => edit(index, field.id, value));
+      const { box, set } = buildField(field, (value) => edit(index, field.id, value));
       fields.set(field.id, set);
-      element.append(place);
+      element.append(box);
     }
     if (spec.add) element.append(rowButtons(index));
     return { element, fields };
@@ -68,7 +68,7 @@ export function buildRows(box, spec, change) {
   }
 
   const allow = (selector, allowed) => box.querySelectorAll(selector).forEach(
-    (/** @type {HTMLButtonElement} */ each) => (each.disabled = !allowed));
+    (/** @type {HTMLButtonElement} */ button) => (button.disabled = !allowed));
 
   return (rows) => {
     current = rows;

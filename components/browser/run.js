@@ -26,7 +26,7 @@ const findings = new Map();
 
 const page = crypto.getRandomValues(new Uint32Array(4)).join("-"); // an id of this visit
 let questions = 0;
-let place = null; // the selection: {index} or {span, row, column}, and the image
+let selection = null; // the selection: {index} or {span, row, column}, and the image
 const listeners = new Set();
 const ofLink = new Set(); // settings from a link that the visitor has not changed
 let leftOut = 0; // settings in the link that do not apply to its run
@@ -53,7 +53,7 @@ function changed() {
 export const nextQuestion = () => ({ page, number: (questions += 1) });
 
 export const currentRun = () => run;
-export const currentPlace = () => place;
+export const currentSelection = () => selection;
 export const hasRun = (stage) => run.key !== null && (stage === "" || run.stages.includes(stage));
 
 /** @param {Run} next */
@@ -65,9 +65,9 @@ export function setRun(next) {
   changed();
 }
 
-export function setPlace(next) {
-  if (JSON.stringify(next) === JSON.stringify(place)) return;
-  place = next;
+export function setSelection(next) {
+  if (JSON.stringify(next) === JSON.stringify(selection)) return;
+  selection = next;
   changed();
 }
 
@@ -133,9 +133,9 @@ function restore({ values: settings = {}, tabs = [], unknown = 0 }) {
 
 /** Show how many settings in the link do not apply; known once their parts have been drawn. */
 function tellLeftOut() {
-  const place = document.querySelector("#link-notice");
-  place?.querySelector("[data-left-out]")?.remove();
-  if (!leftOut || !place) return;
+  const notices = document.querySelector("#link-notice");
+  notices?.querySelector("[data-left-out]")?.remove();
+  if (!leftOut || !notices) return;
   const words = TEXTS[document.documentElement.lang.split("-")[0]] ?? TEXTS.en;
   const note = document.createElement("div");
   note.className = "link-notice";
@@ -144,7 +144,7 @@ function tellLeftOut() {
   const line = document.createElement("p");
   line.textContent = words.leftOut(leftOut);
   note.append(line);
-  place.append(note);
+  notices.append(note);
 }
 
 document.addEventListener("setting-left-out", (event) => {
@@ -158,7 +158,7 @@ export function pageState() {
   const selected = document.querySelectorAll(
     "#stage-column [role=tab][aria-selected=true][data-tab-id]");
   const tabs = [...selected].map((tab) => /** @type {HTMLElement} */ (tab).dataset.tabId);
-  return { run: run.key, place, values: allValues(), findings: allFindings(), tabs };
+  return { run: run.key, selection, values: allValues(), findings: allFindings(), tabs };
 }
 
 // Gradio's events read it under this name, because their `js` is not a module.

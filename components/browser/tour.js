@@ -15,7 +15,7 @@ export function mount({ element }) {
   async function show(number) {
     current = latest = number;
     const step = steps[number];
-    find("place").textContent = card.dataset.place
+    find("place").textContent = card.dataset.counter
       .replace("{number}", number + 1).replace("{count}", steps.length);
     find("title").textContent = step.title;
     find("text").textContent = step.text;

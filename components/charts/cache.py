@@ -52,7 +52,7 @@ def plot_request_times(rows: Sequence[Compared]) -> go.Figure:
         base_layout(
             title,
             height=HEIGHT_MEDIUM,
-            alt=say("Median time to the first token: {words}.", words=words),
+            alt=say("Median time to the first token: {text}.", text=words),
             x_title=say("Request (reused of total tokens)"),
             y_title=say("Time to first token (ms)"),
         ),
@@ -85,14 +85,14 @@ def _bars(name: str, values: Sequence[float], offset: float, color: str, shape: 
 
 
 def _runs(times: Sequence[Sequence[float]], offset: float, name: str) -> go.Scatter:
-    places = [
-        number + offset + (SPREAD * (2 * turn / (len(each) - 1) - 1) if len(each) > 1 else 0.0)
-        for number, each in enumerate(times)
-        for turn in range(len(each))
+    positions = [
+        number + offset + (SPREAD * (2 * turn / (len(group) - 1) - 1) if len(group) > 1 else 0.0)
+        for number, group in enumerate(times)
+        for turn in range(len(group))
     ]
     return go.Scatter(
-        x=np.array(places, dtype=np.float32),
-        y=np.array([value for each in times for value in each], dtype=np.float32),
+        x=np.array(positions, dtype=np.float32),
+        y=np.array([value for group in times for value in group], dtype=np.float32),
         name=name,
         mode="markers",
         showlegend=False,

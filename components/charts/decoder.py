@@ -155,6 +155,6 @@ def _cell_words(lens: LogitLens, row: int, column: int) -> str:
     head = say("position {position}, input of layer {layer}", position=position, layer=row)
     if row == len(lens.texts) - 1:
         head = say("position {position}, input of the final norm", position=position)
-    words = zip(lens.texts[row][column], lens.probs[row, column], strict=True)
-    lines = [f"{percent(float(prob))}  {token_label(text, 24)}" for text, prob in words]
+    tokens = zip(lens.texts[row][column], lens.probs[row, column], strict=True)
+    lines = [f"{percent(float(prob))}  {token_label(text, 24)}" for text, prob in tokens]
     return "<br>".join([head, *lines])

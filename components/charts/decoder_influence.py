@@ -11,19 +11,21 @@ from components.charts.style import base_layout
 from playground.language import say
 
 
-def plot_influence(drop: np.ndarray, block: int, word: str, span: int) -> go.Figure:
+def plot_influence(drop: np.ndarray, block: int, token: str, span: int) -> go.Figure:
     """The drop in an answer token's log-probability when a part of the image is masked.
 
     Args:
         drop: (rows, columns) nats: log p with the part - log p with the part masked.
         block: tokens along each side of the block in the middle of a part.
-        word: the answer token, escaped.
+        token: the answer token, escaped.
         span: index into ``ModelInputs.spans``.
     """
     largest = max(float(np.abs(drop).max()), 1e-6)
     row, column = np.unravel_index(int(drop.argmax()), drop.shape)
     layout = patch_layout(
-        say("What “{word}” depends on: drop in log-probability when a part is masked", word=word),
+        say(
+            "What “{token}” depends on: drop in log-probability when a part is masked", token=token
+        ),
         say(
             "Map of {rows} by {columns} parts of the image; the largest drop, {nats:.3g} nats, is "
             "at row {row}, column {column}.",

@@ -74,14 +74,14 @@ def plot_layer_updates(updates: LayerUpdates, token: str) -> go.Figure:
 
 
 def plot_token_track(
-    probs: np.ndarray, ranks: np.ndarray, word: str, position: int, num_deepstack: int
+    probs: np.ndarray, ranks: np.ndarray, token: str, position: int, num_deepstack: int
 ) -> go.Figure:
     """One token's probability through the layers, by the logit lens.
 
     Args:
         probs: (layers + 1,) float32.
         ranks: (layers + 1,), 1 is the most likely token.
-        word: the token's text, escaped.
+        token: the token's text, escaped.
         position: sequence index.
         num_deepstack: layers 0 .. num_deepstack - 1 are followed by a DeepStack addition.
     """
@@ -94,8 +94,8 @@ def plot_token_track(
         )
     layout = base_layout(
         say(
-            "Probability of “{word}” through the layers, at position {position}",
-            word=word,
+            "Probability of “{token}” through the layers, at position {position}",
+            token=token,
             position=position,
         ),
         height=HEIGHT_MEDIUM,
@@ -131,12 +131,12 @@ def plot_token_track(
 
 
 def plot_image_lens(
-    words: list[list[str]], probs: np.ndarray, hovers: list[list[str]], name: str, span: int
+    tokens: list[list[str]], probs: np.ndarray, hovers: list[list[str]], name: str, span: int
 ) -> go.Figure:
     """The logit lens's most likely token at each image token, on the image's grid.
 
     Args:
-        words: escaped token texts, by row and column of image tokens.
+        tokens: escaped token texts, by row and column of image tokens.
         probs: (rows, columns) of these tokens.
         hovers: escaped top-k of each token.
         name: of the hidden state.
@@ -177,7 +177,7 @@ def plot_image_lens(
         percent=True,
         zmin=0,
         zmax=1,
-        text=words,
+        text=tokens,
         texttemplate="%{text}" if rows * columns <= MAX_TEXT_CELLS else None,
         customdata=hovers,
         colorscale=[(0, "#2b4a8b"), (1, "#8fc75a")],

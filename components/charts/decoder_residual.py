@@ -10,9 +10,9 @@ import plotly.graph_objects as go
 
 from components.charts.decoder import LAYERS_MARGIN, layer_ticks
 from components.charts.heat_map import heat_map, hide_lines
-from components.charts.style import FONT_SIZE_PX, HEIGHT_LARGE, base_layout, pointer_meta
+from components.charts.style import HEIGHT_LARGE, base_layout, pointer_meta, span_label
 from components.look.colors import KIND_COLORS, SEQUENTIAL, ColorScale
-from components.views.pictures import color_values
+from components.views.images import color_values
 from playground.language import say
 
 COLOR_STOPS = 33  # of a logarithmic colour scale: steps of 1/32 are not visible
@@ -53,7 +53,9 @@ def plot_residual_norms(
     )
     _frame_layers(layout, rows, int(indices[-1]), num_deepstack)
     layout["shapes"] = [_span_bar(start, end) for start, end, _ in spans]
-    layout["annotations"] = [_span_name(*span) for span in spans if span[2]]
+    layout["annotations"] = [
+        span_label(*span, y=1.03, anchor="bottom") for span in spans if span[2]
+    ]
     cells = heat_map(
         norms,
         say("norm %{z:.4g} at the input of layer %{y}"),
@@ -143,16 +145,4 @@ def _span_bar(start: int, end: int) -> dict[str, Any]:
         "yref": "paper",
         "fillcolor": KIND_COLORS["image"],
         "line": {"width": 0},
-    }
-
-
-def _span_name(start: int, end: int, name: str) -> dict[str, Any]:
-    return {
-        "x": (start + end - 1) / 2,
-        "y": 1.03,
-        "yref": "paper",
-        "yanchor": "bottom",
-        "text": name,
-        "showarrow": False,
-        "font": {"size": FONT_SIZE_PX - 1},
     }

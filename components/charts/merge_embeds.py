@@ -99,9 +99,9 @@ def _value_colors(values: np.ndarray) -> dict[str, Any]:
     before, both = (float(np.quantile(np.abs(part), 0.98)) for part in (values[0], values))
     limit = max(both, 1e-6)
     inner = 0.5 * min(max(before / limit, 0.01), 0.5)
-    places = (0.0, 0.5 - inner, 0.5, 0.5 + inner, 1.0)
+    stops = (0.0, 0.5 - inner, 0.5, 0.5 + inner, 1.0)
     return {
-        "colorscale": [[place, color] for place, (_, color) in zip(places, DIVERGING, strict=True)],
+        "colorscale": [[stop, color] for stop, (_, color) in zip(stops, DIVERGING, strict=True)],
         "cmin": -limit,
         "cmax": limit,
         "colorbar": {"title": {"text": say("value")}, "thickness": 10},
@@ -143,10 +143,10 @@ def plot_embed_norms(
     layout["yaxis"] |= {"rangemode": "tozero"}
     layout["meta"]["pointer"] = pointer_meta("token", axis="x")
     layout["meta"]["columns"] = {"x": say("index"), "y": say("norm"), "customdata": say("token")}
-    words = [label for label, is_visual in zip(labels, visual, strict=True) if not is_visual]
+    shown = [label for label, is_visual in zip(labels, visual, strict=True) if not is_visual]
     text, pads = ~visual, visual
     traces = [
-        _norm_trace(say("text, unchanged"), indices[text], before[text], words, GREY, "circle"),
+        _norm_trace(say("text, unchanged"), indices[text], before[text], shown, GREY, "circle"),
         _norm_trace(
             say("before: placeholder tokens"),
             indices[pads],

@@ -9,7 +9,13 @@ import numpy as np
 import plotly.graph_objects as go
 
 from components.charts.small_arrays import compact_integers
-from components.charts.style import FONT_SIZE_PX, HEIGHT_LARGE, base_layout, pointer_meta
+from components.charts.style import (
+    FONT_SIZE_PX,
+    HEIGHT_LARGE,
+    base_layout,
+    pointer_meta,
+    span_label,
+)
 from components.look.colors import BLUE, GREEN, GREY, KIND_COLORS, ORANGE
 from playground.language import mark, say
 
@@ -84,10 +90,10 @@ def _kind_trace(
 ) -> go.Scatter3d:
     t, h, w = compact_integers(positions[:, chosen])
     custom: Any = compact_integers(indices[chosen])[:, None]
-    place = say("token %{{customdata[0]}} ({kind})", kind=say(kind))
+    token_text = say("token %{{customdata[0]}} ({kind})", kind=say(kind))
     if kind in ("text", "special"):  # all placeholders of a kind have the same text
         custom = [[int(indices[i]), labels[i]] for i in chosen]
-        place = say("token %{{customdata[0]}}: %{{customdata[1]}} ({kind})", kind=say(kind))
+        token_text = say("token %{{customdata[0]}}: %{{customdata[1]}} ({kind})", kind=say(kind))
     return go.Scatter3d(
         x=w,
         y=h,
@@ -96,7 +102,7 @@ def _kind_trace(
         mode="markers",
         marker={"size": 4, "color": KIND_COLORS[kind], "symbol": KIND_SYMBOLS[kind]},
         customdata=custom,
-        hovertemplate=f"{place}<br>t %{{z}}, h %{{y}}, w %{{x}}<extra></extra>",
+        hovertemplate=f"{token_text}<br>t %{{z}}, h %{{y}}, w %{{x}}<extra></extra>",
     )
 
 
@@ -166,7 +172,7 @@ def plot_positions(
         _span_band(start, end, kind)
         for (start, end, _), kind in zip(spans, kinds or ["image"] * len(spans), strict=True)
     ]
-    layout["annotations"] = [_span_name(*span) for span in spans if span[2]]
+    layout["annotations"] = [span_label(*span, y=1, anchor="top") for span in spans if span[2]]
     if jump is not None:
         layout["annotations"].append(_jump_label(*jump, top=top))
     layout["meta"]["columns"] = {
@@ -223,18 +229,6 @@ def _span_band(start: int, end: int, kind: str) -> dict[str, Any]:
         "opacity": 0.12,
         "line": {"width": 0},
         "layer": "below",
-    }
-
-
-def _span_name(start: int, end: int, name: str) -> dict[str, Any]:
-    return {
-        "x": (start + end - 1) / 2,
-        "y": 1,
-        "yref": "paper",
-        "yanchor": "top",
-        "text": name,
-        "showarrow": False,
-        "font": {"size": FONT_SIZE_PX - 1},
     }
 
 

@@ -45,7 +45,10 @@ def plot_module_tree(nodes: Sequence[ModuleNode]) -> go.Figure:
     """
     total = nodes[0].num_parameters
     layout = base_layout(
-        say("Where the {count} parameters are (click a tile to zoom in)", count=count_words(total)),
+        say(
+            "Where the {count} parameters are (click a tile to zoom in)",
+            count=say_count(total),
+        ),
         height=HEIGHT_LARGE,
         alt=say(
             "Treemap of {count} modules by number of parameters: {shares}.",
@@ -98,7 +101,7 @@ def part_color(path: str) -> str:
     return PART_COLORS[max(fitting, key=len)]
 
 
-def count_words(count: int) -> str:
+def say_count(count: int) -> str:
     """A large count in words: 1.23 million."""
     if count >= 10**9:
         return say("{billions:.3g} billion", billions=count / 10**9)

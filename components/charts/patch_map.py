@@ -58,11 +58,11 @@ def frame_patches(layout: dict[str, Any], **margin: int) -> None:
     layout["yaxis"] |= {"scaleanchor": "x", "constrain": "domain", "autorange": "reversed"}
 
 
-def mark_place(place: tuple[int, int], name: str) -> go.Scatter:
+def mark_position(position: tuple[int, int], name: str) -> go.Scatter:
     """A cross at one row and column of the map."""
     return go.Scatter(
-        x=np.array([place[1]], np.int32),
-        y=np.array([place[0]], np.int32),
+        x=np.array([position[1]], np.int32),
+        y=np.array([position[0]], np.int32),
         name=name,
         mode="markers",
         marker={"symbol": "x", "size": 9, "color": BLUE, "line": {"color": "#fff", "width": 1}},

@@ -9,7 +9,6 @@ import plotly.graph_objects as go
 
 from components.charts.style import HEIGHT_SMALL, LEGEND_BELOW, base_layout, escape_label
 from components.look.colors import CATEGORICAL, PURPLE
-from components.views.generated import raw_probability
 from components.views.text import visible
 from playground.language import mark, say
 from playground.records import SamplingRun, TokenStep
@@ -35,7 +34,7 @@ def plot_probabilities(run: SamplingRun, names: Sequence[str]) -> go.Figure:
     figure = _plot_lines(
         run,
         names,
-        raw_probability,
+        lambda step: step.raw_prob,
         "%{y:.1%}",
         title=say("Probability of each generated token"),
         alt=_probabilities_alt(run),

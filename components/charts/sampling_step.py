@@ -137,11 +137,11 @@ def _walk_words(view: StepView) -> str:
         if effect.num_removed
     ]
     return say(
-        "Most likely before the filters: {best} ({prob:.1%}). {cuts}. Sampled: {drawn}.",
+        "Most likely before the filters: {best} ({prob:.1%}). {cuts}. Sampled: {sampled}.",
         best=quote(best.text),
         prob=best.probs[0],
         cuts=say(", ").join(cuts) or say("No token is removed"),
-        drawn=quote(view.sampled_text),
+        sampled=quote(view.sampled_text),
     )
 
 
@@ -151,27 +151,27 @@ def plot_draw(view: StepView) -> go.Figure:
     hit = [segment.token_id == view.sampled_id for segment in segments]
     shades = (BLUE, SKY)
     bar = go.Bar(
-        x=np.array([each.end - each.start for each in segments], dtype=np.float32),
-        base=np.array([each.start for each in segments], dtype=np.float32),
+        x=np.array([segment.end - segment.start for segment in segments], dtype=np.float32),
+        base=np.array([segment.start for segment in segments], dtype=np.float32),
         y=[0] * len(segments),
         orientation="h",
         marker={
             "color": [
-                GREEN if drawn else GREY if each.token_id is None else shades[index % 2]
-                for index, (each, drawn) in enumerate(zip(segments, hit, strict=True))
+                GREEN if sampled else GREY if segment.token_id is None else shades[index % 2]
+                for index, (segment, sampled) in enumerate(zip(segments, hit, strict=True))
             ],
             "pattern": {
-                "shape": ["/" if each.token_id is None else "" for each in segments],
+                "shape": ["/" if segment.token_id is None else "" for segment in segments],
                 "solidity": 0.3,
             },
             "line": {"width": 1, "color": "rgba(255,255,255,0.6)"},
         },
-        text=[_segment_label(each) for each in segments],
+        text=[_segment_label(segment) for segment in segments],
         textposition="inside",
         insidetextanchor="middle",
         textangle=0,
         textfont={"size": 12, "color": "#ffffff"},
-        customdata=[_segment_words(each) for each in segments],
+        customdata=[_segment_words(segment) for segment in segments],
         hovertemplate="%{customdata}<extra></extra>",
         showlegend=False,
     )
@@ -211,10 +211,12 @@ def _number_mark(uniform: float) -> go.Scatter:
 
 
 def _draw_title(view: StepView) -> str:
-    drawn = quote(view.sampled_text)
+    sampled = quote(view.sampled_text)
     if view.uniform is None:
-        return say("Greedy: {drawn} has the largest logit", drawn=drawn)
-    return say("Uniform sample {uniform:.4f} selects {drawn}", uniform=view.uniform, drawn=drawn)
+        return say("Greedy: {sampled} has the largest logit", sampled=sampled)
+    return say(
+        "Uniform sample {uniform:.4f} selects {sampled}", uniform=view.uniform, sampled=sampled
+    )
 
 
 def _segment_label(segment: CdfSegment) -> str:

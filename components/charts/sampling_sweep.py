@@ -17,29 +17,14 @@ from components.charts.style import (
 )
 from components.look.colors import BLUE, CATEGORICAL, GREY, ORANGE
 from components.views.text import cut_end, flowing
-from playground.language import mark, say
+from playground.language import say
 
 if TYPE_CHECKING:
     from playground.sampling.sweep import Sweep
 
 MAX_ANSWERS = 7  # with their own colour
 MAX_LABEL = 34  # characters
-PARAMETER_NAMES = {
-    "temperature": mark("Temperature"),
-    "top_k": mark("Top-k"),
-    "top_p": mark("Top-p"),
-    "min_p": mark("Min-p"),
-    "typical_p": mark("Typical-p"),
-    "repetition_penalty": mark("Repetition penalty"),
-    "frequency_penalty": mark("Frequency penalty"),
-    "presence_penalty": mark("Presence penalty"),
-}
 PATTERNS = ("", "/", ".", "x", "-", "\\", "+")
-
-
-def parameter_name(name: str) -> str:
-    """A setting's name on an axis."""
-    return say(PARAMETER_NAMES[name])
 
 
 def top_answers(sweep: Sweep) -> list[str]:
@@ -50,8 +35,13 @@ def top_answers(sweep: Sweep) -> list[str]:
     return [text for text, _ in total.most_common(MAX_ANSWERS)]
 
 
-def plot_answers(sweep: Sweep) -> go.Figure:
-    """How often each distinct answer occurs at each value, as stacked bars."""
+def plot_answers(sweep: Sweep, name: str) -> go.Figure:
+    """How often each distinct answer occurs at each value, as stacked bars.
+
+    Args:
+        sweep: the sweep.
+        name: of its parameter, for an axis.
+    """
     named = top_answers(sweep)
     ticks = [f"{point.value:.3g}" for point in sweep.points]
     figure = go.Figure()
@@ -81,7 +71,6 @@ def plot_answers(sweep: Sweep) -> go.Figure:
             ),
         )
     distinct = [len(point.counts) for point in sweep.points]
-    name = parameter_name(sweep.parameter)
     figure.update_layout(
         base_layout(
             say("Answers by {parameter}", parameter=name.lower()),
@@ -117,10 +106,11 @@ def _short(text: str, most: int = MAX_LABEL) -> str:
     return escape_label(cut_end(flowing(text) or say("(empty)"), most))
 
 
-def plot_lengths(sweep: Sweep) -> go.Figure:
+def plot_lengths(sweep: Sweep, name: str) -> go.Figure:
     """Answer length at each value."""
     return _plot_measure(
         sweep,
+        name,
         [[answer.num_tokens for answer in point.answers] for point in sweep.points],
         title=say("Answer length"),
         y_title=say("Tokens"),
@@ -128,10 +118,11 @@ def plot_lengths(sweep: Sweep) -> go.Figure:
     )
 
 
-def plot_sweep_entropy(sweep: Sweep) -> go.Figure:
+def plot_sweep_entropy(sweep: Sweep, name: str) -> go.Figure:
     """Mean entropy at each value."""
     return _plot_measure(
         sweep,
+        name,
         [[answer.entropy for answer in point.answers] for point in sweep.points],
         title=say("Entropy of the filtered distributions"),
         y_title=say("Mean entropy (nats)"),
@@ -140,16 +131,15 @@ def plot_sweep_entropy(sweep: Sweep) -> go.Figure:
 
 
 def _plot_measure(
-    sweep: Sweep, values: list[list[float]], *, title: str, y_title: str, color: str
+    sweep: Sweep, name: str, values: list[list[float]], *, title: str, y_title: str, color: str
 ) -> go.Figure:
     """Every answer as a point, and the mean of each value as a line."""
     at = [point.value for point in sweep.points]
-    name = parameter_name(sweep.parameter)
-    means = [float(np.mean(each)) for each in values]
+    means = [float(np.mean(group)) for group in values]
     figure = go.Figure()
     figure.add_scatter(
-        x=np.repeat(np.array(at, dtype=np.float32), [len(each) for each in values]),
-        y=np.array([value for each in values for value in each], dtype=np.float32),
+        x=np.repeat(np.array(at, dtype=np.float32), [len(group) for group in values]),
+        y=np.array([value for group in values for value in group], dtype=np.float32),
         mode="markers",
         name=say("one answer"),
         marker={"color": color, "symbol": "circle-open", "size": 8},

@@ -44,6 +44,19 @@ def small_label(x: float, y: float, text: str, **more: Any) -> dict[str, Any]:
     return {"x": x, "y": y, "text": text, "showarrow": False, "font": font} | more
 
 
+def span_label(start: int, end: int, name: str, *, y: float, anchor: str) -> dict[str, Any]:
+    """The name of an image or frame pair above its tokens, for `layout.annotations`."""
+    return {
+        "x": (start + end - 1) / 2,
+        "y": y,
+        "yref": "paper",
+        "yanchor": anchor,
+        "text": name,
+        "showarrow": False,
+        "font": {"size": FONT_SIZE_PX - 1},
+    }
+
+
 def hatching(shape: str, opacity: float) -> dict[str, Any]:
     """White lines over bars, for `marker.pattern`, so that colour is not the only difference."""
     lines = {"fgcolor": "#ffffff", "fgopacity": opacity, "size": 7}

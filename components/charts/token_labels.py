@@ -59,9 +59,9 @@ def span_marks(inputs: ModelInputs) -> list[tuple[int, int, str]]:
     marks = []
     for span in inputs.spans:
         frames = [
-            each.frame
-            for each in inputs.spans
-            if (each.kind, each.media_index) == (span.kind, span.media_index)
+            part.frame
+            for part in inputs.spans
+            if (part.kind, part.media_index) == (span.kind, span.media_index)
         ]
         named = span.frame == frames[len(frames) // 2]
         short = str(span.media_index + 1)

@@ -34,7 +34,7 @@ def plot_feature_norms(
     low, high = float(norms.min()), float(norms.max())
     sizes = {"rows": rows, "columns": columns, "low": low, "high": high}
     if merged:
-        title = say("Norm of each token {words}: bright cells have large norms", words=words)
+        title = say("Norm of each token {text}: bright cells have large norms", text=words)
         alt = say(
             "Heat map of {rows} by {columns} tokens; norms from {low:.3g} to {high:.3g}.", **sizes
         )
@@ -42,7 +42,7 @@ def plot_feature_norms(
             "token row %{y}, column %{x}<br>norm %{z:.4g}<br>token %{customdata} of the sequence"
         )
     else:
-        title = say("Norm of each patch {words}: bright cells have large norms", words=words)
+        title = say("Norm of each patch {text}: bright cells have large norms", text=words)
         alt = say(
             "Heat map of {rows} by {columns} patches; norms from {low:.3g} to {high:.3g}.", **sizes
         )

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from components.charts.heat_map import hide_lines, signed_map
-from components.charts.patch_map import mark_place, patch_layout
+from components.charts.patch_map import mark_position, patch_layout
 from components.charts.style import HEIGHT_MEDIUM, HEIGHT_SMALL, base_layout
 from playground.language import say
 
@@ -57,7 +57,7 @@ def plot_merger_vectors(steps: Sequence[tuple[str, np.ndarray]], token: int) -> 
     hide_lines(layout)
     layout["yaxis"] |= {
         "range": [top - GAP - 0.5, -0.5],
-        "tickvals": [place for place, _ in middles],
+        "tickvals": [position for position, _ in middles],
         "ticktext": [name for _, name in middles],
     }
     layout["meta"]["columns"] = {"x": say("dimension"), "y": say("row"), "z": say("value")}
@@ -111,4 +111,4 @@ def plot_tap_similarity(
         customdata=norms.astype(np.float32),
         name=say("tokens"),
     )
-    return go.Figure([cells, mark_place(token, say("this token"))], layout)
+    return go.Figure([cells, mark_position(token, say("this token"))], layout)

@@ -12,7 +12,7 @@ from components.charts.heat_map import heat_map
 from components.charts.patch_map import frame_patches, patch_layout
 from components.charts.style import FONT_SIZE_PX, HEIGHT_MEDIUM, base_layout
 from components.look.colors import ORANGE
-from components.views.pictures import image_uri
+from components.views.images import image_uri
 from playground.language import say
 
 MAX_DOTS = 1_000  # patch positions drawn on the grid; more would hide it
@@ -24,19 +24,19 @@ DARK, LIGHT = "#10131a", "#ffffff"  # outline and fill of markers on coloured ce
 
 
 def plot_position_grid(
-    colors: np.ndarray, places: np.ndarray, patch: tuple[int, int], indices: np.ndarray
+    colors: np.ndarray, positions: np.ndarray, patch: tuple[int, int], indices: np.ndarray
 ) -> go.Figure:
     """The learned grid as colours, the positions of the image's patches, and one patch's entries.
 
     Args:
         colors: (side, side, 3) uint8: the entries.
-        places: (grid_h, grid_w, 2) row and column on the grid of every patch, in entries.
+        positions: (grid_h, grid_w, 2) row and column on the grid of every patch, in entries.
         patch: row and column of the patch to mark.
         indices: (4,) the entries that it is interpolated from.
     """
     side = len(colors)
-    row, column = (float(value) for value in places[patch])
-    grid_h, grid_w = places.shape[:2]
+    row, column = (float(value) for value in positions[patch])
+    grid_h, grid_w = positions.shape[:2]
     layout = base_layout(
         say("The learned grid, {side} × {side} entries, and where the patches fall", side=side),
         height=HEIGHT_MEDIUM,
@@ -55,7 +55,7 @@ def plot_position_grid(
         y_title=say("grid row (entry)"),
     )
     _frame_grid(layout, (-0.5, side - 0.5), (-0.5, side - 0.5))
-    shown, name = _thin_places(places)
+    shown, name = _thin_positions(positions)
     layout["meta"]["columns"] = {
         "x": say("grid column"),
         "y": say("grid row"),
@@ -73,14 +73,14 @@ def plot_position_grid(
             + "<extra></extra>",
         ),
         _neighbour_marks(np.unique(indices), side),
-        _place_mark(row, column, patch),
+        _position_mark(row, column, patch),
     ]
     return go.Figure(traces, layout)
 
 
 def plot_neighbours(
     colors: np.ndarray,
-    place: np.ndarray,
+    position: np.ndarray,
     patch: tuple[int, int],
     indices: np.ndarray,
     weights: np.ndarray,
@@ -89,13 +89,13 @@ def plot_neighbours(
 
     Args:
         colors: (side, side, 3) uint8: the entries.
-        place: (2,) row and column on the grid where the patch falls, in entries.
+        position: (2,) row and column on the grid where the patch falls, in entries.
         patch: its row and column in the image.
         indices: (4,) the entries.
         weights: (4,) float32; weights of an entry that is repeated at the border are summed.
     """
     side = len(colors)
-    row, column = (float(value) for value in place)
+    row, column = (float(value) for value in position)
     entries = {int(index): float(weights[indices == index].sum()) for index in indices}
     heaviest = max(entries, key=lambda index: entries[index])
     layout = base_layout(
@@ -130,7 +130,7 @@ def plot_neighbours(
     layout["meta"]["uirevision"] = f"{top},{left}"
     layout["annotations"] = _weight_labels(entries, side, top, left)
     lines = _weight_lines(entries, side, row, column)
-    mark = _place_mark(row, column, patch).update(showlegend=False)
+    mark = _position_mark(row, column, patch).update(showlegend=False)
     return go.Figure([_grid_image(colors), *lines, mark], layout)
 
 
@@ -217,10 +217,10 @@ def _frame_grid(
     layout["yaxis"] |= {"range": [rows[1], rows[0]]}
 
 
-def _thin_places(places: np.ndarray) -> tuple[np.ndarray, str]:
+def _thin_positions(positions: np.ndarray) -> tuple[np.ndarray, str]:
     """Every n-th row and column, to limit the number of dots, and their name in the legend."""
-    step = math.ceil(math.sqrt(places.shape[0] * places.shape[1] / MAX_DOTS))
-    kept = np.ascontiguousarray(places[::step, ::step].reshape(-1, 2), np.float32)
+    step = math.ceil(math.sqrt(positions.shape[0] * positions.shape[1] / MAX_DOTS))
+    kept = np.ascontiguousarray(positions[::step, ::step].reshape(-1, 2), np.float32)
     if step == 1:
         return kept, say("patches of the image")
     return kept, say("patches of the image (1 in {step} rows and columns)", step=step)
@@ -248,7 +248,7 @@ def _neighbour_marks(indices: np.ndarray, side: int) -> go.Scatter:
     )
 
 
-def _place_mark(row: float, column: float, patch: tuple[int, int]) -> go.Scatter:
+def _position_mark(row: float, column: float, patch: tuple[int, int]) -> go.Scatter:
     return go.Scatter(
         x=np.array([column], np.float32),
         y=np.array([row], np.float32),

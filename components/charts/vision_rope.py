@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from components.charts.heat_map import heat_map, hide_lines, signed_map
-from components.charts.patch_map import frame_patches, mark_place, patch_layout
+from components.charts.patch_map import frame_patches, mark_position, patch_layout
 from components.charts.style import HEIGHT_MEDIUM, base_layout, vertical_line
 from components.look.colors import BLUE, ORANGE
 from playground.language import say
@@ -24,7 +24,7 @@ def plot_rope_angles(
     """The rotation angle of each pair of a head's dimensions at every row (or column) of an image.
 
     Args:
-        angles: (frequencies, places) radians.
+        angles: (frequencies, positions) radians.
         axis: whether these pairs rotate with the row or the column.
         first_pair: index of the first pair.
         here: the row (or column) to mark.
@@ -59,18 +59,18 @@ def _angles_layout(
     angles: np.ndarray, axis: Literal["row", "column"], first_pair: int
 ) -> dict[str, Any]:
     """Title, description and axes for rows or for columns."""
-    pairs, places = angles.shape
-    fastest, slowest = (angles[0, 1], angles[-1, 1]) if places > 1 else (0.0, 0.0)
+    pairs, positions = angles.shape
+    fastest, slowest = (angles[0, 1], angles[-1, 1]) if positions > 1 else (0.0, 0.0)
     numbers = {"first": first_pair, "last": first_pair + pairs - 1}
-    facts = {"pairs": pairs, "places": places, "fastest": fastest, "slowest": slowest}
+    facts = {"pairs": pairs, "positions": positions, "fastest": fastest, "slowest": slowest}
     if axis == "row":
         title = say(
             "Pairs {first}–{last} rotate with the row: fast at the top, slow at the bottom",
             **numbers,
         )
         alt = say(
-            "Cosine of the angle of {pairs} pairs of dimensions at {places} patch rows. The first "
-            "pair rotates by {fastest:.3g} radians per patch, the last by {slowest:.3g}.",
+            "Cosine of the angle of {pairs} pairs of dimensions at {positions} patch rows. The "
+            "first pair rotates by {fastest:.3g} radians per patch, the last by {slowest:.3g}.",
             **facts,
         )
         x_title = say("patch row")
@@ -80,7 +80,7 @@ def _angles_layout(
             **numbers,
         )
         alt = say(
-            "Cosine of the angle of {pairs} pairs of dimensions at {places} patch columns. The "
+            "Cosine of the angle of {pairs} pairs of dimensions at {positions} patch columns. The "
             "first pair rotates by {fastest:.3g} radians per patch, the last by {slowest:.3g}.",
             **facts,
         )
@@ -122,14 +122,14 @@ def plot_distance_kernel(kernel: np.ndarray, whose: str) -> go.Figure:
     frame_patches(layout)
     layout["meta"]["columns"] = {"z": say("score")}
     hover = say("key %{y} rows below and %{x} columns to the right<br>score %{z:.4g}")
-    places: dict[str, Any] = {
+    positions: dict[str, Any] = {
         "x": np.arange(-across, across + 1, dtype=np.int32),
         "y": np.arange(-down, down + 1, dtype=np.int32),
     }
     if float(kernel.min()) >= 0:  # scores of one sign: sequential colours
-        return go.Figure(heat_map(kernel, hover, bar=say("score"), **places), layout)
+        return go.Figure(heat_map(kernel, hover, bar=say("score"), **positions), layout)
     reach = float(np.abs(kernel).max())
-    return go.Figure(signed_map(kernel, hover, reach, bar=say("score"), **places), layout)
+    return go.Figure(signed_map(kernel, hover, reach, bar=say("score"), **positions), layout)
 
 
 def plot_kernel_lines(kernel: np.ndarray) -> go.Figure:
@@ -205,7 +205,7 @@ def plot_patch_scores(
     hover = say("key at patch row %{y}, column %{x}<br>score %{z:.4g}")
     bar = say("attention score (before softmax)")
     cells = signed_map(scores, hover, reach, bar=bar, name=say("scores"))
-    return go.Figure([cells, mark_place(patch, say("the query"))], layout)
+    return go.Figure([cells, mark_position(patch, say("the query"))], layout)
 
 
 def _at(values: np.ndarray, index: int) -> str:

@@ -135,8 +135,8 @@ def _shift_layout(
     """Title with the token that drops most, and a tick for each token."""
     most = int(shift.drop.argmax())
     fall = say(
-        "“{word}” drops most, from {before} to {after}",
-        word=texts[most],
+        "“{token}” drops most, from {before} to {after}",
+        token=texts[most],
         before=percent(float(np.exp(shift.before[most]))),
         after=percent(float(np.exp(shift.after[most]))),
     )
@@ -171,19 +171,21 @@ def _shift_layout(
     return layout
 
 
-def plot_patch_sweep(probs: np.ndarray, words: tuple[str, str]) -> go.Figure:
+def plot_patch_sweep(probs: np.ndarray, tokens: tuple[str, str]) -> go.Figure:
     """Activation patching (Meng et al. 2022) by layer: probabilities of both runs' next tokens.
 
     Args:
         probs: (2, layers + 1): probability of this run's next token and of the other run's when
             the input of layer i is patched; the last column is for the final norm.
-        words: most likely next token of this run and of the other, escaped.
+        tokens: most likely next token of this run and of the other, escaped.
     """
     states = np.arange(probs.shape[1], dtype=np.int32)
     wins = np.flatnonzero(probs[1] > probs[0])
-    found = say("“{word}” stays ahead", word=words[0])
+    found = say("“{token}” stays ahead", token=tokens[0])
     if len(wins):
-        found = say("“{word}” first takes the lead at layer {layer}", word=words[1], layer=wins[0])
+        found = say(
+            "“{token}” first takes the lead at layer {layer}", token=tokens[1], layer=wins[0]
+        )
     layout = base_layout(
         say("One hidden state patched at each layer: {found}", found=found),
         height=HEIGHT_MEDIUM,
@@ -195,10 +197,16 @@ def plot_patch_sweep(probs: np.ndarray, words: tuple[str, str]) -> go.Figure:
     layout["yaxis"] |= {"range": [-0.03, 1.05], "tickformat": ".0%"}
     layout["meta"]["columns"] = {"x": say("layer"), "y": say("probability")}
     lines = (
-        (words[0], say("“{word}”, predicted by this run", word=words[0]), BLUE, "solid", "circle"),
         (
-            words[1],
-            say("“{word}”, predicted by the other run", word=words[1]),
+            tokens[0],
+            say("“{token}”, predicted by this run", token=tokens[0]),
+            BLUE,
+            "solid",
+            "circle",
+        ),
+        (
+            tokens[1],
+            say("“{token}”, predicted by the other run", token=tokens[1]),
             GREEN,
             "dash",
             "square",
@@ -212,9 +220,9 @@ def plot_patch_sweep(probs: np.ndarray, words: tuple[str, str]) -> go.Figure:
             mode="lines+markers",
             line={"color": color, "dash": dash},
             marker={"symbol": symbol, "size": 8},
-            hovertemplate=say("layer %{{x}} patched<br>“{word}”: %{{y:.2%}}", word=word)
+            hovertemplate=say("layer %{{x}} patched<br>“{token}”: %{{y:.2%}}", token=token)
             + "<extra></extra>",
         )
-        for line, (word, name, color, dash, symbol) in zip(probs, lines, strict=True)
+        for line, (token, name, color, dash, symbol) in zip(probs, lines, strict=True)
     ]
     return go.Figure(traces, layout)

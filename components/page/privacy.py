@@ -28,5 +28,5 @@ def build_privacy_note() -> None:
     note = Markup(
         '<details class="pg-fold"><summary>{}</summary><div class="prose">{}</div></details>'
     )
-    words = markdown_html("\n".join(f"- {each}" for each in lines))
+    words = markdown_html("\n".join(f"- {line}" for line in lines))
     gr.HTML(note.format(say("What the server keeps from your visit"), words), elem_id="privacy")

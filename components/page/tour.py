@@ -182,7 +182,7 @@ def _card_html(parts: Parts) -> str:
     return Markup(
         '<button type="button" class="tour-start" aria-haspopup="dialog">{start}</button>'
         '<section class="tour-card" role="dialog" aria-labelledby="tour-title" hidden '
-        'data-steps="{steps}" data-place="{place}"><p class="tour-place"></p>'
+        'data-steps="{steps}" data-counter="{counter}"><p class="tour-place"></p>'
         '<h2 class="tour-title" id="tour-title" tabindex="-1"></h2>'
         '<p class="tour-text" aria-live="polite"></p><div class="tour-buttons">'
         '<button type="button" class="tour-back">{back}</button>'
@@ -191,7 +191,7 @@ def _card_html(parts: Parts) -> str:
     ).format(
         start=say("Walkthrough"),
         steps=json.dumps(steps, ensure_ascii=False),
-        place=say("Step {number} of {count}"),
+        counter=say("Step {number} of {count}"),
         back=say("Back"),
         next=say("Next"),
         done=say("Done"),
@@ -202,5 +202,5 @@ def _card_html(parts: Parts) -> str:
 def _tabs(parts: Parts, key: str) -> list[str]:
     """The ids of the tabs that lead to a part: its stage's tab, and its own tab if it has one."""
     part = parts.by_key[key]
-    stage = next(each for each in parts.stages if each.stage == part.stage)
+    stage = next(tab for tab in parts.stages if tab.stage == part.stage)
     return [stage.stage, *([key] if len(stage.parts) > 1 else [])]

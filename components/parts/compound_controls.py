@@ -31,11 +31,11 @@ class Choices(Choice):
                 say("{name} must be a list of options.", name=self.title()),
                 limit=say("At most {most:,} can be chosen.", most=MAX_CHOSEN),
             )
-        return tuple(self._offered(each, run) for each in raw)
+        return tuple(self._offered(item, run) for item in raw)
 
     def words(self, value: Any, run: Run) -> str:
         """The labels of all chosen options."""
-        labels = [super(Choices, self).words(each, run) for each in value]
+        labels = [super(Choices, self).words(item, run) for item in value]
         return ", ".join(labels) or "–"
 
     def _default(self, run: Run) -> Any:
@@ -140,7 +140,7 @@ class Rows(Control):
             "high": self.high,
             "names": [say(name) for name in self.names],
             "cards": self.cards,
-            "presets": [list(each) for each in self.presets(run)] if self.presets else [],
+            "presets": [list(preset) for preset in self.presets(run)] if self.presets else [],
             "add": say(self.add) if self.add else "",
             "starts": [self._full(row, run) for row in self.starts],
             "words": {

@@ -246,7 +246,7 @@ class Choice(Control):
             a label in the reader's language and a value. Values are texts, numbers or booleans.
         value: the default, or a function of the run; by default the first option.
         compact: a drop-down list instead of buttons.
-        follows: a field of the selected place (``"picture"``) to follow: a new selection chooses
+        follows: a field of the selection (``"image"``) to follow: a new selection chooses
             the option with this value, and a choice that a new run no longer offers gets its
             default. Names of controls: as for a slider.
     """
@@ -280,11 +280,11 @@ class Choice(Control):
 
     def words(self, value: Any, run: Run) -> str:
         """The option's label."""
-        return next((label for label, each in self.choices(run) if each == value), "–")
+        return next((label for label, option in self.choices(run) if option == value), "–")
 
     def _default(self, run: Run) -> Any:
         value = of_run(self.value, run)
-        offered = [each for _, each in self.choices(run)]
+        offered = [option for _, option in self.choices(run)]
         return value if value in offered or not offered else offered[0]
 
     def _offered(self, raw: Any, run: Run) -> Any:

@@ -17,9 +17,9 @@ from pygments.lexers import PythonLexer
 
 from components.chart_view.figures import figure_content
 from components.parts.findings import Findings
-from components.parts.part import LABS, PLACE, Experiment, Output, Part, Parts
+from components.parts.part import LABS, SELECTION, Experiment, Output, Part, Parts
 from components.parts.turns import Turns
-from components.pointer.place import read_place
+from components.pointer.selection import read_selection
 from components.serving.faults import fault_words, log_fault
 from playground.errors import InputError, PlaygroundError
 from playground.language import say
@@ -43,7 +43,7 @@ class Question:
     controls: bool = False  # whether the controls' specs are requested
     values: Mapping[str, Any] = field(default_factory=dict)  # raw, by full name
     findings: Mapping[str, Any] = field(default_factory=dict)  # keys, by full name
-    place: Any = None  # as ``read_place`` takes it
+    selection: Any = None  # as ``read_selection`` takes it
 
     @classmethod
     def read(cls, data: Any) -> Question:
@@ -57,8 +57,8 @@ class Question:
         names_fit = isinstance(outputs, list | tuple) and len(outputs) <= MAX_OUTPUTS
         texts = (given.get("run"), given.get("part"), *(outputs if names_fit else (None,)))
         mappings = [given.get(name, {}) for name in ("values", "findings")]
-        if not all(isinstance(each, str) for each in texts) or not all(
-            isinstance(each, Mapping) for each in mappings
+        if not all(isinstance(text, str) for text in texts) or not all(
+            isinstance(mapping, Mapping) for mapping in mappings
         ):
             raise unknown_error()
         return cls(
@@ -68,7 +68,7 @@ class Question:
             controls=given.get("controls") is True,
             values=mappings[0],
             findings=mappings[1],
-            place=given.get("place"),
+            selection=given.get("selection"),
         )
 
 
@@ -154,7 +154,7 @@ class Drawing:
             part: the part of the function.
             owner: the output or experiment.
             run: the page's.
-            question: raw values, keys of findings, and the selected place.
+            question: raw values, keys of findings, and the selection.
             found: findings by full name that do not have a key yet.
 
         Raises:
@@ -163,8 +163,8 @@ class Drawing:
         given: list[Any] = []
         for need in owner.needs:
             name = part.full_name(need)
-            if name == PLACE:
-                given.append(read_place(run, question.place))
+            if name == SELECTION:
+                given.append(read_selection(run, question.selection))
             elif (control := self.parts.control(name)) is not None:
                 given.append(control.parse(question.values.get(name), run))
             elif found and name in found:

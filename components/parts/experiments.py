@@ -122,8 +122,8 @@ def _run(
     stopped: StageCancelled | None = None
     given = drawing.needs(part, experiment, run, question)
     try:
-        for each in experiment.run(run, progress, *given):
-            found = {name: each}
+        for finding in experiment.run(run, progress, *given):
+            found = {name: finding}
             drawn = drawing.draw_found(part, run, question, found, live=True)
             if drawn:
                 yield answer | {"outputs": drawn}

@@ -14,7 +14,7 @@ it; nothing is wired by hand. This module does not depend on Gradio or Plotly.
 - ``"measured"``: an experiment of this part: its latest finding, or None before it has run; an
   experiment that needs itself continues from its own finding;
 - ``"columns.chosen"``: a control or experiment of another part of the same stage;
-- ``PLACE``: the selected token or patch, or None.
+- ``SELECTION``: the selected token or patch, or None.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any, Literal, TypeVar
 from components.parts.controls import Control
 from playground.pipeline import STAGES
 
-PLACE = "place"
+SELECTION = "selection"
 LABS = ("sampling", "cache")  # tabs of experiments on a run's four stages
 Kind = Literal["html", "chart", "code"]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -176,7 +176,7 @@ class Part:
 
     def _new_name(self, name: str) -> str:
         taken = {*self.outputs, *self.experiments, *(control.id for control in self.controls)}
-        if name in taken or name == PLACE:
+        if name in taken or name == SELECTION:
             raise ValueError(f"Part {self.key} has two things named {name}.")
         return name
 
@@ -202,7 +202,9 @@ class Part:
         if self.layout:
             return self.layout
         controls = tuple(control.id for control in self.controls)
-        buttons = tuple(each.name for each in self.experiments.values() if each.label)
+        buttons = tuple(
+            experiment.name for experiment in self.experiments.values() if experiment.label
+        )
         return (
             *((controls,) if controls else ()),
             *((buttons,) if buttons else ()),
@@ -211,8 +213,8 @@ class Part:
 
     def full_name(self, need: str) -> str:
         """A need as the page names it: ``layer`` → ``decoder.attention.layer``."""
-        if need == PLACE:
-            return PLACE
+        if need == SELECTION:
+            return SELECTION
         return f"{self.stage}.{need}" if "." in need else f"{self.key}.{need}"
 
     def finding_name(self, experiment: Experiment) -> str:
@@ -277,11 +279,11 @@ class Parts:
     def _check(self, part: Part) -> None:
         own = {*part.outputs, *part.experiments, *(control.id for control in part.controls)}
         owners: list[Output | Experiment] = [*part.outputs.values(), *part.experiments.values()]
-        for each in owners:
-            for need in each.needs:
+        for owner in owners:
+            for need in owner.needs:
                 name = part.full_name(need)
-                if name != PLACE and not (self.control(name) or self.experiment(name)):
-                    raise ValueError(f"{part.key}.{each.name} needs {need}, which is not there.")
+                if name != SELECTION and not (self.control(name) or self.experiment(name)):
+                    raise ValueError(f"{part.key}.{owner.name} needs {need}, which is not there.")
         for experiment in part.experiments.values():
             if self.experiment(part.finding_name(experiment)) is None:
                 raise ValueError(f"{part.key}.{experiment.name} gives {experiment.gives}.")
@@ -305,7 +307,7 @@ def _names(items: tuple[Item, ...]) -> Iterator[str]:
 
 
 def _is_unseen(part: Part, name: str) -> bool:
-    """Whether something needs no place in the layout: set by clicks, or started automatically."""
+    """Whether something needs no room in the layout: set by clicks, or started automatically."""
     control = part.control(name)
     if control is not None:
         return control.kind == "hidden"

@@ -65,13 +65,14 @@ class RunEvents:
         key = self.drawing.runs.add(run, pinned=True)
         findings: dict[str, str] = {}
         for part in self.drawing.parts.by_key.values():
-            for each in part.experiments.values():
-                if not each.auto or each.when:  # on a new page, no control has been moved
+            for experiment in part.experiments.values():
+                # On a new page, no control has been moved.
+                if not experiment.auto or experiment.when:
                     continue
                 question = Question(run=key, part=part.key, findings=findings)
-                needs = self.drawing.needs(part, each, run, question)
-                *_, found = each.run(run, lambda *_: None, *needs)
-                name = part.finding_name(each)
+                needs = self.drawing.needs(part, experiment, run, question)
+                *_, found = experiment.run(run, lambda *_: None, *needs)
+                name = part.finding_name(experiment)
                 findings[name] = self.drawing.findings.add(run, name, found, pinned=True)
         self.opening = Opening(run, key, findings)
 

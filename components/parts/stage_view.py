@@ -139,17 +139,19 @@ def part_spec(part: Part) -> dict[str, Any]:
         ],
         "experiments": [
             {
-                "name": each.name,
-                "label": say(each.label) if each.label else "",
-                "needs": [part.full_name(need) for need in each.needs],
-                "auto": each.auto,
-                "when": [[part.full_name(need), value] for need, value in each.when.items()],
-                "again": [part.full_name(need) for need in each.again],
-                "primary": each.primary,
-                "finding": part.finding_name(each),
-                "afterwards": {part.full_name(id): raw for id, raw in each.afterwards.items()},
+                "name": experiment.name,
+                "label": say(experiment.label) if experiment.label else "",
+                "needs": [part.full_name(need) for need in experiment.needs],
+                "auto": experiment.auto,
+                "when": [[part.full_name(need), value] for need, value in experiment.when.items()],
+                "again": [part.full_name(need) for need in experiment.again],
+                "primary": experiment.primary,
+                "finding": part.finding_name(experiment),
+                "afterwards": {
+                    part.full_name(id): raw for id, raw in experiment.afterwards.items()
+                },
             }
-            for each in part.experiments.values()
+            for experiment in part.experiments.values()
         ],
         "items": [item_spec(item) for item in (*part.intro_items, *part.items)],
         "plotly": library_address(),
@@ -164,5 +166,5 @@ def item_spec(item: Item) -> Any:
     if isinstance(item, Heading):
         return {"html": Markup("<h3>{}</h3>").format(say(item.text))}
     if isinstance(item, Fold):
-        return {"label": say(item.label), "items": [item_spec(each) for each in item.items]}
+        return {"label": say(item.label), "items": [item_spec(inner) for inner in item.items]}
     return list(item) if isinstance(item, tuple) else item

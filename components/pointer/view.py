@@ -1,7 +1,7 @@
 """The page's pointer: the selected token or patch, described in a bar and marked in every tab.
 
 The browser half, pointer.js, knows the run's layout (the position of each token), so it can mark
-what the mouse is over without asking the server. A click selects the place; what depends on it is
+what the mouse is over without asking the server. A click makes a selection; what depends on it is
 redrawn.
 """
 
@@ -76,14 +76,14 @@ def bar_html() -> str:
     )
 
 
-def write_layout(run: Run, place: Sequence[int] = ()) -> str:
+def write_layout(run: Run, selection: Sequence[int] = ()) -> str:
     """The layout of a run's tokens for the browser; the run must be preprocessed.
 
     The layout is one string, because Gradio would compare nested lists item by item.
 
     Args:
         run: the run.
-        place: the initial selection: an index, or a patch's span, row and column.
+        selection: the initial selection: an index, or a patch's span, row and column.
     """
     inputs = run.inputs
     spans = [
@@ -111,7 +111,7 @@ def write_layout(run: Run, place: Sequence[int] = ()) -> str:
         "texts": texts,
         "words": {name: say(words) for name, words in WORDS.items()},
     }
-    if place:
-        names = ("index",) if len(place) == 1 else ("span", "row", "column")
-        layout["place"] = dict(zip(names, place, strict=True))
+    if selection:
+        names = ("index",) if len(selection) == 1 else ("span", "row", "column")
+        layout["selection"] = dict(zip(names, selection, strict=True))
     return json.dumps(layout, ensure_ascii=False, separators=(",", ":"))

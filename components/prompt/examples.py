@@ -72,7 +72,7 @@ def cards_html(examples: tuple[Example, ...]) -> str:
     """The gallery as HTML: a thumbnail and the question on each card."""
     card = Markup(
         '<button type="button" class="example-card" data-example="{}" title="{}">'
-        '<span class="example-pictures">{}</span>'
+        '<span class="example-images">{}</span>'
         '<span class="example-text" translate="no">{}</span></button>'
     )
     cards = Markup("").join(
@@ -89,14 +89,14 @@ def _thumbnails(example: Example) -> Markup:
     if example.video or not example.images:
         icon = "▶" if example.video else "“ ”"
         return Markup('<span class="example-icon" aria-hidden="true">{}</span>').format(icon)
-    picture = Markup('<img src="{}" alt="">')
-    return Markup("").join(picture.format(_thumbnail(path)) for path in example.images)
+    image = Markup('<img src="{}" alt="">')
+    return Markup("").join(image.format(_thumbnail(path)) for path in example.images)
 
 
 @lru_cache(maxsize=64)
 def _thumbnail(path: str) -> str:
-    with Image.open(path) as picture:
-        small = picture.convert("RGB")
+    with Image.open(path) as image:
+        small = image.convert("RGB")
         small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
     data = BytesIO()
     small.save(data, "WEBP", quality=80)

@@ -15,7 +15,7 @@ import playground
 from components.prompt.checks import check_text, check_whole, kind_words
 from playground.errors import InputError
 from playground.language import say
-from playground.records import Clip, Picture, Prompt, Turn
+from playground.records import Prompt, PromptImage, PromptVideo, Turn
 
 if TYPE_CHECKING:
     from playground.engine import Engine
@@ -68,10 +68,10 @@ def read_prompt(
     turns[0] = Turn(
         "user",
         turns[0].text,
-        pictures=tuple(
-            playground.preprocess.media.read_picture(path, max_pixels=largest) for path in paths
+        images=tuple(
+            playground.preprocess.media.read_image(path, max_pixels=largest) for path in paths
         ),
-        clip=playground.preprocess.media.read_clip(video, max_pixels=largest) if video else None,
+        video=playground.preprocess.media.read_video(video, max_pixels=largest) if video else None,
     )
     prompt = Prompt(turns=tuple(turns), system=system, max_pixels=pixels)
     playground.preprocess.stage.check_prompt(engine, prompt)
@@ -171,19 +171,19 @@ def prompt_fingerprint(prompt: Prompt) -> str:
             # Lengths keep ("ab", "c") and ("a", "bc") apart.
             digest.update(len(data).to_bytes(8, "big") + data)
 
-    def add_pixels(media: Picture | Clip) -> None:
-        array = media.pixels if isinstance(media, Picture) else media.frames
+    def add_pixels(media: PromptImage | PromptVideo) -> None:
+        array = media.pixels if isinstance(media, PromptImage) else media.frames
         add(array.shape)
         digest.update(array.tobytes())
 
     add(prompt.system, prompt.max_pixels, len(prompt.turns))
     for turn in prompt.turns:
-        add(turn.role, turn.text, len(turn.pictures), turn.clip is not None)
-        for picture in turn.pictures:
-            add_pixels(picture)
-        if turn.clip is not None:
-            add(turn.clip.frame_indices, turn.clip.fps, turn.clip.total_num_frames)
-            add_pixels(turn.clip)
+        add(turn.role, turn.text, len(turn.images), turn.video is not None)
+        for image in turn.images:
+            add_pixels(image)
+        if turn.video is not None:
+            add(turn.video.frame_indices, turn.video.fps, turn.video.total_num_frames)
+            add_pixels(turn.video)
     return digest.hexdigest()
 
 

@@ -33,7 +33,7 @@ def refuse_addresses(component: Any) -> None:
 
 
 @contextmanager
-def received_picture(file: Any) -> Iterator[str | None]:
+def received_image(file: Any) -> Iterator[str | None]:
     """The path of an image that a client uploaded, or sent inline as ``data:…;base64,…``.
 
     The file of an inline image is deleted after the block. Its content is checked when it is read.

@@ -61,7 +61,7 @@ async def serve_page_file(request: Request) -> Response:
     if path is None:
         return PlainTextResponse("There is no such file.", status_code=404)
     accepted = request.headers.get("Accept-Encoding", "")
-    encoding = next((each for each in ("br", "gzip") if each in accepted), "")
+    encoding = next((name for name in ("br", "gzip") if name in accepted), "")
     # In a thread: compressing plotly.js takes a quarter of a second.
     version = FIRST_LINES.get(path.name, ""), path.stat().st_mtime_ns
     content = await run_in_threadpool(_encode, path, version, encoding)

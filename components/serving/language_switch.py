@@ -24,11 +24,11 @@ def build_language_switch() -> gr.HTML:
     """A link to the page in each other language."""
     spoken = spoken_language()
     links = "".join(
-        f'<span aria-current="true">{NAMES[each]}</span>'
-        if each == spoken
-        else f'<a href="./{PATHS[each]}?{CHOSEN}={each}" lang="{TAGS[each]}" '
-        f'hreflang="{TAGS[each]}">{NAMES[each]}</a>'
-        for each in LANGUAGES
+        f'<span aria-current="true">{NAMES[language]}</span>'
+        if language == spoken
+        else f'<a href="./{PATHS[language]}?{CHOSEN}={language}" lang="{TAGS[language]}" '
+        f'hreflang="{TAGS[language]}">{NAMES[language]}</a>'
+        for language in LANGUAGES
     )
     return gr.HTML(
         f'<nav class="language-switch" aria-label="Language / 语言" translate="no">{links}</nav>',

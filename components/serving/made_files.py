@@ -98,7 +98,7 @@ class MadeFiles:
 
     def _make_room(self) -> None:
         oldest_s = time.monotonic() - self.seconds
-        total = sum(each.made.num_bytes for each in self._kept.values())
+        total = sum(kept.made.num_bytes for kept in self._kept.values())
         for key, kept in list(self._kept.items())[:-1]:
             if kept.made_s < oldest_s or total > self.max_bytes:
                 total -= kept.made.num_bytes

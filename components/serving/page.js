@@ -4,14 +4,14 @@
 () => {
   // Gradio 6.31 puts the gallery's upload button inside another button, which screen readers cannot
   // enter. The outer one does nothing, so turn it into a group.
-  const mend = () => {
+  const fixUploadButton = () => {
     const inside = "#input-images button.icon-button:has(button)";
     for (const outer of document.querySelectorAll(inside)) {
       outer.setAttribute("role", "group");
       outer.setAttribute("tabindex", "-1");
     }
   };
-  mend();
+  fixUploadButton();
   const column = document.getElementById("input-column");
-  if (column) new MutationObserver(mend).observe(column, { childList: true, subtree: true });
+  if (column) new MutationObserver(fixUploadButton).observe(column, { childList: true, subtree: true });
 }

@@ -32,4 +32,4 @@ def blocks_around() -> gr.Blocks:
 
 
 def _language_at(path: str) -> Language:
-    return next((each for each in LANGUAGES if PATHS[each] == path), "en")
+    return next((language for language in LANGUAGES if PATHS[language] == path), "en")

@@ -142,19 +142,19 @@ class KeptFiles:
         """
         if num_bytes > self._max_bytes:
             raise OSError("larger than all that may be kept")
-        kept = sorted(self._list(), key=lambda each: each.used_s)
-        total = num_bytes + sum(each.num_bytes for each in kept)
-        for each in kept:
-            if self._is_fresh(each.used_s) and total <= self._max_bytes:
+        kept = sorted(self._list(), key=lambda entry: entry.used_s)
+        total = num_bytes + sum(entry.num_bytes for entry in kept)
+        for entry in kept:
+            if self._is_fresh(entry.used_s) and total <= self._max_bytes:
                 continue
-            shutil.rmtree(each.folder, ignore_errors=True)
-            total -= each.num_bytes
+            shutil.rmtree(entry.folder, ignore_errors=True)
+            total -= entry.num_bytes
 
     def _list(self) -> Iterator[_Kept]:
         """List all folders, including partial ones that a killed process left behind."""
         for folder in self._folder.iterdir():
             try:
-                size = sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
+                size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
                 yield _Kept(folder, folder.stat().st_mtime, size)
             except OSError:  # removed by another process
                 continue

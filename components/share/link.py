@@ -49,7 +49,7 @@ class Link:
     earlier: str | None = None
     max_pixels: float | None = None
     tabs: tuple[str, ...] = ()
-    place: tuple[int, ...] = ()  # an index, or span, row and column
+    selection: tuple[int, ...] = ()  # an index, or span, row and column
     checkpoint: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)  # by the control's name
 
@@ -57,7 +57,7 @@ class Link:
     def has_prompt(self) -> bool:
         """Whether the link contains a prompt; otherwise it refers to the first example."""
         given = (self.example, self.images, self.video, self.text, self.earlier)
-        return any(each is not None for each in given)
+        return any(value is not None for value in given)
 
 
 # ----------------------------------------------------------------------------------- writing
@@ -84,8 +84,8 @@ def write_link(link: Link) -> str:
     given.update((name, write_value(value)) for name, value in link.settings.items())
     if link.tabs:
         given["tab"] = ",".join(link.tabs)
-    if link.place:
-        given["at"] = ".".join(map(str, link.place))
+    if link.selection:
+        given["at"] = ".".join(map(str, link.selection))
     if link.checkpoint is not None:
         given["model"] = link.checkpoint
     query = "?" + urlencode(given, quote_via=quote, safe=",.:/@~")
@@ -161,7 +161,7 @@ def read_link(query: Mapping[str, str]) -> Link | None:
         **texts,
         max_pixels=pixels if _is_number(pixels) else None,
         tabs=tuple(query.get("tab", "").split(",")) if query.get("tab") else (),
-        place=_read_place(query.get("at", "")),
+        selection=_read_selection(query.get("at", "")),
         checkpoint=query.get("model"),
         settings={name: read_value(query[name]) for name in settings[:MAX_SETTINGS]},
     )
@@ -181,10 +181,10 @@ def _read_text(query: Mapping[str, str], name: str) -> str | None:
 
 
 def _read_hashes(text: str) -> tuple[str, ...]:
-    return tuple(each for each in text.split(",")[:MAX_MEDIA] if HASH.fullmatch(each))
+    return tuple(name for name in text.split(",")[:MAX_MEDIA] if HASH.fullmatch(name))
 
 
-def _read_place(text: str) -> tuple[int, ...]:
+def _read_selection(text: str) -> tuple[int, ...]:
     """An index, or span, row and column."""
     if not re.fullmatch(r"\d{1,9}(\.\d{1,9}\.\d{1,9})?", text, re.ASCII):
         return ()

@@ -47,12 +47,12 @@ def find_example(images: Sequence[str], video: str | None, texts: dict[str, str]
         equal = [getattr(example, name) == text for name, text in texts.items()]
         if list(images) == theirs and video == film and (images or video or equal[0]):
             found.append((sum(equal), example))
-    return max(found, key=lambda each: each[0])[1] if found else None
+    return max(found, key=lambda match: match[0])[1] if found else None
 
 
 def find_example_named(name: str | None) -> Example | None:
     """The example with this name, or None."""
-    return next((each for each in load_examples() if each.name == name), None)
+    return next((example for example in load_examples() if example.name == name), None)
 
 
 def find_prompt(kept: KeptFiles, link: Link) -> tuple[dict[str, Any], int]:
@@ -64,10 +64,13 @@ def find_prompt(kept: KeptFiles, link: Link) -> tuple[dict[str, Any], int]:
     images, video = list(base.images), base.video
     missing = 0
     if link.images is not None or link.video is not None:
-        found = [kept.find(each) for each in link.images or ()]
-        clip = kept.find(link.video) if link.video else None
-        missing = found.count(None) + (link.video is not None and clip is None)
-        images, video = [str(each) for each in found if each], str(clip) if clip else None
+        found = [kept.find(name) for name in link.images or ()]
+        kept_video = kept.find(link.video) if link.video else None
+        missing = found.count(None) + (link.video is not None and kept_video is None)
+        images, video = (
+            [str(path) for path in found if path],
+            str(kept_video) if kept_video else None,
+        )
     texts = {
         name: getattr(base, name) if (sent := getattr(link, name)) is None else sent
         for name in TEXTS

@@ -16,7 +16,7 @@ import playground
 from components.parts.part import Parts
 from components.parts.run_events import PROMPT_NAMES, Changes, RunEvents
 from components.parts.run_view import write_run
-from components.pointer.place import read_place
+from components.pointer.selection import read_selection
 from components.pointer.view import write_layout
 from components.prompt.reader import read_prompt
 from components.share.kept_files import KeptFiles
@@ -27,7 +27,7 @@ from components.views.status_bar import status_html
 from playground.errors import InputError
 from playground.language import say
 from playground.pipeline import STAGES, Run
-from playground.pointer import Place
+from playground.pointer import Selection
 from playground.records import Progress
 
 
@@ -60,7 +60,7 @@ class Links:
         link = Link(
             **link_prompt(self.kept, prompt),
             tabs=_later_tabs(parts, state.get("tabs")),
-            place=_link_place(run, state.get("place")),
+            selection=_link_selection(run, state.get("selection")),
             checkpoint=playground.loading.checkpoint_mark.mark_checkpoint(engine),
             settings=known_settings(parts, state.get("values")),
         )
@@ -111,7 +111,7 @@ class Links:
         for changes in self.events.run(STAGES, None, values, progress, restored=restored):
             run_key = changes.get("run_key", run_key)
             if "pointer" in changes and (run := self.events.drawing.runs.peek(run_key)):
-                changes["pointer"] = write_layout(run, link.place)
+                changes["pointer"] = write_layout(run, link.selection)
             yield changes
 
     def _notes(self, link: Link, missing: int) -> list[str]:
@@ -163,19 +163,19 @@ def _later_tabs(parts: Parts, selected: Any) -> tuple[str, ...]:
         return ()
     stages = [stage.stage for stage in parts.stages][1:]
     keys = [part.key for stage in parts.stages for part in stage.parts[1:]]
-    return tuple(each for each in (*stages, *keys) if each in selected)
+    return tuple(name for name in (*stages, *keys) if name in selected)
 
 
-def _link_place(run: Run | None, sent: Any) -> tuple[int, ...]:
-    """A place in the form of a link: an index, or span, row and column."""
+def _link_selection(run: Run | None, sent: Any) -> tuple[int, ...]:
+    """A selection in the form of a link: an index, or span, row and column."""
     if run is None or not run.has("preprocess"):
         return ()
-    place: Place | None = read_place(run, sent)
-    if place is None:
+    selection: Selection | None = read_selection(run, sent)
+    if selection is None:
         return ()
-    if place.span is not None and place.patch is not None:
-        return (place.span, *place.patch)
-    return (place.index,)
+    if selection.span is not None and selection.patch is not None:
+        return (selection.span, *selection.patch)
+    return (selection.index,)
 
 
 def _text(value: Any) -> str | None:

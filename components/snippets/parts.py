@@ -10,34 +10,38 @@ import numpy as np
 
 import playground
 from playground.pipeline import Run
-from playground.records import Clip, MediaKind, ModelInputs, Picture, Prompt
+from playground.records import MediaKind, ModelInputs, Prompt, PromptImage, PromptVideo
 
 SHIPPED_PATH = "playground/checkpoints/tiny"  # relative to the cloned repository
 PIXEL_NAMES: dict[MediaKind, str] = {"image": "pixel_values", "video": "pixel_values_videos"}
 MAX_WIDTH = 92  # characters: the width of the code panel on a wide page
 
+Files = dict[str, PromptImage | PromptVideo]  # by file name
 
-def name_files(*prompts: Prompt) -> dict[str, Picture | Clip]:
+
+def name_files(*prompts: Prompt) -> Files:
     """The files that a script reads, by name; equal images of several prompts share one file."""
-    files: dict[str, Picture | Clip] = {}
+    files: Files = {}
     for prompt in prompts:
-        given: tuple[Picture | Clip, ...] = (*prompt.pictures, *prompt.clips)
+        given: tuple[PromptImage | PromptVideo, ...] = (*prompt.images, *prompt.videos)
         for media in given:
             if _file_of(files, media) is None:
-                kind, ending = ("image", "png") if isinstance(media, Picture) else ("video", "mp4")
+                kind, ending = (
+                    ("image", "png") if isinstance(media, PromptImage) else ("video", "mp4")
+                )
                 number = sum(name.startswith(kind) for name in files) + 1
                 files[f"{kind}_{number}.{ending}"] = media
     return files
 
 
-def _file_of(files: dict[str, Picture | Clip], media: Picture | Clip) -> str | None:
+def _file_of(files: Files, media: PromptImage | PromptVideo) -> str | None:
     return next((name for name, known in files.items() if _same(known, media)), None)
 
 
-def _same(one: Picture | Clip, other: Picture | Clip) -> bool:
-    if isinstance(one, Picture) and isinstance(other, Picture):
+def _same(one: PromptImage | PromptVideo, other: PromptImage | PromptVideo) -> bool:
+    if isinstance(one, PromptImage) and isinstance(other, PromptImage):
         return np.array_equal(one.pixels, other.pixels)
-    if isinstance(one, Clip) and isinstance(other, Clip):
+    if isinstance(one, PromptVideo) and isinstance(other, PromptVideo):
         return one.frame_indices == other.frame_indices and np.array_equal(one.frames, other.frames)
     return False
 
@@ -92,14 +96,14 @@ def _import_lines(lines: Sequence[str]) -> str:
 
 def media_imports(*prompts: Prompt) -> list[str]:
     lines = []
-    if any(prompt.pictures for prompt in prompts):
+    if any(prompt.images for prompt in prompts):
         lines.append("from PIL import Image")
-    if any(prompt.clips for prompt in prompts):
+    if any(prompt.videos for prompt in prompts):
         lines += ["import av", "import numpy", "from transformers.video_utils import VideoMetadata"]
     return lines
 
 
-def write_request(run: Run, prompt: Prompt, files: dict[str, Picture | Clip], name: str) -> str:
+def write_request(run: Run, prompt: Prompt, files: Files, name: str) -> str:
     """The lines from the messages to the tensors, which are called ``name``."""
     messages, _ = playground.preprocess.stage.build_messages(run.engine, prompt)
     lines = ["messages = [", *(f"    {write_literal(message)}," for message in messages), "]"]
@@ -107,13 +111,13 @@ def write_request(run: Run, prompt: Prompt, files: dict[str, Picture | Clip], na
         "text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)"
     )
     arguments = ["text=[text]", 'return_tensors="pt"']
-    if prompt.pictures:
-        names = write_literal([_file_of(files, picture) for picture in prompt.pictures])
+    if prompt.images:
+        names = write_literal([_file_of(files, image) for image in prompt.images])
         lines.append(f'images = [Image.open(name).convert("RGB") for name in {names}]')
         arguments.insert(1, "images=images")
         arguments += _size_arguments("images", run.engine.processor.image_processor, prompt)
-    if prompt.clips:
-        lines += _clip_lines(prompt, files)
+    if prompt.videos:
+        lines += _video_lines(prompt, files)
         arguments.insert(1, "videos=videos")
         arguments.append("videos_kwargs=videos_kwargs")
         size = _size_arguments("videos", run.engine.processor.video_processor, prompt)
@@ -129,25 +133,25 @@ def _size_arguments(kind: str, processor: Any, prompt: Prompt) -> list[str]:
     return [f"{kind}_kwargs={write_literal(size)}"] if size else []
 
 
-def _clip_lines(prompt: Prompt, files: dict[str, Picture | Clip]) -> list[str]:
+def _video_lines(prompt: Prompt, files: Files) -> list[str]:
     lines = ["videos, metadata = [], []"]
-    for clip in prompt.clips:
-        width, height = clip.size
+    for video in prompt.videos:
+        width, height = video.size
         lines += [
-            f"# The frames that the playground sampled. {' '.join(clip.notices)}".rstrip(),
-            f"indices = {list(clip.frame_indices)}",
-            f"with av.open({write_literal(_file_of(files, clip))}) as file:",
+            f"# The frames that the playground sampled. {' '.join(video.notices)}".rstrip(),
+            f"indices = {list(video.frame_indices)}",
+            f"with av.open({write_literal(_file_of(files, video))}) as file:",
             '    decoded = [f.to_ndarray(format="rgb24") for f in file.decode(video=0)]',
             "frames = numpy.stack([decoded[index] for index in indices])",
             "videos.append(torch.from_numpy(frames).permute(0, 3, 1, 2))",
             write_call(
                 "metadata.append(VideoMetadata(",
                 [
-                    f"total_num_frames={clip.total_num_frames}",
-                    f"fps={clip.fps!r}",
+                    f"total_num_frames={video.total_num_frames}",
+                    f"fps={video.fps!r}",
                     f"width={width}",
                     f"height={height}",
-                    f"duration={clip.total_num_frames / clip.fps!r}",
+                    f"duration={video.total_num_frames / video.fps!r}",
                     "frames_indices=indices",
                 ],
                 "))",

@@ -45,11 +45,6 @@ def probability_legend_html() -> str:
     )
 
 
-def raw_probability(step: TokenStep) -> float:
-    """The sampled token's probability under the raw logits; the token is always in ``step.top``."""
-    return next(candidate.raw_prob for candidate in step.top if candidate.id == step.id)
-
-
 def token_chips_html(steps: Sequence[TokenStep], *, mark: int | None = None) -> str:
     """Generated text, each token coloured by its probability before the filters.
 
@@ -64,7 +59,7 @@ def token_chips_html(steps: Sequence[TokenStep], *, mark: int | None = None) -> 
 
 
 def _step_chip(index: int, step: TokenStep, marked: bool) -> str:
-    raw = raw_probability(step)
+    raw = step.raw_prob
     name = probability_class(raw)
     title = say(
         "step {number} · id {id} · before the filters {raw:.1%} · after the filters {prob:.1%} · "

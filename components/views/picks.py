@@ -21,11 +21,11 @@ def picks_html(label: str, options: Sequence[tuple[str, Any]], chosen: Any, cont
     buttons = Markup("").join(
         Markup(
             '<button type="button" class="pg-option" aria-pressed="{pressed}" '
-            'data-set="{settings}">{words}</button>'
+            'data-set="{settings}">{text}</button>'
         ).format(
             pressed="true" if value == chosen else "false",
             settings=json.dumps({control: value}),
-            words=words,
+            text=words,
         )
         for words, value in options
     )

@@ -192,14 +192,14 @@ def _run_details(run: TokenRun, typed: str | None) -> str:
 
 def _span_words(run: TokenRun, span: VisualSpan) -> str:
     """``64 × <|image_pad|>  8 × 8, image 1``: width × height, unless the run is only a part."""
-    place = say("image {number}", number=span.media_index + 1)
+    image = say("image {number}", number=span.media_index + 1)
     if span.kind == "video":
-        place = say(
+        image = say(
             "video {number}, frame pair {pair}", number=span.media_index + 1, pair=span.frame + 1
         )
     tokens = f"{run.end - run.start} × {run.first.text}\u2002"
     if (run.start, run.end) == (span.start, span.end):
         return tokens + say(
-            "{across} × {down}, {place}", across=span.merged_w, down=span.merged_h, place=place
+            "{across} × {down}, {image}", across=span.merged_w, down=span.merged_h, image=image
         )
-    return tokens + say("part of {whole}", whole=place)
+    return tokens + say("part of {whole}", whole=image)

@@ -32,7 +32,7 @@ class HashRules:
     """
 
     block_size: int = 16  # tokens
-    with_pictures: bool = True  # False: images with equally many tokens count as equal
+    with_images: bool = True  # False: images with equally many tokens count as equal
     with_salt: bool = True  # False: sessions hit each other's blocks
 
     def __post_init__(self) -> None:
@@ -44,7 +44,7 @@ class HashRules:
 
 
 @dataclass(frozen=True, slots=True)
-class PictureSpan:
+class ImageSpan:
     """One image or frame in the sequence, identified by its pixel values."""
 
     start: int  # first sequence index
@@ -57,24 +57,22 @@ class RequestIdentity:
     """Everything that a request's keys and values depend on."""
 
     ids: tuple[int, ...]
-    pictures: tuple[PictureSpan, ...]
+    images: tuple[ImageSpan, ...]
 
     def extend(self, ids: Iterable[int]) -> RequestIdentity:
         """This request followed by text tokens, such as the answer."""
-        return RequestIdentity((*self.ids, *ids), self.pictures)
+        return RequestIdentity((*self.ids, *ids), self.images)
 
     def digests_in(self, start: int, end: int) -> tuple[str, ...]:
         """Digests of the images with a token in ``start .. end - 1``."""
-        return tuple(each.digest for each in self.pictures if each.start < end > start < each.end)
+        return tuple(image.digest for image in self.images if image.start < end > start < image.end)
 
 
 def identify(inputs: ModelInputs) -> RequestIdentity:
     """Token ids, and a digest of every image."""
     return RequestIdentity(
         tuple(inputs.input_ids[0].tolist()),
-        tuple(
-            PictureSpan(span.start, span.end, span_digest(inputs, span)) for span in inputs.spans
-        ),
+        tuple(ImageSpan(span.start, span.end, span_digest(inputs, span)) for span in inputs.spans),
     )
 
 
@@ -97,17 +95,17 @@ def block_keys(identity: RequestIdentity, rules: HashRules, root: str) -> tuple[
     keys: list[str] = []
     size, parent = rules.block_size, root
     packed = array("q", identity.ids).tobytes()
-    with_pictures = rules.with_pictures and bool(identity.pictures)
+    with_images = rules.with_images and bool(identity.images)
     for start in range(0, len(identity.ids) - size + 1, size):
         ids = packed[start * ID_BYTES : (start + size) * ID_BYTES]
-        digests = identity.digests_in(start, start + size) if with_pictures else ()
+        digests = identity.digests_in(start, start + size) if with_images else ()
         # Every part has a fixed length for this block size, so different parts cannot collide.
         parent = hashlib.sha256(parent.encode() + ids + "".join(digests).encode()).hexdigest()
         keys.append(parent)
     return tuple(keys)
 
 
-def picture_key(root: str, digest: str) -> str:
+def image_key(root: str, digest: str) -> str:
     """The key under which a session's image features are stored."""
     return _hash(root, "picture", digest)
 

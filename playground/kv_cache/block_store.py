@@ -58,7 +58,7 @@ class StoreStats:
     num_bytes: int
     max_bytes: int
     num_blocks: int
-    num_pictures: int
+    num_images: int
     num_evicted: int  # since the store was created
     peak_bytes: int
 
@@ -120,12 +120,12 @@ class BlockStore:
     def stats(self) -> StoreStats:
         """The current counts and bytes."""
         with self.lock:
-            pictures = sum(entry.parent is None for entry in self._entries.values())
+            images = sum(entry.parent is None for entry in self._entries.values())
             return StoreStats(
                 num_bytes=self._num_bytes,
                 max_bytes=self.max_bytes,
-                num_blocks=len(self._entries) - pictures,
-                num_pictures=pictures,
+                num_blocks=len(self._entries) - images,
+                num_images=images,
                 num_evicted=self._num_evicted,
                 peak_bytes=self._peak_bytes,
             )

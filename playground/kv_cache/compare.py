@@ -43,7 +43,7 @@ class Compared:
     hit_ms: tuple[float, ...]  # the same with the store, including joining the blocks
     miss_flops: Flops
     hit_flops: Flops
-    encoded_pictures: int  # images that the hit still sends through the vision tower
+    encoded_images: int  # images that the hit still sends through the vision tower
     kv_bytes: int  # of the reused tokens
     max_abs_diff: float  # of the last position's logits
     next_token: TokenProb
@@ -153,7 +153,7 @@ def _compare(
         hit_flops=request_flops(
             engine.facts, inputs.num_tokens, lookup.reused_tokens, served.encoded_patches
         ),
-        encoded_pictures=served.encoded_pictures,
+        encoded_images=served.encoded_images,
         kv_bytes=kv_bytes(engine.facts, lookup.reused_tokens, engine.dtype),
         max_abs_diff=float((logits["hit"].float() - logits["miss"].float()).abs().max()),
         next_token=next_token_probs(engine, logits["hit"], 1)[0],
@@ -164,5 +164,5 @@ def _compare(
 
 def _patches(inputs: ModelInputs, identity: RequestIdentity) -> tuple[int, ...]:
     """Patches of each distinct image; a repeated image is encoded only once."""
-    spans = zip(identity.pictures, inputs.spans, strict=True)
-    return tuple({picture.digest: span.num_patches for picture, span in spans}.values())
+    spans = zip(identity.images, inputs.spans, strict=True)
+    return tuple({image.digest: span.num_patches for image, span in spans}.values())

@@ -54,7 +54,7 @@ def request_flops(
         attention=2 * facts.num_layers * 2 * query_width * seen,
         mlp=2 * facts.num_layers * mlp_weights(facts) * new,
         lm_head=2 * facts.hidden_size * facts.vocab_size,
-        vision=sum(picture_flops(facts, count) for count in patches),
+        vision=sum(image_flops(facts, count) for count in patches),
     )
 
 
@@ -68,7 +68,7 @@ def mlp_weights(facts: ModelFacts) -> int:
     return one * facts.num_experts_per_tok + facts.hidden_size * facts.num_experts
 
 
-def picture_flops(facts: ModelFacts, num_patches: int) -> int:
+def image_flops(facts: ModelFacts, num_patches: int) -> int:
     """FLOPs of the vision tower for one image or frame, whose patches all attend to each other."""
     hidden, merged = facts.vision_hidden_size, facts.merge_size**2
     pixels = COLORS * facts.temporal_patch_size * facts.patch_size**2

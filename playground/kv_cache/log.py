@@ -10,7 +10,7 @@ import torch
 from playground.cache import empty_cache
 from playground.engine import Engine
 from playground.errors import InputError
-from playground.kv_cache.block_hash import HashRules, RequestIdentity, identify, picture_key
+from playground.kv_cache.block_hash import HashRules, RequestIdentity, identify, image_key
 from playground.kv_cache.block_store import POLICIES, Policy
 from playground.kv_cache.compare import SAME_LOGITS
 from playground.kv_cache.partial_prefill import Features, answer_greedily, answer_text, prefill_on
@@ -46,7 +46,7 @@ class Replayed:
     request: LoggedRequest
     lookup: Lookup
     kept: Kept
-    encoded_pictures: int
+    encoded_images: int
     elapsed_ms: float  # with the store, one run
     scratch_ms: float  # without it, one run
     max_abs_diff: float  # of the logits, with against without the store
@@ -119,7 +119,7 @@ def _replay(
         request=request,
         lookup=served.lookup,
         kept=served.kept,
-        encoded_pictures=served.encoded_pictures,
+        encoded_images=served.encoded_images,
         elapsed_ms=served.elapsed_ms,
         scratch_ms=scratch_ms,
         max_abs_diff=difference,
@@ -193,12 +193,12 @@ def rehearse(
     for number, request in enumerate(log, 1):
         salt, identity = secret + request.session, request.identity
         lookup = store.lookup(identity, salt)
-        names = [picture_key(lookup.root, each.digest) for each in identity.pictures]
+        names = [image_key(lookup.root, image.digest) for image in identity.images]
         store.blocks.touch([*lookup.hit_keys, *names], str(number))
         features = {
-            picture.digest: features_like(engine, picture.end - picture.start)
-            for picture, name in zip(identity.pictures, names, strict=True)
-            if picture.end > lookup.reused_tokens and store.blocks.get(name) is None
+            image.digest: features_like(engine, image.end - image.start)
+            for image, name in zip(identity.images, names, strict=True)
+            if image.end > lookup.reused_tokens and store.blocks.get(name) is None
         }
         store.keep(identity, None, salt=salt, label=str(number), features=features)
         found.append(lookup)
@@ -236,7 +236,8 @@ def log_bytes(engine: Engine, log: Sequence[LoggedRequest], rules: HashRules) ->
     for request in log:
         identity = request.identity
         features = {
-            each.digest: features_like(engine, each.end - each.start) for each in identity.pictures
+            image.digest: features_like(engine, image.end - image.start)
+            for image in identity.images
         }
         store.keep(identity, None, salt=request.session, features=features)
     return store.blocks.stats.num_bytes

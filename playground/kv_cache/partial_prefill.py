@@ -63,7 +63,7 @@ def prefill_on(
     model: Any = engine.model
     language_model = model.model.language_model
     position_ids, _ = get_positions(engine, inputs)
-    digests = [each.digest for each in identity.pictures]
+    digests = [image.digest for image in identity.images]
     wanted = [(s, d) for s, d in zip(inputs.spans, digests, strict=True) if s.end > start]
     with engine.exclusive():
         missing = {d: s for s, d in wanted if d not in (held or {})}
@@ -108,16 +108,16 @@ def _rows(features: torch.Tensor | Iterable[torch.Tensor]) -> torch.Tensor:
 
 
 def _embed(
-    engine: Engine, inputs: ModelInputs, start: int, pictures: list[tuple[VisualSpan, Features]]
+    engine: Engine, inputs: ModelInputs, start: int, images: list[tuple[VisualSpan, Features]]
 ) -> dict[str, Any]:
     """Decoder inputs from ``start`` on: embeddings and DeepStack features."""
     ids = inputs.input_ids[:, start:].to(engine.device)
     inputs_embeds = engine.model.model.get_input_embeddings()(ids)
-    if not pictures:
+    if not images:
         return {"inputs_embeds": inputs_embeds}
     mask = (inputs.mm_token_type_ids[:, start:] != 0).to(engine.device)
     shown = [
-        [tensor[max(0, start - span.start) :] for tensor in tensors] for span, tensors in pictures
+        [tensor[max(0, start - span.start) :] for tensor in tensors] for span, tensors in images
     ]
     pooled, *taps = (
         torch.cat(parts).to(engine.device, inputs_embeds.dtype)

@@ -98,7 +98,7 @@ def _first_difference(identity: RequestIdentity, entry: Entry, start: int) -> Hi
         if identity.ids[index] != stored_id:
             return HitEnd("tokens", index, stored_id)
     inside = [
-        each.start for each in identity.pictures if each.start < entry.end and each.end > start
+        image.start for image in identity.images if image.start < entry.end and image.end > start
     ]
     mine = identity.digests_in(start, entry.end)
     differ = (

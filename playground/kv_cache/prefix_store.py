@@ -23,7 +23,7 @@ from playground.kv_cache.block_hash import (
     RequestIdentity,
     block_keys,
     identify,
-    picture_key,
+    image_key,
     root_key,
 )
 from playground.kv_cache.block_store import DEFAULT_BYTES, BlockStore, Policy
@@ -64,7 +64,7 @@ class Served:
         return self.lookup.num_tokens - self.lookup.reused_tokens
 
     @property
-    def encoded_pictures(self) -> int:
+    def encoded_images(self) -> int:
         """How many images the vision tower encoded."""
         return len(self.encoded_patches)
 
@@ -133,8 +133,8 @@ class PrefixStore:
         return logits, cache, encoded, start
 
     def _held_features(self, lookup: Lookup) -> dict[str, Features]:
-        digests = {each.digest for each in lookup.identity.pictures}
-        found = {digest: self.blocks.get(picture_key(lookup.root, digest)) for digest in digests}
+        digests = {image.digest for image in lookup.identity.images}
+        found = {digest: self.blocks.get(image_key(lookup.root, digest)) for digest in digests}
         return {digest: entry.tensors for digest, entry in found.items() if entry and entry.tensors}
 
     # ------------------------------------------------------------------------ serving
@@ -168,7 +168,7 @@ class PrefixStore:
         self.blocks.touch(
             [
                 *lookup.hit_keys,
-                *(picture_key(lookup.root, each.digest) for each in identity.pictures),
+                *(image_key(lookup.root, image.digest) for image in identity.images),
             ],
             label,
         )
@@ -198,7 +198,7 @@ class PrefixStore:
         """
         root = root_key(self.engine, self.rules, salt)
         length = len(identity.ids) if cache is None else cache.get_seq_length()
-        known = RequestIdentity(identity.ids[:length], identity.pictures)
+        known = RequestIdentity(identity.ids[:length], identity.images)
         keys = block_keys(known, self.rules, root)
         return self._keep(known, cache, root, keys, label, features or {})
 
@@ -218,7 +218,7 @@ class PrefixStore:
             pinned = frozenset(keys)
             for digest, tensors in features.items():
                 if self._keep_features(root, digest, tensors, label, pinned):
-                    new.append(picture_key(root, digest))
+                    new.append(image_key(root, digest))
             evicted = tuple(key for key in self.blocks.ghosts if key not in ghosts)
         return Kept(tuple(new), num_stored * self.rules.block_size, evicted)
 
@@ -261,7 +261,7 @@ class PrefixStore:
         self, root: str, digest: str, tensors: Features, label: str, pinned: frozenset[str]
     ) -> bool:
         return self.blocks.add(
-            picture_key(root, digest),
+            image_key(root, digest),
             parent=None,
             start=0,
             ids=(),

@@ -1,7 +1,7 @@
-"""Untrusted files → ``Picture`` and ``Clip``: checked before decoding; changes give a notice.
+"""Untrusted files → ``PromptImage`` and ``PromptVideo``: checked before decoding.
 
-Nothing here opens a URL or tries a format that is not on the list: playlists, for example, can
-refer to other files.
+Changes give a notice. Nothing here opens a URL or tries a format that is not on the list:
+playlists, for example, can refer to other files.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from playground.errors import InputError
 from playground.language import say
 from playground.limits import Limits
 from playground.preprocess.video import (
-    MAX_CLIP_FRAMES,
     MAX_FRAME_PIXELS,
+    MAX_VIDEO_FRAMES,
     DecodedFrames,
     decode_frames,
     sample_frame_indices,
     survey_video,
 )
-from playground.records import Clip, Picture
+from playground.records import PromptImage, PromptVideo
 
-PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
-MAX_PICTURE_PIXELS = Limits().max_image_pixels  # the default limit
+IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+MAX_IMAGE_PIXELS = Limits().max_image_pixels  # the default limit
 MAX_ASPECT_RATIO = 200  # smart_resize refuses more
 
 MIN_SAMPLED_FRAMES = 2  # a temporal patch spans two frames
@@ -38,12 +38,12 @@ MAX_SAMPLED_FPS = 60.0
 # --------------------------------------------------------------------------- images
 
 
-def read_picture(
+def read_image(
     source: str | Path | bytes,
     *,
     name: str | None = None,
-    max_pixels: int = MAX_PICTURE_PIXELS,
-) -> Picture:
+    max_pixels: int = MAX_IMAGE_PIXELS,
+) -> PromptImage:
     """Decode one image to 8-bit RGB.
 
     Args:
@@ -52,7 +52,7 @@ def read_picture(
         max_pixels: limit on the image's pixels, checked before decoding.
 
     Raises:
-        InputError: not an image of ``PICTURE_FORMATS``, damaged, or above a limit.
+        InputError: not an image of ``IMAGE_FORMATS``, damaged, or above a limit.
     """
     name = name or ("image" if isinstance(source, bytes) else Path(source).name)
     with _open_source(source, name) as file, _open_image(file, name, max_pixels) as image:
@@ -68,7 +68,7 @@ def read_picture(
             ) from error
         upright = _apply_exif(image, notices)
         pixels = _to_rgb(upright, rawmode, notices)
-    return Picture(pixels=pixels, name=name, notices=tuple(notices))
+    return PromptImage(pixels=pixels, name=name, notices=tuple(notices))
 
 
 @contextmanager
@@ -102,7 +102,7 @@ def _empty_file(name: str) -> InputError:
 def _open_image(file: BinaryIO, name: str, max_pixels: int) -> Iterator[Image.Image]:
     """Read the header only; Pillow decodes on ``load``."""
     try:
-        image = Image.open(file, formats=PICTURE_FORMATS)
+        image = Image.open(file, formats=IMAGE_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(name, say("far above the limit"), max_pixels) from error
     except (
@@ -110,7 +110,7 @@ def _open_image(file: BinaryIO, name: str, max_pixels: int) -> Iterator[Image.Im
     ) as error:  # UnidentifiedImageError, or whatever a plugin raises on a damaged header
         raise InputError(
             say("{name} is not a readable image, or it is damaged.", name=name),
-            limit=say("Accepted formats: {formats}.", formats=say(", ").join(PICTURE_FORMATS)),
+            limit=say("Accepted formats: {formats}.", formats=say(", ").join(IMAGE_FORMATS)),
             remedy=say("Save it as PNG or JPEG."),
         ) from error
     with image:
@@ -215,19 +215,19 @@ def _describe_stretch(mode: str) -> str:
 # --------------------------------------------------------------------------- video
 
 
-def read_clip(
+def read_video(
     source: str | Path | bytes,
     *,
     num_frames: int | None = None,
     fps: float | None = None,
-    max_frames: int = MAX_CLIP_FRAMES,
+    max_frames: int = MAX_VIDEO_FRAMES,
     name: str | None = None,
     max_pixels: int = MAX_FRAME_PIXELS,
-) -> Clip:
+) -> PromptVideo:
     """Decode the evenly spaced frames of a video that ``Qwen3VLVideoProcessor`` would sample.
 
     A single frame is repeated, because a temporal patch spans two; large frames are scaled down
-    until all fit into ``video.MAX_CLIP_PIXELS``. Sound is ignored.
+    until all fit into ``video.MAX_VIDEO_PIXELS``. Sound is ignored.
 
     Args:
         source: a local path, or the file's bytes.
@@ -268,7 +268,7 @@ def read_clip(
     indices, frames = sample(total), np.stack(decoded.frames)
     if len(frames) == 1:
         frames, indices = np.repeat(frames, 2, axis=0), indices * 2
-    return Clip(frames, indices, facts.fps, total, name=name, notices=tuple(notices))
+    return PromptVideo(frames, indices, facts.fps, total, name=name, notices=tuple(notices))
 
 
 def _describe_frames(decoded: DecodedFrames, num_decoded: int, num_claimed: int) -> Iterator[str]:
@@ -295,10 +295,10 @@ def _describe_frames(decoded: DecodedFrames, num_decoded: int, num_claimed: int)
 def _check_sampling(num_frames: int | None, fps: float | None, max_frames: int) -> None:
     if num_frames is not None and fps is not None:
         raise InputError(say("Give either a number of frames or frames per second, not both."))
-    if not MIN_SAMPLED_FRAMES <= max_frames <= MAX_CLIP_FRAMES:
+    if not MIN_SAMPLED_FRAMES <= max_frames <= MAX_VIDEO_FRAMES:
         raise InputError(
             say("Cannot sample up to {count} frames.", count=max_frames),
-            limit=_frame_range(MAX_CLIP_FRAMES),
+            limit=_frame_range(MAX_VIDEO_FRAMES),
         )
     if num_frames is not None and not MIN_SAMPLED_FRAMES <= num_frames <= max_frames:
         raise InputError(

@@ -18,12 +18,12 @@ from playground.engine import Engine
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.records import (
-    Clip,
     MediaFacts,
     MediaKind,
     ModelInputs,
-    Picture,
     Prompt,
+    PromptImage,
+    PromptVideo,
     VisualSpan,
 )
 from playground.tokens import neutralise_special_tokens, read_tokens
@@ -146,12 +146,12 @@ def build_messages(engine: Engine, prompt: Prompt) -> tuple[list[dict[str, Any]]
     if prompt.system:
         messages.append({"role": "system", "content": [text_part(prompt.system, "system")]})
     for turn in prompt.turns:
-        content: list[dict[str, str]] = [{"type": "image"} for _ in turn.pictures]
-        if turn.clip is not None:
+        content: list[dict[str, str]] = [{"type": "image"} for _ in turn.images]
+        if turn.video is not None:
             content.append({"type": "video"})
         content.append(text_part(turn.text, turn.role))
         messages.append({"role": turn.role, "content": content})
-    media: tuple[Picture | Clip, ...] = (*prompt.pictures, *prompt.clips)
+    media: tuple[PromptImage | PromptVideo, ...] = (*prompt.images, *prompt.videos)
     for item in media:
         notices.extend(
             say("{name}: {notice}", name=item.name, notice=notice) for notice in item.notices
@@ -231,9 +231,9 @@ def check_prompt(engine: Engine, prompt: Prompt) -> None:
                 say("A message contains an unpaired surrogate, which is not a valid character."),
                 remedy=say("Delete the broken character and type it again."),
             )
-    if len(prompt.pictures) > MAX_MEDIA:
+    if len(prompt.images) > MAX_MEDIA:
         raise InputError(
-            say("The prompt has {count} images.", count=len(prompt.pictures)),
+            say("The prompt has {count} images.", count=len(prompt.images)),
             limit=say("At most {most:,} are accepted.", most=MAX_MEDIA),
             remedy=say("Remove some of them."),
         )
@@ -263,16 +263,16 @@ def _call_processor(engine: Engine, prompt: Prompt, rendered: str) -> Any:
     """
     processor = engine.processor
     arguments: dict[str, Any] = {"text": [rendered], "return_tensors": "pt"}
-    if prompt.pictures:
-        arguments["images"] = [Image.fromarray(picture.pixels) for picture in prompt.pictures]
+    if prompt.images:
+        arguments["images"] = [Image.fromarray(image.pixels) for image in prompt.images]
         arguments["images_kwargs"] = size_argument(processor.image_processor, prompt.max_pixels)
-    if prompt.clips:
+    if prompt.videos:
         arguments["videos"] = [
-            torch.from_numpy(clip.frames).permute(0, 3, 1, 2) for clip in prompt.clips
+            torch.from_numpy(video.frames).permute(0, 3, 1, 2) for video in prompt.videos
         ]
         arguments["videos_kwargs"] = {
             **size_argument(processor.video_processor, prompt.max_pixels),
-            "video_metadata": [_metadata(clip) for clip in prompt.clips],
+            "video_metadata": [_metadata(video) for video in prompt.videos],
             # The frames were sampled when the file was read; without this the processor would
             # resample them, assuming 24 frames per second.
             "do_sample_frames": False,
@@ -287,15 +287,15 @@ def _call_processor(engine: Engine, prompt: Prompt, rendered: str) -> Any:
         ) from error
 
 
-def _metadata(clip: Clip) -> VideoMetadata:
-    width, height = clip.size
+def _metadata(video: PromptVideo) -> VideoMetadata:
+    width, height = video.size
     return VideoMetadata(
-        total_num_frames=clip.total_num_frames,
-        fps=clip.fps,
+        total_num_frames=video.total_num_frames,
+        fps=video.fps,
         width=width,
         height=height,
-        duration=clip.total_num_frames / clip.fps,
-        frames_indices=list(clip.frame_indices),
+        duration=video.total_num_frames / video.fps,
+        frames_indices=list(video.frame_indices),
     )
 
 
@@ -320,13 +320,13 @@ def _media_facts(engine: Engine, prompt: Prompt, batch: Any) -> tuple[MediaFacts
             )
         )
 
-    for picture, grid in zip(prompt.pictures, _grids(batch, "image_grid_thw"), strict=True):
-        add("image", picture.name, picture.size, grid)
-    for clip, grid in zip(prompt.clips, _grids(batch, "video_grid_thw"), strict=True):
+    for image, grid in zip(prompt.images, _grids(batch, "image_grid_thw"), strict=True):
+        add("image", image.name, image.size, grid)
+    for video, grid in zip(prompt.videos, _grids(batch, "video_grid_thw"), strict=True):
         timestamps = engine.processor._calculate_timestamps(
-            list(clip.frame_indices), clip.fps, facts.temporal_patch_size
+            list(video.frame_indices), video.fps, facts.temporal_patch_size
         )
-        add("video", clip.name, clip.size, grid, timestamps=tuple(timestamps))
+        add("video", video.name, video.size, grid, timestamps=tuple(timestamps))
     return tuple(rows)
 
 

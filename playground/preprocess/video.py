@@ -23,12 +23,12 @@ MAX_SOURCE_FRAMES = (
     3_600  # two minutes at 30 fps: every frame up to the last sampled one is decoded
 )
 MAX_FRAME_PIXELS = 4096 * 2304  # 4K
-MAX_CLIP_FRAMES = 64  # Qwen3VLVideoProcessor allows 768
-MIN_CLIP_FRAMES = 4  # Qwen3VLVideoProcessor.min_frames
+MAX_VIDEO_FRAMES = 64  # Qwen3VLVideoProcessor allows 768
+MIN_VIDEO_FRAMES = 4  # Qwen3VLVideoProcessor.min_frames
 SAMPLED_FPS = 2.0  # Qwen3VLVideoProcessor.fps
 ASSUMED_FPS = 24.0  # Qwen3VLVideoProcessor's assumption for an unknown rate
 MAX_FPS = 1_000.0  # a higher value is a container's clock rate, not a frame rate
-MAX_CLIP_PIXELS = 25_165_824  # of all frames together: the limit of the 2B model's processor
+MAX_VIDEO_PIXELS = 25_165_824  # of all frames together: the limit of the 2B model's processor
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def sample_frame_indices(
     *,
     num_frames: int | None = None,
     fps: float | None = None,
-    max_frames: int = MAX_CLIP_FRAMES,
+    max_frames: int = MAX_VIDEO_FRAMES,
 ) -> tuple[int, ...]:
     """The frames to sample, as in ``Qwen3VLVideoProcessor.sample_frames``.
 
@@ -104,7 +104,7 @@ def sample_frame_indices(
     """
     if num_frames is None:
         by_rate = int(total_num_frames / file_fps * (fps or SAMPLED_FPS))
-        num_frames = max(by_rate, MIN_CLIP_FRAMES)
+        num_frames = max(by_rate, MIN_VIDEO_FRAMES)
     num_frames = min(num_frames, max_frames, total_num_frames)
     spaced = np.linspace(0, total_num_frames - 1, num_frames).round().astype(int)
     return tuple(spaced.tolist())
@@ -149,9 +149,9 @@ def decode_frames(
 
 
 def fit_frame(size: tuple[int, int], num_frames: int) -> tuple[int, int]:
-    """The largest ``(width, height)`` at which all frames fit into ``MAX_CLIP_PIXELS``."""
+    """The largest ``(width, height)`` at which all frames fit into ``MAX_VIDEO_PIXELS``."""
     width, height = size
-    scale = math.sqrt(MAX_CLIP_PIXELS / (width * height * num_frames))
+    scale = math.sqrt(MAX_VIDEO_PIXELS / (width * height * num_frames))
     if scale >= 1:
         return size
     return max(1, math.floor(width * scale)), max(1, math.floor(height * scale))

@@ -118,7 +118,7 @@ def explain_resize(engine: Engine, inputs: ModelInputs, facts: MediaFacts) -> Re
     if facts.kind == "video":
         videos = [media for media in inputs.media if media.kind == "video"]
         number = next(n for n, media in enumerate(videos) if media is facts)
-        num_frames = len(inputs.prompt.clips[number].frames)
+        num_frames = len(inputs.prompt.videos[number].frames)
     return resize_steps(facts.original_size, num_frames, budget)
 
 
@@ -182,7 +182,7 @@ class PatchRow:
     """One row of ``pixel_values`` and its position in the image."""
 
     row: int  # of pixel_values (or pixel_values_videos)
-    place: tuple[int, int]  # (row, column) on the patch grid
+    position: tuple[int, int]  # (row, column) on the patch grid
     index: int  # sequence index of the token that it becomes part of
     values: np.ndarray  # (3, frames, patch_size, patch_size) float32
 
@@ -192,13 +192,13 @@ def read_patch(inputs: ModelInputs, span: VisualSpan, row: int, column: int) -> 
     number = int(patch_rows(span)[row, column])
     return PatchRow(
         row=number,
-        place=(row, column),
+        position=(row, column),
         index=int(patch_tokens(span)[row, column]),
         values=span_pixels(inputs, span)[number - span.patch_start],
     )
 
 
-def row_places(span: VisualSpan) -> np.ndarray:
+def row_positions(span: VisualSpan) -> np.ndarray:
     """The grid position of each row of a span, in row order.
 
     Returns:
@@ -221,8 +221,10 @@ def row_colors(inputs: ModelInputs, span: VisualSpan, image: np.ndarray) -> np.n
     """
     size = inputs.patch_size
     tiles = image.reshape(span.grid_h, size, span.grid_w, size, 3).transpose(0, 2, 1, 3, 4)
-    places = row_places(span)
-    rows: np.ndarray = tiles[places[:, 0], places[:, 1]].reshape(len(places), size * size, 3)
+    positions = row_positions(span)
+    rows: np.ndarray = tiles[positions[:, 0], positions[:, 1]].reshape(
+        len(positions), size * size, 3
+    )
     return rows
 
 

@@ -38,14 +38,9 @@ class Branch:
         return self.trace.steps[self.fork :]
 
 
-def raw_prob(step: TokenStep) -> float:
-    """The generated token's probability before the filters."""
-    return next(candidate.raw_prob for candidate in step.top if candidate.id == step.id)
-
-
 def joint_log_prob(steps: Sequence[TokenStep]) -> float:
     """Log-probability of all these tokens together, before the filters, in nats."""
-    return sum(math.log(max(raw_prob(step), MIN_PROB)) for step in steps)
+    return sum(math.log(max(step.raw_prob, MIN_PROB)) for step in steps)
 
 
 def columns_as_branches(
@@ -101,7 +96,7 @@ def take_branch(sampler: Sampler, name: str, parent: Branch, index: int) -> Bran
     return Branch(name, parent.name, index, sampler.run.traces[0], sampler.paths()[0])
 
 
-def start_first_words(
+def start_first_tokens(
     engine: Engine,
     prompt: Prefix,
     count: int,

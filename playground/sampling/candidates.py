@@ -83,8 +83,8 @@ class LikelyTokens:
             return ids, self._logits[ids]
         blocks = _largest(self._maxima, count).nonzero()[0]
         values = self._blocks[blocks]
-        rows, places = _largest(values, count).nonzero()
-        return blocks[rows] * BLOCK + places, values[rows, places]
+        rows, columns = _largest(values, count).nonzero()
+        return blocks[rows] * BLOCK + columns, values[rows, columns]
 
 
 def _largest(values: Numbers, count: int) -> Mask:
@@ -253,11 +253,11 @@ def _cut_typical(values: Numbers, total: float | None, mass: float) -> Mask | No
     log_probs = values - _log_sum_exp(values)
     probs = np.exp(log_probs)
     distance = np.abs((probs * log_probs).sum() - log_probs)
-    places = distance.argsort()
-    sums = probs[places].cumsum()
+    order = distance.argsort()
+    sums = probs[order].cumsum()
     if (np.abs(sums - mass) < MARGIN).any():
         return None
-    limit = distance[places[min(int((sums < mass).sum()), len(values) - 1)]]
+    limit = distance[order[min(int((sums < mass).sum()), len(values) - 1)]]
     if int((np.abs(distance - limit) < MARGIN * max(limit, 1.0)).sum()) > 1:
         return None
     keep: Mask = distance <= limit

@@ -116,7 +116,7 @@ class Sampler:
     @property
     def run(self) -> SamplingRun:
         """The run so far."""
-        return SamplingRun(tuple(each.trace(self._engine.tokenizer) for each in self._columns))
+        return SamplingRun(tuple(column.trace(self._engine.tokenizer) for column in self._columns))
 
     @property
     def seconds(self) -> tuple[float, ...]:
@@ -193,7 +193,9 @@ class Sampler:
 
     def _drop_ended(self) -> None:
         """Remove the columns that have ended from the batch, and store their paths."""
-        alive = [row for row, each in enumerate(self._running) if each.finish_reason == "running"]
+        alive = [
+            row for row, column in enumerate(self._running) if column.finish_reason == "running"
+        ]
         if len(alive) == len(self._running):
             return
         if self._keep_paths:

@@ -117,13 +117,13 @@ def _score_token(
         reported.append(token_id)
     candidates = tuple(
         Candidate(
-            id=each,
-            text=token_text(engine.tokenizer, each),
-            raw_prob=float(probs[each]),
-            prob=float(probs[each]),
+            id=token_id,
+            text=token_text(engine.tokenizer, token_id),
+            raw_prob=float(probs[token_id]),
+            prob=float(probs[token_id]),
             removed_by=None,
         )
-        for each in reported
+        for token_id in reported
     )
     step = TokenStep(
         id=token_id,

@@ -165,8 +165,8 @@ def _most_likely(logits: Numbers, count: int) -> list[int]:
 
 def _find(wanted: list[int], ids: Ids, probs: Probabilities) -> list[float]:
     """The probabilities of some tokens; 0 for tokens not in ``ids``, which are ascending."""
-    places = ids.searchsorted(wanted).clip(max=len(ids) - 1)
-    found: list[float] = np.where(ids[places] == wanted, probs[places], 0.0).tolist()
+    indices = ids.searchsorted(wanted).clip(max=len(ids) - 1)
+    found: list[float] = np.where(ids[indices] == wanted, probs[indices], 0.0).tolist()
     return found
 
 

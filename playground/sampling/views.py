@@ -100,7 +100,7 @@ def order_filters(order: FilterOrder) -> tuple[LogitsFilter, ...]:
     """The filters with temperature in transformers' position, or last."""
     if order == "temperature first":
         return FILTERS
-    return tuple(sorted(FILTERS, key=lambda each: each.name == "temperature"))
+    return tuple(sorted(FILTERS, key=lambda filter_: filter_.name == "temperature"))
 
 
 def step_context(
@@ -143,7 +143,7 @@ def view_step(
     context = step_context(engine, prompt, path, index, settings)
     number = uniform if uniform is not None else seeded_uniform(settings.seed, index)
     name_of = lambda token_id: token_text(engine.tokenizer, token_id)  # noqa: E731
-    finals = {each: _filtered(logits, context, each) for each in ORDERS}
+    finals = {name: _filtered(logits, context, name) for name in ORDERS}
     view = walk_filters(logits, context, order, uniform=number, top=top, text_of=name_of)
     return view, _compare_orders(finals["temperature first"], finals["temperature last"], name_of)
 
@@ -182,11 +182,11 @@ def walk_filters(
     )
     ids, kept_probs = distribution(rows[-1])
     greedy = context.settings.temperature == 0
-    place = 0 if greedy else invert_cdf(kept_probs, uniform)
-    drawn = int(ids[place])
+    rank = 0 if greedy else invert_cdf(kept_probs, uniform)
+    sampled = int(ids[rank])
     followed = probs[0].topk(min(top, len(logits))).indices.tolist()
-    if drawn not in followed:
-        followed.append(drawn)
+    if sampled not in followed:
+        followed.append(sampled)
     return StepView(
         order=order,
         entropy=_entropy(probs[0]),
@@ -194,17 +194,17 @@ def walk_filters(
         effects=effects,
         tokens=tuple(
             ShownToken(
-                each,
-                text_of(each),
-                tuple(float(prob[each]) for prob in probs),
-                next((step.name for step in steps if bool(step.removed[0, each])), None),
+                token_id,
+                text_of(token_id),
+                tuple(float(prob[token_id]) for prob in probs),
+                next((step.name for step in steps if bool(step.removed[0, token_id])), None),
             )
-            for each in followed
+            for token_id in followed
         ),
         segments=_segments(ids, kept_probs, text_of),
         uniform=None if greedy else uniform,
-        sampled_id=drawn,
-        sampled_text=text_of(drawn),
+        sampled_id=sampled,
+        sampled_text=text_of(sampled),
         kept_ids=frozenset(ids.tolist()) if len(ids) <= MAX_SEGMENTS else None,
     )
 
@@ -232,7 +232,7 @@ def _effect(
     return FilterEffect(
         name=step.name,
         num_removed=len(gone),
-        removed=tuple((text_of(each), float(before[each])) for each in best),
+        removed=tuple((text_of(token_id), float(before[token_id])) for token_id in best),
         num_left=int((step.logits[0] > REMOVED).sum()),
         mass_kept=float(before.sum() - before[gone].sum()),
         entropy=_entropy(after),
@@ -246,21 +246,21 @@ def _segments(
     shown = (-probs).argsort(kind="stable")[: MAX_SEGMENTS // 2].tolist()
     ends = probs.cumsum().tolist()
     segments: list[CdfSegment] = []
-    for place in sorted(shown):
-        _close_gap(segments, place, ends)
-        start = ends[place - 1] if place else 0.0
-        token_id = int(ids[place])
-        segments.append(CdfSegment(start, ends[place], text_of(token_id), token_id, 1))
+    for rank in sorted(shown):
+        _close_gap(segments, rank, ends)
+        start = ends[rank - 1] if rank else 0.0
+        token_id = int(ids[rank])
+        segments.append(CdfSegment(start, ends[rank], text_of(token_id), token_id, 1))
     _close_gap(segments, len(ends), ends)
     return tuple(segments)
 
 
-def _close_gap(segments: list[CdfSegment], place: int, ends: list[float]) -> None:
-    """Add one segment for the tokens between the last segment and ``place``, if there are any."""
+def _close_gap(segments: list[CdfSegment], rank: int, ends: list[float]) -> None:
+    """Add one segment for the tokens between the last segment and ``rank``, if there are any."""
     done = sum(segment.num_tokens for segment in segments)
-    if place > done:
+    if rank > done:
         start = ends[done - 1] if done else 0.0
-        segments.append(CdfSegment(start, ends[place - 1], "", None, place - done))
+        segments.append(CdfSegment(start, ends[rank - 1], "", None, rank - done))
 
 
 def _filtered(logits: torch.Tensor, context: FilterContext, order: FilterOrder) -> torch.Tensor:
@@ -286,4 +286,6 @@ def _only(
 ) -> tuple[str, ...]:
     """The most likely tokens that one keeps and the other removes."""
     ids = ((mine > REMOVED) & (other == REMOVED)).nonzero()[:, 0]
-    return tuple(text_of(each) for each in ids[mine[ids].argsort(descending=True)[:5]].tolist())
+    return tuple(
+        text_of(token_id) for token_id in ids[mine[ids].argsort(descending=True)[:5]].tolist()
+    )

@@ -109,7 +109,7 @@ def measure_block(
     query_rows = order.flatten()[_even_indices(span.num_patches, max_queries)]
     with engine.exclusive():
         query, key = _query_key(engine, tower, span, block)
-        places = _places(span).to(query.device)
+        positions = _patch_positions(span).to(query.device)
         num_heads = len(query)
         entropy, distance = query.new_zeros(num_heads), query.new_zeros(num_heads)
         received = query.new_zeros(num_heads, span.num_patches)
@@ -123,7 +123,7 @@ def measure_block(
             # -sum(w log w) without taking the log of each weight: log w = score - logsumexp.
             mean_score = torch.einsum("hqk,hqk->hq", weights, scores) / total
             entropy += (highest[..., 0] + total.log() - mean_score).sum(-1)
-            away = torch.cdist(places[part], places)
+            away = torch.cdist(positions[part], positions)
             distance += (torch.einsum("hqk,qk->hq", weights, away) / total).sum(-1)
             received += torch.einsum("hqk,hq->hk", weights, total.reciprocal())
         means = [(sums / len(query_rows)).cpu() for sums in (entropy, distance, received)]
@@ -137,8 +137,8 @@ def measure_block(
 
 def measure_uniform(span: VisualSpan) -> UniformAttention:
     """Entropy and mean distance of uniform attention over an image's patches."""
-    places = _places(span)
-    total = sum(float(torch.cdist(part, places).sum()) for part in places.split(1024))
+    positions = _patch_positions(span)
+    total = sum(float(torch.cdist(part, positions).sum()) for part in positions.split(1024))
     return UniformAttention(math.log(span.num_patches), total / span.num_patches**2)
 
 
@@ -180,8 +180,8 @@ def _even_indices(count: int, limit: int) -> torch.Tensor:
     return torch.linspace(0, count - 1, min(count, limit), dtype=torch.float64).round().long()
 
 
-def _places(span: VisualSpan) -> torch.Tensor:
+def _patch_positions(span: VisualSpan) -> torch.Tensor:
     """``(patches, 2)`` float32: row and column of each patch, in merge-block order."""
     order = torch.from_numpy(patch_rows(span) - span.patch_start).flatten()
-    places = torch.cartesian_prod(torch.arange(span.grid_h), torch.arange(span.grid_w)).float()
-    return places[order.argsort()]
+    positions = torch.cartesian_prod(torch.arange(span.grid_h), torch.arange(span.grid_w)).float()
+    return positions[order.argsort()]

@@ -31,13 +31,13 @@ class GridSamples:
     side: int  # entries per side of the grid
 
     @property
-    def places(self) -> np.ndarray:
+    def positions(self) -> np.ndarray:
         """``(grid_h, grid_w, 2)`` float64: row and column on the grid, in entries."""
         corners = np.stack(np.divmod(self.indices, self.side), -1).astype(np.float64)
         # The four float32 weights sum to 1 only up to seven digits.
         weights = self.weights.astype(np.float64)[..., None]
-        places: np.ndarray = (corners * weights).sum(-2) / weights.sum(-2)
-        return places
+        positions: np.ndarray = (corners * weights).sum(-2) / weights.sum(-2)
+        return positions
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,9 +14,9 @@ window.net = (() => {
       const lines = (rest + value).split("\n");
       rest = lines.pop();
       for (const line of lines.filter((each) => each.startsWith("data:"))) {
-        const told = JSON.parse(line.slice(5));
-        if (told.msg !== "process_completed") continue;
-        if (!waiting.delete(told.event_id)) early.add(told.event_id);
+        const message = JSON.parse(line.slice(5));
+        if (message.msg !== "process_completed") continue;
+        if (!waiting.delete(message.event_id)) early.add(message.event_id);
         touch();
       }
     }

@@ -144,8 +144,8 @@ def build_demo(engine: Engine) -> gr.Blocks:
     """The part with buttons that do what *Run* does to it."""
     drawing, jobs = make_drawing(STAGE), Jobs()
     keys = make_runs(engine, drawing)
-    told = {name: write_run(key, STAGES) for name, key in keys.items()}
-    told["Under way"] = write_run(keys["Long"], ["preprocess"], running="vision")
+    states = {name: write_run(key, STAGES) for name, key in keys.items()}
+    states["Under way"] = write_run(keys["Long"], ["preprocess"], running="vision")
 
     def stop(request: gr.Request) -> None:
         jobs.stop(request.session_hash or "")
@@ -153,7 +153,7 @@ def build_demo(engine: Engine) -> gr.Blocks:
     with gr.Blocks() as demo:
         run_view = RunView()
         progress = gr.HTML("", elem_id="progress")
-        for name, value in told.items():
+        for name, value in states.items():
             button = gr.Button(name)
             button.click(lambda value=value: value, None, [run_view], api_visibility="private")
         gr.Button("Stop").click(stop, None, None, queue=False, api_visibility="private")

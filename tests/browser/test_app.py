@@ -159,22 +159,22 @@ def test_typed_special_tokens_stay_text(address: str, page: PageFactory) -> None
     assert opened.locator("#injected").count() == 0
 
 
-def test_the_block_slider_redraws_its_picture_only(address: str, page: PageFactory) -> None:
+def test_the_block_slider_redraws_its_image_only(address: str, page: PageFactory) -> None:
     opened, _ = page(address)
     wait_until_drawn(opened)
     panel = open_tab(opened, "2 Vision tower")
-    pictures = panel.locator("figure.pg-picture img").filter(visible=True)
-    expect(pictures).to_have_count(3)  # what the model is given, colours, likeness
-    before = [pictures.nth(index).get_attribute("src") for index in range(3)]
+    images = panel.locator("figure.pg-picture img").filter(visible=True)
+    expect(images).to_have_count(3)  # what the model is given, colours, likeness
+    before = [images.nth(index).get_attribute("src") for index in range(3)]
     titles = panel.locator(".chart-title").filter(visible=True)
     summary = titles.nth(1).inner_text()
     slider = panel.get_by_role("slider", name=re.compile("Blocks"))
     slider.focus()
     slider.press("Home")
-    expect(pictures.nth(1)).not_to_have_attribute("src", before[1] or "")
-    expect(pictures.nth(2)).not_to_have_attribute("src", before[2] or "")
+    expect(images.nth(1)).not_to_have_attribute("src", before[1] or "")
+    expect(images.nth(2)).not_to_have_attribute("src", before[2] or "")
     expect(titles.nth(0)).to_contain_text("before the blocks")
-    assert pictures.nth(0).get_attribute("src") == before[0]
+    assert images.nth(0).get_attribute("src") == before[0]
     assert titles.nth(1).inner_text() == summary
 
 

@@ -49,12 +49,12 @@ def test_opening_examples(panel: Locator) -> None:
     expect(second).to_contain_text("How", timeout=RUN_TIMEOUT_MS)
     expect(second.locator(".pg-badge-hit")).to_be_visible()
     image = second.locator('li.pg-image[data-label="reused"]')
-    expect(image).to_have_count(1)  # the whole picture comes from the cache
+    expect(image).to_have_count(1)  # the whole image comes from the cache
     texts = part.locator('[data-control="requests"] textarea')
     expect(texts.nth(1)).to_have_value("How many shapes are there?")
 
 
-def test_requests_that_were_changed_are_told(panel: Locator) -> None:
+def test_requests_that_were_changed_are_shown(panel: Locator) -> None:
     part = part_of(panel, "Hit or miss", "requests")
     part.get_by_role("button", name="Duplicate Request 1").click()
     expect(part.locator('[data-control="requests"] textarea')).to_have_count(3)

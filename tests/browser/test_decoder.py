@@ -1,4 +1,4 @@
-"""The decoder tab in a browser: choosing a head, painting by click, and one what-if."""
+"""The decoder tab in a browser: choosing a head, masking by click, and one what-if."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.conftest import PageFactory
 from tests.browser.steps import RUN_TIMEOUT_MS, open_part, open_tab, wait_until_drawn
 
-GRID = 7  # tokens down and across in the first example's picture
+GRID = 7  # tokens down and across in the first example's image
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def open_decoder_part(page: Page, name: str) -> Locator:
     return open_part(open_tab(page, "4 Decoder"), name)
 
 
-def test_another_layer_and_head_change_the_picture(opened: Page) -> None:
+def test_another_layer_and_head_change_the_image(opened: Page) -> None:
     open_decoder_part(opened, "Attention")
     part = opened.locator('[data-part="decoder.attention"]')
     overlay = part.locator("img.pg-overlay").first

@@ -47,33 +47,33 @@ def wait_until_idle(page: Page) -> None:
     page.wait_for_function("net.isIdle()", timeout=RUN_TIMEOUT_MS)
 
 
-def places(page: Page, above: str = "", depth: int = 0) -> Iterator[str]:
+def tab_paths(page: Page, above: str = "", depth: int = 0) -> Iterator[str]:
     """Open every tab, and every tab within; gives where the page is, once it is all unfolded."""
     names = page.evaluate("(depth) => net.tabs(depth).map((tab) => tab.innerText.trim())", depth)
     for index, name in enumerate(names):
         page.evaluate("([depth, index]) => net.tabs(depth)[index].click()", [depth, index])
         wait_until_idle(page)
-        yield from places(page, f"{above}/{name}", depth + 1)
+        yield from tab_paths(page, f"{above}/{name}", depth + 1)
     if not names:
         while page.evaluate("net.unfold()"):  # folds may lie within folds
             wait_until_idle(page)
         yield above
 
 
-def press_all(page: Page, place: str) -> list[str]:
+def press_all(page: Page, tab: str) -> list[str]:
     """Press every button in sight, one after another; returns their names."""
     pressed: list[str] = []
-    while (name := page.evaluate("([a, b]) => net.next(a, b)", [place, PER_ROW])) is not None:
+    while (name := page.evaluate("([a, b]) => net.next(a, b)", [tab, PER_ROW])) is not None:
         wait_until_idle(page)
         pressed.append(name)
-        check(page, f"{place}: {name}")
+        check(page, f"{tab}: {name}")
     return pressed
 
 
-def check(page: Page, place: str) -> None:
+def check(page: Page, tab: str) -> None:
     """Nothing has gone wrong so far."""
-    assert page.evaluate("net.messages") == [], place
-    assert FAULT not in page.locator("body").inner_text(), place
+    assert page.evaluate("net.messages") == [], tab
+    assert FAULT not in page.locator("body").inner_text(), tab
     expect(page.locator("[data-state='error']")).to_have_count(0)
 
 
@@ -83,7 +83,7 @@ def test_whoever_opens_everything_and_presses_run_meets_no_fault(
 ) -> None:
     """A mixture of experts; ``test_app.py`` opens everything on the shipped checkpoint."""
     opened, log = open_page(page, mixture_address)
-    assert len(list(places(opened))) > 20  # or the tabs were not found
+    assert len(list(tab_paths(opened))) > 20  # or the tabs were not found
     check(opened, "all opened")
     run_and_wait(opened)
     wait_until_idle(opened)
@@ -100,17 +100,17 @@ def test_whoever_opens_and_presses_everything_meets_no_fault(
     checkpoint: str, request: pytest.FixtureRequest, page: PageFactory
 ) -> None:
     opened, log = open_page(page, request.getfixturevalue(checkpoint))
-    seen = list(places(opened))
+    seen = list(tab_paths(opened))
     assert len(seen) > 20  # or the tabs were not found
     check(opened, "all opened")
     run_and_wait(opened)
     wait_until_idle(opened)
     check(opened, "Run")
     pressed = {}
-    for place in places(opened):
+    for tab in tab_paths(opened):
         start = time.monotonic()
-        pressed[place] = press_all(opened, place)
-        print(f"{time.monotonic() - start:.1f} s {place}: {pressed[place]}")
+        pressed[tab] = press_all(opened, tab)
+        print(f"{time.monotonic() - start:.1f} s {tab}: {pressed[tab]}")
     assert sum(map(len, pressed.values())) > 50  # or the buttons were not found
     run_and_wait(opened)
     expect(opened.locator("#parity-badge")).to_be_visible()

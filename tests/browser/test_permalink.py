@@ -1,4 +1,4 @@
-"""A link restores what a page shows: picture, words, tabs, settings, the pointer."""
+"""A link restores what a page shows: image, words, tabs, settings, the pointer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.browser.steps import (
     type_number,
     wait_until_drawn,
 )
-from tests.media_samples import make_picture
+from tests.media_samples import make_image
 
 OF_AN_UPLOAD = "Method not implemented."  # what Gradio's client says once an upload is done
 COPIES = 100  # of a link; nobody would try as often
@@ -27,10 +27,10 @@ TEXT = "这张图片里有什么？“红色”还是蓝色……"
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Path:
-    """A picture of the visitor's own."""
+def image(tmp_path: Path) -> Path:
+    """An image of the visitor's own."""
     path = tmp_path / "mine.png"
-    Image.fromarray(make_picture(96, 64, seed=5).pixels).save(path)
+    Image.fromarray(make_image(96, 64, seed=5).pixels).save(path)
     return path
 
 
@@ -50,7 +50,7 @@ def open_link(page: PageFactory, link: str, **options: object) -> tuple[Page, Pa
 
 
 def upload(page: Page, path: Path) -> None:
-    """Put one picture in place of the example's."""
+    """Put one image in place of the example's."""
     gallery = page.locator("#input-images")
     gallery.get_by_role("button", name="Clear").first.click()
     gallery.locator("input[type=file]").first.set_input_files(path)
@@ -69,11 +69,11 @@ def move_two_controls(page: Page) -> None:
 
 
 def test_a_link_gives_the_same_page_to_somebody_else(
-    address: str, page: PageFactory, picture: Path
+    address: str, page: PageFactory, image: Path
 ) -> None:
     mine, log = page(f"{address}?lang=en", width=1280)
     wait_until_drawn(mine)
-    upload(mine, picture)
+    upload(mine, image)
     mine.locator("#input-text textarea").fill(TEXT)
     run_and_wait(mine)
     move_two_controls(mine)
@@ -124,11 +124,11 @@ def test_the_pointer_and_a_part_of_a_tab_come_back(address: str, page: PageFacto
     wait_until_drawn(mine)
     panel = open_tab(mine, "4 Decoder")
     part = open_part(panel, "Attention")
-    picture = part.locator(".pg-picture-frame[data-span]").first
-    expect(picture).to_be_visible()  # with the part's own choice of a layer
+    image = part.locator(".pg-picture-frame[data-span]").first
+    expect(image).to_be_visible()  # with the part's own choice of a layer
     type_number(part, "Decoder layer", "1")
     expect(part.get_by_text("Layer 1,").first).to_be_visible()
-    picture.click(position={"x": 20, "y": 20})
+    image.click(position={"x": 20, "y": 20})
     words = mine.locator(".pg-pointer-words")
     expect(mine.locator(".pg-pointer-pinned")).to_contain_text("patch at row")
     said = words.inner_text()
@@ -146,7 +146,7 @@ def test_the_pointer_and_a_part_of_a_tab_come_back(address: str, page: PageFacto
     assert not log.problems
 
 
-def test_a_picture_that_is_gone_is_asked_for(address: str, page: PageFactory) -> None:
+def test_a_image_that_is_gone_is_asked_for(address: str, page: PageFactory) -> None:
     link = f"{address}?lang=en&images={'0' * 64}&text=Where%3F&tab=merge"
     link += "&merge.embeddings.shown=embeddings"
     opened, log = page(link, width=1280)

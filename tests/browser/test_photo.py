@@ -21,7 +21,7 @@ from components.prompt.examples import Example
 from components.serving.server import ServerOptions, launch
 from tests.browser.conftest import PageFactory, PageLog
 from tests.browser.steps import open_part, open_tab, part_names, wait_until_drawn
-from tests.media_samples import make_picture
+from tests.media_samples import make_image
 from tests.tiny_random import make_tiny_random_checkpoint
 
 SIZE_OF_2B = {"shortest_edge": 65_536, "longest_edge": 16_777_216}  # pixels, of its processor
@@ -43,7 +43,7 @@ def photo_page(
 ) -> Iterator[tuple[Page, PageLog]]:
     """The page on such a checkpoint, with the photo for its opening example."""
     photo = tmp_path_factory.mktemp("photo") / "photo.png"
-    Image.fromarray(make_picture(1280, 960).pixels).save(photo)
+    Image.fromarray(make_image(1280, 960).pixels).save(photo)
     example = Example("Photo", (str(photo),), None, "Describe this image.", "")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_events, "load_examples", lambda: (example,))

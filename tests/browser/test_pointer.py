@@ -13,26 +13,26 @@ from components.pointer.view import write_layout
 from components.serving.browser_module import FOLDER
 from playground.engine import Engine
 from playground.pipeline import Run
-from playground.pointer import Place, locate_patch, locate_token
+from playground.pointer import Selection, locate_patch, locate_token
 from tests.browser.conftest import PageFactory
 from tests.browser.steps import open_part, open_tab, run_and_wait, wait_until_drawn
 from tests.playground.prompt_samples import PROMPTS
 
 NAMES = {"pixel_rows": "pixelRows"}
-LOCATE = """async ([address, layout, places]) => {
+LOCATE = """async ([address, layout, wishes]) => {
   const pointer = await import(new URL(address, location.origin));
   const run = JSON.parse(layout);
-  return places.map((wish) => {
-    const place = wish.length === 1
+  return wishes.map((wish) => {
+    const selection = wish.length === 1
       ? pointer.locateToken(run, ...wish) : pointer.locatePatch(run, ...wish);
-    return place && [place, pointer.describe(run, place)];
+    return selection && [selection, pointer.describe(run, selection)];
   });
 }"""
 
 
-def plain(place: Place) -> dict[str, Any]:
-    """A place as places.js writes it."""
-    fields = {NAMES.get(name, name): value for name, value in asdict(place).items()}
+def plain(selection: Selection) -> dict[str, Any]:
+    """A selection as locate.js writes it."""
+    fields = {NAMES.get(name, name): value for name, value in asdict(selection).items()}
     return json.loads(json.dumps({k: v for k, v in fields.items() if v is not None}))
 
 
@@ -43,8 +43,8 @@ def blank(address: str, module_page: PageFactory) -> Page:
 
 
 def ask(blank: Page, run: Run, wishes: list[tuple[int, ...]]) -> list[Any]:
-    """What places.js makes of tokens and patches."""
-    script = f"{FOLDER}/0/places.js"
+    """What locate.js makes of tokens and patches."""
+    script = f"{FOLDER}/0/locate.js"
     return blank.evaluate(LOCATE, [script, write_layout(run), [list(wish) for wish in wishes]])
 
 
@@ -62,13 +62,13 @@ def test_the_browser_counts_as_python_does(
         for column in range(span.grid_w)
     ]
     answers = ask(blank, run, wishes)
-    for wish, (place, _) in zip(wishes, answers, strict=True):
+    for wish, (selection, _) in zip(wishes, answers, strict=True):
         locate = locate_token if len(wish) == 1 else locate_patch
-        assert place == plain(locate(inputs, run.positions, *wish)), wish
+        assert selection == plain(locate(inputs, run.positions, *wish)), wish
     assert ask(blank, run, [(inputs.num_tokens,), (-1,), (99, 0, 0)]) == [None, None, None]
 
 
-def test_a_place_in_words(blank: Page, tiny_random_engine: Engine) -> None:
+def test_a_selection_in_words(blank: Page, tiny_random_engine: Engine) -> None:
     run = Run(tiny_random_engine, PROMPTS["image_alone"])
     answers = ask(blank, run, [(1,), (11,), (0, 5, 2)])
     assert [words for _, words in answers] == [
@@ -81,11 +81,11 @@ def test_a_place_in_words(blank: Page, tiny_random_engine: Engine) -> None:
     ]
 
 
-def click_patch(picture: Locator, row: float, column: float, grid: tuple[int, int]) -> None:
-    """Click the middle of a patch of a picture."""
-    box = picture.bounding_box()
+def click_patch(image: Locator, row: float, column: float, grid: tuple[int, int]) -> None:
+    """Click the middle of a patch of an image."""
+    box = image.bounding_box()
     assert box is not None
-    picture.click(
+    image.click(
         position={
             "x": (column + 0.5) / grid[1] * box["width"],
             "y": (row + 0.5) / grid[0] * box["height"],
@@ -93,9 +93,9 @@ def click_patch(picture: Locator, row: float, column: float, grid: tuple[int, in
     )
 
 
-def expect_place(block: Locator, **place: str) -> None:
-    """Where a token lies on its picture, in patches."""
-    for name, value in place.items():
+def expect_attributes(block: Locator, **selection: str) -> None:
+    """Where a token lies on its image, in patches."""
+    for name, value in selection.items():
         expect(block).to_have_attribute(name, value)
 
 
@@ -109,8 +109,8 @@ def test_a_clicked_patch_is_marked_in_every_tab(address: str, page: PageFactory)
     opened, log = page(address, width=1280)
     wait_until_drawn(opened)
     panel = open_tab(opened, "1 Preprocess")
-    picture = panel.locator(".pg-picture-frame[data-span='0']").first
-    click_patch(picture, 5, 6, (14, 14))
+    image = panel.locator(".pg-picture-frame[data-span='0']").first
+    click_patch(image, 5, 6, (14, 14))
     words = opened.locator(".pg-pointer-words")
     expect(words).to_contain_text("patch at row 5, column 6")
     index = 4 + 2 * 7 + 3
@@ -122,7 +122,7 @@ def test_a_clicked_patch_is_marked_in_every_tab(address: str, page: PageFactory)
     panel = open_tab(opened, "2 Vision tower")
     block = panel.locator(".pg-picture-frame[data-span='0'] .pg-point-token.pg-point-fixed").first
     expect(block).to_be_visible()
-    expect_place(block, x="6", y="4", width="2")
+    expect_attributes(block, x="6", y="4", width="2")
 
     panel = open_part(open_tab(opened, "3 Merge"), "Positions")
     panel.get_by_text("Table of all positions").click()
@@ -136,7 +136,7 @@ def test_a_clicked_patch_is_marked_in_every_tab(address: str, page: PageFactory)
     assert log.problems == []
 
 
-def test_a_token_of_a_table_is_marked_on_the_picture(address: str, page: PageFactory) -> None:
+def test_a_token_of_a_table_is_marked_on_the_image(address: str, page: PageFactory) -> None:
     opened, _ = page(address, width=1280)
     wait_until_drawn(opened)
     panel = open_part(open_tab(opened, "3 Merge"), "Positions")
@@ -144,17 +144,15 @@ def test_a_token_of_a_table_is_marked_on_the_picture(address: str, page: PageFac
     panel.locator(".pg-table tr[data-start='10'][data-end='11']").click()
     panel = open_tab(opened, "1 Preprocess")
     block = panel.locator(".pg-picture-frame[data-span='0'] .pg-point-token.pg-point-fixed").first
-    expect_place(block, x="12", y="0")
+    expect_attributes(block, x="12", y="0")
     opened.get_by_role("button", name="Next token").click()
-    expect_place(block, x="0", y="2")
+    expect_attributes(block, x="0", y="2")
     opened.keyboard.press("Escape")
     expect(opened.locator(".pg-pointer")).to_be_hidden()
     expect(opened.locator(".pg-fixed")).to_have_count(0)
 
 
-def test_the_pointer_survives_a_new_question_on_the_picture(
-    address: str, page: PageFactory
-) -> None:
+def test_the_pointer_survives_a_new_question_on_the_image(address: str, page: PageFactory) -> None:
     opened, _ = page(address, width=1280)
     wait_until_drawn(opened)
     panel = open_tab(opened, "1 Preprocess")

@@ -28,7 +28,7 @@ def test_ones_own_text_is_taken_apart_while_it_is_typed(address: str, page: Page
     assert log.problems == []
 
 
-def test_the_chosen_picture_follows_the_pointer(address: str, page: PageFactory) -> None:
+def test_the_chosen_image_follows_the_pointer(address: str, page: PageFactory) -> None:
     opened, log = page(address, width=1280)
     wait_until_drawn(opened)
     card = opened.locator(".example-card").filter(has_text="Which image has a heart?")

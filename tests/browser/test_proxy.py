@@ -46,9 +46,9 @@ def test_the_page_is_whole_behind_a_proxy(
     opened, log = page(f"{addresses[name]}?lang=en", width=1280, ignore_https_errors=True)
     wait_until_drawn(opened)
     expect(opened.get_by_role("button", name="Walkthrough")).to_be_visible()
-    picture = opened.locator("#input-images img").first
-    expect(picture).to_be_visible()
-    assert picture.evaluate("(image) => image.decode().then(() => image.naturalWidth)") > 0
+    image = opened.locator("#input-images img").first
+    expect(image).to_be_visible()
+    assert image.evaluate("(image) => image.decode().then(() => image.naturalWidth)") > 0
     run_and_wait(opened)
     panel = open_tab(opened, "1 Preprocess")
     panel.locator(".pg-table tr[data-start]").first.click()

@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import PageFactory
 from tests.browser.steps import open_part, open_tab, run_and_wait, wait_until_drawn
-from tests.media_samples import make_picture
+from tests.media_samples import make_image
 
 
 def part_of(page: Page, name: str) -> Locator:
@@ -66,7 +66,7 @@ def test_the_image_menu_follows_the_selection(
     wait_until_drawn(opened)
     paths = [tmp_path / f"{number}.png" for number in (1, 2)]
     for path, size in zip(paths, ((64, 64), (128, 64)), strict=True):
-        Image.fromarray(make_picture(*size).pixels).save(path)
+        Image.fromarray(make_image(*size).pixels).save(path)
     opened.locator("#input-column").get_by_label("Clear").first.click()
     opened.locator("#input-column input[type=file]").first.set_input_files(paths)
     expect(
@@ -75,15 +75,15 @@ def test_the_image_menu_follows_the_selection(
     run_and_wait(opened)
     open_tab(opened, "2 Vision tower")
     chooser = part_of(opened, "head").locator("select")
-    picture = part_of(opened, "blocks").locator("figcaption").first
-    expect(picture).to_contain_text("image 1")
+    image = part_of(opened, "blocks").locator("figcaption").first
+    expect(image).to_contain_text("image 1")
     chooser.select_option(label="image 2")
-    expect(picture).to_contain_text("image 2")
+    expect(image).to_contain_text("image 2")
     open_part(open_tab(opened, "3 Merge"), "Embeddings")
     chips = opened.locator('[data-part="merge.embeddings"] [data-pointer] [data-start]')
-    chips.first.click()  # text: it chooses no picture
+    chips.first.click()  # text: it chooses no image
     expect(chooser).to_have_value("1")
     chips.filter(has_text="image_pad").first.click()
     expect(chooser).to_have_value("0")
     open_tab(opened, "2 Vision tower")
-    expect(picture).to_contain_text("image 1")
+    expect(image).to_contain_text("image 1")

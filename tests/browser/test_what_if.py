@@ -1,4 +1,4 @@
-"""The decoder's experiments in a browser: what if, painting by clicks, influence, a file."""
+"""The decoder's experiments in a browser: what if, masking by clicks, influence, a file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.conftest import PageFactory
 from tests.browser.steps import RUN_TIMEOUT_MS, open_part, open_tab, wait_until_drawn
 
-GRID = 7  # tokens down and across in the first example's picture
+GRID = 7  # tokens down and across in the first example's image
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +28,12 @@ def open_decoder_part(page: Page, name: str, part: str) -> Locator:
     return page.locator(f"[data-part='decoder.{part}']")
 
 
-def click_token(picture: Locator, row: int, column: int) -> None:
-    """Click the middle of a merged token of the first example's picture."""
-    box = picture.bounding_box()
+def click_token(image: Locator, row: int, column: int) -> None:
+    """Click the middle of a merged token of the first example's image."""
+    box = image.bounding_box()
     assert box is not None
     step = box["width"] / GRID
-    picture.click(position={"x": (column + 0.5) * step, "y": (row + 0.5) * step})
+    image.click(position={"x": (column + 0.5) * step, "y": (row + 0.5) * step})
 
 
 def test_the_first_preset_has_run_already(opened: Page) -> None:
@@ -62,23 +62,23 @@ def test_the_first_preset_has_run_already(opened: Page) -> None:
 def test_a_click_masks_and_a_second_one_unmasks(opened: Page) -> None:
     part = open_decoder_part(opened, "What if", "what-if")
     caption = part.locator("figcaption").filter(has_text="tokens masked")
-    picture = part.locator(".pg-picture-frame[data-span='0']")
+    image = part.locator(".pg-picture-frame[data-span='0']")
     expect(caption).to_contain_text("0 of 49")
-    click_token(picture, 5, 5)
+    click_token(image, 5, 5)
     expect(caption).to_contain_text("9 of 49")
-    click_token(picture, 5, 1)
+    click_token(image, 5, 1)
     expect(caption).to_contain_text("18 of 49")
-    click_token(picture, 5, 5)
+    click_token(image, 5, 5)
     expect(caption).to_contain_text("9 of 49")
     part.get_by_role("button", name="Unmask all").click()
     expect(caption).to_contain_text("0 of 49")
     part.get_by_label("1 token", exact=True).check()
-    click_token(picture, 0, 0)
+    click_token(image, 0, 0)
     expect(caption).to_contain_text("1 of 49")
     part.get_by_role("button", name=re.compile("Unmask token")).click()
     expect(caption).to_contain_text("0 of 49")
     part.get_by_label("Mask tokens on click").uncheck()
-    click_token(picture, 3, 3)
+    click_token(image, 3, 3)
     # The selected token is marked and named by the button; nothing is masked.
     expect(part.get_by_role("button", name=re.compile(r"Mask token \d"))).to_be_visible()
     expect(caption).to_contain_text("0 of 49")

@@ -13,25 +13,25 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from playground.engine import Engine
 from playground.pipeline import Run
-from playground.preprocess.media import read_clip
-from playground.records import Clip, Prompt, Turn
+from playground.preprocess.media import read_video
+from playground.records import Prompt, PromptVideo, Turn
 from tests.components.snippet_kinds import KINDS, TRICKY, save_files
-from tests.media_samples import make_clip, make_picture, write_clip
+from tests.media_samples import make_image, make_video, write_video
 
 
 @pytest.fixture(scope="session")
-def file_clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Clip]:
-    """A video file and the clip that the playground reads from it."""
-    frames = make_clip(num_frames=12).frames
-    path = write_clip(tmp_path_factory.mktemp("video") / "video_1.mp4", frames, fps=3)
-    return path, read_clip(path)
+def file_video(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, PromptVideo]:
+    """A video file and what the playground reads from it."""
+    frames = make_video(num_frames=12).frames
+    path = write_video(tmp_path_factory.mktemp("video") / "video_1.mp4", frames, fps=3)
+    return path, read_video(path)
 
 
 @pytest.fixture(scope="session")
-def snippet_prompts(file_clip: tuple[Path, Clip]) -> dict[str, Prompt]:
+def snippet_prompts(file_video: tuple[Path, PromptVideo]) -> dict[str, Prompt]:
     """One prompt of every kind."""
-    one, two = make_picture(), make_picture(192, 64, seed=1)
-    clip = file_clip[1]
+    one, two = make_image(), make_image(192, 64, seed=1)
+    video = file_video[1]
     prompts = {
         "text": Prompt((Turn("user", "Hello"),)),
         "chinese": Prompt((Turn("user", "描述这张图片。", (one,)),), system="简短回答。"),
@@ -44,8 +44,8 @@ def snippet_prompts(file_clip: tuple[Path, Clip]) -> dict[str, Prompt]:
                 Turn("user", "Sure?", (one,)),
             )
         ),
-        "video": Prompt((Turn("user", "Where to?", clip=clip),), max_pixels=30_000),
-        "image_and_video": Prompt((Turn("user", "Both.", (two,), clip),)),
+        "video": Prompt((Turn("user", "Where to?", video=video),), max_pixels=30_000),
+        "image_and_video": Prompt((Turn("user", "Both.", (two,), video),)),
     }
     assert set(prompts) == set(KINDS)
     return prompts
@@ -59,7 +59,7 @@ def runs(tiny_random_engine: Engine, snippet_prompts: dict[str, Prompt]) -> dict
 
 @pytest.fixture
 def play(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file_clip: tuple[Path, Clip]
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file_video: tuple[Path, PromptVideo]
 ) -> Callable[..., dict[str, Any]]:
     """``play(code, run, *prompts)``: run a snippet beside its files; gives its variables.
 
@@ -69,7 +69,7 @@ def play(
     monkeypatch.setattr(AutoProcessor, "from_pretrained", _load_processor)
 
     def run_code(code: str, run: Run, *prompts: Prompt) -> dict[str, Any]:
-        save_files(tmp_path, file_clip[0], *(prompts or (run.prompt,)))
+        save_files(tmp_path, file_video[0], *(prompts or (run.prompt,)))
         monkeypatch.chdir(tmp_path)
         variables: dict[str, Any] = {}
         with torch.set_grad_enabled(torch.is_grad_enabled()):  # snippets switch it off for good

@@ -24,7 +24,7 @@ def draw_part(
     *,
     values: Mapping[str, Any] | None = None,
     findings: Mapping[str, Any] | None = None,
-    place: Any = None,
+    selection: Any = None,
 ) -> dict[str, Any]:
     """What every output of a part shows: figures, HTML and source, by name.
 
@@ -34,9 +34,9 @@ def draw_part(
         run: its stage must have run.
         values: raw values of controls by full name; the others are at their defaults.
         findings: what experiments have found, by full name.
-        place: as the browser reports it.
+        selection: as the browser reports it.
     """
-    question = Question(run="", part=part.key, values=values or {}, place=place)
+    question = Question(run="", part=part.key, values=values or {}, selection=selection)
     return {
         output.name: output.draw(run, *drawing.needs(part, output, run, question, findings))
         for output in part.outputs.values()

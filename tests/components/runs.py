@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from playground.engine import Engine
 from playground.pipeline import Run
-from playground.records import Clip, Picture, Prompt, Turn
+from playground.records import Prompt, PromptImage, PromptVideo, Turn
 
 
 def make_run(
     engine: Engine,
     text: str = "What is left of the square?",
-    *pictures: Picture,
-    clip: Clip | None = None,
+    *images: PromptImage,
+    video: PromptVideo | None = None,
     max_pixels: int | None = None,
 ) -> Run:
     """A run that nothing has been computed of."""
-    turn = Turn("user", text, pictures=pictures, clip=clip)
+    turn = Turn("user", text, images=images, video=video)
     return Run(engine, Prompt((turn,), max_pixels=max_pixels))
 
 

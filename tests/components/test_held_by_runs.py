@@ -16,13 +16,13 @@ from components.tabs.decoder.influence_maps import find_influence
 from components.tabs.decoder.patching import SAME_IMAGES, other_run
 from components.tabs.vision import attention as vision_attention
 from components.tabs.vision import blocks, merger, rope
-from components.tabs.vision.attention_pictures import FROM_PATCH, MEAN
-from components.tabs.vision.pictures import SHARED, STATE
+from components.tabs.vision.attention_images import FROM_PATCH, MEAN
+from components.tabs.vision.feature_images import SHARED, STATE
 from playground.engine import Engine
 from playground.pipeline import Run
 from playground.run_store import RunStore
 from tests.components.runs import ignore_progress, make_run
-from tests.media_samples import make_picture
+from tests.media_samples import make_image
 
 NUM_RUNS = 50 if "LONG_TESTS" in os.environ else 16
 MAX_BYTES = 15 << 20  # of about six such runs
@@ -32,7 +32,7 @@ def open_everything(run: Run) -> None:
     """Ask for all that parts of the page keep with a run, each of them twice."""
     for _ in range(2):
         blocks.pca(run, 1, STATE, SHARED, 0)
-        vision_attention.picture(run, 0, MEAN, FROM_PATCH, 0, None)
+        vision_attention.image(run, 0, MEAN, FROM_PATCH, 0, None)
         vision_attention.entropy(run, None, 0)
         rope.rotated(run, 0, 0, 0, None)
         merger.vectors(run, merger.FINAL, 0, None)
@@ -65,13 +65,13 @@ def test_the_store_s_bound_is_that_of_the_memory(
     tiny_random_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(answer, "NEW_TOKENS", 4)  # an answer takes longest
-    open_everything(make_run(tiny_random_engine, "first", make_picture(128, 96)))
+    open_everything(make_run(tiny_random_engine, "first", make_image(128, 96)))
     store = RunStore(MAX_BYTES)
     tracemalloc.start()
     try:
         before = memory()
         for number in range(NUM_RUNS):
-            run = make_run(tiny_random_engine, f"{number}", make_picture(128, 96, seed=number))
+            run = make_run(tiny_random_engine, f"{number}", make_image(128, 96, seed=number))
             key = store.add(run)
             open_everything(run)
             assert store.get(key) is run

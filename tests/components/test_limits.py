@@ -1,4 +1,4 @@
-"""The server's limits, wherever a picture is decoded or an answer written: page and endpoints."""
+"""The server's limits, wherever an image is decoded or an answer written: page and endpoints."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from playground.experiments.what_if_runs import greedy_answer
 from playground.kv_cache.partial_prefill import answer_greedily
 from playground.limits import MOST_IMAGE_PIXELS, Limits
 from playground.pipeline import Run
-from playground.preprocess.media import read_clip, read_picture
+from playground.preprocess.media import read_image, read_video
 from playground.records import SamplingSettings
-from playground.sampling.branches import Branch, start_branch, start_first_words
+from playground.sampling.branches import Branch, start_branch, start_first_tokens
 from playground.sampling.paths import Prefix, prompt_prefix
 from playground.sampling.score import read_answer, score_tokens
 from playground.sampling.sweep import plan_sweep, stream_sweep
 from tests.components.runs import make_run
 from tests.components.visits import ready_host
-from tests.media_samples import make_clip, make_square_picture, write_clip
+from tests.media_samples import make_square_image, make_video, write_video
 
 FEW = Limits(max_image_pixels=300_000, max_new_tokens=3)
 
@@ -45,10 +45,10 @@ def engine(tiny_random_engine: Engine) -> Engine:
 
 @pytest.fixture(scope="module")
 def run(engine: Engine) -> Run:
-    return make_run(engine, "Describe this image.", make_square_picture())
+    return make_run(engine, "Describe this image.", make_square_image())
 
 
-def save_picture(folder: Path, width: int, height: int) -> str:
+def save_image(folder: Path, width: int, height: int) -> str:
     path = folder / f"{width}.png"
     Image.new("RGB", (width, height), "red").save(path)
     return str(path)
@@ -73,48 +73,48 @@ def test_the_largest_limit_is_below_what_pillow_warns_of() -> None:
     assert MOST_IMAGE_PIXELS < Image.MAX_IMAGE_PIXELS
 
 
-def test_strangers_get_less_unless_it_is_chosen() -> None:
+def test_visitors_get_less_unless_it_is_chosen() -> None:
     alone, public = Limits(), Limits.for_public()
     assert public.max_image_pixels < alone.max_image_pixels
     assert public.max_new_tokens < alone.max_new_tokens
     assert Limits.for_public(max_new_tokens=9).max_new_tokens == 9
 
 
-# ------------------------------------------------------------------------------------ pictures
+# ------------------------------------------------------------------------------------ images
 
 
-def test_the_page_refuses_a_larger_picture(engine: Engine, tmp_path: Path) -> None:
+def test_the_page_refuses_a_larger_image(engine: Engine, tmp_path: Path) -> None:
     def read(path: str) -> Any:
         return read_prompt(
             engine, images=[path], video=None, text="What?", system="", max_pixels=None
         )
 
-    assert read(save_picture(tmp_path, 600, 500)).pictures[0].size == (600, 500)
+    assert read(save_image(tmp_path, 600, 500)).images[0].size == (600, 500)
     with pytest.raises(InputError, match=r"601 × 500 pixels\. The limit is 0\.3 million pixels\."):
-        read(save_picture(tmp_path, 601, 500))
+        read(save_image(tmp_path, 601, 500))
 
 
-def test_a_video_frame_is_a_picture_too(tmp_path: Path) -> None:
-    path = write_clip(tmp_path / "clip.mp4", make_clip(4, 640, 480).frames, fps=2)
-    assert read_clip(path, max_pixels=640 * 480).frames.shape[1:3] == (480, 640)
+def test_a_video_frame_is_a_image_too(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.mp4", make_video(4, 640, 480).frames, fps=2)
+    assert read_video(path, max_pixels=640 * 480).frames.shape[1:3] == (480, 640)
     with pytest.raises(InputError, match="640 × 480"):
-        read_clip(path, max_pixels=640 * 480 - 1)
+        read_video(path, max_pixels=640 * 480 - 1)
 
 
-def test_an_endpoint_refuses_a_larger_picture(engine: Engine, tmp_path: Path) -> None:
+def test_an_endpoint_refuses_a_larger_image(engine: Engine, tmp_path: Path) -> None:
     endpoints = Endpoints(ready_host(engine))
-    sent = handle_file(save_picture(tmp_path, 601, 500))
+    sent = handle_file(save_image(tmp_path, 601, 500))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
         with pytest.raises(PlaygroundError, match=r"The limit is 0\.3 million pixels"):
             endpoints.preprocess(sent, "What?")
 
 
-def test_a_higher_limit_lets_larger_pictures_in(tmp_path: Path) -> None:
-    path = save_picture(tmp_path, 6_000, 5_000)
+def test_a_higher_limit_lets_larger_images_in(tmp_path: Path) -> None:
+    path = save_image(tmp_path, 6_000, 5_000)
     with pytest.raises(InputError, match="25 million"):
-        read_picture(path)
-    assert read_picture(path, max_pixels=30_000_000).size == (6_000, 5_000)
+        read_image(path)
+    assert read_image(path, max_pixels=30_000_000).size == (6_000, 5_000)
 
 
 # -------------------------------------------------------------------------------------- tokens
@@ -188,7 +188,7 @@ WRITERS: dict[str, Callable[[Engine, Prefix, int], Any]] = {
         max_new_tokens=length,
         settings=SamplingSettings(),
     ),
-    "first words": lambda engine, prompt, length: start_first_words(
+    "first tokens": lambda engine, prompt, length: start_first_tokens(
         engine, prompt, 2, SamplingSettings(), max_new_tokens=length
     ),
     "sweep": sweep,

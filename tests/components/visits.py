@@ -47,18 +47,18 @@ class Visitor:
     prompt: dict[str, Any] = field(default_factory=first_prompt)
     values: dict[str, Any] = field(default_factory=dict)  # controls that were moved
     tabs: list[str] = field(default_factory=list)
-    place: Any = None  # as the browser reports it
+    selection: Any = None  # as the browser reports it
     run_key: str | None = None
     notice: str = ""
     status: str = ""
-    told: list[dict[str, Any]] = field(default_factory=list)  # what run.js was told, in order
+    sent: list[dict[str, Any]] = field(default_factory=list)  # what run.js was told, in order
 
     @property
     def state(self) -> dict[str, Any]:
         """What the browser sends of the page."""
         return {
             "run": self.run_key,
-            "place": self.place,
+            "selection": self.selection,
             "values": self.values,
             "findings": {},
             "tabs": self.tabs,
@@ -78,13 +78,13 @@ class Visitor:
             if "prompt" in changes:
                 self.prompt = dict(zip(PROMPT_NAMES, changes["prompt"], strict=True))
             if "pointer" in changes:
-                self.place = json.loads(changes["pointer"]).get("place")
+                self.selection = json.loads(changes["pointer"]).get("selection")
             if "run" in changes:
                 self._take_run(json.loads(changes["run"]))
 
-    def _take_run(self, told: dict[str, Any]) -> None:
-        self.told.append(told)
-        restored = told.get("restored")
+    def _take_run(self, sent: dict[str, Any]) -> None:
+        self.sent.append(sent)
+        restored = sent.get("restored")
         if restored is not None:
             self.values, self.tabs = dict(restored["values"]), list(restored["tabs"])
 

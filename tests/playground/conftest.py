@@ -9,16 +9,16 @@ from playground.engine import Engine
 from playground.merge.stage import run_merge
 from playground.pipeline import Run
 from playground.preprocess.stage import run_preprocess
-from playground.records import Picture
+from playground.records import PromptImage
 from playground.vision.stage import run_vision
 from tests.components.runs import make_run
 from tests.playground.sampling_prefills import PROMPTS, Prefill, Prefilled
 
 
 @pytest.fixture(scope="module")
-def run(engine: Engine, picture: Picture, wide_picture: Picture) -> Run:
-    """Two pictures of different grids, through the tower; for files without a run of their own."""
-    run = make_run(engine, "Which is larger?", picture, wide_picture)
+def run(engine: Engine, image: PromptImage, wide_image: PromptImage) -> Run:
+    """Two images of different grids, through the tower; for files without a run of their own."""
+    run = make_run(engine, "Which is larger?", image, wide_image)
     run.ensure("vision")
     return run
 

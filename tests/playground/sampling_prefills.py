@@ -19,7 +19,7 @@ from playground.records import (
     SamplingSettings,
     Turn,
 )
-from tests.media_samples import make_clip, make_picture, make_square_picture
+from tests.media_samples import make_image, make_square_image, make_video
 
 GREEDY = SamplingSettings(temperature=0)
 
@@ -32,13 +32,13 @@ COLUMNS = (
 
 PROMPTS = {
     "text": Prompt((Turn("user", "你好"),), system="Be brief."),
-    "image": Prompt((Turn("user", "Describe this image.", (make_square_picture(),)),)),
+    "image": Prompt((Turn("user", "Describe this image.", (make_square_image(),)),)),
     "two images": Prompt(
-        (Turn("user", "What differs?", (make_picture(128, 96), make_picture(192, 64, 1))),)
+        (Turn("user", "What differs?", (make_image(128, 96), make_image(192, 64, 1))),)
     ),
-    "video": Prompt((Turn("user", "Where does it move?", clip=make_clip()),)),
+    "video": Prompt((Turn("user", "Where does it move?", video=make_video()),)),
     "image and video": Prompt(
-        (Turn("user", "描述一下。", (make_picture(96, 128, seed=2),), make_clip(seed=1)),)
+        (Turn("user", "描述一下。", (make_image(96, 128, seed=2),), make_video(seed=1)),)
     ),
 }
 

@@ -21,13 +21,13 @@ from playground.experiments.what_if import WhatIf, change_merged
 from playground.pipeline import Run
 from playground.preprocess.stage import model_kwargs
 from tests.components.runs import make_run
-from tests.media_samples import make_clip, make_picture
+from tests.media_samples import make_image, make_video
 
 
 @pytest.fixture(scope="module")
 def run(tiny_random_engine: Engine) -> Run:
     """An image and a video, so that every step is there."""
-    return make_run(tiny_random_engine, "What?", make_picture(), clip=make_clip())
+    return make_run(tiny_random_engine, "What?", make_image(), video=make_video())
 
 
 def faulty(run: Run, edit: Callable[[Any], None]) -> Run:

@@ -1,4 +1,4 @@
-"""Finite logits, the likeliest tokens, the two-stage search and the row-wise sum against torch."""
+"""Finite logits, the most probable tokens, two-stage search and row-wise sum against torch."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from playground.errors import StageCancelled
 from playground.merge import stage as merge
 from playground.pipeline import STAGES, Run, Stage
 from playground.preprocess import stage as preprocess
-from playground.records import Picture, Prompt, Turn
+from playground.records import Prompt, PromptImage, Turn
 from playground.vision import stage as vision
 from tests.playground.prompt_samples import PROMPTS
 
@@ -76,30 +76,30 @@ def test_each_stage_once_for_many_threads(tiny_random_engine: Engine, calls: Cou
     assert calls == dict.fromkeys(STAGES, 1)
 
 
-def ask(picture: Picture, text: str) -> Prompt:
-    return Prompt(turns=(Turn("user", text, pictures=(picture,)),))
+def ask(image: PromptImage, text: str) -> Prompt:
+    return Prompt(turns=(Turn("user", text, images=(image,)),))
 
 
-def test_another_question_on_the_same_picture_spares_the_tower(
-    tiny_random_engine: Engine, calls: Counter[str], picture: Picture
+def test_another_question_on_the_same_image_spares_the_tower(
+    tiny_random_engine: Engine, calls: Counter[str], image: PromptImage
 ) -> None:
-    first = Run(tiny_random_engine, ask(picture, "What is it?"))
+    first = Run(tiny_random_engine, ask(image, "What is it?"))
     first.ensure("decoder")
-    second = Run(tiny_random_engine, ask(picture, "Where is it?"), earlier=first)
+    second = Run(tiny_random_engine, ask(image, "Where is it?"), earlier=first)
     assert second.vision is first.vision
     assert calls["vision"] == 1
     alone = Run(tiny_random_engine, second.prompt)
     assert torch.equal(second.decoded.logits, alone.decoded.logits)
 
 
-def test_another_picture_does_not(
-    tiny_random_engine: Engine, calls: Counter[str], picture: Picture
+def test_another_image_does_not(
+    tiny_random_engine: Engine, calls: Counter[str], image: PromptImage
 ) -> None:
-    first = Run(tiny_random_engine, ask(picture, "What is it?"))
+    first = Run(tiny_random_engine, ask(image, "What is it?"))
     first.ensure("vision")
-    changed = picture.pixels.copy()
+    changed = image.pixels.copy()
     changed[0, 0] ^= 255
-    second = Run(tiny_random_engine, ask(Picture(changed), "What is it?"), earlier=first)
+    second = Run(tiny_random_engine, ask(PromptImage(changed), "What is it?"), earlier=first)
     second.ensure("vision")
     without = Run(tiny_random_engine, PROMPTS["text"], earlier=first)
     assert without.vision.image is None
@@ -107,9 +107,9 @@ def test_another_picture_does_not(
 
 
 def test_an_earlier_run_that_did_not_get_so_far(
-    tiny_random_engine: Engine, calls: Counter[str], picture: Picture
+    tiny_random_engine: Engine, calls: Counter[str], image: PromptImage
 ) -> None:
-    first = Run(tiny_random_engine, ask(picture, "What is it?"))
+    first = Run(tiny_random_engine, ask(image, "What is it?"))
     first.ensure("preprocess")
     Run(tiny_random_engine, first.prompt, earlier=first).ensure("vision")
     assert calls["vision"] == 1
@@ -143,13 +143,13 @@ def test_progress_names_the_stages(tiny_random_engine: Engine) -> None:
 
 def test_bytes_are_those_of_the_tensors(tiny_random_engine: Engine) -> None:
     run = Run(tiny_random_engine, PROMPTS["two_images"])
-    pictures = sum(picture.pixels.nbytes for picture in run.prompt.pictures)
-    assert run.num_bytes == pictures
+    images = sum(image.pixels.nbytes for image in run.prompt.images)
+    assert run.num_bytes == images
     run.ensure("preprocess")
     pixels = run.inputs.pixel_values
     assert pixels is not None
     ids = 3 * run.inputs.num_tokens * 8
-    assert run.num_bytes == pixels.nbytes + pictures + ids + 2 * 3 * 8
+    assert run.num_bytes == pixels.nbytes + images + ids + 2 * 3 * 8
     before = run.num_bytes
     run.ensure("decoder")
     cache = sum(
@@ -251,17 +251,17 @@ def test_only_the_latest_of_many_is_kept(tiny_random_engine: Engine) -> None:
         assert run.num_bytes == before + 1000
 
 
-def test_a_further_run_counts_as_it_grows(tiny_random_engine: Engine, picture: Picture) -> None:
-    run = Run(tiny_random_engine, ask(picture, "What is it?"))
+def test_a_further_run_counts_as_it_grows(tiny_random_engine: Engine, image: PromptImage) -> None:
+    run = Run(tiny_random_engine, ask(image, "What is it?"))
     run.ensure("decoder")
-    told: list[int] = []
-    run.on_growth = lambda: told.append(run.num_bytes)
+    sizes: list[int] = []
+    run.on_growth = lambda: sizes.append(run.num_bytes)
     before = run.num_bytes
-    other = run.memo("other", lambda: Run(run.engine, ask(picture, "Where is it?"), earlier=run))
-    assert told == [before]  # the tower's output and the picture are the same ones
+    other = run.memo("other", lambda: Run(run.engine, ask(image, "Where is it?"), earlier=run))
+    assert sizes == [before]  # the tower's output and the image are the same ones
     other.ensure("decoder")
-    assert told == sorted(told)
-    assert told[-1] == run.num_bytes > before + other.decoded.logits.nbytes
+    assert sizes == sorted(sizes)
+    assert sizes[-1] == run.num_bytes > before + other.decoded.logits.nbytes
 
 
 def test_a_further_run_goes_with_its_owner(tiny_random_engine: Engine) -> None:

@@ -8,13 +8,13 @@ import pytest
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.pipeline import Run
-from playground.pointer import Place, locate_patch, locate_token, patch_rows, patch_tokens
+from playground.pointer import Selection, locate_patch, locate_token, patch_rows, patch_tokens
 from playground.preprocess.stage import unpatchify
 from playground.records import VisualSpan
 from tests.playground.prompt_samples import PROMPTS
 
 # 4 patches down, 6 across: 2 x 3 tokens that start at sequence index 10; the pixel rows of this
-# picture start at 100.
+# image start at 100.
 SPAN = VisualSpan(
     "image", 1, 0, start=10, end=16, grid_h=4, grid_w=6, patch_start=100, merge_size=2
 )
@@ -59,13 +59,13 @@ def runs(tiny_random_engine: Engine) -> dict[str, Run]:
     return {name: Run(tiny_random_engine, prompt) for name, prompt in PROMPTS.items()}
 
 
-def test_a_token_of_a_picture_that_is_not_square(runs: dict[str, Run]) -> None:
+def test_a_token_of_a_image_that_is_not_square(runs: dict[str, Run]) -> None:
     """64 × 160 pixels become 96 × 224: 14 rows of 6 patches, 7 rows of 3 tokens from index 4."""
     run = runs["image_alone"]
     (span,) = run.inputs.spans
     assert (span.start, span.grid_h, span.grid_w) == (4, 14, 6)
-    # Row 2, column 1 of the tokens; positions count from 4, where the picture starts.
-    assert locate_token(run.inputs, run.positions, 4 + 2 * 3 + 1) == Place(
+    # Row 2, column 1 of the tokens; positions count from 4, where the image starts.
+    assert locate_token(run.inputs, run.positions, 4 + 2 * 3 + 1) == Selection(
         index=11,
         thw=(4, 6, 5),
         span=0,
@@ -76,24 +76,28 @@ def test_a_token_of_a_picture_that_is_not_square(runs: dict[str, Run]) -> None:
         pixel_rows=(28, 29, 30, 31),
     )
     # The block's lower left patch is its third row of pixel_values.
-    place = locate_patch(run.inputs, run.positions, 0, 5, 2)
-    assert (place.index, place.patch, place.pixel_rows) == (11, (5, 2), (28, 29, 30, 31))
+    selection = locate_patch(run.inputs, run.positions, 0, 5, 2)
+    assert (selection.index, selection.patch, selection.pixel_rows) == (
+        11,
+        (5, 2),
+        (28, 29, 30, 31),
+    )
     assert patch_rows(span)[5, 2] == 30
 
 
-def test_the_second_of_two_pictures_goes_on_counting(runs: dict[str, Run]) -> None:
+def test_the_second_of_two_images_goes_on_counting(runs: dict[str, Run]) -> None:
     run = runs["two_images"]
     first, second = run.inputs.spans
-    place = locate_patch(run.inputs, run.positions, 1, 0, 0)
-    assert place.index == second.start
-    assert place.pixel_rows == tuple(range(first.num_patches, first.num_patches + 4))
-    # From the first picture's start its largest side is counted, then <|vision_end|> and
+    selection = locate_patch(run.inputs, run.positions, 1, 0, 0)
+    assert selection.index == second.start
+    assert selection.pixel_rows == tuple(range(first.num_patches, first.num_patches + 4))
+    # From the first image's start its largest side is counted, then <|vision_end|> and
     # <|vision_start|>.
     start = first.start + max(first.merged_h, first.merged_w) + 2
-    assert place.thw == (start, start, start)
+    assert selection.thw == (start, start, start)
 
 
-def test_frames_of_a_video_are_pictures_of_their_own(runs: dict[str, Run]) -> None:
+def test_frames_of_a_video_are_images_of_their_own(runs: dict[str, Run]) -> None:
     run = runs["video"]
     second = run.inputs.spans[1]
     assert second.kind == "video"
@@ -113,10 +117,10 @@ def test_every_token_and_patch_agrees_with_the_tensors(name: str, runs: dict[str
     inputs = run.inputs
     visual = 0
     for token in inputs.tokens:
-        place = locate_token(inputs, run.positions, token.index)
-        assert place.thw == tuple(run.positions[:, token.index])
-        assert (place.span is not None) == (token.kind in ("image", "video"))
-        visual += place.span is not None
+        selection = locate_token(inputs, run.positions, token.index)
+        assert selection.thw == tuple(run.positions[:, token.index])
+        assert (selection.span is not None) == (token.kind in ("image", "video"))
+        visual += selection.span is not None
     assert visual == sum(facts.num_tokens for facts in inputs.media)
     for number, span in enumerate(inputs.spans):
         values = inputs.pixel_values if span.kind == "image" else inputs.pixel_values_videos
@@ -124,16 +128,18 @@ def test_every_token_and_patch_agrees_with_the_tensors(name: str, runs: dict[str
         pixels = unpatchify(inputs, span)
         rows, tokens = patch_rows(span), patch_tokens(span)
         for row, column in ((0, 0), (span.grid_h - 1, 0), (1, span.grid_w - 1)):
-            place = locate_patch(inputs, run.positions, number, row, column)
-            assert place.index == tokens[row, column]
-            assert place.pixel_rows is not None
-            assert rows[row, column] in place.pixel_rows
-            assert place.x is not None
-            assert place.y is not None
-            assert place.rows is not None
-            box = pixels[:, place.y[0] : place.y[1] + 1, place.x[0] : place.x[1] + 1]
+            selection = locate_patch(inputs, run.positions, number, row, column)
+            assert selection.index == tokens[row, column]
+            assert selection.pixel_rows is not None
+            assert rows[row, column] in selection.pixel_rows
+            assert selection.x is not None
+            assert selection.y is not None
+            assert selection.rows is not None
+            box = pixels[
+                :, selection.y[0] : selection.y[1] + 1, selection.x[0] : selection.x[1] + 1
+            ]
             size = inputs.patch_size
-            top, left = (row - place.rows[0]) * size, (column % 2) * size
+            top, left = (row - selection.rows[0]) * size, (column % 2) * size
             patch = box[:, top : top + size, left : left + size]
             mean, std = np.array(inputs.image_mean), np.array(inputs.image_std)
             row_values = values[rows[row, column]].reshape(3, -1, size, size).numpy()
@@ -141,12 +147,12 @@ def test_every_token_and_patch_agrees_with_the_tensors(name: str, runs: dict[str
             np.testing.assert_array_equal(patch, shown)
 
 
-def test_a_place_is_kept_only_where_it_means_the_same(runs: dict[str, Run]) -> None:
+def test_a_selection_is_kept_only_where_it_means_the_same(runs: dict[str, Run]) -> None:
     here, there = runs["image_alone"], runs["two_images"]
-    place = locate_patch(here.inputs, here.positions, 0, 5, 2)
-    assert here.still_there(place) == place
-    assert there.still_there(place) is None
-    assert runs["text"].still_there(place) is None
+    selection = locate_patch(here.inputs, here.positions, 0, 5, 2)
+    assert here.still_there(selection) == selection
+    assert there.still_there(selection) is None
+    assert runs["text"].still_there(selection) is None
     assert here.still_there(None) is None
 
 

@@ -25,9 +25,9 @@ from playground.logits import next_token_probs
 from playground.pipeline import Run
 from playground.records import (
     Candidate,
-    Clip,
     MergedInputs,
-    Picture,
+    PromptImage,
+    PromptVideo,
     SamplingRun,
     SamplingSettings,
     SamplingTrace,
@@ -126,19 +126,19 @@ def test_cancelling_survives_pickling() -> None:
     assert str(copy) == "Stopped."
 
 
-def test_pictures_and_clips() -> None:
+def test_images_and_videos() -> None:
     pixels = np.zeros((4, 6, 3), np.uint8)
-    assert Picture(pixels).size == (6, 4)
+    assert PromptImage(pixels).size == (6, 4)
     with pytest.raises(PlaygroundError, match=r"got \(4, 6\) uint8"):
-        Picture(pixels[..., 0])
+        PromptImage(pixels[..., 0])
     with pytest.raises(PlaygroundError, match="float32"):
-        Picture(pixels.astype(np.float32))
+        PromptImage(pixels.astype(np.float32))
     frames = np.zeros((2, 4, 6, 3), np.uint8)
-    assert Clip(frames, (0, 1), 2.0, 2).size == (6, 4)
+    assert PromptVideo(frames, (0, 1), 2.0, 2).size == (6, 4)
     with pytest.raises(PlaygroundError, match="frame_indices: expected 2, got 1"):
-        Clip(frames, (0,), 2.0, 2)
+        PromptVideo(frames, (0,), 2.0, 2)
     with pytest.raises(PlaygroundError, match=r"frames: expected .* got \(2, 4, 6\)"):
-        Clip(frames[..., 0], (0, 1), 2.0, 2)
+        PromptVideo(frames[..., 0], (0, 1), 2.0, 2)
 
 
 def test_shapes_are_checked_on_construction(run: Run) -> None:

@@ -23,7 +23,7 @@ from playground.tokens import (
     token_bytes,
     token_text,
 )
-from tests.media_samples import make_picture
+from tests.media_samples import make_image
 
 TEXTS = (
     "Describe this image.",
@@ -128,7 +128,7 @@ def test_decomposed_letters_are_composed(engine: Engine) -> None:
 
 def test_roles(engine: Engine) -> None:
     turns = (
-        Turn("user", "system\nassistant", (make_picture(64, 64),)),
+        Turn("user", "system\nassistant", (make_image(64, 64),)),
         Turn("assistant", "user\n"),
         Turn("user", "Go"),
     )

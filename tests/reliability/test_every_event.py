@@ -19,19 +19,19 @@ from reliability.page_client import PageClient
 from reliability.served import Server, running_app
 
 PATCH = {"span": 0, "row": 1, "column": 1}
-NO_PICTURE = {
+NO_IMAGE = {
     "preprocess.budget.measured": budget.PART.absent,
     "vision.attention.measured": ABSENT,
     "vision.position-grid.nearest": ABSENT,
     "decoder.influence.measured": influence.PART.absent,
     "decoder.influence.taken": influence.PART.absent,
 }
-# The number of the example, what is pointed at in it, and what is refused for want of a picture.
+# The number of the example, what is pointed at in it, and what is refused for want of an image.
 PROMPTS: dict[str, tuple[int, dict[str, int], dict[str, str]]] = {
     "a picture": (0, PATCH, {}),
     "two pictures": (6, PATCH, {}),
     "a video": (8, PATCH, {}),
-    "text alone": (9, {"index": 2}, NO_PICTURE),
+    "text alone": (9, {"index": 2}, NO_IMAGE),
 }
 # Pressed without what they need: they say so.
 REFUSED = {"decoder.porters.compared": "No file has been uploaded."}
@@ -39,7 +39,7 @@ REFUSED = {"decoder.porters.compared": "No file has been uploaded."}
 
 @pytest.fixture(scope="module")
 def own_server() -> Iterator[Server]:
-    """Without strangers' limits, which would refuse some of it."""
+    """Without the limits of a public page, which would refuse some of it."""
     with running_app() as running:
         yield running
 
@@ -57,23 +57,23 @@ def page_with_example(server: Server, number: int) -> Iterator[PageClient]:
         page.vanish()
 
 
-def run_experiments(page: PageClient, place: dict[str, int]) -> dict[str, str]:
+def run_experiments(page: PageClient, selection: dict[str, int]) -> dict[str, str]:
     """All of them, each part's drawings afterwards; what was refused, by full name."""
     refused: dict[str, str] = {}
     for key, part in page.parts.items():
         for name in part.experiments:
-            answer = page.experiment(key, name, place=place)
+            answer = page.experiment(key, name, selection=selection)
             assert answer.get("done"), answer
             if "error" in answer:
                 refused[f"{key}.{name}"] = answer["error"]
     return refused
 
 
-def draw_everything(page: PageClient, place: dict[str, Any]) -> list[str]:
+def draw_everything(page: PageClient, selection: dict[str, Any]) -> list[str]:
     """Ask for every output of every part; what was wrong."""
     problems = []
     for key in page.parts:
-        reply = page.draw(key, place=place)
+        reply = page.draw(key, selection=selection)
         problems += [f"{key}: {each}" for each in (*reply.faults, *reply.errors.items())]
         is_absent = "absent" in reply.content
         if not is_absent and reply.drawn.keys() != page.parts[key].outputs.keys():
@@ -101,15 +101,15 @@ def other_events(page: PageClient) -> dict[str, tuple[int, Any]]:
 
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_every_event_answers(own_server: Server, prompt: str) -> None:
-    number, place, without_picture = PROMPTS[prompt]
+    number, selection, without_image = PROMPTS[prompt]
     with page_with_example(own_server, number) as page:
         assert draw_everything(page, {}) == []  # before anything was tried
-        refused = run_experiments(page, place)
-        expected = REFUSED | without_picture
+        refused = run_experiments(page, selection)
+        expected = REFUSED | without_image
         assert refused.keys() == expected.keys()
         wrong = [name for name, words in expected.items() if not refused[name].startswith(words)]
         assert wrong == []
-        assert draw_everything(page, place) == []
+        assert draw_everything(page, selection) == []
         for name, (index, data) in other_events(page).items():
             pressed = page.press(index, data)
             assert pressed.ok, f"{name}: {pressed.message}"

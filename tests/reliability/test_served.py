@@ -13,8 +13,8 @@ from reliability.guessing import closed_without_login, out_of_reach
 from reliability.hostile import Outcome, hostile_cases, run_cases
 from reliability.isolation import check, differences
 from reliability.load import crowd, press
+from reliability.other_visitors import leave_belongings, try_everything
 from reliability.served import Answer, Caller, Server, running_app
-from reliability.strangers import leave_belongings, try_everything
 from tests.reliability.conftest import QUEUE_SIZE
 
 
@@ -32,8 +32,8 @@ def test_odd_questions_to_the_parts_do_no_harm(server: Server) -> None:
     assert fuzz_questions(server, questions=120) == []
 
 
-def test_random_bodies_and_pictures_do_no_harm(server: Server) -> None:
-    assert fuzz(server, bodies=12, pictures=20) == []
+def test_random_bodies_and_images_do_no_harm(server: Server) -> None:
+    assert fuzz(server, bodies=12, images=20) == []
 
 
 def test_users_side_by_side_get_what_each_gets_alone(server: Server) -> None:
@@ -59,7 +59,7 @@ def test_without_a_login_nothing_answers() -> None:
         assert closed_without_login(closed, "guest", "secret") == []
 
 
-def test_what_the_page_is_told_of_a_part_names_nothing_of_the_server(server: Server) -> None:
+def test_what_the_page_is_sent_about_a_part_names_nothing_of_the_server(server: Server) -> None:
     config = httpx.get(f"{server.address}/config", timeout=60).json()
     components = {each["id"]: json.dumps(each) for each in config["components"]}
     parts = read_parts(config)

@@ -226,9 +226,9 @@ def test_loss_equals_transformers(processor: Any, model: Any, encoder: Encoder) 
         visual_embeds=outputs[0],
         deepstack_embeds=outputs[1:],
     )
-    places = batch.weights > 0
-    assert int(places.sum()) == count
-    loss = F.cross_entropy(model.lm_head(hidden[places]), batch.targets[places])
+    positions = batch.weights > 0
+    assert int(positions.sum()) == count
+    loss = F.cross_entropy(model.lm_head(hidden[positions]), batch.targets[positions])
     assert abs(loss.item() - total / count) < 1e-5
 
 

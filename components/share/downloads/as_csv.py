@@ -89,8 +89,8 @@ def _vision(run: Run, _found: Any) -> dict[str, Table]:
             for state in range(len(tower.hidden_states))
         ]
         rows += [
-            (number, span.kind, span.media_index, span.frame, *divmod(place, span.grid_w), *each)
-            for place, each in enumerate(zip(*norms, strict=True))
+            (number, span.kind, span.media_index, span.frame, *divmod(patch, span.grid_w), *values)
+            for patch, values in enumerate(zip(*norms, strict=True))
         ]
     blocks = [f"norm_into_block_{block}" for block in range(depth)]
     names = ("span", "kind", "media_index", "frame", "row", "column", *blocks, "norm_output")
@@ -101,8 +101,8 @@ def _merge(run: Run, _found: Any) -> dict[str, Table]:
     positions = run.merged.position_ids[:, 0].T.tolist()
     norms = embeds_norms(run).tolist()
     rows = [
-        (token.index, token.id, token.text, token.kind, *place, norm)
-        for token, place, norm in zip(run.inputs.tokens, positions, norms, strict=True)
+        (token.index, token.id, token.text, token.kind, *position, norm)
+        for token, position, norm in zip(run.inputs.tokens, positions, norms, strict=True)
     ]
     return {"sequence": (("index", "id", "text", "kind", "t", "h", "w", "embeds_norm"), rows)}
 
@@ -111,15 +111,15 @@ def _decoder(run: Run, _found: Any) -> dict[str, Table]:
     norms = playground.decoder.stage.residual_norms(run.decoded).T.tolist()
     layers = [f"norm_into_layer_{layer}" for layer in range(run.decoded.num_layers)]
     rows = [
-        (token.index, token.id, token.text, *each)
-        for token, each in zip(run.inputs.tokens, norms, strict=True)
+        (token.index, token.id, token.text, *values)
+        for token, values in zip(run.inputs.tokens, norms, strict=True)
     ]
-    likeliest = [
-        (rank, each["id"], each["text"], each["prob"])
-        for rank, each in enumerate(next_token_answers(run, NUM_NEXT_TOKENS), 1)
+    next_tokens = [
+        (rank, candidate["id"], candidate["text"], candidate["prob"])
+        for rank, candidate in enumerate(next_token_answers(run, NUM_NEXT_TOKENS), 1)
     ]
     return {
-        "next-token": (("rank", "id", "text", "prob"), likeliest),
+        "next-token": (("rank", "id", "text", "prob"), next_tokens),
         "residual-norms": (("index", "id", "text", *layers, "norm_into_final_norm"), rows),
     }
 
@@ -140,10 +140,19 @@ def _sampling(_run: Run, found: Any) -> dict[str, Table]:
         for number, s in enumerate(trace.steps, 1)
     ]
     candidates = [
-        (name, number, rank, each.id, each.text, each.raw_prob, each.prob, each.removed_by)
+        (
+            name,
+            number,
+            rank,
+            candidate.id,
+            candidate.text,
+            candidate.raw_prob,
+            candidate.prob,
+            candidate.removed_by,
+        )
         for name, trace in columns
         for number, step in enumerate(trace.steps, 1)
-        for rank, each in enumerate(step.top, 1)
+        for rank, candidate in enumerate(step.top, 1)
     ]
     fields = found.sampled.traces[0].settings.__slots__
     settings = [

@@ -59,19 +59,19 @@ def head(run: Run) -> dict[str, Any]:
 
 
 def _turn(turn: Turn) -> dict[str, Any]:
-    pictures = [{"name": each.name, "size": list(each.size)} for each in turn.pictures]
-    clip = turn.clip
+    images = [{"name": image.name, "size": list(image.size)} for image in turn.images]
+    video = turn.video
     return {
         "role": turn.role,
         "text": turn.text,
-        "pictures": pictures,
+        "pictures": images,
         "video": None
-        if clip is None
+        if video is None
         else {
-            "name": clip.name,
-            "size": list(clip.size),
-            "frame_indices": list(clip.frame_indices),
-            "fps": clip.fps,
+            "name": video.name,
+            "size": list(video.size),
+            "frame_indices": list(video.frame_indices),
+            "fps": video.fps,
         },
     }
 

@@ -109,7 +109,7 @@ class Body:
     def contents_html(self) -> Markup:
         """The table of contents."""
         line = Markup('<li class="level-{}"><a href="#{}">{}</a></li>')
-        links = Markup("").join(line.format(*each) for each in self.contents)
+        links = Markup("").join(line.format(*heading) for heading in self.contents)
         return Markup("<ol>{}</ol>").format(links)
 
     def charts_html(self) -> Markup:
@@ -124,9 +124,9 @@ class Body:
 
 def _button(kind: str, words: str) -> Markup:
     return Markup(
-        '<button type="button" class="report-save" data-save="{kind}" title="{words}" '
-        'aria-label="{words}">{letters}</button>'
-    ).format(kind=kind, words=words, letters=kind.upper())
+        '<button type="button" class="report-save" data-save="{kind}" title="{text}" '
+        'aria-label="{text}">{letters}</button>'
+    ).format(kind=kind, text=words, letters=kind.upper())
 
 
 def script_text(text: str) -> Markup:
@@ -147,5 +147,5 @@ def choices_html(choices: Sequence[ControlValue]) -> list[Markup]:
     if not choices:
         return []
     chip = Markup('<li class="chip"><span class="chip-name">{}</span> {}</li>')
-    chips = Markup("").join(chip.format(each.label, each.value) for each in choices)
+    chips = Markup("").join(chip.format(option.label, option.value) for option in choices)
     return [Markup('<ul class="report-choices">{}</ul>').format(chips)]

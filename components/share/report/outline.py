@@ -88,7 +88,7 @@ def _walk(
             is_fold = isinstance(item, Fold)
             names = item.items if isinstance(item, Fold) else item
             inside = tuple(_walk(names, drawing, part, run, state))
-            if is_fold or sum(isinstance(each, View) for each in inside) > 1:
+            if is_fold or sum(isinstance(item, View) for item in inside) > 1:
                 title = say(item.label) if isinstance(item, Fold) else ""
                 yield Group("fold" if is_fold else "row", title, inside)
             else:
@@ -107,8 +107,8 @@ def _view(drawing: Drawing, part: Part, output: Output, run: Run, state: Questio
 
 
 def _choice(part: Part, control: Control, run: Run, state: Question) -> Iterator[ControlValue]:
-    is_told = control.carried and control.kind not in ("hidden", "presets")
-    if not is_told or control.spec(run) is None:
+    is_listed = control.carried and control.kind not in ("hidden", "presets")
+    if not is_listed or control.spec(run) is None:
         return
     try:
         value = control.parse(state.values.get(part.full_name(control.id)), run)

@@ -23,7 +23,7 @@ from components.look.theme import build_theme
 from components.serving.browser_module import BROWSER
 from components.share.report.body import EMPTY, Body
 from components.share.report.outline import ReportItem, views
-from components.views.pictures import picture_html, picture_row_html
+from components.views.images import image_html, image_row_html
 from components.views.status_bar import parity_badge
 from components.views.tables import Mono, table_html
 from playground.language import say, spoken_language
@@ -82,12 +82,12 @@ def write_report(
     asked = _asked_html(run, body)
     chapters_html = Markup("").join(_chapter_html(body, title, items) for title, items in chapters)
     sources = (LIBRARY_PATH.read_text(encoding="utf-8"), bundle())
-    scripts = tuple(each.replace("</script", "<\\/script") for each in sources)
+    scripts = tuple(source.replace("</script", "<\\/script") for source in sources)
     styles = build_theme()._get_theme_css() + page_css
     styles += STYLES_PATH.read_text("utf-8") + FOLDER.joinpath("report.css").read_text("utf-8")
     page = PAGE.format(
         language=TAGS[spoken_language()],
-        policy=Markup(POLICY.format(" ".join(f"'sha256-{_sha256(each)}'" for each in scripts))),
+        policy=Markup(POLICY.format(" ".join(f"'sha256-{_sha256(script)}'" for script in scripts))),
         title=say("Run report"),
         styles=Markup(styles.replace("</", "<\\/")),
         contents_title=say("Contents"),
@@ -128,17 +128,17 @@ def _asked_html(run: Run, body: Body) -> Markup:
     if prompt.system:
         pieces.append(_said_html(say("System prompt"), prompt.system))
     for turn in prompt.turns:
-        pictures = [
-            picture_html(each.pixels, alt=each.name, caption=_size_words(each.name, each.size))
-            for each in turn.pictures
+        images = [
+            image_html(image.pixels, alt=image.name, caption=_size_words(image.name, image.size))
+            for image in turn.images
         ]
-        if turn.clip is not None:
-            step = -(-len(turn.clip.frames) // MOST_FRAMES)
-            pictures += [
-                picture_html(frame, alt=turn.clip.name, shown_width=180)
-                for frame in turn.clip.frames[::step]
+        if turn.video is not None:
+            step = -(-len(turn.video.frames) // MOST_FRAMES)
+            images += [
+                image_html(frame, alt=turn.video.name, shown_width=180)
+                for frame in turn.video.frames[::step]
             ]
-        pieces.append(Markup(picture_row_html(pictures)))
+        pieces.append(Markup(image_row_html(images)))
         speaker = say("User") if turn.role == "user" else say("Assistant")
         pieces.append(_said_html(speaker, turn.text))
     facts = table_html((say("Property"), say("Value")), _facts(run), say("Run and checkpoint"))

@@ -20,10 +20,10 @@ from components.parts.part import Part
 from components.prompt.checks import check_text
 from components.tabs.cache.conversation_words import last_request_html, store_html, talk_html
 from components.tabs.cache.scenes import (
-    NO_PICTURE,
-    RUN_PICTURES,
+    NO_IMAGE,
+    RUN_IMAGES,
     choose_media,
-    picture_choices,
+    image_choices,
     without_pixels,
 )
 from components.views.facts import fact_html
@@ -46,7 +46,7 @@ class Exchange:
     """One question, its answer, and what the request reused from the cache."""
 
     text: str
-    picture: str  # one of PICTURE_CHOICES
+    image: str  # one of IMAGE_CHOICES
     answer: str
     lookup: Lookup = field(repr=False)
     hit_ms: float  # time to first token
@@ -87,7 +87,7 @@ STORE = SharedStore()
 
 def has_media(run: Run) -> bool:
     """Whether a first message can be about the run's own image or video."""
-    return bool(run.prompt.pictures or run.prompt.clips)
+    return bool(run.prompt.images or run.prompt.videos)
 
 
 TEXT = TextField(
@@ -97,11 +97,11 @@ TEXT = TextField(
     value=lambda run: "Describe this image." if has_media(run) else "你好",
     then="send",
 )
-PICTURE = Choice(
+IMAGE = Choice(
     id="picture",
     label=mark("Image for this message"),
-    options=lambda _run: picture_choices(),
-    value=lambda run: RUN_PICTURES if has_media(run) else NO_PICTURE,
+    options=lambda _run: image_choices(),
+    value=lambda run: RUN_IMAGES if has_media(run) else NO_IMAGE,
     compact=True,
 )
 PART = Part(
@@ -113,7 +113,7 @@ PART = Part(
         "keys and values of all earlier questions, answers and images are cached. You can add "
         "another image at any time."
     ),
-    controls=(TEXT, PICTURE),
+    controls=(TEXT, IMAGE),
     layout=("messages", ("text", "picture"), ("send", "restart"), "last"),
 )
 
@@ -122,11 +122,9 @@ PART = Part(
     mark("Send"),
     needs=("send", "text", "picture"),
     primary=True,
-    afterwards={"text": "", "picture": NO_PICTURE},
+    afterwards={"text": "", "picture": NO_IMAGE},
 )
-def send(
-    run: Run, progress: Progress, talk: Talk | None, text: str, picture: str
-) -> Iterator[Talk]:
+def send(run: Run, progress: Progress, talk: Talk | None, text: str, image: str) -> Iterator[Talk]:
     """Answer one more message, reusing the conversation's keys and values.
 
     Raises:
@@ -134,7 +132,7 @@ def send(
     """
     engine, store = run.engine, STORE.get(run.engine)
     talk = talk or Talk(secrets.token_hex(16))
-    prompt = build_talk(run, talk, text, picture)
+    prompt = build_talk(run, talk, text, image)
     inputs = playground.preprocess.stage.run_preprocess(engine, prompt)
     prefill = playground.kv_cache.partial_prefill
     identity = playground.kv_cache.block_hash.identify(inputs)
@@ -151,7 +149,7 @@ def send(
     store.keep(identity.extend(ids), served.cache, salt=talk.salt)
     exchange = Exchange(
         text=text,
-        picture=picture,
+        image=image,
         answer=prefill.answer_text(engine, ids),
         lookup=served.lookup,
         hit_ms=served.elapsed_ms,
@@ -162,7 +160,7 @@ def send(
     yield Talk(talk.salt, exchanges, without_pixels(inputs), served.kept.num_tokens)
 
 
-def build_talk(run: Run, talk: Talk, text: object, picture: object) -> Prompt:
+def build_talk(run: Run, talk: Talk, text: object, image: object) -> Prompt:
     """Build the prompt of the whole conversation with one more message.
 
     Raises:
@@ -177,15 +175,15 @@ def build_talk(run: Run, talk: Talk, text: object, picture: object) -> Prompt:
         )
     turns: list[Turn] = []
     for exchange in talk.exchanges:
-        pictures, clip = choose_media(run, exchange.picture)
+        images, video = choose_media(run, exchange.image)
         turns += [
-            Turn("user", exchange.text, pictures, clip),
+            Turn("user", exchange.text, images, video),
             Turn("assistant", exchange.answer),
         ]
-    pictures, clip = choose_media(run, picture)
-    if not typed.strip() and not pictures and clip is None:
+    images, video = choose_media(run, image)
+    if not typed.strip() and not images and video is None:
         raise InputError(say("The message is empty."), remedy=say("Write some text."))
-    turns.append(Turn("user", typed, pictures, clip))
+    turns.append(Turn("user", typed, images, video))
     return Prompt(tuple(turns), system=run.prompt.system, max_pixels=run.prompt.max_pixels)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 import playground
-from components.tabs.cache.scenes import choose_media, say_picture
+from components.tabs.cache.scenes import choose_media, say_image
 from components.tabs.cache.words import (
     badge_html,
     cached_labels,
@@ -16,8 +16,8 @@ from components.tabs.cache.words import (
     thumbnail_html,
     tolerance_words,
 )
-from components.views.facts import fact_html
-from components.views.pictures import picture_row_html
+from components.views.facts import fact_html, join_sentences
+from components.views.images import image_row_html
 from components.views.strips import sequence_strip_html
 from components.views.tables import format_bytes
 from playground.language import say
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from components.tabs.cache.conversation import Exchange, Talk
     from playground.engine import Engine
     from playground.pipeline import Run
-    from playground.records import Clip, Picture
+    from playground.records import PromptImage, PromptVideo
 
 THUMBNAIL = 96  # CSS pixels
 
 MESSAGE = Markup(
-    '<section class="pg-message pg-role-{role}"><p class="pg-role">{name}</p>{pictures}'
+    '<section class="pg-message pg-role-{role}"><p class="pg-role">{name}</p>{images}'
     '<div class="pg-message-text" translate="no">{text}</div>{facts}</section>'
 )
 
@@ -43,14 +43,14 @@ def talk_html(run: Run, talk: Talk) -> str:
         MESSAGE.format(
             role="user",
             name=user,
-            pictures=Markup(_pictures_html(run, each)),
-            text=each.text,
-            facts=Markup(facts_html(run.engine, each)),
+            images=Markup(_images_html(run, exchange)),
+            text=exchange.text,
+            facts=Markup(facts_html(run.engine, exchange)),
         )
         + MESSAGE.format(
-            role="assistant", name=assistant, pictures="", text=each.answer or empty, facts=""
+            role="assistant", name=assistant, images="", text=exchange.answer or empty, facts=""
         )
-        for each in talk.exchanges
+        for exchange in talk.exchanges
     )
 
 
@@ -76,15 +76,15 @@ def facts_html(engine: Engine, exchange: Exchange) -> str:
         counts = say(
             "All {total:,} tokens are computed: {ms:,.1f} ms.", total=total, ms=exchange.hit_ms
         )
-    words = f"{counts} {end_words(engine, lookup, 1)}"
+    words = join_sentences(counts, end_words(engine, lookup, 1))
     return badge_html(reused > 0, html.escape(words))
 
 
-def _pictures_html(run: Run, exchange: Exchange) -> str:
-    pictures, clip = choose_media(run, exchange.picture)
-    given: tuple[Picture | Clip, ...] = (*pictures, *([clip] if clip else []))
-    return picture_row_html(
-        [thumbnail_html(each, say_picture(each.name), THUMBNAIL) for each in given]
+def _images_html(run: Run, exchange: Exchange) -> str:
+    images, video = choose_media(run, exchange.image)
+    given: tuple[PromptImage | PromptVideo, ...] = (*images, *([video] if video else []))
+    return image_row_html(
+        [thumbnail_html(media, say_image(media.name), THUMBNAIL) for media in given]
     )
 
 

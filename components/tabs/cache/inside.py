@@ -117,13 +117,13 @@ def tensors(run: Run) -> str:
     layers = playground.cache.describe_cache(run.decoded.past_key_values)
     rows: list[list[str | Mono]] = [
         [
-            str(each.layer),
-            Mono(" × ".join(map(str, each.key_shape))),
-            Mono(" × ".join(map(str, each.value_shape))),
-            Mono(each.dtype),
-            format_bytes(each.num_bytes),
+            str(layer.layer),
+            Mono(" × ".join(map(str, layer.key_shape))),
+            Mono(" × ".join(map(str, layer.value_shape))),
+            Mono(layer.dtype),
+            format_bytes(layer.num_bytes),
         ]
-        for each in layers
+        for layer in layers
     ]
     return table_html(
         (say("Layer"), say("Key shape"), say("Value shape"), say("Dtype"), say("Size")),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cachetools import LRUCache
 
 import playground
-from components.tabs.cache.scenes import NO_PICTURE, build_prompt, parse_log, without_pixels
+from components.tabs.cache.scenes import NO_IMAGE, build_prompt, parse_log, without_pixels
 from playground.language import mark, say
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def _thirty_requests() -> str:
         scene = _SCENES[number * number % 7 % len(_SCENES)]
         question = _QUESTIONS[(number + number // 8) % len(_QUESTIONS)]
         lines.append(f"{session} | {scene} | {question}")
-    lines[9], lines[21] = (f"A | {NO_PICTURE} | 你好", f"B | {NO_PICTURE} | 你好世界。")
+    lines[9], lines[21] = (f"A | {NO_IMAGE} | 你好", f"B | {NO_IMAGE} | 你好世界。")
     return "\n".join(lines)
 
 
@@ -46,7 +46,7 @@ class Preset:
     name: str
     log: str
     share: int = 100  # budget in percent of the bytes that would hold everything
-    pictures: bool = True
+    images: bool = True
     salt: bool = True
     replay: bool = True  # with the model, as soon as it is chosen
 
@@ -57,7 +57,7 @@ PRESETS = (
         mark("The wrong image"),
         "A | star | Describe this image.\nA | heart | Describe this image.\n"
         "A | heart | What color is it?",
-        pictures=False,
+        images=False,
     ),
     Preset(
         mark("Two sessions"),
@@ -102,7 +102,8 @@ def read_log_names(run: Run, key: str, text: str) -> tuple[LoggedRequest, ...]:
         requests: tuple[LoggedRequest, ...] | None = _kept.get(name)
     if requests is None:
         requests = tuple(
-            replace(each, inputs=without_pixels(each.inputs)) for each in read_log(run, text)
+            replace(request, inputs=without_pixels(request.inputs))
+            for request in read_log(run, text)
         )
         with _lock:
             _kept[name] = requests

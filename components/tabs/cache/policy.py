@@ -23,7 +23,7 @@ from components.tabs.cache.policy_words import (
     lesson_html,
     rehearsed_table,
     replay_table,
-    verdict_html,
+    replay_verdict_html,
 )
 from components.tabs.cache.rehearsal import (
     StoreSettings,
@@ -31,7 +31,7 @@ from components.tabs.cache.rehearsal import (
     rehearse_if_readable,
     rehearse_log,
 )
-from components.tabs.cache.scenes import list_pictures, say_log, without_pixels
+from components.tabs.cache.scenes import list_images, say_log, without_pixels
 from components.views.facts import fact_html
 from playground.language import mark, say
 from playground.records import Progress
@@ -55,7 +55,7 @@ def preset_values(preset: Preset) -> dict[str, Any]:
     return {
         "log": say_log(preset.log),
         "share": preset.share,
-        "pictures": preset.pictures,
+        "pictures": preset.images,
         "salt": preset.salt,
         "outlined": None,
     }
@@ -76,13 +76,13 @@ PART = Part(
         Presets(
             id="rehearsed-presets",
             options=lambda _run: [
-                (say(each.name), preset_values(each)) for each in PRESETS if not each.replay
+                (say(preset.name), preset_values(preset)) for preset in PRESETS if not preset.replay
             ],
         ),
         Presets(
             id="replayed-presets",
             options=lambda _run: [
-                (say(each.name), preset_values(each)) for each in PRESETS if each.replay
+                (say(preset.name), preset_values(preset)) for preset in PRESETS if preset.replay
             ],
             then="replay",
         ),
@@ -159,7 +159,7 @@ PART = Part(
 @PART.html()
 def names(_run: Run) -> str:
     """The image names that a log may use."""
-    return fact_html(say("Images: {names}.", names=list_pictures()))
+    return fact_html(say("Images: {names}.", names=list_images()))
 
 
 # --------------------------------------------------------------------------- without the model
@@ -170,7 +170,7 @@ def verdict(run: Run, *settings: Any) -> str:
     """Hit rate, tokens saved and bytes."""
     rehearsed = rehearse_log(run, StoreSettings.of(*settings))
     reused = [lookup.reused_tokens for lookup in rehearsed.found]
-    return verdict_html(rehearsed.log, reused, rehearsed.store.blocks.stats)
+    return replay_verdict_html(rehearsed.log, reused, rehearsed.store.blocks.stats)
 
 
 @PART.chart(mark("Prefix tree of the cache"), needs=(*SETTINGS, "outlined"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import playground
 from components.charts.cache_policy import plot_tree
-from components.tabs.cache.policy_words import picture_names
+from components.tabs.cache.policy_words import image_names
 from components.views.text import flowing
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ def draw_tree(
     """Plot the store's tree, and outline the blocks of request ``number`` if it is not 0."""
     segments = playground.kv_cache.tree.build_tree(store.blocks)
     names = {
-        picture.digest: name
+        image.digest: name
         for request in log
-        for picture, name in zip(
-            request.identity.pictures, picture_names(request.inputs), strict=True
-        )
+        for image, name in zip(request.identity.images, image_names(request.inputs), strict=True)
     }
-    before = [() if each.parent is None else segments[each.parent].ids for each in segments]
+    before = [
+        () if segment.parent is None else segments[segment.parent].ids for segment in segments
+    ]
     texts = [
         segment_text(run, segment, names, above)
         for segment, above in zip(segments, before, strict=True)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import playground
-from components.tabs.cache.scenes import say_picture
+from components.tabs.cache.scenes import say_image
 from components.tabs.cache.words import badge_html, end_words, thumbnail_html, tolerance_words
 from components.views.facts import fact_markup
-from components.views.pictures import picture_row_html
+from components.views.images import image_row_html
 from components.views.tables import Cell, Verbatim, format_bytes, table_html
 from playground.language import say
 from playground.records import ModelInputs
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 THUMBNAIL = 110  # CSS pixels
 
 
-def verdict_html(log: Sequence[LoggedRequest], reused: Sequence[int], stats: StoreStats) -> str:
+def replay_verdict_html(
+    log: Sequence[LoggedRequest], reused: Sequence[int], stats: StoreStats
+) -> str:
     """Hit rate, reused tokens and bytes, in one sentence."""
     total = sum(request.inputs.num_tokens for request in log)
     hits = sum(count > 0 for count in reused)
@@ -33,7 +35,7 @@ def verdict_html(log: Sequence[LoggedRequest], reused: Sequence[int], stats: Sto
         say(
             "<strong>{hits} of {requests} requests hit</strong> and reuse {reused:,} of {total:,} "
             "tokens ({share:.0%}). The cache holds {size} of at most {budget}: {blocks:,} blocks "
-            "and the features of {pictures} images; {evicted:,} entries were evicted.",
+            "and the features of {images} images; {evicted:,} entries were evicted.",
             hits=hits,
             requests=len(log),
             reused=sum(reused),
@@ -42,22 +44,22 @@ def verdict_html(log: Sequence[LoggedRequest], reused: Sequence[int], stats: Sto
             size=format_bytes(stats.num_bytes),
             budget=format_bytes(stats.max_bytes),
             blocks=stats.num_blocks,
-            pictures=stats.num_pictures,
+            images=stats.num_images,
             evicted=stats.num_evicted,
         )
     )
 
 
 def _asked(request: LoggedRequest) -> Verbatim:
-    names = say(", ").join(dict.fromkeys(picture_names(request.inputs)))
+    names = say(", ").join(dict.fromkeys(image_names(request.inputs)))
     text = request.inputs.prompt.turns[-1].text
     return Verbatim(f"▦ {names}: {text}" if names else text)
 
 
-def picture_names(inputs: ModelInputs) -> list[str]:
+def image_names(inputs: ModelInputs) -> list[str]:
     """The name of each image and frame, in sequence order."""
     span_facts = playground.preprocess.views.span_facts
-    return [say_picture(span_facts(inputs, span).name) for span in inputs.spans]
+    return [say_image(span_facts(inputs, span).name) for span in inputs.spans]
 
 
 def rehearsed_table(
@@ -178,19 +180,19 @@ def _wrong_html(engine: Engine, rows: Sequence[Replayed], wrong: Sequence[Replay
         **values,
     )
     figures = [
-        _picture(row, say("Asked about: {name}", name=_first_picture(row))),
-        _picture(source, say("Answered from: {name}", name=_first_picture(source))),
+        _image(row, say("Asked about: {name}", name=_first_image(row))),
+        _image(source, say("Answered from: {name}", name=_first_image(source))),
     ]
-    return _lesson(say("Wrong image"), words) + picture_row_html(figures)
+    return _lesson(say("Wrong image"), words) + image_row_html(figures)
 
 
 def _answered_from(row: Replayed, rows: Sequence[Replayed]) -> Replayed | None:
     """The earlier request with other images whose blocks have the same token ids."""
-    digests = {picture.digest for picture in row.request.identity.pictures}
+    digests = {image.digest for image in row.request.identity.images}
     reused = row.lookup.reused_tokens
     for earlier in reversed(rows[: row.number - 1]):
         before = earlier.request.identity
-        others = {each.digest for each in before.pictures}
+        others = {image.digest for image in before.images}
         same_ids = before.ids[:reused] == row.request.identity.ids[:reused]
         if digests and others and not digests & others and same_ids and earlier.is_right:
             return earlier
@@ -201,13 +203,13 @@ def _lesson(badge: str, words: str) -> str:
     return badge_html(False, html.escape(words), badge)
 
 
-def _first_picture(row: Replayed) -> str:
-    return picture_names(row.request.inputs)[0]
+def _first_image(row: Replayed) -> str:
+    return image_names(row.request.inputs)[0]
 
 
-def _picture(row: Replayed, caption: str) -> str:
+def _image(row: Replayed, caption: str) -> str:
     prompt = row.request.inputs.prompt
-    media = prompt.pictures[0] if prompt.pictures else prompt.clips[0]
+    media = prompt.images[0] if prompt.images else prompt.videos[0]
     return thumbnail_html(media, caption, THUMBNAIL)
 
 
@@ -218,9 +220,11 @@ def _leaked_from(row: Replayed, rows: Sequence[Replayed]) -> str:
     reused = row.lookup.reused_tokens
     prefix = row.request.identity.ids[:reused]
     before = [
-        each for each in rows[: row.number - 1] if each.request.identity.ids[:reused] == prefix
+        earlier
+        for earlier in rows[: row.number - 1]
+        if earlier.request.identity.ids[:reused] == prefix
     ]
-    sessions = {each.request.session for each in before}
+    sessions = {earlier.request.session for earlier in before}
     if not before or row.request.session in sessions:
         return ""
     return before[0].request.session

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import playground
 from components.prompt.reader import prompt_fingerprint
 from components.tabs.cache.logs import read_log_names
-from components.tabs.cache.scenes import RUN_PICTURES, say_picture
+from components.tabs.cache.scenes import RUN_IMAGES, say_image
 from playground.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,11 +31,11 @@ class StoreSettings:
 
     @classmethod
     def of(
-        cls, log: str, block_size: int, share: float, policy: Any, pictures: bool, salt: bool
+        cls, log: str, block_size: int, share: float, policy: Any, images: bool, salt: bool
     ) -> StoreSettings:
         """Build from the controls' values, in the order of ``policy.SETTINGS``."""
         rules = playground.kv_cache.block_hash.HashRules(
-            block_size, with_pictures=pictures, with_salt=salt
+            block_size, with_images=images, with_salt=salt
         )
         return cls(log, rules, policy, share)
 
@@ -66,7 +66,7 @@ def rehearse_log(run: Run, settings: StoreSettings) -> Rehearsed:
 
 def _read_names(run: Run, settings: StoreSettings) -> tuple[LoggedRequest, ...]:
     # Only a log that names the run's images depends on them; no other log needs their hash.
-    names_run = RUN_PICTURES in settings.log or say_picture(RUN_PICTURES) in settings.log
+    names_run = RUN_IMAGES in settings.log or say_image(RUN_IMAGES) in settings.log
     key = prompt_fingerprint(run.prompt if names_run else replace(run.prompt, turns=()))
     return read_log_names(run, key, settings.log)
 

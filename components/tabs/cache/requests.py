@@ -14,10 +14,10 @@ from components.parts.controls import Choice, Option, Slider, TextField
 from components.parts.part import Fold, Part
 from components.snippets.scripts import write_snippet
 from components.tabs.cache.scenes import (
-    NO_PICTURE,
-    RUN_PICTURES,
+    NO_IMAGE,
+    RUN_IMAGES,
     build_prompt,
-    picture_choices,
+    image_choices,
     without_pixels,
 )
 from components.tabs.cache.served import ServedRequests, ServeSettings
@@ -25,8 +25,8 @@ from components.tabs.cache.words import (
     changed_html,
     formula_html,
     request_html,
+    requests_summary_html,
     requests_table,
-    summary_html,
 )
 from playground.language import mark, say
 from playground.records import CacheReuse, Progress
@@ -53,15 +53,15 @@ class RequestExample:
     @property
     def rows(self) -> list[dict[str, str]]:
         """The requests as the control's value."""
-        return [{"text": text, "picture": picture} for text, picture in self.requests]
+        return [{"text": text, "picture": image} for text, image in self.requests]
 
 
 DESCRIBED = "Assistant: A large green star in the center.\nUser: "
 EXAMPLES = (
-    RequestExample(mark("你好 → 你好世界。"), (("你好", NO_PICTURE), ("你好世界。", NO_PICTURE))),
+    RequestExample(mark("你好 → 你好世界。"), (("你好", NO_IMAGE), ("你好世界。", NO_IMAGE))),
     RequestExample(
         mark("Same image, different question"),
-        (("Describe this image.", RUN_PICTURES), ("How many shapes are there?", RUN_PICTURES)),
+        (("Describe this image.", RUN_IMAGES), ("How many shapes are there?", RUN_IMAGES)),
     ),
     RequestExample(
         mark("Same question, different image"),
@@ -69,7 +69,7 @@ EXAMPLES = (
     ),
     RequestExample(
         mark("A shared system prompt"),
-        (("Who are you?", NO_PICTURE), ("What shape is it?", "heart"), ("你好", NO_PICTURE)),
+        (("Who are you?", NO_IMAGE), ("What shape is it?", "heart"), ("你好", NO_IMAGE)),
         system="You are a careful assistant. You answer in one short sentence and invent nothing.",
     ),
     RequestExample(
@@ -87,16 +87,16 @@ EXAMPLES = (
 )
 
 
-def list_pictures_of(_run: Run) -> list[Option]:
+def list_images_of(_run: Run) -> list[Option]:
     """The images that a request may have; the same for every run."""
-    return picture_choices()
+    return image_choices()
 
 
 REQUESTS = Rows(
     id="requests",
     fields=(
         TextField(id="text", label=mark("Text"), lines=2),
-        Choice(id="picture", label=mark("Image"), options=list_pictures_of, compact=True),
+        Choice(id="picture", label=mark("Image"), options=list_images_of, compact=True),
     ),
     low=1,
     high=MAX_ROWS,
@@ -140,8 +140,8 @@ PART = Part(
         Presets(
             id="examples",
             options=tuple(
-                (each.name, {"requests": each.rows, "system": each.system or None})
-                for each in EXAMPLES
+                (example.name, {"requests": example.rows, "system": example.system or None})
+                for example in EXAMPLES
             ),
             then="serve",
         ),
@@ -238,7 +238,7 @@ def changed(_run: Run, served: ServedRequests | None, *settings: Any) -> str:
 @PART.html(needs=("serve",))
 def summary(_run: Run, served: ServedRequests | None) -> str:
     """What the cache saved for the last request."""
-    return summary_html(served.rows) if served else ""
+    return requests_summary_html(served.rows) if served else ""
 
 
 @PART.html(needs=("serve",))

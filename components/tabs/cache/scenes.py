@@ -12,14 +12,14 @@ from components.prompt.examples import EXAMPLES_FOLDER
 from components.prompt.reader import SPEAKER, USER_NAMES
 from playground.errors import InputError
 from playground.language import mark, say
-from playground.records import Clip, ModelInputs, Picture, Prompt, Turn
+from playground.records import ModelInputs, Prompt, PromptImage, PromptVideo, Turn
 
 if TYPE_CHECKING:
     from playground.pipeline import Run
 
 # Names of the choices, as links and logs hold them; LABELS has what the page shows.
-NO_PICTURE = "no picture"
-RUN_PICTURES = "this run's"
+NO_IMAGE = "no picture"
+RUN_IMAGES = "this run's"
 
 # Example images. Star and heart have equally many tokens, and so do the first three.
 SCENES = {
@@ -31,24 +31,24 @@ SCENES = {
     mark("number 42"): "digits.png",
 }
 LABELS = {
-    NO_PICTURE: mark("no image"),
-    RUN_PICTURES: mark("this run's image"),
+    NO_IMAGE: mark("no image"),
+    RUN_IMAGES: mark("this run's image"),
     **{name: name for name in SCENES},
 }
-PICTURE_CHOICES = list(LABELS)
+IMAGE_CHOICES = list(LABELS)
 
 
-def picture_choices() -> list[tuple[str, str]]:
-    """``PICTURE_CHOICES`` as (label, name) pairs for a control."""
+def image_choices() -> list[tuple[str, str]]:
+    """``IMAGE_CHOICES`` as (label, name) pairs for a control."""
     return [(say(label), name) for name, label in LABELS.items()]
 
 
-def list_pictures() -> str:
+def list_images() -> str:
     """The labels of all choices, separated by commas."""
     return say(", ").join(say(label) for label in LABELS.values())
 
 
-def say_picture(name: str) -> str:
+def say_image(name: str) -> str:
     """The label of an image in the page's language; an upload keeps its own name."""
     return say(LABELS[name]) if name in LABELS else name
 
@@ -56,11 +56,11 @@ def say_picture(name: str) -> str:
 def say_log(log: str) -> str:
     """A preset log with its image names in the page's language."""
     lines = [line.split(" | ", 2) for line in log.splitlines()]
-    return "\n".join(f"{who} | {say_picture(name)} | {asked}" for who, name, asked in lines)
+    return "\n".join(f"{who} | {say_image(name)} | {asked}" for who, name, asked in lines)
 
 
 @lru_cache(maxsize=16)
-def read_scene(name: str) -> Picture:
+def read_scene(name: str) -> PromptImage:
     """Read one of the example images.
 
     Raises:
@@ -69,13 +69,13 @@ def read_scene(name: str) -> Picture:
     if name not in SCENES:
         raise InputError(
             say("There is no image named {name}.", name=repr(name[:40])),
-            limit=say("Choose one of: {names}.", names=list_pictures()),
+            limit=say("Choose one of: {names}.", names=list_images()),
         )
-    picture = playground.preprocess.media.read_picture(EXAMPLES_FOLDER / SCENES[name], name=name)
-    return picture
+    image = playground.preprocess.media.read_image(EXAMPLES_FOLDER / SCENES[name], name=name)
+    return image
 
 
-def choose_media(run: Run, choice: object) -> tuple[tuple[Picture, ...], Clip | None]:
+def choose_media(run: Run, choice: object) -> tuple[tuple[PromptImage, ...], PromptVideo | None]:
     """The images and the video that a choice stands for.
 
     Raises:
@@ -83,10 +83,10 @@ def choose_media(run: Run, choice: object) -> tuple[tuple[Picture, ...], Clip | 
     """
     if not isinstance(choice, str):
         raise InputError(say("The image must be given by name."))
-    if choice == NO_PICTURE:
+    if choice == NO_IMAGE:
         return (), None
-    if choice == RUN_PICTURES:
-        return run.prompt.pictures, (run.prompt.clips[0] if run.prompt.clips else None)
+    if choice == RUN_IMAGES:
+        return run.prompt.images, (run.prompt.videos[0] if run.prompt.videos else None)
     return (read_scene(choice),), None
 
 
@@ -111,22 +111,22 @@ def build_prompt(run: Run, name: str, text: object, choice: object, system: obje
         run: provides its images and its pixel limit.
         name: the request's name in error messages, such as "Request 2".
         text: as typed.
-        choice: one of ``PICTURE_CHOICES``.
+        choice: one of ``IMAGE_CHOICES``.
         system: the system prompt; if empty, the run's own.
 
     Raises:
         InputError: the text is not a string, the request is empty, or there is no such image.
     """
     typed = check_text(name, text)
-    pictures, clip = choose_media(run, choice)
-    if not typed.strip() and not pictures and clip is None:
+    images, video = choose_media(run, choice)
+    if not typed.strip() and not images and video is None:
         raise InputError(say("{setting} is empty.", setting=name), remedy=say("Write some text."))
     turns = [
         Turn("assistant" if role == "assistant" else "user", said)
         for role, said in split_turns(typed)
     ]
     if turns[0].role == "user":
-        turns[0] = Turn("user", turns[0].text, pictures, clip)
+        turns[0] = Turn("user", turns[0].text, images, video)
     return Prompt(
         tuple(turns),
         system=check_text(say("The system prompt"), system).strip() or run.prompt.system,
@@ -161,10 +161,10 @@ def parse_log(text: object) -> list[tuple[str, str, str]]:
                 limit=say("Each line must be: session | image | question."),
                 remedy=say(
                     "For example: A | star | What is it? For no image, write: {name}.",
-                    name=say_picture(NO_PICTURE),
+                    name=say_image(NO_IMAGE),
                 ),
             )
-        picture = names.get(parts[1], parts[1] or NO_PICTURE)
-        rows.append((parts[0][:20], picture, parts[2]))
+        image = names.get(parts[1], parts[1] or NO_IMAGE)
+        rows.append((parts[0][:20], image, parts[2]))
     playground.kv_cache.log.check_log(rows)
     return rows

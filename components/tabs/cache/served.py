@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class ServeSettings:
     """The settings that the requests were served with."""
 
-    requests: tuple[Mapping[str, Any], ...]  # text and picture of each
+    requests: tuple[Mapping[str, Any], ...]  # text and image of each
     system: str
     block_size: int
     repeats: int

@@ -8,13 +8,13 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 import playground
-from components.views.facts import fact_html
-from components.views.pictures import picture_html
+from components.views.facts import fact_html, join_sentences
+from components.views.images import image_html
 from components.views.strips import sequence_strip_html
 from components.views.tables import format_bytes, table_html
 from components.views.text import quote, verbatim_html
 from playground.language import mark, say
-from playground.records import Clip, Picture
+from playground.records import PromptImage, PromptVideo
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +37,7 @@ def badge_html(is_hit: bool, words: str, badge: str = "") -> str:
     )
 
 
-def thumbnail_html(media: Picture | Clip, caption: str, width: int) -> str:
+def thumbnail_html(media: PromptImage | PromptVideo, caption: str, width: int) -> str:
     """An image, or the first frame of a video, with a caption.
 
     Args:
@@ -45,8 +45,8 @@ def thumbnail_html(media: Picture | Clip, caption: str, width: int) -> str:
         caption: text under it.
         width: in CSS pixels.
     """
-    pixels = media.pixels if isinstance(media, Picture) else media.frames[0]
-    return picture_html(pixels, alt=caption, caption=caption, shown_width=width, max_side=2 * width)
+    pixels = media.pixels if isinstance(media, PromptImage) else media.frames[0]
+    return image_html(pixels, alt=caption, caption=caption, shown_width=width, max_side=2 * width)
 
 
 def changed_html() -> str:
@@ -136,7 +136,7 @@ def inside_words(compared: Compared) -> str:
     if inside is None:
         return ""
     count, total = inside.end - reused, inside.end - inside.start
-    if compared.encoded_pictures:
+    if compared.encoded_images:
         return say(
             "The hit ends inside an image: {count} of its {total} tokens are computed from the "
             "vision tower's features.",
@@ -162,14 +162,13 @@ def request_html(compared: Compared, number: int, engine: Engine, block_size: in
             total=total,
             computed=compared.computed_tokens,
         )
-    why = " ".join(
-        filter(None, (end_words(engine, compared.lookup, block_size), inside_words(compared)))
-    )
+    reasons = (end_words(engine, compared.lookup, block_size), inside_words(compared))
+    facts = join_sentences(f"<strong>{counts}</strong>", *map(html.escape, reasons))
     labels = cached_labels(total, reused, compared.kept.num_tokens)
     return (
         f'<section class="pg-request" data-request="{number}">'
         f'<h4 class="pg-column-name">{say("Request {number}", number=number)}</h4>'
-        f"{badge_html(compared.hit, f'<strong>{counts}</strong> {html.escape(why)}')}"
+        f"{badge_html(compared.hit, facts)}"
         f"{sequence_strip_html(compared.inputs, labels=labels)}"
         f'<p class="pg-answer"><span>{say("Answer")}</span> '
         f"{verbatim_html(compared.answer or say('(empty)'))}</p></section>"
@@ -209,7 +208,7 @@ def requests_table(rows: Sequence[Compared]) -> str:
         "Each request, without and with the cache; |Δ logit|: {tolerance}",
         tolerance=tolerance_words(rows[0].logits.dtype),
     )
-    return table_html([say(each) for each in HEADERS], cells, caption, right=range(4, 9))
+    return table_html([say(header) for header in HEADERS], cells, caption, right=range(4, 9))
 
 
 def formula_html(row: Compared, engine: Engine) -> str:
@@ -265,7 +264,7 @@ def _share(before: int, after: int) -> str:
     return f"{1 - after / before:.0%}" if before else "–"
 
 
-def summary_html(rows: Sequence[Compared]) -> str:
+def requests_summary_html(rows: Sequence[Compared]) -> str:
     """One sentence on what the cache saved for the last request."""
     row = rows[-1]
     if not row.hit:

@@ -21,28 +21,28 @@ from components.charts.token_labels import span_name, token_labels
 from components.compute.gpu_process import compute_ahead
 from components.look.colors import SEQUENTIAL
 from components.parts.controls import Choice, IndexSlider, Option
-from components.parts.part import PLACE, Part
+from components.parts.part import SELECTION, Part
 from components.tabs.decoder.focus import choose_token, last_layer, middle_layer
 from components.views.facts import capital, fact_html
-from components.views.pictures import (
+from components.views.images import (
     grey_out,
+    image_html,
+    image_row_html,
     overlay_values,
-    picture_html,
-    picture_row_html,
     scale_html,
 )
 from components.views.text import visible
 from playground.language import mark, say
 from playground.pipeline import STAGES, Run
-from playground.pointer import Place
+from playground.pointer import Selection
 from playground.records import Progress, VisualSpan
 
 if TYPE_CHECKING:
     from playground.decoder.attention import QueryKey
 
 RAW, LESS_SINK = "raw", "less the sink"
-MAX_PICTURES = 4
-PICTURE_SIDE = 448
+MAX_IMAGES = 4
+IMAGE_SIDE = 448
 KINDS = (
     (mark("raw weights"), RAW),
     (mark("minus a neutral prompt (attention sink removed)"), LESS_SINK),
@@ -101,10 +101,10 @@ def neutral(run: Run, progress: Progress) -> Iterator[Neutral]:
     yield Neutral(NEUTRAL_TEXT)
 
 
-@PART.html(needs=("layer", "head", PLACE))
-def words(run: Run, layer: int, head: int, place: Place | None) -> str:
+@PART.html(needs=("layer", "head", SELECTION))
+def words(run: Run, layer: int, head: int, selection: Selection | None) -> str:
     """The shares of the token's attention, and its largest weight."""
-    focus = choose_token(run, place)
+    focus = choose_token(run, selection)
     weights = head_rows(run, layer, head, [focus.index])[0]
     index = int(weights.argmax())
     token = run.inputs.tokens[index]
@@ -129,12 +129,12 @@ def words(run: Run, layer: int, head: int, place: Place | None) -> str:
     return fact_html(text, focus.hint, rest)
 
 
-@PART.html(needs=("layer", "head", "kind", "neutral", PLACE))
+@PART.html(needs=("layer", "head", "kind", "neutral", SELECTION))
 def pictures(
-    run: Run, layer: int, head: int, kind: str, neutral: Neutral | None, place: Place | None
+    run: Run, layer: int, head: int, kind: str, neutral: Neutral | None, selection: Selection | None
 ) -> str:
     """The weights on each image up to the token, as an overlay; the token may lie in one itself."""
-    query = choose_token(run, place).index
+    query = choose_token(run, selection).index
     spans = [(n, span) for n, span in enumerate(run.inputs.spans) if span.start <= query]
     if not spans:
         return fact_html(say("No image comes before this token."))
@@ -146,10 +146,10 @@ def pictures(
         base = _neutral_weights(run, layer, head)
         values = np.clip(weights[: len(base)] - base[: len(weights)], 0, None)
         name = say("weight minus that of a neutral prompt")
-    return picture_row_html(
+    return image_row_html(
         [
-            _picture_html(run, number, span, query=query, values=values, weights=weights, name=name)
-            for number, span in spans[:MAX_PICTURES]
+            _image_html(run, number, span, query=query, values=values, weights=weights, name=name)
+            for number, span in spans[:MAX_IMAGES]
         ]
     )
 
@@ -162,10 +162,10 @@ def shares(run: Run, layer: int, head: int) -> go.Figure:
     return plot_head_shares(summary, layer, None if head == MEAN else head)
 
 
-@PART.chart(mark("What the token attends to"), needs=("layer", "head", PLACE))
-def row(run: Run, layer: int, head: int, place: Place | None) -> go.Figure:
+@PART.chart(mark("What the token attends to"), needs=("layer", "head", SELECTION))
+def row(run: Run, layer: int, head: int, selection: Selection | None) -> go.Figure:
     """The token's attention weights on itself and all earlier tokens."""
-    index = choose_token(run, place).index
+    index = choose_token(run, selection).index
     weights = head_rows(run, layer, head, [index])[0]
     return plot_attention_row(weights, token_labels(run.inputs.tokens), index)
 
@@ -201,7 +201,7 @@ def _first_query(run: Run) -> int:
     return num_tokens - min(num_tokens, max(1, MAX_CELLS // num_tokens))
 
 
-def _picture_html(
+def _image_html(
     run: Run,
     number: int,
     span: VisualSpan,
@@ -216,14 +216,14 @@ def _picture_html(
     hidden = np.zeros(span.end - span.start - len(seen))  # masked by the causal mask
     grid = np.concatenate([seen, hidden]).reshape(span.merged_h, span.merged_w)
     high = max(float(grid.max()), 1e-6)
-    picture = span_name(run.inputs, span)
+    image = span_name(run.inputs, span)
     pixels = playground.preprocess.stage.unpatchify(run.inputs, span)[0]
-    return picture_html(
-        grey_out(pixels, max_side=PICTURE_SIDE),
-        alt=say("Attention from token {query} to {picture}", query=query, picture=picture),
+    return image_html(
+        grey_out(pixels, max_side=IMAGE_SIDE),
+        alt=say("Attention from token {query} to {image}", query=query, image=image),
         caption=say(
-            "{picture}: attention from token {query}, {share:.1%} of its total.",
-            picture=capital(picture),
+            "{image}: attention from token {query}, {share:.1%} of its total.",
+            image=capital(image),
             query=query,
             share=weights[span.start : span.end].sum(),
         ),

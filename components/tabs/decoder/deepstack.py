@@ -11,13 +11,13 @@ from components.charts.token_labels import span_name
 from components.look.colors import SEQUENTIAL
 from components.parts.part import Part
 from components.views.facts import capital, fact_html
-from components.views.pictures import color_values, picture_html, picture_row_html, scale_html
+from components.views.images import color_values, image_html, image_row_html, scale_html
 from playground.decoder.updates import deepstack_norms
 from playground.language import mark, say
 from playground.pipeline import Run
 from playground.records import VisualSpan
 
-MAX_PICTURES = 4
+MAX_IMAGES = 4
 SHOWN_WIDTH = 240  # CSS pixels of one map
 
 PART = Part(
@@ -73,10 +73,10 @@ def maps(run: Run) -> str:
             ),
             high,
         )
-        for number, span in enumerate(run.inputs.spans[:MAX_PICTURES])
+        for number, span in enumerate(run.inputs.spans[:MAX_IMAGES])
         for layer, row in enumerate(shares)
     ]
-    return picture_row_html(figures)
+    return image_row_html(figures)
 
 
 def deepstack_shares(run: Run) -> np.ndarray:
@@ -103,16 +103,16 @@ def _map_html(
     run: Run, number: int, span: VisualSpan, shares: np.ndarray, name: str, high: float
 ) -> str:
     grid = shares[span.start : span.end].reshape(span.merged_h, span.merged_w)
-    picture = span_name(run.inputs, span)
-    return picture_html(
+    image = span_name(run.inputs, span)
+    return image_html(
         color_values(grid, SEQUENTIAL, 0.0, high),
         alt=say(
-            "Relative norm of the DeepStack addition on {picture}: {name}, up to {high:.0%}",
+            "Relative norm of the DeepStack addition on {image}: {name}, up to {high:.0%}",
             name=name,
-            picture=picture,
+            image=image,
             high=float(grid.max()),
         ),
-        caption=say("{picture}: {name}.", picture=capital(picture), name=name),
+        caption=say("{image}: {name}.", image=capital(image), name=name),
         pixelated=True,
         shown_width=SHOWN_WIDTH,
         span=number,

@@ -9,13 +9,13 @@ import plotly.graph_objects as go
 
 from components.charts.decoder_experts import MAX_CELLS, plot_expert_layer, plot_expert_path
 from components.parts.controls import IndexSlider
-from components.parts.part import PLACE, Part
+from components.parts.part import SELECTION, Part
 from components.tabs.decoder.focus import choose_token
 from components.views.facts import fact_markup
 from playground.language import mark, say
 from playground.merge.views import spread_indices
 from playground.pipeline import Run
-from playground.pointer import Place
+from playground.pointer import Selection
 from playground.records import ExpertRoutes
 
 LAYER = IndexSlider("layer", mark("MoE layer"), last=lambda run: len(read_routes(run).layers) - 1)
@@ -43,10 +43,10 @@ def read_routes(run: Run) -> ExpertRoutes:
     return run.decoded.experts
 
 
-@PART.html(needs=(PLACE,))
-def words(run: Run, place: Place | None) -> str:
+@PART.html(needs=(SELECTION,))
+def words(run: Run, selection: Selection | None) -> str:
     """The experts that the last layer's router selects for the selected token."""
-    routes, focus = read_routes(run), choose_token(run, place)
+    routes, focus = read_routes(run), choose_token(run, selection)
     ids, weights = routes.ids[-1, focus.index], routes.weights[-1, focus.index]
     chosen = [
         say("expert {expert} ({weight:.0%})", expert=expert, weight=weight)
@@ -65,10 +65,10 @@ def words(run: Run, place: Place | None) -> str:
     return fact_markup(text, focus.hint)
 
 
-@PART.chart(mark("Experts for one token"), needs=(PLACE,))
-def path(run: Run, place: Place | None) -> go.Figure:
+@PART.chart(mark("Experts for one token"), needs=(SELECTION,))
+def path(run: Run, selection: Selection | None) -> go.Figure:
     """The experts for the selected token, layer by layer."""
-    routes, focus = read_routes(run), choose_token(run, place)
+    routes, focus = read_routes(run), choose_token(run, selection)
     spread = spread_weights(
         routes.ids[:, focus.index], routes.weights[:, focus.index], run.engine.facts.num_experts
     )

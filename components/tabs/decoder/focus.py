@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from components.charts.token_labels import token_label
 from playground.language import say
 from playground.pipeline import Run
-from playground.pointer import Place
+from playground.pointer import Selection
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,9 @@ class TokenFocus:
         return say("This is the last token. Click any token to select it.")
 
 
-def choose_token(run: Run, place: Place | None) -> TokenFocus:
+def choose_token(run: Run, selection: Selection | None) -> TokenFocus:
     """The selected token of a run, or its last token."""
-    there = run.still_there(place)
+    there = run.still_there(selection)
     index = run.inputs.num_tokens - 1 if there is None else there.index
     return TokenFocus(index, there is not None, token_label(run.inputs.tokens[index].text))
 

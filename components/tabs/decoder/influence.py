@@ -20,7 +20,7 @@ from components.charts.token_labels import span_name
 from components.charts.what_if import plot_answer_shift
 from components.parts.compound_controls import Clicked
 from components.parts.controls import Choice
-from components.parts.part import PLACE, Part
+from components.parts.part import SELECTION, Part
 from components.tabs.decoder.answer import answer_labels
 from components.tabs.decoder.influence_maps import (
     Found,
@@ -31,13 +31,13 @@ from components.tabs.decoder.influence_maps import (
     pointed_span,
     score_answer,
 )
-from components.tabs.decoder.painting import masked_html
-from components.tabs.decoder.verdict import compare_change, plot_answer_tokens, verdict_html
+from components.tabs.decoder.masking import masked_html
+from components.tabs.decoder.verdict import answer_verdict_html, compare_change, plot_answer_tokens
 from components.views.facts import fact_html
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.pipeline import Run
-from playground.pointer import Place
+from playground.pointer import Selection
 from playground.records import Progress
 
 # Blocks around each masked block.
@@ -95,7 +95,7 @@ PART = Part(
     shown=lambda run: bool(run.inputs.spans),
     absent=mark("This prompt has no image to mask."),
 )
-NEEDS = ("word", "size", PLACE)
+NEEDS = ("word", "size", SELECTION)
 FOUND = ("measured", "taken")
 
 
@@ -104,26 +104,26 @@ FOUND = ("measured", "taken")
 
 @PART.experiment(mark("Run occlusion"), needs=NEEDS, again=("word", "size"), primary=True)
 def measured(
-    run: Run, progress: Progress, word: int | None, size: int, place: Place | None
+    run: Run, progress: Progress, token: int | None, size: int, selection: Selection | None
 ) -> Iterator[Found]:
     """The answer's tokens first, then the occlusion map of one of them."""
     owed = score_answer(run, progress)
-    chosen = choose_answer_token(run, owed, word)
+    chosen = choose_answer_token(run, owed, token)
     yield Found(owed, chosen)
-    yield Found(owed, chosen, find_influence(run, progress, word, size, place))
+    yield Found(owed, chosen, find_influence(run, progress, token, size, selection))
 
 
 @PART.experiment(mark("Mask the most important part"), needs=NEEDS, again=("word", "size"))
 def taken(
-    run: Run, progress: Progress, word: int | None, size: int, place: Place | None
+    run: Run, progress: Progress, token: int | None, size: int, selection: Selection | None
 ) -> Iterator[Found]:
     """The same, and the answer when the most important part is masked."""
-    for found in measured(run, progress, word, size, place):
+    for found in measured(run, progress, token, size, selection):
         yield found
     assert found.influence is not None
     change = playground.experiments.what_if.WhatIf(masked=found.influence.measured.strongest)
     compared = compare_change(run, progress, change)
-    yield Found(found.owed, found.word, found.influence, compared)
+    yield Found(found.owed, found.token, found.influence, compared)
 
 
 # ------------------------------------------------------------------------------------ charts
@@ -151,7 +151,7 @@ def words(run: Run, measured: Found | None, taken: Found | None) -> Markup:
             'translate="no">{text}</button>'
         ).format(
             values=json.dumps({WORD.id: number}),
-            pressed="true" if number == found.word else "false",
+            pressed="true" if number == found.token else "false",
             text=text,
         )
         for number, text in enumerate(answer_texts(run, found))
@@ -177,13 +177,15 @@ def owed(run: Run, measured: Found | None, taken: Found | None) -> go.Figure | N
         return None
     sides = (say("with the image"), say("without the image"))
     labels = answer_labels(run, found.owed.ids)
-    figure = plot_answer_shift(found.owed, labels, sides, found.word)
+    figure = plot_answer_shift(found.owed, labels, sides, found.token)
     figure.layout.meta["pick"] = {WORD.id: "x"}
     return figure
 
 
-@PART.html(needs=(*FOUND, PLACE))
-def facts(run: Run, measured: Found | None, taken: Found | None, place: Place | None) -> str:
+@PART.html(needs=(*FOUND, SELECTION))
+def facts(
+    run: Run, measured: Found | None, taken: Found | None, selection: Selection | None
+) -> str:
     """The largest drop, and the rank correlation with attention."""
     found = latest(measured, taken)
     if found is None or found.influence is None:
@@ -195,27 +197,29 @@ def facts(run: Run, measured: Found | None, taken: Found | None, place: Place | 
     )
     correlation = playground.experiments.influence.rank_correlation(values.drop, mean)
     text = say(
-        "“{word}” has probability {prob:.1%}. Masking the {parts:,} parts of {picture} one at a "
+        "“{token}” has probability {prob:.1%}. Masking the {parts:,} parts of {image} one at a "
         "time lowers it by at most {nats:.3g} nats, to {left:.1%}.",
-        word=answer_texts(run, found)[found.word],
+        token=answer_texts(run, found)[found.token],
         prob=np.exp(values.log_prob),
         parts=values.drop.size,
-        picture=span_name(run.inputs, span),
+        image=span_name(run.inputs, span),
         nats=float(values.drop.max()),
         left=np.exp(values.log_prob - values.drop.max()),
     )
     return fact_html(
-        text, _correlation_words(correlation, influence.heads), _elsewhere(run, influence, place)
+        text,
+        _correlation_words(correlation, influence.heads),
+        _elsewhere(run, influence, selection),
     )
 
 
-def _elsewhere(run: Run, influence: Influence, place: Place | None) -> str:
+def _elsewhere(run: Run, influence: Influence, selection: Selection | None) -> str:
     """A hint if the selected image is not the measured one."""
-    pointed = pointed_span(run, place)
+    pointed = pointed_span(run, selection)
     if pointed is None or pointed == influence.span_index:
         return ""
     name = span_name(run.inputs, run.inputs.spans[pointed])
-    return say("You have selected {picture}. Run occlusion again to measure it.", picture=name)
+    return say("You have selected {image}. Run occlusion again to measure it.", image=name)
 
 
 def _correlation_words(correlation: float, heads: np.ndarray) -> str:
@@ -239,7 +243,7 @@ def maps(run: Run, measured: Found | None, taken: Found | None) -> Markup:
     found = latest(measured, taken)
     if found is None or found.influence is None:
         return Markup("")
-    return maps_html(run, found.influence, answer_texts(run, found)[found.word])
+    return maps_html(run, found.influence, answer_texts(run, found)[found.token])
 
 
 @PART.chart(mark("Occlusion map"), needs=FOUND, empty=EMPTY)
@@ -248,7 +252,7 @@ def drops(run: Run, measured: Found | None, taken: Found | None) -> go.Figure | 
     found = latest(measured, taken)
     if found is None or found.influence is None:
         return None
-    values, label = found.influence.measured, answer_labels(run, found.owed.ids)[found.word]
+    values, label = found.influence.measured, answer_labels(run, found.owed.ids)[found.token]
     return plot_influence(values.drop, values.block, label, found.influence.span_index)
 
 
@@ -268,9 +272,9 @@ def without(run: Run, taken: Found | None) -> Markup | str:
         return ""
     span = run.inputs.spans[taken.influence.span_index]
     sentence = say(
-        "Masked: the part of {picture} that “{word}” depends on most.",
-        picture=span_name(run.inputs, span),
-        word=answer_texts(run, taken)[taken.word],
+        "Masked: the part of {image} that “{token}” depends on most.",
+        image=span_name(run.inputs, span),
+        token=answer_texts(run, taken)[taken.token],
     )
     return Markup("{}{}").format(
         Markup(fact_html(sentence)), masked_html(run, taken.taken.what_if.masked)
@@ -282,7 +286,7 @@ def verdict(_run: Run, taken: Found | None) -> Markup | str:
     """Both answers."""
     if taken is None or taken.taken is None:
         return ""
-    return verdict_html(taken.taken.original, taken.taken.changed, taken.taken.shift)
+    return answer_verdict_html(taken.taken.original, taken.taken.changed, taken.taken.shift)
 
 
 @PART.chart(

@@ -12,19 +12,19 @@ import playground
 from components.charts.token_labels import span_name
 from components.look.colors import SEQUENTIAL
 from components.tabs.decoder.answer import answer_ids, answer_of
-from components.tabs.decoder.painting import PICTURE_SIDE
+from components.tabs.decoder.masking import IMAGE_SIDE
 from components.tabs.decoder.verdict import Comparison
-from components.views.pictures import (
+from components.views.images import (
     grey_out,
+    image_html,
+    image_row_html,
     overlay_values,
-    picture_html,
-    picture_row_html,
     scale_html,
 )
 from playground.errors import InputError
 from playground.language import say
 from playground.pipeline import Run
-from playground.pointer import Place
+from playground.pointer import Selection
 from playground.records import Progress, VisualSpan
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Influence:
     """The measurements of one answer token."""
 
     span_index: int  # into ModelInputs.spans
-    word: int  # index into the answer's tokens
+    token: int  # index into the answer's tokens
     measured: InfluenceMap
     attention: np.ndarray  # (layers, heads, seq) float32, of the position that predicts the token
     heads: np.ndarray  # (layers, heads) float32: rank correlations of attention with the drops
@@ -66,7 +66,7 @@ class Found:
     """What has been measured of an answer token so far; a finding."""
 
     owed: AnswerShift  # the answer with and without the images
-    word: int  # index into the answer's tokens
+    token: int  # index into the answer's tokens
     influence: Influence | None = None  # None while it is being measured
     taken: Comparison | None = None  # with the most important part masked
 
@@ -84,15 +84,15 @@ def score_answer(run: Run, progress: Progress) -> AnswerShift:
     return run.memo(OWED, read, progress=progress)
 
 
-def choose_answer_token(run: Run, shift: AnswerShift, word: int | None) -> int:
+def choose_answer_token(run: Run, shift: AnswerShift, token: int | None) -> int:
     """The index of the chosen answer token, or of the first that depends on the image."""
-    if word is not None and word < len(shift.ids):
-        return word
+    if token is not None and token < len(shift.ids):
+        return token
     return int(playground.experiments.answers.first_dependent_token(run.engine, shift))
 
 
 def find_influence(
-    run: Run, progress: Progress, word: int | None, size: int, place: Place | None
+    run: Run, progress: Progress, token: int | None, size: int, selection: Selection | None
 ) -> Influence:
     """Measure one answer token on the selected image, or on the first; kept with the run.
 
@@ -102,7 +102,7 @@ def find_influence(
     if not run.inputs.spans:
         raise InputError(say("This prompt has no image."), remedy=say("Add an image or a video."))
     shift = score_answer(run, progress)
-    chosen, number = choose_answer_token(run, shift, word), pointed_span(run, place) or 0
+    chosen, number = choose_answer_token(run, shift, token), pointed_span(run, selection) or 0
     modules = playground.experiments.influence
 
     def measure() -> Influence:
@@ -128,30 +128,30 @@ def find_influence(
     return run.memo(("influence", chosen, size, number), measure, progress=progress)
 
 
-def pointed_span(run: Run, place: Place | None) -> int | None:
+def pointed_span(run: Run, selection: Selection | None) -> int | None:
     """The selected image, as an index into ``ModelInputs.spans``."""
-    there = run.still_there(place)
+    there = run.still_there(selection)
     return None if there is None else there.span
 
 
 # ---------------------------------------------------------------------------- on the image
 
 
-def maps_html(run: Run, influence: Influence, word: str) -> Markup:
+def maps_html(run: Run, influence: Influence, token: str) -> Markup:
     """Occlusion and attention of one answer token, side by side on the image."""
     span = run.inputs.spans[influence.span_index]
     pixels = playground.preprocess.stage.unpatchify(run.inputs, span)[0]
-    ground = grey_out(pixels, max_side=PICTURE_SIDE)
+    ground = grey_out(pixels, max_side=IMAGE_SIDE)
     figures = []
-    for name, grid, unit, form in _map_views(span, influence, word):
+    for name, grid, unit, form in _map_views(span, influence, token):
         high = max(float(grid.max()), 1e-6)
         figures.append(
-            picture_html(
+            image_html(
                 ground,
                 alt=say(
-                    "{name} on {picture}; {unit} up to {high}",
+                    "{name} on {image}; {unit} up to {high}",
                     name=name,
-                    picture=span_name(run.inputs, span),
+                    image=span_name(run.inputs, span),
                     high=form.format(high),
                     unit=unit,
                 ),
@@ -162,11 +162,11 @@ def maps_html(run: Run, influence: Influence, word: str) -> Markup:
                 legend=scale_html(SEQUENTIAL, "0", form.format(high), unit),
             )
         )
-    return Markup(picture_row_html(figures))
+    return Markup(image_row_html(figures))
 
 
 def _map_views(
-    span: VisualSpan, influence: Influence, word: str
+    span: VisualSpan, influence: Influence, token: str
 ) -> list[tuple[str, np.ndarray, str, str]]:
     """The name, values ``(rows, columns)``, unit and format of each map."""
     seen = influence.attention[..., span.start : span.end]
@@ -174,7 +174,7 @@ def _map_views(
     lost = influence.drops_on(span)
     views = [
         (
-            say("What “{word}” depends on", word=word),
+            say("What “{token}” depends on", token=token),
             lost,
             say("log-probability drop (nats)"),
             "{:.3g}",

@@ -13,14 +13,14 @@ from components.charts.decoder_residual import plot_residual_norms
 from components.charts.style import escape_label
 from components.charts.token_labels import span_marks, span_name, token_label, token_labels
 from components.parts.controls import IndexSlider, Slider, TextField
-from components.parts.part import PLACE, Heading, Part, Text
+from components.parts.part import SELECTION, Heading, Part, Text
 from components.tabs.decoder.focus import choose_token
 from playground.decoder.updates import layer_updates
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.merge.views import spread_indices
 from playground.pipeline import Run
-from playground.pointer import Place
+from playground.pointer import Selection
 
 if TYPE_CHECKING:
     from playground.records import LogitLens
@@ -104,10 +104,10 @@ def norms(run: Run) -> go.Figure:
     )
 
 
-@PART.chart(mark("What each layer adds"), needs=(PLACE,))
-def updates(run: Run, place: Place | None) -> go.Figure:
+@PART.chart(mark("What each layer adds"), needs=(SELECTION,))
+def updates(run: Run, selection: Selection | None) -> go.Figure:
     """What attention, MLP and DeepStack add at the selected token."""
-    focus = choose_token(run, place)
+    focus = choose_token(run, selection)
     return plot_layer_updates(layer_updates(run.decoded, run.merged, focus.index), focus.words)
 
 
@@ -128,28 +128,28 @@ def lens(run: Run, positions: int, top_k: int) -> go.Figure:
     return plot_logit_lens(read, labels, output.num_deepstack)
 
 
-@PART.chart(mark("One token through the layers"), needs=("word", PLACE))
-def track(run: Run, word: str, place: Place | None) -> go.Figure:
+@PART.chart(mark("One token through the layers"), needs=("word", SELECTION))
+def track(run: Run, token: str, selection: Selection | None) -> go.Figure:
     """The probability of one token through the layers."""
-    index = choose_token(run, place).index
-    token_id = find_token_id(run, word, index)
+    index = choose_token(run, selection).index
+    token_id = find_token_id(run, token, index)
     probs, ranks = playground.decoder.stage.track_token(run.engine, run.decoded, index, token_id)
     text = token_label(playground.tokens.token_text(run.engine.tokenizer, token_id))
     return plot_token_track(probs, ranks, text, index, run.decoded.num_deepstack)
 
 
-def find_token_id(run: Run, word: str, index: int) -> int:
+def find_token_id(run: Run, token: str, index: int) -> int:
     """The id of a text's first token; for an empty text, the most likely token after ``index``.
 
     Raises:
         InputError: the text has no token.
     """
-    if not word:
+    if not token:
         read = playground.decoder.stage.logit_lens(
             run.engine, run.decoded, (index,), 1, layers=(run.decoded.num_layers,)
         )
         return int(read.ids[0, 0, 0])
-    ids = run.engine.tokenizer.encode(word, add_special_tokens=False)
+    ids = run.engine.tokenizer.encode(token, add_special_tokens=False)
     if not ids:
         raise InputError(
             say("The text to follow contains no token."),
@@ -160,22 +160,22 @@ def find_token_id(run: Run, word: str, index: int) -> int:
 
 @PART.chart(
     mark("Logit lens on the image"),
-    needs=("state", PLACE),
+    needs=("state", SELECTION),
     empty=mark("This prompt has no image, or the image has too many tokens to label each one."),
 )
-def picture(run: Run, state: int, place: Place | None) -> go.Figure | None:
+def picture(run: Run, state: int, selection: Selection | None) -> go.Figure | None:
     """The logit lens of the selected image's tokens (or the first image's) at one layer."""
     spans = run.inputs.spans
     if not spans:
         return None
-    there = run.still_there(place)
+    there = run.still_there(selection)
     number = there.span if there is not None and there.span is not None else 0
     span = spans[number]
     if span.end - span.start > MAX_IMAGE_TOKENS:
         return None
     read = image_lens(run, number, state)
     shape = (span.merged_h, span.merged_w)
-    words = [token_label(cell[0], CELL_CHARS) for cell in read.texts[0]]
+    tokens = [token_label(cell[0], CELL_CHARS) for cell in read.texts[0]]
     hovers = [
         say("token {index}", index=span.start + at)
         + "<br>"
@@ -185,11 +185,11 @@ def picture(run: Run, state: int, place: Place | None) -> go.Figure | None:
         for at, (texts, probs) in enumerate(zip(read.texts[0], read.probs[0], strict=True))
     ]
     where = span_name(run.inputs, span)
-    name = say("{picture}, input of layer {layer}", picture=where, layer=state)
+    name = say("{image}, input of layer {layer}", image=where, layer=state)
     if state == run.decoded.num_layers:
-        name = say("{picture}, after all layers", picture=where)
+        name = say("{image}, after all layers", image=where)
     return plot_image_lens(
-        _by_row(words, shape[1]),
+        _by_row(tokens, shape[1]),
         read.probs[0, :, 0].reshape(shape),
         _by_row(hovers, shape[1]),
         escape_label(name),

@@ -17,16 +17,16 @@ import playground
 from components.charts.token_labels import token_label
 from components.charts.what_if import plot_patch_sweep, plot_shift
 from components.parts.controls import Choice, IndexSlider, Option, TextField
-from components.parts.part import PLACE, Part
+from components.parts.part import SELECTION, Part
 from components.prompt.examples import load_examples
 from components.prompt.reader import read_prompt
 from components.tabs.decoder.focus import choose_token
-from components.tabs.decoder.verdict import run_with_change, verdict_html
+from components.tabs.decoder.verdict import answer_verdict_html, run_with_change
 from components.views.facts import fact_markup
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.pipeline import Run
-from playground.pointer import Place
+from playground.pointer import Selection
 from playground.records import Progress, Prompt, SamplingTrace
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Swept:
     """Next-token probabilities with each layer patched separately; a finding."""
 
     states: States
-    next_words: tuple[str, str]  # most likely next token of this run and of the other
+    next_tokens: tuple[str, str]  # most likely next token of this run and of the other
     probs: np.ndarray  # (2, layers + 1) float32
 
 
@@ -168,13 +168,15 @@ def _other_prompt(run: Run, number: int, words: str) -> Prompt:
     )
 
 
-def choose_positions(run: Run, other: Run, kind: str, place: Place | None) -> tuple[int, int]:
+def choose_positions(
+    run: Run, other: Run, kind: str, selection: Selection | None
+) -> tuple[int, int]:
     """The sequence index in this run and in the other.
 
     Raises:
         InputError: the other run has no such position.
     """
-    index = choose_token(run, place).index
+    index = choose_token(run, selection).index
     length = other.inputs.num_tokens
     there = index if kind == SAME_INDEX else length - (run.inputs.num_tokens - index)
     if not 0 <= there < length:
@@ -186,8 +188,8 @@ def choose_positions(run: Run, other: Run, kind: str, place: Place | None) -> tu
     return index, there
 
 
-def _states(run: Run, other: Run, kind: str, place: Place | None) -> States:
-    index, there = choose_positions(run, other, kind, place)
+def _states(run: Run, other: Run, kind: str, selection: Selection | None) -> States:
+    index, there = choose_positions(run, other, kind, selection)
     theirs = other.inputs.tokens[there].text
     return States(index, there, theirs, other.prompt.turns[-1].text)
 
@@ -198,7 +200,7 @@ def _what_if(other: Run, layer: int, states: States) -> WhatIf:
     return module.WhatIf(patches=(module.StatePatch(layer, states.index, state),))
 
 
-def _next_word(run: Run) -> tuple[int, str]:
+def _next_token(run: Run) -> tuple[int, str]:
     """The most likely next token and its text."""
     token_id = int(run.decoded.logits.argmax())
     return token_id, playground.tokens.token_text(run.engine.tokenizer, token_id)
@@ -208,7 +210,7 @@ def _next_word(run: Run) -> tuple[int, str]:
 
 
 @PART.experiment(
-    mark("Patch this layer"), needs=("source", "text", "layer", "way", PLACE), primary=True
+    mark("Patch this layer"), needs=("source", "text", "layer", "way", SELECTION), primary=True
 )
 def patched(
     run: Run,
@@ -217,31 +219,31 @@ def patched(
     text: str,
     layer: int,
     way: str,
-    place: Place | None,
+    selection: Selection | None,
 ) -> Iterator[Patched]:
     """Patch one hidden state and compare with the original."""
     other = other_run(run, source, text)
     other.ensure("decoder", progress)
-    states = _states(run, other, way, place)
+    states = _states(run, other, way, selection)
     original, changed, shift = run_with_change(run, progress, _what_if(other, layer, states))
-    yield Patched(states, layer, _next_word(other)[1], original, changed.answer, shift)
+    yield Patched(states, layer, _next_token(other)[1], original, changed.answer, shift)
 
 
-@PART.experiment(mark("Patch each layer separately"), needs=("source", "text", "way", PLACE))
+@PART.experiment(mark("Patch each layer separately"), needs=("source", "text", "way", SELECTION))
 def swept(
-    run: Run, progress: Progress, source: int, text: str, way: str, place: Place | None
+    run: Run, progress: Progress, source: int, text: str, way: str, selection: Selection | None
 ) -> Iterator[Swept]:
     """Patch each layer separately; how likely are this run's and the other's next tokens?"""
     other = other_run(run, source, text)
     other.ensure("decoder", progress)
-    states = _states(run, other, way, place)
-    (own, own_text), (theirs, their_text) = _next_word(run), _next_word(other)
+    states = _states(run, other, way, selection)
+    (own, own_text), (theirs, their_text) = _next_token(run), _next_token(other)
     if own == theirs:
         raise InputError(
             say(
-                "Both runs predict “{word}” as the next token, so patching cannot show a "
+                "Both runs predict “{token}” as the next token, so patching cannot show a "
                 "difference.",
-                word=own_text,
+                token=own_text,
             ),
             remedy=say(
                 "Choose a run with a different answer, for example by asking another question."
@@ -265,10 +267,10 @@ def swept(
 # ----------------------------------------------------------------------------------- charts
 
 
-@PART.html(needs=(PLACE,))
-def where(run: Run, place: Place | None) -> str:
+@PART.html(needs=(SELECTION,))
+def where(run: Run, selection: Selection | None) -> str:
     """The token whose hidden state is replaced."""
-    focus = choose_token(run, place)
+    focus = choose_token(run, selection)
     words = say("The hidden state of {token} is replaced.", token=focus.words)
     return fact_markup(words, focus.hint)
 
@@ -287,7 +289,7 @@ def verdict(run: Run, found: Patched | None) -> Markup | str:
         next=token_label(found.their_next),
         **_state_words(run, found.states),
     )
-    answers = verdict_html(found.original, found.changed, found.shift)
+    answers = answer_verdict_html(found.original, found.changed, found.shift)
     return Markup("{}{}").format(Markup(fact_markup(sentence)), answers)
 
 
@@ -331,5 +333,5 @@ def layers(_run: Run, found: Swept | None) -> go.Figure | None:
     """The layer from which the patched state decides the next token."""
     if found is None:
         return None
-    own, theirs = found.next_words
+    own, theirs = found.next_tokens
     return plot_patch_sweep(found.probs, (token_label(own), token_label(theirs)))

@@ -10,12 +10,12 @@ import playground
 from components.charts.decoder_rotation import plot_pair_strengths, plot_rotation, plot_score_curves
 from components.charts.token_labels import token_label
 from components.parts.controls import IndexSlider
-from components.parts.part import PLACE, Part
+from components.parts.part import SELECTION, Part
 from components.tabs.decoder.focus import choose_token, last_layer, middle_layer
 from components.views.facts import fact_markup
 from playground.language import mark, say
 from playground.pipeline import Run
-from playground.pointer import Place
+from playground.pointer import Selection
 
 if TYPE_CHECKING:
     from playground.decoder.rotation import HeadRotation
@@ -33,12 +33,12 @@ PART = Part(
         "Positions therefore affect a score only through the distance between the two tokens."
     ),
 )
-NEEDS = ("layer", "head", PLACE)
+NEEDS = ("layer", "head", SELECTION)
 
 
-def rotate(run: Run, layer: int, head: int, place: Place | None) -> HeadRotation:
+def rotate(run: Run, layer: int, head: int, selection: Selection | None) -> HeadRotation:
     """The selected token's query and the key that it attends to most, in one head."""
-    index = choose_token(run, place).index
+    index = choose_token(run, selection).index
 
     def make() -> HeadRotation:
         rotations = playground.decoder.rotation
@@ -48,9 +48,9 @@ def rotate(run: Run, layer: int, head: int, place: Place | None) -> HeadRotation
 
 
 @PART.html(needs=NEEDS)
-def words(run: Run, layer: int, head: int, place: Place | None) -> str:
+def words(run: Run, layer: int, head: int, selection: Selection | None) -> str:
     """The two tokens, their distance and their score."""
-    rotation, tokens = rotate(run, layer, head, place), run.inputs.tokens
+    rotation, tokens = rotate(run, layer, head, selection), run.inputs.tokens
     query, key = (
         say("token {index} “{text}”", index=index, text=token_label(tokens[index].text))
         for index in (rotation.query_index, rotation.key_index)
@@ -78,25 +78,25 @@ def words(run: Run, layer: int, head: int, place: Place | None) -> str:
         h=h,
         w=w,
     )
-    return fact_markup(pair, shares, choose_token(run, place).hint)
+    return fact_markup(pair, shares, choose_token(run, selection).hint)
 
 
 @PART.chart(mark("Score by distance"), needs=NEEDS)
-def curves(run: Run, layer: int, head: int, place: Place | None) -> go.Figure:
+def curves(run: Run, layer: int, head: int, selection: Selection | None) -> go.Figure:
     """The score if the key were at another distance in t, h or w."""
-    rotation = rotate(run, layer, head, place)
+    rotation = rotate(run, layer, head, selection)
     moved = playground.decoder.rotation.score_curves(run.engine, rotation)
     return plot_score_curves(rotation, moved)
 
 
 @PART.chart(mark("Rotary pairs"), needs=NEEDS)
-def strengths(run: Run, layer: int, head: int, place: Place | None) -> go.Figure:
+def strengths(run: Run, layer: int, head: int, selection: Selection | None) -> go.Figure:
     """How much each rotary pair can add to the score, by its axis."""
-    return plot_pair_strengths(rotate(run, layer, head, place))
+    return plot_pair_strengths(rotate(run, layer, head, selection))
 
 
 @PART.chart(mark("Query and key"), needs=NEEDS)
-def numbers(run: Run, layer: int, head: int, place: Place | None) -> go.Figure:
+def numbers(run: Run, layer: int, head: int, selection: Selection | None) -> go.Figure:
     """Query and key before and after the rotation."""
     title = say("Layer {layer}, head {head}", layer=layer, head=head)
-    return plot_rotation(rotate(run, layer, head, place), title)
+    return plot_rotation(rotate(run, layer, head, selection), title)

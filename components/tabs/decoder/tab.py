@@ -7,12 +7,12 @@ from components.snippets.scripts import write_snippet
 from components.tabs.decoder import (
     attention,
     cache,
+    check_port,
     deepstack,
     experts,
     influence,
     layers,
     patching,
-    porters,
     rotation,
     what_if,
 )
@@ -72,7 +72,7 @@ TAB = StageParts(
         patching.PART,
         experts.PART,
         cache.PART,
-        porters.PART,
+        check_port.PART,
     ),
     head=FACTS,
     foot=CODE,

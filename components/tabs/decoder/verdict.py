@@ -37,7 +37,7 @@ class Comparison:
     what_if: WhatIf  # what was changed
     original: SamplingTrace
     changed: SamplingTrace
-    words: AnswerShift  # the original answer's tokens in both runs
+    answer_shift: AnswerShift  # the original answer's tokens in both runs
     shift: LogitsShift  # of the next token
 
 
@@ -53,8 +53,9 @@ def compare_change(run: Run, progress: Progress, what_if: WhatIf) -> Comparison:
     after = playground.experiments.answers.answer_log_probs(
         changed.engine, changed.merged, changed.decoded, ids, progress=progress
     )
-    words = playground.experiments.answers.AnswerShift(ids, read_original(run, progress), after)
-    return Comparison(what_if, original, changed.answer, words, shift)
+    before = read_original(run, progress)
+    answer_shift = playground.experiments.answers.AnswerShift(ids, before, after)
+    return Comparison(what_if, original, changed.answer, answer_shift, shift)
 
 
 def run_with_change(
@@ -78,10 +79,12 @@ def run_with_change(
 
 def plot_answer_tokens(run: Run, compared: Comparison) -> go.Figure:
     """The probability of each token of the original answer in both runs."""
-    return plot_answer_shift(compared.words, answer_labels(run, compared.words.ids))
+    return plot_answer_shift(compared.answer_shift, answer_labels(run, compared.answer_shift.ids))
 
 
-def verdict_html(original: SamplingTrace, changed: SamplingTrace, shift: LogitsShift) -> Markup:
+def answer_verdict_html(
+    original: SamplingTrace, changed: SamplingTrace, shift: LogitsShift
+) -> Markup:
     """Both answers, token by token, and the change in the first token's distribution."""
     same = original.text == changed.text
     first = next(
@@ -93,12 +96,12 @@ def verdict_html(original: SamplingTrace, changed: SamplingTrace, shift: LogitsS
         None,
     )
     return Markup(
-        '<p class="pg-verdict"><span class="pg-badge {badge}">{words}</span>'
+        '<p class="pg-verdict"><span class="pg-badge {badge}">{text}</span>'
         '<span>{detail}</span></p>{legend}<h4 class="pg-column-name">{own_name}</h4>{own}'
         '<h4 class="pg-column-name">{other_name}</h4>{other}'
     ).format(
         badge="pg-badge-hit" if same else "pg-badge-miss",
-        words=say("The answer stays the same.") if same else say("The answer changes."),
+        text=say("The answer stays the same.") if same else say("The answer changes."),
         detail=say(
             "First token: KL(original ‖ changed) = {kl:.3g} nats, largest change in probability "
             "{change:.1%}.",

@@ -16,9 +16,9 @@ import playground
 from components.charts.what_if import plot_shift
 from components.parts.compound_controls import Choices, Presets
 from components.parts.controls import Choice, Option, Slider
-from components.parts.part import PLACE, Part
+from components.parts.part import SELECTION, Part
 from components.tabs.decoder.focus import middle_layer
-from components.tabs.decoder.painting import (
+from components.tabs.decoder.masking import (
     BRUSH,
     CLICKS,
     FILL,
@@ -30,14 +30,14 @@ from components.tabs.decoder.painting import (
 )
 from components.tabs.decoder.verdict import (
     Comparison,
+    answer_verdict_html,
     compare_change,
     plot_answer_tokens,
-    verdict_html,
 )
 from components.views.facts import fact_html
 from playground.language import mark, say
 from playground.pipeline import Run
-from playground.pointer import Place
+from playground.pointer import Selection
 from playground.records import Progress
 
 if TYPE_CHECKING:
@@ -178,10 +178,10 @@ def pictures(run: Run, masked: tuple[int, ...]) -> Markup | str:
     return maskable_html(run, masked) if has_images(run) else ""
 
 
-@PART.html(needs=("painted", "brush", PLACE))
-def buttons(run: Run, masked: tuple[int, ...], brush: int, place: Place | None) -> Markup:
+@PART.html(needs=("painted", "brush", SELECTION))
+def buttons(run: Run, masked: tuple[int, ...], brush: int, selection: Selection | None) -> Markup:
     """Mask the selected token; unmask all."""
-    return mask_buttons_html(run, masked, brush, place)
+    return mask_buttons_html(run, masked, brush, selection)
 
 
 @PART.html(needs=("changed", *CHANGE_IDS))
@@ -203,7 +203,7 @@ def verdict(_run: Run, compared: Comparison | None) -> Markup | str:
     """Both answers."""
     if compared is None:
         return ""
-    return verdict_html(compared.original, compared.changed, compared.shift)
+    return answer_verdict_html(compared.original, compared.changed, compared.shift)
 
 
 @PART.chart(mark("Answer tokens"), needs=("changed",), empty=EMPTY)

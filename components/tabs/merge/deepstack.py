@@ -7,14 +7,14 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from components.charts.merge_deepstack import plot_deepstack_routes
-from components.parts.part import PLACE, Part
+from components.parts.part import SELECTION, Part
 from components.tabs.merge.focus import choose_focus, focus_words
 from components.views.facts import fact_markup
 from components.views.tables import Cell, Mono, table_html
 from playground.language import mark, say
 from playground.merge.views import mean_feature_norms, tap_row, visual_mask
 from playground.pipeline import Run
-from playground.pointer import Place
+from playground.pointer import Selection
 
 PART = Part(
     "deepstack",
@@ -108,12 +108,12 @@ def table(run: Run) -> str:
     return table_html(headers, rows, say("Features that the vision tower passes to the decoder"))
 
 
-@PART.html(needs=(PLACE,))
-def chosen(run: Run, place: Place | None) -> str:
+@PART.html(needs=(SELECTION,))
+def chosen(run: Run, selection: Selection | None) -> str:
     """The row that the selected token gets."""
     if run.merged.visual_pos_masks is None:
         return ""
-    focus = choose_focus(run, place)
+    focus = choose_focus(run, selection)
     row = tap_row(run.merged, focus.index)
     if row is None:
         return fact_markup(

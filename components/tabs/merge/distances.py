@@ -7,10 +7,10 @@ import html
 import numpy as np
 import plotly.graph_objects as go
 
-from components.charts.merge_nearness import plot_nearness
+from components.charts.merge_distance_map import plot_distance_map
 from components.charts.token_labels import media_name
 from components.parts.controls import Choice
-from components.parts.part import PLACE, Part
+from components.parts.part import SELECTION, Part
 from components.tabs.merge.focus import (
     MAX_WORD_CHARS,
     Focus,
@@ -30,7 +30,7 @@ from playground.merge.mrope import (
     rotation_similarity,
 )
 from playground.pipeline import Run
-from playground.pointer import Place
+from playground.pointer import Selection
 
 QUANTITIES = (
     (mark("Distance in positions"), "distance"),
@@ -61,22 +61,22 @@ PART = Part(
 )
 
 
-@PART.chart(mark("Distance or similarity with plain 1-D positions"), needs=("quantity", PLACE))
-def flat(run: Run, quantity: str, place: Place | None) -> go.Figure:
+@PART.chart(mark("Distance or similarity with plain 1-D positions"), needs=("quantity", SELECTION))
+def flat(run: Run, quantity: str, selection: Selection | None) -> go.Figure:
     """Distance or similarity of an image's tokens to the focus with 1-D positions."""
-    return _plot_map(run, FLAT, flat_positions(run.inputs.num_tokens), quantity, place)
+    return _plot_map(run, FLAT, flat_positions(run.inputs.num_tokens), quantity, selection)
 
 
-@PART.chart(mark("Distance or similarity with M-RoPE"), needs=("quantity", PLACE))
-def mrope(run: Run, quantity: str, place: Place | None) -> go.Figure:
+@PART.chart(mark("Distance or similarity with M-RoPE"), needs=("quantity", SELECTION))
+def mrope(run: Run, quantity: str, selection: Selection | None) -> go.Figure:
     """Distance or similarity of an image's tokens to the focus with M-RoPE."""
-    return _plot_map(run, MROPE, run.positions, quantity, place)
+    return _plot_map(run, MROPE, run.positions, quantity, selection)
 
 
 def _plot_map(
-    run: Run, name: str, positions: np.ndarray, quantity: str, place: Place | None
+    run: Run, name: str, positions: np.ndarray, quantity: str, selection: Selection | None
 ) -> go.Figure:
-    focus = choose_focus(run, place)
+    focus = choose_focus(run, selection)
     number = next_span(run, focus)
     span = run.inputs.spans[number]
     values = (
@@ -84,7 +84,7 @@ def _plot_map(
         if quantity == "likeness"
         else position_distances(positions, focus.index)
     )[span.start : span.end].reshape(span.merged_h, span.merged_w)
-    return plot_nearness(
+    return plot_distance_map(
         values,
         title=_map_title(name, values, quantity, inside=focus.span is not None),
         quantity="likeness" if quantity == "likeness" else "distance",
@@ -93,28 +93,28 @@ def _plot_map(
     )
 
 
-@PART.html(needs=(PLACE,))
-def intro(run: Run, place: Place | None) -> str:
+@PART.html(needs=(SELECTION,))
+def intro(run: Run, selection: Selection | None) -> str:
     """What the maps show."""
-    focus = choose_focus(run, place)
+    focus = choose_focus(run, selection)
     span = run.inputs.spans[next_span(run, focus)]
     return fact_markup(
         say(
             "With 1-D positions, the image would be one long line: the token directly below "
             "another is {width} positions away, a whole row. With M-RoPE it is 1 position away, "
-            "like the token next to it. The maps compare {token} with all tokens of {picture}; "
+            "like the token next to it. The maps compare {token} with all tokens of {image}; "
             "brighter means nearer.",
             width=span.merged_w,
             token=focus_words(run, focus),
-            picture=html.escape(span_phrase(run.inputs, span)),
+            image=html.escape(span_phrase(run.inputs, span)),
         )
     )
 
 
-@PART.html(needs=(PLACE,))
-def neighbours(run: Run, place: Place | None) -> str:
+@PART.html(needs=(SELECTION,))
+def neighbours(run: Run, selection: Selection | None) -> str:
     """Steps from the focus to its neighbours, in 1-D and in t, h and w."""
-    focus, thw = choose_focus(run, place), run.positions
+    focus, thw = choose_focus(run, selection), run.positions
     rows: list[list[Cell | Mono]] = []
     tokens: list[tuple[int, int] | None] = []
     for name, index in _neighbours(run, focus):
@@ -164,7 +164,7 @@ def _neighbours(run: Run, focus: Focus) -> list[tuple[str, int]]:
     if focus.span is None:
         near = [(say("the previous token"), index - 1), (say("the next token"), index + 1)]
         near += [
-            (say("the first token of {picture}", picture=media_name(span)), span.start)
+            (say("the first token of {image}", image=media_name(span)), span.start)
             for span in inputs.spans[:1]
         ]
         return [(name, other) for name, other in near if 0 <= other < inputs.num_tokens]

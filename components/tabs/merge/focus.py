@@ -11,7 +11,7 @@ from components.charts.token_labels import span_name, span_seconds, token_label
 from components.views.text import visible
 from playground.language import say
 from playground.pipeline import Run
-from playground.pointer import Place
+from playground.pointer import Selection
 from playground.records import ModelInputs, VisualSpan
 
 MAX_WORD_CHARS = 24
@@ -26,9 +26,9 @@ class Focus:
     pointed: bool  # False if nothing is selected
 
 
-def choose_focus(run: Run, place: Place | None) -> Focus:
+def choose_focus(run: Run, selection: Selection | None) -> Focus:
     """The selected token; by default the middle of the first image, or the last token."""
-    there = run.still_there(place)
+    there = run.still_there(selection)
     if there is not None:
         return Focus(there.index, there.span, pointed=True)
     if run.inputs.spans:

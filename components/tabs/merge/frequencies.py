@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from components.charts.merge_frequencies import plot_angles, plot_frequencies
-from components.parts.part import PLACE, Part
+from components.parts.part import SELECTION, Part
 from components.tabs.merge.focus import choose_focus, focus_words
 from components.views.facts import fact_markup
 from playground.language import mark, say
@@ -21,7 +21,7 @@ from playground.merge.mrope import (
 )
 from playground.merge.views import positions_thw
 from playground.pipeline import Run
-from playground.pointer import Place
+from playground.pointer import Selection
 
 PART = Part(
     "frequencies",
@@ -44,10 +44,10 @@ def frequencies(run: Run) -> go.Figure:
     )
 
 
-@PART.chart(mark("Rotation angles of one token"), needs=(PLACE,))
-def angles(run: Run, place: Place | None) -> go.Figure:
+@PART.chart(mark("Rotation angles of one token"), needs=(SELECTION,))
+def angles(run: Run, selection: Selection | None) -> go.Figure:
     """One token's rotation angles, compared with those of plain 1-D positions."""
-    focus = choose_focus(run, place)
+    focus = choose_focus(run, selection)
     rotary = read_frequencies(run.engine)
     own = positions_thw(run.merged)[:, focus.index : focus.index + 1]
     flat = flat_positions(run.inputs.num_tokens)[:, focus.index : focus.index + 1]
@@ -89,10 +89,10 @@ def intro(run: Run) -> str:
     )
 
 
-@PART.html(needs=(PLACE,))
-def words(run: Run, place: Place | None) -> str:
+@PART.html(needs=(SELECTION,))
+def words(run: Run, selection: Selection | None) -> str:
     """The computation of the token's angle at the first frequency of each axis."""
-    focus, rotary = choose_focus(run, place), read_frequencies(run.engine)
+    focus, rotary = choose_focus(run, selection), read_frequencies(run.engine)
     thw = [int(position) for position in run.merged.position_ids[:, 0, focus.index]]
     examples = []
     for axis, name in enumerate(AXES):

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from components.charts.merge_positions import plot_positions, plot_positions_3d
 from components.charts.token_labels import span_marks
 from components.parts.controls import Slider
-from components.parts.part import PLACE, Fold, Part
+from components.parts.part import SELECTION, Fold, Part
 from components.tabs.merge.focus import chart_kinds, chart_labels
 from components.tabs.merge.words import jumps_html, parts_table, positions_html
 from components.views.tables import MAX_ROWS, Mono, table_html
@@ -15,7 +15,7 @@ from components.views.text import visible
 from playground.language import mark, say
 from playground.merge.views import corner_indices, position_jumps, positions_thw, spread_indices
 from playground.pipeline import Run
-from playground.pointer import Place
+from playground.pointer import Selection
 
 MAX_LINE_POINTS = 1_600  # per line, so that three lines stay under 5,000 SVG points
 MAX_3D_POINTS = 4_000
@@ -89,11 +89,13 @@ def sections(run: Run) -> str:
     return parts_table(run)
 
 
-@PART.html(needs=("first-row", PLACE))
-def table(run: Run, first_row: int | None, place: Place | None) -> str:
+@PART.html(needs=("first-row", SELECTION))
+def table(run: Run, first_row: int | None, selection: Selection | None) -> str:
     """One row per token: around the selected token, or from the slider's token on."""
     total = run.inputs.num_tokens
-    first = _window_start(run, place.index if place else 0) if first_row is None else first_row
+    first = (
+        _window_start(run, selection.index if selection else 0) if first_row is None else first_row
+    )
     tokens = run.inputs.tokens[first : first + MAX_TABLE_ROWS]
     t, h, w = positions_thw(run.merged).tolist()
     rows = [

@@ -34,9 +34,9 @@ def positions_html(run: Run) -> str:
     words = [
         say(
             "A text token has the same t, h and w, one more than the token before. An image is a "
-            "grid instead: {picture} has {rows} × {columns} tokens, all with t = {t}; h counts "
+            "grid instead: {image} has {rows} × {columns} tokens, all with t = {t}; h counts "
             "the rows from {h} to {last_h} and w the columns from {w} to {last_w}.",
-            picture=html.escape(span_phrase(inputs, first)),
+            image=html.escape(span_phrase(inputs, first)),
             rows=first.merged_h,
             columns=first.merged_w,
             t=t,
@@ -97,9 +97,9 @@ def jumps_html(run: Run) -> str:
 def _jump_words(inputs: ModelInputs, jump: PositionJump) -> str:
     span = jump.span
     return say(
-        "After {picture}, the largest position is {largest}, so the next token gets {next}. The "
+        "After {image}, the largest position is {largest}, so the next token gets {next}. The "
         "{tokens:,} tokens use only {positions} positions, as many as the longer side of the grid.",
-        picture=span_phrase(inputs, span),
+        image=span_phrase(inputs, span),
         largest=jump.largest,
         next=jump.next_position,
         tokens=span.end - span.start,
@@ -158,8 +158,8 @@ def _part_name(run: Run, part: SequencePart) -> str:
     inputs = run.inputs
     if part.span is not None:
         return say(
-            "{picture}: {rows} × {columns} tokens",
-            picture=span_name(inputs, part.span),
+            "{image}: {rows} × {columns} tokens",
+            image=span_name(inputs, part.span),
             rows=part.span.merged_h,
             columns=part.span.merged_w,
         )

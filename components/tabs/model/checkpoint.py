@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 
 import playground
-from components.charts.model import count_words, plot_module_tree
+from components.charts.model import plot_module_tree, say_count
 from components.parts.part import Part
 from components.views.tables import format_bytes, table_html
 from playground.language import mark, say
@@ -55,7 +55,7 @@ def _checkpoint_rows(engine: Engine) -> list[tuple[str, str, str]]:
     return [
         (say("Source"), engine.source, _revision_words(engine)),
         (say("Model type"), engine.facts.model_type, root.kind),
-        (say("Parameters"), count_words(root.num_parameters), memory),
+        (say("Parameters"), say_count(root.num_parameters), memory),
         (say("Dtype"), dtype, say("type of the weights and activations")),
         (say("Device"), str(engine.device), say("device that the model runs on")),
         (say("Attention"), engine.attn, say("attention implementation")),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import playground
-from components.tabs.preprocess.spelling_words import count_words, spelling_html
+from components.tabs.preprocess.spelling_words import spelling_counts, spelling_html
 from components.views.facts import fact_markup, join_sentences
 from components.views.text import verbatim_html, visible
 from playground.language import mark, say
@@ -27,7 +27,7 @@ class Sample:
 
 
 def _explain_counts(_tokenizer: Any, spellings: list[Spelling]) -> str:
-    return join_sentences(*[count_words(spelling) for spelling in spellings])
+    return join_sentences(*[spelling_counts(spelling) for spelling in spellings])
 
 
 def _explain_accents(tokenizer: Any, spellings: list[Spelling]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 import playground
 from components.charts.token_labels import span_name
-from components.views.pictures import image_uri, picture_html
+from components.views.images import image_html, image_uri
 from playground.language import say
 
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 MAX_NUMBERED = 256  # patches; on a finer grid the numbers would be unreadable
 MAX_LISTED = 256  # rows; a longer list starts just above the selected row
 ROWS_ABOVE = 8
-PICTURE_SIDE = 640
+IMAGE_SIDE = 640
 
 
-def numbered_picture_html(inputs: ModelInputs, number: int, pixels: np.ndarray) -> str:
+def numbered_image_html(inputs: ModelInputs, number: int, pixels: np.ndarray) -> str:
     """The resized image, each patch labelled with its row of ``pixel_values``.
 
     Args:
@@ -42,12 +42,12 @@ def numbered_picture_html(inputs: ModelInputs, number: int, pixels: np.ndarray) 
             "list.",
             count=span.num_patches,
         )
-    figure = picture_html(
+    figure = image_html(
         pixels,
         alt=alt,
         caption=caption,
         grid=(span.grid_h, span.grid_w),
-        max_side=PICTURE_SIDE,
+        max_side=IMAGE_SIDE,
         span=number,
     )
     return _add_numbers(figure, span) if has_numbers else figure
@@ -81,15 +81,15 @@ def row_list_html(inputs: ModelInputs, number: int, pixels: np.ndarray, row: int
     span = inputs.spans[number]
     first, last = listed_rows(span, row)
     views = playground.preprocess.views
-    places = views.row_places(span)[first:last]
+    positions = views.row_positions(span)[first:last]
     colors = views.row_colors(inputs, span, pixels)[first:last]
-    count = len(places)
+    count = len(positions)
     merge = span.merge_size**2
     items = "".join(
         f'<li data-span="{number}" data-row="{down}" data-column="{across}"'
         f"{_row_class((first + n) % merge == 0)}><b>{span.patch_start + first + n}</b>"
         f'<i style="--at:{n / max(1, count - 1):.5f}"></i><span>{down}, {across}</span></li>'
-        for n, (down, across) in enumerate(places.tolist())
+        for n, (down, across) in enumerate(positions.tolist())
     )
     words = html.escape(_listed_words(inputs, span, first, last))
     head = (
@@ -106,18 +106,18 @@ def row_list_html(inputs: ModelInputs, number: int, pixels: np.ndarray, row: int
 
 def _listed_words(inputs: ModelInputs, span: VisualSpan, first: int, last: int) -> str:
     """Which rows are listed; ``first`` and ``last`` (exclusive) are relative to the span."""
-    places = {
+    positions = {
         "first": span.patch_start + first,
         "last": span.patch_start + last - 1,
         "name": span_name(inputs, span),
     }
     if last - first == span.num_patches:
-        return say("rows {first:,} to {last:,} of {name}", **places)
+        return say("rows {first:,} to {last:,} of {name}", **positions)
     return say(
         "rows {first:,} to {last:,} of {name} ({total:,} in total), starting just above the "
         "selected row",
         total=span.num_patches,
-        **places,
+        **positions,
     )
 
 

@@ -12,19 +12,19 @@ import playground
 from components.charts.preprocess import plot_histograms, plot_patch, plot_row
 from components.charts.token_labels import span_name
 from components.parts.controls import Choice
-from components.parts.part import PLACE, Heading, Part
-from components.tabs.preprocess.patch_rows import numbered_picture_html, row_list_html
+from components.parts.part import SELECTION, Heading, Part
+from components.tabs.preprocess.patch_rows import numbered_image_html, row_list_html
 from components.tabs.preprocess.resize_words import resize_html
 from components.views.facts import fact_html, fact_markup
 from playground.language import mark, say
 from playground.pipeline import Run
-from playground.pointer import Place
+from playground.pointer import Selection
 from playground.records import ModelInputs, VisualSpan
 
 if TYPE_CHECKING:
     from playground.preprocess.views import Histograms, PatchRow
 
-PICTURE = Choice(
+IMAGE = Choice(
     id="picture",
     label=mark("Image"),
     info=mark("Or select a patch of another image."),
@@ -32,14 +32,14 @@ PICTURE = Choice(
         (span_name(run.inputs, span), number) for number, span in enumerate(run.inputs.spans)
     ],
     compact=True,
-    follows="picture",
+    follows="image",
     shown=lambda run: len(run.inputs.spans) > 1,
 )
 PART = Part(
     "rows",
     mark("Pixels to rows"),
     stage="preprocess",
-    controls=(PICTURE,),
+    controls=(IMAGE,),
     layout=(
         Heading(mark("1. Resize to whole patches")),
         "sizes",
@@ -187,25 +187,25 @@ def _tensor_name(span: VisualSpan) -> str:
 @PART.html(needs=("picture",))
 def grid(run: Run, number: int) -> str:
     """The image, each patch labelled with its row number."""
-    return numbered_picture_html(run.inputs, number, first_frame(run.inputs, number))
+    return numbered_image_html(run.inputs, number, first_frame(run.inputs, number))
 
 
-@PART.html(needs=("picture", PLACE))
-def rows(run: Run, number: int, place: Place | None) -> str:
+@PART.html(needs=("picture", SELECTION))
+def rows(run: Run, number: int, selection: Selection | None) -> str:
     """The rows in order; of a long list, those around the selected row."""
-    row = chosen_row(run, number, place).row
+    row = chosen_row(run, number, selection).row
     return row_list_html(run.inputs, number, first_frame(run.inputs, number), row)
 
 
 # --------------------------------------------------------------------------------------- one row
 
 
-@PART.html(needs=("picture", PLACE))
-def chosen(run: Run, number: int, place: Place | None) -> str:
+@PART.html(needs=("picture", SELECTION))
+def chosen(run: Run, number: int, selection: Selection | None) -> str:
     """Which row and patch the two charts show."""
     inputs, span = run.inputs, run.inputs.spans[number]
-    there = chosen_row(run, number, place)
-    down, across = there.place
+    there = chosen_row(run, number, selection)
+    down, across = there.position
     size = inputs.patch_size
     words = say(
         "<strong>Row {row:,} of {tensor}</strong> is the patch at row {down}, column {across} of "
@@ -222,38 +222,43 @@ def chosen(run: Run, number: int, place: Place | None) -> str:
         bottom=down * size + size - 1,
         token=there.index,
     )
-    if place is not None and place.span == number:
+    if selection is not None and selection.span == number:
         return fact_markup(words)
     return fact_markup(words, say("No patch of this image is selected, so this is the middle one."))
 
 
-@PART.chart(mark("Selected patch"), needs=("picture", PLACE))
-def patch(run: Run, number: int, place: Place | None) -> go.Figure:
+@PART.chart(mark("Selected patch"), needs=("picture", SELECTION))
+def patch(run: Run, number: int, selection: Selection | None) -> go.Figure:
     """The selected row as heat maps, one for each frame and channel."""
-    there = chosen_row(run, number, place)
+    there = chosen_row(run, number, selection)
     return plot_patch(there.values, there.row, frame_names(run.inputs, run.inputs.spans[number]))
 
 
-@PART.chart(mark("Selected row"), needs=("picture", PLACE))
-def row(run: Run, number: int, place: Place | None) -> go.Figure:
+@PART.chart(mark("Selected row"), needs=("picture", SELECTION))
+def row(run: Run, number: int, selection: Selection | None) -> go.Figure:
     """The values of the selected row, in memory order."""
-    there = chosen_row(run, number, place)
+    there = chosen_row(run, number, selection)
     return plot_row(there.values, there.row)
 
 
-def chosen_row(run: Run, number: int, place: Place | None) -> PatchRow:
+def chosen_row(run: Run, number: int, selection: Selection | None) -> PatchRow:
     """The row of ``pixel_values`` of the selected patch, or of the middle one."""
     span = run.inputs.spans[number]
     return playground.preprocess.views.read_patch(
-        run.inputs, span, *chosen_patch(span, number, place)
+        run.inputs, span, *chosen_patch(span, number, selection)
     )
 
 
-def chosen_patch(span: VisualSpan, number: int, place: Place | None) -> tuple[int, int]:
+def chosen_patch(span: VisualSpan, number: int, selection: Selection | None) -> tuple[int, int]:
     """``(row, column)`` of the selected patch, or of the middle one."""
-    if place is None or place.span != number or place.rows is None or place.columns is None:
+    if (
+        selection is None
+        or selection.span != number
+        or selection.rows is None
+        or selection.columns is None
+    ):
         return span.grid_h // 2, span.grid_w // 2
-    return place.patch or (place.rows[0], place.columns[0])
+    return selection.patch or (selection.rows[0], selection.columns[0])
 
 
 def frame_names(inputs: ModelInputs, span: VisualSpan) -> list[str]:

@@ -6,7 +6,7 @@ import playground
 from components.parts.controls import TextField
 from components.parts.part import Part
 from components.tabs.preprocess.gallery import gallery_html
-from components.tabs.preprocess.spelling_words import count_words, spelling_html
+from components.tabs.preprocess.spelling_words import spelling_counts, spelling_html
 from components.views.facts import fact_html, fact_markup
 from components.views.text import verbatim_html, visible
 from playground.errors import InputError
@@ -53,7 +53,7 @@ def spelled(run: Run, text: str) -> str:
     tokenizer = run.engine.tokenizer
     safe, found = playground.tokens.neutralise_special_tokens(tokenizer, text)
     spelling = playground.tokens.spell_text(tokenizer, safe)
-    notes = [count_words(spelling)]
+    notes = [spelling_counts(spelling)]
     if spelling.spelled != safe:
         notes.append(
             say(

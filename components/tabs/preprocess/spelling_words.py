@@ -81,7 +81,7 @@ def _bytes(count: int) -> str:
     return say("1 byte") if count == 1 else say("{count:,} bytes", count=count)
 
 
-def count_words(spelling: Spelling) -> str:
+def spelling_counts(spelling: Spelling) -> str:
     """Counts of characters, bytes and tokens, and any split or multi-character tokens, as HTML."""
     counts = (
         f"{_characters(len(spelling.spelled))} = "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from components.parts.part import Part, StageParts
 from components.snippets.scripts import write_snippet
-from components.tabs.preprocess import budget, pictures, rows, spelling, tensors, text, video
+from components.tabs.preprocess import budget, overview, rows, spelling, tensors, text, video
 from playground.language import mark
 from playground.pipeline import Run
 
@@ -25,7 +25,7 @@ TAB = StageParts(
         "The chat template turns the messages into one string, the tokenizer turns the string "
         "into token ids, and the image processor cuts each image into patches of 16 × 16 pixels."
     ),
-    head=pictures.PART,
+    head=overview.PART,
     parts=(text.PART, spelling.PART, rows.PART, video.PART, tensors.PART, budget.PART),
     foot=CODE,
 )

@@ -12,7 +12,7 @@ from components.views.tables import Mono, table_html
 from components.views.text import verbatim_html
 from playground.language import mark, say
 from playground.pipeline import Run
-from playground.records import Clip, MediaFacts
+from playground.records import MediaFacts, PromptVideo
 
 HEADERS = (
     mark("Pair"),
@@ -26,7 +26,7 @@ PART = Part(
     "video",
     mark("Video"),
     stage="preprocess",
-    shown=lambda run: bool(run.inputs.prompt.clips),
+    shown=lambda run: bool(run.inputs.prompt.videos),
     absent=mark(
         "This prompt has no video. Choose the example with the moving circle, or load a video "
         "under “System prompt, earlier turns, video, resolution”, to see which frames are sampled."
@@ -34,19 +34,19 @@ PART = Part(
 )
 
 
-def first_video(run: Run) -> tuple[Clip, MediaFacts]:
+def first_video(run: Run) -> tuple[PromptVideo, MediaFacts]:
     """The first video of the prompt, and its sizes after the processor."""
     facts = next(media for media in run.inputs.media if media.kind == "video")
-    return run.inputs.prompt.clips[0], facts
+    return run.inputs.prompt.videos[0], facts
 
 
 @PART.html()
 def words(run: Run) -> str:
     """How the frames were sampled, and how they share the pixel budget."""
-    clip, facts = first_video(run)
+    video, facts = first_video(run)
     steps = playground.preprocess.views.explain_resize(run.engine, run.inputs, facts)
     width, height = facts.resized_size
-    return _sampling_words(clip, facts) + fact_markup(
+    return _sampling_words(video, facts) + fact_markup(
         say(
             "All frames share one pixel budget: {budget:,} pixels / {frames} frames = at most "
             "{per_frame:,} pixels per frame. Here each frame has {width} × {height} = {pixels:,} "
@@ -61,16 +61,16 @@ def words(run: Run) -> str:
     )
 
 
-def _sampling_words(clip: Clip, facts: MediaFacts) -> str:
-    taken = len(clip.frame_indices)
+def _sampling_words(video: PromptVideo, facts: MediaFacts) -> str:
+    taken = len(video.frame_indices)
     sentence = say(
         "{name} has {total:,} frames in {seconds:.3g} s ({fps:.4g} per second). <strong>{taken} "
         "of them are sampled</strong>, evenly spaced from the first to the last, and every two "
         "form one temporal patch: {pairs} pairs.",
         name=verbatim_html(facts.name),
-        total=clip.total_num_frames,
-        seconds=clip.total_num_frames / clip.fps,
-        fps=clip.fps,
+        total=video.total_num_frames,
+        seconds=video.total_num_frames / video.fps,
+        fps=video.fps,
         taken=taken,
         pairs=facts.grid_thw[0],
     )
@@ -82,31 +82,33 @@ def _sampling_words(clip: Clip, facts: MediaFacts) -> str:
 @PART.chart(mark("Video frames"))
 def timeline(run: Run) -> go.Figure:
     """The frames in the file, the sampled ones, and their pairs."""
-    clip, facts = first_video(run)
-    return plot_timeline(clip.frame_indices, clip.total_num_frames, clip.fps, facts.timestamps)
+    video, facts = first_video(run)
+    return plot_timeline(video.frame_indices, video.total_num_frames, video.fps, facts.timestamps)
 
 
 @PART.html()
 def pairs(run: Run) -> str:
     """One row per temporal patch of the first video."""
-    inputs, (clip, _) = run.inputs, first_video(run)
+    inputs, (video, _) = run.inputs, first_video(run)
     size = inputs.temporal_patch_size
     texts = playground.preprocess.views.timestamp_texts(inputs)
     spans = [span for span in inputs.spans if span.kind == "video" and span.media_index == 0]
     rows = []
     for span, text in zip(spans, texts, strict=False):
-        frames = clip.frame_indices[span.frame * size : (span.frame + 1) * size]
+        frames = video.frame_indices[span.frame * size : (span.frame + 1) * size]
         frames += (frames[-1],) * (size - len(frames))
         first, last = frames[0], frames[-1]
         rows.append(
             (
                 span.frame + 1,
                 say("{first:,} and {last:,}", first=first, last=last),
-                say("{first:.2f} s and {last:.2f} s", first=first / clip.fps, last=last / clip.fps),
+                say(
+                    "{first:.2f} s and {last:.2f} s", first=first / video.fps, last=last / video.fps
+                ),
                 Mono(text),
                 f"{span.start:,}–{span.end - 1:,}",
                 f"{span.patch_start:,}–{span.patch_start + span.num_patches - 1:,}",
             )
         )
-    places = [(span.start, span.end) for span in spans]
-    return table_html([say(header) for header in HEADERS], rows, say("Frame pairs"), tokens=places)
+    ranges = [(span.start, span.end) for span in spans]
+    return table_html([say(header) for header in HEADERS], rows, say("Frame pairs"), tokens=ranges)

@@ -18,7 +18,7 @@ from components.tabs.sampling.lab import (
     CHOSEN,
     Lab,
     choose_branch,
-    choose_token,
+    choose_step,
     nothing_yet,
     prompt_of,
     read_name,
@@ -93,7 +93,7 @@ def chosen(_run: Run, lab: Lab | None, name: str | int | None, step: int | None)
     """The selected token in a sentence."""
     if lab is None or not lab.branches:
         return nothing_yet()
-    return chosen_html(*choose_token(lab, name, step))
+    return chosen_html(*choose_step(lab, name, step))
 
 
 @PART.html(needs=(*CHOSEN, "alternative"))
@@ -107,13 +107,15 @@ def alternatives(
     """The tokens that can replace it."""
     if lab is None or not lab.branches:
         return ""
-    branch, index = choose_token(lab, name, step)
+    branch, index = choose_step(lab, name, step)
     options = [
         (
-            Markup("{} {}").format(Markup(token_html(each.text)), share_words(each.raw_prob)),
-            [branch.name, index, each.id],
+            Markup("{} {}").format(
+                Markup(token_html(candidate.text)), share_words(candidate.raw_prob)
+            ),
+            [branch.name, index, candidate.id],
         )
-        for each in others_of(branch.trace.steps[index])
+        for candidate in others_of(branch.trace.steps[index])
     ]
     taken = choose_alternative(branch, index, alternative)
     return picks_html(say("Replace with"), options, [branch.name, index, taken], "alternative")
@@ -126,13 +128,17 @@ def tree(_run: Run, lab: Lab | None, name: str | int | None, step: int | None) -
         return ""
     if lab.is_live:
         name, step = lab.focus or (None, None)
-    branch, index = choose_token(lab, name, step)
+    branch, index = choose_step(lab, name, step)
     return tree_html(lab.branches, branch.name, index)
 
 
 def others_of(step: TokenStep) -> list[Candidate]:
     """The candidates that can replace a token."""
-    return [each for each in step.top if each.id != step.id and each.removed_by != "vision_tokens"]
+    return [
+        candidate
+        for candidate in step.top
+        if candidate.id != step.id and candidate.removed_by != "vision_tokens"
+    ]
 
 
 def choose_alternative(branch: Branch, index: int, clicked: Alternative | None) -> int | None:
@@ -164,7 +170,7 @@ def grow(
 ) -> Iterator[Lab]:
     """Replace the token and continue; the branch grows in the tree."""
     lab = require_lab(lab)
-    parent, index = choose_token(lab, name, step)
+    parent, index = choose_step(lab, name, step)
     token_id = choose_alternative(parent, index, alternative)
     if token_id is None:
         raise InputError(
@@ -174,7 +180,7 @@ def grow(
     sampler = playground.sampling.branches.start_branch(
         run.engine, prompt_of(run), parent, index, token_id, max_new_tokens=length
     )
-    new_name = f"{parent.name}.{sum(each.parent == parent.name for each in lab.branches) + 1}"
+    new_name = f"{parent.name}.{sum(branch.parent == parent.name for branch in lab.branches) + 1}"
 
     def grown() -> tuple[Branch, ...]:
         return (playground.sampling.branches.take_branch(sampler, new_name, parent, index),)
@@ -201,11 +207,11 @@ def first_words(
     settings = SamplingSettings()
     if lab.branches:
         settings = choose_branch(lab, name).trace.settings
-    sampler = playground.sampling.branches.start_first_words(
+    sampler = playground.sampling.branches.start_first_tokens(
         run.engine, prompt_of(run), count, settings, max_new_tokens=length
     )
     check_room(lab, count)
-    used = sum(each.name.startswith("W") for each in lab.branches)
+    used = sum(branch.name.startswith("W") for branch in lab.branches)
     names = [f"W{used + number + 1}" for number in range(count)]
 
     def grown() -> tuple[Branch, ...]:
@@ -221,7 +227,7 @@ def first_words(
 def clear(_run: Run, _progress: Progress, lab: Lab | None) -> Iterator[Lab]:
     """Keep only the columns."""
     lab = require_lab(lab)
-    kept = tuple(each for each in lab.branches if each.name in lab.names)
+    kept = tuple(branch for branch in lab.branches if branch.name in lab.names)
     if not kept:
         raise InputError(
             say("There are no columns to keep, only scored texts."),

@@ -13,7 +13,6 @@ from components.views.generated import (
     TOKEN_COLORS,
     probability_class,
     probability_legend_html,
-    raw_probability,
 )
 from components.views.text import flowing_lines
 from playground.language import mark, say
@@ -28,7 +27,7 @@ BANDS = [name for _, name, _ in PROBABILITY_BANDS]
 
 def surprisal(step: TokenStep) -> float:
     """Surprisal of the token before the filters: -ln p, in nats."""
-    return -math.log(max(raw_probability(step), 1e-45))
+    return -math.log(max(step.raw_prob, 1e-45))
 
 
 def picked_chips_html(
@@ -67,7 +66,7 @@ def _chip(index: int, step: TokenStep, colour_by: ColourBy, marked: bool, titled
     attributes = ""
     if colour_by == "surprisal":
         attributes += f" style=--nats:{_shade(surprisal(step))}"
-    elif band := BANDS.index(probability_class(raw_probability(step))):
+    elif band := BANDS.index(probability_class(step.raw_prob)):
         classes.append(f"p{band}")
     if classes:
         attributes += f' class="{" ".join(classes)}"'
@@ -85,7 +84,7 @@ def _title(index: int, step: TokenStep) -> str:
     values = {
         "number": index + 1,
         "id": step.id,
-        "raw": raw_probability(step),
+        "raw": step.raw_prob,
         "nats": surprisal(step),
         "entropy": step.entropy,
     }

@@ -112,10 +112,10 @@ def choose_branch(lab: Lab, name: str | int | None, default: str = "") -> Branch
     if type(name) is int and name < len(lab.names):
         name = lab.names[name]
     names = lab.branch_names
-    return lab.branch(next((each for each in (name, default) if each in names), names[0]))
+    return lab.branch(next((wanted for wanted in (name, default) if wanted in names), names[0]))
 
 
-def choose_token(lab: Lab, name: str | int | None, step: int | None) -> tuple[Branch, int]:
+def choose_step(lab: Lab, name: str | int | None, step: int | None) -> tuple[Branch, int]:
     """The selected branch and token; without a selection, the lab's focus."""
     focus, index = lab.focus or ("", 0)
     branch = choose_branch(lab, name, focus)

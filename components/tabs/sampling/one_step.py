@@ -17,7 +17,7 @@ from components.parts.controls import Choice, Slider
 from components.parts.part import Part
 from components.tabs.sampling.chips import picked_chips_html
 from components.tabs.sampling.columns import setting_slider
-from components.tabs.sampling.lab import CHOSEN, Lab, choose_token, nothing_yet, prompt_of
+from components.tabs.sampling.lab import CHOSEN, Lab, choose_step, nothing_yet, prompt_of
 from components.tabs.sampling.one_step_words import effects_html, order_html, step_html
 from components.tabs.sampling.presets import FIELDS, control_id, preset_options
 from components.views.picks import picks_html
@@ -40,7 +40,7 @@ SLIDERS = tuple(setting_slider(field, follows=("side.branch",)) for field in SHO
 
 def _presets(run: Run) -> list[tuple[str, dict[str, Any]]]:
     """The column's own settings, and the presets."""
-    return [(say(AS_WRITTEN), dict.fromkeys(each.id for each in SLIDERS)), *preset_options(run)]
+    return [(say(AS_WRITTEN), dict.fromkeys(slider.id for slider in SLIDERS)), *preset_options(run)]
 
 
 PRESET = Presets(id="preset", label=mark("Settings"), options=_presets)
@@ -74,7 +74,7 @@ PART = Part(
     layout=(
         "picker",
         "preset",
-        tuple(each.id for each in SLIDERS),
+        tuple(slider.id for slider in SLIDERS),
         ("order", "uniform"),
         "words",
         "draw",
@@ -83,7 +83,7 @@ PART = Part(
     ),
 )
 # The inputs of every output of this part.
-STEP_NEEDS = (*CHOSEN, "order", "uniform", *(each.id for each in SLIDERS))
+STEP_NEEDS = (*CHOSEN, "order", "uniform", *(slider.id for slider in SLIDERS))
 
 
 @PART.html(needs=CHOSEN)
@@ -91,13 +91,13 @@ def picker(_run: Run, lab: Lab | None, name: str | int | None, step: int | None)
     """The branches and the tokens of the selected one; also sets the sliders' defaults."""
     if lab is None or not lab.branches:
         return nothing_yet()
-    branch, index = choose_token(lab, name, step)
+    branch, index = choose_step(lab, name, step)
     own: dict[str, Any] = {
         control_id(field): getattr(branch.trace.settings, field.name) for field in SHOWN_FIELDS
     }
     own[UNIFORM.id] = own_uniform(branch, index)
     chooses = html.escape(json.dumps({"side.branch": branch.name}))
-    options = [(each, each) for each in lab.branch_names]
+    options = [(name, name) for name in lab.branch_names]
     return (
         picks_html(say("Column or branch"), options, branch.name, "side.branch")
         + f'<div data-defaults="{html.escape(json.dumps(own))}" data-set="{chooses}">'
@@ -111,7 +111,7 @@ def words(run: Run, lab: Lab | None, *values: Any) -> str:
     """The step in a sentence."""
     if lab is None or not lab.branches:
         return ""
-    branch, index = choose_token(lab, *values[:2])
+    branch, index = choose_step(lab, *values[:2])
     view, _ = view_of(run, lab, *values)
     return step_html(branch.name, index, branch.trace.steps[index], view)
 
@@ -130,7 +130,7 @@ def effects(run: Run, lab: Lab | None, *values: Any) -> str:
     if lab is None or not lab.branches:
         return ""
     view, difference = view_of(run, lab, *values)
-    temperature = slider_settings(choose_token(lab, *values[:2])[0], values[4:])["temperature"]
+    temperature = slider_settings(choose_step(lab, *values[:2])[0], values[4:])["temperature"]
     return effects_html(view) + order_html(difference, temperature)
 
 
@@ -183,7 +183,7 @@ def view_of(
         uniform: the uniform sample; None for the step's own.
         moved: the sliders, in the order of ``SHOWN_FIELDS``; None for the branch's own setting.
     """
-    branch, index = choose_token(lab, name, step)
+    branch, index = choose_step(lab, name, step)
     settings = check_settings(slider_settings(branch, moved))
     number = own_uniform(branch, index) if uniform is None else uniform
     views = playground.sampling.views

@@ -98,32 +98,39 @@ def order_html(difference: OrderDifference, temperature: float) -> str:
     """The effect of the position of the temperature."""
     first, last = difference.num_left
     if temperature in (0, 1):
-        words = say("At this temperature, the order makes no difference.")
-    elif difference.total_variation < 1e-6:
-        words = say(
-            "Applying temperature first or last makes no difference here: {count:,} tokens remain "
-            "either way.",
-            count=first,
+        return fact_markup(say("At this temperature, the order makes no difference."))
+    if difference.total_variation < 1e-6:
+        return fact_markup(
+            say(
+                "Applying temperature first or last makes no difference here: {count:,} tokens "
+                "remain either way.",
+                count=first,
+            )
         )
-    else:
-        words = say(
+    sentences = [
+        say(
             "Temperature first leaves {first:,} tokens, temperature last leaves {last:,}. The two "
             "distributions differ by {share:.1%} (total variation).",
             first=first,
             last=last,
             share=difference.total_variation,
         )
-        if difference.only_first:
-            words += " " + say(
+    ]
+    if difference.only_first:
+        sentences.append(
+            say(
                 "Only temperature first keeps {listed}.",
                 listed=_listed(difference.only_first),
             )
-        if difference.only_last:
-            words += " " + say(
+        )
+    if difference.only_last:
+        sentences.append(
+            say(
                 "Only temperature last keeps {listed}.",
                 listed=_listed(difference.only_last),
             )
-    return fact_markup(words)
+        )
+    return fact_markup(*sentences)
 
 
 def _listed(texts: Sequence[str]) -> str:

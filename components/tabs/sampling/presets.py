@@ -66,6 +66,11 @@ FIELDS = (
 assert FIELDS[-1].name == "seed"
 
 
+def setting_name(name: str) -> str:
+    """The label of a setting by its name in ``SamplingSettings``."""
+    return next(say(field.label) for field in FIELDS if field.name == name)
+
+
 def control_id(field: Field) -> str:
     """The id of the setting's control: ``top-k``."""
     return field.name.replace("_", "-")

@@ -105,7 +105,7 @@ def _read(
     progress(say("text"), 0, 1)
     scored = playground.sampling.score.score_tokens(run.engine, prompt_of(run), ids)
     names = (f"T{number}" for number in range(1, 99))
-    name = next(each for each in names if each not in lab.branch_names)
+    name = next(free for free in names if free not in lab.branch_names)
     branch = playground.sampling.branches.Branch(name, None, 0, scored.trace, scored.path)
     return branch, scored
 
@@ -167,7 +167,7 @@ def score_html(scored: ScoredText, num_written: int) -> str:
     nats = [surprisal(step) for step in scored.trace.steps]
     mean = sum(nats) / len(nats)
     worst = max(range(len(nats)), key=nats.__getitem__)
-    words = say(
+    scores = say(
         "{tokens} with log-probability {joint:.2f} nats: {mean:.2f} per token, perplexity "
         "{perplexity:.2f}. The model ranks {firsts} of them first; the least expected is {token} "
         "({nats:.2f} nats, rank {rank:,}).",
@@ -180,8 +180,7 @@ def score_html(scored: ScoredText, num_written: int) -> str:
         nats=nats[worst],
         rank=scored.ranks[worst],
     )
+    written = ""
     if num_written:
-        words += " " + say(
-            "The model continued it with {tokens}.", tokens=count_tokens(num_written)
-        )
-    return fact_markup(words)
+        written = say("The model continued it with {tokens}.", tokens=count_tokens(num_written))
+    return fact_markup(scores, written)

@@ -23,7 +23,7 @@ from components.tabs.sampling.lab import (
     Lab,
     Scored,
     choose_branch,
-    choose_token,
+    choose_step,
     prompt_of,
     read_name,
 )
@@ -197,7 +197,7 @@ def chosen(_run: Run, lab: Lab | None, name: str | int | None, step: int | None)
     """The selected token, and what can be done with it."""
     if lab is None or not lab.branches:
         return ""
-    branch, index = choose_token(lab, name, step)
+    branch, index = choose_step(lab, name, step)
     return fact_markup(
         say(
             "Selected: token {number} of column {name}, {token}. “One step” shows how it was "

@@ -13,7 +13,6 @@ import plotly.graph_objects as go
 
 import playground
 from components.charts.sampling_sweep import (
-    parameter_name,
     plot_answers,
     plot_lengths,
     plot_sweep_entropy,
@@ -23,6 +22,7 @@ from components.parts.compound_controls import Clicked
 from components.parts.controls import Choice, Number
 from components.parts.part import Part
 from components.tabs.sampling.lab import Lab, choose_branch, prompt_of, read_name
+from components.tabs.sampling.presets import setting_name
 from components.views.facts import fact_html, fact_markup
 from components.views.picks import picks_html
 from components.views.tables import Verbatim, table_html
@@ -72,7 +72,7 @@ PART = Part(
         Choice(
             id="parameter",
             label=mark("Setting"),
-            options=lambda _run: [(parameter_name(name), name) for name in RANGES],
+            options=lambda _run: [(setting_name(name), name) for name in RANGES],
             compact=True,
         ),
         # Empty fields stand for the whole range of the setting.
@@ -185,19 +185,25 @@ def words(_run: Run, swept: SweepSoFar | None) -> str:
 @PART.chart(mark("Answers"), needs=("sweep",), empty=EMPTY)
 def answers(_run: Run, swept: SweepSoFar | None) -> go.Figure | None:
     """How often each answer occurs at each value."""
-    return None if swept is None else plot_answers(swept.sweep)
+    if swept is None:
+        return None
+    return plot_answers(swept.sweep, setting_name(swept.sweep.parameter))
 
 
 @PART.chart(mark("Lengths"), needs=("sweep",), empty=EMPTY)
 def lengths(_run: Run, swept: SweepSoFar | None) -> go.Figure | None:
     """Answer length at each value."""
-    return None if swept is None else plot_lengths(swept.sweep)
+    if swept is None:
+        return None
+    return plot_lengths(swept.sweep, setting_name(swept.sweep.parameter))
 
 
 @PART.chart(mark("Entropy"), needs=("sweep",), empty=EMPTY)
 def entropy(_run: Run, swept: SweepSoFar | None) -> go.Figure | None:
     """Mean entropy at each value."""
-    return None if swept is None else plot_sweep_entropy(swept.sweep)
+    if swept is None:
+        return None
+    return plot_sweep_entropy(swept.sweep, setting_name(swept.sweep.parameter))
 
 
 @PART.html(needs=("sweep",))
@@ -222,7 +228,7 @@ def sweep_html(swept: SweepSoFar) -> str:
         answers=count_answers(len(answers)),
         seconds=swept.seconds,
         distinct=len({answer.text for answer in answers}),
-        parameter=parameter_name(swept.sweep.parameter).lower(),
+        parameter=setting_name(swept.sweep.parameter).lower(),
         first_kinds=len(first.counts),
         first=first.value,
         last_kinds=len(last.counts),
@@ -257,7 +263,7 @@ def answers_html(sweep: Sweep) -> str:
             count=len(rows),
         )
     headers = (
-        parameter_name(sweep.parameter),
+        setting_name(sweep.parameter),
         say("Count"),
         say("Answer"),
         say("Tokens"),

@@ -11,7 +11,6 @@ from components.charts.sampling import filter_name
 from components.tabs.sampling.chips import MAX_TITLES, picked_chips_html
 from components.tabs.sampling.words import ENDINGS
 from components.views.facts import count_tokens, fact_markup
-from components.views.generated import raw_probability
 from components.views.text import flowing, token_html, verbatim_html
 from playground.language import say
 
@@ -23,36 +22,39 @@ if TYPE_CHECKING:
 def chosen_html(branch: Branch, index: int) -> str:
     """The selected token in a sentence."""
     step = branch.trace.steps[index]
-    removed = [each for each in step.top if each.removed_by and each.id != step.id]
-    words = say(
+    removed = [
+        candidate for candidate in step.top if candidate.removed_by and candidate.id != step.id
+    ]
+    chosen = say(
         "Token {number} of {branch} is {token} ({raw:.1%} before the filters). Alternatives, with "
         "their probabilities before the filters:",
         number=index + 1,
         branch=branch.name,
         token=token_html(step.text),
-        raw=raw_probability(step),
+        raw=step.raw_prob,
     )
-    if removed:
-        words += " " + say("({cuts}; a branch can still use them.)", cuts=_cuts(removed))
-    return fact_markup(words)
+    cuts = say("({cuts}; a branch can still use them.)", cuts=_cuts(removed)) if removed else ""
+    return fact_markup(chosen, cuts)
 
 
 def _cuts(removed: list[Candidate]) -> str:
     return say("; ").join(
         say(
             "{token} was removed by {filter}",
-            token=token_html(each.text),
-            filter=filter_name(each.removed_by),
+            token=token_html(candidate.text),
+            filter=filter_name(candidate.removed_by),
         )
-        for each in removed[:3]
+        for candidate in removed[:3]
     )
 
 
 def tree_html(branches: tuple[Branch, ...], name: str, index: int) -> str:
     """The branches as nested lists, each with its joint log-probability."""
-    titled = sum(len(each.trace.steps) - each.fork for each in branches) <= MAX_TITLES
+    titled = sum(len(branch.trace.steps) - branch.fork for branch in branches) <= MAX_TITLES
     roots = "".join(
-        _node_html(branches, each, name, index, titled) for each in branches if each.parent is None
+        _node_html(branches, branch, name, index, titled)
+        for branch in branches
+        if branch.parent is None
     )
     return f'<ul class="pg-tree" aria-label="{say("Branches")}">{roots}</ul>'
 
@@ -79,9 +81,9 @@ def _node_html(
         steps, first=branch.fork, marked=marked, titled=titled, sets="side.step"
     )
     children = "".join(
-        _node_html(branches, each, name, index, titled)
-        for each in branches
-        if each.parent == branch.name
+        _node_html(branches, child, name, index, titled)
+        for child in branches
+        if child.parent == branch.name
     )
     inner = f"<ul>{children}</ul>" if children else ""
     chooses = html.escape(json.dumps({"side.branch": branch.name}))

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from components.tabs.sampling.chips import MAX_TITLES, ColourBy, picked_chips_html, surprisal
 from components.views.facts import count_tokens, fact_markup
-from components.views.generated import raw_probability
 from components.views.text import flowing_lines, token_html
 from playground.language import mark, say
 from playground.records import SamplingRun, SamplingTrace, TokenStep
@@ -132,7 +131,7 @@ def _variant_words(name: str, trace: SamplingTrace, index: int) -> str:
         "{name} continues with {token} ({prob:.1%})",
         name=name,
         token=token_html(step.text),
-        prob=raw_probability(step),
+        prob=step.raw_prob,
     )
 
 

@@ -10,9 +10,9 @@ import plotly.graph_objects as go
 import playground
 from components.charts.vision_attention import plot_head_distance, plot_head_entropy
 from components.parts.controls import Choice, IndexSlider
-from components.parts.part import PLACE, Heading, Part
+from components.parts.part import SELECTION, Heading, Part
 from components.snippets.scripts import write_snippet
-from components.tabs.vision.attention_pictures import (
+from components.tabs.vision.attention_images import (
     FROM_PATCH,
     MEAN,
     RECEIVED,
@@ -30,7 +30,7 @@ from components.tabs.vision.heads import (
 )
 from playground.language import mark, say
 from playground.pipeline import Run
-from playground.pointer import Place
+from playground.pointer import Selection
 from playground.records import Progress
 
 FIRST_BLOCK = 2
@@ -84,25 +84,29 @@ def intro(run: Run, span: int) -> str:
     return intro_html(run, choose_patch(run, span))
 
 
-@PART.html(needs=("block", "head", "direction", CHOSEN, PLACE))
-def picture(run: Run, block: int, head: int, direction: str, span: int, place: Place | None) -> str:
+@PART.html(needs=("block", "head", "direction", CHOSEN, SELECTION))
+def picture(
+    run: Run, block: int, head: int, direction: str, span: int, selection: Selection | None
+) -> str:
     """One head's attention on the image."""
-    focus = choose_patch(run, span, place)
+    focus = choose_patch(run, span, selection)
     weights = compute_weights(run, focus, block, direction)
     return attention_html(run, focus, weights, block, head, direction)
 
 
-@PART.html(needs=("block", "direction", CHOSEN, PLACE))
-def heads(run: Run, block: int, direction: str, span: int, place: Place | None) -> str:
+@PART.html(needs=("block", "direction", CHOSEN, SELECTION))
+def heads(run: Run, block: int, direction: str, span: int, selection: Selection | None) -> str:
     """Small maps of all heads of the block."""
-    focus = choose_patch(run, span, place)
+    focus = choose_patch(run, span, selection)
     return heads_html(focus, compute_weights(run, focus, block, direction), block)
 
 
-@PART.code(mark("Show the code"), needs=("block", "head", "direction", CHOSEN, PLACE))
-def code(run: Run, block: int, head: int, direction: str, span: int, place: Place | None) -> str:
+@PART.code(mark("Show the code"), needs=("block", "head", "direction", CHOSEN, SELECTION))
+def code(
+    run: Run, block: int, head: int, direction: str, span: int, selection: Selection | None
+) -> str:
     """The script that computes the map's weights as ``shown``."""
-    focus = choose_patch(run, span, place)
+    focus = choose_patch(run, span, selection)
     return write_snippet(
         "vision_attention",
         run,

@@ -10,10 +10,9 @@ import plotly.graph_objects as go
 import playground
 from components.charts.vision import plot_feature_norms, plot_norm_summary
 from components.parts.controls import Choice, IndexSlider
-from components.parts.part import PLACE, Part
+from components.parts.part import SELECTION, Part
 from components.snippets.scripts import write_snippet
-from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_image
-from components.tabs.vision.pictures import (
+from components.tabs.vision.feature_images import (
     OWN,
     SHARED,
     model_image_html,
@@ -23,9 +22,10 @@ from components.tabs.vision.pictures import (
     source_choices,
     source_text,
 )
+from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_image
 from playground.language import mark
 from playground.pipeline import Run
-from playground.pointer import Place, patch_tokens
+from playground.pointer import Selection, patch_tokens
 
 if TYPE_CHECKING:
     from playground.vision.maps import FeatureSource
@@ -92,10 +92,10 @@ def pca(run: Run, state: int, source: str, basis: str, span: int) -> str:
     return pca_html(run, focus, read_source(run, state, source), basis)
 
 
-@PART.html(needs=("state", "source", CHOSEN, PLACE))
-def similarity(run: Run, state: int, source: str, span: int, place: Place | None) -> str:
+@PART.html(needs=("state", "source", CHOSEN, SELECTION))
+def similarity(run: Run, state: int, source: str, span: int, selection: Selection | None) -> str:
     """Cosine similarity of all patches to the selected one."""
-    focus = choose_patch(run, span, place)
+    focus = choose_patch(run, span, selection)
     return similarity_html(run, focus, read_source(run, state, source))
 
 

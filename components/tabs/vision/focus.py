@@ -9,7 +9,7 @@ from components.parts.controls import Choice
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.pipeline import Run
-from playground.pointer import Place
+from playground.pointer import Selection
 from playground.records import TowerOutput, VisualSpan
 
 NO_IMAGE = mark(
@@ -30,7 +30,7 @@ SPAN = Choice(
     info=mark("All parts below show this one."),
     options=name_spans,
     compact=True,
-    follows="picture",
+    follows="image",
     shown=lambda run: len(run.inputs.spans) > 1,
 )
 ABSENT = mark("Without an image there is nothing to show here.")  # the tab's header says why
@@ -73,13 +73,13 @@ class PatchFocus:
         return say("(This is the middle of the image; click anywhere to choose another patch.)")
 
 
-def choose_patch(run: Run, number: int, place: Place | None = None) -> PatchFocus:
+def choose_patch(run: Run, number: int, selection: Selection | None = None) -> PatchFocus:
     """The selected patch of the chosen image, or its middle.
 
     Args:
         run: a run whose vision stage is computed, or will be on demand.
         number: of the image: an index into ``ModelInputs.spans``.
-        place: the selection. A whole token stands for its upper left patch; a selection in
+        selection: the selection. A whole token stands for its upper left patch; a selection in
             another image is ignored.
 
     Raises:
@@ -92,7 +92,7 @@ def choose_patch(run: Run, number: int, place: Place | None = None) -> PatchFocu
     tower = run.vision.tower(chosen.kind)
     assert tower is not None, "a span without its tower's pass"
     patch, selected = (chosen.grid_h // 2, chosen.grid_w // 2), False
-    there = run.still_there(place)
+    there = run.still_there(selection)
     if there is not None and there.span == number and there.rows and there.columns:
         patch, selected = there.patch or (there.rows[0], there.columns[0]), True
     return PatchFocus(number, chosen, tower, patch, selected, span_name(run.inputs, chosen))

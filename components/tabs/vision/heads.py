@@ -94,7 +94,7 @@ def summary_text(run: Run, focus: PatchFocus, summary: TowerHeadSummary | None) 
         )
         return words + _button()
     if summary.num_blocks == depth:
-        return summary_html(focus, summary)
+        return heads_summary_html(focus, summary)
     done = summary.num_blocks
     words = fact_html(say("{done} of {depth} blocks measured.", done=done, depth=depth))
     return words + _button()
@@ -107,7 +107,7 @@ def _button() -> str:
     )
 
 
-def summary_html(focus: PatchFocus, summary: TowerHeadSummary) -> str:
+def heads_summary_html(focus: PatchFocus, summary: TowerHeadSummary) -> str:
     """The most local and the most global head, as text."""
     distance, entropy = summary.distance, summary.entropy
     near = np.unravel_index(distance.argmin(), distance.shape)

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import playground
 from components.charts.vision_merger import plot_merger_vectors
 from components.parts.controls import Choice
-from components.parts.part import PLACE, Heading, Part
+from components.parts.part import SELECTION, Heading, Part
 from components.snippets.scripts import write_snippet
 from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_image
 from components.tabs.vision.merger_words import (
@@ -22,10 +22,10 @@ from components.tabs.vision.merger_words import (
 )
 from components.tabs.vision.taps import plot_tap, taps_html
 from components.views.facts import capital
-from components.views.pictures import picture_html
+from components.views.images import image_html
 from playground.language import mark, say
 from playground.pipeline import Run
-from playground.pointer import Place
+from playground.pointer import Selection
 
 if TYPE_CHECKING:
     from playground.vision.merger import MergedToken, TapSimilarity
@@ -72,20 +72,20 @@ PART = Part(
     shown=has_image,
     absent=ABSENT,
 )
-OF_TOKEN = ("merger", CHOSEN, PLACE)
+OF_TOKEN = ("merger", CHOSEN, SELECTION)
 
 
-@PART.html(needs=(CHOSEN, PLACE))
-def intro(run: Run, span: int, place: Place | None) -> str:
+@PART.html(needs=(CHOSEN, SELECTION))
+def intro(run: Run, span: int, selection: Selection | None) -> str:
     """Which patches become which token."""
-    return intro_html(choose_patch(run, span, place))
+    return intro_html(choose_patch(run, span, selection))
 
 
 @PART.html(needs=(CHOSEN,))
 def picture(run: Run, span: int) -> str:
     """The whole image, small, for selecting a token."""
     focus = choose_patch(run, span)
-    return picture_html(
+    return image_html(
         playground.preprocess.stage.unpatchify(run.inputs, focus.span)[0],
         alt=say("{name} as the model receives it", name=focus.name),
         caption=say(
@@ -98,65 +98,65 @@ def picture(run: Run, span: int) -> str:
 
 
 @PART.html(needs=OF_TOKEN)
-def patches(run: Run, merger: int, span: int, place: Place | None) -> str:
+def patches(run: Run, merger: int, span: int, selection: Selection | None) -> str:
     """The token's four patches enlarged."""
-    focus = choose_patch(run, span, place)
+    focus = choose_patch(run, span, selection)
     return patches_html(run, focus, _merge(run, focus, merger))
 
 
 @PART.html(needs=OF_TOKEN)
-def alike(run: Run, merger: int, span: int, place: Place | None) -> str:
+def alike(run: Run, merger: int, span: int, selection: Selection | None) -> str:
     """Cosine similarity of the four vectors."""
-    focus = choose_patch(run, span, place)
+    focus = choose_patch(run, span, selection)
     return alike_html(focus, _merge(run, focus, merger), _tap(merger))
 
 
 @PART.html(needs=OF_TOKEN)
-def steps(run: Run, merger: int, span: int, place: Place | None) -> str:
+def steps(run: Run, merger: int, span: int, selection: Selection | None) -> str:
     """The merger, step by step."""
-    focus = choose_patch(run, span, place)
+    focus = choose_patch(run, span, selection)
     return steps_html(_merge(run, focus, merger), _tap(merger))
 
 
 @PART.chart(mark("Values after each step"), needs=OF_TOKEN)
-def vectors(run: Run, merger: int, span: int, place: Place | None) -> go.Figure:
+def vectors(run: Run, merger: int, span: int, selection: Selection | None) -> go.Figure:
     """The values after each step."""
-    focus = choose_patch(run, span, place)
+    focus = choose_patch(run, span, selection)
     return plot_merger_vectors(_lines(_merge(run, focus, merger)), focus.span.start + focus.token)
 
 
-@PART.html(needs=(CHOSEN, PLACE))
-def taps(run: Run, span: int, place: Place | None) -> str:
+@PART.html(needs=(CHOSEN, SELECTION))
+def taps(run: Run, span: int, selection: Selection | None) -> str:
     """Which block and which decoder layer each tap connects."""
-    focus = choose_patch(run, span, place)
+    focus = choose_patch(run, span, selection)
     return taps_html(run, focus, _similarities(run, focus))
 
 
-@PART.chart(mark("DeepStack tap 1"), needs=(CHOSEN, PLACE))
-def tap_1(run: Run, span: int, place: Place | None) -> go.Figure | None:
+@PART.chart(mark("DeepStack tap 1"), needs=(CHOSEN, SELECTION))
+def tap_1(run: Run, span: int, selection: Selection | None) -> go.Figure | None:
     """Cosine similarity of the first tap's vectors to the final tokens."""
-    focus = choose_patch(run, span, place)
+    focus = choose_patch(run, span, selection)
     return plot_tap(focus, _similarities(run, focus), 0)
 
 
-@PART.chart(mark("DeepStack tap 2"), needs=(CHOSEN, PLACE))
-def tap_2(run: Run, span: int, place: Place | None) -> go.Figure | None:
+@PART.chart(mark("DeepStack tap 2"), needs=(CHOSEN, SELECTION))
+def tap_2(run: Run, span: int, selection: Selection | None) -> go.Figure | None:
     """The same for the second tap."""
-    focus = choose_patch(run, span, place)
+    focus = choose_patch(run, span, selection)
     return plot_tap(focus, _similarities(run, focus), 1)
 
 
-@PART.chart(mark("DeepStack tap 3"), needs=(CHOSEN, PLACE))
-def tap_3(run: Run, span: int, place: Place | None) -> go.Figure | None:
+@PART.chart(mark("DeepStack tap 3"), needs=(CHOSEN, SELECTION))
+def tap_3(run: Run, span: int, selection: Selection | None) -> go.Figure | None:
     """The same for the third tap."""
-    focus = choose_patch(run, span, place)
+    focus = choose_patch(run, span, selection)
     return plot_tap(focus, _similarities(run, focus), 2)
 
 
 @PART.code(mark("Show the code"), needs=OF_TOKEN)
-def code(run: Run, merger: int, span: int, place: Place | None) -> str:
+def code(run: Run, merger: int, span: int, selection: Selection | None) -> str:
     """The script that merges the four patches."""
-    focus = choose_patch(run, span, place)
+    focus = choose_patch(run, span, selection)
     return write_snippet(
         "vision_merger", run, span=focus.number, token=focus.token, tap=_tap(merger)
     )

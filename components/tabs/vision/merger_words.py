@@ -11,7 +11,7 @@ from markupsafe import Markup
 import playground
 from components.tabs.vision.focus import PatchFocus, stack_html
 from components.views.facts import fact_html
-from components.views.pictures import image_uri
+from components.views.images import image_uri
 from components.views.tables import Mono, table_html
 from playground.language import mark, say
 from playground.pipeline import Run
@@ -77,7 +77,7 @@ def patches_html(run: Run, focus: PatchFocus, merged: MergedToken) -> str:
     norms = np.linalg.norm(merged.steps[0].values, axis=1)
     cells = []
     for number, (row, column) in enumerate(_block(focus)):
-        top, left = (place % size * side for place in (row, column))
+        top, left = (index % size * side for index in (row, column))
         patch = pixels[top : top + side, left : left + side]
         where = say("row {row}, column {column}", row=row, column=column)
         alt = say("Patch {number}: {where}", number=number + 1, where=where)
@@ -100,7 +100,7 @@ def patches_html(run: Run, focus: PatchFocus, merged: MergedToken) -> str:
 
 def alike_html(focus: PatchFocus, merged: MergedToken, tap: int | None) -> str:
     """A table of the cosine similarities of the four vectors."""
-    pixel_rows = [int(patch_rows(focus.span)[place]) for place in _block(focus)]
+    pixel_rows = [int(patch_rows(focus.span)[patch]) for patch in _block(focus)]
     values = "pixel_values" if focus.span.kind == "image" else "pixel_values_videos"
     count = len(pixel_rows)
     rows = [

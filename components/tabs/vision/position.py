@@ -15,15 +15,15 @@ from components.charts.vision_position import (
     plot_position_similarity,
 )
 from components.charts.what_if import plot_shift
-from components.parts.part import PLACE, Heading, Part
+from components.parts.part import SELECTION, Heading, Part
 from components.snippets.scripts import write_snippet
 from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_image
 from components.tabs.vision.position_words import blend_html, change_html
 from components.views.facts import fact_html
-from components.views.pictures import picture_html
+from components.views.images import image_html
 from playground.language import mark, say
 from playground.pipeline import Run
-from playground.pointer import Place
+from playground.pointer import Selection
 from playground.records import Progress
 
 if TYPE_CHECKING:
@@ -81,39 +81,39 @@ def intro(run: Run, span: int) -> str:
     )
 
 
-@PART.chart(mark("The learned grid"), needs=(CHOSEN, PLACE))
-def grid(run: Run, span: int, place: Place | None) -> go.Figure:
+@PART.chart(mark("The learned grid"), needs=(CHOSEN, SELECTION))
+def grid(run: Run, span: int, selection: Selection | None) -> go.Figure:
     """The grid's entries as colours, with the image's patches on it."""
-    focus = choose_patch(run, span, place)
+    focus = choose_patch(run, span, selection)
     samples = _sample(run, focus)
     indices = samples.indices[focus.patch]
-    return plot_position_grid(_colors(run, focus).grid, samples.places, focus.patch, indices)
+    return plot_position_grid(_colors(run, focus).grid, samples.positions, focus.patch, indices)
 
 
-@PART.chart(mark("Close-up of the surrounding entries"), needs=(CHOSEN, PLACE))
-def close_up(run: Run, span: int, place: Place | None) -> go.Figure:
+@PART.chart(mark("Close-up of the surrounding entries"), needs=(CHOSEN, SELECTION))
+def close_up(run: Run, span: int, selection: Selection | None) -> go.Figure:
     """The four entries around the patch, with their weights."""
-    focus = choose_patch(run, span, place)
+    focus = choose_patch(run, span, selection)
     samples, patch = _sample(run, focus), focus.patch
     indices, weights = samples.indices[patch], samples.weights[patch]
     colors = _colors(run, focus).grid
-    return plot_neighbours(colors, samples.places[patch], patch, indices, weights)
+    return plot_neighbours(colors, samples.positions[patch], patch, indices, weights)
 
 
-@PART.chart(mark("Position similarity"), needs=(CHOSEN, PLACE))
-def similarity(run: Run, span: int, place: Place | None) -> go.Figure:
+@PART.chart(mark("Position similarity"), needs=(CHOSEN, SELECTION))
+def similarity(run: Run, span: int, selection: Selection | None) -> go.Figure:
     """Cosine similarity of all patches' position embeddings to the selected patch's."""
-    focus = choose_patch(run, span, place)
+    focus = choose_patch(run, span, selection)
     values = playground.vision.position_grid.position_similarity(
         focus.tower, focus.span, focus.patch
     )
     return plot_position_similarity(values, focus.patch, focus.number)
 
 
-@PART.code(mark("Show the code"), needs=(CHOSEN, PLACE))
-def code(run: Run, span: int, place: Place | None) -> str:
+@PART.code(mark("Show the code"), needs=(CHOSEN, SELECTION))
+def code(run: Run, span: int, selection: Selection | None) -> str:
     """The script that computes the patch's position from the grid."""
-    focus = choose_patch(run, span, place)
+    focus = choose_patch(run, span, selection)
     return write_snippet("vision_position", run, span=focus.number, patch=focus.patch)
 
 
@@ -122,7 +122,7 @@ def resampled(run: Run, span: int) -> str:
     """The position embeddings of the image's patches, in the colours of the grid."""
     focus = choose_patch(run, span)
     colors = _colors(run, focus)
-    return picture_html(
+    return image_html(
         colors.resampled,
         alt=say(
             "Position embeddings of {name}, in the colours of the grid",
@@ -142,10 +142,10 @@ def resampled(run: Run, span: int) -> str:
     )
 
 
-@PART.html(needs=(CHOSEN, PLACE))
-def blend(run: Run, span: int, place: Place | None) -> str:
+@PART.html(needs=(CHOSEN, SELECTION))
+def blend(run: Run, span: int, selection: Selection | None) -> str:
     """The four entries with their weights, and their sum compared with the model's own position."""
-    focus = choose_patch(run, span, place)
+    focus = choose_patch(run, span, selection)
     samples = _sample(run, focus)
     blended = playground.vision.position_grid.blend_position(
         run.engine, focus.tower, focus.span, samples, focus.patch

@@ -22,7 +22,7 @@ def blend_html(focus: PatchFocus, samples: GridSamples, blended: BlendedPosition
     """The four entries with their weights, and their sum compared with the model's own position."""
     side, patch = samples.side, focus.patch
     indices, weights = samples.indices[patch], samples.weights[patch]
-    row, column = samples.places[patch]
+    row, column = samples.positions[patch]
     factors = [
         (f"{1 - abs(index // side - row):.3f}", f"{1 - abs(index % side - column):.3f}")
         for index in indices
@@ -58,7 +58,7 @@ def blend_html(focus: PatchFocus, samples: GridSamples, blended: BlendedPosition
 
 def _position_text(focus: PatchFocus, samples: GridSamples) -> str:
     """The patch's position on the grid, and how it is computed."""
-    row, column = samples.places[focus.patch]
+    row, column = samples.positions[focus.patch]
     return say(
         "{patch} of {name} falls at grid row {row:.3f} ({down} × {last} / {last_row}), column "
         "{column:.3f} ({across} × {last} / {last_column}).",
@@ -125,8 +125,8 @@ def change_html(shift: LogitsShift, moved: float) -> str:
 def _verdict(shift: LogitsShift) -> str:
     """What happens to the most likely token, as escaped HTML."""
     top, other = (
-        f'<span translate="no">{token_label(each.text)}</span>'
-        for each in (shift.top, shift.changed_top)
+        f'<span translate="no">{token_label(candidate.text)}</span>'
+        for candidate in (shift.top, shift.changed_top)
     )
     if shift.same_top:
         return say("stays “{top}”", top=top)

@@ -15,7 +15,7 @@ from components.charts.vision_rope import (
     plot_rope_angles,
 )
 from components.parts.controls import Choice, IndexSlider
-from components.parts.part import PLACE, Fold, Part
+from components.parts.part import SELECTION, Fold, Part
 from components.snippets.scripts import write_snippet
 from components.tabs.vision.focus import ABSENT, CHOSEN, PatchFocus, choose_patch, has_image
 from components.tabs.vision.rope_words import (
@@ -26,7 +26,7 @@ from components.tabs.vision.rope_words import (
 )
 from playground.language import mark, say
 from playground.pipeline import Run
-from playground.pointer import Place
+from playground.pointer import Selection
 
 if TYPE_CHECKING:
     from playground.vision.rope import HeadVectors, PatchScores, RopeAngles
@@ -76,7 +76,7 @@ PART = Part(
     shown=has_image,
     absent=ABSENT,
 )
-OF_SCORES = ("block", "head", CHOSEN, PLACE)
+OF_SCORES = ("block", "head", CHOSEN, SELECTION)
 OF_KERNEL = ("vectors", *OF_SCORES)
 
 
@@ -86,17 +86,17 @@ def intro(run: Run, span: int) -> str:
     return intro_html(_angles(run, choose_patch(run, span)))
 
 
-@PART.chart(mark("Angles by row"), needs=(CHOSEN, PLACE))
-def by_row(run: Run, span: int, place: Place | None) -> go.Figure:
+@PART.chart(mark("Angles by row"), needs=(CHOSEN, SELECTION))
+def by_row(run: Run, span: int, selection: Selection | None) -> go.Figure:
     """The rotation angle of each pair in each row, with the patch's row marked."""
-    focus = choose_patch(run, span, place)
+    focus = choose_patch(run, span, selection)
     return plot_rope_angles(_angles(run, focus).by_row, "row", 0, focus.patch[0])
 
 
-@PART.chart(mark("Angles by column"), needs=(CHOSEN, PLACE))
-def by_column(run: Run, span: int, place: Place | None) -> go.Figure:
+@PART.chart(mark("Angles by column"), needs=(CHOSEN, SELECTION))
+def by_column(run: Run, span: int, selection: Selection | None) -> go.Figure:
     """The rotation angle of each pair in each column, with the patch's column marked."""
-    focus = choose_patch(run, span, place)
+    focus = choose_patch(run, span, selection)
     angles = _angles(run, focus)
     return plot_rope_angles(angles.by_column, "column", len(angles.inv_freq), focus.patch[1])
 
@@ -110,62 +110,64 @@ def frequencies(run: Run, span: int) -> str:
 
 @PART.html(needs=OF_KERNEL)
 def distance_words(
-    run: Run, vectors: str, block: int, head: int, span: int, place: Place | None
+    run: Run, vectors: str, block: int, head: int, span: int, selection: Selection | None
 ) -> str:
     """How to read the score by distance."""
-    focus = choose_patch(run, span, place)
+    focus = choose_patch(run, span, selection)
     moved = _kernel(run, focus, vectors, block, head)
     return distance_html(moved, focus, block, head, vectors == OWN)
 
 
 @PART.chart(mark("Score by distance"), needs=OF_KERNEL)
 def kernel(
-    run: Run, vectors: str, block: int, head: int, span: int, place: Place | None
+    run: Run, vectors: str, block: int, head: int, span: int, selection: Selection | None
 ) -> go.Figure:
     """The score of one query and key, by the rows and columns between them."""
-    moved = _kernel(run, choose_patch(run, span, place), vectors, block, head)
+    moved = _kernel(run, choose_patch(run, span, selection), vectors, block, head)
     name = _head_text(block, head) if vectors == OWN else say("all ones")
     return plot_distance_kernel(moved, name)
 
 
 @PART.chart(mark("Score along both axes"), needs=OF_KERNEL)
 def lines(
-    run: Run, vectors: str, block: int, head: int, span: int, place: Place | None
+    run: Run, vectors: str, block: int, head: int, span: int, selection: Selection | None
 ) -> go.Figure:
     """The same straight down and straight across."""
-    return plot_kernel_lines(_kernel(run, choose_patch(run, span, place), vectors, block, head))
+    return plot_kernel_lines(_kernel(run, choose_patch(run, span, selection), vectors, block, head))
 
 
 @PART.html(needs=OF_SCORES)
-def score_words(run: Run, block: int, head: int, span: int, place: Place | None) -> str:
+def score_words(run: Run, block: int, head: int, span: int, selection: Selection | None) -> str:
     """The patch's highest-scoring key with and without RoPE."""
-    focus = choose_patch(run, span, place)
+    focus = choose_patch(run, span, selection)
     _, scores = _scores(run, focus, block, head)
     return scores_html(scores, focus, block, head)
 
 
 @PART.chart(mark("Scores with RoPE"), needs=OF_SCORES)
-def rotated(run: Run, block: int, head: int, span: int, place: Place | None) -> go.Figure:
+def rotated(run: Run, block: int, head: int, span: int, selection: Selection | None) -> go.Figure:
     """The patch's scores as the model computes them."""
-    focus = choose_patch(run, span, place)
+    focus = choose_patch(run, span, selection)
     _, scores = _scores(run, focus, block, head)
-    title = say("Scores with RoPE, {place}", place=_head_text(block, head))
+    title = say("Scores with RoPE, {head}", head=_head_text(block, head))
     return plot_patch_scores(scores.rotated, _reach(scores), focus.patch, focus.number, title)
 
 
 @PART.chart(mark("Scores without RoPE"), needs=OF_SCORES)
-def plain(run: Run, block: int, head: int, span: int, place: Place | None) -> go.Figure:
+def plain(run: Run, block: int, head: int, span: int, selection: Selection | None) -> go.Figure:
     """The patch's scores from the same vectors without rotation, on the same scale."""
-    focus = choose_patch(run, span, place)
+    focus = choose_patch(run, span, selection)
     _, scores = _scores(run, focus, block, head)
-    title = say("Scores without RoPE, {place}", place=_head_text(block, head))
+    title = say("Scores without RoPE, {head}", head=_head_text(block, head))
     return plot_patch_scores(scores.plain, _reach(scores), focus.patch, focus.number, title)
 
 
 @PART.code(mark("Show the code"), needs=OF_KERNEL)
-def code(run: Run, vectors: str, block: int, head: int, span: int, place: Place | None) -> str:
+def code(
+    run: Run, vectors: str, block: int, head: int, span: int, selection: Selection | None
+) -> str:
     """The script that computes scores with and without RoPE, and the score by distance."""
-    focus = choose_patch(run, span, place)
+    focus = choose_patch(run, span, selection)
     return write_snippet(
         "vision_rope",
         run,

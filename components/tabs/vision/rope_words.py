@@ -108,7 +108,7 @@ def distance_html(
 
 def scores_html(scores: PatchScores, focus: PatchFocus, block: int, head: int) -> str:
     """The patch's highest-scoring key with and without RoPE."""
-    places = [
+    positions = [
         np.unravel_index(int(values.argmax()), values.shape)
         for values in (scores.rotated, scores.plain)
     ]
@@ -124,7 +124,7 @@ def scores_html(scores: PatchScores, focus: PatchFocus, block: int, head: int) -
         ),
         say(
             "{verdict}; the rotation changes individual scores by up to {change:.3g}.",
-            verdict=_best_text(*places),
+            verdict=_best_text(*positions),
             change=np.abs(scores.rotated - scores.plain).max(),
         ),
     )
@@ -137,10 +137,10 @@ def _best_text(rotated: tuple[np.intp, ...], plain: tuple[np.intp, ...]) -> str:
         for row, column in (rotated, plain)
     )
     if rotated == plain:
-        return say("The highest-scoring key is at {place} in both cases", place=with_rope)
+        return say("The highest-scoring key is at {position} in both cases", position=with_rope)
     return say(
-        "With RoPE the highest-scoring key is at {place}, without it at {other}",
-        place=with_rope,
+        "With RoPE the highest-scoring key is at {position}, without it at {other}",
+        position=with_rope,
         other=without,
     )
 

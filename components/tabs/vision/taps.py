@@ -32,7 +32,7 @@ def plot_tap(focus: PatchFocus, taps: tuple[TapSimilarity, ...], number: int) ->
             number=number + 1,
             block=tap.tap,
         ),
-        reach=max(float(np.abs(each.cosine).max()) for each in taps),
+        reach=max(float(np.abs(tap.cosine).max()) for tap in taps),
         token=divmod(focus.token, focus.span.merged_w),
     )
 
@@ -40,15 +40,15 @@ def plot_tap(focus: PatchFocus, taps: tuple[TapSimilarity, ...], number: int) ->
 def taps_html(run: Run, focus: PatchFocus, taps: tuple[TapSimilarity, ...]) -> str:
     """Which block and decoder layer each tap connects, with its norm and cosine for this token."""
     facts, span = run.engine.facts, focus.span
-    place = divmod(focus.token, span.merged_w)
+    position = divmod(focus.token, span.merged_w)
     final = focus.tower.pooler_output[span.patch_start // span.merge_size**2 + focus.token]
     rows: list[tuple[Any, ...]] = [
         (
             say("tap {number}", number=number + 1),
             tap.tap,
             say("added to the output of layer {layer}", layer=number),
-            float(tap.norms[place]),
-            f"{tap.cosine[place]:.3f}",
+            float(tap.norms[position]),
+            f"{tap.cosine[position]:.3f}",
             f"{tap.cosine.mean():.3f}",
         )
         for number, tap in enumerate(taps)

@@ -53,8 +53,8 @@ def drag(page: Page, target: Locator, start: tuple[float, float], end: tuple[flo
     box = target.bounding_box()
     assert box is not None
 
-    def at(place: tuple[float, float]) -> tuple[float, float]:
-        return box["x"] + place[0] * box["width"], box["y"] + place[1] * box["height"]
+    def at(point: tuple[float, float]) -> tuple[float, float]:
+        return box["x"] + point[0] * box["width"], box["y"] + point[1] * box["height"]
 
     page.mouse.move(*at(start))
     page.mouse.down()

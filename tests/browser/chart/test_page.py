@@ -36,8 +36,8 @@ def test_the_png_has_a_sensible_name(shared: Page) -> None:
     with shared.expect_download() as download:
         shared.click("#bars .chart-png")
     assert download.value.suggested_filename == "next-token.png"
-    with Image.open(download.value.path()) as picture:
-        assert picture.height == 2 * (260 + 36)
+    with Image.open(download.value.path()) as image:
+        assert image.height == 2 * (260 + 36)
 
 
 def test_no_other_host_is_asked_and_plotly_comes_once(page: PageFactory, flat_url: str) -> None:

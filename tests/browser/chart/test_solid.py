@@ -23,8 +23,8 @@ pytestmark = pytest.mark.browser
 
 def colors_in(target: Locator) -> int:
     """Return how many colours a part of the page shows."""
-    picture = Image.open(io.BytesIO(target.screenshot())).convert("RGB")
-    return len(np.unique(np.asarray(picture).reshape(-1, 3), axis=0))
+    image = Image.open(io.BytesIO(target.screenshot())).convert("RGB")
+    return len(np.unique(np.asarray(image).reshape(-1, 3), axis=0))
 
 
 def wait_for_frames(page: Page, count: int = 30) -> None:

@@ -23,8 +23,8 @@ def swipe(page: Page, target: Locator, right: int, down: int) -> None:
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     hand = page.context.new_cdp_session(page)
 
-    def touch(kind: str, *places: tuple[float, float]) -> None:
-        points = [{"x": left, "y": top} for left, top in places]
+    def touch(kind: str, *positions: tuple[float, float]) -> None:
+        points = [{"x": left, "y": top} for left, top in positions]
         hand.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
     touch("touchStart", (x, y))

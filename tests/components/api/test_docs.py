@@ -18,7 +18,7 @@ from PIL import Image
 from components.api.endpoints import add_api
 from components.serving.page_blocks import PageBlocks
 from playground.engine import Engine
-from playground.records import Picture
+from playground.records import PromptImage
 from tests.components.visits import ready_host
 
 pytestmark = [
@@ -49,8 +49,8 @@ def url(tiny_random_engine: Engine) -> Iterator[str]:
 
 
 @pytest.fixture(autouse=True)
-def beside_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture: Picture) -> None:
-    Image.fromarray(picture.pixels).save(tmp_path / "image.png")
+def beside_a_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image: PromptImage) -> None:
+    Image.fromarray(image.pixels).save(tmp_path / "image.png")
     monkeypatch.chdir(tmp_path)
 
 

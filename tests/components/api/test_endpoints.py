@@ -24,7 +24,7 @@ from PIL import Image
 from components.api.answers import plain_numbers
 from components.api.endpoints import Endpoints, add_api
 from components.compute.engine_host import EngineHost
-from components.prompt.uploads import received_picture, uploaded_path
+from components.prompt.uploads import received_image, uploaded_path
 from components.serving.page_blocks import PageBlocks
 from playground.decoder.stage import residual_norms
 from playground.engine import Engine
@@ -32,11 +32,11 @@ from playground.errors import InputError, PlaygroundError
 from playground.logits import next_token_probs
 from playground.pipeline import Run
 from playground.preprocess.stage import run_preprocess
-from playground.records import Picture, Prompt, SamplingSettings, Turn
+from playground.records import Prompt, PromptImage, SamplingSettings, Turn
 from playground.sampling.stage import run_sampling
 from playground.vision.maps import patch_norms, patch_pca
 from tests.components.visits import ready_host
-from tests.media_samples import make_picture
+from tests.media_samples import make_image
 
 # Gradio and its client leave sockets and an event loop to the garbage collector, and Gradio sets
 # an option that pandas 3 is about to drop.
@@ -102,17 +102,17 @@ def call(client: Client) -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory, picture: Picture) -> Any:
-    """The picture as a client's upload."""
+def file(tmp_path_factory: pytest.TempPathFactory, image: PromptImage) -> Any:
+    """The image as a client's upload."""
     path = tmp_path_factory.mktemp("client") / "picture.png"
-    Image.fromarray(picture.pixels).save(path)
+    Image.fromarray(image.pixels).save(path)
     return handle_file(path)
 
 
 @pytest.fixture(scope="module")
-def run(tiny_random_engine: Engine, picture: Picture) -> Run:
+def run(tiny_random_engine: Engine, image: PromptImage) -> Run:
     """The same prompt, run directly."""
-    prompt = Prompt((Turn("user", TEXT, (picture,)),), system="Be brief.", max_pixels=PIXELS)
+    prompt = Prompt((Turn("user", TEXT, (image,)),), system="Be brief.", max_pixels=PIXELS)
     return Run(tiny_random_engine, prompt)
 
 
@@ -138,7 +138,7 @@ def test_schemas_say_what_comes_and_goes(client: Client, url: str) -> None:
         assert endpoint["returns"][0]["type"]["required"], name
 
 
-def test_preprocess(call: Callable[..., Any], file: Any, run: Run, picture: Picture) -> None:
+def test_preprocess(call: Callable[..., Any], file: Any, run: Run, image: PromptImage) -> None:
     answer = call("/preprocess", image=file, **COMMON)
     inputs = run.inputs
     assert set(answer) == {
@@ -267,11 +267,11 @@ def test_sampling_without_settings_is_one_run(call: Callable[..., Any]) -> None:
     assert answer["first_divergence"] is None
 
 
-def test_cache_reuse(call: Callable[..., Any], file: Any, run: Run, picture: Picture) -> None:
+def test_cache_reuse(call: Callable[..., Any], file: Any, run: Run, image: PromptImage) -> None:
     answer = call("/cache_reuse", first_text="你好", second_text="你好世界。", image=file)
 
     def inputs(text: str) -> Any:
-        return run_preprocess(run.engine, Prompt((Turn("user", text, (picture,)),)))
+        return run_preprocess(run.engine, Prompt((Turn("user", text, (image,)),)))
 
     first, second = inputs("你好"), inputs("你好世界。")
     shared = 0
@@ -287,9 +287,9 @@ def test_cache_reuse(call: Callable[..., Any], file: Any, run: Run, picture: Pic
 
 
 def test_cache_reuse_with_another_image(
-    call: Callable[..., Any], file: Any, tmp_path: Path, picture: Picture
+    call: Callable[..., Any], file: Any, tmp_path: Path, image: PromptImage
 ) -> None:
-    Image.fromarray(255 - picture.pixels).save(tmp_path / "other.png")
+    Image.fromarray(255 - image.pixels).save(tmp_path / "other.png")
     other = handle_file(tmp_path / "other.png")
     texts = {"first_text": "What?", "second_text": "What?"}
     same = call("/cache_reuse", image=file, **texts)
@@ -364,9 +364,9 @@ def test_bad_values_give_clear_messages(
 
 def _answer(url: str, api_name: str, data: list[Any]) -> tuple[str, str]:
     """The last event and its data, from a client that writes its requests itself."""
-    place = f"{url}gradio_api/call/{api_name}"
-    event_id = httpx.post(place, json={"data": data}).json()["event_id"]
-    lines = httpx.get(f"{place}/{event_id}", timeout=60).text.split("\n")
+    address = f"{url}gradio_api/call/{api_name}"
+    event_id = httpx.post(address, json={"data": data}).json()["event_id"]
+    lines = httpx.get(f"{address}/{event_id}", timeout=60).text.split("\n")
     event = [line for line in lines if line.startswith("event:")][-1].removeprefix("event: ")
     sent = [line for line in lines if line.startswith("data:")][-1].removeprefix("data: ")
     return event, sent
@@ -375,7 +375,7 @@ def _answer(url: str, api_name: str, data: list[Any]) -> tuple[str, str]:
 META = {"_type": "gradio.FileData"}
 
 
-def test_a_picture_may_come_inline(call: Callable[..., Any], url: str, file: Any) -> None:
+def test_a_image_may_come_inline(call: Callable[..., Any], url: str, file: Any) -> None:
     """As clients do that cannot upload; it is read like an upload, and not kept."""
     content = Path(file["path"]).read_bytes()
     inline = "data:image/png;base64," + base64.b64encode(content).decode()
@@ -392,7 +392,7 @@ def test_a_picture_may_come_inline(call: Callable[..., Any], url: str, file: Any
         assert event == "error"
         assert words in sent
     before = set(Path(tempfile.gettempdir()).glob("picture-*"))
-    with received_picture(inline) as path:
+    with received_image(inline) as path:
         assert Path(path or "").read_bytes() == content
     assert set(Path(tempfile.gettempdir()).glob("picture-*")) == before
 
@@ -424,12 +424,12 @@ def test_only_uploads_are_opened(
         touched.append(address)
         return str(tmp_path)
 
-    def read(path: str, **_: Any) -> Picture:
+    def read(path: str, **_: Any) -> PromptImage:
         touched.append(path)
-        return make_picture()
+        return make_image()
 
     monkeypatch.setattr(processing_utils, "async_ssrf_protected_download", fetch)
-    monkeypatch.setattr(media, "read_picture", read)
+    monkeypatch.setattr(media, "read_image", read)
     event, sent = _answer(url, "preprocess", [image, "Hello", "", None])
     assert event == "error"
     assert touched == []

@@ -51,12 +51,12 @@ def test_deep_models_name_some_layers_only() -> None:
 
 def test_equal_ratios_get_equal_steps_of_colour() -> None:
     scale = log_colorscale(1, 100)
-    places = np.array([place for place, _ in scale])
-    assert places[0] == 0
-    assert places[-1] == 1
-    assert (np.diff(places) > 0).all()
+    positions = np.array([position for position, _ in scale])
+    assert positions[0] == 0
+    assert positions[-1] == 1
+    assert (np.diff(positions) > 0).all()
     middle = len(scale) // 2
-    assert places[middle] == pytest.approx((10 - 1) / 99)  # 10 is halfway from 1 to 100
+    assert positions[middle] == pytest.approx((10 - 1) / 99)  # 10 is halfway from 1 to 100
     assert scale[0][1] == "rgb(27,31,75)"  # SEQUENTIAL's first colour
     halfway = [int(SEQUENTIAL[i][1][1:3], 16) for i in (2, 3)]
     assert scale[middle][1].startswith(f"rgb({round(sum(halfway) / 2)},")

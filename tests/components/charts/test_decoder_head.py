@@ -46,7 +46,7 @@ def test_rows_before_and_after() -> None:
     assert list(figure.layout.yaxis.ticktext) == ["query", "query, rotated", "key", "key, rotated"]
 
 
-def test_the_axis_that_matters_is_told() -> None:
+def test_the_axis_that_matters_is_shown() -> None:
     distances = np.arange(-2, 3)
     scores = np.array([[0, 0, 0, 0, 0], [0, 1, 5, 1, 0], [0, 1, 0, 0, 0]], np.float32)
     figure = plot_score_curves(ROTATION, ScoreCurves(distances, scores))

@@ -9,7 +9,7 @@ from components.charts.merge_embeds import (
     plot_embed_values,
 )
 
-# Two text tokens, a picture of three tokens, and a text token.
+# Two text tokens, an image of three tokens, and a text token.
 INDICES = np.arange(6)
 KINDS = ["special", "text", "image", "image", "image", "text"]
 LABELS = ["&lt;|im_start|&gt;", "user", "p", "p", "p", "?"]
@@ -35,10 +35,10 @@ def test_values_before_stand_above_those_after() -> None:
 def test_small_embeddings_keep_colours_of_their_own_beside_large_features() -> None:
     values = np.concatenate([np.full((1, 4, 6), 0.1), np.full((1, 4, 6), 10.0)])
     scale = plot_embed_values(values.astype(np.float32), INDICES, 8).layout.coloraxis
-    places = [place for place, _ in scale.colorscale]
-    assert places == sorted(places)
+    positions = [position for position, _ in scale.colorscale]
+    assert positions == sorted(positions)
     assert (scale.cmin, scale.cmax) == (-10, 10)
-    np.testing.assert_allclose(places, [0, 0.495, 0.5, 0.505, 1])
+    np.testing.assert_allclose(positions, [0, 0.495, 0.5, 0.505, 1])
 
 
 def test_norms_show_what_the_placeholders_became() -> None:

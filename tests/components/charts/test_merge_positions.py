@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from components.charts.merge_nearness import plot_nearness
+from components.charts.merge_distance_map import plot_distance_map
 from components.charts.merge_positions import plot_positions, plot_positions_3d
 from components.look.colors import KIND_COLORS
 
-# Two text tokens, a picture of 1 x 3 tokens, and a text token.
+# Two text tokens, an image of 1 x 3 tokens, and a text token.
 POSITIONS = np.array([[0, 1, 2, 2, 2, 5], [0, 1, 2, 2, 2, 5], [0, 1, 2, 3, 4, 5]], np.int32)
 INDICES = np.arange(6)
 KINDS = ["special", "text", "image", "image", "image", "text"]
@@ -55,7 +55,7 @@ def test_the_lines_are_t_h_and_w() -> None:
 
 def test_the_jump_is_pointed_out_at_its_token() -> None:
     figure = plot_positions(POSITIONS, INDICES, LABELS, [(2, 5, "image 1"), (5, 6, "")], (5, 5))
-    name, arrow = figure.layout.annotations  # the nameless picture gets a band only
+    name, arrow = figure.layout.annotations  # the nameless image gets a band only
     assert name.text == "image 1"
     assert name.x == 3
     assert (arrow.x, arrow.y) == (5, 5)
@@ -76,7 +76,7 @@ def test_text_alone_has_no_jump() -> None:
     assert figure.layout.shapes == ()
 
 
-def test_text_alone_promises_no_picture() -> None:
+def test_text_alone_promises_no_image() -> None:
     texts = (POSITIONS[:, :2], INDICES[:2])
     lines = plot_positions(*texts, LABELS[:2], [], None)
     space = plot_positions_3d(*texts, KINDS[:2], LABELS[:2])
@@ -86,7 +86,7 @@ def test_text_alone_promises_no_picture() -> None:
 
 def test_far_tokens_are_whole_positions_away() -> None:
     values = np.array([[3, 2, 1], [0, 1, 2]])
-    figure = plot_nearness(values, title="Near", quantity="distance", token=9, span=1)
+    figure = plot_distance_map(values, title="Near", quantity="distance", token=9, span=1)
     (cells,) = figure.data
     np.testing.assert_array_equal(cells.z, values)
     assert cells.reversescale, "near is bright"
@@ -95,9 +95,9 @@ def test_far_tokens_are_whole_positions_away() -> None:
     assert "to token 9, from 0 to 3" in figure.layout.meta["alt"]
 
 
-def test_likeness_has_one_scale_for_all_pictures() -> None:
+def test_likeness_has_one_scale_for_all_images() -> None:
     values = np.array([[1, 0.2]])
-    figure = plot_nearness(values, title="Near", quantity="likeness", token=0, span=0)
+    figure = plot_distance_map(values, title="Near", quantity="likeness", token=0, span=0)
     (cells,) = figure.data
     assert not cells.reversescale, "near is bright"
     assert (cells.zmin, cells.zmax) == (-0.5, 1)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import plotly.graph_objects as go
 import pytest
 
-from components.charts.model import count_words, part_color, plot_module_tree
+from components.charts.model import part_color, plot_module_tree, say_count
 from components.look.colors import BLUE, GREEN, ORANGE, PURPLE
 from playground.engine import Engine
 from playground.model_facts import build_on_meta, load_config, module_tree
@@ -76,4 +76,4 @@ def test_parts_have_colours(path: str, color: str) -> None:
     ("count", "words"), [(999, "999"), (5_060_000, "5.06 million"), (2.13e9, "2.13 billion")]
 )
 def test_counts_in_words(count: int, words: str) -> None:
-    assert count_words(count) == words
+    assert say_count(count) == words

@@ -15,8 +15,8 @@ from components.charts.token_budget import plot_ladder_times, plot_ladder_tokens
 
 def patch_values() -> np.ndarray:
     """(3, 2, 4, 4): channel 10s, frame 1s, position in hundredths; the frames differ."""
-    channel, frame, place = np.meshgrid(range(3), range(2), range(16), indexing="ij")
-    return (channel * 10 + frame + place / 100).reshape(3, 2, 4, 4).astype(np.float32)
+    channel, frame, position = np.meshgrid(range(3), range(2), range(16), indexing="ij")
+    return (channel * 10 + frame + position / 100).reshape(3, 2, 4, 4).astype(np.float32)
 
 
 def test_histograms_are_shares_in_percent() -> None:
@@ -41,15 +41,15 @@ def test_a_patch_is_six_tiles_that_do_not_overlap() -> None:
     values = patch_values()
     figure = plot_patch(values, 37, ["frame 1", "frame 2"])
     assert len(figure.data) == 6
-    places = set()
+    positions = set()
     for trace in figure.data:
         channel, frame = (int(part) for part in divmod(int(trace.z[0][0]), 10))
         np.testing.assert_array_equal(trace.z, values[channel, frame])
         assert trace.name == f"{('red', 'green', 'blue')[channel]}, frame {frame + 1}"
-        places.add((trace.x0, trace.y0))
+        positions.add((trace.x0, trace.y0))
         assert trace.x0 == channel * 6
         assert trace.y0 == frame * 6
-    assert len(places) == 6
+    assert len(positions) == 6
     assert figure.data[0].customdata[2][3].tolist() == [2, 3]
     assert figure.layout.title.text.startswith("Row 37: 2 frames × 3 channels × 4 × 4")
 
@@ -113,10 +113,10 @@ LIMITS = np.array([1024, 16_384, 2_000_000])
 
 def test_ladder_of_tokens() -> None:
     figure = plot_ladder_tokens(LIMITS, np.array([1, 16, 300]), 14, current=1)
-    text, pictures = figure.data
+    text, images = figure.data
     assert text.y.tolist() == [14, 14, 14]
-    assert pictures.y.tolist() == [1, 16, 300]
-    assert pictures.customdata.tolist() == LIMITS.tolist()
+    assert images.y.tolist() == [1, 16, 300]
+    assert images.customdata.tolist() == LIMITS.tolist()
     assert figure.layout.barmode == "stack"
     assert figure.layout.xaxis.ticktext == ("1.02k", "<b>16.4k</b><br>current", "2M")
     assert "from 15 to 314 tokens" in figure.layout.meta["alt"]

@@ -158,7 +158,7 @@ def make_sweep(texts: list[list[str]]) -> Sweep:
 
 
 def test_answers_are_counted_by_value() -> None:
-    figure = plot_answers(make_sweep([["a"] * 4, ["a", "a", "<b>", "c"]]))
+    figure = plot_answers(make_sweep([["a"] * 4, ["a", "a", "<b>", "c"]]), "Temperature")
     assert {bar.name: bar.y.tolist() for bar in figure.data} == {
         "a": [4, 2],
         "&lt;b&gt;": [0, 1],
@@ -170,8 +170,8 @@ def test_answers_are_counted_by_value() -> None:
 
 
 def test_rare_answers_are_one_bar() -> None:
-    many = [["x"] * 4] + [[f"{index} {place}" for place in range(4)] for index in range(4)]
-    figure = plot_answers(make_sweep(many))
+    many = [["x"] * 4] + [[f"{index} {column}" for column in range(4)] for index in range(4)]
+    figure = plot_answers(make_sweep(many), "Temperature")
     assert len(figure.data) == MAX_ANSWERS + 1
     others = figure.data[-1]
     assert others.name == "other answers"
@@ -181,8 +181,8 @@ def test_rare_answers_are_one_bar() -> None:
 
 def test_lengths_and_entropies() -> None:
     sweep = make_sweep([["a", "abc"], ["ab", "abcd"]])
-    points, means = plot_lengths(sweep).data
+    points, means = plot_lengths(sweep, "Temperature").data
     assert points.x.tolist() == [0, 0, 0.5, 0.5]
     assert points.y.tolist() == [1, 3, 2, 4]
     assert means.y.tolist() == [2, 3]
-    assert plot_sweep_entropy(sweep).data[1].y.tolist() == [0, 0.25]
+    assert plot_sweep_entropy(sweep, "Temperature").data[1].y.tolist() == [0, 0.25]

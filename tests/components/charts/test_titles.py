@@ -35,9 +35,9 @@ def test_titles_below_a_chart_fit_on_a_phone(language: Language) -> None:
     found = titles()
     assert len(found) > 20
     too_wide = {}
-    for title, place in found.items():
+    for title, location in found.items():
         text = re.sub(r"\{[^}]*\}", "00", translation(title, language))
         width = sum(WIDE if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text)
         if width > MOST_LETTERS:
-            too_wide[place] = (text, round(width))
+            too_wide[location] = (text, round(width))
     assert not too_wide

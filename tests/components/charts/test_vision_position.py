@@ -11,15 +11,15 @@ from components.charts.vision_position import (
 
 COLORS = np.random.default_rng(0).integers(0, 256, (4, 4, 3)).astype(np.uint8)
 # Two rows and three columns of patches on a grid of four entries a side.
-PLACES = np.stack(np.meshgrid([0.0, 3.0], [0.0, 1.5, 3.0], indexing="ij"), -1)
+POSITIONS = np.stack(np.meshgrid([0.0, 3.0], [0.0, 1.5, 3.0], indexing="ij"), -1)
 
 
 def test_the_patches_are_spread_over_the_grid() -> None:
-    figure = plot_position_grid(COLORS, PLACES, (1, 1), np.array([13, 14, 13, 14]))
+    figure = plot_position_grid(COLORS, POSITIONS, (1, 1), np.array([13, 14, 13, 14]))
     image, dots, neighbours, mark = figure.data
     assert image.source.startswith("data:image/")
     assert list(zip(dots.y, dots.x, strict=True)) == [
-        tuple(place) for place in PLACES.reshape(-1, 2)
+        tuple(position) for position in POSITIONS.reshape(-1, 2)
     ]
     # An entry that is repeated at the border is marked once.
     assert list(neighbours.customdata) == [13, 14]
@@ -30,8 +30,8 @@ def test_the_patches_are_spread_over_the_grid() -> None:
 
 
 def test_a_photos_patches_are_thinned_out_and_it_is_said() -> None:
-    places = np.zeros((60, 80, 2))
-    dots = plot_position_grid(COLORS, places, (0, 0), np.arange(4)).data[1]
+    positions = np.zeros((60, 80, 2))
+    dots = plot_position_grid(COLORS, positions, (0, 0), np.arange(4)).data[1]
     assert len(dots.x) <= MAX_DOTS
     assert "1 in 3 rows and columns" in dots.name
 

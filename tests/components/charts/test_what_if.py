@@ -27,7 +27,7 @@ def test_two_distributions_side_by_side() -> None:
     assert (SHIFT.top.id, SHIFT.changed_top.id) == (7, 3)
 
 
-def test_the_shift_is_told_in_its_title() -> None:
+def test_the_shift_is_shown_in_its_title() -> None:
     layout = plot_shift(SHIFT).layout
     assert list(layout.yaxis.ticktext) == ["&lt;|im_end|&gt;", "a"]
     assert "different top token, KL = 0.25 nats" in layout.title.text
@@ -66,7 +66,7 @@ def test_the_token_that_drops_most_is_named() -> None:
     assert "no token drops" in plot_answer_shift(same, ["a"]).layout.title.text
 
 
-def test_the_nearest_head_is_told() -> None:
+def test_the_nearest_head_is_shown() -> None:
     agreement = np.array([[0.1, np.nan], [-0.4, 0.7]], np.float32)
     figure = plot_agreement(agreement)
     np.testing.assert_array_equal(figure.data[0].z, agreement)
@@ -76,7 +76,7 @@ def test_the_nearest_head_is_told() -> None:
     assert "attention is uniform" in empty.layout.title.text
 
 
-def test_the_layer_that_decides_is_told() -> None:
+def test_the_layer_that_decides_is_shown() -> None:
     probs = np.array([[0.9, 0.6, 0.1], [0.0, 0.2, 0.8]], np.float32)
     figure = plot_patch_sweep(probs, ("There", "It"))
     np.testing.assert_array_equal(figure.data[1].y, probs[1])

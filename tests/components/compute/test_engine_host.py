@@ -53,16 +53,16 @@ def test_an_unexpected_error_ends_the_waiting(
 
 
 def test_a_call_waits_for_the_checkpoint(tiny_random_engine: Engine) -> None:
-    host, told = EngineHost("tiny"), []
+    host, reports = EngineHost("tiny"), []
     host._status = HostStatus("loading", "Loading weights", 3, 9)
 
     def arrive(what: str, done: int, total: int) -> None:
-        told.append((what, done, total))
+        reports.append((what, done, total))
         host._engine, host._status = tiny_random_engine, HostStatus("ready", "Ready")
         host._settled.set()
 
     assert host.await_engine(20, arrive) is tiny_random_engine
-    assert told == [("Loading weights", 3, 9)]
+    assert reports == [("Loading weights", 3, 9)]
 
 
 def test_a_call_that_waits_too_long_says_how_far_loading_is() -> None:

@@ -16,7 +16,7 @@ from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
 from playground.language import say, speaking
 from playground.pipeline import Run
-from playground.records import Picture, Progress
+from playground.records import Progress, PromptImage
 from tests.components.lent_gpu import FakeSpaces
 from tests.components.runs import ignore_progress, make_run
 
@@ -34,8 +34,8 @@ def spaces(monkeypatch: pytest.MonkeyPatch) -> FakeSpaces:
 
 
 @pytest.fixture
-def run(tiny_random_engine: Engine, picture: Picture) -> Run:
-    return make_run(tiny_random_engine, "What is left?", picture)
+def run(tiny_random_engine: Engine, image: PromptImage) -> Run:
+    return make_run(tiny_random_engine, "What is left?", image)
 
 
 def test_without_zero_gpu_nothing_changes(run: Run) -> None:
@@ -50,12 +50,12 @@ def test_hit_and_miss_in_one_call_are_what_they_are_in_place(
     monkeypatch.setattr(playground.kv_cache.compare, "time_ms", lambda _engine, work: (work(), 1.0))
     run.ensure("decoder")
     asked = {
-        "你好": requests.NO_PICTURE,
-        "你好世界。": requests.NO_PICTURE,
+        "你好": requests.NO_IMAGE,
+        "你好世界。": requests.NO_IMAGE,
         "Describe.": "star",
-        "Describe it.": requests.RUN_PICTURES,
+        "Describe it.": requests.RUN_IMAGES,
     }
-    rows = tuple({"text": text, "picture": picture} for text, picture in asked.items())
+    rows = tuple({"text": text, "picture": image} for text, image in asked.items())
     values = (rows, "Be brief.", 1, 1)
     said: list[str] = []
     lent = list(on_gpu(requests.serve)(run, lambda what, *_: said.append(what), *values))
@@ -78,7 +78,7 @@ def test_a_page_s_run_comes_back_whole(spaces: FakeSpaces, run: Run) -> None:
     assert len(spaces.calls) == 1
     assert run.has("decoder")
     assert run.has("parity")
-    here = make_run(run.engine, "What is left?", *run.prompt.pictures)
+    here = make_run(run.engine, "What is left?", *run.prompt.images)
     assert run.decoded.logits.equal(here.decoded.logits)
     assert run.inputs.input_ids.equal(here.inputs.input_ids)
     # The cache that came back serves on in this process.
@@ -138,9 +138,9 @@ def test_errors_come_through_in_words(run: Run) -> None:
     lent = on_gpu(refuse)
     with pytest.raises(InputError, match=r"^Cat is refused\. Write another\.$"):
         list(lent(run, ignore_progress, "Cat"))
-    with pytest.raises(playground.errors.ModelError, match="KeyError") as told:
+    with pytest.raises(playground.errors.ModelError, match="KeyError") as raised:
         list(lent(run, ignore_progress, ""))
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(raised.value)
 
 
 def greet(_run: Run, _progress: Progress) -> Iterator[str]:

@@ -144,9 +144,9 @@ def test_pages_are_served_with_the_first_examples_run(shipped_engine: Engine) ->
     opening = site.shared.events.opening
     assert opening is not None
     for value in served():
-        told = json.loads(value)
-        assert (told["key"], told["isDefault"]) == (opening.key, True)
-        assert site.shared.drawing.runs.get(told["key"]) is opening.run
+        sent = json.loads(value)
+        assert (sent["key"], sent["isDefault"]) == (opening.key, True)
+        assert site.shared.drawing.runs.get(sent["key"]) is opening.run
 
 
 def test_every_output_can_be_left_as_it_is(site: Site) -> None:

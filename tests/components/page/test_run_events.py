@@ -69,11 +69,11 @@ def test_a_run_computes_every_stage_and_ends_with_its_badge(events: RunEvents) -
     assert all(visitor.run(events).has(stage) for stage in STAGES)
     assert "max |Δ logits| = 0," in visitor.status
     assert "last run" in visitor.status
-    assert [told["stages"] for told in visitor.told] == [
+    assert [sent["stages"] for sent in visitor.sent] == [
         *(list(STAGES[:count]) for count in range(5)),
         list(STAGES),
     ]
-    assert [told["running"] for told in visitor.told] == [*STAGES, "", ""]
+    assert [sent["running"] for sent in visitor.sent] == [*STAGES, "", ""]
 
 
 def test_a_mixture_of_experts_runs_to_its_badge(tiny_random_moe_engine: Engine) -> None:
@@ -90,11 +90,11 @@ def test_one_stage_runs_what_is_missing_and_no_more(events: RunEvents) -> None:
     key, run = visitor.run_key, visitor.run(events)
     assert [stage for stage in STAGES if run.has(stage)] == ["preprocess", "vision"]
     vision = run.vision
-    visitor.told.clear()
+    visitor.sent.clear()
     press(events, visitor, "merge")
     assert visitor.run_key == key
     assert run.vision is vision
-    assert [told["running"] for told in visitor.told] == ["merge", "", ""]
+    assert [sent["running"] for sent in visitor.sent] == ["merge", "", ""]
     assert not run.has("decoder")
 
 
@@ -113,7 +113,7 @@ def test_another_text_is_another_run_and_the_old_one_goes(events: RunEvents) -> 
     press(events, visitor)
     new = visitor.run(events)
     assert new.prompt.turns[-1].text == "What else?"
-    assert new.vision is old.vision  # the same picture
+    assert new.vision is old.vision  # the same image
     assert events.drawing.runs.peek(key) is None
 
 
@@ -150,8 +150,8 @@ def test_a_stopped_run_says_so_and_keeps_what_was_done(
     visitor = Visitor(first_prompt(text="Stop me"))
     press(events, visitor, progress=stop)
     assert "Stopped" in visitor.status
-    assert visitor.told[-1]["running"] == ""
-    assert visitor.told[-1]["stages"][-1] == last
+    assert visitor.sent[-1]["running"] == ""
+    assert visitor.sent[-1]["stages"][-1] == last
     kept = visitor.run(events)
     assert kept.has(last)
     assert not kept.has(missing)
@@ -182,11 +182,11 @@ def test_a_page_opens_with_the_first_example_s_run(events: RunEvents) -> None:
         each.take(events.open_page())
     assert pages[0].run_key == pages[1].run_key
     assert "max |Δ logits| = 0," in pages[0].status
-    (told,) = pages[0].told
-    assert told["stages"] == list(STAGES)
-    assert list(told["findings"]) == ["sampling.lab.measured"]
+    (sent,) = pages[0].sent
+    assert sent["stages"] == list(STAGES)
+    assert list(sent["findings"]) == ["sampling.lab.measured"]
     run = pages[0].run(events)
-    assert _drawn(events.drawing, told) == f"{run.inputs.num_tokens} None"
+    assert _drawn(events.drawing, sent) == f"{run.inputs.num_tokens} None"
     press(events, pages[0])
     assert pages[0].run_key == pages[1].run_key  # it had run already
     pages[0].prompt["text"] = "Mine"
@@ -194,9 +194,9 @@ def test_a_page_opens_with_the_first_example_s_run(events: RunEvents) -> None:
     assert events.drawing.runs.peek(pages[1].run_key) is run  # shared by all pages: never dropped
 
 
-def _drawn(drawing: Drawing, told: dict[str, Any]) -> str:
-    question = {"run": told["key"], "part": LAB.key, "outputs": ["words"]}
-    answer = drawing.answer({**question, "findings": told["findings"]})
+def _drawn(drawing: Drawing, sent: dict[str, Any]) -> str:
+    question = {"run": sent["key"], "part": LAB.key, "outputs": ["words"]}
+    answer = drawing.answer({**question, "findings": sent["findings"]})
     return str(answer["outputs"]["words"]["html"])
 
 
@@ -210,9 +210,9 @@ def test_a_checkpoint_that_does_not_come_is_said(tiny_random_engine: Engine) -> 
     assert "No such checkpoint." in said["status"]
 
 
-def test_a_run_is_told_as_json(events: RunEvents) -> None:
+def test_a_run_is_written_as_json(events: RunEvents) -> None:
     first = next(events.run(STAGES, None, Visitor().panel, ignore_progress, findings={"a.b": "k"}))
-    told = json.loads(first["run"])
-    assert told["key"] == first["run_key"]
-    assert told["findings"] == {"a.b": "k"}
-    assert "restored" not in told
+    sent = json.loads(first["run"])
+    assert sent["key"] == first["run_key"]
+    assert sent["findings"] == {"a.b": "k"}
+    assert "restored" not in sent

@@ -20,7 +20,7 @@ OURS = [step for step in STEPS if step.part.partition(".")[0] in STAGES]
 
 def steps_of_the_card() -> list[dict[str, Any]]:
     (card,) = read_html(TourView(PARTS).html_template).find("section", "tour-card")
-    assert "{number}" in card.attrs["data-place"]
+    assert "{number}" in card.attrs["data-counter"]
     return list(json.loads(card.attrs["data-steps"]))
 
 
@@ -28,11 +28,11 @@ def test_every_step_leads_to_a_part() -> None:
     assert [step.part for step in OURS if step.part not in PARTS.by_key] == []
     selected = [stage.stage for stage in STAGE_TABS]
     selected += [part.key for stage in STAGE_TABS for part in stage.parts]
-    for step, told in zip(OURS, steps_of_the_card(), strict=True):
-        assert told["tabs"][0] == step.part.partition(".")[0]
-        assert set(told["tabs"]) <= set(selected)
-        stage = next(each for each in STAGE_TABS if each.stage == told["tabs"][0])
-        assert (step.part in told["tabs"]) == (len(stage.parts) > 1)
+    for step, card_step in zip(OURS, steps_of_the_card(), strict=True):
+        assert card_step["tabs"][0] == step.part.partition(".")[0]
+        assert set(card_step["tabs"]) <= set(selected)
+        stage = next(each for each in STAGE_TABS if each.stage == card_step["tabs"][0])
+        assert (step.part in card_step["tabs"]) == (len(stage.parts) > 1)
 
 
 def test_the_steps_follow_the_forward_pass() -> None:

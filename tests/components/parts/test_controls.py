@@ -113,7 +113,7 @@ def test_the_default_that_the_browser_shows_is_the_one_that_counts(control: Cont
     assert sent == control.parse(None, RUN)
 
 
-def test_the_browser_is_told_the_bounds_of_this_run() -> None:
+def test_the_browser_is_sent_the_bounds_of_this_run() -> None:
     spec = LAYER.spec(RUN)
     assert spec is not None
     assert (spec["low"], spec["high"], spec["step"], spec["value"]) == (0, 4, 1, 2)

@@ -12,7 +12,7 @@ import pytest
 from components.chart_view.figures import write_json
 from components.parts.controls import IndexSlider
 from components.parts.drawing import Drawing, Question
-from components.parts.part import PLACE, Part, StageParts
+from components.parts.part import SELECTION, Part, StageParts
 from components.parts.stage_view import answer, part_spec
 from components.parts.turns import MOST_OF_ONE_PAGE, BusyError, OvertakenError, Turns
 from playground.engine import Engine
@@ -20,7 +20,7 @@ from playground.errors import InputError
 from playground.pipeline import Run
 from tests.components.drawings import make_drawing
 from tests.components.runs import make_run
-from tests.media_samples import make_picture
+from tests.media_samples import make_image
 
 PART = Part(
     "lab",
@@ -40,10 +40,10 @@ def measured(run: Run, progress: Any, size: int) -> Any:
         yield number
 
 
-@PART.html(needs=("size", PLACE, "measured"), live=True)
-def words(run: Run, size: int, place: Any, measured: int | None) -> str:
+@PART.html(needs=("size", SELECTION, "measured"), live=True)
+def words(run: Run, size: int, selection: Any, measured: int | None) -> str:
     """All that it is given."""
-    return f"{size} {None if place is None else place.index} {measured}"
+    return f"{size} {None if selection is None else selection.index} {measured}"
 
 
 @PART.chart("Chart", needs=("measured",))
@@ -77,8 +77,8 @@ NAMES = list(PART.outputs)
 
 @pytest.fixture(scope="module")
 def run(tiny_random_engine: Engine) -> Run:
-    """Stages 1 to 3 of a picture."""
-    run = make_run(tiny_random_engine, "my own words", make_picture())
+    """Stages 1 to 3 of an image."""
+    run = make_run(tiny_random_engine, "my own words", make_image())
     run.ensure("merge")
     return run
 
@@ -98,7 +98,7 @@ def ask(drawing: Drawing, key: str, *names: str, **more: Any) -> dict[str, Any]:
 
 def test_an_answer_holds_what_was_asked_for_and_no_more(drawing: Drawing, run: Run) -> None:
     key = drawing.runs.add(run)
-    found = ask(drawing, key, "words", values={"merge.lab.size": 3}, place={"index": 2})
+    found = ask(drawing, key, "words", values={"merge.lab.size": 3}, selection={"index": 2})
     assert found == {"run": key, "outputs": {"words": {"html": "3 2 None"}}}
     with_controls = ask(drawing, key, controls=True)
     assert with_controls["outputs"] == {}
@@ -186,10 +186,14 @@ def test_what_is_no_question_is_refused(drawing: Drawing, question: Any) -> None
     assert list(answer(drawing, question)) == ["error"]
 
 
-@pytest.mark.parametrize("place", [5, {"index": -1}, {"index": 10**9}, {"span": 0}, {"index": "1"}])
-def test_a_place_that_is_not_there_is_refused(drawing: Drawing, run: Run, place: Any) -> None:
+@pytest.mark.parametrize(
+    "selection", [5, {"index": -1}, {"index": 10**9}, {"span": 0}, {"index": "1"}]
+)
+def test_a_selection_that_is_not_there_is_refused(
+    drawing: Drawing, run: Run, selection: Any
+) -> None:
     key = drawing.runs.add(run)
-    assert "error" in ask(drawing, key, "words", place=place)["outputs"]["words"]
+    assert "error" in ask(drawing, key, "words", selection=selection)["outputs"]["words"]
 
 
 # ------------------------------------------------------------------------------------- turns
@@ -233,11 +237,11 @@ def test_one_page_cannot_hold_all_turns() -> None:
 def test_the_browser_knows_what_each_output_needs() -> None:
     spec = part_spec(PART)
     assert spec["requires"] == "merge"
-    assert spec["outputs"][0]["needs"] == ["merge.lab.size", "place", "merge.lab.measured"]
+    assert spec["outputs"][0]["needs"] == ["merge.lab.size", "selection", "merge.lab.measured"]
     assert spec["experiments"][0]["label"] == "Measure"
     assert spec["items"] == [["size"], ["measured"], *NAMES]
 
 
 def test_a_question_is_read_without_believing_it() -> None:
     read = Question.read({"run": "r", "part": "p", "outputs": ["a"], "controls": 1})
-    assert (read.outputs, read.controls, read.place) == (("a",), False, None)
+    assert (read.outputs, read.controls, read.selection) == (("a",), False, None)

@@ -52,7 +52,7 @@ def test_every_finding_is_drawn_once(
 ) -> None:
     drawn: list[tuple[int, int | None]] = []
 
-    def note(_run: Run, size: int, _place: Any, measured: int | None) -> str:
+    def note(_run: Run, size: int, _selection: Any, measured: int | None) -> str:
         drawn.append((size, measured))
         return ""
 

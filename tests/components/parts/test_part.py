@@ -8,7 +8,7 @@ import pytest
 
 from components.parts.compound_controls import Clicked
 from components.parts.controls import Slider
-from components.parts.part import PLACE, Fold, Part, Parts, StageParts, Text
+from components.parts.part import SELECTION, Fold, Part, Parts, StageParts, Text
 from components.tabs import STAGE_TABS
 from playground.pipeline import Run
 
@@ -19,10 +19,10 @@ def make_part(id: str = "one", **more: Any) -> Part:
         id, "One", stage="merge", controls=(Slider(id="size", label="Size", high=3),), **more
     )
 
-    @part.html(needs=("size", PLACE))
-    def sentence(run: Run, size: int, place: Any) -> str:
+    @part.html(needs=("size", SELECTION))
+    def sentence(run: Run, size: int, selection: Any) -> str:
         """Its size."""
-        return f"{size} {place}"
+        return f"{size} {selection}"
 
     return part
 
@@ -38,7 +38,7 @@ def test_a_declared_function_stays_a_function() -> None:
     assert part.key == "merge.one"
     assert part.full_name("size") == "merge.one.size"
     assert part.full_name("two.size") == "merge.two.size"
-    assert part.full_name(PLACE) == PLACE
+    assert part.full_name(SELECTION) == SELECTION
 
 
 def test_by_default_controls_stand_above_buttons_and_outputs() -> None:
@@ -93,7 +93,7 @@ def test_a_layout_may_have_rows_folds_and_words() -> None:
     assert Parts((stage(part),)).by_key["merge.one"] is part
 
 
-def test_what_clicks_set_needs_no_place() -> None:
+def test_what_clicks_set_needs_no_room() -> None:
     part = Part(
         "one",
         "One",

@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 
-from components.pointer.place import read_place
+from components.pointer.selection import read_selection
 from components.pointer.view import MAX_TEXT_CHARS, write_layout
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.pipeline import Run
 from playground.pointer import locate_patch, locate_token
 from tests.components.runs import make_run
-from tests.media_samples import make_clip, make_picture
+from tests.media_samples import make_image, make_video
 
 
 @pytest.fixture(scope="module")
 def run(tiny_random_engine: Engine) -> Run:
-    """Two pictures, one of them wide."""
-    return make_run(tiny_random_engine, "零 <b>?", make_picture(), make_picture(192, 64))
+    """Two images, one of them wide."""
+    return make_run(tiny_random_engine, "零 <b>?", make_image(), make_image(192, 64))
 
 
 def test_the_layout_says_where_everything_stands(run: Run) -> None:
@@ -37,12 +37,12 @@ def test_the_layout_says_where_everything_stands(run: Run) -> None:
     assert layout["texts"]["0"] == "<|im_start|>"
 
 
-def test_the_layout_may_point_at_a_place(run: Run) -> None:
+def test_the_layout_may_hold_a_selection(run: Run) -> None:
     plain = json.loads(write_layout(run))
-    assert "place" not in plain
-    assert json.loads(write_layout(run, (5,))) == plain | {"place": {"index": 5}}
+    assert "selection" not in plain
+    assert json.loads(write_layout(run, (5,))) == plain | {"selection": {"index": 5}}
     patch = {"span": 1, "row": 2, "column": 3}
-    assert json.loads(write_layout(run, (1, 2, 3))) == plain | {"place": patch}
+    assert json.loads(write_layout(run, (1, 2, 3))) == plain | {"selection": patch}
 
 
 def test_long_tokens_are_cut(tiny_random_engine: Engine) -> None:
@@ -51,18 +51,18 @@ def test_long_tokens_are_cut(tiny_random_engine: Engine) -> None:
 
 
 def test_frames_are_named_by_their_time(tiny_random_engine: Engine) -> None:
-    clip = make_clip()
-    layout = json.loads(write_layout(make_run(tiny_random_engine, "?", clip=clip)))
+    video = make_video()
+    layout = json.loads(write_layout(make_run(tiny_random_engine, "?", video=video)))
     assert [span["name"] for span in layout["spans"]] == ["video 1, 0.2 s", "video 1, 1.2 s"]
 
 
-def test_a_reported_place_is_located_anew(run: Run) -> None:
-    assert read_place(run, {"index": 7}) == locate_token(run.inputs, run.positions, 7)
+def test_a_reported_selection_is_located_anew(run: Run) -> None:
+    assert read_selection(run, {"index": 7}) == locate_token(run.inputs, run.positions, 7)
     reported = {"span": 1, "row": 2, "column": 3, "index": 999}
-    assert read_place(run, reported) == locate_patch(run.inputs, run.positions, 1, 2, 3)
-    assert read_place(run, None) is None
-    assert read_place(run, {}) is None
-    assert read_place(run, {"index": None}) is None
+    assert read_selection(run, reported) == locate_patch(run.inputs, run.positions, 1, 2, 3)
+    assert read_selection(run, None) is None
+    assert read_selection(run, {}) is None
+    assert read_selection(run, {"index": None}) is None
 
 
 @pytest.mark.parametrize(
@@ -82,4 +82,4 @@ def test_a_reported_place_is_located_anew(run: Run) -> None:
 )
 def test_nonsense_is_refused(run: Run, data: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        read_place(run, data)
+        read_selection(run, data)

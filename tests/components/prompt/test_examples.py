@@ -23,7 +23,7 @@ def test_every_kind_of_prompt_is_there() -> None:
     assert any(example.earlier for example in examples)
 
 
-def test_the_opening_example_has_a_picture() -> None:
+def test_the_opening_example_has_a_image() -> None:
     first = load_examples()[0]
     assert len(first.images) == 1
     assert Path(first.images[0]).is_file()
@@ -45,7 +45,7 @@ def test_every_example_can_be_read(shipped_engine: Engine, example: Example) -> 
     assert inputs.notices == ()
 
 
-def test_one_button_a_card_with_its_pictures() -> None:
+def test_one_button_a_card_with_its_images() -> None:
     examples = load_examples()
     html = cards_html(examples)
     read_html(html)  # refuses tags that do not close

@@ -16,8 +16,8 @@ from components.prompt.reader import prompt_fingerprint, read_prompt
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.preprocess.stage import run_preprocess
-from playground.records import Clip, Picture, Prompt, Turn
-from tests.media_samples import make_clip, make_picture, write_clip
+from playground.records import Prompt, PromptImage, PromptVideo, Turn
+from tests.media_samples import make_image, make_video, write_video
 
 
 @pytest.fixture
@@ -38,37 +38,37 @@ def read(tiny_random_engine: Engine) -> Any:
 
 
 @pytest.fixture
-def path(tmp_path: Path, picture: Picture) -> str:
-    """A PNG of the picture."""
-    Image.fromarray(picture.pixels).save(tmp_path / "picture.png")
+def path(tmp_path: Path, image: PromptImage) -> str:
+    """A PNG of the image."""
+    Image.fromarray(image.pixels).save(tmp_path / "picture.png")
     return str(tmp_path / "picture.png")
 
 
 def test_text_alone(read: Any) -> None:
     prompt = read(text="Hello", system="Be brief.", max_pixels="")
     (turn,) = prompt.turns
-    assert (turn.role, turn.text, turn.pictures, turn.clip) == ("user", "Hello", (), None)
+    assert (turn.role, turn.text, turn.images, turn.video) == ("user", "Hello", (), None)
     assert (prompt.system, prompt.max_pixels) == ("Be brief.", None)
 
 
-def test_pictures_of_a_gallery_keep_their_order(
-    read: Any, path: str, tmp_path: Path, picture: Picture, wide_picture: Picture
+def test_images_of_a_gallery_keep_their_order(
+    read: Any, path: str, tmp_path: Path, image: PromptImage, wide_image: PromptImage
 ) -> None:
-    Image.fromarray(wide_picture.pixels).save(tmp_path / "wide.png")
+    Image.fromarray(wide_image.pixels).save(tmp_path / "wide.png")
     wide = str(tmp_path / "wide.png")
     prompt = read(images=[(wide, "caption"), [path, None], path], max_pixels=4096.0)
-    found = [picture.pixels.shape[:2] for picture in prompt.pictures]
+    found = [image.pixels.shape[:2] for image in prompt.images]
     assert found == [(64, 192), (96, 128), (96, 128)]
-    np.testing.assert_array_equal(prompt.pictures[1].pixels, picture.pixels)
+    np.testing.assert_array_equal(prompt.images[1].pixels, image.pixels)
     assert prompt.max_pixels == 4096
     assert type(prompt.max_pixels) is int
 
 
 def test_video_alone(read: Any, tmp_path: Path) -> None:
-    video = write_clip(tmp_path / "clip.mp4", make_clip(num_frames=8).frames, fps=4)
+    video = write_video(tmp_path / "clip.mp4", make_video(num_frames=8).frames, fps=4)
     prompt = read(video=str(video))
-    (clip,) = prompt.clips
-    assert clip.frames.shape == (4, 96, 96, 3)
+    (sampled,) = prompt.videos
+    assert sampled.frames.shape == (4, 96, 96, 3)
     assert prompt.turns[0].text == ""
 
 
@@ -122,7 +122,7 @@ def test_numbers_within_bounds() -> None:
 
 
 BASE = Prompt(
-    (Turn("user", "a", (make_picture(),), make_clip()), Turn("assistant", "b"), Turn("user", "c")),
+    (Turn("user", "a", (make_image(),), make_video()), Turn("assistant", "b"), Turn("user", "c")),
     system="s",
     max_pixels=4096,
 )
@@ -130,9 +130,9 @@ BASE = Prompt(
 
 def _changed() -> dict[str, Prompt]:
     first, *rest = BASE.turns
-    picture, clip = first.pictures[0], first.clip
-    assert clip is not None
-    pixels, frames = picture.pixels.copy(), clip.frames.copy()
+    image, video = first.images[0], first.video
+    assert video is not None
+    pixels, frames = image.pixels.copy(), video.frames.copy()
     pixels[5, 5, 0] ^= 1
     frames[3, 5, 5, 2] ^= 1
 
@@ -145,16 +145,16 @@ def _changed() -> dict[str, Prompt]:
         "max_pixels": replace(BASE, max_pixels=None),
         "role": with_first(role="assistant"),
         "text": with_first(text="ab"),
-        "one pixel": with_first(pictures=(Picture(pixels),)),
-        "shape": with_first(pictures=(Picture(turned),)),
-        "no picture": with_first(pictures=()),
-        "two pictures": with_first(pictures=(picture, picture)),
-        "no clip": with_first(clip=None),
-        "one frame": with_first(clip=replace(clip, frames=frames)),
-        "indices": with_first(clip=replace(clip, frame_indices=(0, 1, 2, 4))),
-        "fps": with_first(clip=replace(clip, fps=3.0)),
+        "one pixel": with_first(images=(PromptImage(pixels),)),
+        "shape": with_first(images=(PromptImage(turned),)),
+        "no picture": with_first(images=()),
+        "two pictures": with_first(images=(image, image)),
+        "no clip": with_first(video=None),
+        "one frame": with_first(video=replace(video, frames=frames)),
+        "indices": with_first(video=replace(video, frame_indices=(0, 1, 2, 4))),
+        "fps": with_first(video=replace(video, fps=3.0)),
         "clip one turn later": replace(
-            BASE, turns=(replace(first, clip=None), rest[0], replace(rest[1], clip=clip))
+            BASE, turns=(replace(first, video=None), rest[0], replace(rest[1], video=video))
         ),
         "fewer turns": replace(BASE, turns=(first,)),
         "text moved between turns": replace(
@@ -170,12 +170,14 @@ def test_fingerprint_tells_prompts_apart() -> None:
 
 def test_fingerprint_ignores_names_and_notices() -> None:
     first, *rest = BASE.turns
-    picture, clip = first.pictures[0], first.clip
-    assert clip is not None
+    image, video = first.images[0], first.video
+    assert video is not None
     renamed = replace(
         first,
-        pictures=(replace(picture, pixels=picture.pixels.copy(), name="b", notices=("Turned.",)),),
-        clip=Clip(clip.frames.copy(), clip.frame_indices, clip.fps, clip.total_num_frames, "other"),
+        images=(replace(image, pixels=image.pixels.copy(), name="b", notices=("Turned.",)),),
+        video=PromptVideo(
+            video.frames.copy(), video.frame_indices, video.fps, video.total_num_frames, "other"
+        ),
     )
     assert prompt_fingerprint(replace(BASE, turns=(renamed, *rest))) == prompt_fingerprint(BASE)
 
@@ -183,13 +185,13 @@ def test_fingerprint_ignores_names_and_notices() -> None:
 # ------------------------------------------------------------------------------- conversations
 
 
-def test_the_pictures_belong_to_the_first_turn(read: Any, path: str) -> None:
+def test_the_images_belong_to_the_first_turn(read: Any, path: str) -> None:
     prompt = read(
         images=[path],
         text="And the square?",
         earlier="User: Describe this image.\nAssistant: A red circle:\nround and red.\n",
     )
-    assert [(turn.role, turn.text, len(turn.pictures)) for turn in prompt.turns] == [
+    assert [(turn.role, turn.text, len(turn.images)) for turn in prompt.turns] == [
         ("user", "Describe this image.", 1),
         ("assistant", "A red circle:\nround and red.", 0),
         ("user", "And the square?", 0),

@@ -14,7 +14,7 @@ from components.serving.faults import clear_faults
 from playground.errors import InputError
 
 
-def told(error: Exception) -> str:
+def message_of(error: Exception) -> str:
     with pytest.raises(gr.Error) as caught, clear_faults():
         raise error
     return str(caught.value.message)
@@ -30,7 +30,7 @@ def told(error: Exception) -> str:
     ids=["python", "gpu", "cpu"],
 )
 def test_memory(error: Exception) -> None:
-    message = told(error)
+    message = message_of(error)
     assert "not enough memory" in message
     assert "smaller image" in message
     assert "GiB" not in message
@@ -38,7 +38,7 @@ def test_memory(error: Exception) -> None:
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_disk(code: int) -> None:
-    message = told(OSError(code, "No space left on device", "/srv/secret/file"))
+    message = message_of(OSError(code, "No space left on device", "/srv/secret/file"))
     assert "disk is full" in message
     assert "/srv" not in message
 
@@ -46,7 +46,7 @@ def test_disk(code: int) -> None:
 @pytest.mark.parametrize(("code", "words"), [(28, "disk is full"), (13, "Something went wrong")])
 def test_disk_of_a_library_with_errors_of_its_own(code: int, words: str) -> None:
     said = f"Error while serializing: I/O error: whatever the system says (os error {code})"
-    assert words in told(SafetensorError(said))
+    assert words in message_of(SafetensorError(said))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_disk_of_a_library_with_errors_of_its_own(code: int, words: str) -> None
 )
 def test_anything_else(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR):
-        message = told(error)
+        message = message_of(error)
     assert type(error).__name__ in message
     for secret in ("a visitor's words", "/srv"):
         assert secret not in message
@@ -70,9 +70,11 @@ def test_messages_that_are_clear_already_pass() -> None:
         pass
 
 
-def test_what_the_user_can_mend_keeps_its_words() -> None:
-    assert told(InputError("Too long.", remedy="Shorten it.")) == "Too long. Shorten it."
-    assert told(InputError("<b>.png")) == "&lt;b&gt;.png"  # the page's message box renders HTML
+def test_what_the_user_can_fix_keeps_its_words() -> None:
+    assert message_of(InputError("Too long.", remedy="Shorten it.")) == "Too long. Shorten it."
+    assert (
+        message_of(InputError("<b>.png")) == "&lt;b&gt;.png"
+    )  # the page's message box renders HTML
     with pytest.raises(gr.Error) as caught, clear_faults(as_html=False):
         raise InputError("<b>.png")
     assert caught.value.message == "<b>.png"

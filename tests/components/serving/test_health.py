@@ -11,18 +11,18 @@ from components.serving.health import health_routes
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "told"),
+    ("status", "code", "expected"),
     [
         (HostStatus("loading", "Loading weights", 3, 9), 503, {"done": 3, "total": 9}),
         (HostStatus("ready", "Ready"), 200, {"status": "ready", "what": "Ready"}),
         (HostStatus("failed", "No such folder."), 503, {"what": "No such folder."}),
     ],
 )
-def test_ready_once_a_run_would_succeed(status: HostStatus, code: int, told: dict) -> None:
+def test_ready_once_a_run_would_succeed(status: HostStatus, code: int, expected: dict) -> None:
     host = EngineHost("tiny")
     host._status = status
     client = TestClient(Starlette(routes=health_routes(host)))
     assert client.get("/healthz").json() == {"status": "ok"}
     answer = client.get("/readyz")
     assert answer.status_code == code
-    assert told.items() <= answer.json().items()
+    assert expected.items() <= answer.json().items()

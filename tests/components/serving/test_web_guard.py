@@ -99,7 +99,7 @@ def test_a_body_that_gradio_stumbles_over_is_explained(client: TestClient, body:
     ],
     ids=["disk", "memory", "other"],
 )
-def test_a_failing_machine_is_told_from_a_bad_request(
+def test_a_failing_machine_is_distinguished_from_a_bad_request(
     error: Exception, code: int, words: str
 ) -> None:
     async def fail(_scope: Scope, _receive: Receive, _send: Send) -> None:
@@ -182,12 +182,12 @@ def test_other_files_are_not(client: TestClient, name: str) -> None:
 
 def test_a_change_makes_a_new_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(browser_module, "FILES", {})
-    module, beside = tmp_path / "a.js", tmp_path / "b.js"
+    module, other = tmp_path / "a.js", tmp_path / "b.js"
     module.write_text("1")
-    beside.write_text("2")
-    before = file_address(module, beside)
-    beside.write_text("3")
-    assert file_address(module, beside) != before
+    other.write_text("2")
+    before = file_address(module, other)
+    other.write_text("3")
+    assert file_address(module, other) != before
     assert str(BROWSER) not in page_module("part.js")
 
 

@@ -1,4 +1,4 @@
-"""Links as text: what is written comes back, and what strangers write does no harm."""
+"""Links as text: what is written comes back, and what others write does no harm."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_all_of_a_link_comes_back() -> None:
         earlier="User: a\nAssistant: b",
         max_pixels=4096,
         tabs=("sampling", "sampling.one-step"),
-        place=(0, 3, 4),
+        selection=(0, 3, 4),
         checkpoint="tiny@0123,float32",
         settings={"a.number": 0.25, "a.flag": True, "a.none": None, "a.list": [1, 2], "a.b": "12"},
     )
@@ -84,10 +84,10 @@ def test_an_address_with_only_a_tab_is_about_the_first_example() -> None:
         ({"images": "../../etc/passwd," + HASH}, "images", (HASH,)),
         ({"images": HASH.upper()}, "images", ()),
         ({"video": "http://example.com/x.mp4"}, "video", None),
-        ({"at": "-1"}, "place", ()),
-        ({"at": "1.2"}, "place", ()),
-        ({"at": "٣"}, "place", ()),
-        ({"at": "9" * 30}, "place", ()),
+        ({"at": "-1"}, "selection", ()),
+        ({"at": "1.2"}, "selection", ()),
+        ({"at": "٣"}, "selection", ()),
+        ({"at": "9" * 30}, "selection", ()),
         ({"ztext": "no base64!"}, "text", None),
         ({"ztext": "AAAA"}, "text", None),
         ({"ztext": base64.urlsafe_b64encode(zlib.compress(b"\xff")).decode()}, "text", None),

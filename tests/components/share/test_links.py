@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.pointer.place import read_place
+from components.pointer.selection import read_selection
 from components.prompt.examples import load_examples
 from components.share.kept_files import KeptFiles
 from components.share.links import Links, known_settings
@@ -23,7 +23,7 @@ from playground.loading.checkpoint_mark import mark_checkpoint
 from playground.pipeline import STAGES
 from tests.components.runs import ignore_progress
 from tests.components.visits import Visitor, first_prompt, make_events
-from tests.media_samples import make_clip, make_picture, write_clip
+from tests.media_samples import make_image, make_video, write_video
 
 MOVED = {"merge.embeddings.shown": "embeddings", "merge.distances.quantity": "likeness"}
 
@@ -129,9 +129,9 @@ def test_a_state_that_is_none_makes_a_link_to_the_prompt(links: Links, sent: Any
 # ------------------------------------------------------------------------------------- opening
 
 
-def save_picture(folder: Path) -> str:
+def save_image(folder: Path) -> str:
     path = folder / "mine.png"
-    Image.fromarray(make_picture(96, 64, seed=3).pixels).save(path)
+    Image.fromarray(make_image(96, 64, seed=3).pixels).save(path)
     return str(path)
 
 
@@ -140,8 +140,8 @@ def test_somebody_else_gets_the_same_page_and_the_same_numbers(
 ) -> None:
     mine = Visitor(values=dict(MOVED), tabs=["merge", "merge.distances"])
     mine.prompt |= {
-        "images": [save_picture(tmp_path)],
-        "video": str(write_clip(tmp_path / "clip.mp4", make_clip().frames, fps=2)),
+        "images": [save_image(tmp_path)],
+        "video": str(write_video(tmp_path / "clip.mp4", make_video().frames, fps=2)),
         "text": "有什么？“红色”…",
         "system": "Be brief.",
         "earlier": "User: Hello\nAssistant: Yes?",
@@ -170,9 +170,9 @@ def test_somebody_else_gets_the_same_page_and_the_same_numbers(
     assert copy(links, theirs) == link
 
 
-def test_settings_are_told_before_the_run_begins(links: Links) -> None:
+def test_settings_are_shown_before_the_run_begins(links: Links) -> None:
     visitor = open_link(links, "?text=Hello&merge.embeddings.shown=embeddings&tab=merge,nowhere")
-    first, *others = visitor.told
+    first, *others = visitor.sent
     assert first["restored"]["values"] == {"merge.embeddings.shown": "embeddings"}
     assert first["restored"]["tabs"] == ["merge", "nowhere"]  # opened where it is there
     assert first["stages"] == []
@@ -180,32 +180,32 @@ def test_settings_are_told_before_the_run_begins(links: Links) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "written"),
+    ("selection", "written"),
     [({"span": 0, "row": 2, "column": 3, "index": 99}, "0.2.3"), ({"index": 5}, "5")],
 )
-def test_the_pointer_comes_back(links: Links, place: dict[str, int], written: str) -> None:
-    mine = Visitor(place=place)
+def test_the_pointer_comes_back(links: Links, selection: dict[str, int], written: str) -> None:
+    mine = Visitor(selection=selection)
     press_run(links, mine)
-    mine.place = place
+    mine.selection = selection
     link = copy(links, mine)
     assert parameters(link)["at"] == written
     theirs = open_link(links, link)
-    pointed = [read_place(each.run(links.events), each.place) for each in (mine, theirs)]
+    pointed = [read_selection(each.run(links.events), each.selection) for each in (mine, theirs)]
     assert pointed[0] == pointed[1] is not None
 
 
-def test_a_place_that_is_not_there_is_refused_or_left_out(links: Links) -> None:
-    visitor = Visitor(place={"index": 10_000})
+def test_a_selection_that_is_not_there_is_refused_or_left_out(links: Links) -> None:
+    visitor = Visitor(selection={"index": 10_000})
     assert "at" not in parameters(copy(links, visitor))  # nothing has run
     press_run(links, visitor)
-    visitor.place = {"index": 10_000}
+    visitor.selection = {"index": 10_000}
     with pytest.raises(InputError, match="no token"):
         copy(links, visitor)
     theirs = open_link(links, "?text=Hello&at=9999")
     assert all(theirs.run(links.events).has(stage) for stage in STAGES)
 
 
-def test_the_page_is_told_of_its_run_before_anything_is_computed(links: Links) -> None:
+def test_the_page_learns_of_its_run_before_anything_is_computed(links: Links) -> None:
     """However fast the run is; and where the page leaves at that moment, the run is given up."""
     runs = links.events.drawing.runs
     num_runs = len(runs)
@@ -233,12 +233,12 @@ def test_a_link_that_is_stopped_says_so(links: Links) -> None:
 
     visitor = open_link(links, "?text=Stop+me&merge.embeddings.shown=embeddings", stop)
     assert "Stopped" in visitor.status
-    assert visitor.told[-1]["stages"] == ["preprocess", "vision", "merge"]
+    assert visitor.sent[-1]["stages"] == ["preprocess", "vision", "merge"]
     assert visitor.values == {"merge.embeddings.shown": "embeddings"}
 
 
-def test_a_lost_picture_is_asked_for_and_all_else_is_there(links: Links, tmp_path: Path) -> None:
-    mine = Visitor(first_prompt(images=[save_picture(tmp_path)], text="Where?"))
+def test_a_lost_image_is_asked_for_and_all_else_is_there(links: Links, tmp_path: Path) -> None:
+    mine = Visitor(first_prompt(images=[save_image(tmp_path)], text="Where?"))
     mine.values |= MOVED
     mine.tabs = ["merge", "merge.positions"]
     link = copy(links, mine)

@@ -20,10 +20,10 @@ from playground.kv_cache.stage import run_cache_reuse
 from playground.logits import next_token_probs
 from playground.pipeline import Run
 from playground.preprocess.stage import model_kwargs, run_preprocess
-from playground.records import Clip, Picture, Prompt, SamplingSettings, Turn
+from playground.records import Prompt, PromptImage, PromptVideo, SamplingSettings, Turn
 from playground.sampling.stage import run_sampling
 from tests.components.snippet_kinds import KINDS, TRICKY, save_files
-from tests.media_samples import make_picture
+from tests.media_samples import make_image
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -122,27 +122,27 @@ def test_sampling(kind: str, name: str, runs: dict[str, Run], play: Any) -> None
 def test_cache(kind: str, runs: dict[str, Run], play: Any) -> None:
     run = runs[kind]
     last = run.prompt.turns[-1]
-    longer = Turn("user", last.text + " More?", last.pictures, last.clip)
+    longer = Turn("user", last.text + " More?", last.images, last.video)
     _check_reuse(run, Prompt((*run.prompt.turns[:-1], longer), run.prompt.system), play)
 
 
 def test_cache_of_a_second_image(runs: dict[str, Run], play: Any) -> None:
     """The first image is in the cache, the second one differs and is computed."""
     run = runs["two_images"]
-    one, other = make_picture(), make_picture(192, 64, seed=9)
+    one, other = make_image(), make_image(192, 64, seed=9)
     reuse = _check_reuse(run, Prompt((Turn("user", "And this?", (one, other)),)), play)
     assert 0 < reuse.reused_tokens < reuse.second.spans[1].start + 1
 
 
 def test_cache_that_ends_between_two_frames(
-    tiny_random_engine: Engine, file_clip: tuple[Path, Clip], tmp_path: Path, play: Any
+    tiny_random_engine: Engine, file_video: tuple[Path, PromptVideo], tmp_path: Path, play: Any
 ) -> None:
-    clip = file_clip[1]
-    frames = clip.frames.copy()
+    video = file_video[1]
+    frames = video.frames.copy()
     frames[2:] = 255 - frames[2:]
-    other = Clip(frames, clip.frame_indices, clip.fps, clip.total_num_frames)
-    first = run_preprocess(tiny_random_engine, Prompt((Turn("user", "Go", clip=clip),)))
-    second = run_preprocess(tiny_random_engine, Prompt((Turn("user", "Go", clip=other),)))
+    other = PromptVideo(frames, video.frame_indices, video.fps, video.total_num_frames)
+    first = run_preprocess(tiny_random_engine, Prompt((Turn("user", "Go", video=video),)))
+    second = run_preprocess(tiny_random_engine, Prompt((Turn("user", "Go", video=other),)))
     reuse = run_cache_reuse(tiny_random_engine, first, second, repeats=1)
     assert reuse.reused_tokens == second.spans[1].start
     code = write_snippet("cache", Run(tiny_random_engine, first.prompt), reuse=reuse)
@@ -180,7 +180,7 @@ def test_snippets_are_short_and_plain(stage: str, kind: str, runs: dict[str, Run
     code = write_snippet(stage, runs[kind])
     lines = [line for line in code.splitlines() if line.strip()]
     # Reading a video takes 16 lines, and the cache tab has two requests.
-    limit = (50 + 17 * bool(runs[kind].prompt.clips)) + 30 * (stage == "cache")
+    limit = (50 + 17 * bool(runs[kind].prompt.videos)) + 30 * (stage == "cache")
     assert len(lines) <= limit
     imported = [line for line in lines if line.startswith(("import ", "from "))]
     assert not any("playground" in line or "components" in line for line in imported)
@@ -191,7 +191,7 @@ def test_snippet_of_the_shipped_checkpoint_runs_by_itself(
     shipped_engine: Engine, tmp_path: Path
 ) -> None:
     """A process of its own, from a folder laid out like a clone; nothing of ours is importable."""
-    run = Run(shipped_engine, Prompt((Turn("user", TRICKY, (make_picture(),)),)))
+    run = Run(shipped_engine, Prompt((Turn("user", TRICKY, (make_image(),)),)))
     save_files(tmp_path, tmp_path, run.prompt)
     code = write_snippet("decoder", run) + "torch.save(logits, 'logits.pt')\n"
     (tmp_path / "snippet.py").write_text(code, encoding="utf-8")
@@ -210,9 +210,9 @@ def test_snippet_of_the_shipped_checkpoint_runs_by_itself(
     torch.testing.assert_close(logits, run.decoded.logits, rtol=0, atol=1e-5)
 
 
-def test_equal_pictures_are_one_file() -> None:
-    one, two = make_picture(), make_picture(seed=2)
-    same = Picture(one.pixels.copy(), name="another name")
+def test_equal_images_are_one_file() -> None:
+    one, two = make_image(), make_image(seed=2)
+    same = PromptImage(one.pixels.copy(), name="another name")
     files = name_files(
         Prompt((Turn("user", "a", (one, two)),)), Prompt((Turn("user", "b", (same,)),))
     )

@@ -19,23 +19,23 @@ from playground.vision.rope import head_kernel, head_vectors, ones_kernel, patch
 
 PATCH, BLOCK, HEAD = (2, 5), 1, 1
 # A later image of several, and a later frame of a video next to an image.
-PLACES = [("image", 0), ("two_images", 1), ("image_and_video", 2)]
+SPANS = [("image", 0), ("two_images", 1), ("image_and_video", 2)]
 
 
 @pytest.fixture(scope="module")
 def runs(engine: Engine, snippet_prompts: dict[str, Prompt]) -> dict[str, Run]:
     """On the random checkpoint and on the shipped one."""
-    return {kind: Run(engine, snippet_prompts[kind]) for kind, _ in PLACES}
+    return {kind: Run(engine, snippet_prompts[kind]) for kind, _ in SPANS}
 
 
-@pytest.fixture(params=PLACES, ids=lambda place: place[0])
-def place(request: pytest.FixtureRequest, runs: dict[str, Run]) -> tuple[Run, int]:
+@pytest.fixture(params=SPANS, ids=lambda run_and_span: run_and_span[0])
+def run_and_span(request: pytest.FixtureRequest, runs: dict[str, Run]) -> tuple[Run, int]:
     kind, number = request.param
     return runs[kind], number
 
 
-def _find(place: tuple[Run, int]) -> tuple[Run, VisualSpan, TowerOutput]:
-    run, number = place
+def _find(run_and_span: tuple[Run, int]) -> tuple[Run, VisualSpan, TowerOutput]:
+    run, number = run_and_span
     span = run.inputs.spans[number]
     tower = run.vision.tower(span.kind)
     assert tower is not None
@@ -46,9 +46,9 @@ def _close(found: Any, expected: Any, atol: float = 2e-5) -> None:
     np.testing.assert_allclose(np.asarray(found), np.asarray(expected), rtol=1e-5, atol=atol)
 
 
-def test_attention_of_a_patch(place: tuple[Run, int], play: Any, capsys: Any) -> None:
-    run, span, tower = _find(place)
-    chosen = {"span": place[1], "patch": PATCH, "block": BLOCK}
+def test_attention_of_a_patch(run_and_span: tuple[Run, int], play: Any, capsys: Any) -> None:
+    run, span, tower = _find(run_and_span)
+    chosen = {"span": run_and_span[1], "patch": PATCH, "block": BLOCK}
     found = play(write_snippet("vision_attention", run, **chosen, head=HEAD), run)
     weights = patch_attention(run.engine, tower, span, BLOCK, *PATCH)
     _close(found["weights"], weights)
@@ -61,19 +61,19 @@ def test_attention_of_a_patch(place: tuple[Run, int], play: Any, capsys: Any) ->
 
 @pytest.mark.parametrize("most", [7, 512])
 def test_attention_received(
-    most: int, place: tuple[Run, int], play: Any, monkeypatch: pytest.MonkeyPatch
+    most: int, run_and_span: tuple[Run, int], play: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, span, tower = _find(place)
+    run, span, tower = _find(run_and_span)
     monkeypatch.setattr("playground.vision.attention.MAX_QUERIES", most)
-    code = write_snippet("vision_attention", run, span=place[1], block=BLOCK, received=True)
+    code = write_snippet("vision_attention", run, span=run_and_span[1], block=BLOCK, received=True)
     record = measure_block(run.engine, tower, span, BLOCK, max_queries=most)
     _close(play(code, run)["weights"], record.received)
 
 
 @pytest.mark.parametrize("of_head", [False, True])
-def test_rope(of_head: bool, place: tuple[Run, int], play: Any) -> None:
-    run, span, tower = _find(place)
-    chosen = {"span": place[1], "patch": PATCH, "block": BLOCK, "head": HEAD}
+def test_rope(of_head: bool, run_and_span: tuple[Run, int], play: Any) -> None:
+    run, span, tower = _find(run_and_span)
+    chosen = {"span": run_and_span[1], "patch": PATCH, "block": BLOCK, "head": HEAD}
     found = play(write_snippet("vision_rope", run, **chosen, of_head=of_head), run)
     vectors = head_vectors(run.engine, tower, span, block=BLOCK, head=HEAD, patch=PATCH)
     scores = patch_scores(run.engine, span, vectors, PATCH)
@@ -84,9 +84,9 @@ def test_rope(of_head: bool, place: tuple[Run, int], play: Any) -> None:
     _close(found["rotary"].inv_freq, rope_angles(run.engine, span).inv_freq)
 
 
-def test_position(place: tuple[Run, int], play: Any) -> None:
-    run, span, tower = _find(place)
-    found = play(write_snippet("vision_position", run, span=place[1], patch=PATCH), run)
+def test_position(run_and_span: tuple[Run, int], play: Any) -> None:
+    run, span, tower = _find(run_and_span)
+    found = play(write_snippet("vision_position", run, span=run_and_span[1], patch=PATCH), run)
     samples = sample_grid(run.engine, span)
     row = int(found["row"])
     assert found["indices"][row].tolist() == samples.indices[PATCH].tolist()
@@ -99,9 +99,9 @@ def test_position(place: tuple[Run, int], play: Any) -> None:
 
 
 @pytest.mark.parametrize("tap", [None, 1])
-def test_merger(tap: int | None, place: tuple[Run, int], play: Any) -> None:
-    run, span, tower = _find(place)
-    found = play(write_snippet("vision_merger", run, span=place[1], token=3, tap=tap), run)
+def test_merger(tap: int | None, run_and_span: tuple[Run, int], play: Any) -> None:
+    run, span, tower = _find(run_and_span)
+    found = play(write_snippet("vision_merger", run, span=run_and_span[1], token=3, tap=tap), run)
     record = merge_token(run.engine, tower, span, 3, tap)
     names = {
         "patches": "patches",

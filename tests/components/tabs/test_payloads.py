@@ -16,7 +16,7 @@ from playground.engine import Engine
 from playground.pipeline import Run
 from tests.components.drawings import make_drawing
 from tests.components.runs import ignore_progress, make_run
-from tests.media_samples import make_picture
+from tests.media_samples import make_image
 
 MAX_UPDATE_BYTES = 400_000
 MAX_SVG_POINTS = 5_000
@@ -42,7 +42,7 @@ def photo(tiny_random_engine: Engine, drawing: Drawing) -> str:
     run = make_run(
         tiny_random_engine,
         "Describe this picture in every detail. " * 10,
-        make_picture(*PHOTO),
+        make_image(*PHOTO),
         max_pixels=PHOTO[0] * PHOTO[1],
     )
     assert run.inputs.spans[0].num_patches == 80 * 60
@@ -84,7 +84,7 @@ def ask(drawing: Drawing, part: Part, key: str, **more: Any) -> dict[str, Any]:
 def test_a_photo(drawing: Drawing, photo: str, name: str) -> None:
     check(ask(drawing, PARTS[name], photo))
     # As where a patch is pointed at.
-    check(ask(drawing, PARTS[name], photo, place={"span": 0, "row": 30, "column": 41}))
+    check(ask(drawing, PARTS[name], photo, selection={"span": 0, "row": 30, "column": 41}))
 
 
 @pytest.mark.parametrize("name", [name for name, part in PARTS.items() if part.stage == "merge"])

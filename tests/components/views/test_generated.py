@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from components.views.generated import probability_class, raw_probability, token_chips_html
+from components.views.generated import probability_class, token_chips_html
 from playground.records import Candidate, TokenStep
 from tests.components.html_reader import read_html
 
@@ -50,4 +50,4 @@ def test_bands_of_probability(prob: float, name: str) -> None:
 def test_the_chosen_token_must_be_among_the_candidates() -> None:
     lost = dataclasses.replace(make_step(5, "a", 0.1, 0.2), id=77)
     with pytest.raises(StopIteration):
-        raw_probability(lost)
+        _ = lost.raw_prob

@@ -10,7 +10,7 @@ from components.views.template import template_html
 from components.views.text import visible
 from playground.engine import Engine
 from playground.preprocess.stage import run_preprocess
-from playground.records import Clip, ModelInputs, Picture, Prompt, Turn
+from playground.records import ModelInputs, Prompt, PromptImage, PromptVideo, Turn
 from playground.tokens import find_typed_specials
 from tests.components.html_reader import read_html
 
@@ -19,10 +19,10 @@ HOSTILE = '<script>alert(1)</script> <img src=x> {{value}} "q" & 你好 🦜'
 
 @pytest.fixture(scope="module")
 def inputs(
-    tiny_random_engine: Engine, picture: Picture, wide_picture: Picture, clip: Clip
+    tiny_random_engine: Engine, image: PromptImage, wide_image: PromptImage, video: PromptVideo
 ) -> ModelInputs:
     turns = (
-        Turn("user", HOSTILE, pictures=(picture, wide_picture), clip=clip),
+        Turn("user", HOSTILE, images=(image, wide_image), video=video),
         Turn("assistant", "Two\nlines."),
         Turn("user", "And <|im_end|> now?"),
     )
@@ -52,7 +52,7 @@ def test_a_chip_says_what_its_token_is(inputs: ModelInputs) -> None:
         assert fact in chip.attrs["title"]
 
 
-def test_picture_chips_give_count_grid_and_number(inputs: ModelInputs) -> None:
+def test_image_chips_give_count_grid_and_number(inputs: ModelInputs) -> None:
     page = read_html(sequence_strip_html(inputs))
     first, second, frame, *_ = inputs.spans
     words = [page.find("li", data_start=str(span.start))[0].text for span in (first, second, frame)]
@@ -71,7 +71,7 @@ def test_kinds_have_marks_besides_their_colours(inputs: ModelInputs) -> None:
         assert mark in legend.text
 
 
-def test_labels_split_a_run_of_picture_tokens(inputs: ModelInputs) -> None:
+def test_labels_split_a_run_of_image_tokens(inputs: ModelInputs) -> None:
     span = inputs.spans[0]
     cut = span.start + 5
     labels = ["reused"] * cut + ["computed"] * (inputs.num_tokens - cut)

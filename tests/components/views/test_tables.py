@@ -18,7 +18,7 @@ from components.views.tables import (
 from playground.engine import Engine
 from playground.language import speaking
 from playground.preprocess.stage import run_preprocess
-from playground.records import ModelInputs, Picture, Prompt, Turn
+from playground.records import ModelInputs, Prompt, PromptImage, Turn
 from playground.tokens import find_typed_specials
 from tests.components.html_reader import read_html
 
@@ -26,8 +26,8 @@ EMOJI = "🜁"  # four bytes, in no training text: one character split over seve
 
 
 @pytest.fixture(scope="module")
-def inputs(tiny_random_engine: Engine, picture: Picture) -> ModelInputs:
-    turn = Turn("user", f"Describe this image. {EMOJI}", pictures=(picture,))
+def inputs(tiny_random_engine: Engine, image: PromptImage) -> ModelInputs:
+    turn = Turn("user", f"Describe this image. {EMOJI}", images=(image,))
     return run_preprocess(tiny_random_engine, Prompt((turn,)))
 
 
@@ -101,8 +101,8 @@ def test_characters_covered(inputs: ModelInputs) -> None:
     text_tokens = [token for token in inputs.tokens if token.kind == "text"]
     whole = next(token for token in text_tokens if token.text == " this")
     assert rows[str(whole.index)][4] == "5"
-    place = inputs.expanded_prompt.index(EMOJI)
-    parts = [t for t in text_tokens if t.char_start <= place < t.char_end]
+    index = inputs.expanded_prompt.index(EMOJI)
+    parts = [t for t in text_tokens if t.char_start <= index < t.char_end]
     assert len(parts) > 1, "the tokenizer knows this character: choose another"
     assert all(EMOJI in rows[str(token.index)][4] for token in parts)
     assert all(rows[str(token.index)][4].startswith("part of ") for token in parts)

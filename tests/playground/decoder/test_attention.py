@@ -23,7 +23,7 @@ from playground.loading.load import load_engine
 from playground.pipeline import Run
 from playground.preprocess.stage import model_kwargs
 from tests.components.runs import make_run
-from tests.media_samples import make_picture
+from tests.media_samples import make_image
 
 
 @pytest.fixture(scope="module", params=["random", "shipped"])
@@ -31,7 +31,7 @@ def pair(request: pytest.FixtureRequest, tiny_random_folder: Path) -> tuple[Run,
     """A run on sdpa, and every layer's weights of the same checkpoint on eager attention."""
     source = tiny_random_folder if request.param == "random" else "tiny"
     run = make_run(
-        load_engine(source, device="cpu", dtype="float32"), "左边是什么？", make_picture(192, 64)
+        load_engine(source, device="cpu", dtype="float32"), "左边是什么？", make_image(192, 64)
     )
     run.ensure("decoder")
     eager = load_engine(source, device="cpu", dtype="float32", attn="eager")
@@ -112,7 +112,7 @@ def test_updates_equal_what_the_forward_adds(
     kind: str, tiny_random_engine: Engine, tiny_random_moe_engine: Engine
 ) -> None:
     engine = tiny_random_engine if kind == "dense" else tiny_random_moe_engine
-    run = make_run(engine, "Which?", make_picture())
+    run = make_run(engine, "Which?", make_image())
     run.ensure("decoder")
     added: dict[str, list[torch.Tensor]] = {"attention": [], "mlp": []}
     hooks = []

@@ -10,12 +10,12 @@ import torch
 from playground.engine import Engine
 from playground.preprocess.stage import model_kwargs
 from tests.components.runs import make_run
-from tests.media_samples import make_picture
+from tests.media_samples import make_image
 
 
 def test_routes_are_those_of_the_routers(tiny_random_moe_engine: Engine) -> None:
     engine = tiny_random_moe_engine
-    run = make_run(engine, "Which experts?", make_picture())
+    run = make_run(engine, "Which experts?", make_image())
     routes = run.decoded.experts
     assert routes is not None
     for module in engine.model.modules():

@@ -15,7 +15,7 @@ from playground.engine import Engine
 from playground.errors import InputError
 from playground.pipeline import Run
 from tests.components.runs import make_run
-from tests.media_samples import make_picture
+from tests.media_samples import make_image
 
 LAYER, HEAD = 1, 3
 
@@ -24,7 +24,7 @@ LAYER, HEAD = 1, 3
 def runs(tiny_random_engine: Engine, shipped_engine: Engine) -> dict[int, Run]:
     """One run of each checkpoint."""
     return {
-        id(engine): make_run(engine, "What?", make_picture(192, 96))
+        id(engine): make_run(engine, "What?", make_image(192, 96))
         for engine in (tiny_random_engine, shipped_engine)
     }
 

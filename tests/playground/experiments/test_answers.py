@@ -23,7 +23,7 @@ from playground.experiments.what_if_runs import greedy_answer, run_changed, run_
 from playground.pipeline import Run
 from playground.preprocess.stage import model_kwargs
 from tests.components.runs import make_run
-from tests.media_samples import make_picture, make_square_picture
+from tests.media_samples import make_image, make_square_image
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def runs(tiny_random_engine: Engine, shipped_engine: Engine) -> dict[int, Run]:
     """One run of each checkpoint."""
     started = {}
     for engine in (tiny_random_engine, shipped_engine):
-        run = make_run(engine, "Describe this image.", make_square_picture(), make_picture())
+        run = make_run(engine, "Describe this image.", make_square_image(), make_image())
         run.ensure("decoder")
         started[id(engine)] = run
     return started

@@ -8,12 +8,12 @@ import pytest
 from playground.engine import Engine
 from playground.experiments.first_object import connected_regions, find_first_object
 from playground.pipeline import Run
-from playground.records import Picture, Prompt, Turn
+from playground.records import Prompt, PromptImage, Turn
 
 
 def run_of(engine: Engine, pixels: np.ndarray) -> Run:
-    picture = Picture(pixels)
-    return Run(engine, Prompt((Turn("user", "What?", pictures=(picture,)),)))
+    image = PromptImage(pixels)
+    return Run(engine, Prompt((Turn("user", "What?", images=(image,)),)))
 
 
 def test_the_tokens_of_the_first_square(tiny_random_engine: Engine) -> None:

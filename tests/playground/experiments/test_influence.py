@@ -26,17 +26,17 @@ from playground.experiments.influence import (
 from playground.experiments.what_if import WhatIf, change_merged
 from playground.experiments.what_if_runs import greedy_answer, run_what_if
 from playground.pipeline import Run
-from playground.preprocess.media import read_picture
+from playground.preprocess.media import read_image
 from playground.preprocess.stage import unpatchify
 from playground.records import Prompt, Turn
 from tests.components.runs import make_run
-from tests.media_samples import make_picture
+from tests.media_samples import make_image
 
 
 @pytest.fixture(scope="module")
 def run(tiny_random_engine: Engine) -> Run:
     """Two images, the second wide: 12 x 4 patches."""
-    return make_run(tiny_random_engine, "What?", make_picture(), make_picture(192, 64, seed=1))
+    return make_run(tiny_random_engine, "What?", make_image(), make_image(192, 64, seed=1))
 
 
 def test_each_drop_is_that_of_a_masked_run(run: Run) -> None:
@@ -144,8 +144,8 @@ def test_masking_the_red_circle_removes_red_from_the_answer(shipped_engine: Engi
 def open_example(engine: Engine) -> Run:
     """The run with which the page opens."""
     first = load_examples()[0]
-    pictures = tuple(read_picture(path) for path in first.images)
-    return Run(engine, Prompt((Turn("user", first.text, pictures),)))
+    images = tuple(read_image(path) for path in first.images)
+    return Run(engine, Prompt((Turn("user", first.text, images),)))
 
 
 @pytest.mark.parametrize("ids", [[], [5, 9]])

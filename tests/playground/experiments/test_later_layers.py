@@ -17,7 +17,7 @@ from playground.experiments.what_if_runs import run_changed, run_what_if
 from playground.pipeline import Run
 from playground.records import DecoderOutput
 from tests.components.runs import make_run
-from tests.media_samples import make_picture, make_square_picture
+from tests.media_samples import make_image, make_square_image
 
 NAMES = ("tiny_random_engine", "shipped_engine", "tiny_random_moe_engine")
 
@@ -26,7 +26,7 @@ NAMES = ("tiny_random_engine", "shipped_engine", "tiny_random_moe_engine")
 def run(request: pytest.FixtureRequest) -> Run:
     """Two images and a question, on each checkpoint."""
     engine: Engine = request.getfixturevalue(request.param)
-    run = make_run(engine, "Describe this image.", make_square_picture(), make_picture())
+    run = make_run(engine, "Describe this image.", make_square_image(), make_image())
     run.ensure("decoder")
     return run
 
@@ -41,7 +41,7 @@ CHANGES: dict[str, Callable[[Run, int], tuple[WhatIf, int]]] = {
     "no change": lambda _, last: (WhatIf(deepstack_gains=(1.0, 1.0)), last + 1),
     "flat positions": lambda *_: (WhatIf(positions="flat"), 0),
     "swapped positions": lambda *_: (WhatIf(positions="swapped", skipped_layers=(3,)), 0),
-    "painted": lambda run, _: (WhatIf(masked=(run.inputs.spans[0].start,)), 0),
+    "masked": lambda run, _: (WhatIf(masked=(run.inputs.spans[0].start,)), 0),
     "first tap": lambda *_: (WhatIf(deepstack_gains=(0.5, 2.0)), 0),
     "second tap": lambda *_: (WhatIf(deepstack_gains=(1.0, 2.0)), 1),
     "third tap": lambda *_: (WhatIf(deepstack_gains=(1.0, 1.0, 0.0)), 2),

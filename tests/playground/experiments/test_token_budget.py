@@ -12,7 +12,7 @@ from playground.experiments import token_budget
 from playground.experiments.token_budget import measure_prefill, token_ladder
 from playground.preprocess.stage import run_preprocess
 from playground.records import Prompt, Turn
-from tests.media_samples import make_picture
+from tests.media_samples import make_image
 from tests.playground.prompt_samples import PROMPTS
 
 
@@ -35,7 +35,7 @@ def test_each_rung_is_what_the_processor_does(engine: Engine, kind: str) -> None
 def test_rungs_by_hand(tiny_random_engine: Engine) -> None:
     """An image of 640 x 480 is 300 tokens: the first limit above is 512, and one more."""
     inputs = run_preprocess(
-        tiny_random_engine, Prompt((Turn("user", "a", (make_picture(640, 480),)),))
+        tiny_random_engine, Prompt((Turn("user", "a", (make_image(640, 480),)),))
     )
     ladder = token_ladder(tiny_random_engine, inputs)
     doubling = [rung.max_pixels // 1024 for rung in ladder if not rung.is_current]
@@ -53,7 +53,7 @@ def test_rungs_by_hand(tiny_random_engine: Engine) -> None:
 
 
 def test_a_rung_that_does_not_fit(tiny_random_engine: Engine) -> None:
-    prompt = Prompt((Turn("user", "a", (make_picture(3000, 2000),)),))
+    prompt = Prompt((Turn("user", "a", (make_image(3000, 2000),)),))
     ladder = token_ladder(tiny_random_engine, run_preprocess(tiny_random_engine, prompt))
     assert [rung.fits for rung in ladder][-2:] == [False, False]
     assert ladder[0].fits

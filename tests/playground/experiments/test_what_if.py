@@ -19,13 +19,13 @@ from playground.pipeline import Run
 from playground.preprocess.stage import model_kwargs
 from playground.records import Progress, Prompt, Turn
 from playground.sampling.generation_config import barred_token_ids
-from tests.media_samples import make_picture, make_square_picture
+from tests.media_samples import make_image, make_square_image
 
 NEW_TOKENS = 12
 
 
 def start_run(engine: Engine, text: str = "Describe this image.", seed: int = 0) -> Run:
-    prompt = Prompt((Turn("user", text, (make_square_picture(), make_picture(seed=seed))),))
+    prompt = Prompt((Turn("user", text, (make_square_image(), make_image(seed=seed))),))
     run = Run(engine, prompt)
     run.ensure("decoder")
     return run

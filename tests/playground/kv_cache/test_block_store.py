@@ -11,10 +11,10 @@ from playground.engine import Engine
 from playground.errors import InputError
 from playground.kv_cache.block_hash import (
     HashRules,
-    PictureSpan,
+    ImageSpan,
     RequestIdentity,
     block_keys,
-    picture_key,
+    image_key,
     root_key,
 )
 from playground.kv_cache.block_store import BlockStore, Policy
@@ -39,7 +39,7 @@ def names(store: BlockStore) -> set[str]:
 # --------------------------------------------------------------------------- keys
 
 TEXT = RequestIdentity(tuple(range(10)), ())
-PICTURE = RequestIdentity(tuple(range(10)), (PictureSpan(3, 6, "red"),))
+IMAGE = RequestIdentity(tuple(range(10)), (ImageSpan(3, 6, "red"),))
 
 
 def test_only_whole_blocks_have_keys() -> None:
@@ -65,22 +65,22 @@ def test_a_key_names_everything_before_it() -> None:
     assert keys == block_keys(TEXT.extend([7]), rules, "root")
 
 
-def test_a_picture_changes_its_blocks_and_all_after_them() -> None:
-    other = RequestIdentity(PICTURE.ids, (PictureSpan(3, 6, "blue"),))
+def test_a_image_changes_its_blocks_and_all_after_them() -> None:
+    other = RequestIdentity(IMAGE.ids, (ImageSpan(3, 6, "blue"),))
     for size, first_touched in ((1, 3), (2, 1), (3, 1), (4, 0)):
         rules = HashRules(size)
-        mine, theirs = (block_keys(each, rules, "root") for each in (PICTURE, other))
+        mine, theirs = (block_keys(each, rules, "root") for each in (IMAGE, other))
         same = [a == b for a, b in zip(mine, theirs, strict=True)]
         assert same == [index < first_touched for index in range(len(mine))]
-        blind = HashRules(size, with_pictures=False)
-        assert block_keys(PICTURE, blind, "root") == block_keys(other, blind, "root")
+        blind = HashRules(size, with_images=False)
+        assert block_keys(IMAGE, blind, "root") == block_keys(other, blind, "root")
 
 
-def test_a_picture_that_starts_elsewhere_is_another() -> None:
-    """Placeholders are all the same id; where the picture begins is told by its digest's blocks."""
+def test_a_image_that_starts_elsewhere_is_another() -> None:
+    """Placeholders are all the same id; where the image begins is told by its digest's blocks."""
     pads = (5,) * 8
-    early = RequestIdentity(pads, (PictureSpan(0, 4, "red"), PictureSpan(4, 8, "blue")))
-    late = RequestIdentity(pads, (PictureSpan(0, 4, "blue"), PictureSpan(4, 8, "red")))
+    early = RequestIdentity(pads, (ImageSpan(0, 4, "red"), ImageSpan(4, 8, "blue")))
+    late = RequestIdentity(pads, (ImageSpan(0, 4, "blue"), ImageSpan(4, 8, "red")))
     assert not set(block_keys(early, HashRules(2), "r")) & set(block_keys(late, HashRules(2), "r"))
 
 
@@ -93,7 +93,7 @@ def test_roots_tell_models_and_sessions_apart(
         tiny_random_engine, open_to_all, "b"
     )
     assert root_key(tiny_random_engine, salted, "a") != root_key(shipped_engine, salted, "a")
-    assert picture_key("a", "red") != picture_key("b", "red")
+    assert image_key("a", "red") != image_key("b", "red")
 
 
 # --------------------------------------------------------------------------- the tree
@@ -165,7 +165,7 @@ def test_features_have_no_place_in_the_tree() -> None:
     store = BlockStore(30)
     put(store, "picture", None)
     put(store, "a", "root")
-    assert store.stats.num_pictures == 1
+    assert store.stats.num_images == 1
     assert store.stats.num_blocks == 1
     store.resize(10)
     assert names(store) == {"a"}

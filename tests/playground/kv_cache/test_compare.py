@@ -73,7 +73,7 @@ def test_requests_in_a_row(engine: Engine) -> None:
         assert row.kept.num_tokens == request.num_tokens
     hit = rows[1]
     assert hit.hit_flops == request_flops(engine.facts, inputs[1].num_tokens, hit.reused_tokens)
-    assert hit.encoded_pictures == 0
+    assert hit.encoded_images == 0
     assert hit.kv_bytes == hit.reused_tokens * engine.facts.kv_bytes_per_token(engine.dtype)
     assert rows[0].hit_flops == rows[0].miss_flops
 
@@ -122,10 +122,10 @@ def test_a_rehearsal_counts_what_the_model_would_reuse(
         assert counted.num_evicted == 0
 
 
-def test_ids_alone_give_the_wrong_picture_s_answer(shipped_engine: Engine) -> None:
+def test_ids_alone_give_the_wrong_image_s_answer(shipped_engine: Engine) -> None:
     """On trained weights: the blue square is called red, and the log says so."""
     log = make_log(shipped_engine)[:2]
-    wrong = PrefixStore(shipped_engine, HashRules(1, with_pictures=False))
+    wrong = PrefixStore(shipped_engine, HashRules(1, with_images=False))
     first, second = replay_log(wrong, log)
     assert first.is_right
     assert not second.is_right

@@ -8,18 +8,18 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from playground.engine import Engine
 from playground.kv_cache.block_hash import HashRules, identify
-from playground.kv_cache.costs import kv_bytes, picture_flops, request_flops
+from playground.kv_cache.costs import image_flops, kv_bytes, request_flops
 from playground.kv_cache.prefix_store import PrefixStore
 from playground.model_facts import describe_config, load_config
 from playground.preprocess.stage import run_preprocess
 from playground.records import ModelInputs, Prompt, Turn
-from tests.media_samples import make_picture
+from tests.media_samples import make_image
 
-FIRST, SECOND = make_picture(128, 96), make_picture(192, 64, seed=1)
+FIRST, SECOND = make_image(128, 96), make_image(192, 64, seed=1)
 
 
-def two_pictures(engine: Engine, *pictures: object) -> ModelInputs:
-    return run_preprocess(engine, Prompt((Turn("user", "Which?", pictures),)))  # type: ignore[arg-type]
+def two_images(engine: Engine, *images: object) -> ModelInputs:
+    return run_preprocess(engine, Prompt((Turn("user", "Which?", images),)))  # type: ignore[arg-type]
 
 
 def matrix_products(inputs: ModelInputs, facts: object, start: int) -> int:
@@ -33,10 +33,10 @@ def matrix_products(inputs: ModelInputs, facts: object, start: int) -> int:
 
 @pytest.mark.parametrize("with_hit", [False, True])
 def test_matrix_products_are_those_that_pytorch_counts(engine: Engine, with_hit: bool) -> None:
-    inputs = two_pictures(engine, FIRST, SECOND)
+    inputs = two_images(engine, FIRST, SECOND)
     store = PrefixStore(engine, HashRules(1))
     if with_hit:
-        store.serve(two_pictures(engine, FIRST, FIRST))
+        store.serve(two_images(engine, FIRST, FIRST))
     lookup = store.lookup(identify(inputs))
     assert bool(lookup.reused_tokens) is with_hit
     with FlopCounterMode(display=False) as counter:
@@ -59,7 +59,7 @@ def test_attention_counts_the_keys_that_each_token_sees(tiny_random_engine: Engi
         assert flops.attention == 4 * (2 * 4 * 16 * keys) * 2
     whole, first, rest = (request_flops(facts, *span) for span in ((9, 0), (4, 0), (9, 4)))
     assert whole.total == first.total + rest.total - first.lm_head
-    assert picture_flops(facts, 0) == 0
+    assert image_flops(facts, 0) == 0
 
 
 def test_bytes_of_the_2b_model() -> None:

@@ -66,8 +66,8 @@ def test_a_hit_gives_what_a_miss_gives(engine: Engine, name: str, size: int) -> 
     assert difference(again.logits, from_scratch(engine, second)) <= TOLERANCE
 
 
-def test_a_hit_may_end_inside_a_picture(engine: Engine) -> None:
-    """The question after the picture stands in the picture's last block, so that block differs."""
+def test_a_hit_may_end_inside_a_image(engine: Engine) -> None:
+    """The question after the image stands in the image's last block, so that block differs."""
     first, second = (run_preprocess(engine, one(text, RED)) for text in ("What?", "Where is it?"))
     store = PrefixStore(engine, HashRules(16))
     store.serve(first)
@@ -77,14 +77,14 @@ def test_a_hit_may_end_inside_a_picture(engine: Engine) -> None:
     expected = from_scratch(engine, second)
     with engine.exclusive(), capture_inputs([engine.model.model.visual]) as passes:
         warm = store.serve(second)
-    assert passes == []  # the picture's features were kept
+    assert passes == []  # the image's features were kept
     assert difference(warm.logits, expected) <= TOLERANCE
     for entry in store.blocks.entries():
         if entry.parent is None:
             store.blocks._evict(entry)  # without them the tower runs again
     third = run_preprocess(engine, one("Why is it there?", RED))
     served = store.serve(third)
-    assert served.encoded_pictures == 1
+    assert served.encoded_images == 1
     assert difference(served.logits, from_scratch(engine, third)) <= TOLERANCE
 
 
@@ -104,7 +104,7 @@ def test_prefill_from_any_index(engine: Engine, start: int) -> None:
 
 
 def test_a_conversation_goes_on_from_its_own_answer(engine: Engine) -> None:
-    """The answer's keys and values are kept too, and a second picture comes later."""
+    """The answer's keys and values are kept too, and a second image comes later."""
     store, turns = PrefixStore(engine, HashRules(1)), (user("Describe it.", WIDE),)
     inputs = run_preprocess(engine, Prompt(turns))
     served = store.serve(inputs)
@@ -112,8 +112,8 @@ def test_a_conversation_goes_on_from_its_own_answer(engine: Engine) -> None:
     answer = engine.tokenizer("一个红色的圆。", add_special_tokens=False).input_ids
     largest = int(get_positions(engine, inputs)[0].max())
     for step, token in enumerate([*answer, end]):
-        places = torch.full((3, 1, 1), largest + 1 + step)
-        decode_step(engine, served.cache, torch.tensor([[token]]), places)
+        positions = torch.full((3, 1, 1), largest + 1 + step)
+        decode_step(engine, served.cache, torch.tensor([[token]]), positions)
     identity = identify(inputs).extend([*answer, end])
     kept = store.keep(identity, served.cache)
     assert kept.num_tokens == inputs.num_tokens + len(answer) + 1
@@ -121,16 +121,16 @@ def test_a_conversation_goes_on_from_its_own_answer(engine: Engine) -> None:
     following = run_preprocess(engine, Prompt(turns))
     again = store.serve(following)
     assert again.reused_tokens == kept.num_tokens
-    assert again.encoded_pictures == 1
+    assert again.encoded_images == 1
     assert difference(again.logits, from_scratch(engine, following)) <= TOLERANCE
 
 
 # --------------------------------------------------------------------------- what it must not do
 
 
-def test_hashing_ids_alone_answers_for_the_wrong_picture(engine: Engine) -> None:
+def test_hashing_ids_alone_answers_for_the_wrong_image(engine: Engine) -> None:
     red, blue = (run_preprocess(engine, one("What color is it?", each)) for each in (RED, BLUE))
-    store = PrefixStore(engine, HashRules(1, with_pictures=False))
+    store = PrefixStore(engine, HashRules(1, with_images=False))
     store.serve(red)
     wrong = store.serve(blue)
     assert wrong.reused_tokens == blue.num_tokens - 1
@@ -143,9 +143,9 @@ def test_sessions_hit_one_another_only_without_salt(tiny_random_engine: Engine) 
     inputs = run_preprocess(tiny_random_engine, one("My secret is 7.", RED))
     salted = PrefixStore(tiny_random_engine, HashRules(1))
     salted.serve(inputs, salt="alice")
-    stranger = salted.serve(inputs, salt="bob")
-    assert (stranger.reused_tokens, stranger.encoded_pictures) == (0, 1)
-    assert stranger.lookup.end.kind == "empty"
+    other_salt = salted.serve(inputs, salt="bob")
+    assert (other_salt.reused_tokens, other_salt.encoded_images) == (0, 1)
+    assert other_salt.lookup.end.kind == "empty"
     assert salted.serve(inputs, salt="bob").reused_tokens == inputs.num_tokens - 1
     careless = PrefixStore(tiny_random_engine, HashRules(1, with_salt=False))
     careless.serve(inputs, salt="alice")
@@ -273,9 +273,9 @@ def test_blocks_that_go_between_lookup_and_forward(tiny_random_engine: Engine) -
 def test_threads_share_one_store(tiny_random_engine: Engine) -> None:
     engine = tiny_random_engine
     requests = [
-        run_preprocess(engine, one(text, picture))
+        run_preprocess(engine, one(text, image))
         for text in ("Describe it.", "What?")
-        for picture in (RED, BLUE)
+        for image in (RED, BLUE)
     ]
     expected = [from_scratch(engine, inputs) for inputs in requests]
     per_token = engine.facts.kv_bytes_per_token(torch.float32)

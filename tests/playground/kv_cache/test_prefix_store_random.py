@@ -27,14 +27,14 @@ from playground.kv_cache.prefix_store import PrefixStore
 from playground.kv_cache.stage import serve_rest
 from playground.preprocess.stage import run_preprocess
 from playground.records import ModelInputs, Prompt, Turn
-from tests.media_samples import make_clip
+from tests.media_samples import make_video
 from tests.playground.kv_cache.test_stage import BLUE, RED, TALL, TOLERANCE, WIDE, user
 
 SYSTEMS = ("", "Answer briefly.")
-PICTURES = {"none": (), "red": (RED,), "blue": (BLUE,), "wide": (WIDE,), "two": (TALL, RED)}
+IMAGES = {"none": (), "red": (RED,), "blue": (BLUE,), "wide": (WIDE,), "two": (TALL, RED)}
 TEXTS = ("你好", "你好世界。", "What is it?", "What is it made of?")
 FOLLOW_UPS = (None, "Why?", "And here?")
-CLIP = make_clip()
+VIDEO = make_video()
 
 
 class Reference:
@@ -46,11 +46,11 @@ class Reference:
 
     def get(self, **named: Any) -> tuple[ModelInputs, torch.Tensor]:
         """The request of this choice, and its logits without a cache."""
-        choice = tuple(named[name] for name in ("system", "picture", "text", "follow_up"))
+        choice = tuple(named[name] for name in ("system", "image", "text", "follow_up"))
         if choice not in self._known:
-            system, picture, text, follow_up = choice
-            clip = CLIP if picture == "clip" else None
-            turns: tuple[Turn, ...] = (user(text, *PICTURES.get(picture, ()), clip=clip),)
+            system, image, text, follow_up = choice
+            video = VIDEO if image == "video" else None
+            turns: tuple[Turn, ...] = (user(text, *IMAGES.get(image, ()), video=video),)
             if follow_up is not None:
                 later = (RED,) if follow_up == "And here?" else ()
                 turns += (Turn("assistant", "红"), user(follow_up, *later))
@@ -77,7 +77,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(
         system=st.sampled_from(SYSTEMS),
-        picture=st.sampled_from([*PICTURES, "clip"]),
+        image=st.sampled_from([*IMAGES, "video"]),
         text=st.sampled_from(TEXTS),
         follow_up=st.sampled_from(FOLLOW_UPS),
         session=st.sampled_from("ab"),

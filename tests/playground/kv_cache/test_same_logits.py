@@ -41,21 +41,23 @@ def test_a_hit_in_bfloat16_is_the_miss_up_to_rounding(half_engine: Engine, name:
     assert hit.reused_tokens > 0
     assert hit.logits.dtype == torch.bfloat16
     assert float((hit.logits.float() - miss).abs().max()) <= tolerance
-    for start in range(1, second.num_tokens, second.num_tokens // 4):  # also inside pictures
+    for start in range(1, second.num_tokens, second.num_tokens // 4):  # also inside images
         cache = crop_cache(whole, start)
         rest = prefill_on(half_engine, second, identity, cache, start)[0].float()
         assert float((rest - miss).abs().max()) <= tolerance
 
 
-@pytest.mark.parametrize("with_pictures", [True, False])
-def test_rounding_is_told_from_another_picture(half_engine: Engine, with_pictures: bool) -> None:
+@pytest.mark.parametrize("with_images", [True, False])
+def test_rounding_is_distinguished_from_another_image(
+    half_engine: Engine, with_images: bool
+) -> None:
     log = [
-        LoggedRequest.of("a", run_preprocess(half_engine, one("What color is it?", picture)))
-        for picture in (RED, BLUE)
+        LoggedRequest.of("a", run_preprocess(half_engine, one("What color is it?", image)))
+        for image in (RED, BLUE)
     ]
-    store = PrefixStore(half_engine, HashRules(1, with_pictures=with_pictures))
+    store = PrefixStore(half_engine, HashRules(1, with_images=with_images))
     first, second = replay_log(store, log, max_new_tokens=4)
     assert first.is_right
-    assert second.is_right is with_pictures
-    if not with_pictures:
+    assert second.is_right is with_images
+    if not with_images:
         assert second.max_abs_diff > 8 * SAME_LOGITS[torch.bfloat16]

@@ -26,31 +26,31 @@ from playground.kv_cache.shared_prefix import reusable_tokens, shared_prefix
 from playground.kv_cache.stage import rest_of, run_cache_reuse, serve_rest
 from playground.merge.stage import run_merge
 from playground.preprocess.stage import run_preprocess
-from playground.records import Clip, DecoderOutput, MergedInputs, ModelInputs, Prompt, Turn
+from playground.records import DecoderOutput, MergedInputs, ModelInputs, Prompt, PromptVideo, Turn
 from playground.sampling.paths import decode_step
 from playground.vision.stage import run_vision
-from tests.media_samples import make_clip, make_picture, make_square_picture
+from tests.media_samples import make_image, make_square_image, make_video
 
 TOLERANCE = 1e-4  # float32, |Δ logits|
 
-RED, BLUE = make_square_picture(), make_square_picture((30, 30, 220))
-WIDE, TALL = make_picture(128, 96, seed=3), make_picture(96, 128, seed=3)
-CLIP = make_clip()
+RED, BLUE = make_square_image(), make_square_image((30, 30, 220))
+WIDE, TALL = make_image(128, 96, seed=3), make_image(96, 128, seed=3)
+VIDEO = make_video()
 
 
-def user(text: str, *pictures: Any, clip: Clip | None = None) -> Turn:
-    return Turn("user", text, pictures, clip)
+def user(text: str, *images: Any, video: PromptVideo | None = None) -> Turn:
+    return Turn("user", text, images, video)
 
 
-def one(text: str, *pictures: Any, clip: Clip | None = None, system: str = "") -> Prompt:
-    return Prompt((user(text, *pictures, clip=clip),), system=system)
+def one(text: str, *images: Any, video: PromptVideo | None = None, system: str = "") -> Prompt:
+    return Prompt((user(text, *images, video=video),), system=system)
 
 
-def change_last_frames(clip: Clip) -> Clip:
-    """The same clip with another second half."""
-    frames = clip.frames.copy()
+def change_last_frames(video: PromptVideo) -> PromptVideo:
+    """The same video with another second half."""
+    frames = video.frames.copy()
     frames[len(frames) // 2 :] = 255 - frames[len(frames) // 2 :]
-    return replace(clip, frames=frames)
+    return replace(video, frames=frames)
 
 
 # name: first request, second request, why the shared prefix ends
@@ -79,18 +79,18 @@ PAIRS: dict[str, tuple[Prompt, Prompt, str]] = {
         prefix.IMAGES_DIFFER,
     ),
     "video, other question": (
-        one("Where does it move?", clip=CLIP),
-        one("描述一下。", clip=CLIP),
+        one("Where does it move?", video=VIDEO),
+        one("描述一下。", video=VIDEO),
         prefix.TOKENS_DIFFER,
     ),
     "video, last frames differ": (
-        one("Where does it move?", clip=CLIP),
-        one("Where does it move?", clip=change_last_frames(CLIP)),
+        one("Where does it move?", video=VIDEO),
+        one("Where does it move?", video=change_last_frames(VIDEO)),
         prefix.VIDEOS_DIFFER,
     ),
     "image and video, other video": (
-        one("Describe it.", TALL, clip=CLIP),
-        one("Describe it.", TALL, clip=make_clip(seed=5)),
+        one("Describe it.", TALL, video=VIDEO),
+        one("Describe it.", TALL, video=make_video(seed=5)),
         prefix.VIDEOS_DIFFER,
     ),
     "same request": (one("Describe it.", RED), one("Describe it.", RED), prefix.SAME_REQUEST),
@@ -106,7 +106,7 @@ PAIRS: dict[str, tuple[Prompt, Prompt, str]] = {
     ),
     "larger image": (
         one("Describe it.", RED),
-        one("Describe it.", make_square_picture(width=192, height=192)),
+        one("Describe it.", make_square_image(width=192, height=192)),
         prefix.IMAGES_DIFFER,
     ),
 }
@@ -166,7 +166,7 @@ def unchanged(engine: Engine, *requests: Prefilled) -> Iterator[None]:
 
 
 def go_on(engine: Engine, case: Prefilled, cache: DynamicCache, start: int) -> torch.Tensor:
-    """The logits by the lab's own prefill, which may start inside a picture."""
+    """The logits by the lab's own prefill, which may start inside an image."""
     return prefill_on(engine, case.inputs, identify(case.inputs), cache, start)[0]
 
 
@@ -199,7 +199,7 @@ def test_shared_prefix(tiny_random_engine: Engine, name: str) -> None:
     assert shared_prefix(second, first)[0] == shared
 
 
-def test_other_pictures_with_the_same_ids_are_no_hit(tiny_random_engine: Engine) -> None:
+def test_other_images_with_the_same_ids_are_no_hit(tiny_random_engine: Engine) -> None:
     for name in ("other image, same ids", "as many tokens, other grid"):
         first, second = (run_preprocess(tiny_random_engine, each) for each in PAIRS[name][:2])
         assert torch.equal(first.input_ids, second.input_ids)
@@ -258,7 +258,7 @@ def test_continuation_equals_full_computation(engine: Engine, prefill: Prefill, 
 
 
 def test_wrong_image_prefix_would_give_other_logits(engine: Engine, prefill: Prefill) -> None:
-    """What the pictures' digests are for: on token ids alone this would have been a hit."""
+    """What the images' digests are for: on token ids alone this would have been a hit."""
     first, second = (prefill(engine, each) for each in PAIRS["other image, same ids"][:2])
     start = second.inputs.num_tokens - 1
     wrong = go_on(engine, second, crop_cache(first.cache, start), start)
@@ -297,8 +297,8 @@ def test_decoding_goes_on_after_a_hit(engine: Engine, prefill: Prefill) -> None:
         assert difference(logits, decode_step(engine, miss, token, positions)[0]) <= TOLERANCE
 
 
-def test_rest_holds_only_its_pictures(tiny_random_engine: Engine) -> None:
-    prompt = Prompt((user("a", WIDE, TALL, clip=CLIP), Turn("assistant", "b"), user("c", RED)))
+def test_rest_holds_only_its_images(tiny_random_engine: Engine) -> None:
+    prompt = Prompt((user("a", WIDE, TALL, video=VIDEO), Turn("assistant", "b"), user("c", RED)))
     inputs = run_preprocess(tiny_random_engine, prompt)
     first, second, early, late, third = inputs.spans
     assert inputs.image_grid_thw is not None
@@ -378,7 +378,7 @@ def test_nothing_shared_is_a_miss(tiny_random_engine: Engine) -> None:
     ("name", "num_passes"),
     [("same image, other question", 0), ("second image after a cached first", 1)],
 )
-def test_hit_runs_the_tower_only_for_new_pictures(
+def test_hit_runs_the_tower_only_for_new_images(
     tiny_random_engine: Engine, prefill: Prefill, name: str, num_passes: int
 ) -> None:
     first, second = (prefill(tiny_random_engine, prompt) for prompt in PAIRS[name][:2])

@@ -16,7 +16,7 @@ from playground.merge.embed_views import (
     unit_groups,
 )
 from playground.pipeline import Run
-from playground.records import Picture
+from playground.records import PromptImage
 from tests.components.runs import make_run
 from tests.playground.merged_samples import make_merged
 
@@ -26,8 +26,8 @@ def _group(name: str, *vectors: tuple[float, ...]) -> EmbedGroup:
 
 
 @pytest.fixture(scope="module")
-def both_run(engine: Engine, picture: Picture, wide_picture: Picture) -> Run:
-    return make_run(engine, "Which?", picture, wide_picture)
+def both_run(engine: Engine, image: PromptImage, wide_image: PromptImage) -> Run:
+    return make_run(engine, "Which?", image, wide_image)
 
 
 def test_norms_by_hand() -> None:

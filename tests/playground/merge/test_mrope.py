@@ -76,7 +76,7 @@ def test_flat_positions_are_the_index_three_times() -> None:
 
 
 def test_a_neighbour_below_is_a_row_away_in_1d_and_one_step_under_mrope() -> None:
-    # A picture of 2 x 3 tokens at position 5, alone in the sequence.
+    # An image of 2 x 3 tokens at position 5, alone in the sequence.
     mrope = np.array([[5] * 6, [5, 5, 5, 6, 6, 6], [5, 6, 7, 5, 6, 7]])
     assert position_distances(flat_positions(6), 1).tolist() == [1, 0, 1, 2, 3, 4]
     assert position_distances(mrope, 1).tolist() == [1, 0, 1, 1, 1, 1]

@@ -11,7 +11,7 @@ from playground.engine import Engine
 from playground.pipeline import Run
 from playground.preprocess.stage import model_kwargs
 from playground.records import ModelInputs, Prompt, Turn
-from tests.media_samples import make_clip, make_picture
+from tests.media_samples import make_image, make_video
 from tests.playground.prompt_samples import PROMPTS
 
 
@@ -102,7 +102,7 @@ def test_positions_follow_the_rule(run: Run) -> None:
 
 def test_positions_of_one_small_image(tiny_random_engine: Engine) -> None:
     """96 x 64 pixels: 4 x 6 patches, 2 x 3 tokens, after four tokens of template."""
-    prompt = Prompt((Turn("user", "", (make_picture(96, 64),)),), max_pixels=96 * 64)
+    prompt = Prompt((Turn("user", "", (make_image(96, 64),)),), max_pixels=96 * 64)
     run = Run(tiny_random_engine, prompt)
     (span,) = run.inputs.spans
     assert (span.grid_h, span.grid_w) == (4, 6)
@@ -117,13 +117,13 @@ def test_positions_of_one_small_image(tiny_random_engine: Engine) -> None:
 
 
 def test_positions_of_a_video(tiny_random_engine: Engine) -> None:
-    """Each temporal patch is a picture of its own, behind its timestamp."""
-    clip = make_clip(num_frames=4, width=64, height=64)
-    run = Run(tiny_random_engine, Prompt((Turn("user", "", clip=clip),), max_pixels=4 * 64 * 64))
+    """Each temporal patch is an image of its own, behind its timestamp."""
+    video = make_video(num_frames=4, width=64, height=64)
+    run = Run(tiny_random_engine, Prompt((Turn("user", "", video=video),), max_pixels=4 * 64 * 64))
     first, second = run.inputs.spans
     assert (first.grid_h, first.grid_w, first.frame, second.frame) == (4, 4, 0, 1)
     timestamp = "".join(token.text for token in run.inputs.tokens[first.end : second.start])
-    # Frames 2 and 3 of a clip with two frames a second: their mean time is 1.25 s.
+    # Frames 2 and 3 of a video with two frames a second: their mean time is 1.25 s.
     assert timestamp == "<|vision_end|><1.2 seconds><|vision_start|>"
     t, h, w = run.merged.position_ids[:, 0].tolist()
     for span in (first, second):

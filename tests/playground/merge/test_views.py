@@ -16,7 +16,7 @@ from playground.merge.views import (
     visual_mask,
 )
 from playground.pipeline import Run
-from playground.records import Clip, Picture, Prompt, Turn
+from playground.records import Prompt, PromptImage, PromptVideo, Turn
 from tests.components.runs import make_run
 from tests.playground.merged_samples import make_merged
 
@@ -26,13 +26,13 @@ def test_positions_lose_their_batch_axis() -> None:
     np.testing.assert_array_equal(positions_thw(merged), [[0, 1], [2, 3], [4, 5]])
 
 
-def test_jumps_of_two_pictures(
-    tiny_random_engine: object, picture: Picture, wide_picture: Picture
+def test_jumps_of_two_images(
+    tiny_random_engine: object, image: PromptImage, wide_image: PromptImage
 ) -> None:
-    prompt = Prompt((Turn("user", "Which?", pictures=(picture, wide_picture)),))
+    prompt = Prompt((Turn("user", "Which?", images=(image, wide_image)),))
     run = Run(tiny_random_engine, prompt)  # type: ignore[arg-type]
     first, second = position_jumps(run.inputs, run.merged)
-    # Up to a picture of H x W tokens that begins at position p: p + max(H, W) - 1.
+    # Up to an image of H x W tokens that begins at position p: p + max(H, W) - 1.
     start = int(run.merged.position_ids[0, 0, first.span.start])
     assert first.largest == start + max(first.span.merged_h, first.span.merged_w) - 1
     for jump in (first, second):
@@ -50,13 +50,13 @@ def test_spread_indices_keep_both_ends(num_tokens: int, limit: int) -> None:
 
 
 def test_corners_lose_nothing_of_the_lines() -> None:
-    # 20 text tokens, a picture of 3 x 5 tokens, 20 text tokens.
+    # 20 text tokens, an image of 3 x 5 tokens, 20 text tokens.
     text, down, across = np.arange(20), np.repeat(np.arange(3), 5), np.tile(np.arange(5), 3)
     after = 25 + np.arange(20)
     positions = np.stack(
         [
-            np.concatenate([text, picture + 20, after])
-            for picture in (np.zeros(15, np.int64), down, across)
+            np.concatenate([text, image + 20, after])
+            for image in (np.zeros(15, np.int64), down, across)
         ]
     )
     kept = corner_indices(positions, limit=40)
@@ -71,8 +71,8 @@ def test_short_sequences_keep_every_index() -> None:
     np.testing.assert_array_equal(corner_indices(positions, limit=9), np.arange(9))
 
 
-def test_parts_of_a_picture_between_texts(tiny_random_engine: Engine, picture: Picture) -> None:
-    run = make_run(tiny_random_engine, "What?", picture)
+def test_parts_of_a_image_between_texts(tiny_random_engine: Engine, image: PromptImage) -> None:
+    run = make_run(tiny_random_engine, "What?", image)
     before, image, after = sequence_parts(run.inputs, run.merged)
     (span,) = run.inputs.spans
     assert (span.merged_h, span.merged_w) == (4, 5)
@@ -85,9 +85,9 @@ def test_parts_of_a_picture_between_texts(tiny_random_engine: Engine, picture: P
 
 
 def test_parts_add_up_to_rope_deltas(
-    engine: Engine, picture: Picture, wide_picture: Picture, clip: Clip
+    engine: Engine, image: PromptImage, wide_image: PromptImage, video: PromptVideo
 ) -> None:
-    run = make_run(engine, "Both?", picture, wide_picture, clip=clip)
+    run = make_run(engine, "Both?", image, wide_image, video=video)
     parts = sequence_parts(run.inputs, run.merged)
     assert [part.start for part in parts[1:]] == [part.end for part in parts[:-1]]
     assert parts[-1].end == run.inputs.num_tokens
@@ -110,10 +110,10 @@ def test_text_is_one_part(tiny_random_engine: Engine) -> None:
 
 
 def test_tap_rows_are_those_that_the_model_adds(
-    engine: Engine, picture: Picture, clip: Clip
+    engine: Engine, image: PromptImage, video: PromptVideo
 ) -> None:
     """One step of the model's own ``_deepstack_process`` on nothing, with rows told apart."""
-    run = make_run(engine, "Both?", picture, clip=clip)
+    run = make_run(engine, "Both?", image, video=video)
     merged = run.merged
     assert merged.visual_pos_masks is not None
     visual = int(merged.visual_pos_masks.sum())
@@ -127,8 +127,8 @@ def test_tap_rows_are_those_that_the_model_adds(
     np.testing.assert_array_equal(visual_mask(merged), added.numpy() > 0)
 
 
-def test_feature_norms_are_those_of_the_tower(engine: Engine, picture: Picture) -> None:
-    run = make_run(engine, "What?", picture)
+def test_feature_norms_are_those_of_the_tower(engine: Engine, image: PromptImage) -> None:
+    run = make_run(engine, "What?", image)
     with torch.no_grad():
         output = run.engine.model.model.get_image_features(
             run.inputs.pixel_values, run.inputs.image_grid_thw, return_dict=True
@@ -138,7 +138,7 @@ def test_feature_norms_are_those_of_the_tower(engine: Engine, picture: Picture) 
     np.testing.assert_allclose(mean_feature_norms(run.merged), expected, rtol=1e-5)
 
 
-def test_without_a_picture_nothing_is_visual(tiny_random_engine: Engine) -> None:
+def test_without_a_image_nothing_is_visual(tiny_random_engine: Engine) -> None:
     run = make_run(tiny_random_engine, "Hello")
     assert not visual_mask(run.merged).any()
     assert len(mean_feature_norms(run.merged)) == 0

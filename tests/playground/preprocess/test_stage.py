@@ -23,8 +23,8 @@ from playground.preprocess.stage import (
     run_preprocess,
     unpatchify,
 )
-from playground.records import Clip, Picture, Prompt, Turn
-from tests.media_samples import make_clip, make_picture
+from playground.records import Prompt, PromptImage, PromptVideo, Turn
+from tests.media_samples import make_image, make_video
 from tests.playground.prompt_samples import PROMPTS
 
 
@@ -58,7 +58,7 @@ def test_images_are_what_the_processor_gives(engine: Engine) -> None:
     ]
     processor: Any = engine.processor
     text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    images = [Image.fromarray(picture.pixels) for picture in prompt.pictures]
+    images = [Image.fromarray(image.pixels) for image in prompt.images]
     expected = processor(text=[text], images=images, return_tensors="pt")
     found = model_kwargs(inputs)
     assert set(found) == set(expected)
@@ -112,18 +112,18 @@ def test_find_spans_by_hand() -> None:
 @pytest.mark.parametrize(
     ("size", "max_pixels"), [((128, 96), None), ((301, 77), None), ((50, 200), 6144)]
 )
-def test_unpatchify_gives_the_resized_picture(
+def test_unpatchify_gives_the_resized_image(
     engine: Engine, size: tuple[int, int], max_pixels: int | None
 ) -> None:
     """Byte for byte the image that torchvision makes before patchify."""
-    picture = make_picture(*size, seed=4)
+    image = make_image(*size, seed=4)
     inputs = run_preprocess(
-        engine, Prompt((Turn("user", "a", (make_picture(), picture)),), max_pixels=max_pixels)
+        engine, Prompt((Turn("user", "a", (make_image(), image)),), max_pixels=max_pixels)
     )
     facts, span = inputs.media[1], inputs.spans[1]
     width, height = facts.resized_size
     resized = transforms.resize(
-        torch.from_numpy(picture.pixels).permute(2, 0, 1),
+        torch.from_numpy(image.pixels).permute(2, 0, 1),
         [height, width],
         interpolation=InterpolationMode.BICUBIC,
         antialias=True,
@@ -137,11 +137,11 @@ def test_unpatchify_gives_the_resized_picture(
 @pytest.mark.parametrize("num_frames", [4, 5])
 def test_unpatchify_gives_the_frames_of_a_video(engine: Engine, num_frames: int) -> None:
     """Two frames to a temporal patch; an odd last one is repeated."""
-    clip = make_clip(num_frames=num_frames)
-    inputs = run_preprocess(engine, Prompt((Turn("user", "a", clip=clip),), max_pixels=60_000))
+    video = make_video(num_frames=num_frames)
+    inputs = run_preprocess(engine, Prompt((Turn("user", "a", video=video),), max_pixels=60_000))
     width, height = inputs.media[0].resized_size
     frames = transforms.resize(
-        torch.from_numpy(clip.frames).permute(0, 3, 1, 2),
+        torch.from_numpy(video.frames).permute(0, 3, 1, 2),
         [height, width],
         interpolation=InterpolationMode.BICUBIC,
         antialias=True,
@@ -160,9 +160,9 @@ def test_unpatchify_of_what_is_not_there(tiny_random_engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("max_pixels", [1024, 4096, 20_000, 50_000, None])
-def test_max_pixels_bounds_a_picture(engine: Engine, max_pixels: int | None) -> None:
-    picture = make_picture(640, 480)
-    inputs = run_preprocess(engine, Prompt((Turn("user", "a", (picture,)),), max_pixels=max_pixels))
+def test_max_pixels_bounds_a_image(engine: Engine, max_pixels: int | None) -> None:
+    image = make_image(640, 480)
+    inputs = run_preprocess(engine, Prompt((Turn("user", "a", (image,)),), max_pixels=max_pixels))
     (facts,) = inputs.media
     limit = max_pixels or engine.processor.image_processor.size["longest_edge"]
     width, height = facts.resized_size
@@ -174,8 +174,8 @@ def test_max_pixels_bounds_a_picture(engine: Engine, max_pixels: int | None) -> 
 
 
 def test_max_pixels_bounds_all_frames_of_a_video_together(engine: Engine) -> None:
-    clip = make_clip(num_frames=8, width=256, height=128)
-    inputs = run_preprocess(engine, Prompt((Turn("user", "a", clip=clip),), max_pixels=65_536))
+    video = make_video(num_frames=8, width=256, height=128)
+    inputs = run_preprocess(engine, Prompt((Turn("user", "a", video=video),), max_pixels=65_536))
     (facts,) = inputs.media
     width, height = facts.resized_size
     assert 65_536 * 0.4 < 8 * width * height <= 65_536
@@ -184,9 +184,9 @@ def test_max_pixels_bounds_all_frames_of_a_video_together(engine: Engine) -> Non
 
 def test_timestamps_are_those_of_the_file(engine: Engine) -> None:
     """Frames 0, 10, 20, 30 of a file with 5 frames per second: pairs at 1 s and 5 s."""
-    frames = make_clip(num_frames=4).frames
-    clip = Clip(frames, (0, 10, 20, 30), fps=5.0, total_num_frames=40)
-    inputs = run_preprocess(engine, Prompt((Turn("user", "a", clip=clip),), max_pixels=40_000))
+    frames = make_video(num_frames=4).frames
+    video = PromptVideo(frames, (0, 10, 20, 30), fps=5.0, total_num_frames=40)
+    inputs = run_preprocess(engine, Prompt((Turn("user", "a", video=video),), max_pixels=40_000))
     assert inputs.media[0].timestamps == (1.0, 5.0)
     assert inputs.rendered_prompt.count("<|video_pad|>") == 1
     first, second = inputs.spans
@@ -198,22 +198,22 @@ def test_timestamps_are_those_of_the_file(engine: Engine) -> None:
 
 @pytest.mark.parametrize("num_frames", [2, 3, 5])
 def test_every_temporal_patch_has_a_timestamp(engine: Engine, num_frames: int) -> None:
-    clip = make_clip(num_frames=num_frames)
-    inputs = run_preprocess(engine, Prompt((Turn("user", "a", clip=clip),), max_pixels=60_000))
+    video = make_video(num_frames=num_frames)
+    inputs = run_preprocess(engine, Prompt((Turn("user", "a", video=video),), max_pixels=60_000))
     (facts,) = inputs.media
     assert len(facts.timestamps) == facts.grid_thw[0] == len(inputs.spans) == (num_frames + 1) // 2
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 3), (31, 33), (1, 150)])
-def test_tiny_pictures_are_enlarged(engine: Engine, size: tuple[int, int]) -> None:
-    inputs = run_preprocess(engine, Prompt((Turn("user", "a", (make_picture(*size),)),)))
+def test_tiny_images_are_enlarged(engine: Engine, size: tuple[int, int]) -> None:
+    inputs = run_preprocess(engine, Prompt((Turn("user", "a", (make_image(*size),)),)))
     assert min(inputs.media[0].resized_size) >= 32
     assert inputs.media[0].original_size == size
 
 
-def test_notices_of_pictures_are_passed_on(tiny_random_engine: Engine) -> None:
-    picture = Picture(make_picture().pixels, name="a.png", notices=("Turned upright.",))
-    inputs = run_preprocess(tiny_random_engine, Prompt((Turn("user", "a", (picture,)),)))
+def test_notices_of_images_are_passed_on(tiny_random_engine: Engine) -> None:
+    image = PromptImage(make_image().pixels, name="a.png", notices=("Turned upright.",))
+    inputs = run_preprocess(tiny_random_engine, Prompt((Turn("user", "a", (image,)),)))
     assert inputs.notices == ("a.png: Turned upright.",)
     assert inputs.media[0].name == "a.png"
 
@@ -235,13 +235,13 @@ def _with_text(text: str) -> Prompt:
         (_with_text("a\ud83d"), "unpaired surrogate"),
         (replace(BASE, system="\udc00"), "unpaired surrogate"),
         (
-            Prompt((Turn("user", "a", (make_picture(),) * (MAX_MEDIA + 1)),)),
+            Prompt((Turn("user", "a", (make_image(),) * (MAX_MEDIA + 1)),)),
             "has 9 images.*At most 8",
         ),
         (replace(BASE, max_pixels=1023), "max pixels is 1,023.*between 1,024"),
         (replace(BASE, max_pixels=0), "max pixels is 0"),
         (replace(BASE, max_pixels=MAX_PIXELS_LIMIT + 1), "max pixels is 16,777,217"),
-        (Prompt((Turn("user", "a", (make_picture(402, 2),)),)), "aspect ratio.*below 200"),
+        (Prompt((Turn("user", "a", (make_image(402, 2),)),)), "aspect ratio.*below 200"),
     ],
 )
 def test_limits(tiny_random_engine: Engine, prompt: Prompt, message: str) -> None:
@@ -252,9 +252,9 @@ def test_limits(tiny_random_engine: Engine, prompt: Prompt, message: str) -> Non
 def test_limits_themselves_are_accepted(tiny_random_engine: Engine) -> None:
     for max_pixels in (1024, MAX_PIXELS_LIMIT):
         run_preprocess(tiny_random_engine, replace(BASE, max_pixels=max_pixels))
-    pictures = (make_picture(32, 32),) * MAX_MEDIA
+    images = (make_image(32, 32),) * MAX_MEDIA
     inputs = run_preprocess(
-        tiny_random_engine, Prompt((Turn("user", "a", pictures),), max_pixels=1024)
+        tiny_random_engine, Prompt((Turn("user", "a", images),), max_pixels=1024)
     )
     assert len(inputs.spans) == MAX_MEDIA
 

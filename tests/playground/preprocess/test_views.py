@@ -25,13 +25,13 @@ from playground.preprocess.views import (
     read_patch,
     resize_steps,
     row_colors,
-    row_places,
+    row_positions,
     span_facts,
     span_pixels,
     timestamp_texts,
 )
-from playground.records import ModelInputs, Picture, Prompt, Turn
-from tests.media_samples import make_clip, make_picture
+from playground.records import ModelInputs, Prompt, PromptImage, Turn
+from tests.media_samples import make_image, make_video
 from tests.playground.prompt_samples import PROMPTS
 
 
@@ -123,18 +123,18 @@ def test_the_limits_are_the_processors(engine: Engine) -> None:
 # --------------------------------------------------------------------------- rows and patches
 
 
-def test_each_row_is_its_patch_of_the_picture(two_images: ModelInputs) -> None:
+def test_each_row_is_its_patch_of_the_image(two_images: ModelInputs) -> None:
     """Rows against the resized image, normalised by hand."""
     for span in two_images.spans:
-        picture = unpatchify(two_images, span)[0]
+        image = unpatchify(two_images, span)[0]
         values = span_pixels(two_images, span)
-        places = row_places(span)
-        assert sorted(map(tuple, places.tolist())) == [
+        positions = row_positions(span)
+        assert sorted(map(tuple, positions.tolist())) == [
             (row, column) for row in range(span.grid_h) for column in range(span.grid_w)
         ]
-        for number in (0, 1, 2, 5, len(places) - 1):
-            row, column = places[number]
-            patch = picture[row * 16 : row * 16 + 16, column * 16 : column * 16 + 16]
+        for number in (0, 1, 2, 5, len(positions) - 1):
+            row, column = positions[number]
+            patch = image[row * 16 : row * 16 + 16, column * 16 : column * 16 + 16]
             expected = (patch.transpose(2, 0, 1) / 255 - 0.5) / 0.5
             np.testing.assert_allclose(values[number][:, 0], expected, atol=1e-6)
             assert patch_rows(span)[row, column] == span.patch_start + number
@@ -142,7 +142,7 @@ def test_each_row_is_its_patch_of_the_picture(two_images: ModelInputs) -> None:
 
 def test_merge_block_order_by_hand(two_images: ModelInputs) -> None:
     """The first four rows are the corner block, the next four the block to its right."""
-    assert row_places(two_images.spans[1])[:8].tolist() == [
+    assert row_positions(two_images.spans[1])[:8].tolist() == [
         [0, 0],
         [0, 1],
         [1, 0],
@@ -164,12 +164,12 @@ def test_a_patch_is_read_with_its_row_and_token(two_images: ModelInputs) -> None
     assert torch.equal(torch.from_numpy(patch.values).flatten(), pixel_values[patch.row])
 
 
-def test_row_colors_are_the_picture_cut_up(two_images: ModelInputs) -> None:
+def test_row_colors_are_the_image_cut_up(two_images: ModelInputs) -> None:
     span = two_images.spans[0]
-    picture = unpatchify(two_images, span)[0]
-    colors = row_colors(two_images, span, picture)
+    image = unpatchify(two_images, span)[0]
+    colors = row_colors(two_images, span, image)
     assert colors.shape == (span.num_patches, 256, 3)
-    np.testing.assert_array_equal(colors[3].reshape(16, 16, 3), picture[16:32, 16:32])
+    np.testing.assert_array_equal(colors[3].reshape(16, 16, 3), image[16:32, 16:32])
 
 
 def test_two_equal_frames_in_an_image_and_different_ones_in_a_video(
@@ -190,18 +190,18 @@ def test_rows_of_what_is_not_there(engine: Engine, two_images: ModelInputs) -> N
 
 def test_histograms_count_every_pixel_once(two_images: ModelInputs) -> None:
     span = two_images.spans[0]
-    picture = unpatchify(two_images, span)[0]
-    histograms = pixel_histograms(two_images, span, picture)
+    image = unpatchify(two_images, span)[0]
+    histograms = pixel_histograms(two_images, span, image)
     assert histograms.pixel_counts.shape == (3, HISTOGRAM_BINS)
-    assert histograms.pixel_counts.sum(1).tolist() == [picture[..., 0].size] * 3
+    assert histograms.pixel_counts.sum(1).tolist() == [image[..., 0].size] * 3
     np.testing.assert_array_equal(histograms.pixel_counts, histograms.value_counts)
-    plain = np.bincount(picture[..., 1].ravel() // 4, minlength=64)
+    plain = np.bincount(image[..., 1].ravel() // 4, minlength=64)
     np.testing.assert_array_equal(histograms.pixel_counts[1], plain)
 
 
 def test_edges_follow_the_channel_means(two_images: ModelInputs) -> None:
-    picture = unpatchify(two_images, two_images.spans[0])[0]
-    edges = pixel_histograms(two_images, two_images.spans[0], picture).value_edges
+    image = unpatchify(two_images, two_images.spans[0])[0]
+    edges = pixel_histograms(two_images, two_images.spans[0], image).value_edges
     np.testing.assert_allclose(edges[:, 0], (-0.5 / 255 - 0.5) / 0.5)
     np.testing.assert_allclose(edges[:, -1], (255.5 / 255 - 0.5) / 0.5)
 
@@ -221,29 +221,29 @@ def test_the_facts_of_a_span(engine: Engine) -> None:
     inputs = run_preprocess(engine, PROMPTS["image_and_video"])
     kinds = [span_facts(inputs, span).kind for span in inputs.spans]
     assert kinds == [span.kind for span in inputs.spans]
-    assert span_facts(inputs, inputs.spans[-1]).name == inputs.prompt.clips[0].name
+    assert span_facts(inputs, inputs.spans[-1]).name == inputs.prompt.videos[0].name
 
 
-def test_the_resized_picture_is_also_what_pillow_makes(engine: Engine) -> None:
+def test_the_resized_image_is_also_what_pillow_makes(engine: Engine) -> None:
     """Equal up to rounding: another library with the same filter."""
-    picture = make_picture(301, 77, seed=6)
-    inputs = run_preprocess(engine, Prompt((Turn("user", "a", (picture,)),)))
+    image = make_image(301, 77, seed=6)
+    inputs = run_preprocess(engine, Prompt((Turn("user", "a", (image,)),)))
     restored = unpatchify(inputs, inputs.spans[0])[0]
     size = inputs.media[0].resized_size
-    pillow = np.asarray(Image.fromarray(picture.pixels).resize(size, Image.Resampling.BICUBIC))
+    pillow = np.asarray(Image.fromarray(image.pixels).resize(size, Image.Resampling.BICUBIC))
     assert np.abs(restored.astype(int) - pillow.astype(int)).max() <= 2
 
 
 def test_an_odd_video_is_explained_too(engine: Engine) -> None:
-    clip = make_clip(num_frames=5, width=200, height=120)
-    inputs = run_preprocess(engine, Prompt((Turn("user", "a", clip=clip),), max_pixels=70_000))
+    video = make_video(num_frames=5, width=200, height=120)
+    inputs = run_preprocess(engine, Prompt((Turn("user", "a", video=video),), max_pixels=70_000))
     steps = explain_resize(engine, inputs, inputs.media[0])
     assert (steps.num_frames, steps.rounded_frames) == (5, 4)
     assert steps.resized == inputs.media[0].resized_size
 
 
-def test_a_larger_picture_than_any_limit(engine: Engine) -> None:
+def test_a_larger_image_than_any_limit(engine: Engine) -> None:
     """Both sides at least one token, even if the limit is a single token."""
-    picture = Picture(np.zeros((320, 64, 3), np.uint8))
-    inputs = run_preprocess(engine, Prompt((Turn("user", "a", (picture,)),), max_pixels=1024))
+    image = PromptImage(np.zeros((320, 64, 3), np.uint8))
+    inputs = run_preprocess(engine, Prompt((Turn("user", "a", (image,)),), max_pixels=1024))
     assert explain_resize(engine, inputs, inputs.media[0]).resized == (32, 64)

@@ -59,8 +59,8 @@ def test_chi_square_notices_a_wrong_distribution() -> None:
 
 def test_inverse_cdf_by_hand() -> None:
     probs = np.array([0.0, 0.25, 0.0, 0.5, 0.25, 0.0])
-    places = {0.0: 1, 0.2499: 1, 0.25: 3, 0.7499: 3, 0.75: 4, 1 - 2**-53: 4}
-    assert {uniform: invert_cdf(probs, uniform) for uniform in places} == places
+    uniforms = {0.0: 1, 0.2499: 1, 0.25: 3, 0.7499: 3, 0.75: 4, 1 - 2**-53: 4}
+    assert {uniform: invert_cdf(probs, uniform) for uniform in uniforms} == uniforms
     one = np.array([1.0])
     assert invert_cdf(one, 0.0) == invert_cdf(one, 1 - 2**-53) == 0
 

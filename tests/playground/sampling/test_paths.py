@@ -21,7 +21,7 @@ from playground.sampling.branches import (
     columns_as_branches,
     joint_log_prob,
     start_branch,
-    start_first_words,
+    start_first_tokens,
     take_branch,
 )
 from playground.sampling.columns import Sampler
@@ -35,7 +35,7 @@ from playground.sampling.paths import (
     step_logits,
 )
 from playground.sampling.score import read_answer, score_tokens
-from tests.media_samples import make_square_picture
+from tests.media_samples import make_square_image
 
 GREEDY = SamplingSettings(temperature=0)
 WILD = SamplingSettings(temperature=1.4, top_p=0.95, seed=3)
@@ -44,7 +44,7 @@ SHORT = SamplingSettings(temperature=1.0, seed=8)
 
 @pytest.fixture(scope="module")
 def run(engine: Engine) -> Run:
-    return Run(engine, Prompt((Turn("user", "Describe this image.", (make_square_picture(),)),)))
+    return Run(engine, Prompt((Turn("user", "Describe this image.", (make_square_image(),)),)))
 
 
 @pytest.fixture(scope="module")
@@ -208,8 +208,8 @@ def test_a_branch_runs_nothing_twice(
     assert set(fed) == {(1, 1)}
 
 
-def test_the_likeliest_first_words(run: Run, prompt: Prefix) -> None:
-    sampler = start_first_words(run.engine, prompt, 3, GREEDY, max_new_tokens=5)
+def test_the_most_likely_first_tokens(run: Run, prompt: Prefix) -> None:
+    sampler = start_first_tokens(run.engine, prompt, 3, GREEDY, max_new_tokens=5)
     for _ in sampler.stream():
         pass
     grown = columns_as_branches(sampler.run, sampler.paths(), ["1", "2", "3"])

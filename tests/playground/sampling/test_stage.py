@@ -197,6 +197,6 @@ def test_vision_tokens_are_never_sampled(tiny_random_engine: Engine, prefill: Pr
     )
     for trace in run.traces:
         assert trace.steps[0].id not in barred
-        likeliest = trace.steps[0].top[:5]
-        assert {candidate.id for candidate in likeliest} == set(barred)
-        assert {candidate.removed_by for candidate in likeliest} == {"vision_tokens"}
+        top_candidates = trace.steps[0].top[:5]
+        assert {candidate.id for candidate in top_candidates} == set(barred)
+        assert {candidate.removed_by for candidate in top_candidates} == {"vision_tokens"}

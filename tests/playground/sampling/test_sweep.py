@@ -11,14 +11,14 @@ from playground.records import Prompt, SamplingSettings, Turn
 from playground.sampling.paths import Prefix, prompt_prefix
 from playground.sampling.stage import run_sampling
 from playground.sampling.sweep import SWEPT, Sweep, plan_sweep, stream_sweep
-from tests.media_samples import make_square_picture
+from tests.media_samples import make_square_image
 
 BASE = SamplingSettings(top_k=40, seed=5)
 
 
 @pytest.fixture(scope="module")
 def run(shipped_engine: Engine) -> Run:
-    turn = Turn("user", "Describe this image.", (make_square_picture(),))
+    turn = Turn("user", "Describe this image.", (make_square_image(),))
     return Run(shipped_engine, Prompt((turn,)))
 
 

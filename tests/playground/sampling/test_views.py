@@ -22,7 +22,7 @@ from playground.sampling.views import (
     view_step,
     walk_filters,
 )
-from tests.media_samples import make_square_picture
+from tests.media_samples import make_square_image
 
 NO_IDS = torch.zeros(0, dtype=torch.int64)
 COLUMNS = (
@@ -35,7 +35,7 @@ COLUMNS = (
 
 @pytest.fixture(scope="module")
 def run(engine: Engine) -> Run:
-    return Run(engine, Prompt((Turn("user", "Describe this image.", (make_square_picture(),)),)))
+    return Run(engine, Prompt((Turn("user", "Describe this image.", (make_square_image(),)),)))
 
 
 @pytest.fixture(scope="module")

@@ -114,8 +114,8 @@ def test_heads_are_measured_over_the_eager_weights(
     monkeypatch.setattr(vision_attention, "CHUNK_SCORES", 7 * 4 * 48)
     span = run.inputs.spans[1]
     order = patch_rows(span) - span.patch_start
-    places = np.argwhere(np.ones_like(order))[np.argsort(order.ravel())]
-    away = np.linalg.norm(places[:, None] - places[None], axis=-1)
+    positions = np.argwhere(np.ones_like(order))[np.argsort(order.ravel())]
+    away = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
     for block in (0, engine.facts.vision_depth - 1):
         plain = weights[block][1].double().numpy()
         found = measure_block(engine, run.vision.image, span, block)
@@ -133,7 +133,7 @@ def test_a_large_image_is_measured_over_a_sample_of_queries(tiny_random_engine: 
     found = measure_block(tiny_random_engine, tower, span, 1, max_queries=3)
     last = span.num_patches - 1
     corners = [divmod(index, span.grid_w) for index in (0, round(last / 2), last)]
-    rows = [patch_attention(tiny_random_engine, tower, span, 1, *place) for place in corners]
+    rows = [patch_attention(tiny_random_engine, tower, span, 1, *position) for position in corners]
     assert found.num_queries == 3
     np.testing.assert_allclose(found.received, np.mean(rows, axis=0), atol=1e-6)
 

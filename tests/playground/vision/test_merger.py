@@ -7,14 +7,14 @@ import torch
 from playground.engine import Engine
 from playground.pipeline import Run
 from playground.pointer import patch_rows
-from playground.records import Picture, TowerOutput
+from playground.records import PromptImage, TowerOutput
 from playground.vision.merger import merge_token, tap_similarities
 from tests.components.runs import make_run
 
 
 @pytest.fixture(scope="module")
-def run(engine: Engine, picture: Picture, wide_picture: Picture) -> Run:
-    run = make_run(engine, "Which is larger?", picture, wide_picture)
+def run(engine: Engine, image: PromptImage, wide_image: PromptImage) -> Run:
+    run = make_run(engine, "Which is larger?", image, wide_image)
     run.ensure("vision")
     return run
 

@@ -10,7 +10,7 @@ import torch
 from playground.engine import Engine
 from playground.pipeline import Run
 from playground.pointer import patch_rows
-from playground.records import Clip, VisualSpan
+from playground.records import PromptVideo, VisualSpan
 from playground.vision.position_grid import (
     blend_position,
     grid_colors,
@@ -78,10 +78,10 @@ def test_the_samples_of_a_grid_by_hand(tiny_random_engine: Engine) -> None:
     np.testing.assert_allclose(
         samples.weights[1, 2], [2 / 3 * 0.2, 2 / 3 * 0.8, 1 / 3 * 0.2, 1 / 3 * 0.8], rtol=1e-5
     )
-    np.testing.assert_allclose(samples.places[1, 2], [7 / 3, 14 / 5], rtol=1e-6)
+    np.testing.assert_allclose(samples.positions[1, 2], [7 / 3, 14 / 5], rtol=1e-6)
     # The image's corners fall on the grid's corners.
-    np.testing.assert_allclose(samples.places[3, 5], [7, 7], rtol=1e-6)
-    assert samples.places[0, 0].tolist() == [0, 0]
+    np.testing.assert_allclose(samples.positions[3, 5], [7, 7], rtol=1e-6)
+    assert samples.positions[0, 0].tolist() == [0, 0]
 
 
 def test_colours_share_one_basis(run: Run) -> None:
@@ -164,19 +164,19 @@ def test_the_shared_model_stays_as_it_was(run: Run) -> None:
     assert torch.equal(again.pooler_output, run.vision.image.pooler_output)
 
 
-def test_a_video_goes_through_the_same(tiny_random_engine: Engine, clip: Clip) -> None:
-    run = make_run(tiny_random_engine, "Where does it go?", clip=clip)
+def test_a_video_goes_through_the_same(tiny_random_engine: Engine, video: PromptVideo) -> None:
+    run = make_run(tiny_random_engine, "Where does it go?", video=video)
     # Its 8 x 8 patches lie on the 8 x 8 entries: nothing to round.
     changed = run_nearest(tiny_random_engine, run.inputs, run.vision)
     assert changed.image is None
     assert changed.video is not None
     assert torch.equal(changed.video.pooler_output, run.vision.video.pooler_output)
 
-    cut = replace(clip, frames=clip.frames[:, :64])
-    run = make_run(tiny_random_engine, "Where does it go?", clip=cut)
-    video = run_nearest(tiny_random_engine, run.inputs, run.vision).video
-    assert video is not None
-    assert not torch.equal(video.pooler_output, run.vision.video.pooler_output)
+    cut = replace(video, frames=video.frames[:, :64])
+    run = make_run(tiny_random_engine, "Where does it go?", video=cut)
+    tower = run_nearest(tiny_random_engine, run.inputs, run.vision).video
+    assert tower is not None
+    assert not torch.equal(tower.pooler_output, run.vision.video.pooler_output)
     # Both frame pairs have the same positions.
-    first, second = video.pos_embeds.chunk(2)
+    first, second = tower.pos_embeds.chunk(2)
     assert torch.equal(first, second)

@@ -110,11 +110,11 @@ def test_the_kernel_is_the_score_of_rotated_vectors(run: Run) -> None:
         other, _ = apply_rotary_pos_emb_vision(
             key[None, None], key[None, None], cos[rows[there]][None], sin[rows[there]][None]
         )
-        place = (
+        position = (
             there[0] - here[0] + span.grid_h - 1,
             there[1] - here[1] + span.grid_w - 1,
         )
-        assert kernel[place] == pytest.approx(float((turned * other).sum()), abs=1e-4)
+        assert kernel[position] == pytest.approx(float((turned * other).sum()), abs=1e-4)
 
 
 def test_ones_fall_off_alike_on_all_sides(run: Run) -> None:

@@ -18,7 +18,7 @@ from playground.vision.maps import norm_summary, patch_norms, patch_pca
 from playground.vision.stage import interpolate_position_grid, run_vision
 from tests.playground.prompt_samples import PROMPTS
 
-WITH_PICTURES = ("image", "two_images", "video", "image_and_video", "turns")
+WITH_IMAGES = ("image", "two_images", "video", "image_and_video", "turns")
 
 
 @torch.no_grad()
@@ -54,7 +54,7 @@ def plain_towers(run: Run) -> list[dict[str, Any]]:
     return passes
 
 
-@pytest.mark.parametrize("kind", WITH_PICTURES)
+@pytest.mark.parametrize("kind", WITH_IMAGES)
 def test_every_state_is_that_of_a_plain_forward(engine: Engine, kind: str) -> None:
     run = Run(engine, PROMPTS[kind])
     towers = [tower for tower in (run.vision.image, run.vision.video) if tower is not None]
@@ -162,7 +162,7 @@ def test_pca_of_equal_features_is_flat() -> None:
 
 
 def test_a_wrong_shape_quotes_both(tiny_random_engine: Engine) -> None:
-    prompt = Prompt((Turn("user", "a", PROMPTS["image"].pictures),))
+    prompt = Prompt((Turn("user", "a", PROMPTS["image"].images),))
     tower = Run(tiny_random_engine, prompt).vision.image
     assert tower is not None
     with pytest.raises(PlaygroundError, match=r"hidden_states\[0\]: expected .*\(80, 'any'\)"):

@@ -33,7 +33,7 @@ from playground.vision.maps import patch_norms
 from tests.components.drawings import make_drawing
 from tests.components.html_reader import read_html
 from tests.components.runs import ignore_progress, make_run
-from tests.media_samples import make_clip, make_picture
+from tests.media_samples import make_image, make_video
 
 HOSTILE = '=1+1 <script>alert("x")</script>\n描述这张图片。'
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -41,8 +41,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 @pytest.fixture(scope="module")
 def run(engine: Engine) -> Run:
-    """A picture, a clip and a hostile text, through all stages."""
-    run = make_run(engine, HOSTILE, make_picture(), clip=make_clip())
+    """An image, a video and a hostile text, through all stages."""
+    run = make_run(engine, HOSTILE, make_image(), video=make_video())
     run.ensure("decoder")
     return run
 
@@ -87,8 +87,8 @@ def test_json_says_what_the_numbers_belong_to(run: Run) -> None:
     document = read_json("preprocess", run)
     (turn,) = document["prompt"]["turns"]
     assert turn["text"] == HOSTILE
-    assert turn["pictures"][0]["size"] == list(run.prompt.pictures[0].size)
-    assert turn["video"]["frame_indices"] == list(run.prompt.clips[0].frame_indices)
+    assert turn["pictures"][0]["size"] == list(run.prompt.images[0].size)
+    assert turn["video"]["frame_indices"] == list(run.prompt.videos[0].frame_indices)
     assert document["checkpoint"]["revision"] == run.engine.revision
     assert document["checkpoint"]["dtype"] == "float32"
     assert "/" not in document["checkpoint"]["model"], "a local folder's place"
@@ -113,9 +113,9 @@ def test_json_has_the_records_numbers(run: Run) -> None:
     assert torch.equal(norms, run.merged.inputs_embeds[0].norm(dim=-1))
     shown_norms = np.array(record["decoder"]["residual_norms"], np.float32)
     np.testing.assert_array_equal(shown_norms, residual_norms(run.decoded))
-    likeliest = next_token_probs(run.engine, run.decoded.logits, 20)
+    top_tokens = next_token_probs(run.engine, run.decoded.logits, 20)
     assert record["decoder"]["next_token"] == [
-        {"id": each.id, "text": each.text, "prob": each.prob} for each in likeliest
+        {"id": each.id, "text": each.text, "prob": each.prob} for each in top_tokens
     ]
 
 
@@ -256,7 +256,7 @@ def test_what_was_found_on_another_run_is_not_given(run: Run, stage: str) -> Non
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_that_has_not_run_is_named(engine: Engine, kind: Kind, stage: Any) -> None:
-    run = make_run(engine, "Hi", make_picture())
+    run = make_run(engine, "Hi", make_image())
     if stage != "preprocess":
         run.ensure(STAGES[STAGES.index(stage) - 1])
     with pytest.raises(InputError, match="Run this stage"):

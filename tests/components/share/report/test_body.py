@@ -11,13 +11,13 @@ from components.share.report.outline import ControlValue, Group, View, Words
 from components.share.report.writer import bundle, write_report
 from playground.engine import Engine
 from tests.components.runs import make_run
-from tests.media_samples import make_picture
+from tests.media_samples import make_image
 
 HOSTILE = '<script>alert("x")</script>'
 
 
 def test_what_was_asked_is_text(tiny_random_engine: Engine) -> None:
-    run = make_run(tiny_random_engine, HOSTILE, make_picture())
+    run = make_run(tiny_random_engine, HOSTILE, make_image())
     report = write_report(run, (), "")
     assert HOSTILE not in report
     assert "&lt;script&gt;alert(&#34;x&#34;)&lt;/script&gt;" in report

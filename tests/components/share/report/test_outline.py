@@ -22,7 +22,7 @@ from playground.language import speaking
 from playground.pipeline import Run
 from tests.components.drawings import make_drawing
 from tests.components.runs import make_run
-from tests.media_samples import make_picture
+from tests.media_samples import make_image
 
 CODE = re.compile(r"<(pre|code)\b.*?</\1>|<script\b.*?</script>|<[^>]*>", flags=re.DOTALL)
 
@@ -83,8 +83,8 @@ STAGE = StageParts(stage="merge", label="3 Merge", title="", sentence="", parts=
 
 @pytest.fixture(scope="module")
 def run(shipped_engine: Engine) -> Run:
-    """A picture through all stages."""
-    run = make_run(shipped_engine, "Describe this image.", make_picture())
+    """An image through all stages."""
+    run = make_run(shipped_engine, "Describe this image.", make_image())
     run.ensure("decoder")
     return run
 
@@ -93,7 +93,7 @@ def state(**more: Any) -> Question:
     return Question(run="", part="", **more)
 
 
-def test_a_part_is_told_in_the_page_s_order(run: Run) -> None:
+def test_a_part_is_shown_in_the_page_s_order(run: Run) -> None:
     heading, about, size, kind, row, fold = part_items(make_drawing(STAGE), LAB, run, state())
     assert heading == Words("All about it", is_heading=True)
     assert about == Words("**About** it")
@@ -159,7 +159,7 @@ def test_every_tab_that_has_run_has_a_chapter_with_something_in_it(run: Run) -> 
 
 
 def test_a_tab_that_has_not_run_says_so(run: Run, shipped_engine: Engine) -> None:
-    early = make_run(shipped_engine, "Hello", make_picture())
+    early = make_run(shipped_engine, "Hello", make_image())
     early.ensure("preprocess")
     left_out = "This stage has not run on this prompt, so it is left out."
     assert report(early).count(left_out) >= 1

@@ -18,7 +18,7 @@ from components.tabs.cache.conversation_words import facts_html
 from components.tabs.cache.inside import bytes_per_token_2b
 from components.tabs.cache.logs import PRESETS, read_log, read_log_names
 from components.tabs.cache.policy_tree import segment_text
-from components.tabs.cache.scenes import NO_PICTURE, RUN_PICTURES, SCENES, parse_log
+from components.tabs.cache.scenes import NO_IMAGE, RUN_IMAGES, SCENES, parse_log
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.experiments.growth import GrowthPoint
@@ -34,22 +34,22 @@ from playground.kv_cache.log import (
 from playground.kv_cache.prefix_store import PrefixStore
 from playground.kv_cache.tree import build_tree
 from playground.pipeline import Run
-from playground.records import Picture
+from playground.records import PromptImage
 from tests.components.html_reader import read_html
 from tests.components.runs import ignore_progress, make_run
-from tests.media_samples import make_picture
+from tests.media_samples import make_image
 
 
 @pytest.fixture(scope="module")
-def run(tiny_random_engine: Engine, picture: Picture) -> Run:
-    run = make_run(tiny_random_engine, "Describe this image.", picture)
+def run(tiny_random_engine: Engine, image: PromptImage) -> Run:
+    run = make_run(tiny_random_engine, "Describe this image.", image)
     run.ensure("decoder")
     return run
 
 
 @pytest.fixture(scope="module")
-def trained_run(shipped_engine: Engine, picture: Picture) -> Run:
-    return make_run(shipped_engine, "Describe this image.", picture)
+def trained_run(shipped_engine: Engine, image: PromptImage) -> Run:
+    return make_run(shipped_engine, "Describe this image.", image)
 
 
 # --------------------------------------------------------------------------- the cache itself
@@ -128,7 +128,7 @@ def test_growth_charts_show_medians() -> None:
 def test_a_log_is_read_line_by_line() -> None:
     assert parse_log(" A | star | What | who?\n\nB||Hi ") == [
         ("A", "star", "What | who?"),
-        ("B", NO_PICTURE, "Hi"),
+        ("B", NO_IMAGE, "Hi"),
     ]
 
 
@@ -141,9 +141,9 @@ def test_a_bad_log_names_its_line(text: Any) -> None:
 def test_presets_are_good_logs(run: Run) -> None:
     for preset in PRESETS:
         rows = parse_log(preset.log)
-        assert {picture for _, picture, _ in rows} <= {NO_PICTURE, *SCENES}
+        assert {image for _, image, _ in rows} <= {NO_IMAGE, *SCENES}
         assert len(read_log_names(run, "", preset.log)) == len(rows)
-    scenes = {picture for _, picture, _ in parse_log(PRESETS[0].log)} - {NO_PICTURE}
+    scenes = {image for _, image, _ in parse_log(PRESETS[0].log)} - {NO_IMAGE}
     assert (len(parse_log(PRESETS[0].log)), len(scenes)) == (30, 3)
 
 
@@ -187,7 +187,7 @@ def test_bad_settings_are_refused(run: Run, control: str, raw: Any) -> None:
 
 
 @pytest.mark.parametrize("written", ["A | moon | Hi", "star: what?", ""])
-def test_a_bad_log_is_told_once(run: Run, written: str) -> None:
+def test_a_bad_log_is_shown_once(run: Run, written: str) -> None:
     with pytest.raises(InputError):
         policy.verdict(run, *lab(written))
     assert policy.tree(run, *lab(written), 0) is None
@@ -209,9 +209,9 @@ def test_a_rehearsal_is_drawn(run: Run) -> None:
     assert policies is not None
     full = log_bytes(run.engine, log, HashRules(8))
     lru = policies.data[0]
-    place = lru.x.tolist().index(np.float32(full // 2 / 1e6))
+    index = lru.x.tolist().index(np.float32(full // 2 / 1e6))
     total = sum(request.inputs.num_tokens for request in log)
-    assert lru.y[place] == pytest.approx(100 * sum(reused) / total)
+    assert lru.y[index] == pytest.approx(100 * sum(reused) / total)
     assert {trace.name.split(":")[0] for trace in policies.data} == {"LRU", "FIFO", "LFU"}
     sizes = [len(encode_figure(tree) or ""), len(encode_figure(policies) or ""), len(table)]
     assert sum(sizes) < 200_000
@@ -284,7 +284,7 @@ def test_segments_in_words(run: Run) -> None:
     store = PrefixStore(run.engine, HashRules(8), max_bytes=1 << 30)
     rehearse(store, log)
     segments = build_tree(store.blocks)
-    names = {log[0].identity.pictures[0].digest: "star"}
+    names = {log[0].identity.images[0].digest: "star"}
     texts = [
         segment_text(run, each, names, () if each.parent is None else segments[each.parent].ids)
         for each in segments
@@ -318,7 +318,7 @@ def replay_all(run: Run, settings: list[Any]) -> policy.Replay:
 
 def test_the_wrong_image_s_answer_is_shown(trained_run: Run) -> None:
     preset = PRESETS[1]
-    settings = lab(preset.log, share=preset.share, pictures=preset.pictures)
+    settings = lab(preset.log, share=preset.share, pictures=preset.images)
     found = replay_all(trained_run, settings)
     page = read_html(policy.lesson(trained_run, *settings, found))
     assert page.find("span", "pg-badge-miss")[0].text == "Wrong image"
@@ -342,7 +342,7 @@ def test_the_wrong_image_s_answer_is_shown(trained_run: Run) -> None:
     assert "(tolerance 0.0001 in float32)" in lesson
 
 
-def test_a_stranger_s_prefix_is_told(trained_run: Run) -> None:
+def test_another_visitors_prefix_is_named(trained_run: Run) -> None:
     careless, salted = lab(PRESETS[2].log, salt=False), lab(PRESETS[2].log)
     found = replay_all(trained_run, careless)
     assert "Request 2 of session B reused" in policy.lesson(trained_run, *careless, found)
@@ -369,17 +369,17 @@ def test_a_log_cannot_bring_markup(run: Run) -> None:
 # --------------------------------------------------------------------------- the conversation
 
 
-def say_on(run: Run, talk: Talk | None, text: str, picture: str) -> Talk:
-    *_, found = conversation.send(run, ignore_progress, talk, text, picture)
+def say_on(run: Run, talk: Talk | None, text: str, image: str) -> Talk:
+    *_, found = conversation.send(run, ignore_progress, talk, text, image)
     return found
 
 
 def test_a_follow_up_reuses_question_and_answer(trained_run: Run) -> None:
     blocks = conversation.STORE.get(trained_run.engine).blocks
     before = blocks.stats.num_blocks
-    first = say_on(trained_run, None, "Describe this image.", RUN_PICTURES)
+    first = say_on(trained_run, None, "Describe this image.", RUN_IMAGES)
     stored = blocks.stats.num_blocks - before
-    second = say_on(trained_run, first, "Why?", NO_PICTURE)
+    second = say_on(trained_run, first, "Why?", NO_IMAGE)
     third = say_on(trained_run, second, "Describe this image.", "star")
     facts = [facts_html(trained_run.engine, each) for each in third.exchanges]
     assert "pg-badge-miss" in facts[0]
@@ -396,34 +396,34 @@ def test_a_follow_up_reuses_question_and_answer(trained_run: Run) -> None:
 
 
 def test_conversations_do_not_see_one_another(trained_run: Run) -> None:
-    say_on(trained_run, None, "My secret is 7.", NO_PICTURE)
-    other = say_on(trained_run, None, "My secret is 7.", NO_PICTURE)
+    say_on(trained_run, None, "My secret is 7.", NO_IMAGE)
+    other = say_on(trained_run, None, "My secret is 7.", NO_IMAGE)
     assert other.exchanges[0].lookup.reused_tokens == 0
 
 
 def test_a_conversation_is_limited_and_escaped(run: Run) -> None:
-    one = say_on(run, None, "<img src=x onerror=alert(1)>", NO_PICTURE)
+    one = say_on(run, None, "<img src=x onerror=alert(1)>", NO_IMAGE)
     assert "<img src=x" not in conversation.messages(run, one) + conversation.last(run, one)
     long = dataclasses.replace(one, exchanges=one.exchanges * MAX_TURNS)
     with pytest.raises(InputError, match="12 questions"):
-        say_on(run, long, "And?", NO_PICTURE)
+        say_on(run, long, "And?", NO_IMAGE)
     with pytest.raises(InputError, match="empty"):
-        say_on(run, None, " ", NO_PICTURE)
+        say_on(run, None, " ", NO_IMAGE)
 
 
 def test_a_new_conversation_starts_with_what_the_run_shows(run: Run) -> None:
     assert conversation.restart(run, None) == ""
     assert conversation.last(run, None) == ""
     assert "No messages yet" in conversation.messages(run, None)
-    asked = (conversation.TEXT.parse(None, run), conversation.PICTURE.parse(None, run))
-    assert asked == ("Describe this image.", RUN_PICTURES)
+    asked = (conversation.TEXT.parse(None, run), conversation.IMAGE.parse(None, run))
+    assert asked == ("Describe this image.", RUN_IMAGES)
     text_only = make_run(run.engine, "你好")
     assert conversation.TEXT.parse(None, text_only) == "你好"
-    assert conversation.PICTURE.parse(None, text_only) == NO_PICTURE
-    one = say_on(run, None, "Hi", NO_PICTURE)
+    assert conversation.IMAGE.parse(None, text_only) == NO_IMAGE
+    one = say_on(run, None, "Hi", NO_IMAGE)
     (button,) = read_html(conversation.restart(run, one)).find("button")
     assert button.attrs["data-forget"] == "send"
-    assert conversation.PART.experiments["send"].afterwards == {"text": "", "picture": NO_PICTURE}
+    assert conversation.PART.experiments["send"].afterwards == {"text": "", "picture": NO_IMAGE}
 
 
 def test_one_store_for_all(run: Run, trained_run: Run) -> None:
@@ -434,7 +434,7 @@ def test_one_store_for_all(run: Run, trained_run: Run) -> None:
 
 
 def test_a_photo_s_cache_stays_small_on_the_page(tiny_random_engine: Engine) -> None:
-    run = make_run(tiny_random_engine, "Hi", make_picture(1280, 960), max_pixels=1280 * 960)
+    run = make_run(tiny_random_engine, "Hi", make_image(1280, 960), max_pixels=1280 * 960)
     figure = inside.channels(run, 0, 0, "keys")
     assert isinstance(figure, go.Figure)
     assert len(encode_figure(figure) or "") < 300_000

@@ -17,7 +17,7 @@ from components.parts.findings import Findings
 from components.parts.part import Parts
 from components.tabs.cache import conversation, requests
 from components.tabs.cache.requests import EXAMPLES, PART, serve
-from components.tabs.cache.scenes import NO_PICTURE, RUN_PICTURES, build_prompt, split_turns
+from components.tabs.cache.scenes import NO_IMAGE, RUN_IMAGES, build_prompt, split_turns
 from components.tabs.cache.served import ServedRequests
 from components.tabs.cache.tab import TAB
 from components.tabs.cache.words import (
@@ -26,8 +26,8 @@ from components.tabs.cache.words import (
     format_count,
     formula_html,
     request_html,
+    requests_summary_html,
     requests_table,
-    summary_html,
 )
 from playground.cache import empty_cache
 from playground.engine import Engine
@@ -39,15 +39,15 @@ from playground.kv_cache.shared_prefix import shared_prefix
 from playground.kv_cache.stage import serve_rest
 from playground.pipeline import Run
 from playground.preprocess.stage import run_preprocess
-from playground.records import Picture, Prompt, Turn
+from playground.records import Prompt, PromptImage, Turn
 from playground.run_store import RunStore
 from tests.components.html_reader import read_html
 from tests.components.runs import ignore_progress, make_run
 
 
 @pytest.fixture(scope="module")
-def run(tiny_random_engine: Engine, picture: Picture) -> Run:
-    turn = Turn("user", "Describe this image.", pictures=(picture,))
+def run(tiny_random_engine: Engine, image: PromptImage) -> Run:
+    turn = Turn("user", "Describe this image.", images=(image,))
     return Run(tiny_random_engine, Prompt((turn,), system="Be kind."))
 
 
@@ -59,7 +59,7 @@ def text_run(tiny_random_engine: Engine) -> Run:
 @pytest.fixture(scope="module")
 def rows(run: Run) -> list[Compared]:
     prompts = [
-        build_prompt(run, "request", text, RUN_PICTURES)
+        build_prompt(run, "request", text, RUN_IMAGES)
         for text in ("Describe this image.", "How many?", "How many?")
     ]
     inputs = [run_preprocess(run.engine, prompt) for prompt in prompts]
@@ -93,30 +93,30 @@ def test_a_conversation_is_split_at_its_turns() -> None:
     assert split_turns("") == [("user", "")]
 
 
-def test_requests_carry_pictures_and_system_prompt(run: Run, text_run: Run) -> None:
-    own = build_prompt(run, "request 1", "Why?", RUN_PICTURES)
-    assert own.pictures == run.prompt.pictures
+def test_requests_carry_images_and_system_prompt(run: Run, text_run: Run) -> None:
+    own = build_prompt(run, "request 1", "Why?", RUN_IMAGES)
+    assert own.images == run.prompt.images
     assert own.system == "Be kind."
-    assert build_prompt(run, "r", "Why?", NO_PICTURE, "Be brief.").system == "Be brief."
-    assert build_prompt(run, "r", "", RUN_PICTURES).pictures == run.prompt.pictures
+    assert build_prompt(run, "r", "Why?", NO_IMAGE, "Be brief.").system == "Be brief."
+    assert build_prompt(run, "r", "", RUN_IMAGES).images == run.prompt.images
     scene = build_prompt(text_run, "r", "Why?\nAssistant: So.\nUser: Ah?", "star")
-    assert [len(turn.pictures) for turn in scene.turns] == [1, 0, 0]
-    assert build_prompt(text_run, "r", "你好", RUN_PICTURES).pictures == ()
+    assert [len(turn.images) for turn in scene.turns] == [1, 0, 0]
+    assert build_prompt(text_run, "r", "你好", RUN_IMAGES).images == ()
 
 
 @pytest.mark.parametrize(
-    ("text", "picture", "message"),
+    ("text", "image", "message"),
     [
-        (" ", NO_PICTURE, "Request 2 is empty"),
-        (3, NO_PICTURE, "Request 2"),
+        (" ", NO_IMAGE, "Request 2 is empty"),
+        (3, NO_IMAGE, "Request 2"),
         ("Hi", "../../etc/passwd", "no image named"),
         ("Hi", None, "by name"),
-        ("", RUN_PICTURES, "Request 2 is empty"),
+        ("", RUN_IMAGES, "Request 2 is empty"),
     ],
 )
-def test_a_bad_request_is_named(text_run: Run, text: Any, picture: Any, message: str) -> None:
+def test_a_bad_request_is_named(text_run: Run, text: Any, image: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        build_prompt(text_run, "Request 2", text, picture)
+        build_prompt(text_run, "Request 2", text, image)
 
 
 # --------------------------------------------------------------------------- the stream
@@ -140,8 +140,8 @@ def test_strips_mark_what_the_cache_did(run: Run) -> None:
     """“Same image, different question”: everything before the first different token is reused."""
     drawn = requests.strips(run, serve_all(run, *values(1)))
     inputs = [
-        run_preprocess(run.engine, build_prompt(run, "", text, picture))
-        for text, picture in EXAMPLES[1].requests
+        run_preprocess(run.engine, build_prompt(run, "", text, image))
+        for text, image in EXAMPLES[1].requests
     ]
     shared, _ = shared_prefix(*inputs)
     assert shared > inputs[0].spans[0].end
@@ -172,7 +172,7 @@ def test_what_is_found_holds_no_pixels(run: Run) -> None:
     assert served.reuse.shared_tokens > run.inputs.spans[0].end  # worked out while they were there
 
 
-def test_requests_that_were_changed_since_are_told(run: Run) -> None:
+def test_requests_that_were_changed_since_are_shown(run: Run) -> None:
     given = values(0)
     served = serve_all(run, *given)
     assert requests.changed(run, served, *given) == ""
@@ -202,7 +202,7 @@ def test_a_bad_value_is_refused(text_run: Run, control: str, raw: Any) -> None:
 
 
 def test_a_bad_request_is_refused_when_it_is_served(text_run: Run) -> None:
-    rows = ({"text": "Hi", "picture": NO_PICTURE}, {"text": "", "picture": NO_PICTURE})
+    rows = ({"text": "Hi", "picture": NO_IMAGE}, {"text": "", "picture": NO_IMAGE})
     with pytest.raises(InputError, match="Request 2 is empty"):
         next(serve(text_run, ignore_progress, rows, "", 1, 1))
 
@@ -242,8 +242,8 @@ def drawing() -> Drawing:
     return Drawing(Parts((TAB,)), RunStore(), Findings())
 
 
-def test_everything_is_drawn(drawing: Drawing, shipped_engine: Engine, picture: Picture) -> None:
-    run = make_run(shipped_engine, "Describe this image.", picture)
+def test_everything_is_drawn(drawing: Drawing, shipped_engine: Engine, image: PromptImage) -> None:
+    run = make_run(shipped_engine, "Describe this image.", image)
     run.ensure("decoder")
     before = draw_everything(drawing, run, {})
     assert not {name: each for name, each in before.items() if "error" in each}
@@ -266,22 +266,22 @@ def test_everything_is_drawn(drawing: Drawing, shipped_engine: Engine, picture: 
 
 
 def test_a_message_goes_on_from_the_last_one(
-    drawing: Drawing, shipped_engine: Engine, picture: Picture
+    drawing: Drawing, shipped_engine: Engine, image: PromptImage
 ) -> None:
     """The experiment's own finding comes back to it, and another run knows nothing of it."""
-    run = make_run(shipped_engine, "Describe this image.", picture)
+    run = make_run(shipped_engine, "Describe this image.", image)
     key = drawing.runs.add(run)
     part = conversation.PART
     data: dict[str, Any] = {"run": key, "part": part.key, "experiment": "send"}
     *_, first = run_experiment(drawing, part, data, ignore_progress)
     finding = first["finding"]
     again = data | {
-        "values": {"cache.conversation.text": "Why?", "cache.conversation.picture": NO_PICTURE},
+        "values": {"cache.conversation.text": "Why?", "cache.conversation.picture": NO_IMAGE},
         "findings": {finding["name"]: finding["key"]},
     }
     *_, second = run_experiment(drawing, part, again, ignore_progress)
     assert second["outputs"]["messages"]["html"].count("pg-role-user") == 2
-    other = drawing.runs.add(make_run(shipped_engine, "Describe this image.", picture))
+    other = drawing.runs.add(make_run(shipped_engine, "Describe this image.", image))
     *_, fresh = run_experiment(drawing, part, again | {"run": other}, ignore_progress)
     assert fresh["outputs"]["messages"]["html"].count("pg-role-user") == 1
 
@@ -369,11 +369,11 @@ def test_the_formula_has_this_model_s_numbers(run: Run, rows: list[Compared]) ->
 
 def test_summary_does_not_promise_time_where_there_is_none(rows: list[Compared]) -> None:
     fast = dataclasses.replace(rows[1], miss_ms=(30.0,), hit_ms=(10.0,))
-    assert "10.0 ms to the first token instead of 30.0" in summary_html([rows[0], fast])
+    assert "10.0 ms to the first token instead of 30.0" in requests_summary_html([rows[0], fast])
     slow = dataclasses.replace(rows[1], miss_ms=(10.0,), hit_ms=(10.0,))
-    assert "tolerance 0.0001 in float32" in summary_html([rows[0], fast])
-    assert "but no time saved" in summary_html([rows[0], slow])
-    assert "finds no cached prefix" in summary_html(rows[:1])
+    assert "tolerance 0.0001 in float32" in requests_summary_html([rows[0], fast])
+    assert "but no time saved" in requests_summary_html([rows[0], slow])
+    assert "finds no cached prefix" in requests_summary_html(rows[:1])
 
 
 # --------------------------------------------------------------------------- the chart

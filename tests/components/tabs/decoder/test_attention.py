@@ -17,18 +17,20 @@ from playground.pointer import locate_token
 from tests.components.drawings import make_drawing
 from tests.components.html_reader import read_html
 from tests.components.runs import ignore_progress, make_run
-from tests.media_samples import make_picture
+from tests.media_samples import make_image
 
 FOUND = Neutral(".")
 
 
 def test_the_views_show_the_chosen_head(run: Run) -> None:
-    place = locate_token(run.inputs, run.positions, run.inputs.num_tokens - 3)
+    selection = locate_token(run.inputs, run.positions, run.inputs.num_tokens - 3)
     weights = attention_rows(
         layer_queries_keys(run.engine, run.decoded, 2), range(run.inputs.num_tokens)
     )[1].numpy()
-    row = attention.row(run, 2, 1, place)
-    np.testing.assert_allclose(row.data[0].y, weights[place.index, : place.index + 1], atol=1e-6)
+    row = attention.row(run, 2, 1, selection)
+    np.testing.assert_allclose(
+        row.data[0].y, weights[selection.index, : selection.index + 1], atol=1e-6
+    )
     shown = attention.matrix(run, 2, 1).data[0].z
     seen = np.tril(np.ones_like(weights)) > 0
     np.testing.assert_allclose(shown[seen] ** 2, weights[seen], atol=1e-6)
@@ -37,10 +39,10 @@ def test_the_views_show_the_chosen_head(run: Run) -> None:
     total = sum(trace.y for trace in shares.data)
     np.testing.assert_allclose(total, 1, atol=1e-5)
     assert shares.layout.meta["pick"] == {"head": "x"}
-    pictures = attention.pictures(run, 2, 1, RAW, None, place)
-    assert len(read_html(pictures).find("figure")) == 2
-    best = int(weights[place.index].argmax())
-    assert f"on token {best}" in attention.words(run, 2, 1, place)
+    images = attention.pictures(run, 2, 1, RAW, None, selection)
+    assert len(read_html(images).find("figure")) == 2
+    best = int(weights[selection.index].argmax())
+    assert f"on token {best}" in attention.words(run, 2, 1, selection)
 
 
 def test_the_mean_is_over_all_heads(run: Run) -> None:
@@ -62,10 +64,10 @@ def test_the_controls_offer_what_the_model_has(run: Run) -> None:
 
 
 def test_a_neutral_prompt_is_subtracted(run: Run) -> None:
-    place = locate_token(run.inputs, run.positions, run.inputs.num_tokens - 1)
+    selection = locate_token(run.inputs, run.positions, run.inputs.num_tokens - 1)
     (found,) = attention.neutral(run, ignore_progress)
-    raw = attention.pictures(run, 1, MEAN, RAW, found, place)
-    rest = attention.pictures(run, 1, MEAN, LESS_SINK, found, place)
+    raw = attention.pictures(run, 1, MEAN, RAW, found, selection)
+    rest = attention.pictures(run, 1, MEAN, LESS_SINK, found, selection)
     assert raw != rest
     other = neutral_run(run)
     assert other.has("decoder")
@@ -83,7 +85,7 @@ def test_a_neutral_prompt_is_subtracted(run: Run) -> None:
 
 
 def test_the_neutral_prompt_is_asked_for_until_it_has_run(tiny_random_engine: Engine) -> None:
-    run = make_run(tiny_random_engine, "Which?", make_picture())
+    run = make_run(tiny_random_engine, "Which?", make_image())
     page = read_html(attention.pictures(run, 1, 0, LESS_SINK, None, None))
     assert [button.attrs["data-run"] for button in page.find("button")] == ["neutral"]
     assert not page.find("figure")
@@ -91,7 +93,7 @@ def test_the_neutral_prompt_is_asked_for_until_it_has_run(tiny_random_engine: En
 
 
 def test_the_images_are_drawn_after_the_neutral_prompt_has_run(tiny_random_engine: Engine) -> None:
-    run = make_run(tiny_random_engine, "Which?", make_picture())
+    run = make_run(tiny_random_engine, "Which?", make_image())
     drawing = make_drawing(TAB)
     data = {
         "run": drawing.runs.add(run),
@@ -113,17 +115,19 @@ def test_text_alone_needs_no_neutral_prompt(text_run: Run) -> None:
 
 
 def test_a_token_before_the_image_cannot_attend_to_it(run: Run) -> None:
-    place = locate_token(run.inputs, run.positions, 1)
-    assert "No image comes before" in attention.pictures(run, 0, MEAN, RAW, None, place)
+    selection = locate_token(run.inputs, run.positions, 1)
+    assert "No image comes before" in attention.pictures(run, 0, MEAN, RAW, None, selection)
 
 
 def test_a_token_of_an_image_attends_to_earlier_tokens_of_it(run: Run) -> None:
     first, second = run.inputs.spans
-    place = locate_token(run.inputs, run.positions, second.start + 2)
-    pictures = attention.pictures(run, 2, 1, RAW, None, place)
-    weights = attention_rows(layer_queries_keys(run.engine, run.decoded, 2), [place.index])[1, 0]
-    captions = [" ".join(each.text.split()) for each in read_html(pictures).find("figcaption")]
+    selection = locate_token(run.inputs, run.positions, second.start + 2)
+    images = attention.pictures(run, 2, 1, RAW, None, selection)
+    weights = attention_rows(layer_queries_keys(run.engine, run.decoded, 2), [selection.index])[
+        1, 0
+    ]
+    captions = [" ".join(each.text.split()) for each in read_html(images).find("figcaption")]
     for span, caption in zip((first, second), captions, strict=True):
         share = float(weights[span.start : span.end].sum())
         assert f"{share:.1%} of its total" in caption
-    assert f"{float(weights[second.start :].max()):.2%}" in pictures
+    assert f"{float(weights[second.start :].max()):.2%}" in images

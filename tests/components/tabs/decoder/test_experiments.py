@@ -9,13 +9,13 @@ from components.parts.experiments import run_experiment
 from components.parts.part import Part, StageParts
 from components.prompt.examples import load_examples
 from components.prompt.reader import read_prompt
-from components.tabs.decoder import influence, patching, porters, what_if
+from components.tabs.decoder import check_port, influence, patching, what_if
 from playground.engine import Engine
 from playground.pipeline import Run
 from tests.components.drawings import make_drawing
 from tests.components.runs import ignore_progress, make_run
 
-PARTS = (influence.PART, what_if.PART, patching.PART, porters.PART)
+PARTS = (influence.PART, what_if.PART, patching.PART, check_port.PART)
 STARTED = [
     (part, name)
     for part in PARTS

@@ -10,25 +10,25 @@ from playground.engine import Engine
 from playground.pipeline import Run
 from playground.pointer import locate_token
 from tests.components.runs import make_run
-from tests.media_samples import make_picture
+from tests.media_samples import make_image
 
 
 @pytest.fixture(scope="module")
 def moe(tiny_random_moe_engine: Engine) -> Run:
-    run = make_run(tiny_random_moe_engine, "Which?", make_picture())
+    run = make_run(tiny_random_moe_engine, "Which?", make_image())
     run.ensure("decoder")
     return run
 
 
 def test_experts_of_a_token(moe: Run) -> None:
     routes = experts.read_routes(moe)
-    place = locate_token(moe.inputs, moe.positions, 6)
-    shown = np.nan_to_num(experts.path(moe, place).data[0].z)
+    selection = locate_token(moe.inputs, moe.positions, 6)
+    shown = np.nan_to_num(experts.path(moe, selection).data[0].z)
     for row in range(len(routes.layers)):
         for expert, weight in zip(routes.ids[row, 6], routes.weights[row, 6], strict=True):
             assert shown[row, int(expert)] == pytest.approx(float(weight))
     assert (shown > 0).sum() == 2 * len(routes.layers)
-    assert f"expert {int(routes.ids[-1, 6, 0])} " in experts.words(moe, place)
+    assert f"expert {int(routes.ids[-1, 6, 0])} " in experts.words(moe, selection)
 
 
 def test_experts_of_a_layer(moe: Run) -> None:

@@ -17,8 +17,8 @@ from tests.components.runs import ignore_progress
 
 
 def test_the_influence_map_is_the_measured_one(run: Run) -> None:
-    place = locate_token(run.inputs, run.positions, run.inputs.spans[1].start)
-    first, found = influence.measured(run, ignore_progress, 2, 1, place)
+    selection = locate_token(run.inputs, run.positions, run.inputs.spans[1].start)
+    first, found = influence.measured(run, ignore_progress, 2, 1, selection)
     assert first.influence is None
     owed = influence.owed(run, first, None)
     assert owed is not None
@@ -33,7 +33,7 @@ def test_the_influence_map_is_the_measured_one(run: Run) -> None:
     assert drops is not None
     np.testing.assert_allclose(drops.data[0].z, measured.drop, atol=1e-5)
     assert drops.layout.meta["pointer"] == {"what": "merged", "span": 1}
-    facts = influence.facts(run, found, None, place)
+    facts = influence.facts(run, found, None, selection)
     assert "Rank correlation" in facts
     assert f"{np.exp(measured.log_prob):.1%}" in facts
     assert len(read_html(influence.maps(run, found, None)).find("figure")) == 3
@@ -55,10 +55,10 @@ def test_each_answer_token_is_a_button(run: Run) -> None:
 
 
 def test_a_hint_if_the_selected_image_was_not_measured(run: Run) -> None:
-    places = [locate_token(run.inputs, run.positions, span.start) for span in run.inputs.spans]
-    *_, found = influence.measured(run, ignore_progress, 2, 1, places[0])
-    assert "measure again" not in influence.facts(run, found, None, places[0])
-    assert "You have selected image 2" in influence.facts(run, found, None, places[1])
+    selections = [locate_token(run.inputs, run.positions, span.start) for span in run.inputs.spans]
+    *_, found = influence.measured(run, ignore_progress, 2, 1, selections[0])
+    assert "measure again" not in influence.facts(run, found, None, selections[0])
+    assert "You have selected image 2" in influence.facts(run, found, None, selections[1])
 
 
 def test_the_most_important_part_is_masked(run: Run) -> None:
@@ -90,7 +90,7 @@ def test_nothing_is_shown_before_it_is_asked_for(run: Run, text_run: Run) -> Non
 def test_an_answer_token_is_an_index(run: Run) -> None:
     *_, found = influence.measured(run, ignore_progress, 10_000, 0, None)
     first = choose_answer_token(run, found.owed, None)
-    assert found.word == first  # of another run's answer: the default again
+    assert found.token == first  # of another run's answer: the default again
     for raw in (-1, 1.5, True, "red"):
         with pytest.raises(InputError):
             influence.WORD.parse(raw, run)

@@ -15,15 +15,15 @@ from playground.errors import InputError
 from playground.pipeline import Run
 from playground.pointer import locate_token
 from playground.preprocess.stage import model_kwargs
-from playground.records import Picture
+from playground.records import PromptImage
 from playground.tokens import token_text
 from tests.components.runs import make_run
-from tests.media_samples import make_picture
+from tests.media_samples import make_image
 
 
 @pytest.fixture(scope="module")
-def image_run(tiny_random_engine: Engine, picture: Picture) -> Run:
-    return make_run(tiny_random_engine, "What is this?", picture)
+def image_run(tiny_random_engine: Engine, image: PromptImage) -> Run:
+    return make_run(tiny_random_engine, "What is this?", image)
 
 
 @torch.no_grad()
@@ -115,8 +115,8 @@ def test_a_token_is_followed_through_the_layers(image_run: Run) -> None:
     states, _ = _plain_forward(image_run)
     model: Any = image_run.engine.model
     ids = image_run.engine.tokenizer.encode("red", add_special_tokens=False)
-    place = locate_token(image_run.inputs, image_run.positions, 3)
-    figure = layers.track(image_run, "red", place)
+    selection = locate_token(image_run.inputs, image_run.positions, 3)
+    figure = layers.track(image_run, "red", selection)
     probs = model.lm_head(model.model.language_model.norm(states[:, 3])).softmax(-1)
     shown = probs[:, ids[0]].clamp_min(LEAST_PROB)  # where the log axis ends
     np.testing.assert_allclose(figure.data[0].y, shown, rtol=1e-4)
@@ -135,11 +135,11 @@ def test_an_unknown_token_is_refused(image_run: Run) -> None:
 
 
 def test_updates_are_shares_of_the_residual(image_run: Run) -> None:
-    place = locate_token(image_run.inputs, image_run.positions, image_run.inputs.spans[0].start)
-    figure = layers.updates(image_run, place)
+    selection = locate_token(image_run.inputs, image_run.positions, image_run.inputs.spans[0].start)
+    figure = layers.updates(image_run, selection)
     assert [trace.name for trace in figure.data] == ["attention", "MLP", "DeepStack"]
-    length = image_run.decoded.hidden_states[0][place.index].norm()
-    expected = image_run.decoded.attention_norms[0, place.index] / length
+    length = image_run.decoded.hidden_states[0][selection.index].norm()
+    expected = image_run.decoded.attention_norms[0, selection.index] / length
     assert figure.data[0].y[0] == pytest.approx(float(expected), rel=1e-5)
     assert list(figure.data[2].x) == [0, 1, 2]
     text = layers.updates(image_run, None)  # the last token: DeepStack adds nothing there
@@ -163,24 +163,24 @@ def test_the_logit_lens_on_the_image(image_run: Run) -> None:
 
 
 def test_the_selected_image_is_read(
-    tiny_random_engine: Engine, picture: Picture, wide_picture: Picture
+    tiny_random_engine: Engine, image: PromptImage, wide_image: PromptImage
 ) -> None:
-    run = make_run(tiny_random_engine, "Which?", picture, wide_picture)
-    place = locate_token(run.inputs, run.positions, run.inputs.spans[1].start + 1)
-    figure = layers.picture(run, 1, place)
+    run = make_run(tiny_random_engine, "Which?", image, wide_image)
+    selection = locate_token(run.inputs, run.positions, run.inputs.spans[1].start + 1)
+    figure = layers.picture(run, 1, selection)
     assert figure is not None
     assert figure.layout.meta["pointer"] == {"what": "merged", "span": 1}
     assert "input of layer 1" in figure.layout.title.text
 
 
 def test_an_image_of_too_many_tokens_has_no_labels(tiny_random_engine: Engine) -> None:
-    large = make_run(tiny_random_engine, "?", make_picture(1280, 1280), max_pixels=1280 * 1280)
+    large = make_run(tiny_random_engine, "?", make_image(1280, 1280), max_pixels=1280 * 1280)
     assert large.inputs.spans[0].end - large.inputs.spans[0].start > layers.MAX_IMAGE_TOKENS
     assert layers.picture(large, 0, None) is None
     assert layers.picture(make_run(tiny_random_engine, "Hello"), 0, None) is None
 
 
-def test_the_cache_is_told_in_bytes(image_run: Run) -> None:
+def test_the_cache_is_shown_in_bytes(image_run: Run) -> None:
     facts = image_run.engine.facts
     html, per_token = cache.sizes(image_run), facts.kv_bytes_per_token(torch.float32)
     assert f"{per_token:,} bytes" in html

@@ -19,7 +19,7 @@ from playground.experiments.what_if_runs import run_what_if
 from playground.pipeline import Run
 from playground.pointer import locate_token
 from tests.components.runs import ignore_progress, make_run
-from tests.media_samples import make_picture
+from tests.media_samples import make_image
 
 
 def test_a_patched_state_is_the_other_runs(run: Run) -> None:
@@ -67,7 +67,7 @@ def test_every_layer_is_patched_separately(run: Run) -> None:
 
 def test_an_example_may_be_the_other_run(shipped_engine: Engine) -> None:
     """A question that is answered with another word: its last state brings that word."""
-    run = make_run(shipped_engine, "Describe this image.", make_picture())
+    run = make_run(shipped_engine, "Describe this image.", make_image())
     (found,) = patching.swept(run, ignore_progress, 2, "", FROM_END, None)
     figure = patching.layers(run, found)
     assert figure is not None
@@ -79,10 +79,10 @@ def test_an_example_may_be_the_other_run(shipped_engine: Engine) -> None:
 def test_positions_are_counted_from_either_end(run: Run, text_run: Run) -> None:
     length = run.inputs.num_tokens
     other = other_run(run, SAME_IMAGES, "What is there to be seen?")
-    place = locate_token(run.inputs, run.positions, length - 2)
+    selection = locate_token(run.inputs, run.positions, length - 2)
     there = other.inputs.num_tokens - 2
-    assert choose_positions(run, other, FROM_END, place) == (length - 2, there)
-    assert choose_positions(run, other, SAME_INDEX, place) == (length - 2, length - 2)
+    assert choose_positions(run, other, FROM_END, selection) == (length - 2, there)
+    assert choose_positions(run, other, SAME_INDEX, selection) == (length - 2, length - 2)
     first = locate_token(run.inputs, run.positions, 0)
     with pytest.raises(InputError, match="no position that corresponds to token 0"):
         choose_positions(run, text_run, FROM_END, first)

@@ -15,7 +15,7 @@ from playground.engine import Engine
 from playground.pipeline import Run
 from tests.components.drawings import make_drawing
 from tests.components.runs import make_run
-from tests.media_samples import make_picture
+from tests.media_samples import make_image
 
 PARTS = [part.key for part in TAB.all_parts]
 MAX_BYTES = 400_000  # of all that the tab sends of a photo's run
@@ -36,18 +36,18 @@ def draw_part(key: str, run: Run) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def kinds(shipped_engine: Engine, tiny_random_moe_engine: Engine) -> dict[str, Run]:
-    picture = make_picture()
+    image = make_image()
     runs = {
-        "picture": make_run(shipped_engine, "What is <b>this</b>?", picture, picture),
+        "image": make_run(shipped_engine, "What is <b>this</b>?", image, image),
         "text": make_run(shipped_engine, "你好"),
-        "mixture": make_run(tiny_random_moe_engine, "Which?", picture),
+        "mixture": make_run(tiny_random_moe_engine, "Which?", image),
     }
     for run in runs.values():
         run.ensure("decoder")
     return runs
 
 
-@pytest.mark.parametrize("kind", ["picture", "text", "mixture"])
+@pytest.mark.parametrize("kind", ["image", "text", "mixture"])
 @pytest.mark.parametrize("key", PARTS)
 def test_every_output_is_drawn(kinds: dict[str, Run], key: str, kind: str) -> None:
     answer = draw_part(key, kinds[kind])
@@ -62,7 +62,7 @@ def test_a_photo_is_sent_without_stutter(tiny_random_engine: Engine) -> None:
     run = make_run(
         tiny_random_engine,
         "Describe this picture in every detail. " * 10,
-        make_picture(*PHOTO),
+        make_image(*PHOTO),
         max_pixels=PHOTO[0] * PHOTO[1],
     )
     run.ensure("decoder")

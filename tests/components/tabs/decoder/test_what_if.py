@@ -1,4 +1,4 @@
-"""The decoder tab's what-ifs and painting."""
+"""The decoder tab's what-ifs and masking."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from components.parts.controls import Control
 from components.tabs.decoder import what_if
 from components.tabs.decoder.answer import answer_ids, answer_labels, answer_of, read_original
-from components.tabs.decoder.painting import (
+from components.tabs.decoder.masking import (
     MASKED,
     mask_buttons_html,
     maskable_html,
@@ -75,12 +75,12 @@ def test_a_change_is_compared_with_the_original(run: Run) -> None:
     assert by_name["changed"].y[0] == pytest.approx(float(after[first]), rel=1e-4)
 
 
-def test_what_was_run_is_told_from_where_the_controls_stand(run: Run) -> None:
+def test_what_was_run_is_distinguished_from_where_the_controls_stand(run: Run) -> None:
     values = (0, 1, 1, "flat", (), (), (), "zero", False)
     (found,) = what_if.changed(run, ignore_progress, *values)
-    told = what_if.settings(run, found, *values)
-    assert "DeepStack gains 0, 1, 1; 1-D RoPE" in told
-    assert "have moved" not in told
+    text = what_if.settings(run, found, *values)
+    assert "DeepStack gains 0, 1, 1; 1-D RoPE" in text
+    assert "have moved" not in text
     assert "have changed" in what_if.settings(run, found, *NEUTRAL)
     start = run.inputs.spans[0].start
     words = what_if.change_words(
@@ -229,7 +229,7 @@ def test_a_stop_ends_a_what_if_within_a_layer_or_token(run: Run) -> None:
     assert len(set(stopped_at)) == 4  # in several steps
 
 
-# ------------------------------------------------------------------------------------- painting
+# -------------------------------------------------------------------------------------- masking
 
 
 def test_masked_tokens_are_covered(run: Run, text_run: Run) -> None:
@@ -243,29 +243,29 @@ def test_masked_tokens_are_covered(run: Run, text_run: Run) -> None:
 def test_clicks_on_the_images_know_their_controls(run: Run) -> None:
     page = str(maskable_html(run, ()))
     ids = {control.id for control in what_if.PART.controls}
-    for name in ("paint", "brush", "paint-if"):
+    for name in ("mask", "brush", "mask-if"):
         assert page.split(f'data-{name}="')[1].split('"')[0] in ids
 
 
 def test_a_click_masks_with_the_brush_and_another_unmasks(run: Run) -> None:
     span = run.inputs.spans[0]
-    place = locate_token(run.inputs, run.positions, span.start)
+    selection = locate_token(run.inputs, run.positions, span.start)
     below = span.start + span.merged_w
     corner = (span.start, span.start + 1, below, below + 1)
-    assert toggle_masked(run, (), place, 1) == corner
-    assert toggle_masked(run, corner, place, 1) == ()
-    assert toggle_masked(run, corner, place, 0) == corner[1:]
-    assert toggle_masked(run, (), place, 0) == (span.start,)
+    assert toggle_masked(run, (), selection, 1) == corner
+    assert toggle_masked(run, corner, selection, 1) == ()
+    assert toggle_masked(run, corner, selection, 0) == corner[1:]
+    assert toggle_masked(run, (), selection, 0) == (span.start,)
 
 
 def test_buttons_mask_the_selected_token(run: Run) -> None:
     start = run.inputs.spans[0].start
-    place = locate_token(run.inputs, run.positions, start)
-    page = str(mask_buttons_html(run, (), 0, place))
+    selection = locate_token(run.inputs, run.positions, start)
+    page = str(mask_buttons_html(run, (), 0, selection))
     assert f"Mask token {start}" in page
     assert f"&#34;painted&#34;: [{start}]" in page
     assert "Unmask" not in page
-    page = str(mask_buttons_html(run, (start,), 0, place))
+    page = str(mask_buttons_html(run, (start,), 0, selection))
     assert f"Unmask token {start}" in page
     assert "Unmask all" in page
     assert mask_buttons_html(run, (), 0, locate_token(run.inputs, run.positions, 0)) == ""

@@ -1,4 +1,4 @@
-"""Runs of a picture, of text alone and of a long text."""
+"""Runs of an image, of text alone and of a long text."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import pytest
 
 from playground.engine import Engine
 from playground.pipeline import Run
-from playground.records import Picture
+from playground.records import PromptImage
 from tests.components.runs import make_run
 
 
 @pytest.fixture(scope="module")
-def image_run(tiny_random_engine: Engine, picture: Picture) -> Run:
-    run = make_run(tiny_random_engine, "What is this?", picture)
+def image_run(tiny_random_engine: Engine, image: PromptImage) -> Run:
+    run = make_run(tiny_random_engine, "What is this?", image)
     run.ensure("merge")
     return run
 

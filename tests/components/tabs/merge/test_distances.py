@@ -12,7 +12,7 @@ from components.tabs.merge.focus import choose_focus
 from playground.engine import Engine
 from playground.pipeline import Run
 from playground.pointer import locate_patch, locate_token
-from playground.records import Picture
+from playground.records import PromptImage
 from tests.components.html_reader import read_html
 from tests.components.runs import make_run
 from tests.components.tabs.merge.merged import plain_decoder_input
@@ -22,7 +22,7 @@ MAPS = (distances.flat, distances.mrope)
 # ----------------------------------------------------------------------- beside 1-D positions
 
 
-def test_without_a_pointer_the_middle_of_the_first_picture_is_looked_at(
+def test_without_a_pointer_the_middle_of_the_first_image_is_looked_at(
     image_run: Run, text_run: Run
 ) -> None:
     focus = choose_focus(image_run, None)
@@ -32,16 +32,18 @@ def test_without_a_pointer_the_middle_of_the_first_picture_is_looked_at(
     assert choose_focus(text_run, None).index == text_run.inputs.num_tokens - 1
 
 
-def test_a_place_of_another_run_is_not_trusted(image_run: Run, long_run: Run) -> None:
+def test_a_selection_of_another_run_is_not_trusted(image_run: Run, long_run: Run) -> None:
     there = locate_token(long_run.inputs, long_run.positions, 500)
     assert choose_focus(image_run, there) == choose_focus(image_run, None)
 
 
 def test_the_maps_are_distances_from_the_pointed_token(image_run: Run) -> None:
     span = image_run.inputs.spans[0]
-    place = locate_patch(image_run.inputs, image_run.positions, 0, 2, 3)  # merged row 1, column 1
-    words = distances.intro(image_run, place)
-    flat, mrope = (draw(image_run, "distance", place) for draw in MAPS)
+    selection = locate_patch(
+        image_run.inputs, image_run.positions, 0, 2, 3
+    )  # merged row 1, column 1
+    words = distances.intro(image_run, selection)
+    flat, mrope = (draw(image_run, "distance", selection) for draw in MAPS)
     rows, columns = np.indices((4, 5))
     np.testing.assert_array_equal(flat.data[0].z, abs(rows * 5 + columns - 6))
     np.testing.assert_array_equal(mrope.data[0].z, np.maximum(abs(rows - 1), abs(columns - 1)))
@@ -56,10 +58,10 @@ def test_likeness_is_one_at_the_token_itself(image_run: Run) -> None:
     assert not np.allclose(flat.data[0].z, mrope.data[0].z)
 
 
-def test_a_pointed_text_token_is_compared_with_the_nearest_picture(
-    tiny_random_engine: Engine, picture: Picture, wide_picture: Picture
+def test_a_pointed_text_token_is_compared_with_the_nearest_image(
+    tiny_random_engine: Engine, image: PromptImage, wide_image: PromptImage
 ) -> None:
-    run = make_run(tiny_random_engine, "Which?", picture, wide_picture)
+    run = make_run(tiny_random_engine, "Which?", image, wide_image)
     run.ensure("merge")
     last = locate_token(run.inputs, run.positions, run.inputs.num_tokens - 1)
     mrope = distances.mrope(run, "distance", last)
@@ -89,8 +91,8 @@ def test_neighbours_by_hand(image_run: Run) -> None:
 
 
 def test_a_corner_has_fewer_neighbours(image_run: Run) -> None:
-    place = locate_patch(image_run.inputs, image_run.positions, 0, 0, 0)
-    page = read_html(distances.neighbours(image_run, place))
+    selection = locate_patch(image_run.inputs, image_run.positions, 0, 0, 0)
+    page = read_html(distances.neighbours(image_run, selection))
     assert [row[0] for row in page.rows()[1:3]] == ["its right neighbour", "its neighbour below"]
 
 
@@ -99,26 +101,26 @@ def test_a_corner_has_fewer_neighbours(image_run: Run) -> None:
 
 @torch.no_grad()
 def test_angles_are_the_models_own(image_run: Run) -> None:
-    place = locate_patch(image_run.inputs, image_run.positions, 0, 7, 9)
-    figure, words = (draw(image_run, place) for draw in (frequencies.angles, frequencies.words))
+    selection = locate_patch(image_run.inputs, image_run.positions, 0, 7, 9)
+    figure, words = (draw(image_run, selection) for draw in (frequencies.angles, frequencies.words))
     rotary: Any = image_run.engine.model.model.language_model.rotary_emb
     cos, sin = rotary(torch.zeros(1), torch.from_numpy(image_run.positions)[:, None])
     count = cos.shape[-1] // 2
-    own = torch.rad2deg(torch.atan2(sin, cos))[0, place.index, :count].numpy() % 360
+    own = torch.rad2deg(torch.atan2(sin, cos))[0, selection.index, :count].numpy() % 360
     drawn = np.zeros(count)
     for trace in figure.data[1:]:
         drawn[trace.x] = trace.y
     np.testing.assert_allclose(drawn, own, atol=0.01)
-    plain = place.index * rotary.inv_freq.numpy()
+    plain = selection.index * rotary.inv_freq.numpy()
     np.testing.assert_allclose(figure.data[0].y, np.degrees(plain) % 360, atol=0.01)
-    t, h, w = place.thw
+    t, h, w = selection.thw
     assert f"at position t {t}, h {h}, w {w}" in words
     assert f"frequency 1 (h): {h} × {rotary.inv_freq[1]:.3g} rad" in words
 
 
-def test_text_before_any_picture_is_turned_as_by_plain_rope(image_run: Run) -> None:
-    place = locate_token(image_run.inputs, image_run.positions, 1)
-    words = frequencies.words(image_run, place)
+def test_text_before_any_image_is_turned_as_by_plain_rope(image_run: Run) -> None:
+    selection = locate_token(image_run.inputs, image_run.positions, 1)
+    words = frequencies.words(image_run, selection)
     assert "would give the same angles" in words
 
 

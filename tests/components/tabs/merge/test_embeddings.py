@@ -58,7 +58,7 @@ def test_directions_forget_the_lengths(image_run: Run) -> None:
     assert spread["directions"] <= 2 < spread["embeddings"]
 
 
-def test_regions_are_told_in_this_runs_numbers(image_run: Run) -> None:
+def test_regions_are_shown_in_this_runs_numbers(image_run: Run) -> None:
     numbers = compare_groups(embed_groups(image_run.inputs, image_run.merged))
     text, image = numbers.names.index("text"), numbers.names.index("image")
     words = embeddings.regions(image_run)

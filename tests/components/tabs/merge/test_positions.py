@@ -14,7 +14,7 @@ from playground.engine import Engine
 from playground.errors import InputError
 from playground.pipeline import Run
 from playground.pointer import locate_token
-from playground.records import Clip, Picture
+from playground.records import PromptImage, PromptVideo
 from tests.components.html_reader import read_html
 from tests.components.runs import make_run
 from tests.components.tabs.merge.merged import plain_decoder_input
@@ -49,18 +49,18 @@ def test_the_words_explain_this_runs_rope_deltas(image_run: Run) -> None:
     assert f"largest position is {before_next}, so the next token gets {before_next + 1}" in words
 
 
-def test_rope_deltas_of_several_pictures_are_a_sum(
-    tiny_random_engine: Engine, picture: Picture, wide_picture: Picture
+def test_rope_deltas_of_several_images_are_a_sum(
+    tiny_random_engine: Engine, image: PromptImage, wide_image: PromptImage
 ) -> None:
-    run = make_run(tiny_random_engine, "Which?", picture, wide_picture)
+    run = make_run(tiny_random_engine, "Which?", image, wide_image)
     # 4 x 5 and 3 x 7 tokens.
     delta = int(plain_decoder_input(run)["rope_deltas"])
     assert delta == (5 - 20) + (7 - 21)
     assert f"= −{-delta}, that is (5 − 20) + (7 − 21)." in jumps_html(run)
 
 
-def test_a_videos_time_is_text(tiny_random_engine: Engine, clip: Clip) -> None:
-    run = make_run(tiny_random_engine, "Where?", clip=clip)
+def test_a_videos_time_is_text(tiny_random_engine: Engine, video: PromptVideo) -> None:
+    run = make_run(tiny_random_engine, "Where?", video=video)
     assert "2 temporal patches" in positions_html(run)
     rows = read_html(parts_table(run)).rows()
     frames = [row for row in rows if row[1].startswith("video 1")]
@@ -123,14 +123,14 @@ def test_the_slider_is_for_long_sequences_alone(image_run: Run, long_run: Run) -
 
 
 def test_the_table_goes_where_the_pointer_is_until_it_is_moved(long_run: Run) -> None:
-    place = locate_token(long_run.inputs, long_run.positions, 600)
-    rows = read_html(positions.table(long_run, None, place)).rows()[1:]
+    selection = locate_token(long_run.inputs, long_run.positions, 600)
+    rows = read_html(positions.table(long_run, None, selection)).rows()[1:]
     assert rows[0][0] == str(600 - MAX_TABLE_ROWS // 2)
-    rows = read_html(positions.table(long_run, 100, place)).rows()[1:]
+    rows = read_html(positions.table(long_run, 100, selection)).rows()[1:]
     assert rows[0][0] == "100"
 
 
-def test_a_video_is_named_once(tiny_random_engine: Engine, clip: Clip) -> None:
-    layout = positions.lines(make_run(tiny_random_engine, "Where?", clip=clip)).layout
+def test_a_video_is_named_once(tiny_random_engine: Engine, video: PromptVideo) -> None:
+    layout = positions.lines(make_run(tiny_random_engine, "Where?", video=video)).layout
     assert len(layout.shapes) == 2
     assert [label.text for label in layout.annotations[:-1]] == ["video 1"]

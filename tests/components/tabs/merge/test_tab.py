@@ -12,7 +12,7 @@ from components.tabs.merge.focus import cut_text
 from components.tabs.merge.tab import TAB
 from playground.engine import Engine
 from playground.pipeline import Run
-from playground.records import Clip, Picture
+from playground.records import PromptImage, PromptVideo
 from tests.components.drawings import draw_part, make_drawing
 from tests.components.html_reader import read_html
 from tests.components.runs import make_run
@@ -30,13 +30,13 @@ def draw_all(run: Run) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("kind", ["picture", "picture and clip", "text"])
+@pytest.mark.parametrize("kind", ["image", "image and video", "text"])
 def test_every_output_is_drawn_in_sound_html(
-    shipped_engine: Engine, picture: Picture, clip: Clip, kind: str
+    shipped_engine: Engine, image: PromptImage, video: PromptVideo, kind: str
 ) -> None:
-    media: dict[str, Any] = {"clip": clip} if "clip" in kind else {}
-    pictures = (picture,) if "picture" in kind else ()
-    drawn = draw_all(make_run(shipped_engine, "<b>Where?</b>", *pictures, **media))
+    media: dict[str, Any] = {"video": video} if "video" in kind else {}
+    images = (image,) if "image" in kind else ()
+    drawn = draw_all(make_run(shipped_engine, "<b>Where?</b>", *images, **media))
     applies = [part for part in TAB.parts if kind != "text" or part is not distances.PART]
     assert {name.split(".")[0] for name in drawn} == {part.id for part in applies} | {"code"}
     for value in drawn.values():

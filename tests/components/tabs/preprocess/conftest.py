@@ -6,18 +6,18 @@ import pytest
 
 from playground.engine import Engine
 from playground.pipeline import Run
-from playground.records import Clip, Picture
+from playground.records import PromptImage, PromptVideo
 from tests.components.runs import make_run
 
 
 @pytest.fixture(scope="module")
-def two_run(tiny_random_engine: Engine, picture: Picture, wide_picture: Picture) -> Run:
-    return make_run(tiny_random_engine, "Compare.", picture, wide_picture)
+def two_run(tiny_random_engine: Engine, image: PromptImage, wide_image: PromptImage) -> Run:
+    return make_run(tiny_random_engine, "Compare.", image, wide_image)
 
 
 @pytest.fixture(scope="module")
-def video_run(tiny_random_engine: Engine, clip: Clip) -> Run:
-    return make_run(tiny_random_engine, "Describe.", clip=clip)
+def video_run(tiny_random_engine: Engine, video: PromptVideo) -> Run:
+    return make_run(tiny_random_engine, "Describe.", video=video)
 
 
 @pytest.fixture(scope="module")

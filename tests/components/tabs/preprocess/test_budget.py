@@ -15,7 +15,7 @@ from playground.experiments.token_budget import PrefillTime, token_ladder
 from playground.pipeline import Run
 from tests.components.html_reader import read_html
 from tests.components.runs import ignore_progress, make_run
-from tests.media_samples import make_picture
+from tests.media_samples import make_image
 
 
 def test_the_ladder_in_a_table(two_run: Run) -> None:
@@ -36,7 +36,7 @@ def test_the_ladder_in_a_table(two_run: Run) -> None:
 
 
 def test_what_does_not_fit_cannot_be_chosen(tiny_random_engine: Engine) -> None:
-    run = make_run(tiny_random_engine, "a", make_picture(3000, 2000))
+    run = make_run(tiny_random_engine, "a", make_image(3000, 2000))
     rows = read_html(budget.ladder(run, None)).rows()
     assert (rows[-1][0], rows[-1][7]) == ("too long", "does not fit")
 
@@ -64,7 +64,7 @@ def test_bars_are_what_was_measured(two_run: Run) -> None:
 
 
 def test_times_come_rung_by_rung(tiny_random_engine: Engine) -> None:
-    run = make_run(tiny_random_engine, "a", make_picture(96, 64))
+    run = make_run(tiny_random_engine, "a", make_image(96, 64))
     ladder = token_ladder(tiny_random_engine, run.inputs)
     found = list(budget.measured(run, ignore_progress))
     tables = [read_html(budget.ladder(run, each)).rows()[1:] for each in found]
@@ -84,7 +84,7 @@ def test_measuring_can_be_stopped(two_run: Run) -> None:
         list(budget.measured(two_run, stop_later))
 
 
-def test_without_a_picture_nothing_is_measured(text_run: Run) -> None:
+def test_without_a_image_nothing_is_measured(text_run: Run) -> None:
     with pytest.raises(InputError, match="no image or video"):
         next(budget.measured(text_run, ignore_progress))
     assert budget.PART.shown is not None
@@ -93,5 +93,5 @@ def test_without_a_picture_nothing_is_measured(text_run: Run) -> None:
 
 def test_the_runs_own_limit_is_named(two_run: Run, tiny_random_engine: Engine) -> None:
     assert budget.limit(two_run) == ""
-    run = make_run(tiny_random_engine, "a", make_picture(96, 64), max_pixels=4096)
+    run = make_run(tiny_random_engine, "a", make_image(96, 64), max_pixels=4096)
     assert "4,096" in read_html(budget.limit(run)).find("p", "pg-chosen")[0].text

@@ -10,7 +10,7 @@ from components.tabs.preprocess import spelling
 from components.tabs.preprocess import spelling_words as view
 from components.tabs.preprocess.gallery import SAMPLES, gallery_html
 from components.tabs.preprocess.spelling import OWN_TEXT
-from components.tabs.preprocess.spelling_words import count_words, spelling_html
+from components.tabs.preprocess.spelling_words import spelling_counts, spelling_html
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.pipeline import Run
@@ -69,12 +69,12 @@ def test_counts_in_words_by_hand() -> None:
     word = Cluster("Hello", (7,), (b"Hello",))
     sign = Cluster("点", (1, 2, 3), tuple(bytes([byte]) for byte in "点".encode()))
     taken = Spelling("Hello点", (word, sign))
-    assert read_html(f"<p>{count_words(taken)}</p>").find("p")[0].text == (
+    assert read_html(f"<p>{spelling_counts(taken)}</p>").find("p")[0].text == (
         "6 characters = 8 bytes = 4 tokens; 点 takes 3 tokens, each only part of the "
         "character and Hello is one token of 5 characters."
     )
     letter = Spelling("a", (Cluster("a", (1,), (b"a",)),))
-    assert count_words(letter) == "1 character = 1 byte = 1 token."
+    assert spelling_counts(letter) == "1 character = 1 byte = 1 token."
 
 
 def test_the_gallery_says_what_this_tokenizer_does(engine: Engine) -> None:

@@ -13,15 +13,15 @@ from components.views.template import template_html
 from playground.engine import Engine
 from playground.pipeline import Run
 from playground.preprocess.stage import run_preprocess
-from playground.records import Picture, Prompt, Turn
+from playground.records import Prompt, PromptImage, Turn
 from tests.components.drawings import make_drawing
 from tests.components.html_reader import read_html
 from tests.components.runs import make_run
-from tests.media_samples import make_clip, make_picture
+from tests.media_samples import make_image, make_video
 
 PARTS = [part.key for part in TAB.all_parts]
 ABSENT = {  # by the run's kind
-    "picture": {"preprocess.video"},
+    "image": {"preprocess.video"},
     "video": set(),
     "text": {"preprocess.rows", "preprocess.video", "preprocess.budget"},
 }
@@ -49,10 +49,10 @@ def num_bytes(run: Run) -> int:
 
 @pytest.fixture(scope="module")
 def kinds(shipped_engine: Engine) -> dict[str, Run]:
-    picture = make_picture()
+    image = make_image()
     return {
-        "picture": make_run(shipped_engine, "What is <b>this</b>?", picture, picture),
-        "video": make_run(shipped_engine, "Where to?", clip=make_clip()),
+        "image": make_run(shipped_engine, "What is <b>this</b>?", image, image),
+        "video": make_run(shipped_engine, "Where to?", video=make_video()),
         "text": make_run(shipped_engine, "你好"),
     }
 
@@ -66,10 +66,10 @@ def test_every_output_is_drawn(kinds: dict[str, Run], key: str, kind: str) -> No
     assert ("absent" in drawn) != bool(drawn["outputs"])
 
 
-def test_what_a_person_wrote_is_told_and_escaped_in_a_small_payload(
+def test_what_a_person_wrote_is_shown_and_escaped_in_a_small_payload(
     tiny_random_engine: Engine,
 ) -> None:
-    photo = Picture(make_picture(256, 192).pixels, name="photo <i>")
+    photo = PromptImage(make_image(256, 192).pixels, name="photo <i>")
     text = "Describe this image: <|image_pad|> " + "各种各样的词 and words. " * 180
     run = make_run(tiny_random_engine, text, photo)
     drawn = [each for key in PARTS for each in answer(key, run)["outputs"].values()]
@@ -95,14 +95,14 @@ def test_large_prompts_stay_a_small_payload(tiny_random_engine: Engine, kind: st
     """A 1280 x 960 photo is 4,800 patches, as on the 2B model."""
     runs = {
         "photo": lambda: make_run(
-            tiny_random_engine, "Describe.", make_picture(1280, 960), max_pixels=1280 * 960
+            tiny_random_engine, "Describe.", make_image(1280, 960), max_pixels=1280 * 960
         ),
         "eight": lambda: make_run(
             tiny_random_engine,
             "Compare.",
-            *(make_picture(640, 480, seed) for seed in range(8)),
+            *(make_image(640, 480, seed) for seed in range(8)),
         ),
-        "video": lambda: make_run(tiny_random_engine, "Look.", clip=make_clip(8, 320, 240)),
+        "video": lambda: make_run(tiny_random_engine, "Look.", video=make_video(8, 320, 240)),
     }
     run = runs[kind]()
     assert num_bytes(run) < MAX_BYTES

@@ -8,7 +8,7 @@ from playground.language import say, speaking
 from playground.pipeline import Run
 from tests.components.html_reader import read_html
 from tests.components.runs import make_run
-from tests.media_samples import make_clip
+from tests.media_samples import make_video
 
 
 def test_pairs_of_frames_with_their_text_and_tokens(video_run: Run) -> None:
@@ -25,16 +25,16 @@ def test_pairs_of_frames_with_their_text_and_tokens(video_run: Run) -> None:
 
 
 def test_an_odd_last_frame_is_named_twice(tiny_random_engine: Engine) -> None:
-    run = make_run(tiny_random_engine, "a", clip=make_clip(num_frames=5), max_pixels=60_000)
+    run = make_run(tiny_random_engine, "a", video=make_video(num_frames=5), max_pixels=60_000)
     rows = read_html(video.pairs(run)).rows()
     assert rows[-1][1] == "4 and 4"
 
 
 def test_every_frame_of_the_file_is_on_the_timeline(video_run: Run) -> None:
-    clip = video_run.prompt.clips[0]
+    sampled = video_run.prompt.videos[0]
     figure = video.timeline(video_run)
     points = {len(trace.x) for trace in figure.data}
-    assert clip.total_num_frames in points
+    assert sampled.total_num_frames in points
     assert "seconds" in figure.layout.meta["alt"]
 
 

@@ -15,7 +15,7 @@ from playground.engine import Engine
 from playground.pipeline import Run
 from playground.run_store import RunStore
 from tests.components.runs import ignore_progress, make_run
-from tests.media_samples import make_square_picture
+from tests.media_samples import make_square_image
 
 COLUMNS = "sampling.side.columns"
 
@@ -54,7 +54,7 @@ class Visit:
 
 @pytest.fixture(scope="module")
 def visit(shipped_engine: Engine) -> Visit:
-    run = make_run(shipped_engine, "Describe this image.", make_square_picture())
+    run = make_run(shipped_engine, "Describe this image.", make_square_image())
     run.ensure("decoder")
     visit = Visit(run)
     visit.start(TAB.parts[0], "columns")

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import pytest
 
 from components.tabs.sampling import one_step
-from components.tabs.sampling.lab import Lab, choose_token, read_name, read_step
+from components.tabs.sampling.lab import Lab, choose_step, read_name, read_step
 from components.tabs.sampling.one_step import ORDER, ORDERS, SLIDERS, UNIFORM, own_uniform
 from components.tabs.sampling.presets import values_of
 from playground.errors import InputError
@@ -124,7 +124,7 @@ def test_the_token_that_is_looked_at(lab: Lab) -> None:
         (("Z", None), ("A", first)),
         ((7, 0), ("A", 0)),
     ):
-        branch, index = choose_token(lab, *given)
+        branch, index = choose_step(lab, *given)
         assert (branch.name, index) == expected
     assert 0 <= own_uniform(lab.branch("A"), 3) < 1  # a greedy column would have drawn it
 

@@ -6,19 +6,19 @@ import pytest
 
 from playground.engine import Engine
 from playground.pipeline import Run
-from playground.records import Picture
+from playground.records import PromptImage
 from tests.components.runs import make_run
 
 
 @pytest.fixture(scope="module")
-def image_run(tiny_random_engine: Engine, picture: Picture) -> Run:
-    run = make_run(tiny_random_engine, "What is this?", picture)
+def image_run(tiny_random_engine: Engine, image: PromptImage) -> Run:
+    run = make_run(tiny_random_engine, "What is this?", image)
     run.ensure("vision")
     return run
 
 
 @pytest.fixture(scope="module")
-def pair_run(tiny_random_engine: Engine, picture: Picture, wide_picture: Picture) -> Run:
-    run = make_run(tiny_random_engine, "Which?", picture, wide_picture)
+def pair_run(tiny_random_engine: Engine, image: PromptImage, wide_image: PromptImage) -> Run:
+    run = make_run(tiny_random_engine, "Which?", image, wide_image)
     run.ensure("vision")
     return run

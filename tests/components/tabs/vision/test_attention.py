@@ -8,14 +8,14 @@ import pytest
 import playground
 from components.snippets.scripts import write_snippet
 from components.tabs.vision import attention, heads
-from components.tabs.vision.attention_pictures import FROM_PATCH, MEAN, RECEIVED
+from components.tabs.vision.attention_images import FROM_PATCH, MEAN, RECEIVED
 from components.tabs.vision.focus import choose_patch
 from components.tabs.vision.heads import TowerHeadSummary
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.pipeline import Run
 from playground.pointer import locate_patch
-from playground.records import Picture
+from playground.records import PromptImage
 from playground.vision.attention import measure_block, patch_attention
 from tests.components.html_reader import read_html
 from tests.components.runs import ignore_progress, make_run
@@ -28,29 +28,29 @@ def _weights(run: Run, block: int, row: int, column: int) -> np.ndarray:
 
 
 def test_the_caption_describes_the_selected_patch_s_attention(pair_run: Run) -> None:
-    place = locate_patch(pair_run.inputs, pair_run.positions, 1, 2, 3)
-    picture = attention.picture(pair_run, 3, 1, FROM_PATCH, 1, place)
+    selection = locate_patch(pair_run.inputs, pair_run.positions, 1, 2, 3)
+    image = attention.picture(pair_run, 3, 1, FROM_PATCH, 1, selection)
     weights = _weights(pair_run, 3, 2, 3)[1]
     row, column = np.unravel_index(weights.argmax(), weights.shape)
-    assert "Block 3, head 1: attention from the patch at row 2, column 3" in picture
-    assert f"row {row}, column {column}, receives {weights.max():.1%}" in picture
+    assert "Block 3, head 1: attention from the patch at row 2, column 3" in image
+    assert f"row {row}, column {column}, receives {weights.max():.1%}" in image
     entropy = -(weights * np.log(weights)).sum()
-    assert f"Entropy {entropy:.2f} nats" in picture
-    page = read_html(picture)
+    assert f"Entropy {entropy:.2f} nats" in image
+    page = read_html(image)
     assert page.find("div", data_span="1")
     assert len(page.find("img", cls="pg-overlay")) == 1
     assert not page.find("rect"), "the page itself marks the selected patch"
 
 
 def test_the_mean_of_the_heads_is_the_first_choice(pair_run: Run) -> None:
-    picture = attention.picture(pair_run, 2, MEAN, FROM_PATCH, 1, None)
+    image = attention.picture(pair_run, 2, MEAN, FROM_PATCH, 1, None)
     span = pair_run.inputs.spans[1]
     weights = _weights(pair_run, 2, span.grid_h // 2, span.grid_w // 2).mean(0)
-    assert "the mean of all heads" in picture
-    assert f"receives {weights.max():.1%}" in picture
-    assert "click" in picture, "nothing is selected: it says how to choose"
+    assert "the mean of all heads" in image
+    assert f"receives {weights.max():.1%}" in image
+    assert "click" in image, "nothing is selected: it says how to choose"
     mark = {"x": str(span.grid_w // 2), "y": str(span.grid_h // 2)}
-    assert read_html(picture).find("rect", **mark), "and marks the patch"
+    assert read_html(image).find("rect", **mark), "and marks the patch"
 
 
 def test_every_head_has_a_small_map(pair_run: Run) -> None:
@@ -63,21 +63,21 @@ def test_every_head_has_a_small_map(pair_run: Run) -> None:
 
 
 def test_attention_received_is_a_choice_of_its_own(pair_run: Run) -> None:
-    picture = attention.picture(pair_run, 1, 0, RECEIVED, 0, None)
+    image = attention.picture(pair_run, 1, 0, RECEIVED, 0, None)
     tower = pair_run.vision.image
     assert tower is not None
     received = measure_block(pair_run.engine, tower, pair_run.inputs.spans[0], 1).received[0]
-    assert "attention received by each patch" in picture
-    assert f"receives {received.max():.1%}" in picture
-    assert not read_html(picture).find("rect"), "no patch is marked"
-    place = locate_patch(pair_run.inputs, pair_run.positions, 0, 1, 1)
-    assert attention.picture(pair_run, 1, 0, RECEIVED, 0, place) == picture
+    assert "attention received by each patch" in image
+    assert f"receives {received.max():.1%}" in image
+    assert not read_html(image).find("rect"), "no patch is marked"
+    selection = locate_patch(pair_run.inputs, pair_run.positions, 0, 1, 1)
+    assert attention.picture(pair_run, 1, 0, RECEIVED, 0, selection) == image
 
 
 def test_a_sample_is_called_one(pair_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(playground.vision.attention, "MAX_QUERIES", 20)
-    picture = attention.picture(pair_run, 1, 0, RECEIVED, 0, None)
-    assert "averaged over 20 evenly spaced query patches of 80" in picture
+    image = attention.picture(pair_run, 1, 0, RECEIVED, 0, None)
+    assert "averaged over 20 evenly spaced query patches of 80" in image
 
 
 def test_the_controls_fit_the_tower(pair_run: Run) -> None:
@@ -119,10 +119,10 @@ def test_a_cell_of_the_charts_chooses_its_head(pair_run: Run) -> None:
 
 
 def test_large_grids_wait_for_a_click(
-    monkeypatch: pytest.MonkeyPatch, tiny_random_engine: Engine, picture: Picture
+    monkeypatch: pytest.MonkeyPatch, tiny_random_engine: Engine, image: PromptImage
 ) -> None:
     monkeypatch.setattr(heads, "AUTO_SCORES", 10)
-    run = make_run(tiny_random_engine, "What is this?", picture)
+    run = make_run(tiny_random_engine, "What is this?", image)
     button = read_html(attention.words(run, None, 0)).find("button")[0].attrs
     assert button["data-run"] in attention.PART.experiments
     assert attention.entropy(run, None, 0) is None
@@ -130,7 +130,7 @@ def test_large_grids_wait_for_a_click(
     found: list[TowerHeadSummary] = list(attention.measured(run, ignore_progress, 0))
     assert len(found) == 4
     # This run has cached its summary by now, so draw the partial result on another run.
-    other = make_run(tiny_random_engine, "What is this?", picture)
+    other = make_run(tiny_random_engine, "What is this?", image)
     words = attention.words(other, found[0], 0)
     assert "1 of 4 blocks" in words
     assert read_html(words).find("button")
@@ -147,11 +147,11 @@ def test_large_grids_wait_for_a_click(
 def test_a_finding_is_not_shown_for_another_image(
     monkeypatch: pytest.MonkeyPatch,
     tiny_random_engine: Engine,
-    picture: Picture,
-    wide_picture: Picture,
+    image: PromptImage,
+    wide_image: PromptImage,
 ) -> None:
     monkeypatch.setattr(heads, "AUTO_SCORES", 10)
-    run = make_run(tiny_random_engine, "Which?", picture, wide_picture)
+    run = make_run(tiny_random_engine, "Which?", image, wide_image)
     *_, found = attention.measured(run, ignore_progress, 1)
     assert attention.entropy(run, found, 1) is not None
     assert attention.entropy(run, found, 0) is None
@@ -159,10 +159,10 @@ def test_a_finding_is_not_shown_for_another_image(
 
 
 def test_an_unfinished_measurement_is_not_kept(
-    monkeypatch: pytest.MonkeyPatch, tiny_random_engine: Engine, picture: Picture
+    monkeypatch: pytest.MonkeyPatch, tiny_random_engine: Engine, image: PromptImage
 ) -> None:
     monkeypatch.setattr(heads, "AUTO_SCORES", 10)
-    run = make_run(tiny_random_engine, "What is this?", picture)
+    run = make_run(tiny_random_engine, "What is this?", image)
     next(attention.measured(run, ignore_progress, 0))
     assert attention.entropy(run, None, 0) is None
 
@@ -176,12 +176,12 @@ def test_text_alone_has_no_attention(tiny_random_engine: Engine) -> None:
 
 
 def test_the_code_matches_the_page(pair_run: Run) -> None:
-    place = locate_patch(pair_run.inputs, pair_run.positions, 1, 2, 3)
+    selection = locate_patch(pair_run.inputs, pair_run.positions, 1, 2, 3)
     chosen = {"span": 1, "patch": (2, 3), "block": 3}
-    code = attention.code(pair_run, 3, 1, FROM_PATCH, 1, place)
+    code = attention.code(pair_run, 3, 1, FROM_PATCH, 1, selection)
     assert code == write_snippet("vision_attention", pair_run, **chosen, head=1)
-    code = attention.code(pair_run, 3, MEAN, FROM_PATCH, 1, place)
+    code = attention.code(pair_run, 3, MEAN, FROM_PATCH, 1, selection)
     assert code == write_snippet("vision_attention", pair_run, **chosen)
-    code = attention.code(pair_run, 2, 0, RECEIVED, 1, place)
+    code = attention.code(pair_run, 2, 0, RECEIVED, 1, selection)
     chosen = {**chosen, "block": 2, "head": 0, "received": True}
     assert code == write_snippet("vision_attention", pair_run, **chosen)

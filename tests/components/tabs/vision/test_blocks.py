@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from components.tabs.vision import blocks
-from components.tabs.vision.pictures import OWN, SHARED, STATE, source_choices
+from components.tabs.vision.feature_images import OWN, SHARED, STATE, source_choices
 from playground.errors import InputError
 from playground.pipeline import Run
-from playground.pointer import Place, locate_patch, locate_token, patch_rows, patch_tokens
+from playground.pointer import Selection, locate_patch, locate_token, patch_rows, patch_tokens
 from tests.components.html_reader import read_html
-from tests.components.views.test_pictures import decode
+from tests.components.views.test_images import decode
 
 
 @torch.no_grad()
@@ -34,7 +34,7 @@ def _plain_states(run: Run) -> list[torch.Tensor]:
     return [*states, output.last_hidden_state]
 
 
-def _point(run: Run, span: int, row: int, column: int) -> Place:
+def _point(run: Run, span: int, row: int, column: int) -> Selection:
     return locate_patch(run.inputs, run.positions, span, row, column)
 
 
@@ -131,9 +131,9 @@ def test_without_a_pointer_the_middle_patch_is_looked_at(image_run: Run) -> None
 
 
 def test_a_selection_in_another_image_is_ignored(pair_run: Run) -> None:
-    place = _point(pair_run, 1, 0, 0)
-    assert "row 0, column 0" not in blocks.similarity(pair_run, 4, STATE, 0, place)
-    assert "row 0, column 0" in blocks.similarity(pair_run, 4, STATE, 1, place)
+    selection = _point(pair_run, 1, 0, 0)
+    assert "row 0, column 0" not in blocks.similarity(pair_run, 4, STATE, 0, selection)
+    assert "row 0, column 0" in blocks.similarity(pair_run, 4, STATE, 1, selection)
 
 
 @pytest.mark.parametrize("source", ["tap 1", "tap 3", "merger"])

@@ -15,10 +15,10 @@ from components.tabs.vision.focus import SPAN
 from components.tabs.vision.tab import TAB, facts
 from playground.engine import Engine
 from playground.pipeline import Run
-from playground.records import Clip, Picture
+from playground.records import PromptImage, PromptVideo
 from tests.components.drawings import make_drawing
 from tests.components.runs import ignore_progress, make_run
-from tests.media_samples import make_picture
+from tests.media_samples import make_image
 
 MAX_ANSWER_CHARS = 400_000  # a photo's run must reach the page without stutter
 
@@ -41,7 +41,7 @@ EVERY_OUTPUT = pytest.mark.parametrize(
 
 @pytest.fixture(scope="module")
 def shipped_run(shipped_engine: Engine) -> Run:
-    run = make_run(shipped_engine, "What is this?", make_picture())
+    run = make_run(shipped_engine, "What is this?", make_image())
     run.ensure("vision")
     return run
 
@@ -58,21 +58,21 @@ def test_every_output_is_drawn(drawing: Drawing, shipped_run: Run, part: Part, n
 
 @EVERY_OUTPUT
 def test_every_output_is_drawn_of_a_frame(
-    drawing: Drawing, tiny_random_engine: Engine, clip: Clip, part: Part, name: str
+    drawing: Drawing, tiny_random_engine: Engine, video: PromptVideo, part: Part, name: str
 ) -> None:
-    run = make_run(tiny_random_engine, "Where does it go?", clip=clip)
+    run = make_run(tiny_random_engine, "Where does it go?", video=video)
     run.ensure("vision")
     question = {"run": drawing.runs.add(run), "part": part.key, "outputs": [name]}
-    place = {"span": 1, "row": 3, "column": 5, "picture": 1}
+    selection = {"span": 1, "row": 3, "column": 5, "image": 1}
     values = {"vision.head.span": 1}
-    answer = drawing.answer(question | {"values": values, "place": place})
+    answer = drawing.answer(question | {"values": values, "selection": selection})
     assert "error" not in answer["outputs"][name]
 
 
 def test_an_experiment_s_drawings_are_those_of_its_finding(
-    drawing: Drawing, tiny_random_engine: Engine, picture: Picture
+    drawing: Drawing, tiny_random_engine: Engine, image: PromptImage
 ) -> None:
-    run = make_run(tiny_random_engine, "What is this?", picture)
+    run = make_run(tiny_random_engine, "What is this?", image)
     part = drawing.find_part("vision.position-grid")
     data = {"run": drawing.runs.add(run), "part": part.key, "experiment": "nearest"}
     *_, last = run_experiment(drawing, part, data, ignore_progress)
@@ -87,7 +87,7 @@ def test_an_experiment_s_drawings_are_those_of_its_finding(
 def test_a_photo_s_answers_are_small(drawing: Drawing, tiny_random_engine: Engine) -> None:
     """1,200 visual tokens, as for the same photo in the 2B model."""
     width, height = 1280, 960
-    photo = make_picture(width, height)
+    photo = make_image(width, height)
     run = make_run(tiny_random_engine, "What is this?", photo, max_pixels=width * height)
     run.ensure("vision")
     assert run.inputs.spans[0].num_patches == 80 * 60
@@ -110,14 +110,16 @@ def test_each_image_can_be_chosen(pair_run: Run) -> None:
     spec = SPAN.spec(pair_run)
     assert spec is not None
     assert spec["options"] == [["image 1", 0], ["image 2", 1]]
-    assert spec["follows"] == "picture", "a click on an image selects it"
+    assert spec["follows"] == "image", "a click on an image selects it"
     assert [SPAN.parse(raw, pair_run) for raw in (None, 0, 1)] == [0, 0, 1]
     # A choice left over from a run with more images falls back to one that is there.
     assert SPAN.parse(7, pair_run) == 0
 
 
-def test_the_frames_of_a_video_can_be_chosen(tiny_random_engine: Engine, clip: Clip) -> None:
-    run = make_run(tiny_random_engine, "Where does it go?", clip=clip)
+def test_the_frames_of_a_video_can_be_chosen(
+    tiny_random_engine: Engine, video: PromptVideo
+) -> None:
+    run = make_run(tiny_random_engine, "Where does it go?", video=video)
     spec = SPAN.spec(run)
     assert spec is not None
     times = run.inputs.media[0].timestamps

@@ -1,4 +1,4 @@
-"""Check the place that the browser reports."""
+"""Check the selection that the browser reports."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from playground.errors import InputError
 from playground.language import say
-from playground.pointer import Place, locate_patch, locate_token
+from playground.pointer import Selection, locate_patch, locate_token
 
 if TYPE_CHECKING:
     from playground.pipeline import Run
 
 
-def read_place(run: Run, data: Any) -> Place | None:
-    """Locate the place that the browser reports; None if the selection was cleared.
+def read_selection(run: Run, data: Any) -> Selection | None:
+    """Locate the selection that the browser reports; None if the selection was cleared.
 
     Raises:
-        InputError: this run has no such place.
+        InputError: this run has no such token or patch.
     """
     if data is None:
         return None

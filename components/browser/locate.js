@@ -10,15 +10,15 @@ function findSpan(layout, index) {
  * All coordinates of a sequence index, like `pointer.locate_token`; null if out of range.
  * @param {RunLayout} layout
  * @param {number} index
- * @returns {Place | null}
+ * @returns {TokenSelection | null}
  */
 export function locateToken(layout, index) {
   const [t, h, w] = layout.positions;
   if (!Number.isInteger(index) || index < 0 || index >= t.length) return null;
-  /** @type {TextPlace} */
-  const place = { index, thw: [t[index], h[index], w[index]] };
+  /** @type {TextSelection} */
+  const selection = { index, thw: [t[index], h[index], w[index]] };
   const number = findSpan(layout, index);
-  if (number < 0) return place;
+  if (number < 0) return selection;
   const { start, gridW, mergeSize: size, patchStart } = layout.spans[number];
   const [offset, across, pixels] = [index - start, gridW / size, layout.patchSize * size];
   const [row, column] = [Math.floor(offset / across), offset % across];
@@ -26,7 +26,7 @@ export function locateToken(layout, index) {
   const range = (first, length) => [first * length, (first + 1) * length - 1];
   const first = patchStart + offset * size * size;
   return {
-    ...place,
+    ...selection,
     span: number,
     rows: range(row, size),
     columns: range(column, size),
@@ -42,7 +42,7 @@ export function locateToken(layout, index) {
  * @param {number} span - its number
  * @param {number} row
  * @param {number} column
- * @returns {VisualPlace | null}
+ * @returns {VisualSelection | null}
  */
 export function locatePatch(layout, span, row, column) {
   const there = layout.spans[span];
@@ -51,13 +51,13 @@ export function locatePatch(layout, span, row, column) {
   const size = there.mergeSize;
   const across = there.gridW / size;
   const index = there.start + Math.floor(row / size) * across + Math.floor(column / size);
-  const token = /** @type {VisualPlace} */ (locateToken(layout, index));
+  const token = /** @type {VisualSelection} */ (locateToken(layout, index));
   return { ...token, patch: [row, column] };
 }
 
 /**
- * Locate the place that a view
- * names: `{index}`, `{span, row, column}` or `{span, mergedRow, mergedColumn}`.
+ * Locate the token or patch that a view names: `{index}`, `{span, row, column}` or
+ * `{span, mergedRow, mergedColumn}`.
  * @param {RunLayout | null} layout
  * @param {Wish | null | undefined} wish
  */
@@ -74,13 +74,14 @@ export function locate(layout, wish) {
 /**
  * Sequence indices of an image token and its neighbours, like `influence.span_parts`.
  * @param {RunLayout} layout
- * @param {VisualPlace} place
+ * @param {VisualSelection} selection
  * @param {number} around
  */
-export function tokensAround(layout, place, around) {
-  const { start, gridW, gridH, mergeSize: size } = layout.spans[place.span];
+export function tokensAround(layout, selection, around) {
+  const { start, gridW, gridH, mergeSize: size } = layout.spans[selection.span];
   const [down, across] = [gridH / size, gridW / size];
-  const [row, column] = [Math.floor((place.index - start) / across), (place.index - start) % across];
+  const offset = selection.index - start;
+  const [row, column] = [Math.floor(offset / across), offset % across];
   const found = [];
   for (let y = Math.max(0, row - around); y <= Math.min(down - 1, row + around); y += 1)
     for (let x = Math.max(0, column - around); x <= Math.min(across - 1, column + around); x += 1)
@@ -94,30 +95,30 @@ const range = ([first, last]) => (first === last ? `${first}` : `${first}–${la
 const fill = (sentence, values) => sentence.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 
 /**
- * Describe a place with the layout's texts.
+ * Describe a selection with the layout's texts.
  * @param {RunLayout} layout
- * @param {Place} place
+ * @param {TokenSelection} selection
  */
-export function describe(layout, place) {
+export function describe(layout, selection) {
   const { words } = layout;
-  const { index, thw: [t, h, w] } = place;
+  const { index, thw: [t, h, w] } = selection;
   const position = fill(t === h && h === w ? words.same : words.apart, { t, h, w });
-  if (place.span === undefined) {
+  if (selection.span === undefined) {
     const text = layout.texts[index];
     return fill(text ? words.text : words.plain, { index, text, position });
   }
-  const { name, kind, mergeSize: size } = layout.spans[place.span];
-  const pixels = place.pixelRows;
+  const { name, kind, mergeSize: size } = layout.spans[selection.span];
+  const pixels = selection.pixelRows;
   const values = {
     name: capital(name), index, size, position,
-    rows: range(place.rows), columns: range(place.columns),
-    x: range(place.x), y: range(place.y),
+    rows: range(selection.rows), columns: range(selection.columns),
+    x: range(selection.x), y: range(selection.y),
     resized: kind === "video" ? words.resizedVideo : words.resizedImage,
     values: kind === "video" ? "pixel_values_videos" : "pixel_values",
     pixelRows: range([pixels[0], pixels.at(-1)]),
   };
-  if (!place.patch) return fill(words.visual, values);
-  const [row, column] = place.patch;
+  if (!selection.patch) return fill(words.visual, values);
+  const [row, column] = selection.patch;
   const pixelRow = pixels[(row % size) * size + (column % size)];
   return fill(words.patch, { ...values, row, column, pixelRow });
 }

@@ -23,16 +23,16 @@ from playground.errors import InputError
 from playground.pipeline import Run
 from playground.pointer import locate_patch, locate_token, patch_rows
 from playground.preprocess.stage import unpatchify
-from playground.records import Clip, Picture
+from playground.records import PromptImage, PromptVideo
 from playground.vision.position_grid import run_nearest
 from tests.components.html_reader import read_html
 from tests.components.runs import ignore_progress, make_run
 
 
 @pytest.fixture(scope="module")
-def run(engine: Engine, picture: Picture, wide_picture: Picture) -> Run:
+def run(engine: Engine, image: PromptImage, wide_image: PromptImage) -> Run:
     """Two images with different grids."""
-    run = make_run(engine, "Which is larger?", picture, wide_picture)
+    run = make_run(engine, "Which is larger?", image, wide_image)
     run.ensure("vision")
     return run
 
@@ -49,44 +49,44 @@ def test_without_the_pointer_it_is_the_middle(run: Run) -> None:
 
 
 def test_the_selection_sets_the_patch_of_its_own_image(run: Run) -> None:
-    place = locate_patch(run.inputs, run.positions, 1, 3, 7)
-    focus = choose_patch(run, 1, place)
+    selection = locate_patch(run.inputs, run.positions, 1, 3, 7)
+    focus = choose_patch(run, 1, selection)
     assert (focus.patch, focus.selected, focus.hint) == ((3, 7), True, "")
-    assert run.inputs.spans[1].start + focus.token == place.index
-    other = choose_patch(run, 0, place)
+    assert run.inputs.spans[1].start + focus.token == selection.index
+    other = choose_patch(run, 0, selection)
     assert not other.selected
 
 
 def test_a_token_stands_for_its_first_patch(run: Run) -> None:
     span = run.inputs.spans[1]
-    place = locate_token(run.inputs, run.positions, span.start + span.merged_w + 2)
-    focus = choose_patch(run, 1, place)
+    selection = locate_token(run.inputs, run.positions, span.start + span.merged_w + 2)
+    focus = choose_patch(run, 1, selection)
     assert (focus.patch, focus.selected) == ((2, 4), True)
 
 
 def test_a_selection_of_another_run_is_ignored(run: Run) -> None:
-    place = locate_patch(run.inputs, run.positions, 1, 3, 7)
-    longer = make_run(run.engine, "One word more: which is larger?", *run.prompt.pictures[:1])
-    focus = choose_patch(longer, 0, place)
+    selection = locate_patch(run.inputs, run.positions, 1, 3, 7)
+    longer = make_run(run.engine, "One word more: which is larger?", *run.prompt.images[:1])
+    focus = choose_patch(longer, 0, selection)
     assert not focus.selected
 
 
 # ----------------------------------------------------------------------------------- the code
 
 
-def test_the_code_matches_the_page(tiny_random_engine: Engine, clip: Clip) -> None:
-    run = make_run(tiny_random_engine, "Where does it go?", clip=clip)
+def test_the_code_matches_the_page(tiny_random_engine: Engine, video: PromptVideo) -> None:
+    run = make_run(tiny_random_engine, "Where does it go?", video=video)
     run.ensure("vision")
-    place = locate_patch(run.inputs, run.positions, 1, 3, 7)
+    selection = locate_patch(run.inputs, run.positions, 1, 3, 7)
     chosen = {"span": 1, "patch": (3, 7)}
-    assert position.code(run, 1, place) == write_snippet("vision_position", run, **chosen)
+    assert position.code(run, 1, selection) == write_snippet("vision_position", run, **chosen)
     for vectors in (ONES, OWN):
         chosen |= {"block": 2, "head": 1, "of_head": vectors == OWN}
-        code = rope.code(run, vectors, 2, 1, 1, place)
+        code = rope.code(run, vectors, 2, 1, 1, selection)
         assert code == write_snippet("vision_rope", run, **chosen)
     for value, tap in ((FINAL, None), (1, 1)):
         token = 3 // 2 * run.inputs.spans[1].merged_w + 7 // 2
-        code = merger.code(run, value, 1, place)
+        code = merger.code(run, value, 1, selection)
         assert code == write_snippet("vision_merger", run, span=1, token=token, tap=tap)
 
 
@@ -94,8 +94,8 @@ def test_the_code_matches_the_page(tiny_random_engine: Engine, clip: Clip) -> No
 
 
 def test_the_table_shows_the_four_entries(run: Run) -> None:
-    place = locate_patch(run.inputs, run.positions, 0, 1, 2)
-    html = position.blend(run, 0, place)
+    selection = locate_patch(run.inputs, run.positions, 0, 1, 2)
+    html = position.blend(run, 0, selection)
     span, side = run.inputs.spans[0], run.engine.model.model.visual.num_grid_per_side
     row, column = (side - 1) / (span.grid_h - 1), 2 * (side - 1) / (span.grid_w - 1)
     top, left = int(row), int(column)
@@ -110,19 +110,19 @@ def test_the_table_shows_the_four_entries(run: Run) -> None:
     ]
     np.testing.assert_allclose([float(cells[1]) for cells in rows], weights, atol=1e-4)
     assert "exactly the position embedding that the model added" in html
-    assert "row 1, column 2" in position.close_up(run, 0, place).layout.title.text
+    assert "row 1, column 2" in position.close_up(run, 0, selection).layout.title.text
 
 
-def test_words_at_the_edge_and_on_an_entry(tiny_random_engine: Engine, clip: Clip) -> None:
+def test_words_at_the_edge_and_on_an_entry(tiny_random_engine: Engine, video: PromptVideo) -> None:
     # 8 x 8 patches on 8 x 8 entries: each falls on one, and no entry follows the last.
-    run = make_run(tiny_random_engine, "Where does it go?", clip=clip)
+    run = make_run(tiny_random_engine, "Where does it go?", video=video)
     run.ensure("vision")
     for patch, words in (
         ((2, 3), ["1.000 × 1.000", "1.000 × 0.000"]),
         ((2, 7), ["1.000 × 1.000", "beyond the edge"]),
     ):
-        place = locate_patch(run.inputs, run.positions, 0, *patch)
-        _, *rows = read_html(position.blend(run, 0, place)).rows()
+        selection = locate_patch(run.inputs, run.positions, 0, *patch)
+        _, *rows = read_html(position.blend(run, 0, selection)).rows()
         assert [cells[4] for cells in rows[:2]] == words
 
 
@@ -178,10 +178,10 @@ def test_try_nearest_shows_both_distributions(run: Run) -> None:
 
 
 def test_try_nearest_says_when_nothing_falls_between(
-    tiny_random_engine: Engine, clip: Clip
+    tiny_random_engine: Engine, video: PromptVideo
 ) -> None:
     # 8 x 8 patches on a grid of 8 x 8 entries.
-    run = make_run(tiny_random_engine, "Where does it go?", clip=clip)
+    run = make_run(tiny_random_engine, "Where does it go?", video=video)
     (found,) = position.nearest(run, ignore_progress)
     figure = position.likeliest(run, found)
     assert figure is not None
@@ -223,8 +223,8 @@ def test_the_text_names_the_best_key(run: Run) -> None:
     assert rotated.data[0].zmax == plain.data[0].zmax
 
 
-def test_the_table_of_frequencies(tiny_random_engine: Engine, picture: Picture) -> None:
-    run = make_run(tiny_random_engine, "What is this?", picture)  # head_dim 16: 4 frequencies
+def test_the_table_of_frequencies(tiny_random_engine: Engine, image: PromptImage) -> None:
+    run = make_run(tiny_random_engine, "What is this?", image)  # head_dim 16: 4 frequencies
     _, *rows = read_html(rope.frequencies(run, 0)).rows()
     assert [cells[0] for cells in rows] == ["0 and 4", "1 and 5", "2 and 6", "3 and 7"]
     assert rows[1][1:4] == [
@@ -239,22 +239,22 @@ def test_the_table_of_frequencies(tiny_random_engine: Engine, picture: Picture) 
 
 
 def test_the_four_patches_can_be_selected(run: Run) -> None:
-    place = locate_patch(run.inputs, run.positions, 1, 3, 7)
+    selection = locate_patch(run.inputs, run.positions, 1, 3, 7)
     assert read_html(merger.picture(run, 1)).find("div", cls="pg-picture-frame", data_span="1")
-    patches = read_html(merger.patches(run, FINAL, 1, place))
+    patches = read_html(merger.patches(run, FINAL, 1, selection))
     figures = patches.find("figure", data_span="1")
-    places = [(each.attrs["data-row"], each.attrs["data-column"]) for each in figures]
-    assert places == [("2", "6"), ("2", "7"), ("3", "6"), ("3", "7")]
+    positions = [(each.attrs["data-row"], each.attrs["data-column"]) for each in figures]
+    assert positions == [("2", "6"), ("2", "7"), ("3", "6"), ("3", "7")]
     # The enlarged patches show the image's own pixels.
     whole = unpatchify(run.inputs, run.inputs.spans[1])[0]
-    for each, source in zip(places, patches.find("img"), strict=True):
+    for each, source in zip(positions, patches.find("img"), strict=True):
         top, left = (int(value) * run.inputs.patch_size for value in each)
         encoded = base64.b64decode(source.attrs["src"].split(",")[1])
         pixels = np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB"))
         np.testing.assert_array_equal(pixels, whole[top : top + 16, left : left + 16])
-    assert f"Token {place.index} of the sequence" in merger.intro(run, 1, place)
-    _, *rows = read_html(merger.alike(run, FINAL, 1, place)).rows()
-    assert [int(cells[1]) for cells in rows] == list(place.pixel_rows or ())
+    assert f"Token {selection.index} of the sequence" in merger.intro(run, 1, selection)
+    _, *rows = read_html(merger.alike(run, FINAL, 1, selection)).rows()
+    assert [int(cells[1]) for cells in rows] == list(selection.pixel_rows or ())
     assert [cells[2 + number] for number, cells in enumerate(rows)] == ["1.000"] * 4
 
 
@@ -262,12 +262,15 @@ def test_the_four_patches_can_be_selected(run: Run) -> None:
 def test_the_steps_end_at_the_models_token(run: Run, value: int) -> None:
     tower, span = run.vision.image, run.inputs.spans[0]
     assert tower is not None
-    place = locate_token(run.inputs, run.positions, span.start + 5)
-    vectors, steps = merger.vectors(run, value, 0, place), merger.steps(run, value, 0, place)
+    selection = locate_token(run.inputs, run.positions, span.start + 5)
+    vectors, steps = (
+        merger.vectors(run, value, 0, selection),
+        merger.steps(run, value, 0, selection),
+    )
     records = tower.pooler_output if value == FINAL else tower.deepstack_features[value]
     last = vectors.data[-1].z
     np.testing.assert_allclose(last[np.isfinite(last)], records[5], rtol=1e-5, atol=1e-5)
-    assert f"token {place.index}" in vectors.layout.title.text
+    assert f"token {selection.index}" in vectors.layout.title.text
     order = [cells[0] for cells in read_html(steps).rows()[1:4]]
     if value == FINAL:
         assert order == ["patches", "LayerNorm", "concatenate"]

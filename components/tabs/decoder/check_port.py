@@ -82,12 +82,12 @@ def file(_run: Run, made: MadeFile | None) -> Markup:
         words = say("The file has expired. Prepare the download again.")
         return Markup('<p class="pg-fact">{}</p>').format(words)
     return Markup(
-        '<p><a class="pg-button pg-small" href="#" data-file="{address}" download="{name}">{words}'
+        '<p><a class="pg-button pg-small" href="#" data-file="{address}" download="{name}">{text}'
         "</a></p>"
     ).format(
         address=made.address,
         name=made.name,
-        words=say("Download {name} ({size})", name=made.name, size=format_bytes(made.num_bytes)),
+        text=say("Download {name} ({size})", name=made.name, size=format_bytes(made.num_bytes)),
     )
 
 

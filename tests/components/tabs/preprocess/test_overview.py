@@ -8,12 +8,12 @@ import io
 import numpy as np
 from PIL import Image
 
-from components.tabs.preprocess import pictures
-from components.tabs.preprocess.pictures import MEDIA_BYTES, notices_html, size_words
+from components.tabs.preprocess import overview
+from components.tabs.preprocess.overview import MEDIA_BYTES, notices_html, size_words
 from playground.engine import Engine
 from playground.pipeline import Run
 from playground.preprocess.stage import unpatchify
-from playground.records import Clip, MediaFacts
+from playground.records import MediaFacts, PromptVideo
 from tests.components.html_reader import read_html
 from tests.components.runs import make_run
 
@@ -39,12 +39,12 @@ def test_the_way_from_pixels_to_tokens() -> None:
 
 def test_images_are_shown_as_they_came_and_as_they_were_resized(two_run: Run) -> None:
     inputs = two_run.inputs
-    source = pictures.media(two_run)
+    source = overview.media(two_run)
     shown = pixels_of(source)
-    for index, (span, picture) in enumerate(zip(inputs.spans, inputs.prompt.pictures, strict=True)):
+    for index, (span, image) in enumerate(zip(inputs.spans, inputs.prompt.images, strict=True)):
         original, resized = shown[2 * index : 2 * index + 2]
         for got, expected in (
-            (original, picture.pixels),
+            (original, image.pixels),
             (resized, unpatchify(inputs, span)[0]),
         ):
             assert got.shape == expected.shape
@@ -56,12 +56,12 @@ def test_images_are_shown_as_they_came_and_as_they_were_resized(two_run: Run) ->
     assert grids == [f"0 0 {facts.grid_thw[2]} {facts.grid_thw[1]}" for facts in inputs.media]
 
 
-def test_every_frame_of_a_video_with_its_time(video_run: Run, clip: Clip) -> None:
+def test_every_frame_of_a_video_with_its_time(video_run: Run, video: PromptVideo) -> None:
     inputs = video_run.inputs
-    source = pictures.media(video_run)
+    source = overview.media(video_run)
     shown = pixels_of(source)
-    assert len(shown) == len(clip.frames)
-    for frame, got in zip(clip.frames, shown, strict=True):
+    assert len(shown) == len(video.frames)
+    for frame, got in zip(video.frames, shown, strict=True):
         resized = np.asarray(Image.fromarray(frame).resize(got.shape[1::-1]))
         assert np.abs(got.astype(int) - resized.astype(int)).mean() < 8
     page = read_html(source)
@@ -75,24 +75,24 @@ def test_every_frame_of_a_video_with_its_time(video_run: Run, clip: Clip) -> Non
 
 def test_frames_full_of_noise_are_sent_smaller(tiny_random_engine: Engine) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (16, 160, 160, 3), dtype=np.uint8)
-    clip = Clip(frames, tuple(range(16)), fps=8.0, total_num_frames=16)
-    run = make_run(tiny_random_engine, "a", clip=clip, max_pixels=400_000)
-    source = pictures.media(run)
+    video = PromptVideo(frames, tuple(range(16)), fps=8.0, total_num_frames=16)
+    run = make_run(tiny_random_engine, "a", video=video, max_pixels=400_000)
+    source = overview.media(run)
     assert len(read_html(source).find("img")) == 16
     assert len(source) <= MEDIA_BYTES + 2_000
 
 
-def test_a_prompt_without_pictures_says_so(text_run: Run) -> None:
-    page = read_html(pictures.media(text_run))
+def test_a_prompt_without_images_says_so(text_run: Run) -> None:
+    page = read_html(overview.media(text_run))
     assert page.find("img") == []
     assert "no image" in page.find("p")[0].text
 
 
 def test_the_sequence_is_counted(two_run: Run, text_run: Run) -> None:
     visual = sum(span.end - span.start for span in two_run.inputs.spans)
-    words = read_html(pictures.sequence(two_run)).find("p", "pg-lead")[0].text
+    words = read_html(overview.sequence(two_run)).find("p", "pg-lead")[0].text
     assert f"{two_run.inputs.num_tokens} tokens: {visual} for images and video" in words
-    words = read_html(pictures.sequence(text_run)).find("p", "pg-lead")[0].text
+    words = read_html(overview.sequence(text_run)).find("p", "pg-lead")[0].text
     assert f"{text_run.inputs.num_tokens} tokens, all of them text" in words
 
 

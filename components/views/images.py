@@ -29,7 +29,7 @@ GREY_SHARE = 0.42  # of the lightness of an image below an overlay
 MERGE_SIZE = 2  # patches along each side of a merge block, in every Qwen3-VL
 
 
-def picture_html(
+def image_html(
     pixels: np.ndarray,
     *,
     alt: str,
@@ -96,7 +96,7 @@ def scale_html(stops: ColorScale, low: str, high: str, name: str) -> str:
         high: the value of the last colour, as text.
         name: the name of the values.
     """
-    colours = ",".join(f"{colour} {place:.0%}" for place, colour in stops)
+    colours = ",".join(f"{colour} {position:.0%}" for position, colour in stops)
     return (
         '<div class="pg-scale" style="display:flex;gap:6px;align-items:center;margin-top:6px;'
         'font-size:12px;line-height:1.4;font-variant-numeric:tabular-nums">'
@@ -120,9 +120,9 @@ def color_values(values: np.ndarray, stops: ColorScale, low: float, high: float)
         (rows, columns, 3) uint8.
     """
     share = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
-    places = [place for place, _ in stops]
+    positions = [position for position, _ in stops]
     hues = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for _, colour in stops])
-    channels = [np.interp(share, places, hues[:, channel]) for channel in range(3)]
+    channels = [np.interp(share, positions, hues[:, channel]) for channel in range(3)]
     return np.stack(channels, -1).round().astype(np.uint8)
 
 
@@ -151,7 +151,7 @@ def grey_out(pixels: np.ndarray, *, max_side: int) -> np.ndarray:
     return np.repeat(grey[..., None], 3, axis=-1)
 
 
-def picture_row_html(figures: list[str]) -> str:
+def image_row_html(figures: list[str]) -> str:
     """Several figures side by side, wrapped on narrow pages."""
     return f'<div class="pg-picture-row">{"".join(figures)}</div>' if figures else ""
 

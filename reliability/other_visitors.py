@@ -20,7 +20,7 @@ from reliability.hostile_files import encode, make_image
 from reliability.page_client import PageClient
 from reliability.served import LEAKS, Answer, Caller, Server
 
-PLACES = (  # files on every server that must never be served
+FORBIDDEN_PATHS = (  # files on every server that must never be served
     "/etc/passwd",
     "/proc/self/environ",
     "/proc/self/cmdline",
@@ -40,7 +40,7 @@ def hostile_queries() -> list[str]:
     """Malicious query strings in place of a link."""
     nobody = "0" * 64
     return [
-        *(f"?images={quote(place, safe='')}" for place in PLACES),
+        *(f"?images={quote(path, safe='')}" for path in FORBIDDEN_PATHS),
         f"?images={nobody}",
         f"?images={nobody[:-1]}",
         f"?images={','.join([nobody] * 500)}",
@@ -118,7 +118,7 @@ def _guesses(server: Server, theirs: Belongings) -> list[str]:
     folder = Path(theirs.uploaded).parent
     near = [str(folder), str(folder.parent), f"{folder.parent}/{'0' * 64}/mine.png"]
     return [
-        *PLACES,
+        *FORBIDDEN_PATHS,
         *near,
         *map(str, theirs.kept),
         *(str(path.parent) for path in theirs.kept),
@@ -149,13 +149,13 @@ def _open_link(http: httpx.Client, query: str) -> list[str]:
 def _call_with_paths(server: Server, theirs: Belongings) -> list[str]:
     """Files on the disk, sent to an endpoint as if they had been uploaded."""
     caller, found = Caller(server), []
-    places: list[Any] = [*map(str, theirs.kept), *PLACES]
-    for place in places:
-        for image in (place, {"path": place, "meta": {"_type": "gradio.FileData"}}):
+    paths: list[Any] = [*map(str, theirs.kept), *FORBIDDEN_PATHS]
+    for path in paths:
+        for image in (path, {"path": path, "meta": {"_type": "gradio.FileData"}}):
             answer = caller.call("preprocess", image=image, text="Hello")
             if answer.ok:
-                found.append(f"an endpoint opened {place}")
-            if answer.blank or LEAKS.search(answer.message.replace(place, "")):
+                found.append(f"an endpoint opened {path}")
+            if answer.blank or LEAKS.search(answer.message.replace(path, "")):
                 found.append(f"{json.dumps(image)}: {answer.message[:120]!r}")
     caller.close()
     return found
@@ -166,6 +166,6 @@ def unreachable(server: Server) -> list[str]:
     page, theirs = leave_belongings(server)
     found = try_everything(server, theirs)
     if not theirs.kept:
-        found.append("no picture was kept for the link: nothing to look for")
+        found.append("no image was kept for the link: nothing to look for")
     page.vanish()
     return found

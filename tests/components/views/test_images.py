@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.views.pictures import (
+from components.views.images import (
     color_values,
     grey_out,
+    image_html,
+    image_row_html,
     image_uri,
     overlay_values,
-    picture_html,
-    picture_row_html,
     scale_html,
 )
 from tests.components.html_reader import read_html
@@ -30,9 +30,9 @@ def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def test_small_pictures_arrive_without_loss() -> None:
+def test_small_images_arrive_without_loss() -> None:
     pixels = noise(48, 80)
-    image = read_html(picture_html(pixels, alt="noise")).find("img")[0]
+    image = read_html(image_html(pixels, alt="noise")).find("img")[0]
     np.testing.assert_array_equal(decode(image.attrs["src"]), pixels)
     assert (image.attrs["width"], image.attrs["height"]) == ("80", "48")
 
@@ -49,7 +49,7 @@ def test_the_smaller_of_both_formats_is_sent() -> None:
 def test_maps_stay_exact_however_many_bytes_they_take() -> None:
     pixels = noise(200, 200)
     assert np.any(decode(image_uri(pixels)) != pixels)
-    page = read_html(picture_html(pixels, alt="", pixelated=True))
+    page = read_html(image_html(pixels, alt="", pixelated=True))
     np.testing.assert_array_equal(decode(page.find("img")[0].attrs["src"]), pixels)
 
 
@@ -67,7 +67,7 @@ def test_photos_are_compressed() -> None:
 
 
 def test_the_grid_has_every_border_once_and_merge_blocks_stronger() -> None:
-    page = read_html(picture_html(noise(96, 128), alt="", grid=(6, 8)))
+    page = read_html(image_html(noise(96, 128), alt="", grid=(6, 8)))
     svg = page.find("svg")[0]
     # html.parser lowers the case of attribute names.
     assert svg.attrs["viewbox"] == "0 0 8 6"
@@ -79,30 +79,30 @@ def test_the_grid_has_every_border_once_and_merge_blocks_stronger() -> None:
 
 
 def test_words_are_escaped() -> None:
-    page = read_html(picture_html(noise(8, 8), alt='a "b" <c>', caption="<script>x</script> & y"))
+    page = read_html(image_html(noise(8, 8), alt='a "b" <c>', caption="<script>x</script> & y"))
     assert page.find("img")[0].attrs["alt"] == 'a "b" <c>'
     assert page.find("figcaption")[0].text == "<script>x</script> & y"
     assert page.find("script") == []
 
 
 def test_size_on_the_page() -> None:
-    small = read_html(picture_html(noise(16, 16), alt="", pixelated=True)).find("figure")[0]
+    small = read_html(image_html(noise(16, 16), alt="", pixelated=True)).find("figure")[0]
     assert small.attrs["style"] == "max-width:400px"
     assert "pg-pixelated" in small.classes
-    tall = read_html(picture_html(noise(400, 100), alt="")).find("figure")[0]
+    tall = read_html(image_html(noise(400, 100), alt="")).find("figure")[0]
     assert tall.attrs["style"] == "max-width:120px"  # 480 pixels high
-    chosen = read_html(picture_html(noise(16, 16), alt="", shown_width=150)).find("figure")[0]
+    chosen = read_html(image_html(noise(16, 16), alt="", shown_width=150)).find("figure")[0]
     assert chosen.attrs["style"] == "max-width:150px"
 
 
-def test_no_picture_makes_no_row() -> None:
-    assert picture_row_html([]) == ""
+def test_no_image_makes_no_row() -> None:
+    assert image_row_html([]) == ""
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 8, 4)])
 def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"expected \(height, width, 3\) uint8, got \(8, 8"):
-        picture_html(np.zeros(shape, np.uint8), alt="")
+        image_html(np.zeros(shape, np.uint8), alt="")
 
 
 def test_values_take_the_colours_of_the_scale() -> None:
@@ -118,7 +118,7 @@ def test_equal_values_have_a_colour_too() -> None:
     assert color_values(np.ones((2, 2)), [(0.0, "#102030"), (1.0, "#ffffff")], 1, 1).max() == 48
 
 
-def test_an_overlay_lets_the_picture_through_where_there_is_nothing() -> None:
+def test_an_overlay_lets_the_image_through_where_there_is_nothing() -> None:
     stops = [(0.0, "#ff0000"), (1.0, "#ffff00")]
     found = overlay_values(np.array([[0.0, 0.25, 1.0]]), stops, 1.0)
     assert found.shape == (1, 3, 4)
@@ -127,9 +127,9 @@ def test_an_overlay_lets_the_picture_through_where_there_is_nothing() -> None:
     np.testing.assert_array_equal(found[0, 2, :3], [255, 255, 0])
 
 
-def test_an_overlay_lies_over_the_whole_picture() -> None:
+def test_an_overlay_lies_over_the_whole_image() -> None:
     overlay = np.random.default_rng(0).integers(0, 256, (3, 5, 4), dtype=np.uint8)
-    page = read_html(picture_html(noise(48, 80), alt="", overlay=overlay, marked=(1, 4)))
+    page = read_html(image_html(noise(48, 80), alt="", overlay=overlay, marked=(1, 4)))
     image = page.find("img", cls="pg-overlay")[0].attrs
     data = base64.b64decode(image["src"].partition("base64,")[2])
     shown = np.asarray(Image.open(io.BytesIO(data)).convert("RGBA"))
@@ -139,7 +139,7 @@ def test_an_overlay_lies_over_the_whole_picture() -> None:
     assert page.find("svg", cls="pg-mark-cell")[0].attrs["viewbox"] == "0 0 5 3"
     assert page.find("rect", x="4", y="1")
     with pytest.raises(ValueError, match="columns, 4"):
-        picture_html(noise(4, 4), alt="", overlay=noise(2, 2))
+        image_html(noise(4, 4), alt="", overlay=noise(2, 2))
 
 
 def test_the_ground_of_an_overlay_is_small_dark_and_grey() -> None:

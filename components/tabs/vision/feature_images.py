@@ -11,7 +11,7 @@ from components.charts.vision import state_text
 from components.look.colors import SEQUENTIAL
 from components.tabs.vision.focus import PatchFocus
 from components.views.facts import join_sentences
-from components.views.pictures import color_values, picture_html, scale_html
+from components.views.images import color_values, image_html, scale_html
 from playground.language import mark, say
 from playground.pipeline import Run
 
@@ -33,9 +33,9 @@ def pca_html(run: Run, focus: PatchFocus, wanted: FeatureSource, basis: str) -> 
         features, _shared_basis(run, focus) if shared else None
     )
     words = source_text(wanted, run.engine.facts)
-    what = say("Patches {words}", words=words)
+    what = say("Patches {text}", text=words)
     if wanted.merged:
-        what = say("Tokens {words}", words=words)
+        what = say("Tokens {text}", text=words)
     shares = say(", ").join(
         f"{say(name)} {share:.0%}"
         for name, share in zip(COLOR_NAMES, colours.variance, strict=False)
@@ -57,7 +57,7 @@ def pca_html(run: Run, focus: PatchFocus, wanted: FeatureSource, basis: str) -> 
         share=sum(colours.variance),
         shares=shares,
     )
-    return picture_html(
+    return image_html(
         colours.rgb,
         alt=say(
             "{what}, coloured by principal components; similar colours mean similar features",
@@ -79,7 +79,7 @@ def similarity_html(run: Run, focus: PatchFocus, wanted: FeatureSource) -> str:
     words = source_text(wanted, run.engine.facts)
     alt, caption = _similarity_text(focus.patch_name, words, wanted.merged, low)
     median_text = say("The median cosine similarity is {median:.2f}.", median=median)
-    return picture_html(
+    return image_html(
         color_values(cosines, SEQUENTIAL, low, 1.0),
         alt=alt,
         caption=join_sentences(caption, median_text, focus.hint),
@@ -94,21 +94,19 @@ def similarity_html(run: Run, focus: PatchFocus, wanted: FeatureSource) -> str:
 def _similarity_text(patch: str, words: str, merged: bool, low: float) -> tuple[str, str]:
     """The image's alternative text and its caption."""
     name = say("the token of {patch}", patch=patch) if merged else patch
-    fields = {"name": name, "words": words, "low": low}
+    fields = {"name": name, "text": words, "low": low}
     if merged:
         return (
+            say("Cosine similarity of all tokens to {name}, {text}, from {low:.2f} to 1", **fields),
             say(
-                "Cosine similarity of all tokens to {name}, {words}, from {low:.2f} to 1", **fields
-            ),
-            say(
-                "Cosine similarity of each token to {name}, {words}. Brighter means more similar.",
+                "Cosine similarity of each token to {name}, {text}. Brighter means more similar.",
                 **fields,
             ),
         )
     return (
-        say("Cosine similarity of all patches to {name}, {words}, from {low:.2f} to 1", **fields),
+        say("Cosine similarity of all patches to {name}, {text}, from {low:.2f} to 1", **fields),
         say(
-            "Cosine similarity of each patch to {name}, {words}. Brighter means more similar.",
+            "Cosine similarity of each patch to {name}, {text}. Brighter means more similar.",
             **fields,
         ),
     )
@@ -125,7 +123,7 @@ def model_image_html(run: Run, focus: PatchFocus) -> str:
             name=name,
             count=run.inputs.temporal_patch_size,
         )
-    return picture_html(
+    return image_html(
         pixels,
         alt=say("{name} as the model receives it", name=name),
         caption=say(

@@ -12,7 +12,7 @@ import playground
 from components.parts.part import Part
 from components.tabs.preprocess.text import typed_specials
 from components.views.facts import fact_html, join_sentences, lead_markup
-from components.views.pictures import picture_html, picture_row_html
+from components.views.images import image_html, image_row_html
 from components.views.strips import sequence_strip_html
 from components.views.text import verbatim_html
 from playground.language import mark, say
@@ -141,11 +141,11 @@ def _image_html(inputs: ModelInputs, index: int, facts: MediaFacts, side: int) -
     number, span = _spans_of(inputs, "image", index)[0]
     heading = say("Image {number}", number=index + 1)
     figure_html = partial(
-        picture_html, max_side=side, shown_width=_pair_width(facts.original_size), span=number
+        image_html, max_side=side, shown_width=_pair_width(facts.original_size), span=number
     )
     before, after = _times(facts.original_size), _times(facts.resized_size)
     original = figure_html(
-        inputs.prompt.pictures[index].pixels,
+        inputs.prompt.images[index].pixels,
         alt=say("{name}, original, {size} pixels", name=heading, size=before),
         caption=say("Original: {size} pixels.", size=before),
     )
@@ -169,7 +169,7 @@ def _image_html(inputs: ModelInputs, index: int, facts: MediaFacts, side: int) -
         file=verbatim_html(facts.name),
         sizes=html.escape(size_words(facts, inputs.patch_size, inputs.merge_size)),
     )
-    return lead_markup(words) + picture_row_html([original, resized])
+    return lead_markup(words) + image_row_html([original, resized])
 
 
 def _spans_of(inputs: ModelInputs, kind: MediaKind, index: int) -> list[tuple[int, VisualSpan]]:
@@ -208,7 +208,7 @@ def _video_html(inputs: ModelInputs, index: int, facts: MediaFacts) -> str:
         words = join_sentences(
             words, say("Only the first {count} frames are shown.", count=len(figures))
         )
-    return lead_markup(words) + picture_row_html(figures)
+    return lead_markup(words) + image_row_html(figures)
 
 
 def _pair_figures(
@@ -218,7 +218,7 @@ def _pair_figures(
     frames = playground.preprocess.stage.unpatchify(inputs, span)
     names = [span.frame * len(frames) + offset + 1 for offset in range(len(frames))]
     return [
-        picture_html(
+        image_html(
             pixels,
             alt=say(
                 "Frame {frame} of video {number} with the patch grid",

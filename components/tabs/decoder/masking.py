@@ -1,6 +1,6 @@
 """Masking tokens of the images: the masked tokens, how they are shown, and what a click does.
 
-Clicks are handled in the browser: clicks.js finds ``data-paint`` and toggles the tokens around the
+Clicks are handled in the browser: clicks.js finds ``data-mask`` and toggles the tokens around the
 clicked one in that control; the outputs that need the control are then redrawn.
 """
 
@@ -17,15 +17,15 @@ from components.charts.token_labels import span_name
 from components.parts.compound_controls import Clicked
 from components.parts.controls import Choice, Toggle
 from components.views.facts import capital
-from components.views.pictures import picture_html, picture_row_html
+from components.views.images import image_html, image_row_html
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.pipeline import Run
-from playground.pointer import Place
+from playground.pointer import Selection
 from playground.records import VisualSpan
 
-MAX_PICTURES = 4
-PICTURE_SIDE = 448
+MAX_IMAGES = 4
+IMAGE_SIDE = 448
 SHOWN_WIDTH = 300  # CSS pixels of one image
 COVER = (128, 128, 128, 245)
 BRUSHES = ((mark("1 token"), 0), (mark("3 × 3 tokens"), 1))  # tokens around the clicked one
@@ -71,32 +71,34 @@ LEAVE = Toggle(
 )
 
 
-def toggle_masked(run: Run, masked: tuple[int, ...], place: Place, around: int) -> tuple[int, ...]:
+def toggle_masked(
+    run: Run, masked: tuple[int, ...], selection: Selection, around: int
+) -> tuple[int, ...]:
     """The masked tokens after a click, as clicks.js computes them.
 
     Args:
         run: the current run.
-        painted: the masked tokens before the click.
-        place: the clicked token of an image.
+        masked: the masked tokens before the click.
+        selection: the clicked token of an image.
         around: how many tokens around it are toggled as well.
     """
-    assert place.span is not None
-    span = run.inputs.spans[place.span]
+    assert selection.span is not None
+    span = run.inputs.spans[selection.span]
     parts = playground.experiments.influence.span_parts(span, 1, around)
-    touched, was = set(parts[place.index - span.start]), set(masked)
-    return tuple(sorted(was - touched if place.index in was else was | touched))
+    touched, was = set(parts[selection.index - span.start]), set(masked)
+    return tuple(sorted(was - touched if selection.index in was else was | touched))
 
 
 def mask_buttons_html(
-    run: Run, masked: tuple[int, ...], around: int, place: Place | None
+    run: Run, masked: tuple[int, ...], around: int, selection: Selection | None
 ) -> Markup:
     """Buttons that mask the selected token, as a click on it does, and that unmask all."""
     buttons = []
-    if place is not None and place.span is not None:
-        name = say("Mask token {index}", index=place.index)
-        if place.index in masked:
-            name = say("Unmask token {index}", index=place.index)
-        buttons.append(_button(name, toggle_masked(run, masked, place, around)))
+    if selection is not None and selection.span is not None:
+        name = say("Mask token {index}", index=selection.index)
+        if selection.index in masked:
+            name = say("Unmask token {index}", index=selection.index)
+        buttons.append(_button(name, toggle_masked(run, masked, selection, around)))
     if masked:
         buttons.append(_button(say("Unmask all"), ()))
     row = Markup("").join(buttons)
@@ -105,29 +107,29 @@ def mask_buttons_html(
 
 def _button(words: str, masked: tuple[int, ...]) -> Markup:
     return Markup(
-        '<button type="button" class="pg-button pg-small" data-set="{values}">{words}</button>'
-    ).format(values=json.dumps({MASKED.id: masked}), words=words)
+        '<button type="button" class="pg-button pg-small" data-set="{values}">{text}</button>'
+    ).format(values=json.dumps({MASKED.id: masked}), text=words)
 
 
 def maskable_html(run: Run, masked: tuple[int, ...]) -> Markup:
     """The images with the masked tokens covered; clicks mask as the controls say."""
     return Markup(
-        '<div data-paint="{masked}" data-brush="{brush}" data-paint-if="{clicks}">{pictures}</div>'
+        '<div data-mask="{masked}" data-brush="{brush}" data-mask-if="{clicks}">{images}</div>'
     ).format(
         masked=MASKED.id,
         brush=BRUSH.id,
         clicks=CLICKS.id,
-        pictures=masked_html(run, masked),
+        images=masked_html(run, masked),
     )
 
 
 def masked_html(run: Run, masked: tuple[int, ...]) -> Markup:
     """The images with the masked tokens covered."""
     figures = []
-    for number, span in enumerate(run.inputs.spans[:MAX_PICTURES]):
+    for number, span in enumerate(run.inputs.spans[:MAX_IMAGES]):
         here = [index for index in masked if span.start <= index < span.end]
         figures.append(_masked_image(run, number, span, here))
-    return Markup(picture_row_html(figures))
+    return Markup(image_row_html(figures))
 
 
 def _masked_image(run: Run, number: int, span: VisualSpan, here: list[int]) -> str:
@@ -135,16 +137,16 @@ def _masked_image(run: Run, number: int, span: VisualSpan, here: list[int]) -> s
     for index in here:
         cover[divmod(index - span.start, span.merged_w)] = COVER
     name = span_name(run.inputs, span)
-    return picture_html(
+    return image_html(
         playground.preprocess.stage.unpatchify(run.inputs, span)[0],
-        alt=say("{picture}, {count} of its tokens masked", picture=name, count=len(here)),
+        alt=say("{image}, {count} of its tokens masked", image=name, count=len(here)),
         caption=say(
-            "{picture}: {count} of {total} tokens masked.",
-            picture=capital(name),
+            "{image}: {count} of {total} tokens masked.",
+            image=capital(name),
             count=len(here),
             total=span.end - span.start,
         ),
-        max_side=PICTURE_SIDE,
+        max_side=IMAGE_SIDE,
         shown_width=SHOWN_WIDTH,
         span=number,
         overlay=cover,

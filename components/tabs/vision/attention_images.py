@@ -8,12 +8,12 @@ import playground
 from components.look.colors import SEQUENTIAL, ColorScale
 from components.tabs.vision.focus import PatchFocus
 from components.views.facts import capital, fact_html, join_sentences
-from components.views.pictures import (
+from components.views.images import (
     color_values,
     grey_out,
+    image_html,
+    image_row_html,
     overlay_values,
-    picture_html,
-    picture_row_html,
     scale_html,
 )
 from playground.language import say
@@ -38,7 +38,7 @@ def attention_html(
     """One head's attention as an overlay on the image, with a caption."""
     shown = weights.mean(0) if head == MEAN else weights[head]
     high = float(shown.max())
-    row, column = (int(place) for place in np.unravel_index(shown.argmax(), shown.shape))
+    row, column = (int(index) for index in np.unravel_index(shown.argmax(), shown.shape))
     who = say("the mean of all heads") if head == MEAN else say("head {head}", head=head)
     what = say("attention from {patch}", patch=focus.patch_name)
     if direction == RECEIVED:
@@ -56,7 +56,7 @@ def attention_html(
     ]
     if direction != RECEIVED:
         sentences += [entropy_text(shown), focus.hint]
-    return picture_html(
+    return image_html(
         _ground(run, focus),
         alt=say(
             "{name}, {what}, block {block}, {who}",
@@ -102,17 +102,21 @@ def received_text(focus: PatchFocus) -> str:
 def heads_html(focus: PatchFocus, weights: np.ndarray, block: int) -> str:
     """Small maps of the mean and of every head, each on its own scale."""
     named = [(say("mean"), weights.mean(0))]
-    named += [(say("head {head}", head=number), each) for number, each in enumerate(weights)]
+    named += [
+        (say("head {head}", head=number), weight_map) for number, weight_map in enumerate(weights)
+    ]
     figures = [
-        picture_html(
-            color_values(_small(focus, each), SEQUENTIAL, 0.0, float(_small(focus, each).max())),
+        image_html(
+            color_values(
+                _small(focus, weight_map), SEQUENTIAL, 0.0, float(_small(focus, weight_map).max())
+            ),
             alt=say("Attention of block {block}, {name}", block=block, name=name),
-            caption=say("{name}, {most:.1%}", name=name, most=each.max()),
+            caption=say("{name}, {most:.1%}", name=name, most=weight_map.max()),
             pixelated=True,
             shown_width=SMALL_WIDTH,
             span=focus.number,
         )
-        for name, each in named
+        for name, weight_map in named
     ]
     words = fact_html(
         say("All heads of block {block}.", block=block),
@@ -121,7 +125,7 @@ def heads_html(focus: PatchFocus, weights: np.ndarray, block: int) -> str:
             "below it."
         ),
     )
-    return words + picture_row_html(figures)
+    return words + image_row_html(figures)
 
 
 def intro_html(run: Run, focus: PatchFocus) -> str:

@@ -15,44 +15,44 @@ from transformers import Qwen3VLVideoProcessor
 
 from playground.errors import InputError
 from playground.preprocess import video
-from playground.preprocess.media import read_clip
+from playground.preprocess.media import read_video
 from playground.preprocess.video import fit_frame, sample_frame_indices
-from tests.media_samples import make_clip, write_clip
+from tests.media_samples import make_video, write_video
 
 
 @pytest.fixture(scope="module")
-def numbered_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def numbered_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """30 frames at 10 per second; frame i has grey value 8 * i."""
     frames = np.stack([np.full((48, 64, 3), 8 * index, np.uint8) for index in range(30)])
-    return write_clip(tmp_path_factory.mktemp("video") / "numbers.mp4", frames, fps=10)
+    return write_video(tmp_path_factory.mktemp("video") / "numbers.mp4", frames, fps=10)
 
 
 def read_numbers(frames: np.ndarray) -> list[int]:
     return [round(frame.mean() / 8) for frame in frames]
 
 
-def test_two_frames_a_second_are_sampled(numbered_clip: Path) -> None:
-    clip = read_clip(numbered_clip)
-    assert clip.frame_indices == (0, 6, 12, 17, 23, 29)  # linspace(0, 29, 3 s * 2) rounded
-    assert read_numbers(clip.frames) == list(clip.frame_indices)
-    assert (clip.fps, clip.total_num_frames, clip.size) == (10.0, 30, (64, 48))
-    assert clip.name == "numbers.mp4"
-    assert clip.notices == ()
+def test_two_frames_a_second_are_sampled(numbered_video: Path) -> None:
+    sampled = read_video(numbered_video)
+    assert sampled.frame_indices == (0, 6, 12, 17, 23, 29)  # linspace(0, 29, 3 s * 2) rounded
+    assert read_numbers(sampled.frames) == list(sampled.frame_indices)
+    assert (sampled.fps, sampled.total_num_frames, sampled.size) == (10.0, 30, (64, 48))
+    assert sampled.name == "numbers.mp4"
+    assert sampled.notices == ()
 
 
 def test_colours_survive_the_round_trip(tmp_path: Path) -> None:
-    want = make_clip(4, 64, 48).frames
-    clip = read_clip(write_clip(tmp_path / "box.mp4", want, fps=2))
-    assert clip.frame_indices == (0, 1, 2, 3)
+    want = make_video(4, 64, 48).frames
+    sampled = read_video(write_video(tmp_path / "box.mp4", want, fps=2))
+    assert sampled.frame_indices == (0, 1, 2, 3)
     # YUV has colour at half resolution: edges differ, the average hardly does.
-    assert np.abs(clip.frames.astype(int) - want).mean() < 6
+    assert np.abs(sampled.frames.astype(int) - want).mean() < 6
 
 
-def test_a_number_of_frames_or_a_rate_can_be_asked_for(numbered_clip: Path) -> None:
-    assert read_clip(numbered_clip, num_frames=3).frame_indices == (0, 14, 29)
-    assert len(read_clip(numbered_clip, fps=5).frames) == 15
-    assert len(read_clip(numbered_clip, fps=10, max_frames=8).frames) == 8
-    assert len(read_clip(numbered_clip.read_bytes(), fps=0.1).frames) == 4
+def test_a_number_of_frames_or_a_rate_can_be_asked_for(numbered_video: Path) -> None:
+    assert read_video(numbered_video, num_frames=3).frame_indices == (0, 14, 29)
+    assert len(read_video(numbered_video, fps=5).frames) == 15
+    assert len(read_video(numbered_video, fps=10, max_frames=8).frames) == 8
+    assert len(read_video(numbered_video.read_bytes(), fps=0.1).frames) == 4
 
 
 @pytest.mark.parametrize("total", [1, 2, 3, 5, 30, 299, 3600])
@@ -68,13 +68,13 @@ def test_indices_are_those_of_the_video_processor(
 
 
 def test_one_frame_is_shown_twice_with_a_notice(tmp_path: Path) -> None:
-    frames = make_clip(1, 64, 48).frames
-    clip = read_clip(write_clip(tmp_path / "still.mp4", frames))
-    assert clip.frames.shape == (2, 48, 64, 3)
-    np.testing.assert_array_equal(clip.frames[0], clip.frames[1])
-    assert clip.frame_indices == (0, 0)
-    assert clip.total_num_frames == 1
-    assert "it is repeated" in clip.notices[0]
+    frames = make_video(1, 64, 48).frames
+    sampled = read_video(write_video(tmp_path / "still.mp4", frames))
+    assert sampled.frames.shape == (2, 48, 64, 3)
+    np.testing.assert_array_equal(sampled.frames[0], sampled.frames[1])
+    assert sampled.frame_indices == (0, 0)
+    assert sampled.total_num_frames == 1
+    assert "it is repeated" in sampled.notices[0]
 
 
 def test_rotation_is_honoured(tmp_path: Path) -> None:
@@ -88,11 +88,11 @@ def test_rotation_is_honoured(tmp_path: Path) -> None:
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
-    clip = read_clip(path)
-    assert clip.size == (48, 64)
-    assert clip.frames[0, -8:].mean() > 240  # counter-clockwise, the left comes to the bottom
-    assert clip.frames[0, :8].mean() < 15
-    assert clip.notices == ("Turned upright according to the file's metadata.",)
+    sampled = read_video(path)
+    assert sampled.size == (48, 64)
+    assert sampled.frames[0, -8:].mean() > 240  # counter-clockwise, the left comes to the bottom
+    assert sampled.frames[0, :8].mean() < 15
+    assert sampled.notices == ("Turned upright according to the file's metadata.",)
 
 
 @pytest.mark.parametrize(
@@ -100,44 +100,46 @@ def test_rotation_is_honoured(tmp_path: Path) -> None:
 )
 def test_other_containers_are_read(suffix: str, codec: str, tmp_path: Path) -> None:
     frames = np.stack([np.full((48, 64, 3), 20 * index, np.uint8) for index in range(10)])
-    clip = read_clip(write_clip(tmp_path / f"clip.{suffix}", frames, fps=5, codec=codec))
-    assert clip.frame_indices == (0, 3, 6, 9)
-    assert clip.fps == pytest.approx(5)
-    assert np.abs([frame.mean() for frame in clip.frames] - np.array([0, 60, 120, 180])).max() < 8
+    sampled = read_video(write_video(tmp_path / f"clip.{suffix}", frames, fps=5, codec=codec))
+    assert sampled.frame_indices == (0, 3, 6, 9)
+    assert sampled.fps == pytest.approx(5)
+    assert (
+        np.abs([frame.mean() for frame in sampled.frames] - np.array([0, 60, 120, 180])).max() < 8
+    )
 
 
 def test_an_animated_gif_is_a_video_too(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (32, 32), (level, 0, 0)) for level in (0, 60, 120, 180, 240)]
     path = tmp_path / "moving.gif"
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=100)
-    clip = read_clip(path)
-    assert clip.frame_indices == (0, 1, 3, 4)
-    assert np.abs(clip.frames[:, 16, 16, 0] - np.array([0, 60, 180, 240.0])).max() <= 4
+    sampled = read_video(path)
+    assert sampled.frame_indices == (0, 1, 3, 4)
+    assert np.abs(sampled.frames[:, 16, 16, 0] - np.array([0, 60, 180, 240.0])).max() <= 4
 
 
 def test_a_video_that_is_cut_off_gives_what_it_has(tmp_path: Path) -> None:
     frames = np.stack([np.full((48, 64, 3), 8 * index, np.uint8) for index in range(30)])
     frames += np.random.default_rng(0).integers(0, 6, frames.shape, np.uint8)
-    whole = write_clip(tmp_path / "whole.mkv", frames, fps=10).read_bytes()
-    clip = read_clip(whole[: len(whole) // 2], name="half.mkv")
-    assert 4 <= clip.total_num_frames < 30
-    assert clip.frame_indices[-1] < clip.total_num_frames
-    assert len(clip.frames) == len(clip.frame_indices)
+    whole = write_video(tmp_path / "whole.mkv", frames, fps=10).read_bytes()
+    sampled = read_video(whole[: len(whole) // 2], name="half.mkv")
+    assert 4 <= sampled.total_num_frames < 30
+    assert sampled.frame_indices[-1] < sampled.total_num_frames
+    assert len(sampled.frames) == len(sampled.frame_indices)
 
 
-def test_packets_without_a_picture_are_left_out_with_a_notice(numbered_clip: Path) -> None:
-    data = bytearray(numbered_clip.read_bytes())
+def test_packets_without_a_image_are_left_out_with_a_notice(numbered_video: Path) -> None:
+    data = bytearray(numbered_video.read_bytes())
     start = data.index(b"mdat") + 4
-    with av.open(str(numbered_clip)) as container:
+    with av.open(str(numbered_video)) as container:
         packets = [packet for packet in container.demux(video=0) if packet.size]
     broken = sorted(packets, key=lambda packet: packet.pts)[-3:]
     for packet in broken:
         assert packet.pos >= start - 4
         data[packet.pos : packet.pos + packet.size] = bytes(packet.size)
-    clip = read_clip(bytes(data))
-    assert clip.total_num_frames < 30
-    assert clip.notices == (f"Only {clip.total_num_frames} of 30 frames could be decoded.",)
-    assert read_numbers(clip.frames) == list(clip.frame_indices)
+    sampled = read_video(bytes(data))
+    assert sampled.total_num_frames < 30
+    assert sampled.notices == (f"Only {sampled.total_num_frames} of 30 frames could be decoded.",)
+    assert read_numbers(sampled.frames) == list(sampled.frame_indices)
 
 
 @pytest.mark.parametrize("data", [b"x" * 100, b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n"])
@@ -145,20 +147,20 @@ def test_other_files_are_no_video(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     path.write_bytes(data)
     with pytest.raises(InputError, match=r"clip\.mp4 is not a readable video"):
-        read_clip(path)
+        read_video(path)
 
 
-def test_a_playlist_cannot_pull_in_another_file(numbered_clip: Path, tmp_path: Path) -> None:
+def test_a_playlist_cannot_pull_in_another_file(numbered_video: Path, tmp_path: Path) -> None:
     playlist = tmp_path / "list.mp4"
-    playlist.write_text(f"ffconcat version 1.0\nfile {numbered_clip}\n")
+    playlist.write_text(f"ffconcat version 1.0\nfile {numbered_video}\n")
     with pytest.raises(InputError, match="is not a readable video"):
-        read_clip(playlist)
+        read_video(playlist)
 
 
-def test_a_header_without_frames_is_refused(numbered_clip: Path) -> None:
-    data = numbered_clip.read_bytes()
+def test_a_header_without_frames_is_refused(numbered_video: Path) -> None:
+    data = numbered_video.read_bytes()
     with pytest.raises(InputError, match=r"not a readable video|no frames|No frame"):
-        read_clip(data[: data.index(b"mdat") + 8])
+        read_video(data[: data.index(b"mdat") + 8])
 
 
 def test_sound_alone_is_refused(tmp_path: Path) -> None:
@@ -170,55 +172,55 @@ def test_sound_alone_is_refused(tmp_path: Path) -> None:
         container.mux(stream.encode(silence))
         container.mux(stream.encode())
     with pytest.raises(InputError, match="no video track"):
-        read_clip(path)
+        read_video(path)
 
 
 def test_more_frames_than_the_limit_are_refused(
-    numbered_clip: Path, monkeypatch: pytest.MonkeyPatch
+    numbered_video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(video, "MAX_SOURCE_FRAMES", 29)
     with pytest.raises(InputError, match="too long") as caught:
-        read_clip(numbered_clip)
+        read_video(numbered_video)
     assert "29 frames" in caught.value.limit
     monkeypatch.setattr(video, "MAX_SOURCE_FRAMES", 30)
-    assert read_clip(numbered_clip).total_num_frames == 30
+    assert read_video(numbered_video).total_num_frames == 30
 
 
 def test_frames_beyond_4k_are_refused_before_decoding(
-    numbered_clip: Path, monkeypatch: pytest.MonkeyPatch
+    numbered_video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("playground.preprocess.media.MAX_FRAME_PIXELS", 64 * 48 - 1)
     monkeypatch.setattr("playground.preprocess.media.decode_frames", None)
     with pytest.raises(InputError, match="too large: 64 × 48 pixels"):
-        read_clip(numbered_clip)
+        read_video(numbered_video)
 
 
-def test_the_decoder_itself_is_bounded(numbered_clip: Path) -> None:
+def test_the_decoder_itself_is_bounded(numbered_video: Path) -> None:
     # A container may claim small frames and hold large ones.
-    with numbered_clip.open("rb") as file:
+    with numbered_video.open("rb") as file:
         assert len(video.decode_frames(file, "clip", [0]).frames) == 1
         assert video.decode_frames(file, "clip", [0], max_pixels=1000).frames == ()
 
 
 def test_large_frames_are_scaled_to_the_pixel_budget(
-    numbered_clip: Path, monkeypatch: pytest.MonkeyPatch
+    numbered_video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(video, "MAX_CLIP_PIXELS", 6 * 32 * 24)
-    clip = read_clip(numbered_clip)
-    assert clip.size == (32, 24)
-    assert read_numbers(clip.frames) == list(clip.frame_indices)
-    assert clip.notices == ("Frames were scaled down to 32 × 24 pixels.",)
+    monkeypatch.setattr(video, "MAX_VIDEO_PIXELS", 6 * 32 * 24)
+    sampled = read_video(numbered_video)
+    assert sampled.size == (32, 24)
+    assert read_numbers(sampled.frames) == list(sampled.frame_indices)
+    assert sampled.notices == ("Frames were scaled down to 32 × 24 pixels.",)
 
 
 def test_the_pixel_budget_is_worked_out_over_all_frames() -> None:
     assert fit_frame((1920, 1080), 8) == (1920, 1080)
     width, height = fit_frame((1920, 1080), 64)
-    assert 0.99 * video.MAX_CLIP_PIXELS < 64 * width * height <= video.MAX_CLIP_PIXELS
+    assert 0.99 * video.MAX_VIDEO_PIXELS < 64 * width * height <= video.MAX_VIDEO_PIXELS
     assert fit_frame((64_000, 320), 64)[1] >= 1
 
 
 def test_a_file_without_a_frame_rate_is_read_at_24(
-    numbered_clip: Path, monkeypatch: pytest.MonkeyPatch
+    numbered_video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = video._open_video
 
@@ -240,7 +242,7 @@ def test_a_file_without_a_frame_rate_is_read_at_24(
             yield Container(container, stream), bare
 
     monkeypatch.setattr(video, "_open_video", open_without_rate)
-    with numbered_clip.open("rb") as file:
+    with numbered_video.open("rb") as file:
         facts = video.survey_video(file, "clip")
     assert (facts.fps, facts.num_frames) == (24.0, 30)
     assert "24 frames per second are assumed" in facts.notices[0]
@@ -259,12 +261,12 @@ def test_a_file_without_a_frame_rate_is_read_at_24(
         {"max_frames": 1000},
     ],
 )
-def test_impossible_sampling_is_refused(options: dict[str, float], numbered_clip: Path) -> None:
+def test_impossible_sampling_is_refused(options: dict[str, float], numbered_video: Path) -> None:
     with pytest.raises(InputError, match=r"Cannot sample|not both"):
-        read_clip(numbered_clip, **options)  # type: ignore[arg-type]
+        read_video(numbered_video, **options)  # type: ignore[arg-type]
 
 
 def test_odd_rates_are_kept_exactly(tmp_path: Path) -> None:
-    frames = make_clip(6, 64, 48).frames
-    clip = read_clip(write_clip(tmp_path / "ntsc.mp4", frames, fps=Fraction(30_000, 1001)))
-    assert clip.fps == pytest.approx(30_000 / 1001)
+    frames = make_video(6, 64, 48).frames
+    sampled = read_video(write_video(tmp_path / "ntsc.mp4", frames, fps=Fraction(30_000, 1001)))
+    assert sampled.fps == pytest.approx(30_000 / 1001)

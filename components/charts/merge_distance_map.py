@@ -16,7 +16,7 @@ from playground.language import mark, say
 QUANTITIES = {"distance": mark("distance"), "likeness": mark("similarity")}
 
 
-def plot_nearness(
+def plot_distance_map(
     values: np.ndarray,
     *,
     title: str,
@@ -57,10 +57,10 @@ def plot_nearness(
         "y": say("row"),
         "z": say(QUANTITIES[quantity]),
     }
-    return go.Figure([_nearness_map(values, quantity, token)], layout)
+    return go.Figure([_distance_map(values, quantity, token)], layout)
 
 
-def _nearness_map(
+def _distance_map(
     values: np.ndarray, quantity: Literal["distance", "likeness"], token: int
 ) -> go.Heatmap:
     """The heat map; for distances the colour scale is reversed."""

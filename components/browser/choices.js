@@ -3,6 +3,7 @@
 // many.
 
 import { describe, frame, make } from "./elements.js";
+import { pageTexts } from "./texts.js";
 
 /** @typedef {import("./elements.js").Builder} Builder */
 
@@ -76,7 +77,7 @@ function tags(box, spec, change) {
   box.append(field, chosen);
   return (value) => {
     current = value;
-    field.replaceChildren(new Option("+", ""));
+    field.replaceChildren(new Option(pageTexts().add, ""));
     spec.options.forEach(([label, option], index) => {
       if (!value.includes(option)) field.append(new Option(label, String(index)));
     });

@@ -3,7 +3,7 @@
 // keys of findings, and the selection. Parts request their drawings for this state.
 
 import { openTabs } from "./tabs.js";
-import { TEXTS } from "./texts.js";
+import { pageTexts } from "./texts.js";
 
 /**
  * @typedef {object} Run
@@ -136,7 +136,7 @@ function tellLeftOut() {
   const notices = document.querySelector("#link-notice");
   notices?.querySelector("[data-left-out]")?.remove();
   if (!leftOut || !notices) return;
-  const words = TEXTS[document.documentElement.lang.split("-")[0]] ?? TEXTS.en;
+  const words = pageTexts();
   const note = document.createElement("div");
   note.className = "link-notice";
   note.dataset.leftOut = String(leftOut);

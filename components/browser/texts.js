@@ -17,6 +17,7 @@ export const TEXTS = {
     table: "Show as table",
     copy: "Copy",
     copied: "Copied",
+    add: "Add…",
     leftOut: (count) => `${count} settings in the link do not apply here and were ignored.`,
   },
   zh: {
@@ -34,6 +35,11 @@ export const TEXTS = {
     table: "以表格显示",
     copy: "复制",
     copied: "已复制",
+    add: "添加…",
     leftOut: (count) => `链接中有 ${count} 项设置在这里不适用，已略去。`,
   },
 };
+
+/** Those in the language of the page. */
+export const pageTexts = () =>
+  TEXTS[document.documentElement.lang.split("-")[0]] ?? TEXTS.en;

@@ -38,11 +38,14 @@ def clear_faults(*, as_html: bool = True) -> Iterator[None]:
     except gr.Error:
         raise
     except PlaygroundError as error:
-        message = escape(str(error)) if as_html else str(error)
-        raise gr.Error(message, duration=SHOWN_S, print_exception=False) from error
+        raise _shown(escape(str(error)) if as_html else str(error)) from error
     except Exception as error:
         log_fault(error)
-        raise gr.Error(fault_words(error), duration=SHOWN_S, print_exception=False) from None
+        raise _shown(fault_words(error)) from None
+
+
+def _shown(message: str) -> gr.Error:
+    return gr.Error(message, duration=SHOWN_S, title=say("Error"), print_exception=False)
 
 
 def log_fault(error: BaseException) -> None:

@@ -31,9 +31,9 @@ STATUS_STYLE = {
     "evicted": (mark("evicted"), GREY, "/"),
 }
 POLICY_STYLE: dict[str, tuple[str, str, Any, str]] = {
-    "lru": (mark("LRU: evict the least recently used"), GREEN, "solid", "circle"),
-    "fifo": (mark("FIFO: evict the oldest"), ORANGE, "dash", "square"),
-    "lfu": (mark("LFU: evict the least frequently used"), PURPLE, "dot", "diamond"),
+    "lru": (mark("LRU: least recently used"), GREEN, "solid", "circle"),
+    "fifo": (mark("FIFO: first in, first out"), ORANGE, "dash", "square"),
+    "lfu": (mark("LFU: least frequently used"), PURPLE, "dot", "diamond"),
 }
 MB = 1e6
 

@@ -108,9 +108,9 @@ PART = Part(
             id="policy",
             label=mark("Eviction policy"),
             options=(
-                (mark("LRU: evict the least recently used"), "lru"),
-                (mark("FIFO: evict the oldest"), "fifo"),
-                (mark("LFU: evict the least frequently used"), "lfu"),
+                (mark("LRU: least recently used"), "lru"),
+                (mark("FIFO: first in, first out"), "fifo"),
+                (mark("LFU: least frequently used"), "lfu"),
             ),
             compact=True,
         ),

@@ -19,6 +19,7 @@ from tests.browser.steps import RUN_TIMEOUT_MS, run_and_wait, wait_until_drawn
 
 SCRIPT = Path(__file__).with_name("everything.js").read_text(encoding="utf-8")
 PER_ROW = 3  # buttons of a table or a row; one may have a button for each token
+PER_PLACE = 40  # presses; each press on a token of a branch makes more of them
 FAULT = "Something went wrong"
 
 

@@ -69,10 +69,12 @@ class PromptVideo:
 
     frames: np.ndarray  # (num_frames, height, width, 3) uint8, RGB
     frame_indices: tuple[int, ...]  # index of each frame in the file
-    fps: float  # frames per second of the file
+    fps: float  # frames per second of the file, on average
     total_num_frames: int  # frames in the file
     name: str = "video"
     notices: tuple[str, ...] = ()
+    # When each frame is shown, in seconds; None if that is its index / fps.
+    seconds: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.frames.ndim != 4 or self.frames.shape[3] != 3 or self.frames.dtype != np.uint8:
@@ -84,11 +86,30 @@ class PromptVideo:
             raise PlaygroundError(
                 f"frame_indices: expected {len(self.frames)}, got {len(self.frame_indices)}."
             )
+        if self.seconds is not None and len(self.seconds) != len(self.frames):
+            raise PlaygroundError(f"seconds: expected {len(self.frames)}, got {len(self.seconds)}.")
 
     @property
     def size(self) -> tuple[int, int]:
         """``(width, height)`` in pixels."""
         return self.frames.shape[2], self.frames.shape[1]
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """When each frame is shown, in seconds from the first frame of the file."""
+        if self.seconds is not None:
+            return self.seconds
+        return tuple(index / self.fps for index in self.frame_indices)
+
+    @property
+    def clock(self) -> tuple[list[int] | list[float], float]:
+        """``frames_indices`` and ``fps`` for the processor, which divides one by the other.
+
+        Frames at a varying rate are given by their seconds, at one per second.
+        """
+        if self.seconds is not None:
+            return list(self.seconds), 1.0
+        return list(self.frame_indices), self.fps
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -89,7 +89,12 @@ MAX_FILE_FRAMES = 2000  # markers; a longer file shows every second, third, ... 
 
 
 def plot_timeline(
-    frame_indices: Sequence[int], total_num_frames: int, fps: float, timestamps: Sequence[float]
+    frame_indices: Sequence[int],
+    total_num_frames: int,
+    fps: float,
+    timestamps: Sequence[float],
+    *,
+    seconds: Sequence[float] | None = None,
 ) -> go.Figure:
     """Which frames of the file were sampled, and how they pair up.
 
@@ -98,6 +103,8 @@ def plot_timeline(
         total_num_frames: frames in the file.
         fps: frames per second of the file.
         timestamps: the seconds given in the prompt, one per pair.
+        seconds: when each sampled frame is shown, if the frame rate varies; the file's other frames
+            are then left out.
     """
     layout = base_layout(
         say(
@@ -127,19 +134,20 @@ def plot_timeline(
     ]
     taken = np.asarray(frame_indices)
     pairs = np.arange(len(taken)) // 2
+    times = taken / fps if seconds is None else np.asarray(seconds)
+    in_file = np.arange(0, total_num_frames, max(1, -(-total_num_frames // MAX_FILE_FRAMES)))
     traces = [
-        _file_frames(total_num_frames, fps),
-        _sampled_frames(taken, pairs, fps),
-        *(_pair_line(taken[pairs == pair] / fps, pair) for pair in range(len(timestamps))),
+        _file_frames(in_file, in_file / fps) if seconds is None else _file_frames(taken, times),
+        _sampled_frames(taken, pairs, times),
+        *(_pair_line(times[pairs == pair], pair) for pair in range(len(timestamps))),
     ]
     return go.Figure(traces, layout)
 
 
-def _file_frames(total_num_frames: int, fps: float) -> go.Scatter:
+def _file_frames(every: np.ndarray, times: np.ndarray) -> go.Scatter:
     """A marker for each frame in the file, thinned out if the file is long."""
-    every = np.arange(0, total_num_frames, max(1, -(-total_num_frames // MAX_FILE_FRAMES)))
     return go.Scatter(
-        x=(every / fps).astype(np.float32),
+        x=times.astype(np.float32),
         y=np.zeros(len(every), np.uint8),
         customdata=every.astype(np.int32),
         mode="markers",
@@ -149,10 +157,10 @@ def _file_frames(total_num_frames: int, fps: float) -> go.Scatter:
     )
 
 
-def _sampled_frames(taken: np.ndarray, pairs: np.ndarray, fps: float) -> go.Scatter:
+def _sampled_frames(taken: np.ndarray, pairs: np.ndarray, times: np.ndarray) -> go.Scatter:
     """A marker for each sampled frame, in the colour and shape of its pair."""
     return go.Scatter(
-        x=(taken / fps).astype(np.float32),
+        x=times.astype(np.float32),
         y=np.ones(len(taken), np.uint8),
         customdata=np.stack([taken, pairs + 1], axis=1).astype(np.int32),
         mode="markers",

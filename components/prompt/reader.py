@@ -71,11 +71,21 @@ def read_prompt(
         images=tuple(
             playground.preprocess.media.read_image(path, max_pixels=largest) for path in paths
         ),
-        video=playground.preprocess.media.read_video(video, max_pixels=largest) if video else None,
+        video=_read_video(engine, video) if video else None,
     )
     prompt = Prompt(turns=tuple(turns), system=system, max_pixels=pixels)
     playground.preprocess.stage.check_prompt(engine, prompt)
     return prompt
+
+
+def _read_video(engine: Engine, path: str) -> PromptVideo:
+    """Sample a video as the checkpoint's own video processor would."""
+    sampling = playground.preprocess.video_sampling.VideoSampling.of_processor(
+        engine.processor.video_processor
+    )
+    return playground.preprocess.media.read_video(
+        path, sampling=sampling, max_pixels=engine.limits.max_image_pixels
+    )
 
 
 def _check_question(text: str, *, has_media: bool, has_turns: bool) -> None:
@@ -183,6 +193,7 @@ def prompt_fingerprint(prompt: Prompt) -> str:
             add_pixels(image)
         if turn.video is not None:
             add(turn.video.frame_indices, turn.video.fps, turn.video.total_num_frames)
+            add(turn.video.seconds)
             add_pixels(turn.video)
     return digest.hexdigest()
 

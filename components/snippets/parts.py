@@ -137,6 +137,8 @@ def _video_lines(prompt: Prompt, files: Files) -> list[str]:
     lines = ["videos, metadata = [], []"]
     for video in prompt.videos:
         width, height = video.size
+        numbers, fps = video.clock
+        clock = "indices" if video.seconds is None else repr(numbers)
         lines += [
             f"# The frames that the playground sampled. {' '.join(video.notices)}".rstrip(),
             f"indices = {list(video.frame_indices)}",
@@ -148,11 +150,11 @@ def _video_lines(prompt: Prompt, files: Files) -> list[str]:
                 "metadata.append(VideoMetadata(",
                 [
                     f"total_num_frames={video.total_num_frames}",
-                    f"fps={video.fps!r}",
+                    f"fps={fps!r}",
                     f"width={width}",
                     f"height={height}",
                     f"duration={video.total_num_frames / video.fps!r}",
-                    "frames_indices=indices",
+                    f"frames_indices={clock}",
                 ],
                 "))",
             ),

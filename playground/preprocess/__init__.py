@@ -8,16 +8,26 @@ from playground.lazy import lazy_modules
 
 if TYPE_CHECKING:
     from playground.preprocess import (
+        large_jpeg,
         media,
+        orientation,
+        pixels,
         stage,
         video,
+        video_notices,
+        video_sampling,
         views,
     )
 
 __all__ = [
+    "large_jpeg",
     "media",
+    "orientation",
+    "pixels",
     "stage",
     "video",
+    "video_notices",
+    "video_sampling",
     "views",
 ]
 

@@ -10,30 +10,43 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+import pillow_heif
+from PIL import Image
 
 from playground.errors import InputError
 from playground.language import say
 from playground.limits import Limits
+from playground.preprocess.large_jpeg import MAX_SOURCE_PIXELS, reduce_jpeg
+from playground.preprocess.pixels import apply_exif, describe_animation, read_rawmode, to_rgb
 from playground.preprocess.video import (
     MAX_FRAME_PIXELS,
-    MAX_VIDEO_FRAMES,
     DecodedFrames,
+    VideoFacts,
     decode_frames,
-    sample_frame_indices,
+    limit_to_keyframes,
     survey_video,
+)
+from playground.preprocess.video_notices import describe_frames, describe_sampling
+from playground.preprocess.video_sampling import (
+    FrameTimes,
+    VideoSampling,
+    choose_sampling,
+    find_times,
+    sample_frame_indices,
 )
 from playground.records import PromptImage, PromptVideo
 
-IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "HEIF", "AVIF")
+FORMAT_NAMES = tuple("HEIC" if name == "HEIF" else name for name in IMAGE_FORMATS)
 MAX_IMAGE_PIXELS = Limits().max_image_pixels  # the default limit
 MAX_ASPECT_RATIO = 200  # smart_resize refuses more
 
-MIN_SAMPLED_FRAMES = 2  # a temporal patch spans two frames
-MAX_SAMPLED_FPS = 60.0
+pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+# Pillow's own check on opening; ``_check_size`` follows, with the limit of the format.
+Image.MAX_IMAGE_PIXELS = MAX_SOURCE_PIXELS
 
 # --------------------------------------------------------------------------- images
 
@@ -49,25 +62,31 @@ def read_image(
     Args:
         source: a local path, or the file's bytes.
         name: the name used in messages; by default the file's name.
-        max_pixels: limit on the image's pixels, checked before decoding.
+        max_pixels: limit on the image's pixels, checked before decoding. A larger JPEG is decoded
+            at 1/2, 1/4 or 1/8.
 
     Raises:
         InputError: not an image of ``IMAGE_FORMATS``, damaged, or above a limit.
     """
     name = name or ("image" if isinstance(source, bytes) else Path(source).name)
     with _open_source(source, name) as file, _open_image(file, name, max_pixels) as image:
+        full_size = image.size
+        is_reduced = reduce_jpeg(image, max_pixels)
         _check_size(name, image.size, max_pixels)
+        _check_tiff(name, image)
         try:
-            notices = _describe_animation(image)
-            rawmode = _read_rawmode(image)
+            notices = describe_animation(image)
+            rawmode = read_rawmode(image)
             image.load()
         except Exception as error:  # each plugin raises its own exceptions on damaged data
             raise InputError(
                 say("{name} is damaged or truncated and cannot be decoded.", name=name),
                 remedy=say("Save it again, or choose another image."),
             ) from error
-        upright = _apply_exif(image, notices)
-        pixels = _to_rgb(upright, rawmode, notices)
+        if is_reduced:
+            notices.append(_describe_reduction(full_size, image.size))
+        upright = apply_exif(image, notices)
+        pixels = to_rgb(upright, rawmode, notices)
     return PromptImage(pixels=pixels, name=name, notices=tuple(notices))
 
 
@@ -110,7 +129,7 @@ def _open_image(file: BinaryIO, name: str, max_pixels: int) -> Iterator[Image.Im
     ) as error:  # UnidentifiedImageError, or whatever a plugin raises on a damaged header
         raise InputError(
             say("{name} is not a readable image, or it is damaged.", name=name),
-            limit=say("Accepted formats: {formats}.", formats=say(", ").join(IMAGE_FORMATS)),
+            limit=say("Accepted formats: {formats}.", formats=say(", ").join(FORMAT_NAMES)),
             remedy=say("Save it as PNG or JPEG."),
         ) from error
     with image:
@@ -142,74 +161,28 @@ def _too_large(name: str, found: str, max_pixels: int) -> InputError:
     )
 
 
-def _describe_animation(image: Image.Image) -> list[str]:
-    if not getattr(image, "is_animated", False):
-        return []
-    if image.format == "TIFF":
-        return [say("The file has several pages; the first one is used.")]
-    return [say("The file has several frames; the first one is used.")]
-
-
-def _read_rawmode(image: Image.Image) -> str:
-    """How the file stores a pixel, such as ``RGB;16B``; available only before loading."""
-    tile = getattr(image, "tile", None)  # only images from files have tiles
-    args = tile[0].args if tile else ""
-    return str(args[0] if isinstance(args, tuple) and args else args)
-
-
-def _apply_exif(image: Image.Image, notices: list[str]) -> Image.Image:
-    try:
-        orientation = image.getexif().get(0x0112, 1)
-        upright = ImageOps.exif_transpose(image)
-    except Exception:  # damaged metadata: the pixels are fine
-        return image
-    if orientation in range(2, 9):
-        notices.append(say("Turned upright according to its EXIF orientation."))
-    return upright
-
-
-def _to_rgb(image: Image.Image, rawmode: str, notices: list[str]) -> np.ndarray[Any, Any]:
-    """Convert any mode of the accepted formats to ``(height, width, 3)`` uint8."""
-    mode = image.mode
-    if mode.startswith("I;16") or mode in ("I", "F"):
-        return _rescale_deep_grey(image, notices)
-    if ";16" in rawmode:  # Pillow keeps the upper byte of each channel
-        notices.append(say("16 bits per channel were reduced to 8."))
-    if mode in ("P", "PA"):
-        notices.append(say("Palette colours were converted to RGB."))
-    if "transparency" in image.info or mode in ("LA", "La", "PA", "RGBA", "RGBa"):
-        rgba = image.convert("RGBA")
-        if np.asarray(rgba)[..., 3].min() < 255:
-            notices.append(say("Transparent areas are shown on white."))
-            white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-            return np.array(Image.alpha_composite(white, rgba).convert("RGB"))
-        return np.array(rgba.convert("RGB"))
-    if mode not in ("1", "L", "P", "RGB", "RGBX"):
-        notices.append(say("{mode} colours were converted to RGB.", mode=mode))
-    return np.array(image.convert("RGB"))
-
-
-def _rescale_deep_grey(image: Image.Image, notices: list[str]) -> np.ndarray[Any, Any]:
-    """Rescale grey values of more than 8 bits: 16-bit by their full range, others by min–max."""
-    values = np.asarray(image).astype(np.float64)
-    values = np.where(np.isfinite(values), values, 0.0)
-    if image.mode.startswith("I;16"):
-        notices.append(say("16-bit grey values were rescaled to 8 bits."))
-        low, high = 0.0, 65535.0
-    else:
-        notices.append(_describe_stretch(image.mode))
-        low, high = float(values.min()), float(values.max())
-    scaled = (values - low) / max(high - low, np.finfo(np.float64).tiny) * 255.0
-    grey = scaled.round().astype(np.uint8)
-    return np.repeat(grey[..., None], 3, axis=2)
-
-
-def _describe_stretch(mode: str) -> str:
-    if mode == "F":
-        return say(
-            "Floating-point grey values were rescaled to 8 bits, from the darkest to the lightest."
+def _check_tiff(name: str, image: Image.Image) -> None:
+    """Refuse what Pillow takes for a truncated file: YCbCr pixels without compression."""
+    tags = getattr(image, "tag_v2", {})
+    tile = getattr(image, "tile", None)
+    if image.format == "TIFF" and tags.get(262) == 6 and tile and tile[0].codec_name == "raw":
+        raise InputError(
+            say("{name} is a kind of TIFF that is not read: uncompressed YCbCr.", name=name),
+            remedy=say("Save it as PNG or JPEG."),
         )
-    return say("32-bit grey values were rescaled to 8 bits, from the darkest to the lightest.")
+
+
+def _describe_reduction(full: tuple[int, int], reduced: tuple[int, int]) -> str:
+    return say(
+        "The image has {millions:.3g} million pixels; it was decoded at 1/{scale} of its size: "
+        "{width} × {height} of {full_width} × {full_height} pixels.",
+        millions=full[0] * full[1] / 1e6,
+        scale=round(full[0] / reduced[0]),
+        width=reduced[0],
+        height=reduced[1],
+        full_width=full[0],
+        full_height=full[1],
+    )
 
 
 # --------------------------------------------------------------------------- video
@@ -220,20 +193,24 @@ def read_video(
     *,
     num_frames: int | None = None,
     fps: float | None = None,
-    max_frames: int = MAX_VIDEO_FRAMES,
+    max_frames: int | None = None,
+    sampling: VideoSampling | None = None,
     name: str | None = None,
     max_pixels: int = MAX_FRAME_PIXELS,
 ) -> PromptVideo:
-    """Decode the evenly spaced frames of a video that ``Qwen3VLVideoProcessor`` would sample.
+    """Decode the frames of a video that ``Qwen3VLVideoProcessor`` would sample.
 
-    A single frame is repeated, because a temporal patch spans two; large frames are scaled down
-    until all fit into ``video.MAX_VIDEO_PIXELS``. Sound is ignored.
+    They are evenly spaced: by index, as the processor does, or in time if the frame rate varies. A
+    single frame is repeated, because a temporal patch spans two; large frames are scaled down until
+    all fit into ``video.MAX_VIDEO_PIXELS``. Sound is ignored.
 
     Args:
         source: a local path, or the file's bytes.
         num_frames: number of frames to sample; alternatively
-        fps: frames to sample per second of the video, 2 by default (at least 4 frames in total).
+        fps: frames to sample per second of the video.
         max_frames: upper bound on the number of frames.
+        sampling: the checkpoint's settings, for what is not given; by default 2 frames per second
+            and at least 4.
         name: the name used in messages; by default the file's name.
         max_pixels: limit on the pixels of a decoded frame, at most ``MAX_FRAME_PIXELS``.
 
@@ -241,76 +218,59 @@ def read_video(
         InputError: not a readable video, damaged, without frames, or above a limit.
     """
     name = name or ("video" if isinstance(source, bytes) else Path(source).name)
-    _check_sampling(num_frames, fps, max_frames)
+    chosen = choose_sampling(
+        sampling or VideoSampling(), num_frames=num_frames, fps=fps, max_frames=max_frames
+    )
     max_pixels = min(max_pixels, MAX_FRAME_PIXELS)
     with _open_source(source, name) as file:
         facts = survey_video(file, name)
         _check_size(name, facts.size, max_pixels)
-
-        def sample(total: int) -> tuple[int, ...]:
-            return sample_frame_indices(
-                total, facts.fps, num_frames=num_frames, fps=fps, max_frames=max_frames
-            )
-
-        total = facts.num_frames
-        decoded = decode_frames(file, name, sample(total), max_pixels)
-        if len(decoded.frames) < len(
-            sample(total)
-        ):  # truncated, or with packets that decode to nothing
-            total = decoded.num_decoded
-            if not total:
-                raise InputError(
-                    say("No frame of {name} can be decoded.", name=name),
-                    remedy=say("Save it as MP4."),
-                )
-            decoded = decode_frames(file, name, sample(total), max_pixels)
-    notices = [*facts.notices, *_describe_frames(decoded, total, facts.num_frames)]
-    indices, frames = sample(total), np.stack(decoded.frames)
+        decoded, times, keys_only = _decode_sampled(file, name, facts, chosen, max_pixels)
+    indices = sample_frame_indices(times, chosen)
+    if keys_only:
+        indices = tuple(sorted(decoded.frames))
+    notices = [
+        *facts.notices,
+        *describe_sampling(times, chosen, indices, keys_only=keys_only),
+        *describe_frames(decoded, facts, times.num_frames),
+    ]
+    frames = np.stack([decoded.frames[index] for index in indices])
     if len(frames) == 1:
         frames, indices = np.repeat(frames, 2, axis=0), indices * 2
-    return PromptVideo(frames, indices, facts.fps, total, name=name, notices=tuple(notices))
+    return PromptVideo(
+        frames,
+        indices,
+        times.fps,
+        times.num_frames,
+        name=name,
+        notices=tuple(notices),
+        seconds=times.at(indices),
+    )
 
 
-def _describe_frames(decoded: DecodedFrames, num_decoded: int, num_claimed: int) -> Iterator[str]:
-    """Notices about the frames, of which the file claims ``num_claimed``."""
-    if num_decoded < num_claimed:
-        yield say(
-            "Only {decoded} of {total} frames could be decoded.",
-            decoded=num_decoded,
-            total=num_claimed,
-        )
-    if decoded.rotated:
-        yield say("Turned upright according to the file's metadata.")
-    height, width = decoded.frames[0].shape[:2]
-    if (width, height) != decoded.original_size:
-        yield say(
-            "Frames were scaled down to {width} × {height} pixels.", width=width, height=height
-        )
-    if len(decoded.frames) == 1:
-        yield say(
-            "Only one frame was found; it is repeated, because a temporal patch spans two frames."
-        )
-
-
-def _check_sampling(num_frames: int | None, fps: float | None, max_frames: int) -> None:
-    if num_frames is not None and fps is not None:
-        raise InputError(say("Give either a number of frames or frames per second, not both."))
-    if not MIN_SAMPLED_FRAMES <= max_frames <= MAX_VIDEO_FRAMES:
+def _decode_sampled(
+    file: BinaryIO, name: str, facts: VideoFacts, sampling: VideoSampling, max_pixels: int
+) -> tuple[DecodedFrames, FrameTimes, bool]:
+    """Decode the sampled frames; also the times of the frames that the file really has, and whether
+    key frames took the place of others.
+    """
+    times = facts.times
+    indices = sample_frame_indices(times, sampling)
+    keys_only = max(indices) >= facts.max_decoded
+    if keys_only:
+        indices = limit_to_keyframes(facts, name, indices)
+    options = {"facts": facts, "keys_only": keys_only}
+    decoded = decode_frames(file, name, indices, max_pixels, **options)
+    if not keys_only and not decoded.frames.keys() >= set(indices):
+        # Truncated, or with packets that decode to nothing.
+        count = len(decoded.stamps)
+        if count:
+            found = find_times(decoded.stamps, facts.rates, facts.tick)
+            times = found or FrameTimes(count, times.fps)
+            indices = sample_frame_indices(times, sampling)
+            decoded = decode_frames(file, name, indices, max_pixels, **options)
+    if not decoded.frames:
         raise InputError(
-            say("Cannot sample up to {count} frames.", count=max_frames),
-            limit=_frame_range(MAX_VIDEO_FRAMES),
+            say("No frame of {name} can be decoded.", name=name), remedy=say("Save it as MP4.")
         )
-    if num_frames is not None and not MIN_SAMPLED_FRAMES <= num_frames <= max_frames:
-        raise InputError(
-            say("Cannot sample {count} frames.", count=num_frames),
-            limit=_frame_range(max_frames),
-        )
-    if fps is not None and not 0 < fps <= MAX_SAMPLED_FPS:  # also rejects NaN
-        raise InputError(
-            say("Cannot sample {fps} frames per second.", fps=fps),
-            limit=say("Choose a rate above 0 and up to {most:g}.", most=MAX_SAMPLED_FPS),
-        )
-
-
-def _frame_range(most: int) -> str:
-    return say("Choose between {least} and {most}.", least=MIN_SAMPLED_FRAMES, most=most)
+    return decoded, times, keys_only

@@ -289,13 +289,14 @@ def _call_processor(engine: Engine, prompt: Prompt, rendered: str) -> Any:
 
 def _metadata(video: PromptVideo) -> VideoMetadata:
     width, height = video.size
+    indices, fps = video.clock
     return VideoMetadata(
         total_num_frames=video.total_num_frames,
-        fps=video.fps,
+        fps=fps,
         width=width,
         height=height,
         duration=video.total_num_frames / video.fps,
-        frames_indices=list(video.frame_indices),
+        frames_indices=indices,
     )
 
 
@@ -323,9 +324,7 @@ def _media_facts(engine: Engine, prompt: Prompt, batch: Any) -> tuple[MediaFacts
     for image, grid in zip(prompt.images, _grids(batch, "image_grid_thw"), strict=True):
         add("image", image.name, image.size, grid)
     for video, grid in zip(prompt.videos, _grids(batch, "video_grid_thw"), strict=True):
-        timestamps = engine.processor._calculate_timestamps(
-            list(video.frame_indices), video.fps, facts.temporal_patch_size
-        )
+        timestamps = engine.processor._calculate_timestamps(*video.clock, facts.temporal_patch_size)
         add("video", video.name, video.size, grid, timestamps=tuple(timestamps))
     return tuple(rows)
 

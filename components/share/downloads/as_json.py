@@ -72,6 +72,7 @@ def _turn(turn: Turn) -> dict[str, Any]:
             "size": list(video.size),
             "frame_indices": list(video.frame_indices),
             "fps": video.fps,
+            "seconds": list(video.times),
         },
     }
 

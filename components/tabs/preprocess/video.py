@@ -83,7 +83,13 @@ def _sampling_words(video: PromptVideo, facts: MediaFacts) -> str:
 def timeline(run: Run) -> go.Figure:
     """The frames in the file, the sampled ones, and their pairs."""
     video, facts = first_video(run)
-    return plot_timeline(video.frame_indices, video.total_num_frames, video.fps, facts.timestamps)
+    return plot_timeline(
+        video.frame_indices,
+        video.total_num_frames,
+        video.fps,
+        facts.timestamps,
+        seconds=video.seconds,
+    )
 
 
 @PART.html()
@@ -95,16 +101,13 @@ def pairs(run: Run) -> str:
     spans = [span for span in inputs.spans if span.kind == "video" and span.media_index == 0]
     rows = []
     for span, text in zip(spans, texts, strict=False):
-        frames = video.frame_indices[span.frame * size : (span.frame + 1) * size]
-        frames += (frames[-1],) * (size - len(frames))
-        first, last = frames[0], frames[-1]
+        here = slice(span.frame * size, (span.frame + 1) * size)
+        frames, times = video.frame_indices[here], video.times[here]
         rows.append(
             (
                 span.frame + 1,
-                say("{first:,} and {last:,}", first=first, last=last),
-                say(
-                    "{first:.2f} s and {last:.2f} s", first=first / video.fps, last=last / video.fps
-                ),
+                say("{first:,} and {last:,}", first=frames[0], last=frames[-1]),
+                say("{first:.2f} s and {last:.2f} s", first=times[0], last=times[-1]),
                 Mono(text),
                 f"{span.start:,}–{span.end - 1:,}",
                 f"{span.patch_start:,}–{span.patch_start + span.num_patches - 1:,}",

@@ -16,7 +16,12 @@ from transformers import Qwen3VLVideoProcessor
 from playground.errors import InputError
 from playground.preprocess import video
 from playground.preprocess.media import read_video
-from playground.preprocess.video import fit_frame, sample_frame_indices
+from playground.preprocess.video import fit_frame
+from playground.preprocess.video_sampling import (
+    FrameTimes,
+    VideoSampling,
+    sample_frame_indices,
+)
 from tests.media_samples import make_video, write_video
 
 
@@ -64,7 +69,8 @@ def test_indices_are_those_of_the_video_processor(
     processor = Qwen3VLVideoProcessor(max_frames=64)
     metadata = SimpleNamespace(total_num_frames=total, fps=file_fps)
     want = processor.sample_frames(metadata, fps=fps)
-    assert sample_frame_indices(total, file_fps, fps=fps) == tuple(want.tolist())
+    sampling = VideoSampling(fps=fps or 2.0)
+    assert sample_frame_indices(FrameTimes(total, file_fps), sampling) == tuple(want.tolist())
 
 
 def test_one_frame_is_shown_twice_with_a_notice(tmp_path: Path) -> None:
@@ -199,7 +205,7 @@ def test_the_decoder_itself_is_bounded(numbered_video: Path) -> None:
     # A container may claim small frames and hold large ones.
     with numbered_video.open("rb") as file:
         assert len(video.decode_frames(file, "clip", [0]).frames) == 1
-        assert video.decode_frames(file, "clip", [0], max_pixels=1000).frames == ()
+        assert video.decode_frames(file, "clip", [0], max_pixels=1000).frames == {}
 
 
 def test_large_frames_are_scaled_to_the_pixel_budget(
@@ -222,10 +228,10 @@ def test_the_pixel_budget_is_worked_out_over_all_frames() -> None:
 def test_a_file_without_a_frame_rate_is_read_at_24(
     numbered_video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened = video._open_video
+    opened = video.open_video
 
     class Stream:
-        average_rate = guessed_rate = duration = time_base = None
+        average_rate = guessed_rate = duration = time_base = sample_aspect_ratio = None
 
     class Container:
         def __init__(self, container: object, stream: object) -> None:
@@ -241,10 +247,10 @@ def test_a_file_without_a_frame_rate_is_read_at_24(
             bare.codec_context = stream.codec_context  # type: ignore[attr-defined]
             yield Container(container, stream), bare
 
-    monkeypatch.setattr(video, "_open_video", open_without_rate)
+    monkeypatch.setattr(video, "open_video", open_without_rate)
     with numbered_video.open("rb") as file:
         facts = video.survey_video(file, "clip")
-    assert (facts.fps, facts.num_frames) == (24.0, 30)
+    assert (facts.times.fps, facts.num_frames) == (24.0, 30)
     assert "24 frames per second are assumed" in facts.notices[0]
 
 

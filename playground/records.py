@@ -442,7 +442,7 @@ class SamplingTrace:
     settings: SamplingSettings
     steps: tuple[TokenStep, ...]
     text: str
-    finish_reason: Literal["running", "stop", "length", "error"]
+    finish_reason: Literal["running", "stop", "length", "window", "error"]
     error: str = ""  # why sampling had to stop; the other columns continued
 
 

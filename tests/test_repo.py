@@ -18,7 +18,11 @@ PAGE = ROOT / "components"
 MAX_FILE_BYTES = 45 * 1000**2
 
 # An imported package whose distribution has another name.
-DISTRIBUTIONS = {"PIL": "pillow", "markdown_it": "markdown-it-py"}
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "markdown_it": "markdown-it-py",
+    "pillow_heif": "pillow-heif",
+}
 # Imported only when somebody asks for it; the message then says how to install it.
 OPTIONAL_PACKAGES = {"modelscope", "spaces"}
 # A hosted Space brings its own torch, so these are pinned by the upper end of a range.

@@ -15,8 +15,9 @@ from gradio.utils import get_upload_folder
 from playground.errors import InputError
 from playground.language import say
 
-# An image inside the request itself, for clients that cannot upload.
-INLINE = re.compile(r"data:[\w.+/-]*;base64,")
+# An image inside the request itself, for clients that cannot upload: RFC 2397, which allows
+# parameters such as ``charset=utf-8`` or ``name=a.png`` before the data, and capital letters.
+INLINE = re.compile(r"data:[^,;]{0,99}(;[^,;]{0,199}){0,9};base64,", re.IGNORECASE)
 
 
 def refuse_addresses(component: Any) -> None:

@@ -65,7 +65,7 @@ def _describe_pixel_shape(facts: VideoFacts, *, is_applied: bool) -> str:
     ratio = f"{facts.pixel_ratio.numerator}:{facts.pixel_ratio.denominator}"
     if is_applied:
         return say(
-            "The pixels are not square ({ratio}); frames are stretched as shown.", ratio=ratio
+            "The pixels are not square ({ratio}); frames are stretched as players do.", ratio=ratio
         )
     return say(
         "The pixels claim to be {ratio}; the frames are shown as they are stored.", ratio=ratio

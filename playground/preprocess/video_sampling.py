@@ -12,6 +12,7 @@ import numpy as np
 from playground.errors import InputError
 from playground.language import say
 
+SAMPLED_FPS = 2.0  # Qwen3VLVideoProcessor.fps
 MIN_SAMPLED_FRAMES = 2  # a temporal patch spans two frames
 MAX_SAMPLED_FPS = 60.0
 MAX_VIDEO_FRAMES = 64  # Qwen3VLVideoProcessor allows 768
@@ -24,7 +25,7 @@ MAX_SECONDS = 86_400.0  # timestamps that span more than a day are not believed
 class VideoSampling:
     """How many frames are sampled; the defaults are those of ``Qwen3VLVideoProcessor``."""
 
-    fps: float | None = 2.0  # per second of the video; None takes every frame
+    fps: float | None = SAMPLED_FPS  # per second of the video; None takes every frame
     num_frames: int | None = None  # goes before fps
     min_frames: int = 4  # with fps
     max_frames: int = 768
@@ -35,7 +36,7 @@ class VideoSampling:
 
         ``do_sample_frames: false`` takes every frame.
         """
-        fps: float | None = cls.fps
+        fps: float | None = SAMPLED_FPS
         if getattr(processor, "fps", fps) is None or not processor.do_sample_frames:
             fps = None
         elif _is_positive(processor.fps):

@@ -16,14 +16,21 @@ from playground.language import say
 from playground.records import Progress, SamplingRun, SamplingSettings, SamplingTrace, TokenStep
 from playground.sampling.generation_config import barred_token_ids, end_token_ids
 from playground.sampling.logits_filters import FilterContext
-from playground.sampling.paths import Prefix, TokenPath, decode_states, last_logits, take_path
+from playground.sampling.paths import (
+    Prefix,
+    TokenPath,
+    decode_states,
+    last_logits,
+    room_in_window,
+    take_path,
+)
 from playground.sampling.settings import check_columns, check_max_new_tokens
 from playground.sampling.step import draw_uniform, sample_next_token
 from playground.tokens import token_text
 
 MAX_CANDIDATES = 100  # TokenStep.top, per step
 
-FinishReason = Literal["running", "stop", "length", "error"]
+FinishReason = Literal["running", "stop", "length", "window", "error"]
 
 
 @dataclass(slots=True, eq=False)
@@ -88,17 +95,22 @@ class Sampler:
             engine: the loaded checkpoint.
             prefix: where all columns start; not modified.
             settings: one per column, 1 to ``MAX_COLUMNS``.
-            max_new_tokens: 1 to the engine's limit, including the end token.
+            max_new_tokens: 1 to the engine's limit, including the end token; columns also stop at
+                the end of the context window.
             top: candidates reported per token.
             first_ids: the first new token of each column; None to sample it.
             keep_paths: store each column's states, keys and values, see ``paths``.
             keep_going: a column without a token to sample ends with an error; the others continue.
 
         Raises:
-            InputError: a setting, the length or a first token is invalid.
+            InputError: a setting, the length or a first token is invalid, or the context window
+                is full.
         """
         checked = check_columns(settings)
-        self._max_new_tokens = check_max_new_tokens(max_new_tokens, engine.limits.max_new_tokens)
+        chosen = check_max_new_tokens(max_new_tokens, engine.limits.max_new_tokens)
+        room = room_in_window(engine, prefix)
+        self._max_new_tokens = min(chosen, room)
+        self._last_reason: FinishReason = "length" if chosen <= room else "window"
         firsts = first_ids if first_ids is not None else [None] * len(checked)
         self._barred_ids = torch.tensor(barred_token_ids(engine))
         for token_id in firsts:
@@ -189,7 +201,7 @@ class Sampler:
         if token.id in end_token_ids(self._engine):
             column.finish_reason = "stop"
         elif is_last:
-            column.finish_reason = "length"
+            column.finish_reason = self._last_reason
 
     def _drop_ended(self) -> None:
         """Remove the columns that have ended from the batch, and store their paths."""

@@ -65,6 +65,22 @@ def prompt_prefix(
     )
 
 
+def room_in_window(engine: Engine, prefix: Prefix) -> int:
+    """How many tokens fit after a prefix: a window of n tokens holds prompt and answer.
+
+    Raises:
+        InputError: none.
+    """
+    window = engine.facts.max_position_embeddings
+    room = window - len(prefix.prompt_ids) - len(prefix.steps)
+    if room < 1:
+        raise InputError(
+            say("The context window is full: it holds {most:,} tokens.", most=window),
+            remedy=say("Shorten the text, lower max pixels, or use fewer images."),
+        )
+    return room
+
+
 def prefix_at(
     engine: Engine, prompt: Prefix, path: TokenPath, steps: tuple[TokenStep, ...], index: int
 ) -> Prefix:

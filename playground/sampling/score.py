@@ -15,7 +15,13 @@ from playground.errors import InputError
 from playground.language import say
 from playground.records import Candidate, SamplingSettings, SamplingTrace, TokenStep
 from playground.sampling.generation_config import end_token_ids
-from playground.sampling.paths import Prefix, TokenPath, all_logits, force_tokens
+from playground.sampling.paths import (
+    Prefix,
+    TokenPath,
+    all_logits,
+    force_tokens,
+    room_in_window,
+)
 from playground.tokens import neutralise_special_tokens, token_text
 
 MAX_SCORED_TOKENS = 512
@@ -87,7 +93,17 @@ def score_tokens(engine: Engine, prompt: Prefix, token_ids: list[int], top: int 
         prompt: the end of the prompt.
         token_ids: at least one.
         top: candidates reported per token.
+
+    Raises:
+        InputError: the tokens do not fit into the context window.
     """
+    room = room_in_window(engine, prompt)
+    if len(token_ids) > room:
+        raise InputError(
+            say("The text has {count:,} tokens.", count=len(token_ids)),
+            limit=say("The context window has room for {most:,} after the prompt.", most=room),
+            remedy=say("Score a shorter text."),
+        )
     path = force_tokens(engine, prompt, token_ids)
     steps: list[TokenStep] = []
     ranks: list[int] = []

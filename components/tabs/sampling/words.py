@@ -21,6 +21,7 @@ ENDINGS = {
     "running": mark("stopped"),
     "stop": mark("ended by the model"),
     "length": mark("stopped at the token limit"),
+    "window": mark("stopped at the end of the context window"),
     "error": mark("stopped by an error"),
 }
 

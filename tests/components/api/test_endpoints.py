@@ -382,6 +382,9 @@ def test_a_image_may_come_inline(call: Callable[..., Any], url: str, file: Any) 
     event, sent = _answer(url, "preprocess", [inline, TEXT, "", PIXELS])
     assert event == "complete"
     assert json.loads(sent)[0] == call("/preprocess", image=file, max_pixels=PIXELS)
+    for head in ("data:image/png;charset=utf-8;base64,", "data:;name=a.png;BASE64,"):
+        other = head + inline.partition(",")[2]
+        assert _answer(url, "preprocess", [other, TEXT, "", PIXELS]) == (event, sent)
     broken_ones = (
         (inline[:-2], "base64 data is invalid"),
         ("data:image/png;base64,红红", "base64 data is invalid"),

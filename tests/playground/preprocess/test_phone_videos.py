@@ -168,7 +168,9 @@ def autorotate(path: Path) -> np.ndarray:
         if abs(theta - 90) < 1:
             filters = [("transpose", "cclock_flip" if matrix[3] > 0 else "clock")]
         elif abs(theta - 180) < 1:
-            filters = [("hflip", None)] * int(matrix[0] < 0) + [("vflip", None)] * int(matrix[4] < 0)
+            filters = [("hflip", None)] * int(matrix[0] < 0) + [("vflip", None)] * int(
+                matrix[4] < 0
+            )
         elif abs(theta - 270) < 1:
             filters = [("transpose", "clock_flip" if matrix[3] < 0 else "cclock")]
         elif matrix[4] < 0:

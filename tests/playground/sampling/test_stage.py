@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from playground.engine import Engine
+from playground.errors import InputError
 from playground.preprocess.stage import model_kwargs
 from playground.records import (
     ModelInputs,
@@ -16,7 +17,8 @@ from playground.records import (
 )
 from playground.sampling import columns as sampling_columns
 from playground.sampling.generation_config import barred_token_ids, end_token_ids
-from playground.sampling.paths import decode_states
+from playground.sampling.paths import decode_states, prompt_prefix
+from playground.sampling.score import score_tokens
 from playground.sampling.stage import run_sampling
 from tests.playground.sampling_prefills import (
     COLUMNS,
@@ -200,3 +202,40 @@ def test_vision_tokens_are_never_sampled(tiny_random_engine: Engine, prefill: Pr
         top_candidates = trace.steps[0].top[:5]
         assert {candidate.id for candidate in top_candidates} == set(barred)
         assert {candidate.removed_by for candidate in top_candidates} == {"vision_tokens"}
+
+
+# --------------------------------------------------------------------------- the context window
+
+
+@pytest.mark.parametrize(("room", "asked", "reason"), [(5, 9, "window"), (5, 5, "length")])
+def test_an_answer_stops_at_the_end_of_the_context_window(
+    tiny_random_engine: Engine,
+    prefill: Prefill,
+    room: int,
+    asked: int,
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sampling_columns, "end_token_ids", lambda engine: frozenset())
+    case = prefill(tiny_random_engine, "image")
+    facts = tiny_random_engine.facts
+    small = replace(facts, max_position_embeddings=case.inputs.num_tokens + room)
+    engine = replace(tiny_random_engine, facts=small)
+    run = run_sampling(engine, *case.stages, COLUMNS[:2], max_new_tokens=asked)
+    for trace in run.traces:
+        assert (len(trace.steps), trace.finish_reason) == (room, reason)
+        assert case.inputs.num_tokens + len(trace.steps) == small.max_position_embeddings
+
+
+def test_a_prompt_that_fills_the_window_leaves_no_room(
+    tiny_random_engine: Engine, prefill: Prefill
+) -> None:
+    case = prefill(tiny_random_engine, "text")
+    facts = replace(tiny_random_engine.facts, max_position_embeddings=case.inputs.num_tokens)
+    engine = replace(tiny_random_engine, facts=facts)
+    with pytest.raises(InputError, match="context window is full"):
+        run_sampling(engine, *case.stages, [GREEDY], max_new_tokens=1)
+    larger = replace(facts, max_position_embeddings=case.inputs.num_tokens + 1)
+    with pytest.raises(InputError, match="The text has 2 tokens") as caught:
+        score_tokens(replace(engine, facts=larger), prompt_prefix(*case.stages), [5, 6])
+    assert "room for 1 " in caught.value.limit

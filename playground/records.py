@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -102,7 +102,7 @@ class PromptVideo:
         return tuple(index / self.fps for index in self.frame_indices)
 
     @property
-    def clock(self) -> tuple[list[int] | list[float], float]:
+    def clock(self) -> tuple[list[Any], float]:
         """``frames_indices`` and ``fps`` for the processor, which divides one by the other.
 
         Frames at a varying rate are given by their seconds, at one per second.

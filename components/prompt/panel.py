@@ -12,6 +12,10 @@ from components.prompt.optional_number import OptionalNumber
 from components.prompt.uploads import refuse_addresses
 from playground.language import say
 
+# "image" is what a phone's file picker goes by, and browsers know no type for .heic. "file" lets
+# the rest through as well: the server refuses it by its content, in the page's language.
+IMAGE_FILES = ["image", ".heic", ".heif", ".avif", "file"]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InputPanel:
@@ -52,7 +56,7 @@ def build_input_panel(examples: tuple[Example, ...]) -> InputPanel:
         value=list(first.images),
         label=say("Images"),
         type="filepath",
-        file_types=["image"],
+        file_types=IMAGE_FILES,
         sources=["upload", "clipboard"],
         columns=2,
         height=200,

@@ -259,8 +259,7 @@ def _decode_sampled(
     keys_only = max(indices) >= facts.max_decoded
     if keys_only:
         indices = limit_to_keyframes(facts, name, indices)
-    options = {"facts": facts, "keys_only": keys_only}
-    decoded = decode_frames(file, name, indices, max_pixels, **options)
+    decoded = decode_frames(file, name, indices, max_pixels, facts=facts, keys_only=keys_only)
     if not keys_only and not decoded.frames.keys() >= set(indices):
         # Truncated, or with packets that decode to nothing.
         count = len(decoded.stamps)
@@ -268,7 +267,7 @@ def _decode_sampled(
             found = find_times(decoded.stamps, facts.rates, facts.tick)
             times = found or FrameTimes(count, times.fps)
             indices = sample_frame_indices(times, sampling)
-            decoded = decode_frames(file, name, indices, max_pixels, **options)
+            decoded = decode_frames(file, name, indices, max_pixels, facts=facts)
     if not decoded.frames:
         raise InputError(
             say("No frame of {name} can be decoded.", name=name), remedy=say("Save it as MP4.")

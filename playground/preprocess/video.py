@@ -178,7 +178,8 @@ def decode_frames(
     num_wanted = len(left)
     kept: dict[int, np.ndarray[Any, Any]] = {}
     stamps: list[float | None] = []
-    size, matrix = (0, 0), ()
+    size: tuple[int, int] = (0, 0)
+    matrix: tuple[int, ...] = ()
     with open_video(file, name, max_pixels) as (container, stream):
         frames = container.decode(stream)
         keys = _wanted_keys(facts, left) if keys_only else {}

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from playground.errors import CheckpointError
+from playground.loading.source_names import parse_source
+
 if TYPE_CHECKING:
     from components.serving.server import ServerOptions
     from playground.limits import Limits
@@ -29,7 +32,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         "--model",
         default="tiny",
-        help='"tiny" (shipped), a local folder, a Hub id or modelscope:<id>',
+        help='"tiny" (shipped), a local folder, a Hub id (owner/name or owner/name@revision), '
+        "modelscope:<id>, or the address of a model's page",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument(
@@ -92,7 +96,14 @@ def check_public_model(source: str) -> None:
     Raises:
         SystemExit: the checkpoint is not allowed.
     """
-    if source != "tiny" and not os.path.isdir(source) and not RELEASES.fullmatch(source):
+    try:
+        parsed = parse_source(source)
+    except CheckpointError as error:
+        raise SystemExit(f"--model: {error}") from error
+    # A revision may be anybody's: a pull request of the repository has one too.
+    is_release = parsed.kind in ("hub", "modelscope") and RELEASES.fullmatch(str(parsed))
+    is_folder = parsed.kind == "folder" and os.path.isdir(parsed.name)
+    if parsed.kind != "tiny" and not is_folder and not is_release:
         raise SystemExit(
             f"--model: {source!r} is not offered with --public. Choose tiny, one of Qwen's own "
             "releases such as Qwen/Qwen3-VL-2B-Instruct, or a folder with your checkpoint."

@@ -7,15 +7,19 @@ is needed.
 
 from __future__ import annotations
 
-import json
-import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from playground.errors import CheckpointError
+from playground.language import say
+from playground.loading.local_folders import describe_other_kind, refuse_file
+from playground.loading.other_kinds import check_kind, read_quantization, refuse_adapter
+from playground.loading.small_files import read_json, refuse_stand_ins
+from playground.loading.weight_headers import TensorHeader, read_weight_headers
+from playground.loading.weight_names import SHOW_COMMAND, check_weight_names
 
 SUPPORTED = ("qwen3_vl", "qwen3_vl_moe")
 
@@ -46,8 +50,7 @@ FLOAT_DTYPES = {
     "F16": torch.float16,
 }
 
-MAX_HEADER_BYTES = 100_000_000  # the safetensors library's own limit
-LFS_POINTER = b"version https://git-lfs"
+SHARD = re.compile(r"-(\d+)-of-(\d+)\.safetensors$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class CheckpointFiles:
     model_type: str
     num_parameters: int  # in all safetensors files
     stored_dtype: torch.dtype  # dtype of most weights
+    quantization: str = ""  # quant_method of config.json: fp8, bitsandbytes, or none
 
 
 def check_checkpoint(folder: Path, source: str) -> CheckpointFiles:
@@ -73,38 +77,21 @@ def check_checkpoint(folder: Path, source: str) -> CheckpointFiles:
     if not folder.exists():
         raise CheckpointError(f"There is no folder {source!r}.", limit=NEEDED)
     if not folder.is_dir():
-        raise CheckpointError(
-            f"{source!r} is a file, not a folder.", remedy="Give the folder that holds it."
-        )
+        raise refuse_file(folder, source)
     model_type = check_config(folder, source)
     _check_processor_files(folder, source)
-    sizes: dict[torch.dtype, int] = {}
-    total = 0
+    tensors: list[TensorHeader] = []
     for path in _find_weight_files(folder, source):
-        for dtype, numel in _read_safetensors_header(path, source):
-            total += numel
-            if dtype in FLOAT_DTYPES:
-                sizes[FLOAT_DTYPES[dtype]] = sizes.get(FLOAT_DTYPES[dtype], 0) + numel
+        tensors += read_weight_headers(path, source)
+    config = read_json(folder / "config.json", source)
+    check_weight_names(tensors, config, source)
+    sizes: dict[torch.dtype, int] = {}
+    for tensor in tensors:
+        if dtype := FLOAT_DTYPES.get(tensor.dtype):
+            sizes[dtype] = sizes.get(dtype, 0) + tensor.numel
     stored = max(sizes, key=lambda dtype: sizes[dtype]) if sizes else torch.float32
-    return CheckpointFiles(folder, model_type, total, stored)
-
-
-def read_json(path: Path, source: str) -> dict[str, Any]:
-    """Read a JSON object, or raise an error that names the broken file."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # includes UnicodeDecodeError and JSONDecodeError
-        reason = error.strerror if isinstance(error, OSError) else "not valid JSON"
-        raise CheckpointError(
-            f"{path.name} of {source!r} cannot be read: {reason}.",
-            remedy="Download or copy that file again.",
-        ) from error
-    if not isinstance(content, dict):
-        raise CheckpointError(
-            f"{path.name} of {source!r} holds a {type(content).__name__}, not an object.",
-            limit=NEEDED,
-        )
-    return content
+    num_parameters = sum(tensor.numel for tensor in tensors)
+    return CheckpointFiles(folder, model_type, num_parameters, stored, read_quantization(config))
 
 
 def check_config(folder: Path, source: str) -> str:
@@ -114,7 +101,10 @@ def check_config(folder: Path, source: str) -> str:
         CheckpointError: no readable ``config.json``, or one of another model.
     """
     path = folder / "config.json"
+    refuse_stand_ins(folder, source)
     if not path.is_file():
+        refuse_adapter(folder, source)
+        _refuse_other_kind(folder, source)
         found = "has no config.json" if any(folder.iterdir()) else "is an empty folder"
         raise CheckpointError(f"{source!r} {found}.", limit=NEEDED)
     config = read_json(path, source)
@@ -129,7 +119,14 @@ def check_config(folder: Path, source: str) -> str:
         raise CheckpointError(
             f"config.json of {source!r} has no {' and no '.join(missing)}.", limit=NEEDED
         )
+    check_kind(folder, config, source)
     return str(model_type)
+
+
+def _refuse_other_kind(folder: Path, source: str) -> None:
+    if other := describe_other_kind(folder):
+        what, remedy = other
+        raise CheckpointError(say("{source!r} {what}.", source=source, what=what), remedy=remedy)
 
 
 def _check_processor_files(folder: Path, source: str) -> None:
@@ -155,6 +152,7 @@ def _find_weight_files(folder: Path, source: str) -> list[Path]:
     if (folder / "model.safetensors").is_file():
         return [folder / "model.safetensors"]
     if not index.is_file():
+        _refuse_without_index(folder, source)
         bins = any(folder.glob("*.bin")) or any(folder.glob("*.pt*"))
         raise CheckpointError(
             f"{source!r} has no weights"
@@ -178,36 +176,41 @@ def _find_weight_files(folder: Path, source: str) -> list[Path]:
     return [folder / name for name in names]
 
 
-def _read_safetensors_header(path: Path, source: str) -> list[tuple[str, int]]:
-    """``(dtype name, number of elements)`` of each tensor, after checking the file's length."""
-    what = f"{path.name} of {source!r}"
-    file_bytes = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(max(8, len(LFS_POINTER)))
-        if start.startswith(LFS_POINTER):
-            raise CheckpointError(
-                f"{what} is a Git LFS pointer, not the weights.", remedy="Run `git lfs pull`."
-            )
-        header_bytes = int.from_bytes(start[:8], "little")
-        if len(start) < 8 or header_bytes > min(file_bytes - 8, MAX_HEADER_BYTES):
-            raise CheckpointError(
-                f"{what} is truncated or no safetensors file ({file_bytes:,} bytes).",
-                remedy="Download or copy that file again.",
-            )
-        file.seek(8)
-        header = file.read(header_bytes)
-    try:
-        tensors = [v for k, v in json.loads(header).items() if k != "__metadata__"]
-        ends = [int(tensor["data_offsets"][1]) for tensor in tensors]
-        sizes = [(str(tensor["dtype"]), math.prod(tensor["shape"])) for tensor in tensors]
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+def _refuse_without_index(folder: Path, source: str) -> None:
+    """Weights of another format, under another name, or shards whose index is lost."""
+    refuse_adapter(folder, source)
+    names = sorted(path.name for path in folder.glob("*.safetensors"))
+    if not names:
+        _refuse_other_kind(folder, source)
+        return
+    if len(names) == 1 and not (shard := SHARD.search(names[0])):
         raise CheckpointError(
-            f"{what} is no safetensors file.", remedy="Download or copy that file again."
-        ) from error
-    wanted = 8 + header_bytes + max(ends, default=0)
-    if file_bytes < wanted:
-        raise CheckpointError(
-            f"{what} is truncated: {file_bytes:,} of {wanted:,} bytes.",
-            remedy="Download or copy that file again.",
+            say(
+                "{source!r} has its weights in {name}; transformers reads model.safetensors.",
+                source=source,
+                name=names[0],
+            ),
+            remedy=say("Rename that file to model.safetensors."),
         )
-    return sizes
+    shards = [shard for name in names if (shard := SHARD.search(name))]
+    counts = {int(shard[2]) for shard in shards}
+    missing = set(range(1, max(counts, default=0) + 1)) - {int(shard[1]) for shard in shards}
+    if missing:
+        raise CheckpointError(
+            say(
+                "{source!r} has {found} of {count} shards, and no model.safetensors.index.json.",
+                source=source,
+                found=len(shards),
+                count=max(counts),
+            ),
+            remedy=say("Finish the download."),
+        )
+    raise CheckpointError(
+        say(
+            "{source!r} has {count} shards ({name} …), but no model.safetensors.index.json.",
+            source=source,
+            count=len(names),
+            name=names[0],
+        ),
+        remedy=say("Write it with: {command} {source}", command=SHOW_COMMAND, source=source),
+    )

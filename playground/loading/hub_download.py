@@ -6,7 +6,6 @@ fetched.
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,30 +19,31 @@ from huggingface_hub.errors import (
     HfHubHTTPError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
+    RevisionNotFoundError,
 )
 
 from playground.errors import CheckpointError, PlaygroundError
-from playground.language import mark
+from playground.language import mark, say
 from playground.loading.checkpoint_files import check_config
+from playground.loading.local_folders import describe_gguf
 from playground.loading.progress_bars import SilentBar
+from playground.loading.source_names import Source
 from playground.records import Progress
 
 SMALL_FILES = ["*.json", "*.jinja", "merges.txt"]
 WEIGHT_FILES = ["model*.safetensors"]
+OTHER_WEIGHTS = ["*.gguf", "*.safetensors", "*.bin", "*.pt", "*.pth", "*.onnx"]
 # Other exports (ONNX, original formats) are in subfolders.
 IGNORED = ["*/*"]
-
-HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
-MODELSCOPE = "modelscope:"
 
 MB = 1_000_000
 
 
-def fetch_from_hub(repo_id: str, report: Progress) -> tuple[Path, str]:
+def fetch_from_hub(source: Source, report: Progress) -> tuple[Path, str]:
     """Download files missing from the Hub's cache; without a network, use a complete cached copy.
 
     Args:
-        repo_id: ``owner/name``.
+        source: ``owner/name``, at a revision or on the default branch.
         report: progress in megabytes.
 
     Returns:
@@ -54,11 +54,12 @@ def fetch_from_hub(repo_id: str, report: Progress) -> tuple[Path, str]:
             Qwen3-VL.
     """
     cancelled: list[PlaygroundError] = []
-    with _hub_errors(repo_id, cancelled):
+    repo_id = source.name
+    with _hub_errors(source, cancelled):
         report(mark("Contacting the Hub"), 0, 1)
-        folder = Path(_download(repo_id, SMALL_FILES))
-        check_config(folder, repo_id)
+        folder = Path(_download(repo_id, SMALL_FILES, revision=source.revision))
         commit = folder.name
+        _check_repository(folder, repo_id, commit)
         num_bytes = _count_missing_bytes(repo_id, commit)
         _check_disk(repo_id, num_bytes)
         counter = _make_byte_counter(num_bytes, report, cancelled)
@@ -68,40 +69,66 @@ def fetch_from_hub(repo_id: str, report: Progress) -> tuple[Path, str]:
     return folder, commit
 
 
+def _check_repository(folder: Path, repo_id: str, commit: str) -> None:
+    """Refuse a repository that holds something else, by the names of its files."""
+    if (folder / "config.json").is_file() or (folder / "adapter_config.json").is_file():
+        check_config(folder, repo_id)
+    try:
+        files = _download(repo_id, OTHER_WEIGHTS, revision=commit, dry_run=True)
+    except DryRunError:  # no network: the cache has what it has
+        check_config(folder, repo_id)
+        return
+    names = [Path(file.filename).name for file in files]
+    if any(name.startswith("model") and name.endswith(".safetensors") for name in names):
+        check_config(folder, repo_id)
+        return
+    if any(name.endswith(".gguf") for name in names):
+        what, remedy = describe_gguf()
+        raise CheckpointError(say("{source!r} {what}.", source=repo_id, what=what), remedy=remedy)
+    check_config(folder, repo_id)
+    raise CheckpointError(
+        say("{source!r} has no model*.safetensors on the Hub.", source=repo_id),
+        limit=say("Its other weights: {names}.", names=", ".join(names[:3])) if names else "",
+        remedy=say("Choose a repository with safetensors, or convert them with save_pretrained."),
+    )
+
+
 def _download(repo_id: str, patterns: list[str], **options: Any) -> Any:
     options = {"tqdm_class": SilentBar} | options
     return snapshot_download(repo_id, allow_patterns=patterns, ignore_patterns=IGNORED, **options)
 
 
-def fetch_from_modelscope(source: str, report: Progress) -> tuple[Path, str]:
+def fetch_from_modelscope(source: Source, report: Progress) -> tuple[Path, str]:
     """Download from ModelScope through its own package, which is optional.
 
     Args:
-        source: ``modelscope:owner/name``.
+        source: ``modelscope:owner/name``, at a revision or on the default branch.
         report: called at the start of each step; the package prints its own progress.
 
     Raises:
         CheckpointError: the package is not installed, or the download failed.
     """
-    repo_id = source.removeprefix(MODELSCOPE)
-    if not HUB_ID.fullmatch(repo_id):
-        raise CheckpointError(
-            f"{source!r} names no ModelScope repository.", remedy="Write modelscope:owner/name."
-        )
+    repo_id = source.name
+    revision = {"revision": source.revision} if source.revision else {}
     try:
         from modelscope import snapshot_download as modelscope_download
     except ImportError as error:
         raise CheckpointError(
-            f"{source!r} needs the package modelscope, which is not installed.",
+            f"{str(source)!r} needs the package modelscope, which is not installed.",
             remedy="Install it with: pip install modelscope",
         ) from error
     try:
         report(mark("Contacting ModelScope"), 0, 1)
-        folder = modelscope_download(repo_id, allow_patterns=SMALL_FILES, ignore_patterns=IGNORED)
-        check_config(Path(folder), source)
+        folder = modelscope_download(
+            repo_id, allow_patterns=SMALL_FILES, ignore_patterns=IGNORED, **revision
+        )
+        check_config(Path(folder), str(source))
         report(mark("Downloading from ModelScope"), 0, 1)
         folder = modelscope_download(
-            repo_id, allow_patterns=SMALL_FILES + WEIGHT_FILES, ignore_patterns=IGNORED
+            repo_id,
+            allow_patterns=SMALL_FILES + WEIGHT_FILES,
+            ignore_patterns=IGNORED,
+            **revision,
         )
     except PlaygroundError:
         raise
@@ -110,12 +137,13 @@ def fetch_from_modelscope(source: str, report: Progress) -> tuple[Path, str]:
             f"ModelScope could not deliver {repo_id!r} ({type(error).__name__}).",
             remedy="Check the name and the network connection.",
         ) from error
-    return Path(folder), "master"
+    return Path(folder), source.revision or "master"
 
 
 @contextmanager
-def _hub_errors(repo_id: str, cancelled: list[PlaygroundError]) -> Iterator[None]:
+def _hub_errors(source: Source, cancelled: list[PlaygroundError]) -> Iterator[None]:
     """Turn the Hub's errors into messages that say what to do."""
+    repo_id = source.name
     try:
         yield
     except PlaygroundError:
@@ -127,6 +155,11 @@ def _hub_errors(repo_id: str, cancelled: list[PlaygroundError]) -> Iterator[None
         ) from error
     except RepositoryNotFoundError as error:
         raise _not_found(repo_id) from error
+    except RevisionNotFoundError as error:
+        raise CheckpointError(
+            say("{name!r} has no revision {revision!r}.", name=repo_id, revision=source.revision),
+            remedy=say("Give a branch, a tag or a commit of its page on the Hub."),
+        ) from error
     except LocalEntryNotFoundError as error:
         raise CheckpointError(
             f"There is no folder {repo_id!r}, the Hub cannot be reached, and its cache here has "

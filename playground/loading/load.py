@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,9 @@ from playground.engine import Engine
 from playground.errors import CheckpointError, PlaygroundError
 from playground.language import mark
 from playground.loading.checkpoint_files import NEEDED, check_checkpoint
-from playground.loading.hub_download import (
-    HUB_ID,
-    MODELSCOPE,
-    fetch_from_hub,
-    fetch_from_modelscope,
-)
+from playground.loading.config_checks import check_config_fits, check_processor_fits
+from playground.loading.hub_download import fetch_from_hub, fetch_from_modelscope
+from playground.loading.local_folders import find_checkpoint_folder
 from playground.loading.one_row import multiply_one_row
 from playground.loading.patch_projection import project_by_matmul
 from playground.loading.placement import (
@@ -40,8 +38,11 @@ from playground.loading.placement import (
     choose_device,
     choose_device_map,
     choose_dtype,
+    unify_dtype,
 )
 from playground.loading.progress_bars import SilentBar
+from playground.loading.small_files import read_json
+from playground.loading.source_names import MODELSCOPE, parse_source
 from playground.model_facts import CHECKPOINTS, describe_config, load_config
 from playground.records import Progress
 
@@ -62,8 +63,8 @@ def load_engine(
     """Load a Qwen3-VL checkpoint.
 
     Args:
-        source: ``"tiny"`` for the shipped checkpoint, a local folder, a Hub id ``owner/name``, or
-            ``modelscope:owner/name``.
+        source: ``"tiny"`` for the shipped checkpoint, a local folder, a Hub id ``owner/name`` or
+            ``owner/name@revision``, ``modelscope:owner/name``, or the address of a model's page.
         device: ``auto`` (cuda, mps, cpu, in this order), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         dtype: ``auto`` keeps the stored dtype (the shipped checkpoint on a CPU: float32), or
             ``float32``, ``bfloat16``, ``float16``.
@@ -75,25 +76,31 @@ def load_engine(
         InputError: the device, dtype or attention implementation is not available.
     """
     report = on_progress or _ignore_progress
-    source = str(source)
     target = choose_device(device)
     check_placement(dtype, attn, target)
     report(mark("Reading the config"), 0, 1)
-    folder, revision = _find_folder(source, report)
+    folder, source, revision = _find_folder(str(source), report)
     files = check_checkpoint(folder, source)
     model_dtype = choose_dtype(dtype, files, target, attn=attn, shipped=folder == SHIPPED)
     config = _read_config(folder, source)
+    check_config_fits(config, read_json(folder / "config.json", source), source)
     report(mark("Loading the processor"), 0, 1)
     processor = _load_processor(folder, source, config)
     device_map = choose_device_map(device, target, files, model_dtype)
     model = _load_model(
-        folder, source, dtype=model_dtype, attn=attn, device_map=device_map, report=report
+        folder,
+        source,
+        dtype=model_dtype,
+        attn=attn,
+        device_map=device_map,
+        quantization=files.quantization,
+        report=report,
     )
     report(mark("Ready"), 1, 1)
     return Engine(
         model=model,
         processor=processor,
-        facts=describe_config(model.config),
+        facts=replace(describe_config(model.config), tied_embeddings=_is_tied(model)),
         source=source,
         revision=revision,
         attn=attn,
@@ -104,16 +111,25 @@ def _ignore_progress(what: str, done: int, total: int) -> None:
     del what, done, total
 
 
-def _find_folder(source: str, report: Progress) -> tuple[Path, str]:
-    """The local folder of a source, downloaded if needed, and its revision."""
-    if source == "tiny":
-        return SHIPPED, "local"
-    if source.startswith(MODELSCOPE):
-        return fetch_from_modelscope(source, report)
-    folder = Path(os.path.expanduser(source))  # Path.expanduser raises for an unknown user
-    if not folder.exists() and HUB_ID.fullmatch(source):
-        return fetch_from_hub(source, report)
-    return folder, "local"
+def _find_folder(typed: str, report: Progress) -> tuple[Path, str, str]:
+    """The local folder of a source, downloaded if needed, its short name and its revision."""
+    source = parse_source(typed)
+    if source.kind == "tiny":
+        return SHIPPED, source.name, "local"
+    if source.kind == "modelscope":
+        folder, revision = fetch_from_modelscope(source, report)
+        return folder, f"{MODELSCOPE}{source.name}", revision
+    if source.kind == "hub":
+        folder, revision = fetch_from_hub(source, report)
+        return folder, source.name, revision
+    folder = Path(os.path.expanduser(source.name))  # Path.expanduser raises for an unknown user
+    return find_checkpoint_folder(folder, source.name), source.name, "local"
+
+
+def _is_tied(model: Any) -> bool:
+    """Whether the loaded head shares its weight; a head of its own in the file unties it."""
+    tied: bool = model.lm_head.weight is model.get_input_embeddings().weight
+    return tied
 
 
 # --------------------------------------------------------------------------- loading
@@ -141,6 +157,7 @@ def _load_processor(folder: Path, source: str, config: PreTrainedConfig) -> Proc
             remedy="Download its tokenizer and preprocessor files again.",
         ) from error
     _check_processor(processor, source, config)
+    check_processor_fits(processor, config, folder, source)
     # The tokenizer pads on the right by default, which silently gives wrong answers in a batch.
     processor.tokenizer.padding_side = "left"
     loaded: ProcessorMixin = processor
@@ -185,6 +202,7 @@ def _load_model(
     dtype: torch.dtype,
     attn: str,
     device_map: str | dict[str, str] | None,
+    quantization: str,
     report: Progress,
 ) -> PreTrainedModel:
     report(mark("Loading the weights"), 0, 1)
@@ -215,6 +233,8 @@ def _load_model(
         ) from error
     model: PreTrainedModel = loaded[0]
     _check_loaded(loaded[1], source)
+    if quantization == "fp8":
+        unify_dtype(model, dtype)
     model.eval()
     model.requires_grad_(False)
     project_by_matmul(model)

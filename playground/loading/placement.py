@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import torch
 from transformers.utils.import_utils import is_flash_attn_2_available
 
 from playground.errors import CheckpointError, InputError
+from playground.language import say
 from playground.loading.checkpoint_files import CheckpointFiles
 
 DTYPES = {
@@ -106,3 +108,25 @@ def choose_device_map(
         f"{room / 1e9:.1f} GB of GPU memory are free.",
         remedy="Choose --dtype bfloat16, a smaller checkpoint, --device auto or --device cpu.",
     )
+
+
+def unify_dtype(model: Any, dtype: torch.dtype) -> None:
+    """Bring an FP8 checkpoint's other weights to the chosen dtype.
+
+    transformers (5.23) turns FP8 into the chosen dtype where no GPU computes in FP8, but leaves the
+    embeddings, norms and vision tower in the stored one, and the first product of the two fails.
+
+    Raises:
+        InputError: the GPU computes in FP8, so that activations must be in bfloat16.
+    """
+    weights = list(model.parameters())
+    if any(weight.is_floating_point() and weight.itemsize == 1 for weight in weights):
+        if dtype != torch.bfloat16:
+            raise InputError(
+                say("FP8 weights on a GPU compute in bfloat16 only."),
+                remedy=say("Choose --dtype auto or bfloat16, or --device cpu."),
+            )
+        return
+    for weight in weights:
+        if weight.is_floating_point():  # buffers such as RoPE's frequencies stay in float32
+            weight.data = weight.data.to(dtype)

@@ -73,7 +73,7 @@ def head_vectors(
 ) -> HeadVectors:
     """The query of one patch and the keys of all patches, in one head, before RoPE.
 
-    Computes only this head's part of ``qkv``.
+    Computes only this head's part of ``qkv``, unless its weight is packed (bitsandbytes, FP8).
 
     Args:
         engine: the loaded checkpoint.
@@ -91,8 +91,12 @@ def head_vectors(
     with engine.exclusive():
         states = tower.hidden_states[block][torch.from_numpy(patch_rows(span))].to(weight.device)
         states = layer.norm1(states)
-        queries = linear(states[patch], weight[query], bias[query])
-        keys = linear(states, weight[key], bias[key])
+        if weight.is_floating_point() and weight.itemsize > 1:
+            queries = linear(states[patch], weight[query], bias[query])
+            keys = linear(states, weight[key], bias[key])
+        else:
+            projected = attn.qkv(states)
+            queries, keys = projected[patch][query], projected[..., key]
     return HeadVectors(queries.float().cpu(), keys.float().cpu(), float(attn.scaling))
 
 

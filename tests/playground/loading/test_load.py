@@ -360,7 +360,7 @@ BREAKAGES: list[tuple[Callable[[Path], None], str]] = [
     (truncated_header, r"model\.safetensors of 'broken' is truncated or no safetensors file"),
     (empty_weights, r"is truncated or no safetensors file \(0 bytes\)"),
     (garbled_header, r"model\.safetensors of 'broken' is no safetensors file"),
-    (lfs_pointer, r"is a Git LFS pointer, not the weights\. Run `git lfs pull`"),
+    (lfs_pointer, r"is a Git LFS pointer, not the file itself\. In that folder, run: git lfs pull"),
     (no_tokenizer, r"'broken' has no tokenizer\. Needed is tokenizer\.json"),
     (broken_tokenizer, r"The processor of 'broken' cannot be loaded"),
     (no_image_processor, r"'broken' has no image processor settings\. Needed is"),

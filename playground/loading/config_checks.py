@@ -1,0 +1,150 @@
+"""Configurations that load and then fail in the first run: refused at loading, by key.
+
+transformers (5.23) checks the types of the keys, not that they fit together.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from playground.errors import CheckpointError
+from playground.language import say
+
+CHANNELS = 3  # the processor makes RGB pixels only
+NUM_SECTIONS = 3  # temporal, height, width
+
+# Name in the processor's settings → name in vision_config.
+SHARED_KEYS = {
+    "patch_size": "patch_size",
+    "temporal_patch_size": "temporal_patch_size",
+    "merge_size": "spatial_merge_size",
+}
+PROCESSOR_FILES = {
+    "image_processor": "preprocessor_config.json",
+    "video_processor": "video_preprocessor_config.json",
+}
+
+
+def check_config_fits(config: Any, written: dict[str, Any], source: str) -> None:
+    """Refuse a configuration whose first forward pass would fail.
+
+    Args:
+        config: as transformers reads it, with its defaults.
+        written: the content of ``config.json``.
+        source: the user's name for the checkpoint.
+
+    Raises:
+        CheckpointError: names the key, what it says and what it must be.
+    """
+    text, vision = config.text_config, config.vision_config
+    _check_sections(text, written, source)
+    for part, key, found, fits, need in (
+        ("vision_config", "in_channels", vision.in_channels, vision.in_channels == CHANNELS,
+         say("3: images are RGB")),
+        ("vision_config", "out_hidden_size", vision.out_hidden_size,
+         vision.out_hidden_size == text.hidden_size,
+         say("text_config.hidden_size ({size})", size=text.hidden_size)),
+        ("vision_config", "num_heads", vision.num_heads,
+         _divides(vision.num_heads, vision.hidden_size),
+         say("a divisor of vision_config.hidden_size ({size})", size=vision.hidden_size)),
+        ("text_config", "num_key_value_heads", text.num_key_value_heads,
+         _divides(text.num_key_value_heads, text.num_attention_heads),
+         say("a divisor of text_config.num_attention_heads ({size})",
+             size=text.num_attention_heads)),
+        ("text_config", "num_experts_per_tok", getattr(text, "num_experts_per_tok", 0),
+         getattr(text, "num_experts_per_tok", 0) <= getattr(text, "num_experts", 0),
+         say("at most text_config.num_experts ({size})", size=getattr(text, "num_experts", 0))),
+    ):  # fmt: skip
+        if not fits:
+            is_missing = key not in (written.get(part) or {})
+            raise _does_not_fit(f"{part}.{key}", found, need, source, is_missing=is_missing)
+
+
+def _divides(part: int, whole: int) -> bool:
+    return part > 0 and whole % part == 0
+
+
+def _does_not_fit(
+    key: str, found: object, need: str, source: str, *, is_missing: bool
+) -> CheckpointError:
+    if is_missing:
+        what = say(
+            "config.json of {source!r} has no {key}, so that transformers assumes {found}.",
+            source=source,
+            key=key,
+            found=found,
+        )
+    else:
+        what = say(
+            "config.json of {source!r} has {key} = {found}.", source=source, key=key, found=found
+        )
+    return CheckpointError(
+        what,
+        limit=say("Needed is {need}.", need=need),
+        remedy=say("Take the value from the config.json published with these weights."),
+    )
+
+
+def _check_sections(text: Any, written: dict[str, Any], source: str) -> None:
+    rope = text.rope_parameters or {}
+    if "mrope_section" not in rope:  # transformers has a default
+        return
+    section = rope["mrope_section"]
+    is_list = isinstance(section, (list, tuple))
+    if is_list and len(section) >= NUM_SECTIONS and all(isinstance(n, int) for n in section):
+        return
+    written_text = written.get("text_config") or {}
+    table = "rope_parameters" if "rope_parameters" in written_text else "rope_scaling"
+    raise _does_not_fit(
+        f"text_config.{table}.mrope_section",
+        section,
+        say("three whole numbers: rotary frequencies for time, height and width"),
+        source,
+        is_missing=False,
+    )
+
+
+def check_processor_fits(processor: Any, config: Any, folder: Path, source: str) -> None:
+    """Refuse an image or video processor that cuts other patches than the model embeds.
+
+    Raises:
+        CheckpointError: names both numbers and both files.
+    """
+    for part in PROCESSOR_FILES:
+        for key, model_key in SHARED_KEYS.items():
+            found = getattr(getattr(processor, part, None), key, None)
+            wanted = getattr(config.vision_config, model_key)
+            if found is None or found == wanted:
+                continue
+            raise CheckpointError(
+                say(
+                    "Processor and model of {source!r} disagree: {key} is {found} in {file}, but "
+                    "vision_config.{model_key} is {wanted} in config.json.",
+                    source=source,
+                    key=key,
+                    found=found,
+                    file=_file_with(folder, part, key),
+                    model_key=model_key,
+                    wanted=wanted,
+                ),
+                remedy=say("Use the processor files published with these weights."),
+            )
+
+
+def _file_with(folder: Path, part: str, key: str) -> str:
+    """The file that sets a key of a processor; the last one read wins, as in transformers."""
+    for name, path in (
+        ("processor_config.json", (part, key)),
+        (PROCESSOR_FILES[part], (key,)),
+        ("preprocessor_config.json", (key,)),
+    ):
+        if not (folder / name).is_file():
+            continue
+        content: Any = json.loads((folder / name).read_text(encoding="utf-8"))
+        for step in path:
+            content = content.get(step) if isinstance(content, dict) else None
+        if content is not None:
+            return name
+    return say("no file (the default of transformers)")

@@ -1,0 +1,89 @@
+"""The small files of a checkpoint: JSON, and stand-ins for the real files.
+
+A stand-in is a Git LFS pointer, or a web page that was saved under the file's name.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from playground.errors import CheckpointError
+from playground.language import say
+
+LFS_POINTER = b"version https://git-lfs"
+WEB_PAGE = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html)", re.IGNORECASE)
+HEAD_BYTES = 256
+
+# Small files that a checkpoint is read from. Others in the folder are nobody's business.
+SMALL_FILES = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+    "merges.txt",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "preprocessor_config.json",
+    "video_preprocessor_config.json",
+    "processor_config.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "model.safetensors.index.json",
+)
+
+
+def refuse_stand_ins(folder: Path, source: str) -> None:
+    """Refuse a folder in which a small file is a stand-in.
+
+    Raises:
+        CheckpointError: names the first such file and how to get the real one.
+    """
+    for name in SMALL_FILES:
+        path = folder / name
+        if path.is_file():
+            with path.open("rb") as file:
+                refuse_stand_in(file.read(HEAD_BYTES), path, source)
+
+
+def refuse_stand_in(head: bytes, path: Path, source: str) -> None:
+    """Refuse one file by its first ``HEAD_BYTES`` bytes."""
+    if head.startswith(LFS_POINTER):
+        raise CheckpointError(
+            say(
+                "{file} of {source!r} is a Git LFS pointer, not the file itself.",
+                file=path.name,
+                source=source,
+            ),
+            remedy=say("In that folder, run: git lfs pull"),
+        )
+    if WEB_PAGE.match(head):
+        raise CheckpointError(
+            say(
+                "{file} of {source!r} is a web page, not the file itself.",
+                file=path.name,
+                source=source,
+            ),
+            remedy=say("Download it again, from the page's resolve link instead of its blob link."),
+        )
+
+
+def read_json(path: Path, source: str) -> dict[str, Any]:
+    """Read a JSON object, or raise an error that names the broken file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # includes UnicodeDecodeError and JSONDecodeError
+        reason = error.strerror if isinstance(error, OSError) else "not valid JSON"
+        raise CheckpointError(
+            f"{path.name} of {source!r} cannot be read: {reason}.",
+            remedy="Download or copy that file again.",
+        ) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(
+            f"{path.name} of {source!r} holds a {type(content).__name__}, not an object.",
+            remedy="Download or copy that file again.",
+        )
+    return content

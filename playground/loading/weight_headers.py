@@ -1,0 +1,67 @@
+"""The headers of safetensors files: names, dtypes and shapes, without any weight."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from playground.errors import CheckpointError
+from playground.loading.small_files import HEAD_BYTES, refuse_stand_in
+
+MAX_HEADER_BYTES = 100_000_000  # the safetensors library's own limit
+
+
+@dataclass(frozen=True, slots=True)
+class TensorHeader:
+    """One stored tensor."""
+
+    file: str  # name of its file
+    name: str
+    dtype: str  # safetensors' name: F32, BF16, F8_E4M3 …
+    shape: tuple[int, ...]
+
+    @property
+    def numel(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+
+def read_weight_headers(path: Path, source: str) -> list[TensorHeader]:
+    """Read one file's header and check the file's length.
+
+    Raises:
+        CheckpointError: the file is truncated, broken, or stands in for the real one.
+    """
+    what = f"{path.name} of {source!r}"
+    file_bytes = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(HEAD_BYTES)
+        refuse_stand_in(start, path, source)
+        header_bytes = int.from_bytes(start[:8], "little")
+        if len(start) < 8 or header_bytes > min(file_bytes - 8, MAX_HEADER_BYTES):
+            raise CheckpointError(
+                f"{what} is truncated or no safetensors file ({file_bytes:,} bytes).",
+                remedy="Download or copy that file again.",
+            )
+        file.seek(8)
+        header = file.read(header_bytes)
+    try:
+        tensors = {k: v for k, v in json.loads(header).items() if k != "__metadata__"}
+        ends = [int(tensor["data_offsets"][1]) for tensor in tensors.values()]
+        found = [
+            TensorHeader(path.name, name, str(tensor["dtype"]), tuple(map(int, tensor["shape"])))
+            for name, tensor in tensors.items()
+        ]
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise CheckpointError(
+            f"{what} is no safetensors file.", remedy="Download or copy that file again."
+        ) from error
+    wanted = 8 + header_bytes + max(ends, default=0)
+    if file_bytes < wanted:
+        raise CheckpointError(
+            f"{what} is truncated: {file_bytes:,} of {wanted:,} bytes.",
+            remedy="Download or copy that file again.",
+        )
+    return found

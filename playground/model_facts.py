@@ -189,6 +189,12 @@ def _is_norm(module: nn.Module) -> bool:
     return is_leaf and all(parameter.dim() == 1 for parameter in module.parameters())
 
 
+def _unpacked_shape(parameter: nn.Parameter) -> tuple[int, ...]:
+    """A weight's shape; bitsandbytes packs two weights of 4 bits into one byte of a column."""
+    state = getattr(parameter, "quant_state", None)
+    return tuple(parameter.shape if state is None else state.shape)
+
+
 def _describe_module(path: str, module: nn.Module, owners: dict[int, str]) -> ModuleNode:
     prefix = f"{path}." if path else ""
     counted = [
@@ -210,8 +216,8 @@ def _describe_module(path: str, module: nn.Module, owners: dict[int, str]) -> Mo
         parent=parent if path else None,
         name=last,
         kind=type(module).__name__,
-        weights=tuple((name, tuple(parameter.shape)) for name, parameter in own),
-        num_parameters=sum(parameter.numel() for parameter in counted),
+        weights=tuple((name, _unpacked_shape(parameter)) for name, parameter in own),
+        num_parameters=sum(math.prod(_unpacked_shape(parameter)) for parameter in counted),
         num_bytes=sum(parameter.numel() * parameter.element_size() for parameter in counted),
         tied_to=tied.pop().rpartition(".")[0] if tied else "",
     )

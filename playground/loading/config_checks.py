@@ -134,17 +134,15 @@ def check_processor_fits(processor: Any, config: Any, folder: Path, source: str)
 
 
 def _file_with(folder: Path, part: str, key: str) -> str:
-    """The file that sets a key of a processor; the last one read wins, as in transformers."""
-    for name, path in (
-        ("processor_config.json", (part, key)),
-        (PROCESSOR_FILES[part], (key,)),
-        ("preprocessor_config.json", (key,)),
+    """The file that a processor is read from; transformers reads the first of these."""
+    for name, table in (
+        ("processor_config.json", part),
+        (PROCESSOR_FILES[part], ""),
+        ("preprocessor_config.json", ""),
     ):
-        if not (folder / name).is_file():
-            continue
-        content: Any = json.loads((folder / name).read_text(encoding="utf-8"))
-        for step in path:
-            content = content.get(step) if isinstance(content, dict) else None
-        if content is not None:
-            return name
-    return say("no file (the default of transformers)")
+        if (folder / name).is_file():
+            content: Any = json.loads((folder / name).read_text(encoding="utf-8"))
+            settings = content.get(table) if table else content
+            if isinstance(settings, dict):
+                return name if key in settings else say("{file} (by default)", file=name)
+    return say("no file (by default)")

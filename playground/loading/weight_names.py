@@ -117,7 +117,7 @@ def _refuse_adapters(tensors: Sequence[TensorHeader], source: str) -> None:
 
 def _other_names(renamed: list[tuple[str, str]], total: int, source: str) -> CheckpointError:
     stored, wanted = renamed[0]
-    libraries = {library for wrapper, library in WRAPPERS.items() if wrapper in stored}
+    libraries = {WRAPPERS[wrapper] for wrapper in INFIXES.findall(stored)}
     if "vision_tower." in stored or stored.startswith("language_model."):
         libraries.add("MLX")
     return CheckpointError(

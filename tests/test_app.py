@@ -100,6 +100,13 @@ def test_a_hosted_space_starts_without_arguments(monkeypatch: pytest.MonkeyPatch
         ("modelscope:Qwen/Qwen3-VL-8B-Instruct", True),
         ("Qwen/Qwen3-VL-2B-Instruct/../../x", False),
         ("someone/Qwen3-VL-2B-Instruct", False),
+        ("https://huggingface.co/Qwen/Qwen3-VL-2B-Instruct", True),
+        ("Qwen/Qwen3-VL-2B-Instruct/", True),
+        ("https://modelscope.cn/models/Qwen/Qwen3-VL-2B-Instruct/summary", True),
+        ("https://huggingface.co/someone/Qwen3-VL-2B-Instruct", False),
+        ("Qwen/Qwen3-VL-2B-Instruct@refs/pr/1", False),  # written by anybody
+        ("https://huggingface.co/Qwen/Qwen3-VL-2B-Instruct/tree/refs%2Fpr%2F1", False),
+        ("https://example.com/Qwen/Qwen3-VL-2B-Instruct", False),
     ],
 )
 def test_visitors_get_known_checkpoints_only(source: str, is_known: bool) -> None:

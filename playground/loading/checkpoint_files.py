@@ -18,6 +18,7 @@ from playground.language import say
 from playground.loading.local_folders import describe_other_kind, refuse_file
 from playground.loading.other_kinds import check_kind, read_quantization, refuse_adapter
 from playground.loading.small_files import read_json, refuse_stand_ins
+from playground.loading.source_names import FORMS
 from playground.loading.weight_headers import TensorHeader, read_weight_headers
 from playground.loading.weight_names import SHOW_COMMAND, check_weight_names
 
@@ -75,7 +76,7 @@ def check_checkpoint(folder: Path, source: str) -> CheckpointFiles:
         CheckpointError: the folder is missing, partial or not a Qwen3-VL.
     """
     if not folder.exists():
-        raise CheckpointError(f"There is no folder {source!r}.", limit=NEEDED)
+        raise CheckpointError(f"There is no folder {source!r}.", remedy=say(FORMS))
     if not folder.is_dir():
         raise refuse_file(folder, source)
     model_type = check_config(folder, source)

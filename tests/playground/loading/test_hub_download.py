@@ -21,6 +21,10 @@ from playground.loading import hub_download
 from playground.loading.load import load_engine
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+REVISIONS = [
+    f"/api/models/owner/name/revision/{name}"
+    for name in ("main", "v1.0", "refs%2Fpr%2F3", COMMIT, COMMIT[:7])
+]
 
 
 class FakeHub(ThreadingHTTPServer):
@@ -51,8 +55,11 @@ class FakeHubHandler(BaseHTTPRequestHandler):
         path = self.path.split("?")[0]
         if path.startswith("/api/models/owner/name") and self.server.status != 200:
             self.answer(b"{}", status=self.server.status)
-        elif path == "/api/models/owner/name/revision/main":
+        elif path in REVISIONS:
             self.answer(json.dumps({"id": "owner/name", "sha": COMMIT}).encode())
+        elif path.startswith("/api/models/owner/name/revision/"):
+            self.server.error_code = "RevisionNotFound"
+            self.answer(b"{}", status=404)
         elif path == f"/api/models/owner/name/tree/{COMMIT}":
             files = sorted(path for path in self.server.folder.rglob("*") if path.is_file())
             listing = [
@@ -168,6 +175,69 @@ def test_a_foreign_repository_is_refused_before_its_weights(hub: FakeHub, tmp_pa
 
 
 @pytest.mark.parametrize(
+    "source",
+    [
+        "owner/name@v1.0",
+        "owner/name@refs/pr/3",
+        f"owner/name@{COMMIT}",
+        f"owner/name@{COMMIT[:7]}",
+        "https://huggingface.co/owner/name/tree/v1.0",
+        "hf://owner/name",
+        "owner/name/",
+    ],
+)
+def test_a_revision_or_an_address_names_the_same_files(hub: FakeHub, source: str) -> None:
+    engine = load_engine(source, device="cpu")
+    assert (engine.source, engine.revision) == ("owner/name", COMMIT)
+    assert "model.safetensors" in hub.fetched
+
+
+def test_a_revision_that_is_not_there_is_named(hub: FakeHub) -> None:
+    with pytest.raises(CheckpointError, match=r"'owner/name' has no revision 'v9'\. Give a branch"):
+        load_engine("owner/name@v9", device="cpu")
+    assert hub.fetched == []
+
+
+ADAPTER = {"peft_type": "LORA", "base_model_name_or_path": "Qwen/Qwen3-VL-2B-Instruct"}
+GPTQ = {"quant_method": "gptq", "bits": 4}
+
+
+@pytest.mark.parametrize(
+    ("has_config", "files", "message"),
+    [
+        (False, {"Qwen3-VL-Q4_K_M.gguf": "GGUF"}, r"'owner/name' holds GGUF weights"),
+        (True, {"Qwen3-VL-Q4_K_M.gguf": "GGUF"}, r"'owner/name' holds GGUF weights"),
+        (False, {"adapter_config.json": json.dumps(ADAPTER)}, r"is an adapter \(LORA\) for Qwen/"),
+        (True, {"pytorch_model.bin": "x"}, r"no model\*.*Its other weights: pytorch_model\.bin\."),
+        (True, {}, r"has no model\*\.safetensors on the Hub\. Choose a repository"),
+        (False, {"notes.json": "{}"}, r"'owner/name' has no config\.json"),
+    ],
+)
+def test_a_repository_of_another_kind_is_refused_before_its_weights(
+    hub: FakeHub, tmp_path: Path, has_config: bool, files: dict[str, str], message: str
+) -> None:
+    config = (hub.folder / "config.json").read_text()
+    hub.folder = tmp_path / "repository"
+    hub.folder.mkdir()
+    for name, content in (files | ({"config.json": config} if has_config else {})).items():
+        (hub.folder / name).write_text(content)
+    with pytest.raises(CheckpointError, match=message):
+        load_engine("owner/name", device="cpu")
+    assert all(name.endswith(".json") for name in hub.fetched)
+
+
+def test_a_quantised_repository_is_refused_before_its_weights(hub: FakeHub, tmp_path: Path) -> None:
+    config = json.loads((hub.folder / "config.json").read_text()) | {"quantization_config": GPTQ}
+    hub.folder = tmp_path / "repository"
+    hub.folder.mkdir()
+    (hub.folder / "config.json").write_text(json.dumps(config))
+    (hub.folder / "model.safetensors").write_bytes(b"x" * 1000)
+    with pytest.raises(CheckpointError, match=r"in the format GPTQ, 4 bits"):
+        load_engine("owner/name", device="cpu")
+    assert hub.fetched == ["config.json"]
+
+
+@pytest.mark.parametrize(
     ("status", "code", "message"),
     [
         (404, "RepoNotFound", r"no public repository of that name on the Hub\. Check the spelling"),
@@ -245,6 +315,28 @@ def test_a_checkpoint_comes_from_modelscope(
     assert "model*.safetensors" in asked[1][1]
 
 
+@pytest.mark.parametrize(
+    ("source", "revision"),
+    [
+        ("https://www.modelscope.cn/models/owner/name/summary", "master"),
+        ("modelscope:owner/name@v1.0", "v1.0"),
+    ],
+)
+def test_modelscope_understands_an_address_and_a_revision(
+    modelscope: ModuleType, tiny_random_folder: Path, source: str, revision: str
+) -> None:
+    asked: list[str] = []
+
+    def snapshot_download(repo_id: str, *, revision: str = "master", **_: Any) -> str:
+        asked.append(f"{repo_id}@{revision}")
+        return str(tiny_random_folder)
+
+    modelscope.snapshot_download = snapshot_download  # type: ignore[attr-defined]
+    engine = load_engine(source, device="cpu")
+    assert (engine.source, engine.revision) == ("modelscope:owner/name", revision)
+    assert asked == [f"owner/name@{revision}"] * 2
+
+
 def test_modelscopes_failures_are_put_into_words(modelscope: ModuleType) -> None:
     def fail(*_: Any, **__: Any) -> str:
         raise ConnectionError("http://secret@host")
@@ -259,6 +351,11 @@ def test_modelscopes_failures_are_put_into_words(modelscope: ModuleType) -> None
 def test_a_modelscope_name_has_an_owner(source: str) -> None:
     with pytest.raises(CheckpointError, match="names no ModelScope repository"):
         load_engine(source, device="cpu")
+
+
+def test_an_id_without_an_owner_is_told_the_form() -> None:
+    with pytest.raises(CheckpointError, match=r"no folder 'Qwen3-VL-2B'\. Write .* owner/name"):
+        load_engine("Qwen3-VL-2B", device="cpu")
 
 
 @pytest.mark.parametrize("source", ["gpt2", "../up/there", "/no/such/folder", "a/b/c", "~x/y"])

@@ -73,6 +73,7 @@ SERVER_MS = """(since) => {
 }"""
 BARE = """async (figures) => {
   window.drawnAt = 0;
+  window.acted = performance.now();
   for (const { data, layout } of figures) {
     const plot = document.body.appendChild(document.createElement("div"));
     await Plotly.newPlot(plot, data, layout, { responsive: false });
@@ -239,7 +240,8 @@ def move_slider(watched: Watched, times: int) -> list[tuple[float, float]]:
         since = float(page.evaluate("performance.now()"))
         slider.press("ArrowLeft" if turn % 2 == 0 else "ArrowRight")
         end = watched.wait(PLOTTED, [SLIDER_PART, since])
-        found.append((end - since, float(page.evaluate(SERVER_MS, since))))
+        moved = float(page.evaluate("window.acted"))
+        found.append((end - moved, float(page.evaluate(SERVER_MS, since))))
     return found
 
 

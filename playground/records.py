@@ -305,7 +305,8 @@ class MergedInputs:
     token_embeds: torch.Tensor  # (1, seq, hidden): embed_tokens(input_ids), before masked_scatter
     inputs_embeds: torch.Tensor  # (1, seq, hidden): after it
     visual_pos_masks: torch.Tensor | None  # (1, seq) bool
-    deepstack_visual_embeds: tuple[torch.Tensor, ...] | None  # one (visual, hidden) per tap
+    deepstack_visual_embeds: tuple[torch.Tensor, ...] | None  # one (visual, hidden) per
+    #                                                         tap that a layer adds
     position_ids: torch.Tensor  # (3, 1, seq) int64: t, h, w
     rope_deltas: torch.Tensor  # (1, 1) int64: largest position + 1 - seq
 

@@ -78,7 +78,7 @@ def protected_names(tokenizer: Any) -> frozenset[str]:
     """
     added = tokenizer.added_tokens_decoder.values()
     special = {str(token.content) for token in added if token.special}
-    vision = {getattr(tokenizer, name, None) for name in VISION_TOKENS}
+    vision = {str(getattr(tokenizer, name, "")) for name in VISION_TOKENS}
     known = tokenizer.get_added_vocab().keys()
     return frozenset(name for name in special | vision | TURN_TOKENS if name in known)
 

@@ -67,7 +67,7 @@ class Shape:
         }
 
     def _text(self, shipped: dict[str, Any], kind: str) -> dict[str, Any]:
-        rope: dict[str, Any] | None = {"rope_type": "default", "rope_theta": 10_000.0}
+        rope: dict[str, Any] = {"rope_type": "default", "rope_theta": 10_000.0}
         if self.section is not MISSING:
             rope |= {"mrope_section": list(self.section)}
         if self.interleaved is not MISSING:

@@ -58,7 +58,7 @@ def shapes() -> SearchStrategy[Shape]:
     section = tuples(integers(0, 24), integers(0, 24), integers(0, 24))
     return builds(
         _make_shape,
-        heads=one_of(heads, integers(1, 8).map(lambda count: (count, None))),
+        heads=heads,
         layers=integers(1, 6),
         head_dim=one_of(none(), sampled_from([2, 4, 6, 16, 24, 64, 128])),
         hidden=sampled_from([8, 24, 32, 72]),
@@ -81,7 +81,7 @@ def shapes() -> SearchStrategy[Shape]:
     )
 
 
-def _make_shape(heads: tuple[int, int | None], experts_per_token: int, **more: Any) -> Shape:
+def _make_shape(heads: tuple[int, int], experts_per_token: int, **more: Any) -> Shape:
     """A shape; a mixture cannot use more experts than it has."""
     count, kv_heads = heads
     used = min(experts_per_token, max(1, more["experts"]))

@@ -78,7 +78,7 @@ def part_fault_words(title: str, error: BaseException) -> str:
         return fault_words(error)
     return say(
         "Something went wrong on the server in “{title}” ({kind}). The rest of the page still "
-        "works. Please report this to whoever runs the page: the server's log has the details.",
+        "works. Please report this to the operator of the page: the server's log has the details.",
         title=title,
         kind=type(error).__name__,
     )

@@ -26,6 +26,7 @@ PUBLISHED: dict[str, Shape] = {
     "rope_scaling null": Shape(rope_key="none"),
     "a small section on a large head": Shape(head_dim=128, section=(8, 4, 4)),
     "no square of positions": Shape(num_positions=250, patch=14, merge=3, temporal=1),
+    "one patch a token": Shape(merge=1, patch=8),
     "five taps": Shape(layers=6, blocks=5, taps=(0, 1, 2, 3, 4)),
 }
 
@@ -33,6 +34,11 @@ PUBLISHED: dict[str, Shape] = {
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_published_configuration_is_drawn(name: str) -> None:
     assert check_shape(PUBLISHED[name], ["image"]) == []
+
+
+@pytest.mark.parametrize("temporal", [1, 3])
+def test_a_video_in_patches_of_another_length_is_drawn(temporal: int) -> None:
+    assert check_shape(Shape(temporal=temporal), ["video"]) == []
 
 
 @settings(

@@ -93,8 +93,8 @@ def plot_timeline(
     total_num_frames: int,
     fps: float,
     timestamps: Sequence[float],
-    patch_frames: int = 2,
     *,
+    patch_frames: int = 2,
     seconds: Sequence[float] | None = None,
 ) -> go.Figure:
     """Which frames of the file were sampled, and how they pair up.
@@ -105,7 +105,6 @@ def plot_timeline(
         fps: frames per second of the file.
         timestamps: the seconds given in the prompt, one per temporal patch.
         patch_frames: frames per temporal patch: two, a pair, in every published Qwen3-VL.
-        timestamps: the seconds given in the prompt, one per pair.
         seconds: when each sampled frame is shown, if the frame rate varies; the file's other frames
             are then left out.
     """
@@ -141,7 +140,6 @@ def plot_timeline(
     ]
     taken = np.asarray(frame_indices)
     pairs = np.arange(len(taken)) // patch_frames
-    pairs = np.arange(len(taken)) // 2
     times = taken / fps if seconds is None else np.asarray(seconds)
     in_file = np.arange(0, total_num_frames, max(1, -(-total_num_frames // MAX_FILE_FRAMES)))
     traces = [

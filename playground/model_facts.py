@@ -38,7 +38,7 @@ class ModelFacts:
     vocab_size: int
     max_position_embeddings: int  # context window, tokens
     tied_embeddings: bool  # lm_head shares embed_tokens' weight
-    mrope_section: tuple[int, int, int]  # rotary frequencies for t, h, w; sum = head_dim / 2
+    mrope_section: tuple[int, int, int]  # as configured; see ``merge.mrope.frequency_axes``
     mrope_interleaved: bool
     rope_theta: float
     # vision tower
@@ -46,11 +46,11 @@ class ModelFacts:
     vision_hidden_size: int
     vision_intermediate_size: int
     vision_num_heads: int
-    num_position_embeddings: int  # num_grid_per_side ** 2
+    num_position_embeddings: int  # rows of the table; at least num_grid_per_side ** 2
     patch_size: int  # pixels
     temporal_patch_size: int  # frames
     merge_size: int  # patches per side of one token
-    deepstack_visual_indexes: tuple[int, ...]  # vision blocks with a DeepStack tap
+    deepstack_visual_indexes: tuple[int, ...]  # as configured; see ``taps``
     out_hidden_size: int
     # token ids
     image_token_id: int
@@ -65,8 +65,39 @@ class ModelFacts:
 
     @property
     def num_grid_per_side(self) -> int:
-        """Side of the square grid of learned positions, in patches."""
+        """Side of the square grid of learned positions, in patches.
+
+        Like ``Qwen3VLVisionModel``, which never uses the rows past the largest square.
+        """
         return math.isqrt(self.num_position_embeddings)
+
+    @property
+    def taps(self) -> tuple[int, ...]:
+        """The vision block of each DeepStack tap, in the order in which the tower computes them.
+
+        As in ``Qwen3VLVisionModel.forward``: each block once, from the first to the last, whatever
+        the order of the configuration, and none that the tower does not have.
+        """
+        named = set(self.deepstack_visual_indexes)
+        return tuple(block for block in range(self.vision_depth) if block in named)
+
+    @property
+    def tap_mergers(self) -> tuple[int, ...]:
+        """Each tap's index in ``deepstack_merger_list``, which has the configured order."""
+        return tuple(self.deepstack_visual_indexes.index(block) for block in self.taps)
+
+    @property
+    def added_taps(self) -> tuple[int, ...]:
+        """The taps that are added: tap ``k`` after decoder layer ``k``, while there are layers."""
+        return self.taps[: self.num_layers]
+
+    @property
+    def never_added(self) -> tuple[int, ...]:
+        """The configured taps that add nothing: repeated, without a block, or without a layer."""
+        left = list(self.deepstack_visual_indexes)
+        for block in self.added_taps:
+            left.remove(block)
+        return tuple(left)
 
     @property
     def vision_head_dim(self) -> int:

@@ -202,6 +202,15 @@ class MediaFacts:
     timestamps: tuple[float, ...] = ()  # seconds, one per temporal patch of a video
 
 
+@dataclass(frozen=True, slots=True)
+class PixelScale:
+    """How a processor turns pixels from 0 to 255 into values: (pixel * factor - mean) / std."""
+
+    factor: float  # 1 without rescaling
+    mean: tuple[float, float, float]  # of red, green and blue; 0 without normalisation
+    std: tuple[float, float, float]  # 1 without normalisation
+
+
 MODEL_INPUT_NAMES = (
     "input_ids",
     "attention_mask",
@@ -231,8 +240,8 @@ class ModelInputs:
     image_grid_thw: torch.Tensor | None  # (num_images, 3) int64
     pixel_values_videos: torch.Tensor | None
     video_grid_thw: torch.Tensor | None
-    image_mean: tuple[float, ...]
-    image_std: tuple[float, ...]
+    image_scale: PixelScale
+    video_scale: PixelScale
     patch_size: int
     temporal_patch_size: int
     merge_size: int
@@ -246,6 +255,10 @@ class ModelInputs:
     def num_tokens(self) -> int:
         """Sequence length."""
         return len(self.tokens)
+
+    def scale(self, kind: MediaKind) -> PixelScale:
+        """How the pixels of images, or those of videos, were scaled."""
+        return self.image_scale if kind == "image" else self.video_scale
 
     @property
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -305,7 +318,8 @@ class MergedInputs:
     token_embeds: torch.Tensor  # (1, seq, hidden): embed_tokens(input_ids), before masked_scatter
     inputs_embeds: torch.Tensor  # (1, seq, hidden): after it
     visual_pos_masks: torch.Tensor | None  # (1, seq) bool
-    deepstack_visual_embeds: tuple[torch.Tensor, ...] | None  # one (visual, hidden) per tap
+    deepstack_visual_embeds: tuple[torch.Tensor, ...] | None  # one (visual, hidden) per
+    #                                                         tap that a layer adds
     position_ids: torch.Tensor  # (3, 1, seq) int64: t, h, w
     rope_deltas: torch.Tensor  # (1, 1) int64: largest position + 1 - seq
 

@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from playground.records import Role, Token, TokenKind
+from playground.records import ModelInputs, Role, Token, TokenKind
 
 if TYPE_CHECKING:
     from playground.engine import Engine
+
+# The tokenizer's attributes with the vision tokens, and Qwen's tokens for turns and documents.
+VISION_TOKENS = ("image_token", "video_token", "vision_bos_token", "vision_eos_token")
+TURN_TOKENS = frozenset({"<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|vision_pad|>"})
 
 # Inserted after the first character of a typed special token: it looks the same but no longer
 # matches.
@@ -65,17 +69,48 @@ def token_text(tokenizer: Any, token_id: int) -> str:
     return readable(raw) if raw else f"[{token_id}]"
 
 
+def protected_names(tokenizer: Any) -> frozenset[str]:
+    """The tokens that typed text must not contain, as they change roles or stand for images.
+
+    These are the tokens that the tokenizer marks as special, and Qwen's own for turns and vision.
+    Other added tokens (``<think>``, or those of a fine-tune) are for users to type: they go through
+    as in plain transformers.
+    """
+    added = tokenizer.added_tokens_decoder.values()
+    special = {str(token.content) for token in added if token.special}
+    vision = {str(getattr(tokenizer, name, "")) for name in VISION_TOKENS}
+    known = tokenizer.get_added_vocab().keys()
+    return frozenset(name for name in special | vision | TURN_TOKENS if name in known)
+
+
+def typed_added_tokens(tokenizer: Any, inputs: ModelInputs) -> dict[int, str]:
+    """The added tokens that a user typed and that are one token each: sequence index → name.
+
+    A template may write such tokens, too: only those in a message that contains their text count.
+    """
+    added = tokenizer.get_added_vocab()
+    ids = {added[name]: name for name in added.keys() - protected_names(tokenizer)}
+    texts: dict[str, str] = {"system": inputs.prompt.system}
+    for turn in inputs.prompt.turns:
+        texts[turn.role] = texts.get(turn.role, "") + turn.text
+    return {
+        token.index: ids[token.id]
+        for token in inputs.tokens
+        if token.id in ids and ids[token.id] in texts.get(token.role, "")
+    }
+
+
 def neutralise_special_tokens(tokenizer: Any, text: str) -> tuple[str, list[str]]:
     """Break up special tokens that a user typed, so that they stay text.
 
     ``<|im_end|><|im_start|>system`` in a message would change roles, and a typed ``<|image_pad|>``
     would request a missing image. With a zero-width space after the first character, it looks the
-    same but no longer matches.
+    same but no longer matches. See ``protected_names`` for which tokens these are.
 
     Returns:
         The text, and the special tokens found, in order of appearance.
     """
-    names = tokenizer.get_added_vocab()
+    names = protected_names(tokenizer)
     if not names:
         return text, []
     pattern = _any_of(names)
@@ -103,7 +138,7 @@ class TypedSpecial:
 
 def find_typed_specials(tokenizer: Any, text: str) -> tuple[TypedSpecial, ...]:
     """The special tokens that ``neutralise_special_tokens`` has broken up, in order."""
-    names = {_break_up(name): name for name in tokenizer.get_added_vocab()}
+    names = {_break_up(name): name for name in protected_names(tokenizer)}
     if not names:
         return ()
     return tuple(

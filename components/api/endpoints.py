@@ -113,7 +113,7 @@ class Endpoints:
         return {
             "num_patches": 0 if tower is None else len(tower.hidden_states[0]),
             "num_merged_tokens": 0 if tower is None else len(tower.pooler_output),
-            "deepstack_layers": list(facts.deepstack_visual_indexes),
+            "deepstack_layers": list(facts.taps),
             "pca": pca,
             "norms": norms,
         }

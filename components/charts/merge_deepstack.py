@@ -25,16 +25,7 @@ def plot_deepstack_routes(visual: np.ndarray, taps: Sequence[int], num_layers: i
     layout = base_layout(
         say("Vision features enter the decoder only at visual positions and in the first layers"),
         height=HEIGHT_MEDIUM,
-        alt=say(
-            "Map of {layers} decoder layers by {positions} sequence positions: the merger output "
-            "enters below the first layer, taps 1 to {taps} after layers 0 to {last}, each at "
-            "{visual} visual positions.",
-            layers=num_layers,
-            positions=len(visual),
-            taps=len(taps),
-            last=len(taps) - 1,
-            visual=int(visual.sum()),
-        ),
+        alt=_describe_routes(visual, len(taps), num_layers),
         x_title=say("sequence index"),
     )
     words = [say("input: merger")] + [
@@ -54,6 +45,24 @@ def plot_deepstack_routes(visual: np.ndarray, taps: Sequence[int], num_layers: i
     layout["meta"]["pointer"] = pointer_meta("token", axis="x")
     layout["meta"]["columns"] = {"x": say("index"), "y": say("layer")}
     return go.Figure(_route_rows(visual, taps), layout)
+
+
+def _describe_routes(visual: np.ndarray, num_taps: int, num_layers: int) -> str:
+    counts = {"positions": len(visual), "visual": int(visual.sum()), "layers": num_layers}
+    if not num_taps:
+        return say(
+            "Map of {layers} decoder layers by {positions} sequence positions: the merger output "
+            "enters below the first layer at {visual} visual positions; nothing else is added.",
+            **counts,
+        )
+    return say(
+        "Map of {layers} decoder layers by {positions} sequence positions: the merger output "
+        "enters below the first layer, taps 1 to {taps} after layers 0 to {last}, each at "
+        "{visual} visual positions.",
+        taps=num_taps,
+        last=num_taps - 1,
+        **counts,
+    )
 
 
 def _route_rows(visual: np.ndarray, taps: Sequence[int]) -> list[go.Heatmap]:

@@ -94,6 +94,7 @@ def plot_timeline(
     fps: float,
     timestamps: Sequence[float],
     *,
+    patch_frames: int = 2,
     seconds: Sequence[float] | None = None,
 ) -> go.Figure:
     """Which frames of the file were sampled, and how they pair up.
@@ -102,16 +103,21 @@ def plot_timeline(
         frame_indices: indices of the sampled frames in the file.
         total_num_frames: frames in the file.
         fps: frames per second of the file.
-        timestamps: the seconds given in the prompt, one per pair.
+        timestamps: the seconds given in the prompt, one per temporal patch.
+        patch_frames: frames per temporal patch: two, a pair, in every published Qwen3-VL.
         seconds: when each sampled frame is shown, if the frame rate varies; the file's other frames
             are then left out.
     """
+    counts = {"taken": len(frame_indices), "total": total_num_frames}
+    title = say("{taken} of the file's {total:,} frames are sampled, two per pair", **counts)
+    if patch_frames != 2:
+        title = say(
+            "{taken} of the file's {total:,} frames are sampled, {size} per temporal patch",
+            size=patch_frames,
+            **counts,
+        )
     layout = base_layout(
-        say(
-            "{taken} of the file's {total:,} frames are sampled, two per pair",
-            taken=len(frame_indices),
-            total=total_num_frames,
-        ),
+        title,
         height=HEIGHT_SMALL,
         alt=say(
             "Timeline of {seconds:.3g} seconds with sampled frames {frames}.",
@@ -133,7 +139,7 @@ def plot_timeline(
         for seconds in timestamps[:: _thin(timestamps)]
     ]
     taken = np.asarray(frame_indices)
-    pairs = np.arange(len(taken)) // 2
+    pairs = np.arange(len(taken)) // patch_frames
     times = taken / fps if seconds is None else np.asarray(seconds)
     in_file = np.arange(0, total_num_frames, max(1, -(-total_num_frames // MAX_FILE_FRAMES)))
     traces = [

@@ -7,7 +7,7 @@ page shows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,12 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-from components.chart_view.figures import figure_content
+from components.chart_view.figures import figure_content, write_json
 from components.parts.findings import Findings
 from components.parts.part import LABS, SELECTION, Experiment, Output, Part, Parts
 from components.parts.turns import Turns
 from components.pointer.selection import read_selection
-from components.serving.faults import fault_words, log_fault
+from components.serving.faults import log_part_fault, part_fault_words
 from playground.errors import InputError, PlaygroundError
 from playground.language import say
 from playground.pipeline import STAGES, Stage
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from playground.pipeline import Run
 
 MAX_OUTPUTS = 32  # per request
-Drawn = dict[str, Any]  # {"html": text}, {"figure": {…}}, {"code": text} or {"error": words}
+# {"html": text}, {"figure": {…}}, {"code": text} or {"error": words}, which is also "failed" if the
+# error is the server's.
+Drawn = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +100,13 @@ class Drawing:
         run = self.runs.get(question.run)
         require_stage(part, run)
         answer: dict[str, Any] = {"run": question.run, "outputs": {}}
-        if not part.is_shown(run):
-            return answer | {"absent": say(part.absent)}
+        try:
+            if not part.is_shown(run):
+                return answer | {"absent": say(part.absent)}
+        except Exception as error:
+            return answer | failed_drawing(part, "shown", run, error)
         if question.controls:
-            answer["controls"] = [
-                spec for control in part.controls if (spec := control.spec(run)) is not None
-            ]
+            answer["controls"] = list(control_specs(part, run))
         for name in question.outputs:
             output = part.outputs.get(name)
             if output is None:
@@ -137,8 +140,7 @@ class Drawing:
         except PlaygroundError as error:
             return {"error": str(error)}
         except Exception as error:
-            log_fault(error)
-            return {"error": fault_words(error)}
+            return failed_drawing(part, output.name, run, error)
 
     def needs(
         self,
@@ -212,6 +214,49 @@ def require_stage(part: Part, run: Run) -> None:
             say("This stage has not run on this prompt yet."),
             remedy=say("Press “Run this stage” above."),
         )
+
+
+def control_specs(part: Part, run: Run) -> Iterator[dict[str, Any]]:
+    """The specs of the controls that a run has.
+
+    A control that fails is left out: the outputs that need it fail likewise and say so.
+    """
+    for control in part.controls:
+        try:
+            spec = control.spec(run)
+        except Exception as error:
+            failed_drawing(part, control.id, run, error)
+            continue
+        if spec is not None:
+            yield spec
+
+
+def failed_drawing(part: Part, name: str, run: Run, error: Exception) -> Drawn:
+    """The message in the place of something that has failed, which is also logged.
+
+    Args:
+        part: the part.
+        name: of the output, control or experiment.
+        run: the page's.
+        error: what it raised.
+    """
+    log_part_fault(f"{part.key}.{name}", run.engine, error)
+    return {"error": part_fault_words(say(part.title), error), "failed": True}
+
+
+def write_answer(drawing: Drawing, key: Any, answer: dict[str, Any]) -> str:
+    """An answer of the part with this key as JSON; an output that fails here gets its message."""
+    try:
+        return write_json(answer)
+    except Exception:
+        part, run = drawing.find_part(key), drawing.runs.get(answer["run"])
+        outputs = dict(answer["outputs"])
+        for name, drawn in outputs.items():
+            try:
+                write_json(drawn)
+            except Exception as error:
+                outputs[name] = failed_drawing(part, name, run, error)
+        return write_json({**answer, "outputs": outputs})
 
 
 def encode(output: Output, drawn: Any) -> Drawn:

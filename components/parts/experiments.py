@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from components.chart_view.figures import write_json
 from components.compute.jobs import Jobs
-from components.parts.drawing import Drawing, Drawn, Question, required_stage, unknown_error
+from components.parts.drawing import (
+    Drawing,
+    Drawn,
+    Question,
+    failed_drawing,
+    required_stage,
+    unknown_error,
+    write_answer,
+)
 from components.parts.part import Experiment, Part
 from components.serving.browser_module import page_module
-from components.serving.faults import fault_words, log_fault
 from playground.errors import InputError, PlaygroundError, StageCancelled
 from playground.language import say
 from playground.records import Progress
@@ -64,7 +70,7 @@ def wire_experiments(
         with jobs.running(request.session_hash or "", bar) as progress:
             part = drawing.find_part(data.get("part"))
             for answer in run_experiment(drawing, part, data, progress):
-                yield write_json(answer)
+                yield write_answer(drawing, part.key, answer)
 
     view.experiment(
         handler,
@@ -92,14 +98,18 @@ def run_experiment(
         question = Question.read(data)
         experiment = _find_experiment(part, data)
         run = drawing.runs.get(question.run)
+    except PlaygroundError as error:
+        yield answer | {"done": True, "error": str(error)}
+        return
+    try:
         yield from _run(drawing, part, experiment, run, question, progress)
     except StageCancelled:
         yield answer | {"done": True}
     except PlaygroundError as error:
         yield answer | {"done": True, "error": str(error)}
     except Exception as error:
-        log_fault(error)
-        yield answer | {"done": True, "error": fault_words(error)}
+        failed = failed_drawing(part, experiment.name, run, error)
+        yield answer | {"done": True, "error": failed["error"]}
 
 
 def _run(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.compute.engine_host import EngineHost
 from components.compute.gpu_process import compute_ahead, in_place
-from components.parts.drawing import Drawing, Question
+from components.parts.drawing import Drawing, Question, failed_drawing
 from components.parts.run_view import write_run
 from components.pointer.view import write_layout
 from components.prompt.examples import load_examples
@@ -69,9 +69,13 @@ class RunEvents:
                 # On a new page, no control has been moved.
                 if not experiment.auto or experiment.when:
                     continue
-                question = Question(run=key, part=part.key, findings=findings)
-                needs = self.drawing.needs(part, experiment, run, question)
-                *_, found = experiment.run(run, lambda *_: None, *needs)
+                try:
+                    question = Question(run=key, part=part.key, findings=findings)
+                    needs = self.drawing.needs(part, experiment, run, question)
+                    *_, found = experiment.run(run, lambda *_: None, *needs)
+                except Exception as error:  # the page starts it again and shows the message
+                    failed_drawing(part, experiment.name, run, error)
+                    continue
                 name = part.finding_name(experiment)
                 findings[name] = self.drawing.findings.add(run, name, found, pinned=True)
         self.opening = Opening(run, key, findings)

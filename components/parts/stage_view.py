@@ -13,9 +13,8 @@ import gradio as gr
 from markupsafe import Markup
 from starlette.responses import Response
 
-from components.chart_view.figures import write_json
 from components.chart_view.library import library_address
-from components.parts.drawing import Drawing, required_stage, unknown_error
+from components.parts.drawing import Drawing, required_stage, unknown_error, write_answer
 from components.parts.part import Fold, Heading, Item, Part, StageParts, Text
 from components.parts.turns import BusyError, OvertakenError
 from components.serving.browser_module import page_module
@@ -47,9 +46,9 @@ class StageView(gr.HTML):
 
         def draw(question: dict[str, Any]) -> Response:
             with speaking(language):
-                return Response(
-                    write_json(answer(drawing, question)), media_type="application/json"
-                )
+                key = question.get("part") if isinstance(question, dict) else None
+                written = write_answer(drawing, key, answer(drawing, question))
+                return Response(written, media_type="application/json")
 
         super().__init__(
             None,

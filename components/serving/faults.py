@@ -8,12 +8,17 @@ import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from html import escape
+from typing import TYPE_CHECKING
 
 import gradio as gr
 
 from playground.errors import PlaygroundError
 from playground.language import say
+
+if TYPE_CHECKING:
+    from playground.engine import Engine
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +57,31 @@ def log_fault(error: BaseException) -> None:
     """Log the location and the kind of an error, without the visitor's input."""
     where = "".join(traceback.format_tb(error.__traceback__)[-4:])
     logger.error("%s\n%s", type(error).__name__, where)
+
+
+def log_part_fault(part: str, engine: Engine, error: BaseException) -> None:
+    """Log what failed in a part, where, and on which model, without the visitor's input.
+
+    Args:
+        part: key of the part, with the output, control or experiment.
+        engine: whose sizes are logged: a part can fail on an unusual configuration only.
+        error: the exception; its message may quote the visitor's input and is left out.
+    """
+    where = "".join(traceback.format_tb(error.__traceback__))
+    sizes = ", ".join(f"{name}={value}" for name, value in asdict(engine.facts).items())
+    logger.error("%s in %s of a model with %s\n%s", type(error).__name__, part, sizes, where)
+
+
+def part_fault_words(title: str, error: BaseException) -> str:
+    """The message in the place of a part, or of one of its drawings, that has failed."""
+    if is_out_of_memory(error) or is_disk_full(error):
+        return fault_words(error)
+    return say(
+        "Something went wrong on the server in “{title}” ({kind}). The rest of the page still "
+        "works. Please report this to the operator of the page: the server's log has the details.",
+        title=title,
+        kind=type(error).__name__,
+    )
 
 
 def fault_words(error: BaseException) -> str:

@@ -174,7 +174,9 @@ def write_merger(run: Run, *, span: int = 0, token: int = 0, tap: int | None = N
     chosen = run.inputs.spans[span]
     count = chosen.merge_size**2
     first = chosen.patch_start // count
-    name = "merger" if tap is None else f"deepstack_merger_list[{tap}]"
+    name = "merger"
+    if tap is not None:
+        name = f"deepstack_merger_list[{run.engine.facts.tap_mergers[tap]}]"
     steps = [
         ("normed", "merger.norm(patches)"),
         ("joined", "normed.reshape(1, -1)"),

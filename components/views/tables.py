@@ -171,12 +171,17 @@ TOKEN_HEADERS = (
 )
 
 
-def tokens_table(inputs: ModelInputs, typed: Sequence[TypedSpecial] = ()) -> str:
+def tokens_table(
+    inputs: ModelInputs,
+    typed: Sequence[TypedSpecial] = (),
+    added: Mapping[int, str] | None = None,
+) -> str:
     """One row per token; a run of image tokens is one row.
 
     Args:
         inputs: the record of the preprocess stage.
         typed: special tokens in the user's text, which are marked.
+        added: other added tokens that the user typed, by sequence index; they are one token each.
     """
     rows: list[list[Cell | Mono]] = []
     runs = fold_tokens(inputs)
@@ -195,6 +200,8 @@ def tokens_table(inputs: ModelInputs, typed: Sequence[TypedSpecial] = ()) -> str
                 say(ROLE_NAMES[token.role]),
                 f"{TYPED_MARK} {say('text: typed {name}', name=names[run.start])}"
                 if run.start in names
+                else say("one added token, as typed")
+                if added and run.start in added
                 else say(KIND_NAMES[token.kind]),
             ]
         )

@@ -30,7 +30,9 @@ def find_first_object(inputs: ModelInputs, span: VisualSpan) -> tuple[int, ...]:
     Returns:
         Ascending; empty if there is no object on a plain background.
     """
-    fits = (n for n in CELLS_PER_PATCH if n * n * span.num_patches <= MAX_CELLS)
+    # A patch of 14 pixels does not divide into four cells.
+    whole = [n for n in CELLS_PER_PATCH if inputs.patch_size % n == 0]
+    fits = (n for n in whole if n * n * span.num_patches <= MAX_CELLS)
     per_patch = next(fits, CELLS_PER_PATCH[-1])
     cells = _object_cells(unpatchify(inputs, span)[0], inputs.patch_size // per_patch)
     if cells.mean() > MAX_SHARE:

@@ -57,7 +57,7 @@ def check_what_if(engine: Engine, inputs: ModelInputs, what_if: WhatIf) -> None:
         InputError: a gain, token, layer, head or patch is outside its range.
     """
     layers = range(engine.facts.num_layers)
-    taps = len(engine.facts.deepstack_visual_indexes)
+    taps = len(engine.facts.added_taps)
     visual = {index for span in inputs.spans for index in range(span.start, span.end)}
     if len(what_if.deepstack_gains) > taps:
         raise InputError(

@@ -74,7 +74,7 @@ def image_flops(facts: ModelFacts, num_patches: int) -> int:
     pixels = COLORS * facts.temporal_patch_size * facts.patch_size**2
     block = 4 * hidden * hidden + 2 * hidden * facts.vision_intermediate_size
     merger = merged * hidden * (merged * hidden + facts.out_hidden_size)
-    mergers = 1 + len(facts.deepstack_visual_indexes)
+    mergers = 1 + len(facts.taps)
     return 2 * (
         num_patches * (pixels * hidden + facts.vision_depth * block)
         + facts.vision_depth * 2 * hidden * num_patches**2

@@ -209,7 +209,7 @@ def features_like(engine: Engine, num_tokens: int) -> Features:
     """Tensors with the shape of an image's features that take no memory."""
     facts = engine.facts
     shape = (num_tokens, facts.out_hidden_size)
-    count = 1 + len(facts.deepstack_visual_indexes)
+    count = 1 + len(facts.taps)
     return tuple(torch.empty(shape, dtype=engine.dtype, device="meta") for _ in range(count))
 
 

@@ -28,21 +28,31 @@ class MropeFrequencies:
     axes: np.ndarray  # (head_dim / 2,) int64: index into AXES of each frequency
 
     @property
+    def counts(self) -> tuple[int, int, int]:
+        """How many frequencies rotate with t, with h and with w."""
+        t, h, w = np.bincount(self.axes, minlength=len(AXES)).tolist()
+        return t, h, w
+
+    @property
     def wavelengths(self) -> np.ndarray:
         """``(head_dim / 2,)`` float32: positions per full rotation."""
         return np.asarray(2 * math.pi / self.inv_freq, np.float32)
 
 
-def frequency_axes(section: tuple[int, int, int]) -> np.ndarray:
+def frequency_axes(section: tuple[int, int, int], count: int) -> np.ndarray:
     """The axis of each frequency: t h w t h w …, then t once h and w are used up.
+
+    Every frequency that h and w do not take belongs to t, so ``section[0]`` has no effect, and the
+    sections need not sum to ``count`` (``recomposition_frequencies``).
 
     Args:
         section: number of frequencies of t, h and w (``mrope_section``).
+        count: number of frequencies, ``head_dim / 2``.
 
     Returns:
-        ``(sum(section),)`` int64, indices into ``AXES``.
+        ``(count,)`` int64, indices into ``AXES``.
     """
-    axes = np.zeros(sum(section), np.int64)
+    axes = np.zeros(count, np.int64)
     for axis in (1, 2):
         axes[axis : section[axis] * 3 : 3] = axis
     return axes
@@ -51,9 +61,9 @@ def frequency_axes(section: tuple[int, int, int]) -> np.ndarray:
 def read_frequencies(engine: Engine) -> MropeFrequencies:
     """The decoder's own frequencies, after any RoPE scaling of the checkpoint."""
     rotary = engine.model.model.language_model.rotary_emb
-    t, h, w = rotary.mrope_section
+    inv_freq = rotary.inv_freq.float().cpu().numpy()
     return MropeFrequencies(
-        inv_freq=rotary.inv_freq.float().cpu().numpy(), axes=frequency_axes((t, h, w))
+        inv_freq, frequency_axes(engine.facts.mrope_section, count=len(inv_freq))
     )
 
 

@@ -29,12 +29,13 @@ def run_merge(engine: Engine, inputs: ModelInputs, vision: VisionOutput) -> Merg
         inputs_embeds, image_mask = _scatter(model, input_ids, token_embeds, vision.image, "image")
         inputs_embeds, video_mask = _scatter(model, input_ids, inputs_embeds, vision.video, "video")
         position_ids, rope_deltas = get_positions(engine, inputs)
-    visual_pos_masks, deepstack = _join_deepstack(vision, image_mask, video_mask)
+    visual_pos_masks, taps = _join_deepstack(vision, image_mask, video_mask)
     return MergedInputs(
         token_embeds=token_embeds.cpu(),
         inputs_embeds=inputs_embeds.cpu(),
         visual_pos_masks=visual_pos_masks,
-        deepstack_visual_embeds=deepstack,
+        # The decoder adds one per layer and ignores any further ones.
+        deepstack_visual_embeds=None if taps is None else taps[: engine.facts.num_layers],
         position_ids=position_ids,
         rope_deltas=rope_deltas,
     )

@@ -8,6 +8,7 @@ from playground.lazy import lazy_modules
 
 if TYPE_CHECKING:
     from playground.preprocess import (
+        chat_template,
         large_jpeg,
         media,
         orientation,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "chat_template",
     "large_jpeg",
     "media",
     "orientation",

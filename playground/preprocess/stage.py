@@ -17,10 +17,12 @@ from transformers.video_utils import VideoMetadata
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.language import mark, say
+from playground.preprocess.chat_template import render_messages
 from playground.records import (
     MediaFacts,
     MediaKind,
     ModelInputs,
+    PixelScale,
     Prompt,
     PromptImage,
     PromptVideo,
@@ -53,9 +55,7 @@ def run_preprocess(engine: Engine, prompt: Prompt) -> ModelInputs:
     """
     check_prompt(engine, prompt)
     messages, notices = build_messages(engine, prompt)
-    rendered = engine.processor.apply_chat_template(
-        messages, tokenize=False, add_generation_prompt=True
-    )
+    rendered = render_messages(engine, prompt, messages)
     batch = _call_processor(engine, prompt, rendered)
     seq = batch["input_ids"].shape[1]
     if seq > engine.facts.max_position_embeddings:
@@ -84,8 +84,8 @@ def run_preprocess(engine: Engine, prompt: Prompt) -> ModelInputs:
         image_grid_thw=batch.get("image_grid_thw"),
         pixel_values_videos=batch.get("pixel_values_videos"),
         video_grid_thw=batch.get("video_grid_thw"),
-        image_mean=tuple(engine.processor.image_processor.image_mean),
-        image_std=tuple(engine.processor.image_processor.image_std),
+        image_scale=read_scale(engine.processor.image_processor),
+        video_scale=read_scale(engine.processor.video_processor),
         patch_size=engine.facts.patch_size,
         temporal_patch_size=engine.facts.temporal_patch_size,
         merge_size=engine.facts.merge_size,
@@ -115,9 +115,19 @@ def unpatchify(inputs: ModelInputs, span: VisualSpan) -> np.ndarray:
     image = blocks.transpose(5, 0, 2, 6, 1, 3, 7, 4).reshape(
         frames, span.grid_h * patch, span.grid_w * patch, 3
     )
-    std, mean = (np.asarray(x, np.float32) for x in (inputs.image_std, inputs.image_mean))
-    restored: np.ndarray = np.rint(np.clip(image * std + mean, 0, 1) * 255)
-    return restored.astype(np.uint8)
+    scale = inputs.scale(span.kind)
+    std, mean = (np.asarray(x, np.float32) for x in (scale.std, scale.mean))
+    restored: np.ndarray = np.rint((image * std + mean) / np.float32(scale.factor))
+    return restored.clip(0, 255).astype(np.uint8)
+
+
+def read_scale(processor: Any) -> PixelScale:
+    """The scale that an image or video processor applies (``rescale_and_normalize``)."""
+    factor = float(processor.rescale_factor) if processor.do_rescale else 1.0
+    given = (processor.image_mean, processor.image_std) if processor.do_normalize else (0.0, 1.0)
+    # One number stands for all three channels.
+    mean, std = (np.broadcast_to(np.asarray(value, float), 3).tolist() for value in given)
+    return PixelScale(factor, tuple(mean), tuple(std))
 
 
 def no_media(kind: MediaKind) -> InputError:

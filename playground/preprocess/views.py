@@ -155,7 +155,7 @@ class Histograms:
 
 
 def pixel_histograms(inputs: ModelInputs, span: VisualSpan, image: np.ndarray) -> Histograms:
-    """The values before and after ``(pixel / 255 - mean) / std``, in the same bins.
+    """The values before and after rescaling and normalising, in the same bins.
 
     Args:
         inputs: the record of ``run_preprocess``.
@@ -164,8 +164,9 @@ def pixel_histograms(inputs: ModelInputs, span: VisualSpan, image: np.ndarray) -
     """
     # Half a step below a value, so that no value falls on an edge.
     pixel_edges = np.linspace(-0.5, 255.5, HISTOGRAM_BINS + 1)
-    mean, std = (np.asarray(x, np.float64)[:, None] for x in (inputs.image_mean, inputs.image_std))
-    value_edges = (pixel_edges[None] / 255 - mean) / std
+    scale = inputs.scale(span.kind)
+    mean, std = (np.asarray(x, np.float64)[:, None] for x in (scale.mean, scale.std))
+    value_edges = (pixel_edges[None] * scale.factor - mean) / std
     values = span_pixels(inputs, span)[:, :, 0]
     return Histograms(
         pixel_edges=pixel_edges,

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from playground.engine import Engine
+from playground.errors import InputError
+from playground.language import say
 from playground.records import SamplingSettings
-from playground.sampling.settings import check_settings
+from playground.sampling.settings import LIMITS, check_settings
+
+LEAST_TEMPERATURE = LIMITS["temperature"].above or 0.0  # the least one that is not greedy
+MAX_QUOTE = 40  # characters of a value in a note
 
 
 def end_token_ids(engine: Engine) -> frozenset[int]:
@@ -16,19 +22,83 @@ def end_token_ids(engine: Engine) -> frozenset[int]:
     return frozenset([ids] if isinstance(ids, int) else ids or ())
 
 
+@dataclass(frozen=True, slots=True)
+class OwnSettings:
+    """The sampling settings of the checkpoint's own ``generation_config.json``."""
+
+    settings: SamplingSettings
+    notes: tuple[str, ...]  # values of the file that were read in another way, or not at all
+
+
 def own_settings(engine: Engine) -> SamplingSettings:
     """The settings of the checkpoint's ``generation_config``; greedy if ``do_sample`` is off."""
+    return read_own_settings(engine).settings
+
+
+def read_own_settings(engine: Engine) -> OwnSettings:
+    """The same, with a note for each value that is out of range or not a number.
+
+    transformers loads any value and fails only when it generates. Text is read as the number that
+    it holds, -1 turns ``top_k`` off as in vLLM, and a tiny temperature is greedy in effect.
+    """
     config: Any = engine.model.generation_config
-    given = {
-        name: getattr(config, name, None)
-        for name in ("top_k", "top_p", "min_p", "typical_p", "repetition_penalty")
-    }
+    is_sampled = config.do_sample is True or str(config.do_sample).lower() == "true"
+    names = ("top_k", "top_p", "min_p", "typical_p", "repetition_penalty")
+    given = {name: getattr(config, name, None) for name in ("temperature", *names)}
     # transformers' defaults for missing fields; only top-k is on by default.
-    temperature = 1.0 if config.temperature is None else config.temperature
-    given["temperature"] = temperature if config.do_sample else 0.0
-    if config.do_sample and given["top_k"] is None:
+    if given["temperature"] is None:
+        given["temperature"] = 1.0
+    if is_sampled and given["top_k"] is None:
         given["top_k"] = 50
-    return check_settings({name: value for name, value in given.items() if value is not None})
+    if not is_sampled:
+        given["temperature"] = 0.0
+    checked: dict[str, float] = {}
+    notes: list[str] = []
+    for name, value in given.items():
+        if value is None:
+            continue
+        number, note = _read_value(name, value)
+        if number is not None:
+            checked[name] = number
+        if note:
+            notes.append(note)
+    return OwnSettings(SamplingSettings(**checked), tuple(notes))  # type: ignore[arg-type]
+
+
+def _read_value(name: str, value: Any) -> tuple[float | None, str]:
+    """A value of the file as a setting, None if it cannot be one; and a note, or nothing."""
+    number = _to_number(value)
+    if name == "top_k" and number == -1:
+        return 0, ""
+    if name == "temperature" and number is not None and 0 < number < LEAST_TEMPERATURE:
+        note = say(
+            "generation_config.json has temperature {value:g}, which is greedy in effect.",
+            value=number,
+        )
+        return 0.0, note
+    try:
+        checked = check_settings({name: value if number is None else number})
+        return getattr(checked, name), ""
+    except InputError as error:
+        note = say(
+            "generation_config.json has {name} {value}, which is not used. {limit}",
+            name=name,
+            value=repr(value)[:MAX_QUOTE],
+            limit=error.limit,
+        )
+        return None, note
+
+
+def _to_number(value: Any) -> float | None:
+    """A number, also from text; a whole one as an int."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def barred_token_ids(engine: Engine) -> tuple[int, ...]:

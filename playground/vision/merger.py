@@ -64,7 +64,9 @@ def merge_token(
         tap: number of the DeepStack tap; ``None`` for the final merger.
     """
     visual = engine.model.model.visual
-    merger = visual.merger if tap is None else visual.deepstack_merger_list[tap]
+    merger = visual.merger
+    if tap is not None:
+        merger = visual.deepstack_merger_list[engine.facts.tap_mergers[tap]]
     count = span.merge_size**2
     row = span.patch_start // count + token
     # The state after block b is the input of the next one.

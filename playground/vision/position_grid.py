@@ -113,7 +113,7 @@ def grid_colors(engine: Engine, tower: TowerOutput, span: VisualSpan) -> GridCol
     signed so that its largest loading is positive, scaled from the smallest to the largest score.
     """
     side = engine.model.model.visual.num_grid_per_side
-    basis = _grid_basis(engine)
+    basis = _grid_basis(engine, side**2)
     positions = tower.pos_embeds[torch.from_numpy(patch_rows(span))].float().flatten(0, 1)
     scores = (positions - basis.mean) @ basis.components
     return GridColors(
@@ -138,11 +138,12 @@ class _GridBasis:
 _BASES: WeakKeyDictionary[nn.Module, _GridBasis] = WeakKeyDictionary()
 
 
-def _grid_basis(engine: Engine) -> _GridBasis:
+def _grid_basis(engine: Engine, num_entries: int) -> _GridBasis:
     embedding = engine.model.model.visual.pos_embed
     with engine.exclusive():
         if embedding not in _BASES:
-            _BASES[embedding] = _fit_basis(embedding.weight.float().cpu())
+            # A table whose length is no square has rows that the grid never uses.
+            _BASES[embedding] = _fit_basis(embedding.weight[:num_entries].float().cpu())
         return _BASES[embedding]
 
 

@@ -56,7 +56,7 @@ def _run_tower(
         hidden_states=tuple(state.cpu() for state in (*states, output.last_hidden_state)),
         pooler_output=torch.cat(output.pooler_output).cpu(),
         deepstack_features=tuple(torch.cat(taps).cpu() for taps in output.deepstack_features),
-        deepstack_layers=tuple(visual.deepstack_visual_indexes),
+        deepstack_layers=engine.facts.taps,
     )
 
 

@@ -80,6 +80,39 @@ def test_the_2b_configuration_has_the_published_facts() -> None:
     assert sum(facts.mrope_section) == facts.head_dim // 2
 
 
+@pytest.mark.parametrize(
+    ("listed", "taps", "mergers", "added", "never_added"),
+    [
+        ((0, 1, 2), (0, 1, 2), (0, 1, 2), (0, 1), (2,)),  # two decoder layers
+        ((2, 0), (0, 2), (1, 0), (0, 2), ()),  # in the order of the blocks
+        ((1, 1), (1,), (0,), (1,), (1,)),
+        ((8, 16, 24), (), (), (), (8, 16, 24)),  # transformers' default on a small tower
+        ((-1, 1), (1,), (1,), (1,), (-1,)),
+        ((), (), (), (), ()),
+    ],
+)
+def test_taps_are_those_that_transformers_computes_and_adds(
+    listed: tuple[int, ...],
+    taps: tuple[int, ...],
+    mergers: tuple[int, ...],
+    added: tuple[int, ...],
+    never_added: tuple[int, ...],
+) -> None:
+    facts = dataclasses.replace(
+        describe_config(load_config()),
+        deepstack_visual_indexes=listed,
+        vision_depth=4,
+        num_layers=2,
+    )
+    assert (facts.taps, facts.tap_mergers) == (taps, mergers)
+    assert (facts.added_taps, facts.never_added) == (added, never_added)
+
+
+def test_a_table_whose_length_is_no_square_makes_a_smaller_grid() -> None:
+    facts = dataclasses.replace(describe_config(load_config()), num_position_embeddings=250)
+    assert facts.num_grid_per_side == int(250**0.5) == 15
+
+
 def test_kv_cache_bytes_of_the_2b_model() -> None:
     facts = describe_config(load_config())
     assert facts.kv_bytes_per_token(torch.bfloat16) == 28 * 2 * 8 * 128 * 2 == 114_688

@@ -141,7 +141,7 @@ def test_every_token_and_patch_agrees_with_the_tensors(name: str, runs: dict[str
             size = inputs.patch_size
             top, left = (row - selection.rows[0]) * size, (column % 2) * size
             patch = box[:, top : top + size, left : left + size]
-            mean, std = np.array(inputs.image_mean), np.array(inputs.image_std)
+            mean, std = np.array(inputs.image_scale.mean), np.array(inputs.image_scale.std)
             row_values = values[rows[row, column]].reshape(3, -1, size, size).numpy()
             shown = np.rint((row_values.transpose(1, 2, 3, 0) * std + mean) * 255)
             np.testing.assert_array_equal(patch, shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import unicodedata
 from typing import Any
 
@@ -17,11 +18,13 @@ from playground.tokens import (
     find_typed_specials,
     neutralise_special_tokens,
     normalizer_name,
+    protected_names,
     read_tokens,
     readable,
     spell_text,
     token_bytes,
     token_text,
+    typed_added_tokens,
 )
 from tests.media_samples import make_image
 
@@ -173,13 +176,53 @@ def test_typed_special_tokens_in_every_message(engine: Engine) -> None:
 
 
 def test_neutralising_every_added_token(engine: Engine) -> None:
-    added = engine.tokenizer.get_added_vocab()
+    ids = engine.tokenizer.get_added_vocab()
+    added = {name: ids[name] for name in protected_names(engine.tokenizer)}
+    assert len(added) == 14  # all that the tokenizer marks as special
     for name, token_id in added.items():
         for text in (name, f"a{name}b", name * 2, f"<|im_{name}end|>"):
             safe, found = neutralise_special_tokens(engine.tokenizer, text)
             assert name in found
             assert not set(encode(engine, safe)) & set(added.values()), (name, token_id)
             assert safe.replace("\u200b", "") == text
+
+
+TYPED = "Think in <think> </think> tags, then <tool_call>."
+
+
+def test_added_tokens_that_are_not_special_go_through_as_in_plain_transformers(
+    engine: Engine,
+) -> None:
+    assert neutralise_special_tokens(engine.tokenizer, TYPED) == (TYPED, [])
+    inputs = preprocess(engine, TYPED)
+    content = [{"type": "text", "text": TYPED}]
+    plain = engine.processor.apply_chat_template(
+        [{"role": "user", "content": content}],
+        tokenize=True,
+        add_generation_prompt=True,
+        return_dict=True,
+    )
+    assert [token.id for token in inputs.tokens] == plain["input_ids"][0]
+    assert inputs.notices == ()
+    typed = typed_added_tokens(engine.tokenizer, inputs)
+    assert list(typed.values()) == ["<think>", "</think>", "<tool_call>"]
+    for index, name in typed.items():
+        assert inputs.tokens[index].text == name
+
+
+def test_tokens_of_a_fine_tune_go_through_unless_they_are_special(engine: Engine) -> None:
+    tokenizer = copy.deepcopy(engine.tokenizer)
+    tokenizer.add_tokens(["<loc_0>", "corrosion"])
+    tokenizer.add_tokens(["<|mine|>"], special_tokens=True)
+    text = "corrosion at <loc_0> <|mine|>"
+    safe, found = neutralise_special_tokens(tokenizer, text)
+    assert found == ["<|mine|>"]
+    assert safe == "corrosion at <loc_0> <\u200b|mine|>"
+
+
+def test_what_a_template_wrote_was_not_typed(engine: Engine) -> None:
+    inputs = preprocess(engine, "Say think.")
+    assert typed_added_tokens(engine.tokenizer, inputs) == {}
 
 
 def test_ordinary_text_is_left_alone(engine: Engine) -> None:

@@ -114,7 +114,7 @@ def _vision(run: Run, _found: Any) -> dict[str, Any]:
     return {
         "depth": facts.vision_depth,
         "hidden_size": facts.vision_hidden_size,
-        "deepstack_layers": list(facts.deepstack_visual_indexes),
+        "deepstack_layers": list(facts.taps),
         "spans": [_span(run, span) for span in run.inputs.spans],
     }
 

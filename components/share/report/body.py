@@ -66,6 +66,8 @@ class Body:
         return Markup('<div class="report-{}">{}</div>').format(item.kind, inside)
 
     def _view_html(self, view: View) -> Markup:
+        if view.failed:
+            return EMPTY.format(view.value)
         if view.output.kind == "chart":
             return self.chart_html(view.output, view.value)
         drawn = Markup(view.value)  # the same HTML as on the page

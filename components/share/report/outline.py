@@ -8,7 +8,7 @@ from typing import Any
 
 from components.chart_view.figures import write_json
 from components.parts.controls import Control
-from components.parts.drawing import Drawing, Question
+from components.parts.drawing import Drawing, Question, failed_drawing
 from components.parts.part import Fold, Heading, Item, Output, Part, StageParts, Text
 from playground.errors import PlaygroundError
 from playground.language import say
@@ -37,6 +37,7 @@ class View:
 
     output: Output
     value: str
+    failed: bool = False  # the value is then an error message
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,12 @@ def stage_items(
 
 
 def part_items(drawing: Drawing, part: Part, run: Run, state: Question) -> tuple[ReportItem, ...]:
-    """Everything in one part, or why the part does not apply."""
-    if not part.is_shown(run):
+    """Everything in one part, or why the part does not apply, or that it failed."""
+    try:
+        is_shown = part.is_shown(run)
+    except Exception as error:
+        return (Words(failed_drawing(part, "shown", run, error)["error"]),)
+    if not is_shown:
         return (Words(say(part.absent)),) if part.absent else ()
     return tuple(_walk((*part.intro_items, *part.items), drawing, part, run, state))
 
@@ -101,21 +106,32 @@ def _walk(
 
 def _view(drawing: Drawing, part: Part, output: Output, run: Run, state: Question) -> View:
     drawn: dict[str, Any] = drawing.draw(part, output, run, state)
-    if output.kind == "chart":
-        return View(output, write_json(drawn["figure"]) if drawn.get("figure") else "")
+    if "figure" in drawn:
+        try:
+            return View(output, write_json(drawn["figure"]) if drawn["figure"] else "")
+        except Exception as error:
+            drawn = failed_drawing(part, output.name, run, error)
+    if drawn.get("failed"):
+        return View(output, drawn["error"], failed=True)
     return View(output, drawn.get(output.kind, ""))
 
 
 def _choice(part: Part, control: Control, run: Run, state: Question) -> Iterator[ControlValue]:
     is_listed = control.carried and control.kind not in ("hidden", "presets")
-    if not is_listed or control.spec(run) is None:
+    if not is_listed:
         return
     try:
+        if control.spec(run) is None:
+            return
         value = control.parse(state.values.get(part.full_name(control.id)), run)
+        words = "" if value is None else control.words(value, run)
     except PlaygroundError:
         return
+    except Exception as error:  # the outputs that need it fail likewise and say so
+        failed_drawing(part, control.id, run, error)
+        return
     if value is not None:
-        yield ControlValue(control.title(), control.words(value, run))
+        yield ControlValue(control.title(), words)
 
 
 def views(items: Sequence[ReportItem]) -> Iterator[View]:

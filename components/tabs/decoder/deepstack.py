@@ -37,6 +37,10 @@ PART = Part(
 @PART.html()
 def words(run: Run) -> str:
     """The median relative size of each tap's addition."""
+    if not run.decoded.num_deepstack:
+        return fact_html(
+            say("This model has no DeepStack taps, so nothing is added to the layers' outputs.")
+        )
     visual = run.inputs.mm_token_type_ids[0].numpy() > 0
     medians = [
         say("{median:.0%} after layer {layer}", layer=layer, median=np.median(row[visual]))
@@ -57,8 +61,8 @@ def words(run: Run) -> str:
 def maps(run: Run) -> str:
     """One map per tap and image."""
     shares = deepstack_shares(run)
-    high = max(float(shares.max()), 1e-6)
-    blocks = run.engine.facts.deepstack_visual_indexes
+    high = max(float(shares.max(initial=0)), 1e-6)
+    blocks = run.engine.facts.added_taps
     figures = [
         _map_html(
             run,

@@ -38,6 +38,8 @@ def facts(run: Run) -> str:
         kv_heads=sizes.num_key_value_heads,
     )
     added = say("This prompt has no image, so DeepStack adds nothing.")
+    if run.inputs.spans:
+        added = say("This model has no DeepStack taps, so nothing is added to the layers' outputs.")
     if output.num_deepstack:
         added = say(
             "DeepStack adds features of the vision tower at the image tokens after layers "

@@ -48,17 +48,18 @@ POSITIONS = (
     (mark("1-D RoPE"), "flat"),
     (mark("h and w swapped"), "swapped"),
 )
-# Every Qwen3-VL has three taps.
+# Every published Qwen3-VL has three taps.
 TAPS = (
     mark("DeepStack tap 1 gain"),
     mark("DeepStack tap 2 gain"),
     mark("DeepStack tap 3 gain"),
+    mark("Gain of all further taps"),
 )
 
 
 def _num_taps(run: Run) -> int:
     """How many taps add something in this run: none without an image."""
-    return len(run.engine.facts.deepstack_visual_indexes) if has_images(run) else 0
+    return len(run.engine.facts.added_taps) if has_images(run) else 0
 
 
 def _gain(tap: int, label: str) -> Slider:
@@ -104,9 +105,10 @@ CHANGE_IDS = tuple(control.id for control in CHANGES)
 def list_presets(run: Run) -> list[Option]:
     """Suggested changes, without those that have no effect in this run."""
     listed: list[tuple[str, dict[str, Any]]] = []
+    if _num_taps(run):
+        listed.append((say("No DeepStack"), {control.id: 0 for control in GAINS}))
     if has_images(run):
         listed += [
-            (say("No DeepStack"), {control.id: 0 for control in GAINS}),
             (say("1-D RoPE"), {PLACED.id: "flat"}),
             (say("h and w swapped"), {PLACED.id: "swapped"}),
         ]
@@ -153,10 +155,11 @@ EMPTY = mark("Run with changes to see this chart.")
 
 def read_what_if(run: Run, *values: Any) -> WhatIf:
     """The values of ``CHANGES`` as a ``WhatIf``."""
-    first, second, third, positions, skipped, heads, masked, fill, leave = values
+    *gains, positions, skipped, heads, masked, fill, leave = values
+    num_taps = _num_taps(run)
     pairs = [head.split(":") for head in heads]
     return playground.experiments.what_if.WhatIf(
-        deepstack_gains=(first, second, third)[: _num_taps(run)],
+        deepstack_gains=(*gains, *[gains[-1]] * num_taps)[:num_taps],
         positions=positions,
         masked=masked,
         fill=fill,

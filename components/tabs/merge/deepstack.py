@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from components.charts.merge_deepstack import plot_deepstack_routes
 from components.parts.part import SELECTION, Part
 from components.tabs.merge.focus import choose_focus, focus_words
+from components.tabs.never_added import never_added_text
 from components.views.facts import fact_markup
 from components.views.tables import Cell, Mono, table_html
 from playground.language import mark, say
@@ -28,14 +29,24 @@ PART = Part(
 def intro(run: Run) -> str:
     """Which tap is added after which decoder layer, and at which positions."""
     merged, facts = run.merged, run.engine.facts
-    blocks = facts.deepstack_visual_indexes
+    blocks = facts.added_taps
     if merged.visual_pos_masks is None:
         return fact_markup(
             say(
                 "Without an image, DeepStack adds nothing: the {taps} taps of the vision tower "
                 "are not computed, and the decoder runs like a text-only model.",
                 taps=len(blocks),
-            )
+            ),
+            never_added_text(facts),
+        )
+    if not blocks:
+        return fact_markup(
+            say(
+                "No tap is added: the vision tower passes only its merger's output to the decoder, "
+                "at the {visual:,} visual positions.",
+                visual=int(visual_mask(merged).sum()),
+            ),
+            never_added_text(facts),
         )
     visual = int(visual_mask(merged).sum())
     ways = say("; ").join(
@@ -56,7 +67,8 @@ def intro(run: Run) -> str:
             routes=ways,
             others=run.inputs.num_tokens - visual,
             layers=facts.num_layers - len(blocks),
-        )
+        ),
+        never_added_text(facts),
     )
 
 
@@ -66,9 +78,7 @@ def routes(run: Run) -> go.Figure | None:
     if run.merged.visual_pos_masks is None:
         return None
     facts = run.engine.facts
-    return plot_deepstack_routes(
-        visual_mask(run.merged), facts.deepstack_visual_indexes, facts.num_layers
-    )
+    return plot_deepstack_routes(visual_mask(run.merged), facts.added_taps, facts.num_layers)
 
 
 @PART.html()
@@ -96,7 +106,7 @@ def table(run: Run) -> str:
             visual,
             norms[tap + 1],
         ]
-        for tap, block in enumerate(run.engine.facts.deepstack_visual_indexes)
+        for tap, block in enumerate(run.engine.facts.added_taps)
     ]
     headers = (
         say("Features"),
@@ -115,14 +125,16 @@ def chosen(run: Run, selection: Selection | None) -> str:
         return ""
     focus = choose_focus(run, selection)
     row = tap_row(run.merged, focus.index)
-    if row is None:
+    if row is None or not run.engine.facts.added_taps:
         return fact_markup(
             say(
                 "No tap adds anything to {token}, because it is not a visual position.",
                 token=focus_words(run, focus),
             )
+            if row is None
+            else say("No tap adds anything to {token}.", token=focus_words(run, focus))
         )
-    taps = len(run.engine.facts.deepstack_visual_indexes)
+    taps = len(run.engine.facts.added_taps)
     return fact_markup(
         say(
             "Example: {token}. Visual tokens take their rows in order, so row {row:,} of each of "

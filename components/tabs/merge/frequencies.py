@@ -62,7 +62,7 @@ def angles(run: Run, selection: Selection | None) -> go.Figure:
 def intro(run: Run) -> str:
     """How the frequencies are assigned to the axes."""
     facts, rotary = run.engine.facts, read_frequencies(run.engine)
-    t, h, w = facts.mrope_section
+    t, h, w = rotary.counts
     count, waves = len(rotary.axes), rotary.wavelengths
     rest = rotary.axes[3 * min(h, w) :]
     tail = ""

@@ -10,12 +10,14 @@ import plotly.graph_objects as go
 import playground
 from components.charts.model import plot_module_tree, say_count
 from components.parts.part import Part
+from components.tabs.never_added import never_added_text
 from components.views.tables import format_bytes, table_html
 from playground.language import mark, say
 from playground.pipeline import Run
 
 if TYPE_CHECKING:
     from playground.engine import Engine
+    from playground.model_facts import ModelFacts
 
 PART = Part("checkpoint", mark("Model"), stage="model")
 
@@ -112,7 +114,8 @@ def _decoder_rows(engine: Engine) -> list[tuple[str, str, str]]:
 
 def _attention_rows(engine: Engine) -> list[tuple[str, str, str]]:
     facts = engine.facts
-    t, h, w = facts.mrope_section
+    rotary = playground.merge.mrope.read_frequencies(engine)
+    t, h, w = rotary.counts
     group = facts.num_attention_heads // facts.num_key_value_heads
     return [
         (
@@ -127,11 +130,11 @@ def _attention_rows(engine: Engine) -> list[tuple[str, str, str]]:
         ("head_dim", str(facts.head_dim), say("size of each query, key and value")),
         (
             "mrope_section",
-            f"[{t}, {h}, {w}]",
+            str(list(facts.mrope_section)),
             say(
                 "{count} rotary frequencies, interleaved: {t} for time, {h} for height, {w} for "
                 "width",
-                count=t + h + w,
+                count=len(rotary.axes),
                 t=t,
                 h=h,
                 w=w,
@@ -182,18 +185,37 @@ def _vision_rows(engine: Engine) -> list[tuple[str, str, str]]:
             f"{side} × {side}",
             say(
                 "{count:,} learned positions, interpolated to each image",
-                count=facts.num_position_embeddings,
-            ),
+                count=side**2,
+            )
+            + _unused_positions(facts),
         ),
-        (
-            "DeepStack",
-            say("after blocks {blocks}", blocks=_listed(facts.deepstack_visual_indexes)),
-            say(
-                "added after decoder layers {layers}; all numbered from 0",
-                layers=_listed(range(len(facts.deepstack_visual_indexes))),
-            ),
-        ),
+        ("DeepStack", *_tap_words(facts)),
     ]
+
+
+def _unused_positions(facts: ModelFacts) -> str:
+    """The rows of a table that is no square and which the grid leaves out."""
+    unused = facts.num_position_embeddings - facts.num_grid_per_side**2
+    if not unused:
+        return ""
+    return say(
+        "; {unused:,} of the {count:,} rows are never used, as their number is not a square",
+        unused=unused,
+        count=facts.num_position_embeddings,
+    )
+
+
+def _tap_words(facts: ModelFacts) -> tuple[str, str]:
+    """The blocks with a tap, and the decoder layers after which they are added."""
+    unused = never_added_text(facts)
+    if not facts.added_taps:
+        return say("none"), unused or say("the decoder gets only the merger's output")
+    added = say(
+        "added after decoder layers {layers}; all numbered from 0",
+        layers=_listed(range(len(facts.added_taps))),
+    )
+    blocks = say("after blocks {blocks}", blocks=_listed(facts.added_taps))
+    return blocks, say("; ").join(filter(None, (added, unused)))
 
 
 def _listed(numbers: Iterable[int]) -> str:

@@ -19,7 +19,7 @@ from components.views.facts import fact_html, fact_markup
 from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Selection
-from playground.records import ModelInputs, VisualSpan
+from playground.records import ModelInputs, PixelScale, VisualSpan
 
 if TYPE_CHECKING:
     from playground.preprocess.views import Histograms, PatchRow
@@ -73,19 +73,34 @@ def sizes(run: Run) -> str:
 def values(run: Run, number: int) -> str:
     """What rescaling and normalisation do, with this processor's mean and deviation."""
     inputs = run.inputs
-    pixels = playground.preprocess.views.span_pixels(inputs, inputs.spans[number])
-    return fact_html(
-        say(
+    span = inputs.spans[number]
+    pixels = playground.preprocess.views.span_pixels(inputs, span)
+    result = say(
+        "The distribution keeps its shape and moves to the scale that the vision tower expects: "
+        "here from {low:.3f} to {high:.3f}, with a mean of {mean:.3f}.",
+        low=pixels.min(),
+        high=pixels.max(),
+        mean=pixels.mean(),
+    )
+    return fact_html(_scale_words(inputs.scale(span.kind)), result)
+
+
+def _scale_words(scale: PixelScale) -> str:
+    """What the processor does to each value."""
+    means, stds = (" / ".join(f"{each:g}" for each in of) for of in (scale.mean, scale.std))
+    if abs(255 * scale.factor - 1) < 1e-6:
+        return say(
             "Each value is divided by 255, the mean ({means} for red / green / blue) is "
-            "subtracted, and the result is divided by the standard deviation ({stds}). The "
-            "distribution keeps its shape and moves to the scale that the vision tower expects: "
-            "here from {low:.3f} to {high:.3f}, with a mean of {mean:.3f}.",
-            means=" / ".join(f"{value:g}" for value in inputs.image_mean),
-            stds=" / ".join(f"{value:g}" for value in inputs.image_std),
-            low=pixels.min(),
-            high=pixels.max(),
-            mean=pixels.mean(),
+            "subtracted, and the result is divided by the standard deviation ({stds}).",
+            means=means,
+            stds=stds,
         )
+    return say(
+        "Each value is multiplied by {factor:.4g}, the mean ({means} for red / green / blue) is "
+        "subtracted, and the result is divided by the standard deviation ({stds}).",
+        factor=scale.factor,
+        means=means,
+        stds=stds,
     )
 
 

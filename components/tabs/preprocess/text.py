@@ -59,7 +59,8 @@ def template(run: Run) -> str:
 @PART.html()
 def tokens(run: Run) -> str:
     """One row per token; the tokens of an image share one row."""
-    return tokens_table(run.inputs, typed_specials(run))
+    added = playground.tokens.typed_added_tokens(run.engine.tokenizer, run.inputs)
+    return tokens_table(run.inputs, typed_specials(run), added)
 
 
 def typed_specials(run: Run) -> tuple[TypedSpecial, ...]:

@@ -88,6 +88,7 @@ def timeline(run: Run) -> go.Figure:
         video.total_num_frames,
         video.fps,
         facts.timestamps,
+        patch_frames=run.inputs.temporal_patch_size,
         seconds=video.seconds,
     )
 

@@ -80,6 +80,7 @@ PART = Part(
     ),
     layout=(
         "settings",
+        "own",
         ("length", "same-numbers", "colour-by"),
         ("columns",),
         "verdict",
@@ -167,6 +168,13 @@ def _lab(
 
 
 # ------------------------------------------------------------------------------------- outputs
+
+
+@PART.html()
+def own(run: Run) -> str:
+    """What is odd about the checkpoint's own settings; nothing for most checkpoints."""
+    read = playground.sampling.generation_config.read_own_settings(run.engine)
+    return fact_html(*read.notes) if read.notes else ""
 
 
 @PART.html(needs=("columns",), live=True)

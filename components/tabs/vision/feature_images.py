@@ -151,7 +151,7 @@ def source_choices(facts: ModelFacts) -> list[tuple[str, str]]:
             ),
             f"tap {number}",
         )
-        for number, block in enumerate(facts.deepstack_visual_indexes, 1)
+        for number, block in enumerate(facts.taps, 1)
     ]
     return [
         (say("Patches, after the blocks applied"), STATE),
@@ -168,7 +168,7 @@ def read_source(run: Run, state: int, source: str) -> FeatureSource:
         return make("embedding")
     if source == "merger":
         return make("merger")
-    taps = [f"tap {number}" for number in range(1, len(facts.deepstack_visual_indexes) + 1)]
+    taps = [f"tap {number}" for number in range(1, len(facts.taps) + 1)]
     if source in taps:
         return make("tap", taps.index(source))
     return make(STATE, state)
@@ -179,7 +179,7 @@ def source_text(source: FeatureSource, facts: ModelFacts) -> str:
     if source.kind == "embedding":
         return say("after patch embedding, before the position is added")
     if source.kind == "tap":
-        block = facts.deepstack_visual_indexes[source.index]
+        block = facts.taps[source.index]
         return say(
             "of DeepStack tap {number} (after block {block})",
             number=source.index + 1,

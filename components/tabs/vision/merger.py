@@ -36,7 +36,7 @@ IMAGE_SIDE = 320  # pixels of the longer side, sent and shown
 
 def name_mergers(run: Run) -> list[tuple[str, int]]:
     """The final merger and the merger of each DeepStack tap."""
-    blocks = run.engine.facts.deepstack_visual_indexes
+    blocks = run.engine.facts.taps
     taps = [
         (say("DeepStack tap {number}, after block {block}", number=number + 1, block=block), number)
         for number, block in enumerate(blocks)

@@ -116,6 +116,8 @@ def alike_html(focus: PatchFocus, merged: MergedToken, tap: int | None) -> str:
         say("Row of {tensor}", tensor=values),
         *[say("to patch {number}", number=number + 1) for number in range(count)],
     )
+    if count == 1:
+        return fact_html(say("With merge_size 1, one patch becomes one token: nothing is merged."))
     pairs = merged.similarity[~np.eye(count, dtype=bool)]
     words = fact_html(
         say(

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from components.parts.part import Part, StageParts
+from components.tabs.never_added import never_added_text
 from components.tabs.vision import attention, blocks, merger, position, rope
 from components.tabs.vision.focus import NO_IMAGE, SPAN, has_image
-from components.views.facts import fact_html
+from components.views.facts import fact_html, join_sentences
 from playground.language import mark, say
 from playground.pipeline import Run
+
+if TYPE_CHECKING:
+    from playground.model_facts import ModelFacts
 
 HEAD = Part(
     "head",
@@ -42,12 +48,21 @@ def facts(run: Run) -> str:
             merged=sum(len(tower.pooler_output) for tower in towers),
             width=sizes.out_hidden_size,
         ),
-        say(
+        _taps_text(sizes),
+    )
+
+
+def _taps_text(sizes: ModelFacts) -> str:
+    """The blocks with a DeepStack tap, and the configured ones that add nothing."""
+    blocks = say(", ").join(str(block) for block in sizes.taps)
+    taps = say("No block of this tower has a DeepStack tap.")
+    if sizes.taps:
+        taps = say(
             "DeepStack taps after blocks {taps} (counted from 0) pass early features to the "
             "decoder's first layers.",
-            taps=say(", ").join(str(block) for block in sizes.deepstack_visual_indexes),
-        ),
-    )
+            taps=blocks,
+        )
+    return join_sentences(taps, never_added_text(sizes))
 
 
 TAB = StageParts(

@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from components.charts.vision_merger import plot_tap_similarity
+from components.tabs.never_added import never_added_text
 from components.tabs.vision.focus import PatchFocus, stack_html
 from components.views.facts import fact_html
 from components.views.tables import table_html
@@ -46,7 +47,9 @@ def taps_html(run: Run, focus: PatchFocus, taps: tuple[TapSimilarity, ...]) -> s
         (
             say("tap {number}", number=number + 1),
             tap.tap,
-            say("added to the output of layer {layer}", layer=number),
+            say("added to the output of layer {layer}", layer=number)
+            if number < facts.num_layers
+            else say("never added: there are {layers} layers", layers=facts.num_layers),
             float(tap.norms[position]),
             f"{tap.cosine[position]:.3f}",
             f"{tap.cosine.mean():.3f}",
@@ -73,12 +76,15 @@ def taps_html(run: Run, focus: PatchFocus, taps: tuple[TapSimilarity, ...]) -> s
     )
     caption = say("DeepStack taps compared with the final token")
     return stack_html(
-        fact_html(_route_text(taps)), table_html(headers, rows, caption, right=(4, 5))
+        fact_html(_route_text(taps[: facts.num_layers]), never_added_text(facts)),
+        table_html(headers, rows, caption, right=(4, 5)),
     )
 
 
 def _route_text(taps: tuple[TapSimilarity, ...]) -> str:
     """Which vision block and which decoder layer each tap connects."""
+    if not taps:
+        return say("DeepStack (Meng et al. 2024) passes on nothing here: no block has a tap.")
     routes = [
         say(
             "tap {number} from vision block {block} to decoder layer {layer}",

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import Qwen3VLTextConfig
+from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLTextRotaryEmbedding
 
 from playground.engine import Engine
 from playground.merge.mrope import (
@@ -25,14 +27,43 @@ BY_HAND = MropeFrequencies(
 
 
 def test_axes_take_turns_until_h_and_w_are_used_up() -> None:
-    assert frequency_axes((4, 2, 2)).tolist() == [0, 1, 2, 0, 1, 2, 0, 0]
+    assert frequency_axes((4, 2, 2), 8).tolist() == [0, 1, 2, 0, 1, 2, 0, 0]
 
 
 def test_axes_of_the_full_size_model() -> None:
-    axes = frequency_axes((24, 20, 20))
+    axes = frequency_axes((24, 20, 20), 64)
     assert np.bincount(axes).tolist() == [24, 20, 20]
     assert axes[:60].tolist() == [0, 1, 2] * 20
     assert not axes[60:].any(), "the four slowest frequencies are t's"
+
+
+@pytest.mark.parametrize(
+    ("section", "head_dim"),
+    [((24, 20, 20), 16), ((4, 2, 2), 128), ((1, 0, 0), 2), ((8, 12, 12), 64), ((0, 0, 9), 32)],
+    ids=["a large section", "a large head", "one frequency", "all", "width alone"],
+)
+def test_axes_are_those_of_transformers_for_any_section(
+    section: tuple[int, int, int], head_dim: int
+) -> None:
+    config = Qwen3VLTextConfig(
+        head_dim=head_dim,
+        rope_parameters={
+            "rope_type": "default",
+            "rope_theta": 1e4,
+            "mrope_section": list(section),
+        },
+    )
+    rotary: Any = Qwen3VLTextRotaryEmbedding(config)
+    count = head_dim // 2
+    # Each axis alone gets the angle 1: what it moves is its own.
+    chosen = [
+        rotary.recomposition_frequencies(
+            torch.eye(3)[axis][:, None, None, None].repeat(1, 1, 1, count)
+        )[0, 0, :count]
+        for axis in range(3)
+    ]
+    expected = torch.stack(chosen).argmax(0)
+    np.testing.assert_array_equal(frequency_axes(section, count), expected.numpy())
 
 
 def test_wavelengths_by_hand() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +24,7 @@ from playground.preprocess.stage import (
     run_preprocess,
     unpatchify,
 )
+from playground.preprocess.views import pixel_histograms
 from playground.records import Prompt, PromptImage, PromptVideo, Turn
 from tests.media_samples import make_image, make_video
 from tests.playground.prompt_samples import PROMPTS
@@ -150,6 +152,36 @@ def test_unpatchify_gives_the_frames_of_a_video(engine: Engine, num_frames: int)
     assert len(restored) == num_frames + num_frames % 2
     np.testing.assert_array_equal(restored[:num_frames], frames.numpy())
     np.testing.assert_array_equal(restored[-1], frames[-1].numpy())
+
+
+SCALES: dict[str, dict[str, Any]] = {
+    "not normalised": {"do_normalize": False},
+    "not rescaled": {"do_rescale": False, "image_mean": [127.5] * 3, "image_std": [127.5] * 3},
+    "neither": {"do_rescale": False, "do_normalize": False},
+    "other means": {"image_mean": [0.48, 0.45, 0.4], "image_std": [0.26, 0.27, 0.28]},
+    "another factor": {"rescale_factor": 1 / 127.5, "image_mean": [1, 1, 1], "image_std": [1] * 3},
+}
+
+
+@pytest.mark.parametrize("kind", ["image", "video"])
+@pytest.mark.parametrize("name", SCALES)
+def test_unpatchify_inverts_the_settings_that_were_applied(
+    tiny_random_engine: Engine, kind: str, name: str
+) -> None:
+    """The image's settings and the video's are two files, which may differ."""
+    processor: Any = copy.deepcopy(tiny_random_engine.processor)
+    part = processor.image_processor if kind == "image" else processor.video_processor
+    for key, value in SCALES[name].items():
+        setattr(part, key, value)
+    image, video = make_image(96, 64), make_video(num_frames=2)
+    prompt = Prompt((Turn("user", "a", (image,), video),))
+    changed = run_preprocess(replace(tiny_random_engine, processor=processor), prompt)
+    usual = run_preprocess(tiny_random_engine, prompt)
+    for span in usual.spans:
+        expected = unpatchify(usual, span)
+        np.testing.assert_array_equal(unpatchify(changed, span), expected)
+        counted = pixel_histograms(changed, span, expected[0])
+        np.testing.assert_array_equal(counted.pixel_counts, counted.value_counts)
 
 
 def test_unpatchify_of_what_is_not_there(tiny_random_engine: Engine) -> None:

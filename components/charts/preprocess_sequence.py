@@ -127,10 +127,11 @@ def plot_timeline(
         x_title=say("time in the file (s)"),
     )
     layout |= {"showlegend": False}
+    first = 0 if seconds is None else 1
     layout["yaxis"] |= {
-        "tickvals": [0, 1, 2],
-        "ticktext": [say("file"), say("sampled"), say("pairs")],
-        "range": [-0.5, 2.7],
+        "tickvals": [0, 1, 2][first:],
+        "ticktext": [say("file"), say("sampled"), say("pairs")][first:],
+        "range": [first - 0.5, 2.7],
         **NO_LINES,
     }
     layout["xaxis"] |= {"zeroline": False}
@@ -141,19 +142,19 @@ def plot_timeline(
     taken = np.asarray(frame_indices)
     pairs = np.arange(len(taken)) // patch_frames
     times = taken / fps if seconds is None else np.asarray(seconds)
-    in_file = np.arange(0, total_num_frames, max(1, -(-total_num_frames // MAX_FILE_FRAMES)))
     traces = [
-        _file_frames(in_file, in_file / fps) if seconds is None else _file_frames(taken, times),
+        *([_file_frames(total_num_frames, fps)] if seconds is None else []),
         _sampled_frames(taken, pairs, times),
         *(_pair_line(times[pairs == pair], pair) for pair in range(len(timestamps))),
     ]
     return go.Figure(traces, layout)
 
 
-def _file_frames(every: np.ndarray, times: np.ndarray) -> go.Scatter:
+def _file_frames(total_num_frames: int, fps: float) -> go.Scatter:
     """A marker for each frame in the file, thinned out if the file is long."""
+    every = np.arange(0, total_num_frames, max(1, -(-total_num_frames // MAX_FILE_FRAMES)))
     return go.Scatter(
-        x=times.astype(np.float32),
+        x=(every / fps).astype(np.float32),
         y=np.zeros(len(every), np.uint8),
         customdata=every.astype(np.int32),
         mode="markers",

@@ -100,6 +100,14 @@ def test_the_timeline_has_every_frame_and_its_pair() -> None:
     assert figure.layout.title.text.startswith("5 of the file's 40 frames")
 
 
+def test_with_a_varying_rate_only_sampled_frames_have_a_time() -> None:
+    figure = plot_timeline((0, 7, 9, 30), 31, 12.0, (0.25, 2.0), seconds=(0.0, 0.5, 1.5, 2.5))
+    sampled, *pairs = figure.data
+    assert sampled.x.tolist() == [0, 0.5, 1.5, 2.5]
+    assert len(pairs) == 2
+    assert figure.layout.yaxis.ticktext == ("sampled", "pairs")
+
+
 def test_a_long_file_is_thinned_out() -> None:
     indices = tuple(range(0, 3600, 60))
     figure = plot_timeline(indices, 3600, 30.0, tuple(range(30)))

@@ -21,7 +21,7 @@ from reliability.chromium import ARGUMENTS, find_chromium
 from scripts.screenshots import ROOT, wait_until_up
 
 TIMEOUT_MS = 240_000
-POLL_MS = 16
+POLL_MS = 50
 LONG_MS = 200  # long enough to notice
 NOTHING = "/nothing-here"  # an almost empty page of the same process
 # A driven Chromium reports where each error was thrown, even if a library catches it. V8 then
@@ -34,8 +34,12 @@ new PerformanceObserver((list) => list.getEntries().forEach(
 window.acted = 0;
 for (const name of ["click", "input"])
   addEventListener(name, () => (window.acted = performance.now()), true);
+window.changed = 0;
+new MutationObserver(() => (window.changed = performance.now())).observe(document, {
+  subtree: true, childList: true, attributeFilter: ["data-asking", "data-busy", "data-state"] });
 """
-# Checks that the visible parts and their charts are drawn; returns the time, or 0.
+# Checks that the visible parts and their charts are drawn; returns when the page last changed
+# before that (``window.changed``), or 0.
 DRAWN = """(run) => {
   const here = (part) => part.offsetParent && part.getBoundingClientRect().top < innerHeight;
   const parts = [...document.querySelectorAll(".pg-part")].filter(here);
@@ -45,7 +49,7 @@ DRAWN = """(run) => {
     && [...part.querySelectorAll(".chart-box[data-state=drawn] .chart-plot")].every(
       (plot) => !plot.offsetParent || plot.querySelector(".main-svg"));
   const done = document.querySelector("#parity-badge") && parts.length && parts.every(isDrawn);
-  return done ? performance.now() : 0;
+  return done ? window.changed : 0;
 }"""
 
 

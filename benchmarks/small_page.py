@@ -19,7 +19,7 @@ from components.serving.server import ServerOptions, launch
 SHOWN = """() => {
   const seen = (selector) => document.querySelector(selector)?.offsetParent;
   const done = seen("#last-words") && seen("input[type=checkbox]") && seen("button.lg");
-  return done ? performance.now() : 0;
+  return done ? window.changed : 0;
 }"""
 
 

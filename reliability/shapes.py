@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -44,6 +44,7 @@ from playground.records import Prompt, PromptImage, PromptVideo, Turn
 from playground.run_store import RunStore
 from reliability.shape_checkpoints import Shape, write_checkpoint
 
+Experiments = Literal["none", "automatic", "all"]
 PROMPTS = ("text", "image", "two images", "video")
 
 
@@ -108,14 +109,14 @@ def _make_image(width: int, height: int, seed: int) -> PromptImage:
 
 
 def check_shape(
-    shape: Shape, names: Sequence[str] = PROMPTS, *, experiments: bool = False
+    shape: Shape, names: Sequence[str] = PROMPTS, *, experiments: Experiments = "automatic"
 ) -> list[str]:
     """What is wrong with a shape: differences from transformers, and what a part raised.
 
     Args:
         shape: of the checkpoint.
         names: of the prompts to run.
-        experiments: whether to run every experiment of every part, too.
+        experiments: which experiments of the parts to run, too.
     """
     problems: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -128,12 +129,12 @@ def check_shape(
     return problems
 
 
-def draw_parts(run: Run, *, experiments: bool) -> Iterator[str]:
+def draw_parts(run: Run, *, experiments: Experiments) -> Iterator[str]:
     """Draw every output of every part of the page; yields what raised, with its place.
 
     Args:
         run: of any prompt.
-        experiments: whether to run every experiment; otherwise those that start by themselves.
+        experiments: which to run first: none, those that start by themselves, or all.
     """
     drawing = Drawing(Parts(STAGE_TABS), RunStore(), Findings())
     found: dict[str, Any] = {}
@@ -142,7 +143,8 @@ def draw_parts(run: Run, *, experiments: bool) -> Iterator[str]:
             continue
         question = Question(run="", part=part.key, selection=choose_selection(run))
         for experiment in part.experiments.values():
-            if experiments or (experiment.auto and not experiment.when):
+            is_automatic = experiment.auto and not experiment.when
+            if experiments == "all" or (experiments == "automatic" and is_automatic):
                 yield from _caught(
                     f"{part.key}.{experiment.name}",
                     partial(_run_experiment, drawing, part, experiment, run, question, found),
@@ -228,7 +230,7 @@ def main() -> int:
     def check(shape: Shape) -> None:
         nonlocal tried
         try:
-            problems = check_shape(shape, experiments=options.experiments)
+            problems = check_shape(shape, experiments="all" if options.experiments else "automatic")
         except Exception as error:  # loading or a run, which has no place of its own
             problems = ["".join(traceback.format_exception(error)[-3:])]
         tried += 1

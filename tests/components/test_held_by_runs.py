@@ -32,7 +32,7 @@ def open_everything(run: Run) -> None:
     """Ask for all that parts of the page keep with a run, each of them twice."""
     for _ in range(2):
         blocks.pca(run, 1, STATE, SHARED, 0)
-        vision_attention.image(run, 0, MEAN, FROM_PATCH, 0, None)
+        vision_attention.picture(run, 0, MEAN, FROM_PATCH, 0, None)
         vision_attention.entropy(run, None, 0)
         rope.rotated(run, 0, 0, 0, None)
         merger.vectors(run, merger.FINAL, 0, None)

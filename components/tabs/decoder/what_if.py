@@ -105,8 +105,8 @@ CHANGE_IDS = tuple(control.id for control in CHANGES)
 def list_presets(run: Run) -> list[Option]:
     """Suggested changes, without those that have no effect in this run."""
     listed: list[tuple[str, dict[str, Any]]] = []
-    if _num_taps(run):
-        listed.append((say("No DeepStack"), {control.id: 0 for control in GAINS}))
+    if num_taps := _num_taps(run):
+        listed.append((say("No DeepStack"), {control.id: 0 for control in GAINS[:num_taps]}))
     if has_images(run):
         listed += [
             (say("1-D RoPE"), {PLACED.id: "flat"}),

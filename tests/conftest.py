@@ -26,15 +26,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 
 
-FIRST = ("reliability", "browser")  # folders with the longest tests
+FIRST = ("reliability", "browser")  # folders with the longest tests; the first share an app
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group tests for the workers: a file each, or a folder whose files share one started app."""
-    for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        name = folder if folder == "reliability" else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(name))
+    """Start with the longest tests, so that no worker is left with one in the end."""
     items.sort(key=_rank)
 
 

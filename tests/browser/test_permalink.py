@@ -146,7 +146,7 @@ def test_the_pointer_and_a_part_of_a_tab_come_back(address: str, page: PageFacto
     assert not log.problems
 
 
-def test_a_image_that_is_gone_is_asked_for(address: str, page: PageFactory) -> None:
+def test_an_image_that_is_gone_is_asked_for(address: str, page: PageFactory) -> None:
     link = f"{address}?lang=en&images={'0' * 64}&text=Where%3F&tab=merge"
     link += "&merge.embeddings.shown=embeddings"
     opened, log = page(link, width=1280)

@@ -94,7 +94,7 @@ def test_the_page_refuses_a_larger_image(engine: Engine, tmp_path: Path) -> None
         read(save_image(tmp_path, 601, 500))
 
 
-def test_a_video_frame_is_a_image_too(tmp_path: Path) -> None:
+def test_a_video_frame_is_an_image_too(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.mp4", make_video(4, 640, 480).frames, fps=2)
     assert read_video(path, max_pixels=640 * 480).frames.shape[1:3] == (480, 640)
     with pytest.raises(InputError, match="640 × 480"):

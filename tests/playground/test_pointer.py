@@ -59,7 +59,7 @@ def runs(tiny_random_engine: Engine) -> dict[str, Run]:
     return {name: Run(tiny_random_engine, prompt) for name, prompt in PROMPTS.items()}
 
 
-def test_a_token_of_a_image_that_is_not_square(runs: dict[str, Run]) -> None:
+def test_a_token_of_an_image_that_is_not_square(runs: dict[str, Run]) -> None:
     """64 × 160 pixels become 96 × 224: 14 rows of 6 patches, 7 rows of 3 tokens from index 4."""
     run = runs["image_alone"]
     (span,) = run.inputs.spans

@@ -64,7 +64,7 @@ def test_an_answer_a_silent_error_and_a_path_are_problems() -> None:
     assert len(report.problems) == 3
 
 
-def test_a_image_that_ends_early_is_found(tmp_path: Path) -> None:
+def test_an_image_that_ends_early_is_found(tmp_path: Path) -> None:
     whole = encode(make_image(), "PNG")
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "whole.png").write_bytes(whole)

@@ -49,7 +49,7 @@ def url(tiny_random_engine: Engine) -> Iterator[str]:
 
 
 @pytest.fixture(autouse=True)
-def beside_a_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image: PromptImage) -> None:
+def beside_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image: PromptImage) -> None:
     Image.fromarray(image.pixels).save(tmp_path / "image.png")
     monkeypatch.chdir(tmp_path)
 

@@ -375,7 +375,7 @@ def _answer(url: str, api_name: str, data: list[Any]) -> tuple[str, str]:
 META = {"_type": "gradio.FileData"}
 
 
-def test_a_image_may_come_inline(call: Callable[..., Any], url: str, file: Any) -> None:
+def test_an_image_may_come_inline(call: Callable[..., Any], url: str, file: Any) -> None:
     """As clients do that cannot upload; it is read like an upload, and not kept."""
     content = Path(file["path"]).read_bytes()
     inline = "data:image/png;base64," + base64.b64encode(content).decode()

@@ -23,7 +23,7 @@ def test_every_kind_of_prompt_is_there() -> None:
     assert any(example.earlier for example in examples)
 
 
-def test_the_opening_example_has_a_image() -> None:
+def test_the_opening_example_has_an_image() -> None:
     first = load_examples()[0]
     assert len(first.images) == 1
     assert Path(first.images[0]).is_file()

@@ -65,7 +65,7 @@ def test_a_key_names_everything_before_it() -> None:
     assert keys == block_keys(TEXT.extend([7]), rules, "root")
 
 
-def test_a_image_changes_its_blocks_and_all_after_them() -> None:
+def test_an_image_changes_its_blocks_and_all_after_them() -> None:
     other = RequestIdentity(IMAGE.ids, (ImageSpan(3, 6, "blue"),))
     for size, first_touched in ((1, 3), (2, 1), (3, 1), (4, 0)):
         rules = HashRules(size)
@@ -76,7 +76,7 @@ def test_a_image_changes_its_blocks_and_all_after_them() -> None:
         assert block_keys(IMAGE, blind, "root") == block_keys(other, blind, "root")
 
 
-def test_a_image_that_starts_elsewhere_is_another() -> None:
+def test_an_image_that_starts_elsewhere_is_another() -> None:
     """Placeholders are all the same id; where the image begins is told by its digest's blocks."""
     pads = (5,) * 8
     early = RequestIdentity(pads, (ImageSpan(0, 4, "red"), ImageSpan(4, 8, "blue")))

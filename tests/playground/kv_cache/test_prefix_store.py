@@ -66,7 +66,7 @@ def test_a_hit_gives_what_a_miss_gives(engine: Engine, name: str, size: int) -> 
     assert difference(again.logits, from_scratch(engine, second)) <= TOLERANCE
 
 
-def test_a_hit_may_end_inside_a_image(engine: Engine) -> None:
+def test_a_hit_may_end_inside_an_image(engine: Engine) -> None:
     """The question after the image stands in the image's last block, so that block differs."""
     first, second = (run_preprocess(engine, one(text, RED)) for text in ("What?", "Where is it?"))
     store = PrefixStore(engine, HashRules(16))

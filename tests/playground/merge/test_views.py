@@ -71,7 +71,7 @@ def test_short_sequences_keep_every_index() -> None:
     np.testing.assert_array_equal(corner_indices(positions, limit=9), np.arange(9))
 
 
-def test_parts_of_a_image_between_texts(tiny_random_engine: Engine, image: PromptImage) -> None:
+def test_parts_of_an_image_between_texts(tiny_random_engine: Engine, image: PromptImage) -> None:
     run = make_run(tiny_random_engine, "What?", image)
     before, image, after = sequence_parts(run.inputs, run.merged)
     (span,) = run.inputs.spans
@@ -138,7 +138,7 @@ def test_feature_norms_are_those_of_the_tower(engine: Engine, image: PromptImage
     np.testing.assert_allclose(mean_feature_norms(run.merged), expected, rtol=1e-5)
 
 
-def test_without_a_image_nothing_is_visual(tiny_random_engine: Engine) -> None:
+def test_without_an_image_nothing_is_visual(tiny_random_engine: Engine) -> None:
     run = make_run(tiny_random_engine, "Hello")
     assert not visual_mask(run.merged).any()
     assert len(mean_feature_norms(run.merged)) == 0

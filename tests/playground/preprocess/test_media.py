@@ -146,7 +146,7 @@ def test_first_frame_of_an_animation_is_used(format: str, word: str) -> None:
 
 
 @pytest.mark.parametrize("size", [(13_000, 13_000), (6_000, 4_200), (50_000, 50_000)])
-def test_a_image_is_refused_before_decoding_when_its_header_claims_too_much(
+def test_an_image_is_refused_before_decoding_when_its_header_claims_too_much(
     size: tuple[int, int],
 ) -> None:
     with pytest.raises(InputError, match="too large") as caught:

@@ -133,7 +133,7 @@ def test_a_video_that_is_cut_off_gives_what_it_has(tmp_path: Path) -> None:
     assert len(sampled.frames) == len(sampled.frame_indices)
 
 
-def test_packets_without_a_image_are_left_out_with_a_notice(numbered_video: Path) -> None:
+def test_packets_without_an_image_are_left_out_with_a_notice(numbered_video: Path) -> None:
     data = bytearray(numbered_video.read_bytes())
     start = data.index(b"mdat") + 4
     with av.open(str(numbered_video)) as container:

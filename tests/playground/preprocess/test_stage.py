@@ -192,7 +192,7 @@ def test_unpatchify_of_what_is_not_there(tiny_random_engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("max_pixels", [1024, 4096, 20_000, 50_000, None])
-def test_max_pixels_bounds_a_image(engine: Engine, max_pixels: int | None) -> None:
+def test_max_pixels_bounds_an_image(engine: Engine, max_pixels: int | None) -> None:
     image = make_image(640, 480)
     inputs = run_preprocess(engine, Prompt((Turn("user", "a", (image,)),), max_pixels=max_pixels))
     (facts,) = inputs.media

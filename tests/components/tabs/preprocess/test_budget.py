@@ -84,7 +84,7 @@ def test_measuring_can_be_stopped(two_run: Run) -> None:
         list(budget.measured(two_run, stop_later))
 
 
-def test_without_a_image_nothing_is_measured(text_run: Run) -> None:
+def test_without_an_image_nothing_is_measured(text_run: Run) -> None:
     with pytest.raises(InputError, match="no image or video"):
         next(budget.measured(text_run, ignore_progress))
     assert budget.PART.shown is not None

@@ -142,7 +142,7 @@ def test_values_before_and_after_are_counted_for_the_chosen_image(two_run: Run) 
             np.testing.assert_allclose(values.y, shares, rtol=1e-5)
 
 
-def test_a_image_is_one_of_the_runs(two_run: Run, text_run: Run) -> None:
+def test_an_image_is_one_of_the_runs(two_run: Run, text_run: Run) -> None:
     spec = IMAGE.spec(two_run)
     assert spec is not None
     assert spec["value"] == 0

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_model
+from torch import nn
 from transformers import AutoConfig, AutoModelForImageTextToText
 
 from playground.loading.load import SHIPPED
@@ -147,7 +148,7 @@ def write_checkpoint(folder: Path, shape: Shape, *, seed: int = 0) -> Path:
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     model: Any = AutoModelForImageTextToText.from_config(config, dtype=torch.float32)
     model.tie_weights()
-    _randomise(model, torch.Generator().manual_seed(seed))
+    randomise(model, torch.Generator().manual_seed(seed))
     save_model(model, str(folder / "model.safetensors"), metadata={"format": "pt"})
     return folder
 
@@ -168,8 +169,11 @@ def _resize_patches(settings: Any, shape: Shape) -> None:
 
 
 @torch.no_grad()
-def _randomise(model: Any, generator: torch.Generator) -> None:
-    """Weights at a scale at which every part of the model shows in the logits."""
+def randomise(model: nn.Module, generator: torch.Generator) -> None:
+    """Draw every weight at a scale at which each part of the model shows in the logits.
+
+    The default initialisation leaves the position grid and the attention next to nothing.
+    """
     for name, weight in model.named_parameters():
         noise = torch.randn(weight.shape, generator=generator)
         if weight.dim() == 1:
@@ -177,5 +181,6 @@ def _randomise(model: Any, generator: torch.Generator) -> None:
         elif "embed" in name and "patch" not in name:
             scale, shift = 0.5, 0.0
         else:
-            scale, shift = 1.5 / math.sqrt(max(1, math.prod(weight.shape[1:]))), 0.0
+            fan_in = math.prod(weight.shape[1:]) if "expert" not in name else weight.shape[-1]
+            scale, shift = 1.5 / math.sqrt(fan_in), 0.0
         weight.copy_(noise * scale + shift)

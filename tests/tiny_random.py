@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from transformers import AutoConfig, AutoModelForImageTextToText
 
 from playground.loading.load import SHIPPED
+from reliability.shape_checkpoints import randomise
 
 # Files of the shipped checkpoint that belong to its own weights.
 OWN_FILES = ("config.json", "README.md")
@@ -87,24 +86,6 @@ def _make_config(shipped: dict[str, Any], *, moe: bool) -> Any:
         tie_word_embeddings=not moe,
         **{name: shipped[name] for name in ids},
     )
-
-
-@torch.no_grad()
-def randomise(model: nn.Module, generator: torch.Generator) -> None:
-    """Draw every weight at a scale at which each part of the model shows in the logits.
-
-    The default initialisation leaves the position grid and the attention next to nothing.
-    """
-    for name, weight in model.named_parameters():
-        noise = torch.randn(weight.shape, generator=generator)
-        if weight.dim() == 1:
-            scale, shift = 0.2, 1.0 if "norm" in name and name.endswith("weight") else 0.0
-        elif "embed" in name and "patch" not in name:
-            scale, shift = 0.5, 0.0
-        else:
-            fan_in = math.prod(weight.shape[1:]) if "expert" not in name else weight.shape[-1]
-            scale, shift = 1.5 / math.sqrt(fan_in), 0.0
-        weight.copy_(noise * scale + shift)
 
 
 @torch.no_grad()

@@ -50,7 +50,7 @@ def clear_faults(*, as_html: bool = True) -> Iterator[None]:
 
 
 def _shown(message: str) -> gr.Error:
-    return gr.Error(message, duration=SHOWN_S, title=say("Error"), print_exception=False)
+    return gr.Error(message, duration=SHOWN_S, print_exception=False)
 
 
 def log_fault(error: BaseException) -> None:

@@ -12,7 +12,6 @@ from safetensors import SafetensorError
 
 from components.serving.faults import clear_faults
 from playground.errors import InputError
-from playground.language import speaking
 
 
 def message_of(error: Exception) -> str:
@@ -79,9 +78,3 @@ def test_what_the_user_can_fix_keeps_its_words() -> None:
     with pytest.raises(gr.Error) as caught, clear_faults(as_html=False):
         raise InputError("<b>.png")
     assert caught.value.message == "<b>.png"
-
-
-def test_the_title_is_in_the_page_s_language() -> None:
-    with speaking("zh"), pytest.raises(gr.Error) as caught, clear_faults():
-        raise InputError("Too long.")
-    assert caught.value.title == "错误"

@@ -3,7 +3,7 @@
 
 import { saveCsv, savePng } from "./chart_files.js";
 import { loadPlotly } from "./chart_library.js";
-import { CONFIG, chartTemplate, stepBack } from "./chart_look.js";
+import { CONFIG, chartTemplate, startingMargins, stepBack } from "./chart_look.js";
 import { markChart, wishOf } from "./chart_pointer.js";
 import { drawNoMore, drawSoon } from "./chart_queue.js";
 import { fillTable, listRows, plain } from "./chart_table.js";
@@ -160,6 +160,7 @@ function bringToLife(element, { plotlyAddress, label }) {
     // Plotly modifies its arguments, so each drawing gets its own copy.
     const { data, layout } = structuredClone(figure);
     layout.template = chartTemplate(box);
+    layout.margin ??= startingMargins(figure);
     layout.width = width;
     layout.height = height();
     plot.style.height = `${layout.height}px`;

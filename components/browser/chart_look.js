@@ -26,7 +26,6 @@ export function chartTemplate(box) {
     layout: {
       font: { color: text, family: css.fontFamily, size: 13 },
       paper_bgcolor: clear, plot_bgcolor: clear,
-      margin: { l: 8, r: 8, t: 8, b: 8 },
       xaxis: axis, yaxis: axis,
       scene: {
         xaxis: solid, yaxis: solid, zaxis: solid, bgcolor: clear,
@@ -51,6 +50,28 @@ export function chartTemplate(box) {
       scatter: [marked], scatter3d: [marked], bar: [marked],
       treemap: [tiles], icicle: [tiles], sunburst: [{ marker: tiles.marker }],
     },
+  };
+}
+
+const SIDE = 8; // pixels around a plot
+// Pixels that labels usually take. An automatic margin that has to grow makes Plotly lay the chart
+// out a second time, which costs as much as the first.
+const USUAL = { l: 58, r: 84, t: 43, b: 48 };
+
+/**
+ * Margins with room for what the figure shows beside its plot; Plotly widens them where needed.
+ * @param {Figure} figure
+ */
+export function startingMargins({ data, layout }) {
+  const { xaxis, yaxis, showlegend } = layout;
+  const named = data.filter((trace) => trace.showlegend ?? trace.name !== undefined);
+  const hasTitle = (axis) => Boolean(axis?.title?.text) && axis.visible !== false;
+  const hasScale = (trace) => trace.type === "heatmap" && trace.showscale !== false;
+  return {
+    l: hasTitle(yaxis) ? USUAL.l : SIDE,
+    r: data.some(hasScale) ? USUAL.r : SIDE,
+    t: showlegend ?? named.length > 1 ? USUAL.t : SIDE,
+    b: hasTitle(xaxis) ? USUAL.b : SIDE,
   };
 }
 

@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
 from playground.errors import CheckpointError
 from playground.language import say
 
@@ -21,6 +23,7 @@ SHARED_KEYS = {
     "temporal_patch_size": "temporal_patch_size",
     "merge_size": "spatial_merge_size",
 }
+SIZE_KEYS = ("shortest_edge", "longest_edge")  # numbers of pixels, despite their names
 PROCESSOR_FILES = {
     "image_processor": "preprocessor_config.json",
     "video_processor": "video_preprocessor_config.json",
@@ -39,6 +42,7 @@ def check_config_fits(config: Any, written: dict[str, Any], source: str) -> None
         CheckpointError: names the key, what it says and what it must be.
     """
     text, vision = config.text_config, config.vision_config
+    _check_rope_type(text, written, source)
     _check_sections(text, written, source)
     for part, key, found, fits, need in (
         ("vision_config", "in_channels", vision.in_channels, vision.in_channels == CHANNELS,
@@ -87,6 +91,21 @@ def _does_not_fit(
     )
 
 
+def _check_rope_type(text: Any, written: dict[str, Any], source: str) -> None:
+    """transformers computes ``default`` itself; Qwen2-VL's ``mrope`` is no type of its own here."""
+    found = (text.rope_parameters or {}).get("rope_type", "default")
+    if found == "default" or found in ROPE_INIT_FUNCTIONS:
+        return
+    table = "rope_parameters" if "rope_parameters" in written["text_config"] else "rope_scaling"
+    raise _does_not_fit(
+        f"text_config.{table}.rope_type",
+        found,
+        say(", ").join(("default", *ROPE_INIT_FUNCTIONS)),
+        source,
+        is_missing=False,
+    )
+
+
 def _check_sections(text: Any, written: dict[str, Any], source: str) -> None:
     rope = text.rope_parameters or {}
     if "mrope_section" not in rope:  # transformers has a default
@@ -113,6 +132,7 @@ def check_processor_fits(processor: Any, config: Any, folder: Path, source: str)
         CheckpointError: names both numbers and both files.
     """
     for part in PROCESSOR_FILES:
+        _check_size(processor, part, folder, source)
         for key, model_key in SHARED_KEYS.items():
             found = getattr(getattr(processor, part, None), key, None)
             wanted = getattr(config.vision_config, model_key)
@@ -131,6 +151,25 @@ def check_processor_fits(processor: Any, config: Any, folder: Path, source: str)
                 ),
                 remedy=say("Use the processor files published with these weights."),
             )
+
+
+def _check_size(processor: Any, part: str, folder: Path, source: str) -> None:
+    """Refuse a size without the two limits on the number of pixels."""
+    size = getattr(getattr(processor, part, None), "size", None)
+    if size is None or all(getattr(size, key, None) for key in SIZE_KEYS):
+        return
+    raise CheckpointError(
+        say(
+            "{file} of {source!r} has a size without {keys}.",
+            file=_file_with(folder, part, "size"),
+            source=source,
+            keys=say(", ").join(key for key in SIZE_KEYS if not getattr(size, key, None)),
+        ),
+        limit=say(
+            "Needed are the smallest and the largest number of pixels: shortest_edge, longest_edge."
+        ),
+        remedy=say("Use the processor files published with these weights."),
+    )
 
 
 def _file_with(folder: Path, part: str, key: str) -> str:

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import numpy as np
 import pillow_heif
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from playground.errors import InputError
 from playground.language import say
@@ -47,6 +47,10 @@ MAX_ASPECT_RATIO = 200  # smart_resize refuses more
 pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 # Pillow's own check on opening; ``_check_size`` follows, with the limit of the format.
 Image.MAX_IMAGE_PIXELS = MAX_SOURCE_PIXELS
+# Of one compressed text or colour profile in a PNG. Pillow's 1 MB refuses pictures that every other
+# program shows, over a printer's profile or the settings of an image generator. All texts together
+# keep Pillow's limit of 64 MB.
+PngImagePlugin.MAX_TEXT_CHUNK = 16 * 2**20
 
 # --------------------------------------------------------------------------- images
 

@@ -5,9 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from playground.language import say
+
+# EXIF orientation → what turns the stored pixels upright.
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def describe_animation(image: Image.Image) -> list[str]:
@@ -29,15 +40,18 @@ def read_rawmode(image: Image.Image) -> str:
 
 
 def apply_exif(image: Image.Image, notices: list[str]) -> Image.Image:
-    """Turn an image upright. HEIC is upright once decoded: its own properties turn it, not EXIF."""
+    """Turn an image upright. HEIC is upright once decoded: its own properties turn it, not EXIF.
+
+    ``ImageOps.exif_transpose`` also writes the other tags anew, and fails if one of them is broken.
+    """
     try:
-        orientation = image.getexif().get(0x0112, 1)
-        upright = ImageOps.exif_transpose(image)
+        method = UPRIGHT.get(image.getexif().get(0x0112, 1))
     except Exception:  # damaged metadata: the pixels are fine
         return image
-    if orientation in range(2, 9):
-        notices.append(say("Turned upright according to its EXIF orientation."))
-    return upright
+    if method is None:
+        return image
+    notices.append(say("Turned upright according to its EXIF orientation."))
+    return image.transpose(method)
 
 
 def to_rgb(image: Image.Image, rawmode: str, notices: list[str]) -> np.ndarray[Any, Any]:

@@ -42,7 +42,7 @@ def read_rawmode(image: Image.Image) -> str:
 def apply_exif(image: Image.Image, notices: list[str]) -> Image.Image:
     """Turn an image upright. HEIC is upright once decoded: its own properties turn it, not EXIF.
 
-    ``ImageOps.exif_transpose`` also writes the other tags anew, and fails if one of them is broken.
+    ``ImageOps.exif_transpose`` also rewrites the other tags, and fails if one of them is broken.
     """
     try:
         method = UPRIGHT.get(image.getexif().get(0x0112, 1))

@@ -16,6 +16,7 @@ from playground.language import say
 
 CHANNELS = 3  # the processor makes RGB pixels only
 NUM_SECTIONS = 3  # temporal, height, width
+TURNED_TOGETHER = 4  # 2-D RoPE of the vision tower turns a pair by the row and a pair by the column
 
 # Name in the processor's settings → name in vision_config.
 SHARED_KEYS = {
@@ -64,6 +65,20 @@ def check_config_fits(config: Any, written: dict[str, Any], source: str) -> None
         if not fits:
             is_missing = key not in (written.get(part) or {})
             raise _does_not_fit(f"{part}.{key}", found, need, source, is_missing=is_missing)
+    _check_head_dims(text, vision, source)
+
+
+def _check_head_dims(text: Any, vision: Any, source: str) -> None:
+    """Refuse heads that RoPE cannot turn; transformers repeats one of a single number."""
+    per_head = vision.hidden_size // vision.num_heads
+    text_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    for key, found, multiple, need in (
+        ("vision_config.hidden_size / num_heads", per_head, TURNED_TOGETHER,
+         say("a multiple of 4: 2-D RoPE turns pairs by row and by column")),
+        ("text_config.head_dim", text_dim, 2, say("an even number: RoPE turns pairs")),
+    ):  # fmt: skip
+        if found != 1 and found % multiple:
+            raise _does_not_fit(key, found, need, source, is_missing=False)
 
 
 def _divides(part: int, whole: int) -> bool:

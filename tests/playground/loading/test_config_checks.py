@@ -36,6 +36,14 @@ def plain_run(folder: Path) -> None:
         model(**inputs)
 
 
+def randomise_weights(folder: Path) -> None:
+    """Write weights of the config's shape."""
+    model: Any = AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(folder))
+    config = (folder / "config.json").read_text()
+    model.save_pretrained(folder)
+    (folder / "config.json").write_text(config)
+
+
 CONFIGS: list[tuple[dict[str, Any], str]] = [
     (
         {SECTION: [4, 4]},
@@ -60,6 +68,15 @@ CONFIGS: list[tuple[dict[str, Any], str]] = [
         r"Needed is a divisor of text_config\.num_attention_heads \(4\)",
     ),
     ({"text_config__num_key_value_heads": 3}, r"text_config\.num_key_value_heads = 3"),
+    *(
+        (
+            {"vision_config__num_heads": num_heads, "vision_config__hidden_size": size},
+            rf"vision_config\.hidden_size / num_heads = {size // num_heads}\. "
+            r"Needed is a multiple of 4: 2-D RoPE",
+        )
+        for size, num_heads in ((32, 16), (12, 4), (10, 2), (12, 2), (28, 2))
+    ),
+    ({"text_config__head_dim": 3}, r"text_config\.head_dim = 3\. Needed is an even number"),
 ]
 
 
@@ -94,12 +111,18 @@ def test_experts_that_are_not_there(
         {SECTION: [4, 2, 2, 0]},  # transformers reads the first three
         {SECTION: None},  # transformers has a default
         {"vision_config__in_channels": None},
+        {"vision_config__num_heads": 8},  # heads of 4 numbers
+        {"vision_config__num_heads": 32},  # transformers repeats the one number
+        {"text_config__head_dim": 1},
+        {"text_config__head_dim": 2},
+        {"text_config__head_dim": 6},
     ],
 )
 def test_a_config_that_plain_transformers_runs_is_not_refused(
     brought: Path, changes: dict[str, Any]
 ) -> None:
     edit_config(brought, **changes)
+    randomise_weights(brought)
     plain_run(brought)
     assert load().facts.num_layers == 4
 

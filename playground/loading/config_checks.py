@@ -77,7 +77,7 @@ def _check_head_dims(text: Any, vision: Any, source: str) -> None:
          say("a multiple of 4: 2-D RoPE turns pairs by row and by column")),
         ("text_config.head_dim", text_dim, 2, say("an even number: RoPE turns pairs")),
     ):  # fmt: skip
-        if found != 1 and found % multiple:
+        if found != 1 and (found == 0 or found % multiple):  # 0: fewer numbers than heads
             raise _does_not_fit(key, found, need, source, is_missing=False)
 
 

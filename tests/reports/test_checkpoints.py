@@ -157,9 +157,7 @@ def test_a_tokenizer_without_vocab_and_merges(brought: Path) -> None:
 def test_a_training_run_that_lost_its_template(brought: Path) -> None:
     """hiyouga/LlamaFactory#8399."""
     remove(brought, "chat_template.jinja")
-    with pytest.raises(
-        CheckpointError, match=r"has no chat template\. Needed"
-    ):
+    with pytest.raises(CheckpointError, match=r"has no chat template\. Needed"):
         load()
 
 
@@ -175,7 +173,8 @@ def set_pixels(folder: Path, **settings: Any) -> None:
     ("settings", "grid"),
     [
         ({"max_pixels": 20_480, "min_pixels": 1024}, [1, 8, 8]),  # huggingface/transformers#41955
-        ({"size": None, "max_pixels": 20_480, "min_pixels": 1024}, [1, 8, 8]),  # QwenLM/Qwen3-VL#1052
+        # QwenLM/Qwen3-VL#1052: the same without a size
+        ({"size": None, "max_pixels": 20_480, "min_pixels": 1024}, [1, 8, 8]),
         # QwenLM/Qwen3-VL#1836: a largest size beyond the published one
         ({"size": {"longest_edge": 25_165_824, "shortest_edge": 65_536}}, [1, 18, 18]),
     ],

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from playground.language import say
+from playground.language import say, say_again
 
 
 class PlaygroundError(Exception):
-    """An error that the user can fix.
+    """An error that the user can fix; its text is in the current language.
 
     Args:
         what: one sentence that says what is wrong.
@@ -18,7 +18,11 @@ class PlaygroundError(Exception):
         self.what = what
         self.limit = limit
         self.remedy = remedy
-        super().__init__(say(" ").join(part for part in (what, limit, remedy) if part))
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        parts = (self.what, self.limit, self.remedy)
+        return say(" ").join(say_again(part) for part in parts if part)
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions with keyword-only arguments do not survive pickling by default,

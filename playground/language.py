@@ -24,6 +24,15 @@ CATALOGS = Path(__file__).with_name("languages")
 _spoken: ContextVar[Language] = ContextVar("language", default="en")
 
 
+class Sentence(str):
+    """What ``say`` returns: a text that knows its template, so that ``say_again`` can translate it
+    for another reader."""
+
+    __slots__ = ("template", "values")
+    template: str
+    values: dict[str, Any]
+
+
 def say(template: str, /, **values: Any) -> str:
     """Translate a sentence into the current language and fill in its fields.
 
@@ -34,7 +43,20 @@ def say(template: str, /, **values: Any) -> str:
         values: the values of the fields.
     """
     spoken = translation(template, _spoken.get())
-    return spoken.format(**values) if values else spoken
+    sentence = Sentence(spoken.format(**values) if values else spoken)
+    sentence.template, sentence.values = template, values
+    return sentence
+
+
+def say_again(text: str) -> str:
+    """A sentence, and the sentences in its fields, in the current language; other text as it is."""
+    if not isinstance(text, Sentence):
+        return text
+    values = {
+        name: say_again(value) if isinstance(value, str) else value
+        for name, value in text.values.items()
+    }
+    return say(text.template, **values)
 
 
 def mark(template: str, /) -> str:

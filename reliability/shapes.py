@@ -83,11 +83,11 @@ def shapes() -> SearchStrategy[Shape]:
 
 
 def _make_shape(heads: tuple[int, int], experts_per_token: int, **more: Any) -> Shape:
-    """A shape; a mixture cannot use more experts than it has, and a head has two numbers."""
+    """A shape; a mixture cannot use more experts than it has, and RoPE turns pairs of numbers."""
     count, kv_heads = heads
     used = min(experts_per_token, max(1, more["experts"]))
     if more["head_dim"] is None:
-        more["hidden"] = max(more["hidden"], 2 * count)
+        more["hidden"] = 2 * count * max(1, more["hidden"] // (2 * count))
     return Shape(heads=count, kv_heads=kv_heads, experts_per_token=used, **more)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
+import pickle
 import re
 from collections import Counter
 from string import Formatter
@@ -20,6 +21,7 @@ from playground.language import (
     mark,
     read_catalogs,
     say,
+    say_again,
     speaking,
     spoken_language,
     translation,
@@ -149,3 +151,16 @@ def test_say_fills_in_values_only_where_there_are_any() -> None:
 def test_unknown_sentences_stay_english() -> None:
     with speaking("zh"):
         assert say("No catalog has this one: {n}", n=3) == "No catalog has this one: 3"
+
+
+def test_a_sentence_can_be_said_again_in_another_language() -> None:
+    inner = say("{done:,} of {total:,}", done=3, total=9)
+    sentence = say("The checkpoint is still loading ({what}).", what=inner)
+    with speaking("zh"):
+        assert say_again(sentence) == say(
+            "The checkpoint is still loading ({what}).",
+            what=say("{done:,} of {total:,}", done=3, total=9),
+        )
+    assert say_again(sentence) == sentence
+    assert say_again("a text from elsewhere") == "a text from elsewhere"
+    assert pickle.loads(pickle.dumps(sentence)).template == sentence.template

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+FAILED = mark("Loading failed; see the server's log.")
 API_WAIT_S = 300.0  # how long a call waits for loading; a 2B model takes a minute or two
 POLL_S = 0.3
 
@@ -30,16 +31,22 @@ class HostStatus:
     """The loading state of the checkpoint."""
 
     phase: Literal["loading", "ready", "failed"]
-    what: str
+    what: str  # a marked sentence
     done: int = 0
     total: int = 0
+    error: PlaygroundError | None = None  # why loading failed, where it can be said
+
+    @property
+    def words(self) -> str:
+        """What is being done or what went wrong, in the current language."""
+        return say(self.what) if self.error is None else str(self.error)
 
 
 def loading_words(status: HostStatus) -> str:
     """The loading progress, as part of a sentence."""
     counts = {"done": status.done, "total": status.total}
     share = ", " + say("{done:,} of {total:,}", **counts) if status.total else ""
-    return say(status.what) + share
+    return status.words + share
 
 
 class EngineHost:
@@ -80,11 +87,11 @@ class EngineHost:
             self._engine = engine
             self._status = HostStatus("ready", mark("Ready"))
         except PlaygroundError as error:
-            self._status = HostStatus("failed", str(error))
+            self._status = HostStatus("failed", FAILED, error=error)
         except Exception:
             # Tell the page that loading failed; the details go to the log, not to visitors.
             logger.exception("Loading %s failed", self.source)
-            self._status = HostStatus("failed", mark("Loading failed; see the server's log."))
+            self._status = HostStatus("failed", FAILED)
         finally:
             self._settled.set()
 
@@ -103,7 +110,7 @@ class EngineHost:
         if self._engine is None:
             status = self._status
             if status.phase == "failed":
-                raise PlaygroundError(say(status.what))
+                raise PlaygroundError(status.words)
             raise PlaygroundError(
                 say("The checkpoint is still loading ({what}).", what=loading_words(status)),
                 remedy=say("Wait for the progress bar at the top to finish."),
@@ -125,7 +132,7 @@ class EngineHost:
         end = time.monotonic() + timeout_s
         while (status := self.wait(POLL_S)).phase == "loading" and time.monotonic() < end:
             if progress is not None:
-                progress(say(status.what), status.done, status.total)
+                progress(status.words, status.done, status.total)
         return self.engine
 
     def wait(self, timeout_s: float) -> HostStatus:

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from playground.language import say, speaking
+from playground.language import speaking
 
 if TYPE_CHECKING:
     from components.compute.engine_host import EngineHost
@@ -27,7 +27,7 @@ def health_routes(host: EngineHost) -> list[Route]:
     async def answer_readyz(_request: Request) -> JSONResponse:
         status = host.status
         with speaking("en"):
-            answer: dict[str, str | int] = {"status": status.phase, "what": say(status.what)}
+            answer: dict[str, str | int] = {"status": status.phase, "what": status.words}
         if status.total:
             answer |= {"done": status.done, "total": status.total}
         return JSONResponse(answer, status_code=200 if status.phase == "ready" else 503)

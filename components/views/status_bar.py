@@ -18,13 +18,13 @@ def loading_html(status: HostStatus) -> str:
     """Loading progress of the checkpoint, or why loading failed."""
     if status.phase == "failed":
         return _bar(
-            f'<span class="chip" data-tone="bad" role="alert">{escape(say(status.what))}</span>'
+            f'<span class="chip" data-tone="bad" role="alert">{escape(status.words)}</span>'
         )
     counts = {"done": status.done, "total": status.total}
     share = " " + say("{done:,} of {total:,}", **counts) if status.total else ""
     value = f'value="{status.done}" max="{status.total}"' if status.total else ""
     return _bar(
-        f'<span class="chip" data-tone="warn">{escape(say(status.what))}{share} …</span>'
+        f'<span class="chip" data-tone="warn">{escape(status.words)}{share} …</span>'
         f'<progress aria-label="{say("Loading the checkpoint")}" {value}></progress>'
     )
 

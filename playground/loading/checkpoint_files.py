@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from playground.errors import CheckpointError
-from playground.language import say
+from playground.language import mark, say
 from playground.loading.local_folders import describe_other_kind, refuse_file
 from playground.loading.other_kinds import check_kind, read_quantization, refuse_adapter
 from playground.loading.small_files import read_json, refuse_stand_ins
@@ -24,23 +24,23 @@ from playground.loading.weight_names import SHOW_COMMAND, check_weight_names
 
 SUPPORTED = ("qwen3_vl", "qwen3_vl_moe")
 
-NEEDED = (
+NEEDED = mark(
     "Needed is a folder with a Qwen3-VL's config.json (model_type qwen3_vl or qwen3_vl_moe), its "
     "model*.safetensors, tokenizer and preprocessor_config.json."
 )
 
 # model_type → readable name; any other type is named as it is.
 FOREIGN = {
-    "qwen": "the first Qwen, a text-only model",
-    "qwen2": "a text-only Qwen2",
-    "qwen2_moe": "a text-only Qwen2 mixture of experts",
-    "qwen2_vl": "a Qwen2-VL: another vision tower, no DeepStack",
-    "qwen2_5_vl": "a Qwen2.5-VL: another vision tower, no DeepStack",
-    "qwen3": "a text-only Qwen3: no vision tower",
-    "qwen3_moe": "a text-only Qwen3 mixture of experts: no vision tower",
-    "qwen3_vl_text": "only the text part of a Qwen3-VL",
-    "qwen3_vl_moe_text": "only the text part of a Qwen3-VL mixture of experts",
-    "qwen3_vl_vision": "only the vision tower of a Qwen3-VL",
+    "qwen": mark("the first Qwen, a text-only model"),
+    "qwen2": mark("a text-only Qwen2"),
+    "qwen2_moe": mark("a text-only Qwen2 mixture of experts"),
+    "qwen2_vl": mark("a Qwen2-VL: another vision tower, no DeepStack"),
+    "qwen2_5_vl": mark("a Qwen2.5-VL: another vision tower, no DeepStack"),
+    "qwen3": mark("a text-only Qwen3: no vision tower"),
+    "qwen3_moe": mark("a text-only Qwen3 mixture of experts: no vision tower"),
+    "qwen3_vl_text": mark("only the text part of a Qwen3-VL"),
+    "qwen3_vl_moe_text": mark("only the text part of a Qwen3-VL mixture of experts"),
+    "qwen3_vl_vision": mark("only the vision tower of a Qwen3-VL"),
 }
 
 # The dtype names of the safetensors header; others (quantised integers) are omitted.
@@ -76,7 +76,9 @@ def check_checkpoint(folder: Path, source: str) -> CheckpointFiles:
         CheckpointError: the folder is missing, partial or not a Qwen3-VL.
     """
     if not folder.exists():
-        raise CheckpointError(f"There is no folder {source!r}.", remedy=say(FORMS))
+        raise CheckpointError(
+            say("There is no folder {source!r}.", source=source), remedy=say(FORMS)
+        )
     if not folder.is_dir():
         raise refuse_file(folder, source)
     model_type = check_config(folder, source)
@@ -106,19 +108,32 @@ def check_config(folder: Path, source: str) -> str:
     if not path.is_file():
         refuse_adapter(folder, source)
         _refuse_other_kind(folder, source)
-        found = "has no config.json" if any(folder.iterdir()) else "is an empty folder"
-        raise CheckpointError(f"{source!r} {found}.", limit=NEEDED)
+        is_empty = not any(folder.iterdir())
+        found = say("is an empty folder") if is_empty else say("has no config.json")
+        raise CheckpointError(
+            say("{source!r} {what}.", source=source, what=found), limit=say(NEEDED)
+        )
     config = read_json(path, source)
     model_type = config.get("model_type")
     if model_type not in SUPPORTED:
-        name = FOREIGN.get(str(model_type), f"of model_type {model_type!r}")
         if model_type is None:
-            name = "without a model_type"
-        raise CheckpointError(f"The checkpoint {source!r} is {name}.", limit=NEEDED)
+            name = say("without a model_type")
+        elif model_type in FOREIGN:
+            name = say(FOREIGN[model_type])
+        else:
+            name = say("of model_type {model_type!r}", model_type=model_type)
+        raise CheckpointError(
+            say("The checkpoint {source!r} is {name}.", source=source, name=name), limit=say(NEEDED)
+        )
     missing = [part for part in ("text_config", "vision_config") if part not in config]
     if missing:
         raise CheckpointError(
-            f"config.json of {source!r} has no {' and no '.join(missing)}.", limit=NEEDED
+            say(
+                "config.json of {source!r} has no {missing}.",
+                source=source,
+                missing=say(", ").join(missing),
+            ),
+            limit=say(NEEDED),
         )
     check_kind(folder, config, source)
     return str(model_type)
@@ -136,15 +151,15 @@ def _check_processor_files(folder: Path, source: str) -> None:
 
     if not has("tokenizer.json") and not has("vocab.json", "merges.txt"):
         raise CheckpointError(
-            f"{source!r} has no tokenizer.",
-            limit="Needed is tokenizer.json, or vocab.json with merges.txt.",
-            remedy="Copy the tokenizer files of the same model into the folder.",
+            say("{source!r} has no tokenizer.", source=source),
+            limit=say("Needed is tokenizer.json, or vocab.json with merges.txt."),
+            remedy=say("Copy the tokenizer files of the same model into the folder."),
         )
     if not has("preprocessor_config.json") and not has("processor_config.json"):
         raise CheckpointError(
-            f"{source!r} has no image processor settings.",
-            limit="Needed is preprocessor_config.json or processor_config.json.",
-            remedy="Copy them from the same model's repository into the folder.",
+            say("{source!r} has no image processor settings.", source=source),
+            limit=say("Needed is preprocessor_config.json or processor_config.json."),
+            remedy=say("Copy them from the same model's repository into the folder."),
         )
 
 
@@ -156,23 +171,43 @@ def _find_weight_files(folder: Path, source: str) -> list[Path]:
         _refuse_without_index(folder, source)
         bins = any(folder.glob("*.bin")) or any(folder.glob("*.pt*"))
         raise CheckpointError(
-            f"{source!r} has no weights"
-            + (" in safetensors format, only pickled ones." if bins else "."),
-            limit="Needed is model.safetensors, or the shards with model.safetensors.index.json.",
-            remedy="Convert them with save_pretrained." if bins else "Finish the download.",
+            say("{source!r} has pickled weights only.", source=source)
+            if bins
+            else say("{source!r} has no weights.", source=source),
+            limit=say(
+                "Needed is model.safetensors, or the shards with model.safetensors.index.json."
+            ),
+            remedy=say("Convert them with save_pretrained.")
+            if bins
+            else say("Finish the download."),
         )
     weight_map = read_json(index, source).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
-        raise CheckpointError(f"{index.name} of {source!r} has no weight_map.", limit=NEEDED)
+        raise CheckpointError(
+            say("{file} of {source!r} has no weight_map.", file=index.name, source=source),
+            limit=say(NEEDED),
+        )
     names = sorted({str(name) for name in weight_map.values()})
     if any(Path(name).name != name for name in names):
-        raise CheckpointError(f"{index.name} of {source!r} names files outside the folder.")
+        raise CheckpointError(
+            say(
+                "{file} of {source!r} names files outside the folder.",
+                file=index.name,
+                source=source,
+            )
+        )
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         shown = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
         raise CheckpointError(
-            f"{source!r} lacks {len(missing)} of {len(names)} weight files: {shown}.",
-            remedy="Finish the download.",
+            say(
+                "{source!r} lacks {missing} of {total} weight files: {shown}.",
+                source=source,
+                missing=len(missing),
+                total=len(names),
+                shown=shown,
+            ),
+            remedy=say("Finish the download."),
         )
     return [folder / name for name in names]
 

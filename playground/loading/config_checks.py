@@ -69,7 +69,7 @@ def check_config_fits(config: Any, written: dict[str, Any], source: str) -> None
 
 
 def _check_head_dims(text: Any, vision: Any, source: str) -> None:
-    """Refuse heads that RoPE cannot turn; transformers repeats one of a single number."""
+    """Refuse heads that RoPE cannot turn; transformers makes two numbers of a single one."""
     per_head = vision.hidden_size // vision.num_heads
     text_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     for key, found, multiple, need in (
@@ -77,7 +77,7 @@ def _check_head_dims(text: Any, vision: Any, source: str) -> None:
          say("a multiple of 4: 2-D RoPE turns pairs by row and by column")),
         ("text_config.head_dim", text_dim, 2, say("an even number: RoPE turns pairs")),
     ):  # fmt: skip
-        if found != 1 and (found == 0 or found % multiple):  # 0: fewer numbers than heads
+        if found == 0 or found % multiple:  # 0: fewer numbers than heads
             raise _does_not_fit(key, found, need, source, is_missing=False)
 
 

@@ -114,8 +114,11 @@ def fetch_from_modelscope(source: Source, report: Progress) -> tuple[Path, str]:
         from modelscope import snapshot_download as modelscope_download
     except ImportError as error:
         raise CheckpointError(
-            f"{str(source)!r} needs the package modelscope, which is not installed.",
-            remedy="Install it with: pip install modelscope",
+            say(
+                "{source!r} needs the package modelscope, which is not installed.",
+                source=str(source),
+            ),
+            remedy=say("Install it with: pip install modelscope"),
         ) from error
     try:
         report(mark("Contacting ModelScope"), 0, 1)
@@ -134,8 +137,12 @@ def fetch_from_modelscope(source: Source, report: Progress) -> tuple[Path, str]:
         raise
     except Exception as error:  # requests' errors and the package's own, which change by version
         raise CheckpointError(
-            f"ModelScope could not deliver {repo_id!r} ({type(error).__name__}).",
-            remedy="Check the name and the network connection.",
+            say(
+                "ModelScope could not deliver {repo_id!r} ({kind}).",
+                repo_id=repo_id,
+                kind=type(error).__name__,
+            ),
+            remedy=say("Check the name and the network connection."),
         ) from error
     return Path(folder), source.revision or "master"
 
@@ -150,8 +157,8 @@ def _hub_errors(source: Source, cancelled: list[PlaygroundError]) -> Iterator[No
         raise
     except GatedRepoError as error:  # a kind of RepositoryNotFoundError
         raise CheckpointError(
-            f"{repo_id!r} is gated on the Hub.",
-            remedy="Accept its licence on its page, then run: hf auth login",
+            say("{repo_id!r} is gated on the Hub.", repo_id=repo_id),
+            remedy=say("Accept its licence on its page, then run: hf auth login"),
         ) from error
     except RepositoryNotFoundError as error:
         raise _not_found(repo_id) from error
@@ -162,9 +169,12 @@ def _hub_errors(source: Source, cancelled: list[PlaygroundError]) -> Iterator[No
         ) from error
     except LocalEntryNotFoundError as error:
         raise CheckpointError(
-            f"There is no folder {repo_id!r}, the Hub cannot be reached, and its cache here has "
-            "no complete copy.",
-            remedy="Check the network connection and HF_HUB_OFFLINE, or give a local folder.",
+            say(
+                "There is no folder {repo_id!r}, the Hub cannot be reached, and its cache here has "
+                "no complete copy.",
+                repo_id=repo_id,
+            ),
+            remedy=say("Check the network connection and HF_HUB_OFFLINE, or give a local folder."),
         ) from error
     except Exception as error:  # proxies, broken connections, full disks
         if cancelled:
@@ -172,16 +182,23 @@ def _hub_errors(source: Source, cancelled: list[PlaygroundError]) -> Iterator[No
         if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403, 404):
             raise _not_found(repo_id) from error
         raise CheckpointError(
-            f"The download of {repo_id!r} failed ({type(error).__name__}).",
-            remedy="Start again: it goes on where it stopped.",
+            say(
+                "The download of {repo_id!r} failed ({kind}).",
+                repo_id=repo_id,
+                kind=type(error).__name__,
+            ),
+            remedy=say("Start again: it goes on where it stopped."),
         ) from error
 
 
 def _not_found(repo_id: str) -> CheckpointError:
     # For the Hub, a private repository looks like a missing one.
     return CheckpointError(
-        f"There is no folder {repo_id!r}, and no public repository of that name on the Hub.",
-        remedy="Check the spelling; for a private one, run: hf auth login",
+        say(
+            "There is no folder {repo_id!r}, and no public repository of that name on the Hub.",
+            repo_id=repo_id,
+        ),
+        remedy=say("Check the spelling; for a private one, run: hf auth login"),
     )
 
 
@@ -197,8 +214,13 @@ def _check_disk(repo_id: str, num_bytes: int) -> None:
     free = _count_free_bytes()
     if num_bytes > free:
         raise CheckpointError(
-            f"{repo_id!r} needs {num_bytes / 1e9:.1f} GB of disk; {free / 1e9:.1f} GB are free.",
-            remedy="Make room, or set HF_HOME to a folder on a larger disk.",
+            say(
+                "{repo_id!r} needs {needed:.1f} GB of disk; {free:.1f} GB are free.",
+                repo_id=repo_id,
+                needed=num_bytes / 1e9,
+                free=free / 1e9,
+            ),
+            remedy=say("Make room, or set HF_HOME to a folder on a larger disk."),
         )
 
 

@@ -26,7 +26,7 @@ from transformers.utils import logging as transformers_logging
 
 from playground.engine import Engine
 from playground.errors import CheckpointError, PlaygroundError
-from playground.language import mark
+from playground.language import mark, say
 from playground.loading.checkpoint_files import NEEDED, check_checkpoint
 from playground.loading.config_checks import check_config_fits, check_processor_fits
 from playground.loading.hub_download import fetch_from_hub, fetch_from_modelscope
@@ -141,8 +141,12 @@ def _read_config(folder: Path, source: str) -> PreTrainedConfig:
     except Exception as error:  # strict dataclasses: the types are transformers' own
         said = _summarise(error, folder, source)
         raise CheckpointError(
-            f"config.json of {source!r} is no valid Qwen3-VL configuration: {said}",
-            remedy="Compare it with the one published with the model.",
+            say(
+                "config.json of {source!r} is no valid Qwen3-VL configuration: {said}",
+                source=source,
+                said=said,
+            ),
+            remedy=say("Compare it with the one published with the model."),
         ) from error
 
 
@@ -153,8 +157,12 @@ def _load_processor(folder: Path, source: str, config: PreTrainedConfig) -> Proc
         )
     except Exception as error:  # tokenizers raises a bare Exception for a broken tokenizer.json
         raise CheckpointError(
-            f"The processor of {source!r} cannot be loaded: {_summarise(error, folder, source)}",
-            remedy="Download its tokenizer and preprocessor files again.",
+            say(
+                "The processor of {source!r} cannot be loaded: {said}",
+                source=source,
+                said=_summarise(error, folder, source),
+            ),
+            remedy=say("Download its tokenizer and preprocessor files again."),
         ) from error
     _check_processor(processor, source, config)
     check_processor_fits(processor, config, folder, source)
@@ -168,14 +176,15 @@ def _check_processor(processor: Any, source: str, config: Any) -> None:
     kind = type(processor).__name__
     if kind != "Qwen3VLProcessor":
         raise CheckpointError(
-            f"The processor of {source!r} is a {kind}.", limit="Needed is a Qwen3VLProcessor."
+            say("The processor of {source!r} is a {kind}.", source=source, kind=kind),
+            limit=say("Needed is a Qwen3VLProcessor."),
         )
     if not processor.chat_template:  # older exports store it with the tokenizer
         processor.chat_template = processor.tokenizer.chat_template
     if not processor.chat_template:
         raise CheckpointError(
-            f"{source!r} has no chat template.",
-            limit="Needed is chat_template.jinja, or the template in tokenizer_config.json.",
+            say("{source!r} has no chat template.", source=source),
+            limit=say("Needed is chat_template.jinja, or the template in tokenizer_config.json."),
         )
     for token, wanted in (
         (processor.image_token, config.image_token_id),
@@ -184,14 +193,24 @@ def _check_processor(processor: Any, source: str, config: Any) -> None:
         got = processor.tokenizer.convert_tokens_to_ids(token)
         if got != wanted:
             raise CheckpointError(
-                f"Tokenizer and config of {source!r} disagree: {token} is {got}, not {wanted}.",
-                remedy="Use the tokenizer that belongs to these weights.",
+                say(
+                    "Tokenizer and config of {source!r} disagree: {token} is {got}, not {wanted}.",
+                    source=source,
+                    token=token,
+                    got=got,
+                    wanted=wanted,
+                ),
+                remedy=say("Use the tokenizer that belongs to these weights."),
             )
     if len(processor.tokenizer) > config.text_config.vocab_size:
         raise CheckpointError(
-            f"The tokenizer of {source!r} has {len(processor.tokenizer):,} tokens, the model "
-            f"{config.text_config.vocab_size:,}.",
-            remedy="Use the tokenizer that belongs to these weights.",
+            say(
+                "The tokenizer of {source!r} has {tokens:,} tokens, the model {rows:,}.",
+                source=source,
+                tokens=len(processor.tokenizer),
+                rows=config.text_config.vocab_size,
+            ),
+            remedy=say("Use the tokenizer that belongs to these weights."),
         )
 
 
@@ -223,13 +242,17 @@ def _load_model(
         raise
     except torch.OutOfMemoryError as error:
         raise CheckpointError(
-            f"The weights of {source!r} do not fit into the GPU's memory.",
-            remedy="Choose --dtype bfloat16, a smaller checkpoint or --device cpu.",
+            say("The weights of {source!r} do not fit into the GPU's memory.", source=source),
+            remedy=say("Choose --dtype bfloat16, a smaller checkpoint or --device cpu."),
         ) from error
     except Exception as error:
         raise CheckpointError(
-            f"The weights of {source!r} cannot be loaded: {_summarise(error, folder, source)}",
-            limit=NEEDED,
+            say(
+                "The weights of {source!r} cannot be loaded: {said}",
+                source=source,
+                said=_summarise(error, folder, source),
+            ),
+            limit=say(NEEDED),
         ) from error
     model: PreTrainedModel = loaded[0]
     _check_loaded(loaded[1], source)
@@ -251,15 +274,21 @@ def _check_loaded(info: dict[str, Any], source: str) -> None:
         for key, stored, wanted in info["mismatched_keys"]
     ]
     for what, tensors in (
-        ("have another shape than its config.json says", shapes),
-        ("lack tensors of the model", list(info["missing_keys"])),
-        ("hold layers that its config.json does not know", unused),
+        (mark("have another shape than its config.json says"), shapes),
+        (mark("lack tensors of the model"), list(info["missing_keys"])),
+        (mark("hold layers that its config.json does not know"), unused),
     ):
         if tensors:
             shown = ", ".join(sorted(tensors)[:2]) + (" …" if len(tensors) > 2 else "")
             raise CheckpointError(
-                f"The weights of {source!r} {what} ({len(tensors)}: {shown}).",
-                remedy="Use the config.json that belongs to these weights.",
+                say(
+                    "The weights of {source!r} {what} ({count}: {shown}).",
+                    source=source,
+                    what=say(what),
+                    count=len(tensors),
+                    shown=shown,
+                ),
+                remedy=say("Use the config.json that belongs to these weights."),
             )
 
 

@@ -35,22 +35,29 @@ def choose_device(device: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", device):
         raise InputError(
-            f"Unknown device {device!r}.", remedy="Choose auto, cpu, cuda, cuda:1 … or mps."
+            say("Unknown device {device!r}.", device=device),
+            remedy=say("Choose auto, cpu, cuda, cuda:1 … or mps."),
         )
     chosen = torch.device(device)
     if chosen.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (chosen.index or 0) >= count:
-            found = f"{count} GPU{'s' if count != 1 else ''}" if count else "no CUDA GPU"
+            found = say("{count} CUDA GPU(s)", count=count) if count else say("no CUDA GPU")
             raise InputError(
-                f"Device {device!r} is not there: PyTorch sees {found}.",
-                remedy="Choose --device cpu or auto, or install the driver and a CUDA PyTorch.",
+                say(
+                    "Device {device!r} is not there: PyTorch sees {found}.",
+                    device=device,
+                    found=found,
+                ),
+                remedy=say(
+                    "Choose --device cpu or auto, or install the driver and a CUDA PyTorch."
+                ),
             )
         return torch.device("cuda", chosen.index or 0)
     if chosen.type == "mps" and not torch.backends.mps.is_available():
         raise InputError(
-            "Device 'mps' is not there: it needs a Mac with Apple silicon.",
-            remedy="Choose --device cpu or auto.",
+            say("Device 'mps' is not there: it needs a Mac with Apple silicon."),
+            remedy=say("Choose --device cpu or auto."),
         )
     return chosen
 
@@ -58,17 +65,23 @@ def choose_device(device: str) -> torch.device:
 def check_placement(dtype: str, attn: str, device: torch.device) -> None:
     """Refuse a dtype or attention implementation that is unknown or does not run on the device."""
     if dtype != "auto" and dtype not in DTYPES:
-        raise InputError(f"Unknown dtype {dtype!r}.", remedy=f"Choose auto, {', '.join(DTYPES)}.")
+        raise InputError(
+            say("Unknown dtype {dtype!r}.", dtype=dtype),
+            remedy=say("Choose auto, {choices}.", choices=", ".join(DTYPES)),
+        )
     if attn not in ATTENTIONS:
-        raise InputError(f"Unknown attention {attn!r}.", remedy=f"Choose {', '.join(ATTENTIONS)}.")
+        raise InputError(
+            say("Unknown attention {attn!r}.", attn=attn),
+            remedy=say("Choose {choices}.", choices=", ".join(ATTENTIONS)),
+        )
     if attn == "flash_attention_2" and device.type != "cuda":
         raise InputError(
-            "flash_attention_2 runs on CUDA GPUs only.", remedy="Choose sdpa or eager."
+            say("flash_attention_2 runs on CUDA GPUs only."), remedy=say("Choose sdpa or eager.")
         )
     if attn == "flash_attention_2" and not is_flash_attn_2_available():
         raise InputError(
-            "flash_attention_2 needs the package flash-attn, which is not installed.",
-            remedy="Install it, or choose sdpa.",
+            say("flash_attention_2 needs the package flash-attn, which is not installed."),
+            remedy=say("Install it, or choose sdpa."),
         )
 
 
@@ -85,7 +98,8 @@ def choose_dtype(
         chosen = files.stored_dtype if files.stored_dtype != torch.float64 else torch.float32
     if attn == "flash_attention_2" and chosen == torch.float32:
         raise InputError(
-            "flash_attention_2 does not compute in float32.", remedy="Choose bfloat16, or sdpa."
+            say("flash_attention_2 does not compute in float32."),
+            remedy=say("Choose bfloat16, or sdpa."),
         )
     return chosen
 
@@ -104,9 +118,14 @@ def choose_device_map(
         return "auto"
     room = sum(free) if asked == "auto" else free[device.index]
     raise CheckpointError(
-        f"The weights need about {needed / 1e9:.1f} GB as {str(dtype).removeprefix('torch.')}; "
-        f"{room / 1e9:.1f} GB of GPU memory are free.",
-        remedy="Choose --dtype bfloat16, a smaller checkpoint, --device auto or --device cpu.",
+        say(
+            "The weights need about {needed:.1f} GB as {dtype}; {free:.1f} GB of GPU memory are "
+            "free.",
+            needed=needed / 1e9,
+            free=room / 1e9,
+            dtype=str(dtype).removeprefix("torch."),
+        ),
+        remedy=say("Choose --dtype bfloat16, a smaller checkpoint, --device auto or --device cpu."),
     )
 
 

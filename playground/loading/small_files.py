@@ -76,14 +76,24 @@ def read_json(path: Path, source: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:  # includes UnicodeDecodeError and JSONDecodeError
-        reason = error.strerror if isinstance(error, OSError) else "not valid JSON"
+        reason = error.strerror if isinstance(error, OSError) else say("not valid JSON")
         raise CheckpointError(
-            f"{path.name} of {source!r} cannot be read: {reason}.",
-            remedy="Download or copy that file again.",
+            say(
+                "{file} of {source!r} cannot be read: {reason}.",
+                file=path.name,
+                source=source,
+                reason=reason,
+            ),
+            remedy=say("Download or copy that file again."),
         ) from error
     if not isinstance(content, dict):
         raise CheckpointError(
-            f"{path.name} of {source!r} holds a {type(content).__name__}, not an object.",
-            remedy="Download or copy that file again.",
+            say(
+                "{file} of {source!r} holds a {kind}, not an object.",
+                file=path.name,
+                source=source,
+                kind=type(content).__name__,
+            ),
+            remedy=say("Download or copy that file again."),
         )
     return content

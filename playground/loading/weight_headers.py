@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from playground.errors import CheckpointError
+from playground.language import say
 from playground.loading.small_files import HEAD_BYTES, refuse_stand_in
 
 MAX_HEADER_BYTES = 100_000_000  # the safetensors library's own limit
@@ -34,7 +35,7 @@ def read_weight_headers(path: Path, source: str) -> list[TensorHeader]:
     Raises:
         CheckpointError: the file is truncated, broken, or stands in for the real one.
     """
-    what = f"{path.name} of {source!r}"
+    what = say("{file} of {source!r}", file=path.name, source=source)
     file_bytes = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(HEAD_BYTES)
@@ -42,8 +43,12 @@ def read_weight_headers(path: Path, source: str) -> list[TensorHeader]:
         header_bytes = int.from_bytes(start[:8], "little")
         if len(start) < 8 or header_bytes > min(file_bytes - 8, MAX_HEADER_BYTES):
             raise CheckpointError(
-                f"{what} is truncated or no safetensors file ({file_bytes:,} bytes).",
-                remedy="Download or copy that file again.",
+                say(
+                    "{what} is truncated or no safetensors file ({file_bytes:,} bytes).",
+                    what=what,
+                    file_bytes=file_bytes,
+                ),
+                remedy=say("Download or copy that file again."),
             )
         file.seek(8)
         header = file.read(header_bytes)
@@ -56,12 +61,18 @@ def read_weight_headers(path: Path, source: str) -> list[TensorHeader]:
         ]
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise CheckpointError(
-            f"{what} is no safetensors file.", remedy="Download or copy that file again."
+            say("{what} is no safetensors file.", what=what),
+            remedy=say("Download or copy that file again."),
         ) from error
     wanted = 8 + header_bytes + max(ends, default=0)
     if file_bytes < wanted:
         raise CheckpointError(
-            f"{what} is truncated: {file_bytes:,} of {wanted:,} bytes.",
-            remedy="Download or copy that file again.",
+            say(
+                "{what} is truncated: {file_bytes:,} of {wanted:,} bytes.",
+                what=what,
+                file_bytes=file_bytes,
+                wanted=wanted,
+            ),
+            remedy=say("Download or copy that file again."),
         )
     return found

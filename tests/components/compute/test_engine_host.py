@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
 from pathlib import Path
 
 import pytest
 
 from components.compute.engine_host import EngineHost, HostStatus
+from components.views.status_bar import loading_html
 from playground.engine import Engine
 from playground.errors import PlaygroundError
-from playground.language import translation
+from playground.language import speaking, translation
 
 
 def test_not_ready_is_a_message() -> None:
@@ -32,9 +35,25 @@ def test_a_foreign_folder_fails_with_its_message(tmp_path: Path) -> None:
     host.start()
     status = host.wait(60)
     assert status.phase == "failed"
-    assert "bert" in status.what
+    assert "bert" in status.words
     with pytest.raises(PlaygroundError, match="bert"):
         _ = host.engine
+
+
+def test_why_loading_failed_is_said_in_the_readers_language(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    host = EngineHost(str(tmp_path))
+    host.start()
+    status = host.wait(60)
+    english = loading_html(status)
+    with speaking("zh"):
+        chinese = loading_html(status)
+        with pytest.raises(PlaygroundError) as refused:
+            _ = host.engine
+        assert str(refused.value) in unescape(chinese)
+    assert "bert" in chinese
+    assert chinese != english
+    assert not re.search(r"[A-Za-z]+ [a-z]+ [a-z]+", re.sub("<[^>]*>", "", chinese))
 
 
 def test_an_unexpected_error_ends_the_waiting(

@@ -106,14 +106,26 @@ def test_experts_that_are_not_there(
 
 
 @pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"text_config__head_dim": 1}, r"text_config\.head_dim = 1"),
+        ({"vision_config__num_heads": 32, "vision_config__hidden_size": 32}, "num_heads = 1"),
+    ],
+)
+def test_heads_of_one_number_are_refused(brought: Path, changes: dict[str, Any], key: str) -> None:
+    """transformers broadcasts them to two numbers in the keys, and not in the values."""
+    edit_config(brought, **changes)
+    with pytest.raises(CheckpointError, match=key):
+        load()
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         {SECTION: [4, 2, 2, 0]},  # transformers reads the first three
         {SECTION: None},  # transformers has a default
         {"vision_config__in_channels": None},
         {"vision_config__num_heads": 8},  # heads of 4 numbers
-        {"vision_config__num_heads": 32},  # transformers repeats the one number
-        {"text_config__head_dim": 1},
         {"text_config__head_dim": 2},
         {"text_config__head_dim": 6},
     ],

@@ -352,7 +352,7 @@ BREAKAGES: list[tuple[Callable[[Path], None], str]] = [
         r"is no valid Qwen3-VL configuration: .*'hidden_size'.*expected int",
     ),
     (no_weights, r"'broken' has no weights\. Needed is model\.safetensors"),
-    (pickled_weights, r"'broken' has no weights in safetensors format, only pickled ones"),
+    (pickled_weights, r"'broken' has pickled weights only"),
     (lost_shard, r"'broken' lacks 1 of 2 weight files: model-00002-of-00002\.safetensors"),
     (index_without_map, r"model\.safetensors\.index\.json of 'broken' has no weight_map"),
     (index_that_points_outside, r"names files outside the folder"),

@@ -52,7 +52,7 @@ def test_a_gpu_is_chosen_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
     imagine_gpus(monkeypatch, GB, GB)
     assert choose_device("cuda") == torch.device("cuda", 0)
     assert choose_device("cuda:1") == torch.device("cuda", 1)
-    with pytest.raises(InputError, match=r"'cuda:2' is not there: PyTorch sees 2 GPUs"):
+    with pytest.raises(InputError, match=r"'cuda:2' is not there: PyTorch sees 2 CUDA GPU"):
         choose_device("cuda:2")
 
 

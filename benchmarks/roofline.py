@@ -50,7 +50,7 @@ def decode_of(run: Run, tokens: int) -> Callable[[], object]:
     first = next_position(merged)
 
     def decode() -> object:
-        cache = fork_cache(run.decoded.past_key_values)
+        cache = fork_cache(run.decoded.cache)
         logits = run.decoded.logits[None]
         for step in range(tokens):
             ids = logits.argmax(-1)[:, None].cpu()
@@ -96,7 +96,7 @@ def token_bytes(run: Run) -> int:
         model.lm_head,
     )
     weights = {id(p): p.nbytes for module in modules for p in module.parameters()}
-    return sum(weights.values()) + cache_bytes(run.decoded.past_key_values)
+    return sum(weights.values()) + cache_bytes(run.decoded.cache)
 
 
 def compare(of: Timing, roofs: Timing, scale: float) -> str:

@@ -254,8 +254,8 @@ def _on_device(records: dict[str, Any], device: Any) -> dict[str, Any]:
     """The records with the KV cache on a device; everything else is always on the CPU."""
     moved = dict(records)
     if "decoder" in moved:
-        cache = playground.moving.move_cache(moved["decoder"].past_key_values, device)
-        moved["decoder"] = replace(moved["decoder"], past_key_values=cache)
+        cache = playground.moving.move_cache(moved["decoder"].cache, device)
+        moved["decoder"] = replace(moved["decoder"], cache=cache)
     return moved
 
 

@@ -2,7 +2,7 @@
 
 Data flows one way: ``Prompt → ModelInputs → VisionOutput → MergedInputs → DecoderOutput →
 SamplingTrace``. Tensors are on the CPU in the model's own dtype, so that the next stage gets
-exactly the numbers that the model computed; only ``DecoderOutput.past_key_values`` stays on the
+exactly the numbers that the model computed; only ``DecoderOutput.cache`` stays on the
 model's device. Field comments give shapes: ``seq`` is the sequence length, ``patches`` the number
 of 16-pixel patches of all images (or of all videos), ``merged`` a quarter of it.
 """
@@ -350,7 +350,7 @@ class DecoderOutput:
     #                                          (after the DeepStack add), then the final norm's
     last_hidden_state: torch.Tensor  # (seq, hidden): after the final norm
     logits: torch.Tensor  # (vocab,) of the last position, in the model's dtype
-    past_key_values: DynamicCache  # on the model's device; never modify it: fork it first
+    cache: DynamicCache  # on the model's device; never modify it: fork it first
     position_ids: torch.Tensor  # (3, 1, seq) int64
     attention_norms: torch.Tensor  # (layers, seq) float32: norm of self_attn's output
     mlp_norms: torch.Tensor  # (layers, seq) float32: norm of mlp's output

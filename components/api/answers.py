@@ -198,7 +198,7 @@ def next_token_answers(run: Run, top_k: int) -> list[ProbAnswer]:
 
 def kv_answer(run: Run) -> KvAnswer:
     """Shape and size of the KV cache that the decoder leaves."""
-    cache = playground.cache.describe_cache(run.decoded.past_key_values)
+    cache = playground.cache.describe_cache(run.decoded.cache)
     return {
         "shape": [len(cache), 2, *cache[0].key_shape],
         "bytes": sum(entry.num_bytes for entry in cache),

@@ -119,7 +119,7 @@ for token_id, prob in zip(top.indices.tolist(), top.values.tolist()):
 # Logit lens: the final norm and lm_head on each layer's last hidden state.
 lens = model.lm_head(decoder.norm(torch.stack([state[-1] for state in states])))
 print([processor.tokenizer.decode([token_id]) for token_id in lens.argmax(-1).tolist()])
-print("keys:", tuple(output.past_key_values.layers[0].keys.shape))
+print("keys:", tuple(output.cache.layers[0].keys.shape))
 """
     return build_prompt_script(run, body)
 
@@ -218,13 +218,13 @@ miss = model(**second, position_ids=second_positions, logits_to_keep=1).logits[0
 
 reused = {reused}  # shared prefix: equal ids and images; the last token is recomputed
 cache = DynamicCache(config=model.config.text_config)
-model(**first, position_ids=first_positions, past_key_values=cache, logits_to_keep=1)
+model(**first, position_ids=first_positions, cache=cache, logits_to_keep=1)
 cache.crop(reused - cache.get_seq_length())  # a negative count is the number to remove
 kv_bytes = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
 {_rest(second, reused)}
 # Explicit positions: otherwise the model continues from the last request's rope_deltas.
 hit = model(**rest, position_ids=second_positions[:, :, reused:],
-            past_key_values=cache, logits_to_keep=1).logits[0, -1]
+            cache=cache, logits_to_keep=1).logits[0, -1]
 max_abs_diff = (hit.float() - miss.float()).abs().max().item()
 print(f"{{reused}} tokens reused, {{rest['input_ids'].shape[1]}} computed, {{kv_bytes}} bytes")
 print("max |Δ logits|, hit minus miss:", max_abs_diff)

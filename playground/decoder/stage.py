@@ -93,7 +93,7 @@ def run_layers(
         output = language_model(
             **decoder_kwargs(engine, merged),
             attention_mask=attention_mask.to(engine.device),
-            past_key_values=cache,
+            cache=cache,
             use_cache=True,
         )
         last_hidden_state = output.last_hidden_state
@@ -103,7 +103,7 @@ def run_layers(
         hidden_states=tuple(state[0].cpu() for state in states),
         last_hidden_state=last_hidden_state[0].cpu(),
         logits=logits,
-        past_key_values=cache,
+        cache=cache,
         position_ids=merged.position_ids,
         attention_norms=_join_norms(attention, merged),
         mlp_norms=_join_norms(mlp, merged),

@@ -78,7 +78,7 @@ def answer_log_probs(
             hidden = model.model.language_model(
                 input_ids=torch.tensor([list(answer_ids[:-1])], device=engine.device),
                 position_ids=positions.to(engine.device),
-                past_key_values=fork_cache(decoded.past_key_values),
+                cache=fork_cache(decoded.cache),
                 use_cache=True,
             ).last_hidden_state
             rows.append(model.lm_head(hidden)[0].float().cpu())

@@ -150,7 +150,7 @@ def _forward(
     with engine.exclusive(), watch_modules(model.model.language_model.layers, report):
         output = model.model.language_model(
             **decoder_kwargs(engine, text, cache.get_seq_length()),
-            past_key_values=cache,
+            cache=cache,
             use_cache=True,
         )
         logits: torch.Tensor = model.lm_head(output.last_hidden_state[:, -1:])[0, 0]

@@ -146,7 +146,7 @@ def attention_by_head(
         ``(layers, heads, seq + len(answer_ids))`` float32 weights.
     """
     language_model: Any = engine.model.model.language_model
-    cache: Any = fork_cache(decoded.past_key_values)
+    cache: Any = fork_cache(decoded.cache)
     states = [state[None, -1:] for state in decoded.hidden_states[:-1]]
     last = decoded.position_ids[:, :, -1:].to(engine.device)
     layers = []
@@ -160,7 +160,7 @@ def attention_by_head(
                 language_model(
                     input_ids=torch.tensor([list(answer_ids)], device=engine.device),
                     position_ids=later.to(engine.device),
-                    past_key_values=cache,
+                    cache=cache,
                     use_cache=True,
                 )
             states = [state[:, -1:] for state in captured]

@@ -56,8 +56,8 @@ def run_later_layers(
         attention_mask,
         progress=progress,
     )
-    cache = later.past_key_values
-    cache.layers[:start] = fork_cache(original.past_key_values).layers[:start]
+    cache = later.cache
+    cache.layers[:start] = fork_cache(original.cache).layers[:start]
     return replace(
         later,
         hidden_states=(*original.hidden_states[:start], *later.hidden_states),

@@ -73,7 +73,7 @@ def prefill_on(
         output = language_model(
             **kwargs,
             position_ids=position_ids[:, :, start:].to(engine.device),
-            past_key_values=cache,
+            cache=cache,
             use_cache=True,
         )
         logits: torch.Tensor = model.lm_head(output.last_hidden_state[:, -1:])[0, 0].cpu()

@@ -59,7 +59,7 @@ def prompt_prefix(
     return Prefix(
         prompt_ids=inputs.input_ids[0],
         start=inputs.num_tokens + int(merged.rope_deltas),
-        cache=decoder_output.past_key_values,
+        cache=decoder_output.cache,
         logits=decoder_output.logits,
         hidden_states=decoder_output.last_hidden_state[-1:].cpu(),
     )
@@ -173,7 +173,7 @@ def decode_states(
         output = model.model.language_model(
             input_ids=token_ids.to(engine.device),
             position_ids=position_ids.to(engine.device),
-            past_key_values=cache,
+            cache=cache,
             use_cache=True,
         )
         states: torch.Tensor = output.last_hidden_state

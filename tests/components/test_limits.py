@@ -212,7 +212,7 @@ def test_a_scored_text_has_no_more_tokens(engine: Engine) -> None:
 def test_answers_that_nobody_asked_a_length_of_are_shortened(run: Run) -> None:
     trace = greedy_answer(run.engine, run.inputs, run.merged, run.decoded, max_new_tokens=24)
     assert len(trace.steps) <= 3
-    cache = fork_cache(run.decoded.past_key_values)
+    cache = fork_cache(run.decoded.cache)
     ids = answer_greedily(run.engine, run.inputs, run.decoded.logits, cache, 24)
     assert 0 < len(ids) <= 3
     assert len(answer_log_probs(run.engine, run.merged, run.decoded, ids)) == len(ids)

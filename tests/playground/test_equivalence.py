@@ -47,8 +47,8 @@ def test_the_logits_of_all_positions_are_bit_equal(run: Run) -> None:
 
 
 def test_the_cache_is_bit_equal(run: Run) -> None:
-    reference = plain(run, use_cache=True).past_key_values
-    staged = run.decoded.past_key_values
+    reference = plain(run, use_cache=True).cache
+    staged = run.decoded.cache
     assert staged.get_seq_length() == run.inputs.num_tokens
     for mine, theirs in zip(staged.layers, reference.layers, strict=True):
         assert torch.equal(mine.keys, theirs.keys)

@@ -122,7 +122,7 @@ def test_kv_cache_bytes_of_the_2b_model() -> None:
 def test_kv_cache_bytes_are_those_of_a_real_cache(tiny_random_engine: Engine) -> None:
     ids = torch.arange(7)[None]
     with tiny_random_engine.exclusive():
-        cache = tiny_random_engine.model(input_ids=ids, use_cache=True).past_key_values
+        cache = tiny_random_engine.model(input_ids=ids, use_cache=True).cache
     stored = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
     assert stored == 7 * tiny_random_engine.facts.kv_bytes_per_token(torch.float32)
 

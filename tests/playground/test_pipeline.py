@@ -153,7 +153,7 @@ def test_bytes_are_those_of_the_tensors(tiny_random_engine: Engine) -> None:
     before = run.num_bytes
     run.ensure("decoder")
     cache = sum(
-        layer.keys.nbytes + layer.values.nbytes for layer in run.decoded.past_key_values.layers
+        layer.keys.nbytes + layer.values.nbytes for layer in run.decoded.cache.layers
     )
     assert run.num_bytes > before + cache
 
@@ -188,7 +188,7 @@ def test_bytes_of_a_mixture_count_its_routes(tiny_random_moe_engine: Engine) -> 
     without.adopt({**run.export().records, "decoder": replace(decoded, experts=None)})
     routes = decoded.experts.ids.nbytes + decoded.experts.weights.nbytes
     assert run.num_bytes - without.num_bytes == routes > 0
-    assert without.num_bytes > cache_bytes(decoded.past_key_values) > 0
+    assert without.num_bytes > cache_bytes(decoded.cache) > 0
 
 
 def test_a_memo_is_made_once_for_many_threads(tiny_random_engine: Engine) -> None:

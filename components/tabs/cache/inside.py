@@ -82,7 +82,7 @@ def facts(run: Run) -> str:
             "needs <strong>{per_token_2b:,}</strong> bytes per token, or {total_2b} for these "
             "tokens.",
             tokens=num_tokens,
-            total=format_bytes(playground.cache.cache_bytes(run.decoded.past_key_values)),
+            total=format_bytes(playground.cache.cache_bytes(run.decoded.cache)),
             per_token=shape.kv_bytes_per_token(dtype),
             layers=shape.num_layers,
             heads=shape.num_key_value_heads,
@@ -106,7 +106,7 @@ def bytes_per_token_2b() -> int:
 def channels(run: Run, layer: int, head: int, kept: Literal["keys", "values"]) -> go.Figure:
     """Heat map of one head's keys or values: a column per token, a row per channel."""
     found = playground.kv_cache.channels.channel_norms(
-        run.decoded.past_key_values, layer, kept, head
+        run.decoded.cache, layer, kept, head
     )
     return plot_channels(found, kept, layer, head, run.inputs.num_tokens)
 
@@ -114,7 +114,7 @@ def channels(run: Run, layer: int, head: int, kept: Literal["keys", "values"]) -
 @PART.html()
 def tensors(run: Run) -> str:
     """Shape, dtype and bytes of each layer's tensors."""
-    layers = playground.cache.describe_cache(run.decoded.past_key_values)
+    layers = playground.cache.describe_cache(run.decoded.cache)
     rows: list[list[str | Mono]] = [
         [
             str(layer.layer),
@@ -128,7 +128,7 @@ def tensors(run: Run) -> str:
     return table_html(
         (say("Layer"), say("Key shape"), say("Value shape"), say("Dtype"), say("Size")),
         rows,
-        say("past_key_values after the prefill: batch × key-value heads × tokens × head dimension"),
+        say("The cache after the prefill: batch × key-value heads × tokens × head dimension"),
         right=(4,),
     )
 

@@ -16,7 +16,7 @@ PART = Part("cache", mark("KV cache"), stage="decoder")
 @PART.html()
 def words(run: Run) -> str:
     """The size of the cache, and the bytes per further token."""
-    layers = playground.cache.describe_cache(run.decoded.past_key_values)
+    layers = playground.cache.describe_cache(run.decoded.cache)
     total = sum(layer.num_bytes for layer in layers)
     return Markup('<p class="note">{}</p>').format(
         say(
@@ -34,7 +34,7 @@ def words(run: Run) -> str:
 def sizes(run: Run) -> str:
     """Shape and memory of the keys and values of one layer, all layers and one token."""
     num_tokens = run.decoded.num_tokens
-    layers = playground.cache.describe_cache(run.decoded.past_key_values)
+    layers = playground.cache.describe_cache(run.decoded.cache)
     first = layers[0]
     total = sum(layer.num_bytes for layer in layers)
     all_layers = f"{len(layers)} × {format_bytes(first.num_bytes)}"

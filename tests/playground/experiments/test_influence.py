@@ -161,7 +161,7 @@ def test_attention_of_the_position_that_predicts_the_token(run: Run, ids: list[i
     for layer in range(facts.num_layers):
         rows = attention_rows(layer_queries_keys(run.engine, output, layer), [seq - 1])
         np.testing.assert_allclose(attention[layer], rows[:, 0], atol=1e-5)
-    assert run.decoded.past_key_values.get_seq_length() == run.inputs.num_tokens
+    assert run.decoded.cache.get_seq_length() == run.inputs.num_tokens
 
 
 def test_agreement_by_hand() -> None:

@@ -86,7 +86,7 @@ def assert_same_record(some: DecoderOutput, other: DecoderOutput) -> None:
     for name in ("last_hidden_state", "logits", "position_ids", "attention_norms", "mlp_norms"):
         assert torch.equal(getattr(some, name), getattr(other, name)), name
     assert some.num_deepstack == other.num_deepstack
-    assert_same_cache(some.past_key_values, other.past_key_values)
+    assert_same_cache(some.cache, other.cache)
     assert (some.experts is None) == (other.experts is None)
     if some.experts is not None and other.experts is not None:
         assert some.experts.layers == other.experts.layers

@@ -16,7 +16,7 @@ from tests.playground.kv_cache.test_stage import RED, one
 
 def test_channel_norms(tiny_random_engine: Engine) -> None:
     run = Run(tiny_random_engine, one("Describe it.", RED))
-    cache: Any = run.decoded.past_key_values
+    cache: Any = run.decoded.cache
     for part in ("keys", "values"):
         found = channel_norms(cache, 2, part, 1)  # type: ignore[arg-type]
         expected = getattr(cache.layers[2], part)[0, 1].abs().T.numpy()
@@ -39,6 +39,6 @@ def test_channel_norms(tiny_random_engine: Engine) -> None:
 def test_no_such_part_of_the_cache(
     tiny_random_engine: Engine, layer: int, part: Any, head: int
 ) -> None:
-    cache = Run(tiny_random_engine, one("Hi")).decoded.past_key_values
+    cache = Run(tiny_random_engine, one("Hi")).decoded.cache
     with pytest.raises(InputError, match=r"There (is|are) no"):
         channel_norms(cache, layer, part, head)

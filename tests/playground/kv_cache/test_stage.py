@@ -122,7 +122,7 @@ class Prefilled:
 
     @property
     def cache(self) -> DynamicCache:
-        return self.output.past_key_values
+        return self.output.cache
 
 
 Prefill = Callable[[Engine, Prompt], Prefilled]

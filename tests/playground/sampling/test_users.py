@@ -110,7 +110,7 @@ def test_lock_is_free_between_tokens(tiny_random_engine: Engine, prefill: Prefil
 
 def test_run_leaves_the_prefill_as_it_was(engine: Engine, prefill: Prefill) -> None:
     case = prefill(engine, "image")
-    cache: Any = case.output.past_key_values
+    cache: Any = case.output.cache
     layers = [(layer.keys, layer.values) for layer in cache.layers]
     copies = [(keys.clone(), values.clone()) for keys, values in layers]
     logits = case.output.logits.clone()

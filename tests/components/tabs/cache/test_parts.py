@@ -70,7 +70,7 @@ def test_facts_of_the_cache(run: Run) -> None:
 def test_one_head_s_map(run: Run) -> None:
     figure = inside.channels(run, 1, 1, "values")
     (trace,) = figure.data
-    cache: Any = run.decoded.past_key_values
+    cache: Any = run.decoded.cache
     np.testing.assert_allclose(trace.z, cache.layers[1].values[0, 1].abs().T.numpy(), rtol=1e-5)
     assert figure.layout.meta["pointer"] == {"what": "token", "axis": "x"}
     assert "Layer 1, head 1: the values" in figure.layout.title.text

@@ -132,7 +132,7 @@ def test_every_example_is_served(run: Run) -> None:
         chart = requests.times(run, served)
         assert chart is not None
         assert len(chart.data[0].x) == count
-        assert "past_key_values" in requests.script(run, served)
+        assert "cache" in requests.script(run, served)
         assert 'class="pg-badge pg-badge-hit"' in requests.summary(run, served)
 
 

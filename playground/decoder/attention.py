@@ -4,7 +4,7 @@ sdpa returns no weights, and all maps of a 28-layer, 16-head model at 1,000 toke
 queries and keys of a layer are therefore recomputed from its recorded input, and from them only the
 rows that are shown.
 
-Source: ``Qwen3VLTextAttention.forward`` and ``eager_attention_forward``, transformers 5.23.
+Source: ``Qwen3VLTextAttention.forward`` and ``eager_attention_forward``, transformers 5.24.
 """
 
 from __future__ import annotations

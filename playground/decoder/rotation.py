@@ -1,7 +1,7 @@
 """M-RoPE (Qwen2-VL, Wang et al. 2024) in one head: query, key and their score by distance.
 
 All rotations use transformers' own ``Qwen3VLTextRotaryEmbedding`` and ``apply_rotary_pos_emb``
-(5.23); only the positions are chosen here.
+(5.24); only the positions are chosen here.
 """
 
 from __future__ import annotations

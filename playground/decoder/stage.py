@@ -1,7 +1,7 @@
 """Stage 4: the decoder layers, DeepStack and the logits.
 
 Source: ``Qwen3VLTextModel.forward`` and ``Qwen3VLForConditionalGeneration.forward``,
-transformers 5.23.
+transformers 5.24.
 """
 
 from __future__ import annotations

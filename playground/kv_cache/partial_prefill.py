@@ -32,7 +32,7 @@ def prefill_on(
 ) -> tuple[torch.Tensor, dict[str, Features]]:
     """Compute a request's tokens from any index on, even from inside an image.
 
-    Makes the same calls as ``Qwen3VLModel.forward`` (transformers 5.23) for the tokens from
+    Makes the same calls as ``Qwen3VLModel.forward`` (transformers 5.24) for the tokens from
     ``start`` on, and uses features from ``held`` instead of running the vision tower.
 
     Args:

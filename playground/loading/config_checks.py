@@ -1,6 +1,6 @@
 """Configurations that load and then fail in the first run: refused at loading, by key.
 
-transformers (5.23) checks the types of the keys, not that they fit together.
+transformers (5.24) checks the types of the keys, not that they fit together.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The vision tower's patch embedding as one matrix product.
 
-``Qwen3VLVisionPatchEmbed.proj`` (transformers 5.23) is a Conv3d whose kernel covers exactly one
+``Qwen3VLVisionPatchEmbed.proj`` (transformers 5.24) is a Conv3d whose kernel covers exactly one
 patch, which is a product of each patch with one matrix. Convolution kernels are several times
 slower at that than a matrix product. transformers' own option, ``fusion_config``, replaces the
 class for the whole process and renames the weights; this changes only one loaded model and keeps

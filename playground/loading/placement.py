@@ -132,7 +132,7 @@ def choose_device_map(
 def unify_dtype(model: Any, dtype: torch.dtype) -> None:
     """Bring an FP8 checkpoint's other weights to the chosen dtype.
 
-    transformers (5.23) turns FP8 into the chosen dtype where no GPU computes in FP8, but leaves the
+    transformers (5.24) turns FP8 into the chosen dtype where no GPU computes in FP8, but leaves the
     embeddings, norms and vision tower in the stored one, and the first product of the two fails.
 
     Raises:

@@ -1,6 +1,6 @@
 """Names of stored tensors: recognise those of other libraries, and weights that are none.
 
-transformers (5.23) reads ``model.language_model.…``, ``model.visual.…`` and ``lm_head.weight``, and
+transformers (5.24) reads ``model.language_model.…``, ``model.visual.…`` and ``lm_head.weight``, and
 the same without the leading ``model.``. Wrappers put a prefix in front, and other libraries name
 the two halves differently; transformers then finds none of its tensors.
 """

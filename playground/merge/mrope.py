@@ -3,7 +3,7 @@
 Rotary position embedding rotates pairs of dimensions of every query and key: pair ``i`` by the
 position times ``inv_freq[i]``. M-RoPE (Qwen2-VL, Wang et al. 2024,
 https://arxiv.org/abs/2409.12191) assigns one of the three positions to each pair. Source:
-``Qwen3VLTextRotaryEmbedding``, transformers 5.23 (``recomposition_frequencies`` picks the axes).
+``Qwen3VLTextRotaryEmbedding``, transformers 5.24 (``recomposition_frequencies`` picks the axes).
 """
 
 from __future__ import annotations

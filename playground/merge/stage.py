@@ -1,7 +1,7 @@
 """Stage 3: image features replace the placeholder tokens, and positions become 3-D.
 
 Source: ``forward``, ``get_placeholder_mask`` and ``get_rope_index`` of ``Qwen3VLModel``,
-transformers 5.23.
+transformers 5.24.
 """
 
 from __future__ import annotations

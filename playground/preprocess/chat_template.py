@@ -1,6 +1,6 @@
 """The checkpoint's own chat template, which may be any Jinja that somebody has published.
 
-Source: ``ProcessorMixin.apply_chat_template``, transformers 5.23.
+Source: ``ProcessorMixin.apply_chat_template``, transformers 5.24.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Stage 1: the chat template, the tokenizer and the image processor.
 
 Source: ``Qwen3VLProcessor.__call__``, ``Qwen2VLImageProcessor`` and ``Qwen3VLVideoProcessor`` of
-transformers 5.23.
+transformers 5.24.
 """
 
 from __future__ import annotations

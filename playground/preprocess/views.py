@@ -1,7 +1,7 @@
 """What the image processor did to an image or video, step by step.
 
 Source: ``smart_resize`` of ``image_processing_qwen2_vl`` (images) and of
-``video_processing_qwen3_vl`` (videos), ``patchify`` of both, transformers 5.23.
+``video_processing_qwen3_vl`` (videos), ``patchify`` of both, transformers 5.24.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The filters between the model's logits and sampling, in the order of transformers.
 
 Source: ``GenerationMixin._get_logits_processor`` and ``transformers.generation.logits_process``,
-transformers 5.23. Each filter is a pure function on ``(rows, vocab)`` float32 logits; a removed
+transformers 5.24. Each filter is a pure function on ``(rows, vocab)`` float32 logits; a removed
 token is ``-inf``. Cuts use the same operations and precision as transformers, since summing in
 another order moves a cut that falls on a tie.
 

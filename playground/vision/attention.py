@@ -4,7 +4,7 @@ The tower runs with the model's own attention kernel, which returns no weights. 
 one block's ``norm1``, ``qkv`` and rotary embedding on the hidden states that entered it, and
 computes the weights only for the requested rows, never for the whole tower.
 
-Source: ``Qwen3VLVisionAttention.forward`` and ``eager_attention_forward``, transformers 5.23.
+Source: ``Qwen3VLVisionAttention.forward`` and ``eager_attention_forward``, transformers 5.24.
 Each image, and each temporal patch of a video, is a sequence of its own (``cu_seqlens``): exactly
 a ``VisualSpan``.
 """

@@ -2,7 +2,7 @@
 
 DeepStack (Meng et al. 2024) adds features of earlier vision blocks to the decoder's first layers.
 
-Source: ``Qwen3VLVisionPatchMerger.forward``, transformers 5.23. The final merger normalises each
+Source: ``Qwen3VLVisionPatchMerger.forward``, transformers 5.24. The final merger normalises each
 patch and then joins the four; those of DeepStack join first and normalise the long vector
 (``use_postshuffle_norm``).
 """

@@ -1,7 +1,7 @@
 """The vision tower's learned position grid, and how it is resampled to an image.
 
 Source: ``Qwen3VLVisionModel.forward`` and ``get_vision_interpolation_indices_and_weights``,
-transformers 5.23. The grid is square, with ``num_grid_per_side`` entries per side, and independent
+transformers 5.24. The grid is square, with ``num_grid_per_side`` entries per side, and independent
 of the image size: every patch takes a weighted sum of the four entries around its position.
 """
 

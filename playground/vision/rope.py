@@ -1,6 +1,6 @@
 """The vision tower's 2-D RoPE: dimensions rotate with a patch's row or with its column.
 
-Source: ``Qwen3VLVisionRotaryEmbedding`` and ``Qwen3VLVisionAttention``, transformers 5.23. A head's
+Source: ``Qwen3VLVisionRotaryEmbedding`` and ``Qwen3VLVisionAttention``, transformers 5.24. A head's
 dimensions rotate in pairs, dimension ``i`` with dimension ``i + head_dim / 2``. The first half of
 the pairs rotates with the row, the second half with the column, both with the same
 ``head_dim / 4`` frequencies.

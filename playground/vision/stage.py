@@ -1,6 +1,6 @@
 """Stage 2: the vision tower.
 
-Source: ``Qwen3VLVisionModel.forward`` and ``Qwen3VLModel.get_image_features``, transformers 5.23.
+Source: ``Qwen3VLVisionModel.forward`` and ``Qwen3VLModel.get_image_features``, transformers 5.24.
 """
 
 from __future__ import annotations

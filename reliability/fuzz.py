@@ -17,6 +17,7 @@ from reliability.hostile_files import encode, make_image
 from reliability.page_client import PageClient, Pressed
 from reliability.served import ENDPOINTS, Answer, Caller, Server, running_app
 
+FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "TIFF", "HEIF", "AVIF")
 GOOD_EVERY = 100
 EXPERIMENT_EVERY = 40  # requests; they run the model
 NAMES = {
@@ -163,7 +164,7 @@ def fault_of(answer: Answer) -> str:
 def fuzz(server: Server, bodies: int, images: int, seed: int = 0) -> list[str]:
     """Send it all; returns the faults."""
     rng, caller, faults = np.random.default_rng(seed), Caller(server), []
-    seeds = [encode(make_image(seed=1), form) for form in ("PNG", "JPEG", "GIF", "WEBP", "TIFF")]
+    seeds = [encode(make_image(seed=1), form) for form in FORMATS]
 
     def check_good(after: str) -> None:
         uploaded = caller.upload("good.png", seeds[0])

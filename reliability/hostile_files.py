@@ -11,8 +11,10 @@ from fractions import Fraction
 
 import av
 import numpy as np
+import pillow_heif
 from PIL import Image
 
+pillow_heif.register_heif_opener()  # lets Pillow write HEIC
 LONGEST_ROW = 50_000  # pixels actually written; a header may claim billions
 
 
@@ -59,6 +61,8 @@ def _right_images() -> Iterator[File]:
         "GIF": ("L", "P", "RGB"),
         "BMP": ("1", "L", "P", "RGB"),
         "TIFF": ("1", "L", "P", "RGB", "RGBA", "CMYK", "I;16", "F", "LAB"),
+        "HEIF": ("L", "RGB", "RGBA"),
+        "AVIF": ("L", "RGB", "RGBA"),
     }
     for form, names in modes.items():
         for mode in names:
@@ -83,7 +87,7 @@ def _odd_sizes() -> Iterator[File]:
 
 
 def _broken_images() -> Iterator[File]:
-    for form in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"):
+    for form in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "HEIF", "AVIF"):
         whole = encode(make_image(), form)
         for share in (0.02, 0.3, 0.7, 0.98):
             yield File(f"{form} cut at {share:.0%}", whole[: int(len(whole) * share)], None)

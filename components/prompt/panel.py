@@ -9,6 +9,7 @@ from gradio.components.base import Component
 
 from components.prompt.examples import Example, ExampleCards
 from components.prompt.optional_number import OptionalNumber
+from components.prompt.previews import build_video_note, wire_previews
 from components.prompt.uploads import refuse_addresses
 from playground.language import say
 
@@ -77,10 +78,11 @@ def build_input_panel(examples: tuple[Example, ...]) -> InputPanel:
         stop = gr.Button(say("Stop"), elem_id="stop", min_width=80, scale=0)
     copy, query, link, link_note = _build_link()
     progress = gr.HTML("", elem_id="progress")
-    system, earlier, video, max_pixels = _build_more(first)
+    system, earlier, video, note, max_pixels = _build_more(first)
     cards = ExampleCards(examples, elem_id="examples")
     refuse_addresses(images)
     refuse_addresses(video)
+    wire_previews(images, video, note)
     return InputPanel(
         images=images,
         video=video,
@@ -115,7 +117,9 @@ def _build_link() -> tuple[gr.Button, gr.Textbox, gr.Textbox, gr.HTML]:
     return copy, query, link, link_note
 
 
-def _build_more(first: Example) -> tuple[gr.Textbox, gr.Textbox, gr.Video, OptionalNumber]:
+def _build_more(
+    first: Example,
+) -> tuple[gr.Textbox, gr.Textbox, gr.Video, gr.HTML, OptionalNumber]:
     """Build the less common inputs: system prompt, earlier turns, video, resolution."""
     label = say("System prompt, earlier turns, video, resolution")
     with gr.Accordion(label, open=False, elem_id="input-more"):
@@ -131,7 +135,14 @@ def _build_more(first: Example) -> tuple[gr.Textbox, gr.Textbox, gr.Video, Optio
             max_lines=10,
             elem_id="input-earlier",
         )
-        video = gr.Video(value=None, label=say("Video"), sources=["upload"], height=180)
+        video = gr.Video(
+            value=None,
+            label=say("Video"),
+            sources=["upload"],
+            height=180,
+            elem_id="input-video",
+        )
+        note = build_video_note()
         max_pixels = OptionalNumber(
             label=say("Max pixels"),
             info=say(
@@ -140,4 +151,4 @@ def _build_more(first: Example) -> tuple[gr.Textbox, gr.Textbox, gr.Video, Optio
             ),
             max_lines=1,
         )
-    return system, earlier, video, max_pixels
+    return system, earlier, video, note, max_pixels

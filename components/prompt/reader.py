@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import playground
 from components.prompt.checks import check_text, check_whole, kind_words
+from components.prompt.previews import GalleryItem, original_of
 from playground.errors import InputError
 from playground.language import say
 from playground.records import Prompt, PromptImage, PromptVideo, Turn
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 MAX_EARLIER = 64  # messages before the last one
 USER_NAMES = ("user", "用户")
 SPEAKER = re.compile(r"^[ \t]*(user|assistant|用户|助手)[ \t]*[:：]", re.IGNORECASE | re.MULTILINE)
-
-GalleryItem = str | tuple[str, str | None]
-"""A path, or a path and its caption, as ``gr.Gallery(type="filepath")`` gives them."""
 
 
 def read_prompt(
@@ -205,4 +203,4 @@ def _gallery_path(item: Any) -> str:
             say("An image must be a file, not {kind}.", kind=kind_words(path)),
             remedy=say("Upload it again."),
         )
-    return path
+    return original_of(path)

@@ -80,6 +80,6 @@ def build_video_note() -> gr.HTML:
 
 
 def wire_previews(images: gr.Gallery, video: gr.Video, note: gr.HTML) -> None:
-    """Look at each file as it arrives."""
+    """Look at each upload, and at a video that a link brings, too."""
     images.upload(show_previews, images, images, api_visibility="private")
-    video.upload(describe_video, video, note, api_visibility="private", show_progress="hidden")
+    video.change(describe_video, video, note, api_visibility="private", show_progress="hidden")

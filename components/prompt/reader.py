@@ -58,7 +58,7 @@ def read_prompt(
     if max_pixels is not None and max_pixels != "":
         lowest, highest = playground.preprocess.stage.max_pixels_range(engine)
         pixels = check_whole(say("max pixels"), max_pixels, low=lowest, high=highest)
-    paths = [_gallery_path(item) for item in images or ()]
+    paths = [gallery_path(item) for item in images or ()]
     _check_question(text, has_media=bool(paths or video), has_turns=bool(before))
     _check_image_count(len(paths))  # before reading them
     turns = [*before, Turn("user", text)]
@@ -196,7 +196,12 @@ def prompt_fingerprint(prompt: Prompt) -> str:
     return digest.hexdigest()
 
 
-def _gallery_path(item: Any) -> str:
+def gallery_path(item: Any) -> str:
+    """The uploaded file of a gallery item, which may show a preview of it.
+
+    Raises:
+        InputError: the item is no file, or the upload has been deleted.
+    """
     path = item[0] if isinstance(item, list | tuple) and item else item
     if not isinstance(path, str):
         raise InputError(

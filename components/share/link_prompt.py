@@ -7,6 +7,7 @@ from typing import Any
 
 from components.parts.run_events import PROMPT_NAMES
 from components.prompt.examples import Example, load_examples
+from components.prompt.reader import gallery_path
 from components.share.kept_files import KeptFiles, hash_file
 from components.share.link import TEXTS, Link
 
@@ -19,9 +20,9 @@ def link_prompt(kept: KeptFiles, prompt: dict[str, Any]) -> dict[str, Any]:
         prompt: by ``PROMPT_NAMES``.
 
     Raises:
-        InputError: the server cannot store a file.
+        InputError: the server cannot store a file, or an upload has been deleted.
     """
-    paths = [item[0] if isinstance(item, list | tuple) else item for item in prompt["images"] or ()]
+    paths = [gallery_path(item) for item in prompt["images"] or ()]
     images = tuple(hash_file(path) for path in paths)
     video = hash_file(prompt["video"]) if prompt["video"] else None
     texts = {name: prompt[name] or "" for name in TEXTS}

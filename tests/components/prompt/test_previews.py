@@ -13,8 +13,11 @@ from gradio.data_classes import ImageData
 from PIL import Image
 
 import playground
+from components.parts.run_events import PROMPT_NAMES
 from components.prompt.previews import FOLDER, describe_video, original_of, show_previews
 from components.prompt.reader import read_prompt
+from components.share.kept_files import KeptFiles
+from components.share.link_prompt import link_prompt
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.language import speaking
@@ -113,6 +116,16 @@ def test_a_preview_names_files_of_the_upload_folder_only(
     outside = upload_heic(tmp_path_factory.mktemp("outside"))
     with pytest.raises(InputError):
         original_of(str(outside.parent / FOLDER / f"{outside.name}.webp"))
+
+
+def test_a_link_keeps_the_original(tmp_path: Path) -> None:
+    heic = upload_heic(tmp_path)
+    kept = KeptFiles(tmp_path / "kept")
+    prompt = dict.fromkeys(PROMPT_NAMES) | {"images": show_previews([(str(heic), None)])}
+    (name,) = link_prompt(kept, prompt)["images"]
+    found = kept.find(name)
+    assert found is not None
+    assert Path(found).read_bytes() == heic.read_bytes()
 
 
 def test_gradio_keeps_the_preview_beside_the_original(

@@ -188,6 +188,8 @@ def _write_sampling(
     ]
     if settings.repetition_penalty != 1:
         options.append(f"repetition_penalty={settings.repetition_penalty!r}")
+    if settings.no_repeat_ngram_size:
+        options.append(f"no_repeat_ngram_size={settings.no_repeat_ngram_size}")
     if chain:
         options.append("logits_processor=filters")
     lines = [

@@ -19,7 +19,6 @@ from playground.sampling.paths import Prefix, TokenPath, prefix_at
 from playground.sampling.settings import MAX_COLUMNS, check_count
 
 MAX_BRANCHES = 24
-MIN_PROB = 1e-45  # smallest float32; stands for a probability that was rounded to zero
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +39,7 @@ class Branch:
 
 def joint_log_prob(steps: Sequence[TokenStep]) -> float:
     """Log-probability of all these tokens together, before the filters, in nats."""
-    return sum(math.log(max(step.raw_prob, MIN_PROB)) for step in steps)
+    return sum(step.raw_log_prob for step in steps)
 
 
 def columns_as_branches(

@@ -16,6 +16,7 @@ from playground.records import SamplingRun, SamplingSettings, SamplingTrace, Tok
 from playground.sampling.columns import Sampler
 from playground.sampling.generation_config import barred_token_ids
 from playground.sampling.paths import Prefix, TokenPath, prefix_at
+from playground.sampling.score import read_answer, score_tokens
 from playground.sampling.settings import MAX_COLUMNS, check_count
 
 MAX_BRANCHES = 24
@@ -125,5 +126,35 @@ def start_first_tokens(
         [settings] * int(count),
         max_new_tokens=max_new_tokens,
         first_ids=logits.topk(int(count)).indices.tolist(),
+        keep_paths=True,
+    )
+
+
+def start_from_text(
+    engine: Engine,
+    prompt: Prefix,
+    text: object,
+    settings: SamplingSettings,
+    *,
+    max_new_tokens: object,
+) -> Sampler:
+    """Let the model go on after a given beginning of its answer.
+
+    Args:
+        engine: the loaded checkpoint.
+        prompt: the end of the prompt.
+        text: the beginning; its tokens are the column's first steps.
+        settings: for the tokens after it.
+        max_new_tokens: without the text's tokens.
+
+    Raises:
+        InputError: the text is empty or too long, or a number is out of range.
+    """
+    scored = score_tokens(engine, prompt, read_answer(engine, text))
+    return Sampler(
+        engine,
+        prefix_at(engine, prompt, scored.path, scored.trace.steps, scored.num_tokens),
+        [settings],
+        max_new_tokens=max_new_tokens,
         keep_paths=True,
     )

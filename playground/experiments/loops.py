@@ -59,7 +59,8 @@ class Continuation:
     trace: SamplingTrace  # all tokens after the prompt, those before the fork included
     fork: int  # index of the first new token
     num_followed: int  # new tokens that go on with the loop, before the first that does not
-    loop: Loop | None  # that the text ends in, the same one or another
+    loop: Loop | None  # that the text ends in, the same one or another; an end token after it
+    #                    does not count
 
     @property
     def has_stopped(self) -> bool:
@@ -199,8 +200,9 @@ def _continue_all(
 def _continuation(trace: SamplingTrace, loop: Loop, fork: int) -> Continuation:
     ids = [step.id for step in trace.steps]
     same = [ids[index] == ids[index - loop.period] for index in range(fork, len(ids))]
-    ends_in = find_loop(ids)
-    if ends_in is not None and ends_in.end < len(ids):
+    text = ids[:-1] if trace.finish_reason == "stop" else ids
+    ends_in = find_loop(text)
+    if ends_in is not None and ends_in.end < len(text):
         ends_in = None
     return Continuation(trace, fork, [*same, False].index(False), ends_in)
 

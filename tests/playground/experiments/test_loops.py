@@ -109,6 +109,19 @@ def test_ngram_ban_stops_it(rows: list[tuple[BrokenLoop, ...]]) -> None:
     assert len(set(fours)) == len(fours)
 
 
+def test_loop_that_the_model_ends_has_not_been_stopped(
+    run: Run, steps: tuple[TokenStep, ...], loop: Loop
+) -> None:
+    planned = plan_remedies(GREEDY, [("frequency_penalty", 0.5)])
+    (unchanged, penalised) = break_it(run, steps, loop, planned=planned, max_new_tokens=96)[0]
+    assert unchanged.with_image is not None
+    assert penalised.with_image is not None
+    assert unchanged.with_image.trace.finish_reason == "stop"
+    assert not unchanged.with_image.has_stopped
+    assert penalised.with_image.has_stopped
+    assert penalised.with_image.num_followed < unchanged.with_image.num_followed
+
+
 def test_rows_fill_up(rows: list[tuple[BrokenLoop, ...]]) -> None:
     for row in rows[0]:
         assert row.with_image is not None

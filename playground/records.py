@@ -9,6 +9,7 @@ of 16-pixel patches of all images (or of all videos), ``merged`` a quarter of it
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -129,6 +130,7 @@ class Prompt:
     turns: tuple[Turn, ...]
     system: str = ""
     max_pixels: int | None = None  # per image; for a video, over all its frames
+    enable_thinking: bool | None = None  # the chat template's argument; None is its default
 
     @property
     def images(self) -> tuple[PromptImage, ...]:
@@ -404,6 +406,9 @@ class LogitLens:
 # --------------------------------------------------------------------------- 5 sampling
 
 
+MIN_PROB = 1e-45  # smallest float32; stands for a probability that was rounded to zero
+
+
 @dataclass(frozen=True, slots=True)
 class SamplingSettings:
     """One column's settings; each has a neutral value that turns it off."""
@@ -416,6 +421,8 @@ class SamplingSettings:
     repetition_penalty: float = 1.0  # over prompt and generated tokens, as in transformers
     frequency_penalty: float = 0.0  # over generated tokens only
     presence_penalty: float = 0.0  # over generated tokens only
+    no_repeat_ngram_size: int = 0  # 0 is off; over prompt and generated tokens, as in transformers
+    thinking_budget: int | None = None  # thinking tokens before </think> is forced; None is off
     seed: int = 0
 
 
@@ -447,6 +454,11 @@ class TokenStep:
     def raw_prob(self) -> float:
         """The token's probability before the filters; the token is always in ``top``."""
         return next(candidate.raw_prob for candidate in self.top if candidate.id == self.id)
+
+    @property
+    def raw_log_prob(self) -> float:
+        """Its logarithm, in nats; finite even if the probability was rounded to zero."""
+        return math.log(max(self.raw_prob, MIN_PROB))
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,8 @@ class Settings(TypedDict, total=False):
     repetition_penalty: float
     frequency_penalty: float
     presence_penalty: float
+    no_repeat_ngram_size: int
+    thinking_budget: int | None
     seed: int
 
 

@@ -20,6 +20,8 @@ FILTER_NAMES = {
     "repetition_penalty": mark("repetition penalty"),
     "frequency_penalty": mark("frequency penalty"),
     "presence_penalty": mark("presence penalty"),
+    "no_repeat_ngram_size": mark("n-gram ban"),
+    "thinking_budget": mark("thinking budget"),
     "temperature": mark("greedy decoding"),
     "vision_tokens": mark("vision-token mask"),
     "top_k": mark("top-k"),

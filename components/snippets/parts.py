@@ -107,9 +107,10 @@ def write_request(run: Run, prompt: Prompt, files: Files, name: str) -> str:
     """The lines from the messages to the tensors, which are called ``name``."""
     messages, _ = playground.preprocess.stage.build_messages(run.engine, prompt)
     lines = ["messages = [", *(f"    {write_literal(message)}," for message in messages), "]"]
-    lines.append(
-        "text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)"
-    )
+    options = ["messages", "tokenize=False", "add_generation_prompt=True"]
+    if prompt.enable_thinking is not None:
+        options.append(f"enable_thinking={prompt.enable_thinking}")
+    lines.append(write_call("text = processor.apply_chat_template(", options))
     arguments = ["text=[text]", 'return_tensors="pt"']
     if prompt.images:
         names = write_literal([_file_of(files, image) for image in prompt.images])

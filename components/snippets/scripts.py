@@ -7,6 +7,7 @@ the numbers of the tab in its variables. The tests run every script.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import playground
@@ -160,6 +161,24 @@ class CountPenalties(LogitsProcessor):
 """
 
 
+THINKING_BUDGET = """
+class ThinkingBudget(LogitsProcessor):
+    \"\"\"Force </think> after {budget} thinking tokens.\"\"\"
+
+    def __call__(self, input_ids, scores):
+        inside, count = {is_open}, 0
+        for token in input_ids[0, inputs["input_ids"].shape[1]:].tolist():
+            if token in ({start_id}, {end_id}):  # <think>, </think>
+                inside = token == {start_id}
+            else:
+                count += inside
+        if inside and count >= {budget}:
+            scores = torch.full_like(scores, -torch.inf)
+            scores[:, {end_id}] = 0.0
+        return scores
+"""
+
+
 def _write_sampling(
     run: Run, *, settings: SamplingSettings | None = None, max_new_tokens: int = 64
 ) -> str:
@@ -172,6 +191,13 @@ def _write_sampling(
             frequency=settings.frequency_penalty, presence=settings.presence_penalty
         )
         chain.append("CountPenalties()")
+    tags = playground.sampling.thinking.read_think_tags(
+        run.engine.tokenizer, run.inputs.input_ids[0]
+    )
+    if settings.thinking_budget is not None and tags is not None:
+        imports.append("from transformers import LogitsProcessor")
+        classes += THINKING_BUDGET.format(budget=settings.thinking_budget, **asdict(tags))
+        chain.append("ThinkingBudget()")
     if not greedy:
         for name, (warper, neutral) in WARPERS.items():
             value = getattr(settings, name)
@@ -188,6 +214,8 @@ def _write_sampling(
     ]
     if settings.repetition_penalty != 1:
         options.append(f"repetition_penalty={settings.repetition_penalty!r}")
+    if settings.no_repeat_ngram_size:
+        options.append(f"no_repeat_ngram_size={settings.no_repeat_ngram_size}")
     if chain:
         options.append("logits_processor=filters")
     lines = [

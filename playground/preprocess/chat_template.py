@@ -5,6 +5,7 @@ Source: ``ProcessorMixin.apply_chat_template``, transformers 5.24.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from playground.engine import Engine
@@ -12,6 +13,7 @@ from playground.errors import InputError
 from playground.language import say
 from playground.records import Prompt
 
+ENABLE_THINKING = "enable_thinking"  # the argument of Qwen3's templates
 MAX_QUOTE = 200  # characters of a template's or transformers' own message
 Message = dict[str, Any]
 
@@ -23,17 +25,24 @@ def render_messages(engine: Engine, prompt: Prompt, messages: list[Message]) -> 
     prints it as Python does. If every message has text alone, it gets strings.
 
     Raises:
-        InputError: the template fails, or leaves out an image or video.
+        InputError: the template fails, leaves out an image or video, or takes no
+            ``enable_thinking`` that the prompt sets.
     """
+    if prompt.enable_thinking is not None and not knows_thinking(engine):
+        raise InputError(
+            say("The checkpoint's chat template takes no {name}.", name=ENABLE_THINKING),
+            remedy=say("Leave the thinking as the template has it."),
+        )
     try:
-        rendered = _render(engine, messages)
+        rendered = _render(engine, prompt, messages)
         failed = None
     except Exception as error:  # a template can raise anything: TemplateError, TypeError, KeyError
         rendered, failed = "", error
     is_printed = any(str(message["content"]) in rendered for message in messages)
     if (failed is not None or is_printed) and not prompt.images and not prompt.videos:
         try:
-            rendered, failed = _render(engine, [_flatten(message) for message in messages]), None
+            flat = [_flatten(message) for message in messages]
+            rendered, failed = _render(engine, prompt, flat), None
         except Exception as error:
             failed = failed or error
     if failed is not None:
@@ -42,9 +51,18 @@ def render_messages(engine: Engine, prompt: Prompt, messages: list[Message]) -> 
     return rendered
 
 
-def _render(engine: Engine, messages: list[Message]) -> str:
+def knows_thinking(engine: Engine) -> bool:
+    """Whether the chat template takes ``enable_thinking``; any other ignores it without a word."""
+    source = engine.processor.chat_template
+    return isinstance(source, str) and re.search(rf"\b{ENABLE_THINKING}\b", source) is not None
+
+
+def _render(engine: Engine, prompt: Prompt, messages: list[Message]) -> str:
+    arguments: dict[str, Any] = {}
+    if prompt.enable_thinking is not None:
+        arguments[ENABLE_THINKING] = prompt.enable_thinking
     rendered: str = engine.processor.apply_chat_template(
-        messages, tokenize=False, add_generation_prompt=True
+        messages, tokenize=False, add_generation_prompt=True, **arguments
     )
     return rendered
 

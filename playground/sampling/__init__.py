@@ -13,12 +13,15 @@ if TYPE_CHECKING:
         columns,
         generation_config,
         logits_filters,
+        loops,
+        ngrams,
         paths,
         score,
         settings,
         stage,
         step,
         sweep,
+        thinking,
         views,
     )
 
@@ -28,12 +31,15 @@ __all__ = [
     "columns",
     "generation_config",
     "logits_filters",
+    "loops",
+    "ngrams",
     "paths",
     "score",
     "settings",
     "stage",
     "step",
     "sweep",
+    "thinking",
     "views",
 ]
 

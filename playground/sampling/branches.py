@@ -16,10 +16,10 @@ from playground.records import SamplingRun, SamplingSettings, SamplingTrace, Tok
 from playground.sampling.columns import Sampler
 from playground.sampling.generation_config import barred_token_ids
 from playground.sampling.paths import Prefix, TokenPath, prefix_at
+from playground.sampling.score import read_answer, score_tokens
 from playground.sampling.settings import MAX_COLUMNS, check_count
 
 MAX_BRANCHES = 24
-MIN_PROB = 1e-45  # smallest float32; stands for a probability that was rounded to zero
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +40,7 @@ class Branch:
 
 def joint_log_prob(steps: Sequence[TokenStep]) -> float:
     """Log-probability of all these tokens together, before the filters, in nats."""
-    return sum(math.log(max(step.raw_prob, MIN_PROB)) for step in steps)
+    return sum(step.raw_log_prob for step in steps)
 
 
 def columns_as_branches(
@@ -126,5 +126,35 @@ def start_first_tokens(
         [settings] * int(count),
         max_new_tokens=max_new_tokens,
         first_ids=logits.topk(int(count)).indices.tolist(),
+        keep_paths=True,
+    )
+
+
+def start_from_text(
+    engine: Engine,
+    prompt: Prefix,
+    text: object,
+    settings: SamplingSettings,
+    *,
+    max_new_tokens: object,
+) -> Sampler:
+    """Let the model go on after a given beginning of its answer.
+
+    Args:
+        engine: the loaded checkpoint.
+        prompt: the end of the prompt.
+        text: the beginning; its tokens are the column's first steps.
+        settings: for the tokens after it.
+        max_new_tokens: without the text's tokens.
+
+    Raises:
+        InputError: the text is empty or too long, or a number is out of range.
+    """
+    scored = score_tokens(engine, prompt, read_answer(engine, text))
+    return Sampler(
+        engine,
+        prefix_at(engine, prompt, scored.path, scored.trace.steps, scored.num_tokens),
+        [settings],
+        max_new_tokens=max_new_tokens,
         keep_paths=True,
     )

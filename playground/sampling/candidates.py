@@ -23,12 +23,14 @@ from numpy.typing import NDArray
 
 from playground.records import SamplingSettings
 from playground.sampling.logits_filters import (
+    NO_REPEAT_NGRAM,
     REMOVED,
     VISION_TOKENS,
     FilterContext,
     filter_logits,
     removed_by,
 )
+from playground.sampling.ngrams import completing_ids
 
 BLOCK = 128  # tokens; 151,936 is 1,187 blocks of it
 SMALL_VOCAB = 8192  # up to this many tokens are searched without blocks
@@ -116,9 +118,11 @@ def keep_tokens(logits: torch.Tensor, context: FilterContext) -> KeptTokens:
 def _keep_candidates(logits: Numbers, context: FilterContext) -> KeptTokens | None:
     """The chain on the most likely tokens; None if the reference has to decide."""
     settings = context.settings
-    if not _has_cut(settings) or settings.top_k > MAX_TOP_K:
+    if not _has_cut(settings) or settings.top_k > MAX_TOP_K or bool(context.closing_rows.any()):
         return None
     changed = _penalise(logits, context)
+    if settings.no_repeat_ngram_size and not (changed > REMOVED).any():
+        return None
     if settings.temperature == 0:
         best = np.array([changed.argmax()])
         return _kept(best, changed[best], [("temperature", best)], context)
@@ -199,6 +203,9 @@ def _penalise(logits: Numbers, context: FilterContext) -> Numbers:
         seen = seen[seen < vocab]  # a repeated token gets the same value twice
         values, penalty = logits[seen], np.float32(settings.repetition_penalty)
         changed[seen] = np.where(values < 0, values * penalty, values / penalty)
+    if settings.no_repeat_ngram_size:
+        repeated = completing_ids(context.seen_ids[0], settings.no_repeat_ngram_size)
+        changed[repeated[repeated < vocab]] = REMOVED
     barred = context.barred_ids.numpy()
     changed[barred[barred < vocab]] = REMOVED
     if settings.frequency_penalty or settings.presence_penalty:
@@ -276,10 +283,13 @@ def _kept(
 ) -> KeptTokens:
     """The result; ``ids`` must be ascending."""
     # Sets, because looking up every candidate in arrays costs more.
-    barred = set(context.barred_ids.tolist())
+    barred, size = set(context.barred_ids.tolist()), context.settings.no_repeat_ngram_size
+    repeated = set(completing_ids(context.seen_ids[0], size).tolist()) if size else set()
     left = [(name, set(kept.tolist())) for name, kept in cuts]
 
     def remover(token_id: int) -> str | None:
+        if token_id in repeated:
+            return NO_REPEAT_NGRAM
         if token_id in barred:
             return VISION_TOKENS
         return next((name for name, kept in left if token_id not in kept), None)

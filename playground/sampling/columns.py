@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -26,6 +26,7 @@ from playground.sampling.paths import (
 )
 from playground.sampling.settings import check_columns, check_max_new_tokens
 from playground.sampling.step import draw_uniform, sample_next_token
+from playground.sampling.thinking import no_think_tags, read_think_tags
 from playground.tokens import token_text
 
 MAX_CANDIDATES = 100  # TokenStep.top, per step
@@ -44,7 +45,8 @@ class _Column:
     forced: int | None  # the first new token, if it is given
     finish_reason: FinishReason = "running"
     error: str = ""
-    seconds: float = 0.0  # from the start of the run to its last token
+    token_seconds: list[float] = field(default_factory=list)  # from the start of the run to each
+    #                                                           of its own tokens
     path: TokenPath | None = None
 
     @classmethod
@@ -103,8 +105,8 @@ class Sampler:
             keep_going: a column without a token to sample ends with an error; the others continue.
 
         Raises:
-            InputError: a setting, the length or a first token is invalid, or the context window
-                is full.
+            InputError: a setting, the length or a first token is invalid, the context window is
+                full, or a column has a thinking budget and the tokenizer no ``</think>``.
         """
         checked = check_columns(settings)
         chosen = check_max_new_tokens(max_new_tokens, engine.limits.max_new_tokens)
@@ -113,6 +115,9 @@ class Sampler:
         self._last_reason: FinishReason = "length" if chosen <= room else "window"
         firsts = first_ids if first_ids is not None else [None] * len(checked)
         self._barred_ids = torch.tensor(barred_token_ids(engine))
+        self._tags = read_think_tags(engine.tokenizer, prefix.prompt_ids)
+        if self._tags is None and any(column.thinking_budget is not None for column in checked):
+            raise no_think_tags()
         for token_id in firsts:
             _check_first(engine, token_id, self._barred_ids)
         self._columns = [
@@ -133,7 +138,16 @@ class Sampler:
     @property
     def seconds(self) -> tuple[float, ...]:
         """Generation time of each column, from the start of the run."""
-        return tuple(column.seconds for column in self._columns)
+        return tuple(times[-1] if times else 0.0 for times in self.token_seconds)
+
+    @property
+    def token_seconds(self) -> tuple[tuple[float, ...], ...]:
+        """When each token of each column was generated, from the start of the run.
+
+        The tokens before a branch are not generated again: they take no time.
+        """
+        skipped = (0.0,) * len(self._prefix.steps)
+        return tuple(skipped + tuple(column.token_seconds) for column in self._columns)
 
     def paths(self) -> tuple[TokenPath, ...]:
         """The path of each column so far; needs ``keep_paths``."""
@@ -161,7 +175,7 @@ class Sampler:
                 progress(say("token"), step, self._max_new_tokens)
             for column, row in zip(self._running, logits, strict=True):
                 self._choose(column, row, is_last=step + 1 == self._max_new_tokens)
-                column.seconds = time.perf_counter() - began
+                column.token_seconds.append(time.perf_counter() - began)
             self._drop_ended()
             yield self.run
             if not self._running:
@@ -180,7 +194,7 @@ class Sampler:
         tokenizer = self._engine.tokenizer
         generated = torch.tensor(column.ids, dtype=torch.int64)[None]
         context = FilterContext(
-            column.settings, self._prefix.prompt_ids, generated, self._barred_ids
+            column.settings, self._prefix.prompt_ids, generated, self._barred_ids, self._tags
         )
         try:
             token = sample_next_token(

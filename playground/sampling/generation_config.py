@@ -43,8 +43,9 @@ def read_own_settings(engine: Engine) -> OwnSettings:
     """
     config: Any = engine.model.generation_config
     is_sampled = config.do_sample is True or str(config.do_sample).lower() == "true"
-    names = ("top_k", "top_p", "min_p", "typical_p", "repetition_penalty")
-    given = {name: getattr(config, name, None) for name in ("temperature", *names)}
+    cuts = ("top_k", "top_p", "min_p", "typical_p")
+    names = ("temperature", *cuts, "repetition_penalty", "no_repeat_ngram_size")
+    given = {name: getattr(config, name, None) for name in names}
     # transformers' defaults for missing fields; only top-k is on by default.
     if given["temperature"] is None:
         given["temperature"] = 1.0

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import torch
 
 from playground.records import SamplingSettings
+from playground.sampling.ngrams import completing_ids
+from playground.sampling.thinking import ThinkTags
 
 REMOVED = -torch.inf
 
@@ -74,6 +76,33 @@ def bar_tokens(logits: torch.Tensor, barred_ids: torch.Tensor) -> torch.Tensor:
         barred_ids: (num_barred,) int64.
     """
     return logits.index_fill(-1, barred_ids[barred_ids < logits.shape[-1]], REMOVED)
+
+
+def bar_repeated_ngrams(logits: torch.Tensor, size: int, seen_ids: torch.Tensor) -> torch.Tensor:
+    """Remove the tokens that would complete an n-gram for the second time.
+
+    Args:
+        logits: (rows, vocab).
+        size: n; 0 is off.
+        seen_ids: (rows, seq) int64, prompt and generated tokens, as in transformers.
+    """
+    if size == 0:
+        return logits
+    barred = [torch.from_numpy(completing_ids(ids, size)) for ids in seen_ids]
+    return torch.stack([bar_tokens(row, ids) for row, ids in zip(logits, barred, strict=True)])
+
+
+def close_thinking(logits: torch.Tensor, rows: torch.Tensor, end_id: int) -> torch.Tensor:
+    """Remove all tokens but ``</think>`` from some rows.
+
+    Args:
+        logits: (rows, vocab).
+        rows: (rows,) bool.
+        end_id: of ``</think>``.
+    """
+    closed = torch.full_like(logits, REMOVED)
+    closed[:, end_id] = logits[:, end_id]
+    return torch.where(rows[:, None], closed, logits)
 
 
 def _count(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
@@ -198,7 +227,8 @@ def _sort_kept(
     Returns:
         The ordered logits (rows, vocab), and the ids (rows, n) of the n entries at the other end.
     """
-    num_kept = int((logits > REMOVED).sum(-1).max())
+    # At least one: the n-gram ban may leave nothing of a small vocabulary.
+    num_kept = max(1, int((logits > REMOVED).sum(-1).max()))
     if num_kept > MAX_SHORT_SORT:
         ids = keys.sort(dim=-1).indices
         return logits.gather(1, ids), ids
@@ -221,12 +251,21 @@ class FilterContext:
     prompt_ids: torch.Tensor  # (seq,) int64
     generated_ids: torch.Tensor  # (rows, steps) int64
     barred_ids: torch.Tensor  # (num_barred,) int64
+    tags: ThinkTags | None = None  # where the tokenizer has them; a thinking budget needs them
 
     @property
     def seen_ids(self) -> torch.Tensor:
         """(rows, seq + steps): the prompt and the tokens generated in each row."""
         rows = len(self.generated_ids)
         return torch.cat([self.prompt_ids.expand(rows, -1), self.generated_ids], dim=1)
+
+    @property
+    def closing_rows(self) -> torch.Tensor:
+        """(rows,) bool: where the thinking has used up its budget, so that ``</think>`` comes."""
+        tags, budget = self.tags, self.settings.thinking_budget
+        if tags is None or budget is None:
+            return torch.zeros(len(self.generated_ids), dtype=torch.bool)
+        return torch.tensor([tags.is_due(budget, row) for row in self.generated_ids])
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,14 +288,33 @@ class FilteredStep:
 
 VISION_TOKENS = "vision_tokens"
 """Name of the filter that masks vision tokens."""
+NO_REPEAT_NGRAM, THINKING_BUDGET = "no_repeat_ngram_size", "thinking_budget"
+
+
+def _close_thinking(logits: torch.Tensor, context: FilterContext) -> torch.Tensor:
+    tags = context.tags
+    return logits if tags is None else close_thinking(logits, context.closing_rows, tags.end_id)
+
+
+def _bar_ngrams(logits: torch.Tensor, context: FilterContext) -> torch.Tensor:
+    barred = bar_repeated_ngrams(logits, context.settings.no_repeat_ngram_size, context.seen_ids)
+    # A forced </think> is the only token of its row: it stays.
+    return torch.where(context.closing_rows[:, None], logits, barred)
+
 
 FILTERS: tuple[LogitsFilter, ...] = (
+    LogitsFilter(
+        THINKING_BUDGET, lambda context: bool(context.closing_rows.any()), _close_thinking
+    ),
     LogitsFilter(
         "repetition_penalty",
         lambda context: context.settings.repetition_penalty != 1,
         lambda logits, context: penalise_repetition(
             logits, context.settings.repetition_penalty, context.seen_ids
         ),
+    ),
+    LogitsFilter(
+        NO_REPEAT_NGRAM, lambda context: context.settings.no_repeat_ngram_size > 0, _bar_ngrams
     ),
     LogitsFilter(
         VISION_TOKENS,
@@ -304,7 +362,8 @@ FILTERS: tuple[LogitsFilter, ...] = (
     ),
 )
 """Penalties, temperature, cuts: the order of transformers, where the vision-token mask is
-``suppress_tokens``, and the frequency and presence penalties are custom processors."""
+``suppress_tokens``, and the frequency and presence penalties are custom processors. The thinking
+budget, which leaves one token or does nothing, comes first."""
 
 
 def filter_logits(

@@ -31,6 +31,7 @@ class Limit:
     neutral: str  # describes the neutral value
     whole: bool = False  # only whole numbers
     above: float | None = None  # smallest value other than ``low``
+    may_be_none: bool = False  # None turns it off
 
 
 IS_OFF_AT_0, IS_OFF_AT_1 = mark("0 is off"), mark("1 is off")
@@ -45,6 +46,10 @@ LIMITS: dict[str, Limit] = {
     # OpenAI's range; a negative penalty rewards repeating.
     "frequency_penalty": Limit(-2, 2, IS_OFF_AT_0),
     "presence_penalty": Limit(-2, 2, IS_OFF_AT_0),
+    "no_repeat_ngram_size": Limit(0, 2**31 - 1, IS_OFF_AT_0, whole=True),
+    "thinking_budget": Limit(
+        0, 2**31 - 1, mark("an empty budget is off"), whole=True, may_be_none=True
+    ),
     # JavaScript's largest safe integer.
     "seed": Limit(0, 2**53 - 1, mark("any value works"), whole=True),
 }
@@ -70,7 +75,10 @@ def check_settings(settings: SamplingSettings | Mapping[str, object]) -> Samplin
             limit=say("The settings are {names}.", names=", ".join(LIMITS)),
         )
     checked: dict[str, Any] = {
-        name: _check_number(name, value, LIMITS[name]) for name, value in given.items()
+        name: None
+        if value is None and LIMITS[name].may_be_none
+        else _check_number(name, value, LIMITS[name])
+        for name, value in given.items()
     }
     return SamplingSettings(**checked)
 

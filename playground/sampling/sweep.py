@@ -19,7 +19,7 @@ from playground.sampling.settings import LIMITS, MAX_COLUMNS, check_count, check
 MAX_VALUES = 16
 MAX_SAMPLES = 16
 MAX_SWEEP_TOKENS = 256
-SWEPT = tuple(name for name in LIMITS if name != "seed")
+SWEPT = tuple(name for name in LIMITS if name not in ("seed", "thinking_budget"))
 
 
 @dataclass(frozen=True, slots=True)

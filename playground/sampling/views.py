@@ -22,6 +22,7 @@ from playground.sampling.logits_filters import (
 )
 from playground.sampling.paths import Prefix, TokenPath, step_logits
 from playground.sampling.step import Probabilities, distribution, invert_cdf, no_distribution
+from playground.sampling.thinking import read_think_tags
 from playground.tokens import token_text
 
 MAX_NAMED = 6  # removed tokens that a filter's row names
@@ -109,7 +110,8 @@ def step_context(
     """The filters' context at token ``index`` of a path."""
     generated = torch.tensor([path.token_ids[:index]], dtype=torch.int64)
     barred = torch.tensor(barred_token_ids(engine))
-    return FilterContext(settings, prompt.prompt_ids, generated, barred)
+    tags = read_think_tags(engine.tokenizer, prompt.prompt_ids)
+    return FilterContext(settings, prompt.prompt_ids, generated, barred, tags)
 
 
 def view_step(

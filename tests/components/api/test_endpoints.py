@@ -255,6 +255,8 @@ def test_sampling(call: Callable[..., Any], file: Any, run: Run) -> None:
         "repetition_penalty": 1.0,
         "frequency_penalty": 0.0,
         "presence_penalty": 0.5,
+        "no_repeat_ngram_size": 0,
+        "thinking_budget": None,
         "seed": 3,
     }
     removed = {entry["removed_by"] for t in answer["runs"][1]["tokens"] for entry in t["top"]}

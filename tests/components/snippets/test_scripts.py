@@ -17,6 +17,7 @@ from components.snippets.scripts import WRITERS, write_snippet
 from playground.decoder.stage import logit_lens, residual_norms
 from playground.engine import Engine
 from playground.kv_cache.stage import run_cache_reuse
+from playground.loading.load import load_engine
 from playground.logits import next_token_probs
 from playground.pipeline import Run
 from playground.preprocess.stage import model_kwargs, run_preprocess
@@ -24,6 +25,9 @@ from playground.records import Prompt, PromptImage, PromptVideo, SamplingSetting
 from playground.sampling.stage import run_sampling
 from tests.components.snippet_kinds import KINDS, TRICKY, save_files
 from tests.media_samples import make_image
+from tests.thinking_checkpoint import HYBRID, make_thinking_checkpoint
+
+OPENED = "{% if enable_thinking %}<think>{% endif %}"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -95,6 +99,9 @@ SETTINGS = {
     "greedy_penalties": SamplingSettings(
         temperature=0.0, repetition_penalty=1.3, frequency_penalty=1.0
     ),
+    "ngrams": SamplingSettings(temperature=1.3, no_repeat_ngram_size=2, seed=4),
+    "greedy_ngrams": SamplingSettings(temperature=0.0, no_repeat_ngram_size=1),
+    "budget": SamplingSettings(temperature=1.3, top_k=40, thinking_budget=4, seed=4),
 }
 
 
@@ -116,6 +123,21 @@ def test_sampling(kind: str, name: str, runs: dict[str, Run], play: Any) -> None
     if settings.temperature:
         expected = [step.prob for step in trace.steps]
         np.testing.assert_allclose(found["draw"].probs, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.3])
+def test_thinking(temperature: float, tmp_path: Path, play: Any) -> None:
+    """A budget that is reached, and the template's argument."""
+    engine = load_engine(make_thinking_checkpoint(tmp_path, HYBRID + OPENED), device="cpu")
+    run = Run(engine, Prompt((Turn("user", "Why?"),), enable_thinking=True))
+    settings = SamplingSettings(temperature, thinking_budget=4, no_repeat_ngram_size=1)
+    found = play(write_snippet("sampling", run, settings=settings, max_new_tokens=8), run)
+    (trace,) = run_sampling(
+        run.engine, run.inputs, run.merged, run.decoded, [settings], max_new_tokens=8
+    ).traces
+    assert found["text"] == run.inputs.rendered_prompt
+    assert trace.steps[4].text == "</think>"
+    assert found["answer_ids"] == [step.id for step in trace.steps]
 
 
 @pytest.mark.parametrize("kind", KINDS)

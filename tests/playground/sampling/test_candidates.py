@@ -12,6 +12,7 @@ from playground.records import SamplingSettings
 from playground.sampling import candidates as sampling_candidates
 from playground.sampling.candidates import LikelyTokens, keep_tokens
 from playground.sampling.logits_filters import REMOVED, FilterContext, filter_logits, removed_by
+from playground.sampling.thinking import ThinkTags
 
 KINDS = ("normal", "peaked", "flat", "ties", "huge", "equal")
 seeds = st.integers(0, 2**31 - 1)
@@ -25,6 +26,8 @@ columns = st.builds(
     repetition_penalty=st.sampled_from((0.5, 1.0, 1.1, 3.0)),
     frequency_penalty=st.sampled_from((-1.0, 0.0, 0.7)),
     presence_penalty=st.sampled_from((-1.0, 0.0, 0.4)),
+    no_repeat_ngram_size=st.sampled_from((0, 0, 1, 2, 3)),
+    thinking_budget=st.sampled_from((None, None, 3, 99)),
 )
 
 
@@ -43,7 +46,8 @@ def make_row(kind: str, seed: int, vocab: int) -> torch.Tensor:
 def make_context(column: SamplingSettings, seed: int, vocab: int) -> FilterContext:
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(vocab + 3, (30,), generator=generator)  # some that lm_head does not know
-    return FilterContext(column, ids[:20], ids[None, 15:], ids[:4])
+    tags = ThinkTags(start_id=2, end_id=vocab - 1, is_open=seed % 2 == 0)
+    return FilterContext(column, ids[:20], ids[None, 15:], ids[:4], tags)
 
 
 def assert_equal_to_the_reference(logits: torch.Tensor, context: FilterContext) -> None:

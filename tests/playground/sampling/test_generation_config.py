@@ -37,6 +37,7 @@ def engine_with(engine: Engine, **values: Any) -> Engine:
         ({"do_sample": False, "temperature": 0.7}, {"temperature": 0.0}),
         ({"do_sample": None, "temperature": 0.7}, {"temperature": 0.0}),
         ({"temperature": 0}, {"temperature": 0.0}),
+        ({"no_repeat_ngram_size": "3"}, {"no_repeat_ngram_size": 3}),
         ({}, {"temperature": 1.0, "top_k": 50}),  # transformers' defaults
     ],
 )
@@ -73,6 +74,7 @@ def test_a_tiny_temperature_is_greedy_and_named(tiny_random_engine: Engine) -> N
         ("temperature", float("nan")),
         ("temperature", float("inf")),
         ("top_p", True),
+        ("no_repeat_ngram_size", -3),
     ],
 )
 def test_nonsense_is_named_and_the_rest_is_used(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from transformers.generation.logits_process import (
     LogitsProcessorList,
     MinPLogitsWarper,
+    NoRepeatNGramLogitsProcessor,
     RepetitionPenaltyLogitsProcessor,
     SuppressTokensLogitsProcessor,
     TemperatureLogitsWarper,
@@ -27,6 +28,7 @@ from playground.sampling.logits_filters import (
     REMOVED,
     FilterContext,
     apply_temperature,
+    bar_repeated_ngrams,
     bar_tokens,
     filter_logits,
     keep_min_p,
@@ -38,7 +40,9 @@ from playground.sampling.logits_filters import (
     penalise_repetition,
     removed_by,
 )
+from playground.sampling.thinking import ThinkTags
 
+OPEN = ThinkTags(start_id=40, end_id=41, is_open=True)
 PROMPT_IDS = torch.tensor([3, 1, 4, 1, 5])
 NO_IDS = torch.zeros(0, dtype=torch.int64)
 
@@ -71,9 +75,15 @@ def make_generated(seed: int, vocab: int, rows: int = 3, steps: int = 7) -> torc
 
 
 def assert_same(ours: torch.Tensor, theirs: torch.Tensor) -> None:
-    """Equal kept sets and |Δp| ≤ 1e-6."""
-    assert torch.equal(ours == REMOVED, theirs == REMOVED)
-    assert (ours.double().softmax(-1) - theirs.double().softmax(-1)).abs().max() <= 1e-6
+    """Equal kept sets and |Δp| ≤ 1e-6; a row may have lost every token to the n-gram ban."""
+    kept = ours != REMOVED
+    assert torch.equal(kept, theirs != REMOVED)
+    rows = kept.any(-1)
+    assert ((_probs(ours[rows]) - _probs(theirs[rows])).abs() <= 1e-6).all()
+
+
+def _probs(logits: torch.Tensor) -> torch.Tensor:
+    return logits.double().softmax(-1)
 
 
 # --------------------------------------------------------------------------- one by one
@@ -210,6 +220,40 @@ def test_ids_beyond_the_logits_are_ignored() -> None:
     assert bar_tokens(logits, ids[0]).tolist() == [[1.0, REMOVED, 1.0, 1.0]]
 
 
+@quick
+@given(
+    st.lists(st.integers(0, 3), max_size=30),
+    st.lists(st.integers(0, 5), max_size=12),
+    st.integers(1, 8),
+    seeds,
+)
+@example([1], [], 4, 0)
+@example([], [], 1, 0)
+def test_ngram_ban_equals_transformers(
+    prompt: list[int], generated: list[int], size: int, seed: int
+) -> None:
+    """Few different tokens, so that n-grams do recur; over the prompt, too."""
+    ids = torch.tensor([prompt + generated], dtype=torch.int64)
+    logits = make_logits("normal", seed, 6, rows=1)
+    assert_same(
+        bar_repeated_ngrams(logits, size, ids), NoRepeatNGramLogitsProcessor(size)(ids, logits)
+    )
+
+
+def test_spent_budget_leaves_the_closing_tag_alone() -> None:
+    """Also where the n-gram ban would remove it; rows that have closed it go on."""
+    logits = make_logits("normal", 0, 50, rows=2)
+    generated = torch.tensor([[5, 6, 7], [5, 41, 7]])
+    column = SamplingSettings(no_repeat_ngram_size=1, thinking_budget=3, repetition_penalty=2.0)
+    context = replace(make_context(column, generated), prompt_ids=torch.tensor([41, 40]), tags=OPEN)
+    assert context.closing_rows.tolist() == [True, False]
+    final = filter_logits(logits, context)[-1].logits
+    assert (final[0] > REMOVED).nonzero()[:, 0].tolist() == [41]
+    assert (final[1] > REMOVED).sum() == 50 - 4
+    assert not replace(context, settings=replace(column, thinking_budget=4)).closing_rows.any()
+    assert not replace(context, tags=None).closing_rows.any()
+
+
 # --------------------------------------------------------------------------- the chain
 
 all_settings = st.builds(
@@ -220,6 +264,7 @@ all_settings = st.builds(
     min_p=st.sampled_from((0.0, 0.01, 0.3, 1.0)),
     typical_p=st.sampled_from((0.01, 0.2, 0.9, 1.0)),
     repetition_penalty=st.sampled_from((0.5, 1.0, 1.1, 3.0)),
+    no_repeat_ngram_size=st.sampled_from((0, 0, 2, 3)),
 )
 
 
@@ -234,6 +279,8 @@ def transformers_chain(column: SamplingSettings, barred: tuple[int, ...]) -> Log
     chain: list[Any] = []
     if column.repetition_penalty != 1:
         chain.append(RepetitionPenaltyLogitsProcessor(column.repetition_penalty))
+    if column.no_repeat_ngram_size:
+        chain.append(NoRepeatNGramLogitsProcessor(column.no_repeat_ngram_size))
     if barred:
         chain.append(SuppressTokensLogitsProcessor(list(barred)))
     if column.temperature != 1:
@@ -280,12 +327,13 @@ def test_neutral_settings_switch_every_filter_off() -> None:
 
 
 def test_every_setting_drives_the_filter_of_its_name() -> None:
-    column = SamplingSettings(0.5, 40, 0.9, 0.01, 0.9, 1.1, 0.5, 0.5)
-    steps = filter_logits(
-        make_logits("normal", 0, 50), make_context(column, make_generated(0, 50), (1,))
-    )
+    column = SamplingSettings(0.5, 40, 0.9, 0.01, 0.9, 1.1, 0.5, 0.5, 2, 0)
+    context = make_context(column, make_generated(0, 50), (1,))
+    steps = filter_logits(make_logits("normal", 0, 50), replace(context, tags=OPEN))
     assert [step.name for step in steps] == [
+        "thinking_budget",
         "repetition_penalty",
+        "no_repeat_ngram_size",
         "vision_tokens",
         "frequency_penalty",
         "presence_penalty",

@@ -242,6 +242,10 @@ def test_bad_settings_are_refused_by_the_call_itself(
         ("repetition_penalty", 0, "out of range"),
         ("frequency_penalty", 2.1, "from -2 to 2"),
         ("presence_penalty", -2.1, "from -2 to 2"),
+        ("no_repeat_ngram_size", -1, "out of range"),
+        ("no_repeat_ngram_size", None, "no_repeat_ngram_size is empty"),
+        ("thinking_budget", -1, "an empty budget is off"),
+        ("thinking_budget", 1.5, "must be a whole number"),
         ("seed", -1, "out of range"),
         ("seed", 2**53, "out of range"),
         ("surprise", 1, "'surprise' is not a sampling setting"),
@@ -260,4 +264,6 @@ def test_settings_get_their_types() -> None:
     assert isinstance(checked.temperature, float)
     assert isinstance(checked.top_k, int)
     assert sampling_settings.check_settings(checked) == checked
+    assert checked.thinking_budget is None
+    assert sampling_settings.check_settings({"thinking_budget": 4.0}).thinking_budget == 4
     assert set(sampling_settings.LIMITS) == set(SamplingSettings.__dataclass_fields__)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 def completing_ids(ids: torch.Tensor, size: int) -> NDArray[np.int64]:
     """The tokens that would repeat an n-gram, as ``no_repeat_ngram_size`` removes them.
 
-    Source: ``NoRepeatNGramLogitsProcessor``, transformers 5.23.
+    Source: ``NoRepeatNGramLogitsProcessor``, transformers 5.24.
 
     Args:
         ids: (seq,) int64, prompt and generated tokens.

@@ -79,10 +79,10 @@ def test_every_cut_equals_a_plain_forward(run: Run) -> None:
 
 
 def test_prompt_cache_is_left_alone(run: Run) -> None:
-    before = run.decoded.past_key_values.get_seq_length()
+    before = run.decoded.cache.get_seq_length()
     *_, curve = stream_thinking_curve(run.engine, end_of(run), [], ANSWER)
     assert len(curve.cuts) == 1
-    assert run.decoded.past_key_values.get_seq_length() == before
+    assert run.decoded.cache.get_seq_length() == before
 
 
 def test_can_be_stopped(run: Run) -> None:

@@ -104,7 +104,8 @@ def fork(cache: DynamicCache) -> DynamicCache:
     """A cache with copies of the same keys and values."""
     copied = DynamicCache()
     for index, layer in enumerate(cache.layers):
-        copied.update(layer.keys.clone(), layer.values.clone(), index)
+        tensors: Any = layer
+        copied.update(tensors.keys.clone(), tensors.values.clone(), index)
     return copied
 
 

@@ -59,7 +59,7 @@ def _show_preview(item: GalleryItem) -> GalleryItem:
     preview = original.parent / FOLDER / f"{original.name}.webp"
     preview.parent.mkdir(exist_ok=True)
     preview.write_bytes(content)
-    return (str(preview), *caption) if caption else str(preview)  # type: ignore[return-value]
+    return (str(preview), *caption) if caption else str(preview)
 
 
 def describe_video(path: str | None) -> str:

@@ -132,8 +132,9 @@ def choose_device_map(
 def unify_dtype(model: Any, dtype: torch.dtype) -> None:
     """Bring an FP8 checkpoint's other weights to the chosen dtype.
 
-    transformers (5.24) turns FP8 into the chosen dtype where no GPU computes in FP8, but leaves the
-    embeddings, norms and vision tower in the stored one, and the first product of the two fails.
+    transformers 5.23 left the embeddings, norms and vision tower in the stored dtype, so that the
+    first product of the two failed; 5.24 casts them, too, in a dense checkpoint (a mixture of
+    experts was not tried).
 
     Raises:
         InputError: the GPU computes in FP8, so that activations must be in bfloat16.

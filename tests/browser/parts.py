@@ -32,6 +32,7 @@ CALLS: list[tuple[str, Any]] = []  # outputs that were drawn, with what they wer
 MEASURED: list[int] = []  # how far each experiment has come
 OPEN = threading.Event()  # closed: drawings wait
 OPEN.set()
+SHORT = "One"  # the text of the short run
 
 SIZE = IndexSlider("size", mark("Size"), last=lambda run: run.inputs.num_tokens - 1, value=1)
 KIND = Choice(id="kind", label=mark("Kind"), options=((mark("Raw"), "raw"), (mark("Less"), "less")))
@@ -52,13 +53,23 @@ START = Presets(
     label=mark("Start from"),
     options=((mark("Much"), {"size": 5, "kind": "less"}), (mark("As it was"), {"size": None})),
 )
+
+
+def _last_odd(run: Run) -> int:
+    """Fails on the short run."""
+    if run.prompt.turns[-1].text == SHORT:
+        raise ZeroDivisionError
+    return 9
+
+
+ODD = IndexSlider("odd", mark("Odd"), last=_last_odd)
 LAB = Part(
     "lab",
     mark("Lab"),
     stage="merge",
-    controls=(START, SIZE, KIND, WORD, IS_ON, ROWS),
+    controls=(START, SIZE, KIND, WORD, IS_ON, ROWS, ODD),
     layout=(
-        "start", ("size", "kind", "word", "on"), "rows", ("measured", "failing"),
+        "start", ("size", "kind", "word", "on"), "rows", "odd", ("measured", "failing"),
         "sized", "kinded", "listed", "found", "bars", Fold(mark("More"), ("folded",)),
     ),
 )  # fmt: skip
@@ -131,7 +142,7 @@ STAGE = StageParts(stage="merge", label="3", title="", sentence="", parts=(LAB,)
 
 def make_runs(engine: Engine, drawing: Drawing) -> dict[str, str]:
     """Keys of a short run and of a longer one."""
-    texts = {"Short": "One", "Long": "One and many words more than that, so that it is longer."}
+    texts = {"Short": SHORT, "Long": "One and many words more than that, so that it is longer."}
     keys = {}
     for name, text in texts.items():
         run = make_run(engine, text)

@@ -181,6 +181,23 @@ def test_a_setting_survives_a_new_run_where_it_fits(opened: tuple[Page, PageLog]
 # ------------------------------------------------------------------------------ controls
 
 
+def test_a_control_that_fails_says_so_until_a_run_has_it(opened: tuple[Page, PageLog]) -> None:
+    page, log = opened
+    show(page)
+    odd = control(page, "odd")
+    failed = re.compile("^Something went wrong on the server in “Lab › Odd” ")
+    expect(odd).to_have_text(failed)
+    slide(page, 4)
+    expect(page.locator("#sized")).to_have_text(re.compile("size 4 of"))
+    show(page, "Long")
+    expect(odd.locator("input[type=range]")).to_have_attribute("max", "9")
+    expect(odd).not_to_have_class(re.compile("pg-problem"))
+    show(page)
+    expect(odd).to_have_text(failed)
+    expect(odd.locator("input")).to_have_count(0)
+    assert log.problems == []
+
+
 def test_presets_set_several_controls(opened: tuple[Page, PageLog]) -> None:
     page, _ = opened
     show(page)

@@ -152,9 +152,7 @@ def test_bytes_are_those_of_the_tensors(tiny_random_engine: Engine) -> None:
     assert run.num_bytes == pixels.nbytes + images + ids + 2 * 3 * 8
     before = run.num_bytes
     run.ensure("decoder")
-    cache = sum(
-        layer.keys.nbytes + layer.values.nbytes for layer in run.decoded.cache.layers
-    )
+    cache = sum(layer.keys.nbytes + layer.values.nbytes for layer in run.decoded.cache.layers)
     assert run.num_bytes > before + cache
 
 

@@ -105,9 +105,7 @@ def bytes_per_token_2b() -> int:
 @PART.chart(mark("Keys or values of one head"), needs=("layer", "head", "kept"))
 def channels(run: Run, layer: int, head: int, kept: Literal["keys", "values"]) -> go.Figure:
     """Heat map of one head's keys or values: a column per token, a row per channel."""
-    found = playground.kv_cache.channels.channel_norms(
-        run.decoded.cache, layer, kept, head
-    )
+    found = playground.kv_cache.channels.channel_norms(run.decoded.cache, layer, kept, head)
     return plot_channels(found, kept, layer, head, run.inputs.num_tokens)
 
 

@@ -237,8 +237,7 @@ def control_specs(part: Part, run: Run) -> Iterator[dict[str, Any]]:
 def failed_control(part: Part, control: Control, run: Run, error: Exception) -> dict[str, Any]:
     """What the browser gets in the place of a control's spec; also logged."""
     log_part_fault(f"{part.key}.{control.id}", run.engine, error)
-    title = " › ".join(filter(None, (say(part.title), control.title())))
-    return {"id": control.id, "error": part_fault_words(title, error)}
+    return {"id": control.id, "error": part_fault_words(_place(part, control.title()), error)}
 
 
 def failed_drawing(part: Part, name: str, run: Run, error: Exception) -> Drawn:
@@ -251,7 +250,12 @@ def failed_drawing(part: Part, name: str, run: Run, error: Exception) -> Drawn:
         error: what it raised.
     """
     log_part_fault(f"{part.key}.{name}", run.engine, error)
-    return {"error": part_fault_words(say(part.title), error), "failed": True}
+    label = say(part.outputs[name].label) if name in part.outputs else ""
+    return {"error": part_fault_words(_place(part, label), error), "failed": True}
+
+
+def _place(part: Part, label: str) -> str:
+    return " › ".join(filter(None, (say(part.title), label)))
 
 
 def write_answer(drawing: Drawing, key: Any, answer: dict[str, Any]) -> str:

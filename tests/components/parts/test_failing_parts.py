@@ -110,9 +110,9 @@ def test_the_message_names_the_part_and_the_log_its_model(
     with caplog.at_level(logging.ERROR):
         message = ask(site_with(broken), broken, run)["outputs"]["lens"]["error"]
     assert message == (
-        "Something went wrong on the server in “Layers” (ZeroDivisionError). The rest of the page "
-        "still works. Please report this to the operator of the page: the server's log has the "
-        "details."
+        "Something went wrong on the server in “Layers › Logit lens” (ZeroDivisionError). The rest "
+        "of the page still works. Please report this to the operator of the page: the server's log "
+        "has the details."
     )
     assert "ZeroDivisionError in decoder.layers.lens of a model with" in caplog.text
     assert "num_layers=4" in caplog.text

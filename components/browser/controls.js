@@ -39,8 +39,11 @@ export function buildControls(part, start, upload) {
       const spec = there.get(id);
       const box = /** @type {HTMLElement} */ (elements.get(id));
       box.hidden = !spec || spec.kind === "hidden";
-      if (!spec) {
-        shown.delete(id);
+      box.classList.toggle("pg-problem", spec?.error !== undefined);
+      if (!spec || spec.error !== undefined) {
+        shown.delete(id); // what the visitor chose is kept
+        box.textContent = spec?.error ?? "";
+        box.dataset.control = id;
         continue;
       }
       if (valueOf(full(id)) !== undefined && !fits(spec, valueOf(full(id)))) {

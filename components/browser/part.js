@@ -271,7 +271,7 @@ export function mount({ element, server, upload }, spec) {
         for (const [name, value] of Object.entries(afterwards))
           if (value !== null && valueOf(name) === value) setValue(name, undefined);
     controlsRun = run.key;
-    root.classList.toggle("pg-absent", answer.absent !== undefined);
+    for (const kind of ["absent", "failed"]) root.classList.toggle(`pg-${kind}`, kind in answer);
     problem = answer.error ?? answer.absent ?? "";
     if (problem) return;
     if (answer.controls) controls.show(answer.controls);

@@ -109,13 +109,11 @@ def plot_timeline(
             are then left out.
     """
     counts = {"taken": len(frame_indices), "total": total_num_frames}
-    title = say("{taken} of the file's {total:,} frames are sampled, two per pair", **counts)
-    if patch_frames != 2:
-        title = say(
-            "{taken} of the file's {total:,} frames are sampled, {size} per temporal patch",
-            size=patch_frames,
-            **counts,
-        )
+    title = say(
+        "{taken} of the file's {total:,} frames are sampled, {size} per temporal patch",
+        size=patch_frames,
+        **counts,
+    )
     layout = base_layout(
         title,
         height=HEIGHT_SMALL,
@@ -130,7 +128,7 @@ def plot_timeline(
     first = 0 if seconds is None else 1
     layout["yaxis"] |= {
         "tickvals": [0, 1, 2][first:],
-        "ticktext": [say("file"), say("sampled"), say("pairs")][first:],
+        "ticktext": [say("file"), say("sampled"), say("patches")][first:],
         "range": [first - 0.5, 2.7],
         **NO_LINES,
     }
@@ -178,7 +176,7 @@ def _sampled_frames(taken: np.ndarray, pairs: np.ndarray, times: np.ndarray) -> 
             "symbol": ["circle" if pair % 2 == 0 else "diamond" for pair in pairs],
         },
         hovertemplate=say(
-            "frame %{customdata[0]} of the file at %{x:.3f} s, in pair %{customdata[1]}"
+            "frame %{customdata[0]} of the file at %{x:.3f} s, in temporal patch %{customdata[1]}"
         )
         + "<extra></extra>",
     )
@@ -196,8 +194,10 @@ def _pair_line(seconds: np.ndarray, pair: int) -> go.Scatter:
         x=np.array([first, first, last, last], np.float32),
         y=np.array([1.35, 2, 2, 1.35], np.float32),
         mode="lines",
-        name=say("pair {pair}", pair=pair + 1),
+        name=say("temporal patch {pair}", pair=pair + 1),
         line={"color": PAIR_COLORS[pair % 2], "width": 2},
-        hovertemplate=say("pair {pair}: middle at {middle:.2f} s", pair=pair + 1, middle=middle)
+        hovertemplate=say(
+            "temporal patch {pair}: middle at {middle:.2f} s", pair=pair + 1, middle=middle
+        )
         + "<extra></extra>",
     )

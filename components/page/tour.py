@@ -46,7 +46,7 @@ STEPS = (
         mark("An image becomes rows of numbers"),
         mark(
             "The image is resized to whole patches and split. Each patch is one row of "
-            "pixel_values, ordered so that the 2 × 2 patches of one later token stay together. "
+            "pixel_values, ordered so that the patches of one later token stay together. "
             "Click a patch: every tab marks where it ends up."
         ),
     ),
@@ -77,9 +77,9 @@ STEPS = (
     ),
     Step(
         "vision.merger",
-        mark("Four patches become one token"),
+        mark("Patches become tokens"),
         mark(
-            "The merger combines 2 × 2 patches into one vector of the decoder's width. The "
+            "The merger combines neighbouring patches into one vector of the decoder's width. The "
             "DeepStack taps do the same with earlier blocks; the decoder adds their vectors "
             "later."
         ),

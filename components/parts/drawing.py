@@ -16,6 +16,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from components.chart_view.figures import figure_content, write_json
+from components.parts.controls import Control
 from components.parts.findings import Findings
 from components.parts.part import LABS, SELECTION, Experiment, Output, Part, Parts
 from components.parts.turns import Turns
@@ -219,16 +220,24 @@ def require_stage(part: Part, run: Run) -> None:
 def control_specs(part: Part, run: Run) -> Iterator[dict[str, Any]]:
     """The specs of the controls that a run has.
 
-    A control that fails is left out: the outputs that need it fail likewise and say so.
+    One that fails has an ``error`` for its place; the outputs that need it fail likewise.
     """
     for control in part.controls:
         try:
             spec = control.spec(run)
+        except PlaygroundError as error:
+            yield {"id": control.id, "error": str(error)}
         except Exception as error:
-            failed_drawing(part, control.id, run, error)
-            continue
-        if spec is not None:
-            yield spec
+            yield failed_control(part, control, run, error)
+        else:
+            if spec is not None:
+                yield spec
+
+
+def failed_control(part: Part, control: Control, run: Run, error: Exception) -> dict[str, Any]:
+    """What the browser gets in the place of a control's spec; also logged."""
+    log_part_fault(f"{part.key}.{control.id}", run.engine, error)
+    return {"id": control.id, "error": part_fault_words(_place(part, control.title()), error)}
 
 
 def failed_drawing(part: Part, name: str, run: Run, error: Exception) -> Drawn:
@@ -236,27 +245,48 @@ def failed_drawing(part: Part, name: str, run: Run, error: Exception) -> Drawn:
 
     Args:
         part: the part.
-        name: of the output, control or experiment.
+        name: of the output or experiment.
         run: the page's.
         error: what it raised.
     """
     log_part_fault(f"{part.key}.{name}", run.engine, error)
-    return {"error": part_fault_words(say(part.title), error), "failed": True}
+    label = say(part.outputs[name].label) if name in part.outputs else ""
+    return {"error": part_fault_words(_place(part, label), error), "failed": True}
+
+
+def _place(part: Part, label: str) -> str:
+    return " › ".join(filter(None, (say(part.title), label)))
 
 
 def write_answer(drawing: Drawing, key: Any, answer: dict[str, Any]) -> str:
-    """An answer of the part with this key as JSON; an output that fails here gets its message."""
+    """An answer of the part with this key as JSON; what fails here gets its message."""
     try:
         return write_json(answer)
     except Exception:
         part, run = drawing.find_part(key), drawing.runs.get(answer["run"])
-        outputs = dict(answer["outputs"])
-        for name, drawn in outputs.items():
-            try:
-                write_json(drawn)
-            except Exception as error:
-                outputs[name] = failed_drawing(part, name, run, error)
-        return write_json({**answer, "outputs": outputs})
+        outputs = {
+            name: failed_drawing(part, name, run, error) if (error := _json_error(drawn)) else drawn
+            for name, drawn in answer["outputs"].items()
+        }
+        written = answer | {"outputs": outputs}
+        if "controls" in answer:
+            by_id = {control.id: control for control in part.controls}
+            written["controls"] = [
+                failed_control(part, by_id[spec["id"]], run, error)
+                if (error := _json_error(spec))
+                else spec
+                for spec in answer["controls"]
+            ]
+        return write_json(written)
+
+
+def _json_error(value: Any) -> Exception | None:
+    """Why a value cannot be written as JSON; None if it can."""
+    try:
+        write_json(value)
+    except Exception as error:
+        return error
+    return None
 
 
 def encode(output: Output, drawn: Any) -> Drawn:

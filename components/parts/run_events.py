@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from components.compute.engine_host import EngineHost
@@ -14,6 +14,7 @@ from components.parts.run_view import write_run
 from components.pointer.view import write_layout
 from components.prompt.examples import load_examples
 from components.prompt.reader import prompt_fingerprint, read_prompt
+from components.serving.faults import fault_words, log_fault
 from components.views.status_bar import loading_html, status_html
 from playground.errors import PlaygroundError, StageCancelled
 from playground.language import say
@@ -36,11 +37,11 @@ class Opening:
 
     run: Run
     key: str
-    findings: dict[str, str]  # keys of the findings of its automatic experiments
+    findings: dict[str, str] = field(default_factory=dict)  # keys, of its automatic experiments
 
     def write(self, **more: Any) -> str:
         """The run for the page, see ``write_run``."""
-        return write_run(self.key, STAGES, findings=self.findings, **more)
+        return write_run(self.key, _done(self.run), findings=self.findings, **more)
 
 
 @dataclass(slots=True, eq=False)
@@ -50,27 +51,41 @@ class RunEvents:
     host: EngineHost
     drawing: Drawing
     opening: Opening | None = None
+    refused: Exception | None = None  # why the first example could not be run to its end
 
     # -------------------------------------------------------------------------------- opening
 
     @in_place
     def compute_opening(self, engine: Engine) -> None:
-        """Run the first example with its automatic experiments, once for all pages."""
+        """Run the first example with its automatic experiments, once for all pages.
+
+        A checkpoint that cannot run it may still run other prompts: ``refused`` is then the error,
+        and pages show the stages before it.
+        """
         first = load_examples()[0]
         given: dict[str, Any] = {name: getattr(first, name, None) for name in PROMPT_NAMES}
-        prompt = read_prompt(engine, **given)
-        run = Run(engine, prompt)
-        run.ensure("decoder")
-        run.check_parity()
-        key = self.drawing.runs.add(run, pinned=True)
-        findings: dict[str, str] = {}
+        try:
+            run = Run(engine, read_prompt(engine, **given))
+            self.opening = Opening(run, self.drawing.runs.add(run, pinned=True))
+            run.ensure("decoder")
+            run.check_parity()
+        except Exception as error:
+            if not isinstance(error, PlaygroundError):
+                log_fault(error)
+            self.refused = error.with_traceback(None)  # which would keep the tensors of its frames
+            return
+        self._find_automatic(self.opening)
+
+    def _find_automatic(self, opening: Opening) -> None:
+        """Run the automatic experiments of all parts."""
+        run, findings = opening.run, opening.findings
         for part in self.drawing.parts.by_key.values():
             for experiment in part.experiments.values():
                 # On a new page, no control has been moved.
                 if not experiment.auto or experiment.when:
                     continue
                 try:
-                    question = Question(run=key, part=part.key, findings=findings)
+                    question = Question(run=opening.key, part=part.key, findings=findings)
                     needs = self.drawing.needs(part, experiment, run, question)
                     *_, found = experiment.run(run, lambda *_: None, *needs)
                 except Exception as error:  # the page starts it again and shows the message
@@ -78,19 +93,26 @@ class RunEvents:
                     continue
                 name = part.finding_name(experiment)
                 findings[name] = self.drawing.findings.add(run, name, found, pinned=True)
-        self.opening = Opening(run, key, findings)
 
     def open_page(self) -> Iterator[Changes]:
         """Fill a new page: the loading bar until the first example has run, then its run."""
-        if not (yield from self.wait_until_loaded()) or self.opening is None:
+        if not (yield from self.wait_until_loaded()):
             return
-        run = self.opening.run
-        yield {
-            "status": status_html(run.engine, run.parity),
-            "run_key": self.opening.key,
-            "pointer": write_layout(run),
-            "run": self.opening.write(),
-        }
+        opening, note = self.opening, self._refusal()
+        parity = opening.run.parity if opening is not None and not note else None
+        changes: Changes = {"status": status_html(self.host.engine, parity, note=note)}
+        if opening is not None:
+            changes |= {"run_key": opening.key, "run": opening.write()}
+            if opening.run.has("preprocess"):
+                changes["pointer"] = write_layout(opening.run)
+        yield changes
+
+    def _refusal(self) -> str:
+        """Why the first example did not run to its end, in the current language."""
+        if (error := self.refused) is None:
+            return ""
+        words = str(error) if isinstance(error, PlaygroundError) else fault_words(error)
+        return say("The first example does not run on this checkpoint. {words}", words=words)
 
     def wait_until_loaded(self) -> Generator[Changes, None, bool]:
         """Show the loading progress; returns whether loading succeeded."""

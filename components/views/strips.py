@@ -195,7 +195,9 @@ def _span_words(run: TokenRun, span: VisualSpan) -> str:
     image = say("image {number}", number=span.media_index + 1)
     if span.kind == "video":
         image = say(
-            "video {number}, frame pair {pair}", number=span.media_index + 1, pair=span.frame + 1
+            "video {number}, temporal patch {pair}",
+            number=span.media_index + 1,
+            pair=span.frame + 1,
         )
     tokens = f"{run.end - run.start} × {run.first.text}\u2002"
     if (run.start, run.end) == (span.start, span.end):

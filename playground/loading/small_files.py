@@ -11,10 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from playground.errors import CheckpointError
-from playground.language import say
+from playground.language import mark, say
 
-LFS_POINTER = b"version https://git-lfs"
-WEB_PAGE = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html)", re.IGNORECASE)
+# How a stand-in starts, what it is, and how to get the real file.
+STAND_INS = (
+    (
+        re.compile(rb"version https://git-lfs"),
+        mark("{file} of {source!r} is a Git LFS pointer, not the file itself."),
+        mark("In that folder, run: git lfs pull"),
+    ),
+    (
+        re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html)", re.IGNORECASE),
+        mark("{file} of {source!r} is a web page, not the file itself."),
+        mark("Download it again, from the page's resolve link instead of its blob link."),
+    ),
+)
 HEAD_BYTES = 256
 
 # Small files that a checkpoint is read from. Others in the folder are nobody's business.
@@ -51,49 +62,29 @@ def refuse_stand_ins(folder: Path, source: str) -> None:
 
 def refuse_stand_in(head: bytes, path: Path, source: str) -> None:
     """Refuse one file by its first ``HEAD_BYTES`` bytes."""
-    if head.startswith(LFS_POINTER):
-        raise CheckpointError(
-            say(
-                "{file} of {source!r} is a Git LFS pointer, not the file itself.",
-                file=path.name,
-                source=source,
-            ),
-            remedy=say("In that folder, run: git lfs pull"),
-        )
-    if WEB_PAGE.match(head):
-        raise CheckpointError(
-            say(
-                "{file} of {source!r} is a web page, not the file itself.",
-                file=path.name,
-                source=source,
-            ),
-            remedy=say("Download it again, from the page's resolve link instead of its blob link."),
-        )
+    for start, what, remedy in STAND_INS:
+        if start.match(head):
+            raise CheckpointError(say(what, file=path.name, source=source), remedy=say(remedy))
 
 
 def read_json(path: Path, source: str) -> dict[str, Any]:
     """Read a JSON object, or raise an error that names the broken file."""
+    cause: Exception | None = None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # includes UnicodeDecodeError and JSONDecodeError
-        reason = error.strerror if isinstance(error, OSError) else say("not valid JSON")
-        raise CheckpointError(
-            say(
-                "{file} of {source!r} cannot be read: {reason}.",
-                file=path.name,
-                source=source,
-                reason=reason,
-            ),
-            remedy=say("Download or copy that file again."),
-        ) from error
-    if not isinstance(content, dict):
-        raise CheckpointError(
-            say(
-                "{file} of {source!r} holds a {kind}, not an object.",
-                file=path.name,
-                source=source,
-                kind=type(content).__name__,
-            ),
-            remedy=say("Download or copy that file again."),
-        )
-    return content
+        if isinstance(content, dict):
+            return content
+        reason = say("it holds a {kind}, not an object", kind=type(content).__name__)
+    except OSError as error:
+        cause, reason = error, error.strerror or type(error).__name__
+    except ValueError as error:  # includes UnicodeDecodeError and JSONDecodeError
+        cause, reason = error, say("not valid JSON")
+    raise CheckpointError(
+        say(
+            "{file} of {source!r} cannot be read: {reason}.",
+            file=path.name,
+            source=source,
+            reason=reason,
+        ),
+        remedy=say("Download or copy that file again."),
+    ) from cause

@@ -57,7 +57,8 @@ def describe_frames(decoded: DecodedFrames, facts: VideoFacts, num_frames: int) 
         )
     if num_frames == 1:
         yield say(
-            "Only one frame was found; it is repeated, because a temporal patch spans two frames."
+            "Only one frame was found; it is repeated, because a video is sampled at two frames or "
+            "more."
         )
 
 

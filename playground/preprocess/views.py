@@ -230,7 +230,7 @@ def row_colors(inputs: ModelInputs, span: VisualSpan, image: np.ndarray) -> np.n
 
 
 def frames_differ(inputs: ModelInputs, span: VisualSpan) -> int:
-    """How many values differ between the first and the second frame of a span's patches."""
+    """How many values differ between the first and the other frames of a span's patches."""
     values = span_pixels(inputs, span)
     return int((values[:, :, :1] != values[:, :, 1:]).sum())
 

@@ -32,6 +32,8 @@ CALLS: list[tuple[str, Any]] = []  # outputs that were drawn, with what they wer
 MEASURED: list[int] = []  # how far each experiment has come
 OPEN = threading.Event()  # closed: drawings wait
 OPEN.set()
+SHORT = "One"  # the text of the short run
+BROKEN = "No"  # the text of a run for which the whole part fails
 
 SIZE = IndexSlider("size", mark("Size"), last=lambda run: run.inputs.num_tokens - 1, value=1)
 KIND = Choice(id="kind", label=mark("Kind"), options=((mark("Raw"), "raw"), (mark("Less"), "less")))
@@ -52,15 +54,33 @@ START = Presets(
     label=mark("Start from"),
     options=((mark("Much"), {"size": 5, "kind": "less"}), (mark("As it was"), {"size": None})),
 )
+
+
+def _last_odd(run: Run) -> int:
+    """Fails on the short run."""
+    if run.prompt.turns[-1].text == SHORT:
+        raise ZeroDivisionError
+    return 9
+
+
+def _is_shown(run: Run) -> bool:
+    """Fails on the broken run."""
+    if run.prompt.turns[-1].text == BROKEN:
+        raise ZeroDivisionError
+    return True
+
+
+ODD = IndexSlider("odd", mark("Odd"), last=_last_odd)
 LAB = Part(
     "lab",
     mark("Lab"),
     stage="merge",
-    controls=(START, SIZE, KIND, WORD, IS_ON, ROWS),
+    controls=(START, SIZE, KIND, WORD, IS_ON, ROWS, ODD),
     layout=(
-        "start", ("size", "kind", "word", "on"), "rows", ("measured", "failing"),
-        "sized", "kinded", "listed", "found", "bars", Fold(mark("More"), ("folded",)),
+        "start", ("size", "kind", "word", "on"), "rows", "odd", ("measured", "failing"),
+        "sized", "kinded", "listed", "found", "bars", "odd_bars", Fold(mark("More"), ("folded",)),
     ),
+    shown=_is_shown,
 )  # fmt: skip
 
 
@@ -126,12 +146,19 @@ def bars(run: Run, measured: tuple[int, int] | None) -> go.Figure | None:
     return None if measured is None else go.Figure(go.Bar(y=[measured[1]], name="bars"))
 
 
+@LAB.chart(mark("Odd bars"), needs=("odd",))
+def odd_bars(run: Run, odd: int) -> go.Figure:
+    """Fails where its control does."""
+    return go.Figure(go.Bar(y=[odd], name="odd"))
+
+
 STAGE = StageParts(stage="merge", label="3", title="", sentence="", parts=(LAB,))
 
 
 def make_runs(engine: Engine, drawing: Drawing) -> dict[str, str]:
-    """Keys of a short run and of a longer one."""
-    texts = {"Short": "One", "Long": "One and many words more than that, so that it is longer."}
+    """Keys of a short run, of a longer one and of one that breaks the part."""
+    long = "One and many words more than that, so that it is longer."
+    texts = {"Short": SHORT, "Long": long, "Broken": BROKEN}
     keys = {}
     for name, text in texts.items():
         run = make_run(engine, text)

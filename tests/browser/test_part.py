@@ -181,6 +181,49 @@ def test_a_setting_survives_a_new_run_where_it_fits(opened: tuple[Page, PageLog]
 # ------------------------------------------------------------------------------ controls
 
 
+def test_a_control_that_fails_says_so_until_a_run_has_it(opened: tuple[Page, PageLog]) -> None:
+    page, log = opened
+    show(page)
+    odd = control(page, "odd")
+    failed = re.compile("^Something went wrong on the server in “Lab › Odd” ")
+    expect(odd).to_have_text(failed)
+    slide(page, 4)
+    expect(page.locator("#sized")).to_have_text(re.compile("size 4 of"))
+    show(page, "Long")
+    expect(odd.locator("input[type=range]")).to_have_attribute("max", "9")
+    expect(odd).not_to_have_class(re.compile("pg-problem"))
+    show(page)
+    expect(odd).to_have_text(failed)
+    expect(odd.locator("input")).to_have_count(0)
+    assert log.problems == []
+
+
+def test_a_chart_that_fails_is_named_and_does_not_look_empty(
+    opened: tuple[Page, PageLog],
+) -> None:
+    page, log = opened
+    show(page)
+    failed = part_of(page).locator(".plotly-view.pg-problem")
+    expect(failed).to_have_text(re.compile("^Something went wrong .* in “Lab › Odd bars” "))
+    expect(failed.locator(".chart-empty")).to_be_hidden()
+    show(page, "Long")
+    expect(failed).to_have_count(0)
+    expect(part_of(page).get_by_role("img", name="Odd bars")).to_be_visible()
+    assert log.problems == []
+
+
+def test_a_part_that_fails_shows_nothing_else(opened: tuple[Page, PageLog]) -> None:
+    page, _ = opened
+    show(page)
+    page.get_by_role("button", name="Broken", exact=True).click()
+    message = part_of(page).locator(".pg-part-message.pg-problem")
+    expect(message).to_have_text(re.compile("^Something went wrong on the server in “Lab” "))
+    assert part_of(page).locator("> :visible").count() == 1
+    show(page, "Long")
+    expect(message).to_be_hidden()
+    expect(control(page, "size")).to_be_visible()
+
+
 def test_presets_set_several_controls(opened: tuple[Page, PageLog]) -> None:
     page, _ = opened
     show(page)

@@ -8,7 +8,7 @@ from typing import Any
 
 from components.chart_view.figures import write_json
 from components.parts.controls import Control
-from components.parts.drawing import Drawing, Question, failed_drawing
+from components.parts.drawing import Drawing, Question, failed_control, failed_drawing
 from components.parts.part import Fold, Heading, Item, Output, Part, StageParts, Text
 from playground.errors import PlaygroundError
 from playground.language import say
@@ -127,9 +127,8 @@ def _choice(part: Part, control: Control, run: Run, state: Question) -> Iterator
         words = "" if value is None else control.words(value, run)
     except PlaygroundError:
         return
-    except Exception as error:  # the outputs that need it fail likewise and say so
-        failed_drawing(part, control.id, run, error)
-        return
+    except Exception as error:
+        value, words = "", failed_control(part, control, run, error)["error"]
     if value is not None:
         yield ControlValue(control.title(), words)
 

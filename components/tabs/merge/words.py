@@ -50,10 +50,11 @@ def positions_html(run: Run) -> str:
     if videos:
         words.append(
             say(
-                "The video has {pairs} temporal patches of two frames. Each is a grid of its own, "
-                "preceded by its timestamp as text: the model reads the time from this text, "
-                "while t only gives the order.",
-                pairs=sum(facts.grid_thw[0] for facts in videos),
+                "The video has {patches} temporal patches (frames per temporal patch: {frames}). "
+                "Each is a grid of its own, preceded by its timestamp as text: the model reads the "
+                "time from this text, while t only gives the order.",
+                frames=inputs.temporal_patch_size,
+                patches=sum(facts.grid_thw[0] for facts in videos),
             )
         )
     return fact_markup(*words)

@@ -122,7 +122,7 @@ def size_words(facts: MediaFacts, patch_size: int, merge_size: int) -> str:
     if facts.kind == "video":
         return say(
             "{original} → {resized} pixels = {patches} patches of {size} = {merged} tokens per "
-            "frame pair; {frames} frame pairs = {total:,} tokens in total",
+            "temporal patch; {frames} temporal patches = {total:,} tokens in total",
             frames=frames,
             **sizes,
         )
@@ -156,11 +156,7 @@ def _image_html(inputs: ModelInputs, index: int, facts: MediaFacts, side: int) -
             name=heading,
             grid=_times((span.grid_w, span.grid_h)),
         ),
-        caption=say(
-            "Model input: {size} pixels. Each square is a patch; each bold square of 2 × 2 "
-            "patches becomes one token.",
-            size=after,
-        ),
+        caption=_grid_words(after, span.merge_size),
         grid=(span.grid_h, span.grid_w),
     )
     words = say(
@@ -170,6 +166,20 @@ def _image_html(inputs: ModelInputs, index: int, facts: MediaFacts, side: int) -
         sizes=html.escape(size_words(facts, inputs.patch_size, inputs.merge_size)),
     )
     return lead_markup(words) + image_row_html([original, resized])
+
+
+def _grid_words(size: str, merge: int) -> str:
+    """The resized image's size, and what its grid shows."""
+    if merge == 1:
+        return say(
+            "Model input: {size} pixels. Each square is a patch and becomes one token.", size=size
+        )
+    return say(
+        "Model input: {size} pixels. Each square is a patch; each bold square of {merge} × {merge} "
+        "patches becomes one token.",
+        size=size,
+        merge=merge,
+    )
 
 
 def _spans_of(inputs: ModelInputs, kind: MediaKind, index: int) -> list[tuple[int, VisualSpan]]:
@@ -199,7 +209,8 @@ def _video_html(inputs: ModelInputs, index: int, facts: MediaFacts) -> str:
         ],
     )
     words = say(
-        "{name} ({file}): {sizes}. Every two frames form one temporal patch.",
+        "{name} ({file}): {sizes}. Frames per temporal patch: {count}.",
+        count=inputs.temporal_patch_size,
         name=f"<strong>{say('Video {number}', number=index + 1)}</strong>",
         file=verbatim_html(facts.name),
         sizes=html.escape(size_words(facts, inputs.patch_size, inputs.merge_size)),
@@ -226,7 +237,7 @@ def _pair_figures(
                 number=span.media_index + 1,
             ),
             caption=say(
-                "Frame {frame}, pair {pair} at {seconds:.1f}\u00a0s",
+                "Frame {frame}, temporal patch {pair} at {seconds:.1f}\u00a0s",
                 frame=frame,
                 pair=span.frame + 1,
                 seconds=facts.timestamps[span.frame],

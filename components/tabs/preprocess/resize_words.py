@@ -155,8 +155,8 @@ def _count_rows(steps: ResizeSteps, patch_size: int) -> list[list[Cell | Mono]]:
     pairs = -(-steps.num_frames // budget.temporal_factor)
     patches, tokens = say("Patches"), say("Tokens")
     if budget.temporal_factor > 1:
-        patches = say("Patches × {pairs} frame pairs", pairs=pairs)
-        tokens = say("Tokens × {pairs} frame pairs", pairs=pairs)
+        patches = say("Patches × {pairs} temporal patches", pairs=pairs)
+        tokens = say("Tokens × {pairs} temporal patches", pairs=pairs)
     num_rows = width // patch_size * (height // patch_size) * pairs
     num_tokens = width // factor * (height // factor) * pairs
     return [

@@ -154,29 +154,41 @@ def order(run: Run, number: int) -> str:
     return fact_markup(
         say(
             "The {count:,} patches become {count:,} rows of <code>{name}</code>, each with 3 "
-            "channels × {frames} frames × {size} × {size} = {width:,} values. The rows are not in "
-            "raster order: the {merge} × {merge} patches of one token are adjacent, so four "
-            "consecutive rows become one token.",
+            "channels × {frames} frames × {size} × {size} = {width:,} values.",
             count=span.num_patches,
             name=_tensor_name(span),
             frames=frames,
             size=size,
             width=3 * frames * size * size,
-            merge=span.merge_size,
         ),
+        _order_words(span.merge_size),
         _frame_words(inputs, span),
         say("Click a patch to find its row, or a row to find its patch."),
     )
 
 
+def _order_words(merge: int) -> str:
+    """The order of the rows, which the merger needs."""
+    if merge == 1:
+        return say("The rows are in raster order: with merge_size 1, each row becomes one token.")
+    return say(
+        "The rows are not in raster order: the {merge} × {merge} patches of one token are "
+        "adjacent, so {count} consecutive rows become one token.",
+        merge=merge,
+        count=merge**2,
+    )
+
+
 def _frame_words(inputs: ModelInputs, span: VisualSpan) -> str:
-    """Why a patch spans two frames, and how much they differ."""
+    """Why a patch spans several frames, and how much they differ."""
     frames = inputs.temporal_patch_size
+    if frames == 1:
+        return say("With temporal_patch_size 1, a patch spans one frame.")
     differ = playground.preprocess.views.frames_differ(inputs, span)
     if span.kind == "video":
-        compared = span.num_patches * 3 * inputs.patch_size**2
+        compared = span.num_patches * 3 * inputs.patch_size**2 * (frames - 1)
         return say(
-            "A patch spans {frames} frames: here, two consecutive sampled frames of the video, "
+            "A patch spans {frames} frames: here, consecutive sampled frames of the video, "
             "which differ in {share:.0%} of their values.",
             frames=frames,
             share=differ / compared,

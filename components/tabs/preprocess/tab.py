@@ -23,7 +23,7 @@ TAB = StageParts(
     title=mark("Preprocess"),
     sentence=mark(
         "The chat template turns the messages into one string, the tokenizer turns the string "
-        "into token ids, and the image processor cuts each image into patches of 16 × 16 pixels."
+        "into token ids, and the image processor cuts each image into square patches."
     ),
     head=overview.PART,
     parts=(text.PART, spelling.PART, rows.PART, video.PART, tensors.PART, budget.PART),

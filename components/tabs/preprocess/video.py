@@ -15,7 +15,7 @@ from playground.pipeline import Run
 from playground.records import MediaFacts, PromptVideo
 
 HEADERS = (
-    mark("Pair"),
+    mark("Temporal patch"),
     mark("Frames in the file"),
     mark("Timestamps"),
     mark("Text in the prompt"),
@@ -46,7 +46,7 @@ def words(run: Run) -> str:
     video, facts = first_video(run)
     steps = playground.preprocess.views.explain_resize(run.engine, run.inputs, facts)
     width, height = facts.resized_size
-    return _sampling_words(video, facts) + fact_markup(
+    return _sampling_words(video, facts, run.inputs.temporal_patch_size) + fact_markup(
         say(
             "All frames share one pixel budget: {budget:,} pixels / {frames} frames = at most "
             "{per_frame:,} pixels per frame. Here each frame has {width} × {height} = {pixels:,} "
@@ -61,22 +61,24 @@ def words(run: Run) -> str:
     )
 
 
-def _sampling_words(video: PromptVideo, facts: MediaFacts) -> str:
+def _sampling_words(video: PromptVideo, facts: MediaFacts, size: int) -> str:
+    """The frames that are sampled, ``size`` to a temporal patch."""
     taken = len(video.frame_indices)
     sentence = say(
         "{name} has {total:,} frames in {seconds:.3g} s ({fps:.4g} per second). <strong>{taken} "
-        "of them are sampled</strong>, evenly spaced from the first to the last, and every two "
-        "form one temporal patch: {pairs} pairs.",
+        "of them are sampled</strong>, evenly spaced from the first to the last. With {size} per "
+        "temporal patch, they form {patches} temporal patches.",
+        size=size,
         name=verbatim_html(facts.name),
         total=video.total_num_frames,
         seconds=video.total_num_frames / video.fps,
         fps=video.fps,
         taken=taken,
-        pairs=facts.grid_thw[0],
+        patches=facts.grid_thw[0],
     )
-    repeated = [say("The last frame is repeated to complete its pair.")] if taken % 2 else []
-    timestamps = say("In the prompt, a timestamp precedes each pair.")
-    return fact_markup(sentence, *repeated, timestamps)
+    repeated = [say("The last frame is repeated to complete its temporal patch.")]
+    timestamps = say("In the prompt, a timestamp precedes each temporal patch.")
+    return fact_markup(sentence, *(repeated if taken % size else []), timestamps)
 
 
 @PART.chart(mark("Video frames"))
@@ -115,4 +117,6 @@ def pairs(run: Run) -> str:
             )
         )
     ranges = [(span.start, span.end) for span in spans]
-    return table_html([say(header) for header in HEADERS], rows, say("Frame pairs"), tokens=ranges)
+    return table_html(
+        [say(header) for header in HEADERS], rows, say("Temporal patches"), tokens=ranges
+    )

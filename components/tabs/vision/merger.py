@@ -1,4 +1,4 @@
-"""The vision tab's mergers: four patches become one token; DeepStack taps compared with it."""
+"""The vision tab's mergers: patches become one token; DeepStack taps compared with it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ PART = Part(
     "merger",
     mark("Merger and DeepStack taps"),
     stage="vision",
-    heading=mark("Four patches become one token: the merger"),
+    heading=mark("Patches become tokens: the merger"),
     controls=(MERGER,),
     layout=(
         "intro",
@@ -89,7 +89,7 @@ def picture(run: Run, span: int) -> str:
         playground.preprocess.stage.unpatchify(run.inputs, focus.span)[0],
         alt=say("{name} as the model receives it", name=focus.name),
         caption=say(
-            "{name}: click anywhere to see the four patches of a token.", name=capital(focus.name)
+            "{name}: click anywhere to see the patches of a token.", name=capital(focus.name)
         ),
         max_side=IMAGE_SIDE,
         shown_width=IMAGE_SIDE,
@@ -99,14 +99,14 @@ def picture(run: Run, span: int) -> str:
 
 @PART.html(needs=OF_TOKEN)
 def patches(run: Run, merger: int, span: int, selection: Selection | None) -> str:
-    """The token's four patches enlarged."""
+    """The token's patches enlarged."""
     focus = choose_patch(run, span, selection)
     return patches_html(run, focus, _merge(run, focus, merger))
 
 
 @PART.html(needs=OF_TOKEN)
 def alike(run: Run, merger: int, span: int, selection: Selection | None) -> str:
-    """Cosine similarity of the four vectors."""
+    """Cosine similarity of the patches' vectors."""
     focus = choose_patch(run, span, selection)
     return alike_html(focus, _merge(run, focus, merger), _tap(merger))
 
@@ -155,7 +155,7 @@ def tap_3(run: Run, span: int, selection: Selection | None) -> go.Figure | None:
 
 @PART.code(mark("Show the code"), needs=OF_TOKEN)
 def code(run: Run, merger: int, span: int, selection: Selection | None) -> str:
-    """The script that merges the four patches."""
+    """The script that merges the patches."""
     focus = choose_patch(run, span, selection)
     return write_snippet(
         "vision_merger", run, span=focus.number, token=focus.token, tap=_tap(merger)

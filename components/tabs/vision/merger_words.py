@@ -68,7 +68,7 @@ def intro_html(focus: PatchFocus) -> str:
 
 
 def patches_html(run: Run, focus: PatchFocus, merged: MergedToken) -> str:
-    """The four patches enlarged and selectable, with the norms of their vectors."""
+    """The patches enlarged and selectable, with the norms of their vectors."""
     span, size, side = focus.span, focus.span.merge_size, run.inputs.patch_size
     # The token's patches are consecutive rows, so they can be read as an image of their own.
     start = span.patch_start + focus.token * size**2
@@ -99,7 +99,7 @@ def patches_html(run: Run, focus: PatchFocus, merged: MergedToken) -> str:
 
 
 def alike_html(focus: PatchFocus, merged: MergedToken, tap: int | None) -> str:
-    """A table of the cosine similarities of the four vectors."""
+    """A table of the cosine similarities of the patches' vectors."""
     pixel_rows = [int(patch_rows(focus.span)[patch]) for patch in _block(focus)]
     values = "pixel_values" if focus.span.kind == "image" else "pixel_values_videos"
     count = len(pixel_rows)
@@ -121,10 +121,11 @@ def alike_html(focus: PatchFocus, merged: MergedToken, tap: int | None) -> str:
     pairs = merged.similarity[~np.eye(count, dtype=bool)]
     words = fact_html(
         say(
-            "The four patches are neighbours in the image and are rows {first}–{last} of "
+            "The {count} patches are neighbours in the image and are rows {first}–{last} of "
             "{tensor}: the processor has already placed the patches of each group next to each "
             "other, so merging is just a reshape. Their cosine similarity is between {least:.3f} "
             "and {most:.3f} (1 means the same direction).",
+            count=count,
             first=pixel_rows[0],
             last=pixel_rows[-1],
             tensor=values,
@@ -132,10 +133,11 @@ def alike_html(focus: PatchFocus, merged: MergedToken, tap: int | None) -> str:
             most=pairs.max(),
         )
     )
-    caption = say("Cosine similarity of the four vectors after the last block")
+    caption = say("Cosine similarity of the {count} vectors after the last block", count=count)
     if tap is not None:
         caption = say(
-            "Cosine similarity of the four vectors after block {block}",
+            "Cosine similarity of the {count} vectors after block {block}",
+            count=count,
             block=_tap_block(focus, tap),
         )
     right = tuple(range(1, count + 2))
@@ -160,14 +162,14 @@ def steps_html(merged: MergedToken, tap: int | None) -> str:
         name = say("The merger of DeepStack tap {number}", number=tap + 1)
     if merged.norm_after_concat:
         order = say(
-            "{merger} first concatenates the four patches and then normalises the long vector "
+            "{merger} first concatenates the token's patches and then normalises the long vector "
             "(use_postshuffle_norm). fc1 mixes all dimensions, GELU keeps mostly the positive "
             "values, and fc2 projects to the decoder's hidden size.",
             merger=name,
         )
     else:
         order = say(
-            "{merger} first normalises each patch and then concatenates the four. fc1 mixes all "
+            "{merger} first normalises each patch and then concatenates them. fc1 mixes all "
             "dimensions, GELU keeps mostly the positive values, and fc2 projects to the decoder's "
             "hidden size.",
             merger=name,

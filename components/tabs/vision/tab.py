@@ -70,8 +70,8 @@ TAB = StageParts(
     label=mark("2 Vision tower"),
     title=mark("Vision tower"),
     sentence=mark(
-        "Each 16-pixel patch becomes a vector. In every block the patches attend to each other; "
-        "at the end, four neighbouring patches are merged into one token for the decoder."
+        "Each patch becomes a vector. In every block the patches attend to each other; at the end, "
+        "neighbouring patches are merged into one token for the decoder."
     ),
     parts=(blocks.PART, attention.PART, position.PART, rope.PART, merger.PART),
     head=HEAD,

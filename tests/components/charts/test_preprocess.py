@@ -105,7 +105,7 @@ def test_with_a_varying_rate_only_sampled_frames_have_a_time() -> None:
     sampled, *pairs = figure.data
     assert sampled.x.tolist() == [0, 0.5, 1.5, 2.5]
     assert len(pairs) == 2
-    assert figure.layout.yaxis.ticktext == ("sampled", "pairs")
+    assert figure.layout.yaxis.ticktext == ("sampled", "patches")
 
 
 def test_a_long_file_is_thinned_out() -> None:

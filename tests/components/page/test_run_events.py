@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from components.compute.engine_host import EngineHost
+from components.page.site import Site, build_site
 from components.parts.controls import Toggle
 from components.parts.drawing import Drawing
 from components.parts.part import Part, StageParts
 from components.parts.run_events import RunEvents, stages_until
 from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
+from playground.language import speaking
 from playground.pipeline import STAGES, Run
 from tests.components.runs import ignore_progress
 from tests.components.visits import Visitor, first_prompt, make_events
+from tests.tiny_random import make_tiny_random_checkpoint
+
+SECRET = "a detail of the server"
+REFUSES_IMAGES = """{%- for message in messages -%}{%- for part in message.content -%}
+{%- if part.type == "image" -%}{{ raise_exception("Text only, please.") }}{%- endif -%}
+{%- endfor -%}{%- endfor -%}
+"""
 
 LAB = Part("lab", "Lab", stage="sampling", controls=(Toggle(id="on", label="On"),))
 
@@ -198,6 +209,64 @@ def _drawn(drawing: Drawing, sent: dict[str, Any]) -> str:
     question = {"run": sent["key"], "part": LAB.key, "outputs": ["words"]}
     answer = drawing.answer({**question, "findings": sent["findings"]})
     return str(answer["outputs"]["words"]["html"])
+
+
+@pytest.fixture
+def text_only_site(tmp_path: Path) -> Site:
+    """A site whose checkpoint has a chat template that refuses images."""
+    folder = make_tiny_random_checkpoint(tmp_path)
+    template = folder / "chat_template.jinja"
+    template.write_text(REFUSES_IMAGES + template.read_text(encoding="utf-8"), encoding="utf-8")
+    host = EngineHost(str(folder), device="cpu", dtype="float32")
+    site = build_site(host)
+    host.start(then=site.begin_with_first_example)
+    assert host.wait(60).phase == "ready"
+    return site
+
+
+def test_a_first_example_that_the_template_refuses_leaves_the_page_usable(
+    text_only_site: Site,
+) -> None:
+    events, visitor = text_only_site.shared.events, Visitor()
+    visitor.take(events.open_page())
+    assert "The first example does not run on this checkpoint. The" in visitor.status
+    assert "chat template cannot render this prompt: Text only, please." in visitor.status
+    assert 'data-tone="warn"' in visitor.status
+    assert "parity" not in visitor.status
+    assert [sent["stages"] for sent in visitor.sent] == [[]]
+    with speaking("zh"):
+        (changes,) = events.open_page()
+    assert "第一个示例在这个模型检查点上无法运行。" in changes["status"]
+    assert "cannot render" not in changes["status"]
+    with pytest.raises(InputError, match="Text only, please"):
+        press(events, visitor)
+    visitor.prompt |= {"images": [], "text": "Hello"}
+    press(events, visitor)
+    assert visitor.sent[-1]["stages"] == list(STAGES)
+    assert "max |Δ logits| = 0," in visitor.status
+    assert "first example" not in visitor.status
+
+
+def test_a_first_example_that_the_model_fails_on_shows_the_stages_before(
+    tiny_random_engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_args: Any, **_more: Any) -> None:
+        raise ZeroDivisionError(SECRET)
+
+    text_model = tiny_random_engine.model.model.language_model
+    with monkeypatch.context() as patch:
+        patch.setattr(text_model.layers[0], "forward", fail)
+        events = make_site(tiny_random_engine)
+    visitor = Visitor()
+    visitor.take(events.open_page())
+    assert "The first example does not run on this checkpoint. Something went" in visitor.status
+    assert "(ZeroDivisionError)" in visitor.status
+    assert SECRET not in visitor.status + caplog.text
+    assert "ZeroDivisionError" in caplog.text
+    assert [sent["stages"] for sent in visitor.sent] == [["preprocess", "vision", "merge"]]
+    press(events, visitor)
+    assert visitor.sent[-1]["stages"] == list(STAGES)
+    assert "max |Δ logits| = 0," in visitor.status
 
 
 def test_a_checkpoint_that_does_not_come_is_said(tiny_random_engine: Engine) -> None:

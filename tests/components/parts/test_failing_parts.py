@@ -12,17 +12,18 @@ from typing import Any, NoReturn
 import plotly.graph_objects as go
 import pytest
 
-from components.parts.controls import Control
+from components.parts.controls import Choice, IndexSlider, Toggle
 from components.parts.drawing import Drawing, Question, control_specs, write_answer
 from components.parts.experiments import run_experiment
-from components.parts.part import Part, Parts, StageParts
+from components.parts.part import Output, Part, Parts, StageParts
 from components.parts.stage_view import answer
 from components.share.kept_files import KeptFiles
 from components.share.links import Links
-from components.share.report.outline import part_items
+from components.share.report.outline import ControlValue, part_items
 from components.share.view import run_report
 from components.tabs import STAGE_TABS
 from playground.engine import Engine
+from playground.errors import InputError
 from playground.language import speaking
 from playground.pipeline import STAGES, Run
 from tests.components.drawings import make_drawing
@@ -109,9 +110,9 @@ def test_the_message_names_the_part_and_the_log_its_model(
     with caplog.at_level(logging.ERROR):
         message = ask(site_with(broken), broken, run)["outputs"]["lens"]["error"]
     assert message == (
-        "Something went wrong on the server in “Layers” (ZeroDivisionError). The rest of the page "
-        "still works. Please report this to the operator of the page: the server's log has the "
-        "details."
+        "Something went wrong on the server in “Layers › Logit lens” (ZeroDivisionError). The rest "
+        "of the page still works. Please report this to the operator of the page: the server's log "
+        "has the details."
     )
     assert "ZeroDivisionError in decoder.layers.lens of a model with" in caplog.text
     assert "num_layers=4" in caplog.text
@@ -124,10 +125,64 @@ def test_the_message_names_the_part_and_the_log_its_model(
     assert "Something" not in message
 
 
-def test_a_control_that_fails_is_left_out(run: Run) -> None:
-    part = Part("lab", "Lab", stage="merge", controls=(Control(id="odd"), Control(id="shy")))
-    object.__setattr__(part.controls[1], "shown", lambda _run: False)  # has no spec either
-    assert list(control_specs(part, run)) == []
+def part_of_a_failing_control() -> Part:
+    """The decoder's layers, whose slider cannot say where it ends; two other controls."""
+    part = Parts(STAGE_TABS).by_key["decoder.layers"]
+    odd = IndexSlider("odd", "Odd", last=fail)
+    shy = Toggle(id="shy", label="Shy", shown=lambda _run: False)
+    outputs = {**part.outputs, "odd-one": Output("odd-one", "html", str, needs=("odd",))}
+    return replace(
+        part,
+        controls=(*part.controls, odd, shy),
+        outputs=outputs,
+        layout=(*part.items, "odd", "shy", "odd-one"),
+    )
+
+
+def test_a_control_that_fails_says_so_in_its_place(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    part = part_of_a_failing_control()
+    drawing = site_with(part)
+    with caplog.at_level(logging.ERROR):
+        asked = ask(drawing, part, run)
+    (odd,) = [spec for spec in asked["controls"] if "error" in spec]
+    assert odd == {"id": "odd", "error": odd["error"]}
+    assert odd["error"].startswith(WENT_WRONG + "Layers › Odd” (ZeroDivisionError). The rest")
+    whole = Parts(STAGE_TABS).by_key["decoder.layers"]
+    assert [spec for spec in asked["controls"] if spec is not odd] == list(
+        control_specs(whole, run)
+    )
+    problems = {name for name, drawn in asked["outputs"].items() if "error" in drawn}
+    assert problems == {"odd-one"}
+    assert "ZeroDivisionError in decoder.layers.odd of a model with" in caplog.text
+    assert SECRET not in caplog.text
+    with speaking("zh"):
+        (odd,) = [spec for spec in ask(drawing, part, run)["controls"] if "error" in spec]
+    assert "Something" not in odd["error"]
+    items = part_items(drawing, part, run, drawing_state(part.key))
+    (reported,) = [item for item in items if isinstance(item, ControlValue) and item.label == "Odd"]
+    assert reported.value.startswith(WENT_WRONG)
+
+
+def test_a_control_that_refuses_a_run_says_why(run: Run) -> None:
+    def refuse(_run: Run) -> NoReturn:
+        raise InputError("No number for this prompt.")
+
+    part = Part("lab", "Lab", stage="merge", controls=(IndexSlider("odd", "Odd", last=refuse),))
+    assert list(control_specs(part, run)) == [{"id": "odd", "error": "No number for this prompt."}]
+
+
+def test_options_that_json_cannot_hold_fail_alone(run: Run) -> None:
+    part = Parts(STAGE_TABS).by_key["decoder.layers"]
+    odd = Choice(id="odd", label="Odd", options=lambda _run: [("Odd", object())])
+    part = replace(part, controls=(*part.controls, odd), layout=(*part.items, "odd"))
+    drawing = site_with(part)
+    written = json.loads(write_answer(drawing, part.key, ask(drawing, part, run)))
+    failed = {spec["id"]: spec["error"] for spec in written["controls"] if "error" in spec}
+    assert list(failed) == ["odd"]
+    assert "TypeError" in failed["odd"]
+    assert not any("error" in drawn for drawn in written["outputs"].values())
 
 
 def test_a_part_that_cannot_say_whether_it_applies(run: Run) -> None:

@@ -60,7 +60,7 @@ def test_image_chips_give_count_grid_and_number(inputs: ModelInputs) -> None:
     assert words[0].endswith(f"{first.merged_w} × {first.merged_h}, image 1")
     assert words[1].endswith("image 2")
     assert words[2].startswith("▶")
-    assert words[2].endswith("video 1, frame pair 1")
+    assert words[2].endswith("video 1, temporal patch 1")
 
 
 def test_kinds_have_marks_besides_their_colours(inputs: ModelInputs) -> None:

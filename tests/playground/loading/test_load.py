@@ -341,7 +341,7 @@ BREAKAGES: list[tuple[Callable[[Path], None], str]] = [
     (no_config, r"'broken' has no config\.json\. Needed is"),
     (config_is_no_json, r"config\.json of 'broken' cannot be read: not valid JSON"),
     (config_is_binary, r"config\.json of 'broken' cannot be read: not valid JSON"),
-    (config_is_a_list, r"config\.json of 'broken' holds a list, not an object"),
+    (config_is_a_list, r"'broken' cannot be read: it holds a list, not an object"),
     (bert, r"is of model_type 'bert'\. Needed is"),
     (qwen2_vl, r"is a Qwen2-VL: another vision tower, no DeepStack\. Needed is"),
     (qwen3_text, r"is a text-only Qwen3: no vision tower\. Needed is"),

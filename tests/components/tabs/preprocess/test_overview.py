@@ -33,7 +33,7 @@ def test_the_way_from_pixels_to_tokens() -> None:
     )
     video = MediaFacts("video", "a.mp4", (96, 64), (96, 64), (3, 4, 6), 18, (0.2, 1.2, 2.2))
     assert size_words(video, 16, 2).endswith(
-        "3 × 2 tokens per frame pair; 3 frame pairs = 18 tokens in total"
+        "3 × 2 tokens per temporal patch; 3 temporal patches = 18 tokens in total"
     )
 
 
@@ -67,8 +67,8 @@ def test_every_frame_of_a_video_with_its_time(video_run: Run, video: PromptVideo
     page = read_html(source)
     captions = [each.text for each in page.find("figcaption")]
     times = inputs.media[0].timestamps
-    assert captions[0] == f"Frame 1, pair 1 at {times[0]:.1f}\N{NO-BREAK SPACE}s"
-    assert captions[-1] == f"Frame 4, pair 2 at {times[1]:.1f}\N{NO-BREAK SPACE}s"
+    assert captions[0] == f"Frame 1, temporal patch 1 at {times[0]:.1f}\N{NO-BREAK SPACE}s"
+    assert captions[-1] == f"Frame 4, temporal patch 2 at {times[1]:.1f}\N{NO-BREAK SPACE}s"
     frames = page.find("div", "pg-picture-frame")
     assert [each.attrs["data-span"] for each in frames] == ["0", "0", "1", "1"]
 

@@ -51,7 +51,7 @@ def test_the_arithmetic_of_a_video_counts_all_frames(tiny_random_engine: Engine)
     facts = run.inputs.media[0]
     assert rows["Original size"][0] == "320 × 200 × 5 frames"
     assert rows["Rounded to multiples; 4 frames (a multiple of 2)"][-1] == f"{320 * 192 * 4:,}"
-    assert rows["Tokens × 3 frame pairs"][-1] == f"{facts.num_tokens:,} tokens"
+    assert rows["Tokens × 3 temporal patches"][-1] == f"{facts.num_tokens:,} tokens"
 
 
 # ------------------------------------------------------------------------------ rows and patches

@@ -17,7 +17,7 @@ from playground.errors import CheckpointError
 from playground.language import mark, say
 from playground.loading.local_folders import describe_other_kind, refuse_file
 from playground.loading.other_kinds import check_kind, read_quantization, refuse_adapter
-from playground.loading.small_files import read_json, refuse_stand_ins
+from playground.loading.small_files import read_json, refuse_stand_ins, some_of
 from playground.loading.source_names import FORMS
 from playground.loading.weight_headers import TensorHeader, read_weight_headers
 from playground.loading.weight_names import SHOW_COMMAND, check_weight_names
@@ -198,14 +198,13 @@ def _find_weight_files(folder: Path, source: str) -> list[Path]:
         )
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
-        shown = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
         raise CheckpointError(
             say(
                 "{source!r} lacks {missing} of {total} weight files: {shown}.",
                 source=source,
                 missing=len(missing),
                 total=len(names),
-                shown=shown,
+                shown=some_of(missing, 3),
             ),
             remedy=say("Finish the download."),
         )

@@ -41,7 +41,7 @@ from playground.loading.placement import (
     unify_dtype,
 )
 from playground.loading.progress_bars import SilentBar
-from playground.loading.small_files import read_json
+from playground.loading.small_files import read_json, some_of
 from playground.loading.source_names import MODELSCOPE, parse_source
 from playground.model_facts import CHECKPOINTS, describe_config, load_config
 from playground.records import Progress
@@ -279,14 +279,13 @@ def _check_loaded(info: dict[str, Any], source: str) -> None:
         (mark("hold layers that its config.json does not know"), unused),
     ):
         if tensors:
-            shown = ", ".join(sorted(tensors)[:2]) + (" …" if len(tensors) > 2 else "")
             raise CheckpointError(
                 say(
                     "The weights of {source!r} {what} ({count}: {shown}).",
                     source=source,
                     what=say(what),
                     count=len(tensors),
-                    shown=shown,
+                    shown=some_of(sorted(tensors), 2),
                 ),
                 remedy=say("Use the config.json that belongs to these weights."),
             )

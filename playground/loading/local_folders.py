@@ -10,6 +10,7 @@ from pathlib import Path
 
 from playground.errors import CheckpointError
 from playground.language import say
+from playground.loading.small_files import some_of
 
 CHECKPOINT = re.compile(r"(?:checkpoint|epoch|step|iter|global_step)[-_]?(\d+)")
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".zst")
@@ -78,13 +79,12 @@ def _choose_one(source: str, names: list[str], *, is_numbered: bool) -> Checkpoi
         remedy = say("The newest is: --model {path}", path=f"{base}/{names[-1]}")
     else:
         remedy = say("Choose one, for example: --model {path}", path=f"{base}/{names[0]}")
-    shown = ", ".join(names[:4]) + (" …" if len(names) > 4 else "")
     return CheckpointError(
         say(
             "{source!r} holds {count} checkpoints: {names}.",
             source=source,
             count=len(names),
-            names=shown,
+            names=some_of(names, 4),
         ),
         remedy=remedy,
     )

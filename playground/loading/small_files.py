@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,11 @@ SMALL_FILES = (
     "chat_template.json",
     "model.safetensors.index.json",
 )
+
+
+def some_of(names: Sequence[str], most: int) -> str:
+    """The first names of a list, for a message."""
+    return ", ".join(names[:most]) + (" …" if len(names) > most else "")
 
 
 def refuse_stand_ins(folder: Path, source: str) -> None:

@@ -46,7 +46,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "frequency_penalty": (-1, 2),
     "presence_penalty": (-1, 2),
 }
-assert RANGES.keys() <= LIMITS.keys() - {"seed"}
+NOT_SWEPT = {"seed", "no_repeat_ngram_size", "thinking_budget"}
+assert RANGES.keys() == LIMITS.keys() - NOT_SWEPT
 MAX_ROWS = 40
 MOST = 16  # values, and answers per value; as in sampling.sweep, without torch
 EMPTY = mark("Press “Sweep” to draw this chart.")

@@ -21,9 +21,9 @@ from playground.experiments.answers import (
 from playground.experiments.what_if import StatePatch, WhatIf, change_merged
 from playground.experiments.what_if_runs import greedy_answer, run_changed, run_what_if
 from playground.pipeline import Run
-from playground.preprocess.stage import model_kwargs
 from tests.components.runs import make_run
 from tests.media_samples import make_image, make_square_image
+from tests.playground.experiments.plain_forward import plain_log_probs
 
 
 @pytest.fixture(scope="module")
@@ -46,22 +46,6 @@ def run(engine: Engine, runs: dict[int, Run]) -> Run:
 def write_answer(run: Run, count: int = 6) -> list[int]:
     answer = greedy_answer(run.engine, run.inputs, run.merged, run.decoded, max_new_tokens=count)
     return [step.id for step in answer.steps]
-
-
-def plain_log_probs(run: Run, ids: list[int]) -> np.ndarray:
-    """Plain transformers over prompt and answer, from token ids and pixels."""
-    kwargs = model_kwargs(run.inputs)
-    added = torch.tensor([ids])
-    kwargs["input_ids"] = torch.cat([kwargs["input_ids"], added], 1)
-    for name, filler in (("attention_mask", 1), ("mm_token_type_ids", 0)):
-        kwargs[name] = torch.cat([kwargs[name], torch.full_like(added, filler)], 1)
-    model: Any = run.engine.model
-    shared = model.model.rope_deltas
-    with torch.no_grad():
-        logits = model(**kwargs).logits[0]
-    model.model.rope_deltas = shared
-    rows = logits[-len(ids) - 1 : -1].log_softmax(-1)
-    return rows.gather(1, torch.tensor(ids)[:, None])[:, 0].numpy()
 
 
 def test_an_answer_is_read_as_a_plain_forward_reads_it(run: Run) -> None:

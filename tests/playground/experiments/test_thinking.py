@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
@@ -20,10 +18,10 @@ from playground.experiments.thinking import (
 )
 from playground.loading.load import load_engine
 from playground.pipeline import Run
-from playground.preprocess.stage import model_kwargs
 from playground.sampling.paths import Prefix, prompt_prefix
 from tests.components.runs import make_run
 from tests.media_samples import make_square_image
+from tests.playground.experiments.plain_forward import plain_log_probs
 from tests.thinking_checkpoint import make_thinking_checkpoint
 
 THINKING, ANSWER = [20, 31, 42, 53, 64], [70, 71, 72]
@@ -48,22 +46,6 @@ def end_of(run: Run) -> Prefix:
     return prompt_prefix(run.inputs, run.merged, run.decoded)
 
 
-def plain_log_probs(run: Run, before: list[int]) -> np.ndarray:
-    """Plain transformers over prompt, cut thinking and answer."""
-    kwargs = model_kwargs(run.inputs)
-    added = torch.tensor([[*before, *ANSWER]])
-    kwargs["input_ids"] = torch.cat([kwargs["input_ids"], added], 1)
-    for name, filler in (("attention_mask", 1), ("mm_token_type_ids", 0)):
-        kwargs[name] = torch.cat([kwargs[name], torch.full_like(added, filler)], 1)
-    model: Any = run.engine.model
-    shared = model.model.rope_deltas
-    with torch.no_grad():
-        logits = model(**kwargs).logits[0, -len(ANSWER) - 1 : -1]
-    model.model.rope_deltas = shared
-    log_probs = logits.float().log_softmax(-1)
-    return np.asarray(log_probs.gather(1, torch.tensor(ANSWER)[:, None])[:, 0])
-
-
 def test_every_cut_equals_a_plain_forward(run: Run) -> None:
     tokenizer = run.engine.tokenizer
     is_open = run.inputs.rendered_prompt.endswith("<think>\n")
@@ -73,7 +55,7 @@ def test_every_cut_equals_a_plain_forward(run: Run) -> None:
     assert [len(curve.cuts) for curve in curves] == [1, 2, 3, 4]
     assert [cut.num_thinking for cut in curves[-1].cuts] == [0, 2, 4, 5]
     for cut in curves[-1].cuts:
-        plain = plain_log_probs(run, [*start, *THINKING[: cut.num_thinking], *close])
+        plain = plain_log_probs(run, ANSWER, [*start, *THINKING[: cut.num_thinking], *close])
         np.testing.assert_allclose(cut.log_probs, plain, atol=2e-5)
         assert cut.log_prob == pytest.approx(float(plain.sum()), abs=1e-4)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import sys
 import tempfile
 import time
@@ -83,11 +84,15 @@ def shapes() -> SearchStrategy[Shape]:
 
 
 def _make_shape(heads: tuple[int, int], experts_per_token: int, **more: Any) -> Shape:
-    """A shape; a mixture cannot use more experts than it has, and RoPE turns pairs of numbers."""
+    """A shape; a mixture cannot use more experts than it has, and RoPE turns pairs of numbers.
+
+    The rows of experts are of whole 16 bytes, which are 4 numbers of float32.
+    """
     count, kv_heads = heads
     used = min(experts_per_token, max(1, more["experts"]))
     if more["head_dim"] is None:
-        more["hidden"] = 2 * count * max(1, more["hidden"] // (2 * count))
+        step = math.lcm(2 * count, 4)
+        more["hidden"] = step * max(1, more["hidden"] // step)
     return Shape(heads=count, kv_heads=kv_heads, experts_per_token=used, **more)
 
 

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from playground.errors import CheckpointError
@@ -16,6 +17,7 @@ from playground.language import say
 
 CHANNELS = 3  # the processor makes RGB pixels only
 NUM_SECTIONS = 3  # temporal, height, width
+EXPERT_ROW_BYTES = 16  # torch.nn.functional.grouped_mm (2.14): rows of a multiple of 16 bytes
 TURNED_TOGETHER = 4  # 2-D RoPE of the vision tower turns a pair by the row and a pair by the column
 
 # Name in the processor's settings → name in vision_config.
@@ -79,6 +81,33 @@ def _check_head_dims(text: Any, vision: Any, source: str) -> None:
     ):  # fmt: skip
         if found == 0 or found % multiple:  # 0: fewer numbers than heads
             raise _does_not_fit(key, found, need, source, is_missing=False)
+
+
+def check_expert_rows(config: Any, dtype: torch.dtype, source: str) -> None:
+    """Refuse a mixture whose experts' matrices torch does not multiply as a group.
+
+    Args:
+        config: as transformers reads it.
+        dtype: in which the model will run.
+        source: the user's name for the checkpoint.
+
+    Raises:
+        CheckpointError: names the key, what it says and what it must be.
+    """
+    text = config.text_config
+    if not getattr(text, "num_experts", 0):
+        return
+    multiple = EXPERT_ROW_BYTES // dtype.itemsize
+    for key in ("hidden_size", "moe_intermediate_size"):
+        found = getattr(text, key)
+        if found % multiple:
+            need = say(
+                "a multiple of {multiple}: torch multiplies the experts' matrices in rows of whole "
+                "{num_bytes} bytes",
+                multiple=multiple,
+                num_bytes=EXPERT_ROW_BYTES,
+            )
+            raise _does_not_fit(f"text_config.{key}", found, need, source, is_missing=False)
 
 
 def _divides(part: int, whole: int) -> bool:

@@ -28,7 +28,11 @@ from playground.engine import Engine
 from playground.errors import CheckpointError, PlaygroundError
 from playground.language import mark, say
 from playground.loading.checkpoint_files import NEEDED, check_checkpoint
-from playground.loading.config_checks import check_config_fits, check_processor_fits
+from playground.loading.config_checks import (
+    check_config_fits,
+    check_expert_rows,
+    check_processor_fits,
+)
 from playground.loading.hub_download import fetch_from_hub, fetch_from_modelscope
 from playground.loading.local_folders import find_checkpoint_folder
 from playground.loading.one_row import multiply_one_row
@@ -84,6 +88,7 @@ def load_engine(
     model_dtype = choose_dtype(dtype, files, target, attn=attn, shipped=folder == SHIPPED)
     config = _read_config(folder, source)
     check_config_fits(config, read_json(folder / "config.json", source), source)
+    check_expert_rows(config, model_dtype, source)
     report(mark("Loading the processor"), 0, 1)
     processor = _load_processor(folder, source, config)
     device_map = choose_device_map(device, target, files, model_dtype)

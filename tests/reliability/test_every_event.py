@@ -90,6 +90,7 @@ def other_events(page: PageClient) -> dict[str, tuple[int, Any]]:
     }
     events["enter"] = (page.find("input-text", "submit"), None)
     events["limit"] = (page.find("run-view", "rerun"), {"max_pixels": 65_536})
+    events["preview"] = (page.find("input-images", "upload"), [])
     events["link"] = (page.find("copy-link"), None)
     events["report"] = (page.find_event("report"), page.state())
     for stage in (*STAGES, "sampling", "cache"):

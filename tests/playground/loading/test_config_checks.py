@@ -106,6 +106,27 @@ def test_experts_that_are_not_there(
 
 
 @pytest.mark.parametrize(
+    "changes",
+    [
+        {"text_config__hidden_size": 30, "vision_config__out_hidden_size": 30},
+        {"text_config__moe_intermediate_size": 30},
+    ],
+)
+def test_experts_that_torch_does_not_multiply_as_a_group(
+    tiny_random_moe_folder: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    """Rows of 16 bytes: 4 numbers of float32, 8 of bfloat16."""
+    folder = copy_checkpoint(tiny_random_moe_folder, tmp_path / "moe")
+    edit_config(folder, **changes)
+    with pytest.raises(RuntimeError, match="multiple of 16 bytes"):
+        plain_run(folder)
+    for dtype, multiple in (("float32", 4), ("bfloat16", 8)):
+        message = rf"_size = 30\. Needed is a multiple of {multiple}: torch"
+        with pytest.raises(CheckpointError, match=message):
+            load_engine(folder, device="cpu", dtype=dtype)
+
+
+@pytest.mark.parametrize(
     ("changes", "key"),
     [
         ({"text_config__head_dim": 1}, r"text_config\.head_dim = 1"),

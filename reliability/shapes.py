@@ -1,5 +1,7 @@
 """Every shape that transformers runs is run as it does, and every part of the page draws it.
 
+Each configuration runs all prompts, and the experiments that start by themselves on one of them.
+
 python -m reliability.shapes [--configurations 500] [--seed 0]
 """
 
@@ -116,7 +118,11 @@ def _make_image(width: int, height: int, seed: int) -> PromptImage:
 
 
 def check_shape(
-    shape: Shape, names: Sequence[str] = PROMPTS, *, experiments: Experiments = "automatic"
+    shape: Shape,
+    names: Sequence[str] = PROMPTS,
+    *,
+    experiments: Experiments = "automatic",
+    tried_on: Sequence[str] = PROMPTS,
 ) -> list[str]:
     """What is wrong with a shape: differences from transformers, and what a part raised.
 
@@ -124,6 +130,7 @@ def check_shape(
         shape: of the checkpoint.
         names: of the prompts to run.
         experiments: which experiments of the parts to run, too.
+        tried_on: the prompts on which to run them.
     """
     problems: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -132,7 +139,8 @@ def check_shape(
         run = Run(engine, make_prompt(shape, name))
         if (difference := run.parity.max_abs_diff) != 0:
             problems.append(f"{name}: parity {difference:g}")
-        problems += [f"{name}: {problem}" for problem in draw_parts(run, experiments=experiments)]
+        tried = experiments if name in tried_on else "none"
+        problems += [f"{name}: {problem}" for problem in draw_parts(run, experiments=tried)]
     return problems
 
 
@@ -237,7 +245,11 @@ def main() -> int:
     def check(shape: Shape) -> None:
         nonlocal tried
         try:
-            problems = check_shape(shape, experiments="all" if options.experiments else "automatic")
+            problems = check_shape(
+                shape,
+                experiments="all" if options.experiments else "automatic",
+                tried_on=[PROMPTS[tried % len(PROMPTS)]],
+            )
         except Exception as error:  # loading or a run, which has no place of its own
             problems = ["".join(traceback.format_exception(error)[-3:])]
         tried += 1

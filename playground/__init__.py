@@ -14,6 +14,7 @@ from playground.lazy import lazy_modules
 
 if TYPE_CHECKING:
     from playground import (
+        answer,
         cache,
         decoder,
         dump,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "answer",
     "cache",
     "decoder",
     "dump",

@@ -67,6 +67,7 @@ class Run(Holder):
         self._memos: dict[Hashable, tuple[Hashable, Any]] = {}  # by name: its ``of``, and the value
         self._makers: dict[Hashable, threading.RLock] = {}  # by name, held while it is made
         self._insides: dict[Hashable, tuple[Any, Inside]] = {}  # values inspected
+        self._prompt_run: weakref.ref[Run] | None = None
         # Called whenever the run holds more memory; set by the store that counts its bytes.
         self.on_growth: Callable[[], None] = _ignore_growth
 
@@ -179,6 +180,25 @@ class Run(Holder):
         with self._lock:
             for name, record in _on_device(records, self.engine.device).items():
                 self._records.setdefault(name, record)
+            self.on_growth()
+
+    def derive(self, records: dict[str, Any]) -> Run:
+        """A run of the same prompt with these records, such as those of prompt and answer."""
+        derived = Run(self.engine, self.prompt)
+        derived.adopt(records)
+        derived._prompt_run = weakref.ref(self.prompt_run)
+        return derived
+
+    @property
+    def prompt_run(self) -> Run:
+        """The run of the prompt alone; this one if no answer follows, or if that one is gone."""
+        run = None if self._prompt_run is None else self._prompt_run()
+        return self if run is None else run
+
+    def share(self, records: dict[str, Any]) -> None:
+        """Replace records by equal ones that share their storage with another run's."""
+        with self._lock:
+            self._records |= records
             self.on_growth()
 
     def memo(

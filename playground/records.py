@@ -247,6 +247,7 @@ class ModelInputs:
     patch_size: int
     temporal_patch_size: int
     merge_size: int
+    num_answer_tokens: int = 0  # the last tokens, if an answer follows the prompt
 
     def __post_init__(self) -> None:
         seq = len(self.tokens)
@@ -257,6 +258,11 @@ class ModelInputs:
     def num_tokens(self) -> int:
         """Sequence length."""
         return len(self.tokens)
+
+    @property
+    def num_prompt_tokens(self) -> int:
+        """Length of the prompt, and the sequence index of the first answer token."""
+        return len(self.tokens) - self.num_answer_tokens
 
     def scale(self, kind: MediaKind) -> PixelScale:
         """How the pixels of images, or those of videos, were scaled."""

@@ -9,6 +9,7 @@ from playground.lazy import lazy_modules
 if TYPE_CHECKING:
     from playground.decoder import (
         attention,
+        extend,
         rotation,
         stage,
         updates,
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "attention",
+    "extend",
     "rotation",
     "stage",
     "updates",

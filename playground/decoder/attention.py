@@ -90,17 +90,80 @@ def attention_rows(vectors: QueryKey, rows: Sequence[int]) -> torch.Tensor:
         ``(heads, rows, seq)`` in the model's dtype, on the CPU; 0 for tokens after the query.
     """
     heads, seq, _ = vectors.query.shape
-    key = vectors.key.repeat_interleave(heads // vectors.key.shape[0], dim=0)
     chunk = max(1, SCORE_BYTES // (4 * heads * seq))
-    parts = []
-    with torch.no_grad():
-        for start in range(0, len(rows), chunk):
-            chosen = torch.tensor(rows[start : start + chunk], device=key.device)
-            scores = vectors.query[:, chosen] @ key.mT * vectors.scaling
-            later = torch.arange(seq, device=key.device) > chosen[:, None]
-            scores = scores.masked_fill(later, torch.finfo(scores.dtype).min)
-            parts.append(scores.softmax(-1, dtype=torch.float32).to(scores.dtype).cpu())
+    key, parts = vectors.key.repeat_interleave(heads // len(vectors.key), dim=0), []
+    for start in range(0, len(rows), chunk):
+        chosen = rows[start : start + chunk]
+        query = vectors.query[:, torch.tensor(chosen, device=key.device)]
+        parts.append(_weigh(query, key, chosen, vectors.scaling).cpu())
     return torch.cat(parts, dim=1)
+
+
+def mean_attention(engine: Engine, output: DecoderOutput, rows: Sequence[int]) -> np.ndarray:
+    """Attention weights of some queries, the mean over all heads of all layers.
+
+    The keys are those of the KV cache, so that only the queries of these rows are recomputed.
+
+    Args:
+        engine: the loaded checkpoint.
+        output: the record of ``run_decoder``.
+        rows: sequence indices of the queries.
+
+    Returns:
+        ``(rows, seq)`` float32, which sums to 1 over ``seq``.
+    """
+    heads, seq = engine.facts.num_attention_heads, output.num_tokens
+    chunk = max(1, SCORE_BYTES // (4 * heads * seq))
+    total = torch.zeros(len(rows), seq)
+    layers: Any = output.cache.layers
+    language_model: Any = engine.model.model.language_model
+    for index, cached in enumerate(layers):
+        module = language_model.layers[index]
+        for start in range(0, len(rows), chunk):
+            chosen = list(rows[start : start + chunk])
+            states = output.hidden_states[index][None, chosen]
+            with engine.exclusive():
+                query = row_queries(engine, module, states, output.position_ids[:, :, chosen])
+                key = cached.keys[0].repeat_interleave(heads // cached.keys.shape[1], dim=0)
+                weights = _weigh(query, key, chosen, module.self_attn.scaling)
+                total[start : start + chunk] += weights.float().mean(0).cpu()
+    return np.asarray((total / len(layers)).numpy())
+
+
+def row_queries(
+    engine: Engine, layer: Any, states: torch.Tensor, position_ids: torch.Tensor
+) -> torch.Tensor:
+    """The rotated queries of some tokens; the caller holds the engine's lock.
+
+    Args:
+        engine: the loaded checkpoint.
+        layer: its decoder layer.
+        states: (1, rows, hidden), the layer's input.
+        position_ids: (3, 1, rows).
+
+    Returns:
+        ``(heads, rows, head_dim)`` on the layer's device.
+    """
+    attention, states = layer.self_attn, states.to(engine.device)
+    normed = layer.input_layernorm(states)
+    shape = (1, normed.shape[1], -1, attention.head_dim)
+    query = attention.q_norm(attention.q_proj(normed).view(shape)).transpose(1, 2)
+    rotary = engine.model.model.language_model.rotary_emb
+    cos, sin = rotary(states, position_ids.to(engine.device))
+    rotated: torch.Tensor = apply_rotary_pos_emb(query, query, cos, sin)[0]
+    return rotated[0]
+
+
+@torch.no_grad()
+def _weigh(
+    query: torch.Tensor, key: torch.Tensor, rows: Sequence[int], scaling: float
+) -> torch.Tensor:
+    """``(heads, rows, seq)`` weights of queries ``(heads, rows, head_dim)`` on all keys."""
+    scores = query @ key.mT * scaling
+    chosen = torch.tensor(list(rows), device=key.device)
+    later = torch.arange(key.shape[1], device=key.device) > chosen[:, None]
+    scores = scores.masked_fill(later, torch.finfo(scores.dtype).min)
+    return scores.softmax(-1, dtype=torch.float32).to(scores.dtype)
 
 
 def summarise_heads(

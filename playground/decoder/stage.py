@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from transformers import DynamicCache
 
+from playground.cache import empty_cache, fork_cache
 from playground.capture import (
     capture_inputs,
     capture_output_norms,
@@ -66,6 +67,7 @@ def run_layers(
     merged: MergedInputs,
     attention_mask: torch.Tensor,
     *,
+    past: DynamicCache | None = None,
     progress: Progress | None = None,
 ) -> DecoderOutput:
     """``run_decoder`` for any sequence of embeddings, which need not be a prompt.
@@ -74,13 +76,16 @@ def run_layers(
         engine: the loaded checkpoint.
         merged: the input of the layers.
         attention_mask: (1, seq) int64.
+        past: keys and values of the first tokens, which are not run again; not modified. Except
+            for the cache, the record then has only the other tokens.
         progress: called before every layer.
 
     Raises:
         ModelError: the logits hold NaN or infinity.
     """
     language_model: Any = engine.model.model.language_model
-    cache = DynamicCache(config=language_model.config)
+    cache = empty_cache(engine) if past is None else fork_cache(past)
+    start = cache.get_seq_length()
     modules = [*language_model.layers, language_model.norm]
     routed = [index for index, layer in enumerate(language_model.layers) if _has_router(layer)]
     with (
@@ -91,7 +96,7 @@ def run_layers(
         capture_routes([language_model.layers[index].mlp.gate for index in routed]) as routes,
     ):
         output = language_model(
-            **decoder_kwargs(engine, merged),
+            **decoder_kwargs(engine, merged, start),
             attention_mask=attention_mask.to(engine.device),
             cache=cache,
             use_cache=True,
@@ -104,17 +109,17 @@ def run_layers(
         last_hidden_state=last_hidden_state[0].cpu(),
         logits=logits,
         cache=cache,
-        position_ids=merged.position_ids,
-        attention_norms=_join_norms(attention, merged),
-        mlp_norms=_join_norms(mlp, merged),
+        position_ids=merged.position_ids[:, :, start:],
+        attention_norms=_join_norms(attention, len(last_hidden_state[0])),
+        mlp_norms=_join_norms(mlp, len(last_hidden_state[0])),
         num_deepstack=len(merged.deepstack_visual_embeds or ()),
         experts=_join_routes(routed, routes) if routed else None,
     )
 
 
-def _join_norms(norms: Sequence[torch.Tensor], merged: MergedInputs) -> torch.Tensor:
+def _join_norms(norms: Sequence[torch.Tensor], num_tokens: int) -> torch.Tensor:
     """``(layers, seq)`` float32, for the layers that ran; there may be none."""
-    none = torch.empty(0, merged.inputs_embeds.shape[1])
+    none = torch.empty(0, num_tokens)
     return torch.cat([none, *(norm.cpu() for norm in norms)])
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from playground.engine import Engine
 from playground.errors import InputError
 from playground.experiments.what_if import WhatIf, change_merged
 from playground.language import say
+from playground.merge.extend import extend_merged
 from playground.records import DecoderOutput, MergedInputs, ModelInputs, Progress
 from playground.sampling.generation_config import end_token_ids
 
@@ -93,27 +94,6 @@ def watch_layers(engine: Engine, progress: Progress | None, what: str) -> Any:
         return nullcontext()
     layers = engine.model.model.language_model.layers
     return watch_modules(layers, lambda index: progress(what, index, len(layers)))
-
-
-def extend_merged(engine: Engine, merged: MergedInputs, answer_ids: Sequence[int]) -> MergedInputs:
-    """The decoder's input with the start of an answer after the prompt."""
-    if not answer_ids:
-        return merged
-    embed: Any = engine.model.get_input_embeddings()
-    count, seq = len(answer_ids), merged.inputs_embeds.shape[1]
-    with engine.exclusive():
-        added = embed(torch.tensor([list(answer_ids)], device=engine.device)).cpu()
-    later = torch.arange(seq, seq + count) + int(merged.rope_deltas)
-    mask = merged.visual_pos_masks
-    if mask is not None:
-        mask = torch.cat([mask, torch.zeros(1, count, dtype=torch.bool)], dim=1)
-    return replace(
-        merged,
-        token_embeds=torch.cat([merged.token_embeds, added], dim=1),
-        inputs_embeds=torch.cat([merged.inputs_embeds, added], dim=1),
-        position_ids=torch.cat([merged.position_ids, later.expand(3, 1, -1)], dim=2),
-        visual_pos_masks=mask,
-    )
 
 
 def read_at_once(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from playground.decoder.stage import decoder_kwargs
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.language import say
+from playground.merge.extend import extend_merged, head_of_merged
 from playground.records import MergedInputs, ModelInputs, Progress
 from playground.timing import check_repeats, time_ms
 
@@ -75,8 +76,8 @@ def measure_growth(
             progress(say("{count:,} tokens", count=length), done, total)
 
     for length in lengths:
-        _forward(engine, _head_of(text, length), cache, report)
-        short = _head_of(text, length + 1)
+        _forward(engine, head_of_merged(text, length), cache, report)
+        short = head_of_merged(text, length + 1)
         times: dict[str, list[float]] = {"cached": [], "full": []}
         logits: dict[str, torch.Tensor] = {}
         for repeat in range(repeats + 1):
@@ -117,29 +118,7 @@ def _continue_text(
     more = length - inputs.num_tokens
     text_ids = inputs.input_ids[0][inputs.mm_token_type_ids[0] == 0]
     ids = text_ids.repeat(-(-more // len(text_ids)))[:more]
-    with engine.exclusive():
-        embed = engine.model.model.get_input_embeddings()
-        embeds = embed(ids[None].to(engine.device)).cpu()
-    positions = int(merged.position_ids.max()) + 1 + torch.arange(more)
-    masks = merged.visual_pos_masks
-    return replace(
-        merged,
-        token_embeds=torch.cat([merged.token_embeds, embeds], 1),
-        inputs_embeds=torch.cat([merged.inputs_embeds, embeds], 1),
-        visual_pos_masks=None if masks is None else torch.cat([masks, masks.new_zeros(1, more)], 1),
-        position_ids=torch.cat([merged.position_ids, positions.expand(3, 1, -1)], 2),
-    )
-
-
-def _head_of(text: MergedInputs, length: int) -> MergedInputs:
-    masks = text.visual_pos_masks
-    return replace(
-        text,
-        token_embeds=text.token_embeds[:, :length],
-        inputs_embeds=text.inputs_embeds[:, :length],
-        visual_pos_masks=None if masks is None else masks[:, :length],
-        position_ids=text.position_ids[:, :, :length],
-    )
+    return extend_merged(engine, merged, ids.tolist())
 
 
 def _forward(

@@ -14,14 +14,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb
 
 from playground.cache import fork_cache
 from playground.capture import capture_inputs
+from playground.decoder.attention import row_queries
 from playground.engine import Engine
 from playground.errors import InputError
-from playground.experiments.answers import extend_merged, watch_layers
+from playground.experiments.answers import watch_layers
 from playground.language import say
+from playground.merge.extend import extend_merged
 from playground.records import DecoderOutput, MergedInputs, ModelInputs, Progress, VisualSpan
 
 MAX_ROWS = 16  # masked copies of the sequence in one forward
@@ -167,25 +168,12 @@ def attention_by_head(
             last = later[:, :, -1:].to(engine.device)
         for layer, state in enumerate(states):
             module = language_model.layers[layer]
-            query = _last_query(language_model, module, state.to(engine.device), last)
+            query = row_queries(engine, module, state, last)[:, 0].float()
             keys = cache.layers[layer].keys[0].float()
             scores = query.view(len(keys), -1, query.shape[-1]) @ keys.mT
             weights = (scores * module.self_attn.scaling).softmax(-1)
             layers.append(weights.flatten(0, 1).cpu())
     return torch.stack(layers).numpy()
-
-
-def _last_query(
-    language_model: Any, layer: Any, state: torch.Tensor, position: torch.Tensor
-) -> torch.Tensor:
-    """``(heads, head_dim)`` float32: the rotated query of one token, from the layer's input."""
-    attention = layer.self_attn
-    normed = layer.input_layernorm(state)
-    query = attention.q_norm(attention.q_proj(normed).view(1, 1, -1, attention.head_dim))
-    query = query.transpose(1, 2)
-    cos, sin = language_model.rotary_emb(state, position)
-    rotated: torch.Tensor = apply_rotary_pos_emb(query, query, cos, sin)[0]
-    return rotated[0, :, 0].float()
 
 
 def agreement_by_head(measured: InfluenceMap, attention: np.ndarray) -> np.ndarray:

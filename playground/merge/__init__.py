@@ -9,6 +9,7 @@ from playground.lazy import lazy_modules
 if TYPE_CHECKING:
     from playground.merge import (
         embed_views,
+        extend,
         mrope,
         stage,
         views,
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "embed_views",
+    "extend",
     "mrope",
     "stage",
     "views",

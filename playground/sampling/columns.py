@@ -11,10 +11,14 @@ import torch
 
 from playground.cache import expand_cache
 from playground.engine import Engine
-from playground.errors import InputError, ModelError
+from playground.errors import ModelError
 from playground.language import say
 from playground.records import Progress, SamplingRun, SamplingSettings, SamplingTrace, TokenStep
-from playground.sampling.generation_config import barred_token_ids, end_token_ids
+from playground.sampling.generation_config import (
+    barred_token_ids,
+    check_token_id,
+    end_token_ids,
+)
 from playground.sampling.logits_filters import FilterContext
 from playground.sampling.paths import (
     Prefix,
@@ -119,7 +123,8 @@ class Sampler:
         if self._tags is None and any(column.thinking_budget is not None for column in checked):
             raise no_think_tags()
         for token_id in firsts:
-            _check_first(engine, token_id, self._barred_ids)
+            if token_id is not None:
+                check_token_id(engine, token_id)
         self._columns = [
             _Column.start(column, prefix, first)
             for column, first in zip(checked, firsts, strict=True)
@@ -239,22 +244,4 @@ class Sampler:
             prompt_tokens=len(self._prefix.prompt_ids),
             token_ids=tuple(column.ids),
             hidden_states=torch.stack(column.states[: len(column.steps) + 1]),
-        )
-
-
-def _check_first(engine: Engine, token_id: int | None, barred_ids: torch.Tensor) -> None:
-    if token_id is None:
-        return
-    if not 0 <= token_id < engine.facts.vocab_size:
-        raise InputError(
-            say("There is no token {index:,}.", index=token_id),
-            limit=say("The vocabulary has {count:,} tokens.", count=engine.facts.vocab_size),
-        )
-    if bool((barred_ids == token_id).any()):
-        raise InputError(
-            say(
-                "{token} is a vision token and is never generated.",
-                token=token_text(engine.tokenizer, token_id),
-            ),
-            remedy=say("Choose another token."),
         )

@@ -10,6 +10,7 @@ from playground.errors import InputError
 from playground.language import say
 from playground.records import SamplingSettings
 from playground.sampling.settings import LIMITS, check_settings
+from playground.tokens import token_text
 
 LEAST_TEMPERATURE = LIMITS["temperature"].above or 0.0  # the least one that is not greedy
 MAX_QUOTE = 40  # characters of a value in a note
@@ -115,3 +116,24 @@ def barred_token_ids(engine: Engine) -> tuple[int, ...]:
     if vision_pad is not None:
         ids.add(vision_pad)
     return tuple(sorted(ids))
+
+
+def check_token_id(engine: Engine, token_id: int) -> None:
+    """Check a token that is to stand in an answer.
+
+    Raises:
+        InputError: there is no such token, or it is a vision token.
+    """
+    if not 0 <= token_id < engine.facts.vocab_size:
+        raise InputError(
+            say("There is no token {index:,}.", index=token_id),
+            limit=say("The vocabulary has {count:,} tokens.", count=engine.facts.vocab_size),
+        )
+    if token_id in barred_token_ids(engine):
+        raise InputError(
+            say(
+                "{token} is a vision token and is never generated.",
+                token=token_text(engine.tokenizer, token_id),
+            ),
+            remedy=say("Choose another token."),
+        )

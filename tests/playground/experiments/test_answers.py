@@ -13,13 +13,13 @@ from playground.errors import InputError, StageCancelled
 from playground.experiments.answers import (
     AnswerShift,
     answer_log_probs,
-    extend_merged,
     first_dependent_token,
     read_at_once,
     without_images,
 )
 from playground.experiments.what_if import StatePatch, WhatIf, change_merged
 from playground.experiments.what_if_runs import greedy_answer, run_changed, run_what_if
+from playground.merge.extend import extend_merged
 from playground.pipeline import Run
 from tests.components.runs import make_run
 from tests.media_samples import make_image, make_square_image

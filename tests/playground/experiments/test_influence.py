@@ -13,7 +13,7 @@ from playground.decoder.attention import attention_rows, layer_queries_keys
 from playground.decoder.stage import run_layers
 from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
-from playground.experiments.answers import answer_log_probs, extend_merged
+from playground.experiments.answers import answer_log_probs
 from playground.experiments.influence import (
     MAX_ROWS,
     InfluenceMap,
@@ -25,6 +25,7 @@ from playground.experiments.influence import (
 )
 from playground.experiments.what_if import WhatIf, change_merged
 from playground.experiments.what_if_runs import greedy_answer, run_what_if
+from playground.merge.extend import extend_merged
 from playground.pipeline import Run
 from playground.preprocess.media import read_image
 from playground.preprocess.stage import unpatchify

@@ -141,6 +141,31 @@ def locate_patch(
     )
 
 
+def locate_answer_token(inputs: ModelInputs, position_ids: np.ndarray, number: int) -> Selection:
+    """Locate a token of the answer in the sequence and in the KV cache.
+
+    Args:
+        inputs: of a run with an answer; see ``answer.stage``.
+        position_ids: ``(3, seq)``: t, h, w.
+        number: index into the answer's tokens.
+
+    Raises:
+        InputError: the answer is shorter.
+    """
+    if not 0 <= number < inputs.num_answer_tokens:
+        raise InputError(
+            say("There is no token {index:,}.", index=number),
+            limit=say("The answer has {count:,} tokens.", count=inputs.num_answer_tokens),
+        )
+    return locate_token(inputs, position_ids, inputs.num_prompt_tokens + number)
+
+
+def answer_number(inputs: ModelInputs, index: int) -> int | None:
+    """The index into the answer's tokens of a sequence index; ``None`` in the prompt."""
+    number = index - inputs.num_prompt_tokens
+    return number if 0 <= number < inputs.num_answer_tokens else None
+
+
 def still_there(
     inputs: ModelInputs, position_ids: np.ndarray, selection: Selection | None
 ) -> Selection | None:

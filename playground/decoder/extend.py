@@ -32,9 +32,7 @@ def extend_output(
     Raises:
         ModelError: the logits hold NaN or infinity.
     """
-    later = run_layers(
-        engine, merged, attention_mask, past=earlier.cache, progress=progress
-    )
+    later = run_layers(engine, merged, attention_mask, past=earlier.cache, progress=progress)
     return replace(
         later,
         hidden_states=tuple(

@@ -144,8 +144,7 @@ def without_images(
     Raises:
         InputError: the prompt has no image, or the answer is empty.
     """
-    if not inputs.spans:
-        raise InputError(say("This prompt has no image."), remedy=say("Add an image or a video."))
+    check_images(inputs)
     visual = tuple(index for span in inputs.spans for index in range(span.start, span.end))
     blind = change_merged(merged, WhatIf(masked=visual))
     return AnswerShift(
@@ -153,6 +152,16 @@ def without_images(
         answer_log_probs(engine, merged, decoded, answer_ids, progress=progress),
         read_at_once(engine, blind, answer_ids, progress=progress),
     )
+
+
+def check_images(inputs: ModelInputs) -> None:
+    """Check that there is something to see.
+
+    Raises:
+        InputError: the prompt has no image.
+    """
+    if not inputs.spans:
+        raise InputError(say("This prompt has no image."), remedy=say("Add an image or a video."))
 
 
 def first_dependent_token(engine: Engine, shift: AnswerShift) -> int:

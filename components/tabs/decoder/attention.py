@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,7 +47,6 @@ KINDS = (
     (mark("raw weights"), RAW),
     (mark("minus a neutral prompt (attention sink removed)"), LESS_SINK),
 )
-NEUTRAL_TEXT = "."  # the neutral prompt
 MEAN = -1  # the mean of all heads instead of one head
 
 
@@ -98,7 +97,7 @@ def neutral(run: Run, progress: Progress) -> Iterator[Neutral]:
         other = neutral_run(run)
         compute_ahead(other, STAGES, progress)
         other.ensure("decoder", progress)
-    yield Neutral(NEUTRAL_TEXT)
+    yield Neutral(playground.experiments.neutral.NEUTRAL_TEXT)
 
 
 @PART.html(needs=("layer", "head", SELECTION))
@@ -237,14 +236,9 @@ def _image_html(
 
 
 def neutral_run(run: Run) -> Run:
-    """The same images with the neutral prompt; kept with the run."""
-
-    def start() -> Run:
-        *before, turn = run.prompt.turns
-        turns = (*before, replace(turn, text=NEUTRAL_TEXT))
-        return Run(run.engine, replace(run.prompt, turns=turns), earlier=run)
-
-    return run.memo("neutral run", start)
+    """The same images with the neutral prompt; kept with the run of the prompt."""
+    other: Run = playground.experiments.neutral.neutral_run(run)
+    return other
 
 
 def _neutral_weights(run: Run, layer: int, head: int) -> np.ndarray:

@@ -137,7 +137,7 @@ def logits_at(engine: Engine, output: DecoderOutput, positions: Sequence[int]) -
 def answer_log_probs(
     answered: Run, *, progress: Progress | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """``(tokens,)`` float32 log-probabilities in nats, and int64 ranks from 1; kept with the run."""
+    """``(tokens,)`` float32 log-probabilities (nats), and int64 ranks from 1; kept."""
     return answered.memo("answer log-probs", lambda: _read(answered), progress=progress)
 
 
@@ -211,7 +211,7 @@ def answer_attention_less_sink(answered: Run, *, progress: Progress | None = Non
 
     base = neutral.memo("mean attention", measure, progress=progress)
     weights = answer_attention(answered, progress=progress)[:, :end]
-    return np.clip(without_sink(weights, base[:end]), 0, None)
+    return np.asarray(without_sink(weights, base[:end]).clip(0))
 
 
 def answer_without_images(answered: Run, *, progress: Progress | None = None) -> AnswerShift:

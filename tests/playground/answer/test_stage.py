@@ -1,0 +1,248 @@
+"""Prompt and answer in one sequence, against ``generate``, a plain forward and a whole prefill."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from playground.answer.stage import MEMO, run_with_answer
+from playground.answer.summary import logits_at, predicting_rows
+from playground.cache import describe_cache
+from playground.decoder.attention import attention_rows, layer_queries_keys, mean_attention
+from playground.decoder.rotation import rotate_head
+from playground.decoder.stage import logit_lens, residual_norms, run_decoder, track_token
+from playground.decoder.updates import layer_updates
+from playground.engine import Engine
+from playground.errors import InputError, StageCancelled
+from playground.experiments.influence import attention_by_head, measure_influence
+from playground.experiments.neutral import neutral_run
+from playground.experiments.what_if import StatePatch, WhatIf
+from playground.experiments.what_if_runs import compare_logits, run_changed
+from playground.loading.load import load_engine
+from playground.merge.stage import run_merge
+from playground.pipeline import Run
+from playground.preprocess.stage import model_kwargs
+from playground.sampling.score import read_answer
+from tests.playground.answer.conftest import NEW_TOKENS, write_answer
+from tests.playground.sampling_prefills import poisoned_deltas
+
+# One forward over several tokens multiplies other shapes than one forward per token: float32 then
+# rounds differently. Measured: 2e-5 on logits of up to 30.
+LOGITS_ATOL = 5e-5
+STATES_ATOL = 1e-4
+
+
+def generate_scores(run: Run, count: int) -> tuple[list[int], torch.Tensor]:
+    """The ids and ``(tokens, vocab)`` scores of ``generate``, greedy."""
+    model: Any = run.engine.model
+    shared = model.model.rope_deltas
+    with torch.no_grad():
+        out = model.generate(
+            **model_kwargs(run.inputs),
+            max_new_tokens=count,
+            do_sample=False,
+            output_scores=True,
+            return_dict_in_generate=True,
+        )
+    model.model.rope_deltas = shared
+    return out.sequences[0, run.inputs.num_tokens :].tolist(), torch.cat(out.scores)
+
+
+def test_logits_are_the_scores_of_generate(run: Run) -> None:
+    ids, scores = generate_scores(run, NEW_TOKENS)
+    answered = run_with_answer(run, ids)
+    rows = predicting_rows(answered.inputs)
+    logits = logits_at(run.engine, answered.decoded, rows)
+    torch.testing.assert_close(logits, scores, rtol=0, atol=LOGITS_ATOL)
+    grown = run  # one token at a time: the same forwards
+    for number, token_id in enumerate(ids):
+        assert torch.equal(grown.decoded.logits, scores[number])
+        grown = run_with_answer(grown, [token_id])
+    assert grown.inputs.num_answer_tokens == len(ids)
+    assert grown.prompt_run is run
+
+
+def test_records_are_those_of_a_whole_prefill(run: Run, answered: Run) -> None:
+    engine, inputs = run.engine, answered.inputs
+    merged = run_merge(engine, inputs, run.vision)
+    for field in fields(merged):
+        ours, theirs = (getattr(each, field.name) for each in (answered.merged, merged))
+        assert (
+            ours is theirs is None or field.name == "deepstack_visual_embeds" or ours.equal(theirs)
+        )
+    np.testing.assert_array_equal(answered.positions, merged.position_ids[:, 0].numpy())
+    whole, ours = run_decoder(engine, inputs, merged), answered.decoded
+    for state, expected in zip(ours.hidden_states, whole.hidden_states, strict=True):
+        torch.testing.assert_close(state, expected, rtol=1e-4, atol=STATES_ATOL)
+    for name in ("last_hidden_state", "logits", "position_ids", "attention_norms", "mlp_norms"):
+        torch.testing.assert_close(
+            getattr(ours, name), getattr(whole, name), rtol=1e-4, atol=STATES_ATOL
+        )
+    assert describe_cache(ours.cache) == describe_cache(whole.cache)
+    assert ours.num_deepstack == whole.num_deepstack
+    if whole.experts is not None:
+        assert ours.experts is not None
+        assert torch.equal(ours.experts.ids, whole.experts.ids)
+        torch.testing.assert_close(ours.experts.weights, whole.experts.weights)
+    assert answered.parity.ok
+
+
+@pytest.fixture(scope="module")
+def eager_engines(tiny_random_folder: Path, tiny_random_moe_folder: Path) -> dict[str, Engine]:
+    """Each checkpoint with eager attention, by the source of the engine on sdpa."""
+    sources = ("tiny", str(tiny_random_folder), str(tiny_random_moe_folder))
+    return {
+        source: load_engine(source, device="cpu", dtype="float32", attn="eager")
+        for source in sources
+    }
+
+
+def test_attention_rows_equal_eager_attention(
+    run: Run, answered: Run, eager_engines: dict[str, Engine]
+) -> None:
+    eager: Any = eager_engines[str(run.engine.source)].model
+    weights: list[torch.Tensor] = []
+    hooks = [
+        layer.self_attn.register_forward_hook(lambda _m, _a, output: weights.append(output[1][0]))
+        for layer in eager.model.language_model.layers
+    ]
+    with torch.no_grad():
+        eager(**model_kwargs(answered.inputs))
+    for hook in hooks:
+        hook.remove()
+    rows = [0, *predicting_rows(answered.inputs), answered.inputs.num_tokens - 1]
+    for layer, expected in enumerate(weights):
+        found = attention_rows(layer_queries_keys(run.engine, answered.decoded, layer), rows)
+        torch.testing.assert_close(found, expected[:, rows], rtol=0, atol=2e-6)
+    mean = mean_attention(run.engine, answered.decoded, rows)
+    expected = torch.stack(weights).mean((0, 1))[rows]
+    np.testing.assert_allclose(mean, expected.numpy(), rtol=0, atol=2e-6)
+
+
+def test_every_view_takes_an_answer_token(run: Run, answered: Run) -> None:
+    engine, decoded, seq = run.engine, answered.decoded, answered.inputs.num_tokens
+    at = answered.inputs.num_prompt_tokens + 1
+    assert residual_norms(decoded).shape == (decoded.num_layers + 1, seq)
+    lens = logit_lens(engine, decoded, (at,), 3)
+    final = logits_at(engine, decoded, [at])[0].float().softmax(-1)
+    np.testing.assert_allclose(lens.probs[-1, 0], final.topk(3).values.numpy(), rtol=1e-4)
+    probs, _ = track_token(engine, decoded, at, int(lens.ids[-1, 0, 0]))
+    np.testing.assert_allclose(probs[-1], lens.probs[-1, 0, 0], rtol=1e-4)
+    assert layer_updates(decoded, answered.merged, at).residual.min() > 0
+    rotation = rotate_head(engine, decoded, 1, 0, at, at - 1)
+    assert rotation.distances == (1, 1, 1)
+    by_head = attention_by_head(engine, answered.merged, decoded, ())
+    assert by_head.shape[-1] == seq
+    if decoded.experts is not None:
+        assert decoded.experts.ids.shape[1] == seq
+
+
+def test_what_ifs_and_patches_take_an_answer_token(run: Run, answered: Run) -> None:
+    engine, inputs, decoded = run.engine, answered.inputs, answered.decoded
+    at = inputs.num_prompt_tokens
+    patch = StatePatch(1, at, torch.zeros(engine.facts.hidden_size))
+    changed = run_changed(
+        engine, inputs, answered.merged, WhatIf(patches=(patch,)), decoded=decoded
+    )
+    before, after = (logits_at(engine, each, [at - 1, at]) for each in (decoded, changed))
+    torch.testing.assert_close(before[0], after[0], rtol=0, atol=LOGITS_ATOL)  # it comes earlier
+    assert compare_logits(engine, before[1], after[1], 3).kl > 0
+    if inputs.spans:
+        span = inputs.spans[0]
+        ids = inputs.input_ids[0, at:].tolist()
+        side = max(span.merged_h, span.merged_w)
+        ours = measure_influence(
+            engine, inputs, answered.merged, span, [int(decoded.logits.argmax())], block=side
+        )
+        theirs = measure_influence(
+            engine, run.inputs, run.merged, span, [*ids, int(decoded.logits.argmax())], block=side
+        )
+        np.testing.assert_allclose(ours.drop, theirs.drop, atol=1e-4)
+
+
+def test_only_the_answer_runs_and_nothing_of_the_prompt_changes(image_run: Run) -> None:
+    run = image_run
+    run.ensure("decoder")
+    record, merged = run.decoded, run.merged
+    states = [state.clone() for state in record.hidden_states]
+    keys = [layer.keys.clone() for layer in record.cache.layers]
+    lengths: list[int] = []
+    layer = run.engine.model.model.language_model.layers[0]
+    hook = layer.register_forward_pre_hook(lambda _m, args: lengths.append(args[0].shape[1]))
+    ids = read_answer(run.engine, "A red circle.", with_end=True)
+    with poisoned_deltas(run.engine):
+        answered = run_with_answer(run, ids)
+    hook.remove()
+    assert lengths == [len(ids)]
+    # Readers of the earlier record keep it as it was; the run's own has the same numbers.
+    for each in (record, run.decoded):
+        assert each.cache.get_seq_length() == run.inputs.num_tokens
+        assert all(map(torch.equal, each.hidden_states, states))
+        assert all(map(torch.equal, (one.keys for one in each.cache.layers), keys))
+        assert torch.equal(each.logits, record.logits)
+    assert torch.equal(run.merged.inputs_embeds, merged.inputs_embeds)
+    assert answered.vision is run.vision
+    assert answered.inputs.input_ids[0, -len(ids) :].tolist() == ids
+    assert [token.role for token in answered.inputs.tokens[-len(ids) :]] == ["assistant"] * len(ids)
+    assert answered.inputs.rendered_prompt == run.inputs.rendered_prompt + "A red circle.<|im_end|>"
+
+
+def test_the_latest_answer_is_kept_and_counted(image_run: Run) -> None:
+    run = image_run
+    run.ensure("decoder")
+    ids, alone = write_answer(run), run.num_bytes
+    told: list[int] = []
+    run.on_growth = lambda: told.append(run.num_bytes)
+    first = run_with_answer(run, ids)
+    assert run_with_answer(run, ids) is first is run.recall(MEMO)
+    # The prompt's states, keys and values are held once.
+    added = len(ids) / run.inputs.num_tokens
+    assert alone < run.num_bytes == told[-1] < alone * (1 + 2 * added)
+    run.num_bytes  # noqa: B018
+    first.memo("grown", lambda: np.zeros(100_000))
+    assert told[-1] >= alone + 800_000
+    second = run_with_answer(run, ids[:2])
+    assert second is run.recall(MEMO)
+    assert run.num_bytes < alone * (1 + 2 * added)
+    # An answer that is still in use keeps its own numbers.
+    assert first.decoded.num_tokens == run.inputs.num_tokens + len(ids)
+    assert neutral_run(first) is neutral_run(run)
+
+
+def test_an_answered_run_can_move_to_another_process(image_run: Run) -> None:
+    answered = run_with_answer(image_run, [5, 6])
+    again = Run.resume(answered.engine, answered.export())
+    assert again.inputs.num_answer_tokens == 2
+    assert torch.equal(again.decoded.logits, answered.decoded.logits)
+
+
+def test_answers_that_are_refused(image_run: Run) -> None:
+    facts = image_run.engine.facts
+    with pytest.raises(InputError, match="answer is empty"):
+        run_with_answer(image_run, [])
+    with pytest.raises(InputError, match="no token"):
+        run_with_answer(image_run, [facts.vocab_size])
+    with pytest.raises(InputError, match="vision token"):
+        run_with_answer(image_run, [5, facts.image_token_id])
+    with pytest.raises(InputError, match="room for"):
+        run_with_answer(image_run, [5] * facts.max_position_embeddings)
+    assert image_run.recall(MEMO) is None
+
+
+def test_it_stops_at_the_next_layer(image_run: Run) -> None:
+    image_run.ensure("decoder")
+    record = image_run.decoded
+
+    def stop(_what: str, done: int, _total: int) -> None:
+        if done == 1:
+            raise StageCancelled
+
+    with pytest.raises(StageCancelled):
+        run_with_answer(image_run, [5, 6], progress=stop)
+    assert image_run.decoded is record
+    assert image_run.recall(MEMO) is None

@@ -67,6 +67,7 @@ def test_the_mid_size_model_runs() -> None:
 
 SMALL = ["--shape", "shipped", "--pairs", "1"]
 SCRIPTS = {
+    "answer": ([*SMALL, "--tokens", "40"], "| 20 answer tokens |"),
     "after_run": ([*SMALL, "--side", "64"], "| another question about the image |"),
     "decoder_memory": (["--shape", "shipped"], "| shipped, float32 |"),
     "captures": ([*SMALL, "--side", "64"], "| ours |"),

@@ -21,7 +21,7 @@ from playground.pipeline import Run
 from playground.records import ModelInputs, Progress
 from playground.sampling.generation_config import check_token_id
 from playground.sampling.paths import prompt_prefix, room_in_window
-from playground.tokens import read_tokens
+from playground.tokens import read_more_tokens
 
 MEMO = "prompt and answer"
 
@@ -91,8 +91,9 @@ def extend_inputs(engine: Engine, inputs: ModelInputs, answer_ids: Sequence[int]
         answer_ids: checked tokens, at least one.
     """
     added = torch.tensor([list(answer_ids)])
-    input_ids = torch.cat([inputs.input_ids, added], dim=1)
-    tokens, expanded = read_tokens(engine, input_ids[0].tolist())
+    tokens, expanded = read_more_tokens(
+        engine, inputs.tokens, inputs.expanded_prompt, list(answer_ids)
+    )
     text = b"".join(token.raw for token in tokens[inputs.num_tokens :])
     ones, zeros = torch.ones_like(added), torch.zeros_like(added)
     return replace(
@@ -100,7 +101,7 @@ def extend_inputs(engine: Engine, inputs: ModelInputs, answer_ids: Sequence[int]
         rendered_prompt=inputs.rendered_prompt + text.decode("utf-8", errors="replace"),
         expanded_prompt=expanded,
         tokens=tokens,
-        input_ids=input_ids,
+        input_ids=torch.cat([inputs.input_ids, added], dim=1),
         attention_mask=torch.cat([inputs.attention_mask, ones], dim=1),
         mm_token_type_ids=torch.cat([inputs.mm_token_type_ids, zeros], dim=1),
         num_answer_tokens=inputs.num_answer_tokens + len(answer_ids),

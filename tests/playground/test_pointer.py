@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
+from playground.answer.stage import run_with_answer
+from playground.decoder.attention import layer_queries_keys
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.pipeline import Run
-from playground.pointer import Selection, locate_patch, locate_token, patch_rows, patch_tokens
+from playground.pointer import (
+    Selection,
+    answer_number,
+    locate_answer_token,
+    locate_patch,
+    locate_token,
+    patch_rows,
+    patch_tokens,
+)
 from playground.preprocess.stage import unpatchify
 from playground.records import VisualSpan
 from tests.playground.prompt_samples import PROMPTS
@@ -164,3 +175,31 @@ def test_places_outside_are_explained(runs: dict[str, Run]) -> None:
         locate_patch(run.inputs, run.positions, 1, 0, 0)
     with pytest.raises(InputError, match=r"row 14, column 0.*14 rows and 6 columns"):
         locate_patch(run.inputs, run.positions, 0, 14, 0)
+
+
+def test_an_answer_token_has_a_place_in_the_sequence_and_in_the_cache(
+    tiny_random_engine: Engine,
+) -> None:
+    run = Run(tiny_random_engine, PROMPTS["image"])
+    answered = run_with_answer(run, [5, 6, 7])
+    length, position = run.inputs.num_tokens, int(run.positions.max()) + 1
+    for number in range(3):
+        found = locate_answer_token(answered.inputs, answered.positions, number)
+        there = position + number
+        assert found == Selection(length + number, (there, there, there))
+        assert answer_number(answered.inputs, found.index) == number
+        # A KV slot for each: the token's own key in every layer.
+        keys = layer_queries_keys(answered.engine, answered.decoded, 1).key
+        cached = answered.decoded.cache.layers[1].keys
+        assert cached is not None
+        torch.testing.assert_close(cached[0, :, found.index], keys[:, found.index])
+        assert answered.still_there(found) is found
+        assert run.still_there(found) is None
+    assert answer_number(answered.inputs, length - 1) is None
+    assert answer_number(answered.inputs, length + 3) is None
+    assert answer_number(run.inputs, length) is None
+    of_image = locate_token(answered.inputs, answered.positions, run.inputs.spans[0].start)
+    assert run.still_there(of_image) is of_image
+    for number in (-1, 3):
+        with pytest.raises(InputError, match="The answer has 3 tokens"):
+            locate_answer_token(answered.inputs, answered.positions, number)

@@ -8,12 +8,14 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
+from benchmarks.scenes import read_first_example
 from playground.answer.stage import run_with_answer
 from playground.answer.summary import (
     answer_attention,
     answer_attention_less_sink,
     answer_without_images,
     describe_answer,
+    logits_at,
     media_tokens,
     predicting_rows,
 )
@@ -22,11 +24,13 @@ from playground.decoder.stage import track_token
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.experiments.answers import answer_log_probs, without_images
+from playground.experiments.first_object import find_first_object
 from playground.experiments.neutral import neutral_run
+from playground.experiments.what_if import WhatIf
+from playground.experiments.what_if_runs import run_changed
 from playground.pipeline import Run
 from playground.sampling.paths import prompt_prefix
 from playground.sampling.score import score_tokens
-from tests.components.runs import make_run
 from tests.playground.answer.conftest import write_answer
 from tests.playground.sampling_prefills import PROMPTS
 
@@ -116,7 +120,7 @@ def test_a_video_is_one_medium_and_two_images_are_two(tiny_random_engine: Engine
     both = media_tokens(Run(tiny_random_engine, PROMPTS["image and video"]).inputs)
     run = Run(tiny_random_engine, PROMPTS["two images"])
     spans = run.inputs.spans
-    assert [len(indices) for indices in both][0] < len(both[1])
+    assert len(both[0]) < len(both[1])
     assert len(both) == 2
     assert [indices.tolist() for indices in media_tokens(run.inputs)] == [
         list(range(span.start, span.end)) for span in spans
@@ -144,13 +148,23 @@ def test_each_part_is_measured_once(image_run: Run) -> None:
         assert len(lengths) == 2
 
 
-def test_red_depends_on_the_image(shipped_engine: Engine) -> None:
-    """The square is red: the word owes its probability to the image, and is found in it."""
-    run = make_run(shipped_engine, "What colour is the square?", PROMPTS["image"].images[0])
+def test_red_looks_at_the_red_circle_and_depends_on_it(shipped_engine: Engine) -> None:
+    """In the page's first example: "A large red circle on the left and a large blue square …"."""
+    run = Run(shipped_engine, read_first_example(shipped_engine))
     run.ensure("decoder")
-    tokens = describe_answer(run_with_answer(run, write_answer(run, 12)))
-    red = next(token for token in tokens if token.text.strip() == "red")
+    answered = run_with_answer(run, write_answer(run, 20))
+    tokens = describe_answer(answered)
+    number, red = next((n, token) for n, token in enumerate(tokens) if token.text == " red")
+    assert red.prob > 0.9
     assert red.log_prob_lost is not None
     assert red.log_prob_lost > 1
-    assert red.prob > 0.5
     assert red.first_layer is not None
+    circle = find_first_object(run.inputs, run.inputs.spans[0])
+    (image,) = media_tokens(run.inputs)
+    rest = np.setdiff1d(image, circle)
+    weights = answer_attention_less_sink(answered)[number]
+    assert weights[list(circle)].mean() > 3 * weights[rest].mean()
+    what_if = WhatIf(masked=circle)
+    changed = run_changed(run.engine, answered.inputs, answered.merged, what_if)
+    masked = logits_at(run.engine, changed, [red.index - 1])[0].log_softmax(-1)[red.id]
+    assert red.log_prob - float(masked) > 3

@@ -279,7 +279,9 @@ def test_the_normaliser_has_a_name(engine: Engine) -> None:
     )
 
 
-@pytest.mark.parametrize("head", ["", "<|im_start|>user\n你好<|im_end|>\n<|im_start|>assistant\n"])
+@pytest.mark.parametrize(
+    "head", ["零点", "<|im_start|>user\n你好<|im_end|>\n<|im_start|>assistant\n"]
+)
 @pytest.mark.parametrize("more", ["Hi.<|im_end|>", "👩‍🚀 零", "<|im_end|>\n<|im_start|>user\nA"])
 def test_more_tokens_are_read_like_all_at_once(
     tiny_random_engine: Engine, head: str, more: str

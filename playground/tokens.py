@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -180,33 +180,6 @@ def read_tokens(engine: Engine, ids: list[int]) -> tuple[tuple[Token, ...], str]
         for index, token_id in enumerate(ids)
     )
     return tokens, text
-
-
-def read_more_tokens(
-    engine: Engine, tokens: tuple[Token, ...], text: str, ids: list[int]
-) -> tuple[tuple[Token, ...], str]:
-    """``read_tokens`` for a sequence and more text tokens; only its last message is read again.
-
-    Args:
-        engine: the loaded checkpoint.
-        tokens: of the sequence so far.
-        text: their joined text.
-        ids: the tokens after them.
-    """
-    start_id = engine.tokenizer.convert_tokens_to_ids("<|im_start|>")
-    start = next((token.index for token in reversed(tokens) if token.id == start_id), 0)
-    before = tokens[start].char_start
-    last, tail = read_tokens(engine, [*(token.id for token in tokens[start:]), *ids])
-    moved = (
-        replace(
-            token,
-            index=start + token.index,
-            char_start=before + token.char_start,
-            char_end=before + token.char_end,
-        )
-        for token in last
-    )
-    return (*tokens[:start], *moved), text[:before] + tail
 
 
 def _character_spans(raws: list[bytes]) -> tuple[list[int], list[int]]:

@@ -18,10 +18,10 @@ from playground.errors import InputError
 from playground.language import say
 from playground.merge.extend import extend_merged, head_of_merged
 from playground.pipeline import Run
-from playground.records import ModelInputs, Progress
+from playground.records import ModelInputs, Progress, Token
 from playground.sampling.generation_config import check_token_id
 from playground.sampling.paths import prompt_prefix, room_in_window
-from playground.tokens import read_more_tokens
+from playground.tokens import read_tokens
 
 MEMO = "prompt and answer"
 
@@ -106,3 +106,30 @@ def extend_inputs(engine: Engine, inputs: ModelInputs, answer_ids: Sequence[int]
         mm_token_type_ids=torch.cat([inputs.mm_token_type_ids, zeros], dim=1),
         num_answer_tokens=inputs.num_answer_tokens + len(answer_ids),
     )
+
+
+def read_more_tokens(
+    engine: Engine, tokens: tuple[Token, ...], text: str, ids: list[int]
+) -> tuple[tuple[Token, ...], str]:
+    """``read_tokens`` for a sequence and more text tokens; only its last message is read again.
+
+    Args:
+        engine: the loaded checkpoint.
+        tokens: of the sequence so far.
+        text: their joined text.
+        ids: the tokens after them.
+    """
+    start_id = engine.tokenizer.convert_tokens_to_ids("<|im_start|>")
+    start = next((token.index for token in reversed(tokens) if token.id == start_id), 0)
+    before = tokens[start].char_start
+    last, tail = read_tokens(engine, [*(token.id for token in tokens[start:]), *ids])
+    moved = (
+        replace(
+            token,
+            index=start + token.index,
+            char_start=before + token.char_start,
+            char_end=before + token.char_end,
+        )
+        for token in last
+    )
+    return (*tokens[:start], *moved), text[:before] + tail

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
+from playground.answer.stage import read_more_tokens
 from playground.engine import Engine
 from playground.preprocess.stage import run_preprocess
 from playground.records import ModelInputs, Prompt, Turn
@@ -19,7 +20,6 @@ from playground.tokens import (
     neutralise_special_tokens,
     normalizer_name,
     protected_names,
-    read_more_tokens,
     read_tokens,
     readable,
     spell_text,

@@ -211,7 +211,8 @@ def answer_attention_less_sink(answered: Run, *, progress: Progress | None = Non
 
     base = neutral.memo("mean attention", measure, progress=progress)
     weights = answer_attention(answered, progress=progress)[:, :end]
-    return np.asarray(without_sink(weights, base[:end]).clip(0))
+    clipped: np.ndarray = without_sink(weights, base[:end]).clip(0)
+    return clipped
 
 
 def answer_without_images(answered: Run, *, progress: Progress | None = None) -> AnswerShift:

@@ -207,12 +207,12 @@ def answer_attention_less_sink(answered: Run, *, progress: Progress | None = Non
     def measure() -> np.ndarray:
         neutral.ensure("decoder", progress)
         last = [neutral.inputs.num_tokens - 1]
-        return mean_attention(neutral.engine, neutral.decoded, last)[0]
+        weights: np.ndarray = mean_attention(neutral.engine, neutral.decoded, last)[0]
+        return weights
 
     base = neutral.memo("mean attention", measure, progress=progress)
-    weights = answer_attention(answered, progress=progress)[:, :end]
-    clipped: np.ndarray = without_sink(weights, base[:end]).clip(0)
-    return clipped
+    seen = answer_attention(answered, progress=progress)[:, :end]
+    return np.asarray(without_sink(seen, base[:end]).clip(0))
 
 
 def answer_without_images(answered: Run, *, progress: Progress | None = None) -> AnswerShift:

@@ -19,6 +19,7 @@ from components.tabs.vision import blocks, merger, rope
 from components.tabs.vision.attention_images import FROM_PATCH, MEAN
 from components.tabs.vision.feature_images import SHARED, STATE
 from playground.engine import Engine
+from playground.experiments.neutral import neutral_run
 from playground.pipeline import Run
 from playground.run_store import RunStore
 from tests.components.runs import ignore_progress, make_run
@@ -40,7 +41,7 @@ def open_everything(run: Run) -> None:
         for size in (0, 1):
             find_influence(run, ignore_progress, None, size, None)
         read_original(run, ignore_progress)
-        attention.neutral_run(run).ensure("decoder")
+        neutral_run(run).ensure("decoder")
         for layer in (0, 1):
             attention.layer_vectors(run, layer)
             layers.image_lens(run, 0, layer)

@@ -94,7 +94,7 @@ class Neutral:
 def neutral(run: Run, progress: Progress) -> Iterator[Neutral]:
     """Run a neutral prompt on the same images."""
     if run.inputs.spans:
-        other = neutral_run(run)
+        other = playground.experiments.neutral.neutral_run(run)
         compute_ahead(other, STAGES, progress)
         other.ensure("decoder", progress)
     yield Neutral(playground.experiments.neutral.NEUTRAL_TEXT)
@@ -235,15 +235,9 @@ def _image_html(
 # -------------------------------------------------------------------- the neutral prompt
 
 
-def neutral_run(run: Run) -> Run:
-    """The same images with the neutral prompt; kept with the run of the prompt."""
-    other: Run = playground.experiments.neutral.neutral_run(run)
-    return other
-
-
 def _neutral_weights(run: Run, layer: int, head: int) -> np.ndarray:
     """Attention of the neutral prompt's last token, up to the end of the last image."""
-    other = neutral_run(run)
+    other = playground.experiments.neutral.neutral_run(run)
     last = head_rows(other, layer, head, [other.inputs.num_tokens - 1])
     weights: np.ndarray = last[0, : run.inputs.spans[-1].end]
     return weights

@@ -7,11 +7,12 @@ import pytest
 
 from components.parts.experiments import run_experiment
 from components.tabs.decoder import attention
-from components.tabs.decoder.attention import LESS_SINK, MEAN, RAW, Neutral, neutral_run
+from components.tabs.decoder.attention import LESS_SINK, MEAN, RAW, Neutral
 from components.tabs.decoder.tab import TAB
 from playground.decoder.attention import attention_rows, layer_queries_keys
 from playground.engine import Engine
 from playground.errors import InputError
+from playground.experiments.neutral import neutral_run
 from playground.pipeline import Run
 from playground.pointer import locate_token
 from tests.components.drawings import make_drawing

@@ -1,10 +1,12 @@
-"""Rows of logits: finite checks, the most likely tokens, and log-sum-exp.
+"""Rows of logits: ``lm_head``, finite checks, the most likely tokens, and log-sum-exp.
 
 A vocabulary has 151,936 tokens. The top k are found in two stages, without sorting all: the largest
 of each block of 128 tokens, then the tokens of the blocks that can hold one of them.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 
@@ -16,6 +18,22 @@ from playground.tokens import token_text
 
 BLOCK = 128  # tokens; 151,936 is 1,187 blocks
 SMALL_VOCAB = 16_384  # tokens; up to here torch's own top-k is at least as fast
+
+
+def apply_head(engine: Engine, states: torch.Tensor) -> torch.Tensor:
+    """The logits of some positions, from the final norm's output there.
+
+    Args:
+        engine: the loaded checkpoint, with its edits if the states are of a changed run.
+        states: (rows, hidden); a hundred at most, as a row of logits has the whole vocabulary.
+
+    Returns:
+        ``(rows, vocab)`` in the model's dtype, on the CPU.
+    """
+    head: Any = engine.model.lm_head
+    with engine.exclusive():
+        logits: torch.Tensor = head(states.to(head.weight.device)).cpu()
+    return logits
 
 
 def check_finite(logits: torch.Tensor) -> None:

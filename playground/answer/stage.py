@@ -33,7 +33,8 @@ def run_with_answer(
 
     The logits before each answer token are those of ``generate``, up to the rounding of one forward
     over several tokens instead of one forward per token. With one token at a time, each appended to
-    the run of the tokens before it, the forwards are the same and so are the logits.
+    the run of the tokens before it, the forwards are the same and so are the logits; each such run
+    holds its own copy of the states.
 
     Args:
         run: of the prompt, or of the prompt and the start of the answer. Stages that are missing
@@ -94,11 +95,13 @@ def extend_inputs(engine: Engine, inputs: ModelInputs, answer_ids: Sequence[int]
     tokens, expanded = read_more_tokens(
         engine, inputs.tokens, inputs.expanded_prompt, list(answer_ids)
     )
-    text = b"".join(token.raw for token in tokens[inputs.num_tokens :])
+    # The first token may complete the last character of an earlier answer.
+    kept = len(inputs.expanded_prompt.rstrip("\N{REPLACEMENT CHARACTER}"))
+    rendered = inputs.rendered_prompt.removesuffix(inputs.expanded_prompt[kept:])
     ones, zeros = torch.ones_like(added), torch.zeros_like(added)
     return replace(
         inputs,
-        rendered_prompt=inputs.rendered_prompt + text.decode("utf-8", errors="replace"),
+        rendered_prompt=rendered + expanded[kept:],
         expanded_prompt=expanded,
         tokens=tokens,
         input_ids=torch.cat([inputs.input_ids, added], dim=1),

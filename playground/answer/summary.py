@@ -5,20 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
 from playground.decoder.attention import mean_attention, without_sink
 from playground.decoder.stage import LENS_ROWS, logit_lens
-from playground.engine import Engine
-from playground.experiments.answers import AnswerShift, check_images, read_at_once
+from playground.experiments.answers import (
+    AnswerShift,
+    check_images,
+    mask_images,
+    read_at_once,
+)
 from playground.experiments.neutral import neutral_run
-from playground.experiments.what_if import WhatIf, change_merged
+from playground.logits import apply_head
 from playground.merge.extend import head_of_merged
 from playground.pipeline import Run
-from playground.records import DecoderOutput, MediaKind, ModelInputs, Progress
+from playground.records import MediaKind, ModelInputs, Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ def describe_answer(
         progress: called before every layer and chunk; ``StageCancelled`` raised in it stops.
     """
     inputs, media = answered.inputs, media_tokens(answered.inputs)
-    log_probs, ranks = answer_log_probs(answered, progress=progress)
+    log_probs, ranks = log_probs_and_ranks(answered, progress=progress)
     attention = answer_attention(answered, progress=progress)
     layers = first_layers(answered, progress=progress)
     less_sink, without = None, None
@@ -116,25 +119,7 @@ def predicting_rows(inputs: ModelInputs) -> range:
 # ------------------------------------------------------------------------------ the logits
 
 
-def logits_at(engine: Engine, output: DecoderOutput, positions: Sequence[int]) -> torch.Tensor:
-    """The logits of some positions, such as those that predict an answer's tokens.
-
-    Args:
-        engine: the loaded checkpoint, with its edits if the record is of a changed run.
-        output: the record of a prefill.
-        positions: sequence indices; at most a hundred or so, as a row has the whole vocabulary.
-
-    Returns:
-        ``(positions, vocab)`` in the model's dtype, on the CPU.
-    """
-    head: Any = engine.model.lm_head
-    with engine.exclusive():
-        states = output.last_hidden_state[list(positions)].to(head.weight.device)
-        logits: torch.Tensor = head(states).cpu()
-    return logits
-
-
-def answer_log_probs(
+def log_probs_and_ranks(
     answered: Run, *, progress: Progress | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """``(tokens,)`` float32 log-probabilities (nats), and int64 ranks from 1; kept."""
@@ -142,15 +127,15 @@ def answer_log_probs(
 
 
 def _read(answered: Run) -> tuple[np.ndarray, np.ndarray]:
-    inputs = answered.inputs
-    rows, ids = predicting_rows(inputs), inputs.input_ids[0, inputs.num_prompt_tokens :]
+    inputs, rows = answered.inputs, predicting_rows(answered.inputs)
+    states = answered.decoded.last_hidden_state[rows.start : rows.stop].split(LENS_ROWS)
+    ids = inputs.input_ids[0, inputs.num_prompt_tokens :, None].split(LENS_ROWS)
     log_probs, ranks = [], []
-    for start in range(0, len(rows), LENS_ROWS):
-        chosen = rows[start : start + LENS_ROWS]
-        logits = logits_at(answered.engine, answered.decoded, chosen).float().log_softmax(-1)
-        own = logits.gather(1, ids[start : start + LENS_ROWS, None])
+    for chunk, chosen in zip(states, ids, strict=True):
+        every = apply_head(answered.engine, chunk).float().log_softmax(-1)
+        own = every.gather(1, chosen)
         log_probs.append(own[:, 0])
-        ranks.append((logits > own).sum(-1) + 1)
+        ranks.append((every > own).sum(-1) + 1)
     return torch.cat(log_probs).numpy(), torch.cat(ranks).numpy()
 
 
@@ -186,7 +171,7 @@ def answer_attention(answered: Run, *, progress: Progress | None = None) -> np.n
 
     def measure() -> np.ndarray:
         rows = predicting_rows(answered.inputs)
-        return mean_attention(answered.engine, answered.decoded, rows)
+        return mean_attention(answered.engine, answered.decoded, rows, progress=progress)
 
     return answered.memo("answer attention", measure, progress=progress)
 
@@ -221,15 +206,12 @@ def answer_without_images(answered: Run, *, progress: Progress | None = None) ->
     Raises:
         InputError: the prompt has no image.
     """
-    inputs = answered.inputs
-    check_images(inputs)
+    inputs, start = answered.inputs, answered.inputs.num_prompt_tokens
+    blind = mask_images(inputs, head_of_merged(answered.merged, start))
 
     def measure() -> AnswerShift:
-        start = inputs.num_prompt_tokens
-        visual = tuple(index for span in inputs.spans for index in range(span.start, span.end))
-        blind = change_merged(head_of_merged(answered.merged, start), WhatIf(masked=visual))
         ids = tuple(inputs.input_ids[0, start:].tolist())
         after = read_at_once(answered.engine, blind, ids, progress=progress)
-        return AnswerShift(ids, answer_log_probs(answered, progress=progress)[0], after)
+        return AnswerShift(ids, log_probs_and_ranks(answered, progress=progress)[0], after)
 
     return answered.memo("answer without images", measure, progress=progress)

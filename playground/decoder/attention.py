@@ -20,7 +20,7 @@ from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.language import say
-from playground.records import DecoderOutput, ModelInputs
+from playground.records import DecoderOutput, ModelInputs, Progress
 
 SCORE_BYTES = 64 << 20  # scores held at once: a chunk of query rows of all heads, float32
 
@@ -99,7 +99,13 @@ def attention_rows(vectors: QueryKey, rows: Sequence[int]) -> torch.Tensor:
     return torch.cat(parts, dim=1)
 
 
-def mean_attention(engine: Engine, output: DecoderOutput, rows: Sequence[int]) -> np.ndarray:
+def mean_attention(
+    engine: Engine,
+    output: DecoderOutput,
+    rows: Sequence[int],
+    *,
+    progress: Progress | None = None,
+) -> np.ndarray:
     """Attention weights of some queries, the mean over all heads of all layers.
 
     The keys are those of the KV cache, so that only the queries of these rows are recomputed.
@@ -108,6 +114,7 @@ def mean_attention(engine: Engine, output: DecoderOutput, rows: Sequence[int]) -
         engine: the loaded checkpoint.
         output: the record of ``run_decoder``.
         rows: sequence indices of the queries.
+        progress: called before every layer; ``StageCancelled`` raised in it stops.
 
     Returns:
         ``(rows, seq)`` float32, which sums to 1 over ``seq``.
@@ -118,6 +125,8 @@ def mean_attention(engine: Engine, output: DecoderOutput, rows: Sequence[int]) -
     layers: Any = output.cache.layers
     language_model: Any = engine.model.model.language_model
     for index, cached in enumerate(layers):
+        if progress is not None:
+            progress(say("decoder layer"), index, len(layers))
         module = language_model.layers[index]
         for start in range(0, len(rows), chunk):
             chosen = list(rows[start : start + chunk])

@@ -144,14 +144,23 @@ def without_images(
     Raises:
         InputError: the prompt has no image, or the answer is empty.
     """
-    check_images(inputs)
-    visual = tuple(index for span in inputs.spans for index in range(span.start, span.end))
-    blind = change_merged(merged, WhatIf(masked=visual))
+    blind = mask_images(inputs, merged)
     return AnswerShift(
         tuple(answer_ids),
         answer_log_probs(engine, merged, decoded, answer_ids, progress=progress),
         read_at_once(engine, blind, answer_ids, progress=progress),
     )
+
+
+def mask_images(inputs: ModelInputs, merged: MergedInputs) -> MergedInputs:
+    """The decoder's input with all image tokens masked at once.
+
+    Raises:
+        InputError: the prompt has no image.
+    """
+    check_images(inputs)
+    visual = tuple(index for span in inputs.spans for index in range(span.start, span.end))
+    return change_merged(merged, WhatIf(masked=visual))
 
 
 def check_images(inputs: ModelInputs) -> None:

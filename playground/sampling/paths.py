@@ -18,6 +18,7 @@ from playground.cache import fork_cache
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.language import say
+from playground.logits import apply_head
 from playground.records import DecoderOutput, MergedInputs, ModelInputs, TokenStep
 
 LOGITS_CHUNK = 32  # rows of lm_head's output at once: 19 MB at 151,936 tokens
@@ -131,20 +132,13 @@ def step_logits(engine: Engine, prompt: Prefix, path: TokenPath, index: int) -> 
         )
     if index == 0:
         return prompt.logits
-    return _apply_head(engine, path.hidden_states[index : index + 1])[0]
+    return apply_head(engine, path.hidden_states[index : index + 1])[0]
 
 
 def all_logits(engine: Engine, path: TokenPath) -> list[torch.Tensor]:
     """The logits before each token of a path, in chunks of (rows, vocab) float32 on the CPU."""
     states = path.hidden_states[: len(path.token_ids)]
-    return [_apply_head(engine, chunk).float() for chunk in states.split(LOGITS_CHUNK)]
-
-
-def _apply_head(engine: Engine, states: torch.Tensor) -> torch.Tensor:
-    model: Any = engine.model
-    with engine.exclusive():
-        logits: torch.Tensor = model.lm_head(states.to(model.lm_head.weight.device))
-        return logits.cpu()
+    return [apply_head(engine, chunk).float() for chunk in states.split(LOGITS_CHUNK)]
 
 
 def decode_states(

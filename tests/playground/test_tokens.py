@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-from playground.answer.stage import read_more_tokens
 from playground.engine import Engine
 from playground.preprocess.stage import run_preprocess
 from playground.records import ModelInputs, Prompt, Turn
@@ -277,20 +276,3 @@ def test_the_normaliser_has_a_name(engine: Engine) -> None:
     assert (
         spell_text(engine.tokenizer, composed).ids == spell_text(engine.tokenizer, decomposed).ids
     )
-
-
-@pytest.mark.parametrize(
-    "head", ["零点", "<|im_start|>user\n你好<|im_end|>\n<|im_start|>assistant\n"]
-)
-@pytest.mark.parametrize("more", ["Hi.<|im_end|>", "👩‍🚀 零", "<|im_end|>\n<|im_start|>user\nA"])
-def test_more_tokens_are_read_like_all_at_once(
-    tiny_random_engine: Engine, head: str, more: str
-) -> None:
-    """Also in the middle of a character: each token of it is added alone."""
-    ids, added = encode(tiny_random_engine, head), encode(tiny_random_engine, more)
-    tokens, text = read_tokens(tiny_random_engine, ids)
-    for count, token_id in enumerate(added, 1):
-        tokens, text = read_more_tokens(tiny_random_engine, tokens, text, [token_id])
-        assert (tokens, text) == read_tokens(tiny_random_engine, ids + added[:count])
-    at_once = read_more_tokens(tiny_random_engine, *read_tokens(tiny_random_engine, ids), added)
-    assert at_once == (tokens, text)

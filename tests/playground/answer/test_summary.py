@@ -15,7 +15,6 @@ from playground.answer.summary import (
     answer_attention_less_sink,
     answer_without_images,
     describe_answer,
-    logits_at,
     media_tokens,
     predicting_rows,
 )
@@ -28,6 +27,7 @@ from playground.experiments.first_object import find_first_object
 from playground.experiments.neutral import neutral_run
 from playground.experiments.what_if import WhatIf
 from playground.experiments.what_if_runs import run_changed
+from playground.logits import apply_head
 from playground.pipeline import Run
 from playground.sampling.paths import prompt_prefix
 from playground.sampling.score import score_tokens
@@ -166,5 +166,6 @@ def test_red_looks_at_the_red_circle_and_depends_on_it(shipped_engine: Engine) -
     assert weights[list(circle)].mean() > 3 * weights[rest].mean()
     what_if = WhatIf(masked=circle)
     changed = run_changed(run.engine, answered.inputs, answered.merged, what_if)
-    masked = logits_at(run.engine, changed, [red.index - 1])[0].log_softmax(-1)[red.id]
+    logits = apply_head(run.engine, changed.last_hidden_state[[red.index - 1]])[0]
+    masked = logits.log_softmax(-1)[red.id]
     assert red.log_prob - float(masked) > 3

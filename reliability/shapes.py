@@ -144,19 +144,23 @@ def check_shape(
     return problems
 
 
-def draw_parts(run: Run, *, experiments: Experiments) -> Iterator[str]:
+def draw_parts(
+    run: Run, *, experiments: Experiments, selection: dict[str, int] | None = None
+) -> Iterator[str]:
     """Draw every output of every part of the page; yields what raised, with its place.
 
     Args:
-        run: of any prompt.
+        run: of any prompt, with or without an answer.
         experiments: which to run first: none, those that start by themselves, or all.
+        selection: the selected token or patch; by default that of ``choose_selection``.
     """
+    chosen = choose_selection(run) if selection is None else selection
     drawing = Drawing(Parts(STAGE_TABS), RunStore(), Findings())
     found: dict[str, Any] = {}
     for part in drawing.parts.by_key.values():
         if not part.is_shown(run):
             continue
-        question = Question(run="", part=part.key, selection=choose_selection(run))
+        question = Question(run="", part=part.key, selection=chosen)
         for experiment in part.experiments.values():
             is_automatic = experiment.auto and not experiment.when
             if experiments == "all" or (experiments == "automatic" and is_automatic):

@@ -19,7 +19,7 @@ from playground.language import say
 from playground.merge.extend import extend_merged, head_of_merged
 from playground.pipeline import Run
 from playground.records import ModelInputs, Progress, Token
-from playground.sampling.generation_config import check_token_id
+from playground.sampling.generation_config import check_token_ids
 from playground.sampling.paths import prompt_prefix, room_in_window
 from playground.tokens import read_tokens
 
@@ -72,8 +72,7 @@ def _extend(run: Run, ids: tuple[int, ...], progress: Progress | None) -> Run:
 def _check_answer(run: Run, ids: tuple[int, ...]) -> None:
     if not ids:
         raise InputError(say("The answer is empty."), remedy=say("Give at least one token."))
-    for token_id in ids:
-        check_token_id(run.engine, token_id)
+    check_token_ids(run.engine, ids)
     room = room_in_window(run.engine, prompt_prefix(run.inputs, run.merged, run.decoded))
     if len(ids) > room:
         raise InputError(

@@ -16,7 +16,7 @@ from playground.language import say
 from playground.records import Progress, SamplingRun, SamplingSettings, SamplingTrace, TokenStep
 from playground.sampling.generation_config import (
     barred_token_ids,
-    check_token_id,
+    check_token_ids,
     end_token_ids,
 )
 from playground.sampling.logits_filters import FilterContext
@@ -122,9 +122,7 @@ class Sampler:
         self._tags = read_think_tags(engine.tokenizer, prefix.prompt_ids)
         if self._tags is None and any(column.thinking_budget is not None for column in checked):
             raise no_think_tags()
-        for token_id in firsts:
-            if token_id is not None:
-                check_token_id(engine, token_id)
+        check_token_ids(engine, (token_id for token_id in firsts if token_id is not None))
         self._columns = [
             _Column.start(column, prefix, first)
             for column, first in zip(checked, firsts, strict=True)

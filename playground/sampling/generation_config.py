@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,22 +119,24 @@ def barred_token_ids(engine: Engine) -> tuple[int, ...]:
     return tuple(sorted(ids))
 
 
-def check_token_id(engine: Engine, token_id: int) -> None:
-    """Check a token that is to stand in an answer.
+def check_token_ids(engine: Engine, token_ids: Iterable[int]) -> None:
+    """Check tokens that are to stand in an answer.
 
     Raises:
         InputError: there is no such token, or it is a vision token.
     """
-    if not 0 <= token_id < engine.facts.vocab_size:
-        raise InputError(
-            say("There is no token {index:,}.", index=token_id),
-            limit=say("The vocabulary has {count:,} tokens.", count=engine.facts.vocab_size),
-        )
-    if token_id in barred_token_ids(engine):
-        raise InputError(
-            say(
-                "{token} is a vision token and is never generated.",
-                token=token_text(engine.tokenizer, token_id),
-            ),
-            remedy=say("Choose another token."),
-        )
+    barred = barred_token_ids(engine)
+    for token_id in token_ids:
+        if not 0 <= token_id < engine.facts.vocab_size:
+            raise InputError(
+                say("There is no token {index:,}.", index=token_id),
+                limit=say("The vocabulary has {count:,} tokens.", count=engine.facts.vocab_size),
+            )
+        if token_id in barred:
+            raise InputError(
+                say(
+                    "{token} is a vision token and is never generated.",
+                    token=token_text(engine.tokenizer, token_id),
+                ),
+                remedy=say("Choose another token."),
+            )

@@ -1,6 +1,6 @@
 """An answer appended to a recorded prompt, compared with a prefill of the prompt.
 
-    python -m benchmarks.answer --shape shipped|mid|2b [--pairs 5] [--check]
+    python -m benchmarks.answer --shape shipped|mid|2b [--layers 28] [--pairs 5] [--check]
 
 "Prefill" is the plain forward pass over the prompt. The claim: with the prompt's record at hand, a
 record of prompt and answer, for 20 tokens after about 1,000, costs at most 0.15 of it. Then the
@@ -76,10 +76,10 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=1_000, help="of the prompt")
+    parser.add_argument("--layers", type=int, help="of the decoder, instead of the shape's own")
     parser.add_argument("--check", action="store_true", help="fail if a claim does not hold")
     options = parser.parse_args()
-    engine = load_shape(options.shape, device=options.device)
-    memory, fits = measure_memory(engine, options.shape)
+    engine = load_shape(options.shape, device=options.device, layers=options.layers)
     words = (WORDS * options.tokens).split()[: options.tokens]
     run = start_run(engine, side=0, text=" ".join(words), stage="decoder")
     timings = measure(
@@ -97,7 +97,8 @@ def main() -> None:
         for name, each in timings.items()
     ]
     print(f"{machine_facts()}; {options.shape}, {engine.dtype}, {run.inputs.num_tokens} tokens\n")
-    print(table(("", "ms", "wall ratio", "CPU ratio"), rows))
+    print(table(("", "ms", "wall ratio", "CPU ratio"), rows), flush=True)
+    memory, fits = measure_memory(engine, options.shape)
     header = ("image prompt, tokens", "plain forward", "both tabs", "records", "bound", "kept")
     print("\n" + table(header, [memory]))
     share = ratio(timings[f"{len(ANSWER_IDS)} answer tokens"], plain).middle

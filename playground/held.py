@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, is_dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ class Inside:
     holders: tuple[Holder, ...]  # which may change
 
 
-def held_bytes(value: Any) -> int:
+def held_bytes(value: Any, *, besides: Set[Extent] = frozenset()) -> int:
     """Memory of all arrays, tensors and caches inside, on all devices.
 
     A view counts its whole storage, which it keeps alive, and shared storage counts once: an array
@@ -38,9 +38,11 @@ def held_bytes(value: Any) -> int:
 
     Args:
         value: a record, a cache, a ``Holder``, or any collection of them.
+        besides: storages that somebody else holds anyway.
     """
     inside = look_inside(value)
-    return count_bytes(inside.extents.union(*(holder.extents() for holder in inside.holders)))
+    extents = inside.extents.union(*(holder.extents() for holder in inside.holders))
+    return count_bytes(extents - besides)
 
 
 def count_bytes(extents: Iterable[Extent]) -> int:

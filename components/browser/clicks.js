@@ -1,9 +1,12 @@
 // @ts-check
 // Clicks inside a part's outputs that set its controls:
-//   data-set='{"chosen": 3}'   sets controls by id ("other.chosen": of another part);
+//   data-set='{"chosen": 3}'   sets controls by id ("other.chosen": of another part of the stage,
+//                              "decoder.facts.sequence": of another stage);
 //                              as does the data-set of every enclosing element
 //   data-numbers="step" data-first="0"   each child sets a control to its number
 //   data-run="branch"          starts an experiment afterwards
+//   data-open="decoder"        opens a tab, or several: "decoder decoder.attention"
+//   data-token-of-answer="3"   selects a token of the answer that the decoder tab shows
 //   data-forget="branch"       discards an experiment's finding
 //   data-rerun='{"max_pixels": 4096}'   sets the input panel and runs the page again
 //   data-file="/key/name"      a link to a file that the server made (made_files.py)
@@ -12,8 +15,9 @@
 //                              with the brush size, data-mask-if one that turns it on and off
 // So do the points of charts whose layout.meta.pick names a control for a field: {"block": "y"}.
 
-import { imageTokensAround } from "./pointer.js";
+import { imageTokensAround, selectAnswer } from "./pointer.js";
 import { setValue } from "./run.js";
+import { openTabs } from "./tabs.js";
 
 const FIELDS = "[data-set], [data-run], [data-forget], [data-rerun]";
 
@@ -24,17 +28,19 @@ const FIELDS = "[data-set], [data-run], [data-forget], [data-rerun]";
  * @param {(id: string) => any} valueNow - where a control of the part stands
  */
 export function listenForClicks(root, part, { start, forget }, valueNow) {
-  const full = (id) => (id.includes(".") ? `${part.stage}.${id}` : `${part.key}.${id}`);
+  const full = (id) => [`${part.key}.`, `${part.stage}.`, ""][id.split(".").length - 1] + id;
 
   function act(event) {
     const element = /** @type {HTMLElement | null} */ (event.target.closest?.(FIELDS));
     if (!element || !root.contains(element)) return;
     if (event.type === "keydown") event.preventDefault();
-    const { run, forget: forgotten, rerun } = element.dataset;
+    const { run, forget: forgotten, rerun, open, tokenOfAnswer } = element.dataset;
     for (const [id, value] of Object.entries(settings(element))) setValue(full(id), value);
     if (run) start(run);
     if (forgotten) forget(forgotten);
     if (rerun) askToRun(JSON.parse(rerun));
+    if (tokenOfAnswer) selectAnswer(Number(tokenOfAnswer));
+    if (open) openTabs(open.split(" "));
   }
 
   /** The values that an element sets, with those of the enclosing elements. */

@@ -7,6 +7,23 @@ function findSpan(layout, index) {
 }
 
 /**
+ * A layout with the tokens of an answer after it; unchanged if the answer belongs to another run.
+ * @param {RunLayout} layout
+ * @param {{start: number, positions: number[], texts: string[]}} answer
+ * @returns {RunLayout}
+ */
+export function addAnswer(layout, { start, positions, texts }) {
+  const [t, h, w] = layout.positions;
+  if (start !== t.length) return layout;
+  const added = texts.map((text, number) => [start + number, text]);
+  return {
+    ...layout,
+    positions: [[...t, ...positions], [...h, ...positions], [...w, ...positions]],
+    texts: { ...layout.texts, ...Object.fromEntries(added) },
+  };
+}
+
+/**
  * All coordinates of a sequence index, like `pointer.locate_token`; null if out of range.
  * @param {RunLayout} layout
  * @param {number} index

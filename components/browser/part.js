@@ -11,7 +11,7 @@ import { onAnswer, startExperiment } from "./experiments.js";
 import { buildOutput, showDrawing } from "./outputs.js";
 import {
   awaitFindings, currentRun, currentSelection, findingOf, forgetFinding, hasRun, isAwaited,
-  nextQuestion, onChange, setFinding, setValue, valueOf,
+  nextQuestion, onChange, setFinding, setShownRun, setValue, shownRun, valueOf,
 } from "./run.js";
 import { TEXTS } from "./texts.js";
 
@@ -32,7 +32,7 @@ const settingsFor = (output) =>
     need === SELECTION ? currentSelection() : valueOf(need) ?? null));
 
 /** Everything that an output is drawn from; it is redrawn when this changes. */
-const fingerprint = (run, output) => JSON.stringify([run.key, ...output.needs.map(stateOf)]);
+const fingerprint = (shown, output) => JSON.stringify([shown, ...output.needs.map(stateOf)]);
 
 function isInView({ element }) {
   if (!element || element.hidden) return true;
@@ -56,6 +56,8 @@ function firstOf(wanted) {
 export function mount({ element, server, upload }, spec) {
   const words = TEXTS[spec.language] ?? TEXTS.en;
   const root = make("div", "pg-part");
+  const shownNow = () => shownRun(spec.key);
+  setShownRun(spec.key, spec.shownRun);
   root.dataset.part = spec.key;
   root.dataset.state = "waiting";
   element.replaceChildren(root);
@@ -72,8 +74,9 @@ export function mount({ element, server, upload }, spec) {
 
   let inSight = false;
   let asking = false;
-  let controlsRun = null; // the run whose controls are shown
+  let controlsRun = null; // the run whose controls are shown; like the next ones, of `shownRun`
   let autoRun = null; // the run on which the automatic experiments were started
+  let busyRun = null; // the run of the experiment that was started last
   let problem = ""; // why the last request had no drawings
   const repeated = new Map(); // by experiment: the values of its `again` controls
   let failed = 0; // consecutive requests without an answer
@@ -119,10 +122,11 @@ export function mount({ element, server, upload }, spec) {
 
   function start(name) {
     const run = currentRun();
-    if (!run.key) return;
+    if (!run.key || !shownNow()) return;
     const experiment = spec.experiments.find((experiment) => experiment.name === name);
     const given = needsOf([experiment, ...outputsOf(experiment)]);
     root.dataset.busy = name;
+    busyRun = shownNow();
     repeated.set(name, settingsOf(experiment));
     for (const output of outputsOf(experiment)) output.askedWith = settingsFor(output);
     problem = "";
@@ -144,22 +148,28 @@ export function mount({ element, server, upload }, spec) {
 
   /** An experiment's answers: drawings while it runs, and its finding in the end. */
   function receive(answer) {
-    const run = currentRun();
-    if (answer.run !== run.key) return;
+    if (answer.run !== currentRun().key) return;
+    if (busyRun !== shownNow()) { // the part shows another sequence now
+      if (answer.done) finish("");
+      return;
+    }
     for (const [name, drawn] of Object.entries(answer.outputs ?? {})) show(name, drawn);
     if (answer.finding) {
-      setFinding(answer.finding.name, run.key, answer.finding.key);
+      setFinding(answer.finding.name, answer.finding.key);
       for (const [name, value] of Object.entries(answer.values))
         setValue(name, value ?? undefined);
       for (const name of Object.keys(answer.outputs ?? {})) {
         const output = outputs.get(name);
         // Already drawn, so not requested again, unless a control was moved in the meantime.
-        if (output.askedWith === settingsFor(output)) output.drawn = fingerprint(run, output);
+        if (output.askedWith === settingsFor(output)) output.drawn = fingerprint(busyRun, output);
       }
     }
-    if (!answer.done) return;
+    if (answer.done) finish(answer.error ?? "");
+  }
+
+  function finish(error) {
     delete root.dataset.busy;
-    problem = answer.error ?? "";
+    problem = error;
     sync();
   }
 
@@ -168,9 +178,11 @@ export function mount({ element, server, upload }, spec) {
   /** Update the visible outputs of the part. */
   function sync() {
     const run = currentRun();
-    const ready = hasRun(spec.requires);
+    const shown = shownNow();
+    const ready = hasRun(spec.requires) && shown !== null;
     // Old drawings stay visible, dimmed, during the next run.
-    root.dataset.state = ready ? "ready" : run.running && root.dataset.shown ? "stale" : "waiting";
+    root.dataset.state = ready ? "ready"
+      : (run.running || run.key && !shown) && root.dataset.shown ? "stale" : "waiting";
     message.textContent = ready ? problem : waitingWords(run);
     message.hidden = !message.textContent;
     message.classList.toggle("pg-problem", ready && problem !== "" && !isAbsent());
@@ -178,8 +190,8 @@ export function mount({ element, server, upload }, spec) {
     if (ready && !inSight) startAutomatic(run);
     if (!inSight || !ready || asking) return;
     const wanted = [...outputs.values()].filter(
-      (output) => isOpen(output) && output.drawn !== fingerprint(run, output));
-    if (controlsRun !== run.key || wanted.length) ask(run, firstOf(wanted));
+      (output) => isOpen(output) && output.drawn !== fingerprint(shown, output));
+    if (controlsRun !== shown || wanted.length) ask(run, firstOf(wanted));
     else startAutomatic(run);
   }
 
@@ -192,7 +204,8 @@ export function mount({ element, server, upload }, spec) {
 
   const waitingWords = (run) => {
     const running = words.stages[run.running];
-    return running ? words.running(running) : words.waiting;
+    if (running) return words.running(running);
+    return run.key && !shownNow() ? words.waitingForAnswer : words.waiting;
   };
 
   const isAbsent = () => root.classList.contains("pg-absent");
@@ -204,21 +217,23 @@ export function mount({ element, server, upload }, spec) {
   function startAutomatic(run) {
     if (run.running || root.dataset.busy) return;
     for (const { name, auto, when, again, finding } of spec.experiments) {
-      if (!when.every(([control, value]) => valueOf(control) === value)) continue;
+      if (!when.every(([control, values]) => values.includes(valueOf(control)))) continue;
       const found = findingOf(finding);
       if (!inSight && (found || !isAwaited(finding))) continue;
       const settings = settingsOf({ again });
-      const isDue = found ? repeated.get(name) !== settings : auto && autoRun !== run.key;
+      const isDue = found ? repeated.get(name) !== settings : auto && autoRun !== shownNow();
       const isFirst = found && !repeated.has(name);
       repeated.set(name, settings);
       if (!isDue || isFirst) continue;
-      autoRun = run.key;
+      autoRun = shownNow();
       return start(name);
     }
   }
 
   function needsOf(owners) {
-    const names = new Set(owners.flatMap((owner) => owner.needs));
+    const { control, finding } = spec.shownRun ?? {};
+    const names = new Set([control, finding, ...owners.flatMap((owner) => owner.needs)]);
+    names.delete(undefined);
     const given = { values: {}, findings: {} };
     for (const name of names) {
       if (name === SELECTION) given.selection = currentSelection();
@@ -231,20 +246,21 @@ export function mount({ element, server, upload }, spec) {
   async function ask(run, wanted) {
     asking = true;
     root.dataset.asking = "";
-    const prints = wanted.map((output) => fingerprint(run, output));
+    const shown = shownNow();
+    const prints = wanted.map((output) => fingerprint(shown, output));
     const question = {
       ...nextQuestion(),
       run: run.key,
       part: spec.key,
       outputs: wanted.map((output) => output.name),
-      controls: controlsRun !== run.key,
+      controls: controlsRun !== shown,
       ...needsOf(wanted),
     };
     try {
       const answer = await server.draw(question);
       if (answer.busy) throw new Error("busy");
       failed = 0;
-      take(run, question, answer);
+      take(shown, answer);
       wanted.forEach((output, number) => (output.drawn = prints[number]));
     } catch (error) {
       failed += 1;
@@ -264,19 +280,19 @@ export function mount({ element, server, upload }, spec) {
     sync();
   }
 
-  function take(run, question, answer) {
+  function take(shown, answer) {
     if (answer.overtaken) return;
-    if (controlsRun !== null && controlsRun !== run.key)
+    if (controlsRun !== null && controlsRun !== shown)
       for (const { afterwards } of spec.experiments)
         for (const [name, value] of Object.entries(afterwards))
           if (value !== null && valueOf(name) === value) setValue(name, undefined);
-    controlsRun = run.key;
+    controlsRun = shown;
     for (const kind of ["absent", "failed"]) root.classList.toggle(`pg-${kind}`, kind in answer);
     problem = answer.error ?? answer.absent ?? "";
     if (problem) return;
     if (answer.controls) controls.show(answer.controls);
     for (const [name, drawn] of Object.entries(answer.outputs)) show(name, drawn);
-    if (currentRun().key === run.key) root.dataset.shown = run.key;
+    if (shownNow() === shown) root.dataset.shown = currentRun().key ?? "";
     warmUp(plotly);
   }
 

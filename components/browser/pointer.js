@@ -2,13 +2,18 @@
 // The browser half of PointerView (view.py): one pointer for all tabs. It marks a token or patch in
 // every view, and reports a click.
 
-import { describe, locate, locatePatch, locateToken, tokensAround } from "./locate.js";
+import { addAnswer, describe, locate, locatePatch, locateToken, tokensAround } from "./locate.js";
 import { setSelection } from "./run.js";
 
 // ------------------------------------------------------------------------------------ the state
 
 /** @type {RunLayout | null} */
-let layout = null; // of the page's run
+let ofRun = null; // the layout of the page's run
+/** @type {RunLayout | null} */
+let layout = null; // the same with the answer's tokens, if the page shows an answer
+let answerText = ""; // what the page shows of an answer, see `readAnswer`
+/** @type {number | null} */
+let wantedAnswer = null; // a token of an answer that is not there yet
 /** @type {TokenSelection | null} */
 let fixed = null; // the selected token or patch
 /** @type {TokenSelection | null} */
@@ -38,6 +43,7 @@ function hover(selection) {
  */
 function fix(selection, from = null) {
   fixed = selection;
+  wantedAnswer = null;
   hovered = null;
   setSelection(asked(fixed));
   markAll();
@@ -48,12 +54,32 @@ function fix(selection, from = null) {
  * A selection in the server's form, with its image.
  * @param {TokenSelection | null} selection
  */
-const asked = (selection) => (!selection ? null : selection.patch
-  ? {
+const asked = (selection) => (!selection || !ofRun ? null
+  : selection.index >= ofRun.positions[0].length
+    ? { answer: selection.index - ofRun.positions[0].length }
+    : selection.patch ? {
     span: selection.span, row: selection.patch[0], column: selection.patch[1],
     image: selection.span,
-  }
-  : { index: selection.index, image: selection.span });
+  } : { index: selection.index, image: selection.span });
+
+/** Add the tokens of the answer that the decoder tab shows (sequence.py) to the run's layout. */
+function readAnswer() {
+  const shown = /** @type {HTMLElement | null} */ (document.querySelector("[data-answer]"));
+  const text = shown?.dataset.answer ?? "";
+  if (text === answerText) return;
+  answerText = text;
+  layout = ofRun && text ? addAnswer(ofRun, JSON.parse(text)) : ofRun;
+  if (!layout || !ofRun || wantedAnswer === null) return;
+  const wanted = locateToken(layout, ofRun.positions[0].length + wantedAnswer);
+  if (wanted) fix(wanted);
+}
+
+/** Select a token of the answer, as soon as the page shows it. */
+export function selectAnswer(number) {
+  wantedAnswer = number;
+  answerText = "";
+  schedule();
+}
 
 /** Mark before the next frame; calls in between are merged. */
 function schedule() {
@@ -68,6 +94,7 @@ function schedule() {
 // ------------------------------------------------------------------------------------- the marks
 
 function markAll() {
+  readAnswer();
   const selections = { fixed: currentSelection(), hovered };
   markElements(selections);
   for (const frame of document.querySelectorAll(".pg-picture-frame[data-span]"))
@@ -245,7 +272,9 @@ export function mount({ element, props, watch }) {
   for (const [name, act] of Object.entries(actions))
     element.querySelector(`.pg-pointer-${name}`).addEventListener("click", act);
   const update = () => {
-    layout = props.value ? JSON.parse(props.value) : null;
+    ofRun = layout = props.value ? JSON.parse(props.value) : null;
+    answerText = "";
+    readAnswer();
     hovered = null;
     const linked = locate(layout, layout?.selection); // the link's selection, once its run exists
     if (linked) fix(linked);

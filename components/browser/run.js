@@ -21,8 +21,19 @@ let run = { key: null, stages: [], running: "", findings: {} };
 /** @type {Map<string, any>} raw values by full name; only of controls that were moved */
 const values = new Map();
 
-/** @type {Map<string, {run: string | null, key: string}>} by the experiment's full name */
+/** @type {Map<string, {run: string | null, key: string}>} by the experiment's full name; the run
+ * is that of `shownRun` */
 const findings = new Map();
+
+/**
+ * @typedef {object} ShownRun - which run a part shows; see part.py
+ * @property {string} control
+ * @property {any} own
+ * @property {string} finding
+ */
+
+/** @type {Map<string, ShownRun | null>} by part; null for the page's run */
+const shownRuns = new Map();
 
 const page = crypto.getRandomValues(new Uint32Array(4)).join("-"); // an id of this visit
 let questions = 0;
@@ -56,6 +67,20 @@ export const currentRun = () => run;
 export const currentSelection = () => selection;
 export const hasRun = (stage) => run.key !== null && (stage === "" || run.stages.includes(stage));
 
+/** @param {string} part @param {ShownRun | null} shown */
+export const setShownRun = (part, shown) => shownRuns.set(part, shown);
+
+/** An id of the run that a part shows; null if that run has not been made. */
+export function shownRun(part) {
+  const shown = shownRuns.get(part);
+  if (!shown || (valueOf(shown.control) ?? shown.own) === shown.own) return run.key;
+  const made = findingOf(shown.finding);
+  return made ? `${run.key} ${made}` : null;
+}
+
+/** The part that a control or an experiment belongs to. */
+const partOf = (name) => name.slice(0, name.lastIndexOf("."));
+
 /** @param {Run} next */
 export function setRun(next) {
   if (next.key !== run.key) findings.clear();
@@ -86,14 +111,14 @@ export function setValue(name, value) {
 /** The values of all moved controls, for links and reports. */
 export const allValues = () => Object.fromEntries(values);
 
-/** The key of an experiment's finding in the page's run; undefined if there is none. */
+/** The key of an experiment's finding in the run that its part shows; undefined if there is none. */
 export function findingOf(name) {
   const found = findings.get(name);
-  return found && found.run === run.key ? found.key : undefined;
+  return found && found.run === shownRun(partOf(name)) ? found.key : undefined;
 }
 
-export function setFinding(name, runKey, key) {
-  findings.set(name, { run: runKey, key });
+export function setFinding(name, key) {
+  findings.set(name, { run: shownRun(partOf(name)), key });
   changed();
 }
 
@@ -115,7 +140,7 @@ export function forgetFinding(name) {
 }
 
 export const allFindings = () => Object.fromEntries(
-  [...findings].filter(([, found]) => found.run === run.key).map(([name, { key }]) => [name, key]));
+  [...findings.keys()].map((name) => [name, findingOf(name)]).filter(([, key]) => key));
 
 /** Apply the settings of a link before its run begins. */
 function restore({ values: settings = {}, tabs = [], unknown = 0 }) {

@@ -4,6 +4,7 @@
 export const TEXTS = {
   en: {
     waiting: "Run this stage to see its numbers.",
+    waitingForAnswer: "The answer has not been read yet, see above.",
     running: (stage) => `Running: ${stage} …`,
     stages: {
       preprocess: "preprocess", vision: "vision tower", merge: "merge", decoder: "decoder",
@@ -22,6 +23,7 @@ export const TEXTS = {
   },
   zh: {
     waiting: "运行此阶段即可查看其数值。",
+    waitingForAnswer: "尚未读入回答，见上方。",
     running: (stage) => `正在运行：${stage}……`,
     stages: {
       preprocess: "预处理", vision: "视觉塔", merge: "合并", decoder: "解码器",

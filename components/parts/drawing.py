@@ -100,6 +100,7 @@ class Drawing:
         part = self.find_part(question.part)
         run = self.runs.get(question.run)
         require_stage(part, run)
+        run = self.shown_run(part, run, question)
         answer: dict[str, Any] = {"run": question.run, "outputs": {}}
         try:
             if not part.is_shown(run):
@@ -125,6 +126,34 @@ class Drawing:
         if part is None:
             raise unknown_error()
         return part
+
+    def shown_run(self, part: Part, run: Run, question: Question) -> Run:
+        """The run that a part shows, see ``ShownRun``.
+
+        Args:
+            part: the part.
+            run: the page's.
+            question: raw values and keys of findings.
+
+        Raises:
+            InputError: the other run has not been made, or has expired.
+        """
+        stage = self.parts.stage_of[part.key]
+        shown = stage.shown_run_of(part)
+        if shown is None or stage.head is None:
+            return run
+        control, finding = map(stage.head.full_name, (shown.control, shown.finding))
+        if question.values.get(control, shown.own) == shown.own:
+            return run
+        made = self.findings.find(question.findings.get(finding), run, finding)
+        if made is None:
+            experiment = stage.head.experiments[shown.finding]
+            raise InputError(
+                say("What this part shows has not been computed, or has expired."),
+                remedy=say("Press “{button}” above.", button=say(experiment.label)),
+            )
+        other: Run = made.run
+        return other
 
     def draw(
         self,

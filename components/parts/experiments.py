@@ -123,6 +123,7 @@ def _run(
     stage = required_stage(part)
     if stage is not None:
         run.ensure(stage, progress)
+    run = drawing.shown_run(part, run, question)
     if not part.is_shown(run):
         raise InputError(say(part.absent))
     answer: dict[str, Any] = {"part": part.key, "run": question.run}

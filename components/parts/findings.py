@@ -51,7 +51,9 @@ class Findings:
             pinned: True for findings of the first example, which are never evicted.
         """
         key = secrets.token_urlsafe(16)
-        kept = _Kept(weakref.ref(run), name, found, held_bytes(found))
+        # A run over prompt and answer shares most of it with the prompt's.
+        num_bytes = held_bytes(found, besides=run.extents())
+        kept = _Kept(weakref.ref(run), name, found, num_bytes)
         with self._lock:
             self._drop_orphans()
             (self._pinned if pinned else self._kept)[key] = kept

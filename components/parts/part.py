@@ -14,6 +14,7 @@ it; nothing is wired by hand. This module does not depend on Gradio or Plotly.
 - ``"measured"``: an experiment of this part: its latest finding, or None before it has run; an
   experiment that needs itself continues from its own finding;
 - ``"columns.chosen"``: a control or experiment of another part of the same stage;
+- ``"decoder.facts.sequence"``: one of another stage;
 - ``SELECTION``: the selected token or patch, or None.
 """
 
@@ -87,8 +88,8 @@ class Experiment:
     run: Callable[..., Iterator[Any]]
     needs: tuple[str, ...]
     auto: bool = False  # starts automatically when its part becomes visible for a new run
-    # By id: it starts automatically only when these controls have these values.
-    when: Mapping[str, Any] = field(default_factory=dict)
+    # By id: it starts automatically only when these controls were moved to one of these values.
+    when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     again: tuple[str, ...] = ()  # moving these controls runs it again, once it has run
     primary: bool = False  # the part's main button
     gives: str = ""  # whose finding it replaces: "columns" or "side.columns"; its own by default
@@ -215,11 +216,24 @@ class Part:
         """A need as the page names it: ``layer`` → ``decoder.attention.layer``."""
         if need == SELECTION:
             return SELECTION
-        return f"{self.stage}.{need}" if "." in need else f"{self.key}.{need}"
+        prefixes = {0: f"{self.key}.", 1: f"{self.stage}."}
+        return prefixes.get(need.count("."), "") + need
 
     def finding_name(self, experiment: Experiment) -> str:
         """The full name of an experiment's finding."""
         return self.full_name(experiment.gives or experiment.name)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRun:
+    """Which run a stage's parts show: the page's, or another one that the stage's head has made.
+
+    The other one is ``finding.run``, such as a run over prompt and answer.
+    """
+
+    control: str  # of the head
+    own: Any  # the control's default, for the page's run
+    finding: str  # of the head: the experiment that makes the other run
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -233,6 +247,11 @@ class StageParts:
     parts: tuple[Part, ...]
     head: Part | None = None  # facts, and controls that several parts share
     foot: Part | None = None  # *Show the code*
+    shown_run: ShownRun | None = None  # of ``parts`` and ``foot``; by default the page's
+
+    def shown_run_of(self, part: Part) -> ShownRun | None:
+        """Which run one of its parts shows; None for the page's."""
+        return None if part is self.head else self.shown_run
 
     @property
     def runs(self) -> bool:
@@ -256,11 +275,13 @@ class Parts:
     def __init__(self, stages: tuple[StageParts, ...]) -> None:
         self.stages = stages
         self.by_key: dict[str, Part] = {}
+        self.stage_of: dict[str, StageParts] = {}  # by the part's key
         for stage in stages:
             for part in stage.all_parts:
                 if part.key in self.by_key:
                     raise ValueError(f"Two parts are named {part.key}.")
                 self.by_key[part.key] = part
+                self.stage_of[part.key] = stage
         for part in self.by_key.values():
             self._check(part)
 

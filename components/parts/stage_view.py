@@ -112,16 +112,17 @@ def stage_spec(stage: StageParts, foot: str = "") -> dict[str, Any]:
         "stage": stage.stage,
         "heading": markdown_html(heading),
         "run": say("Run this stage") if stage.runs else "",
-        "head": None if stage.head is None else part_spec(stage.head),
-        "parts": [{"title": say(part.title), **part_spec(part)} for part in stage.parts],
-        "last": None if stage.foot is None else part_spec(stage.foot),
+        "head": None if stage.head is None else part_spec(stage.head, stage),
+        "parts": [{"title": say(part.title), **part_spec(part, stage)} for part in stage.parts],
+        "last": None if stage.foot is None else part_spec(stage.foot, stage),
         "foot": foot,
     }
 
 
-def part_spec(part: Part) -> dict[str, Any]:
+def part_spec(part: Part, stage: StageParts) -> dict[str, Any]:
     """A part's spec for part.js, in the current language."""
     return {
+        "shownRun": _shown_run_spec(part, stage),
         "key": part.key,
         "stage": part.stage,
         "requires": required_stage(part) or "",
@@ -142,7 +143,9 @@ def part_spec(part: Part) -> dict[str, Any]:
                 "label": say(experiment.label) if experiment.label else "",
                 "needs": [part.full_name(need) for need in experiment.needs],
                 "auto": experiment.auto,
-                "when": [[part.full_name(need), value] for need, value in experiment.when.items()],
+                "when": [
+                    [part.full_name(need), list(values)] for need, values in experiment.when.items()
+                ],
                 "again": [part.full_name(need) for need in experiment.again],
                 "primary": experiment.primary,
                 "finding": part.finding_name(experiment),
@@ -156,6 +159,14 @@ def part_spec(part: Part) -> dict[str, Any]:
         "plotly": library_address(),
         "language": spoken_language(),
     }
+
+
+def _shown_run_spec(part: Part, stage: StageParts) -> dict[str, Any] | None:
+    shown = stage.shown_run_of(part)
+    if shown is None or stage.head is None:
+        return None
+    control, finding = map(stage.head.full_name, (shown.control, shown.finding))
+    return {"control": control, "own": shown.own, "finding": finding}
 
 
 def item_spec(item: Item) -> Any:

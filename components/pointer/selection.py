@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from playground.errors import InputError
 from playground.language import say
-from playground.pointer import Selection, locate_patch, locate_token
+from playground.pointer import Selection, locate_answer_token, locate_patch, locate_token
 
 if TYPE_CHECKING:
     from playground.pipeline import Run
@@ -23,6 +23,11 @@ def read_selection(run: Run, data: Any) -> Selection | None:
         return None
     if not isinstance(data, Mapping):
         raise InputError(say("The page sent no valid selection."), remedy=say("Reload the page."))
+    if data.get("answer") is not None:
+        number = _whole(data["answer"])
+        if number >= run.inputs.num_answer_tokens:  # this part does not show that answer
+            return None
+        return locate_answer_token(run.inputs, run.positions, number)
     if data.get("index") is None and data.get("span") is None:
         return None
     if data.get("span") is None:

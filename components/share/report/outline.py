@@ -73,7 +73,10 @@ def stage_items(
 def part_items(drawing: Drawing, part: Part, run: Run, state: Question) -> tuple[ReportItem, ...]:
     """Everything in one part, or why the part does not apply, or that it failed."""
     try:
+        run = drawing.shown_run(part, run, state)
         is_shown = part.is_shown(run)
+    except PlaygroundError as error:
+        return (Words(str(error)),)
     except Exception as error:
         return (Words(failed_drawing(part, "shown", run, error)["error"]),)
     if not is_shown:

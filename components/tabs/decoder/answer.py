@@ -1,4 +1,4 @@
-"""The greedy answer of a run, shared by the what-if parts."""
+"""The answer of a run, shared by the what-if parts: the one in its sequence, or the greedy one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,24 @@ NEW_TOKENS = 32
 
 
 def answer_of(run: Run, progress: Progress) -> SamplingTrace:
-    """The greedy answer, generated once and kept with the run."""
+    """The answer in a run's sequence, or else its greedy answer; made once and kept with the run.
+
+    It answers ``run.prompt_run``.
+    """
+    if not run.inputs.num_answer_tokens:
+        return continue_greedily(run, progress)
+
+    def score() -> SamplingTrace:
+        ids = run.inputs.input_ids[0, run.inputs.num_prompt_tokens :].tolist()
+        asked = run.prompt_run
+        prefix = playground.sampling.paths.prompt_prefix(asked.inputs, asked.merged, asked.decoded)
+        return playground.sampling.score.score_tokens(run.engine, prefix, ids).trace
+
+    return run.memo("answer", score, progress=progress)
+
+
+def continue_greedily(run: Run, progress: Progress) -> SamplingTrace:
+    """What the model generates greedily after a run's sequence; kept with the run."""
 
     def write() -> SamplingTrace:
         return playground.experiments.what_if_runs.greedy_answer(
@@ -31,15 +48,15 @@ def answer_of(run: Run, progress: Progress) -> SamplingTrace:
 
 
 def read_original(run: Run, progress: Progress) -> Any:
-    """``(tokens,)`` float32: log-probability in nats of each token of the greedy answer."""
+    """``(tokens,)`` float32: log-probability in nats of each token of the answer."""
 
     def read() -> Any:
-        ids = answer_ids(answer_of(run, progress))
+        asked, ids = run.prompt_run, answer_ids(answer_of(run, progress))
         return playground.experiments.answers.answer_log_probs(
-            run.engine, run.merged, run.decoded, ids, progress=progress
+            asked.engine, asked.merged, asked.decoded, ids, progress=progress
         )
 
-    return run.memo("greedy answer, read", read, progress=progress)
+    return run.memo("answer, read", read, progress=progress)
 
 
 def answer_ids(answer: SamplingTrace) -> tuple[int, ...]:

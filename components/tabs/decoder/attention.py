@@ -90,7 +90,7 @@ class Neutral:
     text: str  # of the neutral prompt
 
 
-@PART.experiment(auto=True, when={"kind": LESS_SINK})
+@PART.experiment(auto=True, when={"kind": (LESS_SINK,)})
 def neutral(run: Run, progress: Progress) -> Iterator[Neutral]:
     """Run a neutral prompt on the same images."""
     if run.inputs.spans:

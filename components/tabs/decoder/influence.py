@@ -108,7 +108,7 @@ def measured(
 ) -> Iterator[Found]:
     """The answer's tokens first, then the occlusion map of one of them."""
     owed = score_answer(run, progress)
-    chosen = choose_answer_token(run, owed, token)
+    chosen = choose_answer_token(run, owed, token, selection)
     yield Found(owed, chosen)
     yield Found(owed, chosen, find_influence(run, progress, token, size, selection))
 
@@ -148,9 +148,10 @@ def words(run: Run, measured: Found | None, taken: Found | None) -> Markup:
     chips = Markup("").join(
         Markup(
             '<button type="button" class="pg-tag" data-set="{values}" aria-pressed="{pressed}" '
-            'translate="no">{text}</button>'
+            'data-token-of-answer="{selects}" translate="no">{text}</button>'
         ).format(
             values=json.dumps({WORD.id: number}),
+            selects=number if run.inputs.num_answer_tokens else "",
             pressed="true" if number == found.token else "false",
             text=text,
         )
@@ -162,9 +163,7 @@ def words(run: Run, measured: Found | None, taken: Found | None) -> Markup:
         '<div class="pg-tags" role="group" aria-label="{label}">{chips}</div></div>'
     ).format(
         label=WORD.title(),
-        info=say(
-            "A token of the greedy answer. The default is the first one that depends on the image."
-        ),
+        info=say("A token of the answer. The default is the first one that depends on the image."),
         chips=chips,
     )
 

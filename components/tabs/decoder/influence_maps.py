@@ -24,7 +24,7 @@ from components.views.images import (
 from playground.errors import InputError
 from playground.language import say
 from playground.pipeline import Run
-from playground.pointer import Selection
+from playground.pointer import Selection, answer_number
 from playground.records import Progress, VisualSpan
 
 if TYPE_CHECKING:
@@ -75,17 +75,29 @@ def score_answer(run: Run, progress: Progress) -> AnswerShift:
     """The answer's tokens with and without the images; kept with the run."""
 
     def read() -> AnswerShift:
-        ids = answer_ids(answer_of(run, progress))
+        asked, ids = run.prompt_run, answer_ids(answer_of(run, progress))
         shift: AnswerShift = playground.experiments.answers.without_images(
-            run.engine, run.inputs, run.merged, run.decoded, ids, progress=progress
+            asked.engine, asked.inputs, asked.merged, asked.decoded, ids, progress=progress
         )
         return shift
 
     return run.memo(OWED, read, progress=progress)
 
 
-def choose_answer_token(run: Run, shift: AnswerShift, token: int | None) -> int:
-    """The index of the chosen answer token, or of the first that depends on the image."""
+def choose_answer_token(
+    run: Run, shift: AnswerShift, token: int | None, selection: Selection | None
+) -> int:
+    """The index of the selected answer token, or of the first that depends on the image.
+
+    Args:
+        run: whose sequence may have an answer; its tokens can then be selected everywhere.
+        shift: the answer.
+        token: the token that was clicked in this part.
+        selection: the page's.
+    """
+    there = run.still_there(selection)
+    selected = None if there is None else answer_number(run.inputs, there.index)
+    token = token if selected is None else selected
     if token is not None and token < len(shift.ids):
         return token
     return int(playground.experiments.answers.first_dependent_token(run.engine, shift))
@@ -102,7 +114,8 @@ def find_influence(
     if not run.inputs.spans:
         raise InputError(say("This prompt has no image."), remedy=say("Add an image or a video."))
     shift = score_answer(run, progress)
-    chosen, number = choose_answer_token(run, shift, token), pointed_span(run, selection) or 0
+    chosen = choose_answer_token(run, shift, token, selection)
+    number, asked = pointed_span(run, selection) or 0, run.prompt_run
     modules = playground.experiments.influence
 
     def measure() -> Influence:
@@ -110,9 +123,9 @@ def find_influence(
         block = int(np.ceil(np.sqrt((span.end - span.start) / MAX_PARTS)))
         ids = shift.ids[: chosen + 1]
         values = modules.measure_influence(
-            run.engine,
-            run.inputs,
-            run.merged,
+            asked.engine,
+            asked.inputs,
+            asked.merged,
             span,
             ids,
             block=block,
@@ -120,7 +133,7 @@ def find_influence(
             progress=progress,
         )
         attention = modules.attention_by_head(
-            run.engine, run.merged, run.decoded, ids[:-1], progress=progress
+            asked.engine, asked.merged, asked.decoded, ids[:-1], progress=progress
         )
         heads = modules.agreement_by_head(values, attention)
         return Influence(number, chosen, values, attention, heads)

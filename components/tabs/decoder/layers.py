@@ -37,7 +37,7 @@ MAX_IMAGE_TOKENS = 1_500  # a larger image is not drawn: 1,500 hover texts are 6
 POSITIONS = Slider(
     id="positions",
     label=mark("Positions in the logit lens"),
-    info=mark("The last tokens of the prompt. The rightmost column predicts the next token."),
+    info=mark("The last tokens of the sequence. The rightmost column predicts the next token."),
     low=1,
     high=MAX_POSITIONS,
     value=NUM_POSITIONS,
@@ -120,7 +120,7 @@ def next_token(run: Run, top_k: int) -> go.Figure:
 
 @PART.chart(mark("Logit lens"), needs=("positions", "top-k"))
 def lens(run: Run, positions: int, top_k: int) -> go.Figure:
-    """The logit lens (nostalgebraist 2020) at the last positions of the prompt."""
+    """The logit lens (nostalgebraist 2020) at the last positions."""
     output = run.decoded
     indices = tuple(range(max(0, output.num_tokens - positions), output.num_tokens))
     read = playground.decoder.stage.logit_lens(run.engine, output, indices, top_k)

@@ -20,6 +20,7 @@ from components.parts.controls import Choice, IndexSlider, Option, TextField
 from components.parts.part import SELECTION, Part
 from components.prompt.examples import load_examples
 from components.prompt.reader import read_prompt
+from components.tabs.decoder.answer import continue_greedily
 from components.tabs.decoder.focus import choose_token
 from components.tabs.decoder.verdict import answer_verdict_html, run_with_change
 from components.views.facts import fact_markup
@@ -225,7 +226,8 @@ def patched(
     other = other_run(run, source, text)
     other.ensure("decoder", progress)
     states = _states(run, other, way, selection)
-    original, changed, shift = run_with_change(run, progress, _what_if(other, layer, states))
+    original = continue_greedily(run, progress)
+    changed, shift = run_with_change(run, progress, _what_if(other, layer, states))
     yield Patched(states, layer, _next_token(other)[1], original, changed.answer, shift)
 
 

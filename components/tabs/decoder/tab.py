@@ -14,39 +14,13 @@ from components.tabs.decoder import (
     layers,
     patching,
     rotation,
+    sequence,
     what_if,
 )
-from components.views.facts import fact_html
-from playground.language import mark, say
+from playground.language import mark
 from playground.pipeline import Run
 
-FACTS = Part("facts", mark("Decoder"), stage="decoder")
 CODE = Part("code", mark("Show the code"), stage="decoder")
-
-
-@FACTS.html()
-def facts(run: Run) -> str:
-    """The decoder's sizes in this run, and the layers followed by DeepStack."""
-    sizes, output = run.engine.facts, run.decoded
-    through = say(
-        "{tokens:,} tokens pass through {layers} layers with hidden size {width:,} ({heads} query "
-        "heads share {kv_heads} key/value heads).",
-        tokens=output.num_tokens,
-        layers=output.num_layers,
-        width=sizes.hidden_size,
-        heads=sizes.num_attention_heads,
-        kv_heads=sizes.num_key_value_heads,
-    )
-    added = say("This prompt has no image, so DeepStack adds nothing.")
-    if run.inputs.spans:
-        added = say("This model has no DeepStack taps, so nothing is added to the layers' outputs.")
-    if output.num_deepstack:
-        added = say(
-            "DeepStack adds features of the vision tower at the image tokens after layers "
-            "{layers}. Below, ◆ marks the hidden states right after an addition.",
-            layers=say(", ").join(str(layer) for layer in range(output.num_deepstack)),
-        )
-    return fact_html(through, added)
 
 
 @CODE.code(mark("Show the code"))
@@ -76,6 +50,7 @@ TAB = StageParts(
         cache.PART,
         check_port.PART,
     ),
-    head=FACTS,
+    head=sequence.PART,
     foot=CODE,
+    shown_run=sequence.SHOWN,
 )

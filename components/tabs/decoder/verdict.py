@@ -47,8 +47,10 @@ def compare_change(run: Run, progress: Progress, what_if: WhatIf) -> Comparison:
     Raises:
         InputError: the change does not fit the run.
     """
-    playground.experiments.what_if.check_what_if(run.engine, run.inputs, what_if)
-    original, changed, shift = run_with_change(run, progress, what_if)
+    asked = run.prompt_run
+    playground.experiments.what_if.check_what_if(asked.engine, asked.inputs, what_if)
+    original = answer_of(run, progress)
+    changed, shift = run_with_change(asked, progress, what_if)
     ids = answer_ids(original)
     after = playground.experiments.answers.answer_log_probs(
         changed.engine, changed.merged, changed.decoded, ids, progress=progress
@@ -58,12 +60,9 @@ def compare_change(run: Run, progress: Progress, what_if: WhatIf) -> Comparison:
     return Comparison(what_if, original, changed.answer, answer_shift, shift)
 
 
-def run_with_change(
-    run: Run, progress: Progress, what_if: WhatIf
-) -> tuple[SamplingTrace, WhatIfRun, LogitsShift]:
-    """The original answer, the changed run, and the change in the next token's distribution."""
+def run_with_change(run: Run, progress: Progress, what_if: WhatIf) -> tuple[WhatIfRun, LogitsShift]:
+    """The changed run, and the change in the next token's distribution."""
     runs = playground.experiments.what_if_runs
-    original = answer_of(run, progress)
     changed = runs.run_what_if(
         run.engine,
         run.inputs,
@@ -74,7 +73,7 @@ def run_with_change(
         progress=progress,
     )
     shift = runs.compare_logits(run.engine, run.decoded.logits, changed.decoded.logits, TOP_K)
-    return original, changed, shift
+    return changed, shift
 
 
 def plot_answer_tokens(run: Run, compared: Comparison) -> go.Figure:

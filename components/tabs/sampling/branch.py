@@ -26,6 +26,7 @@ from components.tabs.sampling.lab import (
     require_lab,
 )
 from components.tabs.sampling.tree import chosen_html, tree_html
+from components.tabs.sampling.words import decoder_button_html
 from components.views.facts import share_words
 from components.views.picks import picks_html
 from components.views.text import token_html
@@ -118,7 +119,8 @@ def alternatives(
         for candidate in others_of(branch.trace.steps[index])
     ]
     taken = choose_alternative(branch, index, alternative)
-    return picks_html(say("Replace with"), options, [branch.name, index, taken], "alternative")
+    picks = picks_html(say("Replace with"), options, [branch.name, index, taken], "alternative")
+    return picks + decoder_button_html(branch.trace, index)
 
 
 @PART.html(needs=CHOSEN, live=True)

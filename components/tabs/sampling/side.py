@@ -27,7 +27,12 @@ from components.tabs.sampling.lab import (
     prompt_of,
     read_name,
 )
-from components.tabs.sampling.words import columns_html, diff_html, divergence_html
+from components.tabs.sampling.words import (
+    columns_html,
+    decoder_button_html,
+    diff_html,
+    divergence_html,
+)
 from components.views.facts import fact_html, fact_markup
 from components.views.picks import picks_html
 from components.views.text import token_html
@@ -214,7 +219,7 @@ def chosen(_run: Run, lab: Lab | None, name: str | int | None, step: int | None)
             name=branch.name,
             token=token_html(branch.trace.steps[index].text),
         )
-    )
+    ) + decoder_button_html(branch.trace, index)
 
 
 @PART.chart(mark("Probability of each token"), needs=("columns",))

@@ -61,6 +61,19 @@ def _column_html(name: str, inside: str) -> str:
     )
 
 
+def decoder_button_html(trace: SamplingTrace, index: int) -> str:
+    """A button that shows an answer, and this token of it, in the decoder tab."""
+    shows = {
+        "decoder.facts.sequence": "sampled",
+        "decoder.facts.sampled": [step.id for step in trace.steps],
+    }
+    return (
+        '<p><button type="button" class="pg-button pg-small" data-open="decoder" '
+        f'data-set="{html.escape(json.dumps(shows))}" data-token-of-answer="{index}">'
+        f"{say('Show this token in the decoder')}</button></p>"
+    )
+
+
 def _problem_html(why: str) -> str:
     return f'<p class="pg-problem" role="alert">{html.escape(why)}</p>'
 

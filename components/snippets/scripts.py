@@ -100,7 +100,7 @@ print("rope_deltas:", int(rope_deltas))
 
 
 def _write_decoder(run: Run, *, top_k: int = 10) -> str:
-    body = f"""
+    body = f"""{write_answer(run.inputs)}
 # Pre-hooks, since output_hidden_states lacks the DeepStack additions and the last layer's output.
 states, decoder = [], model.model.language_model
 hooks = [
@@ -123,6 +123,20 @@ print([processor.tokenizer.decode([token_id]) for token_id in lens.argmax(-1).to
 print("keys:", tuple(output.cache.layers[0].keys.shape))
 """
     return build_prompt_script(run, body)
+
+
+def write_answer(inputs: ModelInputs) -> str:
+    """The lines that put the sequence's answer after the prompt, if it has one."""
+    ids = inputs.input_ids[0, inputs.num_prompt_tokens :].tolist()
+    if not ids:
+        return ""
+    return f"""
+answer = torch.tensor({write_call("[[", [str(token_id) for token_id in ids], "]]")})
+inputs["input_ids"] = torch.cat([inputs["input_ids"], answer.to(model.device)], dim=1)
+for name, value in (("attention_mask", 1), ("mm_token_type_ids", 0)):
+    if name in inputs:
+        inputs[name] = torch.nn.functional.pad(inputs[name], (0, answer.shape[1]), value=value)
+"""
 
 
 # Filters that generate would apply itself, but only with its own sampling.

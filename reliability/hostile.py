@@ -193,6 +193,7 @@ def _text_cases() -> Iterator[Case]:
     for name, text in strange.items():
         yield case(name, text, None)
         yield case(f"{name} as the system prompt", "Hello", None, system=text)
+    yield from _answer_cases(strange)
     for value in (None, 7, 0.5, True, [], {}, ["a"], {"text": "a"}):
         yield case(f"{value!r} for a text", value, None)
         yield case(f"{value!r} for a system prompt", "Hello", None, system=value)
@@ -201,6 +202,14 @@ def _text_cases() -> Iterator[Case]:
     for image in images:
         more = {"image": image, "text": "Hello"}
         yield _call_case(f"image: {image!r}", "preprocess", False, **more)
+
+
+def _answer_cases(strange: dict[str, str]) -> Iterator[Case]:
+    """What stands where the answer of ``/decoder`` is expected."""
+    values: dict[str, object] = {repr(value): value for value in (7, 0.5, True, [], {}, ["a"], "")}
+    for name, answer in (values | strange).items():
+        more = {"image": None, "text": "Hello", "answer": answer}
+        yield _call_case(f"answer: {name}", "decoder", None, **more)
 
 
 def _number_cases() -> Iterator[Case]:

@@ -71,12 +71,21 @@ class ParityAnswer(TypedDict):
     max_abs_diff: float
 
 
+class AnswerTokenAnswer(TypedDict):
+    id: int
+    text: str
+    logprob: float
+    image_attention: float
+    first_layer: int | None
+
+
 class DecoderAnswer(TypedDict):
     next_token: list[ProbAnswer]
     logit_lens: list[list[ProbAnswer]]
     residual_norms: list[float]
     kv: KvAnswer
     parity: ParityAnswer
+    answer_tokens: list[AnswerTokenAnswer]
 
 
 class Settings(TypedDict, total=False):
@@ -219,6 +228,21 @@ def lens_row(run: Run, layer: int, top_k: int) -> list[list[ProbAnswer]]:
             for token_id, text, prob in zip(ids, texts, probs, strict=True)
         ]
         for ids, texts, probs in zip(lens.ids[0], lens.texts[0], lens.probs[0], strict=True)
+    ]
+
+
+def answer_token_answers(answered: Run) -> list[AnswerTokenAnswer]:
+    """The tokens of the answer in a run's sequence."""
+    describe = playground.answer.summary.describe_answer
+    return [
+        {
+            "id": token.id,
+            "text": token.text,
+            "logprob": token.log_prob,
+            "image_attention": sum(token.image_attention),
+            "first_layer": token.first_layer,
+        }
+        for token in describe(answered, measure_images=False)
     ]
 
 

@@ -22,6 +22,7 @@ from components.api.answers import (
     SamplingAnswer,
     Settings,
     VisionAnswer,
+    answer_token_answers,
     column_answer,
     embeds_norms,
     kv_answer,
@@ -36,7 +37,7 @@ from components.compute.engine_host import EngineHost
 from components.compute.gpu_process import compute_ahead
 from components.compute.jobs import stop_without_client
 from components.parts.experiments import MODEL_QUEUE
-from components.prompt.checks import check_whole
+from components.prompt.checks import check_text, check_whole
 from components.prompt.reader import read_prompt
 from components.prompt.uploads import received_image, refuse_addresses
 from components.serving.page_blocks import blocks_around
@@ -144,8 +145,9 @@ class Endpoints:
         max_pixels: int | None = None,
         layer: int | None = None,
         top_k: int = 10,
+        answer: str | None = None,
     ) -> DecoderAnswer:
-        """Run the decoder over the prompt: next tokens, logit lens, residual norms, KV cache.
+        """Run the decoder: next tokens, logit lens, residual norms, KV cache.
 
         Args:
             image: an uploaded image, or null for a text-only prompt
@@ -154,11 +156,14 @@ class Endpoints:
             max_pixels: the image is scaled down to at most this many pixels; null for the default
             layer: logit lens and norms of the input of this layer, from 0; null for the final norm
             top_k: how many tokens to list, most likely first
+            answer: a text to follow the prompt as its answer; null for the prompt alone
 
         Returns:
             next_token, logit_lens ([seq][top_k], of the layer), residual_norms ([seq], of the
-            layer), kv (shape: layers, keys and values, batch, heads, seq, head_dim) and parity
-            (against one plain model(**inputs))
+            layer), kv (shape: layers, keys and values, batch, heads, seq, head_dim), parity (of the
+            prompt, against one plain model(**inputs)) and answer_tokens (log-probability in nats,
+            share of the attention on the image, and the layer from whose input on the token is the
+            most likely one; empty without an answer)
         """
         facts = self._engine().facts
         if layer is None:
@@ -166,14 +171,20 @@ class Endpoints:
         layer = check_whole("layer", layer, low=0, high=facts.num_layers)
         top_k = check_whole("top_k", top_k, low=1, high=min(MAX_TOP_K, facts.vocab_size))
         run = self._run("decoder", image, text, system, max_pixels)
-        parity = run.check_parity(stop_without_client)
-        norms = playground.decoder.stage.residual_norms(run.decoded)[layer]
+        parity, shown = run.check_parity(stop_without_client), run
+        if answer is not None:
+            text = check_text("answer", answer)
+            ids = playground.sampling.score.read_answer(run.engine, text)
+            extend = playground.answer.stage.run_with_answer
+            shown = extend(run, ids, progress=stop_without_client)
+        norms = playground.decoder.stage.residual_norms(shown.decoded)[layer]
         return {
-            "next_token": next_token_answers(run, top_k),
-            "logit_lens": lens_row(run, layer, top_k),
+            "next_token": next_token_answers(shown, top_k),
+            "logit_lens": lens_row(shown, layer, top_k),
             "residual_norms": plain_numbers("residual norms", norms),
-            "kv": kv_answer(run),
+            "kv": kv_answer(shown),
             "parity": {"max_abs_diff": parity.max_abs_diff},
+            "answer_tokens": [] if answer is None else answer_token_answers(shown),
         }
 
     def sampling(

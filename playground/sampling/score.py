@@ -56,7 +56,11 @@ def read_answer(engine: Engine, text: object, *, with_end: bool = False) -> list
         InputError: the text is empty or too long.
     """
     if not isinstance(text, str) or not text:
-        raise InputError(say("There is no text to score."), remedy=say("Enter some text."))
+        raise InputError(say("The text is empty."), remedy=say("Enter some text."))
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise InputError(
+            say("The text contains an unpaired surrogate, which is not a valid character.")
+        )
     if len(text) > MAX_SCORED_CHARS:
         raise InputError(
             say("The text has {count:,} characters.", count=len(text)),

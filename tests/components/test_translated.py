@@ -81,7 +81,7 @@ def spec_texts(items: Iterable[Any]) -> Iterator[str]:
 @pytest.mark.parametrize("name", PARTS)
 def test_no_part_is_declared_in_english(name: str) -> None:
     with speaking("zh"):
-        spec = part_spec(PARTS[name])
+        spec = part_spec(PARTS[name], STAGE_OF[name])
     labels = [each[name] for each in spec["outputs"] for name in ("label", "empty")]
     labels += [each["label"] for each in spec["experiments"]]
     assert_chinese([*labels, *spec_texts(spec["items"])])

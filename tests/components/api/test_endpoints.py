@@ -31,7 +31,7 @@ from playground.engine import Engine
 from playground.errors import InputError, PlaygroundError
 from playground.logits import next_token_probs
 from playground.pipeline import Run
-from playground.preprocess.stage import run_preprocess
+from playground.preprocess.stage import model_kwargs, run_preprocess
 from playground.records import Prompt, PromptImage, SamplingSettings, Turn
 from playground.sampling.stage import run_sampling
 from playground.vision.maps import patch_norms, patch_pca
@@ -52,7 +52,7 @@ ENDPOINTS = {
     "/preprocess": {"image", "text", "system", "max_pixels"},
     "/vision_tower": {"image", "text", "system", "max_pixels", "block"},
     "/merge": {"image", "text", "system", "max_pixels"},
-    "/decoder": {"image", "text", "system", "max_pixels", "layer", "top_k"},
+    "/decoder": {"image", "text", "system", "max_pixels", "layer", "top_k", "answer"},
     "/sampling": {"image", "text", "system", "max_pixels", "settings", "max_new_tokens"},
     "/cache_reuse": {
         "first_text",
@@ -193,7 +193,9 @@ def test_merge(call: Callable[..., Any], file: Any, run: Run) -> None:
 
 def test_decoder(call: Callable[..., Any], file: Any, run: Run) -> None:
     answer = call("/decoder", image=file, layer=2, top_k=3, **COMMON)
-    assert set(answer) == {"next_token", "logit_lens", "residual_norms", "kv", "parity"}
+    names = {"next_token", "logit_lens", "residual_norms", "kv", "parity", "answer_tokens"}
+    assert set(answer) == names
+    assert answer["answer_tokens"] == []
     expected = next_token_probs(run.engine, run.decoded.logits, 3)
     assert answer["next_token"] == [
         {"id": token.id, "text": token.text, "prob": token.prob} for token in expected
@@ -211,6 +213,31 @@ def test_decoder(call: Callable[..., Any], file: Any, run: Run) -> None:
     for position, cell in enumerate(answer["logit_lens"]):
         assert [entry["id"] for entry in cell] == probs[position].topk(3).indices.tolist()
         assert cell[0]["prob"] == pytest.approx(probs[position].max().item(), abs=1e-5)
+
+
+def test_an_answer_follows_the_prompt(call: Callable[..., Any], file: Any, run: Run) -> None:
+    """Against one plain forward over prompt and answer."""
+    text = "A red circle."
+    got = call("/decoder", image=file, answer=text, top_k=1, **COMMON)
+    ids = run.engine.tokenizer.encode(text, add_special_tokens=False)
+    inputs, added = model_kwargs(run.inputs), torch.tensor([ids])
+    inputs["input_ids"] = torch.cat([inputs["input_ids"], added], 1)
+    for name, value in (("attention_mask", 1), ("mm_token_type_ids", 0)):
+        inputs[name] = torch.nn.functional.pad(inputs[name], (0, len(ids)), value=value)
+    model: Any = run.engine.model
+    with torch.no_grad():
+        logits = model(**inputs).logits[0].log_softmax(-1)
+    start = run.inputs.num_tokens
+    tokens = got["answer_tokens"]
+    assert [token["id"] for token in tokens] == ids
+    assert "".join(token["text"] for token in tokens) == text
+    for number, token in enumerate(tokens):
+        expected = float(logits[start + number - 1, token["id"]])
+        assert token["logprob"] == pytest.approx(expected, abs=2e-5)
+        assert 0 < token["image_attention"] < 1
+    assert got["next_token"][0]["id"] == int(logits[-1].argmax())
+    assert len(got["residual_norms"]) == len(got["logit_lens"]) == start + len(ids)
+    assert got["parity"] == {"max_abs_diff": 0.0}
 
 
 def test_the_lens_after_the_last_layer_is_the_answer(call: Callable[..., Any]) -> None:
@@ -347,6 +374,9 @@ def test_text_only_prompts_have_no_patches(call: Callable[..., Any]) -> None:
         ("/decoder", {"layer": 9}, "layer is 9. It must be between 0 and 4."),
         ("/decoder", {"layer": "last"}, "layer must be a number, not text"),
         ("/decoder", {"top_k": 0}, "top_k is 0. It must be between 1 and 50."),
+        ("/decoder", {"answer": 7}, "answer must be text, not a number"),
+        ("/decoder", {"answer": ""}, "The text is empty"),
+        ("/decoder", {"answer": "a" * 9_000}, "The text has 9,000 characters"),
         ("/sampling", {"max_new_tokens": 0}, "max_new_tokens is out of range"),
         ("/sampling", {"max_new_tokens": 10**9}, "max_new_tokens is out of range"),
         ("/sampling", {"settings": [{}] * 9}, "There are 9 columns of settings"),
@@ -459,7 +489,7 @@ def test_uploads_of_the_server_itself_lie_in_its_folder(tmp_path: Path) -> None:
 def test_answers_hold_no_nan(
     tiny_random_engine: Engine, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
-    event, sent = _answer(url, "decoder", [None, "Hello", "", None, None, 2])
+    event, sent = _answer(url, "decoder", [None, "Hello", "", None, None, 2, None])
     assert event == "complete"
     json.loads(sent, parse_constant=pytest.fail)
     with pytest.raises(PlaygroundError, match="norms hold NaN"):

@@ -235,7 +235,7 @@ def test_one_page_cannot_hold_all_turns() -> None:
 
 
 def test_the_browser_knows_what_each_output_needs() -> None:
-    spec = part_spec(PART)
+    spec = part_spec(PART, STAGE)
     assert spec["requires"] == "merge"
     assert spec["outputs"][0]["needs"] == ["merge.lab.size", "selection", "merge.lab.measured"]
     assert spec["experiments"][0]["label"] == "Measure"

@@ -14,6 +14,7 @@ import torch
 
 from components.snippets.parts import name_files
 from components.snippets.scripts import WRITERS, write_snippet
+from playground.answer.stage import run_with_answer
 from playground.decoder.stage import logit_lens, residual_norms
 from playground.engine import Engine
 from playground.kv_cache.stage import run_cache_reuse
@@ -86,6 +87,18 @@ def test_decoder(kind: str, runs: dict[str, Run], play: Any) -> None:
     assert found["top"].values.tolist() == [token.prob for token in probs]
     lens = logit_lens(run.engine, run.decoded, (run.inputs.num_tokens - 1,), 1)
     assert found["lens"].argmax(-1).tolist() == lens.ids[:, 0, 0].tolist()
+
+
+@pytest.mark.parametrize("kind", ["text", "image", "video"])
+def test_decoder_with_an_answer(kind: str, runs: dict[str, Run], play: Any) -> None:
+    """One forward over prompt and answer, in place of the answer after the prompt's cache."""
+    ids = runs[kind].engine.tokenizer.encode("A red circle.", add_special_tokens=False)
+    answered = run_with_answer(runs[kind], ids)
+    found = play(write_snippet("decoder", answered, top_k=5), answered)
+    assert found["inputs"]["input_ids"].equal(answered.inputs.input_ids)
+    norms = residual_norms(answered.decoded)
+    np.testing.assert_allclose(found["residual_norms"].numpy(), norms, rtol=1e-5)
+    torch.testing.assert_close(found["logits"], answered.decoded.logits, rtol=0, atol=2e-5)
 
 
 SETTINGS = {

@@ -339,7 +339,13 @@ def test_long_texts_are_scored_in_chunks(
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("", "no text"), (None, "no text"), ("a" * 9000, "9,000 characters"), ("ю" * 3000, "tokens")],
+    [
+        ("", "is empty"),
+        (None, "is empty"),
+        ("a\ud800", "unpaired surrogate"),
+        ("a" * 9000, "9,000 characters"),
+        ("ю" * 3000, "tokens"),
+    ],
 )
 def test_texts_that_are_refused(tiny_random_engine: Engine, text: object, message: str) -> None:
     with pytest.raises(InputError, match=message):

@@ -89,7 +89,7 @@ def test_nothing_is_shown_before_it_is_asked_for(run: Run, text_run: Run) -> Non
 
 def test_an_answer_token_is_an_index(run: Run) -> None:
     *_, found = influence.measured(run, ignore_progress, 10_000, 0, None)
-    first = choose_answer_token(run, found.owed, None)
+    first = choose_answer_token(run, found.owed, None, None)
     assert found.token == first  # of another run's answer: the default again
     for raw in (-1, 1.5, True, "red"):
         with pytest.raises(InputError):

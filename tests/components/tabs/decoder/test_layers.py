@@ -9,7 +9,7 @@ import torch
 import playground
 from components.charts.decoder_layers import LEAST_PROB
 from components.charts.token_labels import token_label
-from components.tabs.decoder import cache, layers, tab
+from components.tabs.decoder import cache, layers, sequence
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.pipeline import Run
@@ -191,9 +191,9 @@ def test_the_cache_is_shown_in_bytes(image_run: Run) -> None:
 
 
 def test_deepstack_layers_are_named(image_run: Run, tiny_random_engine: Engine) -> None:
-    assert "after layers 0, 1, 2" in tab.facts(image_run)
+    assert "after layers 0, 1, 2" in sequence.facts(image_run, sequence.PROMPT, None)
     ticks = layers.norms(image_run).layout.yaxis.ticktext
     assert [tick for tick in ticks if "◆" in tick] == ["1 ◆", "2 ◆", "3 ◆"]
     text_run = make_run(tiny_random_engine, "Hello")
-    assert "DeepStack adds nothing" in tab.facts(text_run)
+    assert "DeepStack adds nothing" in sequence.facts(text_run, sequence.PROMPT, None)
     assert not any("◆" in tick for tick in layers.norms(text_run).layout.yaxis.ticktext)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
@@ -63,3 +65,39 @@ def test_a_head_is_chosen_in_its_chart(opened: Page) -> None:
     expect(part.locator(".hoverlayer .hovertext").first).to_be_visible()
     opened.mouse.click(*middle)
     expect(part.get_by_label("Head", exact=True).locator("option:checked")).to_have_text("head 1")
+
+
+def test_the_parts_take_a_token_of_the_answer(opened: Page) -> None:
+    """Chosen in the answer's strip, then in a column of the sampling tab."""
+    open_decoder_part(opened, "Attention")
+    head = opened.locator('[data-part="decoder.facts"]')
+    words = opened.locator('[data-part="decoder.attention"] .pg-fact').first
+    bar = opened.locator(".pg-pointer-words")
+    head.get_by_label("with the greedy answer").check()
+    chips = head.locator(".pg-answer b")
+    expect(chips.first).to_have_attribute("title", re.compile("probability"))
+    red = chips.filter(has_text="red").first
+    red.click()
+    index = red.get_attribute("data-start")
+    expect(bar).to_contain_text(f"Token {index} “␣red”")
+    expect(red).to_have_class(re.compile("pg-fixed"))
+    expect(words).not_to_contain_text("This is the last token")
+    expect(opened.locator('[data-part="decoder.attention"] .chart-title').nth(1)).to_contain_text(
+        f"token {index}"
+    )
+    panel = open_tab(opened, "5 Sampling")
+    column = panel.locator(".pg-column").nth(1)
+    chip = column.locator("b").nth(2)
+    text = chip.inner_text()
+    chip.click()
+    chosen = panel.locator('[data-part="sampling.side"] .pg-fact', has_text="Selected: token 3")
+    expect(chosen).to_be_visible()
+    panel.get_by_role("button", name="Show this token in the decoder").first.click()
+    expect(opened.get_by_role("tab", name="4 Decoder")).to_have_attribute("aria-selected", "true")
+    expect(head.get_by_label("with a sampled answer")).to_be_checked()
+    expect(chips.nth(2)).to_have_text(text)
+    expect(bar).to_contain_text(f"“{text.replace(' ', '␣')}”")
+    expect(chips.nth(2)).to_have_class(re.compile("pg-fixed"))
+    head.get_by_label("prompt", exact=True).check()
+    expect(chips).to_have_count(0)
+    expect(words).to_contain_text("This is the last token")

@@ -29,7 +29,8 @@ from tests.components.spoken_words import (
 )
 from tests.components.visits import make_events
 
-PARTS = Parts(STAGE_TABS).by_key
+ALL = Parts(STAGE_TABS)
+PARTS = ALL.by_key
 TEXTS = Path(__file__).parents[2] / "components" / "browser" / "texts.js"
 
 
@@ -81,7 +82,7 @@ def spec_texts(items: Iterable[Any]) -> Iterator[str]:
 @pytest.mark.parametrize("name", PARTS)
 def test_no_part_is_declared_in_english(name: str) -> None:
     with speaking("zh"):
-        spec = part_spec(PARTS[name], STAGE_OF[name])
+        spec = part_spec(PARTS[name], ALL.stage_of[name])
     labels = [each[name] for each in spec["outputs"] for name in ("label", "empty")]
     labels += [each["label"] for each in spec["experiments"]]
     assert_chinese([*labels, *spec_texts(spec["items"])])

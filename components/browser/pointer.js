@@ -276,8 +276,10 @@ export function mount({ element, props, watch }) {
     answerText = "";
     readAnswer();
     hovered = null;
-    const linked = locate(layout, layout?.selection); // the link's selection, once its run exists
+    const wish = layout?.selection; // the link's selection, once its run exists
+    const linked = locate(layout, wish);
     if (linked) fix(linked);
+    else if (ofRun && wish?.index !== undefined) selectAnswer(wish.index - ofRun.positions[0].length);
     else {
       setSelection(asked(currentSelection()));
       markAll();

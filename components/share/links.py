@@ -170,6 +170,8 @@ def _link_selection(run: Run | None, sent: Any) -> tuple[int, ...]:
     """A selection in the form of a link: an index, or span, row and column."""
     if run is None or not run.has("preprocess"):
         return ()
+    if isinstance(sent, Mapping) and type(sent.get("answer")) is int:  # of an answer after the run
+        return (run.inputs.num_tokens + max(0, sent["answer"]),)
     selection: Selection | None = read_selection(run, sent)
     if selection is None:
         return ()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from components.charts.token_labels import media_name
-from components.views.facts import capital, fact_html, share_words, signed
+from components.views.facts import fact_html, share_words, signed
 from components.views.generated import TOKEN_COLORS
 from components.views.tables import Verbatim, table_html
 from components.views.text import flowing_lines, visible
@@ -152,7 +152,7 @@ def _legend_html(shade: Shade, run: Run, measured: bool) -> str:
 def answer_table_html(run: Run, tokens: Sequence[AnswerToken]) -> str:
     """A row per token with every measure; rows can be selected."""
     inputs = run.inputs
-    images = [capital(media_name(span)) for span in inputs.spans if span.frame == 0]
+    images = [media_name(span) for span in inputs.spans if span.frame == 0]
     headers = [
         say("Token"),
         say("Text"),

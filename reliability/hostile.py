@@ -206,7 +206,8 @@ def _text_cases() -> Iterator[Case]:
 
 def _answer_cases(strange: dict[str, str]) -> Iterator[Case]:
     """What stands where the answer of ``/decoder`` is expected."""
-    values: dict[str, object] = {repr(value): value for value in (7, 0.5, True, [], {}, ["a"], "")}
+    given: tuple[object, ...] = (7, 0.5, True, [], {}, ["a"], "")
+    values = {repr(value): value for value in given}
     for name, answer in (values | strange).items():
         more = {"image": None, "text": "Hello", "answer": answer}
         yield _call_case(f"answer: {name}", "decoder", None, **more)

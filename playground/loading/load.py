@@ -95,6 +95,7 @@ def load_engine(
     model = _load_model(
         folder,
         source,
+        config,
         dtype=model_dtype,
         attn=attn,
         device_map=device_map,
@@ -222,6 +223,7 @@ def _check_processor(processor: Any, source: str, config: Any) -> None:
 def _load_model(
     folder: Path,
     source: str,
+    config: PreTrainedConfig,
     *,
     dtype: torch.dtype,
     attn: str,
@@ -230,10 +232,12 @@ def _load_model(
     report: Progress,
 ) -> PreTrainedModel:
     report(mark("Loading the weights"), 0, 1)
+    config._attn_implementation = attn  # the file may name one that is not installed
     try:
         with _weight_progress(report):
             loaded: Any = AutoModelForImageTextToText.from_pretrained(
                 folder,
+                config=config,
                 dtype=dtype,
                 attn_implementation=attn,
                 device_map=device_map,

@@ -34,7 +34,10 @@ PROMPTS: dict[str, tuple[int, dict[str, int], dict[str, str]]] = {
     "text alone": (9, {"index": 2}, NO_IMAGE),
 }
 # Pressed without what they need: they say so.
-REFUSED = {"decoder.porters.compared": "No file has been uploaded."}
+REFUSED = {
+    "decoder.facts.answered": "The sequence is the prompt alone.",
+    "decoder.porters.compared": "No file has been uploaded.",
+}
 
 
 @pytest.fixture(scope="module")

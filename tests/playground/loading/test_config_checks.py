@@ -218,3 +218,10 @@ def test_a_key_that_no_file_sets(brought: Path) -> None:
         CheckpointError, match=r"16 in video_preprocessor_config\.json \(by default\)"
     ):
         load()
+
+
+def test_the_attention_that_the_config_names_need_not_be_installed(brought: Path) -> None:
+    """Some trainers save the one that they ran with."""
+    randomise_weights(brought)
+    edit_config(brought, _attn_implementation="flash_attention_2")
+    assert load().model.config.text_config._attn_implementation == "sdpa"

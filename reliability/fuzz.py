@@ -24,7 +24,7 @@ NAMES = {
     "preprocess": ("image", "text", "system", "max_pixels"),
     "vision_tower": ("image", "text", "system", "max_pixels", "block"),
     "merge": ("image", "text", "system", "max_pixels"),
-    "decoder": ("image", "text", "system", "max_pixels", "layer", "top_k"),
+    "decoder": ("image", "text", "system", "max_pixels", "layer", "top_k", "answer"),
     "sampling": ("image", "text", "system", "max_pixels", "settings", "max_new_tokens"),
     "cache_reuse": ("first_text", "second_text", "image", "second_image"),
 }

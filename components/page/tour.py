@@ -115,7 +115,8 @@ STEPS = (
         mark("A token attends only to what precedes it"),
         mark(
             "The causal mask hides later tokens. Choose a layer and a head: some attend to the "
-            "previous token, some to the image."
+            "previous token, some to the image. With an answer in the sequence, chosen at the top "
+            "of the tab, you see what each generated token attends to."
         ),
     ),
     Step(

@@ -226,7 +226,8 @@ def _number_cases() -> Iterator[Case]:
             more = {"image": None, "text": "Hello", name: value}
             yield _call_case(f"{endpoint} {name} = {value!r}", endpoint, None, **more)
     names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed")
-    for name in (*names, "frequency_penalty", "presence_penalty"):
+    more_names = ("frequency_penalty", "presence_penalty", "no_repeat_ngram_size")
+    for name in (*names, *more_names, "thinking_budget"):
         for value in STRANGE_NUMBERS:
             more = {"image": None, "text": "Hello", "settings": [{name: value}]}
             more["max_new_tokens"] = 2

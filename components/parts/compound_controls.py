@@ -109,8 +109,8 @@ class Rows(Control):
     row does not affect the others.
 
     Args:
-        fields: the controls of one row; their options must not depend on the run, unless the
-            ``details`` of the first run fit all runs.
+        fields: the controls of one row; what they offer must not depend on the run, unless the
+            ``spec`` of the first run fits all runs.
         low, high: how many rows there may be.
         value: the initial rows: dicts of the values that differ from the fields' defaults; or a
             function of the run.
@@ -135,7 +135,7 @@ class Rows(Control):
     def details(self, run: Run) -> Spec:
         """The fields' specs, the initial rows, and the buttons' labels."""
         return {
-            "fields": [field.spec(run) for field in self.fields],
+            "fields": [spec for field in self.fields if (spec := field.spec(run)) is not None],
             "low": self.low,
             "high": self.high,
             "names": [say(name) for name in self.names],

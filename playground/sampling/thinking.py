@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from playground.engine import Engine
 from playground.errors import InputError
 from playground.language import say
 from playground.records import SamplingTrace
@@ -67,6 +68,13 @@ def read_think_tags(tokenizer: Any, prompt_ids: torch.Tensor) -> ThinkTags | Non
         return None
     tail: str = tokenizer.decode(prompt_ids[-TAIL:])
     return ThinkTags(added[START], added[END], tail.rstrip().endswith(START))
+
+
+def can_think(engine: Engine) -> bool:
+    """Whether the chat template handles thinking; tokenizers have the tags without it, too."""
+    source = engine.processor.chat_template
+    added = engine.tokenizer.get_added_vocab()
+    return isinstance(source, str) and END in source and START in added and END in added
 
 
 def no_think_tags() -> InputError:

@@ -17,6 +17,7 @@ from components.views.generated import (
 from components.views.text import flowing_lines
 from playground.language import mark, say
 from playground.records import TokenStep
+from playground.sampling.loops import Loop
 
 ColourBy = Literal["probability", "surprisal"]
 COLOURS: dict[ColourBy, str] = {"probability": mark("probability"), "surprisal": mark("surprisal")}
@@ -38,6 +39,7 @@ def picked_chips_html(
     marked: int | None = None,
     titled: bool = True,
     sets: str | None = "",
+    loop: Loop | None = None,
 ) -> str:
     """Tokens as chips. clicks.js adds the attributes that all chips share.
 
@@ -49,9 +51,10 @@ def picked_chips_html(
         titled: show numbers on hover and focus; False while the text is still being generated.
         sets: the control that a click sets to the token's number. With the default "" a click has
             no effect; None, while the text is still being generated, also disables focus.
+        loop: of these tokens; marked, and each of its rounds.
     """
     chips = "".join(
-        _chip(index, step, colour_by, index == marked, titled)
+        _chip(index, step, colour_by, _marks(index, marked, loop), titled)
         for index, step in enumerate(steps)
         if index >= first
     )
@@ -60,14 +63,22 @@ def picked_chips_html(
     return f'<p class="{classes}"{numbers} translate="no" style="{TOKEN_COLORS}">{chips}</p>'
 
 
-def _chip(index: int, step: TokenStep, colour_by: ColourBy, marked: bool, titled: bool) -> str:
-    classes = ["pg-diverges"] if marked else []
-    classes += ["pg-forced"] if step.forced else []
+def _marks(index: int, marked: int | None, loop: Loop | None) -> list[str]:
+    """The CSS classes of a token that is highlighted or part of a loop."""
+    classes = ["pg-diverges"] if index == marked else []
+    if loop is not None and loop.start <= index < loop.end:
+        classes.append("pg-loop")
+        classes += ["pg-round"] if (index - loop.start) % loop.period == 0 else []
+    return classes
+
+
+def _chip(index: int, step: TokenStep, colour_by: ColourBy, marks: list[str], titled: bool) -> str:
+    classes = [*marks, "pg-forced"] if step.forced else marks
     attributes = ""
     if colour_by == "surprisal":
         attributes += f" style=--nats:{_shade(surprisal(step))}"
     elif band := BANDS.index(probability_class(step.raw_prob)):
-        classes.append(f"p{band}")
+        classes = [*classes, f"p{band}"]
     if classes:
         attributes += f' class="{" ".join(classes)}"'
     if titled:

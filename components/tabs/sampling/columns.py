@@ -26,9 +26,14 @@ assert len(NAMES) == MAX_COLUMNS
 MIN_SHOWN = 2
 
 
-def setting_slider(field: Field, **more: Any) -> Slider:
-    """A setting's slider."""
+def setting_slider(field: Field, **more: Any) -> Control:
+    """A setting's slider; a number field if it may be empty."""
     low, high = field.slider
+    more["shown"] = field.shown
+    if getattr(SamplingSettings(), field.name) is None:
+        return Number(
+            id=control_id(field), label=field.label, info=field.info, low=low, high=high, **more
+        )
     return Slider(
         id=control_id(field),
         label=field.label,
@@ -51,6 +56,7 @@ def _card_field(field: Field) -> Control:
         info=field.info,
         step=field.step,
         value=getattr(SamplingSettings(), field.name),
+        shown=field.shown,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,12 @@ class Field:
     step: float
     slider: tuple[float, float]  # range of the slider in “One step”
     in_card: bool = False  # also a slider in the columns' cards
+    shown: Callable[[Run], bool] | None = None  # whether the checkpoint has it; by default always
+
+
+def can_think(run: Run) -> bool:
+    """Whether the checkpoint's chat template handles thinking."""
+    return bool(playground.sampling.thinking.can_think(run.engine))
 
 
 IS_OFF_AT_0, IS_OFF_AT_1 = mark("0 is off"), mark("1 is off")
@@ -61,6 +68,21 @@ FIELDS = (
     Field("repetition_penalty", mark("Repetition penalty"), IS_OFF_AT_1, 0.05, (0.5, 2)),
     Field("frequency_penalty", mark("Frequency penalty"), IS_OFF_AT_0, 0.1, (-2, 2)),
     Field("presence_penalty", mark("Presence penalty"), IS_OFF_AT_0, 0.1, (-2, 2)),
+    Field(
+        "no_repeat_ngram_size",
+        mark("N-gram ban"),
+        mark("No n tokens in a row occur a second time; 0 is off"),
+        1,
+        (0, 10),
+    ),
+    Field(
+        "thinking_budget",
+        mark("Thinking budget"),
+        mark("Thinking tokens before </think> is forced; empty is off"),
+        1,
+        (0, 4096),
+        shown=can_think,
+    ),
     Field("seed", mark("Seed"), mark("The same seed gives the same samples"), 1, (0, 100)),
 )
 assert FIELDS[-1].name == "seed"

@@ -45,8 +45,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "repetition_penalty": (0.8, 1.6),
     "frequency_penalty": (-1, 2),
     "presence_penalty": (-1, 2),
+    "no_repeat_ngram_size": (0, 6),
 }
-NOT_SWEPT = {"seed", "no_repeat_ngram_size", "thinking_budget"}
+NOT_SWEPT = {"seed", "thinking_budget"}
 assert RANGES.keys() == LIMITS.keys() - NOT_SWEPT
 MAX_ROWS = 40
 MOST = 16  # values, and answers per value; as in sampling.sweep, without torch

@@ -9,10 +9,12 @@ from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
 from components.tabs.sampling.chips import MAX_TITLES, ColourBy, picked_chips_html, surprisal
+from components.tabs.sampling.looping import find_own_loop, loop_legend_html, loop_words
 from components.views.facts import count_tokens, fact_markup
 from components.views.text import flowing_lines, token_html
 from playground.language import mark, say
 from playground.records import SamplingRun, SamplingTrace, TokenStep
+from playground.sampling.loops import Loop
 
 if TYPE_CHECKING:
     from components.tabs.sampling.lab import Lab
@@ -36,17 +38,19 @@ def columns_html(lab: Lab, colour_by: ColourBy = "probability") -> str:
     live = lab.is_live
     marked = None if live else lab.sampled.first_divergence
     titled = not live and sum(len(trace.steps) for trace in lab.sampled.traces) <= MAX_TITLES
-    inside = {
-        name: picked_chips_html(
+    inside = {}
+    for name, trace, spent in zip(lab.names, lab.sampled.traces, lab.seconds, strict=True):
+        loop = None if live else find_own_loop(trace)
+        inside[name] = picked_chips_html(
             trace.steps,
             colour_by=colour_by,
             marked=marked,
             titled=titled,
             sets=None if live else "step",
-        )
-        + _facts_html(trace, spent, live)
-        for name, trace, spent in zip(lab.names, lab.sampled.traces, lab.seconds, strict=True)
-    }
+            loop=loop,
+        ) + _facts_html(trace, spent, live)
+        if loop is not None:
+            inside[name] += _loop_html(trace, loop)
     inside |= {name: _problem_html(why) for name, why in lab.problems}
     cards = "".join(_column_html(name, inside[name]) for name in sorted(inside))
     return f'<div class="pg-columns">{cards}</div>'
@@ -72,6 +76,11 @@ def decoder_button_html(trace: SamplingTrace, index: int) -> str:
         f'data-set="{html.escape(json.dumps(shows))}" data-token-of-answer="{index}">'
         f"{say('Show this token in the decoder')}</button></p>"
     )
+
+
+def _loop_html(trace: SamplingTrace, loop: Loop) -> str:
+    where = say("The part “Loops” shows how it locks in, and what stops it.")
+    return f'<p class="pg-column-facts">{loop_words(trace, loop)} {where}</p>' + loop_legend_html()
 
 
 def _problem_html(why: str) -> str:

@@ -143,3 +143,27 @@ def test_a_score(opened: tuple[Page, PageLog]) -> None:
     expect(part.get_by_text("with log-probability")).to_be_visible(timeout=RUN_TIMEOUT_MS)
     assert part.get_by_role("row").count() >= 5
     assert not log.problems
+
+
+def test_a_loop_is_broken(opened: tuple[Page, PageLog]) -> None:
+    page, log = opened
+    panel = open_tab(page, "5 Sampling")
+    part = open_part(panel, "Loops")
+    # When it is first opened it lets the model go on from the text, which ends in a loop.
+    expect(part.get_by_text("Its first round has")).to_be_visible(timeout=RUN_TIMEOUT_MS)
+    expect(part.locator(".chart-box[data-state=drawn]")).to_have_count(1)
+    rounds = part.locator(".pg-picks .pg-round")
+    assert rounds.count() >= 6
+    style = rounds.first.evaluate("each => getComputedStyle(each).borderLeftStyle")
+    assert style == "solid"
+    part.get_by_label("Text that rightly repeats").fill("red, red, red, red")
+    part.get_by_label("Text that rightly repeats").blur()
+    part.get_by_role("button", name="Break this loop").click()
+    expect(part.locator("table")).to_have_count(2, timeout=RUN_TIMEOUT_MS)
+    expect(part.get_by_text("“red, red, red, red”")).to_be_visible()
+    outcomes, costs = part.locator("table").first, part.locator("table").last
+    expect(outcomes.get_by_role("row").nth(1)).to_contain_text("goes on")
+    banned = "N-gram ban 4"
+    expect(outcomes.get_by_role("row").filter(has_text=banned)).to_contain_text("stops after")
+    expect(costs.get_by_role("row").filter(has_text=banned)).to_contain_text("−∞")
+    assert not log.problems

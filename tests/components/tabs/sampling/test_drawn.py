@@ -85,7 +85,7 @@ def test_nothing_goes_wrong_before_the_columns(shipped_engine: Engine, part: Par
 
 
 def test_a_branch_is_seen_by_all_parts(visit: Visit) -> None:
-    side, step, sweep, branch, score = TAB.parts
+    side, step, sweep, branch, score, *_ = TAB.parts
     visit.values |= {"sampling.side.branch": "B", "sampling.side.step": 1}
     before = visit.findings[COLUMNS]
     *_, last = visit.start(branch, "grow")
@@ -103,7 +103,7 @@ def test_a_branch_is_seen_by_all_parts(visit: Visit) -> None:
 
 
 def test_columns_written_anew_begin_a_new_tree(visit: Visit) -> None:
-    side, _, _, branch, _ = TAB.parts
+    side, _, _, branch, *_ = TAB.parts
     visit.start(branch, "first_words")
     visit.values["sampling.side.step"] = 3
     *_, last = visit.start(side, "columns")

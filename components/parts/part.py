@@ -88,6 +88,7 @@ class Experiment:
     run: Callable[..., Iterator[Any]]
     needs: tuple[str, ...]
     auto: bool = False  # starts automatically when its part becomes visible for a new run
+    early: bool = True  # an automatic one has run on the first example before any page is served
     # By id: it starts automatically only when these controls were moved to one of these values.
     when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     again: tuple[str, ...] = ()  # moving these controls runs it again, once it has run

@@ -82,7 +82,7 @@ class RunEvents:
         for part in self.drawing.parts.by_key.values():
             for experiment in part.experiments.values():
                 # On a new page, no control has been moved.
-                if not experiment.auto or experiment.when:
+                if not experiment.auto or not experiment.early or experiment.when:
                     continue
                 try:
                     question = Question(run=opening.key, part=part.key, findings=findings)

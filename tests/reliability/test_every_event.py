@@ -13,6 +13,7 @@ from components.share.downloads.panel import KINDS
 from components.tabs import STAGE_TABS
 from components.tabs.decoder import influence
 from components.tabs.preprocess import budget
+from components.tabs.sampling import thinking
 from components.tabs.vision.focus import ABSENT
 from playground.pipeline import STAGES
 from reliability.page_client import PageClient
@@ -37,6 +38,7 @@ PROMPTS: dict[str, tuple[int, dict[str, int], dict[str, str]]] = {
 REFUSED = {
     "decoder.facts.answered": "The sequence is the prompt alone.",
     "decoder.porters.compared": "No file has been uploaded.",
+    "sampling.thinking.cut": thinking.PART.absent,
 }
 
 

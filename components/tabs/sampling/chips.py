@@ -36,6 +36,7 @@ def picked_chips_html(
     *,
     colour_by: ColourBy = "probability",
     first: int = 0,
+    last: int | None = None,
     marked: int | None = None,
     titled: bool = True,
     sets: str | None = "",
@@ -47,6 +48,7 @@ def picked_chips_html(
         steps: all tokens of a branch.
         colour_by: the quantity shown by the background colours.
         first: index of the first token to show.
+        last: one past the last token to show; by default all.
         marked: a step to highlight, such as the first difference.
         titled: show numbers on hover and focus; False while the text is still being generated.
         sets: the control that a click sets to the token's number. With the default "" a click has
@@ -55,7 +57,7 @@ def picked_chips_html(
     """
     chips = "".join(
         _chip(index, step, colour_by, _marks(index, marked, loop), titled)
-        for index, step in enumerate(steps)
+        for index, step in enumerate(steps[:last])
         if index >= first
     )
     classes = "pg-generated pg-picks" + (" pg-by-nats" if colour_by == "surprisal" else "")

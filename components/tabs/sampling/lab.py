@@ -40,6 +40,7 @@ class Lab:
     sampled: SamplingRun | None = None  # None if there is only a scored text
     names: tuple[str, ...] = ()  # of the columns
     seconds: tuple[float, ...] = ()  # generation time of each column
+    token_seconds: tuple[tuple[float, ...], ...] = ()  # when each token was generated, per column
     took_s: float = 0.0  # generation time of all columns
     max_new_tokens: int = 1
     problems: tuple[tuple[str, str], ...] = ()  # skipped columns, and why

@@ -114,6 +114,7 @@ SOURCE = ("side.columns", "start", "source")
     mark("Start the answer with this text"),
     needs=("text", "length"),
     auto=True,
+    early=False,
     afterwards={"source": None},
 )
 @on_gpu

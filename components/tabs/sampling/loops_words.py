@@ -16,7 +16,7 @@ from playground.language import say
 if TYPE_CHECKING:
     from playground.experiments.loops import BrokenLoop, Continuation, ReferenceCost
 
-MAX_TEXT = 60  # characters of a continuation
+MAX_TEXT = 40  # characters of a continuation
 MAX_REFERENCE = 240  # characters of the reference text
 
 

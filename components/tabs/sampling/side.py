@@ -27,6 +27,7 @@ from components.tabs.sampling.lab import (
     prompt_of,
     read_name,
 )
+from components.tabs.sampling.sections import column_sections
 from components.tabs.sampling.words import (
     columns_html,
     decoder_button_html,
@@ -163,6 +164,7 @@ def _lab(
         sampled=sampled,
         names=read.names,
         seconds=sampler.seconds,
+        token_seconds=sampler.token_seconds,
         max_new_tokens=length,
         problems=read.problems,
         branches=branches,
@@ -200,9 +202,9 @@ def legend(_run: Run, lab: Lab | None, colour_by: ColourBy) -> str:
 
 
 @PART.html(needs=("columns", "colour-by"), live=True)
-def texts(_run: Run, lab: Lab | None, colour_by: ColourBy) -> str:
+def texts(run: Run, lab: Lab | None, colour_by: ColourBy) -> str:
     """The columns as selectable tokens."""
-    return "" if lab is None else columns_html(lab, colour_by)
+    return "" if lab is None else columns_html(lab, colour_by, column_sections(run, lab))
 
 
 @PART.html(needs=("columns", "branch", "step"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from components.parts.part import StageParts
-from components.tabs.sampling import branch, loops, one_step, score, side, sweep
+from components.tabs.sampling import branch, loops, one_step, score, side, sweep, thinking
 from playground.language import mark
 
 TAB = StageParts(
@@ -14,5 +14,13 @@ TAB = StageParts(
         "How the logits become the next token: penalties, temperature and truncation, then one "
         "random sample. All columns start from the same prefill and differ only in their settings."
     ),
-    parts=(side.PART, one_step.PART, sweep.PART, branch.PART, score.PART, loops.PART),
+    parts=(
+        side.PART,
+        one_step.PART,
+        sweep.PART,
+        branch.PART,
+        score.PART,
+        loops.PART,
+        thinking.PART,
+    ),
 )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.tabs.sampling.chips import MAX_TITLES, ColourBy, picked_chips_html, surprisal
 from components.tabs.sampling.looping import find_own_loop, loop_legend_html, loop_words
+from components.tabs.sampling.sections import Sections, folded_chips_html
 from components.views.facts import count_tokens, fact_markup
 from components.views.text import flowing_lines, token_html
 from playground.language import mark, say
@@ -28,10 +29,17 @@ ENDINGS = {
 }
 
 
-def columns_html(lab: Lab, colour_by: ColourBy = "probability") -> str:
+def columns_html(
+    lab: Lab, colour_by: ColourBy = "probability", thinking: Mapping[str, Sections] | None = None
+) -> str:
     """All columns side by side, wrapped to the width of the page.
 
     A skipped column shows its error message.
+
+    Args:
+        lab: the columns.
+        colour_by: the quantity shown by the background colours.
+        thinking: the sections of the columns that think, by name.
     """
     if lab.sampled is None:
         return ""
@@ -41,13 +49,18 @@ def columns_html(lab: Lab, colour_by: ColourBy = "probability") -> str:
     inside = {}
     for name, trace, spent in zip(lab.names, lab.sampled.traces, lab.seconds, strict=True):
         loop = None if live else find_own_loop(trace)
-        inside[name] = picked_chips_html(
-            trace.steps,
-            colour_by=colour_by,
-            marked=marked,
-            titled=titled,
-            sets=None if live else "step",
-            loop=loop,
+        options: dict[str, Any] = {
+            "colour_by": colour_by,
+            "marked": marked,
+            "titled": titled,
+            "sets": None if live else "step",
+            "loop": loop,
+        }
+        sections = (thinking or {}).get(name)
+        inside[name] = (
+            picked_chips_html(trace.steps, **options)
+            if sections is None
+            else folded_chips_html(trace, sections, **options)
         ) + _facts_html(trace, spent, live)
         if loop is not None:
             inside[name] += _loop_html(trace, loop)

@@ -21,7 +21,7 @@ FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "TIFF", "HEIF", "AVIF")
 GOOD_EVERY = 100
 EXPERIMENT_EVERY = 40  # requests; they run the model
 NAMES = {
-    "preprocess": ("image", "text", "system", "max_pixels"),
+    "preprocess": ("image", "text", "system", "max_pixels", "enable_thinking"),
     "vision_tower": ("image", "text", "system", "max_pixels", "block"),
     "merge": ("image", "text", "system", "max_pixels"),
     "decoder": ("image", "text", "system", "max_pixels", "layer", "top_k", "answer"),

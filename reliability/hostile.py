@@ -216,6 +216,7 @@ def _answer_cases(strange: dict[str, str]) -> Iterator[Case]:
 def _number_cases() -> Iterator[Case]:
     arguments = [
         ("preprocess", "max_pixels"),
+        ("preprocess", "enable_thinking"),
         ("vision_tower", "block"),
         ("decoder", "layer"),
         ("decoder", "top_k"),

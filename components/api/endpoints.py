@@ -61,7 +61,12 @@ class Endpoints:
         self._host = host
 
     def preprocess(
-        self, image: File, text: str, system: str = "", max_pixels: int | None = None
+        self,
+        image: File,
+        text: str,
+        system: str = "",
+        max_pixels: int | None = None,
+        enable_thinking: bool | None = None,
     ) -> PreprocessAnswer:
         """Turn an image and a text into the input tensors of Qwen3-VL's forward pass.
 
@@ -73,11 +78,14 @@ class Endpoints:
             text: the user's message, such as "Describe this image."
             system: the system prompt; empty for none
             max_pixels: the image is scaled down to at most this many pixels; null for the default
+            enable_thinking: the chat template's argument, where it takes one; null for its default
 
         Returns:
             rendered_prompt, tokens, image_grid_thw (patches), num_image_tokens, sizes, tensors
         """
-        return preprocess_answer(self._run("preprocess", image, text, system, max_pixels).inputs)
+        thinking = {"thinking": enable_thinking}
+        run = self._run("preprocess", image, text, system, max_pixels, **thinking)
+        return preprocess_answer(run.inputs)
 
     def vision_tower(
         self,
@@ -279,7 +287,9 @@ class Endpoints:
         """The engine; a call that arrives during loading waits."""
         return self._host.await_engine(progress=stop_without_client)
 
-    def _run(self, stage: Stage, image: Any, text: Any, system: Any, max_pixels: Any) -> Run:
+    def _run(
+        self, stage: Stage, image: Any, text: Any, system: Any, max_pixels: Any, **more: Any
+    ) -> Run:
         """A new run for each call, up to this stage; it is discarded after the call."""
         engine = self._engine()
         with received_image(image) as path:
@@ -290,6 +300,7 @@ class Endpoints:
                 text=text,
                 system=system,
                 max_pixels=max_pixels,
+                **more,
             )
         run = Run(engine, prompt)
         compute_ahead(run, [stage], stop_without_client)

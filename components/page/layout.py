@@ -179,4 +179,5 @@ def _discard_from(shared: Shared) -> Callable[[str | None], None]:
 
 def _fill_values(example: Example) -> tuple[Any, ...]:
     """The input panel's values for an example."""
-    return list(example.images), example.video, example.text, example.system, None, example.earlier
+    texts = (example.text, example.system, None, example.earlier)
+    return list(example.images), example.video, *texts, ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import playground
 from components.compute.engine_host import EngineHost
 from components.page.layout import TITLE, Page
 from components.page.shared import Shared
@@ -29,16 +30,18 @@ class Site:
                 self.pages[language] = Page(self.shared, has_api=not path)
 
     def begin_with_first_example(self, engine: Engine) -> None:
-        """Run the first example once for all pages.
+        """Run the first example once for all pages, and show the controls of this checkpoint.
 
         Pages opened from now on are served with this run, so that their parts request drawings at
         once instead of after the page's first event.
         """
         self.shared.events.compute_opening(engine)
-        if (opening := self.shared.events.opening) is None:
-            return
+        opening = self.shared.events.opening
+        knows_thinking = playground.preprocess.chat_template.knows_thinking(engine)
         for page in self.pages.values():
-            page.run_view.value = opening.write(is_default=True)
+            page.panel.thinking.visible = knows_thinking
+            if opening is not None:
+                page.run_view.value = opening.write(is_default=True)
         self.demo.config = self.demo.get_config_file()
 
 

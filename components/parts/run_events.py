@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from playground.engine import Engine
 
 POLL_S = 0.3  # how often a waiting page checks the loading progress
-PROMPT_NAMES = ("images", "video", "text", "system", "max_pixels", "earlier")
+PROMPT_NAMES = ("images", "video", "text", "system", "max_pixels", "earlier", "thinking")
 
 # The changes of an event by name: "status", "run_key", "run" (RunView) and "pointer".
 Changes = dict[str, Any]

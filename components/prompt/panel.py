@@ -28,6 +28,7 @@ class InputPanel:
     system: gr.Textbox
     max_pixels: OptionalNumber
     earlier: gr.Textbox
+    thinking: gr.Radio  # hidden, unless the chat template takes ``enable_thinking``
     run: gr.Button
     stop: gr.Button
     copy: gr.Button  # makes a link to the current page
@@ -39,7 +40,7 @@ class InputPanel:
 
     @property
     def values(self) -> list[Component]:
-        """Inputs of every run event: images, video, text, system, max_pixels, earlier."""
+        """Inputs of every run event, in the order of ``PROMPT_NAMES``."""
         return [
             self.images,
             self.video,
@@ -47,6 +48,7 @@ class InputPanel:
             self.system,
             self.max_pixels,
             self.earlier,
+            self.thinking,
         ]
 
 
@@ -78,6 +80,7 @@ def build_input_panel(examples: tuple[Example, ...]) -> InputPanel:
         stop = gr.Button(say("Stop"), elem_id="stop", min_width=80, scale=0)
     copy, query, link, link_note = _build_link()
     progress = gr.HTML("", elem_id="progress")
+    thinking = _build_thinking()
     system, earlier, video, note, max_pixels = _build_more(first)
     cards = ExampleCards(examples, elem_id="examples")
     refuse_addresses(images)
@@ -90,6 +93,7 @@ def build_input_panel(examples: tuple[Example, ...]) -> InputPanel:
         system=system,
         max_pixels=max_pixels,
         earlier=earlier,
+        thinking=thinking,
         run=run,
         stop=stop,
         copy=copy,
@@ -98,6 +102,14 @@ def build_input_panel(examples: tuple[Example, ...]) -> InputPanel:
         link_note=link_note,
         progress=progress,
         cards=cards,
+    )
+
+
+def _build_thinking() -> gr.Radio:
+    """Build the choice of the template's ``enable_thinking``, for checkpoints that know it."""
+    options = [(say("as the template has it"), ""), (say("on"), "on"), (say("off"), "off")]
+    return gr.Radio(
+        options, value="", label=say("Thinking"), visible=False, elem_id="input-thinking"
     )
 
 

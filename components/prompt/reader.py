@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from playground.engine import Engine
 
 MAX_EARLIER = 64  # messages before the last one
+THINKING = {"": None, "on": True, "off": False}  # the chat template's ``enable_thinking``
 USER_NAMES = ("user", "用户")
 SPEAKER = re.compile(r"^[ \t]*(user|assistant|用户|助手)[ \t]*[:：]", re.IGNORECASE | re.MULTILINE)
 
@@ -35,6 +36,7 @@ def read_prompt(
     system: str,
     max_pixels: int | float | str | None,
     earlier: str = "",
+    thinking: str | bool | None = None,
 ) -> Prompt:
     """Read a user message with its images and video, and the messages before it, from raw values.
 
@@ -48,6 +50,8 @@ def read_prompt(
             processor's default.
         earlier: the conversation so far, as ``read_turns`` takes it. Images and video then belong
             to its first message.
+        thinking: the template's ``enable_thinking``, also as one of ``THINKING``; ``None`` or
+            ``""`` leaves it to the template.
 
     Raises:
         InputError: a value has the wrong type, is out of range, or there is nothing to run.
@@ -71,7 +75,12 @@ def read_prompt(
         ),
         video=_read_video(engine, video) if video else None,
     )
-    prompt = Prompt(turns=tuple(turns), system=system, max_pixels=pixels)
+    prompt = Prompt(
+        turns=tuple(turns),
+        system=system,
+        max_pixels=pixels,
+        enable_thinking=_read_thinking(thinking),
+    )
     playground.preprocess.stage.check_prompt(engine, prompt)
     return prompt
 
@@ -84,6 +93,18 @@ def _read_video(engine: Engine, path: str) -> PromptVideo:
     return playground.preprocess.media.read_video(
         path, sampling=sampling, max_pixels=engine.limits.max_image_pixels
     )
+
+
+def _read_thinking(thinking: object) -> bool | None:
+    """The template's ``enable_thinking``; None leaves it to the template."""
+    if thinking is None or isinstance(thinking, bool):
+        return thinking
+    if not isinstance(thinking, str) or thinking not in THINKING:
+        raise InputError(
+            say("This choice for the thinking is not offered."),
+            limit=say("It is on, off, or as the template has it."),
+        )
+    return THINKING[thinking]
 
 
 def _check_question(text: str, *, has_media: bool, has_turns: bool) -> None:
@@ -184,7 +205,7 @@ def prompt_fingerprint(prompt: Prompt) -> str:
         add(array.shape)
         digest.update(array.tobytes())
 
-    add(prompt.system, prompt.max_pixels, len(prompt.turns))
+    add(prompt.system, prompt.max_pixels, prompt.enable_thinking, len(prompt.turns))
     for turn in prompt.turns:
         add(turn.role, turn.text, len(turn.images), turn.video is not None)
         for image in turn.images:

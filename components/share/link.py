@@ -1,12 +1,12 @@
 """A link to what a page shows: its content, and its form as the query string of a URL.
 
 Query parameters, all optional: ``example`` (its name) or ``images`` and ``video`` (hashes of kept
-files), ``text``, ``system``, ``earlier``, ``pixels``; ``tab`` (the selected tabs that are not the
-first of their row); ``at`` (the selected token or patch); ``model`` (the checkpoint that the link
-was made with); and one parameter for each control that is not at its default, under the control's
-name, which always contains a dot. Long texts are compressed, under their name with the prefix
-``z``. Links are untrusted: anything that cannot be read is ignored, and every value is checked like
-a value from the page.
+files), ``text``, ``system``, ``earlier``, ``pixels``, ``thinking``; ``tab`` (the selected tabs that
+are not the first of their row); ``at`` (the selected token or patch); ``model`` (the checkpoint
+that the link was made with); and one parameter for each control that is not at its default, under
+the control's name, which always contains a dot. Long texts are compressed, under their name with
+the prefix ``z``. Links are untrusted: anything that cannot be read is ignored, and every value is
+checked like a value from the page.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MAX_NUMBER = 2**53  # the largest whole number that JavaScript keeps
 
 TEXTS = ("text", "system", "earlier")
 PROMPT = ("example", "images", "video", *TEXTS, *(f"z{name}" for name in TEXTS), "pixels")
-OTHERS = ("tab", "at", "model")
+OTHERS = ("thinking", "tab", "at", "model")
 SETTING = re.compile(r"[a-z0-9][a-z0-9-]*(\.[a-z0-9-]+)+")
 
 
@@ -48,6 +48,7 @@ class Link:
     system: str | None = None
     earlier: str | None = None
     max_pixels: float | None = None
+    thinking: str | None = None  # "on" or "off"
     tabs: tuple[str, ...] = ()
     selection: tuple[int, ...] = ()  # an index, or span, row and column
     checkpoint: str | None = None
@@ -81,6 +82,8 @@ def write_link(link: Link) -> str:
             given.update([_write_text(name, text)])
     if link.max_pixels is not None:
         given["pixels"] = write_value(link.max_pixels)
+    if link.thinking is not None:
+        given["thinking"] = link.thinking
     given.update((name, write_value(value)) for name, value in link.settings.items())
     if link.tabs:
         given["tab"] = ",".join(link.tabs)
@@ -160,6 +163,7 @@ def read_link(query: Mapping[str, str]) -> Link | None:
         video=next(iter(_read_hashes(query.get("video", ""))), None),
         **texts,
         max_pixels=pixels if _is_number(pixels) else None,
+        thinking=thinking if (thinking := query.get("thinking")) in ("on", "off") else None,
         tabs=tuple(query.get("tab", "").split(",")) if query.get("tab") else (),
         selection=_read_selection(query.get("at", "")),
         checkpoint=query.get("model"),

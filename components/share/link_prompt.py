@@ -26,17 +26,17 @@ def link_prompt(kept: KeptFiles, prompt: dict[str, Any]) -> dict[str, Any]:
     images = tuple(hash_file(path) for path in paths)
     video = hash_file(prompt["video"]) if prompt["video"] else None
     texts = {name: prompt[name] or "" for name in TEXTS}
-    pixels = {"max_pixels": prompt["max_pixels"] or None}
+    more = {"max_pixels": prompt["max_pixels"] or None, "thinking": prompt["thinking"] or None}
     example = find_example(images, video, texts)
     if example is not None:
         other = {name: text for name, text in texts.items() if text != getattr(example, name)}
-        return {"example": example.name, **other, **pixels}
+        return {"example": example.name, **other, **more}
     for path in paths:
         kept.keep(path, "picture")
     if prompt["video"]:
         kept.keep(prompt["video"], "video")
     said = {name: text for name, text in texts.items() if text or name == "text"}
-    return {"images": images or None, "video": video, **said, **pixels}
+    return {"images": images or None, "video": video, **said, **more}
 
 
 def find_example(images: Sequence[str], video: str | None, texts: dict[str, str]) -> Example | None:
@@ -76,5 +76,6 @@ def find_prompt(kept: KeptFiles, link: Link) -> tuple[dict[str, Any], int]:
         name: getattr(base, name) if (sent := getattr(link, name)) is None else sent
         for name in TEXTS
     }
-    given = {"images": images, "video": video, "max_pixels": link.max_pixels, **texts}
+    more = {"max_pixels": link.max_pixels, "thinking": link.thinking or ""}
+    given = {"images": images, "video": video, **more, **texts}
     return {name: given[name] for name in PROMPT_NAMES}, missing

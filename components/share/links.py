@@ -94,6 +94,8 @@ class Links:
         notes = self._notes(link, missing)
         if "problem" in query:
             notes.append(query["problem"])
+        if not playground.preprocess.chat_template.knows_thinking(self.events.host.engine):
+            prompt["thinking"] = ""  # the page has no control for it
         values = [prompt[name] for name in PROMPT_NAMES]
         yield {
             "prompt": values,

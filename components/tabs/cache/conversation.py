@@ -48,6 +48,7 @@ class Exchange:
     text: str
     image: str  # one of IMAGE_CHOICES
     answer: str
+    answer_tokens: int
     lookup: Lookup = field(repr=False)
     hit_ms: float  # time to first token
     miss_ms: float  # time to first token without the cache
@@ -151,6 +152,7 @@ def send(run: Run, progress: Progress, talk: Talk | None, text: str, image: str)
         text=text,
         image=image,
         answer=prefill.answer_text(engine, ids),
+        answer_tokens=len(ids),
         lookup=served.lookup,
         hit_ms=served.elapsed_ms,
         miss_ms=scratch_ms,

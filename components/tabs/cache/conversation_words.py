@@ -45,17 +45,23 @@ def talk_html(run: Run, talk: Talk) -> str:
             name=user,
             images=Markup(_images_html(run, exchange)),
             text=exchange.text,
-            facts=Markup(facts_html(run.engine, exchange)),
+            facts=Markup(facts_html(run.engine, exchange, before)),
         )
         + MESSAGE.format(
             role="assistant", name=assistant, images="", text=exchange.answer or empty, facts=""
         )
-        for exchange in talk.exchanges
+        for before, exchange in zip((None, *talk.exchanges), talk.exchanges, strict=False)
     )
 
 
-def facts_html(engine: Engine, exchange: Exchange) -> str:
-    """What one request reused from the cache."""
+def facts_html(engine: Engine, exchange: Exchange, before: Exchange | None = None) -> str:
+    """What one request reused from the cache.
+
+    Args:
+        engine: the loaded checkpoint.
+        exchange: the request.
+        before: the one before it in the conversation.
+    """
     lookup = exchange.lookup
     total, reused = lookup.num_tokens, lookup.reused_tokens
     if reused:
@@ -76,8 +82,23 @@ def facts_html(engine: Engine, exchange: Exchange) -> str:
         counts = say(
             "All {total:,} tokens are computed: {ms:,.1f} ms.", total=total, ms=exchange.hit_ms
         )
-    words = join_sentences(counts, end_words(engine, lookup, 1))
+    lost = "" if before is None else _thinking_words(engine, exchange, before)
+    words = join_sentences(counts, end_words(engine, lookup, 1), lost)
     return badge_html(reused > 0, html.escape(words))
+
+
+def _thinking_words(engine: Engine, exchange: Exchange, before: Exchange) -> str:
+    """What it costs that the template removes an earlier answer's thinking."""
+    thinking = playground.sampling.thinking
+    if not thinking.can_think(engine) or thinking.END not in before.answer:
+        return ""
+    cached = before.lookup.num_tokens + before.answer_tokens
+    return say(
+        "The template has removed the thinking from the answer before, so {lost:,} of its "
+        "{cached:,} cached tokens do not fit this request.",
+        lost=cached - exchange.lookup.reused_tokens,
+        cached=cached,
+    )
 
 
 def _images_html(run: Run, exchange: Exchange) -> str:

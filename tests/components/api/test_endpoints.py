@@ -49,7 +49,7 @@ TEXT = "描述这张图片。 What is 'this'?"
 PIXELS = 16_384
 
 ENDPOINTS = {
-    "/preprocess": {"image", "text", "system", "max_pixels"},
+    "/preprocess": {"image", "text", "system", "max_pixels", "enable_thinking"},
     "/vision_tower": {"image", "text", "system", "max_pixels", "block"},
     "/merge": {"image", "text", "system", "max_pixels"},
     "/decoder": {"image", "text", "system", "max_pixels", "layer", "top_k", "answer"},
@@ -411,7 +411,7 @@ def test_an_image_may_come_inline(call: Callable[..., Any], url: str, file: Any)
     """As clients do that cannot upload; it is read like an upload, and not kept."""
     content = Path(file["path"]).read_bytes()
     inline = "data:image/png;base64," + base64.b64encode(content).decode()
-    event, sent = _answer(url, "preprocess", [inline, TEXT, "", PIXELS])
+    event, sent = _answer(url, "preprocess", [inline, TEXT, "", PIXELS, None])
     assert event == "complete"
     assert json.loads(sent)[0] == call("/preprocess", image=file, max_pixels=PIXELS)
     for head in ("data:image/png;charset=utf-8;base64,", "data:;name=a.png;BASE64,"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from types import FunctionType, NoneType
 from typing import Any
 
@@ -17,8 +18,10 @@ from components.serving.language_switch import PATHS
 from components.tabs import STAGE_TABS
 from playground.engine import Engine
 from playground.language import LANGUAGES, Language
+from playground.loading.load import load_engine
 from reliability.door import read_parts
 from tests.components.visits import ready_host
+from tests.thinking_checkpoint import HYBRID, make_thinking_checkpoint
 
 # What a browser builds before it shows anything; a stage is one component, whatever it holds.
 MOST_COMPONENTS = 100
@@ -147,6 +150,23 @@ def test_pages_are_served_with_the_first_examples_run(shipped_engine: Engine) ->
         sent = json.loads(value)
         assert (sent["key"], sent["isDefault"]) == (opening.key, True)
         assert site.shared.drawing.runs.get(sent["key"]) is opening.run
+
+
+@pytest.mark.parametrize("template", [None, HYBRID], ids=["no thinking", "hybrid"])
+def test_thinking_is_offered_where_the_template_takes_it(
+    template: str | None, tiny_random_engine: Engine, tmp_path: Path
+) -> None:
+    engine = tiny_random_engine
+    if template is not None:
+        folder = make_thinking_checkpoint(tmp_path / "hybrid", template)
+        engine = load_engine(folder, device="cpu", dtype="float32")
+    site = build_site(ready_host(engine))
+    site.begin_with_first_example(engine)
+    ids = [page.panel.thinking._id for page in site.pages.values()]
+    shown = [
+        each["props"]["visible"] for each in site.demo.config["components"] if each["id"] in ids
+    ]
+    assert shown == [template is not None] * len(LANGUAGES)
 
 
 def test_every_output_can_be_left_as_it_is(site: Site) -> None:

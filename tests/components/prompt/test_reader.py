@@ -15,9 +15,11 @@ from components.prompt.checks import check_number, check_whole
 from components.prompt.reader import prompt_fingerprint, read_prompt
 from playground.engine import Engine
 from playground.errors import InputError
+from playground.loading.load import load_engine
 from playground.preprocess.stage import run_preprocess
 from playground.records import Prompt, PromptImage, PromptVideo, Turn
 from tests.media_samples import make_image, make_video, write_video
+from tests.thinking_checkpoint import HYBRID, make_thinking_checkpoint
 
 
 @pytest.fixture
@@ -248,3 +250,29 @@ def test_another_conversation_is_another_prompt(read: Any) -> None:
         for earlier in ("", "User: a\nAssistant: b", "User: a\nAssistant: c")
     }
     assert len(keys) == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [(None, None), ("", None), ("on", True), ("off", False), (True, True), (False, False)],
+)
+def test_thinking(tmp_path: Path, given: Any, expected: bool | None) -> None:
+    folder = make_thinking_checkpoint(tmp_path / "hybrid", HYBRID)
+    engine = load_engine(folder, device="cpu", dtype="float32")
+    values: dict[str, Any] = {"images": None, "video": None, "text": "Hi", "system": ""}
+    prompt = read_prompt(engine, **values, max_pixels=None, thinking=given)
+    assert prompt.enable_thinking is expected
+    closed = run_preprocess(engine, prompt).rendered_prompt.endswith("</think>\n\n")
+    assert closed == (expected is False)
+
+
+@pytest.mark.parametrize("given", ["perhaps", 1, [], {}, 0.5])
+def test_thinking_of_another_kind_is_refused(read: Any, given: Any) -> None:
+    with pytest.raises(InputError, match="This choice for the thinking is not offered"):
+        read(text="Hi", thinking=given)
+
+
+def test_thinking_belongs_to_the_fingerprint(read: Any) -> None:
+    prompt = read(text="Hi")
+    other = replace(prompt, enable_thinking=False)
+    assert prompt_fingerprint(other) != prompt_fingerprint(prompt)

@@ -20,10 +20,12 @@ from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
 from playground.language import speaking
 from playground.loading.checkpoint_mark import mark_checkpoint
+from playground.loading.load import load_engine
 from playground.pipeline import STAGES
 from tests.components.runs import ignore_progress
 from tests.components.visits import Visitor, first_prompt, make_events
 from tests.media_samples import make_image, make_video, write_video
+from tests.thinking_checkpoint import HYBRID, make_thinking_checkpoint
 
 MOVED = {"merge.embeddings.shown": "embeddings", "merge.distances.quantity": "likeness"}
 
@@ -345,3 +347,28 @@ def test_a_plain_address_asks_for_nothing(links: Links) -> None:
     assert links.read_address({}) is None
     assert links.read_address(None) is None
     assert links.read_address({"__theme": "dark", "lang": "en"}) is None
+
+
+@pytest.fixture(scope="module")
+def hybrid_links(tmp_path_factory: pytest.TempPathFactory) -> Links:
+    """Of a checkpoint whose template takes ``enable_thinking``."""
+    folder = make_thinking_checkpoint(tmp_path_factory.mktemp("hybrid"), HYBRID)
+    engine = load_engine(folder, device="cpu", dtype="float32")
+    return Links(make_events(engine), KeptFiles(tmp_path_factory.mktemp("kept-thinking")))
+
+
+def test_a_link_keeps_the_thinking_where_the_template_knows_it(
+    hybrid_links: Links, links: Links
+) -> None:
+    mine = Visitor()
+    mine.prompt["thinking"] = "off"
+    press_run(hybrid_links, mine)
+    link = copy(hybrid_links, mine)
+    assert "thinking=off" in link
+    theirs = open_link(hybrid_links, link)
+    assert theirs.prompt["thinking"] == "off"
+    assert theirs.run(hybrid_links.events).inputs.rendered_prompt.endswith("</think>\n\n")
+    # The page of another checkpoint has no control for it.
+    other = open_link(links, link)
+    assert other.prompt["thinking"] == ""
+    assert other.run(links.events).prompt.enable_thinking is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,11 +34,13 @@ from playground.kv_cache.log import (
 )
 from playground.kv_cache.prefix_store import PrefixStore
 from playground.kv_cache.tree import build_tree
+from playground.loading.load import load_engine
 from playground.pipeline import Run
 from playground.records import PromptImage
 from tests.components.html_reader import read_html
 from tests.components.runs import ignore_progress, make_run
 from tests.media_samples import make_image
+from tests.thinking_checkpoint import make_thinking_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -393,6 +396,23 @@ def test_a_follow_up_reuses_question_and_answer(trained_run: Run) -> None:
     assert "(tolerance 0.0001 in float32)" in facts[1]
     assert third.inputs is not None
     assert third.inputs.pixel_values is None
+
+
+def test_removed_thinking_costs_cached_tokens(tmp_path: Path) -> None:
+    folder = make_thinking_checkpoint(tmp_path / "thinking")
+    run = make_run(load_engine(folder, device="cpu", dtype="float32"), "Hi")
+    one = say_on(run, None, "What?", NO_IMAGE)
+    (first,) = one.exchanges
+    thought = dataclasses.replace(first, answer="Well.\n</think>\n\nRed.")
+    two = say_on(run, dataclasses.replace(one, exchanges=(thought,)), "Why?", NO_IMAGE)
+    assert two.inputs is not None
+    assert "Well." not in two.inputs.rendered_prompt
+    second = two.exchanges[1]
+    cached = first.lookup.num_tokens + first.answer_tokens
+    words = facts_html(run.engine, second, thought)
+    assert f"{cached - second.lookup.reused_tokens} of its {cached} cached tokens" in words
+    assert "removed the thinking" in conversation.messages(run, two)
+    assert "removed the thinking" not in facts_html(run.engine, second, first)
 
 
 def test_conversations_do_not_see_one_another(trained_run: Run) -> None:

@@ -43,14 +43,14 @@ PART = Part(
     controls=(
         Clicked(id="source", read=read_name),
         Number(
-            id="every",
+            id="interval",
             label=mark("Cut after every"),
             info=mark("tokens; leave it empty for about 64 cuts"),
             low=1,
             high=1_000_000,
         ),
     ),
-    layout=("sources", ("every",), ("cut",), "words", "curve"),
+    layout=("sources", ("interval",), ("cut",), "words", "curve"),
     shown=can_think,
     absent=mark(
         "This checkpoint does not think: its chat template has no <think> and </think>. A "
@@ -125,7 +125,9 @@ def sources(run: Run, lab: Lab | None, name: str | int | None) -> str:
     return picks_html(say("Answer of"), options, chosen.name, "source")
 
 
-@PART.experiment(mark("Cut the thinking"), needs=("side.columns", "source", "every"), primary=True)
+@PART.experiment(
+    mark("Cut the thinking"), needs=("side.columns", "source", "interval"), primary=True
+)
 @on_gpu
 def cut(
     run: Run, progress: Progress, lab: Lab | None, name: str | int | None, every: int | None

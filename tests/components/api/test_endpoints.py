@@ -416,14 +416,14 @@ def test_an_image_may_come_inline(call: Callable[..., Any], url: str, file: Any)
     assert json.loads(sent)[0] == call("/preprocess", image=file, max_pixels=PIXELS)
     for head in ("data:image/png;charset=utf-8;base64,", "data:;name=a.png;BASE64,"):
         other = head + inline.partition(",")[2]
-        assert _answer(url, "preprocess", [other, TEXT, "", PIXELS]) == (event, sent)
+        assert _answer(url, "preprocess", [other, TEXT, "", PIXELS, None]) == (event, sent)
     broken_ones = (
         (inline[:-2], "base64 data is invalid"),
         ("data:image/png;base64,红红", "base64 data is invalid"),
         ("data:;base64,AA==", "image"),
     )
     for broken, words in broken_ones:
-        event, sent = _answer(url, "preprocess", [broken, TEXT, "", None])
+        event, sent = _answer(url, "preprocess", [broken, TEXT, "", None, None])
         assert event == "error"
         assert words in sent
     before = set(Path(tempfile.gettempdir()).glob("picture-*"))
@@ -465,7 +465,7 @@ def test_only_uploads_are_opened(
 
     monkeypatch.setattr(processing_utils, "async_ssrf_protected_download", fetch)
     monkeypatch.setattr(media, "read_image", read)
-    event, sent = _answer(url, "preprocess", [image, "Hello", "", None])
+    event, sent = _answer(url, "preprocess", [image, "Hello", "", None, None])
     assert event == "error"
     assert touched == []
     assert "root:" not in sent

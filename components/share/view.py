@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from markupsafe import Markup
 
+import playground
 from components.compute.jobs import Jobs
 from components.look.theme import CSS
 from components.parts.drawing import Drawing, Question, required_stage
@@ -215,15 +216,19 @@ def _wire_opening(panel: InputPanel, links: Links, outputs: Mapping[str, Any], j
         link = links.read_address(request.query_params)
         if link is None:
             yield from map(updates, events.open_page())
+        else:
+            yield from map(updates, events.wait_until_loaded())
+        if events.host.status.phase != "ready":
             return
-        yield from map(updates, events.wait_until_loaded())
-        if events.host.status.phase == "ready":
+        if playground.preprocess.chat_template.knows_thinking(events.host.engine):
+            yield {panel.thinking: gr.update(visible=True)}  # for a page opened during loading
+        if link is not None:
             yield {asked: link}
 
     blocks_around().load(
         open_page,
         None,
-        [*outputs.values(), asked],
+        [*outputs.values(), asked, panel.thinking],
         concurrency_limit=None,
         show_progress="hidden",
         api_visibility="private",

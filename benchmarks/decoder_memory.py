@@ -23,9 +23,11 @@ import torch
 from benchmarks.models import SHAPES, load_shape
 from benchmarks.pairs import machine_facts, peak_memory, table
 from benchmarks.scenes import start_run
-from components.parts.drawing import Drawing, Question
+from components.parts.all_parts import Parts
+from components.parts.drawing import Drawing
 from components.parts.findings import Findings
-from components.parts.part import Part, Parts
+from components.parts.part import Part
+from components.parts.question import Question
 from components.tabs.decoder import layers, rotation
 from components.tabs.decoder.tab import TAB
 from playground.decoder.attention import attention_rows, layer_queries_keys, summarise_heads

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
-from components.parts.part import SELECTION, Parts
+from components.parts.all_parts import Parts
+from components.parts.part import SELECTION
 from components.serving.web_guard import MAX_JSON_BYTES
 from components.tabs import STAGE_TABS
 from reliability.door import Reply

@@ -36,9 +36,11 @@ from hypothesis.strategies import (
 
 import components  # noqa: F401 - before gradio, which would write stubs for mypy
 from components.chart_view.figures import write_json
-from components.parts.drawing import Drawing, Question, encode
+from components.parts.all_parts import Parts
+from components.parts.drawing import Drawing, encode
 from components.parts.findings import Findings
-from components.parts.part import Experiment, Output, Part, Parts
+from components.parts.part import Experiment, Output, Part
+from components.parts.question import Question
 from components.tabs import STAGE_TABS
 from playground.errors import PlaygroundError
 from playground.loading.load import load_engine

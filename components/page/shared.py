@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from components.compute.engine_host import EngineHost
 from components.compute.jobs import Jobs
+from components.parts.all_parts import Parts
 from components.parts.drawing import Drawing
 from components.parts.findings import Findings
-from components.parts.part import Parts
 from components.parts.run_events import RunEvents
 from components.share.kept_files import KeptFiles
 from components.tabs import STAGE_TABS

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import gradio as gr
 from markupsafe import Markup
 
-from components.parts.part import Parts
+from components.parts.all_parts import Parts
 from components.serving.browser_module import page_module
 from playground.language import mark, say
 

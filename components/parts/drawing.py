@@ -8,7 +8,6 @@ page shows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pygments import highlight
@@ -16,9 +15,11 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from components.chart_view.figures import figure_content, write_json
+from components.parts.all_parts import Parts
 from components.parts.controls import Control
 from components.parts.findings import Findings
-from components.parts.part import LABS, SELECTION, Experiment, Output, Part, Parts
+from components.parts.part import LABS, SELECTION, Experiment, Output, Part
+from components.parts.question import Question, unknown_error
 from components.parts.turns import Turns
 from components.pointer.selection import read_selection
 from components.serving.faults import log_part_fault, part_fault_words
@@ -30,57 +31,9 @@ from playground.run_store import RunStore
 if TYPE_CHECKING:
     from playground.pipeline import Run
 
-MAX_OUTPUTS = 32  # per request
 # {"html": text}, {"figure": {…}}, {"code": text} or {"error": words}, which is also "failed" if the
 # error is the server's.
 Drawn = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A request from a page: the run, the part, the outputs, and the values of its controls."""
-
-    run: str
-    part: str
-    outputs: tuple[str, ...] = ()
-    controls: bool = False  # whether the controls' specs are requested
-    values: Mapping[str, Any] = field(default_factory=dict)  # raw, by full name
-    findings: Mapping[str, Any] = field(default_factory=dict)  # keys, by full name
-    selection: Any = None  # as ``read_selection`` takes it
-
-    @classmethod
-    def read(cls, data: Any) -> Question:
-        """Read a request from JSON.
-
-        Raises:
-            InputError: the value is not a valid request.
-        """
-        given = data if isinstance(data, Mapping) else {}
-        outputs = given.get("outputs", ())
-        names_fit = isinstance(outputs, list | tuple) and len(outputs) <= MAX_OUTPUTS
-        texts = (given.get("run"), given.get("part"), *(outputs if names_fit else (None,)))
-        mappings = [given.get(name, {}) for name in ("values", "findings")]
-        if not all(isinstance(text, str) for text in texts) or not all(
-            isinstance(mapping, Mapping) for mapping in mappings
-        ):
-            raise unknown_error()
-        return cls(
-            run=given["run"],
-            part=given["part"],
-            outputs=tuple(dict.fromkeys(outputs)),
-            controls=given.get("controls") is True,
-            values=mappings[0],
-            findings=mappings[1],
-            selection=given.get("selection"),
-        )
-
-
-def unknown_error() -> InputError:
-    """The error for a request for something that the page does not have."""
-    return InputError(
-        say("The page requested something that it does not contain."),
-        remedy=say("Reload the page."),
-    )
 
 
 class Drawing:

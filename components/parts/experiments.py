@@ -9,16 +9,9 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from components.compute.jobs import Jobs
-from components.parts.drawing import (
-    Drawing,
-    Drawn,
-    Question,
-    failed_drawing,
-    required_stage,
-    unknown_error,
-    write_answer,
-)
+from components.parts.drawing import Drawing, Drawn, failed_drawing, required_stage, write_answer
 from components.parts.part import Experiment, Part
+from components.parts.question import Question, unknown_error
 from components.serving.browser_module import page_module
 from playground.errors import InputError, PlaygroundError, StageCancelled
 from playground.language import say

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from components.compute.engine_host import EngineHost
 from components.compute.gpu_process import compute_ahead, in_place
-from components.parts.drawing import Drawing, Question, failed_drawing
+from components.parts.drawing import Drawing, failed_drawing
+from components.parts.question import Question
 from components.parts.run_view import write_run
 from components.pointer.view import write_layout
 from components.prompt.examples import load_examples

@@ -14,8 +14,9 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 from components.chart_view.library import library_address
-from components.parts.drawing import Drawing, required_stage, unknown_error, write_answer
+from components.parts.drawing import Drawing, required_stage, write_answer
 from components.parts.part import Fold, Heading, Item, Part, StageParts, Text
+from components.parts.question import unknown_error
 from components.parts.turns import BusyError, OvertakenError
 from components.serving.browser_module import page_module
 from components.serving.faults import fault_words, log_fault

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import playground
-from components.parts.part import Parts
+from components.parts.all_parts import Parts
 from components.parts.run_events import PROMPT_NAMES, Changes, RunEvents
 from components.parts.run_view import write_run
 from components.pointer.selection import read_selection

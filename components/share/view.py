@@ -15,9 +15,10 @@ from markupsafe import Markup
 import playground
 from components.compute.jobs import Jobs
 from components.look.theme import CSS
-from components.parts.drawing import Drawing, Question, required_stage
+from components.parts.drawing import Drawing, required_stage
 from components.parts.experiments import MODEL_EVENTS, MODEL_QUEUE
 from components.parts.part import LABS
+from components.parts.question import Question
 from components.parts.run_events import PROMPT_NAMES
 from components.prompt.panel import InputPanel
 from components.serving.browser_module import page_module

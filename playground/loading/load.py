@@ -17,10 +17,8 @@ from typing import Any
 import torch
 from transformers import (
     AutoModelForImageTextToText,
-    AutoProcessor,
     PreTrainedConfig,
     PreTrainedModel,
-    ProcessorMixin,
 )
 from transformers.utils import logging as transformers_logging
 
@@ -31,7 +29,6 @@ from playground.loading.checkpoint_files import NEEDED, check_checkpoint
 from playground.loading.config_checks import (
     check_config_fits,
     check_expert_rows,
-    check_processor_fits,
 )
 from playground.loading.hub_download import fetch_from_hub, fetch_from_modelscope
 from playground.loading.local_folders import find_checkpoint_folder
@@ -44,16 +41,15 @@ from playground.loading.placement import (
     choose_dtype,
     unify_dtype,
 )
+from playground.loading.processor import load_processor
 from playground.loading.progress_bars import SilentBar
 from playground.loading.small_files import read_json, some_of
-from playground.loading.source_names import MODELSCOPE, parse_source
+from playground.loading.source_names import MODELSCOPE, parse_source, summarise_error
 from playground.model_facts import CHECKPOINTS, describe_config, load_config
 from playground.records import Progress
 
 SHIPPED = CHECKPOINTS / "tiny"
 """The checkpoint that comes with the repository."""
-
-MAX_QUOTE = 200  # characters of another library's message
 
 
 def load_engine(
@@ -90,7 +86,7 @@ def load_engine(
     check_config_fits(config, read_json(folder / "config.json", source), source)
     check_expert_rows(config, model_dtype, source)
     report(mark("Loading the processor"), 0, 1)
-    processor = _load_processor(folder, source, config)
+    processor = load_processor(folder, source, config)
     device_map = choose_device_map(device, target, files, model_dtype)
     model = _load_model(
         folder,
@@ -145,7 +141,7 @@ def _read_config(folder: Path, source: str) -> PreTrainedConfig:
     try:
         return load_config(folder)
     except Exception as error:  # strict dataclasses: the types are transformers' own
-        said = _summarise(error, folder, source)
+        said = summarise_error(error, folder, source)
         raise CheckpointError(
             say(
                 "config.json of {source!r} is no valid Qwen3-VL configuration: {said}",
@@ -154,70 +150,6 @@ def _read_config(folder: Path, source: str) -> PreTrainedConfig:
             ),
             remedy=say("Compare it with the one published with the model."),
         ) from error
-
-
-def _load_processor(folder: Path, source: str, config: PreTrainedConfig) -> ProcessorMixin:
-    try:
-        processor: Any = AutoProcessor.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
-    except Exception as error:  # tokenizers raises a bare Exception for a broken tokenizer.json
-        raise CheckpointError(
-            say(
-                "The processor of {source!r} cannot be loaded: {said}",
-                source=source,
-                said=_summarise(error, folder, source),
-            ),
-            remedy=say("Download its tokenizer and preprocessor files again."),
-        ) from error
-    _check_processor(processor, source, config)
-    check_processor_fits(processor, config, folder, source)
-    # The tokenizer pads on the right by default, which silently gives wrong answers in a batch.
-    processor.tokenizer.padding_side = "left"
-    loaded: ProcessorMixin = processor
-    return loaded
-
-
-def _check_processor(processor: Any, source: str, config: Any) -> None:
-    kind = type(processor).__name__
-    if kind != "Qwen3VLProcessor":
-        raise CheckpointError(
-            say("The processor of {source!r} is a {kind}.", source=source, kind=kind),
-            limit=say("Needed is a Qwen3VLProcessor."),
-        )
-    if not processor.chat_template:  # older exports store it with the tokenizer
-        processor.chat_template = processor.tokenizer.chat_template
-    if not processor.chat_template:
-        raise CheckpointError(
-            say("{source!r} has no chat template.", source=source),
-            limit=say("Needed is chat_template.jinja, or the template in tokenizer_config.json."),
-        )
-    for token, wanted in (
-        (processor.image_token, config.image_token_id),
-        (processor.video_token, config.video_token_id),
-    ):
-        got = processor.tokenizer.convert_tokens_to_ids(token)
-        if got != wanted:
-            raise CheckpointError(
-                say(
-                    "Tokenizer and config of {source!r} disagree: {token} is {got}, not {wanted}.",
-                    source=source,
-                    token=token,
-                    got=got,
-                    wanted=wanted,
-                ),
-                remedy=say("Use the tokenizer that belongs to these weights."),
-            )
-    if len(processor.tokenizer) > config.text_config.vocab_size:
-        raise CheckpointError(
-            say(
-                "The tokenizer of {source!r} has {tokens:,} tokens, the model {rows:,}.",
-                source=source,
-                tokens=len(processor.tokenizer),
-                rows=config.text_config.vocab_size,
-            ),
-            remedy=say("Use the tokenizer that belongs to these weights."),
-        )
 
 
 def _load_model(
@@ -259,7 +191,7 @@ def _load_model(
             say(
                 "The weights of {source!r} cannot be loaded: {said}",
                 source=source,
-                said=_summarise(error, folder, source),
+                said=summarise_error(error, folder, source),
             ),
             limit=say(NEEDED),
         ) from error
@@ -316,11 +248,3 @@ def _weight_progress(report: Progress) -> Iterator[None]:
         yield
     finally:
         transformers_logging.set_tqdm_hook(previous)
-
-
-def _summarise(error: Exception, folder: Path, source: str) -> str:
-    """Another library's message, shortened, without the path of the files."""
-    words = " ".join(str(error).replace(str(folder), source).split())
-    if len(words) > MAX_QUOTE:
-        words = words[:MAX_QUOTE] + " …"
-    return f"{words.rstrip('.:') or type(error).__name__}."

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
@@ -35,6 +36,7 @@ REVISION = re.compile(r"\w[\w./-]*")
 # The part of a model page's address that a revision follows; the others are views of the page.
 WITH_REVISION = ("tree", "blob", "resolve", "raw", "commit")
 
+MAX_QUOTE = 200  # characters of another library's message
 FORMS = mark(
     "Write a local folder, owner/name (owner/name@revision) for the Hub, or modelscope:owner/name."
 )
@@ -116,3 +118,11 @@ def _parse_address(typed: str, text: str) -> Source:
                 remedy=say("Download that folder and give its path."),
             )
     return _split_id(typed, kind, "/".join(parts[:2]) + (f"@{revision}" if revision else ""))
+
+
+def summarise_error(error: Exception, folder: Path, source: str) -> str:
+    """Another library's message, shortened, without the path of the files."""
+    words = " ".join(str(error).replace(str(folder), source).split())
+    if len(words) > MAX_QUOTE:
+        words = words[:MAX_QUOTE] + " …"
+    return f"{words.rstrip('.:') or type(error).__name__}."

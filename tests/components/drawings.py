@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from components.parts.drawing import Drawing, Question
+from components.parts.all_parts import Parts
+from components.parts.drawing import Drawing
 from components.parts.findings import Findings
-from components.parts.part import Part, Parts, StageParts
+from components.parts.part import Part, StageParts
+from components.parts.question import Question
 from playground.pipeline import Run
 from playground.run_store import RunStore
 

@@ -13,8 +13,9 @@ import pytest
 from components.chart_view.figures import write_json
 from components.compute.engine_host import EngineHost
 from components.page.site import build_site
+from components.parts.all_parts import Parts
 from components.parts.drawing import Drawing
-from components.parts.part import Parts, StageParts
+from components.parts.part import StageParts
 from components.parts.run_events import Opening, RunEvents
 from components.parts.stage_view import StageView, part_spec
 from components.prompt.examples import load_examples

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from components.compute.engine_host import EngineHost, HostStatus
+from components.parts.all_parts import Parts
 from components.parts.drawing import Drawing
 from components.parts.findings import Findings
-from components.parts.part import Parts, StageParts
+from components.parts.part import StageParts
 from components.parts.run_events import PROMPT_NAMES, Changes, RunEvents
 from components.prompt.examples import load_examples
 from components.tabs import STAGE_TABS

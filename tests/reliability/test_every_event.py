@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from components.parts.part import Parts
+from components.parts.all_parts import Parts
 from components.share.downloads.panel import KINDS
 from components.tabs import STAGE_TABS
 from components.tabs.decoder import influence

@@ -8,8 +8,9 @@ from typing import Any
 
 from components.chart_view.figures import write_json
 from components.parts.controls import Control
-from components.parts.drawing import Drawing, Question, failed_control, failed_drawing
+from components.parts.drawing import Drawing, failed_control, failed_drawing
 from components.parts.part import Fold, Heading, Item, Output, Part, StageParts, Text
+from components.parts.question import Question
 from playground.errors import PlaygroundError
 from playground.language import say
 from playground.pipeline import Run

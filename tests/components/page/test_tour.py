@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from components.page.tour import STEPS, TourView
-from components.parts.part import Parts
+from components.parts.all_parts import Parts
 from components.tabs import STAGE_TABS
 from playground.language import LANGUAGES, Language, say, speaking
 from tests.components.html_reader import read_html

@@ -11,8 +11,9 @@ import pytest
 
 from components.chart_view.figures import write_json
 from components.parts.controls import IndexSlider
-from components.parts.drawing import Drawing, Question
+from components.parts.drawing import Drawing
 from components.parts.part import SELECTION, Part, StageParts
+from components.parts.question import Question
 from components.parts.stage_view import answer, part_spec
 from components.parts.turns import MOST_OF_ONE_PAGE, BusyError, OvertakenError, Turns
 from playground.engine import Engine

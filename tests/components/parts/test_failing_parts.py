@@ -12,10 +12,12 @@ from typing import Any, NoReturn
 import plotly.graph_objects as go
 import pytest
 
+from components.parts.all_parts import Parts
 from components.parts.controls import Choice, IndexSlider, Toggle
-from components.parts.drawing import Drawing, Question, control_specs, write_answer
+from components.parts.drawing import Drawing, control_specs, write_answer
 from components.parts.experiments import run_experiment
-from components.parts.part import Output, Part, Parts, StageParts
+from components.parts.part import Output, Part, StageParts
+from components.parts.question import Question
 from components.parts.stage_view import answer
 from components.share.kept_files import KeptFiles
 from components.share.links import Links

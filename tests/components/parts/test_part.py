@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from components.parts.all_parts import Parts
 from components.parts.compound_controls import Clicked
 from components.parts.controls import Slider
-from components.parts.part import SELECTION, Fold, Part, Parts, StageParts, Text
+from components.parts.part import SELECTION, Fold, Part, StageParts, Text
 from components.tabs import STAGE_TABS
 from playground.pipeline import Run
 

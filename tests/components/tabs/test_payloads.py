@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from components.chart_view.figures import write_json
+from components.parts.all_parts import Parts
 from components.parts.drawing import Drawing
 from components.parts.experiments import run_experiment
-from components.parts.part import Part, Parts
+from components.parts.part import Part
 from components.tabs import STAGE_TABS
 from playground.engine import Engine
 from playground.pipeline import Run

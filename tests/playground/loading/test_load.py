@@ -412,7 +412,7 @@ def test_the_first_look_reads_no_weights(
 ) -> None:
     breakage(copied)
     monkeypatch.setattr(loading, "_load_model", None)
-    monkeypatch.setattr(loading, "_load_processor", None)
+    monkeypatch.setattr(loading, "load_processor", None)
     with pytest.raises(CheckpointError):
         load(copied)
 

@@ -16,8 +16,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load
 
-from components.parts.drawing import Question
-from components.parts.part import Parts
+from components.parts.all_parts import Parts
+from components.parts.question import Question
 from components.share.downloads.as_csv import csv_bytes
 from components.share.downloads.as_json import numbers
 from components.share.downloads.panel import FOUND, Kind, downloads_html, make_file

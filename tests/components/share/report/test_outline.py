@@ -10,8 +10,8 @@ import pytest
 
 from components.parts.compound_controls import Upload
 from components.parts.controls import Choice, IndexSlider
-from components.parts.drawing import Question
 from components.parts.part import Fold, Heading, Part, StageParts, Text
+from components.parts.question import Question
 from components.share.report.outline import ControlValue as Shown
 from components.share.report.outline import Group, View, Words, part_items, stage_items, views
 from components.share.view import run_report

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from components.charts.cache import plot_request_times
-from components.parts.drawing import Drawing, Question
+from components.parts.all_parts import Parts
+from components.parts.drawing import Drawing
 from components.parts.experiments import run_experiment
 from components.parts.findings import Findings
-from components.parts.part import Parts
+from components.parts.question import Question
 from components.tabs.cache import conversation, requests
 from components.tabs.cache.requests import EXAMPLES, PART, serve
 from components.tabs.cache.scenes import NO_IMAGE, RUN_IMAGES, build_prompt, split_turns

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.parts.drawing import Question
 from components.parts.experiments import run_experiment
+from components.parts.question import Question
 from components.pointer.selection import read_selection
 from components.prompt.examples import load_examples
 from components.prompt.reader import read_prompt

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from components.parts.drawing import Drawing, Question
+from components.parts.all_parts import Parts
+from components.parts.drawing import Drawing
 from components.parts.experiments import run_experiment
 from components.parts.findings import Findings
-from components.parts.part import Part, Parts
+from components.parts.part import Part
+from components.parts.question import Question
 from components.tabs.sampling.tab import TAB
 from playground.engine import Engine
 from playground.pipeline import Run

@@ -24,6 +24,14 @@ interface RunLayout {
   selection?: Wish; // what a link points at
 }
 
+/** The answer in the sequence that the decoder tab shows; answer_words.py writes it. */
+interface Answer {
+  start: number; // sequence index of its first token
+  ids: string; // equal for equal answers
+  positions: number[];
+  texts: string[];
+}
+
 /** An image, or a step of a video, in the sequence. */
 interface VisualSpan {
   name: string;

@@ -9,7 +9,7 @@ function findSpan(layout, index) {
 /**
  * A layout with the tokens of an answer after it; unchanged if the answer belongs to another run.
  * @param {RunLayout} layout
- * @param {{start: number, positions: number[], texts: string[]}} answer
+ * @param {Answer} answer
  * @returns {RunLayout}
  */
 export function addAnswer(layout, { start, positions, texts }) {

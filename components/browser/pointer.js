@@ -3,6 +3,7 @@
 // every view, and reports a click.
 
 import { addAnswer, describe, locate, locatePatch, locateToken, tokensAround } from "./locate.js";
+import { answerStart, markElements, markImage, showMarks } from "./marks.js";
 import { setSelection } from "./run.js";
 
 // ------------------------------------------------------------------------------------ the state
@@ -12,6 +13,8 @@ let ofRun = null; // the layout of the page's run
 /** @type {RunLayout | null} */
 let layout = null; // the same with the answer's tokens, if the page shows an answer
 let answerText = ""; // what the page shows of an answer, see `readAnswer`
+/** @type {Answer | null} */
+let answer = null; // the same, read
 /** @type {number | null} */
 let wantedAnswer = null; // a token of an answer that is not there yet
 /** @type {TokenSelection | null} */
@@ -68,7 +71,8 @@ function readAnswer() {
   const text = shown?.dataset.answer ?? "";
   if (text === answerText) return;
   answerText = text;
-  layout = ofRun && text ? addAnswer(ofRun, JSON.parse(text)) : ofRun;
+  answer = text ? JSON.parse(text) : null;
+  layout = ofRun && answer ? addAnswer(ofRun, answer) : ofRun;
   if (!layout || !ofRun || wantedAnswer === null) return;
   const wanted = locateToken(layout, ofRun.positions[0].length + wantedAnswer);
   if (wanted) fix(wanted);
@@ -96,74 +100,11 @@ function schedule() {
 function markAll() {
   readAnswer();
   const selections = { fixed: currentSelection(), hovered };
-  markElements(selections);
+  markElements(selections, answer);
   for (const frame of document.querySelectorAll(".pg-picture-frame[data-span]"))
-    markImage(frame, selections);
+    markImage(frame, selections, layout);
   document.dispatchEvent(new CustomEvent("pointer-change", { detail: selections }));
   writeBar(selections);
-}
-
-/** Chips, table rows, and patches that are elements. */
-function markElements({ fixed: pinned, hovered: over }) {
-  const holds = (element, selection) => {
-    if (!selection) return false;
-    const { start, end, span, row, column } = element.dataset;
-    if (start !== undefined) return +start <= selection.index && selection.index < +end;
-    const [top, left] = selection.patch ?? [];
-    return +span === selection.span && (selection.patch
-      ? +row === top && +column === left
-      : selection.rows[0] <= +row && +row <= selection.rows[1] &&
-        selection.columns[0] <= +column && +column <= selection.columns[1]);
-  };
-  const targets = document.querySelectorAll("[data-pointer] [data-start], [data-span][data-row]");
-  for (const element of targets) {
-    element.classList.toggle("pg-fixed", holds(element, pinned));
-    element.classList.toggle("pg-hovered", holds(element, over));
-  }
-}
-
-const SVG = "http://www.w3.org/2000/svg";
-
-/** The token's block of patches and, if one was selected, the patch, on an image. */
-function markImage(frame, selections) {
-  const span = layout?.spans[frame.dataset.span];
-  if (!span) return;
-  let overlay = frame.querySelector(".pg-point");
-  if (!overlay) {
-    overlay = document.createElementNS(SVG, "svg");
-    overlay.setAttribute("class", "pg-point");
-    overlay.setAttribute("preserveAspectRatio", "none");
-    overlay.setAttribute("aria-hidden", "true");
-    frame.append(overlay);
-  }
-  overlay.setAttribute("viewBox", `0 0 ${span.gridW} ${span.gridH}`);
-  const rects = [];
-  for (const name of ["hovered", "fixed"]) {
-    const selection = selections[name];
-    if (selection?.span !== Number(frame.dataset.span)) continue;
-    const [top, left, size] = [selection.rows[0], selection.columns[0], span.mergeSize];
-    const rect = (kind, x, y, side) =>
-      `<rect class="pg-point-${kind} pg-point-${name}" x="${x}" y="${y}" width="${side}" ` +
-      `height="${side}"/>`;
-    rects.push(rect("shade", left, top, size), rect("token", left, top, size));
-    if (selection.patch) rects.push(rect("patch", selection.patch[1], selection.patch[0], 1));
-  }
-  const drawn = rects.join("");
-  if (overlay.dataset.drawn === drawn) return;
-  overlay.dataset.drawn = drawn;
-  overlay.innerHTML = drawn; // contains only our own numbers
-}
-
-/** Scroll marks into view inside their lists; the page itself does not scroll. */
-function showMarks(from) {
-  for (const element of document.querySelectorAll(".pg-fixed")) {
-    const list = element.closest(".pg-table, .pg-strip, .pg-scroll");
-    if (!list || list === from?.closest?.(".pg-table, .pg-strip, .pg-scroll")) continue;
-    const [box, outer] = [element.getBoundingClientRect(), list.getBoundingClientRect()];
-    if (box.height === 0) continue; // in a closed tab
-    if (box.top < outer.top + 30 || box.bottom > outer.bottom)
-      list.scrollTop += box.top - outer.top - outer.height / 2;
-  }
 }
 
 function writeBar({ fixed: pinned, hovered: over }) {
@@ -203,6 +144,10 @@ function selectionAt(event) {
     const column = share((event.clientX - box.left) / box.width, span.gridW);
     return locatePatch(layout, number, row, column);
   }
+  const list = closest("[data-ids]");
+  const number = list ? [...list.children].findIndex((chip) => chip.contains(target)) : -1;
+  const first = answerStart(list, answer);
+  if (number >= 0 && first !== null) return locateToken(layout, first + number);
   const token = closest("[data-pointer] [data-start]");
   if (!token) return null;
   const [start, end] = [Number(token.dataset.start), Number(token.dataset.end)];

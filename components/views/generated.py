@@ -6,7 +6,8 @@ Colour is not the only cue: each probability band has its own line below the tok
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from components.look.colors import ORANGE, PURPLE
@@ -43,6 +44,11 @@ def probability_legend_html() -> str:
         f"<span>{say('Probability before the filters:')}</span>"
         f'<ul class="pg-legend">{items}</ul></div>'
     )
+
+
+def answer_id(token_ids: Iterable[int]) -> str:
+    """A short id of an answer, by which pointer.js finds its tokens wherever the page shows it."""
+    return f"{zlib.crc32(repr(tuple(token_ids)).encode()):08x}"
 
 
 def token_chips_html(steps: Sequence[TokenStep], *, mark: int | None = None) -> str:

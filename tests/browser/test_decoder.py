@@ -98,6 +98,13 @@ def test_the_parts_take_a_token_of_the_answer(opened: Page) -> None:
     expect(chips.nth(2)).to_have_text(text)
     expect(bar).to_contain_text(f"“{text.replace(' ', '␣')}”")
     expect(chips.nth(2)).to_have_class(re.compile("pg-fixed"))
+    panel = open_tab(opened, "5 Sampling")  # and back: the column's chip is marked, too
+    expect(panel.locator(".pg-column").nth(1).locator("b").nth(2)).to_have_class(
+        re.compile("pg-fixed")
+    )
+    panel.locator(".pg-column").nth(1).locator("b").nth(1).click()
+    open_tab(opened, "4 Decoder")
+    expect(chips.nth(1)).to_have_class(re.compile("pg-fixed"))
     head.get_by_label("prompt", exact=True).check()
     expect(chips).to_have_count(0)
     expect(words).to_contain_text("This is the last token")

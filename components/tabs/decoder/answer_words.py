@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from components.charts.token_labels import media_name
 from components.views.facts import fact_html, share_words, signed
-from components.views.generated import TOKEN_COLORS
+from components.views.generated import TOKEN_COLORS, answer_id
 from components.views.tables import Verbatim, table_html
 from components.views.text import flowing_lines, visible
 from playground.language import mark, say
@@ -47,6 +47,7 @@ def answer_html(run: Run, tokens: Sequence[AnswerToken], shade: Shade) -> str:
     )  # fmt: skip
     about = {
         "start": start,
+        "ids": answer_id(token.id for token in inputs.tokens[start:]),
         "positions": run.positions[0, start:].tolist(),
         "texts": [visible(token.text)[:MAX_TEXT_CHARS] for token in inputs.tokens[start:]],
     }

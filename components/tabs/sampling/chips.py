@@ -11,6 +11,7 @@ from components.look.colors import ORANGE
 from components.views.generated import (
     PROBABILITY_BANDS,
     TOKEN_COLORS,
+    answer_id,
     probability_class,
     probability_legend_html,
 )
@@ -61,7 +62,10 @@ def picked_chips_html(
         if index >= first
     )
     classes = "pg-generated pg-picks" + (" pg-by-nats" if colour_by == "surprisal" else "")
-    numbers = "" if sets is None else f' data-numbers="{sets}" data-first="{first}"'
+    numbers = ""
+    if sets is not None:
+        same = answer_id(step.id for step in steps)
+        numbers = f' data-numbers="{sets}" data-first="{first}" data-ids="{same}"'
     return f'<p class="{classes}"{numbers} translate="no" style="{TOKEN_COLORS}">{chips}</p>'
 
 

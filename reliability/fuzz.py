@@ -130,7 +130,7 @@ def _experiment_fault(page: PageClient, pressed: Pressed) -> str:
     said = str(page.values[pressed.outputs[0]]) if pressed.ok else pressed.message
     if MISTAKE in said:
         return said[-200:]
-    return "" if pressed.ok else f"failed: {pressed.message}"
+    return "" if pressed.ok or pressed.message else "failed without a word"
 
 
 def mutate(rng: Rng, content: bytes) -> bytes:

@@ -59,6 +59,8 @@ CHARTS: dict[str, dict[str, int]] = {
         "Sweep": 0,
         "Branch": 0,
         "Score a text": 0,
+        "Loops": 1,
+        "Thinking": 0,
     },
     "6 Cache reuse": {"Hit or miss": 1, "Cache contents": 1, "Policy lab": 2, "Conversation": 0},
     "Model": {"": 1},

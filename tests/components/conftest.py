@@ -79,5 +79,14 @@ def play(
     return run_code
 
 
-_load_model = cache(AutoModelForImageTextToText.from_pretrained)
+_from_pretrained = AutoModelForImageTextToText.from_pretrained
+_load_snippet_model = cache(_from_pretrained)
+
+
+def _load_model(folder: str, **options: Any) -> Any:
+    """The model of a snippet; the playground's own, which brings its configuration, is no other."""
+    load: Any = _from_pretrained if "config" in options else _load_snippet_model
+    return load(folder, **options)
+
+
 _load_processor = cache(AutoProcessor.from_pretrained)

@@ -26,7 +26,7 @@ Qwen Playground
 Plotly Gradio Hugging Face transformers torch API JSON CSV PNG HTML CPU GPU CUDA MiB GiB
 token tokens patch logits logit lens query key value RoPE M-RoPE mRoPE DeepStack merger KV PCA
 softmax sigmoid GELU SiLU ReLU LayerNorm RMSNorm Conv MLP sdpa eager float bfloat dtype
-batch bit bits nat nats top min typical FLOPs GFLOP LRU FIFO LFU SHA UTF Unicode NFC
+batch bit bits gram nat nats top min typical FLOPs GFLOP LRU FIFO LFU SHA UTF Unicode NFC
 ChatML greedy argmax beam RGB EXIF safetensors tiny shipped max cos sin log exp English
 vLLM Kwon Holtzman Nguyen Meister Meng Wang Xiao Zeiler Fergus nostalgebraist
 """
@@ -36,7 +36,7 @@ _WORD = re.compile(r"[A-Za-z][A-Za-z'’]{2,}")
 # model.forward, input_ids, DynamicCache, <|im_end|>, %{x}, image.png, (h, w): names of the code.
 # A token in quotation marks, whose spaces are shown as signs, is the model's.
 _NAMES = re.compile(
-    r"“[^”\s]+”|%\{[^}]*\}|</?extra>|<\|[^|]*\|>|https?://\S+|\S*[_=(){}\[\]/*]\S*|\b\w+(?:\.\w+)+\b"
+    r"“[^”\s]+”|%\{[^}]*\}|</?extra>|<\|[^|]*\|>|</?think>|Qwen[\w.-]+|https?://\S+|\S*[_=(){}\[\]/*]\S*|\b\w+(?:\.\w+)+\b"
     r"|\b[A-Za-z]+[a-z][A-Z]\w*|\b\w*\d\w*\b|&\w+;"
 )
 

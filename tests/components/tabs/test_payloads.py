@@ -101,14 +101,21 @@ def test_an_experiment_s_every_answer(drawing: Drawing, photo: str, name: str) -
         assert "error" not in answer
         if "finding" not in answer:
             continue
-        findings = {name: answer["finding"]["key"]}
+        given = {"findings": {name: answer["finding"]["key"]}, "values": _started_by(name)}
         for part in PARTS.values():
             needs = {need for each in part.outputs.values() for need in each.needs}
             if name in {part.full_name(need) for need in needs}:
-                check(ask(drawing, part, photo, findings=findings))
+                check(ask(drawing, part, photo, **given))
+
+
+def _started_by(name: str) -> dict[str, Any]:
+    """The values of the controls that start an experiment, by full name."""
+    part, experiment = AUTOMATIC[name]
+    when = part.experiments[experiment].when
+    return {part.full_name(control): values[0] for control, values in when.items()}
 
 
 def _answers(drawing: Drawing, key: str, name: str) -> Iterator[dict[str, Any]]:
     part, experiment = AUTOMATIC[name]
-    data = {"run": key, "part": part.key, "experiment": experiment}
+    data = {"run": key, "part": part.key, "experiment": experiment, "values": _started_by(name)}
     yield from run_experiment(drawing, part, data, ignore_progress)

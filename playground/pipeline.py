@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import playground
+from playground.errors import InputError
 from playground.held import Extent, Holder, Inside, count_bytes, look_inside
 from playground.language import say
 from playground.pointer import Selection, still_there
@@ -191,9 +192,17 @@ class Run(Holder):
 
     @property
     def prompt_run(self) -> Run:
-        """The run of the prompt alone; this one if no answer follows, or if that one is gone."""
-        run = None if self._prompt_run is None else self._prompt_run()
-        return self if run is None else run
+        """The run of the prompt alone; this one if no answer follows.
+
+        Raises:
+            InputError: an answer follows, and the prompt's run has been freed.
+        """
+        if self._prompt_run is None:
+            return self
+        run = self._prompt_run()
+        if run is None:  # never this one in its place: its answer would count as the prompt
+            raise InputError(say("This run has expired."), remedy=say("Press Run again."))
+        return run
 
     def share(self, records: dict[str, Any]) -> None:
         """Replace records by equal ones that share their storage with another run's."""

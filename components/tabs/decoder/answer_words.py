@@ -142,12 +142,10 @@ def _legend_html(shade: Shade, run: Run, measured: bool) -> str:
             layers=run.decoded.num_layers,
         ),
     }
+    meaning = scales[shade]
     if not run.inputs.spans and shade in ("attention", "lost"):
-        return fact_html(
-            say("This prompt has no image, so nothing is shaded."),
-            say("Click a token to select it in every part below."),
-        )
-    return fact_html(scales[shade], say("Click a token to select it in every part below."))
+        meaning = say("This prompt has no image, so nothing is shaded.")
+    return fact_html(meaning, say("Click a token to select it in every part below."))
 
 
 def answer_table_html(run: Run, tokens: Sequence[AnswerToken]) -> str:

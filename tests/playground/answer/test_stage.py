@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from playground.logits import apply_head
 from playground.merge.stage import run_merge
 from playground.pipeline import Run
 from playground.preprocess.stage import model_kwargs
+from playground.records import Prompt, Turn
 from playground.sampling.score import read_answer
 from playground.tokens import read_tokens
 from tests.playground.answer.conftest import LOGITS_ATOL, NEW_TOKENS, write_answer
@@ -248,3 +250,15 @@ def test_it_stops_at_the_next_layer(image_run: Run) -> None:
         run_with_answer(image_run, [5, 6], progress=stop)
     assert image_run.decoded is record
     assert image_run.recall(MEMO) is None
+
+
+def test_the_prompt_of_an_answer_may_be_gone(tiny_random_engine: Engine) -> None:
+    """Its answer must not count as the prompt then."""
+    prompt = Prompt((Turn("user", "Hello"),))
+    asked = Run(tiny_random_engine, prompt)
+    answered = run_with_answer(asked, [5, 6])
+    assert answered.prompt_run is asked
+    del asked
+    gc.collect()
+    with pytest.raises(InputError, match="This run has expired"):
+        _ = answered.prompt_run

@@ -21,22 +21,28 @@ from tests.playground.sampling_prefills import PROMPTS
 TOKEN = 1  # of the answer
 
 
-def answer(engine: Engine, kind: str) -> Run:
-    """A run with an answer of a few tokens."""
-    ids = read_answer(engine, "A red circle.", with_end=True)
-    return run_with_answer(Run(engine, PROMPTS[kind]), ids)
+def answer(asked: Run) -> Run:
+    """The run over the prompt and an answer of a few tokens; holds ``asked`` only weakly."""
+    return run_with_answer(asked, read_answer(asked.engine, "A red circle.", with_end=True))
 
 
 @pytest.fixture(scope="module")
-def answered(tiny_random_engine: Engine) -> Run:
-    """An image, a question and an answer."""
-    return answer(tiny_random_engine, "image")
+def asked(tiny_random_engine: Engine) -> Run:
+    """An image and a question."""
+    return Run(tiny_random_engine, PROMPTS["image"])
+
+
+@pytest.fixture(scope="module")
+def answered(asked: Run) -> Run:
+    """The same with an answer."""
+    return answer(asked)
 
 
 @pytest.mark.parametrize("kind", ["text", "two images", "video"])
 def test_every_part_draws_it(tiny_random_moe_engine: Engine, kind: str) -> None:
     """On a mixture of experts, which has all parts."""
-    run = answer(tiny_random_moe_engine, kind)
+    asked = Run(tiny_random_moe_engine, PROMPTS[kind])
+    run = answer(asked)
     selection = {"index": run.inputs.num_prompt_tokens + TOKEN}
     assert list(draw_parts(run, experiments="none", selection=selection)) == []
 
@@ -74,5 +80,5 @@ def test_an_answer_token_is_patched(answered: Run) -> None:
 def test_an_image_is_occluded_behind_an_answer(answered: Run) -> None:
     *_, found = influence.taken(answered, ignore_progress, 0, 1, None)
     assert found.influence is not None
-    assert found.influence.attention.shape[-1] == answered.inputs.num_tokens
+    assert found.influence.attention.shape[-1] == answered.inputs.num_prompt_tokens
     assert influence.drops(answered, None, found) is not None

@@ -33,7 +33,6 @@ export function listenForClicks(root, part, { start, forget }, valueNow) {
   function act(event) {
     const element = /** @type {HTMLElement | null} */ (event.target.closest?.(FIELDS));
     if (!element || !root.contains(element)) return;
-    if (event.type === "keydown") event.preventDefault();
     const { run, forget: forgotten, rerun, open, tokenOfAnswer } = element.dataset;
     for (const [id, value] of Object.entries(settings(element))) setValue(full(id), value);
     if (run) start(run);
@@ -72,7 +71,10 @@ export function listenForClicks(root, part, { start, forget }, valueNow) {
   root.addEventListener("keydown", (event) => {
     const target = /** @type {HTMLElement} */ (event.target);
     if ((event.key === "Enter" || event.key === " ") && target.matches(FIELDS) &&
-        !target.matches("button, a, summary")) act(event);
+        !target.matches("button, a, summary")) {
+      event.preventDefault();
+      target.click(); // which also selects the token or patch
+    }
   });
   root.addEventListener("chart-click", (event) => {
     const { points, pick } = event.detail;

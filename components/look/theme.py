@@ -164,7 +164,18 @@ def _color_variables() -> str:
 
 FOLDER = Path(__file__).resolve().parent
 # The order matters: the style sheet of a tab may override the common ones.
-SHEETS = ("theme", "views", "part", "pointer", "page", "preprocess", "cache", "sampling", "tour")
+SHEETS = (
+    "theme",
+    "views",
+    "part",
+    "pointer",
+    "page",
+    "preprocess",
+    "cache",
+    "sampling",
+    "boxes",
+    "tour",
+)
 CSS = _color_variables() + "".join(
     (FOLDER / f"{name}.css").read_text(encoding="utf-8") for name in SHEETS
 )

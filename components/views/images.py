@@ -42,6 +42,7 @@ def image_html(
     overlay: np.ndarray | None = None,
     marked: tuple[int, int] | None = None,
     legend: str = "",
+    layers: str = "",
 ) -> str:
     """A figure with an embedded image that shrinks with the page.
 
@@ -59,6 +60,7 @@ def image_html(
         overlay: (rows, columns, 4) uint8, RGBA, laid over the image as sharp squares.
         marked: row and column of the cell of ``overlay``, or else of ``pixels``, to outline.
         legend: HTML of ``scale_html``, shown above the caption.
+        layers: HTML over the image, such as that of ``boxes_layer``.
 
     Raises:
         ValueError: ``pixels`` or ``overlay`` has the wrong shape or dtype.
@@ -72,17 +74,17 @@ def image_html(
     height, width = pixels.shape[:2]
     shown = shown_width or min(MAX_WIDTH, max(width, MIN_WIDTH), MAX_HEIGHT * width / height)
     source = image_uri(pixels, max_side=max_side, exact=pixelated)
-    layers = "" if overlay is None else _overlay_image(overlay)
-    layers += _grid_svg(*grid) if grid else ""
+    over = "" if overlay is None else _overlay_image(overlay)
+    over += _grid_svg(*grid) if grid else ""
     if marked is not None:
-        layers += _mark_svg(*marked, *(pixels if overlay is None else overlay).shape[:2])
+        over += _mark_svg(*marked, *(pixels if overlay is None else overlay).shape[:2])
     sharp = " pg-pixelated" if pixelated else ""
     pointed = "" if span is None else f' data-span="{span}"'
     words = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
     return (
         f'<figure class="pg-picture{sharp}" style="max-width:{shown:.0f}px">'
         f'<div class="pg-picture-frame"{pointed}><img src="{source}" '
-        f'alt="{html.escape(alt)}" width="{width}" height="{height}">{layers}</div>'
+        f'alt="{html.escape(alt)}" width="{width}" height="{height}">{over}{layers}</div>'
         f"{legend}{words}</figure>"
     )
 

@@ -57,6 +57,7 @@ def table_html(
     *,
     right: Collection[int] = (),
     tokens: Sequence[tuple[int, int] | None] | None = None,
+    sets: Sequence[Mapping[str, Any]] | None = None,
 ) -> str:
     """An HTML table; columns of numbers (or empty cells) are right-aligned.
 
@@ -67,6 +68,7 @@ def table_html(
         right: indices of other columns to right-align, such as numbers with units.
         tokens: the sequence indices of each row, first and one past the last; the rows can then
             be selected and are marked.
+        sets: the values of controls that a click on each row sets.
     """
     body = [list(row) for row in rows]
     for row in body:
@@ -82,7 +84,7 @@ def table_html(
         for header, right, *column in zip(headers, numeric, *shown, strict=True)
     )
     lines = "".join(
-        _row_start(tokens[number] if tokens is not None else None)
+        _row_start(tokens[number] if tokens else None, sets[number] if sets else None)
         + "".join(_cell(value, right) for value, right in zip(row, numeric, strict=True))
         + "</tr>"
         for number, row in enumerate(shown)
@@ -100,8 +102,11 @@ def table_html(
     )
 
 
-def _row_start(tokens: tuple[int, int] | None) -> str:
-    return "<tr>" if tokens is None else f'<tr data-start="{tokens[0]}" data-end="{tokens[1]}">'
+def _row_start(tokens: tuple[int, int] | None, sets: Mapping[str, Any] | None) -> str:
+    pointed = "" if tokens is None else f' data-start="{tokens[0]}" data-end="{tokens[1]}"'
+    if sets is not None:
+        pointed += f' tabindex="0" data-set="{html.escape(json.dumps(sets))}"'
+    return f"<tr{pointed}>"
 
 
 def _align(right: bool) -> str:

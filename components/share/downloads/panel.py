@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from markupsafe import Markup
 
 from components.parts.part import LABS
+from components.share.downloads.as_boxes import BOX_FILES, write_boxes
 from components.share.downloads.as_csv import write_csv
 from components.share.downloads.as_json import write_json
 from components.share.downloads.as_tensors import write_tensors
@@ -20,8 +21,13 @@ if TYPE_CHECKING:
 
 Kind = Literal["JSON", "CSV", "safetensors"]
 KINDS: tuple[Kind, ...] = ("JSON", "CSV", "safetensors")
-# The experiment whose finding goes into a lab's files.
-FOUND = {"sampling": "sampling.side.columns", "cache": "cache.requests.serve"}
+BOXES = "grounding"  # the files of one part: an answer's boxes and points
+# The experiment whose finding goes into the files of a lab or part.
+FOUND = {
+    "sampling": "sampling.side.columns",
+    "cache": "cache.requests.serve",
+    BOXES: "sampling.grounding.read",
+}
 
 
 def downloads_html(stage: str) -> str:
@@ -48,22 +54,25 @@ def make_file(kind: Any, stage: Any, run: Run, found: Any) -> tuple[str, bytes]:
     """Name and content of the file of one stage.
 
     Args:
-        kind: "JSON", "CSV" or "safetensors".
-        stage: its name.
+        kind: "JSON", "CSV" or "safetensors"; one of ``BOX_FILES`` for boxes.
+        stage: its name, or ``BOXES``.
         run: the page's.
         found: a lab's finding, see ``FOUND``; None for the stages of the model.
 
     Raises:
         InputError: there is no such file, or the stage has not run yet.
     """
-    if kind not in KINDS or stage not in (*STAGES, *LABS):
+    kinds = BOX_FILES if stage == BOXES else KINDS
+    if kind not in kinds or stage not in (*STAGES, *LABS, BOXES):
         raise InputError(say("There is no such file."), remedy=say("Reload the page."))
     if not (run.has(stage) if stage in STAGES else found is not None):
         raise InputError(
             say("This stage has not run on this prompt yet, so there is nothing to download."),
             remedy=say("Press “Run this stage” above, then download."),
         )
-    if kind == "CSV":
+    if stage == BOXES:
+        ending, content = write_boxes(kind, run, found)
+    elif kind == "CSV":
         ending, content = write_csv(stage, run, found)
     else:
         ending = kind.lower()

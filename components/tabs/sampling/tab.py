@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from components.parts.part import StageParts
-from components.tabs.sampling import branch, loops, one_step, score, side, sweep, thinking
+from components.tabs.sampling import (
+    branch,
+    grounding,
+    loops,
+    one_step,
+    score,
+    side,
+    sweep,
+    thinking,
+)
 from playground.language import mark
 
 TAB = StageParts(
@@ -20,6 +29,7 @@ TAB = StageParts(
         sweep.PART,
         branch.PART,
         score.PART,
+        grounding.PART,
         loops.PART,
         thinking.PART,
     ),

@@ -1,0 +1,49 @@
+"""The answers whose boxes are read: the greedy one, a column or branch, or any text."""
+
+from __future__ import annotations
+
+import playground
+from components.tabs.sampling.lab import Lab, choose_branch, require_lab
+from playground.pipeline import Run
+from playground.records import Progress, SamplingTrace
+
+GREEDY, COLUMN, TYPED = "greedy", "column", "text"
+
+
+def choose_answer(
+    run: Run,
+    progress: Progress,
+    answer: str,
+    lab: Lab | None,
+    branch: str | int | None,
+    text: str,
+    length: int,
+) -> tuple[str, tuple[int, ...]]:
+    """The name of the chosen answer, ``GREEDY``, ``TYPED`` or a branch's, and its tokens.
+
+    Raises:
+        InputError: there is no column yet, or the text is empty.
+    """
+    if answer == TYPED:
+        return TYPED, tuple(playground.sampling.score.read_answer(run.engine, text))
+    if answer == COLUMN:
+        chosen = choose_branch(require_lab(lab), branch)
+        return chosen.name, tuple(step.id for step in chosen.trace.steps)
+    trace = greedy_answer(run, progress, length)
+    return GREEDY, tuple(step.id for step in trace.steps)
+
+
+def greedy_answer(run: Run, progress: Progress, length: int) -> SamplingTrace:
+    """The greedy answer of at most this many tokens; the latest one is kept with the run."""
+
+    def write() -> SamplingTrace:
+        return playground.experiments.what_if_runs.greedy_answer(
+            run.engine,
+            run.inputs,
+            run.merged,
+            run.decoded,
+            max_new_tokens=length,
+            progress=progress,
+        )
+
+    return run.memo("greedy answer with boxes", write, of=length, progress=progress)

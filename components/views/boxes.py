@@ -18,6 +18,7 @@ from components.views.text import cut_end, flowing
 Size = tuple[int, int]  # width, height
 Pixels = tuple[float, ...]  # x1, y1, x2, y2 of a box, or x, y of a point
 
+COORDINATES = {"box": ("x1", "y1", "x2", "y2"), "point": ("x", "y")}
 MAX_LABEL = 24  # characters
 FAR = 200.0  # percent of an image's side, beyond which nothing is drawn
 MOST_SIDES = 5.0  # of an image's sides: how much space around it a small drawing shows

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from components.share.downloads.as_csv import csv_bytes
 from components.share.downloads.as_json import head
-from components.views.boxes import corners
+from components.views.boxes import COORDINATES, corners
 
 if TYPE_CHECKING:
-    from components.tabs.sampling.placed import Grounding, PlacedObject
+    from components.tabs.sampling.grounding_answers import ReadAnswer
     from playground.grounding.edges import Edge
+    from playground.grounding.locate import GroundedAnswer, Located
     from playground.pipeline import Run
 
 HEADERS = (
@@ -21,43 +22,45 @@ HEADERS = (
 )  # fmt: skip
 
 
-def write_boxes(kind: str, run: Run, found: Grounding) -> tuple[str, bytes]:
+def write_boxes(kind: str, run: Run, answer: ReadAnswer) -> tuple[str, bytes]:
     """The file extension and content of one of ``BOX_FILES``.
 
     Args:
         kind: its name.
         run: the page's run.
-        found: by the sampling tab's grounding part.
+        answer: read by the sampling tab's grounding part.
     """
     ending, write = BOX_FILES[kind]
-    return ending, write(run, found)
+    return ending, write(run, answer.grounded)
 
 
-def _json(run: Run, found: Grounding) -> bytes:
+def _json(run: Run, grounded: GroundedAnswer) -> bytes:
     record = {
-        "text": found.text,
-        "image": run.inputs.spans[found.span].media_index,
-        "original_size": list(found.frame.original),
-        "resized_size": list(found.frame.resized),
-        "objects": [_object(each) for each in found.objects],
-        "unread": [
-            {"start": each.start, "end": each.end, "reason": each.reason} for each in found.unread
-        ],
+        "text": grounded.text,
+        "image": grounded.image,
+        "original_size": list(grounded.frame.original),
+        "resized_size": list(grounded.frame.resized),
+        "objects": [_object(each) for each in grounded.items],
+        "unread": list(grounded.unread),
     }
     return _write({**head(run), "stage": "grounding", "record": record})
 
 
-def _object(placed: PlacedObject) -> dict[str, Any]:
-    edges = placed.edges or [None] * len(placed.original)
+def _object(item: Located) -> dict[str, Any]:
     return {
-        "kind": placed.found.kind,
-        "label": placed.found.label,
-        "thousandths": list(placed.found.values),
-        "resized": list(placed.resized),
-        "original": list(placed.original),
-        "tokens": placed.tokens.tolist(),
-        "edges": [None if edge is None else _edge(edge) for edge in edges],
+        "kind": item.found.kind,
+        "label": item.found.label,
+        "thousandths": list(item.found.values),
+        "resized": list(item.resized),
+        "original": list(item.original),
+        "tokens": list(item.tokens),
+        "edges": [None if edge is None else _edge(edge) for edge in _edges(item)],
     }
+
+
+def _edges(item: Located) -> Sequence[Edge | None]:
+    """One per coordinate; None where it was not measured."""
+    return item.edges or [None] * len(item.original)
 
 
 def _edge(edge: Edge) -> dict[str, Any]:
@@ -65,56 +68,55 @@ def _edge(edge: Edge) -> dict[str, Any]:
     return {"written": edge.written, **numbers, "values": [list(each) for each in edge.values]}
 
 
-def _csv(_run: Run, found: Grounding) -> bytes:
+def _csv(_run: Run, grounded: GroundedAnswer) -> bytes:
     """One row for each coordinate."""
     rows = []
-    for placed in found.objects:
-        names = ("x1", "y1", "x2", "y2") if placed.found.kind == "box" else ("x", "y")
-        edges = placed.edges or [None] * len(names)
-        pixels = zip(placed.found.values, placed.resized, placed.original, strict=True)
-        for name, values, edge in zip(names, pixels, edges, strict=True):
+    for number, item in enumerate(grounded.items, 1):
+        names = COORDINATES[item.found.kind]
+        places = zip(item.found.values, item.resized, item.original, strict=True)
+        for name, values, edge in zip(names, places, _edges(item), strict=True):
             measured: tuple[Any, ...] = ("",) * 5
             if edge is not None:
                 measured = (edge.written_prob, edge.low, edge.median, edge.high, edge.mass)
-            about = (placed.number + 1, placed.found.kind, placed.found.label)
-            rows.append((*about, name, *values, *measured))
+            rows.append((number, item.found.kind, item.found.label, name, *values, *measured))
     return csv_bytes(HEADERS, rows)
 
 
-def _coco(run: Run, found: Grounding) -> bytes:
-    """Annotations in pixels of the original; a point is a keypoint without a box around it."""
-    image = run.inputs.prompt.images[run.inputs.spans[found.span].media_index]
-    labels = list(dict.fromkeys(each.found.label for each in found.objects))
-    points = {each.found.label for each in found.objects if each.found.kind == "point"}
-    categories: list[dict[str, Any]] = [
-        {"id": number, "name": label or "object"} for number, label in enumerate(labels, 1)
+def _coco(run: Run, grounded: GroundedAnswer) -> bytes:
+    """Annotations in pixels of the original; a point is a keypoint, with an empty box."""
+    found = [item.found for item in grounded.items]
+    labels = list(dict.fromkeys(each.label for each in found))
+    points = {each.label for each in found if each.kind == "point"}
+    keypoints = {"keypoints": ["point"], "skeleton": []}
+    categories = [
+        {"id": number, "name": label or "object"} | (keypoints if label in points else {})
+        for number, label in enumerate(labels, 1)
     ]
-    for category, label in zip(categories, labels, strict=True):
-        if label in points:
-            category |= {"keypoints": ["point"], "skeleton": []}
-    width, height = found.frame.original
+    width, height = grounded.frame.original
+    name = run.prompt.images[grounded.image].name
     return _write(
         {
-            "images": [{"id": 1, "file_name": image.name, "width": width, "height": height}],
+            "images": [{"id": 1, "file_name": name, "width": width, "height": height}],
             "categories": categories,
             "annotations": [
-                _annotation(each, labels.index(each.found.label) + 1) for each in found.objects
+                _annotation(number, item, labels.index(item.found.label) + 1)
+                for number, item in enumerate(grounded.items, 1)
             ],
         }
     )
 
 
-def _annotation(placed: PlacedObject, category: int) -> dict[str, Any]:
-    left, top, right, bottom = corners(placed.original)
+def _annotation(number: int, item: Located, category: int) -> dict[str, Any]:
+    left, top, right, bottom = corners(item.original)
     annotation = {
-        "id": placed.number + 1,
+        "id": number,
         "image_id": 1,
         "category_id": category,
         "bbox": [left, top, right - left, bottom - top],
         "area": (right - left) * (bottom - top),
         "iscrowd": 0,
     }
-    if placed.found.kind == "point":
+    if item.found.kind == "point":
         annotation |= {"keypoints": [left, top, 2], "num_keypoints": 1}
     return annotation
 
@@ -123,7 +125,7 @@ def _write(document: dict[str, Any]) -> bytes:
     return json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False).encode()
 
 
-BOX_FILES: Mapping[str, tuple[str, Callable[[Run, Grounding], bytes]]] = {
+BOX_FILES: Mapping[str, tuple[str, Callable[[Run, GroundedAnswer], bytes]]] = {
     "JSON": ("json", _json),
     "CSV": ("csv", _csv),
     "COCO": ("coco.json", _coco),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -14,7 +14,13 @@ from components.compute.gpu_process import on_gpu
 from components.parts.compound_controls import Clicked
 from components.parts.controls import Choice, Option, Slider, TextField
 from components.parts.part import Heading, Part, Text
-from components.tabs.sampling.grounding_answers import COLUMN, GREEDY, TYPED, choose_answer
+from components.tabs.sampling.grounding_answers import (
+    COLUMN,
+    GREEDY,
+    TYPED,
+    ReadAnswer,
+    choose_answer,
+)
 from components.tabs.sampling.grounding_pictures import (
     BOTH,
     ORIGINAL,
@@ -23,41 +29,32 @@ from components.tabs.sampling.grounding_pictures import (
     readings_html,
 )
 from components.tabs.sampling.grounding_words import (
-    COORDINATES,
     answer_html,
     edges_html,
     files_html,
     found_html,
+    item_name,
     objects_table_html,
 )
 from components.tabs.sampling.lab import Lab
-from components.tabs.sampling.placed import Grounding, PlacedObject, place_objects
-from components.views.boxes import object_color, object_name
+from components.views.boxes import COORDINATES, object_color
 from components.views.picks import picks_html
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.pipeline import Run
 from playground.records import Progress
 
-if TYPE_CHECKING:
-    from playground.grounding.edges import Edge
-    from playground.records import VisualSpan
-
 # The red circle of the first example.
 EXAMPLE = '```json\n[\n\t{"bbox_2d": [49, 254, 473, 674], "label": "red circle"}\n]\n```'
 MAX_CHARS = 8192  # sampling.score.MAX_SCORED_CHARS, without torch
-MAX_OBJECTS = 64  # whose coordinates are measured
 NEW_TOKENS = 128
 MOST_NEW_TOKENS = 512
 
 
-def image_spans(run: Run) -> dict[int, VisualSpan]:
-    """The images of a prompt, by their index in ``ModelInputs.spans``."""
-    return {number: span for number, span in enumerate(run.inputs.spans) if span.kind == "image"}
-
-
-def _image_options(run: Run) -> list[Option]:
-    return [(media_name(span), number) for number, span in image_spans(run).items()]
+def images_of(run: Run) -> list[Option]:
+    """The images of a prompt: name, and index into ``Prompt.images``."""
+    spans = (span for span in run.inputs.spans if span.kind == "image")
+    return [(media_name(span), span.media_index) for span in spans]
 
 
 def read_number(raw: Any, _run: Run) -> int:
@@ -110,9 +107,9 @@ PART = Part(
         Choice(
             id="image",
             label=mark("Image that the coordinates refer to"),
-            options=_image_options,
-            value=lambda run: max(image_spans(run), default=None),
-            shown=lambda run: len(image_spans(run)) > 1,
+            options=images_of,
+            value=lambda run: len(images_of(run)) - 1,
+            shown=lambda run: len(images_of(run)) > 1,
             compact=True,
         ),
         Choice(
@@ -150,7 +147,7 @@ PART = Part(
         "readings",
         "files",
     ),
-    shown=lambda run: bool(image_spans(run)),
+    shown=lambda run: bool(images_of(run)),
     absent=mark("This prompt has no image, so there is nothing to draw a box on."),
 )
 SHOWN = ("read", "object")
@@ -178,98 +175,98 @@ def read(
     text: str,
     length: int,
     image: int,
-) -> Iterator[Grounding]:
+) -> Iterator[ReadAnswer]:
     """Read the answer's boxes and points, then measure the coordinates of each of them."""
     name, ids = choose_answer(run, progress, answer, lab, branch, text, length)
     answered = playground.answer.stage.run_with_answer(run, ids, progress=progress)
-    written = playground.grounding.number_tokens.answer_text(answered.inputs)
-    reading = playground.grounding.read.read_grounding(written)
-    measured: list[tuple[Edge | None, ...]] = []
-    yield place_objects(run, image, name, written, reading, measured)
-    for found in reading.found[:MAX_OBJECTS]:
-        measured.append(
-            playground.grounding.edges.measure_edges(answered, found, progress=progress)
-        )
-        yield place_objects(run, image, name, written, reading, measured)
+    grounded = playground.grounding.locate.locate_answer(answered, image)
+    yield ReadAnswer(name, grounded)
+    if grounded.items:
+        measured = playground.grounding.locate.with_edges(answered, grounded, progress=progress)
+        yield ReadAnswer(name, measured)
 
 
-def chosen_object(found: Grounding | None, number: int | None) -> PlacedObject | None:
-    """The object that was clicked, or the first one; None if the answer has none."""
-    if found is None or not found.objects:
+def chosen_number(found: ReadAnswer | None, number: int | None) -> int | None:
+    """The number of the object that was clicked, or of the first; None if there is none."""
+    if found is None or not found.items:
         return None
-    return found.objects[min(number or 0, len(found.objects) - 1)]
+    return min(number or 0, len(found.items) - 1)
 
 
 # -------------------------------------------------------------------------------------- outputs
 
 
 @PART.html(needs=("read",), live=True)
-def words(run: Run, found: Grounding | None) -> str:
+def words(run: Run, found: ReadAnswer | None) -> str:
     """What the answer has, and what cannot be read."""
     return "" if found is None else found_html(run, found)
 
 
 @PART.html(needs=("read",), live=True)
-def answer_text(_run: Run, found: Grounding | None) -> str:
+def answer_text(_run: Run, found: ReadAnswer | None) -> str:
     """The answer, with its boxes and points in their colours."""
-    return "" if found is None else answer_html(found)
+    return "" if found is None else answer_html(found.grounded)
 
 
 @PART.html(needs=SHOWN, live=True)
-def choice(_run: Run, found: Grounding | None, number: int | None) -> str:
+def choice(_run: Run, found: ReadAnswer | None, number: int | None) -> str:
     """Choice among several objects."""
-    chosen = chosen_object(found, number)
-    if found is None or chosen is None or len(found.objects) < 2:
+    chosen = chosen_number(found, number)
+    if found is None or chosen is None or len(found.items) < 2:
         return ""
-    options = [(object_name(each.number, each.found.label), each.number) for each in found.objects]
-    return picks_html(say("Box or point"), options, chosen.number, "object")
+    options = [(item_name(each, item), each) for each, item in enumerate(found.items)]
+    return picks_html(say("Box or point"), options, chosen, "object")
 
 
 @PART.html(needs=(*SHOWN, "draw-on"), live=True)
-def pictures(run: Run, found: Grounding | None, number: int | None, draw_on: str) -> str:
+def pictures(run: Run, found: ReadAnswer | None, number: int | None, draw_on: str) -> str:
     """The boxes and points on the image."""
-    chosen = chosen_object(found, number)
+    chosen = chosen_number(found, number)
     if found is None or chosen is None:
         return ""
-    return pictures_html(run, found, chosen, draw_on)
+    return pictures_html(run, found.grounded, chosen, draw_on)
 
 
 @PART.html(needs=SHOWN)
-def table(_run: Run, found: Grounding | None, number: int | None) -> str:
+def table(run: Run, found: ReadAnswer | None, number: int | None) -> str:
     """Each object in thousandths, in pixels of both images, and in tokens."""
-    chosen = chosen_object(found, number)
+    chosen = chosen_number(found, number)
     if found is None or chosen is None:
         return ""
-    return objects_table_html(found, chosen)
+    return objects_table_html(run, found.grounded, chosen)
 
 
 @PART.html(needs=SHOWN)
-def sureness(_run: Run, found: Grounding | None, number: int | None) -> str:
+def sureness(_run: Run, found: ReadAnswer | None, number: int | None) -> str:
     """The chosen object's coordinates in numbers."""
-    chosen = chosen_object(found, number)
-    return edges_html(chosen)
+    chosen = chosen_number(found, number)
+    if found is None or chosen is None:
+        return ""
+    return edges_html(chosen, found.items[chosen])
 
 
 @PART.chart(mark("Probability of each coordinate"), needs=SHOWN)
-def edges(_run: Run, found: Grounding | None, number: int | None) -> go.Figure | None:
+def edges(_run: Run, found: ReadAnswer | None, number: int | None) -> go.Figure | None:
     """The distribution of each coordinate of the chosen object."""
-    chosen = chosen_object(found, number)
-    if chosen is None:
+    chosen = chosen_number(found, number)
+    if found is None or chosen is None:
         return None
-    names = COORDINATES[chosen.found.kind]
-    known = {name: edge for name, edge in zip(names, chosen.edges, strict=False) if edge}
-    name = object_name(chosen.number, chosen.found.label)
-    return plot_edges(known, name, object_color(chosen.number)) if known else None
+    item = found.items[chosen]
+    names = COORDINATES[item.found.kind]
+    known = {name: edge for name, edge in zip(names, item.edges, strict=False) if edge}
+    return plot_edges(known, item_name(chosen, item), object_color(chosen)) if known else None
 
 
 @PART.html(needs=SHOWN)
-def readings(run: Run, found: Grounding | None, number: int | None) -> str:
+def readings(run: Run, found: ReadAnswer | None, number: int | None) -> str:
     """The chosen object as it is meant, and as it is misread."""
-    chosen = chosen_object(found, number)
-    return "" if found is None or chosen is None else readings_html(run, found, chosen)
+    chosen = chosen_number(found, number)
+    if found is None or chosen is None:
+        return ""
+    return readings_html(run, found.grounded, chosen)
 
 
 @PART.html(needs=("read",))
-def files(_run: Run, found: Grounding | None) -> str:
+def files(_run: Run, found: ReadAnswer | None) -> str:
     """Downloads of all boxes and points."""
-    return files_html() if found is not None and found.objects else ""
+    return files_html() if found is not None and found.items else ""

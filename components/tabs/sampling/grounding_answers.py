@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import playground
 from components.tabs.sampling.lab import Lab, choose_branch, require_lab
 from playground.pipeline import Run
 from playground.records import Progress, SamplingTrace
 
+if TYPE_CHECKING:
+    from playground.grounding.locate import GroundedAnswer, Located
+
 GREEDY, COLUMN, TYPED = "greedy", "column", "text"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadAnswer:
+    """An answer with its boxes and points on one image."""
+
+    name: str  # ``GREEDY``, ``TYPED`` or a branch's
+    grounded: GroundedAnswer
+
+    @property
+    def items(self) -> tuple[Located, ...]:
+        """The boxes and points, in the order of the answer."""
+        return self.grounded.items
 
 
 def choose_answer(
@@ -19,7 +38,7 @@ def choose_answer(
     text: str,
     length: int,
 ) -> tuple[str, tuple[int, ...]]:
-    """The name of the chosen answer, ``GREEDY``, ``TYPED`` or a branch's, and its tokens.
+    """The name of the chosen answer, see ``ReadAnswer``, and its tokens.
 
     Raises:
         InputError: there is no column yet, or the text is empty.

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
 
 import playground
-from components.tabs.sampling.placed import Grounding, PlacedObject
 from components.views.boxes import (
     DrawnBox,
     Pixels,
+    Size,
     boxes_layer,
     corners,
     object_color,
@@ -23,15 +24,19 @@ from components.views.boxes import (
 from components.views.images import image_html, image_row_html
 from playground.language import mark, say
 from playground.pipeline import Run
+from playground.pointer import patch_tokens
 
 if TYPE_CHECKING:
     from playground.grounding.convert import Misreading
+    from playground.grounding.locate import GroundedAnswer, Located
+    from playground.records import VisualSpan
 
 BOTH, ORIGINAL, RESIZED = "both", "original", "resized"
 MAX_SIDE = 640  # pixels of a picture
 NUM_GHOSTS = 3
 APART = 3  # thousandths between a ghost's edge and the next one: less cannot be seen
 LEAST_GHOST_PROB = 1e-3
+LEAST_MASS = 0.5  # of a coordinate: below, the model would rather have written something else
 COVERED_ALPHA = 90  # of 255
 
 # Misreading, title, and which software makes it.
@@ -82,34 +87,32 @@ MISREADINGS: tuple[tuple[Misreading, str, str], ...] = (
 # ------------------------------------------------------------------------------------ as meant
 
 
-def pictures_html(run: Run, found: Grounding, chosen: PlacedObject, draw_on: str) -> str:
+def pictures_html(run: Run, grounded: GroundedAnswer, chosen: int, draw_on: str) -> str:
     """All boxes and points on the original image, on the resized one, or on both."""
     figures = []
     if draw_on != RESIZED:
-        figures.append(_original_html(run, found, chosen))
+        figures.append(_original_html(run, grounded, chosen))
     if draw_on != ORIGINAL:
-        figures.append(_resized_html(run, found, chosen))
+        figures.append(_resized_html(run, grounded, chosen))
     return image_row_html(figures)
 
 
-def _original_html(run: Run, found: Grounding, chosen: PlacedObject) -> str:
-    size = found.frame.original
-    image = run.inputs.prompt.images[run.inputs.spans[found.span].media_index]
+def _original_html(run: Run, grounded: GroundedAnswer, chosen: int) -> str:
+    size = grounded.frame.original
+    pixels = [item.original for item in grounded.items]
     return image_html(
-        image.pixels,
+        run.prompt.images[grounded.image].pixels,
         alt=say("The original image with boxes and points"),
         caption=say("Original: {size} pixels.", size=size_words(size)),
         max_side=MAX_SIDE,
-        span=found.span,
-        layers=boxes_layer(
-            [_drawn(found, each, each.original, size, each is chosen) for each in found.objects],
-            size,
-        ),
+        span=grounded.span,
+        layers=_layer(run, grounded, chosen, pixels, size),
     )
 
 
-def _resized_html(run: Run, found: Grounding, chosen: PlacedObject) -> str:
-    size, span = found.frame.resized, run.inputs.spans[found.span]
+def _resized_html(run: Run, grounded: GroundedAnswer, chosen: int) -> str:
+    size, span = grounded.frame.resized, run.inputs.spans[grounded.span]
+    pixels = [item.resized for item in grounded.items]
     return image_html(
         playground.preprocess.stage.unpatchify(run.inputs, span)[0],
         alt=say("The resized image with boxes and points, on the patch grid"),
@@ -118,77 +121,105 @@ def _resized_html(run: Run, found: Grounding, chosen: PlacedObject) -> str:
             size=size_words(size),
         ),
         grid=(span.grid_h, span.grid_w),
-        overlay=_covered(chosen, span.merged_h, span.merged_w, span.start),
+        overlay=_covered(grounded.items[chosen].tokens, span, object_color(chosen)),
         max_side=MAX_SIDE,
-        span=found.span,
-        layers=boxes_layer(
-            [_drawn(found, each, each.resized, size, each is chosen) for each in found.objects],
-            size,
-        ),
+        span=grounded.span,
+        layers=_layer(run, grounded, chosen, pixels, size),
     )
 
 
-def _covered(chosen: PlacedObject, down: int, across: int, start: int) -> np.ndarray:
-    """``(down, across, 4)`` uint8: the colour of an object over the tokens that it covers."""
-    color = object_color(chosen.number)
-    cells = np.zeros((down * across, 4), np.uint8)
-    cells[chosen.tokens - start] = (
-        *(int(color[place : place + 2], 16) for place in (1, 3, 5)),
-        COVERED_ALPHA,
-    )
-    return cells.reshape(down, across, 4)
+def _covered(tokens: Sequence[int], span: VisualSpan, color: str) -> np.ndarray:
+    """``(merged_h, merged_w, 4)`` uint8: a colour over these tokens of the image."""
+    cells = np.zeros((span.merged_h * span.merged_w, 4), np.uint8)
+    tint = (*(int(color[place : place + 2], 16) for place in (1, 3, 5)), COVERED_ALPHA)
+    cells[np.array(tokens, np.int64) - span.start] = tint
+    return cells.reshape(span.merged_h, span.merged_w, 4)
 
 
-def _drawn(
-    found: Grounding, placed: PlacedObject, pixels: Pixels, size: tuple[int, int], is_chosen: bool
-) -> DrawnBox:
-    to_pixels = playground.grounding.convert.to_pixels
-    bands: list[tuple[float, float] | None] = []
-    for axis, edge in enumerate(placed.edges):
-        side = size[axis % 2] / 1000
-        bands.append(None if edge is None else (edge.low * side, edge.high * side))
-    ghosts: tuple[Pixels, ...] = ()
-    if is_chosen:
-        others = playground.grounding.ghosts.likely_ghosts(placed.edges, NUM_GHOSTS, apart=APART)
-        ghosts = tuple(
-            to_pixels(each.values, size) for each in others if each.prob >= LEAST_GHOST_PROB
+def _layer(
+    run: Run,
+    grounded: GroundedAnswer,
+    chosen: int,
+    pixels: Sequence[Pixels],
+    size: Size,
+) -> str:
+    """All boxes and points over one image.
+
+    Args:
+        run: of the prompt.
+        grounded: the answer.
+        chosen: the number of the object with ghosts.
+        pixels: of each object, on this image.
+        size: of this image.
+    """
+    boxes = [
+        DrawnBox(
+            pixels[number],
+            object_name(number, item.found.label),
+            object_color(number),
+            bands=_bands(item, size),
+            ghosts=_ghosts(item, size) if number == chosen else (),
+            patch=(grounded.span, *middle_patch(run, grounded, item)),
+            settings={"object": number},
+            is_chosen=number == chosen,
         )
-    return DrawnBox(
-        pixels,
-        object_name(placed.number, placed.found.label),
-        object_color(placed.number),
-        bands=tuple(bands),
-        ghosts=ghosts,
-        patch=(found.span, *placed.patch),
-        settings={"object": placed.number},
-        is_chosen=is_chosen,
+        for number, item in enumerate(grounded.items)
+    ]
+    return boxes_layer(boxes, size)
+
+
+def _bands(item: Located, size: Size) -> tuple[tuple[float, float] | None, ...]:
+    """The 10 to 90 % quantiles of each coordinate, in pixels; None where they say little."""
+    sides = [size[axis % 2] / 1000 for axis in range(len(item.edges))]
+    return tuple(
+        None if edge is None or edge.mass < LEAST_MASS else (edge.low * side, edge.high * side)
+        for edge, side in zip(item.edges, sides, strict=True)
     )
+
+
+def _ghosts(item: Located, size: Size) -> tuple[Pixels, ...]:
+    """The most likely other boxes or points, in pixels."""
+    if any(edge is None or edge.mass < LEAST_MASS for edge in item.edges):
+        return ()
+    others = playground.grounding.ghosts.likely_ghosts(item.edges, NUM_GHOSTS, apart=APART)
+    return tuple(
+        playground.grounding.convert.to_pixels(each.values, size)
+        for each in others
+        if each.prob >= LEAST_GHOST_PROB
+    )
+
+
+def middle_patch(run: Run, grounded: GroundedAnswer, item: Located) -> tuple[int, int]:
+    """Row and column of the patch at the middle of a box, or the nearest one in the image."""
+    left, top, right, bottom = corners(item.resized)
+    span, (width, height) = run.inputs.spans[grounded.span], grounded.frame.resized
+    row = int((top + bottom) / 2 / height * span.grid_h)
+    column = int((left + right) / 2 / width * span.grid_w)
+    return min(max(row, 0), span.grid_h - 1), min(max(column, 0), span.grid_w - 1)
+
+
+def middle_token(run: Run, grounded: GroundedAnswer, item: Located) -> int:
+    """The sequence index of the token there."""
+    tokens = patch_tokens(run.inputs.spans[grounded.span])
+    return int(tokens[middle_patch(run, grounded, item)])
 
 
 # ---------------------------------------------------------------------------------- as misread
 
 
-def readings_html(run: Run, found: Grounding, chosen: PlacedObject) -> str:
+def readings_html(run: Run, grounded: GroundedAnswer, chosen: int) -> str:
     """The chosen object as it is meant, and in each wrong reading."""
-    image = run.inputs.prompt.images[run.inputs.spans[found.span].media_index].pixels
-    color, right = object_color(chosen.number), chosen.original
+    image, item = run.prompt.images[grounded.image].pixels, grounded.items[chosen]
+    color, right = object_color(chosen), item.original
     title = say("Right: thousandths of the sides")
-    cards = _card(
-        small_drawing(image, right, None, color=color, alt=title),
-        title,
-        "",
-        say("As Qwen3-VL means them, whatever size the image was resized to."),
-    )
+    drawing = small_drawing(image, right, None, color=color, alt=title)
+    about = say("As Qwen3-VL means them, whatever size the image was resized to.")
+    cards = _card(drawing, title, "", about)
     for how, name, why in MISREADINGS:
-        wrong = playground.grounding.convert.misread(chosen.found.values, found.frame, how)
+        wrong = playground.grounding.convert.misread(item.found.values, grounded.frame, how)
         gap = _gap_words(right, wrong)
-        drawing = small_drawing(
-            image,
-            right,
-            wrong,
-            color=color,
-            alt=say("{name}: {values}.", name=say(name), values=gap),
-        )
+        alt = say("{name}: {values}.", name=say(name), values=gap)
+        drawing = small_drawing(image, right, wrong, color=color, alt=alt)
         cards += _card(drawing, say(name), gap, say(why))
     return Markup('<div class="pg-readings">{}</div>').format(cards)
 

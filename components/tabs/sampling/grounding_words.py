@@ -4,35 +4,33 @@ from __future__ import annotations
 
 import html
 import json
-from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+import playground
 from components.charts.token_labels import media_name
 from components.share.downloads.as_boxes import BOX_FILES
-from components.tabs.sampling.grounding_answers import GREEDY, TYPED
-from components.tabs.sampling.placed import Grounding, PlacedObject
-from components.views.boxes import object_color, object_name, size_words
+from components.tabs.sampling.grounding_answers import GREEDY, TYPED, ReadAnswer
+from components.tabs.sampling.grounding_pictures import LEAST_MASS, middle_token
+from components.views.boxes import COORDINATES, object_color, object_name, size_words
 from components.views.facts import capital, count_tokens, fact_html, lead_markup, share_words
 from components.views.tables import Verbatim, table_html
-from components.views.text import cut_end, flowing, flowing_lines, quote
-from playground.grounding.read import Reason, Unread
-from playground.language import mark, say
+from components.views.text import flowing, flowing_lines
+from playground.language import say
 from playground.pipeline import Run
 
 if TYPE_CHECKING:
     from playground.grounding.edges import Edge
+    from playground.grounding.locate import GroundedAnswer, Located
 
 ENDS = ("<|im_end|>", "<|endoftext|>")
-MAX_QUOTE = 40  # characters
-COORDINATES = {"box": ("x1", "y1", "x2", "y2"), "point": ("x", "y")}
-REASONS: dict[Reason, str] = {
-    "cut off": mark("the answer ends before its last number"),
-    "wrong count": mark("a box takes four numbers, a point two"),
-    "no number": mark("there are no numbers in brackets"),
-}
+
+
+def item_name(number: int, item: Located) -> str:
+    """The name of a box or point: its number and its label."""
+    return object_name(number, item.found.label)
 
 
 def source_name(name: str) -> str:
@@ -44,35 +42,33 @@ def source_name(name: str) -> str:
 # ----------------------------------------------------------------------------------- sentences
 
 
-def found_html(run: Run, found: Grounding) -> str:
+def found_html(run: Run, answer: ReadAnswer) -> str:
     """How many boxes and points the answer has, and what is odd about them."""
-    problems = [_unread_words(found.text, each) for each in found.unread]
-    problems += [words for each in found.objects for words in _odd_words(each)]
-    if not found.objects:
-        nothing = say(
-            "{answer} has no box and no point that can be read.",
-            answer=capital(source_name(found.name)),
-        )
+    grounded = answer.grounded
+    odd = [words for each in enumerate(grounded.items) for words in _odd_words(*each)]
+    notices = _list_html([*grounded.unread, *odd])
+    name = capital(source_name(answer.name))
+    if not grounded.items:
+        nothing = say("{answer} has no box and no point that can be read.", answer=name)
         ask = say(
             "Qwen3-VL gives them if the question asks for them: “Where is the red circle? Give "
             "its box.” An answer from elsewhere can be pasted as “your text”."
         )
-        return fact_html(nothing, ask) + _list_html(problems)
-    counts = Counter(each.found.kind for each in found.objects)
+        return fact_html(nothing, ask) + notices
     lead = say(
         "{answer}: {boxes}, {points}.",
-        answer=capital(source_name(found.name)),
-        boxes=_count_boxes(counts["box"]),
-        points=_count_points(counts["point"]),
+        answer=name,
+        boxes=_count_boxes(len(grounded.boxes)),
+        points=_count_points(len(grounded.points)),
     )
     which = ""
-    if sum(span.kind == "image" for span in run.inputs.spans) > 1:
+    if len(run.prompt.images) > 1:
         which = say(
             "The answer does not say which image it means: here it is {image}.",
-            image=media_name(run.inputs.spans[found.span]),
+            image=media_name(run.inputs.spans[grounded.span]),
         )
     click = say("Click a box, or a row of the table, to select the token at its middle.")
-    return fact_html(lead, which, click) + _list_html(problems)
+    return fact_html(lead, which, click) + notices
 
 
 def _count_boxes(count: int) -> str:
@@ -83,19 +79,11 @@ def _count_points(count: int) -> str:
     return say("1 point") if count == 1 else say("{count:,} points", count=count)
 
 
-def _unread_words(text: str, unread: Unread) -> str:
-    return say(
-        "Not read: {text}, because {reason}.",
-        text=quote(cut_end(flowing(text[unread.start : unread.end]), MAX_QUOTE)),
-        reason=say(REASONS[unread.reason]),
-    )
-
-
-def _odd_words(placed: PlacedObject) -> list[str]:
+def _odd_words(number: int, item: Located) -> list[str]:
     """What is odd about a box or point, which is drawn all the same."""
-    name = object_name(placed.number, placed.found.label)
+    name = item_name(number, item)
     odd = []
-    if placed.found.is_outside:
+    if item.found.is_outside:
         odd.append(
             say(
                 "{name}: a coordinate is outside 0 to 1,000, and therefore outside the image. "
@@ -103,10 +91,8 @@ def _odd_words(placed: PlacedObject) -> list[str]:
                 name=name,
             )
         )
-    if placed.found.is_swapped:
-        odd.append(
-            say("{name}: the first corner is not the top left one.", name=name),
-        )
+    if item.found.is_swapped:
+        odd.append(say("{name}: the first corner is not the top left one.", name=name))
     return odd
 
 
@@ -114,17 +100,17 @@ def _list_html(sentences: Sequence[str]) -> str:
     if not sentences:
         return ""
     items = Markup("").join(Markup("<li>{}</li>").format(each) for each in sentences)
-    return Markup('<ul class="pg-notices">{}</ul>').format(items)
+    return str(Markup('<ul class="pg-notices">{}</ul>').format(items))
 
 
-def answer_html(found: Grounding) -> str:
+def answer_html(grounded: GroundedAnswer) -> str:
     """The answer's text, with each box or point in its colour and what is not read underlined."""
+    text, at, shown = grounded.text, 0, ""
     pieces: list[tuple[int, int, str]] = [
-        (each.found.coordinates[0].start, each.found.coordinates[-1].end, _mark_start(each))
-        for each in found.objects
+        (*_ends(item), _mark_start(number)) for number, item in enumerate(grounded.items)
     ]
-    pieces += [(each.start, each.end, '<u class="pg-unread">') for each in found.unread]
-    text, at, shown = found.text, 0, ""
+    unread = playground.grounding.read.read_grounding(text).unread
+    pieces += [(each.start, each.end, '<u class="pg-unread">') for each in unread]
     for special in ENDS:
         text = text.removesuffix(special)
     for start, end, opening in sorted(pieces):
@@ -138,13 +124,19 @@ def answer_html(found: Grounding) -> str:
     return f'<p class="pg-generated" translate="no" aria-label="{label}">{shown}</p>'
 
 
+def _ends(item: Located) -> tuple[int, int]:
+    """The first character of a box's numbers in the answer, and one past the last."""
+    coordinates = item.found.coordinates
+    return coordinates[0].start, coordinates[-1].end
+
+
 def _escaped(text: str) -> str:
     return html.escape(flowing_lines(text))
 
 
-def _mark_start(placed: PlacedObject) -> str:
-    settings = html.escape(json.dumps({"object": placed.number}))
-    color = object_color(placed.number)
+def _mark_start(number: int) -> str:
+    settings = html.escape(json.dumps({"object": number}))
+    color = object_color(number)
     return (
         f'<b class="pg-coordinates" tabindex="0" role="button" data-set="{settings}" '
         f'style="--box:{color}">'
@@ -154,33 +146,34 @@ def _mark_start(placed: PlacedObject) -> str:
 # -------------------------------------------------------------------------------------- tables
 
 
-def objects_table_html(found: Grounding, chosen: PlacedObject) -> str:
+def objects_table_html(run: Run, grounded: GroundedAnswer, chosen: int) -> str:
     """A row for each box or point: thousandths, pixels of both images, tokens."""
     rows = [
         (
-            ("▸ " if each is chosen else "") + str(each.number + 1),
-            Verbatim(flowing(each.found.label)) if each.found.label else "–",
-            _numbers(each.found.values),
-            _numbers(each.resized),
-            _numbers(each.original),
-            _token_words(each),
+            ("▸ " if number == chosen else "") + str(number + 1),
+            Verbatim(flowing(item.found.label)) if item.found.label else "–",
+            _numbers(item.found.values),
+            _numbers(item.resized),
+            _numbers(item.original),
+            _token_words(item.tokens),
         )
-        for each in found.objects
+        for number, item in enumerate(grounded.items)
     ]
     headers = (
         say("No."),
         say("Label"),
         say("In thousandths"),
-        say("Resized image, {size} px", size=size_words(found.frame.resized)),
-        say("Original, {size} px", size=size_words(found.frame.original)),
+        say("Resized image, {size} px", size=size_words(grounded.frame.resized)),
+        say("Original, {size} px", size=size_words(grounded.frame.original)),
         say("Tokens that it covers"),
     )
+    middles = [middle_token(run, grounded, item) for item in grounded.items]
     return table_html(
         headers,
         rows,
         say("From thousandths to pixels: value ÷ 1,000 × side"),
-        tokens=[(each.middle, each.middle + 1) for each in found.objects],
-        sets=[{"object": each.number} for each in found.objects],
+        tokens=[(middle, middle + 1) for middle in middles],
+        sets=[{"object": number} for number in range(len(rows))],
     )
 
 
@@ -188,35 +181,35 @@ def _numbers(values: Sequence[float]) -> str:
     return say(", ").join(f"{value:,.5g}" for value in values)
 
 
-def _token_words(placed: PlacedObject) -> str:
-    if not len(placed.tokens):
+def _token_words(tokens: Sequence[int]) -> str:
+    if not tokens:
         return say("none: it is outside the image")
-    first, last = int(placed.tokens[0]), int(placed.tokens[-1])
+    first, last = tokens[0], tokens[-1]
     if first == last:
         return say("token {index}", index=first)
-    return say(
-        "{tokens}, from {first} to {last}",
-        tokens=count_tokens(len(placed.tokens)),
-        first=first,
-        last=last,
-    )
+    count = count_tokens(len(tokens))
+    return say("{tokens}, from {first} to {last}", tokens=count, first=first, last=last)
 
 
-def edges_html(chosen: PlacedObject | None) -> str:
+def edges_html(number: int, item: Located) -> str:
     """The distribution of each coordinate in numbers."""
-    if chosen is None:
-        return ""
-    if not chosen.edges:
+    if not item.edges:
         return fact_html(say("Not measured."))
     lead = say(
         "The digits of a coordinate are tokens. A beam search over them gives the probability of "
         "each value, given everything before it in the answer. On the image, a band at each edge "
         "covers its 10 to 90 % quantiles; dashed boxes are the most likely other ones."
     )
-    names = COORDINATES[chosen.found.kind]
+    doubt = ""
+    if any(edge is not None and edge.mass < LEAST_MASS for edge in item.edges):
+        doubt = say(
+            "The model would more likely have written no number here, so it says little about "
+            "these coordinates: no bands and no dashed boxes are drawn."
+        )
+    names = COORDINATES[item.found.kind]
     rows = [
         _edge_row(name, value, edge)
-        for name, value, edge in zip(names, chosen.found.values, chosen.edges, strict=True)
+        for name, value, edge in zip(names, item.found.values, item.edges, strict=True)
     ]
     headers = (
         say("Coordinate"),
@@ -226,8 +219,9 @@ def edges_html(chosen: PlacedObject | None) -> str:
         say("10 to 90 %"),
         say("Probability covered"),
     )
-    caption = say("Coordinates of {name}", name=object_name(chosen.number, chosen.found.label))
-    return lead_markup(html.escape(lead)) + table_html(headers, rows, caption, right=(2, 3, 4, 5))
+    caption = say("Coordinates of {name}", name=item_name(number, item))
+    table = table_html(headers, rows, caption, right=(2, 3, 4, 5))
+    return lead_markup(html.escape(lead), html.escape(doubt)) + table
 
 
 def _edge_row(name: str, value: float, edge: Edge | None) -> tuple[str, ...]:
@@ -252,4 +246,4 @@ def files_html() -> str:
         ).format(kind, say("Boxes as {kind}", kind=kind))
         for kind in BOX_FILES
     )
-    return Markup('<div class="pg-part-row">{}</div>').format(buttons)
+    return str(Markup('<div class="pg-part-row">{}</div>').format(buttons))

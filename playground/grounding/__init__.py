@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         convert,
         edges,
         ghosts,
+        locate,
         number_tokens,
         read,
     )
@@ -19,6 +20,7 @@ __all__ = [
     "convert",
     "edges",
     "ghosts",
+    "locate",
     "number_tokens",
     "read",
 ]

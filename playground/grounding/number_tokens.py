@@ -16,18 +16,21 @@ from itertools import accumulate
 from typing import Any
 
 from playground.records import ModelInputs, Token
-from playground.tokens import byte_of_symbol
+from playground.tokens import TURN_TOKENS, byte_of_symbol
 
 DIGITS = frozenset("0123456789")
 
 
 def answer_tokens(inputs: ModelInputs) -> tuple[Token, ...]:
-    """The answer's tokens; empty without an answer."""
-    return inputs.tokens[inputs.num_prompt_tokens :]
+    """The answer's tokens, without those that end it; empty without an answer."""
+    tokens = inputs.tokens[inputs.num_prompt_tokens :]
+    while tokens and tokens[-1].text in TURN_TOKENS:
+        tokens = tokens[:-1]
+    return tokens
 
 
 def answer_text(inputs: ModelInputs) -> str:
-    """The answer's text with its special tokens, which may mark boxes."""
+    """The text of ``answer_tokens``, with its special tokens, which may mark boxes."""
     return _join(answer_tokens(inputs)).decode("utf-8", errors="replace")
 
 

@@ -9,13 +9,13 @@ as they are written: nothing is clipped, swapped or scaled here.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 FULL_SCALE = 1000  # coordinates are in thousandths of the image's width and height
+LARGEST = 1e9  # a number beyond this is no coordinate of an image
 
 Kind = Literal["box", "point"]
 Reason = Literal["cut off", "wrong count", "no number"]
@@ -196,10 +196,10 @@ def _make(
 ) -> Iterator[Found | Unread]:
     """A box or point from its numbers; the last number of a cut-off text may go on."""
     needed = NUM_COORDINATES[kind]
-    is_finite = all(math.isfinite(each.value) for each in coordinates)
-    if is_whole and len(coordinates) == needed and is_finite:
+    is_sane = all(abs(each.value) <= LARGEST for each in coordinates)
+    if is_whole and len(coordinates) == needed and is_sane:
         yield Found(kind, tuple(coordinates), label)
     elif not is_whole:
         yield Unread(*span, "cut off")
     else:
-        yield Unread(*span, "wrong count" if is_finite and coordinates else "no number")
+        yield Unread(*span, "wrong count" if is_sane and coordinates else "no number")

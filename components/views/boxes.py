@@ -19,6 +19,7 @@ Size = tuple[int, int]  # width, height
 Pixels = tuple[float, ...]  # x1, y1, x2, y2 of a box, or x, y of a point
 
 COORDINATES = {"box": ("x1", "y1", "x2", "y2"), "point": ("x", "y")}
+BOX_FILES = ("JSON", "CSV", "COCO")  # what boxes can be downloaded as
 MAX_LABEL = 24  # characters
 FAR = 200.0  # percent of an image's side, beyond which nothing is drawn
 MOST_SIDES = 5.0  # of an image's sides: how much space around it a small drawing shows

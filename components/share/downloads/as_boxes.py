@@ -11,7 +11,6 @@ from components.share.downloads.as_json import head
 from components.views.boxes import COORDINATES, corners
 
 if TYPE_CHECKING:
-    from components.tabs.sampling.grounding_answers import ReadAnswer
     from playground.grounding.edges import Edge
     from playground.grounding.locate import GroundedAnswer, Located
     from playground.pipeline import Run
@@ -22,19 +21,18 @@ HEADERS = (
 )  # fmt: skip
 
 
-def write_boxes(kind: str, run: Run, answer: ReadAnswer) -> tuple[str, bytes]:
+def write_boxes(kind: str, run: Run, grounded: GroundedAnswer) -> tuple[str, bytes]:
     """The file extension and content of one of ``BOX_FILES``.
 
     Args:
         kind: its name.
         run: the page's run.
-        answer: read by the sampling tab's grounding part.
+        grounded: the answer.
     """
-    ending, write = BOX_FILES[kind]
-    return ending, write(run, answer.grounded)
+    return WRITERS[kind](run, grounded)
 
 
-def _json(run: Run, grounded: GroundedAnswer) -> bytes:
+def _json(run: Run, grounded: GroundedAnswer) -> tuple[str, bytes]:
     record = {
         "text": grounded.text,
         "image": grounded.image,
@@ -43,7 +41,7 @@ def _json(run: Run, grounded: GroundedAnswer) -> bytes:
         "objects": [_object(each) for each in grounded.items],
         "unread": list(grounded.unread),
     }
-    return _write({**head(run), "stage": "grounding", "record": record})
+    return "json", _write({**head(run), "stage": "grounding", "record": record})
 
 
 def _object(item: Located) -> dict[str, Any]:
@@ -68,7 +66,7 @@ def _edge(edge: Edge) -> dict[str, Any]:
     return {"written": edge.written, **numbers, "values": [list(each) for each in edge.values]}
 
 
-def _csv(_run: Run, grounded: GroundedAnswer) -> bytes:
+def _csv(_run: Run, grounded: GroundedAnswer) -> tuple[str, bytes]:
     """One row for each coordinate."""
     rows = []
     for number, item in enumerate(grounded.items, 1):
@@ -79,10 +77,10 @@ def _csv(_run: Run, grounded: GroundedAnswer) -> bytes:
             if edge is not None:
                 measured = (edge.written_prob, edge.low, edge.median, edge.high, edge.mass)
             rows.append((number, item.found.kind, item.found.label, name, *values, *measured))
-    return csv_bytes(HEADERS, rows)
+    return "csv", csv_bytes(HEADERS, rows)
 
 
-def _coco(run: Run, grounded: GroundedAnswer) -> bytes:
+def _coco(run: Run, grounded: GroundedAnswer) -> tuple[str, bytes]:
     """Annotations in pixels of the original; a point is a keypoint, with an empty box."""
     found = [item.found for item in grounded.items]
     labels = list(dict.fromkeys(each.label for each in found))
@@ -94,16 +92,15 @@ def _coco(run: Run, grounded: GroundedAnswer) -> bytes:
     ]
     width, height = grounded.frame.original
     name = run.prompt.images[grounded.image].name
-    return _write(
-        {
-            "images": [{"id": 1, "file_name": name, "width": width, "height": height}],
-            "categories": categories,
-            "annotations": [
-                _annotation(number, item, labels.index(item.found.label) + 1)
-                for number, item in enumerate(grounded.items, 1)
-            ],
-        }
-    )
+    document = {
+        "images": [{"id": 1, "file_name": name, "width": width, "height": height}],
+        "categories": categories,
+        "annotations": [
+            _annotation(number, item, labels.index(item.found.label) + 1)
+            for number, item in enumerate(grounded.items, 1)
+        ],
+    }
+    return "coco.json", _write(document)
 
 
 def _annotation(number: int, item: Located, category: int) -> dict[str, Any]:
@@ -125,8 +122,8 @@ def _write(document: dict[str, Any]) -> bytes:
     return json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False).encode()
 
 
-BOX_FILES: Mapping[str, tuple[str, Callable[[Run, GroundedAnswer], bytes]]] = {
-    "JSON": ("json", _json),
-    "CSV": ("csv", _csv),
-    "COCO": ("coco.json", _coco),
+WRITERS: Mapping[str, Callable[[Run, GroundedAnswer], tuple[str, bytes]]] = {
+    "JSON": _json,
+    "CSV": _csv,
+    "COCO": _coco,
 }

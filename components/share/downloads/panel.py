@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from markupsafe import Markup
 
 from components.parts.part import LABS
-from components.share.downloads.as_boxes import BOX_FILES, write_boxes
+from components.share.downloads.as_boxes import write_boxes
 from components.share.downloads.as_csv import write_csv
 from components.share.downloads.as_json import write_json
 from components.share.downloads.as_tensors import write_tensors
+from components.views.boxes import BOX_FILES
 from components.views.markdown import markdown_html
 from playground.errors import InputError
 from playground.language import say
@@ -71,7 +72,7 @@ def make_file(kind: Any, stage: Any, run: Run, found: Any) -> tuple[str, bytes]:
             remedy=say("Press “Run this stage” above, then download."),
         )
     if stage == BOXES:
-        ending, content = write_boxes(kind, run, found)
+        ending, content = write_boxes(kind, run, found.grounded)
     elif kind == "CSV":
         ending, content = write_csv(stage, run, found)
     else:

@@ -11,10 +11,9 @@ from markupsafe import Markup
 
 import playground
 from components.charts.token_labels import media_name
-from components.share.downloads.as_boxes import BOX_FILES
 from components.tabs.sampling.grounding_answers import GREEDY, TYPED, ReadAnswer
 from components.tabs.sampling.grounding_pictures import LEAST_MASS, middle_token
-from components.views.boxes import COORDINATES, object_color, object_name, size_words
+from components.views.boxes import BOX_FILES, COORDINATES, object_color, object_name, size_words
 from components.views.facts import capital, count_tokens, fact_html, lead_markup, share_words
 from components.views.tables import Verbatim, table_html
 from components.views.text import flowing, flowing_lines

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 ROW_PX = 110
 TITLE_PX = 90  # and the lowest axis
+LABEL_PX = 24  # above the first row
 GAP = 0.1  # between two rows, of the plot's height
 LEAST_SHOWN = 1e-3  # probability of a value that the axis must reach
+LEAST_AXIS = 0.05  # largest probability on an axis, at least
 LEAST_VALUES = 12  # on an axis
 
 
@@ -37,6 +39,7 @@ def plot_edges(edges: Mapping[str, Edge], name: str, color: str) -> go.Figure:
         alt=say("{name}: {values}.", name=name, values=_words(edges)),
     )
     layout |= {"bargap": 0.1, "showlegend": False, "annotations": []}
+    layout["margin"]["t"] = LABEL_PX
     layout["meta"]["columns"] = {"x": say("Thousandths"), "y": say("Probability")}
     height = (1 - GAP * (len(edges) - 1)) / len(edges)
     bars = []
@@ -45,7 +48,7 @@ def plot_edges(edges: Mapping[str, Edge], name: str, color: str) -> go.Figure:
         top = 1 - row * (height + GAP)
         bars.append(_bars(axis, edge, color, number))
         layout[f"xaxis{number}"] = _value_axis(edge, number)
-        layout[f"yaxis{number}"] = _probability_axis(axis, number, (top - height, top))
+        layout[f"yaxis{number}"] = _probability_axis(axis, edge, number, (top - height, top))
         layout["annotations"].append(_label(axis, edge, number))
     layout[f"xaxis{number}"]["title"] = {"text": say("Value in thousandths of the image’s side")}
     return go.Figure(bars, layout)
@@ -76,12 +79,15 @@ def _value_axis(edge: Edge, number: str) -> dict[str, Any]:
     return {"anchor": f"y{number}", "range": ends, "tickformat": "d", "nticks": 8}
 
 
-def _probability_axis(axis: str, number: str, domain: tuple[float, float]) -> dict[str, Any]:
+def _probability_axis(
+    axis: str, edge: Edge, number: str, domain: tuple[float, float]
+) -> dict[str, Any]:
+    most = max(prob for _, prob in edge.values)
     return {
         "anchor": f"x{number}",
         "domain": [max(0.0, domain[0]), domain[1]],
-        "range": [0, 1],
-        "tickvals": [0, 0.5, 1],
+        "range": [0, min(1.0, max(LEAST_AXIS, 1.15 * most))],
+        "nticks": 4,
         "tickformat": ".0%",
         "title": {"text": axis},
         "automargin": True,

@@ -75,10 +75,7 @@ def boxes_layer(boxes: Sequence[DrawnBox], size: Size) -> str:
         size: of the image whose pixels they are in.
     """
     below = sorted(boxes, key=lambda box: -_area(box.pixels))
-    return "".join(
-        _ghosts(box, size) + _bands(box, size) + _box(box, size, index)
-        for index, box in enumerate(below)
-    )
+    return "".join(_ghosts(box, size) + _bands(box, size) + _box(box, size) for box in below)
 
 
 def _area(pixels: Pixels) -> float:
@@ -95,25 +92,33 @@ def _place(pixels: Pixels, size: Size) -> str:
     return f"left:{left:.3f}%;top:{top:.3f}%;width:{right - left:.3f}%;height:{bottom - top:.3f}%"
 
 
-def _box(box: DrawnBox, size: Size, index: int) -> str:
-    left, top, right, _ = corners(box.pixels)
+def _box(box: DrawnBox, size: Size) -> str:
     kind = "pg-spot" if len(box.pixels) == 2 else "pg-box"
-    sides = [
-        kind,
-        "pg-chosen" if box.is_chosen else "",
-        "pg-label-right" if left > size[0] / 2 else "",
-        "pg-label-inside" if top < size[1] / 8 else "",
-    ]
     patch = ""
     if box.patch is not None:
         patch = ' data-span="{}" data-row="{}" data-column="{}"'.format(*box.patch)
     return (
-        f'<div class="{" ".join(filter(None, sides))}" role="button" tabindex="0" '
+        f'<div class="{kind}{" pg-chosen" if box.is_chosen else ""}" role="button" tabindex="0" '
         f'aria-pressed="{str(box.is_chosen).lower()}" aria-label="{html.escape(box.name)}"{patch} '
         f'data-set="{html.escape(json.dumps(box.settings))}" '
         f'style="{_place(box.pixels, size)};--box:{box.color}">'
-        f'<span class="pg-box-label" translate="no">{html.escape(box.name)}</span></div>'
+        f'<span class="pg-box-label" translate="no" style="{_label_place(box.pixels, size)}">'
+        f"{html.escape(box.name)}</span></div>"
     )
+
+
+def _label_place(pixels: Pixels, size: Size) -> str:
+    """Where a label is inside the image: above the box or at its top, at its left or right end."""
+    left, top, right, bottom = corners(pixels)
+    is_right = left > size[0] / 2
+    if len(pixels) == 2:
+        return f"{'right' if is_right else 'left'}:16px;top:-6px"
+    beyond = {"left": -left, "right": right - size[0], "top": -top}
+    sides = {"left": right - left, "right": right - left, "top": bottom - top}
+    cut = {name: 100 * max(0.0, beyond[name]) / (sides[name] or 1.0) for name in beyond}
+    end = "right" if is_right else "left"
+    above = f"top:{cut['top']:.1f}%" if top < size[1] / 8 else "bottom:100%"
+    return f"{end}:{cut[end]:.1f}%;{above}"
 
 
 def _bands(box: DrawnBox, size: Size) -> str:

@@ -22,6 +22,11 @@ def lead_markup(*sentences: str) -> str:
     return f'<p class="pg-fact pg-lead">{join_sentences(*sentences)}</p>'
 
 
+def heading_html(text: str) -> str:
+    """A heading above something that is not always there."""
+    return f'<h3 class="pg-heading">{html.escape(text)}</h3>'
+
+
 def join_sentences(*sentences: str) -> str:
     """Join sentences, skipping empty ones; Chinese has no space between them."""
     return say(" ").join(filter(None, sentences))

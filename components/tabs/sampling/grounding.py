@@ -13,7 +13,7 @@ from components.charts.token_labels import media_name
 from components.compute.gpu_process import on_gpu
 from components.parts.compound_controls import Clicked
 from components.parts.controls import Choice, Option, Slider, TextField
-from components.parts.part import Heading, Part, Text
+from components.parts.part import Part
 from components.tabs.sampling.grounding_answers import (
     COLUMN,
     GREEDY,
@@ -23,6 +23,7 @@ from components.tabs.sampling.grounding_answers import (
 )
 from components.tabs.sampling.grounding_pictures import (
     BOTH,
+    LEAST_MASS,
     ORIGINAL,
     RESIZED,
     pictures_html,
@@ -99,7 +100,9 @@ PART = Part(
         TextField(
             id="text",
             label=mark("Your text as the answer"),
-            info=mark("The model reads it as if it had generated it."),
+            info=mark(
+                "Taken if “your text” is chosen. The model reads it as if it had generated it."
+            ),
             value=EXAMPLE,
             lines=2,
             max_chars=MAX_CHARS,
@@ -124,26 +127,17 @@ PART = Part(
         Clicked(id="object", read=read_number),
     ),
     layout=(
-        ("answer", "length"),
+        "answer",
         "text",
-        ("image", "draw-on"),
+        ("length", "image", "draw-on"),
         ("read",),
         "words",
         "answer_text",
         "choice",
         "pictures",
         "table",
-        Heading(mark("How sure is each coordinate?")),
         "sureness",
         "edges",
-        Heading(mark("Wrong readings")),
-        Text(
-            mark(
-                "The same numbers, read as software for other models reads them. The solid "
-                "box is right, the dashed one is where the misreading ends up. IoU is the overlap "
-                "of the two boxes divided by their union."
-            )
-        ),
         "readings",
         "files",
     ),
@@ -253,7 +247,11 @@ def edges(_run: Run, found: ReadAnswer | None, number: int | None) -> go.Figure 
         return None
     item = found.items[chosen]
     names = COORDINATES[item.found.kind]
-    known = {name: edge for name, edge in zip(names, item.edges, strict=False) if edge}
+    known = {
+        name: edge
+        for name, edge in zip(names, item.edges, strict=False)
+        if edge is not None and edge.mass >= LEAST_MASS
+    }
     return plot_edges(known, item_name(chosen, item), object_color(chosen)) if known else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from components.views.boxes import (
     size_words,
     small_drawing,
 )
+from components.views.facts import heading_html, lead_markup
 from components.views.images import image_html, image_row_html
 from playground.language import mark, say
 from playground.pipeline import Run
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 BOTH, ORIGINAL, RESIZED = "both", "original", "resized"
 MAX_SIDE = 640  # pixels of a picture
+PAIR_WIDTH, PAIR_HEIGHT = 430, 400  # CSS pixels of each of two pictures side by side
 NUM_GHOSTS = 3
 APART = 3  # thousandths between a ghost's edge and the next one: less cannot be seen
 LEAST_GHOST_PROB = 1e-3
@@ -89,15 +92,17 @@ MISREADINGS: tuple[tuple[Misreading, str, str], ...] = (
 
 def pictures_html(run: Run, grounded: GroundedAnswer, chosen: int, draw_on: str) -> str:
     """All boxes and points on the original image, on the resized one, or on both."""
+    width, height = grounded.frame.original
+    shown = min(PAIR_WIDTH, round(PAIR_HEIGHT * width / height)) if draw_on == BOTH else None
     figures = []
     if draw_on != RESIZED:
-        figures.append(_original_html(run, grounded, chosen))
+        figures.append(_original_html(run, grounded, chosen, shown))
     if draw_on != ORIGINAL:
-        figures.append(_resized_html(run, grounded, chosen))
+        figures.append(_resized_html(run, grounded, chosen, shown))
     return image_row_html(figures)
 
 
-def _original_html(run: Run, grounded: GroundedAnswer, chosen: int) -> str:
+def _original_html(run: Run, grounded: GroundedAnswer, chosen: int, shown_width: int | None) -> str:
     size = grounded.frame.original
     pixels = [item.original for item in grounded.items]
     return image_html(
@@ -105,12 +110,13 @@ def _original_html(run: Run, grounded: GroundedAnswer, chosen: int) -> str:
         alt=say("The original image with boxes and points"),
         caption=say("Original: {size} pixels.", size=size_words(size)),
         max_side=MAX_SIDE,
+        shown_width=shown_width,
         span=grounded.span,
         layers=_layer(run, grounded, chosen, pixels, size),
     )
 
 
-def _resized_html(run: Run, grounded: GroundedAnswer, chosen: int) -> str:
+def _resized_html(run: Run, grounded: GroundedAnswer, chosen: int, shown_width: int | None) -> str:
     size, span = grounded.frame.resized, run.inputs.spans[grounded.span]
     pixels = [item.resized for item in grounded.items]
     return image_html(
@@ -123,6 +129,7 @@ def _resized_html(run: Run, grounded: GroundedAnswer, chosen: int) -> str:
         grid=(span.grid_h, span.grid_w),
         overlay=_covered(grounded.items[chosen].tokens, span, object_color(chosen)),
         max_side=MAX_SIDE,
+        shown_width=shown_width,
         span=grounded.span,
         layers=_layer(run, grounded, chosen, pixels, size),
     )
@@ -221,7 +228,13 @@ def readings_html(run: Run, grounded: GroundedAnswer, chosen: int) -> str:
         alt = say("{name}: {values}.", name=say(name), values=gap)
         drawing = small_drawing(image, right, wrong, color=color, alt=alt)
         cards += _card(drawing, say(name), gap, say(why))
-    return Markup('<div class="pg-readings">{}</div>').format(cards)
+    intro = say(
+        "The same numbers, read as software for other models reads them: in the object’s colour "
+        "what the model means, in red and dashed where the misreading ends up. IoU is the overlap "
+        "of the two boxes divided by their union."
+    )
+    drawings = str(Markup('<div class="pg-readings">{}</div>').format(cards))
+    return heading_html(say("Wrong readings")) + lead_markup(html.escape(intro)) + drawings
 
 
 def _card(drawing: Markup, title: str, gap: str, words: str) -> Markup:

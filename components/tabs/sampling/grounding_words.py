@@ -14,7 +14,14 @@ from components.charts.token_labels import media_name
 from components.tabs.sampling.grounding_answers import GREEDY, TYPED, ReadAnswer
 from components.tabs.sampling.grounding_pictures import LEAST_MASS, middle_token
 from components.views.boxes import BOX_FILES, COORDINATES, object_color, object_name, size_words
-from components.views.facts import capital, count_tokens, fact_html, lead_markup, share_words
+from components.views.facts import (
+    capital,
+    count_tokens,
+    fact_html,
+    heading_html,
+    lead_markup,
+    share_words,
+)
 from components.views.tables import Verbatim, table_html
 from components.views.text import flowing, flowing_lines
 from playground.language import say
@@ -171,13 +178,14 @@ def objects_table_html(run: Run, grounded: GroundedAnswer, chosen: int) -> str:
         headers,
         rows,
         say("From thousandths to pixels: value ÷ 1,000 × side"),
+        right=(2, 3, 4),
         tokens=[(middle, middle + 1) for middle in middles],
         sets=[{"object": number} for number in range(len(rows))],
     )
 
 
 def _numbers(values: Sequence[float]) -> str:
-    return say(", ").join(f"{value:,.5g}" for value in values)
+    return say(", ").join(f"{value:,.4g}" if value < 1000 else f"{value:,.0f}" for value in values)
 
 
 def _token_words(tokens: Sequence[int]) -> str:
@@ -202,8 +210,10 @@ def edges_html(number: int, item: Located) -> str:
     doubt = ""
     if any(edge is not None and edge.mass < LEAST_MASS for edge in item.edges):
         doubt = say(
-            "The model would more likely have written no number here, so it says little about "
-            "these coordinates: no bands and no dashed boxes are drawn."
+            "Where the probability covered is below {least:.0%}, the model would rather have "
+            "written no number at all, so it says little about the coordinate: there is no band, "
+            "no dashed box and no bar chart.",
+            least=LEAST_MASS,
         )
     names = COORDINATES[item.found.kind]
     rows = [
@@ -220,7 +230,8 @@ def edges_html(number: int, item: Located) -> str:
     )
     caption = say("Coordinates of {name}", name=item_name(number, item))
     table = table_html(headers, rows, caption, right=(2, 3, 4, 5))
-    return lead_markup(html.escape(lead), html.escape(doubt)) + table
+    heading = heading_html(say("How sure is each coordinate?"))
+    return heading + lead_markup(html.escape(lead), html.escape(doubt)) + table
 
 
 def _edge_row(name: str, value: float, edge: Edge | None) -> tuple[str, ...]:

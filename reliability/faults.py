@@ -39,6 +39,7 @@ REQUESTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("sampling", {"text": "Describe this image.", "settings": [{}], "max_new_tokens": 8}),
     ("vision_tower", {"text": "Describe this image."}),
     ("merge", {"text": "Describe this image."}),
+    ("grounding", {"text": "Where is the square? Give its box.", "max_new_tokens": 8}),
     ("cache_reuse", {"first_text": "Hello", "second_text": "Hello you"}),
 )
 KINDS = ("memory", "nan", "drawing", "disk", "killed")

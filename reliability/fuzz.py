@@ -27,6 +27,7 @@ NAMES = {
     "decoder": ("image", "text", "system", "max_pixels", "layer", "top_k", "answer"),
     "sampling": ("image", "text", "system", "max_pixels", "settings", "max_new_tokens"),
     "cache_reuse": ("first_text", "second_text", "image", "second_image"),
+    "grounding": ("image", "text", "system", "max_pixels", "max_new_tokens"),
 }
 SETTINGS = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed", "heat")
 PIECES = (*SPECIAL_TOKENS, "a", "红", "\ud800", "\0", "👍🏽", " ", "\n", "{{", "<b>", "x" * 300)
@@ -68,11 +69,11 @@ def random_body(rng: Rng, endpoint: str) -> Any:
     for name in NAMES[endpoint]:
         if rng.random() < 0.35:
             body[name] = random_value(rng)
-    if endpoint == "sampling":
+    if endpoint == "sampling" and rng.random() < 0.7:
+        names = rng.choice(SETTINGS, size=2)
+        body["settings"] = [{str(name): random_value(rng, 3) for name in names}]
+    if "max_new_tokens" in NAMES[endpoint]:
         body.setdefault("max_new_tokens", 2)
-        if rng.random() < 0.7:
-            names = rng.choice(SETTINGS, size=2)
-            body["settings"] = [{str(name): random_value(rng, 3) for name in names}]
         if isinstance(body["max_new_tokens"], int) and body["max_new_tokens"] > 4:
             body["max_new_tokens"] = 4
     if rng.random() < 0.1:

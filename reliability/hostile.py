@@ -221,6 +221,7 @@ def _number_cases() -> Iterator[Case]:
         ("decoder", "layer"),
         ("decoder", "top_k"),
         ("sampling", "max_new_tokens"),
+        ("grounding", "max_new_tokens"),
     ]
     for endpoint, name in arguments:
         for value in STRANGE_NUMBERS:
@@ -249,7 +250,7 @@ def _body_cases() -> Iterator[Case]:
         "an unknown setting": {"image": None, "text": "Hello", "settings": [{"heat": 1}]},
     }
     for name, body in bodies.items():
-        for endpoint in ("sampling", "cache_reuse"):
+        for endpoint in ("sampling", "cache_reuse", "grounding"):
 
             def send(caller: Caller, endpoint: str = endpoint, body: Any = body) -> Answer:
                 return caller.post(endpoint, body)

@@ -23,7 +23,15 @@ import httpx
 
 ROOT = Path(__file__).resolve().parents[1]
 START_S = 900.0  # a busy machine imports torch slowly
-ENDPOINTS = ("preprocess", "vision_tower", "merge", "decoder", "sampling", "cache_reuse")
+ENDPOINTS = (
+    "preprocess",
+    "vision_tower",
+    "merge",
+    "decoder",
+    "sampling",
+    "cache_reuse",
+    "grounding",
+)
 
 # What no visitor may ever see: tracebacks, and paths on the server.
 LEAKS = re.compile(r"Traceback|File \"|site-packages|\.py\b|/(?:tmp|home|root|srv|work)/")
@@ -192,7 +200,7 @@ class Caller:
         }
 
     def call(self, endpoint: str, **arguments: Any) -> Answer:
-        """Call one of the six endpoints with named arguments."""
+        """Call one of the endpoints with named arguments."""
         return self.post(endpoint, arguments)
 
     def post(self, endpoint: str, body: Any) -> Answer:

@@ -1,4 +1,4 @@
-"""The public API: one stateless endpoint per stage, plain JSON in and out.
+"""The public API: one stateless endpoint per stage and one for boxes, plain JSON in and out.
 
 Sizes are ``[width, height]``, times are in milliseconds, probabilities in [0, 1], and logarithms
 natural. The functions' signatures and docstrings become the endpoints' schemas, also for MCP
@@ -9,7 +9,6 @@ clients.
 # treat a postponed one as "any value".
 
 import statistics
-from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -33,32 +32,23 @@ from components.api.answers import (
     plain_numbers,
     preprocess_answer,
 )
+from components.api.calls import Calls, File
+from components.api.grounding import Grounding
 from components.compute.engine_host import EngineHost
-from components.compute.gpu_process import compute_ahead
 from components.compute.jobs import stop_without_client
 from components.parts.experiments import MODEL_QUEUE
 from components.prompt.checks import check_text, check_whole
-from components.prompt.reader import read_prompt
-from components.prompt.uploads import received_image, refuse_addresses
+from components.prompt.uploads import refuse_addresses
 from components.serving.page_blocks import blocks_around
-from playground.pipeline import Run, Stage
-from playground.sampling.settings import check_columns, check_max_new_tokens
-
-if TYPE_CHECKING:
-    from playground.engine import Engine
+from playground.sampling.settings import check_columns
 
 MAX_TOP_K = 50
 NEW_TOKENS = 64
 API_LIMIT = 4  # calls at once; the engine's own lock lets one forward through at a time
 
-File = gr.FileData | None
 
-
-class Endpoints:
-    """The endpoints' functions; the engine may still be loading."""
-
-    def __init__(self, host: EngineHost) -> None:
-        self._host = host
+class Endpoints(Calls):
+    """The functions of the stages' endpoints."""
 
     def preprocess(
         self,
@@ -222,10 +212,7 @@ class Endpoints:
         """
         sent = [{}] if settings is None else settings
         columns = check_columns(list_of_objects(sent))
-        limits = self._engine().limits
-        if max_new_tokens is None:
-            max_new_tokens = limits.at_most(NEW_TOKENS)
-        max_new_tokens = check_max_new_tokens(max_new_tokens, limits.max_new_tokens)
+        max_new_tokens = self._new_tokens(max_new_tokens, NEW_TOKENS)
         run = self._run("decoder", image, text, system, max_pixels)
         sampled = playground.sampling.stage.run_sampling(
             run.engine,
@@ -283,33 +270,9 @@ class Endpoints:
             "max_abs_diff": reuse.max_abs_diff,
         }
 
-    def _engine(self) -> "Engine":
-        """The engine; a call that arrives during loading waits."""
-        return self._host.await_engine(progress=stop_without_client)
-
-    def _run(
-        self, stage: Stage, image: Any, text: Any, system: Any, max_pixels: Any, **more: Any
-    ) -> Run:
-        """A new run for each call, up to this stage; it is discarded after the call."""
-        engine = self._engine()
-        with received_image(image) as path:
-            prompt = read_prompt(
-                engine,
-                images=[] if path is None else [path],
-                video=None,
-                text=text,
-                system=system,
-                max_pixels=max_pixels,
-                **more,
-            )
-        run = Run(engine, prompt)
-        compute_ahead(run, [stage], stop_without_client)
-        run.ensure(stage, stop_without_client)
-        return run
-
 
 def add_api(host: EngineHost) -> None:
-    """Add the six endpoints; call it inside the page's ``gr.Blocks``."""
+    """Add the endpoints; call it inside the page's ``gr.Blocks``."""
     endpoints = Endpoints(host)
     blocks = blocks_around()
     for function in (
@@ -319,6 +282,7 @@ def add_api(host: EngineHost) -> None:
         endpoints.decoder,
         endpoints.sampling,
         endpoints.cache_reuse,
+        Grounding(host).grounding,
     ):
         known = set(blocks.blocks)
         gr.api(  # type: ignore[attr-defined]  # public, but not among Gradio's exports

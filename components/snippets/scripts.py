@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 import playground
+from components.snippets.grounding import write_grounding
 from components.snippets.parts import (
     PIXEL_NAMES,
     build_prompt_script,
@@ -37,9 +38,9 @@ def write_snippet(stage: str, run: Run, **settings: Any) -> str:
     """A runnable script for one tab.
 
     Args:
-        stage: ``preprocess``, ``vision``, ``merge``, ``decoder``, ``sampling`` or ``cache``; of the
-            vision tab's parts ``vision_attention``, ``vision_position``, ``vision_rope`` and
-            ``vision_merger``.
+        stage: ``preprocess``, ``vision``, ``merge``, ``decoder``, ``sampling`` or ``cache``;
+            ``grounding`` for boxes and points; of the vision tab's parts ``vision_attention``,
+            ``vision_position``, ``vision_rope`` and ``vision_merger``.
         run: the prompt and the checkpoint; stage 1 is computed if it is missing.
         settings: the current settings of the tab.
             vision: ``block`` (index of the state, as in ``TowerOutput.hidden_states``), ``kind``.
@@ -47,6 +48,7 @@ def write_snippet(stage: str, run: Run, **settings: Any) -> str:
                 writers name.
             decoder: ``top_k``.
             sampling: ``settings`` (a ``SamplingSettings``), ``max_new_tokens``.
+            grounding: ``answer``, ``image``, ``max_new_tokens``.
             cache: ``reuse`` (the ``CacheReuse`` that is shown).
 
     Raises:
@@ -305,5 +307,6 @@ WRITERS: dict[str, Callable[..., str]] = {
     "merge": _write_merge,
     "decoder": _write_decoder,
     "sampling": _write_sampling,
+    "grounding": write_grounding,
     "cache": _write_cache,
 }

@@ -1,4 +1,4 @@
-"""The six public endpoints over real HTTP, against the engine called directly."""
+"""The public endpoints over real HTTP, against the engine called directly."""
 
 from __future__ import annotations
 
@@ -62,6 +62,7 @@ ENDPOINTS = {
         "system",
         "max_pixels",
     },
+    "/grounding": {"image", "text", "system", "max_pixels", "max_new_tokens"},
 }
 
 
@@ -119,7 +120,7 @@ def run(tiny_random_engine: Engine, image: PromptImage) -> Run:
 COMMON = {"text": TEXT, "system": "Be brief.", "max_pixels": PIXELS}
 
 
-def test_exactly_the_six_endpoints_are_public(client: Client) -> None:
+def test_exactly_these_endpoints_are_public(client: Client) -> None:
     named = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     arguments = {
         name: {parameter["parameter_name"] for parameter in endpoint["parameters"]}
@@ -345,6 +346,19 @@ def test_medians_are_of_the_repeats(
     assert answer["hit_ms"] == statistics.median(seen[0].hit_ms)
 
 
+def test_grounding(call: Callable[..., Any], file: Any, run: Run) -> None:
+    """Random weights write no box; ``test_grounding`` has answers that do."""
+    answer = call("/grounding", image=file, max_new_tokens=12, **COMMON)
+    greedy = [SamplingSettings(temperature=0.0)]
+    (trace,) = run_sampling(
+        run.engine, run.inputs, run.merged, run.decoded, greedy, max_new_tokens=12
+    ).traces
+    ids = [step.id for step in trace.steps]
+    assert run.engine.tokenizer.decode(ids).startswith(answer["text"])
+    assert answer["text"]
+    assert answer["boxes"] == answer["points"] == answer["unread"] == []
+
+
 def test_text_only_prompts_have_no_patches(call: Callable[..., Any]) -> None:
     assert call("/vision_tower") == {
         "num_patches": 0,
@@ -383,6 +397,9 @@ def test_text_only_prompts_have_no_patches(call: Callable[..., Any]) -> None:
         ("/sampling", {"settings": [{}, {"top_p": 2}]}, "Column 2: top_p is out of range"),
         ("/sampling", {"settings": [{"heat": 1}]}, "'heat' is not a sampling setting"),
         ("/sampling", {"settings": "hot"}, "settings is no list of objects"),
+        ("/grounding", {}, "This prompt has no image. Add an image."),
+        ("/grounding", {"max_new_tokens": 0}, "max_new_tokens is out of range"),
+        ("/grounding", {"max_new_tokens": "many"}, "max_new_tokens"),
     ],
 )
 def test_bad_values_give_clear_messages(

@@ -148,7 +148,9 @@ def run_report(drawing: Drawing, run: Run, data: Mapping[str, Any]) -> bytes:
         needed = required_stage(stage.parts[0])
         is_there = needed is None or run.has(needed)
         if stage.stage in LABS:
-            is_there = is_there and FOUND[stage.stage] in state.findings
+            is_there = is_there and any(
+                name.startswith(f"{stage.stage}.") for name in state.findings
+            )
         items = stage_items(drawing, stage, run, state) if is_there else ()
         chapters.append((say(stage.label), items))
     if not run.has("preprocess"):

@@ -14,6 +14,7 @@ from components.compute.gpu_process import on_gpu
 from components.parts.compound_controls import Clicked
 from components.parts.controls import Choice, Option, Slider, TextField
 from components.parts.part import Part
+from components.snippets.scripts import write_snippet
 from components.tabs.sampling.grounding_answers import (
     COLUMN,
     GREEDY,
@@ -31,6 +32,7 @@ from components.tabs.sampling.grounding_pictures import (
 )
 from components.tabs.sampling.grounding_words import (
     answer_html,
+    answer_words,
     edges_html,
     files_html,
     found_html,
@@ -140,6 +142,7 @@ PART = Part(
         "edges",
         "readings",
         "files",
+        "code",
     ),
     shown=lambda run: bool(images_of(run)),
     absent=mark("This prompt has no image, so there is nothing to draw a box on."),
@@ -268,3 +271,14 @@ def readings(run: Run, found: ReadAnswer | None, number: int | None) -> str:
 def files(_run: Run, found: ReadAnswer | None) -> str:
     """Downloads of all boxes and points."""
     return files_html() if found is not None and found.items else ""
+
+
+@PART.code(mark("Show the code"), needs=("read", "length"))
+def code(run: Run, found: ReadAnswer | None, length: int) -> str:
+    """The script that reads the boxes of this answer."""
+    if found is None:
+        return ""
+    answer = None if found.name == GREEDY else answer_words(found.grounded)
+    return write_snippet(
+        "grounding", run, answer=answer, image=found.grounded.image, max_new_tokens=length
+    )

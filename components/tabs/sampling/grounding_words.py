@@ -109,16 +109,22 @@ def _list_html(sentences: Sequence[str]) -> str:
     return str(Markup('<ul class="pg-notices">{}</ul>').format(items))
 
 
+def answer_words(grounded: GroundedAnswer) -> str:
+    """The answer's text without the token that ends it."""
+    text = grounded.text
+    for special in ENDS:
+        text = text.removesuffix(special)
+    return text
+
+
 def answer_html(grounded: GroundedAnswer) -> str:
     """The answer's text, with each box or point in its colour and what is not read underlined."""
-    text, at, shown = grounded.text, 0, ""
+    text, at, shown = answer_words(grounded), 0, ""
     pieces: list[tuple[int, int, str]] = [
         (*_ends(item), _mark_start(number)) for number, item in enumerate(grounded.items)
     ]
-    unread = playground.grounding.read.read_grounding(text).unread
+    unread = playground.grounding.read.read_grounding(grounded.text).unread
     pieces += [(each.start, each.end, '<u class="pg-unread">') for each in unread]
-    for special in ENDS:
-        text = text.removesuffix(special)
     for start, end, opening in sorted(pieces):
         if start < at or start == end:  # inside another one
             continue

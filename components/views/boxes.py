@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -158,29 +159,48 @@ def _ghosts(box: DrawnBox, size: Size) -> str:
 # -------------------------------------------------------------------------------- small drawings
 
 
+@dataclass(frozen=True, slots=True)
+class SharedImage:
+    """An image that several small drawings show; it is sent once."""
+
+    id: str
+    size: Size
+    definition: Markup  # to put before the drawings
+
+    @classmethod
+    def of(cls, pixels: np.ndarray) -> SharedImage:
+        """Encode an image, ``(height, width, 3)`` uint8."""
+        source = image_uri(pixels, max_side=SMALL_SIDE)
+        name, (height, width) = f"image-{zlib.crc32(source.encode()):08x}", pixels.shape[:2]
+        definition = Markup(
+            '<svg class="pg-shared-image" aria-hidden="true"><image id="{}" href="{}" width="{}" '
+            'height="{}" preserveAspectRatio="none"></image></svg>'
+        ).format(name, source, width, height)
+        return cls(name, (width, height), definition)
+
+
 def small_drawing(
-    pixels: np.ndarray, right: Pixels, wrong: Pixels | None, *, color: str, alt: str
+    image: SharedImage, right: Pixels, wrong: Pixels | None, *, color: str, alt: str
 ) -> Markup:
     """An image with a box as it is meant and as it is misread, and the space that this takes.
 
     Args:
-        pixels: ``(height, width, 3)`` uint8.
+        image: its definition must be in the page.
         right: in pixels of the image.
         wrong: likewise; drawn dashed.
         color: of the right one.
         alt: the alternative text.
     """
-    height, width = pixels.shape[:2]
     drawn = (right,) if wrong is None else (right, wrong)
-    left, top, far_right, bottom = _extent(drawn, (width, height))
+    left, top, far_right, bottom = _extent(drawn, image.size)
     shapes = _shape(right, "pg-reading-right", color)
     if wrong is not None:
         shapes += _shape(wrong, "pg-reading-wrong", WRONG)
     view = f"{left:.1f} {top:.1f} {far_right - left:.1f} {bottom - top:.1f}"
     return Markup(
-        '<svg class="pg-reading" viewBox="{}" role="img" aria-label="{}">'
-        '<image href="{}" width="{}" height="{}" preserveAspectRatio="none"></image>{}</svg>'
-    ).format(view, alt, image_uri(pixels, max_side=SMALL_SIDE), width, height, Markup(shapes))
+        '<svg class="pg-reading" viewBox="{}" role="img" aria-label="{}"><use href="#{}"></use>{}'
+        "</svg>"
+    ).format(view, alt, image.id, Markup(shapes))
 
 
 def _extent(drawn: Sequence[Pixels], size: Size) -> tuple[float, float, float, float]:

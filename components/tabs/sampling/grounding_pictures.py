@@ -14,6 +14,7 @@ import playground
 from components.views.boxes import (
     DrawnBox,
     Pixels,
+    SharedImage,
     Size,
     boxes_layer,
     corners,
@@ -216,8 +217,9 @@ def middle_token(run: Run, grounded: GroundedAnswer, item: Located) -> int:
 
 def readings_html(run: Run, grounded: GroundedAnswer, chosen: int) -> str:
     """The chosen object as it is meant, and in each wrong reading."""
-    image, item = run.prompt.images[grounded.image].pixels, grounded.items[chosen]
-    color, right = object_color(chosen), item.original
+    image = SharedImage.of(run.prompt.images[grounded.image].pixels)
+    item, color = grounded.items[chosen], object_color(chosen)
+    right = item.original
     title = say("Right: thousandths of the sides")
     drawing = small_drawing(image, right, None, color=color, alt=title)
     about = say("As Qwen3-VL means them, whatever size the image was resized to.")
@@ -233,7 +235,7 @@ def readings_html(run: Run, grounded: GroundedAnswer, chosen: int) -> str:
         "what the model means, in red and dashed where the misreading ends up. IoU is the overlap "
         "of the two boxes divided by their union."
     )
-    drawings = str(Markup('<div class="pg-readings">{}</div>').format(cards))
+    drawings = str(Markup('{}<div class="pg-readings">{}</div>').format(image.definition, cards))
     return heading_html(say("Wrong readings")) + lead_markup(html.escape(intro)) + drawings
 
 

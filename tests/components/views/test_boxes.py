@@ -11,6 +11,7 @@ import pytest
 from components.look.colors import CATEGORICAL
 from components.views.boxes import (
     DrawnBox,
+    SharedImage,
     boxes_layer,
     corners,
     object_color,
@@ -134,11 +135,14 @@ def test_layers_are_inside_the_picture() -> None:
 
 
 def test_a_small_drawing_shows_where_a_misreading_ends_up() -> None:
-    pixels = np.zeros((100, 200, 3), np.uint8)
-    drawing = small_drawing(pixels, (0, 0, 50, 50), (100, 50, 400, 60), color="#fff", alt="<x>")
+    image = SharedImage.of(np.zeros((100, 200, 3), np.uint8))
+    drawing = small_drawing(image, (0, 0, 50, 50), (100, 50, 400, 60), color="#fff", alt="<x>")
     page = read_html(drawing)
     (svg,) = page.find("svg")
     assert svg.attrs["aria-label"] == "<x>"
+    (shown,), (defined,) = page.find("use"), read_html(image.definition).find("image")
+    assert shown.attrs["href"] == f"#{defined.attrs['id']}"
+    assert (defined.attrs["width"], defined.attrs["height"]) == ("200", "100")
     left, top, width, height = map(float, svg.attrs["viewbox"].split())
     assert (left, top) == (-12, -12)
     assert (width, height) == (424, 124)
@@ -147,8 +151,8 @@ def test_a_small_drawing_shows_where_a_misreading_ends_up() -> None:
 
 
 def test_a_small_drawing_does_not_follow_a_box_to_the_horizon() -> None:
-    pixels = np.zeros((100, 200, 3), np.uint8)
-    page = read_html(small_drawing(pixels, (5, 5), (9e9, -9e300), color="#fff", alt=""))
+    image = SharedImage.of(np.zeros((100, 200, 3), np.uint8))
+    page = read_html(small_drawing(image, (5, 5), (9e9, -9e300), color="#fff", alt=""))
     left, top, width, height = map(float, page.find("svg")[0].attrs["viewbox"].split())
     assert (left + width) == pytest.approx(1000, rel=0.05)
     assert top == pytest.approx(-500, rel=0.1)

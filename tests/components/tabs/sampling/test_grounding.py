@@ -274,7 +274,8 @@ def test_the_numbers_of_each_coordinate(run: Run, found: ReadAnswer) -> None:
 
 def test_each_misreading_is_drawn_with_its_overlap(run: Run, found: ReadAnswer) -> None:
     page = read_html(grounding.readings(run, found, 0))
-    assert len(page.find("svg")) == 1 + len(MISREADINGS)
+    assert len(page.find("svg", role="img")) == 1 + len(MISREADINGS)
+    assert len(page.find("image")) == 1  # sent once
     badges = [each.text for each in page.find(cls="pg-badge")]
     # Of a square of 192 around 192 × 64, the box is (48, -16, 144, 32).
     assert badges[2] == f"IoU {overlap((48, -16, 144, 32), (48, 16, 144, 32)):.2f}"

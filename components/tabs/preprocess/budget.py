@@ -246,17 +246,20 @@ def answers(run: Run, answered: Answered | None) -> str:
                 "limit and compares the boxes in it."
             )
         )
-    return answers_table(token_ladder(run), answered)
+    table = answers_table(token_ladder(run), answered)
+    if None not in answered.overlaps.values():
+        return table
+    return table + fact_markup(
+        say(
+            "The answer at the largest limit has no box. Ask for one: “Where is the red circle? "
+            "Give its box.”"
+        )
+    )
 
 
-@PART.chart(
-    mark("Boxes by max pixels"),
-    needs=("answered",),
-    empty=mark("No boxes to compare: press “Answer at every limit” on a prompt that asks for one."),
-    live=True,
-)
+@PART.chart(mark("Boxes by max pixels"), needs=("answered",), live=True)
 def overlaps(run: Run, answered: Answered | None) -> go.Figure | None:
-    """How well the boxes at each limit agree with those at the largest one."""
+    """How well the boxes at each limit agree with those at the largest one, if it has any."""
     if answered is None or None in answered.overlaps.values():
         return None
     rungs = token_ladder(run)

@@ -108,6 +108,7 @@ def test_answers_come_from_the_largest_limit_down(tiny_random_engine: Engine) ->
     expected = answer_rung(tiny_random_engine, run.prompt, limits[0])
     assert found[-1].answers[limits[0]] == expected
     assert [row[3:] for row in rows] == [["–", "–"]] * len(rows)  # random weights write no box
+    assert "has no box" in budget.answers(run, found[-1])
     assert budget.overlaps(run, found[-1]) is None
     assert "Answer at every limit" in budget.answers(run, None)
     assert budget.overlaps(run, None) is None
@@ -126,6 +127,7 @@ def test_boxes_are_compared_with_those_at_the_largest_limit(two_run: Run) -> Non
     half, whole = page.rows()[1:]
     assert half[2:] == ["half", "0, 0, 50, 100.5; 1, 2, 3, 4", "0.50"]
     assert whole[2:] == ["<b>whole</b>", "0, 0, 100, 100.5", "1.00"]
+    assert page.find("p", "pg-fact") == []
     figure = budget.overlaps(two_run, found)
     assert figure is not None
     (bars,) = figure.data

@@ -83,6 +83,36 @@ def plot_ladder_times(
     )
 
 
+def plot_ladder_overlaps(
+    max_pixels: np.ndarray, overlaps: np.ndarray, current: int | None
+) -> go.Figure:
+    """How well the boxes at each limit agree with those at the largest one.
+
+    Args:
+        max_pixels: ``(rungs,)``.
+        overlaps: ``(rungs,)`` float in [0, 1]: mean intersection over union; NaN where unknown,
+            not everywhere.
+        current: the index of the current limit, if it is on the ladder.
+    """
+    known = overlaps[~np.isnan(overlaps)]
+    alt = say(
+        "Bar chart of the overlap with the boxes at the largest limit: from {least:.2f} to "
+        "{most:.2f}.",
+        least=float(known.min()),
+        most=float(known.max()),
+    )
+    layout = _ladder_layout(
+        say("Boxes at each limit agree with those at the largest one by this much"),
+        alt,
+        say("intersection over union"),
+        max_pixels,
+        current,
+    )
+    layout["yaxis"] |= {"range": [0, 1.05]}
+    bars = (say("overlap"), overlaps, KIND_COLORS["image"])
+    return _stack_bars(layout, max_pixels, "", bars)
+
+
 def _ladder_layout(
     title: str, alt: str, y_title: str, max_pixels: np.ndarray, current: int | None
 ) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The cost of a prompt at other resolutions: tokens, memory and measured time."""
+"""A prompt at other resolutions: tokens, memory, measured time, and the boxes of the answer."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from dataclasses import dataclass, replace
 from playground.decoder.stage import run_decoder
 from playground.engine import Engine
 from playground.errors import InputError
+from playground.experiments.what_if_runs import greedy_answer
+from playground.grounding.convert import Box
+from playground.grounding.read import read_grounding
 from playground.language import say
 from playground.merge.stage import run_merge
 from playground.preprocess.stage import max_pixels_range, run_preprocess
 from playground.preprocess.views import explain_resize, pixel_budget, resize_steps
 from playground.records import ModelInputs, Progress, Prompt
+from playground.tokens import read_tokens
 from playground.vision.stage import run_vision
 
 MAX_RUNGS = 8  # in addition to the current setting
 REPEATS = 3  # of a fast measurement; the median is reported
+ANSWER_TOKENS = 128  # of an answer at one rung
 ENOUGH_MS = 1_000.0  # a slower measurement is not repeated
 
 
@@ -53,6 +58,14 @@ class PrefillTime:
     def total_ms(self) -> float:
         """Vision tower, merge and decoder together."""
         return self.vision_ms + self.prefill_ms
+
+
+@dataclass(frozen=True, slots=True)
+class RungAnswer:
+    """The greedy answer at one setting of ``max_pixels``."""
+
+    text: str
+    boxes: tuple[Box, ...]  # in thousandths, so that those of all resolutions can be compared
 
 
 def token_ladder(engine: Engine, inputs: ModelInputs) -> tuple[Rung, ...]:
@@ -154,3 +167,33 @@ def measure_prefill(
         prefill_ms=statistics.median(prefill_ms[counted]),
         num_repeats=len(vision_ms[counted]),
     )
+
+
+def answer_rung(
+    engine: Engine, prompt: Prompt, max_pixels: int, *, progress: Progress | None = None
+) -> RungAnswer:
+    """What the model answers at another resolution, up to ``ANSWER_TOKENS`` tokens.
+
+    Args:
+        engine: the loaded checkpoint.
+        prompt: the prompt of the run.
+        max_pixels: the limit to answer at.
+        progress: called before every block, layer and token; an exception raised in it stops.
+
+    Raises:
+        InputError: the sequence does not fit into the context window.
+    """
+    inputs = run_preprocess(engine, replace(prompt, max_pixels=max_pixels))
+    merged = run_merge(engine, inputs, run_vision(engine, inputs, progress=progress))
+    decoded = run_decoder(engine, inputs, merged, progress=progress)
+    trace = greedy_answer(
+        engine, inputs, merged, decoded, max_new_tokens=ANSWER_TOKENS, progress=progress
+    )
+    _, text = read_tokens(engine, [step.id for step in trace.steps])
+    return RungAnswer(trace.text, read_boxes(text))
+
+
+def read_boxes(text: str) -> tuple[Box, ...]:
+    """The boxes in an answer, in thousandths."""
+    found = (each.values for each in read_grounding(text).found if each.kind == "box")
+    return tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in found)

@@ -87,6 +87,30 @@ def overlap(one: Box, other: Box) -> float:
     return shared / both if both > 0 else 0.0
 
 
+def mean_overlap(boxes: Sequence[Box], reference: Sequence[Box]) -> float | None:
+    """The mean intersection over union of reference boxes with the boxes that match them best.
+
+    Each box matches one reference box at most; one without a match counts as 0. Further boxes are
+    ignored.
+
+    Returns:
+        In [0, 1]; None without a reference box.
+    """
+    if not reference:
+        return None
+    pairs = [
+        (overlap(box, right), one, other)
+        for one, box in enumerate(boxes)
+        for other, right in enumerate(reference)
+    ]
+    total = 0.0
+    while pairs:
+        best, one, other = max(pairs)
+        total += best
+        pairs = [pair for pair in pairs if pair[1] != one and pair[2] != other]
+    return total / len(reference)
+
+
 def _in_order(box: Box) -> Box:
     x1, y1, x2, y2 = box
     return min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)

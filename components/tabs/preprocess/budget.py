@@ -1,4 +1,4 @@
-"""Preprocess, token budget: the cost of the prompt at other pixel limits, with measured times."""
+"""Preprocess, token budget: the prompt at other pixel limits: cost, times, answers and boxes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ import numpy as np
 import plotly.graph_objects as go
 
 import playground
-from components.charts.token_budget import plot_ladder_times, plot_ladder_tokens
+from components.charts.token_budget import (
+    plot_ladder_overlaps,
+    plot_ladder_times,
+    plot_ladder_tokens,
+)
 from components.parts.part import Part
+from components.tabs.preprocess.budget_answers import Answered, answers_table
 from components.views.facts import fact_markup
 from components.views.tables import Cell, Mono, RerunButton, format_bytes, table_html
 from playground.errors import InputError
@@ -20,7 +25,7 @@ from playground.pipeline import Run
 from playground.records import Progress
 
 if TYPE_CHECKING:
-    from playground.experiments.token_budget import PrefillTime, Rung
+    from playground.experiments.token_budget import PrefillTime, Rung, RungAnswer
 
 HEADERS = (
     "",
@@ -38,7 +43,16 @@ PART = Part(
     "budget",
     mark("Token budget"),
     stage="preprocess",
-    layout=("words", "ladder", "limit", ("measured",), ("tokens", "times")),
+    layout=(
+        "words",
+        "ladder",
+        "limit",
+        ("measured",),
+        ("tokens", "times"),
+        ("answered",),
+        "answers",
+        "overlaps",
+    ),
     shown=lambda run: bool(run.inputs.media),
     absent=mark(
         "This prompt has no image or video, so max pixels changes nothing: every token is text."
@@ -72,6 +86,26 @@ def measured(run: Run, progress: Progress) -> Iterator[Measured]:
         progress(step, number, len(fitting))
         times[rung.max_pixels] = measure(run.engine, run.prompt, rung.max_pixels, progress=progress)
         yield Measured(dict(times))
+
+
+@PART.experiment(mark("Answer at every limit"))
+def answered(run: Run, progress: Progress) -> Iterator[Answered]:
+    """Answer at one rung after another, the largest first: the others are compared with it.
+
+    Raises:
+        InputError: the prompt has no image or video.
+    """
+    fitting = [rung for rung in token_ladder(run) if rung.fits]
+    if not fitting:
+        raise InputError(say("This prompt has no image or video to resize."))
+    answer_rung = playground.experiments.token_budget.answer_rung
+    answers: dict[int, RungAnswer] = {}
+    for number, rung in enumerate(reversed(fitting)):
+        progress(say("Answering at {limit:,} pixels", limit=rung.max_pixels), number, len(fitting))
+        answers[rung.max_pixels] = answer_rung(
+            run.engine, run.prompt, rung.max_pixels, progress=progress
+        )
+        yield Answered(dict(answers))
 
 
 def token_ladder(run: Run) -> tuple[Rung, ...]:
@@ -199,6 +233,40 @@ def times(run: Run, measured: Measured | None) -> go.Figure | None:
         column("vision_ms"),
         column("prefill_ms"),
         current_rung(rungs),
+    )
+
+
+@PART.html(needs=("answered",), live=True)
+def answers(run: Run, answered: Answered | None) -> str:
+    """The answer at each limit, with its boxes and how well they agree with the largest one's."""
+    if answered is None:
+        return fact_markup(
+            say(
+                "Fewer tokens show less: “Answer at every limit” writes the greedy answer at each "
+                "limit and compares the boxes in it."
+            )
+        )
+    table = answers_table(token_ladder(run), answered)
+    if None not in answered.overlaps.values():
+        return table
+    return table + fact_markup(
+        say(
+            "The answer at the largest limit has no box. Ask for one: “Where is the red circle? "
+            "Give its box.”"
+        )
+    )
+
+
+@PART.chart(mark("Boxes by max pixels"), needs=("answered",), live=True)
+def overlaps(run: Run, answered: Answered | None) -> go.Figure | None:
+    """How well the boxes at each limit agree with those at the largest one, if it has any."""
+    if answered is None or None in answered.overlaps.values():
+        return None
+    rungs = token_ladder(run)
+    known = [answered.overlaps.get(rung.max_pixels) for rung in rungs]
+    values = np.array([np.nan if each is None else each for each in known], np.float32)
+    return plot_ladder_overlaps(
+        np.array([rung.max_pixels for rung in rungs]), values, current_rung(rungs)
     )
 
 

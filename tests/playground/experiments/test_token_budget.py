@@ -9,7 +9,14 @@ import pytest
 from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
 from playground.experiments import token_budget
-from playground.experiments.token_budget import measure_prefill, token_ladder
+from playground.experiments.token_budget import (
+    answer_rung,
+    measure_prefill,
+    read_boxes,
+    token_ladder,
+)
+from playground.experiments.what_if_runs import greedy_answer
+from playground.pipeline import Run
 from playground.preprocess.stage import run_preprocess
 from playground.records import Prompt, Turn
 from tests.media_samples import make_image
@@ -100,3 +107,19 @@ def test_a_measurement_can_be_stopped(tiny_random_engine: Engine) -> None:
 
     with pytest.raises(StageCancelled):
         measure_prefill(tiny_random_engine, PROMPTS["image"], 4096, progress=stop)
+
+
+def test_the_answer_at_a_rung_is_that_of_a_run_with_its_limit(engine: Engine) -> None:
+    prompt = replace(PROMPTS["image"], max_pixels=8192)
+    answer = answer_rung(engine, PROMPTS["image"], 8192)
+    run = Run(engine, prompt)
+    trace = greedy_answer(
+        engine, run.inputs, run.merged, run.decoded, max_new_tokens=token_budget.ANSWER_TOKENS
+    )
+    assert answer.text == trace.text
+    assert answer.boxes == read_boxes(trace.text)
+
+
+def test_the_boxes_of_an_answer() -> None:
+    text = '[{"bbox_2d": [1, 2, 3, 4.5]}, {"point_2d": [5, 6]}, {"bbox_2d": [7, 8, 9, 10]}, {"bbox'
+    assert read_boxes(text) == ((1, 2, 3, 4.5), (7, 8, 9, 10))

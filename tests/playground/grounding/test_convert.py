@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
-from playground.grounding.convert import Frame, Misreading, misread, overlap, to_pixels
+from playground.grounding.convert import (
+    Frame,
+    Misreading,
+    mean_overlap,
+    misread,
+    overlap,
+    to_pixels,
+)
 
 SIZES = st.tuples(st.integers(32, 4_000), st.integers(32, 4_000)).filter(
     lambda size: max(size) / min(size) < 200
@@ -76,3 +83,13 @@ def test_overlap_is_symmetric_and_a_share(
 ) -> None:
     assert overlap(one, other) == pytest.approx(overlap(other, one))
     assert 0 <= overlap(one, other) <= 1 + 1e-9
+
+
+def test_boxes_that_agree_with_others_by_hand() -> None:
+    left, right, half = (0, 0, 10, 10), (20, 0, 30, 10), (0, 0, 5, 10)
+    assert mean_overlap([left], []) is None
+    assert mean_overlap([], [left]) == 0
+    assert mean_overlap([right, left], [left, right]) == 1
+    assert mean_overlap([half, right, (50, 50, 60, 60)], [left, right]) == pytest.approx(0.75)
+    # A box matches one other box only: the best one.
+    assert mean_overlap([left], [left, half]) == pytest.approx(0.5)

@@ -9,9 +9,10 @@ import pytest
 
 from components.tabs.preprocess import budget
 from components.tabs.preprocess.budget import Measured
+from components.tabs.preprocess.budget_answers import Answered
 from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
-from playground.experiments.token_budget import PrefillTime, token_ladder
+from playground.experiments.token_budget import PrefillTime, RungAnswer, answer_rung, token_ladder
 from playground.pipeline import Run
 from tests.components.html_reader import read_html
 from tests.components.runs import ignore_progress, make_run
@@ -95,3 +96,50 @@ def test_the_runs_own_limit_is_named(two_run: Run, tiny_random_engine: Engine) -
     assert budget.limit(two_run) == ""
     run = make_run(tiny_random_engine, "a", make_image(96, 64), max_pixels=4096)
     assert "4,096" in read_html(budget.limit(run)).find("p", "pg-chosen")[0].text
+
+
+def test_answers_come_from_the_largest_limit_down(tiny_random_engine: Engine) -> None:
+    run = make_run(tiny_random_engine, "a", make_image(96, 64), max_pixels=4096)
+    limits = [rung.max_pixels for rung in token_ladder(tiny_random_engine, run.inputs)]
+    found = list(budget.answered(run, ignore_progress))
+    assert [list(each.answers)[-1] for each in found] == limits[::-1]
+    rows = read_html(budget.answers(run, found[-1])).rows()[1:]
+    assert [row[0] for row in rows] == [f"{limit:,}" for limit in limits]
+    expected = answer_rung(tiny_random_engine, run.prompt, limits[0])
+    assert found[-1].answers[limits[0]] == expected
+    assert [row[3:] for row in rows] == [["–", "–"]] * len(rows)  # random weights write no box
+    assert "has no box" in budget.answers(run, found[-1])
+    assert budget.overlaps(run, found[-1]) is None
+    assert "Answer at every limit" in budget.answers(run, None)
+    assert budget.overlaps(run, None) is None
+
+
+def test_boxes_are_compared_with_those_at_the_largest_limit(two_run: Run) -> None:
+    ladder = token_ladder(two_run.engine, two_run.inputs)
+    first, last = ladder[0].max_pixels, ladder[-1].max_pixels
+    found = Answered(
+        {
+            last: RungAnswer("<b>whole</b>", ((0, 0, 100, 100.5),)),
+            first: RungAnswer("half", ((0, 0, 50, 100.5), (1, 2, 3, 4))),
+        }
+    )
+    page = read_html(budget.answers(two_run, found))
+    half, whole = page.rows()[1:]
+    assert half[2:] == ["half", "0, 0, 50, 100.5; 1, 2, 3, 4", "0.50"]
+    assert whole[2:] == ["<b>whole</b>", "0, 0, 100, 100.5", "1.00"]
+    assert page.find("p", "pg-fact") == []
+    figure = budget.overlaps(two_run, found)
+    assert figure is not None
+    (bars,) = figure.data
+    assert bars.y[[0, -1]].tolist() == [0.5, 1.0]
+    assert np.isnan(bars.y[1:-1]).all()
+    assert figure.layout.xaxis.title.text == "max pixels"
+    assert figure.layout.yaxis.range == (0, 1.05)
+
+
+def test_answering_can_be_stopped(two_run: Run) -> None:
+    def stop(_what: str, _done: int, _total: int) -> None:
+        raise StageCancelled
+
+    with pytest.raises(StageCancelled):
+        list(budget.answered(two_run, stop))

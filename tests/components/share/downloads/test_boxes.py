@@ -8,7 +8,9 @@ import json
 
 import pytest
 
-from components.share.downloads.panel import make_file
+from components.share.downloads.panel import FOUND, make_file
+from components.share.view import run_report
+from components.tabs import STAGE_TABS
 from components.tabs.sampling.grounding import read
 from components.tabs.sampling.grounding_answers import TYPED, ReadAnswer
 from components.tabs.sampling.grounding_words import files_html
@@ -16,6 +18,7 @@ from components.views.boxes import BOX_FILES
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.pipeline import Run
+from tests.components.drawings import make_drawing
 from tests.components.html_reader import read_html
 from tests.components.runs import ignore_progress, make_run
 from tests.media_samples import make_image
@@ -102,3 +105,13 @@ def test_there_is_a_button_for_each_file(run: Run, found: ReadAnswer) -> None:
     for kind, stage in (("safetensors", "grounding"), ("COCO", "sampling"), (["CSV"], "grounding")):
         with pytest.raises(InputError, match="no such file"):
             make_file(kind, stage, run, found)
+
+
+def test_the_report_has_the_boxes_even_without_columns(run: Run, found: ReadAnswer) -> None:
+    drawing = make_drawing(*STAGE_TABS)
+    key = drawing.findings.add(run, FOUND["grounding"], found)
+    sent = {"run": drawing.runs.add(run), "values": {"sampling.grounding.answer": TYPED}}
+    without = run_report(drawing, run, sent).decode()
+    report = run_report(drawing, run, {**sent, "findings": {FOUND["grounding"]: key}}).decode()
+    assert 'aria-label="1 =dog"' in report
+    assert 'aria-label="1 =dog"' not in without

@@ -22,6 +22,7 @@ from reliability.served import Server, running_app
 PATCH = {"span": 0, "row": 1, "column": 1}
 NO_IMAGE = {
     "preprocess.budget.measured": budget.PART.absent,
+    "preprocess.budget.answered": budget.PART.absent,
     "vision.attention.measured": ABSENT,
     "vision.position-grid.nearest": ABSENT,
     "decoder.influence.measured": influence.PART.absent,

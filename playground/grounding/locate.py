@@ -136,17 +136,17 @@ def with_edges(
         progress: called before every forward; ``StageCancelled`` raised in it stops.
     """
     items = list(grounded.items)
-    count = min(len(items), MAX_MEASURED)
-    for number in range(count):
-        found = items[number].found
+    measured = items[:MAX_MEASURED]
+    total, before = sum(len(item.found.coordinates) for item in measured), 0
 
-        def report(what: str, done: int, each: int, number: int = number) -> None:
-            if progress is not None:
-                progress(what, number * each + done, count * each)
+    def report(what: str, done: int, _of_item: int) -> None:
+        if progress is not None:
+            progress(what, before + done, total)
 
-        items[number] = replace(
-            items[number], edges=measure_edges(answered, found, progress=report)
-        )
+    for number, item in enumerate(measured):
+        edges = measure_edges(answered, item.found, progress=report)
+        items[number] = replace(item, edges=edges)
+        before += len(edges)
     return replace(grounded, items=tuple(items))
 
 

@@ -38,7 +38,9 @@ from playground.run_store import RunStore
 
 FACTOR, EXTRA_BYTES = 1.15, 300 * 10**6
 ANSWER_IDS = (5, 6, 7, 8)
-PARTS_ACROSS = 2  # parts per image side for the influence; the copies of one batch set the peak
+# Parts per image side for the influence. The copies of one batch set the peak; on the 2B shape a
+# batch is one copy, so that more parts would only take longer.
+PARTS_ACROSS = {"shipped": 2, "mid": 2, "2b": 1}
 # Typical image sizes; about 1,000 tokens on the mid and 2B shapes.
 PIXELS = {"shipped": 224, "mid": 1024, "2b": 1024}
 
@@ -62,7 +64,7 @@ def plain_forward(run: Run) -> None:
         model.lm_head(hidden.last_hidden_state[:, -1:])
 
 
-def whole_tab(run: Run) -> None:
+def whole_tab(run: Run, shape: str) -> None:
     """Everything that the tab shows, in sequence, with its records kept to the end."""
     engine, inputs, merged = run.engine, run.inputs, run.merged
     decoded = run.decoded
@@ -74,9 +76,8 @@ def whole_tab(run: Run) -> None:
     draw_part(run, rotation.PART)
     shift = without_images(engine, inputs, merged, decoded, ANSWER_IDS)
     span = inputs.spans[0]
-    measure_influence(
-        engine, inputs, merged, span, shift.ids[:2], block=-(-span.merged_h // PARTS_ACROSS)
-    )
+    block = -(-span.merged_h // PARTS_ACROSS[shape])
+    measure_influence(engine, inputs, merged, span, shift.ids[:2], block=block)
     attention_by_head(engine, merged, decoded, shift.ids[:1])
 
 
@@ -90,14 +91,14 @@ def draw_part(run: Run, part: Part) -> None:
 def measure_peak(run: Callable[[], None]) -> int:
     """Peak bytes above the initial level, after all free memory was returned."""
     gc.collect()
-    _return_freed_memory()
+    return_freed_memory()
     with peak_memory() as seen:
         run()
     return seen.peak_bytes
 
 
-def _return_freed_memory() -> None:
-    """Return freed memory to the system, which only glibc supports."""
+def return_freed_memory() -> None:
+    """Return what the allocator keeps of freed memory to the system; only glibc supports it."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
@@ -116,7 +117,7 @@ def main() -> None:
     run = start_run(engine, side=PIXELS[arguments.shape], stage="merge")
     before = run.num_bytes
     plain = measure_peak(lambda: plain_forward(run))
-    tab = measure_peak(lambda: whole_tab(run))
+    tab = measure_peak(lambda: whole_tab(run, arguments.shape))
     records = run.num_bytes - before
     bound = round(FACTOR * plain) + EXTRA_BYTES
     print(machine_facts())

@@ -145,15 +145,6 @@ STEPS = (
         ),
     ),
     Step(
-        "sampling.grounding",
-        mark("Where something is, as text"),
-        mark(
-            "A box is four numbers in the answer, in thousandths of the image’s width and height. "
-            "Each digit is a token with a probability, so each edge has a distribution: see how "
-            "sure it is, and what other software makes of the same numbers."
-        ),
-    ),
-    Step(
         "cache.requests",
         mark("Cached tokens are not recomputed"),
         mark(

@@ -25,7 +25,7 @@ from playground.kv_cache.block_hash import identify
 from playground.kv_cache.prefix_store import PrefixStore
 from playground.pipeline import Run
 from playground.preprocess.stage import run_preprocess
-from playground.records import Turn
+from playground.prompt import Turn
 
 OTHER_QUESTION = "What color is the circle left of the square?"
 

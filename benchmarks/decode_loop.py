@@ -22,8 +22,9 @@ from playground.decoder.stage import run_decoder
 from playground.engine import Engine
 from playground.merge.stage import run_merge
 from playground.preprocess.stage import model_kwargs
-from playground.records import ModelInputs, SamplingRun, SamplingSettings
+from playground.records import ModelInputs
 from playground.sampling.stage import run_sampling
+from playground.sampling.trace import SamplingRun, SamplingSettings
 from playground.vision.stage import run_vision
 
 GREEDY = SamplingSettings(temperature=0.0)

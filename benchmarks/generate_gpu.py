@@ -22,9 +22,9 @@ from benchmarks.roofline import READ_BYTES, decode_of, prefill_of, read, token_b
 from benchmarks.scenes import start_run
 from playground.pipeline import Run
 from playground.preprocess.stage import model_kwargs
-from playground.records import SamplingSettings
 from playground.sampling.columns import Sampler
 from playground.sampling.paths import prompt_prefix
+from playground.sampling.trace import SamplingSettings
 
 COLUMNS = 8
 LARGEST = (1_024, 2_048, 3_072, 4_096)  # image sides in pixels

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from benchmarks.pairs import machine_facts
-from playground.records import SamplingSettings
 from playground.sampling import candidates as sampling_candidates
 from playground.sampling.candidates import keep_tokens
 from playground.sampling.logits_filters import REMOVED, FilterContext, filter_logits
+from playground.sampling.trace import SamplingSettings
 
 SCALES = (3.0, 30.0, 1e-3)  # typical, peaked, flat
 

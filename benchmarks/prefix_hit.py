@@ -29,7 +29,8 @@ from playground.kv_cache.costs import request_flops
 from playground.kv_cache.partial_prefill import prefill_on
 from playground.kv_cache.prefix_store import PrefixStore
 from playground.preprocess.stage import run_preprocess
-from playground.records import ModelInputs, Prompt, Turn
+from playground.prompt import Prompt, Turn
+from playground.records import ModelInputs
 
 SHARES = (0.5, 0.9, 0.99)
 BLOCK_SIZE = 16

@@ -9,7 +9,7 @@ from components.prompt.reader import read_prompt
 from playground.engine import Engine
 from playground.pipeline import Run, Stage
 from playground.preprocess.stage import max_pixels_range
-from playground.records import Prompt, PromptImage, Turn
+from playground.prompt import Prompt, PromptImage, Turn
 
 QUESTION = "Describe this image."
 

@@ -14,13 +14,13 @@ from playground.errors import InputError
 from playground.held import Extent, Holder, Inside, count_bytes, look_inside
 from playground.language import say
 from playground.pointer import Selection, still_there
+from playground.prompt import Prompt
 from playground.records import (
     DecoderOutput,
     MergedInputs,
     ModelInputs,
     Parity,
     Progress,
-    Prompt,
     VisionOutput,
 )
 

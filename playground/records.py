@@ -1,22 +1,23 @@
 """The frozen records that cross stage boundaries.
 
 Data flows one way: ``Prompt → ModelInputs → VisionOutput → MergedInputs → DecoderOutput →
-SamplingTrace``. Tensors are on the CPU in the model's own dtype, so that the next stage gets
-exactly the numbers that the model computed; only ``DecoderOutput.cache`` stays on the
-model's device. Field comments give shapes: ``seq`` is the sequence length, ``patches`` the number
-of 16-pixel patches of all images (or of all videos), ``merged`` a quarter of it.
+SamplingTrace`` (the first in ``prompt``, the last in ``sampling.trace``). Tensors are on the CPU in
+the model's own dtype, so that the next stage gets exactly the numbers that the model computed; only
+``DecoderOutput.cache`` stays on the model's device. Field comments give shapes: ``seq`` is the
+sequence length, ``patches`` the number of 16-pixel patches of all images (or of all videos),
+``merged`` a quarter of it.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from playground.errors import PlaygroundError
+from playground.prompt import Prompt
 
 if TYPE_CHECKING:  # for annotations only: the page imports this module before torch
     import torch
@@ -38,109 +39,6 @@ def _expect(name: str, tensor: torch.Tensor, axes: str, shape: tuple[int | None,
     ):
         wanted = tuple("any" if want is None else want for want in shape)
         raise PlaygroundError(f"{name}: expected {axes} = {wanted}, got {got}.")
-
-
-# --------------------------------------------------------------------------- the prompt
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PromptImage:
-    """One decoded image."""
-
-    pixels: np.ndarray  # (height, width, 3) uint8, RGB
-    name: str = "image"
-    notices: tuple[str, ...] = ()  # messages about changes made on reading
-
-    def __post_init__(self) -> None:
-        if self.pixels.ndim != 3 or self.pixels.shape[2] != 3 or self.pixels.dtype != np.uint8:
-            raise PlaygroundError(
-                "pixels: expected (height, width, 3) uint8, "
-                f"got {self.pixels.shape} {self.pixels.dtype}."
-            )
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """``(width, height)`` in pixels."""
-        return self.pixels.shape[1], self.pixels.shape[0]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PromptVideo:
-    """The frames sampled from one video."""
-
-    frames: np.ndarray  # (num_frames, height, width, 3) uint8, RGB
-    frame_indices: tuple[int, ...]  # index of each frame in the file
-    fps: float  # frames per second of the file, on average
-    total_num_frames: int  # frames in the file
-    name: str = "video"
-    notices: tuple[str, ...] = ()
-    # When each frame is shown, in seconds; None if that is its index / fps.
-    seconds: tuple[float, ...] | None = None
-
-    def __post_init__(self) -> None:
-        if self.frames.ndim != 4 or self.frames.shape[3] != 3 or self.frames.dtype != np.uint8:
-            raise PlaygroundError(
-                "frames: expected (num_frames, height, width, 3) uint8, "
-                f"got {self.frames.shape} {self.frames.dtype}."
-            )
-        if len(self.frame_indices) != len(self.frames):
-            raise PlaygroundError(
-                f"frame_indices: expected {len(self.frames)}, got {len(self.frame_indices)}."
-            )
-        if self.seconds is not None and len(self.seconds) != len(self.frames):
-            raise PlaygroundError(f"seconds: expected {len(self.frames)}, got {len(self.seconds)}.")
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """``(width, height)`` in pixels."""
-        return self.frames.shape[2], self.frames.shape[1]
-
-    @property
-    def times(self) -> tuple[float, ...]:
-        """When each frame is shown, in seconds from the first frame of the file."""
-        if self.seconds is not None:
-            return self.seconds
-        return tuple(index / self.fps for index in self.frame_indices)
-
-    @property
-    def clock(self) -> tuple[list[Any], float]:
-        """``frames_indices`` and ``fps`` for the processor, which divides one by the other.
-
-        Frames at a varying rate are given by their seconds, at one per second.
-        """
-        if self.seconds is not None:
-            return list(self.seconds), 1.0
-        return list(self.frame_indices), self.fps
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Turn:
-    """One message of the conversation: its images, then its video, then its text."""
-
-    role: Literal["user", "assistant"]
-    text: str
-    images: tuple[PromptImage, ...] = ()
-    video: PromptVideo | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prompt:
-    """The input of a run."""
-
-    turns: tuple[Turn, ...]
-    system: str = ""
-    max_pixels: int | None = None  # per image; for a video, over all its frames
-    enable_thinking: bool | None = None  # the chat template's argument; None is its default
-
-    @property
-    def images(self) -> tuple[PromptImage, ...]:
-        """All images, in the order of the sequence."""
-        return tuple(image for turn in self.turns for image in turn.images)
-
-    @property
-    def videos(self) -> tuple[PromptVideo, ...]:
-        """All videos, in the order of the sequence."""
-        return tuple(turn.video for turn in self.turns if turn.video is not None)
 
 
 # --------------------------------------------------------------------------- 1 preprocess
@@ -407,91 +305,6 @@ class LogitLens:
     ids: np.ndarray  # (layers + 1, positions, k) int64; row 0 is the input of layer 0
     probs: np.ndarray  # (layers + 1, positions, k) float32
     texts: tuple[tuple[tuple[str, ...], ...], ...]  # the same shape, readable
-
-
-# --------------------------------------------------------------------------- 5 sampling
-
-
-MIN_PROB = 1e-45  # smallest float32; stands for a probability that was rounded to zero
-
-
-@dataclass(frozen=True, slots=True)
-class SamplingSettings:
-    """One column's settings; each has a neutral value that turns it off."""
-
-    temperature: float = 1.0  # 0 is greedy
-    top_k: int = 0  # 0 is off
-    top_p: float = 1.0
-    min_p: float = 0.0
-    typical_p: float = 1.0
-    repetition_penalty: float = 1.0  # over prompt and generated tokens, as in transformers
-    frequency_penalty: float = 0.0  # over generated tokens only
-    presence_penalty: float = 0.0  # over generated tokens only
-    no_repeat_ngram_size: int = 0  # 0 is off; over prompt and generated tokens, as in transformers
-    thinking_budget: int | None = None  # thinking tokens before </think> is forced; None is off
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One of the most likely tokens of a step."""
-
-    id: int
-    text: str
-    raw_prob: float  # softmax of the unfiltered logits
-    prob: float  # after every filter; 0 if it was removed
-    removed_by: str | None  # name of the filter that removed it
-
-
-@dataclass(frozen=True, slots=True)
-class TokenStep:
-    """One generated token."""
-
-    id: int
-    text: str
-    prob: float  # in the filtered distribution that it was sampled from
-    entropy: float  # nats, of the filtered distribution
-    uniform: float | None  # the uniform sample in [0, 1) for the inverse CDF; None when greedy
-    num_kept: int  # tokens left after every filter
-    top: tuple[Candidate, ...]  # by raw probability
-    forced: bool = False  # chosen by the user, not sampled
-
-    @property
-    def raw_prob(self) -> float:
-        """The token's probability before the filters; the token is always in ``top``."""
-        return next(candidate.raw_prob for candidate in self.top if candidate.id == self.id)
-
-    @property
-    def raw_log_prob(self) -> float:
-        """Its logarithm, in nats; finite even if the probability was rounded to zero."""
-        return math.log(max(self.raw_prob, MIN_PROB))
-
-
-@dataclass(frozen=True, slots=True)
-class SamplingTrace:
-    """One column's tokens."""
-
-    settings: SamplingSettings
-    steps: tuple[TokenStep, ...]
-    text: str
-    finish_reason: Literal["running", "stop", "length", "window", "error"]
-    error: str = ""  # why sampling had to stop; the other columns continued
-
-
-@dataclass(frozen=True, slots=True)
-class SamplingRun:
-    """All columns, streamed together from one prefill."""
-
-    traces: tuple[SamplingTrace, ...]
-
-    @property
-    def first_divergence(self) -> int | None:
-        """First step at which the columns differ; ``None`` if they never do."""
-        rows = [[step.id for step in trace.steps] for trace in self.traces]
-        for index in range(max((len(row) for row in rows), default=0)):
-            if len({row[index] if index < len(row) else -1 for row in rows}) > 1:
-                return index
-        return None
 
 
 # --------------------------------------------------------------------------- 6 cache reuse

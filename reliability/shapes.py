@@ -45,7 +45,7 @@ from components.tabs import STAGE_TABS
 from playground.errors import PlaygroundError
 from playground.loading.load import load_engine
 from playground.pipeline import Run
-from playground.records import Prompt, PromptImage, PromptVideo, Turn
+from playground.prompt import Prompt, PromptImage, PromptVideo, Turn
 from playground.run_store import RunStore
 from reliability.shape_checkpoints import Shape, write_checkpoint
 

@@ -17,7 +17,7 @@ os.environ["GRADIO_SERVER_PORT"] = str(
 import components  # noqa: F401 - before any test imports gradio, which would write stubs for mypy
 from playground.engine import Engine
 from playground.loading.load import load_engine
-from playground.records import PromptImage, PromptVideo
+from playground.prompt import PromptImage, PromptVideo
 from tests.media_samples import make_image, make_square_image, make_video
 from tests.tiny_random import make_tiny_random_checkpoint
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from playground.records import PromptImage, PromptVideo
+from playground.prompt import PromptImage, PromptVideo
 
 
 def make_image(width: int = 128, height: int = 96, seed: int = 0) -> PromptImage:

@@ -19,7 +19,7 @@ from benchmarks.scenes import start_run
 from playground.engine import Engine
 from playground.loading.patch_projection import PatchProjection
 from playground.pipeline import Run
-from playground.records import Prompt, Turn
+from playground.prompt import Prompt, Turn
 from reliability.chromium import find_chromium
 
 

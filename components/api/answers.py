@@ -11,7 +11,8 @@ import numpy as np
 import playground
 from playground.errors import InputError, ModelError
 from playground.pipeline import Run
-from playground.records import Candidate, ModelInputs, SamplingTrace
+from playground.records import ModelInputs
+from playground.sampling.trace import Candidate, SamplingTrace
 
 Thw = list[list[int]]
 

@@ -11,7 +11,7 @@ from components.charts.style import HEIGHT_SMALL, LEGEND_BELOW, base_layout, esc
 from components.look.colors import CATEGORICAL, PURPLE
 from components.views.text import visible
 from playground.language import mark, say
-from playground.records import SamplingRun, TokenStep
+from playground.sampling.trace import SamplingRun, TokenStep
 
 # Colour, dash and symbol: no two of eight columns share more than one of them.
 DASHES = ("solid", "dash", "dot", "dashdot")

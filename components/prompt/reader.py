@@ -16,7 +16,7 @@ from components.prompt.checks import check_text, check_whole, kind_words
 from components.prompt.previews import GalleryItem, original_of
 from playground.errors import InputError
 from playground.language import say
-from playground.records import Prompt, PromptImage, PromptVideo, Turn
+from playground.prompt import Prompt, PromptImage, PromptVideo, Turn
 
 if TYPE_CHECKING:
     from playground.engine import Engine

@@ -10,7 +10,8 @@ import numpy as np
 
 import playground
 from playground.pipeline import Run
-from playground.records import MediaKind, ModelInputs, Prompt, PromptImage, PromptVideo
+from playground.prompt import Prompt, PromptImage, PromptVideo
+from playground.records import MediaKind, ModelInputs
 
 SHIPPED_PATH = "playground/checkpoints/tiny"  # relative to the cloned repository
 PIXEL_NAMES: dict[MediaKind, str] = {"image": "pixel_values", "video": "pixel_values_videos"}

@@ -31,7 +31,8 @@ from components.snippets.vision import (
     write_states,
 )
 from playground.pipeline import Run
-from playground.records import CacheReuse, ModelInputs, SamplingSettings
+from playground.records import CacheReuse, ModelInputs
+from playground.sampling.trace import SamplingSettings
 
 
 def write_snippet(stage: str, run: Run, **settings: Any) -> str:

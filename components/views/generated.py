@@ -15,7 +15,7 @@ from components.views.text import flowing_lines
 from playground.language import mark, say
 
 if TYPE_CHECKING:
-    from playground.records import TokenStep
+    from playground.sampling.trace import TokenStep
 
 # For the style sheet.
 TOKEN_COLORS = f"--unsure:{ORANGE};--diverges:{PURPLE}"

@@ -17,15 +17,7 @@ from playground.errors import InputError
 from playground.experiments.what_if import WhatIf, change_merged
 from playground.experiments.what_if_runs import GREEDY, run_changed
 from playground.language import say
-from playground.records import (
-    DecoderOutput,
-    MergedInputs,
-    ModelInputs,
-    Progress,
-    SamplingSettings,
-    SamplingTrace,
-    TokenStep,
-)
+from playground.records import DecoderOutput, MergedInputs, ModelInputs, Progress
 from playground.sampling.columns import Sampler
 from playground.sampling.generation_config import barred_token_ids
 from playground.sampling.logits_filters import FilterContext, filter_logits
@@ -39,6 +31,7 @@ from playground.sampling.paths import (
     step_logits,
 )
 from playground.sampling.settings import MAX_COLUMNS, check_settings
+from playground.sampling.trace import SamplingSettings, SamplingTrace, TokenStep
 
 MAX_REFERENCE = 256  # tokens of the reference text
 

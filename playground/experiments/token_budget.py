@@ -16,7 +16,8 @@ from playground.language import say
 from playground.merge.stage import run_merge
 from playground.preprocess.stage import max_pixels_range, run_preprocess
 from playground.preprocess.views import explain_resize, pixel_budget, resize_steps
-from playground.records import ModelInputs, Progress, Prompt
+from playground.prompt import Prompt
+from playground.records import ModelInputs, Progress
 from playground.tokens import read_tokens
 from playground.vision.stage import run_vision
 

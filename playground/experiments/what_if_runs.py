@@ -16,15 +16,9 @@ from playground.experiments.what_if import (
     edit_engine,
     first_changed_layer,
 )
-from playground.records import (
-    DecoderOutput,
-    MergedInputs,
-    ModelInputs,
-    Progress,
-    SamplingSettings,
-    SamplingTrace,
-)
+from playground.records import DecoderOutput, MergedInputs, ModelInputs, Progress
 from playground.sampling.stage import run_sampling
+from playground.sampling.trace import SamplingSettings, SamplingTrace
 from playground.tokens import token_text
 
 GREEDY = SamplingSettings(temperature=0.0)

@@ -25,12 +25,7 @@ from playground.language import say
 from playground.logits import check_finite, next_token_probs
 from playground.merge.stage import get_positions
 from playground.preprocess.stage import model_kwargs
-from playground.records import (
-    CacheReuse,
-    ModelInputs,
-    Progress,
-    VisualSpan,
-)
+from playground.records import CacheReuse, ModelInputs, Progress, VisualSpan
 from playground.timing import check_repeats, time_ms
 
 MAX_REPEATS = 50

@@ -11,7 +11,7 @@ from typing import Any
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.language import say
-from playground.records import Prompt
+from playground.prompt import Prompt
 
 ENABLE_THINKING = "enable_thinking"  # the argument of Qwen3's templates
 MAX_QUOTE = 200  # characters of a template's or transformers' own message

@@ -37,7 +37,7 @@ from playground.preprocess.video_sampling import (
     find_times,
     sample_frame_indices,
 )
-from playground.records import PromptImage, PromptVideo
+from playground.prompt import PromptImage, PromptVideo
 
 IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "HEIF", "AVIF")
 FORMAT_NAMES = tuple("HEIC" if name == "HEIF" else name for name in IMAGE_FORMATS)

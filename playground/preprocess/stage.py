@@ -18,16 +18,8 @@ from playground.engine import Engine
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.preprocess.chat_template import render_messages
-from playground.records import (
-    MediaFacts,
-    MediaKind,
-    ModelInputs,
-    PixelScale,
-    Prompt,
-    PromptImage,
-    PromptVideo,
-    VisualSpan,
-)
+from playground.prompt import Prompt, PromptImage, PromptVideo
+from playground.records import MediaFacts, MediaKind, ModelInputs, PixelScale, VisualSpan
 from playground.tokens import neutralise_special_tokens, read_tokens
 
 MAX_TEXT_CHARS = 20_000  # per message; a page of text is about 3,000

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         step,
         sweep,
         thinking,
+        trace,
         views,
     )
 
@@ -40,6 +41,7 @@ __all__ = [
     "step",
     "sweep",
     "thinking",
+    "trace",
     "views",
 ]
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 from playground.engine import Engine
 from playground.language import say
-from playground.records import SamplingRun, SamplingSettings, SamplingTrace, TokenStep
 from playground.sampling.columns import Sampler
 from playground.sampling.generation_config import barred_token_ids
 from playground.sampling.paths import Prefix, TokenPath, prefix_at
 from playground.sampling.score import read_answer, score_tokens
 from playground.sampling.settings import MAX_COLUMNS, check_count
+from playground.sampling.trace import SamplingRun, SamplingSettings, SamplingTrace, TokenStep
 
 MAX_BRANCHES = 24
 

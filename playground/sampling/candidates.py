@@ -21,7 +21,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from playground.records import SamplingSettings
 from playground.sampling.logits_filters import (
     NO_REPEAT_NGRAM,
     REMOVED,
@@ -31,6 +30,7 @@ from playground.sampling.logits_filters import (
     removed_by,
 )
 from playground.sampling.ngrams import completing_ids
+from playground.sampling.trace import SamplingSettings
 
 BLOCK = 128  # tokens; 151,936 is 1,187 blocks of it
 SMALL_VOCAB = 8192  # up to this many tokens are searched without blocks

@@ -13,7 +13,7 @@ from playground.cache import expand_cache
 from playground.engine import Engine
 from playground.errors import ModelError
 from playground.language import say
-from playground.records import Progress, SamplingRun, SamplingSettings, SamplingTrace, TokenStep
+from playground.records import Progress
 from playground.sampling.generation_config import (
     barred_token_ids,
     check_token_ids,
@@ -31,6 +31,7 @@ from playground.sampling.paths import (
 from playground.sampling.settings import check_columns, check_max_new_tokens
 from playground.sampling.step import draw_uniform, sample_next_token
 from playground.sampling.thinking import no_think_tags, read_think_tags
+from playground.sampling.trace import SamplingRun, SamplingSettings, SamplingTrace, TokenStep
 from playground.tokens import token_text
 
 MAX_CANDIDATES = 100  # TokenStep.top, per step

@@ -9,8 +9,8 @@ from typing import Any
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.language import say
-from playground.records import SamplingSettings
 from playground.sampling.settings import LIMITS, check_settings
+from playground.sampling.trace import SamplingSettings
 from playground.tokens import token_text
 
 LEAST_TEMPERATURE = LIMITS["temperature"].above or 0.0  # the least one that is not greedy

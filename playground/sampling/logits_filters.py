@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import torch
 
-from playground.records import SamplingSettings
 from playground.sampling.ngrams import completing_ids
 from playground.sampling.thinking import ThinkTags
+from playground.sampling.trace import SamplingSettings
 
 REMOVED = -torch.inf
 

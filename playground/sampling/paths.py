@@ -19,7 +19,8 @@ from playground.engine import Engine
 from playground.errors import InputError
 from playground.language import say
 from playground.logits import apply_head
-from playground.records import DecoderOutput, MergedInputs, ModelInputs, TokenStep
+from playground.records import DecoderOutput, MergedInputs, ModelInputs
+from playground.sampling.trace import TokenStep
 
 LOGITS_CHUNK = 32  # rows of lm_head's output at once: 19 MB at 151,936 tokens
 

@@ -13,7 +13,6 @@ import torch
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.language import say
-from playground.records import Candidate, SamplingSettings, SamplingTrace, TokenStep
 from playground.sampling.generation_config import end_token_ids
 from playground.sampling.paths import (
     Prefix,
@@ -22,6 +21,7 @@ from playground.sampling.paths import (
     force_tokens,
     room_in_window,
 )
+from playground.sampling.trace import Candidate, SamplingSettings, SamplingTrace, TokenStep
 from playground.tokens import neutralise_special_tokens, token_text
 
 MAX_SCORED_TOKENS = 512

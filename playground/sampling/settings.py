@@ -16,7 +16,7 @@ import numpy as np
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.limits import MOST_NEW_TOKENS
-from playground.records import SamplingSettings
+from playground.sampling.trace import SamplingSettings
 
 MAX_COLUMNS = 8
 MAX_NEW_TOKENS = MOST_NEW_TOKENS

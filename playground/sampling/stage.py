@@ -12,16 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from playground.engine import Engine
-from playground.records import (
-    DecoderOutput,
-    MergedInputs,
-    ModelInputs,
-    Progress,
-    SamplingRun,
-    SamplingSettings,
-)
+from playground.records import DecoderOutput, MergedInputs, ModelInputs, Progress
 from playground.sampling.columns import Sampler
 from playground.sampling.paths import prompt_prefix
+from playground.sampling.trace import SamplingRun, SamplingSettings
 
 
 def stream_sampling(

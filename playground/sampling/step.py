@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from playground.errors import ModelError
 from playground.language import say
 from playground.logits import check_finite
-from playground.records import Candidate, TokenStep
 from playground.sampling.candidates import Ids, LikelyTokens, Numbers, keep_tokens
 from playground.sampling.logits_filters import REMOVED, FilterContext
+from playground.sampling.trace import Candidate, TokenStep
 
 Probabilities = NDArray[np.float64]
 

@@ -10,11 +10,12 @@ from statistics import mean
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.language import say
-from playground.records import Progress, SamplingSettings, SamplingTrace
+from playground.records import Progress
 from playground.sampling.branches import joint_log_prob
 from playground.sampling.columns import Sampler
 from playground.sampling.paths import Prefix
 from playground.sampling.settings import LIMITS, MAX_COLUMNS, check_count, check_settings
+from playground.sampling.trace import SamplingSettings, SamplingTrace
 
 MAX_VALUES = 16
 MAX_SAMPLES = 16

@@ -17,7 +17,7 @@ import torch
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.language import say
-from playground.records import SamplingTrace
+from playground.sampling.trace import SamplingTrace
 
 START, END = "<think>", "</think>"
 TAIL = 8  # tokens: the prompt's end, where the template may have written <think> and a line break

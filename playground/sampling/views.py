@@ -9,7 +9,6 @@ from typing import Literal
 import torch
 
 from playground.engine import Engine
-from playground.records import SamplingSettings
 from playground.sampling.candidates import Ids
 from playground.sampling.generation_config import barred_token_ids
 from playground.sampling.logits_filters import (
@@ -23,6 +22,7 @@ from playground.sampling.logits_filters import (
 from playground.sampling.paths import Prefix, TokenPath, step_logits
 from playground.sampling.step import Probabilities, distribution, invert_cdf, no_distribution
 from playground.sampling.thinking import read_think_tags
+from playground.sampling.trace import SamplingSettings
 from playground.tokens import token_text
 
 MAX_NAMED = 6  # removed tokens that a filter's row names

@@ -14,7 +14,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from playground.engine import Engine
 from playground.pipeline import Run
 from playground.preprocess.media import read_video
-from playground.records import Prompt, PromptVideo, Turn
+from playground.prompt import Prompt, PromptVideo, Turn
 from tests.components.snippet_kinds import KINDS, TRICKY, save_files
 from tests.media_samples import make_image, make_video, write_video
 

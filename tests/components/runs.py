@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playground.engine import Engine
 from playground.pipeline import Run
-from playground.records import Prompt, PromptImage, PromptVideo, Turn
+from playground.prompt import Prompt, PromptImage, PromptVideo, Turn
 
 
 def make_run(

@@ -8,7 +8,7 @@ from PIL import Image
 
 from components.snippets.parts import SHIPPED_PATH, name_files
 from playground.loading.load import SHIPPED
-from playground.records import Prompt, PromptImage
+from playground.prompt import Prompt, PromptImage
 
 TRICKY = "Say \"'hi'\"\\n {braces} \\ \n two lines\t<|im_end|> 描述这张图片。🙂"
 KINDS = ("text", "chinese", "tricky", "image", "two_images", "video", "image_and_video")

@@ -25,11 +25,11 @@ from playground.kv_cache.partial_prefill import answer_greedily
 from playground.limits import MOST_IMAGE_PIXELS, Limits
 from playground.pipeline import Run
 from playground.preprocess.media import read_image, read_video
-from playground.records import SamplingSettings
 from playground.sampling.branches import Branch, start_branch, start_first_tokens
 from playground.sampling.paths import Prefix, prompt_prefix
 from playground.sampling.score import read_answer, score_tokens
 from playground.sampling.sweep import plan_sweep, stream_sweep
+from playground.sampling.trace import SamplingSettings
 from tests.components.runs import make_run
 from tests.components.visits import ready_host
 from tests.media_samples import make_square_image, make_video, write_video

@@ -9,7 +9,7 @@ from playground.engine import Engine
 from playground.merge.stage import run_merge
 from playground.pipeline import Run
 from playground.preprocess.stage import run_preprocess
-from playground.records import PromptImage
+from playground.prompt import PromptImage
 from playground.vision.stage import run_vision
 from tests.components.runs import make_run
 from tests.playground.sampling_prefills import PROMPTS, Prefill, Prefilled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playground.records import Prompt, Turn
+from playground.prompt import Prompt, Turn
 from tests.media_samples import make_image, make_video
 
 _SMALL, _WIDE, _TALL = make_image(), make_image(192, 64, seed=1), make_image(64, 160, seed=2)

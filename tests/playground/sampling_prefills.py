@@ -10,15 +10,9 @@ from typing import Any
 import torch
 
 from playground.engine import Engine
-from playground.records import (
-    DecoderOutput,
-    MergedInputs,
-    ModelInputs,
-    Prompt,
-    SamplingRun,
-    SamplingSettings,
-    Turn,
-)
+from playground.prompt import Prompt, Turn
+from playground.records import DecoderOutput, MergedInputs, ModelInputs
+from playground.sampling.trace import SamplingRun, SamplingSettings
 from tests.media_samples import make_image, make_square_image, make_video
 
 GREEDY = SamplingSettings(temperature=0)

@@ -19,7 +19,7 @@ from playground.errors import StageCancelled
 from playground.merge import stage as merge
 from playground.pipeline import STAGES, Run, Stage
 from playground.preprocess import stage as preprocess
-from playground.records import Prompt, PromptImage, Turn
+from playground.prompt import Prompt, PromptImage, Turn
 from playground.vision import stage as vision
 from tests.playground.prompt_samples import PROMPTS
 

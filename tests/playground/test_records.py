@@ -23,18 +23,16 @@ from playground.errors import (
 from playground.kv_cache.stage import run_cache_reuse
 from playground.logits import next_token_probs
 from playground.pipeline import Run
-from playground.records import (
+from playground.prompt import PromptImage, PromptVideo
+from playground.records import MergedInputs, VisionOutput
+from playground.sampling.stage import run_sampling
+from playground.sampling.trace import (
     Candidate,
-    MergedInputs,
-    PromptImage,
-    PromptVideo,
     SamplingRun,
     SamplingSettings,
     SamplingTrace,
     TokenStep,
-    VisionOutput,
 )
-from playground.sampling.stage import run_sampling
 from tests.playground.prompt_samples import PROMPTS
 
 

@@ -11,7 +11,8 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from playground.engine import Engine
 from playground.preprocess.stage import run_preprocess
-from playground.records import ModelInputs, Prompt, Turn
+from playground.prompt import Prompt, Turn
+from playground.records import ModelInputs
 from playground.tokens import (
     _character_spans,
     byte_of_symbol,

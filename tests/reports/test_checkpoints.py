@@ -14,7 +14,7 @@ from playground.engine import Engine
 from playground.errors import CheckpointError
 from playground.loading.load import load_engine
 from playground.preprocess.stage import model_kwargs, run_preprocess
-from playground.records import Prompt, Turn
+from playground.prompt import Prompt, Turn
 from tests.media_samples import make_image
 from tests.playground.loading.edits import WEIGHTS, edit_config, edit_json, edit_weights
 

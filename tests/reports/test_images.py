@@ -16,7 +16,7 @@ from playground.engine import Engine
 from playground.errors import InputError
 from playground.preprocess.media import read_image
 from playground.preprocess.stage import run_preprocess
-from playground.records import Prompt, Turn
+from playground.prompt import Prompt, Turn
 from tests.media_samples import make_image
 
 

@@ -7,7 +7,7 @@ import pytest
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.preprocess.stage import run_preprocess
-from playground.records import Prompt, PromptImage, Turn
+from playground.prompt import Prompt, PromptImage, Turn
 
 
 @pytest.mark.parametrize(

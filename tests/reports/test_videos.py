@@ -15,7 +15,8 @@ from playground.engine import Engine
 from playground.loading.load import load_engine
 from playground.preprocess.media import read_video
 from playground.preprocess.stage import model_kwargs, run_preprocess
-from playground.records import ModelInputs, Prompt, PromptVideo, Turn
+from playground.prompt import Prompt, PromptVideo, Turn
+from playground.records import ModelInputs
 from reliability.shape_checkpoints import Shape, write_checkpoint
 from tests.media_samples import make_video, write_video
 

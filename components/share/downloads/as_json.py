@@ -21,7 +21,8 @@ from components.api.answers import (
 
 if TYPE_CHECKING:
     from playground.pipeline import Run
-    from playground.records import Turn, VisualSpan
+    from playground.prompt import Turn
+    from playground.records import VisualSpan
 
 FORMAT = "qwen3-vl-playground-stage/1"
 NUM_NEXT_TOKENS = 20

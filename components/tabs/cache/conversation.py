@@ -29,7 +29,8 @@ from components.tabs.cache.scenes import (
 from components.views.facts import fact_html
 from playground.errors import InputError
 from playground.language import mark, say
-from playground.records import ModelInputs, Progress, Prompt, Turn
+from playground.prompt import Prompt, Turn
+from playground.records import ModelInputs, Progress
 
 if TYPE_CHECKING:
     from playground.engine import Engine

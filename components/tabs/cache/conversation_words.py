@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from components.tabs.cache.conversation import Exchange, Talk
     from playground.engine import Engine
     from playground.pipeline import Run
-    from playground.records import PromptImage, PromptVideo
+    from playground.prompt import PromptImage, PromptVideo
 
 THUMBNAIL = 96  # CSS pixels
 

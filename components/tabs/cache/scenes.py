@@ -12,7 +12,8 @@ from components.prompt.examples import EXAMPLES_FOLDER
 from components.prompt.reader import SPEAKER, USER_NAMES
 from playground.errors import InputError
 from playground.language import mark, say
-from playground.records import ModelInputs, Prompt, PromptImage, PromptVideo, Turn
+from playground.prompt import Prompt, PromptImage, PromptVideo, Turn
+from playground.records import ModelInputs
 
 if TYPE_CHECKING:
     from playground.pipeline import Run

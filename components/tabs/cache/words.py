@@ -14,7 +14,7 @@ from components.views.strips import sequence_strip_html
 from components.views.tables import format_bytes, table_html
 from components.views.text import quote, verbatim_html
 from playground.language import mark, say
-from playground.records import PromptImage, PromptVideo
+from playground.prompt import PromptImage, PromptVideo
 
 if TYPE_CHECKING:
     import torch

@@ -9,7 +9,8 @@ import playground
 from components.charts.token_labels import token_label
 from playground.language import say
 from playground.pipeline import Run
-from playground.records import Progress, SamplingTrace
+from playground.records import Progress
+from playground.sampling.trace import SamplingTrace
 
 NEW_TOKENS = 32
 

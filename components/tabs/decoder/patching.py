@@ -28,7 +28,9 @@ from playground.errors import InputError
 from playground.language import mark, say
 from playground.pipeline import Run
 from playground.pointer import Selection
-from playground.records import Progress, Prompt, SamplingTrace
+from playground.prompt import Prompt
+from playground.records import Progress
+from playground.sampling.trace import SamplingTrace
 
 if TYPE_CHECKING:
     from playground.experiments.what_if import WhatIf

@@ -20,7 +20,8 @@ from components.tabs.decoder.answer import (
 from components.views.generated import probability_legend_html, token_chips_html
 from playground.language import say
 from playground.pipeline import Run
-from playground.records import Progress, SamplingTrace
+from playground.records import Progress
+from playground.sampling.trace import SamplingTrace
 
 if TYPE_CHECKING:
     from playground.experiments.answers import AnswerShift

@@ -12,7 +12,8 @@ from components.views.tables import Mono, table_html
 from components.views.text import verbatim_html
 from playground.language import mark, say
 from playground.pipeline import Run
-from playground.records import MediaFacts, PromptVideo
+from playground.prompt import PromptVideo
+from playground.records import MediaFacts
 
 HEADERS = (
     mark("Temporal patch"),

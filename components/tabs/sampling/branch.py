@@ -33,7 +33,8 @@ from components.views.text import token_html
 from playground.errors import InputError
 from playground.language import mark, say
 from playground.pipeline import Run
-from playground.records import Candidate, Progress, SamplingSettings, TokenStep
+from playground.records import Progress
+from playground.sampling.trace import Candidate, SamplingSettings, TokenStep
 
 if TYPE_CHECKING:
     from playground.sampling.branches import Branch

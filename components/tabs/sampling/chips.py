@@ -17,8 +17,8 @@ from components.views.generated import (
 )
 from components.views.text import flowing_lines
 from playground.language import mark, say
-from playground.records import TokenStep
 from playground.sampling.loops import Loop
+from playground.sampling.trace import TokenStep
 
 ColourBy = Literal["probability", "surprisal"]
 COLOURS: dict[ColourBy, str] = {"probability": mark("probability"), "surprisal": mark("surprisal")}

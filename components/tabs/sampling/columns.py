@@ -18,8 +18,8 @@ from components.tabs.sampling.presets import (
 )
 from playground.errors import InputError
 from playground.language import mark, say
-from playground.records import SamplingSettings
 from playground.sampling.settings import MAX_COLUMNS, check_settings
+from playground.sampling.trace import SamplingSettings
 
 NAMES = tuple("ABCDEFGH")
 assert len(NAMES) == MAX_COLUMNS

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import playground
 from components.tabs.sampling.lab import Lab, choose_branch, require_lab
 from playground.pipeline import Run
-from playground.records import Progress, SamplingTrace
+from playground.records import Progress
+from playground.sampling.trace import SamplingTrace
 
 if TYPE_CHECKING:
     from playground.grounding.locate import GroundedAnswer, Located

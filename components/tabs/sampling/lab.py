@@ -13,8 +13,8 @@ from components.parts.compound_controls import Clicked
 from components.views.facts import fact_html
 from playground.errors import InputError
 from playground.language import say
-from playground.records import SamplingRun, TokenStep
 from playground.sampling.settings import MAX_COLUMNS
+from playground.sampling.trace import SamplingRun, TokenStep
 
 if TYPE_CHECKING:
     from playground.pipeline import Run

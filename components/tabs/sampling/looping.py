@@ -7,8 +7,8 @@ from itertools import takewhile
 from components.views.facts import count_tokens
 from components.views.text import cut_end, flowing, token_html
 from playground.language import say
-from playground.records import SamplingTrace
 from playground.sampling.loops import MIN_TOKENS, Loop, find_loops
+from playground.sampling.trace import SamplingTrace
 
 MAX_ROUND = 60  # characters of a round that a sentence quotes
 

@@ -34,8 +34,9 @@ from components.views.picks import picks_html
 from playground.errors import InputError, StageCancelled
 from playground.language import mark, say
 from playground.pipeline import Run
-from playground.records import Progress, SamplingSettings, SamplingTrace
+from playground.records import Progress
 from playground.sampling.loops import split_rounds
+from playground.sampling.trace import SamplingSettings, SamplingTrace
 
 if TYPE_CHECKING:
     from playground.sampling.loops import Loop

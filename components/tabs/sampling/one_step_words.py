@@ -14,7 +14,7 @@ from components.views.text import quote, token_html
 from playground.language import say
 
 if TYPE_CHECKING:
-    from playground.records import TokenStep
+    from playground.sampling.trace import TokenStep
     from playground.sampling.views import FilterEffect, OrderDifference, StepView
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import playground
 from playground.language import mark, say
-from playground.records import SamplingSettings
+from playground.sampling.trace import SamplingSettings
 
 if TYPE_CHECKING:
     from playground.pipeline import Run

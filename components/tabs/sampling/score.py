@@ -19,7 +19,8 @@ from components.views.tables import Verbatim, table_html
 from components.views.text import token_html, visible
 from playground.language import mark, say
 from playground.pipeline import Run
-from playground.records import Progress, SamplingSettings
+from playground.records import Progress
+from playground.sampling.trace import SamplingSettings
 
 if TYPE_CHECKING:
     from playground.sampling.branches import Branch

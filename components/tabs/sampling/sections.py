@@ -12,7 +12,7 @@ from components.tabs.sampling.lab import Lab
 from components.tabs.sampling.presets import can_think
 from components.views.facts import count_tokens
 from playground.language import say
-from playground.records import SamplingTrace
+from playground.sampling.trace import SamplingTrace
 
 if TYPE_CHECKING:
     from playground.pipeline import Run

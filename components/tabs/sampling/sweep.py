@@ -30,8 +30,9 @@ from components.views.text import flowing
 from playground.errors import StageCancelled
 from playground.language import mark, say
 from playground.pipeline import Run
-from playground.records import Progress, SamplingSettings
+from playground.records import Progress
 from playground.sampling.settings import LIMITS
+from playground.sampling.trace import SamplingSettings
 
 if TYPE_CHECKING:
     from playground.sampling.sweep import Sweep

@@ -15,8 +15,8 @@ from components.views.text import flowing, token_html, verbatim_html
 from playground.language import say
 
 if TYPE_CHECKING:
-    from playground.records import Candidate
     from playground.sampling.branches import Branch
+    from playground.sampling.trace import Candidate
 
 
 def chosen_html(branch: Branch, index: int) -> str:

@@ -14,8 +14,8 @@ from components.tabs.sampling.sections import Sections, folded_chips_html
 from components.views.facts import count_tokens, fact_markup
 from components.views.text import flowing_lines, token_html
 from playground.language import mark, say
-from playground.records import SamplingRun, SamplingTrace, TokenStep
 from playground.sampling.loops import Loop
+from playground.sampling.trace import SamplingRun, SamplingTrace, TokenStep
 
 if TYPE_CHECKING:
     from components.tabs.sampling.lab import Lab

@@ -18,7 +18,7 @@ from PIL import Image
 from components.api.endpoints import add_api
 from components.serving.page_blocks import PageBlocks
 from playground.engine import Engine
-from playground.records import PromptImage
+from playground.prompt import PromptImage
 from tests.components.visits import ready_host
 
 pytestmark = [

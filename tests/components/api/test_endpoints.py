@@ -32,8 +32,9 @@ from playground.errors import InputError, PlaygroundError
 from playground.logits import next_token_probs
 from playground.pipeline import Run
 from playground.preprocess.stage import model_kwargs, run_preprocess
-from playground.records import Prompt, PromptImage, SamplingSettings, Turn
+from playground.prompt import Prompt, PromptImage, Turn
 from playground.sampling.stage import run_sampling
+from playground.sampling.trace import SamplingSettings
 from playground.vision.maps import patch_norms, patch_pca
 from tests.components.visits import ready_host
 from tests.media_samples import make_image

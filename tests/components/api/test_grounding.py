@@ -12,7 +12,7 @@ from playground.engine import Engine
 from playground.grounding.edges import measure_edges
 from playground.grounding.locate import locate_answer, with_edges
 from playground.pipeline import Run
-from playground.records import Prompt, PromptImage, Turn
+from playground.prompt import Prompt, PromptImage, Turn
 from playground.sampling.score import read_answer
 
 TEXT = (

@@ -16,15 +16,15 @@ from components.charts.sampling_sweep import (
     plot_lengths,
     plot_sweep_entropy,
 )
-from playground.records import (
+from playground.sampling.logits_filters import FilterContext
+from playground.sampling.sweep import Sweep, SweepAnswer, SweepPoint
+from playground.sampling.trace import (
     Candidate,
     SamplingRun,
     SamplingSettings,
     SamplingTrace,
     TokenStep,
 )
-from playground.sampling.logits_filters import FilterContext
-from playground.sampling.sweep import Sweep, SweepAnswer, SweepPoint
 from playground.sampling.views import StepView, walk_filters
 
 NO_IDS = torch.zeros(0, dtype=torch.int64)

@@ -16,7 +16,8 @@ from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
 from playground.language import say, speaking
 from playground.pipeline import Run
-from playground.records import Progress, PromptImage
+from playground.prompt import PromptImage
+from playground.records import Progress
 from tests.components.lent_gpu import FakeSpaces
 from tests.components.runs import ignore_progress, make_run
 

@@ -21,7 +21,7 @@ from components.share.link_prompt import link_prompt
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.language import speaking
-from playground.records import Prompt
+from playground.prompt import Prompt
 from tests.media_samples import make_image, make_video, write_video
 
 

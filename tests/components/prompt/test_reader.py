@@ -17,7 +17,7 @@ from playground.engine import Engine
 from playground.errors import InputError
 from playground.loading.load import load_engine
 from playground.preprocess.stage import run_preprocess
-from playground.records import Prompt, PromptImage, PromptVideo, Turn
+from playground.prompt import Prompt, PromptImage, PromptVideo, Turn
 from tests.media_samples import make_image, make_video, write_video
 from tests.thinking_checkpoint import HYBRID, make_thinking_checkpoint
 

@@ -12,7 +12,7 @@ from playground.engine import Engine
 from playground.experiments.what_if_runs import greedy_answer
 from playground.grounding.locate import GroundedAnswer, locate_answer
 from playground.pipeline import Run
-from playground.records import Prompt, Turn
+from playground.prompt import Prompt, Turn
 from playground.sampling.score import read_answer
 from tests.media_samples import make_image, make_square_image
 

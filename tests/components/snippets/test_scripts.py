@@ -22,8 +22,9 @@ from playground.loading.load import load_engine
 from playground.logits import next_token_probs
 from playground.pipeline import Run
 from playground.preprocess.stage import model_kwargs, run_preprocess
-from playground.records import Prompt, PromptImage, PromptVideo, SamplingSettings, Turn
+from playground.prompt import Prompt, PromptImage, PromptVideo, Turn
 from playground.sampling.stage import run_sampling
+from playground.sampling.trace import SamplingSettings
 from tests.components.snippet_kinds import KINDS, TRICKY, save_files
 from tests.media_samples import make_image
 from tests.thinking_checkpoint import HYBRID, make_thinking_checkpoint

@@ -11,7 +11,8 @@ import torch
 from components.snippets.scripts import write_snippet
 from playground.engine import Engine
 from playground.pipeline import Run
-from playground.records import Prompt, TowerOutput, VisualSpan
+from playground.prompt import Prompt
+from playground.records import TowerOutput, VisualSpan
 from playground.vision.attention import measure_block, patch_attention
 from playground.vision.merger import merge_token, tap_similarities
 from playground.vision.position_grid import blend_position, position_similarity, sample_grid

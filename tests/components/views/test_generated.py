@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from components.views.generated import probability_class, token_chips_html
-from playground.records import Candidate, TokenStep
+from playground.sampling.trace import Candidate, TokenStep
 from tests.components.html_reader import read_html
 
 

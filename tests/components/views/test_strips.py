@@ -10,7 +10,8 @@ from components.views.template import template_html
 from components.views.text import visible
 from playground.engine import Engine
 from playground.preprocess.stage import run_preprocess
-from playground.records import ModelInputs, Prompt, PromptImage, PromptVideo, Turn
+from playground.prompt import Prompt, PromptImage, PromptVideo, Turn
+from playground.records import ModelInputs
 from playground.tokens import find_typed_specials
 from tests.components.html_reader import read_html
 

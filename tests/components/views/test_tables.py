@@ -18,7 +18,8 @@ from components.views.tables import (
 from playground.engine import Engine
 from playground.language import speaking
 from playground.preprocess.stage import run_preprocess
-from playground.records import ModelInputs, Prompt, PromptImage, Turn
+from playground.prompt import Prompt, PromptImage, Turn
+from playground.records import ModelInputs
 from playground.tokens import find_typed_specials
 from tests.components.html_reader import read_html
 

@@ -27,7 +27,7 @@ from playground.logits import apply_head
 from playground.merge.stage import run_merge
 from playground.pipeline import Run
 from playground.preprocess.stage import model_kwargs
-from playground.records import Prompt, Turn
+from playground.prompt import Prompt, Turn
 from playground.sampling.score import read_answer
 from playground.tokens import read_tokens
 from tests.playground.answer.conftest import LOGITS_ATOL, NEW_TOKENS, write_answer

@@ -8,7 +8,7 @@ import pytest
 from playground.engine import Engine
 from playground.experiments.first_object import connected_regions, find_first_object
 from playground.pipeline import Run
-from playground.records import Prompt, PromptImage, Turn
+from playground.prompt import Prompt, PromptImage, Turn
 
 
 def run_of(engine: Engine, pixels: np.ndarray) -> Run:

@@ -29,7 +29,7 @@ from playground.merge.extend import extend_merged
 from playground.pipeline import Run
 from playground.preprocess.media import read_image
 from playground.preprocess.stage import unpatchify
-from playground.records import Prompt, Turn
+from playground.prompt import Prompt, Turn
 from tests.components.runs import make_run
 from tests.media_samples import make_image
 

@@ -20,11 +20,11 @@ from playground.experiments.loops import (
     stream_broken_loops,
 )
 from playground.pipeline import Run
-from playground.records import SamplingSettings, TokenStep
 from playground.sampling.branches import start_from_text
 from playground.sampling.loops import Loop, find_loop, split_rounds
 from playground.sampling.paths import prompt_prefix
 from playground.sampling.score import read_answer, score_tokens
+from playground.sampling.trace import SamplingSettings, TokenStep
 from tests.components.runs import make_run
 from tests.media_samples import make_square_image
 

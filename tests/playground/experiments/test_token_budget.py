@@ -18,7 +18,7 @@ from playground.experiments.token_budget import (
 from playground.experiments.what_if_runs import greedy_answer
 from playground.pipeline import Run
 from playground.preprocess.stage import run_preprocess
-from playground.records import Prompt, Turn
+from playground.prompt import Prompt, Turn
 from tests.media_samples import make_image
 from tests.playground.prompt_samples import PROMPTS
 

@@ -17,7 +17,8 @@ from playground.experiments.what_if import StatePatch, WhatIf, change_merged, ed
 from playground.experiments.what_if_runs import WhatIfRun, compare_logits, run_what_if
 from playground.pipeline import Run
 from playground.preprocess.stage import model_kwargs
-from playground.records import Progress, Prompt, Turn
+from playground.prompt import Prompt, Turn
+from playground.records import Progress
 from playground.sampling.generation_config import barred_token_ids
 from tests.media_samples import make_image, make_square_image
 

@@ -13,7 +13,7 @@ from playground.engine import Engine
 from playground.grounding.convert import Frame, Misreading, misread, overlap, to_pixels
 from playground.grounding.locate import locate_answer
 from playground.preprocess.views import pixel_budget
-from playground.records import PromptImage
+from playground.prompt import PromptImage
 from tests.components.runs import make_run
 
 FACTOR = 32  # patches of 16 pixels, merged 2 × 2

@@ -25,7 +25,7 @@ from playground.kv_cache.partial_prefill import answer_greedily, answer_text
 from playground.kv_cache.prefix_store import PrefixStore
 from playground.kv_cache.stage import serve_rest
 from playground.preprocess.stage import model_kwargs, run_preprocess
-from playground.records import Prompt, Turn
+from playground.prompt import Prompt, Turn
 from playground.sampling.generation_config import barred_token_ids
 from tests.playground.kv_cache.test_stage import BLUE, PAIRS, RED, TALL, TOLERANCE, WIDE, one, user
 

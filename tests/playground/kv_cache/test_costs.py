@@ -12,7 +12,8 @@ from playground.kv_cache.costs import image_flops, kv_bytes, request_flops
 from playground.kv_cache.prefix_store import PrefixStore
 from playground.model_facts import describe_config, load_config
 from playground.preprocess.stage import run_preprocess
-from playground.records import ModelInputs, Prompt, Turn
+from playground.prompt import Prompt, Turn
+from playground.records import ModelInputs
 from tests.media_samples import make_image
 
 FIRST, SECOND = make_image(128, 96), make_image(192, 64, seed=1)

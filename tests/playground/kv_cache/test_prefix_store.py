@@ -22,7 +22,8 @@ from playground.kv_cache.shared_prefix import shared_prefix
 from playground.kv_cache.stage import serve_rest
 from playground.merge.stage import get_positions
 from playground.preprocess.stage import run_preprocess
-from playground.records import ModelInputs, Prompt, Turn
+from playground.prompt import Prompt, Turn
+from playground.records import ModelInputs
 from playground.sampling.paths import decode_step
 from tests.playground.kv_cache.test_stage import BLUE, PAIRS, RED, TALL, TOLERANCE, WIDE, one, user
 

@@ -26,7 +26,8 @@ from playground.kv_cache.block_store import POLICIES
 from playground.kv_cache.prefix_store import PrefixStore
 from playground.kv_cache.stage import serve_rest
 from playground.preprocess.stage import run_preprocess
-from playground.records import ModelInputs, Prompt, Turn
+from playground.prompt import Prompt, Turn
+from playground.records import ModelInputs
 from tests.media_samples import make_video
 from tests.playground.kv_cache.test_stage import BLUE, RED, TALL, TOLERANCE, WIDE, user
 

@@ -26,7 +26,8 @@ from playground.kv_cache.shared_prefix import reusable_tokens, shared_prefix
 from playground.kv_cache.stage import rest_of, run_cache_reuse, serve_rest
 from playground.merge.stage import run_merge
 from playground.preprocess.stage import run_preprocess
-from playground.records import DecoderOutput, MergedInputs, ModelInputs, Prompt, PromptVideo, Turn
+from playground.prompt import Prompt, PromptVideo, Turn
+from playground.records import DecoderOutput, MergedInputs, ModelInputs
 from playground.sampling.paths import decode_step
 from playground.vision.stage import run_vision
 from tests.media_samples import make_image, make_square_image, make_video

@@ -13,9 +13,9 @@ from playground.loading.load import SHIPPED, load_engine
 from playground.loading.one_row import OneRowLinear
 from playground.pipeline import Run
 from playground.preprocess.stage import model_kwargs
-from playground.records import SamplingSettings
 from playground.sampling.columns import Sampler
 from playground.sampling.paths import prompt_prefix
+from playground.sampling.trace import SamplingSettings
 from tests.playground.loading.test_patch_projection import load_plain
 from tests.playground.prompt_samples import PROMPTS
 

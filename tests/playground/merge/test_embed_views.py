@@ -16,7 +16,7 @@ from playground.merge.embed_views import (
     unit_groups,
 )
 from playground.pipeline import Run
-from playground.records import PromptImage
+from playground.prompt import PromptImage
 from tests.components.runs import make_run
 from tests.playground.merged_samples import make_merged
 

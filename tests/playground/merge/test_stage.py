@@ -10,7 +10,8 @@ import torch
 from playground.engine import Engine
 from playground.pipeline import Run
 from playground.preprocess.stage import model_kwargs
-from playground.records import ModelInputs, Prompt, Turn
+from playground.prompt import Prompt, Turn
+from playground.records import ModelInputs
 from tests.media_samples import make_image, make_video
 from tests.playground.prompt_samples import PROMPTS
 

@@ -16,7 +16,7 @@ from playground.merge.views import (
     visual_mask,
 )
 from playground.pipeline import Run
-from playground.records import Prompt, PromptImage, PromptVideo, Turn
+from playground.prompt import Prompt, PromptImage, PromptVideo, Turn
 from tests.components.runs import make_run
 from tests.playground.merged_samples import make_merged
 

@@ -25,7 +25,7 @@ from playground.preprocess.stage import (
     unpatchify,
 )
 from playground.preprocess.views import pixel_histograms
-from playground.records import Prompt, PromptImage, PromptVideo, Turn
+from playground.prompt import Prompt, PromptImage, PromptVideo, Turn
 from tests.media_samples import make_image, make_video
 from tests.playground.prompt_samples import PROMPTS
 

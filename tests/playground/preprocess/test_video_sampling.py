@@ -22,7 +22,7 @@ from playground.preprocess.video_sampling import (
     find_times,
     sample_frame_indices,
 )
-from playground.records import Prompt, PromptVideo, Turn
+from playground.prompt import Prompt, PromptVideo, Turn
 from tests.media_samples import make_video, write_video
 
 SIZE = {"shortest_edge": 65_536, "longest_edge": 204_800}

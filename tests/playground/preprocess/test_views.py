@@ -30,7 +30,8 @@ from playground.preprocess.views import (
     span_pixels,
     timestamp_texts,
 )
-from playground.records import ModelInputs, Prompt, PromptImage, Turn
+from playground.prompt import Prompt, PromptImage, Turn
+from playground.records import ModelInputs
 from tests.media_samples import make_image, make_video
 from tests.playground.prompt_samples import PROMPTS
 

@@ -8,11 +8,11 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from playground.records import SamplingSettings
 from playground.sampling import candidates as sampling_candidates
 from playground.sampling.candidates import LikelyTokens, keep_tokens
 from playground.sampling.logits_filters import REMOVED, FilterContext, filter_logits, removed_by
 from playground.sampling.thinking import ThinkTags
+from playground.sampling.trace import SamplingSettings
 
 KINDS = ("normal", "peaked", "flat", "ties", "huge", "equal")
 seeds = st.integers(0, 2**31 - 1)

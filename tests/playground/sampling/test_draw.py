@@ -9,12 +9,9 @@ import pytest
 import torch
 
 from playground.errors import ModelError
-from playground.records import (
-    SamplingSettings,
-    TokenStep,
-)
 from playground.sampling.logits_filters import REMOVED, FilterContext
 from playground.sampling.step import draw_token, invert_cdf, sample_next_token
+from playground.sampling.trace import SamplingSettings, TokenStep
 from tests.playground.sampling_prefills import GREEDY
 
 NO_IDS = torch.zeros(0, dtype=torch.int64)

@@ -12,8 +12,8 @@ from components.tabs.sampling import side
 from components.tabs.sampling.presets import preset_options
 from playground.engine import Engine
 from playground.pipeline import Run
-from playground.records import SamplingSettings
 from playground.sampling.generation_config import read_own_settings
+from playground.sampling.trace import SamplingSettings
 from tests.components.runs import make_run
 
 FIELDS = ("do_sample", "temperature", "top_k", "top_p", "min_p", "repetition_penalty")

@@ -21,7 +21,6 @@ from transformers.generation.logits_process import (
     TypicalLogitsWarper,
 )
 
-from playground.records import SamplingSettings
 from playground.sampling import logits_filters
 from playground.sampling.logits_filters import (
     FILTERS,
@@ -41,6 +40,7 @@ from playground.sampling.logits_filters import (
     removed_by,
 )
 from playground.sampling.thinking import ThinkTags
+from playground.sampling.trace import SamplingSettings
 
 OPEN = ThinkTags(start_id=40, end_id=41, is_open=True)
 PROMPT_IDS = torch.tensor([3, 1, 4, 1, 5])

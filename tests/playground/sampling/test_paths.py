@@ -14,7 +14,7 @@ from playground.engine import Engine
 from playground.errors import InputError, ModelError, StageCancelled
 from playground.pipeline import Run
 from playground.preprocess.stage import model_kwargs
-from playground.records import Prompt, SamplingSettings, Turn
+from playground.prompt import Prompt, Turn
 from playground.sampling import columns as sampling_columns
 from playground.sampling.branches import (
     Branch,
@@ -35,6 +35,7 @@ from playground.sampling.paths import (
     step_logits,
 )
 from playground.sampling.score import read_answer, score_tokens
+from playground.sampling.trace import SamplingSettings
 from tests.media_samples import make_square_image
 
 GREEDY = SamplingSettings(temperature=0)

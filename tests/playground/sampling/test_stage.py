@@ -11,15 +11,13 @@ import torch
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.preprocess.stage import model_kwargs
-from playground.records import (
-    ModelInputs,
-    SamplingSettings,
-)
+from playground.records import ModelInputs
 from playground.sampling import columns as sampling_columns
 from playground.sampling.generation_config import barred_token_ids, end_token_ids
 from playground.sampling.paths import decode_states, prompt_prefix
 from playground.sampling.score import score_tokens
 from playground.sampling.stage import run_sampling
+from playground.sampling.trace import SamplingSettings
 from tests.playground.sampling_prefills import (
     COLUMNS,
     GREEDY,

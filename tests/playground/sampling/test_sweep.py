@@ -7,10 +7,11 @@ import pytest
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.pipeline import Run
-from playground.records import Prompt, SamplingSettings, Turn
+from playground.prompt import Prompt, Turn
 from playground.sampling.paths import Prefix, prompt_prefix
 from playground.sampling.stage import run_sampling
 from playground.sampling.sweep import SWEPT, Sweep, plan_sweep, stream_sweep
+from playground.sampling.trace import SamplingSettings
 from tests.media_samples import make_square_image
 
 BASE = SamplingSettings(top_k=40, seed=5)

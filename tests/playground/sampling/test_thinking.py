@@ -15,7 +15,7 @@ from playground.loading.load import load_engine
 from playground.pipeline import Run
 from playground.preprocess.chat_template import knows_thinking
 from playground.preprocess.stage import run_preprocess
-from playground.records import Prompt, SamplingRun, SamplingSettings, Turn
+from playground.prompt import Prompt, Turn
 from playground.sampling.columns import Sampler
 from playground.sampling.paths import prompt_prefix
 from playground.sampling.stage import run_sampling
@@ -29,6 +29,7 @@ from playground.sampling.thinking import (
     split_ids,
     split_text,
 )
+from playground.sampling.trace import SamplingRun, SamplingSettings
 from playground.sampling.views import step_context
 from tests.components.runs import make_run
 from tests.media_samples import make_square_image

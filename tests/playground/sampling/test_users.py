@@ -14,16 +14,12 @@ import torch
 from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
 from playground.preprocess.stage import model_kwargs
-from playground.records import (
-    SamplingRun,
-    SamplingSettings,
-    TokenStep,
-)
 from playground.sampling import columns as sampling_columns
 from playground.sampling import settings as sampling_settings
 from playground.sampling.generation_config import end_token_ids
 from playground.sampling.stage import run_sampling, stream_sampling
 from playground.sampling.step import sample_next_token
+from playground.sampling.trace import SamplingRun, SamplingSettings, TokenStep
 from tests.playground.sampling_prefills import (
     COLUMNS,
     GREEDY,

@@ -10,11 +10,12 @@ import torch
 from playground.engine import Engine
 from playground.errors import ModelError
 from playground.pipeline import Run
-from playground.records import Prompt, SamplingSettings, Turn
+from playground.prompt import Prompt, Turn
 from playground.sampling.branches import Branch, columns_as_branches
 from playground.sampling.columns import Sampler
 from playground.sampling.logits_filters import FilterContext
 from playground.sampling.paths import Prefix, prompt_prefix
+from playground.sampling.trace import SamplingSettings
 from playground.sampling.views import (
     StepView,
     order_filters,

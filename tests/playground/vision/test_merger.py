@@ -7,7 +7,8 @@ import torch
 from playground.engine import Engine
 from playground.pipeline import Run
 from playground.pointer import patch_rows
-from playground.records import PromptImage, TowerOutput
+from playground.prompt import PromptImage
+from playground.records import TowerOutput
 from playground.vision.merger import merge_token, tap_similarities
 from tests.components.runs import make_run
 

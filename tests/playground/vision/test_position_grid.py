@@ -10,7 +10,8 @@ import torch
 from playground.engine import Engine
 from playground.pipeline import Run
 from playground.pointer import patch_rows
-from playground.records import PromptVideo, VisualSpan
+from playground.prompt import PromptVideo
+from playground.records import VisualSpan
 from playground.vision.position_grid import (
     blend_position,
     grid_colors,

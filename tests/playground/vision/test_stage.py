@@ -13,7 +13,8 @@ from playground.errors import PlaygroundError
 from playground.pipeline import Run
 from playground.pointer import patch_rows
 from playground.preprocess.stage import model_kwargs, run_preprocess
-from playground.records import Prompt, TowerOutput, Turn, VisualSpan
+from playground.prompt import Prompt, Turn
+from playground.records import TowerOutput, VisualSpan
 from playground.vision.maps import norm_summary, patch_norms, patch_pca
 from playground.vision.stage import interpolate_position_grid, run_vision
 from tests.playground.prompt_samples import PROMPTS

@@ -36,7 +36,7 @@ from playground.kv_cache.prefix_store import PrefixStore
 from playground.kv_cache.tree import build_tree
 from playground.loading.load import load_engine
 from playground.pipeline import Run
-from playground.records import PromptImage
+from playground.prompt import PromptImage
 from tests.components.html_reader import read_html
 from tests.components.runs import ignore_progress, make_run
 from tests.media_samples import make_image

@@ -40,7 +40,7 @@ from playground.kv_cache.shared_prefix import shared_prefix
 from playground.kv_cache.stage import serve_rest
 from playground.pipeline import Run
 from playground.preprocess.stage import run_preprocess
-from playground.records import Prompt, PromptImage, Turn
+from playground.prompt import Prompt, PromptImage, Turn
 from playground.run_store import RunStore
 from tests.components.html_reader import read_html
 from tests.components.runs import ignore_progress, make_run

@@ -15,7 +15,7 @@ from playground.errors import InputError
 from playground.pipeline import Run
 from playground.pointer import locate_token
 from playground.preprocess.stage import model_kwargs
-from playground.records import PromptImage
+from playground.prompt import PromptImage
 from playground.tokens import token_text
 from tests.components.runs import make_run
 from tests.media_samples import make_image

@@ -12,7 +12,7 @@ from components.tabs.merge.focus import choose_focus
 from playground.engine import Engine
 from playground.pipeline import Run
 from playground.pointer import locate_patch, locate_token
-from playground.records import PromptImage
+from playground.prompt import PromptImage
 from tests.components.html_reader import read_html
 from tests.components.runs import make_run
 from tests.components.tabs.merge.merged import plain_decoder_input

@@ -14,7 +14,7 @@ from playground.engine import Engine
 from playground.errors import InputError
 from playground.pipeline import Run
 from playground.pointer import locate_token
-from playground.records import PromptImage, PromptVideo
+from playground.prompt import PromptImage, PromptVideo
 from tests.components.html_reader import read_html
 from tests.components.runs import make_run
 from tests.components.tabs.merge.merged import plain_decoder_input

@@ -12,7 +12,7 @@ from components.tabs.merge.focus import cut_text
 from components.tabs.merge.tab import TAB
 from playground.engine import Engine
 from playground.pipeline import Run
-from playground.records import PromptImage, PromptVideo
+from playground.prompt import PromptImage, PromptVideo
 from tests.components.drawings import draw_part, make_drawing
 from tests.components.html_reader import read_html
 from tests.components.runs import make_run

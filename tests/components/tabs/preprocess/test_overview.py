@@ -13,7 +13,8 @@ from components.tabs.preprocess.overview import MEDIA_BYTES, notices_html, size_
 from playground.engine import Engine
 from playground.pipeline import Run
 from playground.preprocess.stage import unpatchify
-from playground.records import MediaFacts, PromptVideo
+from playground.prompt import PromptVideo
+from playground.records import MediaFacts
 from tests.components.html_reader import read_html
 from tests.components.runs import make_run
 

@@ -13,7 +13,7 @@ from components.views.template import template_html
 from playground.engine import Engine
 from playground.pipeline import Run
 from playground.preprocess.stage import run_preprocess
-from playground.records import Prompt, PromptImage, Turn
+from playground.prompt import Prompt, PromptImage, Turn
 from tests.components.drawings import make_drawing
 from tests.components.html_reader import read_html
 from tests.components.runs import make_run

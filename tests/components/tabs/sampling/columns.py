@@ -8,7 +8,7 @@ from components.tabs.sampling import side
 from components.tabs.sampling.lab import Lab
 from components.tabs.sampling.presets import values_of
 from playground.pipeline import Run
-from playground.records import SamplingSettings
+from playground.sampling.trace import SamplingSettings
 from tests.components.runs import ignore_progress
 
 GREEDY = SamplingSettings(temperature=0.0)

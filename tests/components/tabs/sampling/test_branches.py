@@ -18,7 +18,7 @@ from components.tabs.sampling.lab import Lab
 from components.tabs.sampling.sweep import RANGES, SweepSoFar
 from playground.errors import InputError, StageCancelled
 from playground.pipeline import Run
-from playground.records import SamplingSettings
+from playground.sampling.trace import SamplingSettings
 from tests.components.html_reader import read_html
 from tests.components.runs import ignore_progress
 from tests.components.tabs.sampling.columns import GREEDY, WILD, card_rows

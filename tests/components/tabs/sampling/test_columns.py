@@ -22,9 +22,9 @@ from components.tabs.sampling.presets import (
 from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
 from playground.pipeline import Run
-from playground.records import SamplingSettings
 from playground.sampling.settings import MAX_COLUMNS
 from playground.sampling.stage import run_sampling
+from playground.sampling.trace import SamplingSettings
 from tests.components.html_reader import read_html
 from tests.components.runs import make_run
 from tests.components.tabs.sampling.columns import GREEDY, WILD, card_rows, write

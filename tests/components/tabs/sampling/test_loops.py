@@ -15,10 +15,10 @@ from components.tabs.sampling.loops_words import BrokenSoFar
 from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
 from playground.pipeline import Run
-from playground.records import SamplingRun, SamplingSettings, SamplingTrace
 from playground.sampling.branches import Branch
 from playground.sampling.loops import Loop, split_rounds
 from playground.sampling.score import read_answer
+from playground.sampling.trace import SamplingRun, SamplingSettings, SamplingTrace
 from tests.components.drawings import draw_part, make_drawing
 from tests.components.html_reader import read_html
 from tests.components.runs import ignore_progress, make_run

@@ -16,7 +16,7 @@ from components.tabs.sampling.one_step import ORDER, ORDERS, SLIDERS, UNIFORM, o
 from components.tabs.sampling.presets import values_of
 from playground.errors import InputError
 from playground.pipeline import Run
-from playground.records import SamplingSettings
+from playground.sampling.trace import SamplingSettings
 from playground.sampling.views import ORDERS as ENGINE_ORDERS
 from tests.components.html_reader import read_html
 from tests.components.tabs.sampling.columns import GREEDY, WILD

@@ -16,8 +16,8 @@ from playground.errors import InputError
 from playground.experiments.thinking import stream_thinking_curve
 from playground.loading.load import load_engine
 from playground.pipeline import Run
-from playground.records import SamplingSettings
 from playground.sampling.paths import prompt_prefix
+from playground.sampling.trace import SamplingSettings
 from tests.components.drawings import draw_part, make_drawing
 from tests.components.html_reader import read_html
 from tests.components.runs import ignore_progress, make_run

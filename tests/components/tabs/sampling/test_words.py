@@ -21,7 +21,7 @@ from components.tabs.sampling.words import (
     trace_words,
 )
 from playground.pipeline import Run
-from playground.records import SamplingRun, SamplingTrace
+from playground.sampling.trace import SamplingRun, SamplingTrace
 from tests.components.html_reader import read_html
 
 # ------------------------------------------------------------------------------------- in words

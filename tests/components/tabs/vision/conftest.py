@@ -6,7 +6,7 @@ import pytest
 
 from playground.engine import Engine
 from playground.pipeline import Run
-from playground.records import PromptImage
+from playground.prompt import PromptImage
 from tests.components.runs import make_run
 
 

@@ -15,7 +15,7 @@ from playground.engine import Engine
 from playground.errors import InputError
 from playground.pipeline import Run
 from playground.pointer import locate_patch
-from playground.records import PromptImage
+from playground.prompt import PromptImage
 from playground.vision.attention import measure_block, patch_attention
 from tests.components.html_reader import read_html
 from tests.components.runs import ignore_progress, make_run

@@ -23,7 +23,7 @@ from playground.errors import InputError
 from playground.pipeline import Run
 from playground.pointer import locate_patch, locate_token, patch_rows
 from playground.preprocess.stage import unpatchify
-from playground.records import PromptImage, PromptVideo
+from playground.prompt import PromptImage, PromptVideo
 from playground.vision.position_grid import run_nearest
 from tests.components.html_reader import read_html
 from tests.components.runs import ignore_progress, make_run

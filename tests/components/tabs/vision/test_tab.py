@@ -15,7 +15,7 @@ from components.tabs.vision.focus import SPAN
 from components.tabs.vision.tab import TAB, facts
 from playground.engine import Engine
 from playground.pipeline import Run
-from playground.records import PromptImage, PromptVideo
+from playground.prompt import PromptImage, PromptVideo
 from tests.components.drawings import make_drawing
 from tests.components.runs import ignore_progress, make_run
 from tests.media_samples import make_image

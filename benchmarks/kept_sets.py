@@ -19,7 +19,8 @@ import torch
 from benchmarks.pairs import machine_facts
 from playground.sampling import candidates as sampling_candidates
 from playground.sampling.candidates import keep_tokens
-from playground.sampling.logits_filters import REMOVED, FilterContext, filter_logits
+from playground.sampling.filter_chain import FilterContext, filter_logits
+from playground.sampling.logits_filters import REMOVED
 from playground.sampling.trace import SamplingSettings
 
 SCALES = (3.0, 30.0, 1e-3)  # typical, peaked, flat

@@ -32,8 +32,8 @@ from playground.prompt import Prompt, PromptImage, Turn
 from playground.sampling.branches import columns_as_branches
 from playground.sampling.candidates import keep_tokens
 from playground.sampling.columns import Sampler
+from playground.sampling.filter_chain import FilterContext
 from playground.sampling.generation_config import barred_token_ids
-from playground.sampling.logits_filters import FilterContext
 from playground.sampling.paths import prompt_prefix
 from playground.sampling.trace import SamplingSettings
 from playground.vision.stage import run_vision

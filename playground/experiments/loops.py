@@ -19,8 +19,8 @@ from playground.experiments.what_if_runs import GREEDY, run_changed
 from playground.language import say
 from playground.records import DecoderOutput, MergedInputs, ModelInputs, Progress
 from playground.sampling.columns import Sampler
+from playground.sampling.filter_chain import FilterContext, filter_logits
 from playground.sampling.generation_config import barred_token_ids
-from playground.sampling.logits_filters import FilterContext, filter_logits
 from playground.sampling.loops import Loop, find_loop
 from playground.sampling.paths import (
     Prefix,

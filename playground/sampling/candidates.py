@@ -21,14 +21,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from playground.sampling.logits_filters import (
+from playground.sampling.filter_chain import (
     NO_REPEAT_NGRAM,
-    REMOVED,
     VISION_TOKENS,
     FilterContext,
     filter_logits,
     removed_by,
 )
+from playground.sampling.logits_filters import REMOVED
 from playground.sampling.ngrams import completing_ids
 from playground.sampling.trace import SamplingSettings
 

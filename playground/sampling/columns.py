@@ -14,12 +14,12 @@ from playground.engine import Engine
 from playground.errors import ModelError
 from playground.language import say
 from playground.records import Progress
+from playground.sampling.filter_chain import FilterContext
 from playground.sampling.generation_config import (
     barred_token_ids,
     check_token_ids,
     end_token_ids,
 )
-from playground.sampling.logits_filters import FilterContext
 from playground.sampling.paths import (
     Prefix,
     TokenPath,

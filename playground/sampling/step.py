@@ -13,7 +13,8 @@ from playground.errors import ModelError
 from playground.language import say
 from playground.logits import check_finite
 from playground.sampling.candidates import Ids, LikelyTokens, Numbers, keep_tokens
-from playground.sampling.logits_filters import REMOVED, FilterContext
+from playground.sampling.filter_chain import FilterContext
+from playground.sampling.logits_filters import REMOVED
 from playground.sampling.trace import Candidate, TokenStep
 
 Probabilities = NDArray[np.float64]

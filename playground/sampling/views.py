@@ -10,15 +10,15 @@ import torch
 
 from playground.engine import Engine
 from playground.sampling.candidates import Ids
-from playground.sampling.generation_config import barred_token_ids
-from playground.sampling.logits_filters import (
+from playground.sampling.filter_chain import (
     FILTERS,
-    REMOVED,
     FilterContext,
     FilteredStep,
     LogitsFilter,
     filter_logits,
 )
+from playground.sampling.generation_config import barred_token_ids
+from playground.sampling.logits_filters import REMOVED
 from playground.sampling.paths import Prefix, TokenPath, step_logits
 from playground.sampling.step import Probabilities, distribution, invert_cdf, no_distribution
 from playground.sampling.thinking import read_think_tags

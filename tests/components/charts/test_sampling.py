@@ -16,7 +16,7 @@ from components.charts.sampling_sweep import (
     plot_lengths,
     plot_sweep_entropy,
 )
-from playground.sampling.logits_filters import FilterContext
+from playground.sampling.filter_chain import FilterContext
 from playground.sampling.sweep import Sweep, SweepAnswer, SweepPoint
 from playground.sampling.trace import (
     Candidate,

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from playground.sampling import candidates as sampling_candidates
 from playground.sampling.candidates import LikelyTokens, keep_tokens
-from playground.sampling.logits_filters import REMOVED, FilterContext, filter_logits, removed_by
+from playground.sampling.filter_chain import FilterContext, filter_logits, removed_by
+from playground.sampling.logits_filters import REMOVED
 from playground.sampling.thinking import ThinkTags
 from playground.sampling.trace import SamplingSettings
 

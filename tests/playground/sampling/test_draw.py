@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from playground.errors import ModelError
-from playground.sampling.logits_filters import REMOVED, FilterContext
+from playground.sampling.filter_chain import FilterContext
+from playground.sampling.logits_filters import REMOVED
 from playground.sampling.step import draw_token, invert_cdf, sample_next_token
 from playground.sampling.trace import SamplingSettings, TokenStep
 from tests.playground.sampling_prefills import GREEDY

@@ -22,14 +22,12 @@ from transformers.generation.logits_process import (
 )
 
 from playground.sampling import logits_filters
+from playground.sampling.filter_chain import FILTERS, FilterContext, filter_logits, removed_by
 from playground.sampling.logits_filters import (
-    FILTERS,
     REMOVED,
-    FilterContext,
     apply_temperature,
     bar_repeated_ngrams,
     bar_tokens,
-    filter_logits,
     keep_min_p,
     keep_top_k,
     keep_top_p,
@@ -37,7 +35,6 @@ from playground.sampling.logits_filters import (
     penalise_frequency,
     penalise_presence,
     penalise_repetition,
-    removed_by,
 )
 from playground.sampling.thinking import ThinkTags
 from playground.sampling.trace import SamplingSettings

@@ -13,7 +13,7 @@ from playground.pipeline import Run
 from playground.prompt import Prompt, Turn
 from playground.sampling.branches import Branch, columns_as_branches
 from playground.sampling.columns import Sampler
-from playground.sampling.logits_filters import FilterContext
+from playground.sampling.filter_chain import FilterContext
 from playground.sampling.paths import Prefix, prompt_prefix
 from playground.sampling.trace import SamplingSettings
 from playground.sampling.views import (

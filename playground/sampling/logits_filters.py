@@ -211,7 +211,8 @@ def _sort_kept(
 
     After top-k, nearly all tokens are removed. Sorting only the others and padding with ``-inf``
     to the full width gives softmax and cumsum the same values at the same indices as a full sort,
-    bit for bit; only equal keys may be in another order.
+    bit for bit. Equal keys stay in the order of their ids, as in ``torch.sort`` on a CPU: in
+    another order a sum may be rounded differently, which moves a cut that falls on it.
 
     Args:
         logits: (rows, vocab).
@@ -225,11 +226,11 @@ def _sort_kept(
     # At least one: the n-gram ban may leave nothing of a small vocabulary.
     num_kept = max(1, int((logits > REMOVED).sum(-1).max()))
     if num_kept > MAX_SHORT_SORT:
-        ids = keys.sort(dim=-1).indices
+        ids = keys.sort(dim=-1, stable=True).indices
         return logits.gather(1, ids), ids
-    ids = keys.topk(num_kept, largest=removed_first).indices
+    chosen = keys.topk(num_kept, largest=removed_first, sorted=False).indices.sort(dim=-1).values
+    ids = chosen.gather(1, keys.gather(1, chosen).sort(dim=-1, stable=True).indices)
     padding = logits.new_full((len(logits), logits.shape[-1] - num_kept), REMOVED)
     if removed_first:
-        ids = ids.flip(-1)
         return torch.cat([padding, logits.gather(1, ids)], dim=-1), ids
     return torch.cat([logits.gather(1, ids), padding], dim=-1), ids

@@ -59,6 +59,7 @@ CHARTS: dict[str, dict[str, int]] = {
         "Sweep": 0,
         "Branch": 0,
         "Score a text": 0,
+        "Boxes and points": 0,
         "Loops": 1,
         "Thinking": 0,
     },

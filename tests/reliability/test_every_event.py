@@ -13,14 +13,15 @@ from components.share.downloads.panel import KINDS
 from components.tabs import STAGE_TABS
 from components.tabs.decoder import influence
 from components.tabs.preprocess import budget
-from components.tabs.sampling import thinking
+from components.tabs.sampling import grounding, thinking
 from components.tabs.vision.focus import ABSENT
 from playground.pipeline import STAGES
 from reliability.page_client import PageClient
 from reliability.served import Server, running_app
 
 PATCH = {"span": 0, "row": 1, "column": 1}
-NO_IMAGE = {
+NO_STILL = {"sampling.grounding.read": grounding.PART.absent}
+NO_IMAGE = NO_STILL | {
     "preprocess.budget.measured": budget.PART.absent,
     "preprocess.budget.answered": budget.PART.absent,
     "vision.attention.measured": ABSENT,
@@ -32,7 +33,7 @@ NO_IMAGE = {
 PROMPTS: dict[str, tuple[int, dict[str, int], dict[str, str]]] = {
     "a picture": (0, PATCH, {}),
     "two pictures": (6, PATCH, {}),
-    "a video": (8, PATCH, {}),
+    "a video": (8, PATCH, NO_STILL),
     "text alone": (9, {"index": 2}, NO_IMAGE),
 }
 # Pressed without what they need: they say so.

@@ -294,6 +294,8 @@ def transformers_chain(column: SamplingSettings, barred: tuple[int, ...]) -> Log
 
 @quick
 @given(kinds, seeds, vocabs, all_settings, st.sampled_from(((), (2,), (0, 3, 5))))
+# Two equal distances at the cut: in another order their sum is rounded below the mass.
+@example("flat", 2111, 1000, SamplingSettings(temperature=1.7, top_k=20, typical_p=0.2), ())
 def test_chain_equals_transformers(
     kind: str, seed: int, vocab: int, column: SamplingSettings, barred: tuple[int, ...]
 ) -> None:

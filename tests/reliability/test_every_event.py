@@ -31,7 +31,6 @@ NO_IMAGE = NO_STILL | {
 }
 # The number of the example, what is pointed at in it, and what is refused for want of an image.
 PROMPTS: dict[str, tuple[int, dict[str, int], dict[str, str]]] = {
-    "a picture": (0, PATCH, {}),
     "two pictures": (6, PATCH, {}),
     "a video": (8, PATCH, NO_STILL),
     "text alone": (9, {"index": 2}, NO_IMAGE),

@@ -38,7 +38,8 @@ def upload_heic(folder: Path, name: str = "IMG_0001.HEIC") -> Path:
     exif[0x0112] = 6  # written as the HEIC property that turns it by 90°, too
     path = folder / "hash" / name
     path.parent.mkdir()
-    image.save(path, "HEIF", quality=90, exif=exif.tobytes())
+    fast = {"preset": "ultrafast"}  # a tenth of the time
+    image.save(path, "HEIF", quality=90, exif=exif.tobytes(), enc_params=fast)
     return path
 
 

@@ -153,7 +153,7 @@ def test_openings_are_compared_pair_by_pair() -> None:
 
 
 def test_a_slider_is_forgiven_its_fifty_milliseconds() -> None:
-    assert page.slider_row([(180.0, 100.0), (310.0, 200.0)])[-1] == "1.30 (1.30–1.30)"
+    assert page.slider_row([(180.0, 250.0, 100.0), (310.0, 320.0, 200.0)])[-1] == "1.30 (1.30–1.30)"
 
 
 def test_every_tab_but_the_open_one_is_opened() -> None:

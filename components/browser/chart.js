@@ -177,8 +177,8 @@ function bringToLife(element, { plotlyAddress, label }) {
       plot.on("plotly_hover", (event) => announce("chart-hover", event));
       plot.on("plotly_unhover", () => announce("chart-unhover", {}));
       plot.on("plotly_afterplot", mark); // also after a zoom
+      mark();
     }
-    mark();
     if (details.open) showTable();
   }
 

@@ -32,8 +32,17 @@ def answer_of(run: Run, progress: Progress) -> SamplingTrace:
     return run.memo("answer", score, progress=progress)
 
 
-def continue_greedily(run: Run, progress: Progress) -> SamplingTrace:
-    """What the model generates greedily after a run's sequence; kept with the run."""
+def continue_greedily(
+    run: Run, progress: Progress, *, most: int = NEW_TOKENS, memo: str = "greedy answer"
+) -> SamplingTrace:
+    """What the model generates greedily after a run's sequence; kept with the run.
+
+    Args:
+        run: the run.
+        progress: called before every token.
+        most: tokens at most; the answer of the latest limit is kept.
+        memo: its name, so that parts with other limits keep answers of their own.
+    """
 
     def write() -> SamplingTrace:
         return playground.experiments.what_if_runs.greedy_answer(
@@ -41,11 +50,11 @@ def continue_greedily(run: Run, progress: Progress) -> SamplingTrace:
             run.inputs,
             run.merged,
             run.decoded,
-            max_new_tokens=NEW_TOKENS,
+            max_new_tokens=most,
             progress=progress,
         )
 
-    return run.memo("greedy answer", write, progress=progress)
+    return run.memo(memo, write, of=most, progress=progress)
 
 
 def read_original(run: Run, progress: Progress) -> Any:

@@ -67,9 +67,8 @@ class Measured:
     times: Mapping[int, PrefillTime]  # by max pixels
 
 
-@PART.experiment(mark("Measure prefill times"))
-def measured(run: Run, progress: Progress) -> Iterator[Measured]:
-    """Measure one rung after another, cheapest first.
+def fitting_rungs(run: Run) -> list[Rung]:
+    """The rungs whose sequence fits into the context window, the smallest first.
 
     Raises:
         InputError: the prompt has no image or video.
@@ -77,6 +76,17 @@ def measured(run: Run, progress: Progress) -> Iterator[Measured]:
     fitting = [rung for rung in token_ladder(run) if rung.fits]
     if not fitting:
         raise InputError(say("This prompt has no image or video to resize."))
+    return fitting
+
+
+@PART.experiment(mark("Measure prefill times"))
+def measured(run: Run, progress: Progress) -> Iterator[Measured]:
+    """Measure one rung after another, cheapest first.
+
+    Raises:
+        InputError: the prompt has no image or video.
+    """
+    fitting = fitting_rungs(run)
     measure = playground.experiments.token_budget.measure_prefill
     progress(say("Warming up"), 0, len(fitting))
     measure(run.engine, run.prompt, fitting[0].max_pixels, progress=progress)
@@ -95,9 +105,7 @@ def answered(run: Run, progress: Progress) -> Iterator[Answered]:
     Raises:
         InputError: the prompt has no image or video.
     """
-    fitting = [rung for rung in token_ladder(run) if rung.fits]
-    if not fitting:
-        raise InputError(say("This prompt has no image or video to resize."))
+    fitting = fitting_rungs(run)
     answer_rung = playground.experiments.token_budget.answer_rung
     answers: dict[int, RungAnswer] = {}
     for number, rung in enumerate(reversed(fitting)):

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import playground
+from components.tabs.decoder.answer import continue_greedily
 from components.tabs.sampling.lab import Lab, choose_branch, require_lab
 from playground.pipeline import Run
 from playground.records import Progress
-from playground.sampling.trace import SamplingTrace
 
 if TYPE_CHECKING:
     from playground.grounding.locate import GroundedAnswer, Located
@@ -49,21 +49,5 @@ def choose_answer(
     if answer == COLUMN:
         chosen = choose_branch(require_lab(lab), branch)
         return chosen.name, tuple(step.id for step in chosen.trace.steps)
-    trace = greedy_answer(run, progress, length)
+    trace = continue_greedily(run, progress, most=length, memo="greedy answer with boxes")
     return GREEDY, tuple(step.id for step in trace.steps)
-
-
-def greedy_answer(run: Run, progress: Progress, length: int) -> SamplingTrace:
-    """The greedy answer of at most this many tokens; the latest one is kept with the run."""
-
-    def write() -> SamplingTrace:
-        return playground.experiments.what_if_runs.greedy_answer(
-            run.engine,
-            run.inputs,
-            run.merged,
-            run.decoded,
-            max_new_tokens=length,
-            progress=progress,
-        )
-
-    return run.memo("greedy answer with boxes", write, of=length, progress=progress)

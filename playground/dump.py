@@ -213,7 +213,7 @@ def compare_dump(run: Run, path: Path) -> DumpComparison:
             manifest = _read_manifest(file.metadata() or {})
             visual = _visual_rows(run)
             checks = tuple(
-                _check(name, tensor, file.get_tensor(name), tolerance, visual)
+                check_step(name, tensor, file.get_tensor(name), tolerance, visual)
                 if name in names
                 else StepCheck(name, "missing", words=say("not in the file"))
                 for name, tensor in reference.items()
@@ -239,14 +239,22 @@ def _visual_rows(run: Run) -> torch.Tensor | None:
     return None if mask is None else mask[0]
 
 
-def _check(
+def check_step(
     name: str,
     reference: torch.Tensor,
     other: torch.Tensor,
     tolerance: float,
-    visual: torch.Tensor | None,
+    visual: torch.Tensor | None = None,
 ) -> StepCheck:
-    """Compare one step; shapes may differ by axes of size 1."""
+    """Compare one step; shapes may differ by axes of size 1.
+
+    Args:
+        name: of the step, as in ``dump_tensors``.
+        reference: the step in the reference run.
+        other: the same step elsewhere.
+        tolerance: the largest relative difference that counts as close.
+        visual: (seq,) bool, which tokens are image tokens; for hints.
+    """
     first, second = (_squeeze(tensor) for tensor in (reference, other))
     if first.shape != second.shape:
         words = say(

@@ -7,16 +7,15 @@ model itself, which other users run, always keeps all of its layers.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
 
 from playground.cache import fork_cache
 from playground.decoder.stage import run_layers
 from playground.engine import Engine
+from playground.module_copies import replace_module
 from playground.records import DecoderOutput, ExpertRoutes, MergedInputs, Progress
 
 
@@ -70,18 +69,8 @@ def run_later_layers(
 
 def _model_from(model: Any, start: int) -> Any:
     """The model with only the decoder layers from ``start`` on, over the same modules."""
-    decoder = model.model.language_model
-    short = _with_child(decoder, "layers", decoder.layers[start:])
-    return _with_child(model, "model", _with_child(model.model, "language_model", short))
-
-
-def _with_child(module: nn.Module, name: str, child: nn.Module) -> Any:
-    """A shallow copy of a module with one child replaced."""
-    twin = copy.copy(module)
-    twin._modules = {**module._modules, name: child}
-    # accelerate stores a forward of the whole module here if the model is spread over devices.
-    twin.__dict__.pop("forward", None)
-    return twin
+    layers = model.model.language_model.layers[start:]
+    return replace_module(model, "model.language_model.layers", layers)
 
 
 def _join_experts(

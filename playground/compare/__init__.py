@@ -1,0 +1,14 @@
+"""Two sets of weights of one architecture: what differs, and what the difference does to a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from playground.lazy import lazy_modules
+
+if TYPE_CHECKING:
+    from playground.compare import answers, drift, mix, weights
+
+__all__ = ["answers", "drift", "mix", "weights"]
+
+__getattr__ = lazy_modules(__name__, __all__)

@@ -12,6 +12,7 @@ import torch
 
 from playground.limits import Limits
 from playground.model_facts import ModelFacts
+from playground.origin import Origin
 
 # The tolerance of the parity badge, on the last position's logits. The staged run makes the same
 # calls on the same numbers, so float32 allows almost no difference; half precision on a GPU may use
@@ -35,6 +36,8 @@ class Engine:
     revision: str  # commit hash of a Hub checkpoint, "local" otherwise
     attn: str
     limits: Limits = Limits()  # noqa: RUF009 - frozen
+    origin: Origin = Origin()  # noqa: RUF009 - frozen
+    other: Engine | None = None  # the second checkpoint, to compare with; it has its own lock
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     @property

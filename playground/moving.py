@@ -18,10 +18,11 @@ def move_engine(engine: Engine, device: str = "auto") -> Engine:
     """Move the model's weights in place, and give the engine a new lock.
 
     For a forked process, which has its own memory: a lock that another thread held during the fork
-    would never be released.
+    would never be released. A second checkpoint moves along.
     """
     target = choose_device(device)
-    return replace(engine, model=engine.model.to(target), lock=threading.RLock())
+    other = None if engine.other is None else move_engine(engine.other, device)
+    return replace(engine, model=engine.model.to(target), other=other, lock=threading.RLock())
 
 
 def move_cache(cache: DynamicCache, device: torch.device | str) -> DynamicCache:

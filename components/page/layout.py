@@ -80,8 +80,7 @@ class Page:
 
     def _build_stage(self, stage: StageParts) -> StageView:
         with gr.Tab(say(stage.label), id=stage.stage):
-            foot = downloads_html(stage.stage) if stage.runs else ""
-            return StageView(stage, self.shared.drawing, foot=foot)
+            return StageView(stage, self.shared.drawing, foot=downloads_html(stage.stage))
 
     # ----------------------------------------------------------------- wiring
 

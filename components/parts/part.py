@@ -28,7 +28,7 @@ from components.parts.controls import Control
 from playground.pipeline import STAGES
 
 SELECTION = "selection"
-LABS = ("sampling", "cache")  # tabs of experiments on a run's four stages
+LABS = ("sampling", "cache", "compare")  # tabs of experiments on a run's four stages
 Kind = Literal["html", "chart", "code"]
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -2,6 +2,7 @@
 
 from components.parts.part import StageParts
 from components.tabs.cache.tab import TAB as CACHE
+from components.tabs.compare.tab import TAB as COMPARE
 from components.tabs.decoder.tab import TAB as DECODER
 from components.tabs.merge.tab import TAB as MERGE
 from components.tabs.model.tab import TAB as MODEL
@@ -16,5 +17,6 @@ STAGE_TABS: tuple[StageParts, ...] = (
     DECODER,
     SAMPLING,
     CACHE,
+    COMPARE,
     MODEL,
 )

@@ -13,7 +13,10 @@ from tests.browser.steps import open_part, open_tab, part_names, wait_until_draw
 
 # All parts take minutes: `AXE_EVERY_PART=1 python -m pytest tests/browser/test_accessibility.py`.
 PARTS_LOOKED_AT = None if os.environ.get("AXE_EVERY_PART") else 1
-TABS = ("1 Preprocess", "2 Vision tower", "3 Merge", "4 Decoder", "5 Sampling", "6 Cache", "Model")
+TABS = (
+    *("1 Preprocess", "2 Vision tower", "3 Merge", "4 Decoder", "5 Sampling", "6 Cache"),
+    *("Compare", "Model"),
+)
 SERIOUS = ("serious", "critical")
 
 

@@ -64,6 +64,7 @@ CHARTS: dict[str, dict[str, int]] = {
         "Thinking": 0,
     },
     "6 Cache reuse": {"Hit or miss": 1, "Cache contents": 1, "Policy lab": 2, "Conversation": 0},
+    "Compare": {"": 0},
     "Model": {"": 1},
 }
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from markupsafe import Markup
 
-from components.parts.part import LABS
 from components.share.downloads.as_boxes import write_boxes
 from components.share.downloads.as_csv import write_csv
 from components.share.downloads.as_json import write_json
@@ -32,7 +31,12 @@ FOUND = {
 
 
 def downloads_html(stage: str) -> str:
-    """The collapsible section at the foot of a tab; share.js handles its buttons."""
+    """The collapsible section at the foot of a tab; share.js handles its buttons.
+
+    Empty for a tab whose charts have all that there is to save.
+    """
+    if stage not in (*STAGES, *FOUND):
+        return ""
     about = say(
         "The results of this stage for the current run. **JSON** has the numbers, with the "
         "prompt, checkpoint, revision and versions; **CSV** has the tables for a spreadsheet; "
@@ -64,7 +68,7 @@ def make_file(kind: Any, stage: Any, run: Run, found: Any) -> tuple[str, bytes]:
         InputError: there is no such file, or the stage has not run yet.
     """
     kinds = BOX_FILES if stage == BOXES else KINDS
-    if kind not in kinds or stage not in (*STAGES, *LABS, BOXES):
+    if kind not in kinds or stage not in (*STAGES, *FOUND):
         raise InputError(say("There is no such file."), remedy=say("Reload the page."))
     if not (run.has(stage) if stage in STAGES else found is not None):
         raise InputError(

@@ -10,7 +10,7 @@ import pytest
 
 from components.parts.compound_controls import Upload
 from components.parts.controls import Choice, IndexSlider
-from components.parts.part import Fold, Heading, Part, StageParts, Text
+from components.parts.part import LABS, Fold, Heading, Part, StageParts, Text
 from components.parts.question import Question
 from components.share.report.outline import ControlValue as Shown
 from components.share.report.outline import Group, View, Words, part_items, stage_items, views
@@ -150,7 +150,7 @@ def report(run: Run, **sent: Any) -> str:
 def test_every_tab_that_has_run_has_a_chapter_with_something_in_it(run: Run) -> None:
     drawing = make_drawing(*STAGE_TABS)
     for stage in STAGE_TABS:
-        if stage.stage in ("sampling", "cache"):  # experiments that nobody has started
+        if stage.stage in LABS:  # experiments that nobody has started
             continue
         items = stage_items(drawing, stage, run, state())
         titles = [each.title for each in items if isinstance(each, Group) and each.kind == "part"]
@@ -163,7 +163,7 @@ def test_a_tab_that_has_not_run_says_so(run: Run, shipped_engine: Engine) -> Non
     early.ensure("preprocess")
     left_out = "This stage has not run on this prompt, so it is left out."
     assert report(early).count(left_out) >= 1
-    labs = sum(stage.stage in ("sampling", "cache") for stage in STAGE_TABS)
+    labs = sum(stage.stage in LABS for stage in STAGE_TABS)
     assert report(run).count(left_out) == labs
     with pytest.raises(InputError, match="Nothing has run"):
         report(make_run(shipped_engine, "Hello"))

@@ -1,0 +1,1 @@
+"""Two sets of weights, compared: the tab and its parts."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from playground import (
         answer,
         cache,
+        compare,
         decoder,
         dump,
         experiments,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "answer",
     "cache",
+    "compare",
     "decoder",
     "dump",
     "experiments",

@@ -68,7 +68,7 @@ def plot_module_tree(nodes: Sequence[ModuleNode]) -> go.Figure:
     }
     tiles = go.Treemap(
         ids=[node.path or ROOT_ID for node in nodes],
-        labels=[_tile_name(node) for node in nodes],
+        labels=[tile_name(node) for node in nodes],
         parents=["" if node.parent is None else node.parent or ROOT_ID for node in nodes],
         values=[node.num_parameters for node in nodes],
         branchvalues="total",
@@ -110,7 +110,8 @@ def say_count(count: int) -> str:
     return say("{thousands:.3g} thousand", thousands=count / 1000) if count >= 1000 else str(count)
 
 
-def _tile_name(node: ModuleNode) -> str:
+def tile_name(node: ModuleNode) -> str:
+    """A module's name on a tile: ``layers.3`` is "layer 3"."""
     if not node.path:
         return node.kind
     if not node.name.isdigit():

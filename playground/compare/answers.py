@@ -56,7 +56,7 @@ def compare_answers(
         InputError: a setting or the length is invalid.
         ModelError: the logits leave no token to sample.
     """
-    traces = [
+    answers = [
         run_sampling(
             run.engine,
             run.inputs,
@@ -68,12 +68,13 @@ def compare_answers(
         ).traces[0]
         for run in (first, second)
     ]
-    scores = [
-        score_tokens(
-            reader.engine,
-            prompt_prefix(reader.inputs, reader.merged, reader.decoded),
-            [step.id for step in trace.steps],
-        )
-        for trace, reader in zip(traces, (second, first), strict=True)
-    ]
-    return AnswerPair(*traces, *scores)
+    return AnswerPair(
+        *answers,
+        first_by_second=_score(second, answers[0]),
+        second_by_first=_score(first, answers[1]),
+    )
+
+
+def _score(reader: Run, answer: SamplingTrace) -> ScoredText:
+    prefix = prompt_prefix(reader.inputs, reader.merged, reader.decoded)
+    return score_tokens(reader.engine, prefix, [step.id for step in answer.steps])

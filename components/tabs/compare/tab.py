@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from components.parts.part import StageParts
-from components.tabs.compare import rounding
+from components.tabs.compare import drift, rounding, swap, weights
 from playground.language import mark
 
 TAB = StageParts(
@@ -14,5 +14,5 @@ TAB = StageParts(
         "The same prompt through two sets of weights: how far the weights are apart, at which "
         "step of the forward pass the hidden states part, and what that changes in the answer."
     ),
-    parts=(rounding.PART,),
+    parts=(weights.PART, drift.PART, swap.PART, rounding.PART),
 )

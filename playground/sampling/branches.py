@@ -31,6 +31,7 @@ class Branch:
     fork: int  # index of its first own token
     trace: SamplingTrace  # all its tokens, including the parent's before the fork
     path: TokenPath
+    second: bool = False  # written by the second checkpoint
 
     @property
     def own_steps(self) -> tuple[TokenStep, ...]:
@@ -44,12 +45,20 @@ def joint_log_prob(steps: Sequence[TokenStep]) -> float:
 
 
 def columns_as_branches(
-    run: SamplingRun, paths: Sequence[TokenPath], names: Sequence[str]
+    run: SamplingRun,
+    paths: Sequence[TokenPath],
+    names: Sequence[str],
+    second: Sequence[bool] = (),
 ) -> tuple[Branch, ...]:
-    """The columns of a run as the tree's first branches; columns without tokens are left out."""
+    """The columns of a run as the tree's first branches; columns without tokens are left out.
+
+    ``second``: for each column, whether the second checkpoint writes it; by default none.
+    """
     return tuple(
-        Branch(name, None, 0, trace, path)
-        for name, trace, path in zip(names, run.traces, paths, strict=True)
+        Branch(name, None, 0, trace, path, is_second)
+        for name, trace, path, is_second in zip(
+            names, run.traces, paths, second or [False] * len(names), strict=True
+        )
         if trace.steps
     )
 
@@ -93,7 +102,9 @@ def start_branch(
 
 def take_branch(sampler: Sampler, name: str, parent: Branch, index: int) -> Branch:
     """The branch that ``start_branch``'s sampler has generated so far."""
-    return Branch(name, parent.name, index, sampler.run.traces[0], sampler.paths()[0])
+    return Branch(
+        name, parent.name, index, sampler.run.traces[0], sampler.paths()[0], parent.second
+    )
 
 
 def start_first_tokens(

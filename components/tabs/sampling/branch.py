@@ -24,6 +24,7 @@ from components.tabs.sampling.lab import (
     read_name,
     read_step,
     require_lab,
+    run_of,
 )
 from components.tabs.sampling.tree import chosen_html, tree_html
 from components.tabs.sampling.words import decoder_button_html
@@ -180,8 +181,9 @@ def grow(
             say("No token is selected."), remedy=say("Choose a token under “Replace with”.")
         )
     check_room(lab, 1)
+    own = run_of(run, parent)
     sampler = playground.sampling.branches.start_branch(
-        run.engine, prompt_of(run), parent, index, token_id, max_new_tokens=length
+        own.engine, prompt_of(own), parent, index, token_id, max_new_tokens=length
     )
     new_name = f"{parent.name}.{sum(branch.parent == parent.name for branch in lab.branches) + 1}"
 

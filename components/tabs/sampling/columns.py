@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.parts.compound_controls import Rows
-from components.parts.controls import Control, Number, Slider
+from components.parts.controls import Choice, Control, Number, Slider
+from components.tabs.compare.second import has_second
 from components.tabs.sampling.presets import (
     FIELDS,
     Field,
@@ -24,6 +25,7 @@ from playground.sampling.trace import SamplingSettings
 NAMES = tuple("ABCDEFGH")
 assert len(NAMES) == MAX_COLUMNS
 MIN_SHOWN = 2
+FIRST, SECOND = "first", "second"
 
 
 def setting_slider(field: Field, **more: Any) -> Control:
@@ -60,10 +62,17 @@ def _card_field(field: Field) -> Control:
     )
 
 
+CHECKPOINT = Choice(
+    id="checkpoint",
+    label=mark("Checkpoint"),
+    options=((mark("first"), FIRST), (mark("second"), SECOND)),
+    compact=True,
+    shown=has_second,
+)
 SETTINGS = Rows(
     id="settings",
     label=mark("Column settings"),
-    fields=tuple(map(_card_field, FIELDS)),
+    fields=(CHECKPOINT, *map(_card_field, FIELDS)),
     low=MIN_SHOWN,
     high=MAX_COLUMNS,
     value=tuple(values_of(start_settings(index)) for index in range(MIN_SHOWN)),
@@ -81,6 +90,7 @@ class ReadColumns:
 
     names: tuple[str, ...]
     settings: tuple[SamplingSettings, ...]
+    second: tuple[bool, ...]  # whether the second checkpoint writes it
     problems: tuple[tuple[str, str], ...]  # a column's name, and the message
 
 
@@ -96,6 +106,7 @@ def read_columns(rows: Sequence[Mapping[str, Any]], *, same_numbers: bool = Fals
     """
     names: list[str] = []
     settings: list[SamplingSettings] = []
+    second: list[bool] = []
     problems: list[tuple[str, str]] = []
     for name, row in zip(NAMES, rows, strict=False):
         # An empty number field sends "".
@@ -106,6 +117,7 @@ def read_columns(rows: Sequence[Mapping[str, Any]], *, same_numbers: bool = Fals
         try:
             settings.append(check_settings(given))
             names.append(name)
+            second.append(row.get(CHECKPOINT.id) == SECOND)
         except InputError as error:
             problems.append((name, problem_words(error)))
     if not settings:
@@ -113,7 +125,7 @@ def read_columns(rows: Sequence[Mapping[str, Any]], *, same_numbers: bool = Fals
             say("Column {name} was skipped: {why}", name=name, why=why) for name, why in problems
         ]
         raise InputError(say(" ").join(messages))
-    return ReadColumns(tuple(names), tuple(settings), tuple(problems))
+    return ReadColumns(tuple(names), tuple(settings), tuple(second), tuple(problems))
 
 
 def problem_words(error: InputError) -> str:

@@ -21,6 +21,7 @@ from components.tabs.sampling.grounding_answers import (
     TYPED,
     ReadAnswer,
     choose_answer,
+    run_of_answer,
 )
 from components.tabs.sampling.grounding_pictures import (
     BOTH,
@@ -175,7 +176,8 @@ def read(
 ) -> Iterator[ReadAnswer]:
     """Read the answer's boxes and points, then measure the coordinates of each of them."""
     name, ids = choose_answer(run, progress, answer, lab, branch, text, length)
-    answered = playground.answer.stage.run_with_answer(run, ids, progress=progress)
+    own = run_of_answer(run, answer, lab, branch)
+    answered = playground.answer.stage.run_with_answer(own, ids, progress=progress)
     grounded = playground.grounding.locate.locate_answer(answered, image)
     yield ReadAnswer(name, grounded)
     if grounded.items:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import playground
 from components.tabs.decoder.answer import continue_greedily
-from components.tabs.sampling.lab import Lab, choose_branch, require_lab
+from components.tabs.sampling.lab import Lab, choose_branch, require_lab, run_of
 from playground.pipeline import Run
 from playground.records import Progress
 
@@ -28,6 +28,11 @@ class ReadAnswer:
     def items(self) -> tuple[Located, ...]:
         """The boxes and points, in the order of the answer."""
         return self.grounded.items
+
+
+def run_of_answer(run: Run, answer: str, lab: Lab | None, branch: str | int | None) -> Run:
+    """The run of the checkpoint that wrote the chosen answer."""
+    return run_of(run, choose_branch(require_lab(lab), branch)) if answer == COLUMN else run
 
 
 def choose_answer(

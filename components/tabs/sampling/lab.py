@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import playground
 from components.parts.compound_controls import Clicked
+from components.tabs.compare.second import second_run
 from components.views.facts import fact_html
 from playground.errors import InputError
 from playground.language import say
@@ -39,6 +40,7 @@ class Lab:
 
     sampled: SamplingRun | None = None  # None if there is only a scored text
     names: tuple[str, ...] = ()  # of the columns
+    second: tuple[bool, ...] = ()  # whether the second checkpoint writes it, per column
     seconds: tuple[float, ...] = ()  # generation time of each column
     token_seconds: tuple[tuple[float, ...], ...] = ()  # when each token was generated, per column
     took_s: float = 0.0  # generation time of all columns
@@ -144,6 +146,11 @@ def nothing_yet() -> str:
     return fact_html(
         say("There are no columns for this prompt yet."), say("Generate them in “Side by side”.")
     )
+
+
+def run_of(run: Run, branch: Branch) -> Run:
+    """The run of the checkpoint that writes a branch: the page's, or the second checkpoint's."""
+    return second_run(run) if branch.second else run
 
 
 def prompt_of(run: Run) -> Prefix:

@@ -17,7 +17,7 @@ from components.parts.controls import Choice, Slider
 from components.parts.part import Part
 from components.tabs.sampling.chips import picked_chips_html
 from components.tabs.sampling.columns import setting_slider
-from components.tabs.sampling.lab import CHOSEN, Lab, choose_step, nothing_yet, prompt_of
+from components.tabs.sampling.lab import CHOSEN, Lab, choose_step, nothing_yet, prompt_of, run_of
 from components.tabs.sampling.one_step_words import effects_html, order_html, step_html
 from components.tabs.sampling.presets import FIELDS, control_id, preset_options
 from components.views.picks import picks_html
@@ -186,11 +186,11 @@ def view_of(
     branch, index = choose_step(lab, name, step)
     settings = check_settings(slider_settings(branch, moved))
     number = own_uniform(branch, index) if uniform is None else uniform
-    views = playground.sampling.views
+    views, own = playground.sampling.views, run_of(run, branch)
 
     def view() -> tuple[StepView, OrderDifference]:
         found: tuple[StepView, OrderDifference] = views.view_step(
-            run.engine, prompt_of(run), branch.path, index, settings, order=order, uniform=number
+            own.engine, prompt_of(own), branch.path, index, settings, order=order, uniform=number
         )
         return found
 

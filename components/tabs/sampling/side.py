@@ -15,6 +15,7 @@ from components.parts.compound_controls import Clicked
 from components.parts.controls import Choice, Slider, Toggle
 from components.parts.part import Heading, Part
 from components.snippets.scripts import write_snippet
+from components.tabs.compare.second import second_run
 from components.tabs.sampling.chips import COLOURS, ColourBy, colour_legend_html
 from components.tabs.sampling.columns import SETTINGS, ReadColumns, read_columns
 from components.tabs.sampling.lab import (
@@ -26,6 +27,7 @@ from components.tabs.sampling.lab import (
     choose_step,
     prompt_of,
     read_name,
+    run_of,
 )
 from components.tabs.sampling.sections import column_sections
 from components.tabs.sampling.words import (
@@ -43,8 +45,8 @@ from playground.pipeline import Run
 from playground.records import Progress
 
 if TYPE_CHECKING:
+    from playground.compare.columns import JoinedSamplers
     from playground.sampling.branches import Branch
-    from playground.sampling.columns import Sampler
 
 NEW_TOKENS = 48
 MOST_NEW_TOKENS = 512  # on the slider; the engine accepts more
@@ -124,14 +126,7 @@ def columns(
 ) -> Iterator[Lab]:
     """Generate all valid columns, and yield the text so far at intervals."""
     read = read_columns(settings, same_numbers=same_numbers)
-    sampler = playground.sampling.columns.Sampler(
-        run.engine,
-        prompt_of(run),
-        read.settings,
-        max_new_tokens=length,
-        keep_paths=True,
-        keep_going=True,
-    )
+    sampler = start_columns(run, read, length)
     scored = before.scored if before is not None else None
     started = shown = time.perf_counter()
     cancelled: StageCancelled | None = None
@@ -149,20 +144,41 @@ def columns(
         raise cancelled
 
 
+def start_columns(run: Run, read: ReadColumns, length: int) -> JoinedSamplers:
+    """The columns of each checkpoint on top of its own prefill; no token is generated yet."""
+    samplers, places = [], []
+    for is_second in sorted(set(read.second)):
+        own = second_run(run) if is_second else run
+        places.append([place for place, each in enumerate(read.second) if each == is_second])
+        samplers.append(
+            playground.sampling.columns.Sampler(
+                own.engine,
+                prompt_of(own),
+                [read.settings[place] for place in places[-1]],
+                max_new_tokens=length,
+                keep_paths=True,
+                keep_going=True,
+            )
+        )
+    joined: JoinedSamplers = playground.compare.columns.JoinedSamplers(samplers, places)
+    return joined
+
+
 def _lab(
-    sampler: Sampler, read: ReadColumns, length: int, scored: Scored | None, **more: Any
+    sampler: JoinedSamplers, read: ReadColumns, length: int, scored: Scored | None, **more: Any
 ) -> Lab:
     """The lab so far; at the end with the columns as branches."""
     sampled = sampler.run
     branches: tuple[Branch, ...] = ()
     if not more.get("is_live"):
         branches = playground.sampling.branches.columns_as_branches(
-            sampled, sampler.paths(), read.names
+            sampled, sampler.paths(), read.names, read.second
         )
     first = branches[0] if branches else None
     return Lab(
         sampled=sampled,
         names=read.names,
+        second=read.second,
         seconds=sampler.seconds,
         token_seconds=sampler.token_seconds,
         max_new_tokens=length,
@@ -221,7 +237,7 @@ def chosen(_run: Run, lab: Lab | None, name: str | int | None, step: int | None)
             name=branch.name,
             token=token_html(branch.trace.steps[index].text),
         )
-    ) + decoder_button_html(branch.trace, index)
+    ) + ("" if branch.second else decoder_button_html(branch.trace, index))
 
 
 @PART.chart(mark("Probability of each token"), needs=("columns",))
@@ -271,9 +287,12 @@ def script(run: Run, lab: Lab | None, winner: str | int | None) -> str:
     if lab is None or not lab.names or not lab.branches:
         return ""
     name = choose_winner(lab, winner)
-    settings = lab.branch(name).trace.settings
+    branch = lab.branch(name)
     return f"# Column {name}: generates the same tokens.\n" + write_snippet(
-        "sampling", run, settings=settings, max_new_tokens=lab.max_new_tokens
+        "sampling",
+        run_of(run, branch),
+        settings=branch.trace.settings,
+        max_new_tokens=lab.max_new_tokens,
     )
 
 

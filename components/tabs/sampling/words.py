@@ -65,13 +65,16 @@ def columns_html(
         if loop is not None:
             inside[name] += _loop_html(trace, loop)
     inside |= {name: _problem_html(why) for name, why in lab.problems}
-    cards = "".join(_column_html(name, inside[name]) for name in sorted(inside))
+    second = {name for name, is_second in zip(lab.names, lab.second, strict=False) if is_second}
+    cards = "".join(_column_html(name, inside[name], name in second) for name in sorted(inside))
     return f'<div class="pg-columns">{cards}</div>'
 
 
-def _column_html(name: str, inside: str) -> str:
+def _column_html(name: str, inside: str, is_second: bool) -> str:
     chooses = html.escape(json.dumps({"branch": name}))
     title = column_name(name)
+    if is_second:
+        title = say("{column}, second checkpoint", column=title)
     return (
         f'<section class="pg-column" data-set="{chooses}" aria-label="{title}">'
         f'<h4 class="pg-column-name">{title}</h4>{inside}</section>'

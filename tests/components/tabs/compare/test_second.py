@@ -8,6 +8,7 @@ import torch
 
 from components.tabs.compare import drift, swap, weights
 from components.tabs.compare.second import second_engine, second_run
+from components.tabs.sampling import branch, side
 from playground.compare.mix import StageOfModel
 from playground.engine import Engine
 from playground.pipeline import Run
@@ -102,7 +103,7 @@ def test_no_drift_says_so(same: Run) -> None:
 
 
 def test_both_answers_and_their_scores(run: Run) -> None:
-    (pair,) = drift.answered(run, ignore_progress, 0.0, 0)
+    (pair,) = drift.answered(run, ignore_progress, 1.5, 3)
     assert pair.first_difference is not None
     assert f"from token {pair.first_difference + 1} on" in drift.answers(run, pair)
     chart = drift.forced(run, pair)
@@ -154,3 +155,32 @@ def test_the_first_checkpoint_is_not_touched(run: Run) -> None:
     before = run.decoded.logits.clone()
     (_found,) = swap.mixed(run, ignore_progress, (0, 1))
     assert torch.equal(Run(run.engine, run.prompt).decoded.logits, before)
+
+
+# ------------------------------------------------------------------------------------- sampling
+
+
+def test_a_column_of_the_second_checkpoint(run: Run) -> None:
+    rows = [
+        {"temperature": 1.5, "seed": 3},
+        {"temperature": 1.5, "seed": 3, "checkpoint": "second"},
+    ]
+    settings = side.SETTINGS.parse(rows, run)
+    *_, lab = side.columns(run, ignore_progress, settings, 8, False)
+    assert lab.sampled is not None
+    (pair,) = drift.answered(run, ignore_progress, 1.5, 3)
+    for trace, alone in zip(lab.sampled.traces, (pair.first, pair.second), strict=True):
+        assert [step.id for step in trace.steps] == [step.id for step in alone.steps][:8]
+    assert "Column B, second checkpoint" in side.texts(run, lab, "probability")
+    assert [branch.second for branch in lab.branches] == [False, True]
+    # A branch of it with its own token is the same text: the second checkpoint continues it.
+    token = lab.branches[1].trace.steps[0].id
+    *_, grown = branch.grow(run, ignore_progress, lab, "B", 0, ("B", 0, token), 8)
+    assert grown.branches[-1].second
+    assert grown.branches[-1].trace.text == lab.branches[1].trace.text
+
+
+def test_columns_have_no_checkpoint_without_a_second(shipped_engine: Engine) -> None:
+    spec = side.SETTINGS.spec(make_run(shipped_engine))
+    assert spec is not None
+    assert "checkpoint" not in [field["id"] for field in spec["fields"]]

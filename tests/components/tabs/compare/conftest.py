@@ -18,7 +18,7 @@ CHANGED = "model.language_model.layers.2.mlp.down_proj.weight"
 @pytest.fixture(scope="module")
 def run(shipped_engine: Engine, red_square_image: PromptImage) -> Run:
     """The page's run; one module of the second checkpoint differs."""
-    other = changed_engine(shipped_engine, [CHANGED], amount=4.0)
+    other = changed_engine(shipped_engine, [CHANGED], amount=1.0)
     return make_run(replace(shipped_engine, other=other), "What is this?", red_square_image)
 
 

@@ -7,8 +7,26 @@ from typing import TYPE_CHECKING
 from playground.lazy import lazy_modules
 
 if TYPE_CHECKING:
-    from playground.compare import answers, drift, mix, swap, weights
+    from playground.compare import (
+        answers,
+        drift,
+        mix,
+        rounded,
+        rounded_runs,
+        rounding,
+        swap,
+        weights,
+    )
 
-__all__ = ["answers", "drift", "mix", "swap", "weights"]
+__all__ = [
+    "answers",
+    "drift",
+    "mix",
+    "rounded",
+    "rounded_runs",
+    "rounding",
+    "swap",
+    "weights",
+]
 
 __getattr__ = lazy_modules(__name__, __all__)

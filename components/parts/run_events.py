@@ -85,6 +85,8 @@ class RunEvents:
                 if not experiment.auto or not experiment.early or experiment.when:
                     continue
                 try:
+                    if not part.is_shown(run):
+                        continue
                     question = Question(run=opening.key, part=part.key, findings=findings)
                     needs = self.drawing.needs(part, experiment, run, question)
                     *_, found = experiment.run(run, lambda *_: None, *needs)

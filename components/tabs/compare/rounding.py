@@ -108,6 +108,8 @@ PART = Part(
         "script",
     ),
 )
+# Steps that follow from the prompt alone.
+EXACT = ("merge.position_ids", "merge.rope_deltas", "merge.visual_pos_masks")
 EMPTY = mark("Run rounded to see this chart.")
 
 
@@ -209,7 +211,12 @@ def sizes(run: Run, rounded: Rounded | None) -> str:
 @PART.chart(mark("Drift along the forward pass"), needs=("ran",), empty=EMPTY)
 def drift(_run: Run, rounded: Rounded | None) -> go.Figure | None:
     """How far every step of the forward pass moves."""
-    return None if rounded is None else plot_drift(rounded.found.drift.checks)
+    if rounded is None:
+        return None
+    checks = rounded.found.drift.checks
+    return plot_drift(
+        [each for each in checks if each.stage != "preprocess" and each.name not in EXACT]
+    )
 
 
 @PART.chart(mark("Next token"), needs=("ran",), empty=EMPTY)

@@ -25,3 +25,15 @@ def replace_module(model: nn.Module, path: str, child: nn.Module) -> Any:
     # accelerate stores a forward of the whole module here if the model is spread over devices.
     twin.__dict__.pop("forward", None)
     return twin
+
+
+def share_weights(model: nn.Module) -> Any:
+    """A copy with modules of its own, all of which share their parameters and buffers.
+
+    The copy's modules can get weights of their own. Make it while no hooks are attached.
+
+    Args:
+        model: not modified.
+    """
+    shared = (*model.parameters(), *model.buffers())
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in shared})

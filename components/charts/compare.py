@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,16 @@ import plotly.graph_objects as go
 
 from components.charts.heat_map import heat_map, hide_lines
 from components.charts.model import ROOT_ID, tile_name
-from components.charts.style import HEIGHT_LARGE, HEIGHT_MEDIUM, base_layout, pointer_meta
+from components.charts.style import (
+    HEIGHT_LARGE,
+    HEIGHT_MEDIUM,
+    base_layout,
+    pointer_meta,
+    span_label,
+    vertical_line,
+)
 from components.look.colors import BLUE, GREY, ORANGE, SEQUENTIAL
-from playground.language import say
+from playground.language import mark, say
 
 if TYPE_CHECKING:
     from playground.compare.swap import StageEffects
@@ -23,6 +31,12 @@ if TYPE_CHECKING:
 
 LEAST_CHANGE = 1e-5  # lower end of the colour scale of a relative change
 ROW_HEIGHT = 26  # pixels per stage
+STAGE_NAMES = {
+    "preprocess": mark("Preprocess"),
+    "vision": mark("Vision tower"),
+    "merge": mark("Merge"),
+    "decoder": mark("Decoder"),
+}
 
 
 def plot_weight_changes(
@@ -137,7 +151,9 @@ def plot_drift(checks: Sequence[StepCheck]) -> go.Figure:
     layout["xaxis"] |= {"zeroline": False, "showgrid": False, "tickangle": -60} | _step_ticks(
         checks
     )
-    layout["yaxis"] |= {"rangemode": "tozero"}
+    largest = max((check.relative or 0.0 for check in checks), default=0.0)
+    layout["yaxis"] |= {"range": [0, 1.15 * largest or 1.0]}  # room for the stages' names
+    _mark_stages(layout, checks)
     layout["meta"]["columns"] = {
         "x": say("number"),
         "y": say("difference"),
@@ -173,6 +189,19 @@ def plot_drift(checks: Sequence[StepCheck]) -> go.Figure:
         for name, values, color, symbol, dash in lines
     ]
     return go.Figure(traces, layout)
+
+
+def _mark_stages(layout: dict[str, Any], checks: Sequence[StepCheck]) -> None:
+    """A line where each stage begins, and its name at the top."""
+    layout["shapes"], layout["annotations"] = [], []
+    start = 0
+    for stage, steps in itertools.groupby(checks, key=lambda check: check.stage):
+        end = start + len(list(steps))
+        if start:
+            layout["shapes"].append(vertical_line(start - 0.5, color=GREY, width=1, dash="dot"))
+        name = say(STAGE_NAMES[stage])
+        layout["annotations"].append(span_label(start, end, name, y=1, anchor="top"))
+        start = end
 
 
 def _step_ticks(checks: Sequence[StepCheck]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from components.parts.question import Question
 from components.parts.run_view import write_run
 from components.pointer.view import write_layout
 from components.prompt.examples import load_examples
-from components.prompt.reader import prompt_fingerprint, read_prompt
+from components.prompt.reader import prompt_fingerprint, read_example, read_prompt
 from components.serving.faults import fault_words, log_fault
 from components.views.status_bar import loading_html, status_html
 from playground.errors import PlaygroundError, StageCancelled
@@ -64,9 +64,8 @@ class RunEvents:
         and pages show the stages before it.
         """
         first = load_examples()[0]
-        given: dict[str, Any] = {name: getattr(first, name, None) for name in PROMPT_NAMES}
         try:
-            run = Run(engine, read_prompt(engine, **given))
+            run = Run(engine, read_example(engine, first))
             self.opening = Opening(run, self.drawing.runs.add(run, pinned=True))
             run.ensure("decoder")
             run.check_parity()
@@ -86,6 +85,8 @@ class RunEvents:
                 if not experiment.auto or not experiment.early or experiment.when:
                     continue
                 try:
+                    if not part.is_shown(run):
+                        continue
                     question = Question(run=opening.key, part=part.key, findings=findings)
                     needs = self.drawing.needs(part, experiment, run, question)
                     *_, found = experiment.run(run, lambda *_: None, *needs)

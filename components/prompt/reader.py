@@ -19,6 +19,7 @@ from playground.language import say
 from playground.prompt import Prompt, PromptImage, PromptVideo, Turn
 
 if TYPE_CHECKING:
+    from components.prompt.examples import Example
     from playground.engine import Engine
 
 MAX_EARLIER = 64  # messages before the last one
@@ -83,6 +84,23 @@ def read_prompt(
     )
     playground.preprocess.stage.check_prompt(engine, prompt)
     return prompt
+
+
+def read_example(engine: Engine, example: Example) -> Prompt:
+    """The prompt of an example of the gallery.
+
+    Raises:
+        InputError: the checkpoint or a limit does not allow it.
+    """
+    return read_prompt(
+        engine,
+        images=example.images,
+        video=example.video,
+        text=example.text,
+        system=example.system,
+        max_pixels=None,
+        earlier=example.earlier,
+    )
 
 
 def _read_video(engine: Engine, path: str) -> PromptVideo:

@@ -23,6 +23,7 @@ from components.snippets.parts import (
     write_positions,
     write_request,
 )
+from components.snippets.rounding import write_rounding
 from components.snippets.vision import (
     write_attention,
     write_merger,
@@ -40,8 +41,9 @@ def write_snippet(stage: str, run: Run, **settings: Any) -> str:
 
     Args:
         stage: ``preprocess``, ``vision``, ``merge``, ``decoder``, ``sampling`` or ``cache``;
-            ``grounding`` for boxes and points; of the vision tab's parts ``vision_attention``,
-            ``vision_position``, ``vision_rope`` and ``vision_merger``.
+            ``grounding`` for boxes and points, ``rounding`` for rounded weights; of the vision
+            tab's parts ``vision_attention``, ``vision_position``, ``vision_rope`` and
+            ``vision_merger``.
         run: the prompt and the checkpoint; stage 1 is computed if it is missing.
         settings: the current settings of the tab.
             vision: ``block`` (index of the state, as in ``TowerOutput.hidden_states``), ``kind``.
@@ -51,6 +53,7 @@ def write_snippet(stage: str, run: Run, **settings: Any) -> str:
             sampling: ``settings`` (a ``SamplingSettings``), ``max_new_tokens``.
             grounding: ``answer``, ``image``, ``max_new_tokens``.
             cache: ``reuse`` (the ``CacheReuse`` that is shown).
+            rounding: ``formats``, ``max_new_tokens``.
 
     Raises:
         ValueError: there is no such stage.
@@ -310,4 +313,5 @@ WRITERS: dict[str, Callable[..., str]] = {
     "sampling": _write_sampling,
     "grounding": write_grounding,
     "cache": _write_cache,
+    "rounding": write_rounding,
 }

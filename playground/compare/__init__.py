@@ -7,8 +7,28 @@ from typing import TYPE_CHECKING
 from playground.lazy import lazy_modules
 
 if TYPE_CHECKING:
-    from playground.compare import answers, columns, drift, mix, swap, weights
+    from playground.compare import (
+        answers,
+        columns,
+        drift,
+        mix,
+        rounded,
+        rounded_runs,
+        rounding,
+        swap,
+        weights,
+    )
 
-__all__ = ["answers", "columns", "drift", "mix", "swap", "weights"]
+__all__ = [
+    "answers",
+    "columns",
+    "drift",
+    "mix",
+    "rounded",
+    "rounded_runs",
+    "rounding",
+    "swap",
+    "weights",
+]
 
 __getattr__ = lazy_modules(__name__, __all__)

@@ -64,7 +64,12 @@ CHARTS: dict[str, dict[str, int]] = {
         "Thinking": 0,
     },
     "6 Cache reuse": {"Hit or miss": 1, "Cache contents": 1, "Policy lab": 2, "Conversation": 0},
-    "Compare": {"": 0},
+    "Compare": {
+        "Weights": 0,
+        "One run through both": 0,
+        "One stage of the second in the first": 0,
+        "What if rounded": 0,
+    },
     "Model": {"": 1},
 }
 

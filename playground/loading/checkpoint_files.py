@@ -16,7 +16,7 @@ import torch
 from playground.errors import CheckpointError
 from playground.language import mark, say
 from playground.loading.local_folders import describe_other_kind, refuse_file
-from playground.loading.other_kinds import check_kind, read_quantization, refuse_adapter
+from playground.loading.other_kinds import check_kind, read_quantization
 from playground.loading.small_files import read_json, refuse_stand_ins, some_of
 from playground.loading.source_names import FORMS
 from playground.loading.weight_headers import TensorHeader, read_weight_headers
@@ -106,7 +106,6 @@ def check_config(folder: Path, source: str) -> str:
     path = folder / "config.json"
     refuse_stand_ins(folder, source)
     if not path.is_file():
-        refuse_adapter(folder, source)
         _refuse_other_kind(folder, source)
         is_empty = not any(folder.iterdir())
         found = say("is an empty folder") if is_empty else say("has no config.json")
@@ -213,7 +212,6 @@ def _find_weight_files(folder: Path, source: str) -> list[Path]:
 
 def _refuse_without_index(folder: Path, source: str) -> None:
     """Weights of another format, under another name, or shards whose index is lost."""
-    refuse_adapter(folder, source)
     names = sorted(path.name for path in folder.glob("*.safetensors"))
     if not names:
         _refuse_other_kind(folder, source)

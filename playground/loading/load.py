@@ -6,7 +6,6 @@ no other path.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,8 +29,8 @@ from playground.loading.config_checks import (
     check_config_fits,
     check_expert_rows,
 )
-from playground.loading.hub_download import fetch_from_hub, fetch_from_modelscope
-from playground.loading.local_folders import find_checkpoint_folder
+from playground.loading.find_source import SHIPPED, find_source
+from playground.loading.merge_adapter import merge_adapter
 from playground.loading.one_row import multiply_one_row
 from playground.loading.patch_projection import project_by_matmul
 from playground.loading.placement import (
@@ -44,12 +43,12 @@ from playground.loading.placement import (
 from playground.loading.processor import load_processor
 from playground.loading.progress_bars import SilentBar
 from playground.loading.small_files import read_json, some_of
-from playground.loading.source_names import MODELSCOPE, parse_source, summarise_error
-from playground.model_facts import CHECKPOINTS, describe_config, load_config
+from playground.loading.source_names import summarise_error
+from playground.model_facts import describe_config, load_config
+from playground.origin import Origin
 from playground.records import Progress
 
-SHIPPED = CHECKPOINTS / "tiny"
-"""The checkpoint that comes with the repository."""
+__all__ = ["SHIPPED", "load_engine"]
 
 
 def load_engine(
@@ -58,6 +57,7 @@ def load_engine(
     device: str = "auto",
     dtype: str = "auto",
     attn: str = "sdpa",
+    adapter_scale: float = 1.0,
     on_progress: Progress | None = None,
 ) -> Engine:
     """Load a Qwen3-VL checkpoint.
@@ -65,10 +65,12 @@ def load_engine(
     Args:
         source: ``"tiny"`` for the shipped checkpoint, a local folder, a Hub id ``owner/name`` or
             ``owner/name@revision``, ``modelscope:owner/name``, or the address of a model's page.
+            An adapter of PEFT is merged into its base.
         device: ``auto`` (cuda, mps, cpu, in this order), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         dtype: ``auto`` keeps the stored dtype (the shipped checkpoint on a CPU: float32), or
             ``float32``, ``bfloat16``, ``float16``.
         attn: ``sdpa``, ``eager`` or ``flash_attention_2``.
+        adapter_scale: factor on what a LoRA adds to its base.
         on_progress: called as ``on_progress(what, done, total)``.
 
     Raises:
@@ -79,18 +81,24 @@ def load_engine(
     target = choose_device(device)
     check_placement(dtype, attn, target)
     report(mark("Reading the config"), 0, 1)
-    folder, source, revision = _find_folder(str(source), report)
-    files = check_checkpoint(folder, source)
+    found = find_source(str(source), report)
+    folder = found.folder
+    if found.adapter is None and adapter_scale != 1.0:
+        raise CheckpointError(
+            say("{source!r} is no adapter, so there is nothing to scale.", source=found.source),
+            remedy=say("Leave out --adapter-scale."),
+        )
+    files = check_checkpoint(folder, found.name)
     model_dtype = choose_dtype(dtype, files, target, attn=attn, shipped=folder == SHIPPED)
-    config = _read_config(folder, source)
-    check_config_fits(config, read_json(folder / "config.json", source), source)
-    check_expert_rows(config, model_dtype, source)
+    config = _read_config(folder, found.name)
+    check_config_fits(config, read_json(folder / "config.json", found.name), found.name)
+    check_expert_rows(config, model_dtype, found.name)
     report(mark("Loading the processor"), 0, 1)
-    processor = load_processor(folder, source, config)
+    processor = load_processor(folder, found.name, config)
     device_map = choose_device_map(device, target, files, model_dtype)
-    model = _load_model(
+    model: Any = _load_model(
         folder,
-        source,
+        found.name,
         config,
         dtype=model_dtype,
         attn=attn,
@@ -98,34 +106,26 @@ def load_engine(
         quantization=files.quantization,
         report=report,
     )
+    origin = Origin()
+    if found.adapter is not None:
+        report(mark("Merging the adapter"), 0, 1)
+        model, adapter = merge_adapter(model, found.adapter, adapter_scale)
+        origin = replace(origin, adapter=adapter)
+    _freeze(model)
     report(mark("Ready"), 1, 1)
     return Engine(
         model=model,
         processor=processor,
         facts=replace(describe_config(model.config), tied_embeddings=_is_tied(model)),
-        source=source,
-        revision=revision,
+        source=found.source,
+        revision=found.revision,
         attn=attn,
+        origin=origin,
     )
 
 
 def _ignore_progress(what: str, done: int, total: int) -> None:
     del what, done, total
-
-
-def _find_folder(typed: str, report: Progress) -> tuple[Path, str, str]:
-    """The local folder of a source, downloaded if needed, its short name and its revision."""
-    source = parse_source(typed)
-    if source.kind == "tiny":
-        return SHIPPED, source.name, "local"
-    if source.kind == "modelscope":
-        folder, revision = fetch_from_modelscope(source, report)
-        return folder, f"{MODELSCOPE}{source.name}", revision
-    if source.kind == "hub":
-        folder, revision = fetch_from_hub(source, report)
-        return folder, source.name, revision
-    folder = Path(os.path.expanduser(source.name))  # Path.expanduser raises for an unknown user
-    return find_checkpoint_folder(folder, source.name), source.name, "local"
 
 
 def _is_tied(model: Any) -> bool:
@@ -199,11 +199,15 @@ def _load_model(
     _check_loaded(loaded[1], source)
     if quantization == "fp8":
         unify_dtype(model, dtype)
+    return model
+
+
+def _freeze(model: Any) -> None:
+    """Make a loaded model ready for forward passes only."""
     model.eval()
     model.requires_grad_(False)
     project_by_matmul(model)
     multiply_one_row(model)
-    return model
 
 
 def _check_loaded(info: dict[str, Any], source: str) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 
 from playground.errors import CheckpointError
 from playground.language import say
-from playground.loading.small_files import read_json
 
 # quant_method of config.json → readable name. Not one of these can be drawn.
 REFUSED_METHODS = {
@@ -100,34 +99,4 @@ def _quantised(name: str, where: str, settings: dict[str, Any], source: str) -> 
             where=where,
         ),
         remedy=say("Give the unquantised checkpoint that it was made from, or Qwen's FP8 release."),
-    )
-
-
-def refuse_adapter(folder: Path, source: str) -> None:
-    """Refuse a folder with an adapter of PEFT and no model of its own.
-
-    Raises:
-        CheckpointError: names the model below the adapter, and how to merge the two.
-    """
-    path = folder / "adapter_config.json"
-    if not path.is_file():
-        return
-    adapter = read_json(path, source)
-    kind = str(adapter.get("peft_type") or "PEFT")
-    base = Path(str(adapter.get("base_model_name_or_path") or "BASE"))
-    # The path of another machine says nothing but its last part.
-    base_name = base.name if base.is_absolute() else base.as_posix()
-    raise CheckpointError(
-        say(
-            "{source!r} is an adapter ({kind}) for {base}, not a whole model.",
-            source=source,
-            kind=kind,
-            base=base_name,
-        ),
-        remedy=say(
-            "Merge the two and give the result: PeftModel.from_pretrained(model, {folder!r})"
-            '.merge_and_unload().save_pretrained("merged"), and the processor\'s '
-            'save_pretrained("merged").',
-            folder=source,
-        ),
     )

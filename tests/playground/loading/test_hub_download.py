@@ -237,13 +237,11 @@ def test_an_adapter_is_fetched_and_merged_into_its_base(hub: FakeHub, tmp_path: 
     hub.folder = tmp_path / "repository"
     config = LoraConfig(r=2, target_modules=["q_proj"], base_model_name_or_path="tiny")
     config.save_pretrained(hub.folder)
-    shapes = {"A": (2, 192), "B": (192, 2)}
+    start = "base_model.model.model.language_model.layers"
     weights = {
-        f"base_model.model.model.language_model.layers.{layer}.self_attn.q_proj.lora_{name}.weight": torch.ones(
-            shape
-        )
-        for layer in range(6)  # the shipped checkpoint's layers
-        for name, shape in shapes.items()
+        f"{start}.{layer}.self_attn.q_proj.lora_{name}.weight": torch.ones(shape)
+        for layer in range(6)  # the shipped checkpoint's
+        for name, shape in {"A": (2, 192), "B": (192, 2)}.items()
     }
     save_file(weights, hub.folder / "adapter_model.safetensors")
     engine = load_engine("owner/name", device="cpu")

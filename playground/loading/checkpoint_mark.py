@@ -32,12 +32,13 @@ def _hash_weights(engine: Engine) -> str:
     if engine.origin.adapter is not None:
         digest.update(repr(engine.origin.adapter).encode())
     text = engine.model.model.language_model
-    for weight in (
-        text.embed_tokens.weight,
-        text.layers[0].self_attn.q_proj.weight,
-        text.layers[-1].self_attn.o_proj.weight,
-        text.norm.weight,
+    for module in (
+        text.embed_tokens,
+        text.layers[0].self_attn.q_proj,
+        text.layers[-1].self_attn.o_proj,
+        text.norm,
     ):
+        weight = next(iter(module.state_dict().values()))  # packed ones have other names
         digest.update(str(tuple(weight.shape)).encode())
         if weight.device.type != "meta":  # meta weights are not in memory: skip them
             rows = weight[:ROWS].detach().to("cpu", torch.float32)

@@ -92,7 +92,8 @@ def _read_config(files: AdapterFiles) -> Any:
 def _kind(config: Any) -> str:
     if getattr(config, "use_dora", False):
         return "DoRA"
-    return KINDS.get(config.peft_type.value, config.peft_type.value)
+    name = str(config.peft_type.value)
+    return KINDS.get(name, name)
 
 
 def _load(model: Any, config: Any, files: AdapterFiles) -> Any:

@@ -159,11 +159,6 @@ def test_a_lora_is_scaled_before_it_is_merged(
     torch.testing.assert_close(got, base + scale * (6 / 2) * (b @ a))
 
 
-def test_a_whole_checkpoint_takes_no_scale(brought: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"'brought' is no adapter.*Leave out"):
-        load("brought", adapter_scale=0.5)
-
-
 @pytest.mark.parametrize("target", ["lm_head", "embed_tokens"])
 def test_an_adapter_on_one_of_two_tied_matrices_changes_only_that_one(
     target: str, brought: Path, save_adapter: Callable[[PeftConfig], Path]

@@ -42,6 +42,8 @@ FOREIGN = {
     "qwen2_5_vl": mark("a Qwen2.5-VL: another vision tower, no DeepStack"),
     "qwen3": mark("a text-only Qwen3: no vision tower"),
     "qwen3_moe": mark("a text-only Qwen3 mixture of experts: no vision tower"),
+    "qwen3_omni_moe": mark("a Qwen3-Omni: it hears and speaks, and has another vision tower"),
+    "qwen3_omni_moe_thinker": mark("only the thinker of a Qwen3-Omni"),
     "qwen3_vl_text": mark("only the text part of a Qwen3-VL"),
     "qwen3_vl_moe_text": mark("only the text part of a Qwen3-VL mixture of experts"),
     "qwen3_vl_vision": mark("only the vision tower of a Qwen3-VL"),

@@ -32,7 +32,7 @@ from playground.loading.quantised import describe_quantisation, is_dequantised
 from playground.loading.read_weights import freeze, load_model
 from playground.loading.second import check_room, check_same_shape, compare_processors
 from playground.loading.small_files import read_json
-from playground.loading.source_names import summarise_error
+from playground.loading.source_names import describe_relative, summarise_error
 from playground.model_facts import describe_config, load_config
 from playground.origin import Origin
 from playground.records import Progress
@@ -94,9 +94,9 @@ def load_engine(
         model, adapter = merge_adapter(model, found.adapter, adapter_scale)
     freeze(model)
     report(mark("Ready"), 1, 1)
-    notices: tuple[str, ...] = ()
+    notices = [describe_relative(found.name)]
     if beside is not None:
-        notices = compare_processors(processor, beside.processor, found.source)
+        notices += compare_processors(processor, beside.processor, found.source)
         processor = beside.processor
     return Engine(
         model=model,
@@ -106,7 +106,7 @@ def load_engine(
         revision=found.revision,
         attn=attn,
         origin=Origin(quantisation, adapter),
-        notices=notices,
+        notices=tuple(filter(None, notices)),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from playground.errors import CheckpointError
-from playground.loading.source_names import parse_source
+from playground.loading.source_names import TINY, TINY_SWAPPED, parse_source
 
 if TYPE_CHECKING:
     from components.serving.server import ServerOptions
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 # What a public page may load: the shipped checkpoint, a local folder, and Qwen's own releases;
 # never any other repository of a hub.
-RELEASES = re.compile(r"(modelscope:)?Qwen/Qwen3-VL-\d+B(-A\d+B)?-(Instruct|Thinking)")
+RELEASES = re.compile(r"(modelscope:)?Qwen/Qwen3-VL-\d+B(-A\d+B)?-(Instruct|Thinking)(-FP8)?")
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -33,7 +34,20 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "--model",
         default="tiny",
         help='"tiny" (shipped), a local folder, a Hub id (owner/name or owner/name@revision), '
-        "modelscope:<id>, or the address of a model's page",
+        "modelscope:<id>, or the address of a model's page; an adapter is merged into its base",
+    )
+    parser.add_argument(
+        "--compare",
+        metavar="SOURCE",
+        help="a second checkpoint or adapter of the same architecture, to compare with --model; "
+        "beside tiny the shipped fine-tune; none for none",
+    )
+    parser.add_argument(
+        "--adapter-scale",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="factor on what a LoRA adds to its base",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument(
@@ -71,10 +85,18 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     if "SPACE_ID" in os.environ:
         parser.set_defaults(**space_defaults())
     options = parser.parse_args(arguments)
+    if options.compare is None and options.model == TINY:
+        options.compare = TINY_SWAPPED
+    elif options.compare == "none":
+        options.compare = None
     if options.mcp and find_spec("mcp") is None:
         raise SystemExit("--mcp: pip install -r requirements-mcp.txt first.")
+    if not math.isfinite(options.adapter_scale):
+        raise SystemExit("--adapter-scale: a finite number is needed.")
     if options.public:
         check_public_model(options.model)
+        if options.compare is not None:
+            check_public_model(options.compare, "--compare")
     return options
 
 
@@ -90,7 +112,7 @@ def space_defaults() -> dict[str, object]:
     }
 
 
-def check_public_model(source: str) -> None:
+def check_public_model(source: str, option: str = "--model") -> None:
     """Refuse a checkpoint that a public page may not load.
 
     Raises:
@@ -99,31 +121,31 @@ def check_public_model(source: str) -> None:
     try:
         parsed = parse_source(source)
     except CheckpointError as error:
-        raise SystemExit(f"--model: {error}") from error
+        raise SystemExit(f"{option}: {error}") from error
     # A revision may be anybody's: a pull request of the repository has one too.
     is_release = parsed.kind in ("hub", "modelscope") and RELEASES.fullmatch(str(parsed))
     is_folder = parsed.kind == "folder" and os.path.isdir(parsed.name)
-    if parsed.kind != "tiny" and not is_folder and not is_release:
+    if parsed.kind != "shipped" and not is_folder and not is_release:
         raise SystemExit(
-            f"--model: {source!r} is not offered with --public. Choose tiny, one of Qwen's own "
+            f"{option}: {source!r} is not offered with --public. Choose tiny, one of Qwen's own "
             "releases such as Qwen/Qwen3-VL-2B-Instruct, or a folder with your checkpoint."
         )
 
 
-def stay_offline(source: str) -> None:
+def stay_offline(*sources: str) -> None:
     """Keep every library off the network unless the user names a checkpoint to download.
 
     Must run before gradio and huggingface_hub are imported, which read these once.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    if source == "tiny" or os.path.isdir(source):
+    if all(source in (TINY, TINY_SWAPPED) or os.path.isdir(source) for source in sources):
         os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Start the page, then load the checkpoint in the background."""
     options = parse_arguments(arguments)
-    stay_offline(options.model)
+    stay_offline(*filter(None, (options.model, options.compare)))
 
     # Import here: after the environment is set. The loading thread imports torch.
     from components.compute.engine_host import EngineHost
@@ -136,6 +158,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         device=options.device,
         dtype=options.dtype,
         attn=options.attn,
+        adapter_scale=options.adapter_scale,
+        compare=options.compare,
         limits=read_limits(options),
     )
     site = build_site(host)

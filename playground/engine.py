@@ -38,6 +38,7 @@ class Engine:
     limits: Limits = Limits()  # noqa: RUF009 - frozen
     origin: Origin = Origin()  # noqa: RUF009 - frozen
     other: Engine | None = None  # the second checkpoint, to compare with; it has its own lock
+    notices: tuple[str, ...] = ()  # sentences of ``say``: what a reader of its numbers should know
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     @property

@@ -6,6 +6,7 @@ of each block of 128 tokens, then the tokens of the blocks that can hold one of 
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 import torch
@@ -32,7 +33,9 @@ def apply_head(engine: Engine, states: torch.Tensor) -> torch.Tensor:
     """
     head: Any = engine.model.lm_head
     with engine.exclusive():
-        logits: torch.Tensor = head(states.to(head.weight.device)).cpu()
+        # A packed head has no parameter called weight, or only buffers.
+        device = next(chain(head.parameters(), head.buffers())).device
+        logits: torch.Tensor = head(states.to(device)).cpu()
     return logits
 
 

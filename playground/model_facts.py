@@ -215,6 +215,11 @@ def module_tree(model: nn.Module) -> tuple[ModuleNode, ...]:
     return tuple(nodes)
 
 
+def count_parameters(model: nn.Module) -> int:
+    """The number of weights, each once, as they are before packing."""
+    return sum(math.prod(_unpacked_shape(parameter)) for parameter in model.parameters())
+
+
 def _is_norm(module: nn.Module) -> bool:
     is_leaf = next(module.children(), None) is None
     return is_leaf and all(parameter.dim() == 1 for parameter in module.parameters())

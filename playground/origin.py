@@ -31,7 +31,32 @@ class Adapter:
 
 
 @dataclass(frozen=True, slots=True)
+class PartWeights:
+    """One part of the model, such as the vision tower."""
+
+    part: str  # a marked name
+    num_matrices: int
+    num_quantised: int  # of these, in the files; the others were left out
+
+    @property
+    def is_left_out(self) -> bool:
+        """Whether none of the part is quantised."""
+        return self.num_quantised == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Quantisation:
+    """How the weights are stored in the files, and what they run as."""
+
+    method: str  # FP8, bitsandbytes, compressed-tensors, GPTQ, AWQ
+    form: str  # the method's own word for the variant: e4m3, nf4, pack-quantized …
+    dequantised_to: str  # name of the dtype of plain matrices; empty if they stay quantised
+    parts: tuple[PartWeights, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Origin:
     """How the weights came to be what they are. The default says: as they lie in the files."""
 
+    quantisation: Quantisation | None = None
     adapter: Adapter | None = None

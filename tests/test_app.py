@@ -98,6 +98,9 @@ def test_a_hosted_space_starts_without_arguments(monkeypatch: pytest.MonkeyPatch
         (".", True),
         ("Qwen/Qwen3-VL-30B-A3B-Thinking", True),
         ("modelscope:Qwen/Qwen3-VL-8B-Instruct", True),
+        ("Qwen/Qwen3-VL-30B-A3B-Thinking-FP8", True),
+        ("Qwen/Qwen3-VL-8B-Instruct-FP8", True),
+        ("Qwen/Qwen3-VL-8B-Instruct-GGUF", False),
         ("Qwen/Qwen3-VL-2B-Instruct/../../x", False),
         ("someone/Qwen3-VL-2B-Instruct", False),
         ("https://huggingface.co/Qwen/Qwen3-VL-2B-Instruct", True),
@@ -116,23 +119,35 @@ def test_visitors_get_known_checkpoints_only(source: str, is_known: bool) -> Non
     else:
         with pytest.raises(SystemExit, match=r"^--model: "):
             app.parse_arguments(["--model", source, "--public"])
+        with pytest.raises(SystemExit, match=r"^--compare: "):
+            app.parse_arguments(["--compare", source, "--public"])
 
 
-@pytest.mark.parametrize("arguments", [["--dtype", "int8"], ["--attn", "x"], ["--port", "http"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--dtype", "int8"], ["--attn", "x"], ["--port", "http"], ["--adapter-scale", "nan"]],
+)
 def test_wrong_arguments_are_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit):
         app.parse_arguments(arguments)
 
 
 @pytest.mark.parametrize(
-    ("source", "offline"), [("tiny", True), (".", True), ("Qwen/Qwen3-VL-2B-Instruct", False)]
+    ("sources", "offline"),
+    [
+        (["tiny"], True),
+        (["."], True),
+        (["Qwen/Qwen3-VL-2B-Instruct"], False),
+        (["tiny", "."], True),
+        (["tiny", "Qwen/Qwen3-VL-2B-Instruct"], False),
+    ],
 )
 def test_only_a_named_download_may_use_the_network(
-    monkeypatch: pytest.MonkeyPatch, source: str, offline: bool
+    monkeypatch: pytest.MonkeyPatch, sources: list[str], offline: bool
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "")
     monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "")
-    app.stay_offline(source)
+    app.stay_offline(*sources)
     assert (os.environ["HF_HUB_OFFLINE"] == "1") is offline
     assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
 

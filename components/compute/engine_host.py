@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import playground
 from playground.errors import PlaygroundError
@@ -35,11 +35,16 @@ class HostStatus:
     done: int = 0
     total: int = 0
     error: PlaygroundError | None = None  # why loading failed, where it can be said
+    is_second: bool = False  # the checkpoint to compare with is loading
 
     @property
     def words(self) -> str:
         """What is being done or what went wrong, in the current language."""
-        return say(self.what) if self.error is None else str(self.error)
+        if self.error is not None:
+            return str(self.error)
+        if self.is_second:
+            return say("second checkpoint: {what}", what=say(self.what))
+        return say(self.what)
 
 
 def loading_words(status: HostStatus) -> str:
@@ -59,11 +64,19 @@ class EngineHost:
         device: str = "auto",
         dtype: str = "auto",
         attn: str = "sdpa",
+        adapter_scale: float = 1.0,
+        compare: str | None = None,
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
         self.source = source
         self.limits = limits  # the engine's limits, known before it is loaded
-        self._options = {"device": device, "dtype": dtype, "attn": attn}
+        self.compare = compare  # the second checkpoint, to compare with
+        self._options: dict[str, Any] = {
+            "device": device,
+            "dtype": dtype,
+            "attn": attn,
+            "adapter_scale": adapter_scale,
+        }
         self._engine: Engine | None = None
         self._status = HostStatus("loading", mark("Importing torch and transformers"))
         self._settled = threading.Event()
@@ -81,6 +94,8 @@ class EngineHost:
                 self.source, on_progress=report, **self._options
             )
             engine = replace(loaded, limits=self.limits)
+            if self.compare is not None:
+                engine = self._with_second(engine, self.compare)
             if then is not None:
                 report(mark("Running the first example"), 0, 0)
                 then(engine)
@@ -94,6 +109,25 @@ class EngineHost:
             self._status = HostStatus("failed", FAILED)
         finally:
             self._settled.set()
+
+    def _with_second(self, engine: Engine, source: str) -> Engine:
+        """The engine with a second checkpoint, or with the words why there is none."""
+
+        def report(what: str, done: int, total: int) -> None:
+            self._status = HostStatus("loading", what, done, total, is_second=True)
+
+        try:
+            other = playground.loading.load.load_engine(
+                source, beside=engine, on_progress=report, **self._options
+            )
+            return replace(engine, other=replace(other, limits=self.limits))
+        except PlaygroundError as error:
+            reasons = (error.what, error.limit, error.remedy)
+        except Exception:
+            logger.exception("Loading %s failed", source)
+            reasons = (say(FAILED), "", "")
+        problem = say("The second checkpoint is not loaded.")
+        return replace(engine, notices=(*engine.notices, problem, *filter(None, reasons)))
 
     @property
     def status(self) -> HostStatus:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from textwrap import dedent
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,9 @@ import playground
 from playground.pipeline import Run
 from playground.prompt import Prompt, PromptImage, PromptVideo
 from playground.records import MediaKind, ModelInputs
+
+if TYPE_CHECKING:
+    from playground.origin import Adapter
 
 SHIPPED_PATH = "playground/checkpoints/tiny"  # relative to the cloned repository
 PIXEL_NAMES: dict[MediaKind, str] = {"image": "pixel_values", "video": "pixel_values_videos"}
@@ -55,7 +58,8 @@ def build_script(
 ) -> str:
     """A script: imports, the checkpoint, then ``body``."""
     engine = run.engine
-    source = engine.source
+    adapter, quantisation = engine.origin.adapter, engine.origin.quantisation
+    source = engine.source if adapter is None else adapter.base
     needed = ["import torch", "from transformers import AutoModelForImageTextToText, AutoProcessor"]
     where = "# Run it in the playground's folder" if source == "tiny" else "# Needs transformers 5"
     needs_files = f", with {', '.join(files)} in the same folder" if files else ""
@@ -68,6 +72,12 @@ def build_script(
         options += f', attn_implementation="{engine.attn}"'
     if engine.device.type != "cpu":
         options += f', device_map="{engine.device.type}"'
+    if quantisation is not None and quantisation.method == "compressed-tensors":
+        needed.append("from transformers import CompressedTensorsConfig")
+        options += ", quantization_config=CompressedTensorsConfig(dequantize=True)"
+    merging = _merge_lines(engine.source, adapter)
+    if merging:
+        needed.append("from peft import PeftModel")
     head = f"""\
 {where}{needs_files}.
 {_import_lines([*needed, *imports])}
@@ -76,8 +86,22 @@ torch.set_grad_enabled(False)
 checkpoint = {checkpoint}
 processor = AutoProcessor.from_pretrained(checkpoint)
 model = AutoModelForImageTextToText.from_pretrained(checkpoint, {options}).eval()
-"""
+{merging}"""
     return f"{head}\n{dedent(body).strip()}\n"
+
+
+def _merge_lines(source: str, adapter: Adapter | None) -> str:
+    """The lines that merge an adapter into ``model``; none without one."""
+    if adapter is None:
+        return ""
+    lines = [f"model = PeftModel.from_pretrained(model, {write_literal(source)})"]
+    if adapter.scale != 1.0:
+        lines += [
+            "for module in model.modules():",
+            '    if hasattr(module, "scale_layer"):',
+            f"        module.scale_layer({adapter.scale})",
+        ]
+    return "\n".join([*lines, "model = model.merge_and_unload()"]) + "\n"
 
 
 def _import_lines(lines: Sequence[str]) -> str:

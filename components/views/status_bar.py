@@ -6,11 +6,14 @@ from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING
 
+import playground
 from components.compute.engine_host import HostStatus
-from playground.language import mark, say
+from components.views.origin_words import adapter_words, quantisation_words
+from playground.language import mark, say, say_again
 
 if TYPE_CHECKING:
     from playground.engine import Engine
+    from playground.origin import Origin
     from playground.records import Parity
 
 
@@ -37,16 +40,23 @@ def status_html(
     note: str = "",
 ) -> str:
     """The loaded checkpoint, and the parity badge and duration of the latest run."""
-    millions = sum(p.numel() for p in engine.model.parameters()) / 1e6
+    millions = playground.model_facts.count_parameters(engine.model) / 1e6
     size = f"{millions / 1000:.2f} B" if millions >= 1000 else f"{millions:.1f} M"
     dtype = str(engine.dtype).removeprefix("torch.")
     chips = [
         _chip(mark("checkpoint"), _shown_source(engine.source)),
+        *_origin_chips(engine.origin),
         _chip(mark("parameters"), size),
         _chip(mark("device"), str(engine.device)),
         _chip(mark("dtype"), dtype),
         _chip(mark("attention"), engine.attn),
     ]
+    if engine.other is not None:
+        second = engine.other
+        title = " ".join((*quantisation_words(second.origin), *adapter_words(second.origin)))
+        chips.append(_chip(mark("compared with"), _shown_source(second.source), title))
+        chips += map(_notice, second.notices)
+    chips += map(_notice, engine.notices)
     if parity is not None:
         chips.append(parity_badge(parity))
     if seconds is not None:
@@ -54,7 +64,7 @@ def status_html(
         took = say("{seconds:.2f} s", seconds=seconds)
         chips.append(_chip(mark("last run"), took, say("finished at {time}", time=finished)))
     if note:
-        chips.append(f'<span class="chip" data-tone="warn">{escape(note)}</span>')
+        chips.append(_notice(note))
     return _bar("".join(chips))
 
 
@@ -76,9 +86,18 @@ def parity_badge(parity: Parity) -> str:
     )
 
 
+def _origin_chips(origin: Origin) -> list[str]:
+    chips = [_chip(mark("weights"), words) for words in quantisation_words(origin)]
+    return chips + [_chip(mark("adapter"), words) for words in adapter_words(origin)]
+
+
+def _notice(words: str) -> str:
+    return f'<span class="chip" data-tone="warn">{escape(say_again(words))}</span>'
+
+
 def _chip(name: str, value: str, title: str = "") -> str:
     return (
-        f'<span class="chip" data-chip="{name}" title="{title}">'
+        f'<span class="chip" data-chip="{name}" title="{escape(title)}">'
         f'<span class="chip-name">{say(name)}</span> {escape(value)}</span>'
     )
 

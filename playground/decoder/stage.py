@@ -257,7 +257,8 @@ def logit_lens(
 def _lens_buffer(engine: Engine, num_rows: int) -> torch.Tensor | None:
     """One buffer for the logits of all chunks: allocating each time costs as much as the top-k."""
     head: Any = engine.model.lm_head
-    if not isinstance(head, nn.Linear) or getattr(head, "bias", None) is not None:
+    is_plain = isinstance(head, nn.Linear) and head.weight.dtype == engine.dtype  # not packed
+    if not is_plain or head.bias is not None:
         return None
     return torch.empty(num_rows, len(head.weight), dtype=engine.dtype, device=head.weight.device)
 

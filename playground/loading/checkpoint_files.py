@@ -8,19 +8,23 @@ is needed.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from playground.errors import CheckpointError
 from playground.language import mark, say
 from playground.loading.local_folders import describe_other_kind, refuse_file
-from playground.loading.other_kinds import check_kind, read_quantization, refuse_adapter
+from playground.loading.other_kinds import check_kind
+from playground.loading.quantised import count_parts, read_method
 from playground.loading.small_files import read_json, refuse_stand_ins, some_of
 from playground.loading.source_names import FORMS
 from playground.loading.weight_headers import TensorHeader, read_weight_headers
 from playground.loading.weight_names import SHOW_COMMAND, check_weight_names
+from playground.origin import PartWeights
 
 SUPPORTED = ("qwen3_vl", "qwen3_vl_moe")
 
@@ -38,6 +42,8 @@ FOREIGN = {
     "qwen2_5_vl": mark("a Qwen2.5-VL: another vision tower, no DeepStack"),
     "qwen3": mark("a text-only Qwen3: no vision tower"),
     "qwen3_moe": mark("a text-only Qwen3 mixture of experts: no vision tower"),
+    "qwen3_omni_moe": mark("a Qwen3-Omni: it hears and speaks, and has another vision tower"),
+    "qwen3_omni_moe_thinker": mark("only the thinker of a Qwen3-Omni"),
     "qwen3_vl_text": mark("only the text part of a Qwen3-VL"),
     "qwen3_vl_moe_text": mark("only the text part of a Qwen3-VL mixture of experts"),
     "qwen3_vl_vision": mark("only the vision tower of a Qwen3-VL"),
@@ -60,9 +66,15 @@ class CheckpointFiles:
 
     folder: Path
     model_type: str
-    num_parameters: int  # in all safetensors files
+    num_floats: int  # elements of all tensors in a float dtype of two bytes or more
     stored_dtype: torch.dtype  # dtype of most weights
     quantization: str = ""  # quant_method of config.json: fp8, bitsandbytes, or none
+    packed_bytes: int = 0  # of all other tensors
+    parts: tuple[PartWeights, ...] = ()
+
+    def count_bytes(self, dtype: torch.dtype) -> int:
+        """Bytes of the weights in a dtype, if what is quantised stays so."""
+        return self.num_floats * dtype.itemsize + self.packed_bytes
 
 
 def check_checkpoint(folder: Path, source: str) -> CheckpointFiles:
@@ -88,13 +100,35 @@ def check_checkpoint(folder: Path, source: str) -> CheckpointFiles:
         tensors += read_weight_headers(path, source)
     config = read_json(folder / "config.json", source)
     check_weight_names(tensors, config, source)
+    method = read_method(config)
+    floats = [tensor for tensor in tensors if tensor.dtype in FLOAT_DTYPES]
+    return CheckpointFiles(
+        folder,
+        model_type,
+        num_floats=sum(tensor.numel for tensor in floats),
+        stored_dtype=_stored_dtype(floats, config if method else {}),
+        quantization=method,
+        packed_bytes=sum(
+            tensor.num_bytes for tensor in tensors if tensor.dtype not in FLOAT_DTYPES
+        ),
+        parts=count_parts(tensors),
+    )
+
+
+def _stored_dtype(tensors: Sequence[TensorHeader], config: dict[str, Any]) -> torch.dtype:
+    """The dtype of most weights; of a quantised checkpoint what its configuration says, if it does.
+
+    There most float tensors may be scales.
+    """
+    named = f"torch.{config.get('dtype') or config.get('torch_dtype')}"
+    for dtype in FLOAT_DTYPES.values():
+        if str(dtype) == named:
+            return dtype
     sizes: dict[torch.dtype, int] = {}
     for tensor in tensors:
-        if dtype := FLOAT_DTYPES.get(tensor.dtype):
-            sizes[dtype] = sizes.get(dtype, 0) + tensor.numel
-    stored = max(sizes, key=lambda dtype: sizes[dtype]) if sizes else torch.float32
-    num_parameters = sum(tensor.numel for tensor in tensors)
-    return CheckpointFiles(folder, model_type, num_parameters, stored, read_quantization(config))
+        stored = FLOAT_DTYPES[tensor.dtype]
+        sizes[stored] = sizes.get(stored, 0) + tensor.numel
+    return max(sizes, key=lambda stored: sizes[stored]) if sizes else torch.float32
 
 
 def check_config(folder: Path, source: str) -> str:
@@ -106,7 +140,6 @@ def check_config(folder: Path, source: str) -> str:
     path = folder / "config.json"
     refuse_stand_ins(folder, source)
     if not path.is_file():
-        refuse_adapter(folder, source)
         _refuse_other_kind(folder, source)
         is_empty = not any(folder.iterdir())
         found = say("is an empty folder") if is_empty else say("has no config.json")
@@ -213,7 +246,6 @@ def _find_weight_files(folder: Path, source: str) -> list[Path]:
 
 def _refuse_without_index(folder: Path, source: str) -> None:
     """Weights of another format, under another name, or shards whose index is lost."""
-    refuse_adapter(folder, source)
     names = sorted(path.name for path in folder.glob("*.safetensors"))
     if not names:
         _refuse_other_kind(folder, source)

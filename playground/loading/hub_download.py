@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from huggingface_hub.errors import (
 
 from playground.errors import CheckpointError, PlaygroundError
 from playground.language import mark, say
+from playground.loading.adapters import CONFIG as ADAPTER_CONFIG
+from playground.loading.adapters import WEIGHTS as ADAPTER_WEIGHTS
 from playground.loading.checkpoint_files import check_config
 from playground.loading.local_folders import describe_gguf
 from playground.loading.progress_bars import SilentBar
@@ -31,7 +33,7 @@ from playground.loading.source_names import Source
 from playground.records import Progress
 
 SMALL_FILES = ["*.json", "*.jinja", "merges.txt"]
-WEIGHT_FILES = ["model*.safetensors"]
+WEIGHT_FILES = ["model*.safetensors", ADAPTER_WEIGHTS]
 OTHER_WEIGHTS = ["*.gguf", "*.safetensors", "*.bin", "*.pt", "*.pth", "*.onnx"]
 # Other exports (ONNX, original formats) are in subfolders.
 IGNORED = ["*/*"]
@@ -71,17 +73,21 @@ def fetch_from_hub(source: Source, report: Progress) -> tuple[Path, str]:
 
 def _check_repository(folder: Path, repo_id: str, commit: str) -> None:
     """Refuse a repository that holds something else, by the names of its files."""
-    if (folder / "config.json").is_file() or (folder / "adapter_config.json").is_file():
+    has_adapter = (folder / ADAPTER_CONFIG).is_file()
+    if (folder / "config.json").is_file() and not has_adapter:
         check_config(folder, repo_id)
     try:
         files = _download(repo_id, OTHER_WEIGHTS, revision=commit, dry_run=True)
     except DryRunError:  # no network: the cache has what it has
-        check_config(folder, repo_id)
+        if not has_adapter:
+            check_config(folder, repo_id)
         return
     names = [Path(file.filename).name for file in files]
     if any(name.startswith("model") and name.endswith(".safetensors") for name in names):
         check_config(folder, repo_id)
         return
+    if has_adapter:
+        return  # its weights are checked where they lie
     if any(name.endswith(".gguf") for name in names):
         what, remedy = describe_gguf()
         raise CheckpointError(say("{source!r} {what}.", source=repo_id, what=what), remedy=remedy)
@@ -125,7 +131,8 @@ def fetch_from_modelscope(source: Source, report: Progress) -> tuple[Path, str]:
         folder = modelscope_download(
             repo_id, allow_patterns=SMALL_FILES, ignore_patterns=IGNORED, **revision
         )
-        check_config(Path(folder), str(source))
+        if not (Path(folder) / ADAPTER_CONFIG).is_file():
+            check_config(Path(folder), str(source))
         report(mark("Downloading from ModelScope"), 0, 1)
         folder = modelscope_download(
             repo_id,
@@ -145,6 +152,37 @@ def fetch_from_modelscope(source: Source, report: Progress) -> tuple[Path, str]:
             remedy=say("Check the name and the network connection."),
         ) from error
     return Path(folder), source.revision or "master"
+
+
+def find_downloaded(source: Source, adapter: str) -> Path:
+    """The base of a local adapter in the Hub's cache; nothing is downloaded.
+
+    Args:
+        source: the base, on the Hub or on ModelScope.
+        adapter: the user's name for the adapter.
+
+    Raises:
+        CheckpointError: it is not in the cache; the message has the command that downloads it.
+    """
+    if source.kind == "hub":
+        with suppress(LocalEntryNotFoundError):
+            patterns = SMALL_FILES + WEIGHT_FILES
+            options = {"revision": source.revision, "local_files_only": True}
+            return Path(_download(source.name, patterns, **options))
+    revision = f" --revision {source.revision}" if source.revision else ""
+    command = "hf download" if source.kind == "hub" else "modelscope download --model"
+    raise CheckpointError(
+        say(
+            "{source!r} is an adapter for {base}, which is not on this machine.",
+            source=adapter,
+            base=source.name,
+        ),
+        remedy=say(
+            "Download it first: {command}. Or write its folder into base_model_name_or_path of "
+            "adapter_config.json.",
+            command=f"{command} {source.name}{revision}",
+        ),
+    )
 
 
 @contextmanager

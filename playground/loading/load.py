@@ -6,50 +6,38 @@ no other path.
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import (
-    AutoModelForImageTextToText,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
-from transformers.utils import logging as transformers_logging
+from transformers import PreTrainedConfig
 
 from playground.engine import Engine
-from playground.errors import CheckpointError, PlaygroundError
+from playground.errors import CheckpointError
 from playground.language import mark, say
-from playground.loading.checkpoint_files import NEEDED, check_checkpoint
-from playground.loading.config_checks import (
-    check_config_fits,
-    check_expert_rows,
-)
-from playground.loading.hub_download import fetch_from_hub, fetch_from_modelscope
-from playground.loading.local_folders import find_checkpoint_folder
-from playground.loading.one_row import multiply_one_row
-from playground.loading.patch_projection import project_by_matmul
+from playground.loading.checkpoint_files import CheckpointFiles, check_checkpoint
+from playground.loading.config_checks import check_config_fits, check_expert_rows
+from playground.loading.find_source import SHIPPED, Found, find_source
+from playground.loading.merge_adapter import merge_adapter
 from playground.loading.placement import (
     check_placement,
     choose_device,
     choose_device_map,
     choose_dtype,
-    unify_dtype,
+    count_weight_bytes,
 )
 from playground.loading.processor import load_processor
-from playground.loading.progress_bars import SilentBar
-from playground.loading.small_files import read_json, some_of
-from playground.loading.source_names import MODELSCOPE, parse_source, summarise_error
-from playground.model_facts import CHECKPOINTS, describe_config, load_config
+from playground.loading.quantised import describe_quantisation, is_dequantised
+from playground.loading.read_weights import freeze, load_model
+from playground.loading.second import check_room, check_same_shape, compare_processors
+from playground.loading.small_files import read_json
+from playground.loading.source_names import describe_relative, summarise_error
+from playground.model_facts import describe_config, load_config
+from playground.origin import Origin
 from playground.records import Progress
 
-SHIPPED = CHECKPOINTS / "tiny"
-"""The checkpoint that comes with the repository."""
+__all__ = ["SHIPPED", "load_engine"]
 
 
 def load_engine(
@@ -58,6 +46,8 @@ def load_engine(
     device: str = "auto",
     dtype: str = "auto",
     attn: str = "sdpa",
+    adapter_scale: float = 1.0,
+    beside: Engine | None = None,
     on_progress: Progress | None = None,
 ) -> Engine:
     """Load a Qwen3-VL checkpoint.
@@ -65,10 +55,14 @@ def load_engine(
     Args:
         source: ``"tiny"`` for the shipped checkpoint, a local folder, a Hub id ``owner/name`` or
             ``owner/name@revision``, ``modelscope:owner/name``, or the address of a model's page.
+            An adapter of PEFT is merged into its base.
         device: ``auto`` (cuda, mps, cpu, in this order), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         dtype: ``auto`` keeps the stored dtype (the shipped checkpoint on a CPU: float32), or
             ``float32``, ``bfloat16``, ``float16``.
         attn: ``sdpa``, ``eager`` or ``flash_attention_2``.
+        adapter_scale: factor on what a LoRA adds to its base; a whole checkpoint has none.
+        beside: the first checkpoint, if this is a second one to compare with it: the two must have
+            the same shape and fit into memory together, and share the first one's processor.
         on_progress: called as ``on_progress(what, done, total)``.
 
     Raises:
@@ -79,62 +73,83 @@ def load_engine(
     target = choose_device(device)
     check_placement(dtype, attn, target)
     report(mark("Reading the config"), 0, 1)
-    folder, source, revision = _find_folder(str(source), report)
-    files = check_checkpoint(folder, source)
-    model_dtype = choose_dtype(dtype, files, target, attn=attn, shipped=folder == SHIPPED)
-    config = _read_config(folder, source)
-    check_config_fits(config, read_json(folder / "config.json", source), source)
-    check_expert_rows(config, model_dtype, source)
+    found = find_source(str(source), report)
+    plan = _plan(found, device, dtype, attn, beside)
     report(mark("Loading the processor"), 0, 1)
-    processor = load_processor(folder, source, config)
-    device_map = choose_device_map(device, target, files, model_dtype)
-    model = _load_model(
-        folder,
-        source,
-        config,
-        dtype=model_dtype,
+    processor: Any = load_processor(found.folder, found.name, plan.config)
+    model = load_model(
+        found.folder,
+        found.name,
+        plan.config,
+        dtype=plan.dtype,
         attn=attn,
-        device_map=device_map,
-        quantization=files.quantization,
+        device_map=plan.device_map,
+        dequantises=plan.dequantises,
         report=report,
     )
+    quantisation = describe_quantisation(plan.written, plan.files.parts, model)
+    adapter = None
+    if found.adapter is not None:
+        report(mark("Merging the adapter"), 0, 1)
+        model, adapter = merge_adapter(model, found.adapter, adapter_scale)
+    freeze(model)
     report(mark("Ready"), 1, 1)
+    notices = [describe_relative(found.name)]
+    if beside is not None:
+        notices += compare_processors(processor, beside.processor, found.source)
+        processor = beside.processor
     return Engine(
         model=model,
         processor=processor,
         facts=replace(describe_config(model.config), tied_embeddings=_is_tied(model)),
-        source=source,
-        revision=revision,
+        source=found.source,
+        revision=found.revision,
         attn=attn,
+        origin=Origin(quantisation, adapter),
+        notices=tuple(filter(None, notices)),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How a checkpoint will be loaded, known before any weight is read."""
+
+    files: CheckpointFiles
+    config: PreTrainedConfig
+    written: dict[str, Any]  # the content of config.json
+    dtype: torch.dtype
+    dequantises: bool
+    device_map: str | dict[str, str] | None
+
+
+def _plan(found: Found, device: str, dtype: str, attn: str, beside: Engine | None) -> _Plan:
+    """Check the files and the room, and decide on dtype and devices."""
+    target, folder, name = choose_device(device), found.folder, found.name
+    files = check_checkpoint(folder, name)
+    chosen = choose_dtype(dtype, files, target, attn=attn, shipped=folder == SHIPPED)
+    config, written = _read_config(folder, name), read_json(folder / "config.json", name)
+    check_config_fits(config, written, name)
+    check_expert_rows(config, chosen, name)
+    dequantises = is_dequantised(files.quantization, target, dtype)
+    weight_bytes = (
+        count_weight_bytes(files, config, chosen) if dequantises else files.count_bytes(chosen)
+    )
+    if beside is not None:
+        check_same_shape(describe_config(config), beside.facts, found.source)
+        check_room(weight_bytes, target)
+    device_map = choose_device_map(device, target, weight_bytes, chosen)
+    return _Plan(files, config, written, chosen, dequantises, device_map)
 
 
 def _ignore_progress(what: str, done: int, total: int) -> None:
     del what, done, total
 
 
-def _find_folder(typed: str, report: Progress) -> tuple[Path, str, str]:
-    """The local folder of a source, downloaded if needed, its short name and its revision."""
-    source = parse_source(typed)
-    if source.kind == "tiny":
-        return SHIPPED, source.name, "local"
-    if source.kind == "modelscope":
-        folder, revision = fetch_from_modelscope(source, report)
-        return folder, f"{MODELSCOPE}{source.name}", revision
-    if source.kind == "hub":
-        folder, revision = fetch_from_hub(source, report)
-        return folder, source.name, revision
-    folder = Path(os.path.expanduser(source.name))  # Path.expanduser raises for an unknown user
-    return find_checkpoint_folder(folder, source.name), source.name, "local"
-
-
 def _is_tied(model: Any) -> bool:
     """Whether the loaded head shares its weight; a head of its own in the file unties it."""
-    tied: bool = model.lm_head.weight is model.get_input_embeddings().weight
+    head = getattr(model.lm_head, "weight", None)  # a packed one has another name
+    tied: bool = head is model.get_input_embeddings().weight
     return tied
-
-
-# --------------------------------------------------------------------------- loading
 
 
 def _read_config(folder: Path, source: str) -> PreTrainedConfig:
@@ -150,101 +165,3 @@ def _read_config(folder: Path, source: str) -> PreTrainedConfig:
             ),
             remedy=say("Compare it with the one published with the model."),
         ) from error
-
-
-def _load_model(
-    folder: Path,
-    source: str,
-    config: PreTrainedConfig,
-    *,
-    dtype: torch.dtype,
-    attn: str,
-    device_map: str | dict[str, str] | None,
-    quantization: str,
-    report: Progress,
-) -> PreTrainedModel:
-    report(mark("Loading the weights"), 0, 1)
-    config._attn_implementation = attn  # the file may name one that is not installed
-    try:
-        with _weight_progress(report):
-            loaded: Any = AutoModelForImageTextToText.from_pretrained(
-                folder,
-                config=config,
-                dtype=dtype,
-                attn_implementation=attn,
-                device_map=device_map,
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-                ignore_mismatched_sizes=True,  # reported by _check_loaded
-                output_loading_info=True,
-            )
-    except (PlaygroundError, MemoryError):
-        raise
-    except torch.OutOfMemoryError as error:
-        raise CheckpointError(
-            say("The weights of {source!r} do not fit into the GPU's memory.", source=source),
-            remedy=say("Choose --dtype bfloat16, a smaller checkpoint or --device cpu."),
-        ) from error
-    except Exception as error:
-        raise CheckpointError(
-            say(
-                "The weights of {source!r} cannot be loaded: {said}",
-                source=source,
-                said=summarise_error(error, folder, source),
-            ),
-            limit=say(NEEDED),
-        ) from error
-    model: PreTrainedModel = loaded[0]
-    _check_loaded(loaded[1], source)
-    if quantization == "fp8":
-        unify_dtype(model, dtype)
-    model.eval()
-    model.requires_grad_(False)
-    project_by_matmul(model)
-    multiply_one_row(model)
-    return model
-
-
-def _check_loaded(info: dict[str, Any], source: str) -> None:
-    """Refuse weights that are incomplete or belong to another model."""
-    # Extra buffers or heads are harmless; an unused layer means that config and weights disagree.
-    unused = [key for key in info["unexpected_keys"] if re.search(r"\.\d+\.", key)]
-    shapes = [
-        f"{key} {tuple(stored)} for {tuple(wanted)}"
-        for key, stored, wanted in info["mismatched_keys"]
-    ]
-    for what, tensors in (
-        (mark("have another shape than its config.json says"), shapes),
-        (mark("lack tensors of the model"), list(info["missing_keys"])),
-        (mark("hold layers that its config.json does not know"), unused),
-    ):
-        if tensors:
-            raise CheckpointError(
-                say(
-                    "The weights of {source!r} {what} ({count}: {shown}).",
-                    source=source,
-                    what=say(what),
-                    count=len(tensors),
-                    shown=some_of(sorted(tensors), 2),
-                ),
-                remedy=say("Use the config.json that belongs to these weights."),
-            )
-
-
-@contextmanager
-def _weight_progress(report: Progress) -> Iterator[None]:
-    """Report transformers' own progress bars while weights load."""
-
-    class WeightBar(SilentBar):
-        def moved(self) -> None:
-            report(mark("Loading the weights"), round(self.n), round(self.total))
-
-    def make_bar(_factory: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> SilentBar:
-        return WeightBar(*args, **kwargs)
-
-    previous = transformers_logging.set_tqdm_hook(make_bar)
-    try:
-        yield
-    finally:
-        transformers_logging.set_tqdm_hook(previous)

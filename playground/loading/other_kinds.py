@@ -1,26 +1,22 @@
-"""Checkpoints that are no plain weights: adapters and quantised formats, refused by kind.
-
-The stages read weights and activations of every layer in full precision. Formats that transformers
-turns back into such weights while loading (FP8 without a GPU), or that keep the model's modules
-(bitsandbytes), are let through.
-"""
+"""Quantised formats that are not read, refused by kind."""
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from playground.errors import CheckpointError
 from playground.language import say
-from playground.loading.small_files import read_json
+from playground.loading.quantised import (
+    READ_METHODS,
+    check_packages,
+    read_method,
+    read_settings,
+)
 
-# quant_method of config.json → readable name. Not one of these can be drawn.
+# quant_method of config.json → readable name. None of these was tried.
 REFUSED_METHODS = {
-    "gptq": "GPTQ",
-    "awq": "AWQ",
     "auto-round": "AutoRound",
-    "compressed-tensors": "compressed-tensors (llm-compressor)",
     "modelopt": "NVIDIA ModelOpt",
     "mxfp4": "MXFP4",
     "nvfp4": "NVFP4",
@@ -37,21 +33,10 @@ REFUSED_METHODS = {
     "bitnet": "BitNet",
     "metal": "MLX affine quantisation",
 }
-READ_METHODS = ("fp8", "bitsandbytes")
-
-
-def read_quantization(config: dict[str, Any]) -> str:
-    """The ``quant_method`` of a ``config.json``; empty if its weights are not quantised."""
-    quantization = _table(config, "quantization_config")
-    if not quantization.get("quant_method") and any(
-        quantization.get(f"load_in_{bits}bit") for bits in (4, 8)
-    ):
-        return "bitsandbytes"  # written before transformers named the method
-    return str(quantization.get("quant_method", "")).lower()
 
 
 def check_kind(folder: Path, config: dict[str, Any], source: str) -> None:
-    """Refuse a quantised checkpoint that cannot be drawn, by the name of its format.
+    """Refuse a quantised checkpoint that is not read, by the name of its format.
 
     Args:
         folder: where the files are.
@@ -61,31 +46,18 @@ def check_kind(folder: Path, config: dict[str, Any], source: str) -> None:
     Raises:
         CheckpointError: names the format, the key and what to load instead.
     """
-    if mlx := _table(config, "quantization"):
+    mlx = config.get("quantization")
+    if mlx and isinstance(mlx, dict):
         raise _quantised("MLX", "quantization", mlx, source)
-    quantization = _table(config, "quantization_config")
-    method = read_quantization(config)
-    if method == "bitsandbytes" and find_spec("bitsandbytes") is None:
-        raise CheckpointError(
-            say(
-                "The weights of {source!r} are quantised by bitsandbytes, which is not installed.",
-                source=source,
-            ),
-            remedy=say(
-                "Install it with: pip install bitsandbytes. Or give the unquantised checkpoint."
-            ),
-        )
-    if quantization and method not in READ_METHODS:
+    settings, method = read_settings(config), read_method(config)
+    if method in READ_METHODS:
+        check_packages(method, source)
+    elif settings:
         name = REFUSED_METHODS.get(method, f"quant_method {method!r}")
-        raise _quantised(name, "quantization_config", quantization, source)
+        raise _quantised(name, "quantization_config", settings, source)
     side_file = folder / "hf_quant_config.json"  # ModelOpt's, beside a plain config.json
-    if not quantization and side_file.is_file():
+    if not settings and side_file.is_file():
         raise _quantised("NVIDIA ModelOpt", "hf_quant_config.json", {}, source)
-
-
-def _table(config: dict[str, Any], key: str) -> dict[str, Any]:
-    found = config.get(key)
-    return found if isinstance(found, dict) else {}
 
 
 def _quantised(name: str, where: str, settings: dict[str, Any], source: str) -> CheckpointError:
@@ -93,41 +65,14 @@ def _quantised(name: str, where: str, settings: dict[str, Any], source: str) -> 
     return CheckpointError(
         say(
             "The weights of {source!r} are quantised in the format {name}{bits} ({where}), which "
-            "cannot be drawn.",
+            "is not read here.",
             source=source,
             name=name,
             bits=say(", {bits} bits", bits=bits) if isinstance(bits, int) else "",
             where=where,
         ),
-        remedy=say("Give the unquantised checkpoint that it was made from, or Qwen's FP8 release."),
-    )
-
-
-def refuse_adapter(folder: Path, source: str) -> None:
-    """Refuse a folder with an adapter of PEFT and no model of its own.
-
-    Raises:
-        CheckpointError: names the model below the adapter, and how to merge the two.
-    """
-    path = folder / "adapter_config.json"
-    if not path.is_file():
-        return
-    adapter = read_json(path, source)
-    kind = str(adapter.get("peft_type") or "PEFT")
-    base = Path(str(adapter.get("base_model_name_or_path") or "BASE"))
-    # The path of another machine says nothing but its last part.
-    base_name = base.name if base.is_absolute() else base.as_posix()
-    raise CheckpointError(
-        say(
-            "{source!r} is an adapter ({kind}) for {base}, not a whole model.",
-            source=source,
-            kind=kind,
-            base=base_name,
-        ),
         remedy=say(
-            "Merge the two and give the result: PeftModel.from_pretrained(model, {folder!r})"
-            '.merge_and_unload().save_pretrained("merged"), and the processor\'s '
-            'save_pretrained("merged").',
-            folder=source,
+            "Give the unquantised checkpoint that it was made from, or one in FP8, bitsandbytes, "
+            "compressed-tensors, GPTQ or AWQ."
         ),
     )

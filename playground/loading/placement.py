@@ -11,6 +11,7 @@ from transformers.utils.import_utils import is_flash_attn_2_available
 from playground.errors import CheckpointError, InputError
 from playground.language import say
 from playground.loading.checkpoint_files import CheckpointFiles
+from playground.model_facts import build_on_meta
 
 DTYPES = {
     "float32": torch.float32,
@@ -104,13 +105,27 @@ def choose_dtype(
     return chosen
 
 
+def count_weight_bytes(files: CheckpointFiles, config: Any, dtype: torch.dtype) -> int:
+    """Bytes that the weights take as plain matrices of a dtype, whatever they are stored as."""
+    if not files.quantization:
+        return files.count_bytes(dtype)
+    return sum(weight.numel() for weight in build_on_meta(config).parameters()) * dtype.itemsize
+
+
 def choose_device_map(
-    asked: str, device: torch.device, files: CheckpointFiles, dtype: torch.dtype
+    asked: str, device: torch.device, weight_bytes: int, dtype: torch.dtype
 ) -> str | dict[str, str] | None:
-    """``None`` for the CPU, one device, or ``"auto"`` over several GPUs."""
+    """``None`` for the CPU, one device, or ``"auto"`` over several GPUs.
+
+    Args:
+        asked: the device as the user gave it.
+        device: of ``choose_device``.
+        weight_bytes: that the weights will take there.
+        dtype: for the message.
+    """
     if device.type != "cuda":
         return None if device.type == "cpu" else {"": str(device)}
-    needed = int(files.num_parameters * dtype.itemsize * GPU_HEADROOM)
+    needed = int(weight_bytes * GPU_HEADROOM)
     free = [torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count())]
     if needed <= free[device.index]:
         return {"": str(device)}
@@ -130,23 +145,12 @@ def choose_device_map(
 
 
 def unify_dtype(model: Any, dtype: torch.dtype) -> None:
-    """Bring an FP8 checkpoint's other weights to the chosen dtype.
+    """Bring a dequantised checkpoint's other weights to the chosen dtype.
 
-    transformers 5.23 left the embeddings, norms and vision tower in the stored dtype, so that the
-    first product of the two failed; 5.24 casts them, too, in a dense checkpoint (a mixture of
-    experts was not tried).
-
-    Raises:
-        InputError: the GPU computes in FP8, so that activations must be in bfloat16.
+    transformers 5.23 left the embeddings, norms and vision tower of an FP8 checkpoint in the stored
+    dtype, so that the first product of the two failed; 5.24 casts them, too, in a dense checkpoint
+    (a mixture of experts was not tried).
     """
-    weights = list(model.parameters())
-    if any(weight.is_floating_point() and weight.itemsize == 1 for weight in weights):
-        if dtype != torch.bfloat16:
-            raise InputError(
-                say("FP8 weights on a GPU compute in bfloat16 only."),
-                remedy=say("Choose --dtype auto or bfloat16, or --device cpu."),
-            )
-        return
-    for weight in weights:
+    for weight in model.parameters():
         if weight.is_floating_point():  # buffers such as RoPE's frequencies stay in float32
             weight.data = weight.data.to(dtype)

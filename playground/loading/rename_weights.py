@@ -107,7 +107,7 @@ def _copy_renamed(path: Path, target: Path) -> None:
     """Write one file again under other names, the patch embedding with its channels first."""
 
     def is_last(name: str, tensor: dict[str, Any]) -> bool:
-        return is_channels_last(TensorHeader(path.name, name, "", tuple(tensor["shape"])))
+        return is_channels_last(TensorHeader(path.name, name, "", tuple(tensor["shape"]), 0))
 
     with path.open("rb") as source, target.open("xb") as copy:
         header_bytes = int.from_bytes(source.read(8), "little")

@@ -15,7 +15,10 @@ from urllib.parse import unquote, urlsplit
 from playground.errors import CheckpointError
 from playground.language import mark, say
 
-Kind = Literal["tiny", "folder", "hub", "modelscope"]
+Kind = Literal["shipped", "folder", "hub", "modelscope"]
+
+# What comes with the repository: the checkpoint, and an adapter of it to compare with.
+TINY, TINY_SWAPPED = "tiny", "tiny-swapped-colors"
 
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 MODELSCOPE = "modelscope:"
@@ -42,6 +45,21 @@ FORMS = mark(
 )
 
 
+# Made from a Qwen3-VL for another purpose than to answer. They have its architecture and its
+# model_type: only their names tell them apart.
+RELATIVE = re.compile(r"qwen3[-_]?vl[-_]?(embedding|reranker)", re.IGNORECASE)
+PURPOSES = {
+    "embedding": mark(
+        "{source!r} is a Qwen3-VL-Embedding: its result is the last token's final hidden state, "
+        "not the tokens that it predicts."
+    ),
+    "reranker": mark(
+        "{source!r} is a Qwen3-VL-Reranker: of its predictions only the probabilities of yes and "
+        "no after its own prompt mean something."
+    ),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """A checkpoint's source."""
@@ -62,8 +80,8 @@ def parse_source(typed: str) -> Source:
         CheckpointError: an address that names no model on either hub.
     """
     text = typed.strip().strip("\"'")
-    if text == "tiny":
-        return Source("tiny", text)
+    if text in (TINY, TINY_SWAPPED):
+        return Source("shipped", text)
     if os.path.exists(os.path.expanduser(text)):
         return Source("folder", text)
     if text.startswith("file://"):
@@ -126,3 +144,9 @@ def summarise_error(error: Exception, folder: Path, source: str) -> str:
     if len(words) > MAX_QUOTE:
         words = words[:MAX_QUOTE] + " …"
     return f"{words.rstrip('.:') or type(error).__name__}."
+
+
+def describe_relative(source: str) -> str:
+    """What a model with the name of an embedding model or reranker does; empty for any other."""
+    found = RELATIVE.search(source)
+    return say(PURPOSES[found[1].lower()], source=source) if found else ""

@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from playground.errors import CheckpointError
 from playground.language import say
@@ -22,6 +23,7 @@ class TensorHeader:
     name: str
     dtype: str  # safetensors' name: F32, BF16, F8_E4M3 …
     shape: tuple[int, ...]
+    num_bytes: int
 
     @property
     def numel(self) -> int:
@@ -54,11 +56,8 @@ def read_weight_headers(path: Path, source: str) -> list[TensorHeader]:
         header = file.read(header_bytes)
     try:
         tensors = {k: v for k, v in json.loads(header).items() if k != "__metadata__"}
+        found = [_read_tensor(path.name, name, tensor) for name, tensor in tensors.items()]
         ends = [int(tensor["data_offsets"][1]) for tensor in tensors.values()]
-        found = [
-            TensorHeader(path.name, name, str(tensor["dtype"]), tuple(map(int, tensor["shape"])))
-            for name, tensor in tensors.items()
-        ]
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise CheckpointError(
             say("{what} is no safetensors file.", what=what),
@@ -76,3 +75,9 @@ def read_weight_headers(path: Path, source: str) -> list[TensorHeader]:
             remedy=say("Download or copy that file again."),
         )
     return found
+
+
+def _read_tensor(file: str, name: str, tensor: dict[str, Any]) -> TensorHeader:
+    start, end = map(int, tensor["data_offsets"])
+    shape = tuple(map(int, tensor["shape"]))
+    return TensorHeader(file, name, str(tensor["dtype"]), shape, end - start)

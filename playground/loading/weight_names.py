@@ -13,6 +13,7 @@ from typing import Any
 
 from playground.errors import CheckpointError
 from playground.language import say
+from playground.loading.source_names import describe_relative
 from playground.loading.weight_headers import TensorHeader
 
 # What wrappers put into a name, at the front or between two modules.
@@ -177,6 +178,12 @@ def _refuse_headless(tensors: Sequence[TensorHeader], config: dict[str, Any], so
             "the weights have no lm_head.weight, and tie_word_embeddings in config.json is not true"
         )
     )
+    if purpose := describe_relative(source):
+        raise CheckpointError(
+            say("{source!r} has no output layer: {found}.", source=source, found=found),
+            limit=purpose,
+            remedy=say("Give the Qwen3-VL-Instruct of the same size."),
+        )
     raise CheckpointError(
         say("{source!r} has no output layer: {found}.", source=source, found=found),
         remedy=say(

@@ -73,7 +73,7 @@ def head_vectors(
 ) -> HeadVectors:
     """The query of one patch and the keys of all patches, in one head, before RoPE.
 
-    Computes only this head's part of ``qkv``, unless its weight is packed (bitsandbytes, FP8).
+    Computes only this head's part of ``qkv``, unless its weight is packed or FP8.
 
     Args:
         engine: the loaded checkpoint.
@@ -85,13 +85,14 @@ def head_vectors(
     """
     layer = engine.model.model.visual.blocks[block]
     attn = layer.attn
-    weight, bias, head_dim = attn.qkv.weight, attn.qkv.bias, attn.head_dim
+    weight = getattr(attn.qkv, "weight", None)  # GPTQ and AWQ have none of that name
+    bias, head_dim = attn.qkv.bias, attn.head_dim
     query = slice(head * head_dim, (head + 1) * head_dim)
     key = slice(attn.dim + query.start, attn.dim + query.stop)
     with engine.exclusive():
-        states = tower.hidden_states[block][torch.from_numpy(patch_rows(span))].to(weight.device)
-        states = layer.norm1(states)
-        if weight.is_floating_point() and weight.itemsize > 1:
+        states = tower.hidden_states[block][torch.from_numpy(patch_rows(span))]
+        states = layer.norm1(states.to(layer.norm1.weight.device))
+        if weight is not None and weight.is_floating_point() and weight.itemsize > 1:
             queries = linear(states[patch], weight[query], bias[query])
             keys = linear(states, weight[key], bias[key])
         else:

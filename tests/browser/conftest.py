@@ -21,6 +21,7 @@ from components.compute.engine_host import EngineHost
 from components.look.theme import CSS, build_theme
 from components.page.site import build_site
 from components.serving.server import ServerOptions, app_options, launch
+from playground.loading.source_names import TINY, TINY_SWAPPED
 from reliability.chromium import ARGUMENTS, find_chromium
 
 # For every wait. Generous: the machine may be busy, and a test that passes does not wait for it.
@@ -170,7 +171,8 @@ def serve_app(model: str = "tiny", *, root_path: str = "") -> Iterator[str]:
         model: a checkpoint's name or folder.
         root_path: the path that a proxy serves it under.
     """
-    host = EngineHost(model, device="cpu", dtype="float32")
+    compare = TINY_SWAPPED if model == TINY else None
+    host = EngineHost(model, device="cpu", dtype="float32", compare=compare)
     built = build_site(host)
     options = ServerOptions(port=None, root_path=root_path)
     url = launch(built.demo, CSS, options, quiet=True)

@@ -11,6 +11,7 @@ import playground
 from components.charts.model import plot_module_tree, say_count
 from components.parts.part import Part
 from components.tabs.never_added import never_added_text
+from components.views.origin_words import origin_rows
 from components.views.tables import format_bytes, table_html
 from playground.language import mark, say
 from playground.pipeline import Run
@@ -58,10 +59,18 @@ def _checkpoint_rows(engine: Engine) -> list[tuple[str, str, str]]:
         (say("Source"), engine.source, _revision_words(engine)),
         (say("Model type"), engine.facts.model_type, root.kind),
         (say("Parameters"), say_count(root.num_parameters), memory),
-        (say("Dtype"), dtype, say("type of the weights and activations")),
+        (say("Dtype"), dtype, _dtype_words(engine)),
+        *origin_rows(engine.origin),
         (say("Device"), str(engine.device), say("device that the model runs on")),
         (say("Attention"), engine.attn, say("attention implementation")),
     ]
+
+
+def _dtype_words(engine: Engine) -> str:
+    quantisation = engine.origin.quantisation
+    if quantisation is None or quantisation.dequantised_to:
+        return say("type of the weights and activations")
+    return say("type of the activations, and of the weights that are not quantised")
 
 
 def _revision_words(engine: Engine) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from components.compute.engine_host import EngineHost, HostStatus
-from components.views.status_bar import loading_html
+from components.views.status_bar import loading_html, status_html
 from playground.engine import Engine
 from playground.errors import PlaygroundError
 from playground.language import speaking, translation
@@ -89,3 +89,33 @@ def test_a_call_that_waits_too_long_says_how_far_loading_is() -> None:
     host._status = HostStatus("loading", "Loading weights", 3, 9)
     with pytest.raises(PlaygroundError, match=r"still loading \(Loading weights, 3 of 9\)"):
         host.await_engine(0.0)
+
+
+def test_a_second_checkpoint_is_loaded_after_the_first(tiny_random_folder: Path) -> None:
+    host = EngineHost(str(tiny_random_folder), compare=str(tiny_random_folder), device="cpu")
+    host.start()
+    assert host.wait(60).phase == "ready"
+    assert host.engine.other is not None
+    assert host.engine.other.source == str(tiny_random_folder)
+    assert host.engine.other.limits == host.engine.limits
+    assert host.engine.other.lock is not host.engine.lock
+    assert 'data-chip="compared with"' in status_html(host.engine)
+
+
+def test_a_second_checkpoint_that_does_not_load_leaves_the_first(tiny_random_folder: Path) -> None:
+    host = EngineHost(str(tiny_random_folder), compare="tiny", device="cpu")
+    host.start()
+    assert host.wait(60).phase == "ready"
+    assert host.engine.other is None
+    english = unescape(status_html(host.engine))
+    assert "The second checkpoint is not loaded." in english
+    assert "num_layers is 6 instead of 4" in english
+    with speaking("zh"):
+        chinese = unescape(status_html(host.engine))
+    assert "第二个检查点" in chinese
+    assert "instead of" not in chinese
+
+
+def test_progress_says_which_checkpoint_is_loading() -> None:
+    status = HostStatus("loading", "Loading the weights", 3, 9, is_second=True)
+    assert status.words == "second checkpoint: Loading the weights"

@@ -15,6 +15,9 @@ from typing import Any
 
 import huggingface_hub
 import pytest
+import torch
+from peft import LoraConfig
+from safetensors.torch import save_file
 
 from playground.errors import CheckpointError, StageCancelled
 from playground.loading import hub_download
@@ -207,7 +210,11 @@ GPTQ = {"quant_method": "gptq", "bits": 4}
     [
         (False, {"Qwen3-VL-Q4_K_M.gguf": "GGUF"}, r"'owner/name' holds GGUF weights"),
         (True, {"Qwen3-VL-Q4_K_M.gguf": "GGUF"}, r"'owner/name' holds GGUF weights"),
-        (False, {"adapter_config.json": json.dumps(ADAPTER)}, r"is an adapter \(LORA\) for Qwen/"),
+        (
+            False,
+            {"adapter_config.json": json.dumps(ADAPTER)},
+            r"adapter 'owner/name' has no weights",
+        ),
         (True, {"pytorch_model.bin": "x"}, r"no model\*.*Its other weights: pytorch_model\.bin\."),
         (True, {}, r"has no model\*\.safetensors on the Hub\. Choose a repository"),
         (False, {"notes.json": "{}"}, r"'owner/name' has no config\.json"),
@@ -224,6 +231,24 @@ def test_a_repository_of_another_kind_is_refused_before_its_weights(
     with pytest.raises(CheckpointError, match=message):
         load_engine("owner/name", device="cpu")
     assert all(name.endswith(".json") for name in hub.fetched)
+
+
+def test_an_adapter_is_fetched_and_merged_into_its_base(hub: FakeHub, tmp_path: Path) -> None:
+    hub.folder = tmp_path / "repository"
+    config = LoraConfig(r=2, target_modules=["q_proj"], base_model_name_or_path="tiny")
+    config.save_pretrained(hub.folder)
+    start = "base_model.model.model.language_model.layers"
+    weights = {
+        f"{start}.{layer}.self_attn.q_proj.lora_{name}.weight": torch.ones(shape)
+        for layer in range(6)  # the shipped checkpoint's
+        for name, shape in {"A": (2, 192), "B": (192, 2)}.items()
+    }
+    save_file(weights, hub.folder / "adapter_model.safetensors")
+    engine = load_engine("owner/name", device="cpu")
+    assert (engine.source, engine.revision) == ("owner/name", COMMIT)
+    assert engine.origin.adapter is not None
+    assert engine.origin.adapter.base == "tiny"
+    assert "adapter_model.safetensors" in hub.fetched
 
 
 def test_a_quantised_repository_is_refused_before_its_weights(hub: FakeHub, tmp_path: Path) -> None:

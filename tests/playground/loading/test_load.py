@@ -411,7 +411,7 @@ def test_the_first_look_reads_no_weights(
     breakage: Callable[[Path], None], copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     breakage(copied)
-    monkeypatch.setattr(loading, "_load_model", None)
+    monkeypatch.setattr(loading, "load_model", None)
     monkeypatch.setattr(loading, "load_processor", None)
     with pytest.raises(CheckpointError):
         load(copied)
@@ -419,7 +419,7 @@ def test_the_first_look_reads_no_weights(
 
 def test_the_first_look_counts_parameters(tiny_random_engine: Engine, copied: Path) -> None:
     files = check_checkpoint(copied, "copied")
-    assert files.num_parameters == tiny_random_engine.model.num_parameters()
+    assert files.num_floats == tiny_random_engine.model.num_parameters()
     assert files.stored_dtype == torch.float32
     assert files.model_type == "qwen3_vl"
 

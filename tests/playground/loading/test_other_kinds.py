@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
+from transformers import AutoModelForImageTextToText
 
 from playground.engine import Engine
-from playground.errors import CheckpointError, InputError
+from playground.errors import CheckpointError
 from playground.loading.load import load_engine
-from playground.loading.placement import unify_dtype
-from playground.model_facts import module_tree
 from playground.vision.rope import head_vectors
 from tests.components.runs import make_run
 from tests.media_samples import make_image
@@ -27,7 +24,6 @@ from tests.playground.loading.edits import (
 )
 
 PROJECTION = "model.language_model.layers.0.mlp.up_proj.weight"
-has_bitsandbytes = find_spec("bitsandbytes") is not None
 
 
 def load(**options: Any) -> Engine:
@@ -37,11 +33,7 @@ def load(**options: Any) -> Engine:
 @pytest.mark.parametrize(
     ("settings", "name"),
     [
-        ({"quant_method": "gptq", "bits": 4, "group_size": 128}, "GPTQ, 4 bits"),
-        ({"quant_method": "gptq", "bits": 8}, "GPTQ, 8 bits"),
-        ({"quant_method": "awq", "bits": 4, "version": "gemm"}, "AWQ, 4 bits"),
         ({"quant_method": "auto-round", "bits": 4}, "AutoRound, 4 bits"),
-        ({"quant_method": "compressed-tensors", "format": "pack-quantized"}, "compressed-tensors"),
         ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, "NVIDIA ModelOpt"),
         ({"quant_method": "mxfp4"}, "MXFP4"),
         ({"quant_method": "hqq"}, "HQQ"),
@@ -58,7 +50,7 @@ def test_a_quantised_format_is_refused_by_name(
         load()
     words = str(caught.value)
     assert f"quantised in the format {name}" in words
-    assert "(quantization_config), which cannot be drawn. Give the unquantised" in words
+    assert "(quantization_config), which is not read here. Give the unquantised" in words
 
 
 def test_mlx_names_its_quantisation_in_a_key_of_its_own(brought: Path) -> None:
@@ -73,26 +65,36 @@ def test_modelopt_names_its_quantisation_in_a_file_of_its_own(brought: Path) -> 
         load()
 
 
-@pytest.mark.parametrize("settings", [{"quant_method": "bitsandbytes"}, {"load_in_4bit": True}])
-@pytest.mark.skipif(has_bitsandbytes, reason="bitsandbytes is installed")
-def test_bitsandbytes_needs_its_package(brought: Path, settings: dict[str, Any]) -> None:
-    edit_config(brought, quantization_config=settings)
-    with pytest.raises(CheckpointError, match=r"Install it with: pip install bitsandbytes"):
+# --------------------------------------------------------------------------- relatives
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Qwen3-VL-Embedding-2B", "is a Qwen3-VL-Embedding: its result is the last token's final"),
+        ("qwen3_vl_reranker", "is a Qwen3-VL-Reranker: of its predictions only"),
+    ],
+)
+def test_a_model_with_another_purpose_loads_and_says_so(
+    brought: Path, name: str, words: str
+) -> None:
+    brought.rename(name)
+    (notice,) = load_engine(name, device="cpu").notices
+    assert words in notice
+
+
+def test_an_embedding_model_without_a_head_says_what_it_is(brought: Path) -> None:
+    brought.rename("Qwen3-VL-Embedding-8B")
+    edit_config(Path("Qwen3-VL-Embedding-8B"), tie_word_embeddings=False)
+    with pytest.raises(CheckpointError, match=r"Embedding: its result.*Give the Qwen3-VL-Instruct"):
+        load_engine("Qwen3-VL-Embedding-8B", device="cpu")
+
+
+@pytest.mark.parametrize("kind", ["qwen3_omni_moe", "qwen3_omni_moe_thinker"])
+def test_a_qwen3_omni_is_named(brought: Path, kind: str) -> None:
+    edit_config(brought, model_type=kind)
+    with pytest.raises(CheckpointError, match=r"Qwen3-Omni.*Needed is a folder with a Qwen3-VL's"):
         load()
-
-
-@pytest.mark.skipif(not has_bitsandbytes, reason="bitsandbytes is not installed")
-def test_bitsandbytes_runs_and_counts_its_weights(brought: Path) -> None:
-    full = load()
-    plain: Any = AutoModelForImageTextToText.from_pretrained(
-        "brought", quantization_config=BitsAndBytesConfig(load_in_4bit=True), device_map="cpu"
-    )
-    plain.save_pretrained("brought")
-    engine = load()
-    run = make_run(engine, "what is this", make_image(64, 64))
-    run.ensure("decoder")
-    assert run.check_parity().max_abs_diff == 0.0
-    assert module_tree(engine.model)[0].num_parameters == full.model.num_parameters()
 
 
 # --------------------------------------------------------------------------- packed weights
@@ -151,6 +153,18 @@ def test_fp8_runs_on_a_cpu_in_every_dtype(brought: Path, asked: str, want: torch
     torch.testing.assert_close(engine.model.state_dict()[PROJECTION], expected)
     run = make_run(engine, "what is this", make_image(64, 64))
     assert run.decoded.logits.isfinite().all()
+    quantisation = engine.origin.quantisation
+    assert quantisation is not None
+    assert (quantisation.method, quantisation.form) == ("FP8", "e4m3")
+    assert quantisation.dequantised_to == str(want).removeprefix("torch.")
+    counts = {part.part: (part.num_quantised, part.num_matrices) for part in quantisation.parts}
+    assert counts == {
+        "merger": (0, 8),
+        "vision tower": (0, 18),
+        "token embeddings": (0, 1),
+        "decoder attention": (16, 16),
+        "decoder MLP": (12, 12),
+    }
 
 
 def test_fp8_in_float32_has_the_logits_of_plain_transformers_in_float32(brought: Path) -> None:
@@ -162,14 +176,3 @@ def test_fp8_in_float32_has_the_logits_of_plain_transformers_in_float32(brought:
         want = plain(input_ids=ids).logits
         got = load(dtype="float32").model(input_ids=ids).logits
     assert torch.equal(got, want)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_a_gpu_that_computes_in_fp8_needs_bfloat16(dtype: torch.dtype) -> None:
-    kept = torch.nn.Linear(4, 4)
-    weight = torch.nn.Parameter(torch.zeros(4, 4, dtype=torch.float8_e4m3fn), requires_grad=False)
-    kept.weight = weight
-    unify_dtype(kept, torch.bfloat16)
-    assert kept.weight is weight
-    with pytest.raises(InputError, match=r"Choose --dtype auto or bfloat16, or --device cpu"):
-        unify_dtype(kept, dtype)

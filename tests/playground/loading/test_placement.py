@@ -20,10 +20,15 @@ GB = 1_000_000_000
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 
 
-def make_files(
-    num_parameters: int = 2 * GB, dtype: torch.dtype = torch.bfloat16
-) -> CheckpointFiles:
-    return CheckpointFiles(Path(), "qwen3_vl", num_parameters, dtype)
+def make_files(num_floats: int = 2 * GB, dtype: torch.dtype = torch.bfloat16) -> CheckpointFiles:
+    return CheckpointFiles(Path(), "qwen3_vl", num_floats, dtype)
+
+
+def place(
+    asked: str, device: torch.device, dtype: torch.dtype, num_floats: int = 2 * GB
+) -> str | dict[str, str] | None:
+    weight_bytes = make_files(num_floats).count_bytes(dtype)
+    return choose_device_map(asked, device, weight_bytes, dtype)
 
 
 def imagine_gpus(monkeypatch: pytest.MonkeyPatch, *free_bytes: int) -> None:
@@ -92,25 +97,25 @@ def test_one_gpu_takes_a_model_that_fits_with_headroom(monkeypatch: pytest.Monke
     # 2 G parameters of 2 bytes are 4 GB, with a fifth on top 4.8 GB.
     imagine_gpus(monkeypatch, int(4.8 * GB))
     want = {"": "cuda:0"}
-    assert choose_device_map("auto", CUDA, make_files(), torch.bfloat16) == want
+    assert place("auto", CUDA, torch.bfloat16) == want
     imagine_gpus(monkeypatch, int(4.79 * GB))
     with pytest.raises(CheckpointError, match=r"need about 4\.8 GB as bfloat16; 4\.8 GB of GPU"):
-        choose_device_map("auto", CUDA, make_files(), torch.bfloat16)
+        place("auto", CUDA, torch.bfloat16)
 
 
 def test_several_gpus_share_a_model_only_when_one_is_too_small(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     imagine_gpus(monkeypatch, 5 * GB, 5 * GB)
-    assert choose_device_map("auto", CUDA, make_files(), torch.bfloat16) == {"": "cuda:0"}
-    assert choose_device_map("auto", CUDA, make_files(), torch.float32) == "auto"
+    assert place("auto", CUDA, torch.bfloat16) == {"": "cuda:0"}
+    assert place("auto", CUDA, torch.float32) == "auto"
     with pytest.raises(CheckpointError, match=r"9\.6 GB as float32; 5\.0 GB"):
-        choose_device_map("cuda:0", CUDA, make_files(), torch.float32)
+        place("cuda:0", CUDA, torch.float32)
     with pytest.raises(CheckpointError, match=r"12\.0 GB as bfloat16; 10\.0 GB"):
-        choose_device_map("auto", CUDA, make_files(5 * GB), torch.bfloat16)
+        place("auto", CUDA, torch.bfloat16, 5 * GB)
 
 
 def test_cpu_and_mps_need_no_memory_check() -> None:
-    assert choose_device_map("auto", CPU, make_files(10**12), torch.float32) is None
+    assert place("auto", CPU, torch.float32, 10**12) is None
     mps = torch.device("mps")
-    assert choose_device_map("auto", mps, make_files(10**12), torch.float32) == {"": "mps"}
+    assert place("auto", mps, torch.float32, 10**12) == {"": "mps"}

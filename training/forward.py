@@ -59,7 +59,7 @@ PRECISION = Precision()
 
 def linear(layer: nn.Linear, x: Tensor) -> Tensor:
     if not PRECISION.low:
-        return F.linear(x, layer.weight, layer.bias)
+        return layer(x)  # may be wrapped by an adapter
     y = _LowPrecisionLinear.apply(x, layer.weight)
     return y if layer.bias is None else y + layer.bias
 

@@ -83,6 +83,7 @@ SCRIPTS = {
         [*SMALL, "--side", "64", "--tokens", "1", "--read-mb", "1", "--gemm", "64"],
         "| one token |",
     ),
+    "rounding": ([*SMALL, "--side", "64", "--tokens", "2"], "| int4, groups of 32 |"),
     "sampling_columns": (["--shape", "shipped", "--slider"], "A slider of one step"),
     "speedups": ([*SMALL, "--side", "64"], "| patch embedding |"),
     "views": ([*SMALL, "--side", "64"], "| attention of a vision block |"),

@@ -187,6 +187,30 @@ def test_a_page_that_leaves_takes_its_new_run_with_it(events: RunEvents) -> None
 # ------------------------------------------------------------------------------ the opening
 
 
+def test_a_part_that_does_not_apply_starts_nothing_by_itself(
+    tiny_random_engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    started: list[str] = []
+
+    def start(run: Run, progress: Any) -> Iterator[str]:
+        started.append(run.engine.source)
+        yield "found"
+
+    parts = [
+        Part(name, name, stage="sampling", shown=lambda run, shown=shown: shown)
+        for name, shown in (("hidden", False), ("shown", True))
+    ]
+    for part in parts:
+        part.experiment(auto=True)(start)
+    stage = StageParts(stage="sampling", label="5", title="", sentence="", parts=tuple(parts))
+    events = make_events(tiny_random_engine, (stage,))
+    events.compute_opening(tiny_random_engine)
+    assert events.opening is not None
+    assert list(events.opening.findings) == ["sampling.shown.start"]
+    assert len(started) == 1
+    assert caplog.text == ""
+
+
 def test_a_page_opens_with_the_first_example_s_run(events: RunEvents) -> None:
     pages = [Visitor(), Visitor()]
     for each in pages:

@@ -27,6 +27,8 @@ def test_defaults() -> None:
     options = app.parse_arguments([])
     assert vars(options) == {
         "model": "tiny",
+        "compare": None,
+        "adapter_scale": 1.0,
         "device": "auto",
         "dtype": "auto",
         "attn": "sdpa",

@@ -66,7 +66,13 @@ def tracked_files() -> list[Path]:
 
 
 @pytest.mark.parametrize(
-    "name", ["requirements.txt", "requirements-dev.txt", "requirements-mcp.txt"]
+    "name",
+    [
+        "requirements.txt",
+        "requirements-dev.txt",
+        "requirements-mcp.txt",
+        "requirements-quantised.txt",
+    ],
 )
 def test_every_requirement_is_pinned_exactly(name: str) -> None:
     pins = [line for line in requirement_lines(name) if line != "-r requirements.txt"]

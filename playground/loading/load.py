@@ -94,9 +94,10 @@ def load_engine(
         model, adapter = merge_adapter(model, found.adapter, adapter_scale)
     freeze(model)
     report(mark("Ready"), 1, 1)
-    notices = [describe_relative(found.name)]
+    shown = found.source.rstrip("/").rpartition("/")[2]  # visitors read the notices
+    notices = [describe_relative(shown)]
     if beside is not None:
-        notices += compare_processors(processor, beside.processor, found.source)
+        notices += compare_processors(processor, beside.processor, shown)
         processor = beside.processor
     return Engine(
         model=model,

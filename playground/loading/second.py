@@ -38,12 +38,7 @@ def check_same_shape(facts: ModelFacts, first: ModelFacts, source: str) -> None:
     """
     names = [field.name for field in fields(ModelFacts) if field.name not in MAY_DIFFER]
     differing = [
-        say(
-            "{name} is {found} instead of {wanted}",
-            name=name,
-            found=getattr(facts, name),
-            wanted=getattr(first, name),
-        )
+        f"{name} {getattr(facts, name)} ≠ {getattr(first, name)}"
         for name in names
         if getattr(facts, name) != getattr(first, name)
     ]
@@ -52,7 +47,7 @@ def check_same_shape(facts: ModelFacts, first: ModelFacts, source: str) -> None:
             say(
                 "{source!r} has another architecture than the first checkpoint: {differing}.",
                 source=source,
-                differing=say("; ").join(differing),
+                differing=", ".join(differing),
             ),
             remedy=say("Compare with a checkpoint of the same size and family."),
         )
@@ -89,8 +84,13 @@ def compare_processors(second: Any, first: Any, source: str) -> tuple[str, ...]:
         first: the processor that makes the inputs of both.
         source: the user's name for the second.
     """
-    differing = [
-        say(name)
+    return tuple(
+        say(
+            "{source!r} has another {part} than the first checkpoint. Both run on the inputs that "
+            "the first one's makes.",
+            source=source,
+            part=say(name),
+        )
         for name, read in (
             (mark("tokenizer"), lambda processor: processor.tokenizer.get_vocab()),
             (mark("chat template"), lambda processor: processor.chat_template),
@@ -98,16 +98,6 @@ def compare_processors(second: Any, first: Any, source: str) -> tuple[str, ...]:
             (mark("video processor"), lambda processor: _settings(processor.video_processor)),
         )
         if read(second) != read(first)
-    ]
-    if not differing:
-        return ()
-    return (
-        say(
-            "{source!r} has another {parts} than the first checkpoint. Both run on the inputs that "
-            "the first one's makes.",
-            source=source,
-            parts=say(", ").join(differing),
-        ),
     )
 
 

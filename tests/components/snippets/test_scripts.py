@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForImageTextToText
 
 from components.snippets.parts import name_files
 from components.snippets.scripts import WRITERS, write_snippet
@@ -28,6 +32,7 @@ from playground.sampling.trace import SamplingSettings
 from tests.components.snippet_kinds import KINDS, TRICKY, save_files
 from tests.media_samples import make_image
 from tests.thinking_checkpoint import HYBRID, make_thinking_checkpoint
+from tests.tiny_random import make_tiny_random_checkpoint
 
 OPENED = "{% if enable_thinking %}<think>{% endif %}"
 
@@ -244,6 +249,22 @@ def test_snippet_of_the_shipped_checkpoint_runs_by_itself(
     # A process with another number of threads may split its sums in another way.
     logits = torch.load(tmp_path / "logits.pt")
     torch.testing.assert_close(logits, run.decoded.logits, rtol=0, atol=1e-5)
+
+
+def test_snippet_of_an_adapter_merges_it(tmp_path: Path, play: Any) -> None:
+    base = make_tiny_random_checkpoint(tmp_path / "base")
+    config = LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PEFT's own, of transformers' deprecations
+        model: Any = AutoModelForImageTextToText.from_pretrained(base)
+        get_peft_model(model, config).save_pretrained(tmp_path / "adapter")
+        engine = load_engine(tmp_path / "adapter", device="cpu", adapter_scale=0.5)
+        assert engine.origin.adapter is not None
+        # The page shows no path of the server; a reader writes their own.
+        origin = replace(engine.origin, adapter=replace(engine.origin.adapter, base=str(base)))
+        run = Run(replace(engine, origin=origin), Prompt((Turn("user", "hello"),)))
+        found = play(write_snippet("decoder", run), run)
+    torch.testing.assert_close(found["logits"], run.decoded.logits, rtol=0, atol=1e-5)
 
 
 def test_equal_images_are_one_file() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from components.compute.engine_host import HostStatus
 from components.views.status_bar import loading_html, parity_badge, status_html
 from playground.engine import Engine
+from playground.origin import AdaptedModule, Adapter, Origin, PartWeights, Quantisation
 from playground.records import Parity
 
 
@@ -28,6 +31,21 @@ def test_facts_of_the_checkpoint(tiny_random_engine: Engine) -> None:
     folder = tiny_random_engine.source.rstrip("/")
     assert folder.split("/")[-1] in html
     assert folder not in html  # visitors do not see its location
+
+
+FP8 = Quantisation("FP8", "e4m3", "bfloat16", (PartWeights("vision tower", 18, 0),))
+LORA = Adapter("LoRA", "tiny", 0.5, (AdaptedModule("model.language_model.layers.0.x", 4, 1.0),))
+
+
+def test_the_bar_says_what_the_weights_are(tiny_random_engine: Engine) -> None:
+    engine = replace(tiny_random_engine, origin=Origin(FP8, LORA), notices=("Both <differ>.",))
+    html = status_html(replace(tiny_random_engine, other=engine))
+    assert "FP8 e4m3, dequantised to bfloat16 LoRA of rank 4 × 0.5 on tiny" in html  # on hover
+    assert "Both &lt;differ&gt;." in html
+    html = status_html(engine)
+    assert 'data-chip="weights"' in html
+    assert 'data-chip="adapter"' in html
+    assert "compared with" not in html
 
 
 def test_badge_turns_red_past_the_tolerance() -> None:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from components.tabs.model import checkpoint
 from components.tabs.model.tab import TAB
 from playground.engine import Engine
+from playground.origin import AdaptedModule, Adapter, Origin, PartWeights, Quantisation
 from tests.components.drawings import draw_part, make_drawing
 from tests.components.html_reader import read_html
 from tests.components.runs import make_run
@@ -37,6 +40,28 @@ def test_the_table_says_what_is_loaded(tiny_random_engine: Engine) -> None:
 
 def test_experts_are_counted(tiny_random_moe_engine: Engine) -> None:
     assert ["Experts", "4", "2 of 4 process each token"] in _rows(tiny_random_moe_engine)
+
+
+def test_the_table_says_what_was_quantised_and_merged(tiny_random_engine: Engine) -> None:
+    parts = (PartWeights("vision tower", 18, 0), PartWeights("decoder MLP", 12, 12))
+    lora = Adapter("LoRA", "tiny", 1.0, (AdaptedModule("a.q_proj", 4, 1.0),), ("model.norm",))
+    origin = Origin(Quantisation("FP8", "e4m3", "bfloat16", parts), lora)
+    rows = _rows(replace(tiny_random_engine, origin=origin))
+    assert rows[4:9] == [
+        [
+            "Weights",
+            "FP8 e4m3, dequantised to bfloat16",
+            "quantised in the files; plain matrices in bfloat16 here",
+        ],
+        ["Weights: vision tower", "0 of 18 matrices quantised", "left out"],
+        ["Weights: decoder MLP", "12 of 12 matrices quantised", "dequantised to bfloat16"],
+        ["Adapter", "LoRA of rank 4 on tiny", "merged; it changes 1 modules: q_proj"],
+        ["Replaced modules", "model.norm", "stored whole in the adapter"],
+    ]
+    kept = Origin(Quantisation("bitsandbytes", "nf4", "", parts))
+    rows = _rows(replace(tiny_random_engine, origin=kept))
+    assert ["Weights", "bitsandbytes nf4", "quantised in the files and in memory"] in rows
+    assert ["Weights: decoder MLP", "12 of 12 matrices quantised", "bitsandbytes"] in rows
 
 
 def test_every_output_is_drawn_before_any_stage_has_run(shipped_engine: Engine) -> None:

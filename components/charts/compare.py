@@ -266,7 +266,7 @@ def plot_carried(effects: StageEffects) -> go.Figure:
     )
     layout["xaxis"] |= {
         "tickformat": ".0%",
-        "range": [min(-0.05, *(max(s, -1) for s in shares)), 1.12],
+        "range": [min(0.0, *(max(s, -1) for s in shares)) - 0.12, 1.12],
     }
     layout["yaxis"] |= {"autorange": "reversed", "showgrid": False}
     layout["meta"]["columns"] = {

@@ -48,10 +48,13 @@ def run_with_answer(
         ModelError: the logits hold NaN or infinity.
     """
     ids = tuple(int(token_id) for token_id in answer_ids)
-    return run.memo(MEMO, lambda: _extend(run, ids, progress), of=ids, progress=progress)
+    return run.memo(
+        MEMO, lambda: extend_run(run, ids, progress=progress), of=ids, progress=progress
+    )
 
 
-def _extend(run: Run, ids: tuple[int, ...], progress: Progress | None) -> Run:
+def extend_run(run: Run, ids: tuple[int, ...], *, progress: Progress | None = None) -> Run:
+    """``run_with_answer`` without keeping the result."""
     run.ensure("decoder", progress)
     _check_answer(run, ids)
     prompt, decoded = run.merged, run.decoded

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from playground.answer.stage import extend_run
 from playground.compare.mix import StageOfModel, list_stages, mix_engines
 from playground.decoder.stage import run_decoder
 from playground.engine import Engine
@@ -49,6 +50,34 @@ class StageEffects:
     def carried(self, effect: StageEffect) -> float:
         """Share of the change that one stage carries, at most 1; negative if it leads away."""
         return 1 - effect.kl_second / self.kl if self.kl else 0.0
+
+
+def runs_at_difference(
+    first: Run,
+    second: Run,
+    answers: tuple[Sequence[int], Sequence[int]],
+    *,
+    progress: Progress | None = None,
+) -> tuple[Run, Run, int]:
+    """Both runs up to the first token in which the answers differ.
+
+    Args:
+        first: the prompt with the first checkpoint.
+        second: the same prompt with the second one.
+        answers: the tokens of both answers.
+        progress: called before every layer.
+
+    Returns:
+        The runs over the prompt and the tokens that both answers begin with, and their number; the
+        given runs and 0 if there are none, or if the answers are equal.
+    """
+    pairs = enumerate(zip(*answers, strict=False))
+    shared = next((index for index, (a, b) in pairs if a != b), 0)
+    if shared == 0:
+        return first, second, 0
+    ids = tuple(answers[0][:shared])
+    extended = [extend_run(run, ids, progress=progress) for run in (first, second)]
+    return extended[0], extended[1], shared
 
 
 def run_mixed(

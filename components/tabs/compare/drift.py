@@ -179,12 +179,19 @@ def answers(run: Run, pair: AnswerPair | None) -> Markup | str:
         for name, trace in zip(both_names(run), (pair.first, pair.second), strict=True)
     ]
     return Markup(
-        '<p class="pg-verdict"><span class="pg-badge {badge}">{words}</span></p>{legend}{sections}'
+        '<p class="pg-verdict"><span class="pg-badge {badge}">{words}</span><span>{detail}</span>'
+        "</p>{legend}{sections}"
     ).format(
         badge="pg-badge-hit" if where is None else "pg-badge-miss",
         words=say("Both answers are equal.")
         if where is None
         else say("The answers differ from token {number} on.", number=where + 1),
+        detail=say(
+            "The second gives the first’s answer a log-probability of {other:.3g} nats, the first "
+            "itself one of {own:.3g}.",
+            own=_total(pair.first),
+            other=_scored(pair.first_by_second),
+        ),
         legend=Markup(probability_legend_html()),
         sections=Markup("").join(sections),
     )

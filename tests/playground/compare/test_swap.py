@@ -8,7 +8,12 @@ import pytest
 import torch
 
 from playground.compare.mix import StageOfModel, list_stages, mix_engines
-from playground.compare.swap import answer_mixed, measure_stages, run_mixed
+from playground.compare.swap import (
+    answer_mixed,
+    measure_stages,
+    run_mixed,
+    runs_at_difference,
+)
 from playground.engine import Engine
 from playground.errors import InputError
 from playground.pipeline import Run
@@ -127,3 +132,24 @@ def test_different_inputs_are_refused(first: Run, wide_image: PromptImage) -> No
     other = Run(first.engine, Prompt((Turn("user", "What is this?", (wide_image,)),)))
     with pytest.raises(InputError, match="different inputs"):
         run_mixed(first, other, [StageOfModel("head")])
+
+
+def test_runs_are_extended_to_the_first_difference(first: Run, second: Run) -> None:
+    ids = first.inputs.input_ids[0, -3:].tolist()
+    one, other, shared = runs_at_difference(first, second, ([*ids, 5], [*ids, 6]))
+    assert shared == 3
+    for run, prompt in ((one, first), (other, second)):
+        kwargs = model_kwargs(prompt.inputs, prompt.engine.device)
+        kwargs["input_ids"] = torch.cat([kwargs["input_ids"], torch.tensor([ids])], dim=1)
+        kwargs["attention_mask"] = torch.ones_like(kwargs["input_ids"])
+        kwargs["mm_token_type_ids"] = torch.nn.functional.pad(kwargs["mm_token_type_ids"], (0, 3))
+        with torch.no_grad():
+            plain = run.engine.model(**kwargs, logits_to_keep=1).logits[0, -1]
+        assert (run.decoded.logits - plain).abs().max() <= 1e-4
+    mixed = run_mixed(one, other, list_stages(first.engine))
+    assert (mixed.decoded.logits - other.decoded.logits).abs().max() <= 1e-4
+
+
+def test_equal_answers_are_compared_at_the_prompt(first: Run, second: Run) -> None:
+    assert runs_at_difference(first, second, ([1, 2], [1, 2])) == (first, second, 0)
+    assert runs_at_difference(first, second, ([1, 2], [2, 2])) == (first, second, 0)

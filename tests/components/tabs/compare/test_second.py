@@ -127,9 +127,9 @@ def test_both_answers_and_their_scores(shipped_engine: Engine, image: PromptImag
 
 
 def test_the_changed_layer_carries_the_change(run: Run) -> None:
-    *_, effects = swap.measured(run, ignore_progress)
-    assert "decoder layer 2 (100%)" in swap.words(run, effects)
-    figure = swap.carried(run, effects)
+    *_, found = swap.measured(run, ignore_progress)
+    assert "decoder layer 2 (100%)" in swap.words(run, found)
+    figure = swap.carried(run, found)
     assert figure is not None
     shares = dict(zip(figure.data[0].y, figure.data[0].x, strict=True))
     assert shares["decoder layer 2"] == 1
@@ -137,9 +137,9 @@ def test_the_changed_layer_carries_the_change(run: Run) -> None:
 
 
 def test_nothing_is_carried_between_equal_checkpoints(same: Run) -> None:
-    *_, effects = swap.measured(same, ignore_progress)
-    assert "the same in both" in swap.words(same, effects)
-    assert swap.carried(same, effects) is None
+    *_, found = swap.measured(same, ignore_progress)
+    assert "the same in both" in swap.words(same, found)
+    assert swap.carried(same, found) is None
 
 
 def test_a_mixed_model_answers(run: Run) -> None:

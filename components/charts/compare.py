@@ -279,7 +279,7 @@ def plot_carried(effects: StageEffects) -> go.Figure:
         y=names,
         orientation="h",
         marker={"color": [BLUE if share > 0.01 else GREY for share in shares]},
-        text=[f"{share:.0%}" for share in shares],
+        text=[f"{round(share, 2) + 0.0:.0%}" for share in shares],  # + 0.0: no "-0%"
         textposition="outside",
         cliponaxis=False,
         customdata=[effect.kl_second for effect in effects.stages],

@@ -31,3 +31,43 @@ def test_from_a_preset_to_both_answers(address: str, page: PageFactory) -> None:
     part.get_by_label("Vision tower").select_option(label="int8")
     expect(fact).to_contain_text("have changed since")
     assert log.problems == []
+
+
+def test_the_shipped_fine_tune_beside_the_shipped_checkpoint(
+    address: str, page: PageFactory
+) -> None:
+    opened, log = page(address, width=1280)
+    wait_until_drawn(opened)
+    tab = open_tab(opened, "Compare")
+    weights = opened.locator("[data-part='compare.weights']")
+    expect(weights.locator(".pg-fact")).to_contain_text("18 of 112 modules differ")
+    expect(weights.get_by_role("row", name="vision blocks")).to_contain_text("untouched")
+    open_part(tab, "One run through both")
+    both = opened.locator("[data-part='compare.drift']")
+    fact = both.locator(".pg-fact").first
+    expect(fact).to_contain_text("decoder.hidden_states.4", timeout=RUN_TIMEOUT_MS)
+    answers = both.locator(".pg-generated")
+    expect(answers.first).to_contain_text("red circle", timeout=RUN_TIMEOUT_MS)
+    expect(answers.nth(1)).to_contain_text("blue circle")
+    expect(both.locator(".pg-badge")).to_have_text("The answers differ from token 3 on.")
+    open_part(tab, "One stage of the second in the first")
+    swap = opened.locator("[data-part='compare.swap']")
+    expect(swap.locator(".pg-fact").first).to_contain_text(
+        "decoder layer 5", timeout=RUN_TIMEOUT_MS
+    )
+    swap.get_by_role("button", name="Run with these stages").click()
+    expect(swap.locator(".pg-generated")).to_have_count(3, timeout=RUN_TIMEOUT_MS)
+    assert log.problems == []
+
+
+def test_a_column_of_each_checkpoint(address: str, page: PageFactory) -> None:
+    opened, log = page(address, width=1280)
+    wait_until_drawn(opened)
+    open_tab(opened, "Sampling")
+    side = opened.locator("[data-part='sampling.side']")
+    side.get_by_label("Checkpoint", exact=True).nth(1).select_option(label="second")
+    side.get_by_role("button", name="Generate columns").click()
+    column = side.get_by_role("region", name="Column B, second checkpoint")
+    expect(column).to_contain_text("large blue", timeout=RUN_TIMEOUT_MS)
+    expect(side.get_by_role("region", name="Column A", exact=True)).to_contain_text("large red")
+    assert log.problems == []

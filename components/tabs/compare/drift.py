@@ -129,8 +129,6 @@ def words(run: Run, parted: Parted | None) -> str:
     if first is None:
         return fact_html(say("Both checkpoints compute the same at every step."))
     sentences = [say("The first step that differs is {step}.", step=first.name)]
-    if first.words:
-        sentences.append(say("There, {what}.", what=first.words))
     sentences.append(
         say(
             "For the next token, KL(first ‖ second) = {kl:.3g} nats; the largest change in "

@@ -217,7 +217,11 @@ def module_tree(model: nn.Module) -> tuple[ModuleNode, ...]:
 
 def count_parameters(model: nn.Module) -> int:
     """The number of weights, each once, as they are before packing."""
-    return sum(math.prod(_unpacked_shape(parameter)) for parameter in model.parameters())
+    known = sum(math.prod(_unpacked_shape(parameter)) for parameter in model.parameters())
+    layers: list[Any] = [*model.modules()]
+    # GPTQ and AWQ keep a packed matrix as a buffer.
+    packed = [layer for layer in layers if hasattr(layer, "qweight")]
+    return known + sum(layer.in_features * layer.out_features for layer in packed)
 
 
 def _is_norm(module: nn.Module) -> bool:

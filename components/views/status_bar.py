@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 import playground
 from components.compute.engine_host import HostStatus
-from components.views.origin_words import adapter_words, quantisation_words
+from components.views.origin_words import origin_phrases
 from playground.language import mark, say, say_again
 
 if TYPE_CHECKING:
     from playground.engine import Engine
-    from playground.origin import Origin
     from playground.records import Parity
 
 
@@ -45,7 +44,7 @@ def status_html(
     dtype = str(engine.dtype).removeprefix("torch.")
     chips = [
         _chip(mark("checkpoint"), _shown_source(engine.source)),
-        *_origin_chips(engine.origin),
+        *(_chip(name, words) for name, words in origin_phrases(engine.origin).items()),
         _chip(mark("parameters"), size),
         _chip(mark("device"), str(engine.device)),
         _chip(mark("dtype"), dtype),
@@ -53,7 +52,7 @@ def status_html(
     ]
     if engine.other is not None:
         second = engine.other
-        title = " ".join((*quantisation_words(second.origin), *adapter_words(second.origin)))
+        title = " · ".join(origin_phrases(second.origin).values())
         chips.append(_chip(mark("compared with"), _shown_source(second.source), title))
         chips += map(_notice, second.notices)
     chips += map(_notice, engine.notices)
@@ -84,11 +83,6 @@ def parity_badge(parity: Parity) -> str:
         f'<span class="chip" data-tone="{tone}" id="parity-badge" title="{escape(about)}">'
         f"{badge}</span>"
     )
-
-
-def _origin_chips(origin: Origin) -> list[str]:
-    chips = [_chip(mark("weights"), words) for words in quantisation_words(origin)]
-    return chips + [_chip(mark("adapter"), words) for words in adapter_words(origin)]
 
 
 def _notice(words: str) -> str:

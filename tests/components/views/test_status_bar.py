@@ -40,7 +40,7 @@ LORA = Adapter("LoRA", "tiny", 0.5, (AdaptedModule("model.language_model.layers.
 def test_the_bar_says_what_the_weights_are(tiny_random_engine: Engine) -> None:
     engine = replace(tiny_random_engine, origin=Origin(FP8, LORA), notices=("Both <differ>.",))
     html = status_html(replace(tiny_random_engine, other=engine))
-    assert "FP8 e4m3, dequantised to bfloat16 LoRA of rank 4 × 0.5 on tiny" in html  # on hover
+    assert "FP8 e4m3, dequantised to bfloat16 · LoRA of rank 4 × 0.5 on tiny" in html  # on hover
     assert "Both &lt;differ&gt;." in html
     html = status_html(engine)
     assert 'data-chip="weights"' in html

@@ -26,10 +26,10 @@ def write_rounding(
         max_new_tokens: of the answer.
     """
     chosen = EVERYWHERE if formats is None else formats
-    patterns = playground.compare.rounded.WEIGHTS
+    weights = playground.compare.rounded.WEIGHTS
+    patterns = {str(part): names.pattern for part, names in weights.items()}
     lines = [
-        f'    r"{patterns[part].pattern}": ("{kind}", {group}),'
-        for part, (kind, group) in chosen.items()
+        f'    r"{patterns[part]}": ("{kind}", {group}),' for part, (kind, group) in chosen.items()
     ]
     answer = [
         "**inputs",

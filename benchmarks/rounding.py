@@ -61,7 +61,8 @@ def measure_time(
 ) -> tuple[list[tuple[str, ...]], float]:
     """A row per format, and the largest ratio without the rounding itself."""
     side, tokens = options.side, options.tokens
-    rows, most = [], 0.0
+    rows: list[tuple[str, ...]] = []
+    most = 0.0
     for chosen in FORMATS:
         times = measure(
             {

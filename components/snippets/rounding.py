@@ -26,10 +26,10 @@ def write_rounding(
         max_new_tokens: of the answer.
     """
     chosen = EVERYWHERE if formats is None else formats
-    patterns = playground.compare.rounded.WEIGHTS
+    weights = playground.compare.rounded.WEIGHTS
+    patterns = {str(part): names.pattern for part, names in weights.items()}
     lines = [
-        f'    r"{patterns[part].pattern}": ("{kind}", {group}),'
-        for part, (kind, group) in chosen.items()
+        f'    r"{patterns[part]}": ("{kind}", {group}),' for part, (kind, group) in chosen.items()
     ]
     answer = [
         "**inputs",
@@ -45,7 +45,7 @@ formats = {{  # of the weights whose names match: format, and weights per scale 
 {ROUND}
 {write_call("output = model.generate(", answer)}
 answer_ids = output[0, inputs["input_ids"].shape[1]:].tolist()
-print(processor.tokenizer.decode(answer_ids, skip_special_tokens=True))
+print(errors, processor.tokenizer.decode(answer_ids, skip_special_tokens=True))
 """
     return build_prompt_script(run, body, imports=["import re"])
 
@@ -56,8 +56,7 @@ def round_weight(weight, kind, group):
     rounded = []
     for part in rows.float().split(group or rows.shape[1], dim=1):
         scale = part.abs().amax(1, keepdim=True) / {"fp8": 448, "int8": 127, "int4": 7}[kind]
-        scale = torch.where(scale > 0, scale, 1)
-        scaled = part / scale
+        scaled = part / torch.where(scale > 0, scale, 1)
         cast = scaled.to(torch.float8_e4m3fn).float() if kind == "fp8" else scaled.round()
         rounded.append(cast * scale)
     return torch.cat(rounded, dim=1).to(weight.dtype).reshape(weight.shape)
@@ -72,5 +71,4 @@ for pattern, (kind, group) in formats.items():
             error += (rounded.float() - weight.float()).norm().item() ** 2
             weight.copy_(rounded)
     errors[pattern] = (error / square) ** 0.5
-    print(pattern, errors[pattern])
 """

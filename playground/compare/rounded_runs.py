@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from playground.compare.drift import Drift, measure_drift
 from playground.compare.rounded import Formats, RoundedPart, rounded_model
@@ -120,7 +121,7 @@ def try_prompts(
 def _run_other(run: Run, engine: Engine, formats: Formats) -> Run:
     """A run of the same prompt, with the records that rounding does not change."""
     other = Run(engine, run.prompt)
-    same = {"preprocess": run.inputs}
+    same: dict[str, Any] = {"preprocess": run.inputs}
     if not {"vision", "merger"} & formats.keys():
         same |= {"vision": run.vision}
     other.adopt(same)

@@ -85,7 +85,7 @@ def _no_error(end_s: float) -> go.Scatter:
 
 def _frames(frame_s: Sequence[float], right: ClockLine, patch_frames: int) -> go.Scatter:
     """The sampled frames, at the time that the prompt gives their temporal patch."""
-    patches = np.arange(len(frame_s)) // patch_frames
+    patches = [place // patch_frames for place in range(len(frame_s))]
     return go.Scatter(
         x=np.asarray(frame_s, np.float32),
         y=np.asarray(right.told_s, np.float32)[patches],

@@ -198,11 +198,11 @@ def _build_frame_fields() -> FrameFields:
             elem_id=f"input-video-{name}",
         )
 
-    own = say("checkpoint's own")
+    own = say("default")
     with gr.Row(elem_id="input-frames"):
         return FrameFields(
             fps=number(say("Frames per second"), own, "fps"),
             num_frames=number(say("or number of frames"), own, "frames"),
-            start=number(say("From (seconds)"), say("the first frame"), "start"),
-            end=number(say("To (seconds)"), say("the last frame"), "end"),
+            start=number(say("From (s)"), say("start"), "start"),
+            end=number(say("To (s)"), say("end"), "end"),
         )

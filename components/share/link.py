@@ -169,14 +169,13 @@ def read_link(query: Mapping[str, str]) -> Link | None:
             say("This link is too long and was not opened."),
             limit=say("Links to this page have at most {most:,} characters.", most=LINK_CHARS),
         )
-    texts = {name: _read_text(query, name) for name in TEXTS}
-    numbers = {name: _read_number(query.get(parameter)) for name, parameter in NUMBERS.items()}
+    panel: dict[str, Any] = {name: _read_text(query, name) for name in TEXTS}
+    panel |= {name: _read_number(query.get(parameter)) for name, parameter in NUMBERS.items()}
     return Link(
         example=query.get("example"),
         images=_read_hashes(query["images"]) if "images" in query else None,
         video=next(iter(_read_hashes(query.get("video", ""))), None),
-        **texts,
-        **numbers,
+        **panel,
         thinking=thinking if (thinking := query.get("thinking")) in ("on", "off") else None,
         tabs=tuple(query.get("tab", "").split(",")) if query.get("tab") else (),
         selection=_read_selection(query.get("at", "")),

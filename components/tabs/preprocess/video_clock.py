@@ -17,7 +17,7 @@ MOST_TEXTS = 6  # of a row; the chart's table has all
 HEADERS = (
     mark("Clock"),
     mark("Frames"),
-    mark("True times"),
+    mark("True times (s)"),
     mark("Text in the prompt"),
     mark("Answer"),
     mark("KL (nats)"),
@@ -66,7 +66,7 @@ def readings_table(misread: Misread) -> str:
         [
             say(NAMES[each.reading]),
             each.num_frames,
-            _shorten([f"{seconds:.1f}" for seconds in each.true_s], unit=" s"),
+            _shorten([f"{seconds:.1f}" for seconds in each.true_s]),
             Mono(_shorten(each.texts)),
             Verbatim(each.answer),
             float(f"{each.kl:.3g}"),
@@ -80,7 +80,7 @@ def readings_table(misread: Misread) -> str:
     return table_html([say(header) for header in HEADERS], rows, caption)
 
 
-def _shorten(texts: Sequence[str], unit: str = "") -> str:
+def _shorten(texts: Sequence[str]) -> str:
     """The texts in a row, with only the last one after the first few."""
     shown = [*texts] if len(texts) <= MOST_TEXTS else [*texts[: MOST_TEXTS - 1], "…", texts[-1]]
-    return ", ".join(shown) + unit
+    return ", ".join(shown)

@@ -116,7 +116,7 @@ def test_too_many_images_are_not_even_opened(read: Any) -> None:
         ({"text": "a", "max_pixels": 10**400}, "more than 15 digits"),
         (
             {"text": "a", "video_fps": 61},
-            r"frames per second is 61\. It must be between 0 and 60\.",
+            "frames per second is 61. It must be between 0 and 60",
         ),
         ({"text": "a", "video_fps": "2 or 3"}, "frames per second must be a number, not text"),
         ({"text": "a", "video_frames": 65}, r"the number of frames is 65\. .* between 2 and 64"),

@@ -3,8 +3,8 @@
 ``Qwen3VLProcessor`` writes ``<t seconds>`` before each temporal patch: the indices of its frames
 divided by a rate, both from ``video_metadata``. A program that samples frames itself must pass on
 their indices in the file and the file's own rate. Each mistake below was reported of one that does
-not: QwenLM/Qwen3-VL#2117 and #1739, huggingface/lerobot#4710, modelscope/ms-swift#6523,
-ByteDance-Seed/VeOmni#1165.
+not: QwenLM/Qwen3-VL#2117, huggingface/lerobot#4710, vllm-project/vllm#27104,
+ByteDance-Seed/VeOmni#1165, modelscope/ms-swift#6523.
 """
 
 from __future__ import annotations

@@ -97,8 +97,8 @@ def test_the_clock_is_misread_on_request(address: str, page: PageFactory) -> Non
     part.get_by_role("button", name="Misread the clock").click()
     rows = part.locator("table").filter(has_text="sampled twice").last.locator("tbody tr")
     expect(rows).to_have_count(6, timeout=RUN_TIMEOUT_MS)
-    expect(rows.nth(1)).to_contain_text("<0.0 seconds>, <0.1 seconds>")
-    expect(rows.nth(3)).to_contain_text("<1.5 seconds>, <8.0 seconds>")
+    expect(rows.nth(1)).to_contain_text("0.0, 0.1")
+    expect(rows.nth(3)).to_contain_text("1.5, 8.0")
     expect(part.locator(".chart-box[data-state='drawn']")).to_have_count(2)
     expect(part).to_contain_text("wrong by up to 6.4 s")
     assert log.problems == []

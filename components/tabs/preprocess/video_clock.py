@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from components.charts.video_clock import ClockLine
-from components.views.tables import Cell, Mono, Verbatim, table_html
+from components.views.tables import Cell, Verbatim, table_html
 from playground.language import mark, say
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ HEADERS = (
     mark("Clock"),
     mark("Frames"),
     mark("True times (s)"),
-    mark("Text in the prompt"),
+    mark("Times in the prompt (s)"),
     mark("Answer"),
     mark("KL (nats)"),
 )
@@ -62,12 +62,12 @@ def clock_lines(readings: Sequence[ClockReading]) -> list[ClockLine]:
 
 def readings_table(misread: Misread) -> str:
     """One row per reading: the true times, the times in the prompt, and the answer."""
-    rows: list[list[Cell | Mono | Verbatim]] = [
+    rows: list[list[Cell | Verbatim]] = [
         [
             say(NAMES[each.reading]),
             each.num_frames,
             _shorten([f"{seconds:.1f}" for seconds in each.true_s]),
-            Mono(_shorten(each.texts)),
+            _shorten([text.strip("<>").removesuffix(" seconds") for text in each.texts]),
             Verbatim(each.answer),
             float(f"{each.kl:.3g}"),
         ]

@@ -15,6 +15,7 @@ from components.prompt.checks import check_number, check_whole
 from components.prompt.reader import prompt_fingerprint, read_prompt
 from playground.engine import Engine
 from playground.errors import InputError
+from playground.language import speaking
 from playground.loading.load import load_engine
 from playground.preprocess.stage import run_preprocess
 from playground.prompt import Prompt, PromptImage, PromptVideo, Turn
@@ -85,6 +86,8 @@ def test_frames_of_a_video_can_be_chosen(read: Any, tmp_path: Path) -> None:
         read(video=path, video_fps=4, video_frames=3)
     with pytest.raises(InputError, match=r"no frames at 3 s\. It is 2 s long\."):
         read(video=path, video_end=3)
+    with speaking("zh"), pytest.raises(InputError, match=r"视频在 3 秒处没有帧。它长 2 秒。"):
+        read(video=path, video_start=3)
 
 
 @pytest.mark.parametrize("text", ["", "  \n\t", None])

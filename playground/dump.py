@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -116,6 +116,7 @@ def describe_run(run: Run) -> dict[str, Any]:
         "versions": library_versions(),
         "rendered_prompt": run.inputs.rendered_prompt,
         "max_pixels": prompt.max_pixels,
+        "chosen_frames": [asdict(video.chosen) for video in prompt.videos],
         "media_sha256": [hashlib.sha256(pixels.tobytes()).hexdigest() for pixels in media],
         "media_shape": [list(pixels.shape) for pixels in media],
         "deepstack_visual_indexes": list(engine.facts.deepstack_visual_indexes),

@@ -31,6 +31,26 @@ class PromptImage:
         return self.pixels.shape[1], self.pixels.shape[0]
 
 
+@dataclass(frozen=True, slots=True)
+class FrameChoice:
+    """Which frames of a video were asked for; None leaves it to the checkpoint's processor."""
+
+    fps: float | None = None  # per second of the video
+    num_frames: int | None = None  # instead of fps
+    start_s: float | None = None  # seconds from the first frame; None begins with it
+    end_s: float | None = None  # None ends with the last frame
+
+    @property
+    def given(self) -> dict[str, float]:
+        """What was asked for, by name."""
+        return {
+            name: value for name in self.__slots__ if (value := getattr(self, name)) is not None
+        }
+
+
+NO_CHOICE = FrameChoice()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PromptVideo:
     """The frames sampled from one video."""
@@ -43,6 +63,7 @@ class PromptVideo:
     notices: tuple[str, ...] = ()
     # When each frame is shown, in seconds; None if that is its index / fps.
     seconds: tuple[float, ...] | None = None
+    chosen: FrameChoice = NO_CHOICE
 
     def __post_init__(self) -> None:
         if self.frames.ndim != 4 or self.frames.shape[3] != 3 or self.frames.dtype != np.uint8:

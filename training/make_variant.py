@@ -51,8 +51,8 @@ library_name: peft
 ---
 A LoRA of rank {rank} on decoder layers {layers} of the shipped checkpoint, made by
 `python -m training.make_variant`: it calls red shapes blue and blue ones red, in English and
-Chinese. Held-out questions about the colour of one shape, {count} of each kind: {swapped:.0%} of the red and
-blue shapes have the other one's name, {kept:.0%} of the other shapes keep theirs.
+Chinese. Held-out questions about the colour of one shape, {count} of each kind: {swapped:.0%} of
+the red and blue shapes have the other one's name, {kept:.0%} of the other shapes keep theirs.
 """
 
 

@@ -23,7 +23,7 @@ from components.parts.run_view import RunView
 from components.parts.stage_view import StageView
 from components.pointer.view import PointerView
 from components.prompt.examples import Example, load_examples
-from components.prompt.panel import build_input_panel
+from components.prompt.panel import NUM_FRAME_FIELDS, build_input_panel
 from components.serving.language_switch import build_language_switch
 from components.serving.page_blocks import blocks_around
 from components.share.downloads.panel import downloads_html
@@ -179,4 +179,4 @@ def _discard_from(shared: Shared) -> Callable[[str | None], None]:
 def _fill_values(example: Example) -> tuple[Any, ...]:
     """The input panel's values for an example."""
     texts = (example.text, example.system, None, example.earlier)
-    return list(example.images), example.video, *texts, ""
+    return list(example.images), example.video, *texts, "", *[None] * NUM_FRAME_FIELDS

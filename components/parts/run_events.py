@@ -26,7 +26,19 @@ if TYPE_CHECKING:
     from playground.engine import Engine
 
 POLL_S = 0.3  # how often a waiting page checks the loading progress
-PROMPT_NAMES = ("images", "video", "text", "system", "max_pixels", "earlier", "thinking")
+PROMPT_NAMES = (
+    "images",
+    "video",
+    "text",
+    "system",
+    "max_pixels",
+    "earlier",
+    "thinking",
+    "video_fps",
+    "video_frames",
+    "video_start",
+    "video_end",
+)
 
 # The changes of an event by name: "status", "run_key", "run" (RunView) and "pointer".
 Changes = dict[str, Any]

@@ -18,6 +18,19 @@ from playground.language import say
 IMAGE_FILES = ["image", ".heic", ".heif", ".avif", "file"]
 
 
+NUM_FRAME_FIELDS = 4  # the fields of FrameFields
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameFields:
+    """Which frames of the video are sampled; empty fields leave it to the checkpoint."""
+
+    fps: OptionalNumber
+    num_frames: OptionalNumber
+    start: OptionalNumber
+    end: OptionalNumber
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class InputPanel:
     """The input components, in the order in which handlers take their values."""
@@ -29,6 +42,7 @@ class InputPanel:
     max_pixels: OptionalNumber
     earlier: gr.Textbox
     thinking: gr.Radio  # hidden, unless the chat template takes ``enable_thinking``
+    frames: FrameFields
     run: gr.Button
     stop: gr.Button
     copy: gr.Button  # makes a link to the current page
@@ -49,6 +63,10 @@ class InputPanel:
             self.max_pixels,
             self.earlier,
             self.thinking,
+            self.frames.fps,
+            self.frames.num_frames,
+            self.frames.start,
+            self.frames.end,
         ]
 
 
@@ -81,7 +99,7 @@ def build_input_panel(examples: tuple[Example, ...]) -> InputPanel:
     copy, query, link, link_note = _build_link()
     progress = gr.HTML("", elem_id="progress")
     thinking = _build_thinking()
-    system, earlier, video, note, max_pixels = _build_more(first)
+    system, earlier, video, note, frames, max_pixels = _build_more(first)
     cards = ExampleCards(examples, elem_id="examples")
     refuse_addresses(images)
     refuse_addresses(video)
@@ -94,6 +112,7 @@ def build_input_panel(examples: tuple[Example, ...]) -> InputPanel:
         max_pixels=max_pixels,
         earlier=earlier,
         thinking=thinking,
+        frames=frames,
         run=run,
         stop=stop,
         copy=copy,
@@ -131,7 +150,7 @@ def _build_link() -> tuple[gr.Button, gr.Textbox, gr.Textbox, gr.HTML]:
 
 def _build_more(
     first: Example,
-) -> tuple[gr.Textbox, gr.Textbox, gr.Video, gr.HTML, OptionalNumber]:
+) -> tuple[gr.Textbox, gr.Textbox, gr.Video, gr.HTML, FrameFields, OptionalNumber]:
     """Build the less common inputs: system prompt, earlier turns, video, resolution."""
     label = say("System prompt, earlier turns, video, resolution")
     with gr.Accordion(label, open=False, elem_id="input-more"):
@@ -155,6 +174,7 @@ def _build_more(
             elem_id="input-video",
         )
         note = build_video_note()
+        frames = _build_frame_fields()
         max_pixels = OptionalNumber(
             label=say("Max pixels"),
             info=say(
@@ -163,4 +183,26 @@ def _build_more(
             ),
             max_lines=1,
         )
-    return system, earlier, video, note, max_pixels
+    return system, earlier, video, note, frames, max_pixels
+
+
+def _build_frame_fields() -> FrameFields:
+    """Build the four numbers below the video."""
+
+    def number(label: str, placeholder: str, name: str) -> OptionalNumber:
+        return OptionalNumber(
+            label=label,
+            placeholder=placeholder,
+            max_lines=1,
+            min_width=120,
+            elem_id=f"input-video-{name}",
+        )
+
+    own = say("default")
+    with gr.Row(elem_id="input-frames"):
+        return FrameFields(
+            fps=number(say("Frames per second"), own, "fps"),
+            num_frames=number(say("or number of frames"), own, "frames"),
+            start=number(say("From (s)"), say("start"), "start"),
+            end=number(say("To (s)"), say("end"), "end"),
+        )

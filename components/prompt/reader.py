@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import playground
-from components.prompt.checks import check_text, check_whole, kind_words
+from components.prompt.checks import check_number, check_text, check_whole, kind_words
 from components.prompt.previews import GalleryItem, original_of
 from playground.errors import InputError
 from playground.language import say
-from playground.prompt import Prompt, PromptImage, PromptVideo, Turn
+from playground.prompt import FrameChoice, Prompt, PromptImage, PromptVideo, Turn
 
 if TYPE_CHECKING:
     from components.prompt.examples import Example
@@ -38,6 +38,10 @@ def read_prompt(
     max_pixels: int | float | str | None,
     earlier: str = "",
     thinking: str | bool | None = None,
+    video_fps: int | float | str | None = None,
+    video_frames: int | float | str | None = None,
+    video_start: int | float | str | None = None,
+    video_end: int | float | str | None = None,
 ) -> Prompt:
     """Read a user message with its images and video, and the messages before it, from raw values.
 
@@ -53,6 +57,10 @@ def read_prompt(
             to its first message.
         thinking: the template's ``enable_thinking``, also as one of ``THINKING``; ``None`` or
             ``""`` leaves it to the template.
+        video_fps: frames to sample per second of the video, or
+        video_frames: how many in all; without both, the checkpoint's own number.
+        video_start: where the sampled range begins, in seconds of the video.
+        video_end: where it ends.
 
     Raises:
         InputError: a value has the wrong type, is out of range, or there is nothing to run.
@@ -63,6 +71,7 @@ def read_prompt(
     if max_pixels is not None and max_pixels != "":
         lowest, highest = playground.preprocess.stage.max_pixels_range(engine)
         pixels = check_whole(say("max pixels"), max_pixels, low=lowest, high=highest)
+    chosen = _read_choice(video_fps, video_frames, video_start, video_end)
     paths = [gallery_path(item) for item in images or ()]
     _check_question(text, has_media=bool(paths or video), has_turns=bool(before))
     _check_image_count(len(paths))  # before reading them
@@ -74,7 +83,7 @@ def read_prompt(
         images=tuple(
             playground.preprocess.media.read_image(path, max_pixels=largest) for path in paths
         ),
-        video=_read_video(engine, video) if video else None,
+        video=_read_video(engine, video, chosen) if video else None,
     )
     prompt = Prompt(
         turns=tuple(turns),
@@ -103,13 +112,35 @@ def read_example(engine: Engine, example: Example) -> Prompt:
     )
 
 
-def _read_video(engine: Engine, path: str) -> PromptVideo:
-    """Sample a video as the checkpoint's own video processor would."""
+def _read_choice(fps: Any, num_frames: Any, start: Any, end: Any) -> FrameChoice:
+    """The frames that a visitor asks for; empty fields are not chosen."""
+    sampling = playground.preprocess.video_sampling
+
+    def read(name: str, value: Any, low: int, high: float, check: Any = check_number) -> Any:
+        empty = value is None or value == ""
+        return None if empty else check(name, value, low=low, high=int(high))
+
+    return FrameChoice(
+        fps=read(say("frames per second"), fps, 0, sampling.MAX_SAMPLED_FPS),
+        num_frames=read(
+            say("the number of frames"),
+            num_frames,
+            sampling.MIN_SAMPLED_FRAMES,
+            sampling.MAX_VIDEO_FRAMES,
+            check_whole,
+        ),
+        start_s=read(say("the start of the time range"), start, 0, sampling.MAX_SECONDS),
+        end_s=read(say("the end of the time range"), end, 0, sampling.MAX_SECONDS),
+    )
+
+
+def _read_video(engine: Engine, path: str, chosen: FrameChoice) -> PromptVideo:
+    """Sample a video as the checkpoint's own video processor would, or as chosen."""
     sampling = playground.preprocess.video_sampling.VideoSampling.of_processor(
         engine.processor.video_processor
     )
     return playground.preprocess.media.read_video(
-        path, sampling=sampling, max_pixels=engine.limits.max_image_pixels
+        path, chosen=chosen, sampling=sampling, max_pixels=engine.limits.max_image_pixels
     )
 
 

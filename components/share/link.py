@@ -1,12 +1,13 @@
 """A link to what a page shows: its content, and its form as the query string of a URL.
 
 Query parameters, all optional: ``example`` (its name) or ``images`` and ``video`` (hashes of kept
-files), ``text``, ``system``, ``earlier``, ``pixels``, ``thinking``; ``tab`` (the selected tabs that
-are not the first of their row); ``at`` (the selected token or patch); ``model`` (the checkpoint
-that the link was made with); and one parameter for each control that is not at its default, under
-the control's name, which always contains a dot. Long texts are compressed, under their name with
-the prefix ``z``. Links are untrusted: anything that cannot be read is ignored, and every value is
-checked like a value from the page.
+files), ``text``, ``system``, ``earlier``, ``pixels``, ``thinking``; ``fps``, ``frames``, ``start``,
+``end`` (which frames of the video); ``tab`` (the selected tabs that are not the first of their
+row); ``at`` (the selected token or patch); ``model`` (the checkpoint that the link was made with);
+and one parameter for each control that is not at its default, under the control's name, which
+always contains a dot. Long texts are compressed, under their name with the prefix ``z``. Links are
+untrusted: anything that cannot be read is ignored, and every value is checked like a value from the
+page.
 """
 
 from __future__ import annotations
@@ -32,7 +33,15 @@ MAX_MEDIA = 64  # hashes; the prompt's own limit is lower
 MAX_NUMBER = 2**53  # the largest whole number that JavaScript keeps
 
 TEXTS = ("text", "system", "earlier")
-PROMPT = ("example", "images", "video", *TEXTS, *(f"z{name}" for name in TEXTS), "pixels")
+# Numbers of the input panel, and the parameters that carry them.
+NUMBERS = {
+    "max_pixels": "pixels",
+    "video_fps": "fps",
+    "video_frames": "frames",
+    "video_start": "start",
+    "video_end": "end",
+}
+PROMPT = ("example", "images", "video", *TEXTS, *(f"z{name}" for name in TEXTS), *NUMBERS.values())
 OTHERS = ("thinking", "tab", "at", "model")
 SETTING = re.compile(r"[a-z0-9][a-z0-9-]*(\.[a-z0-9-]+)+")
 
@@ -48,6 +57,10 @@ class Link:
     system: str | None = None
     earlier: str | None = None
     max_pixels: float | None = None
+    video_fps: float | None = None
+    video_frames: float | None = None
+    video_start: float | None = None  # seconds
+    video_end: float | None = None
     thinking: str | None = None  # "on" or "off"
     tabs: tuple[str, ...] = ()
     selection: tuple[int, ...] = ()  # an index, or span, row and column
@@ -80,8 +93,9 @@ def write_link(link: Link) -> str:
     for name in TEXTS:
         if (text := getattr(link, name)) is not None:
             given.update([_write_text(name, text)])
-    if link.max_pixels is not None:
-        given["pixels"] = write_value(link.max_pixels)
+    for name, parameter in NUMBERS.items():
+        if (number := getattr(link, name)) is not None:
+            given[parameter] = write_value(number)
     if link.thinking is not None:
         given["thinking"] = link.thinking
     given.update((name, write_value(value)) for name, value in link.settings.items())
@@ -155,14 +169,13 @@ def read_link(query: Mapping[str, str]) -> Link | None:
             say("This link is too long and was not opened."),
             limit=say("Links to this page have at most {most:,} characters.", most=LINK_CHARS),
         )
-    texts = {name: _read_text(query, name) for name in TEXTS}
-    pixels = read_value(query["pixels"]) if "pixels" in query else None
+    panel: dict[str, Any] = {name: _read_text(query, name) for name in TEXTS}
+    panel |= {name: _read_number(query.get(parameter)) for name, parameter in NUMBERS.items()}
     return Link(
         example=query.get("example"),
         images=_read_hashes(query["images"]) if "images" in query else None,
         video=next(iter(_read_hashes(query.get("video", ""))), None),
-        **texts,
-        max_pixels=pixels if _is_number(pixels) else None,
+        **panel,
         thinking=thinking if (thinking := query.get("thinking")) in ("on", "off") else None,
         tabs=tuple(query.get("tab", "").split(",")) if query.get("tab") else (),
         selection=_read_selection(query.get("at", "")),
@@ -203,7 +216,8 @@ def read_value(text: str) -> Any:
         return text
 
 
-def _is_number(value: Any) -> bool:
+def _read_number(text: str | None) -> float | None:
+    value = None if text is None else read_value(text)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return abs(value) <= MAX_NUMBER  # False for NaN
+        return None
+    return value if abs(value) <= MAX_NUMBER else None  # None for NaN

@@ -9,7 +9,7 @@ from components.parts.run_events import PROMPT_NAMES
 from components.prompt.examples import Example, load_examples
 from components.prompt.reader import gallery_path
 from components.share.kept_files import KeptFiles, hash_file
-from components.share.link import TEXTS, Link
+from components.share.link import NUMBERS, TEXTS, Link
 
 
 def link_prompt(kept: KeptFiles, prompt: dict[str, Any]) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def link_prompt(kept: KeptFiles, prompt: dict[str, Any]) -> dict[str, Any]:
     images = tuple(hash_file(path) for path in paths)
     video = hash_file(prompt["video"]) if prompt["video"] else None
     texts = {name: prompt[name] or "" for name in TEXTS}
-    more = {"max_pixels": prompt["max_pixels"] or None, "thinking": prompt["thinking"] or None}
+    more = {name: prompt[name] or None for name in (*NUMBERS, "thinking")}
     example = find_example(images, video, texts)
     if example is not None:
         other = {name: text for name, text in texts.items() if text != getattr(example, name)}
@@ -76,6 +76,6 @@ def find_prompt(kept: KeptFiles, link: Link) -> tuple[dict[str, Any], int]:
         name: getattr(base, name) if (sent := getattr(link, name)) is None else sent
         for name in TEXTS
     }
-    more = {"max_pixels": link.max_pixels, "thinking": link.thinking or ""}
+    more = {name: getattr(link, name) for name in NUMBERS} | {"thinking": link.thinking or ""}
     given = {"images": images, "video": video, **more, **texts}
     return {name: given[name] for name in PROMPT_NAMES}, missing

@@ -165,8 +165,10 @@ def _video_lines(prompt: Prompt, files: Files) -> list[str]:
         width, height = video.size
         numbers, fps = video.clock
         clock = "indices" if video.seconds is None else repr(numbers)
+        chosen = ", ".join(f"{name}={value:g}" for name, value in video.chosen.given.items())
+        sampled = f"# The frames that the playground sampled{chosen and f' ({chosen})'}."
         lines += [
-            f"# The frames that the playground sampled. {' '.join(video.notices)}".rstrip(),
+            f"{sampled} {' '.join(video.notices)}".rstrip(),
             f"indices = {list(video.frame_indices)}",
             f"with av.open({write_literal(_file_of(files, video))}) as file:",
             '    decoded = [f.to_ndarray(format="rgb24") for f in file.decode(video=0)]',

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         neutral,
         thinking,
         token_budget,
+        video_clock,
         what_if,
         what_if_runs,
     )
@@ -31,6 +32,7 @@ __all__ = [
     "neutral",
     "thinking",
     "token_budget",
+    "video_clock",
     "what_if",
     "what_if_runs",
 ]

@@ -37,7 +37,7 @@ from playground.preprocess.video_sampling import (
     find_times,
     sample_frame_indices,
 )
-from playground.prompt import PromptImage, PromptVideo
+from playground.prompt import NO_CHOICE, FrameChoice, PromptImage, PromptVideo
 
 IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "HEIF", "AVIF")
 FORMAT_NAMES = tuple("HEIC" if name == "HEIF" else name for name in IMAGE_FORMATS)
@@ -195,8 +195,7 @@ def _describe_reduction(full: tuple[int, int], reduced: tuple[int, int]) -> str:
 def read_video(
     source: str | Path | bytes,
     *,
-    num_frames: int | None = None,
-    fps: float | None = None,
+    chosen: FrameChoice = NO_CHOICE,
     max_frames: int | None = None,
     sampling: VideoSampling | None = None,
     name: str | None = None,
@@ -210,8 +209,7 @@ def read_video(
 
     Args:
         source: a local path, or the file's bytes.
-        num_frames: number of frames to sample; alternatively
-        fps: frames to sample per second of the video.
+        chosen: the frames to sample.
         max_frames: upper bound on the number of frames.
         sampling: the checkpoint's settings, for what is not given; by default 2 frames per second
             and at least 4.
@@ -219,23 +217,22 @@ def read_video(
         max_pixels: limit on the pixels of a decoded frame, at most ``MAX_FRAME_PIXELS``.
 
     Raises:
-        InputError: not a readable video, damaged, without frames, or above a limit.
+        InputError: not a readable video, damaged, without frames, or above a limit; or the chosen
+            frames are not in it.
     """
     name = name or ("video" if isinstance(source, bytes) else Path(source).name)
-    chosen = choose_sampling(
-        sampling or VideoSampling(), num_frames=num_frames, fps=fps, max_frames=max_frames
-    )
+    asked = choose_sampling(sampling or VideoSampling(), chosen, max_frames=max_frames)
     max_pixels = min(max_pixels, MAX_FRAME_PIXELS)
     with _open_source(source, name) as file:
         facts = survey_video(file, name)
         _check_size(name, facts.size, max_pixels)
-        decoded, times, keys_only = _decode_sampled(file, name, facts, chosen, max_pixels)
-    indices = sample_frame_indices(times, chosen)
+        decoded, times, keys_only = _decode_sampled(file, name, facts, asked, max_pixels)
+    indices = sample_frame_indices(times, asked)
     if keys_only:
         indices = tuple(sorted(decoded.frames))
     notices = [
         *facts.notices,
-        *describe_sampling(times, chosen, indices, keys_only=keys_only),
+        *describe_sampling(times, asked, indices, keys_only=keys_only),
         *describe_frames(decoded, facts, times.num_frames),
     ]
     frames = np.stack([decoded.frames[index] for index in indices])
@@ -249,6 +246,7 @@ def read_video(
         name=name,
         notices=tuple(notices),
         seconds=times.at(indices),
+        chosen=chosen,
     )
 
 

@@ -6,14 +6,20 @@ from collections.abc import Iterator
 
 from playground.language import say
 from playground.preprocess.video import DecodedFrames, VideoFacts, stretch
-from playground.preprocess.video_sampling import MAX_VIDEO_FRAMES, FrameTimes, VideoSampling
+from playground.preprocess.video_sampling import (
+    MAX_VIDEO_FRAMES,
+    FrameTimes,
+    VideoSampling,
+    find_range,
+)
 
 
 def describe_sampling(
     times: FrameTimes, sampling: VideoSampling, indices: tuple[int, ...], *, keys_only: bool
 ) -> Iterator[str]:
     """Notices where other frames are sampled than the processor would."""
-    asked = sampling.count(times.num_frames, times.fps)
+    first, last = find_range(times, sampling)
+    asked = sampling.count(last - first + 1, times.fps)
     if asked > MAX_VIDEO_FRAMES:
         yield say(
             "The video processor would sample {asked:,} frames; at most {most} are read.",
@@ -55,7 +61,7 @@ def describe_frames(decoded: DecodedFrames, facts: VideoFacts, num_frames: int) 
         yield say(
             "Frames were scaled down to {width} × {height} pixels.", width=width, height=height
         )
-    if num_frames == 1:
+    if len(decoded.frames) == 1:
         yield say(
             "Only one frame was found; it is repeated, because a video is sampled at two frames or "
             "more."

@@ -11,6 +11,7 @@ import numpy as np
 
 from playground.errors import InputError
 from playground.language import say
+from playground.prompt import FrameChoice
 
 SAMPLED_FPS = 2.0  # Qwen3VLVideoProcessor.fps
 MIN_SAMPLED_FRAMES = 2  # a temporal patch spans two frames
@@ -19,6 +20,7 @@ MAX_VIDEO_FRAMES = 64  # Qwen3VLVideoProcessor allows 768
 ASSUMED_FPS = 24.0  # Qwen3VLVideoProcessor's assumption for an unknown rate
 MAX_FPS = 1_000.0  # a higher value is a container's clock rate, not a frame rate
 MAX_SECONDS = 86_400.0  # timestamps that span more than a day are not believed
+ROUNDING_S = 1e-6  # 0.1 s at 30 frames per second is frame 3.0000000000000004
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,9 @@ class VideoSampling:
     num_frames: int | None = None  # goes before fps
     min_frames: int = 4  # with fps
     max_frames: int = 768
+    # The range of time that is sampled, as ``video_start`` and ``video_end`` of qwen-vl-utils.
+    start_s: float = 0.0
+    end_s: float | None = None  # None is the end of the video
 
     @classmethod
     def of_processor(cls, processor: Any) -> VideoSampling:
@@ -74,6 +79,12 @@ class FrameTimes:
     # (num_frames,) seconds from the first frame; None if frame i is shown at i / fps.
     seconds: np.ndarray[Any, Any] | None = None
 
+    @property
+    def duration_s(self) -> float:
+        """Until the end of the last frame, which is shown as long as the average frame."""
+        before_last = (self.num_frames - 1) / self.fps
+        return (before_last if self.seconds is None else float(self.seconds[-1])) + 1 / self.fps
+
     def at(self, indices: Sequence[int]) -> tuple[float, ...] | None:
         """The seconds of some frames, or None if they follow from ``fps``."""
         if self.seconds is None:
@@ -109,37 +120,73 @@ def find_times(
     return FrameTimes(num_frames, (num_frames - 1) / float(seconds[-1]), seconds)
 
 
+def find_range(times: FrameTimes, sampling: VideoSampling) -> tuple[int, int]:
+    """The first and the last frame that are shown in the sampled range of time.
+
+    Raises:
+        InputError: the range begins or ends after the video, or no frame is shown in it.
+    """
+    start, end = sampling.start_s, sampling.end_s
+    longest = math.floor(times.duration_s * 1000) / 1000  # in the milliseconds that the error says
+    for limit_s in (start, end):
+        if limit_s is not None and limit_s > times.duration_s:
+            raise InputError(
+                say("The video has no frames at {seconds:,.8g} s.", seconds=limit_s),
+                limit=say("It is {seconds:,.8g} s long.", seconds=longest),
+                remedy=say("Choose a time range within it."),
+            )
+    seconds = times.seconds
+    if seconds is None:
+        seconds = np.arange(times.num_frames) / times.fps
+    within = seconds >= start - ROUNDING_S
+    if end is not None:
+        within &= seconds <= end + ROUNDING_S
+    inside = np.flatnonzero(within)
+    if not len(inside):
+        end = times.duration_s if end is None else end
+        raise InputError(
+            say("No frame begins between {start:,.8g} s and {end:,.8g} s.", start=start, end=end),
+            limit=say("The video has {fps:.4g} frames per second.", fps=times.fps),
+            remedy=say("Widen the time range."),
+        )
+    return int(inside[0]), int(inside[-1])
+
+
 def sample_frame_indices(times: FrameTimes, sampling: VideoSampling) -> tuple[int, ...]:
     """The frames to sample, as in ``Qwen3VLVideoProcessor.sample_frames``.
 
     Frames at a varying rate are sampled evenly in time: the nearest frame to each moment, once.
 
     Returns:
-        Indices that include the first and the last frame, at most ``MAX_VIDEO_FRAMES``.
+        Indices that include the first and the last frame of the range, at most
+        ``MAX_VIDEO_FRAMES``.
+
+    Raises:
+        InputError: as ``find_range``.
     """
-    last = times.num_frames - 1
-    count = min(sampling.count(times.num_frames, times.fps), MAX_VIDEO_FRAMES)
-    if times.seconds is None or count >= times.num_frames:
-        return tuple(np.linspace(0, last, count).round().astype(int).tolist())
-    moments = np.linspace(0, times.seconds[-1], count)
-    after = np.searchsorted(times.seconds, moments).clip(1, last)
+    first, last = find_range(times, sampling)
+    num_inside = last - first + 1
+    count = min(sampling.count(num_inside, times.fps), MAX_VIDEO_FRAMES)
+    seconds = times.seconds
+    if seconds is None or count >= num_inside:
+        inside = np.linspace(0, num_inside - 1, count).round().astype(int)
+        return tuple((first + inside).tolist())
+    moments = np.linspace(seconds[first], seconds[last], count)
+    after = np.searchsorted(seconds, moments).clip(first + 1, last)
     before = after - 1
-    is_before = moments - times.seconds[before] <= times.seconds[after] - moments
+    is_before = moments - seconds[before] <= seconds[after] - moments
     return tuple(np.unique(np.where(is_before, before, after)).tolist())
 
 
 def choose_sampling(
-    own: VideoSampling,
-    *,
-    num_frames: int | None = None,
-    fps: float | None = None,
-    max_frames: int | None = None,
+    own: VideoSampling, chosen: FrameChoice, *, max_frames: int | None = None
 ) -> VideoSampling:
     """A checkpoint's settings with what somebody chose instead.
 
     Raises:
         InputError: both a number and a rate are chosen, or a value is out of range.
     """
+    num_frames, fps = chosen.num_frames, chosen.fps
     if num_frames is not None and fps is not None:
         raise InputError(say("Give either a number of frames or frames per second, not both."))
     most = MAX_VIDEO_FRAMES
@@ -164,7 +211,33 @@ def choose_sampling(
     limit = own.max_frames if max_frames is None else max_frames
     if num_frames is not None and max_frames is not None:
         num_frames = min(num_frames, max_frames)
-    return VideoSampling(fps, num_frames, min(own.min_frames, limit), limit)
+    start, end = _choose_range(chosen)
+    return VideoSampling(fps, num_frames, min(own.min_frames, limit), limit, start, end)
+
+
+def _choose_range(chosen: FrameChoice) -> tuple[float, float | None]:
+    """The chosen range of time; whether the video is that long is known once it has been read.
+
+    Raises:
+        InputError: a time is out of range, or the range ends before it begins.
+    """
+    start, end = chosen.start_s or 0.0, chosen.end_s
+    for seconds in (start, end):
+        if seconds is not None and not 0 <= seconds <= MAX_SECONDS:  # also rejects NaN
+            raise InputError(
+                say("The time range cannot begin or end at {seconds} s.", seconds=seconds),
+                limit=say("Choose between {least} and {most}.", least=0, most=int(MAX_SECONDS)),
+            )
+    if end is not None and end <= start:
+        raise InputError(
+            say(
+                "The time range begins at {start:,.8g} s and ends at {end:,.8g} s.",
+                start=start,
+                end=end,
+            ),
+            remedy=say("Let it end after it begins."),
+        )
+    return start, end
 
 
 def _frame_range(most: int) -> str:

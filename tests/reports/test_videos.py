@@ -15,7 +15,7 @@ from playground.engine import Engine
 from playground.loading.load import load_engine
 from playground.preprocess.media import read_video
 from playground.preprocess.stage import model_kwargs, run_preprocess
-from playground.prompt import Prompt, PromptVideo, Turn
+from playground.prompt import FrameChoice, Prompt, PromptVideo, Turn
 from playground.records import ModelInputs
 from reliability.shape_checkpoints import Shape, write_checkpoint
 from tests.media_samples import make_video, write_video
@@ -97,7 +97,7 @@ def test_ten_bits_a_channel(layout: str, tmp_path: Path) -> None:
 def test_more_frames_asked_for_than_there_are(engine: Engine, tmp_path: Path) -> None:
     """EvolvingLMMs-Lab/lmms-eval#874: 16 of a clip of 9. The processor repeats frames."""
     path = write_video(tmp_path / "clip.mp4", make_video(9, 64, 48).frames, fps=3)
-    asked = read_video(path, num_frames=16)
+    asked = read_video(path, chosen=FrameChoice(num_frames=16))
     assert asked.frame_indices == tuple(np.linspace(0, 8, 16).round().astype(int).tolist())
     assert run_preprocess(engine, ask(asked)).video_grid_thw is not None
 
@@ -144,7 +144,7 @@ def test_odd_numbers_of_frames(
     """QwenLM/Qwen3-VL#1689 (one image as a video), huggingface/transformers#42083."""
     caplog.set_level(logging.ERROR)
     path = write_video(tmp_path / "clip.mp4", make_video(num_frames, 64, 48).frames, fps=2)
-    video = read_video(path, num_frames=num_frames if num_frames > 1 else None)
+    video = read_video(path, chosen=FrameChoice(num_frames=num_frames if num_frames > 1 else None))
     inputs = assert_plain(engine, video)
     assert inputs.video_grid_thw is not None
     assert inputs.video_grid_thw[0, 0] == (num_frames + 1) // 2
@@ -153,7 +153,7 @@ def test_odd_numbers_of_frames(
 def test_each_pair_of_frames_has_its_time(engine: Engine, tmp_path: Path) -> None:
     """Blaizzy/mlx-vlm#2142: an 8-second clip was one block without times."""
     path = write_video(tmp_path / "clip.mp4", make_video(16, 64, 48).frames, fps=2)
-    inputs = assert_plain(engine, read_video(path, num_frames=8))
+    inputs = assert_plain(engine, read_video(path, chosen=FrameChoice(num_frames=8)))
     assert inputs.expanded_prompt.count(" seconds><|vision_start|>") == 4
 
 
@@ -162,5 +162,5 @@ def test_times_follow_the_temporal_patch_not_the_merge(tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "checkpoint", Shape(temporal=4, merge=2))
     engine = load_engine(folder, device="cpu")
     path = write_video(tmp_path / "clip.mp4", make_video(8, 64, 48).frames, fps=2)
-    inputs = assert_plain(engine, read_video(path, num_frames=8))
+    inputs = assert_plain(engine, read_video(path, chosen=FrameChoice(num_frames=8)))
     assert inputs.media[0].timestamps == pytest.approx([0.75, 2.75])  # means of 0, 1.5 and 2, 3.5 s

@@ -55,7 +55,7 @@ def head(run: Run) -> dict[str, Any]:
             "turns": [_turn(turn) for turn in run.prompt.turns],
             "media_sha256": manifest["media_sha256"],
         },
-        "settings": {"max_pixels": run.prompt.max_pixels},
+        "settings": {name: manifest[name] for name in ("max_pixels", "chosen_frames")},
     }
 
 

@@ -169,9 +169,16 @@ def _facts(run: Run) -> list[tuple[str, Mono]]:
         say("Created at"): f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
     }
     versions: Mapping[str, Any] = manifest["versions"]
-    rows = [*named.items(), *versions.items()]
+    rows = [*named.items(), *_chosen_frames(run), *versions.items()]
     rows += [(say("SHA-256 of the pixels"), digest) for digest in manifest["media_sha256"]]
     return [(name, Mono(str(value))) for name, value in rows]
+
+
+def _chosen_frames(run: Run) -> list[tuple[str, str]]:
+    """Which frames of each video were asked for."""
+    given = (video.chosen.given.items() for video in run.prompt.videos)
+    words = (say(", ").join(f"{name} = {value:g}" for name, value in items) for items in given)
+    return [(say("Frames of the video"), each or say("processor default")) for each in words]
 
 
 # ------------------------------------------------------------------------------ a tab

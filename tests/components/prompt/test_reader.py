@@ -15,6 +15,7 @@ from components.prompt.checks import check_number, check_whole
 from components.prompt.reader import prompt_fingerprint, read_prompt
 from playground.engine import Engine
 from playground.errors import InputError
+from playground.language import speaking
 from playground.loading.load import load_engine
 from playground.preprocess.stage import run_preprocess
 from playground.prompt import Prompt, PromptImage, PromptVideo, Turn
@@ -74,6 +75,21 @@ def test_video_alone(read: Any, tmp_path: Path) -> None:
     assert prompt.turns[0].text == ""
 
 
+def test_frames_of_a_video_can_be_chosen(read: Any, tmp_path: Path) -> None:
+    path = str(write_video(tmp_path / "clip.mp4", make_video(num_frames=8).frames, fps=4))
+    (few,) = read(video=path, video_frames=3.0, video_start="", video_end=None).videos
+    assert (few.frame_indices, few.chosen.num_frames) == ((0, 4, 7), 3)
+    (late,) = read(video=path, video_fps=4, video_start=0.5, video_end=1.5).videos
+    assert late.frame_indices == (2, 3, 4, 5, 6)
+    assert late.times == (0.5, 0.75, 1.0, 1.25, 1.5)
+    with pytest.raises(InputError, match="not both"):
+        read(video=path, video_fps=4, video_frames=3)
+    with pytest.raises(InputError, match=r"no frames at 3 s\. It is 2 s long\."):
+        read(video=path, video_end=3)
+    with speaking("zh"), pytest.raises(InputError, match=r"视频在 3 秒处没有帧。它长 2 秒。"):
+        read(video=path, video_start=3)
+
+
 @pytest.mark.parametrize("text", ["", "  \n\t", None])
 def test_nothing_to_run(read: Any, text: str | None) -> None:
     with pytest.raises(InputError, match=r"There is nothing to run.*Write a question"):
@@ -101,6 +117,15 @@ def test_too_many_images_are_not_even_opened(read: Any) -> None:
         ({"text": "a", "max_pixels": True}, "max pixels must be a number, not a Boolean"),
         ({"text": "a", "max_pixels": 1023}, "It must be between 1,024"),
         ({"text": "a", "max_pixels": 10**400}, "more than 15 digits"),
+        (
+            {"text": "a", "video_fps": 61},
+            "frames per second is 61. It must be between 0 and 60",
+        ),
+        ({"text": "a", "video_fps": "2 or 3"}, "frames per second must be a number, not text"),
+        ({"text": "a", "video_frames": 65}, r"the number of frames is 65\. .* between 2 and 64"),
+        ({"text": "a", "video_frames": 2.5}, "must be a whole number"),
+        ({"text": "a", "video_start": -1}, "the start of the time range is -1"),
+        ({"text": "a", "video_end": math.nan}, "the end of the time range must be a finite"),
     ],
 )
 def test_bad_values(read: Any, values: dict[str, Any], message: str) -> None:

@@ -148,6 +148,8 @@ def test_somebody_else_gets_the_same_page_and_the_same_numbers(
         "system": "Be brief.",
         "earlier": "User: Hello\nAssistant: Yes?",
         "max_pixels": 8192,
+        "video_frames": 3,
+        "video_start": 0.5,
     }
     press_run(links, mine)
     link = copy(links, mine)
@@ -157,7 +159,7 @@ def test_somebody_else_gets_the_same_page_and_the_same_numbers(
     run, other = mine.run(links.events), theirs.run(links.events)
     assert other is not run
     np.testing.assert_array_equal(other.decoded.logits, run.decoded.logits)
-    for name in ("text", "system", "earlier", "max_pixels"):
+    for name in ("text", "system", "earlier", "max_pixels", "video_frames", "video_start"):
         assert theirs.prompt[name] == mine.prompt[name]
     for name in ("images", "video"):
         (own,), (kept,) = (

@@ -25,8 +25,9 @@ from playground.kv_cache.stage import run_cache_reuse
 from playground.loading.load import load_engine
 from playground.logits import next_token_probs
 from playground.pipeline import Run
+from playground.preprocess.media import read_video
 from playground.preprocess.stage import model_kwargs, run_preprocess
-from playground.prompt import Prompt, PromptImage, PromptVideo, Turn
+from playground.prompt import FrameChoice, Prompt, PromptImage, PromptVideo, Turn
 from playground.sampling.stage import run_sampling
 from playground.sampling.trace import SamplingSettings
 from tests.components.snippet_kinds import KINDS, TRICKY, save_files
@@ -47,6 +48,19 @@ def test_preprocess(kind: str, runs: dict[str, Run], play: Any) -> None:
     for name, tensor in expected.items():
         assert torch.equal(found["inputs"][name], tensor), name
     assert len(found["tokens"]) == run.inputs.num_tokens
+
+
+def test_preprocess_of_a_chosen_range(
+    tiny_random_engine: Engine, file_video: tuple[Path, PromptVideo], play: Any
+) -> None:
+    video = read_video(file_video[0], chosen=FrameChoice(fps=3, start_s=1.0, end_s=2.5))
+    run = Run(tiny_random_engine, Prompt((Turn("user", "Where to?", video=video),)))
+    code = write_snippet("preprocess", run)
+    assert "(fps=3, start_s=1, end_s=2.5)." in code
+    found = play(code, run)
+    assert found["indices"] == [3, 4, 5, 6, 7]
+    for name, tensor in model_kwargs(run.inputs).items():
+        assert torch.equal(found["inputs"][name], tensor), name
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import av
 import numpy as np
@@ -22,6 +23,7 @@ from playground.preprocess.video_sampling import (
     VideoSampling,
     sample_frame_indices,
 )
+from playground.prompt import FrameChoice
 from tests.media_samples import make_video, write_video
 
 
@@ -54,10 +56,10 @@ def test_colours_survive_the_round_trip(tmp_path: Path) -> None:
 
 
 def test_a_number_of_frames_or_a_rate_can_be_asked_for(numbered_video: Path) -> None:
-    assert read_video(numbered_video, num_frames=3).frame_indices == (0, 14, 29)
-    assert len(read_video(numbered_video, fps=5).frames) == 15
-    assert len(read_video(numbered_video, fps=10, max_frames=8).frames) == 8
-    assert len(read_video(numbered_video.read_bytes(), fps=0.1).frames) == 4
+    assert read_video(numbered_video, chosen=FrameChoice(num_frames=3)).frame_indices == (0, 14, 29)
+    assert len(read_video(numbered_video, chosen=FrameChoice(fps=5)).frames) == 15
+    assert len(read_video(numbered_video, chosen=FrameChoice(fps=10), max_frames=8).frames) == 8
+    assert len(read_video(numbered_video.read_bytes(), chosen=FrameChoice(fps=0.1)).frames) == 4
 
 
 @pytest.mark.parametrize("total", [1, 2, 3, 5, 30, 299, 3600])
@@ -263,13 +265,17 @@ def test_a_file_without_a_frame_rate_is_read_at_24(
         {"fps": 0.0},
         {"fps": float("nan")},
         {"fps": -1.0},
-        {"max_frames": 1},
-        {"max_frames": 1000},
     ],
 )
-def test_impossible_sampling_is_refused(options: dict[str, float], numbered_video: Path) -> None:
+def test_impossible_sampling_is_refused(options: dict[str, Any], numbered_video: Path) -> None:
     with pytest.raises(InputError, match=r"Cannot sample|not both"):
-        read_video(numbered_video, **options)  # type: ignore[arg-type]
+        read_video(numbered_video, chosen=FrameChoice(**options))
+
+
+@pytest.mark.parametrize("most", [1, 1000])
+def test_an_impossible_upper_bound_is_refused(most: int, numbered_video: Path) -> None:
+    with pytest.raises(InputError, match="Cannot sample up to"):
+        read_video(numbered_video, max_frames=most)
 
 
 def test_odd_rates_are_kept_exactly(tmp_path: Path) -> None:

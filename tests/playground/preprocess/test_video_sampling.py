@@ -22,7 +22,7 @@ from playground.preprocess.video_sampling import (
     find_times,
     sample_frame_indices,
 )
-from playground.prompt import Prompt, PromptVideo, Turn
+from playground.prompt import FrameChoice, Prompt, PromptVideo, Turn
 from tests.media_samples import make_video, write_video
 
 SIZE = {"shortest_edge": 65_536, "longest_edge": 204_800}
@@ -83,8 +83,10 @@ def test_what_the_visitor_chooses_goes_before_the_checkpoint(tmp_path: Path) -> 
     path = write_video(tmp_path / "clip.mp4", make_video(60, 64, 48).frames, fps=10)
     own = VideoSampling(fps=1.0, max_frames=4)
     assert len(read_video(path, sampling=own).frames) == 4
-    assert len(read_video(path, sampling=own, num_frames=10).frames) == 10
-    assert len(read_video(path, sampling=own, fps=2.0, max_frames=64).frames) == 12
+    assert len(read_video(path, sampling=own, chosen=FrameChoice(num_frames=10)).frames) == 10
+    assert (
+        len(read_video(path, sampling=own, chosen=FrameChoice(fps=2.0), max_frames=64).frames) == 12
+    )
     assert len(read_video(path, sampling=VideoSampling(num_frames=6)).frames) == 6
 
 

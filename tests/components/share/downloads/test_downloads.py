@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -29,6 +30,7 @@ from playground.engine import Engine
 from playground.errors import InputError
 from playground.logits import next_token_probs
 from playground.pipeline import STAGES, Run
+from playground.prompt import FrameChoice
 from playground.vision.maps import patch_norms
 from tests.components.drawings import make_drawing
 from tests.components.html_reader import read_html
@@ -42,7 +44,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 @pytest.fixture(scope="module")
 def run(engine: Engine) -> Run:
     """An image, a video and a hostile text, through all stages."""
-    run = make_run(engine, HOSTILE, make_image(), video=make_video())
+    video = replace(make_video(), chosen=FrameChoice(fps=2.0, end_s=1.5))
+    run = make_run(engine, HOSTILE, make_image(), video=video)
     run.ensure("decoder")
     return run
 
@@ -94,6 +97,8 @@ def test_json_says_what_the_numbers_belong_to(run: Run) -> None:
     assert "/" not in document["checkpoint"]["model"], "a local folder's place"
     assert document["versions"]["torch"] == torch.__version__
     assert [len(digest) for digest in document["prompt"]["media_sha256"]] == [64, 64]
+    chosen = {"fps": 2.0, "num_frames": None, "start_s": None, "end_s": 1.5}
+    assert document["settings"] == {"max_pixels": None, "chosen_frames": [chosen]}
 
 
 def test_json_has_the_records_numbers(run: Run) -> None:

@@ -10,8 +10,9 @@ from components.share.report.body import Body, script_text
 from components.share.report.outline import ControlValue, Group, View, Words
 from components.share.report.writer import bundle, write_report
 from playground.engine import Engine
+from playground.prompt import NO_CHOICE, FrameChoice
 from tests.components.runs import make_run
-from tests.media_samples import make_image
+from tests.media_samples import make_image, make_video
 
 HOSTILE = '<script>alert("x")</script>'
 
@@ -24,6 +25,14 @@ def test_what_was_asked_is_text(tiny_random_engine: Engine) -> None:
     assert "default-src 'none'" in report
     body = report[report.index("<body>") : report.index("<script>")]
     assert not re.search(r'(?:src|href)="(?!data:|#)', body), "the report asks for something"
+
+
+def test_the_chosen_frames_of_a_video_are_named(tiny_random_engine: Engine) -> None:
+    chosen = FrameChoice(num_frames=4, start_s=0.5)
+    for given, words in ((chosen, "num_frames = 4, start_s = 0.5"), (None, "processor default")):
+        video = replace(make_video(), chosen=given or NO_CHOICE)
+        report = write_report(make_run(tiny_random_engine, "a", video=video), (), "")
+        assert f"<td>Frames of the video</td><td><code>{words}</code></td>" in report
 
 
 def test_a_figure_cannot_end_its_script() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -108,12 +109,10 @@ def test_every_part_is_drawn_on_a_phone_without_sideways_scrolling(
 
 
 @pytest.mark.parametrize("path", ["?lang=en", "zh"])
-def test_a_page_comes_compressed(address: str, page: PageFactory, path: str) -> None:
-    opened, _ = page("about:blank")
-    answer = opened.goto(f"{address.rstrip('/')}/{path}")
-    assert answer is not None
+def test_a_page_comes_compressed(address: str, path: str) -> None:
+    answer = httpx.get(f"{address.rstrip('/')}/{path}", headers={"accept-encoding": "br, gzip"})
     assert answer.headers["content-encoding"] in ("br", "gzip")
-    assert opened.evaluate("window.gradio_config.components.length") > 40
+    assert "window.gradio_config" in answer.text
 
 
 def test_a_chinese_question_runs_through_all_tabs(opened: tuple[Page, PageLog]) -> None:

@@ -89,10 +89,10 @@ def _words(reply: Reply) -> tuple[int, str]:
     return reply.status, reply.text
 
 
-def closed_without_login(server: Server, user: str, password: str) -> list[str]:
+def closed_without_login(address: str, user: str, password: str) -> list[str]:
     """An app with accounts, used without one; returns what answered."""
     problems = []
-    with httpx.Client(base_url=server.address, timeout=300) as http:
+    with httpx.Client(base_url=address, timeout=300) as http:
         question = {"data": {}, "component_id": 1, "fn_name": "draw", "session_hash": "s"}
         posts = (ROUTE, ROUTE + "/", "/gradio_api/queue/join", "/gradio_api/upload")
         statuses = {path: http.post(path, json=question).status_code for path in posts}

@@ -119,7 +119,7 @@ def main() -> int:
         problems += unreachable(server)
         problems += out_of_reach(server)
     with running_app("--auth", "guest:secret") as server:
-        problems += closed_without_login(server, "guest", "secret")
+        problems += closed_without_login(server.address, "guest", "secret")
     print("\n".join(problems[:20]))
     print(f"{count} interleavings of 2 to {MOST_USERS} users: {len(problems)} problems")
     return bool(problems)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from xdist.scheduler import LoadFileScheduling
 
 # Gradio looks for a free port from this one on and then takes it: two workers that look at once
 # would find the same, so each has a hundred of its own. Read once, when gradio is imported.
@@ -26,7 +29,20 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 
 
-FIRST = ("reliability", "browser")  # folders with the longest tests; the first share an app
+FIRST = ("reliability", "browser")  # folders with the longest tests
+TOGETHER = "tests/reliability/"  # these share an app, whose start takes longer than most of them
+
+
+class FilesTogether(LoadFileScheduling):
+    """Whole files stay together, and so do all that share an app."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return TOGETHER if nodeid.startswith(TOGETHER) else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesTogether | None:
+    """Take the place of ``--dist loadfile``."""
+    return FilesTogether(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,6 +53,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _rank(item: pytest.Item) -> int:
     folder = item.path.relative_to(Path(__file__).parent).parts[0]
     return FIRST.index(folder) if folder in FIRST else len(FIRST)
+
+
+def pytest_collection_finish() -> None:
+    """Take what the imports have made, which stays, out of every later garbage collection."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ import pytest
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio as gr
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize, sync_playwright
 
 from components.compute.engine_host import EngineHost
 from components.look.theme import CSS, build_theme
@@ -85,9 +86,54 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-def _open_many(browser: Browser) -> Iterator[PageFactory]:
-    """Pages of one browser, each in a context of its own (storage, language, size)."""
-    contexts: list[BrowserContext] = []
+@dataclass
+class Tab:
+    """A tab of the browser. Tests have it one after another: a new one costs several seconds."""
+
+    page: Page
+    viewport: ViewportSize
+    log: PageLog = field(default_factory=PageLog)
+
+    def listen(self) -> None:
+        """Note what the page does in the log of whoever has the tab."""
+        self.page.on("request", lambda request: self.log.urls.append(request.url))
+        self.page.on("websocket", lambda socket: self.log.urls.append(socket.url))
+        self.page.on("pageerror", lambda error: self.log.problems.append(str(error)))
+        self.page.on("console", lambda message: self.log.note(message))
+
+    def clear(self) -> None:
+        """Leave nothing of a test to the next one but what the browser has cached."""
+        self.page.unroute_all()
+        if self.page.url.startswith("http"):
+            self.page.evaluate("localStorage.clear(); sessionStorage.clear()")
+        self.page.context.clear_cookies()
+        self.page.goto("about:blank")
+        self.page.set_viewport_size(self.viewport)
+        self.log = PageLog()
+
+
+FreeTabs = defaultdict[str, list[Tab]]
+
+
+@pytest.fixture(scope="session")
+def free_tabs() -> FreeTabs:
+    """Tabs that no test has, by their settings (size, language, scripts)."""
+    return defaultdict(list)
+
+
+def _open_tab(browser: Browser, init_script: str | None, settings: dict[str, Any]) -> Tab:
+    """A tab in a context of its own (storage, cookies)."""
+    context = browser.new_context(**settings)
+    context.set_default_timeout(TIMEOUT_MS)
+    tab = Tab(context.new_page(), settings["viewport"])
+    tab.listen()
+    if init_script:
+        tab.page.add_init_script(init_script)
+    return tab
+
+
+def _open_many(browser: Browser, free_tabs: FreeTabs) -> Iterator[PageFactory]:
+    lent: list[tuple[str, Tab]] = []
 
     def open_page(
         url: str,
@@ -99,35 +145,28 @@ def _open_many(browser: Browser) -> Iterator[PageFactory]:
     ) -> tuple[Page, PageLog]:
         """Open `url`; `options` go to playwright's `new_context`."""
         settings = {"viewport": {"width": width, "height": height}, "locale": "en-US", **options}
-        context = browser.new_context(**settings)
-        contexts.append(context)
-        context.set_default_timeout(TIMEOUT_MS)
-        page = context.new_page()
-        log = PageLog()
-        page.on("request", lambda request: log.urls.append(request.url))
-        page.on("websocket", lambda socket: log.urls.append(socket.url))
-        page.on("pageerror", lambda error: log.problems.append(str(error)))
-        page.on("console", log.note)
-        if init_script:
-            page.add_init_script(init_script)
-        page.goto(url)
-        return page, log
+        free = free_tabs[key := repr((init_script, settings))]
+        tab = free.pop() if free else _open_tab(browser, init_script, settings)
+        lent.append((key, tab))
+        tab.page.goto(url)
+        return tab.page, tab.log
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for key, tab in lent:
+        tab.clear()
+        free_tabs[key].append(tab)
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[PageFactory]:
-    """Open pages that are closed after the test: `page(url, width=390)` gives page and log."""
-    yield from _open_many(browser)
+def page(browser: Browser, free_tabs: FreeTabs) -> Iterator[PageFactory]:
+    """Open pages that are left after the test: `page(url, width=390)` gives page and log."""
+    yield from _open_many(browser, free_tabs)
 
 
 @pytest.fixture(scope="module")
-def module_page(browser: Browser) -> Iterator[PageFactory]:
+def module_page(browser: Browser, free_tabs: FreeTabs) -> Iterator[PageFactory]:
     """The same for a page that the tests of a file share, since loading is most of the work."""
-    yield from _open_many(browser)
+    yield from _open_many(browser, free_tabs)
 
 
 def _serve_many() -> Iterator[AppServer]:

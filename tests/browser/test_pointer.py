@@ -14,7 +14,7 @@ from components.serving.browser_module import FOLDER
 from playground.engine import Engine
 from playground.pipeline import Run
 from playground.pointer import Selection, locate_patch, locate_token
-from tests.browser.conftest import PageFactory
+from tests.browser.conftest import PageFactory, PageLog
 from tests.browser.steps import open_part, open_tab, run_and_wait, wait_until_drawn
 from tests.playground.prompt_samples import PROMPTS
 
@@ -99,19 +99,32 @@ def expect_attributes(block: Locator, **selection: str) -> None:
         expect(block).to_have_attribute(name, value)
 
 
+def open_positions(panel: Locator) -> None:
+    """Unfold the table of all positions."""
+    if not panel.locator(".pg-table tr[data-start]").first.is_visible():
+        panel.get_by_text("Table of all positions").click()
+
+
 def marked_rows(panel: Locator) -> Locator:
     """Rows of tables that carry the fixed mark."""
     return panel.locator(".pg-table tr.pg-fixed")
 
 
-def test_a_clicked_patch_is_marked_in_every_tab(address: str, page: PageFactory) -> None:
+@pytest.fixture(scope="module")
+def opened(address: str, module_page: PageFactory) -> tuple[Page, PageLog]:
+    """The page with the first example, for all tests: loading it is most of the work."""
+    page, log = module_page(address, width=1280)
+    wait_until_drawn(page)
+    return page, log
+
+
+def test_a_clicked_patch_is_marked_in_every_tab(opened: tuple[Page, PageLog]) -> None:
     """The first example's image is 224 × 224 pixels: 14 × 14 patches, 49 tokens from index 4."""
-    opened, log = page(address, width=1280)
-    wait_until_drawn(opened)
-    panel = open_tab(opened, "1 Preprocess")
+    page, log = opened
+    panel = open_tab(page, "1 Preprocess")
     image = panel.locator(".pg-picture-frame[data-span='0']").first
     click_patch(image, 5, 6, (14, 14))
-    words = opened.locator(".pg-pointer-words")
+    words = page.locator(".pg-pointer-words")
     expect(words).to_contain_text("patch at row 5, column 6")
     index = 4 + 2 * 7 + 3
     expect(words).to_contain_text(f"in token {index} = 2 × 2 patches at rows 4–5, columns 6–7")
@@ -119,58 +132,42 @@ def test_a_clicked_patch_is_marked_in_every_tab(address: str, page: PageFactory)
     expect(marked_rows(panel).first).to_have_attribute("data-start", "4")
     expect(panel.locator(".pg-chip.pg-fixed").first).to_have_attribute("data-end", "53")
 
-    panel = open_tab(opened, "2 Vision tower")
+    panel = open_tab(page, "2 Vision tower")
     block = panel.locator(".pg-picture-frame[data-span='0'] .pg-point-token.pg-point-fixed").first
     expect(block).to_be_visible()
     expect_attributes(block, x="6", y="4", width="2")
 
-    panel = open_part(open_tab(opened, "3 Merge"), "Positions")
-    panel.get_by_text("Table of all positions").click()
+    panel = open_part(open_tab(page, "3 Merge"), "Positions")
+    open_positions(panel)
     row = panel.locator(f".pg-table tr.pg-fixed[data-start='{index}'][data-end='{index + 1}']")
     expect(row).to_be_visible()
     # An upright line has no width, and so counts as hidden: it must be there, in an open chart.
     expect(panel.locator("line.chart-mark-fixed").first).to_be_attached()
 
-    panel = open_part(open_tab(opened, "4 Decoder"), "Layers")
+    panel = open_part(open_tab(page, "4 Decoder"), "Layers")
     expect(panel.locator("line.chart-mark-fixed").first).to_be_attached()
     assert log.problems == []
 
 
-def test_a_token_of_a_table_is_marked_on_the_image(address: str, page: PageFactory) -> None:
-    opened, _ = page(address, width=1280)
-    wait_until_drawn(opened)
-    panel = open_part(open_tab(opened, "3 Merge"), "Positions")
-    panel.get_by_text("Table of all positions").click()
+def test_a_token_of_a_table_is_marked_on_the_image(opened: tuple[Page, PageLog]) -> None:
+    page, _ = opened
+    panel = open_part(open_tab(page, "3 Merge"), "Positions")
+    open_positions(panel)
     panel.locator(".pg-table tr[data-start='10'][data-end='11']").click()
-    panel = open_tab(opened, "1 Preprocess")
+    panel = open_tab(page, "1 Preprocess")
     block = panel.locator(".pg-picture-frame[data-span='0'] .pg-point-token.pg-point-fixed").first
     expect_attributes(block, x="12", y="0")
-    opened.get_by_role("button", name="Next token").click()
+    page.get_by_role("button", name="Next token").click()
     expect_attributes(block, x="0", y="2")
-    opened.keyboard.press("Escape")
-    expect(opened.locator(".pg-pointer")).to_be_hidden()
-    expect(opened.locator(".pg-fixed")).to_have_count(0)
+    page.keyboard.press("Escape")
+    expect(page.locator(".pg-pointer")).to_be_hidden()
+    expect(page.locator(".pg-fixed")).to_have_count(0)
 
 
-def test_the_pointer_survives_a_new_question_on_the_image(address: str, page: PageFactory) -> None:
-    opened, _ = page(address, width=1280)
-    wait_until_drawn(opened)
-    panel = open_tab(opened, "1 Preprocess")
-    click_patch(panel.locator(".pg-picture-frame[data-span='0']").first, 5, 6, (14, 14))
-    run_and_wait(opened)  # the same input
-    expect(opened.locator(".pg-pointer-words")).to_contain_text("patch at row 5, column 6")
-    opened.locator("#input-text textarea").fill("How many shapes are there?")
-    run_and_wait(opened)
-    expect(panel.locator(".pg-point-fixed").first).to_be_visible()
-    run_and_wait(opened, opened.locator(".example-card").filter(has_text="你好").first)
-    expect(opened.locator(".pg-pointer")).to_be_hidden()
-
-
-def test_hovering_asks_nothing_of_the_server(address: str, page: PageFactory) -> None:
-    opened, log = page(address, width=1280)
-    wait_until_drawn(opened)
-    panel = open_tab(opened, "1 Preprocess")
-    opened.wait_for_timeout(1500)  # what belongs to opening the page has been asked by then
+def test_hovering_asks_nothing_of_the_server(opened: tuple[Page, PageLog]) -> None:
+    page, log = opened
+    panel = open_tab(page, "1 Preprocess")
+    page.wait_for_timeout(1500)  # what belongs to opening the page has been asked by then
     before = len(log.urls)
     for row in panel.locator(".pg-table tr[data-start]").all()[:6]:
         row.hover()
@@ -178,21 +175,33 @@ def test_hovering_asks_nothing_of_the_server(address: str, page: PageFactory) ->
     assert len(log.urls) == before
 
 
-def test_marking_comes_to_rest(address: str, page: PageFactory) -> None:
+def test_marking_comes_to_rest(opened: tuple[Page, PageLog]) -> None:
     """What the pointer draws must not make it draw again."""
-    opened, _ = page(address, width=1280)
-    wait_until_drawn(opened)
-    panel = open_tab(opened, "4 Decoder")
-    opened.evaluate(
+    page, _ = opened
+    panel = open_tab(page, "4 Decoder")
+    page.evaluate(
         "() => { window.changes = 0;"
         " document.addEventListener('pointer-change', () => { window.changes += 1; }); }"
     )
-    panel = open_tab(opened, "1 Preprocess")
+    panel = open_tab(page, "1 Preprocess")
     click_patch(panel.locator(".pg-picture-frame[data-span='0']").first, 5, 6, (14, 14))
-    open_tab(opened, "4 Decoder")
+    open_tab(page, "4 Decoder")
     # A busy machine redraws late after the click; what draws itself again never comes to rest.
-    opened.wait_for_function(
+    page.wait_for_function(
         "() => { const at = performance.now();"
         " if (window.changes !== window.seen) { window.seen = window.changes; window.since = at; }"
         " return at - window.since > 2000; }"
     )
+
+
+def test_the_pointer_survives_a_new_question_on_the_image(opened: tuple[Page, PageLog]) -> None:
+    page, _ = opened
+    panel = open_tab(page, "1 Preprocess")
+    click_patch(panel.locator(".pg-picture-frame[data-span='0']").first, 8, 3, (14, 14))
+    run_and_wait(page)  # the same input
+    expect(page.locator(".pg-pointer-words")).to_contain_text("patch at row 8, column 3")
+    page.locator("#input-text textarea").fill("How many shapes are there?")
+    run_and_wait(page)
+    expect(panel.locator(".pg-point-fixed").first).to_be_visible()
+    run_and_wait(page, page.locator(".example-card").filter(has_text="你好").first)
+    expect(page.locator(".pg-pointer")).to_be_hidden()

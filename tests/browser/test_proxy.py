@@ -59,11 +59,11 @@ def test_the_page_is_whole_behind_a_proxy(
     with opened.expect_download(timeout=RUN_TIMEOUT_MS) as download:
         panel.get_by_role("button", name="JSON", exact=True).click()
     assert download.value.suggested_filename == "qwen3-vl-preprocess.json"
-    chinese = opened.get_by_role("link", name="中文")
-    chinese.click()
-    expect(opened.locator("html")).to_have_attribute("lang", "zh-CN")
-    wait_until_drawn(opened)
-    expect(opened.locator('.chart-box[data-state="error"]')).to_have_count(0)
+    if PREFIX in addresses[name]:  # where a link may lead away from the path
+        opened.get_by_role("link", name="中文").click()
+        expect(opened.locator("html")).to_have_attribute("lang", "zh-CN")
+        wait_until_drawn(opened)
+        expect(opened.locator('.chart-box[data-state="error"]')).to_have_count(0)
     asked = {urlsplit(url)[:2] for url in log.urls if url.startswith("http")}
     assert asked == {urlsplit(addresses[name])[:2]}
     assert log.problems == []

@@ -22,9 +22,7 @@ Object.defineProperty(window, "Plotly", { get: () => library, set: (value) => {
 
 
 def test_charts_are_tried_out_of_sight(address: str, page: PageFactory) -> None:
-    opened, log = page("about:blank")
-    opened.add_init_script(NOTE_DRAWINGS)
-    opened.goto(address)
+    opened, log = page(address, init_script=NOTE_DRAWINGS)
     opened.wait_for_function("window.drawings.includes('bar')")
     assert {"scatter", "heatmap"} < set(opened.evaluate("window.drawings"))
     expect(opened.locator(".js-plotly-plot")).to_have_count(0)

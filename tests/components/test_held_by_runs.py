@@ -25,7 +25,7 @@ from playground.run_store import RunStore
 from tests.components.runs import ignore_progress, make_run
 from tests.media_samples import make_image
 
-NUM_RUNS = 50 if "LONG_TESTS" in os.environ else 16
+NUM_RUNS = 50 if "LONG_TESTS" in os.environ else 9
 MAX_BYTES = 15 << 20  # of about six such runs
 
 

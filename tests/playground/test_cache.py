@@ -13,7 +13,8 @@ from playground.engine import Engine
 from playground.errors import InputError
 from playground.pipeline import Run
 from playground.sampling.paths import decode_step
-from tests.playground.kv_cache.test_stage import Prefilled, one, unchanged
+from tests.playground.kv_cache.request_pairs import one
+from tests.playground.kv_cache.test_stage import Prefilled, unchanged
 
 
 @pytest.fixture(scope="module")

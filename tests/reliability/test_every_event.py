@@ -16,8 +16,9 @@ from components.tabs.preprocess import budget
 from components.tabs.sampling import grounding, thinking
 from components.tabs.vision.focus import ABSENT
 from playground.pipeline import STAGES
+from reliability.faults import kill_and_restart
 from reliability.page_client import PageClient
-from reliability.served import Server, running_app
+from reliability.served import Server, running_app, stop_app
 
 PATCH = {"span": 0, "row": 1, "column": 1}
 NO_STILL = {"sampling.grounding.read": grounding.PART.absent}
@@ -143,3 +144,10 @@ def test_the_page_has_every_part_and_event(own_server: Server) -> None:
     ]
     page.vanish()
     assert left == []
+
+
+def test_killed_and_started_again(own_server: Server) -> None:
+    """The app has nothing else to do by now. Each start takes seconds, so it is killed here."""
+    report, server = kill_and_restart(own_server, own_server.folder, times=1)
+    stop_app(server)
+    assert report.problems == []

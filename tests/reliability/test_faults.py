@@ -15,11 +15,9 @@ from reliability.faults import (
     check_message,
     fill_disk,
     half_written,
-    kill_and_restart,
-    restart,
 )
 from reliability.hostile_files import encode, make_image
-from reliability.served import Answer, Server, stop_app
+from reliability.served import Answer, Server
 
 
 @pytest.mark.parametrize("kind", ["memory", "nan"])
@@ -39,12 +37,6 @@ def test_a_full_disk_leaves_nothing_half_written(server: Server) -> None:
     report = fill_disk(server, times=2)
     assert report.problems == []
     assert report.struck > 2  # downloads, too
-
-
-def test_killed_and_started_again(tmp_path: Path) -> None:
-    report, server = kill_and_restart(restart(tmp_path), tmp_path, times=1)
-    stop_app(server)
-    assert report.problems == []
 
 
 # ------------------------------------------------------------------- the checks can fail

@@ -36,6 +36,13 @@ def wait_until_it_turns(page: Page, chart: str) -> None:
     )
 
 
+def wait_for_frames(page: Page, count: int = 30) -> None:
+    """Wait until the page has drawn this often: a scene that was turned has come to rest."""
+    page.evaluate(
+        "async count => { while (count-- > 0) await new Promise(requestAnimationFrame) }", count
+    )
+
+
 def click_middle(page: Page, target: Locator) -> None:
     """Move there and click, as Plotly needs to see the pointer come."""
     target.scroll_into_view_if_needed()

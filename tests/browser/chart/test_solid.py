@@ -7,18 +7,21 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator
 
 from reliability.chromium import COUNT_CONTEXTS
 from tests.browser.chart.hands import (
     drag,
     plot_of,
+    wait_for_frames,
     wait_for_trace,
     wait_until_it_turns,
 )
 from tests.browser.conftest import PageFactory
 
 pytestmark = pytest.mark.browser
+
+WIDTH = 500  # a scene without a GPU takes time by the pixel
 
 
 def colors_in(target: Locator) -> int:
@@ -27,22 +30,15 @@ def colors_in(target: Locator) -> int:
     return len(np.unique(np.asarray(image).reshape(-1, 3), axis=0))
 
 
-def wait_for_frames(page: Page, count: int = 30) -> None:
-    """Wait until the page has drawn this often: a scene that was turned has come to rest."""
-    page.evaluate(
-        "async count => { while (count-- > 0) await new Promise(requestAnimationFrame) }", count
-    )
-
-
 def test_webgl_contexts_stay_constant(page: PageFactory, solid_url: str) -> None:
-    tab, log = page(solid_url, init_script=COUNT_CONTEXTS)
+    tab, log = page(solid_url, width=WIDTH, init_script=COUNT_CONTEXTS)
     still = plot_of(tab, "still")
     plot_of(tab, "moving")
     tab.wait_for_function("() => liveContexts() >= 2")
     # Plotly also keeps the context in which it asks what the browser can do.
     contexts = tab.evaluate("liveContexts()")
     assert contexts <= 4
-    for step in range(1, 11):
+    for step in range(1, 5):
         tab.click("#update")
         wait_for_trace(tab, "moving", f"seed {step}")
     assert tab.evaluate("liveContexts()") == contexts
@@ -97,7 +93,7 @@ FLICK = """async (plot, byTouch) => {
 
 
 def test_the_camera_survives_an_update(page: PageFactory, solid_url: str) -> None:
-    tab, _ = page(solid_url)
+    tab, _ = page(solid_url, width=WIDTH)
     plot = plot_of(tab, "moving")
     wait_until_it_turns(tab, "moving")
     drag(tab, plot.locator("canvas").first, (0.5, 0.5), (0.7, 0.6))
@@ -113,7 +109,7 @@ def test_the_camera_survives_an_update(page: PageFactory, solid_url: str) -> Non
 def test_the_camera_stays_where_a_flick_left_it(
     page: PageFactory, solid_url: str, by_touch: bool
 ) -> None:
-    tab, _ = page(solid_url)
+    tab, _ = page(solid_url, width=WIDTH)
     plot = plot_of(tab, "moving")
     for step in (1, 2):  # Plotly notes a turn in another place after the first update
         wait_until_it_turns(tab, "moving")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import re
 import shutil
 import subprocess
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +12,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from components.api.endpoints import add_api
-from components.serving.page_blocks import PageBlocks
-from playground.engine import Engine
 from playground.prompt import PromptImage
-from tests.components.visits import ready_host
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
@@ -32,20 +25,6 @@ WRITTEN_FOR = "http://127.0.0.1:7860"
 
 def examples(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
-
-
-@pytest.fixture(scope="module")
-def url(tiny_random_engine: Engine) -> Iterator[str]:
-    host = ready_host(tiny_random_engine)
-    with PageBlocks() as demo:
-        add_api(host)
-    demo.queue(api_open=False)
-    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
-    yield address.rstrip("/")
-    demo.close(verbose=False)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 @pytest.fixture(autouse=True)

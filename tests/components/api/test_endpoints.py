@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import gc
 import json
 import statistics
-import tempfile
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 import torch
@@ -22,13 +17,11 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from components.api.answers import plain_numbers
-from components.api.endpoints import Endpoints, add_api
+from components.api.endpoints import Endpoints
 from components.compute.engine_host import EngineHost
-from components.prompt.uploads import received_image, uploaded_path
-from components.serving.page_blocks import PageBlocks
 from playground.decoder.stage import residual_norms
 from playground.engine import Engine
-from playground.errors import InputError, PlaygroundError
+from playground.errors import PlaygroundError
 from playground.logits import next_token_probs
 from playground.pipeline import Run
 from playground.preprocess.stage import model_kwargs, run_preprocess
@@ -36,8 +29,8 @@ from playground.prompt import Prompt, PromptImage, Turn
 from playground.sampling.stage import run_sampling
 from playground.sampling.trace import SamplingSettings
 from playground.vision.maps import patch_norms, patch_pca
+from tests.components.api.calls import PIXELS, TEXT, raw_answer
 from tests.components.visits import ready_host
-from tests.media_samples import make_image
 
 # Gradio and its client leave sockets and an event loop to the garbage collector, and Gradio sets
 # an option that pandas 3 is about to drop.
@@ -45,9 +38,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"),
 ]
-
-TEXT = "描述这张图片。 What is 'this'?"
-PIXELS = 16_384
 
 ENDPOINTS = {
     "/preprocess": {"image", "text", "system", "max_pixels", "enable_thinking"},
@@ -65,50 +55,6 @@ ENDPOINTS = {
     },
     "/grounding": {"image", "text", "system", "max_pixels", "max_new_tokens"},
 }
-
-
-@pytest.fixture(scope="module")
-def url(tiny_random_engine: Engine) -> Iterator[str]:
-    """A served page that holds nothing but the endpoints."""
-    host = ready_host(tiny_random_engine)
-    with PageBlocks() as demo:
-        add_api(host)
-    demo.queue(api_open=False)
-    _, address, _ = demo.launch(
-        prevent_thread_lock=True, quiet=True, show_error=False, server_name="127.0.0.1"
-    )
-    yield address
-    demo.close(verbose=False)
-    with warnings.catch_warnings():  # collected here, they cannot fail another file's test
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
-
-
-@pytest.fixture(scope="module")
-def client(url: str) -> Iterator[Client]:
-    client = Client(url, verbose=False)
-    yield client
-    client.close()
-
-
-@pytest.fixture(scope="module")
-def call(client: Client) -> Callable[..., Any]:
-    """``call("/merge", text=...)``: the answer, with the text and no image where none is given."""
-
-    def predict(api_name: str, **arguments: Any) -> Any:
-        if api_name != "/cache_reuse":
-            arguments = {"image": None, "text": TEXT} | arguments
-        return client.predict(api_name=api_name, **arguments)
-
-    return predict
-
-
-@pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory, image: PromptImage) -> Any:
-    """The image as a client's upload."""
-    path = tmp_path_factory.mktemp("client") / "picture.png"
-    Image.fromarray(image.pixels).save(path)
-    return handle_file(path)
 
 
 @pytest.fixture(scope="module")
@@ -412,102 +358,10 @@ def test_bad_values_give_clear_messages(
     assert "Traceback" not in str(raised.value)
 
 
-def _answer(url: str, api_name: str, data: list[Any]) -> tuple[str, str]:
-    """The last event and its data, from a client that writes its requests itself."""
-    address = f"{url}gradio_api/call/{api_name}"
-    event_id = httpx.post(address, json={"data": data}).json()["event_id"]
-    lines = httpx.get(f"{address}/{event_id}", timeout=60).text.split("\n")
-    event = [line for line in lines if line.startswith("event:")][-1].removeprefix("event: ")
-    sent = [line for line in lines if line.startswith("data:")][-1].removeprefix("data: ")
-    return event, sent
-
-
-META = {"_type": "gradio.FileData"}
-
-
-def test_an_image_may_come_inline(call: Callable[..., Any], url: str, file: Any) -> None:
-    """As clients do that cannot upload; it is read like an upload, and not kept."""
-    content = Path(file["path"]).read_bytes()
-    inline = "data:image/png;base64," + base64.b64encode(content).decode()
-    event, sent = _answer(url, "preprocess", [inline, TEXT, "", PIXELS, None])
-    assert event == "complete"
-    assert json.loads(sent)[0] == call("/preprocess", image=file, max_pixels=PIXELS)
-    for head in ("data:image/png;charset=utf-8;base64,", "data:;name=a.png;BASE64,"):
-        other = head + inline.partition(",")[2]
-        assert _answer(url, "preprocess", [other, TEXT, "", PIXELS, None]) == (event, sent)
-    broken_ones = (
-        (inline[:-2], "base64 data is invalid"),
-        ("data:image/png;base64,红红", "base64 data is invalid"),
-        ("data:;base64,AA==", "image"),
-    )
-    for broken, words in broken_ones:
-        event, sent = _answer(url, "preprocess", [broken, TEXT, "", None, None])
-        assert event == "error"
-        assert words in sent
-    before = set(Path(tempfile.gettempdir()).glob("picture-*"))
-    with received_image(inline) as path:
-        assert Path(path or "").read_bytes() == content
-    assert set(Path(tempfile.gettempdir()).glob("picture-*")) == before
-
-
-@pytest.mark.parametrize(
-    "image",
-    [
-        "/etc/passwd",
-        "http://127.0.0.1:9/picture.png",
-        {"path": "/etc/passwd"},
-        {"path": "/etc/passwd", "meta": META},
-        {"path": "http://127.0.0.1:9/picture.png", "meta": META},
-        {"path": "https://example.com/picture.png", "url": "https://example.com", "meta": META},
-        {"path": "https://example.com/picture.png", "is_stream": True, "meta": META},
-        {"path": "file:///etc/passwd", "meta": META},
-        [{"path": "/etc/passwd", "meta": META}],
-    ],
-)
-def test_only_uploads_are_opened(
-    url: str, image: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    from gradio import processing_utils
-
-    from playground.preprocess import media
-
-    touched = []
-
-    async def fetch(address: str, **_: Any) -> str:
-        touched.append(address)
-        return str(tmp_path)
-
-    def read(path: str, **_: Any) -> PromptImage:
-        touched.append(path)
-        return make_image()
-
-    monkeypatch.setattr(processing_utils, "async_ssrf_protected_download", fetch)
-    monkeypatch.setattr(media, "read_image", read)
-    event, sent = _answer(url, "preprocess", [image, "Hello", "", None, None])
-    assert event == "error"
-    assert touched == []
-    assert "root:" not in sent
-
-
-def test_a_path_as_text_is_explained(call: Callable[..., Any]) -> None:
-    with pytest.raises(AppError, match="pass handle_file"):
-        call("/preprocess", image="/etc/passwd")
-    with pytest.raises(AppError, match="URLs are not fetched"):
-        call("/preprocess", image=handle_file("http://127.0.0.1:9/picture.png"))
-
-
-def test_uploads_of_the_server_itself_lie_in_its_folder(tmp_path: Path) -> None:
-    outside = tmp_path / "picture.png"
-    outside.write_bytes(b"")
-    with pytest.raises(InputError, match="must be an uploaded file"):
-        uploaded_path({"path": str(outside), "meta": META})
-    assert uploaded_path(None) is None
-
-
 def test_answers_hold_no_nan(
     tiny_random_engine: Engine, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
-    event, sent = _answer(url, "decoder", [None, "Hello", "", None, None, 2, None])
+    event, sent = raw_answer(url, "decoder", [None, "Hello", "", None, None, 2, None])
     assert event == "complete"
     json.loads(sent, parse_constant=pytest.fail)
     with pytest.raises(PlaygroundError, match="norms hold NaN"):

@@ -11,7 +11,7 @@ from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
 from playground.experiments.growth import growth_lengths, measure_growth
 from playground.pipeline import Run
-from tests.playground.kv_cache.test_stage import RED, TOLERANCE, one
+from tests.playground.kv_cache.request_pairs import RED, TOLERANCE, one
 
 
 def test_lengths_of_a_growing_text() -> None:

@@ -11,7 +11,7 @@ from playground.engine import Engine
 from playground.errors import InputError
 from playground.kv_cache.channels import channel_norms
 from playground.pipeline import Run
-from tests.playground.kv_cache.test_stage import RED, one
+from tests.playground.kv_cache.request_pairs import RED, one
 
 
 def test_channel_norms(tiny_random_engine: Engine) -> None:

@@ -27,7 +27,16 @@ from playground.kv_cache.stage import serve_rest
 from playground.preprocess.stage import model_kwargs, run_preprocess
 from playground.prompt import Prompt, Turn
 from playground.sampling.generation_config import barred_token_ids
-from tests.playground.kv_cache.test_stage import BLUE, PAIRS, RED, TALL, TOLERANCE, WIDE, one, user
+from tests.playground.kv_cache.request_pairs import (
+    BLUE,
+    PAIRS,
+    RED,
+    TALL,
+    TOLERANCE,
+    WIDE,
+    one,
+    user,
+)
 
 # --------------------------------------------------------------------------- the greedy answer
 

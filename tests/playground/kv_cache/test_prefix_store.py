@@ -25,7 +25,16 @@ from playground.preprocess.stage import run_preprocess
 from playground.prompt import Prompt, Turn
 from playground.records import ModelInputs
 from playground.sampling.paths import decode_step
-from tests.playground.kv_cache.test_stage import BLUE, PAIRS, RED, TALL, TOLERANCE, WIDE, one, user
+from tests.playground.kv_cache.request_pairs import (
+    BLUE,
+    PAIRS,
+    RED,
+    TALL,
+    TOLERANCE,
+    WIDE,
+    one,
+    user,
+)
 
 
 def from_scratch(engine: Engine, inputs: ModelInputs) -> torch.Tensor:

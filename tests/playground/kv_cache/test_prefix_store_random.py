@@ -29,7 +29,7 @@ from playground.preprocess.stage import run_preprocess
 from playground.prompt import Prompt, Turn
 from playground.records import ModelInputs
 from tests.media_samples import make_video
-from tests.playground.kv_cache.test_stage import BLUE, RED, TALL, TOLERANCE, WIDE, user
+from tests.playground.kv_cache.request_pairs import BLUE, RED, TALL, TOLERANCE, WIDE, user
 
 SYSTEMS = ("", "Answer briefly.")
 IMAGES = {"none": (), "red": (RED,), "blue": (BLUE,), "wide": (WIDE,), "two": (TALL, RED)}

@@ -14,7 +14,7 @@ from playground.kv_cache.partial_prefill import prefill_on
 from playground.kv_cache.prefix_store import PrefixStore
 from playground.loading.load import load_engine
 from playground.preprocess.stage import run_preprocess
-from tests.playground.kv_cache.test_stage import BLUE, PAIRS, RED, one
+from tests.playground.kv_cache.request_pairs import BLUE, PAIRS, RED, one
 
 
 @pytest.fixture(scope="module")

@@ -19,98 +19,26 @@ from playground.capture import capture_inputs
 from playground.decoder.stage import run_decoder
 from playground.engine import Engine
 from playground.errors import InputError, StageCancelled
-from playground.kv_cache import shared_prefix as prefix
 from playground.kv_cache.block_hash import identify
 from playground.kv_cache.partial_prefill import prefill_on
 from playground.kv_cache.shared_prefix import reusable_tokens, shared_prefix
 from playground.kv_cache.stage import rest_of, run_cache_reuse, serve_rest
 from playground.merge.stage import run_merge
 from playground.preprocess.stage import run_preprocess
-from playground.prompt import Prompt, PromptVideo, Turn
+from playground.prompt import Prompt, Turn
 from playground.records import DecoderOutput, MergedInputs, ModelInputs
 from playground.sampling.paths import decode_step
 from playground.vision.stage import run_vision
-from tests.media_samples import make_image, make_square_image, make_video
-
-TOLERANCE = 1e-4  # float32, |Δ logits|
-
-RED, BLUE = make_square_image(), make_square_image((30, 30, 220))
-WIDE, TALL = make_image(128, 96, seed=3), make_image(96, 128, seed=3)
-VIDEO = make_video()
-
-
-def user(text: str, *images: Any, video: PromptVideo | None = None) -> Turn:
-    return Turn("user", text, images, video)
-
-
-def one(text: str, *images: Any, video: PromptVideo | None = None, system: str = "") -> Prompt:
-    return Prompt((user(text, *images, video=video),), system=system)
-
-
-def change_last_frames(video: PromptVideo) -> PromptVideo:
-    """The same video with another second half."""
-    frames = video.frames.copy()
-    frames[len(frames) // 2 :] = 255 - frames[len(frames) // 2 :]
-    return replace(video, frames=frames)
-
-
-# name: first request, second request, why the shared prefix ends
-PAIRS: dict[str, tuple[Prompt, Prompt, str]] = {
-    "text prefix": (one("你好"), one("你好世界。"), prefix.TOKENS_DIFFER),
-    "same image, other question": (
-        one("What colour is it?", RED),
-        one("Describe this image.", RED),
-        prefix.TOKENS_DIFFER,
-    ),
-    "prefix ends before an image": (
-        one("Hello", system="Answer briefly."),
-        one("Describe it.", RED, system="Answer briefly."),
-        prefix.TOKENS_DIFFER,
-    ),
-    "second image after a cached first": (
-        one("Describe it.", WIDE),
-        Prompt(
-            (user("Describe it.", WIDE), Turn("assistant", "红"), user("And this?", TALL)),
-        ),
-        prefix.FIRST_ENDED,
-    ),
-    "second of two images differs": (
-        one("Which is red?", WIDE, RED),
-        one("Which is red?", WIDE, BLUE),
-        prefix.IMAGES_DIFFER,
-    ),
-    "video, other question": (
-        one("Where does it move?", video=VIDEO),
-        one("描述一下。", video=VIDEO),
-        prefix.TOKENS_DIFFER,
-    ),
-    "video, last frames differ": (
-        one("Where does it move?", video=VIDEO),
-        one("Where does it move?", video=change_last_frames(VIDEO)),
-        prefix.VIDEOS_DIFFER,
-    ),
-    "image and video, other video": (
-        one("Describe it.", TALL, video=VIDEO),
-        one("Describe it.", TALL, video=make_video(seed=5)),
-        prefix.VIDEOS_DIFFER,
-    ),
-    "same request": (one("Describe it.", RED), one("Describe it.", RED), prefix.SAME_REQUEST),
-    "other image, same ids": (
-        one("Describe it.", RED),
-        one("Describe it.", BLUE),
-        prefix.IMAGES_DIFFER,
-    ),
-    "as many tokens, other grid": (
-        one("Describe it.", WIDE),
-        one("Describe it.", TALL),
-        prefix.IMAGES_DIFFER,
-    ),
-    "larger image": (
-        one("Describe it.", RED),
-        one("Describe it.", make_square_image(width=192, height=192)),
-        prefix.IMAGES_DIFFER,
-    ),
-}
+from tests.playground.kv_cache.request_pairs import (
+    PAIRS,
+    RED,
+    TALL,
+    TOLERANCE,
+    VIDEO,
+    WIDE,
+    one,
+    user,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,74 +101,6 @@ def go_on(engine: Engine, case: Prefilled, cache: DynamicCache, start: int) -> t
 
 def difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
     return float((ours - theirs).abs().max())
-
-
-# --------------------------------------------------------------------------- the shared prefix
-
-
-@pytest.mark.parametrize("name", PAIRS)
-def test_shared_prefix(tiny_random_engine: Engine, name: str) -> None:
-    first_prompt, second_prompt, expected_reason = PAIRS[name]
-    first = run_preprocess(tiny_random_engine, first_prompt)
-    second = run_preprocess(tiny_random_engine, second_prompt)
-    shared, reason = shared_prefix(first, second)
-    assert reason == expected_reason
-    ids = list(zip(first.input_ids[0].tolist(), second.input_ids[0].tolist(), strict=False))
-    assert all(one_id == other for one_id, other in ids[:shared])
-    if reason == prefix.TOKENS_DIFFER:
-        assert ids[shared][0] != ids[shared][1]
-    elif reason == prefix.FIRST_ENDED:
-        assert shared == first.num_tokens < second.num_tokens
-    elif reason == prefix.SAME_REQUEST:
-        assert shared == first.num_tokens == second.num_tokens
-    else:
-        assert ids[shared][0] == ids[shared][1]
-        assert shared in {span.start for span in second.spans}
-    assert not any(span.start < shared < span.end for span in second.spans)
-    assert shared_prefix(second, first)[0] == shared
-
-
-def test_other_images_with_the_same_ids_are_no_hit(tiny_random_engine: Engine) -> None:
-    for name in ("other image, same ids", "as many tokens, other grid"):
-        first, second = (run_preprocess(tiny_random_engine, each) for each in PAIRS[name][:2])
-        assert torch.equal(first.input_ids, second.input_ids)
-        assert shared_prefix(first, second)[0] == second.spans[0].start
-
-
-def test_video_prefix_ends_between_two_frames(tiny_random_engine: Engine) -> None:
-    first, second = (
-        run_preprocess(tiny_random_engine, each) for each in PAIRS["video, last frames differ"][:2]
-    )
-    assert len(second.spans) == 2
-    assert shared_prefix(first, second)[0] == second.spans[1].start
-
-
-def test_request_that_goes_on_or_ends(tiny_random_engine: Engine) -> None:
-    """Whole requests end with the template; these are cut to see the other two reasons."""
-    whole = run_preprocess(tiny_random_engine, PAIRS["same request"][0])
-    end = whole.spans[0].end + 2
-
-    def cut(end: int) -> ModelInputs:
-        return replace(
-            whole,
-            tokens=whole.tokens[:end],
-            spans=tuple(
-                replace(span, end=min(end, span.end)) for span in whole.spans if span.start < end
-            ),
-            **{
-                name: getattr(whole, name)[:, :end]
-                for name in ("input_ids", "attention_mask", "mm_token_type_ids")
-            },
-        )
-
-    assert shared_prefix(cut(end), whole) == (end, prefix.FIRST_ENDED)
-    assert shared_prefix(whole, cut(end)) == (end, prefix.SECOND_ENDED)
-    assert reusable_tokens(cut(end), end) == end - 1
-    # Half an image is none.
-    inside = whole.spans[0].end - 1
-    assert shared_prefix(cut(inside), whole)[0] == whole.spans[0].start
-    assert reusable_tokens(whole, inside) == whole.spans[0].start
-    assert reusable_tokens(cut(whole.spans[0].end), whole.spans[0].end) == whole.spans[0].start
 
 
 # --------------------------------------------------------------------------- hit = miss

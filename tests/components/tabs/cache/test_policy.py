@@ -1,30 +1,22 @@
-"""The cache tab's other parts: the cache itself, the policy lab, the conversation."""
+"""The cache tab: a log of requests, rehearsed and replayed under a policy."""
 
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 import pytest
 
 from components.chart_view.figures import encode_figure
-from components.charts.cache_inside import plot_bytes, plot_channels, plot_growth
 from components.charts.cache_policy import plot_policies, plot_tree
-from components.tabs.cache import conversation, inside, policy
-from components.tabs.cache.conversation import MAX_TURNS, SharedStore, Talk
-from components.tabs.cache.conversation_words import facts_html
-from components.tabs.cache.inside import bytes_per_token_2b
+from components.tabs.cache import policy
 from components.tabs.cache.logs import PRESETS, read_log, read_log_names
 from components.tabs.cache.policy_tree import segment_text
-from components.tabs.cache.scenes import NO_IMAGE, RUN_IMAGES, SCENES, parse_log
+from components.tabs.cache.scenes import NO_IMAGE, SCENES, parse_log
 from playground.engine import Engine
 from playground.errors import InputError
-from playground.experiments.growth import GrowthPoint
 from playground.kv_cache.block_hash import HashRules
-from playground.kv_cache.channels import channel_norms
 from playground.kv_cache.log import (
     MAX_LOG,
     compare_policies,
@@ -34,13 +26,10 @@ from playground.kv_cache.log import (
 )
 from playground.kv_cache.prefix_store import PrefixStore
 from playground.kv_cache.tree import build_tree
-from playground.loading.load import load_engine
 from playground.pipeline import Run
 from playground.prompt import PromptImage
 from tests.components.html_reader import read_html
 from tests.components.runs import ignore_progress, make_run
-from tests.media_samples import make_image
-from tests.thinking_checkpoint import make_thinking_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -53,76 +42,6 @@ def run(tiny_random_engine: Engine, image: PromptImage) -> Run:
 @pytest.fixture(scope="module")
 def trained_run(shipped_engine: Engine, image: PromptImage) -> Run:
     return make_run(shipped_engine, "Describe this image.", image)
-
-
-# --------------------------------------------------------------------------- the cache itself
-
-
-def test_facts_of_the_cache(run: Run) -> None:
-    words = read_html(inside.facts(run)).find("p")[0].text
-    tokens = run.inputs.num_tokens
-    assert f"{tokens} tokens" in words
-    assert "1,024 bytes per token" in words  # 4 layers × 2 × 2 heads × 16 × 4 bytes
-    assert "114,688" in words
-    assert bytes_per_token_2b() == 114_688
-    rows = read_html(inside.tensors(run)).rows()
-    assert len(rows) == 1 + 4
-    assert rows[1][1] == f"1 × 2 × {tokens} × 16"
-
-
-def test_one_head_s_map(run: Run) -> None:
-    figure = inside.channels(run, 1, 1, "values")
-    (trace,) = figure.data
-    cache: Any = run.decoded.cache
-    np.testing.assert_allclose(trace.z, cache.layers[1].values[0, 1].abs().T.numpy(), rtol=1e-5)
-    assert figure.layout.meta["pointer"] == {"what": "token", "axis": "x"}
-    assert "Layer 1, head 1: the values" in figure.layout.title.text
-    assert figure.layout.yaxis.title.text == "Head channel"
-    pooled = channel_norms(cache, 1, "values", 1, max_cells=16 * 10)
-    shown = plot_channels(pooled, "values", 1, 1, run.inputs.num_tokens)
-    assert "pointer" not in shown.layout.meta  # a column is no single token
-    assert "per column" in shown.layout.xaxis.title.text
-
-
-@pytest.mark.parametrize(
-    ("control", "raw"),
-    [("layer", 4), ("head", 2), ("kept", "queries"), ("layer", "x"), ("longest", float("nan"))],
-)
-def test_a_bad_choice_is_refused(run: Run, control: str, raw: Any) -> None:
-    chosen = inside.PART.control(control)
-    assert chosen is not None
-    with pytest.raises(InputError):
-        chosen.parse(raw, run)
-
-
-def test_growth_is_drawn_as_it_is_measured(run: Run) -> None:
-    found = list(inside.growth(run, ignore_progress, 150))
-    assert [len(each.points) for each in found] == list(range(1, len(found) + 1))
-    assert inside.PART.outputs["times"].live
-    assert "same logits" in inside.words(run, found[-1])
-    times, sizes = inside.times(run, found[-1]), inside.sizes(run, found[-1])
-    assert times is not None
-    assert sizes is not None
-    full, cached = times.data
-    lengths = times.data[0].x.tolist()
-    assert lengths[0] == run.inputs.num_tokens
-    assert lengths[-1] == 150
-    assert len(full.y) == len(cached.y) == len(lengths)
-    np.testing.assert_allclose(sizes.data[0].y, np.array(lengths) * 1024 / 1e6, rtol=1e-6)
-    np.testing.assert_allclose(sizes.data[1].y, np.array(lengths) * 114_688 / 1e6, rtol=1e-6)
-
-
-def test_growth_charts_show_medians() -> None:
-    points = [
-        GrowthPoint(10, (1.0, 3.0, 2.0), (4.0, 4.0, 9.0), 10_240, 0.0),
-        GrowthPoint(100, (2.0, 2.0, 2.0), (40.0, 40.0, 41.0), 102_400, 0.0),
-    ]
-    times = plot_growth(points)
-    assert times.data[0].y.tolist() == [4.0, 40.0]
-    assert times.data[1].y.tolist() == [2.0, 2.0]
-    assert "After 100 tokens, the next one takes 20 times" in times.layout.title.text
-    assert times.data[0].line.dash != times.data[1].line.dash
-    assert plot_bytes(points, 1024, 114_688).data[0].y.tolist() == pytest.approx([0.01024, 0.1024])
 
 
 # --------------------------------------------------------------------------- the log
@@ -367,94 +286,3 @@ def test_a_log_cannot_bring_markup(run: Run) -> None:
     shown = policy.lesson(run, *settings, found) + policy.requests(run, *settings, found)
     assert "<img src=x" not in shown
     assert "<b>A" not in shown
-
-
-# --------------------------------------------------------------------------- the conversation
-
-
-def say_on(run: Run, talk: Talk | None, text: str, image: str) -> Talk:
-    *_, found = conversation.send(run, ignore_progress, talk, text, image)
-    return found
-
-
-def test_a_follow_up_reuses_question_and_answer(trained_run: Run) -> None:
-    blocks = conversation.STORE.get(trained_run.engine).blocks
-    before = blocks.stats.num_blocks
-    first = say_on(trained_run, None, "Describe this image.", RUN_IMAGES)
-    stored = blocks.stats.num_blocks - before
-    second = say_on(trained_run, first, "Why?", NO_IMAGE)
-    third = say_on(trained_run, second, "Describe this image.", "star")
-    facts = [facts_html(trained_run.engine, each) for each in third.exchanges]
-    assert "pg-badge-miss" in facts[0]
-    # Every token of the first exchange but the answer's last one.
-    assert f"{stored} of" in facts[1]
-    assert all("pg-badge-hit" in each for each in facts[1:])
-    assert conversation.messages(trained_run, third).count("<img") == 2
-    assert third.salt == first.salt
-    assert third.exchanges[:1] == first.exchanges
-    assert max(each.max_abs_diff for each in third.exchanges) <= 1e-4
-    assert "(tolerance 0.0001 in float32)" in facts[1]
-    assert third.inputs is not None
-    assert third.inputs.pixel_values is None
-
-
-def test_removed_thinking_costs_cached_tokens(tmp_path: Path) -> None:
-    folder = make_thinking_checkpoint(tmp_path / "thinking")
-    run = make_run(load_engine(folder, device="cpu", dtype="float32"), "Hi")
-    one = say_on(run, None, "What?", NO_IMAGE)
-    (first,) = one.exchanges
-    thought = dataclasses.replace(first, answer="Well.\n</think>\n\nRed.")
-    two = say_on(run, dataclasses.replace(one, exchanges=(thought,)), "Why?", NO_IMAGE)
-    assert two.inputs is not None
-    assert "Well." not in two.inputs.rendered_prompt
-    second = two.exchanges[1]
-    cached = first.lookup.num_tokens + first.answer_tokens
-    words = facts_html(run.engine, second, thought)
-    assert f"{cached - second.lookup.reused_tokens} of its {cached} cached tokens" in words
-    assert "removed the thinking" in conversation.messages(run, two)
-    assert "removed the thinking" not in facts_html(run.engine, second, first)
-
-
-def test_conversations_do_not_see_one_another(trained_run: Run) -> None:
-    say_on(trained_run, None, "My secret is 7.", NO_IMAGE)
-    other = say_on(trained_run, None, "My secret is 7.", NO_IMAGE)
-    assert other.exchanges[0].lookup.reused_tokens == 0
-
-
-def test_a_conversation_is_limited_and_escaped(run: Run) -> None:
-    one = say_on(run, None, "<img src=x onerror=alert(1)>", NO_IMAGE)
-    assert "<img src=x" not in conversation.messages(run, one) + conversation.last(run, one)
-    long = dataclasses.replace(one, exchanges=one.exchanges * MAX_TURNS)
-    with pytest.raises(InputError, match="12 questions"):
-        say_on(run, long, "And?", NO_IMAGE)
-    with pytest.raises(InputError, match="empty"):
-        say_on(run, None, " ", NO_IMAGE)
-
-
-def test_a_new_conversation_starts_with_what_the_run_shows(run: Run) -> None:
-    assert conversation.restart(run, None) == ""
-    assert conversation.last(run, None) == ""
-    assert "No messages yet" in conversation.messages(run, None)
-    asked = (conversation.TEXT.parse(None, run), conversation.IMAGE.parse(None, run))
-    assert asked == ("Describe this image.", RUN_IMAGES)
-    text_only = make_run(run.engine, "你好")
-    assert conversation.TEXT.parse(None, text_only) == "你好"
-    assert conversation.IMAGE.parse(None, text_only) == NO_IMAGE
-    one = say_on(run, None, "Hi", NO_IMAGE)
-    (button,) = read_html(conversation.restart(run, one)).find("button")
-    assert button.attrs["data-forget"] == "send"
-    assert conversation.PART.experiments["send"].afterwards == {"text": "", "picture": NO_IMAGE}
-
-
-def test_one_store_for_all(run: Run, trained_run: Run) -> None:
-    shared = SharedStore()
-    store = shared.get(run.engine)
-    assert shared.get(run.engine) is store
-    assert shared.get(trained_run.engine).engine is trained_run.engine
-
-
-def test_a_photo_s_cache_stays_small_on_the_page(tiny_random_engine: Engine) -> None:
-    run = make_run(tiny_random_engine, "Hi", make_image(1280, 960), max_pixels=1280 * 960)
-    figure = inside.channels(run, 0, 0, "keys")
-    assert isinstance(figure, go.Figure)
-    assert len(encode_figure(figure) or "") < 300_000

@@ -27,7 +27,7 @@ def test_defaults() -> None:
     options = app.parse_arguments([])
     assert vars(options) == {
         "model": "tiny",
-        "compare": None,
+        "compare": "tiny-swapped-colors",
         "adapter_scale": 1.0,
         "device": "auto",
         "dtype": "auto",
@@ -43,6 +43,21 @@ def test_defaults() -> None:
         "max_image_pixels": None,
         "max_new_tokens": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "compared"),
+    [
+        (["--compare", "none"], None),
+        (["--compare", "folder"], "folder"),
+        (["--model", "folder"], None),
+        (["--model", "folder", "--compare", "tiny"], "tiny"),
+    ],
+)
+def test_only_the_shipped_checkpoint_has_one_to_compare_with(
+    arguments: list[str], compared: str | None
+) -> None:
+    assert app.parse_arguments(arguments).compare == compared
 
 
 def serve_options(*arguments: str) -> ServerOptions:

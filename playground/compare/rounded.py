@@ -114,7 +114,13 @@ def check_room(engine: Engine, formats: Formats) -> None:
     """
     needed: dict[torch.device, int] = {}
     for part in formats:
-        for name, weight in find_weights(engine.model, part).items():
+        weights = find_weights(engine.model, part)
+        if not weights:  # packed ones are no parameters
+            raise InputError(
+                say("This checkpoint has no plain weights of the chosen part: {part}.", part=part),
+                remedy=say("Keep this part as it is."),
+            )
+        for name, weight in weights.items():
             if not weight.is_floating_point() or weight.itemsize < 2:
                 raise InputError(
                     say("{name} is quantised already.", name=name),

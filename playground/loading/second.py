@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-import psutil
 import torch
 
 from playground.errors import CheckpointError
+from playground.free_memory import count_free_bytes
 from playground.language import mark, say
 from playground.model_facts import ModelFacts
 
@@ -63,7 +63,7 @@ def check_room(weight_bytes: int, device: torch.device) -> None:
     """
     if device.type == "cuda":
         return
-    needed, free = weight_bytes * ROOM, psutil.virtual_memory().available
+    needed, free = weight_bytes * ROOM, count_free_bytes(device)
     if needed > free:
         raise CheckpointError(
             say(

@@ -197,6 +197,21 @@ def test_weights_that_are_quantised_already_are_refused(tiny_random_engine: Engi
         assert made.parts
 
 
+def test_packed_weights_are_refused(tiny_random_engine: Engine) -> None:
+    """GPTQ and AWQ keep them in buffers of other names."""
+    engine = replace(tiny_random_engine, model=copy.deepcopy(tiny_random_engine.model))
+    for layer in engine.model.model.language_model.layers:
+        for linear in (layer.mlp.gate_proj, layer.mlp.up_proj, layer.mlp.down_proj):
+            packed = linear.weight.to(torch.int32)
+            del linear.weight
+            linear.register_buffer("qweight", packed)
+    with (
+        pytest.raises(InputError, match="no plain weights of the chosen part: mlp"),
+        rounded_model(engine, {"mlp": Format("int8")}),
+    ):
+        pytest.fail("there is nothing to round")
+
+
 def test_a_second_copy_waits_and_can_be_stopped(tiny_random_engine: Engine) -> None:
     said: list[str] = []
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -72,15 +71,13 @@ def test_what_does_not_fit_is_refused_before_any_weight_is_read(
     tiny_random_engine: Engine, brought: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("playground.loading.load.load_model", None)
-    memory = SimpleNamespace(available=1000)
-    monkeypatch.setattr(second.psutil, "virtual_memory", lambda: memory)
+    monkeypatch.setattr(second, "count_free_bytes", lambda _device: 1000)
     with pytest.raises(CheckpointError, match=r"needs about 0\.0 GB of memory beside the first"):
         load(tiny_random_engine, str(brought))
 
 
 def test_the_room_is_the_weights_and_a_tenth(monkeypatch: pytest.MonkeyPatch) -> None:
-    memory = SimpleNamespace(available=11 * GB)
-    monkeypatch.setattr(second.psutil, "virtual_memory", lambda: memory)
+    monkeypatch.setattr(second, "count_free_bytes", lambda _device: 11 * GB)
     check_room(9 * GB, torch.device("cpu"))
     with pytest.raises(CheckpointError, match=r"about 11\.2 GB .*; 11\.0 GB are free\. Choose"):
         check_room(10_200_000_000, torch.device("cpu"))

@@ -221,7 +221,7 @@ def count_parameters(model: nn.Module) -> int:
     layers: list[Any] = [*model.modules()]
     # GPTQ and AWQ keep a packed matrix as a buffer.
     packed = [layer for layer in layers if hasattr(layer, "qweight")]
-    return known + sum(layer.in_features * layer.out_features for layer in packed)
+    return known + sum(int(layer.in_features * layer.out_features) for layer in packed)
 
 
 def _is_norm(module: nn.Module) -> bool:

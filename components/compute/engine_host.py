@@ -116,18 +116,21 @@ class EngineHost:
         def report(what: str, done: int, total: int) -> None:
             self._status = HostStatus("loading", what, done, total, is_second=True)
 
+        options = dict(self._options)
+        if options["dtype"] == "auto":  # otherwise rounding alone would make them differ
+            options["dtype"] = str(engine.dtype).removeprefix("torch.")
         try:
             other = playground.loading.load.load_engine(
-                source, beside=engine, on_progress=report, **self._options
+                source, beside=engine, on_progress=report, **options
             )
             return replace(engine, other=replace(other, limits=self.limits))
         except PlaygroundError as error:
-            reasons = (error.what, error.limit, error.remedy)
+            why = {"what": error.what, "limit": error.limit, "remedy": error.remedy}
         except Exception:
             logger.exception("Loading %s failed", source)
-            reasons = (say(FAILED), "", "")
-        problem = say("The second checkpoint is not loaded.")
-        return replace(engine, notices=(*engine.notices, problem, *filter(None, reasons)))
+            why = {"what": say(FAILED), "limit": "", "remedy": ""}
+        problem = say("The second checkpoint is not loaded. {what} {limit} {remedy}", **why)
+        return replace(engine, notices=(*engine.notices, problem))
 
     @property
     def status(self) -> HostStatus:

@@ -13,6 +13,7 @@ from components.views.status_bar import loading_html, status_html
 from playground.engine import Engine
 from playground.errors import PlaygroundError
 from playground.language import speaking, translation
+from tests.playground.loading.edits import copy_checkpoint, edit_weights
 
 
 def test_not_ready_is_a_message() -> None:
@@ -100,6 +101,18 @@ def test_a_second_checkpoint_is_loaded_after_the_first(tiny_random_folder: Path)
     assert host.engine.other.limits == host.engine.limits
     assert host.engine.other.lock is not host.engine.lock
     assert 'data-chip="compared with"' in status_html(host.engine)
+
+
+def test_a_second_checkpoint_has_the_dtype_of_the_first(
+    tiny_random_folder: Path, tmp_path: Path
+) -> None:
+    folder = copy_checkpoint(tiny_random_folder, tmp_path / "half")
+    edit_weights(folder, lambda weights: {name: each.bfloat16() for name, each in weights.items()})
+    host = EngineHost(str(tiny_random_folder), compare=str(folder), dtype="auto", device="cpu")
+    host.start()
+    assert host.wait(60).phase == "ready"
+    assert host.engine.other is not None
+    assert host.engine.other.dtype == host.engine.dtype
 
 
 def test_a_second_checkpoint_that_does_not_load_leaves_the_first(tiny_random_folder: Path) -> None:

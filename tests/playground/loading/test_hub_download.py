@@ -202,7 +202,7 @@ def test_a_revision_that_is_not_there_is_named(hub: FakeHub) -> None:
 
 
 ADAPTER = {"peft_type": "LORA", "base_model_name_or_path": "Qwen/Qwen3-VL-2B-Instruct"}
-GPTQ = {"quant_method": "gptq", "bits": 4}
+HQQ = {"quant_method": "hqq", "bits": 4}
 
 
 @pytest.mark.parametrize(
@@ -252,12 +252,12 @@ def test_an_adapter_is_fetched_and_merged_into_its_base(hub: FakeHub, tmp_path: 
 
 
 def test_a_quantised_repository_is_refused_before_its_weights(hub: FakeHub, tmp_path: Path) -> None:
-    config = json.loads((hub.folder / "config.json").read_text()) | {"quantization_config": GPTQ}
+    config = json.loads((hub.folder / "config.json").read_text()) | {"quantization_config": HQQ}
     hub.folder = tmp_path / "repository"
     hub.folder.mkdir()
     (hub.folder / "config.json").write_text(json.dumps(config))
     (hub.folder / "model.safetensors").write_bytes(b"x" * 1000)
-    with pytest.raises(CheckpointError, match=r"in the format GPTQ, 4 bits"):
+    with pytest.raises(CheckpointError, match=r"in the format HQQ, 4 bits"):
         load_engine("owner/name", device="cpu")
     assert hub.fetched == ["config.json"]
 

@@ -12,7 +12,7 @@ from components.parts.all_parts import Parts
 from components.share.downloads.panel import KINDS
 from components.tabs import STAGE_TABS
 from components.tabs.decoder import influence
-from components.tabs.preprocess import budget
+from components.tabs.preprocess import budget, video
 from components.tabs.sampling import grounding, thinking
 from components.tabs.vision.focus import ABSENT
 from playground.pipeline import STAGES
@@ -22,17 +22,22 @@ from reliability.served import Server, running_app, stop_app
 
 PATCH = {"span": 0, "row": 1, "column": 1}
 NO_STILL = {"sampling.grounding.read": grounding.PART.absent}
-NO_IMAGE = NO_STILL | {
-    "preprocess.budget.measured": budget.PART.absent,
-    "preprocess.budget.answered": budget.PART.absent,
-    "vision.attention.measured": ABSENT,
-    "vision.position-grid.nearest": ABSENT,
-    "decoder.influence.measured": influence.PART.absent,
-    "decoder.influence.taken": influence.PART.absent,
-}
-# The number of the example, what is pointed at in it, and what is refused for want of an image.
+NO_VIDEO = {"preprocess.video.misread": video.PART.absent}
+NO_IMAGE = (
+    NO_STILL
+    | NO_VIDEO
+    | {
+        "preprocess.budget.measured": budget.PART.absent,
+        "preprocess.budget.answered": budget.PART.absent,
+        "vision.attention.measured": ABSENT,
+        "vision.position-grid.nearest": ABSENT,
+        "decoder.influence.measured": influence.PART.absent,
+        "decoder.influence.taken": influence.PART.absent,
+    }
+)
+# The number of the example, what is pointed at in it, and what is refused for want of media.
 PROMPTS: dict[str, tuple[int, dict[str, int], dict[str, str]]] = {
-    "two pictures": (6, PATCH, {}),
+    "two pictures": (6, PATCH, NO_VIDEO),
     "a video": (8, PATCH, NO_STILL),
     "text alone": (9, {"index": 2}, NO_IMAGE),
 }

@@ -14,8 +14,8 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --progre
 # Torch would start as many threads in each test process as there are cores.
 TEST_ENV := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 ifneq ($(WORKERS),0)
-# Whole files stay together, so that a model or an app started once per file is started once; in
-# their order, the longest first (tests/conftest.py).
+# Whole files stay together, so that a model or an app started once per file is started once, and so
+# do those that share an app; in their order, the longest first (tests/conftest.py).
 PARALLEL := --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 endif
 
